@@ -1,0 +1,113 @@
+"""What flushq raises.
+
+::
+
+    FlushqError
+    ├── QueueFull           enqueue_nowait found no room, or waiting for room could never end
+    ├── QueueClosed         the queue is closing or closed               (also a RuntimeError)
+    ├── ItemTooLarge        one item weighs more than a batch may        (also a ValueError)
+    └── QueueEnded          the queue ended with items not delivered: .undelivered, .in_doubt
+        ├── FlushFailed     flush_fn raised
+        ├── ShutdownTimeout the close was cut short                      (also a TimeoutError)
+        └── PolicyError     the policy raised, or answered nonsense
+
+The first three refuse one item or one call: the item was not accepted, the queue goes on. The
+others mean that the queue has ended. They carry two lists, which are the queue's own and are
+complete once it has ended: ``undelivered`` (``flush_fn`` was never called with these items) and
+``in_doubt`` (it was called, and raised or was interrupted), both in order of acceptance.
+
+A bad argument is a plain ValueError or TypeError that shows the value, raised by the call that
+passes it. The checks that do so stand at the end of this module.
+"""
+
+import math
+from numbers import Real
+from typing import Any
+
+
+class FlushqError(Exception):
+    """The base of every error that flushq defines."""
+
+
+class QueueFull(FlushqError):
+    """There is no room for the item, and this call cannot wait. It was not accepted."""
+
+
+class QueueClosed(FlushqError, RuntimeError):
+    """The queue is closing or closed. The item was not accepted."""
+
+
+class ItemTooLarge(FlushqError, ValueError):
+    """The item alone weighs more than ``max_weight``. It was not accepted."""
+
+
+class QueueEnded(FlushqError):
+    """The queue has ended, or is about to, and not every item was delivered.
+
+    ``undelivered`` and ``in_doubt`` are the lists of the queue itself, in order of acceptance.
+    They may still grow while the last flushes run, and are complete once the queue has ended.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        undelivered: list[Any] | None = None,
+        in_doubt: list[Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.undelivered: list[Any] = [] if undelivered is None else undelivered
+        self.in_doubt: list[Any] = [] if in_doubt is None else in_doubt
+
+    def __str__(self) -> str:
+        """The message, and how many items are in each list by now."""
+        lists = f"{len(self.undelivered)} undelivered, {len(self.in_doubt)} in doubt"
+        return f"{super().__str__()} ({lists})"
+
+
+class FlushFailed(QueueEnded):
+    """``flush_fn`` raised; its exception is the ``__cause__``. No further flush is started."""
+
+
+class ShutdownTimeout(QueueEnded, TimeoutError):
+    """The close was cut short, by its limit or a cancellation, with items not delivered.
+
+    If a flush that was cancelled for it raised, that exception is the ``__cause__``.
+    """
+
+
+class PolicyError(QueueEnded):
+    """The policy raised (its exception is the ``__cause__``) or answered what is no decision."""
+
+
+def check_count(name: str, value: Any) -> None:
+    """Refuse what is not an int of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, not {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, not {value!r}")
+
+
+def check_number(name: str, value: Any, *, least: float) -> None:
+    """Refuse what is not a real number (a bool is none) of at least ``least``; inf is allowed."""
+    _check_real(name, value)
+    if not value >= least:
+        raise ValueError(f"{name} must be at least {least}, not {value!r}")
+
+
+def check_finite(name: str, value: Any, *, least: float) -> None:
+    """Refuse what is not a finite real number (a bool is none) of at least ``least``."""
+    check_number(name, value, least=least)
+    if not -math.inf < value < math.inf:
+        raise ValueError(f"{name} must be finite, not {value!r}")
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Refuse what is not a real number (a bool is none) above 0; inf is allowed."""
+    _check_real(name, value)
+    if not value > 0:
+        raise ValueError(f"{name} must be above 0, not {value!r}")
+
+
+def _check_real(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a real number, not {value!r}")

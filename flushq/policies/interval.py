@@ -1,0 +1,45 @@
+"""Flush when the oldest item has waited long enough, or when a batch is full."""
+
+import attrs
+
+from flushq.errors import check_positive
+from flushq.policy import Decision, Flush, FlushPolicy, Wait, check_caps
+
+_AGE = Flush("age")
+_FULL = Flush("full")
+
+
+@attrs.define
+class IntervalPolicy(FlushPolicy):
+    """Flush when a batch is full, or when the oldest item has waited ``max_wait_seconds``.
+
+    While a slot is free no item waits longer, and of all ways to flush in order of arrival under
+    this age and these caps, none needs fewer flushes: each batch is as late and as full as it may
+    be (an exchange argument: of any schedule, the first flush can be put off until the policy's,
+    and take all that the policy's takes, without a further flush).
+
+    Args:
+        max_wait_seconds: How long an item may wait, from its acceptance. inf: until a batch is
+            full.
+        max_records: The most items in a batch. None: no cap.
+        max_weight: The most weight in a batch; needs a queue that weighs its items. None: no cap.
+
+    Raises:
+        ValueError: A value is zero, negative or NaN.
+        TypeError: A value is not a number (for ``max_records``: not an int).
+    """
+
+    max_wait_seconds: float
+    max_records: int | None = None
+    max_weight: float | None = None
+
+    def __attrs_post_init__(self) -> None:
+        check_positive("max_wait_seconds", self.max_wait_seconds)
+        check_caps(self)
+
+    def decide(self, now: float) -> Decision:
+        """Flush when full or when the oldest item is due, else wait for that."""
+        if self.full:
+            return _FULL
+        due = self.queue.oldest + self.max_wait_seconds
+        return _AGE if due <= now else Wait(due)

@@ -1,0 +1,288 @@
+"""The state machine that decides when to flush.
+
+The rules it keeps:
+
+* A policy never reads a clock, never touches an event loop, never sees an item. Every time is an
+  argument, in seconds on any clock that does not run backwards.
+* Four events come in: :meth:`~FlushPolicy.item_added`, :meth:`~FlushPolicy.flush_started`,
+  :meth:`~FlushPolicy.flush_done`, :meth:`~FlushPolicy.tick`. One :data:`Decision` comes out of
+  each: :class:`Flush` or :class:`Wait`.
+* The facts (how many items wait, since when, how many flushes run) are kept by
+  :class:`QueueState` and nobody else. The opinion is :meth:`~FlushPolicy.decide`, the one method
+  that a subclass writes. It changes nothing.
+* ``decide`` is asked only when the answer matters: while something is pending and a flush slot is
+  free. In every other state the event answers ``Wait()`` by itself.
+
+Theory of operation. A queue is told of its arrivals in bursts, and what a policy needs to know of
+them is how many wait and when the oldest came. So :class:`QueueState` holds the bursts that are
+still pending, as (time, count) pairs in order of arrival; two bursts of the same time are one. A
+flush takes from the front, possibly a part of a burst, so ``oldest`` stays exact. It follows that
+n arrivals at one time leave the same state behind whether they are told one by one or at once,
+and a policy whose decisions depend on the state alone cannot tell the difference.
+"""
+
+import abc
+import copy
+import math
+from collections import deque
+from numbers import Real
+from typing import Any, Self
+
+import attrs
+
+from flushq.errors import check_count, check_positive
+
+
+@attrs.frozen
+class Flush:
+    """Start a flush now, of the oldest pending items.
+
+    Args:
+        reason: Why; shown to whoever asks why the queue flushed.
+        up_to: Take at most so many items. None: as many as the caps allow.
+    """
+
+    reason: str = "policy"
+    up_to: int | None = None
+
+
+@attrs.frozen
+class Wait:
+    """Do nothing until something happens, or until this time at the latest.
+
+    Args:
+        until: Seconds, on the clock of ``now``, and later than ``now``. It is a promise: if
+            nothing happens before it, ``tick(until)`` answers :class:`Flush`.
+    """
+
+    until: float = math.inf
+
+
+Decision = Flush | Wait
+
+_IDLE = Wait()
+
+
+@attrs.define
+class QueueState:
+    """The facts that a policy decides by. The base class keeps them; a subclass only reads.
+
+    An event that cannot have happened is refused with a ValueError that shows the values, and
+    leaves the state as it was.
+
+    Attributes:
+        pending: Items that wait.
+        weight: Their weights, summed; 0 if the queue does not weigh its items.
+        oldest: When the oldest pending item arrived; inf when nothing is pending.
+        in_flight: Flushes that run.
+        max_in_flight: Flushes that may run at a time.
+    """
+
+    max_in_flight: int = 1
+    pending: int = attrs.field(default=0, init=False)
+    weight: float = attrs.field(default=0, init=False)
+    oldest: float = attrs.field(default=math.inf, init=False)
+    in_flight: int = attrs.field(default=0, init=False)
+    _now: float = attrs.field(default=-math.inf, init=False)
+    _bursts: deque[tuple[float, int]] = attrs.field(factory=deque, init=False)
+
+    def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> None:
+        """``count`` items, of ``weight`` in all, have arrived."""
+        self._check(now, count, weight)
+        if self._bursts and self._bursts[-1][0] == now:
+            self._bursts[-1] = (now, self._bursts[-1][1] + count)
+        else:
+            self._bursts.append((now, count))
+        self._now = now
+        self.oldest = self._bursts[0][0]
+        self.pending += count
+        self.weight += weight
+
+    def flush_started(self, now: float, count: int, weight: float = 0.0) -> None:
+        """``count`` of the oldest items, of ``weight`` in all, left the queue for a flush."""
+        self._check(now, count, weight)
+        if count > self.pending:
+            raise ValueError(f"cannot start a flush of {count} items: {self.pending} are pending")
+        if self.in_flight >= self.max_in_flight:
+            raise ValueError(
+                f"cannot start a flush: {self.in_flight} of {self.max_in_flight} are in flight"
+            )
+        self._now = now
+        self._take(count)
+        self.in_flight += 1
+        self.pending -= count
+        self.weight = max(self.weight - weight, 0) if self.pending else 0
+
+    def flush_done(self, now: float, count: int, seconds: float) -> None:
+        """A flush of ``count`` items has ended, after ``seconds``."""
+        self._check(now, count, seconds)
+        if self.in_flight == 0:
+            raise ValueError(f"cannot end a flush of {count} items: none is in flight")
+        self._now = now
+        self.in_flight -= 1
+
+    def tick(self, now: float) -> None:
+        """Time has come to ``now``."""
+        self._check(now)
+        self._now = now
+
+    def _take(self, count: int) -> None:
+        bursts = self._bursts
+        while count and count >= bursts[0][1]:
+            count -= bursts.popleft()[1]
+        if count:
+            time, waiting = bursts[0]
+            bursts[0] = (time, waiting - count)
+        self.oldest = bursts[0][0] if bursts else math.inf
+
+    def _check(self, now: float, count: int = 1, amount: float = 0.0) -> None:
+        if not self._now <= now < math.inf:
+            raise ValueError(f"now must be a finite time from {self._now} on, not {now!r}")
+        if type(count) is not int or count < 1:
+            check_count("count", count)
+        if not 0 <= amount < math.inf:
+            raise ValueError(f"weight and seconds must be finite and not negative, not {amount!r}")
+
+
+class FlushPolicy(abc.ABC):
+    """When to flush: four events in, a :data:`Decision` out of each.
+
+    A subclass writes :meth:`decide`. It may be a plain class, ``@attrs.define`` or
+    ``@attrs.frozen``, and need not call ``super().__init__()``. A policy that learns overrides an
+    event, updates fields of its own and returns ``super().<event>(...)``: the base class is what
+    keeps the facts.
+
+    A policy object is a template: each queue and each simulation runs a deep copy of it with a
+    :class:`QueueState` of its own, so one object may be given to many.
+
+    Attributes:
+        queue: The facts, to be read.
+        max_records: A hard cap on the items of a batch, whoever asks for the flush. None: no cap.
+        max_weight: A hard cap on the weight of a batch. None: no cap.
+    """
+
+    queue: QueueState
+    max_records: int | None = None
+    max_weight: float | None = None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Give the instance its facts, whatever its ``__init__`` does."""
+        self = super().__new__(cls)
+        object.__setattr__(self, "queue", QueueState())
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        clone = type(self).__new__(type(self))
+        memo[id(self)] = clone
+        for name, value in _attributes(self).items():
+            object.__setattr__(clone, name, copy.deepcopy(value, memo))
+        return clone
+
+    @abc.abstractmethod
+    def decide(self, now: float) -> Decision:
+        """Flush or wait? Asked after every event while something is pending and a slot is free.
+
+        It must change nothing, and of the same facts at the same time make the same decision.
+        """
+
+    def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
+        """``count`` items have arrived, of ``weight`` in all."""
+        self.queue.item_added(now, count, weight)
+        return self._answer(now)
+
+    def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
+        """``count`` of the oldest items, of ``weight`` in all, left the queue for flush_fn."""
+        self.queue.flush_started(now, count, weight)
+        return self._answer(now)
+
+    def flush_done(
+        self, now: float, count: int, seconds: float, error: BaseException | None = None
+    ) -> Decision:
+        """A flush of ``count`` items has ended after ``seconds``, with ``error`` if it failed."""
+        self.queue.flush_done(now, count, seconds)
+        return self._answer(now)
+
+    def tick(self, now: float) -> Decision:
+        """The time asked for with :class:`Wait` has come."""
+        self.queue.tick(now)
+        return self._answer(now)
+
+    @property
+    def full(self) -> bool:
+        """Whether what is pending fills a batch, by number or by weight."""
+        return (self.max_records is not None and self.queue.pending >= self.max_records) or (
+            self.max_weight is not None and self.queue.weight >= self.max_weight
+        )
+
+    def _answer(self, now: float) -> Decision:
+        queue = self.queue
+        if queue.pending == 0 or queue.in_flight >= queue.max_in_flight:
+            return _IDLE
+        return self.decide(now)
+
+
+def flaw_of(decision: Any, now: float) -> str | None:
+    """What is wrong with an answer that was given at ``now``, if anything."""
+    if isinstance(decision, Wait):
+        return None if _is_after(decision.until, now) else f"until must be a time after {now!r}"
+    if not isinstance(decision, Flush):
+        return "a decision is a Flush or a Wait"
+    reason: Any = decision.reason
+    if not isinstance(reason, str):
+        return "reason must be a str"
+    return None if _is_limit(decision.up_to) else "up_to must be None or an int of at least 1"
+
+
+def check_caps(policy: FlushPolicy) -> None:
+    """Refuse caps that are no caps.
+
+    Raises:
+        ValueError: A cap is zero, negative or NaN.
+        TypeError: ``max_records`` is no int, or ``max_weight`` no real number.
+    """
+    if policy.max_records is not None:
+        check_count("max_records", policy.max_records)
+    if policy.max_weight is not None:
+        check_positive("max_weight", policy.max_weight)
+
+
+def running_copy(policy: FlushPolicy, max_in_flight: int) -> FlushPolicy:
+    """A deep copy of the policy whose facts start afresh.
+
+    Raises:
+        TypeError: ``policy`` is no policy, or cannot be deep-copied.
+    """
+    if not isinstance(policy, FlushPolicy):
+        raise TypeError(f"policy must be a FlushPolicy, not {policy!r}")
+    try:
+        clone: object = copy.deepcopy(policy)
+    except Exception as error:
+        raise TypeError(
+            f"cannot make a deep copy of the policy {policy!r}: {error}; "
+            "a policy that holds what cannot be copied defines __deepcopy__"
+        ) from error
+    if clone is policy or not isinstance(clone, FlushPolicy):
+        raise TypeError(f"a deep copy of the policy {policy!r} must be another one, not {clone!r}")
+    object.__setattr__(clone, "queue", QueueState(max_in_flight))
+    return clone
+
+
+def _attributes(policy: FlushPolicy) -> dict[str, Any]:
+    """All that an instance holds, in its ``__dict__`` and in slots, but for its facts."""
+    state = object.__getstate__(policy)
+    held, slots = state if isinstance(state, tuple) else (state, {})
+    attributes = {**(held or {}), **slots}
+    del attributes["queue"]
+    return attributes
+
+
+def _is_after(until: Any, now: float) -> bool:
+    if isinstance(until, float):
+        return until > now
+    real: bool = isinstance(until, Real) and not isinstance(until, bool)
+    return real and until > now
+
+
+def _is_limit(number: Any) -> bool:
+    count: bool = isinstance(number, int) and not isinstance(number, bool)
+    return number is None or (count and number >= 1)
