@@ -1,0 +1,337 @@
+"""When a batch is cut and why, and what became of every item: the queue without its loop.
+
+The rules it keeps:
+
+* *Nothing vanishes.* An accepted item is pending, in a running batch, delivered, or in one of the
+  lists ``undelivered`` (its batch was never handed over) and ``in_doubt`` (it was, and raised or
+  was interrupted). A duplicate is counted and dropped.
+* *Order.* Batches are cut oldest item first, and never exceed the caps.
+* *Slots.* At most ``max_in_flight`` batches run.
+* *The policy hears everything, in order, once*: the arrivals told before any other event, times
+  that never run backwards, every flush that starts and every one that ends. What it raises, or
+  answers that is no decision, ends the queue with a PolicyError and nothing lost.
+* *The first failure is the outcome.* After it nothing is cut any more.
+
+Theory of operation. Accepted items are numbered 0, 1, 2, … by position alone: ``cut`` is the
+number of the next item to leave, ``cut + len(buffer)`` that of the next to come. A batch knows the
+number of its first item. So a barrier is a number (everything below it must have ended), the items
+that have ended are those below the first item of the oldest batch still running, and losses can be
+put in order of acceptance whatever the order in which they became known.
+
+A policy's Flush only says that a flush is due. The driver asks :meth:`Batcher.seal` for a batch
+when it is ready to hand one over, and the batch is cut then, from all that waits by then. If
+several reasons apply, the first counts: drain, flush (a barrier), the policy's own, pressure (a
+producer waits for room).
+"""
+
+import bisect
+import math
+from collections.abc import Callable, Hashable
+from itertools import chain
+from operator import itemgetter
+from typing import Generic, TypeVar
+
+import attrs
+
+from flushq.buffer import Buffer, DedupeKey, Weigh
+from flushq.errors import FlushFailed, PolicyError, QueueEnded, ShutdownTimeout, check_count
+from flushq.policy import Decision, Flush, FlushPolicy, Wait, check_caps, flaw_of, running_copy
+
+T = TypeVar("T")
+
+_WAIT = Wait()
+_DRAIN = Flush("drain")
+_BARRIER = Flush("flush")
+_PRESSURE = Flush("pressure")
+
+
+@attrs.define(eq=False)
+class Batch(Generic[T]):
+    """A batch that was cut, and how far it has come.
+
+    Attributes:
+        items: Its items, oldest first. The flush function gets a copy, which it may change.
+        count: How many there are.
+        weight: What they weigh together.
+        reason: Why it was cut.
+        first: The number of its first item, in order of acceptance.
+        oldest: When its oldest item arrived.
+        started: When it was cut.
+        handed: Whether the flush function has been called with it.
+        interrupted: Whether the queue itself has cancelled the flush.
+    """
+
+    items: list[T]
+    count: int
+    weight: float
+    reason: str
+    first: int
+    oldest: float
+    started: float
+    handed: bool = False
+    interrupted: bool = False
+
+
+@attrs.frozen
+class _Failure:
+    kind: type[FlushFailed] | type[PolicyError]
+    message: str
+    cause: BaseException | None
+
+
+class Batcher(Generic[T]):
+    """Buffer, policy and limits in one: decides what leaves the queue, and keeps the account.
+
+    Args:
+        policy: The policy whose deep copy is run.
+        dedupe_key: The key of an item. None: nothing is a duplicate.
+        weigh: The weight of an item. None: all weigh 0.
+        max_in_flight: How many batches may run at a time.
+
+    Raises:
+        TypeError, ValueError: An argument, or a cap of the policy, is not what it must be.
+
+    Attributes:
+        policy: The running copy.
+        buffer: The items that wait.
+        running: The batches that were sealed and have not ended, oldest first.
+        started: Whether batches may be cut: not before the queue has started.
+        draining: Whether all that waits is due.
+        stopped: Why no batch is cut any more; None while they are.
+        delivered: How many items were delivered.
+        duplicates: How many items were duplicates.
+        undelivered: The items that were accepted and never handed over.
+        in_doubt: The items that were handed over, in a flush that raised or was interrupted.
+        now: The last time that the policy was told.
+        decision: What it answered.
+    """
+
+    def __init__(
+        self,
+        policy: FlushPolicy,
+        dedupe_key: DedupeKey[T] | None = None,
+        weigh: Weigh[T] | None = None,
+        max_in_flight: int = 1,
+    ) -> None:
+        check_count("max_in_flight", max_in_flight)
+        self.policy = running_copy(policy, max_in_flight)
+        check_caps(self.policy)
+        self.buffer = Buffer(dedupe_key, weigh, self.policy.max_records, self.policy.max_weight)
+        self.running: dict[Batch[T], None] = {}
+        self.started = False
+        self.draining = False
+        self.stopped: str | None = None
+        self.delivered = 0
+        self.duplicates = 0
+        self.undelivered: list[T] = []
+        self.in_doubt: list[T] = []
+        self.now = -math.inf
+        self.decision: Decision = _WAIT
+        self._max_in_flight = max_in_flight
+        self._cut = 0
+        self._barrier = 0
+        self._told = 0
+        self._untold_duplicates = 0
+        self._untold_weight: float = 0
+        self._failure: _Failure | None = None
+        self._interruption: BaseException | None = None
+        self._unsent: list[tuple[int, list[T]]] = []
+        self._doubtful: list[tuple[int, list[T]]] = []
+
+    # Items come in.
+
+    @property
+    def burst(self) -> int:
+        """How many items, duplicates included, have come since the policy was told of any."""
+        return len(self.buffer) - self._told + self._untold_duplicates
+
+    def add(self, item: T, key: Hashable, weight: float) -> None:
+        """Accept an item with the key and weight that ``buffer.measure`` gave."""
+        self.buffer.add(item, key, weight)
+        self._untold_weight += weight
+
+    def add_duplicate(self) -> None:
+        """Accept an item whose key waits already: it is counted and dropped."""
+        self.duplicates += 1
+        self._untold_duplicates += 1
+
+    def tell_arrivals(self, now: float) -> None:
+        """Tell the policy of the items that have come since the last time, the first at ``now``."""
+        count, weight = len(self.buffer) - self._told, self._untold_weight
+        self._untold_duplicates = 0
+        self._untold_weight = 0
+        if count > 0:
+            self._told += count
+            self._tell(self.policy.item_added, now, count, weight)
+
+    # Batches go out.
+
+    @property
+    def wake_at(self) -> float:
+        """When to call :meth:`tick` unless something else happens; inf: not at all."""
+        if self.stopped or not self.started or isinstance(self.decision, Flush):
+            return math.inf
+        return self.decision.until
+
+    def tick(self, now: float) -> None:
+        """The time asked for has come."""
+        self._tell(self.policy.tick, now)
+
+    def seal(self, now: float, *, pressed: bool = False) -> Batch[T] | None:
+        """Cut the next batch if a flush is due and a slot is free.
+
+        The arrivals must have been told. ``pressed`` says that a producer waits for room. The
+        policy has been told of the flush when this returns; if it raised, the batch is undelivered
+        and None is returned.
+        """
+        due = self._due(pressed=pressed)
+        if due is None:
+            return None
+        first, oldest = self._cut, self.policy.queue.oldest
+        items, weight = self.buffer.cut(due.up_to)
+        self._cut += len(items)
+        self._told -= len(items)
+        self.now = max(self.now, now)
+        batch = Batch(items, len(items), weight, due.reason, first, oldest, self.now)
+        self.running[batch] = None
+        try:
+            self._tell(self.policy.flush_started, now, batch.count, weight)
+        finally:
+            if self._failure is not None:
+                self._lose(batch)
+        return None if self._failure is not None else batch
+
+    def finish(self, batch: Batch[T], now: float, error: BaseException | None = None) -> None:
+        """A batch has ended: delivered, unless there is an ``error``."""
+        if error is None:
+            del self.running[batch]
+            self.delivered += batch.count
+        else:
+            self._lose(batch)
+            self._blame(batch, error)
+        seconds = max(self.now, now) - batch.started
+        self._tell(self.policy.flush_done, now, batch.count, seconds, error)
+        batch.items = []
+
+    # Barriers, drain, end.
+
+    def barrier(self) -> int:
+        """Make all that was accepted by now due, and return the number that marks its end."""
+        self._barrier = self._cut + len(self.buffer)
+        return self._barrier
+
+    @property
+    def settled(self) -> int:
+        """The number below which every item has ended."""
+        return next((batch.first for batch in self.running), self._cut)
+
+    @property
+    def first_lost(self) -> float:
+        """The number of the first item that was not delivered; inf if there is none."""
+        firsts = (lost[0][0] for lost in (self._unsent, self._doubtful) if lost)
+        return min(firsts, default=math.inf)
+
+    @property
+    def busy(self) -> bool:
+        """Whether every slot is taken."""
+        return len(self.running) >= self._max_in_flight
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing runs and nothing waits that could still be flushed."""
+        return not self.running and not self.buffer
+
+    @property
+    def failed(self) -> bool:
+        """Whether a flush or the policy has failed."""
+        return self._failure is not None
+
+    def stop(self, why: str) -> None:
+        """Cut no batch any more: what waits is undelivered. The first reason is kept."""
+        self.stopped = self.stopped or why
+        if self.buffer:
+            first, items = self._cut, self.buffer.clear()
+            self._cut += len(items)
+            self._list(self._unsent, self.undelivered, first, items)
+
+    def outcome(self) -> QueueEnded | None:
+        """How it ended: a new exception, or None if nothing was lost."""
+        failure = self._failure
+        if failure is not None:
+            error: QueueEnded = failure.kind(failure.message, self.undelivered, self.in_doubt)
+            error.__cause__ = failure.cause
+            return error
+        if self.stopped is None or not (self.undelivered or self.in_doubt):
+            return None
+        error = ShutdownTimeout(self.stopped, self.undelivered, self.in_doubt)
+        error.__cause__ = self._interruption
+        return error
+
+    def _due(self, *, pressed: bool) -> Flush | None:
+        if self.stopped or not self.started or not self.buffer or self.busy:
+            return None
+        if self.draining:
+            return _DRAIN
+        if self._cut < self._barrier:
+            return _BARRIER
+        if isinstance(self.decision, Flush):
+            return self.decision
+        return _PRESSURE if pressed else None
+
+    def _tell(self, event: Callable[..., Decision], now: float, *facts: object) -> None:
+        """Tell the policy of an event; the queue ends if it raises or answers nonsense."""
+        if self._failure is not None and self._failure.kind is PolicyError:
+            return
+        self.now = max(self.now, now)
+        try:
+            decision = event(self.now, *facts)
+            flaw = self._miscount() or flaw_of(decision, self.now)
+        except BaseException as error:
+            self._fail_policy(f"raised {error!r} in {event.__name__}", error)
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
+            return
+        if flaw is None:
+            self.decision = decision
+        else:
+            self._fail_policy(f"answered {event.__name__} with {decision!r}: {flaw}", None)
+
+    def _miscount(self) -> str | None:
+        """Where the policy's facts differ from the queue's, after an event."""
+        queue = self.policy.queue
+        if queue.pending == self._told and queue.in_flight == len(self.running):
+            return None
+        return (
+            f"it counts {queue.pending} pending and {queue.in_flight} in flight, not "
+            f"{self._told} and {len(self.running)}; an override returns super()'s answer"
+        )
+
+    def _fail_policy(self, what: str, cause: BaseException | None) -> None:
+        self._fail(PolicyError, f"the policy {type(self.policy).__name__} {what}", cause)
+
+    def _lose(self, batch: Batch[T]) -> None:
+        """A running batch was not delivered."""
+        del self.running[batch]
+        if batch.handed:
+            self._list(self._doubtful, self.in_doubt, batch.first, batch.items)
+        else:
+            self._list(self._unsent, self.undelivered, batch.first, batch.items)
+
+    def _blame(self, batch: Batch[T], error: BaseException) -> None:
+        """Who is to blame for a flush that raised: the queue that cancelled it, or flush_fn."""
+        if not batch.interrupted:
+            self._fail(FlushFailed, f"a flush of {batch.count} items failed: {error!r}", error)
+        elif batch.handed and self._interruption is None:
+            self._interruption = error
+
+    def _fail(
+        self, kind: type[FlushFailed] | type[PolicyError], what: str, cause: BaseException | None
+    ) -> None:
+        self._failure = self._failure or _Failure(kind, what, cause)
+        self.stop(what)
+
+    @staticmethod
+    def _list(lost: list[tuple[int, list[T]]], listed: list[T], first: int, items: list[T]) -> None:
+        """Enter lost items into a list that users hold, in order of acceptance."""
+        bisect.insort(lost, (first, items), key=itemgetter(0))
+        listed[:] = chain.from_iterable(items for _, items in lost)

@@ -1,0 +1,167 @@
+"""The items that wait, what is a duplicate among them, and how a batch is cut.
+
+Theory of operation. Items wait in one deque, oldest first, and leave it from the front, so a cut
+costs time in proportion to the batch and not to what stays behind. Beside it, and only for those
+who ask for it, stand the keys and the weights of the same items in the same order, and the set of
+keys that wait. An item is appended by ``append`` where neither is asked for: that is the deque's
+own method, and the whole price of an item.
+
+A key is taken from the moment its item waits until its batch is cut. A batch is the longest run of
+the oldest items that stays within the caps; since no item is let in that outweighs a batch alone,
+it is never empty.
+"""
+
+import inspect
+import math
+import sys
+from collections import deque
+from collections.abc import Callable, Hashable
+from itertools import islice
+from typing import Any, Generic, TypeVar
+
+from flushq.errors import ItemTooLarge, check_finite
+
+T = TypeVar("T")
+
+DedupeKey = Callable[[T], Hashable]
+Weigh = Callable[[T], float]
+
+
+class Buffer(Generic[T]):
+    """The items that wait, oldest first.
+
+    Args:
+        dedupe_key: The key of an item, hashable. None: nothing is a duplicate.
+        weigh: The weight of an item, a finite number of at least 0. None: all weigh 0.
+        max_records: The most items in a batch.
+        max_weight: The most weight in a batch.
+
+    Raises:
+        TypeError: ``dedupe_key`` or ``weigh`` cannot be called or is async; or there is a
+            ``max_weight`` and no ``weigh``.
+    """
+
+    def __init__(
+        self,
+        dedupe_key: DedupeKey[T] | None = None,
+        weigh: Weigh[T] | None = None,
+        max_records: int | None = None,
+        max_weight: float | None = None,
+    ) -> None:
+        _check_plain("dedupe_key", dedupe_key)
+        _check_plain("weigh", weigh)
+        if max_weight is not None and weigh is None:
+            raise TypeError(f"max_weight={max_weight!r} needs weigh, a function of the item")
+        self.plain = dedupe_key is None and weigh is None
+        self._dedupe_key = dedupe_key
+        self._weigh = weigh
+        self._max_records = sys.maxsize if max_records is None else max_records
+        self._max_weight = math.inf if max_weight is None else max_weight
+        self._items: deque[T] = deque()
+        self._keys: deque[Hashable] = deque()
+        self._taken: set[Hashable] = set()
+        self._weights: deque[float] = deque()
+        self.append = self._items.append
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def measure(self, item: T) -> tuple[Hashable, float]:
+        """The key and the weight of an item that asks to be let in. Nothing changes.
+
+        Raises:
+            ItemTooLarge: It weighs more than a batch may.
+            TypeError: The key cannot be hashed or must be awaited; the weight is no real number.
+            ValueError: The weight is negative, infinite or NaN.
+            Exception: Whatever ``dedupe_key`` or ``weigh`` raise.
+        """
+        key = None if self._dedupe_key is None else _checked_key(self._dedupe_key(item))
+        weight = 0 if self._weigh is None else _checked_weight(self._weigh(item))
+        if weight > self._max_weight:
+            raise ItemTooLarge(
+                f"the item weighs {weight!r}, more than max_weight={self._max_weight!r}: {item!r}"
+            )
+        return key, weight
+
+    def is_duplicate(self, key: Hashable) -> bool:
+        """Whether an item with this key waits."""
+        return key in self._taken
+
+    def add(self, item: T, key: Hashable, weight: float) -> None:
+        """Let an item in, behind all others, with the key and weight that were measured."""
+        if self._dedupe_key is not None:
+            self._taken.add(key)
+            self._keys.append(key)
+        self._items.append(item)
+        if self._weigh is not None:
+            self._weights.append(weight)
+
+    def cut(self, up_to: int | None = None) -> tuple[list[T], float]:
+        """Take the oldest items, as many as the caps and ``up_to`` allow, and their weight."""
+        count = min(len(self), self._max_records)
+        if up_to is not None:
+            count = min(count, up_to)
+        weight: float = 0
+        if self._weigh is not None:
+            count, weight = self._within_weight(count)
+        return self._take(count), weight
+
+    def clear(self) -> list[T]:
+        """Take all items, whatever the caps."""
+        return self._take(len(self))
+
+    def _within_weight(self, count: int) -> tuple[int, float]:
+        """How many of the ``count`` oldest items stay within the cap, and their weight."""
+        total: float = 0
+        for taken, weight in enumerate(islice(self._weights, count)):
+            if total + weight > self._max_weight:
+                return taken, total
+            total += weight
+        return count, total
+
+    def _take(self, count: int) -> list[T]:
+        if self._dedupe_key is not None:
+            for _ in range(count):
+                self._taken.discard(self._keys.popleft())
+        if self._weigh is not None:
+            for _ in range(count):
+                self._weights.popleft()
+        popleft = self._items.popleft
+        return [popleft() for _ in range(count)]
+
+
+def _checked_key(key: Any) -> Hashable:
+    if hasattr(key, "__await__"):
+        _discard(key)
+        raise TypeError(f"dedupe_key must not be async: it returned {key!r}")
+    try:
+        hash(key)
+    except TypeError as error:
+        raise TypeError(f"dedupe_key must return what can be hashed, not {key!r}") from error
+    return key  # type: ignore[no-any-return]  # hash() has just made sure
+
+
+def _checked_weight(weight: Any) -> float:
+    if hasattr(weight, "__await__"):
+        _discard(weight)
+        raise TypeError(f"weigh must not be async: it returned {weight!r}")
+    check_finite("the weight of an item", weight, least=0)
+    return weight  # type: ignore[no-any-return]  # check_finite has just made sure
+
+
+def _discard(awaitable: Any) -> None:
+    """Close a coroutine that nobody is going to await."""
+    if inspect.iscoroutine(awaitable):
+        awaitable.close()
+
+
+def _check_plain(name: str, function: object) -> None:
+    """Refuse what cannot be called, and what returns an awaitable as far as can be seen."""
+    if function is None:
+        return
+    if not callable(function):
+        raise TypeError(f"{name} must be callable, not {function!r}")
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        type(function).__call__
+    ):
+        raise TypeError(f"{name} must not be async: {function!r}")
