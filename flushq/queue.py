@@ -1,0 +1,577 @@
+"""The asyncio driver: it waits, wakes and calls. What to do is decided by the Batcher.
+
+Theory of operation. Whatever happens (an item arrives, a flush ends, the timer fires, a barrier,
+the close) is told to the Batcher at once and schedules one *turn*, a callback in the next
+iteration of the loop. The turn does what is due by then: cuts batches and starts their flushes,
+lets waiting producers in, answers barriers, sets the timer, ends the queue. So a burst of arrivals
+costs one callback, and what arrives before the turn joins the batch.
+
+Arrivals are told in bursts: the first item of a loop iteration opens a burst and notes the time,
+the turn tells the policy how many there were. While a burst is open, ``enqueue`` has a credit: so
+many items that need no second look, because there is room and the loop will run soon enough.
+Everything else goes the long way.
+"""
+
+import asyncio
+import contextvars
+import inspect
+import logging
+import math
+import warnings
+from collections.abc import Awaitable, Callable, Hashable
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from flushq.batcher import Batch, Batcher
+from flushq.buffer import DedupeKey, Weigh
+from flushq.errors import FlushqError, QueueClosed, QueueEnded, QueueFull, check_count, check_number
+from flushq.gate import Gate
+from flushq.policy import FlushPolicy
+
+T = TypeVar("T")
+
+FlushFn = Callable[[list[T]], Awaitable[object]]
+
+BURST = 256
+
+_logger = logging.getLogger("flushq")
+
+_flushes: contextvars.ContextVar[tuple[Batch[Any], ...]] = contextvars.ContextVar(
+    "flushq_flushes", default=()
+)
+
+
+class FlushQueue(Generic[T]):
+    """A queue that hands its items to ``flush_fn`` in batches, when its policy says so.
+
+    Use it as ``async with FlushQueue(...) as queue``, or ``run()`` it in a TaskGroup. It belongs
+    to the event loop that first uses it, and is not thread-safe.
+
+    Every accepted item ends in exactly one place: in a batch for which ``flush_fn`` returned,
+    counted as a duplicate, in ``undelivered`` (``flush_fn`` was never called with it) or in
+    ``in_doubt`` (it was called, and raised or was interrupted).
+
+    Args:
+        flush_fn: An async callable that takes a list of items, oldest first. The list is its own
+            to change. If it raises, the queue ends with FlushFailed. What it returns is ignored.
+            It runs in a copy of the context in which the queue was started.
+        policy: When to flush. The queue runs a deep copy of it.
+        dedupe_key: The key of an item, hashable. An item whose key is that of a waiting item is
+            accepted, counted and dropped; the first stays. None: nothing is a duplicate.
+        weigh: The weight of an item, a finite number of at least 0. Needed for ``max_weight``.
+        max_queue_size: How many items may wait; those in flight are not counted.
+        max_in_flight: How many flushes may run at a time.
+        max_shutdown_wait: Seconds that a close may take, and that running flushes have after a
+            failure. None: no limit. 0: no flush is started any more, running ones are cancelled.
+
+    Raises:
+        TypeError: An argument is of the wrong type, a function is async that must not be, the
+            policy cannot be deep-copied, or it has a ``max_weight`` and there is no ``weigh``.
+        ValueError: A number is zero, negative or NaN where it must not be.
+    """
+
+    _loop: asyncio.AbstractEventLoop
+    _context: contextvars.Context
+
+    def __init__(
+        self,
+        flush_fn: FlushFn[T],
+        policy: FlushPolicy,
+        *,
+        dedupe_key: DedupeKey[T] | None = None,
+        weigh: Weigh[T] | None = None,
+        max_queue_size: int = 10_000,
+        max_in_flight: int = 1,
+        max_shutdown_wait: float | None = None,
+    ) -> None:
+        if not callable(flush_fn):
+            raise TypeError(f"flush_fn must be callable, not {flush_fn!r}")
+        check_count("max_queue_size", max_queue_size)
+        if max_shutdown_wait is not None:
+            check_number("max_shutdown_wait", max_shutdown_wait, least=0)
+        self._batcher: Batcher[T] = Batcher(policy, dedupe_key, weigh, max_in_flight)
+        self._flush_fn = flush_fn
+        self._max_queue_size = max_queue_size
+        self._max_shutdown_wait = math.inf if max_shutdown_wait is None else max_shutdown_wait
+        self._gate: Gate[Batch[T] | None] = Gate()
+        self._append = self._batcher.buffer.append
+        self._credit = 0
+        self._burst_opened: float | None = None
+        self._bound = False
+        self._woken = False
+        self._tasks: dict[asyncio.Task[None], Batch[T]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+        self._closing = False
+        self._clock_runs = False
+        self._limit: asyncio.TimerHandle | None = None
+        self._ended = False
+        self._barriers: dict[asyncio.Future[None], int] = {}
+        self._closers: set[asyncio.Future[None]] = set()
+        self._owners_waiting = 0
+
+    # What can be seen.
+
+    @property
+    def policy(self) -> FlushPolicy:
+        """The running copy of the policy."""
+        return self._batcher.policy
+
+    @property
+    def pending(self) -> int:
+        """How many items wait; those in flight are not counted."""
+        return len(self._batcher.buffer)
+
+    @property
+    def undelivered(self) -> list[T]:
+        """Accepted items that flush_fn was never called with; complete once the queue has ended."""
+        return self._batcher.undelivered
+
+    @property
+    def in_doubt(self) -> list[T]:
+        """Items of flushes that raised or were interrupted; complete once the queue has ended."""
+        return self._batcher.in_doubt
+
+    def __repr__(self) -> str:
+        if self._ended:
+            state = "closed"
+        elif self._batcher.failed:
+            state = "failed"
+        elif self._closing:
+            state = "closing"
+        else:
+            state = "running" if self._batcher.started else "not started"
+        return f"<FlushQueue {state}, {self.pending} pending, {len(self._tasks)} in flight>"
+
+    def __del__(self) -> None:
+        batcher: Batcher[T] | None = getattr(self, "_batcher", None)
+        if batcher is None:
+            return
+        items = len(batcher.buffer) + sum(batch.count for batch in batcher.running)
+        if items:
+            warnings.warn(
+                f"a FlushQueue was dropped with {items} items in it",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
+
+    # Producers.
+
+    async def enqueue(self, item: T) -> None:
+        """Wait for room, then accept the item.
+
+        When this returns the item is accepted, once. When it raises, cancellation included, it is
+        not. Producers that wait are served first come, first served. At least every 256 items
+        the loop is let run.
+
+        Raises:
+            QueueClosed: The queue is closing or closed.
+            FlushFailed, PolicyError: The queue has failed.
+            ItemTooLarge: The item alone weighs more than ``max_weight``.
+            QueueFull: Called inside flush_fn, where waiting could never end: every slot is taken,
+                and every running flush waits for room in this queue.
+            RuntimeError: Another event loop than that of the queue is running.
+            Exception: What ``dedupe_key`` or ``weigh`` raised; the queue goes on.
+        """
+        if self._credit > 0:
+            self._credit -= 1
+            self._append(item)
+            return
+        key, weight = self._measure(item)
+        if self._batcher.burst >= BURST:
+            await asyncio.sleep(0)
+            self._check_open()
+        if self._must_wait(key):
+            try:
+                await self._gate.wait(self._inside())
+            finally:
+                self._wake()
+            self._check_open()
+        self._accept(item, key, weight)
+
+    def enqueue_nowait(self, item: T) -> None:
+        """Accept the item now.
+
+        Raises:
+            QueueFull: There is no room, or producers wait for it already.
+            Exception: As :meth:`enqueue`.
+        """
+        if self._credit > 0:
+            self._credit -= 1
+            self._append(item)
+            return
+        key, weight = self._measure(item)
+        if self._must_wait(key):
+            raise QueueFull(
+                f"no room: {self.pending} items wait (max_queue_size={self._max_queue_size}), "
+                f"{len(self._gate)} producers wait for room"
+            )
+        self._accept(item, key, weight)
+
+    async def flush(self) -> None:
+        """Flush at once, and return when all that was accepted before the call has ended.
+
+        What is accepted later is not waited for. A close does not interrupt it. A cancellation
+        ends the waiting alone: the flush goes on.
+
+        Raises:
+            FlushFailed, PolicyError, ShutdownTimeout: Something it waited for was not delivered,
+                or the queue had failed before the call.
+            QueueClosed: Closing has begun before the call.
+            RuntimeError: Called inside flush_fn, or on another event loop.
+        """
+        self._bind()
+        self._refuse_inside("flush()")
+        self._check_open()
+        mark = self._batcher.barrier()
+        if self._batcher.settled >= mark:
+            return
+        self._wake()
+        settled = self._loop.create_future()
+        self._barriers[settled] = mark
+        try:
+            await settled
+        finally:
+            del self._barriers[settled]
+        outcome = self._batcher.outcome()
+        if outcome is not None and self._batcher.first_lost < mark:
+            raise outcome
+
+    # Owners.
+
+    async def __aenter__(self) -> Self:
+        """Start the queue.
+
+        Raises:
+            RuntimeError: It was started before, or is closed.
+        """
+        self._bind()
+        self._start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the queue and drain it.
+
+        An exception of the body is never replaced: what was lost goes into a log record and a note
+        on it. A cancellation during the drain aborts it and goes on.
+
+        Raises:
+            FlushFailed, PolicyError: The queue has failed.
+            ShutdownTimeout: The drain was cut short, and something is left.
+            RuntimeError: The queue was never started.
+        """
+        if not self._batcher.started:
+            raise RuntimeError("cannot leave a FlushQueue that was never started")
+        self._refuse_inside("leaving the queue")
+        self._close()
+        self._leave(await self._end_as_owner(), error)
+
+    async def run(self) -> None:
+        """Start the queue, and return when it has ended: for a child of a TaskGroup.
+
+        It ends when it is closed (:meth:`aclose`), when a flush fails, or when this call is
+        cancelled: then it drains, and the CancelledError goes on. A second cancellation aborts the
+        drain. Of a queue that is closing or closed it only waits for the end.
+
+        Raises:
+            FlushFailed, PolicyError: The queue has failed.
+            ShutdownTimeout: The drain was cut short, and something is left.
+            RuntimeError: The queue was started before, or this is inside its flush_fn.
+        """
+        self._bind()
+        self._refuse_inside("run()")
+        if not self._closing:
+            self._start()
+        self._leave(await self._end_as_owner())
+
+    async def aclose(self) -> None:
+        """Refuse new items, drain, and return when the queue has ended.
+
+        Several calls share one drain, one limit and one outcome. A cancellation aborts the drain,
+        unless an owner (``async with``, :meth:`run`) waits for it; the CancelledError goes on.
+
+        Raises:
+            FlushFailed, PolicyError: The queue has failed.
+            ShutdownTimeout: The drain was cut short, and something is left.
+            RuntimeError: Called inside flush_fn, or on another event loop.
+        """
+        self._bind()
+        self._refuse_inside("aclose()")
+        if not self._batcher.started:
+            self._start()
+        self._close()
+        self._leave(await self._until_ended(self._end_sooner_unless_owned))
+
+    def _leave(self, cancelled: BaseException | None, error: BaseException | None = None) -> None:
+        """Raise what there is to raise at the end: a cancellation, else the outcome."""
+        outcome = self._batcher.outcome()
+        if cancelled is not None or error is not None:
+            self._attach(outcome, cancelled or error)
+        if cancelled is not None:
+            raise cancelled
+        if outcome is not None and error is None:
+            raise outcome
+
+    def _attach(self, outcome: QueueEnded | None, error: BaseException | None) -> None:
+        """Tell of a loss beside another exception, in a log record and a note."""
+        told = isinstance(error, QueueEnded) and error.undelivered is self.undelivered
+        if outcome is None or error is None or told:
+            return
+        loss = f"{type(outcome).__name__}: {outcome}"
+        error.add_note(f"flushq lost items: {loss}")
+        _logger.error("items were lost: %s", loss, exc_info=outcome)
+
+    async def _end_as_owner(self) -> asyncio.CancelledError | None:
+        """Wait for the end; a cancellation starts the close, or cuts it short."""
+        self._owners_waiting += 1
+        try:
+            return await self._until_ended(self._end_sooner)
+        finally:
+            self._owners_waiting -= 1
+
+    async def _until_ended(self, end_sooner: Callable[[], bool]) -> asyncio.CancelledError | None:
+        """Wait for the end, and return the last cancellation after which it was worth waiting."""
+        cancelled = None
+        while not self._ended:
+            ended = self._loop.create_future()
+            self._closers.add(ended)
+            try:
+                await ended
+            except asyncio.CancelledError as error:
+                if not end_sooner():
+                    raise
+                cancelled = error
+            finally:
+                self._closers.discard(ended)
+        return cancelled
+
+    def _end_sooner(self) -> bool:
+        """The owner was cancelled."""
+        if self._closing:
+            self._cut_short("the close was cancelled")
+        else:
+            self._close()
+        return True
+
+    def _end_sooner_unless_owned(self) -> bool:
+        """Somebody who called aclose() was cancelled; an owner that waits decides for itself."""
+        return not self._owners_waiting and self._end_sooner()
+
+    # What is allowed.
+
+    def _bind(self) -> None:
+        """Belong to the running loop, from the first call that needs one."""
+        loop = asyncio.get_running_loop()
+        if not self._bound:
+            self._loop = loop
+            self._context = contextvars.copy_context()
+            self._bound = True
+        elif loop is not self._loop:
+            raise RuntimeError(f"{self!r} belongs to another event loop than {loop!r}")
+
+    def _inside(self) -> Batch[T] | None:
+        """The running flush of this queue that the caller is part of."""
+        running = self._batcher.running
+        return next((batch for batch in reversed(_flushes.get()) if batch in running), None)
+
+    def _refuse_inside(self, what: str) -> None:
+        if self._inside() is not None:
+            raise RuntimeError(f"{what} inside flush_fn of the same queue would wait for itself")
+
+    def _refusal(self, inside: Batch[T] | None) -> FlushqError | None:
+        """Why an item is refused, if it is: a new exception."""
+        if self._batcher.failed:
+            return self._batcher.outcome()
+        during_drain = inside is not None and inside in self._batcher.running
+        if self._closing and (self._batcher.stopped or not during_drain):
+            return QueueClosed(f"{self!r} takes no items any more")
+        return None
+
+    def _check_open(self) -> None:
+        refusal = self._refusal(self._inside())
+        if refusal is not None:
+            raise refusal
+
+    # Items come in.
+
+    def _measure(self, item: T) -> tuple[Hashable, float]:
+        self._bind()
+        self._check_open()
+        return self._batcher.buffer.measure(item)
+
+    def _must_wait(self, key: Hashable) -> bool:
+        full = self._gate.busy or self.pending >= self._max_queue_size
+        return full and not self._batcher.buffer.is_duplicate(key)
+
+    def _accept(self, item: T, key: Hashable, weight: float) -> None:
+        self._wake()
+        if self._batcher.buffer.is_duplicate(key):
+            self._batcher.add_duplicate()
+            return
+        self._batcher.add(item, key, weight)
+        if self._burst_opened is None:
+            self._burst_opened = self._loop.time()
+        if self._batcher.buffer.plain and not self._gate.busy and not self._loop.get_debug():
+            room = self._max_queue_size - self.pending
+            self._credit = min(room, BURST - self._batcher.burst)
+
+    def _tell_arrivals(self) -> None:
+        """Close the burst: before any other event, so that the policy's time never runs back."""
+        self._credit = 0
+        opened, self._burst_opened = self._burst_opened, None
+        if opened is not None or self._batcher.burst:
+            self._batcher.tell_arrivals(self._loop.time() if opened is None else opened)
+
+    # The turn.
+
+    def _wake(self) -> None:
+        """Have a turn in the next iteration of the loop."""
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon(self._turn, context=self._context)
+
+    def _turn(self) -> None:
+        self._woken = False
+        self._tell_arrivals()
+        self._start_flushes()
+        if self._closing or self._batcher.failed:
+            self._gate.turn_away(self._refusal)
+            self._run_clock()
+        self._break_deadlock()
+        self._answer_barriers()
+        self._set_timer()
+        if (self._closing or self._batcher.failed) and self._batcher.finished:
+            self._end()
+
+    def _start_flushes(self) -> None:
+        batcher = self._batcher
+        while batch := batcher.seal(self._loop.time(), pressed=len(self._gate) > 0):
+            self._launch(batch)
+            self._admit()
+        self._admit()
+
+    def _admit(self) -> None:
+        """Let waiting producers in; what they bring has been here from now on."""
+        if self._gate.admit(self._max_queue_size - self.pending) and self._burst_opened is None:
+            self._burst_opened = self._loop.time()
+            self._wake()
+
+    def _launch(self, batch: Batch[T]) -> None:
+        task = self._loop.create_task(
+            self._deliver(batch), name="flushq flush", context=self._context.copy()
+        )
+        self._tasks[task] = batch
+        task.add_done_callback(self._on_done, context=self._context)
+
+    async def _deliver(self, batch: Batch[T]) -> None:
+        _flushes.set((*_flushes.get(), batch))
+        batch.handed = True
+        result = self._flush_fn(list(batch.items))
+        if not inspect.isawaitable(result):
+            raise TypeError(f"flush_fn must be async: it returned {result!r}")
+        await result
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        try:
+            error = task.exception()
+        except asyncio.CancelledError as cancelled:
+            error = cancelled
+        self._tell_arrivals()
+        self._batcher.finish(self._tasks.pop(task), self._loop.time(), error)
+        self._wake()
+
+    def _set_timer(self) -> None:
+        when = self._batcher.wake_at
+        if when == self._timer_at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = when
+        self._timer = None
+        if when < math.inf:
+            self._timer = self._loop.call_at(float(when), self._on_timer, context=self._context)
+
+    def _on_timer(self) -> None:
+        when = self._timer_at
+        self._timer, self._timer_at = None, math.inf
+        self._tell_arrivals()
+        now = max(self._loop.time(), when)
+        if self._batcher.wake_at <= now:
+            self._batcher.tick(now)
+        self._wake()
+
+    def _break_deadlock(self) -> None:
+        """If every slot is taken by a flush that waits for room here, send the last one away."""
+        running = self._batcher.running
+        if not self._batcher.busy or self._gate.reserved:
+            return
+        if all(batch in self._gate.waiting for batch in running):
+            refusal = QueueFull(f"every flush that could make room waits for room: {self!r}")
+            self._gate.turn_away_last(running, refusal)
+
+    def _answer_barriers(self) -> None:
+        settled = self._batcher.settled
+        for waiting, mark in self._barriers.items():
+            if mark > settled:
+                return
+            if not waiting.done():
+                waiting.set_result(None)
+
+    # The end.
+
+    def _start(self) -> None:
+        if self._closing:
+            raise QueueClosed(f"{self!r} cannot be started again")
+        if self._batcher.started:
+            raise RuntimeError(f"{self!r} was started before")
+        self._context = contextvars.copy_context()
+        self._batcher.started = True
+        self._wake()
+
+    def _close(self) -> None:
+        if self._closing or self._ended:
+            return
+        self._tell_arrivals()
+        self._closing = True
+        self._batcher.draining = True
+        self._run_clock()
+        self._wake()
+
+    def _run_clock(self) -> None:
+        """Start the one clock of the end, at the first close or failure."""
+        if self._clock_runs:
+            return
+        self._clock_runs = True
+        if self._max_shutdown_wait == 0:
+            self._on_limit()
+        elif self._max_shutdown_wait < math.inf:
+            limit = self._loop.time() + float(self._max_shutdown_wait)
+            self._limit = self._loop.call_at(limit, self._on_limit, context=self._context)
+
+    def _on_limit(self) -> None:
+        self._cut_short(f"closing took longer than max_shutdown_wait={self._max_shutdown_wait!r} s")
+
+    def _cut_short(self, why: str) -> None:
+        """Start no flush any more, and cancel those that run."""
+        if self._limit is not None:
+            self._limit.cancel()
+        self._tell_arrivals()
+        self._batcher.stop(why)
+        for task, batch in self._tasks.items():
+            if task.cancel():
+                batch.interrupted = True
+        self._wake()
+
+    def _end(self) -> None:
+        self._ended = True
+        if self._limit is not None:
+            self._limit.cancel()
+        for closer in self._closers:
+            if not closer.done():
+                closer.set_result(None)

@@ -1,0 +1,214 @@
+"""A policy in virtual time: the same Batcher that runs in production, fed from a list.
+
+Theory of operation. Three things can happen next: a flush ends, items arrive, or the time comes
+that the policy asked for. The simulation goes to the earliest of these, lets all that happens at
+that instant happen (flushes end, then items arrive, all of them in one event, then the policy's
+time has come), and starts the flushes that are due by then. So an arrival exactly at a deadline
+joins the batch. Times are only added and compared: with ints and Fractions a trace is exact.
+"""
+
+import heapq
+import math
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
+
+import attrs
+
+from flushq.batcher import Batch, Batcher
+from flushq.errors import PolicyError, check_finite
+from flushq.policy import Decision, FlushPolicy
+
+FlushSeconds = float | Callable[[int], float]
+
+BROKEN_PROMISES = 10_000
+
+
+@attrs.frozen
+class SimulatedFlush:
+    """One flush of a trace.
+
+    Attributes:
+        started: When it started, in seconds.
+        ended: When it ended.
+        size: How many items it took.
+        reason: Why it was started.
+        oldest: When the oldest of its items arrived.
+    """
+
+    started: float
+    ended: float
+    size: int
+    reason: str
+    oldest: float
+
+
+@attrs.frozen
+class Event:
+    """One event that the policy was told, and its answer.
+
+    Attributes:
+        now: When, in seconds.
+        name: ``item_added``, ``flush_started``, ``flush_done`` or ``tick``.
+        count: How many items it was about; 0 for a tick.
+        weight: What they weigh together; 0 for flush_done and tick.
+        decision: What the policy answered.
+    """
+
+    now: float
+    name: str
+    count: int
+    weight: float
+    decision: Decision
+
+
+@attrs.frozen
+class Trace:
+    """What a policy did with a sequence of arrivals.
+
+    Attributes:
+        flushes: Every flush, in the order in which they started.
+        events: Every event that the policy was told, with its decision.
+        stranded: How many items are left with nothing scheduled to flush them.
+    """
+
+    flushes: tuple[SimulatedFlush, ...]
+    events: tuple[Event, ...]
+    stranded: int
+
+
+def simulate(
+    policy: FlushPolicy,
+    arrivals: Iterable[float],
+    flush_seconds: FlushSeconds,
+    *,
+    max_in_flight: int = 1,
+    weights: Iterable[float] | None = None,
+) -> Trace:
+    """Run a copy of the policy over the arrivals, in virtual time, to the end.
+
+    Args:
+        policy: The policy; it is not changed.
+        arrivals: The times at which items arrive, in seconds, not decreasing.
+        flush_seconds: How long a flush takes: a number, or a function of the number of its items.
+        max_in_flight: How many flushes may run at a time.
+        weights: The weight of each item; needed for a policy with ``max_weight``.
+
+    Returns:
+        The trace. Nothing is flushed at the end just because it is the end.
+
+    Raises:
+        ItemTooLarge: An item weighs more than the policy's ``max_weight``.
+        PolicyError: The policy raised, or answered what is no decision, or answered
+            so many ticks in a row with Wait that it will never flush.
+        TypeError, ValueError: An argument is not what it must be.
+    """
+    times = _times(arrivals)
+    masses = None if weights is None else list(weights)
+    if masses is not None and len(masses) != len(times):
+        raise ValueError(f"{len(times)} arrivals need as many weights, not {len(masses)}")
+    weigh = None if masses is None else lambda item: masses[item]
+    batcher: Batcher[int] = Batcher(policy, None, weigh, max_in_flight)
+    return _Simulation(batcher, times, flush_seconds).run()
+
+
+class _Simulation:
+    def __init__(
+        self, batcher: Batcher[int], times: Sequence[float], flush_seconds: FlushSeconds
+    ) -> None:
+        batcher.started = True
+        if not callable(flush_seconds):
+            _check_duration(flush_seconds)
+        self._batcher = batcher
+        self._times = times
+        self._flush_seconds = flush_seconds
+        self._arrived = 0
+        self._waits = 0
+        self._running: list[tuple[float, int, Batch[int]]] = []
+        self._flushes: list[SimulatedFlush] = []
+        self._events: list[Event] = []
+
+    def run(self) -> Trace:
+        while (now := self._next()) < math.inf:
+            self._end_flushes(now)
+            self._arrive(now)
+            self._tick(now)
+            self._start_flushes(now)
+        return Trace(tuple(self._flushes), tuple(self._events), len(self._batcher.buffer))
+
+    def _next(self) -> float:
+        now = self._batcher.wake_at
+        if self._arrived < len(self._times):
+            now = min(now, self._times[self._arrived])
+        if self._running:
+            now = min(now, self._running[0][0])
+        return now
+
+    def _end_flushes(self, now: float) -> None:
+        while self._running and self._running[0][0] <= now:
+            _, _, batch = heapq.heappop(self._running)
+            self._batcher.finish(batch, now)
+            self._record(now, "flush_done", batch.count)
+
+    def _arrive(self, now: float) -> None:
+        first, times, batcher = self._arrived, self._times, self._batcher
+        weight: float = 0
+        while self._arrived < len(times) and times[self._arrived] == now:
+            key, heavier = batcher.buffer.measure(self._arrived)
+            batcher.add(self._arrived, key, heavier)
+            weight += heavier
+            self._arrived += 1
+        if self._arrived > first:
+            batcher.tell_arrivals(now)
+            self._record(now, "item_added", self._arrived - first, weight)
+
+    def _tick(self, now: float) -> None:
+        if self._batcher.wake_at > now:
+            return
+        self._batcher.tick(now)
+        self._record(now, "tick", 0)
+        self._waits += 1
+        if self._waits > BROKEN_PROMISES:
+            name = type(self._batcher.policy).__name__
+            raise PolicyError(f"the policy {name} answered {self._waits} ticks in a row with Wait")
+
+    def _start_flushes(self, now: float) -> None:
+        while batch := self._batcher.seal(now):
+            self._waits = 0
+            self._record(now, "flush_started", batch.count, batch.weight)
+            ended = now + self._seconds(batch.count)
+            heapq.heappush(self._running, (ended, batch.first, batch))
+            self._flushes.append(
+                SimulatedFlush(now, ended, batch.count, batch.reason, batch.oldest)
+            )
+        self._check()
+
+    def _seconds(self, size: int) -> float:
+        if not callable(self._flush_seconds):
+            return self._flush_seconds
+        seconds = self._flush_seconds(size)
+        _check_duration(seconds)
+        return seconds
+
+    def _record(self, now: float, name: str, count: int, weight: float = 0) -> None:
+        self._check()
+        self._events.append(Event(now, name, count, weight, self._batcher.decision))
+
+    def _check(self) -> None:
+        outcome = self._batcher.outcome()
+        if outcome is not None:
+            raise outcome
+
+
+def _times(arrivals: Iterable[float]) -> list[float]:
+    times = list(arrivals)
+    for time in times:
+        if type(time) is not float or not math.isfinite(time):
+            check_finite("an arrival", time, least=-math.inf)
+    for earlier, later in pairwise(times):
+        if later < earlier:
+            raise ValueError(f"arrivals must not decrease: {later!r} comes after {earlier!r}")
+    return times
+
+
+def _check_duration(seconds: object) -> None:
+    check_finite("flush_seconds", seconds, least=0)
