@@ -183,11 +183,7 @@ class FlushQueue(Generic[T]):
             await asyncio.sleep(0)
             self._check_open()
         if self._must_wait(key):
-            try:
-                await self._gate.wait(self._inside())
-            finally:
-                self._wake()
-            self._check_open()
+            await self._wait_for_room()
         self._accept(item, key, weight)
 
     def enqueue_nowait(self, item: T) -> None:
@@ -408,6 +404,15 @@ class FlushQueue(Generic[T]):
     def _must_wait(self, key: Hashable) -> bool:
         full = self._gate.busy or self.pending >= self._max_queue_size
         return full and not self._batcher.buffer.is_duplicate(key)
+
+    async def _wait_for_room(self) -> None:
+        """Wait in line. Who comes and who leaves, however it leaves, gives cause for a turn."""
+        self._wake()
+        try:
+            await self._gate.wait(self._inside())
+        finally:
+            self._wake()
+        self._check_open()
 
     def _accept(self, item: T, key: Hashable, weight: float) -> None:
         self._wake()

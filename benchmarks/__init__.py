@@ -1,0 +1,1 @@
+"""What an item costs, as ratios that were measured side by side."""

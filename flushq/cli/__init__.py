@@ -1,0 +1,37 @@
+"""``python -m flushq …``: the command line, one file a command.
+
+Results go to standard output, everything else (errors, the live display) to standard error. The
+exit code is 0 when all went well, 2 for a mistake of the caller (nothing was done), 1 for a failure
+under way, and 128 plus its number after a signal.
+"""
+
+import logging
+from typing import Any
+
+import click
+
+from flushq.cli.ingest import ingest
+
+
+class Commands(click.Group):
+    """A group whose commands report a mistake in one line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a usage error says what is wrong, and not how commands are called."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            error.ctx = None
+            raise
+
+
+@click.group(cls=Commands)
+def main() -> None:
+    """A batching queue for asyncio, at work on real input."""
+    # What a queue logs of its losses, the commands say themselves.
+    logging.getLogger("flushq").addHandler(logging.NullHandler())
+
+
+main.add_command(ingest)
+
+__all__ = ["main"]

@@ -1,0 +1,37 @@
+"""What SIGINT and SIGTERM do: the first asks for an orderly end, the second insists."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+
+
+class Shutdown:
+    """Listens to the signals on behalf of the task that makes it.
+
+    The first signal calls ``stop``. Whatever is not done ``limit`` seconds later (None: there is no
+    limit), or at the next signal, is aborted: the task is cancelled.
+
+    Attributes:
+        signal: The first signal that came.
+    """
+
+    def __init__(self, stop: Callable[[], None], limit: float | None) -> None:
+        self.signal: signal.Signals | None = None
+        self._stop = stop
+        self._limit = limit
+        self._task = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._loop.add_signal_handler(number, self._on_signal, number)
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if self.signal is not None:
+            self._abort()
+            return
+        self.signal = number
+        self._stop()
+        if self._limit is not None:
+            self._loop.call_later(self._limit, self._abort)
+
+    def _abort(self) -> None:
+        self._task.cancel()
