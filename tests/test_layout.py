@@ -1,0 +1,200 @@
+"""The files are where they belong, import only what they may, and silence no tool without a reason.
+
+`MAY_IMPORT` has a row for each file and package of flushq. What it may import is what its row
+names, whatever those may import, and itself; `__init__` stands for the public names.
+"""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+TOP_LEVEL = {
+    ".ci/run",
+    "CHANGELOG.rst",
+    "LICENSE",
+    "README.rst",
+    "benchmarks",
+    "flushq",
+    "pyproject.toml",
+    "tests",
+}
+
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "policy": {"errors"},
+    "policies": {"policy"},
+    "buffer": {"errors"},
+    "batcher": {"buffer", "policy", "errors"},
+    "outcomes": {"errors"},
+    "gate": {"errors"},
+    "queue": {"gate", "batcher", "outcomes", "errors"},
+    "batched": {"queue"},
+    "simulation": {"batcher"},
+    "offline": set(),
+    "testing": {"policy", "simulation", "offline"},
+    "__init__": {"policies", "queue"},
+    "cli": {"__init__", "simulation"},
+    "__main__": {"cli"},
+}
+
+LOOP = {"asyncio", "contextvars", "time", "random", "logging", "threading"}
+LOOP_FILES = {"gate", "queue", "batched", "cli"}
+EXTRAS = {"testing": {"hypothesis"}, "cli": {"click", "rich", "aiosqlite"}}
+
+
+def row_of(module: str) -> str:
+    """Return the row of the table that a module of flushq, by its dotted name, belongs to."""
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def module_of(path: Path) -> str:
+    """Return the dotted name of the module in a file, with `__init__` as any other name."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def names_of(node: ast.ImportFrom, module: str) -> Iterator[str]:
+    """Yield the full dotted names that a `from` import asks for."""
+    above = module.split(".")[: -node.level] if node.level else []
+    source = ".".join([*above, *([node.module] if node.module else [])])
+    for alias in node.names:
+        is_row = source == "flushq" and alias.name in MAY_IMPORT
+        yield f"{source}.{alias.name}" if is_row else source
+
+
+def imports(source: str, module: str) -> Iterator[str]:
+    """Yield the dotted names of all modules that a source imports, wherever in it."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from names_of(node, module)
+
+
+def reach(row: str) -> set[str]:
+    """Return the rows that a row may import, itself included."""
+    # The command line sees the public names, and nothing that lies behind them.
+    below = set() if row == "cli" else MAY_IMPORT[row]
+    return {row}.union(MAY_IMPORT[row], *map(reach, below))
+
+
+def is_allowed(name: str, row: str) -> bool:
+    """Tell whether a row may import the module of this name."""
+    top = name.partition(".")[0]
+    if top == "flushq":
+        return row_of(name) in reach(row)
+    if top in LOOP:
+        return row in LOOP_FILES
+    return top in sys.stdlib_module_names | {"attr", "attrs"} | EXTRAS.get(row, set())
+
+
+def violations(source: str, module: str) -> list[str]:
+    """Return what the source of a module imports and may not."""
+    row = row_of(module)
+    if row not in MAY_IMPORT:
+        return [f"{module} is not in the table"]
+    return [name for name in imports(source, module) if not is_allowed(name, row)]
+
+
+def unexplained(source: str) -> list[str]:
+    """Return the comments of a source that silence a tool without a reason."""
+    comments = re.findall(r"# (?:type: ignore|noqa|pragma: no ).*", source)
+    reasoned = re.compile(r"# (type: ignore\[.+?\]  #|noqa: [\w, ]+ -|pragma: no \w+ -) \S")
+    return [comment for comment in comments if not reasoned.match(comment)]
+
+
+def sources(*folders: str) -> list[Path]:
+    """Return the Python files of these folders, in order."""
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", sources("flushq"), ids=module_of)
+def test_a_file_imports_only_what_its_row_names(path: Path) -> None:
+    """A file of flushq has its row in the table and imports nothing beyond it."""
+    assert [] == violations(path.read_text(), module_of(path))
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "expected"),
+    [
+        ("flushq.policy", "from flushq.batcher import Batcher", ["flushq.batcher"]),
+        ("flushq.policy", "from .batcher import Batcher", ["flushq.batcher"]),
+        ("flushq.policy", "from . import batcher, errors", ["flushq.batcher"]),
+        ("flushq.policy", "from flushq import batcher", ["flushq.batcher"]),
+        ("flushq.policy", "import flushq.queue as q", ["flushq.queue"]),
+        ("flushq.policy", "import flushq", ["flushq"]),
+        ("flushq.policy", "from flushq import Flush", ["flushq"]),
+        ("flushq.policy", "import attrs, math, errno, flushq.errors", []),
+        ("flushq.policy", "import time", ["time"]),
+        ("flushq.policy", "from asyncio.events import Handle", ["asyncio.events"]),
+        ("flushq.policy", "if TYPE_CHECKING:\n    import asyncio", ["asyncio"]),
+        ("flushq.policy", "def now():\n    import time", ["time"]),
+        ("flushq.policy", "import rich.console", ["rich.console"]),
+        ("flushq.policy", "from hypothesis import given", ["hypothesis"]),
+        ("flushq.policies.natural", "from ..policy import FlushPolicy", []),
+        ("flushq.policies.natural", "from . import interval", []),
+        ("flushq.policies.natural", "from ..buffer import Buffer", ["flushq.buffer"]),
+        ("flushq.policies.__init__", "from .natural import NaturalPolicy", []),
+        ("flushq.batcher", "from flushq.policies import NaturalPolicy", ["flushq.policies"]),
+        ("flushq.queue", "import asyncio, flushq.policy, flushq.gate", []),
+        ("flushq.simulation", "import asyncio", ["asyncio"]),
+        ("flushq.testing", "import hypothesis, flushq.offline, flushq.batcher", []),
+        ("flushq.__init__", "from flushq.queue import FlushQueue", []),
+        ("flushq.__init__", "from flushq.simulation import simulate", ["flushq.simulation"]),
+        ("flushq.cli.ingest", "import asyncio, click\nfrom flushq import FlushQueue", []),
+        ("flushq.cli.ingest", "from flushq.simulation import simulate", []),
+        ("flushq.cli.ingest", "from flushq.queue import FlushQueue", ["flushq.queue"]),
+        ("flushq.__main__", "from flushq.cli import main", []),
+        ("flushq.helpers", "", ["flushq.helpers is not in the table"]),
+    ],
+)
+def test_the_checker_sees_every_way_to_import(
+    module: str, source: str, expected: list[str]
+) -> None:
+    """An import that the table forbids is found, however and wherever it is written."""
+    assert expected == violations(source, module)
+
+
+@pytest.mark.parametrize("row", MAY_IMPORT)
+def test_lower_files_never_import_higher_ones(row: str) -> None:
+    """The table has no circle: what a row may import may not import it."""
+    assert not any(row in reach(below) for below in MAY_IMPORT[row])
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only a checkout knows its files")
+def test_the_top_level_holds_nothing_else() -> None:
+    """The top level of the tree holds the files and folders of the layout and nothing else."""
+    listing = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True)
+    files = {file if file in TOP_LEVEL else file.split("/")[0] for file in listing.splitlines()}
+    assert set() == files - TOP_LEVEL
+
+
+@pytest.mark.parametrize("path", sources("flushq", "tests", "benchmarks"), ids=module_of)
+def test_what_silences_a_tool_tells_why(path: Path) -> None:
+    """Each comment that silences a type checker, a linter or the coverage carries its reason."""
+    assert [] == unexplained(path.read_text())
+
+
+@pytest.mark.parametrize(
+    ("comment", "expected"),
+    [
+        ("type: ignore[misc]  # attrs adds it", True),
+        ("noqa: S608 - the name is quoted", True),
+        ("pragma: no cover - needs a terminal", True),
+        ("type: ignore", False),
+        ("type: ignore[misc]", False),
+        ("noqa: S608", False),
+        ("noqa", False),
+        ("pragma: no cover", False),
+        ("pragma: no branch", False),
+    ],
+)
+def test_the_reason_stands_behind_the_comment(comment: str, *, expected: bool) -> None:
+    """A reason follows its silencing comment on the same line, behind a dash or a hash."""
+    assert expected == (not unexplained(f"x = 1  # {comment}"))

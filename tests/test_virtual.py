@@ -1,0 +1,205 @@
+"""The virtual loop keeps exact time, never waits, and never hangs."""
+
+import asyncio
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.virtual import Deadlock, VirtualLoop, idle, now, run, virtual_loop
+
+TIMES = st.floats(min_value=0, allow_infinity=False, allow_nan=False)
+
+
+async def test_async_tests_run_in_virtual_time_from_zero() -> None:
+    """An async test runs on a virtual loop whose time begins at 0."""
+    assert isinstance(asyncio.get_running_loop(), VirtualLoop)
+    assert 0.0 == now()
+
+
+async def test_sleep_takes_exactly_its_time() -> None:
+    """A sleep of a year ends at once, and a year later."""
+    year = 365 * 24 * 3600.0
+    await asyncio.sleep(year)
+    assert year == now()
+
+
+async def test_sums_are_those_of_floats() -> None:
+    """Time after several sleeps is the sum of their floats, with no drift of its own."""
+    expected = 0.0
+    for _ in range(1000):
+        await asyncio.sleep(0.1)
+        expected += 0.1
+    assert expected == now()
+
+
+@given(times=st.lists(TIMES))
+def test_timers_fire_exactly_at_their_time(times: list[float]) -> None:
+    """A timer fires when the clock shows its time, to the last bit, and timers fire in order."""
+
+    async def main() -> list[float]:
+        fired: list[float] = []
+        for when in times:
+            virtual_loop().call_at(when, lambda: fired.append(now()))
+        await asyncio.sleep(max(times, default=0.0))
+        await idle()
+        return fired
+
+    assert sorted(times) == run(main)
+
+
+@given(when=TIMES.filter(bool))
+def test_neighbouring_times_are_told_apart(when: float) -> None:
+    """A timer does not fire together with one whose time is the next float before."""
+    before = math.nextafter(when, 0.0)
+
+    async def main() -> list[float]:
+        fired: list[float] = []
+        virtual_loop().call_at(when, lambda: fired.append(when))
+        virtual_loop().call_at(before, lambda: fired.append(before))
+        virtual_loop().call_at(before, lambda: fired.append(now()))
+        await asyncio.sleep(when)
+        await idle()
+        return fired
+
+    assert [before, before, when] == run(main)
+
+
+async def test_a_cancelled_timer_moves_no_clock() -> None:
+    """Time does not stop at a timer that was cancelled."""
+    for when in range(1, 500):
+        virtual_loop().call_at(when, pytest.fail, "a cancelled timer fired").cancel()
+    await asyncio.sleep(1000.0)
+    assert 1000.0 == now()
+
+
+async def test_time_stands_still_while_callbacks_are_ready() -> None:
+    """Time does not move on as long as any task can run."""
+    timer = virtual_loop().call_later(1.0, pytest.fail, "time moved on")
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    timer.cancel()
+    assert 0.0 == now()
+
+
+async def test_timeouts_are_virtual() -> None:
+    """asyncio.timeout ends at its virtual time."""
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(60):
+            await asyncio.sleep(61)
+    assert 60.0 == now()
+
+
+async def test_elapse_lets_time_pass_within_a_callback() -> None:
+    """A task that computes for a while delays the timers that were due in the meantime."""
+    fired: list[float] = []
+    virtual_loop().call_at(1.0, lambda: fired.append(now()))
+    virtual_loop().elapse(3.0)
+    assert 3.0 == now()
+    await idle()
+    assert [3.0] == fired
+
+
+async def test_idle_waits_for_all_that_is_ready() -> None:
+    """Idle returns when every chain of callbacks has ended, at the same time."""
+    steps: list[int] = []
+
+    async def walk() -> None:
+        for step in range(10):
+            await asyncio.sleep(0)
+            steps.append(step)
+
+    walking = asyncio.create_task(walk())
+    await idle()
+    assert walking.done()
+    assert list(range(10)) == steps
+    assert 0.0 == now()
+
+
+async def test_idle_runs_timers_that_are_due() -> None:
+    """Idle lets a timer of the present time fire, and none of a later one."""
+    fired: list[str] = []
+    virtual_loop().call_later(0.0, fired.append, "now")
+    virtual_loop().call_later(1e-300, fired.append, "later")
+    await idle()
+    assert ["now"] == fired
+
+
+async def test_many_may_wait_for_idle() -> None:
+    """Several tasks that wait for idle are woken together, and a cancelled one is passed over."""
+    waiting = [asyncio.create_task(idle()) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting[1].cancel()
+    await idle()
+    await asyncio.sleep(0)
+    assert [False, True, False] == [task.cancelled() for task in waiting]
+    assert all(task.done() for task in waiting)
+
+
+def test_a_deadlock_is_an_error_at_once() -> None:
+    """Waiting for what can never happen raises Deadlock, which names the time and the task."""
+
+    async def wait_for_nothing() -> None:
+        await asyncio.sleep(2.5)
+        await asyncio.Event().wait()
+
+    with pytest.raises(Deadlock, match=r"at 2\.5 s .*\n.*wait_for_nothing"):
+        run(wait_for_nothing)
+
+
+def test_waiting_for_ever_is_a_deadlock() -> None:
+    """A timer set to infinity wakes nobody."""
+    with pytest.raises(Deadlock):
+        run(asyncio.sleep, math.inf)
+
+
+def test_a_deadlock_does_not_keep_the_loop_from_closing() -> None:
+    """After a deadlock the tasks that waited are cancelled, and their cleanup runs."""
+    cleaned: list[str] = []
+
+    async def main() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(1.0)
+            cleaned.append("main")
+
+    with pytest.raises(Deadlock):
+        run(main)
+    assert ["main"] == cleaned
+
+
+def test_run_passes_arguments_and_returns_the_result() -> None:
+    """Run hands its arguments to the coroutine function and returns what that returns."""
+
+    async def add(left: int, right: int) -> int:
+        await asyncio.sleep(1.0)
+        return left + right
+
+    assert 5 == run(add, 2, 3)
+
+
+def test_each_run_begins_at_zero() -> None:
+    """Each run has a loop of its own, so time begins anew."""
+
+    async def nap() -> float:
+        await asyncio.sleep(1.0)
+        return now()
+
+    assert [1.0, 1.0] == [run(nap), run(nap)]
+
+
+@pytest.mark.asyncio(loop_factories=["standard"])
+async def test_a_test_may_choose_the_standard_loop() -> None:
+    """A test that names the standard loop runs in real time, and can wait for a thread."""
+    assert not isinstance(asyncio.get_running_loop(), VirtualLoop)
+    assert "from a thread" == await asyncio.to_thread(lambda: "from a thread")
+
+
+@pytest.mark.asyncio(loop_factories=["virtual", "standard", "uvloop"])
+async def test_a_test_may_run_on_several_loops(request: pytest.FixtureRequest) -> None:
+    """A test that names several loops runs once on each."""
+    loop = asyncio.get_running_loop()
+    on_uvloop = "uvloop" in request.node.name
+    assert on_uvloop == (type(loop).__module__ == "uvloop")
