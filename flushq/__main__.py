@@ -9,7 +9,7 @@ NEEDED = ("aiosqlite", "click", "rich")
 def run() -> None:
     """Run the command line; say what is missing, and exit with 2, if the extra is not installed."""
     try:
-        from flushq.cli import main
+        from flushq.cli import main  # noqa: PLC0415 - it may be missing
     except ModuleNotFoundError as error:
         if error.name not in NEEDED:
             raise

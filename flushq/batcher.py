@@ -26,7 +26,7 @@ producer waits for room).
 
 import bisect
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from itertools import chain
 from operator import itemgetter
 from typing import Generic, TypeVar
@@ -115,8 +115,9 @@ class Batcher(Generic[T]):
     ) -> None:
         check_count("max_in_flight", max_in_flight)
         self.policy = running_copy(policy, max_in_flight)
-        check_caps(self.policy)
-        self.buffer = Buffer(dedupe_key, weigh, self.policy.max_records, self.policy.max_weight)
+        caps = self.policy.max_records, self.policy.max_weight
+        check_caps(*caps)
+        self.buffer = Buffer(dedupe_key, weigh, *caps)
         self.running: dict[Batch[T], None] = {}
         self.started = False
         self.draining = False
@@ -162,20 +163,20 @@ class Batcher(Generic[T]):
         self._untold_weight = 0
         if count > 0:
             self._told += count
-            self._tell(self.policy.item_added, now, count, weight)
+            self._tell("item_added", now, count, weight)
 
     # Batches go out.
 
     @property
     def wake_at(self) -> float:
         """When to call :meth:`tick` unless something else happens; inf: not at all."""
-        if self.stopped or not self.started or isinstance(self.decision, Flush):
+        if self._idle or isinstance(self.decision, Flush):
             return math.inf
         return self.decision.until
 
     def tick(self, now: float) -> None:
         """The time asked for has come."""
-        self._tell(self.policy.tick, now)
+        self._tell("tick", now)
 
     def seal(self, now: float, *, pressed: bool = False) -> Batch[T] | None:
         """Cut the next batch if a flush is due and a slot is free.
@@ -195,22 +196,23 @@ class Batcher(Generic[T]):
         batch = Batch(items, len(items), weight, due.reason, first, oldest, self.now)
         self.running[batch] = None
         try:
-            self._tell(self.policy.flush_started, now, batch.count, weight)
+            self._tell("flush_started", now, batch.count, weight)
         finally:
             if self._failure is not None:
                 self._lose(batch)
         return None if self._failure is not None else batch
 
     def finish(self, batch: Batch[T], now: float, error: BaseException | None = None) -> None:
-        """A batch has ended: delivered, unless there is an ``error``."""
-        if error is None:
+        """A batch has ended: delivered, if it was handed over and there is no ``error``."""
+        if batch.handed and error is None:
             del self.running[batch]
             self.delivered += batch.count
         else:
             self._lose(batch)
+        if error is not None:
             self._blame(batch, error)
         seconds = max(self.now, now) - batch.started
-        self._tell(self.policy.flush_done, now, batch.count, seconds, error)
+        self._tell("flush_done", now, batch.count, seconds, error)
         batch.items = []
 
     # Barriers, drain, end.
@@ -235,6 +237,11 @@ class Batcher(Generic[T]):
     def busy(self) -> bool:
         """Whether every slot is taken."""
         return len(self.running) >= self._max_in_flight
+
+    @property
+    def _idle(self) -> bool:
+        """Whether nothing can be cut, whatever anyone says."""
+        return bool(self.stopped) or not self.started or not self.buffer or self.busy
 
     @property
     def finished(self) -> bool:
@@ -268,7 +275,7 @@ class Batcher(Generic[T]):
         return error
 
     def _due(self, *, pressed: bool) -> Flush | None:
-        if self.stopped or not self.started or not self.buffer or self.busy:
+        if self._idle:
             return None
         if self.draining:
             return _DRAIN
@@ -278,23 +285,23 @@ class Batcher(Generic[T]):
             return self.decision
         return _PRESSURE if pressed else None
 
-    def _tell(self, event: Callable[..., Decision], now: float, *facts: object) -> None:
+    def _tell(self, event: str, now: float, *facts: object) -> None:
         """Tell the policy of an event; the queue ends if it raises or answers nonsense."""
         if self._failure is not None and self._failure.kind is PolicyError:
             return
         self.now = max(self.now, now)
         try:
-            decision = event(self.now, *facts)
+            decision = getattr(self.policy, event)(self.now, *facts)
             flaw = self._miscount() or flaw_of(decision, self.now)
         except BaseException as error:
-            self._fail_policy(f"raised {error!r} in {event.__name__}", error)
+            self._fail_policy(f"raised {_shown(error)} in {event}", error)
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
             return
         if flaw is None:
             self.decision = decision
         else:
-            self._fail_policy(f"answered {event.__name__} with {decision!r}: {flaw}", None)
+            self._fail_policy(f"answered {event} with {_shown(decision)}: {flaw}", None)
 
     def _miscount(self) -> str | None:
         """Where the policy's facts differ from the queue's, after an event."""
@@ -320,7 +327,9 @@ class Batcher(Generic[T]):
     def _blame(self, batch: Batch[T], error: BaseException) -> None:
         """Who is to blame for a flush that raised: the queue that cancelled it, or flush_fn."""
         if not batch.interrupted:
-            self._fail(FlushFailed, f"a flush of {batch.count} items failed: {error!r}", error)
+            self._fail(
+                FlushFailed, f"a flush of {batch.count} items failed: {_shown(error)}", error
+            )
         elif batch.handed and self._interruption is None:
             self._interruption = error
 
@@ -335,3 +344,11 @@ class Batcher(Generic[T]):
         """Enter lost items into a list that users hold, in order of acceptance."""
         bisect.insort(lost, (first, items), key=itemgetter(0))
         listed[:] = chain.from_iterable(items for _, items in lost)
+
+
+def _shown(value: object) -> str:
+    """The repr of a user's object, also of one that has none."""
+    try:
+        return repr(value)
+    except Exception:
+        return object.__repr__(value)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Hashable
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from flushq.errors import ItemTooLarge, check_finite
+from flushq.errors import ItemTooLarge, check_number
 
 T = TypeVar("T")
 
@@ -27,12 +27,16 @@ DedupeKey = Callable[[T], Hashable]
 Weigh = Callable[[T], float]
 
 
+MOST_WEIGHT = 1e300
+
+
 class Buffer(Generic[T]):
     """The items that wait, oldest first.
 
     Args:
         dedupe_key: The key of an item, hashable. None: nothing is a duplicate.
-        weigh: The weight of an item, a finite number of at least 0. None: all weigh 0.
+        weigh: The weight of an item, a number from 0 to 1e300 (so that the sum of those that wait
+            is finite too). None: all weigh 0.
         max_records: The most items in a batch.
         max_weight: The most weight in a batch.
 
@@ -72,7 +76,7 @@ class Buffer(Generic[T]):
         Raises:
             ItemTooLarge: It weighs more than a batch may.
             TypeError: The key cannot be hashed or must be awaited; the weight is no real number.
-            ValueError: The weight is negative, infinite or NaN.
+            ValueError: The weight is negative, above 1e300 or NaN.
             Exception: Whatever ``dedupe_key`` or ``weigh`` raise.
         """
         key = None if self._dedupe_key is None else _checked_key(self._dedupe_key(item))
@@ -145,7 +149,9 @@ def _checked_weight(weight: Any) -> float:
     if hasattr(weight, "__await__"):
         _discard(weight)
         raise TypeError(f"weigh must not be async: it returned {weight!r}")
-    check_finite("the weight of an item", weight, least=0)
+    check_number("the weight of an item", weight, least=0)
+    if weight > MOST_WEIGHT:
+        raise ValueError(f"the weight of an item must be at most {MOST_WEIGHT}, not {weight!r}")
     return weight  # type: ignore[no-any-return]  # check_finite has just made sure
 
 
@@ -161,7 +167,9 @@ def _check_plain(name: str, function: object) -> None:
         return
     if not callable(function):
         raise TypeError(f"{name} must be callable, not {function!r}")
-    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        type(function).__call__
-    ):
+    if any(map(_is_async, (function, type(function).__call__))):
         raise TypeError(f"{name} must not be async: {function!r}")
+
+
+def _is_async(function: object) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)

@@ -111,3 +111,7 @@ def check_positive(name: str, value: Any) -> None:
 def _check_real(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a real number, not {value!r}")
+    try:
+        float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be a number that a float can hold, not {value!r}") from None

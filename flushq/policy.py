@@ -233,17 +233,17 @@ def flaw_of(decision: Any, now: float) -> str | None:
     return None if _is_limit(decision.up_to) else "up_to must be None or an int of at least 1"
 
 
-def check_caps(policy: FlushPolicy) -> None:
+def check_caps(max_records: int | None, max_weight: float | None) -> None:
     """Refuse caps that are no caps.
 
     Raises:
         ValueError: A cap is zero, negative or NaN.
         TypeError: ``max_records`` is no int, or ``max_weight`` no real number.
     """
-    if policy.max_records is not None:
-        check_count("max_records", policy.max_records)
-    if policy.max_weight is not None:
-        check_positive("max_weight", policy.max_weight)
+    if max_records is not None:
+        check_count("max_records", max_records)
+    if max_weight is not None:
+        check_positive("max_weight", max_weight)
 
 
 def running_copy(policy: FlushPolicy, max_in_flight: int) -> FlushPolicy:

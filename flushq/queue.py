@@ -19,6 +19,7 @@ import logging
 import math
 import warnings
 from collections.abc import Awaitable, Callable, Hashable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -99,7 +100,7 @@ class FlushQueue(Generic[T]):
         self._burst_opened: float | None = None
         self._bound = False
         self._woken = False
-        self._tasks: dict[asyncio.Task[None], Batch[T]] = {}
+        self._tasks: dict[asyncio.Task[BaseException | None], Batch[T]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._closing = False
@@ -179,7 +180,7 @@ class FlushQueue(Generic[T]):
             self._append(item)
             return
         key, weight = self._measure(item)
-        if self._batcher.burst >= BURST:
+        if self._batcher.burst >= BURST and not self._must_wait(key):
             await asyncio.sleep(0)
             self._check_open()
         if self._must_wait(key):
@@ -282,7 +283,7 @@ class FlushQueue(Generic[T]):
         """
         self._bind()
         self._refuse_inside("run()")
-        if not self._closing:
+        if not (self._closing or self._batcher.failed):
             self._start()
         self._leave(await self._end_as_owner())
 
@@ -320,7 +321,8 @@ class FlushQueue(Generic[T]):
         if outcome is None or error is None or told:
             return
         loss = f"{type(outcome).__name__}: {outcome}"
-        error.add_note(f"flushq lost items: {loss}")
+        with suppress(Exception):
+            error.add_note(f"flushq lost items: {loss}")
         _logger.error("items were lost: %s", loss, exc_info=outcome)
 
     async def _end_as_owner(self) -> asyncio.CancelledError | None:
@@ -422,16 +424,26 @@ class FlushQueue(Generic[T]):
         self._batcher.add(item, key, weight)
         if self._burst_opened is None:
             self._burst_opened = self._loop.time()
-        if self._batcher.buffer.plain and not self._gate.busy and not self._loop.get_debug():
+        if self._batcher.buffer.plain and not self._watchful:
             room = self._max_queue_size - self.pending
             self._credit = min(room, BURST - self._batcher.burst)
 
+    @property
+    def _watchful(self) -> bool:
+        """Whether every item needs a second look."""
+        return self._closing or self._gate.busy or self._loop.get_debug()
+
     def _tell_arrivals(self) -> None:
-        """Close the burst: before any other event, so that the policy's time never runs back."""
+        """Close the burst: before any other event, so that the policy's time never runs back.
+
+        It stays open for producers that were given room and have not run yet.
+        """
         self._credit = 0
-        opened, self._burst_opened = self._burst_opened, None
-        if opened is not None or self._batcher.burst:
+        if self._batcher.burst:
+            opened = self._burst_opened
             self._batcher.tell_arrivals(self._loop.time() if opened is None else opened)
+        if not self._gate.reserved:
+            self._burst_opened = None
 
     # The turn.
 
@@ -443,6 +455,13 @@ class FlushQueue(Generic[T]):
 
     def _turn(self) -> None:
         self._woken = False
+        try:
+            self._take_turn()
+        except BaseException:  # the policy raised KeyboardInterrupt or SystemExit
+            self._wake()
+            raise
+
+    def _take_turn(self) -> None:
         self._tell_arrivals()
         self._start_flushes()
         if self._closing or self._batcher.failed:
@@ -468,28 +487,48 @@ class FlushQueue(Generic[T]):
             self._wake()
 
     def _launch(self, batch: Batch[T]) -> None:
-        task = self._loop.create_task(
-            self._deliver(batch), name="flushq flush", context=self._context.copy()
-        )
+        delivery = self._deliver(batch)
+        try:
+            task = self._loop.create_task(
+                delivery, name="flushq flush", context=self._context.copy()
+            )
+        except Exception as error:  # whatever a task factory of the user raises
+            delivery.close()
+            self._finish(batch, error)
+            return
         self._tasks[task] = batch
         task.add_done_callback(self._on_done, context=self._context)
 
-    async def _deliver(self, batch: Batch[T]) -> None:
+    async def _deliver(self, batch: Batch[T]) -> BaseException | None:
+        """Hand a batch over, and return what flush_fn raised: the task itself never fails."""
+        if self._batcher.stopped is not None:
+            return None
         _flushes.set((*_flushes.get(), batch))
         batch.handed = True
-        result = self._flush_fn(list(batch.items))
-        if not inspect.isawaitable(result):
-            raise TypeError(f"flush_fn must be async: it returned {result!r}")
-        await result
-
-    def _on_done(self, task: asyncio.Task[None]) -> None:
         try:
-            error = task.exception()
-        except asyncio.CancelledError as cancelled:
+            result = self._flush_fn(list(batch.items))
+            if not inspect.isawaitable(result):
+                raise TypeError(f"flush_fn must be async: it returned {result!r}")  # noqa: TRY301
+            await result
+        except BaseException as error:  # KeyboardInterrupt too: _on_done raises it on
+            return error
+        return None
+
+    def _on_done(self, task: asyncio.Task[BaseException | None]) -> None:
+        try:
+            error = task.result()
+        except asyncio.CancelledError as cancelled:  # before its first step
             error = cancelled
-        self._tell_arrivals()
-        self._batcher.finish(self._tasks.pop(task), self._loop.time(), error)
+        self._finish(self._tasks.pop(task), error)
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise error
+
+    def _finish(self, batch: Batch[T], error: BaseException | None) -> None:
         self._wake()
+        try:
+            self._tell_arrivals()
+        finally:
+            self._batcher.finish(batch, self._loop.time(), error)
 
     def _set_timer(self) -> None:
         when = self._batcher.wake_at
@@ -499,17 +538,17 @@ class FlushQueue(Generic[T]):
             self._timer.cancel()
         self._timer_at = when
         self._timer = None
-        if when < math.inf:
-            self._timer = self._loop.call_at(float(when), self._on_timer, context=self._context)
+        if _float(when) < math.inf:
+            self._timer = self._loop.call_at(_float(when), self._on_timer, context=self._context)
 
     def _on_timer(self) -> None:
         when = self._timer_at
         self._timer, self._timer_at = None, math.inf
+        self._wake()
         self._tell_arrivals()
         now = max(self._loop.time(), when)
         if self._batcher.wake_at <= now:
             self._batcher.tick(now)
-        self._wake()
 
     def _break_deadlock(self) -> None:
         """If every slot is taken by a flush that waits for room here, send the last one away."""
@@ -542,11 +581,11 @@ class FlushQueue(Generic[T]):
     def _close(self) -> None:
         if self._closing or self._ended:
             return
-        self._tell_arrivals()
         self._closing = True
+        self._credit = 0
         self._batcher.draining = True
-        self._run_clock()
         self._wake()
+        self._run_clock()
 
     def _run_clock(self) -> None:
         """Start the one clock of the end, at the first close or failure."""
@@ -566,12 +605,12 @@ class FlushQueue(Generic[T]):
         """Start no flush any more, and cancel those that run."""
         if self._limit is not None:
             self._limit.cancel()
-        self._tell_arrivals()
+        self._wake()
+        self._credit = 0
         self._batcher.stop(why)
         for task, batch in self._tasks.items():
             if task.cancel():
                 batch.interrupted = True
-        self._wake()
 
     def _end(self) -> None:
         self._ended = True
@@ -580,3 +619,11 @@ class FlushQueue(Generic[T]):
         for closer in self._closers:
             if not closer.done():
                 closer.set_result(None)
+
+
+def _float(seconds: float) -> float:
+    """The time as the loop takes it: what no float can hold is never."""
+    try:
+        return float(seconds)
+    except OverflowError:
+        return math.inf

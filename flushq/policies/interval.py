@@ -35,7 +35,7 @@ class IntervalPolicy(FlushPolicy):
 
     def __attrs_post_init__(self) -> None:
         check_positive("max_wait_seconds", self.max_wait_seconds)
-        check_caps(self)
+        check_caps(self.max_records, self.max_weight)
 
     def decide(self, now: float) -> Decision:
         """Flush when full or when the oldest item is due, else wait for that."""

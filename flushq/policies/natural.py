@@ -29,7 +29,7 @@ class NaturalPolicy(FlushPolicy):
     max_weight: float | None = None
 
     def __attrs_post_init__(self) -> None:
-        check_caps(self)
+        check_caps(self.max_records, self.max_weight)
 
     def decide(self, now: float) -> Decision:
         """Flush."""
