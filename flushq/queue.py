@@ -508,7 +508,7 @@ class FlushQueue(Generic[T]):
         try:
             result = self._flush_fn(list(batch.items))
             if not inspect.isawaitable(result):
-                raise TypeError(f"flush_fn must be async: it returned {result!r}")  # noqa: TRY301
+                return TypeError(f"flush_fn must be async: it returned {result!r}")
             await result
         except BaseException as error:  # KeyboardInterrupt too: _on_done raises it on
             return error

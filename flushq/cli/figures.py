@@ -56,7 +56,9 @@ def shown_live(figures: Callable[[], Figures]) -> Iterator[None]:
     if sys.stderr is None or not sys.stderr.isatty():
         yield
         return
-    with Live(get_renderable=lambda: _table(figures()), console=Console(stderr=True), transient=True):
+    with Live(
+        get_renderable=lambda: _table(figures()), console=Console(stderr=True), transient=True
+    ):
         yield
 
 

@@ -7,7 +7,6 @@ row of FORMS.
 from collections.abc import Callable
 
 import attrs
-import click
 
 from flushq import FlushPolicy, IntervalPolicy, NaturalPolicy
 
@@ -62,18 +61,3 @@ def parse_policy(text: str) -> FlushPolicy:
         return form.read(arguments.split(",") if colon else [])
     except ValueError as error:
         raise ValueError(f"bad policy {text!r}: {error}; it must be {form.usage}") from None
-
-
-class PolicyText(click.ParamType):
-    """The type of an option that takes a policy."""
-
-    name = "policy"
-
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> FlushPolicy:
-        """Parse it; a bad text is a usage error."""
-        try:
-            return parse_policy(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)

@@ -40,10 +40,6 @@ class Unreadable:
         """What to tell the user."""
         return f"cannot read {self.source!r}: {self.error.strerror}"
 
-    def __len__(self) -> int:
-        """How many lines there are: none."""
-        return 0
-
 
 Piece = Chunk | Unreadable
 
@@ -66,6 +62,8 @@ class Reader:
         self._thread = threading.Thread(target=self._read_all, name="flushq reader", daemon=True)
         self._reading = False
         self._stopped = False
+        self._bell = -1
+        self._rope = -1
         self._error: BaseException | None = None
 
     def __enter__(self) -> Self:
@@ -84,16 +82,17 @@ class Reader:
             while self._reading:
                 piece = self._pieces.get(timeout=GRACE_SECONDS)
                 self._reading = piece is not None
-                self.untaken += len(piece or ())
+                self.untaken += len(piece) if isinstance(piece, Chunk) else 0
         if self._thread.ident is not None:
             self._thread.join(GRACE_SECONDS)
         os.close(self._bell)
         os.close(self._rope)
+        self._rope = -1
 
     def stop(self) -> None:
-        """Read no more. Later calls change nothing."""
-        if not self._stopped:
-            self._stopped = True
+        """Read no more. It may be called at any time, before the start too, and again."""
+        self._stopped = True
+        if self._rope != -1:
             os.write(self._rope, b"!")
 
     # In the loop.
@@ -130,6 +129,8 @@ class Reader:
     def _read_all(self) -> None:
         try:
             for source in self._sources:
+                if self._stopped:
+                    break
                 self._read(source)
         except BaseException as error:
             self._error = error

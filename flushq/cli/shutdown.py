@@ -3,6 +3,14 @@
 import asyncio
 import signal
 from collections.abc import Callable
+from typing import Any
+
+
+def current_task() -> asyncio.Task[Any]:
+    """The task that is running; there is one."""
+    task = asyncio.current_task()
+    assert task is not None
+    return task
 
 
 class Shutdown:
@@ -19,7 +27,7 @@ class Shutdown:
         self.signal: signal.Signals | None = None
         self._stop = stop
         self._limit = limit
-        self._task = asyncio.current_task()
+        self._abort = current_task().cancel
         self._loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             self._loop.add_signal_handler(number, self._on_signal, number)
@@ -32,6 +40,3 @@ class Shutdown:
         self._stop()
         if self._limit is not None:
             self._loop.call_later(self._limit, self._abort)
-
-    def _abort(self) -> None:
-        self._task.cancel()

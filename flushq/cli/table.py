@@ -8,15 +8,15 @@ stored lines is exact: once a commit is under way it is waited for, whatever hap
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Coroutine, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import aiosqlite
-import attrs
 
 from flushq.cli.lines import Row
+from flushq.cli.shutdown import current_task
 
 T = TypeVar("T")
 
@@ -27,66 +27,86 @@ COLUMNS = "id INTEGER PRIMARY KEY, source TEXT, line INTEGER, body TEXT"
 _SHAPE = [("id", "INTEGER", 1), ("source", "TEXT", 0), ("line", "INTEGER", 0), ("body", "TEXT", 0)]
 
 
-class WrongShape(Exception):
-    """There is something of that name, with other columns."""
+class CannotOpen(Exception):
+    """The table cannot be written to; nothing was."""
 
 
-def check_name(name: str) -> None:
-    """Make sure that a table can have this name.
+def check_name(name: str) -> str:
+    """Return the name, if a table can have it.
 
     Raises:
-        ValueError: It is empty, kept by SQLite for itself, or not to be written as UTF-8 without
-            a NUL.
+        ValueError: It is empty, kept by SQLite for itself, holds a NUL, or is no UTF-8.
     """
     if not name or "\0" in name or name.lower().startswith("sqlite_"):
         raise ValueError(f"{name!r} cannot be the name of a table")
     name.encode()
+    return name
 
 
-@asynccontextmanager
-async def opened(path: str, name: str) -> AsyncIterator["Table"]:
-    """Open the database, and make the table if it is not there.
-
-    Raises:
-        WrongShape: It is there, and is another.
-        sqlite3.Error: The database is read-only, locked (for LOCK_SECONDS), or none.
-    """
-    where = Path(path).absolute()
-    async with aiosqlite.connect(where, timeout=0, isolation_level=None) as database:
-        table = Table(database, name)
-        await table.prepare()
-        yield table
-
-
-@attrs.define
 class Table:
-    """The table, open for writing.
+    """A table in a database; ``async with`` opens it for writing.
 
     Attributes:
-        name: Its name, whatever it is.
         stored: How many lines were stored.
         batches: In how many transactions.
     """
 
     _database: aiosqlite.Connection
-    name: str
-    stored: int = attrs.field(default=0, init=False)
-    batches: int = attrs.field(default=0, init=False)
 
-    async def prepare(self) -> None:
-        """Make the table, if it is not there; fails as `opened` does."""
-        deadline = _deadline()
-        shape = await self._insist(
-            deadline, "SELECT name, upper(type), pk FROM pragma_table_xinfo(?)", self.name
-        )
+    def __init__(self, path: str, name: str) -> None:
+        self.stored = 0
+        self.batches = 0
+        self._path = path
+        self._file = Path(path).absolute()
+        self._name = name
+        self._insert = f"INSERT INTO {_quoted(name)} (source, line, body)"
+
+    def __str__(self) -> str:
+        """What to call it."""
+        return f"table {self._name!r} of database {self._path!r}"
+
+    async def __aenter__(self) -> Self:
+        """Open the database, and make the table if it is not there.
+
+        Raises:
+            CannotOpen: The database is read-only, locked (for LOCK_SECONDS), or none; or the table
+                is there and is another.
+        """
+        try:
+            await self._open()
+        except sqlite3.Error as error:
+            raise CannotOpen(f"cannot open {self}: {error}") from error
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._database.close()
+
+    async def _open(self) -> None:
+        _check_openable(self._file)
+        connecting = aiosqlite.connect(self._file, timeout=0, isolation_level="IMMEDIATE")
+        self._database = await _completed(connecting)
+        try:
+            _check_cancelled()
+            await self._prepare(_deadline())
+        except BaseException:
+            await self._database.close()
+            raise
+
+    async def _prepare(self, deadline: float) -> None:
+        query = "SELECT name, upper(type), pk FROM pragma_table_xinfo(?)"
+        shape = await self._execute(deadline, query, self._name)
         if shape and shape != _SHAPE:
-            columns = ", ".join(str(column) for column, _, _ in shape)
-            raise WrongShape(f"it is another, with the columns {columns}, and not {COLUMNS}")
-        await self._insist(deadline, "PRAGMA journal_mode=WAL")
-        await self._insist(deadline, "PRAGMA synchronous=FULL")
-        await self._insist(deadline, "BEGIN IMMEDIATE")
-        await self._insist(deadline, f"CREATE TABLE IF NOT EXISTS {_quoted(self.name)} ({COLUMNS})")
-        await self._insist(deadline, "COMMIT")
+            columns = ", ".join(str(column[0]) for column in shape)
+            raise CannotOpen(f"cannot use {self}: its columns are {columns}, and not {COLUMNS}")
+        for statement in (
+            "PRAGMA journal_mode=WAL",
+            "PRAGMA synchronous=FULL",
+            "BEGIN IMMEDIATE",
+            f"CREATE TABLE IF NOT EXISTS {_quoted(self._name)} ({COLUMNS})",
+            f"{self._insert} SELECT 0, 0, 0 WHERE 0",  # of nothing; a read-only database refuses it
+            "COMMIT",
+        ):
+            await self._execute(deadline, statement)
 
     async def write(self, rows: list[Row]) -> None:
         """Store the rows: all of them if this returns, none if it raises.
@@ -95,34 +115,43 @@ class Table:
             sqlite3.Error: The database is full, locked (for LOCK_SECONDS), or broken.
             CancelledError: It was cancelled before the commit.
         """
-        deadline = _deadline()
-        insert = f"INSERT INTO {_quoted(self.name)} (source, line, body) VALUES (?, ?, ?)"
+        insert = f"{self._insert} VALUES (?, ?, ?)"
         try:
-            await self._insist(deadline, "BEGIN IMMEDIATE")
-            await self._database.executemany(insert, rows)
-            await _completed(self._insist(deadline, "COMMIT"))
+            await _insist(lambda: self._database.executemany(insert, rows), _deadline())
+            await _completed(self._database.commit())
         except BaseException:
             await _completed(self._database.rollback())
             raise
         self.stored += len(rows)
         self.batches += 1
 
-    async def _insist(self, deadline: float, statement: str, *values: object) -> list[Any]:
-        """Execute a statement, again while the database is locked, until the deadline.
+    async def _execute(self, deadline: float, statement: str, *values: object) -> list[Any]:
+        found = await _insist(lambda: self._database.execute_fetchall(statement, values), deadline)
+        return list(found)
 
-        SQLite would wait by itself, but in the thread, where nothing can interrupt it.
-        """
-        while True:
-            try:
-                return list(await self._database.execute_fetchall(statement, values))
-            except sqlite3.OperationalError as error:
-                if not _is_locked(error) or asyncio.get_running_loop().time() >= deadline:
-                    raise
-            await asyncio.sleep(RETRY_SECONDS)
+
+def _check_openable(file: Path) -> None:
+    """Fail as a connection would: aiosqlite's thread outlives one that fails, and the loop too."""
+    sqlite3.connect(file).close()
 
 
 def _deadline() -> float:
     return asyncio.get_running_loop().time() + LOCK_SECONDS
+
+
+async def _insist(execute: Callable[[], Awaitable[T]], deadline: float) -> T:
+    """Execute statements, again while the database is locked, until the deadline.
+
+    SQLite would wait by itself, but in the thread, where no cancellation reaches it. A lock is met
+    where the transaction begins, so that nothing is done twice.
+    """
+    while True:
+        try:
+            return await execute()
+        except sqlite3.OperationalError as error:
+            if not _is_locked(error) or asyncio.get_running_loop().time() >= deadline:
+                raise
+        await asyncio.sleep(RETRY_SECONDS)
 
 
 def _is_locked(error: sqlite3.Error) -> bool:
@@ -133,7 +162,13 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-async def _completed(work: Coroutine[Any, Any, T]) -> T:
+def _check_cancelled() -> None:
+    """Raise the cancellation that `_completed` held back."""
+    if current_task().cancelling():
+        raise asyncio.CancelledError
+
+
+async def _completed(work: Awaitable[T]) -> T:
     """Await work to its end, and return its result, even if this task is cancelled meanwhile."""
     task = asyncio.ensure_future(work)
     while not task.done():
