@@ -59,6 +59,7 @@ class Batch(Generic[T]):
         started: When it was cut.
         handed: Whether the flush function has been called with it.
         interrupted: Whether the queue itself has cancelled the flush.
+        error: What the flush function raised, or what kept the batch from it.
     """
 
     items: list[T]
@@ -70,6 +71,7 @@ class Batch(Generic[T]):
     started: float
     handed: bool = False
     interrupted: bool = False
+    error: BaseException | None = None
 
 
 @attrs.frozen

@@ -100,7 +100,7 @@ class FlushQueue(Generic[T]):
         self._burst_opened: float | None = None
         self._bound = False
         self._woken = False
-        self._tasks: dict[asyncio.Task[BaseException | None], Batch[T]] = {}
+        self._tasks: dict[asyncio.Task[None], Batch[T]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._closing = False
@@ -263,6 +263,7 @@ class FlushQueue(Generic[T]):
             ShutdownTimeout: The drain was cut short, and something is left.
             RuntimeError: The queue was never started.
         """
+        self._bind()
         if not self._batcher.started:
             raise RuntimeError("cannot leave a FlushQueue that was never started")
         self._refuse_inside("leaving the queue")
@@ -457,7 +458,7 @@ class FlushQueue(Generic[T]):
         self._woken = False
         try:
             self._take_turn()
-        except BaseException:  # the policy raised KeyboardInterrupt or SystemExit
+        except (KeyboardInterrupt, SystemExit):  # of the policy
             self._wake()
             raise
 
@@ -477,6 +478,7 @@ class FlushQueue(Generic[T]):
         batcher = self._batcher
         while batch := batcher.seal(self._loop.time(), pressed=len(self._gate) > 0):
             self._launch(batch)
+            self._tell_arrivals()  # of a flush that has begun in an eager task
             self._admit()
         self._admit()
 
@@ -494,41 +496,43 @@ class FlushQueue(Generic[T]):
             )
         except Exception as error:  # whatever a task factory of the user raises
             delivery.close()
-            self._finish(batch, error)
+            batch.error = error
+            self._finish(batch)
             return
         self._tasks[task] = batch
         task.add_done_callback(self._on_done, context=self._context)
 
-    async def _deliver(self, batch: Batch[T]) -> BaseException | None:
-        """Hand a batch over, and return what flush_fn raised: the task itself never fails."""
+    async def _deliver(self, batch: Batch[T]) -> None:
+        """Hand a batch over. What flush_fn raises is kept with the batch: the task never fails."""
         if self._batcher.stopped is not None:
-            return None
+            return
         _flushes.set((*_flushes.get(), batch))
         batch.handed = True
         try:
-            result = self._flush_fn(list(batch.items))
-            if not inspect.isawaitable(result):
-                return TypeError(f"flush_fn must be async: it returned {result!r}")
-            await result
+            result: Any = self._flush_fn(list(batch.items))
+            if inspect.isawaitable(result):
+                await result
+            else:
+                batch.error = TypeError(f"flush_fn must be async: it returned {result!r}")
         except BaseException as error:  # KeyboardInterrupt too: _on_done raises it on
-            return error
-        return None
+            batch.error = error
 
-    def _on_done(self, task: asyncio.Task[BaseException | None]) -> None:
-        try:
-            error = task.result()
-        except asyncio.CancelledError as cancelled:  # before its first step
-            error = cancelled
-        self._finish(self._tasks.pop(task), error)
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        batch = self._tasks.pop(task)
+        if task.cancelled() and not batch.handed:
+            batch.error = asyncio.CancelledError("cancelled before it was handed over")
+        error = batch.error
+        self._finish(batch)
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise error
 
-    def _finish(self, batch: Batch[T], error: BaseException | None) -> None:
+    def _finish(self, batch: Batch[T]) -> None:
         self._wake()
         try:
             self._tell_arrivals()
         finally:
-            self._batcher.finish(batch, self._loop.time(), error)
+            self._batcher.finish(batch, self._loop.time(), batch.error)
+            batch.error = None  # whose traceback leads back here
 
     def _set_timer(self) -> None:
         when = self._batcher.wake_at

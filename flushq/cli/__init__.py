@@ -28,10 +28,11 @@ class Commands(click.Group):
 @click.group(cls=Commands)
 def main() -> None:
     """A batching queue for asyncio, at work on real input."""
-    # What a queue logs of its losses, the commands say themselves.
-    logging.getLogger("flushq").addHandler(logging.NullHandler())
 
 
 main.add_command(ingest)
+
+# What a queue logs of its losses, the commands say themselves.
+logging.getLogger("flushq").addHandler(logging.NullHandler())
 
 __all__ = ["main"]

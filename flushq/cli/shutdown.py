@@ -16,14 +16,14 @@ def current_task() -> asyncio.Task[Any]:
 class Shutdown:
     """Listens to the signals on behalf of the task that makes it.
 
-    The first signal calls ``stop``. Whatever is not done ``limit`` seconds later (None: there is no
-    limit), or at the next signal, is aborted: the task is cancelled.
+    The first signal is told to ``stop``. If the task is not done ``limit`` seconds later (None:
+    there is no limit), or when another signal comes, it is cancelled.
 
     Attributes:
         signal: The first signal that came.
     """
 
-    def __init__(self, stop: Callable[[], None], limit: float | None) -> None:
+    def __init__(self, stop: Callable[[signal.Signals], None], limit: float | None) -> None:
         self.signal: signal.Signals | None = None
         self._stop = stop
         self._limit = limit
@@ -37,6 +37,6 @@ class Shutdown:
             self._abort()
             return
         self.signal = number
-        self._stop()
+        self._stop(number)
         if self._limit is not None:
             self._loop.call_later(self._limit, self._abort)

@@ -1,0 +1,441 @@
+"""``ingest``, called in this process: files, pipes and a terminal, signals and failures."""
+
+import asyncio
+import os
+import re
+import signal
+import sqlite3
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from flushq import FlushFailed, NaturalPolicy
+from flushq.cli import reader
+from flushq.cli.ingest import ingest as command
+from flushq.cli.ingestion import Ingestion
+from flushq.cli.lines import Row
+from flushq.cli.table import Table
+from tests.cli.support import ingest, piped, standard_input, stored
+
+Write = Callable[[Table, list[Row]], Awaitable[None]]
+
+_write = Table.write
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty directory, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def writing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Write], None]:
+    """Put something in the place of writing a batch."""
+    return lambda write: monkeypatch.setattr(Table, "write", write)
+
+
+def numbered(name: str, lines: int) -> Path:
+    """A file of so many lines, which count from 1."""
+    path = Path(name)
+    path.write_text("".join(f"{number}\n" for number in range(1, lines + 1)))
+    return path
+
+
+def figures(result: Result) -> dict[str, float]:
+    """The figures of the summary, which is one line and all that standard output gets."""
+    assert 1 == result.stdout.count("\n")
+    pairs = (figure.rpartition(" ") for figure in result.stdout.rstrip("\n").split(", "))
+    return {name: float(number) for name, _, number in pairs}
+
+
+def complaints(result: Result) -> list[str]:
+    """The lines of standard error."""
+    return result.stderr.splitlines()
+
+
+def test_files() -> None:
+    """Files are stored line by line, in order, with their names and line numbers."""
+    Path("one").write_bytes(b"a\r\n\nlast")
+    Path("two").write_text("{}\n")
+
+    result = ingest("one", "./two")
+
+    assert 0 == result.exit_code
+    assert [("one", 1, "a"), ("one", 2, ""), ("one", 3, "last"), ("./two", 1, "{}")] == stored(
+        Path("events.db")
+    )
+    assert re.fullmatch(
+        r"lines 4, lines/s \d+, batches 1, mean batch 4\.0, waiting 0\n", result.stdout
+    )
+    assert "" == result.stderr
+
+
+def test_where() -> None:
+    """The database and the table are where they are said to be."""
+    result = ingest(numbered("x", 3), "--db", "other.db", "--table", 'weird "name"; drop')
+
+    assert 0 == result.exit_code
+    assert [("x", 1, "1"), ("x", 2, "2"), ("x", 3, "3")] == stored(
+        Path("other.db"), 'weird "name"; drop'
+    )
+    assert not Path("events.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("policy", "batches"), [("interval:2.0,500", 5), ("interval:inf,1000", 3), ("natural:400", 6)]
+)
+def test_policy(policy: str, batches: int) -> None:
+    """The policy decides on the batches; the default is interval:2.0,500."""
+    found = figures(ingest(numbered("x", 2100), "--policy", policy))
+
+    assert (2100, batches) == (found["lines"], found["batches"])
+    assert "interval:2.0,500" == next(
+        option.default for option in command.params if option.name == "policy"
+    )
+
+
+def test_running_twice() -> None:
+    """Running twice stores twice."""
+    ingest(numbered("x", 2))
+    ingest("x")
+
+    assert ["1", "2", "1", "2"] == [body for _, _, body in stored(Path("events.db"))]
+
+
+@pytest.mark.parametrize("arguments", [[], ["-"]])
+def test_a_pipe(arguments: list[str]) -> None:
+    """Without FILE, or as -, standard input is read: a pipe until its writers leave."""
+    with piped() as pipe:
+        os.write(pipe, b"a\nb\n")
+        writer = threading.Thread(target=standard_input_ends, args=(pipe,))
+        writer.start()
+        result = ingest(*arguments)
+        writer.join()
+
+    assert 0 == result.exit_code
+    assert [("-", 1, "a"), ("-", 2, "b")] == stored(Path("events.db"))
+
+
+def standard_input_ends(pipe: int) -> None:
+    """Close the writing end of a pipe, but keep its number in use."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, pipe)
+    os.close(nowhere)
+
+
+def test_a_regular_file_as_standard_input() -> None:
+    """Standard input may be a regular file."""
+    fd = os.open(numbered("x", 2), os.O_RDONLY)
+    with standard_input(fd):
+        assert 0 == ingest("-").exit_code
+    os.close(fd)
+
+    assert [("-", 1, "1"), ("-", 2, "2")] == stored(Path("events.db"))
+
+
+def test_a_terminal() -> None:
+    """A terminal is read if asked for, until the end is typed; unasked it is a mistake."""
+    keyboard, terminal = os.openpty()
+    os.write(keyboard, b"hello\n\x04")
+    with standard_input(terminal):
+        mistake = ingest()
+        result = ingest("-")
+    os.close(keyboard)
+    os.close(terminal)
+
+    assert 2 == mistake.exit_code
+    assert ["Error: name a FILE, or - to read from this terminal"] == complaints(mistake)
+    assert 0 == result.exit_code
+    assert [("-", 1, "hello")] == stored(Path("events.db"))
+
+
+# The caller's mistakes.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["gone"], "cannot read 'gone': No such file or directory"),
+        (["x", "gone"], "cannot read 'gone': No such file or directory"),
+        (["."], "cannot read '.': Is a directory"),
+        (
+            ["x", "--policy", "often"],
+            "Invalid value for '--policy': bad policy 'often': it must be",
+        ),
+        (["x", "--table", ""], "Invalid value for '--table': '' cannot be the name of a table"),
+        (["x", "--table", "a\0"], "Invalid value for '--table': 'a\\x00' cannot be the name of a"),
+        (["x", "--max-queue-size", "0"], "Invalid value for '--max-queue-size': 0 is not in"),
+        (["x", "--max-queue-size", "1.5"], "Invalid value for '--max-queue-size': '1.5' is not"),
+        (
+            ["x", "--max-shutdown-wait", "-1"],
+            "Invalid value for '--max-shutdown-wait': -1.0 is not",
+        ),
+        (["x", "--max-shutdown-wait", "nan"], "max_shutdown_wait must be at least 0, not nan"),
+        (["x", "--db", "."], "cannot open table 'events' of database '.': unable to open database"),
+        (["x", "--db", "x"], "cannot open table 'events' of database 'x': file is not a database"),
+    ],
+)
+def test_a_mistake(arguments: list[str], complaint: str) -> None:
+    """A mistake is told in one line, exit code 2, before anything is written."""
+    numbered("x", 100)
+
+    result = ingest(*arguments)
+
+    assert 2 == result.exit_code
+    assert [f"Error: {complaint}"] == [line[: 7 + len(complaint)] for line in complaints(result)]
+    assert "" == result.stdout
+    assert [Path("x")] == list(Path().iterdir())
+
+
+# Lines that cannot be stored.
+
+
+def test_bad_lines() -> None:
+    """Bad lines are skipped and counted, the first ten told; the good ones are stored."""
+    Path("x").write_bytes(b"good\n" + b"\xff\n" * 12 + b"fine\n")
+
+    result = ingest("x")
+
+    assert 1 == result.exit_code
+    assert [("x", 1, "good"), ("x", 14, "fine")] == stored(Path("events.db"))
+    assert 12 == figures(result)["skipped"]
+    assert [f"skipped line {number} of 'x': not UTF-8:" for number in range(2, 12)] == [
+        line[: line.index(" 'utf-8'")] for line in complaints(result)
+    ]
+
+
+def test_dedupe() -> None:
+    """With --dedupe lines with the same value in the field are dropped, lines without skipped."""
+    Path("x").write_text('{"id": 1}\nno\n{"id": 2}\n{"a": 3}\n{"id": 1, "a": 4}\n')
+
+    result = ingest("x", "--dedupe", "id")
+
+    assert 1 == result.exit_code
+    assert [("x", 1, '{"id": 1}'), ("x", 3, '{"id": 2}')] == stored(Path("events.db"))
+    assert [
+        "skipped line 2 of 'x': not JSON (Expecting value at column 1): 'no'",
+        "skipped line 4 of 'x': lacks the field 'id': '{\"a\": 3}'",
+    ] == complaints(result)
+    assert (2, 1, 2) == tuple(figures(result)[name] for name in ("lines", "duplicates", "skipped"))
+
+
+def test_duplicates_are_no_failure() -> None:
+    """Duplicates alone leave the exit code at 0."""
+    Path("x").write_text('{"id": 1}\n' * 1000)
+
+    result = ingest("x", "--dedupe", "id")
+
+    assert 0 == result.exit_code
+    assert 1000 == figures(result)["lines"] + figures(result)["duplicates"]
+
+
+def test_a_file_that_vanishes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that vanishes under way is told of; the others are stored."""
+    numbered("x", 2)
+    monkeypatch.setattr("flushq.cli.sources.check", lambda source: None)
+
+    result = ingest("gone", "x")
+
+    assert 1 == result.exit_code
+    assert ["cannot read 'gone': No such file or directory"] == complaints(result)
+    assert 2 == len(stored(Path("events.db")))
+
+
+# Signals.
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal(writing: Callable[[Write], None], number: signal.Signals, code: int) -> None:
+    """A signal ends the reading, of an idle pipe too; what was read is stored."""
+
+    async def write(table: Table, rows: list[Row]) -> None:
+        if not table.stored:
+            signal.raise_signal(number)
+        await _write(table, rows)
+
+    writing(write)
+    with piped() as pipe:
+        os.write(pipe, b"a\nb\nc\nunfinished")
+        result = ingest("-", "--policy", "natural:1")
+
+    assert code == result.exit_code
+    assert [("-", 1, "a"), ("-", 2, "b"), ("-", 3, "c")] == stored(Path("events.db"))
+    assert (3, 0) == (figures(result)["lines"], figures(result)["waiting"])
+    assert "" == result.stderr
+
+
+def test_a_signal_while_opening(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a signal that came before the first line nothing is read."""
+    prepare = Table._prepare  # noqa: SLF001 - what takes time in opening
+
+    async def interrupted(table: Table, deadline: float) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        await prepare(table, deadline)
+
+    monkeypatch.setattr(Table, "_prepare", interrupted)
+
+    result = ingest(numbered("x", 10))
+
+    assert 143 == result.exit_code
+    assert 0 == figures(result)["lines"]
+
+
+def read_lines(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Have lines read in small blocks; returns how many each block brings, as they are read."""
+    counts: list[int] = []
+    read = os.read
+
+    def counting(fd: int, size: int) -> bytes:
+        block = read(fd, size)
+        counts.append(block.count(b"\n"))
+        return block
+
+    monkeypatch.setattr(os, "read", counting)
+    monkeypatch.setattr(reader, "BLOCK", 100)
+    return counts
+
+
+def assert_accounted(result: Result, read: list[int]) -> None:
+    """Each line that was read is stored, or counted as not stored; the complaint agrees."""
+    found = figures(result)
+    assert found["lines"] == len(stored(Path("events.db")))
+    assert sum(read) == found["lines"] + found["not stored"]
+    [complaint] = complaints(result)
+    told = f": {found['lines']:.0f} lines stored, {found['not stored']:.0f} not stored"
+    assert complaint.endswith(told)
+
+
+@pytest.mark.parametrize("size", ["1", "10000"])
+def test_a_second_signal(
+    writing: Callable[[Write], None], monkeypatch: pytest.MonkeyPatch, size: str
+) -> None:
+    """A second signal ends the writing too; the summary comes all the same, and adds up.
+
+    With room for one line it comes while lines are still put into the queue, else in the drain.
+    """
+
+    async def write(table: Table, rows: list[Row]) -> None:
+        if table.stored >= 20:
+            signal.raise_signal(signal.SIGTERM)
+            await asyncio.sleep(0)
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.Event().wait()
+        await _write(table, rows)
+
+    writing(write)
+    read = read_lines(monkeypatch)
+
+    result = ingest(numbered("x", 5000), "--policy", "natural:10", "--max-queue-size", size)
+
+    assert 143 == result.exit_code
+    assert figures(result)["lines"] >= 20
+    assert complaints(result)[0].startswith("stopped by SIGTERM: ")
+    assert_accounted(result, read)
+
+
+def test_a_limit_after_a_signal(
+    writing: Callable[[Write], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writing after a signal takes no longer than --max-shutdown-wait."""
+
+    async def write(table: Table, rows: list[Row]) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.Event().wait()
+
+    writing(write)
+    read = read_lines(monkeypatch)
+
+    result = ingest(numbered("x", 1000), "--max-shutdown-wait", "0.01", "--max-queue-size", "10")
+
+    assert 143 == result.exit_code
+    assert_accounted(result, read)
+
+
+def test_a_limit_after_the_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writing after the last line takes no longer than --max-shutdown-wait, or fails."""
+    read = read_lines(monkeypatch)
+
+    result = ingest(numbered("x", 10), "--max-shutdown-wait", "0")
+
+    assert 1 == result.exit_code
+    assert ["not done 0.0 s after the last line: 0 lines stored, 10 not stored"] == complaints(
+        result
+    )
+    assert_accounted(result, read)
+
+
+# Failures under way.
+
+
+def test_a_failure(writing: Callable[[Write], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a write fails nothing more is read, and it is told what was stored and what was not."""
+
+    async def write(table: Table, rows: list[Row]) -> None:
+        if table.stored == 30:
+            raise sqlite3.OperationalError("database or disk is full")
+        await _write(table, rows)
+
+    writing(write)
+    read = read_lines(monkeypatch)
+
+    result = ingest(numbered("x", 100_000), "--policy", "natural:10")
+
+    assert 1 == result.exit_code
+    assert sum(read) < 100_000
+    assert complaints(result)[0].startswith(
+        "cannot write to table 'events' of database 'events.db': database or disk is full: 30 lines"
+    )
+    assert_accounted(result, read)
+
+
+def test_a_failure_while_idle(writing: Callable[[Write], None]) -> None:
+    """A failure is noticed while a pipe says nothing."""
+
+    async def write(table: Table, rows: list[Row]) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    writing(write)
+    with piped() as pipe:
+        os.write(pipe, b"a\n")
+        result = ingest("-", "--policy", "natural")
+
+    assert 1 == result.exit_code
+    assert ["0 lines stored, 1 not stored"] == [
+        line.rpartition(": ")[2] for line in complaints(result)
+    ]
+
+
+def test_a_failure_after_a_signal(writing: Callable[[Write], None]) -> None:
+    """A failure counts for more than a signal."""
+
+    async def write(table: Table, rows: list[Row]) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.sleep(0)
+        raise sqlite3.OperationalError("disk I/O error")
+
+    writing(write)
+
+    assert 1 == ingest(numbered("x", 1)).exit_code
+
+
+def test_the_unforeseen(
+    writing: Callable[[Write], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An error that nobody foresaw is not hidden; the summary comes all the same."""
+
+    async def write(table: Table, rows: list[Row]) -> None:
+        raise ZeroDivisionError
+
+    writing(write)
+    numbered("x", 3)
+    work = Ingestion(["x"], Table("events.db", "events"), NaturalPolicy())
+
+    with pytest.raises(FlushFailed) as failed:
+        asyncio.run(work.run())
+
+    assert isinstance(failed.value.__cause__, ZeroDivisionError)
+    assert capsys.readouterr().out.endswith("waiting 0, not stored 3\n")

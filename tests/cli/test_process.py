@@ -1,0 +1,174 @@
+"""``python -m flushq ingest`` as a process of its own."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.support import PATIENCE, count, eventually, stored
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts ``python -m flushq ingest`` from a shell, by default with pipes to and from it."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(
+        *arguments: str, shell: str = 'exec "$@"', stderr: int = subprocess.PIPE
+    ) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            ["sh", "-c", shell, "sh", sys.executable, "-m", "flushq", "ingest", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            cwd=tmp_path,
+            env=_environment(),
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def _environment() -> dict[str, str]:
+    """That of the tests, with their checkout, for a process that runs elsewhere."""
+    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "TERM": "xterm", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def say(process: subprocess.Popen[str], text: str) -> None:
+    """Write to the standard input of a process, at once."""
+    assert process.stdin is not None
+    process.stdin.write(text)
+    process.stdin.flush()
+
+
+def test_a_line_is_stored_in_time(start: Start, tmp_path: Path) -> None:
+    """Of a pipe that stays open each line is stored when its time has come."""
+    database = tmp_path / "events.db"
+    process = start("-", "--policy", "interval:0.01,500")
+
+    for number in (1, 2, 3):
+        say(process, f"line {number}\n")
+        eventually(lambda number=number: count(database) == number)  # type: ignore[misc]  # no type for a default
+
+    assert process.poll() is None
+    assert [("-", number, f"line {number}") for number in (1, 2, 3)] == stored(database)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_idle_pipe_does_not_hang_the_exit(
+    start: Start, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    """After a signal the process ends, though the pipe that it reads stays open and idle."""
+    process = start("-", "--policy", "natural")
+    say(process, "a\n")
+    eventually(lambda: count(tmp_path / "events.db") == 1)
+
+    process.send_signal(number)
+
+    assert code == process.wait(PATIENCE)
+    out, err = process.communicate()
+    assert out.startswith("lines 1, lines/s ")
+    assert "" == err
+
+
+def test_a_signal_drains(start: Start, tmp_path: Path) -> None:
+    """What was read before a signal is stored after it, though its time has not come."""
+    database = tmp_path / "events.db"
+    process = start("-", "--policy", "interval:inf,2")
+    say(process, "1\n2\n3\n")
+    eventually(lambda: count(database) == 2)
+
+    process.send_signal(signal.SIGTERM)
+
+    assert 143 == process.wait(PATIENCE)
+    assert ["1", "2", "3"] == [body for _, _, body in stored(database)]
+
+
+def test_a_disk_that_is_full(start: Start) -> None:
+    """When the database can grow no more it is told what was stored and what was not."""
+    process = start("-", shell='ulimit -f 400; exec "$@"')
+
+    out, err = process.communicate("".join(f"{number:0100}\n" for number in range(20_000)))
+
+    assert 1 == process.returncode
+    [complaint] = err.splitlines()
+    assert complaint.startswith("cannot write to table 'events' of database 'events.db': ")
+    assert complaint.endswith(" not stored")
+    assert "not stored" in out
+
+
+def test_nobody_reads_the_summary(start: Start, tmp_path: Path) -> None:
+    """If nobody reads the summary the lines are stored all the same, and nothing is said of it."""
+    process = start("-")
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    say(process, "a\n")
+    process.stdin.close()
+
+    assert "" == process.stderr.read()
+    assert 0 == process.wait(PATIENCE)
+    assert 1 == count(tmp_path / "events.db")
+
+
+def test_closed_streams(start: Start, tmp_path: Path) -> None:
+    """Without a standard input there is nothing to read; the other two are not needed."""
+    (tmp_path / "x").write_text("a\n")
+    closed = 'exec "$@" <&- >&- 2>&-'
+
+    assert 2 == start(shell=closed).wait(PATIENCE)
+    assert 0 == start("x", shell=closed).wait(PATIENCE)
+    assert 1 == count(tmp_path / "events.db")
+
+
+def test_a_terminal_shows_it_live(start: Start) -> None:
+    """On a terminal the figures are shown while they change, and standard output stays clean."""
+    screen, terminal = os.openpty()
+    process = start("-", "--policy", "natural", stderr=terminal)
+    os.close(terminal)
+    say(process, "a\n")
+
+    seen = b""
+    while b"mean batch" not in seen:
+        assert select.select([screen], [], [], PATIENCE)[0]
+        seen += os.read(screen, 65_536)
+    out, _ = process.communicate()
+    os.close(screen)
+
+    assert 0 == process.returncode
+    assert out.startswith("lines 1, lines/s ")
+    assert 1 == out.count("\n")
+
+
+@pytest.mark.long
+def test_a_million_lines(start: Start, tmp_path: Path) -> None:
+    """A million lines are stored in order, in bounded memory."""
+    source = tmp_path / "x"
+    source.write_text("".join(f"{number}\n" for number in range(1, 1_000_001)))
+
+    process = start("x")
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+
+    assert 0 == process.returncode
+    assert usage.ru_maxrss < 120 * 1024
+    found = stored(tmp_path / "events.db")
+    assert 1_000_000 == len(found)
+    assert all(line == int(body) == number for number, (_, line, body) in enumerate(found, 1))

@@ -1,0 +1,308 @@
+"""What the scenarios share: sinks that record, one that waits to be let go, sweeps, loop steps.
+
+A scenario is a coroutine function that builds a queue of its own. :func:`sweep` runs it again and
+again; the *interruption* that it is handed stops one operation at loop step 0, 1, 2, ... until the
+operation is over before its step comes::
+
+    async def scenario(interrupted: Interruption) -> None:
+        sink = HeldSink[int]()
+        async with FlushQueue(sink, IntervalPolicy(1.0), max_queue_size=1) as queue:
+            await queue.enqueue(0)
+            accepted = await interrupted(queue.enqueue(1))
+            sink.open()
+        assert ([0, 1] if accepted else [0]) == sink.items
+
+    assert 3 <= await sweep(scenario)
+
+Nothing here depends on the virtual loop, but for :func:`settle`, which is exact only there.
+"""
+
+import asyncio
+import math
+import types
+from collections import Counter, deque
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Mapping,
+)
+from contextlib import asynccontextmanager
+from typing import Any, Generic, Literal, TypeVar
+
+import attrs
+import pytest
+
+from flushq import FlushFailed, FlushQueue, IntervalPolicy, QueueEnded
+from tests.virtual import VirtualLoop
+
+T = TypeVar("T")
+
+How = Literal["cancel", "close", "timeout", "wait_for"]
+
+HOWS: list[How] = ["cancel", "close", "timeout", "wait_for"]
+
+MOST_STEPS = 200
+
+
+# Time.
+
+
+def now() -> float:
+    """Return the time of the running loop, in seconds."""
+    return asyncio.get_running_loop().time()
+
+
+async def steps(count: int) -> None:
+    """Let the loop make so many iterations."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let the loop run, without time moving on, until something is so."""
+    for _ in range(MOST_STEPS):
+        if condition():
+            return
+        await steps(1)
+    raise AssertionError(f"it is not so after {MOST_STEPS} steps")
+
+
+async def settle() -> None:
+    """Wait until nothing else happens at this moment (on a real loop: for 50 iterations)."""
+    loop = asyncio.get_running_loop()
+    if isinstance(loop, VirtualLoop):
+        await loop.idle()
+    else:
+        await steps(50)
+
+
+# Sinks and queues.
+
+
+@attrs.define(eq=False)
+class Sink(Generic[T]):
+    """A flush function that records its calls.
+
+    Attributes:
+        seconds: How long a call takes; 0: it never suspends.
+        errors: What a call raises at its end, by the number of the call, from 0.
+        batches: What each call was handed, in order of the calls.
+        started: When each call began.
+        delivered: What was handed to the calls that returned, in the order in which they did.
+        running: How many calls run.
+        most_running: How many have run at a time, at most.
+    """
+
+    seconds: float = 0.0
+    errors: Mapping[int, BaseException] = attrs.field(factory=dict)
+    batches: list[list[T]] = attrs.field(factory=list, init=False)
+    started: list[float] = attrs.field(factory=list, init=False)
+    delivered: list[list[T]] = attrs.field(factory=list, init=False)
+    running: int = attrs.field(default=0, init=False)
+    most_running: int = attrs.field(default=0, init=False)
+
+    async def __call__(self, batch: list[T]) -> None:
+        """Take a batch."""
+        number = len(self.batches)
+        self.batches.append(list(batch))
+        self.started.append(now())
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        try:
+            await self.work(batch)
+            if number in self.errors:
+                raise self.errors[number]
+        finally:
+            self.running -= 1
+        self.delivered.append(self.batches[number])
+
+    async def work(self, batch: list[T]) -> None:
+        """Do what takes time; for subclasses."""
+        if self.seconds:
+            await asyncio.sleep(self.seconds)
+
+    @property
+    def items(self) -> list[T]:
+        """All items handed over, in order."""
+        return [item for batch in self.batches for item in batch]
+
+    @property
+    def sizes(self) -> list[int]:
+        """The size of each batch."""
+        return [len(batch) for batch in self.batches]
+
+
+@attrs.define(eq=False)
+class HeldSink(Sink[T]):
+    """A sink whose calls wait until they are let go, or until the sink is opened for good."""
+
+    _held: deque[asyncio.Future[None]] = attrs.field(factory=deque, init=False)
+    _is_open: bool = attrs.field(default=False, init=False)
+
+    async def work(self, batch: list[T]) -> None:
+        """Wait to be let go."""
+        if self._is_open:
+            return
+        held = asyncio.get_running_loop().create_future()
+        self._held.append(held)
+        try:
+            await held
+        finally:
+            if held in self._held:
+                self._held.remove(held)
+
+    @property
+    def held(self) -> int:
+        """How many calls wait to be let go."""
+        return len(self._held)
+
+    def let_go(self) -> None:
+        """Let the oldest call that runs return."""
+        self._held.popleft().set_result(None)
+
+    def let_go_last(self) -> None:
+        """Let the youngest call that runs return."""
+        self._held.pop().set_result(None)
+
+    def fail(self, error: BaseException) -> None:
+        """Let the oldest call that runs raise."""
+        self._held.popleft().set_exception(error)
+
+    def fail_last(self, error: BaseException) -> None:
+        """Let the youngest call that runs raise."""
+        self._held.pop().set_exception(error)
+
+    def open(self) -> None:
+        """Let all calls return, those to come too."""
+        self._is_open = True
+        while self._held:
+            self.let_go()
+
+
+@asynccontextmanager
+async def failing(
+    queue: FlushQueue[T], kind: type[QueueEnded] = FlushFailed
+) -> AsyncIterator[FlushQueue[T]]:
+    """Run a queue whose end raises an error of this kind; one that the body raises is passed on."""
+    await queue.__aenter__()
+    yield queue
+    with pytest.raises(kind):
+        await queue.__aexit__(None, None, None)
+
+
+def patient(max_records: int | None = None) -> IntervalPolicy:
+    """Return a policy that flushes full batches and is otherwise never due by itself."""
+    return IntervalPolicy(math.inf, max_records)
+
+
+# Producers.
+
+
+async def enqueue_all(queue: FlushQueue[T], items: Iterable[T]) -> None:
+    """Enqueue items one after the other; the producer does not suspend by itself."""
+    for item in items:
+        await queue.enqueue(item)
+
+
+def produce(queue: FlushQueue[T], *items: T) -> asyncio.Task[None]:
+    """Start a producer of these items as a task."""
+    return asyncio.create_task(enqueue_all(queue, items))
+
+
+def assert_all_accounted_for(accepted: Iterable[T], queue: FlushQueue[T], sink: Sink[T]) -> None:
+    """Each accepted item (hashable, no duplicates in the sense of the queue) is in one place."""
+    delivered = [item for batch in sink.delivered for item in batch]
+    assert Counter(accepted) == Counter([*delivered, *queue.undelivered, *queue.in_doubt])
+
+
+# Sweeps.
+
+
+@attrs.define(eq=False)
+class Interruption:
+    """Runs one operation and interrupts it after ``step`` loop iterations.
+
+    Attributes:
+        step: After how many iterations, counted from the moment at which its task is made.
+        how: By which means. "cancel": its task is cancelled. "close": the coroutine is closed
+            where it stands (GeneratorExit). "timeout", "wait_for": it runs within asyncio.timeout
+            or asyncio.wait_for; the timeout strikes, or the task is cancelled, respectively.
+        too_late: Whether the operation was over before its step came.
+    """
+
+    step: int
+    how: How
+    too_late: bool = attrs.field(default=False, init=False)
+    _returned: bool = attrs.field(default=False, init=False)
+    _limit: asyncio.Timeout | None = attrs.field(default=None, init=False)
+
+    async def __call__(self, operation: Coroutine[Any, Any, object]) -> bool:
+        """Return whether the operation returned; what it raised by itself is raised.
+
+        May be called once.
+        """
+        task = asyncio.create_task(self._watch(operation))
+        await steps(self.step)
+        self.too_late = task.done()
+        if self.how == "close":
+            operation.close()
+            task.cancel()
+        elif self._limit is not None and not task.done():
+            self._limit.reschedule(now())
+        else:
+            task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError:
+            assert not self._returned
+        except TimeoutError as error:
+            if type(error) is not TimeoutError:  # a ShutdownTimeout is the operation's own
+                raise
+            assert not self._returned
+        finally:
+            operation.close()  # for a task that was cancelled before it awaited it
+        return self._returned
+
+    async def _watch(self, operation: Coroutine[Any, Any, object]) -> None:
+        if self.how == "close":
+            await _by_hand(operation)
+        elif self.how == "wait_for":
+            await asyncio.wait_for(operation, 1e9)
+        elif self.how == "timeout":
+            async with asyncio.timeout(None) as self._limit:
+                await operation
+        else:
+            await operation
+        self._returned = True
+
+
+Scenario = Callable[[Interruption], Awaitable[None]]
+
+
+async def sweep(scenario: Scenario, how: How = "cancel") -> int:
+    """Run a scenario once for each loop step at which its operation can be interrupted.
+
+    The last run is the one in which the interruption comes too late. Returns how many others
+    there were.
+    """
+    for step in range(MOST_STEPS):
+        interruption = Interruption(step, how)
+        await scenario(interruption)
+        if interruption.too_late:
+            return step
+    raise AssertionError(f"the operation is not over after {MOST_STEPS} steps")
+
+
+@types.coroutine
+def _by_hand(operation: Coroutine[Any, Any, object]) -> Generator[Any, None, None]:
+    """Await an operation in such a way that it can be closed while it waits."""
+    while True:
+        try:
+            waited_for = operation.send(None)
+        except StopIteration:
+            return
+        yield waited_for

@@ -1,0 +1,429 @@
+"""Point 9: flush() starts at once, and returns when all that was accepted before it has ended."""
+
+import asyncio
+import gc
+from contextlib import suppress
+
+import pytest
+
+from flushq import FlushQueue, IntervalPolicy, QueueClosed
+from tests.contract.support import (
+    HOWS,
+    HeldSink,
+    How,
+    Interruption,
+    Sink,
+    enqueue_all,
+    now,
+    patient,
+    produce,
+    settle,
+    steps,
+    sweep,
+)
+
+# What it does and what it waits for.
+
+
+async def test_it_flushes_at_once_whatever_the_policy_thinks() -> None:
+    """A queue whose policy is never due flushes at the time of the call."""
+    sink = Sink[int](seconds=2.0)
+    async with FlushQueue(sink, patient()) as queue:
+        await enqueue_all(queue, range(3))
+        await asyncio.sleep(5.0)
+        await queue.flush()
+        assert [5.0] == sink.started
+        assert [[0, 1, 2]] == sink.delivered
+        assert 7.0 == now()
+
+
+async def test_it_goes_through_the_caps_without_a_pause() -> None:
+    """What does not fit into one batch follows as soon as a slot is free, the rest included."""
+    sink = Sink[int](seconds=2.0)
+    async with FlushQueue(sink, IntervalPolicy(60.0, max_records=3), max_in_flight=2) as queue:
+        for item in range(14):
+            queue.enqueue_nowait(item)
+        await queue.flush()
+        assert [3, 3, 3, 3, 2] == sink.sizes
+        assert [0.0, 0.0, 2.0, 2.0, 4.0] == sink.started
+        assert 6.0 == now()
+
+
+async def test_with_nothing_accepted_it_returns_at_once() -> None:
+    """A flush() of an empty and idle queue neither calls flush_fn nor suspends."""
+    sink = Sink[int]()
+    async with FlushQueue(sink, patient()) as queue:
+        with pytest.raises(StopIteration):
+            queue.flush().send(None)
+    assert [] == sink.batches
+
+
+async def test_called_again_it_returns_at_once() -> None:
+    """After a flush() a second one has nothing to do."""
+    sink = Sink[int](seconds=1.0)
+    async with FlushQueue(sink, patient()) as queue:
+        await queue.enqueue(0)
+        await queue.flush()
+        await queue.flush()
+        assert (1.0, [[0]]) == (now(), sink.batches)
+
+
+async def test_it_waits_for_what_is_in_flight() -> None:
+    """Items that had left the queue before the call are waited for, without a flush of its own."""
+    sink = Sink[int](seconds=4.0)
+    async with FlushQueue(sink, IntervalPolicy(1.0)) as queue:
+        await queue.enqueue(0)
+        await asyncio.sleep(2.0)
+        await queue.flush()
+        assert 5.0 == now()
+        assert [[0]] == sink.batches
+
+
+async def test_it_waits_for_a_busy_slot_and_starts_when_that_is_free() -> None:
+    """With every slot taken the flush starts the moment one is free."""
+    sink = Sink[int](seconds=4.0)
+    async with FlushQueue(sink, IntervalPolicy(60.0, max_records=2)) as queue:
+        await enqueue_all(queue, range(3))
+        await asyncio.sleep(1.0)
+        await queue.flush()
+        assert [0.0, 4.0] == sink.started
+        assert 8.0 == now()
+
+
+async def test_it_waits_for_all_slots_in_whatever_order_they_end() -> None:
+    """An early batch that takes longer than the later ones holds the barrier."""
+    sink = HeldSink[int]()
+    async with FlushQueue(sink, patient(1), max_in_flight=3) as queue:
+        await enqueue_all(queue, range(3))
+        flushing = asyncio.create_task(queue.flush())
+        await settle()
+        for _ in range(2):
+            sink.let_go_last()
+            await settle()
+        assert [[2], [1]] == sink.delivered
+        assert not flushing.done()
+        sink.open()
+        await flushing
+
+
+# What it does not wait for.
+
+
+async def test_items_accepted_later_are_not_waited_for() -> None:
+    """An item that came during the flush is pending when flush() returns."""
+    sink = Sink[int](seconds=2.0)
+    async with FlushQueue(sink, IntervalPolicy(60.0)) as queue:
+        await queue.enqueue(0)
+        flushing = asyncio.create_task(queue.flush())
+        await asyncio.sleep(1.0)
+        await queue.enqueue(1)
+        await flushing
+        assert (2.0, 1, [[0]]) == (now(), queue.pending, sink.batches)
+        await asyncio.sleep(100.0)
+        assert [0.0, 61.0] == sink.started
+
+
+async def test_a_later_batch_that_still_runs_is_not_waited_for() -> None:
+    """With two slots a later and slower flush does not hold the barrier."""
+    sink = HeldSink[int]()
+    async with FlushQueue(sink, patient(1), max_in_flight=2) as queue:
+        await queue.enqueue(0)
+        flushing = asyncio.create_task(queue.flush())
+        await settle()
+        await queue.enqueue(1)
+        await settle()
+        sink.let_go()
+        await flushing
+        assert (1, [[0]]) == (sink.running, sink.delivered)
+        sink.open()
+
+
+async def test_a_steady_stream_does_not_hold_it() -> None:
+    """flush() returns although the queue is never empty."""
+    sink = Sink[int](seconds=1.0)
+    async with FlushQueue(sink, IntervalPolicy(0.5, max_records=2)) as queue:
+
+        async def stream() -> None:
+            for item in range(1000):
+                await queue.enqueue(item)
+                await asyncio.sleep(0.25)
+
+        streaming = asyncio.create_task(stream())
+        await asyncio.sleep(20.1)
+        waiting = queue.pending
+        assert waiting > 20
+        await queue.flush()
+        # One flush ends, then those that wait, two by two; what came meanwhile stays.
+        assert 20.5 + (waiting + 1) // 2 >= now() - 0.5
+        assert queue.pending > 20
+        streaming.cancel()
+
+
+async def test_waiting_producers_are_not_waited_for() -> None:
+    """Items of producers that wait for room were not accepted before the call."""
+    sink = HeldSink[int]()
+    async with FlushQueue(sink, patient(1), max_queue_size=1) as queue:
+        await queue.enqueue(0)
+        await settle()
+        await queue.enqueue(1)
+        waiting = [produce(queue, item) for item in range(2, 5)]
+        await settle()
+        flushing = asyncio.create_task(queue.flush())
+        await settle()
+        sink.let_go()
+        await settle()
+        assert not flushing.done()
+        sink.let_go()
+        await settle()
+        assert flushing.done()
+        assert [[0], [1]] == sink.delivered
+        sink.open()
+        await asyncio.gather(flushing, *waiting)
+
+
+async def test_what_lies_behind_the_barrier_stays_patient() -> None:
+    """Later items that do not fit into the barrier's last batch wait for the policy again."""
+    sink = Sink[int](seconds=2.0)
+    async with FlushQueue(sink, IntervalPolicy(60.0, max_records=4)) as queue:
+        await enqueue_all(queue, range(4))
+        await settle()  # They run until 2.0.
+        await enqueue_all(queue, range(4, 6))
+        flushing = asyncio.create_task(queue.flush())
+        await asyncio.sleep(1.0)
+        await enqueue_all(queue, range(6, 9))
+        await flushing
+        await asyncio.sleep(40.0)
+        assert [[0, 1, 2, 3], [4, 5, 6, 7]] == sink.batches
+        assert 1 == queue.pending
+
+
+# Several at once.
+
+
+async def test_concurrent_flushes_of_the_same_items_share_one_batch() -> None:
+    """A hundred flush() calls of one moment make one flush, and all return at its end."""
+    sink = Sink[int](seconds=2.0)
+    async with FlushQueue(sink, patient()) as queue:
+        await enqueue_all(queue, range(3))
+        await asyncio.gather(*(queue.flush() for _ in range(100)))
+        assert (2.0, [[0, 1, 2]]) == (now(), sink.batches)
+
+
+async def test_each_of_several_flushes_has_a_barrier_of_its_own() -> None:
+    """An earlier flush() returns when its own items have ended, whatever was asked for later."""
+    sink = Sink[int](seconds=2.0)
+    ended: list[tuple[str, float]] = []
+
+    async def flush_and_note(name: str) -> None:
+        await queue.flush()
+        ended.append((name, now()))
+
+    async with FlushQueue(sink, patient()) as queue, asyncio.TaskGroup() as group:
+        for name in ["a", "b", "c"]:
+            await queue.enqueue(ord(name))
+            group.create_task(flush_and_note(name))
+            await asyncio.sleep(1.0)
+    assert [("a", 2.0), ("b", 4.0), ("c", 4.0)] == ended
+    assert [1, 2] == sink.sizes
+
+
+async def test_producers_that_flush_after_each_item() -> None:
+    """Ten producers that flush after every item each see their item delivered by then."""
+    sink = Sink[tuple[int, int]](seconds=1.0)
+    async with FlushQueue(sink, patient(), max_queue_size=3, max_in_flight=2) as queue:
+
+        async def careful(name: int) -> None:
+            for count in range(10):
+                await queue.enqueue((name, count))
+                await queue.flush()
+                delivered = [item for batch in sink.delivered for item in batch]
+                assert (name, count) in delivered
+
+        await asyncio.gather(*map(careful, range(10)))
+    assert 100 == len(sink.items)
+
+
+async def test_it_leaves_nothing_behind() -> None:
+    """A hundred flush() calls, half of them cancelled, leave no future behind in the queue."""
+    sink = Sink[int](seconds=1.0)
+
+    def futures() -> int:
+        gc.collect()
+        return sum(isinstance(thing, asyncio.Future) for thing in gc.get_objects())
+
+    async with FlushQueue(sink, patient()) as queue:
+        await queue.enqueue(0)
+        await queue.flush()
+        before = futures()
+        for item in range(50):
+            await queue.enqueue(item)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(queue.flush(), 0.5)
+            await queue.flush()
+        assert before == futures()
+
+
+# Interrupted.
+
+
+@pytest.mark.parametrize("how", HOWS)
+async def test_interrupted_at_any_step(how: How) -> None:
+    """An interrupted flush() ends the waiting alone: the flush goes on, for the others too."""
+
+    async def scenario(interrupted: Interruption) -> None:
+        sink = HeldSink[int]()
+        async with FlushQueue(sink, patient(2)) as queue:
+            await enqueue_all(queue, range(3))
+            other = asyncio.create_task(queue.flush())
+            await steps(3)
+            sink.open()
+            returned = await interrupted(queue.flush())
+            assert not returned or [[0, 1], [2]] == sink.delivered
+            await other
+            assert [[0, 1], [2]] == sink.delivered
+            await queue.enqueue(3)
+            await queue.flush()
+            assert [[0, 1], [2], [3]] == sink.delivered
+
+    assert 4 <= await sweep(scenario, how)
+
+
+@pytest.mark.parametrize("how", HOWS)
+async def test_interrupted_at_any_step_with_nobody_else_waiting(how: How) -> None:
+    """A flush() that began to wait has begun to flush, also if nobody waits any more."""
+
+    async def scenario(interrupted: Interruption) -> None:
+        sink = Sink[int]()
+        async with FlushQueue(sink, patient()) as queue:
+            await enqueue_all(queue, range(3))
+            returned = await interrupted(queue.flush())
+            await settle()
+            begun = interrupted.step > 2 or returned
+            assert not begun or [[0, 1, 2]] == sink.delivered
+        assert [[0, 1, 2]] == sink.delivered
+        assert ([], []) == (queue.undelivered, queue.in_doubt)
+
+    assert 4 <= await sweep(scenario, how)
+
+
+@pytest.mark.parametrize("how", HOWS)
+async def test_interrupted_before_the_start(how: How) -> None:
+    """A flush() that waits for the start can be interrupted there, and the start still flushes."""
+
+    async def scenario(interrupted: Interruption) -> None:
+        sink = Sink[int]()
+        queue = FlushQueue(sink, patient())
+        await queue.enqueue(0)
+        starting = asyncio.create_task(queue.__aenter__())
+        await interrupted(queue.flush())
+        await starting
+        await queue.flush()
+        assert [[0]] == sink.delivered
+        await queue.aclose()
+
+    assert 4 <= await sweep(scenario, how)
+
+
+async def test_a_timeout_around_it_does_not_stop_the_flush() -> None:
+    """asyncio.timeout and wait_for raise on time; the flush is delivered on its own time."""
+    sink = Sink[int](seconds=2.0)
+    async with FlushQueue(sink, patient()) as queue:
+        await queue.enqueue(0)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await queue.flush()
+        assert 0.5 == now()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(queue.flush(), 0.5)
+        assert 1.0 == now()
+        await queue.flush()
+        assert (2.0, [[0]]) == (now(), sink.delivered)
+
+
+async def test_producers_go_on_beside_cancelled_flushes() -> None:
+    """Flushes that are cancelled at every other step disturb no producer."""
+    sink = Sink[int](seconds=0.25)
+    async with FlushQueue(sink, patient(3), max_queue_size=2, max_in_flight=2) as queue:
+        producing = produce(queue, *range(60))
+        for step in range(40):
+            flushing = asyncio.create_task(queue.flush())
+            await steps(step % 7)
+            flushing.cancel()
+            await asyncio.sleep(0.125)
+        await producing
+    assert list(range(60)) == sink.items
+
+
+# At the start and at the end.
+
+
+async def test_before_the_start_it_waits_for_the_start() -> None:
+    """A flush() of a queue that has not started flushes when it starts."""
+    sink = Sink[int](seconds=1.0)
+    queue = FlushQueue(sink, patient())
+    await queue.enqueue(0)
+    flushing = asyncio.create_task(queue.flush())
+    await asyncio.sleep(5.0)
+    assert ([], False) == (sink.batches, flushing.done())
+    async with queue:
+        await flushing
+        assert ([5.0], 6.0) == (sink.started, now())
+
+
+async def test_before_a_start_that_never_comes_the_close_answers_it() -> None:
+    """A queue that is closed without ever having started drains, and flush() returns."""
+    sink = Sink[int](seconds=1.0)
+    queue = FlushQueue(sink, patient())
+    await queue.enqueue(0)
+    flushing = asyncio.create_task(queue.flush())
+    await settle()
+    await queue.aclose()
+    await flushing
+    assert [[0]] == sink.delivered
+
+
+@pytest.mark.parametrize("step", range(8))
+async def test_a_close_does_not_interrupt_it(step: int) -> None:
+    """A flush() that began before the close returns when its items have ended in the drain."""
+    sink = HeldSink[int]()
+    async with FlushQueue(sink, patient(2)) as queue:
+        await enqueue_all(queue, range(5))
+        flushing = asyncio.create_task(queue.flush())
+        await steps(1 + step)
+        closing = asyncio.create_task(queue.aclose())
+        await settle()
+        assert not flushing.done()
+        sink.open()
+        await asyncio.gather(flushing, closing)
+    assert [[0, 1], [2, 3], [4]] == sink.delivered
+
+
+async def test_during_a_close_it_returns_before_the_close_does() -> None:
+    """In the drain, too, later items are not waited for."""
+    sink = Sink[int](seconds=1.0)
+    async with FlushQueue(sink, patient(1)) as queue:
+        await enqueue_all(queue, range(2))
+        flushing = asyncio.create_task(queue.flush())
+        await settle()
+        await enqueue_all(queue, range(2, 5))
+        closing = asyncio.create_task(queue.aclose())
+        await flushing
+        assert 2.0 == now()
+        await closing
+        assert 5.0 == now()
+
+
+@pytest.mark.parametrize("step", range(12))
+async def test_once_closing_has_begun_it_is_refused(step: int) -> None:
+    """From the first step of the close on, flush() raises QueueClosed."""
+    sink = Sink[int]()
+    async with FlushQueue(sink, patient(1)) as queue:
+        await enqueue_all(queue, range(3))
+        closing = asyncio.create_task(queue.aclose())
+        await steps(1 + step)
+        with pytest.raises(QueueClosed):
+            await queue.flush()
+        await closing
+        with pytest.raises(QueueClosed):
+            await queue.flush()
+    assert [0, 1, 2] == sink.items

@@ -1,0 +1,545 @@
+"""Point 11: a cancellation is never swallowed; it starts the drain, or cuts it short."""
+
+import asyncio
+import logging
+import signal
+from contextlib import suppress
+
+import pytest
+
+from flushq import FlushQueue, NaturalPolicy, QueueClosed, ShutdownTimeout
+from tests.contract.hostile import StepSink, StubbornSink, error_of, left_behind
+from tests.contract.support import (
+    How,
+    Interruption,
+    Sink,
+    assert_all_accounted_for,
+    enqueue_all,
+    now,
+    patient,
+    produce,
+    settle,
+    steps,
+    sweep,
+)
+from tests.virtual import VirtualLoop
+
+CANCELLED: list[How] = ["cancel", "timeout", "wait_for"]
+
+
+def cancel_myself() -> None:
+    """Cancel the running task."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+
+
+# At every loop step.
+
+
+@pytest.mark.parametrize("how", CANCELLED)
+async def test_async_with_at_any_step(how: How) -> None:
+    """A session cancelled at any step, from entry to exit, accounts for every accepted item."""
+
+    async def scenario(interrupted: Interruption) -> None:
+        sink = StepSink[int]()
+        queue = FlushQueue(sink, NaturalPolicy(2), max_queue_size=2)
+        accepted: list[int] = []
+
+        async def session() -> None:
+            async with queue:
+                for item in range(6):
+                    await queue.enqueue(item)
+                    accepted.append(item)
+
+        returned = await interrupted(session())
+        assert how != "cancel" or interrupted.too_late == returned
+        assert not returned or list(range(6)) == sink.items
+        assert_all_accounted_for(accepted, queue, sink)
+        assert [] == left_behind()
+
+    assert 15 <= await sweep(scenario, how)
+
+
+async def test_the_drain_of_a_cancelled_body_at_any_step() -> None:
+    """A second cancellation at any step of the drain goes on, and the items are accounted for."""
+
+    async def scenario(interrupted: Interruption) -> None:
+        sink = StepSink[int]()
+        queue = FlushQueue(sink, NaturalPolicy(2))
+        accepted: list[int] = []
+
+        async def session() -> None:
+            async with queue:
+                await enqueue_all(queue, range(6))
+                accepted.extend(range(6))
+                cancel_myself()
+                await asyncio.sleep(0)
+
+        assert not await interrupted(session())
+        assert_all_accounted_for(accepted, queue, sink)
+        assert [] == left_behind()
+
+    assert 10 <= await sweep(scenario)
+
+
+@pytest.mark.parametrize("how", CANCELLED)
+async def test_run_at_any_step(how: How) -> None:
+    """A run() cancelled at any step accounts for every accepted item, and a producer ends."""
+
+    async def scenario(interrupted: Interruption) -> None:
+        sink = StepSink[int]()
+        queue = FlushQueue(sink, NaturalPolicy(2), max_queue_size=3)
+        accepted: list[int] = []
+
+        async def produce_and_close() -> None:
+            with suppress(QueueClosed):
+                for item in range(6):
+                    await queue.enqueue(item)
+                    accepted.append(item)
+            with suppress(ShutdownTimeout):
+                await queue.aclose()
+
+        producer = asyncio.create_task(produce_and_close())
+        returned = await interrupted(queue.run())
+        await error_of(queue.aclose())
+        await producer
+        assert how != "cancel" or interrupted.too_late == returned
+        assert_all_accounted_for(accepted, queue, sink)
+        assert [] == left_behind()
+
+    assert 10 <= await sweep(scenario, how)
+
+
+@pytest.mark.parametrize("how", CANCELLED)
+async def test_aclose_without_an_owner_at_any_step(how: How) -> None:
+    """An aclose() cancelled at any step aborts the drain; a later one tells what was left."""
+
+    async def scenario(interrupted: Interruption) -> None:
+        sink = StepSink[int]()
+        queue = FlushQueue(sink, NaturalPolicy(2))
+        await queue.__aenter__()
+        await enqueue_all(queue, range(6))
+        returned = await interrupted(queue.aclose())
+        outcome = await error_of(queue.aclose())
+        assert (6 == len(sink.delivered) * 2) == (outcome is None)
+        assert outcome is None or isinstance(outcome, ShutdownTimeout)
+        assert how != "cancel" or interrupted.too_late == returned
+        assert_all_accounted_for(range(6), queue, sink)
+        assert [] == left_behind()
+
+    assert 10 <= await sweep(scenario, how)
+
+
+@pytest.mark.parametrize("how", CANCELLED)
+async def test_aclose_beside_an_owner_at_any_step(how: How) -> None:
+    """While an owner waits, an aclose() cancelled at any step loses nothing."""
+
+    async def scenario(interrupted: Interruption) -> None:
+        sink = StepSink[int]()
+        queue = FlushQueue(sink, NaturalPolicy(2))
+        running = asyncio.create_task(queue.run())
+        await enqueue_all(queue, range(6))
+        await steps(2)
+        returned = await interrupted(queue.aclose())
+        await queue.aclose()
+        await running
+        assert how != "cancel" or interrupted.too_late == returned
+        assert list(range(6)) == sink.items
+
+    assert 8 <= await sweep(scenario, how)
+
+
+async def test_an_aclose_that_is_closed_at_any_step_leaves_the_drain_alone() -> None:
+    """An aclose() whose coroutine is closed while it waits has begun a drain that goes on."""
+
+    async def scenario(interrupted: Interruption) -> None:
+        sink = StepSink[int]()
+        queue = FlushQueue(sink, NaturalPolicy(2))
+        await queue.__aenter__()
+        await enqueue_all(queue, range(6))
+        await interrupted(queue.aclose())
+        await queue.aclose()
+        assert list(range(6)) == sink.items
+        assert [] == left_behind()
+
+    assert 8 <= await sweep(scenario, "close")
+
+
+async def test_two_owners_cancelled_at_any_step() -> None:
+    """With run() and a second run() of the closing queue, cancelling one cuts both short."""
+
+    async def scenario(interrupted: Interruption) -> None:
+        sink = StepSink[int]()
+        queue = FlushQueue(sink, NaturalPolicy(2))
+        first = asyncio.create_task(error_of(queue.run()))
+        await enqueue_all(queue, range(6))
+        await steps(1)
+        closing = asyncio.create_task(error_of(queue.aclose()))
+        await steps(1)
+        returned = await interrupted(queue.run())
+        outcomes = {type(await first), type(await closing)}
+        lost = bool(queue.undelivered or queue.in_doubt)
+        assert {ShutdownTimeout if lost else type(None)} == outcomes
+        assert interrupted.too_late == returned
+        assert_all_accounted_for(range(6), queue, sink)
+
+    assert 6 <= await sweep(scenario)
+
+
+# What a cancellation does.
+
+
+async def test_cancelling_the_body_starts_the_drain() -> None:
+    """A cancelled body is drained as any other, and the CancelledError goes on."""
+    sink = Sink[int](2.0)
+    queue = FlushQueue(sink, patient(1))
+
+    async def use() -> None:
+        async with queue:
+            await enqueue_all(queue, range(3))
+            await asyncio.sleep(100.0)
+
+    using = asyncio.create_task(use())
+    await asyncio.sleep(1.0)
+    using.cancel()
+    await asyncio.wait([using])
+    assert using.cancelled()
+    assert [[0], [1], [2]] == sink.delivered
+    assert 6.0 == now()
+
+
+async def test_cancelling_run_starts_the_drain_within_its_limit() -> None:
+    """A cancelled run() drains until its limit; the loss is on the queue and in a note."""
+    sink = Sink[int](2.0)
+    queue = FlushQueue(sink, NaturalPolicy(1), max_shutdown_wait=3.5)
+    running = asyncio.create_task(error_of(queue.run()))
+    await enqueue_all(queue, range(4))
+    await asyncio.sleep(1.0)
+    running.cancel()
+    error = await running
+    assert isinstance(error, asyncio.CancelledError)
+    assert [[0], [1]] == sink.delivered
+    assert [2] == queue.in_doubt
+    assert [3] == queue.undelivered
+    assert "ShutdownTimeout" in error.__notes__[0]
+    assert 4.5 == now()
+
+
+async def test_a_cancellation_during_the_drain_aborts_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Cancelled in the drain, the owner ends it: the loss is listed, logged and in a note."""
+    sink = Sink[int](2.0)
+    queue = FlushQueue(sink, NaturalPolicy(1))
+
+    async def use() -> None:
+        async with queue:
+            await enqueue_all(queue, range(4))
+
+    using = asyncio.create_task(error_of(use()))
+    await asyncio.sleep(3.0)
+    using.cancel()
+    error = await using
+    assert isinstance(error, asyncio.CancelledError)
+    assert 3.0 == now()
+    assert [[0]] == sink.delivered
+    assert [1] == queue.in_doubt
+    assert [2, 3] == queue.undelivered
+    loss = "ShutdownTimeout: the close was cancelled (2 undelivered, 1 in doubt)"
+    assert [f"flushq lost items: {loss}"] == error.__notes__
+    assert [("flushq", logging.ERROR)] == [(log.name, log.levelno) for log in caplog.records]
+    assert loss in caplog.text
+
+
+async def test_each_further_cancellation_reaches_the_running_flush() -> None:
+    """A flush that ignores two cancellations is ended by the third of its owner."""
+    sink = StubbornSink[int](100.0, ignores=2)
+    queue = FlushQueue(sink, NaturalPolicy())
+
+    async def use() -> None:
+        async with queue:
+            await queue.enqueue(1)
+
+    using = asyncio.create_task(error_of(use()))
+    for _ in range(3):
+        await asyncio.sleep(1.0)
+        using.cancel()
+    error = await using
+    assert isinstance(error, asyncio.CancelledError)
+    assert [1.0, 2.0, 3.0] == sink.cancelled
+    assert [1] == queue.in_doubt
+    assert 3.0 == now()
+
+
+async def test_an_aborted_drain_awaits_a_flush_that_ignores_it() -> None:
+    """A flush that swallows the abort and returns is delivered, and the cancellation goes on."""
+    sink = StubbornSink[int](100.0)
+    queue = FlushQueue(sink, NaturalPolicy())
+
+    async def use() -> None:
+        async with queue:
+            await queue.enqueue(1)
+
+    using = asyncio.create_task(error_of(use()))
+    await asyncio.sleep(1.0)
+    using.cancel()
+    error = await using
+    assert isinstance(error, asyncio.CancelledError)
+    assert not hasattr(error, "__notes__")
+    assert [[1]] == sink.delivered
+    assert 101.0 == now()
+
+
+async def test_a_cancellation_in_the_drain_goes_before_the_bodys_exception() -> None:
+    """Cancelled while it drains after an exception, the block raises CancelledError."""
+    queue = FlushQueue(Sink[int](2.0), NaturalPolicy())
+    mistake = ValueError("of the body")
+
+    async def use() -> None:
+        async with queue:
+            await queue.enqueue(1)
+            raise mistake
+
+    using = asyncio.create_task(error_of(use()))
+    await asyncio.sleep(1.0)
+    using.cancel()
+    error = await using
+    assert isinstance(error, asyncio.CancelledError)
+    assert mistake is error.__context__
+
+
+async def test_a_run_cancelled_before_its_first_step_never_started() -> None:
+    """A run() that was cancelled before it began leaves a queue that can still be started."""
+    sink = Sink[int]()
+    queue = FlushQueue(sink, NaturalPolicy())
+    running = asyncio.Task(queue.run())  # never eager, whatever the loop's task factory
+    running.cancel()
+    await asyncio.wait([running])
+    async with queue:
+        await queue.enqueue(1)
+    assert [[1]] == sink.delivered
+
+
+async def test_waiting_producers_are_refused_when_the_owner_is_cancelled() -> None:
+    """Producers that wait when run() is cancelled get QueueClosed, and are not accepted."""
+    sink = Sink[int](2.0)
+    queue = FlushQueue(sink, NaturalPolicy(), max_queue_size=1)
+    running = asyncio.create_task(queue.run())
+    await queue.enqueue(0)
+    await settle()
+    await queue.enqueue(1)
+    waiting = [produce(queue, item) for item in (2, 3)]
+    await settle()
+    running.cancel()
+    await settle()
+    assert [QueueClosed] * 2 == [type(task.exception()) for task in waiting]
+    await asyncio.wait([running])
+    assert [[0], [1]] == sink.delivered
+
+
+def test_ctrl_c_drains_the_queue() -> None:
+    """Ctrl-C under asyncio.run cancels the body: what was accepted is delivered, then it ends."""
+    sink = Sink[int](1.0)
+
+    async def session() -> None:
+        async with FlushQueue(sink, NaturalPolicy(1)) as queue:
+            await enqueue_all(queue, range(3))
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.sleep(100.0)
+
+    with (
+        pytest.raises(KeyboardInterrupt),
+        asyncio.Runner(loop_factory=VirtualLoop) as runner,
+    ):
+        runner.run(session())
+    assert [[0], [1], [2]] == sink.delivered
+
+
+# Timeouts and task groups around it.
+
+
+@pytest.mark.parametrize("limit", [1.0, 3.0, 5.0], ids=["body", "drain", "last flush"])
+async def test_timeout_around_async_with(limit: float) -> None:
+    """A timeout around a queue raises TimeoutError wherever it strikes; no code after it runs."""
+    sink = Sink[int](2.0)
+    followed = False
+    queue = FlushQueue(sink, patient(1))
+    with pytest.raises(TimeoutError) as caught:
+        async with asyncio.timeout(limit):
+            async with queue:
+                await enqueue_all(queue, range(3))
+                await asyncio.sleep(2.0)
+            followed = True
+    assert TimeoutError is type(caught.value)
+    assert not followed
+    assert {1.0: 3, 3.0: 1, 5.0: 2}[limit] == len(sink.delivered)
+    assert_all_accounted_for(range(3), queue, sink)
+    task = asyncio.current_task()
+    assert task is not None
+    assert 0 == task.cancelling()
+
+
+@pytest.mark.parametrize("limit", [1.0, 3.0], ids=["running", "drain"])
+async def test_timeout_around_run(limit: float) -> None:
+    """A timeout around run() raises TimeoutError, whether it starts the drain or aborts it."""
+    sink = Sink[int](2.0)
+    queue = FlushQueue(sink, NaturalPolicy(1))
+    await enqueue_all(queue, range(3))
+
+    async def close_later() -> None:
+        await asyncio.sleep(2.5)
+        await queue.aclose()
+
+    closing = asyncio.create_task(error_of(close_later()))
+    followed = False
+    with pytest.raises(TimeoutError) as caught:
+        async with asyncio.timeout(limit):
+            await queue.run()
+            followed = True
+    await closing
+    assert TimeoutError is type(caught.value)
+    assert not followed
+    assert (3 if limit == 1.0 else 1) == len(sink.delivered)
+    assert_all_accounted_for(range(3), queue, sink)
+
+
+async def test_timeout_around_aclose_and_the_note_on_it() -> None:
+    """A timeout around aclose() raises TimeoutError, whose cause carries the note of the loss."""
+    queue = FlushQueue(Sink[int](5.0), NaturalPolicy())
+    await queue.enqueue(1)
+    with pytest.raises(TimeoutError) as caught:
+        async with asyncio.timeout(1.0):
+            await queue.aclose()
+    assert TimeoutError is type(caught.value)
+    assert isinstance(caught.value.__cause__, asyncio.CancelledError)
+    assert "1 in doubt" in caught.value.__cause__.__notes__[0]
+    assert 1.0 == now()
+
+
+async def test_wait_for_around_the_drain() -> None:
+    """A wait_for around run() raises TimeoutError after the drain, and nothing is left."""
+    sink = Sink[int](2.0)
+    queue = FlushQueue(sink, patient(1))
+    await enqueue_all(queue, range(3))
+    with pytest.raises(TimeoutError) as caught:
+        await asyncio.wait_for(queue.run(), 1.0)
+    assert TimeoutError is type(caught.value)
+    assert [[0], [1], [2]] == sink.delivered
+    assert [] == left_behind()
+
+
+async def test_timeout_around_flush() -> None:
+    """A timeout around flush() raises TimeoutError; the flush itself goes on."""
+    sink = Sink[int](2.0)
+    async with FlushQueue(sink, patient()) as queue:
+        await queue.enqueue(1)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await queue.flush()
+        assert 1.0 == now()
+    assert [[1]] == sink.delivered
+    assert 2.0 == now()
+
+
+async def test_a_failing_sibling_of_run() -> None:
+    """A sibling that fails has run() drain; the group raises the sibling's error alone."""
+    sink = Sink[int](2.0)
+    queue = FlushQueue(sink, patient(1))
+    mistake = ValueError("of the sibling")
+
+    async def fail() -> None:
+        await enqueue_all(queue, range(3))
+        await asyncio.sleep(1.0)
+        raise mistake
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(queue.run())
+            group.create_task(fail())
+    assert (mistake,) == caught.value.exceptions
+    assert [[0], [1], [2]] == sink.delivered
+    assert [] == left_behind()
+
+
+async def test_a_failing_child_of_a_group_in_the_body() -> None:
+    """A group in the body that fails has the queue drain, and its ExceptionGroup goes on."""
+    sink = Sink[int](2.0)
+    mistake = ValueError("of a child")
+
+    async def fail() -> None:
+        await asyncio.sleep(1.0)
+        raise mistake
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with FlushQueue(sink, patient(1)) as queue, asyncio.TaskGroup() as group:
+            group.create_task(fail())
+            await enqueue_all(queue, range(3))
+            await asyncio.sleep(100.0)
+    assert (mistake,) == caught.value.exceptions
+    assert [[0], [1], [2]] == sink.delivered
+
+
+async def test_a_failing_sibling_of_a_task_that_uses_a_queue() -> None:
+    """A task cancelled by its group in the drain aborts it; the loss is on the queue."""
+    sink = Sink[int](2.0)
+    queue = FlushQueue(sink, NaturalPolicy(1))
+    mistake = ValueError("of the sibling")
+
+    async def use() -> None:
+        async with queue:
+            await enqueue_all(queue, range(3))
+
+    async def fail() -> None:
+        await asyncio.sleep(3.0)
+        raise mistake
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(use())
+            group.create_task(fail())
+    assert (mistake,) == caught.value.exceptions
+    assert [[0]] == sink.delivered
+    assert [1] == queue.in_doubt
+    assert [2] == queue.undelivered
+
+
+# How a body may end.
+
+ENDS = [ValueError, asyncio.CancelledError, KeyboardInterrupt, SystemExit, QueueClosed]
+
+
+@pytest.mark.parametrize("kind", ENDS)
+async def test_the_bodys_exception_goes_on(kind: type[BaseException]) -> None:
+    """A body may end by any exception: the queue is drained, and the very object goes on."""
+    sink = Sink[int](2.0)
+    mistake = kind("of the body")
+    with pytest.raises(kind) as caught:
+        async with FlushQueue(sink, patient(1)) as queue:
+            await enqueue_all(queue, range(3))
+            raise mistake
+    assert mistake is caught.value
+    assert not hasattr(mistake, "__notes__")
+    assert [[0], [1], [2]] == sink.delivered
+
+
+@pytest.mark.parametrize("kind", ENDS)
+async def test_the_bodys_exception_goes_on_with_a_note(
+    kind: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    """If the drain after an exception loses something, a note on it and a log record tell."""
+    sink = Sink[int](2.0)
+    mistake = kind("of the body")
+    queue = FlushQueue(sink, NaturalPolicy(1), max_shutdown_wait=3.0)
+    with pytest.raises(kind) as caught:
+        async with queue:
+            await enqueue_all(queue, range(3))
+            raise mistake
+    assert mistake is caught.value
+    assert 1 == len(mistake.__notes__)
+    assert "ShutdownTimeout" in mistake.__notes__[0]
+    assert "1 undelivered, 1 in doubt" in mistake.__notes__[0]
+    assert 1 == len(caplog.records)
+    assert "1 undelivered, 1 in doubt" in caplog.text
+    assert [1] == queue.in_doubt
+    assert [2] == queue.undelivered

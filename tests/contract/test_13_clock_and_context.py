@@ -1,0 +1,267 @@
+"""Point 13: the clock is the loop's, and flush_fn runs in the context of the queue's start."""
+
+import asyncio
+import contextvars
+import time
+from collections.abc import Awaitable, Callable
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from flushq import Decision, Flush, FlushPolicy, FlushQueue, IntervalPolicy, NaturalPolicy, Wait
+from tests.contract.hostile import EarlyLoop, Second, UnsteadyLoop, left_behind
+from tests.contract.support import Sink, enqueue_all, now, patient, settle
+from tests.virtual import VirtualLoop
+
+place = contextvars.ContextVar("place", default="nowhere")
+
+# The clock.
+
+
+async def test_a_timer_fires_at_its_time_to_the_digit() -> None:
+    """An interval that no binary fraction holds is kept to the last bit, hours later."""
+    await asyncio.sleep(12345.678)
+    sink = Sink[int]()
+    async with FlushQueue(sink, IntervalPolicy(0.1)) as queue:
+        await queue.enqueue(1)
+        await asyncio.sleep(1.0)
+    assert [12345.678 + 0.1] == sink.started
+
+
+async def test_no_other_clock_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing but the loop is asked for the time, from the first item to the limit."""
+    sink = Sink[int](2.0)
+    queue = FlushQueue(sink, IntervalPolicy(1.0), max_shutdown_wait=10.0)
+    for clock in ("time", "monotonic", "perf_counter", "time_ns", "monotonic_ns"):
+        monkeypatch.setattr(time, clock, lambda: pytest.fail("a clock of time's was read"))
+    async with queue:
+        await queue.enqueue(1)
+        await asyncio.sleep(5.0)
+        await queue.enqueue(2)
+    monkeypatch.undo()
+    assert [1.0, 5.0] == sink.started
+
+
+async def test_far_from_zero_the_clock_is_as_good_as_its_floats() -> None:
+    """At a time at which neighbouring floats are 2 s apart, an interval of 1 s still ends."""
+    await asyncio.sleep(2.0**54)
+    sink = Sink[int]()
+    async with FlushQueue(sink, IntervalPolicy(4.0)) as queue:
+        await queue.enqueue(1)
+        await asyncio.sleep(64.0)
+    assert [2.0**54 + 4.0] == sink.started
+
+
+async def test_a_callback_that_takes_long_delays_but_does_not_lose_a_timer() -> None:
+    """A loop that was blocked past the due time flushes when it is free again."""
+    sink = Sink[int]()
+    async with FlushQueue(sink, IntervalPolicy(1.0)) as queue:
+        await queue.enqueue(1)
+        await settle()
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        loop.elapse(5.0)
+        await settle()
+        assert [5.0] == sink.started
+
+
+async def session(sink: Sink[int], slept: float) -> Second:
+    """Flush one item three times, and return the policy with what it was told."""
+    async with FlushQueue(sink, Second(), max_shutdown_wait=10.0) as queue:
+        for item in range(3):
+            await queue.enqueue(item)
+            await asyncio.sleep(slept)
+    assert isinstance(queue.policy, Second)
+    return queue.policy
+
+
+@pytest.mark.parametrize("loop", [VirtualLoop, EarlyLoop, UnsteadyLoop])
+def test_the_times_that_a_policy_is_told_never_decrease(loop: Callable[[], VirtualLoop]) -> None:
+    """On a loop whose timers are early, or whose clock steps back, time still runs forward."""
+    sink = Sink[int](0.5)
+    with asyncio.Runner(loop_factory=loop) as runner:
+        policy = runner.run(session(sink, 4.0))
+    times = [time for _, time in policy.told]
+    assert sorted(times) == times
+    assert [[0], [1], [2]] == sink.delivered
+
+
+def test_on_an_early_loop_a_timer_tells_its_own_time() -> None:
+    """A timer that fires early ticks with the time that was asked for, once, and that is kept."""
+    sink = Sink[int]()
+    with asyncio.Runner(loop_factory=EarlyLoop) as runner:
+        policy = runner.run(session(sink, 4.0))
+    assert [
+        ("item_added", 0.0), ("tick", 1.0), ("flush_started", 1.0), ("flush_done", 1.0),
+    ] == policy.told[:4]  # fmt: skip
+    assert 0.75 == sink.started[0]
+    assert 3 == sum(event == "tick" for event, _ in policy.told)
+
+
+async def test_on_a_punctual_loop_each_event_tells_the_loops_time() -> None:
+    """Where the loop keeps time, each event is told at the very time at which it happens."""
+    policy = await session(Sink[int](0.5), 4.0)
+    assert [
+        ("item_added", 0.0), ("tick", 1.0), ("flush_started", 1.0), ("flush_done", 1.5),
+        ("item_added", 4.0), ("tick", 5.0), ("flush_started", 5.0), ("flush_done", 5.5),
+        ("item_added", 8.0), ("tick", 9.0), ("flush_started", 9.0), ("flush_done", 9.5),
+    ] == policy.told  # fmt: skip
+
+
+def test_the_limit_on_an_early_loop() -> None:
+    """A limit that fires early cuts the drain short once, and the queue ends."""
+    sink = Sink[int](100.0)
+
+    async def use() -> FlushQueue[int]:
+        queue = FlushQueue(sink, NaturalPolicy(), max_shutdown_wait=2.0)
+        with pytest.raises(TimeoutError):
+            async with queue:
+                await queue.enqueue(1)
+        assert 1.75 == now()
+        assert [] == left_behind()
+        return queue
+
+    with asyncio.Runner(loop_factory=EarlyLoop) as runner:
+        queue = runner.run(use())
+    assert [1] == queue.in_doubt
+
+
+class Postponing(FlushPolicy):
+    """Breaks its promise to flush three times, then keeps it."""
+
+    def __init__(self, step: Any) -> None:
+        self.step = step
+        self.ticks = 0
+
+    def tick(self, now: float) -> Decision:
+        """Count."""
+        self.ticks += 1
+        return super().tick(now)
+
+    def decide(self, now: float) -> Decision:
+        """Put it off."""
+        return Flush("at last") if self.ticks == 4 else Wait(now + self.step)
+
+
+@pytest.mark.parametrize("step", [1.0, 1, Fraction(1, 3)], ids=["float", "int", "fraction"])
+async def test_a_broken_promise_is_armed_again(step: float) -> None:
+    """A tick that is answered with another Wait is accepted, and its time is kept."""
+    sink = Sink[int]()
+    async with FlushQueue(sink, Postponing(step)) as queue:
+        await queue.enqueue(1)
+        await asyncio.sleep(10.0)
+    assert [pytest.approx(float(4 * step))] == sink.started
+    assert isinstance(queue.policy, Postponing)
+    assert 4 == queue.policy.ticks
+
+
+async def test_an_idle_queue_has_nothing_on_the_loop() -> None:
+    """A queue that waits for items has neither a task nor a timer, so the loop may sleep."""
+    sink = Sink[int](1.0)
+    async with FlushQueue(sink, IntervalPolicy(1.0)) as queue:
+        await settle()
+        assert [] == left_behind()
+        await queue.enqueue(1)
+        await asyncio.sleep(5.0)
+        assert [] == left_behind()
+
+
+# The context.
+
+Recorded = list[str]
+
+
+def recorder(seen: Recorded) -> Callable[[list[Any]], Awaitable[None]]:
+    """Return a flush function that notes in which place it runs, and then goes elsewhere."""
+
+    async def sink(batch: list[Any]) -> None:
+        seen.append(place.get())
+        place.set("in the sink")
+        await asyncio.sleep(0)
+
+    return sink
+
+
+def at(name: str, operation: Any) -> asyncio.Task[Any]:
+    """Start a coroutine as a task in the context of a place."""
+    context = contextvars.copy_context()
+    context.run(place.set, name)
+    return asyncio.create_task(operation, context=context)
+
+
+@pytest.mark.parametrize("owner", ["run", "async with", "aclose"])
+async def test_flush_fn_runs_in_the_context_of_the_start(owner: str) -> None:
+    """Whoever produced the item first, flush_fn sees the context of whoever started the queue."""
+    seen: Recorded = []
+    queue = FlushQueue(recorder(seen), NaturalPolicy(1))
+
+    async def enter_and_leave() -> None:
+        async with queue:
+            await asyncio.sleep(1.0)
+
+    await at("producer", enqueue_all(queue, range(2)))  # the first call: it binds the queue
+    await settle()
+    if owner == "run":
+        running = at("owner", queue.run())
+        await asyncio.sleep(1.0)
+        await at("closer", queue.aclose())
+        await running
+    elif owner == "async with":
+        await at("owner", enter_and_leave())
+    else:
+        await at("owner", queue.aclose())
+    assert ["owner", "owner"] == seen
+
+
+async def test_no_flush_runs_in_the_context_of_what_caused_it() -> None:
+    """A flush caused by an item, pressure, flush(), a timer or the drain sees the starter's."""
+    seen: Recorded = []
+    queue = FlushQueue(recorder(seen), IntervalPolicy(1.0, 2), max_queue_size=4)
+    await at("owner", queue.__aenter__())
+    await at("producer", enqueue_all(queue, range(9)))
+    await settle()
+    assert 4 == len(seen)  # full and under pressure
+    await at("flusher", queue.flush())
+    await at("producer", queue.enqueue(9))
+    await asyncio.sleep(1.5)
+    assert 6 == len(seen)  # by the timer
+    await at("producer", queue.enqueue(10))
+    await at("closer", queue.aclose())
+    assert ["owner"] * 7 == seen
+
+
+async def test_what_a_flush_sets_no_other_flush_sees() -> None:
+    """A context variable set in flush_fn is set neither for the next flush nor for the owner."""
+    seen: Recorded = []
+    place.set("owner")
+    async with FlushQueue(recorder(seen), NaturalPolicy(1), max_in_flight=2) as queue:
+        await enqueue_all(queue, range(4))
+    assert ["owner"] * 4 == seen
+    assert "owner" == place.get()
+
+
+async def test_what_the_owner_sets_later_a_flush_does_not_see() -> None:
+    """The context is that of the start, not of a later moment."""
+    seen: Recorded = []
+    place.set("start")
+    async with FlushQueue(recorder(seen), patient()) as queue:
+        place.set("later")
+        await queue.enqueue(1)
+        await queue.flush()
+    assert ["start"] == seen
+
+
+async def test_two_queues_have_a_context_each() -> None:
+    """Two queues that share a policy object run each in its own starter's context."""
+    seen: Recorded = []
+    policy = NaturalPolicy()
+    queues = [FlushQueue(recorder(seen), policy) for _ in range(2)]
+    running = [at(f"owner {number}", queue.run()) for number, queue in enumerate(queues)]
+    await settle()
+    for queue in queues:
+        await queue.enqueue(1)
+        await queue.flush()
+        await queue.aclose()
+    await asyncio.gather(*running)
+    assert ["owner 0", "owner 1"] == seen

@@ -1,0 +1,544 @@
+"""Point 14: what a flush function may do with the queue that calls it."""
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from flushq import (
+    FlushFailed,
+    FlushQueue,
+    IntervalPolicy,
+    NaturalPolicy,
+    QueueClosed,
+    QueueFull,
+    ShutdownTimeout,
+)
+from tests.contract.hostile import FACTORIES, WAYS, Way, as_task, directly, error_of, left_behind
+from tests.contract.support import enqueue_all, now, patient, produce, settle
+
+Flush = Callable[[list[int]], Awaitable[None]]
+
+BOTH = pytest.mark.parametrize("first_await", ["before", "after"])
+ALL_WAYS = pytest.mark.parametrize("way", WAYS, ids=[way.__name__ for way in WAYS])
+SLOTS = pytest.mark.parametrize("slots", [1, 2])
+
+
+async def pause(first_await: str) -> None:
+    """Suspend, if what follows is to come after the first await."""
+    if first_await == "after":
+        await asyncio.sleep(1.0)
+
+
+class Feeding:
+    """A flush function that puts back each item below 100, a hundred higher."""
+
+    def __init__(self, way: Way, first_await: str, slots: int) -> None:
+        self.way = way
+        self.first_await = first_await
+        self.batches: list[list[int]] = []
+        self.queue = FlushQueue(self.flush, patient(2), max_in_flight=slots)
+
+    async def flush(self, batch: list[int]) -> None:
+        """Take a batch, and feed the queue."""
+        self.batches.append(batch)
+        await pause(self.first_await)
+        for item in batch:
+            if item < 100:
+                await self.way(self.queue.enqueue(item + 100))
+
+    @property
+    def items(self) -> list[int]:
+        """All items handed over, in order."""
+        return [item for batch in self.batches for item in batch]
+
+
+# Enqueue.
+
+
+@BOTH
+@ALL_WAYS
+@SLOTS
+async def test_a_flush_may_enqueue(way: Way, first_await: str, slots: int) -> None:
+    """Items that flush_fn enqueues to its own queue are delivered as any others."""
+    feeding = Feeding(way, first_await, slots)
+    async with feeding.queue as queue:
+        await enqueue_all(queue, range(4))
+        await asyncio.sleep(10.0)
+        assert sorted([0, 1, 2, 3, 100, 101, 102, 103]) == sorted(feeding.items)
+    assert [0, 1, 2, 3] == [item for item in feeding.items if item < 100]
+    assert [] == left_behind()
+
+
+@BOTH
+@ALL_WAYS
+@SLOTS
+async def test_a_flush_may_enqueue_during_the_drain(way: Way, first_await: str, slots: int) -> None:
+    """Items that flush_fn enqueues during the drain are drained too."""
+    feeding = Feeding(way, first_await, slots)
+    async with feeding.queue as queue:
+        await enqueue_all(queue, range(3))
+    assert [0, 1, 2, 100, 101, 102] == sorted(feeding.items)
+    assert [] == queue.undelivered == queue.in_doubt
+    assert [] == left_behind()
+
+
+@pytest.mark.parametrize("factory", FACTORIES.values(), ids=FACTORIES)
+@pytest.mark.parametrize("slots", [1, 2, 3])
+async def test_a_flush_may_enqueue_on_a_loop_with_eager_tasks(factory: Any, slots: int) -> None:
+    """A flush that enqueues before its first await may do so whether tasks start eagerly or not."""
+    asyncio.get_running_loop().set_task_factory(factory)
+    feeding = Feeding(directly, "before", slots)
+    async with feeding.queue as queue:
+        await enqueue_all(queue, range(5))
+        await queue.flush()
+        await enqueue_all(queue, range(5, 10))
+    assert [*range(10), *range(100, 110)] == sorted(feeding.items)
+
+
+async def test_the_drain_ends_when_nothing_is_left() -> None:
+    """A queue that feeds itself is drained through as many generations as there are."""
+    batches: list[list[int]] = []
+
+    async def sink(batch: list[int]) -> None:
+        batches.append(batch)
+        await asyncio.sleep(1.0)
+        if batch[0]:
+            await queue.enqueue(batch[0] - 1)
+
+    queue = FlushQueue(sink, patient())
+    async with queue:
+        await queue.enqueue(50)
+    assert [[item] for item in range(50, -1, -1)] == batches
+    assert 51.0 == now()
+
+
+async def test_a_queue_that_feeds_itself_for_ever_ends_at_its_limit() -> None:
+    """The limit ends a drain that would never end; what was enqueued last is listed."""
+    refused: list[BaseException | None] = []
+
+    async def sink(batch: list[int]) -> None:
+        try:
+            await asyncio.sleep(1.0)
+        except asyncio.CancelledError:
+            refused.append(await error_of(queue.enqueue(-1)))
+            raise
+        await queue.enqueue(batch[0] + 1)
+
+    queue = FlushQueue(sink, patient(), max_shutdown_wait=10.5)
+    with pytest.raises(ShutdownTimeout):
+        async with queue:
+            await queue.enqueue(0)
+    assert [10] == queue.in_doubt
+    assert [] == queue.undelivered
+    assert [QueueClosed] == [type(error) for error in refused]
+
+
+async def test_everyone_else_is_refused_during_the_drain() -> None:
+    """During the drain others get QueueClosed, just before and just after an item of flush_fn."""
+    batches: list[list[str]] = []
+    refused: list[str] = []
+    go_on = asyncio.Event()
+
+    async def sink(batch: list[str]) -> None:
+        batches.append(batch)
+        if batch == ["first"]:
+            await go_on.wait()
+            await queue.enqueue("inside")
+
+    queue = FlushQueue(sink, patient())
+
+    async def outside(name: str) -> None:
+        await go_on.wait()
+        errors = [await error_of(queue.enqueue(name)), await error_of(now_or_never(queue, name))]
+        refused.extend(name for error in errors if isinstance(error, QueueClosed))
+
+    before = asyncio.create_task(outside("before"))
+    async with queue:
+        await queue.enqueue("first")
+        closing = asyncio.create_task(queue.aclose())
+        await settle()
+        after = asyncio.create_task(outside("after"))
+        await settle()
+        go_on.set()
+        await asyncio.gather(before, after, closing)
+    assert ["before", "before", "after", "after"] == refused
+    assert [["first"], ["inside"]] == batches
+
+
+async def now_or_never(queue: FlushQueue[str], item: str) -> None:
+    """Call enqueue_nowait where a coroutine is expected."""
+    queue.enqueue_nowait(item)
+
+
+async def test_a_task_that_outlives_its_flush_is_nobody_special() -> None:
+    """Once its flush has ended, a task that flush_fn left behind is refused during the drain."""
+    outcomes: list[BaseException | None] = []
+    left: list[asyncio.Task[None]] = []
+
+    async def stay() -> None:
+        await asyncio.sleep(1.5)
+        outcomes.append(await error_of(queue.enqueue(9)))
+
+    async def sink(batch: list[int]) -> None:
+        if batch == [0]:
+            left.append(asyncio.create_task(stay()))
+        await asyncio.sleep(1.0)
+
+    queue = FlushQueue(sink, NaturalPolicy(1))
+    async with queue:
+        await enqueue_all(queue, range(4))
+    assert [QueueClosed] == [type(error) for error in outcomes]
+    assert 4.0 == now()
+
+
+async def test_a_task_that_outlives_its_flush_may_do_everything() -> None:
+    """Once its flush has ended, a task that flush_fn left behind may flush and close the queue."""
+    outcomes: list[BaseException | None] = []
+    left: list[asyncio.Task[None]] = []
+
+    async def stay() -> None:
+        outcomes.append(await error_of(queue.flush()))
+        outcomes.append(await error_of(queue.aclose()))
+        await asyncio.sleep(1.5)
+        outcomes.append(await error_of(queue.enqueue(1)))
+        outcomes.append(await error_of(queue.flush()))
+        outcomes.append(await error_of(queue.aclose()))
+
+    async def sink(batch: list[int]) -> None:
+        if not left:
+            left.append(asyncio.create_task(stay()))
+        await asyncio.sleep(1.0)
+
+    queue = FlushQueue(sink, NaturalPolicy())
+    async with queue:
+        await queue.enqueue(0)
+        await asyncio.sleep(0.5)
+        await asyncio.gather(*left)
+    assert [RuntimeError, RuntimeError, *[type(None)] * 3] == [type(error) for error in outcomes]
+
+
+async def test_a_flush_that_waits_for_room_at_the_limit_is_refused() -> None:
+    """At the limit a flush that waits for room in its own queue is cancelled there, as anywhere."""
+    outcomes: list[BaseException | None] = []
+
+    async def sink(batch: list[int]) -> None:
+        if batch == [0]:
+            await asyncio.sleep(1.0)
+            outcomes.append(await error_of(queue.enqueue(99)))
+        else:
+            await asyncio.sleep(100.0)
+
+    queue = FlushQueue(
+        sink, NaturalPolicy(1), max_queue_size=1, max_in_flight=2, max_shutdown_wait=5.0
+    )
+    with pytest.raises(ShutdownTimeout):
+        async with queue:
+            await fill(queue, 2)
+    assert [asyncio.CancelledError] == [type(error) for error in outcomes]
+    assert [1] == queue.in_doubt
+    assert [10] == queue.undelivered
+
+
+# A full queue.
+
+
+async def fill(queue: FlushQueue[int], size: int) -> None:
+    """Take the slots with items below 10, then fill the queue with items from 10 on."""
+    for item in range(size):
+        await queue.enqueue(item)
+        await settle()
+    await queue.enqueue(10)
+    await settle()
+
+
+@BOTH
+@ALL_WAYS
+async def test_the_only_flush_gets_queue_full_where_it_would_wait_for_itself(
+    way: Way, first_await: str
+) -> None:
+    """With one slot and no room, enqueue in flush_fn raises QueueFull; the queue goes on."""
+    outcomes: list[BaseException | None] = []
+    batches: list[list[int]] = []
+    go_on = asyncio.Event()
+
+    async def sink(batch: list[int]) -> None:
+        batches.append(batch)
+        if batch == [0]:
+            if first_await == "after":
+                await go_on.wait()
+            outcomes.append(await error_of(way(queue.enqueue(99))))
+
+    queue = FlushQueue(sink, NaturalPolicy(1), max_queue_size=1)
+    async with queue:
+        queue.enqueue_nowait(0)
+        if first_await == "after":
+            await settle()
+        await queue.enqueue(10)  # it comes as soon as there is room: before flush_fn runs
+        await settle()
+        go_on.set()
+        await queue.enqueue(11)
+    assert [QueueFull] == [type(error) for error in outcomes]
+    assert [[0], [10], [11]] == batches
+
+
+async def test_producers_in_line_do_not_matter_to_a_deadlock() -> None:
+    """A flush behind producers that wait gets QueueFull, and they are let in as it ends."""
+    outcomes: list[BaseException | None] = []
+    batches: list[list[int]] = []
+    go_on = asyncio.Event()
+
+    async def sink(batch: list[int]) -> None:
+        batches.append(batch)
+        await go_on.wait()
+        if batch == [0]:
+            outcomes.append(await error_of(queue.enqueue(99)))
+
+    queue = FlushQueue(sink, NaturalPolicy(1), max_queue_size=1)
+    async with queue:
+        await fill(queue, 1)
+        waiting = [produce(queue, item) for item in (11, 12)]
+        await settle()
+        go_on.set()
+        await asyncio.gather(*waiting)
+    assert [QueueFull] == [type(error) for error in outcomes]
+    assert [[0], [10], [11], [12]] == batches
+
+
+async def test_a_flush_beside_a_free_slot_waits_for_room() -> None:
+    """With a slot free, a full queue is flushed for the flush that waits, and nobody is refused."""
+    batches: list[list[int]] = []
+
+    async def sink(batch: list[int]) -> None:
+        batches.append(batch)
+        if batch == [0, 1]:
+            await enqueue_all(queue, range(2, 9))
+
+    queue = FlushQueue(sink, patient(), max_queue_size=2, max_in_flight=2)
+    async with queue:
+        await enqueue_all(queue, range(2))
+        await queue.flush()
+    assert [[0, 1], [2, 3], [4, 5], [6, 7], [8]] == batches
+
+
+@ALL_WAYS
+async def test_a_flush_beside_one_that_is_busy_waits_for_it(way: Way) -> None:
+    """With the other slot taken by a flush that works, enqueue waits for it to end."""
+    accepted: list[float] = []
+
+    async def sink(batch: list[int]) -> None:
+        if batch == [0]:
+            await asyncio.sleep(1.0)
+            await way(queue.enqueue(99))
+            accepted.append(now())
+        elif batch == [1]:
+            await asyncio.sleep(5.0)
+
+    queue = FlushQueue(sink, NaturalPolicy(1), max_queue_size=1, max_in_flight=2)
+    async with queue:
+        await fill(queue, 2)
+        await asyncio.sleep(10.0)
+    assert [5.0] == accepted
+
+
+@ALL_WAYS
+@pytest.mark.parametrize("draining", [False, True])
+async def test_of_two_flushes_that_wait_one_gets_queue_full(way: Way, *, draining: bool) -> None:
+    """If both flushes wait for room, the last of them gets QueueFull, and the other goes on."""
+    outcomes: dict[int, BaseException | None] = {}
+    batches: list[list[int]] = []
+    go_on = asyncio.Event()
+
+    async def sink(batch: list[int]) -> None:
+        batches.append(batch)
+        if batch[0] < 2:
+            await go_on.wait()
+            outcomes[batch[0]] = await error_of(way(queue.enqueue(90 + batch[0])))
+
+    queue = FlushQueue(sink, NaturalPolicy(1), max_queue_size=1, max_in_flight=2)
+    async with queue:
+        await fill(queue, 2)
+        closing = asyncio.create_task(queue.aclose() if draining else asyncio.sleep(0))
+        await settle()
+        go_on.set()
+        await settle()
+        await closing
+    assert {0: type(None), 1: QueueFull} == {key: type(error) for key, error in outcomes.items()}
+    assert [[0], [1], [10], [90]] == batches
+
+
+async def test_queue_full_that_flush_fn_does_not_catch_is_its_failure() -> None:
+    """A flush that ends by the QueueFull it got is a failed one; the refused item is nowhere."""
+    go_on = asyncio.Event()
+
+    async def sink(batch: list[int]) -> None:
+        await go_on.wait()
+        await queue.enqueue(99)
+
+    queue = FlushQueue(sink, NaturalPolicy(1), max_queue_size=1)
+    with pytest.raises(FlushFailed) as caught:
+        async with queue:
+            await fill(queue, 1)
+            go_on.set()
+    assert isinstance(caught.value.__cause__, QueueFull)
+    assert [0] == queue.in_doubt
+    assert [10] == queue.undelivered
+
+
+async def test_a_flush_may_enqueue_as_much_as_there_is_room_for() -> None:
+    """The only flush may fill the queue, and gets QueueFull for the first item beyond."""
+    accepted: list[int] = []
+
+    async def sink(batch: list[int]) -> None:
+        if batch == [0]:
+            for item in range(1, 10):
+                error = await error_of(queue.enqueue(item))
+                if error is None:
+                    accepted.append(item)
+                else:
+                    assert isinstance(error, QueueFull)
+
+    queue = FlushQueue(sink, patient(), max_queue_size=5)
+    async with queue:
+        await queue.enqueue(0)
+    assert [1, 2, 3, 4, 5] == accepted
+
+
+async def test_enqueue_nowait_in_a_flush() -> None:
+    """In flush_fn enqueue_nowait accepts while there is room, else raises QueueFull as anywhere."""
+    batches: list[list[int]] = []
+
+    async def sink(batch: list[int]) -> None:
+        batches.append(batch)
+        if batch == [0]:
+            queue.enqueue_nowait(1)
+            with pytest.raises(QueueFull, match="max_queue_size=1"):
+                queue.enqueue_nowait(2)
+
+    queue = FlushQueue(sink, patient(), max_queue_size=1)
+    async with queue:
+        await queue.enqueue(0)
+    assert [[0], [1]] == batches
+
+
+# What would wait for itself.
+
+FORBIDDEN: dict[str, Callable[[FlushQueue[int]], Awaitable[object]]] = {
+    "flush": lambda queue: queue.flush(),
+    "aclose": lambda queue: queue.aclose(),
+    "run": lambda queue: queue.run(),
+    "enter": lambda queue: queue.__aenter__(),
+    "leave": lambda queue: queue.__aexit__(None, None, None),
+}
+
+
+@BOTH
+@ALL_WAYS
+@SLOTS
+@pytest.mark.parametrize("draining", [False, True])
+async def test_what_would_wait_for_itself_is_an_error(
+    way: Way, first_await: str, slots: int, *, draining: bool
+) -> None:
+    """In flush_fn flush(), aclose(), run(), `async with` raise RuntimeError; the queue goes on."""
+    outcomes: list[BaseException | None] = []
+    batches: list[list[int]] = []
+
+    async def call(name: str) -> None:
+        await FORBIDDEN[name](queue)
+
+    async def sink(batch: list[int]) -> None:
+        batches.append(batch)
+        await pause(first_await)
+        outcomes.extend([await error_of(way(call(name))) for name in FORBIDDEN])
+
+    queue = FlushQueue(sink, NaturalPolicy(), max_in_flight=slots)
+    async with queue:
+        await queue.enqueue(0)
+        if not draining:
+            await queue.flush()
+            await queue.enqueue(1)
+    assert ([[0]] if draining else [[0], [1]]) == batches
+    assert all(isinstance(error, RuntimeError) for error in outcomes)
+    assert len(FORBIDDEN) * len(batches) == len(outcomes)
+
+
+@pytest.mark.parametrize("way", [directly, as_task])
+async def test_another_queue_is_another_matter(way: Way) -> None:
+    """A flush may flush and close another queue, and that one's flushes may use the first."""
+    trail: list[str] = []
+
+    async def outer_sink(batch: list[str]) -> None:
+        trail.extend(batch)
+        if batch == ["go"]:
+            await inner.enqueue("item")
+            await way(inner.flush())
+            await way(inner.aclose())
+
+    async def inner_sink(batch: list[str]) -> None:
+        trail.extend(batch)
+        await outer.enqueue("from inside")
+        trail.append("accepted")
+
+    outer = FlushQueue(outer_sink, NaturalPolicy())
+    inner = FlushQueue(inner_sink, NaturalPolicy())
+    async with outer, inner:
+        await outer.enqueue("go")
+        await settle()
+    assert ["go", "item", "accepted", "from inside"] == trail
+
+
+async def test_a_queue_started_inside_a_flush_knows_where_it_is() -> None:
+    """A queue that lives within a flush: its own flushes count as inside the outer flush."""
+    outcomes: list[BaseException | None] = []
+
+    async def outer_sink(batch: list[int]) -> None:
+        async with FlushQueue(inner_sink, NaturalPolicy()) as inner:
+            await enqueue_all(inner, batch)
+
+    async def inner_sink(batch: list[int]) -> None:
+        outcomes.append(await error_of(outer.flush()))
+
+    outer = FlushQueue(outer_sink, NaturalPolicy())
+    async with outer:
+        await outer.enqueue(1)
+    assert [RuntimeError] == [type(error) for error in outcomes]
+
+
+async def test_inside_is_a_matter_of_context() -> None:
+    """A task of flush_fn in a context of its own is not inside: during the drain it is refused."""
+    outcomes: list[BaseException | None] = []
+
+    async def sink(batch: list[int]) -> None:
+        stranger = asyncio.create_task(error_of(queue.enqueue(9)), context=contextvars.Context())
+        outcomes.append(await stranger)
+
+    queue = FlushQueue(sink, patient())
+    async with queue:
+        await queue.enqueue(1)
+    assert [QueueClosed] == [type(error) for error in outcomes]
+
+
+# The list that it is handed.
+
+
+async def test_flush_fn_owns_its_list() -> None:
+    """What flush_fn does to its list changes neither what is listed nor what is delivered."""
+    calls = 0
+
+    async def sink(batch: list[int]) -> None:
+        nonlocal calls
+        calls += 1
+        batch.reverse()
+        batch.clear()
+        batch.append(-1)
+        if calls == 2:
+            raise OSError
+
+    queue = FlushQueue(sink, IntervalPolicy(1.0, 3))
+    with pytest.raises(FlushFailed):
+        async with queue:
+            await enqueue_all(queue, range(8))
+    assert [3, 4, 5] == queue.in_doubt
+    assert [6, 7] == queue.undelivered

@@ -1,0 +1,431 @@
+"""Point 17: the life of a queue, from its first call to its being dropped."""
+
+import asyncio
+import gc
+import threading
+import warnings
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from flushq import FlushQueue, IntervalPolicy, NaturalPolicy, QueueClosed, ShutdownTimeout
+from tests.contract.hostile import error_of, own_loop
+from tests.contract.support import HeldSink, Sink, enqueue_all, now, patient, produce, settle
+from tests.virtual import run
+
+# Before the start.
+
+
+async def test_items_are_kept_for_the_start() -> None:
+    """What is enqueued before the start is kept, and flushed from the start on."""
+    sink = Sink[int]()
+    queue = FlushQueue(sink, NaturalPolicy(2))
+    await enqueue_all(queue, range(2))
+    queue.enqueue_nowait(2)
+    await asyncio.sleep(5.0)
+    assert [] == sink.batches
+    assert 3 == queue.pending
+    async with queue:
+        await settle()
+        assert [[0, 1], [2]] == sink.batches
+        assert [5.0, 5.0] == sink.started
+
+
+async def test_age_counts_from_before_the_start() -> None:
+    """An item that is due by its age when the queue starts is flushed at once."""
+    sink = Sink[int]()
+    queue = FlushQueue(sink, IntervalPolicy(3.0))
+    await queue.enqueue(1)
+    await asyncio.sleep(2.0)
+    async with queue:
+        await asyncio.sleep(5.0)
+    assert [3.0] == sink.started
+
+
+async def test_an_enqueue_without_room_waits_for_the_start() -> None:
+    """Before the start a full queue makes enqueue wait, and enqueue_nowait raise, until it runs."""
+    sink = Sink[int]()
+    queue = FlushQueue(sink, patient(), max_queue_size=2)
+    await enqueue_all(queue, range(2))
+    waiting = produce(queue, 2)
+    await asyncio.sleep(5.0)
+    assert not waiting.done()
+    async with queue:
+        await waiting
+    assert [0, 1, 2] == sink.items
+
+
+async def test_flush_waits_for_the_start() -> None:
+    """A flush() before the start waits for it if there is something to flush."""
+    sink = Sink[int](1.0)
+    queue = FlushQueue(sink, patient())
+    await queue.flush()
+    await queue.enqueue(1)
+    barrier = asyncio.create_task(queue.flush())
+    await asyncio.sleep(5.0)
+    assert not barrier.done()
+    async with queue:
+        await barrier
+        assert 6.0 == now()
+
+
+async def test_producers_that_wait_for_the_start_are_refused_by_a_close() -> None:
+    """Closing a queue that never started drains it and refuses who waits for room."""
+    sink = Sink[int]()
+    queue = FlushQueue(sink, patient(), max_queue_size=2)
+    await enqueue_all(queue, range(2))
+    waiting = produce(queue, 2)
+    await settle()
+    await queue.aclose()
+    assert isinstance(await error_of(waiting), QueueClosed)
+    assert [[0, 1]] == sink.delivered
+
+
+async def test_aclose_drains_a_queue_that_never_started() -> None:
+    """An aclose() of a queue that was never started delivers what it has, and is idempotent."""
+    sink = Sink[int](1.0)
+    queue = FlushQueue(sink, patient(2))
+    await enqueue_all(queue, range(3))
+    await queue.aclose()
+    assert [[0, 1], [2]] == sink.delivered
+    await queue.aclose()
+    assert 2.0 == now()
+    assert 2 == len(sink.batches)
+
+
+async def test_aclose_of_a_queue_that_never_started_keeps_its_limit() -> None:
+    """With max_shutdown_wait=0 an aclose() before the start lists all items as undelivered."""
+    sink = Sink[int]()
+    queue = FlushQueue(sink, patient(), max_shutdown_wait=0)
+    await enqueue_all(queue, range(3))
+    with pytest.raises(ShutdownTimeout) as caught:
+        await queue.aclose()
+    assert [0, 1, 2] == caught.value.undelivered
+    assert [] == sink.batches
+
+
+async def test_aclose_of_a_queue_that_was_never_used() -> None:
+    """An aclose() of an untouched queue returns at once, and the queue is closed."""
+    queue = FlushQueue(Sink[int](), patient())
+    await queue.aclose()
+    with pytest.raises(QueueClosed):
+        await queue.enqueue(1)
+
+
+async def test_leaving_a_queue_that_never_started_is_an_error() -> None:
+    """An exit without an entry is a RuntimeError, and the queue can still be started."""
+    sink = Sink[int]()
+    queue = FlushQueue(sink, patient())
+    with pytest.raises(RuntimeError, match="never started"):
+        await queue.__aexit__(None, None, None)
+    async with queue:
+        await queue.enqueue(1)
+    assert [[1]] == sink.delivered
+
+
+# Starting twice.
+
+
+async def enter(queue: FlushQueue[int]) -> None:
+    """Start it as `async with` does."""
+    await queue.__aenter__()
+
+
+async def run_it(queue: FlushQueue[int]) -> None:
+    """Start it by run()."""
+    await queue.run()
+
+
+STARTS = [enter, run_it]
+
+
+@pytest.mark.parametrize("second", STARTS)
+@pytest.mark.parametrize("first", STARTS)
+async def test_starting_twice_is_an_error(
+    first: Callable[[FlushQueue[int]], Coroutine[Any, Any, None]],
+    second: Callable[[FlushQueue[int]], Coroutine[Any, Any, None]],
+) -> None:
+    """A second start is a RuntimeError, and the queue goes on undisturbed."""
+    sink = Sink[int]()
+    queue = FlushQueue(sink, patient())
+    running = asyncio.create_task(first(queue))
+    await queue.enqueue(1)
+    await settle()
+    with pytest.raises(RuntimeError, match="started before"):
+        await second(queue)
+    await queue.enqueue(2)
+    await queue.aclose()
+    await running
+    assert [[1, 2]] == sink.delivered
+
+
+async def test_a_closed_queue_cannot_be_started() -> None:
+    """After its end `async with` is a RuntimeError, and the body does not run."""
+    queue = FlushQueue(Sink[int](), patient())
+    async with queue:
+        pass
+    with pytest.raises(RuntimeError):
+        async with queue:
+            pytest.fail("the body of a closed queue was run")
+
+
+async def test_run_of_a_closed_queue_returns() -> None:
+    """A run() of a queue that is closed, or closing, is no second start: it waits for the end."""
+    sink = Sink[int](2.0)
+    queue = FlushQueue(sink, patient())
+    await queue.enqueue(1)
+    closing = asyncio.create_task(queue.aclose())
+    await asyncio.sleep(1.0)
+    await queue.run()
+    assert 2.0 == now()
+    await closing
+    await queue.run()
+    assert 2.0 == now()
+
+
+async def test_run_of_a_closed_queue_tells_what_was_lost() -> None:
+    """A run() of a queue that was closed with a loss raises the same outcome."""
+    queue = FlushQueue(Sink[int](5.0), patient(), max_shutdown_wait=1.0)
+    await queue.enqueue(1)
+    with pytest.raises(ShutdownTimeout):
+        await queue.aclose()
+    with pytest.raises(ShutdownTimeout) as caught:
+        await queue.run()
+    assert queue.in_doubt is caught.value.in_doubt
+
+
+async def test_after_the_end_everything_is_refused() -> None:
+    """After its end enqueue, enqueue_nowait and flush raise QueueClosed, and nothing changes."""
+    sink = Sink[int]()
+    async with FlushQueue(sink, patient()) as queue:
+        await queue.enqueue(1)
+    for _ in range(2):
+        with pytest.raises(QueueClosed):
+            await queue.enqueue(2)
+        with pytest.raises(QueueClosed):
+            queue.enqueue_nowait(2)
+        with pytest.raises(QueueClosed):
+            await queue.flush()
+    await queue.aclose()
+    assert 0 == queue.pending
+    assert [[1]] == sink.delivered
+
+
+# Loops and threads.
+
+CALLS: dict[str, Callable[[FlushQueue[int]], Coroutine[Any, Any, object]]] = {
+    "enqueue": lambda queue: queue.enqueue(2),
+    "enqueue_nowait": lambda queue: enqueue_now(queue, 2),
+    "flush": lambda queue: queue.flush(),
+    "aclose": lambda queue: queue.aclose(),
+    "run": lambda queue: queue.run(),
+    "enter": lambda queue: queue.__aenter__(),
+    "leave": lambda queue: queue.__aexit__(None, None, None),
+}
+
+
+async def enqueue_now(queue: FlushQueue[int], item: int) -> None:
+    """Call enqueue_nowait where a coroutine is expected."""
+    queue.enqueue_nowait(item)
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize("started", [False, True])
+def test_use_from_another_loop_is_an_error(
+    call: Callable[[FlushQueue[int]], Coroutine[Any, Any, object]], *, started: bool
+) -> None:
+    """A queue belongs to the loop that used it first: others get RuntimeError, it goes on."""
+    sink = Sink[int]()
+    queue = FlushQueue(sink, patient())
+
+    async def begin() -> None:
+        if started:
+            await queue.__aenter__()
+        await queue.enqueue(1)
+        await settle()
+
+    async def end() -> None:
+        await queue.enqueue(3)
+        await queue.aclose()
+
+    with own_loop() as home:
+        home.run_until_complete(begin())
+        with own_loop() as abroad, pytest.raises(RuntimeError):
+            abroad.run_until_complete(call(queue))
+        home.run_until_complete(end())
+    assert [[1, 3]] == sink.delivered
+
+
+def test_a_queue_may_be_made_outside_of_any_loop() -> None:
+    """Making a queue needs no loop: it belongs to the one in which it is used."""
+    sink = Sink[int]()
+    queue = FlushQueue(sink, patient())
+
+    async def use() -> None:
+        async with queue:
+            await queue.enqueue(1)
+
+    run(use)
+    assert [[1]] == sink.delivered
+
+
+def test_without_a_running_loop_nothing_is_accepted() -> None:
+    """An enqueue_nowait outside of any loop is a RuntimeError, and binds the queue to none."""
+    sink = Sink[int]()
+    queue = FlushQueue(sink, patient())
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        queue.enqueue_nowait(0)
+
+    async def use() -> None:
+        async with queue:
+            await queue.enqueue(1)
+
+    run(use)
+    assert [[1]] == sink.delivered
+
+
+def test_a_second_life_in_another_loop_is_refused() -> None:
+    """A queue that was closed on one loop cannot be used on the next."""
+    queue = FlushQueue(Sink[int](), patient())
+
+    async def use() -> None:
+        async with queue:
+            await queue.enqueue(1)
+
+    run(use)
+    with pytest.raises(RuntimeError):
+        run(use)
+
+
+def in_a_thread(call: Callable[[], object]) -> BaseException | None:
+    """Call something in a thread while this one waits, and return what it raised."""
+    errors: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            call()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=target)
+    thread.start()
+    thread.join()
+    return errors[0] if errors else None
+
+
+async def test_use_from_a_thread_is_an_error() -> None:
+    """A thread without a loop, or with one of its own, gets RuntimeError and nothing is changed."""
+    sink = Sink[int]()
+    async with FlushQueue(sink, patient()) as queue:
+        await settle()
+        calls = [lambda call=call: asyncio.run(call(queue)) for call in CALLS.values()]
+        errors = [in_a_thread(call) for call in (lambda: queue.enqueue_nowait(1), *calls)]
+        assert [RuntimeError] * 8 == [type(error) for error in errors]
+        await queue.enqueue(2)
+    assert [[2]] == sink.delivered
+
+
+@pytest.mark.asyncio(loop_factories=["standard"])
+async def test_a_thread_may_hand_items_to_the_loop() -> None:
+    """Threads use the queue by run_coroutine_threadsafe, while the loop goes on."""
+    sink = Sink[int]()
+    loop = asyncio.get_running_loop()
+    async with FlushQueue(sink, patient()) as queue:
+
+        def thread() -> None:
+            for item in range(3):
+                asyncio.run_coroutine_threadsafe(queue.enqueue(item), loop).result()
+
+        await asyncio.to_thread(thread)
+    assert [0, 1, 2] == sink.items
+
+
+async def test_in_debug_mode_every_call_is_checked() -> None:
+    """In debug mode there is no fast path: a thread is found out right after an enqueue, too."""
+    asyncio.get_running_loop().set_debug(enabled=True)
+    sink = Sink[int]()
+    async with FlushQueue(sink, patient()) as queue:
+        await queue.enqueue(1)
+        await queue.enqueue(2)
+        error = in_a_thread(lambda: queue.enqueue_nowait(3))
+        assert isinstance(error, RuntimeError)
+        await queue.enqueue(4)
+    assert [[1, 2, 4]] == sink.delivered
+
+
+async def test_debug_mode_changes_nothing_else() -> None:
+    """In debug mode a queue makes the same flushes at the same times."""
+    seen = []
+    for debug in (False, True):
+        asyncio.get_running_loop().set_debug(enabled=debug)
+        start = now()
+        sink = Sink[int](0.5)
+        async with FlushQueue(sink, IntervalPolicy(2.0, 3), max_queue_size=4) as queue:
+            for item in range(1000):
+                await queue.enqueue(item)
+            await asyncio.sleep(1.0)
+            await queue.flush()
+            await queue.enqueue(1000)
+            await asyncio.sleep(3.0)
+        seen.append((sink.batches, [time - start for time in sink.started]))
+    assert seen[0] == seen[1]
+
+
+# Dropped.
+
+
+def leave(items: int, *, started: bool) -> None:
+    """Leave a queue with items in it behind, on a loop that is closed."""
+    with own_loop() as loop:
+        queue = FlushQueue(HeldSink[int](), NaturalPolicy(1))
+        if started:
+            loop.run_until_complete(enter(queue))
+        loop.run_until_complete(enqueue_all(queue, range(items)))
+        loop.run_until_complete(settle())
+
+
+def drop(items: int, *, started: bool = False) -> None:
+    """Drop a queue with items in it."""
+    leave(items, started=started)
+    gc.collect()
+
+
+@pytest.mark.parametrize("items", [1, 3, 300])
+def test_a_queue_dropped_with_items_says_so(items: int) -> None:
+    """Dropping a queue with items in it is a ResourceWarning that tells how many."""
+    with pytest.warns(ResourceWarning, match=rf"\b{items} items"):
+        drop(items)
+
+
+def test_items_in_flight_are_counted_too(caplog: pytest.LogCaptureFixture) -> None:
+    """What is in flight when loop and queue are dropped counts among the items."""
+    with pytest.warns(ResourceWarning, match=r"\b3 items"):
+        drop(3, started=True)
+    caplog.clear()  # asyncio says that the task of the flush was destroyed
+
+
+def test_a_queue_dropped_empty_says_nothing() -> None:
+    """A queue that is empty when it is dropped, or that could not be made, gives no warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drop(0)
+        drop(0, started=True)
+        with pytest.raises(ValueError, match="max_queue_size"):
+            FlushQueue(Sink[int](), NaturalPolicy(), max_queue_size=0)
+        gc.collect()
+
+
+def test_a_queue_that_has_ended_says_nothing_when_it_is_dropped() -> None:
+    """A queue that told of its loss when it was closed does not tell of it again."""
+
+    async def lose() -> None:
+        queue = FlushQueue(Sink[int](5.0), NaturalPolicy(1), max_shutdown_wait=1.0)
+        await enqueue_all(queue, range(3))
+        with pytest.raises(ShutdownTimeout):
+            await queue.aclose()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run(lose)
+        gc.collect()

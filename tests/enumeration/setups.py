@@ -1,0 +1,83 @@
+"""Tiny queues, and the states from which all scripts are played."""
+
+from collections.abc import Iterator
+from itertools import product
+
+import attrs
+
+from tests.sessions.facts import Limits
+from tests.sessions.stage import PolicyPlan
+
+NATURAL = PolicyPlan("natural")
+INTERVAL = PolicyPlan("interval", 1.0)
+
+Actions = tuple[str, ...]
+
+
+@attrs.frozen
+class Setup:
+    """A tiny queue and the state it is in.
+
+    Attributes:
+        limits: Its limits.
+        policy: Its policy.
+        prologue: The actions that bring it into its state.
+        depth: How many actions a script has after them, at most.
+        producers: How many producers there may be.
+        owner: How it is owned: "with" or "run".
+        stubborn: Whether the sink swallows its first cancellation.
+    """
+
+    limits: Limits
+    policy: PolicyPlan
+    prologue: Actions
+    depth: int
+    producers: int = 3
+    owner: str = "with"
+    stubborn: bool = False
+
+
+START = ("start", "settle")
+
+
+def setups(fresh: int, full: int) -> Iterator[Setup]:
+    """Every setup, with the depths of the scripts that begin with an empty and a full queue."""
+    for policy in (NATURAL, INTERVAL):
+        yield Setup(_limits(1, 1, 1), policy, (), fresh)
+        yield Setup(_limits(2, 2, 2), policy, ("enqueue", "settle"), fresh)
+        for limits in _tiny(policy):
+            if limits.max_queue_size == 1:
+                yield Setup(limits, policy, START, fresh)
+            yield _full(limits, policy, full)
+            yield _full(limits, policy, full, "leave", "settle")
+    yield from _variants(full)
+
+
+def _variants(depth: int) -> Iterator[Setup]:
+    """Other owners, sinks and limits of time."""
+    limits = _limits(1, 1, 1)
+    for policy in (NATURAL, INTERVAL):
+        full = _full(limits, policy, depth)
+        yield attrs.evolve(full, owner="run")
+        yield attrs.evolve(full, stubborn=True)
+        yield attrs.evolve(full, limits=attrs.evolve(limits, max_shutdown_wait=0))
+        yield attrs.evolve(full, limits=attrs.evolve(limits, max_shutdown_wait=None))
+
+
+def _tiny(policy: PolicyPlan) -> Iterator[Limits]:
+    """All tiny limits that make a difference to this policy."""
+    for cap, size, slots in product((1, 2), (1, 2), (1, 2)):
+        if policy is INTERVAL or cap <= size:
+            yield _limits(cap, size, slots)
+
+
+def _limits(cap: int, size: int, slots: int) -> Limits:
+    return Limits(max_queue_size=size, max_in_flight=slots, max_records=cap, max_shutdown_wait=2.0)
+
+
+def _full(limits: Limits, policy: PolicyPlan, depth: int, *then: str) -> Setup:
+    """Every slot is taken, the queue is full, and a producer waits; another one may come."""
+    slots, size = limits.max_in_flight, limits.max_queue_size
+    filling = ("enqueue", "settle") * slots + ("enqueue",) * (size + 1) + ("settle",)
+    prologue = (*START, *filling, *then)
+    return Setup(limits, policy, prologue, depth, producers=slots + size + 2)

@@ -1,0 +1,102 @@
+"""Naive models to compare with, and helpers that look at a policy or a trace from outside."""
+
+import copy
+import heapq
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import pairwise, product
+from typing import Any
+
+from flushq.policy import FlushPolicy
+from flushq.simulation import Trace
+
+
+def exact(numerator: int, denominator: int) -> Any:
+    """A Fraction, which type checkers do not take for a float."""
+    return Fraction(numerator, denominator)
+
+
+def state_of(policy: FlushPolicy) -> Any:
+    """All that a policy holds, its facts included, as a copy that compares equal."""
+    return copy.deepcopy(object.__getstate__(policy))
+
+
+def twin(policy: FlushPolicy) -> FlushPolicy:
+    """A deep copy of a running policy, with the same facts."""
+    clone = copy.deepcopy(policy)
+    object.__setattr__(clone, "queue", copy.deepcopy(policy.queue))
+    return clone
+
+
+def cap(limit: float | None) -> float:
+    """A cap as a number; no cap is inf."""
+    return math.inf if limit is None else limit
+
+
+def cut_size(
+    weights: Sequence[float], up_to: int | None, max_records: int | None, max_weight: float | None
+) -> int:
+    """How many of the oldest items make the longest batch within all limits, by trying all."""
+    most = min(cap(up_to), cap(max_records))
+    return max(
+        size
+        for size in range(len(weights) + 1)
+        if size <= most and sum(weights[:size]) <= cap(max_weight)
+    )
+
+
+def least_flushes(
+    times: Sequence[float],
+    weights: Sequence[float],
+    max_wait: float,
+    max_records: int | None,
+    max_weight: float | None,
+) -> int:
+    """The least number of FIFO batches within an age and the caps, by dynamic programming."""
+
+    def fits(first: int, end: int) -> bool:
+        return (
+            times[end - 1] - times[first] <= max_wait
+            and end - first <= cap(max_records)
+            and sum(weights[first:end]) <= cap(max_weight)
+        )
+
+    least = [0]
+    for end in range(1, len(times) + 1):
+        least.append(min(least[first] + 1 for first in range(end) if fits(first, end)))
+    return least[-1]
+
+
+def least_latency(times: Sequence[Any], seconds: Any, slots: int, max_records: int | None) -> Any:
+    """The least possible maximum of completion minus arrival, over all FIFO partitions."""
+    n = len(times)
+    latencies = []
+    for ends in product([False, True], repeat=n - 1):
+        bounds = [0, *(i for i, end in enumerate(ends, 1) if end), n]
+        batches = [times[first:end] for first, end in pairwise(bounds)]
+        if max(map(len, batches)) <= cap(max_records):
+            latencies.append(_max_latency(batches, seconds, slots))
+    return min(latencies)
+
+
+def _max_latency(batches: Sequence[Sequence[Any]], seconds: Any, slots: int) -> Any:
+    """List-schedule the batches on the slots, each from its last arrival on."""
+    free = [-math.inf] * slots
+    latency: Any = 0
+    for batch in batches:
+        ended = max(batch[-1], free[0]) + seconds
+        heapq.heapreplace(free, ended)
+        latency = max(latency, ended - batch[0])
+    return latency
+
+
+def running_at(trace: Trace, time: float) -> int:
+    """How many flushes of a trace run just after ``time``."""
+    return sum(flush.started <= time < flush.ended for flush in trace.flushes)
+
+
+def always_busy(trace: Trace, since: float, until: float, slots: int) -> bool:
+    """Whether every slot was taken from ``since`` to just before ``until``."""
+    ends = (flush.ended for flush in trace.flushes if since < flush.ended < until)
+    return since >= until or all(running_at(trace, time) == slots for time in (since, *ends))

@@ -1,0 +1,135 @@
+"""IntervalPolicy: no item waits too long, and no schedule needs fewer flushes."""
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flushq.policies import IntervalPolicy
+from flushq.policy import Flush, Wait, running_copy
+from flushq.simulation import simulate
+from tests.models import always_busy, exact, least_flushes
+from tests.strategies import SLOTS, workloads
+
+CAPS = st.none() | st.integers(1, 6)
+HEAVIEST = st.none() | st.integers(4, 12)
+
+
+def test_the_first_item_sets_the_clock() -> None:
+    """Items wait for the oldest one's time, whatever comes after it."""
+    policy = IntervalPolicy(10)
+    assert Wait(15) == policy.item_added(5)
+    assert Wait(15) == policy.item_added(7, 100)
+
+
+def test_the_oldest_item_comes_of_age() -> None:
+    """Exactly max_wait_seconds after its arrival the oldest item is due, and not before."""
+    due, nearly_due = exact(1, 3), exact(333, 1000)
+    policy = IntervalPolicy(due)
+    policy.item_added(0)
+    assert Wait(due) == policy.tick(nearly_due)
+    assert Flush("age") == policy.tick(due)
+
+
+def test_an_item_that_a_flush_left_behind_keeps_its_age() -> None:
+    """After a flush of a part, the clock counts from the oldest item that is left."""
+    policy = running_copy(IntervalPolicy(10), 2)
+    policy.item_added(0, 2)
+    policy.item_added(4, 2)
+    assert Wait(14) == policy.flush_started(10, 2)
+
+
+@pytest.mark.parametrize("policy", [IntervalPolicy(9, 3), IntervalPolicy(9, max_weight=6)])
+def test_a_full_batch_does_not_wait(policy: IntervalPolicy) -> None:
+    """A batch that is full by number or by weight is due at once."""
+    assert Wait(9) == policy.item_added(0, 2, 4)
+    assert Flush("full") == policy.item_added(1, 1, 2)
+
+
+def test_full_comes_before_age() -> None:
+    """A batch that is both full and old is flushed because it is full."""
+    policy = IntervalPolicy(1, 2)
+    policy.item_added(0)
+    assert Flush("full") == policy.item_added(1)
+
+
+def test_an_infinite_wait_is_for_a_full_batch_alone() -> None:
+    """With max_wait_seconds=inf an item waits until a batch is full."""
+    policy = IntervalPolicy(math.inf, 2)
+    assert Wait() == policy.item_added(0)
+    assert Flush("full") == policy.item_added(10**9)
+
+
+def test_by_default_there_are_no_caps() -> None:
+    """Without caps a batch is whatever waits."""
+    assert (None, None) == (IntervalPolicy(1).max_records, IntervalPolicy(1).max_weight)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"max_wait_seconds": 0}, ValueError, "max_wait_seconds must be above 0, not 0"),
+        ({"max_wait_seconds": -1.5}, ValueError, "max_wait_seconds must be above 0, not -1.5"),
+        ({"max_wait_seconds": math.nan}, ValueError, "max_wait_seconds must be above 0, not nan"),
+        ({"max_wait_seconds": "2"}, TypeError, "max_wait_seconds must be a real number, not '2'"),
+        ({"max_wait_seconds": None}, TypeError, "max_wait_seconds must be a real number, not None"),
+        ({"max_records": 0}, ValueError, "max_records must be at least 1, not 0"),
+        ({"max_records": 2.0}, TypeError, r"max_records must be an int, not 2\.0"),
+        ({"max_weight": 0}, ValueError, "max_weight must be above 0, not 0"),
+        ({"max_weight": True}, TypeError, "max_weight must be a real number, not True"),
+    ],
+)
+def test_bad_arguments_are_refused(
+    arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    """A value that is none is refused at construction, and shown."""
+    with pytest.raises(error, match=f"^{message}$"):
+        IntervalPolicy(**{"max_wait_seconds": 2.0, **arguments})
+
+
+@given(workload=workloads(least_weight=1), wait=st.integers(1, 12), records=CAPS, weight=HEAVIEST)
+def test_no_schedule_needs_fewer_flushes(
+    workload: tuple[Any, list[Any], list[Any]],
+    wait: int,
+    records: int | None,
+    weight: int | None,
+) -> None:
+    """When a slot is free whenever it is asked for, the number of flushes is the least possible.
+
+    For weights above 0: an item of weight 0 could still join a batch that is full by weight.
+    """
+    unit, times, weights = workload
+    heaviest = None if weight is None else weight * unit
+    policy = IntervalPolicy(wait * unit, records, heaviest)
+    trace = simulate(policy, times, 0, weights=weights)
+    least = least_flushes(times, weights, wait * unit, records, heaviest)
+    assert least == len(trace.flushes)
+
+
+@given(
+    workload=workloads(),
+    wait=st.integers(1, 12),
+    records=CAPS,
+    weight=HEAVIEST,
+    seconds=st.integers(0, 8),
+    slots=SLOTS,
+)
+def test_no_item_is_too_old_while_a_slot_is_free(
+    *,
+    workload: tuple[Any, list[Any], list[Any]],
+    wait: int,
+    records: int | None,
+    weight: int | None,
+    seconds: int,
+    slots: int,
+) -> None:
+    """An item is older than max_wait_seconds only as long as every slot is taken."""
+    unit, times, weights = workload
+    heaviest = None if weight is None else weight * unit
+    policy = IntervalPolicy(wait * unit, records, heaviest)
+    trace = simulate(policy, times, seconds * unit, max_in_flight=slots, weights=weights)
+    assert 0 == trace.stranded
+    for flush in trace.flushes:
+        assert always_busy(trace, flush.oldest + wait * unit, flush.started, slots)

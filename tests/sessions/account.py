@@ -1,0 +1,203 @@
+"""Items: accepted, cut, handed over, ended; order, caps, slots.
+
+Accepted items that are no duplicates have positions 0, 1, 2, ... Those below ``cut`` have left the
+queue in flights, the others wait. What a batch must hold follows from that, item by item.
+"""
+
+import math
+from asyncio import CancelledError
+from collections import Counter, deque
+
+from tests.sessions.facts import Flight, Item, Limits
+from tests.sessions.history import History
+
+
+class Account:
+    """Where every item is, by what was seen from outside.
+
+    Attributes:
+        accepted: All items that were accepted, in that order, duplicates included.
+        duplicates: Those of them that were duplicates.
+        waiting: Those that are in no batch yet, oldest first.
+        flights: All batches, in the order in which they were cut.
+        running: Those that have not ended.
+        cut: How many items have been cut.
+    """
+
+    def __init__(self, limits: Limits, history: History) -> None:
+        self.accepted: list[Item] = []
+        self.duplicates: list[Item] = []
+        self.waiting: deque[Item] = deque()
+        self.flights: list[Flight] = []
+        self.running: dict[Flight, None] = {}
+        self.cut = 0
+        self._limits = limits
+        self._history = history
+        self._keys: set[int | None] = set()
+        self._untold: deque[tuple[float, float]] = deque()
+        self._unheard: deque[Flight] = deque()
+
+    # Items.
+
+    def is_duplicate(self, item: Item) -> bool:
+        """Whether an item with this key waits."""
+        return self._limits.dedupe and item.key in self._keys
+
+    def accept(self, item: Item, since: float) -> None:
+        """Take in an item, whose age may be counted from ``since`` on."""
+        self.accepted.append(item)
+        if self.is_duplicate(item):
+            self.duplicates.append(item)
+            return
+        self._keys.add(item.key)
+        self.waiting.append(item)
+        self._untold.append((since, self._history.loop.time()))
+        if len(self.waiting) > self._limits.max_queue_size:
+            self._history.complain(7, f"{len(self.waiting)} items wait")
+
+    @property
+    def position(self) -> int:
+        """The position of the next item that will be accepted."""
+        return self.cut + len(self.waiting)
+
+    @property
+    def settled(self) -> int:
+        """The position below which every item has ended."""
+        return next((flight.first for flight in self.running), self.cut)
+
+    @property
+    def heard(self) -> int:
+        """The position below which the policy knows of every item that it has ended."""
+        return next((flight.first for flight in self._unheard), self.cut)
+
+    @property
+    def untold(self) -> int:
+        """How many items the policy has not been told of."""
+        return len(self._untold)
+
+    # What the policy hears.
+
+    def told_arrivals(self, now: float, count: int) -> None:
+        """The policy has been told of arrivals."""
+        if count > len(self._untold):
+            self._history.complain(6, f"{count} arrivals were told of {len(self._untold)}")
+        if self._untold:
+            earliest, latest = self._untold[0]
+            if not earliest <= now <= latest:
+                self._history.complain(6, f"an arrival at {latest:g} was told as one at {now:g}")
+        for _ in range(min(count, len(self._untold))):
+            self._untold.popleft()
+
+    def told_start(self, count: int) -> Flight:
+        """The policy has been told of a flush: a batch was cut."""
+        if len(self.running) >= self._limits.max_in_flight:
+            self._history.complain(5, f"{len(self.running)} batches run when another is cut")
+        if not 0 < count <= len(self.waiting):
+            self._history.complain(4, f"a batch of {count} items was cut from {len(self.waiting)}")
+        items = tuple(self.waiting.popleft() for _ in range(min(count, len(self.waiting))))
+        self._keys.difference_update(item.key for item in items)
+        flight = Flight(len(self.flights), items, self.cut, self._history.loop.time())
+        self.cut += len(items)
+        self.flights.append(flight)
+        self.running[flight] = None
+        self._unheard.append(flight)
+        self._check_caps(flight)
+        return flight
+
+    def told_end(self, count: int, seconds: float, error: BaseException | None) -> Flight | None:
+        """The policy has been told that a flush ended; return which one."""
+        now = self._history.loop.time()
+        ended = [flight for flight in self._unheard if _ended_so(flight, count, error)]
+        flight = next((each for each in ended if seconds == now - each.cut_at), None)
+        if flight is None:
+            what = f"of {count} items has ended with {error!r} after {seconds:g} s"
+            self._history.complain(2, f"no flight {what}")
+            return None
+        self._unheard.remove(flight)
+        flight.heard = True
+        self.end(flight, error)
+        return flight
+
+    def _check_caps(self, flight: Flight) -> None:
+        limits, count = self._limits, len(flight.items)
+        if limits.max_records is not None and count > limits.max_records:
+            self._history.complain(4, f"{flight} has {count} items: {flight.items}")
+        weight = sum(item.weight for item in flight.items)
+        if limits.max_weight is not None and weight > limits.max_weight:
+            self._history.complain(4, f"{flight} weighs {weight}: {flight.items}")
+
+    def largest_cut(self) -> int:
+        """How many items a batch takes that is cut now: as many as the caps allow."""
+        limits = self._limits
+        most = min(len(self.waiting), limits.max_records or len(self.waiting))
+        if limits.max_weight is None:
+            return most
+        weight = 0.0
+        for count in range(most):
+            weight += self.waiting[count].weight
+            if weight > limits.max_weight:
+                return count
+        return most
+
+    # What the sink sees.
+
+    def call(self, batch: list[Item]) -> Flight:
+        """The sink was called with a batch."""
+        flight = next((each for each in self.running if not each.called), None)
+        if flight is None or list(flight.items) != batch:
+            self._history.complain(5, f"the sink was called with {batch}, not that of {flight}")
+            flight = flight or self.told_start(0)
+        flight.called = True
+        calls = sum(each.called for each in self.running)
+        if calls > self._limits.max_in_flight:
+            self._history.complain(5, f"{calls} flushes run at a time")
+        return flight
+
+    def end(self, flight: Flight, error: BaseException | None) -> None:
+        """A flight is over; of the ends that are noted the first counts."""
+        if not flight.over:
+            flight.over = True
+            flight.error = error
+            self.running.pop(flight, None)
+
+    # The balance.
+
+    def lost(self, start: int, end: float = math.inf) -> bool:
+        """Whether any item from ``start`` on and before ``end`` is in a flight that failed."""
+        return any(
+            flight.first < end and flight.first + len(flight.items) > start
+            for flight in self.flights
+            if not flight.delivered and (flight.over or not flight.called)
+        )
+
+    def undelivered(self) -> list[Item]:
+        """What flush_fn was never called with, once the queue has ended."""
+        cut = [item for flight in self.flights if not flight.called for item in flight.items]
+        return cut + list(self.waiting)
+
+    def in_doubt(self) -> list[Item]:
+        """What flush_fn was called with, and raised."""
+        doubtful = [flight for flight in self.flights if flight.called and not flight.delivered]
+        return [item for flight in doubtful for item in flight.items]
+
+    def balance(self, undelivered: list[Item], in_doubt: list[Item]) -> None:
+        """Compare with the queue's own lists, when it has ended."""
+        if undelivered != self.undelivered():
+            self._history.complain(2, f"undelivered: {undelivered}, not {self.undelivered()}")
+        if in_doubt != self.in_doubt():
+            self._history.complain(2, f"in doubt: {in_doubt}, not {self.in_doubt()}")
+        flights = [flight for flight in self.flights if flight.delivered]
+        delivered = [item for flight in flights for item in flight.items]
+        places = Counter(delivered) + Counter(self.duplicates)
+        places += Counter(undelivered) + Counter(in_doubt)
+        if places != Counter(self.accepted):
+            missing, extra = Counter(self.accepted) - places, places - Counter(self.accepted)
+            self._history.complain(2, f"vanished: {list(missing)}, appeared: {list(extra)}")
+
+
+def _ended_so(flight: Flight, count: int, error: BaseException | None) -> bool:
+    """Whether a flight may be the one that ended so; a cancellation may come as a new object."""
+    if len(flight.items) != count:
+        return False
+    both = isinstance(error, CancelledError) and isinstance(flight.error, CancelledError)
+    return not flight.called or (flight.over and (both or flight.error is error))

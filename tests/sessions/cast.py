@@ -1,0 +1,209 @@
+"""Actors around one queue: each call of the queue, observed.
+
+An actor is a task with a name. What it waits for can be seen, so whoever interrupts it tells the
+checker, in the same step, whose call is being cancelled.
+"""
+
+import asyncio
+import contextvars
+import math
+from collections.abc import Awaitable, Callable, Coroutine
+
+import attrs
+
+from flushq import FlushqError, FlushQueue, QueueEnded
+from tests.sessions.checker import Checker
+from tests.sessions.facts import Call, Closer, Flight, Item, Waiting
+from tests.sessions.loop import SessionLoop
+
+WHO: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
+
+
+class BodyError(Exception):
+    """What the body of an owner raises."""
+
+
+@attrs.define(eq=False)
+class Actor:
+    """A task with a name.
+
+    Attributes:
+        name: Its name.
+        waiting: The call of the queue that it is in.
+        scope: The asyncio.timeout by which it is cancelled, if it is not cancelled as a task.
+        task: The task.
+    """
+
+    name: str
+    waiting: Waiting | None = None
+    scope: asyncio.Timeout | None = None
+    task: asyncio.Task[None] | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether it has played its part."""
+        return self.task is not None and self.task.done()
+
+
+Play = Callable[[Actor], Coroutine[object, object, None]]
+
+
+class Cast:
+    """All actors around one queue."""
+
+    def __init__(self, loop: SessionLoop, checker: Checker, queue: FlushQueue[Item]) -> None:
+        self.loop = loop
+        self.checker = checker
+        self.queue = queue
+        self.actors: dict[str, Actor] = {}
+
+    def enter(
+        self,
+        name: str,
+        play: Play,
+        *,
+        timed: bool = False,
+        group: asyncio.TaskGroup | None = None,
+    ) -> Actor:
+        """Let an actor play; ``timed``: to interrupt it is to let an asyncio.timeout expire."""
+        actor = self.actors[name] = Actor(name)
+        played = self._timed(actor, play) if timed else play(actor)
+        context = contextvars.copy_context()
+        context.run(WHO.set, name)
+        create_task = self.loop.create_task if group is None else group.create_task
+        actor.task = create_task(played, name=name, context=context)
+        return actor
+
+    def interrupt(self, actor: Actor) -> None:
+        """Cancel an actor, or let its timeout expire."""
+        if actor.task is None or actor.done or (actor.scope and actor.scope.expired()):
+            return
+        self.checker.history.note(actor.name, "is being cancelled")
+        if actor.waiting is not None:
+            self.checker.interrupt(actor.waiting)
+        if actor.scope is None:
+            actor.task.cancel()
+        else:
+            actor.scope.reschedule(self.loop.time())
+
+    async def _timed(self, actor: Actor, play: Play) -> None:
+        try:
+            async with asyncio.timeout(None) as actor.scope:
+                await play(actor)
+        except TimeoutError:
+            if not actor.scope.expired():
+                raise
+        else:
+            if actor.scope.expired():
+                self.checker.history.complain(11, f"{actor.name} got no TimeoutError")
+
+    # Calls of the queue.
+
+    async def enqueue(
+        self,
+        actor: Actor,
+        item: Item,
+        *,
+        inside: Flight | None = None,
+        scope: asyncio.Timeout | None = None,
+        deadline: float = math.inf,
+        vague: bool = False,
+    ) -> FlushqError | None:
+        """Enqueue an item, and return why it was refused if it was."""
+        call = Call(
+            who=actor.name,
+            item=item,
+            scope=scope or actor.scope,
+            inside=inside,
+            deadline=deadline,
+            vague=vague,
+        )
+        actor.waiting = call
+        self.checker.enqueue_called(call)
+        try:
+            await self.queue.enqueue(item)
+        except BaseException as error:
+            self.checker.enqueue_ended(call, error)
+            if isinstance(error, FlushqError):
+                return error
+            raise
+        finally:
+            actor.waiting = None
+        self.checker.enqueue_ended(call, None)
+        return None
+
+    def enqueue_nowait(
+        self, actor: Actor, item: Item, inside: Flight | None = None
+    ) -> FlushqError | None:
+        """Enqueue an item at once, and return why it was refused if it was."""
+        call = Call(who=actor.name, item=item, nowait=True, inside=inside)
+        self.checker.enqueue_called(call)
+        try:
+            self.queue.enqueue_nowait(item)
+        except FlushqError as error:
+            self.checker.enqueue_ended(call, error)
+            return error
+        self.checker.enqueue_ended(call, None)
+        return None
+
+    async def flush(self, actor: Actor) -> None:
+        """Wait at a barrier."""
+        barrier = self.checker.flush_called(actor.name, actor.scope)
+        actor.waiting = barrier
+        try:
+            await self.queue.flush()
+        except BaseException as error:
+            self.checker.flush_ended(barrier, error)
+            if not isinstance(error, FlushqError):
+                raise
+        else:
+            self.checker.flush_ended(barrier, None)
+        finally:
+            actor.waiting = None
+
+    async def aclose(self, actor: Actor) -> None:
+        """Close the queue."""
+        await self._wait_for_end(actor, "aclose", self.queue.aclose())
+
+    async def run(self, actor: Actor) -> None:
+        """Run the queue."""
+        await self._wait_for_end(actor, "run", self.queue.run())
+
+    async def _wait_for_end(self, actor: Actor, kind: str, end: Awaitable[None]) -> None:
+        closer = Closer(who=actor.name, scope=actor.scope, kind=kind)
+        actor.waiting = self.checker.closer_called(closer)
+        try:
+            await end
+        except BaseException as error:
+            self.checker.closer_ended(closer, error)
+            if not isinstance(error, QueueEnded):
+                raise
+        else:
+            self.checker.closer_ended(closer, None)
+        finally:
+            actor.waiting = None
+
+    async def own(self, actor: Actor, body: Callable[[], Awaitable[object]]) -> None:
+        """Own the queue, by ``async with``, for as long as the body takes."""
+        closer = Closer(who=actor.name, scope=actor.scope, kind="async with")
+        try:
+            async with self.queue:
+                self.checker.queue_started(actor.name)
+                try:
+                    await body()
+                except BaseException as error:
+                    closer.body_error = error
+                    raise
+                finally:
+                    actor.waiting = self.checker.closer_called(closer)
+        except BaseException as error:
+            if actor.waiting is None:
+                self.checker.start_refused(actor.name, error)
+                return
+            self.checker.closer_ended(closer, error)
+            if not isinstance(error, QueueEnded | BodyError):
+                raise
+        else:
+            self.checker.closer_ended(closer, None)
+        finally:
+            actor.waiting = None

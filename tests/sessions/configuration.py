@@ -1,0 +1,201 @@
+"""Everything that one seed decides.
+
+Times are multiples of 1/8 s, so that much falls on the same instant, and "some turns of the loop
+later" is part of every moment, so that it falls on the steps between as well.
+"""
+
+import itertools
+import math
+import random
+
+import attrs
+
+from tests.sessions.facts import Item, Limits
+from tests.sessions.policies import FAULTS, PolicyFault
+from tests.sessions.producers import Step
+from tests.sessions.stage import PolicyPlan
+
+
+@attrs.frozen
+class Moment:
+    """A time, and how many turns of the loop later."""
+
+    time: float
+    turns: int = 0
+
+
+@attrs.frozen
+class Life:
+    """How the queue is owned, and how that ends.
+
+    Attributes:
+        kind: "with", "run", "group" (run() in a TaskGroup) or "aclose" (never started).
+        start: When the owner comes.
+        end: When the body ends, or the owner of "run" is cancelled.
+        raises: Whether the body ends with an exception.
+        timed: Whether interruptions of the owner are the end of an asyncio.timeout.
+    """
+
+    kind: str
+    start: float
+    end: Moment
+    raises: bool
+    timed: bool
+
+
+@attrs.frozen
+class Configuration:
+    """One session.
+
+    Attributes:
+        seed: The seed.
+        limits: What the queue and its policy keep to.
+        policy: The policy.
+        life: The owner.
+        producers: The steps of each producer.
+        flushes: When somebody calls flush().
+        closes: When somebody calls aclose().
+        interruptions: Who is cancelled when.
+        timed: Of whom an interruption is the end of an asyncio.timeout.
+        wickedness: The share of batches with which the sink does something unusual.
+    """
+
+    seed: int
+    limits: Limits
+    policy: PolicyPlan
+    life: Life
+    producers: tuple[tuple[Step, ...], ...]
+    flushes: tuple[Moment, ...]
+    closes: tuple[Moment, ...]
+    interruptions: tuple[tuple[str, Moment], ...]
+    timed: frozenset[str]
+    wickedness: float
+
+
+class Dice(random.Random):
+    """What a seed decides."""
+
+    def chance(self, probability: float) -> bool:
+        """True with this probability."""
+        return self.random() < probability
+
+    def time(self, until: float) -> float:
+        """A time on the grid."""
+        return int(self.random() * until * 8) / 8
+
+    def moment(self, until: float) -> Moment:
+        """A moment."""
+        return Moment(self.time(until), self.choice([0, 0, 1, 2, 3, 4, 6]))
+
+    def a_few(self) -> int:
+        """Seldom more than one."""
+        return self.choice([0, 0, 0, 1, 1, 2, 3])
+
+
+class Items:
+    """A maker of items, each with its number, key and weight."""
+
+    def __init__(self, dice: Dice, limits: Limits, first: int = 1) -> None:
+        self._dice = dice
+        self._keys = 4 if limits.dedupe else 0
+        self._weights = [0.0, 0.5, 1.0, 1.0, 2.0, 4.0, 5.0] if limits.weighs else [0.0]
+        self._numbers = itertools.count(first)
+
+    def __call__(self) -> Item:
+        """Make an item."""
+        key = int(self._dice.random() * self._keys) if self._keys else None
+        return Item(next(self._numbers), key, self._dice.choice(self._weights))
+
+
+def configuration(seed: int) -> Configuration:
+    """What this seed decides."""
+    dice = Dice(seed)
+    limits = _limits(dice)
+    items = Items(dice, limits)
+    life = _life(dice)
+    producers = tuple(_steps(dice, items) for _ in range(dice.choice([1, 2, 2, 3, 4])))
+    flushes = tuple(dice.moment(8.0) for _ in range(dice.a_few()))
+    closes = _closes(dice, life)
+    names = [f"producer {i}" for i in range(len(producers))]
+    names += [f"flush {i}" for i in range(len(flushes))]
+    names += [f"closer {i}" for i in range(len(closes))]
+    return Configuration(
+        seed=seed,
+        limits=limits,
+        policy=_policy(dice),
+        life=life,
+        producers=producers,
+        flushes=flushes,
+        closes=closes,
+        interruptions=_interruptions(dice, names, life),
+        timed=frozenset(name for name in names if dice.chance(0.2)),
+        wickedness=dice.choice([0.0, 0.1, 0.3, 0.3, 0.6]),
+    )
+
+
+def _limits(dice: Dice) -> Limits:
+    weighs = dice.chance(0.25)
+    return Limits(
+        max_queue_size=dice.choice([1, 1, 2, 2, 3, 5, 8, 10_000]),
+        max_in_flight=dice.choice([1, 1, 1, 2, 2, 3]),
+        max_shutdown_wait=dice.choice([None, None, math.inf, 0, 0.5, 1.0, 2.0, 4.0]),
+        max_records=dice.choice([None, 1, 2, 3, 5]),
+        max_weight=dice.choice([None, 4.0, 4.0]) if weighs else None,
+        weighs=weighs,
+        dedupe=dice.chance(0.25),
+    )
+
+
+def _policy(dice: Dice) -> PolicyPlan:
+    kind = dice.choice(["interval", "interval", "interval", "natural", "natural", "echo", "whim"])
+    number = {
+        "interval": dice.choice([0.25, 0.5, 1.0, 2.0, 5.0, math.inf]),
+        "natural": 0.0,
+        "echo": 0.25,
+        "whim": float(dice.randrange(10_000)),
+    }[kind]
+    fault = PolicyFault(dice.randrange(1, 25), dice.choice(FAULTS)) if dice.chance(0.08) else None
+    return PolicyPlan(kind, number, fault)
+
+
+def _life(dice: Dice) -> Life:
+    start = dice.choice([0.0, 0.0, 0.0, 0.0, 0.5, 2.0])
+    end = dice.moment(10.0)
+    return Life(
+        kind=dice.choice(["with", "with", "with", "run", "run", "group", "aclose"]),
+        start=start,
+        end=attrs.evolve(end, time=start + end.time),
+        raises=dice.chance(0.2),
+        timed=dice.chance(0.3),
+    )
+
+
+def _closes(dice: Dice, life: Life) -> tuple[Moment, ...]:
+    count = dice.a_few() if dice.chance(0.5) else 0
+    count = max(count, 1) if life.kind == "aclose" else count
+    return tuple(dice.moment(life.end.time + 2.0) for _ in range(count))
+
+
+def _interruptions(dice: Dice, names: list[str], life: Life) -> tuple[tuple[str, Moment], ...]:
+    some = [(name, dice.moment(10.0)) for name in names if dice.chance(0.3)]
+    again = [(name, dice.moment(12.0)) for name, _ in some if dice.chance(0.3)]
+    owner = [("owner", dice.moment(life.end.time + 4.0)) for _ in range(dice.a_few())]
+    return (*some, *again, *owner)
+
+
+def _steps(dice: Dice, items: Items) -> tuple[Step, ...]:
+    if dice.chance(0.004):
+        return (Step("enqueue", tuple(items() for _ in range(dice.choice([255, 257, 600])))),)
+    return tuple(_step(dice, items) for _ in range(int(1 + dice.random() * 8)))
+
+
+WHAT = ["enqueue"] * 6 + ["pause"] * 6 + ["nowait", "timeout", "wait_for", "give up"]
+
+
+def _step(dice: Dice, items: Items) -> Step:
+    what = dice.choice(WHAT)
+    if what == "pause":
+        return Step(what, (), dice.time(3.0))
+    if what in {"enqueue", "nowait"}:
+        return Step(what, tuple(items() for _ in range(dice.choice([1, 1, 1, 2, 3, 5]))))
+    return Step(what, (items(),), dice.time(4.0))

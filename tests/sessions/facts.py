@@ -1,0 +1,177 @@
+"""What the checker knows of items, flights, and of those who wait: calls, barriers and closers."""
+
+import asyncio
+import math
+
+import attrs
+
+
+@attrs.frozen(eq=False)
+class Item:
+    """One item; no two are equal."""
+
+    number: int
+    key: int | None = None
+    weight: float = 0.0
+
+    def __repr__(self) -> str:
+        key = "" if self.key is None else f"k{self.key}"
+        weight = f"w{self.weight:g}" if self.weight else ""
+        return f"#{self.number}{key}{weight}"
+
+
+@attrs.frozen
+class Limits:
+    """What the queue and its policy were told to keep to; None is no limit."""
+
+    max_queue_size: int = 10_000
+    max_in_flight: int = 1
+    max_shutdown_wait: float | None = None
+    max_records: int | None = None
+    max_weight: float | None = None
+    weighs: bool = False
+    dedupe: bool = False
+
+    @property
+    def shutdown_seconds(self) -> float:
+        """How long closing may take."""
+        return math.inf if self.max_shutdown_wait is None else self.max_shutdown_wait
+
+
+@attrs.define(eq=False)
+class Flight:
+    """A batch, from its cut to its end.
+
+    Attributes:
+        items: Its items, in order of acceptance.
+        first: The position of its first item among all that were accepted and no duplicates.
+        cut_at: When it was cut.
+        called: Whether flush_fn was called with it.
+        over: Whether that call has ended, or can never come.
+        error: What it raised.
+        heard: Whether the queue knows that it is over.
+        cancelled_in: The loop iterations in which it saw a cancellation.
+    """
+
+    number: int
+    items: tuple[Item, ...]
+    first: int
+    cut_at: float
+    called: bool = False
+    over: bool = False
+    error: BaseException | None = None
+    heard: bool = False
+    cancelled_in: list[int] = attrs.field(factory=list)
+
+    @property
+    def delivered(self) -> bool:
+        """Whether flush_fn returned."""
+        return self.called and self.over and self.error is None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the queue cancelled it."""
+        return bool(self.cancelled_in) or not self.called
+
+    def __repr__(self) -> str:
+        return f"flight {self.number}"
+
+
+@attrs.define(eq=False, kw_only=True)
+class Waiting:
+    """Somebody who is in a call of the queue that may be cancelled.
+
+    Attributes:
+        who: Their name.
+        scope: The asyncio.timeout around the call, if that is what cancels it.
+        requested: Whether somebody has asked for its cancellation.
+        vague: Whether a cancellation may or may not reach it: nobody knows.
+    """
+
+    who: str
+    scope: asyncio.Timeout | None = None
+    requested: bool = False
+    vague: bool = False
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether a cancellation has surely reached it."""
+        if self.scope is not None:
+            return self.scope.expired()
+        return self.requested and not self.vague
+
+    def may_go(self, now: float) -> bool:
+        """Whether it may be cancelled at this moment."""
+        due = None if self.scope is None else self.scope.when()
+        return self.requested or self.vague or (due is not None and now >= due)
+
+
+@attrs.define(eq=False, kw_only=True)
+class Call(Waiting):
+    """One call of enqueue or enqueue_nowait.
+
+    Attributes:
+        nowait: Whether it is enqueue_nowait.
+        inside: The flight that makes the call, if one does.
+        deadline: When the caller's patience ends: from then on it may be cancelled.
+        called_in: The loop iteration of the call.
+        called_at: Its time.
+        blocked: Whether there was no room for it when it came, or somebody in line.
+    """
+
+    item: Item
+    nowait: bool = False
+    inside: Flight | None = None
+    deadline: float = math.inf
+    called_in: int = 0
+    called_at: float = 0.0
+    blocked: bool = False
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether it is part of a flush that runs, as far as the queue knows."""
+        return self.inside is not None and not self.inside.heard
+
+    def may_go(self, now: float) -> bool:
+        """Whether it may be cancelled at this moment."""
+        return now >= self.deadline or super().may_go(now)
+
+
+@attrs.define(eq=False, kw_only=True)
+class Barrier(Waiting):
+    """One call of flush().
+
+    Attributes:
+        start: The position of the first item that had not ended.
+        heard: The same, of the first whose end the queue had not seen.
+        mark: The position after the last item accepted before.
+        late: Whether the queue had failed before the call.
+    """
+
+    start: int
+    heard: int
+    mark: int
+    late: bool
+
+
+@attrs.define(eq=False, kw_only=True)
+class Closer(Waiting):
+    """Somebody who waits for the end of the queue: ``async with``, ``run`` or ``aclose``.
+
+    Attributes:
+        body_error: With what the body of ``async with`` ended.
+        over: Whether it has ended.
+        error: What it raised.
+        may_be_early: Whether it may have left before the end: a cancelled aclose().
+    """
+
+    kind: str
+    body_error: BaseException | None = None
+    over: bool = False
+    error: BaseException | None = None
+    may_be_early: bool = False
+
+    @property
+    def is_owner(self) -> bool:
+        """Whether it decides alone when the drain is cut short."""
+        return self.kind != "aclose"

@@ -1,0 +1,113 @@
+"""Policies that tell the checker what they hear and what they answer, and that fail when asked to."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from flushq import Decision, Flush, FlushPolicy, IntervalPolicy, NaturalPolicy, Wait
+from tests.sessions.checker import Checker
+from tests.strategies import PlainEchoPolicy
+
+NONSENSE: dict[str, Any] = {
+    "None": None,
+    "until the past": Wait(-1.0),
+    "until NaN": Wait(math.nan),
+    "up_to 0": Flush(up_to=0),
+}
+FAULTS = [*NONSENSE, "raise early", "raise late", "forget"]
+
+
+@attrs.frozen
+class PolicyFault:
+    """In its ``number``-th event the policy answers nonsense, raises, or forgets super()."""
+
+    number: int
+    what: str
+
+
+class Heard(FlushPolicy):
+    """A policy that tells the checker; to be the first base of a class."""
+
+    checker: Checker
+    fault: PolicyFault | None = None
+    heard: int = 0
+
+    def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
+        """Tell of arrivals."""
+        self.checker.told_arrivals(now, count)
+        return self._answer_of(super().item_added, now, count, weight)
+
+    def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
+        """Tell of a flush."""
+        self.checker.told_start(now, count)
+        return self._answer_of(super().flush_started, now, count, weight)
+
+    def flush_done(
+        self, now: float, count: int, seconds: float, error: BaseException | None = None
+    ) -> Decision:
+        """Tell of the end of a flush."""
+        self.checker.told_end(now, count, seconds, error)
+        return self._answer_of(super().flush_done, now, count, seconds, error)
+
+    def tick(self, now: float) -> Decision:
+        """Tell of the time."""
+        self.checker.told_time(now)
+        return self._answer_of(super().tick, now)
+
+    def _answer_of(self, event: Callable[..., Decision], *facts: object) -> Decision:
+        self.heard += 1
+        if self.fault is None or self.fault.number != self.heard:
+            return self.checker.answered(event(*facts))
+        return self._fail(self.fault.what, event, *facts)
+
+    def _fail(self, what: str, event: Callable[..., Decision], *facts: object) -> Decision:
+        error = None if what in NONSENSE else RuntimeError(f"the policy was told to {what}")
+        if what == "forget" and event.__name__ != "tick":
+            self.checker.policy_failed(None)
+            return Wait()
+        self.checker.policy_failed(error)
+        if what != "raise early":
+            event(*facts)
+        if error is not None:
+            raise error
+        answer: Decision = NONSENSE[what]
+        return answer
+
+
+class Interval(Heard, IntervalPolicy):
+    """IntervalPolicy, heard."""
+
+
+class Natural(Heard, NaturalPolicy):
+    """NaturalPolicy, heard."""
+
+
+class Echo(Heard, PlainEchoPolicy):
+    """A policy that learns, heard."""
+
+
+class Whim(Heard):
+    """A policy without sense: what it decides follows from the facts, but nobody knows how.
+
+    It takes bites of all sizes, waits for all times, for ever too, and breaks its promises.
+    """
+
+    def __init__(
+        self, salt: int, max_records: int | None = None, max_weight: float | None = None
+    ) -> None:
+        self.salt = salt
+        self.max_records = max_records
+        self.max_weight = max_weight
+
+    def decide(self, now: float) -> Decision:
+        """Flush a bite, or wait."""
+        queue = self.queue
+        whim = (queue.pending * 7919 + queue.in_flight * 104_729 + self.salt) % 8191
+        if whim % 8 == 0:
+            return Wait()
+        due = queue.oldest + whim % 5 / 4
+        if due <= now:
+            return Flush("whim", up_to=whim % 4 or None)
+        return Wait(min(due, now + 0.5))

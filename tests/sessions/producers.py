@@ -1,0 +1,96 @@
+"""Producers: one step after the other, until the queue refuses them for good."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+
+import attrs
+
+from flushq import FlushqError, ItemTooLarge, QueueFull
+from tests.sessions.cast import Actor, Cast
+from tests.sessions.facts import Item
+
+WAIT_FOR_IS_VAGUE = sys.version_info < (3, 12)
+
+Refusal = FlushqError | None
+
+
+@attrs.frozen
+class Step:
+    """One step of a producer: what to do with which items, and how long to take."""
+
+    what: str
+    items: tuple[Item, ...] = ()
+    seconds: float = 0.0
+
+
+async def produce(cast: Cast, actor: Actor, steps: Sequence[Step]) -> None:
+    """Do the steps; an item that is refused is dropped, a queue that has ended is left."""
+    for step in steps:
+        refusal = await STEPS[step.what](cast, actor, step)
+        if refusal is not None and not isinstance(refusal, QueueFull | ItemTooLarge):
+            return
+
+
+async def _pause(cast: Cast, actor: Actor, step: Step) -> Refusal:
+    await asyncio.sleep(step.seconds)
+    return None
+
+
+async def _enqueue(cast: Cast, actor: Actor, step: Step) -> Refusal:
+    refusal = None
+    for item in step.items:
+        refusal = await cast.enqueue(actor, item) or refusal
+    return refusal
+
+
+async def _nowait(cast: Cast, actor: Actor, step: Step) -> Refusal:
+    refusal = None
+    for item in step.items:
+        refusal = cast.enqueue_nowait(actor, item) or refusal
+    return refusal
+
+
+async def _timeout(cast: Cast, actor: Actor, step: Step) -> Refusal:
+    deadline = cast.loop.time() + step.seconds
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(step.seconds) as scope:
+            return await cast.enqueue(actor, step.items[0], scope=scope, deadline=deadline)
+    return None
+
+
+async def _wait_for(cast: Cast, actor: Actor, step: Step) -> Refusal:
+    if WAIT_FOR_IS_VAGUE and actor.scope is not None:
+        return await _timeout(cast, actor, step)  # wait_for would swallow the actor's own timeout
+    deadline = cast.loop.time() + step.seconds
+    waiting = cast.enqueue(actor, step.items[0], deadline=deadline, vague=WAIT_FOR_IS_VAGUE)
+    with contextlib.suppress(TimeoutError):
+        return await asyncio.wait_for(waiting, step.seconds)
+    return None
+
+
+async def _give_up(cast: Cast, actor: Actor, step: Step) -> Refusal:
+    """Begin to wait, and close the coroutine some turns of the loop later."""
+    waiting = cast.enqueue(actor, step.items[0], deadline=cast.loop.time())
+    try:
+        waiting.send(None)
+    except StopIteration as returned:
+        refusal: Refusal = returned.value
+        return refusal
+    try:
+        for _ in range(int(step.seconds)):
+            await asyncio.sleep(0)
+    finally:
+        waiting.close()
+    return None
+
+
+STEPS: dict[str, Callable[[Cast, Actor, Step], Coroutine[object, object, Refusal]]] = {
+    "pause": _pause,
+    "enqueue": _enqueue,
+    "nowait": _nowait,
+    "timeout": _timeout,
+    "wait_for": _wait_for,
+    "give up": _give_up,
+}

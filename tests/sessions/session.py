@@ -1,0 +1,126 @@
+"""One seed, played and judged."""
+
+import asyncio
+import functools
+from collections.abc import Callable
+
+from tests.sessions.cast import Actor, BodyError
+from tests.sessions.configuration import Configuration, Dice, Items, Moment, configuration
+from tests.sessions.history import History
+from tests.sessions.producers import produce
+from tests.sessions.sink import Sink, deeds
+from tests.sessions.stage import Stage
+
+
+def play(seed: int) -> History:
+    """Play the session that this seed makes, and return its history, complaints included."""
+    plan = configuration(seed)
+    items = Items(Dice(seed + 1), plan.limits, first=1000)
+    sink = Sink(deeds(seed + 2, plan.wickedness), items)
+    with Stage(plan.limits, plan.policy, sink) as stage:
+        sink.cast = stage.cast
+        Session(stage, plan).play()
+    return stage.history
+
+
+class Session:
+    """The script of one session."""
+
+    def __init__(self, stage: Stage, plan: Configuration) -> None:
+        self._stage = stage
+        self._cast = stage.cast
+        self._plan = plan
+
+    def play(self) -> None:
+        """Play it to the end, and let the checker judge."""
+        plan = self._plan
+        self._at(Moment(plan.life.start), self._enter_owner)
+        for number, steps in enumerate(plan.producers):
+            self._enter(f"producer {number}", functools.partial(self._produce, steps))
+        for number, moment in enumerate(plan.flushes):
+            self._at(moment, self._enter, f"flush {number}", self._cast.flush)
+        for number, moment in enumerate(plan.closes):
+            self._at(moment, self._enter, f"closer {number}", self._cast.aclose)
+        for name, moment in plan.interruptions:
+            self._at(moment, self._interrupt, name)
+        self._stage.loop.run_until_quiet()
+        self._enter("latecomer", self._come_late)
+        self._stage.loop.run_until_quiet()
+        self._stage.finish()
+
+    # When.
+
+    def _at(self, moment: Moment, act: Callable[..., None], *args: object) -> None:
+        self._stage.loop.call_at(moment.time, self._turns_later, moment.turns, act, *args)
+
+    def _turns_later(self, turns: int, act: Callable[..., None], *args: object) -> None:
+        if turns:
+            self._stage.loop.call_soon(self._turns_later, turns - 1, act, *args)
+        else:
+            act(*args)
+
+    # Who.
+
+    def _enter(self, name: str, part: Callable[[Actor], object]) -> None:
+        self._cast.enter(name, part, timed=name in self._plan.timed)
+
+    def _interrupt(self, name: str) -> None:
+        actor = self._cast.actors.get(name)
+        if actor is not None:
+            self._cast.interrupt(actor)
+            if name == "owner" and "runner" in self._cast.actors:
+                self._note_abort(self._cast.actors["runner"])
+
+    async def _produce(self, steps, actor: Actor) -> None:
+        await produce(self._cast, actor, steps)
+
+    async def _come_late(self, actor: Actor) -> None:
+        """Use a queue that has ended, in every way."""
+        items = Items(Dice(0), self._plan.limits, first=2000)
+        await self._cast.aclose(actor)
+        await self._cast.enqueue(actor, items())
+        self._cast.enqueue_nowait(actor, items())
+        await self._cast.flush(actor)
+        await self._cast.run(actor)
+
+    # The owner.
+
+    def _enter_owner(self) -> None:
+        life = self._plan.life
+        if life.kind == "with":
+            self._enter("owner", self._own)
+        elif life.kind == "group":
+            self._enter("owner", self._lead)
+        elif life.kind == "run":
+            self._enter("owner", self._cast.run)
+            self._at(life.end, self._interrupt, "owner")
+
+    async def _own(self, actor: Actor) -> None:
+        await self._cast.own(actor, self._body)
+
+    async def _body(self) -> None:
+        life = self._plan.life
+        await asyncio.sleep(life.end.time - life.start)
+        for _ in range(life.end.turns):
+            await asyncio.sleep(0)
+        if life.raises:
+            raise BodyError("the body was told to fail")
+
+    async def _lead(self, actor: Actor) -> None:
+        """Run the queue as a child of a TaskGroup, and leave the group for good."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                runner = self._cast.enter("runner", self._cast.run, group=group)
+                try:
+                    await self._body()
+                    self._cast.interrupt(runner)
+                except BaseException:
+                    self._note_abort(runner)
+                    raise
+        except* BodyError:
+            pass
+
+    def _note_abort(self, runner: Actor) -> None:
+        """The group may be about to cancel its child: it does so once."""
+        if runner.waiting is not None:
+            self._stage.checker.interrupt(runner.waiting, surely=False)

@@ -1,0 +1,171 @@
+"""The flush function and its faults."""
+
+import abc
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable, Iterator
+
+import attrs
+
+from tests.sessions.cast import WHO, Actor, Cast
+from tests.sessions.facts import Flight, Item
+
+Maker = Callable[[], Item]
+
+
+@attrs.frozen
+class Deed:
+    """What the sink does with one batch.
+
+    Attributes:
+        seconds: How long it waits.
+        steps: For how many turns of the loop it waits before.
+        error: What it raises.
+        early: Whether it raises before its first await.
+        mutates: Whether it changes the list that it was handed.
+        enters: How it enqueues an item to its own queue, if it does.
+        dying: What it does when it is cancelled: "die", "raise", "return" or "linger".
+    """
+
+    seconds: float = 0.0
+    steps: int = 0
+    error: type[BaseException] | None = None
+    early: bool = False
+    mutates: bool = False
+    enters: str | None = None
+    dying: str = "die"
+
+
+def deeds(seed: int, wickedness: float) -> Iterator[Deed]:
+    """What a sink does, batch by batch; ``wickedness`` is the share of batches with a fault."""
+    dice = random.Random(seed)
+    while True:
+        deed = Deed(
+            seconds=dice.choice([0.0, 0.0, 0.25, 0.5, 1.0, 1.0, 2.0, 0.8125]),
+            steps=dice.choice([0, 0, 0, 1, 2]),
+        )
+        if dice.random() < wickedness:
+            deed = attrs.evolve(deed, **_fault(dice))
+        yield deed
+
+
+FAULTS = [ValueError, ValueError, TimeoutError, asyncio.CancelledError]
+WAYS_IN = ["plain", "plain", "nowait", "gather", "timeout", "orphan"]
+
+
+def _fault(dice: random.Random) -> dict[str, object]:
+    roll = dice.random()
+    if roll < 0.12:
+        return {"error": dice.choice(FAULTS), "early": dice.random() < 0.5}
+    if roll < 0.25:
+        return {"mutates": True}
+    if roll < 0.6:
+        return {"enters": dice.choice(WAYS_IN)}
+    return {"dying": dice.choice(["raise", "return", "linger"]), "seconds": 4.0}
+
+
+class ObservedSink(abc.ABC):
+    """A flush function that tells the checker."""
+
+    cast: Cast
+
+    async def __call__(self, batch: list[Item]) -> None:
+        """Take a batch."""
+        checker = self.cast.checker
+        flight = checker.sink_called(batch)
+        checker.context_seen(WHO.get())
+        WHO.set("sink")
+        error: BaseException | None = None
+        try:
+            await self.work(flight, batch)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            checker.sink_ended(flight, error)
+
+    @abc.abstractmethod
+    async def work(self, flight: Flight, batch: list[Item]) -> None:
+        """Do what a flush does."""
+
+
+class Sink(ObservedSink):
+    """A flush function that does one deed after the other."""
+
+    def __init__(self, deeds: Iterator[Deed], make_item: Maker, most_entries: int = 6) -> None:
+        self._deeds = deeds
+        self._make_item = make_item
+        self._entries = most_entries
+
+    async def work(self, flight: Flight, batch: list[Item]) -> None:
+        """Do the next deed."""
+        await self._do(next(self._deeds), flight, batch)
+
+    async def _do(self, deed: Deed, flight: Flight, batch: list[Item]) -> None:
+        if deed.mutates:
+            batch.reverse()
+            batch.append(self._make_item())
+        if deed.error is not None and deed.early:
+            raise deed.error(f"{flight}, early")
+        try:
+            await self._work(deed, flight)
+        except asyncio.CancelledError as error:
+            self.cast.checker.sink_cancelled(flight)
+            await self._die(deed, flight, error)
+        if deed.error is not None:
+            raise deed.error(f"{flight}, late")
+
+    async def _work(self, deed: Deed, flight: Flight) -> None:
+        for _ in range(deed.steps):
+            await asyncio.sleep(0)
+        if deed.enters is not None and self._entries > 0:
+            self._entries -= 1
+            await self._enter(deed.enters, flight)
+        if deed.seconds:
+            await asyncio.sleep(deed.seconds)
+
+    async def _enter(self, way: str, flight: Flight) -> None:
+        """Enqueue to the queue whose flush this is."""
+        actor = Actor("sink")
+        if way == "nowait":
+            self.cast.enqueue_nowait(actor, self._make_item(), flight)
+        elif way == "plain":
+            await self.cast.enqueue(actor, self._make_item(), inside=flight)
+        elif way == "gather":
+            items = self._make_item(), self._make_item()
+            await asyncio.gather(*(self.cast.enqueue(actor, i, inside=flight) for i in items))
+        elif way == "timeout":
+            await self._enter_for(0.5, actor, flight)
+        else:
+            self._send_orphan(flight)
+
+    async def _enter_for(self, seconds: float, actor: Actor, flight: Flight) -> None:
+        deadline = self.cast.loop.time() + seconds
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds) as scope:
+                item = self._make_item()
+                await self.cast.enqueue(
+                    actor, item, inside=flight, scope=scope, deadline=deadline
+                )
+
+    def _send_orphan(self, flight: Flight) -> None:
+        """Let a task of its own enqueue, and do not wait for it."""
+
+        async def play(orphan: Actor) -> None:
+            await self.cast.enqueue(orphan, self._make_item(), inside=flight)
+
+        self.cast.enter(f"orphan {flight.number}", play)
+
+    async def _die(self, deed: Deed, flight: Flight, error: asyncio.CancelledError) -> None:
+        if deed.dying == "die":
+            raise error
+        if deed.dying == "raise":
+            raise ValueError(f"{flight}, dying")
+        try:
+            await asyncio.sleep(1.0)
+        except asyncio.CancelledError:
+            self.cast.checker.sink_cancelled(flight)
+            raise
+        if deed.dying == "linger":
+            raise TimeoutError(f"{flight}, at last")

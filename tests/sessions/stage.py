@@ -1,0 +1,111 @@
+"""Everything around one queue: its loop, policy and sink, who acts, and the checker who watches."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from operator import attrgetter
+from types import TracebackType
+from typing import Any, Self
+
+import attrs
+
+from flushq import FlushPolicy, FlushQueue
+from tests.sessions.cast import Cast
+from tests.sessions.checker import Checker
+from tests.sessions.facts import Item, Limits
+from tests.sessions.history import History
+from tests.sessions.loop import Livelock, SessionLoop
+from tests.sessions.policies import Echo, Heard, Interval, Natural, PolicyFault, Whim
+
+_logger = logging.getLogger("flushq")
+
+
+@attrs.frozen
+class PolicyPlan:
+    """Which policy, with which number (its wait, gain or salt), and what goes wrong with it."""
+
+    kind: str
+    number: float = 0.0
+    fault: PolicyFault | None = None
+
+
+class Stage:
+    """One queue on a loop of its own. A context manager: it hears the log records meanwhile."""
+
+    def __init__(
+        self, limits: Limits, plan: PolicyPlan, sink: Callable[[list[Item]], Awaitable[None]]
+    ) -> None:
+        self.history = History()
+        self.checker = Checker(limits, self.history)
+        self.loop = self.history.loop = SessionLoop(self.checker.idle)
+        self.loop.set_exception_handler(self._on_exception)
+        self.queue = _queue(limits, _policy(plan, limits, self.checker), sink)
+        self.checker.watch(self.queue)
+        self.cast = Cast(self.loop, self.checker, self.queue)
+
+    def __enter__(self) -> Self:
+        _logger.addFilter(self._on_record)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        _logger.removeFilter(self._on_record)
+        self.loop.close()
+        if isinstance(error, Livelock):
+            self.history.complain(8, str(error))
+            return True
+        return False
+
+    def finish(self) -> None:
+        """Judge what is left when the loop is quiet for good."""
+        for actor in self.cast.actors.values():
+            if actor.task is None or not actor.done:
+                self.history.complain(2, f"{actor.name} waits for ever")
+            elif not actor.task.cancelled() and actor.task.exception() is not None:
+                self.history.complain(12, f"{actor.name} got {actor.task.exception()!r}")
+        for timer in self.loop.timers:
+            self.history.complain(10, f"a timer is left: {timer}")
+        for task in self.loop.tasks:
+            self.history.complain(10, f"a task is left: {task.get_name()}")
+        self.checker.finish()
+
+    def _on_record(self, record: logging.LogRecord) -> bool:
+        self.history.note("log", record.getMessage())
+        self.checker.logged += 1
+        return False
+
+    def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.history.complain(12, f"{context['message']}: {context.get('exception')!r}")
+
+
+def _policy(plan: PolicyPlan, limits: Limits, checker: Checker) -> FlushPolicy:
+    records, weight = limits.max_records, limits.max_weight
+    policy: Heard
+    if plan.kind == "interval":
+        policy = Interval(plan.number, records, weight)
+    elif plan.kind == "natural":
+        policy = Natural(records, weight)
+    elif plan.kind == "echo":
+        policy = Echo(plan.number, records, weight)
+    else:
+        policy = Whim(int(plan.number), records, weight)
+    policy.checker, policy.fault = checker, plan.fault
+    return policy
+
+
+def _queue(
+    limits: Limits, policy: FlushPolicy, sink: Callable[[list[Item]], Awaitable[None]]
+) -> FlushQueue[Item]:
+    return FlushQueue(
+        sink,
+        policy,
+        dedupe_key=attrgetter("key") if limits.dedupe else None,
+        weigh=attrgetter("weight") if limits.weighs else None,
+        max_queue_size=limits.max_queue_size,
+        max_in_flight=limits.max_in_flight,
+        max_shutdown_wait=limits.max_shutdown_wait,
+    )

@@ -1,0 +1,274 @@
+"""The buffer keeps order, knows its duplicates, and cuts the longest batch within the caps."""
+
+import functools
+import math
+import re
+from collections.abc import AsyncIterator, Callable, Coroutine
+from fractions import Fraction
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flushq.buffer import Buffer
+from flushq.errors import ItemTooLarge
+from tests.models import cut_size
+from tests.strategies import UNITS, WEIGHTS
+
+
+@attrs.frozen(eq=False)
+class Item:
+    """An item with a key and a weight; equal to no other."""
+
+    key: int
+    weight: Any
+
+
+def key_of(item: Item) -> int:
+    """The key of an item."""
+    return item.key
+
+
+def weight_of(item: Item) -> Any:
+    """The weight of an item."""
+    return item.weight
+
+
+@given(
+    data=st.data(),
+    unit=UNITS,
+    keyed=st.booleans(),
+    max_records=st.none() | st.integers(1, 5),
+    heaviest=st.none() | st.integers(4, 9),
+    steps=st.lists(st.sampled_from(["add", "add", "add", "add", "cut", "clear"]), max_size=40),
+)
+def test_a_buffer_is_a_list_that_is_cut_from_the_front(
+    *,
+    data: st.DataObject,
+    unit: Any,
+    keyed: bool,
+    max_records: int | None,
+    heaviest: int | None,
+    steps: list[str],
+) -> None:
+    """Whatever comes and goes, a buffer is a plain list of the items that wait."""
+    max_weight = None if heaviest is None else heaviest * unit
+    buffer = Buffer(key_of if keyed else None, weight_of, max_records, max_weight)
+    waiting: list[Item] = []
+
+    def add() -> None:
+        item = Item(key=data.draw(st.integers(0, 5)), weight=data.draw(WEIGHTS) * unit)
+        key, weight = buffer.measure(item)
+        assert (item.key if keyed else None, item.weight) == (key, weight)
+        waits = keyed and any(other.key == item.key for other in waiting)
+        assert waits == buffer.is_duplicate(key)
+        if not waits:
+            buffer.add(item, key, weight)
+            waiting.append(item)
+
+    def cut() -> None:
+        up_to = data.draw(st.none() | st.integers(1, 5))
+        size = cut_size([item.weight for item in waiting], up_to, max_records, max_weight)
+        batch, waiting[:] = waiting[:size], waiting[size:]
+        assert (batch, sum(item.weight for item in batch)) == buffer.cut(up_to)
+
+    def clear() -> None:
+        assert waiting == buffer.clear()
+        waiting.clear()
+
+    act = {"add": add, "cut": cut, "clear": clear}
+    for step in steps:
+        act[step]()
+        assert len(waiting) == len(buffer)
+    assert waiting == buffer.clear()
+
+
+def test_append_is_the_whole_price_of_a_plain_item() -> None:
+    """Without keys and weights an item may be appended, which is all that add does."""
+    buffer: Buffer[str] = Buffer(max_records=2)
+    buffer.append("a")
+    buffer.add("b", None, 0)
+    buffer.append("c")
+    assert buffer.plain
+    assert (["a", "b"], 0) == buffer.cut()
+    assert (["c"], 0) == buffer.cut()
+
+
+def test_a_buffer_with_keys_or_weights_is_not_plain() -> None:
+    """Where keys or weights are asked for, items have to be measured."""
+    assert not Buffer(dedupe_key=key_of).plain
+    assert not Buffer(weigh=weight_of).plain
+
+
+def test_without_keys_nothing_is_a_duplicate() -> None:
+    """Equal items are no duplicates unless a key says so."""
+    buffer: Buffer[str] = Buffer()
+    for _ in range(2):
+        key, weight = buffer.measure("a")
+        assert not buffer.is_duplicate(key)
+        buffer.add("a", key, weight)
+    assert (["a", "a"], 0) == buffer.cut()
+
+
+def test_a_key_is_free_again_when_its_batch_is_cut() -> None:
+    """The keys of a batch that was cut are free, those of what still waits are not."""
+    buffer: Buffer[str] = Buffer(dedupe_key=str.lower, max_records=1)
+    buffer.add("A", "a", 0)
+    buffer.add("B", "b", 0)
+    buffer.cut()
+    assert not buffer.is_duplicate("a")
+    assert buffer.is_duplicate("b")
+
+
+def test_none_is_a_key() -> None:
+    """A dedupe_key may return None, and two such items are duplicates."""
+    buffer: Buffer[str] = Buffer(dedupe_key=lambda _: None)
+    buffer.add("a", *buffer.measure("a"))
+    assert buffer.is_duplicate(None)
+
+
+def test_an_item_of_weight_zero_joins_a_batch_that_is_full_by_weight() -> None:
+    """The longest batch includes what weighs nothing."""
+    buffer: Buffer[int] = Buffer(weigh=lambda item: item, max_weight=5)
+    for item in [5, 0, 0, 1]:
+        buffer.add(item, None, item)
+    assert ([5, 0, 0], 5) == buffer.cut()
+    assert ([1], 1) == buffer.cut()
+
+
+def test_an_item_too_heavy_for_any_batch_is_refused() -> None:
+    """An item heavier than max_weight is an ItemTooLarge that shows it; one as heavy is let in."""
+    buffer: Buffer[float] = Buffer(weigh=lambda item: item, max_weight=5)
+    assert (None, 5) == buffer.measure(5)
+    message = r"^the item weighs 5\.5, more than max_weight=5: 5\.5$"
+    with pytest.raises(ItemTooLarge, match=message):
+        buffer.measure(5.5)
+    assert 0 == len(buffer)
+
+
+@pytest.mark.parametrize("weight", [-1, math.nan, math.inf, 1.1e300])
+def test_a_weight_is_neither_negative_nor_immense(weight: float) -> None:
+    """A weight of a wrong value is a ValueError that shows it, cap or no cap."""
+    buffer: Buffer[float] = Buffer(weigh=lambda item: item)
+    with pytest.raises(
+        ValueError, match=rf"the weight of an item must be .*, not {re.escape(repr(weight))}$"
+    ):
+        buffer.measure(weight)
+
+
+@pytest.mark.parametrize("weight", [0, 0.5, Fraction(1, 3), 1e300])
+def test_a_weight_is_any_number_up_to_1e300(weight: float) -> None:
+    """Weights are ints, floats or Fractions, and stay what they are."""
+    buffer: Buffer[float] = Buffer(weigh=lambda item: item)
+    assert weight is buffer.measure(weight)[1]
+
+
+@pytest.mark.parametrize("weight", ["1", None, True, 1j])
+def test_a_weight_is_a_real_number(weight: Any) -> None:
+    """A weight of a wrong type is a TypeError that shows it."""
+    buffer: Buffer[Any] = Buffer(weigh=lambda item: item)
+    message = r"^the weight of an item must be a real number, not "
+    with pytest.raises(TypeError, match=message):
+        buffer.measure(weight)
+
+
+def test_a_key_can_be_hashed() -> None:
+    """A key that cannot be hashed is a TypeError that shows it and says why."""
+    buffer: Buffer[list[int]] = Buffer(dedupe_key=lambda item: item)  # type: ignore[arg-type,return-value]  # that is what is tried
+    with pytest.raises(TypeError, match=r"^dedupe_key must return what can be hashed, not \[1\]$"):
+        buffer.measure([1])
+
+
+@pytest.mark.parametrize("name", ["dedupe_key", "weigh"])
+def test_what_a_function_of_the_users_raises_is_raised(name: str) -> None:
+    """An exception of dedupe_key or weigh is the caller's, as it is."""
+
+    def fail(item: str) -> Any:
+        raise LookupError(item)
+
+    options: dict[str, Any] = {name: fail}
+    with pytest.raises(LookupError, match=r"^'?a'?$"):
+        Buffer(**options).measure("a")
+
+
+async def coroutine_function(item: str) -> int:
+    """An async function, which neither a key nor a weight may come from."""
+    return len(item)
+
+
+def plain_function(item: str) -> Any:
+    """A function that does not show that it is async."""
+    return coroutine_function(item)
+
+
+async def async_generator(item: str) -> AsyncIterator[int]:
+    """A function whose result must be iterated, not even awaited."""
+    yield len(item)
+
+
+class AsyncCall:
+    """An object whose call is async."""
+
+    async def __call__(self, item: str) -> int:
+        """An async call."""
+        return len(item)
+
+
+class Awaitable:
+    """What can be awaited and is no coroutine."""
+
+    def __await__(self) -> Any:
+        """Wait for nothing."""
+        yield
+
+
+@pytest.mark.parametrize("name", ["dedupe_key", "weigh"])
+@pytest.mark.parametrize(
+    "function",
+    [
+        coroutine_function,
+        async_generator,
+        functools.partial(coroutine_function),
+        AsyncCall(),
+        AsyncCall().__call__,
+    ],
+    ids=["function", "generator", "partial", "object", "method"],
+)
+def test_an_async_function_is_refused_where_it_can_be_seen(
+    name: str, function: Callable[[str], Coroutine[Any, Any, int]]
+) -> None:
+    """An async dedupe_key or weigh is a TypeError at construction."""
+    options: dict[str, Any] = {name: function}
+    with pytest.raises(TypeError, match=f"^{name} must not be async: "):
+        Buffer(**options)
+
+
+@pytest.mark.parametrize("name", ["dedupe_key", "weigh"])
+@pytest.mark.parametrize(
+    "function",
+    [plain_function, lambda _: Awaitable()],
+    ids=["coroutine", "awaitable"],
+)
+def test_an_async_function_is_refused_when_it_shows(
+    name: str, function: Callable[[str], Any]
+) -> None:
+    """What must be awaited is neither key nor weight, and no coroutine is left behind."""
+    options: dict[str, Any] = {name: function}
+    with pytest.raises(TypeError, match=f"^{name} must not be async: it returned <"):
+        Buffer(**options).measure("a")
+
+
+@pytest.mark.parametrize("name", ["dedupe_key", "weigh"])
+def test_what_cannot_be_called_is_refused(name: str) -> None:
+    """A dedupe_key or weigh that is no function is a TypeError that shows it."""
+    options: dict[str, Any] = {name: "id"}
+    with pytest.raises(TypeError, match=f"^{name} must be callable, not 'id'$"):
+        Buffer(**options)
+
+
+def test_max_weight_needs_weigh() -> None:
+    """A cap on the weight without a way to weigh is a TypeError that shows the cap."""
+    with pytest.raises(TypeError, match=r"^max_weight=2\.5 needs weigh, a function of the item$"):
+        Buffer(max_weight=2.5)

@@ -1,0 +1,195 @@
+"""In any legal history, every policy obeys every law of the state machine."""
+
+import math
+from operator import attrgetter
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from flushq.buffer import Buffer
+from flushq.policy import Decision, Flush, FlushPolicy, QueueState, Wait, running_copy
+from tests.models import cap, state_of, twin
+from tests.strategies import GAPS, SLOTS, UNITS, WEIGHTS, policies
+
+
+@attrs.frozen
+class Item:
+    """An item of a history."""
+
+    arrived: Any
+    weight: Any
+
+
+class History(RuleBasedStateMachine):
+    """A policy in a random legal history, beside a plain list of what waits."""
+
+    @initialize(data=st.data(), unit=UNITS, slots=SLOTS)
+    def start(self, data: st.DataObject, unit: Any, slots: int) -> None:
+        """Start with any policy, any number of slots, and an empty queue."""
+        self.unit = unit
+        self.slots = slots
+        self.policy = running_copy(data.draw(policies(unit)), slots)
+        limits = (self.policy.max_records, self.policy.max_weight)
+        self.buffer: Buffer[Item] = Buffer(None, attrgetter("weight"), *limits)
+        self.waiting: list[Item] = []
+        self.running: list[tuple[Any, int]] = []
+        self.now: Any = 0 * unit
+        self.decision: Decision = Wait()
+
+    def free(self) -> bool:
+        """Whether a slot is free."""
+        return len(self.running) < self.slots
+
+    @rule(gap=GAPS, weights=st.lists(WEIGHTS, min_size=1, max_size=5))
+    def arrive(self, gap: int, weights: list[int]) -> None:
+        """Items told at once or one by one lead to the same state and decision."""
+        self.now += gap * self.unit
+        one_by_one = twin(self.policy)
+        for weight in weights:
+            item = Item(self.now, weight * self.unit)
+            last = one_by_one.item_added(self.now, 1, item.weight)
+            self.buffer.add(item, None, item.weight)
+            self.waiting.append(item)
+        weight = sum(weights) * self.unit
+        self.decision = self.policy.item_added(self.now, len(weights), weight)
+        assert last == self.decision
+        assert state_of(one_by_one) == state_of(self.policy)
+
+    @precondition(lambda self: self.waiting and self.free())
+    @rule(gap=GAPS, up_to=st.none() | st.integers(1, 5))
+    def flush(self, gap: int, up_to: int | None) -> None:
+        """A batch, whoever asks for it, is of the oldest items and within the caps."""
+        self.now += gap * self.unit
+        if isinstance(self.decision, Flush):
+            up_to = self.decision.up_to
+        batch, weight = self.buffer.cut(up_to)
+        assert self.waiting[: len(batch)] == batch
+        assert 1 <= len(batch) <= min(cap(up_to), cap(self.policy.max_records))
+        assert sum(item.weight for item in batch) == weight <= cap(self.policy.max_weight)
+        del self.waiting[: len(batch)]
+        self.running.append((self.now, len(batch)))
+        self.decision = self.policy.flush_started(self.now, len(batch), weight)
+
+    @precondition(lambda self: self.running)
+    @rule(gap=GAPS, which=st.integers(0, 2), error=st.none() | st.just(OSError("lost")))
+    def finish(self, gap: int, which: int, error: Exception | None) -> None:
+        """Any of the running flushes ends, with or without an error."""
+        self.now += gap * self.unit
+        started, count = self.running.pop(which % len(self.running))
+        self.decision = self.policy.flush_done(self.now, count, self.now - started, error)
+
+    @precondition(lambda self: isinstance(self.decision, Wait) and self.decision.until < math.inf)
+    @rule()
+    def wait_for_the_promise(self) -> None:
+        """When nothing happens before the time asked for, a flush is due then."""
+        assert isinstance(self.decision, Wait)
+        self.now = self.decision.until
+        self.decision = self.policy.tick(self.now)
+        assert isinstance(self.decision, Flush)
+
+    @rule(gap=GAPS)
+    def tick_at_any_time(self, gap: int) -> None:
+        """Time may pass without anything happening."""
+        self.now += gap * self.unit
+        self.decision = self.policy.tick(self.now)
+
+    @rule(data=st.data())
+    def refuse_what_cannot_be(self, data: st.DataObject) -> None:
+        """An impossible event is a ValueError and leaves the facts as they were."""
+        event, *facts = data.draw(st.sampled_from(self.impossible()))
+        other = twin(self.policy)
+        with pytest.raises(ValueError, match=r"not|are pending|are in flight|none is in flight"):
+            getattr(other, event)(*facts)
+        assert self.policy.queue == other.queue
+
+    def impossible(self) -> list[tuple[Any, ...]]:
+        """Events that cannot happen now."""
+        pending, ages_ago = len(self.waiting), self.now - 10**9
+        events: list[tuple[Any, ...]] = [
+            ("flush_started", self.now, pending + 1),
+            ("item_added", self.now, 0),
+            ("item_added", self.now, 1, -self.unit),
+            ("item_added", math.nan),
+            ("flush_done", self.now, 1, -self.unit),
+        ]
+        if self.policy.queue != QueueState(self.slots):
+            events += [("tick", ages_ago), ("item_added", ages_ago)]
+        if not self.free():
+            events.append(("flush_started", self.now, 1))
+        if not self.running:
+            events.append(("flush_done", self.now, 1, self.unit))
+        return events
+
+    @invariant()
+    def facts_are_those_of_the_list(self) -> None:
+        """The facts are those of a plain list of what waits."""
+        queue = self.policy.queue
+        oldest = self.waiting[0].arrived if self.waiting else math.inf
+        weight = sum(item.weight for item in self.waiting)
+        assert len(self.waiting) == queue.pending
+        assert weight == queue.weight
+        assert oldest == queue.oldest
+        assert (len(self.running), self.slots) == (queue.in_flight, queue.max_in_flight)
+        full = len(self.waiting) >= cap(self.policy.max_records) or weight >= cap(
+            self.policy.max_weight
+        )
+        assert full == self.policy.full
+
+    @invariant()
+    def silent_when_nothing_can_be_done(self) -> None:
+        """With nothing pending, or no slot free, the answer is Wait()."""
+        if not self.waiting or not self.free():
+            assert Wait() == self.decision
+
+    @invariant()
+    def decide_changes_nothing_and_is_the_answer(self) -> None:
+        """Where it matters the answer is decide's, which changes nothing."""
+        if self.waiting and self.free():
+            before = state_of(self.policy)
+            assert self.policy.decide(self.now) == self.decision
+            assert before == state_of(self.policy)
+
+    @invariant()
+    def a_promise_is_for_later_and_kept(self) -> None:
+        """Wait.until is later than now, and tick(until) answers Flush."""
+        if isinstance(self.decision, Wait):
+            assert self.now < self.decision.until
+            if self.decision.until < math.inf:
+                assert isinstance(twin(self.policy).tick(self.decision.until), Flush)
+
+
+def test_every_law_holds_in_every_history() -> None:
+    """In any legal history every policy obeys every law of the state machine."""
+    budget = settings(max_examples=150, stateful_step_count=30)
+    run_state_machine_as_test(History, settings=budget)
+
+
+@given(
+    times=st.lists(st.integers(0, 3), min_size=1).map(sorted),
+    weights=st.data(),
+    policy=UNITS.flatmap(policies),
+)
+def test_bursts_of_any_grouping_are_the_same(
+    times: list[int], weights: st.DataObject, policy: FlushPolicy
+) -> None:
+    """Items of one time may be told in any groups: state and last decision are the same."""
+    heavy = weights.draw(st.lists(WEIGHTS, min_size=len(times), max_size=len(times)))
+    singly, at_once = running_copy(policy, 1), running_copy(policy, 1)
+    for time, weight in zip(times, heavy, strict=True):
+        one = singly.item_added(time, 1, weight)
+    for time in sorted(set(times)):
+        group = [weight for at, weight in zip(times, heavy, strict=True) if at == time]
+        other = at_once.item_added(time, len(group), sum(group))
+    assert one == other
+    assert state_of(singly) == state_of(at_once)

@@ -1,0 +1,422 @@
+"""simulate() tells exactly what a policy does with a sequence of arrivals."""
+
+import itertools
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from operator import attrgetter
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flushq.errors import ItemTooLarge, PolicyError
+from flushq.policies import IntervalPolicy, NaturalPolicy
+from flushq.policy import Decision, Flush, FlushPolicy, Wait, running_copy
+from flushq.simulation import BROKEN_PROMISES, Event, SimulatedFlush, Trace, simulate
+from tests.models import cap, exact, running_at, state_of
+from tests.strategies import SLOTS, FaultyPolicy, PiecemealPolicy, policies, workloads
+
+# Traces worked out by hand.
+
+Events = list[tuple[Any, str, int, Any, Decision]]
+Flushes = list[tuple[Any, Any, int, str, Any]]
+
+
+def trace_of(flushes: Flushes, events: Events, stranded: int = 0) -> Trace:
+    """A trace, written down."""
+    return Trace(
+        tuple(itertools.starmap(SimulatedFlush, flushes)),
+        tuple(itertools.starmap(Event, events)),
+        stranded,
+    )
+
+
+def test_interval_by_hand() -> None:
+    """An arrival at the deadline joins; a due time counts from the arrival, not from the slot."""
+    trace = simulate(IntervalPolicy(10, 4), [0, 4, 10, 11, 12, 13, 40], 5)
+    assert trace == trace_of(
+        [(10, 15, 3, "age", 0), (21, 26, 3, "age", 11), (50, 55, 1, "age", 40)],
+        [
+            (0, "item_added", 1, 0, Wait(10)),
+            (4, "item_added", 1, 0, Wait(10)),
+            (10, "item_added", 1, 0, Flush("age")),
+            (10, "flush_started", 3, 0, Wait()),
+            (11, "item_added", 1, 0, Wait()),
+            (12, "item_added", 1, 0, Wait()),
+            (13, "item_added", 1, 0, Wait()),
+            (15, "flush_done", 3, 0, Wait(21)),
+            (21, "tick", 0, 0, Flush("age")),
+            (21, "flush_started", 3, 0, Wait()),
+            (26, "flush_done", 3, 0, Wait()),
+            (40, "item_added", 1, 0, Wait(50)),
+            (50, "tick", 0, 0, Flush("age")),
+            (50, "flush_started", 1, 0, Wait()),
+            (55, "flush_done", 1, 0, Wait()),
+        ],
+    )
+
+
+def test_natural_on_two_slots_by_hand() -> None:
+    """Each slot takes what waits when it is free; flushes that end together end in order."""
+    arrivals = [0.0, 0.0, 0.0, 0.5, 0.5, 1.0]
+    trace = simulate(NaturalPolicy(2), arrivals, lambda size: 0.25 + 0.5 * size, max_in_flight=2)
+    natural = Flush("natural")
+    assert trace == trace_of(
+        [
+            (0.0, 1.25, 2, "natural", 0.0),
+            (0.0, 0.75, 1, "natural", 0.0),
+            (0.75, 2.0, 2, "natural", 0.5),
+            (1.25, 2.0, 1, "natural", 1.0),
+        ],
+        [
+            (0.0, "item_added", 3, 0, natural),
+            (0.0, "flush_started", 2, 0, natural),
+            (0.0, "flush_started", 1, 0, Wait()),
+            (0.5, "item_added", 2, 0, Wait()),
+            (0.75, "flush_done", 1, 0, natural),
+            (0.75, "flush_started", 2, 0, Wait()),
+            (1.0, "item_added", 1, 0, Wait()),
+            (1.25, "flush_done", 2, 0, natural),
+            (1.25, "flush_started", 1, 0, Wait()),
+            (2.0, "flush_done", 2, 0, Wait()),
+            (2.0, "flush_done", 1, 0, Wait()),
+        ],
+    )
+
+
+def test_weights_by_hand() -> None:
+    """With weights the caps cut, and thirds are thirds: no time is rounded."""
+    third = Fraction(1, 3)
+    arrivals: list[Any] = [0, third, third, 2 * third]
+    weights: list[Any] = [third, 1, 2 * third, 5 * third]
+    policy = IntervalPolicy(exact(2, 3), max_weight=exact(5, 3))
+    trace = simulate(policy, arrivals, exact(1, 3), weights=weights)
+    full = Flush("full")
+    assert trace == trace_of(
+        [
+            (third, 2 * third, 2, "full", 0),
+            (2 * third, 1, 1, "full", third),
+            (1, 4 * third, 1, "full", 2 * third),
+        ],
+        [
+            (0, "item_added", 1, third, Wait(exact(2, 3))),
+            (third, "item_added", 2, 5 * third, full),
+            (third, "flush_started", 2, 4 * third, Wait()),
+            (2 * third, "flush_done", 2, 0, Wait(1)),
+            (2 * third, "item_added", 1, 5 * third, full),
+            (2 * third, "flush_started", 1, 2 * third, Wait()),
+            (1, "flush_done", 1, 0, full),
+            (1, "flush_started", 1, 5 * third, Wait()),
+            (4 * third, "flush_done", 1, 0, Wait()),
+        ],
+    )
+    assert all(isinstance(flush.ended, Fraction) for flush in trace.flushes)
+
+
+def test_what_happens_at_one_instant_by_hand() -> None:
+    """A flush ends, then items arrive, all in one event; the timer is needed no more."""
+    trace = simulate(IntervalPolicy(4), [0, 5, 9, 9], 5)
+    assert trace == trace_of(
+        [(4, 9, 1, "age", 0), (9, 14, 3, "age", 5)],
+        [
+            (0, "item_added", 1, 0, Wait(4)),
+            (4, "tick", 0, 0, Flush("age")),
+            (4, "flush_started", 1, 0, Wait()),
+            (5, "item_added", 1, 0, Wait()),
+            (9, "flush_done", 1, 0, Flush("age")),
+            (9, "item_added", 2, 0, Flush("age")),
+            (9, "flush_started", 3, 0, Wait()),
+            (14, "flush_done", 3, 0, Wait()),
+        ],
+    )
+
+
+def test_a_part_at_a_time_by_hand() -> None:
+    """Flush(up_to=2) leaves the rest, flushes of no duration follow at once, and one is stranded.
+
+    An item of an instant may be flushed, and that flush end, before the next instant.
+    """
+    trace = simulate(PiecemealPolicy(2, up_to=2), [0, 0, 0, 1, 1], 0)
+    piece = Flush("piece", 2)
+    assert trace == trace_of(
+        [(0, 0, 2, "piece", 0), (1, 1, 2, "piece", 0)],
+        [
+            (0, "item_added", 3, 0, piece),
+            (0, "flush_started", 2, 0, Wait()),
+            (0, "flush_done", 2, 0, Wait()),
+            (1, "item_added", 2, 0, piece),
+            (1, "flush_started", 2, 0, Wait()),
+            (1, "flush_done", 2, 0, Wait()),
+        ],
+        stranded=1,
+    )
+
+
+def test_a_policy_that_waits_for_ever_strands_its_items() -> None:
+    """Nothing is flushed at the end just because it is the end."""
+    trace = simulate(IntervalPolicy(math.inf, 3), [0, 1, 2, 3, 4], 1)
+    assert [(2, 3, 3, "full", 0)] == [attrs.astuple(flush) for flush in trace.flushes]
+    assert 2 == trace.stranded
+
+
+def test_without_arrivals_nothing_happens() -> None:
+    """No arrivals, no events."""
+    assert Trace((), (), 0) == simulate(NaturalPolicy(), [], 1)
+
+
+# Properties of all traces.
+
+DURATIONS = st.sampled_from(
+    [lambda _: 0, lambda _: 1, lambda _: 7, lambda size: 1 + size, lambda size: 9 // size]
+)
+
+
+@given(
+    data=st.data(),
+    workload=workloads(),
+    steps=DURATIONS,
+    slots=SLOTS,
+)
+def test_every_trace_keeps_the_contract(
+    data: st.DataObject,
+    workload: tuple[Any, list[Any], list[Any]],
+    steps: Callable[[int], int],
+    slots: int,
+) -> None:
+    """Caps, slots and order hold, every item is in one flush or stranded, and times add up."""
+    unit, times, weights = workload
+    policy = data.draw(policies(unit))
+    before = state_of(policy)
+
+    def seconds(size: int) -> Any:
+        return steps(size) * unit
+
+    trace = simulate(policy, times, seconds, max_in_flight=slots, weights=weights)
+    assert before == state_of(policy)
+    first = 0
+    for flush in trace.flushes:
+        end = first + flush.size
+        assert 1 <= flush.size <= cap(policy.max_records)
+        assert sum(weights[first:end]) <= cap(policy.max_weight)
+        assert times[first] == flush.oldest
+        assert times[end - 1] <= flush.started
+        assert flush.started + seconds(flush.size) == flush.ended
+        assert running_at(trace, flush.started) <= slots
+        first = end
+    assert len(times) == first + trace.stranded
+    starts = [flush.started for flush in trace.flushes]
+    assert sorted(starts) == starts
+
+
+@given(data=st.data(), workload=workloads(), slots=SLOTS)
+def test_events_are_what_the_policy_was_told(
+    data: st.DataObject, workload: tuple[Any, list[Any], list[Any]], slots: int
+) -> None:
+    """A fresh copy that is told the same events makes the same decisions; ticks keep promises."""
+    unit, times, weights = workload
+    template = data.draw(policies(unit))
+    trace = simulate(template, times, 3 * unit, max_in_flight=slots, weights=weights)
+    policy = running_copy(template, slots)
+    ended = sorted(trace.flushes, key=attrgetter("ended"))
+    seconds = (flush.ended - flush.started for flush in ended)
+    tell: dict[str, Callable[[Event], Decision]] = {
+        "item_added": lambda event: policy.item_added(event.now, event.count, event.weight),
+        "flush_started": lambda event: policy.flush_started(event.now, event.count, event.weight),
+        "flush_done": lambda event: policy.flush_done(event.now, event.count, next(seconds)),
+        "tick": lambda event: policy.tick(event.now),
+    }
+    last: Decision = Wait()
+    for event in trace.events:
+        if event.name == "tick":
+            assert Wait(event.now) == last
+            assert isinstance(event.decision, Flush)
+        last = tell[event.name](event)
+        assert event.decision == last
+    told = [event.count for event in trace.events if event.name == "item_added"]
+    started = [event.count for event in trace.events if event.name == "flush_started"]
+    assert len(times) == sum(told)
+    assert len(set(times)) == len(told)
+    assert [flush.size for flush in trace.flushes] == started
+
+
+# A trace is a value.
+
+
+def test_the_same_arguments_make_equal_traces() -> None:
+    """Traces compare by value and can be hashed, whatever iterables they were made from."""
+    one = simulate(IntervalPolicy(2), iter([0, 1]), 1)
+    other = simulate(IntervalPolicy(2.0), [0.0, 1.0], lambda _: 1)
+    assert one == other
+    assert hash(one) == hash(other)
+    assert one != simulate(IntervalPolicy(2), [0], 1)
+
+
+@pytest.mark.parametrize("field", ["flushes", "events", "stranded"])
+def test_a_trace_is_frozen(field: str) -> None:
+    """Neither a trace nor what is in it can be changed."""
+    trace = simulate(NaturalPolicy(), [0], 1)
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        setattr(trace, field, ())
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        trace.flushes[0].size = 2  # type: ignore[misc]  # that is what is tried
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        trace.events[0].now = 2  # type: ignore[misc]  # that is what is tried
+
+
+# Bad arguments.
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"policy": "natural"}, TypeError, "policy must be a FlushPolicy, not 'natural'"),
+        ({"arrivals": [1, 0]}, ValueError, "arrivals must not decrease: 0 comes after 1"),
+        ({"arrivals": [0, math.nan]}, ValueError, "an arrival must be at least -inf, not nan"),
+        ({"arrivals": [math.inf]}, ValueError, "an arrival must be finite, not inf"),
+        ({"arrivals": [-math.inf]}, ValueError, "an arrival must be finite, not -inf"),
+        ({"arrivals": ["0"]}, TypeError, "an arrival must be a real number, not '0'"),
+        ({"arrivals": [True]}, TypeError, "an arrival must be a real number, not True"),
+        ({"flush_seconds": -1}, ValueError, "flush_seconds must be at least 0, not -1"),
+        ({"flush_seconds": math.nan}, ValueError, "flush_seconds must be at least 0, not nan"),
+        ({"flush_seconds": math.inf}, ValueError, "flush_seconds must be finite, not inf"),
+        ({"flush_seconds": "1"}, TypeError, "flush_seconds must be a real number, not '1'"),
+        ({"flush_seconds": None}, TypeError, "flush_seconds must be a real number, not None"),
+        ({"flush_seconds": lambda _: -2}, ValueError, "flush_seconds must be at least 0, not -2"),
+        ({"flush_seconds": str}, TypeError, "flush_seconds must be a real number, not '2'"),
+        ({"max_in_flight": 0}, ValueError, "max_in_flight must be at least 1, not 0"),
+        ({"max_in_flight": 1.5}, TypeError, r"max_in_flight must be an int, not 1\.5"),
+        ({"weights": [1]}, ValueError, "2 arrivals need as many weights, not 1"),
+        ({"weights": [1, -1]}, ValueError, "the weight of an item must be at least 0, not -1"),
+        ({"weights": [1, "1"]}, TypeError, "the weight of an item must be a real number, not '1'"),
+        ({"policy": NaturalPolicy(max_weight=2)}, TypeError, "max_weight=2 needs weigh, .*"),
+    ],
+    ids=lambda value: None if isinstance(value, type | dict) else value,
+)
+def test_bad_arguments_are_refused(
+    change: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    """A value that is none is refused by the call, and shown."""
+    arguments = {"policy": NaturalPolicy(), "arrivals": [0, 0], "flush_seconds": 1, **change}
+    with pytest.raises(error, match=f"^{message}$"):
+        simulate(**arguments)
+
+
+def test_a_bad_duration_is_refused_even_if_nothing_arrives() -> None:
+    """A number is checked at once; a function when it is asked."""
+    with pytest.raises(ValueError, match="flush_seconds must be at least 0, not -1"):
+        simulate(NaturalPolicy(), [], -1)
+
+
+def test_an_item_too_heavy_for_any_batch_is_refused() -> None:
+    """A weight above max_weight is an ItemTooLarge that shows both; one as heavy is no harm."""
+    assert 1 == len(simulate(NaturalPolicy(max_weight=5), [0], 1, weights=[5]).flushes)
+    with pytest.raises(ItemTooLarge, match=r"the item weighs 5\.5, more than max_weight=5"):
+        simulate(NaturalPolicy(max_weight=5), [0, 1], 1, weights=[5, 5.5])
+
+
+def test_what_a_duration_raises_is_raised() -> None:
+    """An exception of flush_seconds is the caller's, as it is."""
+    with pytest.raises(ZeroDivisionError):
+        simulate(NaturalPolicy(), [0], lambda size: size / 0)
+
+
+# Policies that misbehave.
+
+
+@pytest.mark.parametrize("event", ["item_added", "flush_started", "flush_done", "tick"])
+def test_a_policy_that_raises_ends_the_simulation(event: str) -> None:
+    """A PolicyError names the policy and the event, and has the policy's exception as cause."""
+    policy = FaultyPolicy("raises", event)
+    message = rf"^the policy FaultyPolicy raised Refusal\('not today'\) in {event} "
+    with pytest.raises(PolicyError, match=message) as caught:
+        simulate(policy, [0], 1)
+    assert "Refusal" == type(caught.value.__cause__).__name__
+    assert [] == caught.value.in_doubt
+
+
+def test_a_policy_error_lists_the_items_that_were_not_flushed() -> None:
+    """The error lists the numbers of the items left, and not those whose flush has ended."""
+    with pytest.raises(PolicyError) as caught:
+        simulate(FaultyPolicy("raises", "item_added", 1), [0, 0, 0, 1, 1], 1)
+    assert ([3, 4], []) == (caught.value.undelivered, caught.value.in_doubt)
+
+
+@pytest.mark.parametrize("event", ["item_added", "flush_started", "flush_done"])
+def test_a_policy_that_forgets_super_ends_the_simulation(event: str) -> None:
+    """An override that does not tell super() is found out at that very event."""
+    with pytest.raises(PolicyError, match=f"answered {event} with .* it counts"):
+        simulate(FaultyPolicy("is deaf", event), [0], 1)
+
+
+class PatientPolicy(FlushPolicy):
+    """Answers so many ticks with Wait, for the next second."""
+
+    def __init__(self, patience: float) -> None:
+        self.patience = patience
+        self.ticks = 0
+
+    def tick(self, now: float) -> Decision:
+        """Count."""
+        self.ticks += 1
+        return super().tick(now)
+
+    def decide(self, now: float) -> Decision:
+        """Wait a second, unless patience is at its end."""
+        return Flush() if self.ticks > self.patience else Wait(now + 1)
+
+
+def test_a_policy_that_never_flushes_ends_the_simulation() -> None:
+    """Waits that have no end are a PolicyError."""
+    message = f"the policy PatientPolicy answered {BROKEN_PROMISES + 1} ticks in a row with Wait"
+    with pytest.raises(PolicyError, match=message):
+        simulate(PatientPolicy(math.inf), [0], 1)
+
+
+def test_a_policy_may_break_its_promise_for_long() -> None:
+    """A policy that flushes after many ticks is let go on, with each of them in the trace."""
+    trace = simulate(PatientPolicy(BROKEN_PROMISES - 1), [0, 0], 1)
+    assert [BROKEN_PROMISES] == [flush.started for flush in trace.flushes]
+    assert BROKEN_PROMISES == sum(event.name == "tick" for event in trace.events)
+
+
+def test_a_flush_ends_a_row_of_broken_promises() -> None:
+    """What is counted is ticks in a row, with no flush between them."""
+
+    class Slow(PatientPolicy):
+        def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
+            self.ticks = 0
+            return super().flush_started(now, count, weight)
+
+    patience = BROKEN_PROMISES // 2
+    trace = simulate(Slow(patience), [0, 2 * patience, 4 * patience], 1)
+    assert [patience + 1, 3 * patience + 1, 5 * patience + 1] == [
+        flush.started for flush in trace.flushes
+    ]
+
+
+# Large ones.
+
+
+@pytest.mark.long
+def test_a_million_arrivals() -> None:
+    """Of a million arrivals, one at a time, every one is flushed, in batches known beforehand."""
+    million = 1_000_000
+    trace = simulate(IntervalPolicy(250, 500), range(million), 125)
+    assert {251} == {flush.size for flush in trace.flushes[:-1]}
+    assert (million, 0) == (sum(flush.size for flush in trace.flushes), trace.stranded)
+    trace = simulate(NaturalPolicy(), range(million), 125)
+    assert {125} == {flush.size for flush in trace.flushes[1:-1]}
+    assert (million, 0) == (sum(flush.size for flush in trace.flushes), trace.stranded)
+
+
+@pytest.mark.long
+def test_a_million_arrivals_at_once() -> None:
+    """A million items of one instant leave in full batches, one after the other."""
+    million = 1_000_000
+    weights = [1] * million
+    trace = simulate(NaturalPolicy(max_weight=100), [0] * million, 1, weights=weights)
+    assert {100} == {flush.size for flush in trace.flushes}
+    assert (10_000, 0) == (trace.flushes[-1].ended, trace.stranded)
