@@ -174,6 +174,7 @@ class _Simulation:
     def _start_flushes(self, now: float) -> None:
         while batch := self._batcher.seal(now):
             self._waits = 0
+            batch.handed = True
             self._record(now, "flush_started", batch.count, batch.weight)
             ended = now + self._seconds(batch.count)
             heapq.heappush(self._running, (ended, batch.first, batch))

@@ -31,6 +31,8 @@ from tests.strategies import (
     policies,
 )
 
+MOSTLY = st.sampled_from([True, True, True, False])
+
 
 @attrs.frozen(eq=False)
 class Item:
@@ -47,7 +49,7 @@ class Account(RuleBasedStateMachine):
     The model reads one thing from the batcher: what the policy has decided.
     """
 
-    @initialize(data=st.data(), unit=UNITS, slots=SLOTS, keyed=st.booleans(), started=st.booleans())
+    @initialize(data=st.data(), unit=UNITS, slots=SLOTS, keyed=st.booleans(), started=MOSTLY)
     def start(
         self, *, data: st.DataObject, unit: Any, slots: int, keyed: bool, started: bool
     ) -> None:
@@ -85,81 +87,46 @@ class Account(RuleBasedStateMachine):
     # What the driver does.
 
     @precondition(lambda self: not self.stopped)
-    @rule(key=st.integers(0, 9), weight=WEIGHTS)
-    def add(self, key: int, weight: int) -> None:
-        """An item whose key waits is a duplicate; any other waits."""
-        item = Item(len(self.accepted), key, weight * self.unit)
-        duplicate = self.keyed and any(other.key == key for other in self.pending)
-        measured = self.batcher.buffer.measure(item)
-        assert duplicate == self.batcher.buffer.is_duplicate(measured[0])
-        if duplicate:
-            self.batcher.add_duplicate()
-            self.duplicates += 1
-            self.untold_duplicates += 1
-        else:
-            self.batcher.add(item, *measured)
-            self.accepted.append(item)
-            self.pending.append(item)
+    @rule(
+        pairs=st.lists(st.tuples(st.integers(0, 9), WEIGHTS), min_size=1, max_size=4),
+        gap=GAPS,
+        told=MOSTLY,
+    )
+    def arrive(self, *, pairs: list[tuple[int, int]], gap: int, told: bool) -> None:
+        """Some items come; the policy may be told of them later."""
+        for key, weight in pairs:
+            self.accept(Item(len(self.accepted), key, weight * self.unit))
+        if told:
+            self.tell(gap)
 
-    @rule(gap=GAPS)
-    def tell(self, gap: int) -> None:
-        """The policy is told of all that came; a time that lies in the past is no harm."""
-        self.now += gap * self.unit
-        untold = [item for item in self.pending if item not in self.arrived]
-        if untold:
-            self.told = max(self.told, self.now - self.unit)
-            self.arrived.update(dict.fromkeys(untold, self.told))
-        self.untold_duplicates = 0
-        self.batcher.tell_arrivals(self.now - self.unit)
-        self.notice_a_broken_policy()
-
-    @rule(gap=GAPS, pressed=st.booleans())
-    def seal(self, *, gap: int, pressed: bool) -> None:
-        """What is due is cut, for the first reason that applies, as long as the caps allow."""
+    @precondition(lambda self: self.pending or self.stopped)
+    @rule(gap=GAPS, pressed=st.booleans(), handed=MOSTLY)
+    def turn(self, *, gap: int, pressed: bool, handed: bool) -> None:
+        """All that is due is cut."""
         self.tell(gap)
-        due = self.due(pressed=pressed)
-        batch = self.batcher.seal(self.now, pressed=pressed)
-        if self.notice_a_broken_policy() or due is None:
-            assert batch is None
-            return
-        assert batch is not None
-        size = cut_size([item.weight for item in self.pending], due.up_to, *self.limits)
-        items, self.pending = self.pending[:size], self.pending[size:]
-        self.running[batch] = items
-        self.told = self.now
-        assert items
-        assert items == batch.items
-        assert (self.arrived[items[0]], self.now) == (batch.oldest, batch.started)
-        assert (due.reason, items[0].number) == (batch.reason, batch.first)
-        assert (size, sum(item.weight for item in items)) == (batch.count, batch.weight)
+        while self.seal(pressed=pressed, handed=handed):
+            pass
 
     @precondition(lambda self: self.running)
-    @rule(which=st.integers(0, 2))
-    def hand_over(self, which: int) -> None:
-        """A batch is handed over some time after it was cut."""
-        list(self.running)[which % len(self.running)].handed = True
-
-    @precondition(lambda self: self.running)
-    @rule(gap=GAPS, which=st.integers(0, 2), failed=st.booleans())
-    def finish(self, *, gap: int, which: int, failed: bool) -> None:
+    @rule(gap=GAPS, which=st.integers(0, 2), returned=MOSTLY)
+    def finish(self, *, gap: int, which: int, returned: bool) -> None:
         """A batch that has ended is delivered, or in doubt, or undelivered if not handed over.
 
         After a stop a batch that was not handed over may end without an error.
         """
         self.tell(gap)
         batch = list(self.running)[which % len(self.running)]
+        error = None if returned and (batch.handed or self.stopped) else Refusal("lost")
         items = self.running.pop(batch)
-        batch.handed = batch.handed or not (failed or self.stopped)
-        if batch.handed and not failed:
-            self.delivered += items
-        elif batch.handed:
+        if not batch.handed:
+            self.undelivered += items
+        elif error:
             self.in_doubt += items
         else:
-            self.undelivered += items
-        error = Refusal("lost") if failed else None
-        if failed and not batch.interrupted:
+            self.delivered += items
+        if error and not batch.interrupted:
             self.fail(FlushFailed, error)
-        elif failed and batch.handed:
+        elif error and batch.handed:
             self.interruption = self.interruption or error
         self.told = self.now
         self.batcher.finish(batch, self.now, error)
@@ -176,24 +143,26 @@ class Account(RuleBasedStateMachine):
             assert isinstance(self.batcher.decision, Flush)
             assert self.batcher.wake_at == math.inf
 
+    @precondition(lambda self: self.pending)
     @rule()
     def barrier(self) -> None:
         """All that was accepted by now becomes due."""
         self.mark = len(self.accepted)
         assert self.mark == self.batcher.barrier()
 
+    @precondition(lambda self: not self.batcher.started)
     @rule()
     def open(self) -> None:
         """The queue starts."""
         self.batcher.started = True
 
-    @precondition(lambda self: len(self.accepted) > 5)
+    @precondition(lambda self: len(self.accepted) > 9)
     @rule()
     def drain(self) -> None:
         """All that waits becomes due."""
         self.batcher.draining = self.draining = True
 
-    @precondition(lambda self: len(self.accepted) > 5)
+    @precondition(lambda self: len(self.accepted) > 9)
     @rule(interrupted=st.lists(st.booleans(), min_size=3, max_size=3))
     def cut_short(self, interrupted: list[bool]) -> None:
         """What waits is undelivered, told or not; of what runs, some can be interrupted."""
@@ -201,6 +170,53 @@ class Account(RuleBasedStateMachine):
         self.stop()
         for batch, interrupt in zip(self.running, interrupted, strict=False):
             batch.interrupted = interrupt
+
+    # What it consists of.
+
+    def accept(self, item: Item) -> None:
+        """An item whose key waits is a duplicate; any other waits."""
+        duplicate = self.keyed and any(other.key == item.key for other in self.pending)
+        measured = self.batcher.buffer.measure(item)
+        assert duplicate == self.batcher.buffer.is_duplicate(measured[0])
+        if duplicate:
+            self.batcher.add_duplicate()
+            self.duplicates += 1
+            self.untold_duplicates += 1
+        else:
+            self.batcher.add(item, *measured)
+            self.accepted.append(item)
+            self.pending.append(item)
+
+    def tell(self, gap: int) -> None:
+        """The policy is told of all that came; a time that lies in the past is no harm."""
+        self.now += gap * self.unit
+        untold = [item for item in self.pending if item not in self.arrived]
+        if untold:
+            self.told = max(self.told, self.now - self.unit)
+            self.arrived.update(dict.fromkeys(untold, self.told))
+        self.untold_duplicates = 0
+        self.batcher.tell_arrivals(self.now - self.unit)
+        self.notice_a_broken_policy()
+
+    def seal(self, *, pressed: bool, handed: bool) -> bool:
+        """What is due is cut, for the first reason that applies, as long as the caps allow."""
+        due = self.due(pressed=pressed)
+        batch = self.batcher.seal(self.now, pressed=pressed)
+        if self.notice_a_broken_policy() or due is None:
+            assert batch is None
+            return False
+        assert batch is not None
+        batch.handed = handed
+        size = cut_size([item.weight for item in self.pending], due.up_to, *self.limits)
+        items, self.pending = self.pending[:size], self.pending[size:]
+        self.running[batch] = items
+        self.told = self.now
+        assert items
+        assert items == batch.items
+        assert (self.arrived[items[0]], self.now) == (batch.oldest, batch.started)
+        assert (due.reason, items[0].number) == (batch.reason, batch.first)
+        assert (size, sum(item.weight for item in items)) == (batch.count, batch.weight)
+        return True
 
     # What is expected of it.
 

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -124,6 +125,33 @@ async def test_a_failure_beside_a_batch_that_was_only_cut(step: int) -> None:
     assert_all_accounted_for(range(7), queue, sink)
     assert sorted(queue.undelivered) == queue.undelivered
     assert sorted(queue.in_doubt) == queue.in_doubt
+
+
+@pytest.mark.parametrize("step", range(8))
+@pytest.mark.parametrize("first", ["failure", "item"])
+async def test_a_batch_that_is_cut_at_any_step_around_a_failure(first: str, step: int) -> None:
+    """In doubt are exactly the items that flush_fn was called with; the others are undelivered."""
+    sink = HeldSink[int]()
+    async with failing(FlushQueue(sink, patient(1), max_in_flight=2)) as queue:
+        await queue.enqueue(0)
+        await settle()
+        accepted = [0]
+        if first == "item":
+            await queue.enqueue(1)
+            accepted.append(1)
+            await steps(step)
+        sink.fail(OSError("down"))
+        if first == "failure":
+            await steps(step)
+            with suppress(FlushFailed):
+                await queue.enqueue(1)
+                accepted.append(1)
+        await settle()
+        sink.open()
+    handed = [item for item in sink.items if [item] not in sink.delivered]
+    assert handed == queue.in_doubt
+    assert [item for item in accepted if item not in sink.items] == queue.undelivered
+    assert_all_accounted_for(accepted, queue, sink)
 
 
 async def test_at_the_limit_running_flushes_are_in_doubt_and_the_rest_undelivered() -> None:

@@ -210,6 +210,25 @@ async def test_nobody_takes_room_that_was_given_back_while_others_wait() -> None
     assert [0, 1, 3] == sink.items
 
 
+async def test_a_producer_with_a_second_item_does_not_overtake_either() -> None:
+    """Who was let in goes to the end of the line with the next item, though there is room."""
+    sink = HeldSink[int]()
+    async with FlushQueue(sink, patient(2), max_queue_size=2) as queue:
+        await enqueue_all(queue, range(2))
+        await settle()
+        await enqueue_all(queue, range(2, 4))
+        gone, tight, waiting = produce(queue, 9), produce(queue, 4, 6), produce(queue, 5)
+        await settle()
+        sink.let_go()
+        await until(lambda: not queue.pending)  # Items 9 and 4 have their room.
+        gone.cancel()
+        await settle()
+        assert [True, False, True] == done([gone, tight, waiting])
+        sink.open()
+        await tight
+    assert [0, 1, 2, 3, 4, 5, 6] == sink.items
+
+
 async def test_a_flush_that_is_refused_leaves_no_room_behind() -> None:
     """After QueueFull inside flush_fn the queue has exactly the room that it had before."""
     seen: list[int] = []
@@ -443,6 +462,18 @@ async def test_a_queue_smaller_than_a_batch() -> None:
         assert 4 == queue.pending
     assert [4, 4, 4] == sink.sizes
     assert 0.0 == now()
+
+
+async def test_a_producer_that_comes_to_a_full_and_idle_queue() -> None:
+    """A producer that comes when nothing else happens is let in at once, by a flush."""
+    sink = Sink[int]()
+    async with FlushQueue(sink, IntervalPolicy(60.0), max_queue_size=3) as queue:
+        await enqueue_all(queue, range(3))
+        await asyncio.sleep(9.0)
+        await queue.enqueue(3)
+        assert 9.0 == now()
+        await settle()
+        assert ([[0, 1, 2]], 1) == (sink.batches, queue.pending)
 
 
 async def test_pressure_waits_for_a_free_slot_and_no_longer() -> None:
