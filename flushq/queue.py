@@ -1,10 +1,11 @@
 """The asyncio driver: it waits, wakes and calls. What to do is decided by the Batcher.
 
 Theory of operation. Whatever happens (an item arrives, a flush ends, the timer fires, a barrier,
-the close) is told to the Batcher at once and schedules one *turn*, a callback in the next
-iteration of the loop. The turn does what is due by then: cuts batches and starts their flushes,
-lets waiting producers in, answers barriers, sets the timer, ends the queue. So a burst of arrivals
-costs one callback, and what arrives before the turn joins the batch.
+the close) is noted with its time and schedules one *turn*, a callback in the next iteration of the
+loop. The turn tells the Batcher what has happened (arrivals first, since they carry the oldest
+time) and does what is due by then: cuts batches and starts their flushes, lets waiting producers
+in, answers barriers, sets the timer, ends the queue. So a burst of arrivals costs one callback,
+what arrives before the turn joins the batch, and nobody but the turn starts anything.
 
 Arrivals are told in bursts: the first item of a loop iteration opens a burst and notes the time,
 the turn tells the policy how many there were. While a burst is open, ``enqueue`` has a credit: so
@@ -18,6 +19,7 @@ import inspect
 import logging
 import math
 import warnings
+from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
 from types import TracebackType
@@ -73,6 +75,11 @@ class FlushQueue(Generic[T]):
 
     _loop: asyncio.AbstractEventLoop
     _context: contextvars.Context
+    _bound = False
+    _woken = False
+    _closing = False
+    _clock_runs = False
+    _ended = False
 
     def __init__(
         self,
@@ -97,16 +104,14 @@ class FlushQueue(Generic[T]):
         self._gate: Gate[Batch[T] | None] = Gate()
         self._append = self._batcher.buffer.append
         self._credit = 0
+        self._pausing = 0
         self._burst_opened: float | None = None
-        self._bound = False
-        self._woken = False
         self._tasks: dict[asyncio.Task[None], Batch[T]] = {}
+        self._done: deque[tuple[Batch[T], float]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
-        self._closing = False
-        self._clock_runs = False
+        self._tick_at = -math.inf
         self._limit: asyncio.TimerHandle | None = None
-        self._ended = False
         self._barriers: dict[asyncio.Future[None], int] = {}
         self._closers: set[asyncio.Future[None]] = set()
         self._owners_waiting = 0
@@ -142,7 +147,9 @@ class FlushQueue(Generic[T]):
             state = "closing"
         else:
             state = "running" if self._batcher.started else "not started"
-        return f"<FlushQueue {state}, {self.pending} pending, {len(self._tasks)} in flight>"
+        return (
+            f"<FlushQueue {state}, {self.pending} pending, {len(self._batcher.running)} in flight>"
+        )
 
     def __del__(self) -> None:
         batcher: Batcher[T] | None = getattr(self, "_batcher", None)
@@ -180,11 +187,10 @@ class FlushQueue(Generic[T]):
             self._append(item)
             return
         key, weight = self._measure(item)
-        if self._batcher.burst >= BURST and not self._must_wait(key):
-            await asyncio.sleep(0)
-            self._check_open()
         if self._must_wait(key):
             await self._wait_for_room()
+        elif self._batcher.burst >= BURST:
+            await self._pause()
         self._accept(item, key, weight)
 
     def enqueue_nowait(self, item: T) -> None:
@@ -405,8 +411,22 @@ class FlushQueue(Generic[T]):
         return self._batcher.buffer.measure(item)
 
     def _must_wait(self, key: Hashable) -> bool:
-        full = self._gate.busy or self.pending >= self._max_queue_size
+        full = self._gate.busy or self._room <= 0
         return full and not self._batcher.buffer.is_duplicate(key)
+
+    @property
+    def _room(self) -> int:
+        """How many items the queue has room for, beside those whose producers pause."""
+        return self._max_queue_size - self.pending - self._pausing
+
+    async def _pause(self) -> None:
+        """Let the loop run, with a claim to the room that there was."""
+        self._pausing += 1
+        try:
+            await asyncio.sleep(0)
+        finally:
+            self._pausing -= 1
+        self._check_open()
 
     async def _wait_for_room(self) -> None:
         """Wait in line. Who comes and who leaves, however it leaves, gives cause for a turn."""
@@ -426,8 +446,7 @@ class FlushQueue(Generic[T]):
         if self._burst_opened is None:
             self._burst_opened = self._loop.time()
         if self._batcher.buffer.plain and not self._watchful:
-            room = self._max_queue_size - self.pending
-            self._credit = min(room, BURST - self._batcher.burst)
+            self._credit = min(self._room, BURST - self._batcher.burst)
 
     @property
     def _watchful(self) -> bool:
@@ -450,7 +469,7 @@ class FlushQueue(Generic[T]):
 
     def _wake(self) -> None:
         """Have a turn in the next iteration of the loop."""
-        if not self._woken:
+        if not self._woken and not self._loop.is_closed():
             self._woken = True
             self._loop.call_soon(self._turn, context=self._context)
 
@@ -464,6 +483,8 @@ class FlushQueue(Generic[T]):
 
     def _take_turn(self) -> None:
         self._tell_arrivals()
+        self._tell_ends()
+        self._tell_time()
         self._start_flushes()
         if self._closing or self._batcher.failed:
             self._gate.turn_away(self._refusal)
@@ -484,7 +505,7 @@ class FlushQueue(Generic[T]):
 
     def _admit(self) -> None:
         """Let waiting producers in; what they bring has been here from now on."""
-        if self._gate.admit(self._max_queue_size - self.pending) and self._burst_opened is None:
+        if self._gate.admit(self._room) and self._burst_opened is None:
             self._burst_opened = self._loop.time()
             self._wake()
 
@@ -497,7 +518,7 @@ class FlushQueue(Generic[T]):
         except Exception as error:  # whatever a task factory of the user raises
             delivery.close()
             batch.error = error
-            self._finish(batch)
+            self._on_end(batch)
             return
         self._tasks[task] = batch
         task.add_done_callback(self._on_done, context=self._context)
@@ -521,17 +542,18 @@ class FlushQueue(Generic[T]):
         batch = self._tasks.pop(task)
         if task.cancelled() and not batch.handed:
             batch.error = asyncio.CancelledError("cancelled before it was handed over")
-        error = batch.error
-        self._finish(batch)
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            raise error
+        self._on_end(batch)
+        if isinstance(batch.error, KeyboardInterrupt | SystemExit):
+            raise batch.error
 
-    def _finish(self, batch: Batch[T]) -> None:
+    def _on_end(self, batch: Batch[T]) -> None:
+        self._done.append((batch, self._loop.time()))
         self._wake()
-        try:
-            self._tell_arrivals()
-        finally:
-            self._batcher.finish(batch, self._loop.time(), batch.error)
+
+    def _tell_ends(self) -> None:
+        while self._done:
+            batch, now = self._done.popleft()
+            self._batcher.finish(batch, now, batch.error)
             batch.error = None  # whose traceback leads back here
 
     def _set_timer(self) -> None:
@@ -546,11 +568,12 @@ class FlushQueue(Generic[T]):
             self._timer = self._loop.call_at(_float(when), self._on_timer, context=self._context)
 
     def _on_timer(self) -> None:
-        when = self._timer_at
+        self._tick_at = max(self._loop.time(), self._timer_at)
         self._timer, self._timer_at = None, math.inf
         self._wake()
-        self._tell_arrivals()
-        now = max(self._loop.time(), when)
+
+    def _tell_time(self) -> None:
+        now, self._tick_at = self._tick_at, -math.inf
         if self._batcher.wake_at <= now:
             self._batcher.tick(now)
 

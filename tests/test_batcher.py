@@ -409,6 +409,7 @@ def test_a_stop_that_loses_nothing_is_no_timeout() -> None:
     batcher.finish(batch, 1)
     assert "too late" == batcher.stopped
     assert (1, None, False) == (batcher.delivered, batcher.outcome(), batcher.failed)
+    assert math.inf == batcher.first_lost
 
 
 def test_what_an_interrupted_flush_raises_belongs_to_the_timeout() -> None:
@@ -636,6 +637,12 @@ def test_slots_are_a_count(slots: Any, error: type[Exception], message: str) -> 
     """A wrong max_in_flight is refused and shown."""
     with pytest.raises(error, match=f"^{message}$"):
         Batcher(NaturalPolicy(), max_in_flight=slots)
+
+
+def test_one_flush_runs_at_a_time_by_default() -> None:
+    """Without max_in_flight there is one slot."""
+    batcher: Batcher[int] = Batcher(NaturalPolicy())
+    assert 1 == batcher.policy.queue.max_in_flight
 
 
 def test_wrong_parts_are_refused() -> None:

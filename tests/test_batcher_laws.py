@@ -5,6 +5,7 @@ from operator import attrgetter
 from typing import Any
 
 import attrs
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -18,7 +19,7 @@ from hypothesis.stateful import (
 
 from flushq.batcher import Batch, Batcher
 from flushq.errors import FlushFailed, PolicyError, QueueEnded, ShutdownTimeout
-from flushq.policy import Flush
+from flushq.policy import Flush, FlushPolicy
 from tests.models import cut_size
 from tests.strategies import (
     FAULTS,
@@ -31,7 +32,20 @@ from tests.strategies import (
     policies,
 )
 
+Setup = tuple[FlushPolicy, Any, int, bool, bool]
+
 MOSTLY = st.sampled_from([True, True, True, False])
+FAULTY = st.builds(
+    FaultyPolicy,
+    st.sampled_from(FAULTS),
+    st.sampled_from(["item_added", "flush_started", "flush_done"]),
+    st.integers(0, 5),
+)
+SETUPS: st.SearchStrategy[Setup] = UNITS.flatmap(
+    lambda unit: st.tuples(
+        policies(unit) | policies(unit) | FAULTY, st.just(unit), SLOTS, st.booleans(), MOSTLY
+    )
+)
 
 
 @attrs.frozen(eq=False)
@@ -49,18 +63,10 @@ class Account(RuleBasedStateMachine):
     The model reads one thing from the batcher: what the policy has decided.
     """
 
-    @initialize(data=st.data(), unit=UNITS, slots=SLOTS, keyed=st.booleans(), started=MOSTLY)
-    def start(
-        self, *, data: st.DataObject, unit: Any, slots: int, keyed: bool, started: bool
-    ) -> None:
+    @initialize(setup=SETUPS)
+    def start(self, setup: Setup) -> None:
         """Start with any policy, with or without keys, before or after the start."""
-        faulty = st.builds(
-            FaultyPolicy,
-            st.sampled_from(FAULTS),
-            st.sampled_from(["item_added", "flush_started", "flush_done"]),
-            st.integers(0, 5),
-        )
-        policy = data.draw(policies(unit) | policies(unit) | faulty)
+        policy, unit, slots, keyed, started = setup
         key = attrgetter("key") if keyed else None
         self.batcher: Batcher[Item] = Batcher(policy, key, attrgetter("weight"), slots)
         self.batcher.started = started
@@ -99,7 +105,7 @@ class Account(RuleBasedStateMachine):
         if told:
             self.tell(gap)
 
-    @precondition(lambda self: self.pending or self.stopped)
+    @precondition(lambda self: self.pending)
     @rule(gap=GAPS, pressed=st.booleans(), handed=MOSTLY)
     def turn(self, *, gap: int, pressed: bool, handed: bool) -> None:
         """All that is due is cut."""
@@ -143,7 +149,7 @@ class Account(RuleBasedStateMachine):
             assert isinstance(self.batcher.decision, Flush)
             assert self.batcher.wake_at == math.inf
 
-    @precondition(lambda self: self.pending)
+    @precondition(lambda self: self.pending and len(self.accepted) > self.mark + 9)
     @rule()
     def barrier(self) -> None:
         """All that was accepted by now becomes due."""
@@ -156,13 +162,13 @@ class Account(RuleBasedStateMachine):
         """The queue starts."""
         self.batcher.started = True
 
-    @precondition(lambda self: len(self.accepted) > 9)
+    @precondition(lambda self: len(self.accepted) > 15 and not self.draining)
     @rule()
     def drain(self) -> None:
         """All that waits becomes due."""
         self.batcher.draining = self.draining = True
 
-    @precondition(lambda self: len(self.accepted) > 9)
+    @precondition(lambda self: len(self.accepted) > 15 and not self.stopped)
     @rule(interrupted=st.lists(st.booleans(), min_size=3, max_size=3))
     def cut_short(self, interrupted: list[bool]) -> None:
         """What waits is undelivered, told or not; of what runs, some can be interrupted."""
@@ -170,6 +176,14 @@ class Account(RuleBasedStateMachine):
         self.stop()
         for batch, interrupt in zip(self.running, interrupted, strict=False):
             batch.interrupted = interrupt
+
+    @precondition(lambda self: self.stopped and not self.running)
+    @rule(setup=SETUPS)
+    def start_anew(self, setup: Setup) -> None:
+        """A queue that has ended is finished, and another one begins."""
+        assert self.batcher.finished
+        assert self.batcher.seal(self.now, pressed=True) is None
+        self.start(setup)
 
     # What it consists of.
 
@@ -326,7 +340,8 @@ class Account(RuleBasedStateMachine):
         assert self.told == self.batcher.now
 
 
-def test_every_item_is_accounted_for_in_every_history() -> None:
+@pytest.mark.parametrize("examples", [150, pytest.param(1500, marks=pytest.mark.long)])
+def test_every_item_is_accounted_for_in_every_history(examples: int) -> None:
     """In any history nothing vanishes, order and limits hold, and the outcome is known."""
-    budget = settings(max_examples=150, stateful_step_count=40)
+    budget = settings(max_examples=examples, stateful_step_count=40)
     run_state_machine_as_test(Account, settings=budget)

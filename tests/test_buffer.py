@@ -36,53 +36,58 @@ def weight_of(item: Item) -> Any:
     return item.weight
 
 
+ROUNDS = st.tuples(
+    st.lists(st.tuples(st.integers(0, 9), WEIGHTS), max_size=9),
+    st.none() | st.integers(1, 5),
+)
+"""Some items come, by key and weight, and then a batch is cut."""
+
+
 @given(
-    data=st.data(),
+    rounds=st.lists(ROUNDS, min_size=1, max_size=6),
     unit=UNITS,
     keyed=st.booleans(),
     max_records=st.none() | st.integers(1, 5),
     heaviest=st.none() | st.integers(4, 9),
-    steps=st.lists(st.sampled_from(["add", "add", "add", "add", "cut", "clear"]), max_size=40),
 )
 def test_a_buffer_is_a_list_that_is_cut_from_the_front(
     *,
-    data: st.DataObject,
+    rounds: list[tuple[list[tuple[int, int]], int | None]],
     unit: Any,
     keyed: bool,
     max_records: int | None,
     heaviest: int | None,
-    steps: list[str],
 ) -> None:
     """Whatever comes and goes, a buffer is a plain list of the items that wait."""
     max_weight = None if heaviest is None else heaviest * unit
     buffer = Buffer(key_of if keyed else None, weight_of, max_records, max_weight)
     waiting: list[Item] = []
-
-    def add() -> None:
-        item = Item(key=data.draw(st.integers(0, 5)), weight=data.draw(WEIGHTS) * unit)
-        key, weight = buffer.measure(item)
-        assert (item.key if keyed else None, item.weight) == (key, weight)
-        waits = keyed and any(other.key == item.key for other in waiting)
-        assert waits == buffer.is_duplicate(key)
-        if not waits:
-            buffer.add(item, key, weight)
-            waiting.append(item)
-
-    def cut() -> None:
-        up_to = data.draw(st.none() | st.integers(1, 5))
-        size = cut_size([item.weight for item in waiting], up_to, max_records, max_weight)
-        batch, waiting[:] = waiting[:size], waiting[size:]
-        assert (batch, sum(item.weight for item in batch)) == buffer.cut(up_to)
-
-    def clear() -> None:
-        assert waiting == buffer.clear()
-        waiting.clear()
-
-    act = {"add": add, "cut": cut, "clear": clear}
-    for step in steps:
-        act[step]()
+    for items, up_to in rounds:
+        for item in (Item(key, weight * unit) for key, weight in items):
+            key, weight = buffer.measure(item)
+            assert (item.key if keyed else None, item.weight) == (key, weight)
+            waits = keyed and any(other.key == key for other in waiting)
+            assert waits == buffer.is_duplicate(key)
+            if not waits:
+                buffer.add(item, key, weight)
+                waiting.append(item)
         assert len(waiting) == len(buffer)
+        size = cut_size([item.weight for item in waiting], up_to, max_records, max_weight)
+        batch, waiting = waiting[:size], waiting[size:]
+        assert (batch, sum(item.weight for item in batch)) == buffer.cut(up_to)
     assert waiting == buffer.clear()
+    assert 0 == len(buffer)
+    assert not any(buffer.is_duplicate(key) for key in range(10))
+
+
+def test_a_cut_takes_no_more_than_it_is_asked_for() -> None:
+    """A batch holds up_to items at most, and what it leaves is there for the next."""
+    buffer: Buffer[int] = Buffer(max_records=4)
+    for item in range(9):
+        buffer.append(item)
+    assert [0, 1] == buffer.cut(up_to=2)[0]
+    assert [2, 3, 4, 5] == buffer.cut(up_to=5)[0]
+    assert [6, 7, 8] == buffer.cut()[0]
 
 
 def test_append_is_the_whole_price_of_a_plain_item() -> None:
@@ -92,6 +97,7 @@ def test_append_is_the_whole_price_of_a_plain_item() -> None:
     buffer.add("b", None, 0)
     buffer.append("c")
     assert buffer.plain
+    assert (None, 0) == buffer.measure("d")
     assert (["a", "b"], 0) == buffer.cut()
     assert (["c"], 0) == buffer.cut()
 

@@ -109,6 +109,13 @@ def test_facts_of_an_empty_queue() -> None:
     assert (0, 0, math.inf, 0, 3) == facts
 
 
+def test_there_is_one_slot_and_one_item_by_default() -> None:
+    """Without further arguments there is one slot, and one item has arrived, of no weight."""
+    queue = QueueState()
+    queue.item_added(5)
+    assert (1, 1, 0) == (queue.max_in_flight, queue.pending, queue.weight)
+
+
 def test_oldest_is_exact_after_a_flush_of_a_part() -> None:
     """A flush takes from the front, and from the middle of a burst."""
     queue = QueueState(3)
@@ -127,8 +134,7 @@ def test_weight_does_not_drift() -> None:
     queue = QueueState(3)
     for _ in range(3):
         queue.item_added(0, 1, 0.1)
-    queue.flush_started(0, 2, 0.2 + 2**-50)
-    queue.flush_started(0, 1, 0.1)
+    queue.flush_started(0, 3, 0.3)
     assert 0 == queue.weight
     queue.item_added(0, 2, 0.1)
     queue.flush_started(0, 1, 0.1 + 2**-50)
@@ -172,6 +178,19 @@ def test_impossible_events_are_refused(event: str, facts: tuple[Any, ...], messa
     with pytest.raises(ValueError, match=message.replace(".", r"\.")):
         getattr(policy, event)(*facts)
     assert before == state_of(policy)
+
+
+@pytest.mark.parametrize("event", ["item_added", "flush_started", "flush_done", "tick"])
+def test_every_event_moves_time_on(event: str) -> None:
+    """After any event no other can be earlier; one at the same time can."""
+    policy = running_copy(NaturalPolicy(), 2)
+    policy.item_added(1, 5)
+    policy.flush_started(2, 1)
+    facts = {"item_added": (1,), "flush_started": (1,), "flush_done": (1, 2), "tick": ()}
+    getattr(policy, event)(5, *facts[event])
+    policy.tick(5)
+    with pytest.raises(ValueError, match=r"^now must be a finite time from 5 on, not 4\.5$"):
+        policy.tick(4.5)
 
 
 def test_a_flush_that_did_not_run_cannot_end() -> None:

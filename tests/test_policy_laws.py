@@ -169,9 +169,10 @@ class History(RuleBasedStateMachine):
                 assert isinstance(twin(self.policy).tick(self.decision.until), Flush)
 
 
-def test_every_law_holds_in_every_history() -> None:
+@pytest.mark.parametrize("examples", [150, pytest.param(1500, marks=pytest.mark.long)])
+def test_every_law_holds_in_every_history(examples: int) -> None:
     """In any legal history every policy obeys every law of the state machine."""
-    budget = settings(max_examples=150, stateful_step_count=30)
+    budget = settings(max_examples=examples, stateful_step_count=30)
     run_state_machine_as_test(History, settings=budget)
 
 

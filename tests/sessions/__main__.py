@@ -1,37 +1,52 @@
 """Play many seeds, or one of them again: ``python -m tests.sessions --help``."""
 
 import argparse
+import gc
 import itertools
 import multiprocessing
 import sys
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 
-from tests.sessions.configuration import configuration
-from tests.sessions.session import play
+from tests.sessions.session import play, report
 
-CHUNK = 500
+CHUNK = 250
+MOST_REPORTS = 5
 
 
 def main() -> int:
     """Play what the command line asks for, and return 1 if something broke the contract."""
     arguments = _arguments()
-    warnings.simplefilter("error")
     if arguments.seed is not None:
-        return _replay(arguments.seed)
-    return _play_many(arguments.first, arguments.seeds, arguments.jobs)
+        complaints, text = report(arguments.seed)
+        _say(text)
+        return 1 if complaints else 0
+    return _play_many(range(arguments.first, arguments.first + arguments.seeds), arguments.jobs)
 
 
-def failing(seeds: Iterable[int]) -> list[int]:
+def failing(seeds: Sequence[int]) -> list[int]:
     """Return those of the seeds whose session broke the contract."""
     return [seed for seed in seeds if play(seed).complaints]
 
 
-def report(seed: int) -> str:
-    """Play one seed and tell all about it: its configuration, its history, what was wrong."""
-    history = play(seed)
-    return "\n".join([f"{configuration(seed)}", "", *history.lines(), "", *history.complaints])
+def _play_many(seeds: range, jobs: int) -> int:
+    started, failed = time.monotonic(), 0
+    chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
+    with multiprocessing.get_context("spawn").Pool(jobs, _prepare) as pool:
+        for seed in itertools.chain.from_iterable(pool.imap(failing, chunks)):
+            failed += 1
+            _say(report(seed)[1] if failed <= MOST_REPORTS else f"seed {seed} too")
+    seconds = time.monotonic() - started
+    _say(f"{len(seeds)} sessions from seed {seeds.start} on, {failed} of them broke the contract")
+    _say(f"{seconds:.1f} s, {len(seeds) / seconds:.0f} sessions a second, {jobs} jobs")
+    return 1 if failed else 0
+
+
+def _prepare() -> None:
+    """Make a process strict, and a little faster."""
+    warnings.simplefilter("error")
+    gc.set_threshold(50_000)
 
 
 def _arguments() -> argparse.Namespace:
@@ -39,33 +54,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=10_000, help="how many seeds to play")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--jobs", type=int, default=2, help="how many processes to use")
-    parser.add_argument("--seed", type=int, help="replay this one and print its history")
+    parser.add_argument("--seed", type=int, help="play this one alone, and print its history")
     return parser.parse_args()
-
-
-def _replay(seed: int) -> int:
-    _say(report(seed))
-    return 1 if play(seed).complaints else 0
-
-
-def _play_many(first: int, count: int, jobs: int) -> int:
-    started, failed, played = time.monotonic(), [], 0
-    chunks = [
-        range(start, min(start + CHUNK, first + count))
-        for start in range(first, first + count, CHUNK)
-    ]
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        for chunk, found in zip(chunks, pool.imap(failing, chunks)):
-            played += len(chunk)
-            failed += found
-            for seed in found[:3]: _say(report(seed))
-    seconds = time.monotonic() - started
-    _say(f"{played} sessions, {len(failed)} broke the contract, {seconds:.1f} s")
-    return 0
 
 
 def _say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from collections import Counter, deque
 
 from tests.sessions.facts import Flight, Item, Limits
 from tests.sessions.history import History
+from tests.sessions.loop import EARLY
 
 
 class Account:
@@ -83,12 +84,12 @@ class Account:
             self._history.complain(6, f"{count} arrivals were told of {len(self._untold)}")
         if self._untold:
             earliest, latest = self._untold[0]
-            if not earliest <= now <= latest:
+            if not earliest <= now <= latest + 2 * EARLY:
                 self._history.complain(6, f"an arrival at {latest:g} was told as one at {now:g}")
         for _ in range(min(count, len(self._untold))):
             self._untold.popleft()
 
-    def told_start(self, count: int) -> Flight:
+    def told_start(self, now: float, count: int) -> Flight:
         """The policy has been told of a flush: a batch was cut."""
         if len(self.running) >= self._limits.max_in_flight:
             self._history.complain(5, f"{len(self.running)} batches run when another is cut")
@@ -96,7 +97,7 @@ class Account:
             self._history.complain(4, f"a batch of {count} items was cut from {len(self.waiting)}")
         items = tuple(self.waiting.popleft() for _ in range(min(count, len(self.waiting))))
         self._keys.difference_update(item.key for item in items)
-        flight = Flight(len(self.flights), items, self.cut, self._history.loop.time())
+        flight = Flight(len(self.flights), items, self.cut, now)
         self.cut += len(items)
         self.flights.append(flight)
         self.running[flight] = None
@@ -104,11 +105,12 @@ class Account:
         self._check_caps(flight)
         return flight
 
-    def told_end(self, count: int, seconds: float, error: BaseException | None) -> Flight | None:
+    def told_end(
+        self, now: float, count: int, seconds: float, error: BaseException | None
+    ) -> Flight | None:
         """The policy has been told that a flush ended; return which one."""
-        now = self._history.loop.time()
-        ended = [flight for flight in self._unheard if _ended_so(flight, count, error)]
-        flight = next((each for each in ended if seconds == now - each.cut_at), None)
+        ended = [flight for flight in self._unheard if _ended_so(flight, now, count, error)]
+        flight = next((flight for flight in ended if seconds == now - flight.cut_at), None)
         if flight is None:
             what = f"of {count} items has ended with {error!r} after {seconds:g} s"
             self._history.complain(2, f"no flight {what}")
@@ -146,7 +148,7 @@ class Account:
         flight = next((each for each in self.running if not each.called), None)
         if flight is None or list(flight.items) != batch:
             self._history.complain(5, f"the sink was called with {batch}, not that of {flight}")
-            flight = flight or self.told_start(0)
+            flight = flight or self.told_start(0.0, 0)
         flight.called = True
         calls = sum(each.called for each in self.running)
         if calls > self._limits.max_in_flight:
@@ -156,7 +158,7 @@ class Account:
     def end(self, flight: Flight, error: BaseException | None) -> None:
         """A flight is over; of the ends that are noted the first counts."""
         if not flight.over:
-            flight.over = True
+            flight.over, flight.over_at = True, self._history.loop.time()
             flight.error = error
             self.running.pop(flight, None)
 
@@ -195,9 +197,10 @@ class Account:
             self._history.complain(2, f"vanished: {list(missing)}, appeared: {list(extra)}")
 
 
-def _ended_so(flight: Flight, count: int, error: BaseException | None) -> bool:
+def _ended_so(flight: Flight, now: float, count: int, error: BaseException | None) -> bool:
     """Whether a flight may be the one that ended so; a cancellation may come as a new object."""
     if len(flight.items) != count:
         return False
     both = isinstance(error, CancelledError) and isinstance(flight.error, CancelledError)
-    return not flight.called or (flight.over and (both or flight.error is error))
+    same = flight.over and flight.over_at <= now and (both or flight.error is error)
+    return same or not flight.called

@@ -2,13 +2,15 @@
 
 import math
 from asyncio import CancelledError, Timeout
-from typing import Self
+from collections.abc import Callable
+from typing import Any, Self
 
 from flushq import Decision, Flush, FlushFailed, FlushQueue, PolicyError, QueueEnded, Wait
 from tests.sessions.account import Account
 from tests.sessions.endings import Endings
 from tests.sessions.facts import Barrier, Call, Closer, Flight, Item, Limits, Waiting
 from tests.sessions.history import History
+from tests.sessions.loop import EARLY
 from tests.sessions.line import Line
 
 
@@ -24,6 +26,12 @@ class Checker:
         self._limits = limits
         self._decision: Decision = Wait()
         self._heard_at = 0.0
+        self._ears: dict[str, Callable[..., None]] = {
+            "item_added": self._item_added,
+            "flush_started": self._flush_started,
+            "flush_done": self._flush_done,
+            "tick": self._tick,
+        }
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         return self
@@ -130,29 +138,29 @@ class Checker:
 
     # The policy.
 
-    def told_arrivals(self, now: float, count: int) -> None:
-        """The policy hears of arrivals."""
-        self._hear(now, f"hears of {count} arrivals")
+    def told(self, event: str, now: float, *facts: Any) -> None:
+        """The policy is told of an event."""
+        self.history.note("policy", event, now, *facts)
+        if not self._heard_at <= now <= self.history.loop.time() + 2 * EARLY:
+            self.history.complain(13, f"the policy hears of {now} at the wrong time")
+        self._heard_at = now
+        self._ears[event](now, *facts)
+
+    def _item_added(self, now: float, count: int, weight: float) -> None:
         self.account.told_arrivals(now, count)
 
-    def told_start(self, now: float, count: int) -> None:
-        """The policy hears of a flush: a batch was cut."""
-        self._hear(now, f"hears of a flush of {count}")
+    def _flush_started(self, now: float, count: int, weight: float) -> None:
         self._check_cause(count)
-        self.account.told_start(count)
+        self.account.told_start(now, count)
 
-    def told_end(
+    def _flush_done(
         self, now: float, count: int, seconds: float, error: BaseException | None
     ) -> None:
-        """The policy hears of the end of a flush."""
-        self._hear(now, f"hears of the end of a flush of {count}")
-        flight = self.account.told_end(count, seconds, error)
+        flight = self.account.told_end(now, count, seconds, error)
         if error is not None and flight is not None and not flight.interrupted:
             self.endings.fail(FlushFailed, error)
 
-    def told_time(self, now: float) -> None:
-        """The policy hears of a tick."""
-        self._hear(now, "hears of a tick")
+    def _tick(self, now: float) -> None:
         if isinstance(self._decision, Flush) or now < self._decision.until:
             self.history.complain(6, "a tick came that nobody asked for")
 
@@ -166,12 +174,6 @@ class Checker:
         """The policy raises, or answers nonsense."""
         self.history.note("policy", "  fails", cause)
         self.endings.fail(PolicyError, cause)
-
-    def _hear(self, now: float, what: str) -> None:
-        self.history.note("policy", what)
-        if not self._heard_at <= now <= self.history.loop.time():
-            self.history.complain(13, f"the policy hears of {now} at the wrong time")
-        self._heard_at = now
 
     def _check_cause(self, count: int) -> None:
         """A batch is being cut: is there a reason, and is it as large as this reason makes it?"""
@@ -256,6 +258,17 @@ class Checker:
             for closer in self.endings.closers:
                 if not closer.over:
                     self.history.complain(10, f"{closer.who} still waits for the end")
+        timers = self.history.loop.timers_of(self.endings.queue)
+        if timers > self._most_timers:
+            self.history.complain(10, f"the queue has set {timers} timers")
+
+    @property
+    def _most_timers(self) -> int:
+        """One for the policy, and one for the limit."""
+        endings = self.endings
+        if not (endings.closing or endings.failures):
+            return 1
+        return 2 if self.account.running else 0
 
     def _check_slots(self) -> None:
         """No slot is free beside items that are due."""

@@ -58,6 +58,7 @@ class Configuration:
         interruptions: Who is cancelled when.
         timed: Of whom an interruption is the end of an asyncio.timeout.
         wickedness: The share of batches with which the sink does something unusual.
+        fires_early: Whether the timers of the loop fire a little early.
     """
 
     seed: int
@@ -70,6 +71,7 @@ class Configuration:
     interruptions: tuple[tuple[str, Moment], ...]
     timed: frozenset[str]
     wickedness: float
+    fires_early: bool
 
 
 class Dice(random.Random):
@@ -130,6 +132,7 @@ def configuration(seed: int) -> Configuration:
         interruptions=_interruptions(dice, names, life),
         timed=frozenset(name for name in names if dice.chance(0.2)),
         wickedness=dice.choice([0.0, 0.1, 0.3, 0.3, 0.6]),
+        fires_early=dice.chance(0.1),
     )
 
 
@@ -189,13 +192,13 @@ def _steps(dice: Dice, items: Items) -> tuple[Step, ...]:
     return tuple(_step(dice, items) for _ in range(int(1 + dice.random() * 8)))
 
 
-WHAT = ["enqueue"] * 6 + ["pause"] * 6 + ["nowait", "timeout", "wait_for", "give up"]
+WHAT = ["enqueue"] * 6 + ["pause"] * 6 + ["nowait", "timeout", "wait_for", "give up", "work"]
 
 
 def _step(dice: Dice, items: Items) -> Step:
     what = dice.choice(WHAT)
-    if what == "pause":
-        return Step(what, (), dice.time(3.0))
+    if what in {"pause", "work"}:
+        return Step(what, (), dice.time(3.0) if what == "pause" else dice.time(0.5))
     if what in {"enqueue", "nowait"}:
         return Step(what, tuple(items() for _ in range(dice.choice([1, 1, 1, 2, 3, 5]))))
     return Step(what, (items(),), dice.time(4.0))

@@ -14,6 +14,7 @@ from flushq import FlushQueue, QueueClosed, QueueEnded, ShutdownTimeout
 from tests.sessions.account import Account
 from tests.sessions.facts import Barrier, Closer, Item, Limits
 from tests.sessions.history import History
+from tests.sessions.loop import EARLY
 
 Kind = type[QueueEnded]
 
@@ -57,6 +58,7 @@ class Endings:
         self._account = account
         self._clock = math.inf
         self._clock_surely = math.inf
+        self._was_over_limit = False
         self._cut_maybe = False
         self._cut = False
         self._interrupted: dict[Closer, int] = {}
@@ -76,7 +78,7 @@ class Endings:
     @property
     def interrupts(self) -> bool:
         """Whether the queue may cancel the flushes that run."""
-        return self._cut_maybe or self.is_over_limit(self._clock)
+        return self._cut_maybe or self.is_over_limit(self._clock - 2 * EARLY)
 
     @property
     def stops(self) -> bool:
@@ -96,8 +98,7 @@ class Endings:
     @property
     def cut_surely(self) -> bool:
         """Whether the close surely was cut short, at an earlier moment."""
-        limit = self._clock_surely + self._limits.shutdown_seconds
-        return self._cut or self._history.loop.time() > limit
+        return self._cut or self._was_over_limit
 
     def refuses(self, *, inside: bool) -> bool:
         """Whether no item may be accepted any more from this kind of caller."""
@@ -108,6 +109,7 @@ class Endings:
         self.closing = self.closing_maybe
         if self.closing or self.failures:
             self._clock_surely = min(self._clock_surely, self._history.loop.time())
+        self._was_over_limit = self.is_over_limit(self._clock_surely)
         for closer, iteration in self._interrupted.items():
             if not closer.over or (closer.is_owner and isinstance(closer.error, CancelledError)):
                 self._cut, self.cut_in = True, iteration
@@ -179,7 +181,7 @@ class Endings:
             self._check(12, error, self.flaw_of_outcome(error))
         elif error is not None:
             self._history.complain(10, f"{closer.who} got {error!r}")
-        if not closer.may_be_early:
+        if not (closer.may_be_early and self.owners_wait):
             self._check_complete(closer)
 
     def _check_complete(self, closer: Closer) -> None:
@@ -220,8 +222,18 @@ class Endings:
             return (12, "is an object that somebody else got")
         self._told.append(error)
         queue = self.queue
-        same = error.undelivered is queue.undelivered and error.in_doubt is queue.in_doubt
-        return None if same else (2, "carries other lists than the queue")
+        if error.undelivered is not queue.undelivered or error.in_doubt is not queue.in_doubt:
+            return (2, "carries other lists than the queue")
+        return None if isinstance(error, ShutdownTimeout) else self._flaw_of_difference(error)
+
+    def _flaw_of_difference(self, error: QueueEnded) -> tuple[int, str] | None:
+        """Whether others were told of another failure."""
+        for other in self._told:
+            if isinstance(other, ShutdownTimeout):
+                continue
+            if type(other) is not type(error) or not _is_same(other.__cause__, error.__cause__):
+                return (12, f"though somebody was told {other!r}")
+        return None
 
     def _check(self, point: int, error: BaseException, flaw: tuple[int, str] | None) -> None:
         if flaw is not None:

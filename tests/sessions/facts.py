@@ -5,6 +5,8 @@ import math
 
 import attrs
 
+from tests.sessions.loop import EARLY
+
 
 @attrs.frozen(eq=False)
 class Item:
@@ -48,6 +50,7 @@ class Flight:
         cut_at: When it was cut.
         called: Whether flush_fn was called with it.
         over: Whether that call has ended, or can never come.
+        over_at: Since when.
         error: What it raised.
         heard: Whether the queue knows that it is over.
         cancelled_in: The loop iterations in which it saw a cancellation.
@@ -59,6 +62,7 @@ class Flight:
     cut_at: float
     called: bool = False
     over: bool = False
+    over_at: float = 0.0
     error: BaseException | None = None
     heard: bool = False
     cancelled_in: list[int] = attrs.field(factory=list)
@@ -103,7 +107,7 @@ class Waiting:
     def may_go(self, now: float) -> bool:
         """Whether it may be cancelled at this moment."""
         due = None if self.scope is None else self.scope.when()
-        return self.requested or self.vague or (due is not None and now >= due)
+        return self.requested or self.vague or (due is not None and now >= due - 2 * EARLY)
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -134,7 +138,7 @@ class Call(Waiting):
 
     def may_go(self, now: float) -> bool:
         """Whether it may be cancelled at this moment."""
-        return now >= self.deadline or super().may_go(now)
+        return now >= self.deadline - 2 * EARLY or super().may_go(now)
 
 
 @attrs.define(eq=False, kw_only=True)

@@ -55,7 +55,7 @@ class Line:
         if error is None:
             self._check_acceptance(call)
             del self.calls[call]
-            self._account.accept(call.item, call.called_at)
+            self._account.accept(call.item, min(call.called_at, self._history.loop.woke_at))
             return
         del self.calls[call]
         flaw = self._flaw(call, error)
@@ -112,13 +112,18 @@ class Line:
         if isinstance(error, QueueFull):
             return self._flaw_of_full(call)
         if isinstance(error, QueueClosed):
-            closing = self._endings.closing_maybe
-            return None if closing else (10, "though nobody closed the queue")
+            return self._flaw_of_closed(call)
         if isinstance(error, CancelledError | GeneratorExit):
             stopped = call.inside is not None and self._endings.interrupts
             going = stopped or call.may_go(self._history.loop.time())
             return None if going else (1, "though nobody cancelled it")
         return (1, "is none of the errors that enqueue may raise")
+
+    def _flaw_of_closed(self, call: Call) -> tuple[int, str] | None:
+        if not self._endings.closing_maybe:
+            return (10, "though nobody closed the queue")
+        draining = call.inside is not None and not call.inside.over and not self._endings.stops
+        return (14, "though it comes from a flush, in the drain") if draining else None
 
     def _flaw_of_full(self, call: Call) -> tuple[int, str] | None:
         if call.nowait:

@@ -11,6 +11,9 @@ from tests.virtual import VirtualLoop
 
 T = TypeVar("T")
 
+EARLY = 2.0**-20
+"""By how much a loop with early timers fires them before their time."""
+
 MOST_ITERATIONS = 20_000
 
 
@@ -24,9 +27,12 @@ class SessionLoop(VirtualLoop):
     ``on_idle`` is called whenever no callback is ready, before time moves on.
     """
 
-    def __init__(self, on_idle: Callable[[], None]) -> None:
+    def __init__(self, on_idle: Callable[[], None], *, fires_early: bool = False) -> None:
+        self._early = EARLY if fires_early else 0.0
         super().__init__()
         self.iteration = 0
+        self.woke_at = 0.0
+        self._owned: list[tuple[object, asyncio.TimerHandle]] = []
         self._tasks: list[asyncio.Task[Any]] = []
         self._on_idle = on_idle
 
@@ -41,6 +47,20 @@ class SessionLoop(VirtualLoop):
     def next_timer(self) -> float:
         """When the next timer is due; inf if there is none. To be asked at an idle moment."""
         return self._scheduled[0].when() if self._scheduled else math.inf
+
+    def timers_of(self, owner: object) -> int:
+        """How many timers are set that call a method of this object."""
+        now, self._owned = self.time(), [t for t in self._owned if not t[1].cancelled()]
+        late = now + 2 * EARLY
+        return sum(each is owner and timer.when() > late for each, timer in self._owned)
+
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, **options: Any
+    ) -> asyncio.TimerHandle:
+        """Set a timer, and know whose it is."""
+        timer: asyncio.TimerHandle = super().call_at(when, callback, *args, **options)
+        self._owned.append((getattr(callback, "__self__", None), timer))
+        return timer
 
     @property
     def timers(self) -> list[asyncio.TimerHandle]:
@@ -78,6 +98,7 @@ class SessionLoop(VirtualLoop):
     def advance(self) -> None:
         """Let time pass to the next timer, and make ready whatever is due then."""
         self._set_time(self.timers[0].when())
+        self.woke_at = self.time()
         while self._scheduled and self._scheduled[0].when() <= self.time():
             timer = heapq.heappop(self._scheduled)
             if not timer.cancelled():
@@ -93,6 +114,9 @@ class SessionLoop(VirtualLoop):
         self._on_idle()
         if self._scheduled:
             super()._go_on()
+            self._now -= self._early
+            self.woke_at = self._now
+            self._clock_resolution += 2 * self._early
         else:
             self.stop()
 

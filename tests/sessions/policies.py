@@ -6,9 +6,9 @@ from typing import Any
 
 import attrs
 
-from flushq import Decision, Flush, FlushPolicy, IntervalPolicy, NaturalPolicy, Wait
+from flushq import Decision, Flush, IntervalPolicy, NaturalPolicy, Wait
 from tests.sessions.checker import Checker
-from tests.strategies import PlainEchoPolicy
+from tests.strategies import HookedPolicy, PlainEchoPolicy
 
 NONSENSE: dict[str, Any] = {
     "None": None,
@@ -27,49 +27,31 @@ class PolicyFault:
     what: str
 
 
-class Heard(FlushPolicy):
+class Heard(HookedPolicy):
     """A policy that tells the checker; to be the first base of a class."""
 
     checker: Checker
     fault: PolicyFault | None = None
     heard: int = 0
 
-    def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
-        """Tell of arrivals."""
-        self.checker.told_arrivals(now, count)
-        return self._answer_of(super().item_added, now, count, weight)
-
-    def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
-        """Tell of a flush."""
-        self.checker.told_start(now, count)
-        return self._answer_of(super().flush_started, now, count, weight)
-
-    def flush_done(
-        self, now: float, count: int, seconds: float, error: BaseException | None = None
-    ) -> Decision:
-        """Tell of the end of a flush."""
-        self.checker.told_end(now, count, seconds, error)
-        return self._answer_of(super().flush_done, now, count, seconds, error)
-
-    def tick(self, now: float) -> Decision:
-        """Tell of the time."""
-        self.checker.told_time(now)
-        return self._answer_of(super().tick, now)
-
-    def _answer_of(self, event: Callable[..., Decision], *facts: object) -> Decision:
+    def hear(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
+        """Tell the checker, and answer; in one event perhaps, misbehave."""
+        self.checker.told(event, *facts)
         self.heard += 1
         if self.fault is None or self.fault.number != self.heard:
-            return self.checker.answered(event(*facts))
-        return self._fail(self.fault.what, event, *facts)
+            return self.checker.answered(tell(*facts))
+        return self._fail(self.fault.what, event, tell, *facts)
 
-    def _fail(self, what: str, event: Callable[..., Decision], *facts: object) -> Decision:
+    def _fail(
+        self, what: str, event: str, tell: Callable[..., Decision], *facts: Any
+    ) -> Decision:
         error = None if what in NONSENSE else RuntimeError(f"the policy was told to {what}")
-        if what == "forget" and event.__name__ != "tick":
+        if what == "forget" and event != "tick":
             self.checker.policy_failed(None)
             return Wait()
         self.checker.policy_failed(error)
         if what != "raise early":
-            event(*facts)
+            tell(*facts)
         if error is not None:
             raise error
         answer: Decision = NONSENSE[what]

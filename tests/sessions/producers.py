@@ -38,6 +38,12 @@ async def _pause(cast: Cast, actor: Actor, step: Step) -> Refusal:
     return None
 
 
+async def _work(cast: Cast, actor: Actor, step: Step) -> Refusal:
+    """Keep the loop busy for so long."""
+    cast.loop.elapse(step.seconds)
+    return None
+
+
 async def _enqueue(cast: Cast, actor: Actor, step: Step) -> Refusal:
     refusal = None
     for item in step.items:
@@ -88,6 +94,7 @@ async def _give_up(cast: Cast, actor: Actor, step: Step) -> Refusal:
 
 STEPS: dict[str, Callable[[Cast, Actor, Step], Coroutine[object, object, Refusal]]] = {
     "pause": _pause,
+    "work": _work,
     "enqueue": _enqueue,
     "nowait": _nowait,
     "timeout": _timeout,

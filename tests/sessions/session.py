@@ -2,12 +2,14 @@
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from tests.sessions.cast import Actor, BodyError
+import attrs
+
+from tests.sessions.cast import Actor, BodyError, Play
 from tests.sessions.configuration import Configuration, Dice, Items, Moment, configuration
 from tests.sessions.history import History
-from tests.sessions.producers import produce
+from tests.sessions.producers import Step, produce
 from tests.sessions.sink import Sink, deeds
 from tests.sessions.stage import Stage
 
@@ -17,10 +19,18 @@ def play(seed: int) -> History:
     plan = configuration(seed)
     items = Items(Dice(seed + 1), plan.limits, first=1000)
     sink = Sink(deeds(seed + 2, plan.wickedness), items)
-    with Stage(plan.limits, plan.policy, sink) as stage:
+    with Stage(plan.limits, plan.policy, sink, fires_early=plan.fires_early) as stage:
         sink.cast = stage.cast
         Session(stage, plan).play()
     return stage.history
+
+
+def report(seed: int) -> tuple[list[str], str]:
+    """Play it, and return the complaints and a text that tells all about it."""
+    history = play(seed)
+    plan = [f"  {name} = {value}" for name, value in attrs.asdict(configuration(seed), recurse=False).items()]
+    text = [f"seed {seed}", *plan, "", *history.lines(), "", *history.complaints]
+    return history.complaints, "\n".join(text)
 
 
 class Session:
@@ -61,7 +71,7 @@ class Session:
 
     # Who.
 
-    def _enter(self, name: str, part: Callable[[Actor], object]) -> None:
+    def _enter(self, name: str, part: Play) -> None:
         self._cast.enter(name, part, timed=name in self._plan.timed)
 
     def _interrupt(self, name: str) -> None:
@@ -71,7 +81,7 @@ class Session:
             if name == "owner" and "runner" in self._cast.actors:
                 self._note_abort(self._cast.actors["runner"])
 
-    async def _produce(self, steps, actor: Actor) -> None:
+    async def _produce(self, steps: Sequence[Step], actor: Actor) -> None:
         await produce(self._cast, actor, steps)
 
     async def _come_late(self, actor: Actor) -> None:

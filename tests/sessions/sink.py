@@ -23,6 +23,7 @@ class Deed:
         steps: For how many turns of the loop it waits before.
         error: What it raises.
         early: Whether it raises before its first await.
+        works: For how long it keeps the loop busy.
         mutates: Whether it changes the list that it was handed.
         enters: How it enqueues an item to its own queue, if it does.
         dying: What it does when it is cancelled: "die", "raise", "return" or "linger".
@@ -32,6 +33,7 @@ class Deed:
     steps: int = 0
     error: type[BaseException] | None = None
     early: bool = False
+    works: float = 0.0
     mutates: bool = False
     enters: str | None = None
     dying: str = "die"
@@ -58,8 +60,10 @@ def _fault(dice: random.Random) -> dict[str, object]:
     roll = dice.random()
     if roll < 0.12:
         return {"error": dice.choice(FAULTS), "early": dice.random() < 0.5}
-    if roll < 0.25:
+    if roll < 0.2:
         return {"mutates": True}
+    if roll < 0.3:
+        return {"works": 0.375}
     if roll < 0.6:
         return {"enters": dice.choice(WAYS_IN)}
     return {"dying": dice.choice(["raise", "return", "linger"]), "seconds": 4.0}
@@ -103,6 +107,7 @@ class Sink(ObservedSink):
         await self._do(next(self._deeds), flight, batch)
 
     async def _do(self, deed: Deed, flight: Flight, batch: list[Item]) -> None:
+        self.cast.loop.elapse(deed.works)
         if deed.mutates:
             batch.reverse()
             batch.append(self._make_item())

@@ -33,11 +33,18 @@ class Stage:
     """One queue on a loop of its own. A context manager: it hears the log records meanwhile."""
 
     def __init__(
-        self, limits: Limits, plan: PolicyPlan, sink: Callable[[list[Item]], Awaitable[None]]
+        self,
+        limits: Limits,
+        plan: PolicyPlan,
+        sink: Callable[[list[Item]], Awaitable[None]],
+        *,
+        fires_early: bool = False,
     ) -> None:
         self.history = History()
         self.checker = Checker(limits, self.history)
-        self.loop = self.history.loop = SessionLoop(self.checker.idle)
+        self.loop = self.history.loop = SessionLoop(
+            self.checker.idle, fires_early=fires_early
+        )
         self.loop.set_exception_handler(self._on_exception)
         self.queue = _queue(limits, _policy(plan, limits, self.checker), sink)
         self.checker.watch(self.queue)
