@@ -7,8 +7,8 @@ from itertools import pairwise
 import attrs
 import pytest
 
-from flushq import FlushQueue, IntervalPolicy, NaturalPolicy
-from tests.contract.support import Sink, patient, settle, steps
+from flushq import FlushQueue, IntervalPolicy, NaturalPolicy, QueueFull
+from tests.contract.support import HeldSink, Sink, enqueue_all, patient, produce, settle, steps
 
 LIMIT = 256
 
@@ -203,3 +203,41 @@ async def test_a_sink_that_never_suspends_lets_the_loop_run() -> None:
         watching = asyncio.create_task(watch())
     await watching
     assert 2 >= max(later - earlier for earlier, later in pairwise(seen))
+
+
+async def test_a_pause_keeps_the_room_there_was() -> None:
+    """The last free place is that of the producer that pauses, and not of who comes meanwhile."""
+    sink = HeldSink[int]()
+    refused = []
+
+    async def later() -> None:
+        await may_come.wait()
+        with pytest.raises(QueueFull) as caught:
+            queue.enqueue_nowait(999)
+        refused.append(caught.value)
+        await queue.enqueue(999)
+
+    may_come = asyncio.Event()
+    async with FlushQueue(sink, patient(), max_queue_size=257) as queue:
+        waiting = asyncio.create_task(later())
+        await steps(1)
+        await enqueue_all(queue, range(255))
+        may_come.set()
+        await enqueue_all(queue, range(255, 257))
+        sink.open()
+        await waiting
+    assert 1 == len(refused)
+    assert [*range(257), 999] == sink.items
+
+
+async def test_a_producer_cancelled_in_its_pause_gives_up_its_room() -> None:
+    """A cancelled pause accepts nothing and claims nothing any more."""
+    sink = Sink[int]()
+    async with FlushQueue(sink, patient(), max_queue_size=257) as queue:
+        producer = produce(queue, *range(257))
+        await steps(1)
+        producer.cancel()
+        await settle()
+        assert 256 == queue.pending
+        queue.enqueue_nowait(256)
+    assert list(range(257)) == sink.items

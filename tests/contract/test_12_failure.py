@@ -604,3 +604,22 @@ async def test_a_patient_queue_fails_too() -> None:
                 await queue.flush()
     assert inner.value is not outer.value
     assert failure is inner.value.__cause__ is outer.value.__cause__
+
+
+async def test_a_task_that_cannot_be_made_is_a_failure() -> None:
+    """If the loop refuses to make a task for a flush, its batch is undelivered; nothing hangs."""
+    failure = OSError("no more tasks")
+
+    def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+        raise failure
+
+    queue = FlushQueue(Sink[int](), NaturalPolicy())
+    with pytest.raises(FlushFailed) as caught:
+        async with queue:
+            await queue.enqueue(1)
+            asyncio.get_running_loop().set_task_factory(factory)
+            await settle()
+    asyncio.get_running_loop().set_task_factory(None)
+    assert failure is caught.value.__cause__
+    assert [1] == queue.undelivered
+    assert [] == queue.in_doubt

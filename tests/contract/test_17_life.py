@@ -429,3 +429,20 @@ def test_a_queue_that_has_ended_says_nothing_when_it_is_dropped() -> None:
         warnings.simplefilter("error")
         run(lose)
         gc.collect()
+
+
+def test_a_producer_may_outlive_its_loop() -> None:
+    """A waiting producer that is dropped after its loop was closed goes quietly."""
+    queue = FlushQueue(Sink[int](), patient(), max_queue_size=1)
+    waiting = queue.enqueue(2)
+
+    async def begin() -> None:
+        queue.enqueue_nowait(1)
+        waiting.send(None)
+
+    with own_loop() as home:
+        home.run_until_complete(begin())
+    waiting.close()
+    with pytest.warns(ResourceWarning, match="1 items"):
+        queue.__del__()
+    queue._batcher.buffer.clear()  # noqa: SLF001 - so that it is not told of again

@@ -1,89 +1,38 @@
 """Play all scripts of the tiny queues, or one again: ``python -m tests.enumeration --help``."""
 
 import argparse
-import gc
-import multiprocessing
 import sys
 import time
-import warnings
 
-import attrs
-
-from tests.enumeration.scripts import Path, replay, scripts
-from tests.enumeration.setups import Setup, setups
+from tests.enumeration.many import Depths, play_all, report
 
 MOST_REPORTS = 5
-
-
-@attrs.frozen
-class Played:
-    """What became of the scripts of one setup.
-
-    Attributes:
-        number: The number of the setup.
-        scripts: How many scripts there are.
-        histories: A number for each history that differs from the others.
-        failed: The paths of those that broke the contract.
-    """
-
-    number: int
-    scripts: int
-    histories: frozenset[int]
-    failed: tuple[Path, ...]
-
-
-def play_setup(numbered: tuple[int, Setup]) -> Played:
-    """Play all scripts of a setup."""
-    number, setup = numbered
-    count, histories, failed = 0, set(), []
-    for script in scripts(setup):
-        count += 1
-        histories.add(script.history.fingerprint())
-        if script.history.complaints:
-            failed.append(script.path)
-    return Played(number, count, frozenset(histories), tuple(failed))
-
-
-def play_all(fresh: int, full: int, jobs: int) -> list[Played]:
-    """Play all scripts of all setups, the largest first."""
-    numbered = list(enumerate(setups(fresh, full)))
-    numbered.sort(key=lambda each: -each[1].producers)
-    with multiprocessing.get_context("spawn").Pool(jobs, _prepare) as pool:
-        return list(pool.imap_unordered(play_setup, numbered))
-
-
-def report(fresh: int, full: int, number: int, path: Path) -> str:
-    """Play one script again, and tell all about it."""
-    setup = list(setups(fresh, full))[number]
-    history = replay(setup, path)
-    name = f"--setup {number} --script {'.'.join(map(str, path))}"
-    return "\n".join([name, f"{setup}", "", *history.lines(), "", *history.complaints])
 
 
 def main() -> int:
     """Play what the command line asks for, and return 1 if something broke the contract."""
     arguments = _arguments()
-    depths = arguments.fresh, arguments.full
     if arguments.script is not None:
         path = tuple(map(int, arguments.script.split(".")))
-        _say(report(*depths, arguments.setup, path))
+        _say(report(arguments.setup, path))
         return 0
-    started = time.monotonic()
-    played = play_all(*depths, arguments.jobs)
-    failed = [(each.number, path) for each in played for path in each.failed]
-    for number, path in failed[:MOST_REPORTS]:
-        _say(report(*depths, number, path))
-    count = sum(each.scripts for each in played)
-    histories = frozenset().union(*(each.histories for each in played))
-    _say(f"{count} scripts of {len(played)} setups, {len(histories)} different histories")
-    _say(f"{len(failed)} broke the contract; {time.monotonic() - started:.1f} s")
+    return _play_all(Depths(arguments.fresh, arguments.full), arguments.jobs)
+
+
+def _play_all(depths: Depths, jobs: int) -> int:
+    started, count, failed = time.monotonic(), 0, 0
+    histories: set[int] = set()
+    for played in play_all(depths, jobs):
+        count += played.scripts
+        histories |= played.histories
+        for path in played.failed:
+            failed += 1
+            if failed <= MOST_REPORTS:
+                _say(report(played.setup, path))
+    seconds = time.monotonic() - started
+    _say(f"{count} scripts, {len(histories)} different histories, {failed} broke the contract")
+    _say(f"{seconds:.1f} s, {count / seconds:.0f} scripts a second, {jobs} jobs")
     return 1 if failed else 0
-
-
-def _prepare() -> None:
-    """Make a process strict, and a little faster."""
-    warnings.simplefilter("error")
-    gc.set_threshold(50_000)
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,17 +1,12 @@
 """Play many seeds, or one of them again: ``python -m tests.sessions --help``."""
 
 import argparse
-import gc
-import itertools
-import multiprocessing
 import sys
 import time
-import warnings
-from collections.abc import Iterator, Sequence
 
-from tests.sessions.session import play, report
+from tests.sessions.many import all_failing
+from tests.sessions.session import report
 
-CHUNK = 250
 MOST_REPORTS = 5
 
 
@@ -25,28 +20,14 @@ def main() -> int:
     return _play_many(range(arguments.first, arguments.first + arguments.seeds), arguments.jobs)
 
 
-def failing(seeds: Sequence[int]) -> list[int]:
-    """Return those of the seeds whose session broke the contract."""
-    return [seed for seed in seeds if play(seed).complaints]
-
-
 def _play_many(seeds: range, jobs: int) -> int:
     started, failed = time.monotonic(), 0
-    chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
-    with multiprocessing.get_context("spawn").Pool(jobs, _prepare) as pool:
-        for seed in itertools.chain.from_iterable(pool.imap(failing, chunks)):
-            failed += 1
-            _say(report(seed)[1] if failed <= MOST_REPORTS else f"seed {seed} too")
+    for failed, seed in enumerate(all_failing(seeds, jobs), 1):
+        _say(report(seed)[1] if failed <= MOST_REPORTS else f"seed {seed} too")
     seconds = time.monotonic() - started
     _say(f"{len(seeds)} sessions from seed {seeds.start} on, {failed} of them broke the contract")
     _say(f"{seconds:.1f} s, {len(seeds) / seconds:.0f} sessions a second, {jobs} jobs")
     return 1 if failed else 0
-
-
-def _prepare() -> None:
-    """Make a process strict, and a little faster."""
-    warnings.simplefilter("error")
-    gc.set_threshold(50_000)
 
 
 def _arguments() -> argparse.Namespace:

@@ -87,14 +87,15 @@ class Cast:
             actor.scope.reschedule(self.loop.time())
 
     async def _timed(self, actor: Actor, play: Play) -> None:
+        scope = actor.scope = asyncio.timeout(None)
         try:
-            async with asyncio.timeout(None) as actor.scope:
+            async with scope:
                 await play(actor)
         except TimeoutError:
-            if not actor.scope.expired():
+            if not scope.expired():
                 raise
         else:
-            if actor.scope.expired():
+            if scope.expired():
                 self.checker.history.complain(11, f"{actor.name} got no TimeoutError")
 
     # Calls of the queue.

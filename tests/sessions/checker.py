@@ -10,8 +10,8 @@ from tests.sessions.account import Account
 from tests.sessions.endings import Endings
 from tests.sessions.facts import Barrier, Call, Closer, Flight, Item, Limits, Waiting
 from tests.sessions.history import History
-from tests.sessions.loop import EARLY
 from tests.sessions.line import Line
+from tests.sessions.loop import EARLY
 
 
 class Checker:
@@ -49,7 +49,9 @@ class Checker:
 
     def enqueue_ended(self, call: Call, error: BaseException | None) -> None:
         """The call has ended."""
-        self.history.note(call.who, "  accepted" if error is None else "  refused", call.item, error)
+        self.history.note(
+            call.who, "  accepted" if error is None else "  refused", call.item, error
+        )
         self.line.ended(call, error)
 
     def interrupt(self, waiting: Waiting, *, surely: bool = True) -> None:
@@ -176,7 +178,7 @@ class Checker:
         self.endings.fail(PolicyError, cause)
 
     def _check_cause(self, count: int) -> None:
-        """A batch is being cut: is there a reason, and is it as large as this reason makes it?"""
+        """Find the reason why a batch is being cut; is it as large as this reason makes it."""
         sizes = self._sizes()
         if not sizes:
             self.history.complain(6, "a flush is started without any reason")

@@ -1,8 +1,8 @@
 """Closing, failing, barriers: who must hear what.
 
-What a cancellation does to a queue is known only when the cancelled task has run. So some facts come
-in two strengths: *maybe*, from the moment somebody asked for it, excuses what would else be wrong;
-*surely*, from the next idle moment on, is what must have happened by then.
+What a cancellation does to a queue is known only when the cancelled task has run. So some facts
+come in two strengths: *maybe*, from the moment somebody asked for it, excuses what would else be
+wrong; *surely*, from the next idle moment on, is what must have happened by then.
 """
 
 import math
@@ -211,9 +211,9 @@ class Endings:
         if not self.interrupts:
             return (10, "though the close had neither reached its limit nor been cut short")
         flights = self._account.flights
-        causes = [each.error for each in flights if each.called and each.error is not None]
-        expected = any(_is_same(error.__cause__, cause) for cause in causes or [None])
-        if not expected:
+        errors = [flight.error for flight in flights if flight.called]
+        causes = [cause for cause in errors if cause is not None] or [None]
+        if not any(_is_same(error.__cause__, cause) for cause in causes):
             return (10, f"has the cause {error.__cause__!r}, which is none of {causes}")
         return self._flaw_of_identity(error)
 
@@ -290,4 +290,3 @@ def _is_same(actual: BaseException | None, expected: BaseException | None) -> bo
     """Whether a cause is the one expected; asyncio may make a new CancelledError of one."""
     both = isinstance(actual, CancelledError) and isinstance(expected, CancelledError)
     return both or actual is expected
-

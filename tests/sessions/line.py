@@ -1,8 +1,8 @@
 """Producers: who may be accepted, refused, overtaken, made to wait.
 
-A call that finds no room, or somebody in line before it, is *blocked*. Blocked calls are accepted in
-the order in which they came. A call whose cancellation was asked for may be overtaken, and so may
-one that is going to be refused.
+A call that finds no room, or somebody in line before it, is *blocked*. Blocked calls are accepted
+in the order in which they came. A call whose cancellation was asked for may be overtaken, and so
+may one that is going to be refused.
 """
 
 from asyncio import CancelledError

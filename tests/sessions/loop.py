@@ -5,11 +5,13 @@ import heapq
 import math
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from contextvars import Context
+from typing import Any, TypeVar, TypeVarTuple
 
 from tests.virtual import VirtualLoop
 
 T = TypeVar("T")
+Args = TypeVarTuple("Args")
 
 EARLY = 2.0**-20
 """By how much a loop with early timers fires them before their time."""
@@ -55,10 +57,14 @@ class SessionLoop(VirtualLoop):
         return sum(each is owner and timer.when() > late for each, timer in self._owned)
 
     def call_at(
-        self, when: float, callback: Callable[..., object], *args: Any, **options: Any
+        self,
+        when: float,
+        callback: Callable[[*Args], object],
+        *args: *Args,
+        context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """Set a timer, and know whose it is."""
-        timer: asyncio.TimerHandle = super().call_at(when, callback, *args, **options)
+        timer = super().call_at(when, callback, *args, context=context)
         self._owned.append((getattr(callback, "__self__", None), timer))
         return timer
 

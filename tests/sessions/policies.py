@@ -1,4 +1,4 @@
-"""Policies that tell the checker what they hear and what they answer, and that fail when asked to."""
+"""Policies that tell the checker what they hear and answer, and that fail when asked to."""
 
 import math
 from collections.abc import Callable
@@ -42,9 +42,7 @@ class Heard(HookedPolicy):
             return self.checker.answered(tell(*facts))
         return self._fail(self.fault.what, event, tell, *facts)
 
-    def _fail(
-        self, what: str, event: str, tell: Callable[..., Decision], *facts: Any
-    ) -> Decision:
+    def _fail(self, what: str, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
         error = None if what in NONSENSE else RuntimeError(f"the policy was told to {what}")
         if what == "forget" and event != "tick":
             self.checker.policy_failed(None)

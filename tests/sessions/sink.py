@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import attrs
 
@@ -56,7 +57,7 @@ FAULTS = [ValueError, ValueError, TimeoutError, asyncio.CancelledError]
 WAYS_IN = ["plain", "plain", "nowait", "gather", "timeout", "orphan"]
 
 
-def _fault(dice: random.Random) -> dict[str, object]:
+def _fault(dice: random.Random) -> dict[str, Any]:
     roll = dice.random()
     if roll < 0.12:
         return {"error": dice.choice(FAULTS), "early": dice.random() < 0.5}
@@ -150,9 +151,7 @@ class Sink(ObservedSink):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds) as scope:
                 item = self._make_item()
-                await self.cast.enqueue(
-                    actor, item, inside=flight, scope=scope, deadline=deadline
-                )
+                await self.cast.enqueue(actor, item, inside=flight, scope=scope, deadline=deadline)
 
     def _send_orphan(self, flight: Flight) -> None:
         """Let a task of its own enqueue, and do not wait for it."""

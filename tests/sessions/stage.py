@@ -42,9 +42,7 @@ class Stage:
     ) -> None:
         self.history = History()
         self.checker = Checker(limits, self.history)
-        self.loop = self.history.loop = SessionLoop(
-            self.checker.idle, fires_early=fires_early
-        )
+        self.loop = self.history.loop = SessionLoop(self.checker.idle, fires_early=fires_early)
         self.loop.set_exception_handler(self._on_exception)
         self.queue = _queue(limits, _policy(plan, limits, self.checker), sink)
         self.checker.watch(self.queue)

@@ -1,0 +1,63 @@
+"""All scripts of all setups."""
+
+from collections.abc import Iterator
+
+import attrs
+
+from tests.enumeration.scripts import Path, replay, scripts
+from tests.enumeration.setups import setups
+from tests.processes import spread
+
+
+@attrs.frozen
+class Depths:
+    """How many actions a script has: from an empty queue, and from a full one."""
+
+    fresh: int
+    full: int
+
+
+@attrs.frozen
+class Played:
+    """What became of the scripts of one setup.
+
+    Attributes:
+        setup: The number of the setup.
+        scripts: How many scripts it has.
+        histories: A number for each history that differs from its others.
+        failed: The paths of those that broke the contract.
+    """
+
+    setup: int
+    scripts: int
+    histories: frozenset[int]
+    failed: tuple[Path, ...]
+
+
+def play_all(depths: Depths, processes: int) -> Iterator[Played]:
+    """Play all scripts of all setups."""
+    count = len(list(setups(depths.fresh, depths.full)))
+    yield from spread(play_setup, [(depths, number) for number in range(count)], processes)
+
+
+def play_setup(task: tuple[Depths, int]) -> Played:
+    """Play all scripts of the setup with this number."""
+    depths, number = task
+    setup = list(setups(depths.fresh, depths.full))[number]
+    count = 0
+    histories: set[int] = set()
+    failed: list[Path] = []
+    for script in scripts(setup):
+        count += 1
+        histories.add(script.history.fingerprint())
+        if script.history.complaints:
+            failed.append(script.path)
+    return Played(number, count, frozenset(histories), tuple(failed))
+
+
+def report(number: int, path: Path) -> str:
+    """Play one script again, and tell all about it."""
+    setup = list(setups(len(path), len(path)))[number]
+    history = replay(setup, path)
+    name = f"--setup {number} --script {'.'.join(map(str, path))}"
+    return "\n".join([name, f"{setup}", "", *history.lines(), "", *history.complaints])

@@ -1,0 +1,23 @@
+"""Work for several processes, as strict about warnings as pytest is."""
+
+import gc
+import multiprocessing
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+def spread(
+    work: Callable[[Task], Result], tasks: Iterable[Task], processes: int
+) -> Iterator[Result]:
+    """Yield the result of each task, in order; ``work`` is a function of a module."""
+    with multiprocessing.get_context("spawn").Pool(processes, _prepare) as pool:
+        yield from pool.imap(work, tasks)
+
+
+def _prepare() -> None:
+    warnings.simplefilter("error")
+    gc.set_threshold(50_000)  # what is played leaves much garbage in circles, and soon ends
