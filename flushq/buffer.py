@@ -13,6 +13,7 @@ it is never empty.
 
 import inspect
 import math
+import reprlib
 import sys
 from collections import deque
 from collections.abc import Callable, Hashable
@@ -83,7 +84,8 @@ class Buffer(Generic[T]):
         weight = 0 if self._weigh is None else _checked_weight(self._weigh(item))
         if weight > self._max_weight:
             raise ItemTooLarge(
-                f"the item weighs {weight!r}, more than max_weight={self._max_weight!r}: {item!r}"
+                f"the item weighs {weight!r}, more than max_weight={self._max_weight!r}: "
+                f"{reprlib.repr(item)}"
             )
         return key, weight
 

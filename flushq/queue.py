@@ -324,13 +324,19 @@ class FlushQueue(Generic[T]):
 
     def _attach(self, outcome: QueueEnded | None, error: BaseException | None) -> None:
         """Tell of a loss beside another exception, in a log record and a note."""
-        told = isinstance(error, QueueEnded) and error.undelivered is self.undelivered
-        if outcome is None or error is None or told:
+        if outcome is None or error is None or self._tells(error):
             return
         loss = f"{type(outcome).__name__}: {outcome}"
         with suppress(Exception):
             error.add_note(f"flushq lost items: {loss}")
         _logger.error("items were lost: %s", loss, exc_info=outcome)
+
+    def _tells(self, error: BaseException) -> bool:
+        """Whether an exception, or one in a group, carries the lists of this queue already."""
+        if isinstance(error, BaseExceptionGroup):
+            leaves: list[BaseException] = list(error.exceptions)
+            return any(map(self._tells, leaves))
+        return isinstance(error, QueueEnded) and error.undelivered is self.undelivered
 
     async def _end_as_owner(self) -> asyncio.CancelledError | None:
         """Wait for the end; a cancellation starts the close, or cuts it short."""

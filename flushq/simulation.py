@@ -104,8 +104,11 @@ def simulate(
     """
     times = _times(arrivals)
     masses = None if weights is None else list(weights)
-    if masses is not None and len(masses) != len(times):
-        raise ValueError(f"{len(times)} arrivals need as many weights, not {len(masses)}")
+    if masses is not None:
+        if len(masses) != len(times):
+            raise ValueError(f"{len(times)} arrivals need as many weights, not {len(masses)}")
+    elif getattr(policy, "max_weight", None) is not None:
+        raise TypeError(f"the max_weight of {policy!r} needs weights, one for each arrival")
     weigh = None if masses is None else lambda item: masses[item]
     batcher: Batcher[int] = Batcher(policy, None, weigh, max_in_flight)
     return _Simulation(batcher, times, flush_seconds).run()

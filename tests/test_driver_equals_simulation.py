@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from itertools import groupby
 from unittest import mock
 
-import pytest
-from hypothesis import assume, event, given, settings
+from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
 from flushq import FlushPolicy, FlushQueue, Wait

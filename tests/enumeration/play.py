@@ -72,6 +72,7 @@ class Play:
         self._body: asyncio.Future[None] = self._loop.create_future()
         self._counts = dict.fromkeys(MOST, 0)
         self._time_passed = False
+        self.checker = self._stage.checker
         self.history = self._stage.history
 
     def __enter__(self) -> Self:
@@ -121,7 +122,7 @@ class Play:
     def _cancellations(self) -> Iterator[str]:
         for name, actor in self._actors.items():
             if name == "owner":
-                started = self._stage.checker.endings.started and not actor.done
+                started = self.checker.endings.started and not actor.done
                 if started and self._may("cancel owner"):
                     yield "cancel owner"
             elif actor.waiting is not None and not actor.waiting.requested:

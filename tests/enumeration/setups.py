@@ -78,6 +78,7 @@ def _limits(cap: int, size: int, slots: int) -> Limits:
 def _full(limits: Limits, policy: PolicyPlan, depth: int, *then: str) -> Setup:
     """Every slot is taken, the queue is full, and a producer waits; another one may come."""
     slots, size = limits.max_in_flight, limits.max_queue_size
-    filling = ("enqueue", "settle") * slots + ("enqueue",) * (size + 1) + ("settle",)
+    batch = 1 if policy is NATURAL else min(limits.max_records or 1, size)
+    filling = ("enqueue", "settle") * batch * slots + ("enqueue",) * (size + 1) + ("settle",)
     prologue = (*START, *filling, *then)
-    return Setup(limits, policy, prologue, depth, producers=slots + size + 2)
+    return Setup(limits, policy, prologue, depth, producers=batch * slots + size + 2)

@@ -40,6 +40,11 @@ class Actor:
     task: asyncio.Task[None] | None = None
 
     @property
+    def scopes(self) -> tuple[asyncio.Timeout, ...]:
+        """The same, if there is one."""
+        return () if self.scope is None else (self.scope,)
+
+    @property
     def done(self) -> bool:
         """Whether it has played its part."""
         return self.task is not None and self.task.done()
@@ -78,13 +83,17 @@ class Cast:
         """Cancel an actor, or let its timeout expire."""
         if actor.task is None or actor.done or (actor.scope and actor.scope.expired()):
             return
+        if actor.scope is None:
+            self._tell_of_interruption(actor)
+            actor.task.cancel()
+        else:  # the timeout cancels it in a callback: the one after this
+            self.loop.call_soon(self._tell_of_interruption, actor)
+            actor.scope.reschedule(self.loop.time())
+
+    def _tell_of_interruption(self, actor: Actor) -> None:
         self.checker.history.note(actor.name, "is being cancelled")
         if actor.waiting is not None:
             self.checker.interrupt(actor.waiting)
-        if actor.scope is None:
-            actor.task.cancel()
-        else:
-            actor.scope.reschedule(self.loop.time())
 
     async def _timed(self, actor: Actor, play: Play) -> None:
         scope = actor.scope = asyncio.timeout(None)
@@ -114,7 +123,7 @@ class Cast:
         call = Call(
             who=actor.name,
             item=item,
-            scope=scope or actor.scope,
+            scopes=actor.scopes if scope is None else (*actor.scopes, scope),
             inside=inside,
             deadline=deadline,
             vague=vague,
@@ -149,7 +158,7 @@ class Cast:
 
     async def flush(self, actor: Actor) -> None:
         """Wait at a barrier."""
-        barrier = self.checker.flush_called(actor.name, actor.scope)
+        barrier = self.checker.flush_called(actor.name, actor.scopes)
         actor.waiting = barrier
         try:
             await self.queue.flush()
@@ -171,7 +180,7 @@ class Cast:
         await self._wait_for_end(actor, "run", self.queue.run())
 
     async def _wait_for_end(self, actor: Actor, kind: str, end: Awaitable[None]) -> None:
-        closer = Closer(who=actor.name, scope=actor.scope, kind=kind)
+        closer = Closer(who=actor.name, scopes=actor.scopes, kind=kind)
         actor.waiting = self.checker.closer_called(closer)
         try:
             await end
@@ -186,7 +195,7 @@ class Cast:
 
     async def own(self, actor: Actor, body: Callable[[], Awaitable[object]]) -> None:
         """Own the queue, by ``async with``, for as long as the body takes."""
-        closer = Closer(who=actor.name, scope=actor.scope, kind="async with")
+        closer = Closer(who=actor.name, scopes=actor.scopes, kind="async with")
         try:
             async with self.queue:
                 self.checker.queue_started(actor.name)

@@ -7,6 +7,7 @@ later" is part of every moment, so that it falls on the steps between as well.
 import itertools
 import math
 import random
+from collections.abc import Sequence
 
 import attrs
 
@@ -69,7 +70,7 @@ class Configuration:
     flushes: tuple[Moment, ...]
     closes: tuple[Moment, ...]
     interruptions: tuple[tuple[str, Moment], ...]
-    timed: frozenset[str]
+    timed: tuple[str, ...]
     wickedness: float
     fires_early: bool
 
@@ -112,10 +113,12 @@ class Items:
 def configuration(seed: int) -> Configuration:
     """What this seed decides."""
     dice = Dice(seed)
-    limits = _limits(dice)
+    is_crowded = dice.chance(0.01)
+    limits = _limits(dice, sizes=CROWDED if is_crowded else SIZES)
     items = Items(dice, limits)
     life = _life(dice)
-    producers = tuple(_steps(dice, items) for _ in range(dice.choice([1, 2, 2, 3, 4])))
+    count = dice.choice([1, 2, 2, 3, 4])
+    producers = tuple(_steps(dice, items, is_crowded=is_crowded) for _ in range(count))
     flushes = tuple(dice.moment(8.0) for _ in range(dice.a_few()))
     closes = _closes(dice, life)
     names = [f"producer {i}" for i in range(len(producers))]
@@ -130,16 +133,21 @@ def configuration(seed: int) -> Configuration:
         flushes=flushes,
         closes=closes,
         interruptions=_interruptions(dice, names, life),
-        timed=frozenset(name for name in names if dice.chance(0.2)),
+        timed=tuple(name for name in names if dice.chance(0.2)),
         wickedness=dice.choice([0.0, 0.1, 0.3, 0.3, 0.6]),
         fires_early=dice.chance(0.1),
     )
 
 
-def _limits(dice: Dice) -> Limits:
+SIZES = [1, 1, 2, 2, 3, 5, 8, 10_000]
+CROWDED = [255, 256, 257, 258, 300, 10_000]
+"""Queue sizes around the number of items after which a producer pauses."""
+
+
+def _limits(dice: Dice, sizes: Sequence[int]) -> Limits:
     weighs = dice.chance(0.25)
     return Limits(
-        max_queue_size=dice.choice([1, 1, 2, 2, 3, 5, 8, 10_000]),
+        max_queue_size=dice.choice(sizes),
         max_in_flight=dice.choice([1, 1, 1, 2, 2, 3]),
         max_shutdown_wait=dice.choice([None, None, math.inf, 0, 0.5, 1.0, 2.0, 4.0]),
         max_records=dice.choice([None, 1, 2, 3, 5]),
@@ -186,9 +194,10 @@ def _interruptions(dice: Dice, names: list[str], life: Life) -> tuple[tuple[str,
     return (*some, *again, *owner)
 
 
-def _steps(dice: Dice, items: Items) -> tuple[Step, ...]:
-    if dice.chance(0.004):
-        return (Step("enqueue", tuple(items() for _ in range(dice.choice([255, 257, 600])))),)
+def _steps(dice: Dice, items: Items, *, is_crowded: bool) -> tuple[Step, ...]:
+    if is_crowded and dice.chance(0.5):
+        count = dice.choice([255, 256, 257, 257, 300])
+        return (Step("enqueue", tuple(items() for _ in range(count))), _step(dice, items))
     return tuple(_step(dice, items) for _ in range(int(1 + dice.random() * 8)))
 
 

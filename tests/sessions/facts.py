@@ -87,27 +87,28 @@ class Waiting:
 
     Attributes:
         who: Their name.
-        scope: The asyncio.timeout around the call, if that is what cancels it.
+        scopes: Each asyncio.timeout around the call; if there are any, they are what cancels it.
         requested: Whether somebody has asked for its cancellation.
         vague: Whether a cancellation may or may not reach it: nobody knows.
     """
 
     who: str
-    scope: asyncio.Timeout | None = None
+    scopes: tuple[asyncio.Timeout, ...] = ()
     requested: bool = False
     vague: bool = False
 
     @property
     def cancelled(self) -> bool:
         """Whether a cancellation has surely reached it."""
-        if self.scope is not None:
-            return self.scope.expired()
+        if self.scopes:
+            return any(scope.expired() for scope in self.scopes)
         return self.requested and not self.vague
 
     def may_go(self, now: float) -> bool:
         """Whether it may be cancelled at this moment."""
-        due = None if self.scope is None else self.scope.when()
-        return self.requested or self.vague or (due is not None and now >= due - 2 * EARLY)
+        due = (scope.when() for scope in self.scopes)
+        expires = any(when is not None and now >= when - 2 * EARLY for when in due)
+        return self.requested or self.vague or expires
 
 
 @attrs.define(eq=False, kw_only=True)

@@ -12,6 +12,7 @@ from tests.sessions.account import Account
 from tests.sessions.endings import Endings
 from tests.sessions.facts import Call, Limits
 from tests.sessions.history import History
+from tests.sessions.outcomes import Flaw, Outcomes
 
 BURST = 256
 
@@ -24,13 +25,19 @@ class Line:
     """
 
     def __init__(
-        self, limits: Limits, history: History, account: Account, endings: Endings
+        self,
+        limits: Limits,
+        history: History,
+        account: Account,
+        endings: Endings,
+        outcomes: Outcomes,
     ) -> None:
         self.calls: dict[Call, None] = {}
         self._limits = limits
         self._history = history
         self._account = account
         self._endings = endings
+        self._outcomes = outcomes
         self._was_deadlock = False
         self._burst: tuple[str, int] = ("", 0)
         self._burst_size = 0
@@ -39,7 +46,10 @@ class Line:
         """Somebody calls enqueue."""
         loop = self._history.loop
         call.called_in, call.called_at = loop.iteration, loop.time()
-        full = bool(self.blocked) or len(self._account.waiting) >= self._limits.max_queue_size
+        blocked = len(self.blocked)
+        pausing = len(self.calls) - blocked  # for fairness, each with a claim to room
+        taken = len(self._account.waiting) + pausing
+        full = blocked > 0 or taken >= self._limits.max_queue_size
         call.blocked = full and not self._account.is_duplicate(call.item)
         self.calls[call] = None
         if call.is_inside:
@@ -101,10 +111,10 @@ class Line:
 
     # Refusals.
 
-    def _flaw(self, call: Call, error: BaseException) -> tuple[int, str] | None:
+    def _flaw(self, call: Call, error: BaseException) -> Flaw:
         """What is wrong with a refusal."""
         if isinstance(error, QueueEnded):
-            return self._endings.flaw_of_failure(error)
+            return self._outcomes.flaw_of_failure(error)
         if isinstance(error, ItemTooLarge):
             limit = self._limits.max_weight
             fits = limit is None or call.item.weight <= limit
@@ -119,13 +129,13 @@ class Line:
             return None if going else (1, "though nobody cancelled it")
         return (1, "is none of the errors that enqueue may raise")
 
-    def _flaw_of_closed(self, call: Call) -> tuple[int, str] | None:
+    def _flaw_of_closed(self, call: Call) -> Flaw:
         if not self._endings.closing_maybe:
             return (10, "though nobody closed the queue")
         draining = call.inside is not None and not call.inside.over and not self._endings.stops
         return (14, "though it comes from a flush, in the drain") if draining else None
 
-    def _flaw_of_full(self, call: Call) -> tuple[int, str] | None:
+    def _flaw_of_full(self, call: Call) -> Flaw:
         if call.nowait:
             return None if call.blocked else (7, "though there was room")
         if call.inside is None:

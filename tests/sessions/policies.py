@@ -36,18 +36,18 @@ class Heard(HookedPolicy):
 
     def hear(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
         """Tell the checker, and answer; in one event perhaps, misbehave."""
-        self.checker.told(event, *facts)
+        self.checker.hearing.told(event, *facts)
         self.heard += 1
         if self.fault is None or self.fault.number != self.heard:
-            return self.checker.answered(tell(*facts))
+            return self.checker.hearing.answered(tell(*facts))
         return self._fail(self.fault.what, event, tell, *facts)
 
     def _fail(self, what: str, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
         error = None if what in NONSENSE else RuntimeError(f"the policy was told to {what}")
         if what == "forget" and event != "tick":
-            self.checker.policy_failed(None)
+            self.checker.hearing.policy_failed(None)
             return Wait()
-        self.checker.policy_failed(error)
+        self.checker.hearing.policy_failed(error)
         if what != "raise early":
             tell(*facts)
         if error is not None:

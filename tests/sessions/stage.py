@@ -80,7 +80,7 @@ class Stage:
 
     def _on_record(self, record: logging.LogRecord) -> bool:
         self.history.note("log", record.getMessage())
-        self.checker.logged += 1
+        self.checker.closers.logged += 1
         return False
 
     def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

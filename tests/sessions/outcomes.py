@@ -1,0 +1,75 @@
+"""Exceptions that tell of an end: the right kind and cause, and each an object of its own."""
+
+from asyncio import CancelledError
+from collections.abc import Sequence
+
+from flushq import QueueEnded, ShutdownTimeout
+from tests.sessions.account import Account
+from tests.sessions.endings import Endings
+
+Flaw = tuple[int, str] | None
+"""A point of the contract and what is wrong, if anything is."""
+
+
+class Outcomes:
+    """What everyone is told who hears of the end."""
+
+    def __init__(self, account: Account, endings: Endings) -> None:
+        self._account = account
+        self._endings = endings
+        self._told: list[QueueEnded] = []
+
+    def flaw_of_failure(self, error: QueueEnded) -> Flaw:
+        """What is wrong with an exception that says that the queue has failed, if anything."""
+        kinds = [failure.kind for failure in self._endings.failures]
+        if type(error) not in kinds:
+            return (12, f"though the failures are {kinds}")
+        causes = [
+            failure.cause for failure in self._endings.failures if failure.kind is type(error)
+        ]
+        if not _is_any(error.__cause__, causes):
+            return (12, f"has the cause {error.__cause__!r}, which is none of {causes}")
+        return self._flaw_of_identity(error)
+
+    def flaw_of_outcome(self, error: QueueEnded) -> Flaw:
+        """What is wrong with an exception that tells how the queue has ended, if anything."""
+        if self._endings.failures:
+            return self.flaw_of_failure(error)
+        if not isinstance(error, ShutdownTimeout):
+            return (12, "though nothing has failed")
+        if not self._endings.interrupts:
+            return (10, "though the close had neither reached its limit nor been cut short")
+        flights = self._account.flights
+        errors = [flight.error for flight in flights if flight.called]
+        causes = [cause for cause in errors if cause is not None]
+        if not _is_any(error.__cause__, causes or [None]):
+            return (10, f"has the cause {error.__cause__!r}, which is none of {causes}")
+        return self._flaw_of_identity(error)
+
+    def _flaw_of_identity(self, error: QueueEnded) -> Flaw:
+        if any(error is other for other in self._told):
+            return (12, "is an object that somebody else got")
+        self._told.append(error)
+        queue = self._endings.queue
+        if error.undelivered is not queue.undelivered or error.in_doubt is not queue.in_doubt:
+            return (2, "carries other lists than the queue")
+        return None if isinstance(error, ShutdownTimeout) else self._flaw_of_difference(error)
+
+    def _flaw_of_difference(self, error: QueueEnded) -> Flaw:
+        """Whether others were told of another failure."""
+        for other in self._told:
+            if isinstance(other, ShutdownTimeout):
+                continue
+            if type(other) is not type(error) or not _is_same(other.__cause__, error.__cause__):
+                return (12, f"though somebody was told {other!r}")
+        return None
+
+
+def _is_any(actual: BaseException | None, expected: Sequence[BaseException | None]) -> bool:
+    return any(_is_same(actual, each) for each in expected)
+
+
+def _is_same(actual: BaseException | None, expected: BaseException | None) -> bool:
+    """Whether a cause is the one expected; asyncio may make a new CancelledError of one."""
+    both = isinstance(actual, CancelledError) and isinstance(expected, CancelledError)
+    return both or actual is expected

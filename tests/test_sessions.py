@@ -1,0 +1,71 @@
+"""Seeded sessions keep the contract, and the checker that says so can tell when they do not.
+
+`tests.sessions` says what a session is, and how to play more of them or one again.
+"""
+
+import gc
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flushq.batcher import Batcher
+from flushq.gate import Gate
+from tests.sessions.many import all_failing
+from tests.sessions.session import play, report
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("first", range(0, 300, 50))
+def test_sessions_keep_the_contract(first: int) -> None:
+    """Fifty sessions, each on a queue of its own, break no point of the contract."""
+    for seed in range(first, first + 50):
+        complaints, text = report(seed)
+        assert not complaints, text
+
+
+@pytest.mark.long
+def test_ten_thousand_sessions_keep_the_contract() -> None:
+    """Ten thousand sessions break no point of the contract."""
+    failed = list(all_failing(range(10_000), processes=2))
+    assert not failed, f"{failed}\n{report(failed[0])[1]}"
+
+
+def test_a_seed_makes_the_same_session_again() -> None:
+    """A seed has one history in every process, whatever hashes and addresses come out there."""
+    script = "from tests.sessions.session import report; print(*(report(s)[1] for s in range(60)))"
+    histories = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=ROOT,
+            env={"PYTHONHASHSEED": hash_seed},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for hash_seed in ("1", "2")
+    }
+    assert 1 == len(histories)
+
+
+SABOTAGES: dict[str, tuple[type, str, object]] = {
+    "a latecomer overtakes": (Gate, "busy", property(lambda _: False)),
+    "a reservation is never given back": (Gate, "_leave", lambda *_: None),
+    "a flush too many": (Batcher, "busy", property(lambda self: len(self.running) > 1)),
+    "a flush that failed does not end the queue": (Batcher, "_blame", lambda *_: None),
+    "losses are not listed": (Batcher, "_list", staticmethod(lambda *_: None)),
+    "barriers return at once": (Batcher, "settled", property(lambda _: 1_000_000)),
+    "arrivals are told late": (Batcher, "burst", property(lambda _: 0)),
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # a broken queue leaves more behind than it may
+@pytest.mark.parametrize("sabotage", SABOTAGES)
+def test_the_checker_finds_a_broken_queue(sabotage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A queue that breaks the contract is found within three hundred sessions."""
+    owner, name, replacement = SABOTAGES[sabotage]
+    monkeypatch.setattr(owner, name, replacement)
+    assert any(play(seed).complaints for seed in range(300))
+    gc.collect()
