@@ -291,7 +291,11 @@ def test_a_trace_is_frozen(field: str) -> None:
         ({"weights": [1]}, ValueError, "2 arrivals need as many weights, not 1"),
         ({"weights": [1, -1]}, ValueError, "the weight of an item must be at least 0, not -1"),
         ({"weights": [1, "1"]}, TypeError, "the weight of an item must be a real number, not '1'"),
-        ({"policy": NaturalPolicy(max_weight=2)}, TypeError, "the max_weight of .* needs weights, .*"),
+        (
+            {"policy": NaturalPolicy(max_weight=2)},
+            TypeError,
+            "the max_weight of .* needs weights, .*",
+        ),
     ],
     ids=lambda value: None if isinstance(value, type | dict) else value,
 )

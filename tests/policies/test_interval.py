@@ -98,7 +98,7 @@ def test_no_schedule_needs_fewer_flushes(
 ) -> None:
     """When a slot is free whenever it is asked for, the number of flushes is the least possible.
 
-    For weights above 0: an item of weight 0 could still join a batch that is full by weight.
+    For weights above 0: see the next test.
     """
     unit, times, weights = workload
     heaviest = None if weight is None else weight * unit
@@ -106,6 +106,13 @@ def test_no_schedule_needs_fewer_flushes(
     trace = simulate(policy, times, 0, weights=weights)
     least = least_flushes(times, weights, wait * unit, records, heaviest)
     assert least == len(trace.flushes)
+
+
+def test_a_batch_full_by_weight_does_not_wait_for_what_weighs_nothing() -> None:
+    """An item of weight 0 could still join a full batch later; it is not waited for."""
+    trace = simulate(IntervalPolicy(10, max_weight=5), [0, 1], 0, weights=[5, 0])
+    assert 1 == least_flushes([0, 1], [5, 0], 10, None, 5)
+    assert [(0, "full"), (11, "age")] == [(flush.started, flush.reason) for flush in trace.flushes]
 
 
 @given(

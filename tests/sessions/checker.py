@@ -74,6 +74,8 @@ class Checker:
         self.history.note("sink", "called", tuple(batch))
         if self.endings.cut_surely:
             self.history.complain(10, "a flush was started after the close was cut short")
+        if self.endings.failures:
+            self.history.complain(12, "a flush was started after a failure")
         flight = self.account.call(batch)
         self.line.look_for_deadlock()
         return flight

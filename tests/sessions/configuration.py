@@ -86,9 +86,9 @@ class Dice(random.Random):
         """A time on the grid."""
         return int(self.random() * until * 8) / 8
 
-    def moment(self, until: float) -> Moment:
+    def moment(self, until: float, after: float = 0.0) -> Moment:
         """A moment."""
-        return Moment(self.time(until), self.choice([0, 0, 1, 2, 3, 4, 6]))
+        return Moment(after + self.time(until), self.choice([0, 0, 1, 2, 3, 4, 6]))
 
     def a_few(self) -> int:
         """Seldom more than one."""
@@ -118,10 +118,11 @@ def configuration(seed: int) -> Configuration:
     items = Items(dice, limits)
     life = _life(dice)
     count = dice.choice([1, 2, 2, 3, 4])
+    names = [f"producer {i}" for i in range(count)]
     producers = tuple(_steps(dice, items, is_crowded=is_crowded) for _ in range(count))
     flushes = tuple(dice.moment(8.0) for _ in range(dice.a_few()))
     closes = _closes(dice, life)
-    names = [f"producer {i}" for i in range(len(producers))]
+    interruptions = _interruptions_at(RUSH_HOUR, dice, names) if is_crowded else ()
     names += [f"flush {i}" for i in range(len(flushes))]
     names += [f"closer {i}" for i in range(len(closes))]
     return Configuration(
@@ -132,7 +133,7 @@ def configuration(seed: int) -> Configuration:
         producers=producers,
         flushes=flushes,
         closes=closes,
-        interruptions=_interruptions(dice, names, life),
+        interruptions=(*interruptions, *_interruptions(dice, names, life)),
         timed=tuple(name for name in names if dice.chance(0.2)),
         wickedness=dice.choice([0.0, 0.1, 0.3, 0.3, 0.6]),
         fires_early=dice.chance(0.1),
@@ -142,6 +143,9 @@ def configuration(seed: int) -> Configuration:
 SIZES = [1, 1, 2, 2, 3, 5, 8, 10_000]
 CROWDED = [255, 256, 257, 258, 300, 10_000]
 """Queue sizes around the number of items after which a producer pauses."""
+
+RUSH_HOUR = 1.0
+"""When all producers of a crowded session come, and some go."""
 
 
 def _limits(dice: Dice, sizes: Sequence[int]) -> Limits:
@@ -187,6 +191,11 @@ def _closes(dice: Dice, life: Life) -> tuple[Moment, ...]:
     return tuple(dice.moment(life.end.time + 2.0) for _ in range(count))
 
 
+def _interruptions_at(time: float, dice: Dice, names: list[str]) -> tuple[tuple[str, Moment], ...]:
+    """Cancel some in the turns of the loop at this time."""
+    return tuple((name, dice.moment(0.0, after=time)) for name in names if dice.chance(0.5))
+
+
 def _interruptions(dice: Dice, names: list[str], life: Life) -> tuple[tuple[str, Moment], ...]:
     some = [(name, dice.moment(10.0)) for name in names if dice.chance(0.3)]
     again = [(name, dice.moment(12.0)) for name, _ in some if dice.chance(0.3)]
@@ -195,9 +204,11 @@ def _interruptions(dice: Dice, names: list[str], life: Life) -> tuple[tuple[str,
 
 
 def _steps(dice: Dice, items: Items, *, is_crowded: bool) -> tuple[Step, ...]:
-    if is_crowded and dice.chance(0.5):
-        count = dice.choice([255, 256, 257, 257, 300])
-        return (Step("enqueue", tuple(items() for _ in range(count))), _step(dice, items))
+    if is_crowded:
+        count = dice.choice([1, 1, 255, 256, 257, 300])
+        burst = tuple(items() for _ in range(count))
+        first = Step("enqueue", (items(),)), Step("pause", (), RUSH_HOUR)
+        return (*first, Step("enqueue", burst), _step(dice, items))
     return tuple(_step(dice, items) for _ in range(int(1 + dice.random() * 8)))
 
 

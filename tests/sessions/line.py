@@ -93,7 +93,8 @@ class Line:
         for other in self.calls:
             if other is call:
                 return
-            if other.blocked and not self._may_be_overtaken(other):
+            # One that pauses for fairness has a claim to its room.
+            if (other.blocked or call.blocked) and not self._may_be_overtaken(other):
                 self._history.complain(7, f"{call.item} overtook {other.item}")
                 return
 
