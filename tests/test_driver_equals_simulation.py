@@ -7,12 +7,14 @@ dyadic, so that every sum is exact, and each kind of time has a last digit of it
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from unittest import mock
 
-from hypothesis import assume, event, given
+import attrs
+import pytest
+from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
 from flushq import FlushPolicy, FlushQueue, Wait
@@ -65,25 +67,39 @@ async def sleep_until(time: float) -> None:
     await reached
 
 
-async def drive(
-    policy: FlushPolicy,
-    times: Sequence[float],
-    seconds: FlushSeconds,
-    slots: int,
-    weights: Sequence[float],
-    close_at: float,
-) -> list[SimulatedFlush]:
+@attrs.frozen
+class Case:
+    """A policy, what arrives, and how long flushes take on how many slots."""
+
+    policy: FlushPolicy
+    times: list[float]
+    weights: list[float]
+    seconds: FlushSeconds
+    slots: int
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """Cases, most of them without ties."""
+    times = draw(arrivals(UNIT, max_size=40))
+    weights = draw(st.lists(WEIGHT, min_size=len(times), max_size=len(times)))
+    return Case(draw(POLICIES), times, weights, draw(flush_seconds()), draw(SLOTS))
+
+
+async def drive(case: Case, close_at: float) -> list[SimulatedFlush]:
     """Run a queue and return the flushes that it makes before it is closed."""
     ends: dict[int, float] = {}
 
     async def sink(batch: list[int]) -> None:
-        await asyncio.sleep(seconds(len(batch)))
+        await asyncio.sleep(case.seconds(len(batch)))
         ends[batch[0]] = now()
 
-    queue = FlushQueue[int](sink, policy, weigh=weights.__getitem__, max_in_flight=slots)
+    queue = FlushQueue[int](
+        sink, case.policy, weigh=case.weights.__getitem__, max_in_flight=case.slots
+    )
     with watched_batches() as batches:
         async with queue:
-            for time, items in groupby(range(len(times)), times.__getitem__):
+            for time, items in groupby(range(len(case.times)), case.times.__getitem__):
                 await sleep_until(time)
                 for item in items:
                     await queue.enqueue(item)
@@ -95,28 +111,28 @@ async def drive(
     ]
 
 
-def check(
-    policy: FlushPolicy,
-    times: Sequence[float],
-    seconds: FlushSeconds,
-    slots: int,
-    weights: Sequence[float],
-) -> None:
+def check(case: Case) -> None:
     """Compare the driver with the simulation, unless there are ties."""
-    trace = simulate(policy, times, seconds, max_in_flight=slots, weights=weights)
+    trace = simulate(
+        case.policy, case.times, case.seconds, max_in_flight=case.slots, weights=case.weights
+    )
     assume(not ties(trace))
     for flush in trace.flushes:
         event(flush.reason)
     close_at = max((each.now for each in trace.events), default=0.0) + 1.0
-    flushes = run(drive, policy, times, seconds, slots, weights, close_at)
-    assert list(trace.flushes) == flushes
+    assert list(trace.flushes) == run(drive, case, close_at)
 
 
-@given(data=st.data(), policy=POLICIES, seconds=flush_seconds(), slots=SLOTS)
-def test_the_driver_makes_the_flushes_of_the_simulation(
-    data: st.DataObject, policy: FlushPolicy, seconds: FlushSeconds, slots: int
-) -> None:
+@settings(max_examples=300)
+@given(case=cases())
+def test_the_driver_makes_the_flushes_of_the_simulation(case: Case) -> None:
     """Up to the close, the driver flushes when and what and why the simulation does."""
-    times = data.draw(arrivals(UNIT, max_size=40))
-    weights = data.draw(st.lists(WEIGHT, min_size=len(times), max_size=len(times)))
-    check(policy, times, seconds, slots, weights)
+    check(case)
+
+
+@pytest.mark.long
+@settings(max_examples=10_000)
+@given(case=cases())
+def test_the_driver_makes_them_in_ten_thousand_cases(case: Case) -> None:
+    """Up to the close, the driver flushes when and what and why the simulation does, always."""
+    check(case)

@@ -188,9 +188,9 @@ def test_every_event_moves_time_on(event: str) -> None:
     policy.flush_started(2, 1)
     facts = {"item_added": (1,), "flush_started": (1,), "flush_done": (1, 2), "tick": ()}
     getattr(policy, event)(5, *facts[event])
-    policy.tick(5)
     with pytest.raises(ValueError, match=r"^now must be a finite time from 5 on, not 4\.5$"):
         policy.tick(4.5)
+    policy.tick(5)
 
 
 def test_a_flush_that_did_not_run_cannot_end() -> None:

@@ -208,7 +208,7 @@ async def test_a_sink_that_never_suspends_lets_the_loop_run() -> None:
 async def test_a_pause_keeps_the_room_there_was() -> None:
     """The last free place is that of the producer that pauses, and not of who comes meanwhile."""
     sink = HeldSink[int]()
-    refused = []
+    refused: list[BaseException] = []
 
     async def later() -> None:
         await may_come.wait()
