@@ -113,7 +113,7 @@ class FlushQueue(Generic[T]):
         self._tick_at = -math.inf
         self._limit: asyncio.TimerHandle | None = None
         self._barriers: dict[asyncio.Future[None], int] = {}
-        self._closers: set[asyncio.Future[None]] = set()
+        self._closers: dict[asyncio.Future[None], None] = {}
         self._owners_waiting = 0
 
     # What can be seen.
@@ -351,7 +351,7 @@ class FlushQueue(Generic[T]):
         cancelled = None
         while not self._ended:
             ended = self._loop.create_future()
-            self._closers.add(ended)
+            self._closers[ended] = None
             try:
                 await ended
             except asyncio.CancelledError as error:
@@ -359,7 +359,7 @@ class FlushQueue(Generic[T]):
                     raise
                 cancelled = error
             finally:
-                self._closers.discard(ended)
+                del self._closers[ended]
         return cancelled
 
     def _end_sooner(self) -> bool:

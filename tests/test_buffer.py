@@ -154,6 +154,15 @@ def test_an_item_too_heavy_for_any_batch_is_refused() -> None:
     assert 0 == len(buffer)
 
 
+def test_a_refused_item_is_shown_in_short() -> None:
+    """The message of an ItemTooLarge does not grow with the item."""
+    buffer: Buffer[str] = Buffer(weigh=len, max_weight=5)
+    message = r"^the item weighs 1000000, more than max_weight=5: 'a+\.\.\.a+'$"
+    with pytest.raises(ItemTooLarge, match=message) as caught:
+        buffer.measure("a" * 1_000_000)
+    assert len(str(caught.value)) < 200
+
+
 @pytest.mark.parametrize("weight", [-1, math.nan, math.inf, 1.1e300])
 def test_a_weight_is_neither_negative_nor_immense(weight: float) -> None:
     """A weight of a wrong value is a ValueError that shows it, cap or no cap."""

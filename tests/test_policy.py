@@ -528,3 +528,9 @@ def test_a_policy_without_caps_is_never_full() -> None:
     policy = EchoPolicy()
     policy.item_added(0, 10**9, 10**9)
     assert (None, None, False) == (policy.max_records, policy.max_weight, policy.full)
+
+
+def test_a_first_event_before_all_time_is_refused() -> None:
+    """Minus infinity is no time, not even for the first event."""
+    with pytest.raises(ValueError, match="not -inf"):
+        QueueState().item_added(-math.inf)

@@ -14,9 +14,10 @@ class IntervalPolicy(FlushPolicy):
     """Flush when a batch is full, or when the oldest item has waited ``max_wait_seconds``.
 
     While a slot is free no item waits longer, and of all ways to flush in order of arrival under
-    this age and these caps, none needs fewer flushes: each batch is as late and as full as it may
-    be (an exchange argument: of any schedule, the first flush can be put off until the policy's,
-    and take all that the policy's takes, without a further flush).
+    this age and these caps, none needs fewer flushes (for weights above 0, and flushes that can
+    start when they are due): each batch is as late and as full as it may be. By an exchange
+    argument: of any schedule, the first flush can be put off until the policy's, and take all that
+    the policy's takes, without a further flush.
 
     Args:
         max_wait_seconds: How long an item may wait, from its acceptance. inf: until a batch is
