@@ -426,12 +426,16 @@ class FlushQueue(Generic[T]):
         return self._max_queue_size - self.pending - self._pausing
 
     async def _pause(self) -> None:
-        """Let the loop run, with a claim to the room that there was."""
+        """Let the loop run, with a claim to the room that there was.
+
+        Who leaves without taking it gives cause for a turn.
+        """
         self._pausing += 1
         try:
             await asyncio.sleep(0)
         finally:
             self._pausing -= 1
+            self._wake()
         self._check_open()
 
     async def _wait_for_room(self) -> None:

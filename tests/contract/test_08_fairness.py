@@ -241,3 +241,25 @@ async def test_a_producer_cancelled_in_its_pause_gives_up_its_room() -> None:
         assert 256 == queue.pending
         queue.enqueue_nowait(256)
     assert list(range(257)) == sink.items
+
+
+async def test_room_that_a_pause_gives_up_is_the_next_producers() -> None:
+    """A producer in line is let in when one that paused, and had the last place, goes away."""
+    sink = HeldSink[int]()
+    async with FlushQueue(sink, patient(), max_queue_size=258) as queue:
+        await queue.enqueue(0)
+        flushing = asyncio.create_task(queue.flush())
+        await settle()
+        await enqueue_all(queue, range(1, 257))
+        queue.enqueue_nowait(257)
+        pausing = queue.enqueue(-1)
+        pausing.send(None)
+        waiting = produce(queue, 258)
+        await settle()
+        assert not waiting.done()
+        pausing.close()
+        await settle()
+        assert waiting.done()
+        sink.open()
+        await flushing
+    assert list(range(259)) == sink.items
