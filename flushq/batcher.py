@@ -58,6 +58,7 @@ class Batch(Generic[T]):
         oldest: When its oldest item arrived.
         started: When it was cut.
         handed: Whether the flush function has been called with it.
+        returned: Whether that call is over, whatever came of it.
         interrupted: Whether the queue itself has cancelled the flush.
         error: What the flush function raised, or what kept the batch from it.
     """
@@ -70,6 +71,7 @@ class Batch(Generic[T]):
     oldest: float
     started: float
     handed: bool = False
+    returned: bool = False
     interrupted: bool = False
     error: BaseException | None = None
 
@@ -239,6 +241,10 @@ class Batcher(Generic[T]):
     def busy(self) -> bool:
         """Whether every slot is taken."""
         return len(self.running) >= self._max_in_flight
+
+    def runs(self, batch: Batch[T]) -> bool:
+        """Whether the flush of this batch goes on."""
+        return batch in self.running and not batch.returned
 
     @property
     def _idle(self) -> bool:

@@ -388,8 +388,7 @@ class FlushQueue(Generic[T]):
 
     def _inside(self) -> Batch[T] | None:
         """The running flush of this queue that the caller is part of."""
-        running = self._batcher.running
-        return next((batch for batch in reversed(_flushes.get()) if batch in running), None)
+        return next(filter(self._batcher.runs, reversed(_flushes.get())), None)
 
     def _refuse_inside(self, what: str) -> None:
         if self._inside() is not None:
@@ -399,7 +398,7 @@ class FlushQueue(Generic[T]):
         """Why an item is refused, if it is: a new exception."""
         if self._batcher.failed:
             return self._batcher.outcome()
-        during_drain = inside is not None and inside in self._batcher.running
+        during_drain = inside is not None and self._batcher.runs(inside)
         if self._closing and (self._batcher.stopped or not during_drain):
             return QueueClosed(f"{self!r} takes no items any more")
         return None
@@ -547,6 +546,7 @@ class FlushQueue(Generic[T]):
                 batch.error = TypeError(f"flush_fn must be async: it returned {result!r}")
         except BaseException as error:  # KeyboardInterrupt too: _on_done raises it on
             batch.error = error
+        batch.returned = True
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         batch = self._tasks.pop(task)
@@ -592,7 +592,7 @@ class FlushQueue(Generic[T]):
         running = self._batcher.running
         if not self._batcher.busy or self._gate.reserved:
             return
-        if all(batch in self._gate.waiting for batch in running):
+        if all(batch in self._gate.waiting and not batch.returned for batch in running):
             refusal = QueueFull(f"every flush that could make room waits for room: {self!r}")
             self._gate.turn_away_last(running, refusal)
 

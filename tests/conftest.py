@@ -4,7 +4,8 @@ An async test runs in virtual time. One that needs real threads, sockets or subp
 
     @pytest.mark.asyncio(loop_factories=["standard"])
 
-and one that must hold on several loops names them all: virtual, standard, uvloop.
+and one that must hold on several loops names them all: virtual, standard, uvloop. In another world
+(`tests.worlds`) the loop is that of the world.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 import hypothesis
 import pytest
 
+from tests import worlds
 from tests.virtual import VirtualLoop
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -38,10 +40,28 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, LoopFactory]:
-    """Offer every loop to a test that names some, and the virtual one to all others."""
+    """Offer every loop to a test that names some, and that of the world to all others."""
     mark = item.get_closest_marker("asyncio")
     named = mark is not None and "loop_factories" in mark.kwargs
-    return LOOPS if named else {"virtual": VirtualLoop}
+    return LOOPS if named else {worlds.NAME: worlds.LOOPS[worlds.NAME]}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what cannot hold in this world."""
+    if worlds.NAME != "virtual":
+        config.hook.pytest_deselected(items=list(worlds.choose(items)))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """List what holds without a clock, if that is what this run is for."""
+    if worlds.NAME == "probe":
+        worlds.note_timeless(report)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell how much was left out of this world, and why."""
+    for reason, count in sorted(worlds.left_out.items()):
+        terminalreporter.write_line(f"left out of {worlds.NAME}: {count}, {reason}")
 
 
 @pytest.fixture(autouse=True)

@@ -2,9 +2,11 @@
 
 import gc
 import multiprocessing
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
+from unittest import mock
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -13,8 +15,14 @@ Result = TypeVar("Result")
 def spread(
     work: Callable[[Task], Result], tasks: Iterable[Task], processes: int
 ) -> Iterator[Result]:
-    """Yield the result of each task, in order; ``work`` is a function of a module."""
-    with multiprocessing.get_context("spawn").Pool(processes, _prepare) as pool:
+    """Yield the result of each task, in order; ``work`` is a function of a module.
+
+    The coverage is not measured there: that would take several times as long.
+    """
+    with mock.patch.dict(os.environ):
+        os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+        pool = multiprocessing.get_context("spawn").Pool(processes, _prepare)
+    with pool:
         yield from pool.imap(work, tasks)
 
 

@@ -296,3 +296,14 @@ def test_a_gate_is_a_list_of_who_waits(steps: list[tuple[str, Any]]) -> None:
         assert (0, 0) == (gate.reserved, len(gate))
 
     run(main)
+
+
+async def test_a_producer_that_is_closed_after_its_cancellation_says_nothing() -> None:
+    """A coroutine that is closed while its cancellation is on the way ends without an error."""
+    gate: Gate[None] = Gate()
+    waiting = gate.wait(None)
+    place: asyncio.Future[None] = waiting.send(None)
+    place.cancel()
+    assert not gate.admit(1)
+    waiting.close()
+    assert (0, 0) == (gate.reserved, len(gate))

@@ -1,6 +1,7 @@
 """The state machine: its facts are exact, its silence is strict, its promises hold."""
 
 import copy
+import inspect
 import math
 import pickle
 import threading
@@ -109,11 +110,24 @@ def test_facts_of_an_empty_queue() -> None:
     assert (0, 0, math.inf, 0, 3) == facts
 
 
+def test_facts_are_not_made_up() -> None:
+    """A QueueState is made of the slots alone: everything else is what has happened since."""
+    assert ["max_in_flight"] == list(inspect.signature(QueueState).parameters)
+
+
 def test_there_is_one_slot_and_one_item_by_default() -> None:
     """Without further arguments there is one slot, and one item has arrived, of no weight."""
     queue = QueueState()
     queue.item_added(5)
     assert (1, 1, 0) == (queue.max_in_flight, queue.pending, queue.weight)
+
+
+def test_a_flush_weighs_nothing_by_default() -> None:
+    """A flush that is told without a weight leaves the weight of what still waits as it is."""
+    queue = QueueState()
+    queue.item_added(0, 2, 5)
+    queue.flush_started(0, 1)
+    assert (1, 5) == (queue.pending, queue.weight)
 
 
 def test_oldest_is_exact_after_a_flush_of_a_part() -> None:

@@ -14,7 +14,7 @@ import attrs
 
 from flushq import Decision, Flush, FlushPolicy, NaturalPolicy, Wait
 from tests.contract.support import Sink, now, steps
-from tests.virtual import VirtualLoop, virtual_loop
+from tests.virtual import VirtualLoop
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -215,5 +215,6 @@ def own_loop() -> Iterator[VirtualLoop]:
 def left_behind() -> list[object]:
     """Return the tasks, beside the current one, and the timers that are on the loop."""
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    timers = virtual_loop()._scheduled  # noqa: SLF001 - asyncio has no public list of timers
+    loop: Any = asyncio.get_running_loop()
+    timers = loop._scheduled  # noqa: SLF001 - asyncio has no public list of timers
     return [*tasks, *(timer for timer in timers if not timer.cancelled())]

@@ -33,6 +33,7 @@ from collections.abc import (
 from contextlib import asynccontextmanager
 from typing import Any, Generic, Literal, TypeVar
 
+import anyio
 import attrs
 import pytest
 
@@ -41,9 +42,9 @@ from tests.virtual import VirtualLoop
 
 T = TypeVar("T")
 
-How = Literal["cancel", "close", "timeout", "wait_for"]
+How = Literal["cancel", "close", "timeout", "wait_for", "scope"]
 
-HOWS: list[How] = ["cancel", "close", "timeout", "wait_for"]
+HOWS: list[How] = ["cancel", "close", "timeout", "wait_for", "scope"]
 
 MOST_STEPS = 200
 
@@ -231,6 +232,7 @@ class Interruption:
         how: By which means. "cancel": its task is cancelled. "close": the coroutine is closed
             where it stands (GeneratorExit). "timeout", "wait_for": it runs within asyncio.timeout
             or asyncio.wait_for; the timeout strikes, or the task is cancelled, respectively.
+            "scope": it runs within a scope of anyio, which cancels it at every await from then on.
         too_late: Whether the operation was over before its step came.
     """
 
@@ -239,6 +241,7 @@ class Interruption:
     too_late: bool = attrs.field(default=False, init=False)
     _returned: bool = attrs.field(default=False, init=False)
     _limit: asyncio.Timeout | None = attrs.field(default=None, init=False)
+    _scope: anyio.CancelScope = attrs.field(factory=anyio.CancelScope, init=False)
 
     async def __call__(self, operation: Coroutine[Any, Any, object]) -> bool:
         """Return whether the operation returned; what it raised by itself is raised.
@@ -251,6 +254,8 @@ class Interruption:
         if self.how == "close":
             operation.close()
             task.cancel()
+        elif self.how == "scope":
+            self._scope.cancel()
         elif self._limit is not None and not task.done():
             self._limit.reschedule(now())
         else:
@@ -275,6 +280,11 @@ class Interruption:
         elif self.how == "timeout":
             async with asyncio.timeout(None) as self._limit:
                 await operation
+        elif self.how == "scope":
+            with self._scope:
+                await operation
+            if self._scope.cancelled_caught:
+                return
         else:
             await operation
         self._returned = True

@@ -188,6 +188,7 @@ async def test_an_item_that_got_room_is_due_by_the_moment_of_the_room() -> None:
         assert [0.0, 1.0, 5.0] == sink.started
 
 
+@pytest.mark.not_in("solipsism", "looptime", "uvloop", reason="moves the virtual clock itself")
 @pytest.mark.parametrize("step", range(6))
 @pytest.mark.parametrize("gap", range(-3, 4))
 async def test_a_loop_that_is_busy_makes_no_item_younger_than_its_room(gap: int, step: int) -> None:
@@ -257,6 +258,7 @@ async def test_age_before_the_start_counts() -> None:
         assert [20.0] == late.started
 
 
+@pytest.mark.not_in("solipsism", "looptime", "uvloop", reason="moves the virtual clock itself")
 async def test_a_producer_that_computes_for_long_has_its_first_items_flushed_next() -> None:
     """If the loop is blocked beyond the due time, the flush starts as soon as the loop runs."""
     sink = Sink[int]()
@@ -269,6 +271,7 @@ async def test_a_producer_that_computes_for_long_has_its_first_items_flushed_nex
         assert [5.0] == sink.started
 
 
+@pytest.mark.not_in("solipsism", "looptime", "uvloop", reason="moves the virtual clock itself")
 async def test_a_burst_is_as_old_as_its_first_item() -> None:
     """Items of one loop iteration share the time of the first: ages are never underestimated."""
     sink = Sink[int]()
@@ -281,6 +284,7 @@ async def test_a_burst_is_as_old_as_its_first_item() -> None:
         assert [1.0] == sink.started
 
 
+@pytest.mark.not_in("solipsism", "looptime", "uvloop", reason="moves the virtual clock itself")
 async def test_a_burst_after_the_turn_has_a_clock_of_its_own() -> None:
     """Items of the next iteration are dated by it, not by the iteration before."""
     sink = Sink[int]()
@@ -346,6 +350,7 @@ async def test_a_cancelled_producer_leaves_the_clock_alone() -> None:
         assert [0.0, 1.0, 6.5] == sink.started
 
 
+@pytest.mark.not_in("solipsism", "looptime", reason="that clock jumps a day at most")
 async def test_a_policy_that_is_never_due_waits_for_ever() -> None:
     """max_wait_seconds=inf sets no timer: the item leaves at the end of the block."""
     sink = Sink[int]()

@@ -341,6 +341,7 @@ async def test_a_producer_whose_item_became_a_duplicate_passes_its_room_on() -> 
 # Producers that give up.
 
 
+@pytest.mark.not_in("debug", reason="keeps the stacks of 10,000 tasks, which takes long")
 async def test_ten_thousand_blocked_producers_half_of_them_cancelled() -> None:
     """Those that stay are served in order, and those that gave up leave no trace."""
     sink = HeldSink[int]()
@@ -356,6 +357,7 @@ async def test_ten_thousand_blocked_producers_half_of_them_cancelled() -> None:
     assert [asyncio.CancelledError, type(None)] * 5000 == list(map(type, outcomes))
 
 
+@pytest.mark.not_in("debug", reason="keeps the stacks of 10,000 tasks, which takes long")
 async def test_ten_thousand_blocked_producers_cancelled_while_room_appears() -> None:
     """Half of a long line may give up bit by bit while it moves: nobody is skipped or kept."""
     sink = Sink[int]()

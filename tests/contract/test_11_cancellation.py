@@ -24,7 +24,7 @@ from tests.contract.support import (
 )
 from tests.virtual import VirtualLoop
 
-CANCELLED: list[How] = ["cancel", "timeout", "wait_for"]
+CANCELLED: list[How] = ["cancel", "timeout", "wait_for", "scope"]
 
 
 def cancel_myself() -> None:

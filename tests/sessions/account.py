@@ -36,7 +36,8 @@ class Account:
         self._history = history
         self._keys: set[int | None] = set()
         self._untold: deque[tuple[float, float]] = deque()
-        self._unheard: deque[Flight] = deque()
+        self._unheard: dict[Flight, None] = {}
+        self._over: dict[Flight, None] = {}
 
     # Items.
 
@@ -101,7 +102,7 @@ class Account:
         self.cut += len(items)
         self.flights.append(flight)
         self.running[flight] = None
-        self._unheard.append(flight)
+        self._unheard[flight] = None
         self._check_caps(flight)
         return flight
 
@@ -109,15 +110,16 @@ class Account:
         self, now: float, count: int, seconds: float, error: BaseException | None
     ) -> Flight | None:
         """The policy has been told that a flush ended; return which one."""
-        ended = [flight for flight in self._unheard if _ended_so(flight, now, count, error)]
+        flights = [*self._over, *(flight for flight in self._unheard if not flight.over)]
+        ended = [flight for flight in flights if _ended_so(flight, now, count, error)]
         flight = next((flight for flight in ended if seconds == now - flight.cut_at), None)
         if flight is None:
             what = f"of {count} items has ended with {error!r} after {seconds:g} s"
             self._history.complain(2, f"no flight {what}")
             return None
-        self._unheard.remove(flight)
-        flight.heard = True
         self.end(flight, error)
+        flight.heard = True
+        del self._unheard[flight], self._over[flight]
         return flight
 
     def _check_caps(self, flight: Flight) -> None:
@@ -161,6 +163,7 @@ class Account:
             flight.over, flight.over_at = True, self._history.loop.time()
             flight.error = error
             self.running.pop(flight, None)
+            self._over[flight] = None
 
     # The balance.
 

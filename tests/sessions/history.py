@@ -1,11 +1,13 @@
 """What happened, in order, and what of it broke the contract."""
 
+import itertools
 import zlib
 from typing import Self
 
 from tests.sessions.loop import SessionLoop
 
 SCRIPT = "SCRIPT"
+SHOWN = 4
 
 
 class History:
@@ -35,16 +37,22 @@ class History:
         self.note("CHECKER", f"contract {point}: {text}")
 
     def lines(self) -> list[str]:
-        """Each event as a line: time, iteration of the loop, who, what."""
-        return [
-            f"{time:9.4f} {iteration:4d}  {who:<11} {what} {' '.join(map(_show, facts))}".rstrip()
-            for time, iteration, who, what, facts in self._events
-        ]
+        """Each event as a line: time, iteration of the loop, who, what; long runs are cut."""
+        lines: list[str] = []
+        for _, group in itertools.groupby(self._events, lambda event: event[:3]):
+            run = [_line(*event) for event in group]
+            hidden = [f"{'':14}  ... {len(run) - 2 * SHOWN} more ..."]
+            lines += run if len(run) <= 3 * SHOWN else run[:SHOWN] + hidden + run[-SHOWN:]
+        return lines
 
     def fingerprint(self) -> int:
         """A number that tells histories apart, but for what the script did and when it stepped."""
         events = [event for event in self._events if event[2] != SCRIPT]
         return zlib.crc32(repr([(time, *facts) for time, _, *facts in events]).encode())
+
+
+def _line(time: float, iteration: int, who: str, what: str, facts: tuple[object, ...]) -> str:
+    return f"{time:9.4f} {iteration:4d}  {who:<11} {what} {' '.join(map(_show, facts))}".rstrip()
 
 
 def _show(fact: object) -> str:

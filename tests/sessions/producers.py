@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import reprlib
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 
@@ -21,7 +22,7 @@ class Step:
     """One step of a producer: what to do with which items, and how long to take."""
 
     what: str
-    items: tuple[Item, ...] = ()
+    items: tuple[Item, ...] = attrs.field(default=(), repr=reprlib.repr)
     seconds: float = 0.0
 
 

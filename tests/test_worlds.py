@@ -1,0 +1,104 @@
+"""The scenarios hold in every world of `tests.worlds`, and each world is what it says."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import worlds
+from tests.virtual import VirtualLoop
+
+ROOT = Path(__file__).parents[1]
+
+
+def run_scenarios(world: str, *options: str, timeless: Path | None = None) -> tuple[int, str]:
+    """Run the scenarios in a world, and return pytest's exit code and what it said."""
+    not_theirs = ("PYTEST_ADDOPTS", "COVERAGE_")  # to measure them takes twice as long
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(not_theirs)
+    }
+    environment["FLUSHQ_WORLD"] = world
+    if timeless is not None:
+        environment["FLUSHQ_TIMELESS"] = str(timeless)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options),
+            *("tests/contract", "tests/test_worlds.py"),
+        ],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=250,  # less than pytest's own limit, which would tell nothing of it
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+def assert_holds(world: str, least: int, timeless: Path | None = None) -> None:
+    """The scenarios, at least so many, hold in a world; tell how many did and what was left out."""
+    code, said = run_scenarios(world, "--tb=short", timeless=timeless)
+    assert 0 == code, said
+    passed = re.search(r"^(\d+) passed, \d+ deselected in ", said, re.MULTILINE)
+    assert passed, said
+    assert least <= int(passed[1]), said
+    sys.stdout.write("".join(re.findall(r"^(?:left out|\d+ passed).*\n", said, re.MULTILINE)))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("world", "least"),
+    [
+        pytest.param(
+            "eager",
+            850,
+            marks=pytest.mark.skipif(
+                sys.version_info < (3, 12), reason="Python 3.11 has no eager tasks"
+            ),
+        ),
+        ("debug", 850),
+        ("solipsism", 800),
+        ("looptime", 800),
+    ],
+)
+def test_the_scenarios_hold(world: str, least: int) -> None:
+    """All scenarios hold there, but for the few that are marked as not of that world."""
+    assert_holds(world, least)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not to be had on Windows")
+def test_the_scenarios_that_need_no_clock_hold_on_uvloop(tmp_path: Path) -> None:
+    """Those that hold on a virtual loop whose clock never moves hold on uvloop as well."""
+    timeless = tmp_path / "timeless.txt"
+    code, said = run_scenarios("probe", "--tb=no", timeless=timeless)
+    assert code in {0, 1}, said  # 1: what looks at the clock fails on it
+    assert_holds("uvloop", 450, timeless)
+
+
+SIGNS: dict[str, Callable[[asyncio.AbstractEventLoop], object]] = {
+    "virtual": lambda loop: type(loop) is VirtualLoop and not loop.get_debug(),
+    "probe": lambda loop: isinstance(loop, worlds.ProbeLoop),
+    "eager": lambda loop: loop.get_task_factory() is vars(asyncio)["eager_task_factory"],
+    "debug": lambda loop: isinstance(loop, VirtualLoop) and loop.get_debug(),
+    "solipsism": lambda loop: type(loop).__module__.startswith("async_solipsism"),
+    "looptime": lambda loop: hasattr(loop, "looptime_on"),
+    "uvloop": lambda loop: any(base.__module__ == "uvloop" for base in type(loop).__mro__),
+}
+
+
+async def test_the_running_loop_is_that_of_the_world() -> None:
+    """The world's sign is on the loop that a test runs on."""
+    assert SIGNS[worlds.NAME](asyncio.get_running_loop())
+
+
+def test_every_world_has_its_sign() -> None:
+    """No world goes unchecked."""
+    assert worlds.LOOPS.keys() == SIGNS.keys()
