@@ -1,0 +1,241 @@
+"""Mutation testing: break the code in every small way there is, and see whether a test notices.
+
+    python -m tests.mutation                            all files
+    python -m tests.mutation flushq/queue.py            one
+    python -m tests.mutation --sample 100 --seed 7      so many of each file's mutants, drawn
+    python -m tests.mutation flushq/gate.py --only 3,17 these alone, by number
+
+A mutant is the source of a file with one change (`tests.mutants`). Each is tried in a process of
+its own, which is forked from one that has loaded pytest, takes the mutant for the file whenever
+the module is imported, and runs a selection of tests until the first fails. Nothing is written
+into the checkout. A process that takes far more time or memory than the unchanged file does has
+noticed the mutant too. Survivors are printed as diffs.
+"""
+
+import argparse
+import difflib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import random
+import resource
+import signal
+import sys
+import time
+import types
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from tests.mutants import Mutant, mutants
+
+ROOT = Path(__file__).parents[1]
+
+SESSIONS = "tests/test_sessions.py::test_sessions_keep_the_contract"
+LAWS = "tests/test_policy_laws.py"
+
+# What is likely to notice, and quick, comes first: each line is a run of pytest.
+TESTS: dict[str, tuple[str, ...]] = {
+    "flushq/batcher.py": (
+        "tests/test_batcher.py",
+        SESSIONS,
+        "tests/test_batcher_laws.py",
+        "tests/contract/test_15_bad_policies.py tests/contract/test_12_failure.py",
+    ),
+    "flushq/queue.py": (SESSIONS, "tests/contract"),
+    "flushq/gate.py": (
+        "tests/test_gate.py",
+        SESSIONS,
+        "tests/contract/test_07_backpressure.py tests/contract/test_08_fairness.py",
+    ),
+    "flushq/policy.py": ("tests/test_policy.py", f"tests/policies {LAWS}"),
+    "flushq/buffer.py": ("tests/test_buffer.py", "tests/contract/test_15_bad_arguments.py"),
+    "flushq/policies/interval.py": ("tests/policies", LAWS),
+    "flushq/policies/natural.py": ("tests/policies", LAWS),
+}
+
+MOST_MEMORY = 4 * 2**30
+EXAMPLES = 30
+
+KILLED, TIMEOUT, SURVIVED = "killed", "timeout", "survived"
+
+
+class _Instead(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports a mutant in place of the file that it was made from."""
+
+    def __init__(self, path: Path, source: str) -> None:
+        self._path, self._source = path, source
+        self._name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+    def find_spec(
+        self, fullname: str, path: object, target: object = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Know the one module."""
+        if fullname != self._name:
+            return None
+        return importlib.util.spec_from_file_location(fullname, self._path, loader=self)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Run the mutant, under the name of the file."""
+        with warnings.catch_warnings(action="ignore"):
+            code = compile(self._source, self._path, "exec")
+        exec(code, module.__dict__)
+
+
+class _FewExamples:
+    """A plugin of pytest: few examples for each property, always the same ones."""
+
+    def pytest_collection(self) -> None:
+        """Load the profile after the one that conftest.py has loaded."""
+        hypothesis.settings.register_profile(
+            "mutation",
+            hypothesis.settings.get_profile("ci"),
+            max_examples=EXAMPLES,
+            phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
+        )
+        hypothesis.settings.load_profile("mutation")
+
+
+def run_pytest(*options: str) -> int:
+    """Run pytest in this process, in silence, and return what it says."""
+    quiet = ["-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:cov"]
+    # That a plugin has been imported before does not matter: nobody reads its asserts.
+    known = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    return int(pytest.main([*quiet, *known, *options], plugins=[_FewExamples()]))
+
+
+def try_out(path: Path, source: str, tests: Iterable[str], seconds: int) -> int:
+    """Run the tests on a mutant, each run in a process of its own, until one fails."""
+    for run in tests:
+        _, status = os.waitpid(fork(partial(try_run, path, source, run, seconds)), 0)
+        if os.WIFSIGNALED(status):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if status:
+            return 1
+    return 0
+
+
+def try_run(path: Path, source: str, run: str, seconds: int) -> int:
+    """Run some tests on a mutant, in this process."""
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+    signal.alarm(10 * seconds)  # what waits for ever uses no processor
+    sys.meta_path.insert(0, _Instead(path, source))
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+        return run_pytest("-x", *run.split())
+
+
+def fork(action: Callable[[], int]) -> int:
+    """Call it in a new process, and return the number of that."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            status = action()
+        finally:
+            os._exit(status)
+    return pid
+
+
+def verdict(status: int) -> str:
+    """What the end of a process says of its mutant."""
+    if os.WIFSIGNALED(status):
+        return TIMEOUT
+    return SURVIVED if os.waitstatus_to_exitcode(status) == pytest.ExitCode.OK else KILLED
+
+
+def tried(
+    path: Path, sources: Sequence[str], tests: Sequence[str], seconds: int, jobs: int
+) -> Iterator[tuple[int, str]]:
+    """Yield the number of each source and what became of it, as the processes end."""
+    running: dict[int, int] = {}
+    left = iter(enumerate(sources))
+    while True:
+        while len(running) < jobs and (following := next(left, None)) is not None:
+            number, source = following
+            action = partial(try_out, path, source, tests, seconds)
+            running[fork(action)] = number
+        if not running:
+            return
+        pid, status = os.wait()
+        yield running.pop(pid), verdict(status)
+
+
+def measure(path: Path, tests: Sequence[str]) -> int:
+    """Return how many seconds of processor time a mutant may take; the file itself must pass."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    ((_, outcome),) = tried(path, [path.read_text()], tests, 600, 1)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if outcome != SURVIVED:
+        sys.exit(f"the tests of {path} fail without a mutant")
+    return int(3 * (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)) + 5
+
+
+def chosen(count: int, arguments: argparse.Namespace) -> list[int]:
+    """Return the numbers of the mutants to try."""
+    if arguments.only:
+        return [int(number) for number in arguments.only.split(",")]
+    if arguments.sample is None or arguments.sample >= count:
+        return list(range(count))
+    return sorted(random.Random(arguments.seed).sample(range(count), arguments.sample))
+
+
+def run(name: str, arguments: argparse.Namespace) -> Counter[str]:
+    """Try the mutants of a file, print the survivors, and return how many met which end."""
+    path = ROOT / name
+    source = path.read_text()
+    made = list(mutants(source))
+    numbers = chosen(len(made), arguments)
+    seconds = measure(path, TESTS[name])
+    ends: Counter[str] = Counter()
+    started = time.monotonic()
+    sources = [made[number].source for number in numbers]
+    for index, outcome in tried(path, sources, TESTS[name], seconds, arguments.jobs):
+        ends[outcome] += 1
+        if outcome == SURVIVED:
+            _say(_shown(name, numbers[index], source, made[numbers[index]]))
+    counts = ", ".join(f"{ends[end]} {end}" for end in (KILLED, TIMEOUT, SURVIVED))
+    took = time.monotonic() - started
+    _say(f"== {name}: {len(made)} mutants, {len(numbers)} tried: {counts}; {took:.0f} s")
+    return ends
+
+
+def main() -> int:
+    """Try the mutants of the files that the command line names."""
+    arguments = _arguments()
+    ends = sum((run(name, arguments) for name in arguments.files or TESTS), Counter[str]())
+    killed, all_of_them = ends[KILLED] + ends[TIMEOUT], ends.total()
+    _say(f"{killed} of {all_of_them} mutants killed: {100 * killed / all_of_them:.1f} %")
+    return 1 if ends[SURVIVED] else 0
+
+
+def _shown(name: str, number: int, source: str, mutant: Mutant) -> str:
+    lines = difflib.unified_diff(source.splitlines(), mutant.source.splitlines(), lineterm="", n=2)
+    return "\n".join([f"-- {name} mutant {number} survived", *list(lines)[2:]])
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation")
+    parser.add_argument("files", nargs="*", metavar="file", help=f"of {', '.join(TESTS)}")
+    parser.add_argument("--jobs", type=int, default=2, help="how many processes to use")
+    parser.add_argument("--sample", type=int, help="how many mutants of each file to try")
+    parser.add_argument("--seed", type=int, default=0, help="what they are drawn with")
+    parser.add_argument("--only", help="the numbers of the mutants to try")
+    return parser.parse_args()
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
