@@ -139,10 +139,10 @@ class FlushQueue(Generic[T]):
         return self._batcher.in_doubt
 
     def __repr__(self) -> str:
-        if self._ended:
-            state = "closed"
-        elif self._batcher.failed:
+        if self._batcher.failed:
             state = "failed"
+        elif self._ended:
+            state = "closed"
         elif self._closing:
             state = "closing"
         else:

@@ -623,3 +623,26 @@ async def test_a_task_that_cannot_be_made_is_a_failure() -> None:
     assert failure is caught.value.__cause__
     assert [1] == queue.undelivered
     assert [] == queue.in_doubt
+
+
+async def test_a_group_that_tells_of_the_loss_is_left_as_it_is(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A body that raises a group with this queue's own failure in it gets no note and no log."""
+    queue = FlushQueue(Sink[int](errors={0: OSError()}), NaturalPolicy())
+    with pytest.raises(ExceptionGroup) as caught:
+        async with queue:
+            await queue.enqueue(1)
+            await settle()
+            assert "failed" in repr(queue)
+            inner = ExceptionGroup("inner", [await failure_of(queue.flush())])
+            raise ExceptionGroup("outer", [ValueError(), inner])
+    assert not hasattr(caught.value, "__notes__")
+    assert "" == caplog.text
+
+
+async def failure_of(operation: Awaitable[object]) -> FlushFailed:
+    """Await what fails, and return the failure."""
+    with pytest.raises(FlushFailed) as caught:
+        await operation
+    return caught.value

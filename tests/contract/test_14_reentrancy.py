@@ -551,9 +551,13 @@ async def test_a_task_of_a_flush_that_has_returned_is_outside() -> None:
     """From the very step in which flush_fn returns, what it has left behind gets QueueClosed."""
     late: list[asyncio.Task[BaseException | None]] = []
 
+    async def enqueue_later() -> BaseException | None:
+        await asyncio.sleep(0)
+        return await error_of(queue.enqueue(9))
+
     async def sink(batch: list[int]) -> None:
         if not late:
-            late.append(asyncio.create_task(error_of(queue.enqueue(9))))
+            late.append(asyncio.create_task(enqueue_later()))
 
     queue = FlushQueue(sink, patient(1))
     async with queue:

@@ -411,3 +411,33 @@ def test_an_interrupt_at_the_end_of_a_flush_does_not_lose_the_flush(
     assert [[0]] == sink.delivered
     assert [] == queue.in_doubt
     assert [1] == queue.undelivered
+
+
+@pytest.mark.not_in("eager", reason="the first flush begins as soon as it is cut")
+async def test_a_batch_that_was_only_cut_when_the_policy_failed_is_undelivered() -> None:
+    """A policy that fails as the second of two flushes is started keeps the first from starting."""
+
+    class OneByOne(Broken):
+        max_records = 1
+
+    sink = Sink[int]()
+    policy = OneByOne("flush_started", ZeroDivisionError, nth=2)
+    queue = FlushQueue(sink, policy, max_in_flight=2)
+    with pytest.raises(PolicyError):
+        async with queue:
+            await queue.enqueue(1)
+            await queue.enqueue(2)
+            await asyncio.sleep(5.0)
+    assert [] == sink.batches
+    assert [1, 2] == queue.undelivered
+    assert [] == queue.in_doubt
+
+
+async def test_a_time_that_no_float_can_hold_is_never() -> None:
+    """A policy may ask to wait until a time beyond all floats: that is until the drain."""
+    sink = Sink[int]()
+    async with FlushQueue(sink, Answering(lambda now: Wait(10**400))) as queue:
+        await queue.enqueue(1)
+        await asyncio.sleep(1e6)
+        assert [] == sink.batches
+    assert [[1]] == sink.batches
