@@ -290,7 +290,7 @@ class FlushQueue(Generic[T]):
         """
         self._bind()
         self._refuse_inside("run()")
-        if not (self._closing or self._batcher.failed):
+        if not self._ending:
             self._start()
         self._leave(await self._end_as_owner())
 
@@ -315,8 +315,7 @@ class FlushQueue(Generic[T]):
     def _leave(self, cancelled: BaseException | None, error: BaseException | None = None) -> None:
         """Raise what there is to raise at the end: a cancellation, else the outcome."""
         outcome = self._batcher.outcome()
-        if cancelled is not None or error is not None:
-            self._attach(outcome, cancelled or error)
+        self._attach(outcome, error if cancelled is None else cancelled)
         if cancelled is not None:
             raise cancelled
         if outcome is not None and error is None:
@@ -495,13 +494,13 @@ class FlushQueue(Generic[T]):
         self._tell_ends()
         self._tell_time()
         self._start_flushes()
-        if self._closing or self._batcher.failed:
+        if self._ending:
             self._gate.turn_away(self._refusal)
             self._run_clock()
         self._break_deadlock()
         self._answer_barriers()
         self._set_timer()
-        if (self._closing or self._batcher.failed) and self._batcher.finished:
+        if self._ending and self._batcher.finished:
             self._end()
 
     def _start_flushes(self) -> None:
@@ -605,6 +604,11 @@ class FlushQueue(Generic[T]):
                 waiting.set_result(None)
 
     # The end.
+
+    @property
+    def _ending(self) -> bool:
+        """Whether the queue ends, or has ended: by a close or a failure."""
+        return self._closing or self._batcher.failed
 
     def _start(self) -> None:
         if self._closing:
