@@ -19,7 +19,10 @@ def test_to_whom(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(("name", "speak"), [("stdout", say), ("stderr", complain)])
 def test_nobody_listens(
-    monkeypatch: pytest.MonkeyPatch, name: str, speak: Callable[[str], None]
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    speak: Callable[[str], None],
 ) -> None:
     """Where nobody listens any more nothing happens, now or when the stream is closed."""
     reading, writing = os.pipe()
@@ -28,3 +31,4 @@ def test_nobody_listens(
         monkeypatch.setattr(sys, name, stream)
         speak("hello?")
         speak("anyone?")
+    assert ("", "") == tuple(capsys.readouterr())

@@ -574,3 +574,14 @@ async def test_two_queues_do_not_share_their_lines() -> None:
         free.open()
         await waiting
     assert ([0, 1, 2], [0, 1]) == (full.items, free.items)
+
+
+async def test_ten_thousand_items_may_wait_unless_told_otherwise() -> None:
+    """The default of max_queue_size is 10,000."""
+    sink = Sink[int]()
+    async with FlushQueue(sink, patient()) as queue:
+        for item in range(10_000):
+            queue.enqueue_nowait(item)
+        with pytest.raises(QueueFull):
+            queue.enqueue_nowait(10_000)
+    assert [10_000] == sink.sizes
