@@ -12,11 +12,10 @@ The rules it keeps:
   answers that is no decision, ends the queue with a PolicyError and nothing lost.
 * *The first failure is the outcome.* After it nothing is cut any more.
 
-Theory of operation. Accepted items are numbered 0, 1, 2, … by position alone: ``cut`` is the
-number of the next item to leave, ``cut + len(buffer)`` that of the next to come. A batch knows the
-number of its first item. So a barrier is a number (everything below it must have ended), the items
-that have ended are those below the first item of the oldest batch still running, and losses can be
-put in order of acceptance whatever the order in which they became known.
+Theory of operation. The buffer numbers the items, in order of acceptance, and a batch knows the
+number of its first. So a barrier is a number (everything below it must have ended), the items that
+have ended are those below the first item of the oldest batch still running, and losses can be put
+in order of acceptance whatever the order in which they became known.
 
 A policy's Flush only says that a flush is due. The driver asks :meth:`Batcher.seal` for a batch
 when it is ready to hand one over, and the batch is cut then, from all that waits by then. If
@@ -133,7 +132,6 @@ class Batcher(Generic[T]):
         self.now = -math.inf
         self.decision: Decision = _WAIT
         self._max_in_flight = max_in_flight
-        self._cut = 0
         self._barrier = 0
         self._told = 0
         self._untold_duplicates = 0
@@ -192,9 +190,8 @@ class Batcher(Generic[T]):
         due = self._due(pressed=pressed)
         if due is None:
             return None
-        first, oldest = self._cut, self.policy.queue.oldest
+        first, oldest = self.buffer.first, self.policy.queue.oldest
         items, weight = self.buffer.cut(due.up_to)
-        self._cut += len(items)
         self._told -= len(items)
         self.now = max(self.now, now)
         batch = Batch(items, len(items), weight, due.reason, first, oldest, self.now)
@@ -223,13 +220,13 @@ class Batcher(Generic[T]):
 
     def barrier(self) -> int:
         """Make all that was accepted by now due, and return the number that marks its end."""
-        self._barrier = self._cut + len(self.buffer)
+        self._barrier = self.buffer.end
         return self._barrier
 
     @property
     def settled(self) -> int:
         """The number below which every item has ended."""
-        return next((batch.first for batch in self.running), self._cut)
+        return next((batch.first for batch in self.running), self.buffer.first)
 
     @property
     def first_lost(self) -> float:
@@ -265,8 +262,7 @@ class Batcher(Generic[T]):
         """Cut no batch any more: what waits is undelivered. The first reason is kept."""
         self.stopped = self.stopped or why
         if self.buffer:
-            first, items = self._cut, self.buffer.clear()
-            self._cut += len(items)
+            first, items = self.buffer.first, self.buffer.clear()
             self._list(self._unsent, self.undelivered, first, items)
 
     def outcome(self) -> QueueEnded | None:
@@ -287,7 +283,7 @@ class Batcher(Generic[T]):
             return None
         if self.draining:
             return _DRAIN
-        if self._cut < self._barrier:
+        if self.buffer.first < self._barrier:
             return _BARRIER
         if isinstance(self.decision, Flush):
             return self.decision
