@@ -23,7 +23,7 @@ from collections.abc import Callable, Hashable
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from flushq.errors import ItemTooLarge, check_number
+from flushq.errors import ItemTooLarge, check_number, check_plain
 
 T = TypeVar("T")
 
@@ -43,6 +43,7 @@ class Buffer(Generic[T]):
             is finite too). None: all weigh 0.
         max_records: The most items in a batch.
         max_weight: The most weight in a batch.
+        label: What the messages of the exceptions begin with.
 
     Raises:
         TypeError: ``dedupe_key`` or ``weigh`` cannot be called or is async; or there is a
@@ -59,9 +60,10 @@ class Buffer(Generic[T]):
         weigh: Weigh[T] | None = None,
         max_records: int | None = None,
         max_weight: float | None = None,
+        label: str = "",
     ) -> None:
-        _check_plain("dedupe_key", dedupe_key)
-        _check_plain("weigh", weigh)
+        check_plain("dedupe_key", dedupe_key)
+        check_plain("weigh", weigh)
         if max_weight is not None and weigh is None:
             raise TypeError(f"max_weight={max_weight!r} needs weigh, a function of the item")
         self.plain = dedupe_key is None and weigh is None
@@ -70,6 +72,7 @@ class Buffer(Generic[T]):
         self._weigh = weigh
         self._max_records = sys.maxsize if max_records is None else max_records
         self._max_weight = math.inf if max_weight is None else max_weight
+        self._label = label
         self._items: deque[T] = deque()
         self._keys: deque[Hashable] = deque()
         self._taken: dict[Hashable, int] = {}
@@ -97,8 +100,8 @@ class Buffer(Generic[T]):
         weight = 0 if self._weigh is None else _checked_weight(self._weigh(item))
         if weight > self._max_weight:
             raise ItemTooLarge(
-                f"the item weighs {weight!r}, more than max_weight={self._max_weight!r}: "
-                f"{reprlib.repr(item)}"
+                f"{self._label}the item weighs {weight!r}, more than "
+                f"max_weight={self._max_weight!r}: {reprlib.repr(item)}"
             )
         return key, weight
 
@@ -183,17 +186,3 @@ def _discard(awaitable: Any) -> None:
     """Close a coroutine that nobody is going to await."""
     if inspect.iscoroutine(awaitable):
         awaitable.close()
-
-
-def _check_plain(name: str, function: object) -> None:
-    """Refuse what cannot be called, and what returns an awaitable as far as can be seen."""
-    if function is None:
-        return
-    if not callable(function):
-        raise TypeError(f"{name} must be callable, not {function!r}")
-    if any(map(_is_async, (function, type(function).__call__))):
-        raise TypeError(f"{name} must not be async: {function!r}")
-
-
-def _is_async(function: object) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)

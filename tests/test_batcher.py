@@ -303,12 +303,13 @@ def test_the_policy_that_runs_is_a_copy() -> None:
 
 
 def test_a_flush_that_returned_is_delivered() -> None:
-    """Delivered items are counted and let go."""
+    """Delivered items are counted, and are let go by whoever has told of them."""
     batcher = batcher_of(NaturalPolicy())
     accept(batcher, 1, 2)
     batch = seal(batcher)
     batcher.finish(batch, 1)
     assert (2, [], []) == (batcher.delivered, batcher.undelivered, batcher.in_doubt)
+    batch.forget()
     assert [] == batch.items
     assert batcher.finished
     assert batcher.outcome() is None
