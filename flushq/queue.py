@@ -607,7 +607,6 @@ class FlushQueue(Generic[T]):
         """Let waiting producers in; what they bring has been here from now on."""
         if self._gate.admit(self._room) and self._burst_opened is None:
             self._burst_opened = self._loop.time()
-            self._wake()
 
     def _launch(self, batch: Batch[T]) -> None:
         delivery = self._flush(batch)
@@ -714,8 +713,6 @@ class FlushQueue(Generic[T]):
         self._wake()
 
     def _close(self) -> None:
-        if self._closing or self._ended:
-            return
         self._closing = True
         self._credit = 0
         self._batcher.draining = True
@@ -741,7 +738,6 @@ class FlushQueue(Generic[T]):
         if self._limit is not None:
             self._limit.cancel()
         self._wake()
-        self._credit = 0
         self._batcher.stop(why)
         for task, batch in self._tasks.items():
             if task.cancel():

@@ -664,3 +664,16 @@ def test_caps_are_read_once() -> None:
     batcher.policy.max_records = 9
     accept(batcher, 1, 2, 3)
     assert [1, 2] == seal(batcher).items
+
+
+def test_a_flush_runs_from_its_cut_to_its_return() -> None:
+    """None runs not, nor one that has returned, nor one that has ended."""
+    batcher = batcher_of(NaturalPolicy())
+    accept(batcher, 1)
+    batch = seal(batcher)
+    assert [True, False] == [batcher.runs(batch), batcher.runs(None)]
+    batch.returned = True
+    assert not batcher.runs(batch)
+    batch.returned = False
+    batcher.finish(batch, 1)
+    assert not batcher.runs(batch)
