@@ -38,7 +38,7 @@ def _folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="module", autouse=True)
 def _retries_at_once() -> Iterator[None]:
     """Have stamina retry without waiting."""
-    with stamina.set_testing(True, attempts=5):  # noqa: FBT003 - that is its signature
+    with stamina.set_testing(True, attempts=5):
         yield
 
 
