@@ -179,11 +179,25 @@ def test_a_trigger(action: str) -> None:
     assert [("x", 3, "3", "no threes")] == letters(DEAD)
 
 
-def test_an_index() -> None:
-    """So may an index on an expression that is not to be had of the line."""
+@pytest.mark.parametrize(
+    ("hindrance", "error"),
+    [
+        ("CREATE INDEX ids ON events (json_extract(body, '$.id'))", "malformed JSON"),
+        (
+            (
+                "CREATE TRIGGER copy AFTER INSERT ON events WHEN NEW.line = 2 "
+                "BEGIN INSERT INTO others VALUES (NEW.body); END"
+            ),
+            "datatype mismatch",
+        ),
+    ],
+)
+def test_what_follows(hindrance: str, error: str) -> None:
+    """So may whatever follows from a line: an index on an expression, a copy in another table."""
     prepare(
         f"CREATE TABLE events ({COLUMNS})",
-        "CREATE INDEX ids ON events (json_extract(body, '$.id'))",
+        "CREATE TABLE others (id INTEGER PRIMARY KEY)",
+        hindrance,
     )
     Path("x").write_text('{"id": 1}\nno\n{"id": 2}\n')
 
@@ -191,7 +205,7 @@ def test_an_index() -> None:
 
     assert 1 == result.exit_code
     assert [1, 3] == [line for _, line, _ in stored(DATABASE)]
-    assert [("x", 2, "no", "malformed JSON")] == letters(DEAD)
+    assert [("x", 2, "no", error)] == letters(DEAD)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -7,11 +7,14 @@ import signal
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+import attrs
 import pytest
 
 from flushq import FlushFailed, NaturalPolicy
+from flushq.cli.figures import Figures
 from flushq.cli.ingest import ingest as command
 from flushq.cli.ingestion import Ingestion
 from flushq.cli.lines import Row
@@ -81,6 +84,31 @@ def test_reasons() -> None:
     policy = ("--policy", "interval:inf,10", "--max-queue-size", "10")
 
     assert "3 (2 full, 1 drain)" == flushes(ingest(numbered("x", 25), *policy))
+
+
+def test_live(writing: Callable[[Write], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The live figures tell the flushes that have ended, and what became of their lines."""
+    looks: list[Callable[[], Figures]] = []
+    seen: list[str] = []
+
+    def shown_live(look: Callable[[], Figures]) -> AbstractContextManager[None]:
+        looks.append(look)
+        return nullcontext()
+
+    async def write(table: Table, rows: list[Row]) -> None:
+        seen.append(str(attrs.evolve(looks[0](), seconds=0.0, waiting=0)))
+        await _write(table, rows)
+
+    monkeypatch.setattr("flushq.cli.ingestion.shown_live", shown_live)
+    writing(write)
+
+    ingest(numbered("x", 25), "--policy", "interval:inf,10", "--max-queue-size", "10")
+
+    assert [
+        "lines 0, lines/s 0, batches 0, mean batch 0.0, waiting 0",
+        "lines 10, lines/s 0, batches 1, mean batch 10.0, waiting 0, flushes 1 (1 full)",
+        "lines 20, lines/s 0, batches 2, mean batch 10.0, waiting 0, flushes 2 (2 full)",
+    ] == seen
 
 
 def test_nothing_to_read() -> None:
@@ -233,6 +261,16 @@ def test_dedupe() -> None:
         "skipped line 4 of 'x': lacks the field 'id': '{\"a\": 3}'",
     ] == complaints(result)
     assert (2, 1, 2) == tuple(figures(result)[name] for name in ("lines", "duplicates", "skipped"))
+
+
+def test_duplicates_of_what_is_lost() -> None:
+    """A duplicate of a line that was never written is a duplicate all the same."""
+    Path("x").write_text('{"id": 1}\n' * 3)
+
+    result = ingest("x", "--dedupe", "id", "--max-shutdown-wait", "0")
+
+    assert 1 == result.exit_code
+    assert (2, 1) == (figures(result)["duplicates"], figures(result)["not stored"])
 
 
 def test_duplicates_are_no_failure() -> None:
