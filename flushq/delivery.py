@@ -88,11 +88,11 @@ class Delivery(Generic[T]):
             verdict = await self._verdict(failure) if is_failure(error) else FAIL
         except BaseException as broken:
             if not batch.interrupted:
-                parts.judge(FAIL, failure)
+                parts.judge(FAIL)
             if broken.__cause__ is None and broken is not error:
                 broken.__cause__ = error
             raise
-        parts.judge(verdict, failure)
+        parts.judge(verdict)
         if parts.failed:
             raise error
 

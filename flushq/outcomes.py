@@ -105,6 +105,7 @@ class Parts(Generic[T]):
         self._items = items
         self._reason = reason
         self._parts = [_Part(range(len(items)))]
+        self._errors: Mapping[int, BaseException] = {}
 
     @property
     def open(self) -> bool:
@@ -135,11 +136,16 @@ class Parts(Generic[T]):
         Raises:
             ValueError: The PartialFailure is none of this part, which has failed as a whole.
         """
-        errors = self._narrow(error) if isinstance(error, PartialFailure) else None
+        errors = None
+        if isinstance(error, PartialFailure):
+            self._errors = self._narrow(error)
+            errors = list(self._errors.values())
+        else:
+            self._errors = dict.fromkeys(self._parts[-1].positions, error)
         attempt = self._parts[-1].attempt
         return Failure(self.items(), error, errors, attempt, self._reason, seconds)
 
-    def judge(self, verdict: Verdict, failure: Failure[T]) -> None:
+    def judge(self, verdict: Verdict) -> None:
         """Do what the verdict says to the part that failed."""
         part = self._parts.pop()
         match verdict:
@@ -150,27 +156,22 @@ class Parts(Generic[T]):
                 self._parts.append(_Part(part.positions[half:]))
                 self._parts.append(_Part(part.positions[:half]))
             case Drop():
-                self.dropped.update(_causes(part, failure))
+                self.dropped.update(self._errors)
             case _:
-                self.failed.update(_causes(part, failure))
+                self.failed.update(self._errors)
 
-    def _narrow(self, error: PartialFailure) -> list[BaseException]:
-        """Make the part those that failed, and return the exception of each."""
-        part = self._parts.pop()
+    def _narrow(self, error: PartialFailure) -> Mapping[int, BaseException]:
+        """Make the part those that failed, and return the exception of each position."""
+        part = self._parts[-1]
         flaw = error.flaw(len(part.positions))
         if flaw is not None:
             refusal = ValueError(f"flush_fn raised a PartialFailure that makes no sense: {flaw}")
             self.failed.update(dict.fromkeys(part.positions, refusal))
+            self._parts.pop()
             raise refusal from error
-        indices = sorted(error.errors)
-        positions = [part.positions[index] for index in indices]
-        self._parts.append(attrs.evolve(part, positions=positions))
-        return [error.errors[index] for index in indices]
-
-
-def _causes(part: _Part, failure: Failure[T]) -> Mapping[int, BaseException]:
-    errors = failure.errors or [failure.error] * len(part.positions)
-    return dict(zip(part.positions, errors, strict=True))
+        errors = {part.positions[index]: error.errors[index] for index in sorted(error.errors)}
+        self._parts[-1] = attrs.evolve(part, positions=list(errors))
+        return errors
 
 
 @attrs.frozen
