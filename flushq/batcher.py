@@ -25,7 +25,7 @@ producer waits for room).
 
 import bisect
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Generic, TypeVar
@@ -49,7 +49,6 @@ _WAIT = Wait()
 _DRAIN = Flush("drain")
 _BARRIER = Flush("flush")
 _PRESSURE = Flush("pressure")
-_NONE: Mapping[int, BaseException] = {}
 
 
 @attrs.define(eq=False)
@@ -91,15 +90,16 @@ class Batch(Generic[T]):
     interrupted: bool = False
     error: BaseException | None = None
     seconds: float = 0.0
-    dropped: Mapping[int, BaseException] = _NONE
-    failed: Mapping[int, BaseException] = _NONE
+    dropped: dict[int, BaseException] = attrs.field(factory=dict)
+    failed: dict[int, BaseException] = attrs.field(factory=dict)
     lost: Sequence[int] | None = None
 
     def forget(self) -> None:
         """Let go of the items and of the exceptions, whose tracebacks lead back here."""
-        self.items = []
+        self.items.clear()
         self.error = None
-        self.dropped = self.failed = _NONE
+        self.dropped.clear()
+        self.failed.clear()
 
 
 @attrs.frozen

@@ -42,41 +42,32 @@ class Delivery(Generic[T]):
     async def deliver(self, batch: Batch[T]) -> None:
         """Hand a batch over, until all of it has ended or something ends the queue."""
         batch.handed = True
-        try:
-            await self._hand_over(batch, list(batch.items))
-        except BaseException as error:  # KeyboardInterrupt too: the queue raises it on
-            await self._recover(batch, error)
-        batch.returned = True
-
-    def _hand_over(self, batch: Batch[T], items: list[T]) -> Awaitable[object]:
-        batch.attempts += 1
-        result: Any = self._flush_fn(items)
-        if not inspect.isawaitable(result):
-            raise TypeError(f"flush_fn must be async: it returned {shown(result)}")
-        return result
-
-    async def _recover(self, batch: Batch[T], error: BaseException) -> None:
-        """See a batch through of which flush_fn has raised; keep what ends the queue, if so."""
         parts = Parts(batch.items, batch.reason)
         try:
-            await self._ask(batch, parts, error)
             while parts.open:
-                await self._hand_over_again(batch, parts)
-        except BaseException as final:
-            batch.error = final
+                await self._hand_over(batch, parts)
+        except BaseException as error:  # KeyboardInterrupt too: the queue raises it on
+            batch.error = error
         batch.dropped, batch.failed, batch.lost = parts.dropped, parts.failed, parts.lost
+        batch.returned = True
 
-    async def _hand_over_again(self, batch: Batch[T], parts: Parts[T]) -> None:
-        pause = parts.pause
-        if pause is not None:
-            await asyncio.sleep(pause)
+    async def _hand_over(self, batch: Batch[T], parts: Parts[T]) -> None:
         _check_uninterrupted(batch)
+        if parts.pause is not None:
+            await asyncio.sleep(parts.pause)
+        batch.attempts += 1
         try:
-            await self._hand_over(batch, parts.items())
+            await self._called(parts.items())
         except BaseException as error:
             await self._ask(batch, parts, error)
         else:
             parts.returned()
+
+    def _called(self, items: list[T]) -> Awaitable[object]:
+        result: Any = self._flush_fn(items)
+        if not inspect.isawaitable(result):
+            raise TypeError(f"flush_fn must be async: it returned {shown(result)}")
+        return result
 
     async def _ask(self, batch: Batch[T], parts: Parts[T], error: BaseException) -> None:
         """Have the failure judged, and raise what ends the queue, if that is the verdict."""

@@ -1,13 +1,13 @@
 """What can become of a batch: how it failed, what is to be done then, and what is told of it.
 
-Plain values, and one machine without a loop: the :class:`Parts` of a batch that failed.
+Plain values, and one machine without a loop: the :class:`Parts` of a batch.
 
-Theory of operation. A batch is handed over as a whole, and nothing here is needed if ``flush_fn``
-returns. If it raises, its parts are kept on a stack, the one to hand over on top; at first there is
-one, all of it. What was raised becomes a :class:`Failure`, the handler answers with a verdict, and
-the verdict is done to the part on top: it goes (dropped, failed), stays (to be handed over again)
-or is replaced by its halves. So the parts are handed over in order, one after the other, and the
-batch keeps its slot: whoever looks from outside sees one long flush.
+Theory of operation. The parts of a batch are kept on a stack, the one to hand over on top; at first
+there is one, all of it. If ``flush_fn`` returns, the part goes. If it raises, what was raised
+becomes a :class:`Failure`, the handler answers with a verdict, and the verdict is done to the part:
+it goes too (dropped, failed), stays (to be handed over again) or is replaced by its halves. So the
+parts are handed over in order, one after the other, and the batch keeps its slot: whoever looks
+from outside sees one long flush.
 """
 
 from collections.abc import Mapping, Sequence
@@ -81,14 +81,15 @@ FAIL = Fail()
 
 
 @attrs.frozen
-class _Part:
+class _Part(Generic[T]):
+    items: Sequence[T]
     positions: Sequence[int]
     attempt: int = 1
     pause: float | None = None
 
 
 class Parts(Generic[T]):
-    """What becomes of a batch that was handed over and failed.
+    """What becomes of a batch that is handed over.
 
     Args:
         items: The items of the batch.
@@ -102,9 +103,8 @@ class Parts(Generic[T]):
     def __init__(self, items: Sequence[T], reason: str) -> None:
         self.dropped: dict[int, BaseException] = {}
         self.failed: dict[int, BaseException] = {}
-        self._items = items
         self._reason = reason
-        self._parts = [_Part(range(len(items)))]
+        self._parts = [_Part(items, range(len(items)))]
         self._errors: Mapping[int, BaseException] = {}
 
     @property
@@ -114,7 +114,7 @@ class Parts(Generic[T]):
 
     @property
     def pause(self) -> float | None:
-        """Seconds to wait before it is handed over, if it was handed over before."""
+        """Seconds to wait before it is handed over; None: this is the first time."""
         return self._parts[-1].pause
 
     @property
@@ -124,7 +124,7 @@ class Parts(Generic[T]):
 
     def items(self) -> list[T]:
         """The items of the part: a list to give away."""
-        return [self._items[position] for position in self._parts[-1].positions]
+        return list(self._parts[-1].items)
 
     def returned(self) -> None:
         """``flush_fn`` returned: the part is delivered."""
@@ -148,17 +148,18 @@ class Parts(Generic[T]):
     def judge(self, verdict: Verdict) -> None:
         """Do what the verdict says to the part that failed."""
         part = self._parts.pop()
+        errors, self._errors = self._errors, {}
         match verdict:
             case Retry(after):
-                self._parts.append(_Part(part.positions, part.attempt + 1, float(after)))
-            case Split() if len(part.positions) > 1:
-                half = (len(part.positions) + 1) // 2
-                self._parts.append(_Part(part.positions[half:]))
-                self._parts.append(_Part(part.positions[:half]))
+                self._parts.append(attrs.evolve(part, attempt=part.attempt + 1, pause=float(after)))
+            case Split() if len(part.items) > 1:
+                half = (len(part.items) + 1) // 2
+                self._parts.append(_Part(part.items[half:], part.positions[half:]))
+                self._parts.append(_Part(part.items[:half], part.positions[:half]))
             case Drop():
-                self.dropped.update(self._errors)
+                self.dropped.update(errors)
             case _:
-                self.failed.update(self._errors)
+                self.failed.update(errors)
 
     def _narrow(self, error: PartialFailure) -> Mapping[int, BaseException]:
         """Make the part those that failed, and return the exception of each position."""
@@ -169,8 +170,10 @@ class Parts(Generic[T]):
             self.failed.update(dict.fromkeys(part.positions, refusal))
             self._parts.pop()
             raise refusal from error
-        errors = {part.positions[index]: error.errors[index] for index in sorted(error.errors)}
-        self._parts[-1] = attrs.evolve(part, positions=list(errors))
+        indices = sorted(error.errors)
+        items = [part.items[index] for index in indices]
+        errors = {part.positions[index]: error.errors[index] for index in indices}
+        self._parts[-1] = attrs.evolve(part, items=items, positions=list(errors))
         return errors
 
 
