@@ -154,8 +154,8 @@ class Parts(Generic[T]):
                 self._parts.append(attrs.evolve(part, attempt=part.attempt + 1, pause=float(after)))
             case Split() if len(part.items) > 1:
                 half = (len(part.items) + 1) // 2
-                self._parts.append(_Part(part.items[half:], part.positions[half:]))
-                self._parts.append(_Part(part.items[:half], part.positions[:half]))
+                self._parts.append(_Part(part.items[half:], part.positions[half:], pause=0.0))
+                self._parts.append(_Part(part.items[:half], part.positions[:half], pause=0.0))
             case Drop():
                 self.dropped.update(errors)
             case _:

@@ -183,10 +183,10 @@ def test_one_item_cannot_be_split() -> None:
 
 
 def test_each_half_has_attempts_of_its_own() -> None:
-    """A half starts with attempt 1, whatever its whole had, and waits for no pause."""
+    """A half starts with attempt 1, whatever its whole had, and comes at once."""
     parts = parts_of(4)
     attempts = [raised(parts, verdict).attempt for verdict in (Retry(9), Split())]
-    assert not parts.pause
+    assert 0.0 == parts.pause
     attempts += [raised(parts, verdict).attempt for verdict in (Retry(), Drop(), Drop())]
     assert [1, 2, 1, 2, 1] == attempts
 

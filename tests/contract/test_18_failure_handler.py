@@ -737,6 +737,24 @@ async def test_a_retry_at_once_lets_the_loop_run() -> None:
     assert len(seen) >= 50
 
 
+async def test_a_split_lets_the_loop_run() -> None:
+    """A sink that never suspends starves nobody either while a poisoned batch is split."""
+
+    def isolate(failure: Failure[int]) -> Verdict:
+        asked.append(failure.items)
+        return Split() if len(failure.items) > 1 else Drop()
+
+    asked: list[list[int]] = []
+    queue = FlushQueue(poison(*range(64)), NaturalPolicy(), on_failure=isolate)
+    async with queue:
+        await enqueue_all(queue, range(64))
+        seen = set()
+        while len(asked) < 127:
+            await asyncio.sleep(0)
+            seen.add(len(asked))
+    assert len(seen) >= 100
+
+
 # What is kept.
 
 
