@@ -211,6 +211,11 @@ class Handler(Generic[T]):
         await asyncio.sleep(1.0)
         return self(failure)
 
+    async def soon(self, failure: Failure[T]) -> Verdict:
+        """Answer in the next iteration of the loop."""
+        await asyncio.sleep(0)
+        return self(failure)
+
     @property
     def items(self) -> list[list[T]]:
         """The items of each failure."""
