@@ -56,6 +56,15 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "flushq/policy.py": ("tests/test_policy.py", f"tests/policies {LAWS}"),
     "flushq/buffer.py": ("tests/test_buffer.py", "tests/contract/test_15_bad_arguments.py"),
+    "flushq/outcomes.py": (
+        "tests/test_outcomes.py",
+        "tests/contract/test_18_partial_failure.py tests/contract/test_18_failure_handler.py",
+    ),
+    "flushq/delivery.py": (
+        "tests/contract/test_18_failure_handler.py",
+        "tests/contract/test_18_failure_ends.py tests/contract/test_18_partial_failure.py",
+        "tests/contract/test_12_failure.py tests/contract/test_14_reentrancy.py",
+    ),
     "flushq/policies/interval.py": ("tests/policies", LAWS),
     "flushq/policies/natural.py": ("tests/policies", LAWS),
 }
