@@ -100,12 +100,13 @@ class Parts(Generic[T]):
         failed: The positions of which a failure ends the queue, and the exception of each.
     """
 
+    _errors: Mapping[int, BaseException]
+
     def __init__(self, items: Sequence[T], reason: str) -> None:
         self.dropped: dict[int, BaseException] = {}
         self.failed: dict[int, BaseException] = {}
         self._reason = reason
         self._parts = [_Part(items, range(len(items)))]
-        self._errors: Mapping[int, BaseException] = {}
 
     @property
     def open(self) -> bool:

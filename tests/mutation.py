@@ -61,6 +61,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/contract/test_18_partial_failure.py tests/contract/test_18_failure_handler.py",
     ),
     "flushq/delivery.py": (
+        "tests/test_delivery.py",
         "tests/contract/test_18_failure_handler.py",
         "tests/contract/test_18_failure_ends.py tests/contract/test_18_partial_failure.py",
         "tests/contract/test_12_failure.py tests/contract/test_14_reentrancy.py",

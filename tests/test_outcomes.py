@@ -12,7 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flushq.errors import PartialFailure
-from flushq.outcomes import Drop, Fail, Failure, Parts, Retry, Split, Verdict
+from flushq.outcomes import (
+    Drop,
+    Fail,
+    Failure,
+    FlushReport,
+    Parts,
+    QueueStats,
+    Retry,
+    Split,
+    Verdict,
+)
 from tests.strategies import Refusal
 
 RAISED = Refusal("raised")
@@ -185,10 +195,12 @@ def test_one_item_cannot_be_split() -> None:
 def test_each_half_has_attempts_of_its_own() -> None:
     """A half starts with attempt 1, whatever its whole had, and comes at once."""
     parts = parts_of(4)
-    attempts = [raised(parts, verdict).attempt for verdict in (Retry(9), Split())]
-    assert 0.0 == parts.pause
-    attempts += [raised(parts, verdict).attempt for verdict in (Retry(), Drop(), Drop())]
-    assert [1, 2, 1, 2, 1] == attempts
+    pauses, attempts = [parts.pause], []
+    for verdict in (Retry(9), Split(), Retry(8), Drop(), Retry(7), Drop()):
+        attempts.append(raised(parts, verdict).attempt)
+        pauses += [parts.pause] if parts.open else []
+    assert [1, 2, 1, 2, 1, 2] == attempts
+    assert [None, 9.0, 0.0, 8.0, 0.0, 7.0] == pauses
 
 
 def test_the_other_half_is_lost_but_has_not_failed() -> None:
@@ -280,6 +292,24 @@ def test_a_partial_failure_that_cannot_be_read_loses_track_of_nothing(
     with pytest.raises(raises):
         parts.raised(error, 0.0)
     assert [0, 1] == parts.lost
+
+
+# Facts.
+
+
+def test_a_report_and_the_stats_are_frozen_values() -> None:
+    """What is told of a flush and of a queue equals the same, and cannot be changed."""
+
+    def report() -> FlushReport:
+        return FlushReport("full", 2, 3.0, 0.5, 1.0, 2.0, 1, None, 2, 0, 4)
+
+    def stats() -> QueueStats:
+        return QueueStats(9, 1, 2, 0, 0, 0, 4, 2, 0, {"full": 1}, 0.5)
+
+    for one, other in ((report(), report()), (stats(), stats())):
+        assert one == other
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            one.delivered = 3  # type: ignore[misc]  # that is the point
 
 
 # Laws.

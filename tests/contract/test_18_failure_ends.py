@@ -28,6 +28,7 @@ from tests.contract.support import (
     failing,
     now,
     patient,
+    produce,
     settle,
     sweep,
 )
@@ -478,8 +479,7 @@ async def test_flush_raises_for_what_it_waited_for(poisoned: int, *, raises: boo
     async with failing(queue):
         await enqueue_all(queue, range(2))
         flush = asyncio.create_task(error_of(queue.flush()))
-        await asyncio.sleep(0)
-        await enqueue_all(queue, range(2, 4))
+        await produce(queue, 2, 3)  # they come before the batch is cut
         error = await flush
         assert raises == isinstance(error, FlushFailed)
     assert list(range(poisoned, 4)) == queue.in_doubt

@@ -30,6 +30,7 @@ from tests.contract.support import (
     failing,
     now,
     patient,
+    produce,
     settle,
 )
 
@@ -274,8 +275,7 @@ async def test_flush_raises_for_the_very_items_it_waited_for(
     async with failing(queue):
         await enqueue_all(queue, range(2))
         flush = asyncio.create_task(error_of(queue.flush()))
-        await asyncio.sleep(0)
-        await enqueue_all(queue, range(2, 4))
+        await produce(queue, 2, 3)  # they come before the batch is cut
         assert raises == isinstance(await flush, FlushFailed)
     assert (refused, []) == (queue.in_doubt, queue.undelivered)
 
