@@ -42,14 +42,28 @@ class Delivery(Generic[T]):
     async def deliver(self, batch: Batch[T]) -> None:
         """Hand a batch over, until all of it has ended or something ends the queue."""
         batch.handed = True
-        parts = Parts(batch.items, batch.reason)
+        batch.attempts = 1
         try:
-            while parts.open:
-                await self._hand_over(batch, parts)
+            await self._called(list(batch.items))
         except BaseException as error:  # KeyboardInterrupt too: the queue raises it on
             batch.error = error
+        try:
+            if batch.error is not None:
+                await self._recover(batch, batch.error)
+        finally:
+            batch.returned = True
+
+    async def _recover(self, batch: Batch[T], error: BaseException) -> None:
+        """See a batch through that failed; what ends the queue stays as its error."""
+        batch.error = None
+        parts = Parts(batch.items, batch.reason)
+        try:
+            await self._ask(batch, parts, error)
+            while parts.open:
+                await self._hand_over(batch, parts)
+        except BaseException as final:
+            batch.error = final
         batch.dropped, batch.failed, batch.lost = parts.dropped, parts.failed, parts.lost
-        batch.returned = True
 
     async def _hand_over(self, batch: Batch[T], parts: Parts[T]) -> None:
         _check_uninterrupted(batch)
@@ -80,7 +94,7 @@ class Delivery(Generic[T]):
         except BaseException as broken:
             if not batch.interrupted:
                 parts.judge(FAIL)
-            if broken.__cause__ is None and broken is not error:
+            if broken.__cause__ is None and broken not in (error, error.__cause__):
                 broken.__cause__ = error
             raise
         parts.judge(verdict)

@@ -1,12 +1,13 @@
 """What can become of a batch: how it failed, what is to be done then, and what is told of it.
 
-Plain values, and one machine without a loop: the :class:`Parts` of a batch.
+Plain values, and one machine without a loop: the :class:`Parts` of a batch that failed.
 
-Theory of operation. The parts of a batch are kept on a stack, the one to hand over on top; at first
-there is one, all of it. If ``flush_fn`` returns, the part goes. If it raises, what was raised
-becomes a :class:`Failure`, the handler answers with a verdict, and the verdict is done to the part:
-it goes too (dropped, failed), stays (to be handed over again) or is replaced by its halves. So the
-parts are handed over in order, one after the other, and the batch keeps its slot: whoever looks
+Theory of operation. A batch is handed over as a whole, and nothing here is needed if ``flush_fn``
+returns. If it raises, the parts of the batch are kept on a stack, the one to hand over on top; at
+first there is one, all of it. What was raised becomes a :class:`Failure`, the handler answers with
+a verdict, and the verdict is done to the part on top: it goes (dropped, failed), stays (to be
+handed over again) or is replaced by its halves. If ``flush_fn`` returns then, it goes as well. So
+the parts are handed over in order, one after the other, and the batch keeps its slot: whoever looks
 from outside sees one long flush.
 """
 
@@ -89,7 +90,7 @@ class _Part(Generic[T]):
 
 
 class Parts(Generic[T]):
-    """What becomes of a batch that is handed over.
+    """What becomes of a batch that was handed over and failed.
 
     Args:
         items: The items of the batch.
