@@ -13,6 +13,7 @@ import pytest
 
 from flushq import (
     Batched,
+    FlushFailed,
     FlushPolicy,
     FlushReport,
     IntervalPolicy,
@@ -344,6 +345,29 @@ async def test_a_loader_that_raises_before_it_is_awaited() -> None:
     assert StopIteration is type(error.__cause__)
 
 
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_of_the_loader(kind: type[BaseException]) -> None:
+    """KeyboardInterrupt leaves the loop and ends the queue; no caller hangs."""
+    error = kind("load")
+
+    async def session() -> list[Any]:
+        batched = batched_of(Doubling(answers=[error]), NaturalPolicy(1))
+        await batched.__aenter__()
+        got = await asyncio.gather(*(error_of(batched(key)) for key in (1, 2)))
+        got.append(await error_of(batched(3)))
+        got.append(await error_of(batched.__aexit__(None, None, None)))
+        return got
+
+    with own_loop() as loop:
+        main = loop.create_task(session())
+        with pytest.raises(kind, match="load"):
+            loop.run_until_complete(main)
+        got = loop.run_until_complete(main)
+    assert [ItemFailed, FlushFailed, FlushFailed, FlushFailed] == [type(one) for one in got]
+    assert 1 == got[0].item
+    assert all(one.__cause__ is error for one in got)
+
+
 # Callers that share a key.
 
 
@@ -417,6 +441,28 @@ async def test_a_caller_at_any_step(how: How) -> None:
         assert [] == left_behind()
 
     assert 3 <= await sweep(scenario, how)
+
+
+@pytest.mark.parametrize("seconds", [None, 1e9])
+async def test_who_is_cancelled_before_the_call_is_left_out(seconds: float | None) -> None:
+    """At whatever step a caller is cancelled: if that is before the call, its key is not in it."""
+    was_called: list[bool] = []
+
+    async def call() -> None:
+        await asyncio.wait_for(double(2), seconds)
+
+    for step in range(8):
+        load = Doubling(pause=2)
+        async with batched_of(load, NaturalPolicy()) as double:
+            other = called(double, 1)
+            caller = asyncio.create_task(call())
+            await steps(step)
+            was_called.append(bool(load.calls))
+            caller.cancel()
+            assert [2] == await ends(other)
+            assert was_called[-1] or [[1]] == load.calls
+            await ends([caller])
+    assert {True, False} == set(was_called)
 
 
 async def test_cancelled_callers_are_left_out() -> None:
@@ -708,6 +754,8 @@ async def _weigh(key: int) -> float:
 
 BAD_ARGUMENTS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "loader": ({"loader": 7}, TypeError, r"^loader must be callable, not 7$"),
+    "weigh": ({"weigh": 7}, TypeError, r"^weigh must be callable, not 7$"),
+    "async weigh": ({"weigh": _weigh}, TypeError, r"^weigh must not be async: <function _weigh"),
     "max_queue_size": ({"max_queue_size": 0}, ValueError, r"^max_queue_size must be at least 1"),
     "max_in_flight": ({"max_in_flight": 0}, ValueError, r"^max_in_flight must be at least 1"),
     "limit": ({"max_shutdown_wait": -1}, ValueError, r"^max_shutdown_wait must be at least 0"),
