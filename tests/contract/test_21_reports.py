@@ -364,6 +364,30 @@ async def test_a_retry_that_is_cut_short() -> None:
     assert ([2], 1) == (queue.in_doubt, queue.stats().dropped)
 
 
+class BrokenSingly(Broken):
+    """Flushes items one by one."""
+
+    max_records = 1
+
+
+@pytest.mark.not_in("eager", reason="the first flush begins as soon as it is cut")
+async def test_a_flush_that_was_never_handed_over() -> None:
+    """A flush that the queue's failure kept from flush_fn has no attempt, and an error.
+
+    A batch of which the policy refused to hear is no flush, and not reported.
+    """
+    reports = Reports()
+    policy = BrokenSingly("flush_started", ZeroDivisionError, nth=2)
+    queue = FlushQueue(Sink[int](), policy, max_in_flight=2, on_report=reports.append)
+    async with failing(queue, PolicyError):
+        await enqueue_all(queue, [1, 2])
+        await asyncio.sleep(10.0)
+    report = reports.only
+    assert (1, 0, 0, 0) == (report.count, report.delivered, report.dropped, report.attempts)
+    assert asyncio.CancelledError is type(report.error)
+    assert ([1, 2], []) == (queue.undelivered, queue.in_doubt)
+
+
 @pytest.mark.parametrize("event", EVENTS)
 async def test_a_policy_that_raises(event: str) -> None:
     """Every flush that was told to the policy is reported, whatever the policy does then."""
@@ -400,7 +424,7 @@ def test_an_interrupt_of_the_sink(kind: type[BaseException]) -> None:
 # What the callback does.
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("report")])
+@pytest.mark.parametrize("error", [ZeroDivisionError("report"), asyncio.CancelledError("report")])
 async def test_an_error_of_the_callback_is_logged(
     error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
