@@ -356,7 +356,7 @@ class FlushQueue(Generic[T]):
         """
         self._bind()
         if not self._batcher.started:
-            raise RuntimeError("cannot leave a FlushQueue that was never started")
+            raise RuntimeError(f"cannot leave {self!r}: it was never started")
         self._refuse_inside("leaving the queue")
         self._close()
         self._leave(await self._end_as_owner(), error)
