@@ -901,38 +901,55 @@ async def test_a_duplicate_at_the_end() -> None:
 # What they cost.
 
 
-def receipts_alive() -> int:
-    """How many receipts there are."""
+def alive(kind: type[object]) -> int:
+    """How many objects of a kind there are."""
     gc.collect()
-    return sum(isinstance(thing, Receipt) for thing in gc.get_objects())
+    return sum(type(thing) is kind for thing in gc.get_objects())
 
 
 async def test_those_who_ask_for_none_pay_nothing() -> None:
     """Items that are enqueued have no receipts, neither while they wait nor in flight."""
-    before = receipts_alive()
+    before = alive(Receipt)
     sink = HeldSink[int]()
     async with FlushQueue(sink, NaturalPolicy(10)) as queue:
         await enqueue_all(queue, range(20))
         queue.enqueue_nowait(20)
         await settle()
-        assert before == receipts_alive()
+        assert before == alive(Receipt)
         sink.open()
+
+
+async def test_a_waiter_that_has_gone_leaves_nothing() -> None:
+    """However often somebody gives up waiting, a receipt does not grow."""
+    sink = HeldSink[int]()
+    async with FlushQueue(sink, NaturalPolicy()) as queue:
+        receipt = await queue.submit(1)
+        await settle()
+        before = alive(asyncio.Future)
+        for _ in range(100):
+            waiter = asyncio.create_task(value_of(receipt))
+            await steps(1)
+            waiter.cancel()
+            await error_of(waiter)
+        after = alive(asyncio.Future)
+        sink.open()
+    assert after < before + 10
 
 
 async def test_the_queue_lets_go_of_a_receipt_at_the_end_of_its_item() -> None:
     """A receipt that nobody holds lives no longer than its item, however that ends."""
-    before = receipts_alive()
+    before = alive(Receipt)
     sink = HeldSink[int]()
     async with failing(FlushQueue(sink, NaturalPolicy(1))) as queue:
         await submit_all(queue, 1, 2, 3)
         await settle()
-        assert before + 3 == receipts_alive()
+        assert before + 3 == alive(Receipt)
         sink.let_go()
         await settle()
-        assert before + 2 == receipts_alive()
+        assert before + 2 == alive(Receipt)
         sink.fail(OSError("sink"))
         await settle()
-        assert before == receipts_alive()
+        assert before == alive(Receipt)
 
 
 async def test_a_receipt_that_nobody_awaits_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
