@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import inspect
 import logging
 from collections import UserList, defaultdict, deque
 from collections.abc import Awaitable, Hashable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from flushq import (
     Batched,
     FlushFailed,
     FlushPolicy,
+    FlushQueue,
     FlushReport,
     IntervalPolicy,
     ItemFailed,
@@ -800,6 +802,15 @@ async def test_the_options_are_those_of_the_queue() -> None:
     assert f"<Batched {load!r} on <FlushQueue 'users' closed, 0 pending, 0 in flight>>" == repr(
         batched
     )
+
+
+def test_the_defaults_are_those_of_the_queue() -> None:
+    """What is not passed is as it is for a FlushQueue."""
+    of_queue = inspect.signature(FlushQueue).parameters
+    of_batched = inspect.signature(Batched).parameters
+    assert of_batched.keys() - of_queue.keys() == {"loader"}
+    for name in of_batched.keys() & of_queue.keys():
+        assert of_queue[name].default == of_batched[name].default
 
 
 async def test_the_policy_is_copied() -> None:
