@@ -822,15 +822,18 @@ async def test_the_policy_is_copied() -> None:
         assert one.queue.policy is not other.queue.policy
 
 
-async def test_an_exception_of_the_body_goes_on() -> None:
-    """What the body raises leaves the `async with`, after the drain."""
+@pytest.mark.parametrize("limit", [None, 0])
+async def test_an_exception_of_the_body_goes_on(limit: float | None) -> None:
+    """What the body raises leaves the `async with` after the drain, whatever was lost."""
     load = Doubling()
-    with pytest.raises(ZeroDivisionError):
-        async with batched_of(load, patient()) as double:
+    with pytest.raises(ZeroDivisionError) as caught:
+        async with batched_of(load, patient(), max_shutdown_wait=limit) as double:
             callers = called(double, 1)
             await settle()
             raise ZeroDivisionError
-    assert [2] == await ends(callers)
+    (got,) = await ends(callers)
+    assert 2 == got if limit is None else ShutdownTimeout is type(got)
+    assert (limit is None) == (not hasattr(caught.value, "__notes__"))
 
 
 async def test_lost_requests_show_their_keys() -> None:
