@@ -9,6 +9,7 @@ the queue the later ones are duplicates, and their receipt is that of the first.
 import inspect
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence, Sized
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Self, TypeGuard, TypeVar
@@ -16,9 +17,10 @@ from typing import Any, Generic, Self, TypeGuard, TypeVar
 import attrs
 
 from flushq.delivery import is_failure
-from flushq.errors import ItemFailed, shown
+from flushq.errors import ItemFailed, check_plain, shown
 from flushq.policy import FlushPolicy
 from flushq.queue import FlushQueue, OnReport
+from flushq.receipts import Receipt
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -32,18 +34,23 @@ class _Request(Generic[K]):
 
     Attributes:
         key: What.
-        callers: How many still wait for it.
+        receipt: The receipt that they wait for.
         answer: What the loader returned for it.
         error: Makes what is raised instead.
     """
 
     key: K
-    callers: int = 0
+    receipt: "Receipt[_Request[K]] | None" = None
     answer: Any = None
     error: Callable[[], BaseException] | None = None
 
     def __repr__(self) -> str:
         return shown(self.key)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a caller waits for it that has not been cancelled."""
+        return self.receipt is not None and self.receipt.awaited
 
     def settle(self, answer: object) -> None:
         """The loader has returned this for it."""
@@ -91,6 +98,7 @@ class Batched(Generic[K, V]):
     ) -> None:
         if not callable(loader):
             raise TypeError(f"loader must be callable, not {loader!r}")
+        check_plain("weigh", weigh)
         self._loader = loader
         self._queue: FlushQueue[_Request[K]] = FlushQueue(
             self._load,
@@ -145,26 +153,24 @@ class Batched(Generic[K, V]):
         """
         receipt = await self._queue.submit(_Request(key))
         request = receipt.item
-        request.callers += 1
-        try:
+        request.receipt = receipt
+        with suppress(ItemFailed):  # result() raises one that names the key
             await receipt
-        finally:
-            request.callers -= 1
         result: V = request.result()
         return result
 
     async def _load(self, requests: list[_Request[K]]) -> None:
-        wanted = [request for request in requests if request.callers]
+        wanted = [request for request in requests if request.wanted]
         if not wanted:
             return
         try:
             results = await _awaitable(self._loader([request.key for request in wanted]))
             _match(wanted, results)
         except BaseException as error:
-            if not is_failure(error):
-                raise
             for request in wanted:
                 request.error = partial(ItemFailed, request.key, error)
+            if not is_failure(error):
+                raise
 
 
 def _awaitable(result: Any) -> Awaitable[Any]:

@@ -356,7 +356,7 @@ class FlushQueue(Generic[T]):
         """
         self._bind()
         if not self._batcher.started:
-            raise RuntimeError("cannot leave a FlushQueue that was never started")
+            raise RuntimeError(f"cannot leave {self!r}: it was never started")
         self._refuse_inside("leaving the queue")
         self._close()
         self._leave(await self._end_as_owner(), error)
@@ -629,8 +629,8 @@ class FlushQueue(Generic[T]):
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         batch = self._tasks.pop(task)
-        if task.cancelled() and not batch.handed:
-            batch.error = asyncio.CancelledError("cancelled before it was handed over")
+        if not batch.handed:
+            batch.error = asyncio.CancelledError("cut short before it was handed over")
         self._on_end(batch)
         if isinstance(batch.error, KeyboardInterrupt | SystemExit):
             raise batch.error
@@ -655,7 +655,9 @@ class FlushQueue(Generic[T]):
             report = self._reports.popleft()
             try:
                 self._on_report(report)
-            except Exception:
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException:  # a CancelledError too: here it cancels nothing
                 _logger.exception("%son_report raised for %r", self._label, report)
 
     def _set_timer(self) -> None:

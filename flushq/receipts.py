@@ -55,6 +55,11 @@ class Receipt(Generic[T]):
         if error is not None:
             raise error
 
+    @property
+    def awaited(self) -> bool:
+        """Whether anybody waits who has not been cancelled."""
+        return not all(waiter.done() for waiter in self._waiters)
+
     def settle(self, fate: Fate) -> None:
         """Tell all who wait, and who will."""
         self._fate = fate

@@ -54,6 +54,11 @@ TESTS: dict[str, tuple[str, ...]] = {
         SESSIONS,
         "tests/contract/test_07_backpressure.py tests/contract/test_08_fairness.py",
     ),
+    "flushq/receipts.py": (
+        "tests/contract/test_19_receipts.py",
+        "tests/contract/test_20_batched.py",
+    ),
+    "flushq/batched.py": ("tests/contract/test_20_batched.py",),
     "flushq/policy.py": ("tests/test_policy.py", f"tests/policies {LAWS}"),
     "flushq/buffer.py": ("tests/test_buffer.py", "tests/contract/test_15_bad_arguments.py"),
     "flushq/outcomes.py": (
