@@ -24,7 +24,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import suppress
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from flushq.batcher import Batch, Batcher
@@ -182,7 +182,7 @@ class FlushQueue(Generic[T]):
             pending=len(buffer),
             in_flight=sum(batch.count for batch in batcher.running),
             waiting=len(self._gate),
-            flushes=MappingProxyType(dict(batcher.flushes)),
+            flushes=dict(batcher.flushes),
             oldest_age=self._oldest_age(),
         )
 
