@@ -40,7 +40,7 @@ class ObedientSink(ObservedSink):
         try:
             await self._obey(flight)
         except asyncio.CancelledError:
-            self.cast.checker.sink_cancelled(flight)
+            self.cast.checker.cancelled("sink", flight)
             if not self._stubborn or len(flight.cancelled_in) > 1:
                 raise
             await self.work(flight, batch)
@@ -67,7 +67,7 @@ class Play:
         self._sink = ObedientSink(stubborn=setup.stubborn)
         self._stage = Stage(setup.limits, setup.policy, self._sink)
         self._loop = self._stage.loop
-        self._cast = self._sink.cast = self._stage.cast
+        self._cast = self._stage.cast
         self._actors = self._cast.actors
         self._body: asyncio.Future[None] = self._loop.create_future()
         self._counts = dict.fromkeys(MOST, 0)

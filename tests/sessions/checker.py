@@ -8,10 +8,11 @@ the hearing the policy, and the idleness what must hold when nothing is left to 
 from asyncio import Timeout
 from typing import Self
 
-from flushq import FlushQueue
+from flushq import Failure, FlushQueue
 from tests.sessions.account import Account
 from tests.sessions.barriers import Barriers
 from tests.sessions.closers import Closers
+from tests.sessions.deliveries import Deliveries
 from tests.sessions.endings import Endings
 from tests.sessions.facts import Barrier, Call, Closer, Flight, Item, Limits, Waiting
 from tests.sessions.hearing import Hearing
@@ -24,7 +25,7 @@ from tests.sessions.outcomes import Outcomes
 class Checker:
     """Whoever acts tells it; it compares with the contract and complains to the history."""
 
-    def __init__(self, limits: Limits, history: History) -> None:
+    def __init__(self, limits: Limits, history: History, *, handled: bool = False) -> None:
         self.history = history
         self.account = account = Account(limits, history)
         self.endings = endings = Endings(limits, history, account)
@@ -33,8 +34,16 @@ class Checker:
         self.barriers = Barriers(history, account, endings, outcomes)
         self.line = Line(limits, history, account, endings, outcomes)
         self.hearing = Hearing(history, account, endings, self.barriers, self.line)
+        self.deliveries = Deliveries(history, account, endings, handled=handled)
         self._idleness = Idleness(
-            limits, history, account, endings, self.barriers, self.line, self.hearing
+            limits,
+            history,
+            account,
+            endings,
+            self.barriers,
+            self.line,
+            self.hearing,
+            self.deliveries,
         )
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
@@ -69,33 +78,62 @@ class Checker:
 
     # The sink.
 
-    def sink_called(self, batch: list[Item]) -> Flight:
-        """The sink was called with a batch."""
+    def sink_called(self, batch: list[Item], who: str) -> Flight:
+        """The sink was called with a batch, in the context of somebody."""
         self.history.note("sink", "called", tuple(batch))
+        flight = self.deliveries.called(batch)
+        if flight.calls == 1:
+            self._check_first(who)
+        elif who != "sink":
+            self.history.complain(13, f"the sink runs again in the context of {who}")
+        self.line.look_for_deadlock()
+        return flight
+
+    def _check_first(self, who: str) -> None:
+        """The first call of a flight: in the context of whoever started the queue."""
         if self.endings.cut_surely:
             self.history.complain(10, "a flush was started after the close was cut short")
         if self.endings.failures:
             self.history.complain(12, "a flush was started after a failure")
-        flight = self.account.call(batch)
-        self.line.look_for_deadlock()
-        return flight
-
-    def context_seen(self, who: str) -> None:
-        """The sink runs in the context of whoever started the queue."""
         if who != self.endings.started_by:
             self.history.complain(13, f"the sink runs in the context of {who}")
 
-    def sink_cancelled(self, flight: Flight) -> None:
-        """The sink sees a cancellation."""
-        self.history.note("sink", "  cancelled", flight)
+    def cancelled(self, who: str, flight: Flight) -> None:
+        """The sink or the handler sees a cancellation."""
+        self.history.note(who, "  cancelled", flight)
         flight.cancelled_in.append(self.history.loop.iteration)
         if not self.endings.interrupts:
             self.history.complain(10, f"{flight} was cancelled without need")
 
     def sink_ended(self, flight: Flight, error: BaseException | None) -> None:
         """The sink has returned or raised."""
-        self.history.note("sink", "  returned" if error is None else "  raised", flight, error)
-        self.account.end(flight, error)
+        if error is None:
+            self.history.note("sink", "  returned", flight)
+            self.deliveries.returned(flight)
+        else:
+            self.history.note("sink", "  raised", flight, error)
+            self.deliveries.raised(flight, error)
+        self.line.look_for_deadlock()
+
+    # The failure handler.
+
+    def handler_called(self, failure: Failure[Item], who: str) -> Flight:
+        """The handler is asked about a failure, in the context of somebody."""
+        self.history.note("handler", "asked", tuple(failure.items), failure.attempt)
+        if who != "sink":
+            self.history.complain(13, f"the handler runs in the context of {who}")
+        return self.deliveries.asked(failure)
+
+    def handler_answered(self, flight: Flight, verdict: object) -> None:
+        """The handler has answered."""
+        self.history.note("handler", "  answered", flight, verdict)
+        self.deliveries.answered(flight, verdict)
+        self.line.look_for_deadlock()
+
+    def handler_raised(self, flight: Flight, error: BaseException) -> None:
+        """The handler has raised."""
+        self.history.note("handler", "  raised", flight, error)
+        self.deliveries.broke(flight, error)
         self.line.look_for_deadlock()
 
     # Barriers.
@@ -156,3 +194,4 @@ class Checker:
         queue = self.endings.queue
         self.account.balance(queue.undelivered, queue.in_doubt)
         self.closers.agree()
+        self.deliveries.check_chains()

@@ -45,6 +45,23 @@ class Life:
 
 
 @attrs.frozen
+class Care:
+    """How often flush_fn fails, and what is done then.
+
+    Attributes:
+        handles: Whether there is a failure handler.
+        severity: How often it ends the queue.
+        trouble: The share of calls of the sink that fail, beside its other faults.
+        poison: How the sink fails with a poisoned item, if it does.
+    """
+
+    handles: bool = False
+    severity: float = 0.0
+    trouble: float = 0.0
+    poison: str | None = None
+
+
+@attrs.frozen
 class Configuration:
     """One session.
 
@@ -58,7 +75,8 @@ class Configuration:
         closes: When somebody calls aclose().
         interruptions: Who is cancelled when.
         timed: Of whom an interruption is the end of an asyncio.timeout.
-        wickedness: The share of batches with which the sink does something unusual.
+        wickedness: The share of calls with which the sink does something unusual.
+        care: What is done when it fails.
         fires_early: Whether the timers of the loop fire a little early.
     """
 
@@ -72,6 +90,7 @@ class Configuration:
     interruptions: tuple[tuple[str, Moment], ...]
     timed: tuple[str, ...]
     wickedness: float
+    care: Care
     fires_early: bool
 
 
@@ -136,6 +155,7 @@ def configuration(seed: int) -> Configuration:
         interruptions=(*interruptions, *_interruptions(dice, names, life)),
         timed=tuple(name for name in names if dice.chance(0.2)),
         wickedness=dice.choice([0.0, 0.1, 0.3, 0.3, 0.6]),
+        care=_care(dice),
         fires_early=dice.chance(0.1),
     )
 
@@ -171,6 +191,17 @@ def _policy(dice: Dice) -> PolicyPlan:
     }[kind]
     fault = PolicyFault(dice.randrange(1, 25), dice.choice(FAULTS)) if dice.chance(0.08) else None
     return PolicyPlan(kind, number, fault)
+
+
+def _care(dice: Dice) -> Care:
+    if dice.chance(0.5):
+        return Care()
+    return Care(
+        handles=True,
+        severity=dice.choice([0.0, 0.05, 0.2]),
+        trouble=dice.choice([0.1, 0.3, 0.6]),
+        poison=dice.choice([None, None, "whole", "partial"]),
+    )
 
 
 def _life(dice: Dice) -> Life:

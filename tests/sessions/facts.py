@@ -2,9 +2,12 @@
 
 import asyncio
 import math
+from collections.abc import Iterable
+from itertools import zip_longest
 
 import attrs
 
+from tests.sessions.causes import Cause
 from tests.sessions.loop import EARLY
 
 
@@ -41,6 +44,43 @@ class Limits:
 
 
 @attrs.define(eq=False)
+class Part:
+    """Items of a flight that are handed over together.
+
+    Attributes:
+        items: The items.
+        attempt: How many times they will have been handed over together: 1, 2, ...
+        due: When that is to be.
+        error: What flush_fn raised the last time.
+        causes: The exception of each item, by that error.
+    """
+
+    items: tuple[Item, ...]
+    attempt: int = 1
+    due: float = -math.inf
+    error: BaseException | None = None
+    causes: tuple[Cause, ...] = ()
+
+
+@attrs.frozen
+class Fate:
+    """What has become of an item that was handed over.
+
+    Attributes:
+        kind: DELIVERED, DROPPED or FAILED.
+        cause: What flush_fn raised for it.
+    """
+
+    kind: str
+    cause: Cause = None
+
+
+DELIVERED, DROPPED, FAILED = "delivered", "dropped", "failed"
+
+CUT, HANDED, RAISED, ASKED, BETWEEN = "cut", "handed over", "to be judged", "judged", "between calls"
+
+
+@attrs.define(eq=False)
 class Flight:
     """A batch, from its cut to its end.
 
@@ -48,11 +88,18 @@ class Flight:
         items: Its items, in order of acceptance.
         first: The position of its first item among all that were accepted and no duplicates.
         cut_at: When it was cut.
-        called: Whether flush_fn was called with it.
-        over: Whether that call has ended, or can never come.
+        oldest: When its first item had arrived, as the policy was told.
+        behind: How many items it left behind.
+        reasons: Why it may have been cut.
+        parts: What is still to be delivered, the next part last.
+        fates: What has become of its items so far; of the others, nothing.
+        state: What is being done with the next part.
+        calls: How many times flush_fn was called.
+        over: Whether all that has ended, or can never begin.
         over_at: Since when.
-        error: What it raised.
+        error: What ended it, and the queue with it.
         heard: Whether the queue knows that it is over.
+        reported: Whether there was a report of it.
         cancelled_in: The loop iterations in which it saw a cancellation.
     """
 
@@ -60,22 +107,46 @@ class Flight:
     items: tuple[Item, ...]
     first: int
     cut_at: float
-    called: bool = False
+    oldest: float = 0.0
+    behind: int = 0
+    reasons: frozenset[str] = frozenset()
+    parts: list[Part] = attrs.field(
+        default=attrs.Factory(lambda self: [Part(self.items)], takes_self=True)
+    )
+    fates: dict[Item, Fate] = attrs.field(factory=dict)
+    state: str = CUT
+    calls: int = 0
     over: bool = False
     over_at: float = 0.0
-    error: BaseException | None = None
+    error: Cause = None
     heard: bool = False
+    reported: bool = False
     cancelled_in: list[int] = attrs.field(factory=list)
 
     @property
-    def delivered(self) -> bool:
-        """Whether flush_fn returned."""
-        return self.called and self.over and self.error is None
+    def called(self) -> bool:
+        """Whether flush_fn was called with it."""
+        return self.state != CUT
 
     @property
     def interrupted(self) -> bool:
         """Whether the queue cancelled it."""
         return bool(self.cancelled_in) or not self.called
+
+    def settle(self, items: Iterable[Item], kind: str, causes: Iterable[Cause] = ()) -> None:
+        """Some of its items have ended."""
+        for item, cause in zip_longest(items, causes):
+            self.fates[item] = Fate(kind, cause)
+
+    def count(self, kind: str) -> int:
+        """How many of its items have ended so."""
+        return sum(fate.kind == kind for fate in self.fates.values())
+
+    @property
+    def lost(self) -> list[Item]:
+        """Its items that are neither delivered nor dropped, in order."""
+        kept = {item for item, fate in self.fates.items() if fate.kind != FAILED}
+        return [item for item in self.items if item not in kept]
 
     def __repr__(self) -> str:
         return f"flight {self.number}"
@@ -113,10 +184,11 @@ class Waiting:
 
 @attrs.define(eq=False, kw_only=True)
 class Call(Waiting):
-    """One call of enqueue or enqueue_nowait.
+    """One call that brings an item: enqueue, enqueue_nowait, submit or deliver.
 
     Attributes:
         nowait: Whether it is enqueue_nowait.
+        delivers: Whether it is deliver.
         inside: The flight that makes the call, if one does.
         deadline: When the caller's patience ends: from then on it may be cancelled.
         called_in: The loop iteration of the call.
@@ -126,6 +198,7 @@ class Call(Waiting):
 
     item: Item
     nowait: bool = False
+    delivers: bool = False
     inside: Flight | None = None
     deadline: float = math.inf
     called_in: int = 0
@@ -136,6 +209,24 @@ class Call(Waiting):
     def is_inside(self) -> bool:
         """Whether it is part of a flush that runs, as far as the queue knows."""
         return self.inside is not None and not self.inside.heard
+
+    def may_go(self, now: float) -> bool:
+        """Whether it may be cancelled at this moment."""
+        return now >= self.deadline - 2 * EARLY or super().may_go(now)
+
+
+@attrs.define(eq=False, kw_only=True)
+class Wait(Waiting):
+    """Somebody who awaits the receipt of an item.
+
+    Attributes:
+        inside: The flight that does, if one does.
+        deadline: When their patience ends: from then on they may be cancelled.
+    """
+
+    item: Item
+    inside: Flight | None = None
+    deadline: float = math.inf
 
     def may_go(self, now: float) -> bool:
         """Whether it may be cancelled at this moment."""

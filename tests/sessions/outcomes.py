@@ -1,10 +1,8 @@
 """Exceptions that tell of an end: the right kind and cause, and each an object of its own."""
 
-from asyncio import CancelledError
-from collections.abc import Sequence
-
 from flushq import QueueEnded, ShutdownTimeout
 from tests.sessions.account import Account
+from tests.sessions.causes import is_any, is_same
 from tests.sessions.endings import Endings
 
 Flaw = tuple[int, str] | None
@@ -27,7 +25,7 @@ class Outcomes:
         causes = [
             failure.cause for failure in self._endings.failures if failure.kind is type(error)
         ]
-        if not _is_any(error.__cause__, causes):
+        if not is_any(error.__cause__, causes):
             return (12, f"has the cause {error.__cause__!r}, which is none of {causes}")
         return self._flaw_of_identity(error)
 
@@ -42,7 +40,7 @@ class Outcomes:
         flights = self._account.flights
         errors = [flight.error for flight in flights if flight.called]
         causes = [cause for cause in errors if cause is not None]
-        if not _is_any(error.__cause__, causes or [None]):
+        if not is_any(error.__cause__, causes or [None]):
             return (10, f"has the cause {error.__cause__!r}, which is none of {causes}")
         return self._flaw_of_identity(error)
 
@@ -60,16 +58,6 @@ class Outcomes:
         for other in self._told:
             if isinstance(other, ShutdownTimeout):
                 continue
-            if type(other) is not type(error) or not _is_same(other.__cause__, error.__cause__):
+            if type(other) is not type(error) or not is_same(other.__cause__, error.__cause__):
                 return (12, f"though somebody was told {other!r}")
         return None
-
-
-def _is_any(actual: BaseException | None, expected: Sequence[BaseException | None]) -> bool:
-    return any(_is_same(actual, each) for each in expected)
-
-
-def _is_same(actual: BaseException | None, expected: BaseException | None) -> bool:
-    """Whether a cause is the one expected; asyncio may make a new CancelledError of one."""
-    both = isinstance(actual, CancelledError) and isinstance(expected, CancelledError)
-    return both or actual is expected

@@ -8,6 +8,7 @@ import attrs
 
 from tests.sessions.cast import Actor, BodyError, Play
 from tests.sessions.configuration import Configuration, Dice, Items, Moment, configuration
+from tests.sessions.handler import Handler, answers
 from tests.sessions.history import History
 from tests.sessions.producers import Step, produce
 from tests.sessions.sink import Sink, deeds
@@ -18,9 +19,10 @@ def play(seed: int) -> History:
     """Play the session that this seed makes, and return its history, complaints included."""
     plan = configuration(seed)
     items = Items(Dice(seed + 1), plan.limits, first=1000)
-    sink = Sink(deeds(seed + 2, plan.wickedness), items)
-    with Stage(plan.limits, plan.policy, sink, fires_early=plan.fires_early) as stage:
-        sink.cast = stage.cast
+    care = plan.care
+    sink = Sink(deeds(seed + 2, plan.wickedness, care.trouble), items, care.poison)
+    handler = Handler(answers(seed + 3, care.severity), items) if care.handles else None
+    with Stage(plan.limits, plan.policy, sink, handler, fires_early=plan.fires_early) as stage:
         Session(stage, plan).play()
     return stage.history
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from flushq import PartialFailure
 from tests.sessions.cast import WHO, Actor, Cast
 from tests.sessions.facts import Flight, Item
 
@@ -23,6 +24,8 @@ class Deed:
         seconds: How long it waits.
         steps: For how many turns of the loop it waits before.
         error: What it raises.
+        partial: Which items that error names, if it is to be a PartialFailure.
+        fails: With how many calls in a row, of the same flight, it does all this.
         early: Whether it raises before its first await.
         works: For how long it keeps the loop busy.
         mutates: Whether it changes the list that it was handed.
@@ -33,6 +36,8 @@ class Deed:
     seconds: float = 0.0
     steps: int = 0
     error: type[BaseException] | None = None
+    partial: str | None = None
+    fails: int = 1
     early: bool = False
     works: float = 0.0
     mutates: bool = False
@@ -40,8 +45,12 @@ class Deed:
     dying: str = "die"
 
 
-def deeds(seed: int, wickedness: float) -> Iterator[Deed]:
-    """What a sink does, batch by batch; ``wickedness`` is the share of batches with a fault."""
+def deeds(seed: int, wickedness: float, trouble: float = 0.0) -> Iterator[Deed]:
+    """What a sink does, call by call.
+
+    ``wickedness`` is the share of calls with a fault, ``trouble`` that of those that fail, for a
+    handler to deal with.
+    """
     dice = random.Random(seed)
     while True:
         deed = Deed(
@@ -50,8 +59,13 @@ def deeds(seed: int, wickedness: float) -> Iterator[Deed]:
         )
         if dice.random() < wickedness:
             deed = attrs.evolve(deed, **_fault(dice))
+        if dice.random() < trouble:
+            deed = attrs.evolve(deed, **_trouble(dice))
         yield deed
 
+
+POISONED = 7
+"""Items whose number is a multiple of this are poisoned."""
 
 FAULTS = [ValueError, ValueError, TimeoutError, asyncio.CancelledError]
 WAYS_IN = ["plain", "plain", "nowait", "gather", "timeout", "orphan"]
@@ -60,7 +74,8 @@ WAYS_IN = ["plain", "plain", "nowait", "gather", "timeout", "orphan"]
 def _fault(dice: random.Random) -> dict[str, Any]:
     roll = dice.random()
     if roll < 0.12:
-        return {"error": dice.choice(FAULTS), "early": dice.random() < 0.5}
+        partial = dice.choice([None, None, None, *WHICH, *SENSELESS])
+        return {"error": dice.choice(FAULTS), "partial": partial, "early": dice.random() < 0.5}
     if roll < 0.2:
         return {"mutates": True}
     if roll < 0.3:
@@ -68,6 +83,37 @@ def _fault(dice: random.Random) -> dict[str, Any]:
     if roll < 0.6:
         return {"enters": dice.choice(WAYS_IN)}
     return {"dying": dice.choice(["raise", "return", "linger"]), "seconds": 4.0}
+
+
+def _trouble(dice: random.Random) -> dict[str, Any]:
+    return {
+        "error": dice.choice(FAULTS),
+        "partial": dice.choice([None, None, *WHICH]),
+        "fails": dice.choice([1, 1, 1, 2, 3]),
+        "early": dice.random() < 0.5,
+    }
+
+
+def _named(which: str, count: int) -> dict[Any, Any]:
+    """The items that a PartialFailure names, by index; not always what it may name."""
+    indices: dict[str, list[Any]] = {
+        "all": list(reversed(range(count))),
+        "last": [count - 1],
+        "even": list(range(0, count, 2)),
+        "beyond": [0, count],
+        "negative": [-1],
+        "none": [],
+        "false": [False],
+        "text": [0],
+    }
+    return {
+        index: "no exception" if which == "text" else ValueError(f"item {index} of {count}")
+        for index in indices[which]
+    }
+
+
+WHICH = ["all", "last", "last", "last", "even", "even", "even"]
+SENSELESS = ["beyond", "negative", "none", "false", "text"]
 
 
 class ObservedSink(abc.ABC):
@@ -78,8 +124,7 @@ class ObservedSink(abc.ABC):
     async def __call__(self, batch: list[Item]) -> None:
         """Take a batch."""
         checker = self.cast.checker
-        flight = checker.sink_called(batch)
-        checker.context_seen(WHO.get())
+        flight = checker.sink_called(batch, WHO.get())
         WHO.set("sink")
         error: BaseException | None = None
         try:
@@ -96,31 +141,60 @@ class ObservedSink(abc.ABC):
 
 
 class Sink(ObservedSink):
-    """A flush function that does one deed after the other."""
+    """A flush function that does one deed after the other.
 
-    def __init__(self, deeds: Iterator[Deed], make_item: Maker, most_entries: int = 6) -> None:
+    Args:
+        deeds: What it does.
+        make_item: Makes the items that it enqueues itself.
+        poison: How it fails when an item is poisoned, if any are: "whole" or "partial".
+    """
+
+    def __init__(
+        self,
+        deeds: Iterator[Deed],
+        make_item: Maker,
+        poison: str | None = None,
+        most_entries: int = 6,
+    ) -> None:
         self._deeds = deeds
         self._make_item = make_item
+        self._poison = poison
         self._entries = most_entries
+        self._again: dict[Flight, Deed] = {}
 
     async def work(self, flight: Flight, batch: list[Item]) -> None:
-        """Do the next deed."""
-        await self._do(next(self._deeds), flight, batch)
+        """Do the next deed, or the last one again."""
+        deed = self._again.pop(flight, None) or next(self._deeds)
+        if deed.fails > 1:
+            self._again[flight] = attrs.evolve(deed, fails=deed.fails - 1)
+        await self._do(deed, flight, batch)
 
     async def _do(self, deed: Deed, flight: Flight, batch: list[Item]) -> None:
         self.cast.loop.elapse(deed.works)
+        error = self._error(deed, flight, batch)
         if deed.mutates:
             batch.reverse()
             batch.append(self._make_item())
-        if deed.error is not None and deed.early:
-            raise deed.error(f"{flight}, early")
+        if error is not None and deed.early:
+            raise error
         try:
             await self._work(deed, flight)
-        except asyncio.CancelledError as error:
-            self.cast.checker.sink_cancelled(flight)
-            await self._die(deed, flight, error)
-        if deed.error is not None:
-            raise deed.error(f"{flight}, late")
+        except asyncio.CancelledError as cancelled:
+            self.cast.checker.cancelled("sink", flight)
+            await self._die(deed, flight, cancelled)
+        if error is not None:
+            raise error
+
+    def _error(self, deed: Deed, flight: Flight, batch: list[Item]) -> BaseException | None:
+        poisoned = [index for index, item in enumerate(batch) if item.number % POISONED == 0]
+        if self._poison and poisoned:
+            errors = {index: ValueError(f"{batch[index]} is poisoned") for index in poisoned}
+            return PartialFailure(errors) if self._poison == "partial" else errors[poisoned[0]]
+        if deed.error is None:
+            return None
+        if deed.partial is not None:
+            return PartialFailure(_named(deed.partial, len(batch)))
+        return deed.error(f"{flight}, {'early' if deed.early else 'late'}")
 
     async def _work(self, deed: Deed, flight: Flight) -> None:
         for _ in range(deed.steps):
@@ -169,7 +243,7 @@ class Sink(ObservedSink):
         try:
             await asyncio.sleep(1.0)
         except asyncio.CancelledError:
-            self.cast.checker.sink_cancelled(flight)
+            self.cast.checker.cancelled("sink", flight)
             raise
         if deed.dying == "linger":
             raise TimeoutError(f"{flight}, at last")

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from operator import attrgetter
 from types import TracebackType
 from typing import Any, Self
@@ -13,9 +12,11 @@ from flushq import FlushPolicy, FlushQueue
 from tests.sessions.cast import Cast
 from tests.sessions.checker import Checker
 from tests.sessions.facts import Item, Limits
+from tests.sessions.handler import ObservedHandler
 from tests.sessions.history import History
 from tests.sessions.loop import Livelock, SessionLoop
 from tests.sessions.policies import Echo, Heard, Interval, Natural, PolicyFault, Whim
+from tests.sessions.sink import ObservedSink
 
 _logger = logging.getLogger("flushq")
 
@@ -36,17 +37,20 @@ class Stage:
         self,
         limits: Limits,
         plan: PolicyPlan,
-        sink: Callable[[list[Item]], Awaitable[None]],
+        sink: ObservedSink,
+        handler: ObservedHandler | None = None,
         *,
         fires_early: bool = False,
     ) -> None:
         self.history = History()
-        self.checker = Checker(limits, self.history)
+        self.checker = Checker(limits, self.history, handled=handler is not None)
         self.loop = self.history.loop = SessionLoop(self.checker.idle, fires_early=fires_early)
         self.loop.set_exception_handler(self._on_exception)
-        self.queue = _queue(limits, _policy(plan, limits, self.checker), sink)
+        self.queue = _queue(limits, _policy(plan, limits, self.checker), sink, handler)
         self.checker.watch(self.queue)
-        self.cast = Cast(self.loop, self.checker, self.queue)
+        self.cast = sink.cast = Cast(self.loop, self.checker, self.queue)
+        if handler is not None:
+            handler.cast = self.cast
 
     def __enter__(self) -> Self:
         _logger.addFilter(self._on_record)
@@ -103,7 +107,7 @@ def _policy(plan: PolicyPlan, limits: Limits, checker: Checker) -> FlushPolicy:
 
 
 def _queue(
-    limits: Limits, policy: FlushPolicy, sink: Callable[[list[Item]], Awaitable[None]]
+    limits: Limits, policy: FlushPolicy, sink: ObservedSink, handler: ObservedHandler | None
 ) -> FlushQueue[Item]:
     return FlushQueue(
         sink,
@@ -113,4 +117,5 @@ def _queue(
         max_queue_size=limits.max_queue_size,
         max_in_flight=limits.max_in_flight,
         max_shutdown_wait=limits.max_shutdown_wait,
+        on_failure=handler,
     )
