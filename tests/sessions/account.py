@@ -27,6 +27,7 @@ class Account:
         cut: How many items have been cut.
         delivered: How many items were delivered, of flights that have ended.
         dropped: How many of them the failure handler dropped.
+        doubtful: How many of them were lost after flush_fn was called with them.
     """
 
     def __init__(self, limits: Limits, history: History) -> None:
@@ -39,6 +40,7 @@ class Account:
         self.cut = 0
         self.delivered = 0
         self.dropped = 0
+        self.doubtful = 0
         self._limits = limits
         self._history = history
         self._keys: dict[int | None, Item] = {}
@@ -193,6 +195,7 @@ class Account:
             flight.error = error
             self.delivered += flight.count(DELIVERED)
             self.dropped += flight.count(DROPPED)
+            self.doubtful += len(flight.lost) if flight.called else 0
             self.running.pop(flight, None)
             self._over[flight] = None
 

@@ -8,7 +8,7 @@ the hearing the policy, and the idleness what must hold when nothing is left to 
 from asyncio import Timeout
 from typing import Self
 
-from flushq import Failure, FlushQueue
+from flushq import Failure, FlushQueue, FlushReport
 from tests.sessions.account import Account
 from tests.sessions.barriers import Barriers
 from tests.sessions.closers import Closers
@@ -20,6 +20,7 @@ from tests.sessions.history import History
 from tests.sessions.idle import Idleness
 from tests.sessions.line import Line
 from tests.sessions.outcomes import Outcomes
+from tests.sessions.reports import Reports
 
 
 class Checker:
@@ -35,6 +36,7 @@ class Checker:
         self.line = Line(limits, history, account, endings, outcomes)
         self.hearing = Hearing(history, account, endings, self.barriers, self.line)
         self.deliveries = Deliveries(history, account, endings, handled=handled)
+        self.reports = Reports(history, account, endings)
         self._idleness = Idleness(
             limits,
             history,
@@ -44,6 +46,7 @@ class Checker:
             self.line,
             self.hearing,
             self.deliveries,
+            self.reports,
         )
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
@@ -136,6 +139,19 @@ class Checker:
         self.deliveries.broke(flight, error)
         self.line.look_for_deadlock()
 
+    # Reports.
+
+    def reported(self, report: FlushReport) -> None:
+        """On_report is told of a flush."""
+        self.history.note("report", report.reason, report.count, report.delivered, report.dropped)
+        self.reports.told(report)
+        self._idleness.figures.check_sum()
+
+    def report_raised(self) -> None:
+        """On_report raises."""
+        self.history.note("report", "  raised")
+        self.reports.raised += 1
+
     # Barriers.
 
     def flush_called(self, who: str, scopes: tuple[Timeout, ...]) -> Barrier:
@@ -195,3 +211,4 @@ class Checker:
         self.account.balance(queue.undelivered, queue.in_doubt)
         self.closers.agree()
         self.deliveries.check_chains()
+        self.reports.finish()

@@ -77,6 +77,7 @@ class Configuration:
         timed: Of whom an interruption is the end of an asyncio.timeout.
         wickedness: The share of calls with which the sink does something unusual.
         care: What is done when it fails.
+        report_faults: The share of reports for which on_report raises.
         fires_early: Whether the timers of the loop fire a little early.
     """
 
@@ -91,6 +92,7 @@ class Configuration:
     timed: tuple[str, ...]
     wickedness: float
     care: Care
+    report_faults: float
     fires_early: bool
 
 
@@ -156,6 +158,7 @@ def configuration(seed: int) -> Configuration:
         timed=tuple(name for name in names if dice.chance(0.2)),
         wickedness=dice.choice([0.0, 0.1, 0.3, 0.3, 0.6]),
         care=_care(dice),
+        report_faults=dice.choice([0.0, 0.0, 0.2]),
         fires_early=dice.chance(0.1),
     )
 

@@ -100,6 +100,7 @@ class Flight:
         error: What ended it, and the queue with it.
         heard: Whether the queue knows that it is over.
         reported: Whether there was a report of it.
+        unsent: Whether the policy failed when it was told of it: then it is no flush.
         cancelled_in: The loop iterations in which it saw a cancellation.
     """
 
@@ -121,6 +122,7 @@ class Flight:
     error: Cause = None
     heard: bool = False
     reported: bool = False
+    unsent: bool = False
     cancelled_in: list[int] = attrs.field(factory=list)
 
     @property

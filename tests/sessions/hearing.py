@@ -30,6 +30,7 @@ class Hearing:
         self._barriers = barriers
         self._line = line
         self._heard_at = 0.0
+        self._event = ""
         self._ears: dict[str, Callable[..., None]] = {
             "item_added": self._item_added,
             "flush_started": self._flush_started,
@@ -48,6 +49,7 @@ class Hearing:
         if not self._heard_at <= now <= self._history.loop.time() + 2 * EARLY:
             self._history.complain(13, f"the policy hears of {now} at the wrong time")
         self._heard_at = now
+        self._event = event
         self._ears[event](now, *facts)
 
     def _item_added(self, now: float, count: int, weight: float) -> None:
@@ -78,6 +80,8 @@ class Hearing:
         """The policy raises, or answers nonsense."""
         self._history.note("policy", "  fails", cause)
         self._endings.fail(PolicyError, cause)
+        if self._event == "flush_started":
+            self._account.flights[-1].unsent = True
 
     def _check_cause(self, count: int) -> set[tuple[str, int]]:
         """Find the reasons why a batch is being cut; is it as large as one of them makes it."""

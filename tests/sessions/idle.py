@@ -7,9 +7,11 @@ from tests.sessions.barriers import Barriers
 from tests.sessions.deliveries import Deliveries
 from tests.sessions.endings import Endings
 from tests.sessions.facts import ASKED, HANDED, Call, Limits
+from tests.sessions.figures import Figures
 from tests.sessions.hearing import Hearing
 from tests.sessions.history import History
 from tests.sessions.line import Line
+from tests.sessions.reports import Reports
 
 
 class Idleness:
@@ -25,6 +27,7 @@ class Idleness:
         line: Line,
         hearing: Hearing,
         deliveries: Deliveries,
+        reports: Reports,
     ) -> None:
         self._limits = limits
         self._history = history
@@ -34,11 +37,15 @@ class Idleness:
         self._line = line
         self._hearing = hearing
         self._deliveries = deliveries
+        self._reports = reports
+        self.figures = Figures(history, account, endings, line, reports)
 
     def check(self) -> None:
         """Nothing can happen at this moment any more; time is about to move on."""
         self._check_flights()
         self._check_size()
+        self._reports.check_idle()
+        self.figures.check_idle()
         self._check_line()
         self._check_barriers()
         self._check_closers()

@@ -22,7 +22,15 @@ def play(seed: int) -> History:
     care = plan.care
     sink = Sink(deeds(seed + 2, plan.wickedness, care.trouble), items, care.poison)
     handler = Handler(answers(seed + 3, care.severity), items) if care.handles else None
-    with Stage(plan.limits, plan.policy, sink, handler, fires_early=plan.fires_early) as stage:
+    dice = Dice(seed + 4)
+    with Stage(
+        plan.limits,
+        plan.policy,
+        sink,
+        handler,
+        fires_early=plan.fires_early,
+        report_fails=lambda: dice.chance(plan.report_faults),
+    ) as stage:
         Session(stage, plan).play()
     return stage.history
 
