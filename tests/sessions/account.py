@@ -28,6 +28,7 @@ class Account:
         delivered: How many items were delivered, of flights that have ended.
         dropped: How many of them the failure handler dropped.
         doubtful: How many of them were lost after flush_fn was called with them.
+        unsent: How many of them were lost before.
     """
 
     def __init__(self, limits: Limits, history: History) -> None:
@@ -41,6 +42,7 @@ class Account:
         self.delivered = 0
         self.dropped = 0
         self.doubtful = 0
+        self.unsent = 0
         self._limits = limits
         self._history = history
         self._keys: dict[int | None, Item] = {}
@@ -195,7 +197,10 @@ class Account:
             flight.error = error
             self.delivered += flight.count(DELIVERED)
             self.dropped += flight.count(DROPPED)
-            self.doubtful += len(flight.lost) if flight.called else 0
+            if flight.called:
+                self.doubtful += len(flight.lost)
+            else:
+                self.unsent += len(flight.items)
             self.running.pop(flight, None)
             self._over[flight] = None
 

@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 import attrs
 
 from flushq import FlushqError, FlushQueue, QueueEnded
+from flushq.receipts import Receipt
 from tests.sessions.checker import Checker
-from tests.sessions.facts import Call, Closer, Flight, Item, Waiting
+from tests.sessions.facts import Call, Closer, Flight, Item, Wait, Waiting
 from tests.sessions.loop import SessionLoop
 
 WHO: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
@@ -32,12 +33,14 @@ class Actor:
         waiting: The call of the queue that it is in.
         scope: The asyncio.timeout by which it is cancelled, if it is not cancelled as a task.
         task: The task.
+        receipts: Those that it has got.
     """
 
     name: str
     waiting: Waiting | None = None
     scope: asyncio.Timeout | None = None
     task: asyncio.Task[None] | None = None
+    receipts: list[Receipt[Item]] = attrs.field(factory=list)
 
     @property
     def scopes(self) -> tuple[asyncio.Timeout, ...]:
@@ -53,14 +56,34 @@ class Actor:
 Play = Callable[[Actor], Coroutine[object, object, None]]
 
 
-class Cast:
-    """All actors around one queue."""
+class SubmittingQueue(FlushQueue[Item]):
+    """A queue that tells when an item was submitted: else nobody could see it of deliver()."""
 
-    def __init__(self, loop: SessionLoop, checker: Checker, queue: FlushQueue[Item]) -> None:
+    on_submitted: Callable[[Item, Receipt[Item]], None]
+
+    async def submit(self, item: Item) -> Receipt[Item]:
+        """Wait for room and accept the item; return its receipt."""
+        receipt = await super().submit(item)
+        self.on_submitted(item, receipt)
+        return receipt
+
+
+class Cast:
+    """All actors around one queue.
+
+    Attributes:
+        actors: All that have entered, by name.
+        receipts: All that were given.
+    """
+
+    def __init__(self, loop: SessionLoop, checker: Checker, queue: SubmittingQueue) -> None:
         self.loop = loop
         self.checker = checker
         self.queue = queue
         self.actors: dict[str, Actor] = {}
+        self.receipts: list[Receipt[Item]] = []
+        self._submitting: dict[Item, tuple[Actor, Call]] = {}
+        queue.on_submitted = self._submitted
 
     def enter(
         self,
@@ -120,26 +143,22 @@ class Cast:
         vague: bool = False,
     ) -> FlushqError | None:
         """Enqueue an item, and return why it was refused if it was."""
+        scopes = actor.scopes if scope is None else (*actor.scopes, scope)
         call = Call(
-            who=actor.name,
-            item=item,
-            scopes=actor.scopes if scope is None else (*actor.scopes, scope),
-            inside=inside,
-            deadline=deadline,
-            vague=vague,
+            who=actor.name, item=item, scopes=scopes, inside=inside, deadline=deadline, vague=vague
         )
         actor.waiting = call
         self.checker.enqueue_called(call)
         try:
             await self.queue.enqueue(item)
         except BaseException as error:
-            self.checker.enqueue_ended(call, error)
+            self.checker.enqueue_refused(call, error)
             if isinstance(error, FlushqError):
                 return error
             raise
         finally:
             actor.waiting = None
-        self.checker.enqueue_ended(call, None)
+        self.checker.enqueue_accepted(call)
         return None
 
     def enqueue_nowait(
@@ -151,10 +170,104 @@ class Cast:
         try:
             self.queue.enqueue_nowait(item)
         except FlushqError as error:
-            self.checker.enqueue_ended(call, error)
+            self.checker.enqueue_refused(call, error)
             return error
-        self.checker.enqueue_ended(call, None)
+        self.checker.enqueue_accepted(call)
         return None
+
+    async def submit(
+        self, actor: Actor, item: Item, *, inside: Flight | None = None
+    ) -> FlushqError | None:
+        """Submit an item, and keep the receipt; return why it was refused if it was."""
+        call = Call(who=actor.name, item=item, scopes=actor.scopes, inside=inside)
+        return await self._bring(actor, call, self.queue.submit)
+
+    async def deliver(
+        self,
+        actor: Actor,
+        item: Item,
+        *,
+        inside: Flight | None = None,
+        scope: asyncio.Timeout | None = None,
+        deadline: float = math.inf,
+    ) -> FlushqError | None:
+        """Deliver an item, and return why it was refused if it was."""
+        scopes = actor.scopes if scope is None else (*actor.scopes, scope)
+        call = Call(
+            who=actor.name, item=item, scopes=scopes, inside=inside, deadline=deadline, delivers=True
+        )
+        return await self._bring(actor, call, self.queue.deliver)
+
+    async def _bring(
+        self, actor: Actor, call: Call, bring: Callable[[Item], Awaitable[object]]
+    ) -> FlushqError | None:
+        actor.waiting = call
+        self._submitting[call.item] = actor, call
+        self.checker.enqueue_called(call)
+        try:
+            await bring(call.item)
+        except BaseException as error:
+            if isinstance(actor.waiting, Wait):
+                self.checker.receipt_told(actor.waiting, error)
+            else:
+                self.checker.enqueue_refused(call, error)
+                if isinstance(error, FlushqError):
+                    return error
+            if not isinstance(error, FlushqError) and type(error) is not RuntimeError:
+                raise
+        else:
+            if isinstance(actor.waiting, Wait):
+                self.checker.receipt_told(actor.waiting, None)
+        finally:
+            actor.waiting = None
+            self._submitting.pop(call.item, None)
+        return None
+
+    def _submitted(self, item: Item, receipt: Receipt[Item]) -> None:
+        actor, call = self._submitting.pop(item)
+        self.checker.receipts.given(self.checker.enqueue_accepted(call), receipt)
+        self.receipts.append(receipt)
+        actor.receipts.append(receipt)
+        if call.delivers:
+            self._begin_to_wait(actor, receipt, call.scopes, call.inside, call.deadline)
+
+    async def wait(
+        self,
+        actor: Actor,
+        receipt: Receipt[Item],
+        *,
+        inside: Flight | None = None,
+        scope: asyncio.Timeout | None = None,
+        deadline: float = math.inf,
+    ) -> None:
+        """Await a receipt."""
+        scopes = actor.scopes if scope is None else (*actor.scopes, scope)
+        wait = self._begin_to_wait(actor, receipt, scopes, inside, deadline)
+        try:
+            await receipt
+        except BaseException as error:
+            self.checker.receipt_told(wait, error)
+            if not isinstance(error, FlushqError) and type(error) is not RuntimeError:
+                raise
+        else:
+            self.checker.receipt_told(wait, None)
+        finally:
+            actor.waiting = None
+
+    def _begin_to_wait(
+        self,
+        actor: Actor,
+        receipt: Receipt[Item],
+        scopes: tuple[asyncio.Timeout, ...],
+        inside: Flight | None,
+        deadline: float,
+    ) -> Wait:
+        wait = Wait(
+            who=actor.name, item=receipt.item, scopes=scopes, inside=inside, deadline=deadline
+        )
+        actor.waiting = wait
+        self.checker.receipt_awaited(wait)
+        return wait
 
     async def flush(self, actor: Actor) -> None:
         """Wait at a barrier."""

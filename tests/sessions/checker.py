@@ -14,12 +14,13 @@ from tests.sessions.barriers import Barriers
 from tests.sessions.closers import Closers
 from tests.sessions.deliveries import Deliveries
 from tests.sessions.endings import Endings
-from tests.sessions.facts import Barrier, Call, Closer, Flight, Item, Limits, Waiting
+from tests.sessions.facts import Barrier, Call, Closer, Flight, Item, Limits, Wait, Waiting
 from tests.sessions.hearing import Hearing
 from tests.sessions.history import History
 from tests.sessions.idle import Idleness
 from tests.sessions.line import Line
 from tests.sessions.outcomes import Outcomes
+from tests.sessions.receipts import Receipts
 from tests.sessions.reports import Reports
 
 
@@ -31,6 +32,7 @@ class Checker:
         self.account = account = Account(limits, history)
         self.endings = endings = Endings(limits, history, account)
         outcomes = Outcomes(account, endings)
+        self.receipts = Receipts(history, account, endings, outcomes)
         self.closers = Closers(history, account, endings, outcomes)
         self.barriers = Barriers(history, account, endings, outcomes)
         self.line = Line(limits, history, account, endings, outcomes)
@@ -46,6 +48,7 @@ class Checker:
             self.line,
             self.hearing,
             self.deliveries,
+            self.receipts,
             self.reports,
         )
 
@@ -59,16 +62,29 @@ class Checker:
     # Producers.
 
     def enqueue_called(self, call: Call) -> None:
-        """Somebody calls enqueue or enqueue_nowait."""
-        self.history.note(call.who, "enqueue", call.item)
+        """Somebody calls enqueue, enqueue_nowait, submit or deliver."""
+        self.history.note(call.who, "deliver" if call.delivers else "enqueue", call.item)
         self.line.called(call)
 
-    def enqueue_ended(self, call: Call, error: BaseException | None) -> None:
-        """The call has ended."""
-        self.history.note(
-            call.who, "  accepted" if error is None else "  refused", call.item, error
-        )
-        self.line.ended(call, error)
+    def enqueue_accepted(self, call: Call) -> Item:
+        """The item was accepted; return the one that stays."""
+        self.history.note(call.who, "  accepted", call.item)
+        return self.line.accepted(call)
+
+    def enqueue_refused(self, call: Call, error: BaseException) -> None:
+        """It was not."""
+        self.history.note(call.who, "  refused", call.item, error)
+        self.line.refused(call, error)
+
+    def receipt_awaited(self, wait: Wait) -> None:
+        """Somebody awaits a receipt."""
+        self.history.note(wait.who, "awaits", wait.item)
+        self.receipts.awaited(wait)
+
+    def receipt_told(self, wait: Wait, error: BaseException | None) -> None:
+        """They await it no more."""
+        self.history.note(wait.who, "  delivered" if error is None else "  not", wait.item, error)
+        self.receipts.told(wait, error)
 
     def interrupt(self, waiting: Waiting, *, surely: bool = True) -> None:
         """Somebody is being cancelled, or is perhaps."""

@@ -71,6 +71,7 @@ class Configuration:
         policy: The policy.
         life: The owner.
         producers: The steps of each producer.
+        readers: When somebody awaits all receipts that there are.
         flushes: When somebody calls flush().
         closes: When somebody calls aclose().
         interruptions: Who is cancelled when.
@@ -86,6 +87,7 @@ class Configuration:
     policy: PolicyPlan
     life: Life
     producers: tuple[tuple[Step, ...], ...]
+    readers: tuple[Moment, ...]
     flushes: tuple[Moment, ...]
     closes: tuple[Moment, ...]
     interruptions: tuple[tuple[str, Moment], ...]
@@ -140,11 +142,14 @@ def configuration(seed: int) -> Configuration:
     life = _life(dice)
     count = dice.choice([1, 2, 2, 3, 4])
     names = [f"producer {i}" for i in range(count)]
-    producers = tuple(_steps(dice, items, is_crowded=is_crowded) for _ in range(count))
+    what = WITH_RECEIPTS if dice.chance(0.5) else WHAT
+    producers = tuple(_steps(dice, items, what, is_crowded=is_crowded) for _ in range(count))
+    readers = tuple(dice.moment(8.0) for _ in range(dice.a_few()))
     flushes = tuple(dice.moment(8.0) for _ in range(dice.a_few()))
     closes = _closes(dice, life)
     interruptions = _interruptions_at(RUSH_HOUR, dice, names) if is_crowded else ()
     names += [f"flush {i}" for i in range(len(flushes))]
+    names += [f"reader {i}" for i in range(len(readers))]
     names += [f"closer {i}" for i in range(len(closes))]
     return Configuration(
         seed=seed,
@@ -152,6 +157,7 @@ def configuration(seed: int) -> Configuration:
         policy=_policy(dice),
         life=life,
         producers=producers,
+        readers=readers,
         flushes=flushes,
         closes=closes,
         interruptions=(*interruptions, *_interruptions(dice, names, life)),
@@ -237,22 +243,30 @@ def _interruptions(dice: Dice, names: list[str], life: Life) -> tuple[tuple[str,
     return (*some, *again, *owner)
 
 
-def _steps(dice: Dice, items: Items, *, is_crowded: bool) -> tuple[Step, ...]:
+def _steps(
+    dice: Dice, items: Items, what: Sequence[str], *, is_crowded: bool
+) -> tuple[Step, ...]:
     if is_crowded:
         count = dice.choice([1, 1, 255, 256, 257, 300])
-        burst = tuple(items() for _ in range(count))
+        burst = Step(dice.choice(["enqueue", "submit"]), tuple(items() for _ in range(count)))
         first = Step("enqueue", (items(),)), Step("pause", (), RUSH_HOUR)
-        return (*first, Step("enqueue", burst), _step(dice, items))
-    return tuple(_step(dice, items) for _ in range(int(1 + dice.random() * 8)))
+        return (*first, burst, _step(dice, items, what))
+    return tuple(_step(dice, items, what) for _ in range(int(1 + dice.random() * 8)))
 
 
 WHAT = ["enqueue"] * 6 + ["pause"] * 6 + ["nowait", "timeout", "wait_for", "give up", "work"]
+WITH_RECEIPTS = [
+    *WHAT,
+    *["submit"] * 6,
+    *["await", "deliver"] * 2,
+    *["await for", "deliver for", "give up delivery"],
+]
 
 
-def _step(dice: Dice, items: Items) -> Step:
-    what = dice.choice(WHAT)
-    if what in {"pause", "work"}:
-        return Step(what, (), dice.time(3.0) if what == "pause" else dice.time(0.5))
-    if what in {"enqueue", "nowait"}:
-        return Step(what, tuple(items() for _ in range(dice.choice([1, 1, 1, 2, 3, 5]))))
-    return Step(what, (items(),), dice.time(4.0))
+def _step(dice: Dice, items: Items, what: Sequence[str]) -> Step:
+    kind = dice.choice(what)
+    if kind in {"pause", "work", "await", "await for"}:
+        return Step(kind, (), dice.time(0.5 if kind == "work" else 3.0))
+    if kind in {"enqueue", "nowait", "submit"}:
+        return Step(kind, tuple(items() for _ in range(dice.choice([1, 1, 1, 2, 3, 5]))))
+    return Step(kind, (items(),), dice.time(4.0))

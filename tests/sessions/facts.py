@@ -191,6 +191,7 @@ class Call(Waiting):
     Attributes:
         nowait: Whether it is enqueue_nowait.
         delivers: Whether it is deliver.
+        refused: Whether it is to be refused, since it would wait for itself.
         inside: The flight that makes the call, if one does.
         deadline: When the caller's patience ends: from then on it may be cancelled.
         called_in: The loop iteration of the call.
@@ -201,6 +202,7 @@ class Call(Waiting):
     item: Item
     nowait: bool = False
     delivers: bool = False
+    refused: bool = False
     inside: Flight | None = None
     deadline: float = math.inf
     called_in: int = 0
@@ -224,11 +226,18 @@ class Wait(Waiting):
     Attributes:
         inside: The flight that does, if one does.
         deadline: When their patience ends: from then on they may be cancelled.
+        refused: Whether they are to be refused, since they would wait for themselves.
     """
 
     item: Item
     inside: Flight | None = None
     deadline: float = math.inf
+    refused: bool = False
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether it is part of a flush that runs."""
+        return self.inside is not None and not self.inside.over
 
     def may_go(self, now: float) -> bool:
         """Whether it may be cancelled at this moment."""

@@ -34,15 +34,15 @@ class Figures:
     def check_idle(self) -> None:
         """Each figure is that of the account."""
         told, account = self.check_sum(), self._account
-        stopped = self._endings.stopped
+        stopped, waiting = self._endings.stopped, len(account.waiting)
         right = QueueStats(
             accepted=len(account.accepted),
             duplicates=len(account.duplicates),
             delivered=account.delivered,
             dropped=account.dropped,
-            undelivered=len(account.undelivered()) if stopped else 0,
+            undelivered=account.unsent + (waiting if stopped else 0),
             in_doubt=account.doubtful,
-            pending=0 if stopped else len(account.waiting),
+            pending=0 if stopped else waiting,
             in_flight=sum(len(flight.items) for flight in account.running),
             waiting=len(self._line.calls),
             flushes=self._reports.reasons,

@@ -11,6 +11,7 @@ from tests.sessions.figures import Figures
 from tests.sessions.hearing import Hearing
 from tests.sessions.history import History
 from tests.sessions.line import Line
+from tests.sessions.receipts import Receipts
 from tests.sessions.reports import Reports
 
 
@@ -27,6 +28,7 @@ class Idleness:
         line: Line,
         hearing: Hearing,
         deliveries: Deliveries,
+        receipts: Receipts,
         reports: Reports,
     ) -> None:
         self._limits = limits
@@ -37,6 +39,7 @@ class Idleness:
         self._line = line
         self._hearing = hearing
         self._deliveries = deliveries
+        self._receipts = receipts
         self._reports = reports
         self.figures = Figures(history, account, endings, line, reports)
 
@@ -44,6 +47,7 @@ class Idleness:
         """Nothing can happen at this moment any more; time is about to move on."""
         self._check_flights()
         self._check_size()
+        self._receipts.check_idle()
         self._reports.check_idle()
         self.figures.check_idle()
         self._check_line()

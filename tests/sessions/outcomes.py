@@ -2,7 +2,7 @@
 
 from flushq import QueueEnded, ShutdownTimeout
 from tests.sessions.account import Account
-from tests.sessions.causes import is_any, is_same
+from tests.sessions.causes import Cause, is_any, is_same
 from tests.sessions.endings import Endings
 
 Flaw = tuple[int, str] | None
@@ -31,16 +31,24 @@ class Outcomes:
 
     def flaw_of_outcome(self, error: QueueEnded) -> Flaw:
         """What is wrong with an exception that tells how the queue has ended, if anything."""
+        return self._flaw(error, self._interruptions() or [None])
+
+    def flaw_of_early_outcome(self, error: QueueEnded) -> Flaw:
+        """The same, of one that may come before the flights that were interrupted have ended."""
+        return self._flaw(error, [None, *self._interruptions()])
+
+    def _interruptions(self) -> list[Cause]:
+        errors = [flight.error for flight in self._account.flights if flight.called]
+        return [error for error in errors if error is not None]
+
+    def _flaw(self, error: QueueEnded, causes: list[Cause]) -> Flaw:
         if self._endings.failures:
             return self.flaw_of_failure(error)
         if not isinstance(error, ShutdownTimeout):
             return (12, "though nothing has failed")
         if not self._endings.interrupts:
             return (10, "though the close had neither reached its limit nor been cut short")
-        flights = self._account.flights
-        errors = [flight.error for flight in flights if flight.called]
-        causes = [cause for cause in errors if cause is not None]
-        if not is_any(error.__cause__, causes or [None]):
+        if not is_any(error.__cause__, causes):
             return (10, f"has the cause {error.__cause__!r}, which is none of {causes}")
         return self._flaw_of_identity(error)
 

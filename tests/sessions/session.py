@@ -62,6 +62,8 @@ class Session:
             self._enter(f"producer {number}", functools.partial(self._produce, steps))
         for number, moment in enumerate(plan.flushes):
             self._at(moment, self._enter, f"flush {number}", self._cast.flush)
+        for number, moment in enumerate(plan.readers):
+            self._at(moment, self._enter, f"reader {number}", self._read)
         for number, moment in enumerate(plan.closes):
             self._at(moment, self._enter, f"closer {number}", self._cast.aclose)
         for name, moment in plan.interruptions:
@@ -97,6 +99,11 @@ class Session:
     async def _produce(self, steps: Sequence[Step], actor: Actor) -> None:
         await produce(self._cast, actor, steps)
 
+    async def _read(self, actor: Actor) -> None:
+        """Await all receipts that there are."""
+        for receipt in list(self._cast.receipts):
+            await self._cast.wait(actor, receipt)
+
     async def _come_late(self, actor: Actor) -> None:
         """Use a queue that has ended, in every way."""
         items = Items(Dice(0), self._plan.limits, first=2000)
@@ -105,6 +112,9 @@ class Session:
         self._cast.enqueue_nowait(actor, items())
         await self._cast.flush(actor)
         await self._cast.run(actor)
+        await self._cast.submit(actor, items())
+        await self._cast.deliver(actor, items())
+        await self._read(actor)
 
     # The owner.
 

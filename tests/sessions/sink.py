@@ -68,7 +68,7 @@ POISONED = 7
 """Items whose number is a multiple of this are poisoned."""
 
 FAULTS = [ValueError, ValueError, TimeoutError, asyncio.CancelledError]
-WAYS_IN = ["plain", "plain", "nowait", "gather", "timeout", "orphan"]
+WAYS_IN = ["plain", "plain", "nowait", "gather", "timeout", "orphan", "submit", "deliver"]
 
 
 def _fault(dice: random.Random) -> dict[str, Any]:
@@ -217,6 +217,12 @@ class Sink(ObservedSink):
             await asyncio.gather(*(self.cast.enqueue(actor, i, inside=flight) for i in items))
         elif way == "timeout":
             await self._enter_for(0.5, actor, flight)
+        elif way == "deliver":
+            await self.cast.deliver(actor, self._make_item(), inside=flight)
+        elif way == "submit":
+            await self.cast.submit(actor, self._make_item(), inside=flight)
+            for receipt in actor.receipts:
+                await self.cast.wait(actor, receipt, inside=flight)
         else:
             self._send_orphan(flight)
 
@@ -228,10 +234,13 @@ class Sink(ObservedSink):
                 await self.cast.enqueue(actor, item, inside=flight, scope=scope, deadline=deadline)
 
     def _send_orphan(self, flight: Flight) -> None:
-        """Let a task of its own enqueue, and do not wait for it."""
+        """Let a task of its own bring an item, and do not wait for it."""
 
         async def play(orphan: Actor) -> None:
-            await self.cast.enqueue(orphan, self._make_item(), inside=flight)
+            await self.cast.submit(orphan, self._make_item(), inside=flight)
+            await asyncio.sleep(flight.number)
+            for receipt in orphan.receipts:
+                await self.cast.wait(orphan, receipt, inside=flight)
 
         self.cast.enter(f"orphan {flight.number}", play)
 

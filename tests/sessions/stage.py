@@ -9,8 +9,8 @@ from typing import Any, Self
 
 import attrs
 
-from flushq import FlushPolicy, FlushQueue, FlushReport
-from tests.sessions.cast import Cast
+from flushq import FlushPolicy, FlushReport
+from tests.sessions.cast import Cast, SubmittingQueue
 from tests.sessions.checker import Checker
 from tests.sessions.facts import Item, Limits
 from tests.sessions.handler import ObservedHandler
@@ -62,8 +62,8 @@ class Stage:
         policy: FlushPolicy,
         sink: ObservedSink,
         handler: ObservedHandler | None,
-    ) -> FlushQueue[Item]:
-        return FlushQueue(
+    ) -> SubmittingQueue:
+        return SubmittingQueue(
             sink,
             policy,
             dedupe_key=attrgetter("key") if limits.dedupe else None,
