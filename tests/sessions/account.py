@@ -58,7 +58,7 @@ class Account:
         return self._limits.dedupe and item.key in self._keys
 
     def accept(self, item: Item, since: float) -> Item:
-        """Take in an item, whose age may be counted from ``since`` on; return the one that stays."""
+        """Take in an item, as old as ``since`` at the most; return the one that stays."""
         self.accepted.append(item)
         if self.is_duplicate(item):
             self.duplicates.append(item)
@@ -109,9 +109,7 @@ class Account:
             self._untold.popleft()
             self._arrivals.append(now)
 
-    def told_start(
-        self, now: float, count: int, reasons: frozenset[str] = frozenset()
-    ) -> Flight:
+    def told_start(self, now: float, count: int, reasons: frozenset[str] = frozenset()) -> Flight:
         """The policy has been told of a flush: a batch was cut."""
         if len(self.running) >= self._limits.max_in_flight:
             self._history.complain(5, f"{len(self.running)} batches run when another is cut")

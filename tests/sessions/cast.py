@@ -194,33 +194,41 @@ class Cast:
         """Deliver an item, and return why it was refused if it was."""
         scopes = actor.scopes if scope is None else (*actor.scopes, scope)
         call = Call(
-            who=actor.name, item=item, scopes=scopes, inside=inside, deadline=deadline, delivers=True
+            who=actor.name,
+            item=item,
+            scopes=scopes,
+            inside=inside,
+            deadline=deadline,
+            delivers=True,
         )
         return await self._bring(actor, call, self.queue.deliver)
 
     async def _bring(
         self, actor: Actor, call: Call, bring: Callable[[Item], Awaitable[object]]
     ) -> FlushqError | None:
-        actor.waiting = call
         self._submitting[call.item] = actor, call
+        actor.waiting = call
         self.checker.enqueue_called(call)
         try:
             await bring(call.item)
         except BaseException as error:
-            if isinstance(actor.waiting, Wait):
-                self.checker.receipt_told(actor.waiting, error)
-            else:
-                self.checker.enqueue_refused(call, error)
-                if isinstance(error, FlushqError):
-                    return error
+            refusal = self._brought(actor.waiting, error)
             if not isinstance(error, FlushqError) and type(error) is not RuntimeError:
                 raise
-        else:
-            if isinstance(actor.waiting, Wait):
-                self.checker.receipt_told(actor.waiting, None)
+            return refusal
         finally:
-            actor.waiting = None
             self._submitting.pop(call.item, None)
+            waiting, actor.waiting = actor.waiting, None
+        self._brought(waiting, None)
+        return None
+
+    def _brought(self, waiting: Waiting | None, error: BaseException | None) -> FlushqError | None:
+        """A call has ended, of submit or deliver; return why the item was refused if it was."""
+        if isinstance(waiting, Wait):
+            self.checker.receipt_told(waiting, error)
+        elif isinstance(waiting, Call) and error is not None:
+            self.checker.enqueue_refused(waiting, error)
+            return error if isinstance(error, FlushqError) else None
         return None
 
     def _submitted(self, item: Item, receipt: Receipt[Item]) -> None:

@@ -243,9 +243,7 @@ def _interruptions(dice: Dice, names: list[str], life: Life) -> tuple[tuple[str,
     return (*some, *again, *owner)
 
 
-def _steps(
-    dice: Dice, items: Items, what: Sequence[str], *, is_crowded: bool
-) -> tuple[Step, ...]:
+def _steps(dice: Dice, items: Items, what: Sequence[str], *, is_crowded: bool) -> tuple[Step, ...]:
     if is_crowded:
         count = dice.choice([1, 1, 255, 256, 257, 300])
         burst = Step(dice.choice(["enqueue", "submit"]), tuple(items() for _ in range(count)))

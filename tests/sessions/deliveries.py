@@ -65,7 +65,9 @@ class Deliveries:
         if list(part.items) != batch:
             self._history.complain(3, f"{batch} was handed over again, not {part.items}")
         if flight.cancelled_in or self._endings.cut_surely:
-            self._history.complain(10, f"{batch} was handed over again after {flight} was cut short")
+            self._history.complain(
+                10, f"{batch} was handed over again after {flight} was cut short"
+            )
         if self._history.loop.time() < part.due - 2 * EARLY:
             self._history.complain(12, f"{batch} was handed over again, due at {part.due:g}")
 

@@ -77,7 +77,13 @@ class Fate:
 
 DELIVERED, DROPPED, FAILED = "delivered", "dropped", "failed"
 
-CUT, HANDED, RAISED, ASKED, BETWEEN = "cut", "handed over", "to be judged", "judged", "between calls"
+CUT, HANDED, RAISED, ASKED, BETWEEN = (
+    "cut",
+    "handed over",
+    "to be judged",
+    "judged",
+    "between calls",
+)
 
 
 @attrs.define(eq=False)
@@ -226,18 +232,15 @@ class Wait(Waiting):
     Attributes:
         inside: The flight that does, if one does.
         deadline: When their patience ends: from then on they may be cancelled.
-        refused: Whether they are to be refused, since they would wait for themselves.
+        called_in: The loop iteration of the call.
+        refusable: Whether they may be refused, if they would wait for themselves.
     """
 
     item: Item
     inside: Flight | None = None
     deadline: float = math.inf
-    refused: bool = False
-
-    @property
-    def is_inside(self) -> bool:
-        """Whether it is part of a flush that runs."""
-        return self.inside is not None and not self.inside.over
+    called_in: int = 0
+    refusable: bool = False
 
     def may_go(self, now: float) -> bool:
         """Whether it may be cancelled at this moment."""

@@ -100,9 +100,7 @@ class Handler(ObservedHandler):
             return self._judge_later(answer, flight, failure)
         return self.answer(flight, _verdict(answer, failure))
 
-    async def _judge_later(
-        self, answer: Answer, flight: Flight, failure: Failure[Item]
-    ) -> Verdict:
+    async def _judge_later(self, answer: Answer, flight: Flight, failure: Failure[Item]) -> Verdict:
         try:
             await self._wait(answer, flight)
         except asyncio.CancelledError as cancelled:

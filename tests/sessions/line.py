@@ -132,9 +132,8 @@ class Line:
             stopped = call.inside is not None and self._endings.interrupts
             going = stopped or call.may_go(self._history.loop.time())
             return None if going else (1, "though nobody cancelled it")
-        if type(error) is RuntimeError and call.refused:
-            return None
-        return (1, "is none of the errors that enqueue may raise")
+        refused = call.refused and type(error) is RuntimeError
+        return None if refused else (1, "is none of the errors that enqueue may raise")
 
     def _flaw_of_closed(self, call: Call) -> Flaw:
         if not self._endings.closing_maybe:

@@ -42,7 +42,8 @@ class Receipts:
     def awaited(self, wait: Wait) -> None:
         """Somebody awaits a receipt."""
         self.waits[wait] = None
-        wait.refused = wait.is_inside and not self._has_ended(wait.item)
+        wait.called_in = self._history.loop.iteration
+        wait.refusable = wait.inside is not None and not wait.inside.over
 
     def told(self, wait: Wait, error: BaseException | None) -> None:
         """They await it no more."""
@@ -54,20 +55,20 @@ class Receipts:
 
     def _flaw(self, wait: Wait, error: BaseException | None) -> Flaw:
         if isinstance(error, CancelledError | GeneratorExit):
-            going = wait.may_go(self._history.loop.time())
-            return None if going or self._is_cut_inside(wait) else (11, "though nobody cancelled it")
+            return None if self._may_go(wait) else (11, "though nobody cancelled it")
         if wait.cancelled:
             return (11, "swallows a cancellation")
         if type(error) is RuntimeError:
-            return None if wait.refused else (19, "though it is not inside a flush")
-        if wait.refused:
-            return (19, "though it is inside a flush")
+            return None if wait.refusable else (19, "though it is not inside a flush")
+        if wait.refusable and wait.called_in != self._history.loop.iteration:
+            return (19, "though it has waited inside a flush")
         if not self._may_have_ended(wait.item):
             return (19, "came before its end")
         return self._flaw_of_fate(wait.item, error)
 
-    def _is_cut_inside(self, wait: Wait) -> bool:
-        return wait.inside is not None and self._endings.interrupts
+    def _may_go(self, wait: Wait) -> bool:
+        stopped = wait.inside is not None and self._endings.interrupts
+        return stopped or wait.may_go(self._history.loop.time())
 
     def _flaw_of_fate(self, item: Item, error: BaseException | None) -> Flaw:
         fate = self._fate(item)

@@ -12,7 +12,7 @@ import attrs
 from flushq import FlushPolicy, FlushReport
 from tests.sessions.cast import Cast, SubmittingQueue
 from tests.sessions.checker import Checker
-from tests.sessions.facts import Item, Limits
+from tests.sessions.facts import Limits
 from tests.sessions.handler import ObservedHandler
 from tests.sessions.history import History
 from tests.sessions.loop import Livelock, SessionLoop
