@@ -6,7 +6,6 @@ dropped is in no part any more, so whoever hands it over again is found out.
 """
 
 import math
-from asyncio import CancelledError
 
 from flushq import Drop, Failure, PartialFailure, Retry, Split, Verdict
 from tests.sessions.account import Account
@@ -157,12 +156,10 @@ class Deliveries:
     # What becomes of it.
 
     def _go_on(self, flight: Flight) -> None:
-        """Nothing is left, or the next part is to be handed over, unless the queue forbids it."""
+        """Nothing is left, or the next part is to be handed over, unless it was cut short."""
         flight.state = BETWEEN
         if not flight.parts:
             self._account.end(flight, None)
-        elif flight.cancelled_in:
-            self._account.end(flight, CancelledError())
 
     def _break(self, flight: Flight, error: Cause) -> None:
         """The handler fails, and the flight with it."""
@@ -184,7 +181,9 @@ class Deliveries:
         if flight.state == RAISED:
             self._history.complain(12, f"the handler was never asked about {flight}")
         elif flight.state == BETWEEN:
-            if self._endings.interrupted:
+            if flight.cancelled_in:
+                self._history.complain(10, f"{flight} pauses, though it was cut short")
+            elif self._endings.interrupted:
                 self._account.cut_short(flight)
             elif flight.parts[-1].due <= self._history.loop.time():
                 self._history.complain(12, f"{flight} stands still between two calls")
