@@ -12,8 +12,8 @@ import pytest
 
 from flushq.batcher import Batcher
 from flushq.gate import Gate
-from tests.sessions.many import all_failing
-from tests.sessions.session import play, report
+from tests.sessions.many import all_failing, report
+from tests.sessions.session import play
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,6 +26,21 @@ def test_sessions_keep_the_contract(first: int) -> None:
         assert not complaints, text
 
 
+@pytest.mark.parametrize("first", range(0, 200, 50))
+def test_batched_sessions_keep_what_is_promised(first: int) -> None:
+    """Fifty sessions, each on a Batched of its own: every caller gets its answer."""
+    for seed in range(first, first + 50):
+        complaints, text = report(seed, "batched")
+        assert not complaints, text
+
+
+@pytest.mark.long
+def test_ten_thousand_batched_sessions_keep_what_is_promised() -> None:
+    """Ten thousand sessions of a Batched break nothing."""
+    failed = list(all_failing(range(10_000), 2, "batched"))
+    assert not failed, f"{failed}\n{report(failed[0], 'batched')[1]}"
+
+
 @pytest.mark.long
 def test_ten_thousand_sessions_keep_the_contract() -> None:
     """Ten thousand sessions break no point of the contract."""
@@ -35,7 +50,7 @@ def test_ten_thousand_sessions_keep_the_contract() -> None:
 
 def test_a_seed_makes_the_same_session_again() -> None:
     """A seed has one history in every process, whatever hashes and addresses come out there."""
-    script = "from tests.sessions.session import report; print(*(report(s)[1] for s in range(60)))"
+    script = "from tests.sessions.many import report; print(*(report(s)[1] for s in range(60)))"
     histories = {
         subprocess.run(
             [sys.executable, "-c", script],
