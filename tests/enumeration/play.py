@@ -7,8 +7,8 @@ from typing import Self
 
 from flushq import Failure, PartialFailure, Verdict
 from tests.enumeration.setups import Setup
-from tests.sessions.cast import Actor
-from tests.sessions.cast import Play as ActorPlay
+from tests.sessions.actors import Actor
+from tests.sessions.actors import Play as ActorPlay
 from tests.sessions.facts import Flight, Item, Wait
 from tests.sessions.handler import ObservedHandler
 from tests.sessions.history import SCRIPT

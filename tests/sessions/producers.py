@@ -9,7 +9,8 @@ from collections.abc import Callable, Coroutine, Sequence
 import attrs
 
 from flushq import FlushqError, ItemTooLarge, QueueFull
-from tests.sessions.cast import Actor, Cast
+from tests.sessions.actors import Actor
+from tests.sessions.cast import Cast
 from tests.sessions.facts import Item
 
 WAIT_FOR_IS_VAGUE = sys.version_info < (3, 12)

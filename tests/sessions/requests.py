@@ -32,7 +32,7 @@ class Answer:
     what: Any
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Request:
     """What some callers have asked for together.
 
@@ -45,6 +45,9 @@ class Request:
     key: int
     callers: dict["Ask", None] = attrs.field(factory=dict)
     answer: Answer | None = None
+
+    def __repr__(self) -> str:
+        return f"{self.key} for {', '.join(ask.who for ask in self.callers)}"
 
 
 @attrs.define(eq=False, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
-from tests.sessions.cast import Actor, BodyError, Play
+from tests.sessions.actors import Actor, BodyError, Play
 from tests.sessions.configuration import Configuration, Dice, Items, Moment, configuration
 from tests.sessions.handler import Handler, answers
 from tests.sessions.history import History

@@ -10,7 +10,8 @@ from typing import Any
 import attrs
 
 from flushq import PartialFailure
-from tests.sessions.cast import WHO, Actor, Cast
+from tests.sessions.actors import WHO, Actor
+from tests.sessions.cast import Cast
 from tests.sessions.facts import Flight, Item
 
 Maker = Callable[[], Item]

@@ -10,7 +10,7 @@ from typing import Any, Self
 import attrs
 
 from flushq import FlushPolicy, FlushReport
-from tests.sessions.cast import Cast, SubmittingQueue
+from tests.sessions.cast import Cast
 from tests.sessions.checker import Checker
 from tests.sessions.facts import Limits
 from tests.sessions.handler import ObservedHandler
@@ -19,6 +19,7 @@ from tests.sessions.loop import Livelock, SessionLoop
 from tests.sessions.policies import Echo, Heard, Interval, Natural, PolicyFault, Whim
 from tests.sessions.reports import ReportError
 from tests.sessions.sink import ObservedSink
+from tests.sessions.submitters import SubmittingQueue
 
 _logger = logging.getLogger("flushq")
 
