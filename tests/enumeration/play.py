@@ -9,11 +9,12 @@ from flushq import Failure, PartialFailure, Verdict
 from tests.enumeration.setups import Setup
 from tests.sessions.actors import Actor
 from tests.sessions.actors import Play as ActorPlay
-from tests.sessions.facts import Flight, Item, Wait
+from tests.sessions.facts import Flight, Item
 from tests.sessions.handler import ObservedHandler
 from tests.sessions.history import SCRIPT
 from tests.sessions.sink import ObservedSink
 from tests.sessions.stage import Stage
+from tests.sessions.waiting import Wait
 
 ORDERS = "fail", "enter"
 MOST = {

@@ -12,8 +12,9 @@ import attrs
 
 from flushq.receipts import Receipt
 from tests.sessions.checker import Checker
-from tests.sessions.facts import Item, Waiting
+from tests.sessions.facts import Item
 from tests.sessions.loop import SessionLoop
+from tests.sessions.waiting import Waiting
 
 WHO: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
 

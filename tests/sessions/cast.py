@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 
 from flushq import FlushqError, QueueEnded
 from tests.sessions.actors import Actor, BodyError
-from tests.sessions.facts import Call, Closer, Flight, Item
+from tests.sessions.facts import Flight, Item
 from tests.sessions.submitters import Submitters
+from tests.sessions.waiting import Call, Closer
 
 
 class Cast(Submitters):

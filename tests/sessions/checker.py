@@ -14,7 +14,7 @@ from tests.sessions.barriers import Barriers
 from tests.sessions.closers import Closers
 from tests.sessions.deliveries import Deliveries
 from tests.sessions.endings import Endings
-from tests.sessions.facts import Barrier, Call, Closer, Flight, Item, Limits, Wait, Waiting
+from tests.sessions.facts import Flight, Item, Limits
 from tests.sessions.hearing import Hearing
 from tests.sessions.history import History
 from tests.sessions.idle import Idleness
@@ -22,6 +22,7 @@ from tests.sessions.line import Line
 from tests.sessions.outcomes import Outcomes
 from tests.sessions.receipts import Receipts
 from tests.sessions.reports import Reports
+from tests.sessions.waiting import Barrier, Call, Closer, Wait, Waiting
 
 
 class Checker:

@@ -6,13 +6,14 @@ from tests.sessions.account import Account
 from tests.sessions.barriers import Barriers
 from tests.sessions.deliveries import Deliveries
 from tests.sessions.endings import Endings
-from tests.sessions.facts import ASKED, HANDED, Call, Limits
+from tests.sessions.facts import ASKED, HANDED, Limits
 from tests.sessions.figures import Figures
 from tests.sessions.hearing import Hearing
 from tests.sessions.history import History
 from tests.sessions.line import Line
 from tests.sessions.receipts import Receipts
 from tests.sessions.reports import Reports
+from tests.sessions.waiting import Call
 
 
 class Idleness:

@@ -10,9 +10,10 @@ from asyncio import CancelledError
 from flushq import ItemTooLarge, QueueClosed, QueueEnded, QueueFull
 from tests.sessions.account import Account
 from tests.sessions.endings import Endings
-from tests.sessions.facts import Call, Item, Limits
+from tests.sessions.facts import Item, Limits
 from tests.sessions.history import History
 from tests.sessions.outcomes import Flaw, Outcomes
+from tests.sessions.waiting import Call
 
 BURST = 256
 

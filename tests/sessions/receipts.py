@@ -7,9 +7,10 @@ from flushq.receipts import Receipt
 from tests.sessions.account import Account
 from tests.sessions.causes import is_same
 from tests.sessions.endings import Endings
-from tests.sessions.facts import BETWEEN, DELIVERED, DROPPED, FAILED, Fate, Item, Wait
+from tests.sessions.facts import BETWEEN, DELIVERED, DROPPED, FAILED, Fate, Item
 from tests.sessions.history import History
 from tests.sessions.outcomes import Flaw, Outcomes
+from tests.sessions.waiting import Wait
 
 KINDS: dict[str, type[ItemFailed]] = {FAILED: ItemFailed, DROPPED: Dropped}
 

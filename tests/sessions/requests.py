@@ -14,9 +14,9 @@ import attrs
 
 from flushq import Batched, ItemFailed, QueueClosed, ShutdownTimeout
 from tests.sessions.causes import Cause, Made, is_same
-from tests.sessions.facts import Waiting
 from tests.sessions.history import History
 from tests.sessions.outcomes import Flaw
+from tests.sessions.waiting import Waiting
 
 
 @attrs.frozen

@@ -8,10 +8,11 @@ import attrs
 
 from tests.sessions.actors import Actor, BodyError, Play
 from tests.sessions.configuration import Configuration, Dice, Items, Moment, configuration
+from tests.sessions.deeds import deeds
 from tests.sessions.handler import Handler, answers
 from tests.sessions.history import History
 from tests.sessions.producers import Step, produce
-from tests.sessions.sink import Sink, deeds
+from tests.sessions.sink import Sink
 from tests.sessions.stage import Stage
 
 

@@ -8,8 +8,9 @@ from flushq import FlushqError, FlushQueue
 from flushq.receipts import Receipt
 from tests.sessions.actors import Actor, Actors
 from tests.sessions.checker import Checker
-from tests.sessions.facts import Call, Flight, Item, Wait, Waiting
+from tests.sessions.facts import Flight, Item
 from tests.sessions.loop import SessionLoop
+from tests.sessions.waiting import Call, Wait, Waiting
 
 
 class SubmittingQueue(FlushQueue[Item]):
