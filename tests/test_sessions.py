@@ -10,8 +10,14 @@ from pathlib import Path
 
 import pytest
 
+import flushq.batched
+from flushq import Drop, Failure, FlushQueue, PartialFailure, Split, Verdict
 from flushq.batcher import Batcher
+from flushq.delivery import Delivery
 from flushq.gate import Gate
+from flushq.outcomes import Parts
+from flushq.receipts import Receipts
+from tests.sessions import batched
 from tests.sessions.many import all_failing, report
 from tests.sessions.session import play
 
@@ -65,6 +71,22 @@ def test_a_seed_makes_the_same_session_again() -> None:
     assert 1 == len(histories)
 
 
+async def _drop(*_: object) -> Verdict:
+    return Drop()
+
+
+def _name_all(parts: Parts[object], error: PartialFailure) -> list[BaseException]:
+    return [*error.errors.values()]
+
+
+def _judge_backwards(parts: Parts[object], verdict: Verdict, failure: Failure[object]) -> None:
+    judge(parts, verdict, failure)
+    if verdict == Split() and len(failure.items) > 1:
+        parts._parts[-2:] = reversed(parts._parts[-2:])  # noqa: SLF001 - it is being broken
+
+
+judge = Parts.judge
+
 SABOTAGES: dict[str, tuple[type, str, object]] = {
     "a latecomer overtakes": (Gate, "busy", property(lambda _: False)),
     "a reservation is never given back": (Gate, "_leave", lambda *_: None),
@@ -73,6 +95,17 @@ SABOTAGES: dict[str, tuple[type, str, object]] = {
     "losses are not listed": (Batcher, "_list", staticmethod(lambda *_: None)),
     "barriers return at once": (Batcher, "settled", property(lambda _: 1_000_000)),
     "arrivals are told late": (Batcher, "burst", property(lambda _: 0)),
+    "what was delivered is handed over again": (
+        Parts,
+        "_narrow",
+        lambda _, e: [*e.errors.values()],
+    ),
+    "halves come in reverse": (Parts, "judge", _judge_backwards),
+    "the other half is not in doubt": (Parts, "lost", property(lambda self: list(self.failed))),
+    "nobody is asked about a failure": (Delivery, "_verdict", staticmethod(_drop)),
+    "every receipt tells of delivery": (Receipts, "_fate", lambda *_, **__: lambda: None),
+    "receipts of what is undelivered hang": (Receipts, "settle_lost", lambda *_: None),
+    "reports are left out": (FlushQueue, "_tell_reports", lambda _: None),
 }
 
 
@@ -84,3 +117,22 @@ def test_the_checker_finds_a_broken_queue(sabotage: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(owner, name, replacement)
     assert any(play(seed).complaints for seed in range(300))
     gc.collect()
+
+
+BATCHED_SABOTAGES: dict[str, tuple[object, str, object]] = {
+    "a missing key is None": (
+        flushq.batched,
+        "_look_up",
+        lambda request, results: request.settle(results.get(request.key)),
+    ),
+    "a failure of the loader ends the queue": (flushq.batched, "is_failure", lambda _: False),
+    "an exception is a result": (flushq.batched._Request, "result", lambda self: self.answer),  # noqa: SLF001 - it is being broken
+}
+
+
+@pytest.mark.parametrize("sabotage", BATCHED_SABOTAGES)
+def test_the_checker_finds_a_broken_batched(sabotage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Batched that breaks its promises is found within a hundred sessions."""
+    owner, name, replacement = BATCHED_SABOTAGES[sabotage]
+    monkeypatch.setattr(owner, name, replacement)
+    assert any(batched.play(seed).complaints for seed in range(100))

@@ -77,7 +77,7 @@ def _handled(depth: int) -> Iterator[Setup]:
     single: tuple[Verdict, ...] = Drop(), Retry(), Retry(1.0)
     for verdict in single:
         yield attrs.evolve(_full(one, INTERVAL, depth), verdict=verdict, receipts=True)
-    several: tuple[Verdict, ...] = Drop(), Retry(1.0), Split()
+    several: tuple[Verdict, ...] = Drop(), Retry(3.0), Split()
     for verdict in several:
         yield attrs.evolve(_full(two, INTERVAL, depth), verdict=verdict)
 

@@ -185,8 +185,13 @@ class Deliveries:
                 self._history.complain(10, f"{flight} pauses, though it was cut short")
             elif self._endings.interrupted:
                 self._account.cut_short(flight)
-            elif flight.parts[-1].due <= self._history.loop.time():
+            elif self._is_forgotten(flight.parts[-1].due):
                 self._history.complain(12, f"{flight} stands still between two calls")
+
+    def _is_forgotten(self, due: float) -> bool:
+        """Whether a call is due by now, or no timer is set for it."""
+        loop = self._history.loop
+        return due <= loop.time() or loop.next_timer > due
 
 
 def _is_sound(error: PartialFailure, count: int) -> bool:
