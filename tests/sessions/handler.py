@@ -29,6 +29,7 @@ class Answer:
         seconds: How long it waits, if so.
         steps: For how many turns of the loop it waits before.
         works: For how long it keeps the loop busy.
+        mutates: Whether it changes the list that it was handed.
         enters: Whether it enqueues an item to the queue, if it is async.
         dying: What it does when it is cancelled: "die", "raise" or "answer".
     """
@@ -39,6 +40,7 @@ class Answer:
     seconds: float = 0.0
     steps: int = 0
     works: float = 0.0
+    mutates: bool = False
     enters: bool = False
     dying: str = "die"
 
@@ -58,6 +60,7 @@ def answers(seed: int, severity: float) -> Iterator[Answer]:
             seconds=dice.choice([0.0, 0.0, 0.25, 1.0, 4.0]),
             steps=dice.choice([0, 0, 1, 2]),
             works=dice.choice([0.0] * 9 + [0.375]),
+            mutates=dice.random() < 0.1,
             enters=dice.random() < 0.1,
             dying=dice.choice(["die", "die", "raise", "answer"]),
         )
@@ -96,12 +99,15 @@ class Handler(ObservedHandler):
     def judge(self, flight: Flight, failure: Failure[Item]) -> Verdict | Awaitable[Verdict]:
         """Give the next answer, at once or later."""
         answer = next(self._answers)
+        verdict = _verdict(answer, failure)
         self.cast.loop.elapse(answer.works)
+        if answer.mutates:
+            failure.items.clear()
         if answer.waits:
-            return self._judge_later(answer, flight, failure)
-        return self.answer(flight, _verdict(answer, failure))
+            return self._judge_later(answer, flight, verdict)
+        return self.answer(flight, verdict)
 
-    async def _judge_later(self, answer: Answer, flight: Flight, failure: Failure[Item]) -> Verdict:
+    async def _judge_later(self, answer: Answer, flight: Flight, verdict: object) -> Verdict:
         try:
             await self._wait(answer, flight)
         except asyncio.CancelledError as cancelled:
@@ -110,7 +116,7 @@ class Handler(ObservedHandler):
                 return self.answer(flight, cancelled)
             if answer.dying == "raise":
                 return self.answer(flight, ValueError(f"the handler of {flight}, dying"))
-        return self.answer(flight, _verdict(answer, failure))
+        return self.answer(flight, verdict)
 
     async def _wait(self, answer: Answer, flight: Flight) -> None:
         for _ in range(answer.steps):
