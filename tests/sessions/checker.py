@@ -1,8 +1,10 @@
 """The checker: whoever acts tells it, and it compares with the contract.
 
-Its parts know one thing each: the account the items, the line the producers, the barriers and the
-closers those who wait, the endings when the end begins, the outcomes what everyone is told of it,
-the hearing the policy, and the idleness what must hold when nothing is left to be done.
+Its parts know one thing each: the account the items, the deliveries what is done with those of a
+batch, the line the producers, the receipts, the barriers and the closers those who wait, the
+endings when the end begins, the outcomes what everyone is told of it, the hearing the policy, the
+reports and the figures what is told of it all, and the idleness what must hold when nothing is left
+to be done.
 """
 
 from asyncio import Timeout
@@ -15,6 +17,7 @@ from tests.sessions.closers import Closers
 from tests.sessions.deliveries import Deliveries
 from tests.sessions.endings import Endings
 from tests.sessions.facts import Flight, Item, Limits
+from tests.sessions.figures import Figures
 from tests.sessions.hearing import Hearing
 from tests.sessions.history import History
 from tests.sessions.idle import Idleness
@@ -40,6 +43,7 @@ class Checker:
         self.hearing = Hearing(history, account, endings, self.barriers, self.line)
         self.deliveries = Deliveries(history, account, endings, handled=handled)
         self.reports = Reports(history, account, endings)
+        self._figures = Figures(history, account, endings, self.line, self.reports)
         self._idleness = Idleness(
             limits,
             history,
@@ -49,8 +53,6 @@ class Checker:
             self.line,
             self.hearing,
             self.deliveries,
-            self.receipts,
-            self.reports,
         )
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
@@ -162,7 +164,7 @@ class Checker:
         """On_report is told of a flush."""
         self.history.note("report", report.reason, report.count, report.delivered, report.dropped)
         self.reports.told(report)
-        self._idleness.figures.check_sum()
+        self._figures.check_sum()
 
     def report_raised(self) -> None:
         """On_report raises."""
@@ -221,6 +223,9 @@ class Checker:
         """Nothing can happen at this moment any more; time is about to move on."""
         self.endings.become_sure()
         self._idleness.check()
+        self.receipts.check_idle()
+        self.reports.check_idle()
+        self._figures.check_idle()
 
     def finish(self) -> None:
         """The loop is quiet for good."""

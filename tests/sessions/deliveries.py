@@ -47,7 +47,7 @@ class Deliveries:
     # The flush function.
 
     def called(self, batch: list[Item]) -> Flight:
-        """Flush_fn was called."""
+        """It was called."""
         flight = self._account.flight_of.get(batch[0]) if batch else None
         if flight is None or flight.state == CUT:
             flight = self._account.call(batch)
@@ -71,12 +71,12 @@ class Deliveries:
             self._history.complain(12, f"{batch} was handed over again, due at {part.due:g}")
 
     def returned(self, flight: Flight) -> None:
-        """Flush_fn has returned."""
+        """It has returned."""
         flight.settle(flight.parts.pop().items, DELIVERED)
         self._go_on(flight)
 
     def raised(self, flight: Flight, error: BaseException) -> None:
-        """Flush_fn has raised."""
+        """It has raised."""
         part = flight.parts[-1]
         part.error, part.causes = error, (error,) * len(part.items)
         if isinstance(error, PartialFailure):

@@ -1,5 +1,6 @@
 """The failure handler and its faults."""
 
+import abc
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator
@@ -66,7 +67,7 @@ def answers(seed: int, severity: float) -> Iterator[Answer]:
         )
 
 
-class ObservedHandler:
+class ObservedHandler(abc.ABC):
     """A failure handler that tells the checker; one that waits is async."""
 
     cast: Cast
@@ -76,9 +77,9 @@ class ObservedHandler:
         flight = self.cast.checker.handler_called(failure, WHO.get())
         return self.judge(flight, failure)
 
+    @abc.abstractmethod
     def judge(self, flight: Flight, failure: Failure[Item]) -> Verdict | Awaitable[Verdict]:
         """Do what a handler does."""
-        raise NotImplementedError
 
     def answer(self, flight: Flight, verdict: Any) -> Verdict:
         """Answer, or raise what is an exception."""

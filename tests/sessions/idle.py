@@ -7,12 +7,9 @@ from tests.sessions.barriers import Barriers
 from tests.sessions.deliveries import Deliveries
 from tests.sessions.endings import Endings
 from tests.sessions.facts import ASKED, HANDED, Limits
-from tests.sessions.figures import Figures
 from tests.sessions.hearing import Hearing
 from tests.sessions.history import History
 from tests.sessions.line import Line
-from tests.sessions.receipts import Receipts
-from tests.sessions.reports import Reports
 from tests.sessions.waiting import Call
 
 
@@ -29,8 +26,6 @@ class Idleness:
         line: Line,
         hearing: Hearing,
         deliveries: Deliveries,
-        receipts: Receipts,
-        reports: Reports,
     ) -> None:
         self._limits = limits
         self._history = history
@@ -40,17 +35,11 @@ class Idleness:
         self._line = line
         self._hearing = hearing
         self._deliveries = deliveries
-        self._receipts = receipts
-        self._reports = reports
-        self.figures = Figures(history, account, endings, line, reports)
 
     def check(self) -> None:
         """Nothing can happen at this moment any more; time is about to move on."""
         self._check_flights()
         self._check_size()
-        self._receipts.check_idle()
-        self._reports.check_idle()
-        self.figures.check_idle()
         self._check_line()
         self._check_barriers()
         self._check_closers()
