@@ -95,11 +95,12 @@ class Line:
     def _check_order(self, call: Call) -> None:
         if self._account.is_duplicate(call.item):
             return
+        has_waited = call.blocked and call.called_in != self._history.loop.iteration
         for other in self.calls:
             if other is call:
                 return
-            # One that pauses for fairness has a claim to its room.
-            if (other.blocked or call.blocked) and not self._may_be_overtaken(other):
+            # One that pauses for fairness has a claim to its room, whoever comes in beside it.
+            if (other.blocked or has_waited) and not self._may_be_overtaken(other):
                 self._history.complain(7, f"{call.item} overtook {other.item}")
                 return
 
