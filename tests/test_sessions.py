@@ -6,12 +6,13 @@
 import gc
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 import flushq.batched
-from flushq import Drop, Failure, FlushQueue, PartialFailure, Split, Verdict
+from flushq import Drop, FlushQueue, PartialFailure, Verdict
 from flushq.batcher import Batcher
 from flushq.delivery import Delivery
 from flushq.gate import Gate
@@ -75,14 +76,15 @@ async def _drop(*_: object) -> Verdict:
     return Drop()
 
 
-def _name_all(parts: Parts[object], error: PartialFailure) -> list[BaseException]:
-    return [*error.errors.values()]
+def _name_all(parts: Parts[object], error: PartialFailure) -> Mapping[int, BaseException]:
+    return dict.fromkeys(parts._parts[-1].positions, error)  # noqa: SLF001 - it is being broken
 
 
-def _judge_backwards(parts: Parts[object], verdict: Verdict, failure: Failure[object]) -> None:
-    judge(parts, verdict, failure)
-    if verdict == Split() and len(failure.items) > 1:
-        parts._parts[-2:] = reversed(parts._parts[-2:])  # noqa: SLF001 - it is being broken
+def _judge_backwards(parts: Parts[object], verdict: Verdict) -> None:
+    count = len(parts._parts)  # noqa: SLF001 - it is being broken
+    judge(parts, verdict)
+    if len(parts._parts) > count:  # noqa: SLF001 - the same
+        parts._parts[-2:] = reversed(parts._parts[-2:])  # noqa: SLF001 - the same
 
 
 judge = Parts.judge

@@ -48,5 +48,5 @@ many.py            many seeds
 =================  ========================================================================
 
 A complaint names the point of the contract that was broken: 1 to 17 as in the README; beyond those
-18 is reports and stats(), 19 receipts, 20 Batched.
+18 is failure handlers, 19 receipts, 20 Batched, 21 reports and stats().
 """

@@ -68,7 +68,7 @@ class Deliveries:
                 10, f"{batch} was handed over again after {flight} was cut short"
             )
         if self._history.loop.time() < part.due - 2 * EARLY:
-            self._history.complain(12, f"{batch} was handed over again, due at {part.due:g}")
+            self._history.complain(18, f"{batch} was handed over again, due at {part.due:g}")
 
     def returned(self, flight: Flight) -> None:
         """It has returned."""
@@ -109,16 +109,16 @@ class Deliveries:
         flight = self._account.flight_of[failure.items[0]]
         part = flight.parts[-1] if flight.parts else Part(())
         if flight.state != RAISED or flight.over:
-            self._history.complain(12, f"the handler was asked about {flight}: {flight.state}")
+            self._history.complain(18, f"the handler was asked about {flight}: {flight.state}")
         errors = list(part.causes) if isinstance(part.error, PartialFailure) else None
         seconds = max(0.0, self._history.loop.time() - flight.cut_at)
         expected = Failure(list(part.items), part.error, errors, part.attempt, "", seconds)  # type: ignore[arg-type]  # what has failed has an error
         for name in ("items", "error", "errors", "attempt", "seconds"):
             told, right = getattr(failure, name), getattr(expected, name)
             if told != right:
-                self._history.complain(12, f"the handler was told {name}={told!r}, not {right!r}")
+                self._history.complain(18, f"the handler was told {name}={told!r}, not {right!r}")
         if failure.reason not in flight.reasons:
-            self._history.complain(12, f"the handler was told of {failure.reason!r}")
+            self._history.complain(18, f"the handler was told of {failure.reason!r}")
         flight.state = ASKED
         return flight
 
@@ -151,7 +151,7 @@ class Deliveries:
         """What a handler raised tells of the failure that it was asked about."""
         for error, cause in self._chained:
             if error.__cause__ is not cause:
-                self._history.complain(12, f"{error!r} has the cause {error.__cause__!r}")
+                self._history.complain(18, f"{error!r} has the cause {error.__cause__!r}")
 
     # What becomes of it.
 
@@ -179,14 +179,14 @@ class Deliveries:
     def check_idle(self, flight: Flight) -> None:
         """A flight that runs must wait for something: the sink, the handler, or the time."""
         if flight.state == RAISED:
-            self._history.complain(12, f"the handler was never asked about {flight}")
+            self._history.complain(18, f"the handler was never asked about {flight}")
         elif flight.state == BETWEEN:
             if flight.cancelled_in:
                 self._history.complain(10, f"{flight} pauses, though it was cut short")
             elif self._endings.interrupted:
                 self._account.cut_short(flight)
             elif self._is_forgotten(flight.parts[-1].due):
-                self._history.complain(12, f"{flight} stands still between two calls")
+                self._history.complain(18, f"{flight} stands still between two calls")
 
     def _is_forgotten(self, due: float) -> bool:
         """Whether a call is due by now, or no timer is set for it."""

@@ -28,7 +28,7 @@ class Figures:
         """Every accepted item is in one place, at this moment."""
         stats = self._endings.queue.stats()
         if stats.accepted != sum(getattr(stats, place) for place in PLACES):
-            self._history.complain(18, f"the figures do not add up: {stats}")
+            self._history.complain(21, f"the figures do not add up: {stats}")
         return stats
 
     def check_idle(self) -> None:
@@ -54,4 +54,4 @@ class Figures:
     def _complain(self, told: dict[str, object], right: dict[str, object]) -> None:
         for name, figure in right.items():
             if told[name] != figure:
-                self._history.complain(18, f"stats() tells {name}={told[name]}, not {figure}")
+                self._history.complain(21, f"stats() tells {name}={told[name]}, not {figure}")

@@ -30,7 +30,7 @@ class Answer:
         seconds: How long it waits, if so.
         steps: For how many turns of the loop it waits before.
         works: For how long it keeps the loop busy.
-        mutates: Whether it changes the list that it was handed.
+        mutates: Whether it changes the lists that it was handed.
         enters: Whether it enqueues an item to the queue, if it is async.
         dying: What it does when it is cancelled: "die", "raise" or "answer".
     """
@@ -104,6 +104,7 @@ class Handler(ObservedHandler):
         self.cast.loop.elapse(answer.works)
         if answer.mutates:
             failure.items.clear()
+            (failure.errors or []).clear()
         if answer.waits:
             return self._judge_later(answer, flight, verdict)
         return self.answer(flight, verdict)

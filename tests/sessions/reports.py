@@ -41,10 +41,10 @@ class Reports:
         flaws = {flight: list(self._flaws(report, flight)) for flight in flights}
         flight = min(flaws, key=lambda flight: len(flaws[flight]), default=None)
         if flight is None:
-            self._history.complain(18, f"a report of no flight: {report}")
+            self._history.complain(21, f"a report of no flight: {report}")
             return
         for flaw in flaws[flight]:
-            self._history.complain(18, f"the report of {flight} says {flaw}")
+            self._history.complain(21, f"the report of {flight} says {flaw}")
         flight.reported = True
         if not flight.over and flight.state is BETWEEN:
             self._account.cut_short(flight)
@@ -84,13 +84,13 @@ class Reports:
         """There was a report of every flight that has ended."""
         for flight in self._account.flights:
             if flight.over and not flight.reported and not flight.unsent:
-                self._history.complain(18, f"there was no report of {flight}")
+                self._history.complain(21, f"there was no report of {flight}")
                 flight.reported = True
 
     def finish(self) -> None:
         """What on_report raises is logged."""
         if self.raised != self.logged:
-            self._history.complain(18, f"{self.logged} log records of {self.raised} errors")
+            self._history.complain(21, f"{self.logged} log records of {self.raised} errors")
 
 
 def _errors(flight: Flight) -> list[Cause]:

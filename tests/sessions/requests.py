@@ -229,7 +229,7 @@ class Requests:
         stats = self.batched.queue.stats()
         ended = stats.delivered + stats.undelivered + stats.in_doubt
         if stats.accepted != ended + stats.duplicates + stats.pending + stats.in_flight:
-            self._history.complain(18, f"the figures do not add up: {stats}")
+            self._history.complain(21, f"the figures do not add up: {stats}")
 
 
 def _answer(result: object, key: int, index: int, count: int) -> Answer:
