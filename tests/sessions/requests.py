@@ -81,6 +81,13 @@ class Load:
     over: bool = False
     interrupted: bool = False
 
+    def may_be_loaded(self, keys: list[int]) -> bool:
+        """Whether these are its keys; one whose callers are all being cancelled may be missing."""
+        wanted = [each for each in self.requests if each.callers and each.key in keys]
+        missing = [each for each in self.requests if each.key not in keys]
+        in_vain = all(ask.requested for each in missing for ask in each.callers)
+        return bool(wanted) and in_vain and keys == [each.key for each in wanted]
+
 
 class Requests:
     """Whoever asks, loads or cuts tells it, and it compares.
@@ -182,11 +189,8 @@ class Requests:
         """The loader is called."""
         self._history.note("loader", "called", tuple(keys))
         for load in self._loads:
-            wanted = tuple(request for request in load.requests if request.callers)
-            if wanted and not load.wanted:
-                if keys != [request.key for request in wanted]:
-                    self.complain(f"the loader was called with {keys}, not {wanted}")
-                load.wanted = wanted
+            if not load.wanted and load.may_be_loaded(keys):
+                load.wanted = tuple(each for each in load.requests if each.key in keys)
                 return load
         self.complain(f"the loader was called with {keys}, for nobody")
         return Load(())
