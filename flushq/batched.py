@@ -1,9 +1,10 @@
 """Request and response: many callers ask for one thing each, one call answers them all.
 
 The requests of callers are the items of a FlushQueue, and its flush function calls the loader and
-writes each answer on its request. A caller waits for the receipt of its request, so it hears of
-every end that an item can come to. Callers with the same key share one request while it waits: to
-the queue the later ones are duplicates, and their receipt is that of the first.
+writes each answer on its request. A batch whose loader raises is dropped, and the next one goes on.
+A caller waits for the receipt of its request, so it hears of every end that an item can come to.
+Callers with the same key share one request while it waits: to the queue the later ones are
+duplicates, and their receipt is that of the first.
 """
 
 import inspect
@@ -16,11 +17,13 @@ from typing import Any, Generic, Self, TypeGuard, TypeVar
 
 import attrs
 
-from flushq.delivery import is_failure
 from flushq.errors import ItemFailed, check_plain, shown
+from flushq.outcomes import Drop
 from flushq.policy import FlushPolicy
 from flushq.queue import FlushQueue, OnReport
 from flushq.receipts import Receipt
+
+DROP = Drop()
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -69,7 +72,8 @@ class Batched(Generic[K, V]):
     """A function of one key, made of one of many: ``value = await batched(key)``.
 
     Use it as ``async with Batched(load, policy) as load_one``. It is a :class:`FlushQueue` of
-    requests, to be seen as ``queue``: flush, close, run and measure it there.
+    requests, to be seen as ``queue``: flush, close, run and measure it there. Requests whose loader
+    raised count as dropped.
 
     Args:
         loader: An async callable that takes a list of different keys, and returns a sequence with
@@ -108,6 +112,7 @@ class Batched(Generic[K, V]):
             max_queue_size=max_queue_size,
             max_in_flight=max_in_flight,
             max_shutdown_wait=max_shutdown_wait,
+            on_failure=lambda _: DROP,
             on_report=on_report,
             name=name,
         )
@@ -169,8 +174,7 @@ class Batched(Generic[K, V]):
         except BaseException as error:
             for request in wanted:
                 request.error = partial(ItemFailed, request.key, error)
-            if not is_failure(error):
-                raise
+            raise
 
 
 def _awaitable(result: Any) -> Awaitable[Any]:

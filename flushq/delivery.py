@@ -64,11 +64,14 @@ class Delivery(Generic[T]):
         except BaseException as final:
             batch.error = final
         batch.dropped, batch.failed, batch.lost = parts.dropped, parts.failed, parts.lost
+        parts.error = None  # whose traceback leads back here
 
     async def _hand_over(self, batch: Batch[T], parts: Parts[T]) -> None:
-        _check_uninterrupted(batch)
-        if parts.pause is not None:
+        try:
+            _check_uninterrupted(batch)
             await asyncio.sleep(parts.pause)
+        except BaseException as cut:
+            raise cut from parts.error
         batch.attempts += 1
         try:
             await self._called(parts.items())

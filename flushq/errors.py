@@ -94,14 +94,15 @@ class ItemFailed(FlushqError):
 
     _end = "failed"
 
-    def __init__(self, item: object, cause: BaseException) -> None:
-        super().__init__(item, cause)
+    def __init__(self, item: object, cause: BaseException, label: str = "") -> None:
+        super().__init__(item, cause, label)
         self.item = item
         self.__cause__ = cause
+        self._label = label
 
     def __str__(self) -> str:
         """The item, shortened, and the cause."""
-        return f"{reprlib.repr(self.item)} {self._end}: {shown(self.__cause__)}"
+        return f"{self._label}{reprlib.repr(self.item)} {self._end}: {shown(self.__cause__)}"
 
 
 class Dropped(ItemFailed):

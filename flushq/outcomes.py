@@ -86,7 +86,7 @@ class _Part(Generic[T]):
     items: Sequence[T]
     positions: Sequence[int]
     attempt: int = 1
-    pause: float | None = None
+    pause: float = 0.0
 
 
 class Parts(Generic[T]):
@@ -99,6 +99,7 @@ class Parts(Generic[T]):
     Attributes:
         dropped: The positions that were dropped, and the exception of each.
         failed: The positions of which a failure ends the queue, and the exception of each.
+        error: What ``flush_fn`` raised last, if it has raised.
     """
 
     _errors: Mapping[int, BaseException]
@@ -106,6 +107,7 @@ class Parts(Generic[T]):
     def __init__(self, items: Sequence[T], reason: str) -> None:
         self.dropped: dict[int, BaseException] = {}
         self.failed: dict[int, BaseException] = {}
+        self.error: BaseException | None = None
         self._reason = reason
         self._parts = [_Part(items, range(len(items)))]
 
@@ -115,8 +117,8 @@ class Parts(Generic[T]):
         return bool(self._parts)
 
     @property
-    def pause(self) -> float | None:
-        """Seconds to wait before it is handed over; None: this is the first time."""
+    def pause(self) -> float:
+        """Seconds to wait before it is handed over again."""
         return self._parts[-1].pause
 
     @property
@@ -138,7 +140,7 @@ class Parts(Generic[T]):
         Raises:
             ValueError: The PartialFailure is none of this part, which has failed as a whole.
         """
-        errors = None
+        self.error, errors = error, None
         if isinstance(error, PartialFailure):
             self._errors = self._narrow(error)
             errors = list(self._errors.values())
@@ -156,8 +158,8 @@ class Parts(Generic[T]):
                 self._parts.append(attrs.evolve(part, attempt=part.attempt + 1, pause=float(after)))
             case Split() if len(part.items) > 1:
                 half = (len(part.items) + 1) // 2
-                self._parts.append(_Part(part.items[half:], part.positions[half:], pause=0.0))
-                self._parts.append(_Part(part.items[:half], part.positions[:half], pause=0.0))
+                self._parts.append(_Part(part.items[half:], part.positions[half:]))
+                self._parts.append(_Part(part.items[:half], part.positions[:half]))
             case Drop():
                 self.dropped.update(errors)
             case _:

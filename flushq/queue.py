@@ -177,7 +177,9 @@ class FlushQueue(Generic[T]):
         self._limit: asyncio.TimerHandle | None = None
         self._barriers: dict[asyncio.Future[None], int] = {}
         self._closers: dict[asyncio.Future[None], None] = {}
-        self._receipts: Receipts[T] = Receipts(self._loop_of_waiter, self._batcher.outcome)
+        self._receipts: Receipts[T] = Receipts(
+            self._loop_of_waiter, self._batcher.outcome, self._label
+        )
         self._reports: deque[FlushReport] = deque()
 
     # What can be seen.

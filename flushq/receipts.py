@@ -74,11 +74,15 @@ class Receipts(Generic[T]):
     Args:
         loop: Returns the loop in which a receipt may be awaited, or raises.
         outcome: How the queue has ended: a new exception.
+        label: What the messages of the exceptions begin with.
     """
 
-    def __init__(self, loop: Callable[[], asyncio.AbstractEventLoop], outcome: Fate) -> None:
+    def __init__(
+        self, loop: Callable[[], asyncio.AbstractEventLoop], outcome: Fate, label: str = ""
+    ) -> None:
         self._loop = loop
         self._outcome = outcome
+        self._label = label
         self._open: dict[int, Receipt[T]] = {}
 
     def of(self, number: int, item: T) -> Receipt[T]:
@@ -107,9 +111,9 @@ class Receipts(Generic[T]):
 
     def _fate(self, batch: Batch[T], position: int, item: T, *, lost: bool) -> Fate:
         if position in batch.dropped:
-            return partial(Dropped, item, batch.dropped[position])
+            return partial(Dropped, item, batch.dropped[position], self._label)
         if position in batch.failed:
-            return partial(ItemFailed, item, batch.failed[position])
+            return partial(ItemFailed, item, batch.failed[position], self._label)
         return self._outcome if lost else _delivered
 
 

@@ -200,7 +200,7 @@ def test_each_half_has_attempts_of_its_own() -> None:
         attempts.append(raised(parts, verdict).attempt)
         pauses += [parts.pause] if parts.open else []
     assert [1, 2, 1, 2, 1, 2] == attempts
-    assert [None, 9.0, 0.0, 8.0, 0.0, 7.0] == pauses
+    assert [0.0, 9.0, 0.0, 8.0, 0.0, 7.0] == pauses
 
 
 def test_the_other_half_is_lost_but_has_not_failed() -> None:

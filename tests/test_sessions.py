@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import flushq.batched
-from flushq import Drop, FlushQueue, PartialFailure, Verdict
+from flushq import Drop, Fail, FlushQueue, PartialFailure, Verdict
 from flushq.batcher import Batcher
 from flushq.delivery import Delivery
 from flushq.gate import Gate
@@ -127,7 +127,7 @@ BATCHED_SABOTAGES: dict[str, tuple[object, str, object]] = {
         "_look_up",
         lambda request, results: request.settle(results.get(request.key)),
     ),
-    "a failure of the loader ends the queue": (flushq.batched, "is_failure", lambda _: False),
+    "a failure of the loader ends the queue": (flushq.batched, "DROP", Fail()),
     "an exception is a result": (flushq.batched._Request, "result", lambda self: self.answer),  # noqa: SLF001 - it is being broken
 }
 

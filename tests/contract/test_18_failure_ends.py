@@ -502,3 +502,17 @@ async def test_flush_of_an_earlier_batch_does_not_raise_for_a_later_one() -> Non
         assert await flush is None
         assert 2.0 == now()
     assert [1] == queue.in_doubt
+
+
+async def test_what_flush_fn_raised_is_told_when_a_pause_is_cut_short() -> None:
+    """The cause of the ShutdownTimeout is a cancellation, and its cause is the failure."""
+    refusal = ConnectionError("reset by peer")
+    sink = Sink[int](errors={0: refusal})
+    queue = FlushQueue(
+        sink, NaturalPolicy(), on_failure=lambda _: Retry(9.0), max_shutdown_wait=1.0
+    )
+    with pytest.raises(ShutdownTimeout) as caught:
+        async with queue:
+            await queue.enqueue(1)
+    assert isinstance(caught.value.__cause__, asyncio.CancelledError)
+    assert refusal is caught.value.__cause__.__cause__

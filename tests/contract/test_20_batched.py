@@ -864,3 +864,18 @@ def test_another_loop_may_not_ask() -> None:
         with pytest.raises(RuntimeError, match="belongs to another event loop"):
             other.run_until_complete(value_of(batched(1)))
         loop.run_until_complete(value_of(batched.__aexit__(None, None, None)))
+
+
+async def test_a_loader_that_raises_is_seen_by_those_who_watch_the_queue() -> None:
+    """Its requests count as dropped, and the report tells why."""
+    reports: list[FlushReport] = []
+    refusal = ConnectionError("the database is down")
+
+    async def load(keys: list[int]) -> list[int]:
+        raise refusal
+
+    async with Batched(load, NaturalPolicy(), on_report=reports.append) as load_one:
+        await asyncio.gather(load_one(1), load_one(2), return_exceptions=True)
+        stats = load_one.queue.stats()
+    assert (2, 0) == (stats.dropped, stats.delivered)
+    assert [(2, refusal)] == [(report.dropped, report.error) for report in reports]

@@ -231,7 +231,7 @@ class Requests:
             if not runs and any(request.callers for request in load.requests):
                 self.complain(f"callers of {load} still wait")
         stats = self.batched.queue.stats()
-        ended = stats.delivered + stats.undelivered + stats.in_doubt
+        ended = stats.delivered + stats.dropped + stats.undelivered + stats.in_doubt
         if stats.accepted != ended + stats.duplicates + stats.pending + stats.in_flight:
             self._history.complain(21, f"the figures do not add up: {stats}")
 
