@@ -10,11 +10,19 @@ from flushq.errors import (
     QueueFull,
     ShutdownTimeout,
 )
-from flushq.policies import IntervalPolicy, NaturalPolicy
+from flushq.policies import (
+    AlarmPolicy,
+    BudgetPolicy,
+    IntervalPolicy,
+    NaturalPolicy,
+    PausePolicy,
+)
 from flushq.policy import Decision, Flush, FlushPolicy, QueueState, Wait
 from flushq.queue import FlushQueue
 
 __all__ = [
+    "AlarmPolicy",
+    "BudgetPolicy",
     "Decision",
     "Flush",
     "FlushFailed",
@@ -24,6 +32,7 @@ __all__ = [
     "IntervalPolicy",
     "ItemTooLarge",
     "NaturalPolicy",
+    "PausePolicy",
     "PolicyError",
     "QueueClosed",
     "QueueEnded",

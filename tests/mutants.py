@@ -43,7 +43,7 @@ SWAPPED = {
     "popleft": "pop",
     "reversed": "list",
 }
-TYPES = {"T", "Owner", "Place", "FlushFn", "DedupeKey", "Weigh", "Decision", "__all__"}
+TYPES = {"T", "Owner", "Place", "FlushFn", "DedupeKey", "Weigh", "Decision", "_Way", "__all__"}
 CHECKS = ("check", "_check", "_refuse")
 
 Node = ast.expr | ast.stmt | ast.ExceptHandler

@@ -56,8 +56,12 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "flushq/policy.py": ("tests/test_policy.py", f"tests/policies {LAWS}"),
     "flushq/buffer.py": ("tests/test_buffer.py", "tests/contract/test_15_bad_arguments.py"),
+    "flushq/offline.py": ("tests/test_offline.py",),
+    "flushq/policies/alarm.py": ("tests/policies/test_alarm.py", LAWS),
+    "flushq/policies/budget.py": ("tests/policies/test_budget.py", LAWS),
     "flushq/policies/interval.py": ("tests/policies", LAWS),
     "flushq/policies/natural.py": ("tests/policies", LAWS),
+    "flushq/policies/pause.py": ("tests/policies/test_pause.py", LAWS),
 }
 
 MOST_MEMORY = 4 * 2**30
