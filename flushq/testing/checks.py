@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import attrs
-from hypothesis import HealthCheck, given, settings, target
+from hypothesis import HealthCheck, Phase, given, settings, target
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
@@ -195,6 +195,7 @@ def _search(examples: int, check: Callable[..., None], **drawn: st.SearchStrateg
         max_examples=examples,
         deadline=None,
         database=None,
+        phases=(Phase.generate, Phase.target, Phase.shrink),
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )

@@ -5,6 +5,7 @@ import math
 from itertools import accumulate
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,6 +110,23 @@ def test_no_patience_at_all() -> None:
 def test_by_default_there_are_no_caps() -> None:
     """Without caps a batch is whatever waits."""
     assert (None, None) == (AlarmPolicy(1).max_records, AlarmPolicy(1).max_weight)
+
+
+def test_items_weigh_nothing_unless_it_is_said() -> None:
+    """Without a weight an event moves none."""
+    policy = running_copy(AlarmPolicy(9), 2)
+    policy.item_added(0, 3)
+    assert 0 == policy.queue.weight
+    policy.item_added(0, 3, 5)
+    policy.flush_started(0, 2)
+    assert 5 == policy.queue.weight
+
+
+def test_only_what_is_set_once_is_an_argument() -> None:
+    """What a policy keeps for itself cannot be passed."""
+    assert ["item_seconds", "u", "max_records", "max_weight"] == [
+        field.name for field in attrs.fields(AlarmPolicy) if field.init
+    ]
 
 
 def test_a_copy_of_a_running_policy_starts_afresh() -> None:

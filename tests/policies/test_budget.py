@@ -4,6 +4,7 @@ import copy
 import math
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,6 +84,23 @@ def test_an_infinite_budget_is_for_a_full_batch_alone() -> None:
 def test_by_default_there_are_no_caps() -> None:
     """Without caps a batch is whatever waits."""
     assert (None, None) == (BudgetPolicy(1).max_records, BudgetPolicy(1).max_weight)
+
+
+def test_items_weigh_nothing_unless_it_is_said() -> None:
+    """Without a weight an event moves none."""
+    policy = running_copy(BudgetPolicy(9), 2)
+    policy.item_added(0, 3)
+    assert 0 == policy.queue.weight
+    policy.item_added(0, 3, 5)
+    policy.flush_started(0, 2)
+    assert 5 == policy.queue.weight
+
+
+def test_only_what_is_set_once_is_an_argument() -> None:
+    """What a policy keeps for itself cannot be passed."""
+    assert ["item_seconds", "max_records", "max_weight"] == [
+        field.name for field in attrs.fields(BudgetPolicy) if field.init
+    ]
 
 
 def test_a_copy_of_a_running_policy_starts_afresh() -> None:
