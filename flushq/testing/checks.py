@@ -8,6 +8,7 @@ smaller one, until it finds none.
 
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -61,13 +62,11 @@ def check_policy(
         history=histories(),
     )
     if max_latency is not None:
-        longest = max_latency
-        _search_runs(
-            examples, lambda trace, slots: _check_latency(trace, slots, longest), made, longest
-        )
+        late = partial(_check_latency, max_latency)
+        _search_runs(examples, late, made, max_latency or 1.0)
     if max_batch is not None:
-        most = max_batch
-        _search_runs(examples, lambda trace, _: _check_batches(trace, most), made, 1.0)
+        large = partial(_check_batches, max_batch)
+        _search_runs(examples, large, made, 1.0)
     if ratio is not None:
         times = arrivals(ratio.scale / 8, max_size=10).filter(bool)
         _search(examples, lambda times: _check_ratio(made, times, ratio), times=times)
@@ -137,7 +136,7 @@ def _seconds(event: Told) -> float:
     return event.decision.until - event.now if isinstance(event.decision, Wait) else 0.0
 
 
-def _check_latency(trace: Trace, slots: int, longest: float) -> None:
+def _check_latency(longest: float, trace: Trace, slots: int) -> None:
     for flush in trace.flushes:
         since = flush.oldest + longest
         if any(_is_free(trace, time, slots) for time in _moments(trace, since, flush.started)):
@@ -158,7 +157,7 @@ def _is_free(trace: Trace, time: float, slots: int) -> bool:
     return sum(flush.started <= time < flush.ended for flush in trace.flushes) < slots
 
 
-def _check_batches(trace: Trace, most: int) -> None:
+def _check_batches(most: int, trace: Trace, slots: int) -> None:
     for flush in trace.flushes:
         if flush.size > most:
             why = f"one has {flush.size} items, more than {most}"

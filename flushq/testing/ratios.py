@@ -1,6 +1,7 @@
 """How many times the optimum a policy spends: the promises that can be checked against offline.py.
 
-A ratio is measured by simulation. Whatever the policy, the optimum has its ``max_records``.
+A ratio is measured by simulation, of items without weight: the policy has no ``max_weight``. The
+optimum has the policy's ``max_records``.
 """
 
 import math

@@ -8,7 +8,13 @@ import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from flushq.policies import BudgetPolicy, IntervalPolicy, NaturalPolicy, PausePolicy
+from flushq.policies import (
+    AlarmPolicy,
+    BudgetPolicy,
+    IntervalPolicy,
+    NaturalPolicy,
+    PausePolicy,
+)
 from flushq.policy import Decision, Flush, FlushPolicy, Wait
 from flushq.testing import (
     LAWS,
@@ -59,6 +65,12 @@ def test_every_law_has_a_culprit() -> None:
         IntervalPolicy(2.0),
         IntervalPolicy(0.3, 3, 5),
         NaturalPolicy(3, 3),
+        BudgetPolicy(1.5),
+        BudgetPolicy(0.3, 4, 9),
+        AlarmPolicy(1.5),
+        AlarmPolicy(0.3, 0.7, 4, 9),
+        PausePolicy(),
+        PausePolicy(0.3, 3),
         EchoPolicy(),
         EchoPolicy,
         lambda: EchoPolicy(0.5),
@@ -237,6 +249,7 @@ def test_bounds_that_hold(policy: FlushPolicy, bounds: dict[str, Any]) -> None:
             {"max_latency": 1.5},
             "one waited 2.0 s, longer than 1.5 s",
         ),
+        (IntervalPolicy(0.25), {"max_latency": 0}, "one waited 0.25 s, longer than 0 s"),
         (NaturalPolicy(), {"max_batch": 2}, "one has 3 items, more than 2"),
         (
             NaturalPolicy(),
