@@ -9,7 +9,7 @@ from flushq.cli.traffic import model_arrivals, read_arrivals
     ("lines", "times"),
     [
         (["5", "5.5\n", "", "  7e0  "], [0, 0.5, 2]),
-        (["-3", "-1"], [0, 2]),
+        (["-3", "-1", "-1"], [0, 2, 2]),
         (["2026-01-31T23:59:59.5", "2026-02-01"], [0, 0.5]),
         (["2026-01-01T12:00:00Z", "2026-01-01T13:00:30+01:00"], [0, 30]),
         (["2026-01-01T12:00:00", "2026-01-01T12:00:10Z"], [0, 10]),
@@ -28,7 +28,7 @@ def test_read(lines: list[str], times: list[float]) -> None:
         (["1", "", "soon"], "line 3: 'soon' is neither seconds nor an ISO 8601 time"),
         (["nan"], "line 1: 'nan' is neither seconds nor an ISO 8601 time"),
         (["inf"], "line 1: 'inf' is neither seconds nor an ISO 8601 time"),
-        (["2", "1 "], "line 2: '1' is earlier than what is above"),
+        (["0", "2", "1 "], "line 3: '1' is earlier than what is above"),
     ],
 )
 def test_cannot_read(lines: list[str], why: str) -> None:
