@@ -1,5 +1,7 @@
 """Traffic."""
 
+import time
+
 import pytest
 
 from flushq.cli.traffic import model_arrivals, read_arrivals
@@ -18,6 +20,17 @@ from flushq.cli.traffic import model_arrivals, read_arrivals
 def test_read(lines: list[str], times: list[float]) -> None:
     """A line is seconds or ISO 8601, of UTC unless it says otherwise; the first one is 0."""
     assert times == read_arrivals(lines)
+
+
+def test_a_time_without_a_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the clock of the machine says does not matter."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert [0, 10] == read_arrivals(["2026-01-01T12:00:00", "2026-01-01T12:00:10Z"])
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(
@@ -43,7 +56,8 @@ def test_model() -> None:
     times = model_arrivals(100, 50, 7)
     assert 4700 < len(times) < 5300
     assert sorted(times) == times
-    assert 0 < times[0] < times[-1] < 50
+    assert 0 < times[0] < 0.5
+    assert 49.5 < times[-1] < 50
     assert times == model_arrivals(100, 50, 7)
     assert times != model_arrivals(100, 50, 8)
     mean = sum(times) / len(times)
