@@ -66,6 +66,12 @@ def test_the_load_is_shared_by_the_slots() -> None:
     assert (2 + 2) / (2 * 3) == both.busy
 
 
+def test_the_load_counts_from_the_first_arrival() -> None:
+    """Before there is something to do nobody is idle."""
+    late = lab(IntervalPolicy(1), Setting((10.0,), Sink(1, 0), 1, 1, 1))
+    assert 1 / 2 == late.busy
+
+
 def test_the_least_cost() -> None:
     """The optimum has the prices of the setting, and the cap that is asked for."""
     assert 3 * 3 + 2 * 1 == SETTING.least_cost(None)
@@ -88,6 +94,7 @@ def test_table() -> None:
         ["IntervalPolicy", "1", "3.0", "3", "3", "s", "4", "s", "4", "s"],
         ["IntervalPolicy", "0", "0.0", "0", "-", "-", "-", "-", "0%", "0"],
     ] == [line.split()[:10] for line in (lines[0], *lines[2:])]
+    assert lines[0].endswith("busy   cost   x optimum   why it flushed")
     assert lines[2].endswith("25%     31        3.10   age 2, full 1")
     assert lines[3].endswith("  -   full 1, 1 items never")
     assert lines[4].endswith("  -   4 items never")
@@ -97,11 +104,15 @@ def test_short_times_are_in_milliseconds() -> None:
     """Below a second there are no seconds."""
     quick = lab(NaturalPolicy(), Setting((0.0,), Sink(0.0123, 0), 1, 1, 1))
     assert " 12.3 ms " in as_table([quick])
+    slow = lab(NaturalPolicy(), Setting((0.0,), Sink(1, 0), 1, 1, 1))
+    assert " 1 s " in as_table([slow])
 
 
 def test_json() -> None:
     """The JSON has all figures."""
-    full, nothing = json.loads(as_json([FULL, NOTHING]))
+    text = as_json([FULL, NOTHING])
+    full, nothing = json.loads(text)
+    assert text.startswith('[\n  {\n    "policy": ')
     assert {
         "policy": "IntervalPolicy",
         "items": 4,
