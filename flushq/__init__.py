@@ -1,14 +1,28 @@
 """A batching queue for asyncio services, with a pure state machine that decides when to flush."""
 
+from flushq.batched import Batched
 from flushq.errors import (
+    Dropped,
     FlushFailed,
     FlushqError,
+    ItemFailed,
     ItemTooLarge,
+    PartialFailure,
     PolicyError,
     QueueClosed,
     QueueEnded,
     QueueFull,
     ShutdownTimeout,
+)
+from flushq.outcomes import (
+    Drop,
+    Fail,
+    Failure,
+    FlushReport,
+    QueueStats,
+    Retry,
+    Split,
+    Verdict,
 )
 from flushq.policies import (
     AlarmPolicy,
@@ -19,25 +33,39 @@ from flushq.policies import (
 )
 from flushq.policy import Decision, Flush, FlushPolicy, QueueState, Wait
 from flushq.queue import FlushQueue
+from flushq.receipts import Receipt
 
 __all__ = [
     "AlarmPolicy",
+    "Batched",
     "BudgetPolicy",
     "Decision",
+    "Drop",
+    "Dropped",
+    "Fail",
+    "Failure",
     "Flush",
     "FlushFailed",
     "FlushPolicy",
     "FlushQueue",
+    "FlushReport",
     "FlushqError",
     "IntervalPolicy",
+    "ItemFailed",
     "ItemTooLarge",
     "NaturalPolicy",
+    "PartialFailure",
     "PausePolicy",
     "PolicyError",
     "QueueClosed",
     "QueueEnded",
     "QueueFull",
     "QueueState",
+    "QueueStats",
+    "Receipt",
+    "Retry",
     "ShutdownTimeout",
+    "Split",
+    "Verdict",
     "Wait",
 ]

@@ -2,9 +2,9 @@
 
 The rules it keeps:
 
-* *Nothing vanishes.* An accepted item is pending, in a running batch, delivered, or in one of the
-  lists ``undelivered`` (its batch was never handed over) and ``in_doubt`` (it was, and raised or
-  was interrupted). A duplicate is counted and dropped.
+* *Nothing vanishes.* An accepted item is pending, in a running batch, delivered, dropped by the
+  failure handler, or in one of the lists ``undelivered`` (its batch was never handed over) and
+  ``in_doubt`` (it was, and raised or was interrupted). A duplicate is counted and dropped.
 * *Order.* Batches are cut oldest item first, and never exceed the caps.
 * *Slots.* At most ``max_in_flight`` batches run.
 * *The policy hears everything, in order, once*: the arrivals told before any other event, times
@@ -12,11 +12,10 @@ The rules it keeps:
   answers that is no decision, ends the queue with a PolicyError and nothing lost.
 * *The first failure is the outcome.* After it nothing is cut any more.
 
-Theory of operation. Accepted items are numbered 0, 1, 2, … by position alone: ``cut`` is the
-number of the next item to leave, ``cut + len(buffer)`` that of the next to come. A batch knows the
-number of its first item. So a barrier is a number (everything below it must have ended), the items
-that have ended are those below the first item of the oldest batch still running, and losses can be
-put in order of acceptance whatever the order in which they became known.
+Theory of operation. The buffer numbers the items, in order of acceptance, and a batch knows the
+number of its first. So a barrier is a number (everything below it must have ended), the items that
+have ended are those below the first item of the oldest batch still running, and losses can be put
+in order of acceptance whatever the order in which they became known.
 
 A policy's Flush only says that a flush is due. The driver asks :meth:`Batcher.seal` for a batch
 when it is ready to hand one over, and the batch is cut then, from all that waits by then. If
@@ -26,7 +25,7 @@ producer waits for room).
 
 import bisect
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Generic, TypeVar
@@ -34,7 +33,14 @@ from typing import Generic, TypeVar
 import attrs
 
 from flushq.buffer import Buffer, DedupeKey, Weigh
-from flushq.errors import FlushFailed, PolicyError, QueueEnded, ShutdownTimeout, check_count
+from flushq.errors import (
+    FlushFailed,
+    PolicyError,
+    QueueEnded,
+    ShutdownTimeout,
+    check_count,
+    shown,
+)
 from flushq.policy import Decision, Flush, FlushPolicy, Wait, check_caps, flaw_of, running_copy
 
 T = TypeVar("T")
@@ -43,6 +49,7 @@ _WAIT = Wait()
 _DRAIN = Flush("drain")
 _BARRIER = Flush("flush")
 _PRESSURE = Flush("pressure")
+_NOTHING: dict[int, BaseException] = {}
 
 
 @attrs.define(eq=False)
@@ -57,10 +64,17 @@ class Batch(Generic[T]):
         first: The number of its first item, in order of acceptance.
         oldest: When its oldest item arrived.
         started: When it was cut.
+        behind: How many items it left behind in the queue.
         handed: Whether the flush function has been called with it.
-        returned: Whether that call is over, whatever came of it.
+        attempts: How many times.
+        returned: Whether all of that is over, whatever came of it.
         interrupted: Whether the queue itself has cancelled the flush.
         error: What the flush function raised, or what kept the batch from it.
+        seconds: How long it took, once it has ended.
+        dropped: The positions of the items that were dropped, and why each.
+        failed: The positions of those whose failure ends the queue, and why each.
+        lost: The positions of all that were neither delivered nor dropped, once that is known.
+            None: all if there is an error, none if not.
     """
 
     items: list[T]
@@ -70,10 +84,23 @@ class Batch(Generic[T]):
     first: int
     oldest: float
     started: float
+    behind: int
     handed: bool = False
+    attempts: int = 0
     returned: bool = False
     interrupted: bool = False
     error: BaseException | None = None
+    seconds: float = 0.0
+    dropped: dict[int, BaseException] = _NOTHING
+    failed: dict[int, BaseException] = _NOTHING
+    lost: Sequence[int] | None = None
+
+    def forget(self) -> None:
+        """Let go of the items and of the exceptions, whose tracebacks lead back here."""
+        self.items.clear()
+        self.error = None
+        self.dropped.clear()
+        self.failed.clear()
 
 
 @attrs.frozen
@@ -91,6 +118,7 @@ class Batcher(Generic[T]):
         dedupe_key: The key of an item. None: nothing is a duplicate.
         weigh: The weight of an item. None: all weigh 0.
         max_in_flight: How many batches may run at a time.
+        label: What the messages of the exceptions begin with.
 
     Raises:
         TypeError, ValueError: An argument, or a cap of the policy, is not what it must be.
@@ -103,12 +131,21 @@ class Batcher(Generic[T]):
         draining: Whether all that waits is due.
         stopped: Why no batch is cut any more; None while they are.
         delivered: How many items were delivered.
+        dropped: How many items the failure handler dropped.
         duplicates: How many items were duplicates.
+        flushes: How many batches have ended, by reason.
         undelivered: The items that were accepted and never handed over.
         in_doubt: The items that were handed over, in a flush that raised or was interrupted.
         now: The last time that the policy was told.
         decision: What it answered.
     """
+
+    started = False
+    draining = False
+    stopped: str | None = None
+    delivered = 0
+    dropped = 0
+    duplicates = 0
 
     def __init__(
         self,
@@ -116,24 +153,21 @@ class Batcher(Generic[T]):
         dedupe_key: DedupeKey[T] | None = None,
         weigh: Weigh[T] | None = None,
         max_in_flight: int = 1,
+        label: str = "",
     ) -> None:
         check_count("max_in_flight", max_in_flight)
         self.policy = running_copy(policy, max_in_flight)
         caps = self.policy.max_records, self.policy.max_weight
         check_caps(*caps)
-        self.buffer = Buffer(dedupe_key, weigh, *caps)
+        self.buffer = Buffer(dedupe_key, weigh, *caps, label)
         self.running: dict[Batch[T], None] = {}
-        self.started = False
-        self.draining = False
-        self.stopped: str | None = None
-        self.delivered = 0
-        self.duplicates = 0
+        self.flushes: dict[str, int] = {}
         self.undelivered: list[T] = []
         self.in_doubt: list[T] = []
         self.now = -math.inf
         self.decision: Decision = _WAIT
         self._max_in_flight = max_in_flight
-        self._cut = 0
+        self._label = label
         self._barrier = 0
         self._told = 0
         self._untold_duplicates = 0
@@ -192,44 +226,48 @@ class Batcher(Generic[T]):
         due = self._due(pressed=pressed)
         if due is None:
             return None
-        first, oldest = self._cut, self.policy.queue.oldest
+        first, oldest = self.buffer.first, self.policy.queue.oldest
         items, weight = self.buffer.cut(due.up_to)
-        self._cut += len(items)
         self._told -= len(items)
         self.now = max(self.now, now)
-        batch = Batch(items, len(items), weight, due.reason, first, oldest, self.now)
+        batch = Batch(
+            items, len(items), weight, due.reason, first, oldest, self.now, len(self.buffer)
+        )
         self.running[batch] = None
         try:
             self._tell("flush_started", now, batch.count, weight)
         finally:
             if self._failure is not None:
+                del self.running[batch]
                 self._lose(batch)
         return None if self._failure is not None else batch
 
     def finish(self, batch: Batch[T], now: float, error: BaseException | None = None) -> None:
-        """A batch has ended: delivered, if it was handed over and there is no ``error``."""
-        if batch.handed and error is None:
-            del self.running[batch]
-            self.delivered += batch.count
-        else:
-            self._lose(batch)
+        """A batch has ended: what was handed over is delivered, unless it was dropped or lost.
+
+        Without an ``error`` nothing of it is lost.
+        """
+        del self.running[batch]
+        lost = 0 if batch.handed and error is None else self._lose(batch)
+        self.dropped += len(batch.dropped)
+        self.delivered += batch.count - len(batch.dropped) - lost
+        self.flushes[batch.reason] = self.flushes.get(batch.reason, 0) + 1
         if error is not None:
             self._blame(batch, error)
-        seconds = max(self.now, now) - batch.started
-        self._tell("flush_done", now, batch.count, seconds, error)
-        batch.items = []
+        batch.seconds = max(self.now, now) - batch.started
+        self._tell("flush_done", now, batch.count, batch.seconds, error)
 
     # Barriers, drain, end.
 
     def barrier(self) -> int:
         """Make all that was accepted by now due, and return the number that marks its end."""
-        self._barrier = self._cut + len(self.buffer)
+        self._barrier = self.buffer.end
         return self._barrier
 
     @property
     def settled(self) -> int:
         """The number below which every item has ended."""
-        return next((batch.first for batch in self.running), self._cut)
+        return next((batch.first for batch in self.running), self.buffer.first)
 
     @property
     def first_lost(self) -> float:
@@ -242,9 +280,9 @@ class Batcher(Generic[T]):
         """Whether every slot is taken."""
         return len(self.running) >= self._max_in_flight
 
-    def runs(self, batch: Batch[T]) -> bool:
-        """Whether the flush of this batch goes on."""
-        return batch in self.running and not batch.returned
+    def runs(self, batch: Batch[T] | None) -> bool:
+        """Whether there is such a batch and its flush goes on."""
+        return batch is not None and batch in self.running and not batch.returned
 
     @property
     def _idle(self) -> bool:
@@ -265,20 +303,20 @@ class Batcher(Generic[T]):
         """Cut no batch any more: what waits is undelivered. The first reason is kept."""
         self.stopped = self.stopped or why
         if self.buffer:
-            first, items = self._cut, self.buffer.clear()
-            self._cut += len(items)
+            first, items = self.buffer.first, self.buffer.clear()
             self._list(self._unsent, self.undelivered, first, items)
 
     def outcome(self) -> QueueEnded | None:
         """How it ended: a new exception, or None if nothing was lost."""
         failure = self._failure
         if failure is not None:
-            error: QueueEnded = failure.kind(failure.message, self.undelivered, self.in_doubt)
+            message = f"{self._label}{failure.message}"
+            error: QueueEnded = failure.kind(message, self.undelivered, self.in_doubt)
             error.__cause__ = failure.cause
             return error
         if self.stopped is None or not (self.undelivered or self.in_doubt):
             return None
-        error = ShutdownTimeout(self.stopped, self.undelivered, self.in_doubt)
+        error = ShutdownTimeout(f"{self._label}{self.stopped}", self.undelivered, self.in_doubt)
         error.__cause__ = self._interruption
         return error
 
@@ -287,7 +325,7 @@ class Batcher(Generic[T]):
             return None
         if self.draining:
             return _DRAIN
-        if self._cut < self._barrier:
+        if self.buffer.first < self._barrier:
             return _BARRIER
         if isinstance(self.decision, Flush):
             return self.decision
@@ -302,14 +340,14 @@ class Batcher(Generic[T]):
             decision = getattr(self.policy, event)(self.now, *facts)
             flaw = self._miscount() or flaw_of(decision, self.now)
         except BaseException as error:
-            self._fail_policy(f"raised {_shown(error)} in {event}", error)
+            self._fail_policy(f"raised {shown(error)} in {event}", error)
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
             return
         if flaw is None:
             self.decision = decision
         else:
-            self._fail_policy(f"answered {event} with {_shown(decision)}: {flaw}", None)
+            self._fail_policy(f"answered {event} with {shown(decision)}: {flaw}", None)
 
     def _miscount(self) -> str | None:
         """Where the policy's facts differ from the queue's, after an event."""
@@ -324,20 +362,23 @@ class Batcher(Generic[T]):
     def _fail_policy(self, what: str, cause: BaseException | None) -> None:
         self._fail(PolicyError, f"the policy {type(self.policy).__name__} {what}", cause)
 
-    def _lose(self, batch: Batch[T]) -> None:
-        """A running batch was not delivered."""
-        del self.running[batch]
-        if batch.handed:
-            self._list(self._doubtful, self.in_doubt, batch.first, batch.items)
-        else:
-            self._list(self._unsent, self.undelivered, batch.first, batch.items)
+    def _lose(self, batch: Batch[T]) -> int:
+        """What was neither delivered nor dropped of a batch is lost; return how many items."""
+        if batch.lost is None:
+            batch.lost = range(batch.count)
+        if batch.lost:
+            first = batch.first + batch.lost[0]
+            items = [batch.items[position] for position in batch.lost]
+            if batch.handed:
+                self._list(self._doubtful, self.in_doubt, first, items)
+            else:
+                self._list(self._unsent, self.undelivered, first, items)
+        return len(batch.lost)
 
     def _blame(self, batch: Batch[T], error: BaseException) -> None:
         """Who is to blame for a flush that raised: the queue that cancelled it, or flush_fn."""
         if not batch.interrupted:
-            self._fail(
-                FlushFailed, f"a flush of {batch.count} items failed: {_shown(error)}", error
-            )
+            self._fail(FlushFailed, f"a flush of {batch.count} items failed: {shown(error)}", error)
         elif batch.handed and self._interruption is None:
             self._interruption = error
 
@@ -352,11 +393,3 @@ class Batcher(Generic[T]):
         """Enter lost items into a list that users hold, in order of acceptance."""
         bisect.insort(lost, (first, items), key=itemgetter(0))
         listed[:] = chain.from_iterable(items for _, items in lost)
-
-
-def _shown(value: object) -> str:
-    """The repr of a user's object, also of one that has none."""
-    try:
-        return repr(value)
-    except Exception:
-        return object.__repr__(value)

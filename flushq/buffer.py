@@ -2,9 +2,12 @@
 
 Theory of operation. Items wait in one deque, oldest first, and leave it from the front, so a cut
 costs time in proportion to the batch and not to what stays behind. Beside it, and only for those
-who ask for it, stand the keys and the weights of the same items in the same order, and the set of
-keys that wait. An item is appended by ``append`` where neither is asked for: that is the deque's
-own method, and the whole price of an item.
+who ask for it, stand the keys and the weights of the same items in the same order, and the keys
+that wait with the number of the item that holds each. An item is appended by ``append`` where
+neither is asked for: that is the deque's own method, and the whole price of an item.
+
+Items are numbered 0, 1, 2, … in the order in which they came, by position alone: ``first`` is the
+number of the next item to leave, ``end`` that of the next to come.
 
 A key is taken from the moment its item waits until its batch is cut. A batch is the longest run of
 the oldest items that stays within the caps; since no item is let in that outweighs a batch alone,
@@ -20,7 +23,7 @@ from collections.abc import Callable, Hashable
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from flushq.errors import ItemTooLarge, check_number
+from flushq.errors import ItemTooLarge, check_number, check_plain
 
 T = TypeVar("T")
 
@@ -40,10 +43,15 @@ class Buffer(Generic[T]):
             is finite too). None: all weigh 0.
         max_records: The most items in a batch.
         max_weight: The most weight in a batch.
+        label: What the messages of the exceptions begin with.
 
     Raises:
         TypeError: ``dedupe_key`` or ``weigh`` cannot be called or is async; or there is a
             ``max_weight`` and no ``weigh``.
+
+    Attributes:
+        plain: Whether ``append`` is all that it takes to let an item in.
+        first: The number of the oldest item: how many have left.
     """
 
     def __init__(
@@ -52,24 +60,32 @@ class Buffer(Generic[T]):
         weigh: Weigh[T] | None = None,
         max_records: int | None = None,
         max_weight: float | None = None,
+        label: str = "",
     ) -> None:
-        _check_plain("dedupe_key", dedupe_key)
-        _check_plain("weigh", weigh)
+        check_plain("dedupe_key", dedupe_key)
+        check_plain("weigh", weigh)
         if max_weight is not None and weigh is None:
             raise TypeError(f"max_weight={max_weight!r} needs weigh, a function of the item")
         self.plain = dedupe_key is None and weigh is None
+        self.first = 0
         self._dedupe_key = dedupe_key
         self._weigh = weigh
         self._max_records = sys.maxsize if max_records is None else max_records
         self._max_weight = math.inf if max_weight is None else max_weight
+        self._label = label
         self._items: deque[T] = deque()
         self._keys: deque[Hashable] = deque()
-        self._taken: set[Hashable] = set()
+        self._taken: dict[Hashable, int] = {}
         self._weights: deque[float] = deque()
         self.append = self._items.append
 
     def __len__(self) -> int:
         return len(self._items)
+
+    @property
+    def end(self) -> int:
+        """The number of the next item to come."""
+        return self.first + len(self._items)
 
     def measure(self, item: T) -> tuple[Hashable, float]:
         """The key and the weight of an item that asks to be let in. Nothing changes.
@@ -84,8 +100,8 @@ class Buffer(Generic[T]):
         weight = 0 if self._weigh is None else _checked_weight(self._weigh(item))
         if weight > self._max_weight:
             raise ItemTooLarge(
-                f"the item weighs {weight!r}, more than max_weight={self._max_weight!r}: "
-                f"{reprlib.repr(item)}"
+                f"{self._label}the item weighs {weight!r}, more than "
+                f"max_weight={self._max_weight!r}: {reprlib.repr(item)}"
             )
         return key, weight
 
@@ -93,10 +109,18 @@ class Buffer(Generic[T]):
         """Whether an item with this key waits."""
         return key in self._taken
 
+    def number_of(self, key: Hashable) -> int:
+        """The number of the item that waits with this key."""
+        return self._taken[key]
+
+    def __getitem__(self, number: int) -> T:
+        """The item that waits with this number."""
+        return self._items[number - self.first]
+
     def add(self, item: T, key: Hashable, weight: float) -> None:
         """Let an item in, behind all others, with the key and weight that were measured."""
         if self._dedupe_key is not None:
-            self._taken.add(key)
+            self._taken[key] = self.end
             self._keys.append(key)
         self._items.append(item)
         if self._weigh is not None:
@@ -128,10 +152,11 @@ class Buffer(Generic[T]):
     def _take(self, count: int) -> list[T]:
         if self._dedupe_key is not None:
             for _ in range(count):
-                self._taken.discard(self._keys.popleft())
+                self._taken.pop(self._keys.popleft(), None)
         if self._weigh is not None:
             for _ in range(count):
                 self._weights.popleft()
+        self.first += count
         popleft = self._items.popleft
         return [popleft() for _ in range(count)]
 
@@ -161,17 +186,3 @@ def _discard(awaitable: Any) -> None:
     """Close a coroutine that nobody is going to await."""
     if inspect.iscoroutine(awaitable):
         awaitable.close()
-
-
-def _check_plain(name: str, function: object) -> None:
-    """Refuse what cannot be called, and what returns an awaitable as far as can be seen."""
-    if function is None:
-        return
-    if not callable(function):
-        raise TypeError(f"{name} must be callable, not {function!r}")
-    if any(map(_is_async, (function, type(function).__call__))):
-        raise TypeError(f"{name} must not be async: {function!r}")
-
-
-def _is_async(function: object) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)

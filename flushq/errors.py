@@ -1,4 +1,4 @@
-"""What flushq raises.
+"""What flushq raises, and the one thing that ``flush_fn`` may raise for it.
 
 ::
 
@@ -6,21 +6,27 @@
     ├── QueueFull           enqueue_nowait found no room, or waiting for room could never end
     ├── QueueClosed         the queue is closing or closed               (also a RuntimeError)
     ├── ItemTooLarge        one item weighs more than a batch may        (also a ValueError)
-    └── QueueEnded          the queue ended with items not delivered: .undelivered, .in_doubt
-        ├── FlushFailed     flush_fn raised
-        ├── ShutdownTimeout the close was cut short                      (also a TimeoutError)
-        └── PolicyError     the policy raised, or answered nonsense
+    ├── QueueEnded          the queue ended with items not delivered: .undelivered, .in_doubt
+    │   ├── FlushFailed     flush_fn raised
+    │   ├── ShutdownTimeout the close was cut short                      (also a TimeoutError)
+    │   └── PolicyError     the policy raised, or answered nonsense
+    ├── ItemFailed          the item of this receipt was not delivered
+    │   └── Dropped         the failure handler dropped it
+    └── PartialFailure      raised by flush_fn: some items failed, the others were delivered
 
-The first three refuse one item or one call: the item was not accepted, the queue goes on. The
-others mean that the queue has ended. They carry two lists, which are the queue's own and are
-complete once it has ended: ``undelivered`` (``flush_fn`` was never called with these items) and
-``in_doubt`` (it was called, and raised or was interrupted), both in order of acceptance.
+The first three refuse one item or one call: the item was not accepted, the queue goes on.
+QueueEnded and its kinds mean that the queue has ended. They carry two lists, which are the queue's
+own and are complete once it has ended: ``undelivered`` (``flush_fn`` was never called with these
+items) and ``in_doubt`` (it was called, and raised or was interrupted), in order of acceptance.
 
 A bad argument is a plain ValueError or TypeError that shows the value, raised by the call that
 passes it. The checks that do so stand at the end of this module.
 """
 
+import inspect
 import math
+import reprlib
+from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
@@ -77,6 +83,84 @@ class ShutdownTimeout(QueueEnded, TimeoutError):
 
 class PolicyError(QueueEnded):
     """The policy raised (its exception is the ``__cause__``) or answered what is no decision."""
+
+
+class ItemFailed(FlushqError):
+    """``flush_fn`` raised for this item; its exception is the ``__cause__``.
+
+    Attributes:
+        item: The item.
+    """
+
+    _end = "failed"
+
+    def __init__(self, item: object, cause: BaseException) -> None:
+        super().__init__(item, cause)
+        self.item = item
+        self.__cause__ = cause
+
+    def __str__(self) -> str:
+        """The item, shortened, and the cause."""
+        return f"{reprlib.repr(self.item)} {self._end}: {shown(self.__cause__)}"
+
+
+class Dropped(ItemFailed):
+    """The failure handler dropped this item; what ``flush_fn`` raised is the ``__cause__``."""
+
+    _end = "was dropped"
+
+
+class PartialFailure(FlushqError):
+    """To be raised by ``flush_fn``: the items at these indices failed, the others are delivered.
+
+    Indices that are not those of the batch, or none at all, fail the whole batch.
+
+    Attributes:
+        errors: The exception of each item that failed, by its index in the batch.
+    """
+
+    def __init__(self, errors: Mapping[int, BaseException]) -> None:
+        super().__init__(errors)
+        self.errors = errors
+
+    def flaw(self, count: int) -> str | None:
+        """What is wrong with it as the failure of ``count`` items, if anything is."""
+        errors: object = self.errors
+        if not isinstance(errors, Mapping):
+            return f"it takes a mapping of indices to exceptions, not {shown(errors)}"
+        if not errors:
+            return "it names no item"
+        return next(filter(None, (_flaw_of(count, *pair) for pair in errors.items())), None)
+
+
+def _flaw_of(count: int, index: object, error: object) -> str | None:
+    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < count:
+        return f"{shown(index)} is no index of a batch of {count} items"
+    if not isinstance(error, BaseException):
+        return f"{shown(error)}, of index {index}, is no exception"
+    return None
+
+
+def shown(value: object) -> str:
+    """The repr of a user's object, also of one that has none."""
+    try:
+        return repr(value)
+    except Exception:
+        return object.__repr__(value)
+
+
+def check_plain(name: str, function: object) -> None:
+    """Refuse what cannot be called, and what returns an awaitable as far as can be seen."""
+    if function is None:
+        return
+    if not callable(function):
+        raise TypeError(f"{name} must be callable, not {function!r}")
+    if any(map(_is_async, (function, type(function).__call__))):
+        raise TypeError(f"{name} must not be async: {function!r}")
+
+
+def _is_async(function: object) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
 def check_count(name: str, value: Any) -> None:

@@ -11,29 +11,42 @@ Arrivals are told in bursts: the first item of a loop iteration opens a burst an
 the turn tells the policy how many there were. While a burst is open, ``enqueue`` has a credit: so
 many items that need no second look, because there is room and the loop will run soon enough.
 Everything else goes the long way.
+
+A flush is a task that lets a `Delivery` hand the batch over. What became of the items stays with
+the batch until the turn tells the Batcher of it, settles the receipts and reports.
 """
 
 import asyncio
 import contextvars
-import inspect
 import logging
 import math
 import warnings
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from flushq.batcher import Batch, Batcher
 from flushq.buffer import DedupeKey, Weigh
-from flushq.errors import FlushqError, QueueClosed, QueueEnded, QueueFull, check_count, check_number
+from flushq.delivery import Delivery, FlushFn, OnFailure
+from flushq.errors import (
+    FlushqError,
+    QueueClosed,
+    QueueEnded,
+    QueueFull,
+    check_count,
+    check_number,
+    check_plain,
+)
 from flushq.gate import Gate
+from flushq.outcomes import FlushReport, QueueStats
 from flushq.policy import FlushPolicy
+from flushq.receipts import Receipt, Receipts
 
 T = TypeVar("T")
 
-FlushFn = Callable[[list[T]], Awaitable[object]]
+OnReport = Callable[[FlushReport], object]
 
 BURST = 256
 
@@ -50,14 +63,15 @@ class FlushQueue(Generic[T]):
     Use it as ``async with FlushQueue(...) as queue``, or ``run()`` it in a TaskGroup. It belongs
     to the event loop that first uses it, and is not thread-safe.
 
-    Every accepted item ends in exactly one place: in a batch for which ``flush_fn`` returned,
-    counted as a duplicate, in ``undelivered`` (``flush_fn`` was never called with it) or in
-    ``in_doubt`` (it was called, and raised or was interrupted).
+    Every accepted item ends in exactly one place: delivered (``flush_fn`` returned), counted as a
+    duplicate, dropped by the failure handler, in ``undelivered`` (``flush_fn`` was never called
+    with it) or in ``in_doubt`` (it was called, and raised or was interrupted).
 
     Args:
         flush_fn: An async callable that takes a list of items, oldest first. The list is its own
-            to change. If it raises, the queue ends with FlushFailed. What it returns is ignored.
-            It runs in a copy of the context in which the queue was started.
+            to change. What it returns is ignored. If it raises, the failure handler is asked; after
+            a PartialFailure about those items alone, and the others are delivered. It runs in a
+            copy of the context in which the queue was started.
         policy: When to flush. The queue runs a deep copy of it.
         dedupe_key: The key of an item, hashable. An item whose key is that of a waiting item is
             accepted, counted and dropped; the first stays. None: nothing is a duplicate.
@@ -66,6 +80,14 @@ class FlushQueue(Generic[T]):
         max_in_flight: How many flushes may run at a time.
         max_shutdown_wait: Seconds that a close may take, and that running flushes have after a
             failure. None: no limit. 0: no flush is started any more, running ones are cancelled.
+        on_failure: What is to be done when flush_fn has raised: a function, plain or async, of a
+            Failure that returns a verdict. It is part of the flush: it runs in its context, and a
+            limit or a second cancellation cuts it short. If it raises or returns anything else, the
+            queue ends with FlushFailed. It is not asked about a flush that was cancelled, nor about
+            KeyboardInterrupt and SystemExit. None: every failure ends the queue.
+        on_report: A plain function that is called with a FlushReport after every flush. What it
+            raises is logged.
+        name: What the queue is called in its repr, in exceptions, log records and tasks.
 
     Raises:
         TypeError: An argument is of the wrong type, a function is async that must not be, the
@@ -77,9 +99,17 @@ class FlushQueue(Generic[T]):
     _context: contextvars.Context
     _bound = False
     _woken = False
+    _owned = False
     _closing = False
     _clock_runs = False
     _ended = False
+    _credit = 0
+    _pausing = 0
+    _burst_opened: float | None = None
+    _timer: asyncio.TimerHandle | None = None
+    _timer_at = math.inf
+    _tick_at = -math.inf
+    _limit: asyncio.TimerHandle | None = None
 
     def __init__(
         self,
@@ -91,30 +121,31 @@ class FlushQueue(Generic[T]):
         max_queue_size: int = 10_000,
         max_in_flight: int = 1,
         max_shutdown_wait: float | None = None,
+        on_failure: OnFailure[T] | None = None,
+        on_report: OnReport | None = None,
+        name: str | None = None,
     ) -> None:
-        if not callable(flush_fn):
-            raise TypeError(f"flush_fn must be callable, not {flush_fn!r}")
+        self._delivery = Delivery(flush_fn, on_failure)
         check_count("max_queue_size", max_queue_size)
         if max_shutdown_wait is not None:
             check_number("max_shutdown_wait", max_shutdown_wait, least=0)
-        self._batcher: Batcher[T] = Batcher(policy, dedupe_key, weigh, max_in_flight)
-        self._flush_fn = flush_fn
+        check_plain("on_report", on_report)
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"name must be a str, not {name!r}")
+        self._name = "" if name is None else f" {name!r}"
+        self._label = "" if name is None else f"{name}: "
+        self._batcher: Batcher[T] = Batcher(policy, dedupe_key, weigh, max_in_flight, self._label)
+        self._on_report = on_report
         self._max_queue_size = max_queue_size
         self._max_shutdown_wait = math.inf if max_shutdown_wait is None else max_shutdown_wait
         self._gate: Gate[Batch[T] | None] = Gate()
         self._append = self._batcher.buffer.append
-        self._credit = 0
-        self._pausing = 0
-        self._burst_opened: float | None = None
         self._tasks: dict[asyncio.Task[None], Batch[T]] = {}
         self._done: deque[tuple[Batch[T], float]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = math.inf
-        self._tick_at = -math.inf
-        self._limit: asyncio.TimerHandle | None = None
         self._barriers: dict[asyncio.Future[None], int] = {}
         self._closers: dict[asyncio.Future[None], None] = {}
-        self._owners_waiting = 0
+        self._receipts: Receipts[T] = Receipts(self._loop_of_waiter, self._batcher.outcome)
+        self._reports: deque[FlushReport] = deque()
 
     # What can be seen.
 
@@ -138,6 +169,31 @@ class FlushQueue(Generic[T]):
         """Items of flushes that raised or were interrupted; complete once the queue has ended."""
         return self._batcher.in_doubt
 
+    def stats(self) -> QueueStats:
+        """The account of this moment."""
+        batcher, buffer = self._batcher, self._batcher.buffer
+        return QueueStats(
+            accepted=buffer.end + batcher.duplicates,
+            duplicates=batcher.duplicates,
+            delivered=batcher.delivered,
+            dropped=batcher.dropped,
+            undelivered=len(batcher.undelivered),
+            in_doubt=len(batcher.in_doubt),
+            pending=len(buffer),
+            in_flight=sum(batch.count for batch in batcher.running),
+            waiting=len(self._gate),
+            flushes=dict(batcher.flushes),
+            oldest_age=self._oldest_age(),
+        )
+
+    def _oldest_age(self) -> float:
+        if not self.pending:
+            return 0.0
+        oldest = self._batcher.policy.queue.oldest
+        if self._burst_opened is not None:
+            oldest = min(oldest, self._burst_opened)
+        return max(0.0, self._loop.time() - oldest)
+
     def __repr__(self) -> str:
         if self._batcher.failed:
             state = "failed"
@@ -147,9 +203,8 @@ class FlushQueue(Generic[T]):
             state = "closing"
         else:
             state = "running" if self._batcher.started else "not started"
-        return (
-            f"<FlushQueue {state}, {self.pending} pending, {len(self._batcher.running)} in flight>"
-        )
+        in_flight = len(self._batcher.running)
+        return f"<FlushQueue{self._name} {state}, {self.pending} pending, {in_flight} in flight>"
 
     def __del__(self) -> None:
         batcher: Batcher[T] | None = getattr(self, "_batcher", None)
@@ -158,7 +213,7 @@ class FlushQueue(Generic[T]):
         items = len(batcher.buffer) + sum(batch.count for batch in batcher.running)
         if items:
             warnings.warn(
-                f"a FlushQueue was dropped with {items} items in it",
+                f"a FlushQueue{self._name} was dropped with {items} items in it",
                 ResourceWarning,
                 stacklevel=2,
                 source=self,
@@ -207,10 +262,40 @@ class FlushQueue(Generic[T]):
         key, weight = self._measure(item)
         if self._must_wait(key):
             raise QueueFull(
-                f"no room: {self.pending} items wait (max_queue_size={self._max_queue_size}), "
+                f"{self._label}no room: {self.pending} items wait "
+                f"(max_queue_size={self._max_queue_size}), "
                 f"{len(self._gate)} producers wait for room"
             )
         self._accept(item, key, weight)
+
+    async def submit(self, item: T) -> Receipt[T]:
+        """Wait for room and accept the item, as :meth:`enqueue`; return its receipt.
+
+        The receipt of a duplicate is that of the item that stayed.
+        """
+        key, weight = self._measure(item)
+        if self._must_wait(key):
+            await self._wait_for_room()
+        elif self._batcher.burst >= BURST:
+            await self._pause()
+        self._accept(item, key, weight)
+        buffer = self._batcher.buffer
+        number = buffer.number_of(key) if buffer.is_duplicate(key) else buffer.end - 1
+        return self._receipts.of(number, buffer[number])
+
+    async def deliver(self, item: T) -> None:
+        """Wait for room, accept the item, and return when it was delivered.
+
+        A cancellation after the item was accepted takes nothing back.
+
+        Raises:
+            ItemFailed, Dropped, FlushFailed, PolicyError, ShutdownTimeout: It was not: see
+                :class:`Receipt`.
+            RuntimeError: Called inside flush_fn, or on another event loop.
+            FlushqError, Exception: It was not accepted: see :meth:`enqueue`.
+        """
+        self._loop_of_waiter()
+        await (await self.submit(item))
 
     async def flush(self) -> None:
         """Flush at once, and return when all that was accepted before the call has ended.
@@ -271,7 +356,7 @@ class FlushQueue(Generic[T]):
         """
         self._bind()
         if not self._batcher.started:
-            raise RuntimeError("cannot leave a FlushQueue that was never started")
+            raise RuntimeError(f"cannot leave {self!r}: it was never started")
         self._refuse_inside("leaving the queue")
         self._close()
         self._leave(await self._end_as_owner(), error)
@@ -339,11 +424,8 @@ class FlushQueue(Generic[T]):
 
     async def _end_as_owner(self) -> asyncio.CancelledError | None:
         """Wait for the end; a cancellation starts the close, or cuts it short."""
-        self._owners_waiting += 1
-        try:
-            return await self._until_ended(self._end_sooner)
-        finally:
-            self._owners_waiting -= 1
+        self._owned = True
+        return await self._until_ended(self._end_sooner)
 
     async def _until_ended(self, end_sooner: Callable[[], bool]) -> asyncio.CancelledError | None:
         """Wait for the end, and return the last cancellation after which it was worth waiting."""
@@ -371,7 +453,7 @@ class FlushQueue(Generic[T]):
 
     def _end_sooner_unless_owned(self) -> bool:
         """Somebody who called aclose() was cancelled; an owner that waits decides for itself."""
-        return not self._owners_waiting and self._end_sooner()
+        return not self._owned and self._end_sooner()
 
     # What is allowed.
 
@@ -387,18 +469,25 @@ class FlushQueue(Generic[T]):
 
     def _inside(self) -> Batch[T] | None:
         """The running flush of this queue that the caller is part of."""
-        return next(filter(self._batcher.runs, reversed(_flushes.get())), None)
+        return next(filter(self._batcher.runs, _flushes.get()), None)
 
     def _refuse_inside(self, what: str) -> None:
         if self._inside() is not None:
-            raise RuntimeError(f"{what} inside flush_fn of the same queue would wait for itself")
+            raise RuntimeError(
+                f"{self._label}{what} inside flush_fn of the same queue would wait for itself"
+            )
+
+    def _loop_of_waiter(self) -> asyncio.AbstractEventLoop:
+        """The loop, for somebody who is about to wait for the end of an item."""
+        self._bind()
+        self._refuse_inside("waiting for an item")
+        return self._loop
 
     def _refusal(self, inside: Batch[T] | None) -> FlushqError | None:
         """Why an item is refused, if it is: a new exception."""
         if self._batcher.failed:
             return self._batcher.outcome()
-        during_drain = inside is not None and self._batcher.runs(inside)
-        if self._closing and (self._batcher.stopped or not during_drain):
+        if self._closing and (self._batcher.stopped or not self._batcher.runs(inside)):
             return QueueClosed(f"{self!r} takes no items any more")
         return None
 
@@ -500,6 +589,9 @@ class FlushQueue(Generic[T]):
         self._break_deadlock()
         self._answer_barriers()
         self._set_timer()
+        if self._batcher.stopped is not None:
+            self._receipts.settle_lost(self._batcher.running)
+        self._tell_reports()
         if self._ending and self._batcher.finished:
             self._end()
 
@@ -515,13 +607,12 @@ class FlushQueue(Generic[T]):
         """Let waiting producers in; what they bring has been here from now on."""
         if self._gate.admit(self._room) and self._burst_opened is None:
             self._burst_opened = self._loop.time()
-            self._wake()
 
     def _launch(self, batch: Batch[T]) -> None:
-        delivery = self._deliver(batch)
+        delivery = self._flush(batch)
         try:
             task = self._loop.create_task(
-                delivery, name="flushq flush", context=self._context.copy()
+                delivery, name=f"flushq{self._name} flush", context=self._context.copy()
             )
         except Exception as error:  # whatever a task factory of the user raises
             delivery.close()
@@ -531,26 +622,15 @@ class FlushQueue(Generic[T]):
         self._tasks[task] = batch
         task.add_done_callback(self._on_done, context=self._context)
 
-    async def _deliver(self, batch: Batch[T]) -> None:
-        """Hand a batch over. What flush_fn raises is kept with the batch: the task never fails."""
-        if self._batcher.stopped is not None:
-            return
-        _flushes.set((*_flushes.get(), batch))
-        batch.handed = True
-        try:
-            result: Any = self._flush_fn(list(batch.items))
-            if inspect.isawaitable(result):
-                await result
-            else:
-                batch.error = TypeError(f"flush_fn must be async: it returned {result!r}")
-        except BaseException as error:  # KeyboardInterrupt too: _on_done raises it on
-            batch.error = error
-        batch.returned = True
+    async def _flush(self, batch: Batch[T]) -> None:
+        if self._batcher.stopped is None:
+            _flushes.set((*_flushes.get(), batch))
+            await self._delivery.deliver(batch)
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         batch = self._tasks.pop(task)
-        if task.cancelled() and not batch.handed:
-            batch.error = asyncio.CancelledError("cancelled before it was handed over")
+        if not batch.handed:
+            batch.error = asyncio.CancelledError("cut short before it was handed over")
         self._on_end(batch)
         if isinstance(batch.error, KeyboardInterrupt | SystemExit):
             raise batch.error
@@ -562,8 +642,23 @@ class FlushQueue(Generic[T]):
     def _tell_ends(self) -> None:
         while self._done:
             batch, now = self._done.popleft()
-            self._batcher.finish(batch, now, batch.error)
-            batch.error = None  # whose traceback leads back here
+            try:
+                self._batcher.finish(batch, now, batch.error)
+            finally:
+                self._receipts.settle(batch)
+                if self._on_report is not None:
+                    self._reports.append(_report_of(batch))
+                batch.forget()
+
+    def _tell_reports(self) -> None:
+        while self._reports and self._on_report is not None:
+            report = self._reports.popleft()
+            try:
+                self._on_report(report)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException:  # a CancelledError too: here it cancels nothing
+                _logger.exception("%son_report raised for %r", self._label, report)
 
     def _set_timer(self) -> None:
         when = self._batcher.wake_at
@@ -620,8 +715,6 @@ class FlushQueue(Generic[T]):
         self._wake()
 
     def _close(self) -> None:
-        if self._closing or self._ended:
-            return
         self._closing = True
         self._credit = 0
         self._batcher.draining = True
@@ -647,7 +740,6 @@ class FlushQueue(Generic[T]):
         if self._limit is not None:
             self._limit.cancel()
         self._wake()
-        self._credit = 0
         self._batcher.stop(why)
         for task, batch in self._tasks.items():
             if task.cancel():
@@ -660,6 +752,23 @@ class FlushQueue(Generic[T]):
         for closer in self._closers:
             if not closer.done():
                 closer.set_result(None)
+
+
+def _report_of(batch: Batch[Any]) -> FlushReport:
+    dropped = list(batch.dropped.values())
+    return FlushReport(
+        reason=batch.reason,
+        count=batch.count,
+        weight=batch.weight,
+        waited=batch.started - batch.oldest,
+        started=batch.started,
+        seconds=batch.seconds,
+        attempts=batch.attempts,
+        error=dropped[-1] if dropped and batch.error is None else batch.error,
+        delivered=batch.count - len(dropped) - len(batch.lost or ()),
+        dropped=len(dropped),
+        pending=batch.behind,
+    )
 
 
 def _float(seconds: float) -> float:

@@ -43,7 +43,10 @@ SWAPPED = {
     "popleft": "pop",
     "reversed": "list",
 }
-TYPES = {"T", "Owner", "Place", "FlushFn", "DedupeKey", "Weigh", "Decision", "_Way", "__all__"}
+TYPES = {
+    *("T", "Owner", "Place", "FlushFn", "OnFailure", "DedupeKey", "Weigh", "Decision", "_Way"),
+    "__all__",
+}
 CHECKS = ("check", "_check", "_refuse")
 
 Node = ast.expr | ast.stmt | ast.ExceptHandler

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from flushq.batcher import Batch, Batcher
-from flushq.errors import FlushFailed, PolicyError, QueueEnded, ShutdownTimeout
+from flushq.errors import FlushFailed, ItemTooLarge, PolicyError, QueueEnded, ShutdownTimeout
 from flushq.policies import IntervalPolicy, NaturalPolicy
 from flushq.policy import Decision, Flush, FlushPolicy, QueueState, Wait
 from tests.strategies import FAULTS, FaultyPolicy, HookedPolicy, Refusal
@@ -303,12 +303,13 @@ def test_the_policy_that_runs_is_a_copy() -> None:
 
 
 def test_a_flush_that_returned_is_delivered() -> None:
-    """Delivered items are counted and let go."""
+    """Delivered items are counted, and are let go by whoever has told of them."""
     batcher = batcher_of(NaturalPolicy())
     accept(batcher, 1, 2)
     batch = seal(batcher)
     batcher.finish(batch, 1)
     assert (2, [], []) == (batcher.delivered, batcher.undelivered, batcher.in_doubt)
+    batch.forget()
     assert [] == batch.items
     assert batcher.finished
     assert batcher.outcome() is None
@@ -328,6 +329,120 @@ def test_a_flush_that_raised_ends_the_queue() -> None:
     assert ([3], [1, 2]) == (batcher.undelivered, batcher.in_doubt)
     assert batcher.failed
     assert batcher.seal(2, pressed=True) is None
+
+
+def test_what_was_dropped_is_counted_apart() -> None:
+    """Of a batch without an error all is delivered, but for what was dropped."""
+    batcher = batcher_of(NaturalPolicy())
+    accept(batcher, 1, 2, 3)
+    batch = seal(batcher)
+    batch.dropped, batch.lost = {1: Refusal("bad")}, []
+    batcher.finish(batch, 1)
+    assert (2, 1, []) == (batcher.delivered, batcher.dropped, batcher.in_doubt)
+    assert batcher.outcome() is None
+
+
+def test_a_batch_may_be_lost_in_part() -> None:
+    """Only the positions that are lost are in doubt; the others were delivered or dropped."""
+    batcher = batcher_of(NaturalPolicy(5))
+    accept(batcher, *range(10, 17))
+    batch = seal(batcher)
+    batch.dropped, batch.lost = {2: Refusal("bad")}, [1, 4]
+    batcher.finish(batch, 1, Refusal("lost"))
+    assert ([11, 14], [15, 16]) == (batcher.in_doubt, batcher.undelivered)
+    assert (2, 1) == (batcher.delivered, batcher.dropped)
+    assert 1 == batcher.first_lost
+    assert "a flush of 5 items failed: " in str(outcome_of(batcher))
+
+
+def test_the_first_lost_is_exact() -> None:
+    """It is the number of the very item, whichever of several partial losses comes first."""
+    batcher = batcher_of(NaturalPolicy(3), 3)
+    accept(batcher, *range(10))
+    batches = [seal(batcher) for _ in range(3)]
+    firsts = []
+    for batch, lost in zip(reversed(batches), ([2], [0, 2], [1]), strict=True):
+        batch.lost = lost
+        batcher.finish(batch, 1, Refusal("lost"))
+        firsts.append(batcher.first_lost)
+    assert [8, 3, 1] == firsts
+    assert ([1, 3, 5, 8], [9]) == (batcher.in_doubt, batcher.undelivered)
+
+
+def test_a_flush_that_lost_nothing_after_all_is_no_loss() -> None:
+    """If every position has ended well, an interrupted flush leaves nothing in doubt."""
+    batcher = batcher_of(NaturalPolicy())
+    accept(batcher, 1, 2)
+    batch = seal(batcher)
+    batcher.stop("too late")
+    batch.interrupted, batch.lost = True, []
+    batcher.finish(batch, 1, asyncio.CancelledError())
+    assert (2, [], math.inf) == (batcher.delivered, batcher.in_doubt, batcher.first_lost)
+    assert batcher.outcome() is None
+
+
+def test_the_losses_of_a_batch_are_known_once_it_has_ended() -> None:
+    """Whoever finishes a batch finds all of its positions lost if nobody said which."""
+    batcher = batcher_of(NaturalPolicy(2), 2)
+    accept(batcher, 1, 2, 3, 4)
+    one, other = seal(batcher), seal(batcher, handed=False)
+    batcher.finish(one, 1, Refusal("lost"))
+    batcher.finish(other, 1)
+    assert ([0, 1], [0, 1]) == (list(one.lost or ()), list(other.lost or ()))
+    assert ([1, 2], [3, 4]) == (batcher.in_doubt, batcher.undelivered)
+
+
+def test_a_batch_lets_go() -> None:
+    """What leads to the items and the exceptions is gone for all who share it."""
+    batcher = batcher_of(NaturalPolicy())
+    accept(batcher, 1, 2, 3)
+    batch = seal(batcher)
+    batch.error = Refusal("lost")
+    held: list[Any] = [batch.items, {0: batch.error}, {1: batch.error}]
+    _, batch.dropped, batch.failed = held
+    batch.forget()
+    assert [[], {}, {}] == held == [batch.items, batch.dropped, batch.failed]
+    assert batch.error is None
+
+
+def test_flushes_are_counted_by_reason() -> None:
+    """Every batch that has ended counts, whatever became of it."""
+    batcher = batcher_of(NaturalPolicy(1), 2)
+    accept(batcher, 1, 2, 3)
+    assert {} == batcher.flushes
+    batcher.finish(seal(batcher), 1)
+    one = seal(batcher)
+    batcher.draining = True
+    other = seal(batcher)
+    batcher.finish(other, 2, Refusal("lost"))
+    assert {"natural": 1, "drain": 1} == batcher.flushes
+    batcher.finish(one, 3)
+    assert {"natural": 2, "drain": 1} == batcher.flushes
+
+
+def test_a_batch_knows_how_long_it_took_and_what_it_left_behind() -> None:
+    """The seconds are set at the end; what is behind is counted at the cut."""
+    batcher = batcher_of(NaturalPolicy(2))
+    accept(batcher, 1, 2, 3, 4, 5)
+    batch = seal(batcher, 1)
+    assert (0, 3) == (batch.seconds, batch.behind)
+    accept(batcher, 6, now=2)
+    batcher.finish(batch, 4)
+    assert (3, 3) == (batch.seconds, batch.behind)
+
+
+def test_the_outcome_begins_with_the_label() -> None:
+    """A batcher that has a label shows it in what ends it, and in what refuses an item."""
+    batcher = batcher_of(NaturalPolicy(max_weight=1), label="events: ", weigh=lambda _: 1)
+    accept(batcher, 1)
+    batcher.finish(seal(batcher), 1, Refusal("lost"))
+    assert str(outcome_of(batcher)).startswith("events: a flush of 1 items failed: ")
+    batcher = batcher_of(NaturalPolicy(max_weight=1), label="events: ", weigh=lambda item: item)
+    accept(batcher, 1)
+    with pytest.raises(ItemTooLarge, match=r"^events: the item weighs 2, more than max_weight=1"):
+        batcher.buffer.measure(2)
+    batcher.stop("too late")
+    assert "events: too late (1 undelivered, 0 in doubt)" == str(outcome_of(batcher))
 
 
 def test_running_flushes_are_delivered_after_a_failure() -> None:
@@ -663,3 +778,16 @@ def test_caps_are_read_once() -> None:
     batcher.policy.max_records = 9
     accept(batcher, 1, 2, 3)
     assert [1, 2] == seal(batcher).items
+
+
+def test_a_flush_runs_from_its_cut_to_its_return() -> None:
+    """None runs not, nor one that has returned, nor one that has ended."""
+    batcher = batcher_of(NaturalPolicy())
+    accept(batcher, 1)
+    batch = seal(batcher)
+    assert [True, False] == [batcher.runs(batch), batcher.runs(None)]
+    batch.returned = True
+    assert not batcher.runs(batch)
+    batch.returned = False
+    batcher.finish(batch, 1)
+    assert not batcher.runs(batch)

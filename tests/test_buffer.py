@@ -80,6 +80,19 @@ def test_a_buffer_is_a_list_that_is_cut_from_the_front(
     assert not any(buffer.is_duplicate(key) for key in range(10))
 
 
+def test_items_are_numbered_in_the_order_in_which_they_came() -> None:
+    """An item keeps its number while it waits, and a key leads to that of its holder."""
+    buffer: Buffer[str] = Buffer(dedupe_key=str.lower, max_records=2)
+    for item in ("A", "B", "C", "D"):
+        buffer.add(item, *buffer.measure(item))
+    assert (0, 4) == (buffer.first, buffer.end)
+    buffer.cut()
+    buffer.add("a", *buffer.measure("a"))
+    assert (2, 5) == (buffer.first, buffer.end)
+    assert [2, 3, 4] == [buffer.number_of(key) for key in "cda"]
+    assert ["C", "D", "a"] == [buffer[number] for number in (2, 3, 4)]
+
+
 def test_a_cut_takes_no_more_than_it_is_asked_for() -> None:
     """A batch holds up_to items at most, and what it leaves is there for the next."""
     buffer: Buffer[int] = Buffer(max_records=4)

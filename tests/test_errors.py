@@ -10,9 +10,12 @@ import pytest
 
 from flushq import errors
 from flushq.errors import (
+    Dropped,
     FlushFailed,
     FlushqError,
+    ItemFailed,
     ItemTooLarge,
+    PartialFailure,
     PolicyError,
     QueueClosed,
     QueueEnded,
@@ -21,7 +24,9 @@ from flushq.errors import (
     check_count,
     check_finite,
     check_number,
+    check_plain,
     check_positive,
+    shown,
 )
 
 REFUSALS = [QueueFull, QueueClosed, ItemTooLarge]
@@ -105,6 +110,115 @@ def test_errors_survive_pickling_and_copying(kind: type[FlushqError]) -> None:
         assert str(error) == str(other)
         assert error.args == other.args
         assert vars(error) == vars(other)
+
+
+LOST = [(ItemFailed, "failed"), (Dropped, "was dropped")]
+
+
+@pytest.mark.parametrize(("kind", "end"), LOST)
+def test_the_error_of_an_item_tells_which_and_why(kind: type[ItemFailed], end: str) -> None:
+    """It carries the item, has the sink's exception as its cause, and shows both."""
+    cause = OSError("disk full")
+    error = kind({"id": 7}, cause)
+    assert ({"id": 7}, cause) == (error.item, error.__cause__)
+    assert f"{{'id': 7}} {end}: OSError('disk full')" == str(error)
+    assert not isinstance(error, QueueEnded)
+
+
+@pytest.mark.parametrize(("kind", "end"), LOST)
+def test_a_long_item_is_shown_in_short(kind: type[ItemFailed], end: str) -> None:
+    """An item is shortened in the text, however long it is, and never alters it otherwise."""
+    error = kind("x" * 10_000, OSError())
+    assert 80 > len(str(error))
+    assert end in str(error)
+    assert 10_000 == len(error.item)  # type: ignore[arg-type]  # it is the string
+
+
+class Untouchable(Exception):
+    """What cannot be shown."""
+
+    def __repr__(self) -> str:
+        raise AttributeError("no repr")
+
+
+def test_an_item_and_a_cause_that_cannot_be_shown() -> None:
+    """The text of an error never raises."""
+    text = str(ItemFailed(Untouchable(), Untouchable()))
+    assert re.fullmatch(r"<Untouchable instance at .*> failed: <.*Untouchable object at .*>", text)
+
+
+@pytest.mark.parametrize(("kind", "end"), LOST)
+def test_the_error_of_an_item_survives_pickling_and_copying(
+    kind: type[ItemFailed], end: str
+) -> None:
+    """A copy or an unpickled error is of the same kind, about the same item, for the same cause."""
+    error = kind(7, OSError("disk full"))
+    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+        assert (kind, 7) == (type(other), other.item)
+        assert f"7 {end}: OSError('disk full')" == str(other)
+
+
+def test_a_partial_failure_carries_its_mapping() -> None:
+    """The mapping is the one that it was given; a copy or an unpickled one is equal."""
+    errors = {1: OSError("disk full")}
+    error = PartialFailure(errors)
+    assert errors is error.errors
+    assert "{1: OSError('disk full')}" == str(error)
+    assert [1] == list(pickle.loads(pickle.dumps(error)).errors)
+    assert errors == copy.copy(error).errors
+
+
+def test_a_partial_failure_may_have_no_flaw() -> None:
+    """Every index of the batch may be named, with any exception."""
+    error = PartialFailure({0: OSError(), 2: KeyboardInterrupt(), 1: FlushqError()})
+    assert error.flaw(3) is None
+    assert "2 is no index of a batch of 2 items" == error.flaw(2)
+
+
+def test_a_flaw_is_told_of_what_cannot_be_shown() -> None:
+    """A value that is no exception, and has no repr, is told of all the same."""
+
+    class Thing:
+        __repr__ = Untouchable.__repr__
+
+    flaw = PartialFailure({0: Thing()}).flaw(1)  # type: ignore[dict-item]  # the flaw
+    assert flaw is not None
+    assert re.fullmatch(r"<.*Thing object at .*>, of index 0, is no exception", flaw)
+
+
+def test_what_is_shown() -> None:
+    """A value is shown by its repr, and by its type and place if that raises."""
+    assert "'a'" == shown("a")
+    assert re.fullmatch(r"<.*Untouchable object at 0x[0-9a-f]+>", shown(Untouchable()))
+
+
+async def _coroutine() -> None:
+    pass
+
+
+class _AsyncCall:
+    async def __call__(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("function", [None, len, dict, shown])
+def test_a_plain_function_or_none_is_plain(function: object) -> None:
+    """What is called without awaiting passes, as far as can be seen; so does None."""
+    check_plain("weigh", function)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (7, "weigh must be callable, not 7"),
+        (_coroutine, "weigh must not be async: <function _coroutine at "),
+        (_AsyncCall(), "weigh must not be async: <tests.test_errors._AsyncCall object at "),
+    ],
+)
+def test_what_is_not_plain_is_refused(function: object, message: str) -> None:
+    """What cannot be called, and what must be awaited, is a TypeError that shows it."""
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}"):
+        check_plain("weigh", function)
 
 
 @pytest.mark.parametrize("count", [1, 2, 10**30])

@@ -34,18 +34,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "batcher": {"buffer", "policy", "errors"},
     "outcomes": {"errors"},
     "gate": {"errors"},
-    "queue": {"gate", "batcher", "outcomes", "errors"},
+    "delivery": {"batcher", "outcomes", "errors"},
+    "receipts": {"batcher", "errors"},
+    "queue": {"gate", "delivery", "receipts", "batcher", "outcomes", "errors"},
     "batched": {"queue"},
     "simulation": {"batcher"},
     "offline": set(),
     "testing": {"policy", "simulation", "offline"},
-    "__init__": {"policies", "queue"},
+    "__init__": {"policies", "batched"},
     "cli": {"__init__", "simulation", "offline"},
     "__main__": {"cli"},
 }
 
 LOOP = {"asyncio", "contextvars", "time", "random", "logging", "threading"}
-LOOP_FILES = {"gate", "queue", "batched", "cli"}
+LOOP_FILES = {"gate", "delivery", "receipts", "queue", "batched", "cli"}
 EXTRAS = {"testing": {"hypothesis"}, "cli": {"click", "rich", "aiosqlite", "matplotlib"}}
 
 

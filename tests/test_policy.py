@@ -548,3 +548,23 @@ def test_a_first_event_before_all_time_is_refused() -> None:
     """Minus infinity is no time, not even for the first event."""
     with pytest.raises(ValueError, match="not -inf"):
         QueueState().item_added(-math.inf)
+
+
+# Defaults.
+
+
+def test_an_item_weighs_nothing_unless_told() -> None:
+    """Arrivals and flushes without a weight leave the weight of the queue at 0."""
+    policy = running_copy(NaturalPolicy(), 1)
+    policy.item_added(0.0, 2)
+    assert 0 == policy.queue.weight
+    policy.flush_started(0.0, 1)
+    assert (1, 0) == (policy.queue.pending, policy.queue.weight)
+
+
+@pytest.mark.parametrize("time", [-1.0, -100, -1e300])
+def test_time_may_begin_below_zero(time: float) -> None:
+    """Any monotonic clock will do."""
+    policy = running_copy(NaturalPolicy(), 1)
+    policy.item_added(time)
+    assert time == policy.queue.oldest

@@ -8,6 +8,8 @@ import sys
 
 import click
 
+REPORTED = 10
+
 
 class Mistake(click.ClickException):
     """The caller's mistake, in one line; nothing was done."""
@@ -29,6 +31,22 @@ def complain(trouble: str) -> None:
         click.echo(trouble, err=True)
     except OSError:
         _hush(sys.stderr.fileno())
+
+
+class Complaints:
+    """Complains of the first REPORTED of a kind, and once that it does so no more."""
+
+    def __init__(self, kind: str) -> None:
+        self.count = 0
+        self._kind = kind
+
+    def complain(self, trouble: str) -> None:
+        """Count one, and print it to standard error unless that has been done often enough."""
+        self.count += 1
+        if self.count <= REPORTED:
+            complain(trouble)
+        elif self.count == REPORTED + 1:
+            complain(f"further {self._kind} are not reported")
 
 
 def _hush(fd: int) -> None:

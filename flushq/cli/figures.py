@@ -1,7 +1,7 @@
 """The figures of an ingestion: as a line of text, and live on a terminal."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import attrs
@@ -20,8 +20,10 @@ class Figures:
         batches: Transactions that stored them.
         waiting: Lines that wait in the queue.
         duplicates: Lines that were dropped as duplicates.
-        skipped: Lines that could not be stored for what they are.
+        skipped: Lines that are none, or have no key.
+        dead: Lines that the table refused and that are in the dead-letter file.
         lost: Lines that were read and could not be stored for another reason.
+        flushes: How many batches the queue has handed over, by reason.
     """
 
     lines: int = 0
@@ -30,20 +32,37 @@ class Figures:
     waiting: int = 0
     duplicates: int = 0
     skipped: int = 0
+    dead: int = 0
     lost: int = 0
+    flushes: Mapping[str, int] = attrs.field(factory=dict)
 
     def named(self) -> dict[str, str]:
         """The figures as they are shown, by name: always five, and others that are not zero."""
         rate = self.lines / self.seconds if self.seconds else 0.0
         mean = self.lines / self.batches if self.batches else 0.0
-        others = {"duplicates": self.duplicates, "skipped": self.skipped, "not stored": self.lost}
-        return {
-            "lines": str(self.lines),
-            "lines/s": f"{rate:.0f}",
-            "batches": str(self.batches),
-            "mean batch": f"{mean:.1f}",
-            "waiting": str(self.waiting),
-        } | {name: str(number) for name, number in others.items() if number}
+        others = {
+            "duplicates": self.duplicates,
+            "skipped": self.skipped,
+            "dead letters": self.dead,
+            "not stored": self.lost,
+        }
+        return (
+            {
+                "lines": str(self.lines),
+                "lines/s": f"{rate:.0f}",
+                "batches": str(self.batches),
+                "mean batch": f"{mean:.1f}",
+                "waiting": str(self.waiting),
+            }
+            | {name: str(number) for name, number in others.items() if number}
+            | self._flushes()
+        )
+
+    def _flushes(self) -> dict[str, str]:
+        if not self.flushes:
+            return {}
+        reasons = ", ".join(f"{number} {reason}" for reason, number in self.flushes.items())
+        return {"flushes": f"{sum(self.flushes.values())} ({reasons})"}
 
     def __str__(self) -> str:
         """All in one line."""

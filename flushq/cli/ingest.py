@@ -1,8 +1,10 @@
 """``python -m flushq ingest``: lines of files and pipes, through a queue, into SQLite."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TypeVar
 
 import click
@@ -10,6 +12,8 @@ import click
 from flushq import FlushPolicy
 from flushq.cli import sources
 from flushq.cli.console import Mistake
+from flushq.cli.dead_letter import CannotAppend, DeadLetter
+from flushq.cli.failures import FailureHandler
 from flushq.cli.ingestion import Ingestion
 from flushq.cli.keys import JsonField
 from flushq.cli.policy_text import USAGE, parse_policy
@@ -30,7 +34,7 @@ def _by(read: Callable[[str], T]) -> Callable[[click.Context, click.Parameter, s
     return callback
 
 
-def _json_field(ctx: click.Context, param: click.Parameter, name: str | None) -> JsonField | None:
+def _json_field(name: str | None) -> JsonField | None:
     return None if name is None else JsonField(name)
 
 
@@ -44,6 +48,15 @@ def _sources(ctx: click.Context, param: click.Parameter, names: tuple[str, ...])
         except OSError as error:
             raise Mistake(f"cannot read {name!r}: {error.strerror}") from None
     return names
+
+
+def _check_apart(dead_letter: str | None, *others: str) -> None:
+    """Refuse to append to a file that is read or written otherwise."""
+    if dead_letter is None:
+        return
+    for other in others:
+        if os.path.realpath(dead_letter) == os.path.realpath(other):
+            raise Mistake(f"{other!r} cannot be the dead-letter file too")
 
 
 @click.command()
@@ -69,7 +82,7 @@ def _sources(ctx: click.Context, param: click.Parameter, names: tuple[str, ...])
     "--dedupe",
     "dedupe_key",
     metavar="FIELD",
-    callback=_json_field,
+    callback=_by(_json_field),
     help="Take each line as a JSON object, and drop those with the same value in this field.",
 )
 @click.option(
@@ -86,6 +99,19 @@ def _sources(ctx: click.Context, param: click.Parameter, names: tuple[str, ...])
     metavar="SECONDS",
     help="How long writing may go on after the last line or a signal.  [default: no limit]",
 )
+@click.option(
+    "--retries",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="How often a batch that failed is tried again: after 0.1 s, 0.2 s, ... 6.4 s.",
+)
+@click.option(
+    "--dead-letter",
+    metavar="FILE",
+    help="Append lines that the table refuses to this file, and go on.",
+)
 def ingest(
     *,
     files: tuple[str, ...],
@@ -95,6 +121,8 @@ def ingest(
     dedupe_key: JsonField | None,
     max_queue_size: int,
     max_shutdown_wait: float | None,
+    retries: int,
+    dead_letter: str | None,
 ) -> None:
     """Read lines and store them in an SQLite database.
 
@@ -104,16 +132,26 @@ def ingest(
     line is a line. Its number counts from 1 in each source.
 
     A line that is not UTF-8 is skipped; so is one that is no JSON object or lacks the field, with
-    --dedupe. The first ten are reported. --dedupe looks at what is waiting in the queue, not at
-    the table: a line whose like has been written already is written again. And running twice
-    stores twice.
+    --dedupe. --dedupe looks at what is waiting in the queue, not at the table: a line whose like
+    has been written already is written again. And running twice stores twice.
 
-    SIGINT or SIGTERM ends the reading; what was read is stored. A line whose end has not come is
-    not read yet. A second signal ends the writing too. What is counted as stored is on the disk.
+    A batch that cannot be written, after --retries, ends it; for a locked database each try waits
+    4 seconds. With --dead-letter, a batch with lines that the table refuses (by a constraint, a
+    trigger, an index) is split until each of them is alone. It is appended to the file, as a JSON
+    object with source, line, body and error, synced, and counted; all others are stored. A database
+    that is locked, full or broken refuses no line: it ends the ingestion all the same.
 
-    At the end a line with the figures is printed. The exit code is 0 if every line was stored, 1 if
-    not, 2 for a mistake in the call, when nothing was read, and 130 or 143 after a signal.
+    SIGINT or SIGTERM ends the reading; what was read is stored, with the retries that it takes. A
+    line whose end has not come is not read yet. A second signal ends the writing too. What is
+    counted as stored is on the disk.
+
+    Of skipped lines, dead letters and retries the first ten are reported. At the end a line with
+    the figures is printed; its flushes are the batches as the policy cut them, by reason. The exit
+    code is 0 if every line was stored or was a duplicate, 1 if not (a dead letter is not stored), 2
+    for a mistake in the call, when nothing was read, and 130 or 143 after a signal.
     """
+    _check_apart(dead_letter, db, *files)
+    letters = None if dead_letter is None else DeadLetter(dead_letter)
     try:
         ingestion = Ingestion(
             files,
@@ -122,7 +160,9 @@ def ingest(
             dedupe_key=dedupe_key,
             max_queue_size=max_queue_size,
             max_shutdown_wait=max_shutdown_wait,
+            on_failure=FailureHandler(retries, letters),
         )
-        sys.exit(asyncio.run(ingestion.run()))
-    except (CannotOpen, ValueError) as error:
+        with letters or nullcontext():
+            sys.exit(asyncio.run(ingestion.run()))
+    except (CannotOpen, CannotAppend, ValueError) as error:
         raise Mistake(str(error)) from None

@@ -2,9 +2,10 @@
 
     files -> Reader -> FlushQueue -> Table
 
-Every line that is read becomes one of: stored, duplicate, skipped (for what it is), lost (for
-what happened). The end comes when all is read, or a signal or a failure stops the reading; then
-the queue drains, and the figures tell what became of the lines.
+Every line that is read becomes one of: stored, duplicate, skipped (for what it is), dead letter
+(for what the table says of it), lost (for what happened). The end comes when all is read, or a
+signal or a failure stops the reading; then the queue drains, and the figures tell what became of
+the lines.
 """
 
 import asyncio
@@ -16,16 +17,16 @@ from contextlib import suppress
 
 import attrs
 
-from flushq import FlushFailed, FlushPolicy, FlushQueue, ShutdownTimeout
-from flushq.cli.console import complain, say
+from flushq import FlushFailed, FlushPolicy, FlushQueue, FlushReport, ShutdownTimeout
+from flushq.cli.console import Complaints, complain, say
+from flushq.cli.dead_letter import CannotAppend
+from flushq.cli.failures import FailureHandler
 from flushq.cli.figures import Figures, shown_live
 from flushq.cli.keys import BadLine, JsonField
-from flushq.cli.lines import Chunk, Row, Skipped
+from flushq.cli.lines import Chunk, Skipped
 from flushq.cli.reader import Reader, Unreadable
 from flushq.cli.shutdown import Shutdown, current_task
 from flushq.cli.table import Table
-
-REPORTED = 10
 
 
 class Ingestion:
@@ -40,21 +41,24 @@ class Ingestion:
         dedupe_key: JsonField | None = None,
         max_queue_size: int = 10_000,
         max_shutdown_wait: float | None = None,
+        on_failure: FailureHandler | None = None,
     ) -> None:
         self._reader = Reader(sources)
         self._table = table
         self._queue = FlushQueue(
-            self._write,
+            table.write,
             policy,
             dedupe_key=dedupe_key,
             max_queue_size=max_queue_size,
             max_shutdown_wait=max_shutdown_wait,
+            on_failure=on_failure,
+            on_report=self._look,
         )
+        self._stats = self._queue.stats()
         self._limit = max_shutdown_wait
         self._started = 0.0
         self._taken = 0
-        self._accepted = 0
-        self._skipped = 0
+        self._skipped = Complaints("skipped lines")
         self._unreadable = 0
         self._failed = False
         self._trouble = "stopped early"
@@ -73,7 +77,8 @@ class Ingestion:
             return 1
         if shutdown.signal is not None:
             return 128 + shutdown.signal
-        return 1 if self._skipped or self._unreadable or self._account().lost else 0
+        figures = self._account()
+        return 1 if figures.skipped or figures.dead or figures.lost or self._unreadable else 0
 
     async def _ingest(self) -> None:
         self._started = time.perf_counter()
@@ -82,8 +87,8 @@ class Ingestion:
                 await self._feed()
         except FlushFailed as failure:
             self._failed = True
-            self._trouble = f"cannot write to {self._table}: {failure.__cause__}"
-            if not isinstance(failure.__cause__, sqlite3.Error):
+            self._trouble = self._told(failure.__cause__)
+            if not isinstance(failure.__cause__, sqlite3.Error | CannotAppend):
                 raise
         except ShutdownTimeout:
             self._trouble = f"not done {self._limit} s after the last line"
@@ -107,55 +112,55 @@ class Ingestion:
             return
         self._taken += len(piece)
         for skipped in piece.skipped:
-            self._skip(skipped)
+            self._skipped.complain(str(skipped))
         for row in piece.rows:
             try:
                 await self._queue.enqueue(row)
             except BadLine as error:
-                self._skip(Skipped(row[0], row[1], str(error)))
-            else:
-                self._accepted += 1
+                self._skipped.complain(str(Skipped(row[0], row[1], str(error))))
 
     def _stop(self, number: signal.Signals) -> None:
         self._trouble = f"stopped by {number.name}"
         self._reader.stop()
 
-    def _skip(self, skipped: Skipped) -> None:
-        self._skipped += 1
-        if self._skipped <= REPORTED:
-            complain(str(skipped))
-
-    async def _write(self, rows: list[Row]) -> None:
-        """Write a batch; after a failure nothing more can be stored, so nothing more is read."""
-        try:
-            await self._table.write(rows)
-        except BaseException:
+    def _look(self, report: FlushReport) -> None:
+        """Look at the account; once a flush was lost nothing more can be stored, nor is it read."""
+        self._stats = self._queue.stats()
+        if report.delivered + report.dropped < report.count:
             self._reader.stop()
-            raise
 
     # What became of the lines.
 
     def _report(self) -> None:
         figures = self._account()
         if figures.lost:
-            complain(f"{self._trouble}: {figures.lines} lines stored, {figures.lost} not stored")
+            lines = "line" if figures.lines == 1 else "lines"
+            complain(f"{self._trouble}: {figures.lines} {lines} stored, {figures.lost} not stored")
         say(str(figures))
 
     def _figures(self) -> Figures:
-        """How far it has come."""
-        seconds = time.perf_counter() - self._started
-        table = self._table
-        return Figures(table.stored, seconds, table.batches, self._queue.pending)
+        """How far it has come; called in a thread, where the account may not be looked at."""
+        stats = self._stats
+        return Figures(
+            lines=self._table.stored,
+            seconds=time.perf_counter() - self._started,
+            batches=self._table.batches,
+            waiting=self._queue.pending,
+            duplicates=stats.duplicates,
+            skipped=self._skipped.count,
+            dead=stats.dropped,
+            flushes=stats.flushes,
+        )
 
     def _account(self) -> Figures:
         """What became of every line, once the end has come."""
-        stored = self._table.stored
-        left = len(self._queue.undelivered) + len(self._queue.in_doubt)
-        duplicates = self._accepted - stored - left
-        read = self._taken + self._reader.untaken
-        return attrs.evolve(
-            self._figures(),
-            duplicates=duplicates,
-            skipped=self._skipped,
-            lost=read - stored - duplicates - self._skipped,
-        )
+        self._stats = self._queue.stats()
+        figures = self._figures()
+        ended = figures.lines + figures.duplicates + figures.skipped + figures.dead
+        return attrs.evolve(figures, lost=self._taken + self._reader.untaken - ended)
+
+    def _told(self, cause: BaseException | None) -> str:
+        """What to tell the user of what ended the queue."""
+        if isinstance(cause, CannotAppend):
+            return str(cause)
+        return f"cannot write to {self._table}: {cause}"

@@ -15,9 +15,18 @@ class BadLine(ValueError):
 
 @attrs.frozen
 class JsonField:
-    """The key of a line is its value in this field, whatever the value is, as canonical text."""
+    """The key of a line is its value in this field, whatever the value is, as canonical text.
 
-    name: str
+    Raises:
+        ValueError: The name is empty.
+    """
+
+    name: str = attrs.field()
+
+    @name.validator
+    def _check_name(self, attribute: object, name: str) -> None:
+        if not name:
+            raise ValueError("the name of a field is not empty")
 
     def __call__(self, row: Row) -> str:
         """Find the key.

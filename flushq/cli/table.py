@@ -24,6 +24,12 @@ LOCK_SECONDS = 4.0
 RETRY_SECONDS = 0.02
 
 COLUMNS = "id INTEGER PRIMARY KEY, source TEXT, line INTEGER, body TEXT"
+_REFUSALS = (
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_TOOBIG,
+)
 _SHAPE = [("id", "INTEGER", 1), ("source", "TEXT", 0), ("line", "INTEGER", 0), ("body", "TEXT", 0)]
 
 
@@ -152,6 +158,14 @@ async def _insist(execute: Callable[[], Awaitable[T]], deadline: float) -> T:
             if not _is_locked(error) or asyncio.get_running_loop().time() >= deadline:
                 raise
         await asyncio.sleep(RETRY_SECONDS)
+
+
+def is_refusal(error: sqlite3.Error) -> bool:
+    """Whether the table refuses a line for what it is, rather than any line for a while.
+
+    SQLITE_ERROR is what an index on an expression says of a line that it cannot be worked out for.
+    """
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _REFUSALS
 
 
 def _is_locked(error: sqlite3.Error) -> bool:

@@ -1,19 +1,23 @@
 """What the tests of the command line share: calling it, feeding it, looking at what it stored."""
 
+import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from click.testing import CliRunner, Result
 
 from flushq.cli import main
+from flushq.cli.lines import Row
+from flushq.cli.table import Table
 
 PATIENCE = 30.0
 
 Stored = tuple[str, int, str]
+Write = Callable[[Table, list[Row]], Awaitable[None]]
 
 
 def ingest(*arguments: str | Path) -> Result:
@@ -36,6 +40,50 @@ def count(database: Path) -> int:
         return len(stored(database))
     except sqlite3.OperationalError:
         return 0
+
+
+def numbered(name: str, lines: int) -> Path:
+    """A file of so many lines, which count from 1."""
+    path = Path(name)
+    path.write_text("".join(f"{number}\n" for number in range(1, lines + 1)))
+    return path
+
+
+def letters(path: Path) -> list[tuple[str, int, str, str]]:
+    """The source, line, body and error of all that is in a dead-letter file."""
+    found = [json.loads(line) for line in path.read_text().splitlines()]
+    assert all(["source", "line", "body", "error"] == list(letter) for letter in found)
+    return [tuple(letter.values()) for letter in found]
+
+
+def figures(result: Result) -> dict[str, float]:
+    """The figures of the summary, which is one line and all that standard output gets."""
+    assert 1 == result.stdout.count("\n")
+    numbers, _, _ = result.stdout.rstrip("\n").partition(" (")
+    pairs = (figure.rpartition(" ") for figure in numbers.split(", "))
+    return {name: float(number) for name, _, number in pairs}
+
+
+def flushes(result: Result) -> str:
+    """The flushes by reason, as the summary shows them."""
+    return result.stdout.rstrip("\n").partition("flushes ")[2]
+
+
+def complaints(result: Result) -> list[str]:
+    """The lines of standard error."""
+    return result.stderr.splitlines()
+
+
+def assert_accounted(result: Result, read: list[int]) -> None:
+    """What was read is stored, a duplicate, skipped, a dead letter or not stored: one of these."""
+    found = figures(result)
+    assert found["lines"] == len(stored(Path("events.db")))
+    fates = ("lines", "duplicates", "skipped", "dead letters", "not stored")
+    assert sum(read) == sum(found.get(fate, 0) for fate in fates)
+    if "not stored" in found:
+        lines = "line" if found["lines"] == 1 else "lines"
+        told = f": {found['lines']:.0f} {lines} stored, {found['not stored']:.0f} not stored"
+        assert complaints(result)[-1].endswith(told)
 
 
 def eventually(happened: Callable[[], bool]) -> None:

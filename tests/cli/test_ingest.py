@@ -6,55 +6,35 @@ import re
 import signal
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+import attrs
 import pytest
-from click.testing import Result
 
 from flushq import FlushFailed, NaturalPolicy
-from flushq.cli import reader
+from flushq.cli.figures import Figures
 from flushq.cli.ingest import ingest as command
 from flushq.cli.ingestion import Ingestion
 from flushq.cli.lines import Row
 from flushq.cli.table import Table
-from tests.cli.support import ingest, piped, standard_input, stored
+from tests.cli.support import (
+    Write,
+    assert_accounted,
+    complaints,
+    figures,
+    flushes,
+    ingest,
+    numbered,
+    piped,
+    standard_input,
+    stored,
+)
 
-Write = Callable[[Table, list[Row]], Awaitable[None]]
+pytestmark = pytest.mark.usefixtures("here")
 
 _write = Table.write
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty directory, which is the current one."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def writing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Write], None]:
-    """Put something in the place of writing a batch."""
-    return lambda write: monkeypatch.setattr(Table, "write", write)
-
-
-def numbered(name: str, lines: int) -> Path:
-    """A file of so many lines, which count from 1."""
-    path = Path(name)
-    path.write_text("".join(f"{number}\n" for number in range(1, lines + 1)))
-    return path
-
-
-def figures(result: Result) -> dict[str, float]:
-    """The figures of the summary, which is one line and all that standard output gets."""
-    assert 1 == result.stdout.count("\n")
-    pairs = (figure.rpartition(" ") for figure in result.stdout.rstrip("\n").split(", "))
-    return {name: float(number) for name, _, number in pairs}
-
-
-def complaints(result: Result) -> list[str]:
-    """The lines of standard error."""
-    return result.stderr.splitlines()
 
 
 def test_files() -> None:
@@ -69,7 +49,8 @@ def test_files() -> None:
         Path("events.db")
     )
     assert re.fullmatch(
-        r"lines 4, lines/s \d+, batches 1, mean batch 4\.0, waiting 0\n", result.stdout
+        r"lines 4, lines/s \d+, batches 1, mean batch 4\.0, waiting 0, flushes 1 \(1 drain\)\n",
+        result.stdout,
     )
     assert "" == result.stderr
 
@@ -92,10 +73,50 @@ def test_policy(policy: str, batches: int) -> None:
     """The policy decides on the batches; the default is interval:2.0,500."""
     found = figures(ingest(numbered("x", 2100), "--policy", policy))
 
-    assert (2100, batches) == (found["lines"], found["batches"])
+    assert (2100, batches, batches) == (found["lines"], found["batches"], found["flushes"])
     assert "interval:2.0,500" == next(
         option.default for option in command.params if option.name == "policy"
     )
+
+
+def test_reasons() -> None:
+    """The summary tells why the flushes were: here there is room for one batch, and it is full."""
+    policy = ("--policy", "interval:inf,10", "--max-queue-size", "10")
+
+    assert "3 (2 full, 1 drain)" == flushes(ingest(numbered("x", 25), *policy))
+
+
+def test_live(writing: Callable[[Write], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The live figures tell the flushes that have ended, and what became of their lines."""
+    looks: list[Callable[[], Figures]] = []
+    seen: list[str] = []
+
+    def shown_live(look: Callable[[], Figures]) -> AbstractContextManager[None]:
+        looks.append(look)
+        return nullcontext()
+
+    async def write(table: Table, rows: list[Row]) -> None:
+        seen.append(str(attrs.evolve(looks[0](), seconds=0.0, waiting=0)))
+        await _write(table, rows)
+
+    monkeypatch.setattr("flushq.cli.ingestion.shown_live", shown_live)
+    writing(write)
+
+    ingest(numbered("x", 25), "--policy", "interval:inf,10", "--max-queue-size", "10")
+
+    assert [
+        "lines 0, lines/s 0, batches 0, mean batch 0.0, waiting 0",
+        "lines 10, lines/s 0, batches 1, mean batch 10.0, waiting 0, flushes 1 (1 full)",
+        "lines 20, lines/s 0, batches 2, mean batch 10.0, waiting 0, flushes 2 (2 full)",
+    ] == seen
+
+
+def test_nothing_to_read() -> None:
+    """Of no lines there are no flushes."""
+    result = ingest(numbered("x", 0))
+
+    assert 0 == result.exit_code
+    assert "lines 0, lines/s 0, batches 0, mean batch 0.0, waiting 0\n" == result.stdout
 
 
 def test_running_twice() -> None:
@@ -168,6 +189,15 @@ def test_a_terminal() -> None:
         ),
         (["x", "--table", ""], "Invalid value for '--table': '' cannot be the name of a table"),
         (["x", "--table", "a\0"], "Invalid value for '--table': 'a\\x00' cannot be the name of a"),
+        (["x", "--dedupe", ""], "Invalid value for '--dedupe': the name of a field is not empty"),
+        (["x", "--retries", "-1"], "Invalid value for '--retries': -1 is not in the range x>=0"),
+        (["x", "--retries", "0.5"], "Invalid value for '--retries': '0.5' is not a valid integer"),
+        (["x", "--dead-letter", ""], "cannot append to '': No such file or directory"),
+        (["x", "--dead-letter", "."], "cannot append to '.': Is a directory"),
+        (["x", "--dead-letter", "gone/d"], "cannot append to 'gone/d': No such file or directory"),
+        (["x", "--dead-letter", "/dev/null"], "cannot append to '/dev/null': Invalid argument"),
+        (["x", "--dead-letter", "./x"], "'x' cannot be the dead-letter file too"),
+        (["x", "--dead-letter", "events.db"], "'events.db' cannot be the dead-letter file too"),
         (["x", "--max-queue-size", "0"], "Invalid value for '--max-queue-size': 0 is not in"),
         (["x", "--max-queue-size", "1.5"], "Invalid value for '--max-queue-size': '1.5' is not"),
         (
@@ -195,7 +225,10 @@ def test_a_mistake(arguments: list[str], complaint: str) -> None:
 
 
 def test_bad_lines() -> None:
-    """Bad lines are skipped and counted, the first ten told; the good ones are stored."""
+    """Bad lines are skipped and counted, the first ten told; the good ones are stored.
+
+    That no more are told is said once, and only if there are more.
+    """
     Path("x").write_bytes(b"good\n" + b"\xff\n" * 12 + b"fine\n")
 
     result = ingest("x")
@@ -203,8 +236,15 @@ def test_bad_lines() -> None:
     assert 1 == result.exit_code
     assert [("x", 1, "good"), ("x", 14, "fine")] == stored(Path("events.db"))
     assert 12 == figures(result)["skipped"]
+    *told, more = complaints(result)
     assert [f"skipped line {number} of 'x': not UTF-8:" for number in range(2, 12)] == [
-        line[: line.index(" 'utf-8'")] for line in complaints(result)
+        line[: line.index(" 'utf-8'")] for line in told
+    ]
+    assert "further skipped lines are not reported" == more
+
+    Path("ten").write_bytes(b"\xff\n" * 10)
+    assert [str(number) for number in range(1, 11)] == [
+        line.split()[2] for line in complaints(ingest("ten"))
     ]
 
 
@@ -221,6 +261,16 @@ def test_dedupe() -> None:
         "skipped line 4 of 'x': lacks the field 'id': '{\"a\": 3}'",
     ] == complaints(result)
     assert (2, 1, 2) == tuple(figures(result)[name] for name in ("lines", "duplicates", "skipped"))
+
+
+def test_duplicates_of_what_is_lost() -> None:
+    """A duplicate of a line that was never written is a duplicate all the same."""
+    Path("x").write_text('{"id": 1}\n' * 3)
+
+    result = ingest("x", "--dedupe", "id", "--max-shutdown-wait", "0")
+
+    assert 1 == result.exit_code
+    assert (2, 1) == (figures(result)["duplicates"], figures(result)["not stored"])
 
 
 def test_duplicates_are_no_failure() -> None:
@@ -284,34 +334,9 @@ def test_a_signal_while_opening(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 == figures(result)["lines"]
 
 
-def read_lines(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Have lines read in small blocks; returns how many each block brings, as they are read."""
-    counts: list[int] = []
-    read = os.read
-
-    def counting(fd: int, size: int) -> bytes:
-        block = read(fd, size)
-        counts.append(block.count(b"\n"))
-        return block
-
-    monkeypatch.setattr(os, "read", counting)
-    monkeypatch.setattr(reader, "BLOCK", 100)
-    return counts
-
-
-def assert_accounted(result: Result, read: list[int]) -> None:
-    """Each line that was read is stored, or counted as not stored; the complaint agrees."""
-    found = figures(result)
-    assert found["lines"] == len(stored(Path("events.db")))
-    assert sum(read) == found["lines"] + found["not stored"]
-    [complaint] = complaints(result)
-    told = f": {found['lines']:.0f} lines stored, {found['not stored']:.0f} not stored"
-    assert complaint.endswith(told)
-
-
 @pytest.mark.parametrize("size", ["1", "10000"])
 def test_a_second_signal(
-    writing: Callable[[Write], None], monkeypatch: pytest.MonkeyPatch, size: str
+    writing: Callable[[Write], None], read_lines: list[int], size: str
 ) -> None:
     """A second signal ends the writing too; the summary comes all the same, and adds up.
 
@@ -327,19 +352,16 @@ def test_a_second_signal(
         await _write(table, rows)
 
     writing(write)
-    read = read_lines(monkeypatch)
 
     result = ingest(numbered("x", 5000), "--policy", "natural:10", "--max-queue-size", size)
 
     assert 143 == result.exit_code
     assert figures(result)["lines"] >= 20
     assert complaints(result)[0].startswith("stopped by SIGTERM: ")
-    assert_accounted(result, read)
+    assert_accounted(result, read_lines)
 
 
-def test_a_limit_after_a_signal(
-    writing: Callable[[Write], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_limit_after_a_signal(writing: Callable[[Write], None], read_lines: list[int]) -> None:
     """The writing after a signal takes no longer than --max-shutdown-wait."""
 
     async def write(table: Table, rows: list[Row]) -> None:
@@ -347,31 +369,28 @@ def test_a_limit_after_a_signal(
         await asyncio.Event().wait()
 
     writing(write)
-    read = read_lines(monkeypatch)
 
     result = ingest(numbered("x", 1000), "--max-shutdown-wait", "0.01", "--max-queue-size", "10")
 
     assert 143 == result.exit_code
-    assert_accounted(result, read)
+    assert_accounted(result, read_lines)
 
 
-def test_a_limit_after_the_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_after_the_last_line(read_lines: list[int]) -> None:
     """The writing after the last line takes no longer than --max-shutdown-wait, or fails."""
-    read = read_lines(monkeypatch)
-
     result = ingest(numbered("x", 10), "--max-shutdown-wait", "0")
 
     assert 1 == result.exit_code
     assert ["not done 0.0 s after the last line: 0 lines stored, 10 not stored"] == complaints(
         result
     )
-    assert_accounted(result, read)
+    assert_accounted(result, read_lines)
 
 
 # Failures under way.
 
 
-def test_a_failure(writing: Callable[[Write], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure(writing: Callable[[Write], None], read_lines: list[int]) -> None:
     """When a write fails nothing more is read, and it is told what was stored and what was not."""
 
     async def write(table: Table, rows: list[Row]) -> None:
@@ -380,16 +399,15 @@ def test_a_failure(writing: Callable[[Write], None], monkeypatch: pytest.MonkeyP
         await _write(table, rows)
 
     writing(write)
-    read = read_lines(monkeypatch)
 
     result = ingest(numbered("x", 100_000), "--policy", "natural:10")
 
     assert 1 == result.exit_code
-    assert sum(read) < 100_000
+    assert sum(read_lines) < 100_000
     assert complaints(result)[0].startswith(
         "cannot write to table 'events' of database 'events.db': database or disk is full: 30 lines"
     )
-    assert_accounted(result, read)
+    assert_accounted(result, read_lines)
 
 
 def test_a_failure_while_idle(writing: Callable[[Write], None]) -> None:
@@ -438,4 +456,4 @@ def test_the_unforeseen(
         asyncio.run(work.run())
 
     assert isinstance(failed.value.__cause__, ZeroDivisionError)
-    assert capsys.readouterr().out.endswith("waiting 0, not stored 3\n")
+    assert capsys.readouterr().out.endswith("waiting 0, not stored 3, flushes 1 (1 natural)\n")

@@ -53,6 +53,12 @@ def test_no_key(text: str, why: str) -> None:
     assert str(refused.value).startswith(why)
 
 
+def test_no_field() -> None:
+    """A field has a name."""
+    with pytest.raises(ValueError, match="the name of a field is not empty"):
+        JsonField("")
+
+
 def test_excerpt() -> None:
     """Of a long line a message shows the beginning."""
     with pytest.raises(BadLine) as refused:

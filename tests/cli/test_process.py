@@ -3,14 +3,16 @@
 import os
 import select
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.cli.support import PATIENCE, count, eventually, stored
+from tests.cli.support import PATIENCE, count, eventually, letters, stored
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -111,6 +113,76 @@ def test_a_disk_that_is_full(start: Start) -> None:
     assert complaint.startswith("cannot write to table 'events' of database 'events.db': ")
     assert complaint.endswith(" not stored")
     assert "not stored" in out
+
+
+def execute(database: Path, statement: str) -> None:
+    """Change a database from outside."""
+    with closing(sqlite3.connect(database, timeout=PATIENCE)) as connection:
+        connection.execute(statement)
+
+
+@pytest.fixture
+def pausing(start: Start, tmp_path: Path) -> subprocess.Popen[str]:
+    """A process that has stored two lines, read three more, and pauses before a retry."""
+    database = tmp_path / "events.db"
+    process = start("-", "--policy", "interval:inf,2", "--retries", "1000", "--dead-letter", "dead")
+    say(process, "1\n2\n")
+    eventually(lambda: count(database) == 2)
+    execute(
+        database,
+        "CREATE TRIGGER guard BEFORE INSERT ON events WHEN NEW.line = 4 "
+        "BEGIN SELECT RAISE(ABORT, 'not yet'); END",
+    )
+    say(process, "3\n4\n5\n")
+    assert process.stderr is not None
+    for pause in ("0.1", "0.2", "0.4"):
+        assert f"cannot write: not yet; trying again in {pause} s\n" == process.stderr.readline()
+    return process
+
+
+def test_a_signal_in_a_retry_pause(pausing: subprocess.Popen[str], tmp_path: Path) -> None:
+    """After a signal between two tries what was read is tried again, and stored."""
+    pausing.send_signal(signal.SIGTERM)
+    execute(tmp_path / "events.db", "DROP TRIGGER guard")
+
+    assert 143 == pausing.wait(PATIENCE)
+    out, err = pausing.communicate()
+    assert ["1", "2", "3", "4", "5"] == [body for _, _, body in stored(tmp_path / "events.db")]
+    assert out.startswith("lines 5, lines/s ")
+    assert out.endswith("batches 3, mean batch 1.7, waiting 0, flushes 3 (2 full, 1 drain)\n")
+    assert err.count("\n") == err.count("trying again in")
+
+
+def test_a_second_signal_in_a_retry_pause(pausing: subprocess.Popen[str], tmp_path: Path) -> None:
+    """A second signal between two tries ends it; nothing is put aside that was not tried."""
+    pausing.send_signal(signal.SIGTERM)
+    pausing.send_signal(signal.SIGINT)
+
+    assert 143 == pausing.wait(PATIENCE)
+    out, err = pausing.communicate()
+    assert 2 == count(tmp_path / "events.db")
+    assert [] == letters(tmp_path / "dead")
+    assert out.startswith("lines 2, lines/s ")
+    assert out.endswith("waiting 0, not stored 3, flushes 2 (2 full)\n")
+    assert "stopped by SIGTERM: 2 lines stored, 3 not stored" == err.splitlines()[-1]
+
+
+def test_a_dead_letter_file_that_is_full(start: Start, tmp_path: Path) -> None:
+    """A letter for which there is no room ends it, and leaves no trace in the file."""
+    full = b"x" * (399 * 512)
+    (tmp_path / "dead").write_bytes(full)
+    execute(
+        tmp_path / "events.db",
+        "CREATE TABLE events "
+        "(id INTEGER PRIMARY KEY, source TEXT, line INTEGER, body TEXT, CHECK (0))",
+    )
+    process = start("-", "--dead-letter", "dead", shell='ulimit -f 400; exec "$@"')
+
+    _, err = process.communicate("x" * 1000)
+
+    assert 1 == process.returncode
+    assert "cannot append to 'dead': File too large: 0 lines stored, 1 not stored\n" == err
+    assert full == (tmp_path / "dead").read_bytes()
 
 
 def test_nobody_reads_the_summary(start: Start, tmp_path: Path) -> None:

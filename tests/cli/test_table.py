@@ -13,7 +13,7 @@ import pytest
 from flushq.cli import table as tables
 from flushq.cli.lines import Row
 from flushq.cli.shutdown import current_task
-from flushq.cli.table import CannotOpen, Table, check_name
+from flushq.cli.table import CannotOpen, Table, check_name, is_refusal
 from tests.cli.support import stored
 
 ROWS: list[Row] = [("x", 1, "a"), ("x", 2, "b")]
@@ -265,6 +265,51 @@ def test_all_or_nothing(path: Path, connections: list[aiosqlite.Connection]) -> 
 
     assert ROWS == stored(path)
     assert (2, 1) == (table.stored, table.batches)
+
+
+@pytest.mark.parametrize(
+    ("hindrance", "refused"),
+    [
+        ("CREATE UNIQUE INDEX bodies ON events (body)", True),
+        ("CREATE INDEX bodies ON events (json_extract(body, '$.id'))", True),
+        ("PRAGMA max_page_count = 1", False),
+        ("PRAGMA query_only = 1", False),
+    ],
+)
+def test_refusals(
+    path: Path, connections: list[aiosqlite.Connection], hindrance: str, *, refused: bool
+) -> None:
+    """A line that the table refuses is told from a database that takes no line at all."""
+    rows: list[Row] = [("x", 1, "[1]"), ("x", 2, "[1]"), ("x", 3, "x" * 100_000)]
+    found: list[bool] = []
+
+    async def act(table: Table) -> None:
+        await connections[0].execute_fetchall(hindrance)
+        try:
+            await table.write(rows)
+        except sqlite3.Error as error:
+            found.append(is_refusal(error))
+
+    with_table(path, act)
+
+    assert [refused] == found
+    assert [] == stored(path)
+
+
+def test_a_line_too_long(path: Path, other: sqlite3.Connection) -> None:
+    """A line that is longer than SQLite takes is refused."""
+    with_table(path, nothing)
+    other.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1000)
+
+    with pytest.raises(sqlite3.DataError) as error:
+        other.executemany("INSERT INTO events (body) VALUES (?)", [("x" * 2000,)])
+
+    assert is_refusal(error.value)
+
+
+def test_an_error_without_a_code() -> None:
+    """An error that is Python's own is no refusal."""
+    assert not is_refusal(sqlite3.ProgrammingError("Cannot operate on a closed database."))
 
 
 def test_interrupted_before_the_commit(path: Path, connections: list[aiosqlite.Connection]) -> None:

@@ -29,6 +29,7 @@ from collections.abc import (
     Generator,
     Iterable,
     Mapping,
+    Sequence,
 )
 from contextlib import asynccontextmanager
 from typing import Any, Generic, Literal, TypeVar
@@ -37,7 +38,7 @@ import anyio
 import attrs
 import pytest
 
-from flushq import FlushFailed, FlushQueue, IntervalPolicy, QueueEnded
+from flushq import Drop, Failure, FlushFailed, FlushQueue, IntervalPolicy, QueueEnded, Verdict
 from tests.virtual import VirtualLoop
 
 T = TypeVar("T")
@@ -182,6 +183,43 @@ class HeldSink(Sink[T]):
         self._is_open = True
         while self._held:
             self.let_go()
+
+
+@attrs.define(eq=False)
+class Handler(Generic[T]):
+    """A failure handler that records what it is asked.
+
+    Attributes:
+        verdicts: What it answers, one after the other; from then on Drop.
+        failures: What it was asked about.
+        asked: When.
+    """
+
+    verdicts: Sequence[Verdict] = ()
+    failures: list[Failure[T]] = attrs.field(factory=list, init=False)
+    asked: list[float] = attrs.field(factory=list, init=False)
+
+    def __call__(self, failure: Failure[T]) -> Verdict:
+        """Answer."""
+        number = len(self.failures)
+        self.failures.append(failure)
+        self.asked.append(now())
+        return self.verdicts[number] if number < len(self.verdicts) else Drop()
+
+    async def later(self, failure: Failure[T]) -> Verdict:
+        """Answer after a second."""
+        await asyncio.sleep(1.0)
+        return self(failure)
+
+    async def soon(self, failure: Failure[T]) -> Verdict:
+        """Answer in the next iteration of the loop."""
+        await asyncio.sleep(0)
+        return self(failure)
+
+    @property
+    def items(self) -> list[list[T]]:
+        """The items of each failure."""
+        return [failure.items for failure in self.failures]
 
 
 @asynccontextmanager

@@ -1,8 +1,11 @@
 """Point 8: a producer that never suspends by itself lets the loop run every 256 items."""
 
 import asyncio
-from collections.abc import Iterable
+import sys
+from collections.abc import Coroutine, Iterable
 from itertools import pairwise
+from types import FrameType
+from typing import Any
 
 import attrs
 import pytest
@@ -264,3 +267,64 @@ async def test_room_that_a_pause_gives_up_is_the_next_producers() -> None:
         sink.open()
         await flushing
     assert list(range(259)) == sink.items
+
+
+async def test_two_that_pause_have_a_claim_each() -> None:
+    """Whoever comes while two producers pause does not take the room of either."""
+    sink = HeldSink[int]()
+    async with FlushQueue(sink, patient(), max_queue_size=LIMIT + 2) as queue:
+        for number in range(LIMIT):
+            queue.enqueue_nowait(number)
+        pausing = [produce(queue, LIMIT), produce(queue, LIMIT + 1)]
+        late = asyncio.create_task(_refused(queue))
+        assert await late
+        await asyncio.gather(*pausing)
+        assert LIMIT + 2 == queue.pending
+        with pytest.raises(QueueFull):
+            queue.enqueue_nowait(-1)
+        sink.open()
+
+
+async def _refused(queue: FlushQueue[int]) -> bool:
+    try:
+        queue.enqueue_nowait(-1)
+    except QueueFull:
+        return True
+    return False
+
+
+@pytest.mark.not_in("debug", reason="asyncio's debug mode has no fast path")
+@pytest.mark.parametrize("count", [2, 100, LIMIT])
+async def test_the_fast_path_calls_nothing(count: int) -> None:
+    """After the first item of a burst, an item costs the call of enqueue itself and no other."""
+    async with FlushQueue(Sink[int](), patient()) as queue:
+        await steps(2)
+        await queue.enqueue(0)
+        calls = _calls_of_flushq(enqueue_all(queue, range(1, count)))
+        assert count - 1 == calls
+        await steps(2)
+        queue.enqueue_nowait(0)
+        calls = _calls_of_flushq(_enqueue_nowait(queue, range(1, count)))
+        assert count - 1 == calls
+
+
+async def _enqueue_nowait(queue: FlushQueue[int], items: Iterable[int]) -> None:
+    for item in items:
+        queue.enqueue_nowait(item)
+
+
+def _calls_of_flushq(work: Coroutine[Any, Any, None]) -> int:
+    """Do what does not suspend, and count the calls of functions of flushq."""
+    calls = 0
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        nonlocal calls
+        calls += event == "call" and frame.f_globals["__name__"].startswith("flushq")
+
+    sys.setprofile(count)
+    try:
+        with pytest.raises(StopIteration):
+            work.send(None)
+    finally:
+        sys.setprofile(None)
+    return calls

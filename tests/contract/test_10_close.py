@@ -511,3 +511,17 @@ async def test_a_chain_closed_at_once_accounts_for_everything() -> None:
     listed = {*chain.first.in_doubt, *chain.first.undelivered}
     assert set(range(20)) == delivered | listed
     assert [] == left_behind()
+
+
+async def test_an_item_that_comes_in_the_step_of_the_close_is_refused() -> None:
+    """Once closing has begun nothing slips in, not even in the same iteration of the loop."""
+    sink = Sink[int]()
+    async with FlushQueue(sink, patient()) as queue:
+        await steps(2)
+        first = produce(queue, 1)
+        closing = asyncio.create_task(queue.aclose())
+        late = produce(queue, 2)
+        await asyncio.wait([first, closing, late])
+        assert first.exception() is None
+        assert isinstance(late.exception(), QueueClosed)
+    assert [[1]] == sink.batches

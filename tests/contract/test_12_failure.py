@@ -17,7 +17,17 @@ from tests.contract.hostile import (
     left_behind,
     own_loop,
 )
-from tests.contract.support import HeldSink, Sink, enqueue_all, now, patient, produce, settle
+from tests.contract.support import (
+    HeldSink,
+    Sink,
+    enqueue_all,
+    failing,
+    now,
+    patient,
+    produce,
+    settle,
+    steps,
+)
 from tests.virtual import VirtualLoop
 
 # Ways to fail.
@@ -646,3 +656,23 @@ async def failure_of(operation: Awaitable[object]) -> FlushFailed:
     with pytest.raises(FlushFailed) as caught:
         await operation
     return caught.value
+
+
+@pytest.mark.not_in("eager", reason="an eager task has begun before anyone can cancel it")
+async def test_a_flush_that_somebody_cancels_before_it_began() -> None:
+    """It ends the queue, the batch is undelivered, and everyone hears of it."""
+    sink = Sink[int]()
+    async with failing(FlushQueue(sink, NaturalPolicy())) as queue:
+        await queue.enqueue(1)
+        while not (flushes := [task for task in asyncio.all_tasks() if _is_flush(task)]):
+            await steps(1)
+        flushes[0].cancel()
+        await settle()
+        with pytest.raises(FlushFailed) as caught:
+            await queue.enqueue(2)
+        assert isinstance(caught.value.__cause__, asyncio.CancelledError)
+    assert ([], [1], []) == (sink.batches, queue.undelivered, queue.in_doubt)
+
+
+def _is_flush(task: asyncio.Task[object]) -> bool:
+    return task.get_name() == "flushq flush"

@@ -11,7 +11,7 @@ import pytest
 
 from flushq import Decision, Flush, FlushPolicy, FlushQueue, IntervalPolicy, NaturalPolicy, Wait
 from tests.contract.hostile import EarlyLoop, Second, UnsteadyLoop, left_behind
-from tests.contract.support import Sink, enqueue_all, now, patient, settle
+from tests.contract.support import HeldSink, Sink, enqueue_all, now, patient, settle
 from tests.virtual import VirtualLoop
 
 place = contextvars.ContextVar("place", default="nowhere")
@@ -273,3 +273,56 @@ async def test_two_queues_have_a_context_each() -> None:
         await queue.aclose()
     await asyncio.gather(*running)
     assert ["owner 0", "owner 1"] == seen
+
+
+async def test_the_policy_hears_everything_in_the_context_of_the_queue() -> None:
+    """Whoever has caused an event, the policy sees the variables of whoever started the queue."""
+    seen: dict[str, str] = {}
+    who: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
+
+    class Curious(IntervalPolicy):
+        def item_added(self, *facts: Any) -> Decision:
+            seen["item_added"] = who.get()
+            return super().item_added(*facts)
+
+        def flush_started(self, *facts: Any) -> Decision:
+            seen["flush_started"] = who.get()
+            return super().flush_started(*facts)
+
+        def flush_done(self, *facts: Any) -> Decision:
+            seen["flush_done"] = who.get()
+            return super().flush_done(*facts)
+
+        def tick(self, now: float) -> Decision:
+            seen["tick"] = who.get()
+            return super().tick(now)
+
+    who.set("the owner")
+    queue = FlushQueue[int](Sink[int](1.0), Curious(1.0))
+    async with queue:
+        who.set("a producer")
+        await queue.enqueue(1)
+        await asyncio.sleep(3.0)
+    events = ["item_added", "tick", "flush_started", "flush_done"]
+    assert dict.fromkeys(events, "the owner") == seen
+
+
+async def test_flushes_that_end_together_are_told_in_order() -> None:
+    """The policy hears of two flushes that end in one iteration in the order in which they did."""
+    counts: list[int] = []
+
+    class Counting(NaturalPolicy):
+        def flush_done(self, now: float, count: int, *facts: Any) -> Decision:
+            counts.append(count)
+            return super().flush_done(now, count, *facts)
+
+    sink = HeldSink[int]()
+    async with FlushQueue(sink, Counting(), max_in_flight=2) as queue:
+        await queue.enqueue(1)
+        await settle()
+        await enqueue_all(queue, [2, 3])
+        await settle()
+        assert [1, 2] == sink.sizes
+        sink.open()
+        await settle()
+        assert [1, 2] == counts

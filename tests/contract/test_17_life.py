@@ -446,3 +446,11 @@ def test_a_producer_may_outlive_its_loop() -> None:
     with pytest.warns(ResourceWarning, match="1 items"):
         queue.__del__()
     queue._batcher.buffer.clear()  # noqa: SLF001 - so that it is not told of again
+
+
+async def test_a_closed_queue_cannot_be_entered() -> None:
+    """It is closed to an owner as it is to a producer."""
+    queue = FlushQueue(Sink[int](), NaturalPolicy())
+    await queue.aclose()
+    with pytest.raises(QueueClosed, match="cannot be started again"):
+        await queue.__aenter__()

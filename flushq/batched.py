@@ -1,0 +1,207 @@
+"""Request and response: many callers ask for one thing each, one call answers them all.
+
+The requests of callers are the items of a FlushQueue, and its flush function calls the loader and
+writes each answer on its request. A caller waits for the receipt of its request, so it hears of
+every end that an item can come to. Callers with the same key share one request while it waits: to
+the queue the later ones are duplicates, and their receipt is that of the first.
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from functools import partial
+from types import TracebackType
+from typing import Any, Generic, Self, TypeGuard, TypeVar
+
+import attrs
+
+from flushq.delivery import is_failure
+from flushq.errors import ItemFailed, check_plain, shown
+from flushq.policy import FlushPolicy
+from flushq.queue import FlushQueue, OnReport
+from flushq.receipts import Receipt
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+Loader = Callable[[list[K]], Awaitable[Sequence[V | BaseException] | Mapping[K, V | BaseException]]]
+
+
+@attrs.define(eq=False)
+class _Request(Generic[K]):
+    """What one or more callers have asked for.
+
+    Attributes:
+        key: What.
+        receipt: The receipt that they wait for.
+        answer: What the loader returned for it.
+        error: Makes what is raised instead.
+    """
+
+    key: K
+    receipt: "Receipt[_Request[K]] | None" = None
+    answer: Any = None
+    error: Callable[[], BaseException] | None = None
+
+    def __repr__(self) -> str:
+        return shown(self.key)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a caller waits for it that has not been cancelled."""
+        return self.receipt is not None and self.receipt.awaited
+
+    def settle(self, answer: object) -> None:
+        """The loader has returned this for it."""
+        self.answer = answer
+        if isinstance(answer, BaseException):
+            self.error = lambda: answer
+
+    def result(self) -> Any:
+        """The answer; raise it if it is an exception."""
+        if self.error is not None:
+            raise self.error()
+        return self.answer
+
+
+class Batched(Generic[K, V]):
+    """A function of one key, made of one of many: ``value = await batched(key)``.
+
+    Use it as ``async with Batched(load, policy) as load_one``. It is a :class:`FlushQueue` of
+    requests, to be seen as ``queue``: flush, close, run and measure it there.
+
+    Args:
+        loader: An async callable that takes a list of different keys, and returns a sequence with
+            one result for each, in order, or a mapping. A result that is an exception is raised,
+            as it is, to those who asked for this key. It runs in a copy of the context in which the
+            queue was started.
+        policy: When to call it.
+        weigh: The weight of a key. Needed for ``max_weight``.
+        max_queue_size, max_in_flight, max_shutdown_wait, on_report, name: As of a FlushQueue.
+
+    Raises:
+        TypeError, ValueError: As of a FlushQueue.
+    """
+
+    def __init__(
+        self,
+        loader: Loader[K, V],
+        policy: FlushPolicy,
+        *,
+        weigh: Callable[[K], float] | None = None,
+        max_queue_size: int = 10_000,
+        max_in_flight: int = 1,
+        max_shutdown_wait: float | None = None,
+        on_report: OnReport | None = None,
+        name: str | None = None,
+    ) -> None:
+        if not callable(loader):
+            raise TypeError(f"loader must be callable, not {loader!r}")
+        check_plain("weigh", weigh)
+        self._loader = loader
+        self._queue: FlushQueue[_Request[K]] = FlushQueue(
+            self._load,
+            policy,
+            dedupe_key=lambda request: request.key,
+            weigh=None if weigh is None else lambda request: weigh(request.key),
+            max_queue_size=max_queue_size,
+            max_in_flight=max_in_flight,
+            max_shutdown_wait=max_shutdown_wait,
+            on_report=on_report,
+            name=name,
+        )
+
+    @property
+    def queue(self) -> FlushQueue[Any]:
+        """The queue of the requests."""
+        return self._queue
+
+    def __repr__(self) -> str:
+        return f"<Batched {self._loader!r} on {self._queue!r}>"
+
+    async def __aenter__(self) -> Self:
+        """Start the queue, as :meth:`FlushQueue.__aenter__`."""
+        await self._queue.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Answer all who have asked, and close the queue, as :meth:`FlushQueue.__aexit__`."""
+        await self._queue.__aexit__(kind, error, traceback)
+
+    async def __call__(self, key: K) -> V:
+        """Ask for one key, together with others, and return the result.
+
+        Those who ask for the same key while it waits share one result. A request whose callers
+        have all been cancelled before the loader is called is left out.
+
+        Raises:
+            KeyError: The loader returned a mapping without this key.
+            ItemFailed: The loader raised, a new object for each caller with the loader's exception
+                as its ``__cause__``; or it returned what is no result for its keys, and the cause
+                says so.
+            FlushFailed, PolicyError, ShutdownTimeout: The queue ended first.
+            FlushqError: The request was not accepted: see :meth:`FlushQueue.enqueue`.
+            TypeError: The key cannot be hashed.
+            RuntimeError: Called by the loader itself, or on another event loop.
+            BaseException: What the loader returned for this key, if that is an exception.
+        """
+        receipt = await self._queue.submit(_Request(key))
+        request = receipt.item
+        request.receipt = receipt
+        with suppress(ItemFailed):  # result() raises one that names the key
+            await receipt
+        result: V = request.result()
+        return result
+
+    async def _load(self, requests: list[_Request[K]]) -> None:
+        wanted = [request for request in requests if request.wanted]
+        if not wanted:
+            return
+        try:
+            results = await _awaitable(self._loader([request.key for request in wanted]))
+            _match(wanted, results)
+        except BaseException as error:
+            for request in wanted:
+                request.error = partial(ItemFailed, request.key, error)
+            if not is_failure(error):
+                raise
+
+
+def _awaitable(result: Any) -> Awaitable[Any]:
+    if not inspect.isawaitable(result):
+        raise TypeError(f"the loader must be async: it returned {shown(result)}")
+    return result
+
+
+def _match(requests: Sequence[_Request[Any]], results: object) -> None:
+    """Give each request its result."""
+    if isinstance(results, Mapping):
+        for request in requests:
+            _look_up(request, results)
+        return
+    if not _is_sequence(results):
+        raise TypeError(f"the loader must return a sequence or a mapping, not {shown(results)}")
+    answers: list[object] = list(results)
+    if len(answers) != len(requests):
+        raise ValueError(f"the loader returned {len(answers)} results for {len(requests)} keys")
+    for request, answer in zip(requests, answers, strict=True):
+        request.settle(answer)
+
+
+def _is_sequence(results: object) -> TypeGuard[Iterable[object]]:
+    """Whether something has one result after the other: an array is no Sequence, but will do."""
+    is_one = isinstance(results, Sized) and isinstance(results, Iterable)
+    return is_one and not isinstance(results, str | bytes | AbstractSet)
+
+
+def _look_up(request: _Request[Any], results: Mapping[Any, object]) -> None:
+    try:
+        request.settle(results[request.key])
+    except KeyError:
+        request.error = partial(KeyError, request.key)

@@ -1,0 +1,40 @@
+"""What the tests of an ingestion stand on."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flushq.cli import reader
+from flushq.cli.table import Table
+from tests.cli.support import Write
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty directory, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def writing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Write], None]:
+    """Put something in the place of writing a batch."""
+    return lambda write: monkeypatch.setattr(Table, "write", write)
+
+
+@pytest.fixture
+def read_lines(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Have lines read in small blocks; how many each block brings, as they are read."""
+    counts: list[int] = []
+    read = os.read
+
+    def counting(fd: int, size: int) -> bytes:
+        block = read(fd, size)
+        counts.append(block.count(b"\n"))
+        return block
+
+    monkeypatch.setattr(os, "read", counting)
+    monkeypatch.setattr(reader, "BLOCK", 100)
+    return counts

@@ -1,0 +1,279 @@
+"""Point 21: a queue that was given a name shows it wherever it speaks."""
+
+import asyncio
+import gc
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from flushq import (
+    Batched,
+    FlushFailed,
+    FlushQueue,
+    IntervalPolicy,
+    ItemTooLarge,
+    NaturalPolicy,
+    PolicyError,
+    QueueClosed,
+    QueueFull,
+    ShutdownTimeout,
+)
+from tests.contract.hostile import Broken, error_of, own_loop
+from tests.contract.support import HeldSink, Sink, enqueue_all, failing, patient, settle
+
+NAMED = pytest.mark.parametrize(
+    ("name", "shown", "label"),
+    [
+        (None, "", ""),
+        ("users", " 'users'", "users: "),
+        ("50 %s", " '50 %s'", "50 %s: "),
+        ("", " ''", ": "),
+    ],
+)
+
+
+# What it is called.
+
+
+@NAMED
+async def test_the_repr_shows_the_name(name: str | None, shown: str, label: str) -> None:
+    """In every state of the queue, and without a name there is none."""
+    queue = FlushQueue(HeldSink[int](), NaturalPolicy(1), name=name, max_shutdown_wait=1.0)
+    assert f"<FlushQueue{shown} not started, 0 pending, 0 in flight>" == repr(queue)
+    await queue.__aenter__()
+    await enqueue_all(queue, [1, 2])
+    await settle()
+    assert f"<FlushQueue{shown} running, 1 pending, 1 in flight>" == repr(queue)
+    closer = asyncio.create_task(error_of(queue.aclose()))
+    await settle()
+    assert f"<FlushQueue{shown} closing, 1 pending, 1 in flight>" == repr(queue)
+    await closer
+    assert f"<FlushQueue{shown} closed, 0 pending, 0 in flight>" == repr(queue)
+
+
+async def test_the_repr_of_a_failed_queue() -> None:
+    """It shows the name too."""
+    sink = Sink[int](errors={0: OSError("sink")})
+    async with failing(FlushQueue(sink, NaturalPolicy(), name="users")) as queue:
+        await queue.enqueue(1)
+        await settle()
+        assert "<FlushQueue 'users' failed, 0 pending, 0 in flight>" == repr(queue)
+
+
+@pytest.mark.parametrize("bad", [7, b"users", ["users"], True])
+def test_a_name_must_be_a_str(bad: Any) -> None:
+    """Anything else is a TypeError that shows it."""
+    with pytest.raises(TypeError, match=r"^name must be a str, not "):
+        FlushQueue(Sink[int](), NaturalPolicy(), name=bad)
+
+
+@NAMED
+async def test_flushes_run_in_tasks_of_that_name(name: str | None, shown: str, label: str) -> None:
+    """The task of a flush is called after the queue."""
+    names: list[str] = []
+
+    async def sink(batch: list[int]) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        names.append(task.get_name())
+        await asyncio.sleep(0)
+        names.append(task.get_name())
+
+    async with FlushQueue(sink, NaturalPolicy(), name=name) as queue:
+        await queue.enqueue(1)
+    assert f"flushq{shown} flush" == names[-1]
+
+
+# What it raises.
+
+
+async def _too_large(name: str) -> BaseException | None:
+    policy = IntervalPolicy(1.0, max_weight=1)
+    async with FlushQueue(Sink[int](), policy, weigh=lambda item: item, name=name) as queue:
+        return await error_of(queue.enqueue(2))
+
+
+async def _closed(name: str) -> BaseException | None:
+    async with FlushQueue(Sink[int](), NaturalPolicy(), name=name) as queue:
+        pass
+    return await error_of(queue.enqueue(1))
+
+
+async def _deadlock(name: str) -> BaseException | None:
+    async def sink(batch: list[int]) -> None:
+        if batch == [1]:
+            errors.append(await error_of(queue.enqueue(3)))
+
+    errors: list[BaseException | None] = []
+    async with FlushQueue(sink, NaturalPolicy(1), name=name, max_queue_size=1) as queue:
+        await enqueue_all(queue, [1, 2])
+        await settle()
+    return errors[0]
+
+
+async def _failed(name: str) -> BaseException | None:
+    sink = Sink[int](errors={0: OSError("sink")})
+    async with failing(FlushQueue(sink, NaturalPolicy(1), name=name)) as queue:
+        await queue.enqueue(1)
+        return await error_of(await queue.submit(2))
+
+
+async def _timeout(name: str) -> BaseException | None:
+    queue = FlushQueue(Sink[int](1.0), NaturalPolicy(), name=name, max_shutdown_wait=0)
+    await queue.__aenter__()
+    await queue.enqueue(1)
+    return await error_of(queue.aclose())
+
+
+async def _policy(name: str) -> BaseException | None:
+    queue = FlushQueue(Sink[int](), Broken("tick", ZeroDivisionError), name=name)
+    async with failing(queue, PolicyError):
+        return await error_of(await queue.submit(1))
+
+
+async def _started_twice(name: str) -> BaseException | None:
+    async with FlushQueue(Sink[int](), NaturalPolicy(), name=name) as queue:
+        return await error_of(queue.__aenter__())
+
+
+async def _started_after_the_end(name: str) -> BaseException | None:
+    async with FlushQueue(Sink[int](), NaturalPolicy(), name=name) as queue:
+        pass
+    return await error_of(queue.__aenter__())
+
+
+async def _never_started(name: str) -> BaseException | None:
+    queue = FlushQueue(Sink[int](), NaturalPolicy(), name=name)
+    return await error_of(queue.__aexit__(None, None, None))
+
+
+Raise = Callable[[str], Awaitable[BaseException | None]]
+
+
+def _inside(call: Callable[[FlushQueue[int]], Awaitable[object]]) -> Raise:
+    async def make(name: str) -> BaseException | None:
+        async def sink(batch: list[int]) -> None:
+            errors.append(await error_of(call(queue)))
+
+        errors: list[BaseException | None] = []
+        async with FlushQueue(sink, NaturalPolicy(1), name=name) as queue:
+            await queue.enqueue(1)
+        return errors[0]
+
+    return make
+
+
+RAISED: dict[str, tuple[Raise, type[BaseException]]] = {
+    "too large": (_too_large, ItemTooLarge),
+    "closed": (_closed, QueueClosed),
+    "deadlock": (_deadlock, QueueFull),
+    "failed": (_failed, FlushFailed),
+    "timeout": (_timeout, ShutdownTimeout),
+    "policy": (_policy, PolicyError),
+    "started twice": (_started_twice, RuntimeError),
+    "started after the end": (_started_after_the_end, QueueClosed),
+    "never started": (_never_started, RuntimeError),
+    "flush inside": (_inside(lambda queue: queue.flush()), RuntimeError),
+    "aclose inside": (_inside(lambda queue: queue.aclose()), RuntimeError),
+    "run inside": (_inside(lambda queue: queue.run()), RuntimeError),
+    "exit inside": (_inside(lambda queue: queue.__aexit__(None, None, None)), RuntimeError),
+    "deliver inside": (_inside(lambda queue: queue.deliver(2)), RuntimeError),
+}
+
+
+@pytest.mark.parametrize(("make", "kind"), RAISED.values(), ids=RAISED)
+async def test_what_a_queue_raises_shows_the_name(make: Raise, kind: type[BaseException]) -> None:
+    """Every refusal and every end names the queue."""
+    error = await make("users")
+    assert kind is type(error)
+    assert "users: " in str(error) or "<FlushQueue 'users' " in str(error)
+
+
+def test_another_loop_is_told_the_name() -> None:
+    """The RuntimeError of a call on another loop names the queue."""
+    queue = FlushQueue(Sink[int](), NaturalPolicy(), name="users")
+    with own_loop() as loop, own_loop() as other:
+        loop.run_until_complete(queue.aclose())
+        with pytest.raises(RuntimeError, match=r"^<FlushQueue 'users' closed, .* another event"):
+            other.run_until_complete(queue.aclose())
+
+
+@NAMED
+async def test_messages_begin_with_the_name(name: str | None, shown: str, label: str) -> None:
+    """A message that tells of no queue begins with the name, if there is one."""
+    queue = FlushQueue(
+        Sink[int](1.0), NaturalPolicy(1), max_queue_size=1, max_shutdown_wait=0, name=name
+    )
+    await queue.__aenter__()
+    await queue.enqueue(1)
+    with pytest.raises(QueueFull) as full:
+        queue.enqueue_nowait(2)
+    with pytest.raises(ShutdownTimeout) as timeout:
+        await queue.aclose()
+    assert str(full.value).startswith(f"{label}no room: 1 items wait")
+    assert str(timeout.value).startswith(f"{label}closing took longer than max_shutdown_wait=0 s")
+
+
+# What it logs, and warns of.
+
+
+@NAMED
+async def test_an_error_of_on_report_is_logged_with_the_name(
+    name: str | None, shown: str, label: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The record begins with the name."""
+
+    def on_report(report: object) -> None:
+        raise ZeroDivisionError
+
+    async with FlushQueue(Sink[int](), NaturalPolicy(), on_report=on_report, name=name) as queue:
+        await queue.enqueue(1)
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"{label}on_report raised for FlushReport(")
+
+
+@NAMED
+async def test_a_loss_is_logged_with_the_name(
+    name: str | None, shown: str, label: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When an exception of the body goes first, the record and the note name the queue."""
+    with pytest.raises(ZeroDivisionError) as caught:
+        async with FlushQueue(
+            Sink[int](1.0), NaturalPolicy(), max_shutdown_wait=0, name=name
+        ) as queue:
+            await queue.enqueue(1)
+            raise ZeroDivisionError
+    loss = f"ShutdownTimeout: {label}closing took longer than max_shutdown_wait=0 s"
+    (record,) = caplog.records
+    assert ("flushq", logging.ERROR) == (record.name, record.levelno)
+    assert record.getMessage().startswith(f"items were lost: {loss}")
+    assert caught.value.__notes__[0].startswith(f"flushq lost items: {loss}")
+
+
+@NAMED
+def test_the_resource_warning_shows_the_name(name: str | None, shown: str, label: str) -> None:
+    """A queue that is dropped with items in it says which it was."""
+
+    async def leave() -> None:
+        queue = FlushQueue(Sink[int](), patient(), name=name)
+        await queue.enqueue(1)
+
+    message = rf"^a FlushQueue{shown.replace('%', '[%]')} was dropped with 1 items in it$"
+    with own_loop() as loop:
+        loop.run_until_complete(leave())
+    with pytest.warns(ResourceWarning, match=message):
+        gc.collect()
+
+
+async def test_a_batched_has_the_name_of_its_queue() -> None:
+    """Batched passes the name on."""
+
+    async def load(keys: list[int]) -> list[int]:
+        return keys
+
+    async with Batched(load, NaturalPolicy(), name="users") as batched:
+        assert "<FlushQueue 'users' running, 0 pending, 0 in flight>" in repr(batched)
+    with pytest.raises(QueueClosed, match="<FlushQueue 'users' closed"):
+        await batched(1)
