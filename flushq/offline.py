@@ -187,8 +187,10 @@ class _Starts:
 
     def _overtakes(self, start: int, rival: int, end: int) -> int:
         """The first end after this one for which ``start`` beats an earlier rival."""
-        beats = partial(self._beats, start, rival)
-        return bisect.bisect(self._ends, 0, lo=end, key=beats)
+        beats, step = partial(self._beats, start, rival), 1
+        while end + step in self._ends and not beats(end + step):
+            step *= 2
+        return bisect.bisect(self._ends[: end + step], 0, lo=end + step // 2, key=beats)
 
 
 def _flushed(way: _Way, oldest: float, newest: float, seconds: float) -> _Way:

@@ -1,11 +1,13 @@
 """What the strategies draw."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import find, given
+from hypothesis import Phase, given, settings
+from hypothesis import find as find_any
 from hypothesis import strategies as st
 
 from flushq.testing import (
@@ -23,6 +25,12 @@ from flushq.testing import (
 )
 
 UNITS = [0.125, 3, Fraction(1, 3)]
+THOROUGH = settings(max_examples=2000, database=None, phases=tuple(Phase))
+
+
+def find(strategy: st.SearchStrategy[Any], condition: Callable[[Any], bool]) -> Any:
+    """The smallest that a strategy draws on some condition, whatever the profile says."""
+    return find_any(strategy, condition, settings=THOROUGH)
 
 
 @pytest.mark.parametrize("unit", UNITS)
