@@ -1,73 +1,98 @@
-"""``python -m benchmarks``: the price of ``await queue.enqueue(item)`` beside the floor.
+"""``python -m benchmarks [ROW ...]``: what an item costs, beside the floor and beside the peers.
 
-The floor is what any such call must pay: a coroutine that appends to a list. Candidates and floor
-take turns, round by round, so that a machine whose speed drifts slows down all of them alike. Only
-the producer's loop is timed; the sink does nothing.
+Every ratio is measured side by side: in each round the candidates of a row take turns, each time in
+a process of their own, so that a machine whose speed drifts slows down all of them alike. A ratio
+is taken within its round, and the table shows the median over the rounds. Bars are what must
+hold: if one is missed, or cannot be measured although what it needs is there, the exit code is 1.
+Peers are installed into a folder under the user's cache; one that cannot be is reported as missing.
 """
 
-import asyncio
-import statistics
-import time
-from collections.abc import Awaitable, Callable
+import argparse
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
-from flushq import FlushPolicy, FlushQueue, IntervalPolicy, NaturalPolicy
+from benchmarks import report
+from benchmarks.figures import Finding, find
+from benchmarks.launch import launch
+from benchmarks.rounds import Rounds
+from benchmarks.rows import ROUNDS, ROWS, Row
+from benchmarks.saved import Conditions, Run, load
 
-ITEMS = 200_000
-ROUNDS = 15
-
-Candidate = Callable[[], Awaitable[float]]
-
-
-async def _ignore(batch: list[int]) -> None:
-    pass
-
-
-async def _produce(enqueue: Callable[[int], Awaitable[None]]) -> float:
-    began = time.perf_counter()
-    for item in range(ITEMS):
-        await enqueue(item)
-    return (time.perf_counter() - began) / ITEMS
+LOOPS = ("asyncio", "uvloop")
 
 
-async def _floor() -> float:
-    items: list[int] = []
-
-    async def append(item: int) -> None:
-        items.append(item)
-
-    return await _produce(append)
-
-
-def _queue(policy: FlushPolicy) -> Candidate:
-    async def candidate() -> float:
-        async with FlushQueue(_ignore, policy) as queue:
-            return await _produce(queue.enqueue)
-
-    return candidate
-
-
-CANDIDATES: dict[str, Candidate] = {
-    "floor: a coroutine that appends to a list": _floor,
-    "Interval 2.0 s / 500, one tight producer": _queue(IntervalPolicy(2.0, 500)),
-    "Natural, one tight producer": _queue(NaturalPolicy()),
-}
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print the table, and return the exit code."""
+    options = _options(arguments)
+    run = Run(Conditions.here(options.loop))
+    print(run.conditions)
+    if options.compare:
+        print(f"compared with {options.compare.conditions}")
+    rounds = Rounds(
+        lambda path, home, extra: launch(path, home, options.loop, extra), options.rounds
+    )
+    findings = tabulate(options.rows or ROWS, rounds, run, options.compare, print)
+    if options.save:
+        run.save(options.save)
+    return 0 if all(finding.holds for finding in findings) else 1
 
 
-async def _measure() -> dict[str, list[float]]:
-    seconds: dict[str, list[float]] = {name: [] for name in CANDIDATES}
-    for _ in range(ROUNDS):
-        for name, candidate in CANDIDATES.items():
-            seconds[name].append(await candidate())
-    return seconds
+def tabulate(
+    rows: Sequence[Row], rounds: Rounds, run: Run, before: Run | None, say: Callable[[str], None]
+) -> list[Finding]:
+    """Measure the rows, keep them in the run, and say the table, row by row."""
+    everything: list[Finding] = []
+    say(report.heading())
+    for row in rows:
+        measured = rounds.measure(row)
+        findings = [find(figure, measured) for figure in row.figures]
+        run.add(row.name, measured, findings)
+        everything += findings
+        values: Mapping[str, float] = before.values.get(row.name, {}) if before else {}
+        say("\n".join(report.lines(row, measured, findings, values)))
+    say(report.summary(everything))
+    return everything
 
 
-def main() -> None:
-    """Measure, and print one line a candidate."""
-    medians = {name: statistics.median(runs) for name, runs in asyncio.run(_measure()).items()}
-    floor = next(iter(medians.values()))
-    for name, median in medians.items():
-        print(f"{name:45} {median * 1e9:7.0f} ns an item {median / floor:6.2f}x the floor")
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="What an item costs, beside the floor and beside the peers.",
+        epilog=f"Rows: {', '.join(row.name for row in ROWS)}.",
+    )
+    add = parser.add_argument
+    add("rows", nargs="*", metavar="ROW", type=_row, help="measure only these rows")
+    add("--rounds", type=_count, default=ROUNDS, metavar="N", help="the most rounds (%(default)s)")
+    add("--loop", choices=LOOPS, default=LOOPS[0], help="the event loop (%(default)s)")
+    add("--save", type=Path, metavar="FILE.json", help="keep what was measured")
+    add("--compare", type=_run, metavar="FILE.json", help="show what has changed since")
+    options = parser.parse_args(arguments)
+    if importlib.util.find_spec(options.loop) is None:
+        parser.error(f"{options.loop} is not installed: pip install '.[bench]'")
+    return options
+
+
+def _row(name: str) -> Row:
+    for row in ROWS:
+        if row.name == name:
+            return row
+    raise argparse.ArgumentTypeError(f"there is no row {name!r}")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of rounds")
+    return int(text)
+
+
+def _run(path: str) -> Run:
+    try:
+        return load(Path(path))
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

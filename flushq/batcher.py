@@ -140,13 +140,6 @@ class Batcher(Generic[T]):
         decision: What it answered.
     """
 
-    started = False
-    draining = False
-    stopped: str | None = None
-    delivered = 0
-    dropped = 0
-    duplicates = 0
-
     def __init__(
         self,
         policy: FlushPolicy,
@@ -161,6 +154,9 @@ class Batcher(Generic[T]):
         check_caps(*caps)
         self.buffer = Buffer(dedupe_key, weigh, *caps, label)
         self.running: dict[Batch[T], None] = {}
+        self.started = self.draining = False
+        self.stopped: str | None = None
+        self.delivered = self.dropped = self.duplicates = 0
         self.flushes: dict[str, int] = {}
         self.undelivered: list[T] = []
         self.in_doubt: list[T] = []

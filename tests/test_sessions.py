@@ -6,14 +6,21 @@
 import gc
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+import flushq.batched
+from flushq import Drop, FlushQueue, PartialFailure, Verdict
 from flushq.batcher import Batcher
+from flushq.delivery import Delivery
 from flushq.gate import Gate
-from tests.sessions.many import all_failing
-from tests.sessions.session import play, report
+from flushq.outcomes import Parts
+from flushq.receipts import Receipts
+from tests.sessions import batched
+from tests.sessions.many import all_failing, report
+from tests.sessions.session import play
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,6 +33,21 @@ def test_sessions_keep_the_contract(first: int) -> None:
         assert not complaints, text
 
 
+@pytest.mark.parametrize("first", range(0, 200, 50))
+def test_batched_sessions_keep_what_is_promised(first: int) -> None:
+    """Fifty sessions, each on a Batched of its own: every caller gets its answer."""
+    for seed in range(first, first + 50):
+        complaints, text = report(seed, "batched")
+        assert not complaints, text
+
+
+@pytest.mark.long
+def test_ten_thousand_batched_sessions_keep_what_is_promised() -> None:
+    """Ten thousand sessions of a Batched break nothing."""
+    failed = list(all_failing(range(10_000), 2, "batched"))
+    assert not failed, f"{failed}\n{report(failed[0], 'batched')[1]}"
+
+
 @pytest.mark.long
 def test_ten_thousand_sessions_keep_the_contract() -> None:
     """Ten thousand sessions break no point of the contract."""
@@ -35,7 +57,7 @@ def test_ten_thousand_sessions_keep_the_contract() -> None:
 
 def test_a_seed_makes_the_same_session_again() -> None:
     """A seed has one history in every process, whatever hashes and addresses come out there."""
-    script = "from tests.sessions.session import report; print(*(report(s)[1] for s in range(60)))"
+    script = "from tests.sessions.many import report; print(*(report(s)[1] for s in range(60)))"
     histories = {
         subprocess.run(
             [sys.executable, "-c", script],
@@ -50,6 +72,23 @@ def test_a_seed_makes_the_same_session_again() -> None:
     assert 1 == len(histories)
 
 
+async def _drop(*_: object) -> Verdict:
+    return Drop()
+
+
+def _name_all(parts: Parts[object], error: PartialFailure) -> Mapping[int, BaseException]:
+    return dict.fromkeys(parts._parts[-1].positions, error)  # noqa: SLF001 - it is being broken
+
+
+def _judge_backwards(parts: Parts[object], verdict: Verdict) -> None:
+    count = len(parts._parts)  # noqa: SLF001 - it is being broken
+    judge(parts, verdict)
+    if len(parts._parts) > count:  # noqa: SLF001 - the same
+        parts._parts[-2:] = reversed(parts._parts[-2:])  # noqa: SLF001 - the same
+
+
+judge = Parts.judge
+
 SABOTAGES: dict[str, tuple[type, str, object]] = {
     "a latecomer overtakes": (Gate, "busy", property(lambda _: False)),
     "a reservation is never given back": (Gate, "_leave", lambda *_: None),
@@ -58,6 +97,17 @@ SABOTAGES: dict[str, tuple[type, str, object]] = {
     "losses are not listed": (Batcher, "_list", staticmethod(lambda *_: None)),
     "barriers return at once": (Batcher, "settled", property(lambda _: 1_000_000)),
     "arrivals are told late": (Batcher, "burst", property(lambda _: 0)),
+    "what was delivered is handed over again": (
+        Parts,
+        "_narrow",
+        lambda _, e: [*e.errors.values()],
+    ),
+    "halves come in reverse": (Parts, "judge", _judge_backwards),
+    "the other half is not in doubt": (Parts, "lost", property(lambda self: list(self.failed))),
+    "nobody is asked about a failure": (Delivery, "_verdict", staticmethod(_drop)),
+    "every receipt tells of delivery": (Receipts, "_fate", lambda *_, **__: lambda: None),
+    "receipts of what is undelivered hang": (Receipts, "settle_lost", lambda *_: None),
+    "reports are left out": (FlushQueue, "_tell_reports", lambda _: None),
 }
 
 
@@ -69,3 +119,22 @@ def test_the_checker_finds_a_broken_queue(sabotage: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(owner, name, replacement)
     assert any(play(seed).complaints for seed in range(300))
     gc.collect()
+
+
+BATCHED_SABOTAGES: dict[str, tuple[object, str, object]] = {
+    "a missing key is None": (
+        flushq.batched,
+        "_look_up",
+        lambda request, results: request.settle(results.get(request.key)),
+    ),
+    "a failure of the loader ends the queue": (flushq.batched, "is_failure", lambda _: False),
+    "an exception is a result": (flushq.batched._Request, "result", lambda self: self.answer),  # noqa: SLF001 - it is being broken
+}
+
+
+@pytest.mark.parametrize("sabotage", BATCHED_SABOTAGES)
+def test_the_checker_finds_a_broken_batched(sabotage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Batched that breaks its promises is found within a hundred sessions."""
+    owner, name, replacement = BATCHED_SABOTAGES[sabotage]
+    monkeypatch.setattr(owner, name, replacement)
+    assert any(batched.play(seed).complaints for seed in range(100))

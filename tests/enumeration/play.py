@@ -5,17 +5,28 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
+from flushq import Failure, PartialFailure, Verdict
 from tests.enumeration.setups import Setup
-from tests.sessions.cast import Actor
-from tests.sessions.cast import Play as ActorPlay
+from tests.sessions.actors import Actor
+from tests.sessions.actors import Play as ActorPlay
 from tests.sessions.facts import Flight, Item
+from tests.sessions.handler import ObservedHandler
 from tests.sessions.history import SCRIPT
 from tests.sessions.sink import ObservedSink
 from tests.sessions.stage import Stage
+from tests.sessions.waiting import Wait
 
 ORDERS = "fail", "enter"
-MOST = {"enqueue": 9, "flush": 1, "aclose": 1, "fail": 1, "enter": 1, "cancel owner": 2}
-
+MOST = {
+    "enqueue": 9,
+    "flush": 1,
+    "aclose": 1,
+    "fail": 1,
+    "part": 1,
+    "enter": 1,
+    "cancel owner": 2,
+    "forsake": 1,
+}
 
 PARTS = "enqueue", "flush", "aclose", "start"
 
@@ -40,7 +51,7 @@ class ObedientSink(ObservedSink):
         try:
             await self._obey(flight)
         except asyncio.CancelledError:
-            self.cast.checker.sink_cancelled(flight)
+            self.cast.checker.cancelled("sink", flight)
             if not self._stubborn or len(flight.cancelled_in) > 1:
                 raise
             await self.work(flight, batch)
@@ -49,6 +60,8 @@ class ObedientSink(ObservedSink):
         while (order := await self._next_order(flight)) != "finish":
             if order == "fail":
                 raise SinkError(flight)
+            if order == "part":
+                raise PartialFailure({0: SinkError(flight)})
             await self.cast.enqueue(Actor("sink"), Item(100 + flight.number), inside=flight)
 
     async def _next_order(self, flight: Flight) -> str:
@@ -59,15 +72,28 @@ class ObedientSink(ObservedSink):
             del self.orders[flight]
 
 
+class ObedientHandler(ObservedHandler):
+    """A failure handler that always answers the same."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        self._verdict = verdict
+
+    def judge(self, flight: Flight, failure: Failure[Item]) -> Verdict:
+        """Answer."""
+        return self.answer(flight, self._verdict)
+
+
 class Play:
     """A tiny queue, played action by action from outside its loop; a context manager."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._sink = ObedientSink(stubborn=setup.stubborn)
-        self._stage = Stage(setup.limits, setup.policy, self._sink)
+        handler = None if setup.verdict is None else ObedientHandler(setup.verdict)
+        self._orders = ORDERS if handler is None else (*ORDERS, "part")
+        self._stage = Stage(setup.limits, setup.policy, self._sink, handler)
         self._loop = self._stage.loop
-        self._cast = self._sink.cast = self._stage.cast
+        self._cast = self._stage.cast
         self._actors = self._cast.actors
         self._body: asyncio.Future[None] = self._loop.create_future()
         self._counts = dict.fromkeys(MOST, 0)
@@ -96,7 +122,7 @@ class Play:
 
     def actions(self) -> list[str]:
         """The actions that are possible now and change something; "settle" is behind "step"."""
-        found = [*self._steps(), *self._orders(), *self._cancellations()]
+        found = [*self._steps(), *self._commands(), *self._cancellations()]
         if self._counts["enqueue"] < self._setup.producers:
             found.append("enqueue")
         found += [action for action in ("flush", "aclose") if self._may(action)]
@@ -113,11 +139,11 @@ class Play:
         if self._loop.timers and not self._time_passed:
             yield "advance"
 
-    def _orders(self) -> Iterator[str]:
+    def _commands(self) -> Iterator[str]:
         for flight, order in self._sink.orders.items():
             if not order.done():
                 yield f"finish {flight.number}"
-                yield from (f"{what} {flight.number}" for what in ORDERS if self._may(what))
+                yield from (f"{what} {flight.number}" for what in self._orders if self._may(what))
 
     def _cancellations(self) -> Iterator[str]:
         for name, actor in self._actors.items():
@@ -125,6 +151,9 @@ class Play:
                 started = self.checker.endings.started and not actor.done
                 if started and self._may("cancel owner"):
                     yield "cancel owner"
+            elif isinstance(actor.waiting, Wait):
+                if not actor.waiting.requested and self._may("forsake"):
+                    yield f"forsake {name}"
             elif actor.waiting is not None and not actor.waiting.requested:
                 yield f"cancel {name}"
 
@@ -140,7 +169,7 @@ class Play:
         counted = action if action in MOST else verb
         if counted in self._counts:
             self._counts[counted] += 1
-        if verb == "cancel":
+        if verb in {"cancel", "forsake"}:
             self._cast.interrupt(self._actors[target])
         elif target:
             self._order(verb, int(target))
@@ -171,7 +200,8 @@ class Play:
         self._cast.enter(*parts[verb])
 
     async def _produce(self, actor: Actor) -> None:
-        await self._cast.enqueue(actor, Item(int(actor.name.split()[1])))
+        bring = self._cast.deliver if self._setup.receipts else self._cast.enqueue
+        await bring(actor, Item(int(actor.name.split()[1])))
 
     async def _own(self, actor: Actor) -> None:
         await self._cast.own(actor, self._wait_for_body)

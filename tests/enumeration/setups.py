@@ -5,6 +5,7 @@ from itertools import product
 
 import attrs
 
+from flushq import Drop, Retry, Split, Verdict
 from tests.sessions.facts import Limits
 from tests.sessions.stage import PolicyPlan
 
@@ -26,6 +27,8 @@ class Setup:
         producers: How many producers there may be.
         owner: How it is owned: "with" or "run".
         stubborn: Whether the sink swallows its first cancellation.
+        verdict: What the failure handler answers, if there is one.
+        receipts: Whether producers wait until their items are delivered.
     """
 
     limits: Limits
@@ -35,6 +38,8 @@ class Setup:
     producers: int = 3
     owner: str = "with"
     stubborn: bool = False
+    verdict: Verdict | None = None
+    receipts: bool = False
 
 
 START = ("start", "settle")
@@ -51,6 +56,7 @@ def setups(fresh: int, full: int) -> Iterator[Setup]:
             yield _full(limits, policy, full)
             yield _full(limits, policy, full, "leave", "settle")
     yield from _variants(full)
+    yield from _handled(full)
 
 
 def _variants(depth: int) -> Iterator[Setup]:
@@ -62,6 +68,18 @@ def _variants(depth: int) -> Iterator[Setup]:
         yield attrs.evolve(full, stubborn=True)
         yield attrs.evolve(full, limits=attrs.evolve(limits, max_shutdown_wait=0))
         yield attrs.evolve(full, limits=attrs.evolve(limits, max_shutdown_wait=None))
+
+
+def _handled(depth: int) -> Iterator[Setup]:
+    """Failure handlers, and producers who wait for the end of their items."""
+    one, two = _limits(1, 1, 1), _limits(2, 2, 1)
+    yield attrs.evolve(_full(one, INTERVAL, depth), receipts=True)
+    single: tuple[Verdict, ...] = Drop(), Retry(), Retry(1.0)
+    for verdict in single:
+        yield attrs.evolve(_full(one, INTERVAL, depth), verdict=verdict, receipts=True)
+    several: tuple[Verdict, ...] = Drop(), Retry(3.0), Split()
+    for verdict in several:
+        yield attrs.evolve(_full(two, INTERVAL, depth), verdict=verdict)
 
 
 def _tiny(policy: PolicyPlan) -> Iterator[Limits]:

@@ -4,8 +4,7 @@ import argparse
 import sys
 import time
 
-from tests.sessions.many import all_failing
-from tests.sessions.session import report
+from tests.sessions.many import KINDS, all_failing, report
 
 MOST_REPORTS = 5
 
@@ -14,16 +13,17 @@ def main() -> int:
     """Play what the command line asks for, and return 1 if something broke the contract."""
     arguments = _arguments()
     if arguments.seed is not None:
-        complaints, text = report(arguments.seed)
+        complaints, text = report(arguments.seed, arguments.kind)
         _say(text)
         return 1 if complaints else 0
-    return _play_many(range(arguments.first, arguments.first + arguments.seeds), arguments.jobs)
+    seeds = range(arguments.first, arguments.first + arguments.seeds)
+    return _play_many(arguments.kind, seeds, arguments.jobs)
 
 
-def _play_many(seeds: range, jobs: int) -> int:
+def _play_many(kind: str, seeds: range, jobs: int) -> int:
     started, failed = time.monotonic(), 0
-    for failed, seed in enumerate(all_failing(seeds, jobs), 1):
-        _say(report(seed)[1] if failed <= MOST_REPORTS else f"seed {seed} too")
+    for failed, seed in enumerate(all_failing(seeds, jobs, kind), 1):
+        _say(report(seed, kind)[1] if failed <= MOST_REPORTS else f"seed {seed} too")
     seconds = time.monotonic() - started
     _say(f"{len(seeds)} sessions from seed {seeds.start} on, {failed} of them broke the contract")
     _say(f"{seconds:.1f} s, {len(seeds) / seconds:.0f} sessions a second, {jobs} jobs")
@@ -32,6 +32,7 @@ def _play_many(seeds: range, jobs: int) -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.sessions", description=__doc__)
+    parser.add_argument("--kind", choices=list(KINDS), default="queue", help="what to play")
     parser.add_argument("--seeds", type=int, default=10_000, help="how many seeds to play")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--jobs", type=int, default=2, help="how many processes to use")

@@ -5,9 +5,9 @@ from asyncio import CancelledError
 from flushq import QueueClosed, QueueEnded
 from tests.sessions.account import Account
 from tests.sessions.endings import Endings
-from tests.sessions.facts import Barrier
 from tests.sessions.history import History
 from tests.sessions.outcomes import Flaw, Outcomes
+from tests.sessions.waiting import Barrier
 
 
 class Barriers:

@@ -1,113 +1,18 @@
-"""Actors around one queue: each call of the queue, observed.
-
-An actor is a task with a name. What it waits for can be seen, so whoever interrupts it tells the
-checker, in the same step, whose call is being cancelled.
-"""
+"""The cast around one queue: its actors, and each call of the queue, observed."""
 
 import asyncio
-import contextvars
 import math
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 
-import attrs
-
-from flushq import FlushqError, FlushQueue, QueueEnded
-from tests.sessions.checker import Checker
-from tests.sessions.facts import Call, Closer, Flight, Item, Waiting
-from tests.sessions.loop import SessionLoop
-
-WHO: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
+from flushq import FlushqError, QueueEnded
+from tests.sessions.actors import Actor, BodyError
+from tests.sessions.facts import Flight, Item
+from tests.sessions.submitters import Submitters
+from tests.sessions.waiting import Call, Closer
 
 
-class BodyError(Exception):
-    """What the body of an owner raises."""
-
-
-@attrs.define(eq=False)
-class Actor:
-    """A task with a name.
-
-    Attributes:
-        name: Its name.
-        waiting: The call of the queue that it is in.
-        scope: The asyncio.timeout by which it is cancelled, if it is not cancelled as a task.
-        task: The task.
-    """
-
-    name: str
-    waiting: Waiting | None = None
-    scope: asyncio.Timeout | None = None
-    task: asyncio.Task[None] | None = None
-
-    @property
-    def scopes(self) -> tuple[asyncio.Timeout, ...]:
-        """The same, if there is one."""
-        return () if self.scope is None else (self.scope,)
-
-    @property
-    def done(self) -> bool:
-        """Whether it has played its part."""
-        return self.task is not None and self.task.done()
-
-
-Play = Callable[[Actor], Coroutine[object, object, None]]
-
-
-class Cast:
-    """All actors around one queue."""
-
-    def __init__(self, loop: SessionLoop, checker: Checker, queue: FlushQueue[Item]) -> None:
-        self.loop = loop
-        self.checker = checker
-        self.queue = queue
-        self.actors: dict[str, Actor] = {}
-
-    def enter(
-        self,
-        name: str,
-        play: Play,
-        *,
-        timed: bool = False,
-        group: asyncio.TaskGroup | None = None,
-    ) -> Actor:
-        """Let an actor play; ``timed``: to interrupt it is to let an asyncio.timeout expire."""
-        actor = self.actors[name] = Actor(name)
-        played = self._timed(actor, play) if timed else play(actor)
-        context = contextvars.copy_context()
-        context.run(WHO.set, name)
-        create_task = self.loop.create_task if group is None else group.create_task
-        actor.task = create_task(played, name=name, context=context)
-        return actor
-
-    def interrupt(self, actor: Actor) -> None:
-        """Cancel an actor, or let its timeout expire."""
-        if actor.task is None or actor.done or (actor.scope and actor.scope.expired()):
-            return
-        if actor.scope is None:
-            self._tell_of_interruption(actor)
-            actor.task.cancel()
-        else:  # the timeout cancels it in a callback: the one after this
-            self.loop.call_soon(self._tell_of_interruption, actor)
-            actor.scope.reschedule(self.loop.time())
-
-    def _tell_of_interruption(self, actor: Actor) -> None:
-        self.checker.history.note(actor.name, "is being cancelled")
-        if actor.waiting is not None:
-            self.checker.interrupt(actor.waiting)
-
-    async def _timed(self, actor: Actor, play: Play) -> None:
-        scope = actor.scope = asyncio.timeout(None)
-        try:
-            async with scope:
-                await play(actor)
-        except TimeoutError:
-            if not scope.expired():
-                raise
-        else:
-            if scope.expired():
-                self.checker.history.complain(11, f"{actor.name} got no TimeoutError")
-
-    # Calls of the queue.
+class Cast(Submitters):
+    """Whoever enqueues, flushes, closes and owns."""
 
     async def enqueue(
         self,
@@ -120,26 +25,22 @@ class Cast:
         vague: bool = False,
     ) -> FlushqError | None:
         """Enqueue an item, and return why it was refused if it was."""
+        scopes = actor.scopes if scope is None else (*actor.scopes, scope)
         call = Call(
-            who=actor.name,
-            item=item,
-            scopes=actor.scopes if scope is None else (*actor.scopes, scope),
-            inside=inside,
-            deadline=deadline,
-            vague=vague,
+            who=actor.name, item=item, scopes=scopes, inside=inside, deadline=deadline, vague=vague
         )
         actor.waiting = call
         self.checker.enqueue_called(call)
         try:
             await self.queue.enqueue(item)
         except BaseException as error:
-            self.checker.enqueue_ended(call, error)
+            self.checker.enqueue_refused(call, error)
             if isinstance(error, FlushqError):
                 return error
             raise
         finally:
             actor.waiting = None
-        self.checker.enqueue_ended(call, None)
+        self.checker.enqueue_accepted(call)
         return None
 
     def enqueue_nowait(
@@ -151,9 +52,9 @@ class Cast:
         try:
             self.queue.enqueue_nowait(item)
         except FlushqError as error:
-            self.checker.enqueue_ended(call, error)
+            self.checker.enqueue_refused(call, error)
             return error
-        self.checker.enqueue_ended(call, None)
+        self.checker.enqueue_accepted(call)
         return None
 
     async def flush(self, actor: Actor) -> None:

@@ -5,9 +5,9 @@ from asyncio import CancelledError
 from flushq import QueueEnded
 from tests.sessions.account import Account
 from tests.sessions.endings import Endings
-from tests.sessions.facts import Closer
 from tests.sessions.history import History
 from tests.sessions.outcomes import Outcomes
+from tests.sessions.waiting import Closer
 
 
 class Closers:

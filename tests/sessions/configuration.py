@@ -45,6 +45,23 @@ class Life:
 
 
 @attrs.frozen
+class Care:
+    """How often flush_fn fails, and what is done then.
+
+    Attributes:
+        handles: Whether there is a failure handler.
+        severity: How often it ends the queue.
+        trouble: The share of calls of the sink that fail, beside its other faults.
+        poison: How the sink fails with a poisoned item, if it does.
+    """
+
+    handles: bool = False
+    severity: float = 0.0
+    trouble: float = 0.0
+    poison: str | None = None
+
+
+@attrs.frozen
 class Configuration:
     """One session.
 
@@ -54,11 +71,14 @@ class Configuration:
         policy: The policy.
         life: The owner.
         producers: The steps of each producer.
+        readers: When somebody awaits all receipts that there are.
         flushes: When somebody calls flush().
         closes: When somebody calls aclose().
         interruptions: Who is cancelled when.
         timed: Of whom an interruption is the end of an asyncio.timeout.
-        wickedness: The share of batches with which the sink does something unusual.
+        wickedness: The share of calls with which the sink does something unusual.
+        care: What is done when it fails.
+        report_faults: The share of reports for which on_report raises.
         fires_early: Whether the timers of the loop fire a little early.
     """
 
@@ -67,11 +87,14 @@ class Configuration:
     policy: PolicyPlan
     life: Life
     producers: tuple[tuple[Step, ...], ...]
+    readers: tuple[Moment, ...]
     flushes: tuple[Moment, ...]
     closes: tuple[Moment, ...]
     interruptions: tuple[tuple[str, Moment], ...]
     timed: tuple[str, ...]
     wickedness: float
+    care: Care
+    report_faults: float
     fires_early: bool
 
 
@@ -119,11 +142,14 @@ def configuration(seed: int) -> Configuration:
     life = _life(dice)
     count = dice.choice([1, 2, 2, 3, 4])
     names = [f"producer {i}" for i in range(count)]
-    producers = tuple(_steps(dice, items, is_crowded=is_crowded) for _ in range(count))
+    what = WITH_RECEIPTS if dice.chance(0.5) else WHAT
+    producers = tuple(_steps(dice, items, what, is_crowded=is_crowded) for _ in range(count))
+    readers = tuple(dice.moment(8.0) for _ in range(dice.a_few()))
     flushes = tuple(dice.moment(8.0) for _ in range(dice.a_few()))
     closes = _closes(dice, life)
     interruptions = _interruptions_at(RUSH_HOUR, dice, names) if is_crowded else ()
     names += [f"flush {i}" for i in range(len(flushes))]
+    names += [f"reader {i}" for i in range(len(readers))]
     names += [f"closer {i}" for i in range(len(closes))]
     return Configuration(
         seed=seed,
@@ -131,11 +157,14 @@ def configuration(seed: int) -> Configuration:
         policy=_policy(dice),
         life=life,
         producers=producers,
+        readers=readers,
         flushes=flushes,
         closes=closes,
         interruptions=(*interruptions, *_interruptions(dice, names, life)),
         timed=tuple(name for name in names if dice.chance(0.2)),
         wickedness=dice.choice([0.0, 0.1, 0.3, 0.3, 0.6]),
+        care=_care(dice),
+        report_faults=dice.choice([0.0, 0.0, 0.2]),
         fires_early=dice.chance(0.1),
     )
 
@@ -173,6 +202,17 @@ def _policy(dice: Dice) -> PolicyPlan:
     return PolicyPlan(kind, number, fault)
 
 
+def _care(dice: Dice) -> Care:
+    if dice.chance(0.5):
+        return Care()
+    return Care(
+        handles=True,
+        severity=dice.choice([0.0, 0.05, 0.2]),
+        trouble=dice.choice([0.1, 0.3, 0.6]),
+        poison=dice.choice([None, None, "whole", "partial"]),
+    )
+
+
 def _life(dice: Dice) -> Life:
     start = dice.choice([0.0, 0.0, 0.0, 0.0, 0.5, 2.0])
     end = dice.moment(10.0)
@@ -203,22 +243,28 @@ def _interruptions(dice: Dice, names: list[str], life: Life) -> tuple[tuple[str,
     return (*some, *again, *owner)
 
 
-def _steps(dice: Dice, items: Items, *, is_crowded: bool) -> tuple[Step, ...]:
+def _steps(dice: Dice, items: Items, what: Sequence[str], *, is_crowded: bool) -> tuple[Step, ...]:
     if is_crowded:
         count = dice.choice([1, 1, 255, 256, 257, 300])
-        burst = tuple(items() for _ in range(count))
+        burst = Step(dice.choice(["enqueue", "submit"]), tuple(items() for _ in range(count)))
         first = Step("enqueue", (items(),)), Step("pause", (), RUSH_HOUR)
-        return (*first, Step("enqueue", burst), _step(dice, items))
-    return tuple(_step(dice, items) for _ in range(int(1 + dice.random() * 8)))
+        return (*first, burst, _step(dice, items, what))
+    return tuple(_step(dice, items, what) for _ in range(int(1 + dice.random() * 8)))
 
 
 WHAT = ["enqueue"] * 6 + ["pause"] * 6 + ["nowait", "timeout", "wait_for", "give up", "work"]
+WITH_RECEIPTS = [
+    *WHAT,
+    *["submit"] * 6,
+    *["await", "deliver"] * 2,
+    *["await for", "deliver for", "give up delivery"],
+]
 
 
-def _step(dice: Dice, items: Items) -> Step:
-    what = dice.choice(WHAT)
-    if what in {"pause", "work"}:
-        return Step(what, (), dice.time(3.0) if what == "pause" else dice.time(0.5))
-    if what in {"enqueue", "nowait"}:
-        return Step(what, tuple(items() for _ in range(dice.choice([1, 1, 1, 2, 3, 5]))))
-    return Step(what, (items(),), dice.time(4.0))
+def _step(dice: Dice, items: Items, what: Sequence[str]) -> Step:
+    kind = dice.choice(what)
+    if kind in {"pause", "work", "await", "await for"}:
+        return Step(kind, (), dice.time(0.5 if kind == "work" else 3.0))
+    if kind in {"enqueue", "nowait", "submit"}:
+        return Step(kind, tuple(items() for _ in range(dice.choice([1, 1, 1, 2, 3, 5]))))
+    return Step(kind, (items(),), dice.time(4.0))

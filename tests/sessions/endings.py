@@ -12,9 +12,10 @@ import attrs
 
 from flushq import FlushQueue, QueueEnded
 from tests.sessions.account import Account
-from tests.sessions.facts import Closer, Item, Limits
+from tests.sessions.facts import Item, Limits
 from tests.sessions.history import History
 from tests.sessions.loop import EARLY
+from tests.sessions.waiting import Closer
 
 Kind = type[QueueEnded]
 

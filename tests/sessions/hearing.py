@@ -30,6 +30,7 @@ class Hearing:
         self._barriers = barriers
         self._line = line
         self._heard_at = 0.0
+        self._event = ""
         self._ears: dict[str, Callable[..., None]] = {
             "item_added": self._item_added,
             "flush_started": self._flush_started,
@@ -48,14 +49,15 @@ class Hearing:
         if not self._heard_at <= now <= self._history.loop.time() + 2 * EARLY:
             self._history.complain(13, f"the policy hears of {now} at the wrong time")
         self._heard_at = now
+        self._event = event
         self._ears[event](now, *facts)
 
     def _item_added(self, now: float, count: int, weight: float) -> None:
         self._account.told_arrivals(now, count)
 
     def _flush_started(self, now: float, count: int, weight: float) -> None:
-        self._check_cause(count)
-        self._account.told_start(now, count)
+        reasons = {reason for reason, size in self._check_cause(count) if size == count}
+        self._account.told_start(now, count, frozenset(reasons))
 
     def _flush_done(
         self, now: float, count: int, seconds: float, error: BaseException | None
@@ -78,25 +80,31 @@ class Hearing:
         """The policy raises, or answers nonsense."""
         self._history.note("policy", "  fails", cause)
         self._endings.fail(PolicyError, cause)
+        if self._event == "flush_started":
+            self._account.flights[-1].unsent = True
 
-    def _check_cause(self, count: int) -> None:
-        """Find the reason why a batch is being cut; is it as large as this reason makes it."""
-        sizes = self._sizes()
+    def _check_cause(self, count: int) -> set[tuple[str, int]]:
+        """Find the reasons why a batch is being cut; is it as large as one of them makes it."""
+        causes = self._causes()
+        sizes = {size for _, size in causes}
         if not sizes:
             self._history.complain(6, "a flush is started without any reason")
         elif count not in sizes:
             self._history.complain(4, f"a batch has {count} items, not {sizes}")
         if self._endings.failures or self._endings.cut_surely:
             self._history.complain(12, "a flush is started after the end")
+        return causes
 
-    def _sizes(self) -> set[int]:
-        """The sizes that a batch may have, if it may be cut now."""
+    def _causes(self) -> set[tuple[str, int]]:
+        """Why a batch may be cut now, and how large that would make it."""
         largest, endings = self._account.largest_cut(), self._endings
-        if endings.closing or self._account.cut < self._barriers.mark:
-            return {largest}
-        sizes = {largest} if endings.closing_maybe else set()
-        if isinstance(self.decision, Flush):
-            sizes.add(min(largest, self.decision.up_to or largest))
+        if endings.closing:
+            return {("drain", largest)}
+        causes = {("drain", largest)} if endings.closing_maybe else set()
+        if self._account.cut < self._barriers.mark:
+            causes.add(("flush", largest))
+        elif isinstance(self.decision, Flush):
+            causes.add((self.decision.reason, min(largest, self.decision.up_to or largest)))
         elif self._line.blocked:
-            sizes.add(largest)
-        return sizes
+            causes.add(("pressure", largest))
+        return causes

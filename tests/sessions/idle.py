@@ -4,11 +4,13 @@ from asyncio import CancelledError
 
 from tests.sessions.account import Account
 from tests.sessions.barriers import Barriers
+from tests.sessions.deliveries import Deliveries
 from tests.sessions.endings import Endings
-from tests.sessions.facts import Call, Limits
+from tests.sessions.facts import ASKED, HANDED, Limits
 from tests.sessions.hearing import Hearing
 from tests.sessions.history import History
 from tests.sessions.line import Line
+from tests.sessions.waiting import Call
 
 
 class Idleness:
@@ -23,6 +25,7 @@ class Idleness:
         barriers: Barriers,
         line: Line,
         hearing: Hearing,
+        deliveries: Deliveries,
     ) -> None:
         self._limits = limits
         self._history = history
@@ -31,6 +34,7 @@ class Idleness:
         self._barriers = barriers
         self._line = line
         self._hearing = hearing
+        self._deliveries = deliveries
 
     def check(self) -> None:
         """Nothing can happen at this moment any more; time is about to move on."""
@@ -52,6 +56,8 @@ class Idleness:
                 self._account.end(flight, CancelledError())
                 if not self._endings.stops:
                     self._history.complain(2, f"{flight} was cut and never handed over")
+            elif flight.state not in {HANDED, ASKED}:
+                self._deliveries.check_idle(flight)
             elif self._endings.interrupted:
                 last = flight.cancelled_in[-1] if flight.cancelled_in else -1
                 if last < max(0, self._endings.cut_in):

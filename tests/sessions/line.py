@@ -10,9 +10,10 @@ from asyncio import CancelledError
 from flushq import ItemTooLarge, QueueClosed, QueueEnded, QueueFull
 from tests.sessions.account import Account
 from tests.sessions.endings import Endings
-from tests.sessions.facts import Call, Limits
+from tests.sessions.facts import Item, Limits
 from tests.sessions.history import History
 from tests.sessions.outcomes import Flaw, Outcomes
+from tests.sessions.waiting import Call
 
 BURST = 256
 
@@ -51,6 +52,7 @@ class Line:
         taken = len(self._account.waiting) + pausing
         full = blocked > 0 or taken >= self._limits.max_queue_size
         call.blocked = full and not self._account.is_duplicate(call.item)
+        call.refused = call.delivers and call.inside is not None and not call.inside.over
         self.calls[call] = None
         if call.is_inside:
             self.look_for_deadlock()
@@ -60,13 +62,14 @@ class Line:
         """The calls that wait in line, in order."""
         return [call for call in self.calls if call.blocked]
 
-    def ended(self, call: Call, error: BaseException | None) -> None:
-        """The call has returned or raised."""
-        if error is None:
-            self._check_acceptance(call)
-            del self.calls[call]
-            self._account.accept(call.item, min(call.called_at, self._history.loop.woke_at))
-            return
+    def accepted(self, call: Call) -> Item:
+        """The item was accepted; return the one that stays: a duplicate goes."""
+        self._check_acceptance(call)
+        del self.calls[call]
+        return self._account.accept(call.item, min(call.called_at, self._history.loop.woke_at))
+
+    def refused(self, call: Call, error: BaseException) -> None:
+        """The call has raised."""
         del self.calls[call]
         flaw = self._flaw(call, error)
         if flaw is not None:
@@ -78,6 +81,8 @@ class Line:
     def _check_acceptance(self, call: Call) -> None:
         if call.cancelled:
             self._history.complain(1, f"{call.item} was accepted from a cancelled {call.who}")
+        if call.refused:
+            self._history.complain(14, f"{call.item} is delivered for the flush that runs")
         if self._endings.refuses(inside=call.is_inside):
             self._history.complain(10, f"{call.item} was accepted after the end had begun")
         if self._limits.max_weight is not None and call.item.weight > self._limits.max_weight:
@@ -90,11 +95,12 @@ class Line:
     def _check_order(self, call: Call) -> None:
         if self._account.is_duplicate(call.item):
             return
+        has_waited = call.blocked and call.called_in != self._history.loop.iteration
         for other in self.calls:
             if other is call:
                 return
-            # One that pauses for fairness has a claim to its room.
-            if (other.blocked or call.blocked) and not self._may_be_overtaken(other):
+            # One that pauses for fairness has a claim to its room, whoever comes in beside it.
+            if (other.blocked or has_waited) and not self._may_be_overtaken(other):
                 self._history.complain(7, f"{call.item} overtook {other.item}")
                 return
 
@@ -128,7 +134,8 @@ class Line:
             stopped = call.inside is not None and self._endings.interrupts
             going = stopped or call.may_go(self._history.loop.time())
             return None if going else (1, "though nobody cancelled it")
-        return (1, "is none of the errors that enqueue may raise")
+        refused = call.refused and type(error) is RuntimeError
+        return None if refused else (1, "is none of the errors that enqueue may raise")
 
     def _flaw_of_closed(self, call: Call) -> Flaw:
         if not self._endings.closing_maybe:

@@ -1,20 +1,32 @@
 """Many seeds."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 
 from tests.processes import spread
-from tests.sessions.session import play
+from tests.sessions import batched, session
+from tests.sessions.history import History
 
 CHUNK = 250
 
-
-def failing(seeds: Sequence[int]) -> list[int]:
-    """Return those of the seeds whose session breaks the contract."""
-    return [seed for seed in seeds if play(seed).complaints]
+KINDS: dict[str, Callable[[int], History]] = {"queue": session.play, "batched": batched.play}
 
 
-def all_failing(seeds: range, processes: int) -> Iterator[int]:
+def failing(task: tuple[str, Sequence[int]]) -> list[int]:
+    """Return those of the seeds whose session, of a kind, breaks the contract."""
+    kind, seeds = task
+    return [seed for seed in seeds if KINDS[kind](seed).complaints]
+
+
+def all_failing(seeds: range, processes: int, kind: str = "queue") -> Iterator[int]:
     """Yield the same, found by several processes."""
-    chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
+    chunks = [(kind, seeds[start : start + CHUNK]) for start in range(0, len(seeds), CHUNK)]
     yield from chain.from_iterable(spread(failing, chunks, processes))
+
+
+def report(seed: int, kind: str = "queue") -> tuple[list[str], str]:
+    """Play one seed, and return the complaints and a text that tells all about it."""
+    history = KINDS[kind](seed)
+    plan = session.describe(seed) if kind == "queue" else []
+    text = [f"seed {seed}", *plan, "", *history.lines(), "", *history.complaints]
+    return history.complaints, "\n".join(text)

@@ -1,10 +1,8 @@
 """Exceptions that tell of an end: the right kind and cause, and each an object of its own."""
 
-from asyncio import CancelledError
-from collections.abc import Sequence
-
 from flushq import QueueEnded, ShutdownTimeout
 from tests.sessions.account import Account
+from tests.sessions.causes import Cause, is_any, is_same
 from tests.sessions.endings import Endings
 
 Flaw = tuple[int, str] | None
@@ -27,22 +25,30 @@ class Outcomes:
         causes = [
             failure.cause for failure in self._endings.failures if failure.kind is type(error)
         ]
-        if not _is_any(error.__cause__, causes):
+        if not is_any(error.__cause__, causes):
             return (12, f"has the cause {error.__cause__!r}, which is none of {causes}")
         return self._flaw_of_identity(error)
 
     def flaw_of_outcome(self, error: QueueEnded) -> Flaw:
         """What is wrong with an exception that tells how the queue has ended, if anything."""
+        return self._flaw(error, self._interruptions() or [None])
+
+    def flaw_of_early_outcome(self, error: QueueEnded) -> Flaw:
+        """The same, of one that may come before the flights that were interrupted have ended."""
+        return self._flaw(error, [None, *self._interruptions()])
+
+    def _interruptions(self) -> list[Cause]:
+        errors = [flight.error for flight in self._account.flights if flight.called]
+        return [error for error in errors if error is not None]
+
+    def _flaw(self, error: QueueEnded, causes: list[Cause]) -> Flaw:
         if self._endings.failures:
             return self.flaw_of_failure(error)
         if not isinstance(error, ShutdownTimeout):
             return (12, "though nothing has failed")
         if not self._endings.interrupts:
             return (10, "though the close had neither reached its limit nor been cut short")
-        flights = self._account.flights
-        errors = [flight.error for flight in flights if flight.called]
-        causes = [cause for cause in errors if cause is not None]
-        if not _is_any(error.__cause__, causes or [None]):
+        if not is_any(error.__cause__, causes):
             return (10, f"has the cause {error.__cause__!r}, which is none of {causes}")
         return self._flaw_of_identity(error)
 
@@ -60,16 +66,6 @@ class Outcomes:
         for other in self._told:
             if isinstance(other, ShutdownTimeout):
                 continue
-            if type(other) is not type(error) or not _is_same(other.__cause__, error.__cause__):
+            if type(other) is not type(error) or not is_same(other.__cause__, error.__cause__):
                 return (12, f"though somebody was told {other!r}")
         return None
-
-
-def _is_any(actual: BaseException | None, expected: Sequence[BaseException | None]) -> bool:
-    return any(_is_same(actual, each) for each in expected)
-
-
-def _is_same(actual: BaseException | None, expected: BaseException | None) -> bool:
-    """Whether a cause is the one expected; asyncio may make a new CancelledError of one."""
-    both = isinstance(actual, CancelledError) and isinstance(expected, CancelledError)
-    return both or actual is expected

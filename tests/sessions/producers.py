@@ -9,7 +9,8 @@ from collections.abc import Callable, Coroutine, Sequence
 import attrs
 
 from flushq import FlushqError, ItemTooLarge, QueueFull
-from tests.sessions.cast import Actor, Cast
+from tests.sessions.actors import Actor
+from tests.sessions.cast import Cast
 from tests.sessions.facts import Item
 
 WAIT_FOR_IS_VAGUE = sys.version_info < (3, 12)
@@ -59,6 +60,42 @@ async def _nowait(cast: Cast, actor: Actor, step: Step) -> Refusal:
     return refusal
 
 
+async def _submit(cast: Cast, actor: Actor, step: Step) -> Refusal:
+    refusal = None
+    for item in step.items:
+        refusal = await cast.submit(actor, item) or refusal
+    return refusal
+
+
+async def _deliver(cast: Cast, actor: Actor, step: Step) -> Refusal:
+    return await cast.deliver(actor, step.items[0])
+
+
+async def _await(cast: Cast, actor: Actor, step: Step) -> Refusal:
+    """Await all receipts, one after the other."""
+    while actor.receipts:
+        await cast.wait(actor, actor.receipts.pop())
+    return None
+
+
+async def _await_for(cast: Cast, actor: Actor, step: Step) -> Refusal:
+    """Await the last receipt, and lose patience."""
+    if actor.receipts:
+        deadline = cast.loop.time() + step.seconds
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(step.seconds) as scope:
+                await cast.wait(actor, actor.receipts[-1], scope=scope, deadline=deadline)
+    return None
+
+
+async def _deliver_for(cast: Cast, actor: Actor, step: Step) -> Refusal:
+    deadline = cast.loop.time() + step.seconds
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(step.seconds) as scope:
+            return await cast.deliver(actor, step.items[0], scope=scope, deadline=deadline)
+    return None
+
+
 async def _timeout(cast: Cast, actor: Actor, step: Step) -> Refusal:
     deadline = cast.loop.time() + step.seconds
     with contextlib.suppress(TimeoutError):
@@ -78,8 +115,16 @@ async def _wait_for(cast: Cast, actor: Actor, step: Step) -> Refusal:
 
 
 async def _give_up(cast: Cast, actor: Actor, step: Step) -> Refusal:
-    """Begin to wait, and close the coroutine some turns of the loop later."""
-    waiting = cast.enqueue(actor, step.items[0], deadline=cast.loop.time())
+    """Begin to wait for room, and close the coroutine some turns of the loop later."""
+    return await _abandon(cast.enqueue(actor, step.items[0], deadline=cast.loop.time()), step)
+
+
+async def _give_up_delivery(cast: Cast, actor: Actor, step: Step) -> Refusal:
+    """The same, of one that waits until its item was delivered."""
+    return await _abandon(cast.deliver(actor, step.items[0], deadline=cast.loop.time()), step)
+
+
+async def _abandon(waiting: Coroutine[object, object, Refusal], step: Step) -> Refusal:
     try:
         waiting.send(None)
     except StopIteration as returned:
@@ -101,4 +146,10 @@ STEPS: dict[str, Callable[[Cast, Actor, Step], Coroutine[object, object, Refusal
     "timeout": _timeout,
     "wait_for": _wait_for,
     "give up": _give_up,
+    "submit": _submit,
+    "await": _await,
+    "await for": _await_for,
+    "deliver": _deliver,
+    "deliver for": _deliver_for,
+    "give up delivery": _give_up_delivery,
 }

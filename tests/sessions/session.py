@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
-from tests.sessions.cast import Actor, BodyError, Play
+from tests.sessions.actors import Actor, BodyError, Play
 from tests.sessions.configuration import Configuration, Dice, Items, Moment, configuration
+from tests.sessions.deeds import deeds
+from tests.sessions.handler import Handler, answers
 from tests.sessions.history import History
 from tests.sessions.producers import Step, produce
-from tests.sessions.sink import Sink, deeds
+from tests.sessions.sink import Sink
 from tests.sessions.stage import Stage
 
 
@@ -18,22 +20,26 @@ def play(seed: int) -> History:
     """Play the session that this seed makes, and return its history, complaints included."""
     plan = configuration(seed)
     items = Items(Dice(seed + 1), plan.limits, first=1000)
-    sink = Sink(deeds(seed + 2, plan.wickedness), items)
-    with Stage(plan.limits, plan.policy, sink, fires_early=plan.fires_early) as stage:
-        sink.cast = stage.cast
+    care = plan.care
+    sink = Sink(deeds(seed + 2, plan.wickedness, care.trouble), items, care.poison)
+    handler = Handler(answers(seed + 3, care.severity), items) if care.handles else None
+    dice = Dice(seed + 4)
+    with Stage(
+        plan.limits,
+        plan.policy,
+        sink,
+        handler,
+        fires_early=plan.fires_early,
+        report_fails=lambda: dice.chance(plan.report_faults),
+    ) as stage:
         Session(stage, plan).play()
     return stage.history
 
 
-def report(seed: int) -> tuple[list[str], str]:
-    """Play it, and return the complaints and a text that tells all about it."""
-    history = play(seed)
-    plan = [
-        f"  {name} = {value}"
-        for name, value in attrs.asdict(configuration(seed), recurse=False).items()
-    ]
-    text = [f"seed {seed}", *plan, "", *history.lines(), "", *history.complaints]
-    return history.complaints, "\n".join(text)
+def describe(seed: int) -> list[str]:
+    """What the seed decides, line by line."""
+    plan = attrs.asdict(configuration(seed), recurse=False)
+    return [f"  {name} = {value}" for name, value in plan.items()]
 
 
 class Session:
@@ -52,6 +58,8 @@ class Session:
             self._enter(f"producer {number}", functools.partial(self._produce, steps))
         for number, moment in enumerate(plan.flushes):
             self._at(moment, self._enter, f"flush {number}", self._cast.flush)
+        for number, moment in enumerate(plan.readers):
+            self._at(moment, self._enter, f"reader {number}", self._read)
         for number, moment in enumerate(plan.closes):
             self._at(moment, self._enter, f"closer {number}", self._cast.aclose)
         for name, moment in plan.interruptions:
@@ -87,6 +95,11 @@ class Session:
     async def _produce(self, steps: Sequence[Step], actor: Actor) -> None:
         await produce(self._cast, actor, steps)
 
+    async def _read(self, actor: Actor) -> None:
+        """Await all receipts that there are."""
+        for receipt in list(self._cast.receipts):
+            await self._cast.wait(actor, receipt)
+
     async def _come_late(self, actor: Actor) -> None:
         """Use a queue that has ended, in every way."""
         items = Items(Dice(0), self._plan.limits, first=2000)
@@ -95,6 +108,9 @@ class Session:
         self._cast.enqueue_nowait(actor, items())
         await self._cast.flush(actor)
         await self._cast.run(actor)
+        await self._cast.submit(actor, items())
+        await self._cast.deliver(actor, items())
+        await self._read(actor)
 
     # The owner.
 

@@ -3,71 +3,17 @@
 import abc
 import asyncio
 import contextlib
-import random
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import attrs
 
-from tests.sessions.cast import WHO, Actor, Cast
+from flushq import PartialFailure
+from tests.sessions.actors import WHO, Actor
+from tests.sessions.cast import Cast
+from tests.sessions.deeds import POISONED, Deed, partial_failure
 from tests.sessions.facts import Flight, Item
 
 Maker = Callable[[], Item]
-
-
-@attrs.frozen
-class Deed:
-    """What the sink does with one batch.
-
-    Attributes:
-        seconds: How long it waits.
-        steps: For how many turns of the loop it waits before.
-        error: What it raises.
-        early: Whether it raises before its first await.
-        works: For how long it keeps the loop busy.
-        mutates: Whether it changes the list that it was handed.
-        enters: How it enqueues an item to its own queue, if it does.
-        dying: What it does when it is cancelled: "die", "raise", "return" or "linger".
-    """
-
-    seconds: float = 0.0
-    steps: int = 0
-    error: type[BaseException] | None = None
-    early: bool = False
-    works: float = 0.0
-    mutates: bool = False
-    enters: str | None = None
-    dying: str = "die"
-
-
-def deeds(seed: int, wickedness: float) -> Iterator[Deed]:
-    """What a sink does, batch by batch; ``wickedness`` is the share of batches with a fault."""
-    dice = random.Random(seed)
-    while True:
-        deed = Deed(
-            seconds=dice.choice([0.0, 0.0, 0.25, 0.5, 1.0, 1.0, 2.0, 0.8125]),
-            steps=dice.choice([0, 0, 0, 1, 2]),
-        )
-        if dice.random() < wickedness:
-            deed = attrs.evolve(deed, **_fault(dice))
-        yield deed
-
-
-FAULTS = [ValueError, ValueError, TimeoutError, asyncio.CancelledError]
-WAYS_IN = ["plain", "plain", "nowait", "gather", "timeout", "orphan"]
-
-
-def _fault(dice: random.Random) -> dict[str, Any]:
-    roll = dice.random()
-    if roll < 0.12:
-        return {"error": dice.choice(FAULTS), "early": dice.random() < 0.5}
-    if roll < 0.2:
-        return {"mutates": True}
-    if roll < 0.3:
-        return {"works": 0.375}
-    if roll < 0.6:
-        return {"enters": dice.choice(WAYS_IN)}
-    return {"dying": dice.choice(["raise", "return", "linger"]), "seconds": 4.0}
 
 
 class ObservedSink(abc.ABC):
@@ -78,8 +24,7 @@ class ObservedSink(abc.ABC):
     async def __call__(self, batch: list[Item]) -> None:
         """Take a batch."""
         checker = self.cast.checker
-        flight = checker.sink_called(batch)
-        checker.context_seen(WHO.get())
+        flight = checker.sink_called(batch, WHO.get())
         WHO.set("sink")
         error: BaseException | None = None
         try:
@@ -96,31 +41,60 @@ class ObservedSink(abc.ABC):
 
 
 class Sink(ObservedSink):
-    """A flush function that does one deed after the other."""
+    """A flush function that does one deed after the other.
 
-    def __init__(self, deeds: Iterator[Deed], make_item: Maker, most_entries: int = 6) -> None:
+    Args:
+        deeds: What it does.
+        make_item: Makes the items that it enqueues itself.
+        poison: How it fails when an item is poisoned, if any are: "whole" or "partial".
+    """
+
+    def __init__(
+        self,
+        deeds: Iterator[Deed],
+        make_item: Maker,
+        poison: str | None = None,
+        most_entries: int = 6,
+    ) -> None:
         self._deeds = deeds
         self._make_item = make_item
+        self._poison = poison
         self._entries = most_entries
+        self._again: dict[Flight, Deed] = {}
 
     async def work(self, flight: Flight, batch: list[Item]) -> None:
-        """Do the next deed."""
-        await self._do(next(self._deeds), flight, batch)
+        """Do the next deed, or the last one again."""
+        deed = self._again.pop(flight, None) or next(self._deeds)
+        if deed.fails > 1:
+            self._again[flight] = attrs.evolve(deed, fails=deed.fails - 1)
+        await self._do(deed, flight, batch)
 
     async def _do(self, deed: Deed, flight: Flight, batch: list[Item]) -> None:
         self.cast.loop.elapse(deed.works)
+        error = self._error(deed, flight, batch)
         if deed.mutates:
             batch.reverse()
             batch.append(self._make_item())
-        if deed.error is not None and deed.early:
-            raise deed.error(f"{flight}, early")
+        if error is not None and deed.early:
+            raise error
         try:
             await self._work(deed, flight)
-        except asyncio.CancelledError as error:
-            self.cast.checker.sink_cancelled(flight)
-            await self._die(deed, flight, error)
-        if deed.error is not None:
-            raise deed.error(f"{flight}, late")
+        except asyncio.CancelledError as cancelled:
+            self.cast.checker.cancelled("sink", flight)
+            await self._die(deed, flight, cancelled)
+        if error is not None:
+            raise error
+
+    def _error(self, deed: Deed, flight: Flight, batch: list[Item]) -> BaseException | None:
+        poisoned = [index for index, item in enumerate(batch) if item.number % POISONED == 0]
+        if self._poison and poisoned:
+            errors = {index: ValueError(f"{batch[index]} is poisoned") for index in poisoned}
+            return PartialFailure(errors) if self._poison == "partial" else errors[poisoned[0]]
+        if deed.error is None:
+            return None
+        if deed.partial is not None:
+            return partial_failure(deed.partial, len(batch))
+        return deed.error(f"{flight}, {'early' if deed.early else 'late'}")
 
     async def _work(self, deed: Deed, flight: Flight) -> None:
         for _ in range(deed.steps):
@@ -143,6 +117,12 @@ class Sink(ObservedSink):
             await asyncio.gather(*(self.cast.enqueue(actor, i, inside=flight) for i in items))
         elif way == "timeout":
             await self._enter_for(0.5, actor, flight)
+        elif way == "deliver":
+            await self.cast.deliver(actor, self._make_item(), inside=flight)
+        elif way == "submit":
+            await self.cast.submit(actor, self._make_item(), inside=flight)
+            for receipt in actor.receipts:
+                await self.cast.wait(actor, receipt, inside=flight)
         else:
             self._send_orphan(flight)
 
@@ -154,22 +134,27 @@ class Sink(ObservedSink):
                 await self.cast.enqueue(actor, item, inside=flight, scope=scope, deadline=deadline)
 
     def _send_orphan(self, flight: Flight) -> None:
-        """Let a task of its own enqueue, and do not wait for it."""
+        """Let a task of its own bring an item, and do not wait for it."""
 
         async def play(orphan: Actor) -> None:
-            await self.cast.enqueue(orphan, self._make_item(), inside=flight)
+            await self.cast.submit(orphan, self._make_item(), inside=flight)
+            await asyncio.sleep(flight.number)
+            for receipt in orphan.receipts:
+                await self.cast.wait(orphan, receipt, inside=flight)
 
         self.cast.enter(f"orphan {flight.number}", play)
 
     async def _die(self, deed: Deed, flight: Flight, error: asyncio.CancelledError) -> None:
         if deed.dying == "die":
             raise error
+        if deed.dying == "part":
+            raise PartialFailure({0: ValueError(f"{flight}, dying")})
         if deed.dying == "raise":
             raise ValueError(f"{flight}, dying")
         try:
             await asyncio.sleep(1.0)
         except asyncio.CancelledError:
-            self.cast.checker.sink_cancelled(flight)
+            self.cast.checker.cancelled("sink", flight)
             raise
         if deed.dying == "linger":
             raise TimeoutError(f"{flight}, at last")

@@ -2,20 +2,24 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from operator import attrgetter
 from types import TracebackType
 from typing import Any, Self
 
 import attrs
 
-from flushq import FlushPolicy, FlushQueue
+from flushq import FlushPolicy, FlushReport
 from tests.sessions.cast import Cast
 from tests.sessions.checker import Checker
-from tests.sessions.facts import Item, Limits
+from tests.sessions.facts import Limits
+from tests.sessions.handler import ObservedHandler
 from tests.sessions.history import History
 from tests.sessions.loop import Livelock, SessionLoop
 from tests.sessions.policies import Echo, Heard, Interval, Natural, PolicyFault, Whim
+from tests.sessions.reports import ReportError
+from tests.sessions.sink import ObservedSink
+from tests.sessions.submitters import SubmittingQueue
 
 _logger = logging.getLogger("flushq")
 
@@ -36,17 +40,41 @@ class Stage:
         self,
         limits: Limits,
         plan: PolicyPlan,
-        sink: Callable[[list[Item]], Awaitable[None]],
+        sink: ObservedSink,
+        handler: ObservedHandler | None = None,
         *,
         fires_early: bool = False,
+        report_fails: Callable[[], bool] = lambda: False,
     ) -> None:
         self.history = History()
-        self.checker = Checker(limits, self.history)
+        self.checker = Checker(limits, self.history, handled=handler is not None)
         self.loop = self.history.loop = SessionLoop(self.checker.idle, fires_early=fires_early)
         self.loop.set_exception_handler(self._on_exception)
-        self.queue = _queue(limits, _policy(plan, limits, self.checker), sink)
+        self._report_fails = report_fails
+        self.queue = self._queue(limits, _policy(plan, limits, self.checker), sink, handler)
         self.checker.watch(self.queue)
-        self.cast = Cast(self.loop, self.checker, self.queue)
+        self.cast = sink.cast = Cast(self.loop, self.checker, self.queue)
+        if handler is not None:
+            handler.cast = self.cast
+
+    def _queue(
+        self,
+        limits: Limits,
+        policy: FlushPolicy,
+        sink: ObservedSink,
+        handler: ObservedHandler | None,
+    ) -> SubmittingQueue:
+        return SubmittingQueue(
+            sink,
+            policy,
+            dedupe_key=attrgetter("key") if limits.dedupe else None,
+            weigh=attrgetter("weight") if limits.weighs else None,
+            max_queue_size=limits.max_queue_size,
+            max_in_flight=limits.max_in_flight,
+            max_shutdown_wait=limits.max_shutdown_wait,
+            on_failure=handler,
+            on_report=self._on_report,
+        )
 
     def __enter__(self) -> Self:
         _logger.addFilter(self._on_record)
@@ -80,8 +108,17 @@ class Stage:
 
     def _on_record(self, record: logging.LogRecord) -> bool:
         self.history.note("log", record.getMessage())
-        self.checker.closers.logged += 1
+        if record.exc_info is not None and isinstance(record.exc_info[1], ReportError):
+            self.checker.reports.logged += 1
+        else:
+            self.checker.closers.logged += 1
         return False
+
+    def _on_report(self, report: FlushReport) -> None:
+        self.checker.reported(report)
+        if self._report_fails():
+            self.checker.report_raised()
+            raise ReportError("on_report was told to raise")
 
     def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self.history.complain(12, f"{context['message']}: {context.get('exception')!r}")
@@ -100,17 +137,3 @@ def _policy(plan: PolicyPlan, limits: Limits, checker: Checker) -> FlushPolicy:
         policy = Whim(int(plan.number), records, weight)
     policy.checker, policy.fault = checker, plan.fault
     return policy
-
-
-def _queue(
-    limits: Limits, policy: FlushPolicy, sink: Callable[[list[Item]], Awaitable[None]]
-) -> FlushQueue[Item]:
-    return FlushQueue(
-        sink,
-        policy,
-        dedupe_key=attrgetter("key") if limits.dedupe else None,
-        weigh=attrgetter("weight") if limits.weighs else None,
-        max_queue_size=limits.max_queue_size,
-        max_in_flight=limits.max_in_flight,
-        max_shutdown_wait=limits.max_shutdown_wait,
-    )

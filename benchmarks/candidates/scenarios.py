@@ -1,0 +1,114 @@
+"""What producers do, from the first item until all have been delivered.
+
+Nothing here waits for anything but the processor, so its time is what counts: whoever else uses the
+machine does not.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from time import process_time
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+Enqueue = Callable[[Any], Awaitable[object]]
+Sink = Callable[[list[Any]], Awaitable[None]]
+
+TIGHT = range(100_000)
+TRICKLE = range(20_000)
+
+
+class Queue(Protocol):
+    """What a producer needs to know of a queue."""
+
+    async def enqueue(self, item: Any, /) -> object:
+        """Accept an item."""
+
+
+QueueOf = Callable[[Sink], AbstractAsyncContextManager[Queue]]
+
+
+class Count:
+    """A sink that does nothing but count."""
+
+    def __init__(self) -> None:
+        self.items = 0
+
+    async def deliver(self, batch: Sequence[object]) -> None:
+        """Count the items of a batch."""
+        self.items += len(batch)
+
+    def check(self, expected: int) -> None:
+        """Make sure that nothing got lost: what loses items is fast for the wrong reason."""
+        if self.items != expected:
+            raise AssertionError(f"{self.items} items were delivered, not {expected}")
+
+
+async def tight(queue_of: QueueOf, items: Sequence[object] = TIGHT) -> float:
+    """One producer that waits for nothing else: seconds an item."""
+    sink = Count()
+    async with queue_of(sink.deliver) as queue:
+        began = process_time()
+        await produce(queue.enqueue, items)
+    seconds = process_time() - began
+    sink.check(len(items))
+    return seconds / len(items)
+
+
+async def equal(queue_of: QueueOf) -> float:
+    """One tight producer of items that are all equal: seconds an item, however many remain."""
+    sink = Count()
+    async with queue_of(sink.deliver) as queue:
+        began = process_time()
+        await produce(queue.enqueue, [0] * len(TIGHT))
+    return (process_time() - began) / len(TIGHT)
+
+
+async def trickle(queue_of: QueueOf) -> float:
+    """One producer that lets the loop run after each item: seconds an item."""
+    sink = Count()
+    async with queue_of(sink.deliver) as queue:
+        began = process_time()
+        await produce_slowly(queue.enqueue)
+    seconds = process_time() - began
+    sink.check(len(TRICKLE))
+    return seconds / len(TRICKLE)
+
+
+async def blocked(queue_of: QueueOf, producers: int) -> float:
+    """So many producers at once, each with one item: seconds a producer."""
+    sink = Count()
+    async with queue_of(sink.deliver) as queue:
+        began = process_time()
+        await asyncio.gather(*map(queue.enqueue, range(producers)))
+    seconds = process_time() - began
+    sink.check(producers)
+    return seconds / producers
+
+
+async def callers(call: Callable[[int], Awaitable[T]], expected: Callable[[int], T]) -> float:
+    """A thousand concurrent callers, each waiting for its own answer: seconds a caller."""
+
+    async def ask(number: int) -> T:
+        return await call(number)
+
+    began = process_time()
+    answers = await asyncio.gather(*map(ask, range(1000)))
+    seconds = process_time() - began
+    if answers != [expected(number) for number in range(1000)]:
+        raise AssertionError("a caller got the answer of another")
+    return seconds / 1000
+
+
+async def produce(enqueue: Enqueue, items: Iterable[object] = TIGHT) -> None:
+    """Enqueue the items one after the other."""
+    for item in items:
+        await enqueue(item)
+
+
+async def produce_slowly(enqueue: Enqueue) -> None:
+    """Enqueue one item a turn of the loop."""
+    for item in TRICKLE:
+        await enqueue(item)
+        await asyncio.sleep(0)

@@ -1,0 +1,245 @@
+"""The rows of the table: what is measured, and what it should keep to.
+
+A candidate of a row is named as the table shows it, and measured by the function of
+`benchmarks.candidates` that its path names, with a peer first on the import path if it has one.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+
+import attrs
+
+from benchmarks import peers
+from benchmarks.figures import Figure, amount, at_least, at_most, speed, spread, time
+from benchmarks.server import postgres
+
+ROUNDS = 11
+
+
+@attrs.frozen
+class Candidate:
+    """What is measured.
+
+    Attributes:
+        name: What the table calls it.
+        path: The function, as ``module:name``.
+        peer: What it needs installed; None: nothing but this checkout and its extra ``bench``.
+    """
+
+    name: str
+    path: str
+    peer: str | None = None
+
+
+@attrs.frozen
+class Row:
+    """Candidates that are measured side by side, and what is read off them.
+
+    Attributes:
+        name: What the command line calls it.
+        text: What it is about.
+        candidates: What takes turns.
+        figures: What is read off their samples.
+        unit: What a sample is counted in: seconds (``s``) or bytes (``B``).
+        rounds: The most rounds that are worth while.
+        service: What must run beside them; it gives them their environment.
+    """
+
+    name: str
+    text: str
+    candidates: tuple[Candidate, ...]
+    figures: tuple[Figure, ...]
+    unit: str = "s"
+    rounds: int = ROUNDS
+    service: Callable[[], AbstractContextManager[Mapping[str, str]]] = attrs.field(
+        default=lambda: nullcontext({})
+    )
+
+
+OWN = "flushq"
+OLD = "flushq 0.2.2"
+FLOOR = "floor"
+BY_HAND = "asyncio.Queue by hand"
+
+
+def _own(path: str, name: str = OWN) -> Candidate:
+    return Candidate(name, path)
+
+
+def _old(path: str, name: str = OLD) -> Candidate:
+    return Candidate(name, path, peers.FLUSHQ)
+
+
+_FLOOR = Candidate(FLOOR, "floor:tight")
+
+ROWS = (
+    Row(
+        "tight-interval",
+        "Interval 2.0 s / 500, one tight producer",
+        (
+            _FLOOR,
+            _own("queues:tight_interval"),
+            _old("queues:tight_interval"),
+            Candidate("beque", "beque:tight_interval", peers.BEQUE),
+            Candidate("batchit", "batchit:tight_interval", peers.BATCHIT),
+            Candidate("OpenTelemetry", "telemetry:tight_interval", peers.TELEMETRY),
+            Candidate(BY_HAND, "by_hand:tight_interval"),
+        ),
+        (
+            time(OWN, FLOOR, limit=at_most(2.0, 1.5)),
+            time(OWN, OLD, limit=at_most(0.08)),
+            time(OWN, "beque"),
+            time(OWN, "batchit"),
+            time(OWN, "OpenTelemetry"),
+            time(OWN, BY_HAND),
+        ),
+    ),
+    Row(
+        "tight-natural",
+        "Natural, one tight producer",
+        (
+            _FLOOR,
+            _own("queues:tight_natural"),
+            _old("queues:tight_natural"),
+            Candidate(BY_HAND, "by_hand:tight_natural"),
+        ),
+        (
+            time(OWN, FLOOR, limit=at_most(1.8, 1.4)),
+            time(OWN, OLD, limit=at_most(0.35)),
+            time(OWN, BY_HAND),
+        ),
+    ),
+    Row(
+        "dedupe-distinct",
+        "Natural with dedupe_key, all distinct",
+        (_own("queues:all_distinct"), _old("queues:all_distinct")),
+        (time(OWN, OLD, limit=at_most(0.6, 0.4)),),
+    ),
+    Row(
+        "dedupe-equal",
+        "Natural with dedupe_key, all equal",
+        (_own("queues:all_equal"), _old("queues:all_equal")),
+        (time(OWN, OLD, limit=at_most(0.6, 0.4)),),
+    ),
+    Row(
+        "weigh",
+        "Natural with weigh and max_weight",
+        (_FLOOR, _own("own:weighed")),
+        (time(OWN, FLOOR, limit=at_most(5.0, 3.0)),),
+    ),
+    Row(
+        "trickle-natural",
+        "Natural, one item a loop turn",
+        (
+            Candidate(FLOOR, "floor:trickle"),
+            _own("queues:trickle_natural"),
+            _old("queues:trickle_natural"),
+        ),
+        (time(OWN, OLD, limit=at_most(1.3, 1.0)), time(OWN, FLOOR)),
+    ),
+    Row(
+        "trickle-interval",
+        "Interval 2.0 s / 500, one item a loop turn",
+        (
+            Candidate(FLOOR, "floor:trickle"),
+            _own("queues:trickle_interval"),
+            _old("queues:trickle_interval"),
+        ),
+        (time(OWN, OLD, limit=at_most(0.75, 0.6)), time(OWN, FLOOR)),
+    ),
+    Row(
+        "blocked",
+        "so many blocked producers, max_queue_size=1, each",
+        (
+            _own("queues:blocked_1_000", "1,000"),
+            _own("queues:blocked_8_000", "8,000"),
+            _own("queues:blocked_32_000", "32,000"),
+            _old("queues:blocked_8_000", "8,000 of flushq 0.2.2"),
+        ),
+        (
+            spread("1,000", "8,000", "32,000", limit=at_most(1.5)),
+            time("8,000", "8,000 of flushq 0.2.2", limit=at_most(0.3, 0.1)),
+        ),
+    ),
+    Row(
+        "backlog",
+        "a backlog drained in batches of 500, an item",
+        (
+            _own("own:backlog_1_000", "10^3"),
+            _own("own:backlog_10_000", "10^4"),
+            _own("own:backlog_100_000", "10^5"),
+            _own("own:backlog_1_000_000", "10^6"),
+        ),
+        (spread("10^3", "10^4", "10^5", "10^6", limit=at_most(1.5, 1.2)),),
+    ),
+    Row(
+        "custom-policy",
+        "a policy in plain Python, tight producer",
+        (_own("own:tight_echo", "EchoPolicy"), _own("queues:tight_natural", "Natural")),
+        (time("EchoPolicy", "Natural", limit=at_most(1.05, 1.0)),),
+    ),
+    Row(
+        "memory",
+        "memory of a waiting item, beyond the item",
+        (_own("own:memory"),),
+        (amount(OWN, "B", limit=at_most(16, 8)),),
+        unit="B",
+        rounds=1,
+    ),
+    Row(
+        "deliver",
+        "deliver, 1,000 concurrent callers",
+        (
+            Candidate(FLOOR, "floor:answered"),
+            _own("receipts:deliver"),
+            Candidate("aiodataloader", "data_loader:load", peers.DATA_LOADER),
+            Candidate("async-batcher", "batcher:process", peers.BATCHER),
+        ),
+        (
+            time(OWN, "aiodataloader", "async-batcher", limit=at_most(0.8, 0.5)),
+            time(OWN, FLOOR),
+            time(FLOOR, "aiodataloader", "async-batcher"),
+        ),
+    ),
+    Row(
+        "batched",
+        "Batched, 1,000 concurrent callers",
+        (
+            Candidate(FLOOR, "floor:answered"),
+            _own("receipts:batched"),
+            Candidate("aiodataloader", "data_loader:load", peers.DATA_LOADER),
+            Candidate("async-batcher", "batcher:process", peers.BATCHER),
+        ),
+        (
+            time(OWN, "aiodataloader", "async-batcher", limit=at_most(0.8, 0.5)),
+            time(OWN, FLOOR),
+            time(FLOOR, "aiodataloader", "async-batcher"),
+        ),
+    ),
+    Row(
+        "sqlite",
+        "rows into SQLite, 500 a batch",
+        (_own("sqlite:queued"), _own("sqlite:by_hand", "no queue")),
+        (speed(OWN, "no queue", limit=at_least(0.8, 0.9)),),
+    ),
+    Row(
+        "postgres",
+        "rows into PostgreSQL (COPY), 500 a batch",
+        (_own("postgres:queued"), _own("postgres:by_hand", "no queue")),
+        (speed(OWN, "no queue", limit=at_least(0.9, 1.0)),),
+        service=postgres,
+    ),
+    Row(
+        "import",
+        "import flushq",
+        (_own("imports:flushq"), _own("imports:asyncio_and_attrs", "asyncio, attrs")),
+        (time(OWN, "asyncio, attrs", limit=at_most(1.5, 1.2)),),
+    ),
+    Row(
+        "simulate",
+        "simulate(), a million arrivals, an arrival",
+        (_FLOOR, _own("own:simulated")),
+        (time(OWN, FLOOR, limit=at_most(30.0, 10.0)),),
+        rounds=3,
+    ),
+)

@@ -1,0 +1,111 @@
+"""What a sink does, call by call: deeds and their faults."""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+
+from flushq import PartialFailure
+
+
+@attrs.frozen
+class Deed:
+    """What the sink does with one batch.
+
+    Attributes:
+        seconds: How long it waits.
+        steps: For how many turns of the loop it waits before.
+        error: What it raises.
+        partial: Which items that error names, if it is to be a PartialFailure.
+        fails: With how many calls in a row, of the same flight, it does all this.
+        early: Whether it raises before its first await.
+        works: For how long it keeps the loop busy.
+        mutates: Whether it changes the list that it was handed.
+        enters: How it enqueues an item to its own queue, if it does.
+        dying: What it does when it is cancelled: "die", "raise", "part", "return" or "linger".
+    """
+
+    seconds: float = 0.0
+    steps: int = 0
+    error: type[BaseException] | None = None
+    partial: str | None = None
+    fails: int = 1
+    early: bool = False
+    works: float = 0.0
+    mutates: bool = False
+    enters: str | None = None
+    dying: str = "die"
+
+
+def deeds(seed: int, wickedness: float, trouble: float = 0.0) -> Iterator[Deed]:
+    """What a sink does, call by call.
+
+    ``wickedness`` is the share of calls with a fault, ``trouble`` that of those that fail, for a
+    handler to deal with.
+    """
+    dice = random.Random(seed)
+    while True:
+        deed = Deed(
+            seconds=dice.choice([0.0, 0.0, 0.25, 0.5, 1.0, 1.0, 2.0, 0.8125]),
+            steps=dice.choice([0, 0, 0, 1, 2]),
+        )
+        if dice.random() < wickedness:
+            deed = attrs.evolve(deed, **_fault(dice))
+        if dice.random() < trouble:
+            deed = attrs.evolve(deed, **_trouble(dice))
+        yield deed
+
+
+POISONED = 7
+"""Items whose number is a multiple of this are poisoned."""
+
+FAULTS = [ValueError, ValueError, TimeoutError, asyncio.CancelledError]
+WAYS_IN = ["plain", "plain", "nowait", "gather", "timeout", "orphan", "submit", "deliver"]
+
+
+def _fault(dice: random.Random) -> dict[str, Any]:
+    roll = dice.random()
+    if roll < 0.12:
+        partial = dice.choice([None, None, None, *WHICH, *SENSELESS])
+        return {"error": dice.choice(FAULTS), "partial": partial, "early": dice.random() < 0.5}
+    if roll < 0.2:
+        return {"mutates": True}
+    if roll < 0.3:
+        return {"works": 0.375}
+    if roll < 0.6:
+        return {"enters": dice.choice(WAYS_IN)}
+    return {"dying": dice.choice(["raise", "part", "return", "linger"]), "seconds": 4.0}
+
+
+def _trouble(dice: random.Random) -> dict[str, Any]:
+    return {
+        "error": dice.choice(FAULTS),
+        "partial": dice.choice([None, None, *WHICH]),
+        "fails": dice.choice([1, 1, 1, 2, 3]),
+        "early": dice.random() < 0.5,
+    }
+
+
+def partial_failure(which: str, count: int) -> PartialFailure:
+    """One of so many items; not always of what it may name."""
+    indices: dict[str, list[Any]] = {
+        "all": list(reversed(range(count))),
+        "last": [count - 1],
+        "even": list(range(0, count, 2)),
+        "beyond": [0, count],
+        "negative": [-1],
+        "none": [],
+        "false": [False],
+        "text": [0],
+    }
+    errors: dict[Any, Any] = {
+        index: "no exception" if which == "text" else ValueError(f"item {index} of {count}")
+        for index in indices[which]
+    }
+    return PartialFailure(errors)
+
+
+WHICH = ["all", "last", "last", "last", "even", "even", "even"]
+SENSELESS = ["beyond", "negative", "none", "false", "text"]

@@ -1,0 +1,146 @@
+"""The failure handler and its faults."""
+
+import abc
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import attrs
+
+from flushq import Drop, Fail, Failure, Retry, Split, Verdict
+from tests.sessions.actors import WHO, Actor
+from tests.sessions.cast import Cast
+from tests.sessions.facts import Flight, Item
+
+Maker = Callable[[], Item]
+
+MOST_ATTEMPTS = 4
+
+
+@attrs.frozen
+class Answer:
+    """What the handler does about one failure.
+
+    Attributes:
+        verdict: "fail", "drop", "retry", "split", "isolate" (split or drop), "raise", "reraise" or
+            "nonsense".
+        after: The pause before a retry, in seconds.
+        waits: Whether it is async.
+        seconds: How long it waits, if so.
+        steps: For how many turns of the loop it waits before.
+        works: For how long it keeps the loop busy.
+        mutates: Whether it changes the lists that it was handed.
+        enters: Whether it enqueues an item to the queue, if it is async.
+        dying: What it does when it is cancelled: "die", "raise" or "answer".
+    """
+
+    verdict: str
+    after: float = 0.0
+    waits: bool = False
+    seconds: float = 0.0
+    steps: int = 0
+    works: float = 0.0
+    mutates: bool = False
+    enters: bool = False
+    dying: str = "die"
+
+
+VERDICTS = ["drop"] * 5 + ["retry"] * 7 + ["isolate"] * 5 + ["split"] * 2
+FAULTS = ["fail", "fail", "raise", "raise", "reraise", "nonsense"]
+
+
+def answers(seed: int, severity: float) -> Iterator[Answer]:
+    """What a handler does, failure by failure; ``severity`` is how often it ends the queue."""
+    dice = random.Random(seed)
+    while True:
+        yield Answer(
+            verdict=dice.choice(FAULTS if dice.random() < severity else VERDICTS),
+            after=dice.choice([0.0, 0.0, 0.125, 0.5, 1.0, 3.0]),
+            waits=dice.random() < 0.5,
+            seconds=dice.choice([0.0, 0.0, 0.25, 1.0, 4.0]),
+            steps=dice.choice([0, 0, 1, 2]),
+            works=dice.choice([0.0] * 9 + [0.375]),
+            mutates=dice.random() < 0.1,
+            enters=dice.random() < 0.1,
+            dying=dice.choice(["die", "die", "raise", "answer"]),
+        )
+
+
+class ObservedHandler(abc.ABC):
+    """A failure handler that tells the checker; one that waits is async."""
+
+    cast: Cast
+
+    def __call__(self, failure: Failure[Item]) -> Verdict | Awaitable[Verdict]:
+        """Judge."""
+        flight = self.cast.checker.handler_called(failure, WHO.get())
+        return self.judge(flight, failure)
+
+    @abc.abstractmethod
+    def judge(self, flight: Flight, failure: Failure[Item]) -> Verdict | Awaitable[Verdict]:
+        """Do what a handler does."""
+
+    def answer(self, flight: Flight, verdict: Any) -> Verdict:
+        """Answer, or raise what is an exception."""
+        if isinstance(verdict, BaseException):
+            self.cast.checker.handler_raised(flight, verdict)
+            raise verdict
+        self.cast.checker.handler_answered(flight, verdict)
+        return verdict  # type: ignore[no-any-return]  # or it is meant to be nonsense
+
+
+class Handler(ObservedHandler):
+    """A failure handler that gives one answer after the other."""
+
+    def __init__(self, answers: Iterator[Answer], make_item: Maker) -> None:
+        self._answers = answers
+        self._make_item = make_item
+
+    def judge(self, flight: Flight, failure: Failure[Item]) -> Verdict | Awaitable[Verdict]:
+        """Give the next answer, at once or later."""
+        answer = next(self._answers)
+        verdict = _verdict(answer, failure)
+        self.cast.loop.elapse(answer.works)
+        if answer.mutates:
+            failure.items.clear()
+            (failure.errors or []).clear()
+        if answer.waits:
+            return self._judge_later(answer, flight, verdict)
+        return self.answer(flight, verdict)
+
+    async def _judge_later(self, answer: Answer, flight: Flight, verdict: object) -> Verdict:
+        try:
+            await self._wait(answer, flight)
+        except asyncio.CancelledError as cancelled:
+            self.cast.checker.cancelled("handler", flight)
+            if answer.dying == "die":
+                return self.answer(flight, cancelled)
+            if answer.dying == "raise":
+                return self.answer(flight, ValueError(f"the handler of {flight}, dying"))
+        return self.answer(flight, verdict)
+
+    async def _wait(self, answer: Answer, flight: Flight) -> None:
+        for _ in range(answer.steps):
+            await asyncio.sleep(0)
+        if answer.enters:
+            await self.cast.enqueue(Actor("handler"), self._make_item(), inside=flight)
+        if answer.seconds:
+            await asyncio.sleep(answer.seconds)
+
+
+def _verdict(answer: Answer, failure: Failure[Item]) -> object:
+    """A verdict, nonsense, or an exception to be raised."""
+    worn_out = failure.attempt >= MOST_ATTEMPTS
+    alone = len(failure.items) == 1
+    verdicts: dict[str, object] = {
+        "fail": Fail(),
+        "drop": Drop(),
+        "retry": Drop() if worn_out else Retry(answer.after),
+        "split": Split(),
+        "isolate": Drop() if alone else Split(),
+        "raise": RuntimeError(f"the handler, asked about {failure.items}"),
+        "reraise": failure.error,
+        "nonsense": "drop",
+    }
+    return verdicts[answer.verdict]
