@@ -53,4 +53,6 @@ def histories(*, max_steps: int = 15) -> st.SearchStrategy[History]:
         st.builds(Finish, _GAPS, st.integers(0, 2), st.booleans()),
         st.builds(Pass, _GAPS),
     )
-    return st.builds(History, slots(), _UNITS, st.lists(steps, max_size=max_steps).map(tuple))
+    few = st.lists(steps, max_size=max_steps)
+    many = st.lists(steps, min_size=max_steps // 2, max_size=max_steps)
+    return st.builds(History, slots(), _UNITS, (few | many).map(tuple))
