@@ -24,13 +24,21 @@ from flushq.outcomes import (
     Split,
     Verdict,
 )
-from flushq.policies import IntervalPolicy, NaturalPolicy
+from flushq.policies import (
+    AlarmPolicy,
+    BudgetPolicy,
+    IntervalPolicy,
+    NaturalPolicy,
+    PausePolicy,
+)
 from flushq.policy import Decision, Flush, FlushPolicy, QueueState, Wait
 from flushq.queue import FlushQueue
 from flushq.receipts import Receipt
 
 __all__ = [
+    "AlarmPolicy",
     "Batched",
+    "BudgetPolicy",
     "Decision",
     "Drop",
     "Dropped",
@@ -47,6 +55,7 @@ __all__ = [
     "ItemTooLarge",
     "NaturalPolicy",
     "PartialFailure",
+    "PausePolicy",
     "PolicyError",
     "QueueClosed",
     "QueueEnded",

@@ -126,6 +126,15 @@ class QueueState:
         self._check(now)
         self._now = now
 
+    @property
+    def arrivals(self) -> tuple[tuple[float, int], ...]:
+        """When the pending items arrived: (time, items) pairs, oldest first, no time twice.
+
+        A new tuple at each call, which takes time in proportion to its length; a policy that is
+        asked often keeps sums of its own, and needs this when a flush has left a part behind.
+        """
+        return tuple(self._bursts)
+
     def _take(self, count: int) -> None:
         bursts = self._bursts
         while count and count >= bursts[0][1]:
@@ -174,7 +183,7 @@ class FlushPolicy(abc.ABC):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         clone = type(self).__new__(type(self))
         memo[id(self)] = clone
-        for name, value in _attributes(self).items():
+        for name, value in attributes_of(self).items():
             object.__setattr__(clone, name, copy.deepcopy(value, memo))
         return clone
 
@@ -267,7 +276,7 @@ def running_copy(policy: FlushPolicy, max_in_flight: int) -> FlushPolicy:
     return clone
 
 
-def _attributes(policy: FlushPolicy) -> dict[str, Any]:
+def attributes_of(policy: FlushPolicy) -> dict[str, Any]:
     """All that an instance holds, in its ``__dict__`` and in slots, but for its facts."""
     state = object.__getstate__(policy)
     held, slots = state if isinstance(state, tuple) else (state, {})

@@ -46,6 +46,22 @@ def cut_size(
     )
 
 
+def cheapest(times: Sequence[Any], flush: Any, delay: Any, max_records: int | None) -> Any:
+    """The least cost of flushes and delays, over all FIFO partitions, by a plain recurrence."""
+    least: list[Any] = [0]
+    for end in range(1, len(times) + 1):
+        least.append(
+            min(
+                least[start]
+                + flush
+                + delay * sum(times[end - 1] - time for time in times[start:end])
+                for start in range(end)
+                if end - start <= cap(max_records)
+            )
+        )
+    return least[-1]
+
+
 def least_flushes(
     times: Sequence[float],
     weights: Sequence[float],

@@ -44,7 +44,7 @@ SWAPPED = {
     "reversed": "list",
 }
 TYPES = {
-    *("T", "Owner", "Place", "FlushFn", "OnFailure", "DedupeKey", "Weigh", "Decision"),
+    *("T", "Owner", "Place", "FlushFn", "OnFailure", "DedupeKey", "Weigh", "Decision", "_Way"),
     "__all__",
 }
 CHECKS = ("check", "_check", "_refuse")

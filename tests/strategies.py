@@ -12,7 +12,7 @@ from typing import Any, cast
 import attrs
 from hypothesis import strategies as st
 
-from flushq.policies import IntervalPolicy, NaturalPolicy
+from flushq.policies import AlarmPolicy, BudgetPolicy, IntervalPolicy, NaturalPolicy, PausePolicy
 from flushq.policy import Decision, Flush, FlushPolicy, Wait
 
 UNITS: st.SearchStrategy[Any] = st.sampled_from([1, 0.125, Fraction(1, 3)])
@@ -184,6 +184,9 @@ def policies(unit: Any) -> st.SearchStrategy[FlushPolicy]:
     return st.one_of(
         st.builds(IntervalPolicy, seconds, **caps),
         st.builds(NaturalPolicy, **caps),
+        st.builds(BudgetPolicy, seconds, **caps),
+        st.builds(AlarmPolicy, seconds, st.sampled_from([1, 0.5]), **caps),
+        st.builds(PausePolicy, st.none() | seconds, **caps),
         st.builds(EchoPolicy),
         st.builds(PlainEchoPolicy, st.sampled_from([0.2, 1.0]), **caps),
         st.builds(FrozenEchoPolicy),

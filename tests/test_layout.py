@@ -42,13 +42,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "offline": set(),
     "testing": {"policy", "simulation", "offline"},
     "__init__": {"policies", "batched"},
-    "cli": {"__init__", "simulation"},
+    "cli": {"__init__", "simulation", "offline"},
     "__main__": {"cli"},
 }
 
 LOOP = {"asyncio", "contextvars", "time", "random", "logging", "threading"}
 LOOP_FILES = {"gate", "delivery", "receipts", "queue", "batched", "cli"}
-EXTRAS = {"testing": {"hypothesis"}, "cli": {"click", "rich", "aiosqlite"}}
+EXTRAS = {"testing": {"hypothesis"}, "cli": {"click", "rich", "aiosqlite", "matplotlib"}}
 
 
 def row_of(module: str) -> str:

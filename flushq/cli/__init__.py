@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from flushq.cli.ingest import ingest
+from flushq.cli.simulate import simulate
 
 
 class Commands(click.Group):
@@ -31,6 +32,7 @@ def main() -> None:
 
 
 main.add_command(ingest)
+main.add_command(simulate)
 
 # What a queue logs of its losses, the commands say themselves.
 logging.getLogger("flushq").addHandler(logging.NullHandler())

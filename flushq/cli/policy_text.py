@@ -1,14 +1,22 @@
 """Policies as text: ``interval:2.0,500`` is IntervalPolicy(2.0, 500).
 
 A text is a name and, after a colon, arguments with commas between. A further policy is a further
-row of FORMS.
+row of FORMS. Any other name is that of a module: ``service.queues:POLICY`` is its object POLICY.
 """
 
+import importlib
 from collections.abc import Callable
 
 import attrs
 
-from flushq import FlushPolicy, IntervalPolicy, NaturalPolicy
+from flushq import (
+    AlarmPolicy,
+    BudgetPolicy,
+    FlushPolicy,
+    IntervalPolicy,
+    NaturalPolicy,
+    PausePolicy,
+)
 
 
 @attrs.frozen
@@ -39,25 +47,44 @@ class Form:
         return self.build(*(read(argument) for read, argument in readers))
 
 
+def _alarm(item_seconds: float, max_records: int | None = None) -> AlarmPolicy:
+    return AlarmPolicy(item_seconds, max_records=max_records)
+
+
 FORMS = {
     "interval": Form("interval:SECONDS[,RECORDS]", IntervalPolicy, (float, int), required=1),
     "natural": Form("natural[:RECORDS]", NaturalPolicy, (int,)),
+    "budget": Form("budget:ITEM_SECONDS[,RECORDS]", BudgetPolicy, (float, int), required=1),
+    "alarm": Form("alarm:ITEM_SECONDS[,RECORDS]", _alarm, (float, int), required=1),
+    "pause": Form("pause[:FLUSH_SECONDS[,RECORDS]]", PausePolicy, (float, int)),
 }
 
-USAGE = " or ".join(form.usage for form in FORMS.values())
+USAGE = f"{', '.join(form.usage for form in FORMS.values())} or MODULE:NAME"
 
 
 def parse_policy(text: str) -> FlushPolicy:
-    """Make the policy that a text describes.
+    """Make the policy that a text describes, or find it in the module that it names.
 
     Raises:
         ValueError: The text describes none; the message shows it and says why.
     """
     name, colon, arguments = text.partition(":")
     form = FORMS.get(name)
-    if form is None:
+    if form is None and not (name and colon):
         raise ValueError(f"bad policy {text!r}: it must be {USAGE}")
     try:
-        return form.read(arguments.split(",") if colon else [])
+        return form.read(arguments.split(",") if colon else []) if form else _find(name, arguments)
     except ValueError as error:
-        raise ValueError(f"bad policy {text!r}: {error}; it must be {form.usage}") from None
+        usage = form.usage if form else USAGE
+        raise ValueError(f"bad policy {text!r}: {error}; it must be {usage}") from None
+
+
+def _find(module: str, name: str) -> FlushPolicy:
+    """Import someone's own policy, whose module may do anything."""
+    try:
+        found: object = getattr(importlib.import_module(module), name)
+    except Exception as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from None
+    if not isinstance(found, FlushPolicy):
+        raise ValueError(f"{name} is no policy but {found!r}")  # noqa: TRY004 - of the text
+    return found

@@ -12,9 +12,10 @@ class NaturalPolicy(FlushPolicy):
     """Flush as soon as a slot is free, with whatever waits (natural or smart batching).
 
     The batch size regulates itself: a slow ``flush_fn`` means larger batches. A slot is never
-    free while something is pending. For flushes of one constant duration the maximum latency is
-    at most twice that of an optimal schedule that knows the future (Li and Yuan, Information
-    Processing Letters 111, 2011).
+    free while something is pending. If all flushes take equally long, the longest time from an
+    item's arrival to the end of its flush is at most twice that of an optimal schedule that knows
+    the future, whatever the number of slots, with ``max_records`` or without (after Li and Yuan,
+    Information Processing Letters 111, 2011). PausePolicy promises less than twice.
 
     Args:
         max_records: The most items in a batch. None: no cap.

@@ -78,7 +78,8 @@ def test_no_command() -> None:
     result = CliRunner().invoke(main)
 
     assert 2 == result.exit_code
-    assert "ingest  Read lines and store them in an SQLite database." in result.stderr
+    assert "ingest    Read lines and store them in an SQLite database." in result.stderr
+    assert "simulate  Try policies on traffic, in virtual time, and" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [["digest"], ["ingest", "--fast"], ["ingest", "--db"]])

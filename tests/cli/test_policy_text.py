@@ -4,8 +4,18 @@ import math
 
 import pytest
 
-from flushq import FlushPolicy, IntervalPolicy, NaturalPolicy
-from flushq.cli.policy_text import parse_policy
+from flushq import (
+    AlarmPolicy,
+    BudgetPolicy,
+    FlushPolicy,
+    IntervalPolicy,
+    NaturalPolicy,
+    PausePolicy,
+)
+from flushq.cli.policy_text import USAGE, parse_policy
+
+OWN = BudgetPolicy(7)
+NUMBER = 7
 
 
 @pytest.mark.parametrize(
@@ -16,6 +26,14 @@ from flushq.cli.policy_text import parse_policy
         ("interval:inf,10", IntervalPolicy(math.inf, 10)),
         ("natural", NaturalPolicy()),
         ("natural:1000", NaturalPolicy(1000)),
+        ("budget:1.5", BudgetPolicy(1.5)),
+        ("budget:1.5,100", BudgetPolicy(1.5, 100)),
+        ("alarm:1.5", AlarmPolicy(1.5)),
+        ("alarm:1.5,100", AlarmPolicy(1.5, max_records=100)),
+        ("pause", PausePolicy()),
+        ("pause:0.02", PausePolicy(0.02)),
+        ("pause:0.02,100", PausePolicy(0.02, 100)),
+        ("tests.cli.test_policy_text:OWN", BudgetPolicy(7)),
     ],
 )
 def test_good(text: str, policy: FlushPolicy) -> None:
@@ -26,8 +44,16 @@ def test_good(text: str, policy: FlushPolicy) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "it must be interval:SECONDS[,RECORDS] or natural[:RECORDS]"),
-        ("sometimes", "it must be interval:SECONDS[,RECORDS] or natural[:RECORDS]"),
+        ("", f"it must be {USAGE}"),
+        ("sometimes", f"it must be {USAGE}"),
+        (":5", f"it must be {USAGE}"),
+        ("sometimes:5", f"ModuleNotFoundError: No module named 'sometimes'; it must be {USAGE}"),
+        ("tests.cli.test_policy_text:NOBODY", "AttributeError: module 'tests.cli"),
+        ("tests.cli.test_policy_text:NUMBER", f"NUMBER is no policy but 7; it must be {USAGE}"),
+        ("alarm", "0 arguments; it must be alarm:ITEM_SECONDS[,RECORDS]"),
+        ("budget", "0 arguments; it must be budget:ITEM_SECONDS[,RECORDS]"),
+        ("budget:0", "item_seconds must be above 0, not 0.0"),
+        ("pause:1,2,3", "3 arguments; it must be pause[:FLUSH_SECONDS[,RECORDS]]"),
         ("interval", "0 arguments; it must be interval:SECONDS[,RECORDS]"),
         ("interval:1,2,3", "3 arguments; it must be interval:SECONDS[,RECORDS]"),
         ("interval:soon", "could not convert string to float: 'soon'"),
@@ -45,3 +71,11 @@ def test_bad(text: str, why: str) -> None:
         parse_policy(text)
 
     assert str(refused.value).startswith(f"bad policy {text!r}: {why}")
+
+
+def test_usage() -> None:
+    """The usage has all forms."""
+    assert (
+        "interval:SECONDS[,RECORDS], natural[:RECORDS], budget:ITEM_SECONDS[,RECORDS], "
+        "alarm:ITEM_SECONDS[,RECORDS], pause[:FLUSH_SECONDS[,RECORDS]] or MODULE:NAME"
+    ) == USAGE

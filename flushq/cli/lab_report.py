@@ -1,0 +1,78 @@
+"""What the lab found, as a table and as JSON: a row a policy."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from flushq.cli.lab import Run
+
+SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
+WIDTH = 160
+
+
+def as_table(runs: Sequence[Run]) -> str:
+    """All runs as a table, as text."""
+    table = Table("policy", box=box.SIMPLE)
+    for title in ("flushes", "mean", "largest", *SHARES, "busy", "cost", "x optimum"):
+        table.add_column(title, justify="right")
+    table.add_column("why it flushed")
+    for run in runs:
+        table.add_row(*_row(run))
+    console = Console(width=WIDTH)
+    with console.capture() as captured:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines() if line.strip())
+
+
+def as_json(runs: Sequence[Run]) -> str:
+    """The same figures, not rounded, as a JSON array of objects."""
+    return json.dumps([_figures(run) for run in runs], indent=2)
+
+
+def _row(run: Run) -> list[str]:
+    figures = _figures(run)
+    why = [f"{reason} {count}" for reason, count in run.reasons.items()]
+    if run.trace.stranded:
+        why.append(f"{run.trace.stranded} items never")
+    return [
+        run.policy,
+        str(figures["flushes"]),
+        f"{figures['mean_batch']:.1f}",
+        str(figures["largest_batch"]),
+        *(_seconds(run.latency(share)) for share in SHARES.values()),
+        f"{run.busy:.0%}",
+        f"{run.cost:.6g}",
+        "-" if run.ratio is None else f"{run.ratio:.2f}",
+        ", ".join(why),
+    ]
+
+
+def _figures(run: Run) -> dict[str, Any]:
+    sizes = run.sizes
+    return {
+        "policy": run.policy,
+        "items": len(run.setting.arrivals),
+        "stranded": run.trace.stranded,
+        "flushes": len(sizes),
+        "mean_batch": sum(sizes) / len(sizes) if sizes else 0.0,
+        "largest_batch": max(sizes, default=0),
+        "latency_seconds": {
+            name: run.latency(share) if run.latencies else None for name, share in SHARES.items()
+        },
+        "busy": run.busy,
+        "cost": run.cost,
+        "least_cost": run.least,
+        "ratio": run.ratio,
+        "reasons": run.reasons,
+    }
+
+
+def _seconds(seconds: float) -> str:
+    if math.isnan(seconds):
+        return "-"
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"

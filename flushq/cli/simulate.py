@@ -1,0 +1,190 @@
+"""``python -m flushq simulate``: policies on traffic, in virtual time, compared."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TextIO
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from flushq import FlushPolicy, PolicyError
+from flushq.cli.console import Mistake, say
+from flushq.cli.lab import Run, Setting, run
+from flushq.cli.lab_plot import save_plot
+from flushq.cli.lab_report import as_json, as_table
+from flushq.cli.policy_text import USAGE, parse_policy
+from flushq.cli.sink_text import USAGE as SINK_USAGE
+from flushq.cli.sink_text import Sink, parse_sink
+from flushq.cli.traffic import model_arrivals, read_arrivals
+
+DEFAULT_POLICIES = ("interval:1.0,500", "natural", "budget:1.0", "pause")
+
+
+def _sink(ctx: click.Context, param: click.Parameter, text: str) -> Sink:
+    try:
+        return parse_sink(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
+def _policies(
+    ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]
+) -> list[tuple[str, FlushPolicy]]:
+    try:
+        return [(text, parse_policy(text)) for text in texts]
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
+def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> str | None:
+    if path is not None and find_spec("matplotlib") is None:
+        raise Mistake(
+            "--plot needs matplotlib, which is not installed; "
+            "in the checkout of flushq: pip install '.[plot]'"
+        )
+    if path is not None and not Path(path).absolute().parent.is_dir():
+        raise Mistake(f"cannot write {path!r}: there is no such directory")
+    return path
+
+
+@click.command()
+@click.argument("file", required=False, type=click.File())
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="R",
+    help="Instead of a FILE: a Poisson process of so many items a second.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    metavar="S",
+    help="How long it lasts.",
+)
+@click.option(
+    "--seed", type=int, default=1, show_default=True, metavar="N", help="Which one of them."
+)
+@click.option(
+    "--sink",
+    required=True,
+    callback=_sink,
+    metavar="TEXT",
+    help=f"How long a flush of n items takes: {SINK_USAGE}; 0.02+0.0001n, say.",
+)
+@click.option(
+    "--slots",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="How many flushes may run at a time.",
+)
+@click.option(
+    "--flush-cost",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    metavar="A",
+    help="What a flush costs.",
+)
+@click.option(
+    "--delay-cost",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    metavar="W",
+    help="What each second costs that an item waits for the start of its flush.",
+)
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    callback=_policies,
+    default=DEFAULT_POLICIES,
+    show_default=True,
+    metavar="TEXT",
+    help=f"A policy to try, any number of times: {USAGE}.",
+)
+@click.option("--json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--plot", callback=_picture, metavar="FILE.png", help="Draw what happened.")
+def simulate(
+    *,
+    file: TextIO | None,
+    rate: float | None,
+    seconds: float,
+    seed: int,
+    sink: Sink,
+    slots: int,
+    flush_cost: float,
+    delay_cost: float,
+    policies: list[tuple[str, FlushPolicy]],
+    json: bool,
+    plot: str | None,
+) -> None:
+    """Try policies on traffic, in virtual time, and compare them.
+
+    The traffic is in a FILE (- for standard input), one arrival a line, in seconds or ISO 8601; or
+    it is a model (--rate). For each policy a row is printed: its flushes, the mean and the largest
+    batch; how long the items took, from arrival to the end of their flush; how busy the sink was;
+    what flushes and waiting cost; how many times the least cost that is, of any schedule that
+    knows the future, has the same RECORDS and always a free slot; and why it flushed.
+
+    A policy of your own is MODULE:NAME, an object in a module that can be imported.
+    """
+    try:
+        arrivals = _arrivals(file, rate, seconds, seed)
+        runs = _run_all(policies, Setting(arrivals, sink, slots, flush_cost, delay_cost))
+    except PolicyError as error:
+        raise click.ClickException(str(error)) from None
+    except (TypeError, ValueError) as error:
+        raise Mistake(str(error)) from None
+    say(as_json(runs) if json else as_table(runs))
+    if plot is not None:
+        _draw(runs, plot)
+
+
+def _arrivals(file: TextIO | None, rate: float | None, seconds: float, seed: int) -> list[float]:
+    if (file is None) == (rate is None):
+        raise Mistake("name a FILE with arrivals, or a --rate")
+    if rate is not None:
+        return model_arrivals(rate, seconds, seed)
+    assert file is not None
+    try:
+        return read_arrivals(file)
+    except (ValueError, OSError) as error:
+        raise Mistake(f"cannot read arrivals from {file.name!r}: {error}") from None
+
+
+def _run_all(policies: list[tuple[str, FlushPolicy]], setting: Setting) -> list[Run]:
+    least: dict[int | None, float] = {}
+    runs = []
+    with _shown() as progress:
+        for text, policy in policies:
+            cap = policy.max_records
+            if cap not in least:
+                least[cap] = setting.least_cost(cap)
+            task = progress.add_task(text, total=len(setting.arrivals))
+            flushed = partial(progress.advance, task)
+            runs.append(run(text, policy, setting, least[cap], flushed))
+    return runs
+
+
+@contextmanager
+def _shown() -> Iterator[Progress]:
+    """Show how far a long run has come, if standard error is a terminal."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        yield progress
+
+
+def _draw(runs: list[Run], path: str) -> None:
+    try:
+        save_plot(runs, path)
+    except OSError as error:
+        raise click.ClickException(f"cannot write {path!r}: {error.strerror}") from None

@@ -1,0 +1,66 @@
+"""Traffic: when items arrive, from a file or from a model."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from itertools import takewhile
+from random import Random
+
+MOST_ITEMS = 10_000_000
+
+
+def read_arrivals(lines: Iterable[str]) -> list[float]:
+    """Read the time in each line: seconds, or ISO 8601 (of UTC unless it says otherwise).
+
+    Empty lines are left out. The result is in seconds since the first time.
+
+    Raises:
+        ValueError: A line is no time, or a time is earlier than the one before it; the message
+            has the number of the line. Or there are no times.
+    """
+    times: list[float] = []
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            time = _read_time(line.strip(), number)
+            if times and time < times[-1]:
+                raise ValueError(f"line {number}: {line.strip()!r} is earlier than what is above")
+            times.append(time)
+    if not times:
+        raise ValueError("there are no arrivals")
+    return [time - times[0] for time in times]
+
+
+def model_arrivals(rate: float, seconds: float, seed: int) -> list[float]:
+    """Draw a Poisson process: so many items a second on average, for so long; always the same.
+
+    Raises:
+        ValueError: These are too many, or none.
+    """
+    if rate * seconds > MOST_ITEMS:
+        raise ValueError(f"about {rate * seconds:.0f} items are more than {MOST_ITEMS}")
+    times = list(takewhile(lambda time: time < seconds, _poisson(rate, Random(seed))))
+    if not times:
+        raise ValueError("there are no arrivals")
+    return times
+
+
+def _poisson(rate: float, random: Random) -> Iterable[float]:
+    time = 0.0
+    while True:
+        time += random.expovariate(rate)
+        yield time
+
+
+def _read_time(text: str, number: int) -> float:
+    for read in (float, _read_date):
+        try:
+            time = read(text)
+        except ValueError:
+            continue
+        if abs(time) < float("inf"):
+            return time
+    raise ValueError(f"line {number}: {text!r} is neither seconds nor an ISO 8601 time")
+
+
+def _read_date(text: str) -> float:
+    date = datetime.fromisoformat(text)
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()

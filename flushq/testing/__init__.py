@@ -1,0 +1,39 @@
+"""Laws and bounds for anyone's policy, to be called in a test (extra ``testing``: Hypothesis).
+
+>>> from flushq import NaturalPolicy
+>>> from flushq.testing import check_policy
+>>> check_policy(NaturalPolicy(max_records=100), max_batch=100)
+
+:func:`check_policy` runs a policy through random histories and raises :class:`LawBroken`, with the
+smallest history in which a law is broken, event by event. The strategies that it draws from are
+here, too, for tests of your own.
+"""
+
+from flushq.testing.checks import check_history, check_policy
+from flushq.testing.histories import Arrive, Due, Finish, History, Pass, Start, Step
+from flushq.testing.laws import LAWS, LawBroken
+from flushq.testing.ratios import CostRatio, FlushesRatio, LatencyRatio, Ratio
+from flushq.testing.strategies import arrivals, bursts, flush_durations, histories, slots
+
+__all__ = [
+    "LAWS",
+    "Arrive",
+    "CostRatio",
+    "Due",
+    "Finish",
+    "FlushesRatio",
+    "History",
+    "LatencyRatio",
+    "LawBroken",
+    "Pass",
+    "Ratio",
+    "Start",
+    "Step",
+    "arrivals",
+    "bursts",
+    "check_history",
+    "check_policy",
+    "flush_durations",
+    "histories",
+    "slots",
+]

@@ -1,0 +1,227 @@
+"""The checks that a test calls.
+
+Theory of operation. What was told in a play is told to other copies of the policy in ways that
+should make no difference (again, item by item, at another time): they must answer the same. Bounds
+are measured in simulations. Hypothesis looks for a history in which something is broken, and for a
+smaller one, until it finds none.
+"""
+
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import attrs
+from hypothesis import HealthCheck, Phase, given, settings, target
+from hypothesis import strategies as st
+from hypothesis.errors import Flaky
+
+from flushq.policy import Flush, FlushPolicy, Wait, running_copy
+from flushq.simulation import Trace, simulate
+from flushq.testing.histories import History
+from flushq.testing.laws import LAWS, LawBroken
+from flushq.testing.plays import Play, Told
+from flushq.testing.ratios import Ratio
+from flushq.testing.strategies import arrivals, flush_durations, histories, slots
+
+SHIFT_SECONDS = 1000.328125
+_NEAR = 1e-6
+_ROUNDING = 1e-9
+
+
+def check_policy(
+    policy: FlushPolicy | Callable[[], FlushPolicy],
+    *,
+    except_for: Collection[str] = (),
+    max_latency: float | None = None,
+    max_batch: int | None = None,
+    ratio: Ratio | None = None,
+    examples: int = 200,
+) -> None:
+    """Check that a policy keeps every law, in random histories.
+
+    Args:
+        policy: The policy, which is not changed; or what makes one, such as its class.
+        except_for: The names of laws that it need not keep, of those in :data:`LAWS`.
+        max_latency: The longest that an item may wait, in seconds, while a slot is free.
+        max_batch: The most items in a batch that the policy asks for.
+        ratio: How many times the optimum the policy may spend.
+        examples: How many histories to try.
+
+    Raises:
+        LawBroken: A law is broken; the message shows the smallest history that was found.
+        TypeError: That is no policy.
+        ValueError: ``except_for`` names what is no law.
+    """
+    _check_names(except_for)
+    made = policy() if callable(policy) else policy
+    running_copy(made, 1)
+    _search(examples, partial(_check_thoroughly, made, except_for), history=histories())
+    if max_latency is not None:
+        late = partial(_check_latency, max_latency)
+        _search_runs(examples, late, made, max_latency or 1.0)
+    if max_batch is not None:
+        large = partial(_check_batches, max_batch)
+        _search_runs(examples, large, made, 1.0)
+    if ratio is not None:
+        times = arrivals(ratio.scale / 8, max_size=10).filter(bool)
+        _search(examples, lambda times: _check_ratio(made, times, ratio), times=times)
+
+
+def check_history(
+    policy: FlushPolicy, history: History, *, except_for: Collection[str] = ()
+) -> None:
+    """Check every law but for the bounds in one history.
+
+    Args:
+        policy: The policy; it is not changed.
+        history: What happens.
+        except_for: The names of laws that it need not keep, of those in :data:`LAWS`.
+
+    Raises:
+        LawBroken: A law is broken.
+        TypeError: That is no policy.
+    """
+    told = Play(policy, history, except_for).run()
+    for law, otherwise in _RETELLINGS.items():
+        if law not in except_for:
+            _retell(law, running_copy(policy, history.slots), told, otherwise)
+
+
+def _check_thoroughly(policy: FlushPolicy, except_for: Collection[str], history: History) -> None:
+    """Check a history; of one that fails, what is left when no further step can be left out."""
+    try:
+        check_history(policy, history, except_for=except_for)
+    except LawBroken:
+        for number in range(len(history.steps)):
+            steps = history.steps[:number] + history.steps[number + 1 :]
+            _check_thoroughly(policy, except_for, attrs.evolve(history, steps=steps))
+        raise
+
+
+def _again(event: Told) -> list[Told]:
+    return [event]
+
+
+def _singly(event: Told) -> list[Told]:
+    """The same arrivals, one item after the other."""
+    return [attrs.evolve(event, facts=(1, weight)) for weight in event.weights] or [event]
+
+
+def _later(event: Told) -> list[Told]:
+    return [attrs.evolve(event, now=event.now + SHIFT_SECONDS)]
+
+
+_RETELLINGS = {"repeatable": _again, "bursts": _singly, "shift": _later}
+
+
+def _retell(
+    law: str, policy: FlushPolicy, told: Sequence[Told], otherwise: Callable[[Told], list[Told]]
+) -> None:
+    """Tell a fresh policy the same events otherwise: it must answer the same."""
+    for number, event in enumerate(told, 1):
+        for version in otherwise(event):
+            try:
+                answered = attrs.evolve(version, decision=version.tell(policy))
+            except Exception as error:
+                raise LawBroken(law, f"it raised {error!r}", told[:number]) from error
+        if not _is_same(event, answered):
+            why = f"the last answer was {answered.decision!r} then"
+            raise LawBroken(law, why, told[:number])
+
+
+def _is_same(one: Told, other: Told) -> bool:
+    """Whether two answers are the same, but for the time and what floats lose by it."""
+    if isinstance(one.decision, Flush) and isinstance(other.decision, Flush):
+        return one.decision == other.decision
+    waits = _seconds(one), _seconds(other)
+    return waits[0] == waits[1] or abs(waits[0] - waits[1]) <= _NEAR
+
+
+def _seconds(event: Told) -> float:
+    """For how long it wants to wait."""
+    return event.decision.until - event.now if isinstance(event.decision, Wait) else 0.0
+
+
+def _check_latency(longest: float, trace: Trace, slots: int) -> None:
+    for flush in trace.flushes:
+        since = flush.oldest + longest
+        if any(_is_free(trace, time, slots) for time in _moments(trace, since, flush.started)):
+            why = f"one waited {flush.started - flush.oldest} s, longer than {longest} s"
+            raise LawBroken("max_latency", why, trace.events)
+    if trace.stranded:
+        raise LawBroken("max_latency", f"{trace.stranded} wait for ever", trace.events)
+
+
+def _moments(trace: Trace, since: float, until: float) -> Iterator[float]:
+    """The times between these two, the second excluded, after which a slot may be free."""
+    if until - since > _ROUNDING:
+        yield since
+        yield from (flush.ended for flush in trace.flushes if since < flush.ended < until)
+
+
+def _is_free(trace: Trace, time: float, slots: int) -> bool:
+    return sum(flush.started <= time < flush.ended for flush in trace.flushes) < slots
+
+
+def _check_batches(most: int, trace: Trace, slots: int) -> None:
+    for flush in trace.flushes:
+        if flush.size > most:
+            why = f"one has {flush.size} items, more than {most}"
+            raise LawBroken("max_batch", why, trace.events)
+
+
+def _check_ratio(policy: FlushPolicy, times: list[float], ratio: Ratio) -> None:
+    spent = ratio.measure(policy, times)
+    if spent < math.inf:
+        target(float(spent))
+    if spent > ratio.bound * (1 + _ROUNDING):
+        why = f"it is {float(spent)} times, more than {ratio.bound}, for these arrivals:"
+        raise LawBroken("ratio", why, times)
+
+
+def _search_runs(
+    examples: int, check: Callable[[Trace, int], None], policy: FlushPolicy, scale: float
+) -> None:
+    """Search for a simulation that fails a check."""
+
+    def run(times: list[float], seconds: float, slots: int) -> None:
+        weights = None if policy.max_weight is None else [policy.max_weight / 4] * len(times)
+        check(simulate(policy, times, seconds, max_in_flight=slots, weights=weights), slots)
+
+    times, seconds = arrivals(scale / 8), flush_durations(scale / 4)
+    _search(examples, run, times=times, seconds=seconds, slots=slots())
+
+
+def _search(examples: int, check: Callable[..., None], **drawn: st.SearchStrategy[Any]) -> None:
+    """Let Hypothesis search for what fails a check, and raise what the smallest of it raises."""
+    found: list[LawBroken] = []
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        phases=(Phase.generate, Phase.target, Phase.shrink),
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(**drawn)
+    def search(**values: Any) -> None:
+        try:
+            check(**values)
+        except LawBroken as broken:
+            found.append(broken)
+            raise
+
+    try:
+        search()
+    except (LawBroken, Flaky):
+        smallest = found[-1]
+        smallest.__notes__ = []
+        raise smallest from smallest.__cause__
+
+
+def _check_names(names: Collection[str]) -> None:
+    for name in names:
+        if name not in LAWS or name == "sound":
+            raise ValueError(f"{name!r} is no law that can be left out: {', '.join(LAWS)}")

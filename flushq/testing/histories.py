@@ -1,0 +1,84 @@
+"""What can happen to a policy, as values: a history is a list of steps.
+
+A step says how many units of time after the last one it happens. One that cannot happen (a start
+while nothing waits, an end while nothing runs) does not, so every list of steps is a history, and
+leaving out steps leaves one.
+"""
+
+import attrs
+
+
+@attrs.frozen
+class Arrive:
+    """Items arrive, all at one time.
+
+    Args:
+        after: How many units later.
+        weights: What each weighs, in quarters of what a batch may weigh (4 without a cap).
+    """
+
+    after: int
+    weights: tuple[int, ...]
+
+
+@attrs.frozen
+class Start:
+    """A flush starts: what the policy says if it says Flush, else as if somebody asked for it.
+
+    Args:
+        after: How many units later.
+        up_to: How many items it takes at most, if it is not the policy's. None: what the caps
+            allow.
+    """
+
+    after: int
+    up_to: int | None
+
+
+@attrs.frozen
+class Finish:
+    """A flush ends.
+
+    Args:
+        after: How many units later.
+        which: Which of those that run, counted from the first that started, and round again.
+        failed: Whether flush_fn raised.
+    """
+
+    after: int
+    which: int
+    failed: bool
+
+
+@attrs.frozen
+class Pass:
+    """Time passes, and the policy is told.
+
+    Args:
+        after: How many units later.
+    """
+
+    after: int
+
+
+@attrs.frozen
+class Due:
+    """The time comes that the policy has asked for with Wait."""
+
+
+Step = Arrive | Start | Finish | Pass | Due
+
+
+@attrs.frozen
+class History:
+    """A queue's life.
+
+    Args:
+        slots: How many flushes may run at a time.
+        unit: The unit of time, in seconds.
+        steps: What happens, in order. At the end the time that the policy has asked for last comes.
+    """
+
+    slots: int
+    unit: float
+    steps: tuple[Step, ...]

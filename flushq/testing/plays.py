@@ -1,0 +1,214 @@
+"""A policy at work in a history, and the laws about single answers.
+
+Theory of operation. Each step that can happen is told to a running copy of the policy, beside a
+plain list of what waits, and written down. What the answer must be, whatever the policy wants,
+follows from that list.
+"""
+
+import copy
+import math
+from collections.abc import Collection
+from typing import Any
+
+import attrs
+
+from flushq.policy import (
+    Decision,
+    Flush,
+    FlushPolicy,
+    Wait,
+    attributes_of,
+    check_caps,
+    flaw_of,
+    running_copy,
+)
+from flushq.testing.histories import Arrive, Due, Finish, History, Pass, Start, Step
+from flushq.testing.laws import LawBroken
+
+
+@attrs.frozen
+class Told:
+    """An event that a policy was told, and its answer.
+
+    Attributes:
+        now: When, in seconds.
+        name: ``item_added``, ``flush_started``, ``flush_done`` or ``tick``.
+        facts: Its further arguments.
+        decision: What the policy answered.
+        weights: What each of the items weighs that have arrived.
+    """
+
+    now: float
+    name: str
+    facts: tuple[Any, ...]
+    decision: Any = None
+    weights: tuple[float, ...] = ()
+
+    def __str__(self) -> str:
+        """The event in a line."""
+        facts = ", ".join(map(repr, (self.now, *self.facts)))
+        return f"{self.name}({facts}) -> {self.decision!r}"
+
+    def tell(self, policy: FlushPolicy) -> Any:
+        """Tell a policy of the same event, and return its answer."""
+        return getattr(policy, self.name)(self.now, *self.facts)
+
+
+class Play:
+    """A policy at work in a history, beside a plain list of the weights of what waits."""
+
+    def __init__(self, policy: FlushPolicy, history: History, except_for: Collection[str]) -> None:
+        self._told: list[Told] = []
+        self._policy = running_copy(policy, history.slots)
+        self._history = history
+        self._except_for = except_for
+        self._now: float = 0 * history.unit
+        self._waiting: list[float] = []
+        self._running: list[tuple[float, int]] = []
+        self._decision: Decision = Wait()
+        self._caps = self._read_caps()
+
+    def run(self) -> list[Told]:
+        """Play it to the end, and return what was told.
+
+        Raises:
+            LawBroken: A law about a single answer is broken.
+        """
+        self._check_caps()
+        for step in (*self._history.steps, Due()):
+            self._take(step)
+        return self._told
+
+    def _take(self, step: Step) -> None:
+        """Let a step happen, if it can."""
+        if not isinstance(step, Due):
+            self._now += step.after * self._history.unit
+        match step:
+            case Arrive(_, quarters):
+                self._arrive(tuple(quarter * self._quarter() for quarter in quarters))
+            case Start(_, up_to) if self._waiting and self._is_free():
+                self._start(up_to)
+            case Finish(_, which, failed) if self._running:
+                started, count = self._running.pop(which % len(self._running))
+                error = OSError("flush_fn raised") if failed else None
+                self._tell("flush_done", count, self._now - started, error)
+            case Pass():
+                self._tell("tick")
+            case Due():
+                self._wait()
+
+    def _arrive(self, weights: tuple[float, ...]) -> None:
+        self._waiting += weights
+        self._tell("item_added", len(weights), sum(weights), weights=weights)
+
+    def _start(self, up_to: int | None) -> None:
+        if isinstance(self._decision, Flush):
+            up_to = self._decision.up_to
+        count = self._size(len(self._waiting) if up_to is None else up_to)
+        weights = self._waiting[:count]
+        del self._waiting[:count]
+        self._running.append((self._now, count))
+        self._tell("flush_started", count, sum(weights))
+
+    def _wait(self) -> None:
+        """Go to the time that the policy has asked for: it must flush then."""
+        if not isinstance(self._decision, Wait):
+            return
+        until = self._decision.until
+        if self._now < until < math.inf:
+            self._now = until
+            self._tell("tick")
+            if not isinstance(self._decision, Flush):
+                self._accuse("kept", f"it answered {self._decision!r}")
+
+    def _is_free(self) -> bool:
+        return len(self._running) < self._history.slots
+
+    def _read_caps(self) -> tuple[int | None, float | None]:
+        return self._policy.max_records, self._policy.max_weight
+
+    def _check_caps(self) -> None:
+        try:
+            check_caps(*self._caps)
+        except (TypeError, ValueError) as error:
+            raise LawBroken("caps", str(error)) from None
+
+    def _quarter(self) -> float:
+        heaviest = self._caps[1]
+        return 1 if heaviest is None or heaviest == math.inf else heaviest / 4
+
+    def _size(self, most: int) -> int:
+        """How many of the oldest items make a batch of so many at most, within the caps."""
+        records, heaviest = self._caps
+        most = min(most, most if records is None else records)
+        count, weight = 0, 0.0
+        for mass in self._waiting[:most]:
+            weight += mass
+            if heaviest is not None and weight > heaviest:
+                break
+            count += 1
+        return count
+
+    def _tell(self, name: str, *facts: Any, weights: tuple[float, ...] = ()) -> None:
+        event = Told(self._now, name, facts, weights=weights)
+        try:
+            decision = event.tell(self._policy)
+        except Exception as error:
+            self._told.append(attrs.evolve(event, decision=error))
+            raise LawBroken("sound", f"it raised {error!r}", self._told) from error
+        self._told.append(attrs.evolve(event, decision=decision))
+        self._check(decision)
+        self._decision = decision
+
+    def _check(self, decision: Any) -> None:
+        """Check the laws that are about a single answer."""
+        self._check_sound(decision)
+        if self._read_caps() != self._caps:
+            self._accuse("caps", f"they were {self._caps}, and are {self._read_caps()} now")
+        if self._waiting and self._is_free():
+            self._check_pure(decision)
+            if decision == Wait() and not self._running:
+                self._accuse("idle", f"{len(self._waiting)} wait for ever")
+        elif decision != Wait():
+            self._accuse("silent", f"it answered {decision!r}")
+
+    def _check_sound(self, decision: Any) -> None:
+        flaw = flaw_of(decision, self._now)
+        if flaw is not None:
+            self._accuse("ahead" if isinstance(decision, Wait) else "sound", flaw)
+        queue = self._policy.queue
+        counted = queue.pending, queue.in_flight
+        right = len(self._waiting), len(self._running)
+        if counted != right:
+            self._accuse("sound", f"it counts {counted} pending and in flight, not {right}")
+
+    def _check_pure(self, decision: Decision) -> None:
+        before = _snapshot(self._policy)
+        try:
+            said: object = self._policy.decide(self._now)
+        except Exception as error:
+            said = error
+        if said != decision:
+            self._accuse("pure", f"decide says {said!r}")
+        after = _snapshot(self._policy)
+        changed = [name for name in before if name in after and before[name] != after[name]]
+        if changed:
+            self._accuse("pure", f"decide changed {', '.join(changed)}")
+
+    def _accuse(self, law: str, why: str) -> None:
+        """Say that a law is broken, unless it need not be kept."""
+        if law not in self._except_for:
+            raise LawBroken(law, why, self._told)
+
+
+def _snapshot(policy: FlushPolicy) -> dict[str, Any]:
+    """Copies of what a policy holds, by name, as far as it can be copied and compared."""
+    held = {}
+    for name, value in {**attributes_of(policy), "queue": policy.queue}.items():
+        try:
+            one, other = copy.deepcopy(value), copy.deepcopy(value)
+            if bool(one == other):
+                held[name] = one
+        except Exception:
+            continue
+    return held

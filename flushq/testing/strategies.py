@@ -1,0 +1,58 @@
+"""Hypothesis strategies: arrivals, bursts, flush durations, slots, and whole histories.
+
+Times are small multiples of a unit. With the default, or any other int, power of two or Fraction,
+sums are exact and ties are frequent.
+"""
+
+from itertools import accumulate
+
+from hypothesis import strategies as st
+
+from flushq.testing.histories import Arrive, Due, Finish, History, Pass, Start
+
+_GAPS = st.sampled_from([0, 0, 0, 1, 1, 2, 3, 8])
+_UNITS = st.sampled_from([1.0, 0.125, 2.0**-10])
+
+
+def arrivals(unit: float = 0.125, *, max_size: int = 20) -> st.SearchStrategy[list[float]]:
+    """Times at which items arrive, in seconds, not decreasing; several may arrive at one time."""
+    return st.lists(_GAPS, max_size=max_size).map(
+        lambda gaps: [steps * unit for steps in accumulate(gaps)]
+    )
+
+
+def bursts(
+    unit: float = 0.125, *, max_size: int = 10
+) -> st.SearchStrategy[list[tuple[float, int]]]:
+    """Times at which items arrive, increasing, and how many of them at each."""
+    gaps = st.lists(st.tuples(st.integers(1, 8), st.integers(1, 5)), max_size=max_size)
+    return gaps.map(
+        lambda gaps: [
+            (steps * unit, count)
+            for steps, (_, count) in zip(accumulate(gap for gap, _ in gaps), gaps, strict=True)
+        ]
+    )
+
+
+def flush_durations(unit: float = 0.125) -> st.SearchStrategy[float]:
+    """How long a flush takes, in seconds; perhaps no time at all."""
+    return st.integers(0, 8).map(lambda steps: steps * unit)
+
+
+def slots() -> st.SearchStrategy[int]:
+    """How many flushes may run at a time: from one to three."""
+    return st.integers(1, 3)
+
+
+def histories(*, max_steps: int = 15) -> st.SearchStrategy[History]:
+    """Whole histories, for ``check_history``."""
+    steps = st.one_of(
+        st.builds(Arrive, _GAPS, st.lists(st.integers(0, 4), min_size=1, max_size=4).map(tuple)),
+        st.just(Due()),
+        st.builds(Start, _GAPS, st.none() | st.integers(1, 5)),
+        st.builds(Finish, _GAPS, st.integers(0, 2), st.booleans()),
+        st.builds(Pass, _GAPS),
+    )
+    few = st.lists(steps, max_size=max_steps)
+    many = st.lists(steps, min_size=max_steps // 2, max_size=max_steps)
+    return st.builds(History, slots(), _UNITS, (few | many).map(tuple))

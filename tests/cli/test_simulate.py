@@ -1,0 +1,201 @@
+"""``python -m flushq simulate``."""
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from flushq import Decision, FlushPolicy, IntervalPolicy, Wait
+from flushq.cli import main
+from tests.cli.test_figures import Terminal
+
+HEAVY = IntervalPolicy(1.0, max_weight=5)
+
+
+class Broken(FlushPolicy):
+    """A policy that raises."""
+
+    def decide(self, now: float) -> Decision:
+        """Raise."""
+        raise ArithmeticError("no idea")
+
+
+class Late(FlushPolicy):
+    """A policy that never flushes."""
+
+    def decide(self, now: float) -> Decision:
+        """Wait."""
+        return Wait()
+
+
+BROKEN = Broken()
+LATE = Late()
+
+
+def simulate(*arguments: str | Path, text: str | None = None) -> Result:
+    """Call ``simulate`` in this process."""
+    words = ["simulate", *map(str, arguments)]
+    return CliRunner().invoke(main, words, input=text, catch_exceptions=False)
+
+
+def figures(*arguments: str | Path, text: str | None = None) -> list[dict[str, Any]]:
+    """The figures that a call prints as JSON."""
+    result = simulate(*arguments, "--json", text=text)
+    assert (0, "") == (result.exit_code, result.stderr)
+    found: list[dict[str, Any]] = json.loads(result.stdout)
+    return found
+
+
+def test_a_file(tmp_path: Path) -> None:
+    """Arrivals come from a file, policies and the sink from texts."""
+    path = tmp_path / "arrivals"
+    path.write_text("10\n11\n12\n18\n")
+    one, other = figures(
+        path, "--sink", "0.5+0.5n", "--policy", "interval:5,2", "--policy", "natural"
+    )
+    assert ("interval:5,2", 4, 3, 14 - 10.5) == (
+        one["policy"],
+        one["items"],
+        one["flushes"],
+        one["busy"] * 14,
+    )
+    assert ("natural", {"natural": 4}) == (other["policy"], other["reasons"])
+
+
+def test_standard_input() -> None:
+    """With - they come from standard input."""
+    (found,) = figures("-", "--sink", "0", "--policy", "natural", text="2026-01-01\n2026-01-02\n")
+    assert (2, 2, 0) == (found["items"], found["flushes"], found["latency_seconds"]["max"])
+
+
+def test_costs() -> None:
+    """The prices are those that were named; the optimum is that of the policy's cap."""
+    words = ("-", "--sink", "0", "--flush-cost", "3", "--delay-cost", "2")
+    one, other = figures(
+        *words, "--policy", "interval:1", "--policy", "natural:1", text="0\n1\n1\n"
+    )
+    assert (3 + 2, 3 + 2, 1) == (one["cost"], one["least_cost"], one["ratio"])
+    assert (9, 9) == (other["cost"], other["least_cost"])
+    (default,) = figures("-", "--sink", "0", "--policy", "interval:1", text="0\n1\n1\n")
+    assert 1 + 1 == default["cost"]
+
+
+def test_a_model() -> None:
+    """A rate is a model of so many items a second, for a minute unless it is said how long."""
+    words = ("--rate", "20", "--sink", "0", "--policy", "natural")
+    (minute,), (second,), (other,) = (
+        figures(*words),
+        figures(*words, "--seconds", "10"),
+        figures(*words, "--seed", "2"),
+    )
+    assert 1000 < minute["items"] < 1400
+    assert 120 < second["items"] < 280
+    assert minute != other
+    assert minute == figures(*words, "--seed", "1")[0]
+
+
+def test_slots() -> None:
+    """So many flushes run at a time, one unless it is said how many."""
+    words = ("-", "--sink", "1", "--policy", "natural:1")
+    assert 2 == figures(*words, text="0\n0\n")[0]["latency_seconds"]["max"]
+    assert 1 == figures(*words, "--slots", "2", text="0\n0\n")[0]["latency_seconds"]["max"]
+
+
+def test_a_table() -> None:
+    """Without --json a table is printed, of some policies if none is named."""
+    result = simulate("-", "--sink", "0.1", text="0\n0.01\n5\n")
+    assert 0 == result.exit_code
+    rows = [line.split()[0] for line in result.stdout.splitlines()]
+    assert ["interval:1.0,500", "natural", "budget:1.0", "pause"] == rows[2:]
+
+
+def test_a_plot(tmp_path: Path) -> None:
+    """With --plot there is a picture, too."""
+    path = tmp_path / "lab.png"
+    result = simulate("-", "--sink", "0.1", "--plot", path, text="0\n0.01\n5\n")
+    assert (0, True) == (result.exit_code, "natural" in result.stdout)
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_is_left_is_said() -> None:
+    """Items that a policy never flushes are counted."""
+    (found,) = figures("-", "--sink", "0", "--policy", f"{__name__}:LATE", text="0\n")
+    assert (1, None) == (found["stranded"], found["ratio"])
+
+
+def test_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal it is shown how far the runs have come."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("0\n1\n"))
+    monkeypatch.setenv("TERM", "xterm")
+    with pytest.raises(SystemExit) as ended:
+        main(["simulate", "-", "--sink", "0", "--policy", "natural"])
+    assert 0 == ended.value.code
+    assert "natural" in terminal.getvalue()
+    assert "100%" in terminal.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--sink", "0"], "name a FILE with arrivals, or a --rate"),
+        (["-", "--rate", "5", "--sink", "0"], "name a FILE with arrivals, or a --rate"),
+        (["-", "--sink", "0"], "cannot read arrivals from '<stdin>': line 1: 'soon' is neither"),
+        (["/nowhere", "--sink", "0"], "No such file"),
+        (["--rate", "1"], "Missing option '--sink'"),
+        (["--rate", "0", "--sink", "0"], "0.0 is not in the range x>0"),
+        (["--rate", "1e9", "--sink", "0"], "are more than 10000000"),
+        (["--rate", "1", "--sink", "fast"], "bad sink 'fast'"),
+        (["--rate", "1", "--sink", "0", "--policy", "lazy"], "bad policy 'lazy'"),
+        (["--rate", "1", "--sink", "0", "--slots", "0"], "0 is not in the range x>=1"),
+        (["--rate", "1", "--sink", "0", "--flush-cost", "-1"], "-1.0 is not in the range x>=0"),
+        (["--rate", "1", "--sink", "0", "--policy", f"{__name__}:HEAVY"], "needs weights"),
+        (
+            ["--rate", "1", "--sink", "0", "--plot", "/nowhere/lab.png"],
+            "cannot write '/nowhere/lab.png': there is no such directory",
+        ),
+    ],
+)
+def test_mistakes(words: list[str], why: str) -> None:
+    """A mistake is one line, exit code 2."""
+    result = simulate(*words, text="soon\n")
+    assert (2, 1) == (result.exit_code, result.stderr.count("\n"))
+    assert result.stderr.startswith("Error: ")
+    assert why in result.stderr
+
+
+def test_what_is_no_text(tmp_path: Path) -> None:
+    """A file that is no UTF-8 is a mistake, too."""
+    path = tmp_path / "arrivals"
+    path.write_bytes(b"\xff\xfe\n")
+    result = simulate(path, "--sink", "0")
+    assert (2, 1) == (result.exit_code, result.stderr.count("\n"))
+    assert "cannot read arrivals from" in result.stderr
+
+
+def test_a_policy_that_raises() -> None:
+    """A failure of someone's policy is one line, exit code 1."""
+    result = simulate("--rate", "1", "--sink", "0", "--policy", f"{__name__}:BROKEN")
+    assert (1, 1) == (result.exit_code, result.stderr.count("\n"))
+    assert "the policy Broken raised ArithmeticError('no idea') in item_added" in result.stderr
+
+
+def test_a_picture_that_cannot_be_written(tmp_path: Path) -> None:
+    """The figures are printed all the same; exit code 1."""
+    result = simulate("--rate", "1", "--sink", "0", "--plot", tmp_path)
+    assert (1, 1) == (result.exit_code, result.stderr.count("\n"))
+    assert "natural" in result.stdout
+    assert f"cannot write '{tmp_path}': Is a directory" in result.stderr
+
+
+def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no matplotlib it is said what to do, and nothing is done."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    result = simulate("--rate", "1", "--sink", "0", "--plot", "lab.png")
+    assert (2, 1, "") == (result.exit_code, result.stderr.count("\n"), result.stdout)
+    assert "pip install '.[plot]'" in result.stderr

@@ -1,0 +1,213 @@
+"""The optima: known by hand for a few items, by brute force for some, and exact."""
+
+import math
+from collections.abc import Callable
+from itertools import accumulate
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flushq.offline import fewest_flushes, least_cost, least_latency
+from flushq.policies import NaturalPolicy
+from flushq.simulation import simulate
+from tests.models import cheapest, exact, least_flushes
+from tests.models import least_latency as brute_latency
+from tests.strategies import SLOTS, UNITS, arrivals, workloads
+
+CAPS = st.none() | st.integers(1, 6)
+
+
+def test_without_items_nothing_is_spent() -> None:
+    """No arrivals cost nothing, need no flush and have no latency."""
+    assert 0 == least_cost([], flush_cost=1)
+    assert 0 == fewest_flushes([])
+    assert 0 == least_latency([], 1)
+
+
+def test_the_least_cost() -> None:
+    """One more flush is worth what it saves in waiting, each at its price."""
+    arrivals = [0, 1, 9]
+    assert 2 * 4 + 1 == least_cost(arrivals, flush_cost=4)
+    assert 3 * 4 == least_cost(arrivals, flush_cost=4, delay_cost=5)
+    assert 20 + 9 + 8 == least_cost(arrivals, flush_cost=20)
+    assert 2 * 20 + 1 == least_cost(arrivals, flush_cost=20, max_records=2)
+    assert 4 == least_cost(iter([5, 5, 5]), flush_cost=4)
+
+
+def test_the_fewest_flushes() -> None:
+    """An age, a number and a weight each limit a batch; what is exactly at a limit is within it."""
+    arrivals = [0, 1, 2, 3, 7]
+    assert 1 == fewest_flushes(arrivals)
+    assert 2 == fewest_flushes(arrivals, max_wait_seconds=4)
+    assert 3 == fewest_flushes(arrivals, max_wait_seconds=2)
+    assert 3 == fewest_flushes(arrivals, max_records=2)
+    assert 2 == fewest_flushes(arrivals, weights=iter([1, 2, 3, 1, 2]), max_weight=6)
+    assert 3 == fewest_flushes(arrivals, weights=[1, 2, 3, 1, 2], max_weight=5)
+    assert 5 == fewest_flushes(arrivals, max_wait_seconds=0)
+
+
+def test_the_least_latency() -> None:
+    """An item waits for the next one if the alternative is to let that one wait for a flush."""
+    assert 10 == least_latency([0], 10)
+    assert 13 == least_latency([0, 3], 10)
+    assert 10 == least_latency([0, 3], 10, max_in_flight=2)
+    assert 20 == least_latency([0, 0], 10, max_records=1)
+    assert 10 == least_latency(iter([-50, -40]), 10)
+
+
+def test_results_are_exact() -> None:
+    """Of ints and Fractions the results are such, too."""
+    third = exact(1, 3)
+    results = (
+        least_cost([0, third], flush_cost=third, delay_cost=third),
+        least_latency([third, 1], third),
+    )
+    assert (third + third * third, third) == results
+    assert {type(third)} == set(map(type, results))
+    assert isinstance(least_cost([0, 1], flush_cost=1), int)
+
+
+@given(
+    unit=UNITS,
+    data=st.data(),
+    flush_cost=st.integers(0, 40),
+    delay_cost=st.integers(0, 3),
+    records=CAPS,
+)
+def test_no_partition_is_cheaper(
+    *, unit: Any, data: st.DataObject, flush_cost: int, delay_cost: int, records: int | None
+) -> None:
+    """The least cost is that of the cheapest of all partitions."""
+    times = data.draw(arrivals(unit, max_size=30))
+    least = least_cost(
+        times, flush_cost=flush_cost * unit, delay_cost=delay_cost, max_records=records
+    )
+    assert cheapest(times, flush_cost * unit, delay_cost, records) == least
+
+
+@given(
+    workload=workloads(),
+    wait=st.integers(0, 12),
+    records=CAPS,
+    weight=st.none() | st.integers(4, 12),
+)
+def test_no_partition_has_fewer_batches(
+    workload: tuple[Any, list[Any], list[Any]], wait: int, records: int | None, weight: int | None
+) -> None:
+    """The fewest flushes are those of the best of all partitions within the limits."""
+    unit, times, weights = workload
+    heaviest = None if weight is None else weight * unit
+    fewest = fewest_flushes(
+        times,
+        max_wait_seconds=wait * unit,
+        max_records=records,
+        weights=weights,
+        max_weight=heaviest,
+    )
+    assert least_flushes(times, weights, wait * unit, records, heaviest) == fewest
+
+
+@given(data=st.data(), unit=UNITS, seconds=st.integers(0, 9), slots=SLOTS, records=CAPS)
+def test_no_partition_is_quicker(
+    data: st.DataObject, unit: Any, seconds: int, slots: int, records: int | None
+) -> None:
+    """The least latency is that of the quickest of all partitions."""
+    times = data.draw(arrivals(unit, max_size=8).filter(len))
+    least = least_latency(times, seconds * unit, max_in_flight=slots, max_records=records)
+    assert brute_latency(times, seconds * unit, slots, records) == least
+
+
+@pytest.mark.parametrize("records", [None, 3, 9])
+def test_no_partition_is_cheaper_for_many_items(records: int | None) -> None:
+    """Where the queue of starts is long, none of them is lost or taken too late."""
+    random = Random(records or 0)
+    for _ in range(100):
+        times = list(accumulate(random.choice([0, 1, 1, 2, 5, 11]) for _ in range(40)))
+        flush_cost = random.randint(1, 60)
+        assert cheapest(times, flush_cost, 1, records) == least_cost(
+            times, flush_cost=flush_cost, max_records=records
+        )
+
+
+def test_ways_that_are_worse_in_everything_are_forgotten() -> None:
+    """Of the hundred million ways to cut so many items, few are kept."""
+    random = Random(1)
+    times = list(accumulate(random.random() for _ in range(28)))
+    trace = simulate(NaturalPolicy(), times, 3, max_in_flight=2)
+    longest = max(flush.ended - flush.oldest for flush in trace.flushes)
+    assert 3 < least_latency(times, 3, max_in_flight=2) < longest < 6
+    assert 10 + 9 == least_latency(list(range(30)), 10)
+
+
+def test_many_items_take_little_time() -> None:
+    """The cost of much traffic is found in n log n steps: naively these would be millions."""
+    times = list(range(5_000))
+    assert 1_000 * (12 + 10) == least_cost(times, flush_cost=12)
+    assert 1_250 * (12 + 6) == least_cost(times, flush_cost=12, max_records=4)
+
+
+DECREASE = "arrivals must not decrease: 1 comes after 2"
+
+
+@pytest.mark.parametrize(
+    ("optimum", "arguments", "message"),
+    [
+        (least_cost, {"arrivals": [2, 1], "flush_cost": 1}, DECREASE),
+        (fewest_flushes, {"arrivals": [2, 1]}, DECREASE),
+        (least_latency, {"arrivals": [2, 1], "flush_seconds": 1}, DECREASE),
+        (
+            fewest_flushes,
+            {"arrivals": [0, math.nan]},
+            "arrivals must not decrease: nan comes after 0",
+        ),
+        (least_cost, {"flush_cost": -1}, "flush_cost must be at least 0, not -1"),
+        (
+            least_cost,
+            {"flush_cost": 1, "delay_cost": math.nan},
+            "delay_cost must be at least 0, not nan",
+        ),
+        (
+            least_cost,
+            {"flush_cost": 1, "max_records": 0},
+            "max_records must be at least 1, not 0",
+        ),
+        (fewest_flushes, {"max_records": 0}, "max_records must be at least 1, not 0"),
+        (fewest_flushes, {"max_wait_seconds": -1}, "max_wait_seconds must be at least 0, not -1"),
+        (
+            fewest_flushes,
+            {"arrivals": [0], "weights": [-1]},
+            "a weight must be at least 0, not -1",
+        ),
+        (
+            fewest_flushes,
+            {"arrivals": [0], "weights": [5], "max_weight": 4},
+            "an item of weight 5 is too heavy: max_weight is 4",
+        ),
+        (
+            fewest_flushes,
+            {"arrivals": [0], "weights": []},
+            "zip() argument 2 is shorter than argument 1",
+        ),
+        (least_latency, {"flush_seconds": -1}, "flush_seconds must be at least 0, not -1"),
+        (
+            least_latency,
+            {"flush_seconds": 1, "max_in_flight": 0},
+            "max_in_flight must be at least 1, not 0",
+        ),
+        (
+            least_latency,
+            {"flush_seconds": 1, "max_records": 0},
+            "max_records must be at least 1, not 0",
+        ),
+    ],
+)
+def test_bad_arguments_are_refused(
+    optimum: Callable[..., float], arguments: dict[str, Any], message: str
+) -> None:
+    """A value that is none is refused, and shown."""
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - the message is looked at below
+        optimum(**{"arrivals": [], **arguments})
+    assert message == str(refused.value)

@@ -1,0 +1,1 @@
+"""The tests of what a policy is tested with."""

@@ -1,0 +1,220 @@
+"""Policies that break one law each, and no other."""
+
+import itertools
+import math
+from typing import Any, ClassVar, cast
+
+import attrs
+
+from flushq.policy import Decision, Flush, FlushPolicy, Wait
+
+
+@attrs.define
+class Eager(FlushPolicy):
+    """Says Flush after a start, although nothing may be pending and no slot free."""
+
+    def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
+        """Answer what decide says, whether it may be asked or not."""
+        super().flush_started(now, count, weight)
+        return self.decide(now)
+
+    def decide(self, now: float) -> Decision:
+        """Flush."""
+        return Flush("eager")
+
+
+@attrs.define
+class Counting(FlushPolicy):
+    """Counts in decide how often it is asked."""
+
+    asked: int = 0
+
+    def decide(self, now: float) -> Decision:
+        """Count, and flush."""
+        self.asked += 1
+        return Flush()
+
+
+@attrs.define
+class Contrary(FlushPolicy):
+    """Answers an arrival with something else than decide."""
+
+    def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
+        """Put it off."""
+        decision = super().item_added(now, count, weight)
+        return Wait(now + 1) if isinstance(decision, Flush) else decision
+
+    def decide(self, now: float) -> Decision:
+        """Flush."""
+        return Flush()
+
+
+@attrs.define
+class Moody(FlushPolicy):
+    """Raises when it is asked twice."""
+
+    asked: float = -math.inf
+
+    def decide(self, now: float) -> Decision:
+        """Flush, the first time."""
+        if self.asked == now:
+            raise RuntimeError("asked already")
+        self.asked = now
+        return Flush()
+
+
+@attrs.define
+class Belated(FlushPolicy):
+    """Waits until a time that has come."""
+
+    def decide(self, now: float) -> Decision:
+        """Wait until now."""
+        return Wait(now)
+
+
+@attrs.define
+class Broken(FlushPolicy):
+    """Breaks its promise: it says two seconds and waits three."""
+
+    def decide(self, now: float) -> Decision:
+        """Flush after three seconds."""
+        oldest = self.queue.oldest
+        return Flush() if oldest + 3 <= now else Wait(oldest + (2 if now < oldest + 2 else 3))
+
+
+@attrs.define
+class Stranding(FlushPolicy):
+    """Lets a single item wait for ever."""
+
+    def decide(self, now: float) -> Decision:
+        """Flush two."""
+        return Flush() if self.queue.pending >= 2 else Wait()
+
+
+@attrs.define
+class Numbering(FlushPolicy):
+    """Numbers the flushes of all queues together."""
+
+    numbers: ClassVar[Any] = itertools.count()
+    number: int = 0
+
+    def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
+        """Take the next number."""
+        self.number = next(self.numbers)
+        return super().flush_started(now, count, weight)
+
+    def decide(self, now: float) -> Decision:
+        """Flush, and say the number."""
+        return Flush(f"flush {self.number}")
+
+
+@attrs.define
+class Hasty(FlushPolicy):
+    """Takes each event for one item."""
+
+    arrivals: int = 0
+
+    def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
+        """Count the event."""
+        self.arrivals += 1
+        return super().item_added(now, count, weight)
+
+    def decide(self, now: float) -> Decision:
+        """Flush after every other arrival."""
+        due = self.queue.oldest + 5
+        return Flush() if self.arrivals % 2 == 0 or due <= now else Wait(due)
+
+
+@attrs.define
+class Punctual(FlushPolicy):
+    """Flushes at the hours of its clock."""
+
+    def decide(self, now: float) -> Decision:
+        """Flush when the hour has struck since the oldest item came."""
+        hour = (self.queue.oldest // 3 + 1) * 3
+        return Flush() if hour <= now else Wait(hour)
+
+
+@attrs.define
+class Growing(FlushPolicy):
+    """Raises its cap after a flush."""
+
+    max_records: int | None = 2
+
+    def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
+        """Allow more."""
+        self.max_records = 10
+        return super().flush_started(now, count, weight)
+
+    def decide(self, now: float) -> Decision:
+        """Flush."""
+        return Flush()
+
+
+class Capless(FlushPolicy):
+    """Has a cap that is none."""
+
+    max_records = 0
+
+    def decide(self, now: float) -> Decision:
+        """Flush."""
+        return Flush()
+
+
+@attrs.define
+class Raising(FlushPolicy):
+    """Raises when three items wait."""
+
+    def decide(self, now: float) -> Decision:
+        """Flush fewer."""
+        if self.queue.pending >= 3:
+            raise ArithmeticError("three")
+        return Flush()
+
+
+@attrs.define
+class Wordy(FlushPolicy):
+    """Says flush."""
+
+    def decide(self, now: float) -> Decision:
+        """Say it."""
+        return cast("Decision", "flush")
+
+
+@attrs.define
+class Deaf(FlushPolicy):
+    """Does not tell the base class of a flush that has ended."""
+
+    def flush_done(
+        self, now: float, count: int, seconds: float, error: BaseException | None = None
+    ) -> Decision:
+        """Forget it."""
+        return Wait()
+
+    def decide(self, now: float) -> Decision:
+        """Flush."""
+        return Flush()
+
+
+CULPRITS: list[tuple[str, type[FlushPolicy]]] = [
+    ("silent", Eager),
+    ("pure", Counting),
+    ("pure", Contrary),
+    ("ahead", Belated),
+    ("kept", Broken),
+    ("idle", Stranding),
+    ("repeatable", Numbering),
+    ("bursts", Hasty),
+    ("shift", Punctual),
+    ("caps", Growing),
+]
+"""A law, and who breaks it."""
+
+UNSOUND: list[tuple[str, type[FlushPolicy]]] = [
+    ("caps", Capless),
+    ("pure", Moody),
+    ("sound", Raising),
+    ("sound", Wordy),
+    ("sound", Deaf),
+]
+"""Those with which no queue could go on."""

@@ -1,0 +1,324 @@
+"""check_policy finds who breaks a law, says which, and shows the smallest history."""
+
+import itertools
+import threading
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from flushq.policies import (
+    AlarmPolicy,
+    BudgetPolicy,
+    IntervalPolicy,
+    NaturalPolicy,
+    PausePolicy,
+)
+from flushq.policy import Decision, Flush, FlushPolicy, Wait
+from flushq.testing import (
+    LAWS,
+    Arrive,
+    CostRatio,
+    FlushesRatio,
+    History,
+    LatencyRatio,
+    LawBroken,
+    Ratio,
+    Start,
+    check_history,
+    check_policy,
+    histories,
+)
+from tests.models import state_of
+from tests.strategies import EchoPolicy, FrozenEchoPolicy, PlainEchoPolicy
+from tests.testing.culprits import CULPRITS, UNSOUND, Deaf, Growing, Numbering, Raising, Stranding
+
+IMPLIED = {"repeatable": {"bursts", "shift"}}
+"""Laws that nobody can keep who breaks another."""
+
+
+@pytest.mark.parametrize(("law", "culprit"), [*CULPRITS, *UNSOUND])
+def test_who_breaks_a_law_is_found(law: str, culprit: type[FlushPolicy]) -> None:
+    """A policy that breaks a law is refused in the name of that law."""
+    with pytest.raises(LawBroken) as broken:
+        check_policy(culprit)
+    assert law == broken.value.law
+    assert str(broken.value).startswith(f"{law}: {LAWS[law]}\n    but {broken.value.why}")
+
+
+@pytest.mark.parametrize(("law", "culprit"), CULPRITS)
+def test_who_breaks_one_law_keeps_the_others(law: str, culprit: type[FlushPolicy]) -> None:
+    """Where that law need not be kept, nothing is found."""
+    check_policy(culprit, except_for={law, *IMPLIED.get(law, ())}, examples=60)
+
+
+def test_every_law_has_a_culprit() -> None:
+    """For each law, but for the three bounds, there is a policy that breaks it."""
+    bounds = {"max_latency", "max_batch", "ratio"}
+    assert set(LAWS) - bounds == {law for law, _ in [*CULPRITS, *UNSOUND]}
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        IntervalPolicy(2.0),
+        IntervalPolicy(0.3, 3, 5),
+        NaturalPolicy(3, 3),
+        BudgetPolicy(1.5),
+        BudgetPolicy(0.3, 4, 9),
+        AlarmPolicy(1.5),
+        AlarmPolicy(0.3, 0.7, 4, 9),
+        PausePolicy(),
+        PausePolicy(0.3, 3),
+        EchoPolicy(),
+        EchoPolicy,
+        lambda: EchoPolicy(0.5),
+        PlainEchoPolicy(max_weight=4),
+        FrozenEchoPolicy(),
+    ],
+)
+def test_good_policies_are_found_good(policy: Any) -> None:
+    """A policy that keeps the laws passes, as an object, a class, or what a function makes."""
+    check_policy(policy, examples=60)
+
+
+def test_the_policy_is_not_changed() -> None:
+    """The check runs copies."""
+    policy = EchoPolicy()
+    before = state_of(policy)
+    check_policy(policy, max_batch=1000, examples=20)
+    assert before == state_of(policy)
+
+
+def test_the_smallest_history_is_shown() -> None:
+    """The message shows all that was told, event by event, and nothing that is not needed."""
+    with pytest.raises(LawBroken) as broken:
+        check_policy(Stranding)
+    assert (
+        "idle: while something is pending and no flush runs, a time to flush is known\n"
+        "    but 1 wait for ever\n"
+        "    item_added(0.0, 1, 0) -> Wait(until=inf)"
+    ) == str(broken.value)
+    assert [] == broken.value.__notes__
+
+
+@pytest.mark.parametrize(
+    ("culprit", "last"),
+    [
+        (Raising, "item_added(0.0, 3, 0) -> ArithmeticError('three')"),
+        (Deaf, "flush_done(0.0, 1, 0.0, None) -> Wait(until=inf)"),
+        (Growing, "flush_started(0.0, 1, 0) -> Wait(until=inf)"),
+    ],
+)
+def test_it_is_the_smallest(culprit: type[FlushPolicy], last: str) -> None:
+    """Of all histories that were found the message has the last, in which nothing is too many."""
+    with pytest.raises(LawBroken) as broken:
+        check_policy(culprit)
+    events = {Raising: 1, Deaf: 3, Growing: 2}
+    assert (events[culprit], last) == (len(broken.value.history), str(broken.value.history[-1]))
+
+
+def test_what_the_policy_raised_is_the_cause() -> None:
+    """An exception of the policy is shown with the event, and chained."""
+    with pytest.raises(LawBroken) as broken:
+        check_policy(_Failing)
+    assert isinstance(broken.value.__cause__, ZeroDivisionError)
+    assert "it raised ZeroDivisionError" in broken.value.why
+    assert str(broken.value).splitlines()[-1].endswith("-> ZeroDivisionError('division by zero')")
+
+
+@attrs.define
+class _Failing(FlushPolicy):
+    def decide(self, now: float) -> Decision:
+        return Wait(now + 1 / (self.queue.pending - 1))
+
+
+@attrs.define
+class _FailingLater(FlushPolicy):
+    """Fails only where items are told one by one."""
+
+    def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
+        decision = super().item_added(now, count, weight)
+        if self.queue.pending == 2 and count == 1:
+            raise LookupError("two")
+        return decision
+
+    def decide(self, now: float) -> Decision:
+        return Flush()
+
+
+def test_what_it_raises_in_a_retelling_is_the_cause() -> None:
+    """A policy that raises where it should do the same as before breaks that law."""
+    with pytest.raises(LawBroken) as broken:
+        check_history(_FailingLater(), History(1, 1.0, (Arrive(0, (0, 0)),)))
+    assert "bursts" == broken.value.law
+    assert "it raised LookupError('two')" == broken.value.why
+    assert isinstance(broken.value.__cause__, LookupError)
+
+
+def test_a_fickle_policy_is_found_all_the_same() -> None:
+    """A policy that never does the same twice confuses the search; what it found is reported."""
+    fickle = itertools.count()
+
+    @attrs.define
+    class Fickle(FlushPolicy):
+        def decide(self, now: float) -> Decision:
+            return Flush(str(next(fickle))) if next(fickle) > 40 else Flush()
+
+    with pytest.raises(LawBroken):
+        check_policy(Fickle)
+
+
+@attrs.define(eq=False)
+class _Lock:
+    held: Any = attrs.field(factory=threading.Lock)
+
+
+class _Locked(FlushPolicy):
+    """Holds what cannot be copied, and what cannot be compared; and copies itself."""
+
+    def __init__(self) -> None:
+        self.lock = _Lock()
+        self.thing = object()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Locked":
+        return _Locked()
+
+    def decide(self, now: float) -> Decision:
+        return Flush()
+
+
+def test_what_cannot_be_copied_or_compared_is_no_offence() -> None:
+    """A policy is not accused of a change that nobody can see."""
+    check_policy(_Locked)
+
+
+def test_a_share_of_a_float_is_no_offence() -> None:
+    """What rounding alone makes of a time some time later is the same time."""
+
+    @attrs.define
+    class Odd(FlushPolicy):
+        def decide(self, now: float) -> Decision:
+            due = self.queue.oldest + 0.1
+            return Flush() if due <= now else Wait(due)
+
+    check_policy(Odd)
+
+
+@given(history=histories())
+@settings(max_examples=20, suppress_health_check=[HealthCheck.nested_given])
+def test_it_may_be_called_within_a_property(history: History) -> None:
+    """A single history, drawn by the caller's own test, is checked as well."""
+    check_history(NaturalPolicy(), history)
+    check_policy(NaturalPolicy(), examples=2)
+
+
+def test_a_broken_law_may_be_left_out_of_one_history() -> None:
+    """except_for holds for a single history, too."""
+    history = History(1, 1.0, (Arrive(0, (0,)), Start(0, None)))
+    check_history(Growing(), history, except_for=["caps"])
+    with pytest.raises(LawBroken, match=r"^caps: .*\n    but they were \(2, None\), and are \(10"):
+        check_history(Growing(), history)
+    check_history(Numbering(), history, except_for=["repeatable", "bursts", "shift"])
+
+
+@pytest.mark.parametrize("name", ["sound", "speed"])
+def test_what_is_no_law_cannot_be_left_out(name: str) -> None:
+    """A name that is none is refused, and so is that of the law without which nothing works."""
+    with pytest.raises(ValueError, match=f"^'{name}' is no law that can be left out: sound, caps"):
+        check_policy(NaturalPolicy(), except_for=[name])
+
+
+def test_what_is_no_policy_is_refused() -> None:
+    """Something else than a policy is a TypeError."""
+    for nonsense in (5, lambda: 5):
+        with pytest.raises(TypeError, match=r"^policy must be a FlushPolicy, not 5$"):
+            check_policy(nonsense)  # type: ignore[arg-type]  # the mistake that is tested
+
+
+# Bounds.
+
+
+@pytest.mark.parametrize(
+    ("policy", "bounds"),
+    [
+        (IntervalPolicy(2.0, 5), {"max_latency": 2.0, "max_batch": 5}),
+        (IntervalPolicy(2.0, 5, 7), {"max_latency": 2.0, "max_batch": 5}),
+        (NaturalPolicy(), {"max_latency": 0.0}),
+        (IntervalPolicy(2.0, 5), {"ratio": FlushesRatio(1, 2.0)}),
+        (BudgetPolicy(1.5), {"ratio": CostRatio(2, 1.5)}),
+        (PausePolicy(0.5), {"ratio": LatencyRatio(1.4143, 0.5)}),
+        (PausePolicy(0.5), {"ratio": LatencyRatio(1.3028, 0.5, max_in_flight=2)}),
+    ],
+)
+def test_bounds_that_hold(policy: FlushPolicy, bounds: dict[str, Any]) -> None:
+    """Where a bound holds, nothing is found."""
+    check_policy(policy, examples=60, **bounds)
+
+
+@pytest.mark.parametrize(
+    ("policy", "bounds", "why"),
+    [
+        (
+            IntervalPolicy(2.0, 5),
+            {"max_latency": 1.5},
+            "one waited 2.0 s, longer than 1.5 s",
+        ),
+        (IntervalPolicy(0.25), {"max_latency": 0}, "one waited 0.25 s, longer than 0 s"),
+        (NaturalPolicy(), {"max_batch": 2}, "one has 3 items, more than 2"),
+        (
+            NaturalPolicy(),
+            {"ratio": LatencyRatio(1.5, 8.0)},
+            "it is 1.66",
+        ),
+        (
+            PausePolicy(8.0),
+            {"ratio": LatencyRatio(1.3028, 8.0)},
+            "it is 1.41",
+        ),
+        (IntervalPolicy(2.0), {"ratio": FlushesRatio(10, 1.0)}, "it is inf times, more than 10"),
+        (IntervalPolicy(2.0), {"ratio": FlushesRatio(1, 8.0)}, "it is "),
+        (IntervalPolicy(4.0), {"ratio": CostRatio(2, 1.0)}, "it is 5.0 times, more than 2"),
+    ],
+)
+def test_bounds_that_do_not_hold(policy: FlushPolicy, bounds: dict[str, Any], why: str) -> None:
+    """Where a bound does not hold, it is found, and the run is shown."""
+    with pytest.raises(LawBroken) as broken:
+        check_policy(policy, examples=60, **bounds)
+    assert [broken.value.law] == list(bounds)
+    assert broken.value.why.startswith(why)
+    assert len(str(broken.value).splitlines()) > 2
+
+
+@pytest.mark.parametrize(
+    ("bounds", "law"),
+    [
+        ({"max_latency": 100.0}, "max_latency"),
+        ({"ratio": CostRatio(100, 1)}, "ratio"),
+        ({"ratio": FlushesRatio(100, 1)}, "ratio"),
+        ({"ratio": LatencyRatio(100, 1)}, "ratio"),
+    ],
+)
+def test_an_item_that_is_left_keeps_no_bound(bounds: dict[str, Any], law: str) -> None:
+    """What is never flushed has waited longer than any bound allows."""
+    with pytest.raises(LawBroken) as broken:
+        check_policy(Stranding, except_for=["idle"], **bounds)
+    assert law == broken.value.law
+
+
+@pytest.mark.parametrize(
+    ("ratio", "policy", "arrivals", "expected"),
+    [
+        (CostRatio(2, 3), IntervalPolicy(5), [0, 1, 9], (2 * 3 + 9 + 5) / (2 * 3 + 1)),
+        (CostRatio(2, 3), NaturalPolicy(1), [0, 0, 0], 1),
+        (FlushesRatio(1, 5), NaturalPolicy(), [0, 1, 5, 6], 2),
+        (FlushesRatio(1, 5), NaturalPolicy(2), [0, 0, 1, 1], 1),
+        (LatencyRatio(2, 10), NaturalPolicy(), [0, 1], 19 / 11),
+        (LatencyRatio(2, 10, 2), NaturalPolicy(), [0, 1], 1),
+        (LatencyRatio(2, 10), NaturalPolicy(1), [0, 0], 1),
+    ],
+)
+def test_ratios(ratio: Ratio, policy: FlushPolicy, arrivals: list[float], expected: float) -> None:
+    """A ratio is what the policy spends, in multiples of the optimum under the same cap."""
+    assert expected == ratio.measure(policy, arrivals)

@@ -1,0 +1,48 @@
+"""Interval: as few flushes as any schedule needs for its age and caps."""
+
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from flushq.offline import fewest_flushes
+from flushq.policies import IntervalPolicy, NaturalPolicy
+from flushq.simulation import simulate
+from flushq.testing import FlushesRatio
+from tests.theorems.cases import SIZES, arrivals, many, search
+
+GAPS: list[Any] = [0, 0, 1, 1, 2, Fraction(5, 2), 3, 8]
+
+
+@pytest.mark.parametrize("count", SIZES)
+def test_never_more_than_the_fewest(count: int) -> None:
+    """In random small cases, with caps of both kinds and without, it needs the fewest flushes."""
+    for random in many(count):
+        wait = random.randint(1, 9)
+        records = random.choice([None, 1, 2, 3, 5])
+        heaviest = random.choice([None, 4, 7, 10])
+        times = arrivals(random, GAPS, 12)
+        weights = [random.randint(1, 4) for _ in times]
+        trace = simulate(IntervalPolicy(wait, records, heaviest), times, 0, weights=weights)
+        fewest = fewest_flushes(
+            times,
+            max_wait_seconds=wait,
+            max_records=records,
+            weights=weights,
+            max_weight=heaviest,
+        )
+        assert fewest == len(trace.flushes), (wait, records, heaviest, times, weights)
+        assert all(flush.started - flush.oldest <= wait for flush in trace.flushes)
+
+
+@pytest.mark.parametrize("records", [None, 3])
+def test_no_search_beats_the_optimum(records: int | None) -> None:
+    """Arrivals that are chosen for their ratio come to 1 and no further."""
+    ratio = FlushesRatio(1, 5)
+    assert 1 == search(lambda times: ratio.measure(IntervalPolicy(5, records), times), GAPS, 12)
+
+
+def test_what_is_not_true_of_natural_batching() -> None:
+    """Who does not wait needs many flushes where one would do."""
+    assert 50 == FlushesRatio(1, 50).measure(NaturalPolicy(), list(range(50)))
+    assert 2 == FlushesRatio(1, 5).measure(IntervalPolicy(2), [0, 3, 8, 11])

@@ -1,0 +1,108 @@
+"""Natural and pause: the longest latency, if every flush takes equally long.
+
+The pause is an irrational part of a flush time, so that sums with it are rounded; everything else
+is an int or a multiple of a power of two.
+"""
+
+import math
+from typing import Any
+
+import pytest
+
+from flushq.policies import NaturalPolicy, PausePolicy
+from flushq.policy import FlushPolicy, running_copy
+from flushq.testing import LatencyRatio
+from tests.theorems.cases import SIZES, arrivals, many, search
+
+ROUNDING = 1e-12
+SLOTS = pytest.mark.parametrize("slots", [1, 2, 3])
+GOLDEN = (1 + math.sqrt(5)) / 2
+
+
+def pause(slots: int, records: int | None) -> tuple[FlushPolicy, float]:
+    """The policy for flushes of one second, and what it promises."""
+    policy = running_copy(PausePolicy(1.0, records), slots)
+    assert isinstance(policy, PausePolicy)
+    return policy, 1 + policy.alpha
+
+
+def gaps(alpha: float) -> list[float]:
+    """Gaps that are small, or about as long as a pause, the rest of a flush, or a flush."""
+    tiny = 2.0**-10
+    return [0, 0, tiny, 0.125, 0.25, 0.5, alpha, alpha + tiny, 1 - alpha, 1, 1 + tiny]
+
+
+@SLOTS
+@pytest.mark.parametrize("count", SIZES)
+def test_natural_never_more_than_twice_the_optimum(slots: int, count: int) -> None:
+    """In random small cases, with a cap and without, the ratio is exact and at most 2."""
+    worst = 0.0
+    for random in many(count):
+        seconds = random.choice([1, 2, 3, 5, 8, 1000])
+        records = random.choice([None, None, 1, 2, 3])
+        times = arrivals(random, [0, 0, 1, 1, 2, 3, 5])
+        ratio = LatencyRatio(2, seconds, slots).measure(NaturalPolicy(records), times)
+        assert ratio <= 2, (seconds, records, times)
+        worst = max(worst, ratio)
+    assert worst > 1.99
+
+
+@SLOTS
+def test_twice_the_optimum_is_reached(slots: int) -> None:
+    """An item that comes a moment after every slot was taken waits for a flush, and has its own."""
+    ratio = LatencyRatio(2, 10**6, slots).measure(NaturalPolicy(), list(range(slots + 1)))
+    assert 1.9999 < ratio < 2
+
+
+@SLOTS
+def test_no_search_beats_natural(slots: int) -> None:
+    """Arrivals that are chosen for their ratio come close to 2 and no further."""
+    ratio = LatencyRatio(2, 1000, slots)
+    assert 1.98 < search(lambda times: ratio.measure(NaturalPolicy(), times), [0, 1, 2, 500]) < 2
+
+
+@SLOTS
+@pytest.mark.parametrize("records", [None, 2, 3])
+@pytest.mark.parametrize("count", SIZES)
+def test_a_pause_never_more_than_its_bound(slots: int, records: int | None, count: int) -> None:
+    """In random small cases the ratio is at most 1 + alpha, with a cap and without."""
+    policy, bound = pause(slots, records)
+    ratio = LatencyRatio(bound, 1.0, slots)
+    worst = 0.0
+    for random in many(count):
+        times = arrivals(random, gaps(bound - 1))
+        spent = ratio.measure(policy, times)
+        assert spent <= bound + ROUNDING, times
+        worst = max(worst, spent)
+    assert worst > 0.99 * bound
+
+
+@pytest.mark.parametrize(
+    ("slots", "records", "bound"),
+    [(1, None, math.sqrt(2)), (2, None, 1.302775), (3, None, 1.236068), (1, 5, GOLDEN)],
+)
+def test_the_bound_of_a_pause_is_reached(slots: int, records: int | None, bound: float) -> None:
+    """A single item waits for the whole pause, for nothing."""
+    policy, promised = pause(slots, records)
+    assert bound == pytest.approx(promised, rel=1e-6)
+    assert bound == pytest.approx(LatencyRatio(bound, 1.0, slots).measure(policy, [0.0]), rel=1e-6)
+
+
+@SLOTS
+@pytest.mark.parametrize("records", [None, 2])
+def test_no_search_beats_a_pause(slots: int, records: int | None) -> None:
+    """Arrivals that are chosen for their ratio come to the bound and no further."""
+    policy, bound = pause(slots, records)
+    ratio = LatencyRatio(bound, 1.0, slots)
+    worst = search(lambda times: ratio.measure(policy, times), gaps(bound - 1))
+    assert 0.99 * bound < worst <= bound + ROUNDING
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5])
+def test_no_other_pause_does_better(share: float) -> None:
+    """A shorter pause loses to one who comes late, a longer one to one who comes alone."""
+    policy = PausePolicy(share / (math.sqrt(2) - 1))
+    ratio = LatencyRatio(0, 1.0)
+    alone: Any = ratio.measure(policy, [0.0])
+    late: Any = ratio.measure(policy, [0.0, share + 2.0**-20])
+    assert max(alone, late) > math.sqrt(2) + 0.01
