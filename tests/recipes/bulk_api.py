@@ -2,54 +2,79 @@
 
     python tests/recipes/bulk_api.py URL FILE
 
-It is sent a JSON list of {"id": ..., "body": ...}, and must store an id once however often it comes:
-after a timeout nobody knows, and the items are sent again. It answers 200 if it has stored all of
-them, or 207 with a list of one status for each.
+The API takes a JSON list of {"id": ..., "body": ...}, and stores an id once however often it comes,
+since it comes again after a timeout. It answers 200, or 207 with a list of statuses, one an item.
 """
 
 import asyncio
 import sys
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 
+import attrs
 import httpx
 
-from flushq import Drop, Fail, Failure, FlushQueue, NaturalPolicy, PartialFailure, Retry, Split, Verdict
+import flushq
 
-Item = dict[str, str]
-
-PASSING = {408, 425, 429, 500, 502, 503, 504}
+PASSING = {408, 429, 500, 502, 503, 504}
 POISONED = {400, 409, 413, 422}
 
 
-class ItemRefused(Exception):
-    """The API has answered for one item with this status."""
+@attrs.define
+class Refused(Exception):
+    """The API answered with this status: for all items, or for one; try again after so long."""
 
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
+    status: int
+    after: float = 0.0
 
 
-async def send(client: httpx.AsyncClient, url: str, items: list[Item]) -> None:
-    """Send items; raise a PartialFailure of those that were not stored, if the others were."""
+async def send(client: httpx.AsyncClient, url: str, items: list[dict[str, str]]) -> None:
+    """Send items, and raise what says which were not stored."""
     response = await client.post(url, json=items)
-    response.raise_for_status()
+    if not response.is_success:
+        raise Refused(response.status_code, retry_after(response.headers.get("Retry-After", "0")))
     if response.status_code == httpx.codes.MULTI_STATUS:
         statuses = enumerate(response.json())
-        refused = {index: ItemRefused(status) for index, status in statuses if status >= 400}
+        refused = {index: Refused(status) for index, status in statuses if status >= 400}
         if refused:
-            raise PartialFailure(refused)
+            raise flushq.PartialFailure(refused)
 
 
-def statuses(failure: Failure[Item]) -> set[int]:
-    if isinstance(failure.error, httpx.HTTPStatusError):
-        return {failure.error.response.status_code}
-    return {error.status for error in failure.errors or () if isinstance(error, ItemRefused)}
+def retry_after(value: str) -> float:
+    """Seconds from now, of the two forms that Retry-After has."""
+    if value.isdecimal():
+        return float(value)
+    return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
 
 
-def pause(failure: Failure[Item]) -> float:
-    """How long to wait: as long as the API says, else longer each time."""
-    if isinstance(failure.error, httpx.HTTPStatusError):
-        after = failure.error.response.headers.get("Retry-After", "")
-"""
+def judge(failure: flushq.Failure[dict[str, str]]) -> flushq.Verdict:
+    """Wait for what passes; drop what is refused, alone if nobody knows which it was."""
+    refusals = [error for error in failure.errors or [failure.error] if isinstance(error, Refused)]
+    statuses = {refusal.status for refusal in refusals}
+    if isinstance(failure.error, httpx.TransportError) or statuses & PASSING:
+        backoff = min(5.0, 0.1 * failure.attempt)
+        return flushq.Retry(after=max([backoff, *(refusal.after for refusal in refusals)]))
+    if not statuses or statuses - POISONED:
+        return flushq.Fail()
+    if failure.errors is None and len(failure.items) > 1:
+        return flushq.Split()
+    print(f"refused: {failure.items}: {failure.error!r}", file=sys.stderr)
+    return flushq.Drop()
+
+
+async def main(url: str, file: Path) -> None:
+    """Send the lines of a file, and tell how many were stored."""
+    policy = flushq.NaturalPolicy(max_records=500)
+    async with httpx.AsyncClient(timeout=10.0) as client:
+        post = partial(send, client, url)
+        async with flushq.FlushQueue(post, policy, max_in_flight=4, on_failure=judge) as queue:
+            with file.open(errors="replace") as lines:
+                for number, line in enumerate(lines, 1):
+                    await queue.enqueue({"id": f"{file}:{number}", "body": line.rstrip("\n")})
+    print(f"{queue.stats().delivered} lines are stored")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
