@@ -28,7 +28,7 @@ def postgres_server() -> Iterator[Postgres]:
 
 @pytest.fixture
 def database(postgres_server: Postgres) -> str:
-    """The URL of a new database."""
+    """The URL of a new schema, as good as a new database."""
     return postgres_server.create(f"field_{next(_numbers)}")
 
 

@@ -1,5 +1,6 @@
 """Real servers, from wheels, in temporary folders: on a unix socket, or a free loopback port."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import subprocess
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,15 @@ def eventually(happened: Callable[[], bool]) -> None:
     while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+async def until(happened: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for what must happen, and let the loop run."""
+    async with asyncio.timeout(2 * PATIENCE):
+        while True:
+            if await happened():
+                return
+            await asyncio.sleep(0.01)
 
 
 class Server:
@@ -103,15 +113,11 @@ class Postgres(Server):
         subprocess.run(initdb, check=True, capture_output=True, cwd=self.folder, **self._options)
         self.start()
 
-    def url(self, database: str = "postgres") -> str:
-        """Where to connect to."""
-        return f"postgresql://postgres@/{database}?host={self.folder}"
-
-    def create(self, database: str) -> str:
-        """Make a new database, and return its URL."""
-        createdb: Command = [_POSTGRES / "createdb", "-h", self.folder, "-U", "postgres", database]
-        subprocess.run(createdb, check=True)
-        return self.url(database)
+    def create(self, schema: str) -> str:
+        """Make a new schema, and return the URL of it."""
+        psql: Command = [_POSTGRES / "psql", "-q", "-h", self.folder, "-U", "postgres"]
+        subprocess.run([*psql, "-c", f"CREATE SCHEMA {schema}"], check=True)
+        return f"postgresql://postgres@/postgres?host={self.folder}&search_path={schema}"
 
     def start(self) -> None:
         """Start it, and return when it can be connected to."""

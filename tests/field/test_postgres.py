@@ -1,6 +1,7 @@
 """The PostgreSQL recipe, and what a real server does to it."""
 
 import asyncio
+import gc
 import re
 import signal
 import tempfile
@@ -21,6 +22,12 @@ from tests.field.servers import PATIENCE, Postgres
 pytestmark = pytest.mark.asyncio(loop_factories=["standard"])
 
 ROWS = [(f"{number:04}", f"body {number}") for number in range(2000)]
+
+
+def excuse(caplog: pytest.LogCaptureFixture) -> None:
+    """Forget what asyncpg has logged of connections that were lost, and logs of its garbage."""
+    gc.collect()
+    caplog.clear()
 
 
 class Judge:
@@ -78,7 +85,9 @@ async def test_the_program(run: Run, database: str, tmp_path: Path) -> None:
     assert 12_000 == len(rows)
 
 
-async def test_stopped_and_continued(postgres_server: Postgres, database: str) -> None:
+async def test_stopped_and_continued(
+    postgres_server: Postgres, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """What waits for a server that does not answer is stored once when it does."""
     judge = Judge()
     async with loading(database, judge, command_timeout=0.5) as queue:
@@ -92,9 +101,12 @@ async def test_stopped_and_continued(postgres_server: Postgres, database: str) -
 
     assert ROWS == await stored(database)
     assert isinstance(judge.errors[0], TimeoutError)
+    excuse(caplog)
 
 
-async def test_killed_and_started_again(postgres_server: Postgres, database: str) -> None:
+async def test_killed_and_started_again(
+    postgres_server: Postgres, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """What was under way when the server was killed is stored once when it is back."""
     judge = Judge()
     async with loading(database, judge) as queue:
@@ -107,6 +119,7 @@ async def test_killed_and_started_again(postgres_server: Postgres, database: str
             await asyncio.to_thread(postgres_server.start)
 
     assert ROWS == await stored(database)
+    excuse(caplog)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +128,10 @@ async def test_killed_and_started_again(postgres_server: Postgres, database: str
     ids=["in-copy", "before-commit", "after-commit"],
 )
 async def test_a_connection_that_is_cut(
-    postgres_server: Postgres, database: str, moment: dict[str, bytes]
+    postgres_server: Postgres,
+    database: str,
+    caplog: pytest.LogCaptureFixture,
+    moment: dict[str, bytes],
 ) -> None:
     """Wherever a connection is cut, what it stored or did not store is stored once."""
     judge = Judge()
@@ -131,6 +147,7 @@ async def test_a_connection_that_is_cut(
     assert 1 == proxy.cuts
     assert ROWS == await stored(database)
     assert 1 == len(judge.errors)
+    excuse(caplog)
 
 
 async def test_a_row_that_is_refused(database: str, capsys: pytest.CaptureFixture[str]) -> None:

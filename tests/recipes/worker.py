@@ -38,7 +38,7 @@ async def judge(failure: Failure[Msg]) -> Verdict:
     """Wait for the servers as long as it takes, and give up a message that cannot be stored."""
     if isinstance(failure.error, nats.errors.Error):
         return Retry(after=1.0)
-    verdict = postgres.judge(failure)
+    verdict = postgres.judge(failure, name)
     if verdict == Drop():
         await failure.items[0].term()
     return verdict
@@ -49,24 +49,25 @@ async def pull(
 ) -> None:
     """Enqueue what comes, until it is time to stop."""
     while not stop.is_set():
-        with suppress(nats.errors.TimeoutError):
+        with suppress(TimeoutError):
             for message in await messages.fetch(500, timeout=1.0):
                 await queue.enqueue(message)
 
 
 async def main(nats_url: str, stream: str, consumer: str, postgres_url: str) -> None:
     """Work until SIGTERM."""
+    postgres.check(nats_url)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with await nats.connect(nats_url) as connection, postgres.connect(postgres_url) as pool:
         config = ConsumerConfig(max_ack_pending=10_000)  # of a consumer that is new
         messages = await connection.jetstream().pull_subscribe("", consumer, stream, config)
-        room = (await messages.consumer_info()).config.max_ack_pending
+        room = (await messages.consumer_info()).config.max_ack_pending or 1_000
         async with FlushQueue(
             lambda batch: store(pool, batch),
             NaturalPolicy(max_records=1_000),
             dedupe_key=name,
-            max_queue_size=room or 1_000,
+            max_queue_size=room,
             max_shutdown_wait=20.0,
             on_failure=judge,
         ) as queue:
