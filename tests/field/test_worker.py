@@ -110,6 +110,11 @@ async def end(process: Worker, number: signal.Signals) -> tuple[int, str]:
     return process.returncode, complaints
 
 
+async def end_all(processes: list[Worker]) -> list[tuple[int, str]]:
+    """Stop workers, all at once."""
+    return await asyncio.gather(*(end(process, signal.SIGTERM) for process in processes))
+
+
 @pytest.fixture
 async def field(nats_server: Nats, database: str, run: Run) -> AsyncIterator[Field]:
     """A new stream and a new database."""
@@ -126,9 +131,10 @@ async def test_workers_come_and_go(field: Field, messages: int) -> None:
     """With one worker killed, one stopped and one added, each message is stored exactly once."""
     bodies = [str(number) for number in range(messages)]
     await field.add_consumer(ack_wait=2.0, max_ack_pending=3_000)
-    await field.publish([body.encode() for body in bodies])
     moments = sorted(random.choices(range(messages // 2), k=3))
     workers = [field.start() for _ in range(3)]
+    await field.until_idle(workers=3)
+    publishing = asyncio.create_task(field.publish([body.encode() for body in bodies]))
 
     await field.stored(least=moments[0])
     assert (-signal.SIGKILL, "") == await end(workers.pop(), signal.SIGKILL)
@@ -136,12 +142,12 @@ async def test_workers_come_and_go(field: Field, messages: int) -> None:
     assert (143, "") == await end(workers.pop(), signal.SIGTERM)
     await field.stored(least=moments[2])
     workers.append(field.start())
+    await publishing
     await until(field.settled)
 
     assert sorted(bodies) == sorted(await field.stored())
     await field.until_idle(workers=2)
-    for process in workers:
-        assert (143, "") == await end(process, signal.SIGTERM)
+    assert 2 * [(143, "")] == await end_all(workers)
     await until(field.settled)
     assert sorted(bodies) == sorted(await field.stored())
 
@@ -153,8 +159,7 @@ async def test_workers_that_start_at_the_same_instant(field: Field) -> None:
 
     assert ["a", "b", "c"] == sorted(await field.stored(least=3))
     await field.until_idle(workers=4)
-    for process in workers:
-        assert (143, "") == await end(process, signal.SIGTERM)
+    assert 4 * [(143, "")] == await end_all(workers)
 
 
 async def test_a_worker_that_is_stopped_leaves_nothing_behind(field: Field) -> None:
