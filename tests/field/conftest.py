@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -13,6 +13,9 @@ from tests.field.servers import Nats, Postgres
 
 ROOT = Path(__file__).parents[2]
 
+RECIPES = ROOT / "tests" / "recipes"
+
+Start = Callable[..., subprocess.Popen[str]]
 Run = Callable[..., subprocess.Popen[str]]
 
 _numbers = count(1)
@@ -41,27 +44,36 @@ def nats_server() -> Iterator[Nats]:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    """Starts a recipe as a program, with pipes from it."""
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a Python program, with pipes from it."""
     processes: list[subprocess.Popen[str]] = []
 
-    def run(recipe: str, *arguments: str | Path, **variables: str) -> subprocess.Popen[str]:
+    def start(
+        *arguments: str | Path, pass_fds: Sequence[int] = (), **variables: str
+    ) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, ROOT / "tests" / "recipes" / recipe, *arguments],
+            [sys.executable, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             cwd=tmp_path,
             env=_environment() | variables,
+            pass_fds=pass_fds,
         )
         processes.append(process)
         return process
 
-    yield run
+    yield start
     for process in processes:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def run(start: Start) -> Run:
+    """Starts a recipe as a program."""
+    return lambda recipe, *arguments: start(RECIPES / recipe, *arguments)
 
 
 def _environment() -> dict[str, str]:
