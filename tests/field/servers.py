@@ -11,6 +11,7 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -55,17 +56,25 @@ class Server:
         """Start it, and return when it can be connected to."""
         raise NotImplementedError
 
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal to all of its processes, the parent last."""
-        for process in reversed(self._processes()):
-            process.send_signal(number)
+    def send(self, number: signal.Signals) -> list[psutil.Process]:
+        """Send a signal to all of its processes, and return these.
+
+        The parent gets it first, so that it starts no child that would not.
+        """
+        assert self._process is not None
+        parent = psutil.Process(self._process.pid)
+        parent.send_signal(number)
+        children = parent.children(recursive=True)
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.send_signal(number)
+        return [parent, *children]
 
     def kill(self) -> None:
         """End it at once, with no time to tidy up."""
         assert self._process is not None
-        processes = self._processes()
-        for process in processes:  # the parent first: it has no time to start new children
-            process.kill()
+        self.send(signal.SIGSTOP)
+        processes = self.send(signal.SIGKILL)
         self._process.wait(PATIENCE)
         self._process = None
         eventually(lambda: all(map(_has_ended, processes)))
@@ -80,11 +89,6 @@ class Server:
         with (self.folder / "log").open("ab") as log:
             output: Options = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
             self._process = subprocess.Popen(command, cwd=self.folder, **output, **options)
-
-    def _processes(self) -> list[psutil.Process]:
-        assert self._process is not None
-        parent = psutil.Process(self._process.pid)
-        return [parent, *parent.children(recursive=True)]
 
     def _check_alive(self) -> None:
         assert self._process is not None
@@ -161,12 +165,21 @@ class Nats(Server):
 
     def __init__(self) -> None:
         super().__init__("flushq-nats-")
+        self._port = "-1"
         self.start()
         self.url: str = json.loads(self._ports().read_text())["nats"][0]
+        self._port = self.url.rpartition(":")[2]
 
     def start(self) -> None:
-        """Start it, and return when it can be connected to."""
-        network: Command = ["--addr", "127.0.0.1", "--port", "-1", "--ports_file_dir", self.folder]
+        """Start it, at the port that it had, and return when it can be connected to."""
+        network: Command = [
+            "--addr",
+            "127.0.0.1",
+            "--port",
+            self._port,
+            "--ports_file_dir",
+            self.folder,
+        ]
         storage: Command = ["--jetstream", "--store_dir", self.folder]
         self._run([_NATS, *network, *storage], {})
         eventually(self._is_ready)

@@ -5,6 +5,7 @@ import random
 import re
 import signal
 import subprocess
+import time
 import traceback
 from collections.abc import AsyncIterator
 from itertools import count
@@ -208,6 +209,52 @@ async def test_the_database_goes_and_comes_back(field: Field, postgres_server: P
     assert sorted(bodies) == sorted(await field.stored())
     code, _ = await end(process, signal.SIGTERM)
     assert 143 == code
+
+
+async def test_jetstream_goes_and_comes_back(field: Field, nats_server: Nats) -> None:
+    """While NATS is away a worker waits; nothing is lost, and nothing is stored twice."""
+    bodies = [str(number) for number in range(20_000)]
+    await field.add_consumer(ack_wait=2.0, max_ack_pending=3_000)
+    await field.publish([body.encode() for body in bodies])
+    process = field.start()
+    await field.stored(least=1)
+
+    await asyncio.to_thread(nats_server.kill)
+    await asyncio.to_thread(nats_server.start)
+
+    await field.stored(least=len(bodies))
+    await until(field.settled)
+    assert sorted(bodies) == sorted(await field.stored())
+    code, _ = await end(process, signal.SIGTERM)
+    assert 143 == code
+
+
+@pytest.mark.long
+async def test_a_worker_ends_though_the_database_hangs(
+    field: Field, postgres_server: Postgres
+) -> None:
+    """It keeps to its limit, and what it had is stored once by the next worker."""
+    bodies = [str(number) for number in range(20_000)]
+    await field.add_consumer(ack_wait=2.0, max_ack_pending=3_000)
+    await field.publish([body.encode() for body in bodies])
+    process = field.start()
+    await field.stored(least=1)
+
+    postgres_server.send(signal.SIGSTOP)
+    asked = time.monotonic()
+    try:
+        code, complaints = await end(process, signal.SIGTERM)
+    finally:
+        postgres_server.send(signal.SIGCONT)
+    assert 1 == code
+    assert time.monotonic() - asked < 30.0
+    assert 1 == code
+    assert "ShutdownTimeout" in complaints
+
+    field.start()
+    await field.stored(least=len(bodies))
+    await until(field.settled)
+    assert sorted(bodies) == sorted(await field.stored())
 
 
 @pytest.mark.parametrize("special", [":", "/", "?", "#", "@", "[", "%"])

@@ -32,7 +32,7 @@ def check(url: str) -> None:
         raise ValueError("a URL cannot be read: quote its password, / as %2F for example")
 
 
-def connect(url: str, timeout: float = 30.0) -> asyncpg.Pool:
+def connect(url: str, timeout: float = 10.0) -> asyncpg.Pool:
     """Connections to a database that has the table, and each a table for COPY of its own."""
     check(url)
     return asyncpg.create_pool(url, min_size=1, command_timeout=timeout, init=_prepare)

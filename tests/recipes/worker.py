@@ -68,7 +68,7 @@ async def main(nats_url: str, stream: str, consumer: str, postgres_url: str) -> 
             NaturalPolicy(max_records=1_000),
             dedupe_key=name,
             max_queue_size=room,
-            max_shutdown_wait=20.0,
+            max_shutdown_wait=15.0,
             on_failure=judge,
         ) as queue:
             await pull(messages, queue, stop)
