@@ -57,23 +57,19 @@ class Server:
         raise NotImplementedError
 
     def send(self, number: signal.Signals) -> list[psutil.Process]:
-        """Send a signal to all of its processes, and return these.
-
-        The parent gets it first, so that it starts no child that would not.
-        """
+        """Send a signal to all of its processes, the parent first, and return these."""
         assert self._process is not None
         parent = psutil.Process(self._process.pid)
-        parent.send_signal(number)
-        children = parent.children(recursive=True)
-        for child in children:
+        processes = [parent, *parent.children(recursive=True)]
+        for process in processes:
             with suppress(psutil.NoSuchProcess):
-                child.send_signal(number)
-        return [parent, *children]
+                process.send_signal(number)
+        return processes
 
     def kill(self) -> None:
         """End it at once, with no time to tidy up."""
         assert self._process is not None
-        self.send(signal.SIGSTOP)
+        self.send(signal.SIGSTOP)  # so that it starts no child meanwhile
         processes = self.send(signal.SIGKILL)
         self._process.wait(PATIENCE)
         self._process = None
