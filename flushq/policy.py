@@ -278,7 +278,7 @@ def running_copy(policy: FlushPolicy, max_in_flight: int) -> FlushPolicy:
 
 def attributes_of(policy: FlushPolicy) -> dict[str, Any]:
     """All that an instance holds, in its ``__dict__`` and in slots, but for its facts."""
-    state = object.__getstate__(policy)
+    state: Any = object.__getstate__(policy)
     held, slots = state if isinstance(state, tuple) else (state, {})
     attributes = {**(held or {}), **slots}
     del attributes["queue"]
@@ -288,8 +288,11 @@ def attributes_of(policy: FlushPolicy) -> dict[str, Any]:
 def _is_after(until: Any, now: float) -> bool:
     if isinstance(until, float):
         return until > now
-    real: bool = isinstance(until, Real) and not isinstance(until, bool)
-    return real and until > now
+    return _is_real(until) and bool(until > now)
+
+
+def _is_real(number: Any) -> bool:
+    return isinstance(number, Real) and not isinstance(number, bool)
 
 
 def _is_limit(number: Any) -> bool:

@@ -1,0 +1,1 @@
+"""The recipes against real servers, which the tests start themselves."""

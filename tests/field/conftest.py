@@ -1,0 +1,84 @@
+"""The servers, one of each for all tests; a database for each test; the recipes as programs."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.field.servers import Nats, Postgres
+
+ROOT = Path(__file__).parents[2]
+
+RECIPES = ROOT / "tests" / "recipes"
+
+Start = Callable[..., subprocess.Popen[str]]
+Run = Callable[..., subprocess.Popen[str]]
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """A PostgreSQL server; who stops it starts it again."""
+    server = Postgres()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def database(postgres_server: Postgres) -> str:
+    """The URL of a new schema, as good as a new database."""
+    return postgres_server.create(f"field_{next(_numbers)}")
+
+
+@pytest.fixture(scope="session")
+def nats_server() -> Iterator[Nats]:
+    """A NATS server with JetStream."""
+    server = Nats()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a Python program, with pipes from it."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(
+        *arguments: str | Path, pass_fds: Sequence[int] = (), **variables: str
+    ) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env=_environment() | variables,
+            pass_fds=pass_fds,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def run(start: Start) -> Run:
+    """Starts a recipe as a program."""
+    return lambda recipe, *arguments: start(RECIPES / recipe, *arguments)
+
+
+def _environment() -> dict[str, str]:
+    """That of the tests, with their checkout; the coverage is measured elsewhere."""
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    environment.pop("COVERAGE_PROCESS_CONFIG", None)
+    return environment

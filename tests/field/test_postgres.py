@@ -1,0 +1,186 @@
+"""The PostgreSQL recipe, and what a real server does to it."""
+
+import asyncio
+import gc
+import re
+import signal
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import asyncpg
+import postgres
+import pytest
+
+from flushq import Failure, FlushFailed, FlushQueue, NaturalPolicy, Verdict
+from tests.field.conftest import Run
+from tests.field.proxy import proxied
+from tests.field.servers import PATIENCE, Postgres
+
+pytestmark = pytest.mark.asyncio(loop_factories=["standard"])
+
+ROWS = [(f"{number:04}", f"body {number}") for number in range(2000)]
+
+
+def excuse(caplog: pytest.LogCaptureFixture) -> None:
+    """Forget what asyncpg has logged of connections that were lost, and logs of its garbage."""
+    gc.collect()
+    caplog.clear()
+
+
+class Judge:
+    """The failure handler of the recipe, and what it has seen.
+
+    Attributes:
+        seen: Set when a flush has failed.
+        errors: Why.
+    """
+
+    def __init__(self) -> None:
+        self.seen = asyncio.Event()
+        self.errors: list[BaseException] = []
+
+    def __call__(self, failure: Failure[postgres.Row]) -> Verdict:
+        """As the recipe does."""
+        self.errors.append(failure.error)
+        self.seen.set()
+        return postgres.judge(failure)
+
+
+@asynccontextmanager
+async def loading(
+    url: str, judge: Judge, command_timeout: float = PATIENCE
+) -> AsyncIterator[FlushQueue[postgres.Row]]:
+    """A queue of rows, after the half of them has been stored."""
+    async with postgres.connect(url, command_timeout) as pool:
+        store = partial(postgres.store, pool)
+        async with FlushQueue(store, NaturalPolicy(max_records=100), on_failure=judge) as queue:
+            for row in ROWS[:1000]:
+                await queue.enqueue(row)
+            await queue.flush()
+            yield queue
+
+
+async def stored(url: str) -> list[postgres.Row]:
+    """All that is in the table, in order."""
+    connection = await asyncpg.connect(url)
+    try:
+        return [tuple(row) for row in await connection.fetch("SELECT * FROM events ORDER BY id")]
+    finally:
+        await connection.close()
+
+
+async def test_the_program(run: Run, database: str, tmp_path: Path) -> None:
+    """The lines of a file are rows of a table, and loading them again changes nothing."""
+    (tmp_path / "lines").write_text("".join(f"line {number}\n" for number in range(1, 12_001)))
+
+    for _ in range(2):
+        out, err = await asyncio.to_thread(run("postgres.py", database, "lines").communicate)
+        assert ("12000 lines are stored\n", "") == (out, err)
+
+    rows = await stored(database)
+    assert {(f"lines:{number}", f"line {number}") for number in range(1, 12_001)} == set(rows)
+    assert 12_000 == len(rows)
+
+
+async def test_stopped_and_continued(
+    postgres_server: Postgres, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What waits for a server that does not answer is stored once when it does."""
+    judge = Judge()
+    async with loading(database, judge, command_timeout=0.5) as queue:
+        postgres_server.send(signal.SIGSTOP)
+        try:
+            for row in ROWS[1000:]:
+                await queue.enqueue(row)
+            await asyncio.wait_for(judge.seen.wait(), PATIENCE)
+        finally:
+            postgres_server.send(signal.SIGCONT)
+
+    assert ROWS == await stored(database)
+    assert isinstance(judge.errors[0], TimeoutError)
+    excuse(caplog)
+
+
+async def test_killed_and_started_again(
+    postgres_server: Postgres, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was under way when the server was killed is stored once when it is back."""
+    judge = Judge()
+    async with loading(database, judge) as queue:
+        for row in ROWS[1000:]:
+            await queue.enqueue(row)
+        await asyncio.to_thread(postgres_server.kill)
+        try:
+            await asyncio.wait_for(judge.seen.wait(), PATIENCE)
+        finally:
+            await asyncio.to_thread(postgres_server.start)
+
+    assert ROWS == await stored(database)
+    excuse(caplog)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [{"at_request": b"body 1500"}, {"at_request": b"COMMIT"}, {"at_answer": b"COMMIT"}],
+    ids=["in-copy", "before-commit", "after-commit"],
+)
+async def test_a_connection_that_is_cut(
+    postgres_server: Postgres,
+    database: str,
+    caplog: pytest.LogCaptureFixture,
+    moment: dict[str, bytes],
+) -> None:
+    """Wherever a connection is cut, what it stored or did not store is stored once."""
+    judge = Judge()
+    socket = ".s.PGSQL.5432"
+    with tempfile.TemporaryDirectory(prefix="flushq-") as folder:
+        async with proxied(postgres_server.folder / socket, Path(folder, socket)) as proxy:
+            url = database.replace(str(postgres_server.folder), folder)
+            async with loading(url, judge) as queue:
+                proxy.cut(**moment)
+                for row in ROWS[1000:]:
+                    await queue.enqueue(row)
+
+    assert 1 == proxy.cuts
+    assert ROWS == await stored(database)
+    assert 1 == len(judge.errors)
+    excuse(caplog)
+
+
+async def test_a_row_that_is_refused(database: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows that a constraint or the type refuses are found, and all others are stored."""
+    connection = await asyncpg.connect(database)
+    await connection.execute(
+        "CREATE TABLE events (id text PRIMARY KEY, body text CHECK (body <> 'body 1234'))"
+    )
+    await connection.close()
+    judge = Judge()
+    async with loading(database, judge) as queue:
+        for row in ROWS[1000:]:
+            await queue.enqueue(row if row[0] != "1777" else ("1777", "\0"))
+
+    assert [row for row in ROWS if row[0] not in {"1234", "1777"}] == await stored(database)
+    assert 2 == queue.stats().dropped
+    refusals = re.findall(r"^refused: \('(\d+)'", capsys.readouterr().err, re.MULTILINE)
+    assert ["1234", "1777"] == sorted(refusals)
+    assert len(judge.errors) <= 2 * (2 * 7 + 1)
+
+
+async def test_a_table_that_does_not_fit(database: str) -> None:
+    """What is wrong with every row ends the queue: none is dropped, and none is tried for ever."""
+    connection = await asyncpg.connect(database)
+    await connection.execute("CREATE TABLE events (id int PRIMARY KEY)")
+    await connection.close()
+    async with postgres.connect(database) as pool:
+        queue = FlushQueue(
+            partial(postgres.store, pool), NaturalPolicy(), on_failure=postgres.judge
+        )
+        with pytest.raises(FlushFailed) as caught:
+            async with queue:
+                await queue.enqueue(("1", "body"))
+
+    assert [("1", "body")] == caught.value.in_doubt
+    assert isinstance(caught.value.__cause__, asyncpg.SyntaxOrAccessError)

@@ -1,0 +1,166 @@
+"""The recipes for services, in the servers that run them."""
+
+import asyncio
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import attrs
+import httpx
+import pytest
+
+from tests.field.conftest import RECIPES, Start
+from tests.field.servers import PATIENCE
+
+pytestmark = pytest.mark.asyncio(loop_factories=["standard"])
+
+EVENTS = [{"id": f"{number:02}", "body": f"body {number}"} for number in range(50)]
+
+FASTAPI = """
+import sys
+import uvicorn
+sys.path.insert(0, sys.argv[1])
+uvicorn.run("service:app", fd=int(sys.argv[2]))
+"""
+
+AIOHTTP = """
+import socket
+import sys
+from aiohttp import web
+sys.path.insert(0, sys.argv[1])
+from aiohttp_service import make_app
+web.run_app(make_app(), sock=socket.socket(fileno=int(sys.argv[2])))
+"""
+
+
+@attrs.frozen
+class Service:
+    """A service that runs.
+
+    Attributes:
+        process: Its process.
+        database: The file of its database.
+        socket: The path of the socket that it listens at.
+    """
+
+    process: subprocess.Popen[str]
+    database: Path
+    socket: str
+
+    def client(self) -> httpx.AsyncClient:
+        """A client of the service."""
+        transport = httpx.AsyncHTTPTransport(uds=self.socket)
+        return httpx.AsyncClient(transport=transport, base_url="http://service", timeout=PATIENCE)
+
+    async def stop(self) -> tuple[int, str]:
+        """Ask it to end, and return how it did and what it said."""
+        self.process.send_signal(signal.SIGTERM)
+        return await self.end()
+
+    async def end(self) -> tuple[int, str]:
+        """Wait for its end, and return how it ended and what it said."""
+        _, said = await asyncio.to_thread(self.process.communicate, timeout=PATIENCE)
+        return self.process.returncode, said
+
+    def stored(self) -> list[tuple[str, str]]:
+        """All that is stored, in order."""
+        with closing(sqlite3.connect(self.database)) as connection:
+            rows: list[tuple[str, str]] = connection.execute(
+                "SELECT * FROM events ORDER BY id"
+            ).fetchall()
+            return rows
+
+
+@pytest.fixture
+def listening() -> Iterator[socket.socket]:
+    """A socket at which a client may knock before the service is there."""
+    with (
+        tempfile.TemporaryDirectory(prefix="flushq-") as folder,
+        socket.socket(socket.AF_UNIX) as listening,
+    ):
+        listening.bind(f"{folder}/socket")
+        listening.listen()
+        yield listening
+
+
+@pytest.fixture(params=["fastapi", "aiohttp"])
+def service(
+    request: pytest.FixtureRequest, start: Start, listening: socket.socket, tmp_path: Path
+) -> Service:
+    """Each of the services."""
+    programs = {"fastapi": FASTAPI, "aiohttp": AIOHTTP}
+    return serving(programs[request.param], start, listening, tmp_path)
+
+
+@pytest.fixture
+def fastapi_service(start: Start, listening: socket.socket, tmp_path: Path) -> Service:
+    """The service of FastAPI alone."""
+    return serving(FASTAPI, start, listening, tmp_path)
+
+
+def serving(program: str, start: Start, listening: socket.socket, folder: Path) -> Service:
+    """Start a service that keeps its database in a folder."""
+    database = folder / "events.db"
+    fd = listening.fileno()
+    process = start("-c", program, RECIPES, str(fd), pass_fds=[fd], EVENTS=str(database))
+    return Service(process, database, listening.getsockname())
+
+
+async def test_what_was_taken_is_stored_at_the_end(service: Service) -> None:
+    """SIGTERM drains: what was answered with 202 a moment before is stored."""
+    async with service.client() as client:
+        answers = [await client.post("/events", json=event) for event in EVENTS]
+    assert {202} == {answer.status_code for answer in answers}
+
+    code, _ = await service.stop()
+
+    assert code in {0, -signal.SIGTERM}
+    assert [(event["id"], event["body"]) for event in EVENTS] == service.stored()
+
+
+async def test_an_order_is_stored_before_the_answer(fastapi_service: Service) -> None:
+    """What was answered with 201 survives whatever comes."""
+    async with fastapi_service.client() as client:
+        answer = await client.post("/orders", json=EVENTS[0])
+        fastapi_service.process.kill()
+
+    assert 201 == answer.status_code
+    assert [("00", "body 0")] == fastapi_service.stored()
+
+
+async def test_a_service_that_cannot_store_ends(fastapi_service: Service) -> None:
+    """If its table is gone it says so, and ends, for whoever starts it anew."""
+    async with fastapi_service.client() as client:
+        await client.post("/orders", json=EVENTS[0])
+        with closing(sqlite3.connect(fastapi_service.database)) as connection:
+            connection.execute("DROP TABLE events")
+        answer = await client.post("/orders", json=EVENTS[1])
+
+    assert (503, "1") == (answer.status_code, answer.headers["Retry-After"])
+    assert {"detail": "ItemFailed"} == answer.json()
+    code, said = await fastapi_service.end()
+    assert 0 != code
+    assert "no such table" in said
+
+
+@pytest.mark.long
+async def test_a_service_ends_within_its_grace_period(service: Service) -> None:
+    """SIGTERM ends it though its database stays locked, and it says what it could not store."""
+    async with service.client() as client:
+        await client.post("/events", json=EVENTS[0])
+        with closing(sqlite3.connect(service.database, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            await client.post("/events", json=EVENTS[1])
+            started = time.monotonic()
+            code, said = await service.stop()
+
+    assert 10 <= time.monotonic() - started < 30
+    assert 0 != code
+    assert re.search(r"ShutdownTimeout: .* \(0 undelivered, [12] in doubt\)", said)

@@ -1,0 +1,114 @@
+"""The SQLite recipe, and what a database in use does to it."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from functools import partial
+from pathlib import Path
+
+import aiosqlite
+import pytest
+import sqlite
+
+from flushq import Failure, FlushFailed, FlushQueue, NaturalPolicy, Verdict
+from tests.field.conftest import Run
+from tests.field.servers import PATIENCE
+
+pytestmark = pytest.mark.asyncio(loop_factories=["standard"])
+
+ROWS = [(f"{number:04}", f"body {number}") for number in range(2000)]
+
+
+@asynccontextmanager
+async def loading(
+    db: aiosqlite.Connection, failed: asyncio.Event
+) -> AsyncIterator[FlushQueue[sqlite.Row]]:
+    """A queue of rows that tells when a flush has failed."""
+
+    async def judge(failure: Failure[sqlite.Row]) -> Verdict:
+        failed.set()
+        return await sqlite.judge(db, failure)
+
+    policy = NaturalPolicy(max_records=100)
+    async with FlushQueue(partial(sqlite.store, db), policy, on_failure=judge) as queue:
+        yield queue
+
+
+def rows_of(database: Path, table: str = "events") -> list[sqlite.Row]:
+    """All that is in a table, in order."""
+    with closing(sqlite3.connect(database)) as connection:
+        rows: list[sqlite.Row] = connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall()
+        return rows
+
+
+async def test_the_program(run: Run, tmp_path: Path) -> None:
+    """The lines of a file are rows of a table, and loading them again changes nothing."""
+    (tmp_path / "lines").write_text("".join(f"line {number}\n" for number in range(1, 3001)))
+
+    for _ in range(2):
+        out, err = await asyncio.to_thread(run("sqlite.py", "events.db", "lines").communicate)
+        assert ("3000 lines are stored\n", "") == (out, err)
+
+    expected = [(f"lines:{number}", f"line {number}") for number in range(1, 3001)]
+    assert sorted(expected) == rows_of(tmp_path / "events.db")
+
+
+async def test_a_full_disk(tmp_path: Path) -> None:
+    """What finds no room waits for it, and is stored once."""
+    failed = asyncio.Event()
+    async with aiosqlite.connect(tmp_path / "events.db") as db:
+        await db.executescript(sqlite.TABLES)
+        await db.execute("PRAGMA max_page_count = 10")
+        async with loading(db, failed) as queue:
+            for row in ROWS:
+                await queue.enqueue(row)
+            await asyncio.wait_for(failed.wait(), PATIENCE)
+            assert queue.stats().delivered < len(ROWS)
+            await db.execute("PRAGMA max_page_count = 100000")
+
+    assert ROWS == rows_of(tmp_path / "events.db")
+
+
+async def test_a_database_that_is_locked(tmp_path: Path) -> None:
+    """What finds the database locked is stored once when it is free."""
+    failed = asyncio.Event()
+    async with aiosqlite.connect(tmp_path / "events.db", timeout=0.0) as db:
+        await db.executescript(sqlite.TABLES)
+        with closing(sqlite3.connect(tmp_path / "events.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            async with loading(db, failed) as queue:
+                for row in ROWS:
+                    await queue.enqueue(row)
+                await asyncio.wait_for(failed.wait(), PATIENCE)
+                other.execute("COMMIT")
+
+    assert ROWS == rows_of(tmp_path / "events.db")
+
+
+async def test_a_row_that_is_refused(tmp_path: Path) -> None:
+    """A row that a constraint refuses is buried with the reason, and all others are stored."""
+    async with aiosqlite.connect(tmp_path / "events.db") as db:
+        check = "CHECK (body <> 'body 1234')"
+        await db.execute(f"CREATE TABLE events (id TEXT PRIMARY KEY, body TEXT {check})")
+        await db.executescript(sqlite.TABLES)
+        async with loading(db, asyncio.Event()) as queue:
+            for row in ROWS:
+                await queue.enqueue(row)
+
+    assert [row for row in ROWS if row[0] != "1234"] == rows_of(tmp_path / "events.db")
+    [letter] = rows_of(tmp_path / "events.db", "dead_letters")
+    assert ("1234", "CHECK constraint failed: body <> 'body 1234'") == letter
+
+
+async def test_a_table_that_does_not_fit(tmp_path: Path) -> None:
+    """What is wrong with every row ends the queue: none is buried, and none is tried for ever."""
+    async with aiosqlite.connect(tmp_path / "events.db") as db:
+        await db.execute("CREATE TABLE events (id TEXT PRIMARY KEY)")
+        await db.executescript(sqlite.TABLES)
+        with pytest.raises(FlushFailed):
+            async with loading(db, asyncio.Event()) as queue:
+                await queue.enqueue(("1", "body"))
+
+    assert [("1", "body")] == queue.in_doubt
+    assert [] == rows_of(tmp_path / "events.db", "dead_letters")

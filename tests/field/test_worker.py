@@ -1,0 +1,274 @@
+"""Workers that share a JetStream consumer: whatever becomes of them, a message is stored once."""
+
+import asyncio
+import random
+import re
+import signal
+import subprocess
+import time
+import traceback
+from collections.abc import AsyncIterator
+from itertools import count
+
+import asyncpg
+import attrs
+import nats
+import pytest
+import worker
+from nats.js import JetStreamContext
+from nats.js.api import ConsumerConfig, ConsumerInfo
+
+from tests.field.conftest import Run
+from tests.field.servers import PATIENCE, Nats, Postgres, until
+
+pytestmark = pytest.mark.asyncio(loop_factories=["standard"])
+
+Worker = subprocess.Popen[str]
+
+CONSUMER = "workers"
+
+_numbers = count(1)
+
+
+@attrs.frozen
+class Field:
+    """A stream and a database, and the workers between them.
+
+    Attributes:
+        stream: The name of the stream, and its subject.
+        database: The URL of the database.
+        jetstream: Where the stream is.
+    """
+
+    stream: str
+    database: str
+    jetstream: JetStreamContext
+    _nats: str
+    _run: Run
+
+    def start(self) -> Worker:
+        """Start a worker."""
+        return self._run("worker.py", self._nats, self.stream, CONSUMER, self.database)
+
+    async def add_consumer(self, ack_wait: float, max_ack_pending: int) -> None:
+        """Make the consumer, before a worker does."""
+        config = ConsumerConfig(
+            durable_name=CONSUMER, ack_wait=ack_wait, max_ack_pending=max_ack_pending
+        )
+        await self.jetstream.add_consumer(self.stream, config)
+
+    async def publish(self, bodies: list[bytes]) -> None:
+        """Publish a message for each body."""
+        for first in range(0, len(bodies), 500):
+            publish = self.jetstream.publish
+            sent = (publish(self.stream, body) for body in bodies[first : first + 500])
+            await asyncio.gather(*sent)
+
+    async def info(self) -> ConsumerInfo:
+        """What the server knows of the consumer."""
+        info: ConsumerInfo = await self.jetstream.consumer_info(self.stream, CONSUMER)
+        return info
+
+    async def until_idle(self, workers: int) -> None:
+        """Wait until so many workers wait for messages."""
+
+        async def all_wait() -> bool:
+            return ((await self.info()).num_waiting or 0) >= workers
+
+        await until(all_wait)
+
+    async def acknowledged(self) -> bool:
+        """Whether there is no message that a worker has and has not acknowledged."""
+        return not (await self.info()).num_ack_pending
+
+    async def settled(self) -> bool:
+        """Whether there is no such message, and none that waits for a worker."""
+        info = await self.info()
+        return not info.num_pending and not info.num_ack_pending
+
+    async def stored(self, least: int = 0) -> list[str]:
+        """Wait for so many rows, and return the bodies of all."""
+        connection = await asyncpg.connect(self.database)
+
+        async def are_enough() -> bool:
+            try:
+                found = await connection.fetchval("SELECT count(*) FROM events")
+            except asyncpg.UndefinedTableError:
+                found = 0
+            return bool(found >= least)
+
+        try:
+            await until(are_enough)
+            return [row[0] for row in await connection.fetch("SELECT body FROM events")]
+        finally:
+            await connection.close()
+
+
+async def end(process: Worker, number: signal.Signals) -> tuple[int, str]:
+    """Send a signal to a worker, and return how it ended and what it complained of."""
+    process.send_signal(number)
+    _, complaints = await asyncio.to_thread(process.communicate, timeout=PATIENCE)
+    return process.returncode, complaints
+
+
+async def end_all(processes: list[Worker]) -> list[tuple[int, str]]:
+    """Stop workers, all at once."""
+    return await asyncio.gather(*(end(process, signal.SIGTERM) for process in processes))
+
+
+@pytest.fixture
+async def field(nats_server: Nats, database: str, run: Run) -> AsyncIterator[Field]:
+    """A new stream and a new database."""
+    async with await nats.connect(nats_server.url) as connection:
+        jetstream = connection.jetstream()
+        stream = f"FIELD{next(_numbers)}"
+        await jetstream.add_stream(name=stream, subjects=[stream])
+        yield Field(stream, database, jetstream, nats_server.url, run)
+        await jetstream.delete_stream(stream)
+
+
+@pytest.mark.parametrize("messages", [5_000, pytest.param(100_000, marks=pytest.mark.long)])
+async def test_workers_come_and_go(field: Field, messages: int) -> None:
+    """With one worker killed, one stopped and one added, each message is stored exactly once."""
+    bodies = [str(number) for number in range(messages)]
+    await field.add_consumer(ack_wait=2.0, max_ack_pending=3_000)
+    moments = sorted(random.choices(range(messages // 2), k=3))
+    workers = [field.start() for _ in range(3)]
+    await field.until_idle(workers=3)
+    publishing = asyncio.create_task(field.publish([body.encode() for body in bodies]))
+
+    await field.stored(least=moments[0])
+    assert (-signal.SIGKILL, "") == await end(workers.pop(), signal.SIGKILL)
+    await field.stored(least=moments[1])
+    assert (143, "") == await end(workers.pop(), signal.SIGTERM)
+    await field.stored(least=moments[2])
+    workers.append(field.start())
+    await publishing
+    await until(field.settled)
+
+    assert sorted(bodies) == sorted(await field.stored())
+    await field.until_idle(workers=2)
+    assert 2 * [(143, "")] == await end_all(workers)
+    await until(field.settled)
+    assert sorted(bodies) == sorted(await field.stored())
+
+
+async def test_workers_that_start_at_the_same_instant(field: Field) -> None:
+    """They make one table and one consumer between them, and all of them work."""
+    workers = [field.start() for _ in range(4)]
+    await field.publish([b"a", b"b", b"c"])
+
+    assert ["a", "b", "c"] == sorted(await field.stored(least=3))
+    await field.until_idle(workers=4)
+    assert 4 * [(143, "")] == await end_all(workers)
+
+
+async def test_a_worker_that_is_stopped_leaves_nothing_behind(field: Field) -> None:
+    """What it has taken it stores and acknowledges: nobody waits for a redelivery."""
+    await field.add_consumer(ack_wait=3600.0, max_ack_pending=10_000)
+    await field.publish([b"%d" % number for number in range(10_000)])
+    process = field.start()
+    await field.stored(least=1)
+
+    assert (143, "") == await end(process, signal.SIGTERM)
+
+    stored = len(await field.stored())
+    await until(field.acknowledged)
+    assert 10_000 == stored + ((await field.info()).num_pending or 0)
+
+
+async def test_a_message_that_cannot_be_stored(field: Field) -> None:
+    """It is given up and told, by its place in the stream; all others are stored."""
+    bodies = [b"%d" % number for number in range(1_000)]
+    bodies[300], bodies[700] = b"not \xff UTF-8", b"not \0 text"
+    await field.publish(bodies)
+    process = field.start()
+    await field.stored(least=998)
+    await until(field.settled)
+
+    code, complaints = await end(process, signal.SIGTERM)
+
+    assert 143 == code
+    assert [f"{field.stream}:301", f"{field.stream}:701"] == sorted(
+        re.findall(r"^refused: (\S+): ", complaints, re.MULTILINE)
+    )
+    assert 2 == complaints.count("\n")
+
+
+async def test_the_database_goes_and_comes_back(field: Field, postgres_server: Postgres) -> None:
+    """While PostgreSQL is away a worker waits; nothing is lost, and nothing is stored twice."""
+    bodies = [str(number) for number in range(20_000)]
+    await field.publish([body.encode() for body in bodies])
+    process = field.start()
+    await field.stored(least=1)
+
+    await asyncio.to_thread(postgres_server.kill)
+    await asyncio.to_thread(postgres_server.start)
+
+    await until(field.settled)
+    assert sorted(bodies) == sorted(await field.stored())
+    code, _ = await end(process, signal.SIGTERM)
+    assert 143 == code
+
+
+async def test_jetstream_goes_and_comes_back(field: Field, nats_server: Nats) -> None:
+    """While NATS is away a worker waits; nothing is lost, and nothing is stored twice."""
+    bodies = [str(number) for number in range(20_000)]
+    await field.add_consumer(ack_wait=2.0, max_ack_pending=3_000)
+    await field.publish([body.encode() for body in bodies])
+    process = field.start()
+    await field.stored(least=1)
+
+    await asyncio.to_thread(nats_server.kill)
+    await asyncio.to_thread(nats_server.start)
+
+    await field.stored(least=len(bodies))
+    await until(field.settled)
+    assert sorted(bodies) == sorted(await field.stored())
+    code, _ = await end(process, signal.SIGTERM)
+    assert 143 == code
+
+
+@pytest.mark.long
+async def test_a_worker_ends_though_the_database_hangs(
+    field: Field, postgres_server: Postgres
+) -> None:
+    """It keeps to its limit, and what it had is stored once by the next worker."""
+    bodies = [str(number) for number in range(20_000)]
+    await field.add_consumer(ack_wait=2.0, max_ack_pending=3_000)
+    await field.publish([body.encode() for body in bodies])
+    process = field.start()
+    await field.stored(least=1)
+
+    postgres_server.send(signal.SIGSTOP)
+    asked = time.monotonic()
+    try:
+        code, complaints = await end(process, signal.SIGTERM)
+    finally:
+        postgres_server.send(signal.SIGCONT)
+    assert 1 == code
+    assert time.monotonic() - asked < 30.0
+    assert 1 == code
+    assert "ShutdownTimeout" in complaints
+
+    field.start()
+    await field.stored(least=len(bodies))
+    await until(field.settled)
+    assert sorted(bodies) == sorted(await field.stored())
+
+
+@pytest.mark.parametrize("special", [":", "/", "?", "#", "@", "[", "%"])
+@pytest.mark.parametrize("side", ["nats", "postgres"])
+async def test_no_password_is_told(
+    nats_server: Nats, caplog: pytest.LogCaptureFixture, special: str, side: str
+) -> None:
+    """Whatever is wrong with a URL, no part of its password is in what a worker says."""
+    secret = f"me:hush{special}hush@"
+    nats_url = nats_server.url.replace("://", f"://{secret if side == 'nats' else ''}")
+    postgres_url = f"postgresql://{secret if side == 'postgres' else ''}127.0.0.1:1/db"
+
+    with pytest.raises((ValueError, OSError)) as caught:
+        await worker.main(nats_url, "STREAM", "CONSUMER", postgres_url)
+
+    asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+    assert "hush" not in "".join(traceback.format_exception(caught.value)) + caplog.text

@@ -1,0 +1,71 @@
+"""Store the lines of a file in SQLite, in batches.
+
+    python tests/recipes/sqlite.py DATABASE FILE
+
+A line's id is its file and number; what is stored already is left as it is, so run it again after a
+crash. A full disk is waited for, as is whoever locks the database. What a constraint of the table
+refuses goes into another table, alone, with the reason.
+"""
+
+import asyncio
+import sqlite3
+import sys
+from functools import partial
+from pathlib import Path
+
+import aiosqlite
+
+from flushq import Drop, Fail, Failure, FlushQueue, NaturalPolicy, Retry, Split, Verdict
+
+Row = tuple[str, str]
+
+PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+POISONED = (UnicodeError, sqlite3.DataError, sqlite3.IntegrityError)
+
+TABLES = """
+    CREATE TABLE IF NOT EXISTS events (id TEXT PRIMARY KEY, body TEXT);
+    CREATE TABLE IF NOT EXISTS dead_letters (id TEXT PRIMARY KEY, error TEXT)"""
+
+
+async def write(db: aiosqlite.Connection, statement: str, rows: list[Row]) -> None:
+    """Write rows in one transaction: all of them, or none."""
+    try:
+        await db.executemany(statement, rows)
+        await db.commit()
+    except BaseException:
+        await db.rollback()
+        raise
+
+
+async def store(db: aiosqlite.Connection, rows: list[Row]) -> None:
+    """Store events; those that are there already stay as they are."""
+    await write(db, "INSERT INTO events VALUES (?, ?) ON CONFLICT (id) DO NOTHING", rows)
+
+
+async def judge(db: aiosqlite.Connection, failure: Failure[Row]) -> Verdict:
+    """Wait for what passes, and bury what a constraint refuses."""
+    if getattr(failure.error, "sqlite_errorcode", 0) & 0xFF in PASSING:
+        return Retry(after=min(5.0, 0.1 * failure.attempt))
+    if not isinstance(failure.error, POISONED):
+        return Fail()
+    if len(failure.items) > 1:
+        return Split()
+    letter = (failure.items[0][0], str(failure.error))
+    await write(db, "INSERT OR REPLACE INTO dead_letters VALUES (?, ?)", [letter])
+    return Drop()
+
+
+async def main(database: Path, file: Path) -> None:
+    """Store the lines of a file, and tell how many there were."""
+    policy = NaturalPolicy(max_records=1_000)
+    async with aiosqlite.connect(database) as db:
+        await db.executescript(TABLES)
+        async with FlushQueue(partial(store, db), policy, on_failure=partial(judge, db)) as queue:
+            with file.open(errors="replace") as lines:
+                for number, line in enumerate(lines, 1):
+                    await queue.enqueue((f"{file}:{number}", line.removesuffix("\n")))
+    print(f"{queue.stats().delivered} lines are stored")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2])))

@@ -1,0 +1,80 @@
+"""Store the messages of a JetStream consumer in PostgreSQL: start as many of these as you need.
+
+    python tests/recipes/worker.py NATS_URL STREAM CONSUMER POSTGRES_URL
+
+A message is acknowledged after the transaction that stored it; until then the server keeps it, and
+gives it to another worker if this one dies. SIGTERM stores what is here, and ends with 143.
+"""
+
+import asyncio
+import signal
+import sys
+from contextlib import suppress
+
+import asyncpg
+import nats
+import postgres
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.api import ConsumerConfig
+
+from flushq import Drop, Failure, FlushQueue, NaturalPolicy, Retry, Verdict
+
+
+def name(message: Msg) -> str:
+    """The id of a message, the same each time that it is delivered."""
+    return f"{message.metadata.stream}:{message.metadata.sequence.stream}"
+
+
+async def store(pool: asyncpg.Pool, batch: list[Msg]) -> None:
+    """Store messages in one transaction, and acknowledge them after it."""
+    await postgres.store(pool, [(name(message), message.data.decode()) for message in batch])
+    for message in batch:
+        if not message.is_acked:
+            await message.ack()
+
+
+async def judge(failure: Failure[Msg]) -> Verdict:
+    """Wait for the servers as long as it takes, and give up a message that cannot be stored."""
+    if isinstance(failure.error, nats.errors.Error):
+        return Retry(after=1.0)
+    verdict = postgres.judge(failure, name)
+    if verdict == Drop():
+        await failure.items[0].term()
+    return verdict
+
+
+async def pull(
+    messages: JetStreamContext.PullSubscription, queue: FlushQueue[Msg], stop: asyncio.Event
+) -> None:
+    """Enqueue what comes, until it is time to stop."""
+    while not stop.is_set():
+        with suppress(TimeoutError):
+            for message in await messages.fetch(500, timeout=1.0):
+                await queue.enqueue(message)
+
+
+async def main(nats_url: str, stream: str, consumer: str, postgres_url: str) -> None:
+    """Work until SIGTERM."""
+    postgres.check(nats_url)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with await nats.connect(nats_url) as connection, postgres.connect(postgres_url) as pool:
+        config = ConsumerConfig(max_ack_pending=10_000)  # of a consumer that is new
+        messages = await connection.jetstream().pull_subscribe("", consumer, stream, config)
+        room = (await messages.consumer_info()).config.max_ack_pending or 1_000
+        async with FlushQueue(
+            lambda batch: store(pool, batch),
+            NaturalPolicy(max_records=1_000),
+            dedupe_key=name,
+            max_queue_size=room,
+            max_shutdown_wait=15.0,
+            on_failure=judge,
+        ) as queue:
+            await pull(messages, queue, stop)
+        await connection.flush()
+    sys.exit(128 + signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,120 @@
+"""Code of a user, and what type checkers must make of it: it is checked, and never run."""
+# pyright: reportUnnecessaryTypeIgnoreComment=true
+
+from collections.abc import Mapping, Sequence
+from typing import assert_type
+
+from flushq import (
+    Batched,
+    Drop,
+    Fail,
+    Failure,
+    FlushFailed,
+    FlushQueue,
+    FlushReport,
+    NaturalPolicy,
+    QueueStats,
+    Receipt,
+    Retry,
+    Split,
+    Verdict,
+)
+
+POLICY = NaturalPolicy(max_records=100)
+
+
+async def insert(batch: list[str]) -> None:
+    """Return nothing."""
+
+
+async def copy(batch: Sequence[str]) -> int:
+    """Return something that is ignored."""
+    return len(batch)
+
+
+async def judge(failure: Failure[str]) -> Verdict:
+    """Judge, and may wait for something first."""
+    assert_type(failure.items, list[str])
+    assert_type(failure.errors, list[BaseException] | None)
+    return Drop() if failure.attempt > 3 else Retry(after=1.0)
+
+
+def isolate(failure: Failure[str]) -> Split | Fail:
+    """Answer with some of the verdicts alone."""
+    return Split() if len(failure.items) > 1 else Fail()
+
+
+def show(report: FlushReport) -> int:
+    """Return something that is ignored."""
+    return report.count
+
+
+async def a_queue_knows_its_items() -> None:
+    """The type of the items is that of flush_fn."""
+    queue = FlushQueue(
+        insert, POLICY, dedupe_key=str.lower, weigh=len, on_failure=judge, on_report=show
+    )
+    assert_type(queue, FlushQueue[str])
+    assert_type(FlushQueue(copy, POLICY, on_failure=isolate), FlushQueue[str])
+    async with queue as entered:
+        assert_type(entered, FlushQueue[str])
+    await queue.enqueue("a")
+    queue.enqueue_nowait("a")
+    assert_type(await queue.submit("a"), Receipt[str])
+    assert_type((await queue.submit("a")).item, str)
+    assert_type(queue.undelivered, list[str])
+    assert_type(queue.in_doubt, list[str])
+    assert_type(queue.stats(), QueueStats)
+    assert_type(queue.stats().flushes, Mapping[str, int])
+
+
+async def a_queue_may_be_told_its_items() -> None:
+    """A lambda has no types of its own."""
+    queue = FlushQueue[int](lambda batch: insert([str(number) for number in batch]), POLICY)
+    assert_type(queue, FlushQueue[int])
+
+
+async def what_does_not_fit_is_found(queue: FlushQueue[str], strings: Batched[int, str]) -> None:
+    """Each of these lines is refused."""
+    await queue.enqueue(1)  # type: ignore[arg-type]  # no str
+    queue.enqueue_nowait(None)  # type: ignore[arg-type]  # no str
+    await strings("a")  # type: ignore[arg-type]  # no int
+    FlushQueue(insert, POLICY, weigh=str.lower)  # type: ignore[arg-type]  # a str is no weight
+    FlushQueue(insert, POLICY, on_failure=show)  # type: ignore[arg-type]  # answers no verdict
+    FlushQueue(show, POLICY)  # type: ignore[arg-type]  # not async
+
+
+async def by_mapping(ids: list[int]) -> dict[int, str]:
+    """Return a result for each key."""
+    return dict(zip(ids, map(str, ids), strict=True))
+
+
+async def by_order(ids: Sequence[int]) -> tuple[str, ...]:
+    """Return the results in order."""
+    return tuple(map(str, ids))
+
+
+async def or_nothing(ids: list[int]) -> Mapping[int, str | None]:
+    """Return None for what is not there."""
+    return dict.fromkeys(ids)
+
+
+async def or_errors(ids: list[int]) -> list[str | BaseException]:
+    """Return an exception to be raised."""
+    return list(map(KeyError, ids))
+
+
+async def batched_knows_its_results() -> None:
+    """What is awaited is what the loader returns for one key."""
+    assert_type(Batched(by_mapping, POLICY), Batched[int, str])
+    assert_type(Batched(by_order, POLICY), Batched[int, str])
+    assert_type(Batched(or_nothing, POLICY), Batched[int, str | None])
+    assert_type(Batched(or_errors, POLICY), Batched[int, str])
+    async with Batched(by_mapping, POLICY, weigh=float) as load:
+        assert_type(load, Batched[int, str])
+        assert_type(await load(1), str)
+
+
+def an_error_tells_what_was_lost(error: FlushFailed) -> list[str]:
+    """The items on an exception are of any type."""
+    return error.undelivered + error.in_doubt
