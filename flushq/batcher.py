@@ -25,7 +25,7 @@ producer waits for room).
 
 import bisect
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Generic, TypeVar
@@ -132,7 +132,6 @@ class Batcher(Generic[T]):
         stopped: Why no batch is cut any more; None while they are.
         delivered: How many items were delivered.
         dropped: How many items the failure handler dropped.
-        duplicates: How many items were duplicates.
         flushes: How many batches have ended, by reason.
         undelivered: The items that were accepted and never handed over.
         in_doubt: The items that were handed over, in a flush that raised or was interrupted.
@@ -156,7 +155,7 @@ class Batcher(Generic[T]):
         self.running: dict[Batch[T], None] = {}
         self.started = self.draining = False
         self.stopped: str | None = None
-        self.delivered = self.dropped = self.duplicates = 0
+        self.delivered = self.dropped = 0
         self.flushes: dict[str, int] = {}
         self.undelivered: list[T] = []
         self.in_doubt: list[T] = []
@@ -166,8 +165,7 @@ class Batcher(Generic[T]):
         self._label = label
         self._barrier = 0
         self._told = 0
-        self._untold_duplicates = 0
-        self._untold_weight: float = 0
+        self._told_duplicates = 0
         self._failure: _Failure | None = None
         self._interruption: BaseException | None = None
         self._unsent: list[tuple[int, list[T]]] = []
@@ -178,23 +176,15 @@ class Batcher(Generic[T]):
     @property
     def burst(self) -> int:
         """How many items, duplicates included, have come since the policy was told of any."""
-        return len(self.buffer) - self._told + self._untold_duplicates
-
-    def add(self, item: T, key: Hashable, weight: float) -> None:
-        """Accept an item with the key and weight that ``buffer.measure`` gave."""
-        self.buffer.add(item, key, weight)
-        self._untold_weight += weight
-
-    def add_duplicate(self) -> None:
-        """Accept an item whose key waits already: it is counted and dropped."""
-        self.duplicates += 1
-        self._untold_duplicates += 1
+        buffer = self.buffer
+        return len(buffer) - self._told + buffer.duplicates - self._told_duplicates
 
     def tell_arrivals(self, now: float) -> None:
         """Tell the policy of the items that have come since the last time, the first at ``now``."""
-        count, weight = len(self.buffer) - self._told, self._untold_weight
-        self._untold_duplicates = 0
-        self._untold_weight = 0
+        buffer = self.buffer
+        count, weight = len(buffer) - self._told, buffer.fresh_weight
+        self._told_duplicates = buffer.duplicates
+        buffer.fresh_weight = 0
         if count > 0:
             self._told += count
             self._tell("item_added", now, count, weight)

@@ -3,8 +3,10 @@
 Theory of operation. Items wait in one deque, oldest first, and leave it from the front, so a cut
 costs time in proportion to the batch and not to what stays behind. Beside it, and only for those
 who ask for it, stand the keys and the weights of the same items in the same order, and the keys
-that wait with the number of the item that holds each. An item is appended by ``append`` where
-neither is asked for: that is the deque's own method, and the whole price of an item.
+that wait with the number of the item that holds each. An item comes in through ``append``, which
+is made for what is asked for: the deque's own method if neither is, and then the whole price of an
+item; else a function that measures the item first. One that was measured earlier, since it had to
+wait for room, comes in through ``add``.
 
 Items are numbered 0, 1, 2, … in the order in which they came, by position alone: ``first`` is the
 number of the next item to leave, ``end`` that of the next to come.
@@ -33,6 +35,9 @@ Weigh = Callable[[T], float]
 
 MOST_WEIGHT = 1e300
 
+_PLAIN_KEYS = frozenset({int, str, bytes})
+_PLAIN_WEIGHTS = frozenset({int, float})
+
 
 class Buffer(Generic[T]):
     """The items that wait, oldest first.
@@ -50,8 +55,11 @@ class Buffer(Generic[T]):
             ``max_weight`` and no ``weigh``.
 
     Attributes:
-        plain: Whether ``append`` is all that it takes to let an item in.
+        append: Lets an item in, behind all others, or counts a duplicate. It raises what
+            :meth:`measure` does, and then nothing has changed.
         first: The number of the oldest item: how many have left.
+        duplicates: How many items were duplicates.
+        fresh_weight: What the items weigh that came in since somebody set this to 0.
     """
 
     def __init__(
@@ -66,8 +74,8 @@ class Buffer(Generic[T]):
         check_plain("weigh", weigh)
         if max_weight is not None and weigh is None:
             raise TypeError(f"max_weight={max_weight!r} needs weigh, a function of the item")
-        self.plain = dedupe_key is None and weigh is None
-        self.first = 0
+        self.first = self.duplicates = 0
+        self.fresh_weight: float = 0
         self._dedupe_key = dedupe_key
         self._weigh = weigh
         self._max_records = sys.maxsize if max_records is None else max_records
@@ -77,7 +85,7 @@ class Buffer(Generic[T]):
         self._keys: deque[Hashable] = deque()
         self._taken: dict[Hashable, int] = {}
         self._weights: deque[float] = deque()
-        self.append = self._items.append
+        self.append = self._way_in(dedupe_key, weigh)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -97,12 +105,7 @@ class Buffer(Generic[T]):
             Exception: Whatever ``dedupe_key`` or ``weigh`` raise.
         """
         key = None if self._dedupe_key is None else _checked_key(self._dedupe_key(item))
-        weight = 0 if self._weigh is None else _checked_weight(self._weigh(item))
-        if weight > self._max_weight:
-            raise ItemTooLarge(
-                f"{self._label}the item weighs {weight!r}, more than "
-                f"max_weight={self._max_weight!r}: {reprlib.repr(item)}"
-            )
+        weight = 0 if self._weigh is None else self._within_cap(item, self._weigh(item))
         return key, weight
 
     def is_duplicate(self, key: Hashable) -> bool:
@@ -118,13 +121,17 @@ class Buffer(Generic[T]):
         return self._items[number - self.first]
 
     def add(self, item: T, key: Hashable, weight: float) -> None:
-        """Let an item in, behind all others, with the key and weight that were measured."""
+        """Let an item in as ``append`` does, with the key and weight that were measured."""
         if self._dedupe_key is not None:
+            if key in self._taken:
+                self.duplicates += 1
+                return
             self._taken[key] = self.end
             self._keys.append(key)
-        self._items.append(item)
         if self._weigh is not None:
+            self.fresh_weight += weight
             self._weights.append(weight)
+        self._items.append(item)
 
     def cut(self, up_to: int | None = None) -> tuple[list[T], float]:
         """Take the oldest items, as many as the caps and ``up_to`` allow, and their weight."""
@@ -139,6 +146,60 @@ class Buffer(Generic[T]):
     def clear(self) -> list[T]:
         """Take all items, whatever the caps."""
         return self._take(len(self))
+
+    def _way_in(
+        self, dedupe_key: DedupeKey[T] | None, weigh: Weigh[T] | None
+    ) -> Callable[[T], None]:
+        """The shortest way in for items that are measured so."""
+        if dedupe_key is not None and weigh is not None:
+            return self._append_measured
+        if dedupe_key is not None:
+            return self._way_in_by_key(dedupe_key)
+        if weigh is not None:
+            return self._way_in_by_weight(weigh)
+        return self._items.append
+
+    def _append_measured(self, item: T) -> None:
+        key, weight = self.measure(item)
+        self.add(item, key, weight)
+
+    def _way_in_by_key(self, dedupe_key: DedupeKey[T]) -> Callable[[T], None]:
+        items, keys, taken = self._items, self._keys, self._taken
+
+        def append(item: T) -> None:
+            key = dedupe_key(item)
+            if type(key) not in _PLAIN_KEYS:
+                _checked_key(key)
+            if key in taken:
+                self.duplicates += 1
+                return
+            taken[key] = self.first + len(items)
+            keys.append(key)
+            items.append(item)
+
+        return append
+
+    def _way_in_by_weight(self, weigh: Weigh[T]) -> Callable[[T], None]:
+        items, weights = self._items, self._weights
+
+        def append(item: T) -> None:
+            weight = self._within_cap(item, weigh(item))
+            self.fresh_weight += weight
+            weights.append(weight)
+            items.append(item)
+
+        return append
+
+    def _within_cap(self, item: T, weight: float) -> float:
+        """The weight of an item, if there is a batch that may hold it."""
+        if not (type(weight) in _PLAIN_WEIGHTS and 0 <= weight <= MOST_WEIGHT):
+            _check_weight(weight)
+        if weight > self._max_weight:
+            raise ItemTooLarge(
+                f"{self._label}the item weighs {weight!r}, more than "
+                f"max_weight={self._max_weight!r}: {reprlib.repr(item)}"
+            )
+        return weight
 
     def _within_weight(self, count: int) -> tuple[int, float]:
         """How many of the ``count`` oldest items stay within the cap, and their weight."""
@@ -162,6 +223,8 @@ class Buffer(Generic[T]):
 
 
 def _checked_key(key: Any) -> Hashable:
+    if type(key) in _PLAIN_KEYS:
+        return key  # type: ignore[no-any-return]  # it is one of those
     if hasattr(key, "__await__"):
         _discard(key)
         raise TypeError(f"dedupe_key must not be async: it returned {key!r}")
@@ -172,14 +235,13 @@ def _checked_key(key: Any) -> Hashable:
     return key  # type: ignore[no-any-return]  # hash() has just made sure
 
 
-def _checked_weight(weight: Any) -> float:
+def _check_weight(weight: Any) -> None:
     if hasattr(weight, "__await__"):
         _discard(weight)
         raise TypeError(f"weigh must not be async: it returned {weight!r}")
     check_number("the weight of an item", weight, least=0)
     if weight > MOST_WEIGHT:
         raise ValueError(f"the weight of an item must be at most {MOST_WEIGHT}, not {weight!r}")
-    return weight  # type: ignore[no-any-return]  # check_finite has just made sure
 
 
 def _discard(awaitable: Any) -> None:

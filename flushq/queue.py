@@ -208,8 +208,8 @@ class FlushQueue(Generic[T]):
         """The account of this moment."""
         batcher, buffer = self._batcher, self._batcher.buffer
         return QueueStats(
-            accepted=buffer.end + batcher.duplicates,
-            duplicates=batcher.duplicates,
+            accepted=buffer.end + buffer.duplicates,
+            duplicates=buffer.duplicates,
             delivered=batcher.delivered,
             dropped=batcher.dropped,
             undelivered=len(batcher.undelivered),
@@ -571,13 +571,10 @@ class FlushQueue(Generic[T]):
 
     def _accept(self, item: T, key: Hashable, weight: float) -> None:
         self._wake()
-        if self._batcher.buffer.is_duplicate(key):
-            self._batcher.add_duplicate()
-            return
-        self._batcher.add(item, key, weight)
+        self._batcher.buffer.add(item, key, weight)
         if self._burst_opened is None:
             self._burst_opened = self._loop.time()
-        if self._batcher.buffer.plain and not self._watchful:
+        if not self._watchful:
             self._credit = min(self._room, BURST - self._batcher.burst)
 
     @property

@@ -153,15 +153,13 @@ class _Simulation:
             self._record(now, "flush_done", batch.count)
 
     def _arrive(self, now: float) -> None:
-        first, times, batcher = self._arrived, self._times, self._batcher
-        weight: float = 0
+        first, times, buffer = self._arrived, self._times, self._batcher.buffer
         while self._arrived < len(times) and times[self._arrived] == now:
-            key, heavier = batcher.buffer.measure(self._arrived)
-            batcher.add(self._arrived, key, heavier)
-            weight += heavier
+            buffer.append(self._arrived)
             self._arrived += 1
         if self._arrived > first:
-            batcher.tell_arrivals(now)
+            weight = buffer.fresh_weight
+            self._batcher.tell_arrivals(now)
             self._record(now, "item_added", self._arrived - first, weight)
 
     def _tick(self, now: float) -> None:

@@ -56,7 +56,7 @@ def batcher_of(policy: FlushPolicy, max_in_flight: int = 1, **options: Any) -> B
 def accept(batcher: Batcher[int], *items: int, now: float = 0) -> None:
     """Let items in and tell the policy."""
     for item in items:
-        batcher.add(item, *batcher.buffer.measure(item))
+        batcher.buffer.append(item)
     batcher.tell_arrivals(now)
 
 
@@ -278,11 +278,11 @@ def test_time_never_runs_backwards_for_the_policy() -> None:
 def test_duplicates_count_for_the_burst_alone() -> None:
     """A duplicate lengthens the burst, but the policy does not hear of it."""
     batcher = batcher_of(ScriptedPolicy(), dedupe_key=lambda item: item % 2)
-    batcher.add(1, 1, 0)
-    batcher.add_duplicate()
-    assert (2, 1, 1) == (batcher.burst, batcher.duplicates, len(batcher.buffer))
+    batcher.buffer.append(1)
+    batcher.buffer.append(3)
+    assert (2, 1, 1) == (batcher.burst, batcher.buffer.duplicates, len(batcher.buffer))
     batcher.tell_arrivals(0)
-    batcher.add_duplicate()
+    batcher.buffer.append(5)
     assert 1 == batcher.burst
     batcher.tell_arrivals(1)
     assert 0 == batcher.burst
@@ -487,7 +487,7 @@ def test_items_that_the_policy_has_not_heard_of_are_undelivered_too() -> None:
     """A stop takes all that waits, and the policy never hears of the rest."""
     batcher = batcher_of(ScriptedPolicy())
     accept(batcher, 1)
-    batcher.add(2, None, 0)
+    batcher.buffer.append(2)
     batcher.stop("too late")
     batcher.tell_arrivals(1)
     assert [1, 2] == batcher.undelivered
@@ -504,7 +504,7 @@ def test_the_first_reason_to_stop_is_kept() -> None:
     batcher = batcher_of(NaturalPolicy())
     accept(batcher, 1)
     batcher.stop("too late")
-    batcher.add(2, None, 0)
+    batcher.buffer.append(2)
     assert batcher.seal(1, pressed=True) is None
     batcher.stop("much too late")
     assert "too late" == batcher.stopped

@@ -192,12 +192,11 @@ class Account(RuleBasedStateMachine):
         duplicate = self.keyed and any(other.key == item.key for other in self.pending)
         measured = self.batcher.buffer.measure(item)
         assert duplicate == self.batcher.buffer.is_duplicate(measured[0])
+        self.batcher.buffer.append(item)
         if duplicate:
-            self.batcher.add_duplicate()
             self.duplicates += 1
             self.untold_duplicates += 1
         else:
-            self.batcher.add(item, *measured)
             self.accepted.append(item)
             self.pending.append(item)
 
@@ -280,7 +279,7 @@ class Account(RuleBasedStateMachine):
         places = batcher.delivered + lost + len(batcher.buffer) + running
         assert len(self.accepted) == places
         assert len(self.delivered) == batcher.delivered
-        assert self.duplicates == batcher.duplicates
+        assert self.duplicates == batcher.buffer.duplicates
         assert len(self.pending) == len(batcher.buffer)
         assert list(self.running.values()) == [batch.items for batch in batcher.running]
 

@@ -47,6 +47,7 @@ ROUNDS = st.tuples(
     rounds=st.lists(ROUNDS, min_size=1, max_size=6),
     unit=UNITS,
     keyed=st.booleans(),
+    measured=st.booleans(),
     max_records=st.none() | st.integers(1, 5),
     heaviest=st.none() | st.integers(4, 9),
 )
@@ -55,6 +56,7 @@ def test_a_buffer_is_a_list_that_is_cut_from_the_front(
     rounds: list[tuple[list[tuple[int, int]], int | None]],
     unit: Any,
     keyed: bool,
+    measured: bool,
     max_records: int | None,
     heaviest: int | None,
 ) -> None:
@@ -68,8 +70,11 @@ def test_a_buffer_is_a_list_that_is_cut_from_the_front(
             assert (item.key if keyed else None, item.weight) == (key, weight)
             waits = keyed and any(other.key == key for other in waiting)
             assert waits == buffer.is_duplicate(key)
-            if not waits:
+            if measured:
                 buffer.add(item, key, weight)
+            else:
+                buffer.append(item)
+            if not waits:
                 waiting.append(item)
         assert len(waiting) == len(buffer)
         size = cut_size([item.weight for item in waiting], up_to, max_records, max_weight)
@@ -109,16 +114,50 @@ def test_append_is_the_whole_price_of_a_plain_item() -> None:
     buffer.append("a")
     buffer.add("b", None, 0)
     buffer.append("c")
-    assert buffer.plain
     assert (None, 0) == buffer.measure("d")
     assert (["a", "b"], 0) == buffer.cut()
     assert (["c"], 0) == buffer.cut()
 
 
-def test_a_buffer_with_keys_or_weights_is_not_plain() -> None:
-    """Where keys or weights are asked for, items have to be measured."""
-    assert not Buffer(dedupe_key=key_of).plain
-    assert not Buffer(weigh=weight_of).plain
+@pytest.mark.parametrize("keyed", [True, False])
+@pytest.mark.parametrize("weighed", [True, False])
+def test_append_counts_what_comes(*, keyed: bool, weighed: bool) -> None:
+    """A duplicate is counted and weighs nothing; the others are weighed together."""
+    buffer = Buffer(key_of if keyed else None, weight_of if weighed else None)
+    for key, weight in ((1, 2), (2, 3), (1, 4)):
+        buffer.append(Item(key, weight))
+    assert 3 == len(buffer) + buffer.duplicates
+    assert (1 if keyed else 0) == buffer.duplicates
+    assert sum(item.weight for item in buffer.clear() if weighed) == buffer.fresh_weight
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_append_measures_an_item_once(*, keyed: bool) -> None:
+    """Whether an item is let in or not, its key and its weight are asked for once."""
+    asked: list[float] = []
+
+    def weigh(weight: float) -> float:
+        asked.append(weight)
+        return weight
+
+    def key(weight: float) -> float:
+        asked.append(weight)
+        return weight
+
+    buffer = Buffer(key if keyed else None, weigh, max_weight=5)
+    buffer.append(1)
+    with pytest.raises(ItemTooLarge):
+        buffer.append(6)
+    assert ([1, 1, 6, 6] if keyed else [1, 6]) == asked
+    assert (1, 1) == (len(buffer), buffer.fresh_weight)
+
+
+def test_append_refuses_a_key_that_cannot_be_hashed() -> None:
+    """What append raises has changed nothing."""
+    buffer: Buffer[list[int]] = Buffer(dedupe_key=lambda item: item)  # type: ignore[arg-type, return-value]  # the point of the test
+    with pytest.raises(TypeError, match=re.escape("not [1]")):
+        buffer.append([1])
+    assert (0, 0) == (len(buffer), buffer.duplicates)
 
 
 def test_without_keys_nothing_is_a_duplicate() -> None:
