@@ -212,14 +212,23 @@ class Buffer(Generic[T]):
 
     def _take(self, count: int) -> list[T]:
         if self._dedupe_key is not None:
-            for _ in range(count):
-                self._taken.pop(self._keys.popleft(), None)
+            for key in _cut(self._keys, count):
+                self._taken.pop(key, None)
         if self._weigh is not None:
-            for _ in range(count):
-                self._weights.popleft()
+            _cut(self._weights, count)
         self.first += count
-        popleft = self._items.popleft
-        return [popleft() for _ in range(count)]
+        return _cut(self._items, count)
+
+
+def _cut(waiting: deque[T], count: int) -> list[T]:
+    """Take the oldest; where few stay behind, by taking all and putting those back."""
+    if len(waiting) > 2 * count:
+        return [waiting.popleft() for _ in range(count)]
+    taken = list(waiting)
+    waiting.clear()
+    waiting.extend(taken[count:])
+    del taken[count:]
+    return taken
 
 
 def _checked_key(key: Any) -> Hashable:
