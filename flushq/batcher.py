@@ -177,12 +177,12 @@ class Batcher(Generic[T]):
     def burst(self) -> int:
         """How many items, duplicates included, have come since the policy was told of any."""
         buffer = self.buffer
-        return len(buffer) - self._told + buffer.duplicates - self._told_duplicates
+        return len(buffer.items) - self._told + buffer.duplicates - self._told_duplicates
 
     def tell_arrivals(self, now: float) -> None:
         """Tell the policy of the items that have come since the last time, the first at ``now``."""
         buffer = self.buffer
-        count, weight = len(buffer) - self._told, buffer.fresh_weight
+        count, weight = len(buffer.items) - self._told, buffer.fresh_weight
         self._told_duplicates = buffer.duplicates
         buffer.fresh_weight = 0
         if count > 0:
@@ -273,12 +273,17 @@ class Batcher(Generic[T]):
     @property
     def _idle(self) -> bool:
         """Whether nothing can be cut, whatever anyone says."""
-        return bool(self.stopped) or not self.started or not self.buffer or self.busy
+        return (
+            not self.buffer.items
+            or len(self.running) >= self._max_in_flight
+            or not self.started
+            or self.stopped is not None
+        )
 
     @property
     def finished(self) -> bool:
         """Whether nothing runs and nothing waits that could still be flushed."""
-        return not self.running and not self.buffer
+        return not self.running and not self.buffer.items
 
     @property
     def failed(self) -> bool:

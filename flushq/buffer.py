@@ -59,6 +59,7 @@ class Buffer(Generic[T]):
             :meth:`measure` does, and then nothing has changed.
         first: The number of the oldest item: how many have left.
         duplicates: How many items were duplicates.
+        items: Those that wait, to be read; ``len(buffer.items)`` is what costs least.
         fresh_weight: What the items weigh that came in since somebody set this to 0.
     """
 
@@ -81,19 +82,19 @@ class Buffer(Generic[T]):
         self._max_records = sys.maxsize if max_records is None else max_records
         self._max_weight = math.inf if max_weight is None else max_weight
         self._label = label
-        self._items: deque[T] = deque()
+        self.items: deque[T] = deque()
         self._keys: deque[Hashable] = deque()
         self._taken: dict[Hashable, int] = {}
         self._weights: deque[float] = deque()
         self.append = self._way_in(dedupe_key, weigh)
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self.items)
 
     @property
     def end(self) -> int:
         """The number of the next item to come."""
-        return self.first + len(self._items)
+        return self.first + len(self.items)
 
     def measure(self, item: T) -> tuple[Hashable, float]:
         """The key and the weight of an item that asks to be let in. Nothing changes.
@@ -118,7 +119,7 @@ class Buffer(Generic[T]):
 
     def __getitem__(self, number: int) -> T:
         """The item that waits with this number."""
-        return self._items[number - self.first]
+        return self.items[number - self.first]
 
     def add(self, item: T, key: Hashable, weight: float) -> None:
         """Let an item in as ``append`` does, with the key and weight that were measured."""
@@ -131,7 +132,7 @@ class Buffer(Generic[T]):
         if self._weigh is not None:
             self.fresh_weight += weight
             self._weights.append(weight)
-        self._items.append(item)
+        self.items.append(item)
 
     def cut(self, up_to: int | None = None) -> tuple[list[T], float]:
         """Take the oldest items, as many as the caps and ``up_to`` allow, and their weight."""
@@ -157,14 +158,14 @@ class Buffer(Generic[T]):
             return self._way_in_by_key(dedupe_key)
         if weigh is not None:
             return self._way_in_by_weight(weigh)
-        return self._items.append
+        return self.items.append
 
     def _append_measured(self, item: T) -> None:
         key, weight = self.measure(item)
         self.add(item, key, weight)
 
     def _way_in_by_key(self, dedupe_key: DedupeKey[T]) -> Callable[[T], None]:
-        items, keys, taken = self._items, self._keys, self._taken
+        items, keys, taken = self.items, self._keys, self._taken
 
         def append(item: T) -> None:
             key = dedupe_key(item)
@@ -180,7 +181,7 @@ class Buffer(Generic[T]):
         return append
 
     def _way_in_by_weight(self, weigh: Weigh[T]) -> Callable[[T], None]:
-        items, weights = self._items, self._weights
+        items, weights = self.items, self._weights
 
         def append(item: T) -> None:
             weight = self._within_cap(item, weigh(item))
@@ -217,7 +218,7 @@ class Buffer(Generic[T]):
         if self._weigh is not None:
             _cut(self._weights, count)
         self.first += count
-        return _cut(self._items, count)
+        return _cut(self.items, count)
 
 
 def _cut(waiting: deque[T], count: int) -> list[T]:

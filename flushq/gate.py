@@ -23,22 +23,23 @@ class Gate(Generic[Owner]):
 
     Attributes:
         reserved: Producers that were given room and have not run yet.
+        line: The producers that wait and were not given room yet, with their owners.
         waiting: For each owner, how many producers wait in the line.
     """
 
     def __init__(self) -> None:
         self.reserved = 0
         self.waiting: Counter[Owner] = Counter()
-        self._line: OrderedDict[Place, Owner] = OrderedDict()
+        self.line: OrderedDict[Place, Owner] = OrderedDict()
 
     def __len__(self) -> int:
         """How many producers wait and were not given room yet."""
-        return len(self._line)
+        return len(self.line)
 
     @property
     def busy(self) -> bool:
         """Whether whoever comes now has somebody before it."""
-        return self.reserved > 0 or len(self._line) > 0
+        return self.reserved > 0 or len(self.line) > 0
 
     async def wait(self, owner: Owner) -> None:
         """Wait at the end of the line until there is room, which the caller takes at once.
@@ -48,7 +49,7 @@ class Gate(Generic[Owner]):
             CancelledError: The place in the line, or the room, is given back.
         """
         place: Place = asyncio.get_running_loop().create_future()
-        self._line[place] = owner
+        self.line[place] = owner
         self.waiting[owner] += 1
         try:
             refusal = await place
@@ -60,8 +61,8 @@ class Gate(Generic[Owner]):
     def admit(self, room: int) -> bool:
         """Give ``room`` (places free in the queue) to the first in line, and say if any came."""
         admitted = False
-        while self._line and self.reserved < room:
-            place = next(iter(self._line))
+        while self.line and self.reserved < room:
+            place = next(iter(self.line))
             if self._call(place, None):
                 self.reserved += 1
                 admitted = True
@@ -69,14 +70,14 @@ class Gate(Generic[Owner]):
 
     def turn_away(self, refuse: Callable[[Owner], BaseException | None]) -> None:
         """Send away, with an exception of its own, each producer that ``refuse`` names one for."""
-        for place, owner in list(self._line.items()):
+        for place, owner in list(self.line.items()):
             refusal = refuse(owner)
             if refusal is not None:
                 self._call(place, refusal)
 
     def turn_away_last(self, owners: Container[Owner], refusal: BaseException) -> None:
         """Send away the last producer in the line that waits for one of ``owners``."""
-        for place, owner in reversed(self._line.items()):
+        for place, owner in reversed(self.line.items()):
             if owner in owners:
                 self._call(place, refusal)
                 return
@@ -90,13 +91,13 @@ class Gate(Generic[Owner]):
         return True
 
     def _remove(self, place: Place) -> None:
-        owner = self._line.pop(place)
+        owner = self.line.pop(place)
         self.waiting[owner] -= 1
         if not self.waiting[owner]:
             del self.waiting[owner]
 
     def _leave(self, place: Place) -> None:
-        if place in self._line:
+        if place in self.line:
             self._remove(place)
         elif not place.cancelled() and place.result() is None:
             self.reserved -= 1

@@ -232,6 +232,8 @@ class FlushPolicy(abc.ABC):
 
 def flaw_of(decision: Any, now: float) -> str | None:
     """What is wrong with an answer that was given at ``now``, if anything."""
+    if decision is _IDLE:
+        return None
     if isinstance(decision, Wait):
         return None if _is_after(decision.until, now) else f"until must be a time after {now!r}"
     if not isinstance(decision, Flush):

@@ -14,7 +14,8 @@ Everything else goes the long way. Since this is what an item costs, the attribu
 none has a default in the class: so CPython reads them fastest.
 
 A flush is a task that lets a `Delivery` hand the batch over. What became of the items stays with
-the batch until the turn tells the Batcher of it, settles the receipts and reports.
+the batch until the turn tells the Batcher of it, settles the receipts and reports. A turn asks for
+nothing of which there is none: with one item a loop iteration, the turn is most of its price.
 """
 
 import asyncio
@@ -504,7 +505,8 @@ class FlushQueue(Generic[T]):
 
     def _inside(self) -> Batch[T] | None:
         """The running flush of this queue that the caller is part of."""
-        return next(filter(self._batcher.runs, _flushes.get()), None)
+        flushes = _flushes.get()
+        return next(filter(self._batcher.runs, flushes), None) if flushes else None
 
     def _refuse_inside(self, what: str) -> None:
         if self._inside() is not None:
@@ -527,6 +529,8 @@ class FlushQueue(Generic[T]):
         return None
 
     def _check_open(self) -> None:
+        if not self._ending:
+            return
         refusal = self._refusal(self._inside())
         if refusal is not None:
             raise refusal
@@ -545,7 +549,7 @@ class FlushQueue(Generic[T]):
     @property
     def _room(self) -> int:
         """How many items the queue has room for, beside those whose producers pause."""
-        return self._max_queue_size - self.pending - self._pausing
+        return self._max_queue_size - len(self._batcher.buffer.items) - self._pausing
 
     async def _pause(self) -> None:
         """Let the loop run, with a claim to the room that there was.
@@ -612,24 +616,29 @@ class FlushQueue(Generic[T]):
 
     def _take_turn(self) -> None:
         self._tell_arrivals()
-        self._tell_ends()
-        self._tell_time()
+        if self._done:
+            self._tell_ends()
+        if self._tick_at > -math.inf:
+            self._tell_time()
         self._start_flushes()
         if self._ending:
             self._gate.turn_away(self._refusal)
             self._run_clock()
-        self._break_deadlock()
-        self._answer_barriers()
+        if self._gate.line:
+            self._break_deadlock()
+        if self._barriers:
+            self._answer_barriers()
         self._set_timer()
         if self._batcher.stopped is not None:
             self._receipts.settle_lost(self._batcher.running)
-        self._tell_reports()
+        if self._reports:
+            self._tell_reports()
         if self._ending and self._batcher.finished:
             self._end()
 
     def _start_flushes(self) -> None:
         batcher = self._batcher
-        while batch := batcher.seal(self._loop.time(), pressed=len(self._gate) > 0):
+        while batch := batcher.seal(self._loop.time(), pressed=bool(self._gate.line)):
             self._launch(batch)
             self._tell_arrivals()  # of a flush that has begun in an eager task
             self._admit()
@@ -637,6 +646,8 @@ class FlushQueue(Generic[T]):
 
     def _admit(self) -> None:
         """Let waiting producers in; what they bring has been here from now on."""
+        if not self._gate.line:
+            return
         if self._gate.admit(self._room) and self._burst_opened is None:
             self._burst_opened = self._loop.time()
 
