@@ -196,8 +196,7 @@ class _Simulation:
         self._events.append(Event(now, name, count, weight, self._batcher.decision))
 
     def _check(self) -> None:
-        outcome = self._batcher.outcome()
-        if outcome is not None:
+        if self._batcher.failed and (outcome := self._batcher.outcome()) is not None:
             raise outcome
 
 
