@@ -158,7 +158,7 @@ def test_a_second_signal_in_a_retry_pause(pausing: subprocess.Popen[str], tmp_pa
     pausing.send_signal(signal.SIGTERM)
     pausing.send_signal(signal.SIGINT)
 
-    assert 143 == pausing.wait(PATIENCE)
+    assert pausing.wait(PATIENCE) in {130, 143}  # the system may hand over either first
     out, err = pausing.communicate()
     assert 2 == count(tmp_path / "events.db")
     assert [] == letters(tmp_path / "dead")
