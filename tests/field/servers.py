@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import pwd
 import shutil
 import signal
 import stat
@@ -149,7 +150,7 @@ class Postgres(Server):
                 mode = stat.S_IMODE(folder.stat().st_mode)
                 if not mode & stat.S_IXOTH:
                     folder.chmod(mode | stat.S_IXOTH)
-        return {"user": "nobody", "extra_groups": []}
+        return {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []}
 
 
 class Nats(Server):
