@@ -273,10 +273,10 @@ async def test_two_that_pause_have_a_claim_each() -> None:
     """Whoever comes while two producers pause does not take the room of either."""
     sink = HeldSink[int]()
     async with FlushQueue(sink, patient(), max_queue_size=LIMIT + 2) as queue:
-        for number in range(LIMIT):
-            queue.enqueue_nowait(number)
         pausing = [produce(queue, LIMIT), produce(queue, LIMIT + 1)]
         late = asyncio.create_task(_refused(queue))
+        for number in range(LIMIT):
+            queue.enqueue_nowait(number)
         assert await late
         await asyncio.gather(*pausing)
         assert LIMIT + 2 == queue.pending
