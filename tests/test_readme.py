@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import stamina
 from sybil import Example, Sybil
 from sybil.parsers.rest import PythonCodeBlockParser, SkipParser
 
@@ -31,6 +32,13 @@ def _examples() -> list[Example]:
 def _folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Give the examples a folder for their files, the same for all of them."""
     with contextlib.chdir(tmp_path_factory.mktemp("readme")):
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _retries_at_once() -> Iterator[None]:
+    """Have stamina retry without waiting."""
+    with stamina.set_testing(True, attempts=5):
         yield
 
 
