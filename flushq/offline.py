@@ -60,7 +60,7 @@ def least_cost(
     most = _most("max_records", max_records)
     nothing: float = 0
     sums = list(accumulate(times, initial=nothing))
-    least = [nothing]
+    least: list[float] = [nothing]
 
     def cost(start: int, end: int) -> float:
         if end - start > most:

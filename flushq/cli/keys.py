@@ -21,11 +21,10 @@ class JsonField:
         ValueError: The name is empty.
     """
 
-    name: str = attrs.field()
+    name: str
 
-    @name.validator
-    def _check_name(self, attribute: object, name: str) -> None:
-        if not name:
+    def __attrs_post_init__(self) -> None:
+        if not self.name:
             raise ValueError("the name of a field is not empty")
 
     def __call__(self, row: Row) -> str:

@@ -120,6 +120,7 @@ def _retell(
 ) -> None:
     """Tell a fresh policy the same events otherwise: it must answer the same."""
     for number, event in enumerate(told, 1):
+        answered = event
         for version in otherwise(event):
             try:
                 answered = attrs.evolve(version, decision=version.tell(policy))
@@ -203,7 +204,7 @@ def _search(examples: int, check: Callable[..., None], **drawn: st.SearchStrateg
         database=None,
         phases=(Phase.generate, Phase.target, Phase.shrink),
         report_multiple_bugs=False,
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType] - its metaclass
     )
     @given(**drawn)
     def search(**values: Any) -> None:

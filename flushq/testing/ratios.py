@@ -21,13 +21,16 @@ class Ratio(Protocol):
     @property
     def bound(self) -> float:
         """The most that the ratio may be."""
+        ...  # pragma: no cover - a protocol has no code
 
     @property
     def scale(self) -> float:
         """A time, in seconds, at which arrivals are apart when it is hard to decide."""
+        ...  # pragma: no cover - a protocol has no code
 
     def measure(self, policy: FlushPolicy, arrivals: Sequence[float]) -> float:
         """The ratio for these arrivals, at least one of them. inf if an item is left."""
+        ...  # pragma: no cover - a protocol has no code
 
 
 @attrs.frozen
