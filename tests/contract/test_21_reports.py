@@ -594,3 +594,18 @@ async def test_producers_in_line_are_let_in_before_the_report() -> None:
         await producer
         sink.open()
     assert 0 == waiting[0]
+
+
+async def test_flushes_that_end_together_are_reported_in_order() -> None:
+    """Two flushes that end in one iteration are reported in the order in which they did."""
+    reports: list[FlushReport] = []
+    sink = HeldSink[int]()
+    policy = NaturalPolicy()
+    async with FlushQueue(sink, policy, max_in_flight=2, on_report=reports.append) as queue:
+        await queue.enqueue(1)
+        await settle()
+        await enqueue_all(queue, [2, 3])
+        await settle()
+        sink.open()
+        await settle()
+        assert [1, 2] == [report.count for report in reports]
