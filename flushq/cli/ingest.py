@@ -3,9 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable
 from contextlib import nullcontext
-from typing import TypeVar
 
 import click
 
@@ -16,22 +14,9 @@ from flushq.cli.dead_letter import CannotAppend, DeadLetter
 from flushq.cli.failures import FailureHandler
 from flushq.cli.ingestion import Ingestion
 from flushq.cli.keys import JsonField
+from flushq.cli.options import by
 from flushq.cli.policy_text import USAGE, parse_policy
 from flushq.cli.table import CannotOpen, Table, check_name
-
-T = TypeVar("T")
-
-
-def _by(read: Callable[[str], T]) -> Callable[[click.Context, click.Parameter, str], T]:
-    """Read an option by a function whose ValueError says what is wrong."""
-
-    def callback(ctx: click.Context, param: click.Parameter, text: str) -> T:
-        try:
-            return read(text)
-        except ValueError as error:
-            raise click.BadParameter(str(error), ctx, param) from None
-
-    return callback
 
 
 def _json_field(name: str | None) -> JsonField | None:
@@ -67,12 +52,12 @@ def _check_apart(dead_letter: str | None, *others: str) -> None:
     default="events",
     show_default=True,
     metavar="NAME",
-    callback=_by(check_name),
+    callback=by(check_name),
     help="The table, under any name; it is made if it is not there.",
 )
 @click.option(
     "--policy",
-    callback=_by(parse_policy),
+    callback=by(parse_policy),
     default="interval:2.0,500",
     show_default=True,
     metavar="TEXT",
@@ -82,7 +67,7 @@ def _check_apart(dead_letter: str | None, *others: str) -> None:
     "--dedupe",
     "dedupe_key",
     metavar="FIELD",
-    callback=_by(_json_field),
+    callback=by(_json_field),
     help="Take each line as a JSON object, and drop those with the same value in this field.",
 )
 @click.option(

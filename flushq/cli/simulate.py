@@ -16,6 +16,7 @@ from flushq.cli.console import Mistake, say
 from flushq.cli.lab import Run, Setting, run
 from flushq.cli.lab_plot import save_plot
 from flushq.cli.lab_report import as_json, as_table
+from flushq.cli.options import by
 from flushq.cli.policy_text import USAGE, parse_policy
 from flushq.cli.sink_text import USAGE as SINK_USAGE
 from flushq.cli.sink_text import Sink, parse_sink
@@ -24,20 +25,8 @@ from flushq.cli.traffic import model_arrivals, read_arrivals
 DEFAULT_POLICIES = ("interval:1.0,500", "natural", "budget:1.0", "pause")
 
 
-def _sink(ctx: click.Context, param: click.Parameter, text: str) -> Sink:
-    try:
-        return parse_sink(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error), ctx, param) from None
-
-
-def _policies(
-    ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]
-) -> list[tuple[str, FlushPolicy]]:
-    try:
-        return [(text, parse_policy(text)) for text in texts]
-    except ValueError as error:
-        raise click.BadParameter(str(error), ctx, param) from None
+def _policies(texts: tuple[str, ...]) -> list[tuple[str, FlushPolicy]]:
+    return [(text, parse_policy(text)) for text in texts]
 
 
 def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> str | None:
@@ -73,7 +62,7 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
 @click.option(
     "--sink",
     required=True,
-    callback=_sink,
+    callback=by(parse_sink),
     metavar="TEXT",
     help=f"How long a flush of n items takes: {SINK_USAGE}; 0.02+0.0001n, say.",
 )
@@ -105,7 +94,7 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     "--policy",
     "policies",
     multiple=True,
-    callback=_policies,
+    callback=by(_policies),
     default=DEFAULT_POLICIES,
     show_default=True,
     metavar="TEXT",
