@@ -262,6 +262,11 @@ class Batcher(Generic[T]):
         return min(firsts, default=math.inf)
 
     @property
+    def in_flight(self) -> int:
+        """How many items are in batches that run."""
+        return sum(batch.count for batch in self.running)
+
+    @property
     def busy(self) -> bool:
         """Whether every slot is taken."""
         return len(self.running) >= self._max_in_flight

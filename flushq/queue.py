@@ -216,7 +216,7 @@ class FlushQueue(Generic[T]):
             undelivered=len(batcher.undelivered),
             in_doubt=len(batcher.in_doubt),
             pending=len(buffer),
-            in_flight=sum(batch.count for batch in batcher.running),
+            in_flight=batcher.in_flight,
             waiting=len(self._gate),
             flushes=dict(batcher.flushes),
             oldest_age=self._oldest_age(),
@@ -246,7 +246,7 @@ class FlushQueue(Generic[T]):
         batcher: Batcher[T] | None = getattr(self, "_batcher", None)
         if batcher is None:
             return
-        items = len(batcher.buffer) + sum(batch.count for batch in batcher.running)
+        items = len(batcher.buffer) + batcher.in_flight
         if items:
             warnings.warn(
                 f"a FlushQueue{self._name} was dropped with {items} items in it",
@@ -610,7 +610,7 @@ class FlushQueue(Generic[T]):
         self._woken = False
         try:
             self._take_turn()
-        except (KeyboardInterrupt, SystemExit):  # of the policy
+        except (KeyboardInterrupt, SystemExit):  # of the policy or of on_report
             self._wake()
             raise
 
