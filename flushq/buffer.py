@@ -22,7 +22,7 @@ import reprlib
 import sys
 from collections import deque
 from collections.abc import Callable, Hashable
-from itertools import islice
+from itertools import islice, repeat, starmap
 from typing import Any, Generic, TypeVar
 
 from flushq.errors import ItemTooLarge, check_number, check_plain
@@ -213,18 +213,24 @@ class Buffer(Generic[T]):
 
     def _take(self, count: int) -> list[T]:
         if self._dedupe_key is not None:
-            for key in _cut(self._keys, count):
-                self._taken.pop(key, None)
+            self._free(_cut(self._keys, count))
         if self._weigh is not None:
             _cut(self._weights, count)
         self.first += count
         return _cut(self.items, count)
 
+    def _free(self, keys: list[Hashable]) -> None:
+        if self._keys:
+            for key in keys:
+                self._taken.pop(key, None)
+        else:
+            self._taken.clear()
+
 
 def _cut(waiting: deque[T], count: int) -> list[T]:
     """Take the oldest; where few stay behind, by taking all and putting those back."""
     if len(waiting) > 2 * count:
-        return [waiting.popleft() for _ in range(count)]
+        return list(starmap(waiting.popleft, repeat((), count)))
     taken = list(waiting)
     waiting.clear()
     waiting.extend(taken[count:])
