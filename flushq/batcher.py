@@ -130,6 +130,7 @@ class Batcher(Generic[T]):
         started: Whether batches may be cut: not before the queue has started.
         draining: Whether all that waits is due.
         stopped: Why no batch is cut any more; None while they are.
+        failed: Whether a flush or the policy has failed.
         delivered: How many items were delivered.
         dropped: How many items the failure handler dropped.
         flushes: How many batches have ended, by reason.
@@ -153,7 +154,7 @@ class Batcher(Generic[T]):
         check_caps(*caps)
         self.buffer = Buffer(dedupe_key, weigh, *caps, label)
         self.running: dict[Batch[T], None] = {}
-        self.started = self.draining = False
+        self.started = self.draining = self.failed = False
         self.stopped: str | None = None
         self.delivered = self.dropped = 0
         self.flushes: dict[str, int] = {}
@@ -194,39 +195,52 @@ class Batcher(Generic[T]):
     @property
     def wake_at(self) -> float:
         """When to call :meth:`tick` unless something else happens; inf: not at all."""
-        if self._idle or isinstance(self.decision, Flush):
-            return math.inf
-        return self.decision.until
+        decision = self.decision
+        return math.inf if isinstance(decision, Flush) or self._idle else decision.until
 
     def tick(self, now: float) -> None:
         """The time asked for has come."""
         self._tell("tick", now)
 
-    def seal(self, now: float, *, pressed: bool = False) -> Batch[T] | None:
-        """Cut the next batch if a flush is due and a slot is free.
+    def due(self, *, pressed: bool = False) -> Flush | None:
+        """The flush that is due, if there is one and a slot is free.
 
-        The arrivals must have been told. ``pressed`` says that a producer waits for room. The
-        policy has been told of the flush when this returns; if it raised, the batch is undelivered
-        and None is returned.
+        The arrivals must have been told. ``pressed`` says that a producer waits for room.
         """
-        due = self._due(pressed=pressed)
-        if due is None:
+        if self.draining:
+            due = _DRAIN
+        elif self.buffer.first < self._barrier:
+            due = _BARRIER
+        elif isinstance(self.decision, Flush):
+            due = self.decision
+        elif pressed:
+            due = _PRESSURE
+        else:
             return None
-        first, oldest = self.buffer.first, self.policy.queue.oldest
-        items, weight = self.buffer.cut(due.up_to)
-        self._told -= len(items)
+        return None if self._idle else due
+
+    def seal(self, due: Flush, now: float) -> Batch[T] | None:
+        """Cut the batch of a flush that is due.
+
+        The policy has been told of the flush when this returns; if it raised, the batch is
+        undelivered and None is returned.
+        """
+        buffer = self.buffer
+        first, oldest = buffer.first, self.policy.queue.oldest
+        items, weight = buffer.cut(due.up_to)
+        count = len(items)
+        self._told -= count
         self.now = max(self.now, now)
-        batch = Batch(
-            items, len(items), weight, due.reason, first, oldest, self.now, len(self.buffer)
-        )
+        behind = len(buffer.items)
+        batch = Batch(items, count, weight, due.reason, first, oldest, self.now, behind)
         self.running[batch] = None
         try:
-            self._tell("flush_started", now, batch.count, weight)
+            self._tell("flush_started", now, count, weight)
         finally:
-            if self._failure is not None:
+            if self.failed:
                 del self.running[batch]
                 self._lose(batch)
-        return None if self._failure is not None else batch
+        return None if self.failed else batch
 
     def finish(self, batch: Batch[T], now: float, error: BaseException | None = None) -> None:
         """A batch has ended: what was handed over is delivered, unless it was dropped or lost.
@@ -290,11 +304,6 @@ class Batcher(Generic[T]):
         """Whether nothing runs and nothing waits that could still be flushed."""
         return not self.running and not self.buffer.items
 
-    @property
-    def failed(self) -> bool:
-        """Whether a flush or the policy has failed."""
-        return self._failure is not None
-
     def stop(self, why: str) -> None:
         """Cut no batch any more: what waits is undelivered. The first reason is kept."""
         self.stopped = self.stopped or why
@@ -316,17 +325,6 @@ class Batcher(Generic[T]):
         error.__cause__ = self._interruption
         return error
 
-    def _due(self, *, pressed: bool) -> Flush | None:
-        if self._idle:
-            return None
-        if self.draining:
-            return _DRAIN
-        if self.buffer.first < self._barrier:
-            return _BARRIER
-        if isinstance(self.decision, Flush):
-            return self.decision
-        return _PRESSURE if pressed else None
-
     def _tell(self, event: str, now: float, *facts: object) -> None:
         """Tell the policy of an event; the queue ends if it raises or answers nonsense."""
         if self._failure is not None and self._failure.kind is PolicyError:
@@ -334,7 +332,11 @@ class Batcher(Generic[T]):
         self.now = max(self.now, now)
         try:
             decision = getattr(self.policy, event)(self.now, *facts)
-            flaw = self._miscount() or flaw_of(decision, self.now)
+            queue = self.policy.queue
+            if queue.pending != self._told or queue.in_flight != len(self.running):
+                flaw: str | None = self._miscount()
+            else:
+                flaw = flaw_of(decision, self.now)
         except BaseException as error:
             self._fail_policy(f"raised {shown(error)} in {event}", error)
             if isinstance(error, KeyboardInterrupt | SystemExit):
@@ -345,11 +347,9 @@ class Batcher(Generic[T]):
         else:
             self._fail_policy(f"answered {event} with {shown(decision)}: {flaw}", None)
 
-    def _miscount(self) -> str | None:
+    def _miscount(self) -> str:
         """Where the policy's facts differ from the queue's, after an event."""
         queue = self.policy.queue
-        if queue.pending == self._told and queue.in_flight == len(self.running):
-            return None
         return (
             f"it counts {queue.pending} pending and {queue.in_flight} in flight, not "
             f"{self._told} and {len(self.running)}; an override returns super()'s answer"
@@ -381,6 +381,7 @@ class Batcher(Generic[T]):
     def _fail(
         self, kind: type[FlushFailed] | type[PolicyError], what: str, cause: BaseException | None
     ) -> None:
+        self.failed = True
         self._failure = self._failure or _Failure(kind, what, cause)
         self.stop(what)
 

@@ -89,12 +89,15 @@ class QueueState:
     def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> None:
         """``count`` items, of ``weight`` in all, have arrived."""
         self._check(now, count, weight)
-        if self._bursts and self._bursts[-1][0] == now:
-            self._bursts[-1] = (now, self._bursts[-1][1] + count)
+        bursts = self._bursts
+        if not bursts:
+            self.oldest = now
+            bursts.append((now, count))
+        elif bursts[-1][0] == now:
+            bursts[-1] = (now, bursts[-1][1] + count)
         else:
-            self._bursts.append((now, count))
+            bursts.append((now, count))
         self._now = now
-        self.oldest = self._bursts[0][0]
         self.pending += count
         self.weight += weight
 
@@ -232,10 +235,11 @@ class FlushPolicy(abc.ABC):
 
 def flaw_of(decision: Any, now: float) -> str | None:
     """What is wrong with an answer that was given at ``now``, if anything."""
-    if decision is _IDLE:
-        return None
     if isinstance(decision, Wait):
-        return None if _is_after(decision.until, now) else f"until must be a time after {now!r}"
+        until = decision.until
+        if (type(until) is float and until > now) or _is_after(until, now):
+            return None
+        return f"until must be a time after {now!r}"
     if not isinstance(decision, Flush):
         return "a decision is a Flush or a Wait"
     reason: Any = decision.reason
@@ -288,8 +292,6 @@ def attributes_of(policy: FlushPolicy) -> dict[str, Any]:
 
 
 def _is_after(until: Any, now: float) -> bool:
-    if isinstance(until, float):
-        return until > now
     return _is_real(until) and bool(until > now)
 
 

@@ -8,10 +8,13 @@ in, answers barriers, sets the timer, ends the queue. So a burst of arrivals cos
 what arrives before the turn joins the batch, and nobody but the turn starts anything.
 
 Arrivals are told in bursts: the first item of a loop iteration opens a burst and notes the time,
-the turn tells the policy how many there were. While a burst is open, ``enqueue`` has a credit: so
-many items that need no second look, because there is room and the loop will run soon enough.
-Everything else goes the long way. Since this is what an item costs, the attributes are slots, and
-none has a default in the class: so CPython reads them fastest.
+the turn tells the policy how many there were. ``enqueue`` has a credit: so many items that need no
+second look, because there is room and the loop will run soon enough. It is never more than either
+allows, so it outlives a turn, which only makes room; what takes room in another way, and the end,
+take it away. Everything else goes the long way, at the end of which there is new credit. Since this
+is what an item costs, the credit is an iterator with an element for each item, which is cheaper
+than a count to keep; and the attributes are slots, and none has a default in the class: so CPython
+reads them fastest.
 
 A flush is a task that lets a `Delivery` hand the batch over. What became of the items stays with
 the batch until the turn tells the Batcher of it, settles the receipts and reports. A turn asks for
@@ -24,8 +27,9 @@ import logging
 import math
 import warnings
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
+from itertools import repeat
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -43,7 +47,7 @@ from flushq.errors import (
 )
 from flushq.gate import Gate
 from flushq.outcomes import FlushReport, QueueStats
-from flushq.policy import FlushPolicy
+from flushq.policy import Flush, FlushPolicy
 from flushq.receipts import Receipt, Receipts
 
 T = TypeVar("T")
@@ -51,6 +55,8 @@ T = TypeVar("T")
 OnReport = Callable[[FlushReport], object]
 
 BURST = 256
+
+NO_CREDIT: Iterator[None] = iter(())
 
 _logger = logging.getLogger("flushq")
 
@@ -124,6 +130,7 @@ class FlushQueue(Generic[T]):
         "_pausing",
         "_receipts",
         "_reports",
+        "_task_name",
         "_tasks",
         "_tick_at",
         "_timer",
@@ -157,6 +164,7 @@ class FlushQueue(Generic[T]):
             raise TypeError(f"name must be a str, not {name!r}")
         self._name = "" if name is None else f" {name!r}"
         self._label = "" if name is None else f"{name}: "
+        self._task_name = f"flushq{self._name} flush"
         self._batcher: Batcher[T] = Batcher(policy, dedupe_key, weigh, max_in_flight, self._label)
         self._on_report = on_report
         self._max_queue_size = max_queue_size
@@ -167,8 +175,9 @@ class FlushQueue(Generic[T]):
         self._bound = self._woken = self._owned = False
         self._closing = self._clock_runs = self._ended = False
         self._gate: Gate[Batch[T] | None] = Gate()
-        self._append = self._batcher.buffer.append
-        self._credit = self._pausing = 0
+        self._append: Callable[[T], None] = self._append_first
+        self._credit: Iterator[None] = NO_CREDIT
+        self._pausing = 0
         self._burst_opened: float | None = None
         self._tasks: dict[asyncio.Task[None], Batch[T]] = {}
         self._done: deque[tuple[Batch[T], float]] = deque()
@@ -273,10 +282,12 @@ class FlushQueue(Generic[T]):
             RuntimeError: Another event loop than that of the queue is running.
             Exception: What ``dedupe_key`` or ``weigh`` raised; the queue goes on.
         """
-        if self._credit > 0:
-            self._credit -= 1
+        for _ in self._credit:
             self._append(item)
             return
+        await self._enqueue_slowly(item)
+
+    async def _enqueue_slowly(self, item: T) -> None:
         key, weight = self._measure(item)
         if self._must_wait(key):
             await self._wait_for_room()
@@ -291,8 +302,7 @@ class FlushQueue(Generic[T]):
             QueueFull: There is no room, or producers wait for it already.
             Exception: As :meth:`enqueue`.
         """
-        if self._credit > 0:
-            self._credit -= 1
+        for _ in self._credit:
             self._append(item)
             return
         key, weight = self._measure(item)
@@ -556,6 +566,7 @@ class FlushQueue(Generic[T]):
 
         Who leaves without taking it gives cause for a turn.
         """
+        self._credit = NO_CREDIT
         self._pausing += 1
         try:
             await asyncio.sleep(0)
@@ -574,29 +585,35 @@ class FlushQueue(Generic[T]):
         self._check_open()
 
     def _accept(self, item: T, key: Hashable, weight: float) -> None:
-        self._wake()
         self._batcher.buffer.add(item, key, weight)
+        self._open_burst()
+        if self._ending or self._gate.busy or self._loop.get_debug():
+            self._credit = NO_CREDIT  # every item needs a second look
+        else:
+            self._credit = repeat(None, min(self._room, BURST - self._batcher.burst))
+
+    def _append_first(self, item: T) -> None:
+        """Let in the first item of a burst; those that follow go straight into the buffer."""
+        if asyncio.get_running_loop() is not self._loop:
+            self._bind()
+        self._batcher.buffer.append(item)
+        self._open_burst()
+
+    def _open_burst(self) -> None:
+        self._wake()
+        self._append = self._batcher.buffer.append
         if self._burst_opened is None:
             self._burst_opened = self._loop.time()
-        if not self._watchful:
-            self._credit = min(self._room, BURST - self._batcher.burst)
 
-    @property
-    def _watchful(self) -> bool:
-        """Whether every item needs a second look."""
-        return self._closing or self._gate.busy or self._loop.get_debug()
-
-    def _tell_arrivals(self) -> None:
+    def _tell_arrivals(self, opened: float) -> None:
         """Close the burst: before any other event, so that the policy's time never runs back.
 
         It stays open for producers that were given room and have not run yet.
         """
-        self._credit = 0
-        if self._batcher.burst:
-            opened = self._burst_opened
-            self._batcher.tell_arrivals(self._loop.time() if opened is None else opened)
+        self._batcher.tell_arrivals(opened)
         if not self._gate.reserved:
             self._burst_opened = None
+            self._append = self._append_first
 
     # The turn.
 
@@ -607,47 +624,55 @@ class FlushQueue(Generic[T]):
             self._loop.call_soon(self._turn, context=self._context)
 
     def _turn(self) -> None:
+        """Tell the policy what has happened, and do what is due by then."""
         self._woken = False
         try:
-            self._take_turn()
+            if self._burst_opened is not None:
+                self._tell_arrivals(self._burst_opened)
+            if self._done:
+                self._tell_ends()
+            if self._tick_at > -math.inf:
+                self._tell_time()
+            while (due := self._batcher.due(pressed=bool(self._gate.line))) is not None:
+                self._start_flush(due)
+            self._answer()
         except (KeyboardInterrupt, SystemExit):  # of the policy or of on_report
+            self._credit = NO_CREDIT
             self._wake()
             raise
 
-    def _take_turn(self) -> None:
-        self._tell_arrivals()
-        if self._done:
-            self._tell_ends()
-        if self._tick_at > -math.inf:
-            self._tell_time()
-        self._start_flushes()
-        if self._ending:
-            self._gate.turn_away(self._refusal)
-            self._run_clock()
+    def _answer(self) -> None:
+        """Let everyone know who waits for something, if it is time."""
+        batcher = self._batcher
+        ending = self._closing or batcher.failed
         if self._gate.line:
-            self._break_deadlock()
+            self._serve_line()
+        if ending:
+            self._credit = NO_CREDIT
+            self._run_clock()
         if self._barriers:
             self._answer_barriers()
-        self._set_timer()
-        if self._batcher.stopped is not None:
-            self._receipts.settle_lost(self._batcher.running)
+        when = batcher.wake_at
+        if when != self._timer_at:
+            self._set_timer(when)
+        if batcher.stopped is not None:
+            self._receipts.settle_lost(batcher.running)
         if self._reports:
             self._tell_reports()
-        if self._ending and self._batcher.finished:
+        if ending and batcher.finished:
             self._end()
 
-    def _start_flushes(self) -> None:
-        batcher = self._batcher
-        while batch := batcher.seal(self._loop.time(), pressed=bool(self._gate.line)):
+    def _start_flush(self, due: Flush) -> None:
+        batch = self._batcher.seal(due, self._loop.time())
+        if batch is not None:
             self._launch(batch)
-            self._tell_arrivals()  # of a flush that has begun in an eager task
+        if self._burst_opened is not None:  # by a flush that has begun in an eager task
+            self._tell_arrivals(self._burst_opened)
+        if self._gate.line:
             self._admit()
-        self._admit()
 
     def _admit(self) -> None:
         """Let waiting producers in; what they bring has been here from now on."""
-        if not self._gate.line:
-            return
         if self._gate.admit(self._room) and self._burst_opened is None:
             self._burst_opened = self._loop.time()
 
@@ -655,7 +680,7 @@ class FlushQueue(Generic[T]):
         delivery = self._flush(batch)
         try:
             task = self._loop.create_task(
-                delivery, name=f"flushq{self._name} flush", context=self._context.copy()
+                delivery, name=self._task_name, context=self._context.copy()
             )
         except Exception as error:  # whatever a task factory of the user raises
             delivery.close()
@@ -703,10 +728,7 @@ class FlushQueue(Generic[T]):
             except BaseException:  # a CancelledError too: here it cancels nothing
                 _logger.exception("%son_report raised for %r", self._label, report)
 
-    def _set_timer(self) -> None:
-        when = self._batcher.wake_at
-        if when == self._timer_at:
-            return
+    def _set_timer(self, when: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = when
@@ -723,6 +745,14 @@ class FlushQueue(Generic[T]):
         now, self._tick_at = self._tick_at, -math.inf
         if self._batcher.wake_at <= now:
             self._batcher.tick(now)
+
+    def _serve_line(self) -> None:
+        """Let producers in for whom there is room; send away whom waiting would not help."""
+        self._admit()
+        if self._ending:
+            self._gate.turn_away(self._refusal)
+        if self._gate.line:
+            self._break_deadlock()
 
     def _break_deadlock(self) -> None:
         """If every slot is taken by a flush that waits for room here, send the last one away."""
@@ -759,7 +789,7 @@ class FlushQueue(Generic[T]):
 
     def _close(self) -> None:
         self._closing = True
-        self._credit = 0
+        self._credit = NO_CREDIT
         self._batcher.draining = True
         self._wake()
         self._run_clock()

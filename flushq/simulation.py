@@ -173,7 +173,7 @@ class _Simulation:
             raise PolicyError(f"the policy {name} answered {self._waits} ticks in a row with Wait")
 
     def _start_flushes(self, now: float) -> None:
-        while batch := self._batcher.seal(now):
+        while (due := self._batcher.due()) and (batch := self._batcher.seal(due, now)):
             self._waits = 0
             batch.handed = True
             self._record(now, "flush_started", batch.count, batch.weight)

@@ -62,7 +62,9 @@ def accept(batcher: Batcher[int], *items: int, now: float = 0) -> None:
 
 def seal(batcher: Batcher[int], now: float = 0, *, handed: bool = True) -> Batch[int]:
     """Cut a batch, which must be due, and hand it over."""
-    batch = batcher.seal(now)
+    due = batcher.due()
+    assert due is not None
+    batch = batcher.seal(due, now)
     assert batch is not None
     batch.handed = handed
     return batch
@@ -98,8 +100,8 @@ def test_the_first_reason_counts(reasons: str, expected: str | None) -> None:
     batcher.draining = "drain" in reasons
     if "barrier" in reasons:
         batcher.barrier()
-    batch = batcher.seal(0, pressed="pressure" in reasons)
-    assert expected == (batch and batch.reason)
+    due = batcher.due(pressed="pressure" in reasons)
+    assert expected == (due and due.reason)
 
 
 def test_a_batch_is_cut_late() -> None:
@@ -138,7 +140,7 @@ def test_nothing_is_cut_before_the_start() -> None:
     accept(batcher, 1)
     assert math.inf == batcher.wake_at
     accept(batcher, 2)
-    assert batcher.seal(5, pressed=True) is None
+    assert batcher.due(pressed=True) is None
     batcher.started = True
     assert [1, 2] == seal(batcher, 5).items
 
@@ -150,7 +152,7 @@ def test_nothing_is_cut_while_every_slot_is_taken() -> None:
     first, _ = seal(batcher), seal(batcher)
     batcher.draining = True
     assert batcher.busy
-    assert batcher.seal(0, pressed=True) is None
+    assert batcher.due(pressed=True) is None
     batcher.finish(first, 1)
     assert [3] == seal(batcher, 1).items
 
@@ -160,11 +162,11 @@ def test_a_flush_of_nothing_is_not_started() -> None:
     batcher = batcher_of(EagerPolicy())
     batcher.tick(0)
     assert Flush("anyway") == batcher.decision
-    assert batcher.seal(0, pressed=True) is None
+    assert batcher.due(pressed=True) is None
     accept(batcher, 1)
     seal(batcher)
     accept(batcher, 2)
-    assert batcher.seal(0) is None
+    assert batcher.due() is None
     assert not batcher.failed
 
 
@@ -175,7 +177,7 @@ def test_a_barrier_is_for_what_came_before() -> None:
     assert 2 == batcher.barrier()
     batch = seal(batcher)
     accept(batcher, 3)
-    assert batcher.seal(0) is None
+    assert batcher.due() is None
     assert 0 == batcher.settled
     batcher.finish(batch, 1)
     assert 2 == batcher.settled
@@ -328,7 +330,7 @@ def test_a_flush_that_raised_ends_the_queue() -> None:
     assert error is outcome.__cause__
     assert ([3], [1, 2]) == (batcher.undelivered, batcher.in_doubt)
     assert batcher.failed
-    assert batcher.seal(2, pressed=True) is None
+    assert batcher.due(pressed=True) is None
 
 
 def test_what_was_dropped_is_counted_apart() -> None:
@@ -505,7 +507,7 @@ def test_the_first_reason_to_stop_is_kept() -> None:
     accept(batcher, 1)
     batcher.stop("too late")
     batcher.buffer.append(2)
-    assert batcher.seal(1, pressed=True) is None
+    assert batcher.due(pressed=True) is None
     batcher.stop("much too late")
     assert "too late" == batcher.stopped
     outcome = outcome_of(batcher)
@@ -608,7 +610,8 @@ def test_a_policy_that_misbehaves_ends_the_queue(event: str, fault: str) -> None
     after, delivered, undelivered = CASES[event]
     batcher = batcher_of(FaultyPolicy(fault, event, after), 2)
     accept(batcher, 0, 1, 2)
-    batch = batcher.seal(0)
+    due = batcher.due()
+    batch = None if due is None else batcher.seal(due, 0)
     if batch is not None:
         batch.handed = True
         accept(batcher, 3, now=1)

@@ -182,7 +182,7 @@ class Account(RuleBasedStateMachine):
     def start_anew(self, setup: Setup) -> None:
         """A queue that has ended is finished, and another one begins."""
         assert self.batcher.finished
-        assert self.batcher.seal(self.now, pressed=True) is None
+        assert self.batcher.due(pressed=True) is None
         self.start(setup)
 
     # What it consists of.
@@ -214,7 +214,8 @@ class Account(RuleBasedStateMachine):
     def seal(self, *, pressed: bool, handed: bool) -> bool:
         """What is due is cut, for the first reason that applies, as long as the caps allow."""
         due = self.due(pressed=pressed)
-        batch = self.batcher.seal(self.now, pressed=pressed)
+        assert due == self.batcher.due(pressed=pressed)
+        batch = None if due is None else self.batcher.seal(due, self.now)
         if self.notice_a_broken_policy() or due is None:
             assert batch is None
             return False

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
-from flushq import FlushPolicy, FlushQueue, Wait
+from flushq import Flush, FlushPolicy, FlushQueue, Wait
 from flushq.batcher import Batch, Batcher
 from flushq.simulation import SimulatedFlush, Trace, simulate
 from tests.strategies import SLOTS, arrivals, policies
@@ -51,8 +51,8 @@ def watched_batches() -> Iterator[list[Batch[int]]]:
     batches: list[Batch[int]] = []
     seal = Batcher.seal
 
-    def watched_seal(self: Batcher[int], now: float, *, pressed: bool = False) -> Batch[int] | None:
-        batch = seal(self, now, pressed=pressed)
+    def watched_seal(self: Batcher[int], due: Flush, now: float) -> Batch[int] | None:
+        batch = seal(self, due, now)
         batches.extend([] if batch is None else [batch])
         return batch
 

@@ -386,6 +386,27 @@ def test_an_interrupt_of_the_policy_is_raised_on(event: str, kind: type[BaseExce
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_after_an_interrupt_of_the_policy_nothing_is_accepted(kind: type[BaseException]) -> None:
+    """A producer whose next step was due in the interrupted iteration is refused."""
+    queue = FlushQueue(Sink[int](1.0), Broken("item_added", kind))
+
+    async def session() -> list[BaseException | None]:
+        running = asyncio.ensure_future(error_of(queue.run()))
+        await asyncio.sleep(0)
+        await queue.enqueue(1)
+        await asyncio.sleep(0)
+        return [await error_of(queue.enqueue(2)), await running]
+
+    with own_loop() as loop:
+        main = loop.create_task(session())
+        with pytest.raises(kind, match="item_added"):
+            loop.run_until_complete(main)
+        errors = loop.run_until_complete(main)
+    assert [PolicyError, PolicyError] == [*map(type, errors)]
+    assert [1] == queue.undelivered
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
 def test_an_interrupt_at_the_end_of_a_flush_does_not_lose_the_flush(
     kind: type[BaseException],
 ) -> None:
