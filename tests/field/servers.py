@@ -135,6 +135,16 @@ class Postgres(Server):
         self._run(command, self._options)
         eventually(self._is_ready)
 
+    def fill_disk_of(self, file: str) -> None:
+        """Have a file of a table, empty as yet, on a disk that is full.
+
+        Args:
+            file: As pg_relation_filepath names it.
+        """
+        path = self._data / file
+        path.unlink()
+        path.symlink_to("/dev/full")
+
     def _is_ready(self) -> bool:
         self._check_alive()
         probe: Command = [_POSTGRES / "pg_isready", "-q", "-h", self.folder]

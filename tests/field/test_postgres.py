@@ -23,6 +23,11 @@ pytestmark = pytest.mark.asyncio(loop_factories=["standard"])
 
 ROWS = [(f"{number:04}", f"body {number}") for number in range(2000)]
 
+TWO_DISKS = """
+    CREATE TABLE events (id text PRIMARY KEY, body text) PARTITION BY RANGE (id);
+    CREATE TABLE roomy PARTITION OF events FOR VALUES FROM (MINVALUE) TO ('1550');
+    CREATE TABLE small PARTITION OF events FOR VALUES FROM ('1550') TO (MAXVALUE)"""
+
 
 def excuse(caplog: pytest.LogCaptureFixture) -> None:
     """Forget what asyncpg has logged of connections that were lost, and logs of its garbage."""
@@ -148,6 +153,28 @@ async def test_a_connection_that_is_cut(
     assert ROWS == await stored(database)
     assert 1 == len(judge.errors)
     excuse(caplog)
+
+
+async def test_a_full_disk(postgres_server: Postgres, database: str) -> None:
+    """Batches that find no room wait, all of their rows, and are stored once when there is some."""
+    administrator = await asyncpg.connect(database)
+    await administrator.execute(TWO_DISKS)
+    file = await administrator.fetchval("SELECT pg_relation_filepath('small')")
+    postgres_server.fill_disk_of(file)
+    judge = Judge()
+    async with loading(database, judge) as queue:
+        for row in ROWS[1000:]:
+            await queue.enqueue(row)
+        await asyncio.wait_for(judge.seen.wait(), PATIENCE)
+        while_full = await stored(database)
+        await administrator.execute("VACUUM FULL small")  # into a new file, where there is room
+    await administrator.close()
+
+    assert ROWS[: len(while_full)] == while_full
+    assert 1000 <= len(while_full) < 1550
+    assert ROWS == await stored(database)
+    assert {asyncpg.DiskFullError} == {type(error) for error in judge.errors}
+    assert len(ROWS) == queue.stats().delivered
 
 
 async def test_a_row_that_is_refused(database: str, capsys: pytest.CaptureFixture[str]) -> None:
