@@ -150,6 +150,19 @@ async def test_a_service_that_cannot_store_ends(fastapi_service: Service) -> Non
     assert "no such table" in said
 
 
+async def test_an_order_that_cannot_be_stored_at_once(fastapi_service: Service) -> None:
+    """It is answered with 202, and stored when it can be: SIGTERM waits for that."""
+    async with fastapi_service.client() as client:
+        await client.post("/orders", json=EVENTS[0])
+        with closing(sqlite3.connect(fastapi_service.database, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            answer = await client.post("/orders", json=EVENTS[1])
+
+    assert 202 == answer.status_code
+    await fastapi_service.stop()
+    assert [("00", "body 0"), ("01", "body 1")] == fastapi_service.stored()
+
+
 @pytest.mark.long
 async def test_a_service_ends_within_its_grace_period(service: Service) -> None:
     """SIGTERM ends it though its database stays locked, and it says what it could not store."""

@@ -2,20 +2,21 @@
 
     EVENTS=events.db uvicorn --app-dir tests/recipes service:app
 
-POST /events answers 202 when the event waits, and POST /orders 201 when the order is stored; 503
-tells to come again. SIGTERM ends the service when all that it has taken is stored.
+POST /events answers 202 when the event waits, and POST /orders 201 when the order is stored, 202 if
+it still waits after a while; 503 tells to come again. SIGTERM ends the service when all is stored.
 """
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
 import aiosqlite
 import sqlite
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
@@ -47,30 +48,31 @@ async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
             yield {"queue": queue}
 
 
-async def queue_of(request: Request) -> FlushQueue[sqlite.Row]:
-    """The queue of the service."""
-    queue: FlushQueue[sqlite.Row] = request.state.queue
-    return queue
-
-
-Queue = Annotated[FlushQueue[sqlite.Row], Depends(queue_of)]
-
 app = FastAPI(lifespan=lifespan)
 
 
 @app.post("/events", status_code=202)
-async def take(event: Event, queue: Queue) -> None:
+async def take(event: Event, request: Request) -> None:
     """Take an event, unless too many wait."""
-    queue.enqueue_nowait((event.id, event.body))
+    request.state.queue.enqueue_nowait((event.id, event.body))
 
 
 @app.post("/orders", status_code=201)
-async def store(order: Event, queue: Queue) -> None:
-    """Store an order."""
-    await queue.deliver((order.id, order.body))
+async def store(order: Event, request: Request, response: Response) -> None:
+    """Store an order, or tell after a while that it waits."""
+    async with asyncio.timeout(0.5):
+        receipt = await request.state.queue.submit((order.id, order.body))
+    try:
+        async with asyncio.timeout(2.0):
+            await receipt
+    except FlushqError:
+        raise  # it is lost, and a ShutdownTimeout is a TimeoutError too
+    except TimeoutError:
+        response.status_code = 202
 
 
+@app.exception_handler(TimeoutError)
 @app.exception_handler(FlushqError)
-async def refuse(request: Request, error: FlushqError) -> JSONResponse:
+async def refuse(request: Request, error: Exception) -> JSONResponse:
     """What was not accepted, or not stored, may come again."""
     return JSONResponse({"detail": type(error).__name__}, 503, {"Retry-After": "1"})

@@ -1,0 +1,65 @@
+"""What the service of FastAPI answers to an order, in virtual time."""
+
+import asyncio
+
+import httpx
+import pytest
+import service
+import sqlite
+from starlette.types import Receive, Scope, Send
+
+from flushq import FlushQueue, IntervalPolicy, ShutdownTimeout
+
+ORDER = {"id": "1", "body": "a book"}
+
+
+async def never(orders: list[sqlite.Row]) -> None:
+    """Never end."""
+    await asyncio.Event().wait()
+
+
+def client_of(queue: FlushQueue[sqlite.Row]) -> httpx.AsyncClient:
+    """A client of a service that has this queue."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await service.app({**scope, "state": {"queue": queue}}, receive, send)
+
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service")
+
+
+async def test_an_order_that_waits() -> None:
+    """An order that is not stored in time is answered with 202: it waits."""
+    stored: list[sqlite.Row] = []
+
+    async def store(orders: list[sqlite.Row]) -> None:
+        stored.extend(orders)
+
+    async with FlushQueue(store, IntervalPolicy(60.0)) as queue, client_of(queue) as client:
+        answer = await client.post("/orders", json=ORDER)
+        assert (202, []) == (answer.status_code, stored)
+    assert [("1", "a book")] == stored
+
+
+async def test_an_order_that_finds_no_room() -> None:
+    """An order that finds no room in time is answered with 503: it was not accepted."""
+    queue = FlushQueue(never, IntervalPolicy(60.0), max_queue_size=1, max_shutdown_wait=0)
+    with pytest.raises(ShutdownTimeout):
+        async with queue, client_of(queue) as client:
+            await queue.enqueue(("in flight", ""))
+            await queue.enqueue(("waiting", ""))
+            answer = await client.post("/orders", json=ORDER)
+            assert (503, "1") == (answer.status_code, answer.headers["Retry-After"])
+    assert 2 == queue.stats().accepted
+
+
+async def test_an_order_that_is_lost_at_the_end() -> None:
+    """An order that the end of the queue takes with it is answered with 503, not with 202."""
+    queue = FlushQueue(never, IntervalPolicy(1.0), max_shutdown_wait=0)
+    async with client_of(queue) as client:
+        asked = asyncio.create_task(client.post("/orders", json=ORDER))
+        with pytest.raises(ShutdownTimeout):
+            async with queue:
+                await asyncio.sleep(1.5)
+        answer = await asked
+    assert (503, {"detail": "ShutdownTimeout"}) == (answer.status_code, answer.json())
+    assert [("1", "a book")] == queue.in_doubt
