@@ -300,5 +300,7 @@ def _is_real(number: Any) -> bool:
 
 
 def _is_limit(number: Any) -> bool:
+    if number is None:
+        return True
     count: bool = isinstance(number, int) and not isinstance(number, bool)
-    return number is None or (count and number >= 1)
+    return count and number >= 1

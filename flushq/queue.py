@@ -700,7 +700,7 @@ class FlushQueue(Generic[T]):
         if not batch.handed:
             batch.error = asyncio.CancelledError("cut short before it was handed over")
         self._on_end(batch)
-        if isinstance(batch.error, KeyboardInterrupt | SystemExit):
+        if batch.error is not None and isinstance(batch.error, KeyboardInterrupt | SystemExit):
             raise batch.error
 
     def _on_end(self, batch: Batch[T]) -> None:
