@@ -55,8 +55,9 @@ class Buffer(Generic[T]):
             ``max_weight`` and no ``weigh``.
 
     Attributes:
-        append: Lets an item in, behind all others, or counts a duplicate. It raises what
-            :meth:`measure` does, and then nothing has changed.
+        append: Lets an item in, behind all others, and returns None; or counts a duplicate, and
+            returns the number of the item that stays. It raises what :meth:`measure` does, and then
+            nothing has changed.
         first: The number of the oldest item: how many have left.
         duplicates: How many items were duplicates.
         items: Those that wait, to be read; ``len(buffer.items)`` is what costs least.
@@ -121,18 +122,19 @@ class Buffer(Generic[T]):
         """The item that waits with this number."""
         return self.items[number - self.first]
 
-    def add(self, item: T, key: Hashable, weight: float) -> None:
+    def add(self, item: T, key: Hashable, weight: float) -> int | None:
         """Let an item in as ``append`` does, with the key and weight that were measured."""
         if self._dedupe_key is not None:
             if key in self._taken:
                 self.duplicates += 1
-                return
+                return self._taken[key]
             self._taken[key] = self.end
             self._keys.append(key)
         if self._weigh is not None:
             self.fresh_weight += weight
             self._weights.append(weight)
         self.items.append(item)
+        return None
 
     def cut(self, up_to: int | None = None) -> tuple[list[T], float]:
         """Take the oldest items, as many as the caps and ``up_to`` allow, and their weight."""
@@ -150,7 +152,7 @@ class Buffer(Generic[T]):
 
     def _way_in(
         self, dedupe_key: DedupeKey[T] | None, weigh: Weigh[T] | None
-    ) -> Callable[[T], None]:
+    ) -> Callable[[T], int | None]:
         """The shortest way in for items that are measured so."""
         if dedupe_key is not None and weigh is not None:
             return self._append_measured
@@ -160,23 +162,24 @@ class Buffer(Generic[T]):
             return self._way_in_by_weight(weigh)
         return self.items.append
 
-    def _append_measured(self, item: T) -> None:
+    def _append_measured(self, item: T) -> int | None:
         key, weight = self.measure(item)
-        self.add(item, key, weight)
+        return self.add(item, key, weight)
 
-    def _way_in_by_key(self, dedupe_key: DedupeKey[T]) -> Callable[[T], None]:
+    def _way_in_by_key(self, dedupe_key: DedupeKey[T]) -> Callable[[T], int | None]:
         items, keys, taken = self.items, self._keys, self._taken
 
-        def append(item: T) -> None:
+        def append(item: T) -> int | None:
             key = dedupe_key(item)
             if type(key) not in _PLAIN_KEYS:
                 _checked_key(key)
             if key in taken:
                 self.duplicates += 1
-                return
+                return taken[key]
             taken[key] = self.first + len(items)
             keys.append(key)
             items.append(item)
+            return None
 
         return append
 

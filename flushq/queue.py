@@ -175,7 +175,7 @@ class FlushQueue(Generic[T]):
         self._bound = self._woken = self._owned = False
         self._closing = self._clock_runs = self._ended = False
         self._gate: Gate[Batch[T] | None] = Gate()
-        self._append: Callable[[T], None] = self._append_first
+        self._append: Callable[[T], int | None] = self._append_first
         self._credit: Iterator[None] = NO_CREDIT
         self._pausing = 0
         self._burst_opened: float | None = None

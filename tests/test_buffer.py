@@ -86,7 +86,7 @@ def test_a_buffer_is_a_list_that_is_cut_from_the_front(
 
 
 def test_items_are_numbered_in_the_order_in_which_they_came() -> None:
-    """An item keeps its number while it waits, and a key leads to that of its holder."""
+    """An item keeps its number while it waits; a duplicate is told that of the one that stays."""
     buffer: Buffer[str] = Buffer(dedupe_key=str.lower, max_records=2)
     for item in ("A", "B", "C", "D"):
         buffer.add(item, *buffer.measure(item))
@@ -94,6 +94,8 @@ def test_items_are_numbered_in_the_order_in_which_they_came() -> None:
     buffer.cut()
     buffer.add("a", *buffer.measure("a"))
     assert (2, 5) == (buffer.first, buffer.end)
+    assert [2, 3, 4] == [buffer.append(item) for item in "cDA"]
+    assert (3, 5) == (buffer.duplicates, buffer.end)
     assert [2, 3, 4] == [buffer.number_of(key) for key in "cda"]
     assert ["C", "D", "a"] == [buffer[number] for number in (2, 3, 4)]
 
