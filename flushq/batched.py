@@ -2,9 +2,9 @@
 
 The requests of callers are the items of a FlushQueue, and its flush function calls the loader and
 writes each answer on its request. A batch whose loader raises is dropped, and the next one goes on.
-A caller waits for the receipt of its request, so it hears of every end that an item can come to.
+A caller waits for the end of its request, so it hears of every end that an item can come to.
 Callers with the same key share one request while it waits: to the queue the later ones are
-duplicates, and their receipt is that of the first.
+duplicates, and wait for the end of the first.
 """
 
 import inspect
@@ -12,16 +12,15 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Se
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from functools import partial
+from operator import attrgetter
 from types import TracebackType
 from typing import Any, Generic, Self, TypeGuard, TypeVar
-
-import attrs
 
 from flushq.errors import ItemFailed, check_plain, shown
 from flushq.outcomes import Drop
 from flushq.policy import FlushPolicy
 from flushq.queue import FlushQueue, OnReport
-from flushq.receipts import Receipt
+from flushq.receipts import Waiter, hear
 
 DROP = Drop()
 
@@ -31,41 +30,53 @@ V = TypeVar("V")
 Loader = Callable[[list[K]], Awaitable[Sequence[V | BaseException] | Mapping[K, V | BaseException]]]
 
 
-@attrs.define(eq=False)
 class _Request(Generic[K]):
     """What one or more callers have asked for.
 
     Attributes:
         key: What.
-        receipt: The receipt that they wait for.
+        number: Its number in the queue.
         answer: What the loader returned for it.
         error: Makes what is raised instead.
     """
 
-    key: K
-    receipt: "Receipt[_Request[K]] | None" = None
-    answer: Any = None
-    error: Callable[[], BaseException] | None = None
+    __slots__ = ("answer", "error", "key", "number")
+
+    number: int
+
+    def __init__(self, key: K) -> None:
+        self.key = key
+        self.answer: Any = None
+        self.error: Callable[[], BaseException] | None = None
 
     def __repr__(self) -> str:
         return shown(self.key)
-
-    @property
-    def wanted(self) -> bool:
-        """Whether a caller waits for it that has not been cancelled."""
-        return self.receipt is not None and self.receipt.awaited
-
-    def settle(self, answer: object) -> None:
-        """The loader has returned this for it."""
-        self.answer = answer
-        if isinstance(answer, BaseException):
-            self.error = lambda: answer
 
     def result(self) -> Any:
         """The answer; raise it if it is an exception."""
         if self.error is not None:
             raise self.error()
+        if isinstance(self.answer, BaseException):
+            raise self.answer
         return self.answer
+
+
+class _Requests(FlushQueue[_Request[K]]):
+    """The queue of the requests."""
+
+    __slots__ = ()
+
+    async def ask(self, request: _Request[K]) -> tuple[_Request[K], Waiter]:
+        """Let a request in; return the one that stays, and who is told its fate."""
+        number = await self._bring(request)
+        stays = self._batcher.buffer[number]
+        stays.number = number
+        return stays, self._receipts.waiter(number, self._loop)
+
+    def wanted(self, requests: Iterable[_Request[K]]) -> list[_Request[K]]:
+        """Those of the requests for which a caller waits that has not been cancelled."""
+        asked = self._receipts.asked
+        return [request for request in requests if not asked[request.number].cancelled()]
 
 
 class Batched(Generic[K, V]):
@@ -104,10 +115,10 @@ class Batched(Generic[K, V]):
             raise TypeError(f"loader must be callable, not {loader!r}")
         check_plain("weigh", weigh)
         self._loader = loader
-        self._queue: FlushQueue[_Request[K]] = FlushQueue(
+        self._queue: _Requests[K] = _Requests(
             self._load,
             policy,
-            dedupe_key=lambda request: request.key,
+            dedupe_key=attrgetter("key"),
             weigh=None if weigh is None else lambda request: weigh(request.key),
             max_queue_size=max_queue_size,
             max_in_flight=max_in_flight,
@@ -156,16 +167,19 @@ class Batched(Generic[K, V]):
             RuntimeError: Called by the loader itself, or on another event loop.
             BaseException: What the loader returned for this key, if that is an exception.
         """
-        receipt = await self._queue.submit(_Request(key))
-        request = receipt.item
-        request.receipt = receipt
-        with suppress(ItemFailed):  # result() raises one that names the key
-            await receipt
+        request, waiter = await self._queue.ask(_Request(key))
+        try:
+            fate = await waiter
+        finally:
+            waiter.cancel()
+        if fate is not None:
+            with suppress(ItemFailed):  # result() raises one that names the key
+                hear(fate)
         result: V = request.result()
         return result
 
     async def _load(self, requests: list[_Request[K]]) -> None:
-        wanted = [request for request in requests if request.wanted]
+        wanted = self._queue.wanted(requests)
         if not wanted:
             return
         try:
@@ -195,7 +209,7 @@ def _match(requests: Sequence[_Request[Any]], results: object) -> None:
     if len(answers) != len(requests):
         raise ValueError(f"the loader returned {len(answers)} results for {len(requests)} keys")
     for request, answer in zip(requests, answers, strict=True):
-        request.settle(answer)
+        request.answer = answer
 
 
 def _is_sequence(results: object) -> TypeGuard[Iterable[object]]:
@@ -206,6 +220,6 @@ def _is_sequence(results: object) -> TypeGuard[Iterable[object]]:
 
 def _look_up(request: _Request[Any], results: Mapping[Any, object]) -> None:
     try:
-        request.settle(results[request.key])
+        request.answer = results[request.key]
     except KeyError:
         request.error = partial(KeyError, request.key)

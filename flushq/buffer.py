@@ -114,10 +114,6 @@ class Buffer(Generic[T]):
         """Whether an item with this key waits."""
         return key in self._taken
 
-    def number_of(self, key: Hashable) -> int:
-        """The number of the item that waits with this key."""
-        return self._taken[key]
-
     def __getitem__(self, number: int) -> T:
         """The item that waits with this number."""
         return self.items[number - self.first]

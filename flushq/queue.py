@@ -11,10 +11,11 @@ Arrivals are told in bursts: the first item of a loop iteration opens a burst an
 the turn tells the policy how many there were. ``enqueue`` has a credit: so many items that need no
 second look, because there is room and the loop will run soon enough. It is never more than either
 allows, so it outlives a turn, which only makes room; what takes room in another way, and the end,
-take it away. Everything else goes the long way, at the end of which there is new credit. Since this
-is what an item costs, the credit is an iterator with an element for each item, which is cheaper
-than a count to keep; and the attributes are slots, and none has a default in the class: so CPython
-reads them fastest.
+take it away. Everything else goes the long way, at the end of which there is new credit. An item
+whose producer is about to wait for its end does not make a burst too long, since the loop runs
+then. Since this is what an item costs, the credit is an iterator with an element for each item,
+which is cheaper than a count to keep; and the attributes are slots, and none has a default in the
+class: so CPython reads them fastest.
 
 A flush is a task that lets a `Delivery` hand the batch over. What became of the items stays with
 the batch until the turn tells the Batcher of it, settles the receipts and reports. A turn asks for
@@ -48,7 +49,7 @@ from flushq.errors import (
 from flushq.gate import Gate
 from flushq.outcomes import FlushReport, QueueStats
 from flushq.policy import Flush, FlushPolicy
-from flushq.receipts import Receipt, Receipts
+from flushq.receipts import Receipt, Receipts, hear
 
 T = TypeVar("T")
 
@@ -109,6 +110,7 @@ class FlushQueue(Generic[T]):
         "_barriers",
         "_batcher",
         "_bound",
+        "_burst_limit",
         "_burst_opened",
         "_clock_runs",
         "_closers",
@@ -178,6 +180,7 @@ class FlushQueue(Generic[T]):
         self._append: Callable[[T], int | None] = self._append_first
         self._credit: Iterator[None] = NO_CREDIT
         self._pausing = 0
+        self._burst_limit = BURST
         self._burst_opened: float | None = None
         self._tasks: dict[asyncio.Task[None], Batch[T]] = {}
         self._done: deque[tuple[Batch[T], float]] = deque()
@@ -188,7 +191,7 @@ class FlushQueue(Generic[T]):
         self._barriers: dict[asyncio.Future[None], int] = {}
         self._closers: dict[asyncio.Future[None], None] = {}
         self._receipts: Receipts[T] = Receipts(
-            self._loop_of_waiter, self._batcher.outcome, self._label
+            self._loop_of_waiter, self._batcher.buffer, self._batcher.outcome, self._label
         )
         self._reports: deque[FlushReport] = deque()
 
@@ -291,7 +294,7 @@ class FlushQueue(Generic[T]):
         key, weight = self._measure(item)
         if self._must_wait(key):
             await self._wait_for_room()
-        elif self._batcher.burst >= BURST:
+        elif self._batcher.burst >= self._burst_limit:
             await self._pause()
         self._accept(item, key, weight)
 
@@ -322,12 +325,9 @@ class FlushQueue(Generic[T]):
         key, weight = self._measure(item)
         if self._must_wait(key):
             await self._wait_for_room()
-        elif self._batcher.burst >= BURST:
+        elif self._batcher.burst >= self._burst_limit:
             await self._pause()
-        self._accept(item, key, weight)
-        buffer = self._batcher.buffer
-        number = buffer.number_of(key) if buffer.is_duplicate(key) else buffer.end - 1
-        return self._receipts.of(number, buffer[number])
+        return self._receipts.of(self._number(self._accept(item, key, weight)))
 
     async def deliver(self, item: T) -> None:
         """Wait for room, accept the item, and return when it was delivered.
@@ -340,8 +340,13 @@ class FlushQueue(Generic[T]):
             RuntimeError: Called inside flush_fn, or on another event loop.
             FlushqError, Exception: It was not accepted: see :meth:`enqueue`.
         """
-        self._loop_of_waiter()
-        await (await self.submit(item))
+        waiter = self._receipts.waiter(await self._bring(item), self._loop)
+        try:
+            fate = await waiter
+        finally:
+            waiter.cancel()
+        if fate is not None:
+            hear(fate)
 
     async def flush(self) -> None:
         """Flush at once, and return when all that was accepted before the call has ended.
@@ -527,7 +532,8 @@ class FlushQueue(Generic[T]):
     def _loop_of_waiter(self) -> asyncio.AbstractEventLoop:
         """The loop, for somebody who is about to wait for the end of an item."""
         self._bind()
-        self._refuse_inside("waiting for an item")
+        if _flushes.get():
+            self._refuse_inside("waiting for an item")
         return self._loop
 
     def _refusal(self, inside: Batch[T] | None) -> FlushqError | None:
@@ -584,20 +590,23 @@ class FlushQueue(Generic[T]):
             self._wake()
         self._check_open()
 
-    def _accept(self, item: T, key: Hashable, weight: float) -> None:
-        self._batcher.buffer.add(item, key, weight)
+    def _accept(self, item: T, key: Hashable, weight: float) -> int | None:
+        """Let an item in; return the number of the one that stays if it is a duplicate."""
+        stays = self._batcher.buffer.add(item, key, weight)
         self._open_burst()
         if self._ending or self._gate.busy or self._loop.get_debug():
             self._credit = NO_CREDIT  # every item needs a second look
         else:
-            self._credit = repeat(None, min(self._room, BURST - self._batcher.burst))
+            self._credit = repeat(None, min(self._room, self._burst_limit - self._batcher.burst))
+        return stays
 
-    def _append_first(self, item: T) -> None:
+    def _append_first(self, item: T) -> int | None:
         """Let in the first item of a burst; those that follow go straight into the buffer."""
         if asyncio.get_running_loop() is not self._loop:
             self._bind()
-        self._batcher.buffer.append(item)
+        stays = self._batcher.buffer.append(item)
         self._open_burst()
+        return stays
 
     def _open_burst(self) -> None:
         self._wake()
@@ -605,11 +614,33 @@ class FlushQueue(Generic[T]):
         if self._burst_opened is None:
             self._burst_opened = self._loop.time()
 
+    async def _bring(self, item: T) -> int:
+        """Let an item in whose producer is about to wait for its end; return its number.
+
+        Such a producer lets the loop run by itself: its items do not make anyone pause.
+        """
+        self._loop_of_waiter()
+        for _ in self._credit:
+            stays = self._append(item)
+            break
+        else:
+            key, weight = self._measure(item)
+            if self._must_wait(key):
+                await self._wait_for_room()
+            stays = self._accept(item, key, weight)
+        self._burst_limit += 1
+        return self._number(stays)
+
+    def _number(self, stays: int | None) -> int:
+        """The number of the item that has just come, or of the one that stays instead."""
+        return self._batcher.buffer.end - 1 if stays is None else stays
+
     def _tell_arrivals(self, opened: float) -> None:
         """Close the burst: before any other event, so that the policy's time never runs back.
 
         It stays open for producers that were given room and have not run yet.
         """
+        self._burst_limit = BURST
         self._batcher.tell_arrivals(opened)
         if not self._gate.reserved:
             self._burst_opened = None

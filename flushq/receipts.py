@@ -1,23 +1,38 @@
 """What became of one item, for whoever asks: receipts, by the numbers of the items.
 
-An item has a receipt only if somebody has asked for one, and it is kept here until the item has
-ended. Whoever awaits it holds a future of their own, so that a cancelled waiter takes nothing from
-the others, and gets an exception of their own. A receipt that nobody awaits costs nothing more.
+Whoever waits for the end of an item holds a future of their own, so that a cancelled waiter takes
+nothing from the others, and is told the item's *fate*, which makes an exception of their own. One
+who has come to wait, and waits alone, needs nothing but that future. A receipt is made for who may
+wait later, several times or with others; it takes in whoever waits alone. Either is kept here until
+the item has ended, and an item that nobody asks about costs nothing.
 """
 
 import asyncio
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import partial
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
 from flushq.batcher import Batch
+from flushq.buffer import Buffer
 from flushq.errors import Dropped, ItemFailed
 
 T = TypeVar("T")
 
 Fate = Callable[[], BaseException | None]
-"""Makes the exception that tells what became of an item; None if it was delivered."""
+"""Makes the exception that tells why an item was not delivered."""
+
+Waiter = asyncio.Future[Fate | None]
+"""Is told the fate of an item; None if it was delivered."""
+
+Loop = Callable[[], asyncio.AbstractEventLoop]
+
+
+def hear(fate: Fate) -> None:
+    """Raise what a fate tells."""
+    error = fate()
+    if error is not None:
+        raise error
 
 
 class Receipt(Generic[T]):
@@ -35,91 +50,114 @@ class Receipt(Generic[T]):
         RuntimeError: Awaited inside flush_fn, before the end, or on another event loop.
     """
 
-    __slots__ = ("_fate", "_loop", "_waiters", "item")
+    __slots__ = ("_ended", "_fate", "_loop", "_waiters", "item")
 
-    def __init__(self, item: T, loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    def __init__(self, item: T, loop: Loop, waiters: Iterable[Waiter] = ()) -> None:
         self.item = item
         self._loop = loop
+        self._ended = False
         self._fate: Fate | None = None
-        self._waiters: dict[asyncio.Future[None], None] = {}
+        self._waiters = dict.fromkeys(waiters)
 
     def __await__(self) -> Generator[Any, None, None]:
-        while self._fate is None:
-            waiter = self._loop().create_future()
+        while not self._ended:
+            waiter: Waiter = self._loop().create_future()
             self._waiters[waiter] = None
             try:
                 yield from waiter
             finally:
                 del self._waiters[waiter]
-        error = self._fate()
-        if error is not None:
-            raise error
+        if self._fate is not None:
+            hear(self._fate)
 
-    @property
-    def awaited(self) -> bool:
-        """Whether anybody waits who has not been cancelled."""
-        return not all(waiter.done() for waiter in self._waiters)
+    def join(self, waiter: Waiter) -> None:
+        """Tell this one as well, if it is not cancelled before."""
+        self._waiters[waiter] = None
+        waiter.add_done_callback(self._waiters.pop)
 
-    def settle(self, fate: Fate) -> None:
+    def done(self) -> bool:
+        """Whether the item has ended."""
+        return self._ended
+
+    def cancelled(self) -> bool:
+        """Whether nobody waits who has not been cancelled."""
+        return all(waiter.cancelled() for waiter in self._waiters)
+
+    def set_result(self, fate: Fate | None) -> None:
         """Tell all who wait, and who will."""
-        self._fate = fate
+        self._fate, self._ended = fate, True
         for waiter in self._waiters:
             if not waiter.done():
-                waiter.set_result(None)
+                waiter.set_result(fate)
 
 
 class Receipts(Generic[T]):
-    """The receipts of items that have not ended.
+    """Those who ask about items that have not ended.
 
     Args:
         loop: Returns the loop in which a receipt may be awaited, or raises.
+        buffer: The items that wait.
         outcome: How the queue has ended: a new exception.
         label: What the messages of the exceptions begin with.
+
+    Attributes:
+        asked: Who asks about an item, by its number: a receipt, or one who waits alone.
     """
 
-    def __init__(
-        self, loop: Callable[[], asyncio.AbstractEventLoop], outcome: Fate, label: str = ""
-    ) -> None:
+    def __init__(self, loop: Loop, buffer: Buffer[T], outcome: Fate, label: str = "") -> None:
+        self.asked: dict[int, Receipt[T] | Waiter] = {}
         self._loop = loop
+        self._buffer = buffer
         self._outcome = outcome
         self._label = label
-        self._open: dict[int, Receipt[T]] = {}
 
-    def of(self, number: int, item: T) -> Receipt[T]:
-        """The receipt of the item with this number; there is one for all who ask."""
-        receipt = self._open.get(number)
-        if receipt is None:
-            receipt = self._open[number] = Receipt(item, self._loop)
+    def of(self, number: int) -> Receipt[T]:
+        """The receipt of the item that waits with this number; there is one for all who ask."""
+        asks = self.asked.get(number)
+        if isinstance(asks, Receipt):
+            return asks
+        waiters = () if asks is None else (asks,)
+        receipt = self.asked[number] = Receipt(self._buffer[number], self._loop, waiters)
         return receipt
+
+    def waiter(self, number: int, loop: asyncio.AbstractEventLoop) -> Waiter:
+        """A new future that is told the fate of the item that waits with this number.
+
+        Whoever stops waiting cancels it.
+        """
+        waiter: Waiter = loop.create_future()
+        if number in self.asked:
+            self.of(number).join(waiter)
+        else:
+            self.asked[number] = waiter
+        return waiter
 
     def settle(self, batch: Batch[T]) -> None:
         """A batch has ended."""
-        if not self._open:
-            return
-        lost = frozenset(batch.lost or ())
-        for number in _numbers(batch):
-            receipt = self._open.pop(number, None)
-            if receipt is not None:
-                position = number - batch.first
-                receipt.settle(self._fate(batch, position, receipt.item, lost=position in lost))
+        if self.asked:
+            self._tell(_numbers(batch), self._fates(batch))
 
     def settle_lost(self, running: Iterable[Batch[T]]) -> None:
         """Nothing is cut any more: what is in no running batch was lost."""
-        lost = self._open.keys() - chain(*map(_numbers, running))
-        for number in sorted(lost):
-            self._open.pop(number).settle(self._outcome)
+        lost = self.asked.keys() - chain(*map(_numbers, running))
+        self._tell(sorted(lost), dict.fromkeys(lost, self._outcome))
 
-    def _fate(self, batch: Batch[T], position: int, item: T, *, lost: bool) -> Fate:
-        if position in batch.dropped:
-            return partial(Dropped, item, batch.dropped[position], self._label)
-        if position in batch.failed:
-            return partial(ItemFailed, item, batch.failed[position], self._label)
-        return self._outcome if lost else _delivered
+    def _tell(self, numbers: Iterable[int], fates: Mapping[int, Fate]) -> None:
+        """Tell all who ask about these items; what has no fate was delivered."""
+        for number in numbers:
+            asks = self.asked.pop(number, None)
+            if asks is not None and not asks.done():
+                asks.set_result(fates.get(number))
+
+    def _fates(self, batch: Batch[T]) -> Mapping[int, Fate]:
+        """The fates of those that were not delivered, by number."""
+        fates = {batch.first + position: self._outcome for position in batch.lost or ()}
+        for kind, errors in (ItemFailed, batch.failed), (Dropped, batch.dropped):
+            for position, error in errors.items():
+                item = batch.items[position]
+                fates[batch.first + position] = partial(kind, item, error, self._label)
+        return fates
 
 
-def _numbers(batch: Batch[T]) -> range:
+def _numbers(batch: Batch[Any]) -> range:
     return range(batch.first, batch.first + batch.count)
-
-
-def _delivered() -> None:
-    return None

@@ -56,10 +56,11 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/contract/test_07_backpressure.py tests/contract/test_08_fairness.py",
     ),
     "flushq/receipts.py": (
+        "tests/test_receipts.py",
         "tests/contract/test_19_receipts.py",
         "tests/contract/test_20_batched.py",
     ),
-    "flushq/batched.py": ("tests/contract/test_20_batched.py",),
+    "flushq/batched.py": ("tests/test_receipts.py tests/contract/test_20_batched.py",),
     "flushq/policy.py": ("tests/test_policy.py", f"tests/policies {LAWS}"),
     "flushq/buffer.py": ("tests/test_buffer.py", "tests/contract/test_15_bad_arguments.py"),
     "flushq/offline.py": ("tests/test_offline.py",),

@@ -96,7 +96,6 @@ def test_items_are_numbered_in_the_order_in_which_they_came() -> None:
     assert (2, 5) == (buffer.first, buffer.end)
     assert [2, 3, 4] == [buffer.append(item) for item in "cDA"]
     assert (3, 5) == (buffer.duplicates, buffer.end)
-    assert [2, 3, 4] == [buffer.number_of(key) for key in "cda"]
     assert ["C", "D", "a"] == [buffer[number] for number in (2, 3, 4)]
 
 

@@ -105,7 +105,7 @@ SABOTAGES: dict[str, tuple[type, str, object]] = {
     "halves come in reverse": (Parts, "judge", _judge_backwards),
     "the other half is not in doubt": (Parts, "lost", property(lambda self: list(self.failed))),
     "nobody is asked about a failure": (Delivery, "_verdict", staticmethod(_drop)),
-    "every receipt tells of delivery": (Receipts, "_fate", lambda *_, **__: lambda: None),
+    "every receipt tells of delivery": (Receipts, "_fates", lambda *_: {}),
     "receipts of what is undelivered hang": (Receipts, "settle_lost", lambda *_: None),
     "reports are left out": (FlushQueue, "_tell_reports", lambda _: None),
 }
@@ -125,7 +125,7 @@ BATCHED_SABOTAGES: dict[str, tuple[object, str, object]] = {
     "a missing key is None": (
         flushq.batched,
         "_look_up",
-        lambda request, results: request.settle(results.get(request.key)),
+        lambda request, results: setattr(request, "answer", results.get(request.key)),
     ),
     "a failure of the loader ends the queue": (flushq.batched, "DROP", Fail()),
     "an exception is a result": (flushq.batched._Request, "result", lambda self: self.answer),  # noqa: SLF001 - it is being broken

@@ -128,7 +128,7 @@ class Requests:
     def asked(self, ask: Ask) -> None:
         """Somebody asks."""
         self._history.note(ask.who, "asks", ask.key)
-        if self._closing and not ask.inside:
+        if self._closing or ask.inside:
             return
         same = [request for request in self._waiting if request.key == ask.key]
         ask.request = same[0] if same else Request(ask.key)
@@ -147,7 +147,7 @@ class Requests:
 
     def _flaw(self, ask: Ask, value: object, error: BaseException | None) -> Flaw:
         if isinstance(error, CancelledError):
-            may_go = ask.may_go(self._history.loop.time()) or (ask.inside and self._stops)
+            may_go = ask.may_go(self._history.loop.time())
             return None if may_go else (11, "though nobody cancelled it")
         if ask.cancelled:
             return (11, "swallows a cancellation")

@@ -14,15 +14,21 @@ from tests.sessions.waiting import Call, Wait, Waiting
 
 
 class SubmittingQueue(FlushQueue[Item]):
-    """A queue that tells when an item was submitted: else nobody could see it of deliver()."""
+    """A queue that tells when an item was accepted: else nobody could see it of deliver()."""
 
     on_submitted: Callable[[Item, Receipt[Item]], None]
+    on_brought: Callable[[Item], None]
 
     async def submit(self, item: Item) -> Receipt[Item]:
         """Wait for room and accept the item; return its receipt."""
         receipt = await super().submit(item)
         self.on_submitted(item, receipt)
         return receipt
+
+    async def _bring(self, item: Item) -> int:
+        number = await super()._bring(item)
+        self.on_brought(item)
+        return number
 
 
 class Submitters(Actors):
@@ -38,6 +44,7 @@ class Submitters(Actors):
         self.receipts: list[Receipt[Item]] = []
         self._submitting: dict[Item, tuple[Actor, Call]] = {}
         queue.on_submitted = self._submitted
+        queue.on_brought = self._on_brought
 
     async def submit(
         self, actor: Actor, item: Item, *, inside: Flight | None = None
@@ -100,8 +107,11 @@ class Submitters(Actors):
         self.checker.receipts.given(self.checker.enqueue_accepted(call), receipt)
         self.receipts.append(receipt)
         actor.receipts.append(receipt)
-        if call.delivers:
-            self._begin_to_wait(actor, receipt, call.scopes, call.inside, call.deadline)
+
+    def _on_brought(self, item: Item) -> None:
+        actor, call = self._submitting.pop(item)
+        stays = self.checker.enqueue_accepted(call)
+        self._begin_to_wait(actor, stays, call.scopes, call.inside, call.deadline)
 
     async def wait(
         self,
@@ -114,7 +124,7 @@ class Submitters(Actors):
     ) -> None:
         """Await a receipt."""
         scopes = actor.scopes if scope is None else (*actor.scopes, scope)
-        wait = self._begin_to_wait(actor, receipt, scopes, inside, deadline)
+        wait = self._begin_to_wait(actor, receipt.item, scopes, inside, deadline)
         try:
             await receipt
         except BaseException as error:
@@ -129,14 +139,12 @@ class Submitters(Actors):
     def _begin_to_wait(
         self,
         actor: Actor,
-        receipt: Receipt[Item],
+        item: Item,
         scopes: tuple[asyncio.Timeout, ...],
         inside: Flight | None,
         deadline: float,
     ) -> Wait:
-        wait = Wait(
-            who=actor.name, item=receipt.item, scopes=scopes, inside=inside, deadline=deadline
-        )
+        wait = Wait(who=actor.name, item=item, scopes=scopes, inside=inside, deadline=deadline)
         actor.waiting = wait
         self.checker.receipt_awaited(wait)
         return wait
