@@ -2,21 +2,22 @@
 
 Theory of operation. Three things can happen next: a flush ends, items arrive, or the time comes
 that the policy asked for. The simulation goes to the earliest of these, lets all that happens at
-that instant happen (flushes end, then items arrive, all of them in one event, then the policy's
-time has come), and starts the flushes that are due by then. So an arrival exactly at a deadline
-joins the batch. Times are only added and compared: with ints and Fractions a trace is exact.
+that instant happen (flushes end, then items arrive, all of them in one event), and starts the
+flushes that are due by then. So an arrival exactly at a deadline joins the batch. The policy's time
+comes only if nothing else happens then: each event has asked the policy already. Times are only
+added and compared: with ints and Fractions a trace is exact.
 """
 
 import heapq
 import math
+import sys
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
 
 import attrs
 
 from flushq.batcher import Batch, Batcher
 from flushq.errors import PolicyError, check_finite
-from flushq.policy import Decision, FlushPolicy
+from flushq.policy import Decision, Flush, FlushPolicy
 
 FlushSeconds = float | Callable[[int], float]
 
@@ -122,7 +123,7 @@ class _Simulation:
         if not callable(flush_seconds):
             _check_duration(flush_seconds)
         self._batcher = batcher
-        self._times = times
+        self._times = [*times, math.inf]
         self._flush_seconds = flush_seconds
         self._arrived = 0
         self._waits = 0
@@ -131,20 +132,21 @@ class _Simulation:
         self._events: list[Event] = []
 
     def run(self) -> Trace:
-        while (now := self._next()) < math.inf:
-            self._end_flushes(now)
-            self._arrive(now)
-            self._tick(now)
-            self._start_flushes(now)
-        return Trace(tuple(self._flushes), tuple(self._events), len(self._batcher.buffer))
-
-    def _next(self) -> float:
-        now = self._batcher.wake_at
-        if self._arrived < len(self._times):
-            now = min(now, self._times[self._arrived])
-        if self._running:
-            now = min(now, self._running[0][0])
-        return now
+        batcher, times, running = self._batcher, self._times, self._running
+        while True:
+            end = running[0][0] if running else math.inf
+            arrival, wake = times[self._arrived], batcher.wake_at
+            now = min(wake, arrival, end)
+            if now == math.inf:
+                return Trace(tuple(self._flushes), tuple(self._events), len(batcher.buffer))
+            if end == now:
+                self._end_flushes(now)
+            if arrival == now:
+                self._arrive(now)
+            if wake < end and wake < arrival:
+                self._tick(now)
+            if isinstance(batcher.decision, Flush):
+                self._start_flushes(now)
 
     def _end_flushes(self, now: float) -> None:
         while self._running and self._running[0][0] <= now:
@@ -154,17 +156,14 @@ class _Simulation:
 
     def _arrive(self, now: float) -> None:
         first, times, buffer = self._arrived, self._times, self._batcher.buffer
-        while self._arrived < len(times) and times[self._arrived] == now:
+        while times[self._arrived] == now:
             buffer.append(self._arrived)
             self._arrived += 1
-        if self._arrived > first:
-            weight = buffer.fresh_weight
-            self._batcher.tell_arrivals(now)
-            self._record(now, "item_added", self._arrived - first, weight)
+        weight = buffer.fresh_weight
+        self._batcher.tell_arrivals(now)
+        self._record(now, "item_added", self._arrived - first, weight)
 
     def _tick(self, now: float) -> None:
-        if self._batcher.wake_at > now:
-            return
         self._batcher.tick(now)
         self._record(now, "tick", 0)
         self._waits += 1
@@ -192,22 +191,24 @@ class _Simulation:
         return seconds
 
     def _record(self, now: float, name: str, count: int, weight: float = 0) -> None:
-        self._check()
+        if self._batcher.stopped is not None:
+            self._check()
         self._events.append(Event(now, name, count, weight, self._batcher.decision))
 
     def _check(self) -> None:
-        if self._batcher.failed and (outcome := self._batcher.outcome()) is not None:
+        if (outcome := self._batcher.outcome()) is not None:
             raise outcome
 
 
 def _times(arrivals: Iterable[float]) -> list[float]:
     times = list(arrivals)
-    for time in times:
-        if type(time) is not float or not math.isfinite(time):
-            check_finite("an arrival", time, least=-math.inf)
-    for earlier, later in pairwise(times):
-        if later < earlier:
-            raise ValueError(f"arrivals must not decrease: {later!r} comes after {earlier!r}")
+    earlier: float = -sys.float_info.max
+    for later in times:
+        if type(later) is not float or not earlier <= later < math.inf:
+            check_finite("an arrival", later, least=-math.inf)
+            if later < earlier:
+                raise ValueError(f"arrivals must not decrease: {later!r} comes after {earlier!r}")
+        earlier = later
     return times
 
 
