@@ -23,6 +23,7 @@ and a policy whose decisions depend on the state alone cannot tell the differenc
 
 import abc
 import copy
+import functools
 import math
 from collections import deque
 from numbers import Real
@@ -61,6 +62,9 @@ class Wait:
 Decision = Flush | Wait
 
 _IDLE = Wait()
+
+wait_until = functools.lru_cache(typed=True)(Wait)
+"""A Wait until a time; while the time stays the same, the same Wait, which costs less."""
 
 
 @attrs.define

@@ -22,6 +22,7 @@ from flushq.policy import (
     check_caps,
     flaw_of,
     running_copy,
+    wait_until,
 )
 from tests.models import exact, state_of
 from tests.strategies import (
@@ -49,6 +50,16 @@ def test_decisions_are_plain_by_default() -> None:
     """A Flush takes all it may for the reason "policy"; a Wait has no end."""
     assert Flush("policy", None) == Flush()
     assert Wait(math.inf) == Wait()
+
+
+def test_waits_for_the_same_time_may_be_the_same() -> None:
+    """wait_until makes one Wait for one time, and takes a float for no Fraction that equals it."""
+    assert Wait(0.5) == wait_until(0.5)
+    assert wait_until(0.5) is wait_until(0.5)
+    assert Wait(1.5) == wait_until(1.5)
+    assert [float, Fraction, float] == [
+        type(wait_until(time).until) for time in (0.5, exact(1, 2), 0.5)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import attrs
 
 from flushq.errors import check_positive
-from flushq.policy import Decision, Flush, FlushPolicy, Wait, check_caps
+from flushq.policy import Decision, Flush, FlushPolicy, check_caps, wait_until
 
 _AGE = Flush("age")
 _FULL = Flush("full")
@@ -43,4 +43,4 @@ class IntervalPolicy(FlushPolicy):
         if self.full:
             return _FULL
         due = self.queue.oldest + self.max_wait_seconds
-        return _AGE if due <= now else Wait(due)
+        return _AGE if due <= now else wait_until(due)

@@ -5,7 +5,7 @@ import math
 import attrs
 
 from flushq.errors import check_finite
-from flushq.policy import Decision, Flush, FlushPolicy, Wait, check_caps
+from flushq.policy import Decision, Flush, FlushPolicy, check_caps, wait_until
 
 _PAUSE = Flush("pause")
 _FULL = Flush("full")
@@ -81,4 +81,4 @@ class PausePolicy(FlushPolicy):
         if self.full:
             return _FULL
         due = self.queue.oldest + self.pause_seconds
-        return _PAUSE if due <= now else Wait(due)
+        return _PAUSE if due <= now else wait_until(due)
