@@ -11,7 +11,9 @@ added and compared: with ints and Fractions a trace is exact.
 import heapq
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import starmap
+from typing import overload
 
 import attrs
 
@@ -62,6 +64,42 @@ class Event:
     decision: Decision
 
 
+_Facts = tuple[float, str, int, float, Decision]
+
+
+@attrs.frozen(eq=False, repr=False)
+class _Events(Sequence[Event]):
+    """Events like a tuple of them; but each is made when it is read, and most never are."""
+
+    _told: list[_Facts]
+
+    def __len__(self) -> int:
+        return len(self._told)
+
+    def __iter__(self) -> Iterator[Event]:
+        return starmap(Event, self._told)
+
+    @overload
+    def __getitem__(self, index: int) -> Event: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Event, ...]: ...
+    def __getitem__(self, index: int | slice) -> Event | tuple[Event, ...]:
+        if isinstance(index, slice):
+            return tuple(starmap(Event, self._told[index]))
+        return Event(*self._told[index])
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, _Events):
+            return self._told == other._told
+        return tuple(self) == other
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+
 @attrs.frozen
 class Trace:
     """What a policy did with a sequence of arrivals.
@@ -73,7 +111,7 @@ class Trace:
     """
 
     flushes: tuple[SimulatedFlush, ...]
-    events: tuple[Event, ...]
+    events: Sequence[Event]
     stranded: int
 
 
@@ -129,7 +167,7 @@ class _Simulation:
         self._waits = 0
         self._running: list[tuple[float, int, Batch[int]]] = []
         self._flushes: list[SimulatedFlush] = []
-        self._events: list[Event] = []
+        self._told: list[_Facts] = []
 
     def run(self) -> Trace:
         batcher, times, running = self._batcher, self._times, self._running
@@ -138,7 +176,7 @@ class _Simulation:
             arrival, wake = times[self._arrived], batcher.wake_at
             now = min(wake, arrival, end)
             if now == math.inf:
-                return Trace(tuple(self._flushes), tuple(self._events), len(batcher.buffer))
+                return Trace(tuple(self._flushes), _Events(self._told), len(batcher.buffer))
             if end == now:
                 self._end_flushes(now)
             if arrival == now:
@@ -193,7 +231,7 @@ class _Simulation:
     def _record(self, now: float, name: str, count: int, weight: float = 0) -> None:
         if self._batcher.stopped is not None:
             self._check()
-        self._events.append(Event(now, name, count, weight, self._batcher.decision))
+        self._told.append((now, name, count, weight, self._batcher.decision))
 
     def _check(self) -> None:
         if (outcome := self._batcher.outcome()) is not None:

@@ -266,6 +266,30 @@ def test_a_trace_is_frozen(field: str) -> None:
         trace.events[0].now = 2  # type: ignore[misc]  # that is what is tried
 
 
+def test_events_are_like_a_tuple() -> None:
+    """Events are read, compared, hashed and shown as a tuple of them would be."""
+    told: Any = simulate(NaturalPolicy(), [0, 3], 1).events
+    expected = (
+        Event(0, "item_added", 1, 0, Flush("natural")),
+        Event(0, "flush_started", 1, 0, Wait()),
+        Event(1, "flush_done", 1, 0, Wait()),
+        Event(3, "item_added", 1, 0, Flush("natural")),
+        Event(3, "flush_started", 1, 0, Wait()),
+        Event(4, "flush_done", 1, 0, Wait()),
+    )
+    assert expected == tuple(told)
+    assert (6, expected[1], expected[-1]) == (len(told), told[1], told[-1])
+    assert (expected[2:4], expected[::-1]) == (told[2:4], told[::-1])
+    with pytest.raises(IndexError):
+        told[6]
+    assert expected == told
+    assert told == expected
+    assert told == simulate(NaturalPolicy(), [0.0, 3.0], 1).events
+    assert told != simulate(NaturalPolicy(), [0, 3], 2).events
+    assert told != list(expected)
+    assert (hash(expected), repr(expected)) == (hash(told), repr(told))
+
+
 # Bad arguments.
 
 
