@@ -23,12 +23,11 @@ several reasons apply, the first counts: drain, flush (a barrier), the policy's 
 producer waits for room).
 """
 
-import bisect
 import math
 from collections.abc import Sequence
 from itertools import chain
 from operator import itemgetter
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import attrs
 
@@ -103,8 +102,7 @@ class Batch(Generic[T]):
         self.failed.clear()
 
 
-@attrs.frozen
-class _Failure:
+class _Failure(NamedTuple):
     kind: type[FlushFailed] | type[PolicyError]
     message: str
     cause: BaseException | None
@@ -388,5 +386,6 @@ class Batcher(Generic[T]):
     @staticmethod
     def _list(lost: list[tuple[int, list[T]]], listed: list[T], first: int, items: list[T]) -> None:
         """Enter lost items into a list that users hold, in order of acceptance."""
-        bisect.insort(lost, (first, items), key=itemgetter(0))
+        lost.append((first, items))
+        lost.sort(key=itemgetter(0))
         listed[:] = chain.from_iterable(items for _, items in lost)
