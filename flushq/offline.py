@@ -1,8 +1,8 @@
 """What an optimal schedule would have cost: the least that any policy could, knowing the future.
 
 Three optima, for the three things that the policies that ship promise to keep small. Items are
-flushed in order of arrival, which loses nothing. Times are only added, multiplied by counts and
-compared: with ints and Fractions a result is exact.
+flushed in order of arrival, which loses nothing unless they have weights. Times are only added,
+multiplied by counts and compared: with ints and Fractions a result is exact.
 
 Theory of operation. Each is a dynamic program over the prefixes of the arrivals: the best way to
 flush the first ``end`` items is the best way to flush the first ``start`` of them, for some
@@ -52,12 +52,14 @@ def least_cost(
         in an optimal schedule. 0 without items.
 
     Raises:
-        ValueError: The arrivals decrease, a cost is negative or NaN, or the cap is below 1.
+        ValueError: The arrivals decrease, a number is not finite, a cost is negative, or the cap
+            is below 1.
     """
     times = _ordered(arrivals)
-    _check("flush_cost", flush_cost, 0)
-    _check("delay_cost", delay_cost, 0)
+    _check_finite("flush_cost", flush_cost)
+    _check_finite("delay_cost", delay_cost)
     most = _most("max_records", max_records)
+    times = [time - times[0] for time in times]  # far from 0 the sums of floats would lose more
     nothing: float = 0
     sums = list(accumulate(times, initial=nothing))
     least: list[float] = [nothing]
@@ -85,6 +87,8 @@ def fewest_flushes(
 ) -> int:
     """The least number of flushes for an age and caps, if a flush can start at any time.
 
+    Of all schedules in order of arrival: packing weights in another order may need fewer.
+
     Args:
         arrivals: When the items arrive, in seconds, not decreasing.
         max_wait_seconds: The longest that an item may wait for the start of its flush.
@@ -93,8 +97,9 @@ def fewest_flushes(
         max_weight: The most weight in a batch. None: no cap.
 
     Raises:
-        ValueError: The arrivals decrease, a cap is below 1, an age or a weight is negative or
-            NaN, there are more or fewer weights than arrivals, or an item is too heavy.
+        ValueError: The arrivals decrease, an arrival or a weight is not finite, a cap is below 1,
+            an age or a weight is negative, there are more or fewer weights than arrivals, or an
+            item is too heavy.
     """
     times = _ordered(arrivals)
     masses: list[float] = [0] * len(times) if weights is None else list(weights)
@@ -105,7 +110,7 @@ def fewest_flushes(
     start = 0
     weight: float = 0
     for end, (time, mass) in enumerate(zip(times, masses, strict=True), 1):
-        _check("a weight", mass, 0)
+        _check_finite("a weight", mass)
         if not mass <= heaviest:
             raise ValueError(f"an item of weight {mass!r} is too heavy: max_weight is {heaviest!r}")
         weight += mass
@@ -137,10 +142,11 @@ def least_latency(
         Seconds. 0 without items.
 
     Raises:
-        ValueError: The arrivals decrease, the duration is negative or NaN, or a number is below 1.
+        ValueError: The arrivals decrease, a time is not finite, the duration is negative, or a
+            number is below 1.
     """
     times = _ordered(arrivals)
-    _check("flush_seconds", flush_seconds, 0)
+    _check_finite("flush_seconds", flush_seconds)
     _check("max_in_flight", max_in_flight, 1)
     most = _most("max_records", max_records)
     ways: list[list[_Way]] = [[(0, *[-math.inf] * max_in_flight)]]
@@ -211,8 +217,11 @@ def _undominated(ways: Iterable[_Way]) -> list[_Way]:
 
 def _ordered(arrivals: Iterable[float]) -> list[float]:
     times = list(arrivals)
+    for time in times:
+        if not -math.inf < time < math.inf:
+            raise ValueError(f"an arrival must be finite, not {time!r}")
     for earlier, later in pairwise(times):
-        if not earlier <= later:
+        if later < earlier:
             raise ValueError(f"arrivals must not decrease: {later!r} comes after {earlier!r}")
     return times
 
@@ -227,3 +236,9 @@ def _most(name: str, cap: int | None) -> float:
 def _check(name: str, value: float, least: float) -> None:
     if not value >= least:
         raise ValueError(f"{name} must be at least {least}, not {value!r}")
+
+
+def _check_finite(name: str, value: float) -> None:
+    _check(name, value, 0)
+    if value == math.inf:
+        raise ValueError(f"{name} must be finite, not {value!r}")

@@ -88,6 +88,20 @@ def test_no_partition_is_cheaper(
     assert cheapest(times, flush_cost * unit, delay_cost, records) == least
 
 
+def test_times_may_be_far_from_zero() -> None:
+    """The seconds of an epoch lose no more than their own rounding."""
+    epoch = 1.75e9
+    times = [number / 1024 for number in range(50_000)]
+    shifted = [epoch + time for time in times]
+    assert least_cost(times, flush_cost=1) == least_cost(shifted, flush_cost=1)
+
+
+def test_weights_may_pack_better_in_another_order() -> None:
+    """The fewest flushes are those in order of arrival, which is the order of a queue."""
+    assert 3 == fewest_flushes([0, 0, 0, 0], weights=[2, 3, 2, 1], max_weight=4)
+    assert 2 == fewest_flushes([0, 0, 0, 0], weights=[3, 1, 2, 2], max_weight=4)
+
+
 @given(
     workload=workloads(),
     wait=st.integers(0, 12),
@@ -150,6 +164,7 @@ def test_many_items_take_little_time() -> None:
 
 
 DECREASE = "arrivals must not decrease: 1 comes after 2"
+LEFT, RIGHT = "an arrival must be finite, not -inf", "an arrival must be finite, not inf"
 
 
 @pytest.mark.parametrize(
@@ -158,10 +173,20 @@ DECREASE = "arrivals must not decrease: 1 comes after 2"
         (least_cost, {"arrivals": [2, 1], "flush_cost": 1}, DECREASE),
         (fewest_flushes, {"arrivals": [2, 1]}, DECREASE),
         (least_latency, {"arrivals": [2, 1], "flush_seconds": 1}, DECREASE),
+        (fewest_flushes, {"arrivals": [0, math.nan]}, "an arrival must be finite, not nan"),
+        (least_cost, {"arrivals": [-math.inf], "flush_cost": 1}, LEFT),
+        (least_latency, {"arrivals": [math.inf], "flush_seconds": 1}, RIGHT),
+        (least_cost, {"flush_cost": math.inf}, "flush_cost must be finite, not inf"),
+        (
+            least_cost,
+            {"flush_cost": 1, "delay_cost": math.inf},
+            "delay_cost must be finite, not inf",
+        ),
+        (least_latency, {"flush_seconds": math.inf}, "flush_seconds must be finite, not inf"),
         (
             fewest_flushes,
-            {"arrivals": [0, math.nan]},
-            "arrivals must not decrease: nan comes after 0",
+            {"arrivals": [0], "weights": [math.inf]},
+            "a weight must be finite, not inf",
         ),
         (least_cost, {"flush_cost": -1}, "flush_cost must be at least 0, not -1"),
         (
