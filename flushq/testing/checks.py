@@ -16,15 +16,17 @@ from hypothesis import HealthCheck, Phase, given, settings, target
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
+from flushq.errors import check_count, check_finite
 from flushq.policy import Flush, FlushPolicy, Wait, running_copy
 from flushq.simulation import Trace, simulate
-from flushq.testing.histories import History
+from flushq.testing.histories import History, quarter_of
 from flushq.testing.laws import LAWS, LawBroken
 from flushq.testing.plays import Play, Told
 from flushq.testing.ratios import Ratio
 from flushq.testing.strategies import arrivals, flush_durations, histories, slots
 
 SHIFT_SECONDS = 1000.328125
+LONG = 40
 _NEAR = 1e-6
 _ROUNDING = 1e-9
 
@@ -50,13 +52,15 @@ def check_policy(
 
     Raises:
         LawBroken: A law is broken; the message shows the smallest history that was found.
-        TypeError: That is no policy.
-        ValueError: ``except_for`` names what is no law.
+        TypeError, ValueError: That is no policy, ``except_for`` names what is no law, or a bound
+            or a number is not what it must be.
     """
     _check_names(except_for)
-    made = policy() if callable(policy) else policy
+    _check_bounds(max_latency, max_batch)
+    check_count("examples", examples)
+    made = policy() if callable(policy) and not isinstance(policy, FlushPolicy) else policy
     running_copy(made, 1)
-    _search(examples, partial(_check_thoroughly, made, except_for), history=histories())
+    _check_histories(made, except_for, examples)
     if max_latency is not None:
         late = partial(_check_latency, max_latency)
         _search_runs(examples, late, made, max_latency or 1.0)
@@ -81,22 +85,45 @@ def check_history(
     Raises:
         LawBroken: A law is broken.
         TypeError: That is no policy.
+        ValueError: ``except_for`` names what is no law.
     """
+    _check_names(except_for)
     told = Play(policy, history, except_for).run()
     for law, otherwise in _RETELLINGS.items():
         if law not in except_for:
             _retell(law, running_copy(policy, history.slots), told, otherwise)
 
 
-def _check_thoroughly(policy: FlushPolicy, except_for: Collection[str], history: History) -> None:
-    """Check a history; of one that fails, what is left when no further step can be left out."""
+def _check_histories(policy: FlushPolicy, except_for: Collection[str], examples: int) -> None:
+    """Search for a history in which a law is broken: a short one, or the life of a queue."""
+    failing: list[History] = []
+
+    def check(history: History) -> None:
+        try:
+            check_history(policy, history, except_for=except_for)
+        except LawBroken:
+            failing.append(history)
+            raise
+
     try:
-        check_history(policy, history, except_for=except_for)
-    except LawBroken:
-        for number in range(len(history.steps)):
-            steps = history.steps[:number] + history.steps[number + 1 :]
-            _check_thoroughly(policy, except_for, attrs.evolve(history, steps=steps))
-        raise
+        _search(examples, check, history=histories() | histories(max_steps=LONG))
+    except LawBroken as broken:
+        smallest = _smallest(policy, except_for, failing[-1], broken)
+        raise smallest from smallest.__cause__
+
+
+def _smallest(
+    policy: FlushPolicy, except_for: Collection[str], history: History, broken: LawBroken
+) -> LawBroken:
+    """What is broken when no further step of a history can be left out."""
+    for number in range(len(history.steps)):
+        steps = history.steps[:number] + history.steps[number + 1 :]
+        fewer = attrs.evolve(history, steps=steps)
+        try:
+            check_history(policy, fewer, except_for=except_for)
+        except LawBroken as smaller:
+            return _smallest(policy, except_for, fewer, smaller)
+    return broken
 
 
 def _again(event: Told) -> list[Told]:
@@ -135,8 +162,7 @@ def _is_same(one: Told, other: Told) -> bool:
     """Whether two answers are the same, but for the time and what floats lose by it."""
     if isinstance(one.decision, Flush) and isinstance(other.decision, Flush):
         return one.decision == other.decision
-    waits = _seconds(one), _seconds(other)
-    return waits[0] == waits[1] or abs(waits[0] - waits[1]) <= _NEAR
+    return math.isclose(_seconds(one), _seconds(other), rel_tol=_ROUNDING, abs_tol=_NEAR)
 
 
 def _seconds(event: Told) -> float:
@@ -187,7 +213,8 @@ def _search_runs(
     """Search for a simulation that fails a check."""
 
     def run(times: list[float], seconds: float, slots: int) -> None:
-        weights = None if policy.max_weight is None else [policy.max_weight / 4] * len(times)
+        quarter = quarter_of(policy.max_weight)
+        weights = None if policy.max_weight is None else [quarter] * len(times)
         check(simulate(policy, times, seconds, max_in_flight=slots, weights=weights), slots)
 
     times, seconds = arrivals(scale / 8), flush_durations(scale / 4)
@@ -226,3 +253,10 @@ def _check_names(names: Collection[str]) -> None:
     for name in names:
         if name not in LAWS or name == "sound":
             raise ValueError(f"{name!r} is no law that can be left out: {', '.join(LAWS)}")
+
+
+def _check_bounds(max_latency: float | None, max_batch: int | None) -> None:
+    if max_latency is not None:
+        check_finite("max_latency", max_latency, least=0)
+    if max_batch is not None:
+        check_count("max_batch", max_batch)

@@ -5,7 +5,11 @@ while nothing waits, an end while nothing runs) does not, so every list of steps
 leaving out steps leaves one.
 """
 
+import math
+
 import attrs
+
+_DIGITS = 2**20
 
 
 @attrs.frozen
@@ -82,3 +86,11 @@ class History:
     slots: int
     unit: float
     steps: tuple[Step, ...]
+
+
+def quarter_of(max_weight: float | None) -> float:
+    """A quarter of what a batch may weigh, rounded down to so few digits that sums are exact."""
+    if max_weight is None or max_weight == math.inf:
+        return 1
+    digits, exponent = math.frexp(max_weight / 4)
+    return math.ldexp(math.floor(digits * _DIGITS) / _DIGITS, exponent)

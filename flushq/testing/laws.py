@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 LAWS = {
-    "sound": "an event returns a decision, raises nothing, and tells the base class",
+    "sound": "an event returns a decision, raises nothing, and tells the base class all of it",
     "caps": "max_records and max_weight are caps, and stay what they are",
     "silent": "with nothing pending, or no slot free, an event answers Wait()",
     "pure": "an event answers what decide says, and decide changes nothing",

@@ -1,11 +1,10 @@
 """A policy at work in a history, and the laws about single answers.
 
-Theory of operation. Each step that can happen is told to a running copy of the policy, beside a
-plain list of what waits, and written down. What the answer must be, whatever the policy wants,
-follows from that list.
+Theory of operation. Each step that can happen is told to a running copy of the policy, beside the
+weights of what waits and facts of our own, and written down. What the answer must be, whatever the
+policy wants, follows from those. Meanwhile decide is watched: it must leave behind what it found.
 """
 
-import copy
 import math
 from collections.abc import Collection
 from typing import Any
@@ -16,14 +15,17 @@ from flushq.policy import (
     Decision,
     Flush,
     FlushPolicy,
+    QueueState,
     Wait,
-    attributes_of,
     check_caps,
     flaw_of,
     running_copy,
 )
-from flushq.testing.histories import Arrive, Due, Finish, History, Pass, Start, Step
+from flushq.testing.histories import Arrive, Due, Finish, History, Pass, Start, Step, quarter_of
 from flushq.testing.laws import LawBroken
+from flushq.testing.watch import watched
+
+_ROUNDING = 1e-9
 
 
 @attrs.frozen
@@ -55,11 +57,13 @@ class Told:
 
 
 class Play:
-    """A policy at work in a history, beside a plain list of the weights of what waits."""
+    """A policy at work in a history, beside the weights of what waits, and facts of our own."""
 
     def __init__(self, policy: FlushPolicy, history: History, except_for: Collection[str]) -> None:
         self._told: list[Told] = []
         self._policy = running_copy(policy, history.slots)
+        self._facts = QueueState(history.slots)
+        self._changed: set[str] = set()
         self._history = history
         self._except_for = except_for
         self._now: float = 0 * history.unit
@@ -84,13 +88,14 @@ class Play:
         if not isinstance(step, Due):
             self._now += step.after * self._history.unit
         match step:
-            case Arrive(_, quarters):
-                self._arrive(tuple(quarter * self._quarter() for quarter in quarters))
+            case Arrive(_, weights):
+                self._arrive(tuple(quarters * quarter_of(self._caps[1]) for quarters in weights))
             case Start(_, up_to) if self._waiting and self._is_free():
                 self._start(up_to)
             case Finish(_, which, failed) if self._running:
                 started, count = self._running.pop(which % len(self._running))
                 error = OSError("flush_fn raised") if failed else None
+                self._facts.flush_done(self._now, count, self._now - started)
                 self._tell("flush_done", count, self._now - started, error)
             case Pass():
                 self._tell("tick")
@@ -99,6 +104,7 @@ class Play:
 
     def _arrive(self, weights: tuple[float, ...]) -> None:
         self._waiting += weights
+        self._facts.item_added(self._now, len(weights), sum(weights))
         self._tell("item_added", len(weights), sum(weights), weights=weights)
 
     def _start(self, up_to: int | None) -> None:
@@ -108,6 +114,7 @@ class Play:
         weights = self._waiting[:count]
         del self._waiting[:count]
         self._running.append((self._now, count))
+        self._facts.flush_started(self._now, count, sum(weights))
         self._tell("flush_started", count, sum(weights))
 
     def _wait(self) -> None:
@@ -133,10 +140,6 @@ class Play:
         except (TypeError, ValueError) as error:
             raise LawBroken("caps", str(error)) from None
 
-    def _quarter(self) -> float:
-        heaviest = self._caps[1]
-        return 1 if heaviest is None or heaviest == math.inf else heaviest / 4
-
     def _size(self, most: int) -> int:
         """How many of the oldest items make a batch of so many at most, within the caps."""
         records, heaviest = self._caps
@@ -152,7 +155,8 @@ class Play:
     def _tell(self, name: str, *facts: Any, weights: tuple[float, ...] = ()) -> None:
         event = Told(self._now, name, facts, weights=weights)
         try:
-            decision = event.tell(self._policy)
+            with watched(self._policy, self._changed):
+                decision = event.tell(self._policy)
         except Exception as error:
             self._told.append(attrs.evolve(event, decision=error))
             raise LawBroken("sound", f"it raised {error!r}", self._told) from error
@@ -176,39 +180,23 @@ class Play:
         flaw = flaw_of(decision, self._now)
         if flaw is not None:
             self._accuse("ahead" if isinstance(decision, Wait) else "sound", flaw)
-        queue = self._policy.queue
-        counted = queue.pending, queue.in_flight
-        right = len(self._waiting), len(self._running)
-        if counted != right:
-            self._accuse("sound", f"it counts {counted} pending and in flight, not {right}")
+        for name in ("pending", "in_flight", "weight", "oldest"):
+            kept, fact = getattr(self._policy.queue, name), getattr(self._facts, name)
+            if not math.isclose(kept, fact, abs_tol=_ROUNDING):
+                self._accuse("sound", f"its queue.{name} is {kept}, not {fact}")
 
     def _check_pure(self, decision: Decision) -> None:
-        before = _snapshot(self._policy)
-        try:
-            said: object = self._policy.decide(self._now)
-        except Exception as error:
-            said = error
+        with watched(self._policy, self._changed):
+            try:
+                said: object = self._policy.decide(self._now)
+            except Exception as error:
+                said = error
         if said != decision:
             self._accuse("pure", f"decide says {said!r}")
-        after = _snapshot(self._policy)
-        changed = [name for name in before if name in after and before[name] != after[name]]
-        if changed:
-            self._accuse("pure", f"decide changed {', '.join(changed)}")
+        if self._changed:
+            self._accuse("pure", f"decide changed {', '.join(sorted(self._changed))}")
 
     def _accuse(self, law: str, why: str) -> None:
         """Say that a law is broken, unless it need not be kept."""
         if law not in self._except_for:
             raise LawBroken(law, why, self._told)
-
-
-def _snapshot(policy: FlushPolicy) -> dict[str, Any]:
-    """Copies of what a policy holds, by name, as far as it can be copied and compared."""
-    held = {}
-    for name, value in {**attributes_of(policy), "queue": policy.queue}.items():
-        try:
-            one, other = copy.deepcopy(value), copy.deepcopy(value)
-            if bool(one == other):
-                held[name] = one
-        except Exception:
-            continue
-    return held

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import attrs
 
+from flushq.errors import check_count, check_finite, check_number, check_positive
 from flushq.offline import fewest_flushes, least_cost, least_latency
 from flushq.policy import FlushPolicy
 from flushq.simulation import simulate
@@ -40,10 +41,16 @@ class CostRatio:
     Args:
         bound: The most that the ratio may be.
         item_seconds: What a flush costs, in seconds that an item waits.
+
+    Raises:
+        TypeError, ValueError: The bound is none, or the price is not finite and above 0.
     """
 
     bound: float
     item_seconds: float
+
+    def __attrs_post_init__(self) -> None:
+        _check(self.bound, "item_seconds", self.item_seconds)
 
     @property
     def scale(self) -> float:
@@ -66,10 +73,16 @@ class FlushesRatio:
     Args:
         bound: The most that the ratio may be.
         max_wait_seconds: The age, in seconds; a policy that lets an item wait longer has no ratio.
+
+    Raises:
+        TypeError, ValueError: The bound is none, or the age is not finite and above 0.
     """
 
     bound: float
     max_wait_seconds: float
+
+    def __attrs_post_init__(self) -> None:
+        _check(self.bound, "max_wait_seconds", self.max_wait_seconds)
 
     @property
     def scale(self) -> float:
@@ -94,11 +107,19 @@ class LatencyRatio:
         bound: The most that the ratio may be.
         flush_seconds: How long every flush takes.
         max_in_flight: How many may run at a time.
+
+    Raises:
+        TypeError, ValueError: The bound or the number is none, or the duration is not finite and
+            above 0.
     """
 
     bound: float
     flush_seconds: float
     max_in_flight: int = 1
+
+    def __attrs_post_init__(self) -> None:
+        _check(self.bound, "flush_seconds", self.flush_seconds)
+        check_count("max_in_flight", self.max_in_flight)
 
     @property
     def scale(self) -> float:
@@ -114,3 +135,10 @@ class LatencyRatio:
             arrivals, self.flush_seconds, max_in_flight=slots, max_records=policy.max_records
         )
         return math.inf if trace.stranded else latency / least
+
+
+def _check(bound: float, name: str, seconds: float) -> None:
+    """Refuse a bound that is none, and a time that is not finite and above 0."""
+    check_number("bound", bound, least=0)
+    check_positive(name, seconds)
+    check_finite(name, seconds, least=0)

@@ -35,6 +35,49 @@ class Counting(FlushPolicy):
         return Flush()
 
 
+class Postponing(FlushPolicy):
+    """Settles in decide, once for each batch, when that is due."""
+
+    due: float | None = None
+
+    def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
+        """Forget it."""
+        self.due = None
+        return super().flush_started(now, count, weight)
+
+    def decide(self, now: float) -> Decision:
+        """Flush two seconds after it was asked first."""
+        if self.due is None:
+            self.due = now + 2
+        return Flush() if self.due <= now else Wait(self.due)
+
+
+@attrs.define
+class Settling(Postponing):
+    """The same, in an attribute that was there before."""
+
+    due: float | None = None
+
+
+class Diary:
+    """A plain object, which equals nothing but itself."""
+
+    def __init__(self) -> None:
+        self.entries = 0
+
+
+class Writing(FlushPolicy):
+    """Writes in decide into what it holds."""
+
+    def __init__(self) -> None:
+        self.diary = Diary()
+
+    def decide(self, now: float) -> Decision:
+        """Write, and flush."""
+        self.diary.entries += 1
+        return Flush()
+
+
 @attrs.define
 class Contrary(FlushPolicy):
     """Answers an arrival with something else than decide."""
@@ -89,6 +132,22 @@ class Stranding(FlushPolicy):
     def decide(self, now: float) -> Decision:
         """Flush two."""
         return Flush() if self.queue.pending >= 2 else Wait()
+
+
+@attrs.define
+class Tiring(FlushPolicy):
+    """Lets the fourth batch wait for ever."""
+
+    flushes: int = 0
+
+    def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
+        """Count it."""
+        self.flushes += 1
+        return super().flush_started(now, count, weight)
+
+    def decide(self, now: float) -> Decision:
+        """Flush, but not for a fourth time."""
+        return Wait() if self.flushes == 3 else Flush()
 
 
 @attrs.define
@@ -196,13 +255,73 @@ class Deaf(FlushPolicy):
         return Flush()
 
 
+@attrs.define
+class Weightless(FlushPolicy):
+    """Does not tell the base class what the items weigh."""
+
+    max_weight: float | None = 5
+
+    def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
+        """Leave out the weight."""
+        return super().item_added(now, count)
+
+    def decide(self, now: float) -> Decision:
+        """Flush when full, or after two seconds."""
+        due = self.queue.oldest + 2
+        return Flush() if self.full or due <= now else Wait(due)
+
+
+@attrs.define
+class Lightening(Weightless):
+    """Does not tell the base class of the weight that has left."""
+
+    def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
+        """Tell it all."""
+        return FlushPolicy.item_added(self, now, count, weight)
+
+    def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
+        """Leave out the weight."""
+        return super().flush_started(now, count)
+
+
+@attrs.define
+class Rounding(FlushPolicy):
+    """Tells the base class of full seconds."""
+
+    def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
+        """Leave out what is behind the point."""
+        return super().item_added(now // 1, count, weight)
+
+    def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
+        """Leave it out here, too."""
+        return super().flush_started(now // 1, count, weight)
+
+    def flush_done(
+        self, now: float, count: int, seconds: float, error: BaseException | None = None
+    ) -> Decision:
+        """Leave it out here, too."""
+        return super().flush_done(now // 1, count, seconds, error)
+
+    def tick(self, now: float) -> Decision:
+        """Leave it out here, too."""
+        return super().tick(now // 1)
+
+    def decide(self, now: float) -> Decision:
+        """Flush."""
+        return Flush()
+
+
 CULPRITS: list[tuple[str, type[FlushPolicy]]] = [
     ("silent", Eager),
     ("pure", Counting),
+    ("pure", Postponing),
+    ("pure", Settling),
+    ("pure", Writing),
     ("pure", Contrary),
     ("ahead", Belated),
     ("kept", Broken),
     ("idle", Stranding),
+    ("idle", Tiring),
     ("repeatable", Numbering),
     ("bursts", Hasty),
     ("shift", Punctual),
@@ -216,5 +335,8 @@ UNSOUND: list[tuple[str, type[FlushPolicy]]] = [
     ("sound", Raising),
     ("sound", Wordy),
     ("sound", Deaf),
+    ("sound", Weightless),
+    ("sound", Lightening),
+    ("sound", Rounding),
 ]
 """Those with which no queue could go on."""

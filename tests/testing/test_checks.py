@@ -1,7 +1,10 @@
 """check_policy finds who breaks a law, says which, and shows the smallest history."""
 
 import itertools
+import math
 import threading
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import attrs
@@ -81,6 +84,89 @@ def test_every_law_has_a_culprit() -> None:
 def test_good_policies_are_found_good(policy: Any) -> None:
     """A policy that keeps the laws passes, as an object, a class, or what a function makes."""
     check_policy(policy, examples=60)
+
+
+@pytest.mark.parametrize("max_weight", [0.3, 10**30, math.inf])
+def test_weights_that_floats_cannot_add_are_no_offence(max_weight: float) -> None:
+    """Whether a batch is full does not hang on the order in which weights were added."""
+    check_policy(AlarmPolicy(1.1, max_weight=max_weight), max_batch=100, examples=60)
+
+
+def test_what_floats_lose_of_a_long_time_is_no_offence() -> None:
+    """In millennia a thousandth of a second is nothing; in a second it is much."""
+    history = History(1, 0.1, (Arrive(1, (0,)),))
+    check_history(IntervalPolicy(1e12), history)
+    check_history(IntervalPolicy(1e-300), history)
+
+    class Drifting(FlushPolicy):
+        def decide(self, now: float) -> Decision:
+            due = self.queue.oldest * 1.000001 + 1
+            return Flush() if due <= now else Wait(due)
+
+    with pytest.raises(LawBroken, match=r"^shift: "):
+        check_history(Drifting(), history)
+
+
+class _Called(FlushPolicy):
+    """A policy that can be called, for a reason of its own."""
+
+    def __call__(self) -> int:
+        return 5
+
+    def decide(self, now: float) -> Decision:
+        return Flush()
+
+
+class _Caching(FlushPolicy):
+    """Works something out when it is first asked, and holds it."""
+
+    @cached_property
+    def seconds(self) -> float:
+        return 2.0
+
+    def decide(self, now: float) -> Decision:
+        due = self.queue.oldest + self.seconds
+        return Flush() if due <= now else Wait(due)
+
+
+@attrs.frozen
+class _CachingSlots(FlushPolicy):
+    """The same, in a slot that attrs makes."""
+
+    @cached_property
+    def seconds(self) -> float:
+        return 2.0
+
+    def decide(self, now: float) -> Decision:
+        due = self.queue.oldest + self.seconds
+        return Flush() if due <= now else Wait(due)
+
+
+class _Static(FlushPolicy):
+    """A policy that needs no facts."""
+
+    @staticmethod
+    def decide(now: float) -> Decision:  # type: ignore[override]  # works all the same
+        return Flush()
+
+
+@pytest.mark.parametrize("policy", [_Called(), _Called, _Caching, _CachingSlots, _Static])
+def test_odd_policies_that_keep_the_laws(policy: Any) -> None:
+    """What is unusual is no offence."""
+    check_policy(policy, max_batch=100, examples=60)
+
+
+def test_decide_is_let_go_of() -> None:
+    """After a check a class is what it was."""
+    decide = NaturalPolicy.decide
+    check_policy(NaturalPolicy(), examples=5)
+    assert decide is NaturalPolicy.decide
+    check_policy(_Heir, examples=5)
+    assert "decide" not in vars(_Heir)
+
+
+class _Heir(_Called):
+    """A policy whose decide is inherited."""
 
 
 def test_the_policy_is_not_changed() -> None:
@@ -226,8 +312,47 @@ def test_a_broken_law_may_be_left_out_of_one_history() -> None:
 @pytest.mark.parametrize("name", ["sound", "speed"])
 def test_what_is_no_law_cannot_be_left_out(name: str) -> None:
     """A name that is none is refused, and so is that of the law without which nothing works."""
-    with pytest.raises(ValueError, match=f"^'{name}' is no law that can be left out: sound, caps"):
+    refused = f"^'{name}' is no law that can be left out: sound, caps"
+    with pytest.raises(ValueError, match=refused):
         check_policy(NaturalPolicy(), except_for=[name])
+    with pytest.raises(ValueError, match=refused):
+        check_history(NaturalPolicy(), History(1, 1.0, ()), except_for=[name])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"max_latency": -1}, ValueError, "max_latency must be at least 0, not -1"),
+        ({"max_latency": math.nan}, ValueError, "max_latency must be at least 0, not nan"),
+        ({"max_latency": math.inf}, ValueError, "max_latency must be finite, not inf"),
+        ({"max_latency": "2"}, TypeError, "max_latency must be a real number, not '2'"),
+        ({"max_batch": 0}, ValueError, "max_batch must be at least 1, not 0"),
+        ({"max_batch": 2.5}, TypeError, "max_batch must be an int, not 2.5"),
+        ({"examples": 0}, ValueError, "examples must be at least 1, not 0"),
+    ],
+)
+def test_bad_arguments_are_refused(
+    arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    """A bound or a number that is none is refused, and shown."""
+    with pytest.raises(error, match=f"^{message}$"):
+        check_policy(NaturalPolicy(), **arguments)
+
+
+@pytest.mark.parametrize("make", [CostRatio, FlushesRatio, LatencyRatio])
+def test_bad_ratios_are_refused(make: Callable[..., Ratio]) -> None:
+    """A bound that nothing could exceed, or a time for which there is no ratio, is refused."""
+    for bound, seconds in [(math.nan, 1), (-1, 1), (2, 0), (2, math.inf), (2, math.nan)]:
+        with pytest.raises(ValueError, match=r"must be (above|at least|finite)"):
+            make(bound, seconds)
+    assert math.inf == make(math.inf, 1).bound
+    assert 0 == make(0, 1).bound
+
+
+def test_a_ratio_needs_a_slot() -> None:
+    """Without a slot nothing is flushed."""
+    with pytest.raises(ValueError, match=r"^max_in_flight must be at least 1, not 0$"):
+        LatencyRatio(2, 1, 0)
 
 
 def test_what_is_no_policy_is_refused() -> None:

@@ -1,6 +1,7 @@
 """A play tells a policy what the history says, as far as it can happen."""
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -8,7 +9,9 @@ import pytest
 from flushq.policies import IntervalPolicy, NaturalPolicy
 from flushq.policy import Decision, Flush, FlushPolicy, Wait
 from flushq.testing import Arrive, Due, Finish, History, Pass, Start, Step
+from flushq.testing.histories import quarter_of
 from flushq.testing.plays import Play
+from tests.models import exact
 
 
 def told(policy: FlushPolicy, *steps: Step, slots: int = 1, unit: float = 0.5) -> list[Any]:
@@ -117,3 +120,18 @@ def test_an_event_is_shown_in_a_line() -> None:
     (event, last) = Play(IntervalPolicy(3.0), History(1, 1.0, (Arrive(2, (1, 1)),)), ()).run()
     assert "item_added(2.0, 2, 2) -> Wait(until=5.0)" == str(event)
     assert "tick(5.0) -> Flush(reason='age', up_to=None)" == str(last)
+
+
+@pytest.mark.parametrize("heaviest", [0.3, 5, 1.1, 1e6 / 3, 10**30, 1e-300, exact(1, 3)])
+def test_weights_add_up(heaviest: Any) -> None:
+    """Quarters of any cap make exact sums, of which four are no heavier than the cap."""
+    quarter = quarter_of(heaviest)
+    assert 0.249999 * heaviest < quarter
+    assert 4 * quarter <= heaviest
+    assert all(Fraction(quarter) * many == quarter * many for many in range(1000))
+
+
+def test_quarters_of_what_is_no_cap() -> None:
+    """Without a cap a weight is whatever it is."""
+    assert 1 == quarter_of(None) == quarter_of(math.inf)
+    assert (0.25, 1.25) == (quarter_of(1), quarter_of(5))

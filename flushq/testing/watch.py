@@ -1,0 +1,64 @@
+"""decide under watch: what a policy holds, before and after it.
+
+Theory of operation. decide is asked by the events themselves, and may change something the first
+time that it leaves alone the second time; so what watches stands in its place in the class while an
+event is told. What a policy holds is copied, and compared as far as it can be.
+"""
+
+import copy
+import inspect
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+from unittest.mock import patch
+
+from flushq.policy import Decision, FlushPolicy, attributes_of
+
+_MISSING = object()
+
+
+@contextmanager
+def watched(policy: FlushPolicy, changed: set[str]) -> Iterator[None]:
+    """Add the names of what decide changes of such a policy meanwhile, whoever asks it."""
+    kind = type(policy)
+    decide = inspect.getattr_static(kind, "decide")
+
+    def watching(self: FlushPolicy, now: float) -> Decision:
+        before = _snapshot(self)
+        decision: Decision = decide.__get__(self, kind)(now)
+        changed.update(_changes(kind, before, _snapshot(self)))
+        return decision
+
+    with patch.object(kind, "decide", watching):
+        yield
+
+
+def _changes(kind: type, before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
+    for name in before.keys() | after.keys():
+        same = before.get(name, _MISSING) == after.get(name, _MISSING)
+        if not same and (name in before or not _is_cached(kind, name)):
+            yield name
+
+
+def _is_cached(kind: type, name: str) -> bool:
+    """Whether it is the class that keeps a value under a name that had none: a cached property."""
+    return hasattr(inspect.getattr_static(kind, name, None), "__get__")
+
+
+def _snapshot(policy: FlushPolicy) -> dict[str, Any]:
+    """Copies of what a policy holds, by name, as far as it can be copied and compared."""
+    held = {}
+    for name, value in {**attributes_of(policy), "queue": policy.queue}.items():
+        with suppress(Exception):
+            held[name] = _image(value)
+    return held
+
+
+def _image(value: object) -> object:
+    """What compares equal as long as the value stays what it is."""
+    with suppress(Exception):
+        one, other = copy.deepcopy(value), copy.deepcopy(value)
+        if bool(one == other):
+            return one
+    return pickle.dumps(value)
