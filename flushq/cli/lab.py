@@ -14,6 +14,9 @@ from flushq.simulation import Trace, simulate
 Progress = Callable[[int], None]
 """Told of items that were flushed."""
 
+LeastCost = Callable[[int | None], float]
+"""The least cost of any schedule with such a cap."""
+
 
 @attrs.frozen
 class Setting:
@@ -50,7 +53,7 @@ class Run:
     Attributes:
         policy: Its text.
         setting: With what.
-        trace: Its flushes.
+        trace: Its flushes, without the events, which would fill the memory.
         latencies: How long each flushed item took from its arrival to the end of its flush, in
             seconds, the shortest first.
         least: The least cost of any schedule.
@@ -101,8 +104,10 @@ class Run:
         return self.latencies[max(0, math.ceil(share * len(self.latencies)) - 1)]
 
 
-def run(text: str, policy: FlushPolicy, setting: Setting, least: float, progress: Progress) -> Run:
-    """Run a policy to the end of the traffic.
+def run(
+    text: str, policy: FlushPolicy, setting: Setting, least: LeastCost, progress: Progress
+) -> Run:
+    """Run a policy to the end of the traffic, and then ask for the least cost under its cap.
 
     Raises:
         PolicyError: It raised, or answered nonsense.
@@ -120,4 +125,5 @@ def run(text: str, policy: FlushPolicy, setting: Setting, least: float, progress
     for flush in trace.flushes:
         latencies += [flush.ended - time for time in arrivals[first : first + flush.size]]
         first += flush.size
-    return Run(text, setting, trace, sorted(latencies), least)
+    lean = attrs.evolve(trace, events=())
+    return Run(text, setting, lean, sorted(latencies), least(policy.max_records))

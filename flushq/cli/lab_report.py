@@ -1,11 +1,11 @@
 """What the lab found, as a table and as JSON: a row a policy."""
 
+import io
 import json
 import math
 from collections.abc import Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -17,16 +17,15 @@ WIDTH = 160
 
 def as_table(runs: Sequence[Run]) -> str:
     """All runs as a table, as text."""
-    table = Table("policy", box=box.SIMPLE)
+    table = Table("policy", box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for title in ("flushes", "mean", "largest", *SHARES, "busy", "cost", "x optimum"):
         table.add_column(title, justify="right")
     table.add_column("why it flushed")
     for run in runs:
         table.add_row(*_row(run))
-    console = Console(width=WIDTH)
-    with console.capture() as captured:
-        console.print(table)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines() if line.strip())
+    page = io.StringIO()
+    Console(file=page, width=WIDTH, markup=False, emoji=False).print(table)
+    return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
 
 
 def as_json(runs: Sequence[Run]) -> str:

@@ -1,9 +1,12 @@
 """Options whose text is read by a function: what is wrong with one is a mistake in the call."""
 
+import math
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
+
+LARGEST = 1e12
 
 Given = TypeVar("Given")
 T = TypeVar("T")
@@ -19,3 +22,14 @@ def by(read: Callable[[Given], T]) -> Callable[[click.Context, click.Parameter, 
             raise click.BadParameter(str(error), ctx, param) from None
 
     return callback
+
+
+class Number(click.FloatRange):
+    """A float within bounds, which NaN is not."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it; NaN is no number."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return number

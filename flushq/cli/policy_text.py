@@ -17,6 +17,7 @@ from flushq import (
     NaturalPolicy,
     PausePolicy,
 )
+from flushq.errors import shown
 
 
 @attrs.frozen
@@ -83,8 +84,13 @@ def _find(module: str, name: str) -> FlushPolicy:
     """Import someone's own policy, whose module may do anything."""
     try:
         found: object = getattr(importlib.import_module(module), name)
-    except Exception as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from None
+    except (Exception, SystemExit) as error:
+        raise ValueError(_in_a_line(f"{type(error).__name__}: {error}")) from None
     if not isinstance(found, FlushPolicy):
-        raise ValueError(f"{name} is no policy but {found!r}")  # noqa: TRY004 - of the text
+        kind = _in_a_line(shown(found))
+        raise ValueError(f"{name} is no policy but {kind}")  # noqa: TRY004 - of the text
     return found
+
+
+def _in_a_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,8 +1,8 @@
 """``python -m flushq simulate``: policies on traffic, in virtual time, compared."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TextIO
@@ -13,10 +13,11 @@ from rich.progress import Progress
 
 from flushq import FlushPolicy, PolicyError
 from flushq.cli.console import Mistake, say
+from flushq.cli.interrupt import interruptible
 from flushq.cli.lab import Run, Setting, run
 from flushq.cli.lab_plot import save_plot
 from flushq.cli.lab_report import as_json, as_table
-from flushq.cli.options import by
+from flushq.cli.options import LARGEST, Number, by
 from flushq.cli.policy_text import USAGE, parse_policy
 from flushq.cli.sink_text import USAGE as SINK_USAGE
 from flushq.cli.sink_text import Sink, parse_sink
@@ -44,13 +45,13 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
 @click.argument("file", required=False, type=click.File())
 @click.option(
     "--rate",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(0, LARGEST, min_open=True),
     metavar="R",
     help="Instead of a FILE: a Poisson process of so many items a second.",
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(0, LARGEST, min_open=True),
     default=60.0,
     show_default=True,
     metavar="S",
@@ -76,7 +77,7 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
 )
 @click.option(
     "--flush-cost",
-    type=click.FloatRange(min=0),
+    type=Number(0, LARGEST),
     default=1.0,
     show_default=True,
     metavar="A",
@@ -84,7 +85,7 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
 )
 @click.option(
     "--delay-cost",
-    type=click.FloatRange(min=0),
+    type=Number(0, LARGEST),
     default=1.0,
     show_default=True,
     metavar="W",
@@ -151,16 +152,17 @@ def _arrivals(file: TextIO | None, rate: float | None, seconds: float, seed: int
 
 
 def _run_all(policies: list[tuple[str, FlushPolicy]], setting: Setting) -> list[Run]:
-    least: dict[int | None, float] = {}
     runs = []
-    with _shown() as progress:
+    with interruptible(), _shown() as progress:
+
+        @cache
+        def least(cap: int | None) -> float:
+            with _task(progress, "the optimum", None):
+                return setting.least_cost(cap)
+
         for text, policy in policies:
-            cap = policy.max_records
-            if cap not in least:
-                least[cap] = setting.least_cost(cap)
-            task = progress.add_task(text, total=len(setting.arrivals))
-            flushed = partial(progress.advance, task)
-            runs.append(run(text, policy, setting, least[cap], flushed))
+            with _task(progress, text, len(setting.arrivals)) as advance:
+                runs.append(run(text, policy, setting, least, advance))
     return runs
 
 
@@ -170,6 +172,14 @@ def _shown() -> Iterator[Progress]:
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         yield progress
+
+
+@contextmanager
+def _task(progress: Progress, text: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show a part of the work while it is done; yields what is told of progress."""
+    task = progress.add_task(text, total=total)
+    yield partial(progress.advance, task)
+    progress.update(task, total=total or 1, completed=total or 1)
 
 
 def _draw(runs: list[Run], path: str) -> None:

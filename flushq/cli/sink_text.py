@@ -1,9 +1,10 @@
 """Sinks as text: ``0.02+0.0001n`` takes 0.02 s for a flush, and 0.0001 s more for each item."""
 
-import math
 import re
 
 import attrs
+
+from flushq.cli.options import LARGEST
 
 _NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _TEXT = re.compile(rf"(?:({_NUMBER})(?:\+|$))?(?:({_NUMBER})n)?")
@@ -36,6 +37,6 @@ def parse_sink(text: str) -> Sink:
     """
     found = _TEXT.fullmatch(text)
     sink = Sink(*(float(number or 0) for number in found.groups())) if found else None
-    if not text or text.endswith("+") or sink is None or not math.isfinite(sink(1)):
+    if not text or text.endswith("+") or sink is None or sink(1) > LARGEST:
         raise ValueError(f"bad sink {text!r}: it must be {USAGE}")
     return sink

@@ -6,10 +6,13 @@ from itertools import takewhile
 from random import Random
 
 MOST_ITEMS = 10_000_000
+BYTE_ORDER_MARK = "\ufeff"
 
 
 def read_arrivals(lines: Iterable[str]) -> list[float]:
     """Read the time in each line: seconds, or ISO 8601 (of UTC unless it says otherwise).
+
+    Beside ISO 8601, seconds are those since 1970.
 
     Empty lines are left out. The result is in seconds since the first time.
 
@@ -19,10 +22,11 @@ def read_arrivals(lines: Iterable[str]) -> list[float]:
     """
     times: list[float] = []
     for number, line in enumerate(lines, 1):
-        if line.strip():
-            time = _read_time(line.strip(), number)
+        text = line.removeprefix(BYTE_ORDER_MARK).strip()
+        if text:
+            time = _read_time(text, number)
             if times and time < times[-1]:
-                raise ValueError(f"line {number}: {line.strip()!r} is earlier than what is above")
+                raise ValueError(f"line {number}: {text!r} is earlier than what is above")
             times.append(time)
     if not times:
         raise ValueError("there are no arrivals")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flushq import FlushPolicy, IntervalPolicy, NaturalPolicy
+from flushq import Decision, Flush, FlushPolicy, IntervalPolicy, NaturalPolicy
 from flushq.cli.lab import Run, Setting, run
 from flushq.cli.lab_plot import in_intervals, piece_of, queue_lengths, save_plot
 from flushq.cli.lab_report import as_json, as_table
@@ -19,7 +19,7 @@ SETTING = Setting(ARRIVALS, Sink(0.5, 0.5), 1, flush_cost=3.0, delay_cost=2.0)
 
 def lab(policy: FlushPolicy, setting: Setting = SETTING, least: float = 10.0) -> Run:
     """A run of the policy under its class's name."""
-    return run(type(policy).__name__, policy, setting, least, lambda size: None)
+    return run(type(policy).__name__, policy, setting, lambda cap: least, lambda size: None)
 
 
 FULL = lab(IntervalPolicy(5.0, 2))
@@ -81,8 +81,26 @@ def test_the_least_cost() -> None:
 def test_progress_is_told() -> None:
     """Each flush tells how many items it takes."""
     sizes: list[int] = []
-    run("", IntervalPolicy(5.0, 2), SETTING, 1, sizes.append)
+    run("", IntervalPolicy(5.0, 2), SETTING, SETTING.least_cost, sizes.append)
     assert [2, 1, 1] == sizes
+
+
+def test_the_optimum_has_the_cap_of_the_policy() -> None:
+    """The least cost is asked for under the policy's own cap."""
+    caps: list[int | None] = []
+
+    def least(cap: int | None) -> float:
+        caps.append(cap)
+        return 5.0
+
+    assert 5.0 == run("", IntervalPolicy(5.0, 2), SETTING, least, lambda size: None).least
+    assert [2] == caps
+
+
+def test_events_are_let_go_of() -> None:
+    """Of millions of items only the flushes are kept."""
+    assert () == FULL.trace.events
+    assert 3 == len(FULL.trace.flushes)
 
 
 def test_table() -> None:
@@ -93,11 +111,21 @@ def test_table() -> None:
         ["IntervalPolicy", "3", "1.3", "2", "2.5", "s", "6", "s", "6", "s"],
         ["IntervalPolicy", "1", "3.0", "3", "3", "s", "4", "s", "4", "s"],
         ["IntervalPolicy", "0", "0.0", "0", "-", "-", "-", "-", "0%", "0"],
-    ] == [line.split()[:10] for line in (lines[0], *lines[2:])]
+    ] == [line.split()[:10] for line in lines]
     assert lines[0].endswith("busy   cost   x optimum   why it flushed")
-    assert lines[2].endswith("25%     31        3.10   age 2, full 1")
-    assert lines[3].endswith("  -   full 1, 1 items never")
-    assert lines[4].endswith("  -   4 items never")
+    assert lines[1].endswith("25%     31        3.10   age 2, full 1")
+    assert lines[2].endswith("  -   full 1, 1 items never")
+    assert lines[3].endswith("  -   4 items never")
+
+
+def test_a_reason_is_plain_text() -> None:
+    """Whatever a reason looks like, it is shown as it is."""
+
+    class Styled(FlushPolicy):
+        def decide(self, now: float) -> Decision:
+            return Flush("[bold]:smile:[/nothing]")
+
+    assert as_table([lab(Styled())]).endswith("   [bold]:smile:[/nothing] 4")
 
 
 def test_short_times_are_in_milliseconds() -> None:

@@ -1,6 +1,8 @@
 """Policies as text."""
 
 import math
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,17 @@ from flushq.cli.policy_text import USAGE, parse_policy
 
 OWN = BudgetPolicy(7)
 NUMBER = 7
+
+
+class Tall:
+    """An object that takes two lines to show."""
+
+    def __repr__(self) -> str:
+        """Take two lines."""
+        return "7\nor 8"
+
+
+TALL = Tall()
 
 
 @pytest.mark.parametrize(
@@ -50,6 +63,7 @@ def test_good(text: str, policy: FlushPolicy) -> None:
         ("sometimes:5", f"ModuleNotFoundError: No module named 'sometimes'; it must be {USAGE}"),
         ("tests.cli.test_policy_text:NOBODY", "AttributeError: module 'tests.cli"),
         ("tests.cli.test_policy_text:NUMBER", f"NUMBER is no policy but 7; it must be {USAGE}"),
+        ("tests.cli.test_policy_text:TALL", f"TALL is no policy but 7 or 8; it must be {USAGE}"),
         ("alarm", "0 arguments; it must be alarm:ITEM_SECONDS[,RECORDS]"),
         ("budget", "0 arguments; it must be budget:ITEM_SECONDS[,RECORDS]"),
         ("budget:0", "item_seconds must be above 0, not 0.0"),
@@ -71,6 +85,25 @@ def test_bad(text: str, why: str) -> None:
         parse_policy(text)
 
     assert str(refused.value).startswith(f"bad policy {text!r}: {why}")
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("raise ValueError('two\\nlines')", "ValueError: two lines"),
+        ("import sys; sys.exit(0)", "SystemExit: 0"),
+        ("def policy(:", "SyntaxError: invalid syntax"),
+    ],
+)
+def test_a_module_that_cannot_be_imported(
+    source: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a module does instead of being imported is told in one line."""
+    (tmp_path / "own_policies.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_policies", raising=False)
+    with pytest.raises(ValueError, match=rf"^bad policy 'own_policies:POLICY': {why}.*$"):
+        parse_policy("own_policies:POLICY")
 
 
 def test_usage() -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,24 @@ class Late(FlushPolicy):
         return Wait()
 
 
+class Interrupted(FlushPolicy):
+    """A policy that gets a Ctrl-C."""
+
+    def decide(self, now: float) -> Decision:
+        """Be interrupted."""
+        signal.raise_signal(signal.SIGINT)
+        return Wait()
+
+
+class Capped(Late):
+    """A policy whose cap is none."""
+
+    max_records: Any = "five"
+
+
 BROKEN = Broken()
+CAPPED = Capped()
+INTERRUPTED = Interrupted()
 LATE = Late()
 
 
@@ -70,6 +88,19 @@ def test_standard_input() -> None:
     """With - they come from standard input."""
     (found,) = figures("-", "--sink", "0", "--policy", "natural", text="2026-01-01\n2026-01-02\n")
     assert (2, 2, 0) == (found["items"], found["flushes"], found["latency_seconds"]["max"])
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xef\xbb\xbf5\n6\n", b"5\r\n6\r\n", b"\n5\n\n 6"], ids=["BOM", "CRLF", "no end"]
+)
+def test_files_from_elsewhere(content: bytes, tmp_path: Path) -> None:
+    """A mark at the beginning, other ends of lines, and none at the end do no harm."""
+    path = tmp_path / "arrivals"
+    path.write_bytes(content)
+    words = ("--sink", "0", "--policy", "natural")
+    assert 2 == figures(path, *words)[0]["flushes"]
+    piped = CliRunner().invoke(main, ["simulate", "-", *words, "--json"], input=content)
+    assert figures(path, *words) == json.loads(piped.stdout)
 
 
 def test_costs() -> None:
@@ -110,7 +141,7 @@ def test_a_table() -> None:
     result = simulate("-", "--sink", "0.1", text="0\n0.01\n5\n")
     assert 0 == result.exit_code
     rows = [line.split()[0] for line in result.stdout.splitlines()]
-    assert ["interval:1.0,500", "natural", "budget:1.0", "pause"] == rows[2:]
+    assert ["policy", "interval:1.0,500", "natural", "budget:1.0", "pause"] == rows
 
 
 def test_a_plot(tmp_path: Path) -> None:
@@ -136,8 +167,26 @@ def test_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["simulate", "-", "--sink", "0", "--policy", "natural"])
     assert 0 == ended.value.code
-    assert "natural" in terminal.getvalue()
-    assert "100%" in terminal.getvalue()
+    for seen in ("natural", "the optimum", "100%"):
+        assert seen in terminal.getvalue()
+
+
+def test_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt gives the terminal back as it was, and then does what it does otherwise."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("0\n1\n"))
+    monkeypatch.setenv("TERM", "xterm")
+    heard: list[int] = []
+    kept = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    try:
+        with pytest.raises(SystemExit):
+            main(["simulate", "-", "--sink", "0", "--policy", f"{__name__}:INTERRUPTED"])
+    finally:
+        assert signal.signal(signal.SIGINT, kept) is not signal.default_int_handler
+    assert [signal.SIGINT] == heard
+    hidden, shown = "\x1b[?25l", "\x1b[?25h"
+    assert terminal.getvalue().count(hidden) == terminal.getvalue().count(shown) > 0
 
 
 @pytest.mark.parametrize(
@@ -148,12 +197,18 @@ def test_progress(monkeypatch: pytest.MonkeyPatch) -> None:
         (["-", "--sink", "0"], "cannot read arrivals from '<stdin>': line 1: 'soon' is neither"),
         (["/nowhere", "--sink", "0"], "No such file"),
         (["--rate", "1"], "Missing option '--sink'"),
-        (["--rate", "0", "--sink", "0"], "0.0 is not in the range x>0"),
+        (["--rate", "0", "--sink", "0"], "0.0 is not in the range 0<x<="),
+        (["--rate", "inf", "--sink", "0"], "inf is not in the range 0<x<="),
+        (["--rate", "nan", "--sink", "0"], "nan is not a number"),
+        (["--rate", "1", "--seconds", "nan", "--sink", "0"], "nan is not a number"),
+        (["--rate", "1", "--sink", "0", "--flush-cost", "inf"], "inf is not in the range 0<=x<="),
+        (["--rate", "1", "--sink", "0", "--delay-cost", "nan"], "nan is not a number"),
+        (["--rate", "1", "--sink", "0", "--policy", f"{__name__}:CAPPED"], "not 'five'"),
         (["--rate", "1e9", "--sink", "0"], "are more than 10000000"),
         (["--rate", "1", "--sink", "fast"], "bad sink 'fast'"),
         (["--rate", "1", "--sink", "0", "--policy", "lazy"], "bad policy 'lazy'"),
         (["--rate", "1", "--sink", "0", "--slots", "0"], "0 is not in the range x>=1"),
-        (["--rate", "1", "--sink", "0", "--flush-cost", "-1"], "-1.0 is not in the range x>=0"),
+        (["--rate", "1", "--sink", "0", "--flush-cost", "-1"], "-1.0 is not in the range 0<=x<="),
         (["--rate", "1", "--sink", "0", "--policy", f"{__name__}:HEAVY"], "needs weights"),
         (
             ["--rate", "1", "--sink", "0", "--plot", "/nowhere/lab.png"],

@@ -23,7 +23,22 @@ def test_good(text: str, sink: Sink) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "+", "1+", "+2n", "n", "1 2n", "1+2", "2n+1", "-1", "1+-2n", "fast", "1e999", "1e999n"],
+    [
+        "",
+        "+",
+        "1+",
+        "+2n",
+        "n",
+        "1 2n",
+        "1+2",
+        "2n+1",
+        "-1",
+        "1+-2n",
+        "fast",
+        "1e999",
+        "1e999n",
+        "1e13",
+    ],
 )
 def test_bad(text: str) -> None:
     """A bad text is refused by a message that shows it and says what it must be."""

@@ -146,7 +146,7 @@ class _Static(FlushPolicy):
     """A policy that needs no facts."""
 
     @staticmethod
-    def decide(now: float) -> Decision:  # type: ignore[override]  # works all the same
+    def decide(now: float) -> Decision:
         return Flush()
 
 
