@@ -17,7 +17,6 @@ from flushq import (
     NaturalPolicy,
     PausePolicy,
 )
-from flushq.errors import shown
 
 
 @attrs.frozen
@@ -87,8 +86,8 @@ def _find(module: str, name: str) -> FlushPolicy:
     except (Exception, SystemExit) as error:
         raise ValueError(_in_a_line(f"{type(error).__name__}: {error}")) from None
     if not isinstance(found, FlushPolicy):
-        kind = _in_a_line(shown(found))
-        raise ValueError(f"{name} is no policy but {kind}")  # noqa: TRY004 - of the text
+        what = _in_a_line(repr(found))
+        raise ValueError(f"{name} is no policy but {what}")  # noqa: TRY004 - of the text
     return found
 
 
