@@ -39,6 +39,7 @@ ROOT = Path(__file__).parents[1]
 
 SESSIONS = "tests/test_sessions.py::test_sessions_keep_the_contract"
 LAWS = "tests/test_policy_laws.py"
+STATEFUL = "tests/policies/test_shared.py"
 LAB = "tests/cli/test_lab.py tests/cli/test_simulate.py"
 
 # What is likely to notice, and quick, comes first: each line is a run of pytest.
@@ -64,8 +65,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "flushq/policy.py": ("tests/test_policy.py", f"tests/policies {LAWS}"),
     "flushq/buffer.py": ("tests/test_buffer.py", "tests/contract/test_15_bad_arguments.py"),
     "flushq/offline.py": ("tests/test_offline.py",),
-    "flushq/policies/alarm.py": ("tests/policies/test_alarm.py", LAWS),
-    "flushq/policies/budget.py": ("tests/policies/test_budget.py", LAWS),
+    "flushq/policies/alarm.py": (f"tests/policies/test_alarm.py {STATEFUL}", LAWS),
+    "flushq/policies/budget.py": (f"tests/policies/test_budget.py {STATEFUL}", LAWS),
     "flushq/outcomes.py": (
         "tests/test_outcomes.py",
         "tests/contract/test_18_partial_failure.py tests/contract/test_18_failure_handler.py",
@@ -78,13 +79,17 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "flushq/policies/interval.py": ("tests/policies", LAWS),
     "flushq/policies/natural.py": ("tests/policies", LAWS),
-    "flushq/policies/pause.py": ("tests/policies/test_pause.py", LAWS),
+    "flushq/policies/pause.py": (f"tests/policies/test_pause.py {STATEFUL}", LAWS),
     "flushq/testing/checks.py": ("tests/testing",),
-    "flushq/testing/plays.py": ("tests/testing",),
+    "flushq/testing/histories.py": ("tests/testing/test_plays.py",),
+    "flushq/testing/plays.py": ("tests/testing/test_plays.py", "tests/testing"),
     "flushq/testing/ratios.py": ("tests/testing/test_checks.py",),
     "flushq/testing/strategies.py": ("tests/testing",),
+    "flushq/testing/watch.py": ("tests/testing/test_checks.py",),
+    "flushq/cli/interrupt.py": (LAB,),
     "flushq/cli/lab.py": (LAB,),
     "flushq/cli/lab_report.py": (LAB,),
+    "flushq/cli/options.py": (LAB,),
     "flushq/cli/policy_text.py": ("tests/cli/test_policy_text.py",),
     "flushq/cli/simulate.py": (LAB,),
     "flushq/cli/sink_text.py": ("tests/cli/test_sink_text.py",),

@@ -5,14 +5,13 @@ import math
 from itertools import accumulate
 from typing import Any
 
-import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flushq.policies import AlarmPolicy
 from flushq.policy import Flush, Wait, running_copy
-from tests.models import exact, state_of
+from tests.models import exact
 from tests.policies.support import STEPS, Steps, due, play, times_asked
 from tests.strategies import UNITS
 
@@ -80,13 +79,6 @@ def test_without_rounding_if_u_is_one() -> None:
     assert Wait(exact(2, 3)) == AlarmPolicy(exact(1, 3)).item_added(exact(1, 3))
 
 
-@pytest.mark.parametrize("policy", [AlarmPolicy(9, 1, 3), AlarmPolicy(9, max_weight=6)])
-def test_a_full_batch_does_not_wait(policy: AlarmPolicy) -> None:
-    """A batch that is full by number or by weight is due at once."""
-    assert Wait(4.5) == policy.item_added(0, 2, 4)
-    assert Flush("full") == policy.item_added(1, 1, 2)
-
-
 def test_full_comes_before_the_alarm() -> None:
     """A batch that is full when the alarm goes off is flushed because it is full."""
     policy = AlarmPolicy(1, max_records=2)
@@ -112,40 +104,12 @@ def test_by_default_there_are_no_caps() -> None:
     assert (None, None) == (AlarmPolicy(1).max_records, AlarmPolicy(1).max_weight)
 
 
-def test_items_weigh_nothing_unless_it_is_said() -> None:
-    """Without a weight an event moves none."""
-    policy = running_copy(AlarmPolicy(9), 2)
-    policy.item_added(0, 3)
-    assert 0 == policy.queue.weight
-    policy.item_added(0, 3, 5)
-    policy.flush_started(0, 2)
-    assert 5 == policy.queue.weight
-
-
-def test_only_what_is_set_once_is_an_argument() -> None:
-    """What a policy keeps for itself cannot be passed."""
-    assert ["item_seconds", "u", "max_records", "max_weight"] == [
-        field.name for field in attrs.fields(AlarmPolicy) if field.init
-    ]
-
-
 def test_a_copy_of_a_running_policy_starts_afresh() -> None:
     """The alarms of one queue do not go off in another."""
     policy = AlarmPolicy(6)
     policy.item_added(0, 2)
     assert Wait(-14) == copy.deepcopy(policy).item_added(-20)
     assert Wait(16) == copy.deepcopy(policy).item_added(10)
-
-
-def test_an_event_that_cannot_be_changes_nothing() -> None:
-    """A refused event leaves the policy as it was."""
-    policy = AlarmPolicy(6)
-    policy.item_added(3)
-    before = state_of(policy)
-    for event, *facts in [("item_added", 2, 1), ("item_added", 4, 0), ("flush_started", 4, 2)]:
-        with pytest.raises(ValueError, match=r"not|are pending"):
-            getattr(policy, event)(*facts)
-    assert before == state_of(policy)
 
 
 @given(seconds=st.integers(1, 12), steps=STEPS, unit=UNITS, records=st.none() | st.integers(1, 6))

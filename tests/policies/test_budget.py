@@ -4,7 +4,6 @@ import copy
 import math
 from typing import Any
 
-import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from flushq.policies import BudgetPolicy
 from flushq.policy import Flush, Wait, running_copy
 from flushq.simulation import simulate
-from tests.models import exact, state_of
+from tests.models import exact
 from tests.policies.support import STEPS, Steps, due, play, times_asked
 from tests.strategies import UNITS
 
@@ -60,13 +59,6 @@ def test_what_is_spent_while_every_slot_is_taken_counts() -> None:
     assert Flush("budget") == policy.flush_done(9, 1, 8)
 
 
-@pytest.mark.parametrize("policy", [BudgetPolicy(9, 3), BudgetPolicy(9, max_weight=6)])
-def test_a_full_batch_does_not_wait(policy: BudgetPolicy) -> None:
-    """A batch that is full by number or by weight is due at once."""
-    assert Wait(4.5) == policy.item_added(0, 2, 4)
-    assert Flush("full") == policy.item_added(1, 1, 2)
-
-
 def test_full_comes_before_the_budget() -> None:
     """A batch that is full when the budget is spent is flushed because it is full."""
     policy = BudgetPolicy(1, 2)
@@ -86,40 +78,12 @@ def test_by_default_there_are_no_caps() -> None:
     assert (None, None) == (BudgetPolicy(1).max_records, BudgetPolicy(1).max_weight)
 
 
-def test_items_weigh_nothing_unless_it_is_said() -> None:
-    """Without a weight an event moves none."""
-    policy = running_copy(BudgetPolicy(9), 2)
-    policy.item_added(0, 3)
-    assert 0 == policy.queue.weight
-    policy.item_added(0, 3, 5)
-    policy.flush_started(0, 2)
-    assert 5 == policy.queue.weight
-
-
-def test_only_what_is_set_once_is_an_argument() -> None:
-    """What a policy keeps for itself cannot be passed."""
-    assert ["item_seconds", "max_records", "max_weight"] == [
-        field.name for field in attrs.fields(BudgetPolicy) if field.init
-    ]
-
-
 def test_a_copy_of_a_running_policy_starts_afresh() -> None:
     """What the items of one queue have waited is not held against those of another."""
     policy = BudgetPolicy(6)
     policy.item_added(0, 2)
     policy.item_added(2)
     assert Wait(16) == copy.deepcopy(policy).item_added(10)
-
-
-def test_an_event_that_cannot_be_changes_nothing() -> None:
-    """A refused event leaves the policy as it was."""
-    policy = BudgetPolicy(6)
-    policy.item_added(3)
-    before = state_of(policy)
-    for event, *facts in [("item_added", 2, 1), ("item_added", 4, 0), ("flush_started", 4, 2)]:
-        with pytest.raises(ValueError, match=r"not|are pending"):
-            getattr(policy, event)(*facts)
-    assert before == state_of(policy)
 
 
 @given(seconds=st.integers(1, 12), steps=STEPS, unit=UNITS, records=st.none() | st.integers(1, 6))

@@ -6,7 +6,6 @@ from itertools import accumulate
 from random import Random
 from typing import Any
 
-import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,13 +57,6 @@ def test_with_a_cap_alpha_is_golden(policy: PausePolicy, slots: int) -> None:
     assert pytest.approx(GOLDEN) == running.alpha
 
 
-@pytest.mark.parametrize("policy", [PausePolicy(9, 3), PausePolicy(9, max_weight=6)])
-def test_a_full_batch_does_not_wait(policy: PausePolicy) -> None:
-    """A batch that is full by number or by weight is due at once."""
-    assert isinstance(policy.item_added(0, 2, 4), Wait)
-    assert Flush("full") == policy.item_added(1, 1, 2)
-
-
 def test_without_a_flush_time_nothing_is_known_at_first() -> None:
     """Until the first flush has ended there is no pause."""
     policy = PausePolicy()
@@ -109,23 +101,6 @@ def warm(seconds: float) -> PausePolicy:
     policy.flush_started(0, 1)
     policy.flush_done(seconds, 1, seconds)
     return policy
-
-
-def test_items_weigh_nothing_unless_it_is_said() -> None:
-    """Without a weight an event moves none."""
-    policy = running_copy(PausePolicy(9), 2)
-    policy.item_added(0, 3)
-    assert 0 == policy.queue.weight
-    policy.item_added(0, 3, 5)
-    policy.flush_started(0, 2)
-    assert 5 == policy.queue.weight
-
-
-def test_only_what_is_set_once_is_an_argument() -> None:
-    """What a policy keeps for itself cannot be passed."""
-    assert ["flush_seconds", "max_records", "max_weight"] == [
-        field.name for field in attrs.fields(PausePolicy) if field.init
-    ]
 
 
 def test_a_copy_of_a_running_policy_knows_what_that_has_learnt() -> None:
