@@ -45,7 +45,7 @@ SWAPPED = {
 }
 TYPES = {
     *("T", "Owner", "Place", "FlushFn", "OnFailure", "DedupeKey", "Weigh", "Decision", "_Way"),
-    "__all__",
+    *("Given", "Step", "__all__"),
 }
 CHECKS = ("check", "_check", "_refuse")
 

@@ -14,6 +14,8 @@ from flushq.cli.sink_text import Sink, parse_sink
         (".5+2n", Sink(0.5, 2)),
         ("1e-3+2.E-06n", Sink(0.001, 2e-6)),
         ("0", Sink(0, 0)),
+        ("1e12", Sink(1e12, 0)),
+        ("6e11n", Sink(0, 6e11)),
     ],
 )
 def test_good(text: str, sink: Sink) -> None:

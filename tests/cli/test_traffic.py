@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from flushq.cli import traffic
 from flushq.cli.traffic import model_arrivals, read_arrivals
 
 
@@ -76,3 +77,11 @@ def test_no_model(rate: float, seconds: float, why: str) -> None:
     """Too many items, or none, are refused."""
     with pytest.raises(ValueError, match=f"^{why}$"):
         model_arrivals(rate, seconds, 1)
+
+
+def test_as_many_as_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The most items are not too many."""
+    monkeypatch.setattr(traffic, "MOST_ITEMS", 50)
+    assert model_arrivals(5, 10, 1)
+    with pytest.raises(ValueError, match=r"^about 51 items are more than 50$"):
+        model_arrivals(5.1, 10, 1)

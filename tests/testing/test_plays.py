@@ -135,3 +135,10 @@ def test_quarters_of_what_is_no_cap() -> None:
     """Without a cap a weight is whatever it is."""
     assert 1 == quarter_of(None) == quarter_of(math.inf)
     assert (0.25, 1.25) == (quarter_of(1), quarter_of(5))
+
+
+def test_a_history_is_a_value() -> None:
+    """Histories with the same steps are the same, and cannot be changed."""
+    steps = (Arrive(0, (1,)), Start(1, 2), Finish(0, 0, failed=False), Pass(3), Due())
+    again = (Arrive(0, (1,)), Start(1, 2), Finish(0, 0, failed=False), Pass(3), Due())
+    assert {History(1, 1.0, steps)} == {History(1, 1.0, again)}
