@@ -4,6 +4,8 @@ import io
 import json
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +173,27 @@ def test_progress(monkeypatch: pytest.MonkeyPatch) -> None:
         assert seen in terminal.getvalue()
 
 
+@contextmanager
+def listening(heard: list[int]) -> Iterator[None]:
+    """Listen to interrupts; at the end nobody else does."""
+
+    def hear(number: int, frame: object) -> None:
+        heard.append(number)
+
+    kept = signal.signal(signal.SIGINT, hear)
+    try:
+        yield
+        assert hear is signal.getsignal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, kept)
+
+
+def test_without_an_interrupt() -> None:
+    """What an interrupt does is the same after a run as before."""
+    with listening([]):
+        assert 0 == simulate("-", "--sink", "0", text="0\n").exit_code
+
+
 def test_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interrupt gives the terminal back as it was, and then does what it does otherwise."""
     terminal = Terminal()
@@ -178,12 +201,10 @@ def test_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("0\n1\n"))
     monkeypatch.setenv("TERM", "xterm")
     heard: list[int] = []
-    kept = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
-    try:
-        with pytest.raises(SystemExit):
+    with listening(heard):
+        with pytest.raises(SystemExit) as ended:
             main(["simulate", "-", "--sink", "0", "--policy", f"{__name__}:INTERRUPTED"])
-    finally:
-        assert signal.signal(signal.SIGINT, kept) is not signal.default_int_handler
+        assert 0 != ended.value.code
     assert [signal.SIGINT] == heard
     hidden, shown = "\x1b[?25l", "\x1b[?25h"
     assert terminal.getvalue().count(hidden) == terminal.getvalue().count(shown) > 0

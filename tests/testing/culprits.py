@@ -59,6 +59,18 @@ class Settling(Postponing):
     due: float | None = None
 
 
+class Remembering(FlushPolicy):
+    """Remembers from decide when it was asked first, and from then on."""
+
+    first: float
+
+    def decide(self, now: float) -> Decision:
+        """Remember, and flush."""
+        if not hasattr(self, "first"):
+            self.first = now
+        return Flush()
+
+
 class Diary:
     """A plain object, which equals nothing but itself."""
 
@@ -316,6 +328,7 @@ CULPRITS: list[tuple[str, type[FlushPolicy]]] = [
     ("pure", Counting),
     ("pure", Postponing),
     ("pure", Settling),
+    ("pure", Remembering),
     ("pure", Writing),
     ("pure", Contrary),
     ("ahead", Belated),
