@@ -70,6 +70,25 @@ def _old(path: str, name: str = OLD) -> Candidate:
     return Candidate(name, path, peers.FLUSHQ)
 
 
+def _answers(name: str, text: str, path: str) -> Row:
+    """A row of callers that wait for an answer each."""
+    return Row(
+        name,
+        text,
+        (
+            Candidate(FLOOR, "floor:answered"),
+            _own(path),
+            Candidate("aiodataloader", "data_loader:load", peers.DATA_LOADER),
+            Candidate("async-batcher", "batcher:process", peers.BATCHER),
+        ),
+        (
+            time(OWN, "aiodataloader", "async-batcher", limit=at_most(0.8, 0.5)),
+            time(OWN, FLOOR),
+            time(FLOOR, "aiodataloader", "async-batcher"),
+        ),
+    )
+
+
 _FLOOR = Candidate(FLOOR, "floor:tight")
 
 ROWS = (
@@ -186,36 +205,8 @@ ROWS = (
         unit="B",
         rounds=1,
     ),
-    Row(
-        "deliver",
-        "deliver, 1,000 concurrent callers",
-        (
-            Candidate(FLOOR, "floor:answered"),
-            _own("receipts:deliver"),
-            Candidate("aiodataloader", "data_loader:load", peers.DATA_LOADER),
-            Candidate("async-batcher", "batcher:process", peers.BATCHER),
-        ),
-        (
-            time(OWN, "aiodataloader", "async-batcher", limit=at_most(0.8, 0.5)),
-            time(OWN, FLOOR),
-            time(FLOOR, "aiodataloader", "async-batcher"),
-        ),
-    ),
-    Row(
-        "batched",
-        "Batched, 1,000 concurrent callers",
-        (
-            Candidate(FLOOR, "floor:answered"),
-            _own("receipts:batched"),
-            Candidate("aiodataloader", "data_loader:load", peers.DATA_LOADER),
-            Candidate("async-batcher", "batcher:process", peers.BATCHER),
-        ),
-        (
-            time(OWN, "aiodataloader", "async-batcher", limit=at_most(0.8, 0.5)),
-            time(OWN, FLOOR),
-            time(FLOOR, "aiodataloader", "async-batcher"),
-        ),
-    ),
+    _answers("deliver", "deliver, 1,000 concurrent callers", "receipts:deliver"),
+    _answers("batched", "Batched, 1,000 concurrent callers", "receipts:batched"),
     Row(
         "sqlite",
         "rows into SQLite, 500 a batch",

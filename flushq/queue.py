@@ -288,15 +288,7 @@ class FlushQueue(Generic[T]):
         for _ in self._credit:
             self._append(item)
             return
-        await self._enqueue_slowly(item)
-
-    async def _enqueue_slowly(self, item: T) -> None:
-        key, weight = self._measure(item)
-        if self._must_wait(key):
-            await self._wait_for_room()
-        elif self._batcher.burst >= self._burst_limit:
-            await self._pause()
-        self._accept(item, key, weight)
+        await self._come_in(item)
 
     def enqueue_nowait(self, item: T) -> None:
         """Accept the item now.
@@ -322,12 +314,7 @@ class FlushQueue(Generic[T]):
 
         The receipt of a duplicate is that of the item that stayed.
         """
-        key, weight = self._measure(item)
-        if self._must_wait(key):
-            await self._wait_for_room()
-        elif self._batcher.burst >= self._burst_limit:
-            await self._pause()
-        return self._receipts.of(self._number(self._accept(item, key, weight)))
+        return self._receipts.of(self._number(await self._come_in(item)))
 
     async def deliver(self, item: T) -> None:
         """Wait for room, accept the item, and return when it was delivered.
@@ -552,6 +539,15 @@ class FlushQueue(Generic[T]):
             raise refusal
 
     # Items come in.
+
+    async def _come_in(self, item: T) -> int | None:
+        """The long way in: wait for room, or let the loop run if the burst is too long."""
+        key, weight = self._measure(item)
+        if self._must_wait(key):
+            await self._wait_for_room()
+        elif self._batcher.burst >= self._burst_limit:
+            await self._pause()
+        return self._accept(item, key, weight)
 
     def _measure(self, item: T) -> tuple[Hashable, float]:
         self._bind()
