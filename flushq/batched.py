@@ -20,7 +20,7 @@ from flushq.errors import ItemFailed, check_plain, shown
 from flushq.outcomes import Drop
 from flushq.policy import FlushPolicy
 from flushq.queue import FlushQueue, OnReport
-from flushq.receipts import Waiter, hear
+from flushq.receipts import Waiter, give_up
 
 DROP = Drop()
 
@@ -171,10 +171,10 @@ class Batched(Generic[K, V]):
         try:
             fate = await waiter
         finally:
-            waiter.cancel()
+            give_up(waiter)
         if fate is not None:
             with suppress(ItemFailed):  # result() raises one that names the key
-                hear(fate)
+                raise fate()
         result: V = request.result()
         return result
 

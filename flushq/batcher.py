@@ -102,9 +102,9 @@ class Batch(Generic[T]):
         self.failed.clear()
 
 
-class _Failure(NamedTuple):
-    kind: type[FlushFailed] | type[PolicyError]
-    message: str
+class _End(NamedTuple):
+    kind: type[QueueEnded]
+    message: str | None
     cause: BaseException | None
 
 
@@ -165,7 +165,7 @@ class Batcher(Generic[T]):
         self._barrier = 0
         self._told = 0
         self._told_duplicates = 0
-        self._failure: _Failure | None = None
+        self._failure: _End | None = None
         self._interruption: BaseException | None = None
         self._unsent: list[tuple[int, list[T]]] = []
         self._doubtful: list[tuple[int, list[T]]] = []
@@ -310,17 +310,14 @@ class Batcher(Generic[T]):
             self._list(self._unsent, self.undelivered, first, items)
 
     def outcome(self) -> QueueEnded | None:
-        """How it ended: a new exception, or None if nothing was lost."""
-        failure = self._failure
-        if failure is not None:
-            message = f"{self._label}{failure.message}"
-            error: QueueEnded = failure.kind(message, self.undelivered, self.in_doubt)
-            error.__cause__ = failure.cause
-            return error
-        if self.stopped is None or not (self.undelivered or self.in_doubt):
-            return None
-        error = ShutdownTimeout(f"{self._label}{self.stopped}", self.undelivered, self.in_doubt)
-        error.__cause__ = self._interruption
+        """How it ended: a new exception, or None if nothing has failed and nothing was lost."""
+        return self.loss() if self.failed or self._unsent or self._doubtful else None
+
+    def loss(self) -> QueueEnded:
+        """Why what is lost was lost: a new exception."""
+        end = self._failure or _End(ShutdownTimeout, self.stopped, self._interruption)
+        error = end.kind(f"{self._label}{end.message}", self.undelivered, self.in_doubt)
+        error.__cause__ = end.cause
         return error
 
     def _tell(self, event: str, now: float, *facts: object) -> None:
@@ -376,11 +373,9 @@ class Batcher(Generic[T]):
         elif batch.handed and self._interruption is None:
             self._interruption = error
 
-    def _fail(
-        self, kind: type[FlushFailed] | type[PolicyError], what: str, cause: BaseException | None
-    ) -> None:
+    def _fail(self, kind: type[QueueEnded], what: str, cause: BaseException | None) -> None:
         self.failed = True
-        self._failure = self._failure or _Failure(kind, what, cause)
+        self._failure = self._failure or _End(kind, what, cause)
         self.stop(what)
 
     @staticmethod

@@ -49,7 +49,7 @@ from flushq.errors import (
 from flushq.gate import Gate
 from flushq.outcomes import FlushReport, QueueStats
 from flushq.policy import Flush, FlushPolicy
-from flushq.receipts import Receipt, Receipts, hear
+from flushq.receipts import Receipt, Receipts, give_up
 
 T = TypeVar("T")
 
@@ -191,7 +191,7 @@ class FlushQueue(Generic[T]):
         self._barriers: dict[asyncio.Future[None], int] = {}
         self._closers: dict[asyncio.Future[None], None] = {}
         self._receipts: Receipts[T] = Receipts(
-            self._loop_of_waiter, self._batcher.buffer, self._batcher.outcome, self._label
+            self._loop_of_waiter, self._batcher.buffer, self._batcher.loss, self._label
         )
         self._reports: deque[FlushReport] = deque()
 
@@ -331,9 +331,9 @@ class FlushQueue(Generic[T]):
         try:
             fate = await waiter
         finally:
-            waiter.cancel()
+            give_up(waiter)
         if fate is not None:
-            hear(fate)
+            raise fate()
 
     async def flush(self) -> None:
         """Flush at once, and return when all that was accepted before the call has ended.
@@ -546,7 +546,7 @@ class FlushQueue(Generic[T]):
         if self._must_wait(key):
             await self._wait_for_room()
         elif self._batcher.burst >= self._burst_limit:
-            await self._pause()
+            await self._pause(key)
         return self._accept(item, key, weight)
 
     def _measure(self, item: T) -> tuple[Hashable, float]:
@@ -563,19 +563,22 @@ class FlushQueue(Generic[T]):
         """How many items the queue has room for, beside those whose producers pause."""
         return self._max_queue_size - len(self._batcher.buffer.items) - self._pausing
 
-    async def _pause(self) -> None:
-        """Let the loop run, with a claim to the room that there was.
+    async def _pause(self, key: Hashable) -> None:
+        """Let the loop run, with a claim to the room that there was, unless none is needed.
 
         Who leaves without taking it gives cause for a turn.
         """
+        claims = not self._batcher.buffer.is_duplicate(key)
         self._credit = NO_CREDIT
-        self._pausing += 1
+        self._pausing += claims
         try:
             await asyncio.sleep(0)
         finally:
-            self._pausing -= 1
+            self._pausing -= claims
             self._wake()
         self._check_open()
+        if not claims and self._must_wait(key):  # it is no duplicate any more
+            await self._wait_for_room()
 
     async def _wait_for_room(self) -> None:
         """Wait in line. Who comes and who leaves, however it leaves, gives cause for a turn."""

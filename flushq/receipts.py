@@ -19,7 +19,7 @@ from flushq.errors import Dropped, ItemFailed
 
 T = TypeVar("T")
 
-Fate = Callable[[], BaseException | None]
+Fate = Callable[[], BaseException]
 """Makes the exception that tells why an item was not delivered."""
 
 Waiter = asyncio.Future[Fate | None]
@@ -28,11 +28,10 @@ Waiter = asyncio.Future[Fate | None]
 Loop = Callable[[], asyncio.AbstractEventLoop]
 
 
-def hear(fate: Fate) -> None:
-    """Raise what a fate tells."""
-    error = fate()
-    if error is not None:
-        raise error
+def give_up(waiter: Waiter) -> None:
+    """Wait no more, whether or not it was told. Once the loop is closed nobody would hear of it."""
+    if not (waiter.done() or waiter.get_loop().is_closed()):
+        waiter.cancel()
 
 
 class Receipt(Generic[T]):
@@ -68,7 +67,7 @@ class Receipt(Generic[T]):
             finally:
                 del self._waiters[waiter]
         if self._fate is not None:
-            hear(self._fate)
+            raise self._fate()
 
     def join(self, waiter: Waiter) -> None:
         """Tell this one as well, if it is not cancelled before."""
@@ -97,18 +96,18 @@ class Receipts(Generic[T]):
     Args:
         loop: Returns the loop in which a receipt may be awaited, or raises.
         buffer: The items that wait.
-        outcome: How the queue has ended: a new exception.
+        loss: Why what is lost was lost: a new exception.
         label: What the messages of the exceptions begin with.
 
     Attributes:
         asked: Who asks about an item, by its number: a receipt, or one who waits alone.
     """
 
-    def __init__(self, loop: Loop, buffer: Buffer[T], outcome: Fate, label: str = "") -> None:
+    def __init__(self, loop: Loop, buffer: Buffer[T], loss: Fate, label: str = "") -> None:
         self.asked: dict[int, Receipt[T] | Waiter] = {}
         self._loop = loop
         self._buffer = buffer
-        self._outcome = outcome
+        self._loss = loss
         self._label = label
 
     def of(self, number: int) -> Receipt[T]:
@@ -123,7 +122,7 @@ class Receipts(Generic[T]):
     def waiter(self, number: int, loop: asyncio.AbstractEventLoop) -> Waiter:
         """A new future that is told the fate of the item that waits with this number.
 
-        Whoever stops waiting cancels it.
+        Whoever has waited, to the end or not, says so with :func:`give_up`.
         """
         waiter: Waiter = loop.create_future()
         if number in self.asked:
@@ -140,7 +139,7 @@ class Receipts(Generic[T]):
     def settle_lost(self, running: Iterable[Batch[T]]) -> None:
         """Nothing is cut any more: what is in no running batch was lost."""
         lost = self.asked.keys() - chain(*map(_numbers, running))
-        self._tell(sorted(lost), dict.fromkeys(lost, self._outcome))
+        self._tell(sorted(lost), dict.fromkeys(lost, self._loss))
 
     def _tell(self, numbers: Iterable[int], fates: Mapping[int, Fate]) -> None:
         """Tell all who ask about these items; what has no fate was delivered."""
@@ -151,7 +150,7 @@ class Receipts(Generic[T]):
 
     def _fates(self, batch: Batch[T]) -> Mapping[int, Fate]:
         """The fates of those that were not delivered, by number."""
-        fates = {batch.first + position: self._outcome for position in batch.lost or ()}
+        fates = {batch.first + position: self._loss for position in batch.lost or ()}
         for kind, errors in (ItemFailed, batch.failed), (Dropped, batch.dropped):
             for position, error in errors.items():
                 item = batch.items[position]

@@ -9,7 +9,7 @@ import pytest
 
 from flushq import Batched, Drop, Dropped, FlushQueue, NaturalPolicy, Receipt, ShutdownTimeout
 from tests.contract.hostile import error_of
-from tests.contract.support import Sink, patient, settle, steps
+from tests.contract.support import HeldSink, Sink, patient, settle, steps
 
 
 def keyed(sink: Sink[int]) -> FlushQueue[int]:
@@ -103,17 +103,22 @@ async def test_who_waits_alone_needs_no_receipt() -> None:
     await asyncio.gather(*waiters)
 
 
-async def test_what_somebody_has_taken_out_of_the_lists_is_not_lost() -> None:
-    """When the list of the undelivered has been emptied, waiting for its items raises nothing."""
-    queue = FlushQueue(Sink[int](), patient(), max_shutdown_wait=0)
-    receipt = await queue.submit(1)
+async def test_what_somebody_has_taken_out_of_the_lists_was_lost_all_the_same() -> None:
+    """Whoever empties the lists, to store what is in them, makes nothing look delivered."""
+    queue = FlushQueue(HeldSink[int](), NaturalPolicy(), max_shutdown_wait=0)
     with pytest.raises(ShutdownTimeout):
         async with queue:
-            pass
-    assert ShutdownTimeout is type(await error_of(receipt))
+            in_doubt = await queue.submit(1)
+            await settle()
+            undelivered = await queue.submit(2)
+            delivery = asyncio.create_task(error_of(queue.deliver(3)))
+            await settle()
     queue.undelivered.clear()
-    assert None is await error_of(receipt)
-    await queue.aclose()
+    queue.in_doubt.clear()
+    ends = [await delivery, await error_of(in_doubt), await error_of(undelivered)]
+    assert [ShutdownTimeout] * 3 == [type(end) for end in ends]
+    with pytest.raises(ShutdownTimeout):
+        await queue.aclose()
 
 
 # Who has gone.
@@ -156,3 +161,32 @@ async def test_callers_that_are_closed_are_left_out(callers: int) -> None:
         await load_one.queue.flush()
         assert 2 == await other
     assert [[2]] == calls
+
+
+@pytest.mark.parametrize("callers", [1, 2])
+def test_who_waits_may_outlive_the_loop(callers: int) -> None:
+    """A delivery, a receipt and a caller of Batched that are left waiting end without a word."""
+    queue = keyed(Sink())
+    load_one = Batched[int, int](no_load, patient())
+    waiting: list[Coroutine[Any, Any, object]] = []
+
+    async def wait_for(receipt: Receipt[int]) -> None:
+        await receipt
+
+    async def leave() -> None:
+        waiting.append(wait_for(await queue.submit(1)))
+        waiting.extend(queue.deliver(1) for _ in range(callers))
+        waiting.append(queue.deliver(2))
+        waiting.extend(load_one(1) for _ in range(callers))
+        begin(*waiting)
+
+    asyncio.run(leave())
+    for each in waiting:
+        each.close()
+    for dropped in queue, load_one.queue:
+        dropped._batcher.stop("or it warns")  # noqa: SLF001 - of the items that are in it
+
+
+async def no_load(keys: list[int]) -> list[int]:
+    """Load what nobody waits for."""
+    raise AssertionError(keys)

@@ -295,6 +295,44 @@ async def _refused(queue: FlushQueue[int]) -> bool:
     return False
 
 
+async def test_a_duplicate_that_pauses_claims_no_room() -> None:
+    """The last free place is not that of a duplicate, which needs none."""
+    async with FlushQueue(
+        Sink[int](), patient(), dedupe_key=lambda item: item, max_queue_size=LIMIT + 1
+    ) as queue:
+        for number in range(LIMIT):
+            queue.enqueue_nowait(number)
+        pausing = queue.enqueue(0)
+        pausing.send(None)
+        queue.enqueue_nowait(LIMIT)
+        with pytest.raises(StopIteration):
+            pausing.send(None)
+        assert (LIMIT + 1, 1) == (queue.pending, queue.stats().duplicates)
+
+
+@pytest.mark.not_in("eager", reason="an eager producer comes before the burst, and need not pause")
+async def test_a_duplicate_that_is_none_after_its_pause_needs_room_like_others() -> None:
+    """Its key has left with a batch meanwhile: it waits in line if the queue is full again."""
+    sink = HeldSink[int]()
+    async with FlushQueue(
+        sink, NaturalPolicy(), dedupe_key=lambda item: item, max_queue_size=LIMIT
+    ) as queue:
+        await steps(2)
+        pausing = produce(queue, 0)
+        _fill(queue, range(LIMIT))
+        asyncio.get_running_loop().call_soon(_fill, queue, range(LIMIT, 2 * LIMIT))
+        await settle()
+        assert (LIMIT, 1) == (queue.pending, queue.stats().waiting)
+        sink.open()
+        await pausing
+    assert [*range(2 * LIMIT), 0] == sink.items
+
+
+def _fill(queue: FlushQueue[int], items: Iterable[int]) -> None:
+    for item in items:
+        queue.enqueue_nowait(item)
+
+
 @pytest.mark.not_in("debug", reason="asyncio's debug mode has no fast path")
 @pytest.mark.parametrize("count", [2, 100, LIMIT])
 async def test_the_fast_path_calls_nothing(count: int) -> None:
