@@ -8,6 +8,8 @@ from tests.enumeration.scripts import Path, replay, scripts
 from tests.enumeration.setups import setups
 from tests.processes import spread
 
+ALL = slice(None)
+
 
 @attrs.frozen
 class Depths:
@@ -34,10 +36,10 @@ class Played:
     failed: tuple[Path, ...]
 
 
-def play_all(depths: Depths, processes: int) -> Iterator[Played]:
-    """Play all scripts of all setups."""
-    count = len(list(setups(depths.fresh, depths.full)))
-    yield from spread(play_setup, [(depths, number) for number in range(count)], processes)
+def play_all(depths: Depths, processes: int, part: slice = ALL) -> Iterator[Played]:
+    """Play all scripts of all setups, or of a part of them."""
+    numbers = range(len(list(setups(depths.fresh, depths.full))))[part]
+    yield from spread(play_setup, [(depths, number) for number in numbers], processes)
 
 
 def play_setup(task: tuple[Depths, int]) -> Played:

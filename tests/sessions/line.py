@@ -113,7 +113,8 @@ class Line:
         burst = (call.who, self._history.loop.iteration)
         self._burst_size = self._burst_size + 1 if burst == self._burst else 1
         self._burst = burst
-        if self._burst_size > BURST and not call.nowait:
+        may_be_late = call.nowait or call.delivers  # cannot suspend; is about to
+        if self._burst_size > BURST and not may_be_late:
             self._history.complain(8, f"{self._burst_size} items without a turn of the loop")
 
     # Refusals.

@@ -39,7 +39,7 @@ class Reports:
         self.reasons[report.reason] += 1
         flights = list(filter(self._may_have_ended, self._account.flights))
         flaws = {flight: list(self._flaws(report, flight)) for flight in flights}
-        flight = min(flaws, key=lambda flight: len(flaws[flight]), default=None)
+        flight = min(flaws, key=lambda each: (len(flaws[each]), not each.over), default=None)
         if flight is None:
             self._history.complain(21, f"a report of no flight: {report}")
             return
