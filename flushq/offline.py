@@ -59,6 +59,8 @@ def least_cost(
     _check_finite("flush_cost", flush_cost)
     _check_finite("delay_cost", delay_cost)
     most = _most("max_records", max_records)
+    if not flush_cost:
+        return 0  # each item at once
     times = [time - times[0] for time in times]  # far from 0 the sums of floats would lose more
     nothing: float = 0
     sums = list(accumulate(times, initial=nothing))

@@ -19,7 +19,7 @@ from hypothesis.errors import Flaky
 from flushq.errors import check_count, check_finite
 from flushq.policy import Flush, FlushPolicy, Wait, running_copy
 from flushq.simulation import Trace, simulate
-from flushq.testing.histories import History, quarter_of
+from flushq.testing.histories import Arrive, History, quarter_of
 from flushq.testing.laws import LAWS, LawBroken
 from flushq.testing.plays import Play, Told
 from flushq.testing.ratios import Ratio
@@ -27,6 +27,7 @@ from flushq.testing.strategies import arrivals, flush_durations, histories, slot
 
 SHIFT_SECONDS = 1000.328125
 LONG = 40
+CROWDS = (0, 12, 150)
 _NEAR = 1e-6
 _ROUNDING = 1e-9
 
@@ -56,17 +57,17 @@ def check_policy(
             or a number is not what it must be.
     """
     _check_names(except_for)
-    _check_bounds(max_latency, max_batch)
+    _check_bounds(max_latency, max_batch, ratio)
     check_count("examples", examples)
     made = policy() if callable(policy) and not isinstance(policy, FlushPolicy) else policy
     running_copy(made, 1)
     _check_histories(made, except_for, examples)
     if max_latency is not None:
         late = partial(_check_latency, max_latency)
-        _search_runs(examples, late, made, max_latency or 1.0)
+        _search_runs(examples, late, made, max_latency or 1.0, CROWDS)
     if max_batch is not None:
         large = partial(_check_batches, max_batch)
-        _search_runs(examples, large, made, 1.0)
+        _search_runs(examples, large, made, 1.0, (0, max_batch, 2 * max_batch))
     if ratio is not None:
         times = arrivals(ratio.scale / 8, max_size=10).filter(bool)
         _search(examples, lambda times: _check_ratio(made, times, ratio), times=times)
@@ -115,15 +116,24 @@ def _check_histories(policy: FlushPolicy, except_for: Collection[str], examples:
 def _smallest(
     policy: FlushPolicy, except_for: Collection[str], history: History, broken: LawBroken
 ) -> LawBroken:
-    """What is broken when no further step of a history can be left out."""
-    for number in range(len(history.steps)):
-        steps = history.steps[:number] + history.steps[number + 1 :]
-        fewer = attrs.evolve(history, steps=steps)
+    """What is broken when no further step or item of a history can be left out."""
+    for fewer in _fewer(history):
         try:
             check_history(policy, fewer, except_for=except_for)
         except LawBroken as smaller:
             return _smallest(policy, except_for, fewer, smaller)
     return broken
+
+
+def _fewer(history: History) -> Iterator[History]:
+    """The history without one of its steps, or with fewer items in one."""
+    for number, step in enumerate(history.steps):
+        before, after = history.steps[:number], history.steps[number + 1 :]
+        yield attrs.evolve(history, steps=before + after)
+        if isinstance(step, Arrive) and len(step.weights) > 1:
+            for weights in (step.weights[len(step.weights) // 2 :], step.weights[1:]):
+                less = attrs.evolve(step, weights=weights)
+                yield attrs.evolve(history, steps=(*before, less, *after))
 
 
 def _again(event: Told) -> list[Told]:
@@ -154,7 +164,7 @@ def _retell(
             except Exception as error:
                 raise LawBroken(law, f"it raised {error!r}", told[:number]) from error
         if not _is_same(event, answered):
-            why = f"the last answer was {answered.decision!r} then"
+            why = f"the last was {answered} then"
             raise LawBroken(law, why, told[:number])
 
 
@@ -208,17 +218,23 @@ def _check_ratio(policy: FlushPolicy, times: list[float], ratio: Ratio) -> None:
 
 
 def _search_runs(
-    examples: int, check: Callable[[Trace, int], None], policy: FlushPolicy, scale: float
+    examples: int,
+    check: Callable[[Trace, int], None],
+    policy: FlushPolicy,
+    scale: float,
+    crowds: Sequence[int],
 ) -> None:
-    """Search for a simulation that fails a check."""
+    """Search for a simulation that fails a check; at one of its arrivals perhaps a crowd comes."""
 
-    def run(times: list[float], seconds: float, slots: int) -> None:
+    def run(times: list[float], seconds: float, slots: int, crowd: int, at: int) -> None:
+        times = sorted(times + times[at % len(times) :][:1] * crowd) if times else times
         quarter = quarter_of(policy.max_weight)
         weights = None if policy.max_weight is None else [quarter] * len(times)
         check(simulate(policy, times, seconds, max_in_flight=slots, weights=weights), slots)
 
     times, seconds = arrivals(scale / 8), flush_durations(scale / 4)
-    _search(examples, run, times=times, seconds=seconds, slots=slots())
+    crowd, at = st.sampled_from(crowds), st.integers(0, 20)
+    _search(examples, run, times=times, seconds=seconds, slots=slots(), crowd=crowd, at=at)
 
 
 def _search(examples: int, check: Callable[..., None], **drawn: st.SearchStrategy[Any]) -> None:
@@ -255,8 +271,12 @@ def _check_names(names: Collection[str]) -> None:
             raise ValueError(f"{name!r} is no law that can be left out: {', '.join(LAWS)}")
 
 
-def _check_bounds(max_latency: float | None, max_batch: int | None) -> None:
+def _check_bounds(
+    max_latency: float | None, max_batch: int | None, ratio: Ratio | None
+) -> None:
     if max_latency is not None:
         check_finite("max_latency", max_latency, least=0)
     if max_batch is not None:
         check_count("max_batch", max_batch)
+    if ratio is not None and not hasattr(ratio, "measure"):
+        raise TypeError(f"ratio must be a CostRatio, FlushesRatio or LatencyRatio, not {ratio!r}")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from flushq.testing.histories import Arrive, Due, Finish, History, Pass, Start
 
 _GAPS = st.sampled_from([0, 0, 0, 1, 1, 2, 3, 8])
+_CROWDS = st.sampled_from([12, 150])
 _UNITS = st.sampled_from([1.0, 0.125, 2.0**-10])
 
 
@@ -49,6 +50,7 @@ def histories(*, max_steps: int = 15) -> st.SearchStrategy[History]:
     steps = st.one_of(
         st.builds(Arrive, _GAPS, st.lists(st.integers(0, 4), min_size=1, max_size=4).map(tuple)),
         st.just(Due()),
+        st.builds(Arrive, _GAPS, _CROWDS.map(lambda count: (1,) * count)),
         st.builds(Start, _GAPS, st.none() | st.integers(1, 5)),
         st.builds(Finish, _GAPS, st.integers(0, 2), st.booleans()),
         st.builds(Pass, _GAPS),

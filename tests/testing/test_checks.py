@@ -89,7 +89,7 @@ def test_good_policies_are_found_good(policy: Any) -> None:
 @pytest.mark.parametrize("max_weight", [0.3, 10**30, math.inf])
 def test_weights_that_floats_cannot_add_are_no_offence(max_weight: float) -> None:
     """Whether a batch is full does not hang on the order in which weights were added."""
-    check_policy(AlarmPolicy(1.1, max_weight=max_weight), max_batch=100, examples=60)
+    check_policy(AlarmPolicy(1.1, max_weight=max_weight), max_latency=1.1, examples=60)
 
 
 def test_what_floats_lose_of_a_long_time_is_no_offence() -> None:
@@ -151,7 +151,7 @@ class _Static(FlushPolicy):
 @pytest.mark.parametrize("policy", [_Called(), _Called, _Caching, _CachingSlots, _Static])
 def test_odd_policies_that_keep_the_laws(policy: Any) -> None:
     """What is unusual is no offence."""
-    check_policy(policy, max_batch=100, examples=60)
+    check_policy(policy, examples=60)
 
 
 def test_decide_is_let_go_of() -> None:
@@ -171,7 +171,7 @@ def test_the_policy_is_not_changed() -> None:
     """The check runs copies."""
     policy = EchoPolicy()
     before = state_of(policy)
-    check_policy(policy, max_batch=1000, examples=20)
+    check_policy(policy, max_latency=100, examples=20)
     assert before == state_of(policy)
 
 
@@ -445,3 +445,48 @@ def test_an_item_that_is_left_keeps_no_bound(bounds: dict[str, Any], law: str) -
 def test_ratios(ratio: Ratio, policy: FlushPolicy, arrivals: list[float], expected: float) -> None:
     """A ratio is what the policy spends, in multiples of the optimum under the same cap."""
     assert expected == ratio.measure(policy, arrivals)
+
+
+class _ByNumber(FlushPolicy):
+    """At so many items, or at an age: no cap, for more than so many may come at once."""
+
+    def __init__(self, number: int, crowded_seconds: float = 1.0) -> None:
+        self.number = number
+        self.crowded_seconds = crowded_seconds
+
+    def decide(self, now: float) -> Flush | Wait:
+        many = self.queue.pending >= self.number
+        due = self.queue.oldest + (self.crowded_seconds if many else 1.0)
+        return Flush() if due <= now or (many and self.crowded_seconds == 1.0) else Wait(due)
+
+
+@pytest.mark.parametrize("most", [5, 11, 100, 500])
+def test_a_batch_that_a_crowd_makes_too_large_is_found(most: int) -> None:
+    """A bound on batches is tried with more items than it allows."""
+    for policy in (_ByNumber(most), IntervalPolicy(1.0), NaturalPolicy(max_records=most + 1)):
+        with pytest.raises(LawBroken, match=r"^max_batch: "):
+            check_policy(policy, max_batch=most)
+    check_policy(NaturalPolicy(max_records=most), max_batch=most, examples=30)
+
+
+def test_what_happens_in_a_crowd_is_found() -> None:
+    """A mistake that a policy makes only when a hundred items wait."""
+    with pytest.raises(LawBroken, match=r"^max_latency: "):
+        check_policy(_ByNumber(100, crowded_seconds=9.0), max_latency=1.0)
+
+
+def test_a_report_tells_at_what_time_the_other_answer_was() -> None:
+    """A duration given as a time: the two answers look alike, the times do not."""
+
+    class Duration(FlushPolicy):
+        def decide(self, now: float) -> Flush | Wait:
+            return Wait(2.0) if now < 2.0 else Flush()
+
+    with pytest.raises(LawBroken, match=r"item_added\(1000\.3"):
+        check_policy(Duration())
+
+
+def test_a_ratio_that_is_none() -> None:
+    """A number is no ratio: it does not say of what."""
+    with pytest.raises(TypeError, match="ratio must be a CostRatio"):
+        check_policy(NaturalPolicy(), ratio=2)  # type: ignore[arg-type]
