@@ -186,9 +186,15 @@ class Batched(Generic[K, V]):
             results = await _awaitable(self._loader([request.key for request in wanted]))
             _match(wanted, results)
         except BaseException as error:
-            for request in wanted:
-                request.error = partial(ItemFailed, request.key, error)
+            _fail(wanted, error)
+            requests.clear()  # else the traceback of the error would lead back to it
+            wanted.clear()
             raise
+
+
+def _fail(requests: Iterable[_Request[Any]], error: BaseException) -> None:
+    for request in requests:
+        request.error = partial(ItemFailed, request.key, error)
 
 
 def _awaitable(result: Any) -> Awaitable[Any]:

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import inspect
 import logging
+import weakref
 from collections import UserList, defaultdict, deque
 from collections.abc import Awaitable, Hashable, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -334,6 +335,27 @@ async def test_a_loader_that_raises_fails_its_callers(error: BaseException) -> N
     assert [6, 8] == got[3:]
     assert [[1, 2], [3, 4]] == load.calls
     assert [] == double.queue.undelivered == double.queue.in_doubt
+
+
+async def test_nothing_keeps_the_error_of_a_loader_once_it_was_told() -> None:
+    """It goes with those who caught it, and does not wait for the garbage collector."""
+
+    class Refused(Exception):
+        """Raised by the loader."""
+
+    async def load(keys: list[int]) -> Any:
+        raise Refused
+
+    gc.disable()
+    try:
+        async with batched_of(load, patient(2)) as load_one:
+            got = await ends(called(load_one, 1, 2))
+        causes = [weakref.ref(one.__cause__) for one in got]
+        got.clear()
+        await settle()
+        assert [None, None] == [cause() for cause in causes]
+    finally:
+        gc.enable()
 
 
 async def test_a_loader_that_raises_before_it_is_awaited() -> None:
