@@ -271,9 +271,7 @@ def _check_names(names: Collection[str]) -> None:
             raise ValueError(f"{name!r} is no law that can be left out: {', '.join(LAWS)}")
 
 
-def _check_bounds(
-    max_latency: float | None, max_batch: int | None, ratio: Ratio | None
-) -> None:
+def _check_bounds(max_latency: float | None, max_batch: int | None, ratio: Ratio | None) -> None:
     if max_latency is not None:
         check_finite("max_latency", max_latency, least=0)
     if max_batch is not None:
