@@ -225,7 +225,8 @@ class Batcher(Generic[T]):
         """
         buffer = self.buffer
         first, oldest = buffer.first, self.policy.queue.oldest
-        items, weight = buffer.cut(due.up_to)
+        most = self._told if due.up_to is None else min(self._told, due.up_to)
+        items, weight = buffer.cut(most)
         count = len(items)
         self._told -= count
         self.now = max(self.now, now)
@@ -274,6 +275,11 @@ class Batcher(Generic[T]):
         return min(firsts, default=math.inf)
 
     @property
+    def lost(self) -> tuple[int, int]:
+        """How many items are undelivered, and how many in doubt, whoever empties the lists."""
+        return _count(self._unsent), _count(self._doubtful)
+
+    @property
     def in_flight(self) -> int:
         """How many items are in batches that run."""
         return sum(batch.count for batch in self.running)
@@ -291,7 +297,7 @@ class Batcher(Generic[T]):
     def _idle(self) -> bool:
         """Whether nothing can be cut, whatever anyone says."""
         return (
-            not self.buffer.items
+            not self._told
             or len(self.running) >= self._max_in_flight
             or not self.started
             or self.stopped is not None
@@ -384,3 +390,7 @@ class Batcher(Generic[T]):
         lost.append((first, items))
         lost.sort(key=itemgetter(0))
         listed[:] = chain.from_iterable(items for _, items in lost)
+
+
+def _count(lost: list[tuple[int, list[T]]]) -> int:
+    return sum(len(items) for _, items in lost)

@@ -157,6 +157,18 @@ async def test_what_is_dropped_and_what_is_lost() -> None:
     assert stats == queue.stats()
 
 
+async def test_lists_that_were_emptied_change_no_account() -> None:
+    """The lists may be emptied, to store the items elsewhere: what was lost stays lost."""
+    queue = FlushQueue(Sink[int](errors={0: OSError()}), NaturalPolicy(2))
+    async with failing(queue):
+        await enqueue_all(queue, range(5))
+    queue.undelivered.clear()
+    queue.in_doubt.clear()
+    stats = queue.stats()
+    assert (2, 3) == (stats.in_doubt, stats.undelivered)
+    assert adds_up(stats)
+
+
 async def test_what_is_refused_is_not_accepted() -> None:
     """Neither a refused item nor a producer in line counts; those in line are told apart."""
     sink = HeldSink[int]()
