@@ -11,6 +11,9 @@ wait for room, comes in through ``add``.
 Items are numbered 0, 1, 2, … in the order in which they came, by position alone: ``first`` is the
 number of the next item to leave, ``end`` that of the next to come.
 
+Finalizers and signal handlers may bring items between any two steps: what leaves the buffer is
+what was counted before, from the front, and what they bring stands behind it.
+
 A key is taken from the moment its item waits until its batch is cut. A batch is the longest run of
 the oldest items that stays within the caps; since no item is let in that outweighs a batch alone,
 it is never empty.
@@ -204,7 +207,7 @@ class Buffer(Generic[T]):
     def _within_weight(self, count: int) -> tuple[int, float]:
         """How many of the ``count`` oldest items stay within the cap, and their weight."""
         total: float = 0
-        for taken, weight in enumerate(islice(self._weights, count)):
+        for taken, weight in enumerate([*islice(self._weights, count)]):
             if total + weight > self._max_weight:
                 return taken, total
             total += weight
@@ -227,12 +230,16 @@ class Buffer(Generic[T]):
 
 
 def _cut(waiting: deque[T], count: int) -> list[T]:
-    """Take the oldest; where few stay behind, by taking all and putting those back."""
+    """Take the oldest; where few stay behind, by taking all and putting those back.
+
+    The copy is no call, so CPython runs no finalizer or signal handler, which may bring an item,
+    between it and the clearing; one that does so later brings it to the end of the line.
+    """
     if len(waiting) > 2 * count:
         return list(starmap(waiting.popleft, repeat((), count)))
-    taken = list(waiting)
+    taken = [*waiting]
     waiting.clear()
-    waiting.extend(taken[count:])
+    waiting.extendleft(reversed(taken[count:]))
     del taken[count:]
     return taken
 

@@ -220,13 +220,14 @@ class FlushQueue(Generic[T]):
     def stats(self) -> QueueStats:
         """The account of this moment."""
         batcher, buffer = self._batcher, self._batcher.buffer
+        undelivered, in_doubt = batcher.lost
         return QueueStats(
             accepted=buffer.end + buffer.duplicates,
             duplicates=buffer.duplicates,
             delivered=batcher.delivered,
             dropped=batcher.dropped,
-            undelivered=len(batcher.undelivered),
-            in_doubt=len(batcher.in_doubt),
+            undelivered=undelivered,
+            in_doubt=in_doubt,
             pending=len(buffer),
             in_flight=batcher.in_flight,
             waiting=len(self._gate),
@@ -260,12 +261,9 @@ class FlushQueue(Generic[T]):
             return
         items = len(batcher.buffer) + batcher.in_flight
         if items:
-            warnings.warn(
-                f"a FlushQueue{self._name} was dropped with {items} items in it",
-                ResourceWarning,
-                stacklevel=2,
-                source=self,
-            )
+            what = f"a FlushQueue{self._name} was dropped with {items} items in it"
+            _logger.error(what)
+            warnings.warn(what, ResourceWarning, stacklevel=2, source=self)
 
     # Producers.
 
@@ -590,22 +588,24 @@ class FlushQueue(Generic[T]):
         self._check_open()
 
     def _accept(self, item: T, key: Hashable, weight: float) -> int | None:
-        """Let an item in; return the number of the one that stays if it is a duplicate."""
-        stays = self._batcher.buffer.add(item, key, weight)
+        """Let an item in; return the number of the one that stays if it is a duplicate.
+
+        That is the last step, so that nothing can fail once it is in.
+        """
         self._open_burst()
         if self._ending or self._gate.busy or self._loop.get_debug():
             self._credit = NO_CREDIT  # every item needs a second look
         else:
-            self._credit = repeat(None, min(self._room, self._burst_limit - self._batcher.burst))
-        return stays
+            credit = min(self._room, self._burst_limit - self._batcher.burst)
+            self._credit = repeat(None, credit - 1)
+        return self._batcher.buffer.add(item, key, weight)
 
     def _append_first(self, item: T) -> int | None:
         """Let in the first item of a burst; those that follow go straight into the buffer."""
         if asyncio.get_running_loop() is not self._loop:
             self._bind()
-        stays = self._batcher.buffer.append(item)
         self._open_burst()
-        return stays
+        return self._batcher.buffer.append(item)
 
     def _open_burst(self) -> None:
         self._wake()
@@ -640,18 +640,18 @@ class FlushQueue(Generic[T]):
         It stays open for producers that were given room and have not run yet.
         """
         self._burst_limit = BURST
-        self._batcher.tell_arrivals(opened)
         if not self._gate.reserved:
             self._burst_opened = None
             self._append = self._append_first
+        self._batcher.tell_arrivals(opened)
 
     # The turn.
 
     def _wake(self) -> None:
         """Have a turn in the next iteration of the loop."""
         if not self._woken and not self._loop.is_closed():
-            self._woken = True
             self._loop.call_soon(self._turn, context=self._context)
+            self._woken = True
 
     def _turn(self) -> None:
         """Tell the policy what has happened, and do what is due by then."""
@@ -686,6 +686,7 @@ class FlushQueue(Generic[T]):
         if when != self._timer_at:
             self._set_timer(when)
         if batcher.stopped is not None:
+            batcher.stop(batcher.stopped)  # what a finalizer has brought since
             self._receipts.settle_lost(batcher.running)
         if self._reports:
             self._tell_reports()
@@ -787,7 +788,7 @@ class FlushQueue(Generic[T]):
     def _break_deadlock(self) -> None:
         """If every slot is taken by a flush that waits for room here, send the last one away."""
         running = self._batcher.running
-        if not self._batcher.busy or self._gate.reserved:
+        if not self._batcher.busy or self._gate.reserved or self._pausing:
             return
         if all(batch in self._gate.waiting and not batch.returned for batch in running):
             refusal = QueueFull(f"every flush that could make room waits for room: {self!r}")

@@ -310,6 +310,30 @@ async def test_producers_in_line_do_not_matter_to_a_deadlock() -> None:
     assert [[0], [10], [11], [12]] == batches
 
 
+async def test_a_pause_may_give_back_its_room_to_a_flush_that_waits() -> None:
+    """No deadlock is seen while a producer pauses, which may be cancelled yet."""
+    outcomes: list[BaseException | None] = []
+    go_on = asyncio.Event()
+
+    async def sink(batch: list[int]) -> None:
+        if batch == [0]:
+            await go_on.wait()
+            outcomes.append(await error_of(queue.enqueue(99)))
+
+    queue = FlushQueue(sink, NaturalPolicy(), max_queue_size=257)
+    async with queue:
+        await queue.enqueue(0)
+        await settle()
+        await enqueue_all(queue, range(1, 257))
+        pausing = queue.enqueue(257)
+        pausing.send(None)
+        go_on.set()
+        await settle()
+        assert [] == outcomes
+        pausing.close()
+    assert [None] == outcomes
+
+
 async def test_a_flush_beside_a_free_slot_waits_for_room() -> None:
     """With a slot free, a full queue is flushed for the flush that waits, and nobody is refused."""
     batches: list[list[int]] = []

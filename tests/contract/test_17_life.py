@@ -392,10 +392,12 @@ def drop(items: int, *, started: bool = False) -> None:
 
 
 @pytest.mark.parametrize("items", [1, 3, 300])
-def test_a_queue_dropped_with_items_says_so(items: int) -> None:
-    """Dropping a queue with items in it is a ResourceWarning that tells how many."""
+def test_a_queue_dropped_with_items_says_so(items: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Dropping a queue with items in it is an error in the log, and a warning: how many."""
     with pytest.warns(ResourceWarning, match=rf"\b{items} items"):
         drop(items)
+    assert [f"a FlushQueue was dropped with {items} items in it"] == caplog.messages
+    caplog.clear()
 
 
 def test_items_in_flight_are_counted_too(caplog: pytest.LogCaptureFixture) -> None:

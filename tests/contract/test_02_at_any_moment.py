@@ -1,0 +1,165 @@
+"""Point 2, at any moment: what a finalizer or a signal handler brings, and a stack that is full.
+
+CPython runs finalizers and signal handlers where a function begins or a call returns: exactly
+there, at the 1st, 2nd, 3rd, ... such moment inside the library, an item is brought.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+import flushq
+from flushq import FlushqError, FlushQueue, IntervalPolicy, NaturalPolicy
+from tests.contract.support import Sink, assert_all_accounted_for, settle
+from tests.virtual import run
+
+LIBRARY = str(Path(flushq.__file__).parent)
+
+BROUGHT = 1000
+
+
+class Moment:
+    """Calls something once, at a moment of the library's own running, if that comes."""
+
+    def __init__(self, number: int, call: Callable[[], object]) -> None:
+        self.came = False
+        self._left = number
+        self._call = call
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> None:
+        """Hear of a moment, as a profiler does."""
+        if self.came or event == "c_call" or not frame.f_code.co_filename.startswith(LIBRARY):
+            return
+        self.came = self._left == 0
+        self._left -= 1
+        if self.came:
+            self._call()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Hear of the moments of a block."""
+        before = sys.getprofile()
+        sys.setprofile(self)
+        try:
+            yield
+        finally:
+            sys.setprofile(before)
+
+
+async def use(queue: FlushQueue[int], accepted: list[int]) -> None:
+    """Enqueue, flush and close, and note what was accepted."""
+    with suppress(FlushqError):
+        async with queue:
+            for item in range(10):
+                await queue.enqueue(item)
+                accepted.append(item)
+                if item % 4 == 3:
+                    await settle()
+            await queue.flush()
+
+
+def brought_at(number: int, make: Callable[[Sink[int]], FlushQueue[int]], sink: Sink[int]) -> bool:
+    """Use a queue, bring an item at a moment, check the account, and say if the moment came."""
+    accepted: list[int] = []
+    queue = make(sink)
+
+    def bring() -> None:
+        with suppress(FlushqError, RuntimeError):  # RuntimeError: no loop runs at this moment
+            queue.enqueue_nowait(BROUGHT)
+            accepted.append(BROUGHT)
+
+    moment = Moment(number, bring)
+
+    async def scenario() -> None:
+        with moment.watching():
+            await use(queue, accepted)
+
+    run(scenario)
+    stats = queue.stats()
+    assert_all_accounted_for(accepted, queue, sink)
+    assert (len(accepted), 0, 0) == (stats.accepted, stats.pending, stats.in_flight)
+    return moment.came
+
+
+def capped(sink: Sink[int]) -> FlushQueue[int]:
+    """A queue whose batches are full before they are old."""
+    return FlushQueue(sink, IntervalPolicy(1.0, 3), max_queue_size=5)
+
+
+def measured(sink: Sink[int]) -> FlushQueue[int]:
+    """A queue that knows keys and weights."""
+    policy = NaturalPolicy(3, max_weight=5)
+    return FlushQueue(sink, policy, dedupe_key=lambda item: item, weigh=lambda _: 1)
+
+
+def limited(sink: Sink[int]) -> FlushQueue[int]:
+    """A queue that flushes nothing once it closes."""
+    return FlushQueue(sink, IntervalPolicy(9.0, 4), max_in_flight=2, max_shutdown_wait=0)
+
+
+@pytest.mark.parametrize("make", [capped, measured, limited])
+@pytest.mark.parametrize("errors", [{}, {1: OSError("down")}])
+def test_an_item_brought_at_any_moment_is_not_lost(
+    make: Callable[[Sink[int]], FlushQueue[int]],
+    errors: dict[int, BaseException],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whenever a finalizer brings an item, it is refused, delivered or listed; nothing hangs."""
+    came = 0
+    for number in count():
+        if not brought_at(number, make, Sink[int](0.5, errors=dict(errors))):
+            break
+        came += 1
+    assert came > 300
+    caplog.clear()  # of the failures
+
+
+# A full stack.
+
+
+def depth() -> int:
+    """How many frames the stack holds."""
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - the way to ask
+    frames = 0
+    while frame is not None:
+        frame = frame.f_back
+        frames += 1
+    return frames
+
+
+@contextmanager
+def frames_left(room: int) -> Iterator[None]:
+    """Leave so many frames for what is called in a block."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(depth() + room)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+@pytest.mark.parametrize("make", [capped, measured])
+async def test_what_finds_the_stack_full_is_not_accepted(
+    make: Callable[[Sink[int]], FlushQueue[int]],
+) -> None:
+    """An enqueue that raises RecursionError accepts nothing, and the queue goes on."""
+    sink = Sink[int]()
+    accepted: list[int] = []
+    async with make(sink) as queue:
+        for room in range(1, 30):
+            try:
+                with frames_left(room):
+                    queue.enqueue_nowait(room)
+            except RecursionError:
+                continue
+            accepted.append(room)
+            await settle()
+            await queue.flush()
+    assert 10 < len(accepted) < 29
+    assert 29 in accepted
+    assert_all_accounted_for(accepted, queue, sink)
