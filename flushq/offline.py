@@ -4,16 +4,16 @@ Three optima, for the three things that the policies that ship promise to keep s
 flushed in order of arrival, which loses nothing unless they have weights. Times are only added,
 multiplied by counts and compared: with ints and Fractions a result is exact.
 
-Theory of operation. Each is a dynamic program over the prefixes of the arrivals: the best way to
-flush the first ``end`` items is the best way to flush the first ``start`` of them, for some
-``start``, and then the rest in one batch.
+Theory of operation. Cost and latency are dynamic programs over the prefixes of the arrivals: the
+best way to flush the first ``end`` items is the best way to flush the first ``start`` of them, for
+some ``start``, and then the rest in one batch.
 
 * *Cost.* A batch may as well start at its last arrival. The cost of a batch is a Monge array: if
   a later start of the batch is better for one end, it is better for all ends that follow. So the
   starts that are best for some end to come stand in a queue, in order, each from the end at which
   it overtakes the one before it; that end is found by bisection. n items take n log n steps.
-* *Count.* More items never need fewer flushes, so the earliest start that age and caps allow is
-  the best. n steps.
+* *Count.* The more a batch takes the better: from its oldest item on, all that age and caps allow.
+  Ages and weights are summed as a queue does it, so floats tie where they do there. n steps.
 * *Latency.* All flushes take equally long and start as early as they can, on the slot that is
   free first. A prefix can be flushed in several ways of which none is better than another in
   everything: the latency so far and the times at which slots become free. All of these are kept.
@@ -89,7 +89,8 @@ def fewest_flushes(
 ) -> int:
     """The least number of flushes for an age and caps, if a flush can start at any time.
 
-    Of all schedules in order of arrival: packing weights in another order may need fewer.
+    Of all schedules in order of arrival: packing weights in another order may need fewer. A batch
+    closes at the sum of its oldest arrival and the age, also where floats round it.
 
     Args:
         arrivals: When the items arrive, in seconds, not decreasing.
@@ -108,19 +109,18 @@ def fewest_flushes(
     _check("max_wait_seconds", max_wait_seconds, 0)
     most = _most("max_records", max_records)
     heaviest = math.inf if max_weight is None else max_weight
-    least = [0]
-    start = 0
+    fewest = size = 0
     weight: float = 0
-    for end, (time, mass) in enumerate(zip(times, masses, strict=True), 1):
+    closes = -math.inf
+    for time, mass in zip(times, masses, strict=True):
         _check_finite("a weight", mass)
         if not mass <= heaviest:
             raise ValueError(f"an item of weight {mass!r} is too heavy: max_weight is {heaviest!r}")
+        if time > closes or size + 1 > most or weight + mass > heaviest:
+            fewest, size, weight, closes = fewest + 1, 0, 0, time + max_wait_seconds
+        size += 1
         weight += mass
-        while time - times[start] > max_wait_seconds or end - start > most or weight > heaviest:
-            weight -= masses[start]
-            start += 1
-        least.append(least[start] + 1)
-    return least[-1]
+    return fewest
 
 
 def least_latency(

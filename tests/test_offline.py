@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flushq.offline import fewest_flushes, least_cost, least_latency
-from flushq.policies import NaturalPolicy
+from flushq.policies import IntervalPolicy, NaturalPolicy
 from flushq.simulation import simulate
 from tests.models import cheapest, exact, least_flushes
 from tests.models import least_latency as brute_latency
@@ -100,6 +100,15 @@ def test_weights_may_pack_better_in_another_order() -> None:
     """The fewest flushes are those in order of arrival, which is the order of a queue."""
     assert 3 == fewest_flushes([0, 0, 0, 0], weights=[2, 3, 2, 1], max_weight=4)
     assert 2 == fewest_flushes([0, 0, 0, 0], weights=[3, 1, 2, 2], max_weight=4)
+
+
+def test_floats_are_summed_as_in_a_queue() -> None:
+    """What sums to no more than a limit is within it, though a difference of floats says other."""
+    assert 1 == fewest_flushes([0.8, 1.0], max_wait_seconds=0.2)
+    assert 2 == fewest_flushes([0.2, 0.9], max_wait_seconds=0.7)
+    weights = [0.2, 0.1, 0.1, 0.7, 0.7, 0.2, 0.3, 0.3]
+    trace = simulate(IntervalPolicy(9, max_weight=0.8), [0] * 8, 0, weights=weights)
+    assert len(trace.flushes) == fewest_flushes([0] * 8, weights=weights, max_weight=0.8)
 
 
 @given(

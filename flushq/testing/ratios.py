@@ -92,7 +92,7 @@ class FlushesRatio:
     def measure(self, policy: FlushPolicy, arrivals: Sequence[float]) -> float:
         """The flushes of the policy as a multiple of the fewest."""
         trace = simulate(policy, arrivals, 0)
-        late = any(flush.started - flush.oldest > self.max_wait_seconds for flush in trace.flushes)
+        late = any(flush.started > flush.oldest + self.max_wait_seconds for flush in trace.flushes)
         fewest = fewest_flushes(
             arrivals, max_wait_seconds=self.max_wait_seconds, max_records=policy.max_records
         )

@@ -35,6 +35,15 @@ def test_never_more_than_the_fewest(count: int) -> None:
         assert all(flush.started - flush.oldest <= wait for flush in trace.flushes)
 
 
+@pytest.mark.parametrize("count", SIZES)
+def test_floats_tie_as_they_do_in_a_queue(count: int) -> None:
+    """Where sums of floats are rounded the ratio is 1, too: nobody is late, and none is fewer."""
+    for random in many(count):
+        wait = random.choice([0.1, 0.2, 0.3, 0.7])
+        times = arrivals(random, [0.0, 0.1, 0.2, 0.3, 0.7])
+        assert 1 == FlushesRatio(1, wait).measure(IntervalPolicy(wait), times), (wait, times)
+
+
 @pytest.mark.parametrize("records", [None, 3])
 def test_no_search_beats_the_optimum(records: int | None) -> None:
     """Arrivals that are chosen for their ratio come to 1 and no further."""
