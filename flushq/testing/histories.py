@@ -27,12 +27,12 @@ class Arrive:
 
 @attrs.frozen
 class Start:
-    """A flush starts: what the policy says if it says Flush, else as if somebody asked for it.
+    """A flush starts: because the policy says Flush, or as if somebody asked for it.
 
     Args:
         after: How many units later.
-        up_to: How many items it takes at most, if it is not the policy's. None: what the caps
-            allow.
+        up_to: How many items it takes at most, if the policy does not say fewer. None: what the
+            policy says and the caps allow.
     """
 
     after: int

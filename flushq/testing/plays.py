@@ -108,9 +108,9 @@ class Play:
         self._tell("item_added", len(weights), sum(weights), weights=weights)
 
     def _start(self, up_to: int | None) -> None:
-        if isinstance(self._decision, Flush):
-            up_to = self._decision.up_to
-        count = self._size(len(self._waiting) if up_to is None else up_to)
+        own = self._decision.up_to if isinstance(self._decision, Flush) else None
+        limits = [limit for limit in (own, up_to) if limit is not None]
+        count = self._size(min([len(self._waiting), *limits]))
         weights = self._waiting[:count]
         del self._waiting[:count]
         self._running.append((self._now, count))

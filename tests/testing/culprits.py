@@ -163,6 +163,27 @@ class Tiring(FlushPolicy):
 
 
 @attrs.define
+class Sweeping(FlushPolicy):
+    """Takes it that a flush leaves nothing behind."""
+
+    dirty: bool = False
+
+    def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
+        """There is something to flush."""
+        self.dirty = True
+        return super().item_added(now, count, weight)
+
+    def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
+        """There is nothing left."""
+        self.dirty = False
+        return super().flush_started(now, count, weight)
+
+    def decide(self, now: float) -> Decision:
+        """Flush at once what has come."""
+        return Flush() if self.dirty else Wait()
+
+
+@attrs.define
 class Numbering(FlushPolicy):
     """Numbers the flushes of all queues together."""
 
@@ -335,6 +356,7 @@ CULPRITS: list[tuple[str, type[FlushPolicy]]] = [
     ("kept", Broken),
     ("idle", Stranding),
     ("idle", Tiring),
+    ("idle", Sweeping),
     ("repeatable", Numbering),
     ("bursts", Hasty),
     ("shift", Punctual),

@@ -94,14 +94,16 @@ def test_a_batch_is_within_the_caps(
     assert ("flush_started", 0, *taken) == told(policy, *steps)[1]
 
 
-def test_it_is_the_policy_that_says_how_many() -> None:
-    """Where the policy says Flush, its up_to counts."""
+@pytest.mark.parametrize(("up_to", "taken"), [(None, 2), (3, 2), (1, 1)])
+def test_a_policy_says_how_many_at_most(up_to: int | None, taken: int) -> None:
+    """Where the policy says Flush, its up_to counts, unless the history's is less."""
 
     class Sparing(FlushPolicy):
         def decide(self, now: float) -> Decision:
             return Flush(up_to=2)
 
-    assert ("flush_started", 0, 2, 0) == told(Sparing(), Arrive(0, (0, 0, 0)), Start(0, 3))[1]
+    steps = (Arrive(0, (0, 0, 0)), Start(0, up_to))
+    assert ("flush_started", 0, taken, 0) == told(Sparing(), *steps)[1]
 
 
 def test_waiting_for_ever_ends_the_play() -> None:
