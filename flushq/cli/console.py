@@ -1,6 +1,7 @@
 """What the command line says, and to whom.
 
 Nobody may be listening: a closed pipe is no reason to fail, since the work is done all the same.
+A result that cannot be written for another reason, say a full disk, is one.
 """
 
 import os
@@ -17,12 +18,17 @@ class Mistake(click.ClickException):
     exit_code = 2
 
 
-def say(result: str) -> None:
-    """Print a line to standard output."""
+def say(result: str) -> bool:
+    """Print a line to standard output; return whether all is well, and complain if not."""
     try:
         click.echo(result)
-    except OSError:
+    except BrokenPipeError:
         _hush(sys.stdout.fileno())
+    except OSError as error:
+        _hush(sys.stdout.fileno())
+        complain(f"cannot write to standard output: {error.strerror}")
+        return False
+    return True
 
 
 def complain(trouble: str) -> None:

@@ -132,8 +132,9 @@ def ingest(
 
     Of skipped lines, dead letters and retries the first ten are reported. At the end a line with
     the figures is printed; its flushes are the batches as the policy cut them, by reason. The exit
-    code is 0 if every line was stored or was a duplicate, 1 if not (a dead letter is not stored), 2
-    for a mistake in the call, when nothing was read, and 130 or 143 after a signal.
+    code is 0 if every line was stored or was a duplicate, 1 if not (a dead letter is not stored) or
+    if the figures cannot be written, 2 for a mistake in the call, when nothing was read, and 130 or
+    143 after a signal.
     """
     _check_apart(dead_letter, db, *files)
     letters = None if dead_letter is None else DeadLetter(dead_letter)

@@ -136,7 +136,8 @@ class Ingestion:
         if figures.lost:
             lines = "line" if figures.lines == 1 else "lines"
             complain(f"{self._trouble}: {figures.lines} {lines} stored, {figures.lost} not stored")
-        say(str(figures))
+        if not say(str(figures)):
+            self._failed = True
 
     def _figures(self) -> Figures:
         """How far it has come; called in a thread, where the account may not be looked at."""

@@ -1,5 +1,6 @@
 """``python -m flushq simulate``: policies on traffic, in virtual time, compared."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
@@ -134,9 +135,10 @@ def simulate(
         raise click.ClickException(str(error)) from None
     except (TypeError, ValueError) as error:
         raise Mistake(str(error)) from None
-    say(as_json(runs) if json else as_table(runs))
+    said = say(as_json(runs) if json else as_table(runs))
     if plot is not None:
         _draw(runs, plot)
+    sys.exit(0 if said else 1)
 
 
 def _arrivals(file: TextIO | None, rate: float | None, seconds: float, seed: int) -> list[float]:

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from flushq.cli.console import complain, say
 
 def test_to_whom(capsys: pytest.CaptureFixture[str]) -> None:
     """Results go to standard output, trouble to standard error."""
-    say("done")
+    assert say("done")
     complain("not good")
 
     assert ("done\n", "not good\n") == tuple(capsys.readouterr())
@@ -22,13 +23,34 @@ def test_nobody_listens(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     name: str,
-    speak: Callable[[str], None],
+    speak: Callable[[str], object],
 ) -> None:
     """Where nobody listens any more nothing happens, now or when the stream is closed."""
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "w", encoding="utf-8") as stream:  # noqa: PTH123 - a file descriptor
         monkeypatch.setattr(sys, name, stream)
-        speak("hello?")
-        speak("anyone?")
+        assert speak("hello?") is not False
+        assert speak("anyone?") is not False
     assert ("", "") == tuple(capsys.readouterr())
+
+
+def test_no_room_for_a_result(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where a result cannot be written that is told once, and nothing more when it is closed."""
+    with Path("/dev/full").open("w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert not say("done")
+    complaint = "cannot write to standard output: No space left on device\n"
+    assert complaint == capsys.readouterr().err
+
+
+def test_no_room_for_trouble(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where trouble cannot be told nothing can be done about it."""
+    with Path("/dev/full").open("w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        complain("not good")
+    assert "" == capsys.readouterr().out

@@ -201,6 +201,17 @@ def test_nobody_reads_the_summary(start: Start, tmp_path: Path) -> None:
     assert 1 == count(tmp_path / "events.db")
 
 
+def test_no_room_for_the_summary(start: Start, tmp_path: Path) -> None:
+    """If the summary cannot be written that is told, though the lines are stored."""
+    process = start("-", shell='exec "$@" > /dev/full')
+
+    out, err = process.communicate("a\n")
+
+    assert (1, "") == (process.returncode, out)
+    assert "cannot write to standard output: No space left on device\n" == err
+    assert 1 == count(tmp_path / "events.db")
+
+
 def test_closed_streams(start: Start, tmp_path: Path) -> None:
     """Without a standard input there is nothing to read; the other two are not needed."""
     (tmp_path / "x").write_text("a\n")

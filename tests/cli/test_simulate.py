@@ -269,6 +269,19 @@ def test_a_picture_that_cannot_be_written(tmp_path: Path) -> None:
     assert f"cannot write '{tmp_path}': Is a directory" in result.stderr
 
 
+def test_figures_that_cannot_be_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The picture is drawn all the same; exit code 1."""
+    path = tmp_path / "lab.png"
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(SystemExit) as ended:
+            main(["simulate", "--rate", "1", "--sink", "0", "--plot", str(path)])
+    assert (1, True) == (ended.value.code, path.exists())
+    assert "cannot write to standard output: No space left on device\n" == capsys.readouterr().err
+
+
 def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no matplotlib it is said what to do, and nothing is done."""
     monkeypatch.setitem(sys.modules, "matplotlib", None)
