@@ -148,7 +148,10 @@ def ingest(
             max_shutdown_wait=max_shutdown_wait,
             on_failure=FailureHandler(retries, letters),
         )
+    except (TypeError, ValueError) as error:
+        raise Mistake(str(error)) from None
+    try:
         with letters or nullcontext():
             sys.exit(asyncio.run(ingestion.run()))
-    except (CannotOpen, CannotAppend, ValueError) as error:
+    except (CannotOpen, CannotAppend) as error:
         raise Mistake(str(error)) from None

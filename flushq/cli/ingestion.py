@@ -17,7 +17,14 @@ from contextlib import suppress
 
 import attrs
 
-from flushq import FlushFailed, FlushPolicy, FlushQueue, FlushReport, ShutdownTimeout
+from flushq import (
+    FlushFailed,
+    FlushPolicy,
+    FlushQueue,
+    FlushReport,
+    PolicyError,
+    ShutdownTimeout,
+)
 from flushq.cli.console import Complaints, complain, say
 from flushq.cli.dead_letter import CannotAppend
 from flushq.cli.failures import FailureHandler
@@ -90,6 +97,9 @@ class Ingestion:
             self._trouble = self._told(failure.__cause__)
             if not isinstance(failure.__cause__, sqlite3.Error | CannotAppend):
                 raise
+        except PolicyError as failure:
+            self._failed = True
+            self._trouble = failure.args[0]
         except ShutdownTimeout:
             self._trouble = f"not done {self._limit} s after the last line"
         finally:
@@ -133,7 +143,7 @@ class Ingestion:
 
     def _report(self) -> None:
         figures = self._account()
-        if figures.lost:
+        if figures.lost or self._failed:
             lines = "line" if figures.lines == 1 else "lines"
             complain(f"{self._trouble}: {figures.lines} {lines} stored, {figures.lost} not stored")
         if not say(str(figures)):

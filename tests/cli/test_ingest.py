@@ -13,7 +13,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from flushq import FlushFailed, NaturalPolicy
+from flushq import Decision, Flush, FlushFailed, FlushPolicy, IntervalPolicy, NaturalPolicy
 from flushq.cli.figures import Figures
 from flushq.cli.ingest import ingest as command
 from flushq.cli.ingestion import Ingestion
@@ -35,6 +35,54 @@ from tests.cli.support import (
 pytestmark = pytest.mark.usefixtures("here")
 
 _write = Table.write
+
+
+class Locked(FlushPolicy):
+    """Holds what cannot be copied."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+    def decide(self, now: float) -> Decision:
+        """Flush."""
+        return Flush()
+
+
+@attrs.define
+class Tiring(FlushPolicy):
+    """Raises at some event, the second time."""
+
+    event: str
+    events: int = 0
+    max_records: int | None = 2
+
+    def hear(self, event: str) -> None:
+        """Raise if it is the second of these."""
+        self.events += event == self.event
+        if self.events == 2:
+            raise ArithmeticError("no idea")
+
+    def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
+        """Hear of it."""
+        self.hear("flush_started")
+        return super().flush_started(now, count, weight)
+
+    def flush_done(
+        self, now: float, count: int, seconds: float, error: BaseException | None = None
+    ) -> Decision:
+        """Hear of it."""
+        self.hear("flush_done")
+        return super().flush_done(now, count, seconds, error)
+
+    def decide(self, now: float) -> Decision:
+        """Flush."""
+        return Flush()
+
+
+HEAVY = IntervalPolicy(1.0, max_weight=5)
+LOCKED = Locked()
+STARTING = Tiring("flush_started")
+ENDING = Tiring("flush_done")
 
 
 def test_files() -> None:
@@ -187,6 +235,8 @@ def test_a_terminal() -> None:
             ["x", "--policy", "often"],
             "Invalid value for '--policy': bad policy 'often': it must be",
         ),
+        (["x", "--policy", f"{__name__}:LOCKED"], "cannot make a deep copy of the policy <tests"),
+        (["x", "--policy", f"{__name__}:HEAVY"], "max_weight=5 needs weigh, a function of the"),
         (["x", "--table", ""], "Invalid value for '--table': '' cannot be the name of a table"),
         (["x", "--table", "a\0"], "Invalid value for '--table': 'a\\x00' cannot be the name of a"),
         (["x", "--dedupe", ""], "Invalid value for '--dedupe': the name of a field is not empty"),
@@ -438,6 +488,23 @@ def test_a_failure_after_a_signal(writing: Callable[[Write], None]) -> None:
     writing(write)
 
     assert 1 == ingest(numbered("x", 1)).exit_code
+
+
+@pytest.mark.parametrize(
+    ("lines", "policy", "told"),
+    [
+        (9, "STARTING", "in flush_started: 2 lines stored, 7 not stored"),
+        (9, "ENDING", "in flush_done: 4 lines stored, 5 not stored"),
+        (4, "ENDING", "in flush_done: 4 lines stored, 0 not stored"),
+    ],
+)
+def test_a_policy_that_raises(lines: int, policy: str, told: str) -> None:
+    """A failure of someone's policy is one line, exit code 1, though all lines may be stored."""
+    result = ingest(numbered("x", lines), "--policy", f"{__name__}:{policy}")
+
+    assert 1 == result.exit_code
+    assert [f"the policy Tiring raised ArithmeticError('no idea') {told}"] == complaints(result)
+    assert_accounted(result, [lines])
 
 
 def test_the_unforeseen(
