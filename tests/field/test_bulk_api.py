@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from flushq import Failure, FlushFailed, FlushQueue, NaturalPolicy, Retry
+from flushq import Fail, Failure, FlushFailed, FlushQueue, NaturalPolicy, Retry, Verdict
 from tests.field.conftest import Run
 
 pytestmark = pytest.mark.asyncio(loop_factories=["standard"])
@@ -209,15 +209,51 @@ async def test_an_api_that_lets_nobody_in() -> None:
     assert len(ITEMS) == len(caught.value.in_doubt + caught.value.undelivered)
 
 
-async def test_how_long_to_wait() -> None:
-    """Retry-After is obeyed, in both of its forms."""
-    later = datetime.now(UTC) + timedelta(seconds=60)
-    assert 7.0 == bulk_api.retry_after("7")
-    assert 55 < bulk_api.retry_after(format_datetime(later, usegmt=True)) <= 60
+def verdict(error: Exception) -> Verdict:
+    """What the recipe says of an error at the second try."""
+    failure = Failure([ITEMS[0]], error, None, attempt=2, reason="natural", seconds=0.0)
+    return bulk_api.judge(failure)
 
-    def verdict(error: Exception) -> object:
-        failure = Failure([ITEMS[0]], error, None, attempt=2, reason="natural", seconds=0.0)
-        return bulk_api.judge(failure)
+
+async def test_how_long_to_wait() -> None:
+    """Retry-After is obeyed for up to an hour, in both of its forms."""
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    assert 7.0 == bulk_api.retry_after("7")
+    assert 55 < bulk_api.retry_after(later) <= 60
+    assert 55 < bulk_api.retry_after(later.removesuffix(" GMT")) <= 60
+    assert bulk_api.retry_after("Wed, 21 Oct 2015 07:28:00 GMT") < 0
 
     assert Retry(after=7.0) == verdict(bulk_api.Refused(429, after=7.0))
-    assert Retry(after=0.2) == verdict(httpx.ReadTimeout("late"))
+    assert Retry(after=0.2) == verdict(bulk_api.Refused(429, after=-7.0))
+    assert Retry(after=3600.0) == verdict(bulk_api.Refused(429, bulk_api.retry_after("9" * 400)))
+
+
+@pytest.mark.parametrize("value", ["", "soon", "-1", "\u00b2", "Mon, 99 Oct 2015 07:28:00 GMT"])
+async def test_nonsense_is_no_time_to_wait(value: str) -> None:
+    """A Retry-After that is none does no harm."""
+    assert 0.0 == bulk_api.retry_after(value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        httpx.ReadTimeout("late"),
+        httpx.PoolTimeout("late"),
+        httpx.ConnectError("refused"),
+        httpx.CloseError("gone"),
+        httpx.ProxyError("no way"),
+        httpx.RemoteProtocolError("hung up"),
+    ],
+)
+async def test_an_api_that_is_away(error: Exception) -> None:
+    """Whoever does not answer, or hangs up, is tried again."""
+    assert Retry(after=0.2) == verdict(error)
+
+
+async def test_a_url_of_no_api(run: Run, tmp_path: Path) -> None:
+    """What will be wrong with every request ends the program."""
+    (tmp_path / "lines").write_text("line 1\n")
+    out, err = await asyncio.to_thread(run("bulk_api.py", "gopher://api", "lines").communicate)
+    assert "" == out
+    assert "(0 undelivered, 1 in doubt)" in err
+    assert Fail() == verdict(httpx.LocalProtocolError("no header"))

@@ -18,6 +18,7 @@ import httpx
 
 import flushq
 
+AWAY = (httpx.TimeoutException, httpx.NetworkError, httpx.ProxyError, httpx.RemoteProtocolError)
 PASSING = {408, 429, 500, 502, 503, 504}
 POISONED = {400, 409, 413, 422}
 
@@ -35,27 +36,27 @@ async def send(client: httpx.AsyncClient, url: str, items: list[dict[str, str]])
     response = await client.post(url, json=items)
     if not response.is_success:
         raise Refused(response.status_code, retry_after(response.headers.get("Retry-After", "0")))
-    if response.status_code == httpx.codes.MULTI_STATUS:
-        statuses = enumerate(response.json())
-        refused = {index: Refused(status) for index, status in statuses if status >= 400}
-        if refused:
-            raise flushq.PartialFailure(refused)
+    codes = response.json() if response.status_code == httpx.codes.MULTI_STATUS else []
+    if refused := {index: Refused(status) for index, status in enumerate(codes) if status >= 400}:
+        raise flushq.PartialFailure(refused)
 
 
 def retry_after(value: str) -> float:
-    """Seconds from now, of the two forms that Retry-After has."""
-    if value.isdecimal():
-        return float(value)
-    return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    """Seconds from now, of the two forms that Retry-After has; 0 of any other."""
+    try:
+        then = parsedate_to_datetime(value).replace(tzinfo=UTC)  # as all dates of HTTP
+    except (ValueError, OverflowError):
+        return float(value) if value.isdecimal() else 0.0
+    return (then - datetime.now(UTC)).total_seconds()
 
 
 def judge(failure: flushq.Failure[dict[str, str]]) -> flushq.Verdict:
-    """Wait for what passes; drop what is refused, alone if nobody knows which it was."""
+    """Wait an hour at most for what passes; drop what is refused, alone if nobody knows which."""
     refusals = [error for error in failure.errors or [failure.error] if isinstance(error, Refused)]
     statuses = {refusal.status for refusal in refusals}
-    if isinstance(failure.error, httpx.TransportError) or statuses & PASSING:
-        backoff = min(5.0, 0.1 * failure.attempt)
-        return flushq.Retry(after=max([backoff, *(refusal.after for refusal in refusals)]))
+    if isinstance(failure.error, AWAY) or statuses & PASSING:
+        pauses = [min(5.0, 0.1 * failure.attempt), *(refusal.after for refusal in refusals)]
+        return flushq.Retry(after=min(3600.0, max(pauses)))
     if not statuses or statuses - POISONED:
         return flushq.Fail()
     if failure.errors is None and len(failure.items) > 1:
@@ -66,9 +67,8 @@ def judge(failure: flushq.Failure[dict[str, str]]) -> flushq.Verdict:
 
 async def main(url: str, file: Path) -> None:
     """Send the lines of a file, and tell how many were stored."""
-    policy = flushq.NaturalPolicy(max_records=500)
     async with httpx.AsyncClient(timeout=10.0) as client:
-        post = partial(send, client, url)
+        post, policy = partial(send, client, url), flushq.NaturalPolicy(max_records=500)
         async with flushq.FlushQueue(post, policy, max_in_flight=4, on_failure=judge) as queue:
             with file.open(errors="replace") as lines:
                 for number, line in enumerate(lines, 1):
