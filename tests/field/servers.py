@@ -116,8 +116,7 @@ class Postgres(Server):
 
     def create(self, schema: str) -> str:
         """Make a new schema, and return the URL of it."""
-        psql: Command = [_POSTGRES / "psql", "-q", "-h", self.folder, "-U", "postgres"]
-        subprocess.run([*psql, "-c", f"CREATE SCHEMA {schema}"], check=True)
+        self._psql(f"CREATE SCHEMA {schema}")
         return f"postgresql://postgres@/postgres?host={self.folder}&search_path={schema}"
 
     def start(self) -> None:
@@ -135,6 +134,12 @@ class Postgres(Server):
         self._run(command, self._options)
         eventually(self._is_ready)
 
+    def demand_password(self, role: str) -> None:
+        """Let a role in with its password alone, once the server has read that it must."""
+        rules = self._data / "pg_hba.conf"
+        rules.write_text(f"local all {role} scram-sha-256\n{rules.read_text()}")
+        self._psql("SELECT pg_reload_conf()")
+
     def fill_disk_of(self, file: str) -> None:
         """Have a file of a table, empty as yet, on a disk that is full.
 
@@ -144,6 +149,10 @@ class Postgres(Server):
         path = self._data / file
         path.unlink()
         path.symlink_to("/dev/full")
+
+    def _psql(self, statement: str) -> None:
+        psql: Command = [_POSTGRES / "psql", "-q", "-h", self.folder, "-U", "postgres"]
+        subprocess.run([*psql, "-c", statement], check=True, stdout=subprocess.DEVNULL)
 
     def _is_ready(self) -> bool:
         self._check_alive()

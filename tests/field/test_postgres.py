@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 import asyncpg
 import postgres
@@ -17,7 +18,7 @@ import pytest
 from flushq import Failure, FlushFailed, FlushQueue, NaturalPolicy, Verdict
 from tests.field.conftest import Run
 from tests.field.proxy import proxied
-from tests.field.servers import PATIENCE, Postgres
+from tests.field.servers import PATIENCE, Postgres, until
 
 pytestmark = pytest.mark.asyncio(loop_factories=["standard"])
 
@@ -88,6 +89,73 @@ async def test_the_program(run: Run, database: str, tmp_path: Path) -> None:
     rows = await stored(database)
     assert {(f"lines:{number}", f"line {number}") for number in range(1, 12_001)} == set(rows)
     assert 12_000 == len(rows)
+
+
+async def test_a_password_of_odd_characters(
+    run: Run, postgres_server: Postgres, database: str, tmp_path: Path
+) -> None:
+    """A password lets in if it is quoted; a wrong one is not told."""
+    administrator = await asyncpg.connect(database)
+    schema = await administrator.fetchval("SELECT current_schema()")
+    await administrator.execute("CREATE ROLE guest LOGIN PASSWORD 'a@/:5?#%é'")
+    await administrator.execute(f"GRANT ALL ON SCHEMA {schema} TO guest")
+    postgres_server.demand_password("guest")
+    (tmp_path / "lines").write_text("line 1\n")
+
+    async def load(password: str) -> tuple[str, str]:
+        url = database.replace("postgres@", f"guest:{password}@")
+        return await asyncio.to_thread(run("postgres.py", url, "lines").communicate)
+
+    async def is_refused() -> bool:
+        out, err = await load("other")
+        return "password authentication failed" in err and "other" not in out + err
+
+    await until(is_refused)
+    assert ("1 lines are stored\n", "") == await load(quote("a@/:5?#%é", safe=""))
+    await administrator.execute("DROP OWNED BY guest")
+    await administrator.execute("DROP ROLE guest")
+    await administrator.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://user:sec@ret@host/database",
+        "postgresql://user:sec/ret@host/database",
+        "postgresql://user:sec?ret@host/database",
+        "postgresql://user:sec#ret@host/database",
+        "postgresql://user:sec[ret@host/database",
+        "postgresql://user:sec\u2100ret@host/database",
+        "postgresql://user:sec\nret@host/database",
+        "postgresql://user:secret@h\u2100st/database",
+        "postgresql://user:secret/database",
+        "postgresql://user:secret",
+        "postgresql://user@host,user:secret",
+        "postgresql://host/database?user=user&password=sec&ret",
+        "user:secret@host/database",
+    ],
+)
+async def test_a_url_that_others_would_misread(url: str) -> None:
+    """A password, whole or in part, is not taken for something that is told."""
+    with pytest.raises(ValueError, match=r"^a URL cannot be read: quote its password") as refused:
+        postgres.connect(url)
+    assert "sec" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://",
+        "postgresql://user:a:b@host:5432/database",
+        "postgresql://user:%40%2F%3A@[::1]:5432,host:5433,other/database",
+        "postgresql://user@%2Ftmp%2Fsocket/database?sslmode=disable&search_path=a,b",
+        "postgresql://host?user=user&password=%40%26",
+        "nats://user:secret@127.0.0.1:4222",
+    ],
+)
+async def test_a_url_that_can_be_read(url: str) -> None:
+    """What others read as it is meant is no mistake."""
+    postgres.check(url)
 
 
 async def test_stopped_and_continued(

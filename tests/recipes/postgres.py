@@ -19,7 +19,8 @@ from flushq import Drop, Fail, Failure, FlushQueue, NaturalPolicy, Retry, Split,
 
 Row = tuple[str, str]
 
-URL = re.compile(r"\w+://([^@/?#\[\]]*@)?[^@/?#]*(/[^@#]*)?")
+HOST = r"([^@/?#\[\],:]*|\[[\da-f:.]*\])(:\d+)?"
+URL = re.compile(rf"\w+://([^@/?#\[\]]*@)?{HOST}(,{HOST})*(/[^@?#]*)?(\?([\w.]+=[^@#&]*(&|$))*)?")
 INSERT = "INSERT INTO events SELECT * FROM incoming ORDER BY id ON CONFLICT DO NOTHING"
 PASSING = (OSError, asyncpg.InterfaceError)
 PASSING_STATES = {"08", "40", "53", "57"}  # connection, deadlock, disk or memory, shutdown
@@ -28,7 +29,7 @@ POISONED = (UnicodeError, asyncpg.DataError, asyncpg.IntegrityConstraintViolatio
 
 def check(url: str) -> None:
     """Refuse a URL that others would misread, and quote its password in their complaint."""
-    if not URL.fullmatch(url):
+    if not (url.isascii() and url.isprintable() and URL.fullmatch(url)):
         raise ValueError("a URL cannot be read: quote its password, / as %2F for example")
 
 
@@ -67,12 +68,11 @@ def judge(failure: Failure[Any], name: Callable[[Any], str] = str) -> Verdict:
 
 async def main(url: str, file: Path) -> None:
     """Store the lines of a file, and tell how many there were."""
-    async with connect(url) as pool:
-        queue = FlushQueue(partial(store, pool), NaturalPolicy(max_records=5_000), on_failure=judge)
-        async with queue:
-            with file.open(errors="replace") as lines:
-                for number, line in enumerate(lines, 1):
-                    await queue.enqueue((f"{file}:{number}", line.removesuffix("\n")))
+    pool, policy = connect(url), NaturalPolicy(max_records=5_000)
+    async with pool, FlushQueue(partial(store, pool), policy, on_failure=judge) as queue:
+        with file.open(errors="replace") as lines:
+            for number, line in enumerate(lines, 1):
+                await queue.enqueue((f"{file}:{number}", line.removesuffix("\n")))
     print(queue.stats().delivered, "lines are stored")
 
 
