@@ -11,7 +11,7 @@ import aiosqlite
 import pytest
 import sqlite
 
-from flushq import Failure, FlushFailed, FlushQueue, NaturalPolicy, Verdict
+from flushq import Drop, Failure, FlushFailed, FlushQueue, NaturalPolicy, Retry, Verdict
 from tests.field.conftest import Run
 from tests.field.servers import PATIENCE
 
@@ -99,6 +99,52 @@ async def test_a_row_that_is_refused(tmp_path: Path) -> None:
     assert [row for row in ROWS if row[0] != "1234"] == rows_of(tmp_path / "events.db")
     [letter] = rows_of(tmp_path / "events.db", "dead_letters")
     assert ("1234", "CHECK constraint failed: body <> 'body 1234'") == letter
+
+
+async def test_text_that_is_none(tmp_path: Path) -> None:
+    """Rows that cannot be written in UTF-8, a name among them, are buried, and no other."""
+    async with aiosqlite.connect(tmp_path / "events.db") as db:
+        await db.executescript(sqlite.TABLES)
+        async with loading(db, asyncio.Event()) as queue:
+            for row in [("1", "body"), ("2", "\ud800"), ("\ud800", "body"), ("4", "body")]:
+                await queue.enqueue(row)
+
+    assert [("1", "body"), ("4", "body")] == rows_of(tmp_path / "events.db")
+    letters = rows_of(tmp_path / "events.db", "dead_letters")
+    assert ["2", r"\ud800"] == [name for name, _ in letters]
+    assert all("surrogates not allowed" in error for _, error in letters)
+
+
+async def test_a_letter_that_waits(tmp_path: Path) -> None:
+    """What cannot be buried since the database is locked is tried again, and buried then."""
+    async with aiosqlite.connect(tmp_path / "events.db", timeout=0.0) as db:
+        await db.executescript(sqlite.TABLES)
+        refused = sqlite3.IntegrityError("refused")
+        failure = Failure([("1", "body")], refused, None, attempt=2, reason="", seconds=0.0)
+        with closing(sqlite3.connect(tmp_path / "events.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert Retry(after=0.2) == await sqlite.judge(db, failure)
+        assert Drop() == await sqlite.judge(db, failure)
+
+    assert [("1", "refused")] == rows_of(tmp_path / "events.db", "dead_letters")
+
+
+async def test_a_letter_that_is_refused(tmp_path: Path) -> None:
+    """What cannot be buried ends the queue: it is in doubt, and both reasons are told."""
+    async with aiosqlite.connect(tmp_path / "events.db") as db:
+        await db.execute("CREATE TABLE events (id TEXT PRIMARY KEY, body TEXT, CHECK (id <> '2'))")
+        await db.execute("CREATE TABLE dead_letters (id TEXT PRIMARY KEY, error TEXT, CHECK (0))")
+        with pytest.raises(FlushFailed) as failed:
+            async with loading(db, asyncio.Event()) as queue:
+                for row in [("1", "body"), ("2", "body")]:
+                    await queue.enqueue(row)
+
+    assert [("1", "body")] == rows_of(tmp_path / "events.db")
+    assert [("2", "body")] == queue.in_doubt
+    assert "CHECK constraint failed: id <> '2'" == str(failed.value.__cause__)
+    reason = "and it cannot be put aside: IntegrityError('CHECK constraint failed: 0')"
+    assert failed.value.__cause__ is not None
+    assert [reason] == failed.value.__cause__.__notes__
 
 
 async def test_a_table_that_does_not_fit(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@
 
 A line's id is its file and number; what is stored already is left as it is, so run it again after a
 crash. A full disk is waited for, as is whoever locks the database. What a constraint of the table
-refuses goes into another table, alone, with the reason.
+refuses goes into another table, alone, with the reason; if it cannot, that is the end.
 """
 
 import asyncio
@@ -44,15 +44,21 @@ async def store(db: aiosqlite.Connection, rows: list[Row]) -> None:
 
 async def judge(db: aiosqlite.Connection, failure: Failure[Row]) -> Verdict:
     """Wait for what passes, and bury what a constraint refuses."""
-    if getattr(failure.error, "sqlite_errorcode", 0) & 0xFF in PASSING:
+    error = failure.error
+    if isinstance(error, POISONED):
+        if len(failure.items) > 1:
+            return Split()
+        letter = (failure.items[0][0].encode(errors="backslashreplace").decode(), str(error))
+        try:
+            await write(db, "INSERT OR REPLACE INTO dead_letters VALUES (?, ?)", [letter])
+        except sqlite3.Error as trouble:
+            failure.error.add_note(f"and it cannot be put aside: {trouble!r}")
+            error = trouble
+        else:
+            return Drop()
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in PASSING:
         return Retry(after=min(5.0, 0.1 * failure.attempt))
-    if not isinstance(failure.error, POISONED):
-        return Fail()
-    if len(failure.items) > 1:
-        return Split()
-    letter = (failure.items[0][0], str(failure.error))
-    await write(db, "INSERT OR REPLACE INTO dead_letters VALUES (?, ?)", [letter])
-    return Drop()
+    return Fail()
 
 
 async def main(database: Path, file: Path) -> None:
