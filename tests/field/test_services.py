@@ -150,6 +150,38 @@ async def test_a_service_that_cannot_store_ends(fastapi_service: Service) -> Non
     assert "no such table" in said
 
 
+async def test_a_service_that_fails_later_ends(service: Service) -> None:
+    """If what was answered with 202 cannot be stored it says so, and ends, without being told."""
+    async with service.client() as client:
+        await client.get("/")
+        with closing(sqlite3.connect(service.database)) as connection:
+            connection.execute("DROP TABLE events")
+        answer = await client.post("/events", json=EVENTS[0])
+
+    assert 202 == answer.status_code
+    code, said = await service.end()
+    assert 0 != code
+    assert "no such table" in said
+
+
+NO_EVENTS = [b"", b"{", b"\xff", b"[]", b'"id"', b"null", b'{"id": "1"}', b'{"id": 1, "body": "a"}']
+
+
+async def test_what_is_no_event(service: Service) -> None:
+    """A request that makes no sense is the client's mistake, and does no harm to others."""
+    async with service.client() as client:
+        answers = [
+            await client.post("/events", content=content, headers={"Content-Type": kind})
+            for content in NO_EVENTS
+            for kind in ("application/json", "application/json; charset=nonsense")
+        ]
+        await client.post("/events", json=EVENTS[0])
+
+    assert {answer.status_code for answer in answers} <= {400, 422}
+    await service.stop()
+    assert [("00", "body 0")] == service.stored()
+
+
 async def test_an_order_that_cannot_be_stored_at_once(fastapi_service: Service) -> None:
     """It is answered with 202, and stored when it can be: SIGTERM waits for that."""
     async with fastapi_service.client() as client:

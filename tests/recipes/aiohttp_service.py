@@ -2,11 +2,12 @@
 
     EVENTS=events.db python tests/recipes/aiohttp_service.py PORT
 
-POST /events answers 202 when the event waits. SIGTERM ends the service when all that it has taken
-is stored.
+POST /events answers 202 when the event waits, 400 to what is no event; 503 tells to come again.
+SIGTERM ends the service when all that it has taken is stored; if it cannot store, it ends itself.
 """
 
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from functools import partial
@@ -15,28 +16,46 @@ import aiosqlite
 import sqlite
 from aiohttp import web
 
-from flushq import FlushqError, FlushQueue, IntervalPolicy
+from flushq import Fail, Failure, FlushqError, FlushQueue, IntervalPolicy, Verdict
 
 QUEUE = web.AppKey("queue", FlushQueue[sqlite.Row])
 
 
 async def queue_of_events(app: web.Application) -> AsyncIterator[None]:
     """Have a queue as long as the service lives; at the end it drains."""
+
+    async def judge(failure: Failure[sqlite.Row]) -> Verdict:
+        verdict = await sqlite.judge(db, failure)
+        if verdict == Fail():
+            signal.raise_signal(signal.SIGTERM)  # for whoever starts it anew
+        return verdict
+
     policy = IntervalPolicy(max_wait_seconds=0.1, max_records=500)
     async with aiosqlite.connect(os.environ["EVENTS"]) as db:
         await db.executescript(sqlite.TABLES)
-        judge = partial(sqlite.judge, db)
         store = partial(sqlite.store, db)
         async with FlushQueue(store, policy, max_shutdown_wait=10.0, on_failure=judge) as queue:
             app[QUEUE] = queue
             yield
 
 
+async def read_event(request: web.Request) -> sqlite.Row:
+    """What a client sends, with an id of its own: it may come twice."""
+    try:
+        event = await request.json()
+    except (ValueError, LookupError) as error:  # no JSON, or in an unknown encoding
+        raise web.HTTPBadRequest(text=str(error)) from error
+    match event:
+        case {"id": str(name), "body": str(body)}:
+            return name, body
+    raise web.HTTPBadRequest(text="an event is an object with the strings id and body")
+
+
 async def take(request: web.Request) -> web.Response:
     """Take an event, unless too many wait."""
-    event = await request.json()
+    row = await read_event(request)
     try:
-        request.app[QUEUE].enqueue_nowait((event["id"], event["body"]))
+        request.app[QUEUE].enqueue_nowait(row)
     except FlushqError as error:
         return web.Response(status=503, text=type(error).__name__, headers={"Retry-After": "1"})
     return web.Response(status=202)
