@@ -489,4 +489,4 @@ def test_a_report_tells_at_what_time_the_other_answer_was() -> None:
 def test_a_ratio_that_is_none() -> None:
     """A number is no ratio: it does not say of what."""
     with pytest.raises(TypeError, match="ratio must be a CostRatio"):
-        check_policy(NaturalPolicy(), ratio=2)  # type: ignore[arg-type]
+        check_policy(NaturalPolicy(), ratio=2)  # type: ignore[arg-type]  # the mistake that is tested
