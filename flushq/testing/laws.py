@@ -6,7 +6,7 @@ LAWS = {
     "sound": "an event returns a decision, raises nothing, and tells the base class all of it",
     "caps": "max_records and max_weight are caps, and stay what they are",
     "silent": "with nothing pending, or no slot free, an event answers Wait()",
-    "pure": "an event answers what decide says, and decide changes nothing",
+    "pure": "an event answers what decide says; decide changes nothing and reads no clock",
     "ahead": "Wait.until lies after now",
     "kept": "if nothing happens before Wait.until, tick then answers Flush",
     "idle": "while something is pending and no flush runs, a time to flush is known",

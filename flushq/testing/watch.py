@@ -1,13 +1,15 @@
-"""decide under watch: what a policy holds, before and after it.
+"""decide under watch: what a policy holds, before and after it, and the clocks that it reads.
 
 Theory of operation. decide is asked by the events themselves, and may change something the first
 time that it leaves alone the second time; so what watches stands in its place in the class while an
-event is told. What a policy holds is copied, and compared as far as it can be.
+event is told. What a policy holds is copied, and compared as far as it can be. A clock is built in,
+and a profiler hears of each call of what is.
 """
 
 import copy
 import inspect
 import pickle
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -16,6 +18,12 @@ from unittest.mock import patch
 from flushq.policy import Decision, FlushPolicy, attributes_of
 
 _MISSING = object()
+_CLOCKS = {
+    *(f"time.{name}" for name in ("time", "monotonic", "perf_counter", "process_time")),
+    *(f"time.{name}_ns" for name in ("time", "monotonic", "perf_counter", "process_time")),
+    *(f"datetime.{name}" for name in ("now", "utcnow", "today")),
+    "date.today",
+}
 
 
 @contextmanager
@@ -32,6 +40,40 @@ def watched(policy: FlushPolicy, changed: set[str]) -> Iterator[None]:
 
     with patch.object(kind, "decide", watching):
         yield
+
+
+@contextmanager
+def clocks_read(kind: type[FlushPolicy]) -> Iterator[set[str]]:
+    """Collect the names of the clocks that decide of such a policy reads meanwhile.
+
+    Where a profiler is at work already, it is left at that, and nothing is seen.
+    """
+    decide = inspect.getattr_static(kind, "decide")
+    clocks: set[str] = set()
+
+    def note(frame: object, event: str, called: Any) -> None:
+        if event == "c_call":
+            clocks.update(_CLOCKS & {_name(called)})
+
+    def watching(self: FlushPolicy, now: float) -> Decision:
+        sys.setprofile(note)
+        try:
+            decision: Decision = decide.__get__(self, kind)(now)
+            return decision
+        finally:
+            sys.setprofile(None)
+
+    if sys.getprofile() is not None:
+        yield clocks
+        return
+    with patch.object(kind, "decide", watching):
+        yield clocks
+
+
+def _name(called: Any) -> str:
+    """What is built in, by its module or class and its own name."""
+    owner = getattr(called, "__self__", None)
+    return f"{getattr(owner, '__name__', '')}.{called.__name__}"
 
 
 def _changes(kind: type, before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import time
 from typing import Any, ClassVar, cast
 
 import attrs
@@ -87,6 +88,16 @@ class Writing(FlushPolicy):
     def decide(self, now: float) -> Decision:
         """Write, and flush."""
         self.diary.entries += 1
+        return Flush()
+
+
+@attrs.define
+class Punching(FlushPolicy):
+    """Looks at the clock in decide, and makes nothing of it."""
+
+    def decide(self, now: float) -> Decision:
+        """Look, and flush."""
+        time.monotonic()
         return Flush()
 
 
@@ -351,6 +362,7 @@ CULPRITS: list[tuple[str, type[FlushPolicy]]] = [
     ("pure", Settling),
     ("pure", Remembering),
     ("pure", Writing),
+    ("pure", Punching),
     ("pure", Contrary),
     ("ahead", Belated),
     ("kept", Broken),

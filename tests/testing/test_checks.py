@@ -1,11 +1,15 @@
 """check_policy finds who breaks a law, says which, and shows the smallest history."""
 
+import asyncio
 import itertools
 import math
+import sys
 import threading
+import time
 from collections.abc import Callable
+from datetime import UTC, date, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -35,7 +39,16 @@ from flushq.testing import (
 )
 from tests.models import state_of
 from tests.strategies import EchoPolicy, FrozenEchoPolicy, PlainEchoPolicy
-from tests.testing.culprits import CULPRITS, UNSOUND, Deaf, Growing, Numbering, Raising, Stranding
+from tests.testing.culprits import (
+    CULPRITS,
+    UNSOUND,
+    Deaf,
+    Growing,
+    Numbering,
+    Punching,
+    Raising,
+    Stranding,
+)
 
 IMPLIED = {"repeatable": {"bursts", "shift"}}
 """Laws that nobody can keep who breaks another."""
@@ -161,6 +174,50 @@ def test_decide_is_let_go_of() -> None:
     assert decide is NaturalPolicy.decide
     check_policy(_Heir, examples=5)
     assert "decide" not in vars(_Heir)
+
+
+class _Clocked(FlushPolicy):
+    """Flushes a second after a clock of its own says that it was asked."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+
+    def decide(self, now: float) -> Decision:
+        return Wait(now + abs(self.clock()) + 1)
+
+
+@pytest.mark.parametrize(
+    ("clock", "name"),
+    [
+        (time.time, "time.time"),
+        (time.monotonic_ns, "time.monotonic_ns"),
+        (time.perf_counter, "time.perf_counter"),
+        (lambda: datetime.now(UTC).timestamp(), "datetime.now"),
+        (lambda: date.today().toordinal(), "date.today"),  # noqa: DTZ011 - the mistake
+        (lambda: asyncio.BaseEventLoop.time(cast("Any", None)), "time.monotonic"),
+    ],
+)
+def test_who_reads_a_clock_hears_of_that_clock(clock: Callable[[], float], name: str) -> None:
+    """Whatever comes of what a clock says, it is the clock that is named."""
+    with pytest.raises(LawBroken) as broken:
+        check_policy(lambda: _Clocked(clock), examples=20)
+    assert f"decide reads {name}; the time is its argument, now" == broken.value.why
+    assert str(broken.value.history[0]).startswith("item_added(0.0, 1, ")
+    assert None is sys.getprofile()
+
+
+def test_a_profiler_is_left_in_peace() -> None:
+    """Where somebody else listens to calls already, clocks are not looked for."""
+
+    def profile(frame: object, event: str, called: object) -> None:
+        """Hear nothing."""
+
+    sys.setprofile(profile)
+    try:
+        check_policy(Punching, examples=20)
+        assert profile is sys.getprofile()
+    finally:
+        sys.setprofile(None)
 
 
 class _Heir(_Called):
