@@ -44,6 +44,10 @@ def check_policy(
 ) -> None:
     """Check that a policy keeps every law, in random histories.
 
+    A history has at most 40 steps, and so a dozen flushes; up to three run at a time, and up to 150
+    items come at once. A mistake that takes more is not found: scale the thresholds of the policy
+    down for the test.
+
     Args:
         policy: The policy, which is not changed; or what makes one, such as its class.
         except_for: The names of laws that it need not keep, of those in :data:`LAWS`.

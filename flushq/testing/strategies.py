@@ -4,11 +4,12 @@ Times are small multiples of a unit. With the default, or any other int, power o
 sums are exact and ties are frequent.
 """
 
-from itertools import accumulate
+from functools import partial
+from itertools import accumulate, chain
 
 from hypothesis import strategies as st
 
-from flushq.testing.histories import Arrive, Due, Finish, History, Pass, Start
+from flushq.testing.histories import Arrive, Due, Finish, History, Pass, Start, Step
 
 _GAPS = st.sampled_from([0, 0, 0, 1, 1, 2, 3, 8])
 _CROWDS = st.sampled_from([12, 150])
@@ -46,15 +47,21 @@ def slots() -> st.SearchStrategy[int]:
 
 
 def histories(*, max_steps: int = 15) -> st.SearchStrategy[History]:
-    """Whole histories, for ``check_history``."""
-    steps = st.one_of(
-        st.builds(Arrive, _GAPS, st.lists(st.integers(0, 4), min_size=1, max_size=4).map(tuple)),
-        st.just(Due()),
-        st.builds(Arrive, _GAPS, _CROWDS.map(lambda count: (1,) * count)),
-        st.builds(Start, _GAPS, st.none() | st.integers(1, 5)),
-        st.builds(Finish, _GAPS, st.integers(0, 2), st.booleans()),
-        st.builds(Pass, _GAPS),
-    )
-    few = st.lists(steps, max_size=max_steps)
-    many = st.lists(steps, min_size=max_steps // 2, max_size=max_steps)
-    return st.builds(History, slots(), _UNITS, (few | many).map(tuple))
+    """Whole histories, for ``check_history``: of single steps, and of whole flushes in a row.
+
+    A history of n steps has n / 3 flushes at most, each of an arrival, a start and an end.
+    """
+    weights = st.lists(st.integers(0, 4), min_size=1, max_size=4).map(tuple)
+    arrive = st.builds(Arrive, _GAPS, weights)
+    start = st.builds(Start, _GAPS, st.none() | st.integers(1, 5))
+    finish = st.builds(Finish, _GAPS, st.integers(0, 2), st.booleans())
+    crowd = st.builds(Arrive, _GAPS, _CROWDS.map(lambda count: (1,) * count))
+    step = st.one_of(arrive, st.just(Due()), crowd, start, finish, st.builds(Pass, _GAPS))
+    part = st.tuples(step) | st.tuples(arrive, start) | st.tuples(arrive, start, finish)
+    few = st.lists(part, max_size=max_steps)
+    many = st.lists(part, min_size=max_steps // 2, max_size=max_steps)
+    return st.builds(History, slots(), _UNITS, (few | many).map(partial(_steps, max_steps)))
+
+
+def _steps(most: int, parts: list[tuple[Step, ...]]) -> tuple[Step, ...]:
+    return tuple(chain.from_iterable(parts))[:most]

@@ -311,6 +311,39 @@ def test_a_fickle_policy_is_found_all_the_same() -> None:
         check_policy(Fickle)
 
 
+@attrs.define
+class _Tired(FlushPolicy):
+    """Lets a batch wait for ever after six flushes, as far as it has heard of their ends."""
+
+    flushes: int = 0
+
+    def flush_done(
+        self, now: float, count: int, seconds: float, error: BaseException | None = None
+    ) -> Decision:
+        self.flushes += 1
+        return super().flush_done(now, count, seconds, error)
+
+    def decide(self, now: float) -> Decision:
+        return Wait() if self.flushes >= 6 else Flush()
+
+
+class _Confused(FlushPolicy):
+    """Fails while two flushes run."""
+
+    def decide(self, now: float) -> Decision:
+        if self.queue.in_flight == 2:
+            raise ArithmeticError("two")
+        return Flush()
+
+
+@pytest.mark.parametrize(("culprit", "events"), [(_Tired, 3 * 6 + 1), (_Confused, 5)])
+def test_a_mistake_that_takes_many_steps_is_found(culprit: type[FlushPolicy], events: int) -> None:
+    """Several flushes one after the other, or at a time, are frequent; no step is too many."""
+    with pytest.raises(LawBroken) as broken:
+        check_policy(culprit)
+    assert events == len(broken.value.history)
+
+
 @attrs.define(eq=False)
 class _Lock:
     held: Any = attrs.field(factory=threading.Lock)
