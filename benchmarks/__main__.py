@@ -21,6 +21,11 @@ from benchmarks.rows import ROUNDS, ROWS, Row
 from benchmarks.saved import Conditions, Run, load
 
 LOOPS = ("asyncio", "uvloop")
+TERMS = (
+    "The floor is what must be paid in any case: an append to a list, a future for an answer. "
+    "A bar is what must hold: ok, or MISSED, which is exit code 1. "
+    "A goal, where there is one, is what ought to hold. "
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,13 +65,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="What an item costs, beside the floor and beside the peers.",
-        epilog=f"Rows: {', '.join(row.name for row in ROWS)}.",
+        epilog=f"{TERMS}Rows: {', '.join(row.name for row in ROWS)}.",
     )
     add = parser.add_argument
     add("rows", nargs="*", metavar="ROW", type=_row, help="measure only these rows")
     add("--rounds", type=_count, default=ROUNDS, metavar="N", help="the most rounds (%(default)s)")
     add("--loop", choices=LOOPS, default=LOOPS[0], help="the event loop (%(default)s)")
-    add("--save", type=Path, metavar="FILE.json", help="keep what was measured")
+    add("--save", type=_target, metavar="FILE.json", help="keep what was measured")
     add("--compare", type=_run, metavar="FILE.json", help="show what has changed since")
     options = parser.parse_args(arguments)
     if importlib.util.find_spec(options.loop) is None:
@@ -85,6 +90,15 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of rounds")
     return int(text)
+
+
+def _target(text: str) -> Path:
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"cannot write {text!r}: it is a folder")
+    if not path.absolute().parent.is_dir():
+        raise argparse.ArgumentTypeError(f"cannot write {text!r}: there is no such folder")
+    return path
 
 
 def _run(path: str) -> Run:

@@ -20,7 +20,7 @@ class Verdict(enum.Enum):
     """What is to be said of a figure, as the table shows it."""
 
     GOAL = "goal"
-    BAR = "bar"
+    BAR = "ok"
     SHOWN = ""
     MISSED = "MISSED"
     MISSING = "missing"

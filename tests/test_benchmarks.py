@@ -212,7 +212,7 @@ def test_the_table_shows_value_bar_goal_and_verdict() -> None:
     tabulate([PAIR], rounds_of(times), run, None, said.append)
     assert "\n".join(said).splitlines()[1:] == [
         "pair: two of them",
-        "  own / old                                        0.300x     0%    <= 0.5x  0.25x  bar",
+        "  own / old                                        0.300x     0%    <= 0.5x  0.25x  ok",
         "  own 150 ns, old 500 ns",
         "0 at the goal, 1 within the bar, 0 missed, 0 failed, 0 missing",
     ]
@@ -250,6 +250,29 @@ def test_what_cannot_be_measured_is_refused(
     with pytest.raises(SystemExit):
         main(arguments)
     assert arguments[-1] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("nowhere/run.json", "there is no such folder"), (".", "it is a folder")]
+)
+def test_what_could_not_be_kept_is_not_measured(
+    name: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that cannot be written is refused before six minutes are spent."""
+    with pytest.raises(SystemExit) as ended:
+        main(["weigh", "--save", str(tmp_path / name)])
+    assert 2 == ended.value.code
+    told = capsys.readouterr().err
+    assert f"argument --save: cannot write {str(tmp_path / name)!r}: {why}" in told
+
+
+def test_help_explains_the_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    """What floor, bar and goal mean is told."""
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    for term in ("The floor is", "A bar is", "A goal"):
+        assert term in told
 
 
 @pytest.fixture
