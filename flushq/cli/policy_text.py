@@ -85,6 +85,9 @@ def _find(module: str, name: str) -> FlushPolicy:
         found: object = getattr(importlib.import_module(module), name)
     except (Exception, SystemExit) as error:
         raise ValueError(_in_a_line(f"{type(error).__name__}: {error}")) from None
+    if isinstance(found, type) and issubclass(found, FlushPolicy):
+        why = f"{name} is a class: write POLICY = {name}() below it, and name that"
+        raise ValueError(why)  # noqa: TRY004 - of the text
     if not isinstance(found, FlushPolicy):
         what = _in_a_line(repr(found))
         raise ValueError(f"{name} is no policy but {what}")  # noqa: TRY004 - of the text

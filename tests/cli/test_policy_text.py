@@ -64,6 +64,10 @@ def test_good(text: str, policy: FlushPolicy) -> None:
         ("tests.cli.test_policy_text:NOBODY", "AttributeError: module 'tests.cli"),
         ("tests.cli.test_policy_text:NUMBER", f"NUMBER is no policy but 7; it must be {USAGE}"),
         ("tests.cli.test_policy_text:TALL", f"TALL is no policy but 7 or 8; it must be {USAGE}"),
+        (
+            "flushq:NaturalPolicy",
+            "NaturalPolicy is a class: write POLICY = NaturalPolicy() below it, and name that",
+        ),
         ("alarm", "0 arguments; it must be alarm:ITEM_SECONDS[,RECORDS]"),
         ("budget", "0 arguments; it must be budget:ITEM_SECONDS[,RECORDS]"),
         ("budget:0", "item_seconds must be above 0, not 0.0"),
