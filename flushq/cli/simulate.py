@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import Progress
 
@@ -39,6 +40,8 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
         )
     if path is not None and not Path(path).absolute().parent.is_dir():
         raise Mistake(f"cannot write {path!r}: there is no such directory")
+    if path is not None and Path(path).is_dir():
+        raise Mistake(f"cannot write {path!r}: it is a directory")
     return path
 
 
@@ -104,7 +107,9 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
 )
 @click.option("--json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--plot", callback=_picture, metavar="FILE.png", help="Draw what happened.")
+@click.pass_context
 def simulate(
+    ctx: click.Context,
     *,
     file: TextIO | None,
     rate: float | None,
@@ -120,14 +125,16 @@ def simulate(
 ) -> None:
     """Try policies on traffic, in virtual time, and compare them.
 
-    The traffic is in a FILE (- for standard input), one arrival a line, in seconds or ISO 8601; or
-    it is a model (--rate). For each policy a row is printed: its flushes, the mean and the largest
-    batch; how long the items took, from arrival to the end of their flush; how busy the sink was;
-    what flushes and waiting cost; how many times the least cost that is, of any schedule that
-    knows the future, has the same RECORDS and always a free slot; and why it flushed.
+    The traffic is in a FILE (- for standard input), one arrival a line, in seconds or ISO 8601 (UTC
+    where a line does not say otherwise); or it is a model (--rate). For each policy a row is
+    printed: its flushes, the mean and the largest batch; how long the items took, from arrival to
+    the end of their flush; how busy the sink was; what flushes and waiting cost; how many times the
+    least cost that is, of any schedule that knows the future, has the same RECORDS and always a
+    free slot; and why it flushed.
 
     A policy of your own is MODULE:NAME, an object in a module that can be imported.
     """
+    _check_traffic(ctx)
     try:
         arrivals = _arrivals(file, rate, seconds, seed)
         runs = _run_all(policies, Setting(arrivals, sink, slots, flush_cost, delay_cost))
@@ -141,9 +148,22 @@ def simulate(
     sys.exit(0 if said else 1)
 
 
-def _arrivals(file: TextIO | None, rate: float | None, seconds: float, seed: int) -> list[float]:
-    if (file is None) == (rate is None):
+def _check_traffic(ctx: click.Context) -> None:
+    """Make sure that the traffic is a FILE or a model, and that nothing is said of the other."""
+    given = [
+        name
+        for name in ("file", "rate", "seconds", "seed")
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if "file" not in given and "rate" not in given:
         raise Mistake("name a FILE with arrivals, or a --rate")
+    if given[:2] == ["file", "rate"]:
+        raise Mistake("name a FILE with arrivals or a --rate, not both")
+    if given[0] == "file" and given[1:]:
+        raise Mistake(f"--{given[1]} is about the model of a --rate, and there is a FILE")
+
+
+def _arrivals(file: TextIO | None, rate: float | None, seconds: float, seed: int) -> list[float]:
     if rate is not None:
         return model_arrivals(rate, seconds, seed)
     assert file is not None

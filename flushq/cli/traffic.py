@@ -12,19 +12,21 @@ BYTE_ORDER_MARK = "\ufeff"
 def read_arrivals(lines: Iterable[str]) -> list[float]:
     """Read the time in each line: seconds, or ISO 8601 (of UTC unless it says otherwise).
 
-    Beside ISO 8601, seconds are those since 1970.
-
     Empty lines are left out. The result is in seconds since the first time.
 
     Raises:
-        ValueError: A line is no time, or a time is earlier than the one before it; the message
-            has the number of the line. Or there are no times.
+        ValueError: A line is no time, or of the other kind than those above, or earlier; the
+            message has the number of the line. Or there are no times.
     """
     times: list[float] = []
+    kinds: set[str] = set()
     for number, line in enumerate(lines, 1):
         text = line.removeprefix(BYTE_ORDER_MARK).strip()
         if text:
-            time = _read_time(text, number)
+            kind, time = _read_time(text, number)
+            kinds.add(kind)
+            if len(kinds) > 1:
+                raise ValueError(f"line {number}: {text!r} is {kind}, unlike what is above")
             if times and time < times[-1]:
                 raise ValueError(f"line {number}: {text!r} is earlier than what is above")
             times.append(time)
@@ -54,14 +56,15 @@ def _poisson(rate: float, random: Random) -> Iterable[float]:
         yield time
 
 
-def _read_time(text: str, number: int) -> float:
-    for read in (float, _read_date):
+def _read_time(text: str, number: int) -> tuple[str, float]:
+    """The kind of time that a text is, and the time."""
+    for kind, read in (("a number of seconds", float), ("an ISO 8601 time", _read_date)):
         try:
             time = read(text)
         except ValueError:
             continue
         if abs(time) < float("inf"):
-            return time
+            return kind, time
     raise ValueError(f"line {number}: {text!r} is neither seconds nor an ISO 8601 time")
 
 

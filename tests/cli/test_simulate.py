@@ -105,6 +105,11 @@ def test_files_from_elsewhere(content: bytes, tmp_path: Path) -> None:
     assert figures(path, *words) == json.loads(piped.stdout)
 
 
+def test_help_tells_of_what_zone_times_are() -> None:
+    """Whoever names no zone is told which is taken."""
+    assert "UTC where a line does not say otherwise" in " ".join(simulate("--help").output.split())
+
+
 def test_costs() -> None:
     """The prices are those that were named; the optimum is that of the policy's cap."""
     words = ("-", "--sink", "0", "--flush-cost", "3", "--delay-cost", "2")
@@ -214,7 +219,10 @@ def test_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
     ("words", "why"),
     [
         (["--sink", "0"], "name a FILE with arrivals, or a --rate"),
-        (["-", "--rate", "5", "--sink", "0"], "name a FILE with arrivals, or a --rate"),
+        (["--seed", "5", "--sink", "0"], "name a FILE with arrivals, or a --rate"),
+        (["-", "--rate", "5", "--sink", "0"], "a FILE with arrivals or a --rate, not both"),
+        (["-", "--seconds", "60", "--sink", "0"], "--seconds is about the model of a --rate"),
+        (["--seed", "1", "-", "--sink", "0"], "--seed is about the model of a --rate"),
         (["-", "--sink", "0"], "cannot read arrivals from '<stdin>': line 1: 'soon' is neither"),
         (["/nowhere", "--sink", "0"], "No such file"),
         (["--rate", "1"], "Missing option '--sink'"),
@@ -235,6 +243,7 @@ def test_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
             ["--rate", "1", "--sink", "0", "--plot", "/nowhere/lab.png"],
             "cannot write '/nowhere/lab.png': there is no such directory",
         ),
+        (["--rate", "1", "--sink", "0", "--plot", "/"], "cannot write '/': it is a directory"),
     ],
 )
 def test_mistakes(words: list[str], why: str) -> None:
@@ -263,10 +272,12 @@ def test_a_policy_that_raises() -> None:
 
 def test_a_picture_that_cannot_be_written(tmp_path: Path) -> None:
     """The figures are printed all the same; exit code 1."""
-    result = simulate("--rate", "1", "--sink", "0", "--plot", tmp_path)
+    path = tmp_path / "lab.png"
+    path.symlink_to(tmp_path / "nowhere" / "lab.png")
+    result = simulate("--rate", "1", "--sink", "0", "--plot", path)
     assert (1, 1) == (result.exit_code, result.stderr.count("\n"))
     assert "natural" in result.stdout
-    assert f"cannot write '{tmp_path}': Is a directory" in result.stderr
+    assert f"cannot write '{path}': No such file or directory" in result.stderr
 
 
 def test_figures_that_cannot_be_written(

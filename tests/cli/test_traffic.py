@@ -16,7 +16,6 @@ from flushq.cli.traffic import model_arrivals, read_arrivals
         (["2026-01-31T23:59:59.5", "2026-02-01"], [0, 0.5]),
         (["2026-01-01T12:00:00Z", "2026-01-01T13:00:30+01:00"], [0, 30]),
         (["2026-01-01T12:00:00", "2026-01-01T12:00:10Z"], [0, 10]),
-        (["1767268800", "2026-01-01T12:00:10Z"], [0, 10]),
     ],
 )
 def test_read(lines: list[str], times: list[float]) -> None:
@@ -43,11 +42,13 @@ def test_a_time_without_a_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
         (["1", "", "soon"], "line 3: 'soon' is neither seconds nor an ISO 8601 time"),
         (["nan"], "line 1: 'nan' is neither seconds nor an ISO 8601 time"),
         (["inf"], "line 1: 'inf' is neither seconds nor an ISO 8601 time"),
+        (["9", "", "2026-01-01"], "line 3: '2026-01-01' is an ISO 8601 time, unlike what is above"),
+        (["2026-01-01", "9"], "line 2: '9' is a number of seconds, unlike what is above"),
         (["0", "2", "1 "], "line 3: '1' is earlier than what is above"),
     ],
 )
 def test_cannot_read(lines: list[str], why: str) -> None:
-    """What is no time, or out of order, is refused with its place."""
+    """What is no time, of another kind, or out of order, is refused with its place."""
     with pytest.raises(ValueError) as refused:  # noqa: PT011 - the message is looked at below
         read_arrivals(lines)
     assert why == str(refused.value)
