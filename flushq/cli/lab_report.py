@@ -18,7 +18,7 @@ WIDTH = 160
 def as_table(runs: Sequence[Run]) -> str:
     """All runs as a table, as text."""
     table = Table("policy", box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for title in ("flushes", "mean", "largest", *SHARES, "busy", "cost", "x optimum"):
+    for title in ("flushes", "mean", "largest", *SHARES, "busy", "cost", "x least cost"):
         table.add_column(title, justify="right")
     table.add_column("why it flushed")
     for run in runs:

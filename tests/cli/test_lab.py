@@ -112,8 +112,8 @@ def test_table() -> None:
         ["IntervalPolicy", "1", "3.0", "3", "3", "s", "4", "s", "4", "s"],
         ["IntervalPolicy", "0", "0.0", "0", "-", "-", "-", "-", "0%", "0"],
     ] == [line.split()[:10] for line in lines]
-    assert lines[0].endswith("busy   cost   x optimum   why it flushed")
-    assert lines[1].endswith("25%     31        3.10   age 2, full 1")
+    assert lines[0].endswith("busy   cost   x least cost   why it flushed")
+    assert lines[1].endswith("25%     31           3.10   age 2, full 1")
     assert lines[2].endswith("  -   full 1, 1 items never")
     assert lines[3].endswith("  -   4 items never")
 
