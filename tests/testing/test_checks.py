@@ -572,8 +572,9 @@ def test_a_report_tells_at_what_time_the_other_answer_was() -> None:
         def decide(self, now: float) -> Flush | Wait:
             return Wait(2.0) if now < 2.0 else Flush()
 
-    with pytest.raises(LawBroken, match=r"item_added\(1000\.3"):
+    with pytest.raises(LawBroken, match=r"item_added\(1000\.3") as broken:
         check_policy(Duration())
+    assert "until is a time, no duration" in str(broken.value)
 
 
 def test_a_ratio_that_is_none() -> None:
