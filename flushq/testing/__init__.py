@@ -9,7 +9,13 @@ smallest history in which a law is broken, event by event. The strategies that i
 here, too, for tests of your own.
 """
 
-from flushq.testing.checks import check_history, check_policy
+try:
+    from flushq.testing.checks import check_history, check_policy
+except ModuleNotFoundError as error:
+    raise ImportError(
+        f"flushq.testing needs {error.name}, which is not installed; "
+        "in the checkout of flushq: pip install '.[testing]'"
+    ) from error
 from flushq.testing.histories import Arrive, Due, Finish, History, Pass, Start, Step
 from flushq.testing.laws import LAWS, LawBroken
 from flushq.testing.ratios import CostRatio, FlushesRatio, LatencyRatio, Ratio

@@ -1,6 +1,7 @@
 """check_policy finds who breaks a law, says which, and shows the smallest history."""
 
 import asyncio
+import importlib
 import itertools
 import math
 import sys
@@ -575,6 +576,15 @@ def test_a_report_tells_at_what_time_the_other_answer_was() -> None:
     with pytest.raises(LawBroken, match=r"item_added\(1000\.3") as broken:
         check_policy(Duration())
     assert "until is a time, no duration" in str(broken.value)
+
+
+def test_without_hypothesis_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra is named to whoever has not installed it."""
+    for name in [name for name in sys.modules if name.startswith("flushq.testing")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
+    with pytest.raises(ImportError, match=r"needs hypothesis, .* pip install '\.\[testing\]'$"):
+        importlib.import_module("flushq.testing")
 
 
 def test_a_ratio_that_is_none() -> None:
