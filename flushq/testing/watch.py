@@ -51,17 +51,16 @@ def clocks_read(kind: type[FlushPolicy]) -> Iterator[set[str]]:
     decide = inspect.getattr_static(kind, "decide")
     clocks: set[str] = set()
 
-    def note(frame: object, event: str, called: Any) -> None:
-        if event == "c_call":
-            clocks.update(_CLOCKS & {_name(called)})
-
     def watching(self: FlushPolicy, now: float) -> Decision:
-        sys.setprofile(note)
+        calls: list[tuple[str, Any]] = []
+        sys.setprofile(lambda frame, event, called: calls.append((event, called)))
         try:
             decision: Decision = decide.__get__(self, kind)(now)
             return decision
         finally:
             sys.setprofile(None)
+            clocks.update(_name(called) for event, called in calls if event == "c_call")
+            clocks.intersection_update(_CLOCKS)
 
     if sys.getprofile() is not None:
         yield clocks
