@@ -137,7 +137,7 @@ def _check_histories(policy: FlushPolicy, except_for: Collection[str], examples:
 def _smallest(
     policy: FlushPolicy, except_for: Collection[str], history: History, broken: LawBroken
 ) -> LawBroken:
-    """What is broken when no further step or item of a history can be left out."""
+    """What is broken when no further step, item or weight of a history can be left out."""
     for fewer in _fewer(history):
         try:
             check_history(policy, fewer, except_for=except_for)
@@ -147,14 +147,23 @@ def _smallest(
 
 
 def _fewer(history: History) -> Iterator[History]:
-    """The history without one of its steps, or with fewer items in one."""
+    """The history without one of its steps, or with fewer or lighter items in one."""
     for number, step in enumerate(history.steps):
         before, after = history.steps[:number], history.steps[number + 1 :]
         yield attrs.evolve(history, steps=before + after)
-        if isinstance(step, Arrive) and len(step.weights) > 1:
-            for weights in (step.weights[len(step.weights) // 2 :], step.weights[1:]):
+        if isinstance(step, Arrive):
+            for weights in _lighter(step.weights):
                 less = attrs.evolve(step, weights=weights)
                 yield attrs.evolve(history, steps=(*before, less, *after))
+
+
+def _lighter(weights: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """The weights of fewer items, or of as many that weigh nothing."""
+    if len(weights) > 1:
+        yield weights[len(weights) // 2 :]
+        yield weights[1:]
+    if any(weights):
+        yield (0,) * len(weights)
 
 
 def _again(event: Told) -> list[Told]:

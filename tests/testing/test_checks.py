@@ -67,7 +67,7 @@ def test_who_breaks_a_law_is_found(law: str, culprit: type[FlushPolicy]) -> None
 @pytest.mark.parametrize(("law", "culprit"), CULPRITS)
 def test_who_breaks_one_law_keeps_the_others(law: str, culprit: type[FlushPolicy]) -> None:
     """Where that law need not be kept, nothing is found."""
-    check_policy(culprit, except_for={law, *IMPLIED.get(law, ())}, examples=60)
+    check_policy(culprit, except_for={law, *IMPLIED.get(law, ())}, examples=30)
 
 
 def test_every_law_has_a_culprit() -> None:
@@ -337,12 +337,14 @@ class _Confused(FlushPolicy):
         return Flush()
 
 
-@pytest.mark.parametrize(("culprit", "events"), [(_Tired, 3 * 6 + 1), (_Confused, 5)])
-def test_a_mistake_that_takes_many_steps_is_found(culprit: type[FlushPolicy], events: int) -> None:
+@pytest.mark.parametrize(("culprit", "events"), [(_Tired, {18, 19}), (_Confused, {4, 5})])
+def test_a_mistake_that_takes_many_steps_is_found(
+    culprit: type[FlushPolicy], events: set[int]
+) -> None:
     """Several flushes one after the other, or at a time, are frequent; no step is too many."""
     with pytest.raises(LawBroken) as broken:
         check_policy(culprit)
-    assert events == len(broken.value.history)
+    assert len(broken.value.history) in events
 
 
 @attrs.define(eq=False)
@@ -556,8 +558,8 @@ def test_a_batch_that_a_crowd_makes_too_large_is_found(most: int) -> None:
     """A bound on batches is tried with more items than it allows."""
     for policy in (_ByNumber(most), IntervalPolicy(1.0), NaturalPolicy(max_records=most + 1)):
         with pytest.raises(LawBroken, match=r"^max_batch: "):
-            check_policy(policy, max_batch=most)
-    check_policy(NaturalPolicy(max_records=most), max_batch=most, examples=30)
+            check_policy(policy, max_batch=most, examples=40)
+    check_policy(NaturalPolicy(max_records=most), max_batch=most, examples=20)
 
 
 def test_what_happens_in_a_crowd_is_found() -> None:
