@@ -11,8 +11,9 @@ wait for room, comes in through ``add``.
 Items are numbered 0, 1, 2, … in the order in which they came, by position alone: ``first`` is the
 number of the next item to leave, ``end`` that of the next to come.
 
-Finalizers and signal handlers may bring items between any two steps: what leaves the buffer is
-what was counted before, from the front, and what they bring stands behind it.
+A finalizer or a signal handler may bring an item between any two steps of a cut: what leaves the
+buffer is what was counted before, from the front, and what comes meanwhile stands behind it. While
+another item comes in, an item brought so may get that one's key and weight: see the README.
 
 A key is taken from the moment its item waits until its batch is cut. A batch is the longest run of
 the oldest items that stays within the caps; since no item is let in that outweighs a batch alone,
@@ -120,6 +121,13 @@ class Buffer(Generic[T]):
     def __getitem__(self, number: int) -> T:
         """The item that waits with this number."""
         return self.items[number - self.first]
+
+    def last(self, item: T) -> int:
+        """The number of an item that has just come; what came meanwhile stands behind it."""
+        number = self.end - 1
+        while self[number] is not item:
+            number -= 1
+        return number
 
     def add(self, item: T, key: Hashable, weight: float) -> int | None:
         """Let an item in as ``append`` does, with the key and weight that were measured."""

@@ -70,7 +70,8 @@ class FlushQueue(Generic[T]):
     """A queue that hands its items to ``flush_fn`` in batches, when its policy says so.
 
     Use it as ``async with FlushQueue(...) as queue``, or ``run()`` it in a TaskGroup. It belongs
-    to the event loop that first uses it, and is not thread-safe.
+    to the event loop that first uses it, and is not thread-safe: threads, finalizers and signal
+    handlers hand over by ``loop.call_soon_threadsafe``.
 
     Every accepted item ends in exactly one place: delivered (``flush_fn`` returned), counted as a
     duplicate, dropped by the failure handler, in ``undelivered`` (``flush_fn`` was never called
@@ -312,7 +313,7 @@ class FlushQueue(Generic[T]):
 
         The receipt of a duplicate is that of the item that stayed.
         """
-        return self._receipts.of(self._number(await self._come_in(item)))
+        return self._receipts.of(self._number(item, await self._come_in(item)))
 
     async def deliver(self, item: T) -> None:
         """Wait for room, accept the item, and return when it was delivered.
@@ -628,11 +629,11 @@ class FlushQueue(Generic[T]):
                 await self._wait_for_room()
             stays = self._accept(item, key, weight)
         self._burst_limit += 1
-        return self._number(stays)
+        return self._number(item, stays)
 
-    def _number(self, stays: int | None) -> int:
-        """The number of the item that has just come, or of the one that stays instead."""
-        return self._batcher.buffer.end - 1 if stays is None else stays
+    def _number(self, item: T, stays: int | None) -> int:
+        """The number of an item that has just come, or of the one that stays instead."""
+        return self._batcher.buffer.last(item) if stays is None else stays
 
     def _tell_arrivals(self, opened: float) -> None:
         """Close the burst: before any other event, so that the policy's time never runs back.

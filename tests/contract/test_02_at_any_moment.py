@@ -5,8 +5,9 @@ there, at the 1st, 2nd, 3rd, ... such moment inside the library, an item is brou
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 from types import FrameType
@@ -14,7 +15,8 @@ from types import FrameType
 import pytest
 
 import flushq
-from flushq import FlushqError, FlushQueue, IntervalPolicy, NaturalPolicy
+from flushq import Drop, Dropped, FlushqError, FlushQueue, IntervalPolicy, NaturalPolicy
+from tests.contract.hostile import error_of
 from tests.contract.support import Sink, assert_all_accounted_for, settle
 from tests.virtual import run
 
@@ -117,6 +119,42 @@ def test_an_item_brought_at_any_moment_is_not_lost(
         came += 1
     assert came > 300
     caplog.clear()  # of the failures
+
+
+async def deliver(queue: FlushQueue[int]) -> None:
+    """Deliver an item."""
+    await queue.deliver(0)
+
+
+async def submit(queue: FlushQueue[int]) -> None:
+    """Deliver an item, in two steps."""
+    await (await queue.submit(0))
+
+
+@pytest.mark.parametrize("way", [deliver, submit])
+def test_nobody_is_told_of_an_item_that_was_brought_meanwhile(
+    way: Callable[[FlushQueue[int]], Awaitable[None]],
+) -> None:
+    """Whenever a finalizer brings one, which is delivered, it is told that its own is dropped."""
+
+    async def sink(batch: list[int]) -> None:
+        if 0 in batch:
+            raise OSError("down")
+
+    async def told_at(number: int) -> tuple[bool, BaseException | None]:
+        async with FlushQueue(sink, NaturalPolicy(1), on_failure=lambda _: Drop()) as queue:
+            moment = Moment(number, lambda: queue.enqueue_nowait(BROUGHT))
+            with moment.watching():
+                told = await error_of(way(queue))
+        return moment.came, told
+
+    for number in count():
+        came, told = run(partial(told_at, number))
+        assert isinstance(told, Dropped)
+        assert 0 == told.item
+        if not came:
+            break
+    assert number > 100
 
 
 # A full stack.
