@@ -3,21 +3,27 @@
 Theory of operation. decide is asked by the events themselves, and may change something the first
 time that it leaves alone the second time; so what watches stands in its place in the class while an
 event is told. What a policy holds is copied, and compared as far as it can be. A clock is built in,
-and a profiler hears of each call of what is.
+and a profiler hears of each call of what is. Calls made elsewhere than in the modules of the policy
+(or by a loop that is asked for its time) do not count: the garbage collector may run meanwhile and
+call anything, and a log record has a time.
 """
 
+import asyncio
 import copy
 import inspect
 import pickle
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from types import FrameType, ModuleType
 from typing import Any
 from unittest.mock import patch
 
 from flushq.policy import Decision, FlushPolicy, attributes_of
 
 _MISSING = object()
+_one_at_a_time = threading.RLock()
 _CLOCKS = {
     *(f"time.{name}" for name in ("time", "monotonic", "perf_counter", "process_time")),
     *(f"time.{name}_ns" for name in ("time", "monotonic", "perf_counter", "process_time")),
@@ -34,11 +40,11 @@ def watched(policy: FlushPolicy, changed: set[str]) -> Iterator[None]:
 
     def watching(self: FlushPolicy, now: float) -> Decision:
         before = _snapshot(self)
-        decision: Decision = decide.__get__(self, kind)(now)
+        decision = _ask(decide, self, now)
         changed.update(_changes(kind, before, _snapshot(self)))
         return decision
 
-    with patch.object(kind, "decide", watching):
+    with _one_at_a_time, patch.object(kind, "decide", watching):
         yield
 
 
@@ -49,30 +55,42 @@ def clocks_read(kind: type[FlushPolicy]) -> Iterator[set[str]]:
     Where a profiler is at work already, it is left at that, and nothing is seen.
     """
     decide = inspect.getattr_static(kind, "decide")
+    modules = {base.__module__ for base in kind.__mro__} | {asyncio.base_events.__name__}
     clocks: set[str] = set()
 
     def watching(self: FlushPolicy, now: float) -> Decision:
-        calls: list[tuple[str, Any]] = []
-        sys.setprofile(lambda frame, event, called: calls.append((event, called)))
+        calls: list[tuple[FrameType, str, Any]] = []
+        before = sys.getprofile()
+        sys.setprofile(lambda *call: calls.append(call))
         try:
-            decision: Decision = decide.__get__(self, kind)(now)
-            return decision
+            return _ask(decide, self, now)
         finally:
-            sys.setprofile(None)
-            clocks.update(_name(called) for event, called in calls if event == "c_call")
-            clocks.intersection_update(_CLOCKS)
+            sys.setprofile(before)
+            clocks.update(_clocks(calls, modules))
 
     if sys.getprofile() is not None:
         yield clocks
         return
-    with patch.object(kind, "decide", watching):
+    with _one_at_a_time, patch.object(kind, "decide", watching):
         yield clocks
 
 
-def _name(called: Any) -> str:
-    """What is built in, by its module or class and its own name."""
-    owner = getattr(called, "__self__", None)
-    return f"{getattr(owner, '__name__', '')}.{called.__name__}"
+def _ask(decide: Any, policy: FlushPolicy, now: float) -> Decision:
+    """Ask what stands in the class, be it a function or anything else that can be called."""
+    bound = decide.__get__(policy, type(policy)) if hasattr(decide, "__get__") else decide
+    decision: Decision = bound(now)
+    return decision
+
+
+def _clocks(calls: Sequence[tuple[FrameType, str, Any]], modules: Container[str]) -> Iterator[str]:
+    """The names of the clocks among what these modules have called."""
+    for frame, event, called in calls:
+        if event == "c_call" and frame.f_globals.get("__name__") in modules:
+            owner = called.__self__
+            if isinstance(owner, ModuleType | type):
+                name = f"{owner.__name__}.{called.__name__}"
+                if name in _CLOCKS:
+                    yield name
 
 
 def _changes(kind: type, before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:

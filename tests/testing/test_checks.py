@@ -1,13 +1,16 @@
 """check_policy finds who breaks a law, says which, and shows the smallest history."""
 
 import asyncio
+import gc
 import importlib
 import itertools
+import logging
 import math
 import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any, cast
@@ -205,6 +208,62 @@ def test_who_reads_a_clock_hears_of_that_clock(clock: Callable[[], float], name:
     assert f"decide reads {name}; the time is its argument, now" == broken.value.why
     assert str(broken.value.history[0]).startswith("item_added(0.0, 1, ")
     assert None is sys.getprofile()
+
+
+@attrs.define
+class _Collecting(FlushPolicy):
+    """Has the garbage collector run in decide, as any allocation may, and logs what it does."""
+
+    def decide(self, now: float) -> Decision:
+        gc.collect(0)
+        logging.getLogger(__name__).debug("asked at %s", now)
+        logging.LogRecord("log", logging.DEBUG, "file", 1, "asked", (), None)
+        return Flush()
+
+
+class _Flushing:
+    """Can be called, and is no function."""
+
+    def __call__(self, now: float) -> Decision:
+        return Flush()
+
+
+class _Made(FlushPolicy):
+    decide = _Flushing()
+
+
+@pytest.mark.parametrize("policy", [_Collecting(), _Made()])
+def test_what_else_runs_in_decide_is_no_clock(policy: FlushPolicy) -> None:
+    """Hypothesis times the collector, a log record has a time, and neither is read by decide."""
+    check_policy(policy, examples=20)
+
+
+@attrs.define
+class _Asking(FlushPolicy):
+    """Reads a clock once it has asked another policy of its class."""
+
+    inner: "_Asking | None" = None
+
+    def decide(self, now: float) -> Decision:
+        if self.inner is not None:
+            self.inner.decide(now)
+            time.monotonic()
+        return Flush()
+
+
+def test_who_asks_another_policy_is_heard_to_the_end() -> None:
+    """A clock that is read after that is read."""
+    with pytest.raises(LawBroken, match=r"decide reads time\.monotonic;"):
+        check_policy(_Asking(_Asking()), examples=20)
+
+
+def test_two_threads_may_check_the_same_class() -> None:
+    """One waits for the other, and the class is left as it was."""
+    decide = EchoPolicy.__dict__["decide"]
+    with ThreadPoolExecutor(2) as threads:
+        checks = [threads.submit(check_policy, EchoPolicy(), examples=20) for _ in "ab"]
+    assert [None, None] == [check.exception() for check in checks]
+    assert decide is EchoPolicy.__dict__["decide"]
 
 
 def test_a_profiler_is_left_in_peace() -> None:
