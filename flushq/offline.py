@@ -117,7 +117,8 @@ def fewest_flushes(
         if not mass <= heaviest:
             raise ValueError(f"an item of weight {mass!r} is too heavy: max_weight is {heaviest!r}")
         if time > closes or size + 1 > most or weight + mass > heaviest:
-            fewest, size, weight, closes = fewest + 1, 0, 0, time + max_wait_seconds
+            fewest, size, weight = fewest + 1, 0, 0
+            closes = time + max_wait_seconds if max_wait_seconds < math.inf else math.inf
         size += 1
         weight += mass
     return fewest

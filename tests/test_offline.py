@@ -47,6 +47,7 @@ def test_the_fewest_flushes() -> None:
     assert 2 == fewest_flushes(arrivals, weights=iter([1, 2, 3, 1, 2]), max_weight=6)
     assert 3 == fewest_flushes(arrivals, weights=[1, 2, 3, 1, 2], max_weight=5)
     assert 5 == fewest_flushes(arrivals, max_wait_seconds=0)
+    assert 1 == fewest_flushes([10**400] * 2)
 
 
 def test_the_least_latency() -> None:
