@@ -135,6 +135,8 @@ def simulate(
     A policy of your own is MODULE:NAME, an object in a module that can be imported.
     """
     _check_traffic(ctx)
+    if plot is not None and file is not None and Path(plot).resolve() == Path(file.name).resolve():
+        raise Mistake(f"{file.name!r} cannot be the picture too")
     try:
         arrivals = _arrivals(file, rate, seconds, seed)
         runs = _run_all(policies, Setting(arrivals, sink, slots, flush_cost, delay_cost))

@@ -254,6 +254,16 @@ def test_mistakes(words: list[str], why: str) -> None:
     assert why in result.stderr
 
 
+def test_the_picture_does_not_take_the_place_of_the_traffic(tmp_path: Path) -> None:
+    """A FILE that is to be the picture, too, is a mistake, and left as it is."""
+    path = tmp_path / "arrivals"
+    path.write_text("1\n2\n")
+    result = simulate(path, "--sink", "0", "--plot", tmp_path / "." / "arrivals")
+    assert (2, 1) == (result.exit_code, result.stderr.count("\n"))
+    assert f"{str(path)!r} cannot be the picture too" in result.stderr
+    assert "1\n2\n" == path.read_text()
+
+
 def test_what_is_no_text(tmp_path: Path) -> None:
     """A file that is no UTF-8 is a mistake, too."""
     path = tmp_path / "arrivals"
