@@ -273,7 +273,7 @@ class FlushQueue(Generic[T]):
 
         When this returns the item is accepted, once. When it raises, cancellation included, it is
         not. Producers that wait are served first come, first served. At least every 256 items
-        the loop is let run.
+        the loop is let run, and at the first item if the queue has not started.
 
         Raises:
             QueueClosed: The queue is closing or closed.
@@ -540,13 +540,21 @@ class FlushQueue(Generic[T]):
     # Items come in.
 
     async def _come_in(self, item: T) -> int | None:
-        """The long way in: wait for room, or let the loop run if the burst is too long."""
+        """The long way in: wait for room, or let the loop run if the burst is too long.
+
+        It runs for the first item, too, so that a task of run() that was just made begins.
+        """
         key, weight = self._measure(item)
         if self._must_wait(key):
             await self._wait_for_room()
-        elif self._batcher.burst >= self._burst_limit:
+        elif self._batcher.burst >= self._burst_limit or self._untouched:
             await self._pause(key)
         return self._accept(item, key, weight)
+
+    @property
+    def _untouched(self) -> bool:
+        """Whether the queue has not started, and nothing has come in."""
+        return not (self._batcher.started or self._batcher.buffer.end)
 
     def _measure(self, item: T) -> tuple[Hashable, float]:
         self._bind()

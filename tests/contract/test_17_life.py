@@ -32,6 +32,17 @@ async def test_items_are_kept_for_the_start() -> None:
         assert [5.0, 5.0] == sink.started
 
 
+async def test_a_task_of_run_that_was_just_made_drains_when_it_is_cancelled() -> None:
+    """The first enqueue lets it begin: asyncio never runs a task that is cancelled before."""
+    sink = Sink[int]()
+    queue = FlushQueue(sink, patient())
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(queue.run())
+        await enqueue_all(queue, range(3))
+        running.cancel()
+    assert [0, 1, 2] == sink.items
+
+
 async def test_age_counts_from_before_the_start() -> None:
     """An item that is due by its age when the queue starts is flushed at once."""
     sink = Sink[int]()
