@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flushq.testing.histories import Arrive, Due, Finish, History, Pass, Start, Step
 
-_GAPS = st.sampled_from([0, 0, 0, 1, 1, 2, 3, 8])
+_GAPS = st.sampled_from([0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 8])
 _CROWDS = st.sampled_from([12, 150])
 _UNITS = st.sampled_from([1.0, 0.125, 2.0**-10])
 
