@@ -8,12 +8,10 @@ and a profiler hears of each call of what is. Calls made elsewhere than in the m
 call anything, and a log record has a time.
 """
 
-import asyncio
 import copy
 import inspect
 import pickle
 import sys
-import threading
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType, ModuleType
@@ -23,7 +21,6 @@ from unittest.mock import patch
 from flushq.policy import Decision, FlushPolicy, attributes_of
 
 _MISSING = object()
-_one_at_a_time = threading.RLock()
 _CLOCKS = {
     *(f"time.{name}" for name in ("time", "monotonic", "perf_counter", "process_time")),
     *(f"time.{name}_ns" for name in ("time", "monotonic", "perf_counter", "process_time")),
@@ -44,7 +41,7 @@ def watched(policy: FlushPolicy, changed: set[str]) -> Iterator[None]:
         changed.update(_changes(kind, before, _snapshot(self)))
         return decision
 
-    with _one_at_a_time, patch.object(kind, "decide", watching):
+    with patch.object(kind, "decide", watching):
         yield
 
 
@@ -55,7 +52,7 @@ def clocks_read(kind: type[FlushPolicy]) -> Iterator[set[str]]:
     Where a profiler is at work already, it is left at that, and nothing is seen.
     """
     decide = inspect.getattr_static(kind, "decide")
-    modules = {base.__module__ for base in kind.__mro__} | {asyncio.base_events.__name__}
+    modules = {base.__module__ for base in kind.__mro__} | {"asyncio.base_events"}
     clocks: set[str] = set()
 
     def watching(self: FlushPolicy, now: float) -> Decision:
@@ -71,7 +68,7 @@ def clocks_read(kind: type[FlushPolicy]) -> Iterator[set[str]]:
     if sys.getprofile() is not None:
         yield clocks
         return
-    with _one_at_a_time, patch.object(kind, "decide", watching):
+    with patch.object(kind, "decide", watching):
         yield clocks
 
 

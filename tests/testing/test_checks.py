@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any, cast
@@ -255,15 +254,6 @@ def test_who_asks_another_policy_is_heard_to_the_end() -> None:
     """A clock that is read after that is read."""
     with pytest.raises(LawBroken, match=r"decide reads time\.monotonic;"):
         check_policy(_Asking(_Asking()), examples=20)
-
-
-def test_two_threads_may_check_the_same_class() -> None:
-    """One waits for the other, and the class is left as it was."""
-    decide = EchoPolicy.__dict__["decide"]
-    with ThreadPoolExecutor(2) as threads:
-        checks = [threads.submit(check_policy, EchoPolicy(), examples=20) for _ in "ab"]
-    assert [None, None] == [check.exception() for check in checks]
-    assert decide is EchoPolicy.__dict__["decide"]
 
 
 def test_a_profiler_is_left_in_peace() -> None:
