@@ -4,6 +4,7 @@ Times are small multiples of a unit. With the default, or any other int, power o
 sums are exact and ties are frequent.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from itertools import accumulate, chain
 
@@ -63,5 +64,5 @@ def histories(*, max_steps: int = 15) -> st.SearchStrategy[History]:
     return st.builds(History, slots(), _UNITS, (few | many).map(partial(_steps, max_steps)))
 
 
-def _steps(most: int, parts: list[tuple[Step, ...]]) -> tuple[Step, ...]:
+def _steps(most: int, parts: Sequence[tuple[Step, ...]]) -> tuple[Step, ...]:
     return tuple(chain.from_iterable(parts))[:most]

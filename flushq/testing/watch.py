@@ -82,7 +82,7 @@ def _ask(decide: Any, policy: FlushPolicy, now: float) -> Decision:
 def _clocks(calls: Sequence[tuple[FrameType, str, Any]], modules: Container[str]) -> Iterator[str]:
     """The names of the clocks among what these modules have called."""
     for frame, event, called in calls:
-        if event == "c_call" and frame.f_globals.get("__name__") in modules:
+        if event == "c_call" and str(frame.f_globals.get("__name__")) in modules:
             owner = called.__self__
             if isinstance(owner, ModuleType | type):
                 name = f"{owner.__name__}.{called.__name__}"
