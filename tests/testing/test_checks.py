@@ -278,7 +278,7 @@ def test_the_policy_is_not_changed() -> None:
     """The check runs copies."""
     policy = EchoPolicy()
     before = state_of(policy)
-    check_policy(policy, max_latency=100, examples=20)
+    check_policy(policy, examples=20)
     assert before == state_of(policy)
 
 
