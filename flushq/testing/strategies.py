@@ -58,7 +58,10 @@ def histories(*, max_steps: int = 15) -> st.SearchStrategy[History]:
     finish = st.builds(Finish, _GAPS, st.integers(0, 2), st.booleans())
     crowd = st.builds(Arrive, _GAPS, _CROWDS.map(lambda count: (1,) * count))
     step = st.one_of(arrive, st.just(Due()), crowd, start, finish, st.builds(Pass, _GAPS))
-    part = st.tuples(step) | st.tuples(arrive, start) | st.tuples(arrive, start, finish)
+    begun = st.tuples(arrive, start)
+    before = st.just(()) | begun | begun | begun  # mostly; what is not needed is left out
+    ended = st.tuples(before, finish).map(lambda both: (*both[0], both[1]))
+    part = st.tuples(step) | begun | ended
     few = st.lists(part, max_size=max_steps)
     many = st.lists(part, min_size=max_steps // 2, max_size=max_steps)
     return st.builds(History, slots(), _UNITS, (few | many).map(partial(_steps, max_steps)))
