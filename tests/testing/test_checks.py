@@ -69,7 +69,7 @@ def test_who_breaks_a_law_is_found(law: str, culprit: type[FlushPolicy]) -> None
 @pytest.mark.parametrize(("law", "culprit"), CULPRITS)
 def test_who_breaks_one_law_keeps_the_others(law: str, culprit: type[FlushPolicy]) -> None:
     """Where that law need not be kept, nothing is found."""
-    check_policy(culprit, except_for={law, *IMPLIED.get(law, ())}, examples=30)
+    check_policy(culprit, except_for={law, *IMPLIED.get(law, ())}, examples=60)
 
 
 def test_every_law_has_a_culprit() -> None:
@@ -99,13 +99,13 @@ def test_every_law_has_a_culprit() -> None:
 )
 def test_good_policies_are_found_good(policy: Any) -> None:
     """A policy that keeps the laws passes, as an object, a class, or what a function makes."""
-    check_policy(policy, examples=25)
+    check_policy(policy, examples=60)
 
 
 @pytest.mark.parametrize("max_weight", [0.3, 10**30, math.inf])
 def test_weights_that_floats_cannot_add_are_no_offence(max_weight: float) -> None:
     """Whether a batch is full does not hang on the order in which weights were added."""
-    check_policy(AlarmPolicy(1.1, max_weight=max_weight), max_latency=1.1, examples=25)
+    check_policy(AlarmPolicy(1.1, max_weight=max_weight), max_latency=1.1, examples=60)
 
 
 def test_what_floats_lose_of_a_long_time_is_no_offence() -> None:
@@ -167,7 +167,7 @@ class _Static(FlushPolicy):
 @pytest.mark.parametrize("policy", [_Called(), _Called, _Caching, _CachingSlots, _Static])
 def test_odd_policies_that_keep_the_laws(policy: Any) -> None:
     """What is unusual is no offence."""
-    check_policy(policy, examples=25)
+    check_policy(policy, examples=60)
 
 
 def test_decide_is_let_go_of() -> None:
@@ -519,7 +519,7 @@ def test_what_is_no_policy_is_refused() -> None:
 )
 def test_bounds_that_hold(policy: FlushPolicy, bounds: dict[str, Any]) -> None:
     """Where a bound holds, nothing is found."""
-    check_policy(policy, examples=25, **bounds)
+    check_policy(policy, examples=60, **bounds)
 
 
 @pytest.mark.parametrize(
@@ -568,7 +568,7 @@ def test_bounds_that_do_not_hold(policy: FlushPolicy, bounds: dict[str, Any], wh
 def test_an_item_that_is_left_keeps_no_bound(bounds: dict[str, Any], law: str) -> None:
     """What is never flushed has waited longer than any bound allows."""
     with pytest.raises(LawBroken) as broken:
-        check_policy(Stranding, except_for=["idle"], examples=40, **bounds)
+        check_policy(Stranding, except_for=["idle"], **bounds)
     assert law == broken.value.law
 
 
