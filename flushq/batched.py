@@ -16,7 +16,8 @@ from operator import attrgetter
 from types import TracebackType
 from typing import Any, Generic, Self, TypeGuard, TypeVar
 
-from flushq.errors import ItemFailed, check_plain, shown
+from flushq.arguments import check_plain, shown
+from flushq.errors import ItemFailed
 from flushq.outcomes import Drop
 from flushq.policy import FlushPolicy
 from flushq.queue import FlushQueue, OnReport

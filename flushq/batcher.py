@@ -31,15 +31,9 @@ from typing import Generic, NamedTuple, TypeVar
 
 import attrs
 
+from flushq.arguments import check_count, shown
 from flushq.buffer import Buffer, DedupeKey, Weigh
-from flushq.errors import (
-    FlushFailed,
-    PolicyError,
-    QueueEnded,
-    ShutdownTimeout,
-    check_count,
-    shown,
-)
+from flushq.errors import FlushFailed, PolicyError, QueueEnded, ShutdownTimeout
 from flushq.policy import Decision, Flush, FlushPolicy, Wait, check_caps, flaw_of, running_copy
 
 T = TypeVar("T")

@@ -29,7 +29,8 @@ from collections.abc import Callable, Hashable
 from itertools import islice, repeat, starmap
 from typing import Any, Generic, TypeVar
 
-from flushq.errors import ItemTooLarge, check_number, check_plain
+from flushq.arguments import check_number, check_plain
+from flushq.errors import ItemTooLarge
 
 T = TypeVar("T")
 

@@ -10,9 +10,10 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
+from flushq.arguments import shown
 from flushq.batcher import Batch
-from flushq.errors import shown
-from flushq.outcomes import FAIL, Failure, Parts, Verdict
+from flushq.outcomes import FAIL, Failure, Verdict
+from flushq.parts import Parts
 
 T = TypeVar("T")
 

@@ -20,15 +20,14 @@ own and are complete once it has ended: ``undelivered`` (``flush_fn`` was never 
 items) and ``in_doubt`` (it was called, and raised or was interrupted), in order of acceptance.
 
 A bad argument is a plain ValueError or TypeError that shows the value, raised by the call that
-passes it. The checks that do so stand at the end of this module.
+passes it.
 """
 
-import inspect
-import math
 import reprlib
 from collections.abc import Mapping
-from numbers import Real
 from typing import Any
+
+from flushq.arguments import shown
 
 
 class FlushqError(Exception):
@@ -123,80 +122,3 @@ class PartialFailure(FlushqError):
     def __init__(self, errors: Mapping[int, BaseException]) -> None:
         super().__init__(errors)
         self.errors = errors
-
-    def flaw(self, count: int) -> str | None:
-        """What is wrong with it as the failure of ``count`` items, if anything is."""
-        errors: object = self.errors
-        if not isinstance(errors, Mapping):
-            return f"it takes a mapping of indices to exceptions, not {shown(errors)}"
-        if not errors:
-            return "it names no item"
-        return next(filter(None, (_flaw_of(count, *pair) for pair in errors.items())), None)
-
-
-def _flaw_of(count: int, index: object, error: object) -> str | None:
-    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < count:
-        return f"{shown(index)} is no index of a batch of {count} items"
-    if not isinstance(error, BaseException):
-        return f"{shown(error)}, of index {index}, is no exception"
-    return None
-
-
-def shown(value: object) -> str:
-    """The repr of a user's object, also of one that has none."""
-    try:
-        return repr(value)
-    except Exception:
-        return object.__repr__(value)
-
-
-def check_plain(name: str, function: object) -> None:
-    """Refuse what cannot be called, and what returns an awaitable as far as can be seen."""
-    if function is None:
-        return
-    if not callable(function):
-        raise TypeError(f"{name} must be callable, not {function!r}")
-    if any(map(_is_async, (function, type(function).__call__))):
-        raise TypeError(f"{name} must not be async: {function!r}")
-
-
-def _is_async(function: object) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
-
-
-def check_count(name: str, value: Any) -> None:
-    """Refuse what is not an int of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, not {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, not {value!r}")
-
-
-def check_number(name: str, value: Any, *, least: float) -> None:
-    """Refuse what is not a real number (a bool is none) of at least ``least``; inf is allowed."""
-    _check_real(name, value)
-    if not value >= least:
-        raise ValueError(f"{name} must be at least {least}, not {value!r}")
-
-
-def check_finite(name: str, value: Any, *, least: float) -> None:
-    """Refuse what is not a finite real number (a bool is none) of at least ``least``."""
-    check_number(name, value, least=least)
-    if not -math.inf < value < math.inf:
-        raise ValueError(f"{name} must be finite, not {value!r}")
-
-
-def check_positive(name: str, value: Any) -> None:
-    """Refuse what is not a real number (a bool is none) above 0; inf is allowed."""
-    _check_real(name, value)
-    if not value > 0:
-        raise ValueError(f"{name} must be above 0, not {value!r}")
-
-
-def _check_real(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a real number, not {value!r}")
-    try:
-        float(value)
-    except OverflowError:
-        raise ValueError(f"{name} must be a number that a float can hold, not {value!r}") from None

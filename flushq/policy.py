@@ -26,12 +26,11 @@ import copy
 import functools
 import math
 from collections import deque
-from numbers import Real
 from typing import Any, Self
 
 import attrs
 
-from flushq.errors import check_count, check_positive
+from flushq.arguments import check_count, check_positive, is_int, is_real
 
 
 @attrs.frozen
@@ -296,15 +295,8 @@ def attributes_of(policy: FlushPolicy) -> dict[str, Any]:
 
 
 def _is_after(until: Any, now: float) -> bool:
-    return _is_real(until) and bool(until > now)
+    return is_real(until) and bool(until > now)
 
 
-def _is_real(number: Any) -> bool:
-    return isinstance(number, Real) and not isinstance(number, bool)
-
-
-def _is_limit(number: Any) -> bool:
-    if number is None:
-        return True
-    count: bool = isinstance(number, int) and not isinstance(number, bool)
-    return count and number >= 1
+def _is_limit(number: object) -> bool:
+    return number is None or (is_int(number) and number >= 1)

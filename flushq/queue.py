@@ -34,18 +34,11 @@ from itertools import repeat
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
+from flushq.arguments import check_count, check_number, check_plain
 from flushq.batcher import Batch, Batcher
 from flushq.buffer import DedupeKey, Weigh
 from flushq.delivery import Delivery, FlushFn, OnFailure
-from flushq.errors import (
-    FlushqError,
-    QueueClosed,
-    QueueEnded,
-    QueueFull,
-    check_count,
-    check_number,
-    check_plain,
-)
+from flushq.errors import FlushqError, QueueClosed, QueueEnded, QueueFull
 from flushq.gate import Gate
 from flushq.outcomes import FlushReport, QueueStats
 from flushq.policy import Flush, FlushPolicy

@@ -17,8 +17,9 @@ from typing import overload
 
 import attrs
 
+from flushq.arguments import check_finite
 from flushq.batcher import Batch, Batcher
-from flushq.errors import PolicyError, check_finite
+from flushq.errors import PolicyError
 from flushq.policy import Decision, Flush, FlushPolicy
 
 FlushSeconds = float | Callable[[int], float]

@@ -67,8 +67,10 @@ TESTS: dict[str, tuple[str, ...]] = {
     "flushq/offline.py": ("tests/test_offline.py",),
     "flushq/policies/alarm.py": (f"tests/policies/test_alarm.py {STATEFUL}", LAWS),
     "flushq/policies/budget.py": (f"tests/policies/test_budget.py {STATEFUL}", LAWS),
-    "flushq/outcomes.py": (
-        "tests/test_outcomes.py",
+    "flushq/arguments.py": ("tests/test_arguments.py",),
+    "flushq/outcomes.py": ("tests/test_outcomes.py",),
+    "flushq/parts.py": (
+        "tests/test_parts.py",
         "tests/contract/test_18_partial_failure.py tests/contract/test_18_failure_handler.py",
     ),
     "flushq/delivery.py": (

@@ -1,10 +1,8 @@
-"""The tree of errors is as drawn, the errors say what was lost, and bad arguments are refused."""
+"""The tree of errors is as drawn, and the errors say what was lost."""
 
 import copy
-import math
 import pickle
 import re
-from fractions import Fraction
 
 import pytest
 
@@ -21,12 +19,6 @@ from flushq.errors import (
     QueueEnded,
     QueueFull,
     ShutdownTimeout,
-    check_count,
-    check_finite,
-    check_number,
-    check_plain,
-    check_positive,
-    shown,
 )
 
 REFUSALS = [QueueFull, QueueClosed, ItemTooLarge]
@@ -166,130 +158,3 @@ def test_a_partial_failure_carries_its_mapping() -> None:
     assert "{1: OSError('disk full')}" == str(error)
     assert [1] == list(pickle.loads(pickle.dumps(error)).errors)
     assert errors == copy.copy(error).errors
-
-
-def test_a_partial_failure_may_have_no_flaw() -> None:
-    """Every index of the batch may be named, with any exception."""
-    error = PartialFailure({0: OSError(), 2: KeyboardInterrupt(), 1: FlushqError()})
-    assert error.flaw(3) is None
-    assert "2 is no index of a batch of 2 items" == error.flaw(2)
-
-
-def test_a_flaw_is_told_of_what_cannot_be_shown() -> None:
-    """A value that is no exception, and has no repr, is told of all the same."""
-
-    class Thing:
-        __repr__ = Untouchable.__repr__
-
-    flaw = PartialFailure({0: Thing()}).flaw(1)  # type: ignore[dict-item]  # the flaw
-    assert flaw is not None
-    assert re.fullmatch(r"<.*Thing object at .*>, of index 0, is no exception", flaw)
-
-
-def test_what_is_shown() -> None:
-    """A value is shown by its repr, and by its type and place if that raises."""
-    assert "'a'" == shown("a")
-    assert re.fullmatch(r"<.*Untouchable object at 0x[0-9a-f]+>", shown(Untouchable()))
-
-
-async def _coroutine() -> None:
-    pass
-
-
-class _AsyncCall:
-    async def __call__(self) -> None:
-        pass
-
-
-@pytest.mark.parametrize("function", [None, len, dict, shown])
-def test_a_plain_function_or_none_is_plain(function: object) -> None:
-    """What is called without awaiting passes, as far as can be seen; so does None."""
-    check_plain("weigh", function)
-
-
-@pytest.mark.parametrize(
-    ("function", "message"),
-    [
-        (7, "weigh must be callable, not 7"),
-        (_coroutine, "weigh must not be async: <function _coroutine at "),
-        (_AsyncCall(), "weigh must not be async: <tests.test_errors._AsyncCall object at "),
-    ],
-)
-def test_what_is_not_plain_is_refused(function: object, message: str) -> None:
-    """What cannot be called, and what must be awaited, is a TypeError that shows it."""
-    with pytest.raises(TypeError, match=f"^{re.escape(message)}"):
-        check_plain("weigh", function)
-
-
-@pytest.mark.parametrize("count", [1, 2, 10**30])
-def test_counts_are_ints_from_one_on(count: int) -> None:
-    """Any positive int is a count."""
-    check_count("size", count)
-
-
-@pytest.mark.parametrize("count", [0, -1])
-def test_counts_below_one_are_refused(count: int) -> None:
-    """A count below 1 is a ValueError that shows it."""
-    with pytest.raises(ValueError, match=rf"^size must be at least 1, not {count}$"):
-        check_count("size", count)
-
-
-@pytest.mark.parametrize("count", [True, 1.0, "1", None, Fraction(1)])
-def test_counts_of_another_type_are_refused(count: object) -> None:
-    """What is no int, or is a bool, is a TypeError that shows it."""
-    with pytest.raises(TypeError, match=rf"^size must be an int, not {re.escape(repr(count))}$"):
-        check_count("size", count)
-
-
-@pytest.mark.parametrize("number", [0, 0.5, Fraction(1, 3), math.inf])
-def test_any_real_number_will_do(number: float) -> None:
-    """Ints, floats, Fractions and inf are numbers, from the least one on."""
-    check_number("wait", number, least=0)
-    check_positive("wait", number or 1)
-
-
-@pytest.mark.parametrize("number", [-1, -0.5, Fraction(-1, 3), math.nan, -math.inf])
-def test_numbers_that_are_too_small_are_refused(number: float) -> None:
-    """A number below the least one, or NaN, is a ValueError that shows it."""
-    value = re.escape(repr(number))
-    with pytest.raises(ValueError, match=rf"^wait must be at least 0, not {value}$"):
-        check_number("wait", number, least=0)
-    with pytest.raises(ValueError, match=rf"^wait must be above 0, not {value}$"):
-        check_positive("wait", number)
-
-
-def test_zero_is_not_positive() -> None:
-    """Zero is refused where a number must be above it."""
-    with pytest.raises(ValueError, match=r"^wait must be above 0, not 0$"):
-        check_positive("wait", 0)
-
-
-@pytest.mark.parametrize("number", [True, "1", None, 1j, [1]])
-def test_what_is_no_real_number_is_refused(number: object) -> None:
-    """What is no real number, or is a bool, is a TypeError that shows it."""
-    message = rf"^wait must be a real number, not {re.escape(repr(number))}$"
-    with pytest.raises(TypeError, match=message):
-        check_number("wait", number, least=0)
-    with pytest.raises(TypeError, match=message):
-        check_positive("wait", number)
-    with pytest.raises(TypeError, match=message):
-        check_finite("wait", number, least=0)
-
-
-@pytest.mark.parametrize("number", [10**400, Fraction(10**400, 3)])
-def test_numbers_that_no_float_can_hold_are_refused(number: float) -> None:
-    """A number beyond all floats is a ValueError, for it could not be compared with one."""
-    message = r"^wait must be a number that a float can hold, not "
-    with pytest.raises(ValueError, match=message):
-        check_number("wait", number, least=0)
-    with pytest.raises(ValueError, match=message):
-        check_positive("wait", number)
-    check_count("size", 10**400)
-
-
-@pytest.mark.parametrize("number", [math.inf, -math.inf])
-def test_infinity_is_not_finite(number: float) -> None:
-    """Neither infinity passes where a finite number is asked for."""
-    with pytest.raises(ValueError, match=rf"^wait must be finite, not {number}$"):
-        check_finite("wait", number, least=-math.inf)
-    check_finite("wait", -7, least=-math.inf)

@@ -16,7 +16,7 @@ from flushq import Drop, Fail, FlushQueue, PartialFailure, Verdict
 from flushq.batcher import Batcher
 from flushq.delivery import Delivery
 from flushq.gate import Gate
-from flushq.outcomes import Parts
+from flushq.parts import Parts
 from flushq.receipts import Receipts
 from tests.sessions import batched
 from tests.sessions.many import all_failing, report

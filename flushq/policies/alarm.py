@@ -4,7 +4,7 @@ import math
 
 import attrs
 
-from flushq.errors import check_number, check_positive
+from flushq.arguments import check_number, check_positive
 from flushq.policy import Decision, Flush, FlushPolicy, Wait, check_caps
 
 _ALARM = Flush("alarm")

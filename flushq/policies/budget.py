@@ -2,7 +2,7 @@
 
 import attrs
 
-from flushq.errors import check_positive
+from flushq.arguments import check_positive
 from flushq.policy import Decision, Flush, FlushPolicy, Wait, check_caps
 
 _BUDGET = Flush("budget")

@@ -2,7 +2,7 @@
 
 import attrs
 
-from flushq.errors import check_positive
+from flushq.arguments import check_positive
 from flushq.policy import Decision, Flush, FlushPolicy, check_caps, wait_until
 
 _AGE = Flush("age")

@@ -4,7 +4,7 @@ import math
 
 import attrs
 
-from flushq.errors import check_finite
+from flushq.arguments import check_finite
 from flushq.policy import Decision, Flush, FlushPolicy, check_caps, wait_until
 
 _PAUSE = Flush("pause")

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings, target
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
-from flushq.errors import check_count, check_finite
+from flushq.arguments import check_count, check_finite
 from flushq.policy import Flush, FlushPolicy, Wait, running_copy
 from flushq.simulation import Trace, simulate
 from flushq.testing.histories import Arrive, History, quarter_of

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import attrs
 
-from flushq.errors import check_count, check_finite, check_number, check_positive
+from flushq.arguments import check_count, check_finite, check_number, check_positive
 from flushq.offline import fewest_flushes, least_cost, least_latency
 from flushq.policy import FlushPolicy
 from flushq.simulation import simulate

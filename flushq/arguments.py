@@ -1,0 +1,76 @@
+"""Checks of arguments: a bad one is a ValueError or a TypeError that shows the value."""
+
+import inspect
+import math
+from numbers import Real
+from typing import Any, TypeGuard
+
+
+def shown(value: object) -> str:
+    """The repr of a user's object, also of one that has none."""
+    try:
+        return repr(value)
+    except Exception:
+        return object.__repr__(value)
+
+
+def is_int(value: object) -> TypeGuard[int]:
+    """Whether something is an int; a bool is none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_real(value: object) -> bool:
+    """Whether something is a real number; a bool is none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def check_plain(name: str, function: object) -> None:
+    """Refuse what cannot be called, and what returns an awaitable as far as can be seen."""
+    if function is None:
+        return
+    if not callable(function):
+        raise TypeError(f"{name} must be callable, not {function!r}")
+    if any(map(_is_async, (function, type(function).__call__))):
+        raise TypeError(f"{name} must not be async: {function!r}")
+
+
+def _is_async(function: object) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
+def check_count(name: str, value: Any) -> None:
+    """Refuse what is not an int of at least 1."""
+    if not is_int(value):
+        raise TypeError(f"{name} must be an int, not {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, not {value!r}")
+
+
+def check_number(name: str, value: Any, *, least: float) -> None:
+    """Refuse what is not a real number of at least ``least``; inf is allowed."""
+    _check_real(name, value)
+    if not value >= least:
+        raise ValueError(f"{name} must be at least {least}, not {value!r}")
+
+
+def check_finite(name: str, value: Any, *, least: float) -> None:
+    """Refuse what is not a finite real number of at least ``least``."""
+    check_number(name, value, least=least)
+    if not -math.inf < value < math.inf:
+        raise ValueError(f"{name} must be finite, not {value!r}")
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Refuse what is not a real number above 0; inf is allowed."""
+    _check_real(name, value)
+    if not value > 0:
+        raise ValueError(f"{name} must be above 0, not {value!r}")
+
+
+def _check_real(name: str, value: Any) -> None:
+    if not is_real(value):
+        raise TypeError(f"{name} must be a real number, not {value!r}")
+    try:
+        float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be a number that a float can hold, not {value!r}") from None
