@@ -10,7 +10,6 @@ duplicates, and wait for the end of the first.
 import inspect
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence, Sized
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
 from functools import partial
 from operator import attrgetter
 from types import TracebackType
@@ -85,7 +84,8 @@ class Batched(Generic[K, V]):
 
     Use it as ``async with Batched(load, policy) as load_one``. It is a :class:`FlushQueue` of
     requests, to be seen as ``queue``: flush, close, run and measure it there. Requests whose loader
-    raised count as dropped.
+    raised count as dropped. The lists of what was lost hold requests; ``request.key`` is what was
+    asked for.
 
     Args:
         loader: An async callable that takes a list of different keys, and returns a sequence with
@@ -173,9 +173,9 @@ class Batched(Generic[K, V]):
             fate = await waiter
         finally:
             give_up(waiter)
-        if fate is not None:
-            with suppress(ItemFailed):  # result() raises one that names the key
-                raise fate()
+        lost = None if fate is None else fate()
+        if lost is not None and not isinstance(lost, ItemFailed):  # result() names the key
+            raise lost
         result: V = request.result()
         return result
 

@@ -78,7 +78,7 @@ class FlushQueue(Generic[T]):
         policy: When to flush. The queue runs a deep copy of it.
         dedupe_key: The key of an item, hashable. An item whose key is that of a waiting item is
             accepted, counted and dropped; the first stays. None: nothing is a duplicate.
-        weigh: The weight of an item, a finite number of at least 0. Needed for ``max_weight``.
+        weigh: The weight of an item, a real number from 0 to 1e300. Needed for ``max_weight``.
         max_queue_size: How many items may wait; those in flight are not counted.
         max_in_flight: How many flushes may run at a time.
         max_shutdown_wait: Seconds that a close may take, and that running flushes have after a
@@ -87,7 +87,8 @@ class FlushQueue(Generic[T]):
             Failure that returns a verdict. It is part of the flush: it runs in its context, and a
             limit or a second cancellation cuts it short. If it raises or returns anything else, the
             queue ends with FlushFailed. It is not asked about a flush that was cancelled, nor about
-            KeyboardInterrupt and SystemExit. None: every failure ends the queue.
+            KeyboardInterrupt, SystemExit, or a PartialFailure that makes no sense. None: every
+            failure ends the queue.
         on_report: A plain function that is called with a FlushReport after every flush. What it
             raises is logged.
         name: What the queue is called in its repr, in exceptions, log records and tasks.
@@ -203,16 +204,22 @@ class FlushQueue(Generic[T]):
 
     @property
     def undelivered(self) -> list[T]:
-        """Accepted items that flush_fn was never called with; complete once the queue has ended."""
+        """Accepted items that flush_fn was never called with, in order of acceptance.
+
+        Always the same list; complete once the queue has ended.
+        """
         return self._batcher.undelivered
 
     @property
     def in_doubt(self) -> list[T]:
-        """Items of flushes that raised or were interrupted; complete once the queue has ended."""
+        """Items of flushes that raised or were interrupted, in order of acceptance.
+
+        Always the same list; complete once the queue has ended.
+        """
         return self._batcher.in_doubt
 
     def stats(self) -> QueueStats:
-        """The account of this moment."""
+        """The account of this moment, which adds up: to be called in the queue's own loop."""
         batcher, buffer = self._batcher, self._batcher.buffer
         undelivered, in_doubt = batcher.lost
         return QueueStats(
@@ -246,7 +253,7 @@ class FlushQueue(Generic[T]):
             state = "closing"
         else:
             state = "running" if self._batcher.started else "not started"
-        in_flight = len(self._batcher.running)
+        in_flight = self._batcher.in_flight
         return f"<FlushQueue{self._name} {state}, {self.pending} pending, {in_flight} in flight>"
 
     def __del__(self) -> None:
@@ -274,7 +281,11 @@ class FlushQueue(Generic[T]):
             ItemTooLarge: The item alone weighs more than ``max_weight``.
             QueueFull: Called inside flush_fn, where waiting could never end: every slot is taken,
                 and every running flush waits for room in this queue.
-            RuntimeError: Another event loop than that of the queue is running.
+            RuntimeError: No event loop runs, or another than that of the queue. (Between two turns
+                of a loop this is noticed in asyncio's debug mode only.)
+            TypeError: The key cannot be hashed, the weight is no real number, or one of them must
+                be awaited.
+            ValueError: The weight is not from 0 to 1e300.
             Exception: What ``dedupe_key`` or ``weigh`` raised; the queue goes on.
         """
         for _ in self._credit:
@@ -296,8 +307,7 @@ class FlushQueue(Generic[T]):
         if self._must_wait(key):
             raise QueueFull(
                 f"{self._label}no room: {self.pending} items wait "
-                f"(max_queue_size={self._max_queue_size}), "
-                f"{len(self._gate)} producers wait for room"
+                f"(max_queue_size={self._max_queue_size}), and {self._ahead} producers come first"
             )
         self._accept(item, key, weight)
 
@@ -314,10 +324,13 @@ class FlushQueue(Generic[T]):
         A cancellation after the item was accepted takes nothing back.
 
         Raises:
-            ItemFailed, Dropped, FlushFailed, PolicyError, ShutdownTimeout: It was not: see
+            ItemFailed, Dropped, ShutdownTimeout: It was accepted, and not delivered: see
                 :class:`Receipt`.
-            RuntimeError: Called inside flush_fn, or on another event loop.
-            FlushqError, Exception: It was not accepted: see :meth:`enqueue`.
+            FlushFailed, PolicyError: The queue has failed, before the item was accepted or after;
+                :meth:`submit` tells the two apart.
+            QueueClosed, ItemTooLarge, TypeError, ValueError, Exception: It was not accepted: see
+                :meth:`enqueue`.
+            RuntimeError: Called inside flush_fn, or on another event loop: it was not accepted.
         """
         waiter = self._receipts.waiter(await self._bring(item), self._loop)
         try:
@@ -362,7 +375,7 @@ class FlushQueue(Generic[T]):
         """Start the queue.
 
         Raises:
-            RuntimeError: It was started before, or is closed.
+            RuntimeError: It was started before, is closed, or belongs to another event loop.
         """
         self._bind()
         self._start()
@@ -376,13 +389,14 @@ class FlushQueue(Generic[T]):
     ) -> None:
         """Close the queue and drain it.
 
-        An exception of the body is never replaced: what was lost goes into a log record and a note
-        on it. A cancellation during the drain aborts it and goes on.
+        An exception of the body goes on: what was lost goes into a log record and a note on it. A
+        cancellation during the drain aborts it, and is raised in its place.
 
         Raises:
             FlushFailed, PolicyError: The queue has failed.
             ShutdownTimeout: The drain was cut short, and something is left.
-            RuntimeError: The queue was never started.
+            RuntimeError: The queue was never started, or belongs to another event loop; or this is
+                inside its flush_fn.
         """
         self._bind()
         if not self._batcher.started:
@@ -401,7 +415,8 @@ class FlushQueue(Generic[T]):
         Raises:
             FlushFailed, PolicyError: The queue has failed.
             ShutdownTimeout: The drain was cut short, and something is left.
-            RuntimeError: The queue was started before, or this is inside its flush_fn.
+            RuntimeError: The queue was started before, or belongs to another event loop; or this is
+                inside its flush_fn.
         """
         self._bind()
         self._refuse_inside("run()")
@@ -437,13 +452,13 @@ class FlushQueue(Generic[T]):
             raise outcome
 
     def _attach(self, outcome: QueueEnded | None, error: BaseException | None) -> None:
-        """Tell of a loss beside another exception, in a log record and a note."""
+        """Tell of the outcome beside another exception, in a log record and a note."""
         if outcome is None or error is None or self._tells(error):
             return
-        loss = f"{type(outcome).__name__}: {outcome}"
+        end = f"{type(outcome).__name__}: {outcome}"
         with suppress(Exception):
-            error.add_note(f"flushq lost items: {loss}")
-        _logger.error("items were lost: %s", loss, exc_info=outcome)
+            error.add_note(f"flushq: the queue ended with {end}")
+        _logger.error("the queue ended with %s", end, exc_info=outcome)
 
     def _tells(self, error: BaseException) -> bool:
         """Whether an exception, or one in a group, carries the lists of this queue already."""
@@ -554,6 +569,11 @@ class FlushQueue(Generic[T]):
         self._check_open()
         return self._batcher.buffer.measure(item)
 
+    @property
+    def _ahead(self) -> int:
+        """How many producers have a claim to the next room."""
+        return len(self._gate) + self._gate.reserved + self._pausing
+
     def _must_wait(self, key: Hashable) -> bool:
         full = self._gate.busy or self._room <= 0
         return full and not self._batcher.buffer.is_duplicate(key)
@@ -625,10 +645,7 @@ class FlushQueue(Generic[T]):
             stays = self._append(item)
             break
         else:
-            key, weight = self._measure(item)
-            if self._must_wait(key):
-                await self._wait_for_room()
-            stays = self._accept(item, key, weight)
+            stays = await self._come_in(item)
         self._burst_limit += 1
         return self._number(item, stays)
 

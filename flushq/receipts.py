@@ -2,9 +2,9 @@
 
 Whoever waits for the end of an item holds a future of their own, so that a cancelled waiter takes
 nothing from the others, and is told the item's *fate*, which makes an exception of their own. One
-who has come to wait, and waits alone, needs nothing but that future. A receipt is made for who may
-wait later, several times or with others; it takes in whoever waits alone. Either is kept here until
-the item has ended, and an item that nobody asks about costs nothing.
+who has come to wait, and waits alone, needs nothing but that future. A crowd, with a receipt for
+who may wait later or several times, is made for others; it takes in whoever waits alone. Either is
+kept here until the item has ended, and an item that nobody asks about costs nothing.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ def give_up(waiter: Waiter) -> None:
 class Receipt(Generic[T]):
     """To be awaited, any number of times: returns None once the item was delivered.
 
-    A cancellation ends the waiting alone.
+    It comes from :meth:`FlushQueue.submit`. A cancellation ends the waiting alone.
 
     Attributes:
         item: The item; of a duplicate, the one that stayed.
@@ -49,43 +49,66 @@ class Receipt(Generic[T]):
         RuntimeError: Awaited inside flush_fn, before the end, or on another event loop.
     """
 
-    __slots__ = ("_ended", "_fate", "_loop", "_waiters", "item")
+    __slots__ = ("_crowd", "_loop", "item")
 
-    def __init__(self, item: T, loop: Loop, waiters: Iterable[Waiter] = ()) -> None:
+    def __init__(self, item: T, loop: Loop, crowd: "_Crowd[T]") -> None:
         self.item = item
         self._loop = loop
-        self._ended = False
-        self._fate: Fate | None = None
-        self._waiters = dict.fromkeys(waiters)
+        self._crowd = crowd
 
     def __await__(self) -> Generator[Any, None, None]:
-        while not self._ended:
+        crowd = self._crowd
+        while not crowd.ended:
             waiter: Waiter = self._loop().create_future()
-            self._waiters[waiter] = None
+            crowd.waiters[waiter] = None
             try:
                 yield from waiter
             finally:
-                del self._waiters[waiter]
-        if self._fate is not None:
-            raise self._fate()
+                del crowd.waiters[waiter]
+        if crowd.fate is not None:
+            raise crowd.fate()
+
+    def done(self) -> bool:
+        """Whether the item has ended, delivered or not."""
+        return self._crowd.ended
+
+
+class _Crowd(Generic[T]):
+    """All who wait for the end of one item, now or later: to be told as one who waits alone.
+
+    Attributes:
+        waiters: Those who wait now.
+        ended: Whether they were told.
+        fate: What they were told.
+        receipt: For all who ask; gone with the end of the item.
+    """
+
+    __slots__ = ("ended", "fate", "receipt", "waiters")
+
+    def __init__(self, item: T, loop: Loop, waiters: Iterable[Waiter]) -> None:
+        self.waiters = dict.fromkeys(waiters)
+        self.ended = False
+        self.fate: Fate | None = None
+        self.receipt = Receipt(item, loop, self)
 
     def join(self, waiter: Waiter) -> None:
         """Tell this one as well, if it is not cancelled before."""
-        self._waiters[waiter] = None
-        waiter.add_done_callback(self._waiters.pop)
+        self.waiters[waiter] = None
+        waiter.add_done_callback(self.waiters.pop)
 
     def done(self) -> bool:
-        """Whether the item has ended."""
-        return self._ended
+        """Whether they were told."""
+        return self.ended
 
     def cancelled(self) -> bool:
         """Whether nobody waits who has not been cancelled."""
-        return all(waiter.cancelled() for waiter in self._waiters)
+        return all(waiter.cancelled() for waiter in self.waiters)
 
     def set_result(self, fate: Fate | None) -> None:
         """Tell all who wait, and who will."""
-        self._fate, self._ended = fate, True
-        for waiter in self._waiters:
+        self.fate, self.ended = fate, True
+        del self.receipt
+        for waiter in self.waiters:
             if not waiter.done():
                 waiter.set_result(fate)
 
@@ -100,11 +123,11 @@ class Receipts(Generic[T]):
         label: What the messages of the exceptions begin with.
 
     Attributes:
-        asked: Who asks about an item, by its number: a receipt, or one who waits alone.
+        asked: Who asks about an item, by its number: a crowd, or one who waits alone.
     """
 
     def __init__(self, loop: Loop, buffer: Buffer[T], loss: Fate, label: str = "") -> None:
-        self.asked: dict[int, Receipt[T] | Waiter] = {}
+        self.asked: dict[int, _Crowd[T] | Waiter] = {}
         self._loop = loop
         self._buffer = buffer
         self._loss = loss
@@ -112,12 +135,15 @@ class Receipts(Generic[T]):
 
     def of(self, number: int) -> Receipt[T]:
         """The receipt of the item that waits with this number; there is one for all who ask."""
+        return self._crowd(number).receipt
+
+    def _crowd(self, number: int) -> _Crowd[T]:
         asks = self.asked.get(number)
-        if isinstance(asks, Receipt):
+        if isinstance(asks, _Crowd):
             return asks
         waiters = () if asks is None else (asks,)
-        receipt = self.asked[number] = Receipt(self._buffer[number], self._loop, waiters)
-        return receipt
+        crowd = self.asked[number] = _Crowd(self._buffer[number], self._loop, waiters)
+        return crowd
 
     def waiter(self, number: int, loop: asyncio.AbstractEventLoop) -> Waiter:
         """A new future that is told the fate of the item that waits with this number.
@@ -126,7 +152,7 @@ class Receipts(Generic[T]):
         """
         waiter: Waiter = loop.create_future()
         if number in self.asked:
-            self.of(number).join(waiter)
+            self._crowd(number).join(waiter)
         else:
             self.asked[number] = waiter
         return waiter

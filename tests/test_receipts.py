@@ -63,7 +63,7 @@ async def test_who_delivers_does_not_use_up_what_others_may_do() -> None:
     for delivery in deliveries:
         delivery.close()
     assert [256] == paused
-    assert 300 + 256 + 257 == queue.stats().delivered
+    assert 300 + 256 + 256 == queue.stats().delivered
 
 
 async def test_one_who_waited_alone_is_joined() -> None:
@@ -119,6 +119,15 @@ async def test_what_somebody_has_taken_out_of_the_lists_was_lost_all_the_same() 
     assert [ShutdownTimeout] * 3 == [type(end) for end in ends]
     with pytest.raises(ShutdownTimeout):
         await queue.aclose()
+
+
+async def test_a_receipt_cannot_be_told_anything() -> None:
+    """All that a receipt lets its holder do is to ask."""
+    async with keyed(Sink()) as queue:
+        receipt = await queue.submit(1)
+        assert {"item", "done"} == {name for name in dir(receipt) if not name.startswith("_")}
+        assert (1, False) == (receipt.item, receipt.done())
+    assert receipt.done()
 
 
 # Who has gone.
