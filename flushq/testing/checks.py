@@ -20,7 +20,7 @@ from flushq.arguments import check_count, check_finite
 from flushq.policy import Flush, FlushPolicy, Wait, running_copy
 from flushq.simulation import Trace, simulate
 from flushq.testing.histories import Arrive, History, quarter_of
-from flushq.testing.laws import LAWS, LawBroken
+from flushq.testing.laws import OPTIONAL, LawBroken
 from flushq.testing.plays import Play, Told
 from flushq.testing.ratios import Ratio
 from flushq.testing.strategies import arrivals, flush_durations, histories, slots
@@ -50,10 +50,11 @@ def check_policy(
 
     Args:
         policy: The policy, which is not changed; or what makes one, such as its class.
-        except_for: The names of laws that it need not keep, of those in :data:`LAWS`.
+        except_for: The names of laws that it need not keep: any of :data:`LAWS` but ``sound`` and
+            the three bounds. Without ``caps`` they may change, but must be caps.
         max_latency: The longest that an item may wait, in seconds, while a slot is free.
         max_batch: The most items in a batch that the policy asks for.
-        ratio: How many times the optimum the policy may spend.
+        ratio: How many times the optimum the policy may spend; it must have no ``max_weight``.
         examples: How many histories to try.
 
     Raises:
@@ -65,7 +66,8 @@ def check_policy(
     _check_bounds(max_latency, max_batch, ratio)
     check_count("examples", examples)
     made = policy() if callable(policy) and not isinstance(policy, FlushPolicy) else policy
-    running_copy(made, 1)
+    if running_copy(made, 1).max_weight is not None and ratio is not None:
+        raise TypeError(f"the optimum of a ratio knows no max_weight: {made!r}")
     _check_histories(made, except_for, examples)
     if max_latency is not None:
         late = partial(_check_latency, max_latency)
@@ -86,7 +88,7 @@ def check_history(
     Args:
         policy: The policy; it is not changed.
         history: What happens.
-        except_for: The names of laws that it need not keep, of those in :data:`LAWS`.
+        except_for: The names of laws that it need not keep, as of :func:`check_policy`.
 
     Raises:
         LawBroken: A law is broken.
@@ -299,8 +301,8 @@ def _search(examples: int, check: Callable[..., None], **drawn: st.SearchStrateg
 
 def _check_names(names: Collection[str]) -> None:
     for name in names:
-        if name not in LAWS or name == "sound":
-            raise ValueError(f"{name!r} is no law that can be left out: {', '.join(LAWS)}")
+        if name not in OPTIONAL:
+            raise ValueError(f"{name!r} is no law that can be left out: {', '.join(OPTIONAL)}")
 
 
 def _check_bounds(max_latency: float | None, max_batch: int | None, ratio: Ratio | None) -> None:

@@ -19,6 +19,10 @@ LAWS = {
 }
 """The name of each law, and what it says."""
 
+OPTIONAL = tuple(LAWS)[1:-3]
+"""The names of those that can be left out: all but that without which nothing works, and the bounds
+that are checked if they are given."""
+
 
 class LawBroken(AssertionError):
     """A policy has broken a law. The message shows the history, event by event.

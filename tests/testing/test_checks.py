@@ -449,10 +449,10 @@ def test_a_broken_law_may_be_left_out_of_one_history() -> None:
     check_history(Numbering(), history, except_for=["repeatable", "bursts", "shift"])
 
 
-@pytest.mark.parametrize("name", ["sound", "speed"])
+@pytest.mark.parametrize("name", ["sound", "speed", "max_latency", "max_batch", "ratio"])
 def test_what_is_no_law_cannot_be_left_out(name: str) -> None:
     """A name that is none is refused, and so is that of the law without which nothing works."""
-    refused = f"^'{name}' is no law that can be left out: sound, caps"
+    refused = f"^'{name}' is no law that can be left out: caps, silent, .*, bursts, shift$"
     with pytest.raises(ValueError, match=refused):
         check_policy(NaturalPolicy(), except_for=[name])
     with pytest.raises(ValueError, match=refused):
