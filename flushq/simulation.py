@@ -20,11 +20,12 @@ import attrs
 from flushq.arguments import check_finite
 from flushq.batcher import Batch, Batcher
 from flushq.errors import PolicyError
-from flushq.policy import Decision, Flush, FlushPolicy
+from flushq.policy import Decision, Flush, FlushPolicy, Wait
 
 FlushSeconds = float | Callable[[int], float]
 
 BROKEN_PROMISES = 10_000
+"""How many ticks in a row may be answered with Wait."""
 
 
 @attrs.frozen
@@ -138,8 +139,8 @@ def simulate(
 
     Raises:
         ItemTooLarge: An item weighs more than the policy's ``max_weight``.
-        PolicyError: The policy raised, or answered what is no decision, or answered
-            so many ticks in a row with Wait that it will never flush.
+        PolicyError: The policy raised, or answered what is no decision, or answered more than
+            10,000 ticks in a row with Wait: it may never flush.
         TypeError, ValueError: An argument is not what it must be.
     """
     times = _times(arrivals)
@@ -184,6 +185,8 @@ class _Simulation:
                 self._arrive(now)
             if wake < end and wake < arrival:
                 self._tick(now)
+            else:
+                self._waits = 0
             if isinstance(batcher.decision, Flush):
                 self._start_flushes(now)
 
@@ -205,14 +208,13 @@ class _Simulation:
     def _tick(self, now: float) -> None:
         self._batcher.tick(now)
         self._record(now, "tick", 0)
-        self._waits += 1
+        self._waits = self._waits + 1 if isinstance(self._batcher.decision, Wait) else 0
         if self._waits > BROKEN_PROMISES:
             name = type(self._batcher.policy).__name__
             raise PolicyError(f"the policy {name} answered {self._waits} ticks in a row with Wait")
 
     def _start_flushes(self, now: float) -> None:
         while (due := self._batcher.due()) and (batch := self._batcher.seal(due, now)):
-            self._waits = 0
             batch.handed = True
             self._record(now, "flush_started", batch.count, batch.weight)
             ended = now + self._seconds(batch.count)

@@ -405,9 +405,9 @@ def test_a_policy_that_never_flushes_ends_the_simulation() -> None:
 
 def test_a_policy_may_break_its_promise_for_long() -> None:
     """A policy that flushes after many ticks is let go on, with each of them in the trace."""
-    trace = simulate(PatientPolicy(BROKEN_PROMISES - 1), [0, 0], 1)
-    assert [BROKEN_PROMISES] == [flush.started for flush in trace.flushes]
-    assert BROKEN_PROMISES == sum(event.name == "tick" for event in trace.events)
+    trace = simulate(PatientPolicy(BROKEN_PROMISES), [0, 0], 1)
+    assert [BROKEN_PROMISES + 1] == [flush.started for flush in trace.flushes]
+    assert BROKEN_PROMISES + 1 == sum(event.name == "tick" for event in trace.events)
 
 
 def test_a_flush_ends_a_row_of_broken_promises() -> None:
@@ -423,6 +423,25 @@ def test_a_flush_ends_a_row_of_broken_promises() -> None:
     assert [patience + 1, 3 * patience + 1, 5 * patience + 1] == [
         flush.started for flush in trace.flushes
     ]
+
+
+@attrs.define
+class PollingPolicy(FlushPolicy):
+    """Looks again, often, and flushes when enough items wait."""
+
+    enough: int
+
+    def decide(self, now: float) -> Decision:
+        """Flush when there are enough."""
+        return Flush() if self.queue.pending >= self.enough else Wait(now + 1)
+
+
+@pytest.mark.parametrize("flush_seconds", [1, 150_000])
+def test_a_policy_may_poll(flush_seconds: int) -> None:
+    """What happens meanwhile, be it an arrival or the end of a flush, begins a new row."""
+    arrivals = range(0, 120_000, 6_000)
+    trace = simulate(PollingPolicy(10), arrivals, flush_seconds, max_in_flight=2)
+    assert [54_000, 114_000] == [flush.started for flush in trace.flushes]
 
 
 # Large ones.
