@@ -42,7 +42,6 @@ _WAIT = Wait()
 _DRAIN = Flush("drain")
 _BARRIER = Flush("flush")
 _PRESSURE = Flush("pressure")
-_NOTHING: dict[int, BaseException] = {}
 
 
 @attrs.define(eq=False)
@@ -84,8 +83,8 @@ class Batch(Generic[T]):
     interrupted: bool = False
     error: BaseException | None = None
     seconds: float = 0.0
-    dropped: dict[int, BaseException] = _NOTHING
-    failed: dict[int, BaseException] = _NOTHING
+    dropped: dict[int, BaseException] = attrs.field(factory=dict)
+    failed: dict[int, BaseException] = attrs.field(factory=dict)
     lost: Sequence[int] | None = None
 
     def forget(self) -> None:

@@ -262,7 +262,7 @@ def _checked_key(key: Any) -> Hashable:
     try:
         hash(key)
     except TypeError as error:
-        raise TypeError(f"dedupe_key must return what can be hashed, not {key!r}") from error
+        raise TypeError(f"the key of an item must be what can be hashed, not {key!r}") from error
     return key  # type: ignore[no-any-return]  # hash() has just made sure
 
 

@@ -6,7 +6,7 @@
     ├── QueueFull           enqueue_nowait found no room, or waiting for room could never end
     ├── QueueClosed         the queue is closing or closed               (also a RuntimeError)
     ├── ItemTooLarge        one item weighs more than a batch may        (also a ValueError)
-    ├── QueueEnded          the queue ended with items not delivered: .undelivered, .in_doubt
+    ├── QueueEnded          the queue ended by a failure, or with items left; it lists them
     │   ├── FlushFailed     flush_fn raised
     │   ├── ShutdownTimeout the close was cut short                      (also a TimeoutError)
     │   └── PolicyError     the policy raised, or answered nonsense
@@ -14,7 +14,7 @@
     │   └── Dropped         the failure handler dropped it
     └── PartialFailure      raised by flush_fn: some items failed, the others were delivered
 
-The first three refuse one item or one call: the item was not accepted, the queue goes on.
+The first three refuse one item or one call, and change nothing: the item was not accepted.
 QueueEnded and its kinds mean that the queue has ended. They carry two lists, which are the queue's
 own and are complete once it has ended: ``undelivered`` (``flush_fn`` was never called with these
 items) and ``in_doubt`` (it was called, and raised or was interrupted), in order of acceptance.
@@ -39,7 +39,7 @@ class QueueFull(FlushqError):
 
 
 class QueueClosed(FlushqError, RuntimeError):
-    """The queue is closing or closed. The item was not accepted."""
+    """The queue is closing or closed: it takes no item and no flush(), and is not started again."""
 
 
 class ItemTooLarge(FlushqError, ValueError):
@@ -47,10 +47,11 @@ class ItemTooLarge(FlushqError, ValueError):
 
 
 class QueueEnded(FlushqError):
-    """The queue has ended, or is about to, and not every item was delivered.
+    """The queue has ended, or is about to: by a failure, or with items that were not delivered.
 
     ``undelivered`` and ``in_doubt`` are the lists of the queue itself, in order of acceptance.
     They may still grow while the last flushes run, and are complete once the queue has ended.
+    If all was delivered before the policy failed, both are empty.
     """
 
     def __init__(
@@ -113,10 +114,13 @@ class Dropped(ItemFailed):
 class PartialFailure(FlushqError):
     """To be raised by ``flush_fn``: the items at these indices failed, the others are delivered.
 
-    Indices that are not those of the batch, or none at all, fail the whole batch.
+    The failure handler is asked about these items alone; without one the queue ends. If an index
+    is none of the list that ``flush_fn`` was called with, or there is none at all, nobody knows
+    what was delivered: the handler is not asked, all of the list is in doubt, and the queue ends
+    with a FlushFailed whose ``__cause__`` is a ValueError that says what is wrong.
 
     Attributes:
-        errors: The exception of each item that failed, by its index in the batch.
+        errors: The exception of each item that failed, by its index in the list of that call.
     """
 
     def __init__(self, errors: Mapping[int, BaseException]) -> None:

@@ -5,7 +5,8 @@ place that was given room keeps it reserved until its producer runs, in one of t
 iterations: nobody else can take it meanwhile. The reservation ends in the very step in which the
 producer goes on, so that it either takes the room at once or the room is free again. A producer
 that is cancelled, or whose coroutine is closed, gives back its place or its reservation likewise.
-Every operation costs the same however long the line is.
+To come, to leave and to be let in cost the same however long the line is; to send producers away
+costs a step for each that waits.
 """
 
 import asyncio

@@ -20,7 +20,7 @@ class Failure(Generic[T]):
         errors: The exception of each of the items, if that was a PartialFailure; else None.
         attempt: How many times these items have been handed over together: 1, 2, …
         reason: Why the batch was flushed.
-        seconds: How long ago the flush started.
+        seconds: How long ago the flush started, in seconds.
     """
 
     items: list[T]
@@ -41,10 +41,6 @@ class Drop:
     """Count what failed as dropped, and go on; a dead letter is written by the handler itself."""
 
 
-def _check_after(retry: "Retry", attribute: "attrs.Attribute[float]", value: float) -> None:
-    check_finite(attribute.name, value, least=0)
-
-
 @attrs.frozen
 class Retry:
     """Hand what failed over again, after so many seconds.
@@ -53,7 +49,10 @@ class Retry:
         TypeError, ValueError: ``after`` is not a finite number of at least 0.
     """
 
-    after: float = attrs.field(default=0.0, validator=_check_after)
+    after: float = 0.0
+
+    def __attrs_post_init__(self) -> None:
+        check_finite("after", self.after, least=0)
 
 
 @attrs.frozen
@@ -65,6 +64,7 @@ class Split:
 
 
 Verdict = Fail | Drop | Retry | Split
+"""What a failure handler answers."""
 
 FAIL = Fail()
 
@@ -79,10 +79,10 @@ class FlushReport:
         weight: What they weighed together.
         waited: How long the oldest of them had waited when it started, in seconds.
         started: When it started, by the loop's clock, in seconds.
-        seconds: How long it took, pauses between attempts included.
+        seconds: How long it took, in seconds, pauses between attempts included.
         attempts: How many times ``flush_fn`` was called for it; 0 if the queue ended before.
-        error: Why not all was delivered: what the last item was dropped for, or what ended the
-            queue. None if all was.
+        error: Why not all was delivered: what ``flush_fn`` or the handler raised, what the last
+            item was dropped for, or a CancelledError if the flush was cut short. None if all was.
         delivered: How many items were delivered.
         dropped: How many the failure handler dropped.
         pending: How many items it left behind in the queue when it started.
@@ -116,7 +116,7 @@ class QueueStats:
         undelivered: How many were lost, and ``flush_fn`` was never called with them.
         in_doubt: How many were lost after it was called with them.
         pending: How many wait.
-        in_flight: How many are in flushes that run.
+        in_flight: How many are in flushes that run (of a policy's facts, the flushes).
         waiting: How many producers wait for room.
         flushes: How many flushes have ended, by reason.
         oldest_age: How long the oldest item that waits has done so, in seconds; 0 if none does.

@@ -59,6 +59,7 @@ class Wait:
 
 
 Decision = Flush | Wait
+"""What a policy answers."""
 
 _IDLE = Wait()
 
@@ -70,8 +71,8 @@ wait_until = functools.lru_cache(typed=True)(Wait)
 class QueueState:
     """The facts that a policy decides by. The base class keeps them; a subclass only reads.
 
-    An event that cannot have happened is refused with a ValueError that shows the values, and
-    leaves the state as it was.
+    An event that cannot have happened is refused, as :class:`FlushPolicy` says, and leaves the
+    state as it was.
 
     Attributes:
         pending: Items that wait.
@@ -165,7 +166,13 @@ class FlushPolicy(abc.ABC):
     A subclass writes :meth:`decide`. It may be a plain class, ``@attrs.define`` or
     ``@attrs.frozen``, and need not call ``super().__init__()``. A policy that learns overrides an
     event, updates fields of its own and returns ``super().<event>(...)``: the base class is what
-    keeps the facts.
+    keeps the facts. One that learns from the facts after the event calls ``super().<event>(...)``
+    first, and returns :meth:`answer`.
+
+    Each event returns the decision by then: that of ``decide`` if it matters, else ``Wait()``.
+    Times are in seconds. An event that cannot have happened (a time before the last one, more
+    items than wait, a flush too many) is a ValueError, a count that is no int a TypeError; either
+    changes nothing.
 
     A policy object is a template: each queue and each simulation runs a deep copy of it with a
     :class:`QueueState` of its own, so one object may be given to many.
@@ -203,24 +210,24 @@ class FlushPolicy(abc.ABC):
     def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
         """``count`` items have arrived, of ``weight`` in all."""
         self.queue.item_added(now, count, weight)
-        return self._answer(now)
+        return self.answer(now)
 
     def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
         """``count`` of the oldest items, of ``weight`` in all, left the queue for flush_fn."""
         self.queue.flush_started(now, count, weight)
-        return self._answer(now)
+        return self.answer(now)
 
     def flush_done(
         self, now: float, count: int, seconds: float, error: BaseException | None = None
     ) -> Decision:
         """A flush of ``count`` items has ended after ``seconds``, with ``error`` if it failed."""
         self.queue.flush_done(now, count, seconds)
-        return self._answer(now)
+        return self.answer(now)
 
     def tick(self, now: float) -> Decision:
         """The time asked for with :class:`Wait` has come."""
         self.queue.tick(now)
-        return self._answer(now)
+        return self.answer(now)
 
     @property
     def full(self) -> bool:
@@ -229,7 +236,11 @@ class FlushPolicy(abc.ABC):
             self.max_weight is not None and self.queue.weight >= self.max_weight
         )
 
-    def _answer(self, now: float) -> Decision:
+    def answer(self, now: float) -> Decision:
+        """The decision by the facts as they are now, for events of a subclass.
+
+        That of ``decide`` while something is pending and a slot is free, else ``Wait()``.
+        """
         queue = self.queue
         if queue.pending == 0 or queue.in_flight >= queue.max_in_flight:
             return _IDLE

@@ -245,7 +245,9 @@ def test_a_weight_is_a_real_number(weight: Any) -> None:
 def test_a_key_can_be_hashed() -> None:
     """A key that cannot be hashed is a TypeError that shows it and says why."""
     buffer: Buffer[list[int]] = Buffer(dedupe_key=lambda item: item)  # type: ignore[arg-type,return-value]  # that is what is tried
-    with pytest.raises(TypeError, match=r"^dedupe_key must return what can be hashed, not \[1\]$"):
+    with pytest.raises(
+        TypeError, match=r"^the key of an item must be what can be hashed, not \[1\]$"
+    ):
         buffer.measure([1])
 
 

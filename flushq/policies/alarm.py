@@ -63,14 +63,14 @@ class AlarmPolicy(FlushPolicy):
         super().item_added(now, count, weight)
         due = now + self.threshold / self.queue.pending
         self._due = due if self.queue.pending == count else min(self._due, due)
-        return self._answer(now)
+        return self.answer(now)
 
     def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
         """Set the alarms anew, as if the items that are left had been the only ones."""
         super().flush_started(now, count, weight)
         if not self.full:
             self._due = self._earliest()
-        return self._answer(now)
+        return self.answer(now)
 
     def decide(self, now: float) -> Decision:
         """Flush when full or when the alarm has gone off, else wait for that."""

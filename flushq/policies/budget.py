@@ -49,7 +49,7 @@ class BudgetPolicy(FlushPolicy):
         waiting = self.queue.pending - count
         self._waited = self._waited + waiting * (now - self._since) if waiting else 0
         self._since = now
-        return self._answer(now)
+        return self.answer(now)
 
     def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
         """Sum up what the items that are left have waited by now."""
@@ -57,7 +57,7 @@ class BudgetPolicy(FlushPolicy):
         if not self.full:
             self._waited = sum(items * (now - then) for then, items in self.queue.arrivals)
             self._since = now
-        return self._answer(now)
+        return self.answer(now)
 
     def decide(self, now: float) -> Decision:
         """Flush when full or when the budget is spent, else wait for that."""

@@ -14,8 +14,9 @@ class NaturalPolicy(FlushPolicy):
     The batch size regulates itself: a slow ``flush_fn`` means larger batches. A slot is never
     free while something is pending. If all flushes take equally long, the longest time from an
     item's arrival to the end of its flush is at most twice that of an optimal schedule that knows
-    the future, whatever the number of slots, with ``max_records`` or without (after Li and Yuan,
-    Information Processing Letters 111, 2011). PausePolicy promises less than twice.
+    the future, whatever the number of slots. (Without a cap after Li and Yuan, Information
+    Processing Letters 111, 2011; with ``max_records`` in every case that was tried.) PausePolicy
+    promises less than twice.
 
     Args:
         max_records: The most items in a batch. None: no cap.

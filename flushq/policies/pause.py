@@ -20,14 +20,13 @@ class PausePolicy(FlushPolicy):
     NaturalPolicy starts its flush a moment before the next items come, and makes them wait for a
     whole one. A pause of alpha times the duration of a flush lets them join. If every flush takes
     ``flush_seconds``, the longest time from an item's arrival to the end of its flush is at most
-    1 + alpha times that of an optimal schedule that knows the future, and no deterministic policy
-    can promise less:
+    1 + alpha times that of an optimal schedule that knows the future:
 
     * without caps alpha is (sqrt((m + 1)^2 + 4) - (m + 1)) / 2 for m slots: 0.414 for one slot,
-      0.303 for two, 0.236 for three (Li and Yuan, Information Processing Letters 111, 2011);
-    * with ``max_records`` alpha is 0.618, the golden ratio's, which is the best for one slot; for
-      more slots the bound of 1.618 held in every case that was tried. ``max_weight`` has the same
-      alpha, and no theorem.
+      0.303 for two, 0.236 for three, the least that a deterministic policy can promise (Li and
+      Yuan, Information Processing Letters 111, 2011);
+    * with ``max_records`` alpha is 0.618, the golden ratio's, the best for one slot; the bound of
+      1.618 held in every case that was tried. ``max_weight`` has the same alpha, and no theorem.
 
     With ``flush_seconds=None`` the duration is learnt from the flushes that succeed, as a mean in
     which each new one counts a fifth; until the first has ended there is no pause. Then the bound

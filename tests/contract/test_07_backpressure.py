@@ -95,6 +95,18 @@ async def test_enqueue_nowait_says_why_it_has_no_room() -> None:
     assert [0, 1, 2, 4] == sink.items
 
 
+async def test_enqueue_nowait_counts_who_is_about_to_come_in() -> None:
+    """A producer that lets the loop run has a claim to its room, and is told of."""
+    queue = FlushQueue(Sink[int](), patient(), max_queue_size=1)
+    first = asyncio.create_task(queue.enqueue(1))
+    await steps(1)
+    with pytest.raises(QueueFull, match=r"0 items wait.*1 producers come first$"):
+        queue.enqueue_nowait(2)
+    await first
+    async with queue:
+        assert 1 == queue.pending
+
+
 async def test_a_full_queue_without_waiting_producers_is_patient() -> None:
     """Being full is no reason to flush: only a producer that waits is."""
     sink = Sink[int]()

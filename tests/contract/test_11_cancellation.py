@@ -247,7 +247,7 @@ async def test_a_cancellation_during_the_drain_aborts_it(
     assert [1] == queue.in_doubt
     assert [2, 3] == queue.undelivered
     loss = "ShutdownTimeout: the close was cancelled (2 undelivered, 1 in doubt)"
-    assert [f"flushq lost items: {loss}"] == error.__notes__
+    assert [f"flushq: the queue ended with {loss}"] == error.__notes__
     assert [("flushq", logging.ERROR)] == [(log.name, log.levelno) for log in caplog.records]
     assert loss in caplog.text
 

@@ -53,6 +53,16 @@ async def test_the_repr_shows_the_name(name: str | None, shown: str, label: str)
     assert f"<FlushQueue{shown} closed, 0 pending, 0 in flight>" == repr(queue)
 
 
+async def test_the_repr_counts_items() -> None:
+    """What is in flight is items, as what is pending is, however few flushes they are in."""
+    sink = HeldSink[int]()
+    async with FlushQueue(sink, NaturalPolicy(3)) as queue:
+        await enqueue_all(queue, range(5))
+        await settle()
+        assert "<FlushQueue running, 2 pending, 3 in flight>" == repr(queue)
+        sink.open()
+
+
 async def test_the_repr_of_a_failed_queue() -> None:
     """It shows the name too."""
     sink = Sink[int](errors={0: OSError("sink")})
@@ -248,8 +258,8 @@ async def test_a_loss_is_logged_with_the_name(
     loss = f"ShutdownTimeout: {label}closing took longer than max_shutdown_wait=0 s"
     (record,) = caplog.records
     assert ("flushq", logging.ERROR) == (record.name, record.levelno)
-    assert record.getMessage().startswith(f"items were lost: {loss}")
-    assert caught.value.__notes__[0].startswith(f"flushq lost items: {loss}")
+    assert record.getMessage().startswith(f"the queue ended with {loss}")
+    assert caught.value.__notes__[0].startswith(f"flushq: the queue ended with {loss}")
 
 
 @NAMED
