@@ -489,6 +489,13 @@ def test_bad_ratios_are_refused(make: Callable[..., Ratio]) -> None:
     assert 0 == make(0, 1).bound
 
 
+def test_a_ratio_knows_no_weights() -> None:
+    """There is no optimum for a policy with a max_weight, and that is said before anything else."""
+    policy = NaturalPolicy(max_weight=3)
+    with pytest.raises(TypeError, match=r"^the optimum of a ratio knows no max_weight: Natural"):
+        check_policy(policy, ratio=LatencyRatio(2, 1))
+
+
 def test_a_ratio_needs_a_slot() -> None:
     """Without a slot nothing is flushed."""
     with pytest.raises(ValueError, match=r"^max_in_flight must be at least 1, not 0$"):
