@@ -1,4 +1,4 @@
-"""A proxy of a server on a unix socket that cuts a connection once, at the worst moment."""
+"""A proxy of a server on a unix socket that cuts a connection, or speaks, at the worst moment."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -19,6 +19,7 @@ class Proxy:
     def __init__(self, server: Path) -> None:
         self.cuts = 0
         self._server = server
+        self._clients: list[asyncio.StreamWriter] = []
         self._at_request: bytes | None = None
         self._at_answer: bytes | None = None
 
@@ -26,8 +27,14 @@ class Proxy:
         """Cut the next connection on which the client or the server says this, unheard."""
         self._at_request, self._at_answer = at_request, at_answer
 
+    def say(self, chunk: bytes) -> None:
+        """Say this to the clients, as if the server had."""
+        for client in self._clients:
+            client.write(chunk)
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
+        self._clients.append(writer)
         server_reader, server_writer = await asyncio.open_unix_connection(self._server)
         passing = [
             asyncio.create_task(self._pass_on(reader, server_writer, self._is_request)),

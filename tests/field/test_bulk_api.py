@@ -135,7 +135,8 @@ async def test_the_program(run: Run, tmp_path: Path) -> None:
 
     assert ("1200 lines are stored\n", "") == (out, err)
     assert 1200 == len(api.items)
-    assert {"id": "lines:7", "body": "line 7"} == api.items["lines:7"]
+    name = f"{tmp_path / 'lines'}:7"
+    assert {"id": name, "body": "line 7"} == api.items[name]
     assert len(api.sizes) < 20
 
 

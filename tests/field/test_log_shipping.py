@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 from log_shipping import Shipper, shipping
 
+from flushq import ShutdownTimeout
+
 with_threads = pytest.mark.asyncio(loop_factories=["standard"])
 
 
@@ -82,6 +84,48 @@ async def test_what_is_refused_is_counted(logger: logging.Logger) -> None:
     logger.removeHandler(shipper)
 
     assert 2 == shipper.refused
+
+
+async def test_what_is_given_up_is_counted(logger: logging.Logger) -> None:
+    """Records that could not be sent three times over are lost, and the number is told."""
+    calls: list[list[str]] = []
+
+    async def send(lines: list[str]) -> None:
+        calls.append(lines)
+        raise ConnectionError
+
+    async with shipping(send, logger) as shipper:
+        logger.info("one")
+        logger.info("two")
+        await asyncio.sleep(4.0)
+        assert (0, 2) == (shipper.refused, shipper.lost)
+    assert [["one", "two"]] * 3 == calls
+
+
+async def test_what_is_left_at_the_end_is_counted(logger: logging.Logger) -> None:
+    """A collector that is away does not fail the end of the service; what was not sent is lost."""
+
+    async def send(lines: list[str]) -> None:
+        await asyncio.sleep(3.0)
+        raise ConnectionError
+
+    async with shipping(send, logger) as shipper:
+        for number in range(1200):
+            logger.info("%d", number)
+    assert (0, 1200) == (shipper.refused, shipper.lost)
+
+
+async def test_another_queue_that_is_left_with_items_is_told_of(logger: logging.Logger) -> None:
+    """A ShutdownTimeout of the service itself goes on."""
+    ended = ShutdownTimeout("the close was cut short", [1])
+
+    async def send(lines: list[str]) -> None:
+        raise AssertionError
+
+    with pytest.raises(ShutdownTimeout) as caught:
+        async with shipping(send, logger):
+            raise ended
+    assert ended is caught.value
 
 
 @with_threads

@@ -14,8 +14,10 @@ from urllib.parse import quote
 import asyncpg
 import postgres
 import pytest
+import urls
 
 from flushq import Failure, FlushFailed, FlushQueue, NaturalPolicy, Verdict
+from tests.contract.support import steps
 from tests.field.conftest import Run
 from tests.field.proxy import proxied
 from tests.field.servers import PATIENCE, Postgres, until
@@ -23,6 +25,9 @@ from tests.field.servers import PATIENCE, Postgres, until
 pytestmark = pytest.mark.asyncio(loop_factories=["standard"])
 
 ROWS = [(f"{number:04}", f"body {number}") for number in range(2000)]
+
+FIELDS = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
+SHUTDOWN = b"E" + (4 + len(FIELDS)).to_bytes(4) + FIELDS
 
 TWO_DISKS = """
     CREATE TABLE events (id text PRIMARY KEY, body text) PARTITION BY RANGE (id);
@@ -80,14 +85,16 @@ async def stored(url: str) -> list[postgres.Row]:
 
 async def test_the_program(run: Run, database: str, tmp_path: Path) -> None:
     """The lines of a file are rows of a table, and loading them again changes nothing."""
-    (tmp_path / "lines").write_text("".join(f"line {number}\n" for number in range(1, 12_001)))
+    file = tmp_path / "lines"
+    file.write_text("".join(f"line {number}\n" for number in range(1, 12_001)))
 
-    for _ in range(2):
-        out, err = await asyncio.to_thread(run("postgres.py", database, "lines").communicate)
-        assert ("12000 lines are stored\n", "") == (out, err)
+    for name in "lines", file:
+        program = run("postgres.py", database, name)
+        out, err = await asyncio.to_thread(program.communicate)
+        assert ("12000 lines are stored\n", "", 0) == (out, err, program.returncode)
 
     rows = await stored(database)
-    assert {(f"lines:{number}", f"line {number}") for number in range(1, 12_001)} == set(rows)
+    assert {(f"{file}:{number}", f"line {number}") for number in range(1, 12_001)} == set(rows)
     assert 12_000 == len(rows)
 
 
@@ -114,6 +121,42 @@ async def test_a_password_of_odd_characters(
     assert ("1 lines are stored\n", "") == await load(quote("a@/:5?#%é", safe=""))
     await administrator.execute("DROP OWNED BY guest")
     await administrator.execute("DROP ROLE guest")
+    await administrator.close()
+
+
+async def test_the_program_tells_what_it_takes(run: Run, database: str, tmp_path: Path) -> None:
+    """Called in another way it shows how, and does nothing."""
+    for arguments in [(), (database,), (database, "lines", "lines")]:
+        program = run("postgres.py", *arguments)
+        out, err = await asyncio.to_thread(program.communicate)
+        assert ("", 1) == (out, program.returncode)
+        assert "python tests/recipes/postgres.py postgresql://user@host/database FILE" in err
+
+
+async def test_a_line_that_is_refused(run: Run, database: str, tmp_path: Path) -> None:
+    """It is named, whichever constraint refuses it, all others are stored, and the exit code is 1.
+
+    The table may be there already, and who may write to it need not have the right to make one.
+    """
+    administrator = await asyncpg.connect(database)
+    schema = await administrator.fetchval("SELECT current_schema()")
+    await administrator.execute(f"""
+        CREATE TABLE events (id text PRIMARY KEY, body text UNIQUE);
+        CREATE ROLE writer LOGIN;
+        GRANT USAGE ON SCHEMA {schema} TO writer;
+        GRANT SELECT, INSERT ON events TO writer""")
+    file = tmp_path / "lines"
+    file.write_text("one\ntwo\none\nth\0ree\n")
+    program = run("postgres.py", database.replace("postgres@", "writer@"), file)
+    out, err = await asyncio.to_thread(program.communicate)
+
+    assert ("2 lines are stored\n", 1) == (out, program.returncode)
+    assert {f"{file}:3", f"{file}:4"} == set(
+        re.findall(r"^refused: \('(.*)', '", err, re.MULTILINE)
+    )
+    assert [(f"{file}:1", "one"), (f"{file}:2", "two")] == await stored(database)
+    await administrator.execute("DROP OWNED BY writer")
+    await administrator.execute("DROP ROLE writer")
     await administrator.close()
 
 
@@ -155,7 +198,7 @@ async def test_a_url_that_others_would_misread(url: str) -> None:
 )
 async def test_a_url_that_can_be_read(url: str) -> None:
     """What others read as it is meant is no mistake."""
-    postgres.check(url)
+    urls.check(url)
 
 
 async def test_stopped_and_continued(
@@ -220,6 +263,29 @@ async def test_a_connection_that_is_cut(
     assert 1 == proxy.cuts
     assert ROWS == await stored(database)
     assert 1 == len(judge.errors)
+    excuse(caplog)
+
+
+async def test_a_connection_that_is_told_of_the_end(
+    postgres_server: Postgres, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server that shuts down says so on idle connections: what they are used for is stored once.
+
+    asyncpg, which has read of the end and not come to it, takes that for a mistake of its own.
+    """
+    judge = Judge()
+    socket = ".s.PGSQL.5432"
+    with tempfile.TemporaryDirectory(prefix="flushq-") as folder:
+        async with proxied(postgres_server.folder / socket, Path(folder, socket)) as proxy:
+            url = database.replace(str(postgres_server.folder), folder)
+            async with loading(url, judge) as queue:
+                proxy.say(SHUTDOWN)
+                await steps(3)  # it is read
+                for row in ROWS[1000:]:
+                    await queue.enqueue(row)
+
+    assert ROWS == await stored(database)
+    assert [asyncpg.InternalClientError] == [type(error) for error in judge.errors]
     excuse(caplog)
 
 

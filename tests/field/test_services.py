@@ -195,6 +195,22 @@ async def test_an_order_that_cannot_be_stored_at_once(fastapi_service: Service) 
     assert [("00", "body 0"), ("01", "body 1")] == fastapi_service.stored()
 
 
+async def test_an_order_that_is_refused(fastapi_service: Service) -> None:
+    """It is no use to send it again: it is answered with 422, and the service goes on."""
+    async with fastapi_service.client() as client:
+        await client.post("/orders", json=EVENTS[0])
+        with closing(sqlite3.connect(fastapi_service.database)) as connection:
+            connection.execute("CREATE UNIQUE INDEX bodies ON events (body)")
+        answers = [
+            await client.post("/orders", json={"id": "refused", "body": "body 0"}),
+            await client.post("/orders", json=EVENTS[1]),
+        ]
+
+    assert [422, 201] == [answer.status_code for answer in answers]
+    await fastapi_service.stop()
+    assert [("00", "body 0"), ("01", "body 1")] == fastapi_service.stored()
+
+
 @pytest.mark.long
 async def test_a_service_ends_within_its_grace_period(service: Service) -> None:
     """SIGTERM ends it though its database stays locked, and it says what it could not store."""

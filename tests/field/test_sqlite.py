@@ -44,14 +44,31 @@ def rows_of(database: Path, table: str = "events") -> list[sqlite.Row]:
 
 async def test_the_program(run: Run, tmp_path: Path) -> None:
     """The lines of a file are rows of a table, and loading them again changes nothing."""
-    (tmp_path / "lines").write_text("".join(f"line {number}\n" for number in range(1, 3001)))
+    file = tmp_path / "lines"
+    file.write_text("".join(f"line {number}\n" for number in range(1, 3001)))
 
-    for _ in range(2):
-        out, err = await asyncio.to_thread(run("sqlite.py", "events.db", "lines").communicate)
-        assert ("3000 lines are stored\n", "") == (out, err)
+    for name in "lines", file:
+        program = run("sqlite.py", "events.db", name)
+        out, err = await asyncio.to_thread(program.communicate)
+        assert ("3000 lines are stored\n", "", 0) == (out, err, program.returncode)
 
-    expected = [(f"lines:{number}", f"line {number}") for number in range(1, 3001)]
+    expected = [(f"{file}:{number}", f"line {number}") for number in range(1, 3001)]
     assert sorted(expected) == rows_of(tmp_path / "events.db")
+
+
+async def test_a_line_that_is_refused(run: Run, tmp_path: Path) -> None:
+    """It is put aside with the reason, all others are stored, and the exit code is 1."""
+    file = tmp_path / "lines"
+    file.write_text("one\ntwo\none\n")
+    with closing(sqlite3.connect(tmp_path / "events.db")) as connection:
+        connection.execute("CREATE TABLE events (id TEXT PRIMARY KEY, body TEXT UNIQUE)")
+    program = run("sqlite.py", "events.db", file)
+    out, err = await asyncio.to_thread(program.communicate)
+
+    assert ("2 lines are stored\n", "", 1) == (out, err, program.returncode)
+    assert [(f"{file}:1", "one"), (f"{file}:2", "two")] == rows_of(tmp_path / "events.db")
+    letters = rows_of(tmp_path / "events.db", "dead_letters")
+    assert [(f"{file}:3", "UNIQUE constraint failed: events.body")] == letters
 
 
 async def test_a_full_disk(tmp_path: Path) -> None:

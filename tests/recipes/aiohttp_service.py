@@ -6,6 +6,7 @@ POST /events answers 202 when the event waits, 400 to what is no event; 503 tell
 SIGTERM ends the service when all that it has taken is stored; if it cannot store, it ends itself.
 """
 
+import asyncio
 import os
 import signal
 import sys
@@ -16,27 +17,30 @@ import aiosqlite
 import sqlite
 from aiohttp import web
 
-from flushq import Fail, Failure, FlushqError, FlushQueue, IntervalPolicy, Verdict
+from flushq import FlushqError, FlushQueue, IntervalPolicy
 
 QUEUE = web.AppKey("queue", FlushQueue[sqlite.Row])
 
 
 async def queue_of_events(app: web.Application) -> AsyncIterator[None]:
     """Have a queue as long as the service lives; at the end it drains."""
-
-    async def judge(failure: Failure[sqlite.Row]) -> Verdict:
-        verdict = await sqlite.judge(db, failure)
-        if verdict == Fail():
-            signal.raise_signal(signal.SIGTERM)  # for whoever starts it anew
-        return verdict
-
     policy = IntervalPolicy(max_wait_seconds=0.1, max_records=500)
     async with aiosqlite.connect(os.environ["EVENTS"]) as db:
         await db.executescript(sqlite.TABLES)
-        store = partial(sqlite.store, db)
-        async with FlushQueue(store, policy, max_shutdown_wait=10.0, on_failure=judge) as queue:
-            app[QUEUE] = queue
+        store, judge = partial(sqlite.store, db), partial(sqlite.judge, db)
+        app[QUEUE] = queue = FlushQueue(store, policy, max_shutdown_wait=10.0, on_failure=judge)
+        running = asyncio.create_task(queue.run())
+        running.add_done_callback(end_service)
+        try:
             yield
+        finally:
+            running.remove_done_callback(end_service)
+            await asyncio.gather(queue.aclose(), running)
+
+
+def end_service(running: asyncio.Task[None]) -> None:
+    """The queue has ended, whyever: so does the service, for whoever starts it anew."""
+    signal.raise_signal(signal.SIGTERM)
 
 
 async def read_event(request: web.Request) -> sqlite.Row:

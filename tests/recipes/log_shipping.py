@@ -3,8 +3,9 @@
     async with shipping(send, logging.getLogger()):
         ...
 
-What cannot be shipped is counted, and never holds up who logs. What ``send`` and the queue log
-themselves is not shipped: it would feed itself.
+What is not shipped is counted; it never holds up who logs, nor ends the service. What ``send`` and
+the queue log themselves is left out, for it would feed itself: what ``send`` does in a thread runs
+in a copy of its context, as in ``asyncio.to_thread``.
 """
 
 import asyncio
@@ -13,23 +14,24 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 
-from flushq import Drop, Failure, FlushqError, FlushQueue, IntervalPolicy, Retry, Verdict
+import flushq
 
 _shipping = ContextVar("shipping", default=False)
 
 
 class Shipper(logging.Handler):
-    """Hands records to a queue.
+    """Hands records to a queue; ``refused`` counts those that it did not take."""
 
-    Attributes:
-        refused: How many records were not accepted, because too many wait or the queue is closed.
-    """
-
-    def __init__(self, queue: FlushQueue[str]) -> None:
+    def __init__(self, queue: flushq.FlushQueue[str]) -> None:
         super().__init__()
-        self.refused = 0
-        self._queue = queue
+        self.queue, self.refused = queue, 0
         self._loop = asyncio.get_running_loop()
+
+    @property
+    def lost(self) -> int:
+        """How many records were refused, given up, or left at the end."""
+        stats = self.queue.stats()
+        return self.refused + stats.dropped + stats.undelivered + stats.in_doubt
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Leave out what is logged about the shipping."""
@@ -44,8 +46,8 @@ class Shipper(logging.Handler):
 
     def _enqueue(self, line: str) -> None:
         try:
-            self._queue.enqueue_nowait(line)
-        except FlushqError:
+            self.queue.enqueue_nowait(line)
+        except flushq.FlushqError:  # too many wait, or the queue is closed
             self.refused += 1
 
 
@@ -59,16 +61,20 @@ async def shipping(
         _shipping.set(True)
         await send(lines)
 
-    policy = IntervalPolicy(max_wait_seconds=1.0, max_records=500)
-    async with FlushQueue(ship, policy, max_shutdown_wait=5.0, on_failure=_give_up) as queue:
-        shipper = Shipper(queue)
-        logger.addHandler(shipper)
-        try:
-            yield shipper
-        finally:
-            logger.removeHandler(shipper)
-            await asyncio.sleep(0)  # what other threads have handed over comes in
+    policy = flushq.IntervalPolicy(max_wait_seconds=1.0, max_records=500)
+    queue = flushq.FlushQueue(ship, policy, max_shutdown_wait=5.0, on_failure=_give_up)
+    try:
+        async with queue:
+            logger.addHandler(shipper := Shipper(queue))
+            try:
+                yield shipper
+            finally:
+                logger.removeHandler(shipper)
+                await asyncio.sleep(0)  # what other threads have handed over comes in
+    except flushq.ShutdownTimeout as error:
+        if error.undelivered is not queue.undelivered:  # it is another queue's
+            raise
 
 
-def _give_up(failure: Failure[str]) -> Verdict:
-    return Retry(after=1.0) if failure.attempt < 3 else Drop()
+def _give_up(failure: flushq.Failure[str]) -> flushq.Verdict:
+    return flushq.Retry(after=1.0) if failure.attempt < 3 else flushq.Drop()

@@ -2,11 +2,11 @@
 
     python tests/recipes/postgres.py postgresql://user@host/database FILE
 
-A line's id is its file and number: run it again after a crash. PostgreSQL may restart meanwhile.
+A line's id is its file, by its whole path, and its number: run it again after a crash. PostgreSQL
+may restart meanwhile. Ends with 1 if a line was refused.
 """
 
 import asyncio
-import re
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -14,35 +14,29 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import urls
 
 from flushq import Drop, Fail, Failure, FlushQueue, NaturalPolicy, Retry, Split, Verdict
 
 Row = tuple[str, str]
 
-HOST = r"([^@/?#\[\],:]*|\[[\da-f:.]*\])(:\d+)?"
-URL = re.compile(rf"\w+://([^@/?#\[\]]*@)?{HOST}(,{HOST})*(/[^@?#]*)?(\?([\w.]+=[^@#&]*(&|$))*)?")
-INSERT = "INSERT INTO events SELECT * FROM incoming ORDER BY id ON CONFLICT DO NOTHING"
-PASSING = (OSError, asyncpg.InterfaceError)
+INSERT = "INSERT INTO events SELECT * FROM incoming ORDER BY id ON CONFLICT (id) DO NOTHING"
+PASSING = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)  # of a connection
 PASSING_STATES = {"08", "40", "53", "57"}  # connection, deadlock, disk or memory, shutdown
 POISONED = (UnicodeError, asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 
 
-def check(url: str) -> None:
-    """Refuse a URL that others would misread, and quote its password in their complaint."""
-    if not (url.isascii() and url.isprintable() and URL.fullmatch(url)):
-        raise ValueError("a URL cannot be read: quote its password, / as %2F for example")
-
-
 def connect(url: str, timeout: float = 10.0) -> asyncpg.Pool:
     """Connections to a database that has the table, and each a table for COPY of its own."""
-    check(url)
+    urls.check(url)
     return asyncpg.create_pool(url, min_size=1, command_timeout=timeout, init=_prepare)
 
 
 async def _prepare(connection: asyncpg.Connection) -> None:
     await connection.execute("""
         SELECT pg_advisory_xact_lock(hashtext('events')); -- one after the other
-        CREATE TABLE IF NOT EXISTS events (id text PRIMARY KEY, body text);
+        DO $$ BEGIN IF to_regclass('events') IS NULL THEN
+            CREATE TABLE events (id text PRIMARY KEY, body text); END IF; END $$;
         CREATE TEMPORARY TABLE incoming (id text, body text) ON COMMIT DELETE ROWS""")
 
 
@@ -66,15 +60,21 @@ def judge(failure: Failure[Any], name: Callable[[Any], str] = str) -> Verdict:
     return Drop()
 
 
-async def main(url: str, file: Path) -> None:
-    """Store the lines of a file, and tell how many there were."""
-    pool, policy = connect(url), NaturalPolicy(max_records=5_000)
-    async with pool, FlushQueue(partial(store, pool), policy, on_failure=judge) as queue:
+async def main(url: str, file: Path) -> int:
+    """Store the lines of a file, tell how many there were, and return how many were refused."""
+    pool = connect(url)
+    flush, policy = partial(store, pool), NaturalPolicy(max_records=5_000)
+    queue = FlushQueue(flush, policy, max_shutdown_wait=10.0, on_failure=judge)
+    async with pool, queue:
         with file.open(errors="replace") as lines:
             for number, line in enumerate(lines, 1):
                 await queue.enqueue((f"{file}:{number}", line.removesuffix("\n")))
+        await queue.flush()  # however long PostgreSQL is away; after Ctrl-C ten seconds at most
     print(queue.stats().delivered, "lines are stored")
+    return queue.stats().dropped
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    sys.exit(asyncio.run(main(sys.argv[1], Path(sys.argv[2]).resolve())) > 0)

@@ -3,7 +3,8 @@
     EVENTS=events.db uvicorn --app-dir tests/recipes service:app
 
 POST /events answers 202 when the event waits, and POST /orders 201 when the order is stored, 202 if
-it still waits after a while; 503 tells to come again. SIGTERM ends the service when all is stored.
+it still waits after a while, 422 if it is refused; 503 tells to come again. SIGTERM ends the service
+when all is stored; if it cannot store, it ends itself, for whoever starts it anew.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from flushq import Fail, Failure, FlushqError, FlushQueue, IntervalPolicy, Verdict
+from flushq import Dropped, FlushqError, FlushQueue, IntervalPolicy
 
 
 class Event(BaseModel):
@@ -33,19 +34,23 @@ class Event(BaseModel):
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     """Have a queue as long as the service lives; at the end it drains."""
-
-    async def judge(failure: Failure[sqlite.Row]) -> Verdict:
-        verdict = await sqlite.judge(db, failure)
-        if verdict == Fail():
-            signal.raise_signal(signal.SIGTERM)  # for whoever starts it anew
-        return verdict
-
     policy = IntervalPolicy(max_wait_seconds=0.1, max_records=500)
     async with aiosqlite.connect(os.environ["EVENTS"]) as db:
         await db.executescript(sqlite.TABLES)
-        store = partial(sqlite.store, db)
-        async with FlushQueue(store, policy, max_shutdown_wait=10.0, on_failure=judge) as queue:
+        store, judge = partial(sqlite.store, db), partial(sqlite.judge, db)
+        queue = FlushQueue(store, policy, max_shutdown_wait=10.0, on_failure=judge)
+        running = asyncio.create_task(queue.run())
+        running.add_done_callback(end_service)
+        try:
             yield {"queue": queue}
+        finally:
+            running.remove_done_callback(end_service)
+            await asyncio.gather(queue.aclose(), running)
+
+
+def end_service(running: asyncio.Task[None]) -> None:
+    """The queue has ended, whyever."""
+    signal.raise_signal(signal.SIGTERM)
 
 
 app = FastAPI(lifespan=lifespan)
@@ -65,6 +70,8 @@ async def store(order: Event, request: Request, response: Response) -> None:
     try:
         async with asyncio.timeout(2.0):
             await receipt
+    except Dropped:
+        response.status_code = 422
     except FlushqError:
         raise  # it is lost, and a ShutdownTimeout is a TimeoutError too
     except TimeoutError:

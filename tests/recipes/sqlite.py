@@ -2,9 +2,10 @@
 
     python tests/recipes/sqlite.py DATABASE FILE
 
-A line's id is its file and number; what is stored already is left as it is, so run it again after a
-crash. A full disk is waited for, as is whoever locks the database. What a constraint of the table
-refuses goes into another table, alone, with the reason; if it cannot, that is the end.
+A line's id is the path of its file and its number; what is stored already is left as it is, so run
+it again after a crash. A full disk is waited for, as is whoever locks the database. What a
+constraint of the table refuses goes into another table, alone, with the reason, and the exit code
+is 1; if it cannot, that is the end.
 """
 
 import asyncio
@@ -61,17 +62,19 @@ async def judge(db: aiosqlite.Connection, failure: Failure[Row]) -> Verdict:
     return Fail()
 
 
-async def main(database: Path, file: Path) -> None:
-    """Store the lines of a file, and tell how many there were."""
-    policy = NaturalPolicy(max_records=1_000)
+async def main(database: Path, file: Path) -> int:
+    """Store the lines of a file, tell how many there were, and return how many were refused."""
     async with aiosqlite.connect(database) as db:
         await db.executescript(TABLES)
-        async with FlushQueue(partial(store, db), policy, on_failure=partial(judge, db)) as queue:
+        flush, handler, policy = partial(store, db), partial(judge, db), NaturalPolicy(1_000)
+        async with FlushQueue(flush, policy, max_shutdown_wait=10.0, on_failure=handler) as queue:
             with file.open(errors="replace") as lines:
                 for number, line in enumerate(lines, 1):
                     await queue.enqueue((f"{file}:{number}", line.removesuffix("\n")))
-    print(f"{queue.stats().delivered} lines are stored")
+            await queue.flush()  # however long it takes; after Ctrl-C ten seconds at most
+    print(queue.stats().delivered, "lines are stored")
+    return queue.stats().dropped
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2])))
+    sys.exit(asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]).resolve())) > 0)

@@ -14,8 +14,8 @@ from contextlib import suppress
 import asyncpg
 import nats
 import postgres
+import urls
 from nats.aio.msg import Msg
-from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig
 
 from flushq import Drop, Failure, FlushQueue, NaturalPolicy, Retry, Verdict
@@ -45,7 +45,7 @@ async def judge(failure: Failure[Msg]) -> Verdict:
 
 
 async def pull(
-    messages: JetStreamContext.PullSubscription, queue: FlushQueue[Msg], stop: asyncio.Event
+    messages: nats.js.JetStreamContext.PullSubscription, queue: FlushQueue[Msg], stop: asyncio.Event
 ) -> None:
     """Enqueue what comes, until it is time to stop."""
     while not stop.is_set():
@@ -56,7 +56,7 @@ async def pull(
 
 async def main(nats_url: str, stream: str, consumer: str, postgres_url: str) -> None:
     """Work until SIGTERM."""
-    postgres.check(nats_url)
+    urls.check(nats_url)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with await nats.connect(nats_url) as connection, postgres.connect(postgres_url) as pool:

@@ -1,0 +1,12 @@
+"""URLs with a password in them, which is not to appear in anybody's complaint."""
+
+import re
+
+HOST = r"([^@/?#\[\],:]*|\[[\da-f:.]*\])(:\d+)?"
+URL = re.compile(rf"\w+://([^@/?#\[\]]*@)?{HOST}(,{HOST})*(/[^@?#]*)?(\?([\w.]+=[^@#&]*(&|$))*)?")
+
+
+def check(url: str) -> None:
+    """Refuse a URL that others would misread, and quote its password when they refuse it."""
+    if not (url.isascii() and url.isprintable() and URL.fullmatch(url)):
+        raise ValueError("a URL cannot be read: quote its password, / as %2F for example")
