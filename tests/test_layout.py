@@ -26,6 +26,8 @@ TOP_LEVEL = {
     "tests",
 }
 
+RECIPES = sorted((ROOT / "tests" / "recipes").glob("*.py"))
+
 MAY_IMPORT: dict[str, set[str]] = {
     "arguments": set(),
     "errors": {"arguments"},
@@ -202,3 +204,9 @@ def test_what_silences_a_tool_tells_why(path: Path) -> None:
 def test_the_reason_stands_behind_the_comment(comment: str, *, expected: bool) -> None:
     """A reason follows its silencing comment on the same line, behind a dash or a hash."""
     assert expected == (not unexplained(f"x = 1  # {comment}"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_a_recipe_is_short(recipe: Path) -> None:
+    """A program to copy from has at most 80 lines, as the README says."""
+    assert len(recipe.read_text().splitlines()) <= 80

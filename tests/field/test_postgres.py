@@ -171,6 +171,7 @@ async def test_a_line_that_is_refused(run: Run, database: str, tmp_path: Path) -
         "postgresql://user:sec\u2100ret@host/database",
         "postgresql://user:sec\nret@host/database",
         "postgresql://user:secret@h\u2100st/database",
+        "wss://user:sec\\ret@host:1/",
         "postgresql://user:secret/database",
         "postgresql://user:secret",
         "postgresql://user@host,user:secret",
@@ -311,23 +312,32 @@ async def test_a_full_disk(postgres_server: Postgres, database: str) -> None:
     assert len(ROWS) == queue.stats().delivered
 
 
+REFUSALS = """
+    CREATE TABLE events (id text PRIMARY KEY, body text CHECK (body <> 'body 1234'));
+    CREATE INDEX ON events (body);
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN IF new.id = '1888' THEN RAISE EXCEPTION 'no'; END IF; RETURN new; END $$;
+    CREATE TRIGGER refusal BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION refuse()"""
+
+
 async def test_a_row_that_is_refused(database: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Rows that a constraint or the type refuses are found, and all others are stored."""
+    """Rows that a constraint, the type, an index or a trigger refuses are found, and no others."""
     connection = await asyncpg.connect(database)
-    await connection.execute(
-        "CREATE TABLE events (id text PRIMARY KEY, body text CHECK (body <> 'body 1234'))"
-    )
+    await connection.execute(REFUSALS)
     await connection.close()
     judge = Judge()
+    too_large = "".join(map(chr, range(0x4E00, 0x4E00 + 4000)))
+    bodies = {"1777": "\0", "1999": too_large}
     async with loading(database, judge) as queue:
-        for row in ROWS[1000:]:
-            await queue.enqueue(row if row[0] != "1777" else ("1777", "\0"))
+        for name, body in ROWS[1000:]:
+            await queue.enqueue((name, bodies.get(name, body)))
 
-    assert [row for row in ROWS if row[0] not in {"1234", "1777"}] == await stored(database)
-    assert 2 == queue.stats().dropped
-    refusals = re.findall(r"^refused: \('(\d+)'", capsys.readouterr().err, re.MULTILINE)
-    assert ["1234", "1777"] == sorted(refusals)
-    assert len(judge.errors) <= 2 * (2 * 7 + 1)
+    refused = ["1234", "1777", "1888", "1999"]
+    assert [row for row in ROWS if row[0] not in refused] == await stored(database)
+    assert refused == sorted(
+        re.findall(r"^refused: \('(\d+)'", capsys.readouterr().err, re.MULTILINE)
+    )
+    assert len(judge.errors) <= 4 * (2 * 7 + 1)
 
 
 async def test_a_table_that_does_not_fit(database: str) -> None:

@@ -11,7 +11,7 @@ in a copy of its context, as in ``asyncio.to_thread``.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 
 import flushq
@@ -20,35 +20,33 @@ _shipping = ContextVar("shipping", default=False)
 
 
 class Shipper(logging.Handler):
-    """Hands records to a queue; ``refused`` counts those that it did not take."""
+    """Hands records to a queue."""
 
     def __init__(self, queue: flushq.FlushQueue[str]) -> None:
         super().__init__()
-        self.queue, self.refused = queue, 0
+        self.queue = queue
         self._loop = asyncio.get_running_loop()
+        self._records = 0
 
     @property
     def lost(self) -> int:
-        """How many records were refused, given up, or left at the end."""
+        """How many records are neither shipped nor waiting: refused, given up, left at the end."""
         stats = self.queue.stats()
-        return self.refused + stats.dropped + stats.undelivered + stats.in_doubt
+        return self._records - stats.delivered - stats.in_flight - stats.pending
 
-    def filter(self, record: logging.LogRecord) -> bool:
+    def filter(self, record: logging.LogRecord) -> bool | logging.LogRecord:
         """Leave out what is logged about the shipping."""
-        return record.name != "flushq" and not _shipping.get()
+        return record.name != "flushq" and not _shipping.get() and super().filter(record)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hand a record over, from any thread."""
-        try:
+        """Hand a record over, from any thread; the lock of the handler is held."""
+        self._records += 1
+        with suppress(Exception):  # the loop is closed, or the record does not format
             self._loop.call_soon_threadsafe(self._enqueue, self.format(record))
-        except Exception:  # the loop is closed, or the record does not format
-            self.refused += 1
 
     def _enqueue(self, line: str) -> None:
-        try:
+        with suppress(flushq.FlushqError):  # too many wait, or the queue is closed
             self.queue.enqueue_nowait(line)
-        except flushq.FlushqError:  # too many wait, or the queue is closed
-            self.refused += 1
 
 
 @asynccontextmanager

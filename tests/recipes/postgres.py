@@ -23,7 +23,7 @@ Row = tuple[str, str]
 INSERT = "INSERT INTO events SELECT * FROM incoming ORDER BY id ON CONFLICT (id) DO NOTHING"
 PASSING = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)  # of a connection
 PASSING_STATES = {"08", "40", "53", "57"}  # connection, deadlock, disk or memory, shutdown
-POISONED = (UnicodeError, asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+POISONED_STATES = {"22", "23", "54", "P0"}  # data, constraint, size, what a trigger raises
 
 
 def connect(url: str, timeout: float = 10.0) -> asyncpg.Pool:
@@ -52,7 +52,7 @@ def judge(failure: Failure[Any], name: Callable[[Any], str] = str) -> Verdict:
     state = getattr(failure.error, "sqlstate", None) or ""
     if isinstance(failure.error, PASSING) or state[:2] in PASSING_STATES:
         return Retry(after=min(5.0, 0.1 * failure.attempt))
-    if not isinstance(failure.error, POISONED):
+    if state[:2] not in POISONED_STATES and not isinstance(failure.error, UnicodeError):
         return Fail()
     if len(failure.items) > 1:
         return Split()

@@ -2,9 +2,9 @@
 
     EVENTS=events.db uvicorn --app-dir tests/recipes service:app
 
-POST /events answers 202 when the event waits, and POST /orders 201 when the order is stored, 202 if
-it still waits after a while, 422 if it is refused; 503 tells to come again. SIGTERM ends the service
-when all is stored; if it cannot store, it ends itself, for whoever starts it anew.
+POST /events answers 202 when the event waits; POST /orders 201 when the order is stored, 422 if it
+was refused, 202 if it still waits after a while; 503 tells to come again. SIGTERM ends the service
+when all is stored; if it cannot store, it ends itself.
 """
 
 import asyncio
@@ -13,7 +13,6 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
 
 import aiosqlite
 import sqlite
@@ -32,24 +31,21 @@ class Event(BaseModel):
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, FlushQueue[sqlite.Row]]]:
     """Have a queue as long as the service lives; at the end it drains."""
-    policy = IntervalPolicy(max_wait_seconds=0.1, max_records=500)
     async with aiosqlite.connect(os.environ["EVENTS"]) as db:
         await db.executescript(sqlite.TABLES)
         store, judge = partial(sqlite.store, db), partial(sqlite.judge, db)
-        queue = FlushQueue(store, policy, max_shutdown_wait=10.0, on_failure=judge)
+        queue = FlushQueue(store, IntervalPolicy(0.1, 500), max_shutdown_wait=10, on_failure=judge)
         running = asyncio.create_task(queue.run())
         running.add_done_callback(end_service)
-        try:
-            yield {"queue": queue}
-        finally:
-            running.remove_done_callback(end_service)
-            await asyncio.gather(queue.aclose(), running)
+        yield {"queue": queue}
+        running.remove_done_callback(end_service)
+        await asyncio.gather(queue.aclose(), running)
 
 
 def end_service(running: asyncio.Task[None]) -> None:
-    """The queue has ended, whyever."""
+    """The queue has ended, whyever: so does the service, for whoever starts it anew."""
     signal.raise_signal(signal.SIGTERM)
 
 
@@ -68,8 +64,7 @@ async def store(order: Event, request: Request, response: Response) -> None:
     async with asyncio.timeout(0.5):
         receipt = await request.state.queue.submit((order.id, order.body))
     try:
-        async with asyncio.timeout(2.0):
-            await receipt
+        await asyncio.wait_for(receipt, 2.0)
     except Dropped:
         response.status_code = 422
     except FlushqError:
