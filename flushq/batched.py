@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeGuard, TypeVar
 
 from flushq.arguments import check_plain, shown
-from flushq.errors import ItemFailed
+from flushq.errors import ItemFailed, PartialFailure
 from flushq.outcomes import Drop
 from flushq.policy import FlushPolicy
 from flushq.queue import FlushQueue, OnReport
@@ -77,6 +77,11 @@ class _Requests(FlushQueue[_Request[K]]):
         """Those of the requests for which a caller waits that has not been cancelled."""
         asked = self._receipts.asked
         return [request for request in requests if not asked[request.number].cancelled()]
+
+    def fail(self, requests: Iterable[_Request[K]], error: BaseException) -> None:
+        """Have it raised to the callers of these requests that their loader has failed."""
+        for request in requests:
+            request.error = partial(ItemFailed, request.key, error, self._label)
 
 
 class Batched(Generic[K, V]):
@@ -187,15 +192,12 @@ class Batched(Generic[K, V]):
             results = await _awaitable(self._loader([request.key for request in wanted]))
             _match(wanted, results)
         except BaseException as error:
-            _fail(wanted, error)
+            self._queue.fail(wanted, error)
             requests.clear()  # else the traceback of the error would lead back to it
             wanted.clear()
+            if isinstance(error, PartialFailure):  # it would say what was delivered
+                raise TypeError(f"a loader fails as a whole: it raised {shown(error)}") from error
             raise
-
-
-def _fail(requests: Iterable[_Request[Any]], error: BaseException) -> None:
-    for request in requests:
-        request.error = partial(ItemFailed, request.key, error)
 
 
 def _awaitable(result: Any) -> Awaitable[Any]:

@@ -23,6 +23,7 @@ from flushq import (
     ItemFailed,
     ItemTooLarge,
     NaturalPolicy,
+    PartialFailure,
     PolicyError,
     QueueClosed,
     QueueFull,
@@ -367,6 +368,18 @@ async def test_a_loader_that_raises_before_it_is_awaited() -> None:
     (error,) = await answers(load, 1)
     assert ItemFailed is type(error)
     assert StopIteration is type(error.__cause__)
+
+
+@pytest.mark.parametrize("indices", [(), (1,), (7,)])
+async def test_a_partial_failure_of_the_loader(indices: tuple[int, ...]) -> None:
+    """It says nothing of the keys: all of them have failed, and the next call goes on."""
+    error = PartialFailure({index: ZeroDivisionError() for index in indices})
+    async with batched_of(Doubling(answers=[error]), patient(2)) as double:
+        got = await ends(called(double, 1, 2))
+        assert [8, 10] == await ends(called(double, 4, 5))
+        assert (2, 2) == (double.queue.stats().dropped, double.queue.stats().delivered)
+    assert [ItemFailed, ItemFailed] == [type(one) for one in got]
+    assert all(one.__cause__ is error for one in got)
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])

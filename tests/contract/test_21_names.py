@@ -13,6 +13,7 @@ from flushq import (
     FlushFailed,
     FlushQueue,
     IntervalPolicy,
+    ItemFailed,
     ItemTooLarge,
     NaturalPolicy,
     PolicyError,
@@ -278,12 +279,14 @@ def test_the_resource_warning_shows_the_name(name: str | None, shown: str, label
 
 
 async def test_a_batched_has_the_name_of_its_queue() -> None:
-    """Batched passes the name on."""
+    """Batched passes the name on, and says it when the loader has failed."""
 
     async def load(keys: list[int]) -> list[int]:
-        return keys
+        raise ZeroDivisionError
 
     async with Batched(load, NaturalPolicy(), name="users") as batched:
         assert "<FlushQueue 'users' running, 0 pending, 0 in flight>" in repr(batched)
+        with pytest.raises(ItemFailed, match=r"^users: 7 failed: ZeroDivisionError\(\)$"):
+            await batched(7)
     with pytest.raises(QueueClosed, match="<FlushQueue 'users' closed"):
         await batched(1)
