@@ -20,6 +20,7 @@ class Figures:
         batches: Transactions that stored them.
         waiting: Lines that wait in the queue.
         duplicates: Lines that were dropped as duplicates.
+        ignored: Lines that the table ignored, as it was told to by whoever made it.
         skipped: Lines that are none, or have no key.
         dead: Lines that the table refused and that are in the dead-letter file.
         lost: Lines that were read and could not be stored for another reason.
@@ -31,6 +32,7 @@ class Figures:
     batches: int = 0
     waiting: int = 0
     duplicates: int = 0
+    ignored: int = 0
     skipped: int = 0
     dead: int = 0
     lost: int = 0
@@ -42,6 +44,7 @@ class Figures:
         mean = self.lines / self.batches if self.batches else 0.0
         others = {
             "duplicates": self.duplicates,
+            "ignored": self.ignored,
             "skipped": self.skipped,
             "dead letters": self.dead,
             "not stored": self.lost,

@@ -124,7 +124,8 @@ def ingest(
     4 seconds. With --dead-letter, a batch with lines that the table refuses (by a constraint, a
     trigger, an index) is split until each of them is alone. It is appended to the file, as a JSON
     object with source, line, body and error, synced, and counted; all others are stored. A database
-    that is locked, full or broken refuses no line: it ends the ingestion all the same.
+    that is locked, full or broken refuses no line: it ends the ingestion all the same. A line that
+    the table ignores (ON CONFLICT IGNORE, RAISE(IGNORE)) is not stored, and counted as ignored.
 
     SIGINT or SIGTERM ends the reading; what was read is stored, with the retries that it takes. A
     line whose end has not come is not read yet. A second signal ends the writing too. What is
@@ -132,9 +133,9 @@ def ingest(
 
     Of skipped lines, dead letters and retries the first ten are reported. At the end a line with
     the figures is printed; its flushes are the batches as the policy cut them, by reason. The exit
-    code is 0 if every line was stored or was a duplicate, 1 if not (a dead letter is not stored) or
-    if the figures cannot be written, 2 for a mistake in the call, when nothing was read, and 130 or
-    143 after a signal.
+    code is 0 if every line was stored, a duplicate or ignored, 1 if not (a dead letter is not
+    stored) or if the figures cannot be written, 2 for a mistake in the call, when nothing was read,
+    and 130 or 143 after a signal.
     """
     _check_apart(dead_letter, db, *files)
     letters = None if dead_letter is None else DeadLetter(dead_letter)

@@ -2,10 +2,10 @@
 
     files -> Reader -> FlushQueue -> Table
 
-Every line that is read becomes one of: stored, duplicate, skipped (for what it is), dead letter
-(for what the table says of it), lost (for what happened). The end comes when all is read, or a
-signal or a failure stops the reading; then the queue drains, and the figures tell what became of
-the lines.
+Every line that is read becomes one of: stored, duplicate, ignored (by the table, without a word),
+skipped (for what it is), dead letter (for what the table says of it), lost (for what happened). The
+end comes when all is read, or a signal or a failure stops the reading; then the queue drains, and
+the figures tell what became of the lines.
 """
 
 import asyncio
@@ -158,6 +158,7 @@ class Ingestion:
             batches=self._table.batches,
             waiting=self._queue.pending,
             duplicates=stats.duplicates,
+            ignored=self._table.ignored,
             skipped=self._skipped.count,
             dead=stats.dropped,
             flushes=stats.flushes,
@@ -167,7 +168,8 @@ class Ingestion:
         """What became of every line, once the end has come."""
         self._stats = self._queue.stats()
         figures = self._figures()
-        ended = figures.lines + figures.duplicates + figures.skipped + figures.dead
+        written = figures.lines + figures.ignored
+        ended = written + figures.duplicates + figures.skipped + figures.dead
         return attrs.evolve(figures, lost=self._taken + self._reader.untaken - ended)
 
     def _told(self, cause: BaseException | None) -> str:

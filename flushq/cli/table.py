@@ -2,8 +2,10 @@
 
 The database is in WAL mode, so that others can read while lines are written, and every commit is
 synced (``synchronous=FULL``): what counts as stored survives a power cut. A transaction that fails
-or is interrupted is rolled back, so of each batch all lines are stored or none, and the count of
-stored lines is exact: once a commit is under way it is waited for, whatever happens.
+or is interrupted is rolled back, so of each batch all lines are stored or none, but for those that
+the table ignores: its ``ON CONFLICT IGNORE``, or a trigger's ``RAISE(IGNORE)``, is no error. The
+count of stored lines is exact: it is that of SQLite, and once a commit is under way it is waited
+for, whatever happens.
 """
 
 import asyncio
@@ -54,6 +56,7 @@ class Table:
 
     Attributes:
         stored: How many lines were stored.
+        ignored: How many others the table ignored.
         batches: In how many transactions.
     """
 
@@ -61,6 +64,7 @@ class Table:
 
     def __init__(self, path: str, name: str) -> None:
         self.stored = 0
+        self.ignored = 0
         self.batches = 0
         self._path = path
         self._file = Path(path).absolute()
@@ -115,7 +119,7 @@ class Table:
             await self._execute(deadline, statement)
 
     async def write(self, rows: list[Row]) -> None:
-        """Store the rows: all of them if this returns, none if it raises.
+        """Store the rows: all that the table does not ignore if this returns, none if it raises.
 
         Raises:
             sqlite3.Error: The database is full, locked (for LOCK_SECONDS), or broken.
@@ -123,12 +127,13 @@ class Table:
         """
         insert = f"{self._insert} VALUES (?, ?, ?)"
         try:
-            await _insist(lambda: self._database.executemany(insert, rows), _deadline())
+            cursor = await _insist(lambda: self._database.executemany(insert, rows), _deadline())
             await _completed(self._database.commit())
         except BaseException:
             await _completed(self._database.rollback())
             raise
-        self.stored += len(rows)
+        self.stored += cursor.rowcount
+        self.ignored += len(rows) - cursor.rowcount
         self.batches += 1
 
     async def _execute(self, deadline: float, statement: str, *values: object) -> list[Any]:

@@ -75,10 +75,10 @@ def complaints(result: Result) -> list[str]:
 
 
 def assert_accounted(result: Result, read: list[int]) -> None:
-    """What was read is stored, a duplicate, skipped, a dead letter or not stored: one of these."""
+    """What was read is stored, a duplicate, ignored, skipped, a dead letter or not stored."""
     found = figures(result)
     assert found["lines"] == len(stored(Path("events.db")))
-    fates = ("lines", "duplicates", "skipped", "dead letters", "not stored")
+    fates = ("lines", "duplicates", "ignored", "skipped", "dead letters", "not stored")
     assert sum(read) == sum(found.get(fate, 0) for fate in fates)
     if "not stored" in found:
         lines = "line" if found["lines"] == 1 else "lines"

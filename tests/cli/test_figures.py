@@ -3,6 +3,7 @@
 import io
 import sys
 
+import attrs
 import pytest
 
 from flushq.cli.figures import Figures, shown_live
@@ -24,11 +25,12 @@ def test_nothing_done() -> None:
 def test_all() -> None:
     """Rates and means are worked out, and the figures of what was not stored join if not 0."""
     flushes = {"full": 8, "age": 3, "drain": 1}
-    figures = Figures(1000, 4.0, 3, 7, duplicates=1, skipped=2, dead=4, lost=3, flushes=flushes)
+    lines = Figures(1000, 4.0, 3, 7, duplicates=1, ignored=5, skipped=2, dead=4, lost=3)
+    figures = attrs.evolve(lines, flushes=flushes)
 
     assert (
         "lines 1000, lines/s 250, batches 3, mean batch 333.3, waiting 7, "
-        "duplicates 1, skipped 2, dead letters 4, not stored 3, "
+        "duplicates 1, ignored 5, skipped 2, dead letters 4, not stored 3, "
         "flushes 12 (8 full, 3 age, 1 drain)"
     ) == str(figures)
 

@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 
 import attrs
@@ -331,6 +331,56 @@ def test_duplicates_are_no_failure() -> None:
 
     assert 0 == result.exit_code
     assert 1000 == figures(result)["lines"] + figures(result)["duplicates"]
+
+
+def table_with(body: str, *statements: str) -> None:
+    """Make the table with such a column for the body, and execute statements."""
+    columns = f"id INTEGER PRIMARY KEY, source TEXT, line INTEGER, {body}"
+    with closing(sqlite3.connect("events.db", isolation_level=None)) as connection:
+        connection.execute(f"CREATE TABLE events ({columns})")
+        for statement in statements:
+            connection.execute(statement)
+
+
+IGNORANT = "CREATE TRIGGER guard BEFORE INSERT ON events WHEN NEW.body LIKE '%bad%'"
+
+
+@pytest.mark.parametrize(
+    ("body", "statements"),
+    [
+        ("body TEXT UNIQUE ON CONFLICT IGNORE", ["INSERT INTO events (body) VALUES ('bad')"]),
+        ("body TEXT", [f"{IGNORANT} BEGIN SELECT RAISE(IGNORE); END"]),
+    ],
+)
+def test_ignored_lines(body: str, statements: list[str]) -> None:
+    """Lines that the table ignores, as its owner has asked, are told, and are no failure."""
+    table_with(body, *statements)
+    Path("x").write_text("a\nbad\nc\n")
+
+    result = ingest("x")
+
+    assert (0, "") == (result.exit_code, result.stderr)
+    assert [("x", 1, "a"), ("x", 3, "c")] == stored(Path("events.db"))[-2:]
+    assert "mean batch 2.0, waiting 0, ignored 1, flushes 1 (1 drain)\n" in result.stdout
+    assert 2 == figures(result)["lines"]
+
+
+def test_what_becomes_of_lines(read_lines: list[int]) -> None:
+    """Ignored lines, duplicates, dead letters and lines without a key add up with the others."""
+    table_with(
+        "body TEXT, CHECK (body NOT LIKE '%worse%')",
+        f"{IGNORANT} BEGIN SELECT RAISE(IGNORE); END",
+    )
+    kinds = ("good", "bad", "worse", "bad")
+    lines = [f'{{"id": "{kind} {number}"}}\n' for number in range(20) for kind in kinds]
+    Path("x").write_text("".join([*lines, "no\n"]))
+
+    result = ingest("x", "--dedupe", "id", "--dead-letter", "dead", "--policy", "interval:inf,500")
+
+    assert 1 == result.exit_code
+    assert_accounted(result, read_lines)
+    fates = ("lines", "ignored", "duplicates", "dead letters", "skipped")
+    assert (20, 20, 20, 20, 1) == tuple(figures(result)[fate] for fate in fates)
 
 
 def test_a_file_that_vanishes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,51 @@ def test_stored(path: Path) -> None:
     assert (2, 1) == (table.stored, table.batches)
 
 
+@pytest.mark.parametrize(
+    ("columns", "statement"),
+    [
+        ("body TEXT UNIQUE ON CONFLICT IGNORE", "INSERT INTO events (body) VALUES ('b')"),
+        (
+            "body TEXT",
+            (
+                "CREATE TRIGGER guard BEFORE INSERT ON events WHEN NEW.body = 'b' "
+                "BEGIN INSERT INTO heard VALUES (1), (2); SELECT RAISE(IGNORE); END"
+            ),
+        ),
+    ],
+)
+def test_ignored(path: Path, other: sqlite3.Connection, columns: str, statement: str) -> None:
+    """What the table ignores is counted apart, whatever else a trigger stores."""
+    other.execute("CREATE TABLE heard (number)")
+    other.execute(
+        f"CREATE TABLE events (id INTEGER PRIMARY KEY, source TEXT, line INTEGER, {columns})"
+    )
+    other.execute(statement)
+
+    table = with_table(path, write)
+
+    assert ("x", 1, "a") == stored(path)[-1]
+    assert (1, 1, 1) == (table.stored, table.ignored, table.batches)
+
+
+def test_nothing_is_ignored_before_the_commit(path: Path, other: sqlite3.Connection) -> None:
+    """Of a transaction that fails nothing counts as ignored."""
+
+    async def act(table: Table) -> None:
+        other.execute("CREATE UNIQUE INDEX bodies ON events (body)")
+        other.execute(
+            "CREATE TRIGGER guard BEFORE INSERT ON events WHEN NEW.body = 'a' "
+            "BEGIN SELECT RAISE(IGNORE); END"
+        )
+        with pytest.raises(sqlite3.IntegrityError):
+            await table.write([*ROWS, *ROWS])
+
+    table = with_table(path, act)
+
+    assert [] == stored(path)
+    assert (0, 0, 0) == (table.stored, table.ignored, table.batches)
+
+
 def test_made_once(path: Path) -> None:
     """The table is made if it is not there; what is in it stays."""
     with_table(path, nothing)
