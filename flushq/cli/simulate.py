@@ -19,7 +19,7 @@ from flushq.cli.interrupt import interruptible
 from flushq.cli.lab import Run, Setting, run
 from flushq.cli.lab_plot import save_plot
 from flushq.cli.lab_report import as_json, as_table
-from flushq.cli.options import LARGEST, Number, by
+from flushq.cli.options import LARGEST, Input, Number, by
 from flushq.cli.policy_text import USAGE, parse_policy
 from flushq.cli.sink_text import USAGE as SINK_USAGE
 from flushq.cli.sink_text import Sink, parse_sink
@@ -46,7 +46,7 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
 
 
 @click.command()
-@click.argument("file", required=False, type=click.File())
+@click.argument("file", required=False, type=Input())
 @click.option(
     "--rate",
     type=Number(0, LARGEST, min_open=True),

@@ -254,6 +254,22 @@ def test_mistakes(words: list[str], why: str) -> None:
     assert why in result.stderr
 
 
+def test_no_standard_input(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That standard input is closed is a mistake, if it is to be read."""
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(SystemExit) as ended:
+        main(["simulate", "-", "--sink", "0"])
+    assert 2 == ended.value.code
+    complaint = "Error: Invalid value for 'FILE': '-': standard input is closed\n"
+    assert ("", complaint) == tuple(capsys.readouterr())
+
+    with pytest.raises(SystemExit) as ended:
+        main(["simulate", "--rate", "1", "--sink", "0"])
+    assert 0 == ended.value.code
+
+
 def test_the_picture_does_not_take_the_place_of_the_traffic(tmp_path: Path) -> None:
     """A FILE that is to be the picture, too, is a mistake, and left as it is."""
     path = tmp_path / "arrivals"
