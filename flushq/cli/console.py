@@ -1,7 +1,8 @@
 """What the command line says, and to whom.
 
 Nobody may be listening: a closed pipe is no reason to fail, since the work is done all the same.
-A result that cannot be written for another reason, say a full disk, is one.
+A result that cannot be written for another reason, say a full disk, is one; so is one for which
+there is no standard output.
 """
 
 import os
@@ -20,6 +21,9 @@ class Mistake(click.ClickException):
 
 def say(result: str) -> bool:
     """Print a line to standard output; return whether all is well, and complain if not."""
+    if sys.stdout is None:
+        complain("cannot write to standard output: it is closed")
+        return False
     try:
         click.echo(result)
     except BrokenPipeError:

@@ -46,6 +46,21 @@ def test_no_room_for_a_result(
     assert complaint == capsys.readouterr().err
 
 
+def test_nowhere_to_write_a_result(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where standard output was closed from the start a result cannot be written, and that is told.
+
+    If standard error was closed too, it cannot be told.
+    """
+    monkeypatch.setattr(sys, "stdout", None)
+    assert not say("done")
+    assert "cannot write to standard output: it is closed\n" == capsys.readouterr().err
+
+    monkeypatch.setattr(sys, "stderr", None)
+    assert not say("done")
+
+
 def test_no_room_for_trouble(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

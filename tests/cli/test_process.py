@@ -213,12 +213,26 @@ def test_no_room_for_the_summary(start: Start, tmp_path: Path) -> None:
 
 
 def test_closed_streams(start: Start, tmp_path: Path) -> None:
-    """Without a standard input there is nothing to read; the other two are not needed."""
+    """Without a standard input there is nothing to read, without a standard error all is well.
+
+    Without a standard output the figures cannot be written, though the lines are stored.
+    """
     (tmp_path / "x").write_text("a\n")
     closed = 'exec "$@" <&- >&- 2>&-'
 
     assert 2 == start(shell=closed).wait(PATIENCE)
-    assert 0 == start("x", shell=closed).wait(PATIENCE)
+    assert 1 == start("x", shell=closed).wait(PATIENCE)
+    assert 0 == start("x", shell='exec "$@" <&- 2>&-').wait(PATIENCE)
+    assert 2 == count(tmp_path / "events.db")
+
+
+def test_nowhere_to_write_the_summary(start: Start, tmp_path: Path) -> None:
+    """If standard output is closed that is told, though the lines are stored."""
+    process = start("-", shell='exec "$@" >&-')
+
+    _, err = process.communicate("a\n")
+
+    assert (1, "cannot write to standard output: it is closed\n") == (process.returncode, err)
     assert 1 == count(tmp_path / "events.db")
 
 
