@@ -15,7 +15,7 @@ import os
 import queue
 import select
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Self
 
@@ -145,13 +145,21 @@ class Reader:
             self._hand_over(Unreadable(source, error))
 
     def _split(self, fd: int, splitter: Splitter) -> None:
-        while self._bell not in select.select([fd, self._bell], [], [])[0]:
-            block = os.read(fd, BLOCK)
+        for block in self._blocks(fd):
             chunk = splitter.feed(block)
             if chunk:
                 self._hand_over(chunk)
             if not block:
                 return
+
+    def _blocks(self, fd: int) -> Iterator[bytes]:
+        """Wait for blocks of input, until it is stopped; at the end of the input they are empty."""
+        while self._bell not in select.select([fd, self._bell], [], [])[0]:
+            try:
+                block = os.read(fd, BLOCK)
+            except BlockingIOError:  # another process was quicker to take the input
+                continue
+            yield block
 
     def _hand_over(self, piece: Piece | None) -> None:
         self._pieces.put(piece)

@@ -66,6 +66,33 @@ def test_a_named_pipe(tmp_path: Path) -> None:
     writer.join()
 
 
+def test_another_reader_is_quicker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of input that another process takes first nothing is read, and the next is waited for."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    other = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    pipe = os.open(path, os.O_WRONLY)
+    os.write(pipe, b"a\n")
+    os_read = os.read
+    taken: list[bytes] = []
+
+    def late_read(fd: int, size: int) -> bytes:
+        if taken:
+            return os_read(fd, size)
+        taken.append(os_read(other, size))
+        try:
+            return os_read(fd, size)
+        finally:
+            os.write(pipe, b"b\n")
+            os.close(pipe)
+
+    monkeypatch.setattr(os, "read", late_read)
+
+    assert ["b"] == asyncio.run(read(path))
+    assert [b"a\n"] == taken
+    os.close(other)
+
+
 def test_a_line_is_not_kept_waiting() -> None:
     """A line of a pipe that stays open is handed over as soon as it is written."""
 
