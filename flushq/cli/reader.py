@@ -154,7 +154,10 @@ class Reader:
 
     def _blocks(self, fd: int) -> Iterator[bytes]:
         """Wait for blocks of input, until it is stopped; at the end of the input they are empty."""
-        while self._bell not in select.select([fd, self._bell], [], [])[0]:
+        waiting = select.poll()
+        for awaited in (fd, self._bell):
+            waiting.register(awaited, select.POLLIN)
+        while self._bell not in dict(waiting.poll()):
             try:
                 block = os.read(fd, BLOCK)
             except BlockingIOError:  # another process was quicker to take the input

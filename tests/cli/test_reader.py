@@ -2,7 +2,10 @@
 
 import asyncio
 import os
+import resource
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,22 @@ from flushq.cli import reader as reading
 from flushq.cli.lines import Chunk
 from flushq.cli.reader import CHUNKS, Reader, Unreadable
 from tests.cli.support import eventually, piped
+
+FD_SETSIZE = 1024
+
+
+@pytest.fixture
+def many_descriptors() -> Iterator[None]:
+    """Have more descriptors open than select() knows of, so that all others are beyond them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with ExitStack() as opened:
+        opened.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        fd = 0
+        while fd < FD_SETSIZE:
+            fd = os.dup(0)
+            opened.callback(os.close, fd)
+        yield
 
 
 async def all_of(reader: Reader) -> list[str]:
@@ -91,6 +110,15 @@ def test_another_reader_is_quicker(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert ["b"] == asyncio.run(read(path))
     assert [b"a\n"] == taken
     os.close(other)
+
+
+@pytest.mark.usefixtures("many_descriptors")
+def test_many_descriptors(tmp_path: Path) -> None:
+    """A source is read however many other descriptors are open."""
+    path = tmp_path / "x"
+    path.write_text("a\nb\n")
+
+    assert ["a", "b"] == asyncio.run(read(path))
 
 
 def test_a_line_is_not_kept_waiting() -> None:
