@@ -47,8 +47,11 @@ async def read_event(request: web.Request) -> sqlite.Row:
     """What a client sends, with an id of its own: it may come twice."""
     try:
         event = await request.json()
-    except (ValueError, LookupError) as error:  # no JSON, or in an unknown encoding
-        raise web.HTTPBadRequest(text=str(error)) from error
+    except (ValueError, LookupError, RecursionError, web.RequestPayloadError) as error:
+        # No JSON, in an unknown encoding, nested too deep, or not compressed as it says.
+        refusal = web.HTTPBadRequest(text=str(error))
+        refusal.force_close()  # aiohttp closes if it cannot read on, and a client is to know
+        raise refusal from error
     match event:
         case {"id": str(name), "body": str(body)}:
             return name, body
