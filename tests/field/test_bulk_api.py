@@ -131,13 +131,37 @@ async def test_the_program(run: Run, tmp_path: Path) -> None:
     (tmp_path / "lines").write_text("".join(f"line {number}\n" for number in range(1, 1201)))
     api = Api()
     async with serving(api) as url:
-        out, err = await asyncio.to_thread(run("bulk_api.py", url, "lines").communicate)
+        program = run("bulk_api.py", url, "lines")
+        out, err = await asyncio.to_thread(program.communicate)
 
-    assert ("1200 lines are stored\n", "") == (out, err)
+    assert ("1200 lines are stored\n", "", 0) == (out, err, program.returncode)
     assert 1200 == len(api.items)
     name = f"{tmp_path / 'lines'}:7"
     assert {"id": name, "body": "line 7"} == api.items[name]
     assert len(api.sizes) < 20
+
+
+async def test_a_line_that_is_refused(run: Run, tmp_path: Path) -> None:
+    """It is named, all others are stored, and the exit code is 1."""
+    file = tmp_path / "lines"
+    file.write_text("one\ntwo\nthree\n")
+    api = Api(always=refuse_some(422, f"{file}:2"))
+    async with serving(api) as url:
+        program = run("bulk_api.py", url, "lines")
+        out, err = await asyncio.to_thread(program.communicate)
+
+    assert ("2 lines are stored\n", 1) == (out, program.returncode)
+    assert f"{file}:2" in err
+    assert {f"{file}:1", f"{file}:3"} == set(api.items)
+
+
+@pytest.mark.parametrize("mark", ["/", "?", "#"])
+async def test_a_password_is_not_told(mark: str, tmp_path: Path) -> None:
+    """One that is not quoted is refused before anybody complains of a part of it."""
+    (tmp_path / "lines").write_text("line 1\n")
+    with pytest.raises(ValueError, match=r"^a URL cannot be read: quote its password") as refused:
+        await bulk_api.main(f"http://user:sec{mark}ret@host/", tmp_path / "lines")
+    assert "sec" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -179,6 +203,38 @@ async def test_items_that_are_refused(capsys: pytest.CaptureFixture[str]) -> Non
     assert 2 == queue.stats().dropped
     assert [100, 100, 100] == api.sizes
     assert "042" in capsys.readouterr().err
+
+
+async def told(statuses: object) -> FlushQueue[Item]:
+    """The queue of three items, after an API that answered 207 with this in place of statuses."""
+    answer = httpx.MockTransport(lambda request: httpx.Response(207, json=statuses))
+    async with httpx.AsyncClient(transport=answer) as client:
+        post, policy = partial(bulk_api.send, client, "http://api"), NaturalPolicy(max_records=3)
+        async with FlushQueue(post, policy, on_failure=bulk_api.judge) as queue:
+            for item in ITEMS[:3]:
+                await queue.enqueue(item)
+    return queue
+
+
+async def test_items_that_are_stored() -> None:
+    """Every status of success is one."""
+    assert 3 == (await told([200, 201, 299])).stats().delivered
+
+
+@pytest.mark.parametrize("status", [199, 300, 301, 100, 0, True, False, "201", None, [201]])
+async def test_a_status_that_is_no_success(status: object) -> None:
+    """Its item was not stored, and trying again cannot mend that: it is in doubt, and no other."""
+    with pytest.raises(FlushFailed) as caught:
+        await told([201, status, 201])
+    assert ([ITEMS[1]], []) == (caught.value.in_doubt, caught.value.undelivered)
+
+
+@pytest.mark.parametrize("statuses", [[], [201], [201] * 4, [422], [422] * 4, {}, None, 201])
+async def test_statuses_that_do_not_fit(statuses: object) -> None:
+    """An API that does not tell one of each item may have stored any: all are in doubt."""
+    with pytest.raises(FlushFailed) as caught:
+        await told(statuses)
+    assert (ITEMS[:3], []) == (caught.value.in_doubt, caught.value.undelivered)
 
 
 async def test_an_item_that_is_refused_with_all_others(capsys: pytest.CaptureFixture[str]) -> None:

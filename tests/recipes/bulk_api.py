@@ -2,8 +2,8 @@
 
     python tests/recipes/bulk_api.py URL FILE
 
-The API takes a JSON list of {"id": ..., "body": ...}, and stores an id once however often it comes,
-since it comes again after a timeout. It answers 200, or 207 with a list of statuses, one an item.
+The API takes a JSON list of {"id": ..., "body": ...}, stores an id once however often it comes (as
+after a timeout), and answers 200, or 207 with a list of statuses. Ends with 1 if any is refused.
 """
 
 import asyncio
@@ -13,22 +13,20 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 
-import attrs
 import httpx
+import urls
 
 import flushq
 
 AWAY = (httpx.TimeoutException, httpx.NetworkError, httpx.ProxyError, httpx.RemoteProtocolError)
-PASSING = {408, 429, 500, 502, 503, 504}
-POISONED = {400, 409, 413, 422}
+PASSING, POISONED = {408, 429, 500, 502, 503, 504}, {400, 409, 413, 422}
 
 
-@attrs.define
 class Refused(Exception):
     """The API answered with this status: for all items, or for one; try again after so long."""
 
-    status: int
-    after: float = 0.0
+    def __init__(self, status: int, after: float = 0.0) -> None:
+        self.status, self.after = status, after
 
 
 async def send(client: httpx.AsyncClient, url: str, items: list[dict[str, str]]) -> None:
@@ -36,18 +34,18 @@ async def send(client: httpx.AsyncClient, url: str, items: list[dict[str, str]])
     response = await client.post(url, json=items)
     if not response.is_success:
         raise Refused(response.status_code, retry_after(response.headers.get("Retry-After", "0")))
-    codes = response.json() if response.status_code == httpx.codes.MULTI_STATUS else []
-    if refused := {index: Refused(status) for index, status in enumerate(codes) if status >= 400}:
-        raise flushq.PartialFailure(refused)
+    if response.status_code == httpx.codes.MULTI_STATUS:
+        statuses = zip(range(len(items)), response.json(), strict=True)
+        if refused := {n: Refused(code) for n, code in statuses if code not in range(200, 300)}:
+            raise flushq.PartialFailure(refused)
 
 
-def retry_after(value: str) -> float:
+def retry_after(text: str) -> float:
     """Seconds from now, of the two forms that Retry-After has; 0 of any other."""
-    try:
-        then = parsedate_to_datetime(value).replace(tzinfo=UTC)  # as all dates of HTTP
+    try:  # all dates of HTTP are of UTC
+        return (parsedate_to_datetime(text).replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds()
     except (ValueError, OverflowError):
-        return float(value) if value.isdecimal() else 0.0
-    return (then - datetime.now(UTC)).total_seconds()
+        return float(text) if text.isdecimal() else 0.0
 
 
 def judge(failure: flushq.Failure[dict[str, str]]) -> flushq.Verdict:
@@ -65,16 +63,18 @@ def judge(failure: flushq.Failure[dict[str, str]]) -> flushq.Verdict:
     return flushq.Drop()
 
 
-async def main(url: str, file: Path) -> None:
-    """Send the lines of a file, and tell how many were stored."""
+async def main(url: str, file: Path) -> int:
+    """Send the lines of a file, tell how many were stored, and return how many were refused."""
+    urls.check(url)
     async with httpx.AsyncClient(timeout=10.0) as client:
         post, policy = partial(send, client, url), flushq.NaturalPolicy(max_records=500)
         async with flushq.FlushQueue(post, policy, max_in_flight=4, on_failure=judge) as queue:
             with file.open(errors="replace") as lines:
                 for number, line in enumerate(lines, 1):
                     await queue.enqueue({"id": f"{file}:{number}", "body": line.rstrip("\n")})
-    print(f"{queue.stats().delivered} lines are stored")
+    print(queue.stats().delivered, "lines are stored")
+    return queue.stats().dropped
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], Path(sys.argv[2]).resolve()))
+    sys.exit(asyncio.run(main(sys.argv[1], Path(sys.argv[2]).resolve())) > 0)
