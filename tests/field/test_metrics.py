@@ -2,20 +2,32 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import opentelemetry_metrics
 import prometheus_metrics
+import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from flushq import Drop, Failure, FlushQueue, FlushReport, IntervalPolicy, Split, Verdict
+from flushq import (
+    Drop,
+    Failure,
+    FlushFailed,
+    FlushQueue,
+    FlushReport,
+    IntervalPolicy,
+    QueueStats,
+    Split,
+    Verdict,
+)
+from tests.field.servers import PATIENCE
 
 README = Path(__file__).parents[2] / "README.rst"
 
@@ -32,12 +44,10 @@ def isolate(failure: Failure[int]) -> Verdict:
     return Split() if len(failure.items) > 1 else Drop()
 
 
-@asynccontextmanager
-async def reporting(on_report: Callable[[FlushReport], None]) -> AsyncIterator[FlushQueue[int]]:
+def reporting(on_report: Callable[[FlushReport], None]) -> FlushQueue[int]:
     """A queue that reports."""
     policy = IntervalPolicy(max_wait_seconds=1.0, max_records=4)
-    async with FlushQueue(insert, policy, on_failure=isolate, on_report=on_report) as queue:
-        yield queue
+    return FlushQueue(insert, policy, on_failure=isolate, on_report=on_report)
 
 
 async def use(queue: FlushQueue[int]) -> None:
@@ -96,22 +106,28 @@ async def test_the_graphs_of_the_readme() -> None:
     assert set() == set(drawn) - set(told)
 
 
+def opentelemetry(every: float) -> tuple[InMemoryMetricReader, opentelemetry_metrics.QueueMetrics]:
+    """The metrics of the recipe, and what reads them."""
+    reader = InMemoryMetricReader()
+    meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("flushq")
+    return reader, opentelemetry_metrics.QueueMetrics(meter, every)
+
+
 async def test_opentelemetry() -> None:
     """Items, flushes by reason, waiting, durations and batches are told, with their units."""
-    reader = InMemoryMetricReader()
-    provider = MeterProvider([reader])
-    metrics = opentelemetry_metrics.QueueMetrics(provider.get_meter("flushq"))
-    async with reporting(partial(metrics.observe, "events")) as queue:
-        sampling = asyncio.create_task(metrics.sample("events", queue, every=0.5))
+    reader, metrics = opentelemetry(every=0.5)
+    queue = reporting(partial(metrics.observe, "events"))
+    async with metrics.watch("events", queue), queue:
         await use(queue)
         await asyncio.sleep(0)
         told = exported(reader)
-        sampling.cancel()
-    provider.shutdown()
 
     expected = {
         ("flushq.items", "{item}", "delivered"): 5,
+        ("flushq.items", "{item}", "duplicates"): 0,
         ("flushq.items", "{item}", "dropped"): 1,
+        ("flushq.items", "{item}", "undelivered"): 0,
+        ("flushq.items", "{item}", "in_doubt"): 0,
         ("flushq.flushes", "{flush}", "full"): 1,
         ("flushq.flushes", "{flush}", "age"): 1,
         ("flushq.flush.duration", "s"): 1.0,
@@ -123,14 +139,78 @@ async def test_opentelemetry() -> None:
     assert expected == told
 
 
-def exported(reader: InMemoryMetricReader) -> dict[tuple[str, ...], float]:
-    """The value, or the sum, of each metric of the queue, by its name, unit and other label."""
+async def refuse(batch: list[int]) -> None:
+    """Take nothing."""
+    raise OSError("no room")
+
+
+async def test_opentelemetry_at_the_end() -> None:
+    """The last that is told is the account of the end, which adds up, whatever has ended it."""
+    reader, metrics = opentelemetry(every=60.0)
+    policy = IntervalPolicy(max_wait_seconds=1.0, max_records=10)
+    queue = FlushQueue(refuse, policy, dedupe_key=lambda number: number % 200)
+    with pytest.raises(FlushFailed):
+        async with metrics.watch("events", queue), queue:
+            for number in range(250):
+                queue.enqueue_nowait(number)
+            await asyncio.sleep(1.0)
+    told = exported(reader)
+
+    fates = {"delivered": 0, "duplicates": 50, "dropped": 0, "undelivered": 190, "in_doubt": 10}
+    assert fates == {fate: told["flushq.items", "{item}", fate] for fate in fates}
+    assert sum(fates.values()) == queue.stats().accepted
+    assert 1 == told["flushq.flushes", "{flush}", "full"]
+    assert 0 == told["flushq.pending", "{item}"] == told["flushq.oldest.age", "s"]
+
+
+async def test_opentelemetry_in_a_thread() -> None:
+    """A reader in a thread of its own neither asks the queue nor waits for its loop."""
+    asked_by: set[threading.Thread] = set()
+
+    class Watched(FlushQueue[int]):
+        def stats(self) -> QueueStats:
+            asked_by.add(threading.current_thread())
+            return super().stats()
+
+    reader, metrics = opentelemetry(every=1.0)
+    told: list[float] = []
+    reading = threading.Thread(
+        target=lambda: told.append(exported(reader)["flushq.pending", "{item}"])
+    )
+    queue = Watched(insert, IntervalPolicy(max_wait_seconds=60.0))
+    async with metrics.watch("events", queue), queue:
+        await queue.enqueue(1)
+        await asyncio.sleep(1.5)
+        reading.start()
+        reading.join(PATIENCE)
+
+    assert [1] == told
+    assert {threading.current_thread()} == asked_by
+
+
+async def test_opentelemetry_of_two_queues() -> None:
+    """Each is told under its name, and one that has ended still is."""
+    reader, metrics = opentelemetry(every=0.5)
+    for name, numbers in ("events", [1, 2]), ("others", [3]):
+        queue = reporting(partial(metrics.observe, name))
+        async with metrics.watch(name, queue), queue:
+            for number in numbers:
+                await queue.enqueue(number)
+
+    for name, count in ("events", 2), ("others", 1):
+        told = exported(reader, name)
+        assert count == told["flushq.items", "{item}", "delivered"]
+        assert count == told["flushq.batch.size", "{item}"]
+
+
+def exported(reader: InMemoryMetricReader, queue: str = "events") -> dict[tuple[str, ...], float]:
+    """The value, or the sum, of each metric of a queue, by its name, unit and other label."""
     data: Any = reader.get_metrics_data()
     values = {}
     for metric in data.resource_metrics[0].scope_metrics[0].metrics:
         for point in metric.data.data_points:
             labels = dict(point.attributes)
-            assert "events" == labels.pop("queue")
-            value = point.sum if hasattr(point, "sum") else point.value
-            values[metric.name, metric.unit, *labels.values()] = value
+            if labels.pop("queue") == queue:
+                value = point.sum if hasattr(point, "sum") else point.value
+                values[metric.name, metric.unit, *labels.values()] = value
     return values

@@ -1,19 +1,22 @@
 """Metrics of queues for OpenTelemetry: what becomes of items, why flushes start, what they take.
 
     metrics = QueueMetrics(get_meter("flushq"))
-    async with FlushQueue(insert, policy, on_report=partial(metrics.observe, "events")) as queue:
-        sampling = asyncio.create_task(metrics.sample("events", queue))
+    queue = FlushQueue(insert, policy, on_report=partial(metrics.observe, "events"))
+    async with metrics.watch("events", queue), queue:
 
-A queue belongs to its event loop, and the reader of the metrics has a thread of its own: so a task
-takes the samples.
+A queue belongs to its event loop, and the reader of the metrics has its own thread: so the loop
+notes the account of the queue every second, and when the block ends; the reader is told the latest.
 """
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
-from opentelemetry.metrics import Meter
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from flushq import FlushQueue, FlushReport
+from flushq import FlushQueue, FlushReport, QueueStats
 
 
 class QueueMetrics:
@@ -21,42 +24,56 @@ class QueueMetrics:
 
     Args:
         meter: What makes the instruments.
+        every: Seconds from one account of a queue to the next.
     """
 
-    def __init__(self, meter: Meter) -> None:
-        self._items = meter.create_counter(
-            "flushq.items", "{item}", "Items, by what became of them"
-        )
-        self._flushes = meter.create_counter(
-            "flushq.flushes", "{flush}", "Flushes, by their reason"
-        )
-        self._seconds = meter.create_histogram(
-            "flushq.flush.duration", "s", "How long a flush took, retries included"
-        )
-        self._waited = meter.create_histogram(
-            "flushq.wait.duration", "s", "How long the oldest item of a batch had waited"
-        )
-        self._batch = meter.create_histogram("flushq.batch.size", "{item}", "Items of a batch")
-        self._pending = meter.create_gauge("flushq.pending", "{item}", "Items that wait")
-        self._age = meter.create_gauge("flushq.oldest.age", "s", "Of the items that wait")
+    def __init__(self, meter: Meter, every: float = 1.0) -> None:
+        self._every = every
+        self._accounts: dict[str, QueueStats] = {}  # replaced, never changed: a thread reads it
+        count, gauge = meter.create_observable_counter, meter.create_observable_gauge
+        count("flushq.items", [self._items], "{item}", "Items, by what became of them")
+        count("flushq.flushes", [self._flushes], "{flush}", "Flushes, by their reason")
+        gauge("flushq.pending", [partial(self._now, "pending")], "{item}", "Items that wait")
+        gauge("flushq.oldest.age", [partial(self._now, "oldest_age")], "s", "Of these the oldest")
+        record = meter.create_histogram
+        self._seconds = record("flushq.flush.duration", "s", "How long a flush took, with retries")
+        self._waited = record("flushq.wait.duration", "s", "How long the oldest of a batch waited")
+        self._batch = record("flushq.batch.size", "{item}", "Items of a batch")
 
     def observe(self, queue: str, report: FlushReport) -> None:
         """Note a flush of the queue of this name: for ``on_report``."""
-        name = {"queue": queue}
-        self._flushes.add(1, name | {"reason": report.reason})
-        lost = report.count - report.delivered - report.dropped
-        outcomes = {"delivered": report.delivered, "dropped": report.dropped, "lost": lost}
-        for outcome, count in outcomes.items():
-            if count:
-                self._items.add(count, name | {"outcome": outcome})
-        self._seconds.record(report.seconds, name)
-        self._waited.record(report.waited, name)
-        self._batch.record(report.count, name)
+        self._seconds.record(report.seconds, {"queue": queue})
+        self._waited.record(report.waited, {"queue": queue})
+        self._batch.record(report.count, {"queue": queue})
 
-    async def sample(self, queue: str, of: FlushQueue[Any], every: float = 1.0) -> None:
-        """Note how much waits, every so many seconds, until cancelled."""
+    @asynccontextmanager
+    async def watch(self, name: str, queue: FlushQueue[Any]) -> AsyncIterator[None]:
+        """Note the account of a queue again and again, and at the end of the block."""
+        sampling = asyncio.create_task(self._sample(name, queue))
+        try:
+            yield
+        finally:
+            sampling.cancel()
+            self._note(name, queue)
+
+    async def _sample(self, name: str, queue: FlushQueue[Any]) -> None:
         while True:
-            stats = of.stats()
-            self._pending.set(stats.pending, {"queue": queue})
-            self._age.set(stats.oldest_age, {"queue": queue})
-            await asyncio.sleep(every)
+            self._note(name, queue)
+            await asyncio.sleep(self._every)
+
+    def _note(self, name: str, queue: FlushQueue[Any]) -> None:
+        self._accounts = {**self._accounts, name: queue.stats()}
+
+    def _items(self, _: CallbackOptions) -> Iterator[Observation]:
+        for name, stats in self._accounts.items():
+            for outcome in ("delivered", "duplicates", "dropped", "undelivered", "in_doubt"):
+                yield Observation(getattr(stats, outcome), {"queue": name, "outcome": outcome})
+
+    def _flushes(self, _: CallbackOptions) -> Iterator[Observation]:
+        for name, stats in self._accounts.items():
+            for reason, count in stats.flushes.items():
+                yield Observation(count, {"queue": name, "reason": reason})
+
+    def _now(self, what: str, _: CallbackOptions) -> Iterator[Observation]:
+        for name, stats in self._accounts.items():
+            yield Observation(getattr(stats, what), {"queue": name})
