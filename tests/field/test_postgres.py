@@ -195,6 +195,7 @@ async def test_a_url_that_others_would_misread(url: str) -> None:
         "postgresql://user@%2Ftmp%2Fsocket/database?sslmode=disable&search_path=a,b",
         "postgresql://host?user=user&password=%40%26",
         "nats://user:secret@127.0.0.1:4222",
+        "https://user:secret@host/bulk?api-version=1&a%5B%5D=1&b[]=2",
     ],
 )
 async def test_a_url_that_can_be_read(url: str) -> None:
