@@ -18,7 +18,7 @@ import urls
 from nats.aio.msg import Msg
 from nats.js.api import ConsumerConfig
 
-from flushq import Drop, Failure, FlushQueue, NaturalPolicy, Retry, Verdict
+from flushq import Drop, Failure, FlushQueue, NaturalPolicy, Verdict
 
 
 def name(message: Msg) -> str:
@@ -30,16 +30,12 @@ async def store(pool: asyncpg.Pool, batch: list[Msg]) -> None:
     """Store messages in one transaction, and acknowledge them after it."""
     await postgres.store(pool, [(name(message), message.data.decode()) for message in batch])
     for message in batch:
-        if not message.is_acked:
-            await message.ack()
+        await message.ack()  # while NATS is away, nats-py keeps it
 
 
 async def judge(failure: Failure[Msg]) -> Verdict:
-    """Wait for the servers as long as it takes, and give up a message that cannot be stored."""
-    if isinstance(failure.error, nats.errors.Error):
-        return Retry(after=1.0)
-    verdict = postgres.judge(failure, name)
-    if verdict == Drop():
+    """Wait for PostgreSQL as long as it takes, and give up a message that cannot be stored."""
+    if (verdict := postgres.judge(failure, name)) == Drop():
         await failure.items[0].term()
     return verdict
 
