@@ -46,9 +46,10 @@ class Field:
     _nats: str
     _run: Run
 
-    def start(self) -> Worker:
-        """Start a worker."""
-        return self._run("worker.py", self._nats, self.stream, CONSUMER, self.database)
+    def start(self, nats_url: str = "", postgres_url: str = "") -> Worker:
+        """Start a worker, with the servers or with what stands in their place."""
+        servers = nats_url or self._nats, postgres_url or self.database
+        return self._run("worker.py", servers[0], self.stream, CONSUMER, servers[1])
 
     async def add_consumer(self, ack_wait: float, max_ack_pending: int) -> None:
         """Make the consumer, before a worker does."""
@@ -102,6 +103,13 @@ class Field:
             return [row[0] for row in await connection.fetch("SELECT body FROM events")]
         finally:
             await connection.close()
+
+
+async def complaint(process: Worker, text: str) -> None:
+    """Wait until a worker complains of something."""
+    assert process.stderr is not None
+    while text not in (heard := await asyncio.to_thread(process.stderr.readline)):
+        assert heard, "it has ended"
 
 
 async def end(process: Worker, number: signal.Signals) -> tuple[int, str]:
@@ -272,3 +280,57 @@ async def test_no_password_is_told(
 
     asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
     assert "hush" not in "".join(traceback.format_exception(caught.value)) + caplog.text
+
+
+@pytest.mark.parametrize("side", ["nats", "postgres"])
+async def test_a_worker_that_has_not_begun_ends_at_once(field: Field, side: str) -> None:
+    """SIGTERM does not wait for a server that says nothing."""
+    reached = asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reached.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
+        silent = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        if side == "nats":
+            process = field.start(f"nats://{silent}")
+        else:
+            process = field.start(postgres_url=f"postgresql://me@{silent}/db")
+        await reached.wait()
+        asked = time.monotonic()
+
+        assert (143, "") == await end(process, signal.SIGTERM)
+
+    assert time.monotonic() - asked < 10.0
+
+
+async def test_a_worker_ends_though_jetstream_is_away(field: Field, nats_server: Nats) -> None:
+    """What is here is stored; what could not be acknowledged comes again, and changes nothing."""
+    await field.add_consumer(ack_wait=2.0, max_ack_pending=3_000)
+    process = field.start()
+    await field.until_idle(workers=1)
+    connection = await asyncpg.connect(field.database)
+
+    async def are_taken() -> bool:
+        return (await field.info()).num_ack_pending == 3
+
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE events IN EXCLUSIVE MODE")
+        await field.publish([b"a", b"b", b"c"])
+        await until(are_taken)
+        await asyncio.to_thread(nats_server.kill)
+        for _ in range(3):  # it is gone, it refuses, it refuses again two seconds later
+            await complaint(process, "nats: encountered error")
+        process.send_signal(signal.SIGTERM)
+        await complaint(process, "nats: encountered error")
+    await connection.close()
+
+    code, _ = await end(process, signal.SIGTERM)
+    assert 143 == code
+    assert ["a", "b", "c"] == sorted(await field.stored())
+    await asyncio.to_thread(nats_server.start)
+    field.start()
+    await until(field.settled)
+    assert ["a", "b", "c"] == sorted(await field.stored())

@@ -10,13 +10,14 @@ import asyncio
 import signal
 import sys
 from contextlib import suppress
+from functools import partial
 
 import asyncpg
 import nats
 import postgres
 import urls
+from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js.api import ConsumerConfig
 
 from flushq import Drop, Failure, FlushQueue, NaturalPolicy, Verdict
 
@@ -40,10 +41,11 @@ async def judge(failure: Failure[Msg]) -> Verdict:
     return verdict
 
 
-async def pull(
-    messages: nats.js.JetStreamContext.PullSubscription, queue: FlushQueue[Msg], stop: asyncio.Event
-) -> None:
-    """Enqueue what comes, until it is time to stop."""
+async def pull(connection: Client, stream: str, consumer: str, queue: FlushQueue[Msg]) -> None:
+    """Enqueue what comes, until SIGTERM."""
+    config = nats.js.api.ConsumerConfig(max_ack_pending=10_000)  # of a consumer that is new
+    messages = await connection.jetstream().pull_subscribe("", consumer, stream, config)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, (stop := asyncio.Event()).set)
     while not stop.is_set():
         with suppress(TimeoutError):
             for message in await messages.fetch(500, timeout=1.0):
@@ -53,24 +55,16 @@ async def pull(
 async def main(nats_url: str, stream: str, consumer: str, postgres_url: str) -> None:
     """Work until SIGTERM."""
     urls.check(nats_url)
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with await nats.connect(nats_url) as connection, postgres.connect(postgres_url) as pool:
-        config = ConsumerConfig(max_ack_pending=10_000)  # of a consumer that is new
-        messages = await connection.jetstream().pull_subscribe("", consumer, stream, config)
-        room = (await messages.consumer_info()).config.max_ack_pending or 1_000
-        async with FlushQueue(
-            lambda batch: store(pool, batch),
-            NaturalPolicy(max_records=1_000),
-            dedupe_key=name,
-            max_queue_size=room,
-            max_shutdown_wait=15.0,
-            on_failure=judge,
-        ) as queue:
-            await pull(messages, queue, stop)
-        await connection.flush()
+        flush, policy = partial(store, pool), NaturalPolicy(max_records=1_000)
+        queue = FlushQueue(flush, policy, dedupe_key=name, max_shutdown_wait=15.0, on_failure=judge)
+        async with queue:
+            await pull(connection, stream, consumer, queue)
+        with suppress(Exception):  # NATS may be away; nats-py fails in several ways then
+            await asyncio.wait_for(connection.close(), 5.0)
     sys.exit(128 + signal.SIGTERM)
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # nothing is here yet
     asyncio.run(main(*sys.argv[1:]))
