@@ -1,6 +1,7 @@
 """Workers that share a JetStream consumer: whatever becomes of them, a message is stored once."""
 
 import asyncio
+import json
 import random
 import re
 import signal
@@ -57,6 +58,15 @@ class Field:
             durable_name=CONSUMER, ack_wait=ack_wait, max_ack_pending=max_ack_pending
         )
         await self.jetstream.add_consumer(self.stream, config)
+
+    async def add_consumer_with(self, limits: dict[str, int]) -> None:
+        """Make the consumer, with limits of which nats-py knows nothing."""
+        config = {"durable_name": CONSUMER, "ack_policy": "explicit", **limits}
+        request = json.dumps({"stream_name": self.stream, "config": config}).encode()
+        subject = f"$JS.API.CONSUMER.DURABLE.CREATE.{self.stream}.{CONSUMER}"
+        async with await nats.connect(self._nats) as connection:
+            answer = json.loads((await connection.request(subject, request, timeout=5.0)).data)
+        assert limits.items() <= answer["config"].items()
 
     async def publish(self, bodies: list[bytes]) -> None:
         """Publish a message for each body."""
@@ -238,17 +248,22 @@ async def test_jetstream_goes_and_comes_back(field: Field, nats_server: Nats) ->
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(("max_ack_pending", "held"), [(3_000, 3_000), (-1, 9_000)])
 async def test_a_worker_ends_though_the_database_hangs(
-    field: Field, postgres_server: Postgres
+    field: Field, postgres_server: Postgres, max_ack_pending: int, held: int
 ) -> None:
     """It keeps to its limit, and what it had is stored once by the next worker."""
-    bodies = [str(number) for number in range(20_000)]
-    await field.add_consumer(ack_wait=2.0, max_ack_pending=3_000)
+    bodies = [str(number) for number in range(40_000)]
+    await field.add_consumer(ack_wait=2.0, max_ack_pending=max_ack_pending)
     await field.publish([body.encode() for body in bodies])
     process = field.start()
     await field.stored(least=1)
 
+    async def is_full() -> bool:
+        return ((await field.info()).num_ack_pending or 0) >= held
+
     postgres_server.send(signal.SIGSTOP)
+    await until(is_full)
     asked = time.monotonic()
     try:
         code, complaints = await end(process, signal.SIGTERM)
@@ -334,3 +349,18 @@ async def test_a_worker_ends_though_jetstream_is_away(field: Field, nats_server:
     field.start()
     await until(field.settled)
     assert ["a", "b", "c"] == sorted(await field.stored())
+
+
+@pytest.mark.parametrize("limits", [{"max_ack_pending": -1}, {"max_batch": 100}, {"max_batch": 1}])
+async def test_a_consumer_with_limits_of_its_own(field: Field, limits: dict[str, int]) -> None:
+    """A worker asks for no more than the consumer allows, and for all that it has."""
+    bodies = [str(number) for number in range(2_000)]
+    await field.add_consumer_with(limits)
+    await field.publish([body.encode() for body in bodies])
+    process = field.start()
+
+    await field.stored(least=len(bodies))
+    await until(field.settled)
+
+    assert sorted(bodies) == sorted(await field.stored())
+    assert (143, "") == await end(process, signal.SIGTERM)

@@ -7,6 +7,7 @@ gives it to another worker if this one dies. SIGTERM stores what is here, and en
 """
 
 import asyncio
+import json
 import signal
 import sys
 from contextlib import suppress
@@ -45,10 +46,14 @@ async def pull(connection: Client, stream: str, consumer: str, queue: FlushQueue
     """Enqueue what comes, until SIGTERM."""
     config = nats.js.api.ConsumerConfig(max_ack_pending=10_000)  # of a consumer that is new
     messages = await connection.jetstream().pull_subscribe("", consumer, stream, config)
+    answer = await connection.request(f"$JS.API.CONSUMER.INFO.{stream}.{consumer}", timeout=5.0)
+    most = min(500, json.loads(answer.data)["config"].get("max_batch", 500))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, (stop := asyncio.Event()).set)
     while not stop.is_set():
         with suppress(TimeoutError):
-            for message in await messages.fetch(500, timeout=1.0):
+            if queue.pending > 9_000:  # once it is full, enqueue would not hear of SIGTERM
+                await asyncio.wait_for(stop.wait(), timeout=0.1)
+            for message in await messages.fetch(most, timeout=1.0):
                 await queue.enqueue(message)
 
 
