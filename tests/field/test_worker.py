@@ -9,6 +9,7 @@ import subprocess
 import time
 import traceback
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 
 import asyncpg
@@ -113,6 +114,65 @@ class Field:
             return [row[0] for row in await connection.fetch("SELECT body FROM events")]
         finally:
             await connection.close()
+
+
+class Line:
+    """A line to a NATS server, on which an answer may be late.
+
+    Attributes:
+        request: Is set when a worker has asked for messages, and hears nothing more until it has
+            given up asking, and says something else.
+    """
+
+    def __init__(self) -> None:
+        self.request = asyncio.Event()
+        self._is_open = asyncio.Event()
+        self._is_open.set()
+        self._is_armed = False
+
+    def delay_answer(self) -> None:
+        """Delay the answer to the next request for messages."""
+        self._is_armed = True
+
+    async def carry_requests(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Carry what a worker says."""
+        while chunk := await reader.read(65_536):
+            if b".MSG.NEXT." not in chunk:
+                self._is_open.set()
+            elif self._is_armed:
+                self._is_armed = False
+                self._is_open.clear()
+                self.request.set()
+            writer.write(chunk)
+
+    async def carry_answers(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Carry what the server says, when it is time."""
+        while chunk := await reader.read(65_536):
+            await self._is_open.wait()
+            writer.write(chunk)
+
+
+@asynccontextmanager
+async def line_to(server_url: str) -> AsyncIterator[tuple[Line, str]]:
+    """Have a line to a NATS server, and the URL of its other end."""
+    line = Line()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, port = server_url.removeprefix("nats://").split(":")
+        server_reader, server_writer = await asyncio.open_connection(host, int(port))
+        carrying = asyncio.create_task(line.carry_answers(server_reader, writer))
+        with suppress(ConnectionError):
+            await line.carry_requests(reader, server_writer)
+        carrying.cancel()
+        server_writer.close()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield line, f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
 async def complaint(process: Worker, text: str) -> None:
@@ -364,3 +424,19 @@ async def test_a_consumer_with_limits_of_its_own(field: Field, limits: dict[str,
 
     assert sorted(bodies) == sorted(await field.stored())
     assert (143, "") == await end(process, signal.SIGTERM)
+
+
+async def test_an_answer_that_is_late(field: Field, nats_server: Nats) -> None:
+    """What was on its way when a worker gave up its last request is stored and acknowledged."""
+    await field.add_consumer(ack_wait=3600.0, max_ack_pending=3_000)
+    async with line_to(nats_server.url) as (line, url):
+        process = field.start(url)
+        await field.until_idle(workers=1)
+        line.delay_answer()
+        await line.request.wait()
+        await field.publish([b"late"])
+
+        assert (143, "") == await end(process, signal.SIGTERM)
+
+    assert ["late"] == await field.stored()
+    await until(field.settled)

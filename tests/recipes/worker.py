@@ -55,6 +55,11 @@ async def pull(connection: Client, stream: str, consumer: str, queue: FlushQueue
                 await asyncio.wait_for(stop.wait(), timeout=0.1)
             for message in await messages.fetch(most, timeout=1.0):
                 await queue.enqueue(message)
+    with suppress(nats.errors.Error):  # the last request may have brought more since
+        await connection.flush(timeout=5)
+        await messages.unsubscribe()
+        for message in await messages.fetch(most, timeout=0.01):
+            await queue.enqueue(message)
 
 
 async def main(nats_url: str, stream: str, consumer: str, postgres_url: str) -> None:
