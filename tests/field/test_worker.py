@@ -440,3 +440,33 @@ async def test_an_answer_that_is_late(field: Field, nats_server: Nats) -> None:
 
     assert ["late"] == await field.stored()
     await until(field.settled)
+
+
+async def test_messages_that_the_table_refuses(field: Field) -> None:
+    """What a trigger or an index refuses is given up and told; the worker goes on."""
+    await field.add_consumer(ack_wait=3600.0, max_ack_pending=10_000)
+    process = field.start()
+    await field.until_idle(workers=1)
+    connection = await asyncpg.connect(field.database)
+    await connection.execute("""
+        CREATE INDEX ON events (body);
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF NEW.body = 'poison' THEN RAISE EXCEPTION 'it is poison'; END IF; RETURN NEW; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION refuse()""")
+    await connection.close()
+    bodies = [b"%d" % number for number in range(1_000)]
+    bodies[300], bodies[700] = b"poison", random.randbytes(20_000).hex().encode()
+
+    await field.publish(bodies)
+    await field.stored(least=998)
+    await until(field.settled)
+    await field.publish([b"and on"])
+    await field.stored(least=999)
+
+    code, complaints = await end(process, signal.SIGTERM)
+    assert 143 == code
+    refused = dict(re.findall(r"^refused: (\S+): (.*)$", complaints, re.MULTILINE))
+    assert {f"{field.stream}:301", f"{field.stream}:701"} == set(refused)
+    assert "it is poison" == refused[f"{field.stream}:301"]
+    assert "index row" in refused[f"{field.stream}:701"]
+    assert 2 == complaints.count("\n")
