@@ -47,7 +47,7 @@ async def pull(connection: Client, stream: str, consumer: str, queue: FlushQueue
     config = nats.js.api.ConsumerConfig(max_ack_pending=10_000)  # of a consumer that is new
     messages = await connection.jetstream().pull_subscribe("", consumer, stream, config)
     answer = await connection.request(f"$JS.API.CONSUMER.INFO.{stream}.{consumer}", timeout=5.0)
-    most = min(500, json.loads(answer.data)["config"].get("max_batch", 500))
+    most = min(500, json.loads(answer.data)["config"].get("max_batch", 500))  # nats-py omits it
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, (stop := asyncio.Event()).set)
     while not stop.is_set():
         with suppress(TimeoutError):
