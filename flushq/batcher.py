@@ -27,7 +27,8 @@ import math
 from collections.abc import Sequence
 from itertools import chain
 from operator import itemgetter
-from typing import Generic, NamedTuple, TypeVar
+from types import MappingProxyType
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import attrs
 
@@ -42,6 +43,7 @@ _WAIT = Wait()
 _DRAIN = Flush("drain")
 _BARRIER = Flush("flush")
 _PRESSURE = Flush("pressure")
+_NOTHING: Any = MappingProxyType({})  # a dict that stays empty
 
 
 @attrs.define(eq=False)
@@ -83,16 +85,17 @@ class Batch(Generic[T]):
     interrupted: bool = False
     error: BaseException | None = None
     seconds: float = 0.0
-    dropped: dict[int, BaseException] = attrs.field(factory=dict)
-    failed: dict[int, BaseException] = attrs.field(factory=dict)
+    dropped: dict[int, BaseException] = _NOTHING
+    failed: dict[int, BaseException] = _NOTHING
     lost: Sequence[int] | None = None
 
     def forget(self) -> None:
         """Let go of the items and of the exceptions, whose tracebacks lead back here."""
         self.items.clear()
         self.error = None
-        self.dropped.clear()
-        self.failed.clear()
+        for errors in self.dropped, self.failed:
+            if errors:
+                errors.clear()
 
 
 class _End(NamedTuple):
