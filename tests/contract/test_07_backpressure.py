@@ -98,11 +98,12 @@ async def test_enqueue_nowait_says_why_it_has_no_room() -> None:
 async def test_enqueue_nowait_counts_who_is_about_to_come_in() -> None:
     """A producer that lets the loop run has a claim to its room, and is told of."""
     queue = FlushQueue(Sink[int](), patient(), max_queue_size=1)
-    first = asyncio.create_task(queue.enqueue(1))
-    await steps(1)
+    first = queue.enqueue(1)
+    first.send(None)
     with pytest.raises(QueueFull, match=r"0 items wait.*1 producers come first$"):
         queue.enqueue_nowait(2)
-    await first
+    with pytest.raises(StopIteration):
+        first.send(None)
     async with queue:
         assert 1 == queue.pending
 
