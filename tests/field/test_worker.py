@@ -381,6 +381,7 @@ async def test_a_worker_that_has_not_begun_ends_at_once(field: Field, side: str)
     assert time.monotonic() - asked < 10.0
 
 
+@pytest.mark.long
 async def test_a_worker_ends_though_jetstream_is_away(field: Field, nats_server: Nats) -> None:
     """What is here is stored; what could not be acknowledged comes again, and changes nothing."""
     await field.add_consumer(ack_wait=2.0, max_ack_pending=3_000)

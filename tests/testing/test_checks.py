@@ -386,7 +386,10 @@ class _Confused(FlushPolicy):
         return Flush()
 
 
-@pytest.mark.parametrize(("culprit", "events"), [(_Tired, {18, 19}), (_Confused, {4, 5})])
+@pytest.mark.parametrize(
+    ("culprit", "events"),
+    [pytest.param(_Tired, {18, 19}, marks=pytest.mark.long), (_Confused, {4, 5})],
+)
 def test_a_mistake_that_takes_many_steps_is_found(
     culprit: type[FlushPolicy], events: set[int]
 ) -> None:
