@@ -6,14 +6,13 @@ POST /events answers 202 when the event waits, 400 to what is no event; 503 tell
 SIGTERM ends the service when all that it has taken is stored; if it cannot store, it ends itself.
 """
 
-import asyncio
 import os
-import signal
 import sys
 from collections.abc import AsyncIterator
 from functools import partial
 
 import aiosqlite
+import lifetime
 import sqlite
 from aiohttp import web
 
@@ -29,18 +28,8 @@ async def queue_of_events(app: web.Application) -> AsyncIterator[None]:
         await db.executescript(sqlite.TABLES)
         store, judge = partial(sqlite.store, db), partial(sqlite.judge, db)
         app[QUEUE] = queue = FlushQueue(store, policy, max_shutdown_wait=10.0, on_failure=judge)
-        running = asyncio.create_task(queue.run())
-        running.add_done_callback(end_service)
-        try:
+        async with lifetime.running(queue):
             yield
-        finally:
-            running.remove_done_callback(end_service)
-            await asyncio.gather(queue.aclose(), running)
-
-
-def end_service(running: asyncio.Task[None]) -> None:
-    """The queue has ended, whyever: so does the service, for whoever starts it anew."""
-    signal.raise_signal(signal.SIGTERM)
 
 
 async def read_event(request: web.Request) -> sqlite.Row:

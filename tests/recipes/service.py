@@ -9,12 +9,12 @@ when all is stored; if it cannot store, it ends itself.
 
 import asyncio
 import os
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
 import aiosqlite
+import lifetime
 import sqlite
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
@@ -37,16 +37,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, FlushQueue[sqlite.Ro
         await db.executescript(sqlite.TABLES)
         store, judge = partial(sqlite.store, db), partial(sqlite.judge, db)
         queue = FlushQueue(store, IntervalPolicy(0.1, 500), max_shutdown_wait=10, on_failure=judge)
-        running = asyncio.create_task(queue.run())
-        running.add_done_callback(end_service)
-        yield {"queue": queue}
-        running.remove_done_callback(end_service)
-        await asyncio.gather(queue.aclose(), running)
-
-
-def end_service(running: asyncio.Task[None]) -> None:
-    """The queue has ended, whyever: so does the service, for whoever starts it anew."""
-    signal.raise_signal(signal.SIGTERM)
+        async with lifetime.running(queue):
+            yield {"queue": queue}
 
 
 app = FastAPI(lifespan=lifespan)
