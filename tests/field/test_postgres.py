@@ -19,7 +19,7 @@ import urls
 from flushq import Failure, FlushFailed, FlushQueue, NaturalPolicy, Verdict
 from tests.contract.support import steps
 from tests.field.conftest import Run
-from tests.field.proxy import proxied
+from tests.field.proxy import Proxy, proxied
 from tests.field.servers import PATIENCE, Postgres, until
 
 pytestmark = pytest.mark.asyncio(loop_factories=["standard"])
@@ -72,6 +72,20 @@ async def loading(
                 await queue.enqueue(row)
             await queue.flush()
             yield queue
+
+
+@asynccontextmanager
+async def loading_through_proxy(
+    server: Postgres, url: str, judge: Judge
+) -> AsyncIterator[tuple[FlushQueue[postgres.Row], Proxy]]:
+    """A queue as of `loading`, and the proxy through which it reaches the server."""
+    socket = ".s.PGSQL.5432"
+    with tempfile.TemporaryDirectory(prefix="flushq-") as folder:
+        async with (
+            proxied(server.folder / socket, Path(folder, socket)) as proxy,
+            loading(url.replace(str(server.folder), folder), judge) as queue,
+        ):
+            yield queue, proxy
 
 
 async def stored(url: str) -> list[postgres.Row]:
@@ -253,14 +267,10 @@ async def test_a_connection_that_is_cut(
 ) -> None:
     """Wherever a connection is cut, what it stored or did not store is stored once."""
     judge = Judge()
-    socket = ".s.PGSQL.5432"
-    with tempfile.TemporaryDirectory(prefix="flushq-") as folder:
-        async with proxied(postgres_server.folder / socket, Path(folder, socket)) as proxy:
-            url = database.replace(str(postgres_server.folder), folder)
-            async with loading(url, judge) as queue:
-                proxy.cut(**moment)
-                for row in ROWS[1000:]:
-                    await queue.enqueue(row)
+    async with loading_through_proxy(postgres_server, database, judge) as (queue, proxy):
+        proxy.cut(**moment)
+        for row in ROWS[1000:]:
+            await queue.enqueue(row)
 
     assert 1 == proxy.cuts
     assert ROWS == await stored(database)
@@ -276,15 +286,11 @@ async def test_a_connection_that_is_told_of_the_end(
     asyncpg, which has read of the end and not come to it, takes that for a mistake of its own.
     """
     judge = Judge()
-    socket = ".s.PGSQL.5432"
-    with tempfile.TemporaryDirectory(prefix="flushq-") as folder:
-        async with proxied(postgres_server.folder / socket, Path(folder, socket)) as proxy:
-            url = database.replace(str(postgres_server.folder), folder)
-            async with loading(url, judge) as queue:
-                proxy.say(SHUTDOWN)
-                await steps(3)  # it is read
-                for row in ROWS[1000:]:
-                    await queue.enqueue(row)
+    async with loading_through_proxy(postgres_server, database, judge) as (queue, proxy):
+        proxy.say(SHUTDOWN)
+        await steps(3)  # it is read
+        for row in ROWS[1000:]:
+            await queue.enqueue(row)
 
     assert ROWS == await stored(database)
     assert [asyncpg.InternalClientError] == [type(error) for error in judge.errors]
