@@ -20,7 +20,7 @@ import worker
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, ConsumerInfo
 
-from tests.field.conftest import Run
+from tests.field.conftest import RECIPES, Run, Start
 from tests.field.servers import PATIENCE, Nats, Postgres, until
 
 pytestmark = pytest.mark.asyncio(loop_factories=["standard"])
@@ -379,6 +379,26 @@ async def test_a_worker_that_has_not_begun_ends_at_once(field: Field, side: str)
         assert (143, "") == await end(process, signal.SIGTERM)
 
     assert time.monotonic() - asked < 10.0
+
+
+async def test_a_worker_that_has_not_begun_ends_in_any_task(start: Start) -> None:
+    """SIGTERM may come while a task of nats-py's own runs: nobody complains of that."""
+    worker_that_connects = """
+import asyncio, runpy, signal, sys
+
+async def open_connection(*arguments, **options):
+    signal.raise_signal(signal.SIGTERM)
+
+asyncio.open_connection = open_connection
+sys.argv = [sys.argv[1], "nats://127.0.0.1:1", "STREAM", "CONSUMER", "postgresql://127.0.0.1:1/db"]
+sys.path.insert(0, sys.argv[0].rpartition("/")[0])
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+    process = start("-c", worker_that_connects, RECIPES / "worker.py")
+
+    _, complaints = await asyncio.to_thread(process.communicate, timeout=PATIENCE)
+
+    assert (143, "") == (process.returncode, complaints)
 
 
 @pytest.mark.long

@@ -2,12 +2,12 @@
 
     python tests/recipes/worker.py NATS_URL STREAM CONSUMER POSTGRES_URL
 
-A message is acknowledged after the transaction that stored it; until then the server keeps it, and
-gives it to another worker if this one dies. SIGTERM stores what is here, and ends with 143.
+A message is acknowledged after the transaction that stored it. SIGTERM drains, and ends with 143.
 """
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -76,5 +76,5 @@ async def main(nats_url: str, stream: str, consumer: str, postgres_url: str) -> 
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # nothing is here yet
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))  # nothing is here yet
     asyncio.run(main(*sys.argv[1:]))
