@@ -89,7 +89,7 @@ class Table:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await self._database.close()
+        await _completed(self._database.close())
 
     async def _open(self) -> None:
         _check_openable(self._file)
@@ -99,7 +99,7 @@ class Table:
             _check_cancelled()
             await self._prepare(_deadline())
         except BaseException:
-            await self._database.close()
+            await _completed(self._database.close())
             raise
 
     async def _prepare(self, deadline: float) -> None:

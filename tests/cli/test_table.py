@@ -2,8 +2,10 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from flushq.cli import table as tables
 from flushq.cli.lines import Row
 from flushq.cli.shutdown import current_task
 from flushq.cli.table import CannotOpen, Table, check_name, is_refusal
-from tests.cli.support import stored
+from tests.cli.support import PATIENCE, stored
 
 ROWS: list[Row] = [("x", 1, "a"), ("x", 2, "b")]
 
@@ -409,3 +411,38 @@ def test_cancelled_while_opening(path: Path, other: sqlite3.Connection) -> None:
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("name", ["events", "another"])
+def test_cancelled_while_closing(
+    path: Path, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The thread of a database ends before the loop can, whether the table was opened or not."""
+    other.execute("CREATE TABLE another (body TEXT)")
+    closes, may_close = threading.Event(), threading.Event()
+
+    class Slow(sqlite3.Connection):
+        def close(self) -> None:
+            closes.set()
+            may_close.wait(PATIENCE)
+            super().close()
+
+    monkeypatch.setattr(aiosqlite, "connect", partial(aiosqlite.connect, factory=Slow))
+
+    async def open_and_close() -> None:
+        with suppress(CannotOpen):
+            async with Table(str(path), name):
+                pass
+
+    async def scenario() -> bool:
+        task = asyncio.create_task(open_and_close())
+        await asyncio.to_thread(closes.wait, PATIENCE)
+        for _ in range(9):
+            task.cancel()
+            await asyncio.sleep(0)
+        was_done = task.done()
+        may_close.set()
+        await asyncio.wait([task])
+        return was_done
+
+    assert not asyncio.run(scenario())
