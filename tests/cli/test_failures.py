@@ -29,6 +29,7 @@ from tests.cli.support import (
     ingest,
     letters,
     numbered,
+    piped,
     stored,
 )
 
@@ -509,20 +510,33 @@ def test_two_signals_in_a_pause(
     assert_accounted(result, read_lines)
 
 
-@pytest.mark.parametrize("numbers", [(), (signal.SIGTERM,)])
-def test_a_limit_in_a_pause(
-    writing: Callable[[Write], None],
-    monkeypatch: pytest.MonkeyPatch,
-    read_lines: list[int],
-    numbers: tuple[signal.Signals, ...],
-) -> None:
-    """A pause takes no longer than --max-shutdown-wait after the last line, or after a signal."""
+def test_a_limit_in_a_pause(monkeypatch: pytest.MonkeyPatch, read_lines: list[int]) -> None:
+    """A pause takes no longer than --max-shutdown-wait after the last line."""
     monkeypatch.setattr(failures, "FIRST_PAUSE", 3600.0)
     trigger("ABORT")
-    note_tries(writing, {1: signals(*numbers)})
 
     result = ingest(numbered("x", 5), "--retries", "1", "--max-shutdown-wait", "0.01")
 
-    assert (143 if numbers else 1) == result.exit_code
+    assert 1 == result.exit_code
+    assert (0, 5) == (figures(result)["lines"], figures(result)["not stored"])
+    assert_accounted(result, read_lines)
+
+
+def test_a_limit_in_a_pause_after_a_signal(
+    writing: Callable[[Write], None], monkeypatch: pytest.MonkeyPatch, read_lines: list[int]
+) -> None:
+    """A pause takes no longer than --max-shutdown-wait after a signal."""
+    monkeypatch.setattr(failures, "FIRST_PAUSE", 3600.0)
+    trigger("ABORT")
+    note_tries(writing, {1: signals(signal.SIGTERM)})
+
+    with piped() as pipe:
+        os.write(pipe, b"1\n2\n3\n4\n5\n")
+        result = ingest(
+            *("-", "--policy", "interval:inf,5"),
+            *("--retries", "1", "--max-shutdown-wait", "0.01"),
+        )
+
+    assert 143 == result.exit_code
     assert (0, 5) == (figures(result)["lines"], figures(result)["not stored"])
     assert_accounted(result, read_lines)

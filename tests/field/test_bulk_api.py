@@ -187,7 +187,7 @@ async def test_what_passes(answer: Answer) -> None:
 async def test_an_answer_that_does_not_come() -> None:
     """What was stored though nobody knew comes again under the same id."""
     api = Api(store_and_hang)
-    queue = await send(api, patience=0.2)
+    queue = await send(api, patience=1.0)
 
     assert all_but() == api.items
     assert len(ITEMS) == queue.stats().delivered

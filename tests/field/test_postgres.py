@@ -222,7 +222,7 @@ async def test_stopped_and_continued(
 ) -> None:
     """What waits for a server that does not answer is stored once when it does."""
     judge = Judge()
-    async with loading(database, judge, command_timeout=0.5) as queue:
+    async with loading(database, judge, command_timeout=2.0) as queue:
         postgres_server.send(signal.SIGSTOP)
         try:
             for row in ROWS[1000:]:
@@ -242,9 +242,12 @@ async def test_killed_and_started_again(
     """What was under way when the server was killed is stored once when it is back."""
     judge = Judge()
     async with loading(database, judge) as queue:
+        other = await asyncpg.connect(database)
+        await other.execute("BEGIN; LOCK TABLE events IN EXCLUSIVE MODE")  # what comes waits for it
         for row in ROWS[1000:]:
             await queue.enqueue(row)
         await asyncio.to_thread(postgres_server.kill)
+        other.terminate()
         try:
             await asyncio.wait_for(judge.seen.wait(), PATIENCE)
         finally:

@@ -50,7 +50,8 @@ class Field:
 
     def start(self, nats_url: str = "", postgres_url: str = "") -> Worker:
         """Start a worker, with the servers or with what stands in their place."""
-        servers = nats_url or self._nats, postgres_url or self.database
+        named = f"{self.database}&application_name={self.stream}"
+        servers = nats_url or self._nats, postgres_url or named
         return self._run("worker.py", servers[0], self.stream, CONSUMER, servers[1])
 
     async def add_consumer(self, ack_wait: float, max_ack_pending: int) -> None:
@@ -82,12 +83,21 @@ class Field:
         return info
 
     async def until_idle(self, workers: int) -> None:
-        """Wait until so many workers wait for messages."""
+        """Wait until so many workers are connected to both servers, and wait for messages.
+
+        Requests that wait are not enough, as one worker may have two; but it has one session.
+        """
+        connection = await asyncpg.connect(self.database)
+        sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
 
         async def all_wait() -> bool:
-            return ((await self.info()).num_waiting or 0) >= workers
+            connected = await connection.fetchval(sessions, self.stream)
+            return bool(min(connected, (await self.info()).num_waiting or 0) >= workers)
 
-        await until(all_wait)
+        try:
+            await until(all_wait)
+        finally:
+            await connection.close()
 
     async def acknowledged(self) -> bool:
         """Whether there is no message that a worker has and has not acknowledged."""
