@@ -177,14 +177,15 @@ class Nats(Server):
 
     Attributes:
         url: Where to connect to.
+        port: The port of it.
     """
 
     def __init__(self) -> None:
         super().__init__("flushq-nats-")
-        self._port = "-1"
+        self.port = "-1"
         self.start()
         self.url: str = json.loads(self._ports().read_text())["nats"][0]
-        self._port = self.url.rpartition(":")[2]
+        self.port = self.url.rpartition(":")[2]
 
     def start(self) -> None:
         """Start it, at the port that it had, and return when it can be connected to."""
@@ -192,7 +193,7 @@ class Nats(Server):
             "--addr",
             "127.0.0.1",
             "--port",
-            self._port,
+            self.port,
             "--ports_file_dir",
             self.folder,
         ]
