@@ -48,6 +48,12 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(failures, "FIRST_PAUSE", 0.0)
 
 
+@pytest.fixture
+def in_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pause before a retry takes longer than any test."""
+    monkeypatch.setattr(failures, "FIRST_PAUSE", 3600.0)
+
+
 def prepare(*statements: str) -> None:
     """Execute statements in the database, from outside."""
     with closing(sqlite3.connect(DATABASE)) as connection:
@@ -487,11 +493,9 @@ def test_a_signal_in_a_pause(writing: Callable[[Write], None], read_lines: list[
     assert_accounted(result, read_lines)
 
 
-def test_two_signals_in_a_pause(
-    writing: Callable[[Write], None], monkeypatch: pytest.MonkeyPatch, read_lines: list[int]
-) -> None:
+@pytest.mark.usefixtures("in_an_hour")
+def test_two_signals_in_a_pause(writing: Callable[[Write], None], read_lines: list[int]) -> None:
     """A second signal ends the pause, and the writing with it; what was read is accounted for."""
-    monkeypatch.setattr(failures, "FIRST_PAUSE", 3600.0)
     trigger("ABORT")
     tries = note_tries(writing, {3: signals(signal.SIGINT, signal.SIGTERM)})
 
@@ -510,9 +514,9 @@ def test_two_signals_in_a_pause(
     assert_accounted(result, read_lines)
 
 
-def test_a_limit_in_a_pause(monkeypatch: pytest.MonkeyPatch, read_lines: list[int]) -> None:
+@pytest.mark.usefixtures("in_an_hour")
+def test_a_limit_in_a_pause(read_lines: list[int]) -> None:
     """A pause takes no longer than --max-shutdown-wait after the last line."""
-    monkeypatch.setattr(failures, "FIRST_PAUSE", 3600.0)
     trigger("ABORT")
 
     result = ingest(numbered("x", 5), "--retries", "1", "--max-shutdown-wait", "0.01")
@@ -522,11 +526,11 @@ def test_a_limit_in_a_pause(monkeypatch: pytest.MonkeyPatch, read_lines: list[in
     assert_accounted(result, read_lines)
 
 
+@pytest.mark.usefixtures("in_an_hour")
 def test_a_limit_in_a_pause_after_a_signal(
-    writing: Callable[[Write], None], monkeypatch: pytest.MonkeyPatch, read_lines: list[int]
+    writing: Callable[[Write], None], read_lines: list[int]
 ) -> None:
     """A pause takes no longer than --max-shutdown-wait after a signal."""
-    monkeypatch.setattr(failures, "FIRST_PAUSE", 3600.0)
     trigger("ABORT")
     note_tries(writing, {1: signals(signal.SIGTERM)})
 
