@@ -1,5 +1,6 @@
 """The servers, one of each for all tests; a database for each test; the recipes as programs."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.field.servers import Nats, Postgres
+from tests.field.servers import PATIENCE, Nats, Postgres
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,6 +75,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def run(start: Start) -> Run:
     """Starts a recipe as a program."""
     return lambda recipe, *arguments: start(RECIPES / recipe, *arguments)
+
+
+async def ended(program: subprocess.Popen[str]) -> tuple[str, str, int]:
+    """Wait for the end of a program: what it wrote to its outputs, and its exit code."""
+    out, err = await asyncio.to_thread(program.communicate, timeout=PATIENCE)
+    return out, err, program.returncode
 
 
 def _environment() -> dict[str, str]:

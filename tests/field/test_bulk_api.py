@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from flushq import Fail, Failure, FlushFailed, FlushQueue, NaturalPolicy, Retry, Verdict
-from tests.field.conftest import Run
+from tests.field.conftest import Run, ended
 
 pytestmark = pytest.mark.asyncio(loop_factories=["standard"])
 
@@ -131,10 +131,9 @@ async def test_the_program(run: Run, tmp_path: Path) -> None:
     (tmp_path / "lines").write_text("".join(f"line {number}\n" for number in range(1, 1201)))
     api = Api()
     async with serving(api) as url:
-        program = run("bulk_api.py", url, "lines")
-        out, err = await asyncio.to_thread(program.communicate)
+        end = await ended(run("bulk_api.py", url, "lines"))
 
-    assert ("1200 lines are stored\n", "", 0) == (out, err, program.returncode)
+    assert ("1200 lines are stored\n", "", 0) == end
     assert 1200 == len(api.items)
     name = f"{tmp_path / 'lines'}:7"
     assert {"id": name, "body": "line 7"} == api.items[name]
@@ -147,10 +146,9 @@ async def test_a_line_that_is_refused(run: Run, tmp_path: Path) -> None:
     file.write_text("one\ntwo\nthree\n")
     api = Api(always=refuse_some(422, f"{file}:2"))
     async with serving(api) as url:
-        program = run("bulk_api.py", url, "lines")
-        out, err = await asyncio.to_thread(program.communicate)
+        out, err, code = await ended(run("bulk_api.py", url, "lines"))
 
-    assert ("2 lines are stored\n", 1) == (out, program.returncode)
+    assert ("2 lines are stored\n", 1) == (out, code)
     assert f"{file}:2" in err
     assert {f"{file}:1", f"{file}:3"} == set(api.items)
 
@@ -310,7 +308,7 @@ async def test_an_api_that_is_away(error: Exception) -> None:
 async def test_a_url_of_no_api(run: Run, tmp_path: Path) -> None:
     """What will be wrong with every request ends the program."""
     (tmp_path / "lines").write_text("line 1\n")
-    out, err = await asyncio.to_thread(run("bulk_api.py", "gopher://api", "lines").communicate)
+    out, err, _ = await ended(run("bulk_api.py", "gopher://api", "lines"))
     assert "" == out
     assert "(0 undelivered, 1 in doubt)" in err
     assert Fail() == verdict(httpx.LocalProtocolError("no header"))

@@ -18,7 +18,7 @@ import urls
 
 from flushq import Failure, FlushFailed, FlushQueue, NaturalPolicy, Verdict
 from tests.contract.support import steps
-from tests.field.conftest import Run
+from tests.field.conftest import Run, ended
 from tests.field.proxy import Proxy, proxied
 from tests.field.servers import PATIENCE, Postgres, until
 
@@ -103,9 +103,8 @@ async def test_the_program(run: Run, database: str, tmp_path: Path) -> None:
     file.write_text("".join(f"line {number}\n" for number in range(1, 12_001)))
 
     for name in "lines", file:
-        program = run("postgres.py", database, name)
-        out, err = await asyncio.to_thread(program.communicate)
-        assert ("12000 lines are stored\n", "", 0) == (out, err, program.returncode)
+        end = await ended(run("postgres.py", database, name))
+        assert ("12000 lines are stored\n", "", 0) == end
 
     rows = await stored(database)
     assert {(f"{file}:{number}", f"line {number}") for number in range(1, 12_001)} == set(rows)
@@ -123,16 +122,16 @@ async def test_a_password_of_odd_characters(
     postgres_server.demand_password("guest")
     (tmp_path / "lines").write_text("line 1\n")
 
-    async def load(password: str) -> tuple[str, str]:
+    async def load(password: str) -> tuple[str, str, int]:
         url = database.replace("postgres@", f"guest:{password}@")
-        return await asyncio.to_thread(run("postgres.py", url, "lines").communicate)
+        return await ended(run("postgres.py", url, "lines"))
 
     async def is_refused() -> bool:
-        out, err = await load("other")
+        out, err, _ = await load("other")
         return "password authentication failed" in err and "other" not in out + err
 
     await until(is_refused)
-    assert ("1 lines are stored\n", "") == await load(quote("a@/:5?#%é", safe=""))
+    assert ("1 lines are stored\n", "", 0) == await load(quote("a@/:5?#%é", safe=""))
     await administrator.execute("DROP OWNED BY guest")
     await administrator.execute("DROP ROLE guest")
     await administrator.close()
@@ -141,9 +140,8 @@ async def test_a_password_of_odd_characters(
 async def test_the_program_tells_what_it_takes(run: Run, database: str, tmp_path: Path) -> None:
     """Called in another way it shows how, and does nothing."""
     for arguments in [(), (database,), (database, "lines", "lines")]:
-        program = run("postgres.py", *arguments)
-        out, err = await asyncio.to_thread(program.communicate)
-        assert ("", 1) == (out, program.returncode)
+        out, err, code = await ended(run("postgres.py", *arguments))
+        assert ("", 1) == (out, code)
         assert "python tests/recipes/postgres.py postgresql://user@host/database FILE" in err
 
 
@@ -161,10 +159,10 @@ async def test_a_line_that_is_refused(run: Run, database: str, tmp_path: Path) -
         GRANT SELECT, INSERT ON events TO writer""")
     file = tmp_path / "lines"
     file.write_text("one\ntwo\none\nth\0ree\n")
-    program = run("postgres.py", database.replace("postgres@", "writer@"), file)
-    out, err = await asyncio.to_thread(program.communicate)
+    writers_url = database.replace("postgres@", "writer@")
+    out, err, code = await ended(run("postgres.py", writers_url, file))
 
-    assert ("2 lines are stored\n", 1) == (out, program.returncode)
+    assert ("2 lines are stored\n", 1) == (out, code)
     assert {f"{file}:3", f"{file}:4"} == set(
         re.findall(r"^refused: \('(.*)', '", err, re.MULTILINE)
     )

@@ -16,7 +16,7 @@ import attrs
 import httpx
 import pytest
 
-from tests.field.conftest import RECIPES, Start
+from tests.field.conftest import RECIPES, Start, ended
 from tests.field.servers import PATIENCE, eventually
 
 pytestmark = pytest.mark.asyncio(loop_factories=["standard"])
@@ -66,8 +66,8 @@ class Service:
 
     async def end(self) -> tuple[int, str]:
         """Wait for its end, and return how it ended and what it said."""
-        _, said = await asyncio.to_thread(self.process.communicate, timeout=PATIENCE)
-        return self.process.returncode, said
+        _, said, code = await ended(self.process)
+        return code, said
 
     def stored(self) -> list[tuple[str, str]]:
         """All that is stored, in order."""

@@ -12,7 +12,7 @@ import pytest
 import sqlite
 
 from flushq import Drop, Failure, FlushFailed, FlushQueue, NaturalPolicy, Retry, Verdict
-from tests.field.conftest import Run
+from tests.field.conftest import Run, ended
 from tests.field.servers import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_factories=["standard"])
@@ -48,9 +48,8 @@ async def test_the_program(run: Run, tmp_path: Path) -> None:
     file.write_text("".join(f"line {number}\n" for number in range(1, 3001)))
 
     for name in "lines", file:
-        program = run("sqlite.py", "events.db", name)
-        out, err = await asyncio.to_thread(program.communicate)
-        assert ("3000 lines are stored\n", "", 0) == (out, err, program.returncode)
+        end = await ended(run("sqlite.py", "events.db", name))
+        assert ("3000 lines are stored\n", "", 0) == end
 
     expected = [(f"{file}:{number}", f"line {number}") for number in range(1, 3001)]
     assert sorted(expected) == rows_of(tmp_path / "events.db")
@@ -62,10 +61,9 @@ async def test_a_line_that_is_refused(run: Run, tmp_path: Path) -> None:
     file.write_text("one\ntwo\none\n")
     with closing(sqlite3.connect(tmp_path / "events.db")) as connection:
         connection.execute("CREATE TABLE events (id TEXT PRIMARY KEY, body TEXT UNIQUE)")
-    program = run("sqlite.py", "events.db", file)
-    out, err = await asyncio.to_thread(program.communicate)
+    end = await ended(run("sqlite.py", "events.db", file))
 
-    assert ("2 lines are stored\n", "", 1) == (out, err, program.returncode)
+    assert ("2 lines are stored\n", "", 1) == end
     assert [(f"{file}:1", "one"), (f"{file}:2", "two")] == rows_of(tmp_path / "events.db")
     letters = rows_of(tmp_path / "events.db", "dead_letters")
     assert [(f"{file}:3", "UNIQUE constraint failed: events.body")] == letters

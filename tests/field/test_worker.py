@@ -19,9 +19,9 @@ import worker
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, ConsumerInfo
 
-from tests.field.conftest import RECIPES, Run, Start
+from tests.field.conftest import RECIPES, Run, Start, ended
 from tests.field.proxy import proxied_port
-from tests.field.servers import PATIENCE, Nats, Postgres, until
+from tests.field.servers import Nats, Postgres, until
 
 pytestmark = pytest.mark.asyncio(loop_factories=["standard"])
 
@@ -136,8 +136,8 @@ async def complaint(process: Worker, text: str) -> None:
 async def end(process: Worker, number: signal.Signals) -> tuple[int, str]:
     """Send a signal to a worker, and return how it ended and what it complained of."""
     process.send_signal(number)
-    _, complaints = await asyncio.to_thread(process.communicate, timeout=PATIENCE)
-    return process.returncode, complaints
+    _, complaints, code = await ended(process)
+    return code, complaints
 
 
 async def end_all(processes: list[Worker]) -> list[tuple[int, str]]:
@@ -346,9 +346,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
     process = start("-c", worker_that_connects, RECIPES / "worker.py")
 
-    _, complaints = await asyncio.to_thread(process.communicate, timeout=PATIENCE)
-
-    assert (143, "") == (process.returncode, complaints)
+    assert ("", "", 143) == await ended(process)
 
 
 @pytest.mark.long
