@@ -71,6 +71,11 @@ class Account:
         return item
 
     @property
+    def is_full(self) -> bool:
+        """Whether there is no room for another item."""
+        return len(self.waiting) >= self._limits.max_queue_size
+
+    @property
     def position(self) -> int:
         """The position of the next item that will be accepted."""
         return self.cut + len(self.waiting)

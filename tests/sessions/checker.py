@@ -42,7 +42,7 @@ class Checker:
         self.line = Line(limits, history, account, endings, outcomes)
         self.hearing = Hearing(history, account, endings, self.barriers, self.line)
         self.deliveries = Deliveries(history, account, endings, handled=handled)
-        self.reports = Reports(history, account, endings)
+        self.reports = Reports(limits, history, account, endings)
         self._figures = Figures(history, account, endings, self.line, self.reports)
         self._idleness = Idleness(
             limits,

@@ -105,6 +105,6 @@ class Hearing:
             causes.add(("flush", largest))
         elif isinstance(self.decision, Flush):
             causes.add((self.decision.reason, min(largest, self.decision.up_to or largest)))
-        elif self._line.blocked:
+        elif self._line.blocked and self._account.is_full:
             causes.add(("pressure", largest))
         return causes

@@ -1,8 +1,10 @@
 """Producers: who may be accepted, refused, overtaken, made to wait.
 
-A call that finds no room, or somebody in line before it, is *blocked*. Blocked calls are accepted
-in the order in which they came. A call whose cancellation was asked for may be overtaken, and so
-may one that is going to be refused.
+Room that is free may be *claimed*: by a call that waits for it or has been given it, and by one
+that pauses for fairness. A call that finds no room, or somebody in line before it, is *blocked*;
+one of enqueue_nowait, which cannot wait, only if all the room is claimed. Blocked calls are
+accepted in the order in which they came. A call whose cancellation was asked for may be overtaken,
+and so may one that is going to be refused.
 """
 
 from asyncio import CancelledError
@@ -47,11 +49,9 @@ class Line:
         """Somebody calls enqueue."""
         loop = self._history.loop
         call.called_in, call.called_at = loop.iteration, loop.time()
-        blocked = len(self.blocked)
-        pausing = len(self.calls) - blocked  # for fairness, each with a claim to room
-        taken = len(self._account.waiting) + pausing
-        full = blocked > 0 or taken >= self._limits.max_queue_size
-        call.blocked = full and not self._account.is_duplicate(call.item)
+        call.claims = not self._account.is_duplicate(call.item)
+        behind = not call.nowait and bool(self.blocked)
+        call.blocked = call.claims and (behind or not self._is_room_beside(self._claims))
         call.refused = call.delivers and call.inside is not None and not call.inside.over
         self.calls[call] = None
         if call.is_inside:
@@ -61,6 +61,16 @@ class Line:
     def blocked(self) -> list[Call]:
         """The calls that wait in line, in order."""
         return [call for call in self.calls if call.blocked]
+
+    @property
+    def _claims(self) -> list[Call]:
+        """The calls that may have a claim to room: a duplicate has none until it has paused."""
+        now = self._history.loop.iteration
+        return [call for call in self.calls if call.claims or call.called_in != now]
+
+    def _is_room_beside(self, claims: list[Call]) -> bool:
+        """Whether there is room for an item when all of these have come in."""
+        return len(self._account.waiting) + len(claims) < self._limits.max_queue_size
 
     def accepted(self, call: Call) -> Item:
         """The item was accepted; return the one that stays: a duplicate goes."""
@@ -95,6 +105,9 @@ class Line:
     def _check_order(self, call: Call) -> None:
         if self._account.is_duplicate(call.item):
             return
+        if call.nowait:
+            self._check_claims(call)
+            return
         has_waited = call.blocked and call.called_in != self._history.loop.iteration
         for other in self.calls:
             if other is call:
@@ -103,6 +116,14 @@ class Line:
             if (other.blocked or has_waited) and not self._may_be_overtaken(other):
                 self._history.complain(7, f"{call.item} overtook {other.item}")
                 return
+
+    def _check_claims(self, call: Call) -> None:
+        """Whoever comes at once takes no room to which another one surely has a claim."""
+        others = [other for other in self.calls if other is not call]
+        claims = [other for other in others if other.claims and not self._may_be_overtaken(other)]
+        if not self._is_room_beside(claims):
+            items = [other.item for other in claims]
+            self._history.complain(7, f"{call.item} took the room of one of {items}")
 
     def _may_be_overtaken(self, call: Call) -> bool:
         if call.is_inside:

@@ -8,7 +8,7 @@ from flushq import FlushReport
 from tests.sessions.account import Account
 from tests.sessions.causes import Cause, is_any
 from tests.sessions.endings import Endings
-from tests.sessions.facts import BETWEEN, DELIVERED, DROPPED, Flight
+from tests.sessions.facts import BETWEEN, DELIVERED, DROPPED, Flight, Limits
 from tests.sessions.history import History
 from tests.sessions.loop import EARLY
 
@@ -26,10 +26,13 @@ class Reports:
         logged: How many log records there were of that.
     """
 
-    def __init__(self, history: History, account: Account, endings: Endings) -> None:
+    def __init__(
+        self, limits: Limits, history: History, account: Account, endings: Endings
+    ) -> None:
         self.reasons: Counter[str] = Counter()
         self.raised = 0
         self.logged = 0
+        self._limits = limits
         self._history = history
         self._account = account
         self._endings = endings
@@ -37,6 +40,7 @@ class Reports:
     def told(self, report: FlushReport) -> None:
         """On_report was called."""
         self.reasons[report.reason] += 1
+        self._check_pressure(report)
         flights = list(filter(self._may_have_ended, self._account.flights))
         flaws = {flight: list(self._flaws(report, flight)) for flight in flights}
         flight = min(flaws, key=lambda each: (len(flaws[each]), not each.over), default=None)
@@ -48,6 +52,12 @@ class Reports:
         flight.reported = True
         if not flight.over and flight.state is BETWEEN:
             self._account.cut_short(flight)
+
+    def _check_pressure(self, report: FlushReport) -> None:
+        """Only a full queue is pressed: all that its batch took and left behind fills it."""
+        waited, size = report.count + report.pending, self._limits.max_queue_size
+        if report.reason == "pressure" and waited != size:
+            self._history.complain(7, f"a queue of {size} was pressed when {waited} items waited")
 
     def _may_have_ended(self, flight: Flight) -> bool:
         """Whether there may be a report of it: of one that nobody saw end too."""

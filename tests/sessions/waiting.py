@@ -51,6 +51,7 @@ class Call(Waiting):
         deadline: When the caller's patience ends: from then on it may be cancelled.
         called_in: The loop iteration of the call.
         called_at: Its time.
+        claims: Whether it needs room: it was no duplicate when it came.
         blocked: Whether there was no room for it when it came, or somebody in line.
     """
 
@@ -62,6 +63,7 @@ class Call(Waiting):
     deadline: float = math.inf
     called_in: int = 0
     called_at: float = 0.0
+    claims: bool = True
     blocked: bool = False
 
     @property
