@@ -7,6 +7,7 @@ queue in flights, the others wait. What a batch must hold follows from that, ite
 import math
 from asyncio import CancelledError
 from collections import Counter, deque
+from collections.abc import Iterable
 
 from tests.sessions.causes import Cause, is_same
 from tests.sessions.facts import BETWEEN, DELIVERED, DROPPED, HANDED, Flight, Item, Limits
@@ -25,10 +26,10 @@ class Account:
         running: Those that have not ended.
         flight_of: The flight of each item that was cut.
         cut: How many items have been cut.
-        delivered: How many items were delivered, of flights that have ended.
-        dropped: How many of them the failure handler dropped.
-        doubtful: How many of them were lost after flush_fn was called with them.
-        unsent: How many of them were lost before.
+        delivered: How many items were delivered, also of flights that go on.
+        dropped: How many the failure handler dropped.
+        doubtful: How many were lost, of flights that have ended and were handed over.
+        unsent: How many were lost, of those that never were.
     """
 
     def __init__(self, limits: Limits, history: History) -> None:
@@ -193,13 +194,26 @@ class Account:
             self._history.complain(5, f"{calls} flushes run at a time")
         return flight
 
+    def settle(
+        self, flight: Flight, items: Iterable[Item], kind: str, causes: Iterable[Cause] = ()
+    ) -> None:
+        """Some items of a flight have ended, whether or not the others go on."""
+        before = len(flight.fates)
+        flight.settle(items, kind, causes)
+        ended = len(flight.fates) - before
+        self.delivered += ended if kind == DELIVERED else 0
+        self.dropped += ended if kind == DROPPED else 0
+
+    @property
+    def in_flight(self) -> int:
+        """How many items were cut and have not ended."""
+        return sum(len(flight.items) - len(flight.fates) for flight in self.running)
+
     def end(self, flight: Flight, error: Cause) -> None:
         """A flight is over; of the ends that are noted the first counts."""
         if not flight.over:
             flight.over, flight.over_at = True, self._history.loop.time()
             flight.error = error
-            self.delivered += flight.count(DELIVERED)
-            self.dropped += flight.count(DROPPED)
             if flight.called:
                 self.doubtful += len(flight.lost)
             else:

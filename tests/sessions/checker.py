@@ -108,7 +108,7 @@ class Checker:
             self._check_first(who)
         elif who != "sink":
             self.history.complain(13, f"the sink runs again in the context of {who}")
-        self.line.look_for_deadlock()
+        self._look_around()
         return flight
 
     def _check_first(self, who: str) -> None:
@@ -135,7 +135,7 @@ class Checker:
         else:
             self.history.note("sink", "  raised", flight, error)
             self.deliveries.raised(flight, error)
-        self.line.look_for_deadlock()
+        self._look_around()
 
     # The failure handler.
 
@@ -150,13 +150,18 @@ class Checker:
         """The handler has answered."""
         self.history.note("handler", "  answered", flight, verdict)
         self.deliveries.answered(flight, verdict)
-        self.line.look_for_deadlock()
+        self._look_around()
 
     def handler_raised(self, flight: Flight, error: BaseException) -> None:
         """The handler has raised."""
         self.history.note("handler", "  raised", flight, error)
         self.deliveries.broke(flight, error)
+        self._look_around()
+
+    def _look_around(self) -> None:
+        """Look for what a step of a flight may have brought about."""
         self.line.look_for_deadlock()
+        self._figures.check_sum()
 
     # Reports.
 

@@ -72,7 +72,7 @@ class Deliveries:
 
     def returned(self, flight: Flight) -> None:
         """It has returned."""
-        flight.settle(flight.parts.pop().items, DELIVERED)
+        self._account.settle(flight, flight.parts.pop().items, DELIVERED)
         self._go_on(flight)
 
     def raised(self, flight: Flight, error: BaseException) -> None:
@@ -98,7 +98,7 @@ class Deliveries:
         part = flight.parts[-1]
         failed = sorted(error.errors)
         kept = [item for index, item in enumerate(part.items) if index not in error.errors]
-        flight.settle(kept, DELIVERED)
+        self._account.settle(flight, kept, DELIVERED)
         part.items = tuple(part.items[index] for index in failed)
         part.causes = tuple(error.errors[index] for index in failed)
 
@@ -127,7 +127,7 @@ class Deliveries:
         part = flight.parts[-1]
         match verdict:
             case Drop():
-                flight.settle(flight.parts.pop().items, DROPPED, part.causes)
+                self._account.settle(flight, flight.parts.pop().items, DROPPED, part.causes)
             case Retry(after):
                 due = self._history.loop.time() + after
                 flight.parts[-1] = Part(part.items, part.attempt + 1, due)
@@ -171,7 +171,7 @@ class Deliveries:
     def _fail(self, flight: Flight, error: Cause) -> None:
         """The part fails, and the flight with it."""
         part = flight.parts.pop()
-        flight.settle(part.items, FAILED, part.causes)
+        self._account.settle(flight, part.items, FAILED, part.causes)
         self._account.end(flight, error)
 
     # An idle moment.

@@ -25,10 +25,13 @@ class Figures:
         self._reports = reports
 
     def check_sum(self) -> QueueStats:
-        """Every accepted item is in one place, at this moment."""
+        """Every accepted item is in one place, at this moment, and in none before its time."""
         stats = self._endings.queue.stats()
         if stats.accepted != sum(getattr(stats, place) for place in PLACES):
             self._history.complain(21, f"the figures do not add up: {stats}")
+        for name in ("delivered", "dropped"):
+            if getattr(stats, name) > getattr(self._account, name):
+                self._history.complain(21, f"stats() tells too early of what was {name}: {stats}")
         return stats
 
     def check_idle(self) -> None:
@@ -43,7 +46,7 @@ class Figures:
             undelivered=account.unsent + (waiting if stopped else 0),
             in_doubt=account.doubtful,
             pending=0 if stopped else waiting,
-            in_flight=sum(len(flight.items) for flight in account.running),
+            in_flight=account.in_flight,
             waiting=len(self._line.calls),
             flushes=self._reports.reasons,
             oldest_age=0.0 if stopped else max(0.0, self._history.loop.time() - account.oldest),

@@ -31,6 +31,7 @@ class Receipts:
         self._endings = endings
         self._outcomes = outcomes
         self._given: dict[Item, Receipt[Item]] = {}
+        self._open: dict[Item, Receipt[Item]] = {}
         self._told: list[ItemFailed] = []
 
     def given(self, item: Item, receipt: Receipt[Item]) -> None:
@@ -39,6 +40,7 @@ class Receipts:
             self._history.complain(19, f"the receipt of {item} is that of {receipt.item}")
         if self._given.setdefault(item, receipt) is not receipt:
             self._history.complain(19, f"there are two receipts of {item}")
+        self._open[item] = receipt
 
     def awaited(self, wait: Wait) -> None:
         """Somebody awaits a receipt."""
@@ -102,19 +104,28 @@ class Receipts:
     def _has_ended(self, item: Item) -> bool:
         """Whether nothing can happen to it any more; to be asked at an idle moment."""
         flight = self._account.flight_of.get(item)
-        return self._endings.stopped if flight is None else flight.over
+        if flight is None:
+            return self._endings.stopped
+        return flight.over or item in flight.fates
 
     def _may_have_ended(self, item: Item) -> bool:
         """The same, of any moment."""
         flight = self._account.flight_of.get(item)
         if flight is None or not flight.called:
             return self._endings.stops
-        return flight.over or (flight.state is BETWEEN and self._endings.interrupts)
+        ended = flight.over or item in flight.fates
+        return ended or (flight.state is BETWEEN and self._endings.interrupts)
 
     # An idle moment.
 
     def check_idle(self) -> None:
-        """Nobody waits for an item that has ended."""
+        """Nobody waits for an item that has ended, and its receipt says so, though others go on."""
         for wait in self.waits:
             if self._has_ended(wait.item):
                 self._history.complain(19, f"{wait.who} still awaits the receipt of {wait.item}")
+        for item, receipt in list(self._open.items()):
+            done, ended = receipt.done(), self._has_ended(item)
+            if done != ended:
+                self._history.complain(19, f"done() of the receipt of {item} is {done}")
+            if ended:
+                del self._open[item]
