@@ -35,7 +35,7 @@ class Checker:
         self.history = history
         self.account = account = Account(limits, history)
         self.endings = endings = Endings(limits, history, account)
-        outcomes = Outcomes(account, endings)
+        self.outcomes = outcomes = Outcomes(account, endings)
         self.receipts = Receipts(history, account, endings, outcomes)
         self.closers = Closers(history, account, endings, outcomes)
         self.barriers = Barriers(history, account, endings, outcomes)
@@ -237,5 +237,7 @@ class Checker:
         queue = self.endings.queue
         self.account.balance(queue.undelivered, queue.in_doubt)
         self.closers.agree()
+        for error in self.outcomes.contradictions():
+            self.history.complain(12, f"somebody was told {error!r}, though a flush had failed")
         self.deliveries.check_chains()
         self.reports.finish()

@@ -4,6 +4,7 @@ from asyncio import CancelledError
 
 from flushq import QueueEnded
 from tests.sessions.account import Account
+from tests.sessions.causes import Told
 from tests.sessions.endings import Endings
 from tests.sessions.history import History
 from tests.sessions.outcomes import Outcomes
@@ -62,9 +63,10 @@ class Closers:
         if lost and not self._endings.stops:
             self._history.complain(2, "items were lost without need")
         bad = lost or bool(self._endings.failures)
-        kinds = {type(closer.error) for closer in closers if _is_told_the_outcome(closer)}
-        if len(kinds) > 1 or any(bad != issubclass(kind, QueueEnded) for kind in kinds):
-            self._history.complain(10, f"closers were told of {kinds}")
+        errors = [closer.error for closer in closers if _is_told_the_outcome(closer)]
+        differ = any(not Told.by(errors[0]).is_same(Told.by(error)) for error in errors)
+        if differ or any(bad != isinstance(error, QueueEnded) for error in errors):
+            self._history.complain(10, f"closers were told of {errors}")
         notes = sum(self._check_note(closer, lost=bad) for closer in closers)
         if notes != self.logged:
             self._history.complain(11, f"{self.logged} log records, not {notes}")

@@ -22,10 +22,17 @@ Kind = type[QueueEnded]
 
 @attrs.frozen
 class Failure:
-    """Why the queue must end, and what was raised."""
+    """Why the queue must end.
+
+    Attributes:
+        kind: What everyone is told of it.
+        cause: What was raised.
+        late: Whether the close may have been cut short before.
+    """
 
     kind: Kind
     cause: BaseException | None
+    late: bool
 
 
 class Endings:
@@ -133,7 +140,7 @@ class Endings:
 
     def fail(self, kind: Kind, cause: BaseException | None) -> None:
         """A flush or the policy has failed."""
-        self.failures.append(Failure(kind, cause))
+        self.failures.append(Failure(kind, cause, late=self.interrupts))
         self._clock = min(self._clock, self._history.loop.time())
 
     def call(self, closer: Closer) -> None:

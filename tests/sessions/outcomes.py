@@ -1,6 +1,13 @@
-"""Exceptions that tell of an end: the right kind and cause, and each an object of its own."""
+"""Exceptions that tell of an end: the right kind and cause, and each an object of its own.
 
-from flushq import QueueEnded, ShutdownTimeout
+The end is one, and everyone is told of the same. A flush that fails may do so in the very turn in
+which the close is cut short, but never later, since then every flush that runs is cancelled. So
+nobody is told of a ShutdownTimeout by a queue that ends with a FlushFailed. A policy, though, may
+fail when it hears of the end of a flush that was cancelled. By then the receipts of what was
+undelivered have told of a ShutdownTimeout; what they have told they tell again.
+"""
+
+from flushq import FlushFailed, QueueEnded, ShutdownTimeout
 from tests.sessions.account import Account
 from tests.sessions.causes import Cause, is_any, is_same
 from tests.sessions.endings import Endings
@@ -34,8 +41,20 @@ class Outcomes:
         return self._flaw(error, self._interruptions() or [None])
 
     def flaw_of_early_outcome(self, error: QueueEnded) -> Flaw:
-        """The same, of one that may come before the flights that were interrupted have ended."""
-        return self._flaw(error, [None, *self._interruptions()])
+        """The same, of one that may come before the flights that were interrupted have ended.
+
+        It may come before the policy has failed, too, if that is late.
+        """
+        causes = [None, *self._interruptions()]
+        if isinstance(error, ShutdownTimeout) and not self._has_failed_in_time:
+            return self._flaw_of_timeout(error, causes)
+        return self._flaw(error, causes)
+
+    @property
+    def _has_failed_in_time(self) -> bool:
+        """Whether there is a failure of which everyone must be told."""
+        failures = self._endings.failures
+        return any(failure.kind is FlushFailed or not failure.late for failure in failures)
 
     def _interruptions(self) -> list[Cause]:
         errors = [flight.error for flight in self._account.flights if flight.called]
@@ -46,6 +65,9 @@ class Outcomes:
             return self.flaw_of_failure(error)
         if not isinstance(error, ShutdownTimeout):
             return (12, "though nothing has failed")
+        return self._flaw_of_timeout(error, causes)
+
+    def _flaw_of_timeout(self, error: ShutdownTimeout, causes: list[Cause]) -> Flaw:
         if not self._endings.interrupts:
             return (10, "though the close had neither reached its limit nor been cut short")
         if not is_any(error.__cause__, causes):
@@ -69,3 +91,11 @@ class Outcomes:
             if type(other) is not type(error) or not is_same(other.__cause__, error.__cause__):
                 return (12, f"though somebody was told {other!r}")
         return None
+
+    # When the loop is quiet for good.
+
+    def contradictions(self) -> list[ShutdownTimeout]:
+        """What somebody was told of a close that was cut short, though a flush had failed."""
+        if all(failure.kind is not FlushFailed for failure in self._endings.failures):
+            return []
+        return [error for error in self._told if isinstance(error, ShutdownTimeout)]

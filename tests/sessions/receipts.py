@@ -1,11 +1,11 @@
-"""Receipts: each tells the fate of its item, and of no other."""
+"""Receipts: each tells the fate of its item and of no other, and always the same."""
 
 from asyncio import CancelledError
 
 from flushq import Dropped, ItemFailed, QueueEnded
 from flushq.receipts import Receipt
 from tests.sessions.account import Account
-from tests.sessions.causes import is_same
+from tests.sessions.causes import Told, is_same
 from tests.sessions.endings import Endings
 from tests.sessions.facts import BETWEEN, DELIVERED, DROPPED, FAILED, Fate, Item
 from tests.sessions.history import History
@@ -32,6 +32,7 @@ class Receipts:
         self._outcomes = outcomes
         self._given: dict[Item, Receipt[Item]] = {}
         self._open: dict[Item, Receipt[Item]] = {}
+        self._answers: dict[Item, Told] = {}
         self._told: list[ItemFailed] = []
 
     def given(self, item: Item, receipt: Receipt[Item]) -> None:
@@ -67,11 +68,18 @@ class Receipts:
             return (19, "though it has waited inside a flush")
         if not self._may_have_ended(wait.item):
             return (19, "came before its end")
-        return self._flaw_of_fate(wait.item, error)
+        return self._flaw_of_change(wait.item, error) or self._flaw_of_fate(wait.item, error)
 
     def _may_go(self, wait: Wait) -> bool:
         stopped = wait.inside is not None and self._endings.interrupts
         return stopped or wait.may_go(self._history.loop.time())
+
+    def _flaw_of_change(self, item: Item, error: BaseException | None) -> Flaw:
+        """What a receipt has told once it tells always."""
+        told = Told.by(error)
+        before = self._answers.setdefault(item, told)
+        same = before.is_same(told)
+        return None if same else (19, f"of {told.cause!r}, though it has told {before}")
 
     def _flaw_of_fate(self, item: Item, error: BaseException | None) -> Flaw:
         fate = self._fate(item)
