@@ -35,6 +35,8 @@ actors.py          tasks with names, who come and are interrupted
 submitters.py      each call of submit and deliver, and each receipt, observed
 cast.py            each other call of the queue, observed
 policies.py        policies that tell the checker, and fail when asked to
+errors.py          what is raised: also exceptions that cannot be compared
+poison.py          items that a sink cannot take
 deeds.py           what a sink does, call by call
 sink.py            the flush function
 handler.py         the failure handler and its faults

@@ -10,6 +10,7 @@ import attrs
 from flushq import Batched, Decision, FlushPolicy, FlushqError, IntervalPolicy, NaturalPolicy
 from tests.sessions.causes import Made
 from tests.sessions.configuration import Dice, Moment
+from tests.sessions.errors import FAULTS, error_of
 from tests.sessions.history import History
 from tests.sessions.loop import SessionLoop
 from tests.sessions.requests import Ask, Load, Requests
@@ -53,7 +54,7 @@ SHAPES: dict[str, Callable[[list[int], list[object]], object]] = {
     "None": lambda keys, values: None,
 }
 GOOD = ["list", "tuple", "column", "dict", "more"]
-ERRORS: list[type[BaseException]] = [ValueError, KeyError, TimeoutError, asyncio.CancelledError]
+FAILURES: list[type[BaseException]] = [*FAULTS, KeyError]
 
 
 class Heard(HookedPolicy):
@@ -198,7 +199,7 @@ class Session:
                 self._requests.loader_raised(load, error)
                 raise error from None
         if self._dice.chance(self._wickedness / 3):
-            failure = self._dice.choice(ERRORS)("the loader was told to raise")
+            failure = self._dice.choice(FAILURES)("the loader was told to raise")
             self._requests.loader_raised(load, failure)
             raise failure
         result = self._result(keys)
@@ -215,7 +216,8 @@ class Session:
     def _result(self, keys: list[int]) -> object:
         wicked = self._dice.chance(self._wickedness)
         values: list[object] = [
-            LookupError(key) if wicked and self._dice.chance(0.3) else Value(key) for key in keys
+            error_of(key, f"no {key}") if wicked and self._dice.chance(0.3) else Value(key)
+            for key in keys
         ]
         shape = self._dice.choice(list(SHAPES) if wicked else GOOD)
         return SHAPES[shape](keys, values)

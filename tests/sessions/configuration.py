@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import attrs
 
 from tests.sessions.facts import Item, Limits
+from tests.sessions.poison import KINDS
 from tests.sessions.policies import FAULTS, PolicyFault
 from tests.sessions.producers import Step
 from tests.sessions.stage import PolicyPlan
@@ -52,12 +53,14 @@ class Care:
         handles: Whether there is a failure handler.
         severity: How often it ends the queue.
         trouble: The share of calls of the sink that fail, beside its other faults.
+        blame: The one verdict that the handler knows otherwise, if it is one.
         poison: How the sink fails with a poisoned item, if it does.
     """
 
     handles: bool = False
     severity: float = 0.0
     trouble: float = 0.0
+    blame: str | None = None
     poison: str | None = None
 
 
@@ -202,14 +205,18 @@ def _policy(dice: Dice) -> PolicyPlan:
     return PolicyPlan(kind, number, fault)
 
 
+BLAMES = ["isolate", "convict", "retry"]
+
+
 def _care(dice: Dice) -> Care:
     if dice.chance(0.5):
-        return Care()
+        return Care(trouble=dice.choice([0.0, 0.0, 0.0, 0.3]))
     return Care(
         handles=True,
         severity=dice.choice([0.0, 0.05, 0.2]),
         trouble=dice.choice([0.1, 0.3, 0.6]),
-        poison=dice.choice([None, None, "whole", "partial"]),
+        blame=dice.choice([None, None, *BLAMES]),
+        poison=dice.choice([None, None, *KINDS]),
     )
 
 

@@ -1,6 +1,5 @@
 """What a sink does, call by call: deeds and their faults."""
 
-import asyncio
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import attrs
 
 from flushq import PartialFailure
+from tests.sessions.errors import FAULTS, error_of
 
 
 @attrs.frozen
@@ -24,6 +24,7 @@ class Deed:
         works: For how long it keeps the loop busy.
         mutates: Whether it changes the list that it was handed.
         enters: How it enqueues an item to its own queue, if it does.
+        strikes: How many times an owner is interrupted, the last time right after its last step.
         dying: What it does when it is cancelled: "die", "raise", "part", "return" or "linger".
     """
 
@@ -36,6 +37,7 @@ class Deed:
     works: float = 0.0
     mutates: bool = False
     enters: str | None = None
+    strikes: int = 0
     dying: str = "die"
 
 
@@ -58,10 +60,6 @@ def deeds(seed: int, wickedness: float, trouble: float = 0.0) -> Iterator[Deed]:
         yield deed
 
 
-POISONED = 7
-"""Items whose number is a multiple of this are poisoned."""
-
-FAULTS = [ValueError, ValueError, TimeoutError, asyncio.CancelledError]
 WAYS_IN = ["plain", "plain", "nowait", "gather", "timeout", "orphan", "submit", "deliver"]
 
 
@@ -69,7 +67,7 @@ def _fault(dice: random.Random) -> dict[str, Any]:
     roll = dice.random()
     if roll < 0.12:
         partial = dice.choice([None, None, None, *WHICH, *SENSELESS])
-        return {"error": dice.choice(FAULTS), "partial": partial, "early": dice.random() < 0.5}
+        return {"partial": partial, **_failure(dice)}
     if roll < 0.2:
         return {"mutates": True}
     if roll < 0.3:
@@ -81,11 +79,16 @@ def _fault(dice: random.Random) -> dict[str, Any]:
 
 def _trouble(dice: random.Random) -> dict[str, Any]:
     return {
-        "error": dice.choice(FAULTS),
         "partial": dice.choice([None, None, *WHICH]),
         "fails": dice.choice([1, 1, 1, 2, 3]),
-        "early": dice.random() < 0.5,
+        **_failure(dice),
     }
+
+
+def _failure(dice: random.Random) -> dict[str, Any]:
+    early = dice.random() < 0.5
+    strikes = 0 if early else dice.choice([0, 1, 1, 2])
+    return {"error": dice.choice(FAULTS), "early": early, "strikes": strikes}
 
 
 def partial_failure(which: str, count: int) -> PartialFailure:
@@ -101,7 +104,7 @@ def partial_failure(which: str, count: int) -> PartialFailure:
         "text": [0],
     }
     errors: dict[Any, Any] = {
-        index: "no exception" if which == "text" else ValueError(f"item {index} of {count}")
+        index: "no exception" if which == "text" else error_of(index, f"item {index} of {count}")
         for index in indices[which]
     }
     return PartialFailure(errors)

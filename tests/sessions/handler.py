@@ -11,6 +11,7 @@ import attrs
 from flushq import Drop, Fail, Failure, Retry, Split, Verdict
 from tests.sessions.actors import WHO, Actor
 from tests.sessions.cast import Cast
+from tests.sessions.errors import error_of
 from tests.sessions.facts import Flight, Item
 
 Maker = Callable[[], Item]
@@ -23,7 +24,8 @@ class Answer:
     """What the handler does about one failure.
 
     Attributes:
-        verdict: "fail", "drop", "retry", "split", "isolate" (split or drop), "raise", "reraise" or
+        verdict: "fail", "drop", "retry", "split", "isolate" (split, or drop), "convict" (split, or
+            retry), "raise", "refuse" (raise what cannot be compared), "reraise" or
             "nonsense".
         after: The pause before a retry, in seconds.
         waits: Whether it is async.
@@ -47,15 +49,19 @@ class Answer:
 
 
 VERDICTS = ["drop"] * 5 + ["retry"] * 7 + ["isolate"] * 5 + ["split"] * 2
-FAULTS = ["fail", "fail", "raise", "raise", "reraise", "nonsense"]
+FAULTS = ["fail", "fail", "raise", "refuse", "reraise", "nonsense"]
 
 
-def answers(seed: int, severity: float) -> Iterator[Answer]:
-    """What a handler does, failure by failure; ``severity`` is how often it ends the queue."""
+def answers(seed: int, severity: float, blame: str | None = None) -> Iterator[Answer]:
+    """What a handler does, failure by failure.
+
+    ``severity`` is how often it ends the queue, ``blame`` the one verdict that it knows otherwise.
+    """
     dice = random.Random(seed)
+    verdicts = VERDICTS if blame is None else [blame]
     while True:
         yield Answer(
-            verdict=dice.choice(FAULTS if dice.random() < severity else VERDICTS),
+            verdict=dice.choice(FAULTS if dice.random() < severity else verdicts),
             after=dice.choice([0.0, 0.0, 0.125, 0.5, 1.0, 3.0]),
             waits=dice.random() < 0.5,
             seconds=dice.choice([0.0, 0.0, 0.25, 1.0, 4.0]),
@@ -133,13 +139,16 @@ def _verdict(answer: Answer, failure: Failure[Item]) -> object:
     """A verdict, nonsense, or an exception to be raised."""
     worn_out = failure.attempt >= MOST_ATTEMPTS
     alone = len(failure.items) == 1
+    retry = Drop() if worn_out else Retry(answer.after)
     verdicts: dict[str, object] = {
         "fail": Fail(),
         "drop": Drop(),
-        "retry": Drop() if worn_out else Retry(answer.after),
+        "retry": retry,
         "split": Split(),
         "isolate": Drop() if alone else Split(),
+        "convict": retry if alone else Split(),
         "raise": RuntimeError(f"the handler, asked about {failure.items}"),
+        "refuse": error_of(failure.items[0].number, f"the handler, asked about {failure.items}"),
         "reraise": failure.error,
         "nonsense": "drop",
     }

@@ -22,7 +22,7 @@ def play(seed: int) -> History:
     items = Items(Dice(seed + 1), plan.limits, first=1000)
     care = plan.care
     sink = Sink(deeds(seed + 2, plan.wickedness, care.trouble), items, care.poison)
-    handler = Handler(answers(seed + 3, care.severity), items) if care.handles else None
+    handler = Handler(answers(seed + 3, care.severity, care.blame), items) if care.handles else None
     dice = Dice(seed + 4)
     with Stage(
         plan.limits,

@@ -10,8 +10,10 @@ import attrs
 from flushq import PartialFailure
 from tests.sessions.actors import WHO, Actor
 from tests.sessions.cast import Cast
-from tests.sessions.deeds import POISONED, Deed, partial_failure
+from tests.sessions.deeds import Deed, partial_failure
 from tests.sessions.facts import Flight, Item
+from tests.sessions.poison import Poison
+from tests.sessions.waiting import Closer
 
 Maker = Callable[[], Item]
 
@@ -46,7 +48,7 @@ class Sink(ObservedSink):
     Args:
         deeds: What it does.
         make_item: Makes the items that it enqueues itself.
-        poison: How it fails when an item is poisoned, if any are: "whole" or "partial".
+        poison: How it fails with the items that are poisoned, if any are.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class Sink(ObservedSink):
     ) -> None:
         self._deeds = deeds
         self._make_item = make_item
-        self._poison = poison
+        self._poison = Poison(poison)
         self._entries = most_entries
         self._again: dict[Flight, Deed] = {}
 
@@ -86,12 +88,9 @@ class Sink(ObservedSink):
             raise error
 
     def _error(self, deed: Deed, flight: Flight, batch: list[Item]) -> BaseException | None:
-        poisoned = [index for index, item in enumerate(batch) if item.number % POISONED == 0]
-        if self._poison and poisoned:
-            errors = {index: ValueError(f"{batch[index]} is poisoned") for index in poisoned}
-            return PartialFailure(errors) if self._poison == "partial" else errors[poisoned[0]]
-        if deed.error is None:
-            return None
+        poisoning = self._poison.error(batch)
+        if poisoning is not None or deed.error is None:
+            return poisoning
         if deed.partial is not None:
             return partial_failure(deed.partial, len(batch))
         return deed.error(f"{flight}, {'early' if deed.early else 'late'}")
@@ -104,6 +103,22 @@ class Sink(ObservedSink):
             await self._enter(deed.enters, flight)
         if deed.seconds:
             await asyncio.sleep(deed.seconds)
+        if deed.strikes and self._entries > 0:
+            self._entries -= 1
+            await self._strike(deed.strikes, flight)
+
+    async def _strike(self, times: int, flight: Flight) -> None:
+        """Have who waits for the end interrupted; the last time it steps right after this flush."""
+        for pause in range(times - 1, -1, -1):
+            self.cast.loop.call_soon(self._interrupt_closer)
+            for _ in range(3 * pause + 1):
+                await asyncio.sleep(0)
+        self.cast.enqueue_nowait(Actor("sink"), self._make_item(), flight)
+
+    def _interrupt_closer(self) -> None:
+        actors = self.cast.actors
+        closers = [actor for actor in actors.values() if isinstance(actor.waiting, Closer)]
+        self.cast.interrupt(closers[0] if closers else actors["owner"])
 
     async def _enter(self, way: str, flight: Flight) -> None:
         """Enqueue to the queue whose flush this is."""
