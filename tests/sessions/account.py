@@ -154,6 +154,7 @@ class Account:
             return None
         if flight.state is BETWEEN and not flight.over:
             self.cut_short(flight)
+            flight.over_at = now
         self.end(flight, error)
         flight.heard = True
         del self._unheard[flight], self._over[flight]

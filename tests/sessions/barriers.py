@@ -5,6 +5,7 @@ from asyncio import CancelledError
 from flushq import QueueClosed, QueueEnded
 from tests.sessions.account import Account
 from tests.sessions.endings import Endings
+from tests.sessions.facts import Flight
 from tests.sessions.history import History
 from tests.sessions.outcomes import Flaw, Outcomes
 from tests.sessions.waiting import Barrier
@@ -49,10 +50,19 @@ class Barriers:
             self._history.complain(9, f"{barrier.who} got {error!r}")
 
     def is_reached(self, barrier: Barrier) -> bool:
-        """Whether all that was accepted before the barrier has ended."""
+        """Whether all that was accepted before has ended; to be asked at an idle moment."""
+        return not self._still_running(barrier) and self._is_settled(barrier)
+
+    def _may_be_reached(self, barrier: Barrier) -> bool:
+        """The same, of any moment: nobody sees a flight end that is cut short between two calls."""
+        running = self._still_running(barrier)
+        return all(map(self._endings.may_be_over, running)) and self._is_settled(barrier)
+
+    def _still_running(self, barrier: Barrier) -> list[Flight]:
         running = self._account.running
-        if any(flight.first < barrier.mark and flight.called for flight in running):
-            return False
+        return [flight for flight in running if flight.first < barrier.mark and flight.called]
+
+    def _is_settled(self, barrier: Barrier) -> bool:
         return self._endings.stops or self._account.settled >= barrier.mark
 
     def _check_reached(self, barrier: Barrier) -> None:
@@ -68,8 +78,9 @@ class Barriers:
         account = self._account
         if barrier.late:
             return self._outcomes.flaw_of_failure(error)
-        if not self.is_reached(barrier):
+        if not self._may_be_reached(barrier):
             return (9, f"came before item {barrier.mark} had ended")
-        if account.cut >= barrier.mark and not account.lost(barrier.heard, barrier.mark):
+        lost = self._still_running(barrier) or account.lost(barrier.heard, barrier.mark)
+        if account.cut >= barrier.mark and not lost:
             return (9, "though all it waited for was delivered")
         return self._outcomes.flaw_of_outcome(error)

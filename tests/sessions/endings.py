@@ -12,7 +12,7 @@ import attrs
 
 from flushq import FlushQueue, QueueEnded
 from tests.sessions.account import Account
-from tests.sessions.facts import Item, Limits
+from tests.sessions.facts import BETWEEN, Flight, Item, Limits
 from tests.sessions.history import History
 from tests.sessions.loop import EARLY
 from tests.sessions.waiting import Closer
@@ -87,6 +87,10 @@ class Endings:
     def stops(self) -> bool:
         """Whether the queue may leave items undelivered."""
         return bool(self.failures) or self.interrupts
+
+    def may_be_over(self, flight: Flight) -> bool:
+        """Whether a flight has ended, or may have been cut short between two calls, unseen."""
+        return flight.over or (flight.state == BETWEEN and self.interrupts)
 
     @property
     def interrupted(self) -> bool:

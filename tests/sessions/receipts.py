@@ -7,7 +7,7 @@ from flushq.receipts import Receipt
 from tests.sessions.account import Account
 from tests.sessions.causes import Told, is_same
 from tests.sessions.endings import Endings
-from tests.sessions.facts import BETWEEN, DELIVERED, DROPPED, FAILED, Fate, Item
+from tests.sessions.facts import DELIVERED, DROPPED, FAILED, Fate, Item
 from tests.sessions.history import History
 from tests.sessions.outcomes import Flaw, Outcomes
 from tests.sessions.waiting import Wait
@@ -121,8 +121,7 @@ class Receipts:
         flight = self._account.flight_of.get(item)
         if flight is None or not flight.called:
             return self._endings.stops
-        ended = flight.over or item in flight.fates
-        return ended or (flight.state is BETWEEN and self._endings.interrupts)
+        return item in flight.fates or self._endings.may_be_over(flight)
 
     # An idle moment.
 
