@@ -297,17 +297,18 @@ class FlushQueue(Generic[T]):
         """Accept the item now.
 
         Raises:
-            QueueFull: There is no room, or producers wait for it already.
+            QueueFull: There is no room beside what is claimed by the producers that came before.
             Exception: As :meth:`enqueue`.
         """
         for _ in self._credit:
             self._append(item)
             return
         key, weight = self._measure(item)
-        if self._must_wait(key):
+        if self._room <= self._claims and not self._batcher.buffer.is_duplicate(key):
             raise QueueFull(
                 f"{self._label}no room: {self.pending} items wait "
-                f"(max_queue_size={self._max_queue_size}), and {self._ahead} producers come first"
+                f"(max_queue_size={self._max_queue_size}), and "
+                f"{self._claims + self._pausing} producers come first"
             )
         self._accept(item, key, weight)
 
@@ -570,9 +571,9 @@ class FlushQueue(Generic[T]):
         return self._batcher.buffer.measure(item)
 
     @property
-    def _ahead(self) -> int:
-        """How many producers have a claim to the next room."""
-        return len(self._gate) + self._gate.reserved + self._pausing
+    def _claims(self) -> int:
+        """How many producers are to have room, beside those that pause."""
+        return len(self._gate) + self._gate.reserved
 
     def _must_wait(self, key: Hashable) -> bool:
         full = self._gate.busy or self._room <= 0
@@ -682,7 +683,7 @@ class FlushQueue(Generic[T]):
                 self._tell_ends()
             if self._tick_at > -math.inf:
                 self._tell_time()
-            while (due := self._batcher.due(pressed=bool(self._gate.line))) is not None:
+            while (due := self._batcher.due(pressed=self._pressed)) is not None:
                 self._start_flush(due)
             self._answer()
         except (KeyboardInterrupt, SystemExit):  # of the policy or of on_report
@@ -697,6 +698,11 @@ class FlushQueue(Generic[T]):
         if self._gate.line:
             self._serve_line()
         if ending:
+    @property
+    def _pressed(self) -> bool:
+        """Whether somebody waits because the queue is full, and not behind a reservation only."""
+        return bool(self._gate.line) and len(self._batcher.buffer.items) >= self._max_queue_size
+
             self._credit = NO_CREDIT
             self._run_clock()
         if self._barriers:

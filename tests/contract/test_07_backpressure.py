@@ -194,13 +194,34 @@ async def test_nobody_takes_room_that_is_reserved() -> None:
         await settle()
         sink.let_go()
         await until(lambda: not queue.pending)
-        with pytest.raises(QueueFull, match="0 items wait"):
-            queue.enqueue_nowait(5)
-        newcomer = produce(queue, 6)
+        queue.enqueue_nowait(5)
+        with pytest.raises(QueueFull, match=r"1 items wait.*1 producers come first$"):
+            queue.enqueue_nowait(6)
+        newcomer = produce(queue, 7)
         await waiting
-        await newcomer
         sink.open()
-    assert [0, 1, 2, 3, 4, 6] == sink.items
+        await newcomer
+    assert [0, 1, 2, 3, 5, 4, 7] == sink.items
+
+
+async def test_enqueue_nowait_takes_room_that_nobody_has_a_claim_to() -> None:
+    """Beside room for all that wait in line there may be more: so many items are let in."""
+    sink = HeldSink[int]()
+    async with FlushQueue(sink, patient(4), max_queue_size=4) as queue:
+        await enqueue_all(queue, range(4))
+        await settle()
+        await enqueue_all(queue, range(4, 8))
+        waiting = [produce(queue, 8), produce(queue, 9)]
+        await settle()
+        sink.let_go()
+        await until(lambda: not queue.pending)
+        queue.enqueue_nowait(10)
+        queue.enqueue_nowait(11)
+        with pytest.raises(QueueFull, match=r"2 items wait.*2 producers come first$"):
+            queue.enqueue_nowait(12)
+        await asyncio.gather(*waiting)
+        sink.open()
+    assert [*range(8), 10, 11, 8, 9] == sink.items
 
 
 async def test_nobody_takes_room_that_was_given_back_while_others_wait() -> None:
@@ -277,16 +298,18 @@ async def test_a_pause_for_fairness_loses_no_place_in_the_line() -> None:
 
 
 async def test_a_pause_for_fairness_does_not_give_away_room_just_freed() -> None:
-    """Room that is freed during the pause of who came first is not to be had without waiting."""
+    """Of the room that is freed during the pause of who came first, one place is claimed."""
     sink = Sink[int]()
 
     async def enqueue_nowait() -> None:
+        for item in range(1000, 1255):
+            queue.enqueue_nowait(item)
         with pytest.raises(QueueFull):
             queue.enqueue_nowait(999)
 
     async with FlushQueue(sink, patient(256), max_queue_size=256) as queue:
         await asyncio.gather(*together(queue, enqueue_nowait()))
-    assert list(range(257)) == sink.items
+    assert [*range(256), *range(1000, 1255), 256] == sink.items
 
 
 def together(
@@ -522,6 +545,18 @@ async def test_pressure_ends_with_the_last_that_waits() -> None:
         await asyncio.sleep(9.0)
         assert [[0, 1], [2]] == sink.batches
         assert [0.0, 5.0] == sink.started
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+@pytest.mark.parametrize("producers", [2, 6, 30])
+async def test_pressure_is_a_flush_of_a_full_queue(producers: int, slots: int) -> None:
+    """Who waits behind a producer that has room presses nobody: every batch is a full queue."""
+    sink = Sink[int]()
+    queue = FlushQueue(sink, patient(), max_queue_size=100, max_in_flight=slots)
+    async with queue:
+        starts = range(0, producers * 1000, 1000)
+        await asyncio.gather(*(produce(queue, *range(at, at + 300)) for at in starts))
+    assert [100] * (3 * producers) == sink.sizes
 
 
 class NeverDue(FlushPolicy):
