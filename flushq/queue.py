@@ -26,10 +26,11 @@ import asyncio
 import contextvars
 import logging
 import math
+import sys
 import warnings
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import repeat
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -480,7 +481,8 @@ class FlushQueue(Generic[T]):
             ended = self._loop.create_future()
             self._closers[ended] = None
             try:
-                await ended
+                with _shield():
+                    await ended
             except asyncio.CancelledError as error:
                 if not end_sooner():
                     raise
@@ -898,6 +900,20 @@ def _report_of(batch: Batch[Any]) -> FlushReport:
         dropped=len(dropped),
         pending=batch.behind,
     )
+
+def _shield() -> AbstractContextManager[object]:
+    """Keep anyio from cancelling again a task that was cancelled once.
+
+    A scope of anyio that is cancelled cancels the tasks in it in every iteration of the loop; a
+    shield leaves one cancellation of it. asyncio's own cancellations pass.
+    """
+    anyio: Any = sys.modules.get("anyio")
+    task = asyncio.current_task()
+    if anyio is None or task is None or not task.cancelling():
+        return nullcontext()
+    shield: AbstractContextManager[object] = anyio.CancelScope(shield=True)
+    return shield
+
 
 
 def _float(seconds: float) -> float:
