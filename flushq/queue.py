@@ -460,7 +460,8 @@ class FlushQueue(Generic[T]):
         end = f"{type(outcome).__name__}: {outcome}"
         with suppress(Exception):
             error.add_note(f"flushq: the queue ended with {end}")
-        _logger.error("the queue ended with %s", end, exc_info=outcome)
+        with suppress(Exception):  # a logging that fails
+            _logger.error("the queue ended with %s", end, exc_info=outcome)
 
     def _tells(self, error: BaseException) -> bool:
         """Whether an exception, or one in a group, carries the lists of this queue already."""
@@ -688,7 +689,7 @@ class FlushQueue(Generic[T]):
             while (due := self._batcher.due(pressed=self._pressed)) is not None:
                 self._start_flush(due)
             self._answer()
-        except (KeyboardInterrupt, SystemExit):  # of the policy or of on_report
+        except BaseException:  # of the policy, of on_report, of a logging that fails
             self._credit = NO_CREDIT
             self._wake()
             raise

@@ -4,6 +4,7 @@ Ordinary sinks and sweeps are in :mod:`tests.contract.support`.
 """
 
 import asyncio
+import logging
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -55,6 +56,24 @@ async def error_of(operation: Awaitable[object]) -> BaseException | None:
     except BaseException as error:
         return error
     return None
+
+
+# A logging that fails, as one with a format or a filter for records that others made.
+
+
+@contextmanager
+def failing_logger() -> Iterator[None]:
+    """Have every record of the logger flushq raise where it is logged."""
+
+    def fail(record: logging.LogRecord) -> bool:
+        raise AttributeError(f"{record!r} has no request_id")
+
+    logger = logging.getLogger("flushq")
+    logger.addFilter(fail)
+    try:
+        yield
+    finally:
+        logger.removeFilter(fail)
 
 
 # Sinks.

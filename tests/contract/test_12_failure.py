@@ -14,6 +14,7 @@ from tests.contract.hostile import (
     Second,
     StubbornSink,
     error_of,
+    failing_logger,
     left_behind,
     own_loop,
 )
@@ -676,3 +677,18 @@ async def test_a_flush_that_somebody_cancels_before_it_began() -> None:
 
 def _is_flush(task: asyncio.Task[object]) -> bool:
     return task.get_name() == "flushq flush"
+
+
+async def test_a_logging_that_fails_does_not_replace_the_exception_of_the_body() -> None:
+    """The body's exception goes on, with its note, where a filter of the logger raises."""
+    mistake = ValueError("of the body")
+    with failing_logger(), pytest.raises(ValueError, match="of the body") as caught:
+        async with FlushQueue(
+            Sink[int](errors={0: OSError("disk full")}), NaturalPolicy()
+        ) as queue:
+            await queue.enqueue(1)
+            raise mistake
+    assert mistake is caught.value
+    assert ["flushq: the queue ended with FlushFailed: "] == [
+        note[:42] for note in mistake.__notes__
+    ]

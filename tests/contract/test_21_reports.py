@@ -26,7 +26,7 @@ from flushq import (
     Split,
     Verdict,
 )
-from tests.contract.hostile import EVENTS, Broken, StubbornSink, error_of, own_loop
+from tests.contract.hostile import EVENTS, Broken, StubbornSink, error_of, failing_logger, own_loop
 from tests.contract.support import (
     HeldSink,
     Sink,
@@ -609,3 +609,22 @@ async def test_flushes_that_end_together_are_reported_in_order() -> None:
         sink.open()
         await settle()
         assert [1, 2] == [report.count for report in reports]
+
+
+async def test_a_report_that_cannot_even_be_logged_holds_nothing_up(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Where on_report raises and so does the logger, the queue goes on, reports and drains."""
+    reports: list[FlushReport] = []
+
+    def on_report(report: FlushReport) -> None:
+        reports.append(report)
+        raise ValueError(report.count)
+
+    with failing_logger():
+        async with FlushQueue(Sink[int](), NaturalPolicy(1), on_report=on_report) as queue:
+            await enqueue_all(queue, range(3))
+    assert [1, 1, 1] == [report.count for report in reports]
+    complaints = [record.exc_info for record in caplog.records if record.name == "asyncio"]
+    assert [AttributeError] * 3 == [info[0] for info in complaints if info is not None]
+    caplog.clear()
