@@ -98,7 +98,8 @@ class Delivery(Generic[T]):
         except BaseException as broken:
             if not batch.interrupted:
                 parts.judge(FAIL)
-            if broken.__cause__ is None and broken not in (error, error.__cause__):
+            known = broken is error or broken is error.__cause__
+            if broken.__cause__ is None and not known:
                 broken.__cause__ = error
             raise
         parts.judge(verdict)

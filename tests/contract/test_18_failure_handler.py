@@ -820,3 +820,28 @@ async def test_a_retry_that_waits_does_not_deliver_what_comes_later() -> None:
         await queue.enqueue(2)
         sink.open()
     assert [[1], [1], [2]] == sink.batches
+
+
+class ArrayError(Exception):
+    """An exception that compares as an array does: what comes of it is not true or false."""
+
+    __hash__ = Exception.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("the truth value of an array is ambiguous")
+
+
+@pytest.mark.parametrize("cause", [None, ArrayError("a cause of its own")])
+async def test_exceptions_are_told_apart_by_identity(cause: ArrayError | None) -> None:
+    """What a handler raises is compared with what it was asked about by identity alone."""
+    failure, mistake = ArrayError("of the sink"), ArrayError("of the handler")
+
+    def handler(failure: Failure[int]) -> Verdict:
+        raise mistake from cause
+
+    queue = FlushQueue(Sink[int](errors={0: failure}), NaturalPolicy(), on_failure=handler)
+    with pytest.raises(FlushFailed) as caught:
+        async with queue:
+            await queue.enqueue(1)
+    assert mistake is caught.value.__cause__
+    assert (failure if cause is None else cause) is mistake.__cause__
