@@ -24,7 +24,8 @@ producer waits for room).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from operator import itemgetter
 from types import MappingProxyType
@@ -65,6 +66,8 @@ class Batch(Generic[T]):
         interrupted: Whether the queue itself has cancelled the flush.
         error: What the flush function raised, or what kept the batch from it.
         seconds: How long it took, once it has ended.
+        delivered_early: How many of its items were delivered while others were tried again.
+        dropped_early: How many were dropped meanwhile.
         dropped: The positions of the items that were dropped, and why each.
         failed: The positions of those whose failure ends the queue, and why each.
         lost: The positions of all that were neither delivered nor dropped, once that is known.
@@ -88,6 +91,13 @@ class Batch(Generic[T]):
     dropped: dict[int, BaseException] = _NOTHING
     failed: dict[int, BaseException] = _NOTHING
     lost: Sequence[int] | None = None
+    delivered_early: int = 0
+    dropped_early: int = 0
+
+    @property
+    def open(self) -> int:
+        """How many of its items have not ended."""
+        return self.count - self.delivered_early - self.dropped_early
 
     def forget(self) -> None:
         """Let go of the items and of the exceptions, whose tracebacks lead back here."""
@@ -237,6 +247,15 @@ class Batcher(Generic[T]):
                 self._lose(batch)
         return None if self.failed else batch
 
+    def end_part(self, batch: Batch[T], ended: Mapping[int, BaseException | None]) -> None:
+        """Some items of a batch have ended, delivered or dropped, while others go on."""
+        delivered = sum(error is None for error in ended.values())
+        dropped = len(ended) - delivered
+        batch.delivered_early += delivered
+        batch.dropped_early += dropped
+        self.delivered += delivered
+        self.dropped += dropped
+
     def finish(self, batch: Batch[T], now: float, error: BaseException | None = None) -> None:
         """A batch has ended: what was handed over is delivered, unless it was dropped or lost.
 
@@ -244,8 +263,8 @@ class Batcher(Generic[T]):
         """
         del self.running[batch]
         lost = 0 if batch.handed and error is None else self._lose(batch)
-        self.dropped += len(batch.dropped)
-        self.delivered += batch.count - len(batch.dropped) - lost
+        self.dropped += len(batch.dropped) - batch.dropped_early
+        self.delivered += batch.count - len(batch.dropped) - lost - batch.delivered_early
         self.flushes[batch.reason] = self.flushes.get(batch.reason, 0) + 1
         if error is not None:
             self._blame(batch, error)
@@ -277,8 +296,8 @@ class Batcher(Generic[T]):
 
     @property
     def in_flight(self) -> int:
-        """How many items are in batches that run."""
-        return sum(batch.count for batch in self.running)
+        """How many items are in batches that run, and have not ended."""
+        return sum(batch.open for batch in self.running)
 
     @property
     def busy(self) -> bool:
@@ -313,11 +332,23 @@ class Batcher(Generic[T]):
 
     def outcome(self) -> QueueEnded | None:
         """How it ended: a new exception, or None if nothing has failed and nothing was lost."""
-        return self.loss() if self.failed or self._unsent or self._doubtful else None
+        return self.loss()() if self.failed or self._unsent or self._doubtful else None
 
-    def loss(self) -> QueueEnded:
-        """Why what is lost was lost: a new exception."""
-        end = self._failure or _End(ShutdownTimeout, self.stopped, self._interruption)
+    @property
+    def decided(self) -> bool:
+        """Whether it is known how it ends: no flush that runs can make it fail any more."""
+        return self.failed or (
+            self.stopped is not None and all(batch.interrupted for batch in self.running)
+        )
+
+    def loss(self) -> Callable[[], QueueEnded]:
+        """Why what is lost by now was lost: what makes a new exception, and always the same."""
+        return partial(
+            self._exception,
+            self._failure or _End(ShutdownTimeout, self.stopped, self._interruption),
+        )
+
+    def _exception(self, end: _End) -> QueueEnded:
         error = end.kind(f"{self._label}{end.message}", self.undelivered, self.in_doubt)
         error.__cause__ = end.cause
         return error

@@ -7,7 +7,7 @@ flush says so on the batch; then nothing is handed over any more and nobody is a
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 from flushq.arguments import shown
@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 FlushFn = Callable[[list[T]], Awaitable[object]]
 OnFailure = Callable[[Failure[T]], Verdict | Awaitable[Verdict]]
+OnProgress = Callable[[Batch[T], Mapping[int, BaseException | None]], None]
 
 
 class Delivery(Generic[T]):
@@ -27,18 +28,26 @@ class Delivery(Generic[T]):
     Args:
         flush_fn: The flush function.
         on_failure: The failure handler. None: every failure ends the queue.
+        on_progress: Is told which positions of a batch have ended while the others go on: with
+            None if they were delivered, with the exception if they were dropped.
 
     Raises:
         TypeError: One of them cannot be called.
     """
 
-    def __init__(self, flush_fn: FlushFn[T], on_failure: OnFailure[T] | None) -> None:
+    def __init__(
+        self,
+        flush_fn: FlushFn[T],
+        on_failure: OnFailure[T] | None,
+        on_progress: OnProgress[T],
+    ) -> None:
         if not callable(flush_fn):
             raise TypeError(f"flush_fn must be callable, not {flush_fn!r}")
         if on_failure is not None and not callable(on_failure):
             raise TypeError(f"on_failure must be callable, not {on_failure!r}")
         self._flush_fn = flush_fn
         self._on_failure = on_failure
+        self._on_progress = on_progress
 
     async def deliver(self, batch: Batch[T]) -> None:
         """Hand a batch over, until all of it has ended or something ends the queue."""
@@ -61,11 +70,17 @@ class Delivery(Generic[T]):
         try:
             await self._ask(batch, parts, error)
             while parts.open:
+                self._tell_ended(batch, parts)
                 await self._hand_over(batch, parts)
         except BaseException as final:
             batch.error = final
         batch.dropped, batch.failed, batch.lost = parts.dropped, parts.failed, parts.lost
         parts.error = None  # whose traceback leads back here
+        parts.ended.clear()  # likewise
+
+    def _tell_ended(self, batch: Batch[T], parts: Parts[T]) -> None:
+        if parts.ended:
+            self._on_progress(batch, parts.take_ended())
 
     async def _hand_over(self, batch: Batch[T], parts: Parts[T]) -> None:
         try:
@@ -93,6 +108,7 @@ class Delivery(Generic[T]):
         failure = parts.raised(error, max(0.0, seconds))
         if batch.interrupted:
             raise error
+        self._tell_ended(batch, parts)
         try:
             verdict = await self._verdict(failure) if is_failure(error) else FAIL
         except BaseException as broken:

@@ -38,6 +38,8 @@ class Parts(Generic[T]):
         reason: Why it was flushed.
 
     Attributes:
+        ended: The positions that have ended and that nobody has taken yet, with the exception of
+            those that were dropped, and None for those that were delivered.
         dropped: The positions that were dropped, and the exception of each.
         failed: The positions of which a failure ends the queue, and the exception of each.
         error: What ``flush_fn`` raised last, if it has raised.
@@ -46,6 +48,7 @@ class Parts(Generic[T]):
     _errors: Mapping[int, BaseException]
 
     def __init__(self, items: Sequence[T], reason: str) -> None:
+        self.ended: dict[int, BaseException | None] = {}
         self.dropped: dict[int, BaseException] = {}
         self.failed: dict[int, BaseException] = {}
         self.error: BaseException | None = None
@@ -71,9 +74,14 @@ class Parts(Generic[T]):
         """The items of the part: a list to give away."""
         return list(self._parts[-1].items)
 
+    def take_ended(self) -> Mapping[int, BaseException | None]:
+        """What has ended since the last time."""
+        ended, self.ended = self.ended, {}
+        return ended
+
     def returned(self) -> None:
         """``flush_fn`` returned: the part is delivered."""
-        self._parts.pop()
+        self.ended.update(dict.fromkeys(self._parts.pop().positions))
 
     def raised(self, error: BaseException, seconds: float) -> Failure[T]:
         """``flush_fn`` raised: after a PartialFailure, the rest of the part is delivered.
@@ -103,6 +111,7 @@ class Parts(Generic[T]):
                 self._parts.append(_Part(part.items[:half], part.positions[:half]))
             case Drop():
                 self.dropped.update(errors)
+                self.ended.update(errors)
             case _:
                 self.failed.update(errors)
 
@@ -119,6 +128,7 @@ class Parts(Generic[T]):
         items = [part.items[index] for index in indices]
         errors = {part.positions[index]: error.errors[index] for index in indices}
         self._parts[-1] = attrs.evolve(part, items=items, positions=list(errors))
+        self.ended.update(dict.fromkeys(at for at in part.positions if at not in errors))
         return errors
 
 

@@ -116,6 +116,7 @@ class FlushQueue(Generic[T]):
         "_delivery",
         "_done",
         "_ended",
+        "_ended_parts",
         "_gate",
         "_label",
         "_limit",
@@ -153,7 +154,7 @@ class FlushQueue(Generic[T]):
         on_report: OnReport | None = None,
         name: str | None = None,
     ) -> None:
-        self._delivery = Delivery(flush_fn, on_failure)
+        self._delivery = Delivery(flush_fn, on_failure, self._on_progress)
         check_count("max_queue_size", max_queue_size)
         if max_shutdown_wait is not None:
             check_number("max_shutdown_wait", max_shutdown_wait, least=0)
@@ -179,6 +180,7 @@ class FlushQueue(Generic[T]):
         self._burst_limit = BURST
         self._burst_opened: float | None = None
         self._tasks: dict[asyncio.Task[None], Batch[T]] = {}
+        self._ended_parts: deque[tuple[Batch[T], Mapping[int, BaseException | None]]] = deque()
         self._done: deque[tuple[Batch[T], float]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
@@ -682,6 +684,8 @@ class FlushQueue(Generic[T]):
         try:
             if self._burst_opened is not None:
                 self._tell_arrivals(self._burst_opened)
+            if self._ended_parts:
+                self._tell_parts()
             if self._done:
                 self._tell_ends()
             if self._tick_at > -math.inf:
@@ -694,6 +698,11 @@ class FlushQueue(Generic[T]):
             self._wake()
             raise
 
+    @property
+    def _pressed(self) -> bool:
+        """Whether somebody waits because the queue is full, and not behind a reservation only."""
+        return bool(self._gate.line) and len(self._batcher.buffer.items) >= self._max_queue_size
+
     def _answer(self) -> None:
         """Let everyone know who waits for something, if it is time."""
         batcher = self._batcher
@@ -701,11 +710,6 @@ class FlushQueue(Generic[T]):
         if self._gate.line:
             self._serve_line()
         if ending:
-    @property
-    def _pressed(self) -> bool:
-        """Whether somebody waits because the queue is full, and not behind a reservation only."""
-        return bool(self._gate.line) and len(self._batcher.buffer.items) >= self._max_queue_size
-
             self._credit = NO_CREDIT
             self._run_clock()
         if self._barriers:
@@ -715,7 +719,8 @@ class FlushQueue(Generic[T]):
             self._set_timer(when)
         if batcher.stopped is not None:
             batcher.stop(batcher.stopped)  # what a finalizer has brought since
-            self._receipts.settle_lost(batcher.running)
+            if batcher.decided:
+                self._receipts.settle_lost(batcher.running)
         if self._reports:
             self._tell_reports()
         if ending and batcher.finished:
@@ -765,6 +770,16 @@ class FlushQueue(Generic[T]):
     def _on_end(self, batch: Batch[T]) -> None:
         self._done.append((batch, self._loop.time()))
         self._wake()
+
+    def _on_progress(self, batch: Batch[T], ended: Mapping[int, BaseException | None]) -> None:
+        self._ended_parts.append((batch, ended))
+        self._wake()
+
+    def _tell_parts(self) -> None:
+        while self._ended_parts:
+            batch, ended = self._ended_parts.popleft()
+            self._batcher.end_part(batch, ended)
+            self._receipts.settle_part(batch, ended)
 
     def _tell_ends(self) -> None:
         while self._done:
@@ -886,6 +901,20 @@ class FlushQueue(Generic[T]):
                 closer.set_result(None)
 
 
+def _shield() -> AbstractContextManager[object]:
+    """Keep anyio from cancelling again a task that was cancelled once.
+
+    A scope of anyio that is cancelled cancels the tasks in it in every iteration of the loop; a
+    shield leaves one cancellation of it. asyncio's own cancellations pass.
+    """
+    anyio: Any = sys.modules.get("anyio")
+    task = asyncio.current_task()
+    if anyio is None or task is None or not task.cancelling():
+        return nullcontext()
+    shield: AbstractContextManager[object] = anyio.CancelScope(shield=True)
+    return shield
+
+
 def _report_of(batch: Batch[Any]) -> FlushReport:
     dropped = list(batch.dropped.values())
     return FlushReport(
@@ -901,20 +930,6 @@ def _report_of(batch: Batch[Any]) -> FlushReport:
         dropped=len(dropped),
         pending=batch.behind,
     )
-
-def _shield() -> AbstractContextManager[object]:
-    """Keep anyio from cancelling again a task that was cancelled once.
-
-    A scope of anyio that is cancelled cancels the tasks in it in every iteration of the loop; a
-    shield leaves one cancellation of it. asyncio's own cancellations pass.
-    """
-    anyio: Any = sys.modules.get("anyio")
-    task = asyncio.current_task()
-    if anyio is None or task is None or not task.cancelling():
-        return nullcontext()
-    shield: AbstractContextManager[object] = anyio.CancelScope(shield=True)
-    return shield
-
 
 
 def _float(seconds: float) -> float:

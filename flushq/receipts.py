@@ -119,14 +119,16 @@ class Receipts(Generic[T]):
     Args:
         loop: Returns the loop in which a receipt may be awaited, or raises.
         buffer: The items that wait.
-        loss: Why what is lost was lost: a new exception.
+        loss: Why what is lost by now was lost.
         label: What the messages of the exceptions begin with.
 
     Attributes:
         asked: Who asks about an item, by its number: a crowd, or one who waits alone.
     """
 
-    def __init__(self, loop: Loop, buffer: Buffer[T], loss: Fate, label: str = "") -> None:
+    def __init__(
+        self, loop: Loop, buffer: Buffer[T], loss: Callable[[], Fate], label: str = ""
+    ) -> None:
         self.asked: dict[int, _Crowd[T] | Waiter] = {}
         self._loop = loop
         self._buffer = buffer
@@ -157,6 +159,13 @@ class Receipts(Generic[T]):
             self.asked[number] = waiter
         return waiter
 
+    def settle_part(self, batch: Batch[T], ended: Mapping[int, BaseException | None]) -> None:
+        """Items of a batch that goes on have ended: dropped for an exception, or delivered."""
+        if self.asked:
+            dropped = {at: error for at, error in ended.items() if error is not None}
+            fates = self._fates_of(batch, Dropped, dropped)
+            self._tell((batch.first + position for position in ended), fates)
+
     def settle(self, batch: Batch[T]) -> None:
         """A batch has ended."""
         if self.asked:
@@ -165,23 +174,30 @@ class Receipts(Generic[T]):
     def settle_lost(self, running: Iterable[Batch[T]]) -> None:
         """Nothing is cut any more: what is in no running batch was lost."""
         lost = self.asked.keys() - chain(*map(_numbers, running))
-        self._tell(sorted(lost), dict.fromkeys(lost, self._loss))
+        if lost:
+            self._tell(sorted(lost), dict.fromkeys(lost, self._loss()))
 
-    def _tell(self, numbers: Iterable[int], fates: Mapping[int, Fate]) -> None:
+    def _tell(self, numbers: Iterable[int], fates: Mapping[int, Fate | None]) -> None:
         """Tell all who ask about these items; what has no fate was delivered."""
         for number in numbers:
             asks = self.asked.pop(number, None)
             if asks is not None and not asks.done():
                 asks.set_result(fates.get(number))
 
-    def _fates(self, batch: Batch[T]) -> Mapping[int, Fate]:
+    def _fates(self, batch: Batch[T]) -> Mapping[int, Fate | None]:
         """The fates of those that were not delivered, by number."""
-        fates = {batch.first + position: self._loss for position in batch.lost or ()}
-        for kind, errors in (ItemFailed, batch.failed), (Dropped, batch.dropped):
-            for position, error in errors.items():
-                item = batch.items[position]
-                fates[batch.first + position] = partial(kind, item, error, self._label)
-        return fates
+        loss = self._loss() if batch.lost else None
+        fates = {batch.first + position: loss for position in batch.lost or ()}
+        failed = self._fates_of(batch, ItemFailed, batch.failed)
+        return {**fates, **failed, **self._fates_of(batch, Dropped, batch.dropped)}
+
+    def _fates_of(
+        self, batch: Batch[T], kind: type[ItemFailed], errors: Mapping[int, BaseException]
+    ) -> Mapping[int, Fate]:
+        return {
+            batch.first + position: partial(kind, batch.items[position], error, self._label)
+            for position, error in errors.items()
+        }
 
 
 def _numbers(batch: Batch[Any]) -> range:

@@ -13,6 +13,11 @@ from tests.contract.support import Handler, Sink, now
 from tests.strategies import Refusal
 
 
+def delivery_of(sink: Any, handler: Any) -> Delivery[int]:
+    """Return a delivery whose progress nobody is told."""
+    return Delivery(sink, handler, lambda _batch, _ended: None)
+
+
 def batch_of(*items: int, started: float = 0.0) -> Batch[int]:
     """A batch that was cut at this time."""
     return Batch(list(items), len(items), 0, "full", 0, 0.0, started, 0)
@@ -22,16 +27,16 @@ def batch_of(*items: int, started: float = 0.0) -> Batch[int]:
 def test_what_cannot_be_called_is_refused(value: Any) -> None:
     """Neither a flush function nor a handler that cannot be called is taken."""
     with pytest.raises(TypeError, match=r"^flush_fn must be callable, not "):
-        Delivery(value, None)
+        delivery_of(value, None)
     if value is not None:
         with pytest.raises(TypeError, match=r"^on_failure must be callable, not "):
-            Delivery(Sink[int](), value)
+            delivery_of(Sink[int](), value)
 
 
 async def test_a_batch_that_is_delivered() -> None:
     """It was handed over once, as a list of its own, and nothing of it is lost."""
     sink, batch = Sink[int](), batch_of(1, 2)
-    await Delivery(sink, None).deliver(batch)
+    await delivery_of(sink, None).deliver(batch)
     assert [[1, 2]] == sink.delivered
     assert (True, True, 1, None) == (batch.handed, batch.returned, batch.attempts, batch.error)
     assert ([], {}, {}) == (list(batch.lost or ()), batch.dropped, batch.failed)
@@ -40,7 +45,7 @@ async def test_a_batch_that_is_delivered() -> None:
 async def test_it_runs_until_all_is_over() -> None:
     """A batch is on its way from the first call to the end of the last one, pauses included."""
     sink, batch = Sink[int](1.0, errors={0: Refusal(), 1: Refusal()}), batch_of(1, 2)
-    delivery = Delivery(sink, Handler[int]([Retry(2.0), Split()]))
+    delivery = delivery_of(sink, Handler[int]([Retry(2.0), Split()]))
     task = asyncio.create_task(delivery.deliver(batch))
     for attempts in (1, 1, 1, 2, 3):
         await asyncio.sleep(0.9375)
@@ -54,7 +59,7 @@ async def test_what_it_keeps_of_a_failure() -> None:
     error = PartialFailure({0: Refusal("0"), 2: Refusal("2"), 3: Refusal("3")})
     last = Refusal("last")
     sink, batch = Sink[int](errors={0: error, 1: Refusal(), 2: last}), batch_of(5, 6, 7, 8)
-    await Delivery(sink, Handler[int]([Split(), Drop(), Fail()])).deliver(batch)
+    await delivery_of(sink, Handler[int]([Split(), Drop(), Fail()])).deliver(batch)
     assert [[5, 6, 7, 8], [5, 7], [8]] == sink.batches
     assert [0, 2] == list(batch.dropped)
     assert ({3: last}, [3], last) == (batch.failed, batch.lost, batch.error)
@@ -64,7 +69,9 @@ async def test_what_it_keeps_of_a_failure() -> None:
 async def test_the_seconds_of_a_failure_are_never_negative(started: float) -> None:
     """A flush that started by a clock that has run back since has taken no time."""
     handler = Handler[int]()
-    await Delivery(Sink[int](errors={0: Refusal()}), handler).deliver(batch_of(1, started=started))
+    await delivery_of(Sink[int](errors={0: Refusal()}), handler).deliver(
+        batch_of(1, started=started)
+    )
     assert [0.0] == [failure.seconds for failure in handler.failures]
 
 
@@ -76,7 +83,7 @@ async def test_a_handler_that_raises_has_failed_what_it_was_asked_about() -> Non
         raise mistake
 
     batch = batch_of(1, 2)
-    await Delivery(Sink[int](errors={0: error}), handler).deliver(batch)
+    await delivery_of(Sink[int](errors={0: error}), handler).deliver(batch)
     assert ({0: error, 1: error}, [0, 1], mistake) == (batch.failed, batch.lost, batch.error)
 
 
@@ -99,7 +106,7 @@ async def test_a_flush_that_the_queue_has_cancelled_has_failed_for_nothing(
             raise Refusal from None
 
     batch = batch_of(1, 2)
-    task = asyncio.create_task(Delivery(sink, handler).deliver(batch))
+    task = asyncio.create_task(delivery_of(sink, handler).deliver(batch))
     await asyncio.sleep(1.0)
     batch.interrupted = task.cancel()
     await task
@@ -115,7 +122,7 @@ async def test_a_handler_that_the_queue_has_cancelled_has_failed_nothing() -> No
         return Drop()
 
     batch = batch_of(1, 2)
-    delivery = Delivery(Sink[int](errors={0: Refusal()}), handler)
+    delivery = delivery_of(Sink[int](errors={0: Refusal()}), handler)
     task = asyncio.create_task(delivery.deliver(batch))
     await asyncio.sleep(1.0)
     batch.interrupted = task.cancel()
@@ -127,7 +134,7 @@ async def test_a_handler_that_the_queue_has_cancelled_has_failed_nothing() -> No
 async def test_a_delivery_that_is_closed_where_it_stands_keeps_what_it_knows() -> None:
     """GeneratorExit in a pause, as of a task that is destroyed, puts the batch in doubt."""
     batch = batch_of(1, 2)
-    delivery = Delivery(Sink[int](errors={0: Refusal()}), Handler[int]([Retry(9.0)]))
+    delivery = delivery_of(Sink[int](errors={0: Refusal()}), Handler[int]([Retry(9.0)]))
     running = delivery.deliver(batch)
     running.send(None)
     running.close()

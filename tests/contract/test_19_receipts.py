@@ -42,6 +42,7 @@ from tests.contract.hostile import (
 )
 from tests.contract.support import (
     HOWS,
+    Handler,
     HeldSink,
     How,
     Interruption,
@@ -968,3 +969,95 @@ async def test_a_receipt_that_nobody_awaits_logs_nothing(caplog: pytest.LogCaptu
     gc.collect()
     await settle()
     assert [] == [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+# One answer, and at once.
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+@pytest.mark.parametrize("cancelled", range(1, 4))
+@pytest.mark.parametrize("closed", range(4))
+async def test_a_receipt_has_one_answer(closed: int, cancelled: int, slots: int) -> None:
+    """Whether a flush fails before, in or after the turn of a cut, everyone is told the same."""
+    sink = HeldSink[int]()
+    queue = FlushQueue(sink, NaturalPolicy(1), max_in_flight=slots)
+    running = asyncio.create_task(queue.run())
+    receipts = await submit_all(queue, *range(4))
+    waiters = [asyncio.create_task(error_of(receipt)) for receipt in receipts]
+    await settle()
+    running.cancel()
+    await settle()
+    outcomes = asyncio.gather(error_of(later(closed, queue.aclose())), error_of(running))
+    loop = asyncio.get_running_loop()
+    loop.call_soon(loop.call_soon, _fail, sink)
+    await steps(cancelled)
+    running.cancel()
+    await outcomes
+    first, again = await asyncio.gather(*waiters), await fates(receipts)
+    outcome = await error_of(queue.aclose())
+    assert [type(outcome)] * 2 == kinds(first)[2:]
+    assert list(map(repr, first)) == list(map(repr, again))
+
+
+def _fail(sink: HeldSink[int]) -> None:
+    if sink.held:
+        sink.fail(OSError("disk full"))
+
+
+async def later(count: int, operation: Awaitable[None]) -> None:
+    """Await something so many loop iterations later."""
+    await steps(count)
+    await operation
+
+
+async def test_what_a_partial_failure_leaves_out_is_delivered_at_once() -> None:
+    """Those who wait for it do not wait for the retries of the others, and the account knows."""
+    sink = Sink[int](errors={0: PartialFailure({1: OSError("locked")})})
+    handler = Handler[int]([Retry(3.0)])
+    async with FlushQueue(sink, patient(3), on_failure=handler) as queue:
+        await asyncio.gather(queue.deliver(1), queue.submit(2), queue.deliver(3))
+        assert 0.0 == now()
+        stats = queue.stats()
+        assert (2, 1, 3) == (stats.delivered, stats.in_flight, stats.accepted)
+    assert 3.0 == now()
+    assert (3, 0) == (queue.stats().delivered, queue.stats().in_flight)
+
+
+async def test_a_half_of_a_split_that_returned_is_delivered_at_once() -> None:
+    """The half that is tried again for an hour holds up nobody of the other."""
+    sink = Sink[int](errors={0: OSError(), 2: OSError()})
+    handler = Handler[int]([Split(), Retry(3600.0)])
+    async with FlushQueue(sink, patient(4), on_failure=handler) as queue:
+        receipts = await submit_all(queue, 1, 2, 3, 4)
+        await asyncio.gather(*receipts[:2])
+        assert 0.0 == now()
+        assert [True, True, False, False] == [receipt.done() for receipt in receipts]
+        assert (2, 2) == (queue.stats().delivered, queue.stats().in_flight)
+    assert [[1, 2, 3, 4], [1, 2], [3, 4], [3, 4]] == sink.batches
+
+
+async def test_what_was_dropped_is_told_at_once() -> None:
+    """A receipt of a half that was dropped raises Dropped while the other half is tried again."""
+    error = OSError("of the first half")
+    sink = Sink[int](errors={0: OSError(), 1: error, 2: OSError()})
+    handler = Handler[int]([Split(), Drop(), Retry(3600.0)])
+    async with FlushQueue(sink, patient(2), on_failure=handler) as queue:
+        receipts = await submit_all(queue, 1, 2)
+        with pytest.raises(Dropped) as caught:
+            await receipts[0]
+        assert 0.0 == now()
+        assert (1, error) == (caught.value.item, caught.value.__cause__)
+        assert (1, 1) == (queue.stats().dropped, queue.stats().in_flight)
+    assert [None] == await fates(receipts[1:])
+    assert (1, 1, 0) == (queue.stats().dropped, queue.stats().delivered, queue.stats().in_flight)
+
+
+async def test_what_was_stored_is_told_while_the_handler_is_asked() -> None:
+    """A handler that takes its time holds up nobody whose item is delivered already."""
+    sink = Sink[int](errors={0: PartialFailure({0: OSError("locked")})})
+    async with FlushQueue(sink, patient(2), on_failure=Handler[int]().later) as queue:
+        first, second = await submit_all(queue, 1, 2)
+        await second
+        assert 0.0 == now()
+        assert [Dropped] == kinds(await fates([first]))
+        assert 1.0 == now()
