@@ -2,8 +2,11 @@
 
 import inspect
 import math
-from numbers import Real
+from fractions import Fraction
+from numbers import Integral, Rational, Real
 from typing import Any, TypeGuard
+
+_PLAIN = frozenset({int, float})
 
 
 def shown(value: object) -> str:
@@ -22,6 +25,27 @@ def is_int(value: object) -> TypeGuard[int]:
 def is_real(value: object) -> bool:
     """Whether something is a real number; a bool is none."""
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def as_plain(number: Any) -> Any:
+    """A real number as an int, a float or a Fraction, whose sums do not wrap round in a few bits.
+
+    An integer becomes an int, another rational number a Fraction, any other the nearest float.
+    """
+    if type(number) in _PLAIN or _is_plain_fraction(number):
+        return number
+    if isinstance(number, Integral):
+        return int(number)
+    if isinstance(number, Rational):
+        return Fraction(int(number.numerator), int(number.denominator))
+    return float(number)
+
+
+def _is_plain_fraction(number: Any) -> bool:
+    """Whether something is a Fraction of ints; one may be made of other integers."""
+    if type(number) is not Fraction:
+        return False
+    return type(number.numerator) is type(number.denominator) is int
 
 
 def check_plain(name: str, function: object) -> None:

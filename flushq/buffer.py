@@ -11,6 +11,9 @@ wait for room, comes in through ``add``.
 Items are numbered 0, 1, 2, … in the order in which they came, by position alone: ``first`` is the
 number of the next item to leave, ``end`` that of the next to come.
 
+Weights are summed and compared as ints, floats and Fractions: what is none of these becomes one
+when it is checked, for numbers of a few bits have sums that wrap round.
+
 A finalizer or a signal handler may bring an item between any two steps of a cut: what leaves the
 buffer is what was counted before, from the front, and what comes meanwhile stands behind it. While
 another item comes in, an item brought so may get that one's key and weight: see the README.
@@ -29,7 +32,7 @@ from collections.abc import Callable, Hashable
 from itertools import islice, repeat, starmap
 from typing import Any, Generic, TypeVar
 
-from flushq.arguments import check_number, check_plain
+from flushq.arguments import as_plain, check_number, check_plain
 from flushq.errors import ItemTooLarge
 
 T = TypeVar("T")
@@ -50,7 +53,7 @@ class Buffer(Generic[T]):
     Args:
         dedupe_key: The key of an item, hashable. None: nothing is a duplicate.
         weigh: The weight of an item, a number from 0 to 1e300 (so that the sum of those that wait
-            is finite too). None: all weigh 0.
+            is finite too); taken as an int, a float or a Fraction. None: all weigh 0.
         max_records: The most items in a batch.
         max_weight: The most weight in a batch.
         label: What the messages of the exceptions begin with.
@@ -86,7 +89,7 @@ class Buffer(Generic[T]):
         self._dedupe_key = dedupe_key
         self._weigh = weigh
         self._max_records = sys.maxsize if max_records is None else max_records
-        self._max_weight = math.inf if max_weight is None else max_weight
+        self._max_weight: float = math.inf if max_weight is None else as_plain(max_weight)
         self._label = label
         self.items: deque[T] = deque()
         self._keys: deque[Hashable] = deque()
@@ -203,9 +206,9 @@ class Buffer(Generic[T]):
         return append
 
     def _within_cap(self, item: T, weight: float) -> float:
-        """The weight of an item, if there is a batch that may hold it."""
+        """The weight of an item, as a plain number, if there is a batch that may hold it."""
         if not (type(weight) in _PLAIN_WEIGHTS and 0 <= weight <= MOST_WEIGHT):
-            _check_weight(weight)
+            weight = _checked_weight(weight)
         if weight > self._max_weight:
             raise ItemTooLarge(
                 f"{self._label}the item weighs {weight!r}, more than "
@@ -266,13 +269,15 @@ def _checked_key(key: Any) -> Hashable:
     return key  # type: ignore[no-any-return]  # hash() has just made sure
 
 
-def _check_weight(weight: Any) -> None:
+def _checked_weight(weight: Any) -> float:
     if hasattr(weight, "__await__"):
         _discard(weight)
         raise TypeError(f"weigh must not be async: it returned {weight!r}")
     check_number("the weight of an item", weight, least=0)
-    if weight > MOST_WEIGHT:
+    number: float = as_plain(weight)
+    if number > MOST_WEIGHT:
         raise ValueError(f"the weight of an item must be at most {MOST_WEIGHT}, not {weight!r}")
+    return number
 
 
 def _discard(awaitable: Any) -> None:

@@ -1,12 +1,15 @@
 """Bad arguments are refused, with the value."""
 
+import enum
 import math
 import re
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
 from flushq.arguments import (
+    as_plain,
     check_count,
     check_finite,
     check_number,
@@ -14,6 +17,7 @@ from flushq.arguments import (
     check_positive,
     shown,
 )
+from tests.narrow import NarrowInteger, NarrowRational, NarrowReal
 
 
 class Untouchable:
@@ -130,3 +134,52 @@ def test_infinity_is_not_finite(number: float) -> None:
     with pytest.raises(ValueError, match=rf"^wait must be finite, not {number}$"):
         check_finite("wait", number, least=-math.inf)
     check_finite("wait", -7, least=-math.inf)
+
+
+class _Size(enum.IntEnum):
+    SMALL = 7
+
+
+class _Count(int):
+    pass
+
+
+class _Seconds(float):
+    pass
+
+
+class _Share(Fraction):
+    pass
+
+
+@pytest.mark.parametrize("number", [7, 0.5, math.inf, Fraction(1, 3), 10**400])
+def test_a_plain_number_stays_what_it_is(number: object) -> None:
+    """An int, a float or a Fraction of ints is as plain as a number can be."""
+    assert number is as_plain(number)
+
+
+@pytest.mark.parametrize(
+    ("plain", "number"),
+    [
+        (7, NarrowInteger(7)),
+        (7, _Size.SMALL),
+        (7, _Count(7)),
+        (7.0, NarrowReal(7)),
+        (7.5, _Seconds(7.5)),
+        (Fraction(7), NarrowRational(7)),
+        (Fraction(1, 3), _Share(1, 3)),
+    ],
+    ids=lambda number: type(number).__name__,
+)
+def test_another_number_becomes_the_same_as_a_plain_one(plain: object, number: object) -> None:
+    """An integer is an int then, another rational number a Fraction, any other one a float."""
+    became = as_plain(number)
+    assert (type(plain), plain) == (type(became), became)
+
+
+@pytest.mark.parametrize("parts", [(NarrowInteger(2), NarrowInteger(6)), (2, NarrowInteger(6))])
+def test_a_fraction_of_other_integers_becomes_one_of_ints(parts: tuple[Any, Any]) -> None:
+    """A Fraction keeps the type of what it is made of, and is plain only if that is int."""
+    became = as_plain(Fraction(*parts))
+    assert Fraction(1, 3) == became
+    assert (int, int) == (type(became.numerator), type(became.denominator))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from flushq.buffer import Buffer
 from flushq.errors import ItemTooLarge
 from tests.models import cut_size
+from tests.narrow import Narrow, NarrowInteger, NarrowRational, NarrowReal
 from tests.strategies import UNITS, WEIGHTS
 
 
@@ -231,6 +232,54 @@ def test_a_weight_is_any_number_up_to_1e300(weight: float) -> None:
     """Weights are ints, floats or Fractions, and stay what they are."""
     buffer: Buffer[float] = Buffer(weigh=lambda item: item)
     assert weight is buffer.measure(weight)[1]
+
+
+NARROW = pytest.mark.parametrize(
+    ("narrow", "plain"), [(NarrowInteger, int), (NarrowReal, float), (NarrowRational, Fraction)]
+)
+"""Types whose sums wrap round at 16 bits, and what their numbers become."""
+
+
+@NARROW
+def test_a_weight_of_another_type_becomes_a_plain_one(
+    narrow: type[Narrow], plain: type[Any]
+) -> None:
+    """A number that is no int, float or Fraction is measured as one of these."""
+    buffer: Buffer[Any] = Buffer(weigh=lambda item: item)
+    _, weight = buffer.measure(narrow(1000))
+    assert (plain, 1000) == (type(weight), weight)
+
+
+@NARROW
+@pytest.mark.parametrize("keyed", [True, False])
+@pytest.mark.parametrize("measured", [True, False])
+def test_weights_of_few_bits_do_not_wrap_round(
+    narrow: type[Narrow], plain: type[Any], *, keyed: bool, measured: bool
+) -> None:
+    """The sums of weights are right whatever their type, in all that is told and in every cut."""
+    buffer = Buffer(key_of if keyed else None, weight_of, max_weight=100_000)
+    for item in (Item(key, narrow(1000)) for key in range(250)):
+        if measured:
+            buffer.add(item, *buffer.measure(item))
+        else:
+            buffer.append(item)
+    assert (plain, 250_000) == (type(buffer.fresh_weight), buffer.fresh_weight)
+    cuts = [buffer.cut() for _ in range(3)]
+    assert [100, 100, 50] == [len(items) for items, _ in cuts]
+    assert [100_000, 100_000, 50_000] == [weight for _, weight in cuts]
+
+
+@NARROW
+def test_a_cap_of_few_bits_does_not_wrap_round(narrow: type[Narrow], plain: type[Any]) -> None:
+    """A max_weight is compared as the number that it is, whatever its type, and shown so."""
+    max_weight: Any = narrow(5)
+    buffer: Buffer[int] = Buffer(weigh=lambda item: item, max_weight=max_weight)
+    message = f"more than max_weight={plain(5)!r}: {2**16}"
+    with pytest.raises(ItemTooLarge, match=re.escape(message)):
+        buffer.append(2**16)
+    for item in (3, 2, 1):
+        buffer.append(item)
+    assert ([3, 2], 5) == buffer.cut()
 
 
 @pytest.mark.parametrize("weight", ["1", None, True, 1j])

@@ -17,6 +17,7 @@ from flushq.policies import IntervalPolicy, NaturalPolicy
 from flushq.policy import Decision, Flush, FlushPolicy, Wait, running_copy
 from flushq.simulation import BROKEN_PROMISES, Event, SimulatedFlush, Trace, simulate
 from tests.models import cap, exact, running_at, state_of
+from tests.narrow import NarrowInteger
 from tests.strategies import SLOTS, FaultyPolicy, PiecemealPolicy, policies, workloads
 
 # Traces worked out by hand.
@@ -114,6 +115,22 @@ def test_weights_by_hand() -> None:
         ],
     )
     assert all(isinstance(flush.ended, Fraction) for flush in trace.flushes)
+
+
+def test_weights_of_few_bits_by_hand() -> None:
+    """Weights are summed as plain numbers, whatever their type."""
+    weights: list[Any] = [NarrowInteger(40_000)] * 3
+    trace = simulate(IntervalPolicy(4, max_weight=80_000), [0, 0, 0], 5, weights=weights)
+    assert trace == trace_of(
+        [(0, 5, 2, "full", 0), (5, 10, 1, "age", 0)],
+        [
+            (0, "item_added", 3, 120_000, Flush("full")),
+            (0, "flush_started", 2, 80_000, Wait()),
+            (5, "flush_done", 2, 0, Flush("age")),
+            (5, "flush_started", 1, 40_000, Wait()),
+            (10, "flush_done", 1, 0, Wait()),
+        ],
+    )
 
 
 def test_what_happens_at_one_instant_by_hand() -> None:

@@ -32,6 +32,7 @@ from tests.contract.support import (
     produce,
     settle,
 )
+from tests.narrow import NarrowInteger, NarrowRational, NarrowReal
 
 
 def weight_of(item: Any) -> Any:
@@ -185,6 +186,17 @@ async def test_fractions_stay_exact() -> None:
         await enqueue_all(queue, [third] * 4)
         await settle()
         assert [[third] * 3] == sink.batches
+
+
+@pytest.mark.parametrize("kind", [NarrowInteger, NarrowReal, NarrowRational])
+async def test_weights_of_few_bits_are_summed_as_plain_numbers(kind: Callable[[int], Any]) -> None:
+    """Batches are within the cap also if the weights are of a type whose sums wrap round."""
+    sink = Sink[int]()
+    policy = IntervalPolicy(1.0, max_weight=100_000)
+    async with FlushQueue(sink, policy, weigh=lambda _: kind(1000), max_queue_size=150) as queue:
+        await enqueue_all(queue, range(500))
+    assert list(range(500)) == sink.items
+    assert [100] * 5 == sink.sizes
 
 
 async def test_an_item_above_the_cap_is_refused_to_its_producer() -> None:
