@@ -30,7 +30,7 @@ from typing import Any, Self
 
 import attrs
 
-from flushq.arguments import check_count, check_positive, is_int, is_real
+from flushq.arguments import as_plain, check_count, check_positive, is_int, is_real
 
 
 @attrs.frozen
@@ -233,7 +233,7 @@ class FlushPolicy(abc.ABC):
     def full(self) -> bool:
         """Whether what is pending fills a batch, by number or by weight."""
         return (self.max_records is not None and self.queue.pending >= self.max_records) or (
-            self.max_weight is not None and self.queue.weight >= self.max_weight
+            self.max_weight is not None and self.queue.weight >= as_plain(self.max_weight)
         )
 
     def answer(self, now: float) -> Decision:

@@ -25,6 +25,7 @@ from flushq.policy import (
     wait_until,
 )
 from tests.models import exact, state_of
+from tests.narrow import NarrowInteger
 from tests.strategies import (
     ECHOES,
     EchoPolicy,
@@ -298,6 +299,16 @@ def test_full_is_when_a_cap_is_reached(caps: dict[str, Any]) -> None:
     policy.item_added(0, 2, 5)
     before = policy.full
     policy.item_added(0, 1, 1)
+    assert (False, True) == (before, policy.full)
+
+
+def test_full_is_the_same_for_a_cap_of_few_bits() -> None:
+    """A max_weight is compared as the number that it is, whatever its type."""
+    max_weight: Any = NarrowInteger(6)
+    policy = NaturalPolicy(max_weight=max_weight)
+    policy.item_added(0, 1, 5)
+    before = policy.full
+    policy.item_added(0, 1, 2**16 - 5)
     assert (False, True) == (before, policy.full)
 
 
