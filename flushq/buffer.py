@@ -29,7 +29,7 @@ import reprlib
 import sys
 from collections import deque
 from collections.abc import Callable, Hashable
-from itertools import islice, repeat, starmap
+from itertools import chain, islice, repeat, starmap
 from typing import Any, Generic, TypeVar
 
 from flushq.arguments import as_plain, check_number, check_plain
@@ -219,7 +219,7 @@ class Buffer(Generic[T]):
     def _within_weight(self, count: int) -> tuple[int, float]:
         """How many of the ``count`` oldest items stay within the cap, and their weight."""
         total: float = 0
-        for taken, weight in enumerate([*islice(self._weights, count)]):
+        for taken, weight in enumerate(_oldest(self._weights, count)):
             if total + weight > self._max_weight:
                 return taken, total
             total += weight
@@ -239,6 +239,15 @@ class Buffer(Generic[T]):
                 self._taken.pop(key, None)
         else:
             self._taken.clear()
+
+
+def _oldest(waiting: deque[T], count: int) -> list[T]:
+    """A copy of the oldest.
+
+    No iterator of a deque survives an item that is brought; this one begins and ends within the
+    copy, which is no call, so CPython runs no finalizer or signal handler while there is one.
+    """
+    return [*islice(chain(waiting), count)]
 
 
 def _cut(waiting: deque[T], count: int) -> list[T]:

@@ -1,9 +1,11 @@
 """The buffer keeps order, knows its duplicates, and cuts the longest batch within the caps."""
 
 import functools
+import gc
 import math
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any
 
@@ -196,6 +198,53 @@ def test_an_item_of_weight_zero_joins_a_batch_that_is_full_by_weight() -> None:
         buffer.add(item, None, item)
     assert ([5, 0, 0], 5) == buffer.cut()
     assert ([1], 1) == buffer.cut()
+
+
+class Latecomer:
+    """Garbage in a circle: when it is collected, an item comes."""
+
+    def __init__(self, append: Callable[[int], object]) -> None:
+        self._append = append
+        self._circle = self
+
+    def __del__(self) -> None:
+        self._append(0)
+
+
+@contextmanager
+def collection_after(allocations: int) -> Iterator[None]:
+    """Have the garbage of a block collected after so many allocations, if there are as many."""
+    before = gc.get_threshold()
+    gc.set_threshold(gc.get_count()[0] + allocations, *before[1:])
+    gc.enable()
+    try:
+        yield
+    finally:
+        gc.disable()
+        gc.set_threshold(*before)
+
+
+@pytest.fixture
+def _collected_by_hand() -> Iterator[None]:
+    """Garbage is collected only where a test has it so."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("_collected_by_hand")
+def test_an_item_may_come_at_any_moment_of_a_cut_by_weight() -> None:
+    """Whenever the collector brings an item, the cut is the same, and the item waits behind."""
+    for allocations in range(1, 40):
+        buffer: Buffer[int] = Buffer(weigh=lambda _: 1, max_weight=300)
+        for item in range(1, 1000):
+            buffer.append(item)
+        gc.collect(0)
+        Latecomer(buffer.append)
+        with collection_after(allocations):
+            assert (list(range(1, 301)), 300) == buffer.cut()
+        gc.collect(0)
+        assert [*range(301, 1000), 0] == buffer.clear()
 
 
 def test_an_item_too_heavy_for_any_batch_is_refused() -> None:
