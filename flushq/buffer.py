@@ -43,6 +43,9 @@ Weigh = Callable[[T], float]
 
 MOST_WEIGHT = 1e300
 
+_FIRST_LOOK = 64
+"""How many weights a cut copies at first; then, while the cap allows, ever twice as many."""
+
 _PLAIN_KEYS = frozenset({int, str, bytes})
 _PLAIN_WEIGHTS = frozenset({int, float})
 
@@ -218,11 +221,14 @@ class Buffer(Generic[T]):
 
     def _within_weight(self, count: int) -> tuple[int, float]:
         """How many of the ``count`` oldest items stay within the cap, and their weight."""
+        taken = 0
         total: float = 0
-        for taken, weight in enumerate(_oldest(self._weights, count)):
-            if total + weight > self._max_weight:
-                return taken, total
-            total += weight
+        while taken < count:
+            for weight in _copied(self._weights, taken, min(count, 2 * taken + _FIRST_LOOK)):
+                heavier = total + weight
+                if heavier > self._max_weight:
+                    return taken, total
+                taken, total = taken + 1, heavier
         return count, total
 
     def _take(self, count: int) -> list[T]:
@@ -241,13 +247,13 @@ class Buffer(Generic[T]):
             self._taken.clear()
 
 
-def _oldest(waiting: deque[T], count: int) -> list[T]:
-    """A copy of the oldest.
+def _copied(waiting: deque[T], start: int, stop: int) -> list[T]:
+    """Those from ``start`` to ``stop``, at the price of ``stop``, whatever else waits.
 
     No iterator of a deque survives an item that is brought; this one begins and ends within the
     copy, which is no call, so CPython runs no finalizer or signal handler while there is one.
     """
-    return [*islice(chain(waiting), count)]
+    return [*islice(chain(waiting), start, stop)]
 
 
 def _cut(waiting: deque[T], count: int) -> list[T]:

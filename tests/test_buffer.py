@@ -4,6 +4,7 @@ import functools
 import gc
 import math
 import re
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -198,6 +199,62 @@ def test_an_item_of_weight_zero_joins_a_batch_that_is_full_by_weight() -> None:
         buffer.add(item, None, item)
     assert ([5, 0, 0], 5) == buffer.cut()
     assert ([1], 1) == buffer.cut()
+
+
+LENGTHS = [1, 63, 64, 65, 191, 192, 193, 448, 449, 1000]
+
+
+@pytest.mark.parametrize("most", LENGTHS)
+@pytest.mark.parametrize("room", [0, 1, 1000])
+def test_a_long_batch_is_the_longest_within_the_cap(*, most: int, room: int) -> None:
+    """However many items a batch holds, neither cap is exceeded and one of them is reached."""
+    by_weight: Buffer[int] = Buffer(weigh=lambda item: item, max_weight=most)
+    by_number: Buffer[int] = Buffer(weigh=lambda item: item, max_weight=most + room)
+    for buffer in (by_weight, by_number):
+        for _ in range(most + room):
+            buffer.append(1)
+    assert ([1] * most, most) == by_weight.cut()
+    assert ([1] * most, most) == by_number.cut(up_to=most)
+    assert [room, room] == [len(by_weight), len(by_number)]
+
+
+class CountingDeque(deque[Any]):
+    """A deque that counts what is read of it, one by one or in a row."""
+
+    reads = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in super().__iter__():
+            CountingDeque.reads += 1
+            yield item
+
+    def popleft(self) -> Any:
+        """Take the first."""
+        CountingDeque.reads += 1
+        return super().popleft()
+
+
+def reads_of_a_cut(buffer: Buffer[int]) -> int:
+    """How many items, keys and weights are read to cut a batch."""
+    before = CountingDeque.reads
+    buffer.cut()
+    return CountingDeque.reads - before
+
+
+@pytest.mark.parametrize("size", [1, 10, 100, 500])
+def test_a_cut_by_weight_costs_what_its_batch_does(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cut reads in proportion to what it takes, and nothing of what waits far behind."""
+    monkeypatch.setattr("flushq.buffer.deque", CountingDeque)
+    reads = []
+    for waiting in (2_000, 20_000):
+        buffer: Buffer[int] = Buffer(weigh=lambda _: 1, max_weight=size)
+        for item in range(waiting):
+            buffer.append(item)
+        reads.append(reads_of_a_cut(buffer))
+    assert reads[0] == reads[1]
+    assert reads[0] <= 64 + 8 * size
 
 
 class Latecomer:
