@@ -124,8 +124,9 @@ def ingest(
     4 seconds. With --dead-letter, a batch with lines that the table refuses (by a constraint, a
     trigger, an index) is split until each of them is alone. It is appended to the file, as a JSON
     object with source, line, body and error, synced, and counted; all others are stored. A database
-    that is locked, full or broken refuses no line: it ends the ingestion all the same. A line that
-    the table ignores (ON CONFLICT IGNORE, RAISE(IGNORE)) is not stored, and counted as ignored.
+    that is locked, full, broken or without the table refuses no line: it ends the ingestion all the
+    same. A line that the table ignores (ON CONFLICT IGNORE, RAISE(IGNORE)) is not stored, and
+    counted as ignored.
 
     SIGINT or SIGTERM ends the reading; what was read is stored, with the retries that it takes. A
     line whose end has not come is not read yet. A second signal ends the writing too. What is

@@ -39,6 +39,10 @@ class CannotOpen(Exception):
     """The table cannot be written to; nothing was."""
 
 
+class Unusable(sqlite3.DatabaseError):
+    """The table is not what it was when it was opened, and takes no line, whatever is in it."""
+
+
 def check_name(name: str) -> str:
     """Return the name, if a table can have it.
 
@@ -70,6 +74,7 @@ class Table:
         self._file = Path(path).absolute()
         self._name = name
         self._insert = f"INSERT INTO {_quoted(name)} (source, line, body)"
+        self._insert_nothing = f"{self._insert} SELECT 0, 0, 0 WHERE 0"
 
     def __str__(self) -> str:
         """What to call it."""
@@ -113,7 +118,7 @@ class Table:
             "PRAGMA synchronous=FULL",
             "BEGIN IMMEDIATE",
             f"CREATE TABLE IF NOT EXISTS {_quoted(self._name)} ({COLUMNS})",
-            f"{self._insert} SELECT 0, 0, 0 WHERE 0",  # of nothing; a read-only database refuses it
+            self._insert_nothing,  # a read-only database refuses it
             "COMMIT",
         ):
             await self._execute(deadline, statement)
@@ -122,12 +127,13 @@ class Table:
         """Store the rows: all that the table does not ignore if this returns, none if it raises.
 
         Raises:
-            sqlite3.Error: The database is full, locked (for LOCK_SECONDS), or broken.
+            Unusable: The table is gone, or was changed so that it takes no line.
+            sqlite3.Error: The database is full, locked (for LOCK_SECONDS), or broken; or the table
+                refuses a line.
             CancelledError: It was cancelled before the commit.
         """
-        insert = f"{self._insert} VALUES (?, ?, ?)"
         try:
-            cursor = await _insist(lambda: self._database.executemany(insert, rows), _deadline())
+            cursor = await _insist(lambda: self._insert_all(rows), _deadline())
             await _completed(self._database.commit())
         except BaseException:
             await _completed(self._database.rollback())
@@ -135,6 +141,21 @@ class Table:
         self.stored += cursor.rowcount
         self.ignored += len(rows) - cursor.rowcount
         self.batches += 1
+
+    async def _insert_all(self, rows: list[Row]) -> aiosqlite.Cursor:
+        try:
+            return await self._database.executemany(f"{self._insert} VALUES (?, ?, ?)", rows)
+        except sqlite3.OperationalError as error:
+            if _code(error) == sqlite3.SQLITE_ERROR:
+                await self._check_usable()
+            raise
+
+    async def _check_usable(self) -> None:
+        """Insert nothing: what is wrong with a line is not wrong with that."""
+        try:
+            await self._database.execute_fetchall(self._insert_nothing)
+        except sqlite3.Error as error:
+            raise Unusable(str(error)) from error
 
     async def _execute(self, deadline: float, statement: str, *values: object) -> list[Any]:
         found = await _insist(lambda: self._database.execute_fetchall(statement, values), deadline)
@@ -168,13 +189,19 @@ async def _insist(execute: Callable[[], Awaitable[T]], deadline: float) -> T:
 def is_refusal(error: sqlite3.Error) -> bool:
     """Whether the table refuses a line for what it is, rather than any line for a while.
 
-    SQLITE_ERROR is what an index on an expression says of a line that it cannot be worked out for.
+    SQLITE_ERROR is what an index on an expression says of a line that it cannot be worked out for;
+    where it is said of every line, a table raises Unusable instead.
     """
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _REFUSALS
+    return _code(error) in _REFUSALS
 
 
 def _is_locked(error: sqlite3.Error) -> bool:
-    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _code(error: sqlite3.Error) -> int:
+    """What SQLite says of an error, in general; 0 for one that is not SQLite's."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _quoted(name: str) -> str:

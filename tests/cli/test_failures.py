@@ -428,6 +428,57 @@ def test_a_full_database(
     assert_accounted(result, read_lines)
 
 
+MISSING = "CREATE TRIGGER copy AFTER INSERT ON events BEGIN INSERT INTO others VALUES (1); END"
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ("DROP TABLE events", "no such table: events"),
+        ("ALTER TABLE events RENAME TO others", "no such table: events"),
+        (
+            "ALTER TABLE events RENAME COLUMN body TO words",
+            "table events has no column named body",
+        ),
+        (MISSING, "no such table: main.others"),
+    ],
+)
+def test_a_table_that_takes_nothing_any_more(
+    writing: Callable[[Write], None], read_lines: list[int], change: str, error: str
+) -> None:
+    """A table that is dropped or changed under way so that it takes no line refuses none.
+
+    After the retries it is the end, and no dead letter.
+    """
+    tries: list[int] = []
+
+    async def write(table: Table, rows: list[Row]) -> None:
+        if len(tries) == 1:
+            prepare(change)
+        tries.append(len(rows))
+        await _write(table, rows)
+
+    writing(write)
+
+    result = ingest(
+        *(numbered("x", 1000), "--policy", "interval:inf,50", "--max-queue-size", "50"),
+        *("--retries", "2", "--dead-letter", DEAD),
+    )
+
+    assert 1 == result.exit_code
+    assert [] == letters(DEAD)
+    assert [50] * 4 == tries
+    assert sum(read_lines) < 1000
+    *told, end = complaints(result)
+    assert [f"cannot write: {error}; trying again in 0 s"] * 2 == told
+    assert end == (
+        f"cannot write to table 'events' of database 'events.db': {error}: "
+        f"50 lines stored, {sum(read_lines) - 50} not stored"
+    )
+    assert (50, 1) == (figures(result)["lines"], figures(result)["batches"])
+
+
 @pytest.mark.usefixtures("at_once")
 def test_a_lock(writing: Callable[[Write], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """A lock is waited for in each try, and a retry follows if that was too short."""

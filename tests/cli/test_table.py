@@ -321,6 +321,10 @@ def test_all_or_nothing(path: Path, connections: list[aiosqlite.Connection]) -> 
         ("CREATE INDEX bodies ON events (json_extract(body, '$.id'))", True),
         ("PRAGMA max_page_count = 1", False),
         ("PRAGMA query_only = 1", False),
+        (
+            "CREATE TRIGGER copy AFTER INSERT ON events BEGIN INSERT INTO gone VALUES (1); END",
+            False,
+        ),
     ],
 )
 def test_refusals(
