@@ -149,6 +149,8 @@ class Table:
             if _code(error) == sqlite3.SQLITE_ERROR:
                 await self._check_usable()
             raise
+        except OverflowError as error:
+            raise _too_big() from error
 
     async def _check_usable(self) -> None:
         """Insert nothing: what is wrong with a line is not wrong with that."""
@@ -202,6 +204,13 @@ def _is_locked(error: sqlite3.Error) -> bool:
 def _code(error: sqlite3.Error) -> int:
     """What SQLite says of an error, in general; 0 for one that is not SQLite's."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _too_big() -> sqlite3.DataError:
+    """What SQLite says of a line above its limit; it cannot even be asked of one above 2 GiB."""
+    error = sqlite3.DataError("string or blob too big")
+    error.sqlite_errorcode = sqlite3.SQLITE_TOOBIG
+    return error
 
 
 def _quoted(name: str) -> str:

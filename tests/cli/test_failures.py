@@ -10,8 +10,11 @@ import signal
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import aiosqlite
 import pytest
 
 from flushq import Drop, Fail, Failure, Retry, Split, Verdict
@@ -213,6 +216,67 @@ def test_what_follows(hindrance: str, error: str) -> None:
     assert 1 == result.exit_code
     assert [1, 3] == [line for _, line, _ in stored(DATABASE)]
     assert [("x", 2, "no", error)] == letters(DEAD)
+
+
+LONG = "x" * 1001
+TOO_BIG = "string or blob too big"
+
+
+class Cramped(sqlite3.Connection):
+    """A connection whose SQLite takes no line above 1000 bytes."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1000)
+
+
+class Narrow(sqlite3.Connection):
+    """A connection whose SQLite cannot be handed a line above 1000 bytes, as one above 2 GiB."""
+
+    def executemany(self, statement: str, rows: Any) -> sqlite3.Cursor:
+        """Insert rows up to one that is too long."""
+        return super().executemany(statement, map(handed, rows))
+
+
+def handed(row: Row) -> Row:
+    """Hand over a row as it is, unless it is too long."""
+    if len(row[2]) > 1000:
+        raise OverflowError("string longer than INT_MAX bytes")
+    return row
+
+
+@pytest.fixture(params=[Cramped, Narrow])
+def room_for_lines(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Have lines of at most 1000 bytes, in either way."""
+    monkeypatch.setattr(aiosqlite, "connect", partial(aiosqlite.connect, factory=request.param))
+
+
+@pytest.mark.usefixtures("room_for_lines")
+def test_a_line_that_is_too_long(read_lines: list[int]) -> None:
+    """A line that is longer than SQLite takes is a dead letter, and costs nothing else."""
+    Path("x").write_text(f"1\n2\n{LONG}\n4\n")
+
+    result = ingest("x", "--dead-letter", DEAD)
+
+    assert 1 == result.exit_code
+    assert ["1", "2", "4"] == [body for _, _, body in stored(DATABASE)]
+    assert [("x", 3, LONG, TOO_BIG)] == letters(DEAD)
+    assert [f"refused line 3 of 'x': {TOO_BIG}"] == complaints(result)
+    assert_accounted(result, read_lines)
+
+
+@pytest.mark.usefixtures("room_for_lines")
+def test_a_line_that_is_too_long_and_no_dead_letter_file(read_lines: list[int]) -> None:
+    """Without a dead-letter file a line that is too long ends it, as any refused line does."""
+    Path("x").write_text(f"1\n2\n{LONG}\n4\n")
+
+    result = ingest("x", "--policy", "natural:2", "--max-queue-size", "2")
+
+    assert 1 == result.exit_code
+    assert ["1", "2"] == [body for _, _, body in stored(DATABASE)]
+    [complaint] = complaints(result)
+    assert complaint.endswith(f"'events.db': {TOO_BIG}: 2 lines stored, 2 not stored")
+    assert_accounted(result, read_lines)
 
 
 @pytest.mark.parametrize("seed", range(6))
