@@ -10,20 +10,27 @@ from typing import Any
 
 import click
 
+from flushq.cli.console import told
 from flushq.cli.ingest import ingest
 from flushq.cli.simulate import simulate
 
 
 class Commands(click.Group):
-    """A group whose commands report a mistake in one line."""
+    """A group whose commands report a mistake in one line, and end with its exit code."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Read what comes before the command."""
+        with told():
+            return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a usage error says what is wrong, and not how commands are called."""
-        try:
-            return super().invoke(ctx)
-        except click.UsageError as error:
-            error.ctx = None
-            raise
+        with told():
+            try:
+                return super().invoke(ctx)
+            except click.UsageError as error:
+                error.ctx = None
+                raise
 
 
 @click.group(cls=Commands)

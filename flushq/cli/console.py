@@ -7,6 +7,8 @@ there is no standard output.
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -37,10 +39,21 @@ def say(result: str) -> bool:
 
 def complain(trouble: str) -> None:
     """Print a line to standard error."""
+    _tell(lambda: click.echo(trouble, err=True))
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Let a mistake, or another failure of a command, end the program, whether it is heard or not.
+
+    Raises:
+        SystemExit: This is the end, with the exit code of the failure.
+    """
     try:
-        click.echo(trouble, err=True)
-    except OSError:
-        _hush(sys.stderr.fileno())
+        yield
+    except click.ClickException as failure:
+        _tell(failure.show)
+        sys.exit(failure.exit_code)
 
 
 class Complaints:
@@ -57,6 +70,16 @@ class Complaints:
             complain(trouble)
         elif self.count == REPORTED + 1:
             complain(f"further {self._kind} are not reported")
+
+
+def _tell(speak: Callable[[], None]) -> None:
+    """Speak to standard error; click would take standard output for one that is closed."""
+    if sys.stderr is None:
+        return
+    try:
+        speak()
+    except OSError:
+        _hush(sys.stderr.fileno())
 
 
 def _hush(fd: int) -> None:

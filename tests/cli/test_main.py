@@ -4,6 +4,7 @@ import runpy
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -90,3 +91,33 @@ def test_a_mistake(arguments: list[str]) -> None:
     assert 2 == result.exit_code
     assert 1 == result.stderr.count("\n")
     assert "" == result.stdout
+
+
+MISTAKES = [[], ["digest"], ["--fast"], ["ingest", "--fast"], ["ingest", "gone"]]
+
+
+@pytest.mark.parametrize("arguments", MISTAKES, ids=" ".join)
+def test_a_mistake_that_cannot_be_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    """A mistake for which standard error has no room ends with exit code 2 all the same."""
+    with Path("/dev/full").open("w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+
+    assert 2 == ended.value.code
+    assert ("", "") == tuple(capsys.readouterr())
+
+
+@pytest.mark.parametrize("arguments", MISTAKES, ids=" ".join)
+def test_a_mistake_that_nobody_hears(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    """Where standard error is closed a mistake ends with exit code 2, and is told nowhere else."""
+    monkeypatch.setattr(sys, "stderr", None)
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+
+    assert 2 == ended.value.code
+    assert "" == capsys.readouterr().out

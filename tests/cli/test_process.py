@@ -226,6 +226,15 @@ def test_closed_streams(start: Start, tmp_path: Path) -> None:
     assert 2 == count(tmp_path / "events.db")
 
 
+@pytest.mark.parametrize("where", ["2> /dev/full", "2>&-"])
+def test_nowhere_to_tell_a_mistake(start: Start, where: str) -> None:
+    """A mistake ends with exit code 2, whether standard error is full or closed."""
+    process = start("gone", shell=f'exec "$@" {where}')
+
+    assert ("", "") == process.communicate(timeout=PATIENCE)
+    assert 2 == process.returncode
+
+
 def test_nowhere_to_write_the_summary(start: Start, tmp_path: Path) -> None:
     """If standard output is closed that is told, though the lines are stored."""
     process = start("-", shell='exec "$@" >&-')
