@@ -1,6 +1,5 @@
 """``python -m flushq ingest``: lines of files and pipes, through a queue, into SQLite."""
 
-import asyncio
 import os
 import sys
 from contextlib import nullcontext
@@ -15,7 +14,7 @@ from flushq.cli.failures import FailureHandler
 from flushq.cli.ingestion import Ingestion
 from flushq.cli.keys import JsonField
 from flushq.cli.options import by
-from flushq.cli.policy_text import USAGE, parse_policy
+from flushq.cli.policy_text import USAGE, parse_policy, staying
 from flushq.cli.table import CannotOpen, Table, check_name
 
 
@@ -141,19 +140,20 @@ def ingest(
     _check_apart(dead_letter, db, *files)
     letters = None if dead_letter is None else DeadLetter(dead_letter)
     try:
-        ingestion = Ingestion(
-            files,
-            Table(db, table),
-            policy,
-            dedupe_key=dedupe_key,
-            max_queue_size=max_queue_size,
-            max_shutdown_wait=max_shutdown_wait,
-            on_failure=FailureHandler(retries, letters),
-        )
+        with staying(Mistake):
+            ingestion = Ingestion(
+                files,
+                Table(db, table),
+                policy,
+                dedupe_key=dedupe_key,
+                max_queue_size=max_queue_size,
+                max_shutdown_wait=max_shutdown_wait,
+                on_failure=FailureHandler(retries, letters),
+            )
     except (TypeError, ValueError) as error:
         raise Mistake(str(error)) from None
     try:
         with letters or nullcontext():
-            sys.exit(asyncio.run(ingestion.run()))
+            sys.exit(ingestion.run_alone())
     except (CannotOpen, CannotAppend) as error:
         raise Mistake(str(error)) from None

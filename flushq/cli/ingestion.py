@@ -31,6 +31,7 @@ from flushq.cli.failures import FailureHandler
 from flushq.cli.figures import Figures, shown_live
 from flushq.cli.keys import BadLine, JsonField
 from flushq.cli.lines import Chunk, Skipped
+from flushq.cli.policy_text import leaving
 from flushq.cli.reader import Reader, Unreadable
 from flushq.cli.shutdown import Shutdown, current_task
 from flushq.cli.table import Table
@@ -69,6 +70,20 @@ class Ingestion:
         self._unreadable = 0
         self._failed = False
         self._trouble = "stopped early"
+
+    def run_alone(self) -> int:
+        """Run in a loop of its own, which ends where the policy raises SystemExit: a failure.
+
+        Raises:
+            CannotOpen: The table cannot be opened; nothing was read.
+        """
+        with asyncio.Runner() as runner:
+            try:
+                return runner.run(self.run())
+            except SystemExit as error:
+                self._failed = True
+                self._trouble = leaving(error)
+                return 1
 
     async def run(self) -> int:
         """Do it, print what became of the lines, and return the exit code.

@@ -5,7 +5,8 @@ row of FORMS. Any other name is that of a module: ``service.queues:POLICY`` is i
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import attrs
 
@@ -79,12 +80,31 @@ def parse_policy(text: str) -> FlushPolicy:
         raise ValueError(f"bad policy {text!r}: {error}; it must be {usage}") from None
 
 
+@contextmanager
+def staying(complaint: Callable[[str], Exception]) -> Iterator[None]:
+    """Turn a policy that would leave the program, maybe as if all were well, into an error."""
+    try:
+        yield
+    except SystemExit as error:
+        raise complaint(leaving(error)) from None
+
+
+def leaving(error: SystemExit) -> str:
+    """What to say of a policy that would leave the program."""
+    return f"the policy raised {error!r}"
+
+
 def _find(module: str, name: str) -> FlushPolicy:
     """Import someone's own policy, whose module may do anything."""
     try:
         found: object = getattr(importlib.import_module(module), name)
     except (Exception, SystemExit) as error:
         raise ValueError(_in_a_line(f"{type(error).__name__}: {error}")) from None
+    with staying(ValueError):
+        return _checked(found, name)
+
+
+def _checked(found: object, name: str) -> FlushPolicy:
     if isinstance(found, type) and issubclass(found, FlushPolicy):
         why = f"{name} is a class: write POLICY = {name}() below it, and name that"
         raise ValueError(why)  # noqa: TRY004 - of the text

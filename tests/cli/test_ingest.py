@@ -5,10 +5,12 @@ import os
 import re
 import signal
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
+from typing import Self
 
 import attrs
 import pytest
@@ -53,6 +55,7 @@ class Tiring(FlushPolicy):
     """Raises at some event, the second time."""
 
     event: str
+    error: BaseException = attrs.field(factory=lambda: ArithmeticError("no idea"))
     events: int = 0
     max_records: int | None = 2
 
@@ -60,7 +63,7 @@ class Tiring(FlushPolicy):
         """Raise if it is the second of these."""
         self.events += event == self.event
         if self.events == 2:
-            raise ArithmeticError("no idea")
+            raise self.error
 
     def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
         """Hear of it."""
@@ -79,10 +82,30 @@ class Tiring(FlushPolicy):
         return Flush()
 
 
+class Uncopied(Locked):
+    """Leaves the program when it is copied."""
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Leave, as if all were well."""
+        sys.exit(0)
+
+
+class Unseen:
+    """Leaves the program when it is shown."""
+
+    def __repr__(self) -> str:
+        """Leave, as if all were well."""
+        sys.exit(0)
+
+
 HEAVY = IntervalPolicy(1.0, max_weight=5)
 LOCKED = Locked()
 STARTING = Tiring("flush_started")
 ENDING = Tiring("flush_done")
+UNCOPIED = Uncopied()
+UNSEEN = Unseen()
+LEAVING_AT_START = Tiring("flush_started", SystemExit(0))
+LEAVING_AT_END = Tiring("flush_done", SystemExit())
 
 
 def test_files() -> None:
@@ -236,6 +259,11 @@ def test_a_terminal() -> None:
             "Invalid value for '--policy': bad policy 'often': it must be",
         ),
         (["x", "--policy", f"{__name__}:LOCKED"], "cannot make a deep copy of the policy <tests"),
+        (
+            ["x", "--policy", f"{__name__}:UNSEEN"],
+            f"Invalid value for '--policy': bad policy '{__name__}:UNSEEN': the policy raised Sys",
+        ),
+        (["x", "--policy", f"{__name__}:UNCOPIED"], "the policy raised SystemExit(0)"),
         (["x", "--policy", f"{__name__}:HEAVY"], "max_weight=5 needs weigh, a function of the"),
         (["x", "--table", ""], "Invalid value for '--table': '' cannot be the name of a table"),
         (["x", "--table", "a\0"], "Invalid value for '--table': 'a\\x00' cannot be the name of a"),
@@ -554,6 +582,23 @@ def test_a_policy_that_raises(lines: int, policy: str, told: str) -> None:
 
     assert 1 == result.exit_code
     assert [f"the policy Tiring raised ArithmeticError('no idea') {told}"] == complaints(result)
+    assert_accounted(result, [lines])
+
+
+@pytest.mark.parametrize(
+    ("lines", "policy", "told"),
+    [
+        (9, "LEAVING_AT_START", "SystemExit(0): 2 lines stored, 7 not stored"),
+        (9, "LEAVING_AT_END", "SystemExit(): 4 lines stored, 5 not stored"),
+        (4, "LEAVING_AT_END", "SystemExit(): 4 lines stored, 0 not stored"),
+    ],
+)
+def test_a_policy_that_leaves(lines: int, policy: str, told: str) -> None:
+    """A policy that would end the program as if all were well is a failure, as one that raises."""
+    result = ingest(numbered("x", lines), "--policy", f"{__name__}:{policy}")
+
+    assert 1 == result.exit_code
+    assert [f"the policy raised {told}"] == complaints(result)
     assert_accounted(result, [lines])
 
 
