@@ -20,7 +20,7 @@ from flushq.cli.lab import Run, Setting, run
 from flushq.cli.lab_plot import save_plot
 from flushq.cli.lab_report import as_json, as_table
 from flushq.cli.options import LARGEST, Input, Number, by
-from flushq.cli.policy_text import USAGE, parse_policy
+from flushq.cli.policy_text import USAGE, parse_policy, staying
 from flushq.cli.sink_text import USAGE as SINK_USAGE
 from flushq.cli.sink_text import Sink, parse_sink
 from flushq.cli.traffic import model_arrivals, read_arrivals
@@ -139,7 +139,8 @@ def simulate(
         raise Mistake(f"{file.name!r} cannot be the picture too")
     try:
         arrivals = _arrivals(file, rate, seconds, seed)
-        runs = _run_all(policies, Setting(arrivals, sink, slots, flush_cost, delay_cost))
+        with staying(click.ClickException):
+            runs = _run_all(policies, Setting(arrivals, sink, slots, flush_cost, delay_cost))
     except PolicyError as error:
         raise click.ClickException(str(error)) from None
     except (TypeError, ValueError) as error:

@@ -27,6 +27,14 @@ class Broken(FlushPolicy):
         raise ArithmeticError("no idea")
 
 
+class Leaving(FlushPolicy):
+    """A policy that leaves the program."""
+
+    def decide(self, now: float) -> Decision:
+        """Leave, as if all were well."""
+        sys.exit(0)
+
+
 class Late(FlushPolicy):
     """A policy that never flushes."""
 
@@ -54,6 +62,7 @@ BROKEN = Broken()
 CAPPED = Capped()
 INTERRUPTED = Interrupted()
 LATE = Late()
+LEAVING = Leaving()
 
 
 def simulate(*arguments: str | Path, text: str | None = None) -> Result:
@@ -294,6 +303,13 @@ def test_a_policy_that_raises() -> None:
     result = simulate("--rate", "1", "--sink", "0", "--policy", f"{__name__}:BROKEN")
     assert (1, 1) == (result.exit_code, result.stderr.count("\n"))
     assert "the policy Broken raised ArithmeticError('no idea') in item_added" in result.stderr
+
+
+def test_a_policy_that_leaves() -> None:
+    """A policy that would end the program as if all were well is a failure, as one that raises."""
+    result = simulate("--rate", "1", "--sink", "0", "--policy", f"{__name__}:LEAVING")
+    assert (1, "") == (result.exit_code, result.stdout)
+    assert "Error: the policy raised SystemExit(0)\n" == result.stderr
 
 
 def test_a_picture_that_cannot_be_written(tmp_path: Path) -> None:
