@@ -14,7 +14,7 @@ from flushq import (
     NaturalPolicy,
     PausePolicy,
 )
-from flushq.cli.policy_text import USAGE, parse_policy
+from flushq.cli.policy_text import USAGE, parse_policy, staying
 
 OWN = BudgetPolicy(7)
 NUMBER = 7
@@ -26,6 +26,19 @@ class Tall:
     def __repr__(self) -> str:
         """Take two lines."""
         return "7\nor 8"
+
+
+class Shy:
+    """An object that leaves the program when it is shown for the first time."""
+
+    shown = False
+
+    def __repr__(self) -> str:
+        """Leave, as if all were well."""
+        if not self.shown:
+            self.shown = True
+            sys.exit(0)
+        return "shy"
 
 
 TALL = Tall()
@@ -108,6 +121,28 @@ def test_a_module_that_cannot_be_imported(
     monkeypatch.delitem(sys.modules, "own_policies", raising=False)
     with pytest.raises(ValueError, match=rf"^bad policy 'own_policies:POLICY': {why}.*$"):
         parse_policy("own_policies:POLICY")
+
+
+def test_an_object_that_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An object that would leave the program, instead of being looked at, is told in one line."""
+    monkeypatch.setattr(sys.modules[__name__], "NUMBER", Shy())
+
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - the message is looked at below
+        parse_policy(f"{__name__}:NUMBER")
+
+    assert str(refused.value) == (
+        f"bad policy '{__name__}:NUMBER': the policy raised SystemExit(0); it must be {USAGE}"
+    )
+
+
+def test_staying() -> None:
+    """Only what would leave the program becomes another error; the rest goes on as it is."""
+    with pytest.raises(OSError, match=r"^the policy raised SystemExit\(3\)$"), staying(OSError):
+        sys.exit(3)
+    with pytest.raises(KeyError), staying(OSError):
+        raise KeyError
+    with staying(OSError):
+        pass
 
 
 def test_usage() -> None:
