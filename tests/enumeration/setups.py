@@ -73,13 +73,14 @@ def _variants(depth: int) -> Iterator[Setup]:
 def _handled(depth: int) -> Iterator[Setup]:
     """Failure handlers, and producers who wait for the end of their items."""
     one, two = _limits(1, 1, 1), _limits(2, 2, 1)
-    yield attrs.evolve(_full(one, INTERVAL, depth), receipts=True)
+    for limits in (one, attrs.evolve(one, max_shutdown_wait=0)):
+        yield attrs.evolve(_full(limits, INTERVAL, depth), receipts=True)
     single: tuple[Verdict, ...] = Drop(), Retry(), Retry(1.0)
     for verdict in single:
         yield attrs.evolve(_full(one, INTERVAL, depth), verdict=verdict, receipts=True)
     several: tuple[Verdict, ...] = Drop(), Retry(3.0), Split()
     for verdict in several:
-        yield attrs.evolve(_full(two, INTERVAL, depth), verdict=verdict)
+        yield attrs.evolve(_full(two, INTERVAL, depth), verdict=verdict, receipts=True)
 
 
 def _tiny(policy: PolicyPlan) -> Iterator[Limits]:
