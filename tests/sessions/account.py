@@ -154,7 +154,6 @@ class Account:
             return None
         if flight.state is BETWEEN and not flight.over:
             self.cut_short(flight)
-            flight.over_at = now
         self.end(flight, error)
         flight.heard = True
         del self._unheard[flight], self._over[flight]
@@ -223,9 +222,10 @@ class Account:
             self._over[flight] = None
 
     def cut_short(self, flight: Flight) -> None:
-        """The queue has cancelled a flight between two calls: nobody saw it but the queue."""
+        """The queue has cancelled a flight between two calls: nobody saw it, nor when."""
         flight.cancelled_in.append(self._history.loop.iteration)
         self.end(flight, CancelledError())
+        flight.over_at = flight.cut_at
 
     # The balance.
 

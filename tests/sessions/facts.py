@@ -100,7 +100,7 @@ class Flight:
         state: What is being done with the next part.
         calls: How many times flush_fn was called.
         over: Whether all that has ended, or can never begin.
-        over_at: Since when.
+        over_at: Since when, at the earliest.
         error: What ended it, and the queue with it.
         heard: Whether the queue knows that it is over.
         reported: Whether there was a report of it.
