@@ -43,7 +43,7 @@ class Reports:
         self._check_pressure(report)
         flights = list(filter(self._may_have_ended, self._account.flights))
         flaws = {flight: list(self._flaws(report, flight)) for flight in flights}
-        flight = min(flaws, key=lambda each: (len(flaws[each]), not each.over), default=None)
+        flight = min(flaws, key=lambda each: _unlikeliness(each, flaws[each]), default=None)
         if flight is None:
             self._history.complain(21, f"a report of no flight: {report}")
             return
@@ -101,6 +101,11 @@ class Reports:
         """What on_report raises is logged."""
         if self.raised != self.logged:
             self._history.complain(21, f"{self.logged} log records of {self.raised} errors")
+
+
+def _unlikeliness(flight: Flight, flaws: list[str]) -> tuple[int, int, bool]:
+    """How unlikely it is that a report is of this flight; one with more reasons can wait."""
+    return len(flaws), len(flight.reasons), not flight.over
 
 
 def _errors(flight: Flight) -> list[Cause]:
