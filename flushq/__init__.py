@@ -1,6 +1,8 @@
 """A batching queue for asyncio services, with a pure state machine that decides when to flush."""
 
-from flushq.batched import Batched
+from flushq.aio.batched import Batched
+from flushq.aio.queue import FlushQueue
+from flushq.aio.receipt import Receipt
 from flushq.errors import (
     Dropped,
     FlushFailed,
@@ -32,8 +34,6 @@ from flushq.policies import (
     PausePolicy,
 )
 from flushq.policy import Decision, Flush, FlushPolicy, QueueState, Wait
-from flushq.queue import FlushQueue
-from flushq.receipts import Receipt
 
 __all__ = [
     "AlarmPolicy",

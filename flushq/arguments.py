@@ -48,7 +48,7 @@ def _is_plain_fraction(number: Any) -> bool:
     return type(number.numerator) is type(number.denominator) is int
 
 
-def check_plain(name: str, function: object) -> None:
+def check_sync_callable(name: str, function: object) -> None:
     """Refuse what cannot be called, and what returns an awaitable as far as can be seen."""
     if function is None:
         return

@@ -247,7 +247,7 @@ class FlushPolicy(abc.ABC):
         return self.decide(now)
 
 
-def flaw_of(decision: Any, now: float) -> str | None:
+def flaw_in(decision: Any, now: float) -> str | None:
     """What is wrong with an answer that was given at ``now``, if anything."""
     if isinstance(decision, Wait):
         until = decision.until
@@ -259,7 +259,9 @@ def flaw_of(decision: Any, now: float) -> str | None:
     reason: Any = decision.reason
     if not isinstance(reason, str):
         return "reason must be a str"
-    return None if _is_limit(decision.up_to) else "up_to must be None or an int of at least 1"
+    if decision.up_to is None or _is_limit(decision.up_to):
+        return None
+    return "up_to must be None or an int of at least 1"
 
 
 def check_caps(max_records: int | None, max_weight: float | None) -> None:
@@ -310,4 +312,4 @@ def _is_after(until: Any, now: float) -> bool:
 
 
 def _is_limit(number: object) -> bool:
-    return number is None or (is_int(number) and number >= 1)
+    return is_int(number) and number >= 1

@@ -18,7 +18,8 @@ from typing import overload
 import attrs
 
 from flushq.arguments import check_finite
-from flushq.batcher import Batch, Batcher
+from flushq.core.batch import Batch
+from flushq.core.batcher import Batcher
 from flushq.errors import PolicyError
 from flushq.policy import Decision, Flush, FlushPolicy, Wait
 
@@ -159,7 +160,7 @@ class _Simulation:
     def __init__(
         self, batcher: Batcher[int], times: Sequence[float], flush_seconds: FlushSeconds
     ) -> None:
-        batcher.started = True
+        batcher.start()
         if not callable(flush_seconds):
             _check_duration(flush_seconds)
         self._batcher = batcher
@@ -193,7 +194,7 @@ class _Simulation:
     def _end_flushes(self, now: float) -> None:
         while self._running and self._running[0][0] <= now:
             _, _, batch = heapq.heappop(self._running)
-            self._batcher.finish(batch, now)
+            self._batcher.end_flush(batch, now)
             self._record(now, "flush_done", batch.count)
 
     def _arrive(self, now: float) -> None:
@@ -202,7 +203,7 @@ class _Simulation:
             buffer.append(self._arrived)
             self._arrived += 1
         weight = buffer.fresh_weight
-        self._batcher.tell_arrivals(now)
+        self._batcher.announce(now)
         self._record(now, "item_added", self._arrived - first, weight)
 
     def _tick(self, now: float) -> None:
@@ -214,8 +215,8 @@ class _Simulation:
             raise PolicyError(f"the policy {name} answered {self._waits} ticks in a row with Wait")
 
     def _start_flushes(self, now: float) -> None:
-        while (due := self._batcher.due()) and (batch := self._batcher.seal(due, now)):
-            batch.handed = True
+        while (due := self._batcher.due()) and (batch := self._batcher.start_flush(due, now)):
+            batch.call(())
             self._record(now, "flush_started", batch.count, batch.weight)
             ended = now + self._seconds(batch.count)
             heapq.heappush(self._running, (ended, batch.first, batch))
@@ -237,8 +238,10 @@ class _Simulation:
         self._told.append((now, name, count, weight, self._batcher.decision))
 
     def _check(self) -> None:
-        if (outcome := self._batcher.outcome()) is not None:
-            raise outcome
+        failure = self._batcher.failure
+        if failure is not None:
+            error = failure.kind(failure.message or "")
+            raise error from failure.cause
 
 
 def _times(arrivals: Iterable[float]) -> list[float]:

@@ -13,7 +13,7 @@ from flushq.arguments import (
     check_count,
     check_finite,
     check_number,
-    check_plain,
+    check_sync_callable,
     check_positive,
     shown,
 )
@@ -45,7 +45,7 @@ class _AsyncCall:
 @pytest.mark.parametrize("function", [None, len, dict, shown])
 def test_a_plain_function_or_none_is_plain(function: object) -> None:
     """What is called without awaiting passes, as far as can be seen; so does None."""
-    check_plain("weigh", function)
+    check_sync_callable("weigh", function)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_plain_function_or_none_is_plain(function: object) -> None:
 def test_what_is_not_plain_is_refused(function: object, message: str) -> None:
     """What cannot be called, and what must be awaited, is a TypeError that shows it."""
     with pytest.raises(TypeError, match=f"^{re.escape(message)}"):
-        check_plain("weigh", function)
+        check_sync_callable("weigh", function)
 
 
 @pytest.mark.parametrize("count", [1, 2, 10**30])

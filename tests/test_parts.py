@@ -187,7 +187,7 @@ def test_indices_are_those_of_the_attempt() -> None:
     raised(parts, Retry())
     raised(parts, Drop(), partial(0))
     assert (False, [5], []) == (parts.open, list(parts.dropped), parts.lost)
-    with pytest.raises(ValueError, match="1 is no index of a batch of 1 items"):
+    with pytest.raises(ValueError, match="1 is not an index of a batch of 1 items"):
         parts_of(1).raised(last, 0.0)
 
 
@@ -205,14 +205,14 @@ MUTE = Speechless()
     ("errors", "flaw"),
     [
         ({}, "it names no item"),
-        ({2: RAISED}, "2 is no index of a batch of 2 items"),
-        ({-1: RAISED}, "-1 is no index of a batch of 2 items"),
-        ({True: RAISED}, "True is no index of a batch of 2 items"),
-        ({0: RAISED, 1.0: RAISED}, "1.0 is no index of a batch of 2 items"),
-        ({0: RAISED, "1": RAISED}, "'1' is no index of a batch of 2 items"),
-        ({0: "it was bad"}, "'it was bad', of index 0, is no exception"),
-        ({0: MUTE}, f"{object.__repr__(MUTE)}, of index 0, is no exception"),
-        ({1: Refusal}, "<class 'tests.strategies.Refusal'>, of index 1, is no exception"),
+        ({2: RAISED}, "2 is not an index of a batch of 2 items"),
+        ({-1: RAISED}, "-1 is not an index of a batch of 2 items"),
+        ({True: RAISED}, "True is not an index of a batch of 2 items"),
+        ({0: RAISED, 1.0: RAISED}, "1.0 is not an index of a batch of 2 items"),
+        ({0: RAISED, "1": RAISED}, "'1' is not an index of a batch of 2 items"),
+        ({0: "it was bad"}, "'it was bad', of index 0, is not an exception"),
+        ({0: MUTE}, f"{object.__repr__(MUTE)}, of index 0, is not an exception"),
+        ({1: Refusal}, "<class 'tests.strategies.Refusal'>, of index 1, is not an exception"),
         ([0, 1], "it takes a mapping of indices to exceptions, not [0, 1]"),
         (None, "it takes a mapping of indices to exceptions, not None"),
     ],

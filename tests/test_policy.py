@@ -20,7 +20,7 @@ from flushq.policy import (
     QueueState,
     Wait,
     check_caps,
-    flaw_of,
+    flaw_in,
     running_copy,
     wait_until,
 )
@@ -77,7 +77,7 @@ def test_waits_for_the_same_time_may_be_the_same() -> None:
 )
 def test_decisions_without_flaw(decision: Decision) -> None:
     """A Flush of at least one item, and a Wait for any later time, are decisions."""
-    assert flaw_of(decision, 5) is None
+    assert flaw_in(decision, 5) is None
 
 
 @pytest.mark.parametrize(
@@ -86,30 +86,30 @@ def test_decisions_without_flaw(decision: Decision) -> None:
 )
 def test_a_wait_must_be_for_a_later_time(until: Any) -> None:
     """A Wait until now, for the past, or for what is no real number, is none."""
-    assert "until must be a time after 5" == flaw_of(Wait(until), 5)
+    assert "until must be a time after 5" == flaw_in(Wait(until), 5)
 
 
 def test_true_is_no_time() -> None:
     """A bool is no time, however early it is."""
-    assert "until must be a time after -3" == flaw_of(Wait(until=True), -3)
+    assert "until must be a time after -3" == flaw_in(Wait(until=True), -3)
 
 
 @pytest.mark.parametrize("up_to", [0, -1, 2.0, True, "3", Fraction(3)])
 def test_a_flush_takes_at_least_one_item(up_to: Any) -> None:
     """A Flush of less than one item, or of what is no count, is none."""
-    assert "up_to must be None or an int of at least 1" == flaw_of(Flush(up_to=up_to), 5)
+    assert "up_to must be None or an int of at least 1" == flaw_in(Flush(up_to=up_to), 5)
 
 
 @pytest.mark.parametrize("reason", [None, 3, b"full"])
 def test_a_reason_is_text(reason: Any) -> None:
     """A Flush whose reason is no str is none."""
-    assert "reason must be a str" == flaw_of(Flush(reason), 5)
+    assert "reason must be a str" == flaw_in(Flush(reason), 5)
 
 
 @pytest.mark.parametrize("answer", [None, True, 5.5, "flush", Flush, Wait])
 def test_anything_else_is_no_decision(answer: object) -> None:
     """What is neither a Flush nor a Wait is no decision."""
-    assert "a decision is a Flush or a Wait" == flaw_of(answer, 5)
+    assert "a decision is a Flush or a Wait" == flaw_in(answer, 5)
 
 
 # The facts.

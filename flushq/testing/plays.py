@@ -18,7 +18,7 @@ from flushq.policy import (
     QueueState,
     Wait,
     check_caps,
-    flaw_of,
+    flaw_in,
     running_copy,
 )
 from flushq.testing.histories import Arrive, Due, Finish, History, Pass, Start, Step, quarter_of
@@ -177,7 +177,7 @@ class Play:
             self._accuse("silent", f"it answered {decision!r}")
 
     def _check_sound(self, decision: Any) -> None:
-        flaw = flaw_of(decision, self._now)
+        flaw = flaw_in(decision, self._now)
         if flaw is not None:
             self._accuse("ahead" if isinstance(decision, Wait) else "sound", flaw)
         for name in ("pending", "in_flight", "weight", "oldest"):

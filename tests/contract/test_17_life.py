@@ -458,7 +458,7 @@ def test_a_producer_may_outlive_its_loop() -> None:
     waiting.close()
     with pytest.warns(ResourceWarning, match="1 items"):
         queue.__del__()
-    queue._batcher.buffer.clear()  # noqa: SLF001 - so that it is not told of again
+    queue._core.buffer.take_all()  # noqa: SLF001 - so that it is not told of again
 
 
 async def test_a_closed_queue_cannot_be_entered() -> None:

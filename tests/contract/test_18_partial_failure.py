@@ -312,16 +312,16 @@ class Unreadable(Mapping[int, BaseException]):
 
 NONSENSE: list[tuple[Any, str]] = [
     ({}, "it names no item"),
-    ({3: Bad()}, "3 is no index of a batch of 3 items"),
-    ({0: Bad(), -1: Bad()}, "-1 is no index of a batch of 3 items"),
-    ({False: Bad()}, "False is no index of a batch of 3 items"),
-    ({1.0: Bad()}, "1.0 is no index of a batch of 3 items"),
-    ({Fraction(1): Bad()}, "Fraction(1, 1) is no index of a batch of 3 items"),
-    ({math.nan: Bad()}, "nan is no index of a batch of 3 items"),
-    ({None: Bad()}, "None is no index of a batch of 3 items"),
-    ({0: "bad"}, "'bad', of index 0, is no exception"),
-    ({0: Bad(), 1: Bad}, "of index 1, is no exception"),
-    ({0: None}, "None, of index 0, is no exception"),
+    ({3: Bad()}, "3 is not an index of a batch of 3 items"),
+    ({0: Bad(), -1: Bad()}, "-1 is not an index of a batch of 3 items"),
+    ({False: Bad()}, "False is not an index of a batch of 3 items"),
+    ({1.0: Bad()}, "1.0 is not an index of a batch of 3 items"),
+    ({Fraction(1): Bad()}, "Fraction(1, 1) is not an index of a batch of 3 items"),
+    ({math.nan: Bad()}, "nan is not an index of a batch of 3 items"),
+    ({None: Bad()}, "None is not an index of a batch of 3 items"),
+    ({0: "bad"}, "'bad', of index 0, is not an exception"),
+    ({0: Bad(), 1: Bad}, "of index 1, is not an exception"),
+    ({0: None}, "None, of index 0, is not an exception"),
     ([0], "it takes a mapping of indices to exceptions, not [0]"),
     (1, "it takes a mapping of indices to exceptions, not 1"),
     (OSError(), "it takes a mapping of indices to exceptions, not OSError()"),
@@ -357,7 +357,7 @@ async def test_indices_are_those_of_the_attempt() -> None:
     """A retry is a batch of its own: an index of the first attempt may be out of its range."""
     handler = Handler[int]([Retry()])
     queue = FlushQueue(raising({2: Bad()}), NaturalPolicy(), on_failure=handler)
-    with pytest.raises(FlushFailed, match="2 is no index of a batch of 1 items"):
+    with pytest.raises(FlushFailed, match="2 is not an index of a batch of 1 items"):
         async with queue:
             await enqueue_all(queue, range(3))
     assert ([2], 2) == (queue.in_doubt, queue.stats().delivered)

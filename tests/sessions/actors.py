@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 
 import attrs
 
-from flushq.receipts import Receipt
+from flushq import Receipt
 from tests.sessions.checker import Checker
 from tests.sessions.facts import Item
 from tests.sessions.loop import SessionLoop

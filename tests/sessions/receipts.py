@@ -2,8 +2,7 @@
 
 from asyncio import CancelledError
 
-from flushq import Dropped, ItemFailed, QueueEnded
-from flushq.receipts import Receipt
+from flushq import Dropped, ItemFailed, QueueEnded, Receipt
 from tests.sessions.account import Account
 from tests.sessions.causes import Told, is_same
 from tests.sessions.endings import Endings

@@ -4,8 +4,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 
-from flushq import FlushqError, FlushQueue
-from flushq.receipts import Receipt
+from flushq import FlushqError, FlushQueue, Receipt
 from tests.sessions.actors import Actor, Actors
 from tests.sessions.checker import Checker
 from tests.sessions.facts import Flight, Item
@@ -25,10 +24,10 @@ class SubmittingQueue(FlushQueue[Item]):
         self.on_submitted(item, receipt)
         return receipt
 
-    async def _bring(self, item: Item) -> int:
-        number = await super()._bring(item)
+    async def _enqueue_awaited(self, item: Item) -> int | None:
+        stays = await super()._enqueue_awaited(item)
         self.on_brought(item)
-        return number
+        return stays
 
 
 class Submitters(Actors):

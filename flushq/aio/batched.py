@@ -1,28 +1,41 @@
 """Request and response: many callers ask for one thing each, one call answers them all.
 
-The requests of callers are the items of a FlushQueue, and its flush function calls the loader and
-writes each answer on its request. A batch whose loader raises is dropped, and the next one goes on.
-A caller waits for the end of its request, so it hears of every end that an item can come to.
-Callers with the same key share one request while it waits: to the queue the later ones are
-duplicates, and wait for the end of the first.
+A Batched uses a FlushQueue as anybody may. The requests of callers are the items, and the flush
+function calls the loader and writes each answer on its request. A batch whose loader raises is
+dropped, and the next one goes on. A caller delivers its request, so it hears of every end that an
+item can come to. Callers with the same key share one request while it waits: to the queue the later
+ones are duplicates, and get the request that stayed.
 """
 
 import inspect
+from asyncio import current_task
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence, Sized
 from collections.abc import Set as AbstractSet
-from functools import partial
+from contextlib import suppress
 from operator import attrgetter
 from types import TracebackType
 from typing import Any, Generic, Self, TypeGuard, TypeVar
 
-from flushq.arguments import check_plain, shown
+from flushq.aio.queue import FlushQueue
+from flushq.aio.runner import OnReport
+from flushq.arguments import check_sync_callable, shown
 from flushq.errors import ItemFailed, PartialFailure
 from flushq.outcomes import Drop
 from flushq.policy import FlushPolicy
-from flushq.queue import FlushQueue, OnReport
-from flushq.receipts import Waiter, give_up
 
 DROP = Drop()
+
+_MISSING: Any = object()
+
+
+class _NoTask:
+    """Stands for the task of a caller that is not a part of any: it cannot be cancelled."""
+
+    def cancelling(self) -> int:
+        return 0
+
+
+_NO_TASK = _NoTask()
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -31,57 +44,57 @@ Loader = Callable[[list[K]], Awaitable[Sequence[V | BaseException] | Mapping[K, 
 
 
 class _Request(Generic[K]):
-    """What one or more callers have asked for.
+    """What a caller has asked for.
+
+    If a request for the same key waits already, that one *stays* in the queue, and its result is
+    that of both.
 
     Attributes:
         key: What.
-        number: Its number in the queue.
         answer: What the loader returned for it.
-        error: Makes what is raised instead.
+        error: What it raised instead.
+        task: That of the caller, while it waits.
+        stays: The request that waits already; None: there is none.
+        joined: The requests for the same key that came while it waited; None: there are none.
     """
 
-    __slots__ = ("answer", "error", "key", "number")
-
-    number: int
+    __slots__ = ("_cancels", "answer", "error", "joined", "key", "stays", "task")
 
     def __init__(self, key: K) -> None:
         self.key = key
-        self.answer: Any = None
-        self.error: Callable[[], BaseException] | None = None
+        self.answer: Any = _MISSING
+        self.error: BaseException | None = None
+        self.task: Any = current_task() or _NO_TASK
+        self._cancels = self.task.cancelling()
+        self.stays: _Request[K] | None = None
+        self.joined: list[_Request[K]] | None = None
 
     def __repr__(self) -> str:
         return shown(self.key)
 
-    def result(self) -> Any:
-        """The answer; raise it if it is an exception."""
+    def join(self, stays: "_Request[K]") -> None:
+        """It was accepted; this is the one that stays."""
+        if stays is not self:
+            self.stays = stays
+            stays.joined = stays.joined or []
+            stays.joined.append(self)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a caller waits for it that is not being cancelled."""
+        if self.task is not None and self._cancels == self.task.cancelling():
+            return True
+        return self.joined is not None and any(other.is_wanted for other in self.joined)
+
+    def result(self, label: str) -> Any:
+        """The answer, once it has ended; raise it if it is an exception, or why there is none."""
         if self.error is not None:
-            raise self.error()
+            raise ItemFailed(self.key, self.error, label)
+        if self.answer is _MISSING:
+            raise KeyError(self.key)
         if isinstance(self.answer, BaseException):
             raise self.answer
         return self.answer
-
-
-class _Requests(FlushQueue[_Request[K]]):
-    """The queue of the requests."""
-
-    __slots__ = ()
-
-    async def ask(self, request: _Request[K]) -> tuple[_Request[K], Waiter]:
-        """Let a request in; return the one that stays, and who is told its fate."""
-        number = await self._bring(request)
-        stays = self._batcher.buffer[number]
-        stays.number = number
-        return stays, self._receipts.waiter(number, self._loop)
-
-    def wanted(self, requests: Iterable[_Request[K]]) -> list[_Request[K]]:
-        """Those of the requests for which a caller waits that has not been cancelled."""
-        asked = self._receipts.asked
-        return [request for request in requests if not asked[request.number].cancelled()]
-
-    def fail(self, requests: Iterable[_Request[K]], error: BaseException) -> None:
-        """Have it raised to the callers of these requests that their loader has failed."""
-        for request in requests:
-            request.error = partial(ItemFailed, request.key, error, self._label)
 
 
 class Batched(Generic[K, V]):
@@ -119,9 +132,10 @@ class Batched(Generic[K, V]):
     ) -> None:
         if not callable(loader):
             raise TypeError(f"loader must be callable, not {loader!r}")
-        check_plain("weigh", weigh)
+        check_sync_callable("weigh", weigh)
         self._loader = loader
-        self._queue: _Requests[K] = _Requests(
+        self._label = "" if name is None else f"{name}: "
+        self._queue: FlushQueue[_Request[K]] = FlushQueue(
             self._load,
             policy,
             dedupe_key=attrgetter("key"),
@@ -173,27 +187,27 @@ class Batched(Generic[K, V]):
             RuntimeError: Called by the loader itself, or on another event loop.
             BaseException: What the loader returned for this key, if that is an exception.
         """
-        request, waiter = await self._queue.ask(_Request(key))
+        own = _Request(key)
         try:
-            fate = await waiter
+            await self._queue.deliver(own, on_accepted=own.join)
+        except ItemFailed:  # the loader has raised: the request that stayed knows what
+            pass
         finally:
-            give_up(waiter)
-        lost = None if fate is None else fate()
-        if lost is not None and not isinstance(lost, ItemFailed):  # result() names the key
-            raise lost
-        result: V = request.result()
+            own.task = None  # it leads to what this raises
+            request, own.stays = own.stays or own, None
+        result: V = request.result(self._label)
         return result
 
     async def _load(self, requests: list[_Request[K]]) -> None:
-        wanted = self._queue.wanted(requests)
+        wanted = [request for request in requests if request.is_wanted]
         if not wanted:
             return
         try:
             results = await _awaitable(self._loader([request.key for request in wanted]))
             _match(wanted, results)
         except BaseException as error:
-            self._queue.fail(wanted, error)
-            requests.clear()  # else the traceback of the error would lead back to it
+            _fail(wanted, error)
+            requests.clear()  # else the traceback of the error would lead back to them
             wanted.clear()
             if isinstance(error, PartialFailure):  # it would say what was delivered
                 raise TypeError(f"a loader fails as a whole: it raised {shown(error)}") from error
@@ -204,6 +218,11 @@ def _awaitable(result: Any) -> Awaitable[Any]:
     if not inspect.isawaitable(result):
         raise TypeError(f"the loader must be async: it returned {shown(result)}")
     return result
+
+
+def _fail(requests: Iterable[_Request[Any]], error: BaseException) -> None:
+    for request in requests:
+        request.error = error
 
 
 def _match(requests: Sequence[_Request[Any]], results: object) -> None:
@@ -228,7 +247,5 @@ def _is_sequence(results: object) -> TypeGuard[Iterable[object]]:
 
 
 def _look_up(request: _Request[Any], results: Mapping[Any, object]) -> None:
-    try:
+    with suppress(KeyError):
         request.answer = results[request.key]
-    except KeyError:
-        request.error = partial(KeyError, request.key)

@@ -1,12 +1,12 @@
-"""The items that wait, what is a duplicate among them, and how a batch is cut.
+"""The items that wait, what is a duplicate among them, and how a batch is taken.
 
-Theory of operation. Items wait in one deque, oldest first, and leave it from the front, so a cut
-costs time in proportion to the batch and not to what stays behind. Beside it, and only for those
-who ask for it, stand the keys and the weights of the same items in the same order, and the keys
-that wait with the number of the item that holds each. An item comes in through ``append``, which
-is made for what is asked for: the deque's own method if neither is, and then the whole price of an
-item; else a function that measures the item first. One that was measured earlier, since it had to
-wait for room, comes in through ``add``.
+Theory of operation. Items wait in one deque, oldest first, and leave it from the front, so taking
+a batch costs time in proportion to the batch and not to what stays behind. Beside it, and only if
+the queue has a ``dedupe_key`` or ``weigh``, stand the keys and the weights of the same items in the
+same order, and the keys that wait with the number of the item that holds each. An item comes in
+through ``append``, which is made for what the queue has: the deque's own method if it has neither,
+and then the whole price of an item; else a function that measures the item first. An item that was
+measured earlier, since it had to wait for room, comes in through ``add``.
 
 Items are numbered 0, 1, 2, … in the order in which they came, by position alone: ``first`` is the
 number of the next item to leave, ``end`` that of the next to come.
@@ -14,13 +14,13 @@ number of the next item to leave, ``end`` that of the next to come.
 Weights are summed and compared as ints, floats and Fractions: what is none of these becomes one
 when it is checked, for numbers of a few bits have sums that wrap round.
 
-A finalizer or a signal handler may bring an item between any two steps of a cut: what leaves the
-buffer is what was counted before, from the front, and what comes meanwhile stands behind it. While
-another item comes in, an item brought so may get that one's key and weight: see the README.
+A finalizer or a signal handler may bring an item between any two steps of taking a batch: what
+leaves the buffer is what was counted before, from the front; what comes meanwhile stands behind it.
+While another item comes in, an item brought so may get that one's key and weight: see the README.
 
-A key is taken from the moment its item waits until its batch is cut. A batch is the longest run of
-the oldest items that stays within the caps; since no item is let in that outweighs a batch alone,
-it is never empty.
+A key is taken from the moment its item waits until its batch is taken. A batch is the longest run
+of the oldest items that stays within the caps; since no item is let in that outweighs a batch
+alone, it is never empty.
 """
 
 import inspect
@@ -32,7 +32,7 @@ from collections.abc import Callable, Hashable
 from itertools import chain, islice, repeat, starmap
 from typing import Any, Generic, TypeVar
 
-from flushq.arguments import as_plain, check_number, check_plain
+from flushq.arguments import as_plain, check_number, check_sync_callable
 from flushq.errors import ItemTooLarge
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ Weigh = Callable[[T], float]
 MOST_WEIGHT = 1e300
 
 _FIRST_LOOK = 64
-"""How many weights a cut copies at first; then, while the cap allows, ever twice as many."""
+"""How many weights are copied at first; then, while the cap allows, ever twice as many."""
 
 _PLAIN_KEYS = frozenset({int, str, bytes})
 _PLAIN_WEIGHTS = frozenset({int, float})
@@ -83,8 +83,8 @@ class Buffer(Generic[T]):
         max_weight: float | None = None,
         label: str = "",
     ) -> None:
-        check_plain("dedupe_key", dedupe_key)
-        check_plain("weigh", weigh)
+        check_sync_callable("dedupe_key", dedupe_key)
+        check_sync_callable("weigh", weigh)
         if max_weight is not None and weigh is None:
             raise TypeError(f"max_weight={max_weight!r} needs weigh, a function of the item")
         self.first = self.duplicates = 0
@@ -131,10 +131,10 @@ class Buffer(Generic[T]):
 
     def last(self, item: T) -> int:
         """The number of an item that has just come; what came meanwhile stands behind it."""
-        number = self.end - 1
-        while self[number] is not item:
-            number -= 1
-        return number
+        items, behind = self.items, 1
+        while items[-behind] is not item:
+            behind += 1
+        return self.first + len(items) - behind
 
     def add(self, item: T, key: Hashable, weight: float) -> int | None:
         """Let an item in as ``append`` does, with the key and weight that were measured."""
@@ -150,9 +150,9 @@ class Buffer(Generic[T]):
         self.items.append(item)
         return None
 
-    def cut(self, up_to: int | None = None) -> tuple[list[T], float]:
+    def take(self, up_to: int | None = None) -> tuple[list[T], float]:
         """Take the oldest items, as many as the caps and ``up_to`` allow, and their weight."""
-        count = min(len(self), self._max_records)
+        count = min(len(self.items), self._max_records)
         if up_to is not None:
             count = min(count, up_to)
         weight: float = 0
@@ -160,7 +160,7 @@ class Buffer(Generic[T]):
             count, weight = self._within_weight(count)
         return self._take(count), weight
 
-    def clear(self) -> list[T]:
+    def take_all(self) -> list[T]:
         """Take all items, whatever the caps."""
         return self._take(len(self))
 
@@ -233,11 +233,11 @@ class Buffer(Generic[T]):
 
     def _take(self, count: int) -> list[T]:
         if self._dedupe_key is not None:
-            self._free(_cut(self._keys, count))
+            self._free(_pop(self._keys, count))
         if self._weigh is not None:
-            _cut(self._weights, count)
+            _pop(self._weights, count)
         self.first += count
-        return _cut(self.items, count)
+        return _pop(self.items, count)
 
     def _free(self, keys: list[Hashable]) -> None:
         if self._keys:
@@ -256,7 +256,7 @@ def _copied(waiting: deque[T], start: int, stop: int) -> list[T]:
     return [*islice(chain(waiting), start, stop)]
 
 
-def _cut(waiting: deque[T], count: int) -> list[T]:
+def _pop(waiting: deque[T], count: int) -> list[T]:
     """Take the oldest; where few stay behind, by taking all and putting those back.
 
     The copy is no call, so CPython runs no finalizer or signal handler, which may bring an item,

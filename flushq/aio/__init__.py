@@ -1,0 +1,1 @@
+"""The asyncio driver of the core: it waits, wakes, calls and keeps time."""

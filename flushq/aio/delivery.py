@@ -1,0 +1,136 @@
+"""One flush, call by call: of flush_fn, and after a failure of the handler and of flush_fn again.
+
+What comes of a batch stays on the batch, and nothing here raises: a flush runs in a task of its
+own, and what it has done must be known whatever becomes of that task.
+"""
+
+import asyncio
+import contextvars
+import inspect
+from collections.abc import Awaitable, Callable
+from types import CoroutineType
+from typing import Any, Generic, TypeVar
+
+from flushq.arguments import shown
+from flushq.core.attempts import Ask, Attempts, Call, Pause
+from flushq.core.batch import Batch
+from flushq.core.core import Core
+from flushq.outcomes import Failure, Verdict
+
+T = TypeVar("T")
+
+FlushFn = Callable[[list[T]], Awaitable[object]]
+OnFailure = Callable[[Failure[T]], Verdict | Awaitable[Verdict]]
+
+_flushes: contextvars.ContextVar[tuple[Batch[Any], ...]] = contextvars.ContextVar(
+    "flushq_flushes", default=()
+)
+
+current_flushes = _flushes.get
+"""The flushes that the caller is part of, of all queues, ended ones included."""
+
+
+class Delivery(Generic[T]):
+    """How the batches of one queue are delivered.
+
+    Args:
+        core: What decides.
+        flush_fn: The flush function.
+        on_failure: The failure handler. None: every failure ends the queue.
+        wake: Asks for a pass.
+        clock: The loop's.
+
+    Raises:
+        TypeError: One of the functions cannot be called.
+    """
+
+    def __init__(
+        self,
+        core: Core[T],
+        flush_fn: FlushFn[T],
+        on_failure: OnFailure[T] | None,
+        wake: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        if not callable(flush_fn):
+            raise TypeError(f"flush_fn must be callable, not {flush_fn!r}")
+        if on_failure is not None and not callable(on_failure):
+            raise TypeError(f"on_failure must be callable, not {on_failure!r}")
+        self._core = core
+        self._flush_fn = flush_fn
+        self._on_failure = on_failure
+        self._wake = wake
+        self._clock = clock
+
+    async def deliver(self, batch: Batch[T]) -> None:
+        """Call flush_fn with a batch, until all of it has ended. Nothing is raised."""
+        if self._core.batcher.stopped is not None:
+            return
+        _flushes.set((*_flushes.get(), batch))
+        attempts = None
+        try:
+            await self._called(batch.call(batch.items))
+        except BaseException as error:  # KeyboardInterrupt too: it is raised on at the end
+            attempts = self._core.attempts(batch, has_handler=self._on_failure is not None)
+            self._raised(attempts, error)
+        else:
+            batch.returned()
+        while attempts is not None and attempts.next is not None:
+            self._wake()  # what has ended by now is told now
+            await self._follow(attempts, batch)
+
+    def _called(self, items: list[T]) -> Awaitable[object]:
+        result: Any = self._flush_fn(items)
+        if type(result) is not CoroutineType and not inspect.isawaitable(result):
+            raise TypeError(f"flush_fn must be async: it returned {shown(result)}")
+        return result
+
+    async def _follow(self, attempts: Attempts[T], batch: Batch[T]) -> None:
+        """Do what comes next after a failure."""
+        match attempts.next:
+            case Ask(failure):
+                await self._ask(attempts, failure)
+            case Pause(seconds):
+                await self._let_pass(seconds, attempts, batch)
+            case Call(items):
+                await self._call_again(attempts, items)
+
+    async def _ask(self, attempts: Attempts[T], failure: Failure[T]) -> None:
+        try:
+            verdict: Any = self._on_failure(failure)  # type: ignore[misc]  # or nobody is asked
+            if inspect.isawaitable(verdict):
+                verdict = await verdict
+        except BaseException as error:
+            attempts.broke(error)
+        else:
+            attempts.judged(verdict)
+
+    async def _let_pass(self, seconds: float, attempts: Attempts[T], batch: Batch[T]) -> None:
+        if batch.interrupted:  # and flush_fn has swallowed that
+            attempts.cut(asyncio.CancelledError("cut short between two attempts"))
+            return
+        try:
+            await asyncio.sleep(seconds)
+        except BaseException as error:
+            attempts.cut(error)
+        else:
+            attempts.paused()
+
+    async def _call_again(self, attempts: Attempts[T], items: list[T]) -> None:
+        try:
+            await self._called(items)
+        except BaseException as error:
+            self._raised(attempts, error)
+        else:
+            attempts.returned()
+
+    def _raised(self, attempts: Attempts[T], error: BaseException) -> None:
+        attempts.raised(error, self._clock(), may_ask=is_failure(error))
+
+
+def is_failure(error: BaseException) -> bool:
+    """Whether an exception is a failure of what this task has called, and not of the task."""
+    if not isinstance(error, Exception | asyncio.CancelledError):
+        return False
+    task = asyncio.current_task()
+    return task is not None and not task.cancelling()

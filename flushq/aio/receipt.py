@@ -1,0 +1,45 @@
+"""The receipt of one item, for asyncio."""
+
+from collections.abc import Generator
+from typing import Any, Generic, TypeVar
+
+from flushq.aio.runner import Runner
+from flushq.core.receipts import Completion
+
+T = TypeVar("T")
+
+
+class Receipt(Generic[T]):
+    """To be awaited, any number of times: returns None once the item was delivered.
+
+    It comes from :meth:`FlushQueue.submit`. A cancellation ends the waiting alone.
+
+    Attributes:
+        item: The item; of a duplicate, the one that stayed.
+
+    Raises:
+        ItemFailed: ``flush_fn`` raised for it; its exception is the ``__cause__``.
+        Dropped: The same, and the failure handler dropped it.
+        FlushFailed, PolicyError, ShutdownTimeout: The queue ended first.
+        RuntimeError: Awaited inside flush_fn, before the end, or on another event loop.
+    """
+
+    __slots__ = ("_completion", "_runner", "item")
+
+    def __init__(self, completion: Completion[T], runner: Runner[T]) -> None:
+        self.item = completion.item
+        self._completion = completion
+        self._runner = runner
+
+    def __await__(self) -> Generator[Any, None, None]:
+        completion, runner = self._completion, self._runner
+        while not completion.ended:
+            runner.bind()
+            runner.refuse_inside("waiting for an item")
+            yield from runner.wait(completion).__await__()
+        if completion.failure is not None:
+            raise completion.failure()
+
+    def done(self) -> bool:
+        """Whether the item has ended, delivered or not."""
+        return self._completion.ended

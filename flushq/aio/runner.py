@@ -1,0 +1,264 @@
+"""A Core on an event loop: passes, a task for each flush, a timer, a deadline.
+
+Whatever happens schedules one pass, a callback in the next iteration of the loop, and nobody but
+the pass starts anything. With one item a loop iteration, the pass is most of its price: it asks for
+nothing of which there is none.
+
+A flush is a task, in a copy of the context in which the queue was started. What became of its items
+stays on the batch, whatever becomes of the task, until a pass tells the core of it.
+"""
+
+import asyncio
+import contextvars
+import logging
+import math
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from flushq.aio.delivery import Delivery, FlushFn, OnFailure, current_flushes
+from flushq.arguments import check_sync_callable
+from flushq.core.batch import Batch
+from flushq.core.core import Core
+from flushq.core.waiter import Registry
+from flushq.outcomes import FlushReport
+
+T = TypeVar("T")
+
+OnReport = Callable[[FlushReport], object]
+
+logger = logging.getLogger("flushq")
+
+
+class Runner(Generic[T]):
+    """What an event loop does for a queue.
+
+    Args:
+        core: What decides.
+        flush_fn: The flush function.
+        on_failure: The failure handler. None: every failure ends the queue.
+        on_report: Is called with the report of each flush. None: nobody asks.
+
+    Raises:
+        TypeError: One of them cannot be called, or on_report is async.
+
+    Attributes:
+        loop: The loop of the first call that needed one.
+    """
+
+    __slots__ = (
+        "_bound",
+        "_context",
+        "_core",
+        "_delivery",
+        "_limit",
+        "_on_report",
+        "_task_name",
+        "_tasks",
+        "_timer",
+        "_timer_at",
+        "_woken",
+        "loop",
+    )
+
+    loop: asyncio.AbstractEventLoop
+    _context: contextvars.Context
+
+    def __init__(
+        self,
+        core: Core[T],
+        flush_fn: FlushFn[T],
+        on_failure: OnFailure[T] | None,
+        on_report: OnReport | None,
+    ) -> None:
+        check_sync_callable("on_report", on_report)
+        self._core = core
+        self._delivery = Delivery(core, flush_fn, on_failure, self.wake, self.now)
+        self._on_report = on_report
+        self._task_name = f"flushq{core.name} flush"
+        self._bound = self._woken = False
+        self._tasks: dict[asyncio.Task[None], Batch[T]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+        self._limit: asyncio.TimerHandle | None = None
+
+    # The loop and the context.
+
+    def bind(self) -> None:
+        """Belong to the running loop, from the first call that needs one.
+
+        Raises:
+            RuntimeError: No loop runs, or another than before.
+        """
+        loop = asyncio.get_running_loop()
+        if not self._bound:
+            self.loop = loop
+            self._context = contextvars.copy_context()
+            self._bound = True
+        elif loop is not self.loop:
+            raise RuntimeError(f"{self._core!r} belongs to another event loop than {loop!r}")
+
+    def now(self) -> float:
+        """The time of the loop, in seconds."""
+        return self.loop.time()
+
+    def inside(self) -> Batch[T] | None:
+        """The running flush of this queue that the caller is part of."""
+        flushes = current_flushes()
+        return next(filter(self._core.batcher.runs, flushes), None) if flushes else None
+
+    def refuse_inside(self, what: str) -> None:
+        """Refuse, within a running flush of this queue, what would wait for that flush."""
+        self._core.refuse_inside(self.inside(), what)
+
+    # Life.
+
+    def start(self) -> None:
+        """Start the queue, in the context of the caller."""
+        self._core.start()
+        self._context = contextvars.copy_context()
+        self.wake()
+
+    def close(self) -> None:
+        """Begin to drain, within the limit."""
+        self._core.close()
+        self.wake()
+        self._keep_deadline()
+
+    def cut_short(self, why: str) -> None:
+        """Start no flush any more, and cancel those that run."""
+        self._core.cut_short(why)
+        self._interrupt()
+
+    def _keep_deadline(self) -> None:
+        """Have the deadline kept, from the first close or failure on."""
+        if self._core.deadline is not None:
+            return
+        now = self.now()
+        deadline = self._core.set_deadline(now)
+        if deadline <= now:
+            self._on_deadline()
+        elif deadline < math.inf:
+            self._limit = self.loop.call_at(deadline, self._on_deadline, context=self._context)
+
+    def _on_deadline(self) -> None:
+        self._core.pass_deadline()
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        self._forget_deadline()
+        self.wake()
+        for task, batch in self._tasks.items():
+            if task.cancel():
+                batch.interrupt()
+
+    def _forget_deadline(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+
+    # Those who wait.
+
+    async def wait(self, registry: Registry, *args: object) -> Any:
+        """Wait until the core completes the caller's waiter, and return with what."""
+        waiter = self.loop.create_future()
+        registry.join(waiter, *args)
+        try:
+            return await waiter
+        finally:
+            registry.leave(waiter)
+
+    # The pass.
+
+    def wake(self) -> None:
+        """Have a pass in the next iteration of the loop, unless the loop is closed."""
+        if self._woken:
+            return
+        try:
+            self.loop.call_soon(self._pass, context=self._context)
+        except RuntimeError:
+            if not self.loop.is_closed():
+                raise
+        else:
+            self._woken = True  # last: if call_soon fails, another wake() may succeed
+
+    def _pass(self) -> None:
+        core, clock = self._core, self.loop.time
+        self._woken = False
+        try:
+            core.observe()
+            while (batch := core.next_flush(clock)) is not None:
+                self._launch(batch)
+            ending = core.closing or core.batcher.failure is not None
+            if ending:
+                self._keep_deadline()
+            core.respond()
+            when = core.batcher.wake_at
+            if when != self._timer_at:
+                self._set_timer(when)
+            if core.reports:
+                self._report()
+            if ending and core.finish():
+                self._forget_deadline()
+        except BaseException:  # of the policy, of on_report, of a logging that fails
+            core.admission.revoke_credit()
+            self.wake()  # else what this pass has not done would never be done
+            raise
+
+    def _set_timer(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = when
+        self._timer = None
+        if _float(when) < math.inf:
+            self._timer = self.loop.call_at(_float(when), self._on_timer, context=self._context)
+
+    def _on_timer(self) -> None:
+        self._core.timer_fired = max(self.now(), self._timer_at)
+        self._timer, self._timer_at = None, math.inf
+        self.wake()
+
+    def _report(self) -> None:
+        reports = self._core.reports
+        while reports and self._on_report is not None:
+            report = reports.popleft()
+            try:
+                self._on_report(report)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException:  # a CancelledError too: here it cancels nothing
+                logger.exception("%son_report raised for %r", self._core.label, report)
+
+    # Flushes.
+
+    def _launch(self, batch: Batch[T]) -> None:
+        flush = self._delivery.deliver(batch)
+        try:
+            task = self.loop.create_task(flush, name=self._task_name, context=self._context.copy())
+        except BaseException as error:  # whatever a task factory of the user raises
+            flush.close()
+            batch.fail(error)
+            self._end_flush(batch)
+            if not isinstance(error, Exception):
+                raise
+            return
+        self._tasks[task] = batch
+        task.add_done_callback(self._on_done, context=self._context)
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        batch = self._tasks.pop(task)
+        if not batch.attempts:
+            batch.fail(asyncio.CancelledError("cut short before flush_fn was called"))
+        self._end_flush(batch)
+        if batch.error is not None and isinstance(batch.error, KeyboardInterrupt | SystemExit):
+            raise batch.error
+
+    def _end_flush(self, batch: Batch[T]) -> None:
+        self._core.flush_ended(batch, self.loop.time())
+        self.wake()
+
+
+def _float(seconds: float) -> float:
+    """The time as the loop takes it: what no float can hold is never."""
+    try:
+        return float(seconds)
+    except OverflowError:
+        return math.inf

@@ -1,0 +1,280 @@
+"""A batch that failed: what comes next, and what becomes of each of its items.
+
+Theory of operation. flush_fn is called with a batch as a whole, and nothing here is needed if it
+returns. If it raises, the driver makes :class:`Attempts` of the batch. Then it does what ``next``
+says, and tells what came of it, until ``next`` is None::
+
+    Ask(failure)     ask the failure handler      judged(verdict), or broke(error) if it raised
+    Pause(seconds)   let so much time pass        paused(), or cut(error) if it was cut short
+    Call(items)      call flush_fn                returned(), or raised(error, ...)
+
+The *parts* of the batch are kept on a stack, the one to call flush_fn with on top; at first there
+is one, all of it. What was raised becomes a :class:`Failure`, the handler answers with a verdict,
+and the verdict is done to the part on top: it goes (dropped, failed), stays (to be retried) or is
+replaced by its halves. If flush_fn returns then, it goes as well. So the parts come in order, one
+after the other, and the batch keeps its slot: from outside it is one long flush. What has ended
+meanwhile, delivered or dropped, is noted at once.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from flushq.arguments import is_int, shown
+from flushq.core.batch import Batch
+from flushq.errors import PartialFailure
+from flushq.outcomes import FAIL, Drop, Failure, Retry, Split, Verdict
+
+T = TypeVar("T")
+
+Ended = Mapping[int, BaseException | None]
+"""Positions that have ended: with the exception of those that were dropped; None: delivered."""
+
+NoteEnded = Callable[[Batch[T], Ended], None]
+
+
+@attrs.frozen
+class Call(Generic[T]):
+    """Call flush_fn with these items: a list of its own."""
+
+    items: list[T]
+
+
+@attrs.frozen
+class Pause:
+    """Let so many seconds pass; 0: let others run."""
+
+    seconds: float
+
+
+@attrs.frozen
+class Ask(Generic[T]):
+    """Ask the failure handler about this."""
+
+    failure: Failure[T]
+
+
+class Attempts(Generic[T]):
+    """The way of a batch that has failed. Nothing that happens to it is raised.
+
+    Args:
+        batch: The batch.
+        has_handler: Whether there is a failure handler; without one every failure ends the queue.
+        note_ended: Is called with the positions that have ended while the others go on.
+
+    Attributes:
+        next: What the driver is to do; None: nothing, all is over.
+    """
+
+    def __init__(self, batch: Batch[T], note_ended: NoteEnded[T], *, has_handler: bool) -> None:
+        self.next: Call[T] | Pause | Ask[T] | None = None
+        self._batch = batch
+        self._parts = Parts(batch.items, batch.reason)
+        self._note_ended = note_ended
+        self._has_handler = has_handler
+
+    def raised(self, error: BaseException, now: float, *, may_ask: bool) -> None:
+        """flush_fn raised at ``now``; ``may_ask`` says that it was not because of the queue.
+
+        An interrupted flush, an interrupt of the program and the like are no business of the
+        handler's.
+        """
+        try:
+            failure = self._parts.raised(error, max(0.0, now - self._batch.started))
+        except BaseException as flaw:  # of a PartialFailure, which a user has made
+            self._end(flaw)
+            return
+        if self._batch.interrupted:
+            self._end(error)
+        elif self._has_handler and may_ask:
+            self._tell_ended()
+            self.next = Ask(failure)
+        else:
+            self.judged(FAIL)
+
+    def judged(self, verdict: Any) -> None:
+        """The handler has answered."""
+        if not isinstance(verdict, Verdict):
+            self.broke(TypeError(f"on_failure must answer with a verdict, not {shown(verdict)}"))
+            return
+        self._parts.judge(verdict)
+        if self._parts.failed:
+            self._end(self._parts.error)
+        else:
+            self._go_on()
+
+    def broke(self, error: BaseException) -> None:
+        """The handler has raised: what it was asked about has failed, unless it was cut short."""
+        asked_about = self._parts.error
+        if not self._batch.interrupted:
+            self._parts.judge(FAIL)
+        known = asked_about is None or error is asked_about or error is asked_about.__cause__
+        if error.__cause__ is None and not known:
+            error.__cause__ = asked_about
+        self._end(error)
+
+    def paused(self) -> None:
+        """The time has passed."""
+        self.next = Call(self._batch.call(self._parts.items()))
+
+    def cut(self, error: BaseException) -> None:
+        """The time was cut short."""
+        error.__cause__ = self._parts.error
+        self._end(error)
+
+    def returned(self) -> None:
+        """flush_fn has returned."""
+        self._parts.returned()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._parts.open:
+            self._tell_ended()
+            self.next = Pause(self._parts.pause)
+        else:
+            self._end(None)
+
+    def _tell_ended(self) -> None:
+        if self._parts.ended:
+            self._note_ended(self._batch, self._parts.take_ended())
+
+    def _end(self, error: BaseException | None) -> None:
+        parts = self._parts
+        self._batch.conclude(error, parts.dropped, parts.failed, parts.lost)
+        parts.forget()
+        self.next = None
+
+
+@attrs.frozen
+class _Part(Generic[T]):
+    items: Sequence[T]
+    positions: Sequence[int]
+    attempt: int = 1
+    pause: float = 0.0
+
+
+class Parts(Generic[T]):
+    """The parts of a batch that failed, and what became of each position.
+
+    Args:
+        items: The items of the batch.
+        reason: Why it was flushed.
+
+    Attributes:
+        ended: The positions that have ended and that nobody has taken yet, with the exception of
+            those that were dropped, and None for those that were delivered.
+        dropped: The positions that were dropped, and the exception of each.
+        failed: The positions of which a failure ends the queue, and the exception of each.
+        error: What flush_fn raised last, if it has raised.
+    """
+
+    _errors: Mapping[int, BaseException]
+
+    def __init__(self, items: Sequence[T], reason: str) -> None:
+        self.ended: dict[int, BaseException | None] = {}
+        self.dropped: dict[int, BaseException] = {}
+        self.failed: dict[int, BaseException] = {}
+        self.error: BaseException | None = None
+        self._reason = reason
+        self._parts = [_Part(items, range(len(items)))]
+
+    @property
+    def open(self) -> bool:
+        """Whether there is a part to call flush_fn with."""
+        return bool(self._parts)
+
+    @property
+    def pause(self) -> float:
+        """Seconds to wait before flush_fn is called again."""
+        return self._parts[-1].pause
+
+    @property
+    def lost(self) -> Sequence[int]:
+        """The positions that are neither delivered nor dropped, in order."""
+        return sorted(chain(self.failed, *(part.positions for part in self._parts)))
+
+    def items(self) -> list[T]:
+        """The items of the part: a list to give away."""
+        return list(self._parts[-1].items)
+
+    def take_ended(self) -> Ended:
+        """What has ended since the last time."""
+        ended, self.ended = self.ended, {}
+        return ended
+
+    def forget(self) -> None:
+        """Let go of the exceptions whose tracebacks lead back here."""
+        self.error = None
+        self.ended.clear()
+
+    def returned(self) -> None:
+        """flush_fn returned: the part is delivered."""
+        self.ended.update(dict.fromkeys(self._parts.pop().positions))
+
+    def raised(self, error: BaseException, seconds: float) -> Failure[T]:
+        """flush_fn raised: after a PartialFailure, the rest of the part is delivered.
+
+        Raises:
+            ValueError: The PartialFailure makes no sense for this part, which has failed as a
+            whole.
+        """
+        self.error, errors = error, None
+        if isinstance(error, PartialFailure):
+            self._errors = self._narrow(error)
+            errors = list(self._errors.values())
+        else:
+            self._errors = dict.fromkeys(self._parts[-1].positions, error)
+        attempt = self._parts[-1].attempt
+        return Failure(self.items(), error, errors, attempt, self._reason, seconds)
+
+    def judge(self, verdict: Verdict) -> None:
+        """Do what the verdict says to the part that failed."""
+        part = self._parts.pop()
+        errors, self._errors = self._errors, {}
+        match verdict:
+            case Retry(after):
+                self._parts.append(attrs.evolve(part, attempt=part.attempt + 1, pause=float(after)))
+            case Split() if len(part.items) > 1:
+                half = (len(part.items) + 1) // 2
+                self._parts.append(_Part(part.items[half:], part.positions[half:]))
+                self._parts.append(_Part(part.items[:half], part.positions[:half]))
+            case Drop():
+                self.dropped.update(errors)
+                self.ended.update(errors)
+            case _:
+                self.failed.update(errors)
+
+    def _narrow(self, error: PartialFailure) -> Mapping[int, BaseException]:
+        """Make the part those that failed, and return the exception of each position."""
+        part = self._parts[-1]
+        flaw = _flaw(error.errors, len(part.positions))
+        if flaw is not None:
+            mistake = ValueError(f"flush_fn raised a PartialFailure that makes no sense: {flaw}")
+            self.failed.update(dict.fromkeys(part.positions, mistake))
+            self._parts.pop()
+            raise mistake from error
+        indices = sorted(error.errors)
+        items = [part.items[index] for index in indices]
+        errors = {part.positions[index]: error.errors[index] for index in indices}
+        self._parts[-1] = attrs.evolve(part, items=items, positions=list(errors))
+        self.ended.update(dict.fromkeys(at for at in part.positions if at not in errors))
+        return errors
+
+
+def _flaw(errors: object, count: int) -> str | None:
+    """The flaw in the errors of a PartialFailure of ``count`` items, if there is one."""
+    if not isinstance(errors, Mapping):
+        return f"it takes a mapping of indices to exceptions, not {shown(errors)}"
+    if not errors:
+        return "it names no item"
+    return next(filter(None, (_flaw_of(count, *pair) for pair in errors.items())), None)
+
+
+def _flaw_of(count: int, index: object, error: object) -> str | None:
+    if not (is_int(index) and 0 <= index < count):
+        return f"{shown(index)} is not an index of a batch of {count} items"
+    if not isinstance(error, BaseException):
+        return f"{shown(error)}, of index {index}, is not an exception"
+    return None

@@ -1,0 +1,143 @@
+"""A batch that left the queue: how far it has come, and what became of its items.
+
+The Batcher makes it, the driver tells what happens to it, by one method for each step, and nobody
+else writes it::
+
+    call(items)       flush_fn is about to be called with these of its items
+    returned()        flush_fn has returned
+    interrupt()       the queue has cancelled the flush
+    fail(error)       flush_fn could not be called with it
+    conclude(...)     flush_fn raised, and all that came of that is over (flushq.core.attempts)
+
+Its items have *positions*, 0, 1, …, within the batch, and numbers, in order of acceptance.
+"""
+
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from flushq.outcomes import FlushReport
+
+T = TypeVar("T")
+
+_NOTHING: Any = MappingProxyType({})  # a dict that stays empty
+
+
+@attrs.define(eq=False)
+class Batch(Generic[T]):
+    """A batch.
+
+    Attributes:
+        items: Its items, oldest first. flush_fn gets a copy, which it may change.
+        count: How many there are.
+        weight: What they weigh together.
+        reason: Why it was taken.
+        first: The number of its first item.
+        oldest: When its oldest item arrived.
+        started: When it was taken.
+        left_pending: How many items it left behind in the queue.
+        attempts: How many times flush_fn was called for it.
+        over: Whether flush_fn is done with it, whatever came of it.
+        interrupted: Whether the queue itself has cancelled the flush.
+        error: What flush_fn raised, or what kept the batch from it.
+        seconds: How long it took, once it has ended.
+        dropped: The positions of the items that were dropped, and why each.
+        failed: The positions of those whose failure ends the queue, and why each.
+        lost: The positions of all that were neither delivered nor dropped, once that is known.
+            None: all if there is an error, none if not.
+        delivered_early: How many items were delivered, and counted, while others were retried.
+        dropped_early: How many were dropped meanwhile.
+    """
+
+    items: list[T]
+    count: int
+    weight: float
+    reason: str
+    first: int
+    oldest: float
+    started: float
+    left_pending: int
+    attempts: int = 0
+    over: bool = False
+    interrupted: bool = False
+    error: BaseException | None = None
+    seconds: float = 0.0
+    dropped: dict[int, BaseException] = _NOTHING
+    failed: dict[int, BaseException] = _NOTHING
+    lost: Sequence[int] | None = None
+    delivered_early: int = 0
+    dropped_early: int = 0
+
+    # What the driver tells.
+
+    def call(self, items: Sequence[T]) -> list[T]:
+        """flush_fn is about to be called with these items: return the list that it is to own."""
+        self.attempts += 1
+        return list(items)
+
+    def returned(self) -> None:
+        """flush_fn has returned: all of it is delivered."""
+        self.over = True
+
+    def interrupt(self) -> None:
+        """The queue has cancelled the flush, so that what it raises is no failure of flush_fn."""
+        self.interrupted = True
+
+    def fail(self, error: BaseException) -> None:
+        """flush_fn was never called with it, because of this."""
+        self.error, self.over = error, True
+
+    def conclude(
+        self,
+        error: BaseException | None,
+        dropped: dict[int, BaseException],
+        failed: dict[int, BaseException],
+        lost: Sequence[int],
+    ) -> None:
+        """flush_fn had raised, and all that came of that is over; an error ends the queue."""
+        self.error, self.dropped, self.failed, self.lost = error, dropped, failed, lost
+        self.over = True
+
+    # What can be asked.
+
+    @property
+    def called(self) -> bool:
+        """Whether flush_fn has been called with it."""
+        return self.attempts > 0
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of its items."""
+        return range(self.first, self.first + self.count)
+
+    @property
+    def unended(self) -> int:
+        """How many of its items have not ended, while it runs."""
+        return self.count - self.delivered_early - self.dropped_early
+
+    def report(self) -> FlushReport:
+        """What became of it, once it has ended."""
+        dropped = list(self.dropped.values())
+        return FlushReport(
+            reason=self.reason,
+            count=self.count,
+            weight=self.weight,
+            waited=self.started - self.oldest,
+            started=self.started,
+            seconds=self.seconds,
+            attempts=self.attempts,
+            error=dropped[-1] if dropped and self.error is None else self.error,
+            delivered=self.count - len(dropped) - len(self.lost or ()),
+            dropped=len(dropped),
+            pending=self.left_pending,
+        )
+
+    def forget(self) -> None:
+        """Let go of the items and of the exceptions, whose tracebacks lead back here."""
+        self.items.clear()
+        self.error = None
+        for errors in self.dropped, self.failed:
+            if errors:
+                errors.clear()

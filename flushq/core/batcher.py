@@ -1,0 +1,319 @@
+"""When a batch is taken and why, and the account of what became of every item.
+
+The rules it keeps:
+
+* *Nothing vanishes.* An accepted item is pending, in a running batch, delivered, dropped by the
+  failure handler, or lost: ``undelivered`` (flush_fn was never called with it) or ``in_doubt`` (it
+  was, and raised or was interrupted). A duplicate is counted and dropped.
+* *Order.* Batches are taken oldest item first, and never exceed the caps.
+* *Slots.* At most ``max_in_flight`` batches run.
+* *The policy hears everything, in order, once*: the arrivals before any other event, times that
+  never run backwards, every flush that starts and every one that ends. What it raises, or answers
+  that is not a decision, ends the queue with a PolicyError and nothing lost.
+* *The first failure is the outcome.* After it no batch is taken any more.
+
+Theory of operation. The buffer numbers the items, in order of acceptance, and a batch knows the
+number of its first. So a barrier is a number (everything below it must have ended), the items that
+have ended are those below the first item of the oldest batch still running, and losses can be put
+in order of acceptance whatever the order in which they became known.
+
+A policy's Flush only says that a flush is due. The batch is taken when the driver is ready to start
+the flush, from all that waits by then. If several reasons apply, the first counts: drain, flush (a
+barrier), the policy's own, pressure (a producer waits for room).
+"""
+
+import math
+from typing import Generic, NamedTuple, TypeVar
+
+from flushq.arguments import check_count, shown
+from flushq.core.attempts import Ended
+from flushq.core.batch import Batch
+from flushq.core.buffer import Buffer, DedupeKey, Weigh
+from flushq.core.losses import Losses
+from flushq.errors import FlushFailed, PolicyError, QueueEnded
+from flushq.policy import Decision, Flush, FlushPolicy, Wait, check_caps, flaw_in, running_copy
+
+T = TypeVar("T")
+
+_WAIT = Wait()
+_DRAIN = Flush("drain")
+_BARRIER = Flush("flush")
+_PRESSURE = Flush("pressure")
+
+
+class End(NamedTuple):
+    """How a queue ended: what the exception is made of that tells it."""
+
+    kind: type[QueueEnded]
+    message: str | None
+    cause: BaseException | None
+
+
+class Batcher(Generic[T]):
+    """Buffer, policy and limits in one: decides what leaves the queue, and keeps the account.
+
+    Args:
+        policy: The policy whose deep copy is run.
+        dedupe_key: The key of an item. None: nothing is a duplicate.
+        weigh: The weight of an item. None: all weigh 0.
+        max_in_flight: How many batches may run at a time.
+        label: What the messages of the exceptions begin with.
+
+    Raises:
+        TypeError, ValueError: An argument, or a cap of the policy, is not what it must be.
+
+    Attributes:
+        policy: The running copy.
+        buffer: The items that wait.
+        running: The batches that were taken and have not ended, oldest first.
+        started: Whether batches may be taken: not before the queue has started.
+        draining: Whether all that waits is due.
+        stopped: Why no batch is taken any more; None while they are.
+        failure: The first failure of a flush or of the policy; None while there is none.
+        interruption: What the first flush raised that the queue had cancelled.
+        delivered: How many items were delivered.
+        dropped: How many items the failure handler dropped.
+        flushes: How many batches have ended, by reason.
+        losses: The items that were lost.
+        now: The last time that the policy was told.
+        decision: What it answered.
+    """
+
+    def __init__(
+        self,
+        policy: FlushPolicy,
+        dedupe_key: DedupeKey[T] | None = None,
+        weigh: Weigh[T] | None = None,
+        max_in_flight: int = 1,
+        label: str = "",
+    ) -> None:
+        check_count("max_in_flight", max_in_flight)
+        self.policy = running_copy(policy, max_in_flight)
+        caps = self.policy.max_records, self.policy.max_weight
+        check_caps(*caps)
+        self.buffer = Buffer(dedupe_key, weigh, *caps, label)
+        self.running: dict[Batch[T], None] = {}
+        self.started = self.draining = False
+        self.stopped: str | None = None
+        self.failure: End | None = None
+        self.interruption: BaseException | None = None
+        self.delivered = self.dropped = 0
+        self.flushes: dict[str, int] = {}
+        self.losses: Losses[T] = Losses()
+        self.now = -math.inf
+        self.decision: Decision = _WAIT
+        self._max_in_flight = max_in_flight
+        self._barrier = 0
+        self._announced = 0
+        self._announced_duplicates = 0
+
+    # Items come in.
+
+    @property
+    def burst(self) -> int:
+        """How many items, duplicates included, have come since the policy was told of any."""
+        buffer = self.buffer
+        return len(buffer.items) - self._announced + buffer.duplicates - self._announced_duplicates
+
+    def announce(self, now: float) -> None:
+        """Tell the policy of the items that have come since the last time, the first at ``now``."""
+        buffer = self.buffer
+        count, weight = len(buffer.items) - self._announced, buffer.fresh_weight
+        self._announced_duplicates = buffer.duplicates
+        buffer.fresh_weight = 0
+        if count > 0:
+            self._announced += count
+            self._tell("item_added", now, count, weight)
+
+    # Batches go out.
+
+    def start(self) -> None:
+        """Take batches from now on."""
+        self.started = True
+
+    @property
+    def wake_at(self) -> float:
+        """When to call :meth:`tick` unless something else happens; inf: not at all."""
+        decision = self.decision
+        return decision.until if isinstance(decision, Wait) and self._may_flush else math.inf
+
+    def tick(self, now: float) -> None:
+        """The time asked for has come."""
+        self._tell("tick", now)
+
+    def due(self, *, pressed: bool = False) -> Flush | None:
+        """The flush that is due, if there is one and a slot is free.
+
+        The arrivals must have been announced. ``pressed`` says that a producer waits for room.
+        """
+        if self.draining:
+            due = _DRAIN
+        elif self.buffer.first < self._barrier:
+            due = _BARRIER
+        elif isinstance(self.decision, Flush):
+            due = self.decision
+        elif pressed:
+            due = _PRESSURE
+        else:
+            return None
+        return due if self._may_flush else None
+
+    def start_flush(self, due: Flush, now: float) -> Batch[T] | None:
+        """Take the batch of a flush that is due.
+
+        The policy has been told of the flush when this returns; if it raised, the batch is
+        undelivered and None is returned.
+        """
+        buffer = self.buffer
+        first, oldest = buffer.first, self.policy.queue.oldest
+        most = self._announced if due.up_to is None else min(self._announced, due.up_to)
+        items, weight = buffer.take(most)
+        count = len(items)
+        self._announced -= count
+        self.now = max(self.now, now)
+        left = len(buffer.items)
+        batch = Batch(items, count, weight, due.reason, first, oldest, self.now, left)
+        self.running[batch] = None
+        try:
+            self._tell("flush_started", now, count, weight)
+        finally:
+            if self.failure is not None:
+                del self.running[batch]
+                self._record_loss(batch)
+        return None if self.failure is not None else batch
+
+    def end_part(self, batch: Batch[T], ended: Ended) -> None:
+        """Some items of a batch have ended while the others go on: count them."""
+        dropped = sum(error is not None for error in ended.values())
+        delivered = len(ended) - dropped
+        batch.delivered_early += delivered
+        batch.dropped_early += dropped
+        self.delivered += delivered
+        self.dropped += dropped
+
+    def end_flush(self, batch: Batch[T], now: float) -> None:
+        """A batch has ended: what flush_fn was called with is delivered, if not dropped or lost.
+
+        Without an error on the batch nothing of it is lost.
+        """
+        error = batch.error
+        del self.running[batch]
+        lost = 0 if error is None and batch.attempts else self._record_loss(batch)
+        self.dropped += len(batch.dropped) - batch.dropped_early
+        self.delivered += batch.count - len(batch.dropped) - lost - batch.delivered_early
+        self.flushes[batch.reason] = self.flushes.get(batch.reason, 0) + 1
+        if error is not None:
+            self._attribute_failure(batch, error)
+        batch.seconds = max(self.now, now) - batch.started
+        self._tell("flush_done", now, batch.count, batch.seconds, error)
+
+    # Barriers, drain, end.
+
+    def drain(self) -> None:
+        """Have all that waits be due, and what comes still."""
+        self.draining = True
+
+    def barrier(self) -> int:
+        """Make all that was accepted by now due, and return the number that marks its end."""
+        self._barrier = self.buffer.end
+        return self._barrier
+
+    def stop(self, why: str) -> None:
+        """Take no batch any more: what waits is undelivered. The first reason is kept."""
+        self.stopped = self.stopped or why
+        if self.buffer:
+            first, items = self.buffer.first, self.buffer.take_all()
+            self.losses.undelivered.add(first, items)
+
+    @property
+    def settled(self) -> int:
+        """The number below which every item has ended."""
+        return next((batch.first for batch in self.running), self.buffer.first)
+
+    @property
+    def in_flight(self) -> int:
+        """How many items are in batches that run, and have not ended."""
+        return sum(batch.unended for batch in self.running)
+
+    @property
+    def has_free_slot(self) -> bool:
+        """Whether another batch may run beside those that do."""
+        return len(self.running) < self._max_in_flight
+
+    def runs(self, batch: Batch[T] | None) -> bool:
+        """Whether there is such a batch and its flush goes on."""
+        return batch is not None and batch in self.running and not batch.over
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing runs and nothing waits that could still be flushed."""
+        return not self.running and not self.buffer.items
+
+    @property
+    def outcome_is_known(self) -> bool:
+        """Whether no flush that runs can make a failure of what was stopped otherwise."""
+        return self.failure is not None or all(batch.interrupted for batch in self.running)
+
+    @property
+    def _may_flush(self) -> bool:
+        """Whether a batch could be taken, if anyone asked for it."""
+        return (
+            self._announced > 0
+            and len(self.running) < self._max_in_flight
+            and self.started
+            and self.stopped is None
+        )
+
+    def _tell(self, event: str, now: float, *facts: object) -> None:
+        """Tell the policy of an event; the queue ends if it raises or answers nonsense."""
+        if self.failure is not None and self.failure.kind is PolicyError:
+            return
+        self.now = now = max(self.now, now)
+        try:
+            decision = getattr(self.policy, event)(now, *facts)
+            queue = self.policy.queue
+            if queue.pending != self._announced or queue.in_flight != len(self.running):
+                flaw: str | None = self._miscount()
+            else:
+                flaw = flaw_in(decision, now)
+        except BaseException as error:
+            self._fail_policy(f"raised {shown(error)} in {event}", error)
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
+            return
+        if flaw is None:
+            self.decision = decision
+        else:
+            self._fail_policy(f"answered {event} with {shown(decision)}: {flaw}", None)
+
+    def _miscount(self) -> str:
+        """Where the policy's facts differ from the queue's, after an event."""
+        queue = self.policy.queue
+        return (
+            f"it counts {queue.pending} pending and {queue.in_flight} in flight, not "
+            f"{self._announced} and {len(self.running)}; an override returns super()'s answer"
+        )
+
+    def _fail_policy(self, what: str, cause: BaseException | None) -> None:
+        self._fail(PolicyError, f"the policy {type(self.policy).__name__} {what}", cause)
+
+    def _record_loss(self, batch: Batch[T]) -> int:
+        """What was neither delivered nor dropped of a batch is lost; return how many items."""
+        if batch.lost is None:
+            batch.lost = range(batch.count)
+        if batch.lost:
+            kind = self.losses.in_doubt if batch.called else self.losses.undelivered
+            items = [batch.items[position] for position in batch.lost]
+            kind.add(batch.first + batch.lost[0], items)
+        return len(batch.lost)
+
+    def _attribute_failure(self, batch: Batch[T], error: BaseException) -> None:
+        """Attribute what a flush raised to the queue, if it cancelled it, or else to flush_fn."""
+        if not batch.interrupted:
+            self._fail(FlushFailed, f"a flush of {batch.count} items failed: {shown(error)}", error)
+        elif batch.called and self.interruption is None:
+            self.interruption = error
+
+    def _fail(self, kind: type[QueueEnded], what: str, cause: BaseException | None) -> None:
+        self.failure = self.failure or End(kind, what, cause)
+        self.stop(what)

@@ -1,0 +1,65 @@
+"""What was lost: ``undelivered`` and ``in_doubt``, each in order of acceptance.
+
+Losses become known in any order: a batch that is retried may be lost after those behind it. Each
+comes as a *run* with the number of its first item, and the runs of a kind are kept in order. A loss
+that comes behind all others, which is the rule, costs its own items; another costs all of them.
+"""
+
+import math
+from itertools import chain
+from operator import itemgetter
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class LossList(Generic[T]):
+    """The lost items of one kind.
+
+    Attributes:
+        items: The items, in order of acceptance: always the same list, which users hold.
+        count: How many items were lost, also if a user has emptied the list.
+    """
+
+    def __init__(self) -> None:
+        self.items: list[T] = []
+        self.count = 0
+        self._runs: list[tuple[int, list[T]]] = []
+
+    @property
+    def first(self) -> float:
+        """The number of the first item that was lost; inf if none was."""
+        return self._runs[0][0] if self._runs else math.inf
+
+    def add(self, first: int, items: list[T]) -> None:
+        """Enter a run of lost items; ``first`` is the number of the first of them."""
+        comes_last = not self._runs or self._runs[-1][0] < first
+        self._runs.append((first, items))
+        self.count += len(items)
+        if comes_last:
+            self.items += items
+        else:
+            self._runs.sort(key=itemgetter(0))
+            self.items[:] = chain.from_iterable(items for _, items in self._runs)
+
+
+class Losses(Generic[T]):
+    """Both kinds.
+
+    Attributes:
+        undelivered: The items that flush_fn was never called with.
+        in_doubt: The items that it was called with, in a flush that raised or was interrupted.
+    """
+
+    def __init__(self) -> None:
+        self.undelivered: LossList[T] = LossList()
+        self.in_doubt: LossList[T] = LossList()
+
+    def __bool__(self) -> bool:
+        """Whether anything was lost."""
+        return bool(self.undelivered.count or self.in_doubt.count)
+
+    @property
+    def first(self) -> float:
+        """The number of the first item that was lost; inf if none was."""
+        return min(self.undelivered.first, self.in_doubt.first)

@@ -1,0 +1,87 @@
+"""The line of producers that wait for room: order, reservations, cancellation.
+
+Each producer brings a waiter. Room is given from the front of the line, and a producer that was
+given room keeps it reserved until it runs, which may be later: nobody else can take it meanwhile.
+:meth:`WaitList.leave` is called in the very step in which the producer goes on, so that it either
+takes the room at once or the room is free again. A producer that was cancelled gives back its place
+or its reservation by the same call. To join, to leave and to be admitted cost the same however long
+the line is; to reject producers costs a step for each that waits.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Container
+from typing import Generic, TypeVar
+
+from flushq.core.waiter import Waiter, wake
+
+Owner = TypeVar("Owner")
+
+
+class WaitList(Generic[Owner]):
+    """The line.
+
+    Attributes:
+        reserved: How many producers were given room and have not run yet.
+        line: The producers that wait and were not given room yet, with their owners.
+        by_owner: For each owner, how many producers wait in the line.
+    """
+
+    def __init__(self) -> None:
+        self.reserved = 0
+        self.by_owner: Counter[Owner] = Counter()
+        self.line: OrderedDict[Waiter, Owner] = OrderedDict()
+
+    def __len__(self) -> int:
+        """How many producers wait and were not given room yet."""
+        return len(self.line)
+
+    @property
+    def claims(self) -> int:
+        """How many producers come before one that comes now."""
+        return self.reserved + len(self.line)
+
+    def join(self, waiter: Waiter, owner: Owner) -> None:
+        """Put a producer at the end; its waiter gets None for room, or an exception to raise."""
+        self.line[waiter] = owner
+        self.by_owner[owner] += 1
+
+    def leave(self, waiter: Waiter) -> None:
+        """The producer goes on: it takes its room at once, or gives back what it had."""
+        if waiter in self.line:
+            self._remove(waiter)
+        elif not waiter.cancelled() and waiter.result() is None:
+            self.reserved -= 1
+
+    def admit(self, room: int) -> bool:
+        """Give ``room`` (places free in the queue) to the first in line; return if any came."""
+        admitted = False
+        while self.line and self.reserved < room:
+            if self._answer(next(iter(self.line)), None):
+                self.reserved += 1
+                admitted = True
+        return admitted
+
+    def reject(self, refusal_of: Callable[[Owner], BaseException | None]) -> None:
+        """Reject each producer for whose owner there is a refusal: a new exception for each."""
+        for waiter, owner in list(self.line.items()):
+            refusal = refusal_of(owner)
+            if refusal is not None:
+                self._answer(waiter, refusal)
+
+    def reject_last(self, owners: Container[Owner], refusal: BaseException) -> None:
+        """Reject the last producer in the line that waits for one of ``owners``."""
+        for waiter, owner in reversed(self.line.items()):
+            if owner in owners:
+                self._answer(waiter, refusal)
+                return
+
+    def _answer(self, waiter: Waiter, answer: BaseException | None) -> bool:
+        """Take a producer out of the line and wake it, unless it has been cancelled meanwhile."""
+        self._remove(waiter)
+        return wake(waiter, answer)
+
+    def _remove(self, waiter: Waiter) -> None:
+        owner = self.line.pop(waiter)
+        self.by_owner[owner] -= 1
+        if not self.by_owner[owner]:
+            del self.by_owner[owner]
