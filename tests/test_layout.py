@@ -28,36 +28,49 @@ TOP_LEVEL = {
 
 RECIPES = sorted((ROOT / "tests" / "recipes").glob("*.py"))
 
+# Each row names what it may import, and may import what those may. The order is that of the layers.
 MAY_IMPORT: dict[str, set[str]] = {
     "arguments": set(),
     "errors": {"arguments"},
     "policy": {"arguments"},
     "policies": {"policy"},
-    "buffer": {"errors"},
-    "batcher": {"buffer", "policy", "errors"},
     "outcomes": {"arguments"},
-    "parts": {"outcomes", "errors"},
-    "gate": set(),
-    "delivery": {"batcher", "parts"},
-    "receipts": {"batcher", "errors"},
-    "queue": {"gate", "delivery", "receipts", "batcher", "outcomes", "errors"},
-    "batched": {"queue"},
-    "simulation": {"batcher"},
+    "core.waiter": set(),
+    "core.registry": {"core.waiter"},
+    "core.waitlist": {"core.waiter"},
+    "core.losses": set(),
+    "core.buffer": {"errors"},
+    "core.batch": {"outcomes"},
+    "core.attempts": {"core.batch", "errors"},
+    "core.batcher": {"core.attempts", "core.buffer", "core.losses", "policy"},
+    "core.receipts": {"core.attempts", "core.buffer", "core.waiter"},
+    "core.admission": {"core.batcher", "core.waitlist"},
+    "core.core": {"core.admission", "core.receipts", "core.registry"},
+    "core.view": {"core.core"},
+    "core": set(),
+    "aio": {"core.view"},
+    "simulation": {"core.core"},
     "offline": set(),
     "testing": {"policy", "simulation", "offline"},
-    "__init__": {"policies", "batched"},
+    "__init__": {"policies", "aio"},
     "cli": {"__init__", "simulation", "offline"},
     "__main__": {"cli"},
 }
 
-LOOP = {"asyncio", "contextvars", "time", "random", "logging", "threading"}
-LOOP_FILES = {"gate", "delivery", "receipts", "queue", "batched", "cli"}
+DRIVER_ONLY = {"asyncio", "contextvars", "time", "random", "logging", "threading"}
+DRIVERS = {"aio", "cli"}
 EXTRAS = {"testing": {"hypothesis"}, "cli": {"click", "rich", "aiosqlite", "matplotlib"}}
+
+MOST_LINES = 350
+
+PACKAGES = {"flushq", "flushq.core"}
 
 
 def row_of(module: str) -> str:
     """Return the row of the table that a module of flushq, by its dotted name, belongs to."""
-    return module.split(".")[1] if "." in module else "__init__"
+    parts = module.split(".")[1:] or ["__init__"]
+    is_core = parts[0] == "core" and parts[1:] not in ([], ["__init__"])
+    return ".".join(parts[:2]) if is_core else parts[0]
 
 
 def module_of(path: Path) -> str:
@@ -70,7 +83,7 @@ def names_of(node: ast.ImportFrom, module: str) -> Iterator[str]:
     above = module.split(".")[: -node.level] if node.level else []
     source = ".".join([*above, *([node.module] if node.module else [])])
     for alias in node.names:
-        is_row = source == "flushq" and alias.name in MAY_IMPORT
+        is_row = row_of(f"{source}.{alias.name}") in MAY_IMPORT and source in PACKAGES
         yield f"{source}.{alias.name}" if is_row else source
 
 
@@ -95,8 +108,8 @@ def is_allowed(name: str, row: str) -> bool:
     top = name.partition(".")[0]
     if top == "flushq":
         return row_of(name) in reach(row)
-    if top in LOOP:
-        return row in LOOP_FILES
+    if top in DRIVER_ONLY:
+        return row in DRIVERS
     return top in sys.stdlib_module_names | {"attr", "attrs"} | EXTRAS.get(row, set())
 
 
@@ -129,11 +142,11 @@ def test_a_file_imports_only_what_its_row_names(path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "source", "expected"),
     [
-        ("flushq.policy", "from flushq.batcher import Batcher", ["flushq.batcher"]),
-        ("flushq.policy", "from .batcher import Batcher", ["flushq.batcher"]),
-        ("flushq.policy", "from . import batcher, arguments", ["flushq.batcher"]),
-        ("flushq.policy", "from flushq import batcher", ["flushq.batcher"]),
-        ("flushq.policy", "import flushq.queue as q", ["flushq.queue"]),
+        ("flushq.policy", "from flushq.core.batch import Batch", ["flushq.core.batch"]),
+        ("flushq.policy", "from .core.batch import Batch", ["flushq.core.batch"]),
+        ("flushq.policy", "from . import offline, arguments", ["flushq.offline"]),
+        ("flushq.policy", "from flushq.core import batch", ["flushq.core.batch"]),
+        ("flushq.policy", "import flushq.aio.queue as q", ["flushq.aio.queue"]),
         ("flushq.policy", "import flushq", ["flushq"]),
         ("flushq.policy", "from flushq import Flush", ["flushq"]),
         ("flushq.policy", "import attrs, math, errno, flushq.arguments", []),
@@ -145,17 +158,23 @@ def test_a_file_imports_only_what_its_row_names(path: Path) -> None:
         ("flushq.policy", "from hypothesis import given", ["hypothesis"]),
         ("flushq.policies.natural", "from ..policy import FlushPolicy", []),
         ("flushq.policies.natural", "from . import interval", []),
-        ("flushq.policies.natural", "from ..buffer import Buffer", ["flushq.buffer"]),
+        ("flushq.policies.natural", "from ..outcomes import Drop", ["flushq.outcomes"]),
         ("flushq.policies.__init__", "from .natural import NaturalPolicy", []),
-        ("flushq.batcher", "from flushq.policies import NaturalPolicy", ["flushq.policies"]),
-        ("flushq.queue", "import asyncio, flushq.policy, flushq.gate", []),
+        ("flushq.core.batcher", "from flushq.policies import NaturalPolicy", ["flushq.policies"]),
+        (
+            "flushq.core.losses",
+            "import asyncio, flushq.core.batch",
+            ["asyncio", "flushq.core.batch"],
+        ),
+        ("flushq.core.core", "from . import waitlist, view", ["flushq.core.view"]),
+        ("flushq.aio.queue", "import asyncio, logging, flushq.policy, flushq.core.core", []),
         ("flushq.simulation", "import asyncio", ["asyncio"]),
-        ("flushq.testing", "import hypothesis, flushq.offline, flushq.batcher", []),
-        ("flushq.__init__", "from flushq.queue import FlushQueue", []),
+        ("flushq.testing", "import hypothesis, flushq.offline, flushq.core.core", []),
+        ("flushq.__init__", "from flushq.aio.queue import FlushQueue", []),
         ("flushq.__init__", "from flushq.simulation import simulate", ["flushq.simulation"]),
         ("flushq.cli.ingest", "import asyncio, click\nfrom flushq import FlushQueue", []),
         ("flushq.cli.ingest", "from flushq.simulation import simulate", []),
-        ("flushq.cli.ingest", "from flushq.queue import FlushQueue", ["flushq.queue"]),
+        ("flushq.cli.ingest", "from flushq.aio.queue import FlushQueue", ["flushq.aio.queue"]),
         ("flushq.__main__", "from flushq.cli import main", []),
         ("flushq.helpers", "", ["flushq.helpers is not in the table"]),
     ],
@@ -204,6 +223,12 @@ def test_what_silences_a_tool_tells_why(path: Path) -> None:
 def test_the_reason_stands_behind_the_comment(comment: str, *, expected: bool) -> None:
     """A reason follows its silencing comment on the same line, behind a dash or a hash."""
     assert expected == (not unexplained(f"x = 1  # {comment}"))
+
+
+@pytest.mark.parametrize("path", sources("flushq"), ids=module_of)
+def test_a_file_is_short(path: Path) -> None:
+    """A file of the library has one idea, and at most so many lines."""
+    assert len(path.read_text().splitlines()) <= MOST_LINES
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
