@@ -18,12 +18,12 @@ def shown(value: object) -> str:
 
 
 def is_int(value: object) -> TypeGuard[int]:
-    """Whether something is an int; a bool is none."""
+    """Whether something is an int; a bool is not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_real(value: object) -> bool:
-    """Whether something is a real number; a bool is none."""
+    """Whether something is a real number; a bool is not."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 

@@ -82,7 +82,7 @@ class ShutdownTimeout(QueueEnded, TimeoutError):
 
 
 class PolicyError(QueueEnded):
-    """The policy raised (its exception is the ``__cause__``) or answered what is no decision."""
+    """The policy raised (its exception is the ``__cause__``), or its answer is not a decision."""
 
 
 class ItemFailed(FlushqError):

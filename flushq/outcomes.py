@@ -18,7 +18,7 @@ class Failure(Generic[T]):
         items: The items that failed, in order; a list of the handler's own.
         error: What ``flush_fn`` raised.
         errors: The exception of each of the items, if that was a PartialFailure; else None.
-        attempt: How many times these items have been handed over together: 1, 2, …
+        attempt: How many times ``flush_fn`` was called with these items together: 1, 2, …
         reason: Why the batch was flushed.
         seconds: How long ago the flush started, in seconds.
     """

@@ -38,7 +38,7 @@ class Flush:
     """Start a flush now, of the oldest pending items.
 
     Args:
-        reason: Why; shown to whoever asks why the queue flushed.
+        reason: Why; shown to those who ask why the queue flushed.
         up_to: Take at most so many items. None: as many as the caps allow.
     """
 
@@ -171,16 +171,16 @@ class FlushPolicy(abc.ABC):
 
     Each event returns the decision by then: that of ``decide`` if it matters, else ``Wait()``.
     Times are in seconds. An event that cannot have happened (a time before the last one, more
-    items than wait, a flush too many) is a ValueError, a count that is no int a TypeError; either
-    changes nothing.
+    items than wait, a flush too many) is a ValueError, a count that is not an int is a TypeError;
+    either changes nothing.
 
     A policy object is a template: each queue and each simulation runs a deep copy of it with a
     :class:`QueueState` of its own, so one object may be given to many.
 
     Attributes:
         queue: The facts, to be read.
-        max_records: A hard cap on the items of a batch, whoever asks for the flush. None: no cap.
-        max_weight: A hard cap on the weight of a batch. None: no cap.
+        max_records: A hard cap on the items of a batch, whatever the reason of the flush. None: no
+        cap. max_weight: A hard cap on the weight of a batch. None: no cap.
     """
 
     queue: QueueState
@@ -265,11 +265,11 @@ def flaw_in(decision: Any, now: float) -> str | None:
 
 
 def check_caps(max_records: int | None, max_weight: float | None) -> None:
-    """Refuse caps that are no caps.
+    """Refuse what is not a cap.
 
     Raises:
         ValueError: A cap is zero, negative or NaN.
-        TypeError: ``max_records`` is no int, or ``max_weight`` no real number.
+        TypeError: ``max_records`` is not an int, or ``max_weight`` not a real number.
     """
     if max_records is not None:
         check_count("max_records", max_records)
@@ -281,7 +281,7 @@ def running_copy(policy: FlushPolicy, max_in_flight: int) -> FlushPolicy:
     """A deep copy of the policy whose facts start afresh.
 
     Raises:
-        TypeError: ``policy`` is no policy, or cannot be deep-copied.
+        TypeError: ``policy`` is not a FlushPolicy, or cannot be deep-copied.
     """
     if not isinstance(policy, FlushPolicy):
         raise TypeError(f"policy must be a FlushPolicy, not {policy!r}")

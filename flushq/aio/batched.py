@@ -179,7 +179,7 @@ class Batched(Generic[K, V]):
         Raises:
             KeyError: The loader returned a mapping without this key.
             ItemFailed: The loader raised, a new object for each caller with the loader's exception
-                as its ``__cause__``; or it returned what is no result for its keys, and the cause
+                as its ``__cause__``; or what it returned does not match its keys, and the cause
                 says so.
             FlushFailed, PolicyError, ShutdownTimeout: The queue ended first.
             FlushqError: The request was not accepted: see :meth:`FlushQueue.enqueue`.
@@ -241,7 +241,7 @@ def _match(requests: Sequence[_Request[Any]], results: object) -> None:
 
 
 def _is_sequence(results: object) -> TypeGuard[Iterable[object]]:
-    """Whether something has one result after the other: an array is no Sequence, but will do."""
+    """Whether something has one result after the other: an array is not a Sequence, but will do."""
     is_one = isinstance(results, Sized) and isinstance(results, Iterable)
     return is_one and not isinstance(results, str | bytes | AbstractSet)
 

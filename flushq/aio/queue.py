@@ -36,7 +36,7 @@ class FlushQueue(QueueView[T]):
 
     Use it as ``async with FlushQueue(...) as queue``, or ``run()`` it in a TaskGroup. It belongs
     to the event loop that first uses it, and is not thread-safe: threads, finalizers and signal
-    handlers hand over by ``loop.call_soon_threadsafe``.
+    handlers bring items by ``loop.call_soon_threadsafe``.
 
     Every accepted item ends in exactly one place: delivered (``flush_fn`` returned), counted as a
     duplicate, dropped by the failure handler, in ``undelivered`` (``flush_fn`` was never called
@@ -132,7 +132,8 @@ class FlushQueue(QueueView[T]):
                 and every running flush waits for room in this queue.
             RuntimeError: No event loop runs, or another than that of the queue. (Between two turns
                 of a loop this is noticed in asyncio's debug mode only.)
-            TypeError: The key cannot be hashed, the weight is no real number, or one of them must
+            TypeError: The key cannot be hashed, the weight is not a real number, or one of them
+            must
                 be awaited.
             ValueError: The weight is not from 0 to 1e300.
             Exception: What ``dedupe_key`` or ``weigh`` raised; the queue goes on.

@@ -78,8 +78,8 @@ class Attempts(Generic[T]):
     def raised(self, error: BaseException, now: float, *, may_ask: bool) -> None:
         """flush_fn raised at ``now``; ``may_ask`` says that it was not because of the queue.
 
-        An interrupted flush, an interrupt of the program and the like are no business of the
-        handler's.
+        An interrupted flush, an interrupt of the program and the like do not concern the
+        handler.
         """
         try:
             failure = self._parts.raised(error, max(0.0, now - self._batch.started))

@@ -82,7 +82,7 @@ class Batch(Generic[T]):
         self.over = True
 
     def interrupt(self) -> None:
-        """The queue has cancelled the flush, so that what it raises is no failure of flush_fn."""
+        """The queue has cancelled the flush: what it raises is not a failure of flush_fn."""
         self.interrupted = True
 
     def fail(self, error: BaseException) -> None:

@@ -11,8 +11,8 @@ measured earlier, since it had to wait for room, comes in through ``add``.
 Items are numbered 0, 1, 2, … in the order in which they came, by position alone: ``first`` is the
 number of the next item to leave, ``end`` that of the next to come.
 
-Weights are summed and compared as ints, floats and Fractions: what is none of these becomes one
-when it is checked, for numbers of a few bits have sums that wrap round.
+Weights are summed and compared as ints, floats and Fractions: a number of another type is
+converted when it is checked, for numbers of a few bits have sums that wrap round.
 
 A finalizer or a signal handler may bring an item between any two steps of taking a batch: what
 leaves the buffer is what was counted before, from the front; what comes meanwhile stands behind it.
@@ -113,7 +113,7 @@ class Buffer(Generic[T]):
 
         Raises:
             ItemTooLarge: It weighs more than a batch may.
-            TypeError: The key cannot be hashed or must be awaited; the weight is no real number.
+            TypeError: The key cannot be hashed or must be awaited; the weight is not a real number.
             ValueError: The weight is negative, above 1e300 or NaN.
             Exception: Whatever ``dedupe_key`` or ``weigh`` raise.
         """
@@ -251,7 +251,7 @@ def _copied(waiting: deque[T], start: int, stop: int) -> list[T]:
     """Those from ``start`` to ``stop``, at the price of ``stop``, whatever else waits.
 
     No iterator of a deque survives an item that is brought; this one begins and ends within the
-    copy, which is no call, so CPython runs no finalizer or signal handler while there is one.
+    copy, which is not a call, so CPython runs no finalizer or signal handler while there is one.
     """
     return [*islice(chain(waiting), start, stop)]
 
@@ -259,7 +259,7 @@ def _copied(waiting: deque[T], start: int, stop: int) -> list[T]:
 def _pop(waiting: deque[T], count: int) -> list[T]:
     """Take the oldest; where few stay behind, by taking all and putting those back.
 
-    The copy is no call, so CPython runs no finalizer or signal handler, which may bring an item,
+    The copy is not a call, so CPython runs no finalizer or signal handler, which may bring an item,
     between it and the clearing; one that does so later brings it to the end of the line.
     """
     if len(waiting) > 2 * count:

@@ -24,7 +24,7 @@ class NaturalPolicy(FlushPolicy):
 
     Raises:
         ValueError: A cap is zero, negative or NaN.
-        TypeError: ``max_records`` is no int, or ``max_weight`` no real number.
+        TypeError: ``max_records`` is not an int, or ``max_weight`` not a real number.
     """
 
     max_records: int | None = None
