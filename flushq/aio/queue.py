@@ -130,11 +130,10 @@ class FlushQueue(QueueView[T]):
             ItemTooLarge: The item alone weighs more than ``max_weight``.
             QueueFull: Called inside flush_fn, where waiting could never end: every slot is taken,
                 and every running flush waits for room in this queue.
-            RuntimeError: No event loop runs, or another than that of the queue. (Between two turns
-                of a loop this is noticed in asyncio's debug mode only.)
-            TypeError: The key cannot be hashed, the weight is not a real number, or one of them
-            must
-                be awaited.
+            RuntimeError: No event loop runs, or another than that of the queue. (Between two
+                passes this is noticed in asyncio's debug mode only.)
+            TypeError: The key cannot be hashed, the weight is not a real number, or one of the two
+                must be awaited.
             ValueError: The weight is not from 0 to 1e300.
             Exception: What ``dedupe_key`` or ``weigh`` raised; the queue goes on.
         """
