@@ -16,14 +16,14 @@ from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
-from flushq.aio.delivery import FlushFn, OnFailure, current_flushes
-from flushq.aio.ending import raise_outcome, until_ended
-from flushq.aio.entrance import check_open, pause, wait_for_room
+from flushq.aio.calls import FlushFn, OnFailure, current_flushes
 from flushq.aio.receipt import Receipt
 from flushq.aio.runner import OnReport, Runner, logger
+from flushq.aio.waits import check_open, give_way, raise_outcome, until_ended, wait_for_room
 from flushq.core.admission import NO_CREDIT
-from flushq.core.buffer import DedupeKey, Weigh
+from flushq.core.caps import Weigh
 from flushq.core.core import Core
+from flushq.core.duplicates import DedupeKey
 from flushq.core.receipts import FailureFactory
 from flushq.core.view import QueueView
 from flushq.policy import FlushPolicy
@@ -137,7 +137,7 @@ class FlushQueue(QueueView[T]):
             ValueError: The weight is not from 0 to 1e300.
             Exception: What ``dedupe_key`` or ``weigh`` raised; the queue goes on.
         """
-        for _ in self._credit:
+        for _ in self._credit:  # one step uses up the credit of one item
             self._append(item)
             return
         await self._enqueue_slow(item)
@@ -209,13 +209,13 @@ class FlushQueue(QueueView[T]):
         core, runner = self._core, self._runner
         runner.bind()
         runner.refuse_inside("flush()")
-        core.check_open(None)
-        mark = core.barrier()
+        core.ending.check_open(None)
+        mark = core.barriers.raise_barrier()
         if mark is None:
             return
         runner.wake()
         await runner.wait(core.barriers, mark)
-        core.check_delivered(mark)
+        core.ending.check_delivered(mark)
 
     # Owners.
 
@@ -268,7 +268,7 @@ class FlushQueue(QueueView[T]):
         """
         self._runner.bind()
         self._runner.refuse_inside("run()")
-        if not self._core.ending:
+        if not self._core.ending.begun:
             self._runner.start()
         raise_outcome(self._core, await until_ended(self._core, self._runner, owner=True))
 
@@ -297,9 +297,9 @@ class FlushQueue(QueueView[T]):
         key, weight = self._measure(item)
         if self._core.admission.must_wait(key):
             await wait_for_room(self._core, self._runner)
-        elif self._core.admission.must_pause:
-            await pause(self._core, self._runner, key)
-        return self._accept(item, key, weight)
+        elif self._core.admission.must_give_way:
+            await give_way(self._core, self._runner, key)
+        return self._accept(item, key, weight)  # no await before: the room was given for this step
 
     async def _enqueue_awaited(self, item: T) -> int | None:
         """Accept an item whose producer is about to wait for its end, as :meth:`_accept`."""
@@ -322,10 +322,10 @@ class FlushQueue(QueueView[T]):
     def _accept(self, item: T, key: Hashable, weight: float) -> int | None:
         """Let an item in; return the number of the one that stays if it is a duplicate.
 
-        That is the last step, so that nothing can fail once it is in.
+        To add it is the last step, so that nothing can fail once it is in.
         """
         self._open_burst()
-        if self._core.ending or self._runner.loop.get_debug():
+        if self._core.ending.begun or self._runner.loop.get_debug():
             self._core.admission.revoke_credit()  # every item needs a second look
         else:
             self._credit = self._core.admission.grant_credit()

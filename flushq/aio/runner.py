@@ -1,8 +1,8 @@
 """A Core on an event loop: passes, a task for each flush, a timer, a deadline.
 
 Whatever happens schedules one pass, a callback in the next iteration of the loop, and nobody but
-the pass starts anything. With one item a loop iteration, the pass is most of its price: it asks for
-nothing of which there is none.
+the pass starts anything. With one item a loop iteration the pass is most of what the item costs, so
+each of its steps begins with a cheap question.
 
 A flush is a task, in a copy of the context in which the queue was started. What became of its items
 stays on the batch, whatever becomes of the task, until a pass tells the core of it.
@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from flushq.aio.delivery import Delivery, FlushFn, OnFailure, current_flushes
+from flushq.aio.calls import Calls, FlushFn, OnFailure, current_flushes
 from flushq.arguments import check_sync_callable
 from flushq.core.batch import Batch
 from flushq.core.core import Core
@@ -47,9 +47,9 @@ class Runner(Generic[T]):
 
     __slots__ = (
         "_bound",
+        "_calls",
         "_context",
         "_core",
-        "_delivery",
         "_limit",
         "_on_report",
         "_task_name",
@@ -72,7 +72,7 @@ class Runner(Generic[T]):
     ) -> None:
         check_sync_callable("on_report", on_report)
         self._core = core
-        self._delivery = Delivery(core, flush_fn, on_failure, self.wake, self.now)
+        self._calls = Calls(core, flush_fn, on_failure, self.wake, self.now)
         self._on_report = on_report
         self._task_name = f"flushq{core.name} flush"
         self._bound = self._woken = False
@@ -114,7 +114,7 @@ class Runner(Generic[T]):
 
     def start(self) -> None:
         """Start the queue, in the context of the caller."""
-        self._core.start()
+        self._core.ending.start()
         self._context = contextvars.copy_context()
         self.wake()
 
@@ -126,22 +126,22 @@ class Runner(Generic[T]):
 
     def cut_short(self, why: str) -> None:
         """Start no flush any more, and cancel those that run."""
-        self._core.cut_short(why)
+        self._core.ending.cut_short(why)
         self._interrupt()
 
     def _keep_deadline(self) -> None:
         """Have the deadline kept, from the first close or failure on."""
-        if self._core.deadline is not None:
+        if self._core.ending.deadline is not None:
             return
         now = self.now()
-        deadline = self._core.set_deadline(now)
+        deadline = self._core.ending.set_deadline(now)
         if deadline <= now:
             self._on_deadline()
         elif deadline < math.inf:
             self._limit = self.loop.call_at(deadline, self._on_deadline, context=self._context)
 
     def _on_deadline(self) -> None:
-        self._core.pass_deadline()
+        self._core.ending.pass_deadline()
         self._interrupt()
 
     def _interrupt(self) -> None:
@@ -181,13 +181,14 @@ class Runner(Generic[T]):
             self._woken = True  # last: if call_soon fails, another wake() may succeed
 
     def _pass(self) -> None:
+        """Make one pass; flushq.core.core says why in this order."""
         core, clock = self._core, self.loop.time
         self._woken = False
         try:
             core.observe()
             while (batch := core.next_flush(clock)) is not None:
                 self._launch(batch)
-            ending = core.closing or core.batcher.failure is not None
+            ending = core.ending.closing or core.batcher.failure is not None
             if ending:
                 self._keep_deadline()
             core.respond()
@@ -196,10 +197,10 @@ class Runner(Generic[T]):
                 self._set_timer(when)
             if core.reports:
                 self._report()
-            if ending and core.finish():
+            if ending and core.ending.finish():
                 self._forget_deadline()
         except BaseException:  # of the policy, of on_report, of a logging that fails
-            core.admission.revoke_credit()
+            core.admission.revoke_credit()  # respond() may not have been reached
             self.wake()  # else what this pass has not done would never be done
             raise
 
@@ -230,7 +231,7 @@ class Runner(Generic[T]):
     # Flushes.
 
     def _launch(self, batch: Batch[T]) -> None:
-        flush = self._delivery.deliver(batch)
+        flush = self._calls.deliver(batch)
         try:
             task = self.loop.create_task(flush, name=self._task_name, context=self._context.copy())
         except BaseException as error:  # whatever a task factory of the user raises

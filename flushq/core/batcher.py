@@ -5,7 +5,8 @@ The rules it keeps:
 * *Nothing vanishes.* An accepted item is pending, in a running batch, delivered, dropped by the
   failure handler, or lost: ``undelivered`` (flush_fn was never called with it) or ``in_doubt`` (it
   was, and raised or was interrupted). A duplicate is counted and dropped.
-* *Order.* Batches are taken oldest item first, and never exceed the caps.
+* *Order.* Batches are taken oldest item first (flushq.core.buffer), within the caps
+  (flushq.core.caps).
 * *Slots.* At most ``max_in_flight`` batches run.
 * *The policy hears everything, in order, once*: the arrivals before any other event, times that
   never run backwards, every flush that starts and every one that ends. What it raises, or answers
@@ -28,7 +29,9 @@ from typing import Generic, NamedTuple, TypeVar
 from flushq.arguments import check_count, shown
 from flushq.core.attempts import Ended
 from flushq.core.batch import Batch
-from flushq.core.buffer import Buffer, DedupeKey, Weigh
+from flushq.core.buffer import Buffer
+from flushq.core.caps import Weigh
+from flushq.core.duplicates import DedupeKey
 from flushq.core.losses import Losses
 from flushq.errors import FlushFailed, PolicyError, QueueEnded
 from flushq.policy import Decision, Flush, FlushPolicy, Wait, check_caps, flaw_in, running_copy
@@ -110,7 +113,7 @@ class Batcher(Generic[T]):
     # Items come in.
 
     @property
-    def burst(self) -> int:
+    def burst_size(self) -> int:
         """How many items, duplicates included, have come since the policy was told of any."""
         buffer = self.buffer
         return len(buffer.items) - self._announced + buffer.duplicates - self._announced_duplicates
@@ -215,7 +218,7 @@ class Batcher(Generic[T]):
 
     def barrier(self) -> int:
         """Make all that was accepted by now due, and return the number that marks its end."""
-        self._barrier = self.buffer.end
+        self._barrier = self.buffer.next_number
         return self._barrier
 
     def stop(self, why: str) -> None:
@@ -251,7 +254,10 @@ class Batcher(Generic[T]):
 
     @property
     def outcome_is_known(self) -> bool:
-        """Whether no flush that runs can make a failure of what was stopped otherwise."""
+        """Whether the outcome cannot become a FlushFailed any more.
+
+        It is one already, or the queue has cancelled every flush that runs.
+        """
         return self.failure is not None or all(batch.interrupted for batch in self.running)
 
     @property

@@ -49,7 +49,7 @@ class QueueView(Generic[T]):
         """The account of this moment, which adds up."""
         batcher, buffer = self._core.batcher, self._core.buffer
         return QueueStats(
-            accepted=buffer.end + buffer.duplicates,
+            accepted=buffer.next_number + buffer.duplicates,
             duplicates=buffer.duplicates,
             delivered=batcher.delivered,
             dropped=batcher.dropped,

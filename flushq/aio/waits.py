@@ -1,11 +1,14 @@
-"""How a caller waits for the end of a queue, and is told how it ended.
+"""How a caller waits: a producer for room, or to let others run; an owner for the end.
 
-A cancellation of such a caller starts the drain, or cuts it short, and goes on afterwards; what was
-lost meanwhile is told beside it, in a log record and in a note.
+The core decides how long, and completes the caller's future. To come and to leave, however a
+producer leaves, gives cause for a pass: the room that it has not taken may be somebody else's. A
+cancellation of a caller that waits for the end starts the drain, or cuts it short, and goes on
+afterwards; what was lost meanwhile is told beside it, in a log record and in a note.
 """
 
 import asyncio
 import sys
+from collections.abc import Hashable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, TypeVar
 
@@ -15,20 +18,58 @@ from flushq.core.core import Core
 T = TypeVar("T")
 
 
+# Producers.
+
+
+def check_open(core: Core[T], runner: Runner[T]) -> None:
+    """Raise why the queue takes no item of the caller, if it does not."""
+    if core.ending.begun:
+        core.ending.check_open(runner.inside())
+
+
+async def wait_for_room(core: Core[T], runner: Runner[T]) -> None:
+    """Wait in line; there is room for the caller when this returns, which it takes at once."""
+    runner.wake()
+    try:
+        refusal = await runner.wait(core.admission.waitlist, runner.inside())
+    finally:
+        runner.wake()
+    if refusal is not None:
+        raise refusal
+    check_open(core, runner)
+
+
+async def give_way(core: Core[T], runner: Runner[T], key: Hashable) -> None:
+    """Let others run; there is room for the caller when this returns, which it takes at once."""
+    admission = core.admission
+    claimed = admission.give_way(key)
+    try:
+        await asyncio.sleep(0)
+    finally:
+        admission.come_back(claimed=claimed)
+        runner.wake()
+    check_open(core, runner)
+    if not claimed and admission.must_wait(key):  # it is not a duplicate any more
+        await wait_for_room(core, runner)
+
+
+# The end.
+
+
 async def until_ended(
     core: Core[T], runner: Runner[T], *, owner: bool
 ) -> asyncio.CancelledError | None:
     """Wait for the end, and return the last cancellation after which it was worth waiting."""
     cancelled = None
-    while not core.ended:
+    while not core.ending.ended:
         try:
             with _shield():
-                await runner.wait(core.closers, owner)
+                await runner.wait(core.ending, owner)
         except asyncio.CancelledError as error:
-            if not core.may_end_sooner(owner=owner):
+            if not core.ending.may_be_hastened(is_owner=owner):
                 raise
             cancelled = error
-            if core.closing:
+            if core.ending.closing:
                 runner.cut_short("the close was cancelled")
             else:
                 runner.close()
@@ -42,7 +83,7 @@ def raise_outcome(
 
     An outcome that is not raised is told beside what is.
     """
-    outcome = core.outcome()
+    outcome = core.ending.outcome()
     if outcome is not None:
         _note_loss(core, outcome, error if cancelled is None else cancelled)
     if cancelled is not None:
@@ -53,7 +94,7 @@ def raise_outcome(
 
 def _note_loss(core: Core[T], outcome: BaseException, error: BaseException | None) -> None:
     """Tell of the outcome beside another exception, unless that tells of it already."""
-    if error is None or core.carries_loss(error):
+    if error is None or core.ending.carries_loss(error):
         return
     end = f"{type(outcome).__name__}: {outcome}"
     with suppress(Exception):  # an exception that takes no notes

@@ -30,8 +30,8 @@ current_flushes = _flushes.get
 """The flushes that the caller is part of, of all queues, ended ones included."""
 
 
-class Delivery(Generic[T]):
-    """How the batches of one queue are delivered.
+class Calls(Generic[T]):
+    """The calls of a queue's flush_fn and failure handler.
 
     Args:
         core: What decides.

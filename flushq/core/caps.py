@@ -1,0 +1,121 @@
+"""The caps of a batch: by number and by weight. No batch exceeds them, whatever its reason.
+
+The weights of the items that wait stand in the order of the items. They are summed and compared as
+ints, floats and Fractions: a number of another type is converted when it is checked, for numbers of
+a few bits have sums that wrap round. An item that alone weighs more than a batch may is refused, so
+that a batch is never empty.
+"""
+
+import math
+import reprlib
+import sys
+from collections import deque
+from collections.abc import Callable
+from itertools import chain, islice
+from typing import Any, Generic, TypeVar
+
+from flushq.arguments import as_plain, check_number, check_sync_callable
+from flushq.core.duplicates import discard
+from flushq.errors import ItemTooLarge
+
+T = TypeVar("T")
+
+Weigh = Callable[[T], float]
+
+MOST_WEIGHT = 1e300
+
+_FIRST_LOOK = 64
+"""How many weights are copied at first; then, while the cap allows, ever twice as many."""
+
+_PLAIN = frozenset({int, float})
+
+
+class Caps(Generic[T]):
+    """The caps, and the weights of the items that wait.
+
+    Args:
+        weigh: The weight of an item, a number from 0 to 1e300 (so that the sum of those that wait
+            is finite too). None: all weigh 0.
+        max_records: The most items in a batch.
+        max_weight: The most weight in a batch.
+        label: What the messages of the exceptions begin with.
+
+    Raises:
+        TypeError: ``weigh`` cannot be called or is async; or there is a ``max_weight`` without it.
+
+    Attributes:
+        weights: The weights, in the order of the items.
+    """
+
+    def __init__(
+        self,
+        weigh: Weigh[T] | None,
+        max_records: int | None,
+        max_weight: float | None,
+        label: str,
+    ) -> None:
+        check_sync_callable("weigh", weigh)
+        if max_weight is not None and weigh is None:
+            raise TypeError(f"max_weight={max_weight!r} needs weigh, a function of the item")
+        self.weights: deque[float] = deque()
+        self._weigh = weigh
+        self._max_records = sys.maxsize if max_records is None else max_records
+        self._max_weight: float = math.inf if max_weight is None else as_plain(max_weight)
+        self._label = label
+
+    def weight_of(self, item: T) -> float:
+        """The weight of an item, as a plain number.
+
+        Raises:
+            ItemTooLarge: It weighs more than a batch may.
+            TypeError, ValueError: It is not a real number, or not from 0 to 1e300.
+            Exception: Whatever ``weigh`` raises.
+        """
+        return 0 if self._weigh is None else self.checked(item, self._weigh(item))
+
+    def checked(self, item: T, weight: float) -> float:
+        """The weight, as :meth:`weight_of`."""
+        if not (type(weight) in _PLAIN and 0 <= weight <= MOST_WEIGHT):
+            weight = _checked_number(weight)
+        if weight > self._max_weight:
+            raise ItemTooLarge(
+                f"{self._label}the item weighs {weight!r}, more than "
+                f"max_weight={self._max_weight!r}: {reprlib.repr(item)}"
+            )
+        return weight
+
+    def within(self, count: int) -> tuple[int, float]:
+        """How many of the ``count`` oldest items stay within the caps, and their weight."""
+        count = min(count, self._max_records)
+        return (count, 0) if self._weigh is None else self._within_weight(count)
+
+    def _within_weight(self, count: int) -> tuple[int, float]:
+        taken = 0
+        total: float = 0
+        while taken < count:
+            for weight in _copied(self.weights, taken, min(count, 2 * taken + _FIRST_LOOK)):
+                heavier = total + weight
+                if heavier > self._max_weight:
+                    return taken, total
+                taken, total = taken + 1, heavier
+        return count, total
+
+
+def _copied(waiting: deque[float], start: int, stop: int) -> list[float]:
+    """Those from ``start`` to ``stop``, at the price of ``stop``, whatever else waits.
+
+    No iterator of a deque survives an item that is brought; this one begins and ends within the
+    copy, which is not a call, so CPython runs no finalizer or signal handler while there is one.
+    """
+    return [*islice(chain(waiting), start, stop)]
+
+
+def _checked_number(weight: Any) -> float:
+    if hasattr(weight, "__await__"):
+        discard(weight)
+        raise TypeError(f"weigh must not be async: it returned {weight!r}")
+    check_number("the weight of an item", weight, least=0)
+    number: float = as_plain(weight)
+    if number > MOST_WEIGHT:
+        raise ValueError(f"the weight of an item must be at most {MOST_WEIGHT}, not {weight!r}")
+    return number
