@@ -17,7 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from flushq.buffer import Buffer
+from flushq.core.buffer import Buffer
 from flushq.policy import Decision, Flush, FlushPolicy, QueueState, Wait, running_copy
 from tests.models import cap, state_of, twin
 from tests.strategies import GAPS, SLOTS, UNITS, WEIGHTS, policies
@@ -73,7 +73,7 @@ class History(RuleBasedStateMachine):
         self.now += gap * self.unit
         if isinstance(self.decision, Flush):
             up_to = self.decision.up_to
-        batch, weight = self.buffer.cut(up_to)
+        batch, weight = self.buffer.take(up_to)
         assert self.waiting[: len(batch)] == batch
         assert 1 <= len(batch) <= min(cap(up_to), cap(self.policy.max_records))
         assert sum(item.weight for item in batch) == weight <= cap(self.policy.max_weight)

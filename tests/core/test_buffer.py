@@ -1,4 +1,4 @@
-"""The buffer keeps order, knows its duplicates, and cuts the longest batch within the caps."""
+"""The buffer keeps order, knows its duplicates, and gives the longest batch within the caps."""
 
 import functools
 import gc
@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flushq.buffer import Buffer
+from flushq.core.buffer import Buffer
 from flushq.errors import ItemTooLarge
 from tests.models import cut_size
 from tests.narrow import Narrow, NarrowInteger, NarrowRational, NarrowReal
@@ -44,7 +44,7 @@ ROUNDS = st.tuples(
     st.lists(st.tuples(st.integers(0, 9), WEIGHTS), max_size=9),
     st.none() | st.integers(1, 5),
 )
-"""Some items come, by key and weight, and then a batch is cut."""
+"""Some items come, by key and weight, and then a batch is taken."""
 
 
 @given(
@@ -55,7 +55,7 @@ ROUNDS = st.tuples(
     max_records=st.none() | st.integers(1, 5),
     heaviest=st.none() | st.integers(4, 9),
 )
-def test_a_buffer_is_a_list_that_is_cut_from_the_front(
+def test_a_buffer_is_a_list_that_is_taken_from_the_front(
     *,
     rounds: list[tuple[list[tuple[int, int]], int | None]],
     unit: Any,
@@ -83,8 +83,8 @@ def test_a_buffer_is_a_list_that_is_cut_from_the_front(
         assert len(waiting) == len(buffer)
         size = cut_size([item.weight for item in waiting], up_to, max_records, max_weight)
         batch, waiting = waiting[:size], waiting[size:]
-        assert (batch, sum(item.weight for item in batch)) == buffer.cut(up_to)
-    assert waiting == buffer.clear()
+        assert (batch, sum(item.weight for item in batch)) == buffer.take(up_to)
+    assert waiting == buffer.take_all()
     assert 0 == len(buffer)
     assert not any(buffer.is_duplicate(key) for key in range(10))
 
@@ -95,7 +95,7 @@ def test_items_are_numbered_in_the_order_in_which_they_came() -> None:
     for item in ("A", "B", "C", "D"):
         buffer.add(item, *buffer.measure(item))
     assert (0, 4) == (buffer.first, buffer.end)
-    buffer.cut()
+    buffer.take()
     buffer.add("a", *buffer.measure("a"))
     assert (2, 5) == (buffer.first, buffer.end)
     assert [2, 3, 4] == [buffer.append(item) for item in "cDA"]
@@ -103,14 +103,14 @@ def test_items_are_numbered_in_the_order_in_which_they_came() -> None:
     assert ["C", "D", "a"] == [buffer[number] for number in (2, 3, 4)]
 
 
-def test_a_cut_takes_no_more_than_it_is_asked_for() -> None:
+def test_no_more_is_taken_than_is_asked_for() -> None:
     """A batch holds up_to items at most, and what it leaves is there for the next."""
     buffer: Buffer[int] = Buffer(max_records=4)
     for item in range(9):
         buffer.append(item)
-    assert [0, 1] == buffer.cut(up_to=2)[0]
-    assert [2, 3, 4, 5] == buffer.cut(up_to=5)[0]
-    assert [6, 7, 8] == buffer.cut()[0]
+    assert [0, 1] == buffer.take(up_to=2)[0]
+    assert [2, 3, 4, 5] == buffer.take(up_to=5)[0]
+    assert [6, 7, 8] == buffer.take()[0]
 
 
 def test_append_is_the_whole_price_of_a_plain_item() -> None:
@@ -120,8 +120,8 @@ def test_append_is_the_whole_price_of_a_plain_item() -> None:
     buffer.add("b", None, 0)
     buffer.append("c")
     assert (None, 0) == buffer.measure("d")
-    assert (["a", "b"], 0) == buffer.cut()
-    assert (["c"], 0) == buffer.cut()
+    assert (["a", "b"], 0) == buffer.take()
+    assert (["c"], 0) == buffer.take()
 
 
 @pytest.mark.parametrize("keyed", [True, False])
@@ -133,7 +133,7 @@ def test_append_counts_what_comes(*, keyed: bool, weighed: bool) -> None:
         buffer.append(Item(key, weight))
     assert 3 == len(buffer) + buffer.duplicates
     assert (1 if keyed else 0) == buffer.duplicates
-    assert sum(item.weight for item in buffer.clear() if weighed) == buffer.fresh_weight
+    assert sum(item.weight for item in buffer.take_all() if weighed) == buffer.fresh_weight
 
 
 @pytest.mark.parametrize("keyed", [True, False])
@@ -172,15 +172,15 @@ def test_without_keys_nothing_is_a_duplicate() -> None:
         key, weight = buffer.measure("a")
         assert not buffer.is_duplicate(key)
         buffer.add("a", key, weight)
-    assert (["a", "a"], 0) == buffer.cut()
+    assert (["a", "a"], 0) == buffer.take()
 
 
-def test_a_key_is_free_again_when_its_batch_is_cut() -> None:
-    """The keys of a batch that was cut are free, those of what still waits are not."""
+def test_a_key_is_free_again_when_its_batch_is_taken() -> None:
+    """The keys of a batch that was taken are free, those of what still waits are not."""
     buffer: Buffer[str] = Buffer(dedupe_key=str.lower, max_records=1)
     buffer.add("A", "a", 0)
     buffer.add("B", "b", 0)
-    buffer.cut()
+    buffer.take()
     assert not buffer.is_duplicate("a")
     assert buffer.is_duplicate("b")
 
@@ -197,8 +197,8 @@ def test_an_item_of_weight_zero_joins_a_batch_that_is_full_by_weight() -> None:
     buffer: Buffer[int] = Buffer(weigh=lambda item: item, max_weight=5)
     for item in [5, 0, 0, 1]:
         buffer.add(item, None, item)
-    assert ([5, 0, 0], 5) == buffer.cut()
-    assert ([1], 1) == buffer.cut()
+    assert ([5, 0, 0], 5) == buffer.take()
+    assert ([1], 1) == buffer.take()
 
 
 LENGTHS = [1, 63, 64, 65, 191, 192, 193, 448, 449, 1000]
@@ -213,8 +213,8 @@ def test_a_long_batch_is_the_longest_within_the_cap(*, most: int, room: int) -> 
     for buffer in (by_weight, by_number):
         for _ in range(most + room):
             buffer.append(1)
-    assert ([1] * most, most) == by_weight.cut()
-    assert ([1] * most, most) == by_number.cut(up_to=most)
+    assert ([1] * most, most) == by_weight.take()
+    assert ([1] * most, most) == by_number.take(up_to=most)
     assert [room, room] == [len(by_weight), len(by_number)]
 
 
@@ -234,25 +234,25 @@ class CountingDeque(deque[Any]):
         return super().popleft()
 
 
-def reads_of_a_cut(buffer: Buffer[int]) -> int:
-    """How many items, keys and weights are read to cut a batch."""
+def reads_of_a_batch(buffer: Buffer[int]) -> int:
+    """How many items, keys and weights are read to take a batch."""
     before = CountingDeque.reads
-    buffer.cut()
+    buffer.take()
     return CountingDeque.reads - before
 
 
 @pytest.mark.parametrize("size", [1, 10, 100, 500])
-def test_a_cut_by_weight_costs_what_its_batch_does(
+def test_to_take_by_weight_costs_what_the_batch_does(
     size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cut reads in proportion to what it takes, and nothing of what waits far behind."""
-    monkeypatch.setattr("flushq.buffer.deque", CountingDeque)
+    """A batch costs reads in proportion to itself, and none of what waits far behind."""
+    monkeypatch.setattr("flushq.core.buffer.deque", CountingDeque)
     reads = []
     for waiting in (2_000, 20_000):
         buffer: Buffer[int] = Buffer(weigh=lambda _: 1, max_weight=size)
         for item in range(waiting):
             buffer.append(item)
-        reads.append(reads_of_a_cut(buffer))
+        reads.append(reads_of_a_batch(buffer))
     assert reads[0] == reads[1]
     assert reads[0] <= 64 + 8 * size
 
@@ -290,8 +290,8 @@ def _collected_by_hand() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_collected_by_hand")
-def test_an_item_may_come_at_any_moment_of_a_cut_by_weight() -> None:
-    """Whenever the collector brings an item, the cut is the same, and the item waits behind."""
+def test_an_item_may_come_at_any_moment_while_a_batch_is_taken() -> None:
+    """Whenever the collector brings an item, the batch is the same, and the item waits behind."""
     for allocations in range(1, 40):
         buffer: Buffer[int] = Buffer(weigh=lambda _: 1, max_weight=300)
         for item in range(1, 1000):
@@ -299,9 +299,9 @@ def test_an_item_may_come_at_any_moment_of_a_cut_by_weight() -> None:
         gc.collect(0)
         Latecomer(buffer.append)
         with collection_after(allocations):
-            assert (list(range(1, 301)), 300) == buffer.cut()
+            assert (list(range(1, 301)), 300) == buffer.take()
         gc.collect(0)
-        assert [*range(301, 1000), 0] == buffer.clear()
+        assert [*range(301, 1000), 0] == buffer.take_all()
 
 
 def test_an_item_too_heavy_for_any_batch_is_refused() -> None:
@@ -362,7 +362,7 @@ def test_a_weight_of_another_type_becomes_a_plain_one(
 def test_weights_of_few_bits_do_not_wrap_round(
     narrow: type[Narrow], plain: type[Any], *, keyed: bool, measured: bool
 ) -> None:
-    """The sums of weights are right whatever their type, in all that is told and in every cut."""
+    """The sums of weights are right whatever their type, in all that is told and in every batch."""
     buffer = Buffer(key_of if keyed else None, weight_of, max_weight=100_000)
     for item in (Item(key, narrow(1000)) for key in range(250)):
         if measured:
@@ -370,9 +370,9 @@ def test_weights_of_few_bits_do_not_wrap_round(
         else:
             buffer.append(item)
     assert (plain, 250_000) == (type(buffer.fresh_weight), buffer.fresh_weight)
-    cuts = [buffer.cut() for _ in range(3)]
-    assert [100, 100, 50] == [len(items) for items, _ in cuts]
-    assert [100_000, 100_000, 50_000] == [weight for _, weight in cuts]
+    batches = [buffer.take() for _ in range(3)]
+    assert [100, 100, 50] == [len(items) for items, _ in batches]
+    assert [100_000, 100_000, 50_000] == [weight for _, weight in batches]
 
 
 @NARROW
@@ -385,7 +385,7 @@ def test_a_cap_of_few_bits_does_not_wrap_round(narrow: type[Narrow], plain: type
         buffer.append(2**16)
     for item in (3, 2, 1):
         buffer.append(item)
-    assert ([3, 2], 5) == buffer.cut()
+    assert ([3, 2], 5) == buffer.take()
 
 
 @pytest.mark.parametrize("weight", ["1", None, True, 1j])

@@ -193,7 +193,7 @@ def test_who_waits_may_outlive_the_loop(callers: int) -> None:
     for each in waiting:
         each.close()
     for dropped in queue, load_one.queue:
-        dropped._batcher.stop("or it warns")  # noqa: SLF001 - of the items that are in it
+        dropped._core.batcher.stop("or it warns")  # noqa: SLF001 - of the items that are in it
 
 
 async def no_load(keys: list[int]) -> list[int]:

@@ -17,8 +17,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from flushq.batcher import Batch, Batcher
-from flushq.errors import FlushFailed, PolicyError, QueueEnded, ShutdownTimeout
+from flushq.core.batch import Batch
+from flushq.core.batcher import Batcher
+from flushq.errors import FlushFailed, PolicyError, QueueEnded
 from flushq.policy import Flush, FlushPolicy
 from tests.models import cut_size
 from tests.strategies import (
@@ -69,10 +70,12 @@ class Account(RuleBasedStateMachine):
         policy, unit, slots, keyed, started = setup
         key = attrgetter("key") if keyed else None
         self.batcher: Batcher[Item] = Batcher(policy, key, attrgetter("weight"), slots)
-        self.batcher.started = started
+        if started:
+            self.batcher.start()
         self.unit, self.slots, self.keyed = unit, slots, keyed
         self.limits = (policy.max_records, policy.max_weight)
-        self.lists = (self.batcher.undelivered, self.batcher.in_doubt)
+        losses = self.batcher.losses
+        self.lists = (losses.undelivered.items, losses.in_doubt.items)
         self.now: Any = 0
         self.told: Any = -math.inf
         self.arrived: dict[Item, Any] = {}
@@ -86,7 +89,7 @@ class Account(RuleBasedStateMachine):
         self.in_doubt: list[Item] = []
         self.mark = 0
         self.draining = False
-        self.outcome: tuple[type[QueueEnded], BaseException | None] | None = None
+        self.failure: tuple[type[QueueEnded], BaseException | None] | None = None
         self.stopped = False
         self.interruption: BaseException | None = None
 
@@ -106,36 +109,36 @@ class Account(RuleBasedStateMachine):
             self.tell(gap)
 
     @precondition(lambda self: self.pending)
-    @rule(gap=GAPS, pressed=st.booleans(), handed=MOSTLY)
-    def turn(self, *, gap: int, pressed: bool, handed: bool) -> None:
-        """All that is due is cut."""
+    @rule(gap=GAPS, pressed=st.booleans(), called=MOSTLY)
+    def turn(self, *, gap: int, pressed: bool, called: bool) -> None:
+        """All that is due is taken."""
         self.tell(gap)
-        while self.seal(pressed=pressed, handed=handed):
+        while self.take(pressed=pressed, called=called):
             pass
 
     @precondition(lambda self: self.running)
     @rule(gap=GAPS, which=st.integers(0, 2), returned=MOSTLY)
     def finish(self, *, gap: int, which: int, returned: bool) -> None:
-        """A batch that has ended is delivered, or in doubt, or undelivered if not handed over.
-
-        After a stop a batch that was not handed over may end without an error.
-        """
+        """A batch that has ended is delivered, or in doubt, or undelivered if it was not called."""
         self.tell(gap)
         batch = list(self.running)[which % len(self.running)]
-        error = None if returned and (batch.handed or self.stopped) else Refusal("lost")
+        error = None if returned and batch.called else Refusal("lost")
         items = self.running.pop(batch)
-        if not batch.handed:
-            self.undelivered += items
-        elif error:
-            self.in_doubt += items
-        else:
+        if error is None:
             self.delivered += items
+            batch.returned()
+        elif batch.called:
+            self.in_doubt += items
+            batch.conclude(error, {}, {}, range(batch.count))
+        else:
+            self.undelivered += items
+            batch.fail(error)
         if error and not batch.interrupted:
             self.fail(FlushFailed, error)
-        elif error and batch.handed:
+        elif error and batch.called:
             self.interruption = self.interruption or error
         self.told = self.now
-        self.batcher.finish(batch, self.now, error)
+        self.batcher.end_flush(batch, self.now)
         self.notice_a_broken_policy()
 
     @precondition(lambda self: self.batcher.wake_at < math.inf)
@@ -160,13 +163,14 @@ class Account(RuleBasedStateMachine):
     @rule()
     def open(self) -> None:
         """The queue starts."""
-        self.batcher.started = True
+        self.batcher.start()
 
     @precondition(lambda self: len(self.accepted) > 15 and not self.draining)
     @rule()
     def drain(self) -> None:
         """All that waits becomes due."""
-        self.batcher.draining = self.draining = True
+        self.batcher.drain()
+        self.draining = True
 
     @precondition(lambda self: len(self.accepted) > 15 and not self.stopped)
     @rule(interrupted=st.lists(st.booleans(), min_size=3, max_size=3))
@@ -175,13 +179,14 @@ class Account(RuleBasedStateMachine):
         self.batcher.stop("too late")
         self.stop()
         for batch, interrupt in zip(self.running, interrupted, strict=False):
-            batch.interrupted = interrupt
+            if interrupt:
+                batch.interrupt()
 
     @precondition(lambda self: self.stopped and not self.running)
     @rule(setup=SETUPS)
     def start_anew(self, setup: Setup) -> None:
-        """A queue that has ended is finished, and another one begins."""
-        assert self.batcher.finished
+        """A queue that has ended is empty, and another one begins."""
+        assert self.batcher.is_empty
         assert self.batcher.due(pressed=True) is None
         self.start(setup)
 
@@ -201,26 +206,27 @@ class Account(RuleBasedStateMachine):
             self.pending.append(item)
 
     def tell(self, gap: int) -> None:
-        """The policy is told of all that came; a time that lies in the past is no harm."""
+        """The policy is told of all that came; a time that lies in the past does no harm."""
         self.now += gap * self.unit
         untold = [item for item in self.pending if item not in self.arrived]
         if untold:
             self.told = max(self.told, self.now - self.unit)
             self.arrived.update(dict.fromkeys(untold, self.told))
         self.untold_duplicates = 0
-        self.batcher.tell_arrivals(self.now - self.unit)
+        self.batcher.announce(self.now - self.unit)
         self.notice_a_broken_policy()
 
-    def seal(self, *, pressed: bool, handed: bool) -> bool:
-        """What is due is cut, for the first reason that applies, as long as the caps allow."""
+    def take(self, *, pressed: bool, called: bool) -> bool:
+        """What is due is taken, for the first reason that applies, as long as the caps allow."""
         due = self.due(pressed=pressed)
         assert due == self.batcher.due(pressed=pressed)
-        batch = None if due is None else self.batcher.seal(due, self.now)
+        batch = None if due is None else self.batcher.start_flush(due, self.now)
         if self.notice_a_broken_policy() or due is None:
             assert batch is None
             return False
         assert batch is not None
-        batch.handed = handed
+        if called:
+            batch.call(batch.items)
         size = cut_size([item.weight for item in self.pending], due.up_to, *self.limits)
         items, self.pending = self.pending[:size], self.pending[size:]
         self.running[batch] = items
@@ -254,17 +260,17 @@ class Account(RuleBasedStateMachine):
         self.pending = []
 
     def fail(self, kind: type[QueueEnded], cause: BaseException | None) -> None:
-        """The first failure is the outcome."""
-        self.outcome = self.outcome or (kind, cause)
+        """The first failure is kept."""
+        self.failure = self.failure or (kind, cause)
         self.stop()
 
     def notice_a_broken_policy(self) -> Any:
         """A policy that has misbehaved ends the queue with a PolicyError."""
         policy: Any = self.batcher.policy
         broken = getattr(policy, "broken", False)
-        if broken and self.outcome is None:
-            actual = self.batcher.outcome()
-            cause = actual and actual.__cause__
+        if broken and self.failure is None:
+            actual = self.batcher.failure
+            cause = actual and actual.cause
             assert (policy.fault == "raises") == isinstance(cause, Refusal)
             self.fail(PolicyError, cause)
         return broken
@@ -276,7 +282,7 @@ class Account(RuleBasedStateMachine):
         """Every accepted item is in exactly one place, and the batcher counts as the model."""
         batcher = self.batcher
         running = sum(batch.count for batch in batcher.running)
-        lost = len(batcher.undelivered) + len(batcher.in_doubt)
+        lost = batcher.losses.undelivered.count + batcher.losses.in_doubt.count
         places = batcher.delivered + lost + len(batcher.buffer) + running
         assert len(self.accepted) == places
         assert len(self.delivered) == batcher.delivered
@@ -288,18 +294,19 @@ class Account(RuleBasedStateMachine):
     def the_lists_are_in_order_and_the_same(self) -> None:
         """What was lost is listed in order of acceptance, in the same two lists all along."""
         number = attrgetter("number")
-        assert sorted(self.undelivered, key=number) == self.batcher.undelivered
-        assert sorted(self.in_doubt, key=number) == self.batcher.in_doubt
-        assert self.lists[0] is self.batcher.undelivered
-        assert self.lists[1] is self.batcher.in_doubt
+        losses = self.batcher.losses
+        assert sorted(self.undelivered, key=number) == losses.undelivered.items
+        assert sorted(self.in_doubt, key=number) == losses.in_doubt.items
+        assert self.lists[0] is losses.undelivered.items
+        assert self.lists[1] is losses.in_doubt.items
 
     @invariant()
     def limits_hold(self) -> None:
-        """Never more batches run than there are slots; a busy batcher says so."""
+        """Never more batches run than there are slots; a free slot is known."""
         batcher = self.batcher
         assert len(batcher.running) <= self.slots
-        assert (len(self.running) == self.slots) == batcher.busy
-        assert (not self.running and not self.pending) == batcher.finished
+        assert (len(self.running) < self.slots) == batcher.has_free_slot
+        assert (not self.running and not self.pending) == batcher.is_empty
 
     @invariant()
     def positions_are_those_of_the_lists(self) -> None:
@@ -308,22 +315,15 @@ class Account(RuleBasedStateMachine):
         settled = min((item.number for item in unended), default=len(self.accepted))
         lost = (item.number for item in self.undelivered + self.in_doubt)
         assert settled == self.batcher.settled
-        assert min(lost, default=math.inf) == self.batcher.first_lost
+        assert min(lost, default=math.inf) == self.batcher.losses.first
 
     @invariant()
-    def the_outcome_is_the_first_failure(self) -> None:
-        """A failure is the outcome, else a stop that lost something; a new exception each time."""
-        expected = self.outcome
-        if expected is None and self.stopped and (self.undelivered or self.in_doubt):
-            expected = (ShutdownTimeout, self.interruption)
-        one, other = self.batcher.outcome(), self.batcher.outcome()
-        assert (self.outcome is not None) == self.batcher.failed
+    def the_first_failure_is_known(self) -> None:
+        """A failure is known and stays, and so does the first interruption, and a stop."""
+        failure = self.batcher.failure
+        assert self.failure == (failure and (failure.kind, failure.cause))
+        assert self.interruption is self.batcher.interruption
         assert self.stopped == (self.batcher.stopped is not None)
-        assert expected == (one and (type(one), one.__cause__))
-        if one and other:
-            assert one is not other
-            assert one.undelivered is other.undelivered is self.batcher.undelivered
-            assert one.in_doubt is other.in_doubt is self.batcher.in_doubt
 
     @invariant()
     def the_policy_knows_the_facts(self) -> None:
@@ -342,6 +342,6 @@ class Account(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("examples", [150, pytest.param(1500, marks=pytest.mark.long)])
 def test_every_item_is_accounted_for_in_every_history(examples: int) -> None:
-    """In any history nothing vanishes, order and limits hold, and the outcome is known."""
+    """In any history nothing vanishes, order and limits hold, and the failure is known."""
     budget = settings(max_examples=examples, stateful_step_count=40)
     run_state_machine_as_test(Account, settings=budget)

@@ -1,4 +1,4 @@
-"""The batcher cuts what is due, tells the policy, and says what became of every item."""
+"""The batcher takes what is due, tells the policy, and says what became of every item."""
 
 import asyncio
 import copy
@@ -9,8 +9,9 @@ from typing import Any, cast
 
 import pytest
 
-from flushq.batcher import Batch, Batcher
-from flushq.errors import FlushFailed, ItemTooLarge, PolicyError, QueueEnded, ShutdownTimeout
+from flushq.core.batch import Batch
+from flushq.core.batcher import Batcher, End
+from flushq.errors import FlushFailed, PolicyError
 from flushq.policies import IntervalPolicy, NaturalPolicy
 from flushq.policy import Decision, Flush, FlushPolicy, QueueState, Wait
 from tests.strategies import FAULTS, FaultyPolicy, HookedPolicy, Refusal
@@ -49,7 +50,7 @@ class EagerPolicy(HookedPolicy):
 def batcher_of(policy: FlushPolicy, max_in_flight: int = 1, **options: Any) -> Batcher[int]:
     """A batcher that has started."""
     batcher: Batcher[int] = Batcher(policy, max_in_flight=max_in_flight, **options)
-    batcher.started = True
+    batcher.start()
     return batcher
 
 
@@ -57,27 +58,40 @@ def accept(batcher: Batcher[int], *items: int, now: float = 0) -> None:
     """Let items in and tell the policy."""
     for item in items:
         batcher.buffer.append(item)
-    batcher.tell_arrivals(now)
+    batcher.announce(now)
 
 
-def seal(batcher: Batcher[int], now: float = 0, *, handed: bool = True) -> Batch[int]:
-    """Cut a batch, which must be due, and hand it over."""
+def take(batcher: Batcher[int], now: float = 0, *, called: bool = True) -> Batch[int]:
+    """Take a batch, which must be due, and say that flush_fn is called with it."""
     due = batcher.due()
     assert due is not None
-    batch = batcher.seal(due, now)
+    batch = batcher.start_flush(due, now)
     assert batch is not None
-    batch.handed = handed
+    if called:
+        batch.call(batch.items)
     return batch
 
 
-def outcome_of(batcher: Batcher[int]) -> QueueEnded:
-    """The outcome, which must not be a good one."""
-    outcome = batcher.outcome()
-    assert outcome is not None
-    return outcome
+def end(
+    batcher: Batcher[int], batch: Batch[int], now: float, error: BaseException | None = None
+) -> None:
+    """A batch ends, delivered as a whole or, with an error, lost as a whole."""
+    if error is None:
+        batch.returned()
+    elif batch.called:
+        batch.conclude(error, {}, {}, range(batch.count))
+    else:
+        batch.fail(error)
+    batcher.end_flush(batch, now)
 
 
-# When a batch is cut and why.
+def failure_of(batcher: Batcher[int]) -> End:
+    """The failure that has ended the queue."""
+    assert batcher.failure is not None
+    return batcher.failure
+
+
+# When a batch is taken and why.
 
 
 @pytest.mark.parametrize(
@@ -97,19 +111,20 @@ def test_the_first_reason_counts(reasons: str, expected: str | None) -> None:
     """If several reasons apply: drain, flush, the policy's own, pressure, in this order."""
     batcher = batcher_of(ScriptedPolicy(Flush("mine") if "policy" in reasons else Wait()))
     accept(batcher, 1)
-    batcher.draining = "drain" in reasons
+    if "drain" in reasons:
+        batcher.drain()
     if "barrier" in reasons:
         batcher.barrier()
     due = batcher.due(pressed="pressure" in reasons)
     assert expected == (due and due.reason)
 
 
-def test_a_batch_is_cut_late() -> None:
+def test_a_batch_is_taken_late() -> None:
     """What has arrived since the policy decided joins the batch."""
     batcher = batcher_of(NaturalPolicy(3))
     accept(batcher, 1, 2)
     accept(batcher, 3, 4, now=1)
-    batch = seal(batcher, 2)
+    batch = take(batcher, 2)
     assert ([1, 2, 3], 3, "natural") == (batch.items, batch.count, batch.reason)
     assert (0, 0, 2) == (batch.first, batch.oldest, batch.started)
     assert 1 == len(batcher.buffer)
@@ -120,7 +135,7 @@ def test_a_batch_knows_its_place_and_its_weight() -> None:
     batcher = batcher_of(NaturalPolicy(max_weight=5), 2, weigh=lambda item: item)
     accept(batcher, 1, 4, now=1)
     accept(batcher, 3, 1, now=2)
-    one, other = seal(batcher, 3), seal(batcher, 3)
+    one, other = take(batcher, 3), take(batcher, 3)
     assert ([1, 4], 5, 0, 1) == (one.items, one.weight, one.first, one.oldest)
     assert ([3, 1], 4, 2, 2) == (other.items, other.weight, other.first, other.oldest)
 
@@ -129,32 +144,32 @@ def test_a_policy_may_ask_for_a_part() -> None:
     """Flush(up_to=n) takes n items; a drain and a barrier take all they may."""
     batcher = batcher_of(ScriptedPolicy(Flush(up_to=2)), 3)
     accept(batcher, *range(9))
-    assert [0, 1] == seal(batcher).items
+    assert [0, 1] == take(batcher).items
     batcher.barrier()
-    assert [2, 3, 4, 5, 6, 7, 8] == seal(batcher).items
+    assert [2, 3, 4, 5, 6, 7, 8] == take(batcher).items
 
 
-def test_nothing_is_cut_before_the_start() -> None:
+def test_nothing_is_taken_before_the_start() -> None:
     """A queue that has not started keeps what it is given, and sets no timer."""
     batcher: Batcher[int] = Batcher(IntervalPolicy(1, 2))
     accept(batcher, 1)
     assert math.inf == batcher.wake_at
     accept(batcher, 2)
     assert batcher.due(pressed=True) is None
-    batcher.started = True
-    assert [1, 2] == seal(batcher, 5).items
+    batcher.start()
+    assert [1, 2] == take(batcher, 5).items
 
 
-def test_nothing_is_cut_while_every_slot_is_taken() -> None:
+def test_nothing_is_taken_while_every_slot_is_taken() -> None:
     """No reason is good enough for more flushes than there are slots."""
     batcher = batcher_of(NaturalPolicy(1), 2)
     accept(batcher, 1, 2, 3)
-    first, _ = seal(batcher), seal(batcher)
-    batcher.draining = True
-    assert batcher.busy
+    first, _ = take(batcher), take(batcher)
+    batcher.drain()
+    assert not batcher.has_free_slot
     assert batcher.due(pressed=True) is None
-    batcher.finish(first, 1)
-    assert [3] == seal(batcher, 1).items
+    end(batcher, first, 1)
+    assert [3] == take(batcher, 1).items
 
 
 def test_a_flush_of_nothing_is_not_started() -> None:
@@ -164,10 +179,10 @@ def test_a_flush_of_nothing_is_not_started() -> None:
     assert Flush("anyway") == batcher.decision
     assert batcher.due(pressed=True) is None
     accept(batcher, 1)
-    seal(batcher)
+    take(batcher)
     accept(batcher, 2)
     assert batcher.due() is None
-    assert not batcher.failed
+    assert batcher.failure is None
 
 
 def test_a_barrier_is_for_what_came_before() -> None:
@@ -175,11 +190,11 @@ def test_a_barrier_is_for_what_came_before() -> None:
     batcher = batcher_of(ScriptedPolicy(), 2)
     accept(batcher, 1, 2)
     assert 2 == batcher.barrier()
-    batch = seal(batcher)
+    batch = take(batcher)
     accept(batcher, 3)
     assert batcher.due() is None
     assert 0 == batcher.settled
-    batcher.finish(batch, 1)
+    end(batcher, batch, 1)
     assert 2 == batcher.settled
 
 
@@ -187,7 +202,7 @@ def test_a_barrier_on_an_empty_queue_is_settled() -> None:
     """With nothing accepted there is nothing to wait for."""
     batcher = batcher_of(ScriptedPolicy())
     assert batcher.barrier() == batcher.settled
-    assert batcher.finished
+    assert batcher.is_empty
 
 
 def test_the_timer_is_for_the_time_that_the_policy_asked_for() -> None:
@@ -200,7 +215,7 @@ def test_the_timer_is_for_the_time_that_the_policy_asked_for() -> None:
     assert math.inf == batcher.wake_at
 
 
-def test_there_is_nothing_to_wake_for_while_nothing_can_be_cut() -> None:
+def test_there_is_nothing_to_wake_for_while_nothing_can_be_taken() -> None:
     """Whatever a policy asks for, no timer is set while nothing waits or every slot is taken."""
 
     class Restless(HookedPolicy):
@@ -215,7 +230,7 @@ def test_there_is_nothing_to_wake_for_while_nothing_can_be_cut() -> None:
     batcher.tick(0)
     assert (Wait(1), math.inf) == (batcher.decision, batcher.wake_at)
     accept(batcher, 1)
-    seal(batcher)
+    take(batcher)
     accept(batcher, 2)
     assert (Wait(1), math.inf) == (batcher.decision, batcher.wake_at)
 
@@ -244,13 +259,13 @@ def test_the_policy_hears_everything_once_and_in_order() -> None:
     batcher = batcher_of(ScriptedPolicy(Flush()), 2, weigh=lambda item: item)
     error = Refusal("lost")
     accept(batcher, 3, 4, now=1)
-    batcher.tell_arrivals(2)
-    one = seal(batcher, 3)
+    batcher.announce(2)
+    one = take(batcher, 3)
     batcher.tick(4)
     accept(batcher, 5, now=5)
-    other = seal(batcher, 6)
-    batcher.finish(one, 8)
-    batcher.finish(other, 9, error)
+    other = take(batcher, 6)
+    end(batcher, one, 8)
+    end(batcher, other, 9, error)
     assert [
         ("item_added", 1, 2, 7),
         ("flush_started", 3, 2, 7),
@@ -266,15 +281,15 @@ def test_time_never_runs_backwards_for_the_policy() -> None:
     """An event that is told with an earlier time than the last is told with the last."""
     batcher = batcher_of(ScriptedPolicy(Flush()))
     accept(batcher, 1, now=10)
-    batch = seal(batcher, 9)
+    batch = take(batcher, 9)
     accept(batcher, 2, now=8)
     batcher.tick(7)
-    batcher.finish(batch, 6)
+    end(batcher, batch, 6)
     times = [facts[1] for facts in vars(batcher.policy)["heard"]]
     assert [10, 10, 10, 10, 10] == times
     assert (10, 10) == (batch.started, batcher.now)
     assert ("flush_done", 10, 1, 0, None) == vars(batcher.policy)["heard"][-1]
-    assert not batcher.failed
+    assert batcher.failure is None
 
 
 def test_duplicates_count_for_the_burst_alone() -> None:
@@ -283,10 +298,10 @@ def test_duplicates_count_for_the_burst_alone() -> None:
     batcher.buffer.append(1)
     batcher.buffer.append(3)
     assert (2, 1, 1) == (batcher.burst, batcher.buffer.duplicates, len(batcher.buffer))
-    batcher.tell_arrivals(0)
+    batcher.announce(0)
     batcher.buffer.append(5)
     assert 1 == batcher.burst
-    batcher.tell_arrivals(1)
+    batcher.announce(1)
     assert 0 == batcher.burst
     assert [("item_added", 0, 1, 0)] == vars(batcher.policy)["heard"]
 
@@ -304,32 +319,29 @@ def test_the_policy_that_runs_is_a_copy() -> None:
 # What became of every item.
 
 
+def lists_of(batcher: Batcher[int]) -> tuple[list[int], list[int]]:
+    """The items that are undelivered, and those that are in doubt."""
+    return batcher.losses.undelivered.items, batcher.losses.in_doubt.items
+
+
 def test_a_flush_that_returned_is_delivered() -> None:
-    """Delivered items are counted, and are let go by whoever has told of them."""
+    """Delivered items are counted, and nothing of them is lost."""
     batcher = batcher_of(NaturalPolicy())
     accept(batcher, 1, 2)
-    batch = seal(batcher)
-    batcher.finish(batch, 1)
-    assert (2, [], []) == (batcher.delivered, batcher.undelivered, batcher.in_doubt)
-    batch.forget()
-    assert [] == batch.items
-    assert batcher.finished
-    assert batcher.outcome() is None
+    end(batcher, take(batcher), 1)
+    assert (2, False, None) == (batcher.delivered, bool(batcher.losses), batcher.failure)
+    assert batcher.is_empty
 
 
 def test_a_flush_that_raised_ends_the_queue() -> None:
-    """Its items are in doubt, what waits is undelivered, and nothing is cut any more."""
+    """Its items are in doubt, what waits is undelivered, and nothing is taken any more."""
     batcher = batcher_of(NaturalPolicy(2))
     accept(batcher, 1, 2, 3)
     error = Refusal("lost")
-    batcher.finish(seal(batcher), 1, error)
-    outcome = outcome_of(batcher)
-    assert FlushFailed is type(outcome)
-    message = "a flush of 2 items failed: Refusal('lost') (1 undelivered, 2 in doubt)"
-    assert message == str(outcome)
-    assert error is outcome.__cause__
-    assert ([3], [1, 2]) == (batcher.undelivered, batcher.in_doubt)
-    assert batcher.failed
+    end(batcher, take(batcher), 1, error)
+    message = "a flush of 2 items failed: Refusal('lost')"
+    assert End(FlushFailed, message, error) == batcher.failure
+    assert ([3], [1, 2]) == lists_of(batcher)
     assert batcher.due(pressed=True) is None
 
 
@@ -337,74 +349,39 @@ def test_what_was_dropped_is_counted_apart() -> None:
     """Of a batch without an error all is delivered, but for what was dropped."""
     batcher = batcher_of(NaturalPolicy())
     accept(batcher, 1, 2, 3)
-    batch = seal(batcher)
-    batch.dropped, batch.lost = {1: Refusal("bad")}, []
-    batcher.finish(batch, 1)
-    assert (2, 1, []) == (batcher.delivered, batcher.dropped, batcher.in_doubt)
-    assert batcher.outcome() is None
+    batch = take(batcher)
+    batch.conclude(None, {1: Refusal("bad")}, {}, [])
+    batcher.end_flush(batch, 1)
+    assert (2, 1, False) == (batcher.delivered, batcher.dropped, bool(batcher.losses))
+    assert batcher.failure is None
 
 
 def test_a_batch_may_be_lost_in_part() -> None:
     """Only the positions that are lost are in doubt; the others were delivered or dropped."""
     batcher = batcher_of(NaturalPolicy(5))
-    accept(batcher, *range(10, 17))
-    batch = seal(batcher)
-    batch.dropped, batch.lost = {2: Refusal("bad")}, [1, 4]
-    batcher.finish(batch, 1, Refusal("lost"))
-    assert ([11, 14], [15, 16]) == (batcher.in_doubt, batcher.undelivered)
-    assert (2, 1) == (batcher.delivered, batcher.dropped)
-    assert 1 == batcher.first_lost
-    assert "a flush of 5 items failed: " in str(outcome_of(batcher))
+    accept(batcher, *range(10, 22))
+    end(batcher, take(batcher), 1)
+    batch = take(batcher)
+    batch.conclude(Refusal("lost"), {2: Refusal("bad")}, {}, [1, 4])
+    batcher.end_flush(batch, 1)
+    assert ([20, 21], [16, 19]) == lists_of(batcher)
+    assert (7, 1) == (batcher.delivered, batcher.dropped)
+    assert 6 == batcher.losses.first
+    assert "a flush of 5 items failed: Refusal('lost')" == failure_of(batcher).message
 
 
-def test_the_first_lost_is_exact() -> None:
-    """It is the number of the very item, whichever of several partial losses comes first."""
-    batcher = batcher_of(NaturalPolicy(3), 3)
-    accept(batcher, *range(10))
-    batches = [seal(batcher) for _ in range(3)]
-    firsts = []
-    for batch, lost in zip(reversed(batches), ([2], [0, 2], [1]), strict=True):
-        batch.lost = lost
-        batcher.finish(batch, 1, Refusal("lost"))
-        firsts.append(batcher.first_lost)
-    assert [8, 3, 1] == firsts
-    assert ([1, 3, 5, 8], [9]) == (batcher.in_doubt, batcher.undelivered)
-
-
-def test_a_flush_that_lost_nothing_after_all_is_no_loss() -> None:
-    """If every position has ended well, an interrupted flush leaves nothing in doubt."""
-    batcher = batcher_of(NaturalPolicy())
-    accept(batcher, 1, 2)
-    batch = seal(batcher)
-    batcher.stop("too late")
-    batch.interrupted, batch.lost = True, []
-    batcher.finish(batch, 1, asyncio.CancelledError())
-    assert (2, [], math.inf) == (batcher.delivered, batcher.in_doubt, batcher.first_lost)
-    assert batcher.outcome() is None
-
-
-def test_the_losses_of_a_batch_are_known_once_it_has_ended() -> None:
-    """Whoever finishes a batch finds all of its positions lost if nobody said which."""
-    batcher = batcher_of(NaturalPolicy(2), 2)
-    accept(batcher, 1, 2, 3, 4)
-    one, other = seal(batcher), seal(batcher, handed=False)
-    batcher.finish(one, 1, Refusal("lost"))
-    batcher.finish(other, 1)
-    assert ([0, 1], [0, 1]) == (list(one.lost or ()), list(other.lost or ()))
-    assert ([1, 2], [3, 4]) == (batcher.in_doubt, batcher.undelivered)
-
-
-def test_a_batch_lets_go() -> None:
-    """What leads to the items and the exceptions is gone for all who share it."""
-    batcher = batcher_of(NaturalPolicy())
-    accept(batcher, 1, 2, 3)
-    batch = seal(batcher)
-    batch.error = Refusal("lost")
-    held: list[Any] = [batch.items, {0: batch.error}, {1: batch.error}]
-    _, batch.dropped, batch.failed = held
-    batch.forget()
-    assert [[], {}, {}] == held == [batch.items, batch.dropped, batch.failed]
-    assert batch.error is None
+def test_what_has_ended_early_is_counted_once() -> None:
+    """Items that end while the rest of their batch is retried are in flight no more."""
+    batcher = batcher_of(NaturalPolicy(4), 2)
+    accept(batcher, *range(6))
+    batch, _ = take(batcher), take(batcher)
+    dropped = {1: Refusal("bad")}
+    assert 6 == batcher.in_flight
+    batcher.end_part(batch, {0: None, 3: None, **dropped})
+    assert (2, 1, 3) == (batcher.delivered, batcher.dropped, batcher.in_flight)
+    batch.conclude(None, dropped, {}, [])
+    batcher.end_flush(batch, 1)
+    assert (3, 1, 2) == (batcher.delivered, batcher.dropped, batcher.in_flight)
 
 
 def test_flushes_are_counted_by_reason() -> None:
@@ -412,77 +389,51 @@ def test_flushes_are_counted_by_reason() -> None:
     batcher = batcher_of(NaturalPolicy(1), 2)
     accept(batcher, 1, 2, 3)
     assert {} == batcher.flushes
-    batcher.finish(seal(batcher), 1)
-    one = seal(batcher)
-    batcher.draining = True
-    other = seal(batcher)
-    batcher.finish(other, 2, Refusal("lost"))
+    end(batcher, take(batcher), 1)
+    one = take(batcher)
+    batcher.drain()
+    other = take(batcher)
+    end(batcher, other, 2, Refusal("lost"))
     assert {"natural": 1, "drain": 1} == batcher.flushes
-    batcher.finish(one, 3)
+    end(batcher, one, 3)
     assert {"natural": 2, "drain": 1} == batcher.flushes
 
 
 def test_a_batch_knows_how_long_it_took_and_what_it_left_behind() -> None:
-    """The seconds are set at the end; what is behind is counted at the cut."""
+    """The seconds are set at the end; what stays is counted when the batch is taken."""
     batcher = batcher_of(NaturalPolicy(2))
     accept(batcher, 1, 2, 3, 4, 5)
-    batch = seal(batcher, 1)
-    assert (0, 3) == (batch.seconds, batch.behind)
+    batch = take(batcher, 1)
+    assert (0, 3) == (batch.seconds, batch.left_pending)
     accept(batcher, 6, now=2)
-    batcher.finish(batch, 4)
-    assert (3, 3) == (batch.seconds, batch.behind)
-
-
-def test_the_outcome_begins_with_the_label() -> None:
-    """A batcher that has a label shows it in what ends it, and in what refuses an item."""
-    batcher = batcher_of(NaturalPolicy(max_weight=1), label="events: ", weigh=lambda _: 1)
-    accept(batcher, 1)
-    batcher.finish(seal(batcher), 1, Refusal("lost"))
-    assert str(outcome_of(batcher)).startswith("events: a flush of 1 items failed: ")
-    batcher = batcher_of(NaturalPolicy(max_weight=1), label="events: ", weigh=lambda item: item)
-    accept(batcher, 1)
-    with pytest.raises(ItemTooLarge, match=r"^events: the item weighs 2, more than max_weight=1"):
-        batcher.buffer.measure(2)
-    batcher.stop("too late")
-    assert "events: too late (1 undelivered, 0 in doubt)" == str(outcome_of(batcher))
+    end(batcher, batch, 4)
+    assert (3, 3) == (batch.seconds, batch.left_pending)
 
 
 def test_running_flushes_are_delivered_after_a_failure() -> None:
     """A flush that runs while another fails may still deliver, and the policy hears of it."""
     batcher = batcher_of(NaturalPolicy(1), 2)
     accept(batcher, 1, 2, 3)
-    one, other = seal(batcher), seal(batcher)
-    batcher.finish(one, 1, Refusal("lost"))
-    finished = [batcher.finished]
-    batcher.finish(other, 2)
-    assert [False, True] == [*finished, batcher.finished]
-    assert (1, [3], [1]) == (batcher.delivered, batcher.undelivered, batcher.in_doubt)
+    one, other = take(batcher), take(batcher)
+    end(batcher, one, 1, Refusal("lost"))
+    assert not batcher.is_empty
+    end(batcher, other, 2)
+    assert batcher.is_empty
+    assert (1, ([3], [1])) == (batcher.delivered, lists_of(batcher))
     assert 0 == batcher.policy.queue.in_flight
 
 
-def test_a_batch_that_was_never_handed_over_is_undelivered() -> None:
-    """It comes first in line, before what had not been cut."""
-    batcher = batcher_of(NaturalPolicy(1), 3)
-    accept(batcher, 1, 2, 3, 4)
-    one, other, third = seal(batcher), seal(batcher), seal(batcher, handed=False)
+def test_a_batch_that_flush_fn_was_never_called_with_is_undelivered() -> None:
+    """All of its positions are lost, and its items come before those that were not taken."""
+    batcher = batcher_of(NaturalPolicy(2), 2)
+    accept(batcher, 1, 2, 3, 4, 5)
+    one, other = take(batcher), take(batcher, called=False)
     batcher.stop("too late")
-    assert [4] == batcher.undelivered
-    batcher.finish(third, 1, Refusal("cancelled"))
-    batcher.finish(other, 1, Refusal("lost"))
-    batcher.finish(one, 1, Refusal("lost"))
-    assert ([3, 4], [1, 2]) == (batcher.undelivered, batcher.in_doubt)
-    assert 0 == batcher.first_lost
-
-
-def test_a_batch_that_a_stop_overtook_is_undelivered() -> None:
-    """A batch that was cut before the stop, and not handed over after it, ends without an error."""
-    batcher = batcher_of(NaturalPolicy(1))
-    accept(batcher, 1, 2)
-    batch = seal(batcher, handed=False)
-    batcher.stop("too late")
-    batcher.finish(batch, 1)
-    assert (0, [1, 2], []) == (batcher.delivered, batcher.undelivered, batcher.in_doubt)
-    assert ShutdownTimeout is type(outcome_of(batcher))
+    assert ([5], []) == lists_of(batcher)
+    end(batcher, other, 1, Refusal("cancelled"))
+    end(batcher, one, 1, Refusal("lost"))
+    assert ([3, 4, 5], [1, 2]) == lists_of(batcher)
+    assert [0, 1] == list(other.lost or ())
 
 
 def test_items_that_the_policy_has_not_heard_of_are_undelivered_too() -> None:
@@ -491,94 +442,80 @@ def test_items_that_the_policy_has_not_heard_of_are_undelivered_too() -> None:
     accept(batcher, 1)
     batcher.buffer.append(2)
     batcher.stop("too late")
-    batcher.tell_arrivals(1)
-    assert [1, 2] == batcher.undelivered
+    batcher.announce(1)
+    assert ([1, 2], []) == lists_of(batcher)
     assert [("item_added", 0, 1, 0)] == vars(batcher.policy)["heard"]
 
 
-def test_nothing_lost_is_at_infinity() -> None:
-    """As long as nothing is lost there is no first lost item."""
-    assert math.inf == batcher_of(NaturalPolicy()).first_lost
-
-
 def test_the_first_reason_to_stop_is_kept() -> None:
-    """Nothing is cut after a stop; a second one takes what has come, and keeps the reason."""
+    """Nothing is taken after a stop; a second one lists what has come, and keeps the reason."""
     batcher = batcher_of(NaturalPolicy())
     accept(batcher, 1)
     batcher.stop("too late")
     batcher.buffer.append(2)
     assert batcher.due(pressed=True) is None
     batcher.stop("much too late")
-    assert "too late" == batcher.stopped
-    outcome = outcome_of(batcher)
-    assert ShutdownTimeout is type(outcome)
-    assert "too late (2 undelivered, 0 in doubt)" == str(outcome)
-    assert outcome.__cause__ is None
+    assert ("too late", None) == (batcher.stopped, batcher.failure)
+    assert ([1, 2], []) == lists_of(batcher)
 
 
-def test_a_stop_that_loses_nothing_is_no_timeout() -> None:
-    """Nothing left: no ShutdownTimeout."""
-    batcher = batcher_of(NaturalPolicy())
-    accept(batcher, 1)
-    batch = seal(batcher)
-    batcher.stop("too late")
-    batch.interrupted = True
-    batcher.finish(batch, 1)
-    assert "too late" == batcher.stopped
-    assert (1, None, False) == (batcher.delivered, batcher.outcome(), batcher.failed)
-    assert math.inf == batcher.first_lost
-
-
-def test_what_an_interrupted_flush_raises_belongs_to_the_timeout() -> None:
-    """It is no failure but the cause of the ShutdownTimeout; the first one counts."""
+def test_what_an_interrupted_flush_raises_is_no_failure() -> None:
+    """Of those that flush_fn was called with, the first is kept as the interruption."""
     batcher = batcher_of(NaturalPolicy(1), 3)
     accept(batcher, 1, 2, 3)
-    batches = [seal(batcher, handed=False), seal(batcher), seal(batcher)]
+    batches = [take(batcher, called=False), take(batcher), take(batcher)]
     batcher.stop("too late")
     errors = [asyncio.CancelledError(), TimeoutError(), Refusal("lost")]
     for batch, error in zip(batches, errors, strict=True):
-        batch.interrupted = True
-        batcher.finish(batch, 1, error)
-    assert ([1], [2, 3]) == (batcher.undelivered, batcher.in_doubt)
-    outcome = outcome_of(batcher)
-    assert ShutdownTimeout is type(outcome)
-    assert errors[1] is outcome.__cause__
+        batch.interrupt()
+        end(batcher, batch, 1, error)
+    assert ([1], [2, 3]) == lists_of(batcher)
+    assert (None, errors[1]) == (batcher.failure, batcher.interruption)
 
 
-def test_a_failure_wins_over_a_timeout() -> None:
-    """A flush that failed by itself is the outcome, also after a stop, and then for good."""
-    batcher = batcher_of(NaturalPolicy(1), 2)
-    accept(batcher, 1, 2, 3)
-    one, other = seal(batcher), seal(batcher)
+def test_an_interrupted_flush_may_have_lost_nothing() -> None:
+    """If every position has ended well, nothing is in doubt, whatever was raised."""
+    batcher = batcher_of(NaturalPolicy())
+    accept(batcher, 1, 2)
+    batch = take(batcher)
     batcher.stop("too late")
-    one.interrupted = True
-    batcher.finish(one, 1, asyncio.CancelledError())
-    batcher.finish(other, 1, Refusal("lost"))
-    assert FlushFailed is type(outcome_of(batcher))
-    assert "too late" == batcher.stopped
+    batch.interrupt()
+    batch.conclude(asyncio.CancelledError(), {}, {}, [])
+    batcher.end_flush(batch, 1)
+    assert (2, False) == (batcher.delivered, bool(batcher.losses))
 
 
-def test_the_first_failure_is_the_outcome() -> None:
+def test_the_first_failure_is_kept() -> None:
     """What fails later changes the lists alone."""
     batcher = batcher_of(NaturalPolicy(1), 2)
     accept(batcher, 1, 2)
-    one, other = seal(batcher), seal(batcher)
+    one, other = take(batcher), take(batcher)
     first = Refusal("first")
-    batcher.finish(other, 1, first)
-    batcher.finish(one, 1, Refusal("second"))
-    assert first is outcome_of(batcher).__cause__
-    assert [1, 2] == outcome_of(batcher).in_doubt
+    end(batcher, other, 1, first)
+    end(batcher, one, 1, Refusal("second"))
+    assert first is failure_of(batcher).cause
+    assert ([], [1, 2]) == lists_of(batcher)
 
 
-def test_everyone_gets_an_exception_of_their_own() -> None:
-    """Each outcome is a new object with the batcher's own lists."""
-    batcher = batcher_of(NaturalPolicy())
+def test_the_outcome_is_known_once_no_flush_can_fail_any_more() -> None:
+    """Each flush that the queue has not interrupted may still be the failure, until one is."""
+    batcher = batcher_of(NaturalPolicy(1), 3)
+    accept(batcher, 1, 2, 3)
+    batches = [take(batcher) for _ in range(3)]
+    batches[0].interrupt()
+    known = [batcher.outcome_is_known]
+    end(batcher, batches[1], 1, Refusal("lost"))
+    assert [False, True] == [*known, batcher.outcome_is_known]
+
+
+def test_interrupted_flushes_decide_nothing() -> None:
+    """While the queue has interrupted all that run, the outcome is known without a failure."""
+    batcher = batcher_of(NaturalPolicy(1))
     accept(batcher, 1)
-    batcher.finish(seal(batcher), 1, Refusal("lost"))
-    one, other = outcome_of(batcher), outcome_of(batcher)
-    assert one is not other
-    assert batcher.undelivered is one.undelivered
-    assert batcher.in_doubt is one.in_doubt
+    batch = take(batcher)
+    known = [batcher.outcome_is_known]
+    batch.interrupt()
+    assert [False, True] == [*known, batcher.outcome_is_known]
 
 
 # Policies that misbehave.
@@ -611,25 +548,21 @@ def test_a_policy_that_misbehaves_ends_the_queue(event: str, fault: str) -> None
     batcher = batcher_of(FaultyPolicy(fault, event, after), 2)
     accept(batcher, 0, 1, 2)
     due = batcher.due()
-    batch = None if due is None else batcher.seal(due, 0)
+    batch = None if due is None else batcher.start_flush(due, 0)
     if batch is not None:
-        batch.handed = True
+        batch.call(batch.items)
         accept(batcher, 3, now=1)
         batcher.tick(11)
-        batcher.finish(batch, 12)
+        end(batcher, batch, 12)
     if (event, fault) == ("tick", "is deaf"):
-        assert not batcher.failed
+        assert batcher.failure is None
         return
-    outcome = outcome_of(batcher)
-    assert PolicyError is type(outcome)
-    assert re.match(f"the policy FaultyPolicy {MESSAGES[fault].format(event)}", str(outcome))
-    assert (fault == "raises") == isinstance(outcome.__cause__, Refusal)
-    assert (delivered, undelivered, []) == (
-        batcher.delivered,
-        batcher.undelivered,
-        batcher.in_doubt,
-    )
-    assert batcher.finished
+    kind, message, cause = failure_of(batcher)
+    assert PolicyError is kind
+    assert re.match(f"the policy FaultyPolicy {MESSAGES[fault].format(event)}", str(message))
+    assert (fault == "raises") == isinstance(cause, Refusal)
+    assert (delivered, (undelivered, [])) == (batcher.delivered, lists_of(batcher))
+    assert batcher.is_empty
 
 
 @pytest.mark.parametrize(
@@ -643,11 +576,11 @@ def test_a_policy_that_misbehaves_ends_the_queue(event: str, fault: str) -> None
     ],
 )
 def test_nonsense_is_shown(decision: object, flaw: str) -> None:
-    """An answer that is no decision is shown, and what is wrong with it."""
+    """An answer that is not a decision is shown, and what is wrong with it."""
     batcher = batcher_of(ScriptedPolicy(decision))
     accept(batcher, 1, now=5)
     message = f"the policy ScriptedPolicy answered item_added with {decision!r}: {flaw}"
-    assert f"{message} (1 undelivered, 0 in doubt)" == str(outcome_of(batcher))
+    assert (message, ([1], [])) == (failure_of(batcher).message, lists_of(batcher))
 
 
 class Unspeakable(Exception):
@@ -661,15 +594,15 @@ def test_what_cannot_be_shown_is_no_harm() -> None:
     """An answer or an exception whose repr raises ends the queue as any other does."""
     batcher = batcher_of(ScriptedPolicy(Unspeakable()))
     accept(batcher, 1)
-    assert "answered item_added with <tests." in str(outcome_of(batcher))
+    assert "answered item_added with <tests." in str(failure_of(batcher).message)
     batcher = batcher_of(FaultyPolicy("raises", "item_added", error=Unspeakable()))
     accept(batcher, 1)
-    assert "raised <tests." in str(outcome_of(batcher))
+    assert "raised <tests." in str(failure_of(batcher).message)
     batcher = batcher_of(NaturalPolicy())
     accept(batcher, 1)
-    batcher.finish(seal(batcher), 1, Unspeakable())
-    assert "a flush of 1 items failed: <tests." in str(outcome_of(batcher))
-    assert [1] == batcher.in_doubt
+    end(batcher, take(batcher), 1, Unspeakable())
+    assert "a flush of 1 items failed: <tests." in str(failure_of(batcher).message)
+    assert ([], [1]) == lists_of(batcher)
 
 
 def test_a_policy_that_counts_twice_is_found_out() -> None:
@@ -682,39 +615,39 @@ def test_a_policy_that_counts_twice_is_found_out() -> None:
 
     batcher = batcher_of(Twice())
     accept(batcher, 1)
-    assert "it counts 2 pending and 0 in flight, not 1 and 0" in str(outcome_of(batcher))
+    assert "it counts 2 pending and 0 in flight, not 1 and 0" in str(failure_of(batcher).message)
 
 
 def test_a_failed_policy_hears_nothing_more() -> None:
     """A policy that has failed is left alone while the running flushes end."""
     batcher = batcher_of(FaultyPolicy("raises", "item_added", 1), 2)
     accept(batcher, 0, 1, 2)
-    batch = seal(batcher, 1)
+    batch = take(batcher, 1)
     accept(batcher, 3, now=2)
     queue = batcher.policy.queue
     before = copy.deepcopy(queue)
     batcher.tick(3)
-    batcher.finish(batch, 4)
+    end(batcher, batch, 4)
     assert before == queue
 
 
-def test_a_policy_error_stays_the_outcome() -> None:
+def test_a_policy_error_stays_the_failure() -> None:
     """A flush that fails after the policy has failed changes the lists alone."""
     batcher = batcher_of(FaultyPolicy("raises", "item_added", 1))
     accept(batcher, 0, 1, 2)
-    batch = seal(batcher)
+    batch = take(batcher)
     accept(batcher, 3)
-    batcher.finish(batch, 1, Refusal("lost"))
-    assert PolicyError is type(outcome_of(batcher))
-    assert ([3], [0, 1, 2]) == (batcher.undelivered, batcher.in_doubt)
+    end(batcher, batch, 1, Refusal("lost"))
+    assert PolicyError is failure_of(batcher).kind
+    assert ([3], [0, 1, 2]) == lists_of(batcher)
 
 
-def test_a_failed_flush_stays_the_outcome() -> None:
+def test_a_failed_flush_stays_the_failure() -> None:
     """A policy that fails when it hears of a failure is not to blame for the end."""
     batcher = batcher_of(FaultyPolicy("raises", "flush_done"))
     accept(batcher, 0, 1, 2)
-    batcher.finish(seal(batcher), 1, Refusal("lost"))
-    assert FlushFailed is type(outcome_of(batcher))
+    end(batcher, take(batcher), 1, Refusal("lost"))
+    assert FlushFailed is failure_of(batcher).kind
 
 
 @pytest.mark.parametrize("event", CASES)
@@ -725,19 +658,19 @@ def test_an_exit_in_a_policy_goes_on(error: BaseException, event: str) -> None:
     with pytest.raises(type(error)) as caught:
         accept(batcher, 0, 1, 2)
         batcher.tick(1)
-        batcher.finish(seal(batcher, 1), 2)
-    assert PolicyError is type(outcome_of(batcher))
-    assert caught.value is outcome_of(batcher).__cause__
-    assert 3 == batcher.delivered + len(batcher.undelivered)
-    assert batcher.finished
+        end(batcher, take(batcher, 1), 2)
+    assert PolicyError is failure_of(batcher).kind
+    assert caught.value is failure_of(batcher).cause
+    assert 3 == batcher.delivered + batcher.losses.undelivered.count
+    assert batcher.is_empty
 
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError(), GeneratorExit()], ids=type)
 def test_any_other_error_of_a_policy_does_not_go_on(error: BaseException) -> None:
-    """A policy cannot cancel who tells it of an event."""
+    """A policy cannot cancel the caller that tells it of an event."""
     batcher = batcher_of(FaultyPolicy("raises", "item_added", error=error))
     accept(batcher, 0)
-    assert type(error) is type(outcome_of(batcher).__cause__)
+    assert type(error) is type(failure_of(batcher).cause)
 
 
 # What it is made of.
@@ -764,7 +697,7 @@ def test_one_flush_runs_at_a_time_by_default() -> None:
 
 
 def test_wrong_parts_are_refused() -> None:
-    """What is no policy, and a policy with wrong caps or without the weigh it needs, is refused."""
+    """A value that is not a policy, wrong caps and a missing weigh are refused."""
     policy = NaturalPolicy()
     policy.max_records = 0
     with pytest.raises(TypeError, match="policy must be a FlushPolicy, not 'natural'"):
@@ -780,17 +713,16 @@ def test_caps_are_read_once() -> None:
     batcher = batcher_of(NaturalPolicy(2))
     batcher.policy.max_records = 9
     accept(batcher, 1, 2, 3)
-    assert [1, 2] == seal(batcher).items
+    assert [1, 2] == take(batcher).items
 
 
-def test_a_flush_runs_from_its_cut_to_its_return() -> None:
-    """None runs not, nor one that has returned, nor one that has ended."""
-    batcher = batcher_of(NaturalPolicy())
-    accept(batcher, 1)
-    batch = seal(batcher)
-    assert [True, False] == [batcher.runs(batch), batcher.runs(None)]
-    batch.returned = True
-    assert not batcher.runs(batch)
-    batch.returned = False
-    batcher.finish(batch, 1)
-    assert not batcher.runs(batch)
+def test_a_flush_runs_until_flush_fn_is_done_with_it() -> None:
+    """A flush that is over runs no more, nor does one that has ended, nor one that is None."""
+    batcher = batcher_of(NaturalPolicy(1), 2)
+    accept(batcher, 1, 2)
+    one, other = take(batcher), take(batcher)
+    assert [True, False] == [batcher.runs(one), batcher.runs(None)]
+    one.returned()
+    assert not batcher.runs(one)
+    batcher.end_flush(other, 1)
+    assert not batcher.runs(other)

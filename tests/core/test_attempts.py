@@ -1,8 +1,10 @@
-"""The parts of a failed batch end in exactly one place each."""
+"""What comes after a failure: of each item, of each part, and step by step."""
 
+import gc
 import math
 import re
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any, cast
 
@@ -11,16 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flushq.core.attempts import Ask, Attempts, Call, Parts, Pause
+from flushq.core.batch import Batch
 from flushq.errors import PartialFailure
 from flushq.outcomes import Drop, Fail, Failure, Retry, Split, Verdict
-from flushq.parts import Parts
 from tests.strategies import Refusal
 
 RAISED = Refusal("raised")
 
 
 def parts_of(count: int) -> Parts[int]:
-    """A batch of so many items, 10, 11, …, that has been handed over."""
+    """The parts of a batch of so many items, 10, 11, …"""
     return Parts(range(10, 10 + count), "full")
 
 
@@ -37,7 +40,7 @@ def raised(parts: Parts[int], verdict: Verdict, error: BaseException = RAISED) -
 
 
 def nowhere(parts: Parts[int]) -> tuple[bool, Mapping[int, Any], Mapping[int, Any], list[int]]:
-    """Whether anything is left to hand over, what was dropped, what failed and what is lost."""
+    """Whether a part is left, what was dropped, what failed and what is lost."""
     return parts.open, parts.dropped, parts.failed, list(parts.lost)
 
 
@@ -61,7 +64,7 @@ def test_a_partial_failure_tells_of_each_item() -> None:
 
 
 def test_the_lists_of_a_failure_are_the_handlers_own() -> None:
-    """Whatever a handler does to the lists changes neither what is handed over nor what ends."""
+    """Whatever a handler does to the lists changes neither the next call nor what ends."""
     parts, error = parts_of(3), partial(1, 2)
     failure = parts.raised(error, 0.0)
     failure.items.clear()
@@ -74,7 +77,7 @@ def test_the_lists_of_a_failure_are_the_handlers_own() -> None:
     assert [] == parts.lost
 
 
-def test_what_is_handed_over_is_a_list_to_give_away() -> None:
+def test_the_items_of_a_part_are_a_list_to_give_away() -> None:
     """What flush_fn does to its list changes nothing for the next attempt."""
     parts = parts_of(2)
     raised(parts, Retry())
@@ -86,7 +89,7 @@ def test_what_is_handed_over_is_a_list_to_give_away() -> None:
 
 
 def test_what_fails_is_lost() -> None:
-    """Fail ends the matter: nothing is left to hand over, and all of it is lost."""
+    """Fail ends the matter: no part is left, and all of it is lost."""
     parts = parts_of(2)
     raised(parts, Fail())
     assert (False, {}, {0: RAISED, 1: RAISED}, [0, 1]) == nowhere(parts)
@@ -107,8 +110,8 @@ def test_a_pause_is_a_float(after: float) -> None:
     assert (float(after), float) == (parts.pause, type(parts.pause))
 
 
-def test_a_retry_hands_over_the_same() -> None:
-    """Retry hands the same items over again, one attempt and the pause later."""
+def test_a_retry_is_of_the_same() -> None:
+    """Retry keeps the items of the part, one attempt and the pause later."""
     parts = parts_of(2)
     raised(parts, Retry(3))
     assert (True, {}, {}, [0, 1]) == nowhere(parts)
@@ -124,14 +127,14 @@ def test_a_retry_hands_over_the_same() -> None:
     [(2, [[10], [11]]), (3, [[10, 11], [12]]), (5, [[10, 11, 12], [13, 14]])],
 )
 def test_split_halves(count: int, halves: list[list[int]]) -> None:
-    """Split hands over two halves, the first one first, the larger of two unequal ones."""
+    """Split makes two halves, the first one first, the larger of two unequal ones."""
     parts = parts_of(count)
     raised(parts, Split())
-    handed = []
+    called = []
     while parts.open:
-        handed.append(parts.items())
+        called.append(parts.items())
         parts.returned()
-    assert halves == handed
+    assert halves == called
 
 
 def test_one_item_cannot_be_split() -> None:
@@ -177,7 +180,7 @@ def test_every_item_may_fail_for_itself() -> None:
 
 
 def test_indices_are_those_of_the_attempt() -> None:
-    """A PartialFailure of a later attempt counts from 0 in what was handed over then."""
+    """A PartialFailure of a later attempt counts from 0 in the items of that attempt."""
     parts, last = parts_of(6), partial(1)
     raised(parts, Retry(), partial(1, 3, 5))
     assert 2 == raised(parts, Split(), partial(0, 2)).attempt
@@ -218,7 +221,7 @@ MUTE = Speechless()
     ],
 )
 def test_a_partial_failure_that_makes_no_sense(errors: Any, flaw: str) -> None:
-    """It is refused with its flaw, and all that was handed over has failed for that."""
+    """It is refused with its flaw, and all of the part has failed for that."""
     parts = parts_of(2)
     with pytest.raises(ValueError, match=re.escape(f"makes no sense: {flaw}")) as caught:
         parts.raised(PartialFailure(errors), 0.0)
@@ -261,14 +264,232 @@ def test_a_partial_failure_that_cannot_be_read_loses_track_of_nothing(
     assert [0, 1] == parts.lost
 
 
+# Step by step.
+
+
+class Way:
+    """The way of a batch that has failed.
+
+    Attributes:
+        batch: The batch of so many items, 10, 11, …; flush_fn was called with it at 1.0.
+        attempts: What is tested.
+        noted: The positions of which it was noted that they have ended, each time.
+    """
+
+    def __init__(self, count: int, *, has_handler: bool = True) -> None:
+        items = list(range(10, 10 + count))
+        self.batch: Batch[int] = Batch(items, count, 0, "full", 0, 0.0, 1.0, 0)
+        self.batch.call(items)
+        self.noted: list[Mapping[int, BaseException | None]] = []
+        self.attempts: Attempts[int] = Attempts(self.batch, self._note, has_handler=has_handler)
+
+    def _note(self, batch: Batch[int], ended: Mapping[int, BaseException | None]) -> None:
+        assert self.batch is batch
+        self.noted.append(ended)
+
+    def raised(
+        self, error: BaseException = RAISED, now: float = 3.0, *, may_ask: bool = True
+    ) -> object:
+        """flush_fn has raised; return what comes next."""
+        self.attempts.raised(error, now, may_ask=may_ask)
+        return self.attempts.next
+
+    def judged(self, verdict: object) -> object:
+        """The handler has answered; return what comes next."""
+        self.attempts.judged(verdict)
+        return self.attempts.next
+
+    def paused(self) -> object:
+        """The time has passed; return what comes next."""
+        self.attempts.paused()
+        return self.attempts.next
+
+    def returned(self) -> object:
+        """flush_fn has returned; return what comes next."""
+        self.attempts.returned()
+        return self.attempts.next
+
+    def end(self) -> tuple[BaseException | None, Mapping[int, Any], Mapping[int, Any], list[int]]:
+        """The error, what was dropped, what failed and what is lost, of a batch that is over."""
+        batch = self.batch
+        assert (True, None) == (batch.over, self.attempts.next)
+        return batch.error, batch.dropped, batch.failed, list(batch.lost or ())
+
+
+def test_each_step_is_followed_by_the_next() -> None:
+    """The handler is asked, the time passes, flush_fn is called, part by part, until the end."""
+    way = Way(2)
+    assert Ask(Failure([10, 11], RAISED, None, 1, "full", 2.0)) == way.raised()
+    assert Pause(4.0) == way.judged(Retry(4))
+    assert Call([10, 11]) == way.paused()
+    assert Ask(Failure([10, 11], RAISED, None, 2, "full", 8.0)) == way.raised(now=9.0)
+    assert Pause(0.0) == way.judged(Split())
+    assert (Call([10]), False) == (way.paused(), way.batch.over)
+    assert Pause(0.0) == way.returned()
+    assert (Call([11]), [{0: None}]) == (way.paused(), way.noted)
+    assert way.returned() is None
+    assert ((None, {}, {}, []), 4) == (way.end(), way.batch.attempts)
+
+
+def test_what_has_ended_is_noted_at_once() -> None:
+    """It is noted before the handler is asked about the rest, or the others are called."""
+    way, error = Way(4), partial(0, 2, 3)
+    way.raised(error)
+    assert [{1: None}] == way.noted
+    way.judged(Split())
+    way.paused()
+    way.raised()
+    way.judged(Drop())
+    assert [{1: None}, {0: RAISED, 2: RAISED}] == way.noted
+    way.paused()
+    way.raised()
+    way.judged(Drop())
+    assert (None, {0: RAISED, 2: RAISED, 3: RAISED}, {}, []) == way.end()
+    assert 2 == len(way.noted)
+
+
+def test_what_is_kept_of_a_failure() -> None:
+    """The positions that were dropped, failed and lost, each with its exception."""
+    way, last = Way(4), Refusal("last")
+    way.raised(partial(0, 2, 3))
+    way.judged(Split())
+    way.paused()
+    way.raised()
+    way.judged(Drop())
+    way.paused()
+    way.raised(last)
+    assert way.judged(Fail()) is None
+    assert (last, {0: RAISED, 2: RAISED}, {3: last}, [3]) == way.end()
+
+
+@pytest.mark.parametrize(("has_handler", "may_ask"), [(False, True), (True, False)])
+def test_where_nobody_is_asked_a_failure_is_the_end(*, has_handler: bool, may_ask: bool) -> None:
+    """Without a handler, or if the failure is not for the handler, the items have failed."""
+    way = Way(2, has_handler=has_handler)
+    assert way.raised(may_ask=may_ask) is None
+    assert (RAISED, {}, {0: RAISED, 1: RAISED}, [0, 1]) == way.end()
+
+
+def test_a_flush_that_the_queue_has_interrupted_has_failed_for_nothing() -> None:
+    """Its items are lost and have not failed, and nobody is asked, whatever it raises."""
+    way = Way(2)
+    way.batch.interrupt()
+    assert way.raised(partial(1)) is None
+    error, *rest = way.end()
+    assert (PartialFailure, [{}, {}, [1]]) == (type(error), rest)
+
+
+def test_a_partial_failure_that_makes_no_sense_is_the_end() -> None:
+    """Nobody is asked about it, and the items have failed for what is wrong with it."""
+    way = Way(1)
+    assert way.raised(PartialFailure({})) is None
+    error, *rest = way.end()
+    assert (ValueError, [{}, {0: error}, [0]]) == (type(error), rest)
+
+
+@pytest.mark.parametrize("now", [0.0, 1.0])
+def test_the_seconds_of_a_failure_are_never_negative(now: float) -> None:
+    """A flush that started by a clock that has run back since has taken no time."""
+    assert Ask(Failure([10], RAISED, None, 1, "full", 0.0)) == Way(1).raised(now=now)
+
+
+def test_a_handler_that_raises_has_failed_the_items() -> None:
+    """They have failed for what flush_fn raised, which is the cause of the handler's error."""
+    way, mistake = Way(2), Refusal("handler")
+    way.raised()
+    way.attempts.broke(mistake)
+    assert (mistake, {}, {0: RAISED, 1: RAISED}, [0, 1]) == way.end()
+    assert RAISED is mistake.__cause__
+
+
+def test_a_handler_that_the_queue_has_interrupted_has_failed_nothing() -> None:
+    """The items that it was asked about are lost, and have not failed."""
+    way, mistake = Way(2), Refusal("handler")
+    way.raised()
+    way.batch.interrupt()
+    way.attempts.broke(mistake)
+    assert (mistake, {}, {}, [0, 1]) == way.end()
+
+
+def test_an_error_of_the_handler_keeps_the_cause_that_it_has() -> None:
+    """What flush_fn raised, or its cause, does not become a cause of itself, nor of another's."""
+    error, cause, other = Refusal("error"), Refusal("cause"), Refusal("other")
+    error.__cause__, other.__cause__ = cause, Refusal("its own")
+    expected = [each.__cause__ for each in (error, cause, other)]
+    for mistake in (error, cause, other):
+        way = Way(1)
+        way.raised(error)
+        way.attempts.broke(mistake)
+        assert mistake is way.batch.error
+    assert expected == [each.__cause__ for each in (error, cause, other)]
+
+
+def test_an_answer_that_is_not_a_verdict_is_an_error_of_the_handler() -> None:
+    """The items have failed; the answer is shown."""
+    way = Way(1)
+    way.raised()
+    assert way.judged("drop") is None
+    error, _, failed, _ = way.end()
+    assert "on_failure must answer with a verdict, not 'drop'" == str(error)
+    assert (TypeError, {0: RAISED}) == (type(error), failed)
+
+
+def test_a_pause_that_is_cut_short_has_failed_nothing() -> None:
+    """The items are lost, and what flush_fn raised is the cause of what cut it short."""
+    way, cut = Way(2), Refusal("cut")
+    way.raised()
+    way.judged(Retry())
+    way.attempts.cut(cut)
+    assert (cut, {}, {}, [0, 1]) == way.end()
+    assert RAISED is cut.__cause__
+
+
+@pytest.fixture
+def _nothing_collected() -> Iterator[None]:
+    """No cycle is collected."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def _cut(way: Way) -> None:
+    way.judged(Retry())
+    way.attempts.cut(Refusal("cut"))
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda way: way.judged(Fail()),
+        lambda way: way.judged(Drop()),
+        lambda way: way.judged("drop"),
+        _cut,
+    ],
+    ids=["failed", "dropped", "broke", "cut"],
+)
+@pytest.mark.usefixtures("_nothing_collected")
+def test_nothing_is_kept_after_the_end(end: Callable[[Way], object]) -> None:
+    """Once the batch lets go of its errors, nothing leads to them any more."""
+    way = Way(2)
+    way.attempts.raised(partial(0), 3.0, may_ask=True)
+    error = cast("Ask[int]", way.attempts.next).failure.error
+    gone = weakref.ref(error)
+    del error
+    end(way)
+    way.batch.forget()
+    assert gone() is None
+
+
 # Laws.
 
-Answer = tuple[int, Verdict] | None
-"""What an attempt comes to: it returns, or the items of a bit set fail (0: it raises as a whole)
-and the handler answers."""
+Judged = tuple[int, Verdict]
+"""The items of a bit set fail (0: flush_fn raises as a whole) and the handler answers."""
+
+Answer = Judged | None
+"""What an attempt comes to; None: flush_fn returns."""
 
 VERDICTS = st.sampled_from([Retry(), Split(), Split(), Drop(), Fail()])
-ANSWERS: st.SearchStrategy[Answer] = st.none() | st.tuples(st.integers(0, 2**12 - 1), VERDICTS)
+JUDGED: st.SearchStrategy[Judged] = st.tuples(st.integers(0, 2**12 - 1), VERDICTS)
 
 
 class Ended(Exception):
@@ -279,24 +500,27 @@ class Told:
     """What becomes of a batch, told by recursion: each part sees to its own.
 
     Attributes:
-        handed: The items of each attempt, and its number.
+        called: The items of each attempt.
+        numbers: The number of each attempt that failed.
         delivered: The items that were delivered.
         dropped: The items that were dropped, and why.
     """
 
     def __init__(self, answers: list[Answer]) -> None:
-        self.handed: list[tuple[list[int], int]] = []
+        self.called: list[list[int]] = []
+        self.numbers: list[int] = []
         self.delivered: set[int] = set()
         self.dropped: dict[int, BaseException] = {}
         self._answers = iter(answers)
 
     def see_to(self, items: list[int], attempt: int = 1) -> None:
-        """Hand items over, and do what is answered."""
-        self.handed.append((items, attempt))
+        """Call flush_fn with items, and do what is answered."""
+        self.called.append(items)
         answer = next(self._answers, None)
         if answer is None:
             self.delivered.update(items)
             return
+        self.numbers.append(attempt)
         errors = dict(zip(items, errors_of(answer[0], len(items)), strict=True))
         failed = [item for item in items if errors[item] is not None]
         self.delivered.update(set(items) - set(failed))
@@ -331,33 +555,47 @@ def error_of(bits: int, count: int) -> BaseException:
     return RAISED if RAISED in errors else PartialFailure(named)
 
 
-@given(count=st.integers(1, 12), answers=st.lists(ANSWERS, min_size=1, max_size=20))
-def test_parts_end_as_they_would_by_recursion(count: int, answers: list[Answer]) -> None:
-    """Whatever is raised and answered: each item is handed over and ends as its part does."""
-    told = Told(answers)
-    ended = False
+def follow(way: Way, answers: list[Answer]) -> tuple[list[list[int]], list[int]]:
+    """Do what comes next until nothing does: the items of each attempt, the numbers of failures."""
+    script = iter(answers)
+    called, numbers = [list(way.batch.items)], list[int]()
+    while True:
+        answer = next(script, None)
+        if answer is None:
+            way.returned()
+        else:
+            asked = way.raised(error_of(answer[0], len(called[-1])))
+            assert isinstance(asked, Ask)
+            numbers.append(asked.failure.attempt)
+            way.judged(answer[1])
+        if way.attempts.next is None:
+            return called, numbers
+        call = way.paused()
+        assert isinstance(call, Call)
+        called.append(call.items)
+
+
+@given(count=st.integers(1, 12), first=JUDGED, others=st.lists(st.none() | JUDGED, max_size=20))
+def test_parts_end_as_they_would_by_recursion(
+    count: int, first: Judged, others: list[Answer]
+) -> None:
+    """Whatever is raised and answered: each item is tried and ends as its part does."""
+    told = Told([first, *others])
+    failed = False
     try:
         told.see_to(list(range(10, 10 + count)))
     except Ended:
-        ended = True
-    parts = parts_of(count)
-    handed: list[tuple[list[int], int]] = []
-    script = iter(answers)
-    while parts.open and not parts.failed:
-        items = parts.items()
-        answer = next(script, None)
-        attempt = told.handed[len(handed)][1]
-        if answer is None:
-            parts.returned()
-        else:
-            attempt = raised(parts, answer[1], error_of(answer[0], len(items))).attempt
-        handed.append((items, attempt))
-    assert told.handed == handed
-    assert told.dropped == {10 + at: why for at, why in parts.dropped.items()}
+        failed = True
+    way = Way(count)
+    assert (told.called, told.numbers) == follow(way, [first, *others])
+    error, dropped, failures, lost = way.end()
+    assert told.dropped == {10 + at: why for at, why in dropped.items()}
     ends = told.delivered.union(told.dropped)
-    assert [at for at in range(count) if 10 + at not in ends] == parts.lost
-    assert ended == bool(parts.failed)
-    assert set(parts.failed) <= set(parts.lost)
+    assert [at for at in range(count) if 10 + at not in ends] == lost
+    assert [failed, failed] == [error is not None, bool(failures)]
+    assert set(failures) <= set(lost)
+    noted = [at for ended in way.noted for at in ended]
+    assert (len(noted), True) == (len(set(noted)), ends >= {10 + at for at in noted})
 
 
 def isolate(count: int, poisoned: set[int]) -> tuple[int, set[int], list[int]]:

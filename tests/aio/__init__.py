@@ -1,0 +1,1 @@
+"""What the asyncio driver adds to the core, on a loop."""

@@ -1,0 +1,143 @@
+"""A delivery does on the loop what comes next, and keeps on the batch what came of it."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from flushq import Drop, Failure, NaturalPolicy, Retry, Split, Verdict
+from flushq.aio.delivery import Delivery, is_failure
+from flushq.core.batch import Batch
+from flushq.core.core import Core
+from tests.contract.support import Handler, Sink, now
+from tests.strategies import Refusal
+
+
+def delivery_of(sink: Any, handler: Any, core: Core[int] | None = None) -> Delivery[int]:
+    """A delivery of batches of a core, for which no pass is made."""
+    return Delivery(core or Core(NaturalPolicy()), sink, handler, lambda: None, now)
+
+
+def batch_of(*items: int) -> Batch[int]:
+    """A batch that was taken at 0."""
+    return Batch(list(items), len(items), 0, "full", 0, 0.0, 0.0, 0)
+
+
+@pytest.mark.parametrize("value", [None, 7, "sink", [print]])
+def test_what_cannot_be_called_is_refused(value: Any) -> None:
+    """Neither a flush function nor a handler that cannot be called is taken."""
+    with pytest.raises(TypeError, match=r"^flush_fn must be callable, not "):
+        delivery_of(value, None)
+    if value is not None:
+        with pytest.raises(TypeError, match=r"^on_failure must be callable, not "):
+            delivery_of(Sink[int](), value)
+
+
+async def test_a_batch_that_is_delivered() -> None:
+    """flush_fn was called with it once, with a list of its own, and nothing of it is lost."""
+
+    async def sink(items: list[int]) -> None:
+        items.clear()
+
+    batch = batch_of(1, 2)
+    await delivery_of(sink, None).deliver(batch)
+    assert ([1, 2], True, 1, None) == (batch.items, batch.over, batch.attempts, batch.error)
+    assert (None, {}, {}) == (batch.lost, batch.dropped, batch.failed)
+
+
+async def test_no_call_is_made_once_the_queue_has_stopped() -> None:
+    """A batch that was taken just before the queue stopped is left as it is."""
+    core, sink, batch = Core[int](NaturalPolicy()), Sink[int](), batch_of(1)
+    core.cut_short("enough")
+    await delivery_of(sink, None, core).deliver(batch)
+    assert ([], False, 0) == (sink.batches, batch.over, batch.attempts)
+
+
+async def test_it_runs_until_all_is_over() -> None:
+    """A batch is on its way from the first call to the end of the last one, pauses included."""
+    sink, batch = Sink[int](1.0, errors={0: Refusal(), 1: Refusal()}), batch_of(1, 2)
+    delivery = delivery_of(sink, Handler[int]([Retry(2.0), Split()]))
+    task = asyncio.create_task(delivery.deliver(batch))
+    for attempts in (1, 1, 1, 2, 3):
+        await asyncio.sleep(0.9375)
+        assert (False, attempts) == (batch.over, batch.attempts)
+    await task
+    assert (True, 4, 6.0) == (batch.over, batch.attempts, now())
+    assert [[1, 2], [1, 2], [1], [2]] == sink.batches
+
+
+async def test_a_flush_that_the_queue_has_cancelled_may_raise_what_it_likes() -> None:
+    """Nobody is asked about it, although the task is not being cancelled any more."""
+    handler = Handler[int]()
+
+    async def sink(_: list[int]) -> None:
+        try:
+            await asyncio.sleep(100.0)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            assert task is not None
+            task.uncancel()
+            raise Refusal from None
+
+    batch = batch_of(1, 2)
+    await interrupted(delivery_of(sink, handler), batch)
+    assert ({}, [0, 1], []) == (batch.failed, batch.lost, handler.failures)
+    assert Refusal is type(batch.error)
+
+
+async def test_a_handler_that_the_queue_has_cancelled_has_failed_nothing() -> None:
+    """The items it was asked about are lost, and have not failed."""
+
+    async def handler(failure: Failure[int]) -> Verdict:
+        await asyncio.sleep(100.0)
+        return Drop()
+
+    batch = batch_of(1, 2)
+    await interrupted(delivery_of(Sink[int](errors={0: Refusal()}), handler), batch)
+    assert ({}, [0, 1]) == (batch.failed, batch.lost)
+    assert isinstance(batch.error, asyncio.CancelledError)
+
+
+async def interrupted(delivery: Delivery[int], batch: Batch[int]) -> None:
+    """Deliver a batch, and cancel that after a second as the queue does."""
+    task = asyncio.create_task(delivery.deliver(batch))
+    await asyncio.sleep(1.0)
+    assert task.cancel()
+    batch.interrupt()
+    await task
+
+
+async def test_a_delivery_that_is_closed_where_it_stands_keeps_what_it_knows() -> None:
+    """GeneratorExit in a pause, as of a task that is destroyed, puts the batch in doubt."""
+    batch = batch_of(1, 2)
+    delivery = delivery_of(Sink[int](errors={0: Refusal()}), Handler[int]([Retry(9.0)]))
+    running = delivery.deliver(batch)
+    running.send(None)
+    running.close()
+    assert ([0, 1], True) == (batch.lost, batch.over)
+    assert isinstance(batch.error, GeneratorExit)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (Refusal(), True),
+        (asyncio.CancelledError(), True),
+        (TimeoutError(), True),
+        (KeyboardInterrupt(), False),
+        (SystemExit(), False),
+        (GeneratorExit(), False),
+    ],
+    ids=type,
+)
+async def test_what_is_a_failure(error: BaseException, *, expected: bool) -> None:
+    """An exception or an inner cancellation is one, unless the task itself is being cancelled."""
+    assert expected == is_failure(error)
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.sleep(0)
+    assert not is_failure(error)
+    task.uncancel()
+    assert expected == is_failure(error)

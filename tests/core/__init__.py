@@ -1,0 +1,1 @@
+"""The core, without a loop: what a queue decides, and the account that it keeps."""

@@ -1,0 +1,40 @@
+"""What the tests of the core share: callers that wait, without a loop."""
+
+from typing import Any
+
+import attrs
+
+
+@attrs.define(eq=False)
+class Caller:
+    """A waiter, as a driver may hand it in: it is answered once, or cancelled.
+
+    Attributes:
+        answer: With what it was completed.
+    """
+
+    answer: Any = None
+    _state: str = "waits"
+
+    def done(self) -> bool:
+        """Whether it was completed or cancelled."""
+        return self._state != "waits"
+
+    def cancelled(self) -> bool:
+        """Whether it was cancelled."""
+        return self._state == "cancelled"
+
+    def result(self) -> Any:
+        """With what it was completed."""
+        assert self._state == "answered"
+        return self.answer
+
+    def set_result(self, result: Any, /) -> None:
+        """Complete it."""
+        assert self._state == "waits"
+        self.answer, self._state = result, "answered"
+
+    def cancel(self) -> None:
+        """Its caller is cancelled; one that was answered is told of that when it goes on."""
+        if self._state == "waits":
+            self._state = "cancelled"
