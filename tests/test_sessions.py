@@ -6,18 +6,22 @@
 import gc
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 
 import pytest
 
-import flushq.batched
-from flushq import Drop, Fail, FlushQueue, PartialFailure, QueueEnded, Verdict
-from flushq.batcher import Batcher
-from flushq.delivery import Delivery
-from flushq.gate import Gate
-from flushq.parts import Parts
-from flushq.receipts import Receipts
+import flushq.aio.batched
+from flushq import Drop, Fail, Failure, PartialFailure, QueueEnded, QueueFull, Verdict
+from flushq.aio.delivery import Delivery
+from flushq.aio.runner import Runner
+from flushq.core.admission import Admission
+from flushq.core.attempts import Attempts, Parts
+from flushq.core.batcher import Batcher
+from flushq.core.core import Core
+from flushq.core.losses import LossList
+from flushq.core.receipts import Receipts
+from flushq.core.waitlist import WaitList
 from tests.sessions import batched
 from tests.sessions.many import all_failing, report
 from tests.sessions.session import play
@@ -72,8 +76,8 @@ def test_a_seed_makes_the_same_session_again() -> None:
     assert 1 == len(histories)
 
 
-async def _drop(*_: object) -> Verdict:
-    return Drop()
+async def _drop(_: object, attempts: Attempts[object], __: Failure[object]) -> None:
+    attempts.judged(Drop())
 
 
 def _name_all(parts: Parts[object], error: PartialFailure) -> Mapping[int, BaseException]:
@@ -90,46 +94,65 @@ def _judge_backwards(parts: Parts[object], verdict: Verdict) -> None:
 judge = Parts.judge
 
 
-def _loss_as_known_by_then(batcher: Batcher[object]) -> Callable[[], QueueEnded]:
-    return lambda: loss(batcher)()  # noqa: PLW0108 - loss is to be asked then
+def _loss_as_known_by_then(core: Core[object]) -> Callable[[], QueueEnded]:
+    return lambda: loss(core)()  # noqa: PLW0108 - loss is to be asked then
 
 
-loss = Batcher.loss
+loss = Core.loss
+
+
+def _refuse_beside_room(admission: Admission[object], key: Hashable) -> None:
+    if admission.waitlist.claims and admission.must_wait(key):
+        raise QueueFull("somebody comes first")
+    check_room(admission, key)
+
+
+def _ignore_claims(admission: Admission[object], key: Hashable) -> None:
+    if admission.room <= 0:
+        check_room(admission, key)
+
+
+check_room = Admission.check_room
+
+
+def _overtake(admission: Admission[object], key: Hashable) -> bool:
+    return admission.room <= 0 and must_wait(admission, key)
+
+
+must_wait = Admission.must_wait
+
+
+def _beside_another(batcher: Batcher[object]) -> bool:
+    return batcher.started and bool(batcher.buffer) and not batcher.stopped
+
 
 SABOTAGES: dict[str, tuple[type, str, object]] = {
-    "who stands behind a reservation presses": (
-        FlushQueue,
-        "_pressed",
-        property(lambda self: self._gate.busy),
+    "who stands behind a reservation presses": (Admission, "is_full", property(lambda _: True)),
+    "who cannot wait is refused beside room": (Admission, "check_room", _refuse_beside_room),
+    "who cannot wait takes the room of others": (Admission, "check_room", _ignore_claims),
+    "receipts change their answer": (Core, "loss", _loss_as_known_by_then),
+    "losses are told before it is known why": (
+        Batcher,
+        "outcome_is_known",
+        property(lambda _: True),
     ),
-    "who cannot wait is refused beside room": (
-        FlushQueue,
-        "_claims",
-        property(lambda self: self._gate.busy * self._max_queue_size),
-    ),
-    "who cannot wait takes the room of others": (FlushQueue, "_claims", property(lambda _: 0)),
-    "receipts change their answer": (Batcher, "loss", _loss_as_known_by_then),
-    "losses are told before it is known why": (Batcher, "decided", property(lambda _: True)),
-    "what has ended is told with the rest": (FlushQueue, "_on_progress", lambda *_: None),
+    "what has ended is told with the rest": (Core, "_note_ended", lambda *_: None),
     "receipts of what has ended hang": (Receipts, "settle_part", lambda *_: None),
-    "a latecomer overtakes": (Gate, "busy", property(lambda _: False)),
-    "a reservation is never given back": (Gate, "_leave", lambda *_: None),
-    "a flush too many": (Batcher, "busy", property(lambda self: len(self.running) > 1)),
-    "a flush that failed does not end the queue": (Batcher, "_blame", lambda *_: None),
-    "losses are not listed": (Batcher, "_list", staticmethod(lambda *_: None)),
+    "a latecomer overtakes": (Admission, "must_wait", _overtake),
+    "a reservation is never given back": (WaitList, "leave", lambda *_: None),
+    "a flush too many": (Batcher, "_may_flush", property(_beside_another)),
+    "a deadlock is left alone": (Admission, "break_deadlock", lambda *_: None),
+    "a flush that failed does not end the queue": (Batcher, "_attribute_failure", lambda *_: None),
+    "losses are not listed": (LossList, "add", lambda *_: None),
     "barriers return at once": (Batcher, "settled", property(lambda _: 1_000_000)),
     "arrivals are told late": (Batcher, "burst", property(lambda _: 0)),
-    "what was delivered is handed over again": (
-        Parts,
-        "_narrow",
-        lambda _, e: [*e.errors.values()],
-    ),
+    "what was delivered is handed over again": (Parts, "_narrow", _name_all),
     "halves come in reverse": (Parts, "judge", _judge_backwards),
     "the other half is not in doubt": (Parts, "lost", property(lambda self: list(self.failed))),
-    "nobody is asked about a failure": (Delivery, "_verdict", staticmethod(_drop)),
-    "every receipt tells of delivery": (Receipts, "_fates", lambda *_: {}),
+    "nobody is asked about a failure": (Delivery, "_ask", _drop),
+    "every receipt tells of delivery": (Receipts, "_failures", lambda *_: {}),
     "receipts of what is undelivered hang": (Receipts, "settle_lost", lambda *_: None),
-    "reports are left out": (FlushQueue, "_tell_reports", lambda _: None),
+    "reports are left out": (Runner, "_report", lambda _: None),
 }
 
 
@@ -145,12 +168,12 @@ def test_the_checker_finds_a_broken_queue(sabotage: str, monkeypatch: pytest.Mon
 
 BATCHED_SABOTAGES: dict[str, tuple[object, str, object]] = {
     "a missing key is None": (
-        flushq.batched,
+        flushq.aio.batched,
         "_look_up",
         lambda request, results: setattr(request, "answer", results.get(request.key)),
     ),
-    "a failure of the loader ends the queue": (flushq.batched, "DROP", Fail()),
-    "an exception is a result": (flushq.batched._Request, "result", lambda self: self.answer),  # noqa: SLF001 - it is being broken
+    "a failure of the loader ends the queue": (flushq.aio.batched, "DROP", Fail()),
+    "an exception is a result": (flushq.aio.batched._Request, "result", lambda self: self.answer),  # noqa: SLF001 - it is being broken
 }
 
 
