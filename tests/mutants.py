@@ -44,10 +44,10 @@ SWAPPED = {
     "reversed": "list",
 }
 TYPES = {
-    *("T", "Owner", "Place", "FlushFn", "OnFailure", "DedupeKey", "Weigh", "Decision", "_Way"),
-    *("Given", "Step", "__all__"),
+    *("T", "K", "V", "Owner", "FlushFn", "OnFailure", "OnReport", "Loader", "DedupeKey", "Weigh"),
+    *("Ended", "NoteEnded", "FailureFactory", "Decision", "Given", "Step", "__all__"),
 }
-CHECKS = ("check", "_check", "_refuse")
+CHECKS = ("check", "_check", "refuse")
 
 Node = ast.expr | ast.stmt | ast.ExceptHandler
 Change = tuple[Node, str]

@@ -1,9 +1,9 @@
 """Mutation testing: break the code in every small way there is, and see whether a test notices.
 
-    python -m tests.mutation                            all files
-    python -m tests.mutation flushq/queue.py            one
-    python -m tests.mutation --sample 100 --seed 7      so many of each file's mutants, drawn
-    python -m tests.mutation flushq/gate.py --only 3,17 these alone, by number
+    python -m tests.mutation                              all files
+    python -m tests.mutation flushq/aio/queue.py          one
+    python -m tests.mutation --sample 100 --seed 7        so many of each file's mutants, drawn
+    python -m tests.mutation flushq/policy.py --only 3,17 these alone, by number
 
 A mutant is the source of a file with one change (`tests.mutants`). Each is tried in a process of
 its own, which is forked from one that has loaded pytest, takes the mutant for the file whenever
@@ -44,41 +44,59 @@ LAB = "tests/cli/test_lab.py tests/cli/test_simulate.py"
 
 # What is likely to notice, and quick, comes first: each line is a run of pytest.
 TESTS: dict[str, tuple[str, ...]] = {
-    "flushq/batcher.py": (
-        "tests/test_batcher.py",
+    "flushq/core/admission.py": (
+        "tests/core/test_admission.py",
         SESSIONS,
-        "tests/test_batcher_laws.py",
+        "tests/contract/test_07_backpressure.py tests/contract/test_08_fairness.py",
+        "tests/contract/test_14_reentrancy.py",
+    ),
+    "flushq/core/attempts.py": (
+        "tests/core/test_attempts.py",
+        "tests/contract/test_18_partial_failure.py tests/contract/test_18_failure_handler.py",
+    ),
+    "flushq/core/batch.py": ("tests/core", SESSIONS, "tests/contract/test_21_reports.py"),
+    "flushq/core/batcher.py": (
+        "tests/core/test_batcher.py",
+        SESSIONS,
+        "tests/core/test_batcher_laws.py",
         "tests/contract/test_15_bad_policies.py tests/contract/test_12_failure.py",
     ),
-    "flushq/queue.py": (SESSIONS, "tests/contract"),
-    "flushq/gate.py": (
-        "tests/test_gate.py",
+    "flushq/core/buffer.py": (
+        "tests/core/test_buffer.py",
+        "tests/contract/test_15_bad_arguments.py",
+    ),
+    "flushq/core/core.py": ("tests/core/test_core.py", SESSIONS, "tests/contract"),
+    "flushq/core/losses.py": ("tests/core/test_losses.py",),
+    "flushq/core/receipts.py": (
+        "tests/core/test_receipts.py",
+        "tests/contract/test_19_receipts.py",
+    ),
+    "flushq/core/registry.py": ("tests/core/test_core.py", "tests/contract/test_09_flush.py"),
+    "flushq/core/view.py": (SESSIONS, "tests/contract/test_21_stats.py"),
+    "flushq/core/waiter.py": ("tests/core",),
+    "flushq/core/waitlist.py": (
+        "tests/core/test_waitlist.py",
         SESSIONS,
         "tests/contract/test_07_backpressure.py tests/contract/test_08_fairness.py",
     ),
-    "flushq/receipts.py": (
-        "tests/test_receipts.py",
-        "tests/contract/test_19_receipts.py",
-        "tests/contract/test_20_batched.py",
+    "flushq/aio/batched.py": ("tests/aio/test_receipts.py tests/contract/test_20_batched.py",),
+    "flushq/aio/delivery.py": (
+        "tests/aio/test_delivery.py",
+        "tests/contract/test_18_failure_handler.py",
+        "tests/contract/test_18_failure_ends.py tests/contract/test_18_partial_failure.py",
+        "tests/contract/test_12_failure.py tests/contract/test_14_reentrancy.py",
     ),
-    "flushq/batched.py": ("tests/test_receipts.py tests/contract/test_20_batched.py",),
+    "flushq/aio/ending.py": (SESSIONS, "tests/contract"),
+    "flushq/aio/entrance.py": (SESSIONS, "tests/contract"),
+    "flushq/aio/queue.py": (SESSIONS, "tests/aio/test_receipts.py", "tests/contract"),
+    "flushq/aio/receipt.py": (SESSIONS, "tests/aio/test_receipts.py", "tests/contract"),
+    "flushq/aio/runner.py": (SESSIONS, "tests/contract"),
     "flushq/policy.py": ("tests/test_policy.py", f"tests/policies {LAWS}"),
-    "flushq/buffer.py": ("tests/test_buffer.py", "tests/contract/test_15_bad_arguments.py"),
     "flushq/offline.py": ("tests/test_offline.py",),
     "flushq/policies/alarm.py": (f"tests/policies/test_alarm.py {STATEFUL}", LAWS),
     "flushq/policies/budget.py": (f"tests/policies/test_budget.py {STATEFUL}", LAWS),
     "flushq/arguments.py": ("tests/test_arguments.py",),
     "flushq/outcomes.py": ("tests/test_outcomes.py",),
-    "flushq/parts.py": (
-        "tests/test_parts.py",
-        "tests/contract/test_18_partial_failure.py tests/contract/test_18_failure_handler.py",
-    ),
-    "flushq/delivery.py": (
-        "tests/test_delivery.py",
-        "tests/contract/test_18_failure_handler.py",
-        "tests/contract/test_18_failure_ends.py tests/contract/test_18_partial_failure.py",
-        "tests/contract/test_12_failure.py tests/contract/test_14_reentrancy.py",
-    ),
     "flushq/policies/interval.py": ("tests/policies", LAWS),
     "flushq/policies/natural.py": ("tests/policies", LAWS),
     "flushq/policies/pause.py": (f"tests/policies/test_pause.py {STATEFUL}", LAWS),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import flushq.aio.batched
-from flushq import Drop, Fail, Failure, PartialFailure, QueueEnded, QueueFull, Verdict
+from flushq import Drop, Fail, Failure, PartialFailure, QueueFull, Verdict
 from flushq.aio.delivery import Delivery
 from flushq.aio.runner import Runner
 from flushq.core.admission import Admission
@@ -94,7 +94,7 @@ def _judge_backwards(parts: Parts[object], verdict: Verdict) -> None:
 judge = Parts.judge
 
 
-def _loss_as_known_by_then(core: Core[object]) -> Callable[[], QueueEnded]:
+def _loss_as_known_by_then(core: Core[object]) -> Callable[[], BaseException]:
     return lambda: loss(core)()  # noqa: PLW0108 - loss is to be asked then
 
 

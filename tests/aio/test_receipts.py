@@ -1,4 +1,4 @@
-"""Who waits for the end of an item: alone or with others, to the end or not, and nobody in vain."""
+"""What the driver adds to receipts: deliveries that fill a batch, and callers that give up."""
 
 import asyncio
 import gc
@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from flushq import Batched, Drop, Dropped, FlushQueue, NaturalPolicy, Receipt, ShutdownTimeout
+from flushq import Batched, Drop, FlushQueue, NaturalPolicy, Receipt
 from tests.contract.hostile import error_of
-from tests.contract.support import HeldSink, Sink, patient, settle, steps
+from tests.contract.support import Sink, patient, settle, steps
 
 
 def keyed(sink: Sink[int]) -> FlushQueue[int]:
@@ -31,18 +31,18 @@ def alive(kind: type[object]) -> int:
     return sum(type(thing) is kind for thing in gc.get_objects())
 
 
-# Alone and with others.
+# Several at once.
 
 
 async def test_many_that_deliver_at_once_fill_one_batch() -> None:
-    """Who waits for the end of an item need not pause first, however many come together."""
+    """A producer that waits for the end of its item need not pause first, however many come."""
     sink = Sink[int]()
     async with FlushQueue(sink, NaturalPolicy()) as queue:
         await asyncio.gather(*map(queue.deliver, range(1000)))
     assert [list(range(1000))] == sink.batches
 
 
-async def test_who_delivers_does_not_use_up_what_others_may_do() -> None:
+async def test_deliveries_do_not_use_up_the_burst_of_others() -> None:
     """A tight producer pauses after 256 items of its own, though others deliver before and then."""
     queue = FlushQueue(Sink[int](), patient())
     deliveries = [queue.deliver(item) for item in range(600)]
@@ -66,61 +66,6 @@ async def test_who_delivers_does_not_use_up_what_others_may_do() -> None:
     assert 300 + 256 + 256 == queue.stats().delivered
 
 
-async def test_one_who_waited_alone_is_joined() -> None:
-    """The waiter that came first, a receipt of its item and another delivery are all told."""
-    error = OSError("sink")
-    async with keyed(Sink(errors={0: error})) as queue:
-        first = asyncio.create_task(error_of(queue.deliver(1)))
-        await settle()
-        receipt = await queue.submit(1)
-        last = asyncio.create_task(error_of(queue.deliver(1)))
-        await settle()
-    errors = [await first, await error_of(receipt), await last]
-    assert [Dropped] * 3 == [type(one) for one in errors]
-    assert 3 == len(set(map(id, errors)))
-    assert all(one is not None and one.__cause__ is error for one in errors)
-
-
-@pytest.mark.parametrize("gone", range(3))
-async def test_one_of_several_that_is_cancelled(gone: int) -> None:
-    """Whichever of those who wait for one item is cancelled, the others are told."""
-    async with keyed(Sink()) as queue:
-        waiters = [asyncio.create_task(error_of(queue.deliver(1))) for _ in range(3)]
-        await settle()
-        waiters[gone].cancel()
-    errors = await asyncio.gather(*waiters)
-    assert asyncio.CancelledError is type(errors.pop(gone))
-    assert [None, None] == errors
-
-
-async def test_who_waits_alone_needs_no_receipt() -> None:
-    """Deliveries of different items hold a future each, and no receipt."""
-    async with keyed(Sink()) as queue:
-        before = alive(Receipt)
-        waiters = [asyncio.create_task(queue.deliver(item)) for item in range(10)]
-        await settle()
-        assert before == alive(Receipt)
-    await asyncio.gather(*waiters)
-
-
-async def test_what_somebody_has_taken_out_of_the_lists_was_lost_all_the_same() -> None:
-    """Whoever empties the lists, to store what is in them, makes nothing look delivered."""
-    queue = FlushQueue(HeldSink[int](), NaturalPolicy(), max_shutdown_wait=0)
-    with pytest.raises(ShutdownTimeout):
-        async with queue:
-            in_doubt = await queue.submit(1)
-            await settle()
-            undelivered = await queue.submit(2)
-            delivery = asyncio.create_task(error_of(queue.deliver(3)))
-            await settle()
-    queue.undelivered.clear()
-    queue.in_doubt.clear()
-    ends = [await delivery, await error_of(in_doubt), await error_of(undelivered)]
-    assert [ShutdownTimeout] * 3 == [type(end) for end in ends]
-    with pytest.raises(ShutdownTimeout):
-        await queue.aclose()
-
-
 async def test_a_receipt_cannot_be_told_anything() -> None:
     """All that a receipt lets its holder do is to ask."""
     async with keyed(Sink()) as queue:
@@ -130,7 +75,7 @@ async def test_a_receipt_cannot_be_told_anything() -> None:
     assert receipt.done()
 
 
-# Who has gone.
+# Callers that have gone.
 
 
 async def test_a_delivery_that_was_given_up_leaves_nothing() -> None:
@@ -173,7 +118,7 @@ async def test_callers_that_are_closed_are_left_out(callers: int) -> None:
 
 
 @pytest.mark.parametrize("callers", [1, 2])
-def test_who_waits_may_outlive_the_loop(callers: int) -> None:
+def test_those_who_wait_may_outlive_the_loop(callers: int) -> None:
     """A delivery, a receipt and a caller of Batched that are left waiting end without a word."""
     queue = keyed(Sink())
     load_one = Batched[int, int](no_load, patient())

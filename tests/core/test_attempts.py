@@ -23,7 +23,7 @@ RAISED = Refusal("raised")
 
 
 def parts_of(count: int) -> Parts[int]:
-    """The parts of a batch of so many items, 10, 11, …"""
+    """The parts of a batch of so many items: 10, 11 and so on."""
     return Parts(range(10, 10 + count), "full")
 
 
@@ -271,7 +271,7 @@ class Way:
     """The way of a batch that has failed.
 
     Attributes:
-        batch: The batch of so many items, 10, 11, …; flush_fn was called with it at 1.0.
+        batch: A batch of so many items, 10, 11 and so on, that was taken at 1.0.
         attempts: What is tested.
         noted: The positions of which it was noted that they have ended, each time.
     """

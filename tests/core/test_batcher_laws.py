@@ -88,9 +88,8 @@ class Account(RuleBasedStateMachine):
         self.undelivered: list[Item] = []
         self.in_doubt: list[Item] = []
         self.mark = 0
-        self.draining = False
         self.failure: tuple[type[QueueEnded], BaseException | None] | None = None
-        self.stopped = False
+        self.draining = self.stopped = False
         self.interruption: BaseException | None = None
 
     # What the driver does.

@@ -1,0 +1,273 @@
+"""Room, claims, bursts, credit and deadlock: who may come in, and when."""
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flushq.core.admission import Admission
+from flushq.core.batch import Batch
+from flushq.core.batcher import Batcher
+from flushq.errors import QueueFull
+from flushq.policies import NaturalPolicy
+from flushq.policy import Flush
+from tests.core.support import Caller
+
+
+class Entrance:
+    """The entrance of a queue that has started.
+
+    Attributes:
+        batcher: What is behind it; an item is its own key.
+        admission: What is tested.
+        closed: How many times a burst was closed.
+    """
+
+    def __init__(self, size: int, burst: float = math.inf, slots: int = 1) -> None:
+        self.batcher: Batcher[int] = Batcher(
+            NaturalPolicy(1), lambda item: item, max_in_flight=slots
+        )
+        self.batcher.start()
+        self.admission = Admission(self.batcher, size, "users: ", burst)
+        self.admission.on_burst_closed = self._count
+        self.closed = 0
+
+    def _count(self) -> None:
+        self.closed += 1
+
+    def accept(self, *items: int) -> None:
+        """Let items in, whether or not there is room."""
+        for item in items:
+            self.batcher.buffer.append(item)
+
+    def join(self, inside: Batch[int] | None = None) -> Caller:
+        """Put a producer in line, which may be part of a flush."""
+        producer = Caller()
+        self.admission.waitlist.join(producer, inside)
+        return producer
+
+    def take(self) -> Batch[int]:
+        """Start a flush of the oldest item."""
+        batch = self.batcher.start_flush(Flush(), 0)
+        assert batch is not None
+        return batch
+
+    def credit(self) -> int:
+        """How many items may come without a second look, beside the next one."""
+        return len(list(self.admission.grant_credit()))
+
+
+# Room and claims.
+
+
+def test_room_is_for_items_that_wait_and_producers_that_pause() -> None:
+    """What is in flight needs no room; a pause with a claim takes some until it ends."""
+    entrance = Entrance(5)
+    entrance.accept(1, 2)
+    entrance.batcher.announce(0)
+    entrance.take()
+    assert 4 == entrance.admission.room
+    claimed = entrance.admission.pause(3)
+    assert (True, 3) == (claimed, entrance.admission.room)
+    entrance.admission.end_pause(claimed=claimed)
+    assert 4 == entrance.admission.room
+
+
+def test_a_duplicate_claims_no_room() -> None:
+    """It neither waits in line nor takes room when it pauses, nor is it refused."""
+    entrance = Entrance(1)
+    entrance.accept(1)
+    assert [False, True] == list(map(entrance.admission.must_wait, (1, 2)))
+    assert not entrance.admission.pause(1)
+    entrance.admission.end_pause(claimed=False)
+    assert 0 == entrance.admission.room
+    entrance.admission.check_room(1)
+
+
+@pytest.mark.parametrize("admitted", [False, True])
+def test_a_producer_waits_behind_those_who_came_before(*, admitted: bool) -> None:
+    """One that can wait does so whatever the room; one that cannot needs room beside them."""
+    entrance = Entrance(3)
+    admission = entrance.admission
+    entrance.join()
+    if admitted:
+        admission.admit(lambda: 0)
+    assert admission.must_wait(9)
+    entrance.accept(1)
+    admission.check_room(9)
+    entrance.accept(2)
+    message = r"^users: no room: 2 items wait \(max_queue_size=3\), and 1 producers come first$"
+    with pytest.raises(QueueFull, match=message):
+        admission.check_room(9)
+
+
+def test_a_queue_is_full_of_items_alone() -> None:
+    """Claims make no pressure: only items that wait do."""
+    entrance = Entrance(1)
+    entrance.admission.pause(1)
+    assert not entrance.admission.is_full
+    entrance.accept(1)
+    assert entrance.admission.is_full
+
+
+# Bursts.
+
+
+def test_a_producer_pauses_after_a_burst() -> None:
+    """Items count since the last announcement, but for those whose producers let others run."""
+    entrance = Entrance(9, burst=2)
+    paused = []
+    for item in range(2):
+        paused.append(entrance.admission.must_pause)
+        entrance.accept(item)
+    paused.append(entrance.admission.must_pause)
+    entrance.admission.prolong_burst()
+    paused.append(entrance.admission.must_pause)
+    entrance.accept(2)
+    entrance.admission.open_burst(0)
+    entrance.admission.close_burst()
+    entrance.accept(3)
+    paused.append(entrance.admission.must_pause)
+    entrance.accept(4)
+    paused.append(entrance.admission.must_pause)
+    assert [False, False, True, False, False, True] == paused
+
+
+def test_the_first_producer_of_a_queue_that_has_not_started_pauses() -> None:
+    """So a task that was made to run the queue begins; later ones need not pause for that."""
+    batcher: Batcher[int] = Batcher(NaturalPolicy())
+    admission = Admission(batcher, 9)
+    assert admission.must_pause
+    batcher.buffer.append(1)
+    assert not admission.must_pause
+
+
+def test_arrivals_are_told_with_the_time_of_the_first() -> None:
+    """To close a burst announces it, once; where none is open nothing happens."""
+    entrance = Entrance(9)
+    entrance.admission.close_burst()
+    entrance.admission.open_burst(5)
+    entrance.accept(1, 2)
+    assert (0, 2) == (entrance.closed, entrance.batcher.burst)
+    entrance.admission.close_burst()
+    assert (1, 0) == (entrance.closed, entrance.batcher.burst)
+    assert (5, 2) == (entrance.batcher.policy.queue.oldest, entrance.batcher.policy.queue.pending)
+
+
+def test_a_burst_stays_open_for_producers_that_have_room() -> None:
+    """What they bring has been here since they had room, or since the burst was opened before."""
+    entrance = Entrance(2)
+    admission = entrance.admission
+    admission.admit(lambda: 1)
+    opened = [admission.opened]
+    first, last = entrance.join(), entrance.join()
+    admission.admit(lambda: 2)
+    admission.close_burst()
+    opened.append(admission.opened)
+    admission.waitlist.leave(first)
+    later = entrance.join()
+    admission.admit(lambda: 3)
+    opened.append(admission.opened)
+    admission.waitlist.leave(last)
+    admission.waitlist.leave(later)
+    assert 0 == entrance.closed
+    admission.close_burst()
+    assert ([None, 2, 2, None], 1) == ([*opened, admission.opened], entrance.closed)
+
+
+# Credit.
+
+
+@given(
+    size=st.integers(1, 9),
+    burst=st.integers(1, 9),
+    told=st.integers(0, 4),
+    fresh=st.integers(0, 4),
+    pauses=st.integers(0, 2),
+)
+def test_credit_is_what_room_and_burst_allow(
+    size: int, burst: int, told: int, fresh: int, pauses: int
+) -> None:
+    """Beside the item that comes in there may come as many as there is room and burst for."""
+    entrance = Entrance(size, burst)
+    entrance.accept(*range(told))
+    entrance.batcher.announce(0)
+    entrance.accept(*range(told, told + fresh))
+    for key in range(100, 100 + pauses):
+        entrance.admission.pause(key)
+    expected = min(size - told - fresh - pauses, burst - fresh) - 1
+    assert max(expected, 0) == entrance.credit()
+
+
+def test_there_is_no_credit_while_anybody_is_in_line() -> None:
+    """Neither while a producer waits, nor while one has room and has not gone on."""
+    entrance = Entrance(9, burst=5)
+    producer = entrance.join()
+    assert 0 == entrance.credit()
+    entrance.admission.admit(lambda: 0)
+    assert 0 == entrance.credit()
+    entrance.admission.waitlist.leave(producer)
+    assert 4 == entrance.credit()
+
+
+def test_credit_that_is_revoked_is_gone_in_the_middle() -> None:
+    """A pause takes room, so it revokes what is left of the credit that was granted."""
+    entrance = Entrance(9, burst=5)
+    credit = entrance.admission.grant_credit()
+    next(credit)
+    entrance.admission.pause(1)
+    assert [] == list(credit)
+
+
+# Deadlock.
+
+
+def nothing(_: Entrance) -> None:
+    """Change nothing."""
+
+
+def one_is_over(entrance: Entrance) -> None:
+    """flush_fn is done with one of the batches."""
+    next(iter(entrance.batcher.running)).returned()
+
+
+def one_has_ended(entrance: Entrance) -> None:
+    """A slot is free."""
+    entrance.batcher.end_flush(next(iter(entrance.batcher.running)), 0)
+
+
+def one_works(entrance: Entrance) -> None:
+    """One of the flushes waits no more."""
+    waitlist = entrance.admission.waitlist
+    waitlist.leave(next(iter(waitlist.line)))
+
+
+def one_has_room(entrance: Entrance) -> None:
+    """A producer was given room and is going to take it."""
+    entrance.admission.waitlist.reserved = 1
+
+
+def one_pauses(entrance: Entrance) -> None:
+    """A producer pauses, with a claim to room."""
+    entrance.admission.pause(9)
+
+
+@pytest.mark.parametrize(
+    "change", [nothing, one_is_over, one_has_ended, one_works, one_has_room, one_pauses]
+)
+def test_the_last_producer_that_can_never_have_room_is_rejected(change: Any) -> None:
+    """It is if every slot is taken by a flush that waits for room, and nobody makes any."""
+    entrance = Entrance(2, slots=2)
+    entrance.accept(1, 2, 3, 4)
+    entrance.batcher.announce(0)
+    flushes = [entrance.take(), entrance.take()]
+    producers = [*map(entrance.join, flushes), entrance.join()]
+    change(entrance)
+    entrance.admission.break_deadlock(lambda: "the queue")
+    rejected = [producer for producer in producers if producer.answer is not None]
+    assert ([producers[1]] if change is nothing else []) == rejected
+    if rejected:
+        message = "every flush that could make room waits for room: the queue"
+        assert (QueueFull, message) == (type(rejected[0].answer), str(rejected[0].answer))

@@ -1,0 +1,41 @@
+"""A batch notes what happens to it, and lets go at the end."""
+
+from typing import Any
+
+from flushq.core.batch import Batch
+from tests.strategies import Refusal
+
+
+def batch_of(*items: int) -> Batch[int]:
+    """A batch of items that were the eighth and those after it; its oldest came at 1."""
+    return Batch(list(items), len(items), 5, "full", 7, 1.0, 3.0, 4)
+
+
+def test_each_call_gets_a_list_of_its_own() -> None:
+    """Calls are counted, and what flush_fn does to its list changes nothing of the batch."""
+    batch = batch_of(1, 2)
+    assert not batch.called
+    batch.call(batch.items).clear()
+    assert [2] == batch.call([2])
+    assert (True, 2, [1, 2]) == (batch.called, batch.attempts, batch.items)
+
+
+def test_a_report_tells_the_error_or_the_last_drop() -> None:
+    """Items that were dropped or lost are not delivered; an error goes before those of drops."""
+    batch, first, second, last = batch_of(1, 2, 3, 4), Refusal("1"), Refusal("2"), Refusal("3")
+    batch.conclude(None, {0: first, 2: second}, {}, [])
+    report = batch.report()
+    assert (second, 2, 2) == (report.error, report.delivered, report.dropped)
+    batch.conclude(last, {0: first, 2: second}, {3: last}, [3])
+    report = batch.report()
+    assert (last, 1, 2, 2.0) == (report.error, report.delivered, report.dropped, report.waited)
+
+
+def test_a_batch_lets_go() -> None:
+    """Nothing leads to the items and the exceptions any more, for all who share them."""
+    batch = batch_of(1, 2, 3)
+    held: list[Any] = [batch.items, {0: Refusal()}, {1: Refusal()}]
+    batch.conclude(Refusal("lost"), held[1], held[2], [1])
+    batch.forget()
+    assert [[], {}, {}] == held == [batch.items, batch.dropped, batch.failed]
+    assert batch.error is None

@@ -1,0 +1,350 @@
+"""Passes, barriers, refusals and the end, decided without a loop."""
+
+import asyncio
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from flushq.core.batch import Batch
+from flushq.core.core import Core
+from flushq.errors import FlushFailed, PolicyError, QueueClosed, ShutdownTimeout
+from flushq.policies import IntervalPolicy, NaturalPolicy
+from tests.core.support import Caller
+from tests.strategies import Refusal
+
+
+class Driver:
+    """Does at once what a core says; only flush_fn takes until a test ends it.
+
+    Attributes:
+        core: A core that has started.
+        now: The time.
+        running: The batches that flush_fn was called with.
+    """
+
+    def __init__(self, policy: Any = None, **options: Any) -> None:
+        self.core: Core[int] = Core(policy or NaturalPolicy(), **options)
+        self.core.start()
+        self.now = 0.0
+        self.running: list[Batch[int]] = []
+
+    def accept(self, *items: int) -> None:
+        """Let items in."""
+        self.core.admission.open_burst(self.now)
+        for item in items:
+            self.core.buffer.append(item)
+
+    def turn(self) -> bool:
+        """Make a pass; return whether it was the last."""
+        self.core.observe()
+        while (batch := self.core.next_flush(lambda: self.now)) is not None:
+            batch.call(batch.items)
+            self.running.append(batch)
+        self.core.respond()
+        return self.core.finish()
+
+    def end(self, error: BaseException | None = None) -> bool:
+        """The oldest flush returns or raises; return whether the next pass was the last."""
+        batch = self.running.pop(0)
+        if error is None:
+            batch.returned()
+        else:
+            batch.conclude(error, {}, {}, range(batch.count))
+        self.core.flush_ended(batch, self.now)
+        return self.turn()
+
+    def cut_short(self) -> None:
+        """Take no batch any more, and interrupt those that run."""
+        self.core.cut_short("too late")
+        for batch in self.running:
+            batch.interrupt()
+
+
+def running(count: int, **options: Any) -> Driver:
+    """A driver with so many flushes of one item each that run, 1, 2, …, and one that waits."""
+    driver = Driver(NaturalPolicy(1), max_in_flight=count, **options)
+    driver.accept(*range(1, count + 2))
+    driver.turn()
+    return driver
+
+
+# Passes.
+
+
+def test_the_policy_is_asked_at_the_time_it_named() -> None:
+    """A timer that fires before that, as of a time that was named earlier, is no tick."""
+    driver = Driver(IntervalPolicy(5.0))
+    driver.accept(1)
+    driver.turn()
+    for driver.now in (4.0, 5.0):
+        assert [] == driver.running
+        driver.core.timer_fired = driver.now
+        driver.turn()
+    assert [[1]] == [batch.items for batch in driver.running]
+    assert -math.inf == driver.core.timer_fired
+
+
+def test_a_producer_in_line_presses_for_room() -> None:
+    """A flush of a full queue makes room for it in the same pass; its item comes at that time."""
+    driver = Driver(IntervalPolicy(5.0), max_queue_size=2)
+    driver.accept(1, 2)
+    producer = Caller()
+    driver.core.admission.waitlist.join(producer, None)
+    driver.now = 1.0
+    driver.turn()
+    assert ["pressure"] == [batch.reason for batch in driver.running]
+    assert (True, 1.0) == (producer.done(), driver.core.admission.opened)
+
+
+@pytest.mark.parametrize("keeps_reports", [False, True])
+def test_reports_are_kept_if_anybody_asks(*, keeps_reports: bool) -> None:
+    """The end of a flush leaves a report behind, and the batch lets go of its items."""
+    driver = running(1, keeps_reports=keeps_reports)
+    batch = driver.running[0]
+    driver.end()
+    assert [1] * keeps_reports == [report.delivered for report in driver.core.reports]
+    assert [] == batch.items
+
+
+def test_credit_is_gone_once_the_queue_ends() -> None:
+    """A pass that learns of a failure revokes it, and so does a close at once."""
+    driver = running(1)
+    credit = driver.core.admission.grant_credit()
+    driver.end(Refusal("lost"))
+    assert [] == list(credit)
+    driver = Driver()
+    credit = driver.core.admission.grant_credit()
+    driver.core.close()
+    assert [] == list(credit)
+
+
+# Refusals.
+
+
+def test_a_start_comes_once_and_before_the_end() -> None:
+    """A second start is refused, and any once the queue closes."""
+    driver = Driver()
+    with pytest.raises(RuntimeError, match="was started before"):
+        driver.core.start()
+    driver.core.close()
+    with pytest.raises(QueueClosed, match="cannot be started again"):
+        driver.core.start()
+
+
+def test_a_queue_that_closes_takes_items_of_running_flushes_alone() -> None:
+    """And those no more once the queue has stopped."""
+    driver = running(1)
+    batch = driver.running[0]
+    driver.core.check_open(None)
+    driver.core.close()
+    driver.core.check_open(batch)
+    for inside in (None, Batch([1], 1, 0, "full", 0, 0.0, 0.0, 0)):
+        with pytest.raises(QueueClosed, match="closing, 1 pending, 1 in flight> takes no items"):
+            driver.core.check_open(inside)
+    driver.cut_short()
+    with pytest.raises(QueueClosed):
+        driver.core.check_open(batch)
+
+
+def test_a_producer_in_line_is_refused_as_one_that_comes() -> None:
+    """When the queue closes it is rejected, unless it is a part of a running flush."""
+    driver, outside, inside = running(2, max_queue_size=1), Caller(), Caller()
+    driver.core.admission.waitlist.join(outside, None)
+    driver.core.admission.waitlist.join(inside, driver.running[0])
+    driver.core.close()
+    driver.turn()
+    assert (QueueClosed, False) == (type(outside.result()), inside.done())
+
+
+def test_what_would_wait_for_its_own_flush_is_refused() -> None:
+    """Inside a running flush it is a RuntimeError; elsewhere nothing happens."""
+    driver = running(1, name="users")
+    driver.core.refuse_inside(None, "flush()")
+    with pytest.raises(RuntimeError, match=r"^users: flush\(\) inside flush_fn of the same queue"):
+        driver.core.refuse_inside(driver.running[0], "flush()")
+
+
+# Barriers.
+
+
+def test_a_barrier_is_answered_when_all_below_it_has_ended() -> None:
+    """Where all has ended already there is nothing to wait for."""
+    driver = Driver(IntervalPolicy(5.0))
+    assert driver.core.barrier() is None
+    driver.accept(1, 2)
+    mark = driver.core.barrier()
+    assert mark is not None
+    waiting, left = Caller(), Caller()
+    driver.core.barriers.join(waiting, mark)
+    driver.core.barriers.join(left, mark)
+    driver.core.barriers.leave(left)
+    driver.turn()
+    assert not waiting.done()
+    driver.end()
+    assert [True, False] == [waiting.done(), left.done()]
+    driver.core.check_delivered(mark)
+
+
+def test_a_barrier_raises_what_was_lost_below_it() -> None:
+    """What is lost behind it is no concern of it."""
+    driver = running(2)
+    driver.end()
+    driver.end(Refusal("lost"))
+    driver.core.check_delivered(1)
+    with pytest.raises(FlushFailed):
+        driver.core.check_delivered(2)
+
+
+# The end.
+
+
+def test_how_far_a_queue_has_come() -> None:
+    """It is not started, running, closing, closed, or failed."""
+    core = Core[int](NaturalPolicy())
+    states = [core.state]
+    driver = running(1)
+    states.append(driver.core.state)
+    driver.core.close()
+    states.append(driver.core.state)
+    assert [False, True] == [driver.end(), driver.end()]
+    states.append(driver.core.state)
+    driver = running(1)
+    assert driver.end(Refusal("lost"))
+    states.append(driver.core.state)
+    assert ["not started", "running", "closing", "closed", "failed"] == states
+
+
+def test_those_who_wait_for_the_end_are_told_when_it_has_come() -> None:
+    """All that ran has ended and nothing waits; one that has left is not told."""
+    driver, closer, left = Driver(), Caller(), Caller()
+    driver.core.closers.join(closer, False)
+    driver.core.closers.join(left, False)
+    driver.core.closers.leave(left)
+    assert (False, False) == (driver.turn(), closer.done())
+    driver.core.close()
+    assert (True, True, False) == (driver.turn(), closer.done(), left.done())
+
+
+def test_an_owner_that_waits_decides_when_the_end_comes_sooner() -> None:
+    """Another caller may have it sooner if no owner has waited."""
+    driver = Driver()
+    assert driver.core.may_end_sooner(owner=False)
+    driver.core.closers.join(Caller(), True)
+    driver.core.closers.join(Caller(), False)
+    assert [False, True] == [driver.core.may_end_sooner(owner=owner) for owner in (False, True)]
+
+
+@pytest.mark.parametrize(("limit", "deadline"), [(None, math.inf), (3, 5.0), (0, 2.0)])
+def test_the_end_has_a_deadline(limit: int | None, deadline: float) -> None:
+    """It is so long after the end has begun; when it passes, no batch is taken any more."""
+    driver = running(1, max_shutdown_wait=limit)
+    deadlines = [driver.core.deadline, driver.core.set_deadline(2.0), driver.core.deadline]
+    assert [None, deadline, deadline] == deadlines
+    driver.core.pass_deadline()
+    driver.end()
+    message = f"closing took longer than max_shutdown_wait={limit} s (1 undelivered, 0 in doubt)"
+    assert message == str(driver.core.outcome())
+
+
+def test_a_stop_that_loses_nothing_is_no_timeout() -> None:
+    """Without a failure and without a loss there is no outcome, also if items were taken out."""
+    driver = Driver()
+    driver.accept(1)
+    driver.turn()
+    driver.cut_short()
+    driver.end()
+    assert driver.core.outcome() is None
+    driver.accept(2)
+    driver.turn()
+    driver.core.batcher.losses.undelivered.items.clear()
+    assert ShutdownTimeout is type(driver.core.outcome())
+
+
+def test_what_a_flush_that_was_cut_short_raised_is_the_cause() -> None:
+    """The outcome of a stop is a ShutdownTimeout that begins with the label."""
+    driver, error = running(1, name="users"), asyncio.CancelledError()
+    driver.cut_short()
+    driver.end(error)
+    outcome = driver.core.outcome()
+    assert "users: too late (1 undelivered, 1 in doubt)" == str(outcome)
+    assert (ShutdownTimeout, error) == (type(outcome), outcome and outcome.__cause__)
+
+
+def test_a_failure_wins_over_a_timeout() -> None:
+    """A flush that fails by itself is the outcome, also after a stop and an interruption."""
+    driver, error = running(2), Refusal("lost")
+    driver.core.cut_short("too late")
+    driver.running[0].interrupt()
+    driver.end(asyncio.CancelledError())
+    driver.end(error)
+    outcome = driver.core.outcome()
+    assert (FlushFailed, error) == (type(outcome), outcome and outcome.__cause__)
+
+
+def test_each_gets_an_exception_of_its_own() -> None:
+    """Each outcome is a new object, with the lists of the queue."""
+    driver = running(1)
+    driver.end(Refusal("lost"))
+    one, other = driver.core.outcome(), driver.core.outcome()
+    assert one is not None
+    assert one is not other
+    losses = driver.core.batcher.losses
+    assert (losses.undelivered.items, losses.in_doubt.items) == (one.undelivered, one.in_doubt)
+    assert losses.undelivered.items is one.undelivered
+
+
+def test_a_loss_always_tells_what_was_known_when_it_was_lost() -> None:
+    """A failure that becomes known later is the outcome, but not why the item was lost."""
+    driver = running(2)
+    driver.core.cut_short("too late")
+    loss = driver.core.loss()
+    driver.end(Refusal("lost"))
+    assert [ShutdownTimeout, FlushFailed] == [type(loss()), type(driver.core.outcome())]
+
+
+def test_what_is_lost_is_told_once_it_is_known_why() -> None:
+    """While a flush runs that may be the failure, nobody is told that its item was lost."""
+    driver, caller = running(1), Caller()
+    driver.core.receipts.watch(1, caller)
+    driver.core.cut_short("too late")
+    driver.turn()
+    assert not caller.done()
+    driver.running[0].interrupt()
+    driver.accept(9)  # by a finalizer, and as late as that
+    driver.turn()
+    failure: Callable[[], BaseException] = caller.result()
+    assert ShutdownTimeout is type(failure())
+    assert [2, 9] == driver.core.batcher.losses.undelivered.items
+
+
+def test_an_exception_that_carries_the_lists_is_known() -> None:
+    """It may stand in a group, within others; the outcome of another queue is not it."""
+    driver, other = running(1), running(1)
+    for each in (driver, other):
+        each.end(Refusal("lost"))
+    own, foreign = driver.core.outcome(), other.core.outcome()
+    assert own is not None
+    assert foreign is not None
+    group = ExceptionGroup("all", [Refusal(), ExceptionGroup("some", [foreign, own])])
+    assert [True, True] == list(map(driver.core.carries_loss, (own, group)))
+    others = (foreign, Refusal(), ExceptionGroup("all", [foreign]))
+    assert [False] * 3 == list(map(driver.core.carries_loss, others))
+
+
+def test_an_exit_of_the_policy_leaves_no_flush_unsettled() -> None:
+    """What the policy raises on at the end of a flush goes on after its receipts are settled."""
+
+    class Exits(NaturalPolicy):
+        def flush_done(self, *_: Any) -> Any:
+            raise KeyboardInterrupt
+
+    driver, caller = Driver(Exits(), keeps_reports=True), Caller()
+    driver.accept(1)
+    driver.core.receipts.watch(0, caller)
+    driver.turn()
+    with pytest.raises(KeyboardInterrupt):
+        driver.end()
+    assert (None, 1) == (caller.result(), len(driver.core.reports))
+    assert PolicyError is type(driver.core.outcome())

@@ -1,0 +1,41 @@
+"""What was lost is listed in order of acceptance, however it becomes known."""
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flushq.core.losses import Losses, LossList
+
+
+@given(runs=st.permutations(range(6)), sizes=st.lists(st.integers(1, 3), min_size=6, max_size=6))
+def test_losses_are_in_order_of_acceptance(runs: list[int], sizes: list[int]) -> None:
+    """Whatever run becomes known first, the items are in order, in the same list all along."""
+    losses: LossList[int] = LossList()
+    listed = losses.items
+    known: set[int] = set()
+    for run in runs:
+        items = [3 * run + place for place in range(sizes[run])]
+        losses.add(items[0], items)
+        known.update(items)
+        assert sorted(known) == losses.items
+        assert (min(known), len(known)) == (losses.first, losses.count)
+    assert listed is losses.items
+
+
+def test_what_was_taken_out_of_the_lists_was_lost_all_the_same() -> None:
+    """A user who empties the list, to store what is in it, changes neither count nor position."""
+    losses: Losses[int] = Losses()
+    losses.in_doubt.add(3, [3, 4])
+    losses.in_doubt.items.clear()
+    assert (2, 3, True) == (losses.in_doubt.count, losses.first, bool(losses))
+
+
+def test_both_kinds_are_losses() -> None:
+    """Anything lost is a loss, and the first of either kind is the first of all."""
+    losses: Losses[int] = Losses()
+    assert (False, math.inf) == (bool(losses), losses.first)
+    losses.undelivered.add(3, [3])
+    assert (True, 3) == (bool(losses), losses.first)
+    losses.in_doubt.add(2, [2])
+    assert 2 == losses.first

@@ -1,0 +1,149 @@
+"""Those who watch an item are told of its end: each of them, once, and nobody in vain."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from flushq.core.batch import Batch
+from flushq.core.buffer import Buffer
+from flushq.core.receipts import Receipts
+from flushq.errors import Dropped, ItemFailed
+from tests.core.support import Caller
+from tests.strategies import Refusal
+
+LOSS = Refusal("lost")
+
+
+def loss() -> Callable[[], BaseException]:
+    """Why what is lost by now was lost."""
+    return lambda: LOSS
+
+
+def receipts_of(*items: int) -> Receipts[int]:
+    """The receipts of items that wait, numbered from 5."""
+    buffer: Buffer[int] = Buffer()
+    buffer.first = 5
+    for item in items:
+        buffer.append(item)
+    return Receipts(buffer, loss, "users: ")
+
+
+def batch_of(*items: int, first: int = 5) -> Batch[int]:
+    """A batch of these items."""
+    return Batch(list(items), len(items), 0, "full", first, 0.0, 0.0, 0)
+
+
+def failure_of(caller: Caller) -> BaseException | None:
+    """What a caller would raise; None if the item was delivered."""
+    failure: Callable[[], BaseException] | None = caller.result()
+    return None if failure is None else failure()
+
+
+def test_a_single_caller_needs_nothing_but_its_waiter() -> None:
+    """A completion is made for the second one, and then it is the same for all."""
+    receipts, one = receipts_of(10, 11), Caller()
+    receipts.watch(6, one)
+    assert {6: one} == receipts.watchers
+    completion = receipts.completion(6)
+    assert (11, {one: None}) == (completion.item, completion.waiters)
+    assert completion is receipts.completion(6)
+
+
+def test_all_who_wait_are_told() -> None:
+    """The waiter that came first, one behind a completion, and one that came last."""
+    receipts, callers = receipts_of(10), [Caller(), Caller(), Caller()]
+    receipts.watch(5, callers[0])
+    completion = receipts.completion(5)
+    completion.join(callers[1])
+    receipts.watch(5, callers[2])
+    error = Refusal("bad")
+    batch = batch_of(10)
+    batch.conclude(None, {0: error}, {}, [])
+    receipts.settle(batch)
+    failures = [failure_of(caller) for caller in callers]
+    assert [Dropped] * 3 == [type(failure) for failure in failures]
+    assert 3 == len(set(map(id, failures)))
+    assert [error] * 3 == [failure and failure.__cause__ for failure in failures]
+    assert {} == receipts.watchers
+
+
+@pytest.mark.parametrize("gone", range(3))
+def test_a_caller_that_is_cancelled_takes_nothing_from_the_others(gone: int) -> None:
+    """Whichever of those who wait for one item is cancelled, the others are told."""
+    receipts, callers = receipts_of(10), [Caller(), Caller(), Caller()]
+    for caller in callers:
+        receipts.watch(5, caller)
+    callers[gone].cancel()
+    receipts.settle(batch_of(10))
+    del callers[gone]
+    assert [None, None] == [failure_of(caller) for caller in callers]
+
+
+def test_a_single_caller_that_was_cancelled_is_left_out() -> None:
+    """Nobody is told, and nothing is kept."""
+    receipts, caller = receipts_of(10), Caller()
+    receipts.watch(5, caller)
+    caller.cancel()
+    receipts.settle(batch_of(10))
+    assert (True, {}) == (caller.cancelled(), receipts.watchers)
+
+
+def test_a_completion_remembers_the_end() -> None:
+    """Those who ask later are told the same, and the driver's receipt is let go."""
+    receipts = receipts_of(10, 11)
+    one, other = receipts.completion(5), receipts.completion(6)
+    one.receipt = other.receipt = object()
+    batch = batch_of(10, 11)
+    batch.conclude(LOSS, {}, {0: LOSS}, [0])
+    receipts.settle(batch)
+    assert [True, True] == [one.done(), other.ended]
+    assert isinstance(one.failure and one.failure(), ItemFailed)
+    assert (None, None, None) == (other.failure, one.receipt, other.receipt)
+
+
+def test_one_that_waits_no_more_is_forgotten() -> None:
+    """To leave a completion leaves nothing behind, also twice."""
+    receipts, caller = receipts_of(10), Caller()
+    completion = receipts.completion(5)
+    completion.join(caller)
+    completion.leave(caller)
+    completion.leave(caller)
+    receipts.settle(batch_of(10))
+    assert ({}, False) == (completion.waiters, caller.done())
+
+
+def test_each_item_is_told_what_became_of_it() -> None:
+    """Dropped, failed for an exception of its own, lost beside one that failed, or delivered."""
+    receipts, callers = receipts_of(10, 11, 12, 13), [Caller() for _ in range(4)]
+    for number, caller in enumerate(callers, 5):
+        receipts.watch(number, caller)
+    batch, bad, worse = batch_of(10, 11, 12, 13), Refusal("bad"), Refusal("worse")
+    batch.conclude(worse, {0: bad}, {1: worse}, [1, 2])
+    receipts.settle(batch)
+    failures: list[Any] = [failure_of(caller) for caller in callers]
+    assert [Dropped, ItemFailed, Refusal, type(None)] == [type(failure) for failure in failures]
+    assert (bad, worse, LOSS) == (failures[0].__cause__, failures[1].__cause__, failures[2])
+    assert "users: 11 failed: Refusal('worse')" == str(failures[1])
+
+
+def test_what_has_ended_early_is_told_at_once() -> None:
+    """Items that were delivered or dropped while others go on are told; the others are not."""
+    receipts, callers = receipts_of(10, 11, 12), [Caller() for _ in range(3)]
+    for number, caller in enumerate(callers, 5):
+        receipts.watch(number, caller)
+    receipts.settle_part(batch_of(10, 11, 12), {0: None, 2: Refusal("bad")})
+    assert [True, False, True] == [caller.done() for caller in callers]
+    assert [type(None), Dropped] == [type(failure_of(caller)) for caller in callers[::2]]
+
+
+def test_what_is_in_no_batch_is_lost() -> None:
+    """Once no batch is taken any more, all are told but for those whose flush still runs."""
+    receipts, callers = receipts_of(10, 11, 12), [Caller() for _ in range(3)]
+    for number, caller in enumerate(callers, 5):
+        receipts.watch(number, caller)
+    receipts.settle_lost([batch_of(11, first=6)])
+    assert [True, False, True] == [caller.done() for caller in callers]
+    assert [LOSS, LOSS] == [failure_of(caller) for caller in callers[::2]]
+    receipts.settle_lost([batch_of(11, first=6)])
+    assert {6: callers[1]} == receipts.watchers
