@@ -90,7 +90,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "flushq/aio/entrance.py": (SESSIONS, "tests/contract"),
     "flushq/aio/queue.py": (SESSIONS, "tests/aio/test_receipts.py", "tests/contract"),
     "flushq/aio/receipt.py": (SESSIONS, "tests/aio/test_receipts.py", "tests/contract"),
-    "flushq/aio/runner.py": (SESSIONS, "tests/contract"),
+    "flushq/aio/runner.py": (SESSIONS, "tests/aio/test_runner.py", "tests/contract"),
     "flushq/policy.py": ("tests/test_policy.py", f"tests/policies {LAWS}"),
     "flushq/offline.py": ("tests/test_offline.py",),
     "flushq/policies/alarm.py": (f"tests/policies/test_alarm.py {STATEFUL}", LAWS),

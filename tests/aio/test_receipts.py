@@ -117,6 +117,22 @@ async def test_callers_that_are_closed_are_left_out(callers: int) -> None:
     assert [[2]] == calls
 
 
+async def test_a_key_is_loaded_for_a_caller_outside_of_any_task() -> None:
+    """A coroutine that a callback runs cannot be cancelled, and gets its answer."""
+
+    async def load(keys: list[int]) -> list[int]:
+        return [10 * key for key in keys]
+
+    async with Batched(load, patient()) as load_one:
+        caller = load_one(1)
+        asyncio.get_running_loop().call_soon(begin, caller)
+        await settle()
+        await load_one.queue.flush()
+        with pytest.raises(StopIteration) as caught:
+            caller.send(None)
+    assert 10 == caught.value.value
+
+
 @pytest.mark.parametrize("callers", [1, 2])
 def test_those_who_wait_may_outlive_the_loop(callers: int) -> None:
     """A delivery, a receipt and a caller of Batched that are left waiting end without a word."""

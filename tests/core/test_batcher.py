@@ -433,7 +433,7 @@ def test_a_batch_that_flush_fn_was_never_called_with_is_undelivered() -> None:
     end(batcher, other, 1, Refusal("cancelled"))
     end(batcher, one, 1, Refusal("lost"))
     assert ([3, 4, 5], [1, 2]) == lists_of(batcher)
-    assert [0, 1] == list(other.lost or ())
+    assert ([0, 1], True) == (list(other.lost or ()), other.over)
 
 
 def test_items_that_the_policy_has_not_heard_of_are_undelivered_too() -> None:

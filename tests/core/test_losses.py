@@ -15,20 +15,22 @@ def test_losses_are_in_order_of_acceptance(runs: list[int], sizes: list[int]) ->
     listed = losses.items
     known: set[int] = set()
     for run in runs:
-        items = [3 * run + place for place in range(sizes[run])]
-        losses.add(items[0], items)
-        known.update(items)
-        assert sorted(known) == losses.items
+        numbers = range(3 * run, 3 * run + sizes[run])
+        losses.add(numbers[0], [-number for number in numbers])
+        known.update(numbers)
+        assert [-number for number in sorted(known)] == losses.items
         assert (min(known), len(known)) == (losses.first, losses.count)
     assert listed is losses.items
 
 
 def test_what_was_taken_out_of_the_lists_was_lost_all_the_same() -> None:
-    """A user who empties the list, to store what is in it, changes neither count nor position."""
+    """A user who empties the list changes neither count nor position; a later loss is added."""
     losses: Losses[int] = Losses()
     losses.in_doubt.add(3, [3, 4])
     losses.in_doubt.items.clear()
     assert (2, 3, True) == (losses.in_doubt.count, losses.first, bool(losses))
+    losses.in_doubt.add(7, [7])
+    assert [7] == losses.in_doubt.items
 
 
 def test_both_kinds_are_losses() -> None:

@@ -1,0 +1,36 @@
+"""What the runner makes of a loop that refuses what it is asked for."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from flushq import FlushFailed, FlushQueue, NaturalPolicy
+from tests.contract.hostile import error_of, own_loop
+from tests.contract.support import Sink, settle
+
+
+def test_an_interrupt_of_the_task_factory_is_raised_on() -> None:
+    """KeyboardInterrupt leaves the loop; run on, it ends the queue, and the batch is undelivered."""
+    sink = Sink[int]()
+    queue = FlushQueue(sink, NaturalPolicy())
+
+    def factory(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    async def session() -> BaseException | None:
+        running = asyncio.ensure_future(error_of(queue.run()))
+        await settle()
+        await queue.enqueue(1)
+        asyncio.get_running_loop().set_task_factory(factory)
+        await settle()
+        return await running
+
+    with own_loop() as loop:
+        main = loop.create_task(session())
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(main)
+        error = loop.run_until_complete(main)
+    assert FlushFailed is type(error)
+    assert isinstance(error.__cause__, KeyboardInterrupt)
+    assert ([], [1], []) == (sink.batches, queue.undelivered, queue.in_doubt)
