@@ -13,8 +13,8 @@ from flushq.arguments import (
     check_count,
     check_finite,
     check_number,
-    check_sync_callable,
     check_positive,
+    check_sync_callable,
     shown,
 )
 from tests.narrow import NarrowInteger, NarrowRational, NarrowReal

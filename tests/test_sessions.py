@@ -13,12 +13,13 @@ import pytest
 
 import flushq.aio.batched
 from flushq import Drop, Fail, Failure, PartialFailure, QueueFull, Verdict
-from flushq.aio.delivery import Delivery
+from flushq.aio.calls import Calls
 from flushq.aio.runner import Runner
 from flushq.core.admission import Admission
 from flushq.core.attempts import Attempts, Parts
 from flushq.core.batcher import Batcher
 from flushq.core.core import Core
+from flushq.core.ending import Ending
 from flushq.core.losses import LossList
 from flushq.core.receipts import Receipts
 from flushq.core.waitlist import WaitList
@@ -94,11 +95,11 @@ def _judge_backwards(parts: Parts[object], verdict: Verdict) -> None:
 judge = Parts.judge
 
 
-def _loss_as_known_by_then(core: Core[object]) -> Callable[[], BaseException]:
-    return lambda: loss(core)()  # noqa: PLW0108 - loss is to be asked then
+def _loss_as_known_by_then(ending: Ending[object]) -> Callable[[], BaseException]:
+    return lambda: loss(ending)()  # noqa: PLW0108 - loss is to be asked then
 
 
-loss = Core.loss
+loss = Ending.loss
 
 
 def _refuse_beside_room(admission: Admission[object], key: Hashable) -> None:
@@ -130,7 +131,7 @@ SABOTAGES: dict[str, tuple[type, str, object]] = {
     "who stands behind a reservation presses": (Admission, "is_full", property(lambda _: True)),
     "who cannot wait is refused beside room": (Admission, "check_room", _refuse_beside_room),
     "who cannot wait takes the room of others": (Admission, "check_room", _ignore_claims),
-    "receipts change their answer": (Core, "loss", _loss_as_known_by_then),
+    "receipts change their answer": (Ending, "loss", _loss_as_known_by_then),
     "losses are told before it is known why": (
         Batcher,
         "outcome_is_known",
@@ -145,11 +146,11 @@ SABOTAGES: dict[str, tuple[type, str, object]] = {
     "a flush that failed does not end the queue": (Batcher, "_attribute_failure", lambda *_: None),
     "losses are not listed": (LossList, "add", lambda *_: None),
     "barriers return at once": (Batcher, "settled", property(lambda _: 1_000_000)),
-    "arrivals are told late": (Batcher, "burst", property(lambda _: 0)),
+    "arrivals are told late": (Batcher, "burst_size", property(lambda _: 0)),
     "what was delivered is handed over again": (Parts, "_narrow", _name_all),
     "halves come in reverse": (Parts, "judge", _judge_backwards),
     "the other half is not in doubt": (Parts, "lost", property(lambda self: list(self.failed))),
-    "nobody is asked about a failure": (Delivery, "_ask", _drop),
+    "nobody is asked about a failure": (Calls, "_ask", _drop),
     "every receipt tells of delivery": (Receipts, "_failures", lambda *_: {}),
     "receipts of what is undelivered hang": (Receipts, "settle_lost", lambda *_: None),
     "reports are left out": (Runner, "_report", lambda _: None),

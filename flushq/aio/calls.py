@@ -77,7 +77,7 @@ class Calls(Generic[T]):
             batch.returned()
         while attempts is not None and attempts.next is not None:
             self._wake()  # what has ended by now is told now
-            await self._follow(attempts, batch)
+            await self._follow(attempts.next, attempts, batch)
 
     def _called(self, items: list[T]) -> Awaitable[object]:
         result: Any = self._flush_fn(items)
@@ -85,15 +85,16 @@ class Calls(Generic[T]):
             raise TypeError(f"flush_fn must be async: it returned {shown(result)}")
         return result
 
-    async def _follow(self, attempts: Attempts[T], batch: Batch[T]) -> None:
+    async def _follow(
+        self, step: Call[T] | Pause | Ask[T], attempts: Attempts[T], batch: Batch[T]
+    ) -> None:
         """Do what comes next after a failure."""
-        match attempts.next:
-            case Ask(failure):
-                await self._ask(attempts, failure)
-            case Pause(seconds):
-                await self._let_pass(seconds, attempts, batch)
-            case Call(items):
-                await self._call_again(attempts, items)
+        if isinstance(step, Ask):
+            await self._ask(attempts, step.failure)
+        elif isinstance(step, Pause):
+            await self._let_pass(step.seconds, attempts, batch)
+        else:
+            await self._call_again(attempts, step.items)
 
     async def _ask(self, attempts: Attempts[T], failure: Failure[T]) -> None:
         try:

@@ -98,13 +98,11 @@ class FlushQueue(QueueView[T]):
             keeps_reports=on_report is not None,
         )
         self._runner: Runner[T] = Runner(self._core, flush_fn, on_failure, on_report)
+        self._clock = self._runner.now
         self._credit: Iterator[None] = NO_CREDIT
         self._append: Callable[[T], int | None] = self._append_first
         expect_burst = partial(setattr, self, "_append", self._append_first)
         self._core.admission.on_burst_closed = expect_burst
-
-    def _now(self) -> float:
-        return self._runner.now()
 
     def __del__(self) -> None:
         core: Core[T] | None = getattr(self, "_core", None)
@@ -161,7 +159,7 @@ class FlushQueue(QueueView[T]):
 
         The receipt of a duplicate is that of the item that stayed.
         """
-        number = self._number(item, await self._enqueue_slow(item))
+        number = self._core.buffer.number_of(item, await self._enqueue_slow(item))
         completion = self._core.receipts.completion(number)
         if completion.receipt is None:
             completion.receipt = Receipt(completion, self._runner)
@@ -187,10 +185,13 @@ class FlushQueue(QueueView[T]):
         stays = await self._enqueue_awaited(item)
         if on_accepted is not None:
             on_accepted(item if stays is None else self._core.buffer[stays])
-        number = self._number(item, stays)
+        number = self._core.buffer.number_of(item, stays)
         waiter: asyncio.Future[FailureFactory | None] = self._runner.loop.create_future()
         self._core.receipts.watch(number, waiter)
-        failure = await waiter  # if it is cancelled, the waiter is, and nobody tells it
+        try:
+            failure = await waiter
+        finally:
+            self._core.receipts.leave(number, waiter)
         if failure is not None:
             raise failure()
 
@@ -344,7 +345,3 @@ class FlushQueue(QueueView[T]):
         admission = self._core.admission
         if admission.opened is None:
             admission.open_burst(self._runner.loop.time())
-
-    def _number(self, item: T, stays: int | None) -> int:
-        """The number of an item that has just come, or of the one that stays instead."""
-        return self._core.buffer.last(item) if stays is None else stays

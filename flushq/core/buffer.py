@@ -95,8 +95,13 @@ class Buffer(Generic[T]):
         """The item that waits with this number."""
         return self.items[number - self.first]
 
-    def last(self, item: T) -> int:
-        """The number of an item that has just come; what came meanwhile stands behind it."""
+    def number_of(self, item: T, stays: int | None) -> int:
+        """The number of an item that has just come; ``stays`` is what ``append`` returned.
+
+        What a finalizer has brought meanwhile stands behind the item.
+        """
+        if stays is not None:
+            return stays
         items, behind = self.items, 1
         while items[-behind] is not item:
             behind += 1

@@ -102,6 +102,14 @@ class Receipts(Generic[T]):
         else:
             self.watchers[number] = waiter
 
+    def leave(self, number: int, waiter: Waiter) -> None:
+        """The caller of a waiter goes on, whether or not it was told."""
+        watcher = self.watchers.get(number)
+        if isinstance(watcher, Completion):
+            watcher.leave(waiter)
+        elif watcher is waiter:
+            del self.watchers[number]
+
     def settle_part(self, batch: Batch[T], ended: Ended) -> None:
         """Items of a batch that goes on have ended."""
         if self.watchers:

@@ -1,5 +1,6 @@
 """What can be seen of a queue, whatever drives it."""
 
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from flushq.core.core import Core
@@ -12,12 +13,10 @@ T = TypeVar("T")
 class QueueView(Generic[T]):
     """The part of a queue that only looks. A driver's queue inherits it, and gives it a clock."""
 
-    __slots__ = ("_core",)
+    __slots__ = ("_clock", "_core")
 
     _core: Core[T]
-
-    def _now(self) -> float:
-        raise NotImplementedError
+    _clock: Callable[[], float]
 
     @property
     def policy(self) -> FlushPolicy:
@@ -64,7 +63,7 @@ class QueueView(Generic[T]):
 
     def _oldest_age(self) -> float:
         oldest, opened = self.policy.queue.oldest, self._core.admission.opened
-        return max(0.0, self._now() - (oldest if opened is None else min(oldest, opened)))
+        return max(0.0, self._clock() - (oldest if opened is None else min(oldest, opened)))
 
     def __repr__(self) -> str:
         return repr(self._core)

@@ -69,9 +69,9 @@ def test_room_is_for_items_that_wait_and_producers_that_pause() -> None:
     entrance.batcher.announce(0)
     entrance.take()
     assert 4 == entrance.admission.room
-    claimed = entrance.admission.pause(3)
+    claimed = entrance.admission.give_way(3)
     assert (True, 3) == (claimed, entrance.admission.room)
-    entrance.admission.end_pause(claimed=claimed)
+    entrance.admission.come_back(claimed=claimed)
     assert 4 == entrance.admission.room
 
 
@@ -80,8 +80,8 @@ def test_a_duplicate_claims_no_room() -> None:
     entrance = Entrance(1)
     entrance.accept(1)
     assert [False, True] == list(map(entrance.admission.must_wait, (1, 2)))
-    assert not entrance.admission.pause(1)
-    entrance.admission.end_pause(claimed=False)
+    assert not entrance.admission.give_way(1)
+    entrance.admission.come_back(claimed=False)
     assert 0 == entrance.admission.room
     entrance.admission.check_room(1)
 
@@ -106,7 +106,7 @@ def test_a_producer_waits_behind_those_who_came_before(*, admitted: bool) -> Non
 def test_a_queue_is_full_of_items_alone() -> None:
     """Claims make no pressure: only items that wait do."""
     entrance = Entrance(1)
-    entrance.admission.pause(1)
+    entrance.admission.give_way(1)
     assert not entrance.admission.is_full
     entrance.accept(1)
     assert entrance.admission.is_full
@@ -120,18 +120,18 @@ def test_a_producer_pauses_after_a_burst() -> None:
     entrance = Entrance(9, burst=2)
     paused = []
     for item in range(2):
-        paused.append(entrance.admission.must_pause)
+        paused.append(entrance.admission.must_give_way)
         entrance.accept(item)
-    paused.append(entrance.admission.must_pause)
+    paused.append(entrance.admission.must_give_way)
     entrance.admission.prolong_burst()
-    paused.append(entrance.admission.must_pause)
+    paused.append(entrance.admission.must_give_way)
     entrance.accept(2)
     entrance.admission.open_burst(0)
-    entrance.admission.close_burst()
+    entrance.admission.tell_burst()
     entrance.accept(3)
-    paused.append(entrance.admission.must_pause)
+    paused.append(entrance.admission.must_give_way)
     entrance.accept(4)
-    paused.append(entrance.admission.must_pause)
+    paused.append(entrance.admission.must_give_way)
     assert [False, False, True, False, False, True] == paused
 
 
@@ -139,20 +139,20 @@ def test_the_first_producer_of_a_queue_that_has_not_started_pauses() -> None:
     """So a task that was made to run the queue begins; later ones need not pause for that."""
     batcher: Batcher[int] = Batcher(NaturalPolicy())
     admission = Admission(batcher, 9)
-    assert admission.must_pause
+    assert admission.must_give_way
     batcher.buffer.append(1)
-    assert not admission.must_pause
+    assert not admission.must_give_way
 
 
 def test_arrivals_are_told_with_the_time_of_the_first() -> None:
     """To close a burst announces it, once; where none is open nothing happens."""
     entrance = Entrance(9)
-    entrance.admission.close_burst()
+    entrance.admission.tell_burst()
     entrance.admission.open_burst(5)
     entrance.accept(1, 2)
-    assert (0, 2) == (entrance.closed, entrance.batcher.burst)
-    entrance.admission.close_burst()
-    assert (1, 0) == (entrance.closed, entrance.batcher.burst)
+    assert (0, 2) == (entrance.closed, entrance.batcher.burst_size)
+    entrance.admission.tell_burst()
+    assert (1, 0) == (entrance.closed, entrance.batcher.burst_size)
     assert (5, 2) == (entrance.batcher.policy.queue.oldest, entrance.batcher.policy.queue.pending)
 
 
@@ -164,7 +164,7 @@ def test_a_burst_stays_open_for_producers_that_have_room() -> None:
     opened = [admission.opened]
     first, last = entrance.join(), entrance.join()
     admission.admit(lambda: 2)
-    admission.close_burst()
+    admission.tell_burst()
     opened.append(admission.opened)
     admission.waitlist.leave(first)
     later = entrance.join()
@@ -173,7 +173,7 @@ def test_a_burst_stays_open_for_producers_that_have_room() -> None:
     admission.waitlist.leave(last)
     admission.waitlist.leave(later)
     assert 0 == entrance.closed
-    admission.close_burst()
+    admission.tell_burst()
     assert ([None, 2, 2, None], 1) == ([*opened, admission.opened], entrance.closed)
 
 
@@ -196,7 +196,7 @@ def test_credit_is_what_room_and_burst_allow(
     entrance.batcher.announce(0)
     entrance.accept(*range(told, told + fresh))
     for key in range(100, 100 + pauses):
-        entrance.admission.pause(key)
+        entrance.admission.give_way(key)
     expected = min(size - told - fresh - pauses, burst - fresh) - 1
     assert max(expected, 0) == entrance.credit()
 
@@ -217,7 +217,7 @@ def test_credit_that_is_revoked_is_gone_in_the_middle() -> None:
     entrance = Entrance(9, burst=5)
     credit = entrance.admission.grant_credit()
     next(credit)
-    entrance.admission.pause(1)
+    entrance.admission.give_way(1)
     assert [] == list(credit)
 
 
@@ -251,7 +251,7 @@ def one_has_room(entrance: Entrance) -> None:
 
 def one_pauses(entrance: Entrance) -> None:
     """A producer pauses, with a claim to room."""
-    entrance.admission.pause(9)
+    entrance.admission.give_way(9)
 
 
 @pytest.mark.parametrize(

@@ -297,12 +297,12 @@ def test_duplicates_count_for_the_burst_alone() -> None:
     batcher = batcher_of(ScriptedPolicy(), dedupe_key=lambda item: item % 2)
     batcher.buffer.append(1)
     batcher.buffer.append(3)
-    assert (2, 1, 1) == (batcher.burst, batcher.buffer.duplicates, len(batcher.buffer))
+    assert (2, 1, 1) == (batcher.burst_size, batcher.buffer.duplicates, len(batcher.buffer))
     batcher.announce(0)
     batcher.buffer.append(5)
-    assert 1 == batcher.burst
+    assert 1 == batcher.burst_size
     batcher.announce(1)
-    assert 0 == batcher.burst
+    assert 0 == batcher.burst_size
     assert [("item_added", 0, 1, 0)] == vars(batcher.policy)["heard"]
 
 

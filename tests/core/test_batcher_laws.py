@@ -335,7 +335,7 @@ class Account(RuleBasedStateMachine):
         assert (len(told), oldest) == (queue.pending, queue.oldest)
         assert sum(item.weight for item in told) == queue.weight
         assert len(self.running) == queue.in_flight
-        assert len(self.pending) - len(told) + self.untold_duplicates == self.batcher.burst
+        assert len(self.pending) - len(told) + self.untold_duplicates == self.batcher.burst_size
         assert self.told == self.batcher.now
 
 

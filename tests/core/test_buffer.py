@@ -94,12 +94,12 @@ def test_items_are_numbered_in_the_order_in_which_they_came() -> None:
     buffer: Buffer[str] = Buffer(dedupe_key=str.lower, max_records=2)
     for item in ("A", "B", "C", "D"):
         buffer.add(item, *buffer.measure(item))
-    assert (0, 4) == (buffer.first, buffer.end)
+    assert (0, 4) == (buffer.first, buffer.next_number)
     buffer.take()
     buffer.add("a", *buffer.measure("a"))
-    assert (2, 5) == (buffer.first, buffer.end)
+    assert (2, 5) == (buffer.first, buffer.next_number)
     assert [2, 3, 4] == [buffer.append(item) for item in "cDA"]
-    assert (3, 5) == (buffer.duplicates, buffer.end)
+    assert (3, 5) == (buffer.duplicates, buffer.next_number)
     assert ["C", "D", "a"] == [buffer[number] for number in (2, 3, 4)]
 
 

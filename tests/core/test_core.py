@@ -26,7 +26,7 @@ class Driver:
 
     def __init__(self, policy: Any = None, **options: Any) -> None:
         self.core: Core[int] = Core(policy or NaturalPolicy(), **options)
-        self.core.start()
+        self.core.ending.start()
         self.now = 0.0
         self.running: list[Batch[int]] = []
 
@@ -43,7 +43,7 @@ class Driver:
             batch.call(batch.items)
             self.running.append(batch)
         self.core.respond()
-        return self.core.finish()
+        return self.core.ending.finish()
 
     def end(self, error: BaseException | None = None) -> bool:
         """The oldest flush returns or raises; return whether the next pass was the last."""
@@ -57,7 +57,7 @@ class Driver:
 
     def cut_short(self) -> None:
         """Take no batch any more, and interrupt those that run."""
-        self.core.cut_short("too late")
+        self.core.ending.cut_short("too late")
         for batch in self.running:
             batch.interrupt()
 
@@ -127,25 +127,25 @@ def test_a_start_comes_once_and_before_the_end() -> None:
     """A second start is refused, and any once the queue closes."""
     driver = Driver()
     with pytest.raises(RuntimeError, match="was started before"):
-        driver.core.start()
+        driver.core.ending.start()
     driver.core.close()
     with pytest.raises(QueueClosed, match="cannot be started again"):
-        driver.core.start()
+        driver.core.ending.start()
 
 
 def test_a_queue_that_closes_takes_items_of_running_flushes_alone() -> None:
     """And those no more once the queue has stopped."""
     driver = running(1)
     batch = driver.running[0]
-    driver.core.check_open(None)
+    driver.core.ending.check_open(None)
     driver.core.close()
-    driver.core.check_open(batch)
+    driver.core.ending.check_open(batch)
     for inside in (None, Batch([1], 1, 0, "full", 0, 0.0, 0.0, 0)):
         with pytest.raises(QueueClosed, match="closing, 1 pending, 1 in flight> takes no items"):
-            driver.core.check_open(inside)
+            driver.core.ending.check_open(inside)
     driver.cut_short()
     with pytest.raises(QueueClosed):
-        driver.core.check_open(batch)
+        driver.core.ending.check_open(batch)
 
 
 def test_a_producer_in_line_is_refused_as_one_that_comes() -> None:
@@ -172,9 +172,9 @@ def test_what_would_wait_for_its_own_flush_is_refused() -> None:
 def test_a_barrier_is_answered_when_all_below_it_has_ended() -> None:
     """Where all has ended already there is nothing to wait for."""
     driver = Driver(IntervalPolicy(5.0))
-    assert driver.core.barrier() is None
+    assert driver.core.barriers.raise_barrier() is None
     driver.accept(1, 2)
-    mark = driver.core.barrier()
+    mark = driver.core.barriers.raise_barrier()
     assert mark is not None
     waiting, left = Caller(), Caller()
     driver.core.barriers.join(waiting, mark)
@@ -184,7 +184,7 @@ def test_a_barrier_is_answered_when_all_below_it_has_ended() -> None:
     assert not waiting.done()
     driver.end()
     assert [True, False] == [waiting.done(), left.done()]
-    driver.core.check_delivered(mark)
+    driver.core.ending.check_delivered(mark)
 
 
 def test_a_barrier_raises_what_was_lost_below_it() -> None:
@@ -192,9 +192,9 @@ def test_a_barrier_raises_what_was_lost_below_it() -> None:
     driver = running(2)
     driver.end()
     driver.end(Refusal("lost"))
-    driver.core.check_delivered(1)
+    driver.core.ending.check_delivered(1)
     with pytest.raises(FlushFailed):
-        driver.core.check_delivered(2)
+        driver.core.ending.check_delivered(2)
 
 
 # The end.
@@ -203,25 +203,25 @@ def test_a_barrier_raises_what_was_lost_below_it() -> None:
 def test_how_far_a_queue_has_come() -> None:
     """It is not started, running, closing, closed, or failed."""
     core = Core[int](NaturalPolicy())
-    states = [core.state]
+    states = [core.ending.state]
     driver = running(1)
-    states.append(driver.core.state)
+    states.append(driver.core.ending.state)
     driver.core.close()
-    states.append(driver.core.state)
+    states.append(driver.core.ending.state)
     assert [False, True] == [driver.end(), driver.end()]
-    states.append(driver.core.state)
+    states.append(driver.core.ending.state)
     driver = running(1)
     assert driver.end(Refusal("lost"))
-    states.append(driver.core.state)
+    states.append(driver.core.ending.state)
     assert ["not started", "running", "closing", "closed", "failed"] == states
 
 
 def test_those_who_wait_for_the_end_are_told_when_it_has_come() -> None:
     """All that ran has ended and nothing waits; one that has left is not told."""
     driver, closer, left = Driver(), Caller(), Caller()
-    driver.core.closers.join(closer, False)
-    driver.core.closers.join(left, False)
-    driver.core.closers.leave(left)
+    driver.core.ending.join(closer, False)
+    driver.core.ending.join(left, False)
+    driver.core.ending.leave(left)
     assert (False, False) == (driver.turn(), closer.done())
     driver.core.close()
     assert (True, True, False) == (driver.turn(), closer.done(), left.done())
@@ -230,22 +230,28 @@ def test_those_who_wait_for_the_end_are_told_when_it_has_come() -> None:
 def test_an_owner_that_waits_decides_when_the_end_comes_sooner() -> None:
     """Another caller may have it sooner if no owner has waited."""
     driver = Driver()
-    assert driver.core.may_end_sooner(owner=False)
-    driver.core.closers.join(Caller(), True)
-    driver.core.closers.join(Caller(), False)
-    assert [False, True] == [driver.core.may_end_sooner(owner=owner) for owner in (False, True)]
+    assert driver.core.ending.may_be_hastened(is_owner=False)
+    driver.core.ending.join(Caller(), True)
+    driver.core.ending.join(Caller(), False)
+    assert [False, True] == [
+        driver.core.ending.may_be_hastened(is_owner=owner) for owner in (False, True)
+    ]
 
 
 @pytest.mark.parametrize(("limit", "deadline"), [(None, math.inf), (3, 5.0), (0, 2.0)])
 def test_the_end_has_a_deadline(limit: int | None, deadline: float) -> None:
     """It is so long after the end has begun; when it passes, no batch is taken any more."""
     driver = running(1, max_shutdown_wait=limit)
-    deadlines = [driver.core.deadline, driver.core.set_deadline(2.0), driver.core.deadline]
+    deadlines = [
+        driver.core.ending.deadline,
+        driver.core.ending.set_deadline(2.0),
+        driver.core.ending.deadline,
+    ]
     assert [None, deadline, deadline] == deadlines
-    driver.core.pass_deadline()
+    driver.core.ending.pass_deadline()
     driver.end()
     message = f"closing took longer than max_shutdown_wait={limit} s (1 undelivered, 0 in doubt)"
-    assert message == str(driver.core.outcome())
+    assert message == str(driver.core.ending.outcome())
 
 
 def test_a_stop_that_loses_nothing_is_no_timeout() -> None:
@@ -255,11 +261,11 @@ def test_a_stop_that_loses_nothing_is_no_timeout() -> None:
     driver.turn()
     driver.cut_short()
     driver.end()
-    assert driver.core.outcome() is None
+    assert driver.core.ending.outcome() is None
     driver.accept(2)
     driver.turn()
     driver.core.batcher.losses.undelivered.items.clear()
-    assert ShutdownTimeout is type(driver.core.outcome())
+    assert ShutdownTimeout is type(driver.core.ending.outcome())
 
 
 def test_what_a_flush_that_was_cut_short_raised_is_the_cause() -> None:
@@ -267,7 +273,7 @@ def test_what_a_flush_that_was_cut_short_raised_is_the_cause() -> None:
     driver, error = running(1, name="users"), asyncio.CancelledError()
     driver.cut_short()
     driver.end(error)
-    outcome = driver.core.outcome()
+    outcome = driver.core.ending.outcome()
     assert "users: too late (1 undelivered, 1 in doubt)" == str(outcome)
     assert (ShutdownTimeout, error) == (type(outcome), outcome and outcome.__cause__)
 
@@ -275,11 +281,11 @@ def test_what_a_flush_that_was_cut_short_raised_is_the_cause() -> None:
 def test_a_failure_wins_over_a_timeout() -> None:
     """A flush that fails by itself is the outcome, also after a stop and an interruption."""
     driver, error = running(2), Refusal("lost")
-    driver.core.cut_short("too late")
+    driver.core.ending.cut_short("too late")
     driver.running[0].interrupt()
     driver.end(asyncio.CancelledError())
     driver.end(error)
-    outcome = driver.core.outcome()
+    outcome = driver.core.ending.outcome()
     assert (FlushFailed, error) == (type(outcome), outcome and outcome.__cause__)
 
 
@@ -287,7 +293,7 @@ def test_each_gets_an_exception_of_its_own() -> None:
     """Each outcome is a new object, with the lists of the queue."""
     driver = running(1)
     driver.end(Refusal("lost"))
-    one, other = driver.core.outcome(), driver.core.outcome()
+    one, other = driver.core.ending.outcome(), driver.core.ending.outcome()
     assert one is not None
     assert one is not other
     losses = driver.core.batcher.losses
@@ -298,17 +304,17 @@ def test_each_gets_an_exception_of_its_own() -> None:
 def test_a_loss_always_tells_what_was_known_when_it_was_lost() -> None:
     """A failure that becomes known later is the outcome, but not why the item was lost."""
     driver = running(2)
-    driver.core.cut_short("too late")
-    loss = driver.core.loss()
+    driver.core.ending.cut_short("too late")
+    loss = driver.core.ending.loss()
     driver.end(Refusal("lost"))
-    assert [ShutdownTimeout, FlushFailed] == [type(loss()), type(driver.core.outcome())]
+    assert [ShutdownTimeout, FlushFailed] == [type(loss()), type(driver.core.ending.outcome())]
 
 
 def test_what_is_lost_is_told_once_it_is_known_why() -> None:
     """While a flush runs that may be the failure, nobody is told that its item was lost."""
     driver, caller = running(1), Caller()
     driver.core.receipts.watch(1, caller)
-    driver.core.cut_short("too late")
+    driver.core.ending.cut_short("too late")
     driver.turn()
     assert not caller.done()
     driver.running[0].interrupt()
@@ -324,13 +330,13 @@ def test_an_exception_that_carries_the_lists_is_known() -> None:
     driver, other = running(1), running(1)
     for each in (driver, other):
         each.end(Refusal("lost"))
-    own, foreign = driver.core.outcome(), other.core.outcome()
+    own, foreign = driver.core.ending.outcome(), other.core.ending.outcome()
     assert own is not None
     assert foreign is not None
     group = ExceptionGroup("all", [Refusal(), ExceptionGroup("some", [foreign, own])])
-    assert [True, True] == list(map(driver.core.carries_loss, (own, group)))
+    assert [True, True] == list(map(driver.core.ending.carries_loss, (own, group)))
     others = (foreign, Refusal(), ExceptionGroup("all", [foreign]))
-    assert [False] * 3 == list(map(driver.core.carries_loss, others))
+    assert [False] * 3 == list(map(driver.core.ending.carries_loss, others))
 
 
 def test_an_exit_of_the_policy_leaves_no_flush_unsettled() -> None:
@@ -347,4 +353,4 @@ def test_an_exit_of_the_policy_leaves_no_flush_unsettled() -> None:
     with pytest.raises(KeyboardInterrupt):
         driver.end()
     assert (None, 1) == (caller.result(), len(driver.core.reports))
-    assert PolicyError is type(driver.core.outcome())
+    assert PolicyError is type(driver.core.ending.outcome())

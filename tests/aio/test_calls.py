@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 
 from flushq import Drop, Failure, NaturalPolicy, Retry, Split, Verdict
-from flushq.aio.delivery import Delivery, is_failure
+from flushq.aio.calls import Calls, is_failure
 from flushq.core.batch import Batch
 from flushq.core.core import Core
 from tests.contract.support import Handler, Sink, now
 from tests.strategies import Refusal
 
 
-def delivery_of(sink: Any, handler: Any, core: Core[int] | None = None) -> Delivery[int]:
+def delivery_of(sink: Any, handler: Any, core: Core[int] | None = None) -> Calls[int]:
     """A delivery of batches of a core, for which no pass is made."""
-    return Delivery(core or Core(NaturalPolicy()), sink, handler, lambda: None, now)
+    return Calls(core or Core(NaturalPolicy()), sink, handler, lambda: None, now)
 
 
 def batch_of(*items: int) -> Batch[int]:
@@ -48,7 +48,7 @@ async def test_a_batch_that_is_delivered() -> None:
 async def test_no_call_is_made_once_the_queue_has_stopped() -> None:
     """A batch that was taken just before the queue stopped is left as it is."""
     core, sink, batch = Core[int](NaturalPolicy()), Sink[int](), batch_of(1)
-    core.cut_short("enough")
+    core.ending.cut_short("enough")
     await delivery_of(sink, None, core).deliver(batch)
     assert ([], False, 0) == (sink.batches, batch.over, batch.attempts)
 
@@ -98,7 +98,7 @@ async def test_a_handler_that_the_queue_has_cancelled_has_failed_nothing() -> No
     assert isinstance(batch.error, asyncio.CancelledError)
 
 
-async def interrupted(delivery: Delivery[int], batch: Batch[int]) -> None:
+async def interrupted(delivery: Calls[int], batch: Batch[int]) -> None:
     """Deliver a batch, and cancel that after a second as the queue does."""
     task = asyncio.create_task(delivery.deliver(batch))
     await asyncio.sleep(1.0)
