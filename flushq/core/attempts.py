@@ -75,6 +75,11 @@ class Attempts(Generic[T]):
         self._note_ended = note_ended
         self._has_handler = has_handler
 
+    @property
+    def attempt(self) -> int:
+        """Which call with these items the one is that comes next, or that runs: 1, 2, …"""
+        return self._parts.attempt
+
     def raised(self, error: BaseException, now: float, *, may_ask: bool) -> None:
         """flush_fn raised at ``now``; ``may_ask`` says that it was not because of the queue.
 
@@ -191,6 +196,11 @@ class Parts(Generic[T]):
         return self._parts[-1].pause
 
     @property
+    def attempt(self) -> int:
+        """How many times the part has been handed over when flush_fn has been called with it."""
+        return self._parts[-1].attempt
+
+    @property
     def lost(self) -> Sequence[int]:
         """The positions that are neither delivered nor dropped, in order."""
         return sorted(chain(self.failed, *(part.positions for part in self._parts)))
@@ -226,8 +236,7 @@ class Parts(Generic[T]):
             errors = list(self._errors.values())
         else:
             self._errors = dict.fromkeys(self._parts[-1].positions, error)
-        attempt = self._parts[-1].attempt
-        return Failure(self.items(), error, errors, attempt, self._reason, seconds)
+        return Failure(self.items(), error, errors, self.attempt, self._reason, seconds)
 
     def judge(self, verdict: Verdict) -> None:
         """Do what the verdict says to the part that failed."""
