@@ -18,7 +18,8 @@ from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
 from flushq import Flush, FlushPolicy, FlushQueue, Wait
-from flushq.batcher import Batch, Batcher
+from flushq.core.batch import Batch
+from flushq.core.batcher import Batcher
 from flushq.simulation import SimulatedFlush, Trace, simulate
 from tests.strategies import SLOTS, arrivals, policies
 from tests.virtual import now, run, virtual_loop
@@ -47,16 +48,16 @@ def ties(trace: Trace) -> bool:
 
 @contextmanager
 def watched_batches() -> Iterator[list[Batch[int]]]:
-    """Collect every batch that any batcher cuts."""
+    """Collect every batch that any batcher starts."""
     batches: list[Batch[int]] = []
-    seal = Batcher.seal
+    start_flush = Batcher.start_flush
 
-    def watched_seal(self: Batcher[int], due: Flush, now: float) -> Batch[int] | None:
-        batch = seal(self, due, now)
+    def watched_start(self: Batcher[int], due: Flush, now: float) -> Batch[int] | None:
+        batch = start_flush(self, due, now)
         batches.extend([] if batch is None else [batch])
         return batch
 
-    with mock.patch.object(Batcher, "seal", watched_seal):
+    with mock.patch.object(Batcher, "start_flush", watched_start):
         yield batches
 
 

@@ -175,7 +175,7 @@ def test_a_part_at_a_time_by_hand() -> None:
 def test_a_policy_that_waits_for_ever_strands_its_items() -> None:
     """Nothing is flushed at the end just because it is the end."""
     trace = simulate(IntervalPolicy(math.inf, 3), [0, 1, 2, 3, 4], 1)
-    assert [(2, 3, 3, "full", 0)] == [attrs.astuple(flush) for flush in trace.flushes]
+    assert (SimulatedFlush(2, 3, 3, "full", 0),) == trace.flushes
     assert 2 == trace.stranded
 
 

@@ -77,7 +77,7 @@ class Attempts(Generic[T]):
 
     @property
     def attempt(self) -> int:
-        """Which call with these items the one is that comes next, or that runs: 1, 2, …"""
+        """The number, from 1, of the call with these items that comes next or that runs."""
         return self._parts.attempt
 
     def raised(self, error: BaseException, now: float, *, may_ask: bool) -> None:

@@ -1,0 +1,134 @@
+"""What a simulation returns: a Trace, with its flushes and its events. Plain values, all frozen."""
+
+from collections.abc import Iterator, Sequence
+from itertools import starmap
+from typing import overload
+
+import attrs
+
+from flushq.policy import Decision
+
+
+@attrs.frozen
+class SimulatedFlush:
+    """One flush of a trace.
+
+    Attributes:
+        started: When it started, in seconds.
+        ended: When it ended.
+        size: How many items it took.
+        reason: Why it was started.
+        oldest: When the oldest of its items got in.
+        attempts: How many times flush_fn was called for it.
+        dropped: How many of its items were dropped.
+        in_doubt: How many of them were lost by a failure.
+    """
+
+    started: float
+    ended: float
+    size: int
+    reason: str
+    oldest: float
+    attempts: int = 1
+    dropped: int = 0
+    in_doubt: int = 0
+
+    @property
+    def delivered(self) -> int:
+        """How many of its items were delivered."""
+        return self.size - self.dropped - self.in_doubt
+
+
+@attrs.frozen
+class Event:
+    """One event that the policy was told, and its answer.
+
+    Attributes:
+        now: When, in seconds.
+        name: ``item_added``, ``flush_started``, ``flush_done`` or ``tick``.
+        count: How many items it was about; 0 for a tick.
+        weight: What they weigh together; 0 for flush_done and tick.
+        decision: What the policy answered.
+    """
+
+    now: float
+    name: str
+    count: int
+    weight: float
+    decision: Decision
+
+
+Facts = tuple[float, str, int, float, Decision]
+"""What an Event is made of."""
+
+
+@attrs.frozen(eq=False, repr=False)
+class Events(Sequence[Event]):
+    """Events like a tuple of them; but each is made when it is read, and most never are."""
+
+    _told: list[Facts]
+
+    def __len__(self) -> int:
+        return len(self._told)
+
+    def __iter__(self) -> Iterator[Event]:
+        return starmap(Event, self._told)
+
+    @overload
+    def __getitem__(self, index: int) -> Event: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Event, ...]: ...
+    def __getitem__(self, index: int | slice) -> Event | tuple[Event, ...]:
+        if isinstance(index, slice):
+            return tuple(starmap(Event, self._told[index]))
+        return Event(*self._told[index])
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Events):
+            return self._told == other._told
+        return tuple(self) == other
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+
+@attrs.frozen
+class Trace:
+    """What a policy did with a sequence of arrivals.
+
+    Each arrival is delivered, dropped, lost, stranded or refused.
+
+    Attributes:
+        flushes: Every flush, in the order in which they started.
+        events: Every event that the policy was told, with its decision.
+        stranded: How many items are left with nothing scheduled to flush them.
+        undelivered: How many items waited when a failure ended the queue.
+        refused: How many items never got in: when the queue closed or failed, their producers
+            stood in line, or were still to come.
+        blocked: How many producers stood in line for room.
+    """
+
+    flushes: tuple[SimulatedFlush, ...]
+    events: Sequence[Event]
+    stranded: int
+    undelivered: int = 0
+    refused: int = 0
+    blocked: int = 0
+
+    @property
+    def delivered(self) -> int:
+        """How many items were delivered."""
+        return sum(flush.delivered for flush in self.flushes)
+
+    @property
+    def dropped(self) -> int:
+        """How many items were dropped."""
+        return sum(flush.dropped for flush in self.flushes)
+
+    @property
+    def lost(self) -> int:
+        """How many items were lost by a failure: in doubt or undelivered."""
+        return self.undelivered + sum(flush.in_doubt for flush in self.flushes)
