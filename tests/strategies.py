@@ -12,6 +12,7 @@ from typing import Any, cast
 import attrs
 from hypothesis import strategies as st
 
+from flushq.outcomes import Drop, Fail, Retry, Split, Verdict
 from flushq.policies import AlarmPolicy, BudgetPolicy, IntervalPolicy, NaturalPolicy, PausePolicy
 from flushq.policy import Decision, Flush, FlushPolicy, Wait
 
@@ -211,3 +212,20 @@ def workloads(
     weight = st.integers(least_weight, 4).map(lambda weight: weight * unit)
     weights = draw(st.lists(weight, min_size=len(times), max_size=len(times)))
     return unit, times, weights
+
+
+@st.composite
+def flush_fails(draw: st.DrawFn, unit: Any) -> Callable[[int, int], Verdict | None]:
+    """The verdict on each attempt, by the number of its items; None is one that succeeds.
+
+    Pauses are multiples of ``unit``. What was tried three times is dropped and not tried again.
+    """
+    retries = st.integers(0, 8).map(lambda pause: Retry(pause * unit))
+    ends = st.sampled_from([None, None, Split(), Drop(), Fail()])
+    verdicts = draw(st.lists(ends | retries, min_size=2, max_size=5))
+
+    def fails(attempt: int, size: int) -> Verdict | None:
+        verdict = verdicts[(3 * attempt + size) % len(verdicts)]
+        return Drop() if attempt > 2 and isinstance(verdict, Retry) else verdict
+
+    return fails

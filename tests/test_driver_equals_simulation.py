@@ -1,4 +1,4 @@
-"""The driver and the simulation make the same flushes: times, sizes, reasons.
+"""The driver and the simulation make the same flushes: times, sizes, reasons, and what came of them.
 
 Ties apart: where an arrival, the end of a flush and a deadline fall on the same instant, a loop
 runs them in an order of its own. (Items that arrive at the same instant are no tie.) All times are
@@ -8,7 +8,7 @@ dyadic, so that every sum is exact, and each kind of time has a last digit of it
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from unittest import mock
 
@@ -17,18 +17,52 @@ import pytest
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
-from flushq import Flush, FlushPolicy, FlushQueue, Wait
+from flushq import (
+    Failure,
+    Flush,
+    FlushFailed,
+    FlushPolicy,
+    FlushQueue,
+    FlushReport,
+    QueueClosed,
+    Verdict,
+    Wait,
+)
 from flushq.core.batch import Batch
 from flushq.core.batcher import Batcher
-from flushq.simulation import SimulatedFlush, Trace, simulate
-from tests.strategies import SLOTS, arrivals, policies
-from tests.virtual import now, run, virtual_loop
+from flushq.simulation import FlushFails, SimulatedFlush, Trace, simulate
+from tests.strategies import SLOTS, Refusal, arrivals, flush_fails, policies
+from tests.virtual import idle, run, virtual_loop
 
 FlushSeconds = Callable[[int], float]
 
 UNIT = 0.125
 POLICIES = policies(UNIT * 65 / 64)
 WEIGHT = st.integers(0, 4).map(lambda weight: weight * UNIT)
+NO_LIMIT = 1_000
+
+
+@attrs.frozen
+class Case:
+    """A policy, what arrives, how long flushes take on how many slots, and what else may happen."""
+
+    policy: FlushPolicy
+    times: list[float]
+    weights: list[float]
+    seconds: FlushSeconds
+    slots: int
+    max_queue_size: int | None
+    drain: bool
+    fails: FlushFails | None
+
+
+@attrs.frozen
+class Outcome:
+    """What the simulation tells, and the driver shows."""
+
+    flushes: tuple[SimulatedFlush, ...]
+    undelivered: int
+    refused: int
 
 
 @st.composite
@@ -38,11 +72,42 @@ def flush_seconds(draw: st.DrawFn) -> FlushSeconds:
     return lambda size: UNIT * (start + item * size + 1 / 1024)
 
 
-def ties(trace: Trace) -> bool:
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """Cases, most of them without ties."""
+    times = draw(arrivals(UNIT, max_size=40))
+    return Case(
+        policy=draw(POLICIES),
+        times=times,
+        weights=draw(st.lists(WEIGHT, min_size=len(times), max_size=len(times))),
+        seconds=draw(flush_seconds()),
+        slots=draw(SLOTS),
+        max_queue_size=draw(st.sampled_from([None, 1, 2, 3, 5])),
+        drain=draw(st.booleans()),
+        fails=draw(st.none() | flush_fails(UNIT)),
+    )
+
+
+def simulated(case: Case) -> Trace:
+    """What the simulation makes of a case."""
+    return simulate(
+        case.policy,
+        case.times,
+        case.seconds,
+        max_in_flight=case.slots,
+        weights=case.weights,
+        max_queue_size=case.max_queue_size,
+        drain=case.drain,
+        flush_fails=case.fails,
+    )
+
+
+def ties(case: Case, trace: Trace) -> bool:
     """Whether an arrival, the end of a flush or a deadline falls on the same instant."""
-    happens = [each.now for each in trace.events if each.name in {"item_added", "flush_done"}]
+    ends = [each.now for each in trace.events if each.name == "flush_done"]
     waits = (each.decision for each in trace.events if isinstance(each.decision, Wait))
     deadlines = {wait.until for wait in waits}
+    happens = [*set(case.times), *ends]
     return max(Counter(happens).values(), default=0) > 1 or not deadlines.isdisjoint(happens)
 
 
@@ -68,60 +133,91 @@ async def sleep_until(time: float) -> None:
     await reached
 
 
-@attrs.frozen
-class Case:
-    """A policy, what arrives, and how long flushes take on how many slots."""
+class Sink:
+    """A flush_fn and a failure handler that do what the simulated ones of a case do."""
 
-    policy: FlushPolicy
-    times: list[float]
-    weights: list[float]
-    seconds: FlushSeconds
-    slots: int
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._handed: Counter[tuple[int, ...]] = Counter()
+
+    async def flush(self, items: list[int]) -> None:
+        """Take as long as in the case, and fail if it does there."""
+        await asyncio.sleep(self._case.seconds(len(items)))
+        self._handed[tuple(items)] += 1
+        if self._verdict(self._handed[tuple(items)], len(items)) is not None:
+            raise Refusal
+
+    def judge(self, failure: Failure[int]) -> Verdict:
+        """Judge as in the case."""
+        verdict = self._verdict(failure.attempt, len(failure.items))
+        assert verdict is not None
+        return verdict
+
+    def _verdict(self, attempt: int, size: int) -> Verdict | None:
+        return None if self._case.fails is None else self._case.fails(attempt, size)
 
 
-@st.composite
-def cases(draw: st.DrawFn) -> Case:
-    """Cases, most of them without ties."""
-    times = draw(arrivals(UNIT, max_size=40))
-    weights = draw(st.lists(WEIGHT, min_size=len(times), max_size=len(times)))
-    return Case(draw(POLICIES), times, weights, draw(flush_seconds()), draw(SLOTS))
+async def produce(queue: FlushQueue[int], item: int) -> bool:
+    """Bring an item; return whether it was refused."""
+    try:
+        await queue.enqueue(item)
+    except (FlushFailed, QueueClosed):
+        return True
+    return False
 
 
-async def drive(case: Case, close_at: float) -> list[SimulatedFlush]:
-    """Run a queue and return the flushes that it makes before it is closed."""
-    ends: dict[int, float] = {}
-
-    async def sink(batch: list[int]) -> None:
-        await asyncio.sleep(case.seconds(len(batch)))
-        ends[batch[0]] = now()
-
+async def drive(case: Case, close_at: float) -> Outcome:
+    """Run a queue, and return what it has done before it is closed, or drained, too, if it is."""
+    sink = Sink(case)
+    reports: dict[tuple[float, float], FlushReport] = {}
     queue = FlushQueue[int](
-        sink, case.policy, weigh=case.weights.__getitem__, max_in_flight=case.slots
+        sink.flush,
+        case.policy,
+        weigh=case.weights.__getitem__,
+        max_queue_size=case.max_queue_size or NO_LIMIT,
+        max_in_flight=case.slots,
+        on_failure=sink.judge,
+        on_report=lambda report: reports.update({(report.started, report.seconds): report}),
     )
-    with watched_batches() as batches:
+    producers: list[asyncio.Task[bool]] = []
+    with watched_batches() as batches, suppress(FlushFailed):
         async with queue:
             for time, items in groupby(range(len(case.times)), case.times.__getitem__):
                 await sleep_until(time)
-                for item in items:
-                    await queue.enqueue(item)
-            await sleep_until(close_at)
-            made = list(batches)
-    return [
-        SimulatedFlush(batch.started, ends[batch.first], batch.count, batch.reason, batch.oldest)
-        for batch in made
-    ]
+                producers += [asyncio.create_task(produce(queue, item)) for item in items]
+            await (idle() if case.drain else sleep_until(close_at))
+            made = batches if case.drain else list(batches)
+    flushes = (flush_of(batch, reports[batch.started, batch.seconds]) for batch in made)
+    refused = sum(await asyncio.gather(*producers))
+    return Outcome(tuple(flushes), len(queue.undelivered), refused)
+
+
+def flush_of(batch: Batch[int], report: FlushReport) -> SimulatedFlush:
+    """What the driver has shown of a flush, as the simulation tells it."""
+    return SimulatedFlush(
+        started=batch.started,
+        ended=batch.started + batch.seconds,
+        size=batch.count,
+        reason=batch.reason,
+        oldest=batch.oldest,
+        attempts=report.attempts,
+        dropped=report.dropped,
+        in_doubt=report.count - report.delivered - report.dropped,
+    )
 
 
 def check(case: Case) -> None:
     """Compare the driver with the simulation, unless there are ties."""
-    trace = simulate(
-        case.policy, case.times, case.seconds, max_in_flight=case.slots, weights=case.weights
-    )
-    assume(not ties(trace))
+    trace = simulated(case)
+    assume(not ties(case, trace))
     for flush in trace.flushes:
         event(flush.reason)
+    for fact in ("blocked", "refused", "dropped", "lost", "undelivered"):
+        if getattr(trace, fact):
+            event(fact)
     close_at = max((each.now for each in trace.events), default=0.0) + 1.0
-    assert list(trace.flushes) == run(drive, case, close_at)
+    expected = Outcome(trace.flushes, trace.undelivered, trace.refused)
+    assert expected == run(drive, case, close_at)
 
 
 @settings(max_examples=300)
