@@ -13,12 +13,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flushq.errors import ItemTooLarge, PolicyError
+from flushq.outcomes import Drop, Fail, Retry, Split, Verdict
 from flushq.policies import IntervalPolicy, NaturalPolicy
 from flushq.policy import Decision, Flush, FlushPolicy, Wait, running_copy
-from flushq.simulation import BROKEN_PROMISES, Event, SimulatedFlush, Trace, simulate
+from flushq.simulation import (
+    BROKEN_PROMISES,
+    Event,
+    FlushFails,
+    SimulatedFlush,
+    Trace,
+    simulate,
+)
+from flushq.simulation.sink import MOST_ATTEMPTS
 from tests.models import cap, exact, running_at, state_of
 from tests.narrow import NarrowInteger
-from tests.strategies import SLOTS, FaultyPolicy, PiecemealPolicy, policies, workloads
+from tests.strategies import (
+    SLOTS,
+    FaultyPolicy,
+    PiecemealPolicy,
+    flush_fails,
+    policies,
+    workloads,
+)
 
 # Traces worked out by hand.
 
@@ -184,6 +200,233 @@ def test_without_arrivals_nothing_happens() -> None:
     assert Trace((), (), 0) == simulate(NaturalPolicy(), [], 1)
 
 
+# A full queue, worked out by hand.
+
+
+def test_a_full_queue_by_hand() -> None:
+    """Who finds no room waits, presses, and comes in when there is room: its age counts from then.
+
+    At 0 the queue is full, and at 5, when the slot is free again.
+    """
+    trace = simulate(IntervalPolicy(10), [0, 0, 0, 1, 2], 5, max_queue_size=2)
+    expected = trace_of(
+        [(0, 5, 2, "pressure", 0), (5, 10, 2, "pressure", 0), (15, 20, 1, "age", 5)],
+        [
+            (0, "item_added", 2, 0, Wait(10)),
+            (0, "flush_started", 2, 0, Wait()),
+            (0, "item_added", 1, 0, Wait()),
+            (1, "item_added", 1, 0, Wait()),
+            (5, "flush_done", 2, 0, Wait(10)),
+            (5, "flush_started", 2, 0, Wait()),
+            (5, "item_added", 1, 0, Wait()),
+            (10, "flush_done", 2, 0, Wait(15)),
+            (15, "tick", 0, 0, Flush("age")),
+            (15, "flush_started", 1, 0, Wait()),
+            (20, "flush_done", 1, 0, Wait()),
+        ],
+    )
+    assert attrs.evolve(expected, blocked=2) == trace
+
+
+def test_room_is_given_in_order() -> None:
+    """Producers come in one by one, in the order of their arrival, as soon as there is room."""
+    policy, arrivals = IntervalPolicy(math.inf), [0, 1, 2, 3]
+    trace = simulate(policy, arrivals, lambda size: 10, max_queue_size=1, max_in_flight=2)
+    assert (
+        SimulatedFlush(1, 11, 1, "pressure", 0),
+        SimulatedFlush(2, 12, 1, "pressure", 1),
+        SimulatedFlush(11, 21, 1, "pressure", 2),
+    ) == trace.flushes
+    assert (1, 3, 0) == (trace.stranded, trace.blocked, trace.refused)
+
+
+def test_weights_of_producers_in_line() -> None:
+    """An item that waited for room brings its weight; one too heavy is refused when it arrives."""
+    policy = NaturalPolicy(max_weight=5)
+    trace = simulate(policy, [0, 0, 0], 1, max_queue_size=1, weights=[2, 3, 5])
+    assert [2, 3, 5] == [each.weight for each in trace.events if each.name == "flush_started"]
+    with pytest.raises(ItemTooLarge, match="the item weighs 6, more than max_weight=5: 2"):
+        simulate(policy, [0, 0, 0], 1, max_queue_size=1, weights=[2, 3, 6])
+
+
+def test_a_policy_that_raises_while_producers_wait() -> None:
+    """The error does not list what never came in."""
+    with pytest.raises(PolicyError) as caught:
+        simulate(FaultyPolicy("raises", "flush_done"), [0] * 5, 1, max_queue_size=2)
+    assert ([2, 3], []) == (caught.value.undelivered, caught.value.in_doubt)
+
+
+# A drain, worked out by hand.
+
+
+def test_a_drain_by_hand() -> None:
+    """After the last arrival, and what it has caused, the rest is due as soon as a slot is free."""
+    trace = simulate(IntervalPolicy(10, 2), [0, 1, 1], 5, drain=True)
+    assert trace == trace_of(
+        [(1, 6, 2, "full", 0), (6, 11, 1, "drain", 1)],
+        [
+            (0, "item_added", 1, 0, Wait(10)),
+            (1, "item_added", 2, 0, Flush("full")),
+            (1, "flush_started", 2, 0, Wait()),
+            (6, "flush_done", 2, 0, Wait(11)),
+            (6, "flush_started", 1, 0, Wait()),
+            (11, "flush_done", 1, 0, Wait()),
+        ],
+    )
+
+
+def test_a_drain_strands_nothing() -> None:
+    """What the policy would never flush is flushed within the caps; without arrivals, nothing."""
+    trace = simulate(IntervalPolicy(math.inf, 3), [0, 1, 2, 3, 3], 0, drain=True)
+    assert [(2, 3, "full"), (3, 2, "drain")] == [
+        (flush.started, flush.size, flush.reason) for flush in trace.flushes
+    ]
+    assert (0, 0) == (trace.stranded, trace.refused)
+    assert Trace((), (), 0) == simulate(NaturalPolicy(), [], 1, drain=True)
+
+
+def test_what_happens_at_the_last_instant_comes_before_the_drain() -> None:
+    """A flush that takes no time ends, and the policy has its say, before the queue closes."""
+    policy = PiecemealPolicy(2, up_to=2)
+    trace = simulate(policy, [0, 0, 0, 0, 0], 0, drain=True)
+    assert ["piece", "piece", "drain"] == [flush.reason for flush in trace.flushes]
+
+
+def test_who_is_in_line_when_the_queue_closes_is_refused() -> None:
+    """Those who came in are flushed; who stood in line is not let in any more."""
+    trace = simulate(IntervalPolicy(9), [0, 0, 0, 0], 5, max_queue_size=1, drain=True)
+    assert (
+        SimulatedFlush(0, 5, 1, "pressure", 0),
+        SimulatedFlush(5, 10, 1, "drain", 0),
+    ) == trace.flushes
+    assert (2, 3, 0, 2) == (trace.refused, trace.blocked, trace.stranded, trace.delivered)
+
+
+# Failures, worked out by hand.
+
+
+def scripted(*verdicts: Verdict | None) -> tuple[FlushFails, list[tuple[int, int]]]:
+    """Calls that end so, one after the other, and all that was asked of them."""
+    script, asked = iter(verdicts), list[tuple[int, int]]()
+
+    def fails(attempt: int, size: int) -> Verdict | None:
+        asked.append((attempt, size))
+        return next(script)
+
+    return fails, asked
+
+
+def test_retry_split_and_drop_by_hand() -> None:
+    """A flush keeps its slot until each part has ended; each call takes the time of its size."""
+    fails, asked = scripted(Retry(2), Split(), None, Drop(), None)
+    trace = simulate(NaturalPolicy(), [0, 0, 0, 5], lambda size: size, flush_fails=fails)
+    assert [(1, 3), (2, 3), (1, 2), (1, 1), (1, 1)] == asked
+    natural = Flush("natural")
+    expected = trace_of(
+        [(0, 11, 3, "natural", 0), (11, 12, 1, "natural", 5)],
+        [
+            (0, "item_added", 3, 0, natural),
+            (0, "flush_started", 3, 0, Wait()),
+            (5, "item_added", 1, 0, Wait()),
+            (11, "flush_done", 3, 0, natural),
+            (11, "flush_started", 1, 0, Wait()),
+            (12, "flush_done", 1, 0, Wait()),
+        ],
+    )
+    first = attrs.evolve(expected.flushes[0], attempts=4, dropped=1)
+    assert attrs.evolve(expected, flushes=(first, expected.flushes[1])) == trace
+    assert (3, 1, 0) == (trace.delivered, trace.dropped, trace.lost)
+
+
+def test_a_failure_that_ends_the_queue_by_hand() -> None:
+    """What runs ends, what waits is undelivered, who is in line or comes later is refused."""
+    fails, asked = scripted(Fail(), None)
+    trace = simulate(
+        NaturalPolicy(1),
+        [0, 1, 2, 3, 5, 9],
+        5,
+        max_in_flight=2,
+        max_queue_size=1,
+        flush_fails=fails,
+    )
+    assert [(1, 1), (1, 1)] == asked
+    assert (
+        SimulatedFlush(0, 5, 1, "natural", 0, in_doubt=1),
+        SimulatedFlush(1, 6, 1, "natural", 1),
+    ) == trace.flushes
+    assert (1, 3, 1) == (trace.undelivered, trace.refused, trace.blocked)
+    assert (1, 0, 2, 0) == (trace.delivered, trace.dropped, trace.lost, trace.stranded)
+    assert ["flush_done", "flush_done"] == [each.name for each in trace.events[-2:]]
+
+
+def test_a_failure_before_the_last_arrival_leaves_nothing_to_drain() -> None:
+    """A queue that has failed closes all the same."""
+    fails, _ = scripted(Fail())
+    trace = simulate(NaturalPolicy(), [0, 0, 7], 5, flush_fails=fails, drain=True)
+    assert (SimulatedFlush(0, 5, 2, "natural", 0, in_doubt=2),) == trace.flushes
+    assert (0, 1, 2) == (trace.undelivered, trace.refused, trace.lost)
+
+
+def test_a_split_of_one_item_is_a_failure() -> None:
+    """One item cannot be halved: what succeeded is delivered, and it is in doubt."""
+    fails, asked = scripted(Split(), None, Split())
+    trace = simulate(NaturalPolicy(), [0, 0], 1, flush_fails=fails)
+    assert [(1, 2), (1, 1), (1, 1)] == asked
+    assert (SimulatedFlush(0, 3, 2, "natural", 0, attempts=3, in_doubt=1),) == trace.flushes
+    assert (1, 1) == (trace.flushes[0].delivered, trace.lost)
+
+
+def test_pauses_are_exact() -> None:
+    """A third of a second is a third in a pause, too."""
+    fails, _ = scripted(Retry(exact(1, 3)), None)
+    trace = simulate(NaturalPolicy(), [exact(1, 3)], exact(1, 3), flush_fails=fails)
+    ended: Any = trace.flushes[0].ended
+    assert (exact(4, 3), Fraction) == (ended, type(ended))
+
+
+def test_a_policy_hears_how_a_flush_failed() -> None:
+    """A failure that ends the queue is told to the policy, as in production."""
+    told: list[BaseException | None] = []
+
+    class Hearing(NaturalPolicy):
+        def flush_done(
+            self, now: float, count: int, seconds: float, error: BaseException | None = None
+        ) -> Decision:
+            told.append(error)
+            return super().flush_done(now, count, seconds, error)
+
+    fails, _ = scripted(Drop(), Fail())
+    simulate(Hearing(), [0, 1], 1, flush_fails=fails)
+    assert None is told[0]
+    assert isinstance(told[1], RuntimeError)
+
+
+def test_a_policy_that_misbehaves_after_a_failure_changes_nothing() -> None:
+    """The first failure is the end of the queue; what the policy does then is not raised."""
+    fails, _ = scripted(Fail())
+    trace = simulate(FaultyPolicy("raises", "flush_done"), [0, 0, 0], 1, flush_fails=fails)
+    assert (3, 0) == (trace.lost, trace.delivered)
+
+
+def test_retries_without_end_are_refused() -> None:
+    """A function that never lets go is a ValueError that shows its answer; a long row is let be."""
+
+    def stubborn(attempt: int, size: int) -> Verdict | None:
+        return Retry() if attempt < MOST_ATTEMPTS else None
+
+    trace = simulate(NaturalPolicy(), [0], 0, flush_fails=stubborn)
+    assert MOST_ATTEMPTS == trace.flushes[0].attempts
+    message = rf"flush_fails answered {MOST_ATTEMPTS} calls in a row with Retry\(after=1\)"
+    with pytest.raises(ValueError, match=message):
+        simulate(NaturalPolicy(), [0], 0, flush_fails=lambda attempt, size: Retry(1))
+
+
+def test_what_flush_fails_raises_is_raised() -> None:
+    """An exception of flush_fails is the caller's, as it is."""
+    with pytest.raises(ZeroDivisionError):
+        simulate(NaturalPolicy(), [0], 1, flush_fails=lambda attempt, size: Retry(1 / 0))
+
+
 # Properties of all traces.
 
 DURATIONS = st.sampled_from(
@@ -226,6 +469,57 @@ def test_every_trace_keeps_the_contract(
     assert len(times) == first + trace.stranded
     starts = [flush.started for flush in trace.flushes]
     assert sorted(starts) == starts
+
+
+@given(
+    data=st.data(),
+    workload=workloads(),
+    steps=DURATIONS,
+    slots=SLOTS,
+    max_queue_size=st.none() | st.integers(1, 5),
+    drain=st.booleans(),
+)
+def test_every_trace_keeps_the_account(
+    data: st.DataObject,
+    workload: tuple[Any, list[Any], list[Any]],
+    steps: Callable[[int], int],
+    slots: int,
+    max_queue_size: int | None,
+    *,
+    drain: bool,
+) -> None:
+    """Whatever fails and however small the queue is, each arrival ends in one place."""
+    unit, times, weights = workload
+    trace = simulate(
+        data.draw(policies(unit)),
+        times,
+        lambda size: steps(size) * unit,
+        max_in_flight=slots,
+        weights=weights,
+        max_queue_size=max_queue_size,
+        drain=drain,
+        flush_fails=data.draw(st.none() | flush_fails(unit)),
+    )
+    ends = trace.delivered, trace.dropped, trace.lost, trace.stranded, trace.refused
+    assert len(times) == sum(ends)
+    assert 0 <= min(ends)
+    assert not (drain and trace.stranded)
+    assert not (trace.refused and not (drain or trace.lost))
+    assert not (trace.blocked and max_queue_size is None)
+    assert most_pending(trace) <= (max_queue_size or math.inf)
+    first = 0
+    for flush in trace.flushes:
+        assert 0 <= flush.delivered
+        assert times[first] <= flush.oldest <= flush.started <= flush.ended
+        assert running_at(trace, flush.started) <= slots
+        first += flush.size
+
+
+def most_pending(trace: Trace) -> int:
+    """The most items that have waited at a time."""
+    changes = {"item_added": 1, "flush_started": -1}
+    counts = (changes.get(each.name, 0) * each.count for each in trace.events)
+    return max(itertools.accumulate(counts), default=0)
 
 
 @given(data=st.data(), workload=workloads(), slots=SLOTS)
@@ -310,6 +604,10 @@ def test_events_are_like_a_tuple() -> None:
 # Bad arguments.
 
 
+async def late(attempt: int, size: int) -> None:
+    """Answer too late."""
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -332,6 +630,22 @@ def test_events_are_like_a_tuple() -> None:
         ({"weights": [1]}, ValueError, "2 arrivals need as many weights, not 1"),
         ({"weights": [1, -1]}, ValueError, "the weight of an item must be at least 0, not -1"),
         ({"weights": [1, "1"]}, TypeError, "the weight of an item must be a real number, not '1'"),
+        ({"max_queue_size": 0}, ValueError, "max_queue_size must be at least 1, not 0"),
+        ({"max_queue_size": 2.0}, TypeError, r"max_queue_size must be an int, not 2\.0"),
+        ({"max_queue_size": True}, TypeError, "max_queue_size must be an int, not True"),
+        ({"drain": None}, TypeError, "drain must be a bool, not None"),
+        ({"flush_fails": 0.5}, TypeError, r"flush_fails must be callable, not 0\.5"),
+        ({"flush_fails": late}, TypeError, "flush_fails must not be async: <function late .*>"),
+        (
+            {"flush_fails": lambda attempt, size: False},
+            TypeError,
+            "flush_fails must answer with None or a verdict, not False",
+        ),
+        (
+            {"flush_fails": lambda attempt, size: Drop},
+            TypeError,
+            "flush_fails must answer with None or a verdict, not <class .*Drop'>",
+        ),
         (
             {"policy": NaturalPolicy(max_weight=2)},
             TypeError,

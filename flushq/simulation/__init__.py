@@ -60,7 +60,8 @@ def simulate(
         PolicyError: The policy raised, or answered what is no decision, or answered more than
             10,000 ticks in a row with Wait: it may never flush.
         TypeError, ValueError: An argument, or what a function has returned, is not what it must be;
-            or ``flush_fails`` answered more than 10,000 calls with the same items with Retry.
+            or ``flush_fails`` answered 10,000 calls with the same items with Retry: they may never
+            end.
     """
     times = _times(arrivals)
     masses = None if weights is None else list(weights)

@@ -19,7 +19,6 @@ from collections.abc import Sequence
 
 import attrs
 
-from flushq.arguments import as_plain
 from flushq.core.attempts import Attempts, Call
 from flushq.core.batch import Batch
 from flushq.core.core import Core
@@ -175,7 +174,7 @@ class Simulation:
             self._correct(batch, now)
             self._end_flush(batch, now)
         else:
-            pause = as_plain(verdict.after) if isinstance(verdict, Retry) else 0
+            pause = verdict.after if isinstance(verdict, Retry) else 0
             attempts.paused()
             assert isinstance(attempts.next, Call)
             self._call(batch, attempts, len(attempts.next.items), now + pause)
@@ -205,7 +204,7 @@ class Simulation:
             name = type(batcher.policy).__name__
             raise PolicyError(f"the policy {name} answered {self._waits} ticks in a row with Wait")
 
-    # What comes of it.
+    # A pass.
 
     def _pass(self, now: float) -> bool:
         """Start the flush that is due, or let producers in; return whether there was any."""
