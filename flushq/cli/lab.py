@@ -3,19 +3,48 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from random import Random
 
 import attrs
 
-from flushq import FlushPolicy
+from flushq import Drop, FlushPolicy, Retry, Verdict
 from flushq.cli.sink_text import Sink
 from flushq.offline import least_cost
-from flushq.simulation import Trace, simulate
+from flushq.simulation import FlushFails, Trace, simulate
 
 Progress = Callable[[int], None]
-"""Told of items that were flushed."""
+"""Told of items that are handed over; of fewer than none, if they come back to be retried."""
 
 LeastCost = Callable[[int | None], float]
 """The least cost of any schedule with such a cap."""
+
+
+@attrs.frozen
+class Failures:
+    """How a sink fails, and what is done then.
+
+    Attributes:
+        rate: The probability that a call fails.
+        seed: Which calls these are.
+        pause: Seconds after which a call is made again.
+        attempts: How many calls are made with a batch before it is dropped.
+    """
+
+    rate: float
+    seed: int
+    pause: float
+    attempts: int
+
+    def draw(self) -> FlushFails:
+        """The verdicts on all calls of a run: the first ones, the second ones, … are the same."""
+        random = Random(f"the failures of {self.seed}")  # other numbers than those of the traffic
+
+        def fails(attempt: int, size: int) -> Verdict | None:
+            if random.random() >= self.rate:
+                return None
+            return Retry(self.pause) if attempt < self.attempts else Drop()
+
+        return fails
 
 
 @attrs.frozen
@@ -28,6 +57,9 @@ class Setting:
         slots: How many may run at a time.
         flush_cost: What a flush costs.
         delay_cost: What a second costs that an item waits for the start of its flush.
+        max_queue_size: How many items may wait. None: there is no limit.
+        drain: Whether the queue is closed after the last arrival.
+        failures: How the sink fails. None: it does not.
     """
 
     arrivals: Sequence[float]
@@ -35,6 +67,9 @@ class Setting:
     slots: int
     flush_cost: float
     delay_cost: float
+    max_queue_size: int | None = None
+    drain: bool = False
+    failures: Failures | None = None
 
     def least_cost(self, max_records: int | None) -> float:
         """The least cost of any schedule with this cap, even if a slot is always free."""
@@ -54,7 +89,7 @@ class Run:
         policy: Its text.
         setting: With what.
         trace: Its flushes, without the events, which would fill the memory.
-        latencies: How long each flushed item took from its arrival to the end of its flush, in
+        latencies: How long each delivered item took from its arrival to the end of its flush, in
             seconds, the shortest first.
         least: The least cost of any schedule.
     """
@@ -81,24 +116,26 @@ class Run:
         flushes = self.trace.flushes
         ended = max((flush.ended for flush in flushes), default=0)
         span = ended - self.setting.arrivals[0]
-        worked = sum(flush.ended - flush.started for flush in flushes)
+        worked = sum(flush.attempts * self.setting.sink(flush.size) for flush in flushes)
         return worked / (span * self.setting.slots) if span else 0.0
 
     @property
     def cost(self) -> float:
-        """The price of all flushes, and of what the flushed items waited for their start."""
+        """The price of all calls, and of what the flushed items waited for their start."""
         arrivals, flushes = self.setting.arrivals, self.trace.flushes
         flushed = sum(flush.size for flush in flushes)
         delays = sum(flush.size * flush.started for flush in flushes) - sum(arrivals[:flushed])
-        return self.setting.flush_cost * len(flushes) + self.setting.delay_cost * delays
+        calls = sum(flush.attempts for flush in flushes)
+        return self.setting.flush_cost * calls + self.setting.delay_cost * delays
 
     @property
     def ratio(self) -> float | None:
         """The cost as a multiple of the least; None if an item is left, or nothing costs."""
-        return None if self.trace.stranded or not self.least else self.cost / self.least
+        left = self.trace.stranded or self.trace.refused
+        return None if left or not self.least else self.cost / self.least
 
     def latency(self, share: float) -> float:
-        """The latency that this share of the flushed items did not exceed; NaN without any."""
+        """The latency that this share of the delivered items did not exceed; NaN without any."""
         if not self.latencies:
             return math.nan
         return self.latencies[max(0, math.ceil(share * len(self.latencies)) - 1)]
@@ -114,16 +151,35 @@ def run(
         TypeError, ValueError: It cannot be run: it has a ``max_weight``, say, for items that weigh
             nothing.
     """
+    trace = _trace(policy, setting, progress)
+    latencies, first = [], 0
+    for flush in trace.flushes:
+        times = setting.arrivals[first : first + flush.size]
+        latencies += [flush.ended - time for time in times if flush.delivered]
+        first += flush.size
+    lean = attrs.evolve(trace, events=())
+    return Run(text, setting, lean, sorted(latencies), least(policy.max_records))
+
+
+def _trace(policy: FlushPolicy, setting: Setting, progress: Progress) -> Trace:
+    fails = None if setting.failures is None else setting.failures.draw()
 
     def flush_seconds(size: int) -> float:
         progress(size)
         return setting.sink(size)
 
-    arrivals = setting.arrivals
-    trace = simulate(policy, arrivals, flush_seconds, max_in_flight=setting.slots)
-    latencies, first = [], 0
-    for flush in trace.flushes:
-        latencies += [flush.ended - time for time in arrivals[first : first + flush.size]]
-        first += flush.size
-    lean = attrs.evolve(trace, events=())
-    return Run(text, setting, lean, sorted(latencies), least(policy.max_records))
+    def flush_fails(attempt: int, size: int) -> Verdict | None:
+        verdict = None if fails is None else fails(attempt, size)
+        if isinstance(verdict, Retry):
+            progress(-size)
+        return verdict
+
+    return simulate(
+        policy,
+        setting.arrivals,
+        flush_seconds,
+        max_in_flight=setting.slots,
+        max_queue_size=setting.max_queue_size,
+        drain=setting.drain,
+        flush_fails=flush_fails if fails else None,
+    )

@@ -18,7 +18,9 @@ WIDTH = 160
 def as_table(runs: Sequence[Run]) -> str:
     """All runs as a table, as text."""
     table = Table("policy", box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for title in ("flushes", "mean", "largest", *SHARES, "busy", "cost", "x least cost"):
+    special = _special(runs[0])
+    titles = "flushes", "mean", "largest", *special, *SHARES, "busy", "cost", "x least cost"
+    for title in titles:
         table.add_column(title, justify="right")
     table.add_column("why it flushed")
     for run in runs:
@@ -38,11 +40,14 @@ def _row(run: Run) -> list[str]:
     why = [f"{reason} {count}" for reason, count in run.reasons.items()]
     if run.trace.stranded:
         why.append(f"{run.trace.stranded} items never")
+    if run.trace.refused:
+        why.append(f"{run.trace.refused} items refused")
     return [
         run.policy,
         str(figures["flushes"]),
         f"{figures['mean_batch']:.1f}",
         str(figures["largest_batch"]),
+        *map(str, _special(run).values()),
         *(_seconds(run.latency(share)) for share in SHARES.values()),
         f"{run.busy:.0%}",
         f"{run.cost:.6g}",
@@ -68,7 +73,18 @@ def _figures(run: Run) -> dict[str, Any]:
         "least_cost": run.least,
         "ratio": run.ratio,
         "reasons": run.reasons,
+        **_special(run),
     }
+
+
+def _special(run: Run) -> dict[str, int]:
+    """The figures that there are only with a limit, and only with failures."""
+    figures: dict[str, int] = {}
+    if run.setting.max_queue_size is not None:
+        figures |= {"blocked": run.trace.blocked}
+    if run.setting.failures is not None:
+        figures |= {"dropped": run.trace.dropped}
+    return figures
 
 
 def _seconds(seconds: float) -> str:

@@ -16,7 +16,7 @@ from rich.progress import Progress
 from flushq import FlushPolicy, PolicyError
 from flushq.cli.console import Mistake, say
 from flushq.cli.interrupt import interruptible
-from flushq.cli.lab import Run, Setting, run
+from flushq.cli.lab import Failures, Run, Setting, run
 from flushq.cli.lab_plot import save_plot
 from flushq.cli.lab_report import as_json, as_table
 from flushq.cli.options import LARGEST, Input, Number, by
@@ -25,6 +25,7 @@ from flushq.cli.sink_text import USAGE as SINK_USAGE
 from flushq.cli.sink_text import Sink, parse_sink
 from flushq.cli.traffic import model_arrivals, read_arrivals
 
+MOST_ATTEMPTS = 10_000
 DEFAULT_POLICIES = ("interval:1.0,500", "natural", "budget:1.0", "pause")
 
 
@@ -62,7 +63,12 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     help="How long it lasts.",
 )
 @click.option(
-    "--seed", type=int, default=1, show_default=True, metavar="N", help="Which one of them."
+    "--seed",
+    type=int,
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Which one of them, and which calls fail.",
 )
 @click.option(
     "--sink",
@@ -80,12 +86,43 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     help="How many flushes may run at a time.",
 )
 @click.option(
+    "--queue-size",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many items may wait; when so many do, producers wait in line.  [default: no limit]",
+)
+@click.option(
+    "--drain", is_flag=True, help="Close the queue after the last arrival: flush what is left."
+)
+@click.option(
+    "--fail-rate",
+    type=Number(0, 1),
+    metavar="P",
+    help="The probability that a call of the sink fails.  [default: none fails]",
+)
+@click.option(
+    "--retry",
+    type=Number(0, LARGEST),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long after a call that failed it is made again.",
+)
+@click.option(
+    "--attempts",
+    type=click.IntRange(1, MOST_ATTEMPTS),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="How many calls are made with a batch before it is dropped.",
+)
+@click.option(
     "--flush-cost",
     type=Number(0, LARGEST),
     default=1.0,
     show_default=True,
     metavar="A",
-    help="What a flush costs.",
+    help="What a flush costs, and each further call of it.",
 )
 @click.option(
     "--delay-cost",
@@ -117,6 +154,11 @@ def simulate(
     seed: int,
     sink: Sink,
     slots: int,
+    queue_size: int | None,
+    drain: bool,
+    fail_rate: float | None,
+    retry: float,
+    attempts: int,
     flush_cost: float,
     delay_cost: float,
     policies: list[tuple[str, FlushPolicy]],
@@ -130,17 +172,29 @@ def simulate(
     printed: its flushes, the mean and the largest batch; how long the items took, from arrival to
     the end of their flush; how busy the sink was; what flushes and waiting cost; how many times the
     least cost that is, of any schedule that knows the future, has the same RECORDS and always a
-    free slot; and why it flushed.
+    free slot; and why it flushed. With --queue-size also how many producers were blocked: they
+    stood in line for room; with --fail-rate how many items were dropped.
 
     A policy of your own is MODULE:NAME, an object in a module that can be imported.
     """
     _check_traffic(ctx)
+    _check_failures(ctx)
     if plot is not None and file is not None and Path(plot).resolve() == Path(file.name).resolve():
         raise Mistake(f"{file.name!r} cannot be the picture too")
+    setting = partial(
+        Setting,
+        sink=sink,
+        slots=slots,
+        flush_cost=flush_cost,
+        delay_cost=delay_cost,
+        max_queue_size=queue_size,
+        drain=drain,
+        failures=None if fail_rate is None else Failures(fail_rate, seed, retry, attempts),
+    )
     try:
         arrivals = _arrivals(file, rate, seconds, seed)
         with staying(click.ClickException):
-            runs = _run_all(policies, Setting(arrivals, sink, slots, flush_cost, delay_cost))
+            runs = _run_all(policies, setting(arrivals))
     except PolicyError as error:
         raise click.ClickException(str(error)) from None
     except (TypeError, ValueError) as error:
@@ -151,19 +205,29 @@ def simulate(
     sys.exit(0 if said else 1)
 
 
+def _given(ctx: click.Context, *names: str) -> list[str]:
+    """Those of the parameters that the call names, in this order."""
+    return [name for name in names if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+
+
 def _check_traffic(ctx: click.Context) -> None:
     """Make sure that the traffic is a FILE or a model, and that nothing is said of the other."""
-    given = [
-        name
-        for name in ("file", "rate", "seconds", "seed")
-        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    ]
-    if "file" not in given and "rate" not in given:
+    traffic = _given(ctx, "file", "rate")
+    if not traffic:
         raise Mistake("name a FILE with arrivals, or a --rate")
-    if given[:2] == ["file", "rate"]:
+    if traffic == ["file", "rate"]:
         raise Mistake("name a FILE with arrivals or a --rate, not both")
-    if given[0] == "file" and given[1:]:
-        raise Mistake(f"--{given[1]} is about the model of a --rate, and there is a FILE")
+    of_failures = _given(ctx, "fail_rate") and ["seed"]
+    of_model = [name for name in _given(ctx, "seconds", "seed") if name not in of_failures]
+    if traffic == ["file"] and of_model:
+        raise Mistake(f"--{of_model[0]} is about the model of a --rate, and there is a FILE")
+
+
+def _check_failures(ctx: click.Context) -> None:
+    """Make sure that nothing is said of failures if there are none."""
+    given = _given(ctx, "retry", "attempts")
+    if given and not _given(ctx, "fail_rate"):
+        raise Mistake(f"--{given[0]} is about calls that fail, and there is no --fail-rate")
 
 
 def _arrivals(file: TextIO | None, rate: float | None, seconds: float, seed: int) -> list[float]:

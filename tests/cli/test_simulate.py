@@ -9,11 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from click.testing import CliRunner, Result
 
 from flushq import Decision, FlushPolicy, IntervalPolicy, Wait
 from flushq.cli import main
+from flushq.cli.lab import Failures, Setting, run
+from flushq.cli.sink_text import Sink
 from tests.cli.test_figures import Terminal
 
 HEAVY = IntervalPolicy(1.0, max_weight=5)
@@ -152,6 +155,80 @@ def test_slots() -> None:
     assert 1 == figures(*words, "--slots", "2", text="0\n0\n")[0]["latency_seconds"]["max"]
 
 
+IMPATIENT = ("-", "--sink", "1", "--policy", "interval:9")
+
+
+def test_a_full_queue() -> None:
+    """With --queue-size producers wait in line, which counts as a part of the latency."""
+    words = (*IMPATIENT, "--queue-size", "2")
+    (found,) = figures(*words, text="0\n0\n0\n0\n0\n")
+    assert (3, {"pressure": 2, "age": 1}) == (found["blocked"], found["reasons"])
+    assert 1 + 9 + 1 == found["latency_seconds"]["max"]
+    (roomy,) = figures(*IMPATIENT, "--queue-size", "5", text="0\n0\n0\n0\n0\n")
+    assert (0, {"age": 1}) == (roomy["blocked"], roomy["reasons"])
+
+
+def test_a_drain() -> None:
+    """With --drain what is left after the last arrival is flushed at once."""
+    (found,) = figures(*IMPATIENT, "--drain", text="0\n3\n")
+    assert (3 + 1, {"drain": 1}) == (found["latency_seconds"]["max"], found["reasons"])
+    (late,) = figures("-", "--sink", "0", "--drain", "--policy", f"{__name__}:LATE", text="0\n")
+    assert (0, 1) == (late["stranded"], late["ratio"])
+
+
+def test_those_in_line_are_refused_by_a_drain() -> None:
+    """A producer that does not come in is told of, and there is no ratio of what is not all."""
+    words = (*IMPATIENT, "--queue-size", "1", "--drain")
+    result = simulate(*words, text="0\n0\n0\n")
+    assert result.stdout.rstrip().endswith("  -   pressure 1, drain 1, 1 items refused")
+    assert None is figures(*words, text="0\n0\n0\n")[0]["ratio"]
+
+
+def test_calls_that_fail() -> None:
+    """Each call that fails is made again after a second, three times in all, and then dropped."""
+    words = ("-", "--sink", "0.5", "--policy", "natural", "--fail-rate", "1")
+    (found,) = figures(*words, text="0\n0\n9\n")
+    assert (3, None) == (found["dropped"], found["latency_seconds"]["max"])
+    # Each of the two flushes has three calls of 0.5 s, and two pauses; the last ends at 12.5 s.
+    assert (6, 6 * 0.5 / 12.5) == (found["cost"], found["busy"])
+    more = figures(*words, "--retry", "0.25", "--attempts", "5", text="0\n")[0]
+    assert (5, 5 * 0.5 / (5 * 0.5 + 4 * 0.25)) == (more["cost"], more["busy"])
+
+
+def test_which_calls_fail() -> None:
+    """So many of them do, the same with each policy; the seed tells which, of a FILE as well."""
+    text = "".join(f"{second}\n" for second in range(1000))
+    both = ("--policy", "natural", "--policy", "interval:0.1")
+    words = ("-", "--sink", "0.5", *both, "--attempts", "1", "--fail-rate")
+    one, other = figures(*words, "0.25", text=text)
+    assert 200 < one["dropped"] < 300
+    assert one["dropped"] == other["dropped"]
+    assert one == figures(*words, "0.25", "--seed", "1", text=text)[0]
+    assert one["dropped"] != figures(*words, "0.25", "--seed", "2", text=text)[0]["dropped"]
+    assert 0 == figures(*words, "0", text=text)[0]["dropped"]
+
+
+def test_figures_that_are_not_asked_for() -> None:
+    """Only where there is a limit, or a failure, is it told what came of it."""
+    text = "0\n"
+    columns = simulate(*IMPATIENT, text=text).stdout.split("p50")[0].split()
+    assert ["policy", "flushes", "mean", "largest"] == columns
+    (plain,) = figures(*IMPATIENT, text=text)
+    options = ("--queue-size", "1", "--fail-rate", "0")
+    columns = simulate(*IMPATIENT, *options, text=text).stdout.split("p50")[0].split()
+    assert ["policy", "flushes", "mean", "largest", "blocked", "dropped"] == columns
+    assert {**plain, "blocked": 0, "dropped": 0} == figures(*IMPATIENT, *options, text=text)[0]
+
+
+def test_progress_with_failures() -> None:
+    """What is to be handed over again is taken back, so that at the end each item is told once."""
+    failures = Failures(0.5, seed=1, pause=1.0, attempts=3)
+    setting = Setting([float(second) for second in range(50)], Sink(1, 0), 1, 1, 1)
+    told: list[int] = []
+    run("", IntervalPolicy(1), attrs.evolve(setting, failures=failures), lambda cap: 1, told.append)
+    assert (50, True) == (sum(told), min(told) < 0)
+
+
 def test_a_table() -> None:
     """Without --json a table is printed, of some policies if none is named."""
     result = simulate("-", "--sink", "0.1", text="0\n0.01\n5\n")
@@ -245,6 +322,22 @@ def test_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--rate", "1e9", "--sink", "0"], "are more than 10000000"),
         (["--rate", "1", "--sink", "fast"], "bad sink 'fast'"),
         (["--rate", "1", "--sink", "0", "--policy", "lazy"], "bad policy 'lazy'"),
+        (["--seed", "1", "-", "--sink", "0", "--fail-rate", "nan"], "nan is not a number"),
+        (
+            ["--seconds", "1", "-", "--sink", "0", "--fail-rate", "0"],
+            "--seconds is about the model of a --rate",
+        ),
+        (["--rate", "1", "--sink", "0", "--fail-rate", "1.5"], "1.5 is not in the range 0<=x<=1"),
+        (
+            ["--rate", "1", "--sink", "0", "--retry", "1", "--attempts", "2"],
+            "--retry is about calls that fail, and there is no --fail-rate",
+        ),
+        (["--rate", "1", "--sink", "0", "--attempts", "2"], "--attempts is about calls that fail"),
+        (
+            ["--rate", "1", "--sink", "0", "--fail-rate", "1", "--attempts", "0"],
+            "0 is not in the range 1<=x<=10000",
+        ),
+        (["--rate", "1", "--sink", "0", "--queue-size", "0"], "0 is not in the range x>=1"),
         (["--rate", "1", "--sink", "0", "--slots", "0"], "0 is not in the range x>=1"),
         (["--rate", "1", "--sink", "0", "--flush-cost", "-1"], "-1.0 is not in the range 0<=x<="),
         (["--rate", "1", "--sink", "0", "--policy", f"{__name__}:HEAVY"], "needs weights"),
