@@ -64,7 +64,7 @@ class Simulation:
     def __init__(
         self, core: Core[int], times: Sequence[float], sink: Sink, *, may_block: bool
     ) -> None:
-        core.start()
+        core.ending.start()
         self._core, self._batcher, self._buffer = core, core.batcher, core.buffer
         self._times = [*times, math.inf]
         self._sink = sink
@@ -100,7 +100,7 @@ class Simulation:
             events=Events(self._told),
             stranded=len(self._buffer),
             undelivered=self._batcher.losses.undelivered.count,
-            refused=len(self._times) - 1 - self._buffer.end,
+            refused=len(self._times) - 1 - self._buffer.next_number,
             blocked=self._blocked,
         )
 
@@ -241,7 +241,7 @@ class Simulation:
         came = 0
         for producer in self._called:
             self._core.admission.waitlist.leave(producer)
-            if not self._core.ending:
+            if not self._core.ending.begun:
                 self._buffer.append(producer.item)
                 came += 1
         self._called.clear()
@@ -255,7 +255,7 @@ class Simulation:
 
     def _check(self) -> None:
         """Raise what the policy has done; after another failure nobody comes any more."""
-        outcome = self._core.outcome()
+        outcome = self._core.ending.outcome()
         if isinstance(outcome, PolicyError):
             raise outcome
         self._arrived = len(self._times) - 1
