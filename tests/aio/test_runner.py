@@ -11,7 +11,7 @@ from tests.contract.support import Sink, settle
 
 
 def test_an_interrupt_of_the_task_factory_is_raised_on() -> None:
-    """It leaves the loop; when that is run on, the queue ends, and the batch is undelivered."""
+    """KeyboardInterrupt leaves the loop; the queue ends, and the batch is undelivered."""
     sink = Sink[int]()
     queue = FlushQueue(sink, NaturalPolicy())
 

@@ -126,13 +126,14 @@ def test_a_producer_pauses_after_a_burst() -> None:
     entrance.admission.prolong_burst()
     paused.append(entrance.admission.must_give_way)
     entrance.accept(2)
+    paused.append(entrance.admission.must_give_way)
     entrance.admission.open_burst(0)
     entrance.admission.tell_burst()
     entrance.accept(3)
     paused.append(entrance.admission.must_give_way)
     entrance.accept(4)
     paused.append(entrance.admission.must_give_way)
-    assert [False, False, True, False, False, True] == paused
+    assert [False, False, True, False, True, False, True] == paused
 
 
 def test_the_first_producer_of_a_queue_that_has_not_started_pauses() -> None:
