@@ -45,10 +45,10 @@ LAB = "tests/cli/test_lab.py tests/cli/test_simulate.py"
 # What is likely to notice, and quick, comes first: each line is a run of pytest.
 TESTS: dict[str, tuple[str, ...]] = {
     "flushq/core/admission.py": (
-        "tests/core/test_admission.py",
+        "tests/core/test_admission.py tests/core/test_core.py",
         SESSIONS,
         "tests/contract/test_07_backpressure.py tests/contract/test_08_fairness.py",
-        "tests/contract/test_14_reentrancy.py",
+        "tests/contract/test_14_reentrancy.py tests/contract/test_15_bad_arguments.py",
     ),
     "flushq/core/attempts.py": (
         "tests/core/test_attempts.py",

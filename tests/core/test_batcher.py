@@ -459,7 +459,7 @@ def test_the_first_reason_to_stop_is_kept() -> None:
     assert ([1, 2], []) == lists_of(batcher)
 
 
-def test_what_an_interrupted_flush_raises_is_no_failure() -> None:
+def test_what_an_interrupted_flush_raises_is_not_a_failure() -> None:
     """Of those that flush_fn was called with, the first is kept as the interruption."""
     batcher = batcher_of(NaturalPolicy(1), 3)
     accept(batcher, 1, 2, 3)

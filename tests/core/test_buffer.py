@@ -166,7 +166,7 @@ def test_append_refuses_a_key_that_cannot_be_hashed() -> None:
 
 
 def test_without_keys_nothing_is_a_duplicate() -> None:
-    """Equal items are no duplicates unless a key says so."""
+    """Equal items are not duplicates unless a key says so."""
     buffer: Buffer[str] = Buffer()
     for _ in range(2):
         key, weight = buffer.measure("a")
@@ -350,7 +350,7 @@ NARROW = pytest.mark.parametrize(
 def test_a_weight_of_another_type_becomes_a_plain_one(
     narrow: type[Narrow], plain: type[Any]
 ) -> None:
-    """A number that is no int, float or Fraction is measured as one of these."""
+    """A number that is not an int, a float or a Fraction is measured as one of these."""
     buffer: Buffer[Any] = Buffer(weigh=lambda item: item)
     _, weight = buffer.measure(narrow(1000))
     assert (plain, 1000) == (type(weight), weight)
@@ -442,7 +442,7 @@ class AsyncCall:
 
 
 class Awaitable:
-    """What can be awaited and is no coroutine."""
+    """An awaitable that is not a coroutine."""
 
     def __await__(self) -> Any:
         """Wait for nothing."""
@@ -487,7 +487,7 @@ def test_an_async_function_is_refused_when_it_shows(
 
 @pytest.mark.parametrize("name", ["dedupe_key", "weigh"])
 def test_what_cannot_be_called_is_refused(name: str) -> None:
-    """A dedupe_key or weigh that is no function is a TypeError that shows it."""
+    """A dedupe_key or weigh that is not a function is a TypeError that shows it."""
     options: dict[str, Any] = {name: "id"}
     with pytest.raises(TypeError, match=f"^{name} must be callable, not 'id'$"):
         Buffer(**options)

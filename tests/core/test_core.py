@@ -74,7 +74,7 @@ def running(count: int, **options: Any) -> Driver:
 
 
 def test_the_policy_is_asked_at_the_time_it_named() -> None:
-    """A timer that fires before that, as of a time that was named earlier, is no tick."""
+    """A timer that fires before that, as of a time that was named earlier, is not a tick."""
     driver = Driver(IntervalPolicy(5.0))
     driver.accept(1)
     driver.turn()
@@ -188,7 +188,7 @@ def test_a_barrier_is_answered_when_all_below_it_has_ended() -> None:
 
 
 def test_a_barrier_raises_what_was_lost_below_it() -> None:
-    """What is lost behind it is no concern of it."""
+    """What is lost behind it does not matter to it."""
     driver = running(2)
     driver.end()
     driver.end(Refusal("lost"))
@@ -254,7 +254,7 @@ def test_the_end_has_a_deadline(limit: int | None, deadline: float) -> None:
     assert message == str(driver.core.ending.outcome())
 
 
-def test_a_stop_that_loses_nothing_is_no_timeout() -> None:
+def test_a_stop_that_loses_nothing_is_not_a_timeout() -> None:
     """Without a failure and without a loss there is no outcome, also if items were taken out."""
     driver = Driver()
     driver.accept(1)

@@ -18,7 +18,7 @@ class Line:
     Attributes:
         waitlist: The line.
         producers: All that have come, by name; each has an owner, named by its first letter.
-        came: Those who were given room and have gone on, in order.
+        came: Producers that were given room and have gone on, in order.
     """
 
     def __init__(self, *names: str) -> None:
@@ -44,7 +44,7 @@ class Line:
         return True
 
     def go_on(self) -> None:
-        """All who can go on leave, and those with room take it."""
+        """All producers that can go on leave, and those with room take it."""
         for name, producer in list(self._waiting.items()):
             if producer.done():
                 del self._waiting[name]
@@ -168,7 +168,7 @@ def test_the_last_of_some_owners_is_rejected() -> None:
 
 
 def test_a_producer_that_is_rejected_gives_back_no_room() -> None:
-    """A refusal is no reservation, and a cancellation that comes after it is not swallowed."""
+    """A refusal is not a reservation, and a cancellation that comes after it is not swallowed."""
     line = Line("a")
     line.waitlist.reject(lambda _: QueueClosed("closed"))
     line.cancel("a")
@@ -201,8 +201,8 @@ class Model:
 
     Attributes:
         line: The line that it is compared with.
-        waiting: Who waits in the line, those included who were cancelled and are there still.
-        admitted: Who was given room and has not gone on.
+        waiting: Producers in the line, with those that were cancelled and have not left.
+        admitted: Producers that were given room and have not gone on.
         expected: What should become of each.
     """
 
@@ -245,7 +245,7 @@ class Model:
         self.expected[name] = "waits"
 
     def go_on(self) -> None:
-        """Everybody who can, goes on."""
+        """All producers that can go on do so."""
         self.line.go_on()
         self.admitted.clear()
         self.waiting = [name for name in self.waiting if self.expected[name] == "waits"]
