@@ -115,8 +115,7 @@ class Attempts(Generic[T]):
         asked_about = self._parts.error
         if not self._batch.interrupted:
             self._parts.judge(FAIL)
-        known = asked_about is None or error is asked_about or error is asked_about.__cause__
-        if error.__cause__ is None and not known:
+        if error.__cause__ is None and not _is_or_comes_from(asked_about, error):
             error.__cause__ = asked_about
         self._end(error)
 
@@ -175,13 +174,12 @@ class Parts(Generic[T]):
         error: What flush_fn raised last, if it has raised.
     """
 
-    _errors: Mapping[int, BaseException]
-
     def __init__(self, items: Sequence[T], reason: str) -> None:
         self.ended: dict[int, BaseException | None] = {}
         self.dropped: dict[int, BaseException] = {}
         self.failed: dict[int, BaseException] = {}
         self.error: BaseException | None = None
+        self._errors: Mapping[int, BaseException] = {}
         self._reason = reason
         self._parts = [_Part(items, range(len(items)))]
 
@@ -216,7 +214,7 @@ class Parts(Generic[T]):
 
     def forget(self) -> None:
         """Let go of the exceptions whose tracebacks lead back here."""
-        self.error = None
+        self.error, self._errors = None, {}
         self.ended.clear()
 
     def returned(self) -> None:
@@ -270,6 +268,10 @@ class Parts(Generic[T]):
         self._parts[-1] = attrs.evolve(part, items=items, positions=list(errors))
         self.ended.update(dict.fromkeys(at for at in part.positions if at not in errors))
         return errors
+
+
+def _is_or_comes_from(error: BaseException | None, other: BaseException) -> bool:
+    return error is other or (error is not None and error.__cause__ is other)
 
 
 def _flaw(errors: object, count: int) -> str | None:

@@ -201,7 +201,7 @@ class Batcher(Generic[T]):
         """
         error = batch.error
         del self.running[batch]
-        lost = 0 if error is None and batch.attempts else self._record_loss(batch)
+        lost = 0 if error is None else self._record_loss(batch)
         self.dropped += len(batch.dropped) - batch.dropped_early
         self.delivered += batch.count - len(batch.dropped) - lost - batch.delivered_early
         self.flushes[batch.reason] = self.flushes.get(batch.reason, 0) + 1

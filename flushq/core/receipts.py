@@ -137,11 +137,11 @@ class Receipts(Generic[T]):
 
     def _failures(self, batch: Batch[T]) -> Mapping[int, FailureFactory]:
         """The failures of those that were not delivered, by number."""
-        if not (batch.lost or batch.dropped or batch.failed):
-            return {}
+        if not batch.lost:
+            return self._failures_of(batch, Dropped, batch.dropped)
         loss = self._loss()
         return {
-            **{batch.first + position: loss for position in batch.lost or ()},
+            **{batch.first + position: loss for position in batch.lost},
             **self._failures_of(batch, ItemFailed, batch.failed),
             **self._failures_of(batch, Dropped, batch.dropped),
         }
