@@ -5,6 +5,7 @@ import sys
 import time
 
 from tests.enumeration.many import Depths, play_all, report
+from tests.enumeration.scripts import KINDS
 
 MOST_REPORTS = 5
 
@@ -14,21 +15,21 @@ def main() -> int:
     arguments = _arguments()
     if arguments.script is not None:
         path = tuple(map(int, arguments.script.split(".")))
-        _say(report(arguments.setup, path))
+        _say(report(arguments.setup, path, arguments.kind))
         return 0
-    return _play_all(Depths(arguments.fresh, arguments.full), arguments.jobs)
+    return _play_all(Depths(arguments.fresh, arguments.full), arguments.kind, arguments.jobs)
 
 
-def _play_all(depths: Depths, jobs: int) -> int:
+def _play_all(depths: Depths, kind: str, jobs: int) -> int:
     started, count, failed = time.monotonic(), 0, 0
     histories: set[int] = set()
-    for played in play_all(depths, jobs):
+    for played in play_all(depths, jobs, kind):
         count += played.scripts
         histories |= played.histories
         for path in played.failed:
             failed += 1
             if failed <= MOST_REPORTS:
-                _say(report(played.setup, path))
+                _say(report(played.setup, path, kind))
     seconds = time.monotonic() - started
     _say(f"{count} scripts, {len(histories)} different histories, {failed} broke the contract")
     _say(f"{seconds:.1f} s, {count / seconds:.0f} scripts a second, {jobs} jobs")
@@ -37,6 +38,7 @@ def _play_all(depths: Depths, jobs: int) -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.enumeration", description=__doc__)
+    parser.add_argument("--kind", choices=list(KINDS), default="core", help="what plays them")
     parser.add_argument("--fresh", type=int, default=5, help="the depth from an empty queue")
     parser.add_argument("--full", type=int, default=4, help="the depth from a full queue")
     parser.add_argument("--jobs", type=int, default=2, help="how many processes to use")

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from tests.enumeration.scripts import Path, replay, scripts
-from tests.enumeration.setups import setups
+from tests.enumeration.scripts import KINDS, Path, replay, scripts
 from tests.processes import spread
 
 ALL = slice(None)
@@ -36,20 +35,20 @@ class Played:
     failed: tuple[Path, ...]
 
 
-def play_all(depths: Depths, processes: int, part: slice = ALL) -> Iterator[Played]:
+def play_all(depths: Depths, processes: int, kind: str, part: slice = ALL) -> Iterator[Played]:
     """Play all scripts of all setups, or of a part of them."""
-    numbers = range(len(list(setups(depths.fresh, depths.full))))[part]
-    yield from spread(play_setup, [(depths, number) for number in numbers], processes)
+    numbers = range(len(list(KINDS[kind].setups(depths.fresh, depths.full))))[part]
+    yield from spread(play_setup, [(depths, number, kind) for number in numbers], processes)
 
 
-def play_setup(task: tuple[Depths, int]) -> Played:
-    """Play all scripts of the setup with this number."""
-    depths, number = task
-    setup = list(setups(depths.fresh, depths.full))[number]
+def play_setup(task: tuple[Depths, int, str]) -> Played:
+    """Play all scripts of the setup with this number, on a loop or on the core."""
+    depths, number, kind = task
+    setup = list(KINDS[kind].setups(depths.fresh, depths.full))[number]
     count = 0
     histories: set[int] = set()
     failed: list[Path] = []
-    for script in scripts(setup):
+    for script in scripts(setup, kind):
         count += 1
         histories.add(script.history.fingerprint())
         if script.history.complaints:
@@ -57,9 +56,9 @@ def play_setup(task: tuple[Depths, int]) -> Played:
     return Played(number, count, frozenset(histories), tuple(failed))
 
 
-def report(number: int, path: Path) -> str:
+def report(number: int, path: Path, kind: str) -> str:
     """Play one script again, and tell all about it."""
-    setup = list(setups(len(path), len(path)))[number]
-    history = replay(setup, path)
-    name = f"--setup {number} --script {'.'.join(map(str, path))}"
+    setup = list(KINDS[kind].setups(len(path), len(path)))[number]
+    history = replay(setup, path, kind)
+    name = f"--kind {kind} --setup {number} --script {'.'.join(map(str, path))}"
     return "\n".join([name, f"{setup}", "", *history.lines(), "", *history.complaints])

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
-from flushq import Failure, PartialFailure, Verdict
+from flushq import Failure, PartialFailure, QueueStats, Verdict
 from tests.enumeration.setups import Setup
 from tests.sessions.actors import Actor
 from tests.sessions.actors import Play as ActorPlay
@@ -105,7 +105,7 @@ class Play:
         self._stage.__enter__()
         asyncio._set_running_loop(self._loop)  # noqa: SLF001 - the loop runs by hand
         for action in self._setup.prologue:
-            self.act(action)
+            self.take(action)
         self._time_passed = False
         return self
 
@@ -117,6 +117,10 @@ class Play:
     ) -> bool:
         asyncio._set_running_loop(None)  # noqa: SLF001 - the loop ran by hand
         return self._stage.__exit__(kind, error, traceback)
+
+    def stats(self) -> QueueStats:
+        """The account of the queue."""
+        return self._stage.queue.stats()
 
     # What is possible.
 
@@ -160,9 +164,13 @@ class Play:
     def _may(self, action: str) -> bool:
         return self._counts[action] < MOST[action]
 
+    def is_vain(self, action: str, last: str, left: int) -> bool:
+        """Whether others do the same: before the end all settles, and so it does in steps."""
+        return (action == "step" and left == 1) or (action == "settle" and last == "step")
+
     # What is done.
 
-    def act(self, action: str) -> bool:
+    def take(self, action: str, *, again: bool = False) -> bool:
         """Do it; return whether a single step was enough to settle everything."""
         self.history.note(SCRIPT, action)
         verb, _, target = action.partition(" ")
@@ -221,7 +229,7 @@ class Play:
     def finish(self) -> None:
         """Bring whatever is left to its end, and judge."""
         while (action := self._next_to_end()) is not None:
-            self.act(action)
+            self.take(action)
         self._stage.finish()
 
     def _next_to_end(self) -> str | None:

@@ -1,5 +1,6 @@
 """Tiny queues, and the states from which all scripts are played."""
 
+import math
 from collections.abc import Iterator
 from itertools import product
 
@@ -7,7 +8,7 @@ import attrs
 
 from flushq import Drop, Retry, Split, Verdict
 from tests.sessions.facts import Limits
-from tests.sessions.stage import PolicyPlan
+from tests.sessions.policies import PolicyPlan
 
 NATURAL = PolicyPlan("natural")
 INTERVAL = PolicyPlan("interval", 1.0)
@@ -29,6 +30,7 @@ class Setup:
         stubborn: Whether the sink swallows its first cancellation.
         verdict: What the failure handler answers, if there is one.
         receipts: Whether producers wait until their items are delivered.
+        burst: How many items may come before others run; no loop knows of it.
     """
 
     limits: Limits
@@ -40,6 +42,7 @@ class Setup:
     stubborn: bool = False
     verdict: Verdict | None = None
     receipts: bool = False
+    burst: float = math.inf
 
 
 START = ("start", "settle")
@@ -47,6 +50,23 @@ START = ("start", "settle")
 
 def setups(fresh: int, full: int) -> Iterator[Setup]:
     """Every setup, with the depths of the scripts that begin with an empty and a full queue."""
+    yield from _plain(fresh, full)
+    yield from _variants(full)
+    yield from _stubborn(full)
+    yield from _handled(full)
+
+
+def setups_of_core(fresh: int, full: int) -> Iterator[Setup]:
+    """The same for the core, where the script says what a sink does, and keys and bursts count."""
+    yield from _plain(fresh, full)
+    yield from _variants(full)
+    yield from _handled(full)
+    yield from _keyed(full)
+    yield from _bursts(fresh)
+
+
+def _plain(fresh: int, full: int) -> Iterator[Setup]:
+    """All tiny limits, from every state."""
     for policy in (NATURAL, INTERVAL):
         yield Setup(_limits(1, 1, 1), policy, (), fresh)
         yield Setup(_limits(2, 2, 2), policy, ("enqueue", "settle"), fresh)
@@ -55,19 +75,37 @@ def setups(fresh: int, full: int) -> Iterator[Setup]:
                 yield Setup(limits, policy, START, fresh)
             yield _full(limits, policy, full)
             yield _full(limits, policy, full, "leave", "settle")
-    yield from _variants(full)
-    yield from _handled(full)
 
 
 def _variants(depth: int) -> Iterator[Setup]:
-    """Other owners, sinks and limits of time."""
+    """Other owners and limits of time."""
     limits = _limits(1, 1, 1)
     for policy in (NATURAL, INTERVAL):
         full = _full(limits, policy, depth)
         yield attrs.evolve(full, owner="run")
-        yield attrs.evolve(full, stubborn=True)
         yield attrs.evolve(full, limits=attrs.evolve(limits, max_shutdown_wait=0))
         yield attrs.evolve(full, limits=attrs.evolve(limits, max_shutdown_wait=None))
+
+
+def _stubborn(depth: int) -> Iterator[Setup]:
+    """Sinks that swallow a cancellation."""
+    for policy in (NATURAL, INTERVAL):
+        yield attrs.evolve(_full(_limits(1, 1, 1), policy, depth), stubborn=True)
+
+
+def _keyed(depth: int) -> Iterator[Setup]:
+    """Items every other of which has the same key."""
+    for policy in (NATURAL, INTERVAL):
+        limits = attrs.evolve(_limits(2, 2, 1), dedupe=True)
+        yield _full(limits, policy, depth)
+        yield attrs.evolve(_full(limits, policy, depth), receipts=True)
+
+
+def _bursts(depth: int) -> Iterator[Setup]:
+    """Producers that let others run before nearly every item."""
+    for dedupe, burst in product((False, True), (1, 2)):
+        limits = attrs.evolve(_limits(2, 2, 2), dedupe=dedupe)
+        yield Setup(limits, INTERVAL, START, depth, producers=4, burst=burst)
 
 
 def _handled(depth: int) -> Iterator[Setup]:

@@ -3,7 +3,8 @@
 One seed makes a configuration, producers, a sink with faults, perhaps a failure handler, receipts,
 cancellations, barriers and an end, runs them on a virtual loop of their own, and compares what
 could be seen from outside with the contract. ``python -m tests.sessions --seeds 100000`` runs many
-seeds, ``--seed 4711`` replays one and prints its history; ``--kind batched`` plays a `Batched`.
+seeds, ``--seed 4711`` replays one and prints its history; ``--kind batched`` plays a `Batched`, and
+``--kind core`` the core alone, by hand and beside a model (`tests.core_sessions`).
 
 The checker, which knows nothing of seeds and judges `tests.enumeration` too:
 

@@ -13,9 +13,8 @@ import attrs
 
 from tests.sessions.facts import Item, Limits
 from tests.sessions.poison import KINDS
-from tests.sessions.policies import FAULTS, PolicyFault
+from tests.sessions.policies import FAULTS, PolicyFault, PolicyPlan
 from tests.sessions.producers import Step
-from tests.sessions.stage import PolicyPlan
 
 
 @attrs.frozen
@@ -140,7 +139,7 @@ def configuration(seed: int) -> Configuration:
     """What this seed decides."""
     dice = Dice(seed)
     is_crowded = dice.chance(0.01)
-    limits = _limits(dice, sizes=CROWDED if is_crowded else SIZES)
+    limits = limits_of(dice, sizes=CROWDED if is_crowded else SIZES)
     items = Items(dice, limits)
     life = _life(dice)
     count = dice.choice([1, 2, 2, 3, 4])
@@ -157,7 +156,7 @@ def configuration(seed: int) -> Configuration:
     return Configuration(
         seed=seed,
         limits=limits,
-        policy=_policy(dice),
+        policy=policy_of(dice),
         life=life,
         producers=producers,
         readers=readers,
@@ -180,7 +179,8 @@ RUSH_HOUR = 1.0
 """When all producers of a crowded session come, and some go."""
 
 
-def _limits(dice: Dice, sizes: Sequence[int]) -> Limits:
+def limits_of(dice: Dice, sizes: Sequence[int]) -> Limits:
+    """Limits, with one of these sizes."""
     weighs = dice.chance(0.25)
     return Limits(
         max_queue_size=dice.choice(sizes),
@@ -193,7 +193,8 @@ def _limits(dice: Dice, sizes: Sequence[int]) -> Limits:
     )
 
 
-def _policy(dice: Dice) -> PolicyPlan:
+def policy_of(dice: Dice) -> PolicyPlan:
+    """A policy, which fails now and then."""
     kind = dice.choice(["interval", "interval", "interval", "natural", "natural", "echo", "whim"])
     number = {
         "interval": dice.choice([0.25, 0.5, 1.0, 2.0, 5.0, math.inf]),

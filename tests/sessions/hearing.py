@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from flushq import Decision, Flush, FlushFailed, PolicyError, Wait
 from tests.sessions.account import Account
@@ -37,6 +37,9 @@ class Hearing:
             "flush_done": self._flush_done,
             "tick": self._tick,
         }
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self
 
     @property
     def due(self) -> float:

@@ -3,13 +3,24 @@
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 
+from tests.core_sessions import session as core
 from tests.processes import spread
 from tests.sessions import batched, session
 from tests.sessions.history import History
 
 CHUNK = 250
 
-KINDS: dict[str, Callable[[int], History]] = {"queue": session.play, "batched": batched.play}
+KINDS: dict[str, Callable[[int], History]] = {
+    "queue": session.play,
+    "batched": batched.play,
+    "core": core.play,
+}
+
+DESCRIPTIONS: dict[str, Callable[[int], list[str]]] = {
+    "queue": session.describe,
+    "core": core.describe,
+}
+"""What a seed of this kind decides."""
 
 
 def failing(task: tuple[str, Sequence[int]]) -> list[int]:
@@ -27,6 +38,6 @@ def all_failing(seeds: range, processes: int, kind: str = "queue") -> Iterator[i
 def report(seed: int, kind: str = "queue") -> tuple[list[str], str]:
     """Play one seed, and return the complaints and a text that tells all about it."""
     history = KINDS[kind](seed)
-    plan = session.describe(seed) if kind == "queue" else []
+    plan = DESCRIPTIONS[kind](seed) if kind in DESCRIPTIONS else []
     text = [f"seed {seed}", *plan, "", *history.lines(), "", *history.complaints]
     return history.complaints, "\n".join(text)

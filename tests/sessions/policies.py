@@ -1,13 +1,13 @@
-"""Policies that tell the checker what they hear and answer, and that fail when asked to."""
+"""Policies that tell an ear what they hear and answer, and that fail when asked to."""
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
-from flushq import Decision, Flush, IntervalPolicy, NaturalPolicy, Wait
-from tests.sessions.checker import Checker
+from flushq import Decision, Flush, FlushPolicy, IntervalPolicy, NaturalPolicy, Wait
+from tests.sessions.facts import Limits
 from tests.strategies import HookedPolicy, PlainEchoPolicy
 
 NONSENSE: dict[str, Any] = {
@@ -27,27 +27,49 @@ class PolicyFault:
     what: str
 
 
-class Heard(HookedPolicy):
-    """A policy that tells the checker; to be the first base of a class."""
+@attrs.frozen
+class PolicyPlan:
+    """Which policy, with which number (its wait, gain or salt), and what goes wrong with it."""
 
-    checker: Checker
+    kind: str
+    number: float = 0.0
+    fault: PolicyFault | None = None
+
+
+class Ear(Protocol):
+    """Whoever hears what a policy is told and answers: it is not copied with the policy."""
+
+    def told(self, event: str, now: float, *facts: Any) -> None:
+        """The policy is told of an event."""
+
+    def answered(self, decision: Decision) -> Decision:
+        """It answers."""
+
+    def policy_failed(self, cause: BaseException | None) -> None:
+        """It raises, or answers nonsense."""
+
+
+class Heard(HookedPolicy):
+    """A policy that tells an ear; to be the first base of a class."""
+
+    ear: Ear
     fault: PolicyFault | None = None
     heard: int = 0
 
     def hear(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
-        """Tell the checker, and answer; in one event perhaps, misbehave."""
-        self.checker.hearing.told(event, *facts)
+        """Tell the ear, and answer; in one event perhaps, misbehave."""
+        self.ear.told(event, *facts)
         self.heard += 1
         if self.fault is None or self.fault.number != self.heard:
-            return self.checker.hearing.answered(tell(*facts))
+            return self.ear.answered(tell(*facts))
         return self._fail(self.fault.what, event, tell, *facts)
 
     def _fail(self, what: str, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
         error = None if what in NONSENSE else RuntimeError(f"the policy was told to {what}")
         if what == "forget" and event != "tick":
-            self.checker.hearing.policy_failed(None)
+            self.ear.policy_failed(None)
             return Wait()
-        self.checker.hearing.policy_failed(error)
+        self.ear.policy_failed(error)
         if what != "raise early":
             tell(*facts)
         if error is not None:
@@ -91,3 +113,19 @@ class Whim(Heard):
         if due <= now:
             return Flush("whim", up_to=whim % 4 or None)
         return Wait(min(due, now + 0.5))
+
+
+def make_policy(plan: PolicyPlan, limits: Limits, ear: Ear) -> FlushPolicy:
+    """Make the policy of a plan, which tells this ear."""
+    records, weight = limits.max_records, limits.max_weight
+    policy: Heard
+    if plan.kind == "interval":
+        policy = Interval(plan.number, records, weight)
+    elif plan.kind == "natural":
+        policy = Natural(records, weight)
+    elif plan.kind == "echo":
+        policy = Echo(plan.number, records, weight)
+    else:
+        policy = Whim(int(plan.number), records, weight)
+    policy.ear, policy.fault = ear, plan.fault
+    return policy

@@ -7,8 +7,6 @@ from operator import attrgetter
 from types import TracebackType
 from typing import Any, Self
 
-import attrs
-
 from flushq import FlushPolicy, FlushReport
 from tests.sessions.cast import Cast
 from tests.sessions.checker import Checker
@@ -16,21 +14,12 @@ from tests.sessions.facts import Limits
 from tests.sessions.handler import ObservedHandler
 from tests.sessions.history import History
 from tests.sessions.loop import Livelock, SessionLoop
-from tests.sessions.policies import Echo, Heard, Interval, Natural, PolicyFault, Whim
+from tests.sessions.policies import PolicyPlan, make_policy
 from tests.sessions.reports import ReportError
 from tests.sessions.sink import ObservedSink
 from tests.sessions.submitters import SubmittingQueue
 
 _logger = logging.getLogger("flushq")
-
-
-@attrs.frozen
-class PolicyPlan:
-    """Which policy, with which number (its wait, gain or salt), and what goes wrong with it."""
-
-    kind: str
-    number: float = 0.0
-    fault: PolicyFault | None = None
 
 
 class Stage:
@@ -51,7 +40,8 @@ class Stage:
         self.loop = self.history.loop = SessionLoop(self.checker.idle, fires_early=fires_early)
         self.loop.set_exception_handler(self._on_exception)
         self._report_fails = report_fails
-        self.queue = self._queue(limits, _policy(plan, limits, self.checker), sink, handler)
+        policy = make_policy(plan, limits, self.checker.hearing)
+        self.queue = self._queue(limits, policy, sink, handler)
         self.checker.watch(self.queue)
         self.cast = sink.cast = Cast(self.loop, self.checker, self.queue)
         if handler is not None:
@@ -122,18 +112,3 @@ class Stage:
 
     def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self.history.complain(12, f"{context['message']}: {context.get('exception')!r}")
-
-
-def _policy(plan: PolicyPlan, limits: Limits, checker: Checker) -> FlushPolicy:
-    records, weight = limits.max_records, limits.max_weight
-    policy: Heard
-    if plan.kind == "interval":
-        policy = Interval(plan.number, records, weight)
-    elif plan.kind == "natural":
-        policy = Natural(records, weight)
-    elif plan.kind == "echo":
-        policy = Echo(plan.number, records, weight)
-    else:
-        policy = Whim(int(plan.number), records, weight)
-    policy.checker, policy.fault = checker, plan.fault
-    return policy

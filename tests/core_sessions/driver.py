@@ -1,0 +1,495 @@
+"""A core that is driven by hand: nothing happens but what a script says, in the order it says.
+
+It does what every driver does: it waits (callers are generators, which yield the waiter they wait
+on), wakes (a flag), calls (flushes are generators too, which yield what they want) and keeps time
+(a number that the script moves). So a pass may come between any two steps of callers and flushes.
+"""
+
+import math
+from collections.abc import Generator, Iterator
+from operator import attrgetter
+from typing import Any
+
+from flushq import FlushPolicy, FlushqError, FlushReport
+from flushq.core.admission import BURST, NO_CREDIT
+from flushq.core.attempts import Ask, Call, Pause
+from flushq.core.batch import Batch
+from flushq.core.core import Core
+from flushq.core.receipts import Completion, FailureFactory
+from flushq.core.view import QueueView
+from flushq.core.waiter import Registry
+from tests.sessions.facts import Item, Limits
+
+
+class Cancelled(BaseException):
+    """What is raised in a caller or a flush that is cancelled."""
+
+
+class Waiter:
+    """What a caller waits on; nobody is told twice."""
+
+    def __init__(self) -> None:
+        self._state = "open"
+        self._result: Any = None
+
+    def done(self) -> bool:
+        """Whether it was completed or cancelled."""
+        return self._state != "open"
+
+    def cancelled(self) -> bool:
+        """Whether it was cancelled first."""
+        return self._state == "cancelled"
+
+    def cancel(self) -> None:
+        """Cancel it, unless it is done."""
+        if self._state == "open":
+            self._state = "cancelled"
+
+    def result(self) -> Any:
+        """With what it was completed."""
+        return self._result
+
+    def set_result(self, result: Any, /) -> None:
+        """Complete it."""
+        assert self._state == "open", "a waiter is told twice"
+        self._state, self._result = "told", result
+
+
+Steps = Generator[Waiter | None, Any, Any]
+
+
+class Caller:
+    """Somebody who is in a call of the queue, or was.
+
+    Attributes:
+        steps: The call.
+        waiter: What it waits on; None: it lets others run.
+        cancelled: Whether a cancellation is to be raised when it goes on.
+        done: Whether the call has ended.
+        value: What it has returned.
+        error: What it has raised.
+        accepted: Whether the item that it brings was accepted.
+        completion: The completion of that item, if it was submitted.
+    """
+
+    completion: Completion[Item]
+    steps: Steps
+
+    def __init__(self) -> None:
+        self.waiter: Waiter | None = None
+        self.cancelled = self.done = self.accepted = False
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can go on."""
+        if self.done:
+            return False
+        return self.waiter is None or self.waiter.done()
+
+
+Wish = Call[Item] | Ask[Item] | Pause
+
+
+class Flush:
+    """A flush that was started.
+
+    Attributes:
+        batch: Its batch.
+        items: The items of that.
+        steps: The flush.
+        begun: Whether it has taken its first step.
+        wants: What it waits for.
+        over: Whether it has taken its last step.
+        told: Whether the core was told of that.
+    """
+
+    def __init__(self, batch: Batch[Item], steps: Generator[Wish, Any, None]) -> None:
+        self.batch = batch
+        self.items = tuple(batch.items)
+        self.steps = steps
+        self.begun = self.over = self.told = False
+        self.wants: Wish | None = None
+
+
+class _Burst:
+    """Whether the items that come need not open the burst; it leads back to no driver."""
+
+    is_open = False
+
+    def close(self) -> None:
+        self.is_open = False
+
+
+class Driver(QueueView[Item]):
+    """A queue that is driven by hand.
+
+    Attributes:
+        core: What decides.
+        now: The time.
+        woken: Whether somebody has asked for a pass.
+        timer: When the policy is to be asked again.
+        limit: When the end is to be over.
+        credit: How many items need no second look.
+        flushes: All that were started.
+        reports: All that were handed out.
+    """
+
+    def __init__(
+        self, policy: FlushPolicy, limits: Limits, *, handles: bool = False, burst: float = BURST
+    ) -> None:
+        self._core: Core[Item] = Core(
+            policy,
+            dedupe_key=attrgetter("key") if limits.dedupe else None,
+            weigh=attrgetter("weight") if limits.weighs else None,
+            max_queue_size=limits.max_queue_size,
+            max_in_flight=limits.max_in_flight,
+            max_shutdown_wait=limits.max_shutdown_wait,
+            burst=burst,
+            keeps_reports=True,
+        )
+        self._handles = handles
+        self.now = 0.0
+        self._clock = lambda: self.now
+        self.woken = False
+        self.timer = self.limit = math.inf
+        self.credit: Iterator[None] = NO_CREDIT
+        self.flushes: list[Flush] = []
+        self.reports: list[FlushReport] = []
+        self._burst = _Burst()
+        self._core.admission.on_burst_closed = self._burst.close
+
+    @property
+    def core(self) -> Core[Item]:
+        """What decides."""
+        return self._core
+
+    # Callers.
+
+    def enter(self, caller: Caller, steps: Steps) -> Caller:
+        """Begin a call."""
+        caller.steps = steps
+        self._step(caller, steps.send, None)
+        return caller
+
+    def cancel(self, caller: Caller) -> None:
+        """Cancel a caller: it knows when it goes on."""
+        caller.cancelled = True
+        if caller.waiter is not None:
+            caller.waiter.cancel()
+
+    def resume(self, caller: Caller) -> None:
+        """Let a caller go on that is ready."""
+        cancelled, caller.cancelled = caller.cancelled, False
+        if cancelled:
+            self._step(caller, caller.steps.throw, Cancelled())
+        else:
+            waiter = caller.waiter
+            self._step(caller, caller.steps.send, None if waiter is None else waiter.result())
+
+    def _step(self, caller: Caller, step: Any, value: Any) -> None:
+        try:
+            caller.waiter = step(value)
+        except StopIteration as end:
+            caller.done, caller.value = True, end.value
+        except (FlushqError, Cancelled) as error:
+            caller.done, caller.error = True, error.with_traceback(None)
+
+    def _wait(self, registry: Registry, *args: object) -> Steps:
+        waiter = Waiter()
+        registry.join(waiter, *args)
+        try:
+            return (yield waiter)
+        finally:
+            registry.leave(waiter)
+
+    # Producers.
+
+    def enqueue(self, caller: Caller, item: Item, inside: Batch[Item] | None = None) -> Steps:
+        """Bring an item, as part of a flush perhaps; return the number of the one that stays."""
+        for _ in self.credit:
+            stays = self._append(item)
+            break
+        else:
+            stays = yield from self._enqueue_slow(item, inside)
+        caller.accepted = True
+        return stays
+
+    def enqueue_nowait(self, caller: Caller, item: Item) -> Steps:
+        """Bring an item without waiting."""
+        for _ in self.credit:
+            stays = self._append(item)
+            break
+        else:
+            key, weight = self._measure(item, None)
+            self._core.admission.check_room(key)
+            stays = self._accept(item, key, weight)
+        caller.accepted = True
+        yield from ()  # it is a generator as the others are
+        return stays
+
+    def submit(self, caller: Caller, item: Item) -> Steps:
+        """Bring an item, and keep its completion."""
+        stays = yield from self._enqueue_slow(item, None)
+        caller.accepted = True
+        caller.completion = self._core.receipts.completion(self._number(item, stays))
+        return stays
+
+    def deliver(self, caller: Caller, item: Item) -> Steps:
+        """Bring an item, and wait for its end."""
+        stays = yield from self.enqueue(caller, item)
+        self._core.admission.prolong_burst()
+        waiter = Waiter()
+        self._core.receipts.watch(self._number(item, stays), waiter)
+        failure: FailureFactory | None = yield waiter
+        if failure is not None:
+            raise failure()
+
+    def read(self, completion: Completion[Item]) -> Steps:
+        """Wait for the end of an item that was submitted."""
+        while not completion.ended:
+            yield from self._wait(completion)
+        if completion.failure is not None:
+            raise completion.failure()
+
+    def _enqueue_slow(self, item: Item, inside: Batch[Item] | None) -> Steps:
+        key, weight = self._measure(item, inside)
+        if self._core.admission.must_wait(key):
+            yield from self._wait_for_room(inside)
+        elif self._core.admission.must_give_way:
+            yield from self._pause(key, inside)
+        return self._accept(item, key, weight)
+
+    def _measure(self, item: Item, inside: Batch[Item] | None) -> tuple[Any, float]:
+        self._core.ending.check_open(inside)
+        return self._core.buffer.measure(item)
+
+    def _wait_for_room(self, inside: Batch[Item] | None) -> Steps:
+        self.woken = True
+        try:
+            refusal = yield from self._wait(self._core.admission.waitlist, inside)
+        finally:
+            self.woken = True
+        if refusal is not None:
+            raise refusal
+        self._core.ending.check_open(inside)
+
+    def _pause(self, key: Any, inside: Batch[Item] | None) -> Steps:
+        admission = self._core.admission
+        claimed = admission.give_way(key)
+        try:
+            yield None
+        finally:
+            admission.come_back(claimed=claimed)
+            self.woken = True
+        self._core.ending.check_open(inside)
+        if not claimed and admission.must_wait(key):
+            yield from self._wait_for_room(inside)
+
+    def _accept(self, item: Item, key: Any, weight: float) -> int | None:
+        self._open_burst()
+        if self._core.ending.begun:
+            self._core.admission.revoke_credit()
+        else:
+            self.credit = self._core.admission.grant_credit()
+        return self._core.buffer.add(item, key, weight)
+
+    def _append(self, item: Item) -> int | None:
+        stays = self._core.buffer.append(item)
+        if not self._burst.is_open:
+            self._open_burst()
+        return stays
+
+    def _open_burst(self) -> None:
+        self.woken = self._burst.is_open = True
+        if self._core.admission.opened is None:
+            self._core.admission.open_burst(self.now)
+
+    def _number(self, item: Item, stays: int | None) -> int:
+        return self._core.buffer.number_of(item, None) if stays is None else stays
+
+    # Barriers and ends.
+
+    def flush(self) -> Steps:
+        """Wait until all that was accepted by now has ended."""
+        core = self._core
+        core.ending.check_open(None)
+        mark = core.barriers.raise_barrier()
+        if mark is None:
+            return
+        self.woken = True
+        yield from self._wait(core.barriers, mark)
+        core.ending.check_delivered(mark)
+
+    def start(self) -> None:
+        """Start the queue."""
+        self._core.ending.start()
+        self.woken = True
+
+    def run(self) -> Steps:
+        """Start the queue, and wait for its end as its owner."""
+        self.start()
+        return (yield from self._until_ended(owner=True))
+
+    def leave(self) -> Steps:
+        """Close the queue, and wait for its end as its owner."""
+        self.close()
+        return (yield from self._until_ended(owner=True))
+
+    def aclose(self) -> Steps:
+        """Close the queue, and wait for its end."""
+        if not self._core.batcher.started:
+            self.start()
+        self.close()
+        return (yield from self._until_ended(owner=False))
+
+    def _until_ended(self, *, owner: bool) -> Steps:
+        core, cancelled = self._core, None
+        while not core.ending.ended:
+            try:
+                yield from self._wait(core.ending, owner)
+            except Cancelled as error:
+                if not core.ending.may_be_hastened(is_owner=owner):
+                    raise
+                cancelled = error
+                if core.ending.closing:
+                    self.cut_short("the close was cancelled")
+                else:
+                    self.close()
+        outcome = cancelled or core.ending.outcome()
+        if outcome is not None:
+            raise outcome
+
+    def close(self) -> None:
+        """Begin to drain."""
+        self._core.close()
+        self.woken = True
+        self._keep_deadline()
+
+    def cut_short(self, why: str) -> None:
+        """Start no flush any more, and interrupt those that run."""
+        self._core.ending.cut_short(why)
+        self._interrupt()
+
+    def reach_limit(self) -> None:
+        """The deadline has come."""
+        self._core.ending.pass_deadline()
+        self._interrupt()
+
+    def _keep_deadline(self) -> None:
+        if self._core.ending.deadline is not None:
+            return
+        deadline = self._core.ending.set_deadline(self.now)
+        if deadline <= self.now:
+            self.reach_limit()
+        else:
+            self.limit = deadline
+
+    def _interrupt(self) -> None:
+        self.limit = math.inf
+        self.woken = True
+        for flush in self.flushes:
+            if not flush.over:
+                flush.batch.interrupt()
+
+    # The pass and the timer.
+
+    def run_pass(self) -> None:
+        """Make the pass that somebody has asked for."""
+        core = self._core
+        self.woken = False
+        core.observe()
+        while (batch := core.next_flush(self._clock)) is not None:
+            self.flushes.append(Flush(batch, self._deliver(batch)))
+        if core.ending.begun:
+            self._keep_deadline()
+        core.respond()
+        self.timer = core.batcher.wake_at
+        self.reports += core.reports
+        core.reports.clear()
+        if core.ending.finish():
+            self.limit = math.inf
+
+    def fire_timer(self) -> None:
+        """The timer fires."""
+        self._core.timer_fired = max(self.now, self.timer)
+        self.timer = math.inf
+        self.woken = True
+
+    # Flushes.
+
+    def begin(self, flush: Flush) -> None:
+        """Let a flush take its first step; one that was interrupted before takes none."""
+        flush.begun = True
+        if flush.batch.interrupted:
+            flush.over = True
+        else:
+            self._step_flush(flush, flush.steps.send, None)
+
+    def go_on(self, flush: Flush, answer: object = None) -> None:
+        """What a flush wants has come: the answer."""
+        self._step_flush(flush, flush.steps.send, answer)
+
+    def fail(self, flush: Flush, error: BaseException) -> None:
+        """What a flush wants has failed."""
+        self._step_flush(flush, flush.steps.throw, error)
+
+    def end(self, flush: Flush) -> None:
+        """A flush that is over is gone."""
+        flush.told = True
+        if not flush.batch.attempts:
+            flush.batch.fail(Cancelled("flush_fn was never called"))
+        self._core.flush_ended(flush.batch, self.now)
+        self.woken = True
+
+    def _step_flush(self, flush: Flush, step: Any, value: Any) -> None:
+        try:
+            flush.wants = step(value)
+        except StopIteration:
+            flush.wants, flush.over = None, True
+
+    def _deliver(self, batch: Batch[Item]) -> Generator[Wish, Any, None]:
+        if self._core.batcher.stopped is not None:
+            return
+        attempts = None
+        try:
+            yield Call(batch.call(batch.items))
+        except BaseException as error:  # it goes to the batch
+            attempts = self._core.attempts(batch, has_handler=self._handles)
+            attempts.raised(error, self.now, may_ask=_may_ask(batch, error))
+        else:
+            batch.returned()
+        while attempts is not None and attempts.next is not None:
+            self.woken = True
+            yield from self._follow(attempts, batch)
+
+    def _follow(self, attempts: Any, batch: Batch[Item]) -> Generator[Wish, Any, None]:
+        """Do what comes next after a failure."""
+        wish, heard = attempts.next, None
+        if isinstance(wish, Pause) and batch.interrupted:
+            attempts.cut(Cancelled("cut short between two attempts"))
+            return
+        try:
+            heard = yield wish
+        except BaseException as error:  # it goes to the batch
+            match wish:
+                case Call():
+                    attempts.raised(error, self.now, may_ask=_may_ask(batch, error))
+                case Ask():
+                    attempts.broke(error)
+                case Pause():
+                    attempts.cut(error)
+            return
+        match wish:
+            case Call():
+                attempts.returned()
+            case Ask():
+                attempts.judged(heard)
+            case Pause():
+                attempts.paused()
+
+
+def _may_ask(batch: Batch[Item], error: BaseException) -> bool:
+    """Whether the handler may be asked: not about a flush that was interrupted."""
+    return isinstance(error, Exception) and not batch.interrupted

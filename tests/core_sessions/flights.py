@@ -1,0 +1,225 @@
+"""What must become of a batch: call, pause and question, as the verdicts say."""
+
+from collections.abc import Callable, Mapping
+
+import attrs
+
+from flushq import Drop, PartialFailure, Retry, Split, Verdict
+from tests.core_sessions.driver import Cancelled
+from tests.sessions.facts import Item
+
+Cause = object
+"""An exception, or a Made one, which equals it."""
+
+
+@attrs.frozen(eq=False)
+class Made:
+    """An exception that the queue makes itself: of this kind, with this cause."""
+
+    kind: type[BaseException]
+    cause: Cause
+
+    __hash__ = None  # type: ignore[assignment]  # it equals whatever is made so
+
+    def __eq__(self, other: object) -> bool:
+        made = isinstance(other, BaseException) and type(other) is self.kind
+        return made and self.cause == getattr(other, "__cause__", None)
+
+
+@attrs.define(eq=False)
+class Entry:
+    """An item that was accepted and is no duplicate.
+
+    Attributes:
+        item: The item.
+        number: How many came before.
+        place: Where it is, as far as the queue knows: one of the places of `model`.
+        since: When it has come, as the policy was told; None: it was not.
+        answer: What those are told who ask about it, once it has ended.
+    """
+
+    item: Item
+    number: int
+    place: str = "pending"
+    since: float | None = None
+    answer: tuple[Cause, ...] | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it was neither delivered nor dropped, as far as the queue knows."""
+        return self.place in {"undelivered", "in_doubt"}
+
+
+@attrs.frozen
+class Fate:
+    """What has become of an item: "delivered", "dropped" or "failed", and why."""
+
+    kind: str
+    cause: Cause = None
+
+
+DELIVERED = Fate("delivered")
+
+Ended = Mapping[Entry, Fate]
+
+
+@attrs.define(eq=False)
+class _Part:
+    entries: list[Entry]
+    attempt: int = 1
+    pause: float = 0.0
+
+
+@attrs.define(eq=False)
+class Flight:
+    """A batch, from the moment at which it was taken.
+
+    Attributes:
+        entries: What is in it.
+        reason: Why it was taken.
+        started, oldest: When it was taken, and when its oldest item had come.
+        left: How many items it left behind.
+        handles: Whether there is a failure handler.
+        note: Is called with what has ended while the rest goes on.
+        wants: What it waits for: a kind and its facts; None: nothing any more.
+        calls: How many times flush_fn was called.
+        interrupted: Whether the queue has cancelled it.
+        error: What has ended it, other than success.
+        fates: What has become of its items.
+        told: Which of them the queue knows of by now.
+    """
+
+    entries: list[Entry]
+    reason: str
+    started: float
+    oldest: float
+    left: int
+    handles: bool
+    note: Callable[[Ended], None]
+    wants: tuple[object, ...] | None = ("begin",)
+    calls: int = 0
+    interrupted: bool = False
+    error: Cause = None
+    fates: dict[Entry, Fate] = attrs.field(factory=dict)
+    told: set[Entry] = attrs.field(factory=set)
+    _parts: list[_Part] = attrs.field(factory=list)
+    _causes: dict[Entry, Cause] = attrs.field(factory=dict)
+    _raised: Cause = None
+
+    @property
+    def weight(self) -> float:
+        """What its items weigh together."""
+        return sum(entry.item.weight for entry in self.entries)
+
+    def begin(self, *, stopped: bool) -> None:
+        """It takes its first step."""
+        if stopped or self.interrupted:
+            self._stop(Made(Cancelled, None))
+        else:
+            self._parts = [_Part(list(self.entries))]
+            self._call()
+
+    def returned(self) -> None:
+        """flush_fn has returned."""
+        self._end_part(DELIVERED)
+        self._go_on()
+
+    def raised(self, error: BaseException, now: float) -> None:
+        """flush_fn has raised."""
+        part, self._raised = self._parts[-1], error
+        self._causes = dict.fromkeys(part.entries, error)
+        if isinstance(error, PartialFailure):
+            if not self._is_sound(error):
+                mistake = Made(ValueError, error)
+                self._end_part(Fate("failed", mistake))
+                self._stop(mistake)
+                return
+            self._narrow(error)
+        if self.interrupted:
+            self._stop(error)
+        elif self.handles and isinstance(error, Exception):
+            self._note()
+            seconds = max(0.0, now - self.started)
+            items = [entry.item for entry in part.entries]
+            is_partial = isinstance(error, PartialFailure)
+            errors = list(self._causes.values()) if is_partial else None
+            self.wants = "ask", items, error, errors, part.attempt, self.reason, seconds
+        else:
+            self._fail()
+
+    def judged(self, verdict: object) -> None:
+        """The handler has answered."""
+        part = self._parts[-1]
+        match verdict:
+            case Retry(after):
+                part.attempt, part.pause = part.attempt + 1, after
+            case Split() if len(part.entries) > 1:
+                half = (len(part.entries) + 1) // 2
+                self._parts[-1:] = _Part(part.entries[half:]), _Part(part.entries[:half])
+            case Drop():
+                self._end_part("dropped")
+            case _ if isinstance(verdict, Verdict):
+                self._fail()
+                return
+            case _:
+                self.broke(Made(TypeError, self._raised))
+                return
+        self._go_on()
+
+    def broke(self, error: Cause) -> None:
+        """The handler has raised."""
+        if not self.interrupted:
+            self._end_part("failed")
+        self._stop(error)
+
+    def paused(self) -> None:
+        """The pause is over, or it was cut short."""
+        if self.interrupted:
+            self._stop(Made(Cancelled, self._raised))
+        else:
+            self._call()
+
+    def _call(self) -> None:
+        self.calls += 1
+        self.wants = "call", [entry.item for entry in self._parts[-1].entries]
+
+    def _go_on(self) -> None:
+        if not self._parts:
+            self._stop(None)
+            return
+        self._note()
+        self.wants = "pause", self._parts[-1].pause
+        if self.interrupted:
+            self.paused()
+
+    def _fail(self) -> None:
+        self._end_part("failed")
+        self._stop(self._raised)
+
+    def _stop(self, error: Cause) -> None:
+        self.error, self.wants = error, None
+
+    def _end_part(self, fate: Fate | str) -> None:
+        """The part on top has ended: so, or each of its items for the reason it failed for."""
+        for entry in self._parts.pop().entries:
+            cause = self._causes.get(entry)
+            self.fates[entry] = Fate(fate, cause) if isinstance(fate, str) else fate
+
+    def _note(self) -> None:
+        ended = {entry: fate for entry, fate in self.fates.items() if entry not in self.told}
+        if ended:
+            self.told.update(ended)
+            self.note(ended)
+
+    def _is_sound(self, error: PartialFailure) -> bool:
+        count = len(self._parts[-1].entries)
+        return bool(error.errors) and all(0 <= index < count for index in error.errors)
+
+    def _narrow(self, error: PartialFailure) -> None:
+        """Those that did not fail are delivered."""
+        part = self._parts[-1]
+        self._causes = {part.entries[at]: error.errors[at] for at in sorted(error.errors)}
+        for entry in part.entries:
+            if entry not in self._causes:
+                self.fates[entry] = DELIVERED
+        part.entries = list(self._causes)

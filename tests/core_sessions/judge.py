@@ -1,0 +1,252 @@
+"""The core and the model agree in all that can be seen; each difference names a point."""
+
+import operator
+from collections.abc import Iterator
+
+import attrs
+
+from flushq import ItemFailed, QueueEnded
+from flushq.core.attempts import Ask, Call, Pause
+from tests.core_sessions.driver import Caller, Driver, Flush
+from tests.core_sessions.flights import Cause, Flight
+from tests.core_sessions.model import PLACES, Model
+from tests.core_sessions.model import Call as ModelCall
+
+Difference = tuple[int, str, object, object]
+"""A point of the contract, what is seen, how the core has it, and how it should be."""
+
+
+FACTS = [
+    *((2, place) for place in PLACES),
+    (1, "accepted"),
+    (16, "duplicates"),
+    (7, "waiting"),
+    (10, "ending"),
+    (10, "deadline"),
+    (10, "ended"),
+    (6, "wake_at"),
+    (21, "reports"),
+    (5, "flushes"),
+]
+"""What is compared at every moment, and which point of the contract tells of it."""
+
+
+class Judge:
+    """Compares a driver with a model, after each action: what has ended and agreed is left out.
+
+    Attributes:
+        callers: Those who have not ended, by number.
+    """
+
+    def __init__(self, driver: Driver, model: Model) -> None:
+        self.callers: dict[int, tuple[Caller, ModelCall]] = {}
+        self._driver = driver
+        self._model = model
+        self._submitted: list[tuple[Caller, ModelCall]] = []
+        self._reports = 0
+        self._flushes = 0
+        self._running: list[tuple[int, Flush, Flight]] = []
+
+    def differences(self) -> Iterator[Difference]:
+        """All that differs between the two, and what must hold of each alone."""
+        told, right = self._told(), self._right()
+        if told != right:
+            for (point, what), each, other in zip(FACTS, told, right, strict=True):
+                if each != other:
+                    yield point, what, each, other
+        places = self._model.places
+        if places["undelivered"] or places["in_doubt"]:
+            yield from self._losses("undelivered")
+            yield from self._losses("in_doubt")
+        if self._running or right[-1] != self._flushes:
+            yield from self._flights()
+        if self.callers:
+            yield from self._calls()
+        if self._submitted:
+            yield from self._completions()
+        yield from self._limits()
+
+    def _told(self) -> tuple[object, ...]:
+        """The facts, as the core has them."""
+        core, driver = self._driver.core, self._driver
+        batcher, buffer, losses = core.batcher, core.buffer, core.batcher.losses
+        return (
+            batcher.delivered,
+            batcher.dropped,
+            losses.undelivered.count,
+            losses.in_doubt.count,
+            len(buffer.items),
+            batcher.in_flight,
+            buffer.next_number,
+            buffer.duplicates,
+            len(core.admission.waitlist.line),
+            core.ending.begun,
+            core.ending.deadline,
+            core.ending.ended,
+            batcher.wake_at,
+            driver.reports[self._reports :],
+            len(driver.flushes),
+        )
+
+    def _right(self) -> tuple[object, ...]:
+        """The facts, as they should be."""
+        model = self._model
+        new_reports = model.reports[self._reports :]
+        self._reports += len(new_reports)
+        return (
+            *model.places.values(),
+            len(model.entries),
+            model.duplicates,
+            len(model.line),
+            model.ending,
+            model.deadline,
+            model.ended,
+            model.wake_at,
+            new_reports,
+            len(model.flights),
+        )
+
+    def _limits(self) -> Iterator[Difference]:
+        """Every item has one place, the queue is not too full, and there is not too much credit."""
+        model = self._model
+        if len(model.entries) != sum(model.places.values()):
+            yield 2, "the account", model.places, f"that of {len(model.entries)} items"
+        if len(model.waiting) > model.limits.max_queue_size:
+            yield 7, "pending", len(model.waiting), model.limits.max_queue_size
+        credit = operator.length_hint(self._driver.credit)
+        if credit and credit > self._most_credit:
+            yield 7, "credit", credit, self._most_credit
+
+    def stats(self) -> Iterator[Difference]:
+        """The public figures are the same, and the age of the oldest item is right."""
+        stats, model = self._driver.stats(), self._model
+        ages = [model.opened, *(entry.since for entry in model.waiting[:1])]
+        since = [age for age in ages if age is not None]
+        age = model.now - min(since) if model.waiting else 0.0
+        told = attrs.asdict(stats, recurse=False)
+        right = {
+            "accepted": len(model.entries) + model.duplicates,
+            "duplicates": model.duplicates,
+            **model.places,
+            "waiting": len(model.line),
+            "flushes": model.reasons,
+            "oldest_age": age,
+        }
+        if told != right:
+            yield 21, "stats()", told, right
+
+    def _losses(self, place: str) -> Iterator[Difference]:
+        """The lists are complete, and in order of acceptance."""
+        told = getattr(self._driver, place)
+        right = [entry.item for entry in self._model.entries if entry.place == place]
+        if told != right:
+            yield 2, place, list(told), right
+
+    def _flights(self) -> Iterator[Difference]:
+        """Each batch has the right items, for the right reason, and waits for the right thing."""
+        flushes, flights = self._driver.flushes, self._model.flights
+        while self._flushes < min(len(flushes), len(flights)):
+            flush, flight = flushes[self._flushes], flights[self._flushes]
+            self._running.append((self._flushes, flush, flight))
+            self._flushes += 1
+            if _batch(flush) != _flight(flight):
+                yield 5, f"flush {self._flushes - 1}", _batch(flush), _flight(flight)
+        for number, flush, flight in self._running:
+            batch = flush.batch
+            told = batch.attempts, batch.interrupted, _wants(flush)
+            right = flight.calls, flight.interrupted, flight.wants
+            if told != right:
+                yield 3, f"flush {number}", told, right
+        self._running = [each for each in self._running if each[2].wants is not None]
+
+    def _calls(self) -> Iterator[Difference]:
+        """Each caller waits, may go on, or has been told what it must be."""
+        for number, (caller, call) in list(self.callers.items()):
+            told, right = _seen(caller, self._driver), _right(call)
+            if told != right:
+                yield _point(call), f"caller {number} ({call.kind})", told, right
+            elif caller.done:
+                del self.callers[number]
+                if call.kind == "submit" and caller.accepted:
+                    self._submitted.append((caller, call))
+
+    def _completions(self) -> Iterator[Difference]:
+        """Whoever has submitted an item can ask about the one that stays, and its end."""
+        for caller, call in self._submitted:
+            completion, entry = caller.completion, call.entry
+            assert entry is not None
+            told, right = (
+                (completion.item, completion.ended),
+                (entry.item, entry.answer is not None),
+            )
+            if told != right:
+                yield 19, f"the completion of {call.item}", told, right
+        self._submitted = [each for each in self._submitted if not each[0].completion.ended]
+
+    @property
+    def _most_credit(self) -> float:
+        """No more than room and burst allow; none while somebody is in line, or at the end."""
+        model = self._model
+        if model.line or model.reserved or model.ending:
+            return 0
+        return min(model.room, model.most - model.burst)
+
+
+def _seen(caller: Caller, driver: Driver) -> tuple[object, ...]:
+    """How far a caller has come."""
+    if not caller.done:
+        return caller.ready, caller.accepted, None
+    return False, caller.accepted, _outcome(caller, driver)
+
+
+def _right(call: ModelCall) -> tuple[object, ...]:
+    """How far it should have come."""
+    accepted = call.entry is not None and call.kind != "read"
+    return call.ready, accepted, call.answer if call.state == "done" else None
+
+
+def _outcome(caller: Caller, driver: Driver) -> tuple[Cause, ...]:
+    """How a call has ended, as the model tells it."""
+    error = caller.error
+    if error is None:
+        return "returned", caller.value
+    if isinstance(error, ItemFailed):
+        return type(error), error.__cause__, error.item
+    if isinstance(error, QueueEnded):
+        lists = error.undelivered is driver.undelivered and error.in_doubt is driver.in_doubt
+        return type(error), error.__cause__ if lists else "carries other lists"
+    return type(error), None
+
+
+def _point(call: ModelCall) -> int:
+    """Which point of the contract tells of such a call."""
+    if call.kind in {"read", "deliver", "submit"}:
+        return 19
+    if call.kind == "flush":
+        return 9
+    return 10 if call.kind in {"run", "leave", "aclose"} else 7
+
+
+def _batch(flush: Flush) -> tuple[object, ...]:
+    """What can be seen of a flush that starts."""
+    batch = flush.batch
+    return flush.items, batch.reason, batch.started, batch.oldest, batch.weight
+
+
+def _wants(flush: Flush) -> tuple[object, ...] | None:
+    match flush.wants:
+        case Call(items):
+            return "call", items
+        case Pause(seconds):
+            return "pause", seconds
+        case Ask(failure):
+            facts = failure.items, failure.error, failure.errors
+            return "ask", *facts, failure.attempt, failure.reason, failure.seconds
+        case None:
+            return None if flush.begun else ("begin",)
+
+
+def _flight(flight: Flight) -> tuple[object, ...]:
+    """The same, as it should be."""
+    items = tuple(entry.item for entry in flight.entries)
+    return items, flight.reason, flight.started, flight.oldest, flight.weight

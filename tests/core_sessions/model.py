@@ -1,0 +1,648 @@
+"""A model of a queue, as plain as can be: what must come of whatever happens.
+
+It keeps lists of items where the core keeps numbers and credit, and knows the contract alone. The
+policy is not played again: the model says what it must hear, one event after the other, and takes
+its answer from what it was heard to say. `tests.core_sessions.judge` compares the two.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+import attrs
+
+from flushq import (
+    Decision,
+    Dropped,
+    Flush,
+    FlushFailed,
+    FlushReport,
+    ItemFailed,
+    ItemTooLarge,
+    PolicyError,
+    QueueClosed,
+    QueueFull,
+    ShutdownTimeout,
+    Wait,
+)
+from tests.core_sessions.driver import Cancelled
+from tests.core_sessions.flights import Cause, Ended, Entry, Fate, Flight
+from tests.sessions.facts import Item, Limits
+
+Outcome = tuple[Cause, ...]
+"""How a call has ended: with the item that stays, or the kind of an exception and its facts."""
+
+PLACES = "delivered", "dropped", "undelivered", "in_doubt", "pending", "in_flight"
+
+CANCELLED: Outcome = (Cancelled, None)
+ACCEPTED: Outcome = ("returned", None)
+
+
+@attrs.define(eq=False)
+class Call:
+    """Somebody who is in a call of the queue.
+
+    Attributes:
+        kind: Which call.
+        item: The item that is brought.
+        inside: The flight that it is a part of.
+        state: What it waits for: "line", "room", "pause", "receipt", "barrier", "end"; or "done".
+        ready: Whether it can go on.
+        cancelled: Whether it was cancelled, and does not know it yet.
+        answer: With what it was woken, or how it has ended.
+        entry: The item that stays.
+        mark: How many items a barrier waits for.
+        claims: Whether a pause has a claim to room.
+        aborts: Whether it was cancelled while it waited for the end.
+    """
+
+    kind: str
+    item: Item | None = None
+    inside: Flight | None = None
+    state: str = "new"
+    ready: bool = False
+    cancelled: bool = False
+    answer: Outcome | None = None
+    entry: Entry | None = None
+    mark: int = 0
+    claims: bool = False
+    aborts: bool = False
+
+    @property
+    def is_owner(self) -> bool:
+        """Whether it runs the queue."""
+        return self.kind in {"run", "leave"}
+
+    def end(self, answer: Outcome) -> None:
+        """The call ends so."""
+        self.state, self.answer, self.ready = "done", answer, False
+
+
+@attrs.frozen
+class Heard:
+    """An event that the policy was told of, with its answer; without one, why it has failed."""
+
+    event: tuple[Cause, ...]
+    decision: Decision | None = None
+    cause: BaseException | None = None
+
+
+@attrs.define(eq=False, kw_only=True)
+class Model:
+    """What must come of whatever happens to a queue.
+
+    Attributes:
+        limits: What it keeps to.
+        heard: What its policy was heard to hear and answer, to be compared and used up.
+        handles: Whether there is a failure handler.
+        usual_burst: How many items may come before others run.
+        now: The time.
+        complaints: What the policy heard that it must not, with the point of the contract.
+        entries, waiting: The items that were accepted, and those of them that wait.
+        fresh: How many of those, the last, the policy was not told of.
+        places: How many items are at each place, as far as the queue knows.
+        duplicates: How many duplicates were accepted.
+        calls: Those who are in a call of the queue.
+        line, reserved: Those of them who wait for room, and who were given room.
+        pauses: How many claim room while they let others run.
+        opened: Since when the burst is open.
+        burst, most: How many items it has, and may have.
+        decision, told_at: What the policy has answered, and at which time.
+        timer_fired: When the timer has fired.
+        flights, running: The flushes that were started, and those that have not ended.
+        reports, reasons: What is told of those that have, and how many there were of each reason.
+        mark: How many items are due since somebody waits for their end.
+        started, closing, stopped, ended, owned: How far the queue has come.
+        deadline: When the end is to be over.
+        failure: The first failure.
+        interruption: What the first flush has raised that was interrupted.
+    """
+
+    limits: Limits
+    heard: deque[Heard]
+    handles: bool
+    usual_burst: float
+    now: float = 0.0
+    complaints: list[tuple[int, str]] = attrs.field(factory=list)
+    entries: list[Entry] = attrs.field(factory=list)
+    waiting: list[Entry] = attrs.field(factory=list)
+    fresh: int = 0
+    places: dict[str, int] = attrs.field(factory=lambda: dict.fromkeys(PLACES, 0))
+    duplicates: int = 0
+    calls: list[Call] = attrs.field(factory=list)
+    line: list[Call] = attrs.field(factory=list)
+    reserved: list[Call] = attrs.field(factory=list)
+    pauses: int = 0
+    opened: float | None = None
+    burst: int = 0
+    most: float = attrs.Factory(lambda self: self.usual_burst, takes_self=True)
+    decision: Decision = attrs.field(factory=Wait)
+    told_at: float = -math.inf
+    timer_fired: float | None = None
+    flights: list[Flight] = attrs.field(factory=list)
+    running: list[Flight] = attrs.field(factory=list)
+    reports: list[FlushReport] = attrs.field(factory=list)
+    reasons: dict[str, int] = attrs.field(factory=dict)
+    mark: int = 0
+    started: bool = False
+    closing: bool = False
+    stopped: bool = False
+    ended: bool = False
+    owned: bool = False
+    deadline: float | None = None
+    failure: Outcome | None = None
+    interruption: Cause = None
+    _parts: deque[Ended] = attrs.field(factory=deque)
+    _done: deque[tuple[Flight, float]] = attrs.field(factory=deque)
+
+    # Producers.
+
+    @property
+    def ending(self) -> bool:
+        """Whether the queue ends."""
+        return self.closing or self.failure is not None
+
+    @property
+    def room(self) -> int:
+        """How many items there is room for, beside those whose producers pause."""
+        return self.limits.max_queue_size - len(self.waiting) - self.pauses
+
+    def enter(self, call: Call) -> Call:
+        """Somebody brings an item."""
+        self.calls.append(call)
+        refusal = self._refusal(call.inside) or self._weight_refusal(call.item)
+        claims = len(self.line) + len(self.reserved)
+        needs_room = self._twin(call) is None
+        if refusal is not None:
+            call.end(refusal)
+        elif call.kind == "enqueue_nowait":
+            full = needs_room and self.room <= claims
+            self._accept(call) if not full else call.end((QueueFull, None))
+        elif needs_room and (claims or self.room <= 0):
+            self._join(call)
+        elif self._must_pause:
+            call.state, call.ready, call.claims = "pause", True, needs_room
+            self.pauses += needs_room
+        else:
+            self._accept(call)
+        return call
+
+    @property
+    def _must_pause(self) -> bool:
+        return self.burst >= self.most or not (self.started or self.entries)
+
+    def _join(self, call: Call) -> None:
+        call.state, call.ready = "line", False
+        self.line.append(call)
+
+    def _twin(self, call: Call) -> Entry | None:
+        """The item that waits with the same key."""
+        if not self.limits.dedupe or call.item is None:
+            return None
+        key = call.item.key
+        return next((entry for entry in self.waiting if entry.item.key == key), None)
+
+    def _weight_refusal(self, item: Item | None) -> Outcome | None:
+        most = self.limits.max_weight
+        too_large = item is not None and most is not None and item.weight > most
+        return (ItemTooLarge, None) if too_large else None
+
+    def _refusal(self, inside: Flight | None) -> Outcome | None:
+        """Why a caller is refused that is a part of this flight."""
+        if self.failure is not None:
+            return self.failure
+        runs = inside in self.running and getattr(inside, "wants", None) is not None
+        refused = self.closing and (self.stopped or not runs)
+        return (QueueClosed, None) if refused else None
+
+    def _accept(self, call: Call) -> None:
+        assert call.item is not None
+        if self.opened is None:
+            self.opened = self.now
+        self.burst += 1
+        call.entry = self._twin(call)
+        stays = None if call.entry is None else call.entry.number
+        if call.entry is not None:
+            self.duplicates += 1
+        else:
+            call.entry = Entry(call.item, len(self.entries))
+            self.entries.append(call.entry)
+            self.waiting.append(call.entry)
+            self.places["pending"] += 1
+            self.fresh += 1
+        if call.kind == "deliver":
+            self.most += 1
+            call.state, call.ready = "receipt", False
+        else:
+            call.end(("returned", stays))
+
+    def read(self, call: Call) -> Call:
+        """Somebody asks about an item that was submitted."""
+        assert call.entry is not None
+        self.calls.append(call)
+        call.state = "receipt"
+        if call.entry.answer is not None:
+            call.end(call.entry.answer)
+        return call
+
+    # Callers go on.
+
+    def cancel(self, call: Call) -> None:
+        """A caller is cancelled."""
+        call.cancelled = call.ready = True
+
+    def resume(self, call: Call) -> None:
+        """A caller that is ready goes on."""
+        cancelled, call.cancelled, call.ready = call.cancelled, False, False
+        if call.state == "end":
+            self._resume_closer(call, cancelled=cancelled)
+            return
+        state, call.state = call.state, "gone"
+        if state == "line" and call in self.line:
+            self.line.remove(call)
+        if state == "room":
+            self.reserved.remove(call)
+        if state == "pause":
+            self.pauses -= call.claims
+        if cancelled:
+            call.end(CANCELLED)
+        elif state == "barrier":
+            lost = any(entry.is_lost for entry in self.entries[: call.mark])
+            call.end(self.outcome if lost else ACCEPTED)
+        elif call.answer is not None:
+            call.end(call.answer)
+        else:
+            self._come_in(call, state)
+
+    def _come_in(self, call: Call, state: str) -> None:
+        """It was given room, or has let others run."""
+        refusal = self._refusal(call.inside)
+        claims = self.line or self.reserved or self.room <= 0
+        if refusal is not None:
+            call.end(refusal)
+        elif state == "pause" and not call.claims and claims and self._twin(call) is None:
+            self._join(call)
+        else:
+            self._accept(call)
+
+    def _wake(self, calls: Iterable[Call], answer: Outcome | None) -> None:
+        for call in calls:
+            if not call.ready:
+                call.ready, call.answer = True, answer
+
+    # The pass.
+
+    def run_pass(self) -> None:
+        """A pass."""
+        self.calls = [call for call in self.calls if call.state != "done"]
+        self._observe()
+        while self._start_flush():
+            pass
+        if self.ending:
+            self._keep_deadline()
+        self._respond()
+        if self.ending and not self.running and not self.waiting:
+            self.ended = True
+            self._wake((call for call in self.calls if call.state == "end"), None)
+
+    def _observe(self) -> None:
+        self._announce()
+        while self._parts:
+            for entry, fate in self._parts.popleft().items():
+                self._tell(entry, fate)
+        while self._done:
+            self._end(*self._done.popleft())
+        if self.timer_fired is not None:
+            now, self.timer_fired = self.timer_fired, None
+            if self.wake_at <= now:
+                self._tell_policy("tick", now)
+
+    def _announce(self) -> None:
+        """The policy is told of the items that have come, as old as the burst is."""
+        if self.opened is None:
+            return
+        opened, self.most, self.burst = self.opened, self.usual_burst, 0
+        if not self.reserved:
+            self.opened = None
+        fresh = self.waiting[len(self.waiting) - self.fresh :]
+        self.fresh = 0
+        if fresh:
+            for entry in fresh:
+                entry.since = max(self.told_at, opened)
+            weight = sum(entry.item.weight for entry in fresh)
+            self._tell_policy("item_added", opened, len(fresh), weight)
+
+    def _start_flush(self) -> bool:
+        self._announce()
+        while self.line and len(self.reserved) < self.room:
+            self._admit(self.line.pop(0))
+        reason, up_to = self._due()
+        if reason is None or not self._may_flush:
+            return False
+        taken = self._largest(up_to)
+        self.waiting = self.waiting[len(taken) :]
+        self.told_at = max(self.told_at, self.now)
+        oldest = taken[0].since
+        assert oldest is not None
+        flight = Flight(
+            taken, reason, self.told_at, oldest, len(self.waiting), self.handles, self._parts.append
+        )
+        self.running.append(flight)
+        for entry in taken:
+            self._move(entry, "in_flight")
+        failed = self.failure
+        self._tell_policy("flush_started", self.now, len(taken), flight.weight)
+        if self.failure is not failed:
+            self.running.remove(flight)
+            for entry in taken:
+                self._move(entry, "undelivered")
+            return False
+        self.flights.append(flight)
+        return True
+
+    def _admit(self, call: Call) -> None:
+        """Give room to the first in line, unless it was cancelled."""
+        if call.cancelled:
+            return
+        call.state, call.ready = "room", True
+        self.reserved.append(call)
+        if self.opened is None:
+            self.opened = self.now
+
+    def _due(self) -> tuple[str | None, int | None]:
+        """Why a flush is due, if one is, and how many items it takes at most."""
+        first = self.waiting[0].number if self.waiting else math.inf
+        if self.closing:
+            return "drain", None
+        if first < self.mark:
+            return "flush", None
+        if isinstance(self.decision, Flush):
+            return self.decision.reason, self.decision.up_to
+        is_full = len(self.waiting) >= self.limits.max_queue_size
+        return ("pressure" if self.line and is_full else None), None
+
+    @property
+    def _may_flush(self) -> bool:
+        free = len(self.running) < self.limits.max_in_flight
+        return free and self.started and not self.stopped and len(self.waiting) > self.fresh
+
+    def _largest(self, up_to: int | None) -> list[Entry]:
+        """As many of the oldest items as the caps allow."""
+        told = len(self.waiting) - self.fresh
+        count = min(told, up_to or told, self.limits.max_records or told)
+        most = math.inf if self.limits.max_weight is None else self.limits.max_weight
+        while sum(entry.item.weight for entry in self.waiting[:count]) > most:
+            count -= 1
+        return self.waiting[:count]
+
+    def _respond(self) -> None:
+        if self.ending:
+            for call in list(self.line):
+                refusal = self._refusal(call.inside)
+                if refusal is not None:
+                    self._refuse(call, refusal)
+        self._break_deadlock()
+        marks = [call for call in self.calls if call.state == "barrier"]
+        self._wake((call for call in marks if call.mark <= self.settled), None)
+        if self.stopped:
+            self._stop()
+            known = all(flight.interrupted for flight in self.running)
+            if known or self.failure is not None:
+                self._tell_losses()
+
+    def _refuse(self, call: Call, refusal: Outcome) -> None:
+        self.line.remove(call)
+        self._wake([call], refusal)
+
+    def _break_deadlock(self) -> None:
+        inside = {call.inside for call in self.line}
+        full = len(self.running) >= self.limits.max_in_flight
+        stuck = full and not self.reserved and not self.pauses
+        waits = (flight.wants is not None and flight in inside for flight in self.running)
+        if self.line and stuck and all(waits):
+            last = next(call for call in reversed(self.line) if call.inside in self.running)
+            self._refuse(last, (QueueFull, None))
+
+    @property
+    def settled(self) -> int:
+        """How many items have ended, the oldest first; of a flight that runs, none has."""
+        places = (entry.number for entry in self.waiting[:1])
+        oldest = (flight.entries[0].number for flight in self.running)
+        return min([*places, *oldest], default=len(self.entries))
+
+    # The policy.
+
+    @property
+    def wake_at(self) -> float:
+        """When the policy is to be asked again."""
+        decision = self.decision
+        return decision.until if isinstance(decision, Wait) and self._may_flush else math.inf
+
+    def _tell_policy(self, event: str, now: float, *facts: Cause) -> None:
+        """The policy hears of this, and nothing else, now."""
+        if self.failure is not None and self.failure[0] is PolicyError:
+            return
+        self.told_at = now = max(self.told_at, now)
+        right = event, now, *facts
+        heard = self.heard.popleft() if self.heard else Heard(("nothing",))
+        if heard.event != right:
+            self.complaints.append((13, f"the policy was told {heard.event}, not {right}"))
+        if heard.decision is None:
+            self._fail(PolicyError, heard.cause)
+        else:
+            self.decision = heard.decision
+
+    # Flights.
+
+    def flight_is_over(self, flight: Flight) -> None:
+        """A flight is gone."""
+        self._done.append((flight, self.now))
+
+    def _end(self, flight: Flight, now: float) -> None:
+        """The queue hears of the end of a flight."""
+        self.running.remove(flight)
+        lost = self._losses(flight)
+        place = "in_doubt" if flight.calls else "undelivered"
+        for entry in lost:
+            self._move(entry, place)
+        for entry, fate in flight.fates.items():
+            if fate.kind != "failed" and entry not in flight.told:
+                self._move(entry, fate.kind)
+        self.reasons[flight.reason] = self.reasons.get(flight.reason, 0) + 1
+        if flight.error is not None:
+            self._attribute(flight)
+        seconds = max(self.told_at, now) - flight.started
+        self._tell_policy("flush_done", now, len(flight.entries), seconds, flight.error)
+        for entry in flight.entries:
+            if entry.answer is None:
+                self._answer(entry, flight.fates.get(entry))
+        self.reports.append(self._report(flight, seconds, lost))
+
+    def _losses(self, flight: Flight) -> list[Entry]:
+        """What is neither delivered nor dropped."""
+        if flight.error is None:
+            return []
+        kept = {entry for entry, fate in flight.fates.items() if fate.kind != "failed"}
+        return [entry for entry in flight.entries if entry not in kept]
+
+    def _attribute(self, flight: Flight) -> None:
+        if not flight.interrupted:
+            self._fail(FlushFailed, flight.error)
+        elif flight.calls and self.interruption is None:
+            self.interruption = flight.error
+
+    def _report(self, flight: Flight, seconds: float, lost: list[Entry]) -> FlushReport:
+        dropped = [fate.cause for fate in flight.fates.values() if fate.kind == "dropped"]
+        error = flight.error or (dropped[-1] if dropped else None)
+        return FlushReport(
+            reason=flight.reason,
+            count=len(flight.entries),
+            weight=flight.weight,
+            waited=flight.started - flight.oldest,
+            started=flight.started,
+            seconds=seconds,
+            attempts=flight.calls,
+            error=error,  # type: ignore[arg-type]  # or one that equals it
+            delivered=len(flight.entries) - len(dropped) - len(lost),
+            dropped=len(dropped),
+            pending=flight.left,
+        )
+
+    # Items.
+
+    def _move(self, entry: Entry, place: str) -> None:
+        self.places[entry.place] -= 1
+        self.places[place] += 1
+        entry.place = place
+
+    def _tell(self, entry: Entry, fate: Fate) -> None:
+        """The queue hears of the end of an item."""
+        self._move(entry, fate.kind)
+        self._answer(entry, fate)
+
+    def _answer(self, entry: Entry, fate: Fate | None) -> None:
+        """Those who ask are told what became of an item; None: the queue ended first."""
+        if fate is None:
+            answer = self.outcome
+        elif fate.kind == "delivered":
+            answer = ACCEPTED
+        else:
+            kind = Dropped if fate.kind == "dropped" else ItemFailed
+            answer = (kind, fate.cause, entry.item)
+        entry.answer = answer
+        self._wake((c for c in self.calls if c.state == "receipt" and c.entry is entry), answer)
+
+    def _tell_losses(self) -> None:
+        """Nothing is taken any more: what is in no flight that runs was lost."""
+        for entry in self.entries:
+            if entry.place == "undelivered" and entry.answer is None:
+                self._answer(entry, None)
+
+    # Barriers and the end.
+
+    def flush(self, call: Call) -> Call:
+        """Somebody comes to wait until all has ended that was accepted by now."""
+        self.calls.append(call)
+        refusal = self._refusal(None)
+        if refusal is not None:
+            call.end(refusal)
+            return call
+        self.mark = call.mark = len(self.entries)
+        if self.settled >= call.mark:
+            call.end(ACCEPTED)
+        else:
+            call.state = "barrier"
+        return call
+
+    def start(self) -> None:
+        """The queue starts."""
+        self.started = True
+
+    def wait_for_end(self, call: Call) -> Call:
+        """Somebody waits for the end: run, leave or aclose."""
+        self.calls.append(call)
+        self.started = True
+        if call.kind != "run":
+            self._close()
+        self._wait_for_end(call)
+        return call
+
+    def _wait_for_end(self, call: Call) -> None:
+        if self.ended:
+            call.end(CANCELLED if call.aborts else self._last_word())
+            return
+        call.state = "end"
+        self.owned = self.owned or call.is_owner
+
+    def _last_word(self) -> Outcome:
+        lost = any(entry.is_lost for entry in self.entries)
+        return self.outcome if lost or self.failure is not None else ACCEPTED
+
+    def _resume_closer(self, call: Call, *, cancelled: bool) -> None:
+        if cancelled and not (call.is_owner or not self.owned):
+            call.end(CANCELLED)
+            return
+        if cancelled:
+            call.aborts = True
+            if self.closing:
+                self.cut_short()
+            else:
+                self._close()
+        self._wait_for_end(call)
+
+    def _close(self) -> None:
+        self.closing = True
+        self._keep_deadline()
+
+    def _keep_deadline(self) -> None:
+        if self.deadline is None:
+            self.deadline = self.now + self.limits.shutdown_seconds
+            if self.deadline <= self.now:
+                self.cut_short()
+
+    def cut_short(self) -> None:
+        """Nothing is taken any more, and what runs is interrupted."""
+        self._stop()
+        for flight in self.flights:
+            if flight.wants is not None:
+                flight.interrupted = True
+
+    def _stop(self) -> None:
+        self.stopped = True
+        for entry in self.waiting:
+            self._move(entry, "undelivered")
+        self.waiting = []
+        self.fresh = 0
+
+    def _fail(self, kind: type[BaseException], cause: Cause) -> None:
+        self.failure = self.failure or (kind, cause)
+        self._stop()
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the queue ends, as far as is known."""
+        return self.failure or (ShutdownTimeout, self.interruption)
+
+    # Once nothing is left to be done.
+
+    def idle_flaws(self) -> Iterator[tuple[int, str]]:
+        """What the contract forbids to stand still, by its own words, whatever a pass does."""
+        runs = self.started and not self.stopped
+        free = len(self.running) < self.limits.max_in_flight
+        if self.line and len(self.waiting) < self.limits.max_queue_size:
+            yield 7, "producers wait beside room"
+        if self.line and runs and free:
+            yield 7, "producers wait beside a free slot"
+        if self.line and (self.stopped or self.failure is not None):
+            yield 10, "producers wait though the queue has stopped"
+        if any(call.state == "barrier" and call.mark <= self.settled for call in self.calls):
+            yield 9, "a barrier waits for nothing"
+        if runs and free and self.waiting and self._due()[0] is not None:
+            yield 6, "items wait that are due, beside a free slot"
+        if self.fresh and runs:
+            yield 6, "the policy never heard of an arrival"
+        if self.ending and not self.running and not self.waiting and not self.ended:
+            yield 10, "the end does not come"
+        ended = (entry for entry in self.entries if entry.place not in {"pending", "in_flight"})
+        if any(entry.answer is None for entry in ended) and not self.running:
+            yield 19, "nobody is told of an item that has ended"

@@ -1,0 +1,393 @@
+"""A queue that is played action by action, on the core and on the model, which must agree."""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self, cast
+
+from flushq import Decision, PartialFailure, QueueStats
+from tests.core_sessions.driver import Caller, Cancelled, Driver, Flush, Steps
+from tests.core_sessions.flights import Flight
+from tests.core_sessions.judge import Judge
+from tests.core_sessions.model import Call, Heard, Model
+from tests.sessions.facts import Item, Limits
+from tests.sessions.history import SCRIPT, History
+from tests.sessions.loop import SessionLoop
+from tests.sessions.policies import PolicyPlan, make_policy
+
+
+class SinkError(Exception):
+    """What a flush raises when it is told to."""
+
+
+class Ear:
+    """Hears what a policy is told and answers."""
+
+    def __init__(self, heard: deque[Heard]) -> None:
+        self._heard = heard
+        self._event: tuple[object, ...] = ()
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self
+
+    def told(self, event: str, now: float, *facts: Any) -> None:
+        """The policy is told of an event."""
+        self._event = event, now, *facts
+
+    def answered(self, decision: Decision) -> Decision:
+        """It answers."""
+        self._heard.append(Heard(self._event, decision))
+        return decision
+
+    def policy_failed(self, cause: BaseException | None) -> None:
+        """It raises, or answers nonsense."""
+        self._heard.append(Heard(self._event, None, cause))
+
+
+class Clock:
+    """What a history takes for a loop."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self.iteration = 0
+
+    def time(self) -> float:
+        """The time of the script."""
+        return self._driver.now
+
+
+class Play:
+    """A core and a model of it.
+
+    Attributes:
+        driver: What drives the core.
+        model: The model.
+        history: What happened, and what differed.
+        callers: All who have come, as the driver and as the model knows them.
+        open: Those of them whose call has not ended, by number.
+        verdicts: What the failure handler may answer, by the names of the actions.
+        compares: Whether both are compared after each action.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        policy: PolicyPlan,
+        verdicts: Mapping[str, object] | None = None,
+        burst: float = math.inf,
+    ) -> None:
+        self.verdicts = {} if verdicts is None else verdicts
+        self._heard: deque[Heard] = deque()
+        heard_policy = make_policy(policy, limits, Ear(self._heard))
+        self.driver = Driver(heard_policy, limits, handles=bool(verdicts), burst=burst)
+        self.model = Model(
+            limits=limits, heard=self._heard, handles=bool(verdicts), usual_burst=burst
+        )
+        self.history = History()
+        self.history.loop = cast("SessionLoop", Clock(self.driver))
+        self.callers: list[tuple[Caller, Call]] = []
+        self.open: dict[int, Caller] = {}
+        self._judge = Judge(self.driver, self.model)
+        self._due: dict[Flush, float] = {}
+        self._items = 0
+        self.compares = True
+
+    def stats(self) -> QueueStats:
+        """The account of the queue."""
+        return self.driver.stats()
+
+    # Actions.
+
+    def act(self, action: str) -> None:
+        """Do it to both, and compare them."""
+        self._do(action)
+        if self.compares:
+            self._compare()
+
+    def _do(self, action: str) -> None:
+        verb, _, number = action.partition(" ")
+        self.history.note(SCRIPT, action)
+        self.history.loop.iteration += 1
+        act = ACTS.get(verb)
+        if act is not None:
+            act(self, verb)
+        elif verb in OF_FLUSHES:
+            flush, flight = self.driver.flushes[int(number)], self.model.flights[int(number)]
+            OF_FLUSHES[verb](self, flush, flight)
+        elif verb in OF_CALLERS:
+            OF_CALLERS[verb](self, *self.callers[int(number)])
+        else:
+            self._answer(verb, int(number))
+
+    def _compare(self) -> None:
+        if self._heard:
+            self.complain(13, f"the policy heard of {list(self._heard)}")
+            self._heard.clear()
+        for point, text in self.model.complaints:
+            self.complain(point, text)
+        self.model.complaints.clear()
+        for point, what, told, right in self._judge.differences():
+            self.complain(point, f"{what}: {told}, not {right}")
+
+    def compare_stats(self) -> None:
+        """Compare what stats() tells."""
+        for point, what, told, right in self._judge.stats():
+            self.complain(point, f"{what}: {told}, not {right}")
+
+    def complain(self, point: int, text: str) -> None:
+        """Note what broke the contract."""
+        self.history.complain(point, text)
+
+    def settle(self) -> None:
+        """Let everything go on that can without the sink, until nothing is left to be done.
+
+        The steps between are compared where they are actions of their own.
+        """
+        while (action := next(self.steps(), None)) is not None:
+            self._do(action)
+        if self.compares:
+            self._compare()
+        for point, flaw in self.model.idle_flaws():
+            self.complain(point, flaw)
+
+    # What is possible.
+
+    def steps(self) -> Iterator[str]:
+        """The steps that callers, flushes, timers and passes may take by themselves."""
+        for number, caller in self.open.items():
+            if caller.ready:
+                yield f"resume {number}"
+        for number, flush in enumerate(self.driver.flushes):
+            if not flush.begun:
+                yield f"begin {number}"
+            elif flush.over and not flush.told:
+                yield f"end {number}"
+            elif flush in self._due and self._may_unpause(flush):
+                yield f"unpause {number}"
+        if self.driver.timer <= self.driver.now:
+            yield "timer"
+        if self.driver.limit <= self.driver.now:
+            yield "limit"
+        if self.driver.woken:
+            yield "pass"
+
+    def _may_unpause(self, flush: Flush) -> bool:
+        return flush.batch.interrupted or self._due[flush] <= self.driver.now
+
+    @property
+    def next_time(self) -> float:
+        """When something is due next; inf: never."""
+        times = self.driver.timer, self.driver.limit, *self._due.values()
+        return min((time for time in times if time > self.driver.now), default=math.inf)
+
+    def wishes(self) -> Iterator[tuple[str, int]]:
+        """What flushes want of the sink or of the handler: "call" or "ask", and which flush."""
+        for number, flight in enumerate(self.model.flights):
+            if flight.wants is not None and flight.wants[0] in {"call", "ask"}:
+                yield str(flight.wants[0]), number
+
+    def cancellations(self) -> Iterator[str]:
+        """Who may be cancelled."""
+        for number, caller in self.open.items():
+            if not caller.cancelled:
+                yield f"cancel {number}"
+
+    def readings(self) -> Iterator[str]:
+        """Which items that were submitted may be asked about."""
+        for number, (caller, call) in enumerate(self.callers):
+            if call.kind == "submit" and caller.accepted:
+                yield f"read {number}"
+
+    # The end.
+
+    def bring_to_end(self) -> None:
+        """Have all that has begun come to an end, and the queue with it."""
+        self.settle()
+        while (action := self._next_to_end()) is not None and not self.history.complaints:
+            self.act(action)
+            self.settle()
+        waiting = list(self.open)
+        if waiting or not self.driver.core.ending.ended:
+            self.complain(2, f"callers {waiting} wait for ever: {self.driver!r}")
+
+    def _next_to_end(self) -> str | None:
+        wish = next(self.wishes(), None)
+        if wish is not None:
+            verb, number = wish
+            return f"return {number}" if verb == "call" else f"{next(iter(self.verdicts))} {number}"
+        if not self.model.closing:
+            return "leave" if self.model.started else "aclose"
+        return "advance" if self.next_time < math.inf else None
+
+    # Producers.
+
+    def _item(self) -> Item:
+        self._items += 1
+        return self.make_item(self._items)
+
+    def make_item(self, number: int) -> Item:
+        """Make the item of this number."""
+        return Item(number)
+
+    def _bring(self, kind: str) -> None:
+        caller, call = Caller(), Call(kind, self._item())
+        assert call.item is not None
+        enter = getattr(self.driver, kind)
+        self._come(caller, enter(caller, call.item), self.model.enter(call))
+
+    def _come(self, caller: Caller, steps: Steps, call: Call) -> None:
+        self.driver.enter(caller, steps)
+        number = len(self.callers)
+        self.open[number] = caller
+        self._judge.callers[number] = caller, call
+        self.callers.append((caller, call))
+        self._close_if_done(number, caller)
+
+    def _enter(self, flush: Flush, flight: Flight) -> None:
+        """A flush brings an item to its own queue."""
+        caller, call = Caller(), Call("enqueue", self._item(), flight)
+        assert call.item is not None
+        steps = self.driver.enqueue(caller, call.item, flush.batch)
+        self._come(caller, steps, self.model.enter(call))
+
+    def _read(self, caller: Caller, call: Call) -> None:
+        reading = self.model.read(Call("read", entry=call.entry))
+        self._come(Caller(), self.driver.read(caller.completion), reading)
+
+    def _flush(self, kind: str) -> None:
+        self._come(Caller(), self.driver.flush(), self.model.flush(Call(kind)))
+
+    def _cancel(self, caller: Caller, call: Call) -> None:
+        self.driver.cancel(caller)
+        self.model.cancel(call)
+
+    def _resume(self, caller: Caller, call: Call) -> None:
+        self.driver.resume(caller)
+        self.model.resume(call)
+        self._close_if_done(self.callers.index((caller, call)), caller)
+
+    def _close_if_done(self, number: int, caller: Caller) -> None:
+        if caller.done:
+            del self.open[number]
+            what = caller.value if caller.error is None else caller.error
+            self.history.note(f"caller {number}", "done", what)
+
+    # Owners and time.
+
+    def _start(self, verb: str) -> None:
+        self.driver.start()
+        self.model.start()
+
+    def _wait_for_end(self, kind: str) -> None:
+        steps = getattr(self.driver, kind)()
+        self._come(Caller(), steps, self.model.wait_for_end(Call(kind)))
+
+    def _pass(self, verb: str) -> None:
+        self.driver.run_pass()
+        for heard in self._heard:
+            self.history.note("policy", str(heard.event[0]), *heard.event[1:], heard.decision)
+        self.model.run_pass()
+
+    def _advance(self, verb: str) -> None:
+        self.pass_time(self.next_time)
+
+    def pass_time(self, now: float) -> None:
+        """Let it be so late."""
+        self.driver.now = self.model.now = now
+
+    def _fire_timer(self, verb: str) -> None:
+        self.model.timer_fired = max(self.driver.now, self.driver.timer)
+        self.driver.fire_timer()
+
+    def _reach_limit(self, verb: str) -> None:
+        self.driver.reach_limit()
+        self.model.cut_short()
+
+    # Flushes.
+
+    def _begin(self, flush: Flush, flight: Flight) -> None:
+        self.driver.begin(flush)
+        flight.begin(stopped=self.model.stopped)
+        self._watch(flush)
+
+    def _return(self, flush: Flush, flight: Flight) -> None:
+        self.driver.go_on(flush)
+        flight.returned()
+        self._watch(flush)
+
+    def _raise(self, flush: Flush, flight: Flight, error: BaseException) -> None:
+        self.driver.fail(flush, error)
+        flight.raised(error, self.model.now)
+        self._watch(flush)
+
+    def _answer(self, verb: str, number: int) -> None:
+        """The handler answers."""
+        flush, flight = self.driver.flushes[number], self.model.flights[number]
+        self.driver.go_on(flush, self.verdicts[verb])
+        flight.judged(self.verdicts[verb])
+        self._watch(flush)
+
+    def _break(self, flush: Flush, flight: Flight) -> None:
+        error = SinkError("the handler")
+        self.driver.fail(flush, error)
+        flight.broke(error)
+        self._watch(flush)
+
+    def _unpause(self, flush: Flush, flight: Flight) -> None:
+        if flush.batch.interrupted:
+            self.driver.fail(flush, Cancelled())
+        else:
+            self.driver.go_on(flush)
+        flight.paused()
+        self._watch(flush)
+
+    def _watch(self, flush: Flush) -> None:
+        """Know when a pause is over."""
+        seconds = getattr(flush.wants, "seconds", None)
+        self._due.pop(flush, None)
+        if seconds is not None:
+            self._due[flush] = self.driver.now + seconds
+        self.history.note("flush", "wants", flush.wants)
+
+    def _end(self, flush: Flush, flight: Flight) -> None:
+        self.driver.end(flush)
+        self.model.flight_is_over(flight)
+
+
+def _raiser(make: Callable[[], BaseException]) -> Callable[[Play, Flush, Flight], None]:
+    return lambda play, flush, flight: play._raise(flush, flight, make())
+
+
+# ruff: noqa: SLF001 - the tables of the class
+ACTS: dict[str, Callable[[Play, str], None]] = {
+    **dict.fromkeys(["enqueue", "enqueue_nowait", "submit", "deliver"], Play._bring),
+    **dict.fromkeys(["run", "leave", "aclose"], Play._wait_for_end),
+    "flush": Play._flush,
+    "start": Play._start,
+    "pass": Play._pass,
+    "advance": Play._advance,
+    "timer": Play._fire_timer,
+    "limit": Play._reach_limit,
+}
+"""Actions of nobody in particular."""
+
+OF_CALLERS: dict[str, Callable[[Play, Caller, Call], None]] = {
+    "read": Play._read,
+    "cancel": Play._cancel,
+    "resume": Play._resume,
+}
+"""Actions that name a caller."""
+
+OF_FLUSHES: dict[str, Callable[[Play, Flush, Flight], None]] = {
+    "enter": Play._enter,
+    "begin": Play._begin,
+    "return": Play._return,
+    "raise": _raiser(lambda: SinkError("all")),
+    "part": _raiser(lambda: PartialFailure({0: SinkError("the first")})),
+    "mistake": _raiser(lambda: PartialFailure({})),
+    "die": _raiser(Cancelled),
+    "break": Play._break,
+    "unpause": Play._unpause,
+    "end": Play._end,
+}
+"""Actions that name a flush; the others are answers of the handler, which name one too."""

@@ -1,0 +1,270 @@
+"""Rules of the core, each broken in one way: the sessions must find every one."""
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import repeat
+from typing import Any
+
+from flushq.core.admission import Admission
+from flushq.core.attempts import Parts
+from flushq.core.barriers import Barriers
+from flushq.core.batcher import Batcher
+from flushq.core.buffer import Buffer
+from flushq.core.core import Core
+from flushq.core.duplicates import Duplicates
+from flushq.core.ending import Ending
+from flushq.core.losses import LossList
+from flushq.core.receipts import Completion, Receipts
+from flushq.core.waiter import wake
+from flushq.core.waitlist import WaitList
+from flushq.outcomes import Split
+
+Sabotage = tuple[type, str, object]
+
+# ruff: noqa: SLF001 - what is private is what is being broken
+
+
+def _always(value: object) -> property:
+    return property(lambda _: value)
+
+
+def _nothing(*_: object, **__: object) -> None: ...
+
+
+def _too_much_credit(admission: Admission[Any]) -> Iterator[None]:
+    credit = list(GRANT(admission))
+    return iter([*credit, None])
+
+
+GRANT = Admission.grant_credit
+
+
+def _credit_of_room_alone(admission: Admission[Any]) -> Iterator[None]:
+    return repeat(None, 0 if admission.waitlist.claims else max(0, admission.room - 1))
+
+
+def _admit_beside_reservations(waitlist: WaitList[Any], room: int) -> bool:
+    return ADMIT(waitlist, room + waitlist.reserved)
+
+
+ADMIT = WaitList.admit
+
+
+def _admit_the_last(waitlist: WaitList[Any], room: int) -> bool:
+    if waitlist.line:
+        waitlist.line.move_to_end(next(reversed(waitlist.line)), last=False)
+    return ADMIT(waitlist, room)
+
+
+def _stay(waitlist: WaitList[Any], waiter: Any) -> None:
+    if waiter in waitlist.line:
+        LEAVE(waitlist, waiter)
+
+
+LEAVE = WaitList.leave
+
+
+def _reject_the_first(waitlist: WaitList[Any], owners: Any, refusal: BaseException) -> None:
+    for waiter, owner in waitlist.line.items():
+        if owner in owners:
+            waitlist._answer(waiter, refusal)
+            return
+
+
+def _close_for_good(admission: Admission[Any]) -> None:
+    """Close the burst also for those who have room and have not come in yet."""
+    CLOSE_BURST(admission)
+    if admission.opened is not None:
+        admission.opened = None
+        admission.on_burst_closed()
+
+
+CLOSE_BURST = Admission.tell_burst
+
+
+def _ends_first(core: Core[Any]) -> None:
+    """Tell the ends of flushes before the arrivals."""
+    while core._done:
+        core._observe_end(*core._done.popleft())
+    OBSERVE(core)
+
+
+OBSERVE = Core.observe
+
+
+def _rejected_first(core: Core[Any], clock: Callable[[], float]) -> Any:
+    """Look for what is due before producers are let in."""
+    batch = NEXT_FLUSH(core, clock) if not core.admission.waitlist.line else None
+    core.admission.admit(clock)
+    return batch
+
+
+NEXT_FLUSH = Core.next_flush
+
+
+def _unsorted(losses: LossList[Any], first: int, items: list[Any]) -> None:
+    losses._runs.append((first, items))
+    losses.count += len(items)
+    losses.items += items
+
+
+def _one_too_many(batcher: Batcher[Any]) -> bool:
+    free = len(batcher.running) <= batcher._max_in_flight
+    return batcher._announced > 0 and free and batcher.started and batcher.stopped is None
+
+
+def _take_over_cap(buffer: Buffer[Any], up_to: int | None = None) -> Any:
+    return buffer._take(len(buffer) if up_to is None else up_to), 0
+
+
+def _late_loss(ending: Ending[Any]) -> Callable[[], BaseException]:
+    return lambda: ending._exception(ending._end_by_now)
+
+
+def _new_completion(receipts: Receipts[Any], number: int) -> Completion[Any]:
+    completion = receipts.watchers[number] = Completion(receipts._buffer[number], ())
+    return completion
+
+
+def _told_of_delivery(receipts: Receipts[Any], batch: Any) -> dict[int, Any]:
+    return {}
+
+
+def _judge_backwards(parts: Parts[Any], verdict: Any) -> None:
+    JUDGE(parts, verdict)
+    if isinstance(verdict, Split) and not parts.failed:
+        parts._parts[-2:] = reversed(parts._parts[-2:])
+
+
+def _judge_afresh(parts: Parts[Any], verdict: Any) -> None:
+    JUDGE(parts, verdict)
+    for at, part in enumerate(parts._parts):
+        parts._parts[at] = type(part)(part.items, part.positions, 1, part.pause)
+
+
+JUDGE = Parts.judge
+
+
+def _all_failed(parts: Parts[Any], error: Any) -> Any:
+    return dict.fromkeys(parts._parts[-1].positions, error)
+
+
+def _answer_all(barriers: Barriers[Any]) -> None:
+    if barriers._batcher.settled:
+        for waiter in barriers.marks:
+            wake(waiter)
+
+
+def _never_owned(ending: Ending[Any], waiter: Any, is_owner: bool) -> None:  # noqa: FBT001 - as there
+    ending._waiters[waiter] = None
+
+
+def _answer_early(ending: Ending[Any]) -> bool:
+    if ending.begun:
+        ending.ended = True
+        for waiter in ending._waiters:
+            wake(waiter)
+    return ending.ended
+
+
+def _refuse_all(ending: Ending[Any], inside: Any) -> Any:
+    return REFUSAL(ending, None)
+
+
+def _refuse_none_inside(ending: Ending[Any], inside: Any) -> Any:
+    return None if inside is not None else REFUSAL(ending, None)
+
+
+REFUSAL = Ending.refusal
+
+
+def _no_batch_when_drained(core: Core[Any]) -> None:
+    core.ending.closing = True
+    core.admission.revoke_credit()
+
+
+def _close_with_credit(core: Core[Any]) -> None:
+    core.ending.closing = True
+    core.batcher.drain()
+
+
+def _stop_without_losses(batcher: Batcher[Any], why: str) -> None:
+    batcher.stopped = why
+
+
+def _tick_early(core: Core[Any]) -> None:
+    if core.timer_fired > -math.inf and not core._done:
+        now, core.timer_fired = core.timer_fired, -math.inf
+        core.batcher.tick(now)
+    OBSERVE(core)
+
+
+SABOTAGES: dict[str, Sabotage] = {
+    # Who may come in.
+    "a latecomer overtakes": (Admission, "must_wait", lambda *_: False),
+    "who cannot wait overtakes": (Admission, "check_room", _nothing),
+    "there is one item too much credit": (Admission, "grant_credit", _too_much_credit),
+    "credit knows no burst": (Admission, "grant_credit", _credit_of_room_alone),
+    "credit is never revoked": (Admission, "revoke_credit", _nothing),
+    "a close leaves credit": (Core, "close", _close_with_credit),
+    "pauses claim no room": (Admission, "give_way", lambda *_: False),
+    "pauses keep their room": (Admission, "come_back", _nothing),
+    "nobody pauses": (Admission, "must_give_way", _always(False)),
+    "who waits for an item shortens the burst": (Admission, "prolong_burst", _nothing),
+    "reservations are given twice": (WaitList, "admit", _admit_beside_reservations),
+    "the last in line is the first": (WaitList, "admit", _admit_the_last),
+    "a reservation is never given back": (WaitList, "leave", _stay),
+    "who has room comes late": (Admission, "tell_burst", _close_for_good),
+    "every line is pressure": (Admission, "is_full", _always(True)),
+    "nobody presses": (Admission, "is_full", _always(False)),
+    "a deadlock stays": (Admission, "break_deadlock", _nothing),
+    "a deadlock is never found": (Batcher, "has_free_slot", _always(True)),
+    "a deadlock rejects the first": (WaitList, "reject_last", _reject_the_first),
+    "the line is left to wait at the end": (WaitList, "reject", _nothing),
+    # Order of a pass.
+    "ends come before arrivals": (Core, "observe", _ends_first),
+    "the time comes first": (Core, "observe", _tick_early),
+    "what is due waits for the line": (Core, "next_flush", _rejected_first),
+    # Batches.
+    "a flush too many": (Batcher, "_may_flush", property(_one_too_many)),
+    "caps are forgotten": (Buffer, "take", _take_over_cap),
+    "the drain is forgotten": (Core, "close", _no_batch_when_drained),
+    "keys stay taken": (Duplicates, "free", _nothing),
+    "a failed flush does not end the queue": (Batcher, "_attribute_failure", _nothing),
+    "losses are listed as they come": (LossList, "add", _unsorted),
+    "what waits is not lost": (Batcher, "stop", _stop_without_losses),
+    "the policy is never asked again": (Batcher, "wake_at", _always(math.inf)),
+    "what a part has come to is told late": (Batcher, "end_part", _nothing),
+    # Attempts.
+    "what has ended is told with the rest": (Core, "_note_ended", _nothing),
+    "halves come in reverse": (Parts, "judge", _judge_backwards),
+    "attempts are not counted": (Parts, "judge", _judge_afresh),
+    "what was delivered is handed over again": (Parts, "_narrow", _all_failed),
+    "the other half is not lost": (Parts, "lost", property(lambda self: sorted(self.failed))),
+    # Receipts.
+    "receipts of what is lost hang": (Receipts, "settle_lost", _nothing),
+    "receipts of parts hang": (Receipts, "settle_part", _nothing),
+    "receipts of batches hang": (Receipts, "settle", _nothing),
+    "every receipt tells of delivery": (Receipts, "_failures", _told_of_delivery),
+    "receipts change their answer": (Ending, "loss", _late_loss),
+    "losses are told before it is known why": (
+        Batcher,
+        "outcome_is_known",
+        _always(True),
+    ),
+    "who asks later takes the answer of others": (Receipts, "completion", _new_completion),
+    # Barriers and the end.
+    "barriers are answered too early": (Barriers, "answer", _answer_all),
+    "barriers stop at what is running": (
+        Batcher,
+        "settled",
+        property(lambda self: self.buffer.first),
+    ),
+    "barriers tell of no loss": (Ending, "check_delivered", _nothing),
+    "the end comes too early": (Ending, "finish", _answer_early),
+    "owners are forgotten": (Ending, "join", _never_owned),
+    "anybody cuts the close short": (Ending, "may_be_hastened", lambda *_, **__: True),
+    "flushes are refused in the drain": (Ending, "refusal", _refuse_all),
+    "flushes are taken from after the end": (Ending, "refusal", _refuse_none_inside),
+}
+"""What is broken, where, and with what."""

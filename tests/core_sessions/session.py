@@ -1,0 +1,163 @@
+"""Seeded sessions of the core: what is possible is drawn, until all has ended."""
+
+import math
+from collections.abc import Iterator
+
+import attrs
+
+from flushq import Drop, Fail, Retry, Split
+from tests.core_sessions.play import Play
+from tests.sessions.configuration import SIZES, Dice, limits_of, policy_of
+from tests.sessions.facts import Item, Limits
+from tests.sessions.history import History
+from tests.sessions.policies import PolicyPlan
+
+VERDICTS: dict[str, object] = {
+    "drop": Drop(),
+    "fail": Fail(),
+    "retry": Retry(),
+    "postpone": Retry(0.5),
+    "split": Split(),
+    "nonsense": None,
+}
+
+WEIGHTS = [0.0, 0.5, 1.0, 1.0, 2.0, 4.0, 5.0]
+
+
+@attrs.frozen
+class Plan:
+    """What a seed decides before the session begins.
+
+    Attributes:
+        limits: What the queue and its policy keep to.
+        policy: The policy.
+        handles: Whether there is a failure handler.
+        burst: How many items may come before others run.
+        actions: How many actions there are before all is brought to an end.
+        eagerness: How often a step that is possible is taken before anything else.
+        trouble: How often what a flush wants fails.
+        patience: How often somebody brings an item rather than disturb the others.
+    """
+
+    limits: Limits
+    policy: PolicyPlan
+    handles: bool
+    burst: float
+    actions: int
+    eagerness: float
+    trouble: float
+    patience: float
+
+
+def plan_of(seed: int) -> Plan:
+    """What this seed decides."""
+    dice = Dice(seed)
+    handles = dice.chance(0.5)
+    return Plan(
+        limits=attrs.evolve(
+            limits_of(dice, sizes=SIZES), max_shutdown_wait=dice.choice([None, 0, 0.25, 0.25, 1.0])
+        ),
+        policy=policy_of(dice),
+        handles=handles,
+        burst=dice.choice([math.inf, 256, 4, 2, 1]),
+        actions=dice.choice([30, 60, 90]),
+        eagerness=dice.choice([0.3, 0.6, 0.8]),
+        trouble=dice.choice([0.2, 0.5, 0.8] if handles else [0.0, 0.05, 0.2]),
+        patience=dice.choice([0.7, 0.9, 0.97]),
+    )
+
+
+def describe(seed: int) -> list[str]:
+    """What the seed decides, line by line."""
+    plan = attrs.asdict(plan_of(seed), recurse=False)
+    return [f"  {name} = {value}" for name, value in plan.items()]
+
+
+def play(seed: int) -> History:
+    """Play the session of this seed."""
+    session = Session(plan_of(seed), Dice(seed + 1))
+    session.play()
+    return session.history
+
+
+class Session(Play):
+    """One session."""
+
+    def __init__(self, plan: Plan, dice: Dice) -> None:
+        super().__init__(plan.limits, plan.policy, VERDICTS if plan.handles else None, plan.burst)
+        self._plan = plan
+        self._dice = dice
+
+    def make_item(self, number: int) -> Item:
+        """Make an item with one of a few keys and weights."""
+        limits, dice = self._plan.limits, self._dice
+        key = dice.randrange(3) if limits.dedupe else None
+        return Item(number, key, dice.choice(WEIGHTS) if limits.weighs else 0.0)
+
+    def play(self) -> None:
+        """Play it until all has ended."""
+        for _ in range(self._plan.actions):
+            self.act(self._draw())
+            if self.model.ended or self.history.complaints:
+                break
+        self.bring_to_end()
+        for action in (*LATECOMERS, *self.readings()):
+            self.act(action)
+        self.settle()
+        self.compare_stats()
+
+    def _draw(self) -> str:
+        dice, plan = self._dice, self._plan
+        steps = list(self.steps())
+        if steps and dice.chance(plan.eagerness):
+            return dice.choice(steps)
+        wishes = list(self.wishes())
+        if wishes and dice.chance(0.5):
+            return self._answer_to(*dice.choice(wishes))
+        if dice.chance(0.15):
+            self.pass_time(self.driver.now + 0.25)
+        if dice.chance(plan.patience):
+            return self._comer(wishes)
+        return dice.choice(self._disturbances())
+
+    def _answer_to(self, wish: str, number: int) -> str:
+        """What comes of what a flush wants."""
+        good, bad = ANSWERS[wish]
+        chance = self._plan.trouble / (1 if wish == "call" else 3)
+        trouble = self._dice.chance(0.6 if self.model.flights[number].interrupted else chance)
+        return f"{self._dice.choice(bad if trouble else good)} {number}"
+
+    def _comer(self, wishes: list[tuple[str, int]]) -> str:
+        """Who brings an item, or starts the queue; or it is time."""
+        found = ["enqueue", "enqueue", "enqueue", "enqueue_nowait", "submit", "deliver"]
+        found += [f"enter {number}" for verb, number in wishes if verb == "call"] * 2
+        if self.next_time < math.inf:
+            found.append("advance")
+        if not self.model.started and not self.model.closing:
+            found += ["start", "start", "run"]
+        return self._dice.choice(found)
+
+    def _disturbances(self) -> list[str]:
+        """Who may ask, be cancelled, or begin to close the queue."""
+        found = ["flush", *self.readings(), *self.cancellations()]
+        if self.model.closing or self._dice.chance(0.1):
+            found.append("aclose")
+            found += ["leave"] if self.model.started else []
+            found += 3 * [f"cancel {number}" for number in self._closers()]
+        return found
+
+    def _closers(self) -> Iterator[int]:
+        """Who waits for the end."""
+        for number, caller in self.open.items():
+            if self.callers[number][1].state == "end" and not caller.cancelled:
+                yield number
+
+
+LATECOMERS = "enqueue", "enqueue_nowait", "submit", "deliver", "flush", "aclose"
+"""Who uses a queue that has ended."""
+
+ANSWERS: dict[str, tuple[list[str], list[str]]] = {
+    "call": (["return"], ["raise", "raise", "part", "part", "mistake", "die"]),
+    "ask": (["drop", "retry", "postpone", "split", "split"], ["drop", "fail", "nonsense", "break"]),
+}
+"""What comes of what a flush wants: if all is well, and if there is trouble."""

@@ -1,0 +1,124 @@
+"""One script, played on the core: a step of a caller, a flush or a pass is an action of its own."""
+
+import math
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from tests.core_sessions.play import Play
+from tests.enumeration.setups import Setup
+from tests.sessions.facts import Item
+
+MOST = {
+    "enqueue_nowait": 1,
+    "flush": 1,
+    "aclose": 1,
+    "raise": 1,
+    "part": 1,
+    "enter": 1,
+    "leave": 1,
+    "cancel owner": 2,
+}
+"""How often each of these actions comes in a script, at most."""
+
+STEPS = {"resume", "begin", "end", "unpause", "timer", "limit", "pass"}
+
+
+class CorePlay(Play):
+    """A tiny queue, played action by action."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        verdicts = None if setup.verdict is None else {"judge": setup.verdict}
+        super().__init__(setup.limits, setup.policy, verdicts, setup.burst)
+        self._producing = "deliver" if setup.receipts else "enqueue"
+        self._start_by = "run" if setup.owner == "run" else "start"
+        self._counts = dict.fromkeys((*MOST, self._producing), 0)
+        self._has_advanced = False
+        for action in setup.prologue:
+            self.take(action, again=True)
+        self._has_advanced = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+    def finish(self) -> None:
+        """Bring whatever is left to its end."""
+        self.bring_to_end()
+
+    def make_item(self, number: int) -> Item:
+        """Make an item with one of two keys, if keys count."""
+        return Item(number, number % 2 if self._setup.limits.dedupe else None)
+
+    # What is possible.
+
+    def actions(self) -> list[str]:
+        """The actions that are possible now and change something; "settle" is behind the steps."""
+        found = list(self.steps())
+        if found:
+            found.append("settle")
+        if not self._has_advanced and self.next_time < math.inf:
+            found.append("advance")
+        found += self._answers()
+        found += self._cancellations()
+        found += self._comers()
+        return found
+
+    def _answers(self) -> Iterator[str]:
+        for verb, number in self.wishes():
+            if verb == "ask":
+                yield f"judge {number}"
+            else:
+                yield f"return {number}"
+                kinds = ["raise", "enter", *(["part"] if self.verdicts else [])]
+                yield from (f"{kind} {number}" for kind in kinds if self._may(kind))
+
+    def _cancellations(self) -> Iterator[str]:
+        for action in self.cancellations():
+            if not self._cancels_owner(action) or self._may("cancel owner"):
+                yield action
+
+    def _cancels_owner(self, action: str) -> bool:
+        verb, _, number = action.partition(" ")
+        return verb == "cancel" and self.callers[int(number)][1].is_owner
+
+    def _comers(self) -> Iterator[str]:
+        if self._counts[self._producing] < self._setup.producers:
+            yield self._producing
+        yield from (kind for kind in ("enqueue_nowait", "flush", "aclose") if self._may(kind))
+        if not self.model.started:
+            if not self.model.closing:
+                yield self._start_by
+        elif self._setup.owner == "with" and self._may("leave"):
+            yield "leave"
+
+    def _may(self, kind: str) -> bool:
+        return self._counts[kind] < MOST[kind]
+
+    def is_vain(self, action: str, last: str, left: int) -> bool:
+        """Whether others do the same: before the end all settles, and so it does in steps."""
+        is_step, settles = action.partition(" ")[0] in STEPS, action == "settle"
+        return (left == 1 and (is_step or settles)) or (settles and last.partition(" ")[0] in STEPS)
+
+    # What is done.
+
+    def take(self, action: str, *, again: bool = False) -> bool:
+        """Take an action; return that other steps may settle more."""
+        action = {"enqueue": self._producing, "start": self._start_by}.get(action, action)
+        counted = "cancel owner" if self._cancels_owner(action) else action.partition(" ")[0]
+        if counted in self._counts:
+            self._counts[counted] += 1
+        self._has_advanced = action == "advance"  # once in a row is enough
+        self.compares = not again
+        if action == "settle":
+            self.settle()
+        else:
+            self.act(action)
+        return False  # a step may be one of several that are possible
