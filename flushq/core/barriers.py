@@ -1,8 +1,8 @@
 """flush(): a barrier is a number, and every item below it must have ended.
 
 A barrier makes all due that was accepted before it. The items that have ended are those below the
-first item of the oldest batch still running, so it is complete as soon as that number has reached
-it; what comes later is not waited for.
+first item of the oldest running batch that has not, so it is complete as soon as that number has
+reached it; what comes later is not waited for, even in the same batch.
 """
 
 from typing import Generic, TypeVar

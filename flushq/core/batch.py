@@ -47,8 +47,9 @@ class Batch(Generic[T]):
         failed: The positions of those whose failure ends the queue, and why each.
         lost: The positions of all that were neither delivered nor dropped, once that is known.
             None: all if there is an error, none if not.
-        delivered_early: How many items were delivered, and counted, while others were retried.
-        dropped_early: How many were dropped meanwhile.
+        ended_early: The positions that were delivered or dropped, and counted, while others are
+            retried.
+        dropped_early: How many of these were dropped.
     """
 
     items: list[T]
@@ -67,7 +68,7 @@ class Batch(Generic[T]):
     dropped: dict[int, BaseException] = _NOTHING
     failed: dict[int, BaseException] = _NOTHING
     lost: Sequence[int] | None = None
-    delivered_early: int = 0
+    ended_early: frozenset[int] = frozenset()
     dropped_early: int = 0
 
     # What the driver tells.
@@ -115,7 +116,12 @@ class Batch(Generic[T]):
     @property
     def unended(self) -> int:
         """How many of its items have not ended, while it runs."""
-        return self.count - self.delivered_early - self.dropped_early
+        return self.count - len(self.ended_early)
+
+    @property
+    def first_unended(self) -> int:
+        """The number of its first item that has not ended, while it runs."""
+        return next(at for at in self.numbers if at - self.first not in self.ended_early)
 
     def report(self) -> FlushReport:
         """What became of it, once it has ended."""

@@ -15,8 +15,8 @@ The rules it keeps:
 
 Theory of operation. The buffer numbers the items, in order of acceptance, and a batch knows the
 number of its first. So a barrier is a number (everything below it must have ended), the items that
-have ended are those below the first item of the oldest batch still running, and losses can be put
-in order of acceptance whatever the order in which they became known.
+have ended are those below the first of the oldest batch still running that has not, and losses can
+be put in order of acceptance whatever the order in which they became known.
 
 A policy's Flush only says that a flush is due. The batch is taken when the driver is ready to start
 the flush, from all that waits by then. If several reasons apply, the first counts: drain, flush (a
@@ -189,7 +189,7 @@ class Batcher(Generic[T]):
         """Some items of a batch have ended while the others go on: count them."""
         dropped = sum(error is not None for error in ended.values())
         delivered = len(ended) - dropped
-        batch.delivered_early += delivered
+        batch.ended_early |= ended.keys()
         batch.dropped_early += dropped
         self.delivered += delivered
         self.dropped += dropped
@@ -202,8 +202,9 @@ class Batcher(Generic[T]):
         error = batch.error
         del self.running[batch]
         lost = 0 if error is None else self._record_loss(batch)
-        self.dropped += len(batch.dropped) - batch.dropped_early
-        self.delivered += batch.count - len(batch.dropped) - lost - batch.delivered_early
+        dropped = len(batch.dropped) - batch.dropped_early
+        self.dropped += dropped
+        self.delivered += batch.unended - dropped - lost
         self.flushes[batch.reason] = self.flushes.get(batch.reason, 0) + 1
         if error is not None:
             self._attribute_failure(batch, error)
@@ -231,7 +232,7 @@ class Batcher(Generic[T]):
     @property
     def settled(self) -> int:
         """The number below which every item has ended."""
-        return next((batch.first for batch in self.running), self.buffer.first)
+        return next((batch.first_unended for batch in self.running), self.buffer.first)
 
     @property
     def in_flight(self) -> int:

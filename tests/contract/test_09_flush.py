@@ -6,9 +6,10 @@ from contextlib import suppress
 
 import pytest
 
-from flushq import FlushQueue, IntervalPolicy, QueueClosed
+from flushq import FlushQueue, IntervalPolicy, PartialFailure, QueueClosed, Retry
 from tests.contract.support import (
     HOWS,
+    Handler,
     HeldSink,
     How,
     Interruption,
@@ -427,3 +428,34 @@ async def test_once_closing_has_begun_it_is_refused(step: int) -> None:
         with pytest.raises(QueueClosed):
             await queue.flush()
     assert [0, 1, 2] == sink.items
+
+
+async def test_flush_does_not_wait_for_a_later_item_of_the_same_batch() -> None:
+    """What came after the call may be retried for as long as it takes."""
+    sink = Sink[int](errors={0: PartialFailure({1: OSError("locked")})})
+    handler = Handler[int]([Retry(100.0)])
+    async with FlushQueue(sink, patient(), on_failure=handler) as queue:
+        await queue.enqueue(1)
+        flushing = asyncio.create_task(queue.flush())
+        await asyncio.sleep(0)
+        queue.enqueue_nowait(2)
+        await flushing
+        assert 0.0 == now()
+        assert (1, 1) == (queue.stats().delivered, queue.stats().in_flight)
+    assert [[1, 2], [2]] == sink.batches
+
+
+@pytest.mark.parametrize(("failing_item", "seconds"), [(0, 3.0), (1, 3.0), (2, 0.0)])
+async def test_flush_waits_for_the_items_before_it_one_by_one(
+    failing_item: int, seconds: float
+) -> None:
+    """It waits for a retry of any item before it, and of no other, wherever in the batch."""
+    sink = Sink[int](errors={0: PartialFailure({failing_item: OSError("locked")})})
+    handler = Handler[int]([Retry(3.0)])
+    async with FlushQueue(sink, patient(), on_failure=handler) as queue:
+        await enqueue_all(queue, [0, 1])
+        flushing = asyncio.create_task(queue.flush())
+        await asyncio.sleep(0)
+        queue.enqueue_nowait(2)
+        await flushing
+        assert seconds == now()

@@ -111,6 +111,11 @@ class Flight:
         """What its items weigh together."""
         return sum(entry.item.weight for entry in self.entries)
 
+    @property
+    def first_untold(self) -> int:
+        """The number of its first item of whose end the queue does not know."""
+        return next(entry.number for entry in self.entries if entry not in self.told)
+
     def begin(self, *, stopped: bool) -> None:
         """It takes its first step."""
         if stopped or self.interrupted:

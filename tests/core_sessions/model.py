@@ -425,9 +425,9 @@ class Model:
 
     @property
     def settled(self) -> int:
-        """How many items have ended, the oldest first; of a flight that runs, none has."""
+        """How many items have ended, the oldest first, as far as the queue knows."""
         places = (entry.number for entry in self.waiting[:1])
-        oldest = (flight.entries[0].number for flight in self.running)
+        oldest = (flight.first_untold for flight in self.running)
         return min([*places, *oldest], default=len(self.entries))
 
     # The policy.
