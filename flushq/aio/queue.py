@@ -183,12 +183,12 @@ class FlushQueue(QueueView[T]):
             RuntimeError: Called inside flush_fn, or on another event loop: it was not accepted.
         """
         stays = await self._enqueue_awaited(item)
-        if on_accepted is not None:
-            on_accepted(item if stays is None else self._core.buffer[stays])
         number = self._core.buffer.number_of(item, stays)
         waiter: asyncio.Future[FailureFactory | None] = self._runner.loop.create_future()
         self._core.receipts.watch(number, waiter)
         try:
+            if on_accepted is not None:
+                on_accepted(item if stays is None else self._core.buffer[stays])
             failure = await waiter
         finally:
             self._core.receipts.leave(number, waiter)
@@ -252,7 +252,8 @@ class FlushQueue(QueueView[T]):
             raise RuntimeError(f"cannot leave {self!r}: it was never started")
         self._runner.refuse_inside("leaving the queue")
         self._runner.close()
-        raise_outcome(self._core, await until_ended(self._core, self._runner, owner=True), error)
+        cancelled = await until_ended(self._core, self._runner, owner=True, error=error)
+        raise_outcome(self._core, cancelled, error)
 
     async def run(self) -> None:
         """Start the queue, and return when it has ended: for a child of a TaskGroup.

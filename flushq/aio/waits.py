@@ -8,8 +8,8 @@ afterwards; what was lost meanwhile is told beside it, in a log record and in a 
 
 import asyncio
 import sys
-from collections.abc import Hashable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
 
 from flushq.aio.runner import Runner, logger
@@ -57,18 +57,21 @@ async def give_way(core: Core[T], runner: Runner[T], key: Hashable) -> None:
 
 
 async def until_ended(
-    core: Core[T], runner: Runner[T], *, owner: bool
+    core: Core[T], runner: Runner[T], *, owner: bool, error: BaseException | None = None
 ) -> asyncio.CancelledError | None:
-    """Wait for the end, and return the last cancellation after which it was worth waiting."""
-    cancelled = None
+    """Wait for the end, and return the last cancellation after which it was worth waiting.
+
+    ``error`` is what the body of an owner has raised: a cancellation of the body is the first.
+    """
+    cancelled, shielded = None, isinstance(error, asyncio.CancelledError)
     while not core.ending.ended:
         try:
-            with _shield():
+            with _shield_from_anyio() if shielded else nullcontext():
                 await runner.wait(core.ending, owner)
-        except asyncio.CancelledError as error:
+        except asyncio.CancelledError as cancellation:
             if not core.ending.may_be_hastened(is_owner=owner):
                 raise
-            cancelled = error
+            cancelled, shielded = cancellation, True
             if core.ending.closing:
                 runner.cut_short("the close was cancelled")
             else:
@@ -103,15 +106,21 @@ def _note_loss(core: Core[T], outcome: BaseException, error: BaseException | Non
         logger.error("the queue ended with %s", end, exc_info=outcome)
 
 
-def _shield() -> AbstractContextManager[object]:
-    """Keep anyio from cancelling again a task that was cancelled once.
+@contextmanager
+def _shield_from_anyio() -> Iterator[None]:
+    """Keep anyio from cancelling again a caller that was cancelled once.
 
     A scope of anyio that is cancelled cancels the tasks in it in every iteration of the loop; a
     shield leaves one cancellation of it. asyncio's own cancellations pass.
     """
-    anyio: Any = sys.modules.get("anyio")
-    task = asyncio.current_task()
-    if anyio is None or task is None or not task.cancelling():
-        return nullcontext()
-    shield: AbstractContextManager[object] = anyio.CancelScope(shield=True)
-    return shield
+    make_scope: Any = getattr(sys.modules.get("anyio"), "CancelScope", None)
+    if make_scope is None:
+        yield
+        return
+    scope = make_scope(shield=True)
+    scope.__enter__()
+    try:
+        yield
+    finally:
+        with suppress(RuntimeError):  # of a coroutine that another task closes
+            scope.__exit__(None, None, None)

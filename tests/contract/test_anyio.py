@@ -8,6 +8,10 @@ how="scope".
 
 import asyncio
 import math
+import sys
+import types
+from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -16,7 +20,7 @@ from anyio.abc import TaskStatus
 from anyio.lowlevel import cancel_shielded_checkpoint
 
 from flushq import FlushFailed, FlushQueue, NaturalPolicy, QueueClosed, ShutdownTimeout
-from tests.contract.hostile import StubbornSink, left_behind
+from tests.contract.hostile import StubbornSink, error_of, left_behind
 from tests.contract.support import (
     HeldSink,
     Sink,
@@ -417,3 +421,85 @@ async def test_a_stubborn_sink_beyond_the_limit_of_a_shielded_drain() -> None:
     assert [[1]] == sink.delivered
     assert [1.0] == sink.cancelled
     assert 6.0 == now()
+
+
+@pytest.mark.parametrize("shield", [False, True])
+async def test_a_limit_around_a_later_close_holds(*, shield: bool) -> None:
+    """A task that was cancelled before may close a queue within a limit of its own."""
+    sink = Sink[int](9.0)
+    queue = FlushQueue(sink, patient())
+    await queue.__aenter__()
+    limits: list[bool] = []
+
+    async def service() -> None:
+        try:
+            await queue.enqueue(1)
+            await asyncio.sleep(math.inf)
+        finally:
+            with anyio.move_on_after(0.5, shield=shield) as limit:
+                await queue.aclose()
+            limits.append(limit.cancelled_caught)
+
+    task = asyncio.create_task(service())
+    await asyncio.sleep(1.0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert ([True], 1.5, [1]) == (limits, now(), queue.in_doubt)
+
+
+async def test_a_limit_around_a_later_block_holds() -> None:
+    """The same of a block that is entered in the cleanup of a cancelled scope."""
+    sink = Sink[int](9.0)
+    with anyio.move_on_after(1.0):
+        try:
+            await anyio.sleep(math.inf)
+        finally:
+            with anyio.move_on_after(0.5, shield=True) as limit:
+                async with FlushQueue(sink, patient()) as queue:
+                    await queue.enqueue(1)
+    assert (True, 1.5, [1]) == (limit.cancelled_caught, now(), queue.in_doubt)
+
+
+@pytest.mark.parametrize("loaded", [None, types.ModuleType("anyio")])
+async def test_anyio_need_not_be_loaded(
+    loaded: types.ModuleType | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cancelled owner drains where anyio is not loaded, or is being imported."""
+    monkeypatch.setitem(sys.modules, "anyio", loaded)
+    sink = Sink[int](2.0)
+    queue = FlushQueue(sink, patient())
+    running = asyncio.create_task(queue.run())
+    await queue.enqueue(1)
+    running.cancel()
+    assert asyncio.CancelledError is type(await error_of(running))
+    assert [[1]] == sink.delivered
+
+
+async def test_a_run_that_another_task_closes() -> None:
+    """A coroutine that waits within the shield may be closed from anywhere."""
+    queue = FlushQueue(HeldSink[int](), patient(1))
+    running = queue.run()
+    running.send(None)
+    await queue.enqueue(1)
+    await settle()
+    running.throw(asyncio.CancelledError())
+    await asyncio.create_task(close(running))
+    assert "closing" in repr(queue)
+    with pytest.raises(ShutdownTimeout):
+        await cut_short(queue)
+
+
+async def close(coroutine: Coroutine[Any, Any, object]) -> None:
+    """Close a coroutine."""
+    coroutine.close()
+
+
+async def cut_short(queue: FlushQueue[int]) -> None:
+    """Close a queue, and have no patience."""
+    closing = asyncio.create_task(queue.aclose())
+    await settle()
+    queue._core.ending.owned = False  # noqa: SLF001 - the owner was closed
+    closing.cancel()
+    with suppress(asyncio.CancelledError):
+        await closing
+    await queue.aclose()
