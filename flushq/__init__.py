@@ -1,8 +1,10 @@
 """A batching queue for asyncio services, with a pure state machine that decides when to flush."""
 
-from flushq.aio.batched import Batched
+from flushq.aio.batched import Batched, Loader
+from flushq.aio.calls import FlushFn, OnFailure
 from flushq.aio.queue import FlushQueue
 from flushq.aio.receipt import Receipt
+from flushq.aio.runner import OnReport
 from flushq.errors import (
     Dropped,
     FlushFailed,
@@ -35,6 +37,8 @@ from flushq.policies import (
 )
 from flushq.policy import Decision, Flush, FlushPolicy, QueueState, Wait
 
+__version__ = "0.1.0"
+
 __all__ = [
     "AlarmPolicy",
     "Batched",
@@ -46,6 +50,7 @@ __all__ = [
     "Failure",
     "Flush",
     "FlushFailed",
+    "FlushFn",
     "FlushPolicy",
     "FlushQueue",
     "FlushReport",
@@ -53,7 +58,10 @@ __all__ = [
     "IntervalPolicy",
     "ItemFailed",
     "ItemTooLarge",
+    "Loader",
     "NaturalPolicy",
+    "OnFailure",
+    "OnReport",
     "PartialFailure",
     "PausePolicy",
     "PolicyError",

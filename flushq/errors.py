@@ -8,7 +8,7 @@
     ├── ItemTooLarge        one item weighs more than a batch may        (also a ValueError)
     ├── QueueEnded          the queue ended by a failure, or with items left; it lists them
     │   ├── FlushFailed     flush_fn raised
-    │   ├── ShutdownTimeout the close was cut short                      (also a TimeoutError)
+    │   ├── ShutdownTimeout the close was cut short
     │   └── PolicyError     the policy raised, or answered nonsense
     ├── ItemFailed          the item of this receipt was not delivered
     │   └── Dropped         the failure handler dropped it
@@ -74,8 +74,11 @@ class FlushFailed(QueueEnded):
     """``flush_fn`` raised; its exception is the ``__cause__``. No further flush is started."""
 
 
-class ShutdownTimeout(QueueEnded, TimeoutError):
+class ShutdownTimeout(QueueEnded):
     """The close was cut short, by its limit or a cancellation, with items not delivered.
+
+    It is not a TimeoutError: a timeout around a receipt says that the item may still be delivered,
+    and this says that it was lost.
 
     If a flush that was cancelled for it raised, that exception is the ``__cause__``.
     """

@@ -69,6 +69,11 @@ Verdict = Fail | Drop | Retry | Split
 FAIL = Fail()
 
 
+def as_verdict(answer: object) -> object:
+    """The answer of a failure handler, where the class of a verdict means its instance."""
+    return next((kind() for kind in (Fail, Drop, Retry, Split) if answer is kind), answer)
+
+
 @attrs.frozen
 class FlushReport:
     """What became of a flush.

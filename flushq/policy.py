@@ -193,6 +193,10 @@ class FlushPolicy(abc.ABC):
         object.__setattr__(self, "queue", QueueState())
         return self
 
+    def __class_getitem__(cls, item: object) -> type[Self]:
+        """The class itself: policies know nothing of items, and flushq 0.2.2 named their type."""
+        return cls
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         clone = type(self).__new__(type(self))
         memo[id(self)] = clone

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 
 TOP_LEVEL = {
     ".ci/run",
+    ".gitignore",
     "CHANGELOG.rst",
     "LICENSE",
     "README.rst",

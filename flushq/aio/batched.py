@@ -16,11 +16,14 @@ from operator import attrgetter
 from types import TracebackType
 from typing import Any, Generic, Self, TypeGuard, TypeVar
 
+from attrs import evolve
+
+from flushq.aio.calls import OnFailure
 from flushq.aio.queue import FlushQueue
 from flushq.aio.runner import OnReport
 from flushq.arguments import check_sync_callable, shown
 from flushq.errors import ItemFailed, PartialFailure
-from flushq.outcomes import Drop
+from flushq.outcomes import Drop, Failure, Verdict
 from flushq.policy import FlushPolicy
 
 DROP = Drop()
@@ -52,7 +55,7 @@ class _Request(Generic[K]):
     Attributes:
         key: What.
         answer: What the loader returned for it.
-        error: What it raised instead.
+        error: What it raised instead, the last time.
         task: That of the caller, while it waits.
         stays: The request that waits already; None: there is none.
         joined: The requests for the same key that came while it waited; None: there are none.
@@ -63,7 +66,7 @@ class _Request(Generic[K]):
     def __init__(self, key: K) -> None:
         self.key = key
         self.answer: Any = _MISSING
-        self.error: BaseException | None = None
+        self.error: Any = None
         self.task: Any = current_task() or _NO_TASK
         self._cancels = self.task.cancelling()
         self.stays: _Request[K] | None = None
@@ -86,10 +89,8 @@ class _Request(Generic[K]):
             return True
         return self.joined is not None and any(other.is_wanted for other in self.joined)
 
-    def result(self, label: str) -> Any:
-        """The answer, once it has ended; raise it if it is an exception, or why there is none."""
-        if self.error is not None:
-            raise ItemFailed(self.key, self.error, label)
+    def result(self) -> Any:
+        """The answer of the loader; raise it if it is an exception."""
         if self.answer is _MISSING:
             raise KeyError(self.key)
         if isinstance(self.answer, BaseException):
@@ -101,9 +102,8 @@ class Batched(Generic[K, V]):
     """A function of one key, made of one of many: ``value = await batched(key)``.
 
     Use it as ``async with Batched(load, policy) as load_one``. It is a :class:`FlushQueue` of
-    requests, to be seen as ``queue``: flush, close, run and measure it there. Requests whose loader
-    raised count as dropped. The lists of what was lost hold requests; ``request.key`` is what was
-    asked for.
+    requests, to be seen as ``queue``: flush, close, run and measure it there. The lists of what was
+    lost hold requests; ``request.key`` is what was asked for.
 
     Args:
         loader: An async callable that takes a list of different keys, and returns a sequence with
@@ -111,7 +111,14 @@ class Batched(Generic[K, V]):
             as it is, to those who asked for this key. It runs in a copy of the context in which the
             queue was started.
         policy: When to call it.
+        share: Whether callers who ask for the same key while it waits share one result. If not, the
+            loader gets the key once for each, as for a model that samples; then a key need not be
+            hashable.
         weigh: The weight of a key. Needed for ``max_weight``.
+        on_failure: What is to be done when the loader has raised, as of a FlushQueue; ``items`` of
+            the Failure are keys. Drop fails the callers of this call with an ItemFailed, Fail ends
+            the queue, Retry calls the loader again, and Split does so with each half, which leaves
+            all but those whose key is at fault with an answer. None: Drop.
         max_queue_size, max_in_flight, max_shutdown_wait, on_report, name: As of a FlushQueue.
 
     Raises:
@@ -123,27 +130,32 @@ class Batched(Generic[K, V]):
         loader: Loader[K, V],
         policy: FlushPolicy,
         *,
+        share: bool = True,
         weigh: Callable[[K], float] | None = None,
         max_queue_size: int = 10_000,
         max_in_flight: int = 1,
         max_shutdown_wait: float | None = None,
+        on_failure: OnFailure[K] | None = None,
         on_report: OnReport | None = None,
         name: str | None = None,
     ) -> None:
         if not callable(loader):
             raise TypeError(f"loader must be callable, not {loader!r}")
+        if on_failure is not None and not callable(on_failure):
+            raise TypeError(f"on_failure must be callable, not {on_failure!r}")
         check_sync_callable("weigh", weigh)
         self._loader = loader
+        self._on_failure = on_failure
         self._label = "" if name is None else f"{name}: "
         self._queue: FlushQueue[_Request[K]] = FlushQueue(
             self._load,
             policy,
-            dedupe_key=attrgetter("key"),
+            dedupe_key=attrgetter("key") if share else None,
             weigh=None if weigh is None else lambda request: weigh(request.key),
             max_queue_size=max_queue_size,
             max_in_flight=max_in_flight,
             max_shutdown_wait=max_shutdown_wait,
-            on_failure=lambda _: DROP,
+            on_failure=self._judge,
             on_report=on_report,
             name=name,
         )
@@ -173,30 +185,38 @@ class Batched(Generic[K, V]):
     async def __call__(self, key: K) -> V:
         """Ask for one key, together with others, and return the result.
 
-        Those who ask for the same key while it waits share one result. A request whose callers
-        have all been cancelled before the loader is called is left out.
+        Those who ask for the same key while it waits share one result (unless ``share=False``). A
+        request whose callers have all been cancelled before the loader is called is left out.
 
         Raises:
             KeyError: The loader returned a mapping without this key.
-            ItemFailed: The loader raised, a new object for each caller with the loader's exception
-                as its ``__cause__``; or what it returned does not match its keys, and the cause
-                says so.
+            ItemFailed: The loader raised, or what it returned does not match its keys, and
+                ``on_failure`` said Drop or Fail: a new object for each caller, with the exception
+                as its ``__cause__``.
             FlushFailed, PolicyError, ShutdownTimeout: The queue ended first.
             FlushqError: The request was not accepted: see :meth:`FlushQueue.enqueue`.
-            TypeError: The key cannot be hashed.
+            TypeError: The key cannot be hashed, and ``share`` needs that.
             RuntimeError: Called by the loader itself, or on another event loop.
             BaseException: What the loader returned for this key, if that is an exception.
         """
-        own = _Request(key)
+        own, failed = _Request(key), False
         try:
             await self._queue.deliver(own, on_accepted=own.join)
         except ItemFailed:  # the loader has raised: the request that stayed knows what
-            pass
+            failed = True
         finally:
             own.task = None  # it leads to what this raises
             request, own.stays = own.stays or own, None
-        result: V = request.result(self._label)
+        if failed:
+            raise ItemFailed(key, request.error, self._label)
+        result: V = request.result()
         return result
+
+    def _judge(self, failure: Failure[_Request[K]]) -> Verdict | Awaitable[Verdict]:
+        if self._on_failure is None:
+            return DROP
+        of_keys: Any = failure  # the same, about keys
+        return self._on_failure(evolve(of_keys, items=[each.key for each in failure.items]))
 
     async def _load(self, requests: list[_Request[K]]) -> None:
         wanted = [request for request in requests if request.is_wanted]

@@ -82,7 +82,10 @@ class Calls(Generic[T]):
     def _called(self, items: list[T]) -> Awaitable[object]:
         result: Any = self._flush_fn(items)
         if type(result) is not CoroutineType and not inspect.isawaitable(result):
-            raise TypeError(f"flush_fn must be async: it returned {shown(result)}")
+            raise TypeError(
+                f"flush_fn must be async: it returned {shown(result)}; "
+                "a function that blocks is run by asyncio.to_thread"
+            )
         return result
 
     async def _follow(

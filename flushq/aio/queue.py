@@ -1,11 +1,10 @@
 """The asyncio queue: the calls of its users, each of which checks, waits and leaves.
 
 What is decided is decided by the Core; what happens on the loop is the Runner's. Here is also the
-hot path. ``enqueue`` uses up a credit of the core's (flushq.core.admission): so many items need no
-second look, and cost one step of an iterator and one append. The rest goes the slow way, at the end
-of which there is new credit. ``_append`` is the buffer's own ``append``, but for the first item of
-a burst, which notes the time and asks for a pass. The attributes are slots, and none has a default
-in the class: so CPython reads them fastest.
+hot path. ``enqueue`` uses up a credit (flushq.core.admission): so many items need no second look,
+and cost one step of an iterator and one append. The rest goes the slow way, and gets new credit.
+``_append`` is the buffer's own, but for the first item of a burst, which notes the time and asks
+for a pass. The attributes are slots, without a default in the class: so CPython reads them fastest.
 """
 
 import asyncio
@@ -16,8 +15,8 @@ from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
-from flushq.aio.calls import FlushFn, OnFailure, current_flushes
-from flushq.aio.receipt import Receipt
+from flushq.aio.calls import FlushFn, OnFailure
+from flushq.aio.receipt import Receipt, receipt_of
 from flushq.aio.runner import OnReport, Runner, logger
 from flushq.aio.waits import check_open, give_way, raise_outcome, until_ended, wait_for_room
 from flushq.core.admission import NO_CREDIT
@@ -150,21 +149,18 @@ class FlushQueue(QueueView[T]):
         for _ in self._credit:
             self._append(item)
             return
-        key, weight = self._measure(item)
-        self._core.admission.check_room(key)
-        self._accept(item, key, weight)
+        self._enqueue_now(item)
 
     async def submit(self, item: T) -> Receipt[T]:
         """Wait for room and accept the item, as :meth:`enqueue`; return its receipt.
 
         The receipt of a duplicate is that of the item that stayed.
         """
-        number = self._core.buffer.number_of(item, await self._enqueue_slow(item))
-        completion = self._core.receipts.completion(number)
-        if completion.receipt is None:
-            completion.receipt = Receipt(completion, self._runner)
-        receipt: Receipt[T] = completion.receipt
-        return receipt
+        return receipt_of(item, await self._enqueue_slow(item), self._core, self._runner)
+
+    def submit_nowait(self, item: T) -> Receipt[T]:
+        """Accept the item now, as :meth:`enqueue_nowait`; return its receipt."""
+        return receipt_of(item, self._enqueue_now(item), self._core, self._runner)
 
     async def deliver(self, item: T, *, on_accepted: Callable[[T], object] | None = None) -> None:
         """Wait for room, accept the item, and return when it was delivered.
@@ -294,6 +290,12 @@ class FlushQueue(QueueView[T]):
 
     # Items come in.
 
+    def _enqueue_now(self, item: T) -> int | None:
+        """Accept the item, as :meth:`_accept`, if there is room."""
+        key, weight = self._measure(item)
+        self._core.admission.check_room(key)
+        return self._accept(item, key, weight)
+
     async def _enqueue_slow(self, item: T) -> int | None:
         """Wait for room, or let others run first; then accept the item, as :meth:`_accept`."""
         key, weight = self._measure(item)
@@ -305,9 +307,7 @@ class FlushQueue(QueueView[T]):
 
     async def _enqueue_awaited(self, item: T) -> int | None:
         """Accept an item whose producer is about to wait for its end, as :meth:`_accept`."""
-        self._runner.bind()
-        if current_flushes():
-            self._runner.refuse_inside("waiting for an item")
+        self._runner.check_waiter()
         for _ in self._credit:
             stays = self._append(item)
             break
@@ -327,6 +327,8 @@ class FlushQueue(QueueView[T]):
         To add it is the last step, so that nothing can fail once it is in.
         """
         self._open_burst()
+        if not self._core.batcher.started:
+            self._runner.expect_start()
         if self._core.ending.begun or self._runner.loop.get_debug():
             self._core.admission.revoke_credit()  # every item needs a second look
         else:

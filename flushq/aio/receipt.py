@@ -4,6 +4,7 @@ from collections.abc import Generator
 from typing import Any, Generic, TypeVar
 
 from flushq.aio.runner import Runner
+from flushq.core.core import Core
 from flushq.core.receipts import Completion
 
 T = TypeVar("T")
@@ -34,8 +35,7 @@ class Receipt(Generic[T]):
     def __await__(self) -> Generator[Any, None, None]:
         completion, runner = self._completion, self._runner
         while not completion.ended:
-            runner.bind()
-            runner.refuse_inside("waiting for an item")
+            runner.check_waiter()
             yield from runner.wait(completion).__await__()
         if completion.failure is not None:
             raise completion.failure()
@@ -43,3 +43,12 @@ class Receipt(Generic[T]):
     def done(self) -> bool:
         """Whether the item has ended, delivered or not."""
         return self._completion.ended
+
+
+def receipt_of(item: T, stays: int | None, core: Core[T], runner: Runner[T]) -> Receipt[T]:
+    """The receipt of an item that has just come (or stays instead): one for all who ask."""
+    completion = core.receipts.completion(core.buffer.number_of(item, stays))
+    if completion.receipt is None:
+        completion.receipt = Receipt(completion, runner)
+    receipt: Receipt[T] = completion.receipt
+    return receipt

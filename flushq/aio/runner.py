@@ -12,7 +12,9 @@ import asyncio
 import contextvars
 import logging
 import math
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from flushq.aio.calls import Calls, FlushFn, OnFailure, current_flushes
@@ -25,6 +27,9 @@ from flushq.outcomes import FlushReport
 T = TypeVar("T")
 
 OnReport = Callable[[FlushReport], object]
+
+START_SECONDS = 1.0
+"""How long after its first item a queue is expected to have been started."""
 
 logger = logging.getLogger("flushq")
 
@@ -52,6 +57,7 @@ class Runner(Generic[T]):
         "_core",
         "_limit",
         "_on_report",
+        "_start_limit",
         "_task_name",
         "_tasks",
         "_timer",
@@ -80,6 +86,7 @@ class Runner(Generic[T]):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._limit: asyncio.TimerHandle | None = None
+        self._start_limit: asyncio.TimerHandle | None = None
 
     # The loop and the context.
 
@@ -110,13 +117,27 @@ class Runner(Generic[T]):
         """Refuse, within a running flush of this queue, what would wait for that flush."""
         self._core.refuse_inside(self.inside(), what)
 
+    def check_waiter(self) -> None:
+        """Refuse a caller that must not wait for the end of an item: on another loop, inside."""
+        self.bind()
+        if current_flushes():
+            self.refuse_inside("waiting for an item")
+
     # Life.
 
     def start(self) -> None:
         """Start the queue, in the context of the caller."""
         self._core.ending.start()
+        if self._start_limit is not None:
+            self._start_limit.cancel()
         self._context = contextvars.copy_context()
         self.wake()
+
+    def expect_start(self) -> None:
+        """The queue holds items and has not started: tell so, once, if it is not started soon."""
+        if self._start_limit is None:
+            core = weakref.ref(self._core)  # so that a queue that is dropped is gone
+            self._start_limit = self.loop.call_later(START_SECONDS, _log_not_started, core)
 
     def close(self) -> None:
         """Begin to drain, within the limit."""
@@ -191,6 +212,7 @@ class Runner(Generic[T]):
             ending = core.ending.closing or core.batcher.failure is not None
             if ending:
                 self._keep_deadline()
+                self._log_failure()
             core.respond()
             when = core.batcher.wake_at
             if when != self._timer_at:
@@ -228,6 +250,13 @@ class Runner(Generic[T]):
             except BaseException:  # a CancelledError too: here it cancels nothing
                 logger.exception("%son_report raised for %r", self._core.label, report)
 
+    def _log_failure(self) -> None:
+        failure = self._core.ending.take_failure()
+        if failure is not None:
+            with suppress(Exception):  # a logging that fails
+                kind = type(failure).__name__
+                logger.error("the queue has failed with %s: %s", kind, failure, exc_info=failure)
+
     # Flushes.
 
     def _launch(self, batch: Batch[T]) -> None:
@@ -255,6 +284,12 @@ class Runner(Generic[T]):
     def _end_flush(self, batch: Batch[T]) -> None:
         self._core.flush_ended(batch, self.loop.time())
         self.wake()
+
+
+def _log_not_started(core: weakref.ref[Core[Any]]) -> None:
+    queue = core()
+    if queue is not None:
+        logger.warning("%r holds items: start it by async with, or by run()", queue)
 
 
 def _float(seconds: float) -> float:

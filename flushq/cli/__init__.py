@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from flushq import __version__
 from flushq.cli.console import told
 from flushq.cli.ingest import ingest
 from flushq.cli.simulate import simulate
@@ -34,6 +35,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands)
+@click.version_option(__version__, prog_name="flushq")
 def main() -> None:
     """A batching queue for asyncio, at work on real input."""
 

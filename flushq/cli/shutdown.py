@@ -30,7 +30,14 @@ class Shutdown:
         self._abort = current_task().cancel
         self._loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
+            self._listen(number)
+
+    def _listen(self, number: signal.Signals) -> None:
+        try:
             self._loop.add_signal_handler(number, self._on_signal, number)
+        except NotImplementedError:  # on Windows, where a handler has to wake the loop itself
+            wake = self._loop.call_soon_threadsafe
+            signal.signal(number, lambda *_: wake(self._on_signal, number))
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self.signal is not None:

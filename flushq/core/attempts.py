@@ -25,7 +25,7 @@ import attrs
 from flushq.arguments import is_int, shown
 from flushq.core.batch import Batch
 from flushq.errors import PartialFailure
-from flushq.outcomes import FAIL, Drop, Failure, Retry, Split, Verdict
+from flushq.outcomes import FAIL, Drop, Failure, Retry, Split, Verdict, as_verdict
 
 T = TypeVar("T")
 
@@ -99,10 +99,11 @@ class Attempts(Generic[T]):
         else:
             self.judged(FAIL)
 
-    def judged(self, verdict: Any) -> None:
+    def judged(self, answer: Any) -> None:
         """The handler has answered."""
+        verdict = as_verdict(answer)
         if not isinstance(verdict, Verdict):
-            self.broke(TypeError(f"on_failure must answer with a verdict, not {shown(verdict)}"))
+            self.broke(TypeError(f"on_failure must answer with a verdict, not {shown(answer)}"))
             return
         self._parts.judge(verdict)
         if self._parts.failed:

@@ -52,6 +52,7 @@ class Ending(Generic[T]):
             check_number("max_shutdown_wait", max_shutdown_wait, least=0)
         self.closing = self.ended = self.owned = False
         self.deadline: float | None = None
+        self._failure_taken = False
         self._batcher = batcher
         self._max_shutdown_wait = max_shutdown_wait
         self._label = label
@@ -67,12 +68,12 @@ class Ending(Generic[T]):
 
     @property
     def state(self) -> str:
-        """How far the queue has come, in a word or two."""
+        """How far the queue has come, in a word."""
         if self._batcher.failure is not None:
             return "failed"
         if self.closing:
             return "closed" if self.ended else "closing"
-        return "running" if self._batcher.started else "not started"
+        return "running" if self._batcher.started else "new"
 
     def start(self) -> None:
         """Take batches from now on.
@@ -156,6 +157,13 @@ class Ending(Generic[T]):
         if self._batcher.failure is None and not self._batcher.losses:
             return None
         return self._exception(self._end_by_now)
+
+    def take_failure(self) -> QueueEnded | None:
+        """The failure, for the one who asks first: a new exception, to be told at once."""
+        if self._batcher.failure is None or self._failure_taken:
+            return None
+        self._failure_taken = True
+        return self.outcome()
 
     def loss(self) -> Callable[[], QueueEnded]:
         """What tells why items were lost by now: it makes a new exception, always the same."""

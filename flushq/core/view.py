@@ -44,6 +44,11 @@ class QueueView(Generic[T]):
         """
         return self._core.batcher.losses.in_doubt.items
 
+    @property
+    def state(self) -> str:
+        """How far the queue has come: "new", "running", "closing", "closed" or "failed"."""
+        return self._core.ending.state
+
     def stats(self) -> QueueStats:
         """The account of this moment, which adds up."""
         batcher, buffer = self._core.batcher, self._core.buffer

@@ -4,11 +4,13 @@ import runpy
 import signal
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+import flushq
 from flushq import __main__ as start
 from flushq.cli import main
 
@@ -121,3 +123,10 @@ def test_a_mistake_that_nobody_hears(
 
     assert 2 == ended.value.code
     assert "" == capsys.readouterr().out
+
+
+def test_the_version() -> None:
+    """It is that of the package, as of its metadata."""
+    result = CliRunner().invoke(main, ["--version"])
+    assert (0, f"flushq, version {version('flushq')}\n") == (result.exit_code, result.output)
+    assert version("flushq") == flushq.__version__

@@ -159,7 +159,7 @@ async def test_at_the_limit_running_flushes_are_cancelled_once() -> None:
     assert [0, 1, 2, 3] == caught.value.in_doubt
     assert [4, 5, 6] == caught.value.undelivered
     assert isinstance(caught.value.__cause__, asyncio.CancelledError)
-    assert isinstance(caught.value, TimeoutError)
+    assert not isinstance(caught.value, TimeoutError)  # that would be a slow delivery
 
 
 async def test_a_batch_that_was_cut_but_not_handed_over_is_undelivered() -> None:

@@ -391,14 +391,36 @@ async def test_the_bodys_exception_is_not_replaced(caplog: pytest.LogCaptureFixt
     assert 1 == len(mistake.__notes__)
     assert "FlushFailed" in mistake.__notes__[0]
     assert "disk full" in mistake.__notes__[0]
-    assert [("flushq", logging.ERROR)] == [(log.name, log.levelno) for log in caplog.records]
+    told = [record.getMessage().split(":")[0] for record in caplog.records]
+    assert ["the queue has failed with FlushFailed", "the queue ended with FlushFailed"] == told
+    assert {("flushq", logging.ERROR)} == {(log.name, log.levelno) for log in caplog.records}
     assert "disk full" in caplog.text
+
+
+async def test_a_failure_is_logged_at_once_and_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A producer that is quiet for an hour hears of it at the next item; the log, at once."""
+    error = OSError("disk full")
+    queue = FlushQueue(Sink[int](1.0, errors={0: error}), NaturalPolicy(1), max_in_flight=2)
+    async with failing(queue):
+        await queue.enqueue(1)
+        await queue.enqueue(2)
+        queue.enqueue_nowait(3)
+        await asyncio.sleep(1.5)
+        (record,) = caplog.records
+        assert ("flushq", logging.ERROR) == (record.name, record.levelno)
+        assert record.exc_info is not None
+        assert error is getattr(record.exc_info[1], "__cause__", None)
+        assert "disk full" in record.getMessage()
+        assert record.getMessage().endswith("(1 undelivered, 1 in doubt)")
+        assert "failed" == queue.state
+        await asyncio.sleep(3600.0)
+    assert [record] == caplog.records
 
 
 async def test_a_body_that_raises_the_queues_own_failure_needs_no_note(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """FlushFailed from an enqueue in the body goes on as it is, without a note or a log record."""
+    """FlushFailed from an enqueue in the body goes on as it is: no note, no second record."""
     queue = FlushQueue(Sink[int](1.0, errors={0: OSError()}), NaturalPolicy())
     raised: list[BaseException] = []
     with pytest.raises(FlushFailed) as caught:
@@ -412,7 +434,7 @@ async def test_a_body_that_raises_the_queues_own_failure_needs_no_note(
                 await asyncio.sleep(0.75)
     assert [caught.value] == raised
     assert not hasattr(caught.value, "__notes__")
-    assert [] == caplog.records
+    assert 1 == len(caplog.records)
 
 
 async def test_the_failure_of_another_queue_is_the_bodys_own() -> None:
@@ -639,7 +661,7 @@ async def test_a_task_that_cannot_be_made_is_a_failure() -> None:
 async def test_a_group_that_tells_of_the_loss_is_left_as_it_is(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A body that raises a group with this queue's own failure in it gets no note and no log."""
+    """A body that raises a group with this queue's own failure: no note, no second record."""
     queue = FlushQueue(Sink[int](errors={0: OSError()}), NaturalPolicy())
     with pytest.raises(ExceptionGroup) as caught:
         async with queue:
@@ -649,7 +671,7 @@ async def test_a_group_that_tells_of_the_loss_is_left_as_it_is(
             inner = ExceptionGroup("inner", [await failure_of(queue.flush())])
             raise ExceptionGroup("outer", [ValueError(), inner])
     assert not hasattr(caught.value, "__notes__")
-    assert "" == caplog.text
+    assert 1 == len(caplog.records)
 
 
 async def failure_of(operation: Awaitable[object]) -> FlushFailed:

@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from flushq import Decision, Flush, FlushPolicy, FlushQueue, IntervalPolicy, NaturalPolicy, Wait
+from flushq import (
+    Decision,
+    Flush,
+    FlushPolicy,
+    FlushQueue,
+    IntervalPolicy,
+    NaturalPolicy,
+    ShutdownTimeout,
+    Wait,
+)
 from tests.contract.hostile import EarlyLoop, Second, UnsteadyLoop, left_behind
 from tests.contract.support import HeldSink, Sink, enqueue_all, now, patient, settle
 from tests.virtual import VirtualLoop
@@ -117,7 +126,7 @@ def test_the_limit_on_an_early_loop() -> None:
 
     async def use() -> FlushQueue[int]:
         queue = FlushQueue(sink, NaturalPolicy(), max_shutdown_wait=2.0)
-        with pytest.raises(TimeoutError):
+        with pytest.raises(ShutdownTimeout):
             async with queue:
                 await queue.enqueue(1)
         assert 1.75 == now()

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import threading
 import warnings
 from collections.abc import Callable, Coroutine
@@ -10,8 +11,17 @@ from typing import Any
 import pytest
 
 from flushq import FlushQueue, IntervalPolicy, NaturalPolicy, QueueClosed, ShutdownTimeout
-from tests.contract.hostile import error_of, own_loop
-from tests.contract.support import HeldSink, Sink, enqueue_all, now, patient, produce, settle
+from tests.contract.hostile import error_of, left_behind, own_loop
+from tests.contract.support import (
+    HeldSink,
+    Sink,
+    enqueue_all,
+    failing,
+    now,
+    patient,
+    produce,
+    settle,
+)
 from tests.virtual import run
 
 # Before the start.
@@ -467,3 +477,80 @@ async def test_a_closed_queue_cannot_be_entered() -> None:
     await queue.aclose()
     with pytest.raises(QueueClosed, match="cannot be started again"):
         await queue.__aenter__()
+
+
+# What a health check sees, and what is told of a queue that nobody starts.
+
+
+async def test_the_state_of_a_queue() -> None:
+    """It is new, running, closing and closed, one after the other."""
+    sink = HeldSink[int]()
+    queue = FlushQueue(sink, patient())
+    states = [queue.state]
+    async with queue:
+        states.append(queue.state)
+        await queue.enqueue(1)
+        closing = asyncio.create_task(queue.aclose())
+        await settle()
+        states.append(queue.state)
+        sink.open()
+        await closing
+    assert ["new", "running", "closing", "closed"] == [*states, queue.state]
+
+
+async def test_the_state_of_a_queue_that_has_failed() -> None:
+    """It has failed from the failure on, whatever else happens to it."""
+    async with failing(FlushQueue(Sink[int](errors={0: OSError()}), patient(1))) as queue:
+        await queue.enqueue(1)
+        await settle()
+        assert "failed" == queue.state
+    assert "failed" == queue.state
+
+
+async def test_a_queue_that_nobody_starts_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A second after its first item there is a warning, and no other; flush() still waits."""
+    sink = Sink[int]()
+    queue = FlushQueue(sink, patient())
+    await asyncio.sleep(5.0)
+    await queue.enqueue(1)
+    flushing = asyncio.create_task(queue.flush())
+    await asyncio.sleep(0.75)
+    await queue.enqueue(2)
+    assert [] == caplog.records
+    await asyncio.sleep(9.0)
+    (record,) = caplog.records
+    assert ("flushq", logging.WARNING) == (record.name, record.levelno)
+    assert f"{queue!r} holds items: start it by async with, or by run()" == record.getMessage()
+    async with queue:
+        await flushing
+    assert [[1, 2]] == sink.delivered
+
+
+async def test_a_queue_that_is_started_in_time_says_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A start within the second, before the first item or after it, leaves no timer behind."""
+    for wait in (0.0, 0.75):
+        queue = FlushQueue(Sink[int](), patient())
+        await queue.enqueue(1)
+        await asyncio.sleep(wait)
+        async with queue:
+            await asyncio.sleep(9.0)
+    assert [] == caplog.records
+    assert [] == left_behind()
+
+
+async def test_a_queue_that_was_dropped_is_not_said_to_be_waiting(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The timer does not keep a queue alive: it says at once that it was dropped, and no more."""
+    queues = [FlushQueue(Sink[int](), patient())]
+    await queues[0].enqueue(1)
+    await settle()
+    queues.clear()
+    with pytest.warns(ResourceWarning):
+        gc.collect()
+    await asyncio.sleep(9.0)
+    assert ["a FlushQueue was dropped with 1 items in it"] == [
+        record.getMessage() for record in caplog.records
+    ]

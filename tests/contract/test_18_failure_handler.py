@@ -266,7 +266,9 @@ async def test_a_bad_flush_function_is_a_failure_too() -> None:
     async with FlushQueue(sink, NaturalPolicy(1), on_failure=handler) as queue:
         await enqueue_all(queue, range(2))
     assert [OSError, TypeError] == [type(failure.error) for failure in handler.failures]
-    assert "flush_fn must be async: it returned None" in str(handler.failures[1].error)
+    assert "flush_fn must be async: it returned None; a function that blocks is run by " in str(
+        handler.failures[1].error
+    )
     assert 2 == queue.stats().dropped
 
 
@@ -413,8 +415,7 @@ async def answers_nothing(failure: Failure[int]) -> Verdict:
 
 NONSENSE: list[tuple[Any, str]] = [
     (lambda _: None, "None"),
-    (lambda _: Drop, "<class 'flushq.outcomes.Drop'>"),
-    (lambda _: Retry, "<class 'flushq.outcomes.Retry'>"),
+    (lambda _: Failure, "<class 'flushq.outcomes.Failure'>"),
     (lambda _: "drop", "'drop'"),
     (lambda _: True, "True"),
     (lambda _: Untouchable(), "<tests.contract.test_18_failure_handler.Untouchable object at"),
@@ -845,3 +846,32 @@ async def test_exceptions_are_told_apart_by_identity(cause: ArrayError | None) -
             await queue.enqueue(1)
     assert mistake is caught.value.__cause__
     assert (failure if cause is None else cause) is mistake.__cause__
+
+
+@pytest.mark.parametrize(
+    ("kind", "batches", "dropped"),
+    [
+        (Drop, [[1, 2]], 2),
+        (Retry, [[1, 2], [1, 2]], 0),
+        (Split, [[1, 2], [1], [2]], 0),
+    ],
+)
+async def test_the_class_of_a_verdict_means_its_instance(
+    kind: Any, batches: list[list[int]], dropped: int
+) -> None:
+    """A handler that forgets the brackets does not end the queue by accident."""
+    sink = Sink[int](errors={0: OSError()})
+    async with FlushQueue(sink, patient(2), on_failure=lambda _: kind) as queue:
+        await enqueue_all(queue, [1, 2])
+    assert (batches, dropped) == (sink.batches, queue.stats().dropped)
+
+
+async def test_the_class_fail_ends_the_queue() -> None:
+    """A handler that answers Fail without brackets ends the queue with the failure of flush_fn."""
+    error = OSError()
+    forgetful: Any = lambda _: Fail  # noqa: E731 - it is a value of a wrong type
+    with pytest.raises(FlushFailed) as caught:
+        queue = FlushQueue(Sink[int](errors={0: error}), patient(1), on_failure=forgetful)
+        async with queue:
+            await queue.enqueue(1)
+    assert error is caught.value.__cause__

@@ -968,7 +968,7 @@ async def test_a_receipt_that_nobody_awaits_logs_nothing(caplog: pytest.LogCaptu
     await waiter
     gc.collect()
     await settle()
-    assert [] == [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert ["flushq"] == [log.name for log in caplog.records if log.levelno >= logging.WARNING]
 
 
 # One answer, and at once.
@@ -1061,3 +1061,18 @@ async def test_what_was_stored_is_told_while_the_handler_is_asked() -> None:
         assert 0.0 == now()
         assert [Dropped] == kinds(await fates([first]))
         assert 1.0 == now()
+
+
+async def test_submit_nowait_is_enqueue_nowait_with_a_receipt() -> None:
+    """It accepts the item now or raises QueueFull; its receipt is as any other."""
+    sink = Sink[int]()
+    async with FlushQueue(sink, patient(2), dedupe_key=abs, max_queue_size=1) as queue:
+        receipt = queue.submit_nowait(1)
+        assert receipt is queue.submit_nowait(-1)
+        with pytest.raises(QueueFull):
+            queue.submit_nowait(2)
+        assert (1, False) == (receipt.item, receipt.done())
+    await receipt
+    with pytest.raises(QueueClosed):
+        queue.submit_nowait(3)
+    assert [[1]] == sink.delivered

@@ -15,6 +15,9 @@ import pytest
 
 from flushq import (
     Batched,
+    Drop,
+    Fail,
+    Failure,
     FlushFailed,
     FlushPolicy,
     FlushQueue,
@@ -27,7 +30,10 @@ from flushq import (
     PolicyError,
     QueueClosed,
     QueueFull,
+    Retry,
     ShutdownTimeout,
+    Split,
+    Verdict,
 )
 from tests.contract.hostile import EVENTS, Broken, error_of, left_behind, own_loop
 from tests.contract.support import (
@@ -843,7 +849,7 @@ def test_the_defaults_are_those_of_the_queue() -> None:
     """What is not passed is as it is for a FlushQueue."""
     of_queue = inspect.signature(FlushQueue).parameters
     of_batched = inspect.signature(Batched).parameters
-    assert of_batched.keys() - of_queue.keys() == {"loader"}
+    assert of_batched.keys() - of_queue.keys() == {"loader", "share"}
     for name in of_batched.keys() & of_queue.keys():
         assert of_queue[name].default == of_batched[name].default
 
@@ -914,3 +920,87 @@ async def test_a_loader_that_raises_is_seen_by_those_who_watch_the_queue() -> No
         stats = load_one.queue.stats()
     assert (2, 0) == (stats.dropped, stats.delivered)
     assert [(2, refusal)] == [(report.dropped, report.error) for report in reports]
+
+
+# Verdicts on a loader that raises.
+
+
+class Poisoned(Doubling):
+    """A loader that raises as long as a key below 0 is asked for."""
+
+    async def __call__(self, keys: list[int]) -> Any:
+        """Return the results, in order."""
+        doubled = await super().__call__(keys)
+        if min(keys) < 0:
+            raise ValueError(min(keys))
+        return doubled
+
+
+async def test_a_split_answers_all_but_the_poisoned_caller() -> None:
+    """Of 64 callers, 63 have their answers, and one the exception that its key has caused."""
+    load = Poisoned()
+
+    def judge(failure: Failure[int]) -> Verdict:
+        return Split() if len(failure.items) > 1 else Drop()
+
+    async with batched_of(load, patient(64), on_failure=judge) as double:
+        got = await ends(called(double, *range(63), -1))
+        stats = double.queue.stats()
+    assert [2 * key for key in range(63)] == got[:63]
+    assert (ItemFailed, -1, ValueError) == (
+        type(got[63]),
+        got[63].item,
+        type(got[63].__cause__),
+    )
+    assert (63, 1) == (stats.delivered, stats.dropped)
+    assert 14 >= len(load.calls)
+
+
+async def test_the_handler_is_asked_about_keys() -> None:
+    """It sees the keys that were asked for, may be async, and a retry may succeed."""
+    asked: list[Failure[int]] = []
+
+    async def judge(failure: Failure[int]) -> Verdict:
+        asked.append(failure)
+        return Retry(1.0)
+
+    load = Doubling(answers=[OSError("reset")])
+    async with batched_of(load, patient(2), on_failure=judge) as double:
+        assert [2, 4] == await ends(called(double, 1, 2))
+        assert 1.0 == now()
+    assert [([1, 2], 1)] == [(failure.items, failure.attempt) for failure in asked]
+
+
+async def test_a_failure_may_end_the_queue_of_the_callers() -> None:
+    """After Fail the callers of this call have its exception, and all others FlushFailed."""
+    load = Doubling(answers=[OSError("down")])
+    double = batched_of(load, patient(2), on_failure=lambda _: Fail())
+    with pytest.raises(FlushFailed):
+        async with double:
+            got = await ends(called(double, 1, 2, 3))
+            assert [ItemFailed, ItemFailed, FlushFailed] == list(map(type, got))
+            assert "failed" == double.queue.state
+
+
+@pytest.mark.parametrize("bad", [7, "judge"])
+def test_a_handler_must_be_callable(bad: Any) -> None:
+    """Anything else is a TypeError at construction that shows it."""
+    with pytest.raises(TypeError, match=r"^on_failure must be callable, not "):
+        batched_of(Doubling(), patient(), on_failure=bad)
+
+
+# Callers who do not share.
+
+
+async def test_callers_who_do_not_share_get_a_result_each() -> None:
+    """With share=False the loader gets a key once for each caller, hashable or not."""
+
+    async def load(keys: list[list[int]]) -> list[tuple[int, ...]]:
+        calls.append(list(keys))
+        return [(index, *key) for index, key in enumerate(keys)]
+
+    calls: list[list[list[int]]] = []
+    async with batched_of(load, patient(3), share=False) as sample:
+        assert [(0, 7), (1, 7), (2, 8)] == await ends(called(sample, [7], [7], [8]))
+        assert 0 == sample.queue.stats().duplicates
+    assert [[[7], [7], [8]]] == calls

@@ -42,7 +42,7 @@ NAMED = pytest.mark.parametrize(
 async def test_the_repr_shows_the_name(name: str | None, shown: str, label: str) -> None:
     """In every state of the queue, and without a name there is none."""
     queue = FlushQueue(HeldSink[int](), NaturalPolicy(1), name=name, max_shutdown_wait=1.0)
-    assert f"<FlushQueue{shown} not started, 0 pending, 0 in flight>" == repr(queue)
+    assert f"<FlushQueue{shown} new, 0 pending, 0 in flight>" == repr(queue)
     await queue.__aenter__()
     await enqueue_all(queue, [1, 2])
     await settle()

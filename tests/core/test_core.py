@@ -213,7 +213,7 @@ def test_how_far_a_queue_has_come() -> None:
     driver = running(1)
     assert driver.end(Refusal("lost"))
     states.append(driver.core.ending.state)
-    assert ["not started", "running", "closing", "closed", "failed"] == states
+    assert ["new", "running", "closing", "closed", "failed"] == states
 
 
 def test_those_who_wait_for_the_end_are_told_when_it_has_come() -> None:

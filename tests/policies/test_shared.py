@@ -5,7 +5,13 @@ from typing import Any
 import attrs
 import pytest
 
-from flushq.policies import AlarmPolicy, BudgetPolicy, PausePolicy
+from flushq.policies import (
+    AlarmPolicy,
+    BudgetPolicy,
+    IntervalPolicy,
+    NaturalPolicy,
+    PausePolicy,
+)
 from flushq.policy import Flush, FlushPolicy, Wait, running_copy
 from tests.models import state_of
 
@@ -56,3 +62,12 @@ def test_an_event_that_cannot_be_changes_nothing(kind: Kind) -> None:
         with pytest.raises(ValueError, match=r"not|are pending"):
             getattr(policy, event)(*facts)
     assert before == state_of(policy)
+
+
+@pytest.mark.parametrize(
+    "kind", [AlarmPolicy, BudgetPolicy, IntervalPolicy, NaturalPolicy, PausePolicy]
+)
+def test_a_policy_may_name_the_type_of_its_items(kind: Any) -> None:
+    """Code for flushq 0.2.2 subscribes its policies; here that is the policy itself."""
+    assert kind is kind[str]
+    assert kind is kind[list[int]]

@@ -59,8 +59,6 @@ async def store(order: Event, request: Request, response: Response) -> None:
         await asyncio.wait_for(receipt, 2.0)
     except Dropped:
         response.status_code = 422
-    except FlushqError:
-        raise  # it is lost, and a ShutdownTimeout is a TimeoutError too
     except TimeoutError:
         response.status_code = 202
 

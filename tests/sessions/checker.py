@@ -237,6 +237,8 @@ class Checker:
         queue = self.endings.queue
         self.account.balance(queue.undelivered, queue.in_doubt)
         self.closers.agree()
+        if self.endings.logged != (queue.state == "failed"):
+            self.history.complain(12, f"{self.endings.logged} log records of a failure")
         for error in self.outcomes.contradictions():
             self.history.complain(12, f"somebody was told {error!r}, though a flush had failed")
         self.deliveries.check_chains()

@@ -45,6 +45,7 @@ class Endings:
         closing: Whether somebody surely has.
         failures: What may have made it fail, in order.
         closers: All who wait or have waited for its end.
+        logged: How many log records have told of a failure.
         cut_in: The loop iteration of the last cancellation that surely cut the close short.
     """
 
@@ -56,6 +57,7 @@ class Endings:
         self.closing = False
         self.failures: list[Failure] = []
         self.closers: list[Closer] = []
+        self.logged = 0
         self.cut_in = -1
         self._limits = limits
         self._history = history

@@ -100,7 +100,9 @@ class Stage:
         self.history.note("log", record.getMessage())
         if record.exc_info is not None and isinstance(record.exc_info[1], ReportError):
             self.checker.reports.logged += 1
-        else:
+        elif record.getMessage().startswith("the queue has failed"):
+            self.checker.endings.logged += 1
+        elif record.levelno >= logging.ERROR:
             self.checker.closers.logged += 1
         return False
 

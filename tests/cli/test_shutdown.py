@@ -1,0 +1,54 @@
+"""The signals that ask the command line for an orderly end."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from flushq.cli.shutdown import Shutdown
+
+
+class WindowsLoop(asyncio.SelectorEventLoop):
+    """A loop that listens to no signals, as those of Windows."""
+
+    def add_signal_handler(self, *_: Any) -> None:  # type: ignore[override]  # it takes any
+        """Refuse."""
+        raise NotImplementedError
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """Leave the handlers of the signals as they were."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("loop", [asyncio.SelectorEventLoop, WindowsLoop])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks_and_the_second_insists(
+    number: signal.Signals, loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """Whether or not a loop listens to signals, the first is told, and the second cancels."""
+    told: list[signal.Signals] = []
+
+    async def work() -> None:
+        heard = asyncio.Event()
+
+        def stop(number: signal.Signals) -> None:
+            told.append(number)
+            heard.set()
+
+        shutdown = Shutdown(stop, limit=None)
+        signal.raise_signal(number)
+        await heard.wait()
+        assert number == shutdown.signal
+        signal.raise_signal(number)
+        await asyncio.Event().wait()
+
+    with asyncio.Runner(loop_factory=loop) as runner, pytest.raises(asyncio.CancelledError):
+        runner.run(work())
+    assert [number] == told
