@@ -50,7 +50,7 @@ def test_docstring_draws_the_classes() -> None:
 
 @pytest.mark.parametrize(
     ("error", "builtin"),
-    [(QueueClosed, RuntimeError), (ItemTooLarge, ValueError), (ShutdownTimeout, TimeoutError)],
+    [(QueueClosed, RuntimeError), (ItemTooLarge, ValueError)],
 )
 def test_errors_are_also_what_python_calls_them(
     error: type[FlushqError], builtin: type[Exception]
@@ -158,3 +158,8 @@ def test_a_partial_failure_carries_its_mapping() -> None:
     assert "{1: OSError('disk full')}" == str(error)
     assert [1] == list(pickle.loads(pickle.dumps(error)).errors)
     assert errors == copy.copy(error).errors
+
+
+def test_a_loss_is_not_taken_for_a_slow_delivery() -> None:
+    """A timeout around a receipt does not catch the ShutdownTimeout that the receipt raises."""
+    assert not issubclass(ShutdownTimeout, TimeoutError)

@@ -98,6 +98,7 @@ class SessionLoop(VirtualLoop):
         handle = self._ready.popleft()
         if not handle.cancelled():
             handle._run()  # noqa: SLF001 - this is what a loop does
+        self._wake_due()  # a timer that was set for now, or for a time that has passed
         if not self._ready:
             self._on_idle()
 
@@ -105,6 +106,9 @@ class SessionLoop(VirtualLoop):
         """Let time pass to the next timer, and make ready whatever is due then."""
         self._set_time(self.timers[0].when())
         self.woke_at = self.time()
+        self._wake_due()
+
+    def _wake_due(self) -> None:
         while self._scheduled and self._scheduled[0].when() <= self.time():
             timer = heapq.heappop(self._scheduled)
             if not timer.cancelled():
