@@ -84,7 +84,7 @@ class Account:
     @property
     def settled(self) -> int:
         """The position below which every item has ended."""
-        return next((flight.first for flight in self.running), self.cut)
+        return next((flight.first_unended for flight in self.running), self.cut)
 
     @property
     def heard(self) -> int:

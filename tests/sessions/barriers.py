@@ -60,7 +60,7 @@ class Barriers:
 
     def _still_running(self, barrier: Barrier) -> list[Flight]:
         running = self._account.running
-        return [flight for flight in running if flight.first < barrier.mark and flight.called]
+        return [each for each in running if each.first_unended < barrier.mark and each.called]
 
     def _is_settled(self, barrier: Barrier) -> bool:
         return self._endings.stops or self._account.settled >= barrier.mark

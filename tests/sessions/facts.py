@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from itertools import zip_longest
+from itertools import takewhile, zip_longest
 
 import attrs
 
@@ -133,6 +133,13 @@ class Flight:
     def called(self) -> bool:
         """Whether flush_fn was called with it."""
         return self.state != CUT
+
+    @property
+    def first_unended(self) -> int:
+        """The position of its first item that was neither delivered nor dropped."""
+        fates = (self.fates.get(item) for item in self.items)
+        kept = (fate is not None and fate.kind != FAILED for fate in fates)
+        return self.first + len(list(takewhile(bool, kept)))
 
     @property
     def interrupted(self) -> bool:
