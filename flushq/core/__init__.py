@@ -1,22 +1,25 @@
 """Everything that a queue decides: no loop, no thread and no clock of its own.
 
-Where each point of the contract is decided:
+Where each point of the contract is decided, the first place first:
 
-==========================  ====================================================================
-1, 7, 8  acceptance, room,  admission (may it come in, and when), waitlist (the line of producers)
-         fairness
-2, 3     nothing vanishes   batcher (the account), losses (the lists), attempts (what is retried)
-4        caps               caps
-5, 6     order, latency     buffer (order), batcher (when a batch is taken and why, slots)
-9        flush()            barriers
-10, 11   close, owners      ending
-12       failure            attempts (what comes next), ending (refusals, the outcome)
-13       the clock          batcher (times never run backwards); the context is the driver's
-14       re-entrancy        ending (who is refused), admission (deadlock)
-15       bad policies       batcher; their arguments and answers: flushq.policy
-16       duplicates         duplicates
-17       life               ending
-         receipts           receipts
-         one pass           core
-==========================  ====================================================================
+=================================  =============================================================
+1, 7   acceptance, backpressure    admission; waitlist (the line of producers)
+2      nothing vanishes            batcher (the account); losses (the two lists)
+3      at most once                attempts
+4      caps                        caps
+5      order                       buffer; batcher (slots)
+6      latency                     batcher (what is due); admission (from when an item counts)
+8      fairness                    admission
+9      flush()                     barriers; ending (what it raises)
+10     the close                   ending
+11     cancellation                ending (who may end it sooner); the driver's waits
+12     failure                     batcher (whose it is); attempts (what comes next); ending
+13     the clock                   batcher; the context is the driver's
+14     re-entrancy                 ending (who is refused); admission (deadlock)
+15     bad arguments, policies     flushq.arguments; duplicates, caps; flushq.policy, batcher
+16     duplicates                  duplicates; buffer
+17     life                        ending; the driver's queue
+=================================  =============================================================
+
+What an item has come to is told by receipts; the steps of a pass are in core.
 """

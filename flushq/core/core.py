@@ -1,27 +1,29 @@
 """One pass: what a queue decides when something has happened, without a loop or a thread.
 
-Theory of operation. A driver does four things. It *waits*: each of its callers on a future of its
-own, which it enters with the part of the core that completes it (flushq.core.waiter). It *wakes*:
-whatever happens asks for a pass soon. It *calls*: flush_fn, with the batches that a pass starts. It
-*keeps time*: one timer, one deadline. All that is decided is decided here. A pass is, in this
+Theory of operation. A driver does four things. It *waits*: it makes a future for each caller, and
+registers it with the part of the core that completes it (flushq.core.waiter). It *wakes*: whatever
+happens asks for a pass soon. It *calls*: flush_fn, with the batches that a pass starts. It *keeps
+time*: one timer, one deadline. What is decided is decided in this package. A pass is, in this
 order::
 
     core.observe()                              tell the policy what has happened
     while (batch := core.next_flush(clock)):    start what is due; the driver launches each
     core.respond()                              tell all who wait for something, if it is time
 
-Between the last two the driver sets the deadline, if the end has begun. Afterwards it sets its
-timer to ``batcher.wake_at``, hands out ``reports``, and asks ``ending.finish()`` whether this was
-the last pass. Why in this order:
+Between next_flush() and respond() the driver sets the deadline, if the end has begun. Afterwards
+it sets its timer to ``batcher.wake_at``, hands out ``reports``, and asks ``ending.finish()``
+whether this was the last pass. Why in this order:
 
-* Arrivals are told before all else, with the time of the first. Told after something later, they
-  would be dated by that, and flushed late (point 6).
-* What has ended of a batch that goes on comes before the ends of batches: else it would be counted
-  twice. The ends come before what is due: else a due flush would wait for a slot that is free.
-* The policy's own time comes last, as each other event has asked the policy anew.
-* Producers are let in before the next flush is looked for: else a queue that has room would press.
-* The deadline comes before respond(): with max_shutdown_wait=0 it is what there is to be told.
-* Reports come last: who is told of a flush finds its receipts settled and the line moved on.
+* Arrivals are told first, with the time of the first of them. If a later event were told before,
+  they would get its time, and be flushed late (point 6).
+* Items that have ended early are counted before whole batches are: else they would count twice. The
+  ends of flushes come before the next flush: else that would wait for a slot that is free.
+* The tick of the timer comes last, since each other event has asked the policy anew.
+* Producers are let in before the next flush is looked for: else pressure would flush although there
+  is room.
+* The deadline comes before respond(): with max_shutdown_wait=0 it stops the queue, and respond()
+  has to tell that.
+* Reports come last: a report finds the receipts of its flush settled, and the line moved on.
 
 So a burst of arrivals is one event, whatever its length, and items that arrive before the pass join
 the batch.

@@ -1,14 +1,14 @@
 """Life and the end of a queue: start, close, limit, owners, failure, outcome; who is refused.
 
-A *close* drains: all that waits is due, and new items are refused, but for those of a flush that
-runs. A *failure*, of a flush or of the policy, stops the queue: what waits is undelivered. The
-first of either sets the one *deadline*; what is left by then is cut short, as a stop. The queue has
-ended when nothing runs and nothing waits any more. The *outcome* is the first failure; without one
-it is a ShutdownTimeout, if anything was lost.
+A *close* drains: all that waits is due, and new items are refused, except from inside a running
+flush. A *failure*, of a flush or of the policy, stops the queue: what waits is undelivered. The
+first of the two sets the only *deadline*: then nothing starts any more, and the flushes that run
+are interrupted. The queue has ended when nothing runs and nothing waits any more. The *outcome* is
+the first failure; without one it is a ShutdownTimeout, if anything was lost.
 
-An *owner* is a caller that runs the queue (``async with``, ``run()``). Its cancellation closes the
-queue, and cuts the close short if it has begun; so does that of another caller that waits for the
-end, if no owner does.
+An *owner* is a caller that runs the queue (``async with``, ``run()``). To cancel it closes the
+queue, or cuts the close short if that has begun. To cancel another caller that waits for the end
+does so only if no owner has waited.
 """
 
 import math
@@ -132,7 +132,7 @@ class Ending(Generic[T]):
     # Those who are refused.
 
     def check_open(self, inside: Batch[T] | None) -> None:
-        """Raise why the queue takes nothing of a caller that is part of this flush, if so."""
+        """Raise the refusal, if there is one, of a caller inside this flush (None: in none)."""
         refusal = self.refusal(inside)
         if refusal is not None:
             raise refusal
@@ -159,14 +159,14 @@ class Ending(Generic[T]):
         return self._exception(self._end_by_now)
 
     def take_failure(self) -> QueueEnded | None:
-        """The failure, for the one who asks first: a new exception, to be told at once."""
+        """The failure, at the first call only: a new exception, to be told at once."""
         if self._batcher.failure is None or self._failure_taken:
             return None
         self._failure_taken = True
         return self.outcome()
 
     def loss(self) -> Callable[[], QueueEnded]:
-        """What tells why items were lost by now: it makes a new exception, always the same."""
+        """A factory for what is lost by now: each call makes a new exception, of the same kind."""
         return partial(self._exception, self._end_by_now)
 
     def carries_loss(self, error: BaseException) -> bool:
