@@ -178,7 +178,13 @@ class FlushQueue(QueueView[T]):
                 :meth:`enqueue`.
             RuntimeError: Called inside flush_fn, or on another event loop: it was not accepted.
         """
-        stays = await self._enqueue_awaited(item)
+        self._runner.check_waiter()
+        for _ in self._credit:
+            stays = self._append(item)
+            break
+        else:
+            stays = await self._enqueue_slow(item)
+        self._core.admission.prolong_burst()  # others run while this caller waits
         number = self._core.buffer.number_of(item, stays)
         waiter: asyncio.Future[FailureFactory | None] = self._runner.loop.create_future()
         self._core.receipts.watch(number, waiter)
@@ -304,17 +310,6 @@ class FlushQueue(QueueView[T]):
         elif self._core.admission.must_give_way:
             await give_way(self._core, self._runner, key)
         return self._accept(item, key, weight)  # no await before: the room was given for this step
-
-    async def _enqueue_awaited(self, item: T) -> int | None:
-        """Accept an item whose producer is about to wait for its end, as :meth:`_accept`."""
-        self._runner.check_waiter()
-        for _ in self._credit:
-            stays = self._append(item)
-            break
-        else:
-            stays = await self._enqueue_slow(item)
-        self._core.admission.prolong_burst()
-        return stays
 
     def _measure(self, item: T) -> tuple[Hashable, float]:
         self._runner.bind()

@@ -119,7 +119,8 @@ class Runner(Generic[T]):
 
     def check_waiter(self) -> None:
         """Refuse a caller that must not wait for the end of an item: on another loop, inside."""
-        self.bind()
+        if not self._bound or asyncio.get_running_loop() is not self.loop:
+            self.bind()
         if current_flushes():
             self.refuse_inside("waiting for an item")
 

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from flushq import FlushqError, FlushQueue, Receipt
 from tests.sessions.actors import Actor, Actors
@@ -24,10 +25,14 @@ class SubmittingQueue(FlushQueue[Item]):
         self.on_submitted(item, receipt)
         return receipt
 
-    async def _enqueue_awaited(self, item: Item) -> int | None:
-        stays = await super()._enqueue_awaited(item)
+    async def deliver(
+        self, item: Item, *, on_accepted: Callable[[Item], object] | None = None
+    ) -> None:
+        """Deliver the item, and tell when it was accepted."""
+        await super().deliver(item, on_accepted=on_accepted or partial(self._accepted, item))
+
+    def _accepted(self, item: Item, _: Item) -> None:
         self.on_brought(item)
-        return stays
 
 
 class Submitters(Actors):
