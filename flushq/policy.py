@@ -61,7 +61,8 @@ class Wait:
 Decision = Flush | Wait
 """What a policy answers."""
 
-_IDLE = Wait()
+IDLE = Wait()
+"""What an event answers while decide is not asked."""
 
 wait_until = functools.lru_cache(typed=True)(Wait)
 """A Wait until a time; while the time stays the same, the same Wait, which costs less."""
@@ -247,7 +248,7 @@ class FlushPolicy(abc.ABC):
         """
         queue = self.queue
         if queue.pending == 0 or queue.in_flight >= queue.max_in_flight:
-            return _IDLE
+            return IDLE
         return self.decide(now)
 
 

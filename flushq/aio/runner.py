@@ -267,7 +267,8 @@ class Runner(Generic[T]):
         except BaseException as error:  # whatever a task factory of the user raises
             flush.close()
             batch.fail(error)
-            self._end_flush(batch)
+            self._core.flush_ended(batch, self.loop.time())
+            self.wake()
             if not isinstance(error, Exception):
                 raise
             return
@@ -278,13 +279,10 @@ class Runner(Generic[T]):
         batch = self._tasks.pop(task)
         if not batch.attempts:
             batch.fail(asyncio.CancelledError("cut short before flush_fn was called"))
-        self._end_flush(batch)
-        if batch.error is not None and isinstance(batch.error, KeyboardInterrupt | SystemExit):
-            raise batch.error
-
-    def _end_flush(self, batch: Batch[T]) -> None:
         self._core.flush_ended(batch, self.loop.time())
         self.wake()
+        if batch.error is not None and isinstance(batch.error, KeyboardInterrupt | SystemExit):
+            raise batch.error
 
 
 def _log_not_started(core: weakref.ref[Core[Any]]) -> None:

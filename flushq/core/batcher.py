@@ -34,11 +34,19 @@ from flushq.core.caps import Weigh
 from flushq.core.duplicates import DedupeKey
 from flushq.core.losses import Losses
 from flushq.errors import FlushFailed, PolicyError, QueueEnded
-from flushq.policy import Decision, Flush, FlushPolicy, Wait, check_caps, flaw_in, running_copy
+from flushq.policy import (
+    IDLE,
+    Decision,
+    Flush,
+    FlushPolicy,
+    Wait,
+    check_caps,
+    flaw_in,
+    running_copy,
+)
 
 T = TypeVar("T")
 
-_WAIT = Wait()
 _DRAIN = Flush("drain")
 _BARRIER = Flush("flush")
 _PRESSURE = Flush("pressure")
@@ -104,7 +112,7 @@ class Batcher(Generic[T]):
         self.flushes: dict[str, int] = {}
         self.losses: Losses[T] = Losses()
         self.now = -math.inf
-        self.decision: Decision = _WAIT
+        self.decision: Decision = IDLE
         self._max_in_flight = max_in_flight
         self._barrier = 0
         self._announced = 0
@@ -138,7 +146,8 @@ class Batcher(Generic[T]):
     def wake_at(self) -> float:
         """When to call :meth:`tick` unless something else happens; inf: not at all."""
         decision = self.decision
-        return decision.until if isinstance(decision, Wait) and self._may_flush else math.inf
+        until = decision.until if isinstance(decision, Wait) else math.inf
+        return until if until < math.inf and self._may_flush else math.inf
 
     def tick(self, now: float) -> None:
         """The time asked for has come."""
@@ -279,10 +288,11 @@ class Batcher(Generic[T]):
         try:
             decision = getattr(self.policy, event)(now, *facts)
             queue = self.policy.queue
+            flaw: str | None
             if queue.pending != self._announced or queue.in_flight != len(self.running):
-                flaw: str | None = self._miscount()
+                flaw = self._miscount()
             else:
-                flaw = flaw_in(decision, now)
+                flaw = None if decision is IDLE else flaw_in(decision, now)
         except BaseException as error:
             self._fail_policy(f"raised {shown(error)} in {event}", error)
             if isinstance(error, KeyboardInterrupt | SystemExit):
