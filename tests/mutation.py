@@ -66,6 +66,10 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/contract/test_15_bad_arguments.py",
     ),
     "flushq/core/core.py": ("tests/core/test_core.py", SESSIONS, "tests/contract"),
+    "flushq/core/fairness.py": (
+        "tests/core/test_admission.py",
+        "tests/contract/test_08_fairness.py",
+    ),
     "flushq/core/losses.py": ("tests/core/test_losses.py",),
     "flushq/core/receipts.py": (
         "tests/core/test_receipts.py",
@@ -92,7 +96,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "flushq/aio/queue.py": (SESSIONS, "tests/aio/test_receipts.py", "tests/contract"),
     "flushq/aio/receipt.py": (SESSIONS, "tests/aio/test_receipts.py", "tests/contract"),
     "flushq/aio/runner.py": (SESSIONS, "tests/aio/test_runner.py", "tests/contract"),
-    "flushq/aio/waits.py": (SESSIONS, "tests/contract"),
+    "flushq/aio/cancellation.py": (SESSIONS, "tests/contract"),
+    "flushq/aio/producers.py": (SESSIONS, "tests/contract"),
     "flushq/policy.py": ("tests/test_policy.py", f"tests/policies {LAWS}"),
     "flushq/offline.py": ("tests/test_offline.py",),
     "flushq/policies/alarm.py": (f"tests/policies/test_alarm.py {STATEFUL}", LAWS),

@@ -16,9 +16,10 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from flushq.aio.calls import FlushFn, OnFailure
+from flushq.aio.cancellation import raise_outcome, until_ended
+from flushq.aio.producers import check_open, give_way, wait_for_room
 from flushq.aio.receipt import Receipt, receipt_of
 from flushq.aio.runner import OnReport, Runner, logger
-from flushq.aio.waits import check_open, give_way, raise_outcome, until_ended, wait_for_room
 from flushq.core.admission import NO_CREDIT
 from flushq.core.caps import Weigh
 from flushq.core.core import Core

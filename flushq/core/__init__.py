@@ -9,10 +9,10 @@ Where each point of the contract is decided, the first place first:
 4      caps                        caps
 5      order                       buffer; batcher (slots)
 6      latency                     batcher (what is due); admission (from when an item counts)
-8      fairness                    admission
+8      fairness                    fairness; admission (credit)
 9      flush()                     barriers; ending (what it raises)
 10     the close                   ending
-11     cancellation                ending (who may end it sooner); the driver's waits
+11     cancellation                ending (who may end it sooner); the driver's cancellation
 12     failure                     batcher (whose it is); attempts (what comes next); ending
 13     the clock                   batcher; the context is the driver's
 14     re-entrancy                 ending (who is refused); admission (deadlock)

@@ -1,14 +1,10 @@
-"""Who may come in: room, claims, bursts, credit, pressure, deadlock.
+"""Who may come in: room, claims, credit, pressure, deadlock.
 
 *Room* is for ``max_queue_size`` items that wait. Producers have *claims* to it: those who were
 given room and have not run yet (reservations), those who give way so that others run first, and
 those who stand in line. A producer that comes later waits behind all of them. "Somebody comes
 before you" and "there is no room" are two facts: only the second is *pressure*, which overrides the
 policy.
-
-*Bursts and fairness.* Arrivals are told to the policy in bursts: the first item after a pass opens
-a burst and notes the time. After 256 items a producer gives way, so that others run. An item whose
-producer is about to wait for its end makes the burst longer by one, since others run then.
 
 *Credit* is how many items may come in without a second look. The invariant: it is never more than
 room and burst allow, and none is left while anybody is in line or once the queue ends. So it may
@@ -21,46 +17,34 @@ made: then the last of those producers is rejected.
 """
 
 from collections.abc import Callable, Hashable, Iterator
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from flushq.arguments import check_count
-from flushq.core.batch import Batch
 from flushq.core.batcher import Batcher
-from flushq.core.waitlist import WaitList
+from flushq.core.fairness import BURST, Fairness
 from flushq.errors import QueueFull
 
 T = TypeVar("T")
 
-BURST = 256
-"""How many items may come before others run."""
-
-
 NO_CREDIT: Iterator[None] = iter(())
 
 
-class Admission(Generic[T]):
-    """The entrance of a queue.
+class Admission(Fairness[T]):
+    """The entrance of a queue: fairness, and what needs room.
 
     Attributes:
-        waitlist: The producers in line for room, each with the flush that it is a part of.
         giving_way: How many producers let others run first, with a claim to room.
-        opened: When the burst was opened; None while it is not.
-        on_burst_closed: Is called when the next item has to open a burst.
     """
 
     def __init__(
         self, batcher: Batcher[T], max_queue_size: int, label: str = "", burst: float = BURST
     ) -> None:
+        super().__init__(batcher, burst)
         check_count("max_queue_size", max_queue_size)
-        self.waitlist: WaitList[Batch[T] | None] = WaitList()
         self.giving_way = 0
-        self.opened: float | None = None
-        self.on_burst_closed: Callable[[], None] = lambda: None
-        self._batcher = batcher
         self._buffer = batcher.buffer
         self._max_queue_size = max_queue_size
         self._label = label
-        self._usual_limit = self._limit = burst
         self._credit: list[None] = []
 
     # May it come in?
@@ -75,17 +59,6 @@ class Admission(Generic[T]):
         if self.waitlist.claims or self.room <= 0:
             return not self._buffer.is_duplicate(key)
         return False
-
-    @property
-    def must_give_way(self) -> bool:
-        """Whether others are to run first.
-
-        The burst is too long; or this is the first item of a queue that has not started, and a
-        task of run() that was just made is to begin.
-        """
-        if self._batcher.burst_size >= self._limit:
-            return True
-        return not self._batcher.started and self._buffer.next_number == 0
 
     def check_room(self, key: Hashable) -> None:
         """Raise QueueFull if there is no room for one that cannot wait."""
@@ -124,30 +97,6 @@ class Admission(Generic[T]):
     def revoke_credit(self) -> None:
         """Have every item that comes looked at again."""
         self._credit.clear()
-
-    # Bursts.
-
-    def open_burst(self, now: float) -> None:
-        """The first item of a burst comes."""
-        self.opened = now
-
-    def prolong_burst(self) -> None:
-        """An item came in whose producer lets others run by itself."""
-        self._limit += 1
-
-    def tell_burst(self) -> None:
-        """Announce the arrivals, if there are any: before any other event, as they came first.
-
-        The burst stays open for producers that were given room and have not run yet: what they
-        bring has been here from the moment that they had room.
-        """
-        if self.opened is None:
-            return
-        opened, self._limit = self.opened, self._usual_limit
-        if not self.waitlist.reserved:
-            self.opened = None
-            self.on_burst_closed()
-        self._batcher.announce(opened)
 
     # The line.
 

@@ -34,7 +34,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from flushq.core.admission import BURST, Admission
+from flushq.core.admission import Admission
 from flushq.core.attempts import Attempts, Ended
 from flushq.core.barriers import Barriers
 from flushq.core.batch import Batch
@@ -42,6 +42,7 @@ from flushq.core.batcher import Batcher
 from flushq.core.caps import Weigh
 from flushq.core.duplicates import DedupeKey
 from flushq.core.ending import Ending
+from flushq.core.fairness import BURST
 from flushq.core.receipts import Receipts
 from flushq.outcomes import FlushReport
 from flushq.policy import FlushPolicy

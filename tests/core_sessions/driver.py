@@ -11,10 +11,11 @@ from operator import attrgetter
 from typing import Any
 
 from flushq import FlushPolicy, FlushqError, FlushReport
-from flushq.core.admission import BURST, NO_CREDIT
+from flushq.core.admission import NO_CREDIT
 from flushq.core.attempts import Ask, Call, Pause
 from flushq.core.batch import Batch
 from flushq.core.core import Core
+from flushq.core.fairness import BURST
 from flushq.core.receipts import Completion, FailureFactory
 from flushq.core.view import QueueView
 from flushq.core.waiter import Registry

@@ -1,14 +1,12 @@
-"""How a caller waits: a producer for room, or to let others run; an owner for the end.
+"""What a cancellation does to a caller that waits for the end of a queue.
 
-The core decides how long, and completes the caller's future. To come and to leave, however a
-producer leaves, gives cause for a pass: the room that it has not taken may be somebody else's. A
-cancellation of a caller that waits for the end starts the drain, or cuts it short, and goes on
-afterwards; what was lost meanwhile is told beside it, in a log record and in a note.
+It starts the drain, or cuts it short, and is never swallowed: it goes on afterwards. What was lost
+meanwhile is told beside it, in a log record and in a note.
 """
 
 import asyncio
 import sys
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
 
@@ -16,44 +14,6 @@ from flushq.aio.runner import Runner, logger
 from flushq.core.core import Core
 
 T = TypeVar("T")
-
-
-# Producers.
-
-
-def check_open(core: Core[T], runner: Runner[T]) -> None:
-    """Raise why the queue takes no item of the caller, if it does not."""
-    if core.ending.begun:
-        core.ending.check_open(runner.inside())
-
-
-async def wait_for_room(core: Core[T], runner: Runner[T]) -> None:
-    """Wait in line; there is room for the caller when this returns, which it takes at once."""
-    runner.wake()
-    try:
-        refusal = await runner.wait(core.admission.waitlist, runner.inside())
-    finally:
-        runner.wake()
-    if refusal is not None:
-        raise refusal
-    check_open(core, runner)
-
-
-async def give_way(core: Core[T], runner: Runner[T], key: Hashable) -> None:
-    """Let others run; there is room for the caller when this returns, which it takes at once."""
-    admission = core.admission
-    claimed = admission.give_way(key)
-    try:
-        await asyncio.sleep(0)
-    finally:
-        admission.come_back(claimed=claimed)
-        runner.wake()
-    check_open(core, runner)
-    if not claimed and admission.must_wait(key):  # it is not a duplicate any more
-        await wait_for_room(core, runner)
-
-
-# The end.
 
 
 async def until_ended(

@@ -1,0 +1,46 @@
+"""How a producer waits: for room, or to let others run.
+
+The core decides how long. To come and to leave, however a producer leaves, gives cause for a pass:
+the room that it has not taken may be somebody else's.
+"""
+
+import asyncio
+from collections.abc import Hashable
+from typing import TypeVar
+
+from flushq.aio.runner import Runner
+from flushq.core.core import Core
+
+T = TypeVar("T")
+
+
+def check_open(core: Core[T], runner: Runner[T]) -> None:
+    """Raise why the queue takes no item of the caller, if it does not."""
+    if core.ending.begun:
+        core.ending.check_open(runner.inside())
+
+
+async def wait_for_room(core: Core[T], runner: Runner[T]) -> None:
+    """Wait in line; there is room for the caller when this returns, which it takes at once."""
+    runner.wake()
+    try:
+        refusal = await runner.wait(core.admission.waitlist, runner.inside())
+    finally:
+        runner.wake()
+    if refusal is not None:
+        raise refusal
+    check_open(core, runner)
+
+
+async def give_way(core: Core[T], runner: Runner[T], key: Hashable) -> None:
+    """Let others run; there is room for the caller when this returns, which it takes at once."""
+    admission = core.admission
+    claimed = admission.give_way(key)
+    try:
+        await asyncio.sleep(0)
+    finally:
+        admission.come_back(claimed=claimed)
+        runner.wake()
+    check_open(core, runner)
+    if not claimed and admission.must_wait(key):  # it is not a duplicate any more
+        await wait_for_room(core, runner)
