@@ -1,5 +1,9 @@
 """One flush, call by call: of flush_fn, and after a failure of the handler and of flush_fn again.
 
+Whether a caller is inside a running flush is told by a context variable that is set here, and read
+by Runner.inside; what is refused inside is decided by Ending.refusal and Core.refuse_inside, and a
+deadlock by Admission.break_deadlock.
+
 What comes of a batch stays on the batch, and nothing here raises: a flush runs in a task of its
 own, and what it has done must be known whatever becomes of that task.
 """

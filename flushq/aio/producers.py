@@ -1,7 +1,8 @@
 """How a producer waits: for room, or to let others run.
 
-The core decides how long. To come and to leave, however a producer leaves, gives cause for a pass:
-the room that it has not taken may be somebody else's.
+The core decides how long (flushq.core.admission). The item is accepted afterwards, in the step in
+which the producer goes on: FlushQueue._enqueue_slow and _accept. To come and to leave, however a
+producer leaves, gives cause for a pass: the room that it has not taken may be somebody else's.
 """
 
 import asyncio

@@ -18,7 +18,8 @@ number of its first. So a barrier is a number (everything below it must have end
 have ended are those below the first of the oldest batch still running that has not, and losses can
 be put in order of acceptance whatever the order in which they became known.
 
-A policy's Flush only says that a flush is due. The batch is taken when the driver is ready to start
+An item's age counts from the time that Admission tells with its burst (flushq.core.fairness). A
+policy's Flush only says that a flush is due. The batch is taken when the driver is ready to start
 the flush, from all that waits by then. If several reasons apply, the first counts: drain, flush (a
 barrier), the policy's own, pressure (a producer waits for room).
 """

@@ -2,7 +2,8 @@
 
 The keys of the items that wait stand in the order of the items, and each is *taken* from the moment
 its item waits until its batch is taken from the queue; it is looked up with the number of the item
-that holds it. A key is computed once for an item, when the item asks to be let in.
+that holds it. A key is computed once for an item, when the item asks to be let in. Whether it is a
+duplicate is asked when it comes in, by Buffer.append and add, and by those who would make it wait.
 """
 
 import inspect

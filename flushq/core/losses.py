@@ -1,5 +1,8 @@
 """What was lost: ``undelivered`` and ``in_doubt``, each in order of acceptance.
 
+What is lost, and of which kind, is decided where the account is kept: in Batcher.end_flush and stop
+(flushq.core.batcher); which items of a failed batch, by Parts.lost (flushq.core.attempts).
+
 Losses become known in any order: a batch that is retried may be lost after those behind it. Each
 comes as a *run* with the number of its first item, and the runs of a kind are kept in order. A loss
 that comes behind all others, which is the rule, costs its own items; another costs all of them.
