@@ -58,7 +58,7 @@ async def test_at_most_max_queue_size_items_wait() -> None:
             if sink.running == 2:
                 await asyncio.sleep(0.125)
             await steps(1)
-    assert set(range(6)) == seen
+    assert 5 == max(seen)
     assert list(range(500)) == sorted(sink.items)
 
 

@@ -430,6 +430,10 @@ async def test_once_closing_has_begun_it_is_refused(step: int) -> None:
     assert [0, 1, 2] == sink.items
 
 
+IN_ONE_BATCH = pytest.mark.not_in("eager", reason="flush() is called, and its pass made, too early")
+
+
+@IN_ONE_BATCH
 async def test_flush_does_not_wait_for_a_later_item_of_the_same_batch() -> None:
     """What came after the call may be retried for as long as it takes."""
     sink = Sink[int](errors={0: PartialFailure({1: OSError("locked")})})
@@ -445,6 +449,7 @@ async def test_flush_does_not_wait_for_a_later_item_of_the_same_batch() -> None:
     assert [[1, 2], [2]] == sink.batches
 
 
+@IN_ONE_BATCH
 @pytest.mark.parametrize(("failing_item", "seconds"), [(0, 3.0), (1, 3.0), (2, 0.0)])
 async def test_flush_waits_for_the_items_before_it_one_by_one(
     failing_item: int, seconds: float
