@@ -48,12 +48,17 @@ def _is_plain_fraction(number: Any) -> bool:
     return type(number.numerator) is type(number.denominator) is int
 
 
+def check_callable(name: str, function: object) -> None:
+    """Refuse what cannot be called."""
+    if not callable(function):
+        raise TypeError(f"{name} must be callable, not {function!r}")
+
+
 def check_sync_callable(name: str, function: object) -> None:
     """Refuse what cannot be called, and what returns an awaitable as far as can be seen."""
     if function is None:
         return
-    if not callable(function):
-        raise TypeError(f"{name} must be callable, not {function!r}")
+    check_callable(name, function)
     if any(map(_is_async, (function, type(function).__call__))):
         raise TypeError(f"{name} must not be async: {function!r}")
 

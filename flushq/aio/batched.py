@@ -21,7 +21,7 @@ from attrs import evolve
 from flushq.aio.calls import OnFailure
 from flushq.aio.queue import FlushQueue
 from flushq.aio.runner import OnReport
-from flushq.arguments import check_sync_callable, shown
+from flushq.arguments import check_callable, check_sync_callable, shown
 from flushq.errors import ItemFailed, PartialFailure
 from flushq.outcomes import Drop, Failure, Verdict
 from flushq.policy import FlushPolicy
@@ -35,6 +35,7 @@ class _NoTask:
     """Stands for the task of a caller that is not a part of any: it cannot be cancelled."""
 
     def cancelling(self) -> int:
+        """How often it was asked to cancel, as of a task."""
         return 0
 
 
@@ -139,10 +140,9 @@ class Batched(Generic[K, V]):
         on_report: OnReport | None = None,
         name: str | None = None,
     ) -> None:
-        if not callable(loader):
-            raise TypeError(f"loader must be callable, not {loader!r}")
-        if on_failure is not None and not callable(on_failure):
-            raise TypeError(f"on_failure must be callable, not {on_failure!r}")
+        check_callable("loader", loader)
+        if on_failure is not None:
+            check_callable("on_failure", on_failure)
         check_sync_callable("weigh", weigh)
         self._loader = loader
         self._on_failure = on_failure

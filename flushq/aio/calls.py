@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from types import CoroutineType
 from typing import Any, Generic, TypeVar
 
-from flushq.arguments import shown
+from flushq.arguments import check_callable, shown
 from flushq.core.attempts import Ask, Attempts, Call, Pause
 from flushq.core.batch import Batch
 from flushq.core.core import Core
@@ -56,10 +56,9 @@ class Calls(Generic[T]):
         wake: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
-        if not callable(flush_fn):
-            raise TypeError(f"flush_fn must be callable, not {flush_fn!r}")
-        if on_failure is not None and not callable(on_failure):
-            raise TypeError(f"on_failure must be callable, not {on_failure!r}")
+        check_callable("flush_fn", flush_fn)
+        if on_failure is not None:
+            check_callable("on_failure", on_failure)
         self._core = core
         self._flush_fn = flush_fn
         self._on_failure = on_failure

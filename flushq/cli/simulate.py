@@ -24,8 +24,8 @@ from flushq.cli.policy_text import USAGE, parse_policy, staying
 from flushq.cli.sink_text import USAGE as SINK_USAGE
 from flushq.cli.sink_text import Sink, parse_sink
 from flushq.cli.traffic import model_arrivals, read_arrivals
+from flushq.simulation import MOST_ATTEMPTS
 
-MOST_ATTEMPTS = 10_000
 DEFAULT_POLICIES = ("interval:1.0,500", "natural", "budget:1.0", "pause")
 
 

@@ -8,11 +8,12 @@ from flushq.arguments import check_finite
 from flushq.core.core import Core
 from flushq.policy import FlushPolicy
 from flushq.simulation.driver import BROKEN_PROMISES, Simulation
-from flushq.simulation.sink import FlushFails, FlushSeconds, Sink
+from flushq.simulation.sink import MOST_ATTEMPTS, FlushFails, FlushSeconds, Sink
 from flushq.simulation.trace import Event, SimulatedFlush, Trace
 
 __all__ = [
     "BROKEN_PROMISES",
+    "MOST_ATTEMPTS",
     "Event",
     "FlushFails",
     "FlushSeconds",

@@ -308,7 +308,7 @@ class Driver(QueueView[Item]):
             self._core.admission.open_burst(self.now)
 
     def _number(self, item: Item, stays: int | None) -> int:
-        return self._core.buffer.number_of(item, None) if stays is None else stays
+        return self._core.buffer.number_of(item, stays)
 
     # Barriers and ends.
 
