@@ -60,9 +60,13 @@ def test_ten_thousand_sessions_keep_the_contract() -> None:
     assert not failed, f"{failed}\n{report(failed[0])[1]}"
 
 
-def test_a_seed_makes_the_same_session_again() -> None:
+@pytest.mark.parametrize(("kind", "count"), [("queue", 60), ("core", 30)])
+def test_a_seed_makes_the_same_session_again(kind: str, count: int) -> None:
     """A seed has one history in every process, whatever hashes and addresses come out there."""
-    script = "from tests.sessions.many import report; print(*(report(s)[1] for s in range(60)))"
+    script = (
+        "from tests.sessions.many import report;"
+        f"print(*(report(seed, {kind!r})[1] for seed in range({count})))"
+    )
     histories = {
         subprocess.run(
             [sys.executable, "-c", script],
