@@ -21,7 +21,7 @@ from flushq.aio.calls import Calls, FlushFn, OnFailure, current_flushes
 from flushq.arguments import check_sync_callable
 from flushq.core.batch import Batch
 from flushq.core.core import Core
-from flushq.core.waiter import Registry
+from flushq.core.waiter import Facts, Registry
 from flushq.outcomes import FlushReport
 
 T = TypeVar("T")
@@ -179,10 +179,10 @@ class Runner(Generic[T]):
 
     # Those who wait.
 
-    async def wait(self, registry: Registry, *args: object) -> Any:
+    async def wait(self, registry: Registry[*Facts], *facts: *Facts) -> Any:
         """Wait until the core completes the caller's waiter, and return with what."""
         waiter = self.loop.create_future()
-        registry.join(waiter, *args)
+        registry.join(waiter, *facts)
         try:
             return await waiter
         finally:

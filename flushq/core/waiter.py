@@ -4,14 +4,16 @@ A driver hands one in for each caller that waits. The core completes it, once, a
 awaits one. The futures of asyncio and of concurrent.futures are waiters both.
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVarTuple
+
+Facts = TypeVarTuple("Facts")
 
 
-class Registry(Protocol):
+class Registry(Protocol[*Facts]):
     """Where a waiter is entered when its caller begins to wait, and taken out when it goes on."""
 
-    def join(self, waiter: "Waiter", *args: Any) -> None:
-        """The caller begins to wait."""
+    def join(self, waiter: "Waiter", *facts: *Facts) -> None:
+        """The caller begins to wait; the facts are what is to be known of it."""
 
     def leave(self, waiter: "Waiter") -> None:
         """The caller goes on, however it does."""
@@ -22,9 +24,11 @@ class Waiter(Protocol):
 
     def done(self) -> bool:
         """Whether it was completed or cancelled."""
+        ...  # pragma: no cover - a protocol has no code
 
     def cancelled(self) -> bool:
         """Whether it was cancelled, so that nobody waits any more."""
+        ...  # pragma: no cover - a protocol has no code
 
     def result(self) -> Any:
         """With what it was completed."""

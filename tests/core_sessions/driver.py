@@ -18,7 +18,7 @@ from flushq.core.core import Core
 from flushq.core.fairness import BURST
 from flushq.core.receipts import Completion, FailureFactory
 from flushq.core.view import QueueView
-from flushq.core.waiter import Registry
+from flushq.core.waiter import Facts, Registry
 from tests.sessions.facts import Item, Limits
 
 
@@ -197,9 +197,9 @@ class Driver(QueueView[Item]):
         except (FlushqError, Cancelled) as error:
             caller.done, caller.error = True, error.with_traceback(None)
 
-    def _wait(self, registry: Registry, *args: object) -> Steps:
+    def _wait(self, registry: Registry[*Facts], *facts: *Facts) -> Steps:
         waiter = Waiter()
-        registry.join(waiter, *args)
+        registry.join(waiter, *facts)
         try:
             return (yield waiter)
         finally:
