@@ -58,6 +58,8 @@ class Wait:
     until: float = math.inf
 
 
+EVENTS = "item_added", "flush_started", "flush_done", "tick"
+
 Decision = Flush | Wait
 """What a policy answers."""
 
@@ -121,8 +123,10 @@ class QueueState:
         self.pending -= count
         self.weight = max(self.weight - weight, 0) if self.pending else 0
 
-    def flush_done(self, now: float, count: int, seconds: float) -> None:
-        """A flush of ``count`` items has ended, after ``seconds``."""
+    def flush_done(
+        self, now: float, count: int, seconds: float, error: BaseException | None = None
+    ) -> None:
+        """A flush of ``count`` items has ended, after ``seconds``, with whatever ``error``."""
         self._check(now, count, seconds)
         if self.in_flight == 0:
             raise ValueError(f"cannot end a flush of {count} items: none is in flight")
@@ -301,6 +305,12 @@ def running_copy(policy: FlushPolicy, max_in_flight: int) -> FlushPolicy:
         raise TypeError(f"a deep copy of the policy {policy!r} must be another one, not {clone!r}")
     object.__setattr__(clone, "queue", QueueState(max_in_flight))
     return clone
+
+
+def overrides(policy: FlushPolicy, event: str) -> bool:
+    """Whether a policy does more at an event than to keep its facts."""
+    own: Any = getattr(policy, event)
+    return getattr(own, "__func__", None) is not getattr(FlushPolicy, event)
 
 
 def attributes_of(policy: FlushPolicy) -> dict[str, Any]:

@@ -8,9 +8,8 @@ The rules it keeps:
 * *Order.* Batches are taken oldest item first (flushq.core.buffer), within the caps
   (flushq.core.caps).
 * *Slots.* At most ``max_in_flight`` batches run.
-* *The policy hears everything, in order, once*: the arrivals before any other event, times that
-  never run backwards, every flush that starts and every one that ends. What it raises, or answers
-  that is not a decision, ends the queue with a PolicyError and nothing lost.
+* *The policy hears everything* (flushq.core.running_policy): the arrivals before any other event,
+  and no time that runs backwards. If it fails, the queue ends with a PolicyError and nothing lost.
 * *The first failure is the outcome.* After it no batch is taken any more.
 
 Theory of operation. The buffer numbers the items, in order of acceptance, and a batch knows the
@@ -34,17 +33,9 @@ from flushq.core.buffer import Buffer
 from flushq.core.caps import Weigh
 from flushq.core.duplicates import DedupeKey
 from flushq.core.losses import Losses
+from flushq.core.running_policy import RunningPolicy
 from flushq.errors import FlushFailed, PolicyError, QueueEnded
-from flushq.policy import (
-    IDLE,
-    Decision,
-    Flush,
-    FlushPolicy,
-    Wait,
-    check_caps,
-    flaw_in,
-    running_copy,
-)
+from flushq.policy import Flush, FlushPolicy, Wait, check_caps
 
 T = TypeVar("T")
 
@@ -75,7 +66,7 @@ class Batcher(Generic[T]):
         TypeError, ValueError: An argument, or a cap of the policy, is not what it must be.
 
     Attributes:
-        policy: The running copy.
+        policy: The running copy, and its decision.
         buffer: The items that wait.
         running: The batches that were taken and have not ended, oldest first.
         started: Whether batches may be taken: not before the queue has started.
@@ -87,8 +78,6 @@ class Batcher(Generic[T]):
         dropped: How many items the failure handler dropped.
         flushes: How many batches have ended, by reason.
         losses: The items that were lost.
-        now: The last time that the policy was told.
-        decision: What it answered.
     """
 
     def __init__(
@@ -100,8 +89,8 @@ class Batcher(Generic[T]):
         label: str = "",
     ) -> None:
         check_count("max_in_flight", max_in_flight)
-        self.policy = running_copy(policy, max_in_flight)
-        caps = self.policy.max_records, self.policy.max_weight
+        self.policy = RunningPolicy(policy, max_in_flight, self._fail_policy)
+        caps = self.policy.copy.max_records, self.policy.copy.max_weight
         check_caps(*caps)
         self.buffer = Buffer(dedupe_key, weigh, *caps, label)
         self.running: dict[Batch[T], None] = {}
@@ -112,11 +101,8 @@ class Batcher(Generic[T]):
         self.delivered = self.dropped = 0
         self.flushes: dict[str, int] = {}
         self.losses: Losses[T] = Losses()
-        self.now = -math.inf
-        self.decision: Decision = IDLE
         self._max_in_flight = max_in_flight
         self._barrier = 0
-        self._announced = 0
         self._announced_duplicates = 0
 
     # Items come in.
@@ -125,17 +111,17 @@ class Batcher(Generic[T]):
     def burst_size(self) -> int:
         """How many items, duplicates included, have come since the policy was told of any."""
         buffer = self.buffer
-        return len(buffer.items) - self._announced + buffer.duplicates - self._announced_duplicates
+        fresh = len(buffer.items) - self.policy.pending
+        return fresh + buffer.duplicates - self._announced_duplicates
 
     def announce(self, now: float) -> None:
         """Tell the policy of the items that have come since the last time, the first at ``now``."""
         buffer = self.buffer
-        count, weight = len(buffer.items) - self._announced, buffer.fresh_weight
+        count, weight = len(buffer.items) - self.policy.pending, buffer.fresh_weight
         self._announced_duplicates = buffer.duplicates
         buffer.fresh_weight = 0
         if count > 0:
-            self._announced += count
-            self._tell("item_added", now, count, weight)
+            self.policy.item_added(max(self.policy.now, now), count, weight)
 
     # Batches go out.
 
@@ -146,13 +132,13 @@ class Batcher(Generic[T]):
     @property
     def wake_at(self) -> float:
         """When to call :meth:`tick` unless something else happens; inf: not at all."""
-        decision = self.decision
+        decision = self.policy.decision
         until = decision.until if isinstance(decision, Wait) else math.inf
         return until if until < math.inf and self._may_flush else math.inf
 
     def tick(self, now: float) -> None:
         """The time asked for has come."""
-        self._tell("tick", now)
+        self.policy.tick(max(self.policy.now, now))
 
     def due(self, *, pressed: bool = False) -> Flush | None:
         """The flush that is due, if there is one and a slot is free.
@@ -163,8 +149,8 @@ class Batcher(Generic[T]):
             due = _DRAIN
         elif self.buffer.first < self._barrier:
             due = _BARRIER
-        elif isinstance(self.decision, Flush):
-            due = self.decision
+        elif isinstance(self.policy.decision, Flush):
+            due = self.policy.decision
         elif pressed:
             due = _PRESSURE
         else:
@@ -177,18 +163,14 @@ class Batcher(Generic[T]):
         The policy has been told of the flush when this returns; if it raised, the batch is
         undelivered and None is returned.
         """
-        buffer = self.buffer
-        first, oldest = buffer.first, self.policy.queue.oldest
-        most = self._announced if due.up_to is None else min(self._announced, due.up_to)
-        items, weight = buffer.take(most)
-        count = len(items)
-        self._announced -= count
-        self.now = max(self.now, now)
-        left = len(buffer.items)
-        batch = Batch(items, count, weight, due.reason, first, oldest, self.now, left)
+        buffer, policy = self.buffer, self.policy
+        first, oldest, most = buffer.first, policy.copy.queue.oldest, policy.pending
+        items, weight = buffer.take(most if due.up_to is None else min(most, due.up_to))
+        count, left, now = len(items), len(buffer.items), max(policy.now, now)
+        batch = Batch(items, count, weight, due.reason, first, oldest, now, left)
         self.running[batch] = None
         try:
-            self._tell("flush_started", now, count, weight)
+            policy.flush_started(now, count, weight)
         finally:
             if self.failure is not None:
                 del self.running[batch]
@@ -218,8 +200,9 @@ class Batcher(Generic[T]):
         self.flushes[batch.reason] = self.flushes.get(batch.reason, 0) + 1
         if error is not None:
             self._attribute_failure(batch, error)
-        batch.seconds = max(self.now, now) - batch.started
-        self._tell("flush_done", now, batch.count, batch.seconds, error)
+        now = max(self.policy.now, now)
+        batch.seconds = now - batch.started
+        self.policy.flush_done(now, batch.count, batch.seconds, error)
 
     # Barriers, drain, end.
 
@@ -275,45 +258,14 @@ class Batcher(Generic[T]):
     def _may_flush(self) -> bool:
         """Whether a batch could be taken, if anyone asked for it."""
         return (
-            self._announced > 0
+            self.policy.pending > 0
             and len(self.running) < self._max_in_flight
             and self.started
             and self.stopped is None
         )
 
-    def _tell(self, event: str, now: float, *facts: object) -> None:
-        """Tell the policy of an event; the queue ends if it raises or answers nonsense."""
-        if self.failure is not None and self.failure.kind is PolicyError:
-            return
-        self.now = now = max(self.now, now)
-        try:
-            decision = getattr(self.policy, event)(now, *facts)
-            queue = self.policy.queue
-            flaw: str | None
-            if queue.pending != self._announced or queue.in_flight != len(self.running):
-                flaw = self._miscount()
-            else:
-                flaw = None if decision is IDLE else flaw_in(decision, now)
-        except BaseException as error:
-            self._fail_policy(f"raised {shown(error)} in {event}", error)
-            if isinstance(error, KeyboardInterrupt | SystemExit):
-                raise
-            return
-        if flaw is None:
-            self.decision = decision
-        else:
-            self._fail_policy(f"answered {event} with {shown(decision)}: {flaw}", None)
-
-    def _miscount(self) -> str:
-        """Where the policy's facts differ from the queue's, after an event."""
-        queue = self.policy.queue
-        return (
-            f"it counts {queue.pending} pending and {queue.in_flight} in flight, not "
-            f"{self._announced} and {len(self.running)}; an override returns super()'s answer"
-        )
-
     def _fail_policy(self, what: str, cause: BaseException | None) -> None:
-        self._fail(PolicyError, f"the policy {type(self.policy).__name__} {what}", cause)
+        self._fail(PolicyError, f"the policy {type(self.policy.copy).__name__} {what}", cause)
 
     def _record_loss(self, batch: Batch[T]) -> int:
         """What was neither delivered nor dropped of a batch is lost; return how many items."""

@@ -21,7 +21,7 @@ class QueueView(Generic[T]):
     @property
     def policy(self) -> FlushPolicy:
         """The running copy of the policy."""
-        return self._core.batcher.policy
+        return self._core.batcher.policy.copy
 
     @property
     def pending(self) -> int:

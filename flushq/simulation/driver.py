@@ -107,6 +107,7 @@ class Simulation:
     def _play(self, until: float) -> None:
         """Let happen what happens up to this time."""
         batcher, times, calls, never = self._batcher, self._times, self._calls, math.inf
+        policy = batcher.policy
         while True:
             end = calls[0][0] if calls else never
             arrival, wake = times[self._arrived], batcher.wake_at
@@ -121,8 +122,9 @@ class Simulation:
                 self._tick(now)
             else:
                 self._waits = 0
-            while (self._always_asks or isinstance(batcher.decision, Flush)) and self._pass(now):
-                pass
+            while self._always_asks or isinstance(policy.decision, Flush):
+                if not self._pass(now):
+                    break
 
     # Items come.
 
@@ -199,9 +201,9 @@ class Simulation:
         batcher = self._batcher
         batcher.tick(now)
         self._record(now, "tick", 0)
-        self._waits = self._waits + 1 if isinstance(batcher.decision, Wait) else 0
+        self._waits = self._waits + 1 if isinstance(batcher.policy.decision, Wait) else 0
         if self._waits > BROKEN_PROMISES:
-            name = type(batcher.policy).__name__
+            name = type(batcher.policy.copy).__name__
             raise PolicyError(f"the policy {name} answered {self._waits} ticks in a row with Wait")
 
     # A pass.
@@ -251,7 +253,7 @@ class Simulation:
     def _record(self, now: float, name: str, count: int, weight: float = 0) -> None:
         if self._batcher.stopped is not None:
             self._check()
-        self._told.append((now, name, count, weight, self._batcher.decision))
+        self._told.append((now, name, count, weight, self._batcher.policy.decision))
 
     def _check(self) -> None:
         """Raise what the policy has done; after another failure nobody comes any more."""

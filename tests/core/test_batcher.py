@@ -176,7 +176,7 @@ def test_a_flush_of_nothing_is_not_started() -> None:
     """A Flush answered while nothing is pending or no slot is free starts nothing."""
     batcher = batcher_of(EagerPolicy())
     batcher.tick(0)
-    assert Flush("anyway") == batcher.decision
+    assert Flush("anyway") == batcher.policy.decision
     assert batcher.due(pressed=True) is None
     accept(batcher, 1)
     take(batcher)
@@ -228,11 +228,11 @@ def test_there_is_nothing_to_wake_for_while_nothing_can_be_taken() -> None:
 
     batcher = batcher_of(Restless())
     batcher.tick(0)
-    assert (Wait(1), math.inf) == (batcher.decision, batcher.wake_at)
+    assert (Wait(1), math.inf) == (batcher.policy.decision, batcher.wake_at)
     accept(batcher, 1)
     take(batcher)
     accept(batcher, 2)
-    assert (Wait(1), math.inf) == (batcher.decision, batcher.wake_at)
+    assert (Wait(1), math.inf) == (batcher.policy.decision, batcher.wake_at)
 
 
 def test_a_queue_that_has_stopped_sets_no_timer() -> None:
@@ -274,7 +274,7 @@ def test_the_policy_hears_everything_once_and_in_order() -> None:
         ("flush_started", 6, 1, 5),
         ("flush_done", 8, 2, 5, None),
         ("flush_done", 9, 1, 3, error),
-    ] == vars(batcher.policy)["heard"]
+    ] == vars(batcher.policy.copy)["heard"]
 
 
 def test_time_never_runs_backwards_for_the_policy() -> None:
@@ -285,10 +285,10 @@ def test_time_never_runs_backwards_for_the_policy() -> None:
     accept(batcher, 2, now=8)
     batcher.tick(7)
     end(batcher, batch, 6)
-    times = [facts[1] for facts in vars(batcher.policy)["heard"]]
+    times = [facts[1] for facts in vars(batcher.policy.copy)["heard"]]
     assert [10, 10, 10, 10, 10] == times
-    assert (10, 10) == (batch.started, batcher.now)
-    assert ("flush_done", 10, 1, 0, None) == vars(batcher.policy)["heard"][-1]
+    assert (10, 10) == (batch.started, batcher.policy.now)
+    assert ("flush_done", 10, 1, 0, None) == vars(batcher.policy.copy)["heard"][-1]
     assert batcher.failure is None
 
 
@@ -303,7 +303,7 @@ def test_duplicates_count_for_the_burst_alone() -> None:
     assert 1 == batcher.burst_size
     batcher.announce(1)
     assert 0 == batcher.burst_size
-    assert [("item_added", 0, 1, 0)] == vars(batcher.policy)["heard"]
+    assert [("item_added", 0, 1, 0)] == vars(batcher.policy.copy)["heard"]
 
 
 def test_the_policy_that_runs_is_a_copy() -> None:
@@ -311,9 +311,9 @@ def test_the_policy_that_runs_is_a_copy() -> None:
     policy = ScriptedPolicy()
     batcher = batcher_of(policy, 2)
     accept(batcher, 1)
-    assert policy is not batcher.policy
+    assert policy is not batcher.policy.copy
     assert ([], QueueState()) == (policy.heard, policy.queue)
-    assert 2 == batcher.policy.queue.max_in_flight
+    assert 2 == batcher.policy.copy.queue.max_in_flight
 
 
 # What became of every item.
@@ -420,7 +420,7 @@ def test_running_flushes_are_delivered_after_a_failure() -> None:
     end(batcher, other, 2)
     assert [False, True] == [*empty, batcher.is_empty]
     assert (1, ([3], [1])) == (batcher.delivered, lists_of(batcher))
-    assert 0 == batcher.policy.queue.in_flight
+    assert 0 == batcher.policy.copy.queue.in_flight
 
 
 def test_a_batch_that_flush_fn_was_never_called_with_is_undelivered() -> None:
@@ -444,7 +444,7 @@ def test_items_that_the_policy_has_not_heard_of_are_undelivered_too() -> None:
     batcher.stop("too late")
     batcher.announce(1)
     assert ([1, 2], []) == lists_of(batcher)
-    assert [("item_added", 0, 1, 0)] == vars(batcher.policy)["heard"]
+    assert [("item_added", 0, 1, 0)] == vars(batcher.policy.copy)["heard"]
 
 
 def test_the_first_reason_to_stop_is_kept() -> None:
@@ -624,7 +624,7 @@ def test_a_failed_policy_hears_nothing_more() -> None:
     accept(batcher, 0, 1, 2)
     batch = take(batcher, 1)
     accept(batcher, 3, now=2)
-    queue = batcher.policy.queue
+    queue = batcher.policy.copy.queue
     before = copy.deepcopy(queue)
     batcher.tick(3)
     end(batcher, batch, 4)
@@ -693,7 +693,7 @@ def test_slots_are_a_count(slots: Any, error: type[Exception], message: str) -> 
 def test_one_flush_runs_at_a_time_by_default() -> None:
     """Without max_in_flight there is one slot."""
     batcher: Batcher[int] = Batcher(NaturalPolicy())
-    assert 1 == batcher.policy.queue.max_in_flight
+    assert 1 == batcher.policy.copy.queue.max_in_flight
 
 
 def test_wrong_parts_are_refused() -> None:
@@ -711,7 +711,7 @@ def test_wrong_parts_are_refused() -> None:
 def test_caps_are_read_once() -> None:
     """A policy that changes its caps later does not change what a batch may hold."""
     batcher = batcher_of(NaturalPolicy(2))
-    batcher.policy.max_records = 9
+    batcher.policy.copy.max_records = 9
     accept(batcher, 1, 2, 3)
     assert [1, 2] == take(batcher).items
 

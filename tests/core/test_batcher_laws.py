@@ -148,7 +148,7 @@ class Account(RuleBasedStateMachine):
         if self.now < self.batcher.wake_at < math.inf:
             self.now = self.told = self.batcher.wake_at
             self.batcher.tick(self.now)
-            assert isinstance(self.batcher.decision, Flush)
+            assert isinstance(self.batcher.policy.decision, Flush)
             assert self.batcher.wake_at == math.inf
 
     @precondition(lambda self: self.pending and len(self.accepted) > self.mark + 9)
@@ -248,8 +248,8 @@ class Account(RuleBasedStateMachine):
             return Flush("drain")
         if any(item.number < self.mark for item in self.pending):
             return Flush("flush")
-        if isinstance(self.batcher.decision, Flush):
-            return self.batcher.decision
+        if isinstance(self.batcher.policy.decision, Flush):
+            return self.batcher.policy.decision
         return Flush("pressure") if pressed else None
 
     def stop(self) -> None:
@@ -265,7 +265,7 @@ class Account(RuleBasedStateMachine):
 
     def notice_a_broken_policy(self) -> Any:
         """A policy that has misbehaved ends the queue with a PolicyError."""
-        policy: Any = self.batcher.policy
+        policy: Any = self.batcher.policy.copy
         broken = getattr(policy, "broken", False)
         if broken and self.failure is None:
             actual = self.batcher.failure
@@ -331,12 +331,12 @@ class Account(RuleBasedStateMachine):
             return
         told = [item for item in self.pending if item in self.arrived]
         oldest = min((self.arrived[item] for item in told), default=math.inf)
-        queue = self.batcher.policy.queue
+        queue = self.batcher.policy.copy.queue
         assert (len(told), oldest) == (queue.pending, queue.oldest)
         assert sum(item.weight for item in told) == queue.weight
         assert len(self.running) == queue.in_flight
         assert len(self.pending) - len(told) + self.untold_duplicates == self.batcher.burst_size
-        assert self.told == self.batcher.now
+        assert self.told == self.batcher.policy.now
 
 
 @pytest.mark.parametrize("examples", [150, pytest.param(1500, marks=pytest.mark.long)])

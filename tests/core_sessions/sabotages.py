@@ -110,7 +110,7 @@ def _unsorted(losses: LossList[Any], first: int, items: list[Any]) -> None:
 
 def _one_too_many(batcher: Batcher[Any]) -> bool:
     free = len(batcher.running) <= batcher._max_in_flight
-    return batcher._announced > 0 and free and batcher.started and batcher.stopped is None
+    return batcher.policy.pending > 0 and free and batcher.started and batcher.stopped is None
 
 
 def _take_over_cap(buffer: Buffer[Any], up_to: int | None = None) -> Any:
