@@ -193,8 +193,9 @@ class FlushQueue(QueueView[T]):
             if on_accepted is not None:
                 on_accepted(item if stays is None else self._core.buffer[stays])
             failure = await waiter
-        finally:
+        except BaseException:  # it was told nothing, and is not to be
             self._core.receipts.leave(number, waiter)
+            raise
         if failure is not None:
             raise failure()
 

@@ -130,10 +130,11 @@ class Receipts(Generic[T]):
 
     def _tell(self, numbers: Iterable[int], failures: Mapping[int, FailureFactory]) -> None:
         """Tell all who watch these items; an item without a failure was delivered."""
+        pop, failure_of = self.watchers.pop, failures.get
         for number in numbers:
-            watcher = self.watchers.pop(number, None)
+            watcher = pop(number, None)
             if watcher is not None and not watcher.done():
-                watcher.set_result(failures.get(number))
+                watcher.set_result(failure_of(number))
 
     def _failures(self, batch: Batch[T]) -> Mapping[int, FailureFactory]:
         """The failures of those that were not delivered, by number."""
