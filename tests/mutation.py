@@ -167,7 +167,7 @@ class _FewExamples:
 
 def run_pytest(*options: str) -> int:
     """Run pytest in this process, in silence, and return what it says."""
-    quiet = ["-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:cov"]
+    quiet = ["-q", "--tb=no", "-n", "0", "-p", "no:cacheprovider", "-p", "no:cov"]
     # That a plugin has been imported before does not matter: nobody reads its asserts.
     known = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     return int(pytest.main([*quiet, *known, *options], plugins=[_FewExamples()]))

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 def run_scenarios(world: str, *options: str, timeless: Path | None = None) -> tuple[int, str]:
     """Run the scenarios in a world, and return pytest's exit code and what it said."""
-    not_theirs = ("PYTEST_ADDOPTS", "COVERAGE_")  # to measure them takes twice as long
+    not_theirs = ("PYTEST_", "COVERAGE_")  # to measure them takes twice as long
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(not_theirs)
     }
@@ -27,7 +27,7 @@ def run_scenarios(world: str, *options: str, timeless: Path | None = None) -> tu
         environment["FLUSHQ_TIMELESS"] = str(timeless)
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options),
+            *(sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *options),
             *("tests/contract", "tests/test_worlds.py"),
         ],
         cwd=ROOT,

@@ -1,6 +1,6 @@
 """The worlds in which users run a queue: other loops, other clocks, other task factories.
 
-    FLUSHQ_WORLD=debug python -m pytest tests/contract
+    FLUSHQ_WORLD=debug python -m pytest -n 0 tests/contract
 
 runs the scenarios there; `tests/test_worlds.py` does so for each. The worlds:
 

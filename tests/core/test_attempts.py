@@ -214,7 +214,9 @@ MUTE = Speechless()
         ({0: RAISED, 1.0: RAISED}, "1.0 is not an index of a batch of 2 items"),
         ({0: RAISED, "1": RAISED}, "'1' is not an index of a batch of 2 items"),
         ({0: "it was bad"}, "'it was bad', of index 0, is not an exception"),
-        ({0: MUTE}, f"{object.__repr__(MUTE)}, of index 0, is not an exception"),
+        pytest.param(
+            {0: MUTE}, f"{object.__repr__(MUTE)}, of index 0, is not an exception", id="speechless"
+        ),
         ({1: Refusal}, "<class 'tests.strategies.Refusal'>, of index 1, is not an exception"),
         ([0, 1], "it takes a mapping of indices to exceptions, not [0, 1]"),
         (None, "it takes a mapping of indices to exceptions, not None"),

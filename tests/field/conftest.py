@@ -22,6 +22,13 @@ Run = Callable[..., subprocess.Popen[str]]
 _numbers = count(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run all tests that need a server in one process, which starts it."""
+    for item in items:
+        if {"postgres_server", "nats_server"} & {*getattr(item, "fixturenames", ())}:
+            item.add_marker(pytest.mark.xdist_group("servers"))
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
     """A PostgreSQL server; who stops it starts it again."""
