@@ -104,7 +104,7 @@ class Batched(Generic[K, V]):
 
     Use it as ``async with Batched(load, policy) as load_one``. It is a :class:`FlushQueue` of
     requests, to be seen as ``queue``: flush, close, run and measure it there. The lists of what was
-    lost hold requests; ``request.key`` is what was asked for.
+    lost hold keys.
 
     Args:
         loader: An async callable that takes a list of different keys, and returns a sequence with
@@ -158,6 +158,7 @@ class Batched(Generic[K, V]):
             on_failure=self._judge,
             on_report=on_report,
             name=name,
+            lost_as=attrgetter("key"),
         )
 
     @property

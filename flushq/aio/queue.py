@@ -24,6 +24,7 @@ from flushq.core.admission import NO_CREDIT
 from flushq.core.caps import Weigh
 from flushq.core.core import Core
 from flushq.core.duplicates import DedupeKey
+from flushq.core.losses import LostAs
 from flushq.core.receipts import FailureFactory
 from flushq.core.view import QueueView
 from flushq.policy import FlushPolicy
@@ -64,6 +65,7 @@ class FlushQueue(QueueView[T]):
         on_report: A plain function that is called with a FlushReport after every flush. What it
             raises is logged.
         name: What the queue is called in its repr, in exceptions, log records and tasks.
+        lost_as: What a lost item is listed as, a field of it say. None, or if it raises: the item.
 
     Raises:
         TypeError: An argument is of the wrong type, a function is async that must not be, the
@@ -86,6 +88,7 @@ class FlushQueue(QueueView[T]):
         on_failure: OnFailure[T] | None = None,
         on_report: OnReport | None = None,
         name: str | None = None,
+        lost_as: LostAs[T] | None = None,
     ) -> None:
         self._core: Core[T] = Core(
             policy,
@@ -95,6 +98,7 @@ class FlushQueue(QueueView[T]):
             max_in_flight=max_in_flight,
             max_shutdown_wait=max_shutdown_wait,
             name=name,
+            lost_as=lost_as,
             keeps_reports=on_report is not None,
         )
         self._runner: Runner[T] = Runner(self._core, flush_fn, on_failure, on_report)
@@ -106,8 +110,7 @@ class FlushQueue(QueueView[T]):
 
     def __del__(self) -> None:
         core: Core[T] | None = getattr(self, "_core", None)
-        items = 0 if core is None else len(core.buffer) + core.batcher.in_flight
-        if core is not None and items:
+        if core is not None and (items := len(core.buffer) + core.batcher.in_flight):
             what = f"a FlushQueue{core.name} was dropped with {items} items in it"
             with suppress(Exception):  # a logging that fails
                 logger.error(what)

@@ -32,7 +32,7 @@ from flushq.core.batch import Batch
 from flushq.core.buffer import Buffer
 from flushq.core.caps import Weigh
 from flushq.core.duplicates import DedupeKey
-from flushq.core.losses import Losses
+from flushq.core.losses import Losses, LostAs
 from flushq.core.running_policy import RunningPolicy
 from flushq.errors import FlushFailed, PolicyError, QueueEnded
 from flushq.policy import Flush, FlushPolicy, Wait, check_caps
@@ -61,6 +61,7 @@ class Batcher(Generic[T]):
         weigh: The weight of an item. None: all weigh 0.
         max_in_flight: How many batches may run at a time.
         label: What the messages of the exceptions begin with.
+        lost_as: What a lost item is listed as. None: the item itself.
 
     Raises:
         TypeError, ValueError: An argument, or a cap of the policy, is not what it must be.
@@ -87,6 +88,7 @@ class Batcher(Generic[T]):
         weigh: Weigh[T] | None = None,
         max_in_flight: int = 1,
         label: str = "",
+        lost_as: LostAs[T] | None = None,
     ) -> None:
         check_count("max_in_flight", max_in_flight)
         self.policy = RunningPolicy(policy, max_in_flight, self._fail_policy)
@@ -100,7 +102,7 @@ class Batcher(Generic[T]):
         self.interruption: BaseException | None = None
         self.delivered = self.dropped = 0
         self.flushes: dict[str, int] = {}
-        self.losses: Losses[T] = Losses()
+        self.losses: Losses[T] = Losses(lost_as)
         self._max_in_flight = max_in_flight
         self._barrier = 0
         self._announced_duplicates = 0

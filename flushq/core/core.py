@@ -43,6 +43,7 @@ from flushq.core.caps import Weigh
 from flushq.core.duplicates import DedupeKey
 from flushq.core.ending import Ending
 from flushq.core.fairness import BURST
+from flushq.core.losses import LostAs
 from flushq.core.receipts import Receipts
 from flushq.outcomes import FlushReport
 from flushq.policy import FlushPolicy
@@ -60,6 +61,7 @@ class Core(Generic[T]):
         max_in_flight: How many flushes may run at a time.
         max_shutdown_wait: Seconds that the end may take. None: no limit.
         name: What the queue is called.
+        lost_as: What a lost item is listed as. None: the item itself.
         burst: How many items may come before others run.
         keeps_reports: Whether anybody asks for reports of flushes.
 
@@ -87,6 +89,7 @@ class Core(Generic[T]):
         max_in_flight: int = 1,
         max_shutdown_wait: float | None = None,
         name: str | None = None,
+        lost_as: LostAs[T] | None = None,
         burst: float = BURST,
         keeps_reports: bool = False,
     ) -> None:
@@ -94,7 +97,7 @@ class Core(Generic[T]):
             raise TypeError(f"name must be a str, not {name!r}")
         self.name = "" if name is None else f" {name!r}"
         self.label = label = "" if name is None else f"{name}: "
-        self.batcher: Batcher[T] = Batcher(policy, dedupe_key, weigh, max_in_flight, label)
+        self.batcher: Batcher[T] = Batcher(policy, dedupe_key, weigh, max_in_flight, label, lost_as)
         self.buffer = self.batcher.buffer
         self.admission: Admission[T] = Admission(self.batcher, max_queue_size, label, burst)
         self.ending: Ending[T] = Ending(self.batcher, max_shutdown_wait, label, self.__repr__)

@@ -9,25 +9,35 @@ that comes behind all others, which is the rule, costs its own items; another co
 """
 
 import math
+from collections.abc import Callable
 from itertools import chain
 from operator import itemgetter
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from flushq.arguments import check_sync_callable
 
 T = TypeVar("T")
+
+LostAs = Callable[[T], Any]
+"""What a lost item is listed as."""
 
 
 class LossList(Generic[T]):
     """The lost items of one kind.
+
+    Args:
+        lost_as: What an item is listed as. None, or if it raises: the item itself.
 
     Attributes:
         items: The items, in order of acceptance: always the same list, which users hold.
         count: How many items were lost, also if a user has emptied the list.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lost_as: LostAs[T] | None = None) -> None:
         self.items: list[T] = []
         self.count = 0
         self._runs: list[tuple[int, list[T]]] = []
+        self._lost_as = lost_as
 
     @property
     def first(self) -> float:
@@ -36,6 +46,8 @@ class LossList(Generic[T]):
 
     def add(self, first: int, items: list[T]) -> None:
         """Enter a run of lost items; ``first`` is the number of the first of them."""
+        if self._lost_as is not None:
+            items = [_listed(item, self._lost_as) for item in items]
         comes_last = not self._runs or self._runs[-1][0] < first
         self._runs.append((first, items))
         self.count += len(items)
@@ -49,14 +61,21 @@ class LossList(Generic[T]):
 class Losses(Generic[T]):
     """Both kinds.
 
+    Args:
+        lost_as: What an item is listed as, as of a LossList.
+
+    Raises:
+        TypeError: ``lost_as`` cannot be called, or is async.
+
     Attributes:
         undelivered: The items that flush_fn was never called with.
         in_doubt: The items that it was called with, in a flush that raised or was interrupted.
     """
 
-    def __init__(self) -> None:
-        self.undelivered: LossList[T] = LossList()
-        self.in_doubt: LossList[T] = LossList()
+    def __init__(self, lost_as: LostAs[T] | None = None) -> None:
+        check_sync_callable("lost_as", lost_as)
+        self.undelivered: LossList[T] = LossList(lost_as)
+        self.in_doubt: LossList[T] = LossList(lost_as)
 
     def __bool__(self) -> bool:
         """Whether anything was lost."""
@@ -66,3 +85,10 @@ class Losses(Generic[T]):
     def first(self) -> float:
         """The number of the first item that was lost; inf if none was."""
         return min(self.undelivered.first, self.in_doubt.first)
+
+
+def _listed(item: T, lost_as: LostAs[T]) -> Any:
+    try:
+        return lost_as(item)
+    except Exception:
+        return item

@@ -1,6 +1,7 @@
 """What was lost is listed in order of acceptance, however it becomes known."""
 
 import math
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,6 +32,17 @@ def test_what_was_taken_out_of_the_lists_was_lost_all_the_same() -> None:
     assert (2, 3, True) == (losses.in_doubt.count, losses.first, bool(losses))
     losses.in_doubt.add(7, [7])
     assert [7] == losses.in_doubt.items
+
+
+def test_what_a_lost_item_is_listed_as() -> None:
+    """It is what the function makes of it; the item itself if that raises, and without one."""
+    plain, shown, inverse = Losses[Any](), Losses[Any](str), Losses[Any]((1).__truediv__)
+    for losses in plain, shown, inverse:
+        losses.undelivered.add(1, [0, 2])
+        losses.in_doubt.add(3, [4])
+    assert ([0, 2], [4]) == (plain.undelivered.items, plain.in_doubt.items)
+    assert (["0", "2"], ["4"]) == (shown.undelivered.items, shown.in_doubt.items)
+    assert ([0, 0.5], [0.25]) == (inverse.undelivered.items, inverse.in_doubt.items)
 
 
 def test_both_kinds_are_losses() -> None:
