@@ -17,7 +17,7 @@ from typing import Self, TypeVar
 
 from flushq.aio.calls import FlushFn, OnFailure
 from flushq.aio.cancellation import raise_outcome, until_ended
-from flushq.aio.producers import check_open, give_way, wait_for_room
+from flushq.aio.producers import check_open, give_way, leave_line, wait_in_line
 from flushq.aio.receipt import Receipt, receipt_of
 from flushq.aio.runner import OnReport, Runner, logger
 from flushq.core.admission import NO_CREDIT
@@ -311,7 +311,7 @@ class FlushQueue(QueueView[T]):
         """Wait for room, or let others run first; then accept the item, as :meth:`_accept`."""
         key, weight = self._measure(item)
         if self._core.admission.must_wait(key):
-            await wait_for_room(self._core, self._runner)
+            leave_line(self._core, self._runner, await wait_in_line(self._core, self._runner))
         elif self._core.admission.must_give_way:
             await give_way(self._core, self._runner, key)
         return self._accept(item, key, weight)  # no await before: the room was given for this step

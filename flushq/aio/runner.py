@@ -184,9 +184,13 @@ class Runner(Generic[T]):
         waiter = self.loop.create_future()
         registry.join(waiter, *facts)
         try:
-            return await waiter
-        finally:
+            answer = await waiter
+        except BaseException:
             registry.leave(waiter)
+            self.wake()  # room that it has not taken may be somebody else's
+            raise
+        registry.leave(waiter)
+        return answer
 
     # The pass.
 
