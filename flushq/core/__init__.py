@@ -14,9 +14,9 @@ Where each point of the contract is decided, the first place first:
 10     the close                   ending
 11     cancellation                ending (who may end it sooner); the driver's cancellation
 12     failure                     batcher (whose it is); attempts (what comes next); ending
-13     the clock                   batcher; the context is the driver's
+13     the clock                   running_policy; the context is the driver's
 14     re-entrancy                 ending (who is refused); admission (deadlock)
-15     bad arguments, policies     flushq.arguments; duplicates, caps; flushq.policy, batcher
+15     bad arguments, policies     flushq.arguments; duplicates, caps; running_policy
 16     duplicates                  duplicates; buffer
 17     life                        ending; the driver's queue
 =================================  =============================================================
