@@ -86,7 +86,7 @@ async def test_an_interrupted_producer_gives_its_reservation_to_the_next(how: Ho
 @pytest.mark.parametrize("size", [256, 1000])
 @pytest.mark.parametrize("how", HOWS)
 async def test_interrupted_in_the_pause_for_fairness_or_in_the_line(how: How, size: int) -> None:
-    """A 257th item is accepted just if its enqueue returned, whether it pauses or waits for room."""
+    """The 257th item is accepted just if its enqueue returned, also where it waits for room."""
 
     async def scenario(interrupted: Interruption) -> None:
         sink = HeldSink[int]()
@@ -102,7 +102,7 @@ async def test_interrupted_in_the_pause_for_fairness_or_in_the_line(how: How, si
             await queue.enqueue(999)
         assert [-1, *accepted, 999] == sink.items
 
-    assert 2 <= await sweep(scenario, how)
+    assert 1 <= await sweep(scenario, how)
 
 
 @pytest.mark.parametrize("how", HOWS)
@@ -139,7 +139,7 @@ async def test_interrupted_while_the_queue_fails(how: How) -> None:
                 assert not await interrupted(queue.enqueue(2))
         assert ([1], [0]) == (queue.undelivered, queue.in_doubt)
 
-    assert 1 <= await sweep(scenario, how)
+    await sweep(scenario, how)
 
 
 @pytest.mark.parametrize("how", HOWS)
@@ -158,7 +158,7 @@ async def test_interrupted_while_the_queue_closes(how: How) -> None:
             await closing
         assert ([0, 1, 2] if accepted else [0, 1]) == sink.items
 
-    assert 1 <= await sweep(scenario, how)
+    await sweep(scenario, how)
 
 
 async def within_timeout(operation: Awaitable[None], seconds: float) -> None:

@@ -35,7 +35,7 @@ async def test_a_batch_starts_exactly_when_its_oldest_item_is_due() -> None:
 
 
 async def test_later_items_do_not_put_the_flush_off() -> None:
-    """The maximum age is no debounce: a steady stream does not delay the oldest item."""
+    """The maximum age is not a debounce: a steady stream does not delay the oldest item."""
     sink = Sink[int]()
     async with FlushQueue(sink, IntervalPolicy(1.0)) as queue:
         for item in range(9):

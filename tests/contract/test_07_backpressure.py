@@ -60,7 +60,7 @@ async def test_enqueue_nowait_says_why_it_has_no_room() -> None:
 
 
 async def test_a_full_queue_without_waiting_producers_is_patient() -> None:
-    """Being full is no reason to flush: only a producer that waits is."""
+    """A full queue does not flush for that reason; it does once a producer waits."""
     sink = Sink[int]()
     async with FlushQueue(sink, IntervalPolicy(5.0), max_queue_size=3) as queue:
         await enqueue_all(queue, range(3))
@@ -97,7 +97,7 @@ async def test_producers_are_served_in_the_order_in_which_they_came() -> None:
 @pytest.mark.parametrize("slots", [1, 2])
 @pytest.mark.parametrize("step", range(8))
 async def test_a_newcomer_does_not_overtake(step: int, slots: int) -> None:
-    """A producer that comes at any step around the gift of room is served after those who wait."""
+    """A producer that comes at any step around the gift of room is served after those in line."""
     sink = HeldSink[int]()
     async with FlushQueue(sink, patient(1), max_queue_size=1, max_in_flight=slots) as queue:
         for item in range(slots):
