@@ -12,7 +12,6 @@ from tests.contract.support import (
     patient,
     produce,
     settle,
-    steps,
 )
 
 
@@ -82,20 +81,6 @@ async def test_batches_start_in_order_whatever_the_order_in_which_they_end() -> 
         assert [[0], [1], [2], [3], [4]] == sink.batches
         sink.open()
     assert [[0], [1], [2], [3], [4], [5]] == sink.batches
-
-
-async def test_enqueue_and_enqueue_nowait_share_one_order() -> None:
-    """Both ways in lead to the end of the same queue."""
-    sink = Sink[int]()
-    async with FlushQueue(sink, patient(7)) as queue:
-        for item in range(100):
-            if item % 3:
-                await queue.enqueue(item)
-            else:
-                queue.enqueue_nowait(item)
-            if item % 11 == 0:
-                await steps(1)
-    assert list(range(100)) == sink.items
 
 
 async def test_what_comes_before_the_cut_joins_the_batch() -> None:
