@@ -9,17 +9,15 @@ from tests.contract.support import (
     HeldSink,
     Sink,
     enqueue_all,
-    now,
     patient,
     produce,
     settle,
-    steps,
 )
 
 
 @pytest.mark.parametrize("slots", [1, 2, 5])
 async def test_items_leave_in_order_of_acceptance(slots: int) -> None:
-    """Whoever brings them, items are handed over in the order in which they were accepted."""
+    """Items of many producers are handed over in the order in which they were accepted."""
     sink = Sink[tuple[int, int]](seconds=0.75)
     accepted: list[tuple[int, int]] = []
     policy = IntervalPolicy(1.0, max_records=4)
@@ -85,73 +83,6 @@ async def test_batches_start_in_order_whatever_the_order_in_which_they_end() -> 
     assert [[0], [1], [2], [3], [4], [5]] == sink.batches
 
 
-async def test_blocked_producers_keep_their_order() -> None:
-    """Producers that wait for room are served in the order in which they came."""
-    sink = Sink[int](seconds=1.0)
-    async with FlushQueue(sink, patient(2), max_queue_size=3) as queue:
-        waiting = [produce(queue, item) for item in range(50)]
-        await asyncio.gather(*waiting)
-    assert list(range(50)) == sink.items
-
-
-async def test_the_order_of_one_producer_outlives_its_pauses() -> None:
-    """Items on the fast path, after a pause for fairness, and after a wait stay in order."""
-    sink = Sink[int](seconds=1.0)
-    async with FlushQueue(sink, patient(100), max_queue_size=700) as queue:
-        await enqueue_all(queue, range(5000))
-    assert list(range(5000)) == sink.items
-
-
-async def test_enqueue_and_enqueue_nowait_share_one_order() -> None:
-    """Both ways in lead to the end of the same queue."""
-    sink = Sink[int]()
-    async with FlushQueue(sink, patient(7)) as queue:
-        for item in range(100):
-            if item % 3:
-                await queue.enqueue(item)
-            else:
-                queue.enqueue_nowait(item)
-            if item % 11 == 0:
-                await steps(1)
-    assert list(range(100)) == sink.items
-
-
-async def test_of_duplicates_the_first_keeps_its_place() -> None:
-    """A later duplicate neither moves nor replaces the item that waits."""
-    sink = Sink[str]()
-    async with FlushQueue(sink, patient(), dedupe_key=str.lower) as queue:
-        await enqueue_all(queue, ["a", "b", "A", "c", "B", "C"])
-    assert [["a", "b", "c"]] == sink.batches
-
-
-async def test_items_with_keys_and_weights_keep_their_order() -> None:
-    """Deduplication and weights leave the order of acceptance alone."""
-    sink = Sink[int](seconds=0.5)
-    policy = IntervalPolicy(1.0, max_records=5, max_weight=9)
-    async with FlushQueue(
-        sink,
-        policy,
-        dedupe_key=lambda item: item,
-        weigh=lambda item: item % 4,
-        max_queue_size=6,
-        max_in_flight=2,
-    ) as queue:
-        await enqueue_all(queue, range(200))
-    assert list(range(200)) == sink.items
-
-
-@pytest.mark.parametrize("slots", [1, 3])
-async def test_a_batch_of_one_instant_starts_before_that_of_the_next(slots: int) -> None:
-    """Flushes that become due together start at that instant, oldest first."""
-    sink = Sink[int](seconds=2.0)
-    async with FlushQueue(sink, IntervalPolicy(1.0, max_records=2), max_in_flight=slots) as queue:
-        await enqueue_all(queue, range(6))
-        await asyncio.sleep(10.0)
-        assert [[0, 1], [2, 3], [4, 5]] == sink.batches
-        expected = [0.0, 2.0, 4.0] if slots == 1 else [0.0, 0.0, 0.0]
-        assert expected == sink.started
-
-
 async def test_what_comes_before_the_cut_joins_the_batch() -> None:
     """A batch is cut when it starts: items that came while it was due and slots were busy join."""
     sink = Sink[int](seconds=2.0)
@@ -164,13 +95,3 @@ async def test_what_comes_before_the_cut_joins_the_batch() -> None:
         await asyncio.sleep(2.0)
         assert [[0], [1, 2]] == sink.batches
         assert [1.0, 3.0] == sink.started
-
-
-async def test_a_sink_that_never_suspends_has_one_flush_at_a_time_and_keeps_the_order() -> None:
-    """With a synchronous sink, too, batches go one after the other, in order."""
-    sink = Sink[int]()
-    async with FlushQueue(sink, NaturalPolicy(max_records=3), max_in_flight=4) as queue:
-        await enqueue_all(queue, range(1000))
-    assert 1 == sink.most_running
-    assert list(range(1000)) == sink.items
-    assert 0.0 == now()

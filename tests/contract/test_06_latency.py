@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from flushq import Decision, Flush, FlushPolicy, FlushQueue, IntervalPolicy, NaturalPolicy, Wait
+from flushq import FlushQueue, IntervalPolicy, NaturalPolicy
 from tests.contract.support import (
     HeldSink,
     Sink,
@@ -15,7 +15,6 @@ from tests.contract.support import (
     produce,
     settle,
     steps,
-    until,
 )
 from tests.virtual import virtual_loop
 
@@ -36,7 +35,7 @@ async def test_a_batch_starts_exactly_when_its_oldest_item_is_due() -> None:
 
 
 async def test_later_items_do_not_put_the_flush_off() -> None:
-    """The maximum age is no debounce: a steady stream does not delay the oldest item."""
+    """The maximum age is not a debounce: a steady stream does not delay the oldest item."""
     sink = Sink[int]()
     async with FlushQueue(sink, IntervalPolicy(1.0)) as queue:
         for item in range(9):
@@ -46,26 +45,18 @@ async def test_later_items_do_not_put_the_flush_off() -> None:
         assert [1.0, 2.125, 3.25] == sink.started
 
 
-async def test_an_item_left_over_by_a_long_flush_is_not_late() -> None:
-    """Age counts from acceptance, not from the moment at which the sink is free again."""
+@pytest.mark.parametrize(("accepted", "start"), [(0.125, 3.0), (2.5, 3.5)])
+async def test_age_counts_from_acceptance_not_from_the_end_of_a_flush(
+    accepted: float, start: float
+) -> None:
+    """After a flush from 0 to 3 s, an item leaves at once if it is due, else at its own time."""
     sink = Sink[int](seconds=3.0)
     async with FlushQueue(sink, IntervalPolicy(1.0, max_records=2)) as queue:
         await enqueue_all(queue, range(2))
-        await at(0.125)
+        await at(accepted)
         await queue.enqueue(2)
         await at(9.0)
-        assert [0.0, 3.0] == sink.started
-
-
-async def test_an_item_that_is_not_due_yet_when_the_sink_is_free_waits_for_its_own_time() -> None:
-    """After a long flush the time left counts from acceptance: 2.5 + 1, not 3 + 1."""
-    sink = Sink[int](seconds=3.0)
-    async with FlushQueue(sink, IntervalPolicy(1.0, max_records=2)) as queue:
-        await enqueue_all(queue, range(2))
-        await at(2.5)
-        await queue.enqueue(2)
-        await at(9.0)
-        assert [0.0, 3.5] == sink.started
+        assert [0.0, start] == sink.started
 
 
 async def test_a_full_batch_that_comes_while_the_sink_is_busy_starts_when_it_is_free() -> None:
@@ -89,31 +80,6 @@ async def test_the_first_free_slot_takes_what_is_due() -> None:
         await at(5.0)
         assert [0.0, 0.0, 0.0, 2.0] == sink.started
         sink.open()
-
-
-async def test_a_free_slot_is_used_while_another_flush_runs() -> None:
-    """A due time that falls within another flush is kept if a second slot is free."""
-    sink = Sink[int](seconds=5.0)
-    async with FlushQueue(sink, IntervalPolicy(1.0), max_in_flight=2) as queue:
-        await queue.enqueue(0)
-        await at(1.5)
-        await queue.enqueue(1)
-        await at(9.0)
-        assert [1.0, 2.5] == sink.started
-
-
-async def test_the_age_of_what_a_partial_flush_leaves_behind_is_exact() -> None:
-    """After a flush of the two oldest the next one is due by the age of the third."""
-    sink = Sink[int]()
-    async with FlushQueue(sink, IntervalPolicy(4.0, max_records=2)) as queue:
-        await queue.enqueue(0)
-        await at(1.0)
-        for item in range(1, 3):
-            queue.enqueue_nowait(item)  # Full: items 0 and 1 leave.
-        await at(2.0)
-        await at(9.0)
-        assert [[0, 1], [2]] == sink.batches
-        assert [1.0, 5.0] == sink.started
 
 
 async def test_the_age_of_what_a_late_flush_leaves_behind_is_exact() -> None:
@@ -142,32 +108,6 @@ async def test_an_old_timer_does_not_close_the_next_batch() -> None:
         await queue.enqueue(2)
         await at(9.0)
         assert [0.5, 1.75] == sink.started
-
-
-async def test_a_barrier_does_not_change_the_due_time_of_what_follows() -> None:
-    """An item accepted after a flush() is due by its own age."""
-    sink = Sink[int]()
-    async with FlushQueue(sink, IntervalPolicy(1.0)) as queue:
-        await queue.enqueue(0)
-        await at(0.5)
-        await queue.flush()
-        await queue.enqueue(1)
-        await at(9.0)
-        assert [0.5, 1.5] == sink.started
-
-
-async def test_the_clock_of_an_item_that_waited_for_room_starts_when_it_got_it() -> None:
-    """A producer that waited from 0.5 to 2 s has its item flushed at 2 s plus the age."""
-    sink = Sink[int](seconds=2.0)
-    async with FlushQueue(sink, IntervalPolicy(3.0, max_records=1), max_queue_size=1) as queue:
-        await queue.enqueue(0)  # in flight from 0 to 2
-        await settle()
-        await queue.enqueue(1)  # in flight from 2 to 4
-        await at(0.5)
-        waiting = produce(queue, 2)
-        await waiting
-        assert 2.0 == now()
-    assert [0.0, 2.0, 4.0] == sink.started
 
 
 async def test_an_item_that_got_room_is_due_by_the_moment_of_the_room() -> None:
@@ -228,49 +168,6 @@ def after(iterations: int, call: Callable[[], object]) -> None:
         call()
 
 
-async def test_a_duplicate_moves_no_clock() -> None:
-    """Neither an early nor a late duplicate changes when the first item is due."""
-    sink = Sink[int]()
-    async with FlushQueue(sink, IntervalPolicy(1.0), dedupe_key=abs) as queue:
-        await queue.enqueue(5)
-        for time in [0.25, 0.5, 0.75]:
-            await at(time)
-            await queue.enqueue(-5)
-        await at(9.0)
-        assert [1.0] == sink.started
-
-
-async def test_age_before_the_start_counts() -> None:
-    """An item accepted before the start is due by its acceptance, or at once if that is over."""
-    early = Sink[int]()
-    queue = FlushQueue(early, IntervalPolicy(1.0))
-    await queue.enqueue(0)
-    await at(0.75)
-    async with queue:
-        await at(9.0)
-        assert [1.0] == early.started
-    late = Sink[int]()
-    queue = FlushQueue(late, IntervalPolicy(1.0))
-    await queue.enqueue(0)
-    await at(20.0)
-    async with queue:
-        await at(29.0)
-        assert [20.0] == late.started
-
-
-@pytest.mark.not_in("solipsism", "looptime", "uvloop", reason="moves the virtual clock itself")
-async def test_a_producer_that_computes_for_long_has_its_first_items_flushed_next() -> None:
-    """If the loop is blocked beyond the due time, the flush starts as soon as the loop runs."""
-    sink = Sink[int]()
-    async with FlushQueue(sink, IntervalPolicy(1.0)) as queue:
-        await queue.enqueue(0)
-        virtual_loop().elapse(5.0)
-        await queue.enqueue(1)
-        await at(20.0)
-        assert [[0, 1]] == sink.batches
-        assert [5.0] == sink.started
-
-
 @pytest.mark.not_in("solipsism", "looptime", "uvloop", reason="moves the virtual clock itself")
 async def test_a_burst_is_as_old_as_its_first_item() -> None:
     """Items of one loop iteration share the time of the first: ages are never underestimated."""
@@ -296,58 +193,6 @@ async def test_a_burst_after_the_turn_has_a_clock_of_its_own() -> None:
         await queue.enqueue(1)
         await at(20.0)
     assert [0.5, 0.5] == sink.started
-
-
-class NeedsTwo(FlushPolicy):
-    """Flush two items at once; a single one at a fixed time after its arrival."""
-
-    max_records = 2
-
-    def decide(self, now: float) -> Decision:
-        """Flush a pair."""
-        if self.full:
-            return Flush("pair", up_to=2)
-        due = self.queue.oldest + 0.5
-        return Flush("alone") if due <= now else Wait(due)
-
-
-@pytest.mark.parametrize("slots", [1, 2])
-async def test_no_item_is_older_than_its_policy_promises_while_a_slot_is_free(slots: int) -> None:
-    """In a long run every batch starts when it is due, or when a slot became free, never later."""
-    sink = Sink[float](seconds=0.375)
-    async with FlushQueue(sink, NeedsTwo(), max_in_flight=slots) as queue:
-        for number in range(60):
-            await queue.enqueue(now())
-            await asyncio.sleep(0.125 * (number * 5 % 7))
-        await asyncio.sleep(5.0)
-        assert 60 == len(sink.items)
-    ends = [start + 0.375 for start in sink.started]
-    for number, (batch, start) in enumerate(zip(sink.batches, sink.started, strict=True)):
-        due = batch[1] if len(batch) == 2 else batch[0] + 0.5
-        free = sorted(ends[:number])[-slots] if number >= slots else 0.0
-        assert max(due, free) == start
-
-
-async def test_a_cancelled_producer_leaves_the_clock_alone() -> None:
-    """The place of a producer that gave up dates nothing: the next item has its own clock."""
-    sink = HeldSink[str]()
-    async with FlushQueue(sink, IntervalPolicy(4.0), max_queue_size=1) as queue:
-        await queue.enqueue("first")
-        flushed = asyncio.create_task(queue.flush())
-        await settle()
-        await queue.enqueue("second")
-        waiting = produce(queue, "third")
-        await at(1.0)
-        sink.let_go()
-        await until(lambda: not queue.pending)
-        waiting.cancel()
-        await flushed
-        sink.open()
-        await at(2.5)
-        await queue.enqueue("fourth")
-        await at(20.0)
-        assert [["first"], ["second"], ["fourth"]] == sink.batches
-        assert [0.0, 1.0, 6.5] == sink.started
 
 
 @pytest.mark.not_in("solipsism", "looptime", reason="that clock jumps a day at most")

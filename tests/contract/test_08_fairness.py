@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import pytest
 
-from flushq import FlushQueue, IntervalPolicy, NaturalPolicy, QueueFull
+from flushq import FlushQueue, NaturalPolicy, QueueFull
 from tests.contract.support import HeldSink, Sink, enqueue_all, patient, produce, settle, steps
 
 LIMIT = 256
@@ -47,81 +47,37 @@ class Watched:
             await asyncio.sleep(0)
 
 
-async def test_a_tight_producer_lets_the_loop_run() -> None:
-    """At most 256 items are accepted from one producer between two iterations of the loop."""
+@pytest.mark.parametrize("debug", [False, True])
+async def test_a_tight_producer_lets_the_loop_run(*, debug: bool) -> None:
+    """Between two iterations of the loop 256 items are accepted, with the fast path or without."""
+    asyncio.get_running_loop().set_debug(debug)
     sink = Sink[int]()
     async with FlushQueue(sink, patient()) as queue:
         watched = Watched(queue)
-        await watched.run(range(5000))
-    assert {0: LIMIT} == watched.most
-    assert list(range(5000)) == sink.items
-
-
-async def test_in_debug_mode_too() -> None:
-    """In asyncio's debug mode, without the fast path, the loop runs as often."""
-    asyncio.get_running_loop().set_debug(enabled=True)
-    async with FlushQueue(Sink[int](), patient()) as queue:
-        watched = Watched(queue)
         await watched.run(range(2000))
     assert {0: LIMIT} == watched.most
+    assert list(range(2000)) == sink.items
 
 
-async def test_duplicates_count() -> None:
-    """A producer of nothing but duplicates lets the loop run every 256 items."""
-    sink = Sink[int]()
-    async with FlushQueue(sink, patient(), dedupe_key=lambda _: "same") as queue:
+@pytest.mark.parametrize("producers", [1, 4])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"max_queue_size": 3},
+        {"weigh": lambda item: item % 5},
+        {"dedupe_key": lambda _: "same"},
+        {"dedupe_key": lambda _: "same", "max_queue_size": 1},
+        *({"dedupe_key": lambda item, n=n: item // n} for n in (2, 255, 256, 257)),
+    ],
+)
+async def test_whatever_is_enqueued_the_loop_runs(options: dict[str, Any], producers: int) -> None:
+    """Duplicates and weighed items count as others do, and tight producers do not add up."""
+    async with FlushQueue(Sink[int](), patient(), **options) as queue:
         watched = Watched(queue)
-        await watched.run(range(5000))
-    assert LIMIT >= watched.most[0]
-    assert [[0]] == sink.batches
-
-
-async def test_duplicates_in_a_full_queue_count() -> None:
-    """Duplicates need no room, but the loop runs between them all the same."""
-    sink = Sink[int]()
-    async with FlushQueue(sink, patient(), dedupe_key=bool, max_queue_size=1) as queue:
-        await queue.enqueue(1)
-        watched = Watched(queue)
-        await watched.run(range(1, 2000))
-    assert LIMIT >= watched.most[0]
-    assert [[1]] == sink.batches
-
-
-@pytest.mark.parametrize("repeats", [2, 3, 255, 256, 257])
-async def test_duplicates_and_new_items_are_counted_together(repeats: int) -> None:
-    """However duplicates and others are mixed, the loop runs at least every 256 items."""
-    sink = Sink[int]()
-    async with FlushQueue(sink, patient(), dedupe_key=lambda item: item // repeats) as queue:
-        watched = Watched(queue)
-        await watched.run(range(3000))
-    assert LIMIT >= watched.most[0]
-    assert list(range(0, 3000, repeats)) == sink.items
-
-
-async def test_several_tight_producers_let_the_loop_run_and_all_go_on() -> None:
-    """None of several tight producers keeps the others from having items accepted."""
-    sink = Sink[int]()
-    sources = [range(start, start + 2000) for start in range(0, 10_000, 2000)]
-    async with FlushQueue(sink, NaturalPolicy()) as queue:
-        watched = Watched(queue)
-        running = asyncio.create_task(watched.run(*sources))
-        await steps(20)
-        assert [True] * 5 == [watched.total.get(name, 0) >= 10 for name in range(5)]
-        await running
+        await watched.run(*[range(1000)] * producers)
     assert LIMIT >= max(watched.most.values())
-    assert [2000] * 5 == [watched.total[name] for name in range(5)]
-    for source in sources:
-        assert list(source) == [item for item in sink.items if item in source]
-
-
-async def test_several_tight_producers_of_duplicates() -> None:
-    """Duplicates of several tight producers starve neither the loop nor each other."""
-    sink = Sink[int]()
-    async with FlushQueue(sink, patient(), dedupe_key=lambda item: item % 3) as queue:
-        watched = Watched(queue)
-        await watched.run(*[range(1500)] * 4)
-    assert LIMIT >= max(watched.most.values())
-    assert [1500] * 4 == [watched.total[name] for name in range(4)]
+    assert [1000] * producers == [watched.total[name] for name in range(producers)]
 
 
 async def test_several_tight_producers_of_a_small_queue() -> None:
@@ -140,54 +96,22 @@ async def test_several_tight_producers_of_a_small_queue() -> None:
 
 async def test_before_the_start() -> None:
     """The loop runs between items that are enqueued before the queue has started."""
-    sink = Sink[int]()
-    queue = FlushQueue(sink, patient())
+    queue = FlushQueue(Sink[int](), patient())
     watched = Watched(queue)
     await watched.run(range(2000))
     assert LIMIT == watched.most[0]
     await queue.aclose()
-    assert list(range(2000)) == sink.items
-
-
-async def test_with_keys_and_weights() -> None:
-    """Items that are measured one by one let the loop run as often as others."""
-    sink = Sink[int]()
-    policy = IntervalPolicy(1.0, max_weight=100)
-    async with FlushQueue(
-        sink, policy, dedupe_key=lambda item: item, weigh=lambda item: item % 5
-    ) as queue:
-        watched = Watched(queue)
-        await watched.run(range(2000))
-    assert LIMIT >= watched.most[0]
-    assert list(range(2000)) == sink.items
 
 
 async def test_a_tight_producer_after_a_burst_without_waiting() -> None:
     """After any number of enqueue_nowait calls the next enqueue lets the loop run."""
     sink = Sink[int]()
     async with FlushQueue(sink, NaturalPolicy()) as queue:
-        for item in range(5000):
-            queue.enqueue_nowait(item)
+        accept(queue, range(5000))
         assert [] == sink.batches
         await queue.enqueue(5000)
         await settle()
         assert list(range(5001)) == sink.items
-
-
-async def test_a_tight_producer_inside_the_sink() -> None:
-    """flush_fn that enqueues to its own queue without suspending lets the loop run too."""
-    seen: list[int] = []
-
-    async def sink(batch: list[int]) -> None:
-        seen.extend(batch)
-        if 0 in batch:
-            await watched.run(range(1, 1500))
-
-    async with FlushQueue(sink, NaturalPolicy()) as queue:
-        watched = Watched(queue)
-        await queue.enqueue(0)
-    assert LIMIT >= watched.most[0]
-    assert list(range(1500)) == seen
 
 
 async def test_a_sink_that_never_suspends_lets_the_loop_run() -> None:
@@ -201,64 +125,53 @@ async def test_a_sink_that_never_suspends_lets_the_loop_run() -> None:
             await asyncio.sleep(0)
 
     async with FlushQueue(sink, NaturalPolicy(max_records=1), max_in_flight=2) as queue:
-        for item in range(1000):
-            queue.enqueue_nowait(item)
+        accept(queue, range(1000))
         watching = asyncio.create_task(watch())
     await watching
     assert 2 >= max(later - earlier for earlier, later in pairwise(seen))
 
 
-async def test_a_pause_keeps_the_room_there_was() -> None:
-    """The last free place is that of the producer that pauses, and not of who comes meanwhile."""
-    sink = HeldSink[int]()
-    refused: list[BaseException] = []
-
-    async def later() -> None:
-        await may_come.wait()
-        with pytest.raises(QueueFull) as caught:
-            queue.enqueue_nowait(999)
-        refused.append(caught.value)
-        await queue.enqueue(999)
-
-    may_come = asyncio.Event()
-    async with FlushQueue(sink, patient(), max_queue_size=257) as queue:
-        waiting = asyncio.create_task(later())
-        await steps(1)
-        await enqueue_all(queue, range(255))
-        may_come.set()
-        await enqueue_all(queue, range(255, 257))
-        sink.open()
-        await waiting
-    assert 1 == len(refused)
-    assert [*range(257), 999] == sink.items
+def accept(queue: FlushQueue[int], items: Iterable[int]) -> None:
+    """Enqueue items without waiting."""
+    for item in items:
+        queue.enqueue_nowait(item)
 
 
-@pytest.mark.not_in("eager", reason="counts the steps of a task that begins in the next one")
-async def test_a_producer_cancelled_in_its_pause_gives_up_its_room() -> None:
-    """A cancelled pause accepts nothing and claims nothing any more."""
-    sink = Sink[int]()
-    async with FlushQueue(sink, patient(), max_queue_size=257) as queue:
-        producer = produce(queue, *range(257))
-        await steps(1)
-        producer.cancel()
-        await settle()
-        assert 256 == queue.pending
-        queue.enqueue_nowait(256)
-    assert list(range(257)) == sink.items
+def pause(queue: FlushQueue[int], item: int) -> Coroutine[Any, Any, None]:
+    """Begin to enqueue an item after 256 others; the producer now lets the loop run."""
+    pausing = queue.enqueue(item)
+    pausing.send(None)
+    return pausing
+
+
+def go_on(pausing: Coroutine[Any, Any, None]) -> None:
+    """Let a producer that pauses go on, whose item is accepted now."""
+    with pytest.raises(StopIteration):
+        pausing.send(None)
+
+
+async def test_producers_that_pause_have_a_claim_each() -> None:
+    """A later producer does not take the room of one that pauses."""
+    async with FlushQueue(Sink[int](), patient(), max_queue_size=LIMIT + 2) as queue:
+        accept(queue, range(LIMIT))
+        first, second = pause(queue, LIMIT), pause(queue, LIMIT + 1)
+        with pytest.raises(QueueFull, match="2 producers come first"):
+            queue.enqueue_nowait(-1)
+        go_on(first)
+        go_on(second)
+        assert LIMIT + 2 == queue.pending
 
 
 async def test_room_that_a_pause_gives_up_is_the_next_producers() -> None:
     """A producer in line is let in when one that paused, and had the last place, goes away."""
     sink = HeldSink[int]()
-    async with FlushQueue(sink, patient(), max_queue_size=258) as queue:
-        await queue.enqueue(0)
+    async with FlushQueue(sink, patient(), max_queue_size=LIMIT + 1) as queue:
+        await queue.enqueue(-1)
         flushing = asyncio.create_task(queue.flush())
         await settle()
-        await enqueue_all(queue, range(1, 257))
-        queue.enqueue_nowait(257)
-        pausing = queue.enqueue(-1)
-        pausing.send(None)
-        waiting = produce(queue, 258)
+        accept(queue, range(LIMIT))
+        pausing = pause(queue, -2)
+        waiting = produce(queue, LIMIT)
         await settle()
         assert not waiting.done()
         pausing.close()
@@ -266,52 +179,11 @@ async def test_room_that_a_pause_gives_up_is_the_next_producers() -> None:
         assert waiting.done()
         sink.open()
         await flushing
-    assert list(range(259)) == sink.items
+    assert list(range(-1, LIMIT + 1)) == sink.items
 
 
 @pytest.mark.not_in("eager", reason="an eager producer comes before the burst, and need not pause")
-async def test_two_that_pause_have_a_claim_each() -> None:
-    """Whoever comes while two producers pause does not take the room of either."""
-    sink = HeldSink[int]()
-    async with FlushQueue(sink, patient(), max_queue_size=LIMIT + 2) as queue:
-        await steps(2)
-        pausing = [produce(queue, LIMIT), produce(queue, LIMIT + 1)]
-        late = asyncio.create_task(_refused(queue))
-        for number in range(LIMIT):
-            queue.enqueue_nowait(number)
-        assert await late
-        await asyncio.gather(*pausing)
-        assert LIMIT + 2 == queue.pending
-        with pytest.raises(QueueFull):
-            queue.enqueue_nowait(-1)
-        sink.open()
-
-
-async def _refused(queue: FlushQueue[int]) -> bool:
-    try:
-        queue.enqueue_nowait(-1)
-    except QueueFull:
-        return True
-    return False
-
-
-async def test_a_duplicate_that_pauses_claims_no_room() -> None:
-    """The last free place is not that of a duplicate, which needs none."""
-    async with FlushQueue(
-        Sink[int](), patient(), dedupe_key=lambda item: item, max_queue_size=LIMIT + 1
-    ) as queue:
-        for number in range(LIMIT):
-            queue.enqueue_nowait(number)
-        pausing = queue.enqueue(0)
-        pausing.send(None)
-        queue.enqueue_nowait(LIMIT)
-        with pytest.raises(StopIteration):
-            pausing.send(None)
-        assert (LIMIT + 1, 1) == (queue.pending, queue.stats().duplicates)
-
-
-@pytest.mark.not_in("eager", reason="an eager producer comes before the burst, and need not pause")
-async def test_a_duplicate_that_is_none_after_its_pause_needs_room_like_others() -> None:
+async def test_an_item_that_is_no_duplicate_after_its_pause_needs_room_like_others() -> None:
     """Its key has left with a batch meanwhile: it waits in line if the queue is full again."""
     sink = HeldSink[int]()
     async with FlushQueue(
@@ -319,18 +191,13 @@ async def test_a_duplicate_that_is_none_after_its_pause_needs_room_like_others()
     ) as queue:
         await steps(2)
         pausing = produce(queue, 0)
-        _fill(queue, range(LIMIT))
-        asyncio.get_running_loop().call_soon(_fill, queue, range(LIMIT, 2 * LIMIT))
+        accept(queue, range(LIMIT))
+        asyncio.get_running_loop().call_soon(accept, queue, range(LIMIT, 2 * LIMIT))
         await settle()
         assert (LIMIT, 1) == (queue.pending, queue.stats().waiting)
         sink.open()
         await pausing
     assert [*range(2 * LIMIT), 0] == sink.items
-
-
-def _fill(queue: FlushQueue[int], items: Iterable[int]) -> None:
-    for item in items:
-        queue.enqueue_nowait(item)
 
 
 @pytest.mark.not_in("debug", reason="asyncio's debug mode has no fast path")
@@ -349,8 +216,7 @@ async def test_the_fast_path_calls_nothing(count: int) -> None:
 
 
 async def _enqueue_nowait(queue: FlushQueue[int], items: Iterable[int]) -> None:
-    for item in items:
-        queue.enqueue_nowait(item)
+    accept(queue, items)
 
 
 def _calls_of_flushq(work: Coroutine[Any, Any, None]) -> int:
