@@ -6,6 +6,7 @@ on), wakes (a flag), calls (flushes are generators too, which yield what they wa
 """
 
 import math
+from asyncio import CancelledError
 from collections.abc import Generator, Iterator
 from operator import attrgetter
 from typing import Any
@@ -20,10 +21,6 @@ from flushq.core.receipts import Completion, FailureFactory
 from flushq.core.view import QueueView
 from flushq.core.waiter import Facts, Registry
 from tests.sessions.facts import Item, Limits
-
-
-class Cancelled(BaseException):
-    """What is raised in a caller or a flush that is cancelled."""
 
 
 class Waiter:
@@ -113,6 +110,20 @@ class Flush:
         self.begun = self.over = self.told = False
         self.wants: Wish | None = None
 
+    @property
+    def wish(self) -> tuple[object, ...] | None:
+        """What it waits for, as the model tells it."""
+        match self.wants:
+            case Call(items):
+                return "call", items
+            case Pause(seconds):
+                return "pause", seconds
+            case Ask(failure):
+                facts = failure.items, failure.error, failure.errors
+                return "ask", *facts, failure.attempt, failure.reason, failure.seconds
+            case None:
+                return None if self.begun else ("begin",)
+
 
 class _Burst:
     """Whether the items that come need not open the burst; it leads back to no driver."""
@@ -184,7 +195,7 @@ class Driver(QueueView[Item]):
         """Let a caller go on that is ready."""
         cancelled, caller.cancelled = caller.cancelled, False
         if cancelled:
-            self._step(caller, caller.steps.throw, Cancelled())
+            self._step(caller, caller.steps.throw, CancelledError())
         else:
             waiter = caller.waiter
             self._step(caller, caller.steps.send, None if waiter is None else waiter.result())
@@ -194,7 +205,7 @@ class Driver(QueueView[Item]):
             caller.waiter = step(value)
         except StopIteration as end:
             caller.done, caller.value = True, end.value
-        except (FlushqError, Cancelled) as error:
+        except (FlushqError, CancelledError) as error:
             caller.done, caller.error = True, error.with_traceback(None)
 
     def _wait(self, registry: Registry[*Facts], *facts: *Facts) -> Steps:
@@ -350,7 +361,7 @@ class Driver(QueueView[Item]):
         while not core.ending.ended:
             try:
                 yield from self._wait(core.ending, owner)
-            except Cancelled as error:
+            except CancelledError as error:
                 if not core.ending.may_be_hastened(is_owner=owner):
                     raise
                 cancelled = error
@@ -440,7 +451,7 @@ class Driver(QueueView[Item]):
         """A flush that is over is gone."""
         flush.told = True
         if not flush.batch.attempts:
-            flush.batch.fail(Cancelled("flush_fn was never called"))
+            flush.batch.fail(CancelledError("flush_fn was never called"))
         self._core.flush_ended(flush.batch, self.now)
         self.woken = True
 
@@ -469,7 +480,7 @@ class Driver(QueueView[Item]):
         """Do what comes next after a failure."""
         wish, heard = attempts.next, None
         if isinstance(wish, Pause) and batch.interrupted:
-            attempts.cut(Cancelled("cut short between two attempts"))
+            attempts.cut(CancelledError("cut short between two attempts"))
             return
         try:
             heard = yield wish

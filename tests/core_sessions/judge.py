@@ -1,16 +1,19 @@
 """The core and the model agree in all that can be seen; each difference names a point."""
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import attrs
 
-from flushq import ItemFailed, QueueEnded
-from flushq.core.attempts import Ask, Call, Pause
-from tests.core_sessions.driver import Caller, Driver, Flush
+from flushq import FlushReport, ItemFailed, QueueEnded, QueueStats
+from flushq.core.batch import Batch
+from flushq.core.core import Core
+from tests.core_sessions.driver import Caller
 from tests.core_sessions.flights import Cause, Flight
 from tests.core_sessions.model import PLACES, Model
 from tests.core_sessions.model import Call as ModelCall
+from tests.sessions.facts import Item
 
 Difference = tuple[int, str, object, object]
 """A point of the contract, what is seen, how the core has it, and how it should be."""
@@ -31,6 +34,53 @@ FACTS = [
 """What is compared at every moment, and which point of the contract tells of it."""
 
 
+class Started(Protocol):
+    """A flush that was started.
+
+    Attributes:
+        batch: Its batch.
+        items: The items of that.
+    """
+
+    batch: Batch[Item]
+    items: tuple[Item, ...]
+
+    @property
+    def wish(self) -> tuple[object, ...] | None:
+        """What it waits for."""
+
+
+class Driven(Protocol):
+    """A queue that is driven: the core, and what the driver knows beside it."""
+
+    @property
+    def core(self) -> Core[Item]:
+        """What decides."""
+
+    @property
+    def credit(self) -> Iterator[None]:
+        """How many items need no second look."""
+
+    @property
+    def flushes(self) -> Sequence[Started]:
+        """The flushes that were started."""
+
+    @property
+    def reports(self) -> list[FlushReport]:
+        """The reports that were handed out."""
+
+    @property
+    def undelivered(self) -> list[Item]:
+        """What was lost before flush_fn was called."""
+
+    @property
+    def in_doubt(self) -> list[Item]:
+        """What was lost afterwards."""
+
+    def stats(self) -> QueueStats:
+        """The account."""
+
+
 class Judge:
     """Compares a driver with a model, after each action: what has ended and agreed is left out.
 
@@ -38,14 +88,15 @@ class Judge:
         callers: Those who have not ended, by number.
     """
 
-    def __init__(self, driver: Driver, model: Model) -> None:
+    def __init__(self, driver: Driven, model: Model) -> None:
         self.callers: dict[int, tuple[Caller, ModelCall]] = {}
         self._driver = driver
         self._model = model
         self._submitted: list[tuple[Caller, ModelCall]] = []
+        self._told_errors: list[BaseException] = []
         self._reports = 0
         self._flushes = 0
-        self._running: list[tuple[int, Flush, Flight]] = []
+        self._running: list[tuple[int, Started, Flight]] = []
 
     def differences(self) -> Iterator[Difference]:
         """All that differs between the two, and what must hold of each alone."""
@@ -84,7 +135,7 @@ class Judge:
             core.ending.deadline,
             core.ending.ended,
             batcher.wake_at,
-            driver.reports[self._reports :],
+            _facts(driver.reports[self._reports :]),
             len(driver.flushes),
         )
 
@@ -102,7 +153,7 @@ class Judge:
             model.deadline,
             model.ended,
             model.wake_at,
-            new_reports,
+            _facts(new_reports),
             len(model.flights),
         )
 
@@ -122,7 +173,7 @@ class Judge:
         stats, model = self._driver.stats(), self._model
         ages = [model.opened, *(entry.since for entry in model.waiting[:1])]
         since = [age for age in ages if age is not None]
-        age = model.now - min(since) if model.waiting else 0.0
+        age = max(0.0, model.now - min(since)) if model.waiting else 0.0
         told = attrs.asdict(stats, recurse=False)
         right = {
             "accepted": len(model.entries) + model.duplicates,
@@ -153,8 +204,8 @@ class Judge:
                 yield 5, f"flush {self._flushes - 1}", _batch(flush), _flight(flight)
         for number, flush, flight in self._running:
             batch = flush.batch
-            told = batch.attempts, batch.interrupted, _wants(flush)
-            right = flight.calls, flight.interrupted, flight.wants
+            told = batch.attempts, batch.interrupted, flush.wish
+            right = flight.calls, bool(flight.interrupted), flight.wants
             if told != right:
                 yield 3, f"flush {number}", told, right
         self._running = [each for each in self._running if each[2].wants is not None]
@@ -167,8 +218,16 @@ class Judge:
                 yield _point(call), f"caller {number} ({call.kind})", told, right
             elif caller.done:
                 del self.callers[number]
+                yield from self._shared(caller.error)
                 if call.kind == "submit" and caller.accepted:
                     self._submitted.append((caller, call))
+
+    def _shared(self, error: BaseException | None) -> Iterator[Difference]:
+        """Everyone gets an exception of their own."""
+        if isinstance(error, QueueEnded | ItemFailed):
+            if any(error is other for other in self._told_errors):
+                yield 12, "an exception", error, "one that nobody else got"
+            self._told_errors.append(error)
 
     def _completions(self) -> Iterator[Difference]:
         """Whoever has submitted an item can ask about the one that stays, and its end."""
@@ -192,7 +251,7 @@ class Judge:
         return min(model.room, model.most - model.burst)
 
 
-def _seen(caller: Caller, driver: Driver) -> tuple[object, ...]:
+def _seen(caller: Caller, driver: Driven) -> tuple[object, ...]:
     """How far a caller has come."""
     if not caller.done:
         return caller.ready, caller.accepted, None
@@ -205,7 +264,7 @@ def _right(call: ModelCall) -> tuple[object, ...]:
     return call.ready, accepted, call.answer if call.state == "done" else None
 
 
-def _outcome(caller: Caller, driver: Driver) -> tuple[Cause, ...]:
+def _outcome(caller: Caller, driver: Driven) -> tuple[Cause, ...]:
     """How a call has ended, as the model tells it."""
     error = caller.error
     if error is None:
@@ -218,6 +277,11 @@ def _outcome(caller: Caller, driver: Driver) -> tuple[Cause, ...]:
     return type(error), None
 
 
+def _facts(reports: list[FlushReport]) -> list[tuple[object, ...]]:
+    """What reports say: two exceptions are the same if they are one, whatever their class says."""
+    return [attrs.astuple(report, recurse=False) for report in reports]
+
+
 def _point(call: ModelCall) -> int:
     """Which point of the contract tells of such a call."""
     if call.kind in {"read", "deliver", "submit"}:
@@ -227,23 +291,10 @@ def _point(call: ModelCall) -> int:
     return 10 if call.kind in {"run", "leave", "aclose"} else 7
 
 
-def _batch(flush: Flush) -> tuple[object, ...]:
+def _batch(flush: Started) -> tuple[object, ...]:
     """What can be seen of a flush that starts."""
     batch = flush.batch
     return flush.items, batch.reason, batch.started, batch.oldest, batch.weight
-
-
-def _wants(flush: Flush) -> tuple[object, ...] | None:
-    match flush.wants:
-        case Call(items):
-            return "call", items
-        case Pause(seconds):
-            return "pause", seconds
-        case Ask(failure):
-            facts = failure.items, failure.error, failure.errors
-            return "ask", *facts, failure.attempt, failure.reason, failure.seconds
-        case None:
-            return None if flush.begun else ("begin",)
 
 
 def _flight(flight: Flight) -> tuple[object, ...]:

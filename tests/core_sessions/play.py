@@ -1,18 +1,18 @@
 """A queue that is played action by action, on the core and on the model, which must agree."""
 
 import math
+from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from flushq import Decision, PartialFailure, QueueStats
-from tests.core_sessions.driver import Caller, Cancelled, Driver, Flush, Steps
+from tests.core_sessions.driver import Caller, Driver, Flush, Steps
 from tests.core_sessions.flights import Flight
 from tests.core_sessions.judge import Judge
 from tests.core_sessions.model import Call, Heard, Model
 from tests.sessions.facts import Item, Limits
 from tests.sessions.history import SCRIPT, History
-from tests.sessions.loop import SessionLoop
 from tests.sessions.policies import PolicyPlan, make_policy
 
 
@@ -45,7 +45,7 @@ class Ear:
 
 
 class Clock:
-    """What a history takes for a loop."""
+    """The time of the script, and how many actions there were."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
@@ -83,8 +83,7 @@ class Play:
         self.model = Model(
             limits=limits, heard=self._heard, handles=bool(verdicts), usual_burst=burst
         )
-        self.history = History()
-        self.history.loop = cast("SessionLoop", Clock(self.driver))
+        self.history = History(Clock(self.driver))
         self.callers: list[tuple[Caller, Call]] = []
         self.open: dict[int, Caller] = {}
         self._judge = Judge(self.driver, self.model)
@@ -107,7 +106,7 @@ class Play:
     def _do(self, action: str) -> None:
         verb, _, number = action.partition(" ")
         self.history.note(SCRIPT, action)
-        self.history.loop.iteration += 1
+        self.history.clock.iteration += 1
         act = ACTS.get(verb)
         if act is not None:
             act(self, verb)
@@ -317,7 +316,7 @@ class Play:
 
     def _raise(self, flush: Flush, flight: Flight, error: BaseException) -> None:
         self.driver.fail(flush, error)
-        flight.raised(error, self.model.now)
+        flight.raised(error, self.model.now, may_ask=isinstance(error, Exception))
         self._watch(flush)
 
     def _answer(self, verb: str, number: int) -> None:
@@ -335,7 +334,7 @@ class Play:
 
     def _unpause(self, flush: Flush, flight: Flight) -> None:
         if flush.batch.interrupted:
-            self.driver.fail(flush, Cancelled())
+            self.driver.fail(flush, CancelledError())
         else:
             self.driver.go_on(flush)
         flight.paused()
@@ -385,7 +384,7 @@ OF_FLUSHES: dict[str, Callable[[Play, Flush, Flight], None]] = {
     "raise": _raiser(lambda: SinkError("all")),
     "part": _raiser(lambda: PartialFailure({0: SinkError("the first")})),
     "mistake": _raiser(lambda: PartialFailure({})),
-    "die": _raiser(Cancelled),
+    "die": _raiser(CancelledError),
     "break": Play._break,
     "unpause": Play._unpause,
     "end": Play._end,

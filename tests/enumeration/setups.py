@@ -27,10 +27,9 @@ class Setup:
         depth: How many actions a script has after them, at most.
         producers: How many producers there may be.
         owner: How it is owned: "with" or "run".
-        stubborn: Whether the sink swallows its first cancellation.
         verdict: What the failure handler answers, if there is one.
         receipts: Whether producers wait until their items are delivered.
-        burst: How many items may come before others run; no loop knows of it.
+        burst: How many items may come before others run.
     """
 
     limits: Limits
@@ -39,7 +38,6 @@ class Setup:
     depth: int
     producers: int = 3
     owner: str = "with"
-    stubborn: bool = False
     verdict: Verdict | None = None
     receipts: bool = False
     burst: float = math.inf
@@ -50,14 +48,6 @@ START = ("start", "settle")
 
 def setups(fresh: int, full: int) -> Iterator[Setup]:
     """Every setup, with the depths of the scripts that begin with an empty and a full queue."""
-    yield from _plain(fresh, full)
-    yield from _variants(full)
-    yield from _stubborn(full)
-    yield from _handled(full)
-
-
-def setups_of_core(fresh: int, full: int) -> Iterator[Setup]:
-    """The same for the core, where the script says what a sink does, and keys and bursts count."""
     yield from _plain(fresh, full)
     yield from _variants(full)
     yield from _handled(full)
@@ -85,12 +75,6 @@ def _variants(depth: int) -> Iterator[Setup]:
         yield attrs.evolve(full, owner="run")
         yield attrs.evolve(full, limits=attrs.evolve(limits, max_shutdown_wait=0))
         yield attrs.evolve(full, limits=attrs.evolve(limits, max_shutdown_wait=None))
-
-
-def _stubborn(depth: int) -> Iterator[Setup]:
-    """Sinks that swallow a cancellation."""
-    for policy in (NATURAL, INTERVAL):
-        yield attrs.evolve(_full(_limits(1, 1, 1), policy, depth), stubborn=True)
 
 
 def _keyed(depth: int) -> Iterator[Setup]:

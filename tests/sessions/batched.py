@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from flushq import Batched, Decision, FlushPolicy, FlushqError, IntervalPolicy, NaturalPolicy
-from tests.sessions.causes import Made
+from tests.core_sessions.flights import Made
 from tests.sessions.configuration import Dice, Moment
 from tests.sessions.errors import FAULTS, error_of
 from tests.sessions.history import History
@@ -82,11 +82,12 @@ class Session:
 
     def __init__(self, seed: int) -> None:
         self._dice = dice = Dice(seed)
-        self.history = History()
-        self.loop = self.history.loop = SessionLoop(self._on_idle)
+        self.loop = SessionLoop()
+        self.history = History(self.loop)
         self.loop.set_exception_handler(self._on_exception)
         limit = dice.choice([None, None, 0, 1.0])
         self._requests = Requests(self.history, limit)
+        self.loop.on_idle = self._requests.check_idle
         self._end = dice.moment(6.0)
         self._wickedness = dice.choice([0.0, 0.3, 0.6])
         self._batched: Batched[int, object] = Batched(
@@ -122,9 +123,6 @@ class Session:
         for timer in self.loop.timers:
             self._requests.complain(f"a timer is left: {timer}")
         self.loop.close()
-
-    def _on_idle(self) -> None:
-        self._requests.check_idle()
 
     def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self._requests.complain(f"{context['message']}: {context.get('exception')!r}")
@@ -165,7 +163,7 @@ class Session:
             value = await self._batched(ask.key)
         except BaseException as error:
             self._requests.told(ask, None, error)
-            if isinstance(error, asyncio.CancelledError) and ask.may_go(0.0):
+            if isinstance(error, asyncio.CancelledError) and ask.requested:
                 raise
         else:
             self._requests.told(ask, value, None)

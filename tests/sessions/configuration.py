@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import attrs
 
 from tests.sessions.facts import Item, Limits
-from tests.sessions.poison import KINDS
+from tests.sessions.faults import POISONS
 from tests.sessions.policies import FAULTS, PolicyFault, PolicyPlan
 from tests.sessions.producers import Step
 
@@ -217,7 +217,7 @@ def _care(dice: Dice) -> Care:
         severity=dice.choice([0.0, 0.05, 0.2]),
         trouble=dice.choice([0.1, 0.3, 0.6]),
         blame=dice.choice([None, None, *BLAMES]),
-        poison=dice.choice([None, None, *KINDS]),
+        poison=dice.choice([None, None, *POISONS]),
     )
 
 

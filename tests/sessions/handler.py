@@ -1,20 +1,19 @@
 """The failure handler and its faults."""
 
-import abc
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Iterator
 from typing import Any
 
 import attrs
 
 from flushq import Drop, Fail, Failure, Retry, Split, Verdict
 from tests.sessions.actors import WHO, Actor
-from tests.sessions.cast import Cast
 from tests.sessions.errors import error_of
-from tests.sessions.facts import Flight, Item
-
-Maker = Callable[[], Item]
+from tests.sessions.facts import Item
+from tests.sessions.mirror import CURRENT, Flush
+from tests.sessions.sink import Maker
+from tests.sessions.users import Users
 
 MOST_ATTEMPTS = 4
 
@@ -73,64 +72,61 @@ def answers(seed: int, severity: float, blame: str | None = None) -> Iterator[An
         )
 
 
-class ObservedHandler(abc.ABC):
-    """A failure handler that tells the checker; one that waits is async."""
+class Handler:
+    """A failure handler that gives one answer after the other; one that waits is async.
 
-    cast: Cast
+    Attributes:
+        users: Who uses the queue; the handler does so too.
+    """
 
-    def __call__(self, failure: Failure[Item]) -> Verdict | Awaitable[Verdict]:
-        """Judge."""
-        flight = self.cast.checker.handler_called(failure, WHO.get())
-        return self.judge(flight, failure)
-
-    @abc.abstractmethod
-    def judge(self, flight: Flight, failure: Failure[Item]) -> Verdict | Awaitable[Verdict]:
-        """Do what a handler does."""
-
-    def answer(self, flight: Flight, verdict: Any) -> Verdict:
-        """Answer, or raise what is an exception."""
-        if isinstance(verdict, BaseException):
-            self.cast.checker.handler_raised(flight, verdict)
-            raise verdict
-        self.cast.checker.handler_answered(flight, verdict)
-        return verdict  # type: ignore[no-any-return]  # or it is meant to be nonsense
-
-
-class Handler(ObservedHandler):
-    """A failure handler that gives one answer after the other."""
+    users: Users
 
     def __init__(self, answers: Iterator[Answer], make_item: Maker) -> None:
         self._answers = answers
         self._make_item = make_item
 
-    def judge(self, flight: Flight, failure: Failure[Item]) -> Verdict | Awaitable[Verdict]:
+    def __call__(self, failure: Failure[Item]) -> Verdict | Awaitable[Verdict]:
         """Give the next answer, at once or later."""
+        flush = CURRENT.get()
+        assert flush is not None
+        self.users.history.note("handler", "asked", tuple(failure.items), failure.attempt)
+        if WHO.get() != "sink":
+            self.users.mirror.complain(13, f"the handler runs in the context of {WHO.get()}")
+        self.users.mirror.ask(flush, failure)
         answer = next(self._answers)
         verdict = _verdict(answer, failure)
-        self.cast.loop.elapse(answer.works)
+        self.users.loop.elapse(answer.works)
         if answer.mutates:
             failure.items.clear()
             (failure.errors or []).clear()
         if answer.waits:
-            return self._judge_later(answer, flight, verdict)
-        return self.answer(flight, verdict)
+            return self._answer_later(answer, flush, verdict)
+        return self._answer(flush, verdict)
 
-    async def _judge_later(self, answer: Answer, flight: Flight, verdict: object) -> Verdict:
+    def _answer(self, flush: Flush, verdict: Any) -> Verdict:
+        """Answer, or raise what is an exception."""
+        self.users.history.note("handler", "  answers", verdict)
+        if isinstance(verdict, BaseException):
+            self.users.mirror.break_handler(flush, verdict)
+            raise verdict
+        self.users.mirror.judge(flush, verdict)
+        return verdict  # type: ignore[no-any-return]  # or it is meant to be nonsense
+
+    async def _answer_later(self, answer: Answer, flush: Flush, verdict: object) -> Verdict:
         try:
-            await self._wait(answer, flight)
+            await self._wait(answer)
         except asyncio.CancelledError as cancelled:
-            self.cast.checker.cancelled("handler", flight)
             if answer.dying == "die":
-                return self.answer(flight, cancelled)
+                return self._answer(flush, cancelled)
             if answer.dying == "raise":
-                return self.answer(flight, ValueError(f"the handler of {flight}, dying"))
-        return self.answer(flight, verdict)
+                return self._answer(flush, ValueError(f"the handler of {flush}, dying"))
+        return self._answer(flush, verdict)
 
-    async def _wait(self, answer: Answer, flight: Flight) -> None:
+    async def _wait(self, answer: Answer) -> None:
         for _ in range(answer.steps):
             await asyncio.sleep(0)
         if answer.enters:
-            await self.cast.enqueue(Actor("handler"), self._make_item(), inside=flight)
+            await self.users.enqueue(Actor("handler"), self._make_item())
         if answer.seconds:
             await asyncio.sleep(answer.seconds)
 

@@ -8,14 +8,10 @@ from collections.abc import Callable, Coroutine, Sequence
 
 import attrs
 
-from flushq import FlushqError, ItemTooLarge, QueueFull
+from flushq import ItemTooLarge, QueueFull
 from tests.sessions.actors import Actor
-from tests.sessions.cast import Cast
 from tests.sessions.facts import Item
-
-WAIT_FOR_IS_VAGUE = sys.version_info < (3, 12)
-
-Refusal = FlushqError | None
+from tests.sessions.users import Refusal, Users
 
 
 @attrs.frozen
@@ -27,101 +23,96 @@ class Step:
     seconds: float = 0.0
 
 
-async def produce(cast: Cast, actor: Actor, steps: Sequence[Step]) -> None:
+async def produce(users: Users, actor: Actor, steps: Sequence[Step]) -> None:
     """Do the steps; an item that is refused is dropped, a queue that has ended is left."""
     for step in steps:
-        refusal = await STEPS[step.what](cast, actor, step)
+        refusal = await STEPS[step.what](users, actor, step)
         if refusal is not None and not isinstance(refusal, QueueFull | ItemTooLarge):
             return
 
 
-async def _pause(cast: Cast, actor: Actor, step: Step) -> Refusal:
+async def _pause(users: Users, actor: Actor, step: Step) -> Refusal:
     await asyncio.sleep(step.seconds)
     return None
 
 
-async def _work(cast: Cast, actor: Actor, step: Step) -> Refusal:
+async def _work(users: Users, actor: Actor, step: Step) -> Refusal:
     """Keep the loop busy for so long."""
-    cast.loop.elapse(step.seconds)
+    users.loop.elapse(step.seconds)
     return None
 
 
-async def _enqueue(cast: Cast, actor: Actor, step: Step) -> Refusal:
+async def _enqueue(users: Users, actor: Actor, step: Step) -> Refusal:
     refusal = None
     for item in step.items:
-        refusal = await cast.enqueue(actor, item) or refusal
+        refusal = await users.enqueue(actor, item) or refusal
     return refusal
 
 
-async def _nowait(cast: Cast, actor: Actor, step: Step) -> Refusal:
+async def _nowait(users: Users, actor: Actor, step: Step) -> Refusal:
     refusal = None
     for item in step.items:
-        refusal = cast.enqueue_nowait(actor, item) or refusal
+        refusal = users.enqueue_nowait(actor, item) or refusal
     return refusal
 
 
-async def _submit(cast: Cast, actor: Actor, step: Step) -> Refusal:
+async def _submit(users: Users, actor: Actor, step: Step) -> Refusal:
     refusal = None
     for item in step.items:
-        refusal = await cast.submit(actor, item) or refusal
+        refusal = await users.submit(actor, item) or refusal
     return refusal
 
 
-async def _deliver(cast: Cast, actor: Actor, step: Step) -> Refusal:
-    return await cast.deliver(actor, step.items[0])
+async def _deliver(users: Users, actor: Actor, step: Step) -> Refusal:
+    return await users.deliver(actor, step.items[0])
 
 
-async def _await(cast: Cast, actor: Actor, step: Step) -> Refusal:
+async def _await(users: Users, actor: Actor, step: Step) -> Refusal:
     """Await all receipts, one after the other."""
     while actor.receipts:
-        await cast.wait(actor, actor.receipts.pop())
+        await users.wait(actor, *actor.receipts.pop())
     return None
 
 
-async def _await_for(cast: Cast, actor: Actor, step: Step) -> Refusal:
+async def _await_for(users: Users, actor: Actor, step: Step) -> Refusal:
     """Await the last receipt, and lose patience."""
-    if actor.receipts:
-        deadline = cast.loop.time() + step.seconds
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(step.seconds) as scope:
-                await cast.wait(actor, actor.receipts[-1], scope=scope, deadline=deadline)
-    return None
-
-
-async def _deliver_for(cast: Cast, actor: Actor, step: Step) -> Refusal:
-    deadline = cast.loop.time() + step.seconds
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(step.seconds) as scope:
-            return await cast.deliver(actor, step.items[0], scope=scope, deadline=deadline)
+        async with asyncio.timeout(step.seconds):
+            if actor.receipts:
+                await users.wait(actor, *actor.receipts[-1])
     return None
 
 
-async def _timeout(cast: Cast, actor: Actor, step: Step) -> Refusal:
-    deadline = cast.loop.time() + step.seconds
+async def _deliver_for(users: Users, actor: Actor, step: Step) -> Refusal:
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(step.seconds) as scope:
-            return await cast.enqueue(actor, step.items[0], scope=scope, deadline=deadline)
+        async with asyncio.timeout(step.seconds):
+            return await users.deliver(actor, step.items[0])
     return None
 
 
-async def _wait_for(cast: Cast, actor: Actor, step: Step) -> Refusal:
-    if WAIT_FOR_IS_VAGUE and actor.scope is not None:
-        return await _timeout(cast, actor, step)  # wait_for would swallow the actor's own timeout
-    deadline = cast.loop.time() + step.seconds
-    waiting = cast.enqueue(actor, step.items[0], deadline=deadline, vague=WAIT_FOR_IS_VAGUE)
+async def _timeout(users: Users, actor: Actor, step: Step) -> Refusal:
     with contextlib.suppress(TimeoutError):
-        return await asyncio.wait_for(waiting, step.seconds)
+        async with asyncio.timeout(step.seconds):
+            return await users.enqueue(actor, step.items[0])
     return None
 
 
-async def _give_up(cast: Cast, actor: Actor, step: Step) -> Refusal:
+async def _wait_for(users: Users, actor: Actor, step: Step) -> Refusal:
+    if sys.version_info < (3, 12) and actor.scope is not None:
+        return await _timeout(users, actor, step)  # wait_for would swallow the actor's own timeout
+    with contextlib.suppress(TimeoutError):
+        return await asyncio.wait_for(users.enqueue(actor, step.items[0]), step.seconds)
+    return None
+
+
+async def _give_up(users: Users, actor: Actor, step: Step) -> Refusal:
     """Begin to wait for room, and close the coroutine some turns of the loop later."""
-    return await _abandon(cast.enqueue(actor, step.items[0], deadline=cast.loop.time()), step)
+    return await _abandon(users.enqueue(actor, step.items[0], given_up=True), step)
 
 
-async def _give_up_delivery(cast: Cast, actor: Actor, step: Step) -> Refusal:
+async def _give_up_delivery(users: Users, actor: Actor, step: Step) -> Refusal:
     """The same, of one that waits until its item was delivered."""
-    return await _abandon(cast.deliver(actor, step.items[0], deadline=cast.loop.time()), step)
+    return await _abandon(users.deliver(actor, step.items[0], given_up=True), step)
 
 
 async def _abandon(waiting: Coroutine[object, object, Refusal], step: Step) -> Refusal:
@@ -138,7 +129,7 @@ async def _abandon(waiting: Coroutine[object, object, Refusal], step: Step) -> R
     return None
 
 
-STEPS: dict[str, Callable[[Cast, Actor, Step], Coroutine[object, object, Refusal]]] = {
+STEPS: dict[str, Callable[[Users, Actor, Step], Coroutine[object, object, Refusal]]] = {
     "pause": _pause,
     "work": _work,
     "enqueue": _enqueue,

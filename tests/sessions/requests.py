@@ -13,10 +13,11 @@ from typing import Any, Self
 import attrs
 
 from flushq import Batched, ItemFailed, QueueClosed, ShutdownTimeout
-from tests.sessions.causes import Cause, Made, is_same
+from tests.core_sessions.flights import Made
 from tests.sessions.history import History
-from tests.sessions.outcomes import Flaw
-from tests.sessions.waiting import Waiting
+
+Flaw = tuple[int, str] | None
+"""A point of the contract and what is wrong, if anything is."""
 
 
 @attrs.frozen
@@ -51,16 +52,20 @@ class Request:
 
 
 @attrs.define(eq=False, kw_only=True)
-class Ask(Waiting):
+class Ask:
     """One call of a `Batched`.
 
     Attributes:
+        who: The name of the caller.
+        requested: Whether somebody has asked for its cancellation.
         key: What is asked for.
         inside: Whether the loader itself asks.
         request: The request that it shares; None if it is refused.
     """
 
+    who: str
     key: int
+    requested: bool = False
     inside: bool = False
     request: Request | None = None
 
@@ -117,7 +122,7 @@ class Requests:
     @property
     def _stops(self) -> bool:
         """Whether the close may be cut short."""
-        return self._history.loop.time() >= self.closed_at + self._limit
+        return self._history.clock.time() >= self.closed_at + self._limit
 
     def complain(self, text: str) -> None:
         """Something is wrong."""
@@ -147,9 +152,8 @@ class Requests:
 
     def _flaw(self, ask: Ask, value: object, error: BaseException | None) -> Flaw:
         if isinstance(error, CancelledError):
-            may_go = ask.may_go(self._history.loop.time())
-            return None if may_go else (11, "though nobody cancelled it")
-        if ask.cancelled:
+            return None if ask.requested else (11, "though nobody cancelled it")
+        if ask.requested:
             return (11, "swallows a cancellation")
         if ask.inside:
             return None if type(error) is RuntimeError else (14, "inside the loader")
@@ -168,7 +172,7 @@ class Requests:
         elif answer.kind == "missing":
             right = type(error) is KeyError and error.args == (answer.what,)
         else:
-            right = type(error) is ItemFailed and is_same(error.__cause__, answer.what)
+            right = type(error) is ItemFailed and _is_same(error.__cause__, answer.what)
         return self._flaw_of_identity(error) if right else (20, f"is not {answer}")
 
     def _flaw_of_identity(self, error: BaseException | None) -> Flaw:
@@ -211,7 +215,7 @@ class Requests:
         ]
         self._end(load, answers)
 
-    def loader_raised(self, load: Load, error: Cause) -> None:
+    def loader_raised(self, load: Load, error: object) -> None:
         """It has raised."""
         self._history.note("loader", "  raised", error)
         self._end(load, [Answer("failed", error)] * len(load.wanted))
@@ -249,3 +253,8 @@ def _answer(result: object, key: int, index: int, count: int) -> Answer:
     else:
         value = list(result)[index]  # type: ignore[call-overload]  # it has a length
     return Answer("exception" if isinstance(value, BaseException) else "value", value)
+
+
+def _is_same(actual: BaseException | None, expected: object) -> bool:
+    """Whether an exception is the one expected, or is made as expected."""
+    return actual is expected or (isinstance(expected, Made) and expected == actual)

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
-from tests.sessions.actors import Actor, BodyError, Play
+from tests.sessions.actors import Actor, BodyError, Script
 from tests.sessions.configuration import Configuration, Dice, Items, Moment, configuration
-from tests.sessions.deeds import deeds
+from tests.sessions.faults import behaviours
 from tests.sessions.handler import Handler, answers
+from tests.sessions.harness import Harness
 from tests.sessions.history import History
 from tests.sessions.producers import Step, produce
 from tests.sessions.sink import Sink
-from tests.sessions.stage import Stage
 
 
 def play(seed: int) -> History:
@@ -21,19 +21,19 @@ def play(seed: int) -> History:
     plan = configuration(seed)
     items = Items(Dice(seed + 1), plan.limits, first=1000)
     care = plan.care
-    sink = Sink(deeds(seed + 2, plan.wickedness, care.trouble), items, care.poison)
+    sink = Sink(behaviours(seed + 2, plan.wickedness, care.trouble), items, care.poison)
     handler = Handler(answers(seed + 3, care.severity, care.blame), items) if care.handles else None
     dice = Dice(seed + 4)
-    with Stage(
+    with Harness(
         plan.limits,
         plan.policy,
         sink,
         handler,
         fires_early=plan.fires_early,
         report_fails=lambda: dice.chance(plan.report_faults),
-    ) as stage:
-        Session(stage, plan).play()
-    return stage.history
+    ) as harness:
+        Session(harness, plan).play()
+    return harness.history
 
 
 def describe(seed: int) -> list[str]:
@@ -45,71 +45,69 @@ def describe(seed: int) -> list[str]:
 class Session:
     """The script of one session."""
 
-    def __init__(self, stage: Stage, plan: Configuration) -> None:
-        self._stage = stage
-        self._cast = stage.cast
+    def __init__(self, harness: Harness, plan: Configuration) -> None:
+        self._harness = harness
+        self._users = harness.users
         self._plan = plan
 
     def play(self) -> None:
-        """Play it to the end, and let the checker judge."""
+        """Play it to the end, and judge what is left."""
         plan = self._plan
         self._at(Moment(plan.life.start), self._enter_owner)
         for number, steps in enumerate(plan.producers):
             self._enter(f"producer {number}", functools.partial(self._produce, steps))
         for number, moment in enumerate(plan.flushes):
-            self._at(moment, self._enter, f"flush {number}", self._cast.flush)
+            self._at(moment, self._enter, f"flush {number}", self._users.flush)
         for number, moment in enumerate(plan.readers):
             self._at(moment, self._enter, f"reader {number}", self._read)
         for number, moment in enumerate(plan.closes):
-            self._at(moment, self._enter, f"closer {number}", self._cast.aclose)
+            self._at(moment, self._enter, f"closer {number}", self._users.aclose)
         for name, moment in plan.interruptions:
             self._at(moment, self._interrupt, name)
-        self._stage.loop.run_until_quiet()
+        self._harness.loop.run_until_quiet()
         self._enter("latecomer", self._come_late)
-        self._stage.loop.run_until_quiet()
-        self._stage.finish()
+        self._harness.loop.run_until_quiet()
+        self._harness.finish()
 
     # When.
 
     def _at(self, moment: Moment, act: Callable[..., None], *args: object) -> None:
-        self._stage.loop.call_at(moment.time, self._turns_later, moment.turns, act, *args)
+        self._harness.loop.call_at(moment.time, self._turns_later, moment.turns, act, *args)
 
     def _turns_later(self, turns: int, act: Callable[..., None], *args: object) -> None:
         if turns:
-            self._stage.loop.call_soon(self._turns_later, turns - 1, act, *args)
+            self._harness.loop.call_soon(self._turns_later, turns - 1, act, *args)
         else:
             act(*args)
 
     # Who.
 
-    def _enter(self, name: str, part: Play) -> None:
-        self._cast.enter(name, part, timed=name in self._plan.timed)
+    def _enter(self, name: str, script: Script) -> None:
+        self._users.enter(name, script, timed=name in self._plan.timed)
 
     def _interrupt(self, name: str) -> None:
-        actor = self._cast.actors.get(name)
+        actor = self._users.actors.get(name)
         if actor is not None:
-            self._cast.interrupt(actor)
-            if name == "owner" and "runner" in self._cast.actors:
-                self._note_abort(self._cast.actors["runner"])
+            self._users.interrupt(actor)
 
     async def _produce(self, steps: Sequence[Step], actor: Actor) -> None:
-        await produce(self._cast, actor, steps)
+        await produce(self._users, actor, steps)
 
     async def _read(self, actor: Actor) -> None:
         """Await all receipts that there are."""
-        for receipt in list(self._cast.receipts):
-            await self._cast.wait(actor, receipt)
+        for receipt, call in list(self._users.receipts):
+            await self._users.wait(actor, receipt, call)
 
     async def _come_late(self, actor: Actor) -> None:
         """Use a queue that has ended, in every way."""
         items = Items(Dice(0), self._plan.limits, first=2000)
-        await self._cast.aclose(actor)
-        await self._cast.enqueue(actor, items())
-        self._cast.enqueue_nowait(actor, items())
-        await self._cast.flush(actor)
-        await self._cast.run(actor)
-        await self._cast.submit(actor, items())
-        await self._cast.deliver(actor, items())
+        await self._users.aclose(actor)
+        await self._users.enqueue(actor, items())
+        self._users.enqueue_nowait(actor, items())
+        await self._users.flush(actor)
+        await self._users.run(actor)
+        await self._users.submit(actor, items())
+        await self._users.deliver(actor, items())
         await self._read(actor)
 
     # The owner.
@@ -121,11 +119,11 @@ class Session:
         elif life.kind == "group":
             self._enter("owner", self._lead)
         elif life.kind == "run":
-            self._enter("owner", self._cast.run)
+            self._enter("owner", self._users.run)
             self._at(life.end, self._interrupt, "owner")
 
     async def _own(self, actor: Actor) -> None:
-        await self._cast.own(actor, self._body)
+        await self._users.own(actor, self._body)
 
     async def _body(self) -> None:
         life = self._plan.life
@@ -139,17 +137,8 @@ class Session:
         """Run the queue as a child of a TaskGroup, and leave the group for good."""
         try:
             async with asyncio.TaskGroup() as group:
-                runner = self._cast.enter("runner", self._cast.run, group=group)
-                try:
-                    await self._body()
-                    self._cast.interrupt(runner)
-                except BaseException:
-                    self._note_abort(runner)
-                    raise
+                runner = self._users.enter("runner", self._users.run, group=group)
+                await self._body()
+                self._users.interrupt(runner)
         except* BodyError:
             pass
-
-    def _note_abort(self, runner: Actor) -> None:
-        """The group may be about to cancel its child: it does so once."""
-        if runner.waiting is not None:
-            self._stage.checker.interrupt(runner.waiting, surely=False)
