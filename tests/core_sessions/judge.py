@@ -1,14 +1,15 @@
 """The core and the model agree in all that can be seen; each difference names a point."""
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import attrs
 
-from flushq import FlushReport, ItemFailed, QueueEnded, QueueStats
+from flushq import FlushReport, ItemFailed, QueueEnded
 from flushq.core.batch import Batch
 from flushq.core.core import Core
+from flushq.core.view import QueueView
 from tests.core_sessions.driver import Caller
 from tests.core_sessions.flights import Cause, Flight
 from tests.core_sessions.model import PLACES, Model
@@ -50,47 +51,34 @@ class Started(Protocol):
         """What it waits for."""
 
 
-class Driven(Protocol):
-    """A queue that is driven: the core, and what the driver knows beside it."""
-
-    @property
-    def core(self) -> Core[Item]:
-        """What decides."""
-
-    @property
-    def credit(self) -> Iterator[None]:
-        """How many items need no second look."""
-
-    @property
-    def flushes(self) -> Sequence[Started]:
-        """The flushes that were started."""
-
-    @property
-    def reports(self) -> list[FlushReport]:
-        """The reports that were handed out."""
-
-    @property
-    def undelivered(self) -> list[Item]:
-        """What was lost before flush_fn was called."""
-
-    @property
-    def in_doubt(self) -> list[Item]:
-        """What was lost afterwards."""
-
-    def stats(self) -> QueueStats:
-        """The account."""
-
-
 class Judge:
-    """Compares a driver with a model, after each action: what has ended and agreed is left out.
+    """Compares a queue with a model, after each action: what has ended and agreed is left out.
+
+    Args:
+        view: What can be seen of the queue.
+        core: What decides.
+        flushes, reports: All that were started, and handed out: the lists grow.
+        credit: Tells how many items need no second look.
 
     Attributes:
         callers: Those who have not ended, by number.
     """
 
-    def __init__(self, driver: Driven, model: Model) -> None:
+    def __init__(
+        self,
+        view: QueueView[Item],
+        core: Core[Item],
+        flushes: Sequence[Started],
+        reports: Sequence[FlushReport],
+        credit: Callable[[], Iterator[None]],
+        model: Model,
+    ) -> None:
         self.callers: dict[int, tuple[Caller, ModelCall]] = {}
-        self._driver = driver
+        self._view = view
+        self._core = core
+        self._started = flushes
+        self._handed_out = reports
+        self._credit = credit
         self._model = model
         self._submitted: list[tuple[Caller, ModelCall]] = []
         self._told_errors: list[BaseException] = []
@@ -119,7 +107,7 @@ class Judge:
 
     def _told(self) -> tuple[object, ...]:
         """The facts, as the core has them."""
-        core, driver = self._driver.core, self._driver
+        core = self._core
         batcher, buffer, losses = core.batcher, core.buffer, core.batcher.losses
         return (
             batcher.delivered,
@@ -135,8 +123,8 @@ class Judge:
             core.ending.deadline,
             core.ending.ended,
             batcher.wake_at,
-            _facts(driver.reports[self._reports :]),
-            len(driver.flushes),
+            _facts(self._handed_out[self._reports :]),
+            len(self._started),
         )
 
     def _right(self) -> tuple[object, ...]:
@@ -164,13 +152,13 @@ class Judge:
             yield 2, "the account", model.places, f"that of {len(model.entries)} items"
         if len(model.waiting) > model.limits.max_queue_size:
             yield 7, "pending", len(model.waiting), model.limits.max_queue_size
-        credit = operator.length_hint(self._driver.credit)
+        credit = operator.length_hint(self._credit())
         if credit and credit > self._most_credit:
             yield 7, "credit", credit, self._most_credit
 
     def stats(self) -> Iterator[Difference]:
         """The public figures are the same, and the age of the oldest item is right."""
-        stats, model = self._driver.stats(), self._model
+        stats, model = self._view.stats(), self._model
         ages = [model.opened, *(entry.since for entry in model.waiting[:1])]
         since = [age for age in ages if age is not None]
         age = max(0.0, model.now - min(since)) if model.waiting else 0.0
@@ -188,14 +176,14 @@ class Judge:
 
     def _losses(self, place: str) -> Iterator[Difference]:
         """The lists are complete, and in order of acceptance."""
-        told = getattr(self._driver, place)
+        told = getattr(self._view, place)
         right = [entry.item for entry in self._model.entries if entry.place == place]
         if told != right:
             yield 2, place, list(told), right
 
     def _flights(self) -> Iterator[Difference]:
         """Each batch has the right items, for the right reason, and waits for the right thing."""
-        flushes, flights = self._driver.flushes, self._model.flights
+        flushes, flights = self._started, self._model.flights
         while self._flushes < min(len(flushes), len(flights)):
             flush, flight = flushes[self._flushes], flights[self._flushes]
             self._running.append((self._flushes, flush, flight))
@@ -213,7 +201,7 @@ class Judge:
     def _calls(self) -> Iterator[Difference]:
         """Each caller waits, may go on, or has been told what it must be."""
         for number, (caller, call) in list(self.callers.items()):
-            told, right = _seen(caller, self._driver), _right(call)
+            told, right = _seen(caller, self._view), _right(call)
             if told != right:
                 yield _point(call), f"caller {number} ({call.kind})", told, right
             elif caller.done:
@@ -251,11 +239,11 @@ class Judge:
         return min(model.room, model.most - model.burst)
 
 
-def _seen(caller: Caller, driver: Driven) -> tuple[object, ...]:
+def _seen(caller: Caller, view: QueueView[Item]) -> tuple[object, ...]:
     """How far a caller has come."""
     if not caller.done:
         return caller.ready, caller.accepted, None
-    return False, caller.accepted, _outcome(caller, driver)
+    return False, caller.accepted, _outcome(caller, view)
 
 
 def _right(call: ModelCall) -> tuple[object, ...]:
@@ -264,7 +252,7 @@ def _right(call: ModelCall) -> tuple[object, ...]:
     return call.ready, accepted, call.answer if call.state == "done" else None
 
 
-def _outcome(caller: Caller, driver: Driven) -> tuple[Cause, ...]:
+def _outcome(caller: Caller, view: QueueView[Item]) -> tuple[Cause, ...]:
     """How a call has ended, as the model tells it."""
     error = caller.error
     if error is None:
@@ -272,12 +260,12 @@ def _outcome(caller: Caller, driver: Driven) -> tuple[Cause, ...]:
     if isinstance(error, ItemFailed):
         return type(error), error.__cause__, error.item
     if isinstance(error, QueueEnded):
-        lists = error.undelivered is driver.undelivered and error.in_doubt is driver.in_doubt
+        lists = error.undelivered is view.undelivered and error.in_doubt is view.in_doubt
         return type(error), error.__cause__ if lists else "carries other lists"
     return type(error), None
 
 
-def _facts(reports: list[FlushReport]) -> list[tuple[object, ...]]:
+def _facts(reports: Sequence[FlushReport]) -> list[tuple[object, ...]]:
     """What reports say: two exceptions are the same if they are one, whatever their class says."""
     return [attrs.astuple(report, recurse=False) for report in reports]
 

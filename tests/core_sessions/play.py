@@ -86,7 +86,10 @@ class Play:
         self.history = History(Clock(self.driver))
         self.callers: list[tuple[Caller, Call]] = []
         self.open: dict[int, Caller] = {}
-        self._judge = Judge(self.driver, self.model)
+        driver = self.driver
+        self._judge = Judge(
+            driver, driver.core, driver.flushes, driver.reports, lambda: driver.credit, self.model
+        )
         self._due: dict[Flush, float] = {}
         self._items = 0
         self.compares = True

@@ -17,6 +17,7 @@ from flushq.core.losses import LossList
 from flushq.core.receipts import Completion, Receipts
 from flushq.core.waiter import wake
 from flushq.core.waitlist import WaitList
+from flushq.errors import QueueFull
 from flushq.outcomes import Split
 
 Sabotage = tuple[type, str, object]
@@ -41,6 +42,20 @@ GRANT = Admission.grant_credit
 
 def _credit_of_room_alone(admission: Admission[Any]) -> Iterator[None]:
     return repeat(None, 0 if admission.waitlist.claims else max(0, admission.room - 1))
+
+
+def _refuse_beside_room(admission: Admission[Any], key: Any) -> None:
+    if admission.waitlist.claims and admission.must_wait(key):
+        raise QueueFull("somebody comes first")
+    CHECK_ROOM(admission, key)
+
+
+def _ignore_claims(admission: Admission[Any], key: Any) -> None:
+    if admission.room <= 0:
+        CHECK_ROOM(admission, key)
+
+
+CHECK_ROOM = Admission.check_room
 
 
 def _admit_beside_reservations(waitlist: WaitList[Any], room: int) -> bool:
@@ -203,6 +218,8 @@ SABOTAGES: dict[str, Sabotage] = {
     # Who may come in.
     "a latecomer overtakes": (Admission, "must_wait", lambda *_: False),
     "who cannot wait overtakes": (Admission, "check_room", _nothing),
+    "who cannot wait is refused beside room": (Admission, "check_room", _refuse_beside_room),
+    "who cannot wait takes the room of others": (Admission, "check_room", _ignore_claims),
     "there is one item too much credit": (Admission, "grant_credit", _too_much_credit),
     "credit knows no burst": (Admission, "grant_credit", _credit_of_room_alone),
     "credit is never revoked": (Admission, "revoke_credit", _nothing),
@@ -225,6 +242,7 @@ SABOTAGES: dict[str, Sabotage] = {
     "ends come before arrivals": (Core, "observe", _ends_first),
     "the time comes first": (Core, "observe", _tick_early),
     "what is due waits for the line": (Core, "next_flush", _rejected_first),
+    "arrivals are told late": (Batcher, "burst_size", _always(0)),
     # Batches.
     "a flush too many": (Batcher, "_may_flush", property(_one_too_many)),
     "caps are forgotten": (Buffer, "take", _take_over_cap),
@@ -232,6 +250,7 @@ SABOTAGES: dict[str, Sabotage] = {
     "keys stay taken": (Duplicates, "free", _nothing),
     "a failed flush does not end the queue": (Batcher, "_attribute_failure", _nothing),
     "losses are listed as they come": (LossList, "add", _unsorted),
+    "losses are not listed": (LossList, "add", _nothing),
     "what waits is not lost": (Batcher, "stop", _stop_without_losses),
     "the policy is never asked again": (Batcher, "wake_at", _always(math.inf)),
     "what a part has come to is told late": (Batcher, "end_part", _nothing),
@@ -255,6 +274,7 @@ SABOTAGES: dict[str, Sabotage] = {
     "who asks later takes the answer of others": (Receipts, "completion", _new_completion),
     # Barriers and the end.
     "barriers are answered too early": (Barriers, "answer", _answer_all),
+    "barriers return at once": (Batcher, "settled", _always(1_000_000)),
     "barriers stop at what is running": (
         Batcher,
         "settled",

@@ -10,7 +10,7 @@ import contextvars
 import math
 from asyncio import CancelledError
 from collections import deque
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, Generator, Iterator
 from typing import Any
 
 import attrs
@@ -98,7 +98,7 @@ class Mirror:
     def watch(self, queue: "MirroredQueue") -> None:
         """Compare this queue with the model."""
         self.queue = queue
-        self._judge = Judge(queue, self.model)
+        self._judge = Judge(queue, queue.core, self.flushes, self.reports, queue.credit, self.model)
 
     def complain(self, point: int, text: str) -> None:
         """Note what broke the contract."""
@@ -364,7 +364,6 @@ class MirroredQueue(FlushQueue[Item]):
         functions = flush_fn, options["on_failure"], options["on_report"]
         self.runner = self._runner = MirroredRunner(mirror, self._core, *functions)
         self._clock = self._runner.now
-        self._mirror = mirror
         mirror.watch(self)
 
     @property
@@ -372,20 +371,9 @@ class MirroredQueue(FlushQueue[Item]):
         """What decides."""
         return self._core
 
-    @property
-    def credit(self) -> Any:
+    def credit(self) -> Iterator[None]:
         """How many items need no second look."""
         return self._credit
-
-    @property
-    def flushes(self) -> list[Flush]:
-        """The flushes that were started."""
-        return self._mirror.flushes
-
-    @property
-    def reports(self) -> list[FlushReport]:
-        """The reports that were handed out."""
-        return self._mirror.reports
 
 
 class Mirrored:
