@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import attrs
 
 from tests.sessions.facts import Item, Limits
-from tests.sessions.faults import POISONS
 from tests.sessions.policies import FAULTS, PolicyFault, PolicyPlan
 from tests.sessions.producers import Step
 
@@ -45,25 +44,6 @@ class Life:
 
 
 @attrs.frozen
-class Care:
-    """How often flush_fn fails, and what is done then.
-
-    Attributes:
-        handles: Whether there is a failure handler.
-        severity: How often it ends the queue.
-        trouble: The share of calls of the sink that fail, beside its other faults.
-        blame: The one verdict that the handler knows otherwise, if it is one.
-        poison: How the sink fails with a poisoned item, if it does.
-    """
-
-    handles: bool = False
-    severity: float = 0.0
-    trouble: float = 0.0
-    blame: str | None = None
-    poison: str | None = None
-
-
-@attrs.frozen
 class Configuration:
     """One session.
 
@@ -79,7 +59,8 @@ class Configuration:
         interruptions: Who is cancelled when.
         timed: Of whom an interruption is the end of an asyncio.timeout.
         wickedness: The share of calls with which the sink does something unusual.
-        care: What is done when it fails.
+        trouble: The share of those that fail, beside that.
+        severity: How often the failure handler ends the queue; None: there is no handler.
         report_faults: The share of reports for which on_report raises.
         fires_early: Whether the timers of the loop fire a little early.
     """
@@ -95,7 +76,8 @@ class Configuration:
     interruptions: tuple[tuple[str, Moment], ...]
     timed: tuple[str, ...]
     wickedness: float
-    care: Care
+    trouble: float
+    severity: float | None
     report_faults: float
     fires_early: bool
 
@@ -150,6 +132,7 @@ def configuration(seed: int) -> Configuration:
     flushes = tuple(dice.moment(8.0) for _ in range(dice.a_few()))
     closes = _closes(dice, life)
     interruptions = _interruptions_at(RUSH_HOUR, dice, names) if is_crowded else ()
+    handles = dice.chance(0.5)
     names += [f"flush {i}" for i in range(len(flushes))]
     names += [f"reader {i}" for i in range(len(readers))]
     names += [f"closer {i}" for i in range(len(closes))]
@@ -165,7 +148,8 @@ def configuration(seed: int) -> Configuration:
         interruptions=(*interruptions, *_interruptions(dice, names, life)),
         timed=tuple(name for name in names if dice.chance(0.2)),
         wickedness=dice.choice([0.0, 0.1, 0.3, 0.3, 0.6]),
-        care=_care(dice),
+        trouble=dice.choice([0.0, 0.1, 0.3, 0.6] if handles else [0.0, 0.0, 0.0, 0.3]),
+        severity=dice.choice([0.0, 0.05, 0.2]) if handles else None,
         report_faults=dice.choice([0.0, 0.0, 0.2]),
         fires_early=dice.chance(0.1),
     )
@@ -204,21 +188,6 @@ def policy_of(dice: Dice) -> PolicyPlan:
     }[kind]
     fault = PolicyFault(dice.randrange(1, 25), dice.choice(FAULTS)) if dice.chance(0.08) else None
     return PolicyPlan(kind, number, fault)
-
-
-BLAMES = ["isolate", "convict", "retry"]
-
-
-def _care(dice: Dice) -> Care:
-    if dice.chance(0.5):
-        return Care(trouble=dice.choice([0.0, 0.0, 0.0, 0.3]))
-    return Care(
-        handles=True,
-        severity=dice.choice([0.0, 0.05, 0.2]),
-        trouble=dice.choice([0.1, 0.3, 0.6]),
-        blame=dice.choice([None, None, *BLAMES]),
-        poison=dice.choice([None, None, *POISONS]),
-    )
 
 
 def _life(dice: Dice) -> Life:

@@ -23,49 +23,40 @@ class Answer:
     """What the handler does about one failure.
 
     Attributes:
-        verdict: "fail", "drop", "retry", "split", "isolate" (split, or drop), "convict" (split, or
-            retry), "raise", "refuse" (raise what cannot be compared), "reraise" or
-            "nonsense".
+        verdict: "fail", "drop", "retry", "split", "raise", "reraise" or "nonsense".
         after: The pause before a retry, in seconds.
         waits: Whether it is async.
         seconds: How long it waits, if so.
         steps: For how many turns of the loop it waits before.
-        works: For how long it keeps the loop busy.
         mutates: Whether it changes the lists that it was handed.
         enters: Whether it enqueues an item to the queue, if it is async.
         dying: What it does when it is cancelled: "die", "raise" or "answer".
     """
 
     verdict: str
-    after: float = 0.0
-    waits: bool = False
-    seconds: float = 0.0
-    steps: int = 0
-    works: float = 0.0
-    mutates: bool = False
-    enters: bool = False
-    dying: str = "die"
+    after: float
+    waits: bool
+    seconds: float
+    steps: int
+    mutates: bool
+    enters: bool
+    dying: str
 
 
-VERDICTS = ["drop"] * 5 + ["retry"] * 7 + ["isolate"] * 5 + ["split"] * 2
-FAULTS = ["fail", "fail", "raise", "refuse", "reraise", "nonsense"]
+VERDICTS = ["drop"] * 4 + ["retry"] * 5 + ["split"] * 5
+FAULTS = ["fail", "fail", "raise", "raise", "reraise", "nonsense"]
 
 
-def answers(seed: int, severity: float, blame: str | None = None) -> Iterator[Answer]:
-    """What a handler does, failure by failure.
-
-    ``severity`` is how often it ends the queue, ``blame`` the one verdict that it knows otherwise.
-    """
+def answers(seed: int, severity: float) -> Iterator[Answer]:
+    """What a handler does, failure by failure; ``severity`` is how often it ends the queue."""
     dice = random.Random(seed)
-    verdicts = VERDICTS if blame is None else [blame]
     while True:
         yield Answer(
-            verdict=dice.choice(FAULTS if dice.random() < severity else verdicts),
+            verdict=dice.choice(FAULTS if dice.random() < severity else VERDICTS),
             after=dice.choice([0.0, 0.0, 0.125, 0.5, 1.0, 3.0]),
             waits=dice.random() < 0.5,
             seconds=dice.choice([0.0, 0.0, 0.25, 1.0, 4.0]),
             steps=dice.choice([0, 0, 1, 2]),
-            works=dice.choice([0.0] * 9 + [0.375]),
             mutates=dice.random() < 0.1,
             enters=dice.random() < 0.1,
             dying=dice.choice(["die", "die", "raise", "answer"]),
@@ -95,7 +86,6 @@ class Handler:
         self.users.mirror.ask(flush, failure)
         answer = next(self._answers)
         verdict = _verdict(answer, failure)
-        self.users.loop.elapse(answer.works)
         if answer.mutates:
             failure.items.clear()
             (failure.errors or []).clear()
@@ -132,19 +122,15 @@ class Handler:
 
 
 def _verdict(answer: Answer, failure: Failure[Item]) -> object:
-    """A verdict, nonsense, or an exception to be raised."""
+    """A verdict, nonsense, or an exception to be raised; whatever fails for long is dropped."""
     worn_out = failure.attempt >= MOST_ATTEMPTS
-    alone = len(failure.items) == 1
-    retry = Drop() if worn_out else Retry(answer.after)
+    text = f"the handler, asked about {failure.items}"
     verdicts: dict[str, object] = {
         "fail": Fail(),
         "drop": Drop(),
-        "retry": retry,
-        "split": Split(),
-        "isolate": Drop() if alone else Split(),
-        "convict": retry if alone else Split(),
-        "raise": RuntimeError(f"the handler, asked about {failure.items}"),
-        "refuse": error_of(failure.items[0].number, f"the handler, asked about {failure.items}"),
+        "retry": Drop() if worn_out else Retry(answer.after),
+        "split": Split() if len(failure.items) > 1 else Drop(),
+        "raise": error_of(failure.items[0].number, text),
         "reraise": failure.error,
         "nonsense": "drop",
     }

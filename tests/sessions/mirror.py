@@ -11,7 +11,9 @@ import math
 from asyncio import CancelledError
 from collections import deque
 from collections.abc import Coroutine, Generator, Iterator
+from functools import partial
 from typing import Any
+from unittest import mock
 
 import attrs
 
@@ -319,7 +321,6 @@ class MirroredRunner(Runner[Item]):
     def __init__(self, mirror: Mirror, core: Core[Item], *functions: Any) -> None:
         super().__init__(core, *functions)
         self._mirror = mirror
-        self._calls = MirroredCalls(mirror, core, *functions[:2], self.wake, self.now)
         self._is_keeping = False
 
     def _pass(self) -> None:
@@ -360,10 +361,13 @@ class MirroredQueue(FlushQueue[Item]):
     """
 
     def __init__(self, mirror: Mirror, flush_fn: Any, policy: Any, **options: Any) -> None:
-        super().__init__(flush_fn, policy, **options)
-        functions = flush_fn, options["on_failure"], options["on_report"]
-        self.runner = self._runner = MirroredRunner(mirror, self._core, *functions)
-        self._clock = self._runner.now
+        runner, calls = partial(MirroredRunner, mirror), partial(MirroredCalls, mirror)
+        with (
+            mock.patch("flushq.aio.queue.Runner", runner),
+            mock.patch("flushq.aio.runner.Calls", calls),
+        ):
+            super().__init__(flush_fn, policy, **options)
+        self.runner = self._runner
         mirror.watch(self)
 
     @property

@@ -5,6 +5,7 @@ import contextlib
 import reprlib
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 import attrs
 
@@ -23,10 +24,14 @@ class Step:
     seconds: float = 0.0
 
 
+Act = Callable[[Users, Actor, Step], Coroutine[object, object, Refusal]]
+Bring = Callable[..., Coroutine[Any, Any, Refusal]]
+
+
 async def produce(users: Users, actor: Actor, steps: Sequence[Step]) -> None:
     """Do the steps; an item that is refused is dropped, a queue that has ended is left."""
     for step in steps:
-        refusal = await STEPS[step.what](users, actor, step)
+        refusal = await ACTS[step.what](users, actor, step)
         if refusal is not None and not isinstance(refusal, QueueFull | ItemTooLarge):
             return
 
@@ -42,29 +47,21 @@ async def _work(users: Users, actor: Actor, step: Step) -> Refusal:
     return None
 
 
-async def _enqueue(users: Users, actor: Actor, step: Step) -> Refusal:
-    refusal = None
-    for item in step.items:
-        refusal = await users.enqueue(actor, item) or refusal
-    return refusal
-
-
 async def _nowait(users: Users, actor: Actor, step: Step) -> Refusal:
-    refusal = None
-    for item in step.items:
-        refusal = users.enqueue_nowait(actor, item) or refusal
-    return refusal
+    refusals = [users.enqueue_nowait(actor, item) for item in step.items]
+    return next(filter(None, refusals), None)
 
 
-async def _submit(users: Users, actor: Actor, step: Step) -> Refusal:
-    refusal = None
-    for item in step.items:
-        refusal = await users.submit(actor, item) or refusal
-    return refusal
+def _each(bring: Bring) -> Act:
+    """Bring the items, one after the other."""
 
+    async def act(users: Users, actor: Actor, step: Step) -> Refusal:
+        refusal = None
+        for item in step.items:
+            refusal = await bring(users, actor, item) or refusal
+        return refusal
 
-async def _deliver(users: Users, actor: Actor, step: Step) -> Refusal:
-    return await users.deliver(actor, step.items[0])
+    return act
 
 
 async def _await(users: Users, actor: Actor, step: Step) -> Refusal:
@@ -74,73 +71,58 @@ async def _await(users: Users, actor: Actor, step: Step) -> Refusal:
     return None
 
 
-async def _await_for(users: Users, actor: Actor, step: Step) -> Refusal:
-    """Await the last receipt, and lose patience."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(step.seconds):
-            if actor.receipts:
-                await users.wait(actor, *actor.receipts[-1])
-    return None
+def _for_a_while(act: Act) -> Act:
+    """Do the same, and lose patience."""
 
+    async def impatient(users: Users, actor: Actor, step: Step) -> Refusal:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(step.seconds):
+                return await act(users, actor, step)
+        return None
 
-async def _deliver_for(users: Users, actor: Actor, step: Step) -> Refusal:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(step.seconds):
-            return await users.deliver(actor, step.items[0])
-    return None
-
-
-async def _timeout(users: Users, actor: Actor, step: Step) -> Refusal:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(step.seconds):
-            return await users.enqueue(actor, step.items[0])
-    return None
+    return impatient
 
 
 async def _wait_for(users: Users, actor: Actor, step: Step) -> Refusal:
     if sys.version_info < (3, 12) and actor.scope is not None:
-        return await _timeout(users, actor, step)  # wait_for would swallow the actor's own timeout
+        return None  # wait_for would swallow the actor's own timeout
     with contextlib.suppress(TimeoutError):
         return await asyncio.wait_for(users.enqueue(actor, step.items[0]), step.seconds)
     return None
 
 
-async def _give_up(users: Users, actor: Actor, step: Step) -> Refusal:
-    """Begin to wait for room, and close the coroutine some turns of the loop later."""
-    return await _abandon(users.enqueue(actor, step.items[0], given_up=True), step)
+def _give_up(bring: Bring) -> Act:
+    """Begin to wait, and close the coroutine some turns of the loop later."""
+
+    async def act(users: Users, actor: Actor, step: Step) -> Refusal:
+        waiting = bring(users, actor, step.items[0], given_up=True)
+        try:
+            waiting.send(None)
+        except StopIteration as returned:
+            refusal: Refusal = returned.value
+            return refusal
+        try:
+            for _ in range(int(step.seconds)):
+                await asyncio.sleep(0)
+        finally:
+            waiting.close()
+        return None
+
+    return act
 
 
-async def _give_up_delivery(users: Users, actor: Actor, step: Step) -> Refusal:
-    """The same, of one that waits until its item was delivered."""
-    return await _abandon(users.deliver(actor, step.items[0], given_up=True), step)
-
-
-async def _abandon(waiting: Coroutine[object, object, Refusal], step: Step) -> Refusal:
-    try:
-        waiting.send(None)
-    except StopIteration as returned:
-        refusal: Refusal = returned.value
-        return refusal
-    try:
-        for _ in range(int(step.seconds)):
-            await asyncio.sleep(0)
-    finally:
-        waiting.close()
-    return None
-
-
-STEPS: dict[str, Callable[[Users, Actor, Step], Coroutine[object, object, Refusal]]] = {
+ACTS: dict[str, Act] = {
     "pause": _pause,
     "work": _work,
-    "enqueue": _enqueue,
+    "enqueue": _each(Users.enqueue),
     "nowait": _nowait,
-    "timeout": _timeout,
+    "timeout": _for_a_while(_each(Users.enqueue)),
     "wait_for": _wait_for,
-    "give up": _give_up,
-    "submit": _submit,
+    "give up": _give_up(Users.enqueue),
+    "submit": _each(Users.submit),
     "await": _await,
-    "await for": _await_for,
-    "deliver": _deliver,
-    "deliver for": _deliver_for,
-    "give up delivery": _give_up_delivery,
+    "await for": _for_a_while(_await),
+    "deliver": _each(Users.deliver),
+    "deliver for": _for_a_while(_each(Users.deliver)),
+    "give up delivery": _give_up(Users.deliver),
 }

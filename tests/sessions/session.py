@@ -20,9 +20,9 @@ def play(seed: int) -> History:
     """Play the session that this seed makes, and return its history, complaints included."""
     plan = configuration(seed)
     items = Items(Dice(seed + 1), plan.limits, first=1000)
-    care = plan.care
-    sink = Sink(behaviours(seed + 2, plan.wickedness, care.trouble), items, care.poison)
-    handler = Handler(answers(seed + 3, care.severity, care.blame), items) if care.handles else None
+    sink = Sink(behaviours(seed + 2, plan.wickedness, plan.trouble), items)
+    severity = plan.severity
+    handler = None if severity is None else Handler(answers(seed + 3, severity), items)
     dice = Dice(seed + 4)
     with Harness(
         plan.limits,

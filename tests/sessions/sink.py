@@ -4,12 +4,10 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 
-import attrs
-
 from flushq import PartialFailure
 from tests.sessions.actors import WHO, Actor
 from tests.sessions.facts import Item
-from tests.sessions.faults import Behaviour, Poison, partial_failure
+from tests.sessions.faults import Behaviour, partial_failure
 from tests.sessions.mirror import CURRENT, Flush
 from tests.sessions.users import Users
 
@@ -22,7 +20,6 @@ class Sink:
     Args:
         behaviours: What it does.
         make_item: Makes the items that it enqueues itself.
-        poison: How it fails with the items that are poisoned, if any are.
 
     Attributes:
         users: Who uses the queue; the sink does so too.
@@ -30,14 +27,10 @@ class Sink:
 
     users: Users
 
-    def __init__(
-        self, behaviours: Iterator[Behaviour], make_item: Maker, poison: str | None = None
-    ) -> None:
+    def __init__(self, behaviours: Iterator[Behaviour], make_item: Maker) -> None:
         self._behaviours = behaviours
         self._make_item = make_item
-        self._poison = Poison(poison)
         self._entries = 6
-        self._again: dict[Flush, Behaviour] = {}
 
     async def __call__(self, batch: list[Item]) -> None:
         """Take a batch."""
@@ -59,12 +52,9 @@ class Sink:
             mirror.end_call(flush, error)
 
     async def _take(self, flush: Flush, batch: list[Item]) -> None:
-        """Do the next thing, or the last one again."""
-        behaviour = self._again.pop(flush, None) or next(self._behaviours)
-        if behaviour.fails > 1:
-            self._again[flush] = attrs.evolve(behaviour, fails=behaviour.fails - 1)
+        behaviour = next(self._behaviours)
         self.users.loop.elapse(behaviour.works)
-        error = self._error(behaviour, flush, batch)
+        error = _error(behaviour, flush, len(batch))
         if behaviour.mutates:
             batch.reverse()
             batch.append(self._make_item())
@@ -76,14 +66,6 @@ class Sink:
             await self._die(behaviour, flush, cancelled)
         if error is not None:
             raise error
-
-    def _error(self, behaviour: Behaviour, flush: Flush, batch: list[Item]) -> BaseException | None:
-        poisoning = self._poison.error(batch)
-        if poisoning is not None or behaviour.error is None:
-            return poisoning
-        if behaviour.partial is not None:
-            return partial_failure(behaviour.partial, len(batch))
-        return behaviour.error(f"{flush}, {'early' if behaviour.early else 'late'}")
 
     async def _work(self, behaviour: Behaviour, flush: Flush) -> None:
         for _ in range(behaviour.steps):
@@ -149,3 +131,11 @@ class Sink:
         await asyncio.sleep(1.0)
         if behaviour.dying == "linger":
             raise TimeoutError(f"{flush}, at last")
+
+
+def _error(behaviour: Behaviour, flush: Flush, count: int) -> BaseException | None:
+    if behaviour.error is None:
+        return None
+    if behaviour.partial is not None:
+        return partial_failure(behaviour.partial, count)
+    return behaviour.error(f"{flush}, {'early' if behaviour.early else 'late'}")
