@@ -7,7 +7,7 @@ import attrs
 
 from flushq import Drop, Fail, Retry, Split
 from tests.core_sessions.play import Play
-from tests.sessions.configuration import SIZES, Dice, limits_of, policy_of
+from tests.sessions.configuration import Dice, limits_of, policy_of
 from tests.sessions.facts import Item, Limits
 from tests.sessions.history import History
 from tests.sessions.policies import PolicyPlan
@@ -55,7 +55,7 @@ def plan_of(seed: int) -> Plan:
     handles = dice.chance(0.5)
     return Plan(
         limits=attrs.evolve(
-            limits_of(dice, sizes=SIZES), max_shutdown_wait=dice.choice([None, 0, 0.25, 0.25, 1.0])
+            limits_of(dice), max_shutdown_wait=dice.choice([None, 0, 0.25, 0.25, 1.0])
         ),
         policy=policy_of(dice),
         handles=handles,

@@ -51,6 +51,7 @@ class Configuration:
         seed: The seed.
         limits: What the queue and its policy keep to.
         policy: The policy.
+        burst: How many items may come before others run.
         life: The owner.
         producers: The steps of each producer.
         readers: When somebody awaits all receipts that there are.
@@ -68,6 +69,7 @@ class Configuration:
     seed: int
     limits: Limits
     policy: PolicyPlan
+    burst: float
     life: Life
     producers: tuple[tuple[Step, ...], ...]
     readers: tuple[Moment, ...]
@@ -93,9 +95,9 @@ class Dice(random.Random):
         """A time on the grid."""
         return int(self.random() * until * 8) / 8
 
-    def moment(self, until: float, after: float = 0.0) -> Moment:
+    def moment(self, until: float) -> Moment:
         """A moment."""
-        return Moment(after + self.time(until), self.choice([0, 0, 1, 2, 3, 4, 6]))
+        return Moment(self.time(until), self.choice([0, 0, 1, 2, 3, 4, 6]))
 
     def a_few(self) -> int:
         """Seldom more than one."""
@@ -120,18 +122,16 @@ class Items:
 def configuration(seed: int) -> Configuration:
     """What this seed decides."""
     dice = Dice(seed)
-    is_crowded = dice.chance(0.01)
-    limits = limits_of(dice, sizes=CROWDED if is_crowded else SIZES)
+    limits = limits_of(dice)
     items = Items(dice, limits)
     life = _life(dice)
     count = dice.choice([1, 2, 2, 3, 4])
     names = [f"producer {i}" for i in range(count)]
     what = WITH_RECEIPTS if dice.chance(0.5) else WHAT
-    producers = tuple(_steps(dice, items, what, is_crowded=is_crowded) for _ in range(count))
+    producers = tuple(_steps(dice, items, what) for _ in range(count))
     readers = tuple(dice.moment(8.0) for _ in range(dice.a_few()))
     flushes = tuple(dice.moment(8.0) for _ in range(dice.a_few()))
     closes = _closes(dice, life)
-    interruptions = _interruptions_at(RUSH_HOUR, dice, names) if is_crowded else ()
     handles = dice.chance(0.5)
     names += [f"flush {i}" for i in range(len(flushes))]
     names += [f"reader {i}" for i in range(len(readers))]
@@ -140,12 +140,13 @@ def configuration(seed: int) -> Configuration:
         seed=seed,
         limits=limits,
         policy=policy_of(dice),
+        burst=burst_of(dice),
         life=life,
         producers=producers,
         readers=readers,
         flushes=flushes,
         closes=closes,
-        interruptions=(*interruptions, *_interruptions(dice, names, life)),
+        interruptions=_interruptions(dice, names, life),
         timed=tuple(name for name in names if dice.chance(0.2)),
         wickedness=dice.choice([0.0, 0.1, 0.3, 0.3, 0.6]),
         trouble=dice.choice([0.0, 0.1, 0.3, 0.6] if handles else [0.0, 0.0, 0.0, 0.3]),
@@ -156,18 +157,13 @@ def configuration(seed: int) -> Configuration:
 
 
 SIZES = [1, 1, 2, 2, 3, 5, 8, 10_000]
-CROWDED = [255, 256, 257, 258, 300, 10_000]
-"""Queue sizes around the number of items after which a producer pauses."""
-
-RUSH_HOUR = 1.0
-"""When all producers of a crowded session come, and some go."""
 
 
-def limits_of(dice: Dice, sizes: Sequence[int]) -> Limits:
-    """Limits, with one of these sizes."""
+def limits_of(dice: Dice) -> Limits:
+    """What a queue keeps to."""
     weighs = dice.chance(0.25)
     return Limits(
-        max_queue_size=dice.choice(sizes),
+        max_queue_size=dice.choice(SIZES),
         max_in_flight=dice.choice([1, 1, 1, 2, 2, 3]),
         max_shutdown_wait=dice.choice([None, None, math.inf, 0, 0.5, 1.0, 2.0, 4.0]),
         max_records=dice.choice([None, 1, 2, 3, 5]),
@@ -175,6 +171,11 @@ def limits_of(dice: Dice, sizes: Sequence[int]) -> Limits:
         weighs=weighs,
         dedupe=dice.chance(0.25),
     )
+
+
+def burst_of(dice: Dice) -> float:
+    """How many items may come before others run: mostly 256, as in every other queue."""
+    return dice.choice([256, 256, 256, 4, 2, 1])
 
 
 def policy_of(dice: Dice) -> PolicyPlan:
@@ -208,11 +209,6 @@ def _closes(dice: Dice, life: Life) -> tuple[Moment, ...]:
     return tuple(dice.moment(life.end.time + 2.0) for _ in range(count))
 
 
-def _interruptions_at(time: float, dice: Dice, names: list[str]) -> tuple[tuple[str, Moment], ...]:
-    """Cancel some in the turns of the loop at this time."""
-    return tuple((name, dice.moment(0.0, after=time)) for name in names if dice.chance(0.5))
-
-
 def _interruptions(dice: Dice, names: list[str], life: Life) -> tuple[tuple[str, Moment], ...]:
     some = [(name, dice.moment(10.0)) for name in names if dice.chance(0.3)]
     again = [(name, dice.moment(12.0)) for name, _ in some if dice.chance(0.3)]
@@ -220,12 +216,7 @@ def _interruptions(dice: Dice, names: list[str], life: Life) -> tuple[tuple[str,
     return (*some, *again, *owner)
 
 
-def _steps(dice: Dice, items: Items, what: Sequence[str], *, is_crowded: bool) -> tuple[Step, ...]:
-    if is_crowded:
-        count = dice.choice([1, 1, 255, 256, 257, 300])
-        burst = Step(dice.choice(["enqueue", "submit"]), tuple(items() for _ in range(count)))
-        first = Step("enqueue", (items(),)), Step("pause", (), RUSH_HOUR)
-        return (*first, burst, _step(dice, items, what))
+def _steps(dice: Dice, items: Items, what: Sequence[str]) -> tuple[Step, ...]:
     return tuple(_step(dice, items, what) for _ in range(int(1 + dice.random() * 8)))
 
 

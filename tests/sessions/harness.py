@@ -39,14 +39,16 @@ class Harness:
         limits: Limits,
         plan: PolicyPlan,
         sink: Sink,
-        handler: Handler | None = None,
+        handler: Handler | None,
         *,
-        fires_early: bool = False,
-        report_fails: Callable[[], bool] = lambda: False,
+        burst: float,
+        fires_early: bool,
+        report_fails: Callable[[], bool],
     ) -> None:
         self.loop = SessionLoop(fires_early=fires_early)
         self.history = History(self.loop)
-        self._mirror = Mirror(limits, self.history, self.loop, handles=handler is not None)
+        handles = handler is not None
+        self._mirror = Mirror(limits, self.history, self.loop, handles=handles, burst=burst)
         self.loop.set_exception_handler(self._on_exception)
         self._report_fails = report_fails
         self._records: dict[str, int] = dict.fromkeys(("report", "failure", "loss"), 0)

@@ -22,7 +22,6 @@ from flushq.aio.calls import Calls
 from flushq.aio.runner import Runner
 from flushq.core.batch import Batch
 from flushq.core.core import Core
-from flushq.core.fairness import BURST
 from tests.core_sessions.driver import Caller
 from tests.core_sessions.flights import Flight
 from tests.core_sessions.judge import Judge
@@ -84,9 +83,11 @@ class Mirror:
 
     queue: "MirroredQueue"
 
-    def __init__(self, limits: Limits, history: History, loop: SessionLoop, *, handles: bool):
+    def __init__(
+        self, limits: Limits, history: History, loop: SessionLoop, *, handles: bool, burst: float
+    ) -> None:
         self.heard: deque[Heard] = deque()
-        self.model = Model(limits=limits, heard=self.heard, handles=handles, usual_burst=BURST)
+        self.model = Model(limits=limits, heard=self.heard, handles=handles, usual_burst=burst)
         self.flushes: list[Flush] = []
         self.reports: list[FlushReport] = []
         self._history = history
@@ -361,8 +362,10 @@ class MirroredQueue(FlushQueue[Item]):
     """
 
     def __init__(self, mirror: Mirror, flush_fn: Any, policy: Any, **options: Any) -> None:
+        core = partial(Core, burst=mirror.model.usual_burst)
         runner, calls = partial(MirroredRunner, mirror), partial(MirroredCalls, mirror)
         with (
+            mock.patch("flushq.aio.queue.Core", core),
             mock.patch("flushq.aio.queue.Runner", runner),
             mock.patch("flushq.aio.runner.Calls", calls),
         ):

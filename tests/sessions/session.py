@@ -29,6 +29,7 @@ def play(seed: int) -> History:
         plan.policy,
         sink,
         handler,
+        burst=plan.burst,
         fires_early=plan.fires_early,
         report_fails=lambda: dice.chance(plan.report_faults),
     ) as harness:
