@@ -1,6 +1,7 @@
-"""Seeded sessions keep the contract, and the checker that says so can tell when they do not.
+"""Seeded sessions keep the contract, and find whatever does not.
 
-`tests.sessions` says what a session is, and how to play more of them or one again.
+`tests.sessions` and `tests.core_sessions` say what a session is, and how to play more of them or
+one again.
 """
 
 import asyncio
@@ -22,49 +23,36 @@ from flushq.aio.runner import Runner
 from flushq.core.attempts import Attempts
 from flushq.core.core import Core
 from flushq.core.waiter import Facts, Registry
-from tests.sessions import batched
-from tests.sessions.many import all_failing, report
-from tests.sessions.session import play
+from tests.core_sessions.sabotages import SABOTAGES as CORE_SABOTAGES
+from tests.sessions.many import KINDS, all_failing, report
 
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("first", range(0, 300, 50))
-def test_sessions_keep_the_contract(first: int) -> None:
+def test_sessions_keep_the_contract(kind: str, first: int) -> None:
     """Fifty sessions, each on a queue of its own, break no point of the contract."""
     for seed in range(first, first + 50):
-        complaints, text = report(seed)
-        assert not complaints, text
-
-
-@pytest.mark.parametrize("first", range(0, 200, 50))
-def test_batched_sessions_keep_what_is_promised(first: int) -> None:
-    """Fifty sessions, each on a Batched of its own: every caller gets its answer."""
-    for seed in range(first, first + 50):
-        complaints, text = report(seed, "batched")
+        complaints, text = report(seed, kind)
         assert not complaints, text
 
 
 @pytest.mark.long
-def test_ten_thousand_batched_sessions_keep_what_is_promised() -> None:
-    """Ten thousand sessions of a Batched break nothing."""
-    failed = list(all_failing(range(10_000), 2, "batched"))
-    assert not failed, f"{failed}\n{report(failed[0], 'batched')[1]}"
+@pytest.mark.parametrize(
+    ("kind", "count"), [("queue", 10_000), ("batched", 10_000), ("core", 50_000)]
+)
+def test_many_sessions_keep_the_contract(kind: str, count: int) -> None:
+    """Ten thousand sessions break no point of the contract, nor do more of the core."""
+    failed = list(all_failing(range(count), 2, kind))
+    assert not failed, f"{failed}\n{report(failed[0], kind)[1]}"
 
 
-@pytest.mark.long
-def test_ten_thousand_sessions_keep_the_contract() -> None:
-    """Ten thousand sessions break no point of the contract."""
-    failed = list(all_failing(range(10_000), processes=2))
-    assert not failed, f"{failed}\n{report(failed[0])[1]}"
-
-
-@pytest.mark.parametrize(("kind", "count"), [("queue", 60), ("core", 30)])
-def test_a_seed_makes_the_same_session_again(kind: str, count: int) -> None:
+def test_a_seed_makes_the_same_session_again() -> None:
     """A seed has one history in every process, whatever hashes and addresses come out there."""
     script = (
-        "from tests.sessions.many import report;"
-        f"print(*(report(seed, {kind!r})[1] for seed in range({count})))"
+        "from tests.sessions.many import KINDS, report;"
+        "print(*(report(seed, kind)[1] for kind in KINDS for seed in range(25)))"
     )
     histories = {
         subprocess.run(
@@ -80,7 +68,7 @@ def test_a_seed_makes_the_same_session_again(kind: str, count: int) -> None:
     assert 1 == len(histories)
 
 
-# Rules of the driver, each broken in one way; those of the core are in tests.core_sessions.
+# Rules of the driver, each broken in one way.
 
 
 async def _drop(_: object, attempts: Attempts[object], __: Failure[object]) -> None:
@@ -149,16 +137,6 @@ SABOTAGES: dict[str, tuple[object, str, object]] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore")  # a broken queue leaves more behind than it may
-@pytest.mark.parametrize("sabotage", SABOTAGES)
-def test_a_broken_driver_is_found(sabotage: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A driver that breaks the contract is found within a few hundred sessions."""
-    owner, name, replacement = SABOTAGES[sabotage]
-    monkeypatch.setattr(owner, name, replacement)
-    assert any(play(seed).complaints for seed in range(500))
-    gc.collect()
-
-
 BATCHED_SABOTAGES: dict[str, tuple[object, str, object]] = {
     "a missing key is None": (
         flushq.aio.batched,
@@ -172,11 +150,26 @@ BATCHED_SABOTAGES: dict[str, tuple[object, str, object]] = {
 }
 
 
+BROKEN = {
+    **{("queue", what): sabotage for what, sabotage in SABOTAGES.items()},
+    **{("batched", what): sabotage for what, sabotage in BATCHED_SABOTAGES.items()},
+    **{("core", what): sabotage for what, sabotage in CORE_SABOTAGES.items()},
+}
+
+
 @pytest.mark.filterwarnings("ignore")  # a broken queue leaves more behind than it may
-@pytest.mark.parametrize("sabotage", BATCHED_SABOTAGES)
-def test_a_broken_batched_is_found(sabotage: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Batched that breaks its promises is found within a hundred sessions."""
-    owner, name, replacement = BATCHED_SABOTAGES[sabotage]
+@pytest.mark.parametrize(("kind", "what"), BROKEN)
+def test_what_is_broken_is_found(kind: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A queue with one rule broken is found within a few thousand sessions, mostly at once."""
+    owner, name, replacement = BROKEN[kind, what]
     monkeypatch.setattr(owner, name, replacement)
-    assert any(batched.play(seed).complaints for seed in range(100))
+    assert any(finds_fault(kind, seed) for seed in range(3_000))
     gc.collect()
+
+
+def finds_fault(kind: str, seed: int) -> bool:
+    """Whether a session finds that the queue is broken, or breaks itself."""
+    try:
+        return bool(KINDS[kind](seed).complaints)
+    except (AssertionError, LookupError):
+        return True

@@ -13,23 +13,13 @@ from typing import Any, Self
 
 import attrs
 
-from flushq import (
-    Batched,
-    Decision,
-    FlushPolicy,
-    FlushqError,
-    IntervalPolicy,
-    ItemFailed,
-    NaturalPolicy,
-    QueueClosed,
-    ShutdownTimeout,
-)
-from tests.core_sessions.flights import Made
-from tests.sessions.configuration import Dice
+from flushq import Batched, Decision, FlushqError, ItemFailed, QueueClosed, ShutdownTimeout
+from tests.sessions.configuration import Dice, policy_of
 from tests.sessions.errors import FAULTS, error_of
+from tests.sessions.facts import Limits
 from tests.sessions.history import History
 from tests.sessions.loop import SessionLoop
-from tests.strategies import HookedPolicy
+from tests.sessions.policies import make_policy
 
 Answer = Callable[[object, BaseException | None], bool]
 """Whether a caller is told what it must be: a value, or an exception."""
@@ -74,26 +64,6 @@ class Ask:
     request: Request | None = None
 
 
-class Ear(HookedPolicy):
-    """A policy that tells of every batch; to be the first base of a class."""
-
-    on_cut: Callable[[int], None]
-
-    def hear(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
-        """Tell how many requests were cut."""
-        if event == "flush_started":
-            self.on_cut(facts[1])
-        return tell(*facts)
-
-
-class Natural(Ear, NaturalPolicy):
-    """NaturalPolicy, heard."""
-
-
-class Interval(Ear, IntervalPolicy):
-    """IntervalPolicy, heard."""
-
-
 class Session:
     """One session."""
 
@@ -109,7 +79,11 @@ class Session:
         self._wickedness = dice.choice([0.0, 0.3, 0.6])
         self._batched: Batched[int, object] = Batched(
             self._load,
-            self._policy(),
+            make_policy(
+                policy_of(dice, faulty=False),
+                Limits(max_records=dice.choice([None, 1, 2, 5])),
+                self,
+            ),
             max_in_flight=dice.choice([1, 1, 2]),
             max_shutdown_wait=self._limit,
         )
@@ -121,14 +95,6 @@ class Session:
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         return self
-
-    def _policy(self) -> FlushPolicy:
-        records = self._dice.choice([None, 1, 2, 5])
-        policy: Ear = Natural(records)
-        if self._dice.chance(0.5):
-            policy = Interval(self._dice.choice([0.25, 1.0, math.inf]), records)
-        policy.on_cut = self._cut
-        return policy
 
     def play(self) -> None:
         """Play it to the end."""
@@ -176,12 +142,12 @@ class Session:
             await asyncio.sleep(self._dice.time(2.0))
             await self._ask()
 
-    async def _ask(self, *, inside: bool = False) -> None:
+    async def _ask(self) -> None:
         task = asyncio.current_task()
         assert task is not None
         ask = Ask(self._dice.randrange(4), task)
         self.history.note(task.get_name(), "asks", ask.key)
-        if not inside and self._closed_at == math.inf:
+        if self._closed_at == math.inf:
             self._share(ask)
         self._asks[task] = ask
         value, error = None, None
@@ -190,7 +156,7 @@ class Session:
         except BaseException as raised:
             error = raised
         del self._asks[task]
-        self._check(ask, value, error, inside=inside)
+        self._check(ask, value, error)
         if isinstance(error, CancelledError) and ask.is_cancelled:
             raise error
 
@@ -201,25 +167,21 @@ class Session:
         if not same:
             self._waiting.append(ask.request)
 
-    def _check(self, ask: Ask, value: object, error: BaseException | None, *, inside: bool) -> None:
+    def _check(self, ask: Ask, value: object, error: BaseException | None) -> None:
         who = ask.task.get_name()
         self.history.note(who, "  got", ask.key, value, error)
         if ask.request is not None:
             ask.request.callers.remove(ask)
-        if not self._is_right(ask, value, error, inside=inside):
+        if not self._is_right(ask, value, error):
             self._complain(f"{who} asked for {ask.key} and got {value} {error!r}")
         if isinstance(error, FlushqError | KeyError):
             if any(error is other for other in self._told):
                 self._complain(f"{error!r} is an object that somebody else got")
             self._told.append(error)
 
-    def _is_right(
-        self, ask: Ask, value: object, error: BaseException | None, *, inside: bool
-    ) -> bool:
-        if ask.is_cancelled or (isinstance(error, CancelledError) and not ask.request):
-            return isinstance(error, CancelledError) and ask.is_cancelled
-        if inside:
-            return type(error) is RuntimeError
+    def _is_right(self, ask: Ask, value: object, error: BaseException | None) -> bool:
+        if ask.is_cancelled:
+            return isinstance(error, CancelledError)
         if ask.request is None:
             return isinstance(error, QueueClosed)
         if ask.request.answer is None:
@@ -231,11 +193,22 @@ class Session:
         """Whether the close may be cut short."""
         return self.loop.time() >= self._closed_at + self._limit
 
-    # The loader.
+    # The policy.
 
-    def _cut(self, count: int) -> None:
-        self._batches.append(self._waiting[:count])
-        del self._waiting[:count]
+    def told(self, event: str, now: float, *facts: Any) -> None:
+        """The policy hears of an event: of a batch, perhaps, that was cut."""
+        if event == "flush_started":
+            self._batches.append(self._waiting[: facts[0]])
+            del self._waiting[: facts[0]]
+
+    def answered(self, decision: Decision) -> Decision:
+        """The policy answers."""
+        return decision
+
+    def policy_failed(self, cause: BaseException | None) -> None:
+        """The policy fails: none does."""
+
+    # The loader.
 
     async def _load(self, keys: list[int]) -> Any:
         self.history.note("loader", "called", tuple(keys))
@@ -251,9 +224,10 @@ class Session:
                 raise (cancelled if dying == "die" else ValueError("dying")) from None
         if self._dice.chance(self._wickedness / 3):
             failure = self._dice.choice([*FAULTS, KeyError])("the loader was told to raise")
-            self._answer(requests, lambda _: _fails(failure), unless=interrupted)
+            if not interrupted:  # else the queue ends first
+                self._answer(requests, lambda _: _fails(failure))
             raise failure
-        return self._result(keys, requests, interrupted=interrupted)
+        return self._result(keys, requests)
 
     def _requests_of(self, keys: list[int]) -> list[Request]:
         """The requests that are loaded: a batch's, but for those whose callers have all gone."""
@@ -272,32 +246,24 @@ class Session:
     async def _take_time(self) -> None:
         for _ in range(self._dice.choice([0, 0, 1, 3])):
             await asyncio.sleep(0)
-        if self._dice.chance(self._wickedness / 5):
-            await self._ask(inside=True)
         await asyncio.sleep(self._dice.choice([0.0, 0.25, 1.0, 2.0]))
 
-    def _result(self, keys: list[int], requests: list[Request], *, interrupted: bool) -> object:
-        """A list or a mapping of results, which are exceptions perhaps, or which are too few."""
+    def _result(self, keys: list[int], requests: list[Request]) -> object:
+        """A list or a mapping of results, which are exceptions perhaps, or one of which misses."""
         wicked = self._dice.chance(self._wickedness)
         results: dict[int, object] = {
             key: error_of(key, f"no {key}") if wicked and self._dice.chance(0.3) else Value(key)
             for key in keys
         }
-        shape = self._dice.choice(["list", "dict", "holes", "short", "None"][: 5 if wicked else 2])
-        if shape in {"short", "None"}:
-            made = Made(TypeError if shape == "None" else ValueError, None)
-            self._answer(requests, lambda _: _fails(made), unless=interrupted)
-            return None if shape == "None" else list(results.values())[1:]
+        self._answer(requests, lambda request: _tells(request.key, results))
+        shape = self._dice.choice(["list", "dict", "holes"][: 3 if wicked else 2])
         if shape == "holes":
             del results[keys[0]]
-        self._answer(requests, lambda request: _tells(request.key, results))
         return list(results.values()) if shape == "list" else results
 
-    def _answer(
-        self, requests: list[Request], answer: Callable[[Request], Answer], *, unless: bool = False
-    ) -> None:
-        """It is known what the callers must be told, unless the queue has ended before."""
-        for request in [] if unless else requests:
+    def _answer(self, requests: list[Request], answer: Callable[[Request], Answer]) -> None:
+        """It is known what the callers must be told."""
+        for request in requests:
             request.answer = answer(request)
 
     # An idle moment.
@@ -318,23 +284,19 @@ class Session:
 
 def _tells(key: int, results: dict[int, object]) -> Answer:
     """The result for this key, raised if it is an exception; a KeyError if there is none."""
-    right = results.get(key)
-    if right is None:
-        return lambda value, error: type(error) is KeyError and error.args == (key,)
-    if isinstance(right, BaseException):
-        return lambda value, error: error is right
-    return lambda value, error: error is None and value is right
-
-
-def _fails(cause: object) -> Answer:
-    """An ItemFailed with this cause."""
 
     def is_told(value: object, error: BaseException | None) -> bool:
-        actual = None if error is None else error.__cause__
-        same = actual is cause or (isinstance(cause, Made) and cause == actual)
-        return type(error) is ItemFailed and same
+        if key not in results:
+            return type(error) is KeyError and error.args == (key,)
+        right = results[key]
+        return error is right if isinstance(right, BaseException) else value is right
 
     return is_told
+
+
+def _fails(cause: BaseException) -> Answer:
+    """An ItemFailed with this cause."""
+    return lambda value, error: type(error) is ItemFailed and error.__cause__ is cause
 
 
 def play(seed: int) -> History:

@@ -178,8 +178,8 @@ def burst_of(dice: Dice) -> float:
     return dice.choice([256, 256, 256, 4, 2, 1])
 
 
-def policy_of(dice: Dice) -> PolicyPlan:
-    """A policy, which fails now and then."""
+def policy_of(dice: Dice, *, faulty: bool = True) -> PolicyPlan:
+    """A policy, which fails now and then if it is ``faulty``."""
     kind = dice.choice(["interval", "interval", "interval", "natural", "natural", "echo", "whim"])
     number = {
         "interval": dice.choice([0.25, 0.5, 1.0, 2.0, 5.0, math.inf]),
@@ -187,8 +187,8 @@ def policy_of(dice: Dice) -> PolicyPlan:
         "echo": 0.25,
         "whim": float(dice.randrange(10_000)),
     }[kind]
-    fault = PolicyFault(dice.randrange(1, 25), dice.choice(FAULTS)) if dice.chance(0.08) else None
-    return PolicyPlan(kind, number, fault)
+    fault = PolicyFault(dice.randrange(1, 25), dice.choice(FAULTS))
+    return PolicyPlan(kind, number, fault if faulty and dice.chance(0.08) else None)
 
 
 def _life(dice: Dice) -> Life:
