@@ -40,10 +40,6 @@ def _too_much_credit(admission: Admission[Any]) -> Iterator[None]:
 GRANT = Admission.grant_credit
 
 
-def _credit_of_room_alone(admission: Admission[Any]) -> Iterator[None]:
-    return repeat(None, 0 if admission.waitlist.claims else max(0, admission.room - 1))
-
-
 def _refuse_beside_room(admission: Admission[Any], key: Any) -> None:
     if admission.waitlist.claims and admission.must_wait(key):
         raise QueueFull("somebody comes first")
@@ -56,10 +52,6 @@ def _ignore_claims(admission: Admission[Any], key: Any) -> None:
 
 
 CHECK_ROOM = Admission.check_room
-
-
-def _admit_beside_reservations(waitlist: WaitList[Any], room: int) -> bool:
-    return ADMIT(waitlist, room + waitlist.reserved)
 
 
 ADMIT = WaitList.admit
@@ -128,21 +120,9 @@ def _one_too_many(batcher: Batcher[Any]) -> bool:
     return batcher._announced > 0 and free and batcher.started and batcher.stopped is None
 
 
-def _take_over_cap(buffer: Buffer[Any], up_to: int | None = None) -> Any:
-    return buffer._take(len(buffer) if up_to is None else up_to), 0
-
-
-def _late_loss(ending: Ending[Any]) -> Callable[[], BaseException]:
-    return lambda: ending._exception(ending._end_by_now)
-
-
 def _new_completion(receipts: Receipts[Any], number: int) -> Completion[Any]:
     completion = receipts.watchers[number] = Completion(receipts._buffer[number], ())
     return completion
-
-
-def _told_of_delivery(receipts: Receipts[Any], batch: Any) -> dict[int, Any]:
-    return {}
 
 
 def _judge_backwards(parts: Parts[Any], verdict: Any) -> None:
@@ -158,10 +138,6 @@ def _judge_afresh(parts: Parts[Any], verdict: Any) -> None:
 
 
 JUDGE = Parts.judge
-
-
-def _all_failed(parts: Parts[Any], error: Any) -> Any:
-    return dict.fromkeys(parts._parts[-1].positions, error)
 
 
 def _answer_all(barriers: Barriers[Any]) -> None:
@@ -182,14 +158,6 @@ def _answer_early(ending: Ending[Any]) -> bool:
     return ending.ended
 
 
-def _refuse_all(ending: Ending[Any], inside: Any) -> Any:
-    return REFUSAL(ending, None)
-
-
-def _refuse_none_inside(ending: Ending[Any], inside: Any) -> Any:
-    return None if inside is not None else REFUSAL(ending, None)
-
-
 REFUSAL = Ending.refusal
 
 
@@ -201,10 +169,6 @@ def _no_batch_when_drained(core: Core[Any]) -> None:
 def _close_with_credit(core: Core[Any]) -> None:
     core.ending.closing = True
     core.batcher.drain()
-
-
-def _stop_without_losses(batcher: Batcher[Any], why: str) -> None:
-    batcher.stopped = why
 
 
 def _tick_early(core: Core[Any]) -> None:
@@ -221,14 +185,22 @@ SABOTAGES: dict[str, Sabotage] = {
     "who cannot wait is refused beside room": (Admission, "check_room", _refuse_beside_room),
     "who cannot wait takes the room of others": (Admission, "check_room", _ignore_claims),
     "there is one item too much credit": (Admission, "grant_credit", _too_much_credit),
-    "credit knows no burst": (Admission, "grant_credit", _credit_of_room_alone),
+    "credit knows no burst": (
+        Admission,
+        "grant_credit",
+        lambda self: repeat(None, 0 if self.waitlist.claims else max(0, self.room - 1)),
+    ),
     "credit is never revoked": (Admission, "revoke_credit", _nothing),
     "a close leaves credit": (Core, "close", _close_with_credit),
     "pauses claim no room": (Admission, "give_way", lambda *_: False),
     "pauses keep their room": (Admission, "come_back", _nothing),
     "nobody pauses": (Admission, "must_give_way", _always(False)),
     "who waits for an item shortens the burst": (Admission, "prolong_burst", _nothing),
-    "reservations are given twice": (WaitList, "admit", _admit_beside_reservations),
+    "reservations are given twice": (
+        WaitList,
+        "admit",
+        lambda self, room: ADMIT(self, room + self.reserved),
+    ),
     "the last in line is the first": (WaitList, "admit", _admit_the_last),
     "a reservation is never given back": (WaitList, "leave", _stay),
     "who has room comes late": (Admission, "tell_burst", _close_for_good),
@@ -245,27 +217,43 @@ SABOTAGES: dict[str, Sabotage] = {
     "arrivals are told late": (Batcher, "burst_size", _always(0)),
     # Batches.
     "a flush too many": (Batcher, "_may_flush", property(_one_too_many)),
-    "caps are forgotten": (Buffer, "take", _take_over_cap),
+    "caps are forgotten": (
+        Buffer,
+        "take",
+        lambda self, up_to=None: (self._take(len(self) if up_to is None else up_to), 0),
+    ),
     "the drain is forgotten": (Core, "close", _no_batch_when_drained),
     "keys stay taken": (Duplicates, "free", _nothing),
     "a failed flush does not end the queue": (Batcher, "_attribute_failure", _nothing),
     "losses are listed as they come": (LossList, "add", _unsorted),
     "losses are not listed": (LossList, "add", _nothing),
-    "what waits is not lost": (Batcher, "stop", _stop_without_losses),
+    "what waits is not lost": (
+        Batcher,
+        "stop",
+        lambda self, why: setattr(self, "stopped", why),
+    ),
     "the policy is never asked again": (Batcher, "wake_at", _always(math.inf)),
     "what a part has come to is told late": (Batcher, "end_part", _nothing),
     # Attempts.
     "what has ended is told with the rest": (Core, "_note_ended", _nothing),
     "halves come in reverse": (Parts, "judge", _judge_backwards),
     "attempts are not counted": (Parts, "judge", _judge_afresh),
-    "what was delivered is handed over again": (Parts, "_narrow", _all_failed),
+    "what was delivered is handed over again": (
+        Parts,
+        "_narrow",
+        lambda self, error: dict.fromkeys(self._parts[-1].positions, error),
+    ),
     "the other half is not lost": (Parts, "lost", property(lambda self: sorted(self.failed))),
     # Receipts.
     "receipts of what is lost hang": (Receipts, "settle_lost", _nothing),
     "receipts of parts hang": (Receipts, "settle_part", _nothing),
     "receipts of batches hang": (Receipts, "settle", _nothing),
-    "every receipt tells of delivery": (Receipts, "_failures", _told_of_delivery),
-    "receipts change their answer": (Ending, "loss", _late_loss),
+    "every receipt tells of delivery": (Receipts, "_failures", lambda *_: {}),
+    "receipts change their answer": (
+        Ending,
+        "loss",
+        lambda self: lambda: self._exception(self._end_by_now),
+    ),
     "losses are told before it is known why": (
         Batcher,
         "outcome_is_known",
@@ -284,7 +272,11 @@ SABOTAGES: dict[str, Sabotage] = {
     "the end comes too early": (Ending, "finish", _answer_early),
     "owners are forgotten": (Ending, "join", _never_owned),
     "anybody cuts the close short": (Ending, "may_be_hastened", lambda *_, **__: True),
-    "flushes are refused in the drain": (Ending, "refusal", _refuse_all),
-    "flushes are taken from after the end": (Ending, "refusal", _refuse_none_inside),
+    "flushes are refused in the drain": (Ending, "refusal", lambda self, _: REFUSAL(self, None)),
+    "flushes are taken from after the end": (
+        Ending,
+        "refusal",
+        lambda self, inside: None if inside is not None else REFUSAL(self, None),
+    ),
 }
 """What is broken, where, and with what."""

@@ -7,7 +7,7 @@ import attrs
 
 from flushq import Drop, Fail, Retry, Split
 from tests.core_sessions.play import Play
-from tests.sessions.configuration import Dice, limits_of, policy_of
+from tests.sessions.dice import Dice, limits_of, policy_of
 from tests.sessions.facts import Item, Limits
 from tests.sessions.history import History
 from tests.sessions.policies import PolicyPlan
@@ -67,15 +67,10 @@ def plan_of(seed: int) -> Plan:
     )
 
 
-def describe(seed: int) -> list[str]:
-    """What the seed decides, line by line."""
-    plan = attrs.asdict(plan_of(seed), recurse=False)
-    return [f"  {name} = {value}" for name, value in plan.items()]
-
-
 def play(seed: int) -> History:
     """Play the session of this seed."""
     session = Session(plan_of(seed), Dice(seed + 1))
+    session.history.note("PLAN", str(plan_of(seed)))
     session.play()
     return session.history
 

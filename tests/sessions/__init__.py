@@ -1,6 +1,6 @@
 """Seeded sessions: deterministic simulation of the real driver, beside a model of the core.
 
-One seed makes a configuration, producers, a sink with faults, perhaps a failure handler, receipts,
+One seed makes a queue, producers, a sink with faults, perhaps a failure handler, receipts,
 cancellations, barriers and an end, and runs them on a virtual loop of their own. Whatever happens
 to the queue is done to the model of `tests.core_sessions` as well, at the same step: after each the
 two must agree. What only a loop can show is checked beside: timers and tasks, contexts,
@@ -22,7 +22,7 @@ faults.py          what a sink does, call by call
 sink.py            the flush function
 handler.py         the failure handler and its faults
 harness.py         one queue with all of that around it
-configuration.py   everything that a seed decides
+dice.py            what seeds decide
 session.py         one seed, played and judged
 batched.py         one seed, played on a Batched and judged
 many.py            many seeds

@@ -14,7 +14,7 @@ from typing import Any, Self
 import attrs
 
 from flushq import Batched, Decision, FlushqError, ItemFailed, QueueClosed, ShutdownTimeout
-from tests.sessions.configuration import Dice, policy_of
+from tests.sessions.dice import Dice, policy_of
 from tests.sessions.errors import FAULTS, error_of
 from tests.sessions.facts import Limits
 from tests.sessions.history import History
@@ -130,8 +130,9 @@ class Session:
     async def _own(self) -> None:
         try:
             async with self._batched:
-                await asyncio.sleep(self._end.time)
-                for _ in range(self._end.turns):
+                seconds, turns = self._end
+                await asyncio.sleep(seconds)
+                for _ in range(turns):
                     await asyncio.sleep(0)
                 self._closed_at = self.loop.time()
         except FlushqError as error:

@@ -88,9 +88,10 @@ class Sink:
         self.users.enqueue_nowait(Actor("sink"), self._make_item())
 
     def _interrupt_closer(self) -> None:
-        actors = self.users.actors
-        closers = [actor for actor in actors.values() if actor.closes]
-        self.users.interrupt(closers[0] if closers else actors["owner"])
+        actors = self.users.actors.values()
+        closers = [actor for actor in actors if actor.closes or actor.name == "owner"]
+        for actor in sorted(closers, key=lambda actor: not actor.closes)[:1]:
+            self.users.interrupt(actor)
 
     async def _enter(self, way: str, flush: Flush) -> None:
         """Bring an item to the queue whose flush this is."""
