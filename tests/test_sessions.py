@@ -9,6 +9,7 @@ import gc
 import subprocess
 import sys
 from collections.abc import Hashable
+from concurrent.futures import InvalidStateError
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -171,5 +172,5 @@ def finds_fault(kind: str, seed: int) -> bool:
     """Whether a session finds that the queue is broken, or breaks itself."""
     try:
         return bool(KINDS[kind](seed).complaints)
-    except (AssertionError, LookupError):
+    except (AssertionError, LookupError, InvalidStateError):
         return True

@@ -8,6 +8,7 @@ on), wakes (a flag), calls (flushes are generators too, which yield what they wa
 import math
 from asyncio import CancelledError
 from collections.abc import Generator, Iterator
+from concurrent.futures import Future
 from operator import attrgetter
 from typing import Any
 
@@ -22,36 +23,8 @@ from flushq.core.view import QueueView
 from flushq.core.waiter import Facts, Registry
 from tests.sessions.facts import Item, Limits
 
-
-class Waiter:
-    """What a caller waits on; nobody is told twice."""
-
-    def __init__(self) -> None:
-        self._state = "open"
-        self._result: Any = None
-
-    def done(self) -> bool:
-        """Whether it was completed or cancelled."""
-        return self._state != "open"
-
-    def cancelled(self) -> bool:
-        """Whether it was cancelled first."""
-        return self._state == "cancelled"
-
-    def cancel(self) -> None:
-        """Cancel it, unless it is done."""
-        if self._state == "open":
-            self._state = "cancelled"
-
-    def result(self) -> Any:
-        """With what it was completed."""
-        return self._result
-
-    def set_result(self, result: Any, /) -> None:
-        """Complete it."""
-        assert self._state == "open", "a waiter is told twice"
-        self._state, self._result = "told", result
-
+Waiter = Future[Any]
+"""What a caller waits on; nobody can be told twice."""
 
 Steps = Generator[Waiter | None, Any, Any]
 
@@ -125,15 +98,6 @@ class Flush:
                 return None if self.begun else ("begin",)
 
 
-class _Burst:
-    """Whether the items that come need not open the burst; it leads back to no driver."""
-
-    is_open = False
-
-    def close(self) -> None:
-        self.is_open = False
-
-
 class Driver(QueueView[Item]):
     """A queue that is driven by hand.
 
@@ -169,8 +133,6 @@ class Driver(QueueView[Item]):
         self.credit: Iterator[None] = NO_CREDIT
         self.flushes: list[Flush] = []
         self.reports: list[FlushReport] = []
-        self._burst = _Burst()
-        self._core.admission.on_burst_closed = self._burst.close
 
     @property
     def core(self) -> Core[Item]:
@@ -230,13 +192,9 @@ class Driver(QueueView[Item]):
 
     def enqueue_nowait(self, caller: Caller, item: Item) -> Steps:
         """Bring an item without waiting."""
-        for _ in self.credit:
-            stays = self._append(item)
-            break
-        else:
-            key, weight = self._measure(item, None)
-            self._core.admission.check_room(key)
-            stays = self._accept(item, key, weight)
+        key, weight = self._measure(item, None)
+        self._core.admission.check_room(key)
+        stays = self._accept(item, key, weight)
         caller.accepted = True
         yield from ()  # it is a generator as the others are
         return stays
@@ -309,12 +267,11 @@ class Driver(QueueView[Item]):
 
     def _append(self, item: Item) -> int | None:
         stays = self._core.buffer.append(item)
-        if not self._burst.is_open:
-            self._open_burst()
+        self._open_burst()
         return stays
 
     def _open_burst(self) -> None:
-        self.woken = self._burst.is_open = True
+        self.woken = True
         if self._core.admission.opened is None:
             self._core.admission.open_burst(self.now)
 

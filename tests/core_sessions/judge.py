@@ -15,6 +15,7 @@ from tests.core_sessions.flights import Cause, Flight
 from tests.core_sessions.model import PLACES, Model
 from tests.core_sessions.model import Call as ModelCall
 from tests.sessions.facts import Item
+from tests.sessions.history import History
 
 Difference = tuple[int, str, object, object]
 """A point of the contract, what is seen, how the core has it, and how it should be."""
@@ -59,6 +60,8 @@ class Judge:
         core: What decides.
         flushes, reports: All that were started, and handed out: the lists grow.
         credit: Tells how many items need no second look.
+        model: What must come of it.
+        history: Where each difference is noted, until there are some.
 
     Attributes:
         callers: Those who have not ended, by number.
@@ -72,6 +75,7 @@ class Judge:
         reports: Sequence[FlushReport],
         credit: Callable[[], Iterator[None]],
         model: Model,
+        history: History,
     ) -> None:
         self.callers: dict[int, tuple[Caller, ModelCall]] = {}
         self._view = view
@@ -80,13 +84,35 @@ class Judge:
         self._handed_out = reports
         self._credit = credit
         self._model = model
+        self._history = history
         self._submitted: list[tuple[Caller, ModelCall]] = []
         self._told_errors: list[BaseException] = []
         self._reports = 0
         self._flushes = 0
         self._running: list[tuple[int, Started, Flight]] = []
 
-    def differences(self) -> Iterator[Difference]:
+    def compare(self) -> None:
+        """Compare the two."""
+        if self._history.complaints:
+            return
+        for heard in self._model.heard:
+            self._history.complain(13, f"the policy heard of {heard.event}")
+        for point, text in self._model.complaints:
+            self._history.complain(point, text)
+        self._note(self._differences())
+
+    def compare_idle(self) -> None:
+        """Nothing is left to be done: compare what stats() tells, and look what stands still."""
+        if not self._history.complaints:
+            self._note(self._stats())
+            for point, flaw in self._model.idle_flaws():
+                self._history.complain(point, flaw)
+
+    def _note(self, differences: Iterator[Difference]) -> None:
+        for point, what, told, right in differences:
+            self._history.complain(point, f"{what}: {told}, not {right}")
+
+    def _differences(self) -> Iterator[Difference]:
         """All that differs between the two, and what must hold of each alone."""
         told, right = self._told(), self._right()
         if told != right:
@@ -156,7 +182,7 @@ class Judge:
         if credit and credit > self._most_credit:
             yield 7, "credit", credit, self._most_credit
 
-    def stats(self) -> Iterator[Difference]:
+    def _stats(self) -> Iterator[Difference]:
         """The public figures are the same, and the age of the oldest item is right."""
         stats, model = self._view.stats(), self._model
         ages = [model.opened, *(entry.since for entry in model.waiting[:1])]

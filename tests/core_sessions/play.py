@@ -83,12 +83,18 @@ class Play:
         self.model = Model(
             limits=limits, heard=self._heard, handles=bool(verdicts), usual_burst=burst
         )
-        self.history = History(Clock(self.driver))
         self.callers: list[tuple[Caller, Call]] = []
         self.open: dict[int, Caller] = {}
+        self.history = History(Clock(self.driver))
         driver = self.driver
         self._judge = Judge(
-            driver, driver.core, driver.flushes, driver.reports, lambda: driver.credit, self.model
+            driver,
+            driver.core,
+            driver.flushes,
+            driver.reports,
+            lambda: driver.credit,
+            self.model,
+            self.history,
         )
         self._due: dict[Flush, float] = {}
         self._items = 0
@@ -104,7 +110,7 @@ class Play:
         """Do it to both, and compare them."""
         self._do(action)
         if self.compares:
-            self._compare()
+            self._judge.compare()
 
     def _do(self, action: str) -> None:
         verb, _, number = action.partition(" ")
@@ -121,25 +127,6 @@ class Play:
         else:
             self._answer(verb, int(number))
 
-    def _compare(self) -> None:
-        if self._heard:
-            self.complain(13, f"the policy heard of {list(self._heard)}")
-            self._heard.clear()
-        for point, text in self.model.complaints:
-            self.complain(point, text)
-        self.model.complaints.clear()
-        for point, what, told, right in self._judge.differences():
-            self.complain(point, f"{what}: {told}, not {right}")
-
-    def compare_stats(self) -> None:
-        """Compare what stats() tells."""
-        for point, what, told, right in self._judge.stats():
-            self.complain(point, f"{what}: {told}, not {right}")
-
-    def complain(self, point: int, text: str) -> None:
-        """Note what broke the contract."""
-        self.history.complain(point, text)
-
     def settle(self) -> None:
         """Let everything go on that can without the sink, until nothing is left to be done.
 
@@ -148,9 +135,8 @@ class Play:
         while (action := next(self.steps(), None)) is not None:
             self._do(action)
         if self.compares:
-            self._compare()
-        for point, flaw in self.model.idle_flaws():
-            self.complain(point, flaw)
+            self._judge.compare()
+        self._judge.compare_idle()
 
     # What is possible.
 
@@ -210,7 +196,7 @@ class Play:
             self.settle()
         waiting = list(self.open)
         if waiting or not self.driver.core.ending.ended:
-            self.complain(2, f"callers {waiting} wait for ever: {self.driver!r}")
+            self.history.complain(2, f"callers {waiting} wait for ever: {self.driver!r}")
 
     def _next_to_end(self) -> str | None:
         wish = next(self.wishes(), None)

@@ -99,7 +99,6 @@ class Session(Play):
         for action in (*LATECOMERS, *self.readings()):
             self.act(action)
         self.settle()
-        self.compare_stats()
 
     def _draw(self) -> str:
         dice, plan = self._dice, self._plan

@@ -101,7 +101,8 @@ class Mirror:
     def watch(self, queue: "MirroredQueue") -> None:
         """Compare this queue with the model."""
         self.queue = queue
-        self._judge = Judge(queue, queue.core, self.flushes, self.reports, queue.credit, self.model)
+        lists = self.flushes, self.reports
+        self._judge = Judge(queue, queue.core, *lists, queue.credit, self.model, self._history)
 
     def complain(self, point: int, text: str) -> None:
         """Note what broke the contract."""
@@ -113,14 +114,7 @@ class Mirror:
 
     def compare(self) -> None:
         """Compare the two, as long as they have not differed."""
-        if self._history.complaints:
-            return
-        if self.heard:
-            self.complain(13, f"the policy heard of {list(self.heard)}")
-        for point, text in self.model.complaints:
-            self.complain(point, text)
-        for point, what, told, right in self._judge.differences():
-            self.complain(point, f"{what}: {told}, not {right}")
+        self._judge.compare()
 
     # Callers.
 
@@ -271,13 +265,10 @@ class Mirror:
     def check_idle(self) -> None:
         """Nothing is left that could be done now, and what is to come has a timer."""
         self.keep_time()
-        self.compare()
+        self._judge.compare()
+        self._judge.compare_idle()
         if self._history.complaints:
             return
-        for point, what, told, right in self._judge.stats():
-            self.complain(point, f"{what}: {told}, not {right}")
-        for point, flaw in self.model.idle_flaws():
-            self.complain(point, flaw)
         timers = self.loop.timers_of(self.queue.runner)
         if timers != self._right_timers():
             self.complain(10, f"the queue has set timers for {timers}")
