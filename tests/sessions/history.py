@@ -1,10 +1,8 @@
 """What happened, in order, and what of it broke the contract."""
 
-import itertools
 from typing import Protocol
 
 SCRIPT = "SCRIPT"
-SHOWN = 4
 
 
 class Clock(Protocol):
@@ -39,13 +37,8 @@ class History:
         self.note("CHECKER", f"contract {point}: {text}")
 
     def lines(self) -> list[str]:
-        """Each event as a line: time, iteration of the loop, who, what; long runs are cut."""
-        lines: list[str] = []
-        for _, group in itertools.groupby(self._events, lambda event: event[:3]):
-            run = [_line(*event) for event in group]
-            hidden = [f"{'':14}  ... {len(run) - 2 * SHOWN} more ..."]
-            lines += run if len(run) <= 3 * SHOWN else run[:SHOWN] + hidden + run[-SHOWN:]
-        return lines
+        """Each event as a line: time, iteration of the loop, who, what."""
+        return [_line(*event) for event in self._events]
 
 
 def _line(time: float, iteration: int, who: str, what: str, facts: tuple[object, ...]) -> str:
