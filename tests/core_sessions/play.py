@@ -12,7 +12,7 @@ from tests.core_sessions.flights import Flight
 from tests.core_sessions.judge import Judge
 from tests.core_sessions.model import Call, Heard, Model
 from tests.sessions.facts import Item, Limits
-from tests.sessions.history import SCRIPT, History
+from tests.sessions.history import History
 from tests.sessions.policies import PolicyPlan, make_policy
 
 
@@ -114,7 +114,7 @@ class Play:
 
     def _do(self, action: str) -> None:
         verb, _, number = action.partition(" ")
-        self.history.note(SCRIPT, action)
+        self.history.note("SCRIPT", action)
         self.history.clock.iteration += 1
         act = ACTS.get(verb)
         if act is not None:

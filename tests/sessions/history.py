@@ -2,8 +2,6 @@
 
 from typing import Protocol
 
-SCRIPT = "SCRIPT"
-
 
 class Clock(Protocol):
     """What a history notes the time by: a loop, or the time of a script."""

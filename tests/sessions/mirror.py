@@ -8,9 +8,10 @@ agree with it after every one of them.
 import asyncio
 import contextvars
 import math
+import types
 from asyncio import CancelledError
 from collections import deque
-from collections.abc import Coroutine, Generator, Iterator
+from collections.abc import Awaitable, Generator, Iterator
 from functools import partial
 from typing import Any
 from unittest import mock
@@ -374,52 +375,49 @@ class MirroredQueue(FlushQueue[Item]):
         return self._credit
 
 
-class Mirrored:
-    """A call of the queue, to be awaited: each of its steps is taken by the model as well.
+class Visit:
+    """A call of the queue, each of whose steps is taken by the model as well.
 
-    Args:
-        call: The call, as the model knows it: it has begun.
+    Attributes:
+        who: Who makes it.
+        call: The call, as the model knows it.
         caller: What can be seen of it.
-        steps: The call.
-        task: The task that makes it, if to cancel that is to cancel the call.
     """
 
-    def __init__(
-        self,
-        mirror: Mirror,
-        call: Call,
-        caller: Caller,
-        steps: Coroutine[Any, Any, None],
-        task: asyncio.Task[Any] | None,
-    ) -> None:
+    def __init__(self, mirror: Mirror, who: str, call: Call) -> None:
+        self.who = who
+        self.call = call
+        self.caller = Caller()
         self._mirror = mirror
-        self._call = call
-        self._caller = caller
-        self._steps = steps
-        self._task = task
 
-    def __await__(self) -> Generator[Any, Any, None]:
-        mirror, thrown = self._mirror, None
-        mirror.begin_to_wait(self._task, self._call)
+    async def take(self, steps: Awaitable[None], *, given_up: bool = False) -> None:
+        """Take the steps; ``given_up``: to cancel the task is not to cancel the call."""
+        task = None if given_up else asyncio.current_task()
+        self._mirror.begin_to_wait(task, self.call)
         try:
-            while True:
-                self._caller.waiter = self._step(thrown)
-                mirror.compare()
-                try:
-                    yield self._caller.waiter
-                except BaseException as error:
-                    thrown = error
-                else:
-                    thrown = None
-                mirror.go_on(self._call, thrown)
-        except StopIteration:
-            self._caller.done = True
+            await self._watched(steps.__await__())
         except BaseException as error:
             closed = isinstance(error, GeneratorExit)
-            self._caller.done, self._caller.error = True, CancelledError() if closed else error
+            self.caller.error = CancelledError() if closed else error
             raise
         finally:
-            mirror.wait_no_more(self._task)
+            self.caller.done = True
+            self._mirror.wait_no_more(task)
 
-    def _step(self, thrown: BaseException | None) -> Any:
-        return self._steps.send(None) if thrown is None else self._steps.throw(thrown)
+    @types.coroutine
+    def _watched(self, steps: Generator[Any, Any, None]) -> Generator[Any, Any, None]:
+        """Pass on what the steps wait for, and what is thrown into them; tell of each."""
+        step = partial(next, steps)
+        while True:
+            try:
+                self.caller.waiter = step()
+            except StopIteration:
+                return
+            self._mirror.compare()
+            thrown = None
+            try:
+                yield self.caller.waiter
+            except BaseException as error:
+                thrown = error
+            self._mirror.go_on(self.call, thrown)
+            step = partial(next, steps) if thrown is None else partial(steps.throw, thrown)

@@ -1,21 +1,21 @@
 """The users of a queue: each of their calls, mirrored."""
 
-import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
 from flushq import FlushqError, ItemTooLarge, QueueEnded, Receipt
-from tests.core_sessions.driver import Caller
 from tests.core_sessions.model import ACCEPTED, CANCELLED, Call
 from tests.sessions.actors import Actor, Actors, BodyError
 from tests.sessions.facts import Item
 from tests.sessions.history import History
-from tests.sessions.mirror import CURRENT, Mirror, Mirrored, MirroredQueue
+from tests.sessions.mirror import CURRENT, Mirror, MirroredQueue, Visit
 
 Refusal = FlushqError | None
 """Why an item was refused; None: it was not."""
+
+BRINGING = {"enqueue", "enqueue_nowait", "submit"}
+"""Calls that return once an item was accepted."""
 
 
 class Users(Actors):
@@ -42,33 +42,33 @@ class Users(Actors):
 
     async def enqueue(self, actor: Actor, item: Item, *, given_up: bool = False) -> Refusal:
         """Enqueue an item; ``given_up``: to cancel the task is not to cancel this call."""
-        call, caller = self._come(actor, "enqueue", item)
-        self._model.enter(call)
-        return await self._bring(actor, call, caller, self.queue.enqueue(item), given_up=given_up)
+        visit = self._come(actor, "enqueue", item)
+        self._model.enter(visit.call)
+        return await self._take(visit, self.queue.enqueue(item), given_up=given_up)
 
     def enqueue_nowait(self, actor: Actor, item: Item) -> Refusal:
         """Enqueue an item at once."""
-        call, caller = self._come(actor, "enqueue_nowait", item)
-        self._model.enter(call)
+        visit, refusal = self._come(actor, "enqueue_nowait", item), None
+        self._model.enter(visit.call)
         try:
             self.queue.enqueue_nowait(item)
         except FlushqError as error:
-            caller.error = error
-        caller.done, caller.accepted = True, caller.error is None
-        self._leave(actor, call, caller)
-        return caller.error if isinstance(caller.error, FlushqError) else None
+            refusal = visit.caller.error = error
+        visit.caller.done = True
+        self._leave(visit)
+        return refusal
 
     async def submit(self, actor: Actor, item: Item) -> Refusal:
         """Submit an item, and keep the receipt."""
-        call, caller = self._come(actor, "submit", item)
-        self._model.enter(call)
+        visit = self._come(actor, "submit", item)
+        self._model.enter(visit.call)
 
         async def submit() -> None:
             receipt = await self.queue.submit(item)
-            caller.completion = receipt._completion  # noqa: SLF001 - it tells of the end
-            self._keep(actor, receipt, call)
+            visit.caller.completion = receipt._completion  # noqa: SLF001 - it tells of the end
+            self._keep(actor, receipt, visit.call)
 
-        return await self._bring(actor, call, caller, submit())
+        return await self._take(visit, submit())
 
     def _keep(self, actor: Actor, receipt: Receipt[Item], call: Call) -> None:
         """Those who have submitted the same item have the same receipt."""
@@ -82,35 +82,16 @@ class Users(Actors):
         if self._is_inside:
             await self._be_refused(self.queue.deliver(item))
             return None
-        call, caller = self._come(actor, "deliver", item)
-        self._model.enter(call)
+        visit = self._come(actor, "deliver", item)
+        self._model.enter(visit.call)
 
         def accept(stays: Item) -> None:
-            caller.accepted = True
-            if call.entry is None or stays is not call.entry.item:
+            visit.caller.accepted = True
+            if visit.call.entry is None or stays is not visit.call.entry.item:
                 self.mirror.complain(16, f"{item} is told that {stays} stays")
 
         steps = self.queue.deliver(item, on_accepted=accept)
-        return await self._bring(actor, call, caller, steps, given_up=given_up)
-
-    async def _bring(
-        self,
-        actor: Actor,
-        call: Call,
-        caller: Caller,
-        steps: Coroutine[Any, Any, None],
-        *,
-        given_up: bool = False,
-    ) -> Refusal:
-        try:
-            await self._mirrored(call, caller, steps, given_up=given_up)
-        except FlushqError as error:
-            return error
-        else:
-            caller.accepted = True
-        finally:
-            self._leave(actor, call, caller)
-        return None
+        return await self._take(visit, steps, given_up=given_up)
 
     async def wait(self, actor: Actor, receipt: Receipt[Item], brought: Call) -> None:
         """Await a receipt."""
@@ -118,20 +99,18 @@ class Users(Actors):
         if self._is_inside and brought.entry.answer is None:
             await self._be_refused(receipt)
             return
-        call, caller = self._come(actor, "read", brought.item)
-        call.entry = brought.entry
-        self._model.read(call)
-        with contextlib.suppress(FlushqError):
-            await self._wait(actor, call, caller, _awaited(receipt))
+        visit = self._come(actor, "read", brought.item)
+        visit.call.entry = brought.entry
+        self._model.read(visit.call)
+        await self._take(visit, receipt)
 
     # The end.
 
     async def flush(self, actor: Actor) -> None:
         """Wait at a barrier."""
-        call, caller = self._come(actor, "flush")
-        self._model.flush(call)
-        with contextlib.suppress(FlushqError):
-            await self._wait(actor, call, caller, self.queue.flush())
+        visit = self._come(actor, "flush")
+        self._model.flush(visit.call)
+        await self._take(visit, self.queue.flush())
 
     async def aclose(self, actor: Actor) -> None:
         """Close the queue."""
@@ -169,12 +148,13 @@ class Users(Actors):
         end: Callable[[], Coroutine[Any, Any, None]],
         body_error: BaseException | None = None,
     ) -> None:
-        call, caller = self._come(actor, kind)
+        visit = self._come(actor, kind)
+        call = visit.call
         self.started_by = self.started_by or actor.name
         self._model.wait_for_end(call)
         actor.closes = True
         try:
-            await self._mirrored(call, caller, end())
+            await visit.take(end())
         except QueueEnded:
             pass
         finally:
@@ -183,8 +163,8 @@ class Users(Actors):
             is_bad = waited and self._model.last_word() != ACCEPTED
             if body_error is not None and call.answer != CANCELLED:
                 call.answer = ACCEPTED
-            self._leave(actor, call, caller)
-            self._check_note(caller.error or body_error, is_bad=is_bad)
+            self._leave(visit)
+            self._check_note(visit.caller.error or body_error, is_bad=is_bad)
 
     def _check_note(self, error: BaseException | None, *, is_bad: bool) -> None:
         """A loss beside another exception is told in a note, once."""
@@ -211,42 +191,34 @@ class Users(Actors):
                 return
         self.mirror.complain(14, "a flush waits for itself")
 
-    def _come(self, actor: Actor, kind: str, item: Item | None = None) -> tuple[Call, Caller]:
+    def _come(self, actor: Actor, kind: str, item: Item | None = None) -> Visit:
         """Somebody begins a call."""
         self.history.note(actor.name, kind, item)
         self.mirror.keep_time()
         flush = CURRENT.get()
-        call, caller = Call(kind, item, None if flush is None else flush.flight), Caller()
-        self.mirror.register(caller, call)
-        return call, caller
+        call = Call(kind, item, None if flush is None else flush.flight)
+        visit = Visit(self.mirror, actor.name, call)
+        self.mirror.register(visit.caller, visit.call)
+        return visit
 
-    async def _wait(
-        self, actor: Actor, call: Call, caller: Caller, steps: Coroutine[Any, Any, None]
-    ) -> None:
+    async def _take(
+        self, visit: Visit, steps: Awaitable[None], *, given_up: bool = False
+    ) -> Refusal:
+        """Take the steps of a call; return why it was refused if it was."""
         try:
-            await self._mirrored(call, caller, steps)
+            await visit.take(steps, given_up=given_up)
+        except FlushqError as error:
+            return error
         finally:
-            self._leave(actor, call, caller)
+            self._leave(visit)
+        return None
 
-    async def _mirrored(
-        self,
-        call: Call,
-        caller: Caller,
-        steps: Coroutine[Any, Any, None],
-        *,
-        given_up: bool = False,
-    ) -> None:
-        task = None if given_up else asyncio.current_task()
-        await Mirrored(self.mirror, call, caller, steps, task)
-
-    def _leave(self, actor: Actor, call: Call, caller: Caller) -> None:
+    def _leave(self, visit: Visit) -> None:
         """The call has ended; which number a call returns is seen of no asyncio queue."""
-        self.history.note(actor.name, f"  ended {call.kind}", call.item, caller.error)
+        call, caller = visit.call, visit.caller
+        self.history.note(visit.who, f"  ended {call.kind}", call.item, caller.error)
         caller.value = call.answer[1] if call.answer is not None else None
+        caller.accepted |= caller.error is None and call.kind in BRINGING
         if isinstance(caller.error, ItemTooLarge):
             self.mirror.note_burst()
         self.mirror.compare()
-
-
-async def _awaited(receipt: Receipt[Item]) -> None:
-    await receipt
