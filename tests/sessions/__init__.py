@@ -18,8 +18,7 @@ users.py           each call of the queue, mirrored
 producers.py       producers
 policies.py        policies that tell what they hear, and fail when asked to
 errors.py          what is raised: also exceptions that cannot be compared
-faults.py          what a sink does, call by call
-sink.py            the flush function
+sink.py            the flush function and its faults
 handler.py         the failure handler and its faults
 harness.py         one queue with all of that around it
 dice.py            what seeds decide

@@ -6,8 +6,7 @@ from functools import partial
 
 from tests.sessions.actors import Actor, BodyError, Script
 from tests.sessions.dice import Dice, Items, Moment, limits_of, policy_of
-from tests.sessions.faults import behaviours
-from tests.sessions.handler import Handler, answers
+from tests.sessions.handler import Handler
 from tests.sessions.harness import Harness
 from tests.sessions.history import History
 from tests.sessions.producers import Step, produce
@@ -27,8 +26,8 @@ def play(seed: int) -> History:
     with Harness(
         limits,
         policy,
-        Sink(behaviours(seed + 2, wickedness, trouble), items),
-        Handler(answers(seed + 3, severity), items) if handles else None,
+        Sink(Dice(seed + 2), items, wickedness, trouble),
+        Handler(Dice(seed + 3), items, severity) if handles else None,
         burst=dice.choice([256, 256, 256, 4, 2, 1]),
         fires_early=dice.chance(0.1),
         report_fails=lambda: reports.chance(report_faults),

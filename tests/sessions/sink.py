@@ -1,25 +1,34 @@
-"""The flush function, which does what its faults say."""
+"""The flush function and its faults."""
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from flushq import PartialFailure
 from tests.sessions.actors import WHO, Actor
+from tests.sessions.dice import Dice
+from tests.sessions.errors import FAULTS, error_of
 from tests.sessions.facts import Item
-from tests.sessions.faults import Behaviour, partial_failure
 from tests.sessions.mirror import CURRENT, Flush
 from tests.sessions.users import Users
 
 Maker = Callable[[], Item]
 
+WAYS = ["fail"] * 3 + ["mutate"] * 2 + ["work"] * 2 + ["enter"] * 8 + ["resist"] * 10
+"""What a sink does beside its work: among others, it resists when it is cancelled."""
+
+WAYS_IN = ["plain", "plain", "nowait", "gather", "timeout", "orphan", "submit", "deliver"]
+PARTS = [None, None, None, "all", "last", "last", "even", "even", "beyond"]
+
 
 class Sink:
-    """A flush function that behaves in one way after the other.
+    """A flush function.
 
     Args:
-        behaviours: What it does.
+        dice: Decides what it does, call by call.
         make_item: Makes the items that it enqueues itself.
+        wickedness: The share of calls with which it does something unusual.
+        trouble: The share of those that fail, beside that.
 
     Attributes:
         users: Who uses the queue; the sink does so too.
@@ -27,9 +36,11 @@ class Sink:
 
     users: Users
 
-    def __init__(self, behaviours: Iterator[Behaviour], make_item: Maker) -> None:
-        self._behaviours = behaviours
+    def __init__(self, dice: Dice, make_item: Maker, wickedness: float, trouble: float) -> None:
+        self._dice = dice
         self._make_item = make_item
+        self._wickedness = wickedness
+        self._trouble = trouble
         self._entries = 6
 
     async def __call__(self, batch: list[Item]) -> None:
@@ -52,40 +63,62 @@ class Sink:
             mirror.end_call(flush, error)
 
     async def _take(self, flush: Flush, batch: list[Item]) -> None:
-        behaviour = next(self._behaviours)
-        self.users.loop.elapse(behaviour.works)
-        error = _error(behaviour, flush, len(batch))
-        if behaviour.mutates:
+        dice = self._dice
+        way = dice.choice(WAYS) if dice.chance(self._wickedness) else ""
+        fails = dice.chance(self._trouble) or way == "fail"
+        error = self._error(flush, len(batch)) if fails else None
+        if way == "work":
+            self.users.loop.elapse(0.375)
+        if way == "mutate":
             batch.reverse()
             batch.append(self._make_item())
-        if error is not None and behaviour.early:
+        if error is not None and dice.chance(0.5):
             raise error
         try:
-            await self._work(behaviour, flush)
-        except asyncio.CancelledError as cancelled:
-            await self._die(behaviour, flush, cancelled)
+            await self._work(way, flush)
+            if error is not None:
+                await self._strike(dice.choice([0, 1, 1, 2]))
+        except asyncio.CancelledError:
+            if way != "resist":
+                raise
+            await self._resist(flush)
         if error is not None:
             raise error
 
-    async def _work(self, behaviour: Behaviour, flush: Flush) -> None:
-        for _ in range(behaviour.steps):
+    def _error(self, flush: Flush, count: int) -> BaseException:
+        """An error of the batch, or of some of its items; "beyond" names one that there is not."""
+        which = self._dice.choice(PARTS)
+        if which is None:
+            return self._dice.choice(FAULTS)(f"{flush} was told to fail")
+        indices = {
+            "all": range(count - 1, -1, -1),
+            "last": [count - 1],
+            "even": range(0, count, 2),
+            "beyond": [0, count],
+        }
+        return PartialFailure(
+            {index: error_of(index, f"item {index} of {count}") for index in indices[which]}
+        )
+
+    async def _work(self, way: str, flush: Flush) -> None:
+        for _ in range(self._dice.choice([0, 0, 0, 1, 2])):
             await asyncio.sleep(0)
-        if behaviour.enters is not None and self._entries > 0:
+        if way == "enter" and self._entries > 0:
             self._entries -= 1
-            await self._enter(behaviour.enters, flush)
-        if behaviour.seconds:
-            await asyncio.sleep(behaviour.seconds)
-        if behaviour.strikes and self._entries > 0:
-            self._entries -= 1
-            await self._strike(behaviour.strikes)
+            await self._enter(self._dice.choice(WAYS_IN), flush)
+        seconds = self._dice.choice([0.0, 0.0, 0.25, 0.5, 1.0, 1.0, 2.0, 0.8125])
+        if seconds:
+            await asyncio.sleep(4.0 if way == "resist" else seconds)
 
     async def _strike(self, times: int) -> None:
         """Have who waits for the end interrupted; the last time it steps right after this flush."""
-        for pause in range(times - 1, -1, -1):
-            self.users.loop.call_soon(self._interrupt_closer)
-            for _ in range(3 * pause + 1):
-                await asyncio.sleep(0)
-        self.users.enqueue_nowait(Actor("sink"), self._make_item())
+        if times and self._entries > 0:
+            self._entries -= 1
+            for pause in range(times - 1, -1, -1):
+                self.users.loop.call_soon(self._interrupt_closer)
+                for _ in range(3 * pause + 1):
+                    await asyncio.sleep(0)
+            self.users.enqueue_nowait(Actor("sink"), self._make_item())
 
     def _interrupt_closer(self) -> None:
         actors = self.users.actors.values()
@@ -122,21 +155,13 @@ class Sink:
         for receipt, call in actor.receipts:
             await self.users.wait(actor, receipt, call)
 
-    async def _die(self, behaviour: Behaviour, flush: Flush, error: asyncio.CancelledError) -> None:
-        if behaviour.dying == "die":
-            raise error
-        if behaviour.dying == "part":
+    async def _resist(self, flush: Flush) -> None:
+        """Answer a cancellation with an error, or go on for a while, and return perhaps."""
+        way = self._dice.choice(["part", "raise", "return", "linger"])
+        if way == "part":
             raise PartialFailure({0: ValueError(f"{flush}, dying")})
-        if behaviour.dying == "raise":
+        if way == "raise":
             raise ValueError(f"{flush}, dying")
         await asyncio.sleep(1.0)
-        if behaviour.dying == "linger":
+        if way == "linger":
             raise TimeoutError(f"{flush}, at last")
-
-
-def _error(behaviour: Behaviour, flush: Flush, count: int) -> BaseException | None:
-    if behaviour.error is None:
-        return None
-    if behaviour.partial is not None:
-        return partial_failure(behaviour.partial, count)
-    return behaviour.error(f"{flush}, {'early' if behaviour.early else 'late'}")
