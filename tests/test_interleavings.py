@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pytest
 
 from tests.enumeration.play import TinyPlay
-from tests.enumeration.scripts import Depths, Played, play_all, play_setup, report, scripts
+from tests.enumeration.scripts import Played, play_all, play_setup, report, scripts
 from tests.enumeration.setups import setups
 
 PARTS = 3
@@ -17,25 +17,23 @@ PARTS = 3
 def check(played: Iterable[Played], *, least: int) -> None:
     """All scripts keep the contract, and there are so many."""
     count = 0
-    for each in played:
-        count += each.scripts
-        assert not each.failed, report(each.setup, each.failed[0])
+    for setup, played_here, failed in played:
+        count += played_here
+        assert not failed, report(setup, failed[0])
     assert least <= count
 
 
 def test_short_scripts_keep_the_contract() -> None:
     """After any two actions in any order the core and its model agree."""
-    depths = Depths(fresh=2, full=2)
     numbers = range(len(list(setups(2, 2))))
-    check((play_setup((depths, number)) for number in numbers), least=4_000)
+    check((play_setup(((2, 2), number)) for number in numbers), least=4_000)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("part", range(PARTS))
 def test_all_scripts_keep_the_contract(part: int) -> None:
     """After any four actions in any order, five from an empty queue, core and model agree."""
-    depths = Depths(fresh=5, full=4)
-    check(play_all(depths, processes=2, part=slice(part, None, PARTS)), least=150_000)
+    check(play_all((5, 4), processes=2, part=slice(part, None, PARTS)), least=150_000)
 
 
 def test_no_script_and_no_setup_is_played_twice() -> None:
@@ -50,7 +48,7 @@ def test_no_script_and_no_setup_is_played_twice() -> None:
 def test_a_full_queue_is_full() -> None:
     """Where scripts begin with a full queue all slots are taken, and a producer waits in line."""
     for setup in filter(lambda setup: setup.depth, setups(0, 1)):
-        stats = TinyPlay(setup).stats()
+        stats = TinyPlay(setup).driver.stats()
         waiting = setup.prologue[-2] != "leave" and not setup.limits.dedupe
         assert setup.limits.max_queue_size == stats.pending
         assert waiting == stats.waiting

@@ -108,16 +108,6 @@ def test_a_deadlock_does_not_keep_the_loop_from_closing() -> None:
     assert ["main"] == cleaned
 
 
-def test_run_passes_arguments_and_returns_the_result() -> None:
-    """Run hands its arguments to the coroutine function and returns what that returns."""
-
-    async def add(left: int, right: int) -> int:
-        await asyncio.sleep(1.0)
-        return left + right
-
-    assert 5 == run(add, 2, 3)
-
-
 @pytest.mark.asyncio(loop_factories=["standard"])
 async def test_a_test_may_choose_the_standard_loop() -> None:
     """A test that names the standard loop runs in real time, and can wait for a thread."""

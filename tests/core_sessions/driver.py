@@ -33,12 +33,9 @@ class Caller:
     """Somebody who is in a call of the queue, or was.
 
     Attributes:
-        steps: The call.
         waiter: What it waits on; None: it lets others run.
         cancelled: Whether a cancellation is to be raised when it goes on.
-        done: Whether the call has ended.
-        value: What it has returned.
-        error: What it has raised.
+        done: Whether the call has ended: with a value, or with an error.
         accepted: Whether the item that it brings was accepted.
         completion: The completion of that item, if it was submitted.
     """
@@ -67,9 +64,6 @@ class Flush:
     """A flush that was started.
 
     Attributes:
-        batch: Its batch.
-        items: The items of that.
-        steps: The flush.
         begun: Whether it has taken its first step.
         wants: What it waits for.
         over: Whether it has taken its last step.
@@ -141,11 +135,10 @@ class Driver(QueueView[Item]):
 
     # Callers.
 
-    def enter(self, caller: Caller, steps: Steps) -> Caller:
+    def enter(self, caller: Caller, steps: Steps) -> None:
         """Begin a call."""
         caller.steps = steps
         self._step(caller, steps.send, None)
-        return caller
 
     def cancel(self, caller: Caller) -> None:
         """Cancel a caller: it knows when it goes on."""

@@ -37,12 +37,7 @@ FACTS = [
 
 
 class Started(Protocol):
-    """A flush that was started.
-
-    Attributes:
-        batch: Its batch.
-        items: The items of that.
-    """
+    """A flush that was started, with the items of its batch."""
 
     batch: Batch[Item]
     items: tuple[Item, ...]

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
-from flushq import Decision, PartialFailure, QueueStats
+from flushq import Decision, PartialFailure
 from tests.core_sessions.driver import Caller, Driver, Flush, Steps
 from tests.core_sessions.flights import Flight
 from tests.core_sessions.judge import Judge
@@ -99,10 +99,6 @@ class Play:
         self._due: dict[Flush, float] = {}
         self._items = 0
         self.compares = True
-
-    def stats(self) -> QueueStats:
-        """The account of the queue."""
-        return self.driver.stats()
 
     # Actions.
 
@@ -209,16 +205,13 @@ class Play:
 
     # Producers.
 
-    def _item(self) -> Item:
+    def make_item(self) -> Item:
+        """Make the next item."""
         self._items += 1
-        return self.make_item(self._items)
-
-    def make_item(self, number: int) -> Item:
-        """Make the item of this number."""
-        return Item(number)
+        return Item(self._items)
 
     def _bring(self, kind: str) -> None:
-        caller, call = Caller(), Call(kind, self._item())
+        caller, call = Caller(), Call(kind, self.make_item())
         assert call.item is not None
         enter = getattr(self.driver, kind)
         self._come(caller, enter(caller, call.item), self.model.enter(call))
@@ -233,7 +226,7 @@ class Play:
 
     def _enter(self, flush: Flush, flight: Flight) -> None:
         """A flush brings an item to its own queue."""
-        caller, call = Caller(), Call("enqueue", self._item(), flight)
+        caller, call = Caller(), Call("enqueue", self.make_item(), flight)
         assert call.item is not None
         steps = self.driver.enqueue(caller, call.item, flush.batch)
         self._come(caller, steps, self.model.enter(call))

@@ -50,7 +50,7 @@ class Session(Play):
         self._patience = dice.choice([0.7, 0.9, 0.97])
         self.history.note("PLAN", f"{limits} {policy}")
 
-    def make_item(self, number: int) -> Item:
+    def make_item(self) -> Item:
         """Make an item with one of a few keys and weights."""
         return self._new_item()
 

@@ -16,17 +16,17 @@ def main() -> int:
         path = tuple(map(int, arguments.script.split(".")))
         _say(report(arguments.setup, path))
         return 0
-    return _play_all(Depths(arguments.fresh, arguments.full), arguments.jobs)
+    return _play_all((arguments.fresh, arguments.full), arguments.jobs)
 
 
 def _play_all(depths: Depths, jobs: int) -> int:
     started, count, failed = time.monotonic(), 0, 0
-    for played in play_all(depths, jobs):
-        count += played.scripts
-        for path in played.failed:
+    for setup, scripts, paths in play_all(depths, jobs):
+        count += scripts
+        for path in paths:
             failed += 1
             if failed <= MOST_REPORTS:
-                _say(report(played.setup, path))
+                _say(report(setup, path))
     seconds = time.monotonic() - started
     _say(f"{count} scripts, {failed} broke the contract")
     _say(f"{seconds:.1f} s, {count / seconds:.0f} scripts a second, {jobs} jobs")

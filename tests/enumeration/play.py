@@ -37,8 +37,9 @@ class TinyPlay(Play):
             self.take(action, again=True)
         self._has_advanced = False
 
-    def make_item(self, number: int) -> Item:
+    def make_item(self) -> Item:
         """Make an item with one of two keys, if keys count."""
+        number = super().make_item().number
         return Item(number, number % 2 if self._setup.limits.dedupe else None)
 
     # What is possible.

@@ -16,44 +16,25 @@ from tests.sessions.history import History
 Path = tuple[int, ...]
 """Which of the possible actions is taken, level by level."""
 
-ALL = slice(None)
+Depths = tuple[int, int]
+"""How many actions a script has: from an empty queue, and from a full one."""
+
+Played = tuple[int, int, list[Path]]
+"""The number of a setup, how many scripts it has, and the paths of those that failed."""
 
 
-@attrs.frozen
-class Depths:
-    """How many actions a script has: from an empty queue, and from a full one."""
-
-    fresh: int
-    full: int
-
-
-@attrs.frozen
-class Played:
-    """What became of the scripts of one setup.
-
-    Attributes:
-        setup: The number of the setup.
-        scripts: How many scripts it has.
-        failed: The paths of those that broke the contract.
-    """
-
-    setup: int
-    scripts: int
-    failed: tuple[Path, ...]
-
-
-def play_all(depths: Depths, processes: int, part: slice = ALL) -> Iterator[Played]:
+def play_all(depths: Depths, processes: int, part: slice = slice(None)) -> Iterator[Played]:
     """Play all scripts of all setups, or of a part of them."""
-    numbers = range(len(list(setups(depths.fresh, depths.full))))[part]
+    numbers = range(len(list(setups(*depths))))[part]
     yield from spread(play_setup, [(depths, number) for number in numbers], processes)
 
 
 def play_setup(task: tuple[Depths, int]) -> Played:
     """Play all scripts of the setup with this number."""
     depths, number = task
-    setup = list(setups(depths.fresh, depths.full))[number]
+    setup = list(setups(*depths))[number]
     played = [(path, history.complaints) for path, history in scripts(setup)]
-    return Played(number, len(played), tuple(path for path, complaints in played if complaints))
+    return number, len(played), [path for path, complaints in played if complaints]
 
 
 def report(number: int, path: Path) -> str:

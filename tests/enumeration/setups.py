@@ -48,15 +48,6 @@ START = ("start", "settle")
 
 def setups(fresh: int, full: int) -> Iterator[Setup]:
     """Every setup, with the depths of the scripts that begin with an empty and a full queue."""
-    yield from _plain(fresh, full)
-    yield from _variants(full)
-    yield from _handled(full)
-    yield from _keyed(full)
-    yield from _bursts(fresh)
-
-
-def _plain(fresh: int, full: int) -> Iterator[Setup]:
-    """All tiny limits, from every state."""
     for policy in (NATURAL, INTERVAL):
         yield Setup(_limits(1, 1, 1), policy, (), fresh)
         yield Setup(_limits(2, 2, 2), policy, ("enqueue", "settle"), fresh)
@@ -65,24 +56,20 @@ def _plain(fresh: int, full: int) -> Iterator[Setup]:
                 yield Setup(limits, policy, START, fresh)
             yield _full(limits, policy, full)
             yield _full(limits, policy, full, "leave", "settle")
+        yield from _variants(policy, full)
+    yield from _handled(full)
+    yield from _bursts(fresh)
 
 
-def _variants(depth: int) -> Iterator[Setup]:
-    """Other owners and limits of time."""
-    limits = _limits(1, 1, 1)
-    for policy in (NATURAL, INTERVAL):
-        full = _full(limits, policy, depth)
-        yield attrs.evolve(full, owner="run")
-        yield attrs.evolve(full, limits=attrs.evolve(limits, max_shutdown_wait=0))
-        yield attrs.evolve(full, limits=attrs.evolve(limits, max_shutdown_wait=None))
-
-
-def _keyed(depth: int) -> Iterator[Setup]:
-    """Items every other of which has the same key."""
-    for policy in (NATURAL, INTERVAL):
-        limits = attrs.evolve(_limits(2, 2, 1), dedupe=True)
-        yield _full(limits, policy, depth)
-        yield attrs.evolve(_full(limits, policy, depth), receipts=True)
+def _variants(policy: PolicyPlan, depth: int) -> Iterator[Setup]:
+    """Other owners and limits of time; items every other of which has the same key."""
+    one, two = _limits(1, 1, 1), _limits(2, 2, 1)
+    yield attrs.evolve(_full(one, policy, depth), owner="run")
+    yield _full(attrs.evolve(one, max_shutdown_wait=0), policy, depth)
+    yield _full(attrs.evolve(one, max_shutdown_wait=None), policy, depth)
+    keyed = _full(attrs.evolve(two, dedupe=True), policy, depth)
+    yield keyed
+    yield attrs.evolve(keyed, receipts=True)
 
 
 def _bursts(depth: int) -> Iterator[Setup]:

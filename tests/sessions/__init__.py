@@ -12,7 +12,8 @@ plays a `Batched`, and ``--kind core`` the core alone, driven by hand.
 facts.py           items, and what a queue keeps to
 history.py         what happened, in order, and what of it broke the contract
 loop.py            the virtual loop, with hooks for idle moments and cancellations
-mirror.py          the queue and the model: each step of one is done to the other
+mirror.py          the model, to which each step of the queue is done as well
+mirrored.py        the queue, whose every step the mirror sees
 actors.py          tasks with names, who come and are interrupted
 users.py           each call of the queue, mirrored
 producers.py       producers

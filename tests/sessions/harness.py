@@ -13,7 +13,8 @@ from tests.sessions.facts import Limits
 from tests.sessions.handler import Handler
 from tests.sessions.history import History
 from tests.sessions.loop import Livelock, SessionLoop
-from tests.sessions.mirror import Mirror, MirroredQueue
+from tests.sessions.mirror import Mirror
+from tests.sessions.mirrored import MirroredQueue
 from tests.sessions.policies import PolicyPlan, make_policy
 from tests.sessions.sink import Sink
 from tests.sessions.users import Users

@@ -8,21 +8,18 @@ agree with it after every one of them.
 import asyncio
 import contextvars
 import math
-import types
 from asyncio import CancelledError
 from collections import deque
-from collections.abc import Awaitable, Generator, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 from typing import Any
-from unittest import mock
 
 import attrs
 
-from flushq import Failure, FlushQueue, FlushReport
-from flushq.aio.calls import Calls
+from flushq import Failure, FlushReport
 from flushq.aio.runner import Runner
 from flushq.core.batch import Batch
 from flushq.core.core import Core
+from flushq.core.view import QueueView
 from tests.core_sessions.driver import Caller
 from tests.core_sessions.flights import Flight
 from tests.core_sessions.judge import Judge
@@ -76,13 +73,10 @@ class Mirror:
     Attributes:
         model: The model.
         heard: What the policy hears and answers.
-        queue: The queue.
         flushes: All that were started.
         reports: All that on_report was told.
         loop: The loop of the queue.
     """
-
-    queue: "MirroredQueue"
 
     def __init__(
         self, limits: Limits, history: History, loop: SessionLoop, *, handles: bool, burst: float
@@ -99,11 +93,18 @@ class Mirror:
         self._cancelled_in_pass: list[Call] = []
         self._count = 0
 
-    def watch(self, queue: "MirroredQueue") -> None:
+    def watch(
+        self,
+        view: QueueView[Item],
+        core: Core[Item],
+        runner: Runner[Item],
+        credit: Callable[[], Iterator[None]],
+    ) -> None:
         """Compare this queue with the model."""
-        self.queue = queue
+        self._core = core
+        self._runner = runner
         lists = self.flushes, self.reports
-        self._judge = Judge(queue, queue.core, *lists, queue.credit, self.model, self._history)
+        self._judge = Judge(view, core, *lists, credit, self.model, self._history)
 
     def complain(self, point: int, text: str) -> None:
         """Note what broke the contract."""
@@ -145,7 +146,7 @@ class Mirror:
 
     def note_burst(self) -> None:
         """An item that is refused when it is added has opened the burst by then."""
-        if self.model.opened is None and self.queue.core.admission.opened is not None:
+        if self.model.opened is None and self._core.admission.opened is not None:
             self.model.opened = self.model.now
 
     def cancelling(self, task: asyncio.Task[Any]) -> None:
@@ -270,7 +271,7 @@ class Mirror:
         self._judge.compare_idle()
         if self._history.complaints:
             return
-        timers = self.loop.timers_of(self.queue.runner)
+        timers = self.loop.timers_of(self._runner)
         if timers != self._right_timers():
             self.complain(10, f"the queue has set timers for {timers}")
         for flush in filter(lambda each: each.runs, self.flushes):
@@ -291,133 +292,3 @@ class Mirror:
             self.complain(18, f"{flush} stands still: {wants}")
         if cancels != interrupts:
             self.complain(10, f"{flush} was cancelled {cancels} times, not {interrupts}")
-
-
-class MirroredCalls(Calls[Item]):
-    """The calls of a flush, which tell of their beginning and end."""
-
-    def __init__(self, mirror: Mirror, core: Core[Item], *functions: Any) -> None:
-        super().__init__(core, *functions)
-        self._mirror = mirror
-
-    async def deliver(self, batch: Batch[Item]) -> None:
-        """Deliver a batch."""
-        flush = self._mirror.begin(batch)
-        CURRENT.set(flush)
-        await super().deliver(batch)
-        self._mirror.end(flush)
-
-
-class MirroredRunner(Runner[Item]):
-    """A runner that tells of its passes, timers and flushes."""
-
-    def __init__(self, mirror: Mirror, core: Core[Item], *functions: Any) -> None:
-        super().__init__(core, *functions)
-        self._mirror = mirror
-        self._is_keeping = False
-
-    def _pass(self) -> None:
-        self._mirror.begin_pass()
-        super()._pass()
-        self._mirror.end_pass()
-
-    def _on_timer(self) -> None:
-        self._mirror.fire_timer(self._timer_at)
-        super()._on_timer()
-
-    def _keep_deadline(self) -> None:
-        self._is_keeping = True
-        super()._keep_deadline()
-        self._is_keeping = False
-
-    def _on_deadline(self) -> None:
-        if not self._is_keeping:
-            self._mirror.reach_limit()
-        super()._on_deadline()
-
-    def _launch(self, batch: Batch[Item]) -> None:
-        items = tuple(batch.items)
-        super()._launch(batch)
-        self._mirror.launch(batch, items, next(reversed(self._tasks)))
-
-    def _on_done(self, task: asyncio.Task[None]) -> None:
-        batch = self._tasks[task]
-        super()._on_done(task)
-        self._mirror.forget(batch)
-
-
-class MirroredQueue(FlushQueue[Item]):
-    """A queue whose steps a mirror sees.
-
-    Attributes:
-        runner: What drives it.
-    """
-
-    def __init__(self, mirror: Mirror, flush_fn: Any, policy: Any, **options: Any) -> None:
-        core = partial(Core, burst=mirror.model.usual_burst)
-        runner, calls = partial(MirroredRunner, mirror), partial(MirroredCalls, mirror)
-        with (
-            mock.patch("flushq.aio.queue.Core", core),
-            mock.patch("flushq.aio.queue.Runner", runner),
-            mock.patch("flushq.aio.runner.Calls", calls),
-        ):
-            super().__init__(flush_fn, policy, **options)
-        self.runner = self._runner
-        mirror.watch(self)
-
-    @property
-    def core(self) -> Core[Item]:
-        """What decides."""
-        return self._core
-
-    def credit(self) -> Iterator[None]:
-        """How many items need no second look."""
-        return self._credit
-
-
-class Visit:
-    """A call of the queue, each of whose steps is taken by the model as well.
-
-    Attributes:
-        who: Who makes it.
-        call: The call, as the model knows it.
-        caller: What can be seen of it.
-    """
-
-    def __init__(self, mirror: Mirror, who: str, call: Call) -> None:
-        self.who = who
-        self.call = call
-        self.caller = Caller()
-        self._mirror = mirror
-
-    async def take(self, steps: Awaitable[None], *, given_up: bool = False) -> None:
-        """Take the steps; ``given_up``: to cancel the task is not to cancel the call."""
-        task = None if given_up else asyncio.current_task()
-        self._mirror.begin_to_wait(task, self.call)
-        try:
-            await self._watched(steps.__await__())
-        except BaseException as error:
-            closed = isinstance(error, GeneratorExit)
-            self.caller.error = CancelledError() if closed else error
-            raise
-        finally:
-            self.caller.done = True
-            self._mirror.wait_no_more(task)
-
-    @types.coroutine
-    def _watched(self, steps: Generator[Any, Any, None]) -> Generator[Any, Any, None]:
-        """Pass on what the steps wait for, and what is thrown into them; tell of each."""
-        step = partial(next, steps)
-        while True:
-            try:
-                self.caller.waiter = step()
-            except StopIteration:
-                return
-            self._mirror.compare()
-            thrown = None
-            try:
-                yield self.caller.waiter
-            except BaseException as error:
-                thrown = error
-            self._mirror.go_on(self.call, thrown)
-            step = partial(next, steps) if thrown is None else partial(steps.throw, thrown)

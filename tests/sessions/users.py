@@ -9,7 +9,8 @@ from tests.core_sessions.model import ACCEPTED, CANCELLED, Call
 from tests.sessions.actors import Actor, Actors, BodyError
 from tests.sessions.facts import Item
 from tests.sessions.history import History
-from tests.sessions.mirror import CURRENT, Mirror, MirroredQueue, Visit
+from tests.sessions.mirror import CURRENT, Mirror
+from tests.sessions.mirrored import MirroredQueue, Visit
 
 Refusal = FlushqError | None
 """Why an item was refused; None: it was not."""
