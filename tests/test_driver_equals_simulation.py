@@ -83,20 +83,6 @@ def cases(draw: st.DrawFn) -> Case:
     )
 
 
-def simulated(case: Case) -> Trace:
-    """What the simulation makes of a case."""
-    return simulate(
-        case.policy,
-        case.times,
-        case.seconds,
-        max_in_flight=case.slots,
-        weights=case.weights,
-        max_queue_size=case.max_queue_size,
-        drain=case.drain,
-        flush_fails=case.fails,
-    )
-
-
 def ties(case: Case, trace: Trace) -> bool:
     """Whether an arrival, the end of a flush or a deadline falls on the same instant."""
     ends = [each.now for each in trace.events if each.name == "flush_done"]
@@ -181,7 +167,16 @@ def in_order(flushes: Iterable[SimulatedFlush]) -> list[SimulatedFlush]:
 
 def check(case: Case) -> None:
     """Compare the driver with the simulation, unless there are ties."""
-    trace = simulated(case)
+    trace = simulate(
+        case.policy,
+        case.times,
+        case.seconds,
+        max_in_flight=case.slots,
+        weights=case.weights,
+        max_queue_size=case.max_queue_size,
+        drain=case.drain,
+        flush_fails=case.fails,
+    )
     assume(not ties(case, trace))
     for flush in trace.flushes:
         event(flush.reason)

@@ -96,14 +96,11 @@ class Driver(QueueView[Item]):
     """A queue that is driven by hand.
 
     Attributes:
-        core: What decides.
-        now: The time.
         woken: Whether somebody has asked for a pass.
         timer: When the policy is to be asked again.
         limit: When the end is to be over.
         credit: How many items need no second look.
-        flushes: All that were started.
-        reports: All that were handed out.
+        flushes, reports: All that were started, and handed out.
     """
 
     def __init__(

@@ -92,11 +92,9 @@ class Model:
     """What must come of whatever happens to a queue.
 
     Attributes:
-        limits: What it keeps to.
         heard: What its policy was heard to hear and answer, to be compared and used up.
         handles: Whether there is a failure handler.
         usual_burst: How many items may come before others run.
-        now: The time.
         complaints: What the policy heard that it must not, with the point of the contract.
         entries, waiting: The items that were accepted, and those of them that wait.
         fresh: How many of those, the last, the policy was not told of.

@@ -60,8 +60,7 @@ class Play:
     """A core and a model of it.
 
     Attributes:
-        driver: What drives the core.
-        model: The model.
+        driver, model: The two.
         history: What happened, and what differed.
         callers: All who have come, as the driver and as the model knows them.
         open: Those of them whose call has not ended, by number.
@@ -87,14 +86,9 @@ class Play:
         self.open: dict[int, Caller] = {}
         self.history = History(Clock(self.driver))
         driver = self.driver
+        lists = driver.flushes, driver.reports
         self._judge = Judge(
-            driver,
-            driver.core,
-            driver.flushes,
-            driver.reports,
-            lambda: driver.credit,
-            self.model,
-            self.history,
+            driver, driver.core, *lists, lambda: driver.credit, self.model, self.history
         )
         self._due: dict[Flush, float] = {}
         self._items = 0

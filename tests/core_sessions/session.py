@@ -1,7 +1,6 @@
 """Seeded sessions of the core: what is possible is drawn, until all has ended."""
 
 import math
-from collections.abc import Iterator
 
 import attrs
 
@@ -102,14 +101,9 @@ class Session(Play):
         if self.model.closing or self._dice.chance(0.1):
             found.append("aclose")
             found += ["leave"] if self.model.started else []
-            found += 3 * [f"cancel {number}" for number in self._closers()]
+            waiting = {n for n in self.open if self.callers[n][1].state == "end"}
+            found += 3 * [each for each in self.cancellations() if int(each.split()[1]) in waiting]
         return found
-
-    def _closers(self) -> Iterator[int]:
-        """Who waits for the end."""
-        for number, caller in self.open.items():
-            if self.callers[number][1].state == "end" and not caller.cancelled:
-                yield number
 
 
 LATECOMERS = "enqueue", "enqueue_nowait", "submit", "deliver", "flush", "aclose"

@@ -21,8 +21,6 @@ class Setup:
     """A tiny queue and the state it is in.
 
     Attributes:
-        limits: Its limits.
-        policy: Its policy.
         prologue: The actions that bring it into its state.
         depth: How many actions a script has after them, at most.
         producers: How many producers there may be.

@@ -23,10 +23,8 @@ class Actor:
     """A task with a name.
 
     Attributes:
-        name: Its name.
         closes: Whether it waits for the end of the queue.
         scope: The asyncio.timeout by which it is cancelled, if it is not cancelled as a task.
-        task: The task.
         receipts: Those that it has got, each with the call that has brought the item.
     """
 

@@ -30,8 +30,7 @@ class Harness:
     """One queue on a loop of its own. A context manager: it hears the log records meanwhile.
 
     Attributes:
-        loop: The loop.
-        history: What happened.
+        loop, history: Its loop, and what happened on it.
         users: Who uses the queue.
     """
 
@@ -100,11 +99,7 @@ class Harness:
         if left:
             self.history.complain(10, f"timers and tasks are left: {left}")
         failed = self._mirror.model.failure is not None
-        records = {
-            "report": self._report_errors,
-            "failure": int(failed),
-            "loss": self.users.notes,
-        }
+        records = {"report": self._report_errors, "failure": failed, "loss": self.users.notes}
         if self._records != records:
             self.history.complain(12, f"log records: {self._records}, not {records}")
         if self._queue.state != ("failed" if failed else "closed"):

@@ -48,10 +48,6 @@ class SessionLoop(VirtualLoop):
         self._tasks: list[asyncio.Task[Any]] = []
         self.set_task_factory(self._make_task)
 
-    def run_until_quiet(self) -> None:
-        """Run until there is neither a callback nor a timer."""
-        self.run_forever()
-
     def _make_task(
         self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T], **options: Any
     ) -> asyncio.Task[T]:

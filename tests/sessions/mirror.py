@@ -76,6 +76,7 @@ class Mirror:
         flushes: All that were started.
         reports: All that on_report was told.
         loop: The loop of the queue.
+        calls: The call that a task is in: to cancel the task is to cancel that.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Mirror:
         self.reports: list[FlushReport] = []
         self._history = history
         self.loop = loop
-        self._calls: dict[asyncio.Task[Any], Call] = {}
+        self.calls: dict[asyncio.Task[Any] | None, Call] = {}
         self._flush_of: dict[Batch[Item], Flush] = {}
         self._passes = False
         self._cancelled_in_pass: list[Call] = []
@@ -125,16 +126,6 @@ class Mirror:
         self._judge.callers[self._count] = caller, call
         self._count += 1
 
-    def begin_to_wait(self, task: asyncio.Task[Any] | None, call: Call) -> None:
-        """A task is in a call: to cancel it is to cancel that."""
-        if task is not None:
-            self._calls[task] = call
-
-    def wait_no_more(self, task: asyncio.Task[Any] | None) -> None:
-        """It is in the call no more."""
-        if task is not None:
-            self._calls.pop(task, None)
-
     def go_on(self, call: Call, thrown: BaseException | None) -> None:
         """A caller goes on; an exception is thrown into it if it was cancelled or is given up."""
         self.keep_time()
@@ -151,7 +142,7 @@ class Mirror:
 
     def cancelling(self, task: asyncio.Task[Any]) -> None:
         """A task is being cancelled."""
-        call = self._calls.get(task)
+        call = self.calls.get(task)
         if call is not None and self._passes:
             self._cancelled_in_pass.append(call)
         elif call is not None:

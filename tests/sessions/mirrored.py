@@ -105,7 +105,7 @@ class Visit:
     async def take(self, steps: Awaitable[None], *, given_up: bool = False) -> None:
         """Take the steps; ``given_up``: to cancel the task is not to cancel the call."""
         task = None if given_up else asyncio.current_task()
-        self._mirror.begin_to_wait(task, self.call)
+        self._mirror.calls[task] = self.call
         try:
             await self._watched(steps.__await__())
         except BaseException as error:
@@ -114,7 +114,7 @@ class Visit:
             raise
         finally:
             self.caller.done = True
-            self._mirror.wait_no_more(task)
+            self._mirror.calls.pop(task, None)
 
     @types.coroutine
     def _watched(self, steps: Generator[Any, Any, None]) -> Generator[Any, Any, None]:

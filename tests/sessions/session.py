@@ -64,9 +64,9 @@ class Session:
         closers = dice.a_few() if is_owned else range(2)
         for number in closers if dice.chance(0.5) or not is_owned else ():
             self._send(f"closer {number}", dice.moment(self._end[0] + 4.0), users.aclose)
-        self._harness.loop.run_until_quiet()
+        self._harness.loop.run_forever()
         users.enter("latecomer", self._come_late)
-        self._harness.loop.run_until_quiet()
+        self._harness.loop.run_forever()
         self._harness.finish()
 
     # When.

@@ -73,6 +73,8 @@ class Users(Actors):
 
     def _keep(self, actor: Actor, receipt: Receipt[Item], call: Call) -> None:
         """Those who have submitted the same item have the same receipt."""
+        if call.entry is None or receipt.item is not call.entry.item:
+            self.mirror.complain(19, f"the receipt of {call.item} is that of {receipt.item}")
         if self._receipt_of.setdefault(call.entry, receipt) is not receipt:
             self.mirror.complain(19, f"there are two receipts of {call.item}")
         self.receipts.append((receipt, call))
@@ -97,7 +99,10 @@ class Users(Actors):
     async def wait(self, actor: Actor, receipt: Receipt[Item], brought: Call) -> None:
         """Await a receipt."""
         assert brought.entry is not None
-        if self._is_inside and brought.entry.answer is None:
+        has_ended = brought.entry.answer is not None
+        if receipt.done() != has_ended:
+            self.mirror.complain(19, f"the receipt of {receipt.item} tells: {receipt.done()}")
+        if self._is_inside and not has_ended:
             await self._be_refused(receipt)
             return
         visit = self._come(actor, "read", brought.item)
