@@ -53,7 +53,7 @@ def test_a_seed_makes_the_same_session_again() -> None:
     """A seed has one history in every process, whatever hashes and addresses come out there."""
     script = (
         "from tests.sessions.many import KINDS, report;"
-        "print(*(report(seed, kind)[1] for kind in KINDS for seed in range(25)))"
+        "print(*(report(seed, kind)[1] for kind in KINDS for seed in range(20)))"
     )
     histories = {
         subprocess.run(
@@ -165,7 +165,8 @@ def test_what_is_broken_is_found(kind: str, what: str, monkeypatch: pytest.Monke
     owner, name, replacement = BROKEN[kind, what]
     monkeypatch.setattr(owner, name, replacement)
     assert any(finds_fault(kind, seed) for seed in range(3_000))
-    gc.collect()
+    if kind != "core":  # whose sessions leave nothing open
+        gc.collect()
 
 
 def finds_fault(kind: str, seed: int) -> bool:

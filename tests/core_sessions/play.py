@@ -126,7 +126,7 @@ class Play:
             self._do(action)
         if self.compares:
             self._judge.compare()
-        self._judge.compare_idle()
+            self._judge.compare_idle()
 
     # What is possible.
 
