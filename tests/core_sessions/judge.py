@@ -98,10 +98,15 @@ class Judge:
 
     def compare_idle(self) -> None:
         """Nothing is left to be done: compare what stats() tells, and look what stands still."""
+        self.compare_stats()
         if not self._history.complaints:
-            self._note(self._stats())
             for point, flaw in self._model.idle_flaws():
                 self._history.complain(point, flaw)
+
+    def compare_stats(self) -> None:
+        """Compare what stats() tells."""
+        if not self._history.complaints:
+            self._note(self._stats())
 
     def _note(self, differences: Iterator[Difference]) -> None:
         for point, what, told, right in differences:

@@ -69,7 +69,7 @@ class Harness:
         if handler is not None:
             handler.users = self.users
         self.loop.on_idle = self._mirror.check_idle
-        self.loop.on_cancel = self._on_cancel
+        self.loop.on_cancel = self._mirror.cancelling
 
     def __enter__(self) -> Self:
         _logger.addFilter(self._on_record)
@@ -121,10 +121,6 @@ class Harness:
         if self._report_fails():
             self._report_errors += 1
             raise ReportError("on_report was told to raise")
-
-    def _on_cancel(self, task: asyncio.Task[Any]) -> None:
-        self.history.note(task.get_name(), "is being cancelled")
-        self._mirror.cancelling(task)
 
     def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self.history.complain(12, f"{context['message']}: {context.get('exception')!r}")

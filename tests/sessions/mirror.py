@@ -142,6 +142,7 @@ class Mirror:
 
     def cancelling(self, task: asyncio.Task[Any]) -> None:
         """A task is being cancelled."""
+        self._history.note(task.get_name(), "is being cancelled")
         call = self.calls.get(task)
         if call is not None and self._passes:
             self._cancelled_in_pass.append(call)
@@ -220,6 +221,7 @@ class Mirror:
             flight.paused()
         if flight.wants != ("call", batch):
             self.complain(3, f"flush_fn is called with {batch}, not {flight.wants}")
+        self._judge.compare_stats()
 
     def end_call(self, flush: Flush, error: BaseException | None) -> None:
         """Flush_fn has returned or raised."""
