@@ -28,7 +28,7 @@ class Made:
 
 @attrs.define(eq=False)
 class Entry:
-    """An item that was accepted and is no duplicate.
+    """An item that was accepted and is not a duplicate.
 
     Attributes:
         item: The item.

@@ -244,7 +244,7 @@ class Judge:
             self._told_errors.append(error)
 
     def _completions(self) -> Iterator[Difference]:
-        """Whoever has submitted an item can ask about the one that stays, and its end."""
+        """A caller that has submitted an item can ask about the one that stays, and its end."""
         for caller, call in self._submitted:
             completion, entry = caller.completion, call.entry
             assert entry is not None

@@ -1,7 +1,4 @@
-"""What a sink, a handler or a loader raises: also exceptions that only their identity tells apart.
-
-Some classes define ``__eq__`` to suit what they carry, so that to compare two of them may raise.
-"""
+"""What a sink, a handler or a loader raises: also exceptions that refuse to be compared."""
 
 from asyncio import CancelledError
 
@@ -18,7 +15,7 @@ class Incomparable(Exception):
 ERRORS: list[type[Exception]] = [ValueError, Incomparable]
 """What may be raised for an item."""
 
-FAULTS: list[type[BaseException]] = [*ERRORS, ValueError, TimeoutError, CancelledError]
+FAULTS: list[type[BaseException]] = [*ERRORS, TimeoutError, CancelledError]
 """What may be raised for a batch."""
 
 

@@ -21,7 +21,7 @@ class Item:
 
 @attrs.frozen
 class Limits:
-    """What the queue and its policy were told to keep to; None is no limit."""
+    """What the queue and its policy were told to keep to; None means unlimited."""
 
     max_queue_size: int = 10_000
     max_in_flight: int = 1

@@ -37,7 +37,7 @@ class PolicyPlan:
 
 
 class Ear(Protocol):
-    """Whoever hears what a policy is told and answers: it is not copied with the policy."""
+    """Hears what a policy is told and answers; it is not copied with the policy."""
 
     def told(self, event: str, now: float, *facts: Any) -> None:
         """The policy is told of an event."""

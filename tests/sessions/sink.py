@@ -15,7 +15,7 @@ from tests.sessions.users import Users
 Maker = Callable[[], Item]
 
 WAYS = ["fail"] * 3 + ["mutate"] * 2 + ["work"] * 2 + ["enter"] * 8 + ["resist"] * 10
-"""What a sink does beside its work: among others, it resists when it is cancelled."""
+"""What a sink does beside its work; to resist is not to end when it is cancelled."""
 
 WAYS_IN = ["plain", "plain", "nowait", "gather", "timeout", "orphan", "submit", "deliver"]
 PARTS = [None, None, None, "all", "last", "last", "even", "even", "beyond"]

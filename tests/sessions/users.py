@@ -23,7 +23,7 @@ class Users(Actors):
     """Who enqueues, flushes, closes and owns.
 
     Attributes:
-        receipts: All that were given, each with the call that has brought the item.
+        receipts: All receipts, each with the call that has brought the item.
         started_by: Who has started the queue.
         notes: How many exceptions carry a note of what was lost.
     """
@@ -220,7 +220,7 @@ class Users(Actors):
         return None
 
     def _leave(self, visit: Visit) -> None:
-        """The call has ended; which number a call returns is seen of no asyncio queue."""
+        """The call has ended; an asyncio queue does not show the number that the core returns."""
         call, caller = visit.call, visit.caller
         self.history.note(visit.who, f"  ended {call.kind}", call.item, caller.error)
         caller.value = call.answer[1] if call.answer is not None else None
