@@ -7,10 +7,9 @@ dyadic, so that every sum is exact, and each kind of time has a last digit of it
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import groupby
-from unittest import mock
 
 import attrs
 import pytest
@@ -19,7 +18,6 @@ from hypothesis import strategies as st
 
 from flushq import (
     Failure,
-    Flush,
     FlushFailed,
     FlushPolicy,
     FlushQueue,
@@ -28,8 +26,6 @@ from flushq import (
     Verdict,
     Wait,
 )
-from flushq.core.batch import Batch
-from flushq.core.batcher import Batcher
 from flushq.simulation import FlushFails, SimulatedFlush, Trace, simulate
 from tests.strategies import SLOTS, Refusal, arrivals, flush_fails, policies
 from tests.virtual import idle, run, virtual_loop
@@ -53,16 +49,11 @@ class Case:
     slots: int
     max_queue_size: int | None
     drain: bool
-    fails: FlushFails | None
+    fails: FlushFails
 
 
-@attrs.frozen
-class Outcome:
-    """What the simulation tells, and the driver shows."""
-
-    flushes: tuple[SimulatedFlush, ...]
-    undelivered: int
-    refused: int
+Outcome = tuple[list[SimulatedFlush], int, int]
+"""The flushes, how many items were undelivered, and how many refused."""
 
 
 @st.composite
@@ -70,6 +61,10 @@ def flush_seconds(draw: st.DrawFn) -> FlushSeconds:
     """How long a flush takes, by its size."""
     start, item = draw(st.integers(0, 20)), draw(st.integers(0, 3))
     return lambda size: UNIT * (start + item * size + 1 / 1024)
+
+
+def never(attempt: int, size: int) -> None:
+    """No attempt fails."""
 
 
 @st.composite
@@ -84,21 +79,7 @@ def cases(draw: st.DrawFn) -> Case:
         slots=draw(SLOTS),
         max_queue_size=draw(st.sampled_from([None, 1, 2, 3, 5])),
         drain=draw(st.booleans()),
-        fails=draw(st.none() | flush_fails(UNIT)),
-    )
-
-
-def simulated(case: Case) -> Trace:
-    """What the simulation makes of a case."""
-    return simulate(
-        case.policy,
-        case.times,
-        case.seconds,
-        max_in_flight=case.slots,
-        weights=case.weights,
-        max_queue_size=case.max_queue_size,
-        drain=case.drain,
-        flush_fails=case.fails,
+        fails=draw(st.just(never) | flush_fails(UNIT)),
     )
 
 
@@ -109,21 +90,6 @@ def ties(case: Case, trace: Trace) -> bool:
     deadlines = {wait.until for wait in waits}
     happens = [*set(case.times), *ends]
     return max(Counter(happens).values(), default=0) > 1 or not deadlines.isdisjoint(happens)
-
-
-@contextmanager
-def watched_batches() -> Iterator[list[Batch[int]]]:
-    """Collect every batch that any batcher starts."""
-    batches: list[Batch[int]] = []
-    start_flush = Batcher.start_flush
-
-    def watched_start(self: Batcher[int], due: Flush, now: float) -> Batch[int] | None:
-        batch = start_flush(self, due, now)
-        batches.extend([] if batch is None else [batch])
-        return batch
-
-    with mock.patch.object(Batcher, "start_flush", watched_start):
-        yield batches
 
 
 async def sleep_until(time: float) -> None:
@@ -144,32 +110,20 @@ class Sink:
         """Take as long as in the case, and fail if it does there."""
         await asyncio.sleep(self._case.seconds(len(items)))
         self._handed[tuple(items)] += 1
-        if self._verdict(self._handed[tuple(items)], len(items)) is not None:
+        if self._case.fails(self._handed[tuple(items)], len(items)) is not None:
             raise Refusal
 
     def judge(self, failure: Failure[int]) -> Verdict:
         """Judge as in the case."""
-        verdict = self._verdict(failure.attempt, len(failure.items))
+        verdict = self._case.fails(failure.attempt, len(failure.items))
         assert verdict is not None
         return verdict
-
-    def _verdict(self, attempt: int, size: int) -> Verdict | None:
-        return None if self._case.fails is None else self._case.fails(attempt, size)
-
-
-async def produce(queue: FlushQueue[int], item: int) -> bool:
-    """Bring an item; return whether it was refused."""
-    try:
-        await queue.enqueue(item)
-    except (FlushFailed, QueueClosed):
-        return True
-    return False
 
 
 async def drive(case: Case, close_at: float) -> Outcome:
     """Run a queue, and return what it has done before it is closed, or drained, too, if it is."""
     sink = Sink(case)
-    reports: dict[tuple[float, float], FlushReport] = {}
+    reports: list[FlushReport] = []
     queue = FlushQueue[int](
         sink.flush,
         case.policy,
@@ -177,38 +131,52 @@ async def drive(case: Case, close_at: float) -> Outcome:
         max_queue_size=case.max_queue_size or NO_LIMIT,
         max_in_flight=case.slots,
         on_failure=sink.judge,
-        on_report=lambda report: reports.update({(report.started, report.seconds): report}),
+        on_report=reports.append,
     )
-    producers: list[asyncio.Task[bool]] = []
-    with watched_batches() as batches, suppress(FlushFailed):
+    producers: list[asyncio.Task[None]] = []
+    with suppress(FlushFailed):
         async with queue:
             for time, items in groupby(range(len(case.times)), case.times.__getitem__):
                 await sleep_until(time)
-                producers += [asyncio.create_task(produce(queue, item)) for item in items]
+                producers += [asyncio.create_task(queue.enqueue(item)) for item in items]
             await (idle() if case.drain else sleep_until(close_at))
-            made = batches if case.drain else list(batches)
-    flushes = (flush_of(batch, reports[batch.started, batch.seconds]) for batch in made)
-    refused = sum(await asyncio.gather(*producers))
-    return Outcome(tuple(flushes), len(queue.undelivered), refused)
+            made = reports if case.drain else list(reports)
+    answers = await asyncio.gather(*producers, return_exceptions=True)
+    refused = sum(isinstance(each, FlushFailed | QueueClosed) for each in answers)
+    return in_order(map(flush_of, made)), len(queue.undelivered), refused
 
 
-def flush_of(batch: Batch[int], report: FlushReport) -> SimulatedFlush:
-    """What the driver has shown of a flush, as the simulation tells it."""
+def flush_of(report: FlushReport) -> SimulatedFlush:
+    """What a report tells of a flush, as the simulation tells it."""
     return SimulatedFlush(
-        started=batch.started,
-        ended=batch.started + batch.seconds,
-        size=batch.count,
-        reason=batch.reason,
-        oldest=batch.oldest,
+        started=report.started,
+        ended=report.started + report.seconds,
+        size=report.count,
+        reason=report.reason,
+        oldest=report.started - report.waited,
         attempts=report.attempts,
         dropped=report.dropped,
         in_doubt=report.count - report.delivered - report.dropped,
     )
 
 
+def in_order(flushes: Iterable[SimulatedFlush]) -> list[SimulatedFlush]:
+    """Flushes by their start; of those that started together, which came first is not told."""
+    return sorted(flushes, key=attrs.astuple)
+
+
 def check(case: Case) -> None:
     """Compare the driver with the simulation, unless there are ties."""
-    trace = simulated(case)
+    trace = simulate(
+        case.policy,
+        case.times,
+        case.seconds,
+        max_in_flight=case.slots,
+        weights=case.weights,
+        max_queue_size=case.max_queue_size,
+        drain=case.drain,
+        flush_fails=case.fails,
+    )
     assume(not ties(case, trace))
     for flush in trace.flushes:
         event(flush.reason)
@@ -216,20 +184,11 @@ def check(case: Case) -> None:
         if getattr(trace, fact):
             event(fact)
     close_at = max((each.now for each in trace.events), default=0.0) + 1.0
-    expected = Outcome(trace.flushes, trace.undelivered, trace.refused)
+    expected = in_order(trace.flushes), trace.undelivered, trace.refused
     assert expected == run(drive, case, close_at)
 
 
-@settings(max_examples=300)
-@given(case=cases())
-def test_the_driver_makes_the_flushes_of_the_simulation(case: Case) -> None:
+@pytest.mark.parametrize("examples", [300, pytest.param(10_000, marks=pytest.mark.long)])
+def test_the_driver_makes_the_flushes_of_the_simulation(examples: int) -> None:
     """Up to the close, the driver flushes when and what and why the simulation does."""
-    check(case)
-
-
-@pytest.mark.long
-@settings(max_examples=10_000)
-@given(case=cases())
-def test_the_driver_makes_them_in_ten_thousand_cases(case: Case) -> None:
-    """Up to the close, the driver flushes when and what and why the simulation does, always."""
-    check(case)
+    settings(max_examples=examples)(given(case=cases())(check))()

@@ -93,7 +93,7 @@ def run(main: Callable[[*Args], Coroutine[Any, Any, Result]], *args: *Args) -> R
 def virtual_loop() -> VirtualLoop:
     """Return the running loop, which must be a virtual one."""
     loop = asyncio.get_running_loop()
-    assert isinstance(loop, VirtualLoop), f"{loop} is no virtual loop"
+    assert isinstance(loop, VirtualLoop), f"{loop} is not a virtual loop"
     return loop
 
 

@@ -15,5 +15,5 @@ sabotages.py       rules of the core, each broken in one way
 =================  ========================================================================
 
 ``python -m tests.enumeration`` plays all short scripts, ``python -m tests.sessions --kind core``
-plays seeds; with ``--script`` and ``--seed`` they play one again and print its history.
+plays seeds. `tests.sessions` uses the same model for the queue on a loop.
 """

@@ -6,7 +6,9 @@ on), wakes (a flag), calls (flushes are generators too, which yield what they wa
 """
 
 import math
+from asyncio import CancelledError
 from collections.abc import Generator, Iterator
+from concurrent.futures import Future
 from operator import attrgetter
 from typing import Any
 
@@ -21,40 +23,8 @@ from flushq.core.view import QueueView
 from flushq.core.waiter import Facts, Registry
 from tests.sessions.facts import Item, Limits
 
-
-class Cancelled(BaseException):
-    """What is raised in a caller or a flush that is cancelled."""
-
-
-class Waiter:
-    """What a caller waits on; nobody is told twice."""
-
-    def __init__(self) -> None:
-        self._state = "open"
-        self._result: Any = None
-
-    def done(self) -> bool:
-        """Whether it was completed or cancelled."""
-        return self._state != "open"
-
-    def cancelled(self) -> bool:
-        """Whether it was cancelled first."""
-        return self._state == "cancelled"
-
-    def cancel(self) -> None:
-        """Cancel it, unless it is done."""
-        if self._state == "open":
-            self._state = "cancelled"
-
-    def result(self) -> Any:
-        """With what it was completed."""
-        return self._result
-
-    def set_result(self, result: Any, /) -> None:
-        """Complete it."""
-        assert self._state == "open", "a waiter is told twice"
-        self._state, self._result = "told", result
-
+Waiter = Future[Any]
+"""What a caller waits on; nobody can be told twice."""
 
 Steps = Generator[Waiter | None, Any, Any]
 
@@ -63,12 +33,9 @@ class Caller:
     """Somebody who is in a call of the queue, or was.
 
     Attributes:
-        steps: The call.
         waiter: What it waits on; None: it lets others run.
         cancelled: Whether a cancellation is to be raised when it goes on.
-        done: Whether the call has ended.
-        value: What it has returned.
-        error: What it has raised.
+        done: Whether the call has ended: with a value, or with an error.
         accepted: Whether the item that it brings was accepted.
         completion: The completion of that item, if it was submitted.
     """
@@ -97,9 +64,6 @@ class Flush:
     """A flush that was started.
 
     Attributes:
-        batch: Its batch.
-        items: The items of that.
-        steps: The flush.
         begun: Whether it has taken its first step.
         wants: What it waits for.
         over: Whether it has taken its last step.
@@ -113,28 +77,30 @@ class Flush:
         self.begun = self.over = self.told = False
         self.wants: Wish | None = None
 
-
-class _Burst:
-    """Whether the items that come need not open the burst; it leads back to no driver."""
-
-    is_open = False
-
-    def close(self) -> None:
-        self.is_open = False
+    @property
+    def wish(self) -> tuple[object, ...] | None:
+        """What it waits for, as the model tells it."""
+        match self.wants:
+            case Call(items):
+                return "call", items
+            case Pause(seconds):
+                return "pause", seconds
+            case Ask(failure):
+                facts = failure.items, failure.error, failure.errors
+                return "ask", *facts, failure.attempt, failure.reason, failure.seconds
+            case None:
+                return None if self.begun else ("begin",)
 
 
 class Driver(QueueView[Item]):
     """A queue that is driven by hand.
 
     Attributes:
-        core: What decides.
-        now: The time.
         woken: Whether somebody has asked for a pass.
         timer: When the policy is to be asked again.
         limit: When the end is to be over.
         credit: How many items need no second look.
-        flushes: All that were started.
-        reports: All that were handed out.
+        flushes, reports: All that were started, and handed out.
     """
 
     def __init__(
@@ -158,8 +124,6 @@ class Driver(QueueView[Item]):
         self.credit: Iterator[None] = NO_CREDIT
         self.flushes: list[Flush] = []
         self.reports: list[FlushReport] = []
-        self._burst = _Burst()
-        self._core.admission.on_burst_closed = self._burst.close
 
     @property
     def core(self) -> Core[Item]:
@@ -168,11 +132,10 @@ class Driver(QueueView[Item]):
 
     # Callers.
 
-    def enter(self, caller: Caller, steps: Steps) -> Caller:
+    def enter(self, caller: Caller, steps: Steps) -> None:
         """Begin a call."""
         caller.steps = steps
         self._step(caller, steps.send, None)
-        return caller
 
     def cancel(self, caller: Caller) -> None:
         """Cancel a caller: it knows when it goes on."""
@@ -184,7 +147,7 @@ class Driver(QueueView[Item]):
         """Let a caller go on that is ready."""
         cancelled, caller.cancelled = caller.cancelled, False
         if cancelled:
-            self._step(caller, caller.steps.throw, Cancelled())
+            self._step(caller, caller.steps.throw, CancelledError())
         else:
             waiter = caller.waiter
             self._step(caller, caller.steps.send, None if waiter is None else waiter.result())
@@ -194,7 +157,7 @@ class Driver(QueueView[Item]):
             caller.waiter = step(value)
         except StopIteration as end:
             caller.done, caller.value = True, end.value
-        except (FlushqError, Cancelled) as error:
+        except (FlushqError, CancelledError) as error:
             caller.done, caller.error = True, error.with_traceback(None)
 
     def _wait(self, registry: Registry[*Facts], *facts: *Facts) -> Steps:
@@ -219,13 +182,9 @@ class Driver(QueueView[Item]):
 
     def enqueue_nowait(self, caller: Caller, item: Item) -> Steps:
         """Bring an item without waiting."""
-        for _ in self.credit:
-            stays = self._append(item)
-            break
-        else:
-            key, weight = self._measure(item, None)
-            self._core.admission.check_room(key)
-            stays = self._accept(item, key, weight)
+        key, weight = self._measure(item, None)
+        self._core.admission.check_room(key)
+        stays = self._accept(item, key, weight)
         caller.accepted = True
         yield from ()  # it is a generator as the others are
         return stays
@@ -298,12 +257,11 @@ class Driver(QueueView[Item]):
 
     def _append(self, item: Item) -> int | None:
         stays = self._core.buffer.append(item)
-        if not self._burst.is_open:
-            self._open_burst()
+        self._open_burst()
         return stays
 
     def _open_burst(self) -> None:
-        self.woken = self._burst.is_open = True
+        self.woken = True
         if self._core.admission.opened is None:
             self._core.admission.open_burst(self.now)
 
@@ -350,7 +308,7 @@ class Driver(QueueView[Item]):
         while not core.ending.ended:
             try:
                 yield from self._wait(core.ending, owner)
-            except Cancelled as error:
+            except CancelledError as error:
                 if not core.ending.may_be_hastened(is_owner=owner):
                     raise
                 cancelled = error
@@ -440,7 +398,7 @@ class Driver(QueueView[Item]):
         """A flush that is over is gone."""
         flush.told = True
         if not flush.batch.attempts:
-            flush.batch.fail(Cancelled("flush_fn was never called"))
+            flush.batch.fail(CancelledError("flush_fn was never called"))
         self._core.flush_ended(flush.batch, self.now)
         self.woken = True
 
@@ -469,7 +427,7 @@ class Driver(QueueView[Item]):
         """Do what comes next after a failure."""
         wish, heard = attempts.next, None
         if isinstance(wish, Pause) and batch.interrupted:
-            attempts.cut(Cancelled("cut short between two attempts"))
+            attempts.cut(CancelledError("cut short between two attempts"))
             return
         try:
             heard = yield wish

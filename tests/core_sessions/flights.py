@@ -1,11 +1,11 @@
 """What must become of a batch: call, pause and question, as the verdicts say."""
 
+from asyncio import CancelledError
 from collections.abc import Callable, Mapping
 
 import attrs
 
 from flushq import Drop, PartialFailure, Retry, Split, Verdict
-from tests.core_sessions.driver import Cancelled
 from tests.sessions.facts import Item
 
 Cause = object
@@ -23,12 +23,12 @@ class Made:
 
     def __eq__(self, other: object) -> bool:
         made = isinstance(other, BaseException) and type(other) is self.kind
-        return made and self.cause == getattr(other, "__cause__", None)
+        return made and self.cause is getattr(other, "__cause__", None)
 
 
 @attrs.define(eq=False)
 class Entry:
-    """An item that was accepted and is no duplicate.
+    """An item that was accepted and is not a duplicate.
 
     Attributes:
         item: The item.
@@ -83,7 +83,7 @@ class Flight:
         note: Is called with what has ended while the rest goes on.
         wants: What it waits for: a kind and its facts; None: nothing any more.
         calls: How many times flush_fn was called.
-        interrupted: Whether the queue has cancelled it.
+        interrupted: How many times the queue has cancelled it.
         error: What has ended it, other than success.
         fates: What has become of its items.
         told: Which of them the queue knows of by now.
@@ -98,7 +98,7 @@ class Flight:
     note: Callable[[Ended], None]
     wants: tuple[object, ...] | None = ("begin",)
     calls: int = 0
-    interrupted: bool = False
+    interrupted: int = 0
     error: Cause = None
     fates: dict[Entry, Fate] = attrs.field(factory=dict)
     told: set[Entry] = attrs.field(factory=set)
@@ -119,7 +119,7 @@ class Flight:
     def begin(self, *, stopped: bool) -> None:
         """It takes its first step."""
         if stopped or self.interrupted:
-            self._stop(Made(Cancelled, None))
+            self._stop(Made(CancelledError, None))
         else:
             self._parts = [_Part(list(self.entries))]
             self._call()
@@ -129,8 +129,8 @@ class Flight:
         self._end_part(DELIVERED)
         self._go_on()
 
-    def raised(self, error: BaseException, now: float) -> None:
-        """flush_fn has raised."""
+    def raised(self, error: BaseException, now: float, *, may_ask: bool) -> None:
+        """flush_fn has raised; ``may_ask``: it is a failure of which a handler is told."""
         part, self._raised = self._parts[-1], error
         self._causes = dict.fromkeys(part.entries, error)
         if isinstance(error, PartialFailure):
@@ -142,7 +142,7 @@ class Flight:
             self._narrow(error)
         if self.interrupted:
             self._stop(error)
-        elif self.handles and isinstance(error, Exception):
+        elif self.handles and may_ask:
             self._note()
             seconds = max(0.0, now - self.started)
             items = [entry.item for entry in part.entries]
@@ -180,7 +180,7 @@ class Flight:
     def paused(self) -> None:
         """The pause is over, or it was cut short."""
         if self.interrupted:
-            self._stop(Made(Cancelled, self._raised))
+            self._stop(Made(CancelledError, self._raised))
         else:
             self._call()
 
@@ -217,8 +217,15 @@ class Flight:
             self.note(ended)
 
     def _is_sound(self, error: PartialFailure) -> bool:
+        """Whether it names some of the items, and an exception of each."""
+        errors: object = error.errors
         count = len(self._parts[-1].entries)
-        return bool(error.errors) and all(0 <= index < count for index in error.errors)
+        if not isinstance(errors, dict) or not errors:
+            return False
+        return all(
+            type(index) is int and 0 <= index < count and isinstance(each, BaseException)
+            for index, each in errors.items()
+        )
 
     def _narrow(self, error: PartialFailure) -> None:
         """Those that did not fail are delivered."""

@@ -1,16 +1,21 @@
 """The core and the model agree in all that can be seen; each difference names a point."""
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import attrs
 
-from flushq import ItemFailed, QueueEnded
-from flushq.core.attempts import Ask, Call, Pause
-from tests.core_sessions.driver import Caller, Driver, Flush
+from flushq import FlushReport, ItemFailed, QueueEnded
+from flushq.core.batch import Batch
+from flushq.core.core import Core
+from flushq.core.view import QueueView
+from tests.core_sessions.driver import Caller
 from tests.core_sessions.flights import Cause, Flight
 from tests.core_sessions.model import PLACES, Model
 from tests.core_sessions.model import Call as ModelCall
+from tests.sessions.facts import Item
+from tests.sessions.history import History
 
 Difference = tuple[int, str, object, object]
 """A point of the contract, what is seen, how the core has it, and how it should be."""
@@ -31,23 +36,83 @@ FACTS = [
 """What is compared at every moment, and which point of the contract tells of it."""
 
 
+class Started(Protocol):
+    """A flush that was started, with the items of its batch."""
+
+    batch: Batch[Item]
+    items: tuple[Item, ...]
+
+    @property
+    def wish(self) -> tuple[object, ...] | None:
+        """What it waits for."""
+
+
 class Judge:
-    """Compares a driver with a model, after each action: what has ended and agreed is left out.
+    """Compares a queue with a model, after each action: what has ended and agreed is left out.
+
+    Args:
+        view: What can be seen of the queue.
+        core: What decides.
+        flushes, reports: All that were started, and handed out: the lists grow.
+        credit: Tells how many items need no second look.
+        model: What must come of it.
+        history: Where each difference is noted, until there are some.
 
     Attributes:
         callers: Those who have not ended, by number.
     """
 
-    def __init__(self, driver: Driver, model: Model) -> None:
+    def __init__(
+        self,
+        view: QueueView[Item],
+        core: Core[Item],
+        flushes: Sequence[Started],
+        reports: Sequence[FlushReport],
+        credit: Callable[[], Iterator[None]],
+        model: Model,
+        history: History,
+    ) -> None:
         self.callers: dict[int, tuple[Caller, ModelCall]] = {}
-        self._driver = driver
+        self._view = view
+        self._core = core
+        self._started = flushes
+        self._handed_out = reports
+        self._credit = credit
         self._model = model
+        self._history = history
         self._submitted: list[tuple[Caller, ModelCall]] = []
+        self._told_errors: list[BaseException] = []
         self._reports = 0
         self._flushes = 0
-        self._running: list[tuple[int, Flush, Flight]] = []
+        self._running: list[tuple[int, Started, Flight]] = []
 
-    def differences(self) -> Iterator[Difference]:
+    def compare(self) -> None:
+        """Compare the two."""
+        if self._history.complaints:
+            return
+        for heard in self._model.heard:
+            self._history.complain(13, f"the policy heard of {heard.event}")
+        for point, text in self._model.complaints:
+            self._history.complain(point, text)
+        self._note(self._differences())
+
+    def compare_idle(self) -> None:
+        """Nothing is left to be done: compare what stats() tells, and look what stands still."""
+        self.compare_stats()
+        if not self._history.complaints:
+            for point, flaw in self._model.idle_flaws():
+                self._history.complain(point, flaw)
+
+    def compare_stats(self) -> None:
+        """Compare what stats() tells."""
+        if not self._history.complaints:
+            self._note(self._stats())
+
+    def _note(self, differences: Iterator[Difference]) -> None:
+        for point, what, told, right in differences:
+            self._history.complain(point, f"{what}: {told}, not {right}")
+
+    def _differences(self) -> Iterator[Difference]:
         """All that differs between the two, and what must hold of each alone."""
         told, right = self._told(), self._right()
         if told != right:
@@ -68,7 +133,7 @@ class Judge:
 
     def _told(self) -> tuple[object, ...]:
         """The facts, as the core has them."""
-        core, driver = self._driver.core, self._driver
+        core = self._core
         batcher, buffer, losses = core.batcher, core.buffer, core.batcher.losses
         return (
             batcher.delivered,
@@ -84,8 +149,8 @@ class Judge:
             core.ending.deadline,
             core.ending.ended,
             batcher.wake_at,
-            driver.reports[self._reports :],
-            len(driver.flushes),
+            _facts(self._handed_out[self._reports :]),
+            len(self._started),
         )
 
     def _right(self) -> tuple[object, ...]:
@@ -102,7 +167,7 @@ class Judge:
             model.deadline,
             model.ended,
             model.wake_at,
-            new_reports,
+            _facts(new_reports),
             len(model.flights),
         )
 
@@ -113,16 +178,16 @@ class Judge:
             yield 2, "the account", model.places, f"that of {len(model.entries)} items"
         if len(model.waiting) > model.limits.max_queue_size:
             yield 7, "pending", len(model.waiting), model.limits.max_queue_size
-        credit = operator.length_hint(self._driver.credit)
+        credit = operator.length_hint(self._credit())
         if credit and credit > self._most_credit:
             yield 7, "credit", credit, self._most_credit
 
-    def stats(self) -> Iterator[Difference]:
+    def _stats(self) -> Iterator[Difference]:
         """The public figures are the same, and the age of the oldest item is right."""
-        stats, model = self._driver.stats(), self._model
+        stats, model = self._view.stats(), self._model
         ages = [model.opened, *(entry.since for entry in model.waiting[:1])]
         since = [age for age in ages if age is not None]
-        age = model.now - min(since) if model.waiting else 0.0
+        age = max(0.0, model.now - min(since)) if model.waiting else 0.0
         told = attrs.asdict(stats, recurse=False)
         right = {
             "accepted": len(model.entries) + model.duplicates,
@@ -137,14 +202,14 @@ class Judge:
 
     def _losses(self, place: str) -> Iterator[Difference]:
         """The lists are complete, and in order of acceptance."""
-        told = getattr(self._driver, place)
+        told = getattr(self._view, place)
         right = [entry.item for entry in self._model.entries if entry.place == place]
         if told != right:
             yield 2, place, list(told), right
 
     def _flights(self) -> Iterator[Difference]:
         """Each batch has the right items, for the right reason, and waits for the right thing."""
-        flushes, flights = self._driver.flushes, self._model.flights
+        flushes, flights = self._started, self._model.flights
         while self._flushes < min(len(flushes), len(flights)):
             flush, flight = flushes[self._flushes], flights[self._flushes]
             self._running.append((self._flushes, flush, flight))
@@ -153,8 +218,8 @@ class Judge:
                 yield 5, f"flush {self._flushes - 1}", _batch(flush), _flight(flight)
         for number, flush, flight in self._running:
             batch = flush.batch
-            told = batch.attempts, batch.interrupted, _wants(flush)
-            right = flight.calls, flight.interrupted, flight.wants
+            told = batch.attempts, batch.interrupted, flush.wish
+            right = flight.calls, bool(flight.interrupted), flight.wants
             if told != right:
                 yield 3, f"flush {number}", told, right
         self._running = [each for each in self._running if each[2].wants is not None]
@@ -162,16 +227,24 @@ class Judge:
     def _calls(self) -> Iterator[Difference]:
         """Each caller waits, may go on, or has been told what it must be."""
         for number, (caller, call) in list(self.callers.items()):
-            told, right = _seen(caller, self._driver), _right(call)
+            told, right = _seen(caller, self._view), _right(call)
             if told != right:
                 yield _point(call), f"caller {number} ({call.kind})", told, right
             elif caller.done:
                 del self.callers[number]
+                yield from self._shared(caller.error)
                 if call.kind == "submit" and caller.accepted:
                     self._submitted.append((caller, call))
 
+    def _shared(self, error: BaseException | None) -> Iterator[Difference]:
+        """Everyone gets an exception of their own."""
+        if isinstance(error, QueueEnded | ItemFailed):
+            if any(error is other for other in self._told_errors):
+                yield 12, "an exception", error, "one that nobody else got"
+            self._told_errors.append(error)
+
     def _completions(self) -> Iterator[Difference]:
-        """Whoever has submitted an item can ask about the one that stays, and its end."""
+        """A caller that has submitted an item can ask about the one that stays, and its end."""
         for caller, call in self._submitted:
             completion, entry = caller.completion, call.entry
             assert entry is not None
@@ -192,11 +265,11 @@ class Judge:
         return min(model.room, model.most - model.burst)
 
 
-def _seen(caller: Caller, driver: Driver) -> tuple[object, ...]:
+def _seen(caller: Caller, view: QueueView[Item]) -> tuple[object, ...]:
     """How far a caller has come."""
     if not caller.done:
         return caller.ready, caller.accepted, None
-    return False, caller.accepted, _outcome(caller, driver)
+    return False, caller.accepted, _outcome(caller, view)
 
 
 def _right(call: ModelCall) -> tuple[object, ...]:
@@ -205,7 +278,7 @@ def _right(call: ModelCall) -> tuple[object, ...]:
     return call.ready, accepted, call.answer if call.state == "done" else None
 
 
-def _outcome(caller: Caller, driver: Driver) -> tuple[Cause, ...]:
+def _outcome(caller: Caller, view: QueueView[Item]) -> tuple[Cause, ...]:
     """How a call has ended, as the model tells it."""
     error = caller.error
     if error is None:
@@ -213,9 +286,14 @@ def _outcome(caller: Caller, driver: Driver) -> tuple[Cause, ...]:
     if isinstance(error, ItemFailed):
         return type(error), error.__cause__, error.item
     if isinstance(error, QueueEnded):
-        lists = error.undelivered is driver.undelivered and error.in_doubt is driver.in_doubt
+        lists = error.undelivered is view.undelivered and error.in_doubt is view.in_doubt
         return type(error), error.__cause__ if lists else "carries other lists"
     return type(error), None
+
+
+def _facts(reports: Sequence[FlushReport]) -> list[tuple[object, ...]]:
+    """What reports say: two exceptions are the same if they are one, whatever their class says."""
+    return [attrs.astuple(report, recurse=False) for report in reports]
 
 
 def _point(call: ModelCall) -> int:
@@ -227,23 +305,10 @@ def _point(call: ModelCall) -> int:
     return 10 if call.kind in {"run", "leave", "aclose"} else 7
 
 
-def _batch(flush: Flush) -> tuple[object, ...]:
+def _batch(flush: Started) -> tuple[object, ...]:
     """What can be seen of a flush that starts."""
     batch = flush.batch
     return flush.items, batch.reason, batch.started, batch.oldest, batch.weight
-
-
-def _wants(flush: Flush) -> tuple[object, ...] | None:
-    match flush.wants:
-        case Call(items):
-            return "call", items
-        case Pause(seconds):
-            return "pause", seconds
-        case Ask(failure):
-            facts = failure.items, failure.error, failure.errors
-            return "ask", *facts, failure.attempt, failure.reason, failure.seconds
-        case None:
-            return None if flush.begun else ("begin",)
 
 
 def _flight(flight: Flight) -> tuple[object, ...]:

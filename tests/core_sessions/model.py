@@ -6,6 +6,7 @@ its answer from what it was heard to say. `tests.core_sessions.judge` compares t
 """
 
 import math
+from asyncio import CancelledError
 from collections import deque
 from collections.abc import Iterable, Iterator
 
@@ -25,7 +26,6 @@ from flushq import (
     ShutdownTimeout,
     Wait,
 )
-from tests.core_sessions.driver import Cancelled
 from tests.core_sessions.flights import Cause, Ended, Entry, Fate, Flight
 from tests.sessions.facts import Item, Limits
 
@@ -34,7 +34,7 @@ Outcome = tuple[Cause, ...]
 
 PLACES = "delivered", "dropped", "undelivered", "in_doubt", "pending", "in_flight"
 
-CANCELLED: Outcome = (Cancelled, None)
+CANCELLED: Outcome = (CancelledError, None)
 ACCEPTED: Outcome = ("returned", None)
 
 
@@ -92,11 +92,9 @@ class Model:
     """What must come of whatever happens to a queue.
 
     Attributes:
-        limits: What it keeps to.
         heard: What its policy was heard to hear and answer, to be compared and used up.
         handles: Whether there is a failure handler.
         usual_burst: How many items may come before others run.
-        now: The time.
         complaints: What the policy heard that it must not, with the point of the contract.
         entries, waiting: The items that were accepted, and those of them that wait.
         fresh: How many of those, the last, the policy was not told of.
@@ -112,7 +110,7 @@ class Model:
         flights, running: The flushes that were started, and those that have not ended.
         reports, reasons: What is told of those that have, and how many there were of each reason.
         mark: How many items are due since somebody waits for their end.
-        started, closing, stopped, ended, owned: How far the queue has come.
+        started, closing, stopped, is_cut, ended, owned: How far the queue has come.
         deadline: When the end is to be over.
         failure: The first failure.
         interruption: What the first flush has raised that was interrupted.
@@ -147,6 +145,7 @@ class Model:
     started: bool = False
     closing: bool = False
     stopped: bool = False
+    is_cut: bool = False
     ended: bool = False
     owned: bool = False
     deadline: float | None = None
@@ -569,12 +568,13 @@ class Model:
 
     def _wait_for_end(self, call: Call) -> None:
         if self.ended:
-            call.end(CANCELLED if call.aborts else self._last_word())
+            call.end(CANCELLED if call.aborts else self.last_word())
             return
         call.state = "end"
         self.owned = self.owned or call.is_owner
 
-    def _last_word(self) -> Outcome:
+    def last_word(self) -> Outcome:
+        """What those are told who wait for the end."""
         lost = any(entry.is_lost for entry in self.entries)
         return self.outcome if lost or self.failure is not None else ACCEPTED
 
@@ -602,10 +602,11 @@ class Model:
 
     def cut_short(self) -> None:
         """Nothing is taken any more, and what runs is interrupted."""
+        self.is_cut = True
         self._stop()
         for flight in self.flights:
             if flight.wants is not None:
-                flight.interrupted = True
+                flight.interrupted += 1
 
     def _stop(self) -> None:
         self.stopped = True
@@ -639,6 +640,8 @@ class Model:
             yield 9, "a barrier waits for nothing"
         if runs and free and self.waiting and self._due()[0] is not None:
             yield 6, "items wait that are due, beside a free slot"
+        if self.timer_fired is not None or self._parts or self._done:
+            yield 6, "nobody has told the policy of the time, or of the end of a flush"
         if self.fresh and runs:
             yield 6, "the policy never heard of an arrival"
         if self.ending and not self.running and not self.waiting and not self.ended:

@@ -1,18 +1,18 @@
 """A queue that is played action by action, on the core and on the model, which must agree."""
 
 import math
+from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self, cast
+from typing import Any, Self
 
-from flushq import Decision, PartialFailure, QueueStats
-from tests.core_sessions.driver import Caller, Cancelled, Driver, Flush, Steps
+from flushq import Decision, PartialFailure
+from tests.core_sessions.driver import Caller, Driver, Flush, Steps
 from tests.core_sessions.flights import Flight
 from tests.core_sessions.judge import Judge
 from tests.core_sessions.model import Call, Heard, Model
 from tests.sessions.facts import Item, Limits
-from tests.sessions.history import SCRIPT, History
-from tests.sessions.loop import SessionLoop
+from tests.sessions.history import History
 from tests.sessions.policies import PolicyPlan, make_policy
 
 
@@ -45,7 +45,7 @@ class Ear:
 
 
 class Clock:
-    """What a history takes for a loop."""
+    """The time of the script, and how many actions there were."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
@@ -60,8 +60,7 @@ class Play:
     """A core and a model of it.
 
     Attributes:
-        driver: What drives the core.
-        model: The model.
+        driver, model: The two.
         history: What happened, and what differed.
         callers: All who have come, as the driver and as the model knows them.
         open: Those of them whose call has not ended, by number.
@@ -83,18 +82,17 @@ class Play:
         self.model = Model(
             limits=limits, heard=self._heard, handles=bool(verdicts), usual_burst=burst
         )
-        self.history = History()
-        self.history.loop = cast("SessionLoop", Clock(self.driver))
         self.callers: list[tuple[Caller, Call]] = []
         self.open: dict[int, Caller] = {}
-        self._judge = Judge(self.driver, self.model)
+        self.history = History(Clock(self.driver))
+        driver = self.driver
+        lists = driver.flushes, driver.reports
+        self._judge = Judge(
+            driver, driver.core, *lists, lambda: driver.credit, self.model, self.history
+        )
         self._due: dict[Flush, float] = {}
         self._items = 0
         self.compares = True
-
-    def stats(self) -> QueueStats:
-        """The account of the queue."""
-        return self.driver.stats()
 
     # Actions.
 
@@ -102,12 +100,12 @@ class Play:
         """Do it to both, and compare them."""
         self._do(action)
         if self.compares:
-            self._compare()
+            self._judge.compare()
 
     def _do(self, action: str) -> None:
         verb, _, number = action.partition(" ")
-        self.history.note(SCRIPT, action)
-        self.history.loop.iteration += 1
+        self.history.note("SCRIPT", action)
+        self.history.clock.iteration += 1
         act = ACTS.get(verb)
         if act is not None:
             act(self, verb)
@@ -119,25 +117,6 @@ class Play:
         else:
             self._answer(verb, int(number))
 
-    def _compare(self) -> None:
-        if self._heard:
-            self.complain(13, f"the policy heard of {list(self._heard)}")
-            self._heard.clear()
-        for point, text in self.model.complaints:
-            self.complain(point, text)
-        self.model.complaints.clear()
-        for point, what, told, right in self._judge.differences():
-            self.complain(point, f"{what}: {told}, not {right}")
-
-    def compare_stats(self) -> None:
-        """Compare what stats() tells."""
-        for point, what, told, right in self._judge.stats():
-            self.complain(point, f"{what}: {told}, not {right}")
-
-    def complain(self, point: int, text: str) -> None:
-        """Note what broke the contract."""
-        self.history.complain(point, text)
-
     def settle(self) -> None:
         """Let everything go on that can without the sink, until nothing is left to be done.
 
@@ -146,9 +125,8 @@ class Play:
         while (action := next(self.steps(), None)) is not None:
             self._do(action)
         if self.compares:
-            self._compare()
-        for point, flaw in self.model.idle_flaws():
-            self.complain(point, flaw)
+            self._judge.compare()
+            self._judge.compare_idle()
 
     # What is possible.
 
@@ -208,7 +186,7 @@ class Play:
             self.settle()
         waiting = list(self.open)
         if waiting or not self.driver.core.ending.ended:
-            self.complain(2, f"callers {waiting} wait for ever: {self.driver!r}")
+            self.history.complain(2, f"callers {waiting} wait for ever: {self.driver!r}")
 
     def _next_to_end(self) -> str | None:
         wish = next(self.wishes(), None)
@@ -221,16 +199,13 @@ class Play:
 
     # Producers.
 
-    def _item(self) -> Item:
+    def make_item(self) -> Item:
+        """Make the next item."""
         self._items += 1
-        return self.make_item(self._items)
-
-    def make_item(self, number: int) -> Item:
-        """Make the item of this number."""
-        return Item(number)
+        return Item(self._items)
 
     def _bring(self, kind: str) -> None:
-        caller, call = Caller(), Call(kind, self._item())
+        caller, call = Caller(), Call(kind, self.make_item())
         assert call.item is not None
         enter = getattr(self.driver, kind)
         self._come(caller, enter(caller, call.item), self.model.enter(call))
@@ -245,7 +220,7 @@ class Play:
 
     def _enter(self, flush: Flush, flight: Flight) -> None:
         """A flush brings an item to its own queue."""
-        caller, call = Caller(), Call("enqueue", self._item(), flight)
+        caller, call = Caller(), Call("enqueue", self.make_item(), flight)
         assert call.item is not None
         steps = self.driver.enqueue(caller, call.item, flush.batch)
         self._come(caller, steps, self.model.enter(call))
@@ -317,7 +292,7 @@ class Play:
 
     def _raise(self, flush: Flush, flight: Flight, error: BaseException) -> None:
         self.driver.fail(flush, error)
-        flight.raised(error, self.model.now)
+        flight.raised(error, self.model.now, may_ask=isinstance(error, Exception))
         self._watch(flush)
 
     def _answer(self, verb: str, number: int) -> None:
@@ -335,7 +310,7 @@ class Play:
 
     def _unpause(self, flush: Flush, flight: Flight) -> None:
         if flush.batch.interrupted:
-            self.driver.fail(flush, Cancelled())
+            self.driver.fail(flush, CancelledError())
         else:
             self.driver.go_on(flush)
         flight.paused()
@@ -385,7 +360,7 @@ OF_FLUSHES: dict[str, Callable[[Play, Flush, Flight], None]] = {
     "raise": _raiser(lambda: SinkError("all")),
     "part": _raiser(lambda: PartialFailure({0: SinkError("the first")})),
     "mistake": _raiser(lambda: PartialFailure({})),
-    "die": _raiser(Cancelled),
+    "die": _raiser(CancelledError),
     "break": Play._break,
     "unpause": Play._unpause,
     "end": Play._end,

@@ -17,6 +17,7 @@ from flushq.core.losses import LossList
 from flushq.core.receipts import Completion, Receipts
 from flushq.core.waiter import wake
 from flushq.core.waitlist import WaitList
+from flushq.errors import QueueFull
 from flushq.outcomes import Split
 
 Sabotage = tuple[type, str, object]
@@ -39,12 +40,18 @@ def _too_much_credit(admission: Admission[Any]) -> Iterator[None]:
 GRANT = Admission.grant_credit
 
 
-def _credit_of_room_alone(admission: Admission[Any]) -> Iterator[None]:
-    return repeat(None, 0 if admission.waitlist.claims else max(0, admission.room - 1))
+def _refuse_beside_room(admission: Admission[Any], key: Any) -> None:
+    if admission.waitlist.claims and admission.must_wait(key):
+        raise QueueFull("somebody comes first")
+    CHECK_ROOM(admission, key)
 
 
-def _admit_beside_reservations(waitlist: WaitList[Any], room: int) -> bool:
-    return ADMIT(waitlist, room + waitlist.reserved)
+def _ignore_claims(admission: Admission[Any], key: Any) -> None:
+    if admission.room <= 0:
+        CHECK_ROOM(admission, key)
+
+
+CHECK_ROOM = Admission.check_room
 
 
 ADMIT = WaitList.admit
@@ -113,21 +120,9 @@ def _one_too_many(batcher: Batcher[Any]) -> bool:
     return batcher.policy.pending > 0 and free and batcher.started and batcher.stopped is None
 
 
-def _take_over_cap(buffer: Buffer[Any], up_to: int | None = None) -> Any:
-    return buffer._take(len(buffer) if up_to is None else up_to), 0
-
-
-def _late_loss(ending: Ending[Any]) -> Callable[[], BaseException]:
-    return lambda: ending._exception(ending._end_by_now)
-
-
 def _new_completion(receipts: Receipts[Any], number: int) -> Completion[Any]:
     completion = receipts.watchers[number] = Completion(receipts._buffer[number], ())
     return completion
-
-
-def _told_of_delivery(receipts: Receipts[Any], batch: Any) -> dict[int, Any]:
-    return {}
 
 
 def _judge_backwards(parts: Parts[Any], verdict: Any) -> None:
@@ -143,10 +138,6 @@ def _judge_afresh(parts: Parts[Any], verdict: Any) -> None:
 
 
 JUDGE = Parts.judge
-
-
-def _all_failed(parts: Parts[Any], error: Any) -> Any:
-    return dict.fromkeys(parts._parts[-1].positions, error)
 
 
 def _answer_all(barriers: Barriers[Any]) -> None:
@@ -167,14 +158,6 @@ def _answer_early(ending: Ending[Any]) -> bool:
     return ending.ended
 
 
-def _refuse_all(ending: Ending[Any], inside: Any) -> Any:
-    return REFUSAL(ending, None)
-
-
-def _refuse_none_inside(ending: Ending[Any], inside: Any) -> Any:
-    return None if inside is not None else REFUSAL(ending, None)
-
-
 REFUSAL = Ending.refusal
 
 
@@ -188,10 +171,6 @@ def _close_with_credit(core: Core[Any]) -> None:
     core.batcher.drain()
 
 
-def _stop_without_losses(batcher: Batcher[Any], why: str) -> None:
-    batcher.stopped = why
-
-
 def _tick_early(core: Core[Any]) -> None:
     if core.timer_fired > -math.inf and not core._done:
         now, core.timer_fired = core.timer_fired, -math.inf
@@ -203,15 +182,25 @@ SABOTAGES: dict[str, Sabotage] = {
     # Who may come in.
     "a latecomer overtakes": (Admission, "must_wait", lambda *_: False),
     "who cannot wait overtakes": (Admission, "check_room", _nothing),
+    "who cannot wait is refused beside room": (Admission, "check_room", _refuse_beside_room),
+    "who cannot wait takes the room of others": (Admission, "check_room", _ignore_claims),
     "there is one item too much credit": (Admission, "grant_credit", _too_much_credit),
-    "credit knows no burst": (Admission, "grant_credit", _credit_of_room_alone),
+    "credit knows no burst": (
+        Admission,
+        "grant_credit",
+        lambda self: repeat(None, 0 if self.waitlist.claims else max(0, self.room - 1)),
+    ),
     "credit is never revoked": (Admission, "revoke_credit", _nothing),
     "a close leaves credit": (Core, "close", _close_with_credit),
     "pauses claim no room": (Admission, "give_way", lambda *_: False),
     "pauses keep their room": (Admission, "come_back", _nothing),
     "nobody pauses": (Admission, "must_give_way", _always(False)),
     "who waits for an item shortens the burst": (Admission, "prolong_burst", _nothing),
-    "reservations are given twice": (WaitList, "admit", _admit_beside_reservations),
+    "reservations are given twice": (
+        WaitList,
+        "admit",
+        lambda self, room: ADMIT(self, room + self.reserved),
+    ),
     "the last in line is the first": (WaitList, "admit", _admit_the_last),
     "a reservation is never given back": (WaitList, "leave", _stay),
     "who has room comes late": (Admission, "tell_burst", _close_for_good),
@@ -225,28 +214,46 @@ SABOTAGES: dict[str, Sabotage] = {
     "ends come before arrivals": (Core, "observe", _ends_first),
     "the time comes first": (Core, "observe", _tick_early),
     "what is due waits for the line": (Core, "next_flush", _rejected_first),
+    "arrivals are told late": (Batcher, "burst_size", _always(0)),
     # Batches.
     "a flush too many": (Batcher, "_may_flush", property(_one_too_many)),
-    "caps are forgotten": (Buffer, "take", _take_over_cap),
+    "caps are forgotten": (
+        Buffer,
+        "take",
+        lambda self, up_to=None: (self._take(len(self) if up_to is None else up_to), 0),
+    ),
     "the drain is forgotten": (Core, "close", _no_batch_when_drained),
     "keys stay taken": (Duplicates, "free", _nothing),
     "a failed flush does not end the queue": (Batcher, "_attribute_failure", _nothing),
     "losses are listed as they come": (LossList, "add", _unsorted),
-    "what waits is not lost": (Batcher, "stop", _stop_without_losses),
+    "losses are not listed": (LossList, "add", _nothing),
+    "what waits is not lost": (
+        Batcher,
+        "stop",
+        lambda self, why: setattr(self, "stopped", why),
+    ),
     "the policy is never asked again": (Batcher, "wake_at", _always(math.inf)),
     "what a part has come to is told late": (Batcher, "end_part", _nothing),
     # Attempts.
     "what has ended is told with the rest": (Core, "_note_ended", _nothing),
     "halves come in reverse": (Parts, "judge", _judge_backwards),
     "attempts are not counted": (Parts, "judge", _judge_afresh),
-    "what was delivered is handed over again": (Parts, "_narrow", _all_failed),
+    "what was delivered is handed over again": (
+        Parts,
+        "_narrow",
+        lambda self, error: dict.fromkeys(self._parts[-1].positions, error),
+    ),
     "the other half is not lost": (Parts, "lost", property(lambda self: sorted(self.failed))),
     # Receipts.
     "receipts of what is lost hang": (Receipts, "settle_lost", _nothing),
     "receipts of parts hang": (Receipts, "settle_part", _nothing),
     "receipts of batches hang": (Receipts, "settle", _nothing),
-    "every receipt tells of delivery": (Receipts, "_failures", _told_of_delivery),
-    "receipts change their answer": (Ending, "loss", _late_loss),
+    "every receipt tells of delivery": (Receipts, "_failures", lambda *_: {}),
+    "receipts change their answer": (
+        Ending,
+        "loss",
+        lambda self: lambda: self._exception(self._end_by_now),
+    ),
     "losses are told before it is known why": (
         Batcher,
         "outcome_is_known",
@@ -255,6 +262,7 @@ SABOTAGES: dict[str, Sabotage] = {
     "who asks later takes the answer of others": (Receipts, "completion", _new_completion),
     # Barriers and the end.
     "barriers are answered too early": (Barriers, "answer", _answer_all),
+    "barriers return at once": (Batcher, "settled", _always(1_000_000)),
     "barriers stop at what is running": (
         Batcher,
         "settled",
@@ -264,7 +272,11 @@ SABOTAGES: dict[str, Sabotage] = {
     "the end comes too early": (Ending, "finish", _answer_early),
     "owners are forgotten": (Ending, "join", _never_owned),
     "anybody cuts the close short": (Ending, "may_be_hastened", lambda *_, **__: True),
-    "flushes are refused in the drain": (Ending, "refusal", _refuse_all),
-    "flushes are taken from after the end": (Ending, "refusal", _refuse_none_inside),
+    "flushes are refused in the drain": (Ending, "refusal", lambda self, _: REFUSAL(self, None)),
+    "flushes are taken from after the end": (
+        Ending,
+        "refusal",
+        lambda self, inside: None if inside is not None else REFUSAL(self, None),
+    ),
 }
 """What is broken, where, and with what."""

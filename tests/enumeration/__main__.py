@@ -4,8 +4,7 @@ import argparse
 import sys
 import time
 
-from tests.enumeration.many import Depths, play_all, report
-from tests.enumeration.scripts import KINDS
+from tests.enumeration.scripts import Depths, play_all, report
 
 MOST_REPORTS = 5
 
@@ -15,30 +14,27 @@ def main() -> int:
     arguments = _arguments()
     if arguments.script is not None:
         path = tuple(map(int, arguments.script.split(".")))
-        _say(report(arguments.setup, path, arguments.kind))
+        _say(report(arguments.setup, path))
         return 0
-    return _play_all(Depths(arguments.fresh, arguments.full), arguments.kind, arguments.jobs)
+    return _play_all((arguments.fresh, arguments.full), arguments.jobs)
 
 
-def _play_all(depths: Depths, kind: str, jobs: int) -> int:
+def _play_all(depths: Depths, jobs: int) -> int:
     started, count, failed = time.monotonic(), 0, 0
-    histories: set[int] = set()
-    for played in play_all(depths, jobs, kind):
-        count += played.scripts
-        histories |= played.histories
-        for path in played.failed:
+    for setup, scripts, paths in play_all(depths, jobs):
+        count += scripts
+        for path in paths:
             failed += 1
             if failed <= MOST_REPORTS:
-                _say(report(played.setup, path, kind))
+                _say(report(setup, path))
     seconds = time.monotonic() - started
-    _say(f"{count} scripts, {len(histories)} different histories, {failed} broke the contract")
+    _say(f"{count} scripts, {failed} broke the contract")
     _say(f"{seconds:.1f} s, {count / seconds:.0f} scripts a second, {jobs} jobs")
     return 1 if failed else 0
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.enumeration", description=__doc__)
-    parser.add_argument("--kind", choices=list(KINDS), default="core", help="what plays them")
     parser.add_argument("--fresh", type=int, default=5, help="the depth from an empty queue")
     parser.add_argument("--full", type=int, default=4, help="the depth from a full queue")
     parser.add_argument("--jobs", type=int, default=2, help="how many processes to use")

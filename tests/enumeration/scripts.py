@@ -1,130 +1,87 @@
-"""All scripts of a setup, one after the other.
+"""All scripts of a setup, one after the other, and those of all setups.
 
 Each script is a path in a tree: at every level one of the actions that are possible there. The tree
 is walked in order, and every path is played from the start, since a queue cannot be put back.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from typing import Protocol
+from collections.abc import Iterator
 
 import attrs
 
-from flushq import QueueStats
-from tests.enumeration.core import CorePlay
-from tests.enumeration.play import Play
-from tests.enumeration.setups import Setup, setups, setups_of_core
+from tests.enumeration.play import TinyPlay
+from tests.enumeration.setups import Setup, setups
+from tests.processes import spread
 from tests.sessions.history import History
 
 Path = tuple[int, ...]
+"""Which of the possible actions is taken, level by level."""
+
+Depths = tuple[int, int]
+"""How many actions a script has: from an empty queue, and from a full one."""
+
+Played = tuple[int, int, list[Path]]
+"""The number of a setup, how many scripts it has, and the paths of those that failed."""
 
 
-class ScriptPlay(Protocol):
-    """A tiny queue that is played action by action.
-
-    Attributes:
-        history: What happened.
-    """
-
-    history: History
-
-    def stats(self) -> QueueStats:
-        """The account of the queue."""
-
-    def actions(self) -> list[str]:
-        """The actions that are possible now and change something."""
-
-    def take(self, action: str, *, again: bool = False) -> bool:
-        """Take one; return whether it was a step after which everything is settled.
-
-        ``again`` says that another script has done the same up to here, and was judged.
-        """
-
-    def is_vain(self, action: str, last: str, left: int) -> bool:
-        """Whether other scripts do the same, when so many actions are left."""
-
-    def finish(self) -> None:
-        """Bring whatever is left to its end, and judge."""
+def play_all(depths: Depths, processes: int, part: slice = slice(None)) -> Iterator[Played]:
+    """Play all scripts of all setups, or of a part of them."""
+    numbers = range(len(list(setups(*depths))))[part]
+    yield from spread(play_setup, [(depths, number) for number in numbers], processes)
 
 
-@attrs.frozen
-class Kind:
-    """What scripts are played on.
-
-    Attributes:
-        setups: Its setups, of these depths.
-        play: Plays one script of a setup.
-    """
-
-    setups: Callable[[int, int], Iterator[Setup]]
-    play: Callable[[Setup], AbstractContextManager[ScriptPlay]]
+def play_setup(task: tuple[Depths, int]) -> Played:
+    """Play all scripts of the setup with this number."""
+    depths, number = task
+    setup = list(setups(*depths))[number]
+    played = [(path, history.complaints) for path, history in scripts(setup)]
+    return number, len(played), [path for path, complaints in played if complaints]
 
 
-KINDS = {"core": Kind(setups_of_core, CorePlay), "loop": Kind(setups, Play)}
+def report(number: int, path: Path) -> str:
+    """Play one script again, and tell all about it."""
+    setup = list(setups(len(path), len(path)))[number]
+    history = _follow(setup, _Walk(), path, len(path))
+    name = f"--setup {number} --script {'.'.join(map(str, path))}"
+    return "\n".join([name, f"{setup}", "", *history.lines(), "", *history.complaints])
 
 
-@attrs.frozen
-class Script:
-    """A script that was played.
-
-    Attributes:
-        path: Which of the possible actions was taken, level by level.
-        history: What happened.
-    """
-
-    path: Path
-    history: History
-
-
-def scripts(setup: Setup, kind: str) -> Iterator[Script]:
-    """Play all scripts of a setup, on a loop or on the core."""
+def scripts(setup: Setup) -> Iterator[tuple[Path, History]]:
+    """Play all scripts of a setup."""
     path: Path | None = ()
     while path is not None:
         walk = _Walk()
-        with KINDS[kind].play(setup) as play:
-            _follow(play, walk, path, setup.depth)
-            play.finish()
-        yield Script(walk.path, play.history)
+        history = _follow(setup, walk, path, setup.depth)
+        yield walk.path, history
         path = walk.next_path()
-
-
-def replay(setup: Setup, path: Path, kind: str) -> History:
-    """Play one script again."""
-    with KINDS[kind].play(setup) as play:
-        _follow(play, _Walk(), path, len(path))
-        play.finish()
-    return play.history
 
 
 @attrs.define
 class _Walk:
-    """Where a path went: the choices, and which choice is next and how many there are, by level."""
+    """Where a path went: the choices, and how many there were, by level."""
 
     path: Path = ()
-    nexts: list[int] = attrs.field(factory=list)
     widths: list[int] = attrs.field(factory=list)
 
     def next_path(self) -> Path | None:
         """The next path in order."""
         level = len(self.path)
-        while level and self.nexts[level - 1] >= self.widths[level - 1]:
+        while level and self.path[level - 1] + 1 >= self.widths[level - 1]:
             level -= 1
-        return (*self.path[: level - 1], self.nexts[level - 1]) if level else None
+        return (*self.path[: level - 1], self.path[level - 1] + 1) if level else None
 
 
-def _follow(play: ScriptPlay, walk: _Walk, path: Path, depth: int) -> None:
+def _follow(setup: Setup, walk: _Walk, path: Path, depth: int) -> History:
     """Take the path, and the first action at each level beyond it."""
-    last = ""
+    play, last = TinyPlay(setup), ""
     while len(walk.path) < depth:
         level = len(walk.path)
-        actions = [each for each in play.actions() if not play.is_vain(each, last, depth - level)]
+        actions = play.actions(last, depth - level)
         if not actions:
             break
         choice = path[level] if level < len(path) else 0
         last = actions[choice]
-        has_settled = play.take(last, again=level < len(path) - 1)
+        play.take(last, again=level < len(path) - 1)
         walk.path += (choice,)
-        walk.nexts.append(choice + 1)
-        if has_settled and actions[choice + 1 :][:1] == ["settle"]:
-            walk.nexts[-1] += 1
         walk.widths.append(len(actions))
+    play.bring_to_end()
+    return play.history

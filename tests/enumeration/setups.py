@@ -21,16 +21,13 @@ class Setup:
     """A tiny queue and the state it is in.
 
     Attributes:
-        limits: Its limits.
-        policy: Its policy.
         prologue: The actions that bring it into its state.
         depth: How many actions a script has after them, at most.
         producers: How many producers there may be.
         owner: How it is owned: "with" or "run".
-        stubborn: Whether the sink swallows its first cancellation.
         verdict: What the failure handler answers, if there is one.
         receipts: Whether producers wait until their items are delivered.
-        burst: How many items may come before others run; no loop knows of it.
+        burst: How many items may come before others run.
     """
 
     limits: Limits
@@ -39,7 +36,6 @@ class Setup:
     depth: int
     producers: int = 3
     owner: str = "with"
-    stubborn: bool = False
     verdict: Verdict | None = None
     receipts: bool = False
     burst: float = math.inf
@@ -50,23 +46,6 @@ START = ("start", "settle")
 
 def setups(fresh: int, full: int) -> Iterator[Setup]:
     """Every setup, with the depths of the scripts that begin with an empty and a full queue."""
-    yield from _plain(fresh, full)
-    yield from _variants(full)
-    yield from _stubborn(full)
-    yield from _handled(full)
-
-
-def setups_of_core(fresh: int, full: int) -> Iterator[Setup]:
-    """The same for the core, where the script says what a sink does, and keys and bursts count."""
-    yield from _plain(fresh, full)
-    yield from _variants(full)
-    yield from _handled(full)
-    yield from _keyed(full)
-    yield from _bursts(fresh)
-
-
-def _plain(fresh: int, full: int) -> Iterator[Setup]:
-    """All tiny limits, from every state."""
     for policy in (NATURAL, INTERVAL):
         yield Setup(_limits(1, 1, 1), policy, (), fresh)
         yield Setup(_limits(2, 2, 2), policy, ("enqueue", "settle"), fresh)
@@ -75,30 +54,20 @@ def _plain(fresh: int, full: int) -> Iterator[Setup]:
                 yield Setup(limits, policy, START, fresh)
             yield _full(limits, policy, full)
             yield _full(limits, policy, full, "leave", "settle")
+        yield from _variants(policy, full)
+    yield from _handled(full)
+    yield from _bursts(fresh)
 
 
-def _variants(depth: int) -> Iterator[Setup]:
-    """Other owners and limits of time."""
-    limits = _limits(1, 1, 1)
-    for policy in (NATURAL, INTERVAL):
-        full = _full(limits, policy, depth)
-        yield attrs.evolve(full, owner="run")
-        yield attrs.evolve(full, limits=attrs.evolve(limits, max_shutdown_wait=0))
-        yield attrs.evolve(full, limits=attrs.evolve(limits, max_shutdown_wait=None))
-
-
-def _stubborn(depth: int) -> Iterator[Setup]:
-    """Sinks that swallow a cancellation."""
-    for policy in (NATURAL, INTERVAL):
-        yield attrs.evolve(_full(_limits(1, 1, 1), policy, depth), stubborn=True)
-
-
-def _keyed(depth: int) -> Iterator[Setup]:
-    """Items every other of which has the same key."""
-    for policy in (NATURAL, INTERVAL):
-        limits = attrs.evolve(_limits(2, 2, 1), dedupe=True)
-        yield _full(limits, policy, depth)
-        yield attrs.evolve(_full(limits, policy, depth), receipts=True)
+def _variants(policy: PolicyPlan, depth: int) -> Iterator[Setup]:
+    """Other owners and limits of time; items every other of which has the same key."""
+    one, two = _limits(1, 1, 1), _limits(2, 2, 1)
+    yield attrs.evolve(_full(one, policy, depth), owner="run")
+    yield _full(attrs.evolve(one, max_shutdown_wait=0), policy, depth)
+    yield _full(attrs.evolve(one, max_shutdown_wait=None), policy, depth)
+    keyed = _full(attrs.evolve(two, dedupe=True), policy, depth)
+    yield keyed
+    yield attrs.evolve(keyed, receipts=True)
 
 
 def _bursts(depth: int) -> Iterator[Setup]:

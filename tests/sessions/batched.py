@@ -1,20 +1,28 @@
-"""One seed, played on a `Batched`: callers, shared keys, a loader and its faults."""
+"""One seed, played on a `Batched`: callers, shared keys, a loader and its faults, all checked.
+
+Callers with the same key share a *request* from the first of them until its batch is cut. The
+loader is called with the keys of those requests of a batch that still have callers: that is a
+*load*. What it has returned or raised says what each of their callers must be told.
+"""
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from asyncio import CancelledError
+from collections.abc import Callable
+from typing import Any, Self
 
 import attrs
 
-from flushq import Batched, Decision, FlushPolicy, FlushqError, IntervalPolicy, NaturalPolicy
-from tests.sessions.causes import Made
-from tests.sessions.configuration import Dice, Moment
+from flushq import Batched, Decision, FlushqError, ItemFailed, QueueClosed, ShutdownTimeout
+from tests.sessions.dice import Dice, policy_of
 from tests.sessions.errors import FAULTS, error_of
+from tests.sessions.facts import Limits
 from tests.sessions.history import History
 from tests.sessions.loop import SessionLoop
-from tests.sessions.requests import Ask, Load, Requests
-from tests.strategies import HookedPolicy
+from tests.sessions.policies import make_policy
+
+Answer = Callable[[object, BaseException | None], bool]
+"""Whether a caller is told what it must be: a value, or an exception."""
 
 
 @attrs.frozen
@@ -24,203 +32,268 @@ class Value:
     key: int
 
 
-class Column:
-    """What is no Sequence, and has one value after the other all the same."""
+@attrs.define(eq=False)
+class Request:
+    """What some callers have asked for together.
 
-    def __init__(self, values: list[object]) -> None:
-        self._values = values
+    Attributes:
+        key: What.
+        callers: Those who still wait.
+        answer: What they must be told, once it is known.
+    """
 
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __iter__(self) -> Iterator[object]:
-        return iter(self._values)
-
-    def __repr__(self) -> str:
-        return f"Column({self._values})"
-
-
-SHAPES: dict[str, Callable[[list[int], list[object]], object]] = {
-    "list": lambda keys, values: values,
-    "tuple": lambda keys, values: tuple(values),
-    "column": lambda keys, values: Column(values),
-    "dict": lambda keys, values: dict(zip(keys, values, strict=True)),
-    "more": lambda keys, values: {**dict(zip(keys, values, strict=True)), 99: Value(99)},
-    "holes": lambda keys, values: dict(list(zip(keys, values, strict=True))[1:]),
-    "short": lambda keys, values: values[1:],
-    "long": lambda keys, values: [*values, None],
-    "text": lambda keys, values: "x" * len(keys),
-    "set": lambda keys, values: set(keys),
-    "None": lambda keys, values: None,
-}
-GOOD = ["list", "tuple", "column", "dict", "more"]
-FAILURES: list[type[BaseException]] = [*FAULTS, KeyError]
+    key: int
+    callers: list["Ask"] = attrs.field(factory=list)
+    answer: Answer | None = None
 
 
-class Heard(HookedPolicy):
-    """A policy that tells of every batch; to be the first base of a class."""
+@attrs.define(eq=False)
+class Ask:
+    """One call of a `Batched`.
 
-    requests: Requests
+    Attributes:
+        key: What is asked for.
+        task: Who asks.
+        is_cancelled: Whether the caller is being cancelled.
+        request: The request that it shares; None if it is refused.
+    """
 
-    def hear(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
-        """Tell how many requests were cut."""
-        if event == "flush_started":
-            self.requests.cut(facts[1])
-        return tell(*facts)
-
-
-class Natural(Heard, NaturalPolicy):
-    """NaturalPolicy, heard."""
-
-
-class Interval(Heard, IntervalPolicy):
-    """IntervalPolicy, heard."""
+    key: int
+    task: asyncio.Task[Any]
+    is_cancelled: bool = False
+    request: Request | None = None
 
 
 class Session:
-    """The script of one session."""
+    """One session."""
 
     def __init__(self, seed: int) -> None:
         self._dice = dice = Dice(seed)
-        self.history = History()
-        self.loop = self.history.loop = SessionLoop(self._on_idle)
+        self.loop = SessionLoop()
+        self.loop.on_idle, self.loop.on_cancel = self._check_idle, self._on_cancel
         self.loop.set_exception_handler(self._on_exception)
-        limit = dice.choice([None, None, 0, 1.0])
-        self._requests = Requests(self.history, limit)
+        self.history = History(self.loop)
+        self._limit = dice.choice([math.inf, math.inf, 0, 1.0])
         self._end = dice.moment(6.0)
+        self._closed_at = math.inf
         self._wickedness = dice.choice([0.0, 0.3, 0.6])
         self._batched: Batched[int, object] = Batched(
             self._load,
-            self._policy(),
+            make_policy(
+                policy_of(dice, faulty=False),
+                Limits(max_records=dice.choice([None, 1, 2, 5])),
+                self,
+            ),
             max_in_flight=dice.choice([1, 1, 2]),
-            max_shutdown_wait=limit,
-            weigh=(lambda key: key) if dice.chance(0.1) else None,
+            max_shutdown_wait=self._limit,
         )
-        self._requests.batched = self._batched
-        self._asks: dict[asyncio.Task[None], Ask | None] = {}
+        self._asks: dict[asyncio.Task[Any], Ask] = {}
+        self._waiting: list[Request] = []
+        self._batches: list[list[Request]] = []
+        self._loaded: list[Request] = []
+        self._told: list[BaseException] = []
 
-    def _policy(self) -> FlushPolicy:
-        records = self._dice.choice([None, 1, 2, 5])
-        policy: Heard = Natural(records)
-        if self._dice.chance(0.5):
-            policy = Interval(self._dice.choice([0.25, 1.0, math.inf]), records)
-        policy.requests = self._requests
-        return policy
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self
 
     def play(self) -> None:
         """Play it to the end."""
-        owner = self.loop.create_task(self._own())
+        self.loop.create_task(self._own(), name="owner")
         for number in range(self._dice.randrange(1, 9)):
-            task = self.loop.create_task(self._call(f"caller {number}"), name=f"caller {number}")
-            self._asks[task] = None
+            task = self.loop.create_task(self._call(), name=f"caller {number}")
             if self._dice.chance(0.4):
-                self._at(self._dice.moment(6.0), self._cancel, task)
-        self.loop.run_until_quiet()
-        for task in (owner, *self._asks):
-            if not task.done():
-                self._requests.complain(f"{task.get_name()} waits for ever")
-        for timer in self.loop.timers:
-            self._requests.complain(f"a timer is left: {timer}")
+                self.loop.call_at(self._dice.time(6.0), self._cancel, task, self._dice.randrange(4))
+        self.loop.run_forever()
+        for left in (*self.loop.tasks, *self.loop.timers):
+            self._complain(f"{left} is left")
         self.loop.close()
 
-    def _on_idle(self) -> None:
-        self._requests.check_idle()
+    def _cancel(self, task: asyncio.Task[Any], turns: int) -> None:
+        if turns:
+            self.loop.call_soon(self._cancel, task, turns - 1)
+        else:
+            task.cancel()
+
+    def _on_cancel(self, task: asyncio.Task[Any]) -> None:
+        self.history.note(task.get_name(), "is being cancelled")
+        if task in self._asks:
+            self._asks[task].is_cancelled = True
 
     def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        self._requests.complain(f"{context['message']}: {context.get('exception')!r}")
+        self._complain(f"{context['message']}: {context.get('exception')!r}")
 
-    def _at(self, moment: Moment, act: Callable[..., None], *args: object) -> None:
-        self.loop.call_at(moment.time, self._turns_later, moment.turns, act, *args)
+    def _complain(self, text: str) -> None:
+        self.history.complain(20, text)
 
-    def _turns_later(self, turns: int, act: Callable[..., None], *args: object) -> None:
-        if turns:
-            self.loop.call_soon(self._turns_later, turns - 1, act, *args)
-        else:
-            act(*args)
-
-    # Who.
+    # Who asks, and what they are told.
 
     async def _own(self) -> None:
         try:
             async with self._batched:
-                await asyncio.sleep(self._end.time)
-                for _ in range(self._end.turns):
+                seconds, turns = self._end
+                await asyncio.sleep(seconds)
+                for _ in range(turns):
                     await asyncio.sleep(0)
-                self._requests.closed_at = self.loop.time()
+                self._closed_at = self.loop.time()
         except FlushqError as error:
             self.history.note("owner", "got", error)
 
-    async def _call(self, who: str) -> None:
+    async def _call(self) -> None:
         for _ in range(self._dice.randrange(1, 5)):
             await asyncio.sleep(self._dice.time(2.0))
-            await self._ask(Ask(who=who, key=self._dice.randrange(4)))
+            await self._ask()
 
-    async def _ask(self, ask: Ask) -> None:
+    async def _ask(self) -> None:
         task = asyncio.current_task()
         assert task is not None
+        ask = Ask(self._dice.randrange(4), task)
+        self.history.note(task.get_name(), "asks", ask.key)
+        if self._closed_at == math.inf:
+            self._share(ask)
         self._asks[task] = ask
-        self._requests.asked(ask)
-        value: object = None
+        value, error = None, None
         try:
             value = await self._batched(ask.key)
-        except BaseException as error:
-            self._requests.told(ask, None, error)
-            if isinstance(error, asyncio.CancelledError) and ask.may_go(0.0):
-                raise
-        else:
-            self._requests.told(ask, value, None)
-        finally:
-            self._asks[task] = None
+        except BaseException as raised:
+            error = raised
+        del self._asks[task]
+        self._check(ask, value, error)
+        if isinstance(error, CancelledError) and ask.is_cancelled:
+            raise error
 
-    def _cancel(self, task: asyncio.Task[None]) -> None:
-        ask = self._asks[task]
-        if ask is not None:
-            ask.requested = True
-        self.history.note(task.get_name(), "is being cancelled")
-        task.cancel()
+    def _share(self, ask: Ask) -> None:
+        same = [request for request in self._waiting if request.key == ask.key]
+        ask.request = same[0] if same else Request(ask.key)
+        ask.request.callers.append(ask)
+        if not same:
+            self._waiting.append(ask.request)
+
+    def _check(self, ask: Ask, value: object, error: BaseException | None) -> None:
+        who = ask.task.get_name()
+        self.history.note(who, "  got", ask.key, value, error)
+        if ask.request is not None:
+            ask.request.callers.remove(ask)
+        if not self._is_right(ask, value, error):
+            self._complain(f"{who} asked for {ask.key} and got {value} {error!r}")
+        if isinstance(error, FlushqError | KeyError):
+            if any(error is other for other in self._told):
+                self._complain(f"{error!r} is an object that somebody else got")
+            self._told.append(error)
+
+    def _is_right(self, ask: Ask, value: object, error: BaseException | None) -> bool:
+        if ask.is_cancelled:
+            return isinstance(error, CancelledError)
+        if ask.request is None:
+            return isinstance(error, QueueClosed)
+        if ask.request.answer is None:
+            return isinstance(error, ShutdownTimeout) and self._stops
+        return ask.request.answer(value, error)
+
+    @property
+    def _stops(self) -> bool:
+        """Whether the close may be cut short."""
+        return self.loop.time() >= self._closed_at + self._limit
+
+    # The policy.
+
+    def told(self, event: str, now: float, *facts: Any) -> None:
+        """The policy hears of an event: of a batch, perhaps, that was cut."""
+        if event == "flush_started":
+            self._batches.append(self._waiting[: facts[0]])
+            del self._waiting[: facts[0]]
+
+    def answered(self, decision: Decision) -> Decision:
+        """The policy answers."""
+        return decision
+
+    def policy_failed(self, cause: BaseException | None) -> None:
+        """The policy fails: none does."""
 
     # The loader.
 
-    def _load(self, keys: list[int]) -> Awaitable[Any]:
-        load = self._requests.loader_called(list(keys))
-        if self._dice.chance(0.03):
-            self._requests.loader_raised(load, Made(TypeError, None))
-            return keys  # type: ignore[return-value]  # a loader that is not async
-        return self._load_later(load, keys)
-
-    async def _load_later(self, load: Load, keys: list[int]) -> object:
+    async def _load(self, keys: list[int]) -> Any:
+        self.history.note("loader", "called", tuple(keys))
+        requests, interrupted = self._requests_of(list(keys)), False
         try:
-            await self._take_time(load)
-        except asyncio.CancelledError as cancelled:
-            self._requests.loader_cancelled(load)
+            await self._take_time()
+        except CancelledError as cancelled:
+            interrupted = True
+            if not self._stops:
+                self._complain("the loader was cancelled without need")
             dying = self._dice.choice(["die", "raise", "return"])
             if dying != "return":
-                error = cancelled if dying == "die" else ValueError("the loader, dying")
-                self._requests.loader_raised(load, error)
-                raise error from None
+                raise (cancelled if dying == "die" else ValueError("dying")) from None
         if self._dice.chance(self._wickedness / 3):
-            failure = self._dice.choice(FAILURES)("the loader was told to raise")
-            self._requests.loader_raised(load, failure)
+            failure = self._dice.choice([*FAULTS, KeyError])("the loader was told to raise")
+            if not interrupted:  # else the queue ends first
+                self._answer(requests, lambda _: _fails(failure))
             raise failure
-        result = self._result(keys)
-        self._requests.loader_returned(load, result)
-        return result
+        return self._result(keys, requests)
 
-    async def _take_time(self, load: Load) -> None:
+    def _requests_of(self, keys: list[int]) -> list[Request]:
+        """The requests that are loaded: a batch's, but for those whose callers have all gone."""
+        for batch in self._batches:
+            wanted = [request for request in batch if request.key in keys]
+            left_out = [request for request in batch if request.key not in keys]
+            in_vain = all(ask.is_cancelled for request in left_out for ask in request.callers)
+            has_callers = all(request.callers for request in wanted)
+            if keys == [request.key for request in wanted] and in_vain and has_callers:
+                self._batches.remove(batch)
+                self._loaded += wanted
+                return wanted
+        self._complain(f"the loader was called with {keys}, for nobody")
+        return []
+
+    async def _take_time(self) -> None:
         for _ in range(self._dice.choice([0, 0, 1, 3])):
             await asyncio.sleep(0)
-        if self._dice.chance(self._wickedness / 5):
-            await self._ask(Ask(who="loader", key=self._dice.randrange(4), inside=True))
         await asyncio.sleep(self._dice.choice([0.0, 0.25, 1.0, 2.0]))
 
-    def _result(self, keys: list[int]) -> object:
+    def _result(self, keys: list[int], requests: list[Request]) -> object:
+        """A list or a mapping of results, which are exceptions perhaps, or one of which misses."""
         wicked = self._dice.chance(self._wickedness)
-        values: list[object] = [
-            error_of(key, f"no {key}") if wicked and self._dice.chance(0.3) else Value(key)
+        results: dict[int, object] = {
+            key: error_of(key, f"no {key}") if wicked and self._dice.chance(0.3) else Value(key)
             for key in keys
-        ]
-        shape = self._dice.choice(list(SHAPES) if wicked else GOOD)
-        return SHAPES[shape](keys, values)
+        }
+        self._answer(requests, lambda request: _tells(request.key, results))
+        shape = self._dice.choice(["list", "dict", "holes"][: 3 if wicked else 2])
+        if shape == "holes":
+            del results[keys[0]]
+        return list(results.values()) if shape == "list" else results
+
+    def _answer(self, requests: list[Request], answer: Callable[[Request], Answer]) -> None:
+        """It is known what the callers must be told."""
+        for request in requests:
+            request.answer = answer(request)
+
+    # An idle moment.
+
+    def _check_idle(self) -> None:
+        """No caller waits for a load that has not begun, or has ended."""
+        for batch in self._batches:
+            if any(request.callers for request in batch):
+                self._complain(f"callers of {batch} wait, and nothing is loaded")
+        for request in self._loaded:
+            if request.answer is not None and request.callers:
+                self._complain(f"callers of {request} wait, though it was loaded")
+
+
+def _tells(key: int, results: dict[int, object]) -> Answer:
+    """The result for this key, raised if it is an exception; a KeyError if there is none."""
+
+    def is_told(value: object, error: BaseException | None) -> bool:
+        if key not in results:
+            return type(error) is KeyError and error.args == (key,)
+        right = results[key]
+        return error is right if isinstance(right, BaseException) else value is right
+
+    return is_told
+
+
+def _fails(cause: BaseException) -> Answer:
+    """An ItemFailed with this cause."""
+    return lambda value, error: type(error) is ItemFailed and error.__cause__ is cause
 
 
 def play(seed: int) -> History:

@@ -1,8 +1,4 @@
-"""What a sink, a handler or a loader raises: also exceptions that only their identity tells apart.
-
-Some classes define ``__eq__`` to suit what they carry, so that to compare two exceptions may raise,
-or answer with what is neither true nor false, as arrays do. Neither can be hashed.
-"""
+"""What a sink, a handler or a loader raises: also exceptions that refuse to be compared."""
 
 from asyncio import CancelledError
 
@@ -16,26 +12,10 @@ class Incomparable(Exception):
         raise TypeError("an exception was compared")
 
 
-class Elementwise(Exception):
-    """An exception that is compared element by element, as one that carries an array is."""
-
-    __hash__ = None  # type: ignore[assignment]  # that is how Python marks it
-
-    def __eq__(self, other: object) -> "Answers":  # type: ignore[override]  # that is the point
-        return Answers()
-
-
-class Answers:
-    """What an array answers when it is compared."""
-
-    def __bool__(self) -> bool:
-        raise ValueError("the truth value of several answers is ambiguous")
-
-
-ERRORS: list[type[Exception]] = [ValueError, Incomparable, Elementwise]
+ERRORS: list[type[Exception]] = [ValueError, Incomparable]
 """What may be raised for an item."""
 
-FAULTS: list[type[BaseException]] = [*ERRORS, ValueError, TimeoutError, CancelledError]
+FAULTS: list[type[BaseException]] = [*ERRORS, TimeoutError, CancelledError]
 """What may be raised for a batch."""
 
 

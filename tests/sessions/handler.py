@@ -1,155 +1,96 @@
 """The failure handler and its faults."""
 
-import abc
 import asyncio
-import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable
 from typing import Any
-
-import attrs
 
 from flushq import Drop, Fail, Failure, Retry, Split, Verdict
 from tests.sessions.actors import WHO, Actor
-from tests.sessions.cast import Cast
+from tests.sessions.dice import Dice
 from tests.sessions.errors import error_of
-from tests.sessions.facts import Flight, Item
-
-Maker = Callable[[], Item]
+from tests.sessions.facts import Item
+from tests.sessions.mirror import CURRENT, Flush
+from tests.sessions.sink import Maker
+from tests.sessions.users import Users
 
 MOST_ATTEMPTS = 4
 
+VERDICTS = ["drop"] * 4 + ["retry"] * 5 + ["split"] * 5
+FAULTS = ["fail", "fail", "raise", "raise", "reraise", "nonsense"]
 
-@attrs.frozen
-class Answer:
-    """What the handler does about one failure.
+
+class Handler:
+    """A failure handler; one that waits is async.
+
+    Args:
+        dice: Decides what it answers, failure by failure.
+        make_item: Makes the items that it enqueues itself.
+        severity: How often it ends the queue.
 
     Attributes:
-        verdict: "fail", "drop", "retry", "split", "isolate" (split, or drop), "convict" (split, or
-            retry), "raise", "refuse" (raise what cannot be compared), "reraise" or
-            "nonsense".
-        after: The pause before a retry, in seconds.
-        waits: Whether it is async.
-        seconds: How long it waits, if so.
-        steps: For how many turns of the loop it waits before.
-        works: For how long it keeps the loop busy.
-        mutates: Whether it changes the lists that it was handed.
-        enters: Whether it enqueues an item to the queue, if it is async.
-        dying: What it does when it is cancelled: "die", "raise" or "answer".
+        users: Who uses the queue; the handler does so too.
     """
 
-    verdict: str
-    after: float = 0.0
-    waits: bool = False
-    seconds: float = 0.0
-    steps: int = 0
-    works: float = 0.0
-    mutates: bool = False
-    enters: bool = False
-    dying: str = "die"
+    users: Users
 
-
-VERDICTS = ["drop"] * 5 + ["retry"] * 7 + ["isolate"] * 5 + ["split"] * 2
-FAULTS = ["fail", "fail", "raise", "refuse", "reraise", "nonsense"]
-
-
-def answers(seed: int, severity: float, blame: str | None = None) -> Iterator[Answer]:
-    """What a handler does, failure by failure.
-
-    ``severity`` is how often it ends the queue, ``blame`` the one verdict that it knows otherwise.
-    """
-    dice = random.Random(seed)
-    verdicts = VERDICTS if blame is None else [blame]
-    while True:
-        yield Answer(
-            verdict=dice.choice(FAULTS if dice.random() < severity else verdicts),
-            after=dice.choice([0.0, 0.0, 0.125, 0.5, 1.0, 3.0]),
-            waits=dice.random() < 0.5,
-            seconds=dice.choice([0.0, 0.0, 0.25, 1.0, 4.0]),
-            steps=dice.choice([0, 0, 1, 2]),
-            works=dice.choice([0.0] * 9 + [0.375]),
-            mutates=dice.random() < 0.1,
-            enters=dice.random() < 0.1,
-            dying=dice.choice(["die", "die", "raise", "answer"]),
-        )
-
-
-class ObservedHandler(abc.ABC):
-    """A failure handler that tells the checker; one that waits is async."""
-
-    cast: Cast
+    def __init__(self, dice: Dice, make_item: Maker, severity: float) -> None:
+        self._dice = dice
+        self._make_item = make_item
+        self._severity = severity
 
     def __call__(self, failure: Failure[Item]) -> Verdict | Awaitable[Verdict]:
-        """Judge."""
-        flight = self.cast.checker.handler_called(failure, WHO.get())
-        return self.judge(flight, failure)
-
-    @abc.abstractmethod
-    def judge(self, flight: Flight, failure: Failure[Item]) -> Verdict | Awaitable[Verdict]:
-        """Do what a handler does."""
-
-    def answer(self, flight: Flight, verdict: Any) -> Verdict:
-        """Answer, or raise what is an exception."""
-        if isinstance(verdict, BaseException):
-            self.cast.checker.handler_raised(flight, verdict)
-            raise verdict
-        self.cast.checker.handler_answered(flight, verdict)
-        return verdict  # type: ignore[no-any-return]  # or it is meant to be nonsense
-
-
-class Handler(ObservedHandler):
-    """A failure handler that gives one answer after the other."""
-
-    def __init__(self, answers: Iterator[Answer], make_item: Maker) -> None:
-        self._answers = answers
-        self._make_item = make_item
-
-    def judge(self, flight: Flight, failure: Failure[Item]) -> Verdict | Awaitable[Verdict]:
-        """Give the next answer, at once or later."""
-        answer = next(self._answers)
-        verdict = _verdict(answer, failure)
-        self.cast.loop.elapse(answer.works)
-        if answer.mutates:
+        """Answer, at once or later."""
+        flush = CURRENT.get()
+        assert flush is not None
+        self.users.history.note("handler", "asked", tuple(failure.items), failure.attempt)
+        if WHO.get() != "sink":
+            self.users.mirror.complain(13, f"the handler runs in the context of {WHO.get()}")
+        self.users.mirror.ask(flush, failure)
+        verdict = self._verdict(failure)
+        if self._dice.chance(0.1):
             failure.items.clear()
             (failure.errors or []).clear()
-        if answer.waits:
-            return self._judge_later(answer, flight, verdict)
-        return self.answer(flight, verdict)
+        if self._dice.chance(0.5):
+            return self._answer_later(flush, verdict)
+        return self._answer(flush, verdict)
 
-    async def _judge_later(self, answer: Answer, flight: Flight, verdict: object) -> Verdict:
+    def _verdict(self, failure: Failure[Item]) -> object:
+        """A verdict, nonsense, or an exception to be raised; what fails for long is dropped."""
+        worn_out = failure.attempt >= MOST_ATTEMPTS
+        pause = self._dice.choice([0.0, 0.0, 0.125, 0.5, 1.0, 3.0])
+        text = f"the handler, asked about {failure.items}"
+        verdicts: dict[str, object] = {
+            "fail": Fail(),
+            "drop": Drop(),
+            "retry": Drop() if worn_out else Retry(pause),
+            "split": Split() if len(failure.items) > 1 else Drop(),
+            "raise": error_of(failure.items[0].number, text),
+            "reraise": failure.error,
+            "nonsense": "drop",
+        }
+        is_fault = self._dice.chance(self._severity)
+        return verdicts[self._dice.choice(FAULTS if is_fault else VERDICTS)]
+
+    def _answer(self, flush: Flush, verdict: Any) -> Verdict:
+        """Answer, or raise what is an exception."""
+        self.users.history.note("handler", "  answers", verdict)
+        if isinstance(verdict, BaseException):
+            self.users.mirror.break_handler(flush, verdict)
+            raise verdict
+        self.users.mirror.judge(flush, verdict)
+        return verdict  # type: ignore[no-any-return]  # or it is meant to be nonsense
+
+    async def _answer_later(self, flush: Flush, verdict: object) -> Verdict:
         try:
-            await self._wait(answer, flight)
+            await self._wait()
         except asyncio.CancelledError as cancelled:
-            self.cast.checker.cancelled("handler", flight)
-            if answer.dying == "die":
-                return self.answer(flight, cancelled)
-            if answer.dying == "raise":
-                return self.answer(flight, ValueError(f"the handler of {flight}, dying"))
-        return self.answer(flight, verdict)
+            dying = ValueError(f"the handler of {flush}, dying")
+            return self._answer(flush, self._dice.choice([cancelled, cancelled, dying, verdict]))
+        return self._answer(flush, verdict)
 
-    async def _wait(self, answer: Answer, flight: Flight) -> None:
-        for _ in range(answer.steps):
+    async def _wait(self) -> None:
+        for _ in range(self._dice.choice([0, 0, 1, 2])):
             await asyncio.sleep(0)
-        if answer.enters:
-            await self.cast.enqueue(Actor("handler"), self._make_item(), inside=flight)
-        if answer.seconds:
-            await asyncio.sleep(answer.seconds)
-
-
-def _verdict(answer: Answer, failure: Failure[Item]) -> object:
-    """A verdict, nonsense, or an exception to be raised."""
-    worn_out = failure.attempt >= MOST_ATTEMPTS
-    alone = len(failure.items) == 1
-    retry = Drop() if worn_out else Retry(answer.after)
-    verdicts: dict[str, object] = {
-        "fail": Fail(),
-        "drop": Drop(),
-        "retry": retry,
-        "split": Split(),
-        "isolate": Drop() if alone else Split(),
-        "convict": retry if alone else Split(),
-        "raise": RuntimeError(f"the handler, asked about {failure.items}"),
-        "refuse": error_of(failure.items[0].number, f"the handler, asked about {failure.items}"),
-        "reraise": failure.error,
-        "nonsense": "drop",
-    }
-    return verdicts[answer.verdict]
+        if self._dice.chance(0.1):
+            await self.users.enqueue(Actor("handler"), self._make_item())
+        await asyncio.sleep(self._dice.choice([0.0, 0.0, 0.25, 1.0, 4.0]))

@@ -16,12 +16,6 @@ KINDS: dict[str, Callable[[int], History]] = {
     "core": core.play,
 }
 
-DESCRIPTIONS: dict[str, Callable[[int], list[str]]] = {
-    "queue": session.describe,
-    "core": core.describe,
-}
-"""What a seed of this kind decides."""
-
 
 def failing(task: tuple[str, Sequence[int]]) -> list[int]:
     """Return those of the seeds whose session, of a kind, breaks the contract."""
@@ -38,6 +32,5 @@ def all_failing(seeds: range, processes: int, kind: str = "queue") -> Iterator[i
 def report(seed: int, kind: str = "queue") -> tuple[list[str], str]:
     """Play one seed, and return the complaints and a text that tells all about it."""
     history = KINDS[kind](seed)
-    plan = DESCRIPTIONS[kind](seed) if kind in DESCRIPTIONS else []
-    text = [f"seed {seed}", *plan, "", *history.lines(), "", *history.complaints]
+    text = [f"seed {seed}", "", *history.lines(), "", *history.complaints]
     return history.complaints, "\n".join(text)

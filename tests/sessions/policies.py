@@ -37,7 +37,7 @@ class PolicyPlan:
 
 
 class Ear(Protocol):
-    """Whoever hears what a policy is told and answers: it is not copied with the policy."""
+    """Hears what a policy is told and answers; it is not copied with the policy."""
 
     def told(self, event: str, now: float, *facts: Any) -> None:
         """The policy is told of an event."""
@@ -115,17 +115,16 @@ class Whim(Heard):
         return Wait(min(due, now + 0.5))
 
 
+POLICIES: dict[str, Callable[..., Heard]] = {
+    "interval": Interval,
+    "natural": lambda _, *caps: Natural(*caps),
+    "echo": Echo,
+    "whim": lambda salt, *caps: Whim(int(salt), *caps),
+}
+
+
 def make_policy(plan: PolicyPlan, limits: Limits, ear: Ear) -> FlushPolicy:
     """Make the policy of a plan, which tells this ear."""
-    records, weight = limits.max_records, limits.max_weight
-    policy: Heard
-    if plan.kind == "interval":
-        policy = Interval(plan.number, records, weight)
-    elif plan.kind == "natural":
-        policy = Natural(records, weight)
-    elif plan.kind == "echo":
-        policy = Echo(plan.number, records, weight)
-    else:
-        policy = Whim(int(plan.number), records, weight)
+    policy = POLICIES[plan.kind](plan.number, limits.max_records, limits.max_weight)
     policy.ear, policy.fault = ear, plan.fault
     return policy

@@ -5,17 +5,14 @@ import contextlib
 import reprlib
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 import attrs
 
-from flushq import FlushqError, ItemTooLarge, QueueFull
+from flushq import ItemTooLarge, QueueFull
 from tests.sessions.actors import Actor
-from tests.sessions.cast import Cast
 from tests.sessions.facts import Item
-
-WAIT_FOR_IS_VAGUE = sys.version_info < (3, 12)
-
-Refusal = FlushqError | None
+from tests.sessions.users import Refusal, Users
 
 
 @attrs.frozen
@@ -27,129 +24,105 @@ class Step:
     seconds: float = 0.0
 
 
-async def produce(cast: Cast, actor: Actor, steps: Sequence[Step]) -> None:
+Act = Callable[[Users, Actor, Step], Coroutine[object, object, Refusal]]
+Bring = Callable[..., Coroutine[Any, Any, Refusal]]
+
+
+async def produce(users: Users, actor: Actor, steps: Sequence[Step]) -> None:
     """Do the steps; an item that is refused is dropped, a queue that has ended is left."""
     for step in steps:
-        refusal = await STEPS[step.what](cast, actor, step)
+        refusal = await ACTS[step.what](users, actor, step)
         if refusal is not None and not isinstance(refusal, QueueFull | ItemTooLarge):
             return
 
 
-async def _pause(cast: Cast, actor: Actor, step: Step) -> Refusal:
+async def _pause(users: Users, actor: Actor, step: Step) -> Refusal:
     await asyncio.sleep(step.seconds)
     return None
 
 
-async def _work(cast: Cast, actor: Actor, step: Step) -> Refusal:
+async def _work(users: Users, actor: Actor, step: Step) -> Refusal:
     """Keep the loop busy for so long."""
-    cast.loop.elapse(step.seconds)
+    users.loop.elapse(step.seconds)
     return None
 
 
-async def _enqueue(cast: Cast, actor: Actor, step: Step) -> Refusal:
-    refusal = None
-    for item in step.items:
-        refusal = await cast.enqueue(actor, item) or refusal
-    return refusal
+async def _nowait(users: Users, actor: Actor, step: Step) -> Refusal:
+    refusals = [users.enqueue_nowait(actor, item) for item in step.items]
+    return next(filter(None, refusals), None)
 
 
-async def _nowait(cast: Cast, actor: Actor, step: Step) -> Refusal:
-    refusal = None
-    for item in step.items:
-        refusal = cast.enqueue_nowait(actor, item) or refusal
-    return refusal
+def _each(bring: Bring) -> Act:
+    """Bring the items, one after the other."""
+
+    async def act(users: Users, actor: Actor, step: Step) -> Refusal:
+        refusal = None
+        for item in step.items:
+            refusal = await bring(users, actor, item) or refusal
+        return refusal
+
+    return act
 
 
-async def _submit(cast: Cast, actor: Actor, step: Step) -> Refusal:
-    refusal = None
-    for item in step.items:
-        refusal = await cast.submit(actor, item) or refusal
-    return refusal
-
-
-async def _deliver(cast: Cast, actor: Actor, step: Step) -> Refusal:
-    return await cast.deliver(actor, step.items[0])
-
-
-async def _await(cast: Cast, actor: Actor, step: Step) -> Refusal:
+async def _await(users: Users, actor: Actor, step: Step) -> Refusal:
     """Await all receipts, one after the other."""
     while actor.receipts:
-        await cast.wait(actor, actor.receipts.pop())
+        await users.wait(actor, *actor.receipts.pop())
     return None
 
 
-async def _await_for(cast: Cast, actor: Actor, step: Step) -> Refusal:
-    """Await the last receipt, and lose patience."""
-    if actor.receipts:
-        deadline = cast.loop.time() + step.seconds
+def _for_a_while(act: Act) -> Act:
+    """Do the same, and lose patience."""
+
+    async def impatient(users: Users, actor: Actor, step: Step) -> Refusal:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(step.seconds) as scope:
-                await cast.wait(actor, actor.receipts[-1], scope=scope, deadline=deadline)
-    return None
+            async with asyncio.timeout(step.seconds):
+                return await act(users, actor, step)
+        return None
+
+    return impatient
 
 
-async def _deliver_for(cast: Cast, actor: Actor, step: Step) -> Refusal:
-    deadline = cast.loop.time() + step.seconds
+async def _wait_for(users: Users, actor: Actor, step: Step) -> Refusal:
+    if sys.version_info < (3, 12) and actor.scope is not None:
+        return None  # wait_for would swallow the actor's own timeout
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(step.seconds) as scope:
-            return await cast.deliver(actor, step.items[0], scope=scope, deadline=deadline)
+        return await asyncio.wait_for(users.enqueue(actor, step.items[0]), step.seconds)
     return None
 
 
-async def _timeout(cast: Cast, actor: Actor, step: Step) -> Refusal:
-    deadline = cast.loop.time() + step.seconds
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(step.seconds) as scope:
-            return await cast.enqueue(actor, step.items[0], scope=scope, deadline=deadline)
-    return None
+def _give_up(bring: Bring) -> Act:
+    """Begin to wait, and close the coroutine some turns of the loop later."""
+
+    async def act(users: Users, actor: Actor, step: Step) -> Refusal:
+        waiting = bring(users, actor, step.items[0], given_up=True)
+        try:
+            waiting.send(None)
+        except StopIteration as returned:
+            refusal: Refusal = returned.value
+            return refusal
+        try:
+            for _ in range(int(step.seconds)):
+                await asyncio.sleep(0)
+        finally:
+            waiting.close()
+        return None
+
+    return act
 
 
-async def _wait_for(cast: Cast, actor: Actor, step: Step) -> Refusal:
-    if WAIT_FOR_IS_VAGUE and actor.scope is not None:
-        return await _timeout(cast, actor, step)  # wait_for would swallow the actor's own timeout
-    deadline = cast.loop.time() + step.seconds
-    waiting = cast.enqueue(actor, step.items[0], deadline=deadline, vague=WAIT_FOR_IS_VAGUE)
-    with contextlib.suppress(TimeoutError):
-        return await asyncio.wait_for(waiting, step.seconds)
-    return None
-
-
-async def _give_up(cast: Cast, actor: Actor, step: Step) -> Refusal:
-    """Begin to wait for room, and close the coroutine some turns of the loop later."""
-    return await _abandon(cast.enqueue(actor, step.items[0], deadline=cast.loop.time()), step)
-
-
-async def _give_up_delivery(cast: Cast, actor: Actor, step: Step) -> Refusal:
-    """The same, of one that waits until its item was delivered."""
-    return await _abandon(cast.deliver(actor, step.items[0], deadline=cast.loop.time()), step)
-
-
-async def _abandon(waiting: Coroutine[object, object, Refusal], step: Step) -> Refusal:
-    try:
-        waiting.send(None)
-    except StopIteration as returned:
-        refusal: Refusal = returned.value
-        return refusal
-    try:
-        for _ in range(int(step.seconds)):
-            await asyncio.sleep(0)
-    finally:
-        waiting.close()
-    return None
-
-
-STEPS: dict[str, Callable[[Cast, Actor, Step], Coroutine[object, object, Refusal]]] = {
+ACTS: dict[str, Act] = {
     "pause": _pause,
     "work": _work,
-    "enqueue": _enqueue,
+    "enqueue": _each(Users.enqueue),
     "nowait": _nowait,
-    "timeout": _timeout,
+    "timeout": _for_a_while(_each(Users.enqueue)),
     "wait_for": _wait_for,
-    "give up": _give_up,
-    "submit": _submit,
+    "give up": _give_up(Users.enqueue),
+    "submit": _each(Users.submit),
     "await": _await,
-    "await for": _await_for,
-    "deliver": _deliver,
-    "deliver for": _deliver_for,
-    "give up delivery": _give_up_delivery,
+    "await for": _for_a_while(_await),
+    "deliver": _each(Users.deliver),
+    "deliver for": _for_a_while(_each(Users.deliver)),
+    "give up delivery": _give_up(Users.deliver),
 }

@@ -1,155 +1,173 @@
 """One seed, played and judged."""
 
 import asyncio
-import functools
 from collections.abc import Callable, Sequence
+from functools import partial
 
-import attrs
-
-from tests.sessions.actors import Actor, BodyError, Play
-from tests.sessions.configuration import Configuration, Dice, Items, Moment, configuration
-from tests.sessions.deeds import deeds
-from tests.sessions.handler import Handler, answers
+from tests.sessions.actors import Actor, BodyError, Script
+from tests.sessions.dice import Dice, Items, Moment, limits_of, policy_of
+from tests.sessions.handler import Handler
+from tests.sessions.harness import Harness
 from tests.sessions.history import History
 from tests.sessions.producers import Step, produce
 from tests.sessions.sink import Sink
-from tests.sessions.stage import Stage
 
 
 def play(seed: int) -> History:
     """Play the session that this seed makes, and return its history, complaints included."""
-    plan = configuration(seed)
-    items = Items(Dice(seed + 1), plan.limits, first=1000)
-    care = plan.care
-    sink = Sink(deeds(seed + 2, plan.wickedness, care.trouble), items, care.poison)
-    handler = Handler(answers(seed + 3, care.severity, care.blame), items) if care.handles else None
-    dice = Dice(seed + 4)
-    with Stage(
-        plan.limits,
-        plan.policy,
-        sink,
-        handler,
-        fires_early=plan.fires_early,
-        report_fails=lambda: dice.chance(plan.report_faults),
-    ) as stage:
-        Session(stage, plan).play()
-    return stage.history
-
-
-def describe(seed: int) -> list[str]:
-    """What the seed decides, line by line."""
-    plan = attrs.asdict(configuration(seed), recurse=False)
-    return [f"  {name} = {value}" for name, value in plan.items()]
+    dice = Dice(seed)
+    limits, policy = limits_of(dice), policy_of(dice)
+    items = Items(Dice(seed + 1), limits, first=1000)
+    handles = dice.chance(0.5)
+    wickedness = dice.choice([0.0, 0.1, 0.3, 0.3, 0.6])
+    trouble = dice.choice([0.0, 0.1, 0.3, 0.6] if handles else [0.0, 0.0, 0.0, 0.3])
+    severity = dice.choice([0.0, 0.05, 0.2])
+    reports, report_faults = Dice(seed + 4), dice.choice([0.0, 0.0, 0.2])
+    with Harness(
+        limits,
+        policy,
+        Sink(Dice(seed + 2), items, wickedness, trouble),
+        Handler(Dice(seed + 3), items, severity) if handles else None,
+        burst=dice.choice([256, 256, 256, 4, 2, 1]),
+        fires_early=dice.chance(0.1),
+        report_fails=lambda: reports.chance(report_faults),
+    ) as harness:
+        harness.history.note("PLAN", f"{limits} {policy}")
+        Session(harness, dice, Items(dice, limits)).play()
+    return harness.history
 
 
 class Session:
     """The script of one session."""
 
-    def __init__(self, stage: Stage, plan: Configuration) -> None:
-        self._stage = stage
-        self._cast = stage.cast
-        self._plan = plan
+    def __init__(self, harness: Harness, dice: Dice, items: Items) -> None:
+        self._harness = harness
+        self._users = harness.users
+        self._dice = dice
+        self._items = items
+        self._start = dice.choice([0.0, 0.0, 0.0, 0.0, 0.5, 2.0])
+        self._end = dice.moment(10.0)
+        self._raises = dice.chance(0.2)
 
     def play(self) -> None:
-        """Play it to the end, and let the checker judge."""
-        plan = self._plan
-        self._at(Moment(plan.life.start), self._enter_owner)
-        for number, steps in enumerate(plan.producers):
-            self._enter(f"producer {number}", functools.partial(self._produce, steps))
-        for number, moment in enumerate(plan.flushes):
-            self._at(moment, self._enter, f"flush {number}", self._cast.flush)
-        for number, moment in enumerate(plan.readers):
-            self._at(moment, self._enter, f"reader {number}", self._read)
-        for number, moment in enumerate(plan.closes):
-            self._at(moment, self._enter, f"closer {number}", self._cast.aclose)
-        for name, moment in plan.interruptions:
-            self._at(moment, self._interrupt, name)
-        self._stage.loop.run_until_quiet()
-        self._enter("latecomer", self._come_late)
-        self._stage.loop.run_until_quiet()
-        self._stage.finish()
+        """Play it to the end, and judge what is left."""
+        dice, users = self._dice, self._users
+        is_owned = self._send_owner()
+        what = WITH_RECEIPTS if dice.chance(0.5) else WHAT
+        for number in range(dice.choice([1, 2, 2, 3, 4])):
+            steps = [self._step(what) for _ in range(int(1 + dice.random() * 8))]
+            self._send(f"producer {number}", (0.0, 0), partial(self._produce, steps))
+        for number in dice.a_few():
+            self._send(f"flush {number}", dice.moment(8.0), users.flush)
+        for number in dice.a_few():
+            self._send(f"reader {number}", dice.moment(8.0), self._read)
+        closers = dice.a_few() if is_owned else range(2)
+        for number in closers if dice.chance(0.5) or not is_owned else ():
+            self._send(f"closer {number}", dice.moment(self._end[0] + 4.0), users.aclose)
+        self._harness.loop.run_forever()
+        users.enter("latecomer", self._come_late)
+        self._harness.loop.run_forever()
+        self._harness.finish()
 
     # When.
 
-    def _at(self, moment: Moment, act: Callable[..., None], *args: object) -> None:
-        self._stage.loop.call_at(moment.time, self._turns_later, moment.turns, act, *args)
+    def _at(self, moment: Moment, act: Callable[..., object], *args: object) -> None:
+        time, turns = moment
+        self._harness.loop.call_at(time, self._turns_later, turns, act, *args)
 
-    def _turns_later(self, turns: int, act: Callable[..., None], *args: object) -> None:
+    def _turns_later(self, turns: int, act: Callable[..., object], *args: object) -> None:
         if turns:
-            self._stage.loop.call_soon(self._turns_later, turns - 1, act, *args)
+            self._harness.loop.call_soon(self._turns_later, turns - 1, act, *args)
         else:
             act(*args)
 
     # Who.
 
-    def _enter(self, name: str, part: Play) -> None:
-        self._cast.enter(name, part, timed=name in self._plan.timed)
+    def _send(self, name: str, moment: Moment, script: Script) -> None:
+        """Let somebody come, and be cancelled perhaps, once or twice."""
+        dice = self._dice
+        self._at(moment, partial(self._users.enter, timed=dice.chance(0.2)), name, script)
+        for until in (10.0, 12.0):
+            if dice.chance(0.3):
+                self._at(dice.moment(until), self._interrupt, name)
 
     def _interrupt(self, name: str) -> None:
-        actor = self._cast.actors.get(name)
+        actor = self._users.actors.get(name)
         if actor is not None:
-            self._cast.interrupt(actor)
-            if name == "owner" and "runner" in self._cast.actors:
-                self._note_abort(self._cast.actors["runner"])
+            self._users.interrupt(actor)
+
+    def _step(self, what: Sequence[str]) -> Step:
+        dice, kind = self._dice, self._dice.choice(what)
+        if kind in {"pause", "work", "await", "await for"}:
+            return Step(kind, (), dice.time(0.5 if kind == "work" else 3.0))
+        count = dice.choice([1, 1, 1, 2, 3, 5]) if kind in {"enqueue", "nowait", "submit"} else 1
+        return Step(kind, tuple(self._items() for _ in range(count)), dice.time(4.0))
 
     async def _produce(self, steps: Sequence[Step], actor: Actor) -> None:
-        await produce(self._cast, actor, steps)
+        await produce(self._users, actor, steps)
 
     async def _read(self, actor: Actor) -> None:
         """Await all receipts that there are."""
-        for receipt in list(self._cast.receipts):
-            await self._cast.wait(actor, receipt)
+        for receipt, call in list(self._users.receipts):
+            await self._users.wait(actor, receipt, call)
 
     async def _come_late(self, actor: Actor) -> None:
         """Use a queue that has ended, in every way."""
-        items = Items(Dice(0), self._plan.limits, first=2000)
-        await self._cast.aclose(actor)
-        await self._cast.enqueue(actor, items())
-        self._cast.enqueue_nowait(actor, items())
-        await self._cast.flush(actor)
-        await self._cast.run(actor)
-        await self._cast.submit(actor, items())
-        await self._cast.deliver(actor, items())
+        await self._users.aclose(actor)
+        await self._users.enqueue(actor, self._items())
+        self._users.enqueue_nowait(actor, self._items())
+        await self._users.flush(actor)
+        await self._users.run(actor)
+        await self._users.submit(actor, self._items())
+        await self._users.deliver(actor, self._items())
         await self._read(actor)
 
     # The owner.
 
-    def _enter_owner(self) -> None:
-        life = self._plan.life
-        if life.kind == "with":
-            self._enter("owner", self._own)
-        elif life.kind == "group":
-            self._enter("owner", self._lead)
-        elif life.kind == "run":
-            self._enter("owner", self._cast.run)
-            self._at(life.end, self._interrupt, "owner")
+    def _send_owner(self) -> bool:
+        """Let an owner come, if there is to be one: else the queue is closed, and never started."""
+        kind = self._dice.choice(["with", "with", "with", "run", "run", "group", "nobody"])
+        scripts: dict[str, Script] = {
+            "with": self._own,
+            "run": self._users.run,
+            "group": self._lead,
+        }
+        if kind == "nobody":
+            return False
+        self._at((self._start, 0), self._users.enter, "owner", scripts[kind])
+        if kind == "run":
+            self._at((self._start + self._end[0], self._end[1]), self._interrupt, "owner")
+        for _ in self._dice.a_few():
+            self._at(self._dice.moment(self._end[0] + 6.0), self._interrupt, "owner")
+        return True
 
     async def _own(self, actor: Actor) -> None:
-        await self._cast.own(actor, self._body)
+        await self._users.own(actor, self._body)
 
     async def _body(self) -> None:
-        life = self._plan.life
-        await asyncio.sleep(life.end.time - life.start)
-        for _ in range(life.end.turns):
+        seconds, turns = self._end
+        await asyncio.sleep(seconds)
+        for _ in range(turns):
             await asyncio.sleep(0)
-        if life.raises:
+        if self._raises:
             raise BodyError("the body was told to fail")
 
     async def _lead(self, actor: Actor) -> None:
         """Run the queue as a child of a TaskGroup, and leave the group for good."""
         try:
             async with asyncio.TaskGroup() as group:
-                runner = self._cast.enter("runner", self._cast.run, group=group)
-                try:
-                    await self._body()
-                    self._cast.interrupt(runner)
-                except BaseException:
-                    self._note_abort(runner)
-                    raise
+                runner = self._users.enter("runner", self._users.run, group=group)
+                await self._body()
+                self._users.interrupt(runner)
         except* BodyError:
             pass
 
-    def _note_abort(self, runner: Actor) -> None:
-        """The group may be about to cancel its child: it does so once."""
-        if runner.waiting is not None:
-            self._stage.checker.interrupt(runner.waiting, surely=False)
+
+WHAT = ["enqueue"] * 6 + ["pause"] * 6 + ["nowait", "timeout", "wait_for", "give up", "work"]
+WITH_RECEIPTS = [
+    *WHAT,
+    *["submit"] * 6,
+    *["await", "deliver"] * 2,
+    *["await for", "deliver for", "give up delivery"],
+]
+"""The kinds of steps of producers, without and with some that ask what becomes of an item."""

@@ -1,175 +1,167 @@
 """The flush function and its faults."""
 
-import abc
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
-
-import attrs
+from collections.abc import Callable
 
 from flushq import PartialFailure
 from tests.sessions.actors import WHO, Actor
-from tests.sessions.cast import Cast
-from tests.sessions.deeds import Deed, partial_failure
-from tests.sessions.facts import Flight, Item
-from tests.sessions.poison import Poison
-from tests.sessions.waiting import Closer
+from tests.sessions.dice import Dice
+from tests.sessions.errors import FAULTS, error_of
+from tests.sessions.facts import Item
+from tests.sessions.mirror import CURRENT, Flush
+from tests.sessions.users import Users
 
 Maker = Callable[[], Item]
 
+WAYS = ["fail"] * 3 + ["mutate"] * 2 + ["work"] * 2 + ["enter"] * 8 + ["resist"] * 10
+"""What a sink does beside its work; to resist is not to end when it is cancelled."""
 
-class ObservedSink(abc.ABC):
-    """A flush function that tells the checker."""
+WAYS_IN = ["plain", "plain", "nowait", "gather", "timeout", "orphan", "submit", "deliver"]
+PARTS = [None, None, None, "all", "last", "last", "even", "even", "beyond"]
 
-    cast: Cast
+
+class Sink:
+    """A flush function.
+
+    Args:
+        dice: Decides what it does, call by call.
+        make_item: Makes the items that it enqueues itself.
+        wickedness: The share of calls with which it does something unusual.
+        trouble: The share of those that fail, beside that.
+
+    Attributes:
+        users: Who uses the queue; the sink does so too.
+    """
+
+    users: Users
+
+    def __init__(self, dice: Dice, make_item: Maker, wickedness: float, trouble: float) -> None:
+        self._dice = dice
+        self._make_item = make_item
+        self._wickedness = wickedness
+        self._trouble = trouble
+        self._entries = 6
 
     async def __call__(self, batch: list[Item]) -> None:
         """Take a batch."""
-        checker = self.cast.checker
-        flight = checker.sink_called(batch, WHO.get())
+        flush, mirror = CURRENT.get(), self.users.mirror
+        assert flush is not None
+        self.users.history.note("sink", "called", tuple(batch))
+        if WHO.get() not in {"sink", self.users.started_by}:
+            mirror.complain(13, f"the sink runs in the context of {WHO.get()}")
+        mirror.call_sink(flush, batch)
         WHO.set("sink")
         error: BaseException | None = None
         try:
-            await self.work(flight, batch)
+            await self._take(flush, batch)
         except BaseException as raised:
             error = raised
             raise
         finally:
-            checker.sink_ended(flight, error)
+            self.users.history.note("sink", "  ended", flush, error)
+            mirror.end_call(flush, error)
 
-    @abc.abstractmethod
-    async def work(self, flight: Flight, batch: list[Item]) -> None:
-        """Do what a flush does."""
-
-
-class Sink(ObservedSink):
-    """A flush function that does one deed after the other.
-
-    Args:
-        deeds: What it does.
-        make_item: Makes the items that it enqueues itself.
-        poison: How it fails with the items that are poisoned, if any are.
-    """
-
-    def __init__(
-        self,
-        deeds: Iterator[Deed],
-        make_item: Maker,
-        poison: str | None = None,
-        most_entries: int = 6,
-    ) -> None:
-        self._deeds = deeds
-        self._make_item = make_item
-        self._poison = Poison(poison)
-        self._entries = most_entries
-        self._again: dict[Flight, Deed] = {}
-
-    async def work(self, flight: Flight, batch: list[Item]) -> None:
-        """Do the next deed, or the last one again."""
-        deed = self._again.pop(flight, None) or next(self._deeds)
-        if deed.fails > 1:
-            self._again[flight] = attrs.evolve(deed, fails=deed.fails - 1)
-        await self._do(deed, flight, batch)
-
-    async def _do(self, deed: Deed, flight: Flight, batch: list[Item]) -> None:
-        self.cast.loop.elapse(deed.works)
-        error = self._error(deed, flight, batch)
-        if deed.mutates:
+    async def _take(self, flush: Flush, batch: list[Item]) -> None:
+        dice = self._dice
+        way = dice.choice(WAYS) if dice.chance(self._wickedness) else ""
+        fails = dice.chance(self._trouble) or way == "fail"
+        error = self._error(flush, len(batch)) if fails else None
+        if way == "work":
+            self.users.loop.elapse(0.375)
+        if way == "mutate":
             batch.reverse()
             batch.append(self._make_item())
-        if error is not None and deed.early:
+        if error is not None and dice.chance(0.5):
             raise error
         try:
-            await self._work(deed, flight)
-        except asyncio.CancelledError as cancelled:
-            self.cast.checker.cancelled("sink", flight)
-            await self._die(deed, flight, cancelled)
+            await self._work(way, flush)
+            if error is not None:
+                await self._strike(dice.choice([0, 1, 1, 2]))
+        except asyncio.CancelledError:
+            if way != "resist":
+                raise
+            await self._resist(flush)
         if error is not None:
             raise error
 
-    def _error(self, deed: Deed, flight: Flight, batch: list[Item]) -> BaseException | None:
-        poisoning = self._poison.error(batch)
-        if poisoning is not None or deed.error is None:
-            return poisoning
-        if deed.partial is not None:
-            return partial_failure(deed.partial, len(batch))
-        return deed.error(f"{flight}, {'early' if deed.early else 'late'}")
+    def _error(self, flush: Flush, count: int) -> BaseException:
+        """An error of the batch, or of some of its items; "beyond" names one that there is not."""
+        which = self._dice.choice(PARTS)
+        if which is None:
+            return self._dice.choice(FAULTS)(f"{flush} was told to fail")
+        indices = {
+            "all": range(count - 1, -1, -1),
+            "last": [count - 1],
+            "even": range(0, count, 2),
+            "beyond": [0, count],
+        }
+        return PartialFailure(
+            {index: error_of(index, f"item {index} of {count}") for index in indices[which]}
+        )
 
-    async def _work(self, deed: Deed, flight: Flight) -> None:
-        for _ in range(deed.steps):
+    async def _work(self, way: str, flush: Flush) -> None:
+        for _ in range(self._dice.choice([0, 0, 0, 1, 2])):
             await asyncio.sleep(0)
-        if deed.enters is not None and self._entries > 0:
+        if way == "enter" and self._entries > 0:
             self._entries -= 1
-            await self._enter(deed.enters, flight)
-        if deed.seconds:
-            await asyncio.sleep(deed.seconds)
-        if deed.strikes and self._entries > 0:
-            self._entries -= 1
-            await self._strike(deed.strikes, flight)
+            await self._enter(self._dice.choice(WAYS_IN), flush)
+        seconds = self._dice.choice([0.0, 0.0, 0.25, 0.5, 1.0, 1.0, 2.0, 0.8125])
+        if seconds:
+            await asyncio.sleep(4.0 if way == "resist" else seconds)
 
-    async def _strike(self, times: int, flight: Flight) -> None:
+    async def _strike(self, times: int) -> None:
         """Have who waits for the end interrupted; the last time it steps right after this flush."""
-        for pause in range(times - 1, -1, -1):
-            self.cast.loop.call_soon(self._interrupt_closer)
-            for _ in range(3 * pause + 1):
-                await asyncio.sleep(0)
-        self.cast.enqueue_nowait(Actor("sink"), self._make_item(), flight)
+        if times and self._entries > 0:
+            self._entries -= 1
+            for pause in range(times - 1, -1, -1):
+                self.users.loop.call_soon(self._interrupt_closer)
+                for _ in range(3 * pause + 1):
+                    await asyncio.sleep(0)
+            self.users.enqueue_nowait(Actor("sink"), self._make_item())
 
     def _interrupt_closer(self) -> None:
-        actors = self.cast.actors
-        closers = [actor for actor in actors.values() if isinstance(actor.waiting, Closer)]
-        self.cast.interrupt(closers[0] if closers else actors["owner"])
+        actors = self.users.actors.values()
+        closers = [actor for actor in actors if actor.closes or actor.name == "owner"]
+        for actor in sorted(closers, key=lambda actor: not actor.closes)[:1]:
+            self.users.interrupt(actor)
 
-    async def _enter(self, way: str, flight: Flight) -> None:
-        """Enqueue to the queue whose flush this is."""
-        actor = Actor("sink")
+    async def _enter(self, way: str, flush: Flush) -> None:
+        """Bring an item to the queue whose flush this is."""
+        actor, users = Actor("sink"), self.users
         if way == "nowait":
-            self.cast.enqueue_nowait(actor, self._make_item(), flight)
+            users.enqueue_nowait(actor, self._make_item())
         elif way == "plain":
-            await self.cast.enqueue(actor, self._make_item(), inside=flight)
+            await users.enqueue(actor, self._make_item())
         elif way == "gather":
             items = self._make_item(), self._make_item()
-            await asyncio.gather(*(self.cast.enqueue(actor, i, inside=flight) for i in items))
+            await asyncio.gather(*(users.enqueue(actor, item) for item in items))
         elif way == "timeout":
-            await self._enter_for(0.5, actor, flight)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await users.enqueue(actor, self._make_item())
         elif way == "deliver":
-            await self.cast.deliver(actor, self._make_item(), inside=flight)
+            await users.deliver(actor, self._make_item())
         elif way == "submit":
-            await self.cast.submit(actor, self._make_item(), inside=flight)
-            for receipt in actor.receipts:
-                await self.cast.wait(actor, receipt, inside=flight)
-        else:
-            self._send_orphan(flight)
+            await self._submit(actor, 0.0)
+        else:  # an orphan: a task of its own, for which nobody waits
+            users.enter(f"orphan {flush.number}", lambda orphan: self._submit(orphan, flush.number))
 
-    async def _enter_for(self, seconds: float, actor: Actor, flight: Flight) -> None:
-        deadline = self.cast.loop.time() + seconds
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds) as scope:
-                item = self._make_item()
-                await self.cast.enqueue(actor, item, inside=flight, scope=scope, deadline=deadline)
+    async def _submit(self, actor: Actor, seconds: float) -> None:
+        """Submit an item, and await its receipt after so many seconds."""
+        await self.users.submit(actor, self._make_item())
+        if seconds:
+            await asyncio.sleep(seconds)
+        for receipt, call in actor.receipts:
+            await self.users.wait(actor, receipt, call)
 
-    def _send_orphan(self, flight: Flight) -> None:
-        """Let a task of its own bring an item, and do not wait for it."""
-
-        async def play(orphan: Actor) -> None:
-            await self.cast.submit(orphan, self._make_item(), inside=flight)
-            await asyncio.sleep(flight.number)
-            for receipt in orphan.receipts:
-                await self.cast.wait(orphan, receipt, inside=flight)
-
-        self.cast.enter(f"orphan {flight.number}", play)
-
-    async def _die(self, deed: Deed, flight: Flight, error: asyncio.CancelledError) -> None:
-        if deed.dying == "die":
-            raise error
-        if deed.dying == "part":
-            raise PartialFailure({0: ValueError(f"{flight}, dying")})
-        if deed.dying == "raise":
-            raise ValueError(f"{flight}, dying")
-        try:
-            await asyncio.sleep(1.0)
-        except asyncio.CancelledError:
-            self.cast.checker.cancelled("sink", flight)
-            raise
-        if deed.dying == "linger":
-            raise TimeoutError(f"{flight}, at last")
+    async def _resist(self, flush: Flush) -> None:
+        """Answer a cancellation with an error, or go on for a while, and return perhaps."""
+        way = self._dice.choice(["part", "raise", "return", "linger"])
+        if way == "part":
+            raise PartialFailure({0: ValueError(f"{flush}, dying")})
+        if way == "raise":
+            raise ValueError(f"{flush}, dying")
+        await asyncio.sleep(1.0)
+        if way == "linger":
+            raise TimeoutError(f"{flush}, at last")

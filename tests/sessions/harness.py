@@ -1,4 +1,4 @@
-"""Everything around one queue: its loop, policy and sink, who acts, and the checker who watches."""
+"""Everything around one queue: its loop, policy and sink, who uses it, and the mirror."""
 
 import asyncio
 import logging
@@ -7,56 +7,56 @@ from operator import attrgetter
 from types import TracebackType
 from typing import Any, Self
 
-from flushq import FlushPolicy, FlushReport
-from tests.sessions.cast import Cast
-from tests.sessions.checker import Checker
+from flushq import FlushReport
+from tests.core_sessions.play import Ear
 from tests.sessions.facts import Limits
-from tests.sessions.handler import ObservedHandler
+from tests.sessions.handler import Handler
 from tests.sessions.history import History
 from tests.sessions.loop import Livelock, SessionLoop
+from tests.sessions.mirror import Mirror
+from tests.sessions.mirrored import MirroredQueue
 from tests.sessions.policies import PolicyPlan, make_policy
-from tests.sessions.reports import ReportError
-from tests.sessions.sink import ObservedSink
-from tests.sessions.submitters import SubmittingQueue
+from tests.sessions.sink import Sink
+from tests.sessions.users import Users
 
 _logger = logging.getLogger("flushq")
 
 
-class Stage:
-    """One queue on a loop of its own. A context manager: it hears the log records meanwhile."""
+class ReportError(Exception):
+    """What on_report raises."""
+
+
+class Harness:
+    """One queue on a loop of its own. A context manager: it hears the log records meanwhile.
+
+    Attributes:
+        loop, history: Its loop, and what happened on it.
+        users: Who uses the queue.
+    """
 
     def __init__(
         self,
         limits: Limits,
         plan: PolicyPlan,
-        sink: ObservedSink,
-        handler: ObservedHandler | None = None,
+        sink: Sink,
+        handler: Handler | None,
         *,
-        fires_early: bool = False,
-        report_fails: Callable[[], bool] = lambda: False,
+        burst: float,
+        fires_early: bool,
+        report_fails: Callable[[], bool],
     ) -> None:
-        self.history = History()
-        self.checker = Checker(limits, self.history, handled=handler is not None)
-        self.loop = self.history.loop = SessionLoop(self.checker.idle, fires_early=fires_early)
+        self.loop = SessionLoop(fires_early=fires_early)
+        self.history = History(self.loop)
+        handles = handler is not None
+        self._mirror = Mirror(limits, self.history, self.loop, handles=handles, burst=burst)
         self.loop.set_exception_handler(self._on_exception)
         self._report_fails = report_fails
-        policy = make_policy(plan, limits, self.checker.hearing)
-        self.queue = self._queue(limits, policy, sink, handler)
-        self.checker.watch(self.queue)
-        self.cast = sink.cast = Cast(self.loop, self.checker, self.queue)
-        if handler is not None:
-            handler.cast = self.cast
-
-    def _queue(
-        self,
-        limits: Limits,
-        policy: FlushPolicy,
-        sink: ObservedSink,
-        handler: ObservedHandler | None,
-    ) -> SubmittingQueue:
-        return SubmittingQueue(
+        self._records: dict[str, int] = dict.fromkeys(("report", "failure", "loss"), 0)
+        self._report_errors = 0
+        self._queue = MirroredQueue(
+            self._mirror,
             sink,
-            policy,
+            make_policy(plan, limits, Ear(self._mirror.heard)),
             dedupe_key=attrgetter("key") if limits.dedupe else None,
             weigh=attrgetter("weight") if limits.weighs else None,
             max_queue_size=limits.max_queue_size,
@@ -65,6 +65,11 @@ class Stage:
             on_failure=handler,
             on_report=self._on_report,
         )
+        self.users = sink.users = Users(self._mirror, self._queue, self.history)
+        if handler is not None:
+            handler.users = self.users
+        self.loop.on_idle = self._mirror.check_idle
+        self.loop.on_cancel = self._mirror.cancelling
 
     def __enter__(self) -> Self:
         _logger.addFilter(self._on_record)
@@ -85,31 +90,36 @@ class Stage:
 
     def finish(self) -> None:
         """Judge what is left when the loop is quiet for good."""
-        for actor in self.cast.actors.values():
+        for actor in self.users.actors.values():
             if actor.task is None or not actor.done:
                 self.history.complain(2, f"{actor.name} waits for ever")
             elif not actor.task.cancelled() and actor.task.exception() is not None:
                 self.history.complain(12, f"{actor.name} got {actor.task.exception()!r}")
-        for timer in self.loop.timers:
-            self.history.complain(10, f"a timer is left: {timer}")
-        for task in self.loop.tasks:
-            self.history.complain(10, f"a task is left: {task.get_name()}")
-        self.checker.finish()
+        left = [*self.loop.timers, *self.loop.tasks]
+        if left:
+            self.history.complain(10, f"timers and tasks are left: {left}")
+        failed = self._mirror.model.failure is not None
+        records = {"report": self._report_errors, "failure": failed, "loss": self.users.notes}
+        if self._records != records:
+            self.history.complain(12, f"log records: {self._records}, not {records}")
+        if self._queue.state != ("failed" if failed else "closed"):
+            self.history.complain(17, f"the queue is {self._queue.state}")
 
     def _on_record(self, record: logging.LogRecord) -> bool:
         self.history.note("log", record.getMessage())
         if record.exc_info is not None and isinstance(record.exc_info[1], ReportError):
-            self.checker.reports.logged += 1
+            self._records["report"] += 1
         elif record.getMessage().startswith("the queue has failed"):
-            self.checker.endings.logged += 1
+            self._records["failure"] += 1
         elif record.levelno >= logging.ERROR:
-            self.checker.closers.logged += 1
+            self._records["loss"] += 1
         return False
 
     def _on_report(self, report: FlushReport) -> None:
-        self.checker.reported(report)
+        self.history.note("report", report.reason, report.count, report.delivered, report.dropped)
+        self._mirror.reports.append(report)
         if self._report_fails():
-            self.checker.report_raised()
+            self._report_errors += 1
             raise ReportError("on_report was told to raise")
 
     def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

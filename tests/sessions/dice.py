@@ -1,0 +1,77 @@
+"""What seeds decide, for every kind of session.
+
+Times are multiples of 1/8 s, so that much falls on the same instant, and "some turns of the loop
+later" is part of every moment, so that it falls on the steps between as well.
+"""
+
+import itertools
+import math
+import random
+
+from tests.sessions.facts import Item, Limits
+from tests.sessions.policies import FAULTS, PolicyFault, PolicyPlan
+
+Moment = tuple[float, int]
+"""A time, and how many turns of the loop later."""
+
+
+class Dice(random.Random):
+    """What a seed decides."""
+
+    def chance(self, probability: float) -> bool:
+        """True with this probability."""
+        return self.random() < probability
+
+    def time(self, until: float) -> float:
+        """A time on the grid."""
+        return int(self.random() * until * 8) / 8
+
+    def moment(self, until: float) -> Moment:
+        """A moment."""
+        return self.time(until), self.choice([0, 0, 1, 2, 3, 4, 6])
+
+    def a_few(self) -> range:
+        """Seldom more than one."""
+        return range(self.choice([0, 0, 0, 1, 1, 2, 3]))
+
+
+class Items:
+    """A maker of items, each with its number, key and weight."""
+
+    def __init__(self, dice: Dice, limits: Limits, first: int = 1) -> None:
+        self._dice = dice
+        self._keys = 4 if limits.dedupe else 0
+        self._weights = [0.0, 0.5, 1.0, 1.0, 2.0, 4.0, 5.0] if limits.weighs else [0.0]
+        self._numbers = itertools.count(first)
+
+    def __call__(self) -> Item:
+        """Make an item."""
+        key = int(self._dice.random() * self._keys) if self._keys else None
+        return Item(next(self._numbers), key, self._dice.choice(self._weights))
+
+
+def limits_of(dice: Dice) -> Limits:
+    """What a queue keeps to."""
+    weighs = dice.chance(0.25)
+    return Limits(
+        max_queue_size=dice.choice([1, 1, 2, 2, 3, 5, 8, 10_000]),
+        max_in_flight=dice.choice([1, 1, 1, 2, 2, 3]),
+        max_shutdown_wait=dice.choice([None, None, math.inf, 0, 0.5, 1.0, 2.0, 4.0]),
+        max_records=dice.choice([None, 1, 2, 3, 5]),
+        max_weight=dice.choice([None, 4.0, 4.0]) if weighs else None,
+        weighs=weighs,
+        dedupe=dice.chance(0.25),
+    )
+
+
+def policy_of(dice: Dice, *, faulty: bool = True) -> PolicyPlan:
+    """A policy, which fails now and then if it is ``faulty``."""
+    kind = dice.choice(["interval", "interval", "interval", "natural", "natural", "echo", "whim"])
+    number = {
+        "interval": dice.choice([0.25, 0.5, 1.0, 2.0, 5.0, math.inf]),
+        "natural": 0.0,
+        "echo": 0.25,
+        "whim": float(dice.randrange(10_000)),
+    }[kind]
+    fault = PolicyFault(dice.randrange(1, 25), dice.choice(FAULTS))
+    return PolicyPlan(kind, number, fault if faulty and dice.chance(0.08) else None)
