@@ -24,6 +24,8 @@ from tests.contract.support import (
 )
 from tests.virtual import run
 
+Use = Callable[[FlushQueue[int]], Coroutine[Any, Any, object]]
+
 # Before the start.
 
 
@@ -34,8 +36,7 @@ async def test_items_are_kept_for_the_start() -> None:
     await enqueue_all(queue, range(2))
     queue.enqueue_nowait(2)
     await asyncio.sleep(5.0)
-    assert [] == sink.batches
-    assert 3 == queue.pending
+    assert ([], 3, 5.0) == (sink.batches, queue.pending, queue.stats().oldest_age)
     async with queue:
         await settle()
         assert [[0, 1], [2]] == sink.batches
@@ -54,7 +55,7 @@ async def test_a_task_of_run_that_was_just_made_drains_when_it_is_cancelled() ->
 
 
 async def test_age_counts_from_before_the_start() -> None:
-    """An item that is due by its age when the queue starts is flushed at once."""
+    """An item that came before the start is due by its own age."""
     sink = Sink[int]()
     queue = FlushQueue(sink, IntervalPolicy(3.0))
     await queue.enqueue(1)
@@ -65,7 +66,7 @@ async def test_age_counts_from_before_the_start() -> None:
 
 
 async def test_an_enqueue_without_room_waits_for_the_start() -> None:
-    """Before the start a full queue makes enqueue wait, and enqueue_nowait raise, until it runs."""
+    """Before the start a full queue makes enqueue wait until it runs."""
     sink = Sink[int]()
     queue = FlushQueue(sink, patient(), max_queue_size=2)
     await enqueue_all(queue, range(2))
@@ -91,28 +92,17 @@ async def test_flush_waits_for_the_start() -> None:
         assert 6.0 == now()
 
 
-async def test_producers_that_wait_for_the_start_are_refused_by_a_close() -> None:
-    """Closing a queue that never started drains it and refuses who waits for room."""
-    sink = Sink[int]()
+async def test_aclose_drains_a_queue_that_never_started() -> None:
+    """It delivers the items and refuses a producer that waits for room; a second one is idle."""
+    sink = Sink[int](1.0)
     queue = FlushQueue(sink, patient(), max_queue_size=2)
     await enqueue_all(queue, range(2))
     waiting = produce(queue, 2)
     await settle()
     await queue.aclose()
     assert isinstance(await error_of(waiting), QueueClosed)
-    assert [[0, 1]] == sink.delivered
-
-
-async def test_aclose_drains_a_queue_that_never_started() -> None:
-    """An aclose() of a queue that was never started delivers what it has, and is idempotent."""
-    sink = Sink[int](1.0)
-    queue = FlushQueue(sink, patient(2))
-    await enqueue_all(queue, range(3))
     await queue.aclose()
-    assert [[0, 1], [2]] == sink.delivered
-    await queue.aclose()
-    assert 2.0 == now()
-    assert 2 == len(sink.batches)
+    assert ([[0, 1]], 1.0) == (sink.delivered, now())
 
 
 async def test_aclose_of_a_queue_that_never_started_keeps_its_limit() -> None:
@@ -126,14 +116,6 @@ async def test_aclose_of_a_queue_that_never_started_keeps_its_limit() -> None:
     assert [] == sink.batches
 
 
-async def test_aclose_of_a_queue_that_was_never_used() -> None:
-    """An aclose() of an untouched queue returns at once, and the queue is closed."""
-    queue = FlushQueue(Sink[int](), patient())
-    await queue.aclose()
-    with pytest.raises(QueueClosed):
-        await queue.enqueue(1)
-
-
 async def test_leaving_a_queue_that_never_started_is_an_error() -> None:
     """An exit without an entry is a RuntimeError, and the queue can still be started."""
     sink = Sink[int]()
@@ -145,7 +127,7 @@ async def test_leaving_a_queue_that_never_started_is_an_error() -> None:
     assert [[1]] == sink.delivered
 
 
-# Starting twice.
+# Starting twice, and the end.
 
 
 async def enter(queue: FlushQueue[int]) -> None:
@@ -163,10 +145,7 @@ STARTS = [enter, run_it]
 
 @pytest.mark.parametrize("second", STARTS)
 @pytest.mark.parametrize("first", STARTS)
-async def test_starting_twice_is_an_error(
-    first: Callable[[FlushQueue[int]], Coroutine[Any, Any, None]],
-    second: Callable[[FlushQueue[int]], Coroutine[Any, Any, None]],
-) -> None:
+async def test_starting_twice_is_an_error(first: Use, second: Use) -> None:
     """A second start is a RuntimeError, and the queue goes on undisturbed."""
     sink = Sink[int]()
     queue = FlushQueue(sink, patient())
@@ -181,20 +160,9 @@ async def test_starting_twice_is_an_error(
     assert [[1, 2]] == sink.delivered
 
 
-async def test_a_closed_queue_cannot_be_started() -> None:
-    """After its end `async with` is a RuntimeError, and the body does not run."""
-    queue = FlushQueue(Sink[int](), patient())
-    async with queue:
-        pass
-    with pytest.raises(RuntimeError):
-        async with queue:
-            pytest.fail("the body of a closed queue was run")
-
-
 async def test_run_of_a_closed_queue_returns() -> None:
-    """A run() of a queue that is closed, or closing, is no second start: it waits for the end."""
-    sink = Sink[int](2.0)
-    queue = FlushQueue(sink, patient())
+    """A run() of a queue that closes, or is closed, waits for the end: it is not a second start."""
+    queue = FlushQueue(Sink[int](2.0), patient())
     await queue.enqueue(1)
     closing = asyncio.create_task(queue.aclose())
     await asyncio.sleep(1.0)
@@ -217,7 +185,7 @@ async def test_run_of_a_closed_queue_tells_what_was_lost() -> None:
 
 
 async def test_after_the_end_everything_is_refused() -> None:
-    """After its end enqueue, enqueue_nowait and flush raise QueueClosed, and nothing changes."""
+    """A closed queue takes no item, no barrier and no owner, and aclose() returns at once."""
     sink = Sink[int]()
     async with FlushQueue(sink, patient()) as queue:
         await queue.enqueue(1)
@@ -228,41 +196,66 @@ async def test_after_the_end_everything_is_refused() -> None:
             queue.enqueue_nowait(2)
         with pytest.raises(QueueClosed):
             await queue.flush()
+        with pytest.raises(QueueClosed, match="cannot be started again"):
+            await queue.__aenter__()
     await queue.aclose()
-    assert 0 == queue.pending
-    assert [[1]] == sink.delivered
+    assert (0, [[1]]) == (queue.pending, sink.delivered)
+
+
+async def test_the_state_of_a_queue() -> None:
+    """It is new, running, closing and closed, one after the other."""
+    sink = HeldSink[int]()
+    queue = FlushQueue(sink, patient())
+    states = [queue.state]
+    async with queue:
+        states.append(queue.state)
+        await queue.enqueue(1)
+        closing = asyncio.create_task(queue.aclose())
+        await settle()
+        states.append(queue.state)
+        sink.open()
+        await closing
+    assert ["new", "running", "closing", "closed"] == [*states, queue.state]
+
+
+async def test_the_state_of_a_queue_that_has_failed() -> None:
+    """It is "failed" from the failure on, whatever else happens."""
+    async with failing(FlushQueue(Sink[int](errors={0: OSError()}), patient(1))) as queue:
+        await queue.enqueue(1)
+        await settle()
+        assert "failed" == queue.state
+    assert "failed" == queue.state
 
 
 # Loops and threads.
 
-CALLS: dict[str, Callable[[FlushQueue[int]], Coroutine[Any, Any, object]]] = {
+
+async def enqueue_now(queue: FlushQueue[int]) -> None:
+    """Call enqueue_nowait where a coroutine is expected."""
+    queue.enqueue_nowait(2)
+
+
+CALLS: dict[str, Use] = {
     "enqueue": lambda queue: queue.enqueue(2),
-    "enqueue_nowait": lambda queue: enqueue_now(queue, 2),
+    "enqueue_nowait": enqueue_now,
     "flush": lambda queue: queue.flush(),
     "aclose": lambda queue: queue.aclose(),
-    "run": lambda queue: queue.run(),
-    "enter": lambda queue: queue.__aenter__(),
+    "run": run_it,
+    "enter": enter,
     "leave": lambda queue: queue.__aexit__(None, None, None),
 }
 
 
-async def enqueue_now(queue: FlushQueue[int], item: int) -> None:
-    """Call enqueue_nowait where a coroutine is expected."""
-    queue.enqueue_nowait(item)
-
-
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize("started", [False, True])
-def test_use_from_another_loop_is_an_error(
-    call: Callable[[FlushQueue[int]], Coroutine[Any, Any, object]], *, started: bool
-) -> None:
+def test_use_from_another_loop_is_an_error(call: Use, *, started: bool) -> None:
     """A queue belongs to the loop that used it first: others get RuntimeError, it goes on."""
     sink = Sink[int]()
     queue = FlushQueue(sink, patient())
 
     async def begin() -> None:
         if started:
-            await queue.__aenter__()
+            await enter(queue)
         await queue.enqueue(1)
         await settle()
 
@@ -278,8 +271,8 @@ def test_use_from_another_loop_is_an_error(
     assert [[1, 3]] == sink.delivered
 
 
-def test_a_queue_may_be_made_outside_of_any_loop() -> None:
-    """Making a queue needs no loop: it belongs to the one in which it is used."""
+def test_a_second_life_in_another_loop_is_refused() -> None:
+    """A queue is made outside of any loop; once it was closed on one, no other can use it."""
     sink = Sink[int]()
     queue = FlushQueue(sink, patient())
 
@@ -288,6 +281,8 @@ def test_a_queue_may_be_made_outside_of_any_loop() -> None:
             await queue.enqueue(1)
 
     run(use)
+    with pytest.raises(RuntimeError):
+        run(use)
     assert [[1]] == sink.delivered
 
 
@@ -304,19 +299,6 @@ def test_without_a_running_loop_nothing_is_accepted() -> None:
 
     run(use)
     assert [[1]] == sink.delivered
-
-
-def test_a_second_life_in_another_loop_is_refused() -> None:
-    """A queue that was closed on one loop cannot be used on the next."""
-    queue = FlushQueue(Sink[int](), patient())
-
-    async def use() -> None:
-        async with queue:
-            await queue.enqueue(1)
-
-    run(use)
-    with pytest.raises(RuntimeError):
-        run(use)
 
 
 def in_a_thread(call: Callable[[], object]) -> BaseException | None:
@@ -369,35 +351,21 @@ async def test_in_debug_mode_every_call_is_checked() -> None:
     async with FlushQueue(sink, patient()) as queue:
         await queue.enqueue(1)
         await queue.enqueue(2)
-        error = in_a_thread(lambda: queue.enqueue_nowait(3))
-        assert isinstance(error, RuntimeError)
+        assert isinstance(in_a_thread(lambda: queue.enqueue_nowait(3)), RuntimeError)
         await queue.enqueue(4)
     assert [[1, 2, 4]] == sink.delivered
-
-
-async def test_debug_mode_changes_nothing_else() -> None:
-    """In debug mode a queue makes the same flushes at the same times."""
-    seen = []
-    for debug in (False, True):
-        asyncio.get_running_loop().set_debug(enabled=debug)
-        start = now()
-        sink = Sink[int](0.5)
-        async with FlushQueue(sink, IntervalPolicy(2.0, 3), max_queue_size=4) as queue:
-            for item in range(1000):
-                await queue.enqueue(item)
-            await asyncio.sleep(1.0)
-            await queue.flush()
-            await queue.enqueue(1000)
-            await asyncio.sleep(3.0)
-        seen.append((sink.batches, [time - start for time in sink.started]))
-    assert seen[0] == seen[1]
 
 
 # Dropped.
 
 
-def leave(items: int, *, started: bool) -> None:
-    """Leave a queue with items in it behind, on a loop that is closed."""
+def drop(items: int, *, started: bool = False) -> None:
+    """Drop a queue with items in it, on a loop that is closed."""
+    _leave(items, started=started)
+    gc.collect()
+
+
+def _leave(items: int, *, started: bool) -> None:
     with own_loop() as loop:
         queue = FlushQueue(HeldSink[int](), NaturalPolicy(1))
         if started:
@@ -406,25 +374,14 @@ def leave(items: int, *, started: bool) -> None:
         loop.run_until_complete(settle())
 
 
-def drop(items: int, *, started: bool = False) -> None:
-    """Drop a queue with items in it."""
-    leave(items, started=started)
-    gc.collect()
-
-
-@pytest.mark.parametrize("items", [1, 3, 300])
-def test_a_queue_dropped_with_items_says_so(items: int, caplog: pytest.LogCaptureFixture) -> None:
-    """Dropping a queue with items in it is an error in the log, and a warning: how many."""
-    with pytest.warns(ResourceWarning, match=rf"\b{items} items"):
-        drop(items)
-    assert [f"a FlushQueue was dropped with {items} items in it"] == caplog.messages
-    caplog.clear()
-
-
-def test_items_in_flight_are_counted_too(caplog: pytest.LogCaptureFixture) -> None:
-    """What is in flight when loop and queue are dropped counts among the items."""
+@pytest.mark.parametrize("started", [False, True])
+def test_a_queue_dropped_with_items_says_so(
+    caplog: pytest.LogCaptureFixture, *, started: bool
+) -> None:
+    """It is an error in the log, and a warning: how many wait or are in flight."""
     with pytest.warns(ResourceWarning, match=r"\b3 items"):
-        drop(3, started=True)
+        drop(3, started=started)
+    assert "a FlushQueue was dropped with 3 items in it" in caplog.messages
     caplog.clear()  # asyncio says that the task of the flush was destroyed
 
 
@@ -471,40 +428,7 @@ def test_a_producer_may_outlive_its_loop() -> None:
     queue._core.buffer.take_all()  # noqa: SLF001 - so that it is not told of again
 
 
-async def test_a_closed_queue_cannot_be_entered() -> None:
-    """It is closed to an owner as it is to a producer."""
-    queue = FlushQueue(Sink[int](), NaturalPolicy())
-    await queue.aclose()
-    with pytest.raises(QueueClosed, match="cannot be started again"):
-        await queue.__aenter__()
-
-
-# What a health check sees, and what is told of a queue that nobody starts.
-
-
-async def test_the_state_of_a_queue() -> None:
-    """It is new, running, closing and closed, one after the other."""
-    sink = HeldSink[int]()
-    queue = FlushQueue(sink, patient())
-    states = [queue.state]
-    async with queue:
-        states.append(queue.state)
-        await queue.enqueue(1)
-        closing = asyncio.create_task(queue.aclose())
-        await settle()
-        states.append(queue.state)
-        sink.open()
-        await closing
-    assert ["new", "running", "closing", "closed"] == [*states, queue.state]
-
-
-async def test_the_state_of_a_queue_that_has_failed() -> None:
-    """It has failed from the failure on, whatever else happens to it."""
-    async with failing(FlushQueue(Sink[int](errors={0: OSError()}), patient(1))) as queue:
-        await queue.enqueue(1)
-        await settle()
-        assert "failed" == queue.state
-    assert "failed" == queue.state
+# What is told of a queue that nobody starts.
 
 
 async def test_a_queue_that_nobody_starts_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -551,6 +475,4 @@ async def test_a_queue_that_was_dropped_is_not_said_to_be_waiting(
     with pytest.warns(ResourceWarning):
         gc.collect()
     await asyncio.sleep(9.0)
-    assert ["a FlushQueue was dropped with 1 items in it"] == [
-        record.getMessage() for record in caplog.records
-    ]
+    assert ["a FlushQueue was dropped with 1 items in it"] == caplog.messages
