@@ -222,9 +222,7 @@ class Handler(Generic[T]):
         return [failure.items for failure in self.failures]
 
 
-def run_interrupted(
-    session: Callable[[], Coroutine[Any, Any, T]], kind: type[BaseException]
-) -> T:
+def run_interrupted(session: Callable[[], Coroutine[Any, Any, T]], kind: type[BaseException]) -> T:
     """Run a session out of which such an exception leaves the loop once, then run it to its end."""
     loop = VirtualLoop()
     try:
