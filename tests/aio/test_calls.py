@@ -45,6 +45,17 @@ async def test_a_batch_that_is_delivered() -> None:
     assert (None, {}, {}) == (batch.lost, batch.dropped, batch.failed)
 
 
+async def test_a_flush_function_that_is_not_async() -> None:
+    """The batch has failed, and the error says what to do about a function that blocks."""
+    batch = batch_of(1)
+    await delivery_of(lambda items: None, None).deliver(batch)
+    assert [0] == batch.lost
+    assert str(batch.error) == (
+        "flush_fn must be async: it returned None; "
+        "a function that blocks is run by asyncio.to_thread"
+    )
+
+
 async def test_no_call_is_made_once_the_queue_has_stopped() -> None:
     """A batch that was taken just before the queue stopped is left as it is."""
     core, sink, batch = Core[int](NaturalPolicy()), Sink[int](), batch_of(1)

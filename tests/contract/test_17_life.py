@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flushq import FlushQueue, IntervalPolicy, NaturalPolicy, QueueClosed, ShutdownTimeout
+from flushq import FlushQueue, NaturalPolicy, QueueClosed, ShutdownTimeout
 from tests.contract.hostile import error_of, left_behind, own_loop
 from tests.contract.support import (
     HeldSink,
@@ -54,17 +54,6 @@ async def test_a_task_of_run_that_was_just_made_drains_when_it_is_cancelled() ->
     assert [0, 1, 2] == sink.items
 
 
-async def test_age_counts_from_before_the_start() -> None:
-    """An item that came before the start is due by its own age."""
-    sink = Sink[int]()
-    queue = FlushQueue(sink, IntervalPolicy(3.0))
-    await queue.enqueue(1)
-    await asyncio.sleep(2.0)
-    async with queue:
-        await asyncio.sleep(5.0)
-    assert [3.0] == sink.started
-
-
 async def test_an_enqueue_without_room_waits_for_the_start() -> None:
     """Before the start a full queue makes enqueue wait until it runs."""
     sink = Sink[int]()
@@ -103,17 +92,6 @@ async def test_aclose_drains_a_queue_that_never_started() -> None:
     assert isinstance(await error_of(waiting), QueueClosed)
     await queue.aclose()
     assert ([[0, 1]], 1.0) == (sink.delivered, now())
-
-
-async def test_aclose_of_a_queue_that_never_started_keeps_its_limit() -> None:
-    """With max_shutdown_wait=0 an aclose() before the start lists all items as undelivered."""
-    sink = Sink[int]()
-    queue = FlushQueue(sink, patient(), max_shutdown_wait=0)
-    await enqueue_all(queue, range(3))
-    with pytest.raises(ShutdownTimeout) as caught:
-        await queue.aclose()
-    assert [0, 1, 2] == caught.value.undelivered
-    assert [] == sink.batches
 
 
 async def test_leaving_a_queue_that_never_started_is_an_error() -> None:
@@ -171,17 +149,6 @@ async def test_run_of_a_closed_queue_returns() -> None:
     await closing
     await queue.run()
     assert 2.0 == now()
-
-
-async def test_run_of_a_closed_queue_tells_what_was_lost() -> None:
-    """A run() of a queue that was closed with a loss raises the same outcome."""
-    queue = FlushQueue(Sink[int](5.0), patient(), max_shutdown_wait=1.0)
-    await queue.enqueue(1)
-    with pytest.raises(ShutdownTimeout):
-        await queue.aclose()
-    with pytest.raises(ShutdownTimeout) as caught:
-        await queue.run()
-    assert queue.in_doubt is caught.value.in_doubt
 
 
 async def test_after_the_end_everything_is_refused() -> None:
@@ -327,21 +294,6 @@ async def test_use_from_a_thread_is_an_error() -> None:
         assert [RuntimeError] * 8 == [type(error) for error in errors]
         await queue.enqueue(2)
     assert [[2]] == sink.delivered
-
-
-@pytest.mark.asyncio(loop_factories=["standard"])
-async def test_a_thread_may_hand_items_to_the_loop() -> None:
-    """Threads use the queue by run_coroutine_threadsafe, while the loop goes on."""
-    sink = Sink[int]()
-    loop = asyncio.get_running_loop()
-    async with FlushQueue(sink, patient()) as queue:
-
-        def thread() -> None:
-            for item in range(3):
-                asyncio.run_coroutine_threadsafe(queue.enqueue(item), loop).result()
-
-        await asyncio.to_thread(thread)
-    assert [0, 1, 2] == sink.items
 
 
 async def test_in_debug_mode_every_call_is_checked() -> None:

@@ -17,7 +17,7 @@ from flushq import (
     Split,
     Verdict,
 )
-from tests.contract.hostile import StubbornSink, error_of, left_behind
+from tests.contract.hostile import error_of, left_behind
 from tests.contract.support import (
     HOWS,
     Handler,
@@ -112,18 +112,6 @@ async def test_a_handler_that_swallows_the_limit_hands_nothing_over_again(
     assert ([[1, 2]], 6.0) == (sink.batches, now())
 
 
-async def test_a_sink_that_swallows_the_limit_gets_no_further_half() -> None:
-    """A half that returns although it was cancelled is delivered; the other is not handed over."""
-    sink = StubbornSink[int](3.0, errors={0: OSError()}, ignores=1)
-    handler = Handler[int]([Split()])
-    queue = FlushQueue(sink, NaturalPolicy(), max_shutdown_wait=4.0, on_failure=handler)
-    async with failing(queue, ShutdownTimeout):
-        await enqueue_all(queue, range(4))
-    assert [4.0] == sink.cancelled
-    assert [[0, 1, 2, 3], [0, 1]] == sink.batches
-    assert ([2, 3], 2, 7.0) == (queue.in_doubt, queue.stats().delivered, now())
-
-
 # Cancellation.
 
 
@@ -203,15 +191,6 @@ async def test_a_flush_that_fails_for_good_leaves_the_others_retries() -> None:
     assert "second" == str(caught.value.__cause__)
     assert ([[0], [1], [0]], 5.0) == (sink.batches, now())
     assert ([1], [2], 1) == (queue.in_doubt, queue.undelivered, queue.stats().delivered)
-
-
-async def test_a_slot_that_is_retried_does_not_hold_up_the_other() -> None:
-    """While one slot pauses, batches go through the other."""
-    sink, handler = Sink[int](1.0, errors={0: OSError()}), Handler[int]([Retry(2.5)])
-    queue = FlushQueue(sink, NaturalPolicy(1), max_in_flight=2, on_failure=handler)
-    async with queue:
-        await enqueue_all(queue, range(5))
-    assert [[1], [2], [3], [4], [0]] == sink.delivered
 
 
 # flush().

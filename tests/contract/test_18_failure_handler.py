@@ -20,7 +20,6 @@ from flushq import (
     FlushFailed,
     FlushQueue,
     NaturalPolicy,
-    QueueFull,
     Retry,
     Split,
     Verdict,
@@ -106,27 +105,25 @@ async def test_a_poisoned_item_is_isolated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "batches", "dropped"),
-    [(Drop, [[1, 2]], 2), (Retry, [[1, 2], [1, 2]], 0), (Split, [[1, 2], [1], [2]], 0)],
+    ("kind", "batches", "dropped", "in_doubt"),
+    [
+        (Drop, [[1, 2]], 2, []),
+        (Fail, [[1, 2]], 0, [1, 2]),
+        (Retry, [[1, 2], [1, 2]], 0, []),
+        (Split, [[1, 2], [1], [2]], 0, []),
+    ],
 )
 async def test_the_class_of_a_verdict_means_its_instance(
-    kind: Any, batches: list[list[int]], dropped: int
+    kind: Any, batches: list[list[int]], dropped: int, in_doubt: list[int]
 ) -> None:
-    """A handler that forgets the brackets does not end the queue by accident."""
-    sink = Sink[int](errors={0: OSError()})
-    async with FlushQueue(sink, patient(2), on_failure=lambda _: kind) as queue:
-        await enqueue_all(queue, [1, 2])
-    assert (batches, dropped) == (sink.batches, queue.stats().dropped)
-
-
-async def test_the_class_fail_ends_the_queue() -> None:
-    """A handler that answers Fail without brackets ends the queue with the failure of flush_fn."""
-    error, forgetful = OSError(), cast("Any", lambda _: Fail)
-    queue = FlushQueue(Sink[int](errors={0: error}), patient(1), on_failure=forgetful)
-    with pytest.raises(FlushFailed) as caught:
-        async with queue:
-            await queue.enqueue(1)
-    assert error is caught.value.__cause__
+    """A handler that forgets the brackets is understood."""
+    error = OSError()
+    sink = Sink[int](errors={0: error})
+    queue = FlushQueue(sink, patient(2), on_failure=lambda _: kind)
+    await enqueue_all(queue, [1, 2])
+    end = await error_of(queue.aclose())
+    assert (batches, dropped, in_doubt) == (sink.batches, queue.stats().dropped, queue.in_doubt)
+    assert end is None or error is end.__cause__
 
 
 # What the handler is told.
@@ -146,46 +143,6 @@ async def test_a_failure_tells_what_happened() -> None:
         Failure([7, 8], errors[1], None, 2, "full", 4.0),
     ] == handler.failures
     assert [None, None] == [error.__context__ for error in errors]
-
-
-async def cancelled(batch: list[int]) -> None:
-    """Await what somebody has cancelled."""
-    never = asyncio.get_running_loop().create_future()
-    never.cancel()
-    await never
-
-
-async def timed_out(batch: list[int]) -> None:
-    """Miss a time limit of its own."""
-    async with asyncio.timeout(1.0):
-        await asyncio.sleep(9.0)
-
-
-def raises_at_the_call(batch: list[int]) -> Any:
-    """Raise before there is anything to await."""
-    raise OSError
-
-
-def returns_nothing(batch: list[int]) -> Any:
-    """Return what cannot be awaited."""
-
-
-@pytest.mark.parametrize(
-    ("sink", "kind"),
-    [
-        (cancelled, asyncio.CancelledError),
-        (timed_out, TimeoutError),
-        (raises_at_the_call, OSError),
-        (returns_nothing, TypeError),
-    ],
-)
-async def test_every_failure_is_judged(sink: Any, kind: type[BaseException]) -> None:
-    """Whatever flush_fn does wrong, at the first attempt and at the second, the handler is told."""
-    handler = Handler[int]([Retry()])
-    async with FlushQueue(sink, NaturalPolicy(), on_failure=handler) as queue:
-        await queue.enqueue(1)
-    assert [kind, kind] == [type(failure.error) for failure in handler.failures]
-    assert 1 == queue.stats().dropped
 
 
 # How the handler is called.
@@ -236,15 +193,6 @@ async def generates(failure: Failure[int]) -> AsyncIterator[Verdict]:
     yield Drop()
 
 
-async def answers_nothing(failure: Failure[int]) -> Any:
-    """Be async, and forget to return."""
-
-
-async def takes_nothing() -> Verdict:
-    """Be called with one argument too many."""
-    return Drop()
-
-
 async def raises_later(failure: Failure[int]) -> Verdict:
     """Raise after a second."""
     await asyncio.sleep(1.0)
@@ -264,11 +212,9 @@ NOT_A_VERDICT = "on_failure must answer with a verdict, not "
 
 BROKEN: dict[str, tuple[Any, type[BaseException], str]] = {
     "nothing": (lambda _: None, TypeError, f"{NOT_A_VERDICT}None"),
-    "nothing, later": (answers_nothing, TypeError, f"{NOT_A_VERDICT}None"),
     "a str": (lambda _: "drop", TypeError, f"{NOT_A_VERDICT}'drop'"),
     "another class": (lambda _: Failure, TypeError, f"{NOT_A_VERDICT}<class "),
     "a generator": (generates, TypeError, f"{NOT_A_VERDICT}<async_generator object "),
-    "no argument": (takes_nothing, TypeError, "takes_nothing() takes 0 positional"),
     "raises": (raises(ValueError("at once")), ValueError, "at once"),
     "raises later": (raises_later, ValueError, "later"),
     "cancelled": (raises(asyncio.CancelledError("inner")), asyncio.CancelledError, "inner"),
@@ -354,21 +300,6 @@ async def test_a_handler_may_enqueue_to_its_own_queue(*, in_drain: bool) -> None
             await asyncio.sleep(1.5)
     assert [[0, 1], [2, 3], [10, 11], [99]] == sink.batches
     assert (2, 5) == (queue.stats().dropped, queue.stats().delivered)
-
-
-async def test_a_handler_that_waits_for_room_in_vain_is_sent_away() -> None:
-    """Where waiting for room could never end, enqueue raises QueueFull to a handler too."""
-    sink, told = Sink[int](errors={0: OSError()}), list[BaseException | None]()
-
-    async def handler(failure: Failure[int]) -> Verdict:
-        told.append(await error_of(queue.enqueue(9)))
-        return Retry()
-
-    queue = FlushQueue(sink, NaturalPolicy(1), max_queue_size=1, on_failure=handler)
-    async with queue:
-        await enqueue_all(queue, range(3))
-    assert [QueueFull] == [type(error) for error in told]
-    assert [[0], [0], [1], [2]] == sink.batches
 
 
 @pytest.mark.parametrize(

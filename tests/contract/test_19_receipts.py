@@ -45,7 +45,6 @@ from tests.contract.support import (
     failing,
     now,
     patient,
-    run_interrupted,
     settle,
     steps,
     sweep,
@@ -253,24 +252,6 @@ async def test_it_may_be_awaited_in_every_way(
         assert [Dropped, None] == kinds([await error_of(wait(receipt)) for receipt in receipts])
 
 
-async def test_many_may_wait() -> None:
-    """Each of the tasks that await one receipt gets an exception of its own."""
-    sink, error = HeldSink[int](), OSError("sink")
-    async with FlushQueue(sink, NaturalPolicy(), on_failure=lambda failure: Drop()) as queue:
-        receipt = await queue.submit(1)
-        waiters = [asyncio.create_task(error_of(receipt)) for _ in range(100)]
-        await settle()
-        cancelled, others = waiters[::2], waiters[1::2]
-        for waiter in cancelled:
-            waiter.cancel()
-        sink.fail(error)
-        assert [asyncio.CancelledError] * 50 == kinds(await asyncio.gather(*cancelled))
-        errors = await asyncio.gather(*others)
-    assert [Dropped] * 50 == kinds(errors)
-    assert 50 == len(set(map(id, errors)))
-    assert all(one is not None and one.__cause__ is error for one in errors)
-
-
 async def test_a_waiter_that_is_cancelled_as_the_item_ends() -> None:
     """A waiter that is cancelled between the end and its waking up is cancelled."""
     sink = HeldSink[int]()
@@ -371,17 +352,6 @@ async def test_a_failed_item_raises_item_failed() -> None:
     assert "1 failed: OSError('sink')" == str(errors[0])
 
 
-async def test_a_dropped_item_raises_dropped() -> None:
-    """An item that the handler drops raises Dropped, and the queue goes on."""
-    error = OSError("sink")
-    sink = Sink[int](errors={0: error})
-    async with FlushQueue(sink, NaturalPolicy(), on_failure=lambda failure: Drop()) as queue:
-        with pytest.raises(Dropped, match=r"^1 was dropped: OSError\('sink'\)$") as caught:
-            await queue.deliver(1)
-        assert (error, 1) == (caught.value.__cause__, caught.value.item)
-        await queue.deliver(2)
-
-
 def broken(failure: Failure[int]) -> Verdict:
     """Raise, as a handler must not."""
     raise ZeroDivisionError("handler")
@@ -473,21 +443,6 @@ async def test_a_policy_that_raises(event: str) -> None:
     assert ([] if delivered else [1, 2]) == [*queue.undelivered, *queue.in_doubt]
 
 
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
-def test_an_interrupt_of_the_sink(kind: type[BaseException]) -> None:
-    """KeyboardInterrupt of flush_fn is the cause of what its items, and those that wait, raise."""
-    error = kind("sink")
-    queue = FlushQueue(Sink[int](1.0, errors={0: error}), NaturalPolicy(1))
-
-    async def session() -> list[BaseException | None]:
-        async with failing(queue):
-            return await fates(await submit_all(queue, 1, 2))
-
-    told = run_interrupted(session, kind)
-    assert [ItemFailed, FlushFailed] == kinds(told)
-    assert all(one is not None and one.__cause__ is error for one in told)
-
-
 @pytest.mark.parametrize("slots", [1, 2])
 @pytest.mark.parametrize("cancelled", range(1, 4))
 @pytest.mark.parametrize("closed", range(4))
@@ -555,23 +510,17 @@ async def test_what_a_partial_failure_leaves_out_is_delivered_at_once() -> None:
     assert (4.0, 3, 0) == (now(), queue.stats().delivered, queue.stats().in_flight)
 
 
-@pytest.mark.parametrize("first_half", [None, OSError("of the first half")])
-async def test_a_half_of_a_split_is_told_at_once(first_half: OSError | None) -> None:
-    """The half that is tried again for an hour holds up nobody of the other."""
-    errors = {0: OSError(), 1: first_half, 2: OSError()}
-    sink = Sink[int](errors={call: error for call, error in errors.items() if error is not None})
-    verdicts = {(1, 2): Split(), (1,): Drop(), (2,): Retry(3600.0)}
-    async with FlushQueue(
-        sink, patient(2), on_failure=lambda failure: verdicts[tuple(failure.items)]
-    ) as queue:
+async def test_what_was_dropped_is_told_at_once() -> None:
+    """The half of a split that is tried again for an hour holds up nobody of the other."""
+    sink = Sink[int](errors={0: OSError(), 1: OSError("of the first half"), 2: OSError()})
+    handler = Handler[int]([Split(), Drop(), Retry(3600.0)])
+    async with FlushQueue(sink, patient(2), on_failure=handler) as queue:
         first, second = await submit_all(queue, 1, 2)
-        told = await error_of(first)
-        assert [None if first_half is None else Dropped] == kinds([told])
-        assert told is None or told.__cause__ is first_half
+        with pytest.raises(Dropped, match=r"^1 was dropped: OSError\('of the first half'\)$"):
+            await first
         assert (0.0, True, False) == (now(), first.done(), second.done())
-        assert 1 == queue.stats().in_flight
+        assert (1, 1) == (queue.stats().dropped, queue.stats().in_flight)
     await second
-    assert [[1, 2], [1], [2], [2]] == sink.batches
 
 
 # Duplicates.
