@@ -66,15 +66,6 @@ async def test_deliveries_do_not_use_up_the_burst_of_others() -> None:
     assert 300 + 256 + 256 == queue.stats().delivered
 
 
-async def test_a_receipt_cannot_be_told_anything() -> None:
-    """All that a receipt lets its holder do is to ask."""
-    async with keyed(Sink()) as queue:
-        receipt = await queue.submit(1)
-        assert {"item", "done"} == {name for name in dir(receipt) if not name.startswith("_")}
-        assert (1, False) == (receipt.item, receipt.done())
-    assert receipt.done()
-
-
 # What is kept.
 
 
@@ -160,8 +151,8 @@ async def test_a_key_is_loaded_for_a_caller_outside_of_any_task() -> None:
 
 @pytest.mark.parametrize("callers", [1, 2])
 def test_those_who_wait_may_outlive_the_loop(callers: int) -> None:
-    """A delivery, a receipt and a caller of Batched that are left waiting end without a word."""
-    queue = keyed(Sink())
+    """A producer, a delivery, a receipt and a caller of Batched end without a word."""
+    queue = FlushQueue(Sink[int](), patient(), dedupe_key=abs, max_queue_size=2)
     load_one = Batched[int, int](no_load, patient())
     waiting: list[Coroutine[Any, Any, object]] = []
 
@@ -171,7 +162,7 @@ def test_those_who_wait_may_outlive_the_loop(callers: int) -> None:
     async def leave() -> None:
         waiting.append(wait_for(await queue.submit(1)))
         waiting.extend(queue.deliver(1) for _ in range(callers))
-        waiting.append(queue.deliver(2))
+        waiting.extend([queue.deliver(2), queue.enqueue(3)])
         waiting.extend(load_one(1) for _ in range(callers))
         begin(*waiting)
 

@@ -1,14 +1,12 @@
 """Point 16: an item whose key waits already is accepted, counted and dropped."""
 
 import asyncio
-import math
 from collections.abc import Hashable
 from typing import Any
 
 import pytest
 
 from flushq import FlushFailed, FlushQueue, IntervalPolicy, NaturalPolicy, QueueClosed
-from tests.contract.hostile import error_of
 from tests.contract.support import HeldSink, Sink, enqueue_all, now, patient, produce, settle
 
 Pair = tuple[Any, str]
@@ -189,14 +187,3 @@ async def test_flush_after_a_duplicate_waits_for_the_first() -> None:
         await queue.flush()
         assert [[(1, "first")]] == sink.delivered
         assert 3.0 == now()
-
-
-async def test_a_duplicate_whose_weight_is_bad_is_refused() -> None:
-    """A duplicate with a NaN weight is an error of its producer."""
-    sink = Sink[float]()
-    queue = FlushQueue(sink, patient(), dedupe_key=lambda item: 0, weigh=lambda item: item)
-    async with queue:
-        await queue.enqueue(1.0)
-        assert isinstance(await error_of(queue.enqueue(math.nan)), ValueError)
-        await queue.enqueue(2.0)
-    assert [[1.0]] == sink.delivered

@@ -12,16 +12,7 @@ import pytest
 
 from flushq import FlushQueue, NaturalPolicy, QueueClosed, ShutdownTimeout
 from tests.contract.hostile import error_of, left_behind, own_loop
-from tests.contract.support import (
-    HeldSink,
-    Sink,
-    enqueue_all,
-    failing,
-    now,
-    patient,
-    produce,
-    settle,
-)
+from tests.contract.support import HeldSink, Sink, enqueue_all, now, patient, produce, settle
 from tests.virtual import run
 
 Use = Callable[[FlushQueue[int]], Coroutine[Any, Any, object]]
@@ -29,18 +20,19 @@ Use = Callable[[FlushQueue[int]], Coroutine[Any, Any, object]]
 # Before the start.
 
 
-async def test_items_are_kept_for_the_start() -> None:
-    """What is enqueued before the start is kept, and flushed from the start on."""
+async def test_items_wait_for_the_start() -> None:
+    """Before the start items are kept, and an enqueue that finds no room waits."""
     sink = Sink[int]()
-    queue = FlushQueue(sink, NaturalPolicy(2))
+    queue = FlushQueue(sink, NaturalPolicy(2), max_queue_size=3)
     await enqueue_all(queue, range(2))
     queue.enqueue_nowait(2)
+    waiting = produce(queue, 3)
     await asyncio.sleep(5.0)
     assert ([], 3, 5.0) == (sink.batches, queue.pending, queue.stats().oldest_age)
+    assert not waiting.done()
     async with queue:
-        await settle()
-        assert [[0, 1], [2]] == sink.batches
-        assert [5.0, 5.0] == sink.started
+        await waiting
+    assert ([0, 1, 2, 3], 5.0) == (sink.items, sink.started[0])
 
 
 async def test_a_task_of_run_that_was_just_made_drains_when_it_is_cancelled() -> None:
@@ -51,19 +43,6 @@ async def test_a_task_of_run_that_was_just_made_drains_when_it_is_cancelled() ->
         running = group.create_task(queue.run())
         await enqueue_all(queue, range(3))
         running.cancel()
-    assert [0, 1, 2] == sink.items
-
-
-async def test_an_enqueue_without_room_waits_for_the_start() -> None:
-    """Before the start a full queue makes enqueue wait until it runs."""
-    sink = Sink[int]()
-    queue = FlushQueue(sink, patient(), max_queue_size=2)
-    await enqueue_all(queue, range(2))
-    waiting = produce(queue, 2)
-    await asyncio.sleep(5.0)
-    assert not waiting.done()
-    async with queue:
-        await waiting
     assert [0, 1, 2] == sink.items
 
 
@@ -185,15 +164,6 @@ async def test_the_state_of_a_queue() -> None:
     assert ["new", "running", "closing", "closed"] == [*states, queue.state]
 
 
-async def test_the_state_of_a_queue_that_has_failed() -> None:
-    """It is "failed" from the failure on, whatever else happens."""
-    async with failing(FlushQueue(Sink[int](errors={0: OSError()}), patient(1))) as queue:
-        await queue.enqueue(1)
-        await settle()
-        assert "failed" == queue.state
-    assert "failed" == queue.state
-
-
 # Loops and threads.
 
 
@@ -238,23 +208,8 @@ def test_use_from_another_loop_is_an_error(call: Use, *, started: bool) -> None:
     assert [[1, 3]] == sink.delivered
 
 
-def test_a_second_life_in_another_loop_is_refused() -> None:
-    """A queue is made outside of any loop; once it was closed on one, no other can use it."""
-    sink = Sink[int]()
-    queue = FlushQueue(sink, patient())
-
-    async def use() -> None:
-        async with queue:
-            await queue.enqueue(1)
-
-    run(use)
-    with pytest.raises(RuntimeError):
-        run(use)
-    assert [[1]] == sink.delivered
-
-
-def test_without_a_running_loop_nothing_is_accepted() -> None:
-    """An enqueue_nowait outside of any loop is a RuntimeError, and binds the queue to none."""
+def test_it_belongs_to_one_loop_for_good() -> None:
+    """It is made outside of any loop, where it takes nothing, and lives on one loop alone."""
     sink = Sink[int]()
     queue = FlushQueue(sink, patient())
     with pytest.raises(RuntimeError, match="no running event loop"):
@@ -265,6 +220,8 @@ def test_without_a_running_loop_nothing_is_accepted() -> None:
             await queue.enqueue(1)
 
     run(use)
+    with pytest.raises(RuntimeError, match="belongs to another event loop"):
+        run(use)
     assert [[1]] == sink.delivered
 
 
@@ -311,7 +268,7 @@ async def test_in_debug_mode_every_call_is_checked() -> None:
 # Dropped.
 
 
-def drop(items: int, *, started: bool = False) -> None:
+def drop(items: int, *, started: bool) -> None:
     """Drop a queue with items in it, on a loop that is closed."""
     _leave(items, started=started)
     gc.collect()
@@ -319,7 +276,7 @@ def drop(items: int, *, started: bool = False) -> None:
 
 def _leave(items: int, *, started: bool) -> None:
     with own_loop() as loop:
-        queue = FlushQueue(HeldSink[int](), NaturalPolicy(1))
+        queue = FlushQueue(HeldSink[int](), NaturalPolicy(1), name="users")
         if started:
             loop.run_until_complete(enter(queue))
         loop.run_until_complete(enqueue_all(queue, range(items)))
@@ -330,26 +287,16 @@ def _leave(items: int, *, started: bool) -> None:
 def test_a_queue_dropped_with_items_says_so(
     caplog: pytest.LogCaptureFixture, *, started: bool
 ) -> None:
-    """It is an error in the log, and a warning: how many wait or are in flight."""
-    with pytest.warns(ResourceWarning, match=r"\b3 items"):
+    """It is an error in the log, and a warning: which queue, and how many wait or are in flight."""
+    said = "a FlushQueue 'users' was dropped with 3 items in it"
+    with pytest.warns(ResourceWarning, match=f"^{said}$"):
         drop(3, started=started)
-    assert "a FlushQueue was dropped with 3 items in it" in caplog.messages
+    assert said in caplog.messages
     caplog.clear()  # asyncio says that the task of the flush was destroyed
 
 
-def test_a_queue_dropped_empty_says_nothing() -> None:
-    """A queue that is empty when it is dropped, or that could not be made, gives no warning."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        drop(0)
-        drop(0, started=True)
-        with pytest.raises(ValueError, match="max_queue_size"):
-            FlushQueue(Sink[int](), NaturalPolicy(), max_queue_size=0)
-        gc.collect()
-
-
-def test_a_queue_that_has_ended_says_nothing_when_it_is_dropped() -> None:
-    """A queue that told of its loss when it was closed does not tell of it again."""
+def test_a_queue_dropped_without_items_says_nothing() -> None:
+    """A queue that is empty, was closed with a loss or could not be made gives no warning."""
 
     async def lose() -> None:
         queue = FlushQueue(Sink[int](5.0), NaturalPolicy(1), max_shutdown_wait=1.0)
@@ -359,25 +306,12 @@ def test_a_queue_that_has_ended_says_nothing_when_it_is_dropped() -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        drop(0, started=False)
+        drop(0, started=True)
         run(lose)
+        with pytest.raises(ValueError, match="max_queue_size"):
+            FlushQueue(Sink[int](), NaturalPolicy(), max_queue_size=0)
         gc.collect()
-
-
-def test_a_producer_may_outlive_its_loop() -> None:
-    """A waiting producer that is dropped after its loop was closed goes quietly."""
-    queue = FlushQueue(Sink[int](), patient(), max_queue_size=1)
-    waiting = queue.enqueue(2)
-
-    async def begin() -> None:
-        queue.enqueue_nowait(1)
-        waiting.send(None)
-
-    with own_loop() as home:
-        home.run_until_complete(begin())
-    waiting.close()
-    with pytest.warns(ResourceWarning, match="1 items"):
-        queue.__del__()
-    queue._core.buffer.take_all()  # noqa: SLF001 - so that it is not told of again
 
 
 # What is told of a queue that nobody starts.

@@ -25,10 +25,7 @@ from tests.contract.support import (
     Interruption,
     Sink,
     enqueue_all,
-    failing,
     now,
-    patient,
-    produce,
     settle,
     sweep,
 )
@@ -115,21 +112,6 @@ async def test_a_handler_that_swallows_the_limit_hands_nothing_over_again(
 # Cancellation.
 
 
-async def test_a_second_cancellation_cuts_the_pause_short() -> None:
-    """A cancellation of the owner starts the drain, another one aborts it and the retry."""
-    handler = Handler[int]([Retry(9)])
-    queue = FlushQueue(Sink[int](errors=ALWAYS), NaturalPolicy(1), on_failure=handler)
-    running = asyncio.create_task(queue.run())
-    await settle()
-    await enqueue_all(queue, range(2))
-    for _ in range(2):
-        await asyncio.sleep(1.0)
-        running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
-    assert ([0], [1], 2.0) == (queue.in_doubt, queue.undelivered, now())
-
-
 @pytest.mark.parametrize("how", HOWS)
 async def test_a_close_may_be_interrupted_anywhere(how: How) -> None:
     """Wherever aclose() is interrupted while batches fail, each item is in exactly one place."""
@@ -203,23 +185,3 @@ async def test_flush_waits_until_all_was_judged() -> None:
         await enqueue_all(queue, range(3))
         await queue.flush()
         assert (3, 9.0) == (queue.stats().dropped, now())
-
-
-@pytest.mark.parametrize(("poisoned", "raises"), [(0, True), (1, True), (2, False), (3, False)])
-async def test_flush_raises_for_what_it_waited_for(poisoned: int, *, raises: bool) -> None:
-    """If part of a batch is lost, flush() raises if an item from before the call is in it."""
-
-    async def sink(batch: list[int]) -> None:
-        if poisoned in batch:
-            raise OSError
-
-    def handler(failure: Failure[int]) -> Verdict:
-        return Split() if len(failure.items) > 1 else Fail()
-
-    queue = FlushQueue(sink, patient(), on_failure=handler)
-    async with failing(queue):
-        await enqueue_all(queue, range(2))
-        flush = asyncio.create_task(error_of(queue.flush()))
-        await produce(queue, 2, 3)  # they come before the batch is cut
-        assert raises == isinstance(await flush, FlushFailed)
-    assert list(range(poisoned, 4)) == queue.in_doubt

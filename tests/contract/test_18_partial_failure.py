@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from flushq import (
+    Failure,
     FlushFailed,
     FlushQueue,
     NaturalPolicy,
@@ -17,76 +18,51 @@ from flushq import (
     Retry,
     ShutdownTimeout,
 )
-from tests.contract.support import Handler, Sink, enqueue_all, failing, now
+from tests.contract.support import Handler, Sink, enqueue_all, failing, now, patient
 
 
 class Bad(Exception):
     """What is wrong with an item."""
 
 
-class Picky:
-    """A flush function that refuses some items, each so many times, and takes the others.
-
-    Attributes:
-        refusals: How many times each of the items is still refused.
-        handed: What each call was handed.
-        taken: What was taken, in order.
-        errors: The exceptions of the items, the last ones.
-    """
-
-    def __init__(self, refusals: Mapping[int, int]) -> None:
-        self.refusals = dict(refusals)
-        self.handed: list[list[int]] = []
-        self.taken: list[int] = []
-        self.errors: dict[int, Bad] = {}
-
-    async def __call__(self, batch: list[int]) -> None:
-        """Take what is not refused."""
-        self.handed.append(list(batch))
-        refused: dict[int, BaseException] = {}
-        for index, item in enumerate(batch):
-            left = self.refusals.get(item, 0)
-            if left <= 0:
-                self.taken.append(item)
-                continue
-            self.refusals[item] = left - 1
-            refused[index] = self.errors[item] = Bad(item)
-        if refused:
-            raise PartialFailure(refused)
+def refusal(*indices: int) -> PartialFailure:
+    """Say that the items at these indices have failed."""
+    return PartialFailure({index: Bad(index) for index in indices})
 
 
 async def test_without_a_handler_the_others_are_delivered_and_the_queue_ends() -> None:
     """Only the items that it names are in doubt; the PartialFailure is the cause."""
-    queue = FlushQueue(Picky({1: 1, 3: 1}), NaturalPolicy(5))
+    error = refusal(1, 3)
+    queue = FlushQueue(Sink[int](errors={0: error}), NaturalPolicy(5))
     with pytest.raises(FlushFailed) as caught:
         async with queue:
             await enqueue_all(queue, range(7))
-    assert isinstance(caught.value.__cause__, PartialFailure)
+    assert error is caught.value.__cause__
     assert ([1, 3], [5, 6]) == (queue.in_doubt, queue.undelivered)
     assert 3 == queue.stats().delivered
 
 
 async def test_the_handler_is_asked_about_those_that_failed() -> None:
     """It gets the failed items, in order, the PartialFailure, and the exception of each."""
-    sink, handler = Picky({1: 1, 3: 1}), Handler[int]()
-    async with FlushQueue(sink, NaturalPolicy(5), on_failure=handler) as queue:
+    error, handler = refusal(3, 1), Handler[int]()
+    sink = Sink[int](errors={0: error})
+    async with FlushQueue(sink, patient(5), on_failure=handler) as queue:
         await enqueue_all(queue, range(5))
+        await queue.flush()
     assert (3, 2) == (queue.stats().delivered, queue.stats().dropped)
-    (failure,) = handler.failures
-    assert isinstance(failure.error, PartialFailure)
-    assert ([1, 3], 1) == (failure.items, failure.attempt)
-    assert [sink.errors[1], sink.errors[3]] == failure.errors
+    errors = [error.errors[1], error.errors[3]]
+    assert [Failure([1, 3], error, errors, 1, "flush", 0.0)] == handler.failures
 
 
 async def test_a_retry_hands_over_the_failed_ones_alone() -> None:
     """What was delivered is not handed over again, and the attempts go on counting."""
-    sink, handler = Picky({1: 2, 3: 1, 4: 3}), Handler[int]([Retry(1.0)] * 3)
+    handler = Handler[int]([Retry(1.0)] * 3)
+    sink = Sink[int](errors={0: refusal(1, 3, 4), 1: refusal(0, 2), 2: refusal(1)})
     async with FlushQueue(sink, NaturalPolicy(6), on_failure=handler) as queue:
         await enqueue_all(queue, range(6))
-    assert [[0, 1, 2, 3, 4, 5], [1, 3, 4], [1, 4], [4]] == sink.handed
+    assert [[0, 1, 2, 3, 4, 5], [1, 3, 4], [1, 4], [4]] == sink.batches
     assert [1, 2, 3] == [failure.attempt for failure in handler.failures]
-    assert ([0, 2, 5, 3, 1, 4], 3.0) == (sink.taken, now())
-    assert 6 == queue.stats().delivered
+    assert (6, 3.0) == (queue.stats().delivered, now())
 
 
 async def test_one_that_comes_with_a_cancellation_still_counts() -> None:
@@ -107,7 +83,7 @@ async def test_one_that_comes_with_a_cancellation_still_counts() -> None:
 
 async def test_one_within_a_group_is_a_failure_of_all() -> None:
     """A PartialFailure counts if it is raised itself, not in an exception group."""
-    error = ExceptionGroup("of tasks", [PartialFailure({0: Bad(0)})])
+    error = ExceptionGroup("of tasks", [refusal(0)])
     sink, handler = Sink[int](errors={0: error}), Handler[int]()
     async with FlushQueue(sink, NaturalPolicy(), on_failure=handler) as queue:
         await enqueue_all(queue, range(3))

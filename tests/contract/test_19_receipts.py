@@ -103,33 +103,6 @@ async def test_deliver_is_submit_and_receipt_in_one() -> None:
         assert (1, 0) == (queue.stats().delivered, queue.stats().in_flight)
 
 
-async def test_each_item_has_its_own_end() -> None:
-    """A receipt is settled with the batch of its item, and with no other."""
-    sink = HeldSink[int]()
-    async with FlushQueue(sink, NaturalPolicy(2), max_in_flight=2) as queue:
-        await queue.enqueue(0)
-        receipts = await submit_all(queue, 1, 2, 3)
-        waiters = [asyncio.create_task(value_of(receipt)) for receipt in receipts]
-        await settle()
-        sink.let_go_last()
-        await settle()
-        assert [False, True, True] == [waiter.done() for waiter in waiters]
-        sink.open()
-    await asyncio.gather(*waiters)
-
-
-async def test_submit_before_the_start() -> None:
-    """A receipt may be had and awaited before the queue is started."""
-    queue = FlushQueue(Sink[int](), NaturalPolicy())
-    waiter = asyncio.create_task(queue.deliver(1))
-    receipt = await queue.submit(2)
-    await settle()
-    assert not waiter.done()
-    async with queue:
-        await waiter
-        await receipt
-
-
 # Acceptance.
 
 
@@ -250,25 +223,6 @@ async def test_it_may_be_awaited_in_every_way(
         sink.open()
         assert [Dropped, None] == kinds(await asyncio.gather(*before))
         assert [Dropped, None] == kinds([await error_of(wait(receipt)) for receipt in receipts])
-
-
-async def test_a_waiter_that_is_cancelled_as_the_item_ends() -> None:
-    """A waiter that is cancelled between the end and its waking up is cancelled."""
-    sink = HeldSink[int]()
-    async with FlushQueue(sink, NaturalPolicy()) as queue:
-        receipt = await queue.submit(1)
-
-        async def wait_first() -> None:
-            await receipt
-            second.cancel()
-
-        first = asyncio.create_task(wait_first())
-        second = asyncio.create_task(value_of(receipt))
-        await settle()
-        sink.open()
-        await first
-        assert asyncio.CancelledError is type(await error_of(second))
-        await receipt
 
 
 def test_another_loop_may_not_wait() -> None:
@@ -441,41 +395,6 @@ async def test_a_policy_that_raises(event: str) -> None:
     delivered = event == "flush_done"
     assert [None if delivered else PolicyError] * 2 == kinds(told)
     assert ([] if delivered else [1, 2]) == [*queue.undelivered, *queue.in_doubt]
-
-
-@pytest.mark.parametrize("slots", [1, 2])
-@pytest.mark.parametrize("cancelled", range(1, 4))
-@pytest.mark.parametrize("closed", range(4))
-async def test_a_receipt_has_one_answer(closed: int, cancelled: int, slots: int) -> None:
-    """Whether a flush fails before, in or after the turn of a cut, everyone is told the same."""
-    sink = HeldSink[int]()
-    queue = FlushQueue(sink, NaturalPolicy(1), max_in_flight=slots)
-    running = asyncio.create_task(queue.run())
-    receipts = await submit_all(queue, *range(4))
-    waiters = [asyncio.create_task(error_of(receipt)) for receipt in receipts]
-    await settle()
-    running.cancel()
-    await settle()
-    outcomes = asyncio.gather(error_of(_later(closed, queue.aclose())), error_of(running))
-    loop = asyncio.get_running_loop()
-    loop.call_soon(loop.call_soon, _fail, sink)
-    await steps(cancelled)
-    running.cancel()
-    await outcomes
-    first, again = await asyncio.gather(*waiters), await fates(receipts)
-    outcome = await error_of(queue.aclose())
-    assert [type(outcome)] * 2 == kinds(first)[2:]
-    assert list(map(repr, first)) == list(map(repr, again))
-
-
-def _fail(sink: HeldSink[int]) -> None:
-    if sink.held:
-        sink.fail(OSError("disk full"))
-
-
-async def _later(count: int, operation: Awaitable[None]) -> None:
-    await steps(count)
-    await operation
 
 
 async def test_a_receipt_that_nobody_awaits_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:

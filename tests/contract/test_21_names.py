@@ -1,7 +1,6 @@
 """Point 21: a queue that was given a name shows it wherever it speaks."""
 
 import asyncio
-import gc
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,19 +9,17 @@ import pytest
 
 from flushq import (
     Batched,
-    FlushFailed,
     FlushQueue,
     IntervalPolicy,
     ItemFailed,
     ItemTooLarge,
     NaturalPolicy,
-    PolicyError,
     QueueClosed,
     QueueFull,
     ShutdownTimeout,
 )
-from tests.contract.hostile import Broken, error_of, own_loop
-from tests.contract.support import HeldSink, Sink, enqueue_all, patient, settle
+from tests.contract.hostile import error_of
+from tests.contract.support import HeldSink, Sink, enqueue_all, settle
 
 NAMED = pytest.mark.parametrize(
     ("name", "shown", "label"),
@@ -85,20 +82,6 @@ async def too_large() -> BaseException | None:
     return await error_of(queue.enqueue(2))
 
 
-async def failed() -> BaseException | None:
-    """A failure of flush_fn."""
-    queue = FlushQueue(Sink[int](errors={0: OSError("sink")}), NaturalPolicy(), name="users")
-    await queue.enqueue(1)
-    return await error_of(queue.aclose())
-
-
-async def policy_failed() -> BaseException | None:
-    """A failure of the policy."""
-    queue = FlushQueue(Sink[int](), Broken("item_added", ZeroDivisionError), name="users")
-    await queue.enqueue(1)
-    return await error_of(queue.aclose())
-
-
 async def started_twice() -> BaseException | None:
     """A second start."""
     async with FlushQueue(Sink[int](), NaturalPolicy(), name="users") as queue:
@@ -140,8 +123,6 @@ def inside(call: Use) -> Raise:
 
 RAISED: dict[str, tuple[Raise, type[BaseException]]] = {
     "too large": (too_large, ItemTooLarge),
-    "failed": (failed, FlushFailed),
-    "policy": (policy_failed, PolicyError),
     "started twice": (started_twice, RuntimeError),
     "never started": (never_started, RuntimeError),
     "enqueue after the end": (closed(lambda queue: queue.enqueue(1)), QueueClosed),
@@ -158,15 +139,6 @@ async def test_what_a_queue_raises_shows_the_name(make: Raise, kind: type[BaseEx
     error = await make()
     assert kind is type(error)
     assert "users: " in str(error) or "<FlushQueue 'users' " in str(error)
-
-
-def test_another_loop_is_told_the_name() -> None:
-    """The RuntimeError of a call on another loop names the queue."""
-    queue = FlushQueue(Sink[int](), NaturalPolicy(), name="users")
-    with own_loop() as loop, own_loop() as other:
-        loop.run_until_complete(queue.aclose())
-        with pytest.raises(RuntimeError, match=r"^<FlushQueue 'users' closed, .* another event"):
-            other.run_until_complete(queue.aclose())
 
 
 @NAMED
@@ -189,21 +161,6 @@ async def test_messages_begin_with_the_name(name: str | None, shown: str, label:
 
 
 @NAMED
-async def test_an_error_of_on_report_is_logged_with_the_name(
-    name: str | None, shown: str, label: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The record begins with the name."""
-
-    def on_report(report: object) -> None:
-        raise ZeroDivisionError
-
-    async with FlushQueue(Sink[int](), NaturalPolicy(), on_report=on_report, name=name) as queue:
-        await queue.enqueue(1)
-    (record,) = caplog.records
-    assert record.getMessage().startswith(f"{label}on_report raised for FlushReport(")
-
-
-@NAMED
 async def test_a_loss_is_logged_with_the_name(
     name: str | None, shown: str, label: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -218,19 +175,6 @@ async def test_a_loss_is_logged_with_the_name(
     assert ("flushq", logging.ERROR) == (record.name, record.levelno)
     assert record.getMessage().startswith(f"the queue ended with {loss}")
     assert caught.value.__notes__[0].startswith(f"flushq: the queue ended with {loss}")
-
-
-def test_the_resource_warning_shows_the_name() -> None:
-    """A queue that is dropped with items in it says which it was."""
-
-    async def leave() -> None:
-        queue = FlushQueue(Sink[int](), patient(), name="users")
-        await queue.enqueue(1)
-
-    with own_loop() as loop:
-        loop.run_until_complete(leave())
-    with pytest.warns(ResourceWarning, match=r"^a FlushQueue 'users' was dropped with 1 items in"):
-        gc.collect()
 
 
 async def test_a_batched_has_the_name_of_its_queue() -> None:
