@@ -44,6 +44,15 @@ async def test_a_flush_function_that_is_not_async() -> None:
     )
 
 
+async def test_a_flush_function_may_return_any_awaitable() -> None:
+    """A plain function that returns a future is one."""
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    done.set_result(None)
+    batch = batch_of(1)
+    await delivery_of(lambda items: done, None).deliver(batch)
+    assert (True, None) == (batch.over, batch.error)
+
+
 async def test_no_call_is_made_once_the_queue_has_stopped() -> None:
     """A batch that was taken just before the queue stopped is left as it is."""
     core, sink, batch = Core[int](NaturalPolicy()), Sink[int](), batch_of(1)

@@ -334,7 +334,7 @@ class Listening(NaturalPolicy):
 
 
 async def test_the_policy_hears_of_one_long_flush() -> None:
-    """However often a batch is handed over, there is one end, after the seconds of all."""
+    """However often a batch is handed over, it is told of one end, after the seconds of all."""
     sink = Sink[int](1.0, errors={0: OSError(), 1: OSError()})
     handler = Handler[int]([Retry(2.0), Split()])
     async with FlushQueue(sink, Listening(), on_failure=handler) as queue:
@@ -343,7 +343,7 @@ async def test_the_policy_hears_of_one_long_flush() -> None:
 
 
 async def test_a_retry_at_once_lets_the_loop_run() -> None:
-    """A sink that never suspends and is retried at once, again and again, starves nobody."""
+    """A sink that never suspends and is retried at once, again and again, lets others run."""
     handler = Handler[int]([Retry(0)] * 50)
     async with FlushQueue(poison(1), NaturalPolicy(), on_failure=handler) as queue:
         await queue.enqueue(1)

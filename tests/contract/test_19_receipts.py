@@ -165,7 +165,7 @@ async def test_what_is_refused_has_no_receipt() -> None:
     assert 0 == queue.stats().accepted
 
 
-# Who waits, and how.
+# Waiting for it.
 
 
 @EVERY_HOW

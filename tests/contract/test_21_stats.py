@@ -1,4 +1,4 @@
-"""Point 21: the stats are an account that adds up at every moment, whoever looks.
+"""Point 21: the stats are an account that adds up at every moment.
 
 That they add up at every step of random sessions is checked by tests/sessions/figures.py.
 """
