@@ -63,6 +63,16 @@ async def test_a_limit_cuts_a_pause_short() -> None:
     assert ([0], [1], []) == (queue.in_doubt, queue.undelivered, left_behind())
 
 
+async def test_a_limit_cuts_a_half_short() -> None:
+    """The half that was delivered before stays so, and the one that runs is in doubt."""
+    sink, handler = Sink[int](2.0, errors={0: OSError()}), Handler[int]([Split()])
+    queue = FlushQueue(sink, NaturalPolicy(), max_shutdown_wait=5.0, on_failure=handler)
+    with pytest.raises(ShutdownTimeout):
+        async with queue:
+            await enqueue_all(queue, range(4))
+    assert ([[0, 1]], [2, 3], 5.0) == (sink.delivered, queue.in_doubt, now())
+
+
 async def test_a_limit_cuts_a_handler_short() -> None:
     """A handler that takes too long is cancelled; it has not answered: its items are in doubt."""
     sink = Sink[int](errors=ALWAYS)

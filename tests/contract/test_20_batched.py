@@ -189,6 +189,7 @@ async def test_what_is_not_a_result_fails_its_callers(
         assert [8, 10] == await ends(called(double, 4, 5))
     assert [ItemFailed, ItemFailed] == kinds(got)
     assert [1, 2] == [error.item for error in got]
+    assert str(got[0]).startswith(f"1 failed: {expected[0].__name__}(")
     for error in got:
         assert expected[0] is type(error.__cause__)
         assert str(error.__cause__).startswith(expected[1])
@@ -314,6 +315,7 @@ async def test_a_request_that_was_given_up_is_left_out() -> None:
     async with batched_of(load, patient()) as double:
         gone = called(double, 1, 2, 3)
         stays = called(double, 2)
+        gone += called(double, 2)
         await settle()
         for caller in gone:
             caller.cancel()
@@ -322,7 +324,7 @@ async def test_a_request_that_was_given_up_is_left_out() -> None:
         await settle()
         await double.queue.flush()
         assert [4, 8, 6] == await ends(stays + late)
-        assert [asyncio.CancelledError] * 3 == kinds(await ends(gone))
+        assert [asyncio.CancelledError] * 4 == kinds(await ends(gone))
     assert [[2, 3, 4]] == load.calls
 
 
