@@ -81,15 +81,6 @@ async def test_one_that_comes_with_a_cancellation_still_counts() -> None:
     assert ([1, 3], 2, []) == (queue.in_doubt, queue.stats().delivered, handler.failures)
 
 
-async def test_one_within_a_group_is_a_failure_of_all() -> None:
-    """A PartialFailure counts if it is raised itself, not in an exception group."""
-    error = ExceptionGroup("of tasks", [refusal(0)])
-    sink, handler = Sink[int](errors={0: error}), Handler[int]()
-    async with FlushQueue(sink, NaturalPolicy(), on_failure=handler) as queue:
-        await enqueue_all(queue, range(3))
-    assert [[0, 1, 2]] == handler.items
-
-
 class Unreadable(Mapping[int, BaseException]):
     """A mapping that cannot be read."""
 

@@ -7,7 +7,7 @@ import asyncio
 import gc
 import inspect
 import weakref
-from collections import UserList, defaultdict, deque
+from collections import UserList, defaultdict
 from collections.abc import Awaitable
 from types import MappingProxyType
 from typing import Any
@@ -114,7 +114,6 @@ async def test_each_caller_gets_the_result_of_its_key() -> None:
 RESULTS: dict[str, Any] = {
     "list": ["a", "b"],
     "tuple": ("a", "b"),
-    "deque": deque(["a", "b"]),
     "UserList": UserList(["a", "b"]),
     "values": {5: "a", 4: "b"}.values(),
     "dict": {2: "b", 1: "a", 3: "c"},

@@ -126,7 +126,6 @@ RAISED: dict[str, tuple[Raise, type[BaseException]]] = {
     "started twice": (started_twice, RuntimeError),
     "never started": (never_started, RuntimeError),
     "enqueue after the end": (closed(lambda queue: queue.enqueue(1)), QueueClosed),
-    "start after the end": (closed(lambda queue: queue.__aenter__()), QueueClosed),
     "deadlock": (inside(lambda queue: queue.enqueue(3)), QueueFull),
     "flush inside": (inside(lambda queue: queue.flush()), RuntimeError),
     "deliver inside": (inside(lambda queue: queue.deliver(3)), RuntimeError),

@@ -17,19 +17,7 @@ from tests.virtual import VirtualLoop
 
 def test_a_new_queue() -> None:
     """Before anything has happened, on a loop or off it, all figures are 0."""
-    expected = QueueStats(
-        accepted=0,
-        duplicates=0,
-        delivered=0,
-        dropped=0,
-        undelivered=0,
-        in_doubt=0,
-        pending=0,
-        in_flight=0,
-        waiting=0,
-        flushes={},
-        oldest_age=0.0,
-    )
+    expected = QueueStats(0, 0, 0, 0, 0, 0, 0, 0, 0, {}, 0.0)
     assert expected == FlushQueue(Sink[int](), NaturalPolicy()).stats()
 
 
