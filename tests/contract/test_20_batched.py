@@ -206,11 +206,16 @@ async def test_a_loader_must_be_async() -> None:
 
 
 @pytest.mark.parametrize(
-    "error",
-    [OSError("down"), asyncio.CancelledError("inner"), PartialFailure({1: OSError()})],
-    ids=["error", "cancelled", "partial"],
+    ("error", "reported"),
+    [
+        (OSError("down"), OSError),
+        (asyncio.CancelledError("inner"), asyncio.CancelledError),
+        (PartialFailure({1: OSError()}), TypeError),
+    ],
 )
-async def test_a_loader_that_raises_fails_its_callers(error: BaseException) -> None:
+async def test_a_loader_that_raises_fails_its_callers(
+    error: BaseException, reported: type[BaseException]
+) -> None:
     """Every caller gets an ItemFailed of its own, whatever is raised, and the next call goes on."""
     reports: list[FlushReport] = []
     load = Doubling(answers=[error])
@@ -222,6 +227,7 @@ async def test_a_loader_that_raises_fails_its_callers(error: BaseException) -> N
     assert all(one.__cause__ is error for one in got[:3])
     assert ([6, 8], [[1, 2], [3, 4]]) == (got[3:], load.calls)
     assert [(2, 0), (0, 2)] == [(report.dropped, report.delivered) for report in reports]
+    assert [reported, type(None)] == [type(report.error) for report in reports]
 
 
 async def test_nothing_keeps_the_error_of_a_loader_once_it_was_told() -> None:
