@@ -173,8 +173,7 @@ async def test_duplicates_are_in_no_list() -> None:
     with pytest.raises(FlushFailed):
         async with queue:
             await enqueue_all(queue, [(1, "a"), (1, "b"), (2, "c"), (2, "d")])
-    assert [(1, "a")] == queue.in_doubt
-    assert [(2, "c")] == queue.undelivered
+    assert ([(1, "a")], [(2, "c")]) == (queue.in_doubt, queue.undelivered)
 
 
 async def test_flush_after_a_duplicate_waits_for_the_first() -> None:

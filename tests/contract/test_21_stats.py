@@ -29,13 +29,10 @@ def test_stats_need_no_loop() -> None:
         await enqueue_all(queue, [1, 2])
         await asyncio.sleep(2.0)
 
-    async def end() -> None:
-        await error_of(queue.aclose())
-
     with own_loop() as loop:
         loop.run_until_complete(leave())
         assert (2, 2.0) == (queue.stats().pending, queue.stats().oldest_age)
-        loop.run_until_complete(end())
+        loop.run_until_complete(error_of(queue.aclose()))
     stats = queue.stats()
     assert (2, 2, 0.0) == (stats.accepted, stats.undelivered, stats.oldest_age)
 
