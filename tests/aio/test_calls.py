@@ -33,16 +33,24 @@ def test_what_cannot_be_called_is_refused(value: Any) -> None:
             delivery_of(Sink[int](), value)
 
 
-async def test_a_batch_that_is_delivered() -> None:
-    """flush_fn was called with it once, with a list of its own, and nothing of it is lost."""
+async def test_a_flush_function_that_is_not_async() -> None:
+    """The batch has failed, and the error says what to do about a function that blocks."""
+    batch = batch_of(1)
+    await delivery_of(lambda items: None, None).deliver(batch)
+    assert [0] == batch.lost
+    assert str(batch.error) == (
+        "flush_fn must be async: it returned None; "
+        "a function that blocks is run by asyncio.to_thread"
+    )
 
-    async def sink(items: list[int]) -> None:
-        items.clear()
 
-    batch = batch_of(1, 2)
-    await delivery_of(sink, None).deliver(batch)
-    assert ([1, 2], True, 1, None) == (batch.items, batch.over, batch.attempts, batch.error)
-    assert (None, {}, {}) == (batch.lost, batch.dropped, batch.failed)
+async def test_a_flush_function_may_return_any_awaitable() -> None:
+    """A plain function that returns a future is one."""
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    done.set_result(None)
+    batch = batch_of(1)
+    await delivery_of(lambda items: done, None).deliver(batch)
+    assert (True, None) == (batch.over, batch.error)
 
 
 async def test_no_call_is_made_once_the_queue_has_stopped() -> None:

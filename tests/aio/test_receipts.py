@@ -9,7 +9,7 @@ import pytest
 
 from flushq import Batched, Drop, FlushQueue, NaturalPolicy, Receipt
 from tests.contract.hostile import error_of
-from tests.contract.support import Sink, patient, settle, steps
+from tests.contract.support import HeldSink, Sink, failing, patient, settle, steps
 
 
 def keyed(sink: Sink[int]) -> FlushQueue[int]:
@@ -66,22 +66,33 @@ async def test_deliveries_do_not_use_up_the_burst_of_others() -> None:
     assert 300 + 256 + 256 == queue.stats().delivered
 
 
-async def test_a_receipt_cannot_be_told_anything() -> None:
-    """All that a receipt lets its holder do is to ask."""
+# What is kept.
+
+
+async def test_a_receipt_lives_no_longer_than_its_item() -> None:
+    """Items that nobody asks about have none, and the queue lets go of it however the item ends."""
+    before = alive(Receipt)
+    sink = HeldSink[int]()
+    async with failing(FlushQueue(sink, NaturalPolicy(1))) as queue:
+        await queue.enqueue(0)
+        for item in range(3):
+            await queue.submit(item)
+        await settle()
+        assert before + 3 == alive(Receipt)
+        sink.let_go()
+        await settle()
+        sink.let_go()
+        await settle()
+        assert before + 2 == alive(Receipt)
+        sink.fail(OSError("sink"))
+        await settle()
+        assert before == alive(Receipt)
+
+
+async def test_a_wait_that_was_given_up_leaves_nothing() -> None:
+    """However often somebody gives up waiting for an item, nothing of it is kept."""
     async with keyed(Sink()) as queue:
         receipt = await queue.submit(1)
-        assert {"item", "done"} == {name for name in dir(receipt) if not name.startswith("_")}
-        assert (1, False) == (receipt.item, receipt.done())
-    assert receipt.done()
-
-
-# Callers that have gone.
-
-
-async def test_a_delivery_that_was_given_up_leaves_nothing() -> None:
-    """However often a duplicate is delivered and given up, nothing of it is kept."""
-    async with keyed(Sink()) as queue:
-        await queue.enqueue(1)
         await settle()
         before = alive(asyncio.Future)
         for _ in range(50):
@@ -89,11 +100,16 @@ async def test_a_delivery_that_was_given_up_leaves_nothing() -> None:
             begin(closed)
             closed.close()
             cancelled = asyncio.create_task(error_of(queue.deliver(1)))
+            waiting = asyncio.ensure_future(receipt)
             await steps(1)
+            waiting.cancel()
             cancelled.cancel()
-            await cancelled
+            await asyncio.wait([cancelled, waiting])
         after = alive(asyncio.Future)
     assert after < before + 10
+
+
+# Callers that have gone.
 
 
 @pytest.mark.parametrize("callers", [1, 2])
@@ -135,8 +151,8 @@ async def test_a_key_is_loaded_for_a_caller_outside_of_any_task() -> None:
 
 @pytest.mark.parametrize("callers", [1, 2])
 def test_those_who_wait_may_outlive_the_loop(callers: int) -> None:
-    """A delivery, a receipt and a caller of Batched that are left waiting end without a word."""
-    queue = keyed(Sink())
+    """A producer, a delivery, a receipt and a caller of Batched end without a word."""
+    queue = FlushQueue(Sink[int](), patient(), dedupe_key=abs, max_queue_size=2)
     load_one = Batched[int, int](no_load, patient())
     waiting: list[Coroutine[Any, Any, object]] = []
 
@@ -146,7 +162,7 @@ def test_those_who_wait_may_outlive_the_loop(callers: int) -> None:
     async def leave() -> None:
         waiting.append(wait_for(await queue.submit(1)))
         waiting.extend(queue.deliver(1) for _ in range(callers))
-        waiting.append(queue.deliver(2))
+        waiting.extend([queue.deliver(2), queue.enqueue(3)])
         waiting.extend(load_one(1) for _ in range(callers))
         begin(*waiting)
 

@@ -3,11 +3,9 @@
 import asyncio
 from typing import Any
 
-import pytest
-
 from flushq import FlushFailed, FlushQueue, NaturalPolicy
-from tests.contract.hostile import error_of, own_loop
-from tests.contract.support import Sink, settle
+from tests.contract.hostile import error_of
+from tests.contract.support import Sink, run_interrupted, settle
 
 
 def test_an_interrupt_of_the_task_factory_is_raised_on() -> None:
@@ -26,11 +24,7 @@ def test_an_interrupt_of_the_task_factory_is_raised_on() -> None:
         await settle()
         return await running
 
-    with own_loop() as loop:
-        main = loop.create_task(session())
-        with pytest.raises(KeyboardInterrupt):
-            loop.run_until_complete(main)
-        error = loop.run_until_complete(main)
+    error = run_interrupted(session, KeyboardInterrupt)
     assert FlushFailed is type(error)
     assert isinstance(error.__cause__, KeyboardInterrupt)
     assert ([], [1], []) == (sink.batches, queue.undelivered, queue.in_doubt)

@@ -222,6 +222,18 @@ class Handler(Generic[T]):
         return [failure.items for failure in self.failures]
 
 
+def run_interrupted(session: Callable[[], Coroutine[Any, Any, T]], kind: type[BaseException]) -> T:
+    """Run a session out of which such an exception leaves the loop once, then run it to its end."""
+    loop = VirtualLoop()
+    try:
+        main = loop.create_task(session())
+        with pytest.raises(kind):
+            loop.run_until_complete(main)
+        return loop.run_until_complete(main)
+    finally:
+        loop.close()
+
+
 @asynccontextmanager
 async def failing(
     queue: FlushQueue[T], kind: type[QueueEnded] = FlushFailed

@@ -10,36 +10,29 @@ from typing import Any
 
 import pytest
 
-from flushq import FlushQueue, IntervalPolicy, NaturalPolicy, QueueClosed, ShutdownTimeout
+from flushq import FlushQueue, NaturalPolicy, QueueClosed, ShutdownTimeout
 from tests.contract.hostile import error_of, left_behind, own_loop
-from tests.contract.support import (
-    HeldSink,
-    Sink,
-    enqueue_all,
-    failing,
-    now,
-    patient,
-    produce,
-    settle,
-)
+from tests.contract.support import HeldSink, Sink, enqueue_all, now, patient, produce, settle
 from tests.virtual import run
+
+Use = Callable[[FlushQueue[int]], Coroutine[Any, Any, object]]
 
 # Before the start.
 
 
-async def test_items_are_kept_for_the_start() -> None:
-    """What is enqueued before the start is kept, and flushed from the start on."""
+async def test_items_wait_for_the_start() -> None:
+    """Before the start items are kept, and an enqueue that finds no room waits."""
     sink = Sink[int]()
-    queue = FlushQueue(sink, NaturalPolicy(2))
+    queue = FlushQueue(sink, NaturalPolicy(2), max_queue_size=3)
     await enqueue_all(queue, range(2))
     queue.enqueue_nowait(2)
+    waiting = produce(queue, 3)
     await asyncio.sleep(5.0)
-    assert [] == sink.batches
-    assert 3 == queue.pending
+    assert ([], 3, 5.0) == (sink.batches, queue.pending, queue.stats().oldest_age)
+    assert not waiting.done()
     async with queue:
-        await settle()
-        assert [[0, 1], [2]] == sink.batches
-        assert [5.0, 5.0] == sink.started
+        await waiting
+    assert ([0, 1, 2, 3], 5.0) == (sink.items, sink.started[0])
 
 
 async def test_a_task_of_run_that_was_just_made_drains_when_it_is_cancelled() -> None:
@@ -50,30 +43,6 @@ async def test_a_task_of_run_that_was_just_made_drains_when_it_is_cancelled() ->
         running = group.create_task(queue.run())
         await enqueue_all(queue, range(3))
         running.cancel()
-    assert [0, 1, 2] == sink.items
-
-
-async def test_age_counts_from_before_the_start() -> None:
-    """An item that is due by its age when the queue starts is flushed at once."""
-    sink = Sink[int]()
-    queue = FlushQueue(sink, IntervalPolicy(3.0))
-    await queue.enqueue(1)
-    await asyncio.sleep(2.0)
-    async with queue:
-        await asyncio.sleep(5.0)
-    assert [3.0] == sink.started
-
-
-async def test_an_enqueue_without_room_waits_for_the_start() -> None:
-    """Before the start a full queue makes enqueue wait, and enqueue_nowait raise, until it runs."""
-    sink = Sink[int]()
-    queue = FlushQueue(sink, patient(), max_queue_size=2)
-    await enqueue_all(queue, range(2))
-    waiting = produce(queue, 2)
-    await asyncio.sleep(5.0)
-    assert not waiting.done()
-    async with queue:
-        await waiting
     assert [0, 1, 2] == sink.items
 
 
@@ -91,47 +60,17 @@ async def test_flush_waits_for_the_start() -> None:
         assert 6.0 == now()
 
 
-async def test_producers_that_wait_for_the_start_are_refused_by_a_close() -> None:
-    """Closing a queue that never started drains it and refuses who waits for room."""
-    sink = Sink[int]()
+async def test_aclose_drains_a_queue_that_never_started() -> None:
+    """It delivers the items and refuses a producer that waits for room; a second one is idle."""
+    sink = Sink[int](1.0)
     queue = FlushQueue(sink, patient(), max_queue_size=2)
     await enqueue_all(queue, range(2))
     waiting = produce(queue, 2)
     await settle()
     await queue.aclose()
     assert isinstance(await error_of(waiting), QueueClosed)
-    assert [[0, 1]] == sink.delivered
-
-
-async def test_aclose_drains_a_queue_that_never_started() -> None:
-    """An aclose() of a queue that was never started delivers what it has, and is idempotent."""
-    sink = Sink[int](1.0)
-    queue = FlushQueue(sink, patient(2))
-    await enqueue_all(queue, range(3))
     await queue.aclose()
-    assert [[0, 1], [2]] == sink.delivered
-    await queue.aclose()
-    assert 2.0 == now()
-    assert 2 == len(sink.batches)
-
-
-async def test_aclose_of_a_queue_that_never_started_keeps_its_limit() -> None:
-    """With max_shutdown_wait=0 an aclose() before the start lists all items as undelivered."""
-    sink = Sink[int]()
-    queue = FlushQueue(sink, patient(), max_shutdown_wait=0)
-    await enqueue_all(queue, range(3))
-    with pytest.raises(ShutdownTimeout) as caught:
-        await queue.aclose()
-    assert [0, 1, 2] == caught.value.undelivered
-    assert [] == sink.batches
-
-
-async def test_aclose_of_a_queue_that_was_never_used() -> None:
-    """An aclose() of an untouched queue returns at once, and the queue is closed."""
-    queue = FlushQueue(Sink[int](), patient())
-    await queue.aclose()
-    with pytest.raises(QueueClosed):
-        await queue.enqueue(1)
+    assert ([[0, 1]], 1.0) == (sink.delivered, now())
 
 
 async def test_leaving_a_queue_that_never_started_is_an_error() -> None:
@@ -145,7 +84,7 @@ async def test_leaving_a_queue_that_never_started_is_an_error() -> None:
     assert [[1]] == sink.delivered
 
 
-# Starting twice.
+# Starting twice, and the end.
 
 
 async def enter(queue: FlushQueue[int]) -> None:
@@ -163,10 +102,7 @@ STARTS = [enter, run_it]
 
 @pytest.mark.parametrize("second", STARTS)
 @pytest.mark.parametrize("first", STARTS)
-async def test_starting_twice_is_an_error(
-    first: Callable[[FlushQueue[int]], Coroutine[Any, Any, None]],
-    second: Callable[[FlushQueue[int]], Coroutine[Any, Any, None]],
-) -> None:
+async def test_starting_twice_is_an_error(first: Use, second: Use) -> None:
     """A second start is a RuntimeError, and the queue goes on undisturbed."""
     sink = Sink[int]()
     queue = FlushQueue(sink, patient())
@@ -181,20 +117,9 @@ async def test_starting_twice_is_an_error(
     assert [[1, 2]] == sink.delivered
 
 
-async def test_a_closed_queue_cannot_be_started() -> None:
-    """After its end `async with` is a RuntimeError, and the body does not run."""
-    queue = FlushQueue(Sink[int](), patient())
-    async with queue:
-        pass
-    with pytest.raises(RuntimeError):
-        async with queue:
-            pytest.fail("the body of a closed queue was run")
-
-
 async def test_run_of_a_closed_queue_returns() -> None:
-    """A run() of a queue that is closed, or closing, is no second start: it waits for the end."""
-    sink = Sink[int](2.0)
-    queue = FlushQueue(sink, patient())
+    """A run() of a queue that closes, or is closed, waits for the end: it is not a second start."""
+    queue = FlushQueue(Sink[int](2.0), patient())
     await queue.enqueue(1)
     closing = asyncio.create_task(queue.aclose())
     await asyncio.sleep(1.0)
@@ -205,19 +130,8 @@ async def test_run_of_a_closed_queue_returns() -> None:
     assert 2.0 == now()
 
 
-async def test_run_of_a_closed_queue_tells_what_was_lost() -> None:
-    """A run() of a queue that was closed with a loss raises the same outcome."""
-    queue = FlushQueue(Sink[int](5.0), patient(), max_shutdown_wait=1.0)
-    await queue.enqueue(1)
-    with pytest.raises(ShutdownTimeout):
-        await queue.aclose()
-    with pytest.raises(ShutdownTimeout) as caught:
-        await queue.run()
-    assert queue.in_doubt is caught.value.in_doubt
-
-
 async def test_after_the_end_everything_is_refused() -> None:
-    """After its end enqueue, enqueue_nowait and flush raise QueueClosed, and nothing changes."""
+    """A closed queue takes no item, no barrier and no owner, and aclose() returns at once."""
     sink = Sink[int]()
     async with FlushQueue(sink, patient()) as queue:
         await queue.enqueue(1)
@@ -228,41 +142,57 @@ async def test_after_the_end_everything_is_refused() -> None:
             queue.enqueue_nowait(2)
         with pytest.raises(QueueClosed):
             await queue.flush()
+        with pytest.raises(QueueClosed, match="cannot be started again"):
+            await queue.__aenter__()
     await queue.aclose()
-    assert 0 == queue.pending
-    assert [[1]] == sink.delivered
+    assert (0, [[1]]) == (queue.pending, sink.delivered)
+
+
+async def test_the_state_of_a_queue() -> None:
+    """It is new, running, closing and closed, one after the other."""
+    sink = HeldSink[int]()
+    queue = FlushQueue(sink, patient())
+    states = [queue.state]
+    async with queue:
+        states.append(queue.state)
+        await queue.enqueue(1)
+        closing = asyncio.create_task(queue.aclose())
+        await settle()
+        states.append(queue.state)
+        sink.open()
+        await closing
+    assert ["new", "running", "closing", "closed"] == [*states, queue.state]
 
 
 # Loops and threads.
 
-CALLS: dict[str, Callable[[FlushQueue[int]], Coroutine[Any, Any, object]]] = {
+
+async def enqueue_now(queue: FlushQueue[int]) -> None:
+    """Call enqueue_nowait where a coroutine is expected."""
+    queue.enqueue_nowait(2)
+
+
+CALLS: dict[str, Use] = {
     "enqueue": lambda queue: queue.enqueue(2),
-    "enqueue_nowait": lambda queue: enqueue_now(queue, 2),
+    "enqueue_nowait": enqueue_now,
     "flush": lambda queue: queue.flush(),
     "aclose": lambda queue: queue.aclose(),
-    "run": lambda queue: queue.run(),
-    "enter": lambda queue: queue.__aenter__(),
+    "run": run_it,
+    "enter": enter,
     "leave": lambda queue: queue.__aexit__(None, None, None),
 }
 
 
-async def enqueue_now(queue: FlushQueue[int], item: int) -> None:
-    """Call enqueue_nowait where a coroutine is expected."""
-    queue.enqueue_nowait(item)
-
-
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize("started", [False, True])
-def test_use_from_another_loop_is_an_error(
-    call: Callable[[FlushQueue[int]], Coroutine[Any, Any, object]], *, started: bool
-) -> None:
+def test_use_from_another_loop_is_an_error(call: Use, *, started: bool) -> None:
     """A queue belongs to the loop that used it first: others get RuntimeError, it goes on."""
     sink = Sink[int]()
     queue = FlushQueue(sink, patient())
 
     async def begin() -> None:
         if started:
-            await queue.__aenter__()
+            await enter(queue)
         await queue.enqueue(1)
         await settle()
 
@@ -278,21 +208,8 @@ def test_use_from_another_loop_is_an_error(
     assert [[1, 3]] == sink.delivered
 
 
-def test_a_queue_may_be_made_outside_of_any_loop() -> None:
-    """Making a queue needs no loop: it belongs to the one in which it is used."""
-    sink = Sink[int]()
-    queue = FlushQueue(sink, patient())
-
-    async def use() -> None:
-        async with queue:
-            await queue.enqueue(1)
-
-    run(use)
-    assert [[1]] == sink.delivered
-
-
-def test_without_a_running_loop_nothing_is_accepted() -> None:
-    """An enqueue_nowait outside of any loop is a RuntimeError, and binds the queue to none."""
+def test_it_belongs_to_one_loop_for_good() -> None:
+    """It is made outside of any loop, where it takes nothing, and lives on one loop alone."""
     sink = Sink[int]()
     queue = FlushQueue(sink, patient())
     with pytest.raises(RuntimeError, match="no running event loop"):
@@ -303,20 +220,9 @@ def test_without_a_running_loop_nothing_is_accepted() -> None:
             await queue.enqueue(1)
 
     run(use)
-    assert [[1]] == sink.delivered
-
-
-def test_a_second_life_in_another_loop_is_refused() -> None:
-    """A queue that was closed on one loop cannot be used on the next."""
-    queue = FlushQueue(Sink[int](), patient())
-
-    async def use() -> None:
-        async with queue:
-            await queue.enqueue(1)
-
-    run(use)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="belongs to another event loop"):
         run(use)
+    assert [[1]] == sink.delivered
 
 
 def in_a_thread(call: Callable[[], object]) -> BaseException | None:
@@ -347,21 +253,6 @@ async def test_use_from_a_thread_is_an_error() -> None:
     assert [[2]] == sink.delivered
 
 
-@pytest.mark.asyncio(loop_factories=["standard"])
-async def test_a_thread_may_hand_items_to_the_loop() -> None:
-    """Threads use the queue by run_coroutine_threadsafe, while the loop goes on."""
-    sink = Sink[int]()
-    loop = asyncio.get_running_loop()
-    async with FlushQueue(sink, patient()) as queue:
-
-        def thread() -> None:
-            for item in range(3):
-                asyncio.run_coroutine_threadsafe(queue.enqueue(item), loop).result()
-
-        await asyncio.to_thread(thread)
-    assert [0, 1, 2] == sink.items
-
-
 async def test_in_debug_mode_every_call_is_checked() -> None:
     """In debug mode there is no fast path: a thread is found out right after an enqueue, too."""
     asyncio.get_running_loop().set_debug(enabled=True)
@@ -369,78 +260,43 @@ async def test_in_debug_mode_every_call_is_checked() -> None:
     async with FlushQueue(sink, patient()) as queue:
         await queue.enqueue(1)
         await queue.enqueue(2)
-        error = in_a_thread(lambda: queue.enqueue_nowait(3))
-        assert isinstance(error, RuntimeError)
+        assert isinstance(in_a_thread(lambda: queue.enqueue_nowait(3)), RuntimeError)
         await queue.enqueue(4)
     assert [[1, 2, 4]] == sink.delivered
-
-
-async def test_debug_mode_changes_nothing_else() -> None:
-    """In debug mode a queue makes the same flushes at the same times."""
-    seen = []
-    for debug in (False, True):
-        asyncio.get_running_loop().set_debug(enabled=debug)
-        start = now()
-        sink = Sink[int](0.5)
-        async with FlushQueue(sink, IntervalPolicy(2.0, 3), max_queue_size=4) as queue:
-            for item in range(1000):
-                await queue.enqueue(item)
-            await asyncio.sleep(1.0)
-            await queue.flush()
-            await queue.enqueue(1000)
-            await asyncio.sleep(3.0)
-        seen.append((sink.batches, [time - start for time in sink.started]))
-    assert seen[0] == seen[1]
 
 
 # Dropped.
 
 
-def leave(items: int, *, started: bool) -> None:
-    """Leave a queue with items in it behind, on a loop that is closed."""
+def drop(items: int, *, started: bool) -> None:
+    """Drop a queue with items in it, on a loop that is closed."""
+    _leave(items, started=started)
+    gc.collect()
+
+
+def _leave(items: int, *, started: bool) -> None:
     with own_loop() as loop:
-        queue = FlushQueue(HeldSink[int](), NaturalPolicy(1))
+        queue = FlushQueue(HeldSink[int](), NaturalPolicy(1), name="users")
         if started:
             loop.run_until_complete(enter(queue))
         loop.run_until_complete(enqueue_all(queue, range(items)))
         loop.run_until_complete(settle())
 
 
-def drop(items: int, *, started: bool = False) -> None:
-    """Drop a queue with items in it."""
-    leave(items, started=started)
-    gc.collect()
-
-
-@pytest.mark.parametrize("items", [1, 3, 300])
-def test_a_queue_dropped_with_items_says_so(items: int, caplog: pytest.LogCaptureFixture) -> None:
-    """Dropping a queue with items in it is an error in the log, and a warning: how many."""
-    with pytest.warns(ResourceWarning, match=rf"\b{items} items"):
-        drop(items)
-    assert [f"a FlushQueue was dropped with {items} items in it"] == caplog.messages
-    caplog.clear()
-
-
-def test_items_in_flight_are_counted_too(caplog: pytest.LogCaptureFixture) -> None:
-    """What is in flight when loop and queue are dropped counts among the items."""
-    with pytest.warns(ResourceWarning, match=r"\b3 items"):
-        drop(3, started=True)
+@pytest.mark.parametrize("started", [False, True])
+def test_a_queue_dropped_with_items_says_so(
+    caplog: pytest.LogCaptureFixture, *, started: bool
+) -> None:
+    """It is an error in the log, and a warning: which queue, and how many wait or are in flight."""
+    said = "a FlushQueue 'users' was dropped with 3 items in it"
+    with pytest.warns(ResourceWarning, match=f"^{said}$"):
+        drop(3, started=started)
+    assert said in caplog.messages
     caplog.clear()  # asyncio says that the task of the flush was destroyed
 
 
-def test_a_queue_dropped_empty_says_nothing() -> None:
-    """A queue that is empty when it is dropped, or that could not be made, gives no warning."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        drop(0)
-        drop(0, started=True)
-        with pytest.raises(ValueError, match="max_queue_size"):
-            FlushQueue(Sink[int](), NaturalPolicy(), max_queue_size=0)
-        gc.collect()
-
-
-def test_a_queue_that_has_ended_says_nothing_when_it_is_dropped() -> None:
-    """A queue that told of its loss when it was closed does not tell of it again."""
+def test_a_queue_dropped_without_items_says_nothing() -> None:
+    """A queue that is empty, was closed with a loss or could not be made gives no warning."""
 
     async def lose() -> None:
         queue = FlushQueue(Sink[int](5.0), NaturalPolicy(1), max_shutdown_wait=1.0)
@@ -450,61 +306,15 @@ def test_a_queue_that_has_ended_says_nothing_when_it_is_dropped() -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        drop(0, started=False)
+        drop(0, started=True)
         run(lose)
+        with pytest.raises(ValueError, match="max_queue_size"):
+            FlushQueue(Sink[int](), NaturalPolicy(), max_queue_size=0)
         gc.collect()
 
 
-def test_a_producer_may_outlive_its_loop() -> None:
-    """A waiting producer that is dropped after its loop was closed goes quietly."""
-    queue = FlushQueue(Sink[int](), patient(), max_queue_size=1)
-    waiting = queue.enqueue(2)
-
-    async def begin() -> None:
-        queue.enqueue_nowait(1)
-        waiting.send(None)
-
-    with own_loop() as home:
-        home.run_until_complete(begin())
-    waiting.close()
-    with pytest.warns(ResourceWarning, match="1 items"):
-        queue.__del__()
-    queue._core.buffer.take_all()  # noqa: SLF001 - so that it is not told of again
-
-
-async def test_a_closed_queue_cannot_be_entered() -> None:
-    """It is closed to an owner as it is to a producer."""
-    queue = FlushQueue(Sink[int](), NaturalPolicy())
-    await queue.aclose()
-    with pytest.raises(QueueClosed, match="cannot be started again"):
-        await queue.__aenter__()
-
-
-# What a health check sees, and what is told of a queue that nobody starts.
-
-
-async def test_the_state_of_a_queue() -> None:
-    """It is new, running, closing and closed, one after the other."""
-    sink = HeldSink[int]()
-    queue = FlushQueue(sink, patient())
-    states = [queue.state]
-    async with queue:
-        states.append(queue.state)
-        await queue.enqueue(1)
-        closing = asyncio.create_task(queue.aclose())
-        await settle()
-        states.append(queue.state)
-        sink.open()
-        await closing
-    assert ["new", "running", "closing", "closed"] == [*states, queue.state]
-
-
-async def test_the_state_of_a_queue_that_has_failed() -> None:
-    """It has failed from the failure on, whatever else happens to it."""
-    async with failing(FlushQueue(Sink[int](errors={0: OSError()}), patient(1))) as queue:
-        await queue.enqueue(1)
-        await settle()
-        assert "failed" == queue.state
-    assert "failed" == queue.state
+# What is told of a queue that nobody starts.
 
 
 async def test_a_queue_that_nobody_starts_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -551,6 +361,4 @@ async def test_a_queue_that_was_dropped_is_not_said_to_be_waiting(
     with pytest.warns(ResourceWarning):
         gc.collect()
     await asyncio.sleep(9.0)
-    assert ["a FlushQueue was dropped with 1 items in it"] == [
-        record.getMessage() for record in caplog.records
-    ]
+    assert ["a FlushQueue was dropped with 1 items in it"] == caplog.messages
