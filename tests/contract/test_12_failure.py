@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from flushq import FlushFailed, FlushQueue, NaturalPolicy, PolicyError, ShutdownTimeout
+from flushq import FlushFailed, FlushQueue, NaturalPolicy, ShutdownTimeout
 from tests.contract.hostile import (
     FACTORIES,
-    Second,
     StubbornSink,
+    Unprintable,
     error_of,
     failing_logger,
     left_behind,
@@ -24,12 +24,10 @@ from tests.contract.support import (
     enqueue_all,
     failing,
     now,
-    patient,
     produce,
     settle,
     steps,
 )
-from tests.virtual import VirtualLoop
 
 # Ways to fail.
 
@@ -37,18 +35,6 @@ from tests.virtual import VirtualLoop
 async def fails_before_its_first_await(batch: list[int]) -> None:
     """Raise at once."""
     raise OSError("sink")
-
-
-async def fails_after_its_first_await(batch: list[int]) -> None:
-    """Raise later."""
-    await asyncio.sleep(1.0)
-    raise OSError("sink")
-
-
-async def times_out(batch: list[int]) -> None:
-    """Raise a TimeoutError of its own."""
-    async with asyncio.timeout(1.0):
-        await asyncio.sleep(2.0)
 
 
 async def is_cancelled_from_within(batch: list[int]) -> None:
@@ -77,6 +63,11 @@ async def raises_with_its_cancellation_pending(batch: list[int]) -> None:
     assert task is not None
     task.cancel()
     raise OSError("sink")
+
+
+async def raises_what_cannot_be_shown(batch: list[int]) -> None:
+    """Raise what has no repr."""
+    raise Unprintable
 
 
 async def stops_iteration(batch: list[int]) -> None:
@@ -113,12 +104,11 @@ def returns_a_bad_awaitable(batch: list[int]) -> Any:
 
 FAILING: list[tuple[Callable[[list[int]], Any], type[BaseException]]] = [
     (fails_before_its_first_await, OSError),
-    (fails_after_its_first_await, OSError),
-    (times_out, TimeoutError),
     (is_cancelled_from_within, asyncio.CancelledError),
     (cancels_itself, asyncio.CancelledError),
     (raises_a_base_exception, GeneratorExit),
     (raises_with_its_cancellation_pending, OSError),
+    (raises_what_cannot_be_shown, Unprintable),
     (stops_iteration, RuntimeError),
     (raises_while_called, OSError),
     (returns_none, TypeError),
@@ -160,27 +150,6 @@ async def test_a_flush_cancelled_from_outside_is_a_failure() -> None:
     assert [1] == queue.in_doubt
 
 
-class Unprintable(Exception):
-    """An exception that cannot be shown."""
-
-    def __repr__(self) -> str:
-        """Fail."""
-        raise AttributeError("this exception has no repr")
-
-    __str__ = __repr__
-
-
-async def test_an_exception_that_cannot_be_shown_is_a_failure_like_any_other() -> None:
-    """A flush that raises what has a broken repr ends the queue with FlushFailed."""
-    failure = Unprintable()
-    queue = FlushQueue(Sink[int](1.0, errors={0: failure}), NaturalPolicy())
-    with pytest.raises(FlushFailed) as caught:
-        async with queue:
-            await queue.enqueue(1)
-    assert failure is caught.value.__cause__
-    assert [1] == queue.in_doubt
-
-
 # Who hears of it, and when.
 
 
@@ -199,29 +168,6 @@ async def test_no_new_flush_starts_and_running_ones_finish() -> None:
     assert [[2, 3]] == sink.delivered
     assert [0, 1] == queue.in_doubt
     assert [4, 5, 6] == queue.undelivered
-
-
-async def test_nothing_is_handed_over_once_a_failure_is_known() -> None:
-    """No flush begins on a queue that has failed, nor one whose batch was cut just before."""
-    heard: list[BaseException | None] = []
-    fail = asyncio.Event()
-
-    async def sink(batch: list[int]) -> None:
-        if batch == [0]:
-            await fail.wait()
-            raise OSError
-        heard.append(await error_of(queue.enqueue(9)))
-
-    queue = FlushQueue(sink, NaturalPolicy(1), max_in_flight=2)
-    with pytest.raises(FlushFailed):
-        async with queue:
-            await queue.enqueue(0)
-            await settle()
-            fail.set()
-            queue.enqueue_nowait(1)  # its batch is cut in the iteration in which the sink raises
-            await settle()
-    assert FlushFailed not in {type(error) for error in heard}
-    assert [0] == queue.in_doubt
 
 
 async def test_producers_hear_of_it_at_once() -> None:
@@ -263,7 +209,7 @@ async def test_everyone_gets_a_new_exception_with_the_same_cause_and_lists() -> 
         await error_of(queue.flush()),
         await error_of(queue.aclose()),
         await error_of(queue.aclose()),
-        await error_of(queue.enqueue(3)),
+        await error_of(queue.run()),
     ]
     assert len(errors) == len({id(error) for error in errors})
     for error in errors:
@@ -271,22 +217,6 @@ async def test_everyone_gets_a_new_exception_with_the_same_cause_and_lists() -> 
         assert failure is error.__cause__
         assert queue.undelivered is error.undelivered
         assert queue.in_doubt is error.in_doubt
-
-
-async def test_run_raises_when_the_running_flushes_have_ended() -> None:
-    """A failed flush ends run() by itself, as soon as the others have ended."""
-    sink = HeldSink[int]()
-    queue = FlushQueue(sink, NaturalPolicy(1), max_in_flight=2)
-    running = asyncio.create_task(error_of(queue.run()))
-    await enqueue_all(queue, range(2))
-    await asyncio.sleep(1.0)
-    sink.fail(OSError())
-    await asyncio.sleep(1.0)
-    assert not running.done()
-    sink.open()
-    await settle()
-    assert running.done()
-    assert isinstance(await running, FlushFailed)
 
 
 async def test_a_failed_run_ends_its_task_group() -> None:
@@ -304,18 +234,6 @@ async def test_a_failed_run_ends_its_task_group() -> None:
             group.create_task(produce_for_ever())
     assert [FlushFailed] == [type(error) for error in caught.value.exceptions]
     assert 2.0 == now()
-
-
-async def test_run_of_a_failed_queue_tells_of_the_failure() -> None:
-    """A queue that has failed has ended: run() is no second start and raises FlushFailed."""
-    failure = OSError()
-    queue = FlushQueue(Sink[int](errors={0: failure}), NaturalPolicy())
-    running = asyncio.create_task(error_of(queue.run()))
-    await queue.enqueue(1)
-    assert isinstance(await running, FlushFailed)
-    with pytest.raises(FlushFailed) as caught:
-        await queue.run()
-    assert failure is caught.value.__cause__
 
 
 async def test_a_flush_that_waits_in_its_own_queue_hears_of_it() -> None:
@@ -361,19 +279,6 @@ async def test_the_first_failure_counts_and_all_of_them_are_in_doubt() -> None:
     assert first is caught.value.__cause__
     assert [0, 1, 2, 3] == queue.in_doubt
     assert [4] == queue.undelivered
-
-
-async def test_the_policy_hears_of_the_failed_flush() -> None:
-    """A policy is told of the end of a flush that failed."""
-    queue = FlushQueue(Sink[int](1.0, errors={0: OSError()}), Second())
-    with pytest.raises(FlushFailed):
-        async with queue:
-            await queue.enqueue(1)
-            await asyncio.sleep(5.0)
-    policy = queue.policy
-    assert isinstance(policy, Second)
-    expected = [("item_added", 0.0), ("tick", 1.0), ("flush_started", 1.0), ("flush_done", 2.0)]
-    assert expected == policy.told
 
 
 # The body's own exception.
@@ -437,19 +342,6 @@ async def test_a_body_that_raises_the_queues_own_failure_needs_no_note(
     assert 1 == len(caplog.records)
 
 
-async def test_the_failure_of_another_queue_is_the_bodys_own() -> None:
-    """A body that raises the FlushFailed of another queue gets the note of this one's loss."""
-    other = FlushQueue(Sink[int](errors={0: OSError()}), NaturalPolicy())
-    queue = FlushQueue(Sink[int](errors={0: OSError()}), NaturalPolicy())
-    with pytest.raises(FlushFailed) as caught:
-        async with queue:
-            await queue.enqueue(1)
-            async with other:
-                await other.enqueue(2)
-    assert other.in_doubt is caught.value.in_doubt
-    assert "FlushFailed" in caught.value.__notes__[0]
-
-
 @dataclass(frozen=True)
 class FrozenError(Exception):
     """An exception that takes no notes, as a frozen dataclass does not."""
@@ -477,9 +369,9 @@ async def test_an_exception_that_takes_no_note_is_not_replaced(
 # How long it may take.
 
 
-@pytest.mark.parametrize("limit", [0, 2.5])
+@pytest.mark.parametrize("limit", [0, 0.5, 2.5])
 async def test_the_limit_counts_from_the_failure(limit: float) -> None:
-    """Running flushes have max_shutdown_wait from the failure; a later close gives no more."""
+    """Running flushes have max_shutdown_wait from the failure, without a close or with a later."""
     sink = StubbornSink[int](100.0, ignores=0)
 
     async def flush_fn(batch: list[int]) -> None:
@@ -489,34 +381,13 @@ async def test_the_limit_counts_from_the_failure(limit: float) -> None:
         await sink(batch)
 
     queue = FlushQueue(flush_fn, NaturalPolicy(1), max_in_flight=2, max_shutdown_wait=limit)
-    with pytest.raises(FlushFailed):
-        async with queue:
-            await enqueue_all(queue, range(3))
-            await asyncio.sleep(2.0)
+    async with failing(queue):
+        await enqueue_all(queue, range(3))
+        await asyncio.sleep(2.0)
+        assert (limit < 1.0) == ([] == left_behind())
     assert [1.0 + limit] == sink.cancelled
     assert max(2.0, 1.0 + limit) == now()
-    assert [0, 1] == queue.in_doubt
-    assert [2] == queue.undelivered
-
-
-async def test_a_failed_queue_ends_without_a_close() -> None:
-    """When the limit after a failure has passed, no flush runs and nothing is left on the loop."""
-    sink = StubbornSink[int](100.0, ignores=0)
-
-    async def flush_fn(batch: list[int]) -> None:
-        if batch == [0]:
-            raise OSError
-        await sink(batch)
-
-    queue = FlushQueue(flush_fn, NaturalPolicy(1), max_in_flight=2, max_shutdown_wait=2.0)
-    await queue.__aenter__()
-    await enqueue_all(queue, range(2))
-    await asyncio.sleep(3.0)
-    assert [2.0] == sink.cancelled
-    assert [] == left_behind()
-    assert [0, 1] == queue.in_doubt
-    assert isinstance(await error_of(queue.aclose()), FlushFailed)
-    assert 3.0 == now()
+    assert ([0, 1], [2]) == (queue.in_doubt, queue.undelivered)
 
 
 async def test_flush_failed_wins_over_the_limit() -> None:
@@ -571,40 +442,6 @@ def test_an_interrupt_of_the_sink_is_raised_on(
     assert queue.undelivered == list(range(1, 1 + len(queue.undelivered)))
 
 
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
-def test_an_interrupt_of_the_sink_ends_asyncio_run(kind: type[BaseException]) -> None:
-    """With asyncio.run an interrupt of flush_fn comes out of it, and the lists are complete."""
-    sink = Sink[int](1.0, errors={1: kind("sink")})
-    queue = FlushQueue(sink, NaturalPolicy(1), max_queue_size=3)
-
-    async def session() -> None:
-        async with queue:
-            for item in range(100):
-                await queue.enqueue(item)
-
-    with pytest.raises(kind, match="sink"), asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(session())
-    assert [[0]] == sink.delivered
-    assert [1] == queue.in_doubt
-    assert [2, 3, 4] == queue.undelivered
-
-
-async def test_a_policy_that_fails_beside_a_flush_that_fails() -> None:
-    """The first to fail is the outcome, also when policy and flush_fn fail in one event."""
-
-    class Sulking(NaturalPolicy):
-        def flush_done(self, *facts: Any) -> Any:
-            raise ZeroDivisionError
-
-    failure = OSError()
-    queue = FlushQueue(Sink[int](errors={0: failure}), Sulking())
-    with pytest.raises(FlushFailed) as caught:
-        async with queue:
-            await queue.enqueue(1)
-    assert failure is caught.value.__cause__
-    assert not isinstance(caught.value, PolicyError)
-
-
 async def test_many_producers_share_one_cause_that_does_not_grow() -> None:
     """A thousand producers that are told of a failure leave its traceback as it was."""
     failure = OSError()
@@ -626,19 +463,6 @@ async def test_many_producers_share_one_cause_that_does_not_grow() -> None:
     assert 10 > depth
 
 
-async def test_a_patient_queue_fails_too() -> None:
-    """A failure in a manual flush() reaches the caller, then the end of the block."""
-    failure = OSError()
-    queue = FlushQueue(Sink[int](errors={0: failure}), patient())
-    with pytest.raises(FlushFailed) as outer:
-        async with queue:
-            await queue.enqueue(1)
-            with pytest.raises(FlushFailed) as inner:
-                await queue.flush()
-    assert inner.value is not outer.value
-    assert failure is inner.value.__cause__ is outer.value.__cause__
-
-
 async def test_a_task_that_cannot_be_made_is_a_failure() -> None:
     """If the loop refuses to make a task for a flush, its batch is undelivered; nothing hangs."""
     failure = OSError("no more tasks")
@@ -656,29 +480,6 @@ async def test_a_task_that_cannot_be_made_is_a_failure() -> None:
     assert failure is caught.value.__cause__
     assert [1] == queue.undelivered
     assert [] == queue.in_doubt
-
-
-async def test_a_group_that_tells_of_the_loss_is_left_as_it_is(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """A body that raises a group with this queue's own failure: no note, no second record."""
-    queue = FlushQueue(Sink[int](errors={0: OSError()}), NaturalPolicy())
-    with pytest.raises(ExceptionGroup) as caught:
-        async with queue:
-            await queue.enqueue(1)
-            await settle()
-            assert "failed" in repr(queue)
-            inner = ExceptionGroup("inner", [await failure_of(queue.flush())])
-            raise ExceptionGroup("outer", [ValueError(), inner])
-    assert not hasattr(caught.value, "__notes__")
-    assert 1 == len(caplog.records)
-
-
-async def failure_of(operation: Awaitable[object]) -> FlushFailed:
-    """Await what fails, and return the failure."""
-    with pytest.raises(FlushFailed) as caught:
-        await operation
-    return caught.value
 
 
 @pytest.mark.not_in("eager", reason="an eager task has begun before anyone can cancel it")
