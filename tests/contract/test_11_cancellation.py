@@ -290,6 +290,18 @@ async def test_timeout_around_async_with(limit: float) -> None:
     assert 0 == task.cancelling()
 
 
+async def test_timeout_around_run() -> None:
+    """A timeout around run() raises TimeoutError; no code after it runs."""
+    sink = Sink[int](5.0)
+    queue = FlushQueue(sink, NaturalPolicy())
+    await queue.enqueue(1)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(2.0):
+            await queue.run()
+            pytest.fail("the timeout was swallowed")
+    assert ([[1]], 5.0) == (sink.delivered, now())
+
+
 async def test_timeout_around_aclose_and_the_note_on_it() -> None:
     """A timeout around aclose() raises TimeoutError, whose cause carries the note of the loss."""
     queue = FlushQueue(Sink[int](5.0), NaturalPolicy())
