@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,11 +53,6 @@ async def cancels_itself(batch: list[int]) -> None:
     await asyncio.sleep(0)
 
 
-async def raises_a_base_exception(batch: list[int]) -> None:
-    """Raise what is no Exception."""
-    raise GeneratorExit
-
-
 async def raises_with_its_cancellation_pending(batch: list[int]) -> None:
     """Cancel the very task it runs in, and raise something else before that is noticed."""
     task = asyncio.current_task()
@@ -84,11 +80,6 @@ def returns_none(batch: list[int]) -> Any:
     """Return what cannot be awaited."""
 
 
-async def is_a_generator(batch: list[int]) -> Any:
-    """Be an async generator, which cannot be awaited either."""
-    yield batch
-
-
 class Unawaitable:
     """Something that looks awaitable until it is awaited."""
 
@@ -106,13 +97,11 @@ FAILING: list[tuple[Callable[[list[int]], Any], type[BaseException]]] = [
     (fails_before_its_first_await, OSError),
     (is_cancelled_from_within, asyncio.CancelledError),
     (cancels_itself, asyncio.CancelledError),
-    (raises_a_base_exception, GeneratorExit),
     (raises_with_its_cancellation_pending, OSError),
     (raises_what_cannot_be_shown, Unprintable),
     (stops_iteration, RuntimeError),
     (raises_while_called, OSError),
     (returns_none, TypeError),
-    (is_a_generator, TypeError),
     (returns_a_bad_awaitable, TypeError),
 ]
 
@@ -135,19 +124,28 @@ async def test_every_way_to_fail_ends_the_queue(
     assert [] == left_behind()
 
 
-async def test_a_flush_cancelled_from_outside_is_a_failure() -> None:
-    """Somebody else who cancels the task of a flush makes it fail."""
+NOT_EAGER = pytest.param(
+    False,
+    marks=pytest.mark.not_in("eager", reason="an eager task has begun before anyone can cancel it"),
+)
+
+
+@pytest.mark.parametrize("begun", [True, NOT_EAGER])
+async def test_a_flush_cancelled_from_outside_is_a_failure(*, begun: bool) -> None:
+    """Somebody else may cancel the task of a flush, before it has begun, too."""
     sink = HeldSink[int]()
-    queue = FlushQueue(sink, NaturalPolicy())
-    with pytest.raises(FlushFailed) as caught:
-        async with queue:
-            await queue.enqueue(1)
-            await settle()
-            (flush,) = asyncio.all_tasks() - {asyncio.current_task()}
-            flush.cancel()
-            await settle()
-    assert isinstance(caught.value.__cause__, asyncio.CancelledError)
-    assert [1] == queue.in_doubt
+    async with failing(FlushQueue(sink, NaturalPolicy())) as queue:
+        await queue.enqueue(1)
+        while not (flushes := asyncio.all_tasks() - {asyncio.current_task()}):
+            await steps(1)
+        await steps(2 * begun)
+        flushes.pop().cancel()
+        await settle()
+        error = await error_of(queue.enqueue(2))
+    assert isinstance(error, FlushFailed)
+    assert isinstance(error.__cause__, asyncio.CancelledError)
+    assert ([1] if begun else []) == sink.items == queue.in_doubt
+    assert ([] if begun else [1]) == queue.undelivered
 
 
 # Who hears of it, and when.
@@ -173,7 +171,6 @@ async def test_no_new_flush_starts_and_running_ones_finish() -> None:
 async def test_producers_hear_of_it_at_once() -> None:
     """Waiting and later producers and flush() get FlushFailed while another flush still runs."""
     sink = HeldSink[int]()
-    failure = OSError()
     queue = FlushQueue(sink, NaturalPolicy(1), max_queue_size=1, max_in_flight=2)
     running = asyncio.create_task(error_of(queue.run()))
     for item in range(3):
@@ -181,18 +178,15 @@ async def test_producers_hear_of_it_at_once() -> None:
         await settle()
     waiting = [asyncio.create_task(error_of(queue.enqueue(item))) for item in (3, 4)]
     await settle()
-    sink.fail(failure)
+    sink.fail(OSError())
     await settle()
     assert [True, True, False] == [task.done() for task in (*waiting, running)]
     with pytest.raises(FlushFailed):
         queue.enqueue_nowait(5)
-    with pytest.raises(FlushFailed):
-        await queue.enqueue(6)
-    with pytest.raises(FlushFailed):
-        await queue.flush()
+    errors = [await error_of(queue.enqueue(6)), await error_of(queue.flush())]
     sink.open()
-    errors = [*await asyncio.gather(*waiting), await running]
-    assert [FlushFailed] * 3 == [type(error) for error in errors]
+    errors += await asyncio.gather(*waiting, running)
+    assert [FlushFailed] * 5 == [type(error) for error in errors]
     assert [2] == queue.undelivered
 
 
@@ -219,51 +213,6 @@ async def test_everyone_gets_a_new_exception_with_the_same_cause_and_lists() -> 
         assert queue.in_doubt is error.in_doubt
 
 
-async def test_a_failed_run_ends_its_task_group() -> None:
-    """As a child of a TaskGroup, run() fails, and the group cancels the producers."""
-    queue = FlushQueue(Sink[int](1.0, errors={1: OSError()}), NaturalPolicy())
-
-    async def produce_for_ever() -> None:
-        while True:
-            await queue.enqueue(1)
-            await asyncio.sleep(0.75)
-
-    with pytest.raises(ExceptionGroup) as caught:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(queue.run())
-            group.create_task(produce_for_ever())
-    assert [FlushFailed] == [type(error) for error in caught.value.exceptions]
-    assert 2.0 == now()
-
-
-async def test_a_flush_that_waits_in_its_own_queue_hears_of_it() -> None:
-    """A running flush that waits for room when another fails gets FlushFailed in enqueue."""
-    heard: list[BaseException | None] = []
-    go_on, fail = asyncio.Event(), asyncio.Event()
-
-    async def sink(batch: list[int]) -> None:
-        if batch == [0]:
-            await go_on.wait()
-            heard.append(await error_of(queue.enqueue(9)))
-        else:
-            await fail.wait()
-            raise OSError
-
-    queue = FlushQueue(sink, NaturalPolicy(1), max_in_flight=2, max_queue_size=1)
-    with pytest.raises(FlushFailed):
-        async with queue:
-            for item in range(3):
-                await queue.enqueue(item)
-                await settle()
-            go_on.set()
-            await settle()
-            assert [] == heard
-            fail.set()
-    assert [FlushFailed] == [type(error) for error in heard]
-    assert [1] == queue.in_doubt
-    assert [2] == queue.undelivered
-
-
 async def test_the_first_failure_counts_and_all_of_them_are_in_doubt() -> None:
     """Of several failures the first is the cause; the lists are in order of acceptance."""
     sink = HeldSink[int]()
@@ -284,22 +233,40 @@ async def test_the_first_failure_counts_and_all_of_them_are_in_doubt() -> None:
 # The body's own exception.
 
 
-async def test_the_bodys_exception_is_not_replaced(caplog: pytest.LogCaptureFixture) -> None:
-    """A body that raises something else keeps it; the failure is noted on it and logged."""
-    mistake = ValueError("of the body")
-    queue = FlushQueue(Sink[int](1.0, errors={0: OSError("disk full")}), NaturalPolicy())
-    with pytest.raises(ValueError, match="of the body") as caught:
-        async with queue:
+@dataclass(frozen=True)
+class FrozenError(Exception):
+    """An exception that takes no notes, as a frozen dataclass does not."""
+
+
+@pytest.mark.parametrize("kind", [ValueError, FrozenError])
+@pytest.mark.parametrize("logger", [nullcontext, failing_logger])
+async def test_the_bodys_exception_is_not_replaced(
+    kind: type[Exception],
+    logger: Callable[[], AbstractContextManager[None]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The failure is noted on it and logged, where it takes notes and where the logger works."""
+    mistake = kind()
+    queue = FlushQueue(Sink[int](errors={0: OSError("disk full")}), NaturalPolicy())
+    await queue.__aenter__()
+    await queue.enqueue(1)
+    with logger():
+        assert not await queue.__aexit__(type(mistake), mistake, None)
+    ended = ["the queue ended with FlushFailed"]
+    logged = ["the queue has failed with FlushFailed", *ended] if logger is nullcontext else []
+    assert logged == [message.split(":")[0] for message in caplog.messages]
+    noted = [note.split(": ")[1] for note in getattr(mistake, "__notes__", [])]
+    assert (ended if kind is ValueError else []) == noted
+
+
+async def test_the_queues_own_failure_needs_no_note(caplog: pytest.LogCaptureFixture) -> None:
+    """FlushFailed from a call in the body goes on as it is: no note, no second record."""
+    with pytest.raises(FlushFailed) as caught:
+        async with FlushQueue(Sink[int](errors={0: OSError()}), NaturalPolicy()) as queue:
             await queue.enqueue(1)
-            raise mistake
-    assert mistake is caught.value
-    assert 1 == len(mistake.__notes__)
-    assert "FlushFailed" in mistake.__notes__[0]
-    assert "disk full" in mistake.__notes__[0]
-    told = [record.getMessage().split(":")[0] for record in caplog.records]
-    assert ["the queue has failed with FlushFailed", "the queue ended with FlushFailed"] == told
-    assert {("flushq", logging.ERROR)} == {(log.name, log.levelno) for log in caplog.records}
-    assert "disk full" in caplog.text
+            await queue.flush()
+    assert not hasattr(caught.value, "__notes__")
+    assert 1 == len(caplog.records)
 
 
 async def test_a_failure_is_logged_at_once_and_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -320,50 +287,6 @@ async def test_a_failure_is_logged_at_once_and_once(caplog: pytest.LogCaptureFix
         assert "failed" == queue.state
         await asyncio.sleep(3600.0)
     assert [record] == caplog.records
-
-
-async def test_a_body_that_raises_the_queues_own_failure_needs_no_note(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """FlushFailed from an enqueue in the body goes on as it is: no note, no second record."""
-    queue = FlushQueue(Sink[int](1.0, errors={0: OSError()}), NaturalPolicy())
-    raised: list[BaseException] = []
-    with pytest.raises(FlushFailed) as caught:
-        async with queue:
-            while True:
-                try:
-                    await queue.enqueue(1)
-                except FlushFailed as error:
-                    raised.append(error)
-                    raise
-                await asyncio.sleep(0.75)
-    assert [caught.value] == raised
-    assert not hasattr(caught.value, "__notes__")
-    assert 1 == len(caplog.records)
-
-
-@dataclass(frozen=True)
-class FrozenError(Exception):
-    """An exception that takes no notes, as a frozen dataclass does not."""
-
-    code: int
-
-
-async def test_an_exception_that_takes_no_note_is_not_replaced(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """A body's exception to which no note can be added goes on; the loss is logged."""
-    mistake = FrozenError(7)
-    queue = FlushQueue(Sink[int](errors={0: OSError("disk full")}), NaturalPolicy())
-    caught: BaseException | None = None
-    try:
-        await queue.__aenter__()
-        await queue.enqueue(1)
-        await queue.__aexit__(FrozenError, mistake, None)
-    except BaseException as error:
-        caught = error
-    assert caught is None
-    assert "disk full" in caplog.text
 
 
 # How long it may take.
@@ -480,38 +403,3 @@ async def test_a_task_that_cannot_be_made_is_a_failure() -> None:
     assert failure is caught.value.__cause__
     assert [1] == queue.undelivered
     assert [] == queue.in_doubt
-
-
-@pytest.mark.not_in("eager", reason="an eager task has begun before anyone can cancel it")
-async def test_a_flush_that_somebody_cancels_before_it_began() -> None:
-    """It ends the queue, the batch is undelivered, and everyone hears of it."""
-    sink = Sink[int]()
-    async with failing(FlushQueue(sink, NaturalPolicy())) as queue:
-        await queue.enqueue(1)
-        while not (flushes := [task for task in asyncio.all_tasks() if _is_flush(task)]):
-            await steps(1)
-        flushes[0].cancel()
-        await settle()
-        with pytest.raises(FlushFailed) as caught:
-            await queue.enqueue(2)
-        assert isinstance(caught.value.__cause__, asyncio.CancelledError)
-    assert ([], [1], []) == (sink.batches, queue.undelivered, queue.in_doubt)
-
-
-def _is_flush(task: asyncio.Task[object]) -> bool:
-    return task.get_name() == "flushq flush"
-
-
-async def test_a_logging_that_fails_does_not_replace_the_exception_of_the_body() -> None:
-    """The body's exception goes on, with its note, where a filter of the logger raises."""
-    mistake = ValueError("of the body")
-    with failing_logger(), pytest.raises(ValueError, match="of the body") as caught:
-        async with FlushQueue(
-            Sink[int](errors={0: OSError("disk full")}), NaturalPolicy()
-        ) as queue:
-            await queue.enqueue(1)
-            raise mistake
-    assert mistake is caught.value
-    assert ["flushq: the queue ended with FlushFailed: "] == [
-        note[:42] for note in mistake.__notes__
-    ]

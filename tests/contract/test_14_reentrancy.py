@@ -17,7 +17,7 @@ from flushq import (
     ShutdownTimeout,
 )
 from tests.contract.hostile import FACTORIES, WAYS, Way, as_task, directly, error_of, left_behind
-from tests.contract.support import enqueue_all, now, patient, settle
+from tests.contract.support import Sink, enqueue_all, now, patient, settle, steps
 
 Flush = Callable[[list[int]], Awaitable[None]]
 
@@ -86,23 +86,6 @@ async def test_a_flush_may_enqueue_on_a_loop_with_eager_tasks(factory: Any, slot
     assert [*range(10), *range(100, 110)] == sorted(feeding.items)
 
 
-async def test_the_drain_ends_when_nothing_is_left() -> None:
-    """A queue that feeds itself is drained through as many generations as there are."""
-    batches: list[list[int]] = []
-
-    async def sink(batch: list[int]) -> None:
-        batches.append(batch)
-        await asyncio.sleep(1.0)
-        if batch[0]:
-            await queue.enqueue(batch[0] - 1)
-
-    queue = FlushQueue(sink, patient())
-    async with queue:
-        await queue.enqueue(50)
-    assert [[item] for item in range(50, -1, -1)] == batches
-    assert 51.0 == now()
-
-
 async def test_a_queue_that_feeds_itself_for_ever_ends_at_its_limit() -> None:
     """The limit ends a drain that would never end; what was enqueued last is listed."""
     refused: list[BaseException | None] = []
@@ -124,41 +107,58 @@ async def test_a_queue_that_feeds_itself_for_ever_ends_at_its_limit() -> None:
     assert [QueueClosed] == [type(error) for error in refused]
 
 
-async def test_everyone_else_is_refused_during_the_drain() -> None:
+async def now_or_never(queue: FlushQueue[str], item: str) -> None:
+    """Call enqueue_nowait where a coroutine is expected."""
+    queue.enqueue_nowait(item)
+
+
+@pytest.mark.parametrize("enqueue", [FlushQueue.enqueue, now_or_never])
+async def test_everyone_else_is_refused_during_the_drain(
+    enqueue: Callable[[FlushQueue[str], str], Awaitable[None]],
+) -> None:
     """During the drain others get QueueClosed, just before and just after an item of flush_fn."""
-    batches: list[list[str]] = []
-    refused: list[str] = []
+    sink = Sink[str]()
     go_on = asyncio.Event()
 
-    async def sink(batch: list[str]) -> None:
-        batches.append(batch)
+    async def flush_fn(batch: list[str]) -> None:
+        await sink(batch)
         if batch == ["first"]:
             await go_on.wait()
             await queue.enqueue("inside")
 
-    queue = FlushQueue(sink, patient())
-
-    async def outside(name: str) -> None:
+    async def outside() -> BaseException | None:
         await go_on.wait()
-        errors = [await error_of(queue.enqueue(name)), await error_of(now_or_never(queue, name))]
-        refused.extend(name for error in errors if isinstance(error, QueueClosed))
+        return await error_of(enqueue(queue, "outside"))
 
-    before = asyncio.create_task(outside("before"))
+    queue = FlushQueue(flush_fn, patient())
+    await queue.enqueue("first")
+    tasks: list[asyncio.Task[BaseException | None]] = []
+    for operation in (outside(), error_of(queue.aclose()), outside()):
+        tasks.append(asyncio.create_task(operation))
+        await settle()
+    go_on.set()
+    errors = await asyncio.gather(*tasks)
+    assert [QueueClosed, type(None), QueueClosed] == [type(error) for error in errors]
+    assert [["first"], ["inside"]] == sink.batches
+
+
+async def test_a_task_that_outlives_its_flush_is_outside() -> None:
+    """From the step in which flush_fn returns, what it has left behind is as anyone else."""
+    left: list[asyncio.Task[BaseException | None]] = []
+
+    async def stay(steps_to_wait: int) -> BaseException | None:
+        await steps(steps_to_wait)
+        return await error_of(queue.enqueue(9))
+
+    async def sink(batch: list[int]) -> None:
+        if not left:
+            left.extend(asyncio.create_task(stay(count)) for count in range(3))
+
+    queue = FlushQueue(sink, patient(1))
     async with queue:
-        await queue.enqueue("first")
-        closing = asyncio.create_task(queue.aclose())
-        await settle()
-        after = asyncio.create_task(outside("after"))
-        await settle()
-        go_on.set()
-        await asyncio.gather(before, after, closing)
-    assert ["before", "before", "after", "after"] == refused
-    assert [["first"], ["inside"]] == batches
-
-
-async def now_or_never(queue: FlushQueue[str], item: str) -> None:
-    """Call enqueue_nowait where a coroutine is expected."""
-    queue.enqueue_nowait(item)
+        await enqueue_all(queue, range(3))
+    errors = [await task for task in left]
+    assert [QueueClosed] * 3 == [type(error) for error in errors]
 
 
 async def test_a_task_that_outlives_its_flush_may_do_everything() -> None:
@@ -227,22 +227,6 @@ async def test_the_only_flush_gets_queue_full_where_it_would_wait_for_itself(
         await queue.enqueue(11)
     assert [QueueFull] == [type(error) for error in outcomes]
     assert [[0], [10], [11]] == batches
-
-
-async def test_a_flush_beside_a_free_slot_waits_for_room() -> None:
-    """With a slot free, a full queue is flushed for the flush that waits, and nobody is refused."""
-    batches: list[list[int]] = []
-
-    async def sink(batch: list[int]) -> None:
-        batches.append(batch)
-        if batch == [0, 1]:
-            await enqueue_all(queue, range(2, 9))
-
-    queue = FlushQueue(sink, patient(), max_queue_size=2, max_in_flight=2)
-    async with queue:
-        await enqueue_all(queue, range(2))
-        await queue.flush()
-    assert [[0, 1], [2, 3], [4, 5], [6, 7], [8]] == batches
 
 
 @ALL_WAYS
@@ -427,21 +411,3 @@ async def test_flush_fn_owns_its_list() -> None:
             await enqueue_all(queue, range(8))
     assert [3, 4, 5] == queue.in_doubt
     assert [6, 7] == queue.undelivered
-
-
-async def test_a_task_of_a_flush_that_has_returned_is_outside() -> None:
-    """From the very step in which flush_fn returns, what it has left behind gets QueueClosed."""
-    late: list[asyncio.Task[BaseException | None]] = []
-
-    async def enqueue_later() -> BaseException | None:
-        await asyncio.sleep(0)
-        return await error_of(queue.enqueue(9))
-
-    async def sink(batch: list[int]) -> None:
-        if not late:
-            late.append(asyncio.create_task(enqueue_later()))
-
-    queue = FlushQueue(sink, patient(1))
-    async with queue:
-        await enqueue_all(queue, range(2))
-    assert [QueueClosed] == [type(await task) for task in late]
