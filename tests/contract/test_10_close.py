@@ -44,16 +44,6 @@ async def test_leaving_lets_the_running_flush_finish_and_drains_the_rest(
     assert [] == queue.undelivered == queue.in_doubt
 
 
-async def test_the_drain_uses_every_slot() -> None:
-    """The drain runs as many flushes at a time as there are slots."""
-    sink = Sink[int](1.0)
-    async with FlushQueue(sink, patient(2), max_in_flight=3) as queue:
-        await enqueue_all(queue, range(11))
-    assert [2, 2, 2, 2, 2, 1] == sink.sizes
-    assert 3 == sink.most_running
-    assert 2.0 == now()
-
-
 async def test_a_closing_queue_refuses_items() -> None:
     """Once closing has begun, both kinds of enqueue and flush() raise QueueClosed."""
     sink = Sink[int](1.0)

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import signal
 from contextlib import suppress
 
 import pytest
@@ -20,7 +19,6 @@ from tests.contract.support import (
     steps,
     sweep,
 )
-from tests.virtual import VirtualLoop
 
 CANCELLED: list[How] = ["cancel", "timeout", "wait_for", "scope"]
 
@@ -167,23 +165,6 @@ async def test_an_aclose_that_is_closed_at_any_step_leaves_the_drain_alone() -> 
 # What a cancellation does.
 
 
-async def test_cancelling_run_starts_the_drain_within_its_limit() -> None:
-    """A cancelled run() drains until its limit; the loss is on the queue and in a note."""
-    sink = Sink[int](2.0)
-    queue = FlushQueue(sink, NaturalPolicy(1), max_shutdown_wait=3.5)
-    running = asyncio.create_task(error_of(queue.run()))
-    await enqueue_all(queue, range(4))
-    await asyncio.sleep(1.0)
-    running.cancel()
-    error = await running
-    assert isinstance(error, asyncio.CancelledError)
-    assert [[0], [1]] == sink.delivered
-    assert [2] == queue.in_doubt
-    assert [3] == queue.undelivered
-    assert "ShutdownTimeout" in error.__notes__[0]
-    assert 4.5 == now()
-
-
 async def test_a_cancellation_during_the_drain_aborts_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -246,24 +227,6 @@ async def test_a_cancellation_in_the_drain_goes_before_the_bodys_exception() -> 
     error = await using
     assert isinstance(error, asyncio.CancelledError)
     assert mistake is error.__context__
-
-
-def test_ctrl_c_drains_the_queue() -> None:
-    """Ctrl-C under asyncio.run cancels the body: what was accepted is delivered, then it ends."""
-    sink = Sink[int](1.0)
-
-    async def session() -> None:
-        async with FlushQueue(sink, NaturalPolicy(1)) as queue:
-            await enqueue_all(queue, range(3))
-            signal.raise_signal(signal.SIGINT)
-            await asyncio.sleep(100.0)
-
-    with (
-        pytest.raises(KeyboardInterrupt),
-        asyncio.Runner(loop_factory=VirtualLoop) as runner,
-    ):
-        runner.run(session())
-    assert [[0], [1], [2]] == sink.delivered
 
 
 # Timeouts and task groups around it.
@@ -341,36 +304,23 @@ ENDS = [ValueError, asyncio.CancelledError, KeyboardInterrupt, GeneratorExit, Qu
 
 
 @pytest.mark.parametrize("kind", ENDS)
-async def test_the_bodys_exception_goes_on(kind: type[BaseException]) -> None:
-    """A body may end by any exception: the queue is drained, and the very object goes on."""
-    sink = Sink[int](2.0)
-    mistake = kind("of the body")
-    with pytest.raises(kind) as caught:
-        async with FlushQueue(sink, patient(1)) as queue:
-            await enqueue_all(queue, range(3))
-            raise mistake
-    assert mistake is caught.value
-    assert not hasattr(mistake, "__notes__")
-    assert [[0], [1], [2]] == sink.delivered
-
-
-@pytest.mark.parametrize("kind", ENDS)
-async def test_the_bodys_exception_goes_on_with_a_note(
-    kind: type[BaseException], caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("limit", "undelivered", "in_doubt"), [(None, [], []), (3.0, [2], [1])])
+async def test_the_bodys_exception_goes_on(
+    kind: type[BaseException],
+    limit: float | None,
+    undelivered: list[int],
+    in_doubt: list[int],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """If the drain after an exception loses something, a note on it and a log record tell."""
-    sink = Sink[int](2.0)
+    """The queue is drained and the very object goes on; a note and a record tell of a loss."""
     mistake = kind("of the body")
-    queue = FlushQueue(sink, NaturalPolicy(1), max_shutdown_wait=3.0)
+    queue = FlushQueue(Sink[int](2.0), NaturalPolicy(1), max_shutdown_wait=limit)
     with pytest.raises(kind) as caught:
         async with queue:
             await enqueue_all(queue, range(3))
             raise mistake
     assert mistake is caught.value
-    assert 1 == len(mistake.__notes__)
-    assert "ShutdownTimeout" in mistake.__notes__[0]
-    assert "1 undelivered, 1 in doubt" in mistake.__notes__[0]
-    assert 1 == len(caplog.records)
-    assert "1 undelivered, 1 in doubt" in caplog.text
-    assert [1] == queue.in_doubt
-    assert [2] == queue.undelivered
+    assert (undelivered, in_doubt) == (queue.undelivered, queue.in_doubt)
+    told = [*getattr(mistake, "__notes__", []), *caplog.messages]
+    assert (0 if limit is None else 2) == len(told)
+    assert all("ShutdownTimeout" in each and "1 undelivered, 1 in doubt" in each for each in told)

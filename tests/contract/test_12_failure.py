@@ -66,11 +66,6 @@ async def raises_what_cannot_be_shown(batch: list[int]) -> None:
     raise Unprintable
 
 
-async def stops_iteration(batch: list[int]) -> None:
-    """Raise what coroutines may not raise."""
-    raise StopIteration
-
-
 def raises_while_called(batch: list[int]) -> Awaitable[None]:
     """Raise before there is anything to await."""
     raise OSError("sink")
@@ -80,29 +75,14 @@ def returns_none(batch: list[int]) -> Any:
     """Return what cannot be awaited."""
 
 
-class Unawaitable:
-    """Something that looks awaitable until it is awaited."""
-
-    def __await__(self) -> Any:
-        """Return no iterator."""
-        return 1
-
-
-def returns_a_bad_awaitable(batch: list[int]) -> Any:
-    """Return what only looks awaitable."""
-    return Unawaitable()
-
-
 FAILING: list[tuple[Callable[[list[int]], Any], type[BaseException]]] = [
     (fails_before_its_first_await, OSError),
     (is_cancelled_from_within, asyncio.CancelledError),
     (cancels_itself, asyncio.CancelledError),
     (raises_with_its_cancellation_pending, OSError),
     (raises_what_cannot_be_shown, Unprintable),
-    (stops_iteration, RuntimeError),
     (raises_while_called, OSError),
     (returns_none, TypeError),
-    (returns_a_bad_awaitable, TypeError),
 ]
 
 
@@ -211,23 +191,6 @@ async def test_everyone_gets_a_new_exception_with_the_same_cause_and_lists() -> 
         assert failure is error.__cause__
         assert queue.undelivered is error.undelivered
         assert queue.in_doubt is error.in_doubt
-
-
-async def test_the_first_failure_counts_and_all_of_them_are_in_doubt() -> None:
-    """Of several failures the first is the cause; the lists are in order of acceptance."""
-    sink = HeldSink[int]()
-    first, second = OSError("first"), OSError("second")
-    queue = FlushQueue(sink, NaturalPolicy(2), max_in_flight=2)
-    with pytest.raises(FlushFailed) as caught:
-        async with queue:
-            await enqueue_all(queue, range(5))
-            await settle()
-            sink.fail_last(first)
-            await settle()
-            sink.fail(second)
-    assert first is caught.value.__cause__
-    assert [0, 1, 2, 3] == queue.in_doubt
-    assert [4] == queue.undelivered
 
 
 # The body's own exception.

@@ -102,29 +102,6 @@ async def test_a_sink_is_cancelled_once_by_a_scope_that_aborts_the_drain() -> No
     assert [] == left_behind()
 
 
-async def test_a_sink_of_anyio() -> None:
-    """flush_fn may use groups and scopes of anyio."""
-    written: list[int] = []
-
-    async def write(item: int) -> None:
-        await anyio.sleep(1.0)
-        written.append(item)
-
-    async def sink(batch: list[int]) -> None:
-        async with anyio.create_task_group() as group:
-            for item in batch:
-                group.start_soon(write, item)
-        with anyio.move_on_after(1.0) as scope:
-            await anyio.sleep(5.0)
-        assert scope.cancelled_caught
-
-    async with FlushQueue(sink, NaturalPolicy(2)) as queue:
-        await enqueue_all(queue, range(4))
-        await queue.flush()
-        assert [0, 1, 2, 3] == written
-        assert 4.0 == now()
-
-
 @pytest.mark.parametrize("shield", [False, True])
 async def test_a_limit_around_a_later_close_holds(*, shield: bool) -> None:
     """A task that was cancelled before may close a queue within a limit of its own."""
