@@ -12,7 +12,6 @@ from tests.contract.support import (
     Sink,
     enqueue_all,
     failing,
-    now,
     patient,
     settle,
     steps,
@@ -31,17 +30,6 @@ async def test_a_failure_of_its_own_batch() -> None:
     assert [down] * 3 == [error.__cause__ for error in errors if error]
     assert 3 == len(set(map(id, errors)))
     assert [0] == queue.in_doubt
-
-
-async def test_a_failure_of_an_earlier_batch_that_it_waited_for() -> None:
-    """Items that stay undelivered since a batch before them failed are not delivered either."""
-    sink = Sink[int](seconds=1.0, errors={1: OSError("down")})
-    async with failing(FlushQueue(sink, patient(1))) as queue:
-        await enqueue_all(queue, range(3))
-        with pytest.raises(FlushFailed) as caught:
-            await queue.flush()
-        assert 2.0 == now()
-    assert ([2], [1]) == (caught.value.undelivered, caught.value.in_doubt)
 
 
 @pytest.mark.parametrize("gap", range(8))

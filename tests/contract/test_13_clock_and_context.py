@@ -110,20 +110,18 @@ async def test_on_a_punctual_loop_each_event_tells_the_loops_time() -> None:
 
 def test_the_limit_on_an_early_loop() -> None:
     """A limit that fires early cuts the drain short once, and the queue ends."""
-    sink = Sink[int](100.0)
 
-    async def use() -> FlushQueue[int]:
-        queue = FlushQueue(sink, NaturalPolicy(), max_shutdown_wait=2.0)
-        with pytest.raises(ShutdownTimeout):
-            async with queue:
+    async def use() -> None:
+        with pytest.raises(ShutdownTimeout) as caught:
+            async with FlushQueue(
+                Sink[int](100.0), NaturalPolicy(), max_shutdown_wait=2.0
+            ) as queue:
                 await queue.enqueue(1)
-        assert 1.75 == now()
+        assert (1.75, [1]) == (now(), caught.value.in_doubt)
         assert [] == left_behind()
-        return queue
 
     with asyncio.Runner(loop_factory=EarlyLoop) as runner:
-        queue = runner.run(use())
-    assert [1] == queue.in_doubt
+        runner.run(use())
 
 
 THIRD = pytest.param(

@@ -167,24 +167,19 @@ async def test_a_task_that_outlives_its_flush_may_do_everything() -> None:
     left: list[asyncio.Task[None]] = []
 
     async def stay() -> None:
-        outcomes.append(await error_of(queue.flush()))
-        outcomes.append(await error_of(queue.aclose()))
-        await asyncio.sleep(1.5)
-        outcomes.append(await error_of(queue.enqueue(1)))
-        outcomes.append(await error_of(queue.flush()))
-        outcomes.append(await error_of(queue.aclose()))
+        for seconds in (0.5, 1.0):
+            await asyncio.sleep(seconds)
+            outcomes.extend([await error_of(queue.flush()), await error_of(queue.aclose())])
 
     async def sink(batch: list[int]) -> None:
-        if not left:
-            left.append(asyncio.create_task(stay()))
+        left.append(asyncio.create_task(stay()))
         await asyncio.sleep(1.0)
 
-    queue = FlushQueue(sink, NaturalPolicy())
-    async with queue:
+    async with FlushQueue(sink, NaturalPolicy()) as queue:
         await queue.enqueue(0)
-        await asyncio.sleep(0.5)
-        await asyncio.gather(*left)
-    assert [RuntimeError, RuntimeError, *[type(None)] * 3] == [type(error) for error in outcomes]
+        await settle()
+        await left[0]
+    assert [RuntimeError, RuntimeError, type(None), type(None)] == [*map(type, outcomes)]
 
 
 # A full queue.

@@ -157,7 +157,7 @@ async def test_a_bad_key_or_weight_is_the_producers_error(
     """What cannot be had of an item is raised by enqueue: not accepted, and the queue goes on."""
     sink = Sink[Any]()
     first = Unequal() if name == "dedupe_key" else 1
-    functions = {"weigh": lambda _: 1, name: value_of}
+    functions: dict[str, Any] = {"weigh": lambda _: 1, name: value_of}
     async with FlushQueue(sink, IntervalPolicy(9.0, max_weight=10), **functions) as queue:
         await queue.enqueue(first)
         with pytest.raises(kind, match=message):

@@ -29,19 +29,6 @@ from tests.contract.support import (
 )
 
 
-async def test_an_enqueue_that_finds_room_is_no_checkpoint() -> None:
-    """In a scope that is cancelled already an item is accepted, since it need not wait."""
-    sink = Sink[int]()
-    async with FlushQueue(sink, patient()) as queue:
-        with anyio.CancelScope() as scope:
-            scope.cancel()
-            await queue.enqueue(1)
-            await anyio.lowlevel.checkpoint()
-        assert scope.cancelled_caught
-        assert 1 == queue.pending
-    assert [[1]] == sink.delivered
-
-
 @pytest.mark.parametrize(("limit", "ended"), [(None, 6.0), (2.0, 3.0)])
 async def test_a_cancelled_scope_around_the_block_drains(limit: float | None, ended: float) -> None:
     """However often the scope cancels its task, that is one cancellation: the limit decides."""
