@@ -187,8 +187,11 @@ async def test_a_cancellation_during_the_drain_aborts_it(
     assert [2, 3] == queue.undelivered
     loss = "ShutdownTimeout: the close was cancelled (2 undelivered, 1 in doubt)"
     assert [f"flushq: the queue ended with {loss}"] == error.__notes__
-    assert [("flushq", logging.ERROR)] == [(log.name, log.levelno) for log in caplog.records]
-    assert loss in caplog.text
+    (record,) = caplog.records
+    assert ("flushq", logging.ERROR) == (record.name, record.levelno)
+    assert loss in record.getMessage()
+    assert record.exc_info is not None
+    assert ShutdownTimeout is record.exc_info[0]
 
 
 async def test_each_further_cancellation_reaches_the_running_flush() -> None:
