@@ -122,7 +122,7 @@ async def test_at_the_limit_running_flushes_are_cancelled_once() -> None:
 
 
 async def test_a_flush_that_returns_in_spite_of_its_cancellation_is_delivered() -> None:
-    """A flush that swallows its cancellation and returns is delivered; nothing left: no error."""
+    """A flush that ignores its cancellation and returns is delivered, and there is no error."""
     sink = StubbornSink[int](10.0)
     async with FlushQueue(sink, NaturalPolicy(), max_shutdown_wait=1.0) as queue:
         await queue.enqueue(1)
@@ -150,7 +150,7 @@ async def test_a_flush_that_returns_with_its_cancellation_pending_is_delivered()
 
 
 async def test_what_a_cancelled_flush_raises_belongs_to_the_shutdown_timeout() -> None:
-    """A flush that the queue cancelled may raise what it likes: it is the cause, no failure."""
+    """What a flush raises that the queue has cancelled is the cause, and not a failure."""
     failure = OSError("connection reset")
 
     async def sink(batch: list[int]) -> None:
@@ -212,7 +212,7 @@ async def test_no_task_and_no_timer_is_left(sink: Sink[int]) -> None:
 
 
 async def test_closers_share_one_drain_and_one_outcome() -> None:
-    """All get the same outcome, at the limit of the first: a new exception, with the lists."""
+    """Each gets a new exception with the same lists, at the limit of the first close."""
     sink = Sink[int](10.0)
     queue = FlushQueue(sink, NaturalPolicy(1), max_shutdown_wait=2.0)
 
@@ -259,7 +259,7 @@ async def test_a_cancelled_closer_cuts_the_drain_short_for_the_others() -> None:
 
 
 async def test_an_item_that_comes_in_the_step_of_the_close_is_refused() -> None:
-    """Once closing has begun nothing slips in, not even in the same iteration of the loop."""
+    """No item is accepted once closing has begun, not even in the same iteration of the loop."""
     sink = Sink[int]()
     async with FlushQueue(sink, patient()) as queue:
         await steps(2)

@@ -112,7 +112,7 @@ NOT_EAGER = pytest.param(
 
 @pytest.mark.parametrize("begun", [True, NOT_EAGER])
 async def test_a_flush_cancelled_from_outside_is_a_failure(*, begun: bool) -> None:
-    """Somebody else may cancel the task of a flush, before it has begun, too."""
+    """A flush may be cancelled by others than the queue, also before it has begun."""
     sink = HeldSink[int]()
     async with failing(FlushQueue(sink, NaturalPolicy())) as queue:
         await queue.enqueue(1)
@@ -128,7 +128,7 @@ async def test_a_flush_cancelled_from_outside_is_a_failure(*, begun: bool) -> No
     assert ([] if begun else [1]) == queue.undelivered
 
 
-# Who hears of it, and when.
+# Which callers hear of it, and when.
 
 
 async def test_no_new_flush_starts_and_running_ones_finish() -> None:
@@ -257,7 +257,7 @@ async def test_a_failure_is_logged_at_once_and_once(caplog: pytest.LogCaptureFix
 
 @pytest.mark.parametrize("limit", [0, 0.5, 2.5])
 async def test_the_limit_counts_from_the_failure(limit: float) -> None:
-    """Running flushes have max_shutdown_wait from the failure, without a close or with a later."""
+    """Running flushes have max_shutdown_wait from the failure on, whether a close follows or not."""
     sink = StubbornSink[int](100.0, ignores=0)
 
     async def flush_fn(batch: list[int]) -> None:
@@ -329,7 +329,7 @@ def test_an_interrupt_of_the_sink_is_raised_on(
 
 
 async def test_many_producers_share_one_cause_that_does_not_grow() -> None:
-    """A thousand producers that are told of a failure leave its traceback as it was."""
+    """A hundred producers that are told of a failure leave its traceback as it was."""
     failure = OSError()
     sink = HeldSink[int]()
     queue = FlushQueue(sink, NaturalPolicy(1), max_queue_size=1)
@@ -337,7 +337,7 @@ async def test_many_producers_share_one_cause_that_does_not_grow() -> None:
     for item in range(2):
         await queue.enqueue(item)
         await settle()
-    waiting = [produce(queue, item) for item in range(1000)]
+    waiting = [produce(queue, item) for item in range(100)]
     await settle()
     sink.fail(failure)
     await running
@@ -345,7 +345,7 @@ async def test_many_producers_share_one_cause_that_does_not_grow() -> None:
     while traceback is not None:
         traceback, depth = traceback.tb_next, depth + 1
     errors = [task.exception() for task in waiting]
-    assert 1000 == len({id(error) for error in errors if isinstance(error, FlushFailed)})
+    assert 100 == len({id(error) for error in errors if isinstance(error, FlushFailed)})
     assert 10 > depth
 
 

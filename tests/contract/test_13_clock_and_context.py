@@ -184,7 +184,7 @@ def at(name: str, operation: Any) -> asyncio.Task[Any]:
 
 @pytest.mark.parametrize("owner", ["run", "async with", "aclose"])
 async def test_flush_fn_runs_in_the_context_of_the_start(owner: str) -> None:
-    """Whoever produced the item first, flush_fn sees the context of whoever started the queue."""
+    """flush_fn sees the context in which the queue was started, not that of any other caller."""
     seen: Recorded = []
     queue = FlushQueue(recorder(seen), NaturalPolicy(1))
 

@@ -146,13 +146,13 @@ async def test_a_task_that_outlives_its_flush_is_outside() -> None:
     """From the step in which flush_fn returns, what it has left behind is as anyone else."""
     left: list[asyncio.Task[BaseException | None]] = []
 
-    async def stay(steps_to_wait: int) -> BaseException | None:
-        await steps(steps_to_wait)
+    async def stay(count: int) -> BaseException | None:
+        await steps(count)
         return await error_of(queue.enqueue(9))
 
     async def sink(batch: list[int]) -> None:
         if not left:
-            left.extend(asyncio.create_task(stay(count)) for count in range(3))
+            left.extend(asyncio.create_task(stay(count)) for count in (1, 2, 3))
 
     queue = FlushQueue(sink, patient(1))
     async with queue:

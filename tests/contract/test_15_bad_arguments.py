@@ -154,7 +154,7 @@ BAD_ITEMS: list[tuple[str, Any, type[Exception], str]] = [
 async def test_a_bad_key_or_weight_is_the_producers_error(
     name: str, item: Any, kind: type[Exception], message: str, *, nowait: bool
 ) -> None:
-    """What cannot be had of an item is raised by enqueue: not accepted, and the queue goes on."""
+    """Enqueue raises the error of a key or weight; the item is refused, and the queue goes on."""
     sink = Sink[Any]()
     first = Unequal() if name == "dedupe_key" else 1
     functions: dict[str, Any] = {"weigh": lambda _: 1, name: value_of}

@@ -67,8 +67,10 @@ NONSENSE: dict[str, Callable[[float], Any]] = {
 
 
 @pytest.mark.parametrize("make", NONSENSE.values(), ids=NONSENSE)
-async def test_an_answer_that_is_no_decision_ends_the_queue(make: Callable[[float], Any]) -> None:
-    """What is no Decision, or one with senseless values, is a PolicyError that shows it."""
+async def test_an_answer_that_is_not_a_decision_ends_the_queue(
+    make: Callable[[float], Any],
+) -> None:
+    """An answer that is not a Decision, or has a wrong value, is a PolicyError that shows it."""
     await asyncio.sleep(5.0)
     sink = Sink[int]()
     queue = FlushQueue(sink, Answering(make))
