@@ -257,7 +257,7 @@ async def test_a_failure_is_logged_at_once_and_once(caplog: pytest.LogCaptureFix
 
 @pytest.mark.parametrize("limit", [0, 0.5, 2.5])
 async def test_the_limit_counts_from_the_failure(limit: float) -> None:
-    """Running flushes have max_shutdown_wait from the failure on, whether a close follows or not."""
+    """Running flushes have max_shutdown_wait from the failure on, with or without a close."""
     sink = StubbornSink[int](100.0, ignores=0)
 
     async def flush_fn(batch: list[int]) -> None:

@@ -67,7 +67,7 @@ NONSENSE: dict[str, Callable[[float], Any]] = {
 
 
 @pytest.mark.parametrize("make", NONSENSE.values(), ids=NONSENSE)
-async def test_an_answer_that_is_not_a_decision_ends_the_queue(
+async def test_a_wrong_answer_ends_the_queue(
     make: Callable[[float], Any],
 ) -> None:
     """An answer that is not a Decision, or has a wrong value, is a PolicyError that shows it."""
