@@ -96,15 +96,6 @@ async def test_a_limit_of_zero_starts_no_flush() -> None:
     assert 0.0 == now()
 
 
-async def test_a_limit_of_zero_is_no_error_if_nothing_is_left() -> None:
-    """With max_shutdown_wait=0 an idle queue closes without complaint."""
-    sink = Sink[int](1.0)
-    async with FlushQueue(sink, NaturalPolicy(), max_shutdown_wait=0) as queue:
-        await queue.enqueue(1)
-        await queue.flush()
-    assert [[1]] == sink.delivered
-
-
 async def test_at_the_limit_running_flushes_are_cancelled_once() -> None:
     """At the limit each running flush is cancelled once and awaited, and the rest is listed."""
     sink = StubbornSink[int](10.0, ignores=0)

@@ -27,16 +27,6 @@ place = contextvars.ContextVar("place", default="nowhere")
 # The clock.
 
 
-async def test_a_timer_fires_at_its_time_to_the_digit() -> None:
-    """An interval that no binary fraction holds is kept to the last bit, hours later."""
-    await asyncio.sleep(12345.678)
-    sink = Sink[int]()
-    async with FlushQueue(sink, IntervalPolicy(0.1)) as queue:
-        await queue.enqueue(1)
-        await asyncio.sleep(1.0)
-    assert [12345.678 + 0.1] == sink.started
-
-
 async def test_no_other_clock_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing but the loop is asked for the time, from the first item to the limit."""
     sink = Sink[int](2.0)
@@ -52,17 +42,19 @@ async def test_no_other_clock_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.not_in("solipsism", "looptime", "uvloop", reason="moves the virtual clock itself")
-async def test_a_callback_that_takes_long_delays_but_does_not_lose_a_timer() -> None:
-    """A loop that was blocked past the due time flushes when it is free again."""
+async def test_a_timer_that_is_late_tells_the_loops_time() -> None:
+    """A loop that was blocked past the due time flushes, and ticks, when it is free again."""
     sink = Sink[int]()
-    async with FlushQueue(sink, IntervalPolicy(1.0)) as queue:
+    async with FlushQueue(sink, Second()) as queue:
         await queue.enqueue(1)
         await settle()
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
         loop.elapse(5.0)
         await settle()
-        assert [5.0] == sink.started
+        assert isinstance(queue.policy, Second)
+        assert ("tick", 5.0) == queue.policy.told[1]
+    assert [5.0] == sink.started
 
 
 async def session(sink: Sink[int], slept: float) -> Second:
