@@ -18,7 +18,7 @@ An asyncio.timeout around the queue looked like a success.
     test_11_cancellation test_timeout_around_async_with
     test_11_cancellation test_timeout_around_run
 The age of an item left over by a long flush counted from the end of that flush.
-    test_06_latency test_an_item_left_over_by_a_long_flush_is_not_late
+    test_06_latency test_the_first_free_slot_takes_what_is_due
 A producer that was cancelled as room appeared was accepted, or took the room with it.
     test_01_acceptance test_an_interrupted_producer_gives_its_reservation_to_the_next
 The timer did not fire in virtual time.
@@ -50,7 +50,7 @@ A steady trickle put the flush off (jasperfx PR 533, elasticsearch-py, bytewax).
     test_06_latency test_later_items_do_not_put_the_flush_off
 The interval of an item that waited counted from the moment at which a worker took it (torchserve
 #2478).
-    test_06_latency test_an_item_left_over_by_a_long_flush_is_not_late
+    test_06_latency test_the_first_free_slot_takes_what_is_due
 An item that was too large held up all others (otel-collector #12893).
     test_04_caps test_an_item_above_the_cap_is_refused_to_its_producer
 flush() did not flush (influxdb 1.50).
