@@ -195,9 +195,9 @@ async def test_a_cancellation_during_the_drain_aborts_it(
 
 
 async def test_each_further_cancellation_reaches_the_running_flush() -> None:
-    """A flush that ignores two cancellations is ended by the third of its owner."""
+    """From the first on it is the owner that cancels a flush, and no longer the limit."""
     sink = StubbornSink[int](100.0, ignores=2)
-    queue = FlushQueue(sink, NaturalPolicy())
+    queue = FlushQueue(sink, NaturalPolicy(), max_shutdown_wait=2.5)
 
     async def use() -> None:
         async with queue:
