@@ -58,7 +58,17 @@ async def error_of(operation: Awaitable[object]) -> BaseException | None:
     return None
 
 
-# A logging that fails, as one with a format or a filter for records that others made.
+# What cannot be shown or logged.
+
+
+class Unprintable(Exception):
+    """An exception, or an answer, that cannot be shown."""
+
+    def __repr__(self) -> str:
+        """Fail."""
+        raise AttributeError("there is no repr")
+
+    __str__ = __repr__
 
 
 @contextmanager

@@ -3,16 +3,17 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from flushq import FlushFailed, FlushQueue, NaturalPolicy, PolicyError, ShutdownTimeout
+from flushq import FlushFailed, FlushQueue, NaturalPolicy, ShutdownTimeout
 from tests.contract.hostile import (
     FACTORIES,
-    Second,
     StubbornSink,
+    Unprintable,
     error_of,
     failing_logger,
     left_behind,
@@ -24,12 +25,10 @@ from tests.contract.support import (
     enqueue_all,
     failing,
     now,
-    patient,
     produce,
     settle,
     steps,
 )
-from tests.virtual import VirtualLoop
 
 # Ways to fail.
 
@@ -37,18 +36,6 @@ from tests.virtual import VirtualLoop
 async def fails_before_its_first_await(batch: list[int]) -> None:
     """Raise at once."""
     raise OSError("sink")
-
-
-async def fails_after_its_first_await(batch: list[int]) -> None:
-    """Raise later."""
-    await asyncio.sleep(1.0)
-    raise OSError("sink")
-
-
-async def times_out(batch: list[int]) -> None:
-    """Raise a TimeoutError of its own."""
-    async with asyncio.timeout(1.0):
-        await asyncio.sleep(2.0)
 
 
 async def is_cancelled_from_within(batch: list[int]) -> None:
@@ -66,11 +53,6 @@ async def cancels_itself(batch: list[int]) -> None:
     await asyncio.sleep(0)
 
 
-async def raises_a_base_exception(batch: list[int]) -> None:
-    """Raise what is no Exception."""
-    raise GeneratorExit
-
-
 async def raises_with_its_cancellation_pending(batch: list[int]) -> None:
     """Cancel the very task it runs in, and raise something else before that is noticed."""
     task = asyncio.current_task()
@@ -79,9 +61,9 @@ async def raises_with_its_cancellation_pending(batch: list[int]) -> None:
     raise OSError("sink")
 
 
-async def stops_iteration(batch: list[int]) -> None:
-    """Raise what coroutines may not raise."""
-    raise StopIteration
+async def raises_what_cannot_be_shown(batch: list[int]) -> None:
+    """Raise what has no repr."""
+    raise Unprintable
 
 
 def raises_while_called(batch: list[int]) -> Awaitable[None]:
@@ -93,37 +75,14 @@ def returns_none(batch: list[int]) -> Any:
     """Return what cannot be awaited."""
 
 
-async def is_a_generator(batch: list[int]) -> Any:
-    """Be an async generator, which cannot be awaited either."""
-    yield batch
-
-
-class Unawaitable:
-    """Something that looks awaitable until it is awaited."""
-
-    def __await__(self) -> Any:
-        """Return no iterator."""
-        return 1
-
-
-def returns_a_bad_awaitable(batch: list[int]) -> Any:
-    """Return what only looks awaitable."""
-    return Unawaitable()
-
-
 FAILING: list[tuple[Callable[[list[int]], Any], type[BaseException]]] = [
     (fails_before_its_first_await, OSError),
-    (fails_after_its_first_await, OSError),
-    (times_out, TimeoutError),
     (is_cancelled_from_within, asyncio.CancelledError),
     (cancels_itself, asyncio.CancelledError),
-    (raises_a_base_exception, GeneratorExit),
     (raises_with_its_cancellation_pending, OSError),
-    (stops_iteration, RuntimeError),
+    (raises_what_cannot_be_shown, Unprintable),
     (raises_while_called, OSError),
     (returns_none, TypeError),
-    (is_a_generator, TypeError),
-    (returns_a_bad_awaitable, TypeError),
 ]
 
 
@@ -145,43 +104,31 @@ async def test_every_way_to_fail_ends_the_queue(
     assert [] == left_behind()
 
 
-async def test_a_flush_cancelled_from_outside_is_a_failure() -> None:
-    """Somebody else who cancels the task of a flush makes it fail."""
+NOT_EAGER = pytest.param(
+    False,
+    marks=pytest.mark.not_in("eager", reason="an eager task has begun before anyone can cancel it"),
+)
+
+
+@pytest.mark.parametrize("begun", [True, NOT_EAGER])
+async def test_a_flush_cancelled_from_outside_is_a_failure(*, begun: bool) -> None:
+    """A flush may be cancelled by others than the queue, also before it has begun."""
     sink = HeldSink[int]()
-    queue = FlushQueue(sink, NaturalPolicy())
-    with pytest.raises(FlushFailed) as caught:
-        async with queue:
-            await queue.enqueue(1)
-            await settle()
-            (flush,) = asyncio.all_tasks() - {asyncio.current_task()}
-            flush.cancel()
-            await settle()
-    assert isinstance(caught.value.__cause__, asyncio.CancelledError)
-    assert [1] == queue.in_doubt
+    async with failing(FlushQueue(sink, NaturalPolicy())) as queue:
+        await queue.enqueue(1)
+        while not (flushes := asyncio.all_tasks() - {asyncio.current_task()}):
+            await steps(1)
+        await steps(2 * begun)
+        flushes.pop().cancel()
+        await settle()
+        error = await error_of(queue.enqueue(2))
+    assert isinstance(error, FlushFailed)
+    assert isinstance(error.__cause__, asyncio.CancelledError)
+    assert ([1] if begun else []) == sink.items == queue.in_doubt
+    assert ([] if begun else [1]) == queue.undelivered
 
 
-class Unprintable(Exception):
-    """An exception that cannot be shown."""
-
-    def __repr__(self) -> str:
-        """Fail."""
-        raise AttributeError("this exception has no repr")
-
-    __str__ = __repr__
-
-
-async def test_an_exception_that_cannot_be_shown_is_a_failure_like_any_other() -> None:
-    """A flush that raises what has a broken repr ends the queue with FlushFailed."""
-    failure = Unprintable()
-    queue = FlushQueue(Sink[int](1.0, errors={0: failure}), NaturalPolicy())
-    with pytest.raises(FlushFailed) as caught:
-        async with queue:
-            await queue.enqueue(1)
-    assert failure is caught.value.__cause__
-    assert [1] == queue.in_doubt
-
-
-# Who hears of it, and when.
+# Which callers hear of it, and when.
 
 
 async def test_no_new_flush_starts_and_running_ones_finish() -> None:
@@ -201,33 +148,9 @@ async def test_no_new_flush_starts_and_running_ones_finish() -> None:
     assert [4, 5, 6] == queue.undelivered
 
 
-async def test_nothing_is_handed_over_once_a_failure_is_known() -> None:
-    """No flush begins on a queue that has failed, nor one whose batch was cut just before."""
-    heard: list[BaseException | None] = []
-    fail = asyncio.Event()
-
-    async def sink(batch: list[int]) -> None:
-        if batch == [0]:
-            await fail.wait()
-            raise OSError
-        heard.append(await error_of(queue.enqueue(9)))
-
-    queue = FlushQueue(sink, NaturalPolicy(1), max_in_flight=2)
-    with pytest.raises(FlushFailed):
-        async with queue:
-            await queue.enqueue(0)
-            await settle()
-            fail.set()
-            queue.enqueue_nowait(1)  # its batch is cut in the iteration in which the sink raises
-            await settle()
-    assert FlushFailed not in {type(error) for error in heard}
-    assert [0] == queue.in_doubt
-
-
 async def test_producers_hear_of_it_at_once() -> None:
     """Waiting and later producers and flush() get FlushFailed while another flush still runs."""
     sink = HeldSink[int]()
-    failure = OSError()
     queue = FlushQueue(sink, NaturalPolicy(1), max_queue_size=1, max_in_flight=2)
     running = asyncio.create_task(error_of(queue.run()))
     for item in range(3):
@@ -235,18 +158,15 @@ async def test_producers_hear_of_it_at_once() -> None:
         await settle()
     waiting = [asyncio.create_task(error_of(queue.enqueue(item))) for item in (3, 4)]
     await settle()
-    sink.fail(failure)
+    sink.fail(OSError())
     await settle()
     assert [True, True, False] == [task.done() for task in (*waiting, running)]
     with pytest.raises(FlushFailed):
         queue.enqueue_nowait(5)
-    with pytest.raises(FlushFailed):
-        await queue.enqueue(6)
-    with pytest.raises(FlushFailed):
-        await queue.flush()
+    errors = [await error_of(queue.enqueue(6)), await error_of(queue.flush())]
     sink.open()
-    errors = [*await asyncio.gather(*waiting), await running]
-    assert [FlushFailed] * 3 == [type(error) for error in errors]
+    errors += await asyncio.gather(*waiting, running)
+    assert [FlushFailed] * 5 == [type(error) for error in errors]
     assert [2] == queue.undelivered
 
 
@@ -263,7 +183,7 @@ async def test_everyone_gets_a_new_exception_with_the_same_cause_and_lists() -> 
         await error_of(queue.flush()),
         await error_of(queue.aclose()),
         await error_of(queue.aclose()),
-        await error_of(queue.enqueue(3)),
+        await error_of(queue.run()),
     ]
     assert len(errors) == len({id(error) for error in errors})
     for error in errors:
@@ -273,128 +193,43 @@ async def test_everyone_gets_a_new_exception_with_the_same_cause_and_lists() -> 
         assert queue.in_doubt is error.in_doubt
 
 
-async def test_run_raises_when_the_running_flushes_have_ended() -> None:
-    """A failed flush ends run() by itself, as soon as the others have ended."""
-    sink = HeldSink[int]()
-    queue = FlushQueue(sink, NaturalPolicy(1), max_in_flight=2)
-    running = asyncio.create_task(error_of(queue.run()))
-    await enqueue_all(queue, range(2))
-    await asyncio.sleep(1.0)
-    sink.fail(OSError())
-    await asyncio.sleep(1.0)
-    assert not running.done()
-    sink.open()
-    await settle()
-    assert running.done()
-    assert isinstance(await running, FlushFailed)
-
-
-async def test_a_failed_run_ends_its_task_group() -> None:
-    """As a child of a TaskGroup, run() fails, and the group cancels the producers."""
-    queue = FlushQueue(Sink[int](1.0, errors={1: OSError()}), NaturalPolicy())
-
-    async def produce_for_ever() -> None:
-        while True:
-            await queue.enqueue(1)
-            await asyncio.sleep(0.75)
-
-    with pytest.raises(ExceptionGroup) as caught:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(queue.run())
-            group.create_task(produce_for_ever())
-    assert [FlushFailed] == [type(error) for error in caught.value.exceptions]
-    assert 2.0 == now()
-
-
-async def test_run_of_a_failed_queue_tells_of_the_failure() -> None:
-    """A queue that has failed has ended: run() is no second start and raises FlushFailed."""
-    failure = OSError()
-    queue = FlushQueue(Sink[int](errors={0: failure}), NaturalPolicy())
-    running = asyncio.create_task(error_of(queue.run()))
-    await queue.enqueue(1)
-    assert isinstance(await running, FlushFailed)
-    with pytest.raises(FlushFailed) as caught:
-        await queue.run()
-    assert failure is caught.value.__cause__
-
-
-async def test_a_flush_that_waits_in_its_own_queue_hears_of_it() -> None:
-    """A running flush that waits for room when another fails gets FlushFailed in enqueue."""
-    heard: list[BaseException | None] = []
-    go_on, fail = asyncio.Event(), asyncio.Event()
-
-    async def sink(batch: list[int]) -> None:
-        if batch == [0]:
-            await go_on.wait()
-            heard.append(await error_of(queue.enqueue(9)))
-        else:
-            await fail.wait()
-            raise OSError
-
-    queue = FlushQueue(sink, NaturalPolicy(1), max_in_flight=2, max_queue_size=1)
-    with pytest.raises(FlushFailed):
-        async with queue:
-            for item in range(3):
-                await queue.enqueue(item)
-                await settle()
-            go_on.set()
-            await settle()
-            assert [] == heard
-            fail.set()
-    assert [FlushFailed] == [type(error) for error in heard]
-    assert [1] == queue.in_doubt
-    assert [2] == queue.undelivered
-
-
-async def test_the_first_failure_counts_and_all_of_them_are_in_doubt() -> None:
-    """Of several failures the first is the cause; the lists are in order of acceptance."""
-    sink = HeldSink[int]()
-    first, second = OSError("first"), OSError("second")
-    queue = FlushQueue(sink, NaturalPolicy(2), max_in_flight=2)
-    with pytest.raises(FlushFailed) as caught:
-        async with queue:
-            await enqueue_all(queue, range(5))
-            await settle()
-            sink.fail_last(first)
-            await settle()
-            sink.fail(second)
-    assert first is caught.value.__cause__
-    assert [0, 1, 2, 3] == queue.in_doubt
-    assert [4] == queue.undelivered
-
-
-async def test_the_policy_hears_of_the_failed_flush() -> None:
-    """A policy is told of the end of a flush that failed."""
-    queue = FlushQueue(Sink[int](1.0, errors={0: OSError()}), Second())
-    with pytest.raises(FlushFailed):
-        async with queue:
-            await queue.enqueue(1)
-            await asyncio.sleep(5.0)
-    policy = queue.policy
-    assert isinstance(policy, Second)
-    expected = [("item_added", 0.0), ("tick", 1.0), ("flush_started", 1.0), ("flush_done", 2.0)]
-    assert expected == policy.told
-
-
 # The body's own exception.
 
 
-async def test_the_bodys_exception_is_not_replaced(caplog: pytest.LogCaptureFixture) -> None:
-    """A body that raises something else keeps it; the failure is noted on it and logged."""
-    mistake = ValueError("of the body")
-    queue = FlushQueue(Sink[int](1.0, errors={0: OSError("disk full")}), NaturalPolicy())
-    with pytest.raises(ValueError, match="of the body") as caught:
-        async with queue:
+@dataclass(frozen=True)
+class FrozenError(Exception):
+    """An exception that takes no notes, as a frozen dataclass does not."""
+
+
+@pytest.mark.parametrize("kind", [ValueError, FrozenError])
+@pytest.mark.parametrize("logger", [nullcontext, failing_logger])
+async def test_the_bodys_exception_is_not_replaced(
+    kind: type[Exception],
+    logger: Callable[[], AbstractContextManager[None]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The failure is noted on it and logged, where it takes notes and where the logger works."""
+    mistake = kind()
+    queue = FlushQueue(Sink[int](errors={0: OSError("disk full")}), NaturalPolicy())
+    await queue.__aenter__()
+    await queue.enqueue(1)
+    with logger():
+        await queue.__aexit__(kind, mistake, None)
+    ended = ["the queue ended with FlushFailed"]
+    logged = ["the queue has failed with FlushFailed", *ended] if logger is nullcontext else []
+    assert logged == [message.split(":")[0] for message in caplog.messages]
+    noted = [note.split(": ")[1] for note in getattr(mistake, "__notes__", [])]
+    assert (ended if kind is ValueError else []) == noted
+
+
+async def test_the_queues_own_failure_needs_no_note(caplog: pytest.LogCaptureFixture) -> None:
+    """FlushFailed from a call in the body goes on as it is: no note, no second record."""
+    with pytest.raises(FlushFailed) as caught:
+        async with FlushQueue(Sink[int](errors={0: OSError()}), NaturalPolicy()) as queue:
             await queue.enqueue(1)
-            raise mistake
-    assert mistake is caught.value
-    assert 1 == len(mistake.__notes__)
-    assert "FlushFailed" in mistake.__notes__[0]
-    assert "disk full" in mistake.__notes__[0]
-    told = [record.getMessage().split(":")[0] for record in caplog.records]
-    assert ["the queue has failed with FlushFailed", "the queue ended with FlushFailed"] == told
-    assert {("flushq", logging.ERROR)} == {(log.name, log.levelno) for log in caplog.records}
-    assert "disk full" in caplog.text
+            await queue.flush()
+    assert not hasattr(caught.value, "__notes__")
+    assert 1 == len(caplog.records)
 
 
 async def test_a_failure_is_logged_at_once_and_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -417,69 +252,12 @@ async def test_a_failure_is_logged_at_once_and_once(caplog: pytest.LogCaptureFix
     assert [record] == caplog.records
 
 
-async def test_a_body_that_raises_the_queues_own_failure_needs_no_note(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """FlushFailed from an enqueue in the body goes on as it is: no note, no second record."""
-    queue = FlushQueue(Sink[int](1.0, errors={0: OSError()}), NaturalPolicy())
-    raised: list[BaseException] = []
-    with pytest.raises(FlushFailed) as caught:
-        async with queue:
-            while True:
-                try:
-                    await queue.enqueue(1)
-                except FlushFailed as error:
-                    raised.append(error)
-                    raise
-                await asyncio.sleep(0.75)
-    assert [caught.value] == raised
-    assert not hasattr(caught.value, "__notes__")
-    assert 1 == len(caplog.records)
-
-
-async def test_the_failure_of_another_queue_is_the_bodys_own() -> None:
-    """A body that raises the FlushFailed of another queue gets the note of this one's loss."""
-    other = FlushQueue(Sink[int](errors={0: OSError()}), NaturalPolicy())
-    queue = FlushQueue(Sink[int](errors={0: OSError()}), NaturalPolicy())
-    with pytest.raises(FlushFailed) as caught:
-        async with queue:
-            await queue.enqueue(1)
-            async with other:
-                await other.enqueue(2)
-    assert other.in_doubt is caught.value.in_doubt
-    assert "FlushFailed" in caught.value.__notes__[0]
-
-
-@dataclass(frozen=True)
-class FrozenError(Exception):
-    """An exception that takes no notes, as a frozen dataclass does not."""
-
-    code: int
-
-
-async def test_an_exception_that_takes_no_note_is_not_replaced(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """A body's exception to which no note can be added goes on; the loss is logged."""
-    mistake = FrozenError(7)
-    queue = FlushQueue(Sink[int](errors={0: OSError("disk full")}), NaturalPolicy())
-    caught: BaseException | None = None
-    try:
-        await queue.__aenter__()
-        await queue.enqueue(1)
-        await queue.__aexit__(FrozenError, mistake, None)
-    except BaseException as error:
-        caught = error
-    assert caught is None
-    assert "disk full" in caplog.text
-
-
 # How long it may take.
 
 
-@pytest.mark.parametrize("limit", [0, 2.5])
+@pytest.mark.parametrize("limit", [0, 0.5, 2.5])
 async def test_the_limit_counts_from_the_failure(limit: float) -> None:
-    """Running flushes have max_shutdown_wait from the failure; a later close gives no more."""
+    """Running flushes have max_shutdown_wait from then on; the outcome is still FlushFailed."""
     sink = StubbornSink[int](100.0, ignores=0)
 
     async def flush_fn(batch: list[int]) -> None:
@@ -489,48 +267,13 @@ async def test_the_limit_counts_from_the_failure(limit: float) -> None:
         await sink(batch)
 
     queue = FlushQueue(flush_fn, NaturalPolicy(1), max_in_flight=2, max_shutdown_wait=limit)
-    with pytest.raises(FlushFailed):
-        async with queue:
-            await enqueue_all(queue, range(3))
-            await asyncio.sleep(2.0)
+    async with failing(queue):
+        await enqueue_all(queue, range(3))
+        await asyncio.sleep(2.0)
+        assert (limit < 1.0) == ([] == left_behind())
     assert [1.0 + limit] == sink.cancelled
     assert max(2.0, 1.0 + limit) == now()
-    assert [0, 1] == queue.in_doubt
-    assert [2] == queue.undelivered
-
-
-async def test_a_failed_queue_ends_without_a_close() -> None:
-    """When the limit after a failure has passed, no flush runs and nothing is left on the loop."""
-    sink = StubbornSink[int](100.0, ignores=0)
-
-    async def flush_fn(batch: list[int]) -> None:
-        if batch == [0]:
-            raise OSError
-        await sink(batch)
-
-    queue = FlushQueue(flush_fn, NaturalPolicy(1), max_in_flight=2, max_shutdown_wait=2.0)
-    await queue.__aenter__()
-    await enqueue_all(queue, range(2))
-    await asyncio.sleep(3.0)
-    assert [2.0] == sink.cancelled
-    assert [] == left_behind()
-    assert [0, 1] == queue.in_doubt
-    assert isinstance(await error_of(queue.aclose()), FlushFailed)
-    assert 3.0 == now()
-
-
-async def test_flush_failed_wins_over_the_limit() -> None:
-    """A failure in a drain that is then cut short is reported as FlushFailed."""
-    sink = HeldSink[int]()
-    queue = FlushQueue(sink, NaturalPolicy(1), max_in_flight=2, max_shutdown_wait=2.0)
-    with pytest.raises(FlushFailed):
-        async with queue:
-            await enqueue_all(queue, range(3))
-            await settle()
-            asyncio.get_running_loop().call_later(1.0, sink.fail, OSError())
-    assert 2.0 == now()
-    assert [0, 1] == queue.in_doubt
-    assert [2] == queue.undelivered
+    assert ([0, 1], [2]) == (queue.in_doubt, queue.undelivered)
 
 
 # What is raised on.
@@ -571,42 +314,8 @@ def test_an_interrupt_of_the_sink_is_raised_on(
     assert queue.undelivered == list(range(1, 1 + len(queue.undelivered)))
 
 
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
-def test_an_interrupt_of_the_sink_ends_asyncio_run(kind: type[BaseException]) -> None:
-    """With asyncio.run an interrupt of flush_fn comes out of it, and the lists are complete."""
-    sink = Sink[int](1.0, errors={1: kind("sink")})
-    queue = FlushQueue(sink, NaturalPolicy(1), max_queue_size=3)
-
-    async def session() -> None:
-        async with queue:
-            for item in range(100):
-                await queue.enqueue(item)
-
-    with pytest.raises(kind, match="sink"), asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(session())
-    assert [[0]] == sink.delivered
-    assert [1] == queue.in_doubt
-    assert [2, 3, 4] == queue.undelivered
-
-
-async def test_a_policy_that_fails_beside_a_flush_that_fails() -> None:
-    """The first to fail is the outcome, also when policy and flush_fn fail in one event."""
-
-    class Sulking(NaturalPolicy):
-        def flush_done(self, *facts: Any) -> Any:
-            raise ZeroDivisionError
-
-    failure = OSError()
-    queue = FlushQueue(Sink[int](errors={0: failure}), Sulking())
-    with pytest.raises(FlushFailed) as caught:
-        async with queue:
-            await queue.enqueue(1)
-    assert failure is caught.value.__cause__
-    assert not isinstance(caught.value, PolicyError)
-
-
 async def test_many_producers_share_one_cause_that_does_not_grow() -> None:
-    """A thousand producers that are told of a failure leave its traceback as it was."""
+    """A hundred producers that are told of a failure leave its traceback as it was."""
     failure = OSError()
     sink = HeldSink[int]()
     queue = FlushQueue(sink, NaturalPolicy(1), max_queue_size=1)
@@ -614,7 +323,7 @@ async def test_many_producers_share_one_cause_that_does_not_grow() -> None:
     for item in range(2):
         await queue.enqueue(item)
         await settle()
-    waiting = [produce(queue, item) for item in range(1000)]
+    waiting = [produce(queue, item) for item in range(100)]
     await settle()
     sink.fail(failure)
     await running
@@ -622,21 +331,8 @@ async def test_many_producers_share_one_cause_that_does_not_grow() -> None:
     while traceback is not None:
         traceback, depth = traceback.tb_next, depth + 1
     errors = [task.exception() for task in waiting]
-    assert 1000 == len({id(error) for error in errors if isinstance(error, FlushFailed)})
+    assert 100 == len({id(error) for error in errors if isinstance(error, FlushFailed)})
     assert 10 > depth
-
-
-async def test_a_patient_queue_fails_too() -> None:
-    """A failure in a manual flush() reaches the caller, then the end of the block."""
-    failure = OSError()
-    queue = FlushQueue(Sink[int](errors={0: failure}), patient())
-    with pytest.raises(FlushFailed) as outer:
-        async with queue:
-            await queue.enqueue(1)
-            with pytest.raises(FlushFailed) as inner:
-                await queue.flush()
-    assert inner.value is not outer.value
-    assert failure is inner.value.__cause__ is outer.value.__cause__
 
 
 async def test_a_task_that_cannot_be_made_is_a_failure() -> None:
@@ -656,61 +352,3 @@ async def test_a_task_that_cannot_be_made_is_a_failure() -> None:
     assert failure is caught.value.__cause__
     assert [1] == queue.undelivered
     assert [] == queue.in_doubt
-
-
-async def test_a_group_that_tells_of_the_loss_is_left_as_it_is(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """A body that raises a group with this queue's own failure: no note, no second record."""
-    queue = FlushQueue(Sink[int](errors={0: OSError()}), NaturalPolicy())
-    with pytest.raises(ExceptionGroup) as caught:
-        async with queue:
-            await queue.enqueue(1)
-            await settle()
-            assert "failed" in repr(queue)
-            inner = ExceptionGroup("inner", [await failure_of(queue.flush())])
-            raise ExceptionGroup("outer", [ValueError(), inner])
-    assert not hasattr(caught.value, "__notes__")
-    assert 1 == len(caplog.records)
-
-
-async def failure_of(operation: Awaitable[object]) -> FlushFailed:
-    """Await what fails, and return the failure."""
-    with pytest.raises(FlushFailed) as caught:
-        await operation
-    return caught.value
-
-
-@pytest.mark.not_in("eager", reason="an eager task has begun before anyone can cancel it")
-async def test_a_flush_that_somebody_cancels_before_it_began() -> None:
-    """It ends the queue, the batch is undelivered, and everyone hears of it."""
-    sink = Sink[int]()
-    async with failing(FlushQueue(sink, NaturalPolicy())) as queue:
-        await queue.enqueue(1)
-        while not (flushes := [task for task in asyncio.all_tasks() if _is_flush(task)]):
-            await steps(1)
-        flushes[0].cancel()
-        await settle()
-        with pytest.raises(FlushFailed) as caught:
-            await queue.enqueue(2)
-        assert isinstance(caught.value.__cause__, asyncio.CancelledError)
-    assert ([], [1], []) == (sink.batches, queue.undelivered, queue.in_doubt)
-
-
-def _is_flush(task: asyncio.Task[object]) -> bool:
-    return task.get_name() == "flushq flush"
-
-
-async def test_a_logging_that_fails_does_not_replace_the_exception_of_the_body() -> None:
-    """The body's exception goes on, with its note, where a filter of the logger raises."""
-    mistake = ValueError("of the body")
-    with failing_logger(), pytest.raises(ValueError, match="of the body") as caught:
-        async with FlushQueue(
-            Sink[int](errors={0: OSError("disk full")}), NaturalPolicy()
-        ) as queue:
-            await queue.enqueue(1)
-            raise mistake
-    assert mistake is caught.value
-    assert ["flushq: the queue ended with FlushFailed: "] == [
-        note[:42] for note in mistake.__notes__
-    ]

@@ -17,7 +17,7 @@ from flushq import (
     ShutdownTimeout,
 )
 from tests.contract.hostile import FACTORIES, WAYS, Way, as_task, directly, error_of, left_behind
-from tests.contract.support import enqueue_all, now, patient, produce, settle
+from tests.contract.support import Sink, enqueue_all, now, patient, settle, steps
 
 Flush = Callable[[list[int]], Awaitable[None]]
 
@@ -38,21 +38,16 @@ class Feeding:
     def __init__(self, way: Way, first_await: str, slots: int) -> None:
         self.way = way
         self.first_await = first_await
-        self.batches: list[list[int]] = []
+        self.items: list[int] = []
         self.queue = FlushQueue(self.flush, patient(2), max_in_flight=slots)
 
     async def flush(self, batch: list[int]) -> None:
         """Take a batch, and feed the queue."""
-        self.batches.append(batch)
+        self.items += batch
         await pause(self.first_await)
         for item in batch:
             if item < 100:
                 await self.way(self.queue.enqueue(item + 100))
-
-    @property
-    def items(self) -> list[int]:
-        """All items handed over, in order."""
-        return [item for batch in self.batches for item in batch]
 
 
 # Enqueue.
@@ -61,27 +56,17 @@ class Feeding:
 @BOTH
 @ALL_WAYS
 @SLOTS
-async def test_a_flush_may_enqueue(way: Way, first_await: str, slots: int) -> None:
+@pytest.mark.parametrize("draining", [False, True])
+async def test_a_flush_may_enqueue(
+    way: Way, first_await: str, slots: int, *, draining: bool
+) -> None:
     """Items that flush_fn enqueues to its own queue are delivered as any others."""
     feeding = Feeding(way, first_await, slots)
     async with feeding.queue as queue:
         await enqueue_all(queue, range(4))
-        await asyncio.sleep(10.0)
-        assert sorted([0, 1, 2, 3, 100, 101, 102, 103]) == sorted(feeding.items)
+        await asyncio.sleep(0.0 if draining else 10.0)
     assert [0, 1, 2, 3] == [item for item in feeding.items if item < 100]
-    assert [] == left_behind()
-
-
-@BOTH
-@ALL_WAYS
-@SLOTS
-async def test_a_flush_may_enqueue_during_the_drain(way: Way, first_await: str, slots: int) -> None:
-    """Items that flush_fn enqueues during the drain are drained too."""
-    feeding = Feeding(way, first_await, slots)
-    async with feeding.queue as queue:
-        await enqueue_all(queue, range(3))
-    assert [0, 1, 2, 100, 101, 102] == sorted(feeding.items)
-    assert [] == queue.undelivered == queue.in_doubt
+    assert [0, 1, 2, 3, 100, 101, 102, 103] == sorted(feeding.items)
     assert [] == left_behind()
 
 
@@ -99,23 +84,6 @@ async def test_a_flush_may_enqueue_on_a_loop_with_eager_tasks(factory: Any, slot
         await queue.flush()
         await enqueue_all(queue, range(5, 10))
     assert [*range(10), *range(100, 110)] == sorted(feeding.items)
-
-
-async def test_the_drain_ends_when_nothing_is_left() -> None:
-    """A queue that feeds itself is drained through as many generations as there are."""
-    batches: list[list[int]] = []
-
-    async def sink(batch: list[int]) -> None:
-        batches.append(batch)
-        await asyncio.sleep(1.0)
-        if batch[0]:
-            await queue.enqueue(batch[0] - 1)
-
-    queue = FlushQueue(sink, patient())
-    async with queue:
-        await queue.enqueue(50)
-    assert [[item] for item in range(50, -1, -1)] == batches
-    assert 51.0 == now()
 
 
 async def test_a_queue_that_feeds_itself_for_ever_ends_at_its_limit() -> None:
@@ -139,62 +107,58 @@ async def test_a_queue_that_feeds_itself_for_ever_ends_at_its_limit() -> None:
     assert [QueueClosed] == [type(error) for error in refused]
 
 
-async def test_everyone_else_is_refused_during_the_drain() -> None:
-    """During the drain others get QueueClosed, just before and just after an item of flush_fn."""
-    batches: list[list[str]] = []
-    refused: list[str] = []
-    go_on = asyncio.Event()
-
-    async def sink(batch: list[str]) -> None:
-        batches.append(batch)
-        if batch == ["first"]:
-            await go_on.wait()
-            await queue.enqueue("inside")
-
-    queue = FlushQueue(sink, patient())
-
-    async def outside(name: str) -> None:
-        await go_on.wait()
-        errors = [await error_of(queue.enqueue(name)), await error_of(now_or_never(queue, name))]
-        refused.extend(name for error in errors if isinstance(error, QueueClosed))
-
-    before = asyncio.create_task(outside("before"))
-    async with queue:
-        await queue.enqueue("first")
-        closing = asyncio.create_task(queue.aclose())
-        await settle()
-        after = asyncio.create_task(outside("after"))
-        await settle()
-        go_on.set()
-        await asyncio.gather(before, after, closing)
-    assert ["before", "before", "after", "after"] == refused
-    assert [["first"], ["inside"]] == batches
-
-
 async def now_or_never(queue: FlushQueue[str], item: str) -> None:
     """Call enqueue_nowait where a coroutine is expected."""
     queue.enqueue_nowait(item)
 
 
-async def test_a_task_that_outlives_its_flush_is_nobody_special() -> None:
-    """Once its flush has ended, a task that flush_fn left behind is refused during the drain."""
-    outcomes: list[BaseException | None] = []
-    left: list[asyncio.Task[None]] = []
+@pytest.mark.parametrize("enqueue", [FlushQueue.enqueue, now_or_never])
+async def test_everyone_else_is_refused_during_the_drain(
+    enqueue: Callable[[FlushQueue[str], str], Awaitable[None]],
+) -> None:
+    """During the drain others get QueueClosed, just before and just after an item of flush_fn."""
+    sink = Sink[str]()
+    go_on = asyncio.Event()
 
-    async def stay() -> None:
-        await asyncio.sleep(1.5)
-        outcomes.append(await error_of(queue.enqueue(9)))
+    async def flush_fn(batch: list[str]) -> None:
+        await sink(batch)
+        if batch == ["first"]:
+            await go_on.wait()
+            await queue.enqueue("inside")
+
+    async def outside() -> BaseException | None:
+        await go_on.wait()
+        return await error_of(enqueue(queue, "outside"))
+
+    queue = FlushQueue(flush_fn, patient())
+    await queue.enqueue("first")
+    tasks: list[asyncio.Task[BaseException | None]] = []
+    for operation in (outside(), error_of(queue.aclose()), outside()):
+        tasks.append(asyncio.create_task(operation))
+        await settle()
+    go_on.set()
+    errors = await asyncio.gather(*tasks)
+    assert [QueueClosed, type(None), QueueClosed] == [type(error) for error in errors]
+    assert [["first"], ["inside"]] == sink.batches
+
+
+async def test_a_task_that_outlives_its_flush_is_outside() -> None:
+    """From the step in which flush_fn returns, what it has left behind is as anyone else."""
+    left: list[asyncio.Task[BaseException | None]] = []
+
+    async def stay(count: int) -> BaseException | None:
+        await steps(count)
+        return await error_of(queue.enqueue(9))
 
     async def sink(batch: list[int]) -> None:
-        if batch == [0]:
-            left.append(asyncio.create_task(stay()))
-        await asyncio.sleep(1.0)
+        if not left:
+            left.extend(asyncio.create_task(stay(count)) for count in (1, 2, 3))
 
-    queue = FlushQueue(sink, NaturalPolicy(1))
+    queue = FlushQueue(sink, patient(1))
     async with queue:
-        await enqueue_all(queue, range(4))
-    assert [QueueClosed] == [type(error) for error in outcomes]
-    assert 4.0 == now()
+        await enqueue_all(queue, range(3))
+    errors = [await task for task in left]
+    assert [QueueClosed] * 3 == [type(error) for error in errors]
 
 
 async def test_a_task_that_outlives_its_flush_may_do_everything() -> None:
@@ -203,46 +167,19 @@ async def test_a_task_that_outlives_its_flush_may_do_everything() -> None:
     left: list[asyncio.Task[None]] = []
 
     async def stay() -> None:
-        outcomes.append(await error_of(queue.flush()))
-        outcomes.append(await error_of(queue.aclose()))
-        await asyncio.sleep(1.5)
-        outcomes.append(await error_of(queue.enqueue(1)))
-        outcomes.append(await error_of(queue.flush()))
-        outcomes.append(await error_of(queue.aclose()))
+        for seconds in (0.5, 1.0):
+            await asyncio.sleep(seconds)
+            outcomes.extend([await error_of(queue.flush()), await error_of(queue.aclose())])
 
     async def sink(batch: list[int]) -> None:
-        if not left:
-            left.append(asyncio.create_task(stay()))
+        left.append(asyncio.create_task(stay()))
         await asyncio.sleep(1.0)
 
-    queue = FlushQueue(sink, NaturalPolicy())
-    async with queue:
+    async with FlushQueue(sink, NaturalPolicy()) as queue:
         await queue.enqueue(0)
-        await asyncio.sleep(0.5)
-        await asyncio.gather(*left)
-    assert [RuntimeError, RuntimeError, *[type(None)] * 3] == [type(error) for error in outcomes]
-
-
-async def test_a_flush_that_waits_for_room_at_the_limit_is_refused() -> None:
-    """At the limit a flush that waits for room in its own queue is cancelled there, as anywhere."""
-    outcomes: list[BaseException | None] = []
-
-    async def sink(batch: list[int]) -> None:
-        if batch == [0]:
-            await asyncio.sleep(1.0)
-            outcomes.append(await error_of(queue.enqueue(99)))
-        else:
-            await asyncio.sleep(100.0)
-
-    queue = FlushQueue(
-        sink, NaturalPolicy(1), max_queue_size=1, max_in_flight=2, max_shutdown_wait=5.0
-    )
-    with pytest.raises(ShutdownTimeout):
-        async with queue:
-            await fill(queue, 2)
-    assert [asyncio.CancelledError] == [type(error) for error in outcomes]
-    assert [1] == queue.in_doubt
-    assert [10] == queue.undelivered
+        await settle()
+        await left[0]
+    assert [RuntimeError, RuntimeError, type(None), type(None)] == [*map(type, outcomes)]
 
 
 # A full queue.
@@ -285,69 +222,6 @@ async def test_the_only_flush_gets_queue_full_where_it_would_wait_for_itself(
         await queue.enqueue(11)
     assert [QueueFull] == [type(error) for error in outcomes]
     assert [[0], [10], [11]] == batches
-
-
-async def test_producers_in_line_do_not_matter_to_a_deadlock() -> None:
-    """A flush behind producers that wait gets QueueFull, and they are let in as it ends."""
-    outcomes: list[BaseException | None] = []
-    batches: list[list[int]] = []
-    go_on = asyncio.Event()
-
-    async def sink(batch: list[int]) -> None:
-        batches.append(batch)
-        await go_on.wait()
-        if batch == [0]:
-            outcomes.append(await error_of(queue.enqueue(99)))
-
-    queue = FlushQueue(sink, NaturalPolicy(1), max_queue_size=1)
-    async with queue:
-        await fill(queue, 1)
-        waiting = [produce(queue, item) for item in (11, 12)]
-        await settle()
-        go_on.set()
-        await asyncio.gather(*waiting)
-    assert [QueueFull] == [type(error) for error in outcomes]
-    assert [[0], [10], [11], [12]] == batches
-
-
-async def test_a_pause_may_give_back_its_room_to_a_flush_that_waits() -> None:
-    """No deadlock is seen while a producer pauses, which may be cancelled yet."""
-    outcomes: list[BaseException | None] = []
-    go_on = asyncio.Event()
-
-    async def sink(batch: list[int]) -> None:
-        if batch == [0]:
-            await go_on.wait()
-            outcomes.append(await error_of(queue.enqueue(99)))
-
-    queue = FlushQueue(sink, NaturalPolicy(), max_queue_size=257)
-    async with queue:
-        await queue.enqueue(0)
-        await settle()
-        await enqueue_all(queue, range(1, 257))
-        pausing = queue.enqueue(257)
-        pausing.send(None)
-        go_on.set()
-        await settle()
-        assert [] == outcomes
-        pausing.close()
-    assert [None] == outcomes
-
-
-async def test_a_flush_beside_a_free_slot_waits_for_room() -> None:
-    """With a slot free, a full queue is flushed for the flush that waits, and nobody is refused."""
-    batches: list[list[int]] = []
-
-    async def sink(batch: list[int]) -> None:
-        batches.append(batch)
-        if batch == [0, 1]:
-            await enqueue_all(queue, range(2, 9))
-
-    queue = FlushQueue(sink, patient(), max_queue_size=2, max_in_flight=2)
-    async with queue:
-        await enqueue_all(queue, range(2))
-        await queue.flush()
-    assert [[0, 1], [2, 3], [4, 5], [6, 7], [8]] == batches
 
 
 @ALL_WAYS
@@ -394,43 +268,6 @@ async def test_of_two_flushes_that_wait_one_gets_queue_full(way: Way, *, drainin
         await closing
     assert {0: type(None), 1: QueueFull} == {key: type(error) for key, error in outcomes.items()}
     assert [[0], [1], [10], [90]] == batches
-
-
-async def test_queue_full_that_flush_fn_does_not_catch_is_its_failure() -> None:
-    """A flush that ends by the QueueFull it got is a failed one; the refused item is nowhere."""
-    go_on = asyncio.Event()
-
-    async def sink(batch: list[int]) -> None:
-        await go_on.wait()
-        await queue.enqueue(99)
-
-    queue = FlushQueue(sink, NaturalPolicy(1), max_queue_size=1)
-    with pytest.raises(FlushFailed) as caught:
-        async with queue:
-            await fill(queue, 1)
-            go_on.set()
-    assert isinstance(caught.value.__cause__, QueueFull)
-    assert [0] == queue.in_doubt
-    assert [10] == queue.undelivered
-
-
-async def test_a_flush_may_enqueue_as_much_as_there_is_room_for() -> None:
-    """The only flush may fill the queue, and gets QueueFull for the first item beyond."""
-    accepted: list[int] = []
-
-    async def sink(batch: list[int]) -> None:
-        if batch == [0]:
-            for item in range(1, 10):
-                error = await error_of(queue.enqueue(item))
-                if error is None:
-                    accepted.append(item)
-                else:
-                    assert isinstance(error, QueueFull)
-
-    queue = FlushQueue(sink, patient(), max_queue_size=5)
-    async with queue:
-        await queue.enqueue(0)
-    assert [1, 2, 3, 4, 5] == accepted
 
 
 async def test_enqueue_nowait_in_a_flush() -> None:
@@ -552,38 +389,16 @@ async def test_inside_is_a_matter_of_context() -> None:
 
 async def test_flush_fn_owns_its_list() -> None:
     """What flush_fn does to its list changes neither what is listed nor what is delivered."""
-    calls = 0
 
     async def sink(batch: list[int]) -> None:
-        nonlocal calls
-        calls += 1
-        batch.reverse()
-        batch.clear()
-        batch.append(-1)
-        if calls == 2:
+        failing = 3 in batch
+        batch[:] = [-1]
+        if failing:
             raise OSError
 
     queue = FlushQueue(sink, IntervalPolicy(1.0, 3))
     with pytest.raises(FlushFailed):
         async with queue:
             await enqueue_all(queue, range(8))
-    assert [3, 4, 5] == queue.in_doubt
-    assert [6, 7] == queue.undelivered
-
-
-async def test_a_task_of_a_flush_that_has_returned_is_outside() -> None:
-    """From the very step in which flush_fn returns, what it has left behind gets QueueClosed."""
-    late: list[asyncio.Task[BaseException | None]] = []
-
-    async def enqueue_later() -> BaseException | None:
-        await asyncio.sleep(0)
-        return await error_of(queue.enqueue(9))
-
-    async def sink(batch: list[int]) -> None:
-        if not late:
-            late.append(asyncio.create_task(enqueue_later()))
-
-    queue = FlushQueue(sink, patient(1))
-    async with queue:
-        await enqueue_all(queue, range(2))
-    assert [QueueClosed] == [type(await task) for task in late]
+    assert ([3, 4, 5], [6, 7]) == (queue.in_doubt, queue.undelivered)
+    assert 3 == queue.stats().delivered

@@ -1,170 +1,92 @@
-"""What batchers that people use got wrong, one scenario each: ours does not.
+"""What batchers that people use got wrong, and the test that shows that ours does not.
 
-The first part are failures of flushq 0.2.2, the package of this name that came before; the second
-were seen elsewhere, each docstring saying where.
+flushq 0.2.2, the package of this name that came before:
+
+Leaving `async with` did not wait for the flush that runs.
+    test_10_close test_leaving_lets_the_running_flush_finish_and_drains_the_rest
+A first batch that failed left what was behind it to nobody.
+    test_12_failure test_no_new_flush_starts_and_running_ones_finish
+At max_shutdown_wait what was left was dropped in silence.
+    test_10_close test_at_the_limit_running_flushes_are_cancelled_once
+A limit of 0 meant that there was no limit.
+    test_10_close test_a_limit_of_zero_starts_no_flush
+A TimeoutError of flush_fn in the drain was taken for that of the limit.
+    test_10_close test_the_sinks_own_timeout_is_a_failure
+The drain did not keep max_records.
+    test_04_caps test_the_drain_keeps_the_cap
+An asyncio.timeout around the queue looked like a success.
+    test_11_cancellation test_timeout_around_async_with
+    test_11_cancellation test_timeout_around_run
+The age of an item left over by a long flush counted from the end of that flush.
+    test_06_latency test_the_first_free_slot_takes_what_is_due
+A producer that was cancelled as room appeared was accepted, or took the room with it.
+    test_01_acceptance test_an_interrupted_producer_gives_its_reservation_to_the_next
+The timer did not fire in virtual time.
+    test_13_clock_and_context test_no_other_clock_is_read
+A flush function that enqueued to its own full queue waited for ever.
+    test_14_reentrancy test_the_only_flush_gets_queue_full_where_it_would_wait_for_itself
+Duplicates used up a batch.
+    test_16_dedupe test_duplicates_do_not_use_up_the_batch
+Each item had a timer.
+    test_regressions test_no_timer_for_each_item
+
+Seen elsewhere:
+
+A cancelled caller left the others of its batch waiting (async-batcher 0.2.2).
+    test_09_flush test_interrupted_at_any_step
+A batch that filled while the sink was busy waited for the timer (beque, localstack, ray PR 42705).
+    test_06_latency test_a_full_batch_that_comes_while_the_sink_is_busy_starts_when_it_is_free
+An idle queue kept a core busy (beque).
+    test_13_clock_and_context test_an_idle_queue_has_nothing_on_the_loop
+A flush that the timer started was cancelled with the timer (kugelpos #180).
+    test_13_clock_and_context test_on_a_punctual_loop_each_event_tells_the_loops_time
+Items that came during a flush were cleared with those that it sent (litellm #28907).
+    test_03_at_most_once test_items_added_during_a_flush_are_neither_lost_nor_sent_with_it
+A timer that was left over closed the next batch (flink, akka.net #7879).
+    test_06_latency test_an_old_timer_does_not_close_the_next_batch
+The sink was called with an empty batch (RxJS, influxdb #80).
+    test_04_caps test_no_reason_makes_an_empty_batch
+A steady trickle put the flush off (jasperfx PR 533, elasticsearch-py, bytewax).
+    test_06_latency test_later_items_do_not_put_the_flush_off
+The interval of an item that waited counted from the moment at which a worker took it (torchserve
+#2478).
+    test_06_latency test_the_first_free_slot_takes_what_is_due
+An item that was too large held up all others (otel-collector #12893).
+    test_04_caps test_an_item_above_the_cap_is_refused_to_its_producer
+flush() did not flush (influxdb 1.50).
+    test_09_flush test_it_flushes_at_once_whatever_the_policy_thinks
+flush() reported a success after a loss (OpenTelemetry force_flush).
+    test_09_flush_failures test_on_a_failed_queue_it_raises_the_failure
+One exception object was raised in many tasks, and its traceback grew (aiokafka #246).
+    test_12_failure test_many_producers_share_one_cause_that_does_not_grow
+A batch that had failed was sent again (otel contrib 50279).
+    test_03_at_most_once test_a_failed_batch_is_not_tried_again
+An error of the user's own key function ended everything (ray #66140).
+    test_15_bad_arguments test_a_bad_key_or_weight_is_the_producers_error
+Timers, caps, slots and a full queue together lost items (Reactor #994 and eight more).
+    test_sessions test_sessions_keep_the_contract
 """
 
 import asyncio
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flushq import (
-    FlushFailed,
-    FlushQueue,
-    IntervalPolicy,
-    ItemTooLarge,
-    NaturalPolicy,
-    QueueFull,
-    ShutdownTimeout,
-)
-from tests.contract.hostile import Second, error_of, left_behind
-from tests.contract.support import (
-    HeldSink,
-    Interruption,
-    Sink,
-    assert_all_accounted_for,
-    enqueue_all,
-    now,
-    patient,
-    produce,
-    settle,
-    sweep,
-)
+from flushq import FlushQueue, IntervalPolicy
+from tests.contract.support import Sink, enqueue_all, settle
 
-# Seen in flushq 0.2.2.
+TESTS = Path(__file__).parents[1]
 
 
-async def test_leaving_while_a_flush_runs() -> None:
-    """Leaving `async with` waits for the flush that runs, and its batch is delivered."""
-    sink = Sink[int](2.0)
-    async with FlushQueue(sink, NaturalPolicy()) as queue:
-        await queue.enqueue(1)
-        await asyncio.sleep(1.0)
-    assert [[1]] == sink.delivered
-
-
-async def test_a_first_batch_that_fails_with_more_in_the_queue() -> None:
-    """If the first batch fails it is in doubt, the 15 items behind it are undelivered, at once."""
-    sink = Sink[int](1.0, errors={0: OSError()})
-    queue = FlushQueue(sink, patient(5))
-    running = asyncio.create_task(error_of(queue.run()))
-    await enqueue_all(queue, range(20))
-    error = await running
-    assert isinstance(error, FlushFailed)
-    assert list(range(5)) == error.in_doubt
-    assert list(range(5, 20)) == error.undelivered
-    assert 1.0 == now()
-
-
-@pytest.mark.parametrize("limit", [0, 1.5])
-async def test_the_limit_drops_nothing_in_silence(limit: float) -> None:
-    """At max_shutdown_wait what is left is in a ShutdownTimeout, and 0 is not `no limit`."""
-    queue = FlushQueue(Sink[int](1.0), patient(10), max_shutdown_wait=limit)
-    with pytest.raises(ShutdownTimeout) as caught:
-        async with queue:
-            await enqueue_all(queue, range(35))
-    left = caught.value.in_doubt + caught.value.undelivered
-    assert list(range(0 if limit == 0 else 10, 35)) == left
-    assert limit == now()
-
-
-async def test_a_timeout_error_of_the_sink_in_the_drain() -> None:
-    """A TimeoutError of flush_fn during the drain is a FlushFailed, and is not swallowed."""
-    queue = FlushQueue(Sink[int](errors={0: TimeoutError()}), patient(), max_shutdown_wait=9.0)
-    with pytest.raises(FlushFailed) as caught:
-        async with queue:
-            await queue.enqueue(1)
-    assert [1] == caught.value.in_doubt
-
-
-async def test_the_drain_keeps_the_caps() -> None:
-    """95 items that are left at exit go out in batches of max_records=10 at most."""
-    sink = Sink[int]()
-    async with FlushQueue(sink, IntervalPolicy(60.0, 10)) as queue:
-        await enqueue_all(queue, range(95))
-    assert [10] * 9 + [5] == sink.sizes
-
-
-@pytest.mark.parametrize("around", ["run", "exit"])
-async def test_a_timeout_around_it_is_no_success(around: str) -> None:
-    """With asyncio.timeout around run() or the exit, TimeoutError comes out of the block."""
-    queue = FlushQueue(Sink[int](5.0), NaturalPolicy())
-    reached: list[str] = []
-
-    async def use() -> None:
-        async with queue:
-            await queue.enqueue(1)
-
-    with pytest.raises(TimeoutError) as caught:
-        async with asyncio.timeout(2.0):
-            await (queue.run() if around == "run" else use())
-            reached.append("the code after it")
-    assert TimeoutError is type(caught.value)
-    assert [] == reached
-    assert 2.0 == now()
-
-
-async def test_age_counts_from_acceptance() -> None:
-    """Max wait 1 s, a flush of 3 s, one item left over: it goes the moment that flush has ended."""
-    sink = Sink[int](3.0)
-    async with FlushQueue(sink, IntervalPolicy(1.0, 2)) as queue:
-        await enqueue_all(queue, range(3))
-        await asyncio.sleep(10.0)
-    assert [0.0, 3.0] == sink.started
-
-
-async def test_a_producer_cancelled_as_room_appears() -> None:
-    """An enqueue on a full queue cancelled 0, 1, 2, ... steps after room appears is clear-cut."""
-
-    async def scenario(interrupted: Interruption) -> None:
-        sink = HeldSink[int]()
-        async with FlushQueue(sink, NaturalPolicy(1), max_queue_size=1) as queue:
-            await queue.enqueue(0)
-            await settle()
-            await queue.enqueue(1)
-            sink.open()
-            returned = await interrupted(queue.enqueue(2))
-        assert ([0, 1, 2] if returned else [0, 1]) == sink.items
-
-    assert 2 <= await sweep(scenario)
-
-
-async def test_the_time_trigger_fires_in_virtual_time() -> None:
-    """On a loop whose time is virtual the interval ends at its virtual time."""
-    sink = Sink[int]()
-    async with FlushQueue(sink, IntervalPolicy(3600.0)) as queue:
-        await queue.enqueue(1)
-        await asyncio.sleep(7200.0)
-        assert [3600.0] == sink.started
-
-
-async def test_a_sink_that_enqueues_to_its_full_queue() -> None:
-    """A flush that enqueues where only itself could make room gets QueueFull: no deadlock."""
-    errors: list[BaseException | None] = []
-    go_on = asyncio.Event()
-
-    async def sink(batch: list[int]) -> None:
-        await go_on.wait()
-        if batch == [0]:
-            errors.append(await error_of(queue.enqueue(9)))
-
-    queue = FlushQueue(sink, NaturalPolicy(1), max_queue_size=1)
-    async with queue:
-        await queue.enqueue(0)
-        await settle()
-        await queue.enqueue(1)
-        go_on.set()
-    assert [QueueFull] == [type(error) for error in errors]
-
-
-async def test_duplicates_do_not_use_up_a_batch() -> None:
-    """Keys 0,0,0,0,0,1,1,2,3,4 with max_records=5 make one batch of five."""
-    sink = Sink[int]()
-    async with FlushQueue(sink, patient(5), dedupe_key=lambda item: item) as queue:
-        await enqueue_all(queue, [0, 0, 0, 0, 0, 1, 1, 2, 3, 4])
-        await settle()
-        assert [[0, 1, 2, 3, 4]] == sink.batches
+def test_each_test_that_is_named_exists() -> None:
+    """Every fault of the table is followed by a test that is there."""
+    named = re.findall(r"^    (test_\w+) (test_\w+)$", str(__doc__), re.MULTILINE)
+    assert 30 == len(named)
+    for module, test in named:
+        (path,) = TESTS.rglob(f"{module}.py")
+        assert f"def {test}(" in path.read_text()
 
 
 async def test_no_timer_for_each_item(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,230 +106,3 @@ async def test_no_timer_for_each_item(monkeypatch: pytest.MonkeyPatch) -> None:
         await settle()
     assert [1000] * 10 == sink.sizes
     assert 10 >= len(timers)
-
-
-# Seen elsewhere.
-
-
-async def test_a_cancelled_caller_does_not_hang_the_others() -> None:
-    """One of several that wait for the same batch is cancelled (async-batcher 0.2.2)."""
-    sink = HeldSink[int]()
-    async with FlushQueue(sink, NaturalPolicy()) as queue:
-        await queue.enqueue(1)
-        waiting = [asyncio.create_task(queue.flush()) for _ in range(3)]
-        await settle()
-        waiting[1].cancel()
-        sink.let_go()
-        await settle()
-        assert [False, True, False] == [task.cancelled() for task in waiting]
-        assert all(task.done() for task in waiting)
-
-
-async def test_a_batch_that_fills_while_the_sink_is_busy() -> None:
-    """It goes the moment the slot is free, not with the timer (beque, localstack, ray PR 42705)."""
-    sink = Sink[int](5.0)
-    async with FlushQueue(sink, IntervalPolicy(100.0, 2)) as queue:
-        await enqueue_all(queue, range(2))
-        await asyncio.sleep(1.0)
-        await enqueue_all(queue, range(2, 4))
-        await asyncio.sleep(20.0)
-        assert [0.0, 5.0] == sink.started
-
-
-@pytest.mark.not_in("uvloop", reason="its callbacks cannot be seen")
-async def test_an_idle_queue_does_nothing() -> None:
-    """An idle queue has neither callback nor timer: it burns no core (beque)."""
-    queue = FlushQueue(Sink[int](), IntervalPolicy(1.0))
-    async with queue:
-        await settle()
-        loop: Any = asyncio.get_running_loop()
-        assert [] == list(loop._ready)  # noqa: SLF001 - asyncio has no public list of callbacks
-        assert [] == left_behind()
-
-
-async def test_a_flush_started_by_the_timer_runs_to_its_end() -> None:
-    """The timer's flush is not cancelled by anything about the timer (kugelpos #180)."""
-    sink = Sink[int](10.0)
-    async with FlushQueue(sink, IntervalPolicy(1.0, 2)) as queue:
-        await queue.enqueue(1)
-        await asyncio.sleep(5.0)
-        await enqueue_all(queue, range(2, 5))
-        await asyncio.sleep(20.0)
-    assert [[1], [2, 3], [4]] == sink.delivered
-
-
-async def test_items_that_come_during_a_flush_stay() -> None:
-    """What is enqueued while a flush runs is not cleared with what it sent (litellm #28907)."""
-    sink = Sink[int](2.0)
-    async with FlushQueue(sink, IntervalPolicy(1.0)) as queue:
-        for item in range(10):
-            await queue.enqueue(item)
-            await asyncio.sleep(0.5)
-    assert list(range(10)) == [item for batch in sink.delivered for item in batch]
-
-
-async def test_an_old_timer_does_not_close_the_next_batch() -> None:
-    """A batch that filled leaves no timer to cut the next one short (flink, akka.net #7879)."""
-    sink = Sink[int]()
-    async with FlushQueue(sink, IntervalPolicy(10.0, 2)) as queue:
-        await queue.enqueue(1)
-        await asyncio.sleep(8.0)
-        await queue.enqueue(2)
-        await asyncio.sleep(1.0)
-        await queue.enqueue(3)
-        await asyncio.sleep(20.0)
-    assert [[1, 2], [3]] == sink.batches
-    assert [8.0, 19.0] == sink.started
-
-
-async def test_no_batch_is_empty() -> None:
-    """Timers, flush() and the close call the sink with no empty batch (RxJS, influxdb #80)."""
-    sink = Sink[int]()
-    async with FlushQueue(sink, IntervalPolicy(1.0, 1)) as queue:
-        await queue.flush()
-        await queue.enqueue(1)
-        await queue.flush()
-        await asyncio.sleep(5.0)
-        await queue.flush()
-    await queue.aclose()
-    assert [[1]] == sink.batches
-
-
-async def test_the_interval_is_an_age_and_no_debounce() -> None:
-    """A steady trickle does not put the flush off (jasperfx PR 533, elasticsearch-py, bytewax)."""
-    sink = Sink[int]()
-    async with FlushQueue(sink, IntervalPolicy(0.25)) as queue:
-        for item in range(100):
-            await queue.enqueue(item)
-            await asyncio.sleep(0.1875)
-    assert [0.25, 0.625, 1.0] == sink.started[:3]
-    assert 2 == max(sink.sizes)
-
-
-async def test_the_interval_counts_from_arrival() -> None:
-    """An item that waited for a slot has not begun to age with it (torchserve #2478)."""
-    sink = Sink[int](2.0)
-    async with FlushQueue(sink, IntervalPolicy(3.0)) as queue:
-        await queue.enqueue(0)
-        await asyncio.sleep(4.0)
-        await queue.enqueue(1)
-        await asyncio.sleep(10.0)
-    assert [3.0, 7.0] == sink.started
-
-
-async def test_an_item_that_is_too_large_is_refused() -> None:
-    """An item above max_weight raises at once, and hangs nobody (otel-collector #12893)."""
-    sink = Sink[str]()
-    async with FlushQueue(sink, IntervalPolicy(1.0, max_weight=5), weigh=len) as queue:
-        await queue.enqueue("four")
-        with pytest.raises(ItemTooLarge):
-            await queue.enqueue("too large")
-        await queue.enqueue("five!")
-    assert [["four"], ["five!"]] == sink.delivered
-
-
-async def test_flush_flushes() -> None:
-    """A flush() is no empty gesture: what was accepted is delivered (influxdb 1.50)."""
-    sink = Sink[int](1.0)
-    async with FlushQueue(sink, patient()) as queue:
-        await enqueue_all(queue, range(3))
-        await queue.flush()
-        assert [[0, 1, 2]] == sink.delivered
-        assert 1.0 == now()
-
-
-async def test_flush_does_not_report_success_after_a_loss() -> None:
-    """A flush() whose items were lost raises, during and after (OpenTelemetry force_flush)."""
-    queue = FlushQueue(Sink[int](1.0, errors={0: OSError()}), patient())
-    with pytest.raises(FlushFailed):
-        async with queue:
-            await queue.enqueue(1)
-            with pytest.raises(FlushFailed):
-                await queue.flush()
-            with pytest.raises(FlushFailed):
-                await queue.flush()
-
-
-async def test_each_waiter_gets_an_exception_of_its_own() -> None:
-    """One exception object is not raised in many tasks (aiokafka #246: tracebacks grow)."""
-    sink = HeldSink[int]()
-    queue = FlushQueue(sink, NaturalPolicy())
-    running = asyncio.create_task(error_of(queue.run()))
-    await queue.enqueue(1)
-    waiting = [asyncio.create_task(error_of(queue.flush())) for _ in range(10)]
-    await settle()
-    sink.fail(OSError())
-    errors = [*await asyncio.gather(*waiting), await running]
-    assert 11 == len({id(error) for error in errors})
-    depths = set()
-    for error in errors:
-        traceback, depth = error.__traceback__ if error else None, 0
-        while traceback is not None:
-            traceback, depth = traceback.tb_next, depth + 1
-        depths.add(depth)
-    assert 4 > max(depths)
-
-
-async def test_a_failed_batch_is_not_sent_again() -> None:
-    """What a failed flush may have sent is in doubt, and not sent twice (otel contrib 50279)."""
-    sent: list[int] = []
-
-    async def sink(batch: list[int]) -> None:
-        for item in batch:
-            if item == 3:
-                raise OSError
-            sent.append(item)
-
-    queue = FlushQueue(sink, patient(5))
-    with pytest.raises(FlushFailed):
-        async with queue:
-            await enqueue_all(queue, range(10))
-            await asyncio.sleep(10.0)
-    assert [0, 1, 2] == sent
-    assert [0, 1, 2, 3, 4] == queue.in_doubt
-    assert [5, 6, 7, 8, 9] == queue.undelivered
-
-
-async def test_callbacks_of_the_user_do_not_kill_the_queue() -> None:
-    """A key or weight function that raises harms its own item alone (ray #66140)."""
-    sink = Sink[int]()
-    queue = FlushQueue(
-        sink, patient(), dedupe_key=lambda item: 1 // item, weigh=lambda item: 1 / (item - 1)
-    )
-    async with queue:
-        errors = [await error_of(queue.enqueue(item)) for item in (0, 1, 2, 0, 1, -3)]
-    assert [True, True, False, True, True, True] == [error is not None for error in errors]
-    assert [[2]] == sink.delivered
-
-
-async def test_backpressure_and_timers_together() -> None:
-    """Timers, caps, slots and a full queue at once lose nothing (Reactor #994 and eight more)."""
-    sink = Sink[int](0.75)
-    queue = FlushQueue(sink, IntervalPolicy(0.5, 7), max_queue_size=3, max_in_flight=2)
-    async with queue:
-        producers = [produce(queue, *range(start, start + 100)) for start in range(0, 500, 100)]
-        await asyncio.sleep(5.0)
-        producers[2].cancel()
-        await asyncio.wait(producers)
-    counted = [item for item in sink.items if not 200 <= item < 300]
-    assert sorted([*range(200), *range(300, 500)]) == sorted(counted)
-    part = [item for item in sink.items if 200 <= item < 300]
-    assert list(range(200, 200 + len(part))) == part
-    assert 2 == sink.most_running
-    assert_all_accounted_for(sink.items, queue, sink)
-
-
-async def test_a_policy_is_shared_by_none() -> None:
-    """One policy object given to two queues leads two lives, and stays as it was."""
-    policy = Second()
-    first, second = Sink[int](), Sink[int]()
-    async with FlushQueue(first, policy) as one, FlushQueue(second, policy) as other:
-        await one.enqueue(1)
-        await asyncio.sleep(0.5)
-        await other.enqueue(2)
-        await asyncio.sleep(5.0)
-    assert [1.0] == first.started
-    assert [1.5] == second.started
-    assert 0 == policy.queue.pending
-    assert [] == policy.told
-    assert one.policy is not other.policy
