@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flushq.cli import reader
+from flushq.cli import reading as reader
 from flushq.cli.table import Table
 from tests.cli.support import Write
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from flushq.cli import main
-from flushq.cli.lines import Row
+from flushq.cli.reading import Row
 from flushq.cli.table import Table
 
 PATIENCE = 30.0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flushq.cli.dead_letter import CannotAppend, DeadLetter
+from flushq.cli.failures import CannotAppend, DeadLetter
 from tests.cli.support import letters
 
 REFUSED = ValueError("too bad")

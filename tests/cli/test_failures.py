@@ -19,9 +19,8 @@ import pytest
 
 from flushq import Drop, Fail, Failure, Retry, Split, Verdict
 from flushq.cli import failures
-from flushq.cli.dead_letter import DeadLetter
-from flushq.cli.failures import FailureHandler
-from flushq.cli.lines import Row
+from flushq.cli.failures import DeadLetter, FailureHandler
+from flushq.cli.reading import Row
 from flushq.cli.table import Table
 from tests.cli.support import (
     Write,

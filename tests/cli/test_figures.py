@@ -6,7 +6,8 @@ import sys
 import attrs
 import pytest
 
-from flushq.cli.figures import Figures, shown_live
+from flushq.cli.ingestion import Figures
+from flushq.cli.terminal import shown_live
 
 
 class Terminal(io.StringIO):
@@ -42,7 +43,7 @@ def test_live(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "80")
 
-    with shown_live(lambda: Figures(1234)):
+    with shown_live(lambda: Figures(1234).named()):
         sys.stderr.write("a word\n")
 
     text = terminal.getvalue()
@@ -56,7 +57,7 @@ def test_not_live(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO | None) -
     """Where there is no terminal nothing is shown."""
     monkeypatch.setattr(sys, "stderr", stream)
 
-    with shown_live(Figures):
+    with shown_live(dict):
         pass
 
     assert stream is None or stream.getvalue() == ""

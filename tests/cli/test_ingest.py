@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Self
@@ -16,10 +16,9 @@ import attrs
 import pytest
 
 from flushq import Decision, Flush, FlushFailed, FlushPolicy, IntervalPolicy, NaturalPolicy
-from flushq.cli.figures import Figures
 from flushq.cli.ingest import ingest as command
 from flushq.cli.ingestion import Ingestion
-from flushq.cli.lines import Row
+from flushq.cli.reading import Row
 from flushq.cli.table import Table
 from tests.cli.support import (
     Write,
@@ -158,16 +157,17 @@ def test_reasons() -> None:
 
 
 def test_live(writing: Callable[[Write], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The live figures tell the flushes that have ended, and what became of their lines."""
-    looks: list[Callable[[], Figures]] = []
-    seen: list[str] = []
+    """The live figures tell of the flushes that have ended, and what became of their lines."""
+    looks: list[Callable[[], Mapping[str, str]]] = []
+    seen: list[tuple[str | None, ...]] = []
 
-    def shown_live(look: Callable[[], Figures]) -> AbstractContextManager[None]:
+    def shown_live(look: Callable[[], Mapping[str, str]]) -> AbstractContextManager[None]:
         looks.append(look)
         return nullcontext()
 
     async def write(table: Table, rows: list[Row]) -> None:
-        seen.append(str(attrs.evolve(looks[0](), seconds=0.0, waiting=0)))
+        found = looks[0]()
+        seen.append(tuple(found.get(name) for name in ("lines", "batches", "flushes")))
         await _write(table, rows)
 
     monkeypatch.setattr("flushq.cli.ingestion.shown_live", shown_live)
@@ -175,11 +175,7 @@ def test_live(writing: Callable[[Write], None], monkeypatch: pytest.MonkeyPatch)
 
     ingest(numbered("x", 25), "--policy", "interval:inf,10", "--max-queue-size", "10")
 
-    assert [
-        "lines 0, lines/s 0, batches 0, mean batch 0.0, waiting 0",
-        "lines 10, lines/s 0, batches 1, mean batch 10.0, waiting 0, flushes 1 (1 full)",
-        "lines 20, lines/s 0, batches 2, mean batch 10.0, waiting 0, flushes 2 (2 full)",
-    ] == seen
+    assert [("0", "0", None), ("10", "1", "1 (1 full)"), ("20", "2", "2 (2 full)")] == seen
 
 
 def test_nothing_to_read() -> None:
@@ -411,15 +407,14 @@ def test_what_becomes_of_lines(read_lines: list[int]) -> None:
     assert (20, 20, 20, 20, 1) == tuple(figures(result)[fate] for fate in fates)
 
 
-def test_a_file_that_vanishes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that vanishes under way is told of; the others are stored."""
+def test_a_file_that_vanishes(capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that has vanished when its turn comes is reported; the others are stored."""
     numbered("x", 2)
-    monkeypatch.setattr("flushq.cli.sources.check", lambda source: None)
 
-    result = ingest("gone", "x")
+    code = Ingestion(["gone", "x"], Table("events.db", "events"), NaturalPolicy()).run_alone()
 
-    assert 1 == result.exit_code
-    assert ["cannot read 'gone': No such file or directory"] == complaints(result)
+    assert 1 == code
+    assert "cannot read 'gone': No such file or directory\n" == capsys.readouterr().err
     assert 2 == len(stored(Path("events.db")))
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flushq.cli.keys import BadLine, JsonField
+from flushq.cli.table import BadLine, JsonField
 
 key = JsonField("id")
 

@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 
 from flushq import Decision, Flush, FlushPolicy, IntervalPolicy, NaturalPolicy
-from flushq.cli.lab import Run, Setting, run
-from flushq.cli.lab_plot import in_intervals, piece_of, queue_lengths, save_plot
-from flushq.cli.lab_report import as_json, as_table
-from flushq.cli.sink_text import Sink
+from flushq.cli.lab import Run, Setting, Sink, run
+from flushq.cli.report import as_json, as_table, in_intervals, piece_of, queue_lengths, save_plot
 
 ARRIVALS = (0.0, 1.0, 2.0, 8.0)
 SETTING = Setting(ARRIVALS, Sink(0.5, 0.5), 1, flush_cost=3.0, delay_cost=2.0)

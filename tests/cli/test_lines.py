@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flushq.cli.lines import Chunk, Row, Skipped, Splitter
+from flushq.cli.reading import Chunk, Row, Skipped, Splitter
 
 PIECES = st.sampled_from([b"a", b"\n", b"\r", b"\r\n", "é".encode(), b"\xc3", b"\xff", b"\0"])
 

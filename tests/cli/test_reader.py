@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from flushq.cli import reader as reading
-from flushq.cli.lines import Chunk
-from flushq.cli.reader import CHUNKS, Reader, Unreadable
+from flushq.cli import reading
+from flushq.cli.reading import CHUNKS, Chunk, Reader, Unreadable
 from tests.cli.support import eventually, piped
 
 FD_SETSIZE = 1024

@@ -15,8 +15,7 @@ from click.testing import CliRunner, Result
 
 from flushq import Decision, FlushPolicy, IntervalPolicy, Wait
 from flushq.cli import main
-from flushq.cli.lab import Failures, Setting, run
-from flushq.cli.sink_text import Sink
+from flushq.cli.lab import Failures, Setting, Sink, run
 from tests.cli.test_figures import Terminal
 
 HEAVY = IntervalPolicy(1.0, max_weight=5)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from flushq.cli.sink_text import Sink, parse_sink
+from flushq.cli.lab import Sink
+from flushq.cli.params import parse_sink
 
 
 @pytest.mark.parametrize(

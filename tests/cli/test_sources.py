@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flushq.cli import sources
+from flushq.cli import reading as sources
 from tests.cli.support import standard_input
 
 
@@ -13,7 +13,7 @@ def test_a_file(tmp_path: Path) -> None:
     """A file can be read; checking it reads nothing."""
     path = tmp_path / "x"
     path.write_text("abc")
-    sources.check(str(path))
+    sources.check_source(str(path))
 
     with sources.opened(str(path)) as fd:
         assert b"abc" == os.read(fd, 9)
@@ -22,17 +22,17 @@ def test_a_file(tmp_path: Path) -> None:
 def test_missing(tmp_path: Path) -> None:
     """A missing file cannot be read."""
     with pytest.raises(FileNotFoundError):
-        sources.check(str(tmp_path / "x"))
+        sources.check_source(str(tmp_path / "x"))
 
 
 def test_a_directory(tmp_path: Path) -> None:
     """A directory cannot be read, under its name or as standard input."""
     with pytest.raises(IsADirectoryError):
-        sources.check(str(tmp_path))
+        sources.check_source(str(tmp_path))
 
     fd = os.open(tmp_path, os.O_RDONLY)
     with standard_input(fd), pytest.raises(IsADirectoryError):
-        sources.check("-")
+        sources.check_source("-")
     os.close(fd)
 
 
@@ -40,11 +40,11 @@ def test_forbidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A named pipe that must not be read is found out without opening it."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    sources.check(str(path))
+    sources.check_source(str(path))
     monkeypatch.setattr(os, "access", lambda path, mode: False)
 
     with pytest.raises(PermissionError):
-        sources.check(str(path))
+        sources.check_source(str(path))
 
 
 def test_standard_input(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_standard_input(tmp_path: Path) -> None:
     os.lseek(fd, 1, os.SEEK_SET)
 
     with standard_input(fd):
-        sources.check("-")
+        sources.check_source("-")
         with sources.opened("-") as same:
             assert b"bc" == os.read(same, 9)
         os.fstat(0)

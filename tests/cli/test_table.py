@@ -13,8 +13,8 @@ import aiosqlite
 import pytest
 
 from flushq.cli import table as tables
-from flushq.cli.lines import Row
-from flushq.cli.shutdown import current_task
+from flushq.cli.reading import Row
+from flushq.cli.signals import current_task
 from flushq.cli.table import CannotOpen, Table, check_name, is_refusal
 from tests.cli.support import PATIENCE, stored
 

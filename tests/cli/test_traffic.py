@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from flushq.cli import traffic
-from flushq.cli.traffic import model_arrivals, read_arrivals
+from flushq.cli import lab as traffic
+from flushq.cli.lab import model_arrivals, read_arrivals
 
 
 @pytest.mark.parametrize(

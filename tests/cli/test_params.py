@@ -14,7 +14,8 @@ from flushq import (
     NaturalPolicy,
     PausePolicy,
 )
-from flushq.cli.policy_text import USAGE, parse_policy, staying
+from flushq.cli.params import POLICY_USAGE as USAGE
+from flushq.cli.params import parse_policy, staying
 
 OWN = BudgetPolicy(7)
 NUMBER = 7
@@ -59,7 +60,7 @@ TALL = Tall()
         ("pause", PausePolicy()),
         ("pause:0.02", PausePolicy(0.02)),
         ("pause:0.02,100", PausePolicy(0.02, 100)),
-        ("tests.cli.test_policy_text:OWN", BudgetPolicy(7)),
+        ("tests.cli.test_params:OWN", BudgetPolicy(7)),
     ],
 )
 def test_good(text: str, policy: FlushPolicy) -> None:
@@ -74,9 +75,9 @@ def test_good(text: str, policy: FlushPolicy) -> None:
         ("sometimes", f"it must be {USAGE}"),
         (":5", f"it must be {USAGE}"),
         ("sometimes:5", f"ModuleNotFoundError: No module named 'sometimes'; it must be {USAGE}"),
-        ("tests.cli.test_policy_text:NOBODY", "AttributeError: module 'tests.cli"),
-        ("tests.cli.test_policy_text:NUMBER", f"NUMBER is no policy but 7; it must be {USAGE}"),
-        ("tests.cli.test_policy_text:TALL", f"TALL is no policy but 7 or 8; it must be {USAGE}"),
+        ("tests.cli.test_params:NOBODY", "AttributeError: module 'tests.cli"),
+        ("tests.cli.test_params:NUMBER", f"NUMBER is no policy but 7; it must be {USAGE}"),
+        ("tests.cli.test_params:TALL", f"TALL is no policy but 7 or 8; it must be {USAGE}"),
         (
             "flushq:NaturalPolicy",
             "NaturalPolicy is a class: write POLICY = NaturalPolicy() below it, and name that",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flushq.cli.console import complain, say
+from flushq.cli.terminal import complain, say
 
 
 def test_to_whom(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from flushq.policies import IntervalPolicy, NaturalPolicy
 from flushq.policy import Decision, Flush, FlushPolicy, Wait
 from flushq.testing import Arrive, Due, Finish, History, Pass, Start, Step
 from flushq.testing.histories import quarter_of
-from flushq.testing.plays import Play
+from flushq.testing.laws import Play
 from tests.models import exact
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flushq.cli.shutdown import Shutdown
+from flushq.cli.signals import Shutdown
 
 
 class WindowsLoop(asyncio.SelectorEventLoop):
