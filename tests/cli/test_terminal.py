@@ -1,5 +1,6 @@
-"""What the command line says, and to whom."""
+"""What the command line writes to standard output and to the terminal."""
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -7,25 +8,27 @@ from pathlib import Path
 
 import pytest
 
-from flushq.cli.terminal import complain, say
+from flushq.cli.terminal import complain, say, shown_live
+from tests.cli.support import Terminal
 
 
-def test_to_whom(capsys: pytest.CaptureFixture[str]) -> None:
-    """Results go to standard output, trouble to standard error."""
+def test_results_go_to_standard_output_and_trouble_to_standard_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each is a line."""
     assert say("done")
     complain("not good")
-
     assert ("done\n", "not good\n") == tuple(capsys.readouterr())
 
 
 @pytest.mark.parametrize(("name", "speak"), [("stdout", say), ("stderr", complain)])
-def test_nobody_listens(
+def test_a_closed_pipe_is_not_a_failure(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     name: str,
     speak: Callable[[str], object],
 ) -> None:
-    """Where nobody listens any more nothing happens, now or when the stream is closed."""
+    """Nothing happens, now or when the stream is closed."""
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "w", encoding="utf-8") as stream:  # noqa: PTH123 - a file descriptor
@@ -35,37 +38,52 @@ def test_nobody_listens(
     assert ("", "") == tuple(capsys.readouterr())
 
 
-def test_no_room_for_a_result(
+def test_a_result_that_cannot_be_written_is_a_failure(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where a result cannot be written that is told once, and nothing more when it is closed."""
+    """The disk is full, or standard output is closed: that is reported once, if it can be."""
+    cannot = "cannot write to standard output"
     with Path("/dev/full").open("w") as stream:
         monkeypatch.setattr(sys, "stdout", stream)
         assert not say("done")
-    complaint = "cannot write to standard output: No space left on device\n"
-    assert complaint == capsys.readouterr().err
+    assert f"{cannot}: No space left on device\n" == capsys.readouterr().err
 
-
-def test_nowhere_to_write_a_result(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Where standard output was closed from the start a result cannot be written, and that is told.
-
-    If standard error was closed too, it cannot be told.
-    """
     monkeypatch.setattr(sys, "stdout", None)
     assert not say("done")
-    assert "cannot write to standard output: it is closed\n" == capsys.readouterr().err
+    assert f"{cannot}: it is closed\n" == capsys.readouterr().err
 
     monkeypatch.setattr(sys, "stderr", None)
     assert not say("done")
 
 
-def test_no_room_for_trouble(
+def test_trouble_that_cannot_be_written_is_dropped(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where trouble cannot be told nothing can be done about it."""
+    """Nothing can be done about it."""
     with Path("/dev/full").open("w") as stream:
         monkeypatch.setattr(sys, "stderr", stream)
         complain("not good")
     assert "" == capsys.readouterr().out
+
+
+def test_figures_are_shown_live_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written meanwhile stands above them."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    with shown_live(lambda: {"lines": "1234", "waiting": "7"}):
+        sys.stderr.write("a word\n")
+    for text in ("lines", "1234", "waiting", "a word"):
+        assert text in terminal.getvalue()
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), None])
+def test_figures_are_not_shown_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, stream: io.StringIO | None
+) -> None:
+    """Standard error is a file or a pipe, or it is closed."""
+    monkeypatch.setattr(sys, "stderr", stream)
+    with shown_live(dict):
+        pass
+    assert stream is None or stream.getvalue() == ""
