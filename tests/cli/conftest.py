@@ -1,14 +1,13 @@
 """Fixtures for the tests of an ingestion."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from flushq.cli import reading
 from flushq.cli.table import Table
-from tests.cli.support import Write
+from tests.cli.support import Writing
 
 
 @pytest.fixture
@@ -19,7 +18,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def writing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Write], None]:
+def writing(monkeypatch: pytest.MonkeyPatch) -> Writing:
     """Write batches with another function than `Table.write`."""
     return lambda write: monkeypatch.setattr(Table, "write", write)
 

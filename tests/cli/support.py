@@ -20,6 +20,7 @@ DATABASE = Path("events.db")
 
 Stored = tuple[str, int, str]
 Write = Callable[[Table, list[Row]], Awaitable[None]]
+Writing = Callable[[Write], None]
 
 
 def ingest(*arguments: str | Path) -> Result:

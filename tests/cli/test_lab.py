@@ -126,9 +126,7 @@ def test_where_an_item_is_left_there_is_no_ratio() -> None:
         (NaturalPolicy(), Setting((1.0,), Sink(0, 0), 1, 0, 0), 0),
     ],
 )
-def test_the_load_is_a_share_of_all_slots(
-    policy: FlushPolicy, setting: Setting, busy: float
-) -> None:
+def test_the_load_is_shared_by_slots(policy: FlushPolicy, setting: Setting, busy: float) -> None:
     """It counts from the first arrival; where no time passed, or nothing costs, it is 0."""
     found = run_of(policy, setting, 10.0 if busy else 0.0)
     assert (busy, busy == 0) == (found.busy, found.ratio is None)

@@ -120,9 +120,7 @@ def test_whatever_a_module_does_when_imported_is_told_in_one_line(
         parse_policy("own_policies:POLICY")
 
 
-def test_an_object_that_would_leave_the_program_is_a_bad_policy(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_object_that_leaves_the_program_is_a_bad_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would leave when it is shown."""
     monkeypatch.setattr(sys.modules[__name__], "NUMBER", Leaving())
     with pytest.raises(ValueError, match=r":NUMBER': the policy raised SystemExit\(0\); it must"):

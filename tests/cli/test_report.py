@@ -108,9 +108,7 @@ def test_the_picture_is_a_png(runs: list[Run], tmp_path: Path) -> None:
     assert 1500 == int.from_bytes(content[16:20])
 
 
-def test_matplotlib_is_needed_for_pictures_alone(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_only_pictures_need_matplotlib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A table does without."""
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ModuleNotFoundError):

@@ -127,7 +127,7 @@ def test_the_table_has_four_columns_in_wal_mode_and_every_commit_is_synced(
         "id INTEGER PRIMARY KEY, source TEXT, line INTEGER, body BLOB",
     ],
 )
-def test_a_table_with_other_columns_is_left_alone(
+def test_a_table_of_other_columns_is_kept(
     path: Path, other: sqlite3.Connection, columns: str
 ) -> None:
     """Its database stays as it was."""
@@ -145,19 +145,15 @@ def test_a_table_with_the_same_columns_is_written_to(path: Path, other: sqlite3.
     assert ROWS == stored(path)
 
 
-def test_a_file_that_is_not_a_database_is_left_alone(path: Path) -> None:
-    """What is in it stays."""
+def test_what_is_not_a_database_is_left_alone(tmp_path: Path, path: Path) -> None:
+    """It is another file, or a directory, or in a place that does not exist."""
     path.write_text("precious words\n" * 100)
     with pytest.raises(CannotOpen, match=r"x\.db': file is not a database$"):
         with_table(path, write)
     assert "precious words\n" * 100 == path.read_text()
-
-
-def test_a_database_cannot_be_where_there_is_no_place(tmp_path: Path) -> None:
-    """The place is a directory, or does not exist."""
-    for path in (tmp_path, tmp_path / "nowhere" / "x.db"):
+    for place in (tmp_path, tmp_path / "nowhere" / "x.db"):
         with pytest.raises(CannotOpen, match=r"unable to open database file$"):
-            with_table(path, nothing)
+            with_table(place, nothing)
 
 
 @pytest.mark.parametrize("lock", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
@@ -293,6 +289,7 @@ def test_a_table_that_was_changed_and_takes_no_line_is_unusable(
         with pytest.raises(Unusable, match=f"^{error}$") as unusable:
             await write(table)
         assert not is_refusal(unusable.value)
+        assert not is_refusal(sqlite3.ProgrammingError("an error of Python, without a code"))
 
     with_table(path, act)
 
@@ -326,11 +323,6 @@ def test_a_line_that_is_too_long_is_refused(
         assert is_refusal(refused.value)
 
     assert (0, 0, 0) == counts(with_table(path, act))
-
-
-def test_an_error_of_python_is_not_a_refusal() -> None:
-    """It has no code of SQLite."""
-    assert not is_refusal(sqlite3.ProgrammingError("Cannot operate on a closed database."))
 
 
 # Cancellation.
@@ -454,9 +446,3 @@ def test_a_line_without_the_field_has_no_key(text: str, why: str) -> None:
     with pytest.raises(BadLine) as refused:
         key_of(text)
     assert str(refused.value).startswith(why)
-
-
-def test_a_field_has_a_name() -> None:
-    """It is not empty."""
-    with pytest.raises(ValueError, match="the name of a field is not empty"):
-        JsonField("")

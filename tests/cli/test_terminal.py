@@ -12,9 +12,7 @@ from flushq.cli.terminal import complain, say, shown_live
 from tests.cli.support import Terminal
 
 
-def test_results_go_to_standard_output_and_trouble_to_standard_error(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_results_and_trouble_go_to_different_streams(capsys: pytest.CaptureFixture[str]) -> None:
     """Each is a line."""
     assert say("done")
     complain("not good")
@@ -56,16 +54,6 @@ def test_a_result_that_cannot_be_written_is_a_failure(
     assert not say("done")
 
 
-def test_trouble_that_cannot_be_written_is_dropped(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Nothing can be done about it."""
-    with Path("/dev/full").open("w") as stream:
-        monkeypatch.setattr(sys, "stderr", stream)
-        complain("not good")
-    assert "" == capsys.readouterr().out
-
-
 def test_figures_are_shown_live_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is written meanwhile stands above them."""
     terminal = Terminal()
@@ -79,9 +67,7 @@ def test_figures_are_shown_live_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("stream", [io.StringIO(), None])
-def test_figures_are_not_shown_elsewhere(
-    monkeypatch: pytest.MonkeyPatch, stream: io.StringIO | None
-) -> None:
+def test_figures_are_not_shown(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO | None) -> None:
     """Standard error is a file or a pipe, or it is closed."""
     monkeypatch.setattr(sys, "stderr", stream)
     with shown_live(dict):
