@@ -21,6 +21,7 @@ from flushq.cli.reading import Row
 from flushq.cli.table import Table
 from tests.cli.support import (
     DATABASE,
+    Write,
     Writing,
     assert_accounted,
     bodies,
@@ -47,6 +48,23 @@ def test_all_figures_are_in_one_line() -> None:
         "duplicates 1, ignored 5, skipped 2, dead letters 4, not stored 3, "
         "flushes 12 (8 full, 3 age, 1 drain)"
     ) == str(attrs.evolve(lines, flushes={"full": 8, "age": 3, "drain": 1}))
+
+
+def acting(lines: int, *acts: signal.Signals | Exception) -> Write:
+    """Write until so many lines are stored; then raise these signals and errors, or hang."""
+
+    async def write(table: Table, rows: list[Row]) -> None:
+        if table.stored < lines:
+            await _write(table, rows)
+            return
+        for act in acts:
+            if isinstance(act, Exception):
+                raise act
+            signal.raise_signal(act)
+            await asyncio.sleep(0)
+        await asyncio.Event().wait()
+
+    return write
 
 
 # What is read, and where it goes.
@@ -296,19 +314,8 @@ def test_a_second_signal(writing: Writing, read_lines: list[int], size: str) -> 
 
     With room for one line it comes while lines are still put into the queue, else in the drain.
     """
-
-    async def write(table: Table, rows: list[Row]) -> None:
-        if table.stored >= 20:
-            signal.raise_signal(signal.SIGTERM)
-            await asyncio.sleep(0)
-            signal.raise_signal(signal.SIGINT)
-            await asyncio.Event().wait()
-        await _write(table, rows)
-
-    writing(write)
-
+    writing(acting(20, signal.SIGTERM, signal.SIGINT))
     result = ingest(numbered("x", 5000), "--policy", "natural:10", "--max-queue-size", size)
-
     assert 143 == result.exit_code
     assert figures(result)["lines"] >= 20
     assert complaints(result)[0].startswith("stopped by SIGTERM: ")
@@ -316,30 +323,18 @@ def test_a_second_signal(writing: Writing, read_lines: list[int], size: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("signalled", "code", "told"),
-    [(True, 143, "stopped by SIGTERM"), (False, 1, "not done 0.01 s after the last line")],
+    ("acts", "code", "told"),
+    [([signal.SIGTERM], 143, "stopped by SIGTERM"), ([], 1, "not done 0.01 s after the last line")],
+    ids=["signal", "last line"],
 )
 def test_a_limit(
-    writing: Writing,
-    read_lines: list[int],
-    *,
-    signalled: bool,
-    code: int,
-    told: str,
+    writing: Writing, read_lines: list[int], acts: list[signal.Signals], code: int, told: str
 ) -> None:
     """After a signal or the last line the writing takes no longer than --max-shutdown-wait."""
-
-    async def write(table: Table, rows: list[Row]) -> None:
-        if signalled:
-            signal.raise_signal(signal.SIGTERM)
-        await asyncio.Event().wait()
-
-    writing(write)
+    writing(acting(0, *acts))
     result = ingest(numbered("x", 10), "--max-shutdown-wait", "0.01")
-    assert (code, [f"{told}: 0 lines stored, 10 not stored"]) == (
-        result.exit_code,
-        complaints(result),
-    )
+    assert code == result.exit_code
+    assert [f"{told}: 0 lines stored, 10 not stored"] == complaints(result)
     assert_accounted(result, read_lines)
 
 
@@ -348,16 +343,8 @@ def test_a_limit(
 
 def test_a_write_that_fails(writing: Writing, read_lines: list[int]) -> None:
     """Nothing more is read, and it is told what was stored and what was not."""
-
-    async def write(table: Table, rows: list[Row]) -> None:
-        if table.stored == 30:
-            raise sqlite3.OperationalError("database or disk is full")
-        await _write(table, rows)
-
-    writing(write)
-
+    writing(acting(30, sqlite3.OperationalError("database or disk is full")))
     result = ingest(numbered("x", 100_000), "--policy", "natural:10")
-
     assert 1 == result.exit_code
     assert sum(read_lines) < 100_000
     assert complaints(result)[0].startswith(
@@ -366,21 +353,13 @@ def test_a_write_that_fails(writing: Writing, read_lines: list[int]) -> None:
     assert_accounted(result, read_lines)
 
 
-@pytest.mark.parametrize("signalled", [False, True])
-def test_a_failure_while_idle(writing: Writing, *, signalled: bool) -> None:
-    """It is noticed at once, and counts for more than a signal."""
-
-    async def write(table: Table, rows: list[Row]) -> None:
-        if signalled:
-            signal.raise_signal(signal.SIGTERM)
-            await asyncio.sleep(0)
-        raise sqlite3.OperationalError("disk I/O error")
-
-    writing(write)
+@pytest.mark.parametrize("signals", [[], [signal.SIGTERM]], ids=["alone", "after a signal"])
+def test_a_failure_while_idle(writing: Writing, signals: list[signal.Signals]) -> None:
+    """It is noticed though a pipe stays open, and counts for more than a signal."""
+    writing(acting(0, *signals, sqlite3.OperationalError("disk I/O error")))
     with piped() as pipe:
         os.write(pipe, b"a\n")
         result = ingest("-", "--policy", "natural")
-
     assert 1 == result.exit_code
     assert complaints(result)[0].endswith(": 0 lines stored, 1 not stored")
 
@@ -419,16 +398,10 @@ def test_a_policy_that_raises(policy: str, told: str, lines: int, lost: int) -> 
 
 
 def test_an_unforeseen_error(writing: Writing, capsys: pytest.CaptureFixture[str]) -> None:
-    """The summary comes all the same."""
-
-    async def write(table: Table, rows: list[Row]) -> None:
-        raise ZeroDivisionError
-
-    writing(write)
+    """It is not hidden; the summary comes all the same."""
+    writing(acting(0, ZeroDivisionError()))
     numbered("x", 3)
-
     with pytest.raises(FlushFailed) as failed:
         asyncio.run(Ingestion(["x"], Table("events.db", "events"), NaturalPolicy()).run())
-
     assert isinstance(failed.value.__cause__, ZeroDivisionError)
     assert capsys.readouterr().out.endswith("waiting 0, not stored 3, flushes 1 (1 natural)\n")

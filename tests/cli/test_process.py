@@ -65,20 +65,6 @@ def test_a_pipe_that_stays_open_is_stored_in_time_and_does_not_hang_the_exit(sta
     assert ("", ["line 1", "line 2", "line 3"]) == (err, bodies())
 
 
-def test_lines_are_stored_though_nobody_reads_the_summary(start: Start) -> None:
-    """When the process ends, too, no trouble is reported."""
-    process = start("-")
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.close()
-    say(process, "a\n")
-    process.stdin.close()
-
-    assert "" == process.stderr.read()
-    assert (0, ["a"]) == (process.wait(PATIENCE), bodies())
-
-
 FULL = "cannot write to standard output: No space left on device\n"
 
 
