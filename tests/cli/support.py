@@ -38,7 +38,7 @@ def stored(database: Path = DATABASE, table: str = "events") -> list[Stored]:
 
 
 def bodies(database: Path = DATABASE) -> list[str]:
-    """The bodies of all that is stored, in order; none while there is no table."""
+    """The bodies of all that is stored, in order; an empty list while the table is missing."""
     try:
         return [body for _, _, body in stored(database)]
     except sqlite3.OperationalError:

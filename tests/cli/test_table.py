@@ -133,7 +133,8 @@ def test_a_table_of_other_columns_is_kept(
     """Its database stays as it was."""
     other.execute(f"CREATE TABLE events ({columns})")
     before = path.read_bytes()
-    with pytest.raises(CannotOpen, match=r"^cannot use table 'events' of database '.*x\.db': its"):
+    names = ", ".join(column.split()[0] for column in columns.split(", "))
+    with pytest.raises(CannotOpen, match=rf"^cannot use table .* columns are {names}, and not"):
         with_table(path, write)
     assert before == path.read_bytes()
 

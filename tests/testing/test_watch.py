@@ -163,7 +163,7 @@ def test_a_profiler_that_is_at_work_already_stays() -> None:
     """Clocks are not looked for then."""
 
     def profile(frame: object, event: str, called: object) -> None:
-        """Hear nothing."""
+        """Ignore the call."""
 
     sys.setprofile(profile)
     try:
