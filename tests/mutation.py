@@ -40,7 +40,7 @@ ROOT = Path(__file__).parents[1]
 SESSIONS = "tests/test_sessions.py::test_sessions_keep_the_contract"
 LAWS = "tests/test_policy_laws.py"
 STATEFUL = "tests/policies/test_shared.py"
-LAB = "tests/cli/test_lab.py tests/cli/test_simulate.py"
+LAB = "tests/cli/test_lab.py tests/cli/test_report.py tests/cli/test_simulate.py"
 
 # What is likely to notice, and quick, comes first: each line is a run of pytest.
 TESTS: dict[str, tuple[str, ...]] = {
@@ -108,19 +108,24 @@ TESTS: dict[str, tuple[str, ...]] = {
     "flushq/policies/natural.py": ("tests/policies", LAWS),
     "flushq/policies/pause.py": (f"tests/policies/test_pause.py {STATEFUL}", LAWS),
     "flushq/testing/checks.py": ("tests/testing",),
-    "flushq/testing/histories.py": ("tests/testing/test_plays.py",),
-    "flushq/testing/plays.py": ("tests/testing/test_plays.py", "tests/testing"),
-    "flushq/testing/ratios.py": ("tests/testing/test_checks.py",),
-    "flushq/testing/strategies.py": ("tests/testing",),
-    "flushq/testing/watch.py": ("tests/testing/test_checks.py",),
-    "flushq/cli/interrupt.py": (LAB,),
+    "flushq/testing/histories.py": (
+        "tests/testing/test_laws.py tests/testing/test_histories.py",
+        "tests/testing",
+    ),
+    "flushq/testing/laws.py": ("tests/testing/test_laws.py", "tests/testing"),
+    "flushq/testing/ratios.py": ("tests/testing/test_ratios.py",),
+    "flushq/testing/watch.py": ("tests/testing/test_watch.py", "tests/testing"),
+    "flushq/cli/failures.py": ("tests/cli/test_failures.py",),
+    "flushq/cli/ingest.py": ("tests/cli/test_ingest.py",),
+    "flushq/cli/ingestion.py": ("tests/cli/test_ingest.py tests/cli/test_failures.py",),
     "flushq/cli/lab.py": (LAB,),
-    "flushq/cli/lab_report.py": (LAB,),
-    "flushq/cli/options.py": (LAB,),
-    "flushq/cli/policy_text.py": ("tests/cli/test_policy_text.py",),
+    "flushq/cli/params.py": (f"tests/cli/test_params.py {LAB}",),
+    "flushq/cli/reading.py": ("tests/cli/test_reading.py",),
+    "flushq/cli/report.py": (LAB,),
+    "flushq/cli/signals.py": (f"tests/cli/test_signals.py {LAB}",),
     "flushq/cli/simulate.py": (LAB,),
-    "flushq/cli/sink_text.py": ("tests/cli/test_sink_text.py",),
-    "flushq/cli/traffic.py": ("tests/cli/test_traffic.py",),
+    "flushq/cli/table.py": ("tests/cli/test_table.py",),
+    "flushq/cli/terminal.py": ("tests/cli/test_terminal.py",),
 }
 
 MOST_MEMORY = 4 * 2**30

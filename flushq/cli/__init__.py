@@ -1,8 +1,8 @@
-"""``python -m flushq …``: the command line, one file a command.
+"""``python -m flushq …``: the command line, with one file for each command.
 
 Results go to standard output, everything else (errors, the live display) to standard error. The
-exit code is 0 when all went well, 2 for a mistake of the caller (nothing was done), 1 for a failure
-under way, and 128 plus its number after a signal.
+exit code is 0 when all went well, 2 for a mistake in the call (nothing was done), 1 for a failure
+under way, and after a signal 128 plus the number of the signal.
 """
 
 import logging
@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from flushq import __version__
-from flushq.cli.console import told
 from flushq.cli.ingest import ingest
 from flushq.cli.simulate import simulate
+from flushq.cli.terminal import told
 
 
 class Commands(click.Group):
@@ -43,7 +43,7 @@ def main() -> None:
 main.add_command(ingest)
 main.add_command(simulate)
 
-# What a queue logs of its losses, the commands say themselves.
+# The commands report themselves what a queue logs of its losses.
 logging.getLogger("flushq").addHandler(logging.NullHandler())
 
 __all__ = ["main"]

@@ -7,15 +7,12 @@ from contextlib import nullcontext
 import click
 
 from flushq import FlushPolicy
-from flushq.cli import sources
-from flushq.cli.console import Mistake
-from flushq.cli.dead_letter import CannotAppend, DeadLetter
-from flushq.cli.failures import FailureHandler
+from flushq.cli.failures import CannotAppend, DeadLetter, FailureHandler
 from flushq.cli.ingestion import Ingestion
-from flushq.cli.keys import JsonField
-from flushq.cli.options import by
-from flushq.cli.policy_text import USAGE, parse_policy, staying
-from flushq.cli.table import CannotOpen, Table, check_name
+from flushq.cli.params import POLICY_USAGE, by, parse_policy, staying
+from flushq.cli.reading import STANDARD_INPUT, check_source, is_terminal
+from flushq.cli.table import CannotOpen, JsonField, Table, check_name
+from flushq.cli.terminal import Mistake
 
 
 def _json_field(name: str | None) -> JsonField | None:
@@ -23,19 +20,19 @@ def _json_field(name: str | None) -> JsonField | None:
 
 
 def _sources(ctx: click.Context, param: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
-    if not names and sources.is_terminal():
+    if not names and is_terminal():
         raise Mistake("name a FILE, or - to read from this terminal")
-    names = names or (sources.STANDARD_INPUT,)
+    names = names or (STANDARD_INPUT,)
     for name in names:
         try:
-            sources.check(name)
+            check_source(name)
         except OSError as error:
             raise Mistake(f"cannot read {name!r}: {error.strerror}") from None
     return names
 
 
 def _check_apart(dead_letter: str | None, *others: str) -> None:
-    """Refuse to append to a file that is read or written otherwise."""
+    """Refuse a dead-letter file that is also the database or one of the sources."""
     if dead_letter is None:
         return
     for other in others:
@@ -60,7 +57,7 @@ def _check_apart(dead_letter: str | None, *others: str) -> None:
     default="interval:2.0,500",
     show_default=True,
     metavar="TEXT",
-    help=f"When to write a batch: {USAGE}.",
+    help=f"When to write a batch: {POLICY_USAGE}.",
 )
 @click.option(
     "--dedupe",

@@ -2,17 +2,17 @@
 
     files -> Reader -> FlushQueue -> Table
 
-Every line that is read becomes one of: stored, duplicate, ignored (by the table, without a word),
-skipped (for what it is), dead letter (for what the table says of it), lost (for what happened). The
-end comes when all is read, or a signal or a failure stops the reading; then the queue drains, and
-the figures tell what became of the lines.
+Every line that is read ends in one of six ways: stored; duplicate; ignored (by the table, without
+an error); skipped (it is not text, or has no key); dead letter (the table refuses it); lost (for
+any other reason). The end comes when all is read, or a signal or a failure stops the reading. Then
+the queue drains, and the figures tell what became of the lines.
 """
 
 import asyncio
 import signal
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import attrs
@@ -25,16 +25,74 @@ from flushq import (
     PolicyError,
     ShutdownTimeout,
 )
-from flushq.cli.console import Complaints, complain, say
-from flushq.cli.dead_letter import CannotAppend
-from flushq.cli.failures import FailureHandler
-from flushq.cli.figures import Figures, shown_live
-from flushq.cli.keys import BadLine, JsonField
-from flushq.cli.lines import Chunk, Skipped
-from flushq.cli.policy_text import leaving
-from flushq.cli.reader import Reader, Unreadable
-from flushq.cli.shutdown import Shutdown, current_task
-from flushq.cli.table import Table
+from flushq.cli.failures import CannotAppend, FailureHandler
+from flushq.cli.params import leaving
+from flushq.cli.reading import Chunk, Reader, Skipped, Unreadable
+from flushq.cli.signals import Shutdown, current_task
+from flushq.cli.table import BadLine, JsonField, Table
+from flushq.cli.terminal import Complaints, complain, say, shown_live
+
+
+@attrs.frozen
+class Figures:
+    """How far an ingestion has come; at its end, what became of every line that was read.
+
+    Attributes:
+        lines: Lines that are stored.
+        seconds: How long it has taken.
+        batches: Transactions that stored them.
+        waiting: Lines that wait in the queue.
+        duplicates: Lines that were dropped as duplicates.
+        ignored: Lines that the table ignored, as its owner had told it to.
+        skipped: Lines that are not text, or have no key.
+        dead: Lines that the table refused and that are in the dead-letter file.
+        lost: Lines that were read and could not be stored for another reason.
+        flushes: How many batches the queue has handed over, by reason.
+    """
+
+    lines: int = 0
+    seconds: float = 0.0
+    batches: int = 0
+    waiting: int = 0
+    duplicates: int = 0
+    ignored: int = 0
+    skipped: int = 0
+    dead: int = 0
+    lost: int = 0
+    flushes: Mapping[str, int] = attrs.field(factory=dict)
+
+    def named(self) -> dict[str, str]:
+        """The figures as they are shown, by name: always five, and others that are not zero."""
+        rate = self.lines / self.seconds if self.seconds else 0.0
+        mean = self.lines / self.batches if self.batches else 0.0
+        others = {
+            "duplicates": self.duplicates,
+            "ignored": self.ignored,
+            "skipped": self.skipped,
+            "dead letters": self.dead,
+            "not stored": self.lost,
+        }
+        return (
+            {
+                "lines": str(self.lines),
+                "lines/s": f"{rate:.0f}",
+                "batches": str(self.batches),
+                "mean batch": f"{mean:.1f}",
+                "waiting": str(self.waiting),
+            }
+            | {name: str(number) for name, number in others.items() if number}
+            | self._flushes()
+        )
+
+    def _flushes(self) -> dict[str, str]:
+        if not self.flushes:
+            return {}
+        reasons = ", ".join(f"{number} {reason}" for reason, number in self.flushes.items())
+        return {"flushes": f"{sum(self.flushes.values())} ({reasons})"}
+
+    def __str__(self) -> str:
+        """All in one line."""
+        return ", ".join(f"{name} {number}" for name, number in self.named().items())
 
 
 class Ingestion:
@@ -86,7 +144,7 @@ class Ingestion:
                 return 1
 
     async def run(self) -> int:
-        """Do it, print what became of the lines, and return the exit code.
+        """Read and store all lines, print what became of the lines, and return the exit code.
 
         Raises:
             CannotOpen: The table cannot be opened; nothing was read.
@@ -105,7 +163,7 @@ class Ingestion:
     async def _ingest(self) -> None:
         self._started = time.perf_counter()
         try:
-            with shown_live(self._figures), self._reader:
+            with shown_live(lambda: self._figures().named()), self._reader:
                 await self._feed()
         except FlushFailed as failure:
             self._failed = True

@@ -1,22 +1,110 @@
-"""The lab: a policy at work on some traffic and a sink, and what came of it in figures."""
+"""The lab: a policy at work on some traffic and a sink, and the figures of that.
+
+Traffic is when items arrive, from a file or from a model.
+"""
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from itertools import takewhile
 from random import Random
 
 import attrs
 
 from flushq import Drop, FlushPolicy, Retry, Verdict
-from flushq.cli.sink_text import Sink
 from flushq.offline import least_cost
 from flushq.simulation import FlushFails, Trace, simulate
 
+MOST_ITEMS = 10_000_000
+BYTE_ORDER_MARK = "\ufeff"
+
 Progress = Callable[[int], None]
-"""Told of items that are handed over; of fewer than none, if they come back to be retried."""
+"""Told how many items are handed over; a negative number, if they come back to be retried."""
 
 LeastCost = Callable[[int | None], float]
 """The least cost of any schedule with such a cap."""
+
+
+def read_arrivals(lines: Iterable[str]) -> list[float]:
+    """Read the time in each line: seconds, or ISO 8601 (of UTC unless it says otherwise).
+
+    Empty lines are left out. The result is in seconds since the first time.
+
+    Raises:
+        ValueError: A line is not a time, or of another kind than those above, or earlier; the
+            message has the number of the line. Or there are no times.
+    """
+    times: list[float] = []
+    kinds: set[str] = set()
+    for number, line in enumerate(lines, 1):
+        text = line.removeprefix(BYTE_ORDER_MARK).strip()
+        if text:
+            kind, time = _read_time(text, number)
+            kinds.add(kind)
+            if len(kinds) > 1:
+                raise ValueError(f"line {number}: {text!r} is {kind}, unlike what is above")
+            if times and time < times[-1]:
+                raise ValueError(f"line {number}: {text!r} is earlier than what is above")
+            times.append(time)
+    if not times:
+        raise ValueError("there are no arrivals")
+    return [time - times[0] for time in times]
+
+
+def model_arrivals(rate: float, seconds: float, seed: int) -> list[float]:
+    """Draw a Poisson process: so many items a second on average, for so long; always the same.
+
+    Raises:
+        ValueError: These are too many, or there are none.
+    """
+    if rate * seconds > MOST_ITEMS:
+        raise ValueError(f"about {rate * seconds:.0f} items are more than {MOST_ITEMS}")
+    times = list(takewhile(lambda time: time < seconds, _poisson(rate, Random(seed))))
+    if not times:
+        raise ValueError("there are no arrivals")
+    return times
+
+
+def _poisson(rate: float, random: Random) -> Iterable[float]:
+    time = 0.0
+    while True:
+        time += random.expovariate(rate)
+        yield time
+
+
+def _read_time(text: str, number: int) -> tuple[str, float]:
+    """Return the kind of time that a text is, and the time."""
+    for kind, read in (("a number of seconds", float), ("an ISO 8601 time", _read_date)):
+        try:
+            time = read(text)
+        except ValueError:
+            continue
+        if abs(time) < float("inf"):
+            return kind, time
+    raise ValueError(f"line {number}: {text!r} is neither seconds nor an ISO 8601 time")
+
+
+def _read_date(text: str) -> float:
+    date = datetime.fromisoformat(text)
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+
+
+@attrs.frozen
+class Sink:
+    """How long a flush takes.
+
+    Attributes:
+        fixed: Seconds for a flush, however small.
+        each: Seconds for each item in it.
+    """
+
+    fixed: float
+    each: float
+
+    def __call__(self, size: int) -> float:
+        """How long a flush of so many items takes, in seconds."""
+        return self.fixed + self.each * size
 
 
 @attrs.frozen
@@ -36,7 +124,7 @@ class Failures:
     attempts: int
 
     def draw(self) -> FlushFails:
-        """The verdicts on all calls of a run: the first ones, the second ones, … are the same."""
+        """The verdicts on the calls of a run, in order; they are the same in each run."""
         random = Random(f"the failures of {self.seed}")  # other numbers than those of the traffic
 
         def fails(attempt: int, size: int) -> Verdict | None:
@@ -57,7 +145,7 @@ class Setting:
         slots: How many may run at a time.
         flush_cost: What a flush costs.
         delay_cost: What a second costs that an item waits for the start of its flush.
-        max_queue_size: How many items may wait. None: there is no limit.
+        max_queue_size: How many items may wait. None: any number.
         drain: Whether the queue is closed after the last arrival.
         failures: How the sink fails. None: it does not.
     """

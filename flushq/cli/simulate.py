@@ -14,16 +14,21 @@ from rich.console import Console
 from rich.progress import Progress
 
 from flushq import FlushPolicy, PolicyError
-from flushq.cli.console import Mistake, say
-from flushq.cli.interrupt import interruptible
-from flushq.cli.lab import Failures, Run, Setting, run
-from flushq.cli.lab_plot import save_plot
-from flushq.cli.lab_report import as_json, as_table
-from flushq.cli.options import LARGEST, Input, Number, by
-from flushq.cli.policy_text import USAGE, parse_policy, staying
-from flushq.cli.sink_text import USAGE as SINK_USAGE
-from flushq.cli.sink_text import Sink, parse_sink
-from flushq.cli.traffic import model_arrivals, read_arrivals
+from flushq.cli.lab import Failures, Run, Setting, Sink, model_arrivals, read_arrivals, run
+from flushq.cli.params import (
+    LARGEST,
+    POLICY_USAGE,
+    SINK_USAGE,
+    Input,
+    Number,
+    by,
+    parse_policy,
+    parse_sink,
+    staying,
+)
+from flushq.cli.report import as_json, as_table, save_plot
+from flushq.cli.signals import interruptible
+from flushq.cli.terminal import Mistake, say
 from flushq.simulation import MOST_ATTEMPTS
 
 DEFAULT_POLICIES = ("interval:1.0,500", "natural", "budget:1.0", "pause")
@@ -140,7 +145,7 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     default=DEFAULT_POLICIES,
     show_default=True,
     metavar="TEXT",
-    help=f"A policy to try, any number of times: {USAGE}.",
+    help=f"A policy to try, any number of times: {POLICY_USAGE}.",
 )
 @click.option("--json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--plot", callback=_picture, metavar="FILE.png", help="Draw what happened.")
@@ -211,7 +216,7 @@ def _given(ctx: click.Context, *names: str) -> list[str]:
 
 
 def _check_traffic(ctx: click.Context) -> None:
-    """Make sure that the traffic is a FILE or a model, and that nothing is said of the other."""
+    """Make sure that the traffic is a FILE or a model, and that no option is about the other."""
     traffic = _given(ctx, "file", "rate")
     if not traffic:
         raise Mistake("name a FILE with arrivals, or a --rate")
@@ -224,7 +229,7 @@ def _check_traffic(ctx: click.Context) -> None:
 
 
 def _check_failures(ctx: click.Context) -> None:
-    """Make sure that nothing is said of failures if there are none."""
+    """Make sure that no option is about failures if there are none."""
     given = _given(ctx, "retry", "attempts")
     if given and not _given(ctx, "fail_rate"):
         raise Mistake(f"--{given[0]} is about calls that fail, and there is no --fail-rate")
@@ -265,7 +270,7 @@ def _shown() -> Iterator[Progress]:
 
 @contextmanager
 def _task(progress: Progress, text: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show a part of the work while it is done; yields what is told of progress."""
+    """Show a part of the work while it is done; yields what takes how many items were done."""
     task = progress.add_task(text, total=total)
     yield partial(progress.advance, task)
     progress.update(task, total=total or 1, completed=total or 1)

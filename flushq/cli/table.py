@@ -1,14 +1,17 @@
-"""The table in an SQLite database that the lines go to, one transaction a batch.
+"""The table in an SQLite database that the lines go to, one transaction for each batch.
 
 The database is in WAL mode, so that others can read while lines are written, and every commit is
 synced (``synchronous=FULL``): what counts as stored survives a power cut. A transaction that fails
-or is interrupted is rolled back, so of each batch all lines are stored or none, but for those that
-the table ignores: its ``ON CONFLICT IGNORE``, or a trigger's ``RAISE(IGNORE)``, is no error. The
-count of stored lines is exact: it is that of SQLite, and once a commit is under way it is waited
-for, whatever happens.
+or is interrupted is rolled back, so of each batch all lines are stored or none, except those that
+the table ignores: its ``ON CONFLICT IGNORE``, or a trigger's ``RAISE(IGNORE)``, is not an error.
+The count of stored lines is exact: it is that of SQLite, and once a commit is under way it is
+waited for, whatever happens.
+
+Two lines are duplicates if their keys are equal: the values in one field of a JSON object.
 """
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -16,14 +19,16 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import aiosqlite
+import attrs
 
-from flushq.cli.lines import Row
-from flushq.cli.shutdown import current_task
+from flushq.cli.reading import Row
+from flushq.cli.signals import current_task
 
 T = TypeVar("T")
 
 LOCK_SECONDS = 4.0
 RETRY_SECONDS = 0.02
+_SHOWN = 60
 
 COLUMNS = "id INTEGER PRIMARY KEY, source TEXT, line INTEGER, body TEXT"
 _REFUSALS = (
@@ -36,7 +41,7 @@ _SHAPE = [("id", "INTEGER", 1), ("source", "TEXT", 0), ("line", "INTEGER", 0), (
 
 
 class CannotOpen(Exception):
-    """The table cannot be written to; nothing was."""
+    """The table cannot be written to, and nothing was written."""
 
 
 class Unusable(sqlite3.DatabaseError):
@@ -47,7 +52,7 @@ def check_name(name: str) -> str:
     """Return the name, if a table can have it.
 
     Raises:
-        ValueError: It is empty, kept by SQLite for itself, holds a NUL, or is no UTF-8.
+        ValueError: It is empty, kept by SQLite for itself, holds a NUL, or is not UTF-8.
     """
     if not name or "\0" in name or name.lower().startswith("sqlite_"):
         raise ValueError(f"{name!r} cannot be the name of a table")
@@ -84,8 +89,8 @@ class Table:
         """Open the database, and make the table if it is not there.
 
         Raises:
-            CannotOpen: The database is read-only, locked (for LOCK_SECONDS), or none; or the table
-                is there and is another.
+            CannotOpen: The database is read-only, locked (for LOCK_SECONDS), or not a database; or
+                the table is there and has other columns.
         """
         try:
             await self._open()
@@ -153,7 +158,7 @@ class Table:
             raise _too_big() from error
 
     async def _check_usable(self) -> None:
-        """Insert nothing: what is wrong with a line is not wrong with that."""
+        """Insert nothing: if that fails too, the line is not what is wrong."""
         try:
             await self._database.execute_fetchall(self._insert_nothing)
         except sqlite3.Error as error:
@@ -165,7 +170,7 @@ class Table:
 
 
 def _check_openable(file: Path) -> None:
-    """Fail as a connection would: aiosqlite's thread outlives one that fails, and the loop too."""
+    """Fail as a connection would: if aiosqlite's own fails, its thread outlives the loop."""
     sqlite3.connect(file).close()
 
 
@@ -189,10 +194,10 @@ async def _insist(execute: Callable[[], Awaitable[T]], deadline: float) -> T:
 
 
 def is_refusal(error: sqlite3.Error) -> bool:
-    """Whether the table refuses a line for what it is, rather than any line for a while.
+    """Whether the table refuses this line for what the line is, rather than any line for a while.
 
-    SQLITE_ERROR is what an index on an expression says of a line that it cannot be worked out for;
-    where it is said of every line, a table raises Unusable instead.
+    An index on an expression answers SQLITE_ERROR to a line for which it cannot be worked out. If
+    the answer is the same to every line, a table raises Unusable instead.
     """
     return _code(error) in _REFUSALS
 
@@ -202,12 +207,12 @@ def _is_locked(error: sqlite3.Error) -> bool:
 
 
 def _code(error: sqlite3.Error) -> int:
-    """What SQLite says of an error, in general; 0 for one that is not SQLite's."""
+    """The primary code of SQLite for an error; 0 for an error that is not from SQLite."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _too_big() -> sqlite3.DataError:
-    """What SQLite says of a line above its limit; it cannot even be asked of one above 2 GiB."""
+    """The error of SQLite for a line above its limit; one above 2 GiB does not even reach it."""
     error = sqlite3.DataError("string or blob too big")
     error.sqlite_errorcode = sqlite3.SQLITE_TOOBIG
     return error
@@ -230,3 +235,58 @@ async def _completed(work: Awaitable[T]) -> T:
         with suppress(asyncio.CancelledError):
             await asyncio.wait([task])
     return task.result()
+
+
+class BadLine(ValueError):
+    """A line that has no key; the message says why, and shows it."""
+
+
+@attrs.frozen
+class JsonField:
+    """The key of a line is its value in this field, whatever the value is, as canonical text.
+
+    Raises:
+        ValueError: The name is empty.
+    """
+
+    name: str
+
+    def __attrs_post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("the name of a field is not empty")
+
+    def __call__(self, row: Row) -> str:
+        """Find the key.
+
+        Raises:
+            BadLine: The line is not a JSON object, or lacks the field.
+        """
+        text = row[2]
+        value = _parse(text)
+        if not isinstance(value, dict):
+            raise BadLine(f"not a JSON object: {_excerpt(text)}")
+        if self.name not in value:
+            raise BadLine(f"lacks the field {self.name!r}: {_excerpt(text)}")
+        return _canonical(value[self.name])
+
+
+def _refuse(constant: str) -> object:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse).decode
+_canonical = json.JSONEncoder(sort_keys=True).encode
+
+
+def _parse(text: str) -> object:
+    try:
+        return _decode(text)
+    except json.JSONDecodeError as error:
+        reason = f"{error.msg} at column {error.colno}"
+    except (ValueError, RecursionError) as error:
+        reason = str(error)
+    raise BadLine(f"not JSON ({reason}): {_excerpt(text)}")
+
+
+def _excerpt(text: str) -> str:
+    return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}..."

@@ -1,4 +1,4 @@
-"""Laws and bounds for anyone's policy, to be called in a test (extra ``testing``: Hypothesis).
+"""Laws and bounds for any policy, to be checked in a test (extra ``testing``: Hypothesis).
 
 >>> from flushq import NaturalPolicy
 >>> from flushq.testing import check_policy
@@ -6,7 +6,7 @@
 
 :func:`check_policy` runs a policy through random histories and raises :class:`LawBroken`, with the
 smallest history in which a law is broken, event by event. The strategies that it draws from are
-here, too, for tests of your own.
+here too, for tests of your own.
 """
 
 try:
@@ -16,10 +16,22 @@ except ModuleNotFoundError as error:
         f"flushq.testing needs {error.name}, which is not installed; "
         "in the checkout of flushq: pip install '.[testing]'"
     ) from error
-from flushq.testing.histories import Arrive, Due, Finish, History, Pass, Start, Step
+from flushq.testing.histories import (
+    Arrive,
+    Due,
+    Finish,
+    History,
+    Pass,
+    Start,
+    Step,
+    arrivals,
+    bursts,
+    flush_durations,
+    histories,
+    slots,
+)
 from flushq.testing.laws import LAWS, LawBroken
 from flushq.testing.ratios import CostRatio, FlushesRatio, LatencyRatio, Ratio
-from flushq.testing.strategies import arrivals, bursts, flush_durations, histories, slots
 
 __all__ = [
     "LAWS",

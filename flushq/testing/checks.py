@@ -2,8 +2,8 @@
 
 Theory of operation. What was told in a play is told to other copies of the policy in ways that
 should make no difference (again, item by item, at another time): they must answer the same. Bounds
-are measured in simulations. Hypothesis looks for a history in which something is broken, and for a
-smaller one, until it finds none.
+are measured in simulations. Hypothesis looks for a history in which a law or a bound is broken, and
+then for smaller ones, as long as it finds one.
 """
 
 import math
@@ -19,11 +19,17 @@ from hypothesis.errors import Flaky
 from flushq.arguments import check_count, check_finite
 from flushq.policy import Flush, FlushPolicy, Wait, running_copy
 from flushq.simulation import Trace, simulate
-from flushq.testing.histories import Arrive, History, quarter_of
-from flushq.testing.laws import OPTIONAL, LawBroken
-from flushq.testing.plays import Play, Told
+from flushq.testing.histories import (
+    Arrive,
+    History,
+    arrivals,
+    flush_durations,
+    histories,
+    quarter_of,
+    slots,
+)
+from flushq.testing.laws import OPTIONAL, LawBroken, Play, Told
 from flushq.testing.ratios import Ratio
-from flushq.testing.strategies import arrivals, flush_durations, histories, slots
 from flushq.testing.watch import clocks_read
 
 SHIFT_SECONDS = 1000.328125
@@ -59,8 +65,8 @@ def check_policy(
 
     Raises:
         LawBroken: A law is broken; the message shows the smallest history that was found.
-        TypeError, ValueError: That is no policy, ``except_for`` names what is no law, or a bound
-            or a number is not what it must be.
+        TypeError, ValueError: That is not a policy, ``except_for`` names what cannot be left out,
+            or a bound or a number is not what it must be.
     """
     _check_names(except_for)
     _check_bounds(max_latency, max_batch, ratio)
@@ -92,8 +98,8 @@ def check_history(
 
     Raises:
         LawBroken: A law is broken.
-        TypeError: That is no policy.
-        ValueError: ``except_for`` names what is no law.
+        TypeError: That is not a policy.
+        ValueError: ``except_for`` names what cannot be left out.
     """
     _check_names(except_for)
     told = _play(policy, history, except_for)
@@ -103,7 +109,7 @@ def check_history(
 
 
 def _play(policy: FlushPolicy, history: History, except_for: Collection[str]) -> Sequence[Told]:
-    """Play a history. If decide reads a clock, that is what is wrong, whatever comes of it."""
+    """Play a history. If decide reads a clock, that is the fault, whatever else is broken."""
     play = Play(policy, history, except_for)
     if "pure" in except_for:
         return play.run()
@@ -141,7 +147,7 @@ def _check_histories(policy: FlushPolicy, except_for: Collection[str], examples:
 def _smallest(
     policy: FlushPolicy, except_for: Collection[str], history: History, broken: LawBroken
 ) -> LawBroken:
-    """What is broken when no further step, item or weight of a history can be left out."""
+    """What is still broken when no further step, item or weight can be left out."""
     for fewer in _fewer(history):
         try:
             check_history(policy, fewer, except_for=except_for)
@@ -210,7 +216,7 @@ def _is_same(one: Told, other: Told) -> bool:
 
 
 def _seconds(event: Told) -> float:
-    """For how long it wants to wait."""
+    """How long the policy wants to wait."""
     return event.decision.until - event.now if isinstance(event.decision, Wait) else 0.0
 
 
@@ -258,7 +264,7 @@ def _search_runs(
     scale: float,
     crowds: Sequence[int],
 ) -> None:
-    """Search for a simulation that fails a check; at one of its arrivals perhaps a crowd comes."""
+    """Search for a simulation that fails a check; a crowd may come at one of its arrivals."""
 
     def run(times: list[float], seconds: float, slots: int, crowd: int, at: int) -> None:
         times = sorted(times + times[at % len(times) :][:1] * crowd) if times else times
@@ -272,7 +278,7 @@ def _search_runs(
 
 
 def _search(examples: int, check: Callable[..., None], **drawn: st.SearchStrategy[Any]) -> None:
-    """Let Hypothesis search for what fails a check, and raise what the smallest of it raises."""
+    """Let Hypothesis search for what fails a check, and raise what the smallest case raises."""
     found: list[LawBroken] = []
 
     @settings(

@@ -1,6 +1,29 @@
-"""The laws that every policy keeps, and what is raised when one is broken."""
+"""The laws that every policy keeps, and a play: a policy at work in a history.
 
-from collections.abc import Sequence
+Theory of operation. Each step that can happen is told to a running copy of the policy and written
+down; the play itself keeps the weights of what waits, and facts of its own. Those say what the
+answer must be, whatever the policy wants: these are the laws about single answers. Meanwhile decide
+is watched: it must leave behind what it found.
+"""
+
+import math
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import attrs
+
+from flushq.policy import (
+    Decision,
+    Flush,
+    FlushPolicy,
+    QueueState,
+    Wait,
+    check_caps,
+    flaw_in,
+    running_copy,
+)
+from flushq.testing.histories import Arrive, Due, Finish, History, Pass, Start, Step, quarter_of
+from flushq.testing.watch import watched
 
 LAWS = {
     "sound": "an event returns a decision, raises nothing, and tells the base class all of it",
@@ -23,6 +46,8 @@ OPTIONAL = tuple(LAWS)[1:-3]
 """The names of those that can be left out: all but that without which nothing works, and the bounds
 that are checked if they are given."""
 
+_ROUNDING = 1e-9
+
 
 class LawBroken(AssertionError):
     """A policy has broken a law. The message shows the history, event by event.
@@ -43,3 +68,177 @@ class LawBroken(AssertionError):
         """The law, what broke it, and all that was told before."""
         lines = [f"{self.law}: {LAWS[self.law]}", f"but {self.why}"]
         return "\n    ".join([*lines, *map(str, self.history)])
+
+
+@attrs.frozen
+class Told:
+    """An event that a policy was told, and its answer.
+
+    Attributes:
+        now: When, in seconds.
+        name: ``item_added``, ``flush_started``, ``flush_done`` or ``tick``.
+        facts: Its further arguments.
+        decision: What the policy answered.
+        weights: What each of the items weighs that have arrived.
+    """
+
+    now: float
+    name: str
+    facts: tuple[Any, ...]
+    decision: Any = None
+    weights: tuple[float, ...] = ()
+
+    def __str__(self) -> str:
+        """The event in a line."""
+        facts = ", ".join(map(repr, (self.now, *self.facts)))
+        return f"{self.name}({facts}) -> {self.decision!r}"
+
+    def tell(self, policy: FlushPolicy) -> Any:
+        """Tell a policy of the same event, and return its answer."""
+        return getattr(policy, self.name)(self.now, *self.facts)
+
+
+class Play:
+    """A policy at work in a history; it keeps the weights of what waits, and its own facts."""
+
+    def __init__(self, policy: FlushPolicy, history: History, except_for: Collection[str]) -> None:
+        self._told: list[Told] = []
+        self._policy = running_copy(policy, history.slots)
+        self._facts = QueueState(history.slots)
+        self._changed: set[str] = set()
+        self._history = history
+        self._except_for = except_for
+        self._now: float = 0 * history.unit
+        self._waiting: list[float] = []
+        self._running: list[tuple[float, int]] = []
+        self._decision: Decision = Wait()
+        self._caps = self._read_caps()
+
+    def run(self) -> list[Told]:
+        """Play it to the end, and return what was told.
+
+        Raises:
+            LawBroken: A law about a single answer is broken.
+        """
+        self._check_caps()
+        for step in (*self._history.steps, Due()):
+            self._take(step)
+        return self._told
+
+    def _take(self, step: Step) -> None:
+        """Let a step happen, if it can."""
+        if not isinstance(step, Due):
+            self._now += step.after * self._history.unit
+        match step:
+            case Arrive(_, weights):
+                self._arrive(tuple(quarters * quarter_of(self._caps[1]) for quarters in weights))
+            case Start(_, up_to) if self._waiting and self._is_free():
+                self._start(up_to)
+            case Finish(_, which, failed) if self._running:
+                started, count = self._running.pop(which % len(self._running))
+                error = OSError("flush_fn raised") if failed else None
+                self._facts.flush_done(self._now, count, self._now - started)
+                self._tell("flush_done", count, self._now - started, error)
+            case Pass():
+                self._tell("tick")
+            case Due():
+                self._wait()
+
+    def _arrive(self, weights: tuple[float, ...]) -> None:
+        self._waiting += weights
+        self._facts.item_added(self._now, len(weights), sum(weights))
+        self._tell("item_added", len(weights), sum(weights), weights=weights)
+
+    def _start(self, up_to: int | None) -> None:
+        own = self._decision.up_to if isinstance(self._decision, Flush) else None
+        limits = [limit for limit in (own, up_to) if limit is not None]
+        count = self._size(min([len(self._waiting), *limits]))
+        weights = self._waiting[:count]
+        del self._waiting[:count]
+        self._running.append((self._now, count))
+        self._facts.flush_started(self._now, count, sum(weights))
+        self._tell("flush_started", count, sum(weights))
+
+    def _wait(self) -> None:
+        """Go to the time that the policy has asked for: it must flush then."""
+        if not isinstance(self._decision, Wait):
+            return
+        until = self._decision.until
+        if self._now < until < math.inf:
+            self._now = until
+            self._tell("tick")
+            if not isinstance(self._decision, Flush):
+                self._accuse("kept", f"it answered {self._decision!r}")
+
+    def _is_free(self) -> bool:
+        return len(self._running) < self._history.slots
+
+    def _read_caps(self) -> tuple[int | None, float | None]:
+        return self._policy.max_records, self._policy.max_weight
+
+    def _check_caps(self) -> None:
+        try:
+            check_caps(*self._caps)
+        except (TypeError, ValueError) as error:
+            raise LawBroken("caps", str(error)) from None
+
+    def _size(self, most: int) -> int:
+        """How many of the oldest items make a batch of so many at most, within the caps."""
+        records, heaviest = self._caps
+        most = min(most, most if records is None else records)
+        count, weight = 0, 0.0
+        for mass in self._waiting[:most]:
+            weight += mass
+            if heaviest is not None and weight > heaviest:
+                break
+            count += 1
+        return count
+
+    def _tell(self, name: str, *facts: Any, weights: tuple[float, ...] = ()) -> None:
+        event = Told(self._now, name, facts, weights=weights)
+        try:
+            with watched(self._policy, self._changed):
+                decision = event.tell(self._policy)
+        except Exception as error:
+            self._told.append(attrs.evolve(event, decision=error))
+            raise LawBroken("sound", f"it raised {error!r}", self._told) from error
+        self._told.append(attrs.evolve(event, decision=decision))
+        self._check(decision)
+        self._decision = decision
+
+    def _check(self, decision: Any) -> None:
+        """Check the laws that are about a single answer."""
+        self._check_sound(decision)
+        if self._read_caps() != self._caps:
+            self._accuse("caps", f"they were {self._caps}, and are {self._read_caps()} now")
+        if self._waiting and self._is_free():
+            self._check_pure(decision)
+            if decision == Wait() and not self._running:
+                self._accuse("idle", f"{len(self._waiting)} wait for ever")
+        elif decision != Wait():
+            self._accuse("silent", f"it answered {decision!r}")
+
+    def _check_sound(self, decision: Any) -> None:
+        flaw = flaw_in(decision, self._now)
+        if flaw is not None:
+            self._accuse("ahead" if isinstance(decision, Wait) else "sound", flaw)
+        for name in ("pending", "in_flight", "weight", "oldest"):
+            kept, fact = getattr(self._policy.queue, name), getattr(self._facts, name)
+            if not math.isclose(kept, fact, abs_tol=_ROUNDING):
+                self._accuse("sound", f"its queue.{name} is {kept}, not {fact}")
+
+    def _check_pure(self, decision: Decision) -> None:
+        with watched(self._policy, self._changed):
+            try:
+                said: object = self._policy.decide(self._now)
+            except Exception as error:
+                said = error
+        if said != decision:
+            self._accuse("pure", f"decide says {said!r}")
+        if self._changed:
+            self._accuse("pure", f"decide changed {', '.join(sorted(self._changed))}")
+
+    def _accuse(self, law: str, why: str) -> None:
+        """Say that a law is broken, unless it need not be kept."""
+        if law not in self._except_for:
+            raise LawBroken(law, why, self._told)

@@ -43,7 +43,8 @@ class CostRatio:
         item_seconds: What a flush costs, in seconds that an item waits.
 
     Raises:
-        TypeError, ValueError: The bound is none, or the price is not finite and above 0.
+        TypeError, ValueError: The bound is not a number of at least 0, or the price is not finite
+            and above 0.
     """
 
     bound: float
@@ -75,7 +76,8 @@ class FlushesRatio:
         max_wait_seconds: The age, in seconds; a policy that lets an item wait longer has no ratio.
 
     Raises:
-        TypeError, ValueError: The bound is none, or the age is not finite and above 0.
+        TypeError, ValueError: The bound is not a number of at least 0, or the age is not finite
+            and above 0.
     """
 
     bound: float
@@ -109,8 +111,8 @@ class LatencyRatio:
         max_in_flight: How many may run at a time.
 
     Raises:
-        TypeError, ValueError: The bound or the number is none, or the duration is not finite and
-            above 0.
+        TypeError, ValueError: The bound or the number is not what it must be, or the duration is
+            not finite and above 0.
     """
 
     bound: float
@@ -138,7 +140,7 @@ class LatencyRatio:
 
 
 def _check(bound: float, name: str, seconds: float) -> None:
-    """Refuse a bound that is none, and a time that is not finite and above 0."""
+    """Refuse a bound that is not a number of at least 0, and a time not finite and above 0."""
     check_number("bound", bound, least=0)
     check_positive(name, seconds)
     check_finite(name, seconds, least=0)

@@ -1,11 +1,11 @@
 """decide under watch: what a policy holds, before and after it, and the clocks that it reads.
 
-Theory of operation. decide is asked by the events themselves, and may change something the first
-time that it leaves alone the second time; so what watches stands in its place in the class while an
-event is told. What a policy holds is copied, and compared as far as it can be. A clock is built in,
-and a profiler hears of each call of what is. Calls made elsewhere than in the modules of the policy
-(or by a loop that is asked for its time) do not count: the garbage collector may run meanwhile and
-call anything, and a log record has a time.
+Theory of operation. The events themselves ask decide, and decide may change something the first
+time that it leaves alone the second time. So a watching function takes its place in the class while
+an event is told. What a policy holds is copied, and compared as far as it can be. Clocks are
+built-in functions, and a profiler is told of each call of those. Calls made elsewhere than in the
+modules of the policy (or by a loop that is asked for its time) do not count: the garbage collector
+may run meanwhile and call anything, and a log record has a time.
 """
 
 import copy
@@ -31,7 +31,7 @@ _CLOCKS = {
 
 @contextmanager
 def watched(policy: FlushPolicy, changed: set[str]) -> Iterator[None]:
-    """Add the names of what decide changes of such a policy meanwhile, whoever asks it."""
+    """Add the names of what decide of such a policy changes meanwhile."""
     kind = type(policy)
     decide = inspect.getattr_static(kind, "decide")
 
@@ -49,7 +49,7 @@ def watched(policy: FlushPolicy, changed: set[str]) -> Iterator[None]:
 def clocks_read(kind: type[FlushPolicy]) -> Iterator[set[str]]:
     """Collect the names of the clocks that decide of such a policy reads meanwhile.
 
-    Where a profiler is at work already, it is left at that, and nothing is seen.
+    Where a profiler is at work already, it stays, and no clock is seen.
     """
     decide = inspect.getattr_static(kind, "decide")
     modules = {base.__module__ for base in kind.__mro__} | {"asyncio.base_events"}
@@ -73,14 +73,14 @@ def clocks_read(kind: type[FlushPolicy]) -> Iterator[set[str]]:
 
 
 def _ask(decide: Any, policy: FlushPolicy, now: float) -> Decision:
-    """Ask what stands in the class, be it a function or anything else that can be called."""
+    """Call what the class has as decide, a function or anything else that can be called."""
     bound = decide.__get__(policy, type(policy)) if hasattr(decide, "__get__") else decide
     decision: Decision = bound(now)
     return decision
 
 
 def _clocks(calls: Sequence[tuple[FrameType, str, Any]], modules: Container[str]) -> Iterator[str]:
-    """The names of the clocks among what these modules have called."""
+    """Yield the names of the clocks among what these modules have called."""
     for frame, event, called in calls:
         if event == "c_call" and str(frame.f_globals.get("__name__")) in modules:
             owner = called.__self__
@@ -98,7 +98,7 @@ def _changes(kind: type, before: dict[str, Any], after: dict[str, Any]) -> Itera
 
 
 def _is_cached(kind: type, name: str) -> bool:
-    """Whether it is the class that keeps a value under a name that had none: a cached property."""
+    """Whether the class keeps a value under this name: a cached property, once worked out."""
     return hasattr(inspect.getattr_static(kind, name, None), "__get__")
 
 
@@ -112,7 +112,7 @@ def _snapshot(policy: FlushPolicy) -> dict[str, Any]:
 
 
 def _image(value: object) -> object:
-    """What compares equal as long as the value stays what it is."""
+    """Return what compares equal as long as the value is not changed."""
     with suppress(Exception):
         one, other = copy.deepcopy(value), copy.deepcopy(value)
         if bool(one == other):

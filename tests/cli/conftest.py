@@ -1,14 +1,13 @@
-"""What the tests of an ingestion stand on."""
+"""Fixtures for the tests of an ingestion."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from flushq.cli import reader
+from flushq.cli import reading
 from flushq.cli.table import Table
-from tests.cli.support import Write
+from tests.cli.support import Writing
 
 
 @pytest.fixture
@@ -19,14 +18,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def writing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Write], None]:
-    """Put something in the place of writing a batch."""
+def writing(monkeypatch: pytest.MonkeyPatch) -> Writing:
+    """Write batches with another function than `Table.write`."""
     return lambda write: monkeypatch.setattr(Table, "write", write)
 
 
 @pytest.fixture
 def read_lines(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Have lines read in small blocks; how many each block brings, as they are read."""
+    """Have lines read in small blocks; the list gets how many each block brings."""
     counts: list[int] = []
     read = os.read
 
@@ -36,5 +35,5 @@ def read_lines(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return block
 
     monkeypatch.setattr(os, "read", counting)
-    monkeypatch.setattr(reader, "BLOCK", 100)
+    monkeypatch.setattr(reading, "BLOCK", 100)
     return counts

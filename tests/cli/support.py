@@ -1,5 +1,6 @@
-"""What the tests of the command line share: calling it, feeding it, looking at what it stored."""
+"""What the tests of the command line share: to call it, to feed it, to see what it stored."""
 
+import io
 import json
 import os
 import sqlite3
@@ -11,13 +12,15 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from flushq.cli import main
-from flushq.cli.lines import Row
+from flushq.cli.reading import Row
 from flushq.cli.table import Table
 
 PATIENCE = 30.0
+DATABASE = Path("events.db")
 
 Stored = tuple[str, int, str]
 Write = Callable[[Table, list[Row]], Awaitable[None]]
+Writing = Callable[[Write], None]
 
 
 def ingest(*arguments: str | Path) -> Result:
@@ -25,7 +28,7 @@ def ingest(*arguments: str | Path) -> Result:
     return CliRunner().invoke(main, ["ingest", *map(str, arguments)], catch_exceptions=False)
 
 
-def stored(database: Path, table: str = "events") -> list[Stored]:
+def stored(database: Path = DATABASE, table: str = "events") -> list[Stored]:
     """The source, line and body of all that is stored, in order."""
     quoted = table.replace('"', '""')
     with closing(sqlite3.connect(database)) as connection:
@@ -34,12 +37,12 @@ def stored(database: Path, table: str = "events") -> list[Stored]:
         ).fetchall()
 
 
-def count(database: Path) -> int:
-    """How many lines are stored; none while there is no table."""
+def bodies(database: Path = DATABASE) -> list[str]:
+    """The bodies of all that is stored, in order; an empty list while the table is missing."""
     try:
-        return len(stored(database))
+        return [body for _, _, body in stored(database)]
     except sqlite3.OperationalError:
-        return 0
+        return []
 
 
 def numbered(name: str, lines: int) -> Path:
@@ -64,6 +67,14 @@ def figures(result: Result) -> dict[str, float]:
     return {name: float(number) for name, _, number in pairs}
 
 
+class Terminal(io.StringIO):
+    """A stream that calls itself a terminal."""
+
+    def isatty(self) -> bool:
+        """Say yes."""
+        return True
+
+
 def flushes(result: Result) -> str:
     """The flushes by reason, as the summary shows them."""
     return result.stdout.rstrip("\n").partition("flushes ")[2]
@@ -77,7 +88,7 @@ def complaints(result: Result) -> list[str]:
 def assert_accounted(result: Result, read: list[int]) -> None:
     """What was read is stored, a duplicate, ignored, skipped, a dead letter or not stored."""
     found = figures(result)
-    assert found["lines"] == len(stored(Path("events.db")))
+    assert found["lines"] == len(stored())
     fates = ("lines", "duplicates", "ignored", "skipped", "dead letters", "not stored")
     assert sum(read) == sum(found.get(fate, 0) for fate in fates)
     if "not stored" in found:

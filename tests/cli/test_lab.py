@@ -1,201 +1,156 @@
-"""The lab: figures that are known by hand, as a table, as JSON and as a picture."""
+"""The lab: traffic, and figures that are known by hand."""
 
-import json
 import math
-import sys
-from pathlib import Path
+import time
 
+import attrs
 import pytest
 
-from flushq import Decision, Flush, FlushPolicy, IntervalPolicy, NaturalPolicy
-from flushq.cli.lab import Run, Setting, run
-from flushq.cli.lab_plot import in_intervals, piece_of, queue_lengths, save_plot
-from flushq.cli.lab_report import as_json, as_table
-from flushq.cli.sink_text import Sink
+from flushq import FlushPolicy, IntervalPolicy, NaturalPolicy
+from flushq.cli import lab
+from flushq.cli.lab import Failures, Run, Setting, Sink, model_arrivals, read_arrivals, run
 
-ARRIVALS = (0.0, 1.0, 2.0, 8.0)
-SETTING = Setting(ARRIVALS, Sink(0.5, 0.5), 1, flush_cost=3.0, delay_cost=2.0)
+SETTING = Setting((0.0, 1.0, 2.0, 8.0), Sink(0.5, 0.5), 1, flush_cost=3.0, delay_cost=2.0)
 
 
-def lab(policy: FlushPolicy, setting: Setting = SETTING, least: float = 10.0) -> Run:
+def run_of(policy: FlushPolicy, setting: Setting = SETTING, least: float = 10.0) -> Run:
     """A run of the policy under its class's name."""
     return run(type(policy).__name__, policy, setting, lambda cap: least, lambda size: None)
 
 
-FULL = lab(IntervalPolicy(5.0, 2))
-STRANDED = lab(IntervalPolicy(math.inf, 3))
-NOTHING = lab(IntervalPolicy(math.inf, 9))
+FULL = run_of(IntervalPolicy(5.0, 2))
+STRANDED = run_of(IntervalPolicy(math.inf, 3))
+NOTHING = run_of(IntervalPolicy(math.inf, 9))
 
 
-def test_figures() -> None:
-    """Sizes, latencies, reasons, load and cost are those of the trace."""
+# Traffic.
+
+
+@pytest.mark.parametrize(
+    ("lines", "times"),
+    [
+        (["5", "5.5\n", "", "  7e0  "], [0, 0.5, 2]),
+        (["-3", "-1", "-1"], [0, 2, 2]),
+        (["2026-01-31T23:59:59.5", "2026-02-01"], [0, 0.5]),
+        (["2026-01-01T12:00:00Z", "2026-01-01T13:00:30+01:00"], [0, 30]),
+        (["2026-01-01T12:00:00", "2026-01-01T12:00:10Z"], [0, 10]),
+    ],
+)
+def test_a_line_of_traffic_is_seconds_or_iso_8601(
+    lines: list[str], times: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one is 0; a time without a zone is UTC, wherever the machine is."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert times == read_arrivals(lines)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        (["", " "], "there are no arrivals"),
+        (["1", "", "soon"], "line 3: 'soon' is neither seconds nor an ISO 8601 time"),
+        (["nan"], "line 1: 'nan' is neither seconds nor an ISO 8601 time"),
+        (["inf"], "line 1: 'inf' is neither seconds nor an ISO 8601 time"),
+        (["9", "", "2026-01-01"], "line 3: '2026-01-01' is an ISO 8601 time, unlike what is above"),
+        (["2026-01-01", "9"], "line 2: '9' is a number of seconds, unlike what is above"),
+        (["0", "2", "1 "], "line 3: '1' is earlier than what is above"),
+    ],
+)
+def test_bad_traffic_is_refused_with_its_place(lines: list[str], why: str) -> None:
+    """It is not a time, of another kind, or out of order."""
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - the message is looked at below
+        read_arrivals(lines)
+    assert why == str(refused.value)
+
+
+def test_a_model_has_as_many_items_as_it_should() -> None:
+    """They are in order, spread evenly, and always the same for a seed."""
+    times = model_arrivals(100, 50, 7)
+    assert 4700 < len(times) < 5300
+    assert sorted(times) == times
+    assert 0 < times[0] < 0.5
+    assert 49.5 < times[-1] < 50
+    assert 24 < sum(times) / len(times) < 26
+    assert times == model_arrivals(100, 50, 7)
+    assert times != model_arrivals(100, 50, 8)
+
+
+def test_a_model_of_too_many_items_or_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The most items are not too many."""
+    monkeypatch.setattr(lab, "MOST_ITEMS", 50)
+    assert model_arrivals(5, 10, 1)
+    with pytest.raises(ValueError, match=r"^about 51 items are more than 50$"):
+        model_arrivals(5.1, 10, 1)
+    with pytest.raises(ValueError, match=r"^there are no arrivals$"):
+        model_arrivals(1e-9, 1, 1)
+
+
+# Figures.
+
+
+def test_figures_are_those_of_the_trace() -> None:
+    """These are sizes, latencies, reasons, load and cost."""
     # Two items flush at 1 (done at 2.5), the third at 7 (done at 8), the last at 13 (done at 14).
     assert [2, 1, 1] == FULL.sizes
     assert [1.5, 2.5, 6, 6] == FULL.latencies
-    assert {"age": 2, "full": 1} == FULL.reasons
-    assert ["age", "full"] == list(FULL.reasons)
+    assert [("age", 2), ("full", 1)] == list(FULL.reasons.items())
     assert (1.5 + 1 + 1) / 14 == FULL.busy
     assert 3 * 3 + 2 * (1 + 5 + 5) == FULL.cost
     assert 31 / 10 == FULL.ratio
+    assert (3, ()) == (len(FULL.trace.flushes), FULL.trace.events)
 
 
-def test_latencies_are_quantiles() -> None:
-    """A latency is one that was seen: the least that the share did not exceed."""
+def test_a_latency_is_the_least_that_a_share_did_not_exceed() -> None:
+    """So it is one that was seen."""
     assert [1.5, 1.5, 2.5, 6, 6] == [FULL.latency(share) for share in (0, 0.25, 0.5, 0.51, 1)]
     assert math.isnan(NOTHING.latency(0.5))
 
 
-def test_what_is_left() -> None:
-    """Where an item is left there is no ratio, and the rest counts."""
-    assert 1 == STRANDED.trace.stranded
-    assert [3] == STRANDED.sizes
-    assert None is STRANDED.ratio
+def test_where_an_item_is_left_there_is_no_ratio() -> None:
+    """The other figures count what was flushed."""
+    assert (1, [3], None) == (STRANDED.trace.stranded, STRANDED.sizes, STRANDED.ratio)
     assert 3 + 2 * (2 + 1) == STRANDED.cost
     assert (0, 0, {}) == (NOTHING.cost, NOTHING.busy, NOTHING.reasons)
 
 
-def test_where_nothing_costs() -> None:
-    """There is no multiple of nothing; and no load where no time passed."""
-    nothing = lab(NaturalPolicy(), Setting((1.0,), Sink(0, 0), 1, 0, 0), 0.0)
-    assert (None, 0) == (nothing.ratio, nothing.busy)
+@pytest.mark.parametrize(
+    ("policy", "setting", "busy"),
+    [
+        (NaturalPolicy(), Setting((0.0, 0.0, 1.0), Sink(2, 0), 2, 1, 1), (2 + 2) / (2 * 3)),
+        (IntervalPolicy(1), Setting((10.0,), Sink(1, 0), 1, 1, 1), 1 / 2),
+        (NaturalPolicy(), Setting((1.0,), Sink(0, 0), 1, 0, 0), 0),
+    ],
+)
+def test_the_load_is_shared_by_slots(policy: FlushPolicy, setting: Setting, busy: float) -> None:
+    """It counts from the first arrival; where no time passed, or nothing costs, it is 0."""
+    found = run_of(policy, setting, 10.0 if busy else 0.0)
+    assert (busy, busy == 0) == (found.busy, found.ratio is None)
 
 
-def test_the_load_is_shared_by_the_slots() -> None:
-    """The sink is busy when all its slots are."""
-    both = lab(NaturalPolicy(), Setting((0.0, 0.0, 1.0), Sink(2, 0), 2, 1, 1))
-    assert (2 + 2) / (2 * 3) == both.busy
-
-
-def test_the_load_counts_from_the_first_arrival() -> None:
-    """Before there is something to do nobody is idle."""
-    late = lab(IntervalPolicy(1), Setting((10.0,), Sink(1, 0), 1, 1, 1))
-    assert 1 / 2 == late.busy
-
-
-def test_the_least_cost() -> None:
-    """The optimum has the prices of the setting, and the cap that is asked for."""
+def test_the_least_cost_has_the_prices_of_the_setting_and_the_cap_of_the_policy() -> None:
+    """Each flush tells how many items it takes."""
     assert 3 * 3 + 2 * 1 == SETTING.least_cost(None)
     assert 4 * 3 == SETTING.least_cost(1)
-
-
-def test_progress_is_told() -> None:
-    """Each flush tells how many items it takes."""
     sizes: list[int] = []
-    run("", IntervalPolicy(5.0, 2), SETTING, SETTING.least_cost, sizes.append)
-    assert [2, 1, 1] == sizes
-
-
-def test_the_optimum_has_the_cap_of_the_policy() -> None:
-    """The least cost is asked for under the policy's own cap."""
     caps: list[int | None] = []
 
     def least(cap: int | None) -> float:
         caps.append(cap)
         return 5.0
 
-    assert 5.0 == run("", IntervalPolicy(5.0, 2), SETTING, least, lambda size: None).least
-    assert [2] == caps
+    assert 5.0 == run("", IntervalPolicy(5.0, 2), SETTING, least, sizes.append).least
+    assert ([2], [2, 1, 1]) == (caps, sizes)
 
 
-def test_events_are_let_go_of() -> None:
-    """Of millions of items only the flushes are kept."""
-    assert () == FULL.trace.events
-    assert 3 == len(FULL.trace.flushes)
-
-
-def test_table() -> None:
-    """The table has a row a run."""
-    lines = as_table([FULL, STRANDED, NOTHING]).splitlines()
-    assert [
-        ["policy", "flushes", "mean", "largest", "p50", "p95", "p99", "max", "busy", "cost"],
-        ["IntervalPolicy", "3", "1.3", "2", "2.5", "s", "6", "s", "6", "s"],
-        ["IntervalPolicy", "1", "3.0", "3", "3", "s", "4", "s", "4", "s"],
-        ["IntervalPolicy", "0", "0.0", "0", "-", "-", "-", "-", "0%", "0"],
-    ] == [line.split()[:10] for line in lines]
-    assert lines[0].endswith("busy   cost   x least cost   why it flushed")
-    assert lines[1].endswith("25%     31           3.10   age 2, full 1")
-    assert lines[2].endswith("  -   full 1, 1 items never")
-    assert lines[3].endswith("  -   4 items never")
-
-
-def test_a_reason_is_plain_text() -> None:
-    """Whatever a reason looks like, it is shown as it is."""
-
-    class Styled(FlushPolicy):
-        def decide(self, now: float) -> Decision:
-            return Flush("[bold]:smile:[/nothing]")
-
-    assert as_table([lab(Styled())]).endswith("   [bold]:smile:[/nothing] 4")
-
-
-def test_short_times_are_in_milliseconds() -> None:
-    """Below a second there are no seconds."""
-    quick = lab(NaturalPolicy(), Setting((0.0,), Sink(0.0123, 0), 1, 1, 1))
-    assert " 12.3 ms " in as_table([quick])
-    slow = lab(NaturalPolicy(), Setting((0.0,), Sink(1, 0), 1, 1, 1))
-    assert " 1 s " in as_table([slow])
-
-
-def test_json() -> None:
-    """The JSON has all figures."""
-    text = as_json([FULL, NOTHING])
-    full, nothing = json.loads(text)
-    assert text.startswith('[\n  {\n    "policy": ')
-    assert {
-        "policy": "IntervalPolicy",
-        "items": 4,
-        "stranded": 0,
-        "flushes": 3,
-        "mean_batch": 4 / 3,
-        "largest_batch": 2,
-        "latency_seconds": {"p50": 2.5, "p95": 6.0, "p99": 6.0, "max": 6.0},
-        "busy": 0.25,
-        "cost": 31.0,
-        "least_cost": 10.0,
-        "ratio": 3.1,
-        "reasons": {"age": 2, "full": 1},
-    } == full
-    assert dict.fromkeys(["p50", "p95", "p99", "max"]) == nothing["latency_seconds"]
-    assert (4, 0, 0.0, None) == tuple(
-        nothing[name] for name in ("stranded", "flushes", "mean_batch", "ratio")
-    )
-
-
-def test_queue_lengths() -> None:
-    """The queue grows by arrivals, first, and shrinks by flushes."""
-    times, lengths = queue_lengths(FULL)
-    assert [0, 1, 1, 2, 7, 8, 13] == times
-    assert [1, 2, 0, 1, 0, 1, 0] == lengths
-
-
-def test_intervals() -> None:
-    """Each value is in the interval that its time lies in; the last edge belongs to the last."""
-    assert [[10, 11], [12], []] == in_intervals([0, 1, 2], [10, 11, 12], [0, 2, 3, 4])
-    assert [[10], [11, 12]] == in_intervals([0, 1, 2], [10, 11, 12], [0, 1, 2])
-
-
-def test_the_piece_is_of_a_dozen_flushes() -> None:
-    """The closer look is at a dozen flushes about the middle, or all of fewer."""
-    setting = Setting([float(second) for second in range(30)], Sink(0, 0), 1, 1, 1)
-    assert (9, 21) == piece_of(lab(NaturalPolicy(), setting))
-    assert (1, 13) == piece_of(FULL)
-    assert 0 == piece_of(NOTHING)[0]
-
-
-@pytest.mark.parametrize("runs", [[FULL], [FULL, STRANDED, NOTHING], [NOTHING]])
-def test_plot(runs: list[Run], tmp_path: Path) -> None:
-    """The picture is a PNG, higher for more runs."""
-    path = tmp_path / "lab.png"
-    save_plot(runs, str(path))
-    content = path.read_bytes()
-    assert content.startswith(b"\x89PNG")
-    assert int(100 * (1 + 2.3 * len(runs))) == int.from_bytes(content[20:24])
-    assert 1500 == int.from_bytes(content[16:20])
-
-
-def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The lab needs matplotlib for pictures alone."""
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ModuleNotFoundError):
-        save_plot([FULL], str(tmp_path / "lab.png"))
-    assert "IntervalPolicy" in as_table([FULL])
+def test_items_that_are_retried_count_once() -> None:
+    """They are taken back from what was told of progress."""
+    failures = Failures(0.5, seed=1, pause=1.0, attempts=3)
+    setting = Setting([float(second) for second in range(50)], Sink(1, 0), 1, 1, 1)
+    told: list[int] = []
+    run("", IntervalPolicy(1), attrs.evolve(setting, failures=failures), lambda cap: 1, told.append)
+    assert (50, True) == (sum(told), min(told) < 0)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 from click.testing import CliRunner
@@ -13,6 +14,8 @@ from click.testing import CliRunner
 import flushq
 from flushq import __main__ as start
 from flushq.cli import main
+
+MISTAKES = [["digest"], ["ingest", "--fast"], ["ingest", "--db"], ["ingest", "gone"]]
 
 
 class Lacking:
@@ -36,8 +39,10 @@ def interrupts() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("interrupts")
-def test_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The package runs as a program, under the name by which it was called."""
+def test_the_package_runs_as_a_program(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has the name by which it was called, and an interrupt ends it at first."""
     monkeypatch.setattr(sys, "argv", ["flushq", "ingest", "--help"])
     monkeypatch.delitem(sys.modules, "flushq.__main__")
 
@@ -50,10 +55,10 @@ def test_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize("missing", start.NEEDED)
-def test_without_the_extra(
+def test_without_the_extra_one_line_tells_what_to_do(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], missing: str
 ) -> None:
-    """Without what the extra brings it says in one line what to do, and exits with 2."""
+    """The exit code is 2."""
     for name in [name for name in sys.modules if name.startswith(("flushq.cli", missing))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [Lacking(missing), *sys.meta_path])
@@ -68,65 +73,55 @@ def test_without_the_extra(
     ) == capsys.readouterr().err
 
 
-def test_another_missing_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    """That any other module is missing is not hidden."""
+def test_another_missing_module_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is raised as it is."""
     monkeypatch.setitem(sys.modules, "flushq.cli", None)
-
     with pytest.raises(ModuleNotFoundError, match=r"flushq\.cli"):
         start.run()
 
 
-def test_no_command() -> None:
-    """Without a command it says what there is."""
+def test_without_a_command_the_commands_are_listed() -> None:
+    """Each has a line of its help."""
     result = CliRunner().invoke(main)
-
     assert 2 == result.exit_code
     assert "ingest    Read lines and store them in an SQLite database." in result.stderr
     assert "simulate  Try policies on traffic, in virtual time, and" in result.stderr
 
 
-@pytest.mark.parametrize("arguments", [["digest"], ["ingest", "--fast"], ["ingest", "--db"]])
-def test_a_mistake(arguments: list[str]) -> None:
-    """A mistake is told in one line, exit code 2."""
+@pytest.mark.parametrize("arguments", MISTAKES, ids=" ".join)
+def test_a_mistake_is_one_line(arguments: list[str]) -> None:
+    """The exit code is 2."""
     result = CliRunner().invoke(main, arguments)
-
-    assert 2 == result.exit_code
-    assert 1 == result.stderr.count("\n")
-    assert "" == result.stdout
+    assert (2, 1, "") == (result.exit_code, result.stderr.count("\n"), result.stdout)
 
 
-MISTAKES = [[], ["digest"], ["--fast"], ["ingest", "--fast"], ["ingest", "gone"]]
-
-
-@pytest.mark.parametrize("arguments", MISTAKES, ids=" ".join)
-def test_a_mistake_that_cannot_be_told(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
-) -> None:
-    """A mistake for which standard error has no room ends with exit code 2 all the same."""
+@pytest.fixture(params=["full", "closed"])
+def nowhere(request: pytest.FixtureRequest) -> Iterator[TextIO | None]:
+    """A standard error to which nothing can be written."""
+    if request.param == "closed":
+        yield None
+        return
     with Path("/dev/full").open("w") as stream:
-        monkeypatch.setattr(sys, "stderr", stream)
-        with pytest.raises(SystemExit) as ended:
-            main(arguments)
-
-    assert 2 == ended.value.code
-    assert ("", "") == tuple(capsys.readouterr())
+        yield stream
 
 
-@pytest.mark.parametrize("arguments", MISTAKES, ids=" ".join)
-def test_a_mistake_that_nobody_hears(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+@pytest.mark.parametrize("arguments", [[], ["--fast"], *MISTAKES], ids=" ".join)
+def test_a_mistake_that_cannot_be_told_ends_with_the_same_code(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    nowhere: TextIO | None,
+    arguments: list[str],
 ) -> None:
-    """Where standard error is closed a mistake ends with exit code 2, and is told nowhere else."""
-    monkeypatch.setattr(sys, "stderr", None)
+    """It is not told on standard output instead."""
+    monkeypatch.setattr(sys, "stderr", nowhere)
     with pytest.raises(SystemExit) as ended:
         main(arguments)
-
     assert 2 == ended.value.code
     assert "" == capsys.readouterr().out
 
 
-def test_the_version() -> None:
-    """It is that of the package, as of its metadata."""
+def test_the_version_is_that_of_the_package() -> None:
+    """Its metadata say the same."""
     result = CliRunner().invoke(main, ["--version"])
     assert (0, f"flushq, version {version('flushq')}\n") == (result.exit_code, result.output)
     assert version("flushq") == flushq.__version__

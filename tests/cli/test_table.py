@@ -1,4 +1,4 @@
-"""The table in an SQLite database."""
+"""The table in an SQLite database, and the keys of lines."""
 
 import asyncio
 import sqlite3
@@ -13,12 +13,23 @@ import aiosqlite
 import pytest
 
 from flushq.cli import table as tables
-from flushq.cli.lines import Row
-from flushq.cli.shutdown import current_task
-from flushq.cli.table import CannotOpen, Table, check_name, is_refusal
+from flushq.cli.reading import Row
+from flushq.cli.signals import current_task
+from flushq.cli.table import (
+    BadLine,
+    CannotOpen,
+    JsonField,
+    Table,
+    Unusable,
+    check_name,
+    is_refusal,
+)
 from tests.cli.support import PATIENCE, stored
 
 ROWS: list[Row] = [("x", 1, "a"), ("x", 2, "b")]
+COLUMNS = "id INTEGER PRIMARY KEY, source TEXT, line INTEGER, body TEXT"
+HEAR = "INSERT INTO heard VALUES (1), (2)"
+TRIGGER = "CREATE TRIGGER guard BEFORE INSERT ON events"
 
 
 @pytest.fixture
@@ -68,107 +79,43 @@ async def write(table: Table) -> None:
     await table.write(list(ROWS))
 
 
-def test_stored(path: Path) -> None:
-    """A batch that was written is stored, in order, and counted."""
-    table = with_table(path, write)
-
-    assert ROWS == stored(path)
-    assert (2, 1) == (table.stored, table.batches)
+def counts(table: Table) -> tuple[int, int, int]:
+    """How many lines were stored and ignored, and in how many batches."""
+    return table.stored, table.ignored, table.batches
 
 
-@pytest.mark.parametrize(
-    ("columns", "statement"),
-    [
-        ("body TEXT UNIQUE ON CONFLICT IGNORE", "INSERT INTO events (body) VALUES ('b')"),
-        (
-            "body TEXT",
-            (
-                "CREATE TRIGGER guard BEFORE INSERT ON events WHEN NEW.body = 'b' "
-                "BEGIN INSERT INTO heard VALUES (1), (2); SELECT RAISE(IGNORE); END"
-            ),
-        ),
-    ],
-)
-def test_ignored(path: Path, other: sqlite3.Connection, columns: str, statement: str) -> None:
-    """What the table ignores is counted apart, whatever else a trigger stores."""
-    other.execute("CREATE TABLE heard (number)")
-    other.execute(
-        f"CREATE TABLE events (id INTEGER PRIMARY KEY, source TEXT, line INTEGER, {columns})"
-    )
-    other.execute(statement)
-
-    table = with_table(path, write)
-
-    assert ("x", 1, "a") == stored(path)[-1]
-    assert (1, 1, 1) == (table.stored, table.ignored, table.batches)
+# Opening.
 
 
-def test_nothing_is_ignored_before_the_commit(path: Path, other: sqlite3.Connection) -> None:
-    """Of a transaction that fails nothing counts as ignored."""
-
-    async def act(table: Table) -> None:
-        other.execute("CREATE UNIQUE INDEX bodies ON events (body)")
-        other.execute(
-            "CREATE TRIGGER guard BEFORE INSERT ON events WHEN NEW.body = 'a' "
-            "BEGIN SELECT RAISE(IGNORE); END"
-        )
-        with pytest.raises(sqlite3.IntegrityError):
-            await table.write([*ROWS, *ROWS])
-
-    table = with_table(path, act)
-
-    assert [] == stored(path)
-    assert (0, 0, 0) == (table.stored, table.ignored, table.batches)
-
-
-def test_made_once(path: Path) -> None:
-    """The table is made if it is not there; what is in it stays."""
-    with_table(path, nothing)
-    with_table(path, write)
-    with_table(path, write)
-
-    assert ROWS * 2 == stored(path)
-
-
-def test_shape(path: Path) -> None:
-    """The table is events(id INTEGER PRIMARY KEY, source TEXT, line INTEGER, body TEXT)."""
-    with_table(path, nothing)
-
-    with closing(sqlite3.connect(path)) as connection:
-        statement = "SELECT sql FROM sqlite_master WHERE name = 'events'"
-        [[sql]] = connection.execute(statement).fetchall()
-    assert (
-        'CREATE TABLE "events" (id INTEGER PRIMARY KEY, source TEXT, line INTEGER, body TEXT)'
-        == sql
-    )
-
-
-def test_durable(path: Path, connections: list[aiosqlite.Connection]) -> None:
-    """The database is in WAL mode, and every commit is synced."""
-    modes: list[Any] = []
-
-    async def look(table: Table) -> None:
-        for pragma in ("journal_mode", "synchronous"):
-            modes.extend(await connections[0].execute_fetchall(f"PRAGMA {pragma}"))
-
-    with_table(path, look)
-
-    assert [("wal",), (2,)] == modes
-
-
-@pytest.mark.parametrize("name", ['weird "name"; drop', "select", " ", "[x]", "é", "a.b"])
-def test_any_name(path: Path, name: str) -> None:
-    """A table may have any name."""
-    with_table(path, write, check_name(name))
-
-    assert ROWS == stored(path, name)
+@pytest.mark.parametrize("name", ["events", 'weird "name"; drop', "select", " ", "[x]", "é", "a.b"])
+def test_the_table_is_made_once_under_any_name(path: Path, name: str) -> None:
+    """What is in it stays, and a batch is stored in order."""
+    with_table(path, nothing, check_name(name))
+    for _ in range(2):
+        assert (2, 0, 1) == counts(with_table(path, write, name))
+    assert ROWS * 2 == stored(path, name)
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "sqlite_master", "SQLite_x", "\udcff"])
-def test_no_name(name: str) -> None:
-    """Some are no names."""
+def test_a_table_cannot_have_every_name(name: str) -> None:
+    """Some are refused by SQLite, and some are its own."""
     with pytest.raises(ValueError, match=r"cannot be the name of a table|surrogates not allowed"):
         check_name(name)
+
+
+def test_the_table_has_four_columns_in_wal_mode_and_every_commit_is_synced(
+    path: Path, connections: list[aiosqlite.Connection]
+) -> None:
+    """So others can read, and what is stored survives a power cut."""
+    found: list[Any] = []
+
+    async def look(table: Table) -> None:
+        for query in ("PRAGMA journal_mode", "PRAGMA synchronous", "SELECT sql FROM sqlite_master"):
+            found.extend(await connections[0].execute_fetchall(query))
+
+    with_table(path, look)
+
+    assert [("wal",), (2,), (f'CREATE TABLE "events" ({COLUMNS})',)] == found
 
 
 @pytest.mark.parametrize(
@@ -180,66 +127,50 @@ def test_no_name(name: str) -> None:
         "id INTEGER PRIMARY KEY, source TEXT, line INTEGER, body BLOB",
     ],
 )
-def test_another_shape(path: Path, other: sqlite3.Connection, columns: str) -> None:
-    """A table with other columns is not written to, and its database stays as it was."""
+def test_a_table_of_other_columns_is_kept(
+    path: Path, other: sqlite3.Connection, columns: str
+) -> None:
+    """Its database stays as it was."""
     other.execute(f"CREATE TABLE events ({columns})")
     before = path.read_bytes()
-
-    with pytest.raises(CannotOpen, match=r"^cannot use table 'events' of database '.*x\.db': its"):
+    names = ", ".join(column.split()[0] for column in columns.split(", "))
+    with pytest.raises(CannotOpen, match=rf"^cannot use table .* columns are {names}, and not"):
         with_table(path, write)
-
     assert before == path.read_bytes()
 
 
-def test_the_same_shape(path: Path, other: sqlite3.Connection) -> None:
-    """A table that was made by others with the same columns is written to."""
-    other.execute("create table events (id integer primary key, source text, line int, body text)")
-    other.execute("drop table events")
-    other.execute(
-        "create table Events (id integer primary key, source text, line integer, body text)"
-    )
-
+def test_a_table_with_the_same_columns_is_written_to(path: Path, other: sqlite3.Connection) -> None:
+    """Others may have made it, in other letters."""
+    other.execute(f"create table Events ({COLUMNS.lower()})")
     with_table(path, write)
-
     assert ROWS == stored(path)
 
 
-def test_no_database(path: Path) -> None:
-    """A file that is no database is not touched."""
+def test_what_is_not_a_database_is_left_alone(tmp_path: Path, path: Path) -> None:
+    """It is another file, or a directory, or in a place that does not exist."""
     path.write_text("precious words\n" * 100)
-
     with pytest.raises(CannotOpen, match=r"x\.db': file is not a database$"):
         with_table(path, write)
-
     assert "precious words\n" * 100 == path.read_text()
-
-
-def test_no_place(tmp_path: Path) -> None:
-    """A database in a place that does not exist, or is a directory, cannot be opened."""
-    for path in (tmp_path, tmp_path / "nowhere" / "x.db"):
+    for place in (tmp_path, tmp_path / "nowhere" / "x.db"):
         with pytest.raises(CannotOpen, match=r"unable to open database file$"):
-            with_table(path, nothing)
+            with_table(place, nothing)
 
 
 @pytest.mark.parametrize("lock", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
-def test_locked(
+def test_a_database_that_stays_locked_cannot_be_opened(
     path: Path, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, lock: str
 ) -> None:
-    """A database that stays locked cannot be opened."""
+    """That is reported within five seconds, the start of the process included."""
+    assert tables.LOCK_SECONDS <= 4.0
     monkeypatch.setattr(tables, "LOCK_SECONDS", 0.05)
     other.execute(lock)
-
     with pytest.raises(CannotOpen, match=r"database is locked$"):
         with_table(path, nothing)
 
 
-def test_limit_of_the_lock() -> None:
-    """A locked database is reported within five seconds, the start of the process included."""
-    assert tables.LOCK_SECONDS <= 4.0
-
-
-def test_read_only(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A read-only database cannot be opened, with the table in it or without."""
+def test_a_read_only_database_cannot_be_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table is in it, or not."""
     with_table(path, nothing)
     connect = aiosqlite.connect
 
@@ -247,22 +178,52 @@ def test_read_only(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return connect(f"file:{file}?mode=ro", uri=True, **kwargs)
 
     monkeypatch.setattr(aiosqlite, "connect", read_only)
-
     for name in ("events", "others"):
         with pytest.raises(CannotOpen, match=r"attempt to write a readonly database$"):
             with_table(path, nothing, name)
 
 
-def test_locked_for_a_while(
-    path: Path, other: sqlite3.Connection, connections: list[aiosqlite.Connection]
+# Writing.
+
+
+@pytest.mark.parametrize(
+    ("body", "statement"),
+    [
+        ("body TEXT UNIQUE ON CONFLICT IGNORE", "INSERT INTO events (body) VALUES ('b')"),
+        ("body TEXT", f"{TRIGGER} WHEN NEW.body = 'b' BEGIN {HEAR}; SELECT RAISE(IGNORE); END"),
+    ],
+)
+def test_lines_that_the_table_ignores_are_counted_apart(
+    path: Path, other: sqlite3.Connection, body: str, statement: str
 ) -> None:
-    """A write waits for a lock to go."""
+    """Whatever else a trigger stores; and of a transaction that fails nothing is counted."""
+    other.execute("CREATE TABLE heard (number)")
+    other.execute(f"CREATE TABLE events ({COLUMNS.replace('body TEXT', body)})")
+    other.execute(statement)
+    other.execute("CREATE UNIQUE INDEX lines ON events (line)")
+
+    async def act(table: Table) -> None:
+        await write(table)
+        with pytest.raises(sqlite3.IntegrityError):
+            await table.write([("x", 3, "b"), ("x", 1, "c")])
+
+    assert (1, 1, 1) == counts(with_table(path, act))
+    assert ("x", 1, "a") == stored(path)[-1]
+
+
+def test_a_write_waits_for_a_lock_to_go(
+    path: Path,
+    other: sqlite3.Connection,
+    connections: list[aiosqlite.Connection],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """When the time is up it fails, which refuses no line."""
     tries = 0
 
     async def act(table: Table) -> None:
         executemany = connections[0].executemany
 
-        async def noted(*args: Any) -> Any:
+        async def unlocking(*args: Any) -> Any:
             nonlocal tries
             tries += 1
             try:
@@ -271,47 +232,18 @@ def test_locked_for_a_while(
                 other.execute("ROLLBACK")
                 raise
 
-        connections[0].executemany = noted  # type: ignore[assignment,method-assign]  # a spy
+        monkeypatch.setattr(connections[0], "executemany", unlocking)
         other.execute("BEGIN IMMEDIATE")
         await write(table)
-
-    with_table(path, act)
-
-    assert 2 == tries
-    assert ROWS == stored(path)
-
-
-def test_locked_later(
-    path: Path, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A write into a database that stays locked fails."""
-
-    async def act(table: Table) -> None:
+        assert 2 == tries
         monkeypatch.setattr(tables, "LOCK_SECONDS", 0.0)
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+        with pytest.raises(sqlite3.OperationalError, match="database is locked") as locked:
             await write(table)
-        other.execute("ROLLBACK")
+        assert not is_refusal(locked.value)
 
-    table = with_table(path, act)
-
-    assert [] == stored(path)
-    assert (0, 0) == (table.stored, table.batches)
-
-
-def test_all_or_nothing(path: Path, connections: list[aiosqlite.Connection]) -> None:
-    """Of a batch that fails nothing is stored, of those before it everything."""
-
-    async def act(table: Table) -> None:
-        await write(table)
-        await connections[0].execute_fetchall("PRAGMA max_page_count = 1")
-        with pytest.raises(sqlite3.OperationalError, match="database or disk is full"):
-            await table.write([("x", 3, "short"), ("x", 4, "x" * 100_000)])
-
-    table = with_table(path, act)
-
+    assert (2, 0, 1) == counts(with_table(path, act))
     assert ROWS == stored(path)
-    assert (2, 1) == (table.stored, table.batches)
 
 
 @pytest.mark.parametrize(
@@ -321,91 +253,108 @@ def test_all_or_nothing(path: Path, connections: list[aiosqlite.Connection]) -> 
         ("CREATE INDEX bodies ON events (json_extract(body, '$.id'))", True),
         ("PRAGMA max_page_count = 1", False),
         ("PRAGMA query_only = 1", False),
-        (
-            "CREATE TRIGGER copy AFTER INSERT ON events BEGIN INSERT INTO gone VALUES (1); END",
-            False,
-        ),
     ],
 )
-def test_refusals(
+def test_a_batch_that_fails_is_not_stored_at_all(
     path: Path, connections: list[aiosqlite.Connection], hindrance: str, *, refused: bool
 ) -> None:
-    """A line that the table refuses is told from a database that takes no line at all."""
-    rows: list[Row] = [("x", 1, "[1]"), ("x", 2, "[1]"), ("x", 3, "x" * 100_000)]
-    found: list[bool] = []
+    """A line that the table refuses is told from a database that takes no line."""
 
     async def act(table: Table) -> None:
+        await table.write([("x", 1, "{}")])
         await connections[0].execute_fetchall(hindrance)
-        try:
-            await table.write(rows)
-        except sqlite3.Error as error:
-            found.append(is_refusal(error))
+        with pytest.raises(sqlite3.Error) as failed:
+            await table.write([("x", 2, "[1]"), ("x", 3, "[1]"), ("x", 4, "x" * 100_000)])
+        assert refused == is_refusal(failed.value)
+
+    assert (1, 0, 1) == counts(with_table(path, act))
+    assert [("x", 1, "{}")] == stored(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ("DROP TABLE events", "no such table: events"),
+        ("ALTER TABLE events RENAME TO others", "no such table: events"),
+        ("ALTER TABLE events RENAME COLUMN body TO words", "table events has no column named body"),
+        (f"{TRIGGER} BEGIN INSERT INTO gone VALUES (1); END", "no such table: main.gone"),
+    ],
+)
+def test_a_table_that_was_changed_and_takes_no_line_is_unusable(
+    path: Path, other: sqlite3.Connection, change: str, error: str
+) -> None:
+    """It does not refuse a line for what the line is."""
+
+    async def act(table: Table) -> None:
+        other.execute(change)
+        with pytest.raises(Unusable, match=f"^{error}$") as unusable:
+            await write(table)
+        assert not is_refusal(unusable.value)
+        assert not is_refusal(sqlite3.ProgrammingError("an error of Python, without a code"))
 
     with_table(path, act)
 
-    assert [refused] == found
-    assert [] == stored(path)
+
+class Cramped(sqlite3.Connection):
+    """A connection whose SQLite takes no line above 1000 bytes."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1000)
 
 
-def test_a_line_too_long(path: Path, other: sqlite3.Connection) -> None:
-    """A line that is longer than SQLite takes is refused."""
-    with_table(path, nothing)
-    other.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1000)
+class Narrow(sqlite3.Connection):
+    """A connection to which no line can be handed, as one above 2 GiB."""
 
-    with pytest.raises(sqlite3.DataError) as error:
-        other.executemany("INSERT INTO events (body) VALUES (?)", [("x" * 2000,)])
-
-    assert is_refusal(error.value)
+    def executemany(self, statement: str, rows: Any) -> sqlite3.Cursor:
+        """Raise what Python does."""
+        raise OverflowError("string longer than INT_MAX bytes")
 
 
-def test_an_error_without_a_code() -> None:
-    """An error that is Python's own is no refusal."""
-    assert not is_refusal(sqlite3.ProgrammingError("Cannot operate on a closed database."))
-
-
-def test_interrupted_before_the_commit(path: Path, connections: list[aiosqlite.Connection]) -> None:
-    """A write that is cancelled before its commit stores nothing."""
+@pytest.mark.parametrize("factory", [Cramped, Narrow])
+def test_a_line_that_is_too_long_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch, factory: type[sqlite3.Connection]
+) -> None:
+    """SQLite has a limit, and so has Python's way to it."""
+    monkeypatch.setattr(aiosqlite, "connect", partial(aiosqlite.connect, factory=factory))
 
     async def act(table: Table) -> None:
-        executemany = connections[0].executemany
+        with pytest.raises(sqlite3.DataError, match="too big") as refused:
+            await table.write([("x", 1, "x" * 1001)])
+        assert is_refusal(refused.value)
+
+    assert (0, 0, 0) == counts(with_table(path, act))
+
+
+# Cancellation.
+
+
+@pytest.mark.parametrize(("method", "lines"), [("executemany", 0), ("commit", 2)])
+def test_a_write_that_is_cancelled_stores_all_or_nothing(
+    path: Path, connections: list[aiosqlite.Connection], method: str, lines: int
+) -> None:
+    """Once the commit is under way it is waited for, and the write returns."""
+
+    async def act(table: Table) -> None:
+        original = getattr(connections[0], method)
 
         async def interrupted(*args: Any) -> Any:
             task.cancel()
-            return await executemany(*args)
+            return await original(*args)
 
-        connections[0].executemany = interrupted  # type: ignore[assignment,method-assign]  # a spy
+        setattr(connections[0], method, interrupted)
         task = asyncio.create_task(write(table))
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        await asyncio.wait([task])
+        assert task.cancelled() == (not lines)
 
     table = with_table(path, act)
 
-    assert [] == stored(path)
-    assert 0 == table.stored
+    assert ROWS[:lines] == stored(path)
+    assert lines == table.stored
 
 
-def test_interrupted_in_the_commit(path: Path, connections: list[aiosqlite.Connection]) -> None:
-    """A write that is cancelled in its commit has stored everything, and says so by returning."""
-
-    async def act(table: Table) -> None:
-        commit = connections[0].commit
-
-        async def interrupted() -> None:
-            task.cancel()
-            await commit()
-
-        connections[0].commit = interrupted  # type: ignore[method-assign]  # a spy
-        task = asyncio.create_task(write(table))
-        await task
-
-    table = with_table(path, act)
-
-    assert ROWS == stored(path)
-    assert 2 == table.stored
-
-
-def test_cancelled_while_opening(path: Path, other: sqlite3.Connection) -> None:
-    """Opening a locked database can be cancelled, and leaves nothing open."""
+def test_opening_a_locked_database_can_be_cancelled(path: Path, other: sqlite3.Connection) -> None:
+    """Nothing is left open."""
     other.execute("BEGIN EXCLUSIVE")
 
     async def scenario() -> None:
@@ -418,10 +367,10 @@ def test_cancelled_while_opening(path: Path, other: sqlite3.Connection) -> None:
 
 
 @pytest.mark.parametrize("name", ["events", "another"])
-def test_cancelled_while_closing(
+def test_the_thread_of_a_database_ends_before_the_loop_can(
     path: Path, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """The thread of a database ends before the loop can, whether the table was opened or not."""
+    """To close it is not cancelled, whether the table was opened or not."""
     other.execute("CREATE TABLE another (body TEXT)")
     closes, may_close = threading.Event(), threading.Event()
 
@@ -450,3 +399,51 @@ def test_cancelled_while_closing(
         return was_done
 
     assert not asyncio.run(scenario())
+
+
+# Keys.
+
+
+def key_of(text: str) -> str:
+    """The key of a line."""
+    return JsonField("id")(("x", 1, text))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ('{"id": 1}', '{"a": 2, "id":1}'),
+        ('{"id": "\\u0061"}', '{"id": "a"}'),
+        ('{"id": {"a": 1, "b": [2, null]}}', '{"id": {"b": [2,null], "a": 1}}'),
+    ],
+)
+def test_lines_with_the_same_value_have_the_same_key(one: str, other: str) -> None:
+    """It does not matter how the value is written."""
+    assert key_of(one) == key_of(other)
+
+
+def test_values_of_different_kinds_have_different_keys() -> None:
+    """Also where Python holds them for equal."""
+    values = ["1", '"1"', "true", "null", "[1]", '{"a": 1}', '""', "0", "false"]
+    assert len(values) == len({key_of(f'{{"id": {value}}}') for value in values})
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "not JSON (Expecting value at column 1): ''"),
+        ("{'id': 1}", "not JSON (Expecting property name enclosed in double quotes at column 2)"),
+        ('{"id": NaN}', "not JSON (NaN is no JSON number): '{\"id\": NaN}'"),
+        ('{"id": ' + "9" * 5000 + "}", "not JSON (Exceeds the limit (4300 digits) for integer"),
+        ("[" * 100_000, "not JSON ("),
+        ("x" * 1000, f"not JSON (Expecting value at column 1): '{'x' * 60}'..."),
+        ("[1]", "not a JSON object: '[1]'"),
+        ('"id"', "not a JSON object: '\"id\"'"),
+        ('{"ID": 1}', "lacks the field 'id': '{\"ID\": 1}'"),
+    ],
+)
+def test_a_line_without_the_field_has_no_key(text: str, why: str) -> None:
+    """The message says why, and shows the beginning of the line."""
+    with pytest.raises(BadLine) as refused:
+        key_of(text)
+    assert str(refused.value).startswith(why)

@@ -1,13 +1,17 @@
-"""What SIGINT and SIGTERM do: the first asks for an orderly end, the second insists."""
+"""What signals do: to an ingestion the first asks for an orderly end, and the second insists.
+
+An interrupt of a simulation first takes its progress off the terminal.
+"""
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
 def current_task() -> asyncio.Task[Any]:
-    """The task that is running; there is one."""
+    """Return the task that is running."""
     task = asyncio.current_task()
     assert task is not None
     return task
@@ -17,7 +21,7 @@ class Shutdown:
     """Listens to the signals on behalf of the task that makes it.
 
     The first signal is told to ``stop``. If the task is not done ``limit`` seconds later (None:
-    there is no limit), or when another signal comes, it is cancelled.
+    no limit), or when another signal comes, it is cancelled.
 
     Attributes:
         signal: The first signal that came.
@@ -47,3 +51,17 @@ class Shutdown:
         self._stop(number)
         if self._limit is not None:
             self._loop.call_later(self._limit, self._abort)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let an interrupt first unwind what is under way, and then do what it usually does."""
+    otherwise = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, otherwise)
+        signal.raise_signal(signal.SIGINT)
+        raise
+    finally:
+        signal.signal(signal.SIGINT, otherwise)

@@ -1,28 +1,30 @@
-"""What the command line says, and to whom.
+"""What the command line writes to standard output and to the terminal.
 
-Nobody may be listening: a closed pipe is no reason to fail, since the work is done all the same.
-A result that cannot be written for another reason, say a full disk, is one; so is one for which
-there is no standard output.
+A closed pipe is not a failure, since the work is done all the same. A result that cannot be written
+for another reason (the disk is full, there is no standard output) is a failure.
 """
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import click
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
 
 REPORTED = 10
 
 
 class Mistake(click.ClickException):
-    """The caller's mistake, in one line; nothing was done."""
+    """The user made a mistake in the call, told in one line; nothing was done."""
 
     exit_code = 2
 
 
 def say(result: str) -> bool:
-    """Print a line to standard output; return whether all is well, and complain if not."""
+    """Print a line to standard output; return whether that went well, and complain if not."""
     if sys.stdout is None:
         complain("cannot write to standard output: it is closed")
         return False
@@ -44,10 +46,10 @@ def complain(trouble: str) -> None:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Let a mistake, or another failure of a command, end the program, whether it is heard or not.
+    """End the program at a mistake or another failure, even if nobody can be told of it.
 
     Raises:
-        SystemExit: This is the end, with the exit code of the failure.
+        SystemExit: A failure was met; this has its exit code.
     """
     try:
         yield
@@ -57,7 +59,7 @@ def told() -> Iterator[None]:
 
 
 class Complaints:
-    """Complains of the first REPORTED of a kind, and once that it does so no more."""
+    """Reports the first REPORTED troubles of a kind, and then, once, that it reports no more."""
 
     def __init__(self, kind: str) -> None:
         self.count = 0
@@ -72,8 +74,24 @@ class Complaints:
             complain(f"further {self._kind} are not reported")
 
 
+@contextmanager
+def shown_live(look: Callable[[], Mapping[str, str]]) -> Iterator[None]:
+    """Show figures, by name, while they change, if standard error is a terminal."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield
+        return
+    with Live(get_renderable=lambda: _table(look()), console=Console(stderr=True), transient=True):
+        yield
+
+
+def _table(figures: Mapping[str, str]) -> Table:
+    table = Table(*figures)
+    table.add_row(*figures.values())
+    return table
+
+
 def _tell(speak: Callable[[], None]) -> None:
-    """Speak to standard error; click would take standard output for one that is closed."""
+    """Write to standard error if there is one; click would write to standard output instead."""
     if sys.stderr is None:
         return
     try:
@@ -83,7 +101,7 @@ def _tell(speak: Callable[[], None]) -> None:
 
 
 def _hush(fd: int) -> None:
-    """Let what is still buffered for a reader that is gone end in nothing."""
+    """Discard what is still buffered for a reader that is gone."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, fd)
     os.close(nowhere)

@@ -1,18 +1,26 @@
-"""What the lab found, as a picture: a row a policy.
+"""What the lab found, as a table, as JSON and as a picture: a row for each policy.
 
-On the left the whole run, in many short intervals: the longest queue, and the mean batch. In the
-middle a closer look at a dozen flushes. On the right the share of the items that were done within
-a time. The whole runs share their axes, and so do the times, so that policies are compared at a
-glance.
+The picture has three columns. On the left is the whole run, in many short intervals: the longest
+queue, and the mean batch. In the middle is a closer look at a dozen flushes. On the right is the
+share of the items that were done within a time. The whole runs share their axes, and so do the
+times, so that policies are compared at a glance.
 """
 
 import bisect
+import io
+import json
 import math
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+
 from flushq.cli.lab import Run
+
+SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
+WIDTH = 160
 
 INTERVALS = 200
 FLUSHES_SEEN = 12
@@ -23,6 +31,84 @@ TITLES = (
     "latency: share of items done within",
 )
 _QUEUE, _FLUSH = "#4c72b0", "#dd8452"
+
+
+def as_table(runs: Sequence[Run]) -> str:
+    """All runs as a table, as text."""
+    table = Table("policy", box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    special = _special(runs[0])
+    titles = "flushes", "mean", "largest", *special, *SHARES, "busy", "cost", "x least cost"
+    for title in titles:
+        table.add_column(title, justify="right")
+    table.add_column("why it flushed")
+    for run in runs:
+        table.add_row(*_row(run))
+    page = io.StringIO()
+    Console(file=page, width=WIDTH, markup=False, emoji=False).print(table)
+    return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
+
+
+def as_json(runs: Sequence[Run]) -> str:
+    """The same figures, not rounded, as a JSON array of objects."""
+    return json.dumps([_figures(run) for run in runs], indent=2)
+
+
+def _row(run: Run) -> list[str]:
+    figures = _figures(run)
+    why = [f"{reason} {count}" for reason, count in run.reasons.items()]
+    if run.trace.stranded:
+        why.append(f"{run.trace.stranded} items never")
+    if run.trace.refused:
+        why.append(f"{run.trace.refused} items refused")
+    return [
+        run.policy,
+        str(figures["flushes"]),
+        f"{figures['mean_batch']:.1f}",
+        str(figures["largest_batch"]),
+        *map(str, _special(run).values()),
+        *(_seconds(run.latency(share)) for share in SHARES.values()),
+        f"{run.busy:.0%}",
+        f"{run.cost:.6g}",
+        "-" if run.ratio is None else f"{run.ratio:.2f}",
+        ", ".join(why),
+    ]
+
+
+def _figures(run: Run) -> dict[str, Any]:
+    sizes = run.sizes
+    return {
+        "policy": run.policy,
+        "items": len(run.setting.arrivals),
+        "stranded": run.trace.stranded,
+        "flushes": len(sizes),
+        "mean_batch": sum(sizes) / len(sizes) if sizes else 0.0,
+        "largest_batch": max(sizes, default=0),
+        "latency_seconds": {
+            name: run.latency(share) if run.latencies else None for name, share in SHARES.items()
+        },
+        "busy": run.busy,
+        "cost": run.cost,
+        "least_cost": run.least,
+        "ratio": run.ratio,
+        "reasons": run.reasons,
+        **_special(run),
+    }
+
+
+def _special(run: Run) -> dict[str, int]:
+    """The figures that there are only with a limit, and only with failures."""
+    figures: dict[str, int] = {}
+    if run.setting.max_queue_size is not None:
+        figures |= {"blocked": run.trace.blocked}
+    if run.setting.failures is not None:
+        figures |= {"dropped": run.trace.dropped}
+    return figures
+
+
+def _seconds(seconds: float) -> str:
+    if math.isnan(seconds):
+        return "-"
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"
 
 
 def save_plot(runs: Sequence[Run], path: str) -> None:

@@ -1,4 +1,4 @@
-"""Policies as text."""
+"""What options take, as text; some mistakes of numbers and files are in the tests of commands."""
 
 import math
 import sys
@@ -14,22 +14,23 @@ from flushq import (
     NaturalPolicy,
     PausePolicy,
 )
-from flushq.cli.policy_text import USAGE, parse_policy, staying
+from flushq.cli.lab import Sink
+from flushq.cli.params import POLICY_USAGE, SINK_USAGE, parse_policy, parse_sink, staying
 
 OWN = BudgetPolicy(7)
 NUMBER = 7
 
 
 class Tall:
-    """An object that takes two lines to show."""
+    """An object whose repr has two lines."""
 
     def __repr__(self) -> str:
         """Take two lines."""
         return "7\nor 8"
 
 
-class Shy:
-    """An object that leaves the program when it is shown for the first time."""
+class Leaving:
+    """An object whose repr leaves the program the first time."""
 
     shown = False
 
@@ -59,48 +60,44 @@ TALL = Tall()
         ("pause", PausePolicy()),
         ("pause:0.02", PausePolicy(0.02)),
         ("pause:0.02,100", PausePolicy(0.02, 100)),
-        ("tests.cli.test_policy_text:OWN", BudgetPolicy(7)),
+        (f"{__name__}:OWN", BudgetPolicy(7)),
     ],
 )
-def test_good(text: str, policy: FlushPolicy) -> None:
-    """A text names a policy and its arguments."""
+def test_a_text_names_a_policy_and_its_arguments(text: str, policy: FlushPolicy) -> None:
+    """Or a module, and an object in it."""
     assert policy == parse_policy(text)
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", f"it must be {USAGE}"),
-        ("sometimes", f"it must be {USAGE}"),
-        (":5", f"it must be {USAGE}"),
-        ("sometimes:5", f"ModuleNotFoundError: No module named 'sometimes'; it must be {USAGE}"),
-        ("tests.cli.test_policy_text:NOBODY", "AttributeError: module 'tests.cli"),
-        ("tests.cli.test_policy_text:NUMBER", f"NUMBER is no policy but 7; it must be {USAGE}"),
-        ("tests.cli.test_policy_text:TALL", f"TALL is no policy but 7 or 8; it must be {USAGE}"),
+        ("", f"it must be {POLICY_USAGE}"),
+        ("sometimes", f"it must be {POLICY_USAGE}"),
+        (":5", f"it must be {POLICY_USAGE}"),
+        ("sometimes:5", "ModuleNotFoundError: No module named 'sometimes'; it must be interval:"),
+        (f"{__name__}:NOBODY", "AttributeError: module 'tests.cli"),
+        (f"{__name__}:NUMBER", f"NUMBER is no policy but 7; it must be {POLICY_USAGE}"),
+        (f"{__name__}:TALL", f"TALL is no policy but 7 or 8; it must be {POLICY_USAGE}"),
         (
             "flushq:NaturalPolicy",
             "NaturalPolicy is a class: write POLICY = NaturalPolicy() below it, and name that",
         ),
         ("alarm", "0 arguments; it must be alarm:ITEM_SECONDS[,RECORDS]"),
         ("budget", "0 arguments; it must be budget:ITEM_SECONDS[,RECORDS]"),
-        ("budget:0", "item_seconds must be above 0, not 0.0"),
-        ("pause:1,2,3", "3 arguments; it must be pause[:FLUSH_SECONDS[,RECORDS]]"),
         ("interval", "0 arguments; it must be interval:SECONDS[,RECORDS]"),
         ("interval:1,2,3", "3 arguments; it must be interval:SECONDS[,RECORDS]"),
         ("interval:soon", "could not convert string to float: 'soon'"),
         ("interval:1,many", "invalid literal for int() with base 10: 'many'"),
         ("interval:0,500", "max_wait_seconds must be above 0, not 0.0"),
-        ("interval:nan,500", "max_wait_seconds must be"),
         ("natural:", "invalid literal for int() with base 10: ''"),
         ("natural:0", "max_records must be at least 1, not 0"),
-        ("natural:1.5", "invalid literal for int() with base 10: '1.5'"),
+        ("pause:1,2,3", "3 arguments; it must be pause[:FLUSH_SECONDS[,RECORDS]]"),
     ],
 )
-def test_bad(text: str, why: str) -> None:
-    """A bad text is refused by a message that shows it and says why."""
+def test_a_bad_policy_is_shown_and_told_why(text: str, why: str) -> None:
+    """The message says what it must be."""
     with pytest.raises(ValueError) as refused:  # noqa: PT011 - the message is looked at below
         parse_policy(text)
-
     assert str(refused.value).startswith(f"bad policy {text!r}: {why}")
 
 
@@ -112,10 +109,10 @@ def test_bad(text: str, why: str) -> None:
         ("def policy(:", "SyntaxError: invalid syntax"),
     ],
 )
-def test_a_module_that_cannot_be_imported(
+def test_whatever_a_module_does_when_imported_is_told_in_one_line(
     source: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever a module does instead of being imported is told in one line."""
+    """It raises, leaves the program, or is not Python."""
     (tmp_path / "own_policies.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "own_policies", raising=False)
@@ -123,31 +120,54 @@ def test_a_module_that_cannot_be_imported(
         parse_policy("own_policies:POLICY")
 
 
-def test_an_object_that_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An object that would leave the program, instead of being looked at, is told in one line."""
-    monkeypatch.setattr(sys.modules[__name__], "NUMBER", Shy())
-
-    with pytest.raises(ValueError) as refused:  # noqa: PT011 - the message is looked at below
+def test_an_object_that_leaves_the_program_is_a_bad_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would leave when it is shown."""
+    monkeypatch.setattr(sys.modules[__name__], "NUMBER", Leaving())
+    with pytest.raises(ValueError, match=r":NUMBER': the policy raised SystemExit\(0\); it must"):
         parse_policy(f"{__name__}:NUMBER")
 
-    assert str(refused.value) == (
-        f"bad policy '{__name__}:NUMBER': the policy raised SystemExit(0); it must be {USAGE}"
-    )
 
-
-def test_staying() -> None:
-    """Only what would leave the program becomes another error; the rest goes on as it is."""
+def test_staying_turns_only_a_system_exit_into_another_error() -> None:
+    """Any other error goes on as it is."""
     with pytest.raises(OSError, match=r"^the policy raised SystemExit\(3\)$"), staying(OSError):
         sys.exit(3)
     with pytest.raises(KeyError), staying(OSError):
         raise KeyError
-    with staying(OSError):
-        pass
 
 
-def test_usage() -> None:
-    """The usage has all forms."""
+def test_the_usage_of_policies_has_all_forms() -> None:
+    """It is part of help and of messages."""
     assert (
         "interval:SECONDS[,RECORDS], natural[:RECORDS], budget:ITEM_SECONDS[,RECORDS], "
         "alarm:ITEM_SECONDS[,RECORDS], pause[:FLUSH_SECONDS[,RECORDS]] or MODULE:NAME"
-    ) == USAGE
+    ) == POLICY_USAGE
+
+
+@pytest.mark.parametrize(
+    ("text", "sink"),
+    [
+        ("0.02+0.0001n", Sink(0.02, 0.0001)),
+        ("0.02", Sink(0.02, 0)),
+        ("50.1n", Sink(0, 50.1)),
+        (".5+2n", Sink(0.5, 2)),
+        ("1e-3+2.E-06n", Sink(0.001, 2e-6)),
+        ("0", Sink(0, 0)),
+        ("1e12", Sink(1e12, 0)),
+        ("6e11n", Sink(0, 6e11)),
+    ],
+)
+def test_a_sink_is_seconds_for_each_flush_and_for_each_item(text: str, sink: Sink) -> None:
+    """One of them or both."""
+    assert sink == parse_sink(text)
+
+
+BAD_SINKS = "|+|1+|+2n|n|1 2n|1+2|2n+1|-1|1+-2n|fast|1e999|1e999n|1e13"
+
+
+@pytest.mark.parametrize("text", BAD_SINKS.split("|"))
+def test_a_bad_sink_is_shown(text: str) -> None:
+    """The message says what it must be."""
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - the message is looked at below
+        parse_sink(text)
+    assert f"bad sink {text!r}: it must be {SINK_USAGE}" == str(refused.value)
+    assert "SECONDS, SECONDSn or SECONDS+SECONDSn" == SINK_USAGE

@@ -1,14 +1,22 @@
-"""Policies as text: ``interval:2.0,500`` is IntervalPolicy(2.0, 500).
+"""What options take, as text: policies, sinks and numbers.
 
-A text is a name and, after a colon, arguments with commas between. A further policy is a further
-row of FORMS. Any other name is that of a module: ``service.queues:POLICY`` is its object POLICY.
+``interval:2.0,500`` is IntervalPolicy(2.0, 500): the text of a policy is a name and, after a colon,
+arguments with commas between. A further policy is a further row of FORMS. Any other name is that of
+a module: ``service.queues:POLICY`` is its object POLICY.
+
+``0.02+0.0001n`` is a sink that takes 0.02 s for a flush, and 0.0001 s more for each item.
 """
 
 import importlib
+import math
+import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import attrs
+import click
 
 from flushq import (
     AlarmPolicy,
@@ -18,6 +26,50 @@ from flushq import (
     NaturalPolicy,
     PausePolicy,
 )
+from flushq.cli.lab import Sink
+from flushq.cli.reading import STANDARD_INPUT
+
+LARGEST = 1e12
+
+Given = TypeVar("Given")
+T = TypeVar("T")
+
+SINK_USAGE = "SECONDS, SECONDSn or SECONDS+SECONDSn"
+_NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_TEXT = re.compile(rf"(?:({_NUMBER})(?:\+|$))?(?:({_NUMBER})n)?")
+
+
+def by(read: Callable[[Given], T]) -> Callable[[click.Context, click.Parameter, Given], T]:
+    """Read an option by a function whose ValueError says what is wrong."""
+
+    def callback(ctx: click.Context, param: click.Parameter, given: Given) -> T:
+        try:
+            return read(given)
+        except ValueError as error:
+            raise click.BadParameter(str(error), ctx, param) from None
+
+    return callback
+
+
+class Input(click.File):
+    """A file to read, or standard input, if there is one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Open it; a standard input that is closed cannot be."""
+        if value == STANDARD_INPUT and sys.stdin is None:
+            self.fail(f"{value!r}: standard input is closed", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Number(click.FloatRange):
+    """A float within bounds; NaN is not within any."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it; NaN is not a number."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return number
 
 
 @attrs.frozen
@@ -60,29 +112,29 @@ FORMS = {
     "pause": Form("pause[:FLUSH_SECONDS[,RECORDS]]", PausePolicy, (float, int)),
 }
 
-USAGE = f"{', '.join(form.usage for form in FORMS.values())} or MODULE:NAME"
+POLICY_USAGE = f"{', '.join(form.usage for form in FORMS.values())} or MODULE:NAME"
 
 
 def parse_policy(text: str) -> FlushPolicy:
     """Make the policy that a text describes, or find it in the module that it names.
 
     Raises:
-        ValueError: The text describes none; the message shows it and says why.
+        ValueError: The text does not describe a policy; the message shows it and says why.
     """
     name, colon, arguments = text.partition(":")
     form = FORMS.get(name)
     if form is None and not (name and colon):
-        raise ValueError(f"bad policy {text!r}: it must be {USAGE}")
+        raise ValueError(f"bad policy {text!r}: it must be {POLICY_USAGE}")
     try:
         return form.read(arguments.split(",") if colon else []) if form else _find(name, arguments)
     except ValueError as error:
-        usage = form.usage if form else USAGE
+        usage = form.usage if form else POLICY_USAGE
         raise ValueError(f"bad policy {text!r}: {error}; it must be {usage}") from None
 
 
 @contextmanager
 def staying(complaint: Callable[[str], Exception]) -> Iterator[None]:
-    """Turn a policy that would leave the program, maybe as if all were well, into an error."""
+    """Turn the SystemExit of a policy, which would leave the program, into an error."""
     try:
         yield
     except SystemExit as error:
@@ -90,12 +142,12 @@ def staying(complaint: Callable[[str], Exception]) -> Iterator[None]:
 
 
 def leaving(error: SystemExit) -> str:
-    """What to say of a policy that would leave the program."""
+    """The message about a policy that would leave the program."""
     return f"the policy raised {error!r}"
 
 
 def _find(module: str, name: str) -> FlushPolicy:
-    """Import someone's own policy, whose module may do anything."""
+    """Import a policy of the user, whose module may do anything."""
     try:
         found: object = getattr(importlib.import_module(module), name)
     except (Exception, SystemExit) as error:
@@ -116,3 +168,16 @@ def _checked(found: object, name: str) -> FlushPolicy:
 
 def _in_a_line(text: str) -> str:
     return " ".join(text.split())
+
+
+def parse_sink(text: str) -> Sink:
+    """Make the sink that a text describes.
+
+    Raises:
+        ValueError: The text does not describe a sink; the message shows it.
+    """
+    found = _TEXT.fullmatch(text)
+    sink = Sink(*(float(number or 0) for number in found.groups())) if found else None
+    if not text or text.endswith("+") or sink is None or sink(1) > LARGEST:
+        raise ValueError(f"bad sink {text!r}: it must be {SINK_USAGE}")
+    return sink

@@ -1,4 +1,4 @@
-"""The signals that ask the command line for an orderly end."""
+"""What signals do."""
 
 import asyncio
 import signal
@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from flushq.cli.shutdown import Shutdown
+from flushq.cli.signals import Shutdown
 
 
 class WindowsLoop(asyncio.SelectorEventLoop):
-    """A loop that listens to no signals, as those of Windows."""
+    """A loop that cannot listen to signals, as those of Windows."""
 
     def add_signal_handler(self, *_: Any) -> None:  # type: ignore[override]  # it takes any
         """Refuse."""
@@ -32,23 +32,23 @@ def handlers() -> Iterator[None]:
 def test_the_first_signal_asks_and_the_second_insists(
     number: signal.Signals, loop: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
-    """Whether or not a loop listens to signals, the first is told, and the second cancels."""
-    told: list[signal.Signals] = []
+    """Whether or not a loop can listen to signals, the first calls stop, the second cancels."""
+    asked: list[signal.Signals] = []
 
     async def work() -> None:
-        heard = asyncio.Event()
+        stopped = asyncio.Event()
 
         def stop(number: signal.Signals) -> None:
-            told.append(number)
-            heard.set()
+            asked.append(number)
+            stopped.set()
 
         shutdown = Shutdown(stop, limit=None)
         signal.raise_signal(number)
-        await heard.wait()
+        await stopped.wait()
         assert number == shutdown.signal
         signal.raise_signal(number)
         await asyncio.Event().wait()
 
     with asyncio.Runner(loop_factory=loop) as runner, pytest.raises(asyncio.CancelledError):
         runner.run(work())
-    assert [number] == told
+    assert [number] == asked

@@ -1,0 +1,292 @@
+"""Reading: from files, pipes and terminals to numbered lines.
+
+A source is a file, a named pipe, a terminal, or ``-``, the standard input. It is opened when its
+turn comes, so that any number of files can be read; that it can be opened is checked beforehand.
+
+A line ends with LF, CRLF, or the source. Every line counts, an empty one too, from 1 in each
+source. A line that is not UTF-8 takes no other line with it.
+
+Theory of operation. Reading may wait for ever (for a pipe whose writer says nothing), so a thread
+reads, and no exit waits for that thread. It hands over chunks: the lines that one read brought, as
+soon as it brought them. So a line from a slow pipe waits for no other line, and those of a fast
+file cost one hand-over for thousands. While CHUNKS of them are not taken the thread waits; thus a
+full queue makes itself felt at the source.
+
+``stop()`` ends the reading wherever it is, waiting for input included. What was read by then is
+still handed over, except a line whose end has not come: that line is not read yet.
+"""
+
+import asyncio
+import errno
+import os
+import queue
+import select
+import stat
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import count, repeat
+from pathlib import Path
+from typing import Self
+
+import attrs
+
+STANDARD_INPUT = "-"
+BLOCK = 65_536
+CHUNKS = 2
+GRACE_SECONDS = 1.0
+_FD = 0
+
+Row = tuple[str, int, str]
+"""The source, the number and the text of a line."""
+
+
+def check_source(source: str) -> None:
+    """Make sure that a source can be read, and read nothing.
+
+    A named pipe is not opened: its writer would take that for a reader that came and went.
+
+    Raises:
+        OSError: It is missing, a directory, or must not be read.
+    """
+    mode = (os.fstat(_FD) if source == STANDARD_INPUT else Path(source).stat()).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if source == STANDARD_INPUT:
+        return
+    if not stat.S_ISFIFO(mode):
+        with opened(source):
+            return
+    if not os.access(source, os.R_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+@contextmanager
+def opened(source: str) -> Iterator[int]:
+    """Open a source and yield its file descriptor; a named pipe need not have a writer yet.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    if source == STANDARD_INPUT:
+        yield _FD
+        return
+    fd = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def is_terminal() -> bool:
+    """Whether standard input is a terminal."""
+    return os.isatty(_FD)
+
+
+def shown(source: str) -> str:
+    """The name of a source as text that can be stored: bytes that are not UTF-8 are escaped."""
+    return os.fsencode(source).decode(errors="backslashreplace")
+
+
+@attrs.frozen
+class Skipped:
+    """A line that cannot be stored, and why."""
+
+    source: str
+    line: int
+    reason: str
+
+    def __str__(self) -> str:
+        """What to tell the user."""
+        return f"skipped line {self.line} of {self.source!r}: {self.reason}"
+
+
+@attrs.frozen
+class Chunk:
+    """Lines that one read brought: source, number and text of each; and those that are not text."""
+
+    rows: Sequence[Row] = ()
+    skipped: Sequence[Skipped] = ()
+
+    def __len__(self) -> int:
+        """How many lines there are."""
+        return len(self.rows) + len(self.skipped)
+
+
+@attrs.define
+class Splitter:
+    """Cuts the blocks of bytes of one source into lines."""
+
+    source: str
+    _number: int = attrs.field(default=1, init=False)
+    _open: list[bytes] = attrs.field(factory=list, init=False)
+
+    def feed(self, block: bytes) -> Chunk:
+        """Take the next block, an empty one at the end; return the lines that end in it."""
+        cut = block.rfind(b"\n") + 1
+        if block and not cut:
+            self._open.append(block)
+            return Chunk()
+        lines = b"".join([*self._open, block[:cut]])
+        self._open = [block[cut:]]
+        return self._chunk(lines.replace(b"\r\n", b"\n")) if lines else Chunk()
+
+    def _chunk(self, lines: bytes) -> Chunk:
+        lines = lines.removesuffix(b"\n")
+        try:
+            bodies = lines.decode().split("\n")
+        except UnicodeDecodeError:
+            return self._sift(lines.split(b"\n"))
+        rows = list(zip(repeat(self.source), count(self._number), bodies, strict=False))
+        self._number += len(rows)
+        return Chunk(rows)
+
+    def _sift(self, lines: list[bytes]) -> Chunk:
+        rows, skipped = [], []
+        for number, line in enumerate(lines, self._number):
+            try:
+                rows.append((self.source, number, line.decode()))
+            except UnicodeDecodeError as error:
+                skipped.append(Skipped(self.source, number, f"not UTF-8: {error}"))
+        self._number += len(lines)
+        return Chunk(rows, skipped)
+
+
+@attrs.frozen
+class Unreadable:
+    """A source that could not be read to its end, and why."""
+
+    source: str
+    error: OSError
+
+    def __str__(self) -> str:
+        """What to tell the user."""
+        return f"cannot read {self.source!r}: {self.error.strerror}"
+
+
+Piece = Chunk | Unreadable
+
+
+class Reader:
+    """Reads sources one after the other.
+
+    Inside ``with``, ``async for`` takes what was read; the loop runs at least once for each piece.
+    After a source that cannot be read, or no further, comes the next one.
+
+    Attributes:
+        untaken: After the end, how many lines were read and not taken.
+    """
+
+    def __init__(self, sources: Sequence[str]) -> None:
+        self.untaken = 0
+        self._sources = sources
+        self._pieces: queue.Queue[Piece | None] = queue.Queue(CHUNKS)
+        self._arrived = asyncio.Event()
+        self._thread = threading.Thread(target=self._read_all, name="flushq reader", daemon=True)
+        self._reading = False
+        self._stopped = False
+        self._bell = -1
+        self._rope = -1
+        self._error: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._bell, self._rope = os.pipe()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Stop, and count what was not taken.
+
+        A read that does not return (another process was quicker to take the input) has brought no
+        line, and is not waited for.
+        """
+        self.stop()
+        with suppress(queue.Empty):
+            while self._reading:
+                piece = self._pieces.get(timeout=GRACE_SECONDS)
+                self._reading = piece is not None
+                self.untaken += len(piece) if isinstance(piece, Chunk) else 0
+        if self._thread.ident is not None:
+            self._thread.join(GRACE_SECONDS)
+        os.close(self._bell)
+        os.close(self._rope)
+        self._rope = -1
+
+    def stop(self) -> None:
+        """Read no more. It may be called at any time, before the start too, and again."""
+        self._stopped = True
+        if self._rope != -1:
+            os.write(self._rope, b"!")
+
+    # In the loop.
+
+    def __aiter__(self) -> Self:
+        self._reading = True
+        self._thread.start()
+        return self
+
+    async def __anext__(self) -> Piece:
+        """Wait for a piece.
+
+        Raises:
+            StopAsyncIteration: All sources are read, or it was stopped.
+            BaseException: The thread raised it, which was not foreseen.
+        """
+        await asyncio.sleep(0)
+        piece = await self._next()
+        if piece is not None:
+            return piece
+        self._reading = False
+        raise self._error or StopAsyncIteration
+
+    async def _next(self) -> Piece | None:
+        while True:
+            self._arrived.clear()
+            try:
+                return self._pieces.get_nowait()
+            except queue.Empty:
+                await self._arrived.wait()
+
+    # In the thread.
+
+    def _read_all(self) -> None:
+        try:
+            for source in self._sources:
+                if self._stopped:
+                    break
+                self._read(source)
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._hand_over(None)
+
+    def _read(self, source: str) -> None:
+        try:
+            with opened(source) as fd:
+                self._split(fd, Splitter(shown(source)))
+        except OSError as error:
+            self._hand_over(Unreadable(source, error))
+
+    def _split(self, fd: int, splitter: Splitter) -> None:
+        for block in self._blocks(fd):
+            chunk = splitter.feed(block)
+            if chunk:
+                self._hand_over(chunk)
+            if not block:
+                return
+
+    def _blocks(self, fd: int) -> Iterator[bytes]:
+        """Wait for blocks of input, until it is stopped; at the end of the input they are empty."""
+        waiting = select.poll()
+        for awaited in (fd, self._bell):
+            waiting.register(awaited, select.POLLIN)
+        while self._bell not in dict(waiting.poll()):
+            try:
+                block = os.read(fd, BLOCK)
+            except BlockingIOError:  # another process was quicker to take the input
+                continue
+            yield block
+
+    def _hand_over(self, piece: Piece | None) -> None:
+        self._pieces.put(piece)
+        self._loop.call_soon_threadsafe(self._arrived.set)

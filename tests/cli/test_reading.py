@@ -1,0 +1,330 @@
+"""Reading: sources, lines, and the thread that reads."""
+
+import asyncio
+import os
+import resource
+import threading
+from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flushq.cli import reading
+from flushq.cli.reading import (
+    CHUNKS,
+    Chunk,
+    Reader,
+    Skipped,
+    Splitter,
+    Unreadable,
+    check_source,
+    is_terminal,
+    opened,
+    shown,
+)
+from tests.cli.support import eventually, piped, standard_input
+
+PIECES = st.sampled_from([b"a", b"\n", b"\r", b"\r\n", "é".encode(), b"\xc3", b"\xff", b"\0"])
+FD_SETSIZE = 1024
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file of two lines."""
+    path = tmp_path / "x"
+    path.write_text("a\nb\n")
+    return path
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    """A named pipe."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    return path
+
+
+# Sources.
+
+
+def test_a_source_that_cannot_be_read_is_found_beforehand(tmp_path: Path, path: Path) -> None:
+    """It is missing, or a directory, under its name or as standard input."""
+    check_source(str(path))
+    with pytest.raises(FileNotFoundError):
+        check_source(str(tmp_path / "gone"))
+    with pytest.raises(IsADirectoryError):
+        check_source(str(tmp_path))
+    fd = os.open(tmp_path, os.O_RDONLY)
+    with standard_input(fd), pytest.raises(IsADirectoryError):
+        check_source("-")
+    os.close(fd)
+
+
+def test_a_named_pipe_is_not_opened_to_check_it(
+    pipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it may be read is asked of the system."""
+    check_source(str(pipe))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(PermissionError):
+        check_source(str(pipe))
+
+
+def test_standard_input_is_read_where_it_stands_and_stays_open(path: Path) -> None:
+    """The process got it half read, perhaps, and does not close it."""
+    fd = os.open(path, os.O_RDONLY)
+    os.lseek(fd, 1, os.SEEK_SET)
+    with standard_input(fd):
+        check_source("-")
+        with opened("-") as same:
+            assert b"\nb\n" == os.read(same, 9)
+        os.fstat(0)
+        assert not is_terminal()
+    os.close(fd)
+
+
+def test_a_name_that_is_not_utf_8_is_shown_with_escapes() -> None:
+    """Any other name is shown as it is."""
+    assert "é.log" == shown("é.log")
+    assert "\\xff.log" == shown(os.fsdecode(b"\xff.log"))
+
+
+# Lines.
+
+
+def split(*blocks: bytes) -> list[Chunk]:
+    """The chunks that blocks, and the end after them, bring."""
+    splitter = Splitter("x")
+    return [splitter.feed(block) for block in (*blocks, b"")]
+
+
+def bodies(chunk: Chunk) -> list[str]:
+    """The texts of its lines."""
+    return [body for _, _, body in chunk.rows]
+
+
+def test_a_line_comes_as_soon_as_it_ends() -> None:
+    """LF, CRLF or the end of the source end a line; a CR elsewhere is part of it."""
+    chunks = split(b"a\nb\r\nc", b"d\r", b"\n\n\re")
+    assert [["a", "b"], [], ["cd", ""], ["\re"]] == list(map(bodies, chunks))
+
+
+def test_a_line_that_is_not_utf_8_is_skipped() -> None:
+    """The message says where it is bad; the lines around it are good."""
+    chunk = split(b"good\ncaf\xe9 x\nfine\n")[0]
+    assert ([("x", 1, "good"), ("x", 3, "fine")], 3) == (chunk.rows, len(chunk))
+    [skipped] = chunk.skipped
+    assert (
+        "skipped line 2 of 'x': not UTF-8: "
+        "'utf-8' codec can't decode byte 0xe9 in position 3: invalid continuation byte"
+    ) == str(skipped)
+
+
+@given(st.lists(PIECES).map(b"".join), st.sets(st.integers(0, 40)))
+def test_lines_do_not_depend_on_the_blocks(text: bytes, cuts: set[int]) -> None:
+    """However the bytes come, the lines and their numbers are those of a naive splitting."""
+    edges = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
+    naive = [line.removesuffix(b"\r") for line in text.split(b"\n")]
+    naive[-1] = text.rpartition(b"\n")[2]
+    expected = [line.decode(errors="ignore") for line in naive[: len(naive) - (not naive[-1])]]
+
+    found: dict[int, str | Skipped] = {}
+    for chunk in split(*(text[start:end] for start, end in pairwise(edges))):
+        found |= {number: body for _, number, body in chunk.rows}
+        found |= {skipped.line: skipped for skipped in chunk.skipped}
+
+    assert {*range(1, len(expected) + 1)} == found.keys()
+    for number, line in found.items():
+        assert isinstance(line, Skipped) or expected[number - 1] == line
+
+
+# The reader.
+
+
+async def all_of(reader: Reader) -> list[str]:
+    """The bodies of all lines that are still to be taken, and what could not be read."""
+    found: list[str] = []
+    async for piece in reader:
+        found += [str(piece)] if isinstance(piece, Unreadable) else bodies(piece)
+    return found
+
+
+async def read(*sources: str | Path) -> list[str]:
+    """Read sources to their end."""
+    with Reader([str(source) for source in sources]) as reader:
+        return await all_of(reader)
+
+
+def test_sources_are_read_one_after_the_other(path: Path) -> None:
+    """A source that cannot be read is reported, and the next one is read."""
+    gone = "cannot read 'gone': No such file or directory"
+    assert ["a", "b", gone, "a", "b"] == asyncio.run(read(path, "gone", path))
+
+
+def test_a_named_pipe_is_read_until_its_last_writer_leaves(pipe: Path) -> None:
+    """Before that it is waited for until a writer comes."""
+    writer = threading.Thread(target=pipe.write_text, args=("a\nb\n",))
+
+    async def scenario() -> list[str]:
+        with Reader([str(pipe)]) as reader:
+            lines = asyncio.create_task(all_of(reader))
+            await asyncio.sleep(0)
+            writer.start()
+            return await lines
+
+    assert ["a", "b"] == asyncio.run(scenario())
+    writer.join()
+
+
+def test_another_process_may_take_the_input(pipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next input is waited for."""
+    other = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(pipe, os.O_WRONLY)
+    os.write(writer, b"a\n")
+    os_read = os.read
+    taken: list[bytes] = []
+
+    def late_read(fd: int, size: int) -> bytes:
+        if taken:
+            return os_read(fd, size)
+        taken.append(os_read(other, size))
+        try:
+            return os_read(fd, size)
+        finally:
+            os.write(writer, b"b\n")
+            os.close(writer)
+
+    monkeypatch.setattr(os, "read", late_read)
+
+    assert ["b"] == asyncio.run(read(pipe))
+    assert [b"a\n"] == taken
+    os.close(other)
+
+
+def test_a_source_is_read_however_many_descriptors_are_open(path: Path) -> None:
+    """select() does not know of those beyond FD_SETSIZE."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        fd = 0
+        while fd < FD_SETSIZE:
+            fd = os.dup(0)
+            stack.callback(os.close, fd)
+        assert ["a", "b"] == asyncio.run(read(path))
+
+
+def test_a_line_of_an_open_pipe_is_handed_over_at_once() -> None:
+    """The next are written when it has come; a stop ends the wait for the end of the last one."""
+
+    async def scenario(pipe: int) -> list[str]:
+        found: list[str] = []
+        os.write(pipe, b"1\n")
+        with Reader(["-", "never looked at"]) as reader:
+            async for piece in reader:
+                assert isinstance(piece, Chunk)
+                found += bodies(piece)
+                if len(found) == 1:
+                    os.write(pipe, b"2\n3\nunfinished")
+                else:
+                    reader.stop()
+                    reader.stop()
+        return found
+
+    with piped() as pipe:
+        assert ["1", "2", "3"] == asyncio.run(scenario(pipe))
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_nothing_is_read_after_a_stop_before_the_start(path: Path, *, asked: bool) -> None:
+    """A reader from which nothing is ever taken reads nothing either."""
+
+    async def scenario() -> tuple[list[str], int]:
+        reader = Reader([str(path)])
+        reader.stop()
+        with reader:
+            found = await all_of(reader) if asked else []
+        return found, reader.untaken
+
+    assert ([], 0) == asyncio.run(scenario())
+
+
+def test_the_thread_reads_few_chunks_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has CHUNKS of them ready and one in hand, and waits; at the end they count as untaken."""
+    path = tmp_path / "long"
+    path.write_text("abc\n" * 100)
+    monkeypatch.setattr(reading, "BLOCK", 4)
+    taken = 0
+    blocks: list[int] = []
+    os_read = os.read
+
+    def counting_read(fd: int, size: int) -> bytes:
+        blocks.append(taken)
+        return os_read(fd, size)
+
+    monkeypatch.setattr(os, "read", counting_read)
+
+    def reads_ahead() -> bool:
+        return len(blocks) == taken + CHUNKS + 1
+
+    async def scenario() -> int:
+        nonlocal taken
+        with Reader([str(path)]) as reader:
+            async for _ in reader:
+                taken += 1
+                eventually(reads_ahead)
+                if taken == 10:
+                    break
+        return reader.untaken
+
+    assert CHUNKS + 1 == asyncio.run(scenario())
+    assert all(n <= before + CHUNKS + 1 for n, before in enumerate(blocks))
+
+
+def test_lines_that_were_not_taken_are_counted(path: Path) -> None:
+    """Bad lines count too; a source that could not be read does not."""
+    path.write_bytes(b"a\nb\n\xff\n")
+
+    async def scenario() -> int:
+        with Reader([str(path), str(path), "gone"]) as reader:
+            assert 3 == len(await anext(aiter(reader)))  # type: ignore[arg-type]  # a chunk
+            eventually(reader._pieces.full)  # noqa: SLF001 - the thread has read it all
+        return reader.untaken
+
+    assert 3 == asyncio.run(scenario())
+
+
+def test_a_read_that_hangs_does_not_hang_the_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Input was there, and another process took it: the thread is left alone."""
+    returns, reads = threading.Event(), threading.Event()
+
+    def hanging_read(fd: int, size: int) -> bytes:
+        reads.set()
+        returns.wait()
+        return b""
+
+    monkeypatch.setattr(os, "read", hanging_read)
+    monkeypatch.setattr(reading, "GRACE_SECONDS", 0.01)
+
+    async def scenario() -> int:
+        with Reader(["-"]) as reader:
+            aiter(reader)
+            await asyncio.to_thread(reads.wait)
+        untaken = reader.untaken
+        returns.set()
+        reader._thread.join()  # noqa: SLF001 - before the loop is closed
+        return untaken
+
+    with piped() as pipe:
+        os.write(pipe, b"a\n")
+        assert 0 == asyncio.run(scenario())
+
+
+def test_an_unforeseen_error_comes_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is raised where lines are taken."""
+    monkeypatch.setattr(reading, "Splitter", lambda source: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(read(path))

@@ -1,0 +1,75 @@
+"""What the command line writes to standard output and to the terminal."""
+
+import io
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flushq.cli.terminal import complain, say, shown_live
+from tests.cli.support import Terminal
+
+
+def test_results_and_trouble_go_to_different_streams(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each is a line."""
+    assert say("done")
+    complain("not good")
+    assert ("done\n", "not good\n") == tuple(capsys.readouterr())
+
+
+@pytest.mark.parametrize(("name", "speak"), [("stdout", say), ("stderr", complain)])
+def test_a_closed_pipe_is_not_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    speak: Callable[[str], object],
+) -> None:
+    """Nothing happens, now or when the stream is closed."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", encoding="utf-8") as stream:  # noqa: PTH123 - a file descriptor
+        monkeypatch.setattr(sys, name, stream)
+        assert speak("hello?") is not False
+        assert speak("anyone?") is not False
+    assert ("", "") == tuple(capsys.readouterr())
+
+
+def test_a_result_that_cannot_be_written_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The disk is full, or standard output is closed: that is reported once, if it can be."""
+    cannot = "cannot write to standard output"
+    with Path("/dev/full").open("w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert not say("done")
+    assert f"{cannot}: No space left on device\n" == capsys.readouterr().err
+
+    monkeypatch.setattr(sys, "stdout", None)
+    assert not say("done")
+    assert f"{cannot}: it is closed\n" == capsys.readouterr().err
+
+    monkeypatch.setattr(sys, "stderr", None)
+    assert not say("done")
+
+
+def test_figures_are_shown_live_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written meanwhile stands above them."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    with shown_live(lambda: {"lines": "1234", "waiting": "7"}):
+        sys.stderr.write("a word\n")
+    for text in ("lines", "1234", "waiting", "a word"):
+        assert text in terminal.getvalue()
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), None])
+def test_figures_are_not_shown(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO | None) -> None:
+    """Standard error is a file or a pipe, or it is closed."""
+    monkeypatch.setattr(sys, "stderr", stream)
+    with shown_live(dict):
+        pass
+    assert stream is None or stream.getvalue() == ""

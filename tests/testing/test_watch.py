@@ -1,0 +1,173 @@
+"""decide under watch: what it changes, and the clocks that it reads."""
+
+import asyncio
+import gc
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from functools import cached_property
+from typing import Any, cast
+
+import attrs
+import pytest
+
+from flushq.policies import NaturalPolicy
+from flushq.policy import Decision, Flush, FlushPolicy, Wait
+from flushq.testing import Arrive, History, LawBroken, check_history, check_policy
+from tests.testing.bad_policies import Flushing, LookingAtTheClock
+
+ONE_ITEM = History(1, 1.0, (Arrive(0, (0,)),))
+
+
+class Caching(FlushPolicy):
+    """Works something out when it is first asked, and holds it."""
+
+    @cached_property
+    def seconds(self) -> float:
+        """How long an item waits."""
+        return 2.0
+
+    def decide(self, now: float) -> Decision:
+        """Flush then."""
+        due = self.queue.oldest + self.seconds
+        return Flush() if due <= now else Wait(due)
+
+
+CachingInASlot = attrs.frozen(type("CachingInASlot", (FlushPolicy,), dict(vars(Caching))))
+
+
+@attrs.define(eq=False)
+class Lock:
+    """An object that cannot be copied."""
+
+    held: Any = attrs.field(factory=threading.Lock)
+
+
+class Locked(Flushing):
+    """Holds what cannot be copied, and what cannot be compared; and copies itself."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.thing = object()
+
+    def __deepcopy__(self, memo: object) -> "Locked":
+        """Make another."""
+        return Locked()
+
+
+class Collecting(FlushPolicy):
+    """Has the garbage collector run in decide, as any allocation may, and writes to a log."""
+
+    def decide(self, now: float) -> Decision:
+        """Do so, and flush."""
+        gc.collect(0)
+        logging.getLogger(__name__).debug("asked at %s", now)
+        logging.LogRecord("log", logging.DEBUG, "file", 1, "asked", (), None)
+        return Flush()
+
+
+class Function:
+    """An object that can be called, and is not a function."""
+
+    def __call__(self, now: float) -> Decision:
+        """Flush."""
+        return Flush()
+
+
+class Static(FlushPolicy):
+    """A policy whose decide needs no facts."""
+
+    decide: Any = staticmethod(lambda now: Flush())
+
+
+class Made(FlushPolicy):
+    """A policy whose decide is an object."""
+
+    decide = Function()
+
+
+@pytest.mark.parametrize("policy", [Caching, CachingInASlot, Locked, Collecting, Static, Made])
+def test_what_is_unusual_is_not_an_offence(policy: type[FlushPolicy]) -> None:
+    """A cached value is not a change, and a clock that others read is not read by decide."""
+    check_policy(policy, examples=20)
+
+
+def test_the_class_is_afterwards_as_it_was() -> None:
+    """Whether decide is its own or inherited."""
+
+    class Heir(NaturalPolicy):
+        """Inherits decide."""
+
+    decide = NaturalPolicy.decide
+    check_policy(NaturalPolicy(), examples=2)
+    check_policy(Heir, examples=2)
+    assert decide is NaturalPolicy.decide
+    assert "decide" not in vars(Heir)
+
+
+class Clocked(FlushPolicy):
+    """Flushes a second after a clock of its own says that it was asked."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+
+    def decide(self, now: float) -> Decision:
+        """Ask the clock."""
+        return Wait(now + abs(self.clock()) + 1)
+
+
+@pytest.mark.parametrize(
+    ("clock", "name"),
+    [
+        (time.time, "time.time"),
+        (time.monotonic_ns, "time.monotonic_ns"),
+        (time.perf_counter, "time.perf_counter"),
+        (lambda: datetime.now(UTC).timestamp(), "datetime.now"),
+        (lambda: date.today().toordinal(), "date.today"),  # noqa: DTZ011 - the mistake
+        (lambda: asyncio.BaseEventLoop.time(cast("Any", None)), "time.monotonic"),
+    ],
+)
+def test_a_clock_that_decide_reads_is_named(clock: Callable[[], float], name: str) -> None:
+    """So it is whatever other law is broken for it."""
+    with pytest.raises(LawBroken) as broken:
+        check_policy(lambda: Clocked(clock), examples=5)
+    assert f"decide reads {name}; the time is its argument, now" == broken.value.why
+    assert str(broken.value.history[0]).startswith("item_added(0.0, 1, ")
+    assert None is sys.getprofile()
+
+
+@attrs.define
+class Asking(FlushPolicy):
+    """Reads a clock once it has asked another policy of its class."""
+
+    inner: "Asking | None" = None
+
+    def decide(self, now: float) -> Decision:
+        """Ask, and then look."""
+        if self.inner is not None:
+            self.inner.decide(now)
+            time.monotonic()
+        return Flush()
+
+
+def test_a_clock_that_is_read_after_another_policy_was_asked_is_seen() -> None:
+    """The inner decide does not end the watch of the outer."""
+    with pytest.raises(LawBroken, match=r"decide reads time\.monotonic;"):
+        check_history(Asking(Asking()), ONE_ITEM)
+
+
+def test_a_profiler_that_is_at_work_already_stays() -> None:
+    """Clocks are not looked for then."""
+
+    def profile(frame: object, event: str, called: object) -> None:
+        """Ignore the call."""
+
+    sys.setprofile(profile)
+    try:
+        check_history(LookingAtTheClock(), ONE_ITEM)
+        assert profile is sys.getprofile()
+    finally:
+        sys.setprofile(None)
