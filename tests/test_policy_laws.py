@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 
 from flushq.core.buffer import Buffer
-from flushq.policy import Decision, Flush, FlushPolicy, QueueState, Wait, running_copy
+from flushq.policy import Decision, Flush, QueueState, Wait, running_copy
 from tests.models import cap, state_of, twin
 from tests.strategies import GAPS, SLOTS, UNITS, WEIGHTS, policies
 
@@ -174,23 +174,3 @@ def test_every_law_holds_in_every_history(examples: int) -> None:
     """In any legal history every policy obeys every law of the state machine."""
     budget = settings(max_examples=examples, stateful_step_count=30)
     run_state_machine_as_test(History, settings=budget)
-
-
-@given(
-    times=st.lists(st.integers(0, 3), min_size=1).map(sorted),
-    weights=st.data(),
-    policy=UNITS.flatmap(policies),
-)
-def test_bursts_of_any_grouping_are_the_same(
-    times: list[int], weights: st.DataObject, policy: FlushPolicy
-) -> None:
-    """Items of one time may be told in any groups: state and last decision are the same."""
-    heavy = weights.draw(st.lists(WEIGHTS, min_size=len(times), max_size=len(times)))
-    singly, at_once = running_copy(policy, 1), running_copy(policy, 1)
-    for time, weight in zip(times, heavy, strict=True):
-        one = singly.item_added(time, 1, weight)
-    for time in sorted(set(times)):
-        group = [weight for at, weight in zip(times, heavy, strict=True) if at == time]
-        other = at_once.item_added(time, len(group), sum(group))
-    assert one == other
-    assert state_of(singly) == state_of(at_once)
