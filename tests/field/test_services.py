@@ -200,19 +200,6 @@ async def test_what_is_not_compressed_as_it_says(service: Service) -> None:
             assert 202 == (await client.post("/events", json=event)).status_code
 
 
-async def test_an_order_that_cannot_be_stored_at_once(fastapi_service: Service) -> None:
-    """It is answered with 202, and stored when it can be: SIGTERM waits for that."""
-    async with fastapi_service.client() as client:
-        await ordered(client, EVENTS[0])
-        with closing(sqlite3.connect(fastapi_service.database, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            answer = await client.post("/orders", json=EVENTS[1])
-
-    assert 202 == answer.status_code
-    await fastapi_service.stop()
-    assert [("00", "body 0"), ("01", "body 1")] == fastapi_service.stored()
-
-
 async def test_an_order_that_is_refused(fastapi_service: Service) -> None:
     """It is no use to send it again: it is answered with 422, and the service goes on."""
     async with fastapi_service.client() as client:
