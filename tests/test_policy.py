@@ -45,7 +45,7 @@ def test_decisions_are_frozen_values() -> None:
 
 
 def test_waits_for_the_same_time_may_be_the_same() -> None:
-    """wait_until makes one Wait for one time, and takes a float for no Fraction that equals it."""
+    """wait_until makes one Wait for one time, and does not take a float for an equal Fraction."""
     assert Wait(0.5) == wait_until(0.5)
     assert wait_until(0.5) is wait_until(0.5)
     assert Wait(1.5) == wait_until(1.5)

@@ -69,7 +69,7 @@ class History(RuleBasedStateMachine):
     @precondition(lambda self: self.waiting and self.free())
     @rule(gap=GAPS, up_to=st.none() | st.integers(1, 5))
     def flush(self, gap: int, up_to: int | None) -> None:
-        """A batch, whoever asks for it, is of the oldest items and within the caps."""
+        """A batch is of the oldest items and within the caps, whatever it was asked for."""
         self.now += gap * self.unit
         if isinstance(self.decision, Flush):
             up_to = self.decision.up_to

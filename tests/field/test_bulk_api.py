@@ -202,7 +202,7 @@ async def told(statuses: object) -> FlushQueue[Item]:
 
 
 @pytest.mark.parametrize("status", [199, 300, 301, 100, 0, True, False, "201", None, [201]])
-async def test_a_status_that_is_no_success(status: object) -> None:
+async def test_a_status_that_is_not_a_success(status: object) -> None:
     """Its item was not stored, and trying again cannot mend that: it is in doubt, and no other."""
     with pytest.raises(FlushFailed) as caught:
         await told([201, status, 201])
@@ -272,7 +272,7 @@ async def test_how_long_to_wait() -> None:
 
 @pytest.mark.parametrize("value", ["", "soon", "-1", "\u00b2", "Mon, 99 Oct 2015 07:28:00 GMT"])
 async def test_nonsense_is_no_time_to_wait(value: str) -> None:
-    """A Retry-After that is none does no harm."""
+    """A Retry-After that makes no sense does no harm."""
     assert 0.0 == bulk_api.retry_after(value)
 
 
@@ -288,7 +288,7 @@ async def test_nonsense_is_no_time_to_wait(value: str) -> None:
     ],
 )
 async def test_an_api_that_is_away(error: Exception) -> None:
-    """Whoever does not answer, or hangs up, is tried again."""
+    """An API that does not answer, or hangs up, is tried again."""
     assert Retry(after=0.2) == verdict(error)
 
 

@@ -31,7 +31,7 @@ def test_an_arrival_sets_an_earlier_alarm() -> None:
 
 
 def test_an_arrival_does_not_put_off_the_alarm() -> None:
-    """A later alarm is no reason to wait longer: it is no debounce."""
+    """A later alarm does not make the items wait longer, as a debounce would."""
     policy = AlarmPolicy(6)
     policy.item_added(0)
     assert Wait(6) == policy.item_added(5)
