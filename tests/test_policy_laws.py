@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 
 from flushq.core.buffer import Buffer
-from flushq.policy import Decision, Flush, QueueState, Wait, running_copy
+from flushq.policy import Decision, Flush, Wait, running_copy
 from tests.models import cap, state_of, twin
 from tests.strategies import GAPS, SLOTS, UNITS, WEIGHTS, policies
 
@@ -103,33 +103,6 @@ class History(RuleBasedStateMachine):
         """Time may pass without anything happening."""
         self.now += gap * self.unit
         self.decision = self.policy.tick(self.now)
-
-    @rule(data=st.data())
-    def refuse_what_cannot_be(self, data: st.DataObject) -> None:
-        """An impossible event is a ValueError and leaves the facts as they were."""
-        event, *facts = data.draw(st.sampled_from(self.impossible()))
-        other = twin(self.policy)
-        with pytest.raises(ValueError, match=r"not|are pending|are in flight|none is in flight"):
-            getattr(other, event)(*facts)
-        assert self.policy.queue == other.queue
-
-    def impossible(self) -> list[tuple[Any, ...]]:
-        """Events that cannot happen now."""
-        pending, ages_ago = len(self.waiting), self.now - 10**9
-        events: list[tuple[Any, ...]] = [
-            ("flush_started", self.now, pending + 1),
-            ("item_added", self.now, 0),
-            ("item_added", self.now, 1, -self.unit),
-            ("item_added", math.nan),
-            ("flush_done", self.now, 1, -self.unit),
-        ]
-        if self.policy.queue != QueueState(self.slots):
-            events += [("tick", ages_ago), ("item_added", ages_ago)]
-        if not self.free():
-            events.append(("flush_started", self.now, 1))
-        if not self.running:
-            events.append(("flush_done", self.now, 1, self.unit))
-        return events
 
     @invariant()
     def facts_are_those_of_the_list(self) -> None:
