@@ -62,7 +62,7 @@ class Mutant:
 
 
 def mutants(source: str) -> Iterator[Mutant]:
-    """Yield the mutants, none twice and none that is no Python."""
+    """Yield the mutants, each once, and only those that Python can compile."""
     seen = {ast.dump(ast.parse(source))}
     for node in _nodes(ast.parse(source)):
         for changed, text in _changes(node):

@@ -38,6 +38,7 @@ from tests.mutants import Mutant, mutants
 ROOT = Path(__file__).parents[1]
 
 SESSIONS = "tests/test_sessions.py::test_sessions_keep_the_contract"
+CORE_SESSIONS = "tests/test_core_sessions.py::test_the_core_does_what_the_model_does"
 LAWS = "tests/test_policy_laws.py"
 STATEFUL = "tests/policies/test_shared.py"
 LAB = "tests/cli/test_lab.py tests/cli/test_report.py tests/cli/test_simulate.py"
@@ -46,43 +47,57 @@ LAB = "tests/cli/test_lab.py tests/cli/test_report.py tests/cli/test_simulate.py
 TESTS: dict[str, tuple[str, ...]] = {
     "flushq/core/admission.py": (
         "tests/core/test_admission.py tests/core/test_core.py",
+        CORE_SESSIONS,
         SESSIONS,
         "tests/contract/test_07_backpressure.py tests/contract/test_08_fairness.py",
         "tests/contract/test_14_reentrancy.py tests/contract/test_15_bad_arguments.py",
     ),
     "flushq/core/attempts.py": (
         "tests/core/test_attempts.py",
+        CORE_SESSIONS,
         "tests/contract/test_18_partial_failure.py tests/contract/test_18_failure_handler.py",
     ),
-    "flushq/core/batch.py": ("tests/core", SESSIONS, "tests/contract/test_21_reports.py"),
+    "flushq/core/batch.py": (
+        "tests/core",
+        CORE_SESSIONS,
+        SESSIONS,
+        "tests/contract/test_21_reports.py",
+    ),
     "flushq/core/batcher.py": (
         "tests/core/test_batcher.py",
+        CORE_SESSIONS,
         SESSIONS,
-        "tests/core/test_batcher_laws.py",
         "tests/contract/test_15_bad_policies.py tests/contract/test_12_failure.py",
     ),
     "flushq/core/buffer.py": (
         "tests/core/test_buffer.py",
         "tests/contract/test_15_bad_arguments.py",
     ),
-    "flushq/core/core.py": ("tests/core/test_core.py", SESSIONS, "tests/contract"),
+    "flushq/core/core.py": ("tests/core/test_core.py", CORE_SESSIONS, SESSIONS, "tests/contract"),
     "flushq/core/fairness.py": (
         "tests/core/test_admission.py",
+        CORE_SESSIONS,
         "tests/contract/test_08_fairness.py",
     ),
     "flushq/core/losses.py": ("tests/core/test_losses.py",),
     "flushq/core/receipts.py": (
         "tests/core/test_receipts.py",
+        CORE_SESSIONS,
         "tests/contract/test_19_receipts.py",
     ),
-    "flushq/core/barriers.py": ("tests/core/test_core.py", "tests/contract/test_09_flush.py"),
+    "flushq/core/barriers.py": (
+        "tests/core/test_core.py",
+        CORE_SESSIONS,
+        "tests/contract/test_09_flush.py",
+    ),
     "flushq/core/caps.py": ("tests/core/test_buffer.py", "tests/contract/test_04_caps.py"),
     "flushq/core/duplicates.py": ("tests/core/test_buffer.py", "tests/contract/test_16_dedupe.py"),
-    "flushq/core/ending.py": ("tests/core/test_core.py", SESSIONS, "tests/contract"),
-    "flushq/core/view.py": (SESSIONS, "tests/contract/test_21_stats.py"),
+    "flushq/core/ending.py": ("tests/core/test_core.py", CORE_SESSIONS, SESSIONS, "tests/contract"),
+    "flushq/core/view.py": (CORE_SESSIONS, SESSIONS, "tests/contract/test_21_stats.py"),
     "flushq/core/waiter.py": ("tests/core",),
     "flushq/core/waitlist.py": (
         "tests/core/test_waitlist.py",
+        CORE_SESSIONS,
         SESSIONS,
         "tests/contract/test_07_backpressure.py tests/contract/test_08_fairness.py",
     ),

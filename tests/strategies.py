@@ -172,9 +172,6 @@ class FaultyPolicy(HookedPolicy):
         return Wait() if self.fault == "is deaf" else cast("Decision", None)
 
 
-ECHOES = [EchoPolicy, PlainEchoPolicy, FrozenEchoPolicy]
-
-
 def policies(unit: Any) -> st.SearchStrategy[FlushPolicy]:
     """Policies of every kind, whose times and weights are multiples of ``unit``."""
     caps: dict[str, st.SearchStrategy[Any]] = {

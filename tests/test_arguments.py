@@ -3,7 +3,9 @@
 import enum
 import math
 import re
+from collections.abc import Callable
 from fractions import Fraction
+from itertools import product
 from typing import Any
 
 import pytest
@@ -62,78 +64,57 @@ def test_what_is_not_plain_is_refused(function: object, message: str) -> None:
         check_sync_callable("weigh", function)
 
 
-@pytest.mark.parametrize("count", [1, 2, 10**30])
-def test_counts_are_ints_from_one_on(count: int) -> None:
-    """Any positive int is a count."""
-    check_count("size", count)
+Check = Callable[[str, Any], None]
 
 
-@pytest.mark.parametrize("count", [0, -1])
-def test_counts_below_one_are_refused(count: int) -> None:
-    """A count below 1 is a ValueError that shows it."""
-    with pytest.raises(ValueError, match=rf"^size must be at least 1, not {count}$"):
-        check_count("size", count)
+def at_least_0(name: str, number: Any) -> None:
+    """Check a number."""
+    check_number(name, number, least=0)
 
 
-@pytest.mark.parametrize("count", [True, 1.0, "1", None, Fraction(1)])
-def test_counts_of_another_type_are_refused(count: object) -> None:
-    """What is no int, or is a bool, is a TypeError that shows it."""
-    with pytest.raises(TypeError, match=rf"^size must be an int, not {re.escape(repr(count))}$"):
-        check_count("size", count)
+def finite(name: str, number: Any) -> None:
+    """Check a number that must be finite."""
+    check_finite(name, number, least=-math.inf)
 
 
-@pytest.mark.parametrize("number", [0, 0.5, Fraction(1, 3), math.inf])
-def test_any_real_number_will_do(number: float) -> None:
-    """Ints, floats, Fractions and inf are numbers, from the least one on."""
-    check_number("wait", number, least=0)
-    check_positive("wait", number or 1)
+@pytest.mark.parametrize(
+    ("check", "values"),
+    [
+        (check_count, [1, 2, 10**30, 10**400]),
+        (at_least_0, [0, 0.5, Fraction(1, 3), math.inf]),
+        (check_positive, [1, 0.5, Fraction(1, 3), math.inf]),
+        (finite, [0, -7, 0.5, Fraction(1, 3)]),
+    ],
+)
+def test_what_is_right_passes(check: Check, values: list[Any]) -> None:
+    """A positive int is a count; ints, floats and Fractions are numbers, and so is inf."""
+    for value in values:
+        check("wait", value)
 
 
-@pytest.mark.parametrize("number", [-1, -0.5, Fraction(-1, 3), math.nan, -math.inf])
-def test_numbers_that_are_too_small_are_refused(number: float) -> None:
-    """A number below the least one, or NaN, is a ValueError that shows it."""
-    value = re.escape(repr(number))
-    with pytest.raises(ValueError, match=rf"^wait must be at least 0, not {value}$"):
-        check_number("wait", number, least=0)
-    with pytest.raises(ValueError, match=rf"^wait must be above 0, not {value}$"):
-        check_positive("wait", number)
+NUMBERS = [at_least_0, check_positive, finite]
 
 
-def test_zero_is_not_positive() -> None:
-    """Zero is refused where a number must be above it."""
-    with pytest.raises(ValueError, match=r"^wait must be above 0, not 0$"):
-        check_positive("wait", 0)
-
-
-@pytest.mark.parametrize("number", [True, "1", None, 1j, [1]])
-def test_what_is_no_real_number_is_refused(number: object) -> None:
-    """What is no real number, or is a bool, is a TypeError that shows it."""
-    message = rf"^wait must be a real number, not {re.escape(repr(number))}$"
-    with pytest.raises(TypeError, match=message):
-        check_number("wait", number, least=0)
-    with pytest.raises(TypeError, match=message):
-        check_positive("wait", number)
-    with pytest.raises(TypeError, match=message):
-        check_finite("wait", number, least=0)
-
-
-@pytest.mark.parametrize("number", [10**400, Fraction(10**400, 3)])
-def test_numbers_that_no_float_can_hold_are_refused(number: float) -> None:
-    """A number beyond all floats is a ValueError, for it could not be compared with one."""
-    message = r"^wait must be a number that a float can hold, not "
-    with pytest.raises(ValueError, match=message):
-        check_number("wait", number, least=0)
-    with pytest.raises(ValueError, match=message):
-        check_positive("wait", number)
-    check_count("size", 10**400)
-
-
-@pytest.mark.parametrize("number", [math.inf, -math.inf])
-def test_infinity_is_not_finite(number: float) -> None:
-    """Neither infinity passes where a finite number is asked for."""
-    with pytest.raises(ValueError, match=rf"^wait must be finite, not {number}$"):
-        check_finite("wait", number, least=-math.inf)
-    check_finite("wait", -7, least=-math.inf)
+@pytest.mark.parametrize(
+    ("checks", "flaw", "values"),
+    [
+        ([check_count], "at least 1", [0, -1]),
+        ([check_count], "an int", [True, 1.0, "1", None, Fraction(1)]),
+        ([at_least_0], "at least 0", [-1, -0.5, Fraction(-1, 3), math.nan, -math.inf]),
+        ([check_positive], "above 0", [0, -1, -0.5, Fraction(-1, 3), math.nan, -math.inf]),
+        ([finite], "finite", [math.inf, -math.inf]),
+        (NUMBERS, "a real number", [True, "1", None, 1j, [1]]),
+        (NUMBERS, "a number that a float can hold", [10**400, Fraction(10**400, 3)]),
+    ],
+)
+def test_what_is_wrong_is_refused_and_shown(
+    checks: list[Check], flaw: str, values: list[Any]
+) -> None:
+    """A wrong value is a ValueError, a wrong type a TypeError."""
+    error = TypeError if flaw in {"an int", "a real number"} else ValueError
+    for check, value in product(checks, values):
+        with pytest.raises(error, match=f"^wait must be {flaw}, not {re.escape(shown(value))}"):
+            check("wait", value)
 
 
 class _Size(enum.IntEnum):

@@ -16,25 +16,6 @@ from benchmarks.rounds import Rounds
 from benchmarks.rows import ROWS, Candidate, Row
 from benchmarks.saved import Conditions, Run, load
 
-ROW_NAMES = [
-    "tight-interval",
-    "tight-natural",
-    "dedupe-distinct",
-    "dedupe-equal",
-    "weigh",
-    "trickle-natural",
-    "trickle-interval",
-    "blocked",
-    "backlog",
-    "custom-policy",
-    "memory",
-    "deliver",
-    "batched",
-    "sqlite",
-    "postgres",
-    "import",
-    "simulate",
-]
 PAIR = Row(
     "pair",
     "two of them",
@@ -43,22 +24,12 @@ PAIR = Row(
 )
 
 
-def read(figure: Figure, **samples: list[float]) -> float | None:
-    """Return the value of a figure of these samples."""
-    return find(figure, Measured(samples, {}, {})).value
-
-
 def rounds_of(seconds: Mapping[str, float], most: int = 3) -> Rounds:
     """Return rounds in which a path takes so many seconds, and every peer is there."""
     return Rounds(lambda path, home, extra: seconds[path], most, lambda peer: ROOT)
 
 
-def test_every_row_is_there() -> None:
-    """The table has a row for each case that the speed is judged by."""
-    assert [row.name for row in ROWS] == ROW_NAMES
-
-
-@pytest.mark.parametrize("row", ROWS, ids=ROW_NAMES)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_a_row_is_whole(row: Row) -> None:
     """The figures of a row speak of its candidates, one has a bar, and no two are called the same.
 
@@ -82,38 +53,63 @@ def defined_in(path: Path) -> Iterator[str]:
             yield from (target.id for target in node.targets if isinstance(target, ast.Name))
 
 
-def test_a_ratio_is_taken_within_its_round() -> None:
-    """A machine that gets three times as slow between the rounds changes no ratio."""
-    assert read(figures.time("a", "b"), a=[2.0, 6.0, 9.0], b=[1.0, 3.0, 3.0]) == 2.0
+RATIO = figures.time("a", "b", "c")
 
 
-def test_a_ratio_to_several_is_one_to_the_fastest_of_each_round() -> None:
-    """The fastest of several peers counts, of those that are there."""
-    figure = figures.time("a", "b", "c")
-    assert read(figure, a=[4.0], b=[2.0], c=[1.0]) == 4.0
-    assert read(figure, a=[4.0], b=[2.0]) == 2.0
+@pytest.mark.parametrize(
+    ("figure", "samples", "expected"),
+    [
+        # A machine that gets three times as slow between the rounds changes no ratio.
+        (RATIO, {"a": [2.0, 6.0, 9.0], "b": [1.0, 3.0, 3.0]}, 2.0),
+        # The fastest of several peers counts, of those that are there.
+        (RATIO, {"a": [4.0], "b": [2.0], "c": [1.0]}, 4.0),
+        (figures.speed("a", "b"), {"a": [2.0], "b": [1.0]}, 0.5),
+        (figures.spread("a", "b", "c"), {"a": [2.0], "b": [1.0], "c": [5.0]}, 5.0),
+        (figures.amount("a", "B"), {"a": [8.0, 9.0, 80.0]}, 9.0),
+    ],
+    ids=["by round", "to the fastest", "speed", "spread", "median"],
+)
+def test_a_figure_is_made_of_samples(
+    figure: Figure, samples: dict[str, list[float]], expected: float
+) -> None:
+    """A ratio is taken within its round, an amount is a median."""
+    assert find(figure, Measured(samples, {}, {})).value == expected
 
 
-def test_a_speed_is_the_inverse_of_a_time() -> None:
-    """What takes twice as long is half as fast."""
-    assert read(figures.speed("a", "b"), a=[2.0], b=[1.0]) == 0.5
+@pytest.mark.parametrize(
+    ("samples", "noise"), [([8.0, 9.0, 10.0, 11.0, 12.0], 0.1), ([8.0], 0.0)], ids=["five", "one"]
+)
+def test_noise_is_half_the_distance_of_the_quartiles(samples: list[float], noise: float) -> None:
+    """It is a share of the value, and 0 for one round."""
+    assert find(figures.amount("a", "B"), Measured({"a": samples}, {}, {})).noise == noise
 
 
-def test_a_spread_is_the_largest_by_the_smallest() -> None:
-    """The order of the candidates does not matter."""
-    assert read(figures.spread("a", "b", "c"), a=[2.0], b=[1.0], c=[5.0]) == 5.0
-
-
-def test_an_amount_is_a_median() -> None:
-    """What is not compared is shown as it is."""
-    assert read(figures.amount("a", "B"), a=[8.0, 9.0, 80.0]) == 9.0
-
-
-def test_noise_is_half_the_distance_of_the_quartiles() -> None:
-    """It is a share of the value, and none of one round alone."""
-    five = Measured({"a": [8.0, 9.0, 10.0, 11.0, 12.0]}, {}, {})
-    assert find(figures.amount("a", "B"), five).noise == 0.1
-    assert find(figures.amount("a", "B"), Measured({"a": [8.0]}, {}, {})).noise == 0
+@pytest.mark.parametrize(
+    ("figure", "measured", "verdict", "why"),
+    [
+        (figures.amount("own", "B"), Measured({"own": [1.0]}, {}, {}), Verdict.SHOWN, ""),
+        (
+            PAIR.figures[0],
+            Measured({"own": [1.0]}, {"old": "needs a newer Python"}, {}),
+            Verdict.MISSING,
+            "old: needs a newer Python",
+        ),
+        (
+            PAIR.figures[0],
+            Measured({"old": [1.0]}, {}, {"own": "ImportError"}),
+            Verdict.FAILED,
+            "own: ImportError",
+        ),
+    ],
+    ids=["no limit", "a missing peer", "a failure"],
+)
+def test_only_a_failure_fails_a_figure_without_a_value(
+    figure: Figure, measured: Measured, verdict: Verdict, why: str
+) -> None:
+    """A missing peer is reported and stands in nobody's way; a candidate that failed does."""
+    finding = find(figure, measured)
+    assert (finding.verdict, finding.why) == (verdict, why)
+    assert finding.holds == (verdict is not Verdict.FAILED)
 
 
 @pytest.mark.parametrize(
@@ -133,50 +129,23 @@ def test_a_limit_judges_a_value(limit: Limit, value: float, expected: Verdict) -
     assert limit.verdict(value) is expected
 
 
-def test_a_figure_without_a_limit_is_only_shown() -> None:
-    """Nothing is said of it."""
-    finding = find(figures.amount("a", "B"), Measured({"a": [1.0]}, {}, {}))
-    assert (Verdict.SHOWN, True) == (finding.verdict, finding.holds)
-
-
-def test_a_missing_peer_is_reported_and_stands_in_nobody_s_way() -> None:
-    """The figure that needs it says why it has no value."""
-    measured = Measured({"own": [1.0]}, {"old": "needs a newer Python"}, {})
-    finding = find(PAIR.figures[0], measured)
-    assert (None, Verdict.MISSING, True) == (finding.value, finding.verdict, finding.holds)
-    assert finding.why == "old: needs a newer Python"
-
-
-def test_what_fails_is_no_excuse() -> None:
-    """A candidate that was there and gave no number fails the figures that need it."""
-    finding = find(PAIR.figures[0], Measured({"old": [1.0]}, {}, {"own": "ImportError"}))
-    assert (None, Verdict.FAILED, False) == (finding.value, finding.verdict, finding.holds)
-    assert finding.why == "own: ImportError"
-
-
 def test_candidates_take_turns() -> None:
-    """Each round measures all, and none of them always follows the same other."""
+    """Each round measures all, and none of them always follows the same other.
+
+    A peer comes from its own folder, everything else from the checkout.
+    """
     order = []
-
-    def note(path: str, home: Path, extra: Mapping[str, str]) -> float:
-        order.append(path.partition(":")[0])
-        return float(len(order))
-
-    measured = Rounds(note, 3, lambda peer: ROOT).measure(PAIR)
-    assert order == ["floor", "queues", "queues", "floor", "floor", "queues"]
-    assert measured == Measured({"own": [1.0, 4.0, 5.0], "old": [2.0, 3.0, 6.0]}, {}, {})
-
-
-def test_each_is_measured_with_its_product_first_on_the_path() -> None:
-    """A peer comes from its own folder, everything else from the checkout."""
     homes = {}
 
     def note(path: str, home: Path, extra: Mapping[str, str]) -> float:
+        order.append(path.partition(":")[0])
         homes[path] = home
-        return 1.0
+        return float(len(order))
 
-    Rounds(note, 1, lambda peer: Path("cache") / peer).measure(PAIR)
+    measured = Rounds(note, 3, lambda peer: Path("cache") / peer).measure(PAIR)
     assert homes == {"floor:tight": ROOT, "queues:tight_natural": Path("cache/old==1")}
+    assert order == ["floor", "queues", "queues", "floor", "floor", "queues"]
+    assert measured == Measured({"own": [1.0, 4.0, 5.0], "old": [2.0, 3.0, 6.0]}, {}, {})
 
 
 def test_a_candidate_that_fails_is_out() -> None:
@@ -231,39 +200,35 @@ def test_a_run_can_be_kept_and_compared_with(tmp_path: Path) -> None:
     assert "was 0.250 (+50%)" in "\n".join(said)
 
 
-def test_what_is_no_run_cannot_be_compared_with(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The command line says so, whatever the file holds."""
-    for text in ("[]", "{}", "no JSON"):
-        (tmp_path / "run.json").write_text(text)
-        with pytest.raises(SystemExit):
-            main(["--compare", str(tmp_path / "run.json")])
-        assert "argument --compare" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("arguments", [["nothing"], ["--rounds", "0"], ["--loop", "trio"]])
-def test_what_cannot_be_measured_is_refused(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The value stands in the message."""
-    with pytest.raises(SystemExit):
-        main(arguments)
-    assert arguments[-1] in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
-    ("name", "why"), [("nowhere/run.json", "there is no such folder"), (".", "it is a folder")]
+    ("arguments", "told"),
+    [
+        (["nothing"], "nothing"),
+        (["--rounds", "0"], "0"),
+        (["--loop", "trio"], "trio"),
+        (["weigh", "--save", "nowhere/run.json"], "'nowhere/run.json': there is no such folder"),
+        (["weigh", "--save", "."], "argument --save: cannot write '.': it is a folder"),
+        (["--compare", "list.json"], "argument --compare"),
+        (["--compare", "mapping.json"], "argument --compare"),
+        (["--compare", "no.json"], "argument --compare"),
+    ],
+    ids=" ".join,
 )
-def test_what_could_not_be_kept_is_not_measured(
-    name: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_what_cannot_be_done_is_refused_at_once(
+    arguments: list[str],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A file that cannot be written is refused before six minutes are spent."""
+    """The message says what is wrong, before six minutes are spent."""
+    monkeypatch.chdir(tmp_path)
+    for name, text in [("list", "[]"), ("mapping", "{}"), ("no", "no JSON")]:
+        Path(f"{name}.json").write_text(text)
     with pytest.raises(SystemExit) as ended:
-        main(["weigh", "--save", str(tmp_path / name)])
+        main(arguments)
     assert 2 == ended.value.code
-    told = capsys.readouterr().err
-    assert f"argument --save: cannot write {str(tmp_path / name)!r}: {why}" in told
+    assert told in capsys.readouterr().err
 
 
 def test_help_explains_the_columns(capsys: pytest.CaptureFixture[str]) -> None:

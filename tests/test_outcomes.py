@@ -23,19 +23,9 @@ def test_a_verdict_is_a_frozen_value(verdict: Any) -> None:
 
 
 def test_verdicts_differ() -> None:
-    """No verdict equals another, nor a Retry one after another time."""
-    assert 5 == len({Fail(), Drop(), Split(), Retry(), Retry(1)})
-
-
-@pytest.mark.parametrize("after", [0, 2, 0.5, Fraction(1, 3), 1e308])
-def test_a_retry_may_come_after_any_finite_time(after: float) -> None:
-    """Any finite real number of at least 0 is taken as it is."""
-    assert after == Retry(after).after
-
-
-def test_a_retry_comes_at_once_unless_it_is_told_otherwise() -> None:
-    """Retry() has no seconds to wait."""
+    """No verdict equals another, nor a Retry one after another time; by default that is 0."""
     assert Retry(0.0) == Retry()
+    assert 5 == len({Fail(), Drop(), Split(), Retry(), Retry(1)})
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import asyncio
 import gc
 import subprocess
 import sys
-from collections.abc import Hashable
+from collections.abc import Coroutine, Hashable
 from concurrent.futures import InvalidStateError
 from contextlib import suppress
 from pathlib import Path
@@ -82,10 +82,10 @@ async def _wait_and_stay(runner: Runner[object], registry: Registry[*Facts], *fa
     return await waiter
 
 
-async def _wait_for_room_asleep(core: Core[object], runner: Runner[object]) -> None:
-    refusal = await runner.wait(core.admission.waitlist, runner.inside())
-    if refusal is not None:
-        raise refusal
+def _wait_in_line_asleep(
+    core: Core[object], runner: Runner[object]
+) -> Coroutine[object, object, object]:
+    return runner.wait(core.admission.waitlist, runner.inside())
 
 
 async def _give_way_and_keep(core: Core[object], runner: Runner[object], key: Hashable) -> None:
@@ -124,7 +124,7 @@ SABOTAGES: dict[str, tuple[object, str, object]] = {
     "nobody is inside a flush": (Runner, "inside", _nothing),
     "who would wait for itself hangs": (Runner, "refuse_inside", _nothing),
     "who has waited is asked again": (Runner, "wait", _wait_and_stay),
-    "who waits for room asks for no pass": (queue, "wait_for_room", _wait_for_room_asleep),
+    "who waits for room asks for no pass": (queue, "wait_in_line", _wait_in_line_asleep),
     "who gives way keeps its claim": (queue, "give_way", _give_way_and_keep),
     "a cancelled owner leaves at once": (queue, "until_ended", _leave_at_once),
     "a cancelled owner never leaves": (queue, "until_ended", _never_leave),

@@ -26,7 +26,6 @@ from flushq.simulation import (
 )
 from flushq.simulation.sink import MOST_ATTEMPTS
 from tests.models import cap, exact, running_at, state_of
-from tests.narrow import NarrowInteger
 from tests.strategies import (
     SLOTS,
     FaultyPolicy,
@@ -133,22 +132,6 @@ def test_weights_by_hand() -> None:
     assert all(isinstance(flush.ended, Fraction) for flush in trace.flushes)
 
 
-def test_weights_of_few_bits_by_hand() -> None:
-    """Weights are summed as plain numbers, whatever their type."""
-    weights: list[Any] = [NarrowInteger(40_000)] * 3
-    trace = simulate(IntervalPolicy(4, max_weight=80_000), [0, 0, 0], 5, weights=weights)
-    assert trace == trace_of(
-        [(0, 5, 2, "full", 0), (5, 10, 1, "age", 0)],
-        [
-            (0, "item_added", 3, 120_000, Flush("full")),
-            (0, "flush_started", 2, 80_000, Wait()),
-            (5, "flush_done", 2, 0, Flush("age")),
-            (5, "flush_started", 1, 40_000, Wait()),
-            (10, "flush_done", 1, 0, Wait()),
-        ],
-    )
-
-
 def test_what_happens_at_one_instant_by_hand() -> None:
     """A flush ends, then items arrive, all in one event; the timer is needed no more."""
     trace = simulate(IntervalPolicy(4), [0, 5, 9, 9], 5)
@@ -188,16 +171,10 @@ def test_a_part_at_a_time_by_hand() -> None:
     )
 
 
-def test_a_policy_that_waits_for_ever_strands_its_items() -> None:
-    """Nothing is flushed at the end just because it is the end."""
-    trace = simulate(IntervalPolicy(math.inf, 3), [0, 1, 2, 3, 4], 1)
-    assert (SimulatedFlush(2, 3, 3, "full", 0),) == trace.flushes
-    assert 2 == trace.stranded
-
-
-def test_without_arrivals_nothing_happens() -> None:
+@pytest.mark.parametrize("drain", [False, True])
+def test_without_arrivals_nothing_happens(*, drain: bool) -> None:
     """No arrivals, no events."""
-    assert Trace((), (), 0) == simulate(NaturalPolicy(), [], 1)
+    assert Trace((), (), 0) == simulate(NaturalPolicy(), [], 1, drain=drain)
 
 
 # A full queue, worked out by hand.
@@ -226,18 +203,6 @@ def test_a_full_queue_by_hand() -> None:
         ],
     )
     assert attrs.evolve(expected, blocked=2) == trace
-
-
-def test_room_is_given_in_order() -> None:
-    """Producers come in one by one, in the order of their arrival, as soon as there is room."""
-    policy, arrivals = IntervalPolicy(math.inf), [0, 1, 2, 3]
-    trace = simulate(policy, arrivals, lambda size: 10, max_queue_size=1, max_in_flight=2)
-    assert (
-        SimulatedFlush(1, 11, 1, "pressure", 0),
-        SimulatedFlush(2, 12, 1, "pressure", 1),
-        SimulatedFlush(11, 21, 1, "pressure", 2),
-    ) == trace.flushes
-    assert (1, 3, 0) == (trace.stranded, trace.blocked, trace.refused)
 
 
 def test_weights_of_producers_in_line() -> None:
@@ -273,16 +238,6 @@ def test_a_drain_by_hand() -> None:
             (11, "flush_done", 1, 0, Wait()),
         ],
     )
-
-
-def test_a_drain_strands_nothing() -> None:
-    """What the policy would never flush is flushed within the caps; without arrivals, nothing."""
-    trace = simulate(IntervalPolicy(math.inf, 3), [0, 1, 2, 3, 3], 0, drain=True)
-    assert [(2, 3, "full"), (3, 2, "drain")] == [
-        (flush.started, flush.size, flush.reason) for flush in trace.flushes
-    ]
-    assert (0, 0) == (trace.stranded, trace.refused)
-    assert Trace((), (), 0) == simulate(NaturalPolicy(), [], 1, drain=True)
 
 
 def test_what_happens_at_the_last_instant_comes_before_the_drain() -> None:
@@ -359,23 +314,6 @@ def test_a_failure_that_ends_the_queue_by_hand() -> None:
     assert ["flush_done", "flush_done"] == [each.name for each in trace.events[-2:]]
 
 
-def test_a_failure_before_the_last_arrival_leaves_nothing_to_drain() -> None:
-    """A queue that has failed closes all the same."""
-    fails, _ = scripted(Fail())
-    trace = simulate(NaturalPolicy(), [0, 0, 7], 5, flush_fails=fails, drain=True)
-    assert (SimulatedFlush(0, 5, 2, "natural", 0, in_doubt=2),) == trace.flushes
-    assert (0, 1, 2) == (trace.undelivered, trace.refused, trace.lost)
-
-
-def test_a_split_of_one_item_is_a_failure() -> None:
-    """One item cannot be halved: what succeeded is delivered, and it is in doubt."""
-    fails, asked = scripted(Split(), None, Split())
-    trace = simulate(NaturalPolicy(), [0, 0], 1, flush_fails=fails)
-    assert [(1, 2), (1, 1), (1, 1)] == asked
-    assert (SimulatedFlush(0, 3, 2, "natural", 0, attempts=3, in_doubt=1),) == trace.flushes
-    assert (1, 1) == (trace.flushes[0].delivered, trace.lost)
-
-
 def test_pauses_are_exact() -> None:
     """A third of a second is a third in a pause, too."""
     fails, _ = scripted(Retry(exact(1, 3)), None)
@@ -401,13 +339,6 @@ def test_a_policy_hears_how_a_flush_failed() -> None:
     assert isinstance(told[1], RuntimeError)
 
 
-def test_a_policy_that_misbehaves_after_a_failure_changes_nothing() -> None:
-    """The first failure is the end of the queue; what the policy does then is not raised."""
-    fails, _ = scripted(Fail())
-    trace = simulate(FaultyPolicy("raises", "flush_done"), [0, 0, 0], 1, flush_fails=fails)
-    assert (3, 0) == (trace.lost, trace.delivered)
-
-
 def test_retries_without_end_are_refused() -> None:
     """A function that never lets go is a ValueError that shows its answer; a long row is let be."""
 
@@ -419,12 +350,6 @@ def test_retries_without_end_are_refused() -> None:
     message = rf"flush_fails answered {MOST_ATTEMPTS} calls in a row with Retry\(after=1\)"
     with pytest.raises(ValueError, match=message):
         simulate(NaturalPolicy(), [0], 0, flush_fails=lambda attempt, size: Retry(1))
-
-
-def test_what_flush_fails_raises_is_raised() -> None:
-    """An exception of flush_fails is the caller's, as it is."""
-    with pytest.raises(ZeroDivisionError):
-        simulate(NaturalPolicy(), [0], 1, flush_fails=lambda attempt, size: Retry(1 / 0))
 
 
 # Properties of all traces.
@@ -556,27 +481,6 @@ def test_events_are_what_the_policy_was_told(
 # A trace is a value.
 
 
-def test_the_same_arguments_make_equal_traces() -> None:
-    """Traces compare by value and can be hashed, whatever iterables they were made from."""
-    one = simulate(IntervalPolicy(2), iter([0, 1]), 1)
-    other = simulate(IntervalPolicy(2.0), [0.0, 1.0], lambda _: 1)
-    assert one == other
-    assert hash(one) == hash(other)
-    assert one != simulate(IntervalPolicy(2), [0], 1)
-
-
-@pytest.mark.parametrize("field", ["flushes", "events", "stranded"])
-def test_a_trace_is_frozen(field: str) -> None:
-    """Neither a trace nor what is in it can be changed."""
-    trace = simulate(NaturalPolicy(), [0], 1)
-    with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        setattr(trace, field, ())
-    with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        trace.flushes[0].size = 2  # type: ignore[misc]  # that is what is tried
-    with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        trace.events[0].now = 2  # type: ignore[misc]  # that is what is tried
-
-
 def test_events_are_like_a_tuple() -> None:
     """Events are read, compared, hashed and shown as a tuple of them would be."""
     told: Any = simulate(NaturalPolicy(), [0, 3], 1).events
@@ -601,6 +505,17 @@ def test_events_are_like_a_tuple() -> None:
     assert (hash(expected), repr(expected)) == (hash(told), repr(told))
 
 
+def test_a_trace_is_a_frozen_value() -> None:
+    """Traces compare by value and can be hashed, whatever iterables they were made from."""
+    one = simulate(IntervalPolicy(2), iter([0, 1]), 1)
+    other = simulate(IntervalPolicy(2.0), [0.0, 1.0], lambda _: 1)
+    assert (one, hash(one)) == (other, hash(other))
+    assert one != simulate(IntervalPolicy(2), [0], 1)
+    for part, name in [(one, "flushes"), (one.flushes[0], "size"), (one.events[0], "now")]:
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            setattr(part, name, 2)
+
+
 # Bad arguments.
 
 
@@ -616,70 +531,48 @@ async def late(attempt: int, size: int) -> None:
         ({"arrivals": [0, math.nan]}, ValueError, "an arrival must be at least -inf, not nan"),
         ({"arrivals": [math.inf]}, ValueError, "an arrival must be finite, not inf"),
         ({"arrivals": [-math.inf]}, ValueError, "an arrival must be finite, not -inf"),
-        ({"arrivals": ["0"]}, TypeError, "an arrival must be a real number, not '0'"),
         ({"arrivals": [True]}, TypeError, "an arrival must be a real number, not True"),
-        ({"flush_seconds": -1}, ValueError, "flush_seconds must be at least 0, not -1"),
-        ({"flush_seconds": math.nan}, ValueError, "flush_seconds must be at least 0, not nan"),
+        (
+            {"arrivals": [], "flush_seconds": -1},
+            ValueError,
+            "flush_seconds must be at least 0, not -1",
+        ),
         ({"flush_seconds": math.inf}, ValueError, "flush_seconds must be finite, not inf"),
-        ({"flush_seconds": "1"}, TypeError, "flush_seconds must be a real number, not '1'"),
         ({"flush_seconds": None}, TypeError, "flush_seconds must be a real number, not None"),
         ({"flush_seconds": lambda _: -2}, ValueError, "flush_seconds must be at least 0, not -2"),
-        ({"flush_seconds": str}, TypeError, "flush_seconds must be a real number, not '2'"),
+        ({"flush_seconds": lambda _: 1 / 0}, ZeroDivisionError, "division by zero"),
         ({"max_in_flight": 0}, ValueError, "max_in_flight must be at least 1, not 0"),
-        ({"max_in_flight": 1.5}, TypeError, r"max_in_flight must be an int, not 1\.5"),
         ({"weights": [1]}, ValueError, "2 arrivals need as many weights, not 1"),
         ({"weights": [1, -1]}, ValueError, "the weight of an item must be at least 0, not -1"),
-        ({"weights": [1, "1"]}, TypeError, "the weight of an item must be a real number, not '1'"),
         ({"max_queue_size": 0}, ValueError, "max_queue_size must be at least 1, not 0"),
-        ({"max_queue_size": 2.0}, TypeError, r"max_queue_size must be an int, not 2\.0"),
-        ({"max_queue_size": True}, TypeError, "max_queue_size must be an int, not True"),
         ({"drain": None}, TypeError, "drain must be a bool, not None"),
         ({"flush_fails": 0.5}, TypeError, r"flush_fails must be callable, not 0\.5"),
         ({"flush_fails": late}, TypeError, "flush_fails must not be async: <function late .*>"),
-        (
-            {"flush_fails": lambda attempt, size: False},
-            TypeError,
-            "flush_fails must answer with None or a verdict, not False",
-        ),
         (
             {"flush_fails": lambda attempt, size: Drop},
             TypeError,
             "flush_fails must answer with None or a verdict, not <class .*Drop'>",
         ),
+        ({"flush_fails": lambda attempt, size: 1 / 0}, ZeroDivisionError, "division by zero"),
         (
             {"policy": NaturalPolicy(max_weight=2)},
             TypeError,
             "the max_weight of .* needs weights, .*",
         ),
+        (
+            {"policy": NaturalPolicy(max_weight=5), "weights": [5, 5.5]},
+            ItemTooLarge,
+            r"the item weighs 5\.5, more than max_weight=5: 1",
+        ),
     ],
-    ids=lambda value: None if isinstance(value, type | dict) else value,
 )
 def test_bad_arguments_are_refused(
     change: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    """A value that is none is refused by the call, and shown."""
+    """A value that will not do is refused and shown; what a function raises is raised as it is."""
     arguments = {"policy": NaturalPolicy(), "arrivals": [0, 0], "flush_seconds": 1, **change}
     with pytest.raises(error, match=f"^{message}$"):
         simulate(**arguments)
-
-
-def test_a_bad_duration_is_refused_even_if_nothing_arrives() -> None:
-    """A number is checked at once; a function when it is asked."""
-    with pytest.raises(ValueError, match="flush_seconds must be at least 0, not -1"):
-        simulate(NaturalPolicy(), [], -1)
-
-
-def test_an_item_too_heavy_for_any_batch_is_refused() -> None:
-    """A weight above max_weight is an ItemTooLarge that shows both; one as heavy is no harm."""
-    assert 1 == len(simulate(NaturalPolicy(max_weight=5), [0], 1, weights=[5]).flushes)
-    with pytest.raises(ItemTooLarge, match=r"the item weighs 5\.5, more than max_weight=5"):
-        simulate(NaturalPolicy(max_weight=5), [0, 1], 1, weights=[5, 5.5])
-
-
-def test_what_a_duration_raises_is_raised() -> None:
-    """An exception of flush_seconds is the caller's, as it is."""
-    with pytest.raises(ZeroDivisionError):
-        simulate(NaturalPolicy(), [0], lambda size: size / 0)
 
 
 # Policies that misbehave.
@@ -696,18 +589,11 @@ def test_a_policy_that_raises_ends_the_simulation(event: str) -> None:
     assert [] == caught.value.in_doubt
 
 
-def test_a_policy_error_lists_the_items_that_were_not_flushed() -> None:
-    """The error lists the numbers of the items left, and not those whose flush has ended."""
-    with pytest.raises(PolicyError) as caught:
-        simulate(FaultyPolicy("raises", "item_added", 1), [0, 0, 0, 1, 1], 1)
-    assert ([3, 4], []) == (caught.value.undelivered, caught.value.in_doubt)
-
-
-@pytest.mark.parametrize("event", ["item_added", "flush_started", "flush_done"])
-def test_a_policy_that_forgets_super_ends_the_simulation(event: str) -> None:
-    """An override that does not tell super() is found out at that very event."""
-    with pytest.raises(PolicyError, match=f"answered {event} with .* it counts"):
-        simulate(FaultyPolicy("is deaf", event), [0], 1)
+def test_a_failure_comes_before_what_the_policy_does_then() -> None:
+    """A policy that misbehaves when it hears of a failure does not raise any more."""
+    fails, _ = scripted(Fail())
+    trace = simulate(FaultyPolicy("raises", "flush_done"), [0, 0, 0], 1, flush_fails=fails)
+    assert (3, 0) == (trace.lost, trace.delivered)
 
 
 class PatientPolicy(FlushPolicy):
@@ -728,32 +614,13 @@ class PatientPolicy(FlushPolicy):
 
 
 def test_a_policy_that_never_flushes_ends_the_simulation() -> None:
-    """Waits that have no end are a PolicyError."""
-    message = f"the policy PatientPolicy answered {BROKEN_PROMISES + 1} ticks in a row with Wait"
-    with pytest.raises(PolicyError, match=message):
-        simulate(PatientPolicy(math.inf), [0], 1)
-
-
-def test_a_policy_may_break_its_promise_for_long() -> None:
-    """A policy that flushes after many ticks is let go on, with each of them in the trace."""
+    """Waits that have no end are a PolicyError; a policy that flushes at last is let go on."""
     trace = simulate(PatientPolicy(BROKEN_PROMISES), [0, 0], 1)
     assert [BROKEN_PROMISES + 1] == [flush.started for flush in trace.flushes]
     assert BROKEN_PROMISES + 1 == sum(event.name == "tick" for event in trace.events)
-
-
-def test_a_flush_ends_a_row_of_broken_promises() -> None:
-    """What is counted is ticks in a row, with no flush between them."""
-
-    class Slow(PatientPolicy):
-        def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
-            self.ticks = 0
-            return super().flush_started(now, count, weight)
-
-    patience = BROKEN_PROMISES // 2
-    trace = simulate(Slow(patience), [0, 2 * patience, 4 * patience], 1)
-    assert [patience + 1, 3 * patience + 1, 5 * patience + 1] == [
-        flush.started for flush in trace.flushes
-    ]
+    message = f"the policy PatientPolicy answered {BROKEN_PROMISES + 1} ticks in a row with Wait"
+    with pytest.raises(PolicyError, match=message):
+        simulate(PatientPolicy(math.inf), [0], 1)
 
 
 @attrs.define
@@ -775,9 +642,6 @@ def test_a_policy_may_poll(flush_seconds: int) -> None:
     assert [54_000, 114_000] == [flush.started for flush in trace.flushes]
 
 
-# Large ones.
-
-
 @pytest.mark.long
 def test_a_million_arrivals() -> None:
     """Of a million arrivals, one at a time, every one is flushed, in batches known beforehand."""
@@ -788,13 +652,3 @@ def test_a_million_arrivals() -> None:
     trace = simulate(NaturalPolicy(), range(million), 125)
     assert {125} == {flush.size for flush in trace.flushes[1:-1]}
     assert (million, 0) == (sum(flush.size for flush in trace.flushes), trace.stranded)
-
-
-@pytest.mark.long
-def test_a_million_arrivals_at_once() -> None:
-    """A million items of one instant leave in full batches, one after the other."""
-    million = 1_000_000
-    weights = [1] * million
-    trace = simulate(NaturalPolicy(max_weight=100), [0] * million, 1, weights=weights)
-    assert {100} == {flush.size for flush in trace.flushes}
-    assert (10_000, 0) == (trace.flushes[-1].ended, trace.stranded)

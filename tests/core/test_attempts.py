@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any, cast
 
-import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,14 +46,6 @@ def nowhere(parts: Parts[int]) -> tuple[bool, Mapping[int, Any], Mapping[int, An
 # What the handler is told.
 
 
-def test_a_failure_tells_what_happened() -> None:
-    """The handler is told the items, the error, the attempt, the reason and the seconds."""
-    failure = parts_of(2).raised(RAISED, 1.5)
-    assert Failure([10, 11], RAISED, None, 1, "full", 1.5) == failure
-    with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        failure.attempt = 2  # type: ignore[misc]  # that is the point
-
-
 def test_a_partial_failure_tells_of_each_item() -> None:
     """After a PartialFailure there are the items that failed, in order, and an error for each."""
     error = partial(2, 0)
@@ -88,18 +79,26 @@ def test_the_items_of_a_part_are_a_list_to_give_away() -> None:
 # Verdicts at work.
 
 
-def test_what_fails_is_lost() -> None:
-    """Fail ends the matter: no part is left, and all of it is lost."""
-    parts = parts_of(2)
-    raised(parts, Fail())
-    assert (False, {}, {0: RAISED, 1: RAISED}, [0, 1]) == nowhere(parts)
+@pytest.mark.parametrize(
+    ("count", "verdict", "expected"),
+    [
+        (2, Fail(), (False, {}, {0: RAISED, 1: RAISED}, [0, 1])),
+        (2, Drop(), (False, {0: RAISED, 1: RAISED}, {}, [])),
+        (1, Split(), (False, {}, {0: RAISED}, [0])),
+    ],
+)
+def test_a_verdict_may_end_a_part(count: int, verdict: Verdict, expected: object) -> None:
+    """What fails is lost, also one item that cannot be split; what is dropped is not."""
+    parts = parts_of(count)
+    raised(parts, verdict)
+    assert expected == nowhere(parts)
 
 
-def test_what_is_dropped_is_not_lost() -> None:
-    """Drop ends the part; it is neither lost nor delivered."""
-    parts = parts_of(2)
-    raised(parts, Drop())
-    assert (False, {0: RAISED, 1: RAISED}, {}, []) == nowhere(parts)
+def test_a_partial_failure_delivers_the_rest() -> None:
+    """Every index of the batch may be named, with any exception; only those items are judged."""
+    parts, errors = parts_of(3), {0: OSError(), 2: KeyboardInterrupt()}
+    raised(parts, Fail(), PartialFailure(errors))
+    assert (False, {}, errors, [0, 2]) == nowhere(parts)
 
 
 @pytest.mark.parametrize("after", [0, 2, 0.5, Fraction(1, 3), 1e308])
@@ -137,13 +136,6 @@ def test_split_halves(count: int, halves: list[list[int]]) -> None:
     assert halves == called
 
 
-def test_one_item_cannot_be_split() -> None:
-    """Split of one item alone is Fail."""
-    parts = parts_of(1)
-    raised(parts, Split())
-    assert (False, {}, {0: RAISED}, [0]) == nowhere(parts)
-
-
 def test_each_half_has_attempts_of_its_own() -> None:
     """A half starts with attempt 1, whatever its whole had, and comes at once."""
     parts = parts_of(4)
@@ -162,21 +154,6 @@ def test_the_other_half_is_lost_but_has_not_failed() -> None:
     raised(parts, Fail())
     assert {0: RAISED, 1: RAISED} == parts.failed
     assert [0, 1, 2, 3] == parts.lost
-
-
-def test_a_partial_failure_delivers_the_rest() -> None:
-    """What a PartialFailure does not name is delivered, and only the rest is judged."""
-    parts, error = parts_of(4), partial(3, 1)
-    raised(parts, Fail(), error)
-    assert {1: error.errors[1], 3: error.errors[3]} == parts.failed
-    assert [1, 3] == parts.lost
-
-
-def test_every_item_may_fail_for_itself() -> None:
-    """Every index of the batch may be named, with any exception."""
-    parts, errors = parts_of(3), {0: OSError(), 2: KeyboardInterrupt(), 1: SystemExit()}
-    raised(parts, Drop(), PartialFailure(errors))
-    assert (False, errors, {}, []) == nowhere(parts)
 
 
 def test_indices_are_those_of_the_attempt() -> None:
@@ -350,20 +327,6 @@ def test_what_has_ended_is_noted_at_once() -> None:
     assert 2 == len(way.noted)
 
 
-def test_what_is_kept_of_a_failure() -> None:
-    """The positions that were dropped, failed and lost, each with its exception."""
-    way, last = Way(4), Refusal("last")
-    way.raised(partial(0, 2, 3))
-    way.judged(Split())
-    way.paused()
-    way.raised()
-    way.judged(Drop())
-    way.paused()
-    way.raised(last)
-    assert way.judged(Fail()) is None
-    assert (last, {0: RAISED, 2: RAISED}, {3: last}, [3]) == way.end()
-
-
 @pytest.mark.parametrize(("has_handler", "may_ask"), [(False, True), (True, False)])
 def test_where_nobody_is_asked_a_failure_is_the_end(*, has_handler: bool, may_ask: bool) -> None:
     """Without a handler, or if the failure is not for the handler, the items have failed."""
@@ -381,36 +344,23 @@ def test_a_flush_that_the_queue_has_interrupted_has_failed_for_nothing() -> None
     assert (PartialFailure, [{}, {}, [1]]) == (type(error), rest)
 
 
-def test_a_partial_failure_that_makes_no_sense_is_the_end() -> None:
-    """Nobody is asked about it, and the items have failed for what is wrong with it."""
-    way = Way(1)
-    assert way.raised(PartialFailure({})) is None
-    error, *rest = way.end()
-    assert (ValueError, [{}, {0: error}, [0]]) == (type(error), rest)
-
-
 @pytest.mark.parametrize("now", [0.0, 1.0])
 def test_the_seconds_of_a_failure_are_never_negative(now: float) -> None:
     """A flush that started by a clock that has run back since has taken no time."""
     assert Ask(Failure([10], RAISED, None, 1, "full", 0.0)) == Way(1).raised(now=now)
 
 
-def test_a_handler_that_raises_has_failed_the_items() -> None:
-    """They have failed for what flush_fn raised, which is the cause of the handler's error."""
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_handler_that_raises_has_failed_the_items(*, interrupted: bool) -> None:
+    """They have failed for what flush_fn raised, unless the queue has interrupted the handler."""
     way, mistake = Way(2), Refusal("handler")
     way.raised()
+    if interrupted:
+        way.batch.interrupt()
     way.attempts.broke(mistake)
-    assert (mistake, {}, {0: RAISED, 1: RAISED}, [0, 1]) == way.end()
+    failed = {} if interrupted else {0: RAISED, 1: RAISED}
+    assert (mistake, {}, failed, [0, 1]) == way.end()
     assert RAISED is mistake.__cause__
-
-
-def test_a_handler_that_the_queue_has_interrupted_has_failed_nothing() -> None:
-    """The items that it was asked about are lost, and have not failed."""
-    way, mistake = Way(2), Refusal("handler")
-    way.raised()
-    way.batch.interrupt()
-    way.attempts.broke(mistake)
-    assert (mistake, {}, {}, [0, 1]) == way.end()
 
 
 def test_an_error_of_the_handler_keeps_the_cause_that_it_has() -> None:
@@ -484,120 +434,9 @@ def test_nothing_is_kept_after_the_end(end: Callable[[Way], object]) -> None:
 
 # Laws.
 
-Judged = tuple[int, Verdict]
 """The items of a bit set fail (0: flush_fn raises as a whole) and the handler answers."""
 
-Answer = Judged | None
 """What an attempt comes to; None: flush_fn returns."""
-
-VERDICTS = st.sampled_from([Retry(), Split(), Split(), Drop(), Fail()])
-JUDGED: st.SearchStrategy[Judged] = st.tuples(st.integers(0, 2**12 - 1), VERDICTS)
-
-
-class Ended(Exception):
-    """A verdict has ended the queue."""
-
-
-class Told:
-    """What becomes of a batch, told by recursion: each part sees to its own.
-
-    Attributes:
-        called: The items of each attempt.
-        numbers: The number of each attempt that failed.
-        delivered: The items that were delivered.
-        dropped: The items that were dropped, and why.
-    """
-
-    def __init__(self, answers: list[Answer]) -> None:
-        self.called: list[list[int]] = []
-        self.numbers: list[int] = []
-        self.delivered: set[int] = set()
-        self.dropped: dict[int, BaseException] = {}
-        self._answers = iter(answers)
-
-    def see_to(self, items: list[int], attempt: int = 1) -> None:
-        """Call flush_fn with items, and do what is answered."""
-        self.called.append(items)
-        answer = next(self._answers, None)
-        if answer is None:
-            self.delivered.update(items)
-            return
-        self.numbers.append(attempt)
-        errors = dict(zip(items, errors_of(answer[0], len(items)), strict=True))
-        failed = [item for item in items if errors[item] is not None]
-        self.delivered.update(set(items) - set(failed))
-        match answer[1]:
-            case Retry():
-                self.see_to(failed, attempt + 1)
-            case Split() if len(failed) > 1:
-                middle = -(-len(failed) // 2)
-                self.see_to(failed[:middle])
-                self.see_to(failed[middle:])
-            case Drop():
-                self.dropped |= {item: why for item, why in errors.items() if why is not None}
-            case _:
-                raise Ended
-
-
-EACH = [Refusal(index) for index in range(12)]
-
-
-def errors_of(bits: int, count: int) -> list[BaseException | None]:
-    """The error of each of so many items: of those in the bit set, or of all if none is."""
-    failed = [bits >> index & 1 for index in range(count)]
-    if not any(failed):
-        return [RAISED] * count
-    return [EACH[index] if fails else None for index, fails in enumerate(failed)]
-
-
-def error_of(bits: int, count: int) -> BaseException:
-    """What flush_fn raises to say so."""
-    errors = errors_of(bits, count)
-    named = {index: error for index, error in enumerate(errors) if error is not None}
-    return RAISED if RAISED in errors else PartialFailure(named)
-
-
-def follow(way: Way, answers: list[Answer]) -> tuple[list[list[int]], list[int]]:
-    """Do what comes next until nothing does: the items of each attempt, the numbers of failures."""
-    script = iter(answers)
-    called, numbers = [list(way.batch.items)], list[int]()
-    while True:
-        answer = next(script, None)
-        if answer is None:
-            way.returned()
-        else:
-            asked = way.raised(error_of(answer[0], len(called[-1])))
-            assert isinstance(asked, Ask)
-            numbers.append(asked.failure.attempt)
-            way.judged(answer[1])
-        if way.attempts.next is None:
-            return called, numbers
-        call = way.paused()
-        assert isinstance(call, Call)
-        called.append(call.items)
-
-
-@given(count=st.integers(1, 12), first=JUDGED, others=st.lists(st.none() | JUDGED, max_size=20))
-def test_parts_end_as_they_would_by_recursion(
-    count: int, first: Judged, others: list[Answer]
-) -> None:
-    """Whatever is raised and answered: each item is tried and ends as its part does."""
-    told = Told([first, *others])
-    failed = False
-    try:
-        told.see_to(list(range(10, 10 + count)))
-    except Ended:
-        failed = True
-    way = Way(count)
-    assert (told.called, told.numbers) == follow(way, [first, *others])
-    error, dropped, failures, lost = way.end()
-    assert told.dropped == {10 + at: why for at, why in dropped.items()}
-    ends = told.delivered.union(told.dropped)
-    assert [at for at in range(count) if 10 + at not in ends] == lost
-    assert [failed, failed] == [error is not None, bool(failures)]
-    assert set(failures) <= set(lost)
-    noted = [at for ended in way.noted for at in ended]
-    assert (len(noted), True) == (len(set(noted)), ends >= {10 + at for at in noted})
 
 
 def isolate(count: int, poisoned: set[int]) -> tuple[int, set[int], list[int]]:
@@ -612,16 +451,6 @@ def isolate(count: int, poisoned: set[int]) -> tuple[int, set[int], list[int]]:
             parts.returned()
             delivered += items
     return calls - 1, {10 + at for at in parts.dropped}, delivered
-
-
-@given(count=st.integers(1, 5000), data=st.data())
-def test_split_isolates_one_poisoned_item(count: int, data: st.DataObject) -> None:
-    """One poisoned item of n costs 2 * ceil(log2(n)) more calls at most, and it alone."""
-    item = data.draw(st.integers(10, 9 + count))
-    calls, dropped, delivered = isolate(count, {item})
-    assert {item} == dropped
-    assert [other for other in range(10, 10 + count) if other != item] == delivered
-    assert 2 * math.ceil(math.log2(count)) >= calls
 
 
 @pytest.mark.parametrize(("count", "calls"), [(1, 0), (2, 2), (8, 6), (1024, 20)])

@@ -1,7 +1,6 @@
 """The batcher takes what is due, tells the policy, and says what became of every item."""
 
 import asyncio
-import copy
 import math
 import re
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import pytest
 from flushq.core.batch import Batch
 from flushq.core.batcher import Batcher, End
 from flushq.errors import FlushFailed, PolicyError
-from flushq.policies import IntervalPolicy, NaturalPolicy
+from flushq.policies import NaturalPolicy
 from flushq.policy import Decision, Flush, FlushPolicy, QueueState, Wait
 from tests.strategies import FAULTS, FaultyPolicy, HookedPolicy, Refusal
 
@@ -115,7 +114,7 @@ def test_the_first_reason_counts(reasons: str, expected: str | None) -> None:
         batcher.drain()
     if "barrier" in reasons:
         batcher.barrier()
-    due = batcher.due(pressed="pressure" in reasons)
+    due = batcher.due(pressed=True) if "pressure" in reasons else batcher.due()
     assert expected == (due and due.reason)
 
 
@@ -130,16 +129,6 @@ def test_a_batch_is_taken_late() -> None:
     assert 1 == len(batcher.buffer)
 
 
-def test_a_batch_knows_its_place_and_its_weight() -> None:
-    """A batch carries the number of its first item, and the arrival time of its oldest."""
-    batcher = batcher_of(NaturalPolicy(max_weight=5), 2, weigh=lambda item: item)
-    accept(batcher, 1, 4, now=1)
-    accept(batcher, 3, 1, now=2)
-    one, other = take(batcher, 3), take(batcher, 3)
-    assert ([1, 4], 5, 0, 1) == (one.items, one.weight, one.first, one.oldest)
-    assert ([3, 1], 4, 2, 2) == (other.items, other.weight, other.first, other.oldest)
-
-
 def test_a_policy_may_ask_for_a_part() -> None:
     """Flush(up_to=n) takes n items; a drain and a barrier take all they may."""
     batcher = batcher_of(ScriptedPolicy(Flush(up_to=2)), 3)
@@ -147,29 +136,6 @@ def test_a_policy_may_ask_for_a_part() -> None:
     assert [0, 1] == take(batcher).items
     batcher.barrier()
     assert [2, 3, 4, 5, 6, 7, 8] == take(batcher).items
-
-
-def test_nothing_is_taken_before_the_start() -> None:
-    """A queue that has not started keeps what it is given, and sets no timer."""
-    batcher: Batcher[int] = Batcher(IntervalPolicy(1, 2))
-    accept(batcher, 1)
-    assert math.inf == batcher.wake_at
-    accept(batcher, 2)
-    assert batcher.due(pressed=True) is None
-    batcher.start()
-    assert [1, 2] == take(batcher, 5).items
-
-
-def test_nothing_is_taken_while_every_slot_is_taken() -> None:
-    """No reason is good enough for more flushes than there are slots."""
-    batcher = batcher_of(NaturalPolicy(1), 2)
-    accept(batcher, 1, 2, 3)
-    first, _ = take(batcher), take(batcher)
-    batcher.drain()
-    assert not batcher.has_free_slot
-    assert batcher.due(pressed=True) is None
-    end(batcher, first, 1)
-    assert [3] == take(batcher, 1).items
 
 
 def test_a_flush_of_nothing_is_not_started() -> None:
@@ -183,36 +149,6 @@ def test_a_flush_of_nothing_is_not_started() -> None:
     accept(batcher, 2)
     assert batcher.due() is None
     assert batcher.failure is None
-
-
-def test_a_barrier_is_for_what_came_before() -> None:
-    """Items that come after a barrier are not made due by it."""
-    batcher = batcher_of(ScriptedPolicy(), 2)
-    accept(batcher, 1, 2)
-    assert 2 == batcher.barrier()
-    batch = take(batcher)
-    accept(batcher, 3)
-    assert batcher.due() is None
-    assert 0 == batcher.settled
-    end(batcher, batch, 1)
-    assert 2 == batcher.settled
-
-
-def test_a_barrier_on_an_empty_queue_is_settled() -> None:
-    """With nothing accepted there is nothing to wait for."""
-    batcher = batcher_of(ScriptedPolicy())
-    assert batcher.barrier() == batcher.settled
-    assert batcher.is_empty
-
-
-def test_the_timer_is_for_the_time_that_the_policy_asked_for() -> None:
-    """There is something to wake for while the policy waits, and not once a flush is due."""
-    batcher = batcher_of(IntervalPolicy(10))
-    assert math.inf == batcher.wake_at
-    accept(batcher, 1, now=5)
-    assert 15 == batcher.wake_at
-    batcher.tick(15)
-    assert math.inf == batcher.wake_at
 
 
 def test_there_is_nothing_to_wake_for_while_nothing_can_be_taken() -> None:
@@ -233,14 +169,6 @@ def test_there_is_nothing_to_wake_for_while_nothing_can_be_taken() -> None:
     take(batcher)
     accept(batcher, 2)
     assert (Wait(1), math.inf) == (batcher.policy.decision, batcher.wake_at)
-
-
-def test_a_queue_that_has_stopped_sets_no_timer() -> None:
-    """After the stop there is nothing to wake for, whatever the policy waits for."""
-    batcher = batcher_of(IntervalPolicy(10))
-    accept(batcher, 1, now=5)
-    batcher.stop("enough")
-    assert math.inf == batcher.wake_at
 
 
 def test_a_wait_from_a_tick_is_accepted() -> None:
@@ -324,15 +252,6 @@ def lists_of(batcher: Batcher[int]) -> tuple[list[int], list[int]]:
     return batcher.losses.undelivered.items, batcher.losses.in_doubt.items
 
 
-def test_a_flush_that_returned_is_delivered() -> None:
-    """Delivered items are counted, and nothing of them is lost."""
-    batcher = batcher_of(NaturalPolicy())
-    accept(batcher, 1, 2)
-    end(batcher, take(batcher), 1)
-    assert (2, False, None) == (batcher.delivered, bool(batcher.losses), batcher.failure)
-    assert batcher.is_empty
-
-
 def test_a_flush_that_raised_ends_the_queue() -> None:
     """Its items are in doubt, what waits is undelivered, and nothing is taken any more."""
     batcher = batcher_of(NaturalPolicy(2))
@@ -343,17 +262,6 @@ def test_a_flush_that_raised_ends_the_queue() -> None:
     assert End(FlushFailed, message, error) == batcher.failure
     assert ([3], [1, 2]) == lists_of(batcher)
     assert batcher.due(pressed=True) is None
-
-
-def test_what_was_dropped_is_counted_apart() -> None:
-    """Of a batch without an error all is delivered, but for what was dropped."""
-    batcher = batcher_of(NaturalPolicy())
-    accept(batcher, 1, 2, 3)
-    batch = take(batcher)
-    batch.conclude(None, {1: Refusal("bad")}, {}, [])
-    batcher.end_flush(batch, 1)
-    assert (2, 1, False) == (batcher.delivered, batcher.dropped, bool(batcher.losses))
-    assert batcher.failure is None
 
 
 def test_a_batch_may_be_lost_in_part() -> None:
@@ -370,95 +278,6 @@ def test_a_batch_may_be_lost_in_part() -> None:
     assert "a flush of 5 items failed: Refusal('lost')" == failure_of(batcher).message
 
 
-def test_what_has_ended_early_is_counted_once() -> None:
-    """Items that end while the rest of their batch is retried are in flight no more."""
-    batcher = batcher_of(NaturalPolicy(4), 2)
-    accept(batcher, *range(6))
-    batch, _ = take(batcher), take(batcher)
-    dropped: dict[int, BaseException] = {1: Refusal("bad")}
-    assert 6 == batcher.in_flight
-    batcher.end_part(batch, {0: None, 3: None, **dropped})
-    assert (2, 1, 3) == (batcher.delivered, batcher.dropped, batcher.in_flight)
-    batch.conclude(None, dropped, {}, [])
-    batcher.end_flush(batch, 1)
-    assert (3, 1, 2) == (batcher.delivered, batcher.dropped, batcher.in_flight)
-
-
-def test_flushes_are_counted_by_reason() -> None:
-    """Every batch that has ended counts, whatever became of it."""
-    batcher = batcher_of(NaturalPolicy(1), 2)
-    accept(batcher, 1, 2, 3)
-    assert {} == batcher.flushes
-    end(batcher, take(batcher), 1)
-    one = take(batcher)
-    batcher.drain()
-    other = take(batcher)
-    end(batcher, other, 2, Refusal("lost"))
-    assert {"natural": 1, "drain": 1} == batcher.flushes
-    end(batcher, one, 3)
-    assert {"natural": 2, "drain": 1} == batcher.flushes
-
-
-def test_a_batch_knows_how_long_it_took_and_what_it_left_behind() -> None:
-    """The seconds are set at the end; what stays is counted when the batch is taken."""
-    batcher = batcher_of(NaturalPolicy(2))
-    accept(batcher, 1, 2, 3, 4, 5)
-    batch = take(batcher, 1)
-    assert (0, 3) == (batch.seconds, batch.left_pending)
-    accept(batcher, 6, now=2)
-    end(batcher, batch, 4)
-    assert (3, 3) == (batch.seconds, batch.left_pending)
-
-
-def test_running_flushes_are_delivered_after_a_failure() -> None:
-    """A flush that runs while another fails may still deliver, and the policy hears of it."""
-    batcher = batcher_of(NaturalPolicy(1), 2)
-    accept(batcher, 1, 2, 3)
-    one, other = take(batcher), take(batcher)
-    end(batcher, one, 1, Refusal("lost"))
-    empty = [batcher.is_empty]
-    end(batcher, other, 2)
-    assert [False, True] == [*empty, batcher.is_empty]
-    assert (1, ([3], [1])) == (batcher.delivered, lists_of(batcher))
-    assert 0 == batcher.policy.copy.queue.in_flight
-
-
-def test_a_batch_that_flush_fn_was_never_called_with_is_undelivered() -> None:
-    """All of its positions are lost, and its items come before those that were not taken."""
-    batcher = batcher_of(NaturalPolicy(2), 2)
-    accept(batcher, 1, 2, 3, 4, 5)
-    one, other = take(batcher), take(batcher, called=False)
-    batcher.stop("too late")
-    assert ([5], []) == lists_of(batcher)
-    end(batcher, other, 1, Refusal("cancelled"))
-    end(batcher, one, 1, Refusal("lost"))
-    assert ([3, 4, 5], [1, 2]) == lists_of(batcher)
-    assert ([0, 1], True) == (list(other.lost or ()), other.over)
-
-
-def test_items_that_the_policy_has_not_heard_of_are_undelivered_too() -> None:
-    """A stop takes all that waits, and the policy never hears of the rest."""
-    batcher = batcher_of(ScriptedPolicy())
-    accept(batcher, 1)
-    batcher.buffer.append(2)
-    batcher.stop("too late")
-    batcher.announce(1)
-    assert ([1, 2], []) == lists_of(batcher)
-    assert [("item_added", 0, 1, 0)] == vars(batcher.policy.copy)["heard"]
-
-
-def test_the_first_reason_to_stop_is_kept() -> None:
-    """Nothing is taken after a stop; a second one lists what has come, and keeps the reason."""
-    batcher = batcher_of(NaturalPolicy())
-    accept(batcher, 1)
-    batcher.stop("too late")
-    batcher.buffer.append(2)
-    assert batcher.due(pressed=True) is None
-    batcher.stop("much too late")
-    assert ("too late", None) == (batcher.stopped, batcher.failure)
-    assert ([1, 2], []) == lists_of(batcher)
-
-
 def test_what_an_interrupted_flush_raises_is_not_a_failure() -> None:
     """Of those that flush_fn was called with, the first is kept as the interruption."""
     batcher = batcher_of(NaturalPolicy(1), 3)
@@ -471,51 +290,6 @@ def test_what_an_interrupted_flush_raises_is_not_a_failure() -> None:
         end(batcher, batch, 1, error)
     assert ([1], [2, 3]) == lists_of(batcher)
     assert (None, errors[1]) == (batcher.failure, batcher.interruption)
-
-
-def test_an_interrupted_flush_may_have_lost_nothing() -> None:
-    """If every position has ended well, nothing is in doubt, whatever was raised."""
-    batcher = batcher_of(NaturalPolicy())
-    accept(batcher, 1, 2)
-    batch = take(batcher)
-    batcher.stop("too late")
-    batch.interrupt()
-    batch.conclude(asyncio.CancelledError(), {}, {}, [])
-    batcher.end_flush(batch, 1)
-    assert (2, False) == (batcher.delivered, bool(batcher.losses))
-
-
-def test_the_first_failure_is_kept() -> None:
-    """What fails later changes the lists alone."""
-    batcher = batcher_of(NaturalPolicy(1), 2)
-    accept(batcher, 1, 2)
-    one, other = take(batcher), take(batcher)
-    first = Refusal("first")
-    end(batcher, other, 1, first)
-    end(batcher, one, 1, Refusal("second"))
-    assert first is failure_of(batcher).cause
-    assert ([], [1, 2]) == lists_of(batcher)
-
-
-def test_the_outcome_is_known_once_no_flush_can_fail_any_more() -> None:
-    """Each flush that the queue has not interrupted may still be the failure, until one is."""
-    batcher = batcher_of(NaturalPolicy(1), 3)
-    accept(batcher, 1, 2, 3)
-    batches = [take(batcher) for _ in range(3)]
-    batches[0].interrupt()
-    known = [batcher.outcome_is_known]
-    end(batcher, batches[1], 1, Refusal("lost"))
-    assert [False, True] == [*known, batcher.outcome_is_known]
-
-
-def test_interrupted_flushes_decide_nothing() -> None:
-    """While the queue has interrupted all that run, the outcome is known without a failure."""
-    batcher = batcher_of(NaturalPolicy(1))
-    accept(batcher, 1)
-    batch = take(batcher)
-    known = [batcher.outcome_is_known]
-    batch.interrupt()
-    assert [False, True] == [*known, batcher.outcome_is_known]
 
 
 # Policies that misbehave.
@@ -618,38 +392,6 @@ def test_a_policy_that_counts_twice_is_found_out() -> None:
     assert "it counts 2 pending and 0 in flight, not 1 and 0" in str(failure_of(batcher).message)
 
 
-def test_a_failed_policy_hears_nothing_more() -> None:
-    """A policy that has failed is left alone while the running flushes end."""
-    batcher = batcher_of(FaultyPolicy("raises", "item_added", 1), 2)
-    accept(batcher, 0, 1, 2)
-    batch = take(batcher, 1)
-    accept(batcher, 3, now=2)
-    queue = batcher.policy.copy.queue
-    before = copy.deepcopy(queue)
-    batcher.tick(3)
-    end(batcher, batch, 4)
-    assert before == queue
-
-
-def test_a_policy_error_stays_the_failure() -> None:
-    """A flush that fails after the policy has failed changes the lists alone."""
-    batcher = batcher_of(FaultyPolicy("raises", "item_added", 1))
-    accept(batcher, 0, 1, 2)
-    batch = take(batcher)
-    accept(batcher, 3)
-    end(batcher, batch, 1, Refusal("lost"))
-    assert PolicyError is failure_of(batcher).kind
-    assert ([3], [0, 1, 2]) == lists_of(batcher)
-
-
-def test_a_failed_flush_stays_the_failure() -> None:
-    """A policy that fails when it hears of a failure is not to blame for the end."""
-    batcher = batcher_of(FaultyPolicy("raises", "flush_done"))
-    accept(batcher, 0, 1, 2)
-    end(batcher, take(batcher), 1, Refusal("lost"))
-    assert FlushFailed is failure_of(batcher).kind
-
-
 @pytest.mark.parametrize("event", CASES)
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)], ids=type)
 def test_an_exit_in_a_policy_goes_on(error: BaseException, event: str) -> None:
@@ -676,38 +418,6 @@ def test_any_other_error_of_a_policy_does_not_go_on(error: BaseException) -> Non
 # What it is made of.
 
 
-@pytest.mark.parametrize(
-    ("slots", "error", "message"),
-    [
-        (0, ValueError, "max_in_flight must be at least 1, not 0"),
-        (True, TypeError, "max_in_flight must be an int, not True"),
-        (2.0, TypeError, r"max_in_flight must be an int, not 2\.0"),
-    ],
-)
-def test_slots_are_a_count(slots: Any, error: type[Exception], message: str) -> None:
-    """A wrong max_in_flight is refused and shown."""
-    with pytest.raises(error, match=f"^{message}$"):
-        Batcher(NaturalPolicy(), max_in_flight=slots)
-
-
-def test_one_flush_runs_at_a_time_by_default() -> None:
-    """Without max_in_flight there is one slot."""
-    batcher: Batcher[int] = Batcher(NaturalPolicy())
-    assert 1 == batcher.policy.copy.queue.max_in_flight
-
-
-def test_wrong_parts_are_refused() -> None:
-    """A value that is not a policy, wrong caps and a missing weigh are refused."""
-    policy = NaturalPolicy()
-    policy.max_records = 0
-    with pytest.raises(TypeError, match="policy must be a FlushPolicy, not 'natural'"):
-        Batcher(cast("FlushPolicy", "natural"))
-    with pytest.raises(ValueError, match="max_records must be at least 1, not 0"):
-        Batcher(policy)
-    with pytest.raises(TypeError, match="max_weight=5 needs weigh"):
-        Batcher(NaturalPolicy(max_weight=5))
-
-
 def test_caps_are_read_once() -> None:
     """A policy that changes its caps later does not change what a batch may hold."""
     batcher = batcher_of(NaturalPolicy(2))
@@ -716,13 +426,28 @@ def test_caps_are_read_once() -> None:
     assert [1, 2] == take(batcher).items
 
 
-def test_a_flush_runs_until_flush_fn_is_done_with_it() -> None:
-    """A flush that is over runs no more, nor does one that has ended, nor one that is None."""
-    batcher = batcher_of(NaturalPolicy(1), 2)
-    accept(batcher, 1, 2)
-    one, other = take(batcher), take(batcher)
-    assert [True, False] == [batcher.runs(one), batcher.runs(None)]
-    one.returned()
-    assert not batcher.runs(one)
-    batcher.end_flush(other, 1)
-    assert not batcher.runs(other)
+@pytest.mark.parametrize(
+    ("policy", "slots", "error", "message"),
+    [
+        ("natural", 1, TypeError, "policy must be a FlushPolicy, not 'natural'"),
+        (NaturalPolicy(max_weight=5), 1, TypeError, "max_weight=5 needs weigh, .*"),
+        (NaturalPolicy(), 0, ValueError, "max_in_flight must be at least 1, not 0"),
+        (NaturalPolicy(), True, TypeError, "max_in_flight must be an int, not True"),
+        (NaturalPolicy(), 2.0, TypeError, r"max_in_flight must be an int, not 2\.0"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_wrong_parts_are_refused(
+    policy: Any, slots: Any, error: type[Exception], message: str
+) -> None:
+    """What cannot run is refused and shown."""
+    with pytest.raises(error, match=f"^{message}$"):
+        Batcher(policy, max_in_flight=slots)
+
+
+def test_the_caps_of_a_policy_are_checked_at_the_start() -> None:
+    """A policy may have set a wrong cap after it was made."""
+    policy = NaturalPolicy()
+    policy.max_records = 0
+    with pytest.raises(ValueError, match="max_records must be at least 1, not 0"):
+        Batcher(policy)

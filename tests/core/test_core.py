@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -86,18 +85,6 @@ def test_the_policy_is_asked_at_the_time_it_named() -> None:
     assert -math.inf == driver.core.timer_fired
 
 
-def test_a_producer_in_line_presses_for_room() -> None:
-    """A flush of a full queue makes room for it in the same pass; its item comes at that time."""
-    driver = Driver(IntervalPolicy(5.0), max_queue_size=2)
-    driver.accept(1, 2)
-    producer = Caller()
-    driver.core.admission.waitlist.join(producer, None)
-    driver.now = 1.0
-    driver.turn()
-    assert ["pressure"] == [batch.reason for batch in driver.running]
-    assert (True, 1.0) == (producer.done(), driver.core.admission.opened)
-
-
 @pytest.mark.parametrize("keeps_reports", [False, True])
 def test_reports_are_kept_if_anybody_asks(*, keeps_reports: bool) -> None:
     """The end of a flush leaves a report behind, and the batch lets go of its items."""
@@ -148,16 +135,6 @@ def test_a_queue_that_closes_takes_items_of_running_flushes_alone() -> None:
         driver.core.ending.check_open(batch)
 
 
-def test_a_producer_in_line_is_refused_as_one_that_comes() -> None:
-    """When the queue closes it is rejected, unless it is a part of a running flush."""
-    driver, outside, inside = running(2, max_queue_size=1), Caller(), Caller()
-    driver.core.admission.waitlist.join(outside, None)
-    driver.core.admission.waitlist.join(inside, driver.running[0])
-    driver.core.close()
-    driver.turn()
-    assert (QueueClosed, False) == (type(outside.result()), inside.done())
-
-
 def test_what_would_wait_for_its_own_flush_is_refused() -> None:
     """Inside a running flush it is a RuntimeError; elsewhere nothing happens."""
     driver = running(1, name="users")
@@ -187,16 +164,6 @@ def test_a_barrier_is_answered_when_all_below_it_has_ended() -> None:
     driver.core.ending.check_delivered(mark)
 
 
-def test_a_barrier_raises_what_was_lost_below_it() -> None:
-    """What is lost behind it does not matter to it."""
-    driver = running(2)
-    driver.end()
-    driver.end(Refusal("lost"))
-    driver.core.ending.check_delivered(1)
-    with pytest.raises(FlushFailed):
-        driver.core.ending.check_delivered(2)
-
-
 # The end.
 
 
@@ -214,17 +181,6 @@ def test_how_far_a_queue_has_come() -> None:
     assert driver.end(Refusal("lost"))
     states.append(driver.core.ending.state)
     assert ["new", "running", "closing", "closed", "failed"] == states
-
-
-def test_those_who_wait_for_the_end_are_told_when_it_has_come() -> None:
-    """All that ran has ended and nothing waits; one that has left is not told."""
-    driver, closer, left = Driver(), Caller(), Caller()
-    driver.core.ending.join(closer, False)
-    driver.core.ending.join(left, False)
-    driver.core.ending.leave(left)
-    assert (False, False) == (driver.turn(), closer.done())
-    driver.core.close()
-    assert (True, True, False) == (driver.turn(), closer.done(), left.done())
 
 
 def test_an_owner_that_waits_decides_when_the_end_comes_sooner() -> None:
@@ -278,17 +234,6 @@ def test_what_a_flush_that_was_cut_short_raised_is_the_cause() -> None:
     assert (ShutdownTimeout, error) == (type(outcome), outcome and outcome.__cause__)
 
 
-def test_a_failure_wins_over_a_timeout() -> None:
-    """A flush that fails by itself is the outcome, also after a stop and an interruption."""
-    driver, error = running(2), Refusal("lost")
-    driver.core.ending.cut_short("too late")
-    driver.running[0].interrupt()
-    driver.end(asyncio.CancelledError())
-    driver.end(error)
-    outcome = driver.core.ending.outcome()
-    assert (FlushFailed, error) == (type(outcome), outcome and outcome.__cause__)
-
-
 def test_each_gets_an_exception_of_its_own() -> None:
     """Each outcome is a new object, with the lists of the queue."""
     driver = running(1)
@@ -308,21 +253,6 @@ def test_a_loss_always_tells_what_was_known_when_it_was_lost() -> None:
     loss = driver.core.ending.loss()
     driver.end(Refusal("lost"))
     assert [ShutdownTimeout, FlushFailed] == [type(loss()), type(driver.core.ending.outcome())]
-
-
-def test_what_is_lost_is_told_once_it_is_known_why() -> None:
-    """While a flush runs that may be the failure, nobody is told that its item was lost."""
-    driver, caller = running(1), Caller()
-    driver.core.receipts.watch(1, caller)
-    driver.core.ending.cut_short("too late")
-    driver.turn()
-    assert not caller.done()
-    driver.running[0].interrupt()
-    driver.accept(9)  # by a finalizer, and as late as that
-    driver.turn()
-    failure: Callable[[], BaseException] = caller.result()
-    assert ShutdownTimeout is type(failure())
-    assert [2, 9] == driver.core.batcher.losses.undelivered.items
 
 
 def test_an_exception_that_carries_the_lists_is_known() -> None:

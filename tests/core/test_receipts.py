@@ -80,15 +80,6 @@ def test_a_caller_that_is_cancelled_takes_nothing_from_the_others(gone: int) -> 
     assert [None, None] == [failure_of(caller) for caller in callers]
 
 
-def test_a_single_caller_that_was_cancelled_is_left_out() -> None:
-    """Nobody is told, and nothing is kept."""
-    receipts, caller = receipts_of(10), Caller()
-    receipts.watch(5, caller)
-    caller.cancel()
-    receipts.settle(batch_of(10))
-    assert (True, {}) == (caller.cancelled(), receipts.watchers)
-
-
 def test_a_completion_remembers_the_end() -> None:
     """Those who ask later are told the same, and the driver's receipt is let go."""
     receipts = receipts_of(10, 11)
@@ -125,16 +116,6 @@ def test_each_item_is_told_what_became_of_it() -> None:
     assert [Dropped, ItemFailed, Refusal, type(None)] == [type(failure) for failure in failures]
     assert (bad, worse, LOSS) == (failures[0].__cause__, failures[1].__cause__, failures[2])
     assert "users: 11 failed: Refusal('worse')" == str(failures[1])
-
-
-def test_what_has_ended_early_is_told_at_once() -> None:
-    """Items that were delivered or dropped while others go on are told; the others are not."""
-    receipts, callers = receipts_of(10, 11, 12), [Caller() for _ in range(3)]
-    for number, caller in enumerate(callers, 5):
-        receipts.watch(number, caller)
-    receipts.settle_part(batch_of(10, 11, 12), {0: None, 2: Refusal("bad")})
-    assert [True, False, True] == [caller.done() for caller in callers]
-    assert [type(None), Dropped] == [type(failure_of(caller)) for caller in callers[::2]]
 
 
 def test_what_is_in_no_batch_is_lost() -> None:

@@ -106,6 +106,7 @@ class Model:
         opened: Since when the burst is open.
         burst, most: How many items it has, and may have.
         decision, told_at: What the policy has answered, and at which time.
+        policy_failed: Whether it has failed, and is told nothing more.
         timer_fired: When the timer has fired.
         flights, running: The flushes that were started, and those that have not ended.
         reports, reasons: What is told of those that have, and how many there were of each reason.
@@ -136,6 +137,7 @@ class Model:
     most: float = attrs.Factory(lambda self: self.usual_burst, takes_self=True)
     decision: Decision = attrs.field(factory=Wait)
     told_at: float = -math.inf
+    policy_failed: bool = False
     timer_fired: float | None = None
     flights: list[Flight] = attrs.field(factory=list)
     running: list[Flight] = attrs.field(factory=list)
@@ -439,7 +441,7 @@ class Model:
 
     def _tell_policy(self, event: str, now: float, *facts: Cause) -> None:
         """The policy hears of this, and nothing else, now."""
-        if self.failure is not None and self.failure[0] is PolicyError:
+        if self.policy_failed:
             return
         self.told_at = now = max(self.told_at, now)
         right = event, now, *facts
@@ -447,6 +449,7 @@ class Model:
         if heard.event != right:
             self.complaints.append((13, f"the policy was told {heard.event}, not {right}"))
         if heard.decision is None:
+            self.policy_failed = True
             self._fail(PolicyError, heard.cause)
         else:
             self.decision = heard.decision

@@ -102,15 +102,8 @@ class Postgres(Server):
         super().__init__("flushq-postgres-")
         self._data = self.folder / "data"
         self._options = self._as_somebody()
-        initdb: Command = [
-            _POSTGRES / "initdb",
-            "-D",
-            self._data,
-            "-U",
-            "postgres",
-            "--auth=trust",
-            "--no-sync",
-        ]
+        options: Command = ["-U", "postgres", "--auth=trust", "--no-sync"]
+        initdb: Command = [_POSTGRES / "initdb", "-D", self._data, *options]
         subprocess.run(initdb, check=True, capture_output=True, cwd=self.folder, **self._options)
         self.start()
 
@@ -121,17 +114,8 @@ class Postgres(Server):
 
     def start(self) -> None:
         """Start it, and return when it can be connected to."""
-        command: Command = [
-            _POSTGRES / "postgres",
-            "-D",
-            self._data,
-            "-k",
-            self.folder,
-            "-h",
-            "",
-            "-F",
-        ]
-        self._run(command, self._options)
+        network: Command = ["-k", self.folder, "-h", ""]
+        self._run([_POSTGRES / "postgres", "-D", self._data, *network, "-F"], self._options)
         eventually(self._is_ready)
 
     def demand_password(self, role: str) -> None:
@@ -189,15 +173,9 @@ class Nats(Server):
 
     def start(self) -> None:
         """Start it, at the port that it had, and return when it can be connected to."""
-        network: Command = [
-            "--addr",
-            "127.0.0.1",
-            "--port",
-            self.port,
-            "--ports_file_dir",
-            self.folder,
-        ]
+        network: Command = ["--addr", "127.0.0.1", "--port", self.port]
         storage: Command = ["--jetstream", "--store_dir", self.folder]
+        network += ["--ports_file_dir", self.folder]
         self._run([_NATS, *network, *storage], {})
         eventually(self._is_ready)
 

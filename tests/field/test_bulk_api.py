@@ -151,15 +151,13 @@ async def test_a_line_that_is_refused(run: Run, tmp_path: Path) -> None:
     assert ("2 lines are stored\n", 1) == (out, code)
     assert f"{file}:2" in err
     assert {f"{file}:1", f"{file}:3"} == set(api.items)
+    assert 3 == sum(api.sizes)  # nothing has come again
 
 
-@pytest.mark.parametrize("mark", ["/", "?", "#"])
-async def test_a_password_is_not_told(mark: str, tmp_path: Path) -> None:
-    """One that is not quoted is refused before anybody complains of a part of it."""
-    (tmp_path / "lines").write_text("line 1\n")
-    with pytest.raises(ValueError, match=r"^a URL cannot be read: quote its password") as refused:
-        await bulk_api.main(f"http://user:sec{mark}ret@host/", tmp_path / "lines")
-    assert "sec" not in str(refused.value)
+async def test_a_url_that_cannot_be_read_is_not_used(tmp_path: Path) -> None:
+    """It is refused before anybody complains of a part of its password."""
+    with pytest.raises(ValueError, match=r"^a URL cannot be read: quote its password"):
+        await bulk_api.main("http://user:sec/ret@host/", tmp_path / "lines")
 
 
 @pytest.mark.parametrize(
@@ -192,17 +190,6 @@ async def test_an_answer_that_does_not_come() -> None:
     assert [100, 100, 100, 100] == api.sizes
 
 
-async def test_items_that_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """Items that the API names are dropped, and nothing comes again."""
-    api = Api(refuse_some(422, "007", "042"))
-    queue = await send(api)
-
-    assert all_but("007", "042") == api.items
-    assert 2 == queue.stats().dropped
-    assert [100, 100, 100] == api.sizes
-    assert "042" in capsys.readouterr().err
-
-
 async def told(statuses: object) -> FlushQueue[Item]:
     """The queue of three items, after an API that answered 207 with this in place of statuses."""
     answer = httpx.MockTransport(lambda request: httpx.Response(207, json=statuses))
@@ -214,13 +201,8 @@ async def told(statuses: object) -> FlushQueue[Item]:
     return queue
 
 
-async def test_items_that_are_stored() -> None:
-    """Every status of success is one."""
-    assert 3 == (await told([200, 201, 299])).stats().delivered
-
-
 @pytest.mark.parametrize("status", [199, 300, 301, 100, 0, True, False, "201", None, [201]])
-async def test_a_status_that_is_no_success(status: object) -> None:
+async def test_a_status_that_is_not_a_success(status: object) -> None:
     """Its item was not stored, and trying again cannot mend that: it is in doubt, and no other."""
     with pytest.raises(FlushFailed) as caught:
         await told([201, status, 201])
@@ -233,6 +215,11 @@ async def test_statuses_that_do_not_fit(statuses: object) -> None:
     with pytest.raises(FlushFailed) as caught:
         await told(statuses)
     assert (ITEMS[:3], []) == (caught.value.in_doubt, caught.value.undelivered)
+
+
+async def test_statuses_of_success() -> None:
+    """Every status of success is one."""
+    assert 3 == (await told([200, 201, 299])).stats().delivered
 
 
 async def test_an_item_that_is_refused_with_all_others(capsys: pytest.CaptureFixture[str]) -> None:
@@ -285,7 +272,7 @@ async def test_how_long_to_wait() -> None:
 
 @pytest.mark.parametrize("value", ["", "soon", "-1", "\u00b2", "Mon, 99 Oct 2015 07:28:00 GMT"])
 async def test_nonsense_is_no_time_to_wait(value: str) -> None:
-    """A Retry-After that is none does no harm."""
+    """A Retry-After that makes no sense does no harm."""
     assert 0.0 == bulk_api.retry_after(value)
 
 
@@ -301,7 +288,7 @@ async def test_nonsense_is_no_time_to_wait(value: str) -> None:
     ],
 )
 async def test_an_api_that_is_away(error: Exception) -> None:
-    """Whoever does not answer, or hangs up, is tried again."""
+    """An API that does not answer, or hangs up, is tried again."""
     assert Retry(after=0.2) == verdict(error)
 
 

@@ -129,8 +129,8 @@ async def test_another_queue_that_is_left_with_items_is_told_of(logger: logging.
     assert ended is caught.value
 
 
-def test_a_record_that_the_loop_does_not_come_to(logger: logging.Logger) -> None:
-    """A record that is handed over to a loop that never runs again is counted."""
+def test_a_record_that_comes_after_all_is_counted(logger: logging.Logger) -> None:
+    """Whether the loop never runs again or is closed, the record is lost and does no harm."""
 
     async def send(lines: list[str]) -> None:
         raise AssertionError
@@ -139,10 +139,13 @@ def test_a_record_that_the_loop_does_not_come_to(logger: logging.Logger) -> None
         async with shipping(send, logger) as shipper:
             return shipper
 
+    late = logging.makeLogRecord({"msg": "late"})
     with closing(asyncio.new_event_loop()) as loop:
         shipper = loop.run_until_complete(work())
-        shipper.handle(logging.makeLogRecord({"msg": "late"}))
+        shipper.handle(late)
         assert 1 == shipper.lost
+    shipper.handle(late)
+    assert 2 == shipper.lost
 
 
 async def test_the_filters_of_the_handler_hold(logger: logging.Logger) -> None:
@@ -157,21 +160,3 @@ async def test_the_filters_of_the_handler_hold(logger: logging.Logger) -> None:
         logger.info("a secret")
         logger.info("news")
     assert (["news"], 0) == (shipped, shipper.lost)
-
-
-@with_threads
-async def test_a_record_after_the_loop(logger: logging.Logger) -> None:
-    """A record that comes when the loop is closed is counted."""
-    shippers: list[Shipper] = []
-
-    async def send(lines: list[str]) -> None:
-        raise AssertionError
-
-    async def work() -> None:
-        async with shipping(send, logger) as shipper:
-            shippers.append(shipper)
-
-    await asyncio.to_thread(asyncio.run, work())
-    shippers[0].handle(logging.makeLogRecord({"msg": "late"}))
-
-    assert 1 == shippers[0].lost

@@ -143,7 +143,7 @@ async def test_an_order_is_stored_before_the_answer(fastapi_service: Service) ->
 
 
 async def test_a_service_that_cannot_store_ends(fastapi_service: Service) -> None:
-    """If its table is gone it says so, and ends, for whoever starts it anew."""
+    """If its table is gone it says so, and ends, so that it can be started anew."""
     async with fastapi_service.client() as client:
         await ordered(client, EVENTS[0])
         with closing(sqlite3.connect(fastapi_service.database)) as connection:
@@ -175,7 +175,7 @@ NO_JSON = [b"", b"{", b"\xff", b"[" * 200_000]
 NO_EVENTS = [*NO_JSON, b"[]", b'"id"', b"null", b'{"id": "1"}', b'{"id": 1, "body": "a"}']
 
 
-async def test_what_is_no_event(service: Service) -> None:
+async def test_what_is_not_an_event(service: Service) -> None:
     """A request that makes no sense is the client's mistake, and does no harm to others."""
     async with service.client() as client:
         answers = [
@@ -200,21 +200,8 @@ async def test_what_is_not_compressed_as_it_says(service: Service) -> None:
             assert 202 == (await client.post("/events", json=event)).status_code
 
 
-async def test_an_order_that_cannot_be_stored_at_once(fastapi_service: Service) -> None:
-    """It is answered with 202, and stored when it can be: SIGTERM waits for that."""
-    async with fastapi_service.client() as client:
-        await ordered(client, EVENTS[0])
-        with closing(sqlite3.connect(fastapi_service.database, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            answer = await client.post("/orders", json=EVENTS[1])
-
-    assert 202 == answer.status_code
-    await fastapi_service.stop()
-    assert [("00", "body 0"), ("01", "body 1")] == fastapi_service.stored()
-
-
 async def test_an_order_that_is_refused(fastapi_service: Service) -> None:
-    """It is no use to send it again: it is answered with 422, and the service goes on."""
+    """To send it again would not help: it is answered with 422, and the service goes on."""
     async with fastapi_service.client() as client:
         await ordered(client, EVENTS[0])
         with closing(sqlite3.connect(fastapi_service.database)) as connection:

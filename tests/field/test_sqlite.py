@@ -101,21 +101,6 @@ async def test_a_database_that_is_locked(tmp_path: Path) -> None:
     assert ROWS == rows_of(tmp_path / "events.db")
 
 
-async def test_a_row_that_is_refused(tmp_path: Path) -> None:
-    """A row that a constraint refuses is buried with the reason, and all others are stored."""
-    async with aiosqlite.connect(tmp_path / "events.db") as db:
-        check = "CHECK (body <> 'body 1234')"
-        await db.execute(f"CREATE TABLE events (id TEXT PRIMARY KEY, body TEXT {check})")
-        await db.executescript(sqlite.TABLES)
-        async with loading(db, asyncio.Event()) as queue:
-            for row in ROWS:
-                await queue.enqueue(row)
-
-    assert [row for row in ROWS if row[0] != "1234"] == rows_of(tmp_path / "events.db")
-    [letter] = rows_of(tmp_path / "events.db", "dead_letters")
-    assert ("1234", "CHECK constraint failed: body <> 'body 1234'") == letter
-
-
 async def test_text_that_is_none(tmp_path: Path) -> None:
     """Rows that cannot be written in UTF-8, a name among them, are buried, and no other."""
     async with aiosqlite.connect(tmp_path / "events.db") as db:

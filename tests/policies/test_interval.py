@@ -1,9 +1,7 @@
 """IntervalPolicy: no item waits too long, and no schedule needs fewer flushes."""
 
-import math
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,73 +37,6 @@ def test_an_item_that_a_flush_left_behind_keeps_its_age() -> None:
     policy.item_added(0, 2)
     policy.item_added(4, 2)
     assert Wait(14) == policy.flush_started(10, 2)
-
-
-@pytest.mark.parametrize("policy", [IntervalPolicy(9, 3), IntervalPolicy(9, max_weight=6)])
-def test_a_full_batch_does_not_wait(policy: IntervalPolicy) -> None:
-    """A batch that is full by number or by weight is due at once."""
-    assert Wait(9) == policy.item_added(0, 2, 4)
-    assert Flush("full") == policy.item_added(1, 1, 2)
-
-
-def test_full_comes_before_age() -> None:
-    """A batch that is both full and old is flushed because it is full."""
-    policy = IntervalPolicy(1, 2)
-    policy.item_added(0)
-    assert Flush("full") == policy.item_added(1)
-
-
-def test_an_infinite_wait_is_for_a_full_batch_alone() -> None:
-    """With max_wait_seconds=inf an item waits until a batch is full."""
-    policy = IntervalPolicy(math.inf, 2)
-    assert Wait() == policy.item_added(0)
-    assert Flush("full") == policy.item_added(10**9)
-
-
-def test_by_default_there_are_no_caps() -> None:
-    """Without caps a batch is whatever waits."""
-    assert (None, None) == (IntervalPolicy(1).max_records, IntervalPolicy(1).max_weight)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ({"max_wait_seconds": 0}, ValueError, "max_wait_seconds must be above 0, not 0"),
-        ({"max_wait_seconds": -1.5}, ValueError, "max_wait_seconds must be above 0, not -1.5"),
-        ({"max_wait_seconds": math.nan}, ValueError, "max_wait_seconds must be above 0, not nan"),
-        ({"max_wait_seconds": "2"}, TypeError, "max_wait_seconds must be a real number, not '2'"),
-        ({"max_wait_seconds": None}, TypeError, "max_wait_seconds must be a real number, not None"),
-        ({"max_records": 0}, ValueError, "max_records must be at least 1, not 0"),
-        ({"max_records": 2.0}, TypeError, r"max_records must be an int, not 2\.0"),
-        ({"max_weight": 0}, ValueError, "max_weight must be above 0, not 0"),
-        ({"max_weight": True}, TypeError, "max_weight must be a real number, not True"),
-    ],
-)
-def test_bad_arguments_are_refused(
-    arguments: dict[str, Any], error: type[Exception], message: str
-) -> None:
-    """A value that is none is refused at construction, and shown."""
-    with pytest.raises(error, match=f"^{message}$"):
-        IntervalPolicy(**{"max_wait_seconds": 2.0, **arguments})
-
-
-@given(workload=workloads(least_weight=1), wait=st.integers(1, 12), records=CAPS, weight=HEAVIEST)
-def test_no_schedule_needs_fewer_flushes(
-    workload: tuple[Any, list[Any], list[Any]],
-    wait: int,
-    records: int | None,
-    weight: int | None,
-) -> None:
-    """When a slot is free whenever it is asked for, the number of flushes is the least possible.
-
-    For weights above 0: see the next test.
-    """
-    unit, times, weights = workload
-    heaviest = None if weight is None else weight * unit
-    policy = IntervalPolicy(wait * unit, records, heaviest)
-    trace = simulate(policy, times, 0, weights=weights)
-    least = least_flushes(times, weights, wait * unit, records, heaviest)
-    assert least == len(trace.flushes)
 
 
 def test_a_batch_full_by_weight_does_not_wait_for_what_weighs_nothing() -> None:

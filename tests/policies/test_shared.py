@@ -1,35 +1,89 @@
-"""What the policies with a state of their own have in common."""
+"""What several of the policies have in common."""
 
+import copy
+import math
 from typing import Any
 
 import attrs
 import pytest
 
-from flushq.policies import (
-    AlarmPolicy,
-    BudgetPolicy,
-    IntervalPolicy,
-    NaturalPolicy,
-    PausePolicy,
-)
+from flushq.policies import AlarmPolicy, BudgetPolicy, IntervalPolicy, NaturalPolicy, PausePolicy
 from flushq.policy import Flush, FlushPolicy, Wait, running_copy
 from tests.models import state_of
+from tests.policies.support import times_asked
 
-Kind = type[AlarmPolicy] | type[BudgetPolicy] | type[PausePolicy]
-KINDS = pytest.mark.parametrize("kind", [AlarmPolicy, BudgetPolicy, PausePolicy])
+WAITING = {AlarmPolicy: "alarm", BudgetPolicy: "budget", IntervalPolicy: "age"}
+"""Policies that wait for as long as their first argument says, and their reasons."""
+
+waiting_kinds = pytest.mark.parametrize("kind", WAITING)
+learning_kinds = pytest.mark.parametrize("kind", [AlarmPolicy, BudgetPolicy, PausePolicy])
+all_kinds = pytest.mark.parametrize("kind", [*WAITING, PausePolicy, NaturalPolicy])
+caps = pytest.mark.parametrize("cap", [{"max_records": 3}, {"max_weight": 6}])
 
 
-@KINDS
-@pytest.mark.parametrize("cap", [{"max_records": 3}, {"max_weight": 6}])
-def test_a_full_batch_does_not_wait(kind: Kind, cap: dict[str, Any]) -> None:
-    """A batch that is full by number or by weight is due at once."""
+@pytest.mark.parametrize("kind", [*WAITING, PausePolicy])
+@caps
+def test_a_full_batch_does_not_wait(kind: Any, cap: dict[str, Any]) -> None:
+    """A batch that is full by number or by weight is due at once, and not before."""
     policy = kind(9, **cap)
     assert isinstance(policy.item_added(0, 2, 4), Wait)
     assert Flush("full") == policy.item_added(1, 1, 2)
 
 
-@KINDS
-def test_items_weigh_nothing_unless_it_is_said(kind: Kind) -> None:
+@waiting_kinds
+def test_full_comes_before_the_time(kind: Any) -> None:
+    """A batch that is full and has waited long enough is flushed because it is full."""
+    policy = kind(1, max_records=2)
+    policy.item_added(0)
+    assert Flush("full") == policy.item_added(1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [*((kind, {}) for kind in WAITING), (AlarmPolicy, {"u": 0.5})]
+)
+def test_an_infinite_wait_is_for_a_full_batch_alone(kind: Any, options: dict[str, float]) -> None:
+    """With inf an item waits until a batch is full."""
+    policy = kind(math.inf, max_records=2, **options)
+    assert Wait() == policy.item_added(0)
+    assert Flush("full") == policy.item_added(10**9)
+
+
+@waiting_kinds
+def test_what_became_due_during_a_flush_is_due_when_that_ends(kind: Any) -> None:
+    """The time that items wait for a slot counts."""
+    policy = kind(6)
+    policy.item_added(0)
+    policy.flush_started(1, 1)
+    policy.item_added(2)
+    policy.item_added(7)
+    assert Flush(WAITING[kind]) == policy.flush_done(9, 1, 8)
+
+
+@waiting_kinds
+@pytest.mark.parametrize("now", [-20, 10])
+def test_a_copy_of_a_running_policy_starts_afresh(kind: Any, now: int) -> None:
+    """What the items of one queue have waited is not held against those of another."""
+    policy = kind(6)
+    policy.item_added(0, 2)
+    policy.item_added(2)
+    assert Wait(now + 6) == copy.deepcopy(policy).item_added(now)
+
+
+@all_kinds
+def test_by_default_there_are_no_caps(kind: Any) -> None:
+    """Without caps a batch is whatever waits."""
+    policy = kind(1) if kind in WAITING else kind()
+    assert (None, None) == (policy.max_records, policy.max_weight)
+
+
+@pytest.mark.parametrize("kind", [AlarmPolicy, BudgetPolicy])
+def test_a_long_queue_is_not_gone_through_for_each_batch(kind: Any) -> None:
+    """While a batch is full nothing need be summed up, and no alarm set."""
+    assert 1 == times_asked(kind(9, max_records=10), 1000)
+
+
+@learning_kinds
+def test_items_weigh_nothing_unless_it_is_said(kind: Any) -> None:
     """Without a weight an event moves none."""
     policy = running_copy(kind(9), 2)
     policy.item_added(0, 3)
@@ -47,13 +101,13 @@ def test_items_weigh_nothing_unless_it_is_said(kind: Kind) -> None:
         (PausePolicy, ["flush_seconds", "max_records", "max_weight"]),
     ],
 )
-def test_only_what_is_set_once_is_an_argument(kind: Kind, arguments: list[str]) -> None:
+def test_only_what_is_set_once_is_an_argument(kind: Any, arguments: list[str]) -> None:
     """What a policy keeps for itself cannot be passed."""
     assert arguments == [field.name for field in attrs.fields(kind) if field.init]
 
 
-@KINDS
-def test_an_event_that_cannot_be_changes_nothing(kind: Kind) -> None:
+@learning_kinds
+def test_an_event_that_cannot_be_changes_nothing(kind: Any) -> None:
     """A refused event leaves the policy as it was."""
     policy: FlushPolicy = kind(6)
     policy.item_added(3)
@@ -64,9 +118,7 @@ def test_an_event_that_cannot_be_changes_nothing(kind: Kind) -> None:
     assert before == state_of(policy)
 
 
-@pytest.mark.parametrize(
-    "kind", [AlarmPolicy, BudgetPolicy, IntervalPolicy, NaturalPolicy, PausePolicy]
-)
+@all_kinds
 def test_a_policy_may_name_the_type_of_its_items(kind: Any) -> None:
     """Code for flushq 0.2.2 subscribes its policies; here that is the policy itself."""
     assert kind is kind[str]

@@ -35,7 +35,7 @@ def search(measure: Measure, gaps: Sequence[Any], most: int = 8) -> float:
     """Let Hypothesis look for the arrivals with the largest ratio; return that."""
     worst = 0.0
 
-    @settings(max_examples=400, database=None, derandomize=True)
+    @settings(max_examples=200, database=None, derandomize=True)
     @given(st.lists(st.sampled_from(gaps), min_size=1, max_size=most))
     def climb(steps: list[Any]) -> None:
         nonlocal worst

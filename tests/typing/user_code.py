@@ -76,10 +76,10 @@ async def a_queue_may_be_told_its_items() -> None:
 
 async def what_does_not_fit_is_found(queue: FlushQueue[str], strings: Batched[int, str]) -> None:
     """Each of these lines is refused."""
-    await queue.enqueue(1)  # type: ignore[arg-type]  # no str
-    queue.enqueue_nowait(None)  # type: ignore[arg-type]  # no str
-    await strings("a")  # type: ignore[arg-type]  # no int
-    FlushQueue(insert, POLICY, weigh=str.lower)  # type: ignore[arg-type]  # a str is no weight
+    await queue.enqueue(1)  # type: ignore[arg-type]  # not a str
+    queue.enqueue_nowait(None)  # type: ignore[arg-type]  # not a str
+    await strings("a")  # type: ignore[arg-type]  # not an int
+    FlushQueue(insert, POLICY, weigh=str.lower)  # type: ignore[arg-type]  # a str is not a weight
     FlushQueue(insert, POLICY, on_failure=show)  # type: ignore[arg-type]  # answers no verdict
     FlushQueue(show, POLICY)  # type: ignore[arg-type]  # not async
 

@@ -1,0 +1,47 @@
+"""A URL that others would misread is refused before anybody complains of a part of its password."""
+
+import pytest
+import urls
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://user:sec@ret@host/database",
+        "postgresql://user:sec/ret@host/database",
+        "postgresql://user:sec?ret@host/database",
+        "postgresql://user:sec#ret@host/database",
+        "postgresql://user:sec[ret@host/database",
+        "postgresql://user:sec\u2100ret@host/database",
+        "postgresql://user:sec\nret@host/database",
+        "postgresql://user:secret@h\u2100st/database",
+        "wss://user:sec\\ret@host:1/",
+        "postgresql://user:secret/database",
+        "postgresql://user:secret",
+        "postgresql://user@host,user:secret",
+        "postgresql://host/database?user=user&password=sec&ret",
+        "user:secret@host/database",
+    ],
+)
+def test_a_url_that_others_would_misread(url: str) -> None:
+    """A password, whole or in part, is not taken for something that is told."""
+    with pytest.raises(ValueError, match=r"^a URL cannot be read: quote its password") as refused:
+        urls.check(url)
+    assert "sec" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://",
+        "postgresql://user:a:b@host:5432/database",
+        "postgresql://user:%40%2F%3A@[::1]:5432,host:5433,other/database",
+        "postgresql://user@%2Ftmp%2Fsocket/database?sslmode=disable&search_path=a,b",
+        "postgresql://host?user=user&password=%40%26",
+        "nats://user:secret@127.0.0.1:4222",
+        "https://user:secret@host/bulk?api-version=1&a%5B%5D=1&b[]=2",
+    ],
+)
+def test_a_url_that_can_be_read(url: str) -> None:
+    """What others read as it is meant is not a mistake."""
+    urls.check(url)
