@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from random import Random
 
 import attrs
@@ -60,6 +61,7 @@ class Setting:
         max_queue_size: How many items may wait. None: there is no limit.
         drain: Whether the queue is closed after the last arrival.
         failures: How the sink fails. None: it does not.
+        began: The date of second 0. None: the traffic has no dates.
     """
 
     arrivals: Sequence[float]
@@ -70,6 +72,7 @@ class Setting:
     max_queue_size: int | None = None
     drain: bool = False
     failures: Failures | None = None
+    began: datetime | None = None
 
     def least_cost(self, max_records: int | None) -> float:
         """The least cost of any schedule with this cap, even if a slot is always free."""

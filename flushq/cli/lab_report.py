@@ -35,24 +35,37 @@ def as_json(runs: Sequence[Run]) -> str:
     return json.dumps([_figures(run) for run in runs], indent=2)
 
 
+def why(run: Run) -> str:
+    """How many flushes there were for each reason, and what was never flushed."""
+    counts = [f"{reason} {count}" for reason, count in run.reasons.items()]
+    if run.trace.stranded:
+        counts.append(f"{run.trace.stranded} items never")
+    if run.trace.refused:
+        counts.append(f"{run.trace.refused} items refused")
+    return ", ".join(counts)
+
+
+def duration(seconds: float) -> str:
+    """A time with three digits that count, in seconds, or below one second in milliseconds."""
+    if math.isnan(seconds):
+        return "-"
+    rounded = float(f"{seconds:.3g}")
+    return f"{rounded:.15g} s" if rounded >= 1 else f"{rounded * 1000:.3g} ms"
+
+
 def _row(run: Run) -> list[str]:
     figures = _figures(run)
-    why = [f"{reason} {count}" for reason, count in run.reasons.items()]
-    if run.trace.stranded:
-        why.append(f"{run.trace.stranded} items never")
-    if run.trace.refused:
-        why.append(f"{run.trace.refused} items refused")
     return [
         run.policy,
         str(figures["flushes"]),
         f"{figures['mean_batch']:.1f}",
         str(figures["largest_batch"]),
         *map(str, _special(run).values()),
-        *(_seconds(run.latency(share)) for share in SHARES.values()),
+        *(duration(run.latency(share)) for share in SHARES.values()),
         f"{run.busy:.0%}",
         f"{run.cost:.6g}",
         "-" if run.ratio is None else f"{run.ratio:.2f}",
-        ", ".join(why),
+        why(run),
     ]
 
 
@@ -85,9 +98,3 @@ def _special(run: Run) -> dict[str, int]:
     if run.setting.failures is not None:
         figures |= {"dropped": run.trace.dropped}
     return figures
-
-
-def _seconds(seconds: float) -> str:
-    if math.isnan(seconds):
-        return "-"
-    return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"

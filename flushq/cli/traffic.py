@@ -7,12 +7,14 @@ from random import Random
 
 MOST_ITEMS = 10_000_000
 BYTE_ORDER_MARK = "\ufeff"
+DATE = "an ISO 8601 time"
 
 
-def read_arrivals(lines: Iterable[str]) -> list[float]:
+def read_arrivals(lines: Iterable[str]) -> tuple[list[float], datetime | None]:
     """Read the time in each line: seconds, or ISO 8601 (of UTC unless it says otherwise).
 
-    Empty lines are left out. The result is in seconds since the first time.
+    Empty lines are left out. The result is in seconds since the first time, with the date of that
+    time, in UTC, if it has one.
 
     Raises:
         ValueError: A line is no time, or of the other kind than those above, or earlier; the
@@ -32,7 +34,8 @@ def read_arrivals(lines: Iterable[str]) -> list[float]:
             times.append(time)
     if not times:
         raise ValueError("there are no arrivals")
-    return [time - times[0] for time in times]
+    began = datetime.fromtimestamp(times[0], UTC) if kinds == {DATE} else None
+    return [time - times[0] for time in times], began
 
 
 def model_arrivals(rate: float, seconds: float, seed: int) -> list[float]:
@@ -58,7 +61,7 @@ def _poisson(rate: float, random: Random) -> Iterable[float]:
 
 def _read_time(text: str, number: int) -> tuple[str, float]:
     """The kind of time that a text is, and the time."""
-    for kind, read in (("a number of seconds", float), ("an ISO 8601 time", _read_date)):
+    for kind, read in (("a number of seconds", float), (DATE, _read_date)):
         try:
             time = read(text)
         except ValueError:

@@ -1,6 +1,7 @@
 """Traffic."""
 
 import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -20,7 +21,7 @@ from flushq.cli.traffic import model_arrivals, read_arrivals
 )
 def test_read(lines: list[str], times: list[float]) -> None:
     """A line is seconds or ISO 8601, of UTC unless it says otherwise; the first one is 0."""
-    assert times == read_arrivals(lines)
+    assert times == read_arrivals(lines)[0]
 
 
 def test_a_time_without_a_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,10 +29,16 @@ def test_a_time_without_a_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "America/New_York")
     time.tzset()
     try:
-        assert [0, 10] == read_arrivals(["2026-01-01T12:00:00", "2026-01-01T12:00:10Z"])
+        arrivals, began = read_arrivals(["2026-01-01T12:00:00", "2026-01-01T12:00:10Z"])
+        assert ([0, 10], datetime(2026, 1, 1, 12, tzinfo=UTC)) == (arrivals, began)
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def test_numbers_have_no_date() -> None:
+    """Seconds are seconds of any clock."""
+    assert ([0, 1], None) == read_arrivals(["1767268800", "1767268801"])
 
 
 @pytest.mark.parametrize(
