@@ -156,9 +156,10 @@ def sink_text(setting: Setting) -> str:
     times = [duration(sink.fixed)] if sink.fixed or not sink.each else []
     times += [f"{duration(sink.each)} for each item"] if sink.each else []
     slots = f"; {setting.slots} may run at a time" if setting.slots > 1 else ""
+    flush, delay = setting.flush_cost, setting.delay_cost
     sentences = [
         f"A flush takes {' and '.join(times)}{slots}.",
-        f"It costs {setting.flush_cost:g}, and a second that an item waits {setting.delay_cost:g}.",
+        f"It costs {flush:g}; a second that an item waits costs {delay:g}.",
     ]
     if setting.max_queue_size is not None:
         sentences.append(f"At most {setting.max_queue_size:,} items wait.")

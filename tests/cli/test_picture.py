@@ -124,7 +124,7 @@ def test_the_traffic_in_words(arrivals: tuple[float, ...], text: str) -> None:
 )
 def test_the_sink_in_words(changes: dict[str, Any], text: str) -> None:
     """The title tells how long a flush takes, what is paid, and what limits there are."""
-    costs = "It costs 3, and a second that an item waits 2."
+    costs = "It costs 3; a second that an item waits costs 2."
     assert text.format(costs=costs) == sink_text(attrs.evolve(SETTING, **changes))
 
 
