@@ -185,7 +185,8 @@ class FlushPolicy(abc.ABC):
     Attributes:
         queue: The facts, to be read.
         max_records: A hard cap on the items of a batch, whatever the reason of the flush. None: no
-        cap. max_weight: A hard cap on the weight of a batch. None: no cap.
+            cap.
+        max_weight: A hard cap on the weight of a batch. None: no cap.
     """
 
     queue: QueueState

@@ -1,65 +1,136 @@
-"""The README keeps its word: every example in it runs, in order, in one namespace.
+"""The pages keep their word: every example runs, every link leads somewhere, and they stay short.
 
-An example that cannot run is left out in the open, with its reason:
-
-    .. skip: next "it needs a server"
+The pages are the README.rst files; one of them, the reference, is written by `tests.reference`. An
+example is a program of its own: it runs alone, in an empty folder.
 """
 
-import contextlib
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import stamina
 from sybil import Example, Sybil
-from sybil.parsers.rest import PythonCodeBlockParser, SkipParser
+from sybil.parsers.rest import PythonCodeBlockParser
 
-README = Path(__file__).parents[1] / "README.rst"
+from tests.reference import PAGE as REFERENCE
+from tests.reference import reference
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.rst"
+FOLDERS = ("flushq/policies", "flushq/cli", "tests", "tests/recipes", "benchmarks")
+PAGES = [README, *(ROOT / folder / "README.rst" for folder in FOLDERS)]
 COMMANDS = [
     "pip install '.[cli]' && python -m flushq ingest README.rst --db events.db",
     "pip install -e '.[test]' && python -m pytest",
 ]
+COLUMNS = 96  # those of a line of code, but for the indentation that a page adds
 
 
-def _examples() -> list[Example]:
-    document = Sybil([PythonCodeBlockParser(), SkipParser()]).parse(README)
-    document.namespace["__name__"] = "__main__"
-    return list(document.examples())
+def examples_of(page: Path) -> list[Example]:
+    """Return the examples of a page, in order."""
+    return list(Sybil([PythonCodeBlockParser()]).parse(page).examples())
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Give the examples a folder for their files, the same for all of them."""
-    with contextlib.chdir(tmp_path_factory.mktemp("readme")):
-        yield
+def links_of(page: Path) -> list[Path]:
+    """Return the files that the links and the pictures of a page name."""
+    text = page.read_text()
+    links = re.findall(r"`[^`<]*<([^`>]*)>`__", text)
+    pictures = re.findall(r"^\.\. image:: (.*)$", text, re.MULTILINE)
+    return [(page.parent / target).resolve() for target in links + pictures]
 
 
-@pytest.fixture(scope="module", autouse=True)
+def page_name(page: Path) -> str:
+    """Return what a page is called in the name of a test."""
+    return str(page.relative_to(ROOT).parent)
+
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=page_name)
+each_example = pytest.mark.parametrize(
+    "example",
+    [
+        pytest.param(example, id=f"{page_name(page)}-line-{example.line}")
+        for page in PAGES
+        for example in examples_of(page)
+    ],
+)
+
+
+@pytest.fixture(autouse=True)
 def _retries_at_once() -> Iterator[None]:
     """Have stamina retry without waiting."""
     with stamina.set_testing(True, attempts=5):
         yield
 
 
-@pytest.mark.parametrize("example", _examples(), ids=lambda example: f"line-{example.line}")
-def test_example(example: Example) -> None:
-    """Each example of the README runs after those before it."""
+@each_example
+def test_an_example_runs_alone(
+    example: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each example is a whole program, and runs in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    example.namespace.clear()
+    example.namespace["__name__"] = "__main__"
     example.evaluate()
 
 
-def test_no_example_is_left_out_without_a_reason() -> None:
-    """Each skip marker in the README tells why."""
-    assert [] == re.findall(r"^\.\. skip: (?:next|start) *$", README.read_text(), re.MULTILINE)
+@each_page
+def test_examples_are_formatted(page: Path, tmp_path: Path) -> None:
+    """Each example looks as ruff would format it."""
+    for example in examples_of(page):
+        (tmp_path / f"line_{example.line}.py").write_text(example.parsed.rstrip() + "\n")
+    command = [sys.executable, "-m", "ruff", "format", "--line-length", str(COLUMNS), "--diff"]
+    assert 0 == subprocess.run([*command, tmp_path], check=False).returncode
+
+
+@pytest.mark.parametrize("page", [*PAGES, REFERENCE], ids=page_name)
+def test_a_link_leads_somewhere(page: Path) -> None:
+    """What a page links to is there."""
+    assert [] == [link for link in links_of(page) if not link.exists()]
+
+
+def test_the_first_page_leads_to_all_others() -> None:
+    """The README at the top links to every other page."""
+    assert {*PAGES, REFERENCE} - {README} <= set(links_of(README))
+
+
+@each_page
+def test_a_page_is_short(page: Path) -> None:
+    """The first page has at most 250 lines and 2,000 words; each other has fewer than 200 lines."""
+    text = page.read_text()
+    most = 250 if page == README else 199
+    assert len(text.splitlines()) <= most
+    assert page != README or len(text.split()) < 2000
+
+
+def test_the_reference_is_current() -> None:
+    """The reference is what the docstrings say: else run ``python -m tests.reference``."""
+    assert reference() == REFERENCE.read_text()
+
+
+def test_each_point_of_the_contract_has_its_tests() -> None:
+    """The points of the page, and the numbers in the names of the files, are the same."""
+    points = re.findall(r"^(\d+)\. ", (ROOT / "tests" / "README.rst").read_text(), re.MULTILINE)
+    files = {path.name.split("_")[1] for path in (ROOT / "tests/contract").glob("test_[0-9]*.py")}
+    assert [f"{int(point):02}" for point in points] == sorted(files)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=["ingest", "test"])
 def test_the_commands_to_try_are_printed(command: str) -> None:
-    """The README prints each command of "Try it" once, on a line of its own."""
+    """The README prints each command to try once, on a line of its own."""
     lines = [line.strip().removeprefix("$ ") for line in README.read_text().splitlines()]
     assert 1 == lines.count(command)
 
 
-def test_the_name_on_the_index_is_never_installed() -> None:
-    """The README installs flushq from the checkout only: the index has another project's."""
-    assert "pip install flushq" not in README.read_text()
+@each_page
+def test_the_name_on_the_index_is_never_installed(page: Path) -> None:
+    """No command installs flushq but from the checkout: the index has another project's."""
+    install = r"^ .*pip install (?:-\S+ )*'?flushq\b.*"
+    assert [] == re.findall(install, page.read_text(), re.MULTILINE)
+
+
+def test_the_name_on_the_index_is_warned_of() -> None:
+    """The README says what the index has under this name."""
+    assert "**Warning:** ``pip install flushq`` installs another project" in README.read_text()

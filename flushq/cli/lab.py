@@ -18,6 +18,7 @@ from flushq.simulation import FlushFails, Trace, simulate
 
 MOST_ITEMS = 10_000_000
 BYTE_ORDER_MARK = "\ufeff"
+DATE = "an ISO 8601 time"
 
 Progress = Callable[[int], None]
 """Told how many items are handed over; a negative number, if they come back to be retried."""
@@ -26,10 +27,11 @@ LeastCost = Callable[[int | None], float]
 """The least cost of any schedule with such a cap."""
 
 
-def read_arrivals(lines: Iterable[str]) -> list[float]:
+def read_arrivals(lines: Iterable[str]) -> tuple[list[float], datetime | None]:
     """Read the time in each line: seconds, or ISO 8601 (of UTC unless it says otherwise).
 
-    Empty lines are left out. The result is in seconds since the first time.
+    Empty lines are left out. The result is in seconds since the first time, with the date of that
+    time, in UTC, if it has one.
 
     Raises:
         ValueError: A line is not a time, or of another kind than those above, or earlier; the
@@ -49,7 +51,8 @@ def read_arrivals(lines: Iterable[str]) -> list[float]:
             times.append(time)
     if not times:
         raise ValueError("there are no arrivals")
-    return [time - times[0] for time in times]
+    began = datetime.fromtimestamp(times[0], UTC) if kinds == {DATE} else None
+    return [time - times[0] for time in times], began
 
 
 def model_arrivals(rate: float, seconds: float, seed: int) -> list[float]:
@@ -75,7 +78,7 @@ def _poisson(rate: float, random: Random) -> Iterable[float]:
 
 def _read_time(text: str, number: int) -> tuple[str, float]:
     """Return the kind of time that a text is, and the time."""
-    for kind, read in (("a number of seconds", float), ("an ISO 8601 time", _read_date)):
+    for kind, read in (("a number of seconds", float), (DATE, _read_date)):
         try:
             time = read(text)
         except ValueError:
@@ -148,6 +151,7 @@ class Setting:
         max_queue_size: How many items may wait. None: any number.
         drain: Whether the queue is closed after the last arrival.
         failures: How the sink fails. None: it does not.
+        began: The date of second 0. None: the traffic has no dates.
     """
 
     arrivals: Sequence[float]
@@ -158,6 +162,7 @@ class Setting:
     max_queue_size: int | None = None
     drain: bool = False
     failures: Failures | None = None
+    began: datetime | None = None
 
     def least_cost(self, max_records: int | None) -> float:
         """The least cost of any schedule with this cap, even if a slot is always free."""

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,7 +27,8 @@ from flushq.cli.params import (
     parse_sink,
     staying,
 )
-from flushq.cli.report import as_json, as_table, save_plot
+from flushq.cli.picture import save_picture
+from flushq.cli.report import as_json, as_table
 from flushq.cli.signals import interruptible
 from flushq.cli.terminal import Mistake, say
 from flushq.simulation import MOST_ATTEMPTS
@@ -148,7 +150,12 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     help=f"A policy to try, any number of times: {POLICY_USAGE}.",
 )
 @click.option("--json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("--plot", callback=_picture, metavar="FILE.png", help="Draw what happened.")
+@click.option(
+    "--plot",
+    callback=_picture,
+    metavar="FILE",
+    help="Draw what happened: FILE.svg or FILE.png.",
+)
 @click.pass_context
 def simulate(
     ctx: click.Context,
@@ -197,9 +204,9 @@ def simulate(
         failures=None if fail_rate is None else Failures(fail_rate, seed, retry, attempts),
     )
     try:
-        arrivals = _arrivals(file, rate, seconds, seed)
+        arrivals, began = _arrivals(file, rate, seconds, seed)
         with staying(click.ClickException):
-            runs = _run_all(policies, setting(arrivals))
+            runs = _run_all(policies, setting(arrivals, began=began))
     except PolicyError as error:
         raise click.ClickException(str(error)) from None
     except (TypeError, ValueError) as error:
@@ -235,9 +242,11 @@ def _check_failures(ctx: click.Context) -> None:
         raise Mistake(f"--{given[0]} is about calls that fail, and there is no --fail-rate")
 
 
-def _arrivals(file: TextIO | None, rate: float | None, seconds: float, seed: int) -> list[float]:
+def _arrivals(
+    file: TextIO | None, rate: float | None, seconds: float, seed: int
+) -> tuple[list[float], datetime | None]:
     if rate is not None:
-        return model_arrivals(rate, seconds, seed)
+        return model_arrivals(rate, seconds, seed), None
     assert file is not None
     try:
         return read_arrivals(file)
@@ -278,6 +287,6 @@ def _task(progress: Progress, text: str, total: int | None) -> Iterator[Callable
 
 def _draw(runs: list[Run], path: str) -> None:
     try:
-        save_plot(runs, path)
+        save_picture(runs, path)
     except OSError as error:
         raise click.ClickException(f"cannot write {path!r}: {error.strerror}") from None

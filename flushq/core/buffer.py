@@ -14,7 +14,7 @@ number of the next item to leave, ``next_number`` that of the next to come.
 A batch is the longest run of the oldest items that stays within the caps. A finalizer or a signal
 handler may bring an item between any two steps of taking it: what leaves the buffer is what was
 counted before, from the front; what comes meanwhile stands behind it. While another item comes in,
-an item brought so may get that one's key and weight: see the README.
+an item brought so may get that one's key and weight: see point 17 of the contract.
 """
 
 from collections import deque

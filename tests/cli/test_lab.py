@@ -27,23 +27,24 @@ NOTHING = run_of(IntervalPolicy(math.inf, 9))
 
 
 @pytest.mark.parametrize(
-    ("lines", "times"),
+    ("lines", "times", "began"),
     [
-        (["5", "5.5\n", "", "  7e0  "], [0, 0.5, 2]),
-        (["-3", "-1", "-1"], [0, 2, 2]),
-        (["2026-01-31T23:59:59.5", "2026-02-01"], [0, 0.5]),
-        (["2026-01-01T12:00:00Z", "2026-01-01T13:00:30+01:00"], [0, 30]),
-        (["2026-01-01T12:00:00", "2026-01-01T12:00:10Z"], [0, 10]),
+        (["5", "5.5\n", "", "  7e0  "], [0, 0.5, 2], None),
+        (["-3", "-1", "-1"], [0, 2, 2], None),
+        (["2026-01-31T23:59:59.5", "2026-02-01"], [0, 0.5], "2026-01-31 23:59:59.500000+00:00"),
+        (["2026-01-01T12:00+01:00", "2026-01-01T11:00:30Z"], [0, 30], "2026-01-01 11:00:00+00:00"),
+        (["2026-01-01T12:00", "2026-01-01T12:00:10Z"], [0, 10], "2026-01-01 12:00:00+00:00"),
     ],
 )
 def test_a_line_of_traffic_is_seconds_or_iso_8601(
-    lines: list[str], times: list[float], monkeypatch: pytest.MonkeyPatch
+    lines: list[str], times: list[float], began: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first one is 0; a time without a zone is UTC, wherever the machine is."""
     monkeypatch.setenv("TZ", "America/New_York")
     time.tzset()
     try:
-        assert times == read_arrivals(lines)
+        arrivals, date = read_arrivals(lines)
+        assert (times, began) == (arrivals, date and str(date))
     finally:
         monkeypatch.undo()
         time.tzset()

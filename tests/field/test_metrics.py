@@ -29,7 +29,7 @@ from flushq import (
 )
 from tests.field.servers import PATIENCE
 
-README = Path(__file__).parents[2] / "README.rst"
+README = Path(__file__).parents[1] / "recipes" / "README.rst"
 
 
 async def insert(batch: list[int]) -> None:

@@ -1,0 +1,310 @@
+"""What the lab found, as a picture: a row for each policy, with the same scales in all rows.
+
+On the left is the whole run, in short intervals: how many items waited, at most and on average. In
+the middle is a closer look at the same moments for all policies: how many items waited, and each
+flush with its items. On the right is the share of the items that were done within a time.
+"""
+
+import bisect
+from collections.abc import Sequence
+from datetime import datetime
+from importlib import import_module
+from itertools import accumulate, pairwise
+from typing import Any
+
+import attrs
+
+from flushq.cli.lab import Run, Setting
+from flushq.cli.report import duration, why
+
+INSTANT = 1e-6
+INTERVALS = 120
+POINTS = 100
+SHARES = (0.5, 0.99)
+
+# The page in inches: what is above and below the rows; a row, and the text on top of it; and for
+# each column where it begins, and its width.
+_WIDTH, _TOP, _BOTTOM = 12.0, 1.05, 0.55
+_ROW, _TEXT = 1.6, 0.5
+_COLUMNS = ((0.6, 4.1), (5.3, 3.5), (9.5, 2.3))
+
+_INK, _FLUSH, _MEAN, _MOST = "#222222", "#8f3500", "#86a5cd", "#d6e0ee"  # from dark to light
+_STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": "#e2e2e2",
+    "svg.hashsalt": "flushq",  # the same picture is the same file
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    **dict.fromkeys(["text.color", "axes.edgecolor", "axes.labelcolor"], _INK),
+    **dict.fromkeys(["xtick.color", "ytick.color"], _INK),
+}
+_STEPS = [1, 2, 5, 10]
+_DAY = 86_400.0
+
+
+@attrs.frozen
+class Steps:
+    """How many items wait: from each of the times on it is the level beside it."""
+
+    times: Sequence[float]
+    levels: Sequence[int]
+
+    def between(self, start: float, end: float) -> "Steps":
+        """The part from one time to a later one; its last time ends the last level."""
+        first, last = bisect.bisect(self.times, start), bisect.bisect_left(self.times, end)
+        levels = [self.levels[first - 1] if first else 0, *self.levels[first:last]]
+        return Steps([start, *self.times[first:last], end], levels)
+
+    @property
+    def most(self) -> int:
+        """The highest level."""
+        return max(self.levels)
+
+    @property
+    def mean(self) -> float:
+        """The mean level over time."""
+        seconds = [later - earlier for earlier, later in pairwise(self.times)]
+        area = sum(level * time for level, time in zip(self.levels, seconds, strict=True))
+        return area / sum(seconds)
+
+
+@attrs.frozen
+class Scales:
+    """What all rows share.
+
+    Attributes:
+        whole: The first and the last second of the whole run.
+        close: Those of the closer look.
+        latency: The least and the greatest latency that is shown, in seconds.
+        most: The most items that wait.
+    """
+
+    whole: tuple[float, float]
+    close: tuple[float, float]
+    latency: tuple[float, float]
+    most: int
+
+
+def save_picture(runs: Sequence[Run], path: str) -> None:
+    """Draw the runs: into an SVG file if that is how its name ends, else into a PNG file.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
+        OSError: The file cannot be written.
+    """
+    height = _TOP + len(runs) * _ROW + _BOTTOM
+    kind = "svg" if path.lower().endswith(".svg") else "png"
+    with import_module("matplotlib").rc_context(_STYLE):
+        figure = _part("figure").Figure(figsize=(_WIDTH, height), facecolor="white")
+        _draw(figure, runs)
+        figure.savefig(path, format=kind, metadata={"Date": None} if kind == "svg" else None)
+
+
+def steps_of(run: Run) -> Steps:
+    """How many items wait: arrivals add to them, and starts of flushes take from them."""
+    changes = [(time, 1) for time in run.setting.arrivals]
+    changes += [(flush.started, -flush.size) for flush in run.trace.flushes]
+    changes.sort(key=lambda change: (change[0], change[1] < 0))
+    return Steps([time for time, _ in changes], [*accumulate(change for _, change in changes)])
+
+
+def scales_of(runs: Sequence[Run], steps: Sequence[Steps]) -> Scales:
+    """Scales that fit all runs."""
+    first = min(0.0, runs[0].setting.arrivals[0])
+    last = max(each.times[-1] for each in steps)
+    whole = first, last if last - first > INSTANT else first + 1.0
+    latencies = [run.latency(share) for run in runs for share in (0, 1)]
+    seen = [latency for latency in latencies if latency > 0] or [1.0]
+    return Scales(
+        whole=whole,
+        close=_closer(runs, *whole),
+        latency=(min(seen) / 1.5, max(seen) * 1.5),
+        most=max(each.most for each in steps),
+    )
+
+
+def _closer(runs: Sequence[Run], first: float, last: float) -> tuple[float, float]:
+    """Seconds about the arrival in the middle, with some flushes of each run.
+
+    They have a dozen flushes of the run that flushes most often; or more, up to a hundred, if there
+    would be none of the run that flushes least often.
+    """
+    gaps = [(last - first) / max(1, len(run.sizes)) for run in runs]
+    seconds = max(12 * min(gaps), min(1.5 * max(gaps), 100 * min(gaps)))
+    arrivals = runs[0].setting.arrivals
+    start = max(first, min(arrivals[len(arrivals) // 2] - seconds / 2, last - seconds))
+    return start, min(last, start + seconds)
+
+
+def traffic_text(setting: Setting) -> str:
+    """What came, in words."""
+    arrivals = setting.arrivals
+    came = f"{len(arrivals):,} item{'s' if len(arrivals) > 1 else ''}"
+    seconds = arrivals[-1] - arrivals[0]
+    if not seconds:
+        return came
+    return f"{came} in {duration(seconds)}, {len(arrivals) / seconds:.3g} a second on average"
+
+
+def sink_text(setting: Setting) -> str:
+    """The sink, what is paid, and the limits of the queue, in words."""
+    sink = setting.sink
+    times = [duration(sink.fixed)] if sink.fixed or not sink.each else []
+    times += [f"{duration(sink.each)} for each item"] if sink.each else []
+    slots = f"; {setting.slots} may run at a time" if setting.slots > 1 else ""
+    flush, delay = setting.flush_cost, setting.delay_cost
+    sentences = [
+        f"A flush takes {' and '.join(times)}{slots}.",
+        f"It costs {flush:g}; a second that an item waits costs {delay:g}.",
+    ]
+    if setting.max_queue_size is not None:
+        sentences.append(f"At most {setting.max_queue_size:,} items wait.")
+    if setting.failures is not None:
+        sentences.append(f"{100 * setting.failures.rate:.3g}% of the calls fail.")
+    return " ".join(sentences)
+
+
+def _draw(figure: Any, runs: Sequence[Run]) -> None:
+    steps = [steps_of(run) for run in runs]
+    scales = scales_of(runs, steps)
+    rows = [_add_axes(figure, number, scales) for number in range(len(runs))]
+    places = _Places(runs[0].setting.began)
+    for (whole, close, latency), run, each in zip(rows, runs, steps, strict=True):
+        _draw_whole(whole, run, each, scales, places)
+        _draw_close(close, run, each, scales, places)
+        _draw_latencies(latency, run, scales)
+    for row in rows[:-1]:
+        for axis in row:
+            axis.set_xlabel("")
+            axis.tick_params(labelbottom=False)
+    _write_head(figure, runs[0].setting)
+
+
+def _add_axes(figure: Any, row: int, scales: Scales) -> list[Any]:
+    height = figure.get_figheight()
+    bottom = (height - _TOP - (row + 1) * _ROW) / height
+    axes = [
+        figure.add_axes((left / _WIDTH, bottom, width / _WIDTH, (_ROW - _TEXT) / height))
+        for left, width in _COLUMNS
+    ]
+    for axis in axes[:2]:
+        axis.set_ylim(0, 1.05 * scales.most)
+        axis.yaxis.set_major_locator(_part("ticker").MaxNLocator(4, steps=_STEPS, integer=True))
+    for axis in axes:
+        axis.grid(axis="y")
+    axes[0].set_ylabel("items")
+    return axes
+
+
+def _draw_whole(axis: Any, run: Run, steps: Steps, scales: Scales, places: "_Places") -> None:
+    first, last = scales.whole
+    edges = [first + (last - first) * number / INTERVALS for number in range(INTERVALS + 1)]
+    parts = [steps.between(start, end) for start, end in pairwise(edges)]
+    at = places.of(edges)
+    axis.stairs([part.most for part in parts], at, fill=True, color=_MOST)
+    axis.stairs([part.mean for part in parts], at, fill=True, color=_MEAN)
+    places.mark(axis, scales.whole)
+    axis.set_title(_shortened(run.policy, 40), loc="left", weight="bold", fontsize=10)
+    axis.set_title("" if run.ratio is None else f"{run.ratio:.2f} x least cost", loc="right")
+
+
+def _draw_close(axis: Any, run: Run, steps: Steps, scales: Scales, places: "_Places") -> None:
+    start, end = scales.close
+    part = steps.between(start, end)
+    axis.stairs(part.levels, places.of(part.times), fill=True, color=_MEAN)
+    seen = [flush for flush in run.trace.flushes if start <= flush.started <= end]
+    at = places.of([flush.started for flush in seen])
+    axis.vlines(at, 0, [flush.size for flush in seen], _FLUSH, linewidth=1.2)
+    places.mark(axis, scales.close)
+    axis.set_title(_shortened(f"flushes: {why(run)}", 60), loc="left")
+
+
+def _draw_latencies(axis: Any, run: Run, scales: Scales) -> None:
+    least, greatest = scales.latency
+    ticker = _part("ticker")
+    axis.set_xscale("log")
+    axis.set_xlim(least, greatest)
+    subs = (1.0,) if greatest > 100 * least else (1.0, 3.0)
+    axis.xaxis.set_major_locator(ticker.LogLocator(subs=subs))
+    axis.xaxis.set_minor_locator(ticker.NullLocator())
+    axis.xaxis.set_major_formatter(lambda seconds, _: duration(seconds))
+    axis.set_ylim(0, 1.05)
+    axis.set_yticks([0, *SHARES], ["0", *(f"{share:.0%}" for share in SHARES)])
+    if not run.latencies:
+        axis.set_title("nothing was delivered", loc="left")
+        return
+    shares = [number / POINTS for number in range(POINTS + 1)]
+    axis.plot([max(least, run.latency(share)) for share in shares], shares, color=_INK)
+    axis.plot([max(least, run.latency(share)) for share in SHARES], SHARES, "o", color=_FLUSH)
+    texts = [f"{share:.0%} {duration(run.latency(share))}" for share in SHARES]
+    axis.set_title(",  ".join(texts), loc="left")
+
+
+def _write_head(figure: Any, setting: Setting) -> None:
+    line, patch = _part("lines").Line2D, _part("patches").Patch
+    height = figure.get_figheight()
+    left = _COLUMNS[0][0] / _WIDTH
+    figure.text(left, 1 - 0.32 / height, traffic_text(setting), fontsize=13, weight="bold")
+    figure.text(left, 1 - 0.56 / height, sink_text(setting))
+    handles = [
+        patch(color=_MOST, label="items that wait, at most"),
+        patch(color=_MEAN, label="on average, or at that moment"),
+        line([], [], color=_FLUSH, label="items that leave in a flush"),
+        line([], [], color=_FLUSH, marker="o", linestyle="", label="50% and 99% of the items"),
+    ]
+    figure.legend(
+        handles=handles,
+        ncols=4,
+        frameon=False,
+        borderpad=0,
+        borderaxespad=0,
+        loc="upper left",
+        bbox_to_anchor=(left, 1 - 0.68 / height),
+    )
+    titles = (
+        "The whole run",
+        "A closer look: the same moments for all",
+        "Latency: items done within",
+    )
+    for (left, _), title in zip(_COLUMNS, titles, strict=True):
+        figure.text(left / _WIDTH, 1 - (_TOP + 0.12) / height, title, style="italic")
+
+
+@attrs.frozen
+class _Places:
+    """Where moments stand on an axis: in seconds or, if the traffic has dates, by the clock."""
+
+    began: datetime | None
+
+    def of(self, moments: Sequence[float]) -> list[float]:
+        """The places of moments that are given in seconds."""
+        if self.began is None:
+            return list(moments)
+        start = float(_part("dates").date2num(self.began))
+        return [start + moment / _DAY for moment in moments]
+
+    def mark(self, axis: Any, ends: tuple[float, float]) -> None:
+        """Write moments below an axis from one end to the other."""
+        axis.set_xlim(*self.of(ends))
+        if self.began is None:
+            axis.xaxis.set_major_locator(_part("ticker").MaxNLocator(6, steps=_STEPS))
+            axis.set_xlabel("seconds")
+            return
+        dates = _part("dates")
+        locator = dates.AutoDateLocator(self.began.tzinfo, minticks=3, maxticks=6)
+        axis.xaxis.set_major_locator(locator)
+        axis.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, self.began.tzinfo))
+        axis.set_xlabel(f"{self.began:%Z}")
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def _part(name: str) -> Any:
+    """A part of matplotlib, which is large, and may be missing."""
+    return import_module(f"matplotlib.{name}")
