@@ -58,14 +58,14 @@ def assert_holds(world: str, least: int, timeless: Path | None = None) -> None:
     [
         pytest.param(
             "eager",
-            850,
+            700,
             marks=pytest.mark.skipif(
                 sys.version_info < (3, 12), reason="Python 3.11 has no eager tasks"
             ),
         ),
-        ("debug", 850),
-        ("solipsism", 800),
-        ("looptime", 800),
+        ("debug", 700),
+        ("solipsism", 650),
+        ("looptime", 650),
     ],
 )
 def test_the_scenarios_hold(world: str, least: int) -> None:
@@ -80,7 +80,7 @@ def test_the_scenarios_that_need_no_clock_hold_on_uvloop(tmp_path: Path) -> None
     timeless = tmp_path / "timeless.txt"
     code, said = run_scenarios("probe", "--tb=no", timeless=timeless)
     assert code in {0, 1}, said  # 1: what looks at the clock fails on it
-    assert_holds("uvloop", 450, timeless)
+    assert_holds("uvloop", 350, timeless)
 
 
 SIGNS: dict[str, Callable[[asyncio.AbstractEventLoop], object]] = {
