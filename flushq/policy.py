@@ -30,7 +30,7 @@ from typing import Any, Self
 
 import attrs
 
-from flushq.arguments import as_plain, check_count, check_positive, is_int, is_real
+from flushq.arguments import as_plain, check_count, check_positive, is_int, is_real, shown
 
 
 @attrs.frozen
@@ -294,16 +294,18 @@ def running_copy(policy: FlushPolicy, max_in_flight: int) -> FlushPolicy:
         TypeError: ``policy`` is not a FlushPolicy, or cannot be deep-copied.
     """
     if not isinstance(policy, FlushPolicy):
-        raise TypeError(f"policy must be a FlushPolicy, not {policy!r}")
+        raise TypeError(f"policy must be a FlushPolicy, not {shown(policy)}")
     try:
         clone: object = copy.deepcopy(policy)
     except Exception as error:
         raise TypeError(
-            f"cannot make a deep copy of the policy {policy!r}: {error}; "
+            f"cannot make a deep copy of the policy {shown(policy)}: {shown(error)}; "
             "a policy that holds what cannot be copied defines __deepcopy__"
         ) from error
     if clone is policy or not isinstance(clone, FlushPolicy):
-        raise TypeError(f"a deep copy of the policy {policy!r} must be another one, not {clone!r}")
+        raise TypeError(
+            f"a deep copy of the policy {shown(policy)} must be another one, not {shown(clone)}"
+        )
     object.__setattr__(clone, "queue", QueueState(max_in_flight))
     return clone
 

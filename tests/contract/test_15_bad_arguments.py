@@ -41,10 +41,9 @@ class AsyncCallable:
 
 
 class Locked(NaturalPolicy):
-    """A policy that cannot be copied."""
+    """A policy that can be neither copied nor shown, as it forgets ``super().__init__()``."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.lock = threading.Lock()
 
 
@@ -64,7 +63,7 @@ BAD: list[tuple[str, Any, type[Exception], str]] = [
     ),
     *(
         (name, *case)
-        for name in ("dedupe_key", "weigh")
+        for name in ("dedupe_key", "weigh", "lost_as")
         for case in (
             ("id", TypeError, "'id'"),
             (coroutine, TypeError, "coroutine"),
@@ -81,7 +80,7 @@ BAD: list[tuple[str, Any, type[Exception], str]] = [
     ("flush_fn", None, TypeError, "None"),
     ("policy", 5.0, TypeError, "5.0"),
     ("policy", NaturalPolicy, TypeError, "NaturalPolicy"),
-    ("policy", Locked(), TypeError, "defines __deepcopy__"),
+    ("policy", Locked(), TypeError, "a deep copy of the policy <tests.contract"),
 ]
 
 
