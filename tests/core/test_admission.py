@@ -208,6 +208,26 @@ def test_credit_is_what_room_and_burst_allow(
     assert max(expected, 0) == entrance.credit()
 
 
+def test_there_is_no_credit_while_anybody_is_in_line() -> None:
+    """Neither while a producer waits, nor while one has room and has not gone on."""
+    entrance = Entrance(9, burst=5)
+    producer = entrance.join()
+    assert 0 == entrance.credit()
+    entrance.admission.admit(lambda: 0)
+    assert 0 == entrance.credit()
+    entrance.admission.waitlist.leave(producer)
+    assert 4 == entrance.credit()
+
+
+def test_credit_that_is_revoked_is_gone_in_the_middle() -> None:
+    """A pause takes room, so it revokes what is left of the credit that was granted."""
+    entrance = Entrance(9, burst=5)
+    credit = entrance.admission.grant_credit()
+    next(credit)
+    entrance.admission.give_way(1)
+    assert [] == list(credit)
+
+
 # Deadlock.
 
 
