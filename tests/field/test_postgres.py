@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import asyncpg
 import postgres
+import postgres_failures
 import pytest
 import urls
 
@@ -53,11 +54,11 @@ class Judge:
         self.seen = asyncio.Event()
         self.errors: list[BaseException] = []
 
-    def __call__(self, failure: Failure[postgres.Row]) -> Verdict:
+    async def __call__(self, failure: Failure[postgres.Row]) -> Verdict:
         """As the recipe does."""
         self.errors.append(failure.error)
         self.seen.set()
-        return postgres.judge(failure)
+        return await postgres_failures.judge(postgres_failures.tell, failure)
 
 
 @asynccontextmanager
@@ -354,9 +355,7 @@ async def test_a_table_that_does_not_fit(database: str) -> None:
     await connection.execute("CREATE TABLE events (id int PRIMARY KEY)")
     await connection.close()
     async with postgres.connect(database) as pool:
-        queue = FlushQueue(
-            partial(postgres.store, pool), NaturalPolicy(), on_failure=postgres.judge
-        )
+        queue = FlushQueue(partial(postgres.store, pool), NaturalPolicy(), on_failure=Judge())
         with pytest.raises(FlushFailed) as caught:
             async with queue:
                 await queue.enqueue(("1", "body"))
