@@ -1,6 +1,7 @@
 """The recipes for services, in the servers that run them."""
 
 import asyncio
+import json
 import re
 import signal
 import socket
@@ -8,8 +9,9 @@ import sqlite3
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -69,6 +71,11 @@ class Service:
         _, said, code = await ended(self.process)
         return code, said
 
+    def left(self) -> list[list[str]]:
+        """What it has kept for the next start, in order."""
+        events: list[list[str]] = json.loads(Path(f"{self.database}.left").read_text())
+        return events
+
     def stored(self) -> list[tuple[str, str]]:
         """All that is stored, in order."""
         with closing(sqlite3.connect(self.database)) as connection:
@@ -76,6 +83,9 @@ class Service:
                 "SELECT * FROM events ORDER BY id"
             ).fetchall()
             return rows
+
+
+Restart = Callable[[], Service]
 
 
 @pytest.fixture
@@ -91,12 +101,18 @@ def listening() -> Iterator[socket.socket]:
 
 
 @pytest.fixture(params=["fastapi", "aiohttp"])
-def service(
+def restart(
     request: pytest.FixtureRequest, start: Start, listening: socket.socket, tmp_path: Path
-) -> Service:
-    """Each of the services."""
+) -> Restart:
+    """Starts each of the services, as often as it is called, with the same database."""
     programs = {"fastapi": FASTAPI, "aiohttp": AIOHTTP}
-    return serving(programs[request.param], start, listening, tmp_path)
+    return partial(serving, programs[request.param], start, listening, tmp_path)
+
+
+@pytest.fixture
+def service(restart: Restart) -> Service:
+    """Each of the services."""
+    return restart()
 
 
 @pytest.fixture
@@ -157,8 +173,9 @@ async def test_a_service_that_cannot_store_ends(fastapi_service: Service) -> Non
     assert "no such table" in said
 
 
-async def test_a_service_that_fails_later_ends(service: Service) -> None:
-    """If what was answered with 202 cannot be stored it says so, and ends, without being told."""
+async def test_a_service_that_fails_later_ends(restart: Restart) -> None:
+    """If what was answered with 202 cannot be stored it ends, untold; the next one stores it."""
+    service = restart()
     async with service.client() as client:
         await client.get("/")
         with closing(sqlite3.connect(service.database)) as connection:
@@ -169,6 +186,14 @@ async def test_a_service_that_fails_later_ends(service: Service) -> None:
     code, said = await service.end()
     assert 0 != code
     assert "no such table" in said
+    assert [["00", "body 0"]] == service.left()
+
+    service = restart()
+    async with service.client() as client:
+        await client.get("/")
+    assert [("00", "body 0")] == service.stored()
+    assert [] == service.left()
+    await service.stop()
 
 
 NO_JSON = [b"", b"{", b"\xff", b"[" * 200_000]
@@ -244,3 +269,4 @@ async def test_a_service_ends_within_its_grace_period(service: Service) -> None:
     assert 10 <= time.monotonic() - started < 30
     assert 0 != code
     assert re.search(r"ShutdownTimeout: .* \(0 undelivered, 1 in doubt\)", said)
+    assert [["01", "body 1"]] == service.left()
