@@ -14,12 +14,14 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+import asyncpg
 import attrs
 import httpx
 import pytest
 
 from tests.field.conftest import RECIPES, Start, ended
-from tests.field.servers import PATIENCE, eventually
+from tests.field.servers import PATIENCE, Postgres, eventually, until
+from tests.test_readme import examples_of
 
 pytestmark = pytest.mark.asyncio(loop_factories=["standard"])
 
@@ -30,6 +32,13 @@ import sys
 import uvicorn
 sys.path.insert(0, sys.argv[1])
 uvicorn.run("service:app", fd=int(sys.argv[2]))
+"""
+
+PAGE = """
+import sys
+import uvicorn
+sys.path[:0] = [sys.argv[1], "."]
+uvicorn.run("events:app", fd=int(sys.argv[2]))
 """
 
 AIOHTTP = """
@@ -270,3 +279,42 @@ async def test_a_service_ends_within_its_grace_period(service: Service) -> None:
     assert 0 != code
     assert re.search(r"ShutdownTimeout: .* \(0 undelivered, 1 in doubt\)", said)
     assert [["01", "body 1"]] == service.left()
+
+
+async def fetched(database: str, statement: str) -> list[str]:
+    """The first column of what a statement gives, from PostgreSQL."""
+    connection = await asyncpg.connect(database)
+    try:
+        return [row[0] for row in await connection.fetch(statement)]
+    finally:
+        await connection.close()
+
+
+async def test_the_service_on_the_page(
+    start: Start, listening: socket.socket, postgres_server: Postgres, database: str, tmp_path: Path
+) -> None:
+    """It outlives its database, buries what that refuses, and keeps what it could not store."""
+    (tmp_path / "events.py").write_text(examples_of(RECIPES / "README.rst")[0].parsed)
+    fd = listening.fileno()
+    process = start("-c", PAGE, RECIPES, str(fd), pass_fds=[fd], DATABASE=database)
+    service = Service(process, tmp_path / "unused", listening.getsockname())
+    events = [{"id": "poison", "body": "\0"}, *EVENTS]
+
+    async def all_are_stored() -> bool:
+        return len(await fetched(database, "SELECT id FROM events")) == len(EVENTS)
+
+    async with service.client() as client:
+        await client.get("/")
+        await asyncio.to_thread(postgres_server.kill)
+        answers = [await client.post("/events", json=event) for event in events]
+        await asyncio.to_thread(postgres_server.start)
+        await until(all_are_stored)
+        await fetched(database, "DROP TABLE events")
+        answers.append(await client.post("/events", json={"id": "late", "body": ""}))
+        code, said = await service.end()
+
+    assert {202} == {answer.status_code for answer in answers}
+    assert ["('poison', '\\x00')"] == await fetched(database, "SELECT item FROM dead_letters")
+    assert -signal.SIGTERM == code
+    assert "Application shutdown failed" in said
+    assert [["late", ""]] == json.loads((tmp_path / "left.json").read_text())
