@@ -17,8 +17,10 @@ from pathlib import Path
 import asyncpg
 import attrs
 import httpx
+import lifetime
 import pytest
 
+from flushq import FlushFailed, FlushQueue, NaturalPolicy
 from tests.field.conftest import RECIPES, Start, ended
 from tests.field.servers import PATIENCE, Postgres, eventually, until
 from tests.test_readme import examples_of
@@ -279,6 +281,26 @@ async def test_a_service_ends_within_its_grace_period(service: Service) -> None:
     assert 0 != code
     assert re.search(r"ShutdownTimeout: .* \(0 undelivered, 1 in doubt\)", said)
     assert [["01", "body 1"]] == service.left()
+
+
+async def test_a_start_that_fails_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was left stays in the file, also what the queue did not come to take."""
+    monkeypatch.setattr(signal, "raise_signal", lambda _: None)
+    file = tmp_path / "left"
+    file.write_text('[["1"], ["2"], ["3"]]')
+
+    async def fail(batch: list[tuple[str]]) -> None:
+        raise OSError("the table is missing")
+
+    queue = FlushQueue(fail, NaturalPolicy(max_records=1), max_queue_size=1)
+    with pytest.raises(FlushFailed):
+        async with lifetime.running(queue, file):
+            pytest.fail("it has started")
+
+    assert queue.stats().accepted < 3
+    assert [["1"], ["2"], ["3"]] == json.loads(file.read_text())
 
 
 async def fetched(database: str, statement: str) -> list[str]:
