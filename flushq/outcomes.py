@@ -64,7 +64,7 @@ class Split:
 
 
 Verdict = Fail | Drop | Retry | Split
-"""What a failure handler answers."""
+"""What a failure handler answers; the class of a verdict means its instance."""
 
 FAIL = Fail()
 

@@ -39,7 +39,13 @@ def links_of(page: Path) -> list[Path]:
     text = page.read_text()
     links = re.findall(r"`[^`<]*<([^`>]*)>`__", text)
     pictures = re.findall(r"^\.\. image:: (.*)$", text, re.MULTILINE)
-    return [(page.parent / target).resolve() for target in links + pictures]
+    return [(page.parent / target.partition("#")[0]).resolve() for target in links + pictures]
+
+
+def anchors_of(page: Path) -> set[str]:
+    """Return the anchors that the headings of a page have where it is shown."""
+    headings = re.findall(r"^(.+)\n(?:=+|-+|~+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 def page_name(page: Path) -> str:
@@ -89,6 +95,13 @@ def test_examples_are_formatted(page: Path, tmp_path: Path) -> None:
 def test_a_link_leads_somewhere(page: Path) -> None:
     """What a page links to is there."""
     assert [] == [link for link in links_of(page) if not link.exists()]
+
+
+@each_page
+def test_a_link_leads_to_a_section(page: Path) -> None:
+    """A section that a page links to is on the other page."""
+    for target, anchor in re.findall(r"<([^`>#]*)#([^`>]*)>`__", page.read_text()):
+        assert anchor in anchors_of(page.parent / target)
 
 
 def test_the_first_page_leads_to_all_others() -> None:

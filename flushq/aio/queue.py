@@ -57,11 +57,11 @@ class FlushQueue(QueueView[T]):
         max_shutdown_wait: Seconds that a close may take, and that running flushes have after a
             failure. None: no limit. 0: no flush is started any more, running ones are cancelled.
         on_failure: What is to be done when flush_fn has raised: a function, plain or async, of a
-            Failure that returns a verdict. It is part of the flush: it runs in its context, and a
-            limit or a second cancellation cuts it short. If it raises or returns anything else, the
-            queue ends with FlushFailed. It is not asked about a flush that was cancelled, nor about
-            KeyboardInterrupt, SystemExit, or a PartialFailure that makes no sense. None: every
-            failure ends the queue.
+            Failure that returns a verdict; a class means its instance, so Retry is Retry(0). It is
+            part of the flush: it runs in its context, and a limit or a second cancellation cuts it
+            short. If it raises or returns anything else, the queue ends with FlushFailed. It is not
+            asked about a flush that was cancelled, nor about KeyboardInterrupt, SystemExit, or a
+            PartialFailure that makes no sense. None: every failure ends the queue.
         on_report: A plain function that is called with a FlushReport after every flush. What it
             raises is logged.
         name: What the queue is called in its repr, in exceptions, log records and tasks.

@@ -8,11 +8,13 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import count
 from pathlib import Path
 from urllib.parse import quote
 
 import asyncpg
 import postgres
+import postgres_failures
 import pytest
 
 from flushq import Failure, FlushFailed, FlushQueue, NaturalPolicy, Verdict
@@ -52,11 +54,11 @@ class Judge:
         self.seen = asyncio.Event()
         self.errors: list[BaseException] = []
 
-    def __call__(self, failure: Failure[postgres.Row]) -> Verdict:
+    async def __call__(self, failure: Failure[postgres.Row]) -> Verdict:
         """As the recipe does."""
         self.errors.append(failure.error)
         self.seen.set()
-        return postgres.judge(failure)
+        return await postgres_failures.judge(postgres_failures.tell, failure)
 
 
 @asynccontextmanager
@@ -216,6 +218,54 @@ async def test_killed_and_started_again(
     excuse(caplog)
 
 
+async def test_killed_before_a_burial(
+    postgres_server: Postgres, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What cannot be buried while the server is away is buried when it is back."""
+    burials = count()
+    async with postgres.connect(database) as pool:
+        await pool.execute("CREATE TABLE dead_letters (id text)")
+
+        async def bury(row: postgres.Row, error: BaseException) -> None:
+            dies = next(burials) == 0
+            if dies:
+                await asyncio.to_thread(postgres_server.kill)
+            try:
+                await pool.execute("INSERT INTO dead_letters VALUES ($1)", row[0])
+            finally:
+                if dies:
+                    await asyncio.to_thread(postgres_server.start)
+
+        handler = partial(postgres_failures.judge, bury)
+        store, policy = partial(postgres.store, pool), NaturalPolicy(max_records=100)
+        async with FlushQueue(store, policy, on_failure=handler) as queue:
+            for row in [("poison", "\0"), *ROWS]:
+                await queue.enqueue(row)
+        letters = await pool.fetch("SELECT id FROM dead_letters")
+
+    assert ROWS == await stored(database)
+    assert [("poison",)] == [tuple(letter) for letter in letters]
+    excuse(caplog)
+
+
+async def test_a_burial_that_is_refused(database: str) -> None:
+    """What can never be buried ends the queue, and is not lost; the error tells why."""
+
+    async def bury(row: postgres.Row, error: BaseException) -> None:
+        raise asyncpg.UndefinedTableError("there is no table of dead letters")
+
+    handler = partial(postgres_failures.judge, bury)
+    async with postgres.connect(database) as pool:
+        queue = FlushQueue(partial(postgres.store, pool), NaturalPolicy(), on_failure=handler)
+        with pytest.raises(FlushFailed) as caught:
+            async with queue:
+                await queue.enqueue(("1", "\0"))
+
+    assert [("1", "\0")] == queue.in_doubt
+    assert isinstance(caught.value.__cause__, asyncpg.CharacterNotInRepertoireError)
+    assert "there is no table of dead letters" in caught.value.__cause__.__notes__[0]
+
+
 @pytest.mark.parametrize(
     "moment",
     [{"at_request": b"body 1500"}, {"at_request": b"COMMIT"}, {"at_answer": b"COMMIT"}],
@@ -315,9 +365,7 @@ async def test_a_table_that_does_not_fit(database: str) -> None:
     await connection.execute("CREATE TABLE events (id int PRIMARY KEY)")
     await connection.close()
     async with postgres.connect(database) as pool:
-        queue = FlushQueue(
-            partial(postgres.store, pool), NaturalPolicy(), on_failure=postgres.judge
-        )
+        queue = FlushQueue(partial(postgres.store, pool), NaturalPolicy(), on_failure=Judge())
         with pytest.raises(FlushFailed) as caught:
             async with queue:
                 await queue.enqueue(("1", "body"))

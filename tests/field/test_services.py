@@ -1,6 +1,7 @@
 """The recipes for services, in the servers that run them."""
 
 import asyncio
+import json
 import re
 import signal
 import socket
@@ -8,16 +9,21 @@ import sqlite3
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
+import asyncpg
 import attrs
 import httpx
+import lifetime
 import pytest
 
+from flushq import FlushFailed, FlushQueue, NaturalPolicy
 from tests.field.conftest import RECIPES, Start, ended
-from tests.field.servers import PATIENCE, eventually
+from tests.field.servers import PATIENCE, Postgres, eventually, until
+from tests.test_readme import examples_of
 
 pytestmark = pytest.mark.asyncio(loop_factories=["standard"])
 
@@ -28,6 +34,13 @@ import sys
 import uvicorn
 sys.path.insert(0, sys.argv[1])
 uvicorn.run("service:app", fd=int(sys.argv[2]))
+"""
+
+PAGE = """
+import sys
+import uvicorn
+sys.path[:0] = [sys.argv[1], "."]
+uvicorn.run("events:app", fd=int(sys.argv[2]))
 """
 
 AIOHTTP = """
@@ -69,6 +82,11 @@ class Service:
         _, said, code = await ended(self.process)
         return code, said
 
+    def left(self) -> list[list[str]]:
+        """What it has kept for the next start, in order."""
+        events: list[list[str]] = json.loads(Path(f"{self.database}.left").read_text())
+        return events
+
     def stored(self) -> list[tuple[str, str]]:
         """All that is stored, in order."""
         with closing(sqlite3.connect(self.database)) as connection:
@@ -76,6 +94,9 @@ class Service:
                 "SELECT * FROM events ORDER BY id"
             ).fetchall()
             return rows
+
+
+Restart = Callable[[], Service]
 
 
 @pytest.fixture
@@ -91,12 +112,18 @@ def listening() -> Iterator[socket.socket]:
 
 
 @pytest.fixture(params=["fastapi", "aiohttp"])
-def service(
+def restart(
     request: pytest.FixtureRequest, start: Start, listening: socket.socket, tmp_path: Path
-) -> Service:
-    """Each of the services."""
+) -> Restart:
+    """Starts each of the services, as often as it is called, with the same database."""
     programs = {"fastapi": FASTAPI, "aiohttp": AIOHTTP}
-    return serving(programs[request.param], start, listening, tmp_path)
+    return partial(serving, programs[request.param], start, listening, tmp_path)
+
+
+@pytest.fixture
+def service(restart: Restart) -> Service:
+    """Each of the services."""
+    return restart()
 
 
 @pytest.fixture
@@ -157,8 +184,9 @@ async def test_a_service_that_cannot_store_ends(fastapi_service: Service) -> Non
     assert "no such table" in said
 
 
-async def test_a_service_that_fails_later_ends(service: Service) -> None:
-    """If what was answered with 202 cannot be stored it says so, and ends, without being told."""
+async def test_a_service_that_fails_later_ends(restart: Restart) -> None:
+    """If what was answered with 202 cannot be stored it ends, untold; the next one stores it."""
+    service = restart()
     async with service.client() as client:
         await client.get("/")
         with closing(sqlite3.connect(service.database)) as connection:
@@ -169,6 +197,14 @@ async def test_a_service_that_fails_later_ends(service: Service) -> None:
     code, said = await service.end()
     assert 0 != code
     assert "no such table" in said
+    assert [["00", "body 0"]] == service.left()
+
+    service = restart()
+    async with service.client() as client:
+        await client.get("/")
+    assert [("00", "body 0")] == service.stored()
+    assert [] == service.left()
+    await service.stop()
 
 
 NO_JSON = [b"", b"{", b"\xff", b"[" * 200_000]
@@ -231,3 +267,63 @@ async def test_a_service_ends_within_its_grace_period(service: Service) -> None:
     assert 10 <= time.monotonic() - started < 30
     assert 0 != code
     assert re.search(r"ShutdownTimeout: .* \(0 undelivered, 1 in doubt\)", said)
+    assert [["01", "body 1"]] == service.left()
+
+
+async def test_a_start_that_fails_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was left stays in the file, also what the queue did not come to take."""
+    monkeypatch.setattr(signal, "raise_signal", lambda _: None)
+    file = tmp_path / "left"
+    file.write_text('[["1"], ["2"], ["3"]]')
+
+    async def fail(batch: list[tuple[str]]) -> None:
+        raise OSError("the table is missing")
+
+    queue = FlushQueue(fail, NaturalPolicy(max_records=1), max_queue_size=1)
+    with pytest.raises(FlushFailed):
+        async with lifetime.running(queue, file):
+            pytest.fail("it has started")
+
+    assert queue.stats().accepted < 3
+    assert [["1"], ["2"], ["3"]] == json.loads(file.read_text())
+
+
+async def fetched(database: str, statement: str) -> list[str]:
+    """The first column of what a statement gives, from PostgreSQL."""
+    connection = await asyncpg.connect(database)
+    try:
+        return [row[0] for row in await connection.fetch(statement)]
+    finally:
+        await connection.close()
+
+
+async def test_the_service_on_the_page(
+    start: Start, listening: socket.socket, postgres_server: Postgres, database: str, tmp_path: Path
+) -> None:
+    """It outlives its database, buries what that refuses, and keeps what it could not store."""
+    (tmp_path / "events.py").write_text(examples_of(RECIPES / "README.rst")[0].parsed)
+    fd = listening.fileno()
+    process = start("-c", PAGE, RECIPES, str(fd), pass_fds=[fd], DATABASE=database)
+    service = Service(process, tmp_path / "unused", listening.getsockname())
+    events = [{"id": "poison", "body": "\0"}, *EVENTS]
+
+    async def all_are_stored() -> bool:
+        return len(await fetched(database, "SELECT id FROM events")) == len(EVENTS)
+
+    async with service.client() as client:
+        await client.get("/")
+        await asyncio.to_thread(postgres_server.kill)
+        answers = [await client.post("/events", json=event) for event in events]
+        await asyncio.to_thread(postgres_server.start)
+        await until(all_are_stored)
+        await fetched(database, "DROP TABLE events")
+        answers.append(await client.post("/events", json={"id": "late", "body": ""}))
+        code, said = await service.end()
+
+    assert {202} == {answer.status_code for answer in answers}
+    assert ["('poison', '\\x00')"] == await fetched(database, "SELECT item FROM dead_letters")
+    assert -signal.SIGTERM == code
+    assert "Application shutdown failed" in said
+    assert [["late", ""]] == json.loads((tmp_path / "left.json").read_text())

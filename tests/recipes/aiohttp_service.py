@@ -3,13 +3,15 @@
     EVENTS=events.db python tests/recipes/aiohttp_service.py PORT
 
 POST /events answers 202 when the event waits, 400 to what is no event; 503 tells to come again.
-SIGTERM ends the service when all that it has taken is stored; if it cannot store, it ends itself.
+SIGTERM ends the service when all that it has taken is stored; if it cannot store, it ends itself,
+and keeps what is left in events.db.left.
 """
 
 import os
 import sys
 from collections.abc import AsyncIterator
 from functools import partial
+from pathlib import Path
 
 import aiosqlite
 import lifetime
@@ -24,11 +26,12 @@ QUEUE = web.AppKey("queue", FlushQueue[sqlite.Row])
 async def queue_of_events(app: web.Application) -> AsyncIterator[None]:
     """Have a queue as long as the service lives; at the end it drains."""
     policy = IntervalPolicy(max_wait_seconds=0.1, max_records=500)
-    async with aiosqlite.connect(os.environ["EVENTS"]) as db:
+    database = os.environ["EVENTS"]
+    async with aiosqlite.connect(database) as db:
         await db.executescript(sqlite.TABLES)
         store, judge = partial(sqlite.store, db), partial(sqlite.judge, db)
         app[QUEUE] = queue = FlushQueue(store, policy, max_shutdown_wait=10.0, on_failure=judge)
-        async with lifetime.running(queue):
+        async with lifetime.running(queue, Path(f"{database}.left")):
             yield
 
 

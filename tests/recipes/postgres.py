@@ -8,22 +8,18 @@ may restart meanwhile. Ends with 1 if a line was refused.
 
 import asyncio
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import urls
+from postgres_failures import judge, tell
 
-from flushq import Drop, Fail, Failure, FlushQueue, NaturalPolicy, Retry, Split, Verdict
+from flushq import FlushQueue, NaturalPolicy
 
 Row = tuple[str, str]
 
 INSERT = "INSERT INTO events SELECT * FROM incoming ORDER BY id ON CONFLICT (id) DO NOTHING"
-PASSING = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)  # of a connection
-PASSING_STATES = {"08", "40", "53", "57"}  # connection, deadlock, disk or memory, shutdown
-POISONED_STATES = {"22", "23", "54", "P0"}  # data, constraint, size, what a trigger raises
 
 
 def connect(url: str, timeout: float = 10.0) -> asyncpg.Pool:
@@ -47,24 +43,11 @@ async def store(pool: asyncpg.Pool, rows: list[Row]) -> None:
         await connection.execute(INSERT)
 
 
-def judge(failure: Failure[Any], name: Callable[[Any], str] = str) -> Verdict:
-    """Wait for PostgreSQL as long as it takes; drop the rows that it refuses, and name them."""
-    state = getattr(failure.error, "sqlstate", None) or ""
-    if isinstance(failure.error, PASSING) or state[:2] in PASSING_STATES:
-        return Retry(after=min(5.0, 0.1 * failure.attempt))
-    if state[:2] not in POISONED_STATES and not isinstance(failure.error, UnicodeError):
-        return Fail()
-    if len(failure.items) > 1:
-        return Split()
-    print(f"refused: {name(failure.items[0])}: {failure.error}", file=sys.stderr)
-    return Drop()
-
-
 async def main(url: str, file: Path) -> int:
     """Store the lines of a file, tell how many there were, and return how many were refused."""
     pool = connect(url)
-    flush, policy = partial(store, pool), NaturalPolicy(max_records=5_000)
-    queue = FlushQueue(flush, policy, max_shutdown_wait=10.0, on_failure=judge)
+    flush, handler, policy = partial(store, pool), partial(judge, tell), NaturalPolicy(5_000)
+    queue = FlushQueue(flush, policy, max_shutdown_wait=10.0, on_failure=handler)
     async with pool, queue:
         with file.open(errors="replace") as lines:
             for number, line in enumerate(lines, 1):

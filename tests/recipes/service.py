@@ -4,7 +4,7 @@
 
 POST /events answers 202 when the event waits; POST /orders 201 when the order is stored, 422 if it
 was refused, 202 if it still waits after a while; 503 tells to come again. SIGTERM ends the service
-when all is stored; if it cannot store, it ends itself.
+when all is stored; if it cannot store, it ends itself, and keeps what is left in events.db.left.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import aiosqlite
 import lifetime
@@ -33,11 +34,12 @@ class Event(BaseModel):
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, FlushQueue[sqlite.Row]]]:
     """Have a queue as long as the service lives; at the end it drains."""
-    async with aiosqlite.connect(os.environ["EVENTS"]) as db:
+    database = os.environ["EVENTS"]
+    async with aiosqlite.connect(database) as db:
         await db.executescript(sqlite.TABLES)
         store, judge = partial(sqlite.store, db), partial(sqlite.judge, db)
         queue = FlushQueue(store, IntervalPolicy(0.1, 500), max_shutdown_wait=10, on_failure=judge)
-        async with lifetime.running(queue):
+        async with lifetime.running(queue, Path(f"{database}.left")):
             yield {"queue": queue}
 
 

@@ -19,8 +19,9 @@ import postgres
 import urls
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from postgres_failures import judge, tell
 
-from flushq import Drop, Failure, FlushQueue, NaturalPolicy, Verdict
+from flushq import FlushQueue, NaturalPolicy
 
 
 def name(message: Msg) -> str:
@@ -35,11 +36,10 @@ async def store(pool: asyncpg.Pool, batch: list[Msg]) -> None:
         await message.ack()  # while NATS is away, nats-py keeps it
 
 
-async def judge(failure: Failure[Msg]) -> Verdict:
-    """Wait for PostgreSQL as long as it takes, and give up a message that cannot be stored."""
-    if (verdict := postgres.judge(failure, name)) == Drop():
-        await failure.items[0].term()
-    return verdict
+async def give_up(message: Msg, error: BaseException) -> None:
+    """Name a message that cannot be stored, and have it delivered no more."""
+    await tell(name(message), error)
+    await message.term()
 
 
 async def pull(connection: Client, stream: str, consumer: str, queue: FlushQueue[Msg]) -> None:
@@ -66,8 +66,8 @@ async def main(nats_url: str, stream: str, consumer: str, postgres_url: str) -> 
     """Work until SIGTERM."""
     urls.check(nats_url)
     async with await nats.connect(nats_url) as connection, postgres.connect(postgres_url) as pool:
-        flush, policy = partial(store, pool), NaturalPolicy(max_records=1_000)
-        queue = FlushQueue(flush, policy, dedupe_key=name, max_shutdown_wait=15.0, on_failure=judge)
+        flush, handler, policy = partial(store, pool), partial(judge, give_up), NaturalPolicy(1_000)
+        queue = FlushQueue(flush, policy, dedupe_key=name, max_shutdown_wait=15, on_failure=handler)
         async with queue:
             await pull(connection, stream, consumer, queue)
         with suppress(Exception):  # NATS may be away; nats-py fails in several ways then
