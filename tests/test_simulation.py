@@ -627,7 +627,7 @@ async def late(attempt: int, size: int) -> None:
         ({"flush_seconds": str}, TypeError, "flush_seconds must be a real number, not '2'"),
         ({"max_in_flight": 0}, ValueError, "max_in_flight must be at least 1, not 0"),
         ({"max_in_flight": 1.5}, TypeError, r"max_in_flight must be an int, not 1\.5"),
-        ({"weights": [1]}, ValueError, "2 arrivals need as many weights, not 1"),
+        ({"weights": [1]}, ValueError, "there are 2 arrivals but 1 weights"),
         ({"weights": [1, -1]}, ValueError, "the weight of an item must be at least 0, not -1"),
         ({"weights": [1, "1"]}, TypeError, "the weight of an item must be a real number, not '1'"),
         ({"max_queue_size": 0}, ValueError, "max_queue_size must be at least 1, not 0"),
