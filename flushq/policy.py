@@ -239,7 +239,7 @@ class FlushPolicy(abc.ABC):
 
     @property
     def full(self) -> bool:
-        """Whether what is pending fills a batch, by number or by weight."""
+        """Whether the waiting items reach max_records or max_weight. Always False without a cap."""
         return (self.max_records is not None and self.queue.pending >= self.max_records) or (
             self.max_weight is not None and self.queue.weight >= as_plain(self.max_weight)
         )
