@@ -102,4 +102,5 @@ def _check_real(name: str, value: Any) -> None:
     try:
         float(value)
     except OverflowError:
-        raise ValueError(f"{name} must be a number that a float can hold, not {value!r}") from None
+        message = f"{name} must be a number that a float can hold, not {shown(value)}"
+        raise ValueError(message) from None

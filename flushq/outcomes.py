@@ -38,7 +38,7 @@ class Fail:
 
 @attrs.frozen
 class Drop:
-    """Count what failed as dropped, and go on; a dead letter is written by the handler itself."""
+    """Count what failed as dropped, and go on; flushq saves nothing: first write a dead letter."""
 
 
 @attrs.frozen

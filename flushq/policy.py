@@ -157,8 +157,10 @@ class QueueState:
         self.oldest = bursts[0][0] if bursts else math.inf
 
     def _check(self, now: float, count: int = 1, amount: float = 0.0) -> None:
-        if not (self._now <= now and -math.inf < now < math.inf):
-            raise ValueError(f"now must be a finite time from {self._now} on, not {now!r}")
+        if not -math.inf < now < math.inf:
+            raise ValueError(f"now must be finite, not {now!r}")
+        if now < self._now:
+            raise ValueError(f"now must not go back from {self._now!r} to {now!r}")
         if type(count) is not int or count < 1:
             check_count("count", count)
         if not 0 <= amount < math.inf:
@@ -241,7 +243,7 @@ class FlushPolicy(abc.ABC):
 
     @property
     def full(self) -> bool:
-        """Whether what is pending fills a batch, by number or by weight."""
+        """Whether the waiting items reach max_records or max_weight. Always False without a cap."""
         return (self.max_records is not None and self.queue.pending >= self.max_records) or (
             self.max_weight is not None and self.queue.weight >= as_plain(self.max_weight)
         )

@@ -164,3 +164,10 @@ def test_a_fraction_of_other_integers_becomes_one_of_ints(parts: tuple[Any, Any]
     became = as_plain(Fraction(*parts))
     assert Fraction(1, 3) == became
     assert (int, int) == (type(became.numerator), type(became.denominator))
+
+
+def test_a_number_with_too_many_digits_for_a_repr_is_refused_for_its_size() -> None:
+    """Python does not print an int of more than 4,300 digits; the message is as of any other."""
+    message = r"^wait must be a number that a float can hold, not <int object"
+    with pytest.raises(ValueError, match=message):
+        check_number("wait", 10**5000, least=0)

@@ -36,8 +36,8 @@ class FlushQueue(QueueView[T]):
     """A queue that hands its items to ``flush_fn`` in batches, when its policy says so.
 
     Use it as ``async with FlushQueue(...) as queue``, or ``run()`` it in a TaskGroup. It belongs
-    to the event loop that first uses it, and is not thread-safe: threads, finalizers and signal
-    handlers bring items by ``loop.call_soon_threadsafe``.
+    to the event loop that first uses it, and is not thread-safe. Threads bring items by asyncio's
+    ``run_coroutine_threadsafe``, finalizers and signal handlers by ``loop.call_soon_threadsafe``.
 
     Every accepted item ends in exactly one place: delivered (``flush_fn`` returned), counted as a
     duplicate, dropped by the failure handler, in ``undelivered`` (``flush_fn`` was never called
@@ -156,14 +156,11 @@ class FlushQueue(QueueView[T]):
         self._enqueue_now(item)
 
     async def submit(self, item: T) -> Receipt[T]:
-        """Wait for room and accept the item, as :meth:`enqueue`; return its receipt.
-
-        The receipt of a duplicate is that of the item that stayed.
-        """
+        """As :meth:`enqueue`, and return the receipt; for a duplicate, that of the waiting item."""
         return receipt_of(item, await self._enqueue_slow(item), self._core, self._runner)
 
     def submit_nowait(self, item: T) -> Receipt[T]:
-        """Accept the item now, as :meth:`enqueue_nowait`; return its receipt."""
+        """As :meth:`enqueue_nowait`, and return the receipt, as :meth:`submit` does."""
         return receipt_of(item, self._enqueue_now(item), self._core, self._runner)
 
     async def deliver(self, item: T, *, on_accepted: Callable[[T], object] | None = None) -> None:

@@ -54,7 +54,7 @@ class PausePolicy(FlushPolicy):
 
     @property
     def alpha(self) -> float:
-        """The length of the pause, in flush times."""
+        """The pause, as a fraction of how long a flush takes."""
         if self.max_records is not None or self.max_weight is not None:
             return _GOLDEN
         slots = self.queue.max_in_flight + 1
@@ -69,7 +69,10 @@ class PausePolicy(FlushPolicy):
     def flush_done(
         self, now: float, count: int, seconds: float, error: BaseException | None = None
     ) -> Decision:
-        """Learn how long a flush takes, from one that succeeded."""
+        """Update the estimated duration from a flush that succeeded.
+
+        The estimate is not used if ``flush_seconds`` was given.
+        """
         if error is None:
             known = seconds if self._learnt is None else self._learnt
             self._learnt = known + _GAIN * (seconds - known)

@@ -68,7 +68,7 @@ def simulate(
     masses = None if weights is None else list(weights)
     if masses is not None:
         if len(masses) != len(times):
-            raise ValueError(f"{len(times)} arrivals need as many weights, not {len(masses)}")
+            raise ValueError(f"there are {len(times)} arrivals but {len(masses)} weights")
     elif getattr(policy, "max_weight", None) is not None:
         raise TypeError(f"the max_weight of {policy!r} needs weights, one for each arrival")
     if not isinstance(drain, bool):

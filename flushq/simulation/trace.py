@@ -18,10 +18,10 @@ class SimulatedFlush:
         ended: When it ended.
         size: How many items it took.
         reason: Why it was started.
-        oldest: When the oldest of its items got in.
+        oldest: When the oldest of its items was accepted.
         attempts: How many times flush_fn was called for it.
         dropped: How many of its items were dropped.
-        in_doubt: How many of them were lost by a failure.
+        in_doubt: How many of its items were lost because the queue failed.
     """
 
     started: float
@@ -64,7 +64,7 @@ Facts = tuple[float, str, int, float, Decision]
 
 @attrs.frozen(eq=False, repr=False)
 class Events(Sequence[Event]):
-    """Events like a tuple of them; but each is made when it is read, and most never are."""
+    """A sequence of events; each object is created only when it is read."""
 
     _told: list[Facts]
 
@@ -99,15 +99,16 @@ class Events(Sequence[Event]):
 class Trace:
     """What a policy did with a sequence of arrivals.
 
-    Each arrival is delivered, dropped, lost, stranded or refused.
+    Each arrival is delivered, dropped, lost, stranded or refused. An item that is lost is in doubt
+    (a flush failed with it) or undelivered.
 
     Attributes:
         flushes: Every flush, in the order in which they started.
         events: Every event that the policy was told, with its decision.
         stranded: How many items are left with nothing scheduled to flush them.
         undelivered: How many items waited when a failure ended the queue.
-        refused: How many items never got in: when the queue closed or failed, their producers
-            stood in line, or were still to come.
+        refused: How many items were not accepted, because the queue had closed or failed before
+            they came or before there was room.
         blocked: How many producers stood in line for room.
     """
 
