@@ -67,7 +67,7 @@ def load(path: Path) -> Run:
 
     Raises:
         OSError: It cannot be read.
-        ValueError: It is no run.
+        ValueError: It is not a run.
     """
     saved: Mapping[str, Any] = json.loads(path.read_text())
     try:

@@ -1,7 +1,7 @@
 """What producers do, from the first item until all have been delivered.
 
-Nothing here waits for anything but the processor, so its time is what counts: whoever else uses the
-machine does not.
+Nothing here waits for anything but the processor, so processor time is what counts: other programs
+on the machine do not change it.
 """
 
 import asyncio

@@ -58,8 +58,8 @@ def simulate(
 
     Raises:
         ItemTooLarge: An item weighs more than the policy's ``max_weight``.
-        PolicyError: The policy raised, or answered what is no decision, or answered more than
-            10,000 ticks in a row with Wait: it may never flush.
+        PolicyError: The policy raised, or gave an answer that is not a decision, or answered more
+            than 10,000 ticks in a row with Wait: it may never flush.
         TypeError, ValueError: An argument, or what a function has returned, is not what it must be;
             or ``flush_fails`` answered 10,000 calls with the same items with Retry: they may never
             end.

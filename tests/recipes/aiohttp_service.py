@@ -2,7 +2,8 @@
 
     EVENTS=events.db python tests/recipes/aiohttp_service.py PORT
 
-POST /events answers 202 when the event waits, 400 to what is no event; 503 tells to come again.
+POST /events answers 202 when the event waits, 400 if the body is not an event, and 503 if the
+client should try again later.
 SIGTERM ends the service when all that it has taken is stored; if it cannot store, it ends itself,
 and keeps what is left in events.db.left.
 """

@@ -3,9 +3,9 @@
     python tests/recipes/sqlite.py DATABASE FILE
 
 A line's id is the path of its file and its number; what is stored already is left as it is, so run
-it again after a crash. A full disk is waited for, as is whoever locks the database. What a
+it again after a crash. It waits while the disk is full or the database is locked. A row that a
 constraint of the table refuses goes into another table, alone, with the reason, and the exit code
-is 1; if it cannot, that is the end.
+is 1; if it cannot go there, the program ends.
 """
 
 import asyncio
