@@ -1,8 +1,8 @@
 """The driver and the simulation make the same flushes: times, sizes, reasons, what became of them.
 
 Ties apart: where an arrival, the end of a flush and a deadline fall on the same instant, a loop
-runs them in an order of its own. (Items that arrive at the same instant are not a tie.) All times are
-dyadic, so that every sum is exact, and each kind of time has a last digit of its own.
+runs them in an order of its own. (Items that arrive at the same instant are not a tie.) All times
+are dyadic, so that every sum is exact, and each kind of time has a last digit of its own.
 """
 
 import asyncio
