@@ -11,10 +11,9 @@ import inspect
 from asyncio import current_task
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence, Sized
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
 from operator import attrgetter
 from types import TracebackType
-from typing import Any, Generic, Self, TypeGuard, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeGuard, TypeVar
 
 from attrs import evolve
 
@@ -94,9 +93,16 @@ class _Request(Generic[K]):
         """The answer of the loader; raise it if it is an exception."""
         if self.answer is _MISSING:
             raise KeyError(self.key)
-        if isinstance(self.answer, BaseException):
-            raise self.answer
+        if isinstance(self.answer, _Raised):
+            raise self.answer.error.with_traceback(self.answer.traceback)
         return self.answer
+
+
+class _Raised(NamedTuple):
+    """An exception for an answer, with the traceback that it had: each raise makes it longer."""
+
+    error: BaseException
+    traceback: TracebackType | None
 
 
 class Batched(Generic[K, V]):
@@ -216,16 +222,19 @@ class Batched(Generic[K, V]):
     def _judge(self, failure: Failure[_Request[K]]) -> Verdict | Awaitable[Verdict]:
         if self._on_failure is None:
             return DROP
-        of_keys: Any = failure  # the same, about keys
-        return self._on_failure(evolve(of_keys, items=[each.key for each in failure.items]))
+        of_keys: Any = failure  # the same, about the keys that were loaded
+        keys = [each.key for each in failure.items if each.error is not None]
+        return self._on_failure(evolve(of_keys, items=keys))
 
     async def _load(self, requests: list[_Request[K]]) -> None:
         wanted = [request for request in requests if request.is_wanted]
         if not wanted:
             return
         try:
-            results = await _awaitable(self._loader([request.key for request in wanted]))
-            _match(wanted, results)
+            keys = [request.key for request in wanted]
+            answers = _answers(keys, await _awaitable(self._loader(keys.copy())))
+            for request, answer in zip(wanted, answers, strict=True):
+                request.answer = answer
         except BaseException as error:
             _fail(wanted, error)
             requests.clear()  # else the traceback of the error would lead back to them
@@ -246,19 +255,20 @@ def _fail(requests: Iterable[_Request[Any]], error: BaseException) -> None:
         request.error = error
 
 
-def _match(requests: Sequence[_Request[Any]], results: object) -> None:
-    """Give each request its result."""
+def _answers(keys: Sequence[K], results: object) -> list[object]:
+    """The answer for each key, as a request keeps it."""
     if isinstance(results, Mapping):
-        for request in requests:
-            _look_up(request, results)
-        return
-    if not _is_sequence(results):
+        answers = [_look_up(key, results) for key in keys]
+    elif _is_sequence(results):
+        answers = list(results)
+    else:
         raise TypeError(f"the loader must return a sequence or a mapping, not {shown(results)}")
-    answers: list[object] = list(results)
-    if len(answers) != len(requests):
-        raise ValueError(f"the loader returned {len(answers)} results for {len(requests)} keys")
-    for request, answer in zip(requests, answers, strict=True):
-        request.answer = answer
+    if len(answers) != len(keys):
+        raise ValueError(f"the loader returned {len(answers)} results for {len(keys)} keys")
+    return [
+        _Raised(answer, answer.__traceback__) if isinstance(answer, BaseException) else answer
+        for answer in answers
+    ]
 
 
 def _is_sequence(results: object) -> TypeGuard[Iterable[object]]:
@@ -267,6 +277,8 @@ def _is_sequence(results: object) -> TypeGuard[Iterable[object]]:
     return is_one and not isinstance(results, str | bytes | AbstractSet)
 
 
-def _look_up(request: _Request[Any], results: Mapping[Any, object]) -> None:
-    with suppress(KeyError):
-        request.answer = results[request.key]
+def _look_up(key: K, results: Mapping[K, object]) -> object:
+    try:
+        return results[key]
+    except KeyError:
+        return _MISSING

@@ -57,6 +57,7 @@ class Runner(Generic[T]):
         "_core",
         "_limit",
         "_on_report",
+        "_own_context",
         "_start_limit",
         "_task_name",
         "_tasks",
@@ -68,6 +69,7 @@ class Runner(Generic[T]):
 
     loop: asyncio.AbstractEventLoop
     _context: contextvars.Context
+    _own_context: contextvars.Context
 
     def __init__(
         self,
@@ -99,10 +101,15 @@ class Runner(Generic[T]):
         loop = asyncio.get_running_loop()
         if not self._bound:
             self.loop = loop
-            self._context = contextvars.copy_context()
+            self._keep_context()
             self._bound = True
         elif loop is not self.loop:
             raise RuntimeError(f"{self._core!r} belongs to another event loop than {loop!r}")
+
+    def _keep_context(self) -> None:
+        """Run in the context of the caller; flushes in copies of it that no pass has changed."""
+        self._context = contextvars.copy_context()
+        self._own_context = contextvars.copy_context()
 
     def now(self) -> float:
         """The time of the loop, in seconds."""
@@ -131,7 +138,7 @@ class Runner(Generic[T]):
         self._core.ending.start()
         if self._start_limit is not None:
             self._start_limit.cancel()
-        self._context = contextvars.copy_context()
+        self._keep_context()
         self.wake()
 
     def expect_start(self) -> None:
@@ -160,7 +167,7 @@ class Runner(Generic[T]):
         if deadline <= now:
             self._on_deadline()
         elif deadline < math.inf:
-            self._limit = self.loop.call_at(deadline, self._on_deadline, context=self._context)
+            self._limit = self.loop.call_at(deadline, self._on_deadline, context=self._own_context)
 
     def _on_deadline(self) -> None:
         self._core.ending.pass_deadline()
@@ -199,7 +206,7 @@ class Runner(Generic[T]):
         if self._woken:
             return
         try:
-            self.loop.call_soon(self._pass, context=self._context)
+            self.loop.call_soon(self._pass, context=self._own_context)
         except RuntimeError:
             if not self.loop.is_closed():
                 raise
@@ -217,8 +224,9 @@ class Runner(Generic[T]):
             ending = core.ending.closing or core.batcher.failure is not None
             if ending:
                 self._keep_deadline()
-                self._log_failure()
             core.respond()
+            if ending:
+                self._log_failure()  # last: nothing is accepted any more, whatever a handler does
             when = core.batcher.wake_at
             if when != self._timer_at:
                 self._set_timer(when)
@@ -237,7 +245,7 @@ class Runner(Generic[T]):
         self._timer_at = when
         self._timer = None
         if _float(when) < math.inf:
-            self._timer = self.loop.call_at(_float(when), self._on_timer, context=self._context)
+            self._timer = self.loop.call_at(_float(when), self._on_timer, context=self._own_context)
 
     def _on_timer(self) -> None:
         self._core.timer_fired = max(self.now(), self._timer_at)
@@ -277,7 +285,7 @@ class Runner(Generic[T]):
                 raise
             return
         self._tasks[task] = batch
-        task.add_done_callback(self._on_done, context=self._context)
+        task.add_done_callback(self._on_done, context=self._own_context)
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         batch = self._tasks.pop(task)
@@ -291,7 +299,7 @@ class Runner(Generic[T]):
 
 def _log_not_started(core: weakref.ref[Core[Any]]) -> None:
     queue = core()
-    if queue is not None:
+    if queue is not None and queue.buffer.items:
         logger.warning("%r holds items: start it by async with, or by run()", queue)
 
 

@@ -9,6 +9,7 @@ duplicate is asked when it comes in, by Buffer.append and add, and by those who 
 import inspect
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from flushq.arguments import check_sync_callable
@@ -56,12 +57,28 @@ class Duplicates(Generic[T]):
         self.waiting.append(key)
 
     def free(self, keys: Iterable[Hashable]) -> None:
-        """These keys do not wait any more: those of the oldest items, which have left."""
-        if self.waiting:
-            for key in keys:
-                self.taken.pop(key, None)
-        else:
+        """These keys do not wait any more: those of the oldest items, which have left.
+
+        A key that cannot be hashed or compared any more, as it was changed, is left behind: the
+        next item with such a key is not a duplicate of anything.
+        """
+        if not self.waiting:
             self.taken.clear()
+            return
+        for key in keys:
+            try:
+                self.taken.pop(key, None)
+            except Exception:
+                self._forget(key)
+
+    def _forget(self, changed: Hashable) -> None:
+        """Take out a key that the dict does not find any more, by its identity."""
+        taken = list(self.taken.items())
+        self.taken.clear()
+        for key, number in taken:
+            if key is not changed:
+                with suppress(Exception):  # another that was changed, and waits
+                    self.taken[key] = number
 
 
 def checked_key(key: Any) -> Hashable:

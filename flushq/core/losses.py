@@ -90,5 +90,5 @@ class Losses(Generic[T]):
 def _listed(item: T, lost_as: LostAs[T]) -> Any:
     try:
         return lost_as(item)
-    except Exception:
+    except BaseException:  # else it, and the items that come after it, would not be listed
         return item

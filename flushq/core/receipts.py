@@ -64,6 +64,7 @@ class Completion(Generic[T]):
         self.failure, self.ended, self.receipt = failure, True, None
         for waiter in self.waiters:
             wake(waiter, failure)
+        self.waiters.clear()
 
 
 class Receipts(Generic[T]):

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -250,6 +250,26 @@ async def test_a_failure_is_logged_at_once_and_once(caplog: pytest.LogCaptureFix
         assert "failed" == queue.state
         await asyncio.sleep(3600.0)
     assert [record] == caplog.records
+
+
+async def test_nothing_is_accepted_once_the_failure_is_logged() -> None:
+    """Not by a handler of logging either that brings the record to the queue."""
+
+    class Shipping(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            with suppress(FlushFailed):
+                queue.enqueue_nowait(9)
+
+    queue = FlushQueue(Sink[int](errors={0: OSError()}), NaturalPolicy(1))
+    handler = Shipping()
+    logging.getLogger("flushq").addHandler(handler)
+    try:
+        async with failing(queue):
+            await enqueue_all(queue, range(3))
+            await asyncio.sleep(1.0)
+    finally:
+        logging.getLogger("flushq").removeHandler(handler)
+    assert [1, 2] == queue.undelivered
 
 
 # How long it may take.

@@ -216,13 +216,15 @@ async def test_no_flush_runs_in_the_context_of_what_caused_it() -> None:
 
 
 async def test_what_is_set_later_no_flush_sees() -> None:
-    """What flush_fn or the owner sets after the start is set for nobody else."""
+    """What flush_fn, on_report or the owner sets after the start is set for no flush."""
     seen: Recorded = []
     place.set("start")
-    async with FlushQueue(recorder(seen), NaturalPolicy(1), max_in_flight=2) as queue:
+    async with FlushQueue(
+        recorder(seen), NaturalPolicy(1), max_in_flight=2, on_report=lambda _: place.set("report")
+    ) as queue:
         place.set("later")
-        await enqueue_all(queue, range(4))
-    assert ["start"] * 4 == seen
+        await enqueue_all(queue, range(9))
+    assert ["start"] * 9 == seen
     assert "later" == place.get()
 
 

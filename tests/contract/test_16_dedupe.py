@@ -29,6 +29,40 @@ async def test_the_first_stays() -> None:
     assert [] == queue.undelivered == queue.in_doubt
 
 
+class Row:
+    """An object whose key changes: once it is deleted it cannot be hashed, as of a model."""
+
+    def __init__(self, number: int | None) -> None:
+        self.number = number
+
+    def __hash__(self) -> int:
+        """Be as equal as the number; fail without one."""
+        if self.number is None:
+            raise TypeError("a deleted row cannot be hashed")
+        return self.number
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the numbers."""
+        return isinstance(other, Row) and self.number == other.number
+
+
+@pytest.mark.parametrize("deleted", [[0], [0, 1], [0, 5]])
+async def test_a_key_that_cannot_be_hashed_any_more_costs_no_other_item(deleted: list[int]) -> None:
+    """Its batch frees the keys of all others, and those that wait stay taken."""
+    sink = Sink[Row]()
+    rows = [Row(number) for number in range(6)]
+    async with FlushQueue(sink, patient(4), dedupe_key=lambda row: row) as queue:
+        await enqueue_all(queue, rows[:2])
+        for number in deleted:
+            rows[number].number = None if number < 2 else number
+        await enqueue_all(queue, rows[2:])
+        await settle()
+        rows[5].number = None if 5 in deleted else 5
+        receipts = [await queue.submit(row) for row in (Row(3), Row(4), Row(6))]
+        assert [False, True, False] == [receipt.item is rows[4] for receipt in receipts]
+    assert [rows[:4], [*rows[4:], receipts[0].item, receipts[2].item]] == sink.delivered
+
+
 async def test_duplicates_do_not_use_up_the_batch() -> None:
     """A batch is full when it has max_records different items, however many came."""
     sink = Sink[int]()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from flushq import FlushQueue, NaturalPolicy, QueueClosed, ShutdownTimeout
-from tests.contract.hostile import error_of, left_behind, own_loop
+from tests.contract.hostile import Answering, error_of, left_behind, own_loop
 from tests.contract.support import HeldSink, Sink, enqueue_all, now, patient, produce, settle
 from tests.virtual import run
 
@@ -334,6 +334,17 @@ async def test_a_queue_that_nobody_starts_says_so_once(caplog: pytest.LogCapture
     async with queue:
         await flushing
     assert [[1, 2]] == sink.delivered
+
+
+async def test_a_queue_that_has_failed_is_not_said_to_be_waiting(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its items are listed; there is an ERROR record, and no warning."""
+    queue = FlushQueue(Sink[int](), Answering(lambda _: None))
+    await queue.enqueue(1)
+    await asyncio.sleep(9.0)
+    assert [logging.ERROR] == [record.levelno for record in caplog.records]
+    assert [1] == queue.undelivered
 
 
 async def test_a_queue_that_is_started_in_time_says_nothing(

@@ -6,6 +6,7 @@ That every caller hears of the end of the queue comes from receipts: test_19_rec
 import asyncio
 import gc
 import inspect
+import traceback
 import weakref
 from collections import UserList, defaultdict
 from collections.abc import Awaitable
@@ -152,6 +153,20 @@ async def test_an_exception_among_the_results_is_raised_as_it_is(error: BaseExce
             await settle()
             await batched.queue.flush()
             assert [None, error, error] == await asyncio.gather(*callers)
+
+
+async def test_the_traceback_of_an_answer_does_not_grow() -> None:
+    """Each caller gets the exception with the traceback of the loader, and a frame or two."""
+    error = LookupError("not found")
+
+    async def depth(key: int) -> int:
+        caught = await error_of(double(key))
+        assert caught is error
+        return len(list(traceback.walk_tb(caught.__traceback__)))
+
+    async with batched_of(Doubling(answers=[[error]]), patient(1)) as double:
+        depths = await asyncio.gather(*map(depth, [1] * 50))
+    assert 1 == len(set(depths))
 
 
 # What is not a result.
@@ -454,6 +469,30 @@ async def test_the_handler_is_asked_about_keys() -> None:
         assert [2, 4] == await ends(called(double, 1, 2))
         assert 1.0 == now()
     assert [([1, 2], 1)] == [(failure.items, failure.attempt) for failure in asked]
+
+
+async def test_the_handler_is_not_asked_about_keys_that_nobody_waits_for() -> None:
+    """They were not loaded, so they did not fail."""
+    asked: list[list[int]] = []
+    load = Doubling(answers=[OSError("reset")])
+
+    def judge(failure: Failure[int]) -> Verdict:
+        asked.append(failure.items)
+        return Drop()
+
+    async with batched_of(load, patient(), on_failure=judge) as double:
+        callers = called(double, 1, 2, 3)
+        await settle()
+        callers[0].cancel()
+    await ends(callers)
+    assert [[2, 3]] == load.calls == asked
+
+
+async def test_a_second_call_answers_anew() -> None:
+    """What a call that failed has answered of some keys does not outlive it."""
+    load = Doubling(answers=[defaultdict(lambda: 1 // 0, {1: "stale"}), {}])
+    async with batched_of(load, patient(2), on_failure=lambda _: Retry()) as double:
+        assert [KeyError, KeyError] == kinds(await ends(called(double, 1, 2)))
 
 
 async def test_a_failure_may_end_the_queue_of_the_callers() -> None:

@@ -34,9 +34,16 @@ def test_what_was_taken_out_of_the_lists_was_lost_all_the_same() -> None:
     assert [7] == losses.in_doubt.items
 
 
+def inverse_of(number: int) -> float:
+    """Fail for 0, as nothing but an interrupt does."""
+    if not number:
+        raise KeyboardInterrupt
+    return 1 / number
+
+
 def test_what_a_lost_item_is_listed_as() -> None:
     """It is what the function makes of it; the item itself if that raises, and without one."""
-    plain, shown, inverse = Losses[Any](), Losses[Any](str), Losses[Any]((1).__truediv__)
+    plain, shown, inverse = Losses[Any](), Losses[Any](str), Losses[Any](inverse_of)
     for losses in plain, shown, inverse:
         losses.undelivered.add(1, [0, 2])
         losses.in_doubt.add(3, [4])
