@@ -15,21 +15,6 @@ from tests.policies.support import STEPS, Steps, due, play
 from tests.strategies import UNITS
 
 
-def test_one_item_waits_for_the_whole_threshold() -> None:
-    """The first item alone is due when it has waited item_seconds."""
-    policy = AlarmPolicy(6)
-    assert Wait(8) == policy.item_added(2)
-    assert Wait(8) == policy.tick(7)
-    assert Flush("alarm") == policy.tick(8)
-
-
-def test_an_arrival_sets_an_earlier_alarm() -> None:
-    """An alarm is the nearer, the more items wait."""
-    policy = AlarmPolicy(6)
-    policy.item_added(0)
-    assert Wait(1 + 6 / 3) == policy.item_added(1, 2)
-
-
 def test_an_arrival_does_not_put_off_the_alarm() -> None:
     """A later alarm does not make the items wait longer, as a debounce would."""
     policy = AlarmPolicy(6)

@@ -15,14 +15,6 @@ from tests.policies.support import STEPS, Steps, due, play
 from tests.strategies import UNITS
 
 
-def test_one_item_waits_for_the_whole_budget() -> None:
-    """The first item alone is due when it has waited item_seconds."""
-    policy = BudgetPolicy(6)
-    assert Wait(8) == policy.item_added(2)
-    assert Wait(8) == policy.tick(7)
-    assert Flush("budget") == policy.tick(8)
-
-
 def test_items_spend_the_budget_together() -> None:
     """The more items wait, the faster it is spent."""
     policy = BudgetPolicy(6)
