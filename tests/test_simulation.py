@@ -544,33 +544,6 @@ def test_a_failure_comes_before_what_the_policy_does_then() -> None:
     assert (3, 0) == (trace.lost, trace.delivered)
 
 
-class PatientPolicy(FlushPolicy):
-    """Answers so many ticks with Wait, for the next second."""
-
-    def __init__(self, patience: float) -> None:
-        self.patience = patience
-        self.ticks = 0
-
-    def tick(self, now: float) -> Decision:
-        """Count."""
-        self.ticks += 1
-        return super().tick(now)
-
-    def decide(self, now: float) -> Decision:
-        """Wait a second, unless patience is at its end."""
-        return Flush() if self.ticks > self.patience else Wait(now + 1)
-
-
-def test_a_policy_that_never_flushes_ends_the_simulation() -> None:
-    """Waits that have no end are a PolicyError; a policy that flushes at last is let go on."""
-    trace = simulate(PatientPolicy(BROKEN_PROMISES), [0, 0], 1)
-    assert [BROKEN_PROMISES + 1] == [flush.started for flush in trace.flushes]
-    assert BROKEN_PROMISES + 1 == sum(event.name == "tick" for event in trace.events)
-    message = f"the policy PatientPolicy answered {BROKEN_PROMISES + 1} ticks in a row with Wait"
-    with pytest.raises(PolicyError, match=message):
-        simulate(PatientPolicy(math.inf), [0], 1)
-
-
 @attrs.define
 class PollingPolicy(FlushPolicy):
     """Looks again, often, and flushes when enough items wait."""
@@ -588,3 +561,13 @@ def test_a_policy_may_poll(flush_seconds: int, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("flushq.simulation.driver.BROKEN_PROMISES", 10)
     trace = simulate(PollingPolicy(10), range(0, 120, 6), flush_seconds, max_in_flight=2)
     assert [54, 114] == [flush.started for flush in trace.flushes]
+
+
+def test_a_policy_that_never_flushes_ends_the_simulation() -> None:
+    """Waits that have no end are a PolicyError; a policy that flushes at last is let go on."""
+    trace = simulate(PollingPolicy(2), [0, BROKEN_PROMISES + 1], 1)
+    assert [BROKEN_PROMISES + 1] == [flush.started for flush in trace.flushes]
+    assert BROKEN_PROMISES == sum(event.name == "tick" for event in trace.events)
+    message = f"the policy PollingPolicy answered {BROKEN_PROMISES + 1} ticks in a row with Wait"
+    with pytest.raises(PolicyError, match=message):
+        simulate(PollingPolicy(2), [0, BROKEN_PROMISES + 2], 1)
