@@ -2,7 +2,6 @@
 
 import ast
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -161,16 +160,6 @@ def test_a_candidate_that_fails_is_out() -> None:
     measured = Rounds(fail_at_last, 3, lambda peer: ROOT).measure(PAIR)
     assert measured == Measured({"old": [1.0, 1.0, 1.0]}, {}, {"own": "ValueError"})
     assert launched.count("floor:tight") == 2
-
-
-def test_a_row_without_its_service_is_missing() -> None:
-    """Nothing is measured, and each candidate says why."""
-
-    def nowhere() -> AbstractContextManager[Mapping[str, str]]:
-        raise Unavailable("no server")
-
-    row = Row(PAIR.name, PAIR.text, PAIR.candidates, PAIR.figures, service=nowhere)
-    assert rounds_of({}).measure(row) == Measured({}, {"own": "no server", "old": "no server"}, {})
 
 
 def test_the_table_shows_value_bar_goal_and_verdict() -> None:

@@ -103,35 +103,6 @@ def test_natural_on_two_slots_by_hand() -> None:
     )
 
 
-def test_weights_by_hand() -> None:
-    """With weights the caps cut, and thirds are thirds: no time is rounded."""
-    third = Fraction(1, 3)
-    arrivals: list[Any] = [0, third, third, 2 * third]
-    weights: list[Any] = [third, 1, 2 * third, 5 * third]
-    policy = IntervalPolicy(exact(2, 3), max_weight=exact(5, 3))
-    trace = simulate(policy, arrivals, exact(1, 3), weights=weights)
-    full = Flush("full")
-    assert trace == trace_of(
-        [
-            (third, 2 * third, 2, "full", 0),
-            (2 * third, 1, 1, "full", third),
-            (1, 4 * third, 1, "full", 2 * third),
-        ],
-        [
-            (0, "item_added", 1, third, Wait(exact(2, 3))),
-            (third, "item_added", 2, 5 * third, full),
-            (third, "flush_started", 2, 4 * third, Wait()),
-            (2 * third, "flush_done", 2, 0, Wait(1)),
-            (2 * third, "item_added", 1, 5 * third, full),
-            (2 * third, "flush_started", 1, 2 * third, Wait()),
-            (1, "flush_done", 1, 0, full),
-            (1, "flush_started", 1, 5 * third, Wait()),
-            (4 * third, "flush_done", 1, 0, Wait()),
-        ],
-    )
-    assert all(isinstance(flush.ended, Fraction) for flush in trace.flushes)
-
-
 def test_what_happens_at_one_instant_by_hand() -> None:
     """A flush ends, then items arrive, all in one event; the timer is needed no more."""
     trace = simulate(IntervalPolicy(4), [0, 5, 9, 9], 5)
@@ -209,6 +180,16 @@ def test_what_happens_at_the_last_instant_comes_before_the_drain() -> None:
     policy = PiecemealPolicy(2, up_to=2)
     trace = simulate(policy, [0, 0, 0, 0, 0], 0, drain=True)
     assert ["piece", "piece", "drain"] == [flush.reason for flush in trace.flushes]
+
+
+def test_who_is_in_line_when_the_queue_closes_is_refused() -> None:
+    """Those who came in are flushed; who stood in line is not let in any more."""
+    trace = simulate(IntervalPolicy(9), [0, 0, 0, 0], 5, max_queue_size=1, drain=True)
+    assert (
+        SimulatedFlush(0, 5, 1, "pressure", 0),
+        SimulatedFlush(5, 10, 1, "drain", 0),
+    ) == trace.flushes
+    assert (2, 3, 0, 2) == (trace.refused, trace.blocked, trace.stranded, trace.delivered)
 
 
 # Failures, worked out by hand.

@@ -1,7 +1,6 @@
 """AlarmPolicy: the earliest alarm of what waits counts."""
 
 import math
-from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from flushq.policies import AlarmPolicy
 from flushq.policy import Flush, Wait
 from tests.models import exact
-from tests.policies.support import STEPS, Steps, due, play
+from tests.policies.support import STEPS, Steps, check_due
 from tests.strategies import UNITS
 
 
@@ -48,14 +47,8 @@ def test_it_is_due_at_the_earliest_alarm_of_what_waits(
     seconds: int, steps: Steps, unit: Any, records: int | None
 ) -> None:
     """Whatever has come and gone, it is the alarms of the pending items that count."""
-    policy = AlarmPolicy(seconds * unit, max_records=records)
-    for now, waiting, decision in play(policy, steps, unit):
-        if waiting and (records is None or len(waiting) < records):
-            numbers = accumulate(1 for _ in waiting)
-            alarms = (
-                time + seconds * unit / number
-                for time, number in zip(waiting, numbers, strict=True)
-            )
-            assert math.isclose(max(min(alarms), now), due(decision, now), abs_tol=1e-9)
-        else:
-            assert (Flush("full") if waiting else Wait()) == decision
+
+    def earliest(now: Any, waiting: list[Any]) -> Any:
+        return min(time + seconds * unit / number for number, time in enumerate(waiting, 1))
+
+    check_due(AlarmPolicy(seconds * unit, max_records=records), steps, unit, earliest)
