@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flushq.policies import AlarmPolicy
@@ -43,6 +43,7 @@ def test_without_rounding_if_u_is_one() -> None:
 
 
 @given(seconds=st.integers(1, 12), steps=STEPS, unit=UNITS, records=st.none() | st.integers(1, 6))
+@example(seconds=12, steps=[(0, "arrive", 2), (0, "flush", 1)], unit=1, records=None)
 def test_it_is_due_at_the_earliest_alarm_of_what_waits(
     seconds: int, steps: Steps, unit: Any, records: int | None
 ) -> None:
