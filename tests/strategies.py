@@ -23,39 +23,11 @@ WEIGHTS = st.integers(0, 4)
 """In units; every ``max_weight`` that is drawn is at least as much."""
 
 
-@attrs.define
-class EchoPolicy(FlushPolicy):
+class Echoing(FlushPolicy):
     """Let items gather for about as long as one flush takes."""
 
-    gain: float = 0.2
-    seconds: float = attrs.field(default=0.0, init=False)
-
-    def flush_done(
-        self, now: float, count: int, seconds: float, error: BaseException | None = None
-    ) -> Decision:
-        """Learn how long a flush takes."""
-        self.seconds += self.gain * (seconds - self.seconds)
-        return super().flush_done(now, count, seconds, error)
-
-    def decide(self, now: float) -> Decision:
-        """Flush when the oldest item has waited that long."""
-        due = self.queue.oldest + self.seconds
-        return Flush("echo") if due <= now else Wait(due)
-
-
-class PlainEchoPolicy(FlushPolicy):
-    """EchoPolicy as a class without attrs, which calls no super().__init__(); with caps."""
-
-    def __init__(
-        self,
-        gain: float = 0.2,
-        max_records: int | None = None,
-        max_weight: float | None = None,
-    ) -> None:
-        self.gain = gain
-        self.seconds = 0.0
-        self.max_records = max_records
-        self.max_weight = max_weight
+    gain: float
+    seconds: float
 
     def flush_done(
         self, now: float, count: int, seconds: float, error: BaseException | None = None
@@ -70,9 +42,32 @@ class PlainEchoPolicy(FlushPolicy):
         return Flush("echo") if self.full or due <= now else Wait(due)
 
 
+@attrs.define
+class EchoPolicy(Echoing):
+    """A class of attrs."""
+
+    gain: float = 0.2
+    seconds: float = attrs.field(default=0.0, init=False)
+
+
+class PlainEchoPolicy(Echoing):
+    """A class without attrs, which calls no super().__init__(); with caps."""
+
+    def __init__(
+        self,
+        gain: float = 0.2,
+        max_records: int | None = None,
+        max_weight: float | None = None,
+    ) -> None:
+        self.gain = gain
+        self.seconds = 0.0
+        self.max_records = max_records
+        self.max_weight = max_weight
+
+
 @attrs.frozen
 class FrozenEchoPolicy(FlushPolicy):
-    """EchoPolicy as a frozen class, which learns into a list that it holds."""
+    """A frozen class, which learns into a list that it holds."""
 
     gain: float = 0.2
     learnt: list[float] = attrs.field(factory=lambda: [0.0], init=False)

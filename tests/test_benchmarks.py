@@ -2,13 +2,12 @@
 
 import ast
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 import benchmarks.__main__
-from benchmarks import figures, peers
+from benchmarks import figures
 from benchmarks.__main__ import main, tabulate
 from benchmarks.figures import Figure, Limit, Measured, Verdict, at_least, at_most, find
 from benchmarks.launch import ROOT, Failed, Unavailable, launch
@@ -163,16 +162,6 @@ def test_a_candidate_that_fails_is_out() -> None:
     assert launched.count("floor:tight") == 2
 
 
-def test_a_row_without_its_service_is_missing() -> None:
-    """Nothing is measured, and each candidate says why."""
-
-    def nowhere() -> AbstractContextManager[Mapping[str, str]]:
-        raise Unavailable("no server")
-
-    row = Row(PAIR.name, PAIR.text, PAIR.candidates, PAIR.figures, service=nowhere)
-    assert rounds_of({}).measure(row) == Measured({}, {"own": "no server", "old": "no server"}, {})
-
-
 def test_the_table_shows_value_bar_goal_and_verdict() -> None:
     """A row says what it is about, its figures, and what they are made of."""
     said: list[str] = []
@@ -200,83 +189,20 @@ def test_a_run_can_be_kept_and_compared_with(tmp_path: Path) -> None:
     assert "was 0.250 (+50%)" in "\n".join(said)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["nothing"], "nothing"),
-        (["--rounds", "0"], "0"),
-        (["--loop", "trio"], "trio"),
-        (["weigh", "--save", "nowhere/run.json"], "'nowhere/run.json': there is no such folder"),
-        (["weigh", "--save", "."], "argument --save: cannot write '.': it is a folder"),
-        (["--compare", "list.json"], "argument --compare"),
-        (["--compare", "mapping.json"], "argument --compare"),
-        (["--compare", "no.json"], "argument --compare"),
-    ],
-    ids=" ".join,
-)
-def test_what_cannot_be_done_is_refused_at_once(
-    arguments: list[str],
-    told: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """The message says what is wrong, before six minutes are spent."""
-    monkeypatch.chdir(tmp_path)
-    for name, text in [("list", "[]"), ("mapping", "{}"), ("no", "no JSON")]:
-        Path(f"{name}.json").write_text(text)
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert 2 == ended.value.code
-    assert told in capsys.readouterr().err
-
-
-def test_help_explains_the_columns(capsys: pytest.CaptureFixture[str]) -> None:
-    """What floor, bar and goal mean is told."""
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    told = " ".join(capsys.readouterr().out.split())
-    for term in ("The floor is", "A bar is", "A goal"):
-        assert term in told
-
-
-@pytest.fixture
-def no_peers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Let no peer be installable."""
-
-    def fail(requirement: str, folder: Path) -> None:
-        raise Unavailable(f"{requirement} is not to be had")
-
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(peers, "install", fail)
-
-
-@pytest.mark.usefixtures("no_peers")
 @pytest.mark.parametrize(("own", "code"), [(1.0, 0), (10.0, 1)])
 def test_a_missed_bar_is_the_exit_code(
     own: float, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A missing peer is reported, and does not fail the run: a bar that is missed does."""
+
+    def is_missing(requirement: str) -> Path:
+        raise Unavailable(f"{requirement} is not to be had")
+
     times = {"floor:tight": 1.0, "queues:tight_natural": own, "by_hand:tight_natural": 1.0}
-    monkeypatch.setattr(benchmarks.__main__, "launch", lambda path, home, loop, extra: times[path])
+    rounds = Rounds(lambda path, home, extra: times[path], 2, is_missing)
+    monkeypatch.setattr(benchmarks.__main__, "Rounds", lambda launch, most: rounds)
     assert main(["tight-natural", "--rounds", "2"]) == code
     assert "flushq 0.2.2: flushq==0.2.2 is not to be had" in capsys.readouterr().out
-
-
-def test_a_peer_is_installed_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """It gets a folder of its own in the cache, whole or not at all."""
-    installed = []
-
-    def install(requirement: str, folder: Path) -> None:
-        folder.mkdir()
-        installed.append(requirement)
-
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(peers, "install", install)
-    homes = {peers.home_of(requirement) for requirement in ("a==1", "b==1", "a==1")}
-    assert installed == ["a==1", "b==1"]
-    assert all(home.is_dir() and home.is_relative_to(tmp_path) for home in homes)
-    assert len(list(peers.cache().iterdir())) == 2
 
 
 def test_a_candidate_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:

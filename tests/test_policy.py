@@ -123,19 +123,6 @@ def test_facts_are_not_made_up() -> None:
     assert ["max_in_flight"] == list(inspect.signature(QueueState).parameters)
 
 
-def test_oldest_is_exact_after_a_flush_of_a_part() -> None:
-    """A flush takes from the front, and from the middle of a burst."""
-    queue = QueueState(3)
-    queue.item_added(1, 3, 6)
-    queue.item_added(2, 2, 5)
-    queue.flush_started(3, 2, 4)
-    assert (3, 7, 1) == (queue.pending, queue.weight, queue.oldest)
-    queue.flush_started(3, 2, 4)
-    assert (1, 3, 2) == (queue.pending, queue.weight, queue.oldest)
-    queue.flush_started(3, 1, 3)
-    assert (0, 0, math.inf) == (queue.pending, queue.weight, queue.oldest)
-
-
 def test_weight_does_not_drift() -> None:
     """Rounding leaves no weight behind in an empty queue, and never less than none."""
     queue = QueueState(3)
@@ -247,19 +234,6 @@ def test_decide_is_asked_only_when_it_matters() -> None:
     assert [Flush("natural") if n in asked else Wait() for n in range(1, 11)] == answers
 
 
-@pytest.mark.parametrize(
-    ("caps", "full"),
-    [({"max_records": 3}, True), ({"max_weight": 6}, True), ({}, False)],
-)
-def test_full_is_when_a_cap_is_reached(caps: dict[str, Any], *, full: bool) -> None:
-    """A policy is full from the item on that reaches its cap; without caps it never is."""
-    policy = NaturalPolicy(**caps)
-    policy.item_added(0, 2, 5)
-    before = policy.full
-    policy.item_added(0, 1, 1)
-    assert (False, full) == (before, policy.full)
-
-
 def test_full_is_the_same_for_a_cap_of_few_bits() -> None:
     """A max_weight is compared as the number that it is, whatever its type."""
     max_weight: Any = NarrowInteger(6)
@@ -319,15 +293,7 @@ class HandSlotted(FlushPolicy):
         return Flush() if self.__hidden is self.size else Wait()
 
 
-@attrs.define
-class Jittered(IntervalPolicy):
-    """A subclass of a policy that ships."""
-
-    max_wait_seconds: float = 2.0
-    size: list[int] = attrs.field(kw_only=True)
-
-
-KINDS: list[Callable[..., Any]] = [Plain, Slotted, Frozen, HandSlotted, Jittered]
+KINDS: list[Callable[..., Any]] = [Plain, Slotted, Frozen, HandSlotted]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -360,14 +326,6 @@ def test_every_attribute_is_copied() -> None:
     plain = copy.deepcopy(Plain([1]))
     assert plain is plain.me
     assert not hasattr(copy.deepcopy(HandSlotted([1])), "unset")
-
-
-def test_parts_that_are_shared_stay_shared() -> None:
-    """A deep copy of two policies that hold one list holds one list."""
-    size = [1]
-    one, other = copy.deepcopy((Slotted(size), Frozen(size)))
-    assert one.size is other.size
-    assert size is not one.size
 
 
 def test_policies_can_be_pickled() -> None:

@@ -103,35 +103,6 @@ def test_natural_on_two_slots_by_hand() -> None:
     )
 
 
-def test_weights_by_hand() -> None:
-    """With weights the caps cut, and thirds are thirds: no time is rounded."""
-    third = Fraction(1, 3)
-    arrivals: list[Any] = [0, third, third, 2 * third]
-    weights: list[Any] = [third, 1, 2 * third, 5 * third]
-    policy = IntervalPolicy(exact(2, 3), max_weight=exact(5, 3))
-    trace = simulate(policy, arrivals, exact(1, 3), weights=weights)
-    full = Flush("full")
-    assert trace == trace_of(
-        [
-            (third, 2 * third, 2, "full", 0),
-            (2 * third, 1, 1, "full", third),
-            (1, 4 * third, 1, "full", 2 * third),
-        ],
-        [
-            (0, "item_added", 1, third, Wait(exact(2, 3))),
-            (third, "item_added", 2, 5 * third, full),
-            (third, "flush_started", 2, 4 * third, Wait()),
-            (2 * third, "flush_done", 2, 0, Wait(1)),
-            (2 * third, "item_added", 1, 5 * third, full),
-            (2 * third, "flush_started", 1, 2 * third, Wait()),
-            (1, "flush_done", 1, 0, full),
-            (1, "flush_started", 1, 5 * third, Wait()),
-            (4 * third, "flush_done", 1, 0, Wait()),
-        ],
-    )
-    assert all(isinstance(flush.ended, Fraction) for flush in trace.flushes)
-
-
 def test_what_happens_at_one_instant_by_hand() -> None:
     """A flush ends, then items arrive, all in one event; the timer is needed no more."""
     trace = simulate(IntervalPolicy(4), [0, 5, 9, 9], 5)
@@ -148,33 +119,6 @@ def test_what_happens_at_one_instant_by_hand() -> None:
             (14, "flush_done", 3, 0, Wait()),
         ],
     )
-
-
-def test_a_part_at_a_time_by_hand() -> None:
-    """Flush(up_to=2) leaves the rest, flushes of no duration follow at once, and one is stranded.
-
-    An item of an instant may be flushed, and that flush end, before the next instant.
-    """
-    trace = simulate(PiecemealPolicy(2, up_to=2), [0, 0, 0, 1, 1], 0)
-    piece = Flush("piece", 2)
-    assert trace == trace_of(
-        [(0, 0, 2, "piece", 0), (1, 1, 2, "piece", 0)],
-        [
-            (0, "item_added", 3, 0, piece),
-            (0, "flush_started", 2, 0, Wait()),
-            (0, "flush_done", 2, 0, Wait()),
-            (1, "item_added", 2, 0, piece),
-            (1, "flush_started", 2, 0, Wait()),
-            (1, "flush_done", 2, 0, Wait()),
-        ],
-        stranded=1,
-    )
-
-
-@pytest.mark.parametrize("drain", [False, True])
-def test_without_arrivals_nothing_happens(*, drain: bool) -> None:
-    """No arrivals, no events."""
-    assert Trace((), (), 0) == simulate(NaturalPolicy(), [], 1, drain=drain)
 
 
 # A full queue, worked out by hand.
@@ -203,15 +147,6 @@ def test_a_full_queue_by_hand() -> None:
         ],
     )
     assert attrs.evolve(expected, blocked=2) == trace
-
-
-def test_weights_of_producers_in_line() -> None:
-    """An item that waited for room brings its weight; one too heavy is refused when it arrives."""
-    policy = NaturalPolicy(max_weight=5)
-    trace = simulate(policy, [0, 0, 0], 1, max_queue_size=1, weights=[2, 3, 5])
-    assert [2, 3, 5] == [each.weight for each in trace.events if each.name == "flush_started"]
-    with pytest.raises(ItemTooLarge, match="the item weighs 6, more than max_weight=5: 2"):
-        simulate(policy, [0, 0, 0], 1, max_queue_size=1, weights=[2, 3, 6])
 
 
 def test_a_policy_that_raises_while_producers_wait() -> None:
@@ -483,24 +418,20 @@ def test_events_are_what_the_policy_was_told(
 
 def test_events_are_like_a_tuple() -> None:
     """Events are read, compared, hashed and shown as a tuple of them would be."""
-    told: Any = simulate(NaturalPolicy(), [0, 3], 1).events
+    told: Any = simulate(NaturalPolicy(), [0], 1).events
     expected = (
         Event(0, "item_added", 1, 0, Flush("natural")),
         Event(0, "flush_started", 1, 0, Wait()),
         Event(1, "flush_done", 1, 0, Wait()),
-        Event(3, "item_added", 1, 0, Flush("natural")),
-        Event(3, "flush_started", 1, 0, Wait()),
-        Event(4, "flush_done", 1, 0, Wait()),
     )
     assert expected == tuple(told)
-    assert (6, expected[1], expected[-1]) == (len(told), told[1], told[-1])
-    assert (expected[2:4], expected[::-1]) == (told[2:4], told[::-1])
+    assert (3, expected[1], expected[-1]) == (len(told), told[1], told[-1])
+    assert (expected[1:2], expected[::-1]) == (told[1:2], told[::-1])
     with pytest.raises(IndexError):
-        told[6]
-    assert expected == told
-    assert told == expected
-    assert told == simulate(NaturalPolicy(), [0.0, 3.0], 1).events
-    assert told != simulate(NaturalPolicy(), [0, 3], 2).events
+        told[3]
+    assert expected == told == expected
+    assert told == simulate(NaturalPolicy(), [0.0], 1).events
+    assert told != simulate(NaturalPolicy(), [0], 2).events
     assert told != list(expected)
     assert (hash(expected), repr(expected)) == (hash(told), repr(told))
 
@@ -529,15 +460,13 @@ async def late(attempt: int, size: int) -> None:
         ({"policy": "natural"}, TypeError, "policy must be a FlushPolicy, not 'natural'"),
         ({"arrivals": [1, 0]}, ValueError, "arrivals must not decrease: 0 comes after 1"),
         ({"arrivals": [0, math.nan]}, ValueError, "an arrival must be at least -inf, not nan"),
-        ({"arrivals": [math.inf]}, ValueError, "an arrival must be finite, not inf"),
         ({"arrivals": [-math.inf]}, ValueError, "an arrival must be finite, not -inf"),
         ({"arrivals": [True]}, TypeError, "an arrival must be a real number, not True"),
         (
-            {"arrivals": [], "flush_seconds": -1},
+            {"arrivals": [], "flush_seconds": math.inf},
             ValueError,
-            "flush_seconds must be at least 0, not -1",
+            "flush_seconds must be .*, not inf",
         ),
-        ({"flush_seconds": math.inf}, ValueError, "flush_seconds must be finite, not inf"),
         ({"flush_seconds": None}, TypeError, "flush_seconds must be a real number, not None"),
         ({"flush_seconds": lambda _: -2}, ValueError, "flush_seconds must be at least 0, not -2"),
         ({"flush_seconds": lambda _: 1 / 0}, ZeroDivisionError, "division by zero"),
@@ -596,33 +525,6 @@ def test_a_failure_comes_before_what_the_policy_does_then() -> None:
     assert (3, 0) == (trace.lost, trace.delivered)
 
 
-class PatientPolicy(FlushPolicy):
-    """Answers so many ticks with Wait, for the next second."""
-
-    def __init__(self, patience: float) -> None:
-        self.patience = patience
-        self.ticks = 0
-
-    def tick(self, now: float) -> Decision:
-        """Count."""
-        self.ticks += 1
-        return super().tick(now)
-
-    def decide(self, now: float) -> Decision:
-        """Wait a second, unless patience is at its end."""
-        return Flush() if self.ticks > self.patience else Wait(now + 1)
-
-
-def test_a_policy_that_never_flushes_ends_the_simulation() -> None:
-    """Waits that have no end are a PolicyError; a policy that flushes at last is let go on."""
-    trace = simulate(PatientPolicy(BROKEN_PROMISES), [0, 0], 1)
-    assert [BROKEN_PROMISES + 1] == [flush.started for flush in trace.flushes]
-    assert BROKEN_PROMISES + 1 == sum(event.name == "tick" for event in trace.events)
-    message = f"the policy PatientPolicy answered {BROKEN_PROMISES + 1} ticks in a row with Wait"
-    with pytest.raises(PolicyError, match=message):
-        simulate(PatientPolicy(math.inf), [0], 1)
-
-
 @attrs.define
 class PollingPolicy(FlushPolicy):
     """Looks again, often, and flushes when enough items wait."""
@@ -634,21 +536,19 @@ class PollingPolicy(FlushPolicy):
         return Flush() if self.queue.pending >= self.enough else Wait(now + 1)
 
 
-@pytest.mark.parametrize("flush_seconds", [1, 150_000])
-def test_a_policy_may_poll(flush_seconds: int) -> None:
+@pytest.mark.parametrize("flush_seconds", [1, 150])
+def test_a_policy_may_poll(flush_seconds: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What happens meanwhile, be it an arrival or the end of a flush, begins a new row."""
-    arrivals = range(0, 120_000, 6_000)
-    trace = simulate(PollingPolicy(10), arrivals, flush_seconds, max_in_flight=2)
-    assert [54_000, 114_000] == [flush.started for flush in trace.flushes]
+    monkeypatch.setattr("flushq.simulation.driver.BROKEN_PROMISES", 10)
+    trace = simulate(PollingPolicy(10), range(0, 120, 6), flush_seconds, max_in_flight=2)
+    assert [54, 114] == [flush.started for flush in trace.flushes]
 
 
-@pytest.mark.long
-def test_a_million_arrivals() -> None:
-    """Of a million arrivals, one at a time, every one is flushed, in batches known beforehand."""
-    million = 1_000_000
-    trace = simulate(IntervalPolicy(250, 500), range(million), 125)
-    assert {251} == {flush.size for flush in trace.flushes[:-1]}
-    assert (million, 0) == (sum(flush.size for flush in trace.flushes), trace.stranded)
-    trace = simulate(NaturalPolicy(), range(million), 125)
-    assert {125} == {flush.size for flush in trace.flushes[1:-1]}
-    assert (million, 0) == (sum(flush.size for flush in trace.flushes), trace.stranded)
+def test_a_policy_that_never_flushes_ends_the_simulation() -> None:
+    """Waits that have no end are a PolicyError; a policy that flushes at last is let go on."""
+    trace = simulate(PollingPolicy(2), [0, BROKEN_PROMISES + 1], 1)
+    assert [BROKEN_PROMISES + 1] == [flush.started for flush in trace.flushes]
+    assert BROKEN_PROMISES == sum(event.name == "tick" for event in trace.events)
+    message = f"the policy PollingPolicy answered {BROKEN_PROMISES + 1} ticks in a row with Wait"
+    with pytest.raises(PolicyError, match=message):
+        simulate(PollingPolicy(2), [0, BROKEN_PROMISES + 2], 1)

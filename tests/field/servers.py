@@ -118,22 +118,6 @@ class Postgres(Server):
         self._run([_POSTGRES / "postgres", "-D", self._data, *network, "-F"], self._options)
         eventually(self._is_ready)
 
-    def demand_password(self, role: str) -> None:
-        """Let a role in with its password alone, once the server has read that it must."""
-        rules = self._data / "pg_hba.conf"
-        rules.write_text(f"local all {role} scram-sha-256\n{rules.read_text()}")
-        self._psql("SELECT pg_reload_conf()")
-
-    def fill_disk_of(self, file: str) -> None:
-        """Have a file of a table, empty as yet, on a disk that is full.
-
-        Args:
-            file: As pg_relation_filepath names it.
-        """
-        path = self._data / file
-        path.unlink()
-        path.symlink_to("/dev/full")
-
     def _psql(self, statement: str) -> None:
         psql: Command = [_POSTGRES / "psql", "-q", "-h", self.folder, "-U", "postgres"]
         subprocess.run([*psql, "-c", statement], check=True, stdout=subprocess.DEVNULL)

@@ -22,6 +22,11 @@ def logger() -> Iterator[logging.Logger]:
     logger.setLevel(logging.NOTSET)
 
 
+async def never(lines: list[str]) -> None:
+    """Send nothing, since there is nothing to send."""
+    raise AssertionError
+
+
 def talk(logger: logging.Logger, name: str) -> None:
     """Log a good deal."""
     for number in range(500):
@@ -120,11 +125,8 @@ async def test_another_queue_that_is_left_with_items_is_told_of(logger: logging.
     """A ShutdownTimeout of the service itself goes on."""
     ended = ShutdownTimeout("the close was cut short", [1])
 
-    async def send(lines: list[str]) -> None:
-        raise AssertionError
-
     with pytest.raises(ShutdownTimeout) as caught:
-        async with shipping(send, logger):
+        async with shipping(never, logger):
             raise ended
     assert ended is caught.value
 
@@ -132,11 +134,8 @@ async def test_another_queue_that_is_left_with_items_is_told_of(logger: logging.
 def test_a_record_that_comes_after_all_is_counted(logger: logging.Logger) -> None:
     """Whether the loop never runs again or is closed, the record is lost and does no harm."""
 
-    async def send(lines: list[str]) -> None:
-        raise AssertionError
-
     async def work() -> Shipper:
-        async with shipping(send, logger) as shipper:
+        async with shipping(never, logger) as shipper:
             return shipper
 
     late = logging.makeLogRecord({"msg": "late"})
@@ -146,17 +145,3 @@ def test_a_record_that_comes_after_all_is_counted(logger: logging.Logger) -> Non
         assert 1 == shipper.lost
     shipper.handle(late)
     assert 2 == shipper.lost
-
-
-async def test_the_filters_of_the_handler_hold(logger: logging.Logger) -> None:
-    """What a filter of the user's refuses is not shipped, and is not lost."""
-    shipped: list[str] = []
-
-    async def send(lines: list[str]) -> None:
-        shipped.extend(lines)
-
-    async with shipping(send, logger) as shipper:
-        shipper.addFilter(lambda record: record.msg != "a secret")
-        logger.info("a secret")
-        logger.info("news")
-    assert (["news"], 0) == (shipped, shipper.lost)

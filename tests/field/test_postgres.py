@@ -3,37 +3,53 @@
 import asyncio
 import gc
 import re
-import signal
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
-from urllib.parse import quote
 
 import asyncpg
 import postgres
 import postgres_failures
 import pytest
 
-from flushq import Failure, FlushFailed, FlushQueue, NaturalPolicy, Verdict
-from tests.contract.support import steps
+from flushq import (
+    Drop,
+    Fail,
+    Failure,
+    FlushFailed,
+    FlushQueue,
+    NaturalPolicy,
+    Retry,
+    Split,
+    Verdict,
+)
 from tests.field.conftest import Run, ended
-from tests.field.proxy import Proxy, proxied
-from tests.field.servers import PATIENCE, Postgres, until
+from tests.field.proxy import proxied
+from tests.field.servers import PATIENCE, Postgres
 
 pytestmark = pytest.mark.asyncio(loop_factories=["standard"])
 
 ROWS = [(f"{number:04}", f"body {number}") for number in range(2000)]
 
-FIELDS = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
-SHUTDOWN = b"E" + (4 + len(FIELDS)).to_bytes(4) + FIELDS
 
-TWO_DISKS = """
-    CREATE TABLE events (id text PRIMARY KEY, body text) PARTITION BY RANGE (id);
-    CREATE TABLE roomy PARTITION OF events FOR VALUES FROM (MINVALUE) TO ('1550');
-    CREATE TABLE small PARTITION OF events FOR VALUES FROM ('1550') TO (MAXVALUE)"""
+PASSING = [
+    TimeoutError,
+    asyncpg.InternalClientError,
+    asyncpg.ConnectionFailureError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.DiskFullError,
+    asyncpg.AdminShutdownError,
+]
+POISONED = [
+    asyncpg.CharacterNotInRepertoireError,
+    asyncpg.CheckViolationError,
+    asyncpg.ProgramLimitExceededError,
+    asyncpg.RaiseError,
+    UnicodeError,
+]
 
 
 def excuse(caplog: pytest.LogCaptureFixture) -> None:
@@ -62,31 +78,15 @@ class Judge:
 
 
 @asynccontextmanager
-async def loading(
-    url: str, judge: Judge, command_timeout: float = PATIENCE
-) -> AsyncIterator[FlushQueue[postgres.Row]]:
+async def loading(url: str, judge: Judge) -> AsyncIterator[FlushQueue[postgres.Row]]:
     """A queue of rows, after the half of them has been stored."""
-    async with postgres.connect(url, command_timeout) as pool:
+    async with postgres.connect(url, PATIENCE) as pool:
         store = partial(postgres.store, pool)
         async with FlushQueue(store, NaturalPolicy(max_records=100), on_failure=judge) as queue:
             for row in ROWS[:1000]:
                 await queue.enqueue(row)
             await queue.flush()
             yield queue
-
-
-@asynccontextmanager
-async def loading_through_proxy(
-    server: Postgres, url: str, judge: Judge
-) -> AsyncIterator[tuple[FlushQueue[postgres.Row], Proxy]]:
-    """A queue as of `loading`, and the proxy through which it reaches the server."""
-    socket = ".s.PGSQL.5432"
-    with tempfile.TemporaryDirectory(prefix="flushq-") as folder:
-        async with (
-            proxied(server.folder / socket, Path(folder, socket)) as proxy,
-            loading(url.replace(str(server.folder), folder), judge) as queue,
-        ):
-            yield queue, proxy
 
 
 async def stored(url: str) -> list[postgres.Row]:
@@ -110,39 +110,6 @@ async def test_the_program(run: Run, database: str, tmp_path: Path) -> None:
     rows = await stored(database)
     assert {(f"{file}:{number}", f"line {number}") for number in range(1, 12_001)} == set(rows)
     assert 12_000 == len(rows)
-
-
-async def test_a_password_of_odd_characters(
-    run: Run, postgres_server: Postgres, database: str, tmp_path: Path
-) -> None:
-    """A password lets in if it is quoted; a wrong one is not told."""
-    administrator = await asyncpg.connect(database)
-    schema = await administrator.fetchval("SELECT current_schema()")
-    await administrator.execute("CREATE ROLE guest LOGIN PASSWORD 'a@/:5?#%é'")
-    await administrator.execute(f"GRANT ALL ON SCHEMA {schema} TO guest")
-    postgres_server.demand_password("guest")
-    (tmp_path / "lines").write_text("line 1\n")
-
-    async def load(password: str) -> tuple[str, str, int]:
-        url = database.replace("postgres@", f"guest:{password}@")
-        return await ended(run("postgres.py", url, "lines"))
-
-    async def is_refused() -> bool:
-        out, err, _ = await load("other")
-        return "password authentication failed" in err and "other" not in out + err
-
-    await until(is_refused)
-    assert ("1 lines are stored\n", "", 0) == await load(quote("a@/:5?#%é", safe=""))
-    await administrator.execute("DROP OWNED BY guest")
-    await administrator.execute("DROP ROLE guest")
-    await administrator.close()
-
-
-async def test_the_program_tells_what_it_takes(run: Run, database: str) -> None:
-    """Called in another way it shows how, and does nothing."""
-    out, err, code = await ended(run("postgres.py", database))
-    assert ("", 1) == (out, code)
-    assert "python tests/recipes/postgres.py postgresql://user@host/database FILE" in err
 
 
 async def test_a_line_that_is_refused(run: Run, database: str, tmp_path: Path) -> None:
@@ -170,31 +137,6 @@ async def test_a_line_that_is_refused(run: Run, database: str, tmp_path: Path) -
     await administrator.execute("DROP OWNED BY writer")
     await administrator.execute("DROP ROLE writer")
     await administrator.close()
-
-
-async def test_a_url_that_cannot_be_read_is_not_used() -> None:
-    """It is refused before anybody complains of a part of its password."""
-    with pytest.raises(ValueError, match=r"^a URL cannot be read: quote its password"):
-        postgres.connect("postgresql://user:sec/ret@host/database")
-
-
-async def test_stopped_and_continued(
-    postgres_server: Postgres, database: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """What waits for a server that does not answer is stored once when it does."""
-    judge = Judge()
-    async with loading(database, judge, command_timeout=2.0) as queue:
-        postgres_server.send(signal.SIGSTOP)
-        try:
-            for row in ROWS[1000:]:
-                await queue.enqueue(row)
-            await asyncio.wait_for(judge.seen.wait(), PATIENCE)
-        finally:
-            postgres_server.send(signal.SIGCONT)
-
-    assert ROWS == await stored(database)
-    assert isinstance(judge.errors[0], TimeoutError)
-    excuse(caplog)
 
 
 async def test_killed_and_started_again(
@@ -278,11 +220,15 @@ async def test_a_connection_that_is_cut(
     moment: dict[str, bytes],
 ) -> None:
     """Wherever a connection is cut, what it stored or did not store is stored once."""
-    judge = Judge()
-    async with loading_through_proxy(postgres_server, database, judge) as (queue, proxy):
-        proxy.cut(**moment)
-        for row in ROWS[1000:]:
-            await queue.enqueue(row)
+    judge, server, socket = Judge(), postgres_server.folder, ".s.PGSQL.5432"
+    with tempfile.TemporaryDirectory(prefix="flushq-") as folder:
+        async with (
+            proxied(server / socket, Path(folder, socket)) as proxy,
+            loading(database.replace(str(server), folder), judge) as queue,
+        ):
+            proxy.cut(**moment)
+            for row in ROWS[1000:]:
+                await queue.enqueue(row)
 
     assert 1 == proxy.cuts
     assert ROWS == await stored(database)
@@ -290,85 +236,21 @@ async def test_a_connection_that_is_cut(
     excuse(caplog)
 
 
-async def test_a_connection_that_is_told_of_the_end(
-    postgres_server: Postgres, database: str, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("kind", "together", "alone"),
+    [
+        *((kind, Retry(after=0.2), Retry(after=0.2)) for kind in PASSING),
+        *((kind, Split(), Drop()) for kind in POISONED),
+        (asyncpg.UndefinedTableError, Fail(), Fail()),
+    ],
+)
+async def test_what_is_done_about_an_error(
+    kind: type[Exception], together: Verdict, alone: Verdict
 ) -> None:
-    """A server that shuts down says so on idle connections: what they are used for is stored once.
-
-    asyncpg, which has read of the end and not come to it, takes that for a mistake of its own.
-    """
-    judge = Judge()
-    async with loading_through_proxy(postgres_server, database, judge) as (queue, proxy):
-        proxy.say(SHUTDOWN)
-        await steps(3)  # it is read
-        for row in ROWS[1000:]:
-            await queue.enqueue(row)
-
-    assert ROWS == await stored(database)
-    assert [asyncpg.InternalClientError] == [type(error) for error in judge.errors]
-    excuse(caplog)
-
-
-async def test_a_full_disk(postgres_server: Postgres, database: str) -> None:
-    """Batches that find no room wait, all of their rows, and are stored once when there is some."""
-    administrator = await asyncpg.connect(database)
-    await administrator.execute(TWO_DISKS)
-    file = await administrator.fetchval("SELECT pg_relation_filepath('small')")
-    postgres_server.fill_disk_of(file)
-    judge = Judge()
-    async with loading(database, judge) as queue:
-        for row in ROWS[1000:]:
-            await queue.enqueue(row)
-        await asyncio.wait_for(judge.seen.wait(), PATIENCE)
-        while_full = await stored(database)
-        await administrator.execute("VACUUM FULL small")  # into a new file, where there is room
-    await administrator.close()
-
-    assert ROWS[: len(while_full)] == while_full
-    assert 1000 <= len(while_full) < 1550
-    assert ROWS == await stored(database)
-    assert {asyncpg.DiskFullError} == {type(error) for error in judge.errors}
-    assert len(ROWS) == queue.stats().delivered
-
-
-REFUSALS = """
-    CREATE TABLE events (id text PRIMARY KEY, body text CHECK (body <> 'body 1234'));
-    CREATE INDEX ON events (body);
-    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN IF new.id = '1888' THEN RAISE EXCEPTION 'no'; END IF; RETURN new; END $$;
-    CREATE TRIGGER refusal BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION refuse()"""
-
-
-async def test_a_row_that_is_refused(database: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Rows that a constraint, the type, an index or a trigger refuses are found, and no others."""
-    connection = await asyncpg.connect(database)
-    await connection.execute(REFUSALS)
-    await connection.close()
-    judge = Judge()
-    too_large = "".join(map(chr, range(0x4E00, 0x4E00 + 4000)))
-    bodies = {"1777": "\0", "1999": too_large}
-    async with loading(database, judge) as queue:
-        for name, body in ROWS[1000:]:
-            await queue.enqueue((name, bodies.get(name, body)))
-
-    refused = ["1234", "1777", "1888", "1999"]
-    assert [row for row in ROWS if row[0] not in refused] == await stored(database)
-    assert refused == sorted(
-        re.findall(r"^refused: \('(\d+)'", capsys.readouterr().err, re.MULTILINE)
+    """It waits for what passes, finds the row that is refused, and ends if all would be."""
+    two, one = (
+        Failure(rows, kind("so it is"), None, attempt=2, reason="natural", seconds=0.0)
+        for rows in (ROWS[:2], ROWS[:1])
     )
-    assert len(judge.errors) <= 4 * (2 * 7 + 1)
-
-
-async def test_a_table_that_does_not_fit(database: str) -> None:
-    """What is wrong with every row ends the queue: none is dropped, and none is tried for ever."""
-    connection = await asyncpg.connect(database)
-    await connection.execute("CREATE TABLE events (id int PRIMARY KEY)")
-    await connection.close()
-    async with postgres.connect(database) as pool:
-        queue = FlushQueue(partial(postgres.store, pool), NaturalPolicy(), on_failure=Judge())
-        with pytest.raises(FlushFailed) as caught:
-            async with queue:
-                await queue.enqueue(("1", "body"))
-
-    assert [("1", "body")] == caught.value.in_doubt
-    assert isinstance(caught.value.__cause__, asyncpg.SyntaxOrAccessError)
+    tell, judge = postgres_failures.tell, postgres_failures.judge
+    assert (together, alone) == (await judge(tell, two), await judge(tell, one))

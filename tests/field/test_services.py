@@ -11,7 +11,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -111,13 +110,18 @@ def listening() -> Iterator[socket.socket]:
         yield listening
 
 
-@pytest.fixture(params=["fastapi", "aiohttp"])
+@pytest.fixture(params=[FASTAPI, AIOHTTP], ids=["fastapi", "aiohttp"])
 def restart(
     request: pytest.FixtureRequest, start: Start, listening: socket.socket, tmp_path: Path
 ) -> Restart:
     """Starts each of the services, as often as it is called, with the same database."""
-    programs = {"fastapi": FASTAPI, "aiohttp": AIOHTTP}
-    return partial(serving, programs[request.param], start, listening, tmp_path)
+
+    def serve() -> Service:
+        database, fd = tmp_path / "events.db", listening.fileno()
+        process = start("-c", request.param, RECIPES, str(fd), pass_fds=[fd], EVENTS=str(database))
+        return Service(process, database, listening.getsockname())
+
+    return serve
 
 
 @pytest.fixture
@@ -126,18 +130,7 @@ def service(restart: Restart) -> Service:
     return restart()
 
 
-@pytest.fixture
-def fastapi_service(start: Start, listening: socket.socket, tmp_path: Path) -> Service:
-    """The service of FastAPI alone."""
-    return serving(FASTAPI, start, listening, tmp_path)
-
-
-def serving(program: str, start: Start, listening: socket.socket, folder: Path) -> Service:
-    """Start a service that keeps its database in a folder."""
-    database = folder / "events.db"
-    fd = listening.fileno()
-    process = start("-c", program, RECIPES, str(fd), pass_fds=[fd], EVENTS=str(database))
-    return Service(process, database, listening.getsockname())
+fastapi_alone = pytest.mark.parametrize("restart", [FASTAPI], indirect=True, ids=["fastapi"])
 
 
 async def test_what_was_taken_is_stored_at_the_end(service: Service) -> None:
@@ -159,29 +152,15 @@ async def ordered(client: httpx.AsyncClient, order: dict[str, str]) -> httpx.Res
     return answer
 
 
-async def test_an_order_is_stored_before_the_answer(fastapi_service: Service) -> None:
+@fastapi_alone
+async def test_an_order_is_stored_before_the_answer(service: Service) -> None:
     """What was answered with 201 survives whatever comes."""
-    async with fastapi_service.client() as client:
+    async with service.client() as client:
         answer = await ordered(client, EVENTS[0])
-        fastapi_service.process.kill()
+        service.process.kill()
 
     assert 201 == answer.status_code
-    assert [("00", "body 0")] == fastapi_service.stored()
-
-
-async def test_a_service_that_cannot_store_ends(fastapi_service: Service) -> None:
-    """If its table is gone it says so, and ends, so that it can be started anew."""
-    async with fastapi_service.client() as client:
-        await ordered(client, EVENTS[0])
-        with closing(sqlite3.connect(fastapi_service.database)) as connection:
-            connection.execute("DROP TABLE events")
-        answer = await client.post("/orders", json=EVENTS[1])
-
-    assert (503, "1") == (answer.status_code, answer.headers["Retry-After"])
-    assert {"detail": "ItemFailed"} == answer.json()
-    code, said = await fastapi_service.end()
-    assert 0 != code
-    assert "no such table" in said
+    assert [("00", "body 0")] == service.stored()
 
 
 async def test_a_service_that_fails_later_ends(restart: Restart) -> None:
@@ -226,21 +205,12 @@ async def test_what_is_not_an_event(service: Service) -> None:
     assert [("00", "body 0")] == service.stored()
 
 
-async def test_what_is_not_compressed_as_it_says(service: Service) -> None:
-    """That is the client's mistake, too; what it sends after that is taken."""
-    async with service.client() as client:
-        for event in EVENTS[:5]:
-            gzip = {"Content-Encoding": "gzip"}
-            answer = await client.post("/events", content=b"no gzip", headers=gzip)
-            assert answer.status_code in {400, 422}
-            assert 202 == (await client.post("/events", json=event)).status_code
-
-
-async def test_an_order_that_is_refused(fastapi_service: Service) -> None:
+@fastapi_alone
+async def test_an_order_that_is_refused(service: Service) -> None:
     """To send it again would not help: it is answered with 422, and the service goes on."""
-    async with fastapi_service.client() as client:
+    async with service.client() as client:
         await ordered(client, EVENTS[0])
-        with closing(sqlite3.connect(fastapi_service.database)) as connection:
+        with closing(sqlite3.connect(service.database)) as connection:
             connection.execute("CREATE UNIQUE INDEX bodies ON events (body)")
         answers = [
             await ordered(client, {"id": "refused", "body": "body 0"}),
@@ -248,8 +218,8 @@ async def test_an_order_that_is_refused(fastapi_service: Service) -> None:
         ]
 
     assert [422, 201] == [answer.status_code for answer in answers]
-    await fastapi_service.stop()
-    assert [("00", "body 0"), ("01", "body 1")] == fastapi_service.stored()
+    await service.stop()
+    assert [("00", "body 0"), ("01", "body 1")] == service.stored()
 
 
 @pytest.mark.long

@@ -85,22 +85,6 @@ async def test_a_full_disk(tmp_path: Path) -> None:
     assert ROWS == rows_of(tmp_path / "events.db")
 
 
-async def test_a_database_that_is_locked(tmp_path: Path) -> None:
-    """What finds the database locked is stored once when it is free."""
-    failed = asyncio.Event()
-    async with aiosqlite.connect(tmp_path / "events.db", timeout=0.0) as db:
-        await db.executescript(sqlite.TABLES)
-        with closing(sqlite3.connect(tmp_path / "events.db", isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            async with loading(db, failed) as queue:
-                for row in ROWS:
-                    await queue.enqueue(row)
-                await asyncio.wait_for(failed.wait(), PATIENCE)
-                other.execute("COMMIT")
-
-    assert ROWS == rows_of(tmp_path / "events.db")
-
-
 async def test_text_that_is_none(tmp_path: Path) -> None:
     """Rows that cannot be written in UTF-8, a name among them, are buried, and no other."""
     async with aiosqlite.connect(tmp_path / "events.db") as db:
@@ -145,16 +129,3 @@ async def test_a_letter_that_is_refused(tmp_path: Path) -> None:
     reason = "and it cannot be put aside: IntegrityError('CHECK constraint failed: 0')"
     assert failed.value.__cause__ is not None
     assert [reason] == failed.value.__cause__.__notes__
-
-
-async def test_a_table_that_does_not_fit(tmp_path: Path) -> None:
-    """What is wrong with every row ends the queue: none is buried, and none is tried for ever."""
-    async with aiosqlite.connect(tmp_path / "events.db") as db:
-        await db.execute("CREATE TABLE events (id TEXT PRIMARY KEY)")
-        await db.executescript(sqlite.TABLES)
-        with pytest.raises(FlushFailed):
-            async with loading(db, asyncio.Event()) as queue:
-                await queue.enqueue(("1", "body"))
-
-    assert [("1", "body")] == queue.in_doubt
-    assert [] == rows_of(tmp_path / "events.db", "dead_letters")

@@ -19,9 +19,8 @@ import worker
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerInfo
 
-from tests.field.conftest import RECIPES, Run, Start, ended
-from tests.field.proxy import proxied_port
-from tests.field.servers import Nats, Postgres, Server, until
+from tests.field.conftest import Run, ended
+from tests.field.servers import Nats, Server, until
 
 pytestmark = pytest.mark.asyncio(loop_factories=["standard"])
 
@@ -124,13 +123,6 @@ class Field:
             await connection.close()
 
 
-async def complaint(process: Worker, text: str) -> None:
-    """Wait until a worker complains of something."""
-    assert process.stderr is not None
-    while text not in (heard := await asyncio.to_thread(process.stderr.readline)):
-        assert heard, "it has ended"
-
-
 async def end(process: Worker, number: signal.Signals) -> tuple[int, str]:
     """Send a signal to a worker, and return how it ended and what it complained of."""
     process.send_signal(number)
@@ -180,16 +172,6 @@ async def test_workers_come_and_go(field: Field, messages: int) -> None:
     assert sorted(bodies) == sorted(await field.stored())
 
 
-async def test_workers_that_start_at_the_same_instant(field: Field) -> None:
-    """They make one table and one consumer between them, and all of them work."""
-    workers = [field.start() for _ in range(4)]
-    await field.publish([b"a", b"b", b"c"])
-
-    assert ["a", "b", "c"] == sorted(await field.stored(least=3))
-    await field.until_idle(workers=4)
-    assert 4 * [(143, "")] == await end_all(workers)
-
-
 async def test_a_worker_that_is_stopped_leaves_nothing_behind(field: Field) -> None:
     """What it has taken it stores and acknowledges: nobody waits for a redelivery."""
     await field.add_consumer(ack_wait=3600 * SECONDS, max_ack_pending=10_000)
@@ -224,38 +206,6 @@ async def test_a_server_goes_and_comes_back(
     assert sorted(bodies) == sorted(await field.stored())
     code, _ = await end(process, signal.SIGTERM)
     assert 143 == code
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(("max_ack_pending", "held"), [(3_000, 3_000), (-1, 9_000)])
-async def test_a_worker_ends_though_the_database_hangs(
-    field: Field, postgres_server: Postgres, max_ack_pending: int, held: int
-) -> None:
-    """It keeps to its limit, and what it had is stored once by the next worker."""
-    bodies = [str(number) for number in range(40_000)]
-    await field.add_consumer(ack_wait=2 * SECONDS, max_ack_pending=max_ack_pending)
-    await field.publish([body.encode() for body in bodies])
-    process = field.start()
-    await field.stored(least=1)
-
-    async def is_full() -> bool:
-        return ((await field.info()).num_ack_pending or 0) >= held
-
-    postgres_server.send(signal.SIGSTOP)
-    await until(is_full)
-    asked = time.monotonic()
-    try:
-        code, complaints = await end(process, signal.SIGTERM)
-    finally:
-        postgres_server.send(signal.SIGCONT)
-    assert time.monotonic() - asked < 30.0
-    assert 1 == code
-    assert "ShutdownTimeout" in complaints
-
-    field.start()
-    await field.stored(least=len(bodies))
-    await until(field.settled)
-    assert sorted(bodies) == sorted(await field.stored())
 
 
 @pytest.mark.parametrize("special", [":", "/", "%"])
@@ -299,60 +249,10 @@ async def test_a_worker_that_has_not_begun_ends_at_once(field: Field, side: str)
     assert time.monotonic() - asked < 10.0
 
 
-async def test_a_worker_that_has_not_begun_ends_in_any_task(start: Start) -> None:
-    """SIGTERM may come while a task of nats-py's own runs: nobody complains of that."""
-    worker_that_connects = """
-import asyncio, runpy, signal, sys
-
-async def open_connection(*arguments, **options):
-    signal.raise_signal(signal.SIGTERM)
-
-asyncio.open_connection = open_connection
-sys.argv = [sys.argv[1], "nats://127.0.0.1:1", "STREAM", "CONSUMER", "postgresql://127.0.0.1:1/db"]
-sys.path.insert(0, sys.argv[0].rpartition("/")[0])
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-    process = start("-c", worker_that_connects, RECIPES / "worker.py")
-
-    assert ("", "", 143) == await ended(process)
-
-
-@pytest.mark.long
-async def test_a_worker_ends_though_jetstream_is_away(field: Field, nats_server: Nats) -> None:
-    """What is here is stored; what could not be acknowledged comes again, and changes nothing."""
-    await field.add_consumer(ack_wait=2 * SECONDS, max_ack_pending=3_000)
-    process = field.start()
-    await field.until_idle(workers=1)
-    connection = await asyncpg.connect(field.database)
-
-    async def are_taken() -> bool:
-        return (await field.info()).num_ack_pending == 3
-
-    async with connection.transaction():
-        await connection.execute("LOCK TABLE events IN EXCLUSIVE MODE")
-        await field.publish([b"a", b"b", b"c"])
-        await until(are_taken)
-        await asyncio.to_thread(nats_server.kill)
-        for _ in range(3):  # it is gone, it refuses, it refuses again two seconds later
-            await complaint(process, "nats: encountered error")
-        process.send_signal(signal.SIGTERM)
-        await complaint(process, "nats: encountered error")
-    await connection.close()
-
-    code, _ = await end(process, signal.SIGTERM)
-    assert 143 == code
-    assert ["a", "b", "c"] == sorted(await field.stored())
-    await asyncio.to_thread(nats_server.start)
-    field.start()
-    await until(field.settled)
-    assert ["a", "b", "c"] == sorted(await field.stored())
-
-
-@pytest.mark.parametrize("limits", [{"max_ack_pending": -1}, {"max_batch": 100}, {"max_batch": 1}])
-async def test_a_consumer_with_limits_of_its_own(field: Field, limits: dict[str, int]) -> None:
+async def test_a_consumer_with_a_limit_of_its_own(field: Field) -> None:
     """A worker asks for no more than the consumer allows, and for all that it has."""
     bodies = [str(number) for number in range(2_000)]
-    await field.add_consumer(**limits)
+    await field.add_consumer(max_batch=100)
     await field.publish([body.encode() for body in bodies])
     process = field.start()
 
@@ -361,22 +261,6 @@ async def test_a_consumer_with_limits_of_its_own(field: Field, limits: dict[str,
 
     assert sorted(bodies) == sorted(await field.stored())
     assert (143, "") == await end(process, signal.SIGTERM)
-
-
-async def test_an_answer_that_is_late(field: Field, nats_server: Nats) -> None:
-    """What was on its way when a worker gave up its last request is stored and acknowledged."""
-    await field.add_consumer(ack_wait=3600 * SECONDS, max_ack_pending=3_000)
-    async with proxied_port(nats_server.port) as (proxy, port):
-        process = field.start(f"nats://127.0.0.1:{port}")
-        await field.until_idle(workers=1)
-        proxy.delay_answer(b".MSG.NEXT.")
-        await proxy.is_late.wait()
-        await field.publish([b"late"])
-
-        assert (143, "") == await end(process, signal.SIGTERM)
-
-    assert ["late"] == await field.stored()
-    await until(field.settled)
 
 
 async def test_messages_that_the_table_refuses(field: Field) -> None:

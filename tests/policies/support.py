@@ -1,16 +1,16 @@
 """What the tests of several policies share: random arrivals and flushes, beside a plain list."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from hypothesis import strategies as st
 
-from flushq.policy import Decision, FlushPolicy, QueueState, Wait, running_copy
+from flushq.policy import Decision, Flush, FlushPolicy, Wait, running_copy
+from tests.models import cap
 from tests.strategies import GAPS
 
 Steps = list[tuple[int, str, int]]
-Waiting = Sequence[Any]
 
 STEPS: st.SearchStrategy[Steps] = st.lists(
     st.tuples(GAPS, st.sampled_from(["arrive", "arrive", "flush"]), st.integers(1, 4))
@@ -18,9 +18,7 @@ STEPS: st.SearchStrategy[Steps] = st.lists(
 """How many units later, what happens, to how many items."""
 
 
-def play(
-    policy: FlushPolicy, steps: Iterable[tuple[int, str, int]], unit: Any
-) -> Iterator[tuple[Any, list[Any], Decision]]:
+def play(policy: FlushPolicy, steps: Steps, unit: Any) -> Iterator[tuple[Any, list[Any], Decision]]:
     """Yield, after each step: when it is, when the items that wait arrived, and the decision."""
     policy = running_copy(policy, 1000)
     now, waiting = 0 * unit, []
@@ -35,31 +33,13 @@ def play(
             yield now, waiting, policy.flush_started(now, gone)
 
 
-def due(decision: Decision, now: Any) -> Any:
-    """When a decision wants a flush, at the latest."""
-    return decision.until if isinstance(decision, Wait) else now
-
-
-class Attentive(QueueState):
-    """Counts how often it is asked for the arrivals."""
-
-    asked = 0
-
-    @property
-    def arrivals(self) -> tuple[tuple[float, int], ...]:
-        """Count, and answer."""
-        type(self).asked += 1
-        return super().arrivals
-
-
-def times_asked(policy: FlushPolicy, items: int) -> int:
-    """How often a policy asks for the arrivals while so many items are flushed, batch by batch."""
-    assert policy.max_records is not None
-    object.__setattr__(policy, "queue", Attentive(items))
-    Attentive.asked = 0
-    for now in range(items):
-        policy.item_added(now)
-    while policy.queue.pending:
-        policy.flush_started(items, min(policy.max_records, policy.queue.pending))
-    assert math.inf == policy.queue.oldest
-    return Attentive.asked
+def check_due(
+    policy: FlushPolicy, steps: Steps, unit: Any, due: Callable[[Any, list[Any]], Any]
+) -> None:
+    """While a batch is not full, the policy wants it when ``due``, by the arrivals, says so."""
+    for now, waiting, decision in play(policy, steps, unit):
+        if waiting and len(waiting) < cap(policy.max_records):
+            asked = decision.until if isinstance(decision, Wait) else now
+            assert math.isclose(max(due(now, waiting), now), asked, abs_tol=1e-9)
+        else:
+            assert (Flush("full") if waiting else Wait()) == decision

@@ -1,33 +1,17 @@
 """AlarmPolicy: the earliest alarm of what waits counts."""
 
 import math
-from itertools import accumulate
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flushq.policies import AlarmPolicy
 from flushq.policy import Flush, Wait
 from tests.models import exact
-from tests.policies.support import STEPS, Steps, due, play
+from tests.policies.support import STEPS, Steps, check_due
 from tests.strategies import UNITS
-
-
-def test_one_item_waits_for_the_whole_threshold() -> None:
-    """The first item alone is due when it has waited item_seconds."""
-    policy = AlarmPolicy(6)
-    assert Wait(8) == policy.item_added(2)
-    assert Wait(8) == policy.tick(7)
-    assert Flush("alarm") == policy.tick(8)
-
-
-def test_an_arrival_sets_an_earlier_alarm() -> None:
-    """An alarm is the nearer, the more items wait."""
-    policy = AlarmPolicy(6)
-    policy.item_added(0)
-    assert Wait(1 + 6 / 3) == policy.item_added(1, 2)
 
 
 def test_an_arrival_does_not_put_off_the_alarm() -> None:
@@ -59,18 +43,13 @@ def test_without_rounding_if_u_is_one() -> None:
 
 
 @given(seconds=st.integers(1, 12), steps=STEPS, unit=UNITS, records=st.none() | st.integers(1, 6))
+@example(seconds=12, steps=[(0, "arrive", 2), (0, "flush", 1)], unit=1, records=None)
 def test_it_is_due_at_the_earliest_alarm_of_what_waits(
     seconds: int, steps: Steps, unit: Any, records: int | None
 ) -> None:
     """Whatever has come and gone, it is the alarms of the pending items that count."""
-    policy = AlarmPolicy(seconds * unit, max_records=records)
-    for now, waiting, decision in play(policy, steps, unit):
-        if waiting and (records is None or len(waiting) < records):
-            numbers = accumulate(1 for _ in waiting)
-            alarms = (
-                time + seconds * unit / number
-                for time, number in zip(waiting, numbers, strict=True)
-            )
-            assert math.isclose(max(min(alarms), now), due(decision, now), abs_tol=1e-9)
-        else:
-            assert (Flush("full") if waiting else Wait()) == decision
+
+    def earliest(now: Any, waiting: list[Any]) -> Any:
+        return min(time + seconds * unit / number for number, time in enumerate(waiting, 1))
+
+    check_due(AlarmPolicy(seconds * unit, max_records=records), steps, unit, earliest)

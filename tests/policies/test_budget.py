@@ -11,16 +11,8 @@ from flushq.policies import BudgetPolicy
 from flushq.policy import Flush, Wait
 from flushq.simulation import simulate
 from tests.models import exact
-from tests.policies.support import STEPS, Steps, due, play
+from tests.policies.support import STEPS, Steps, check_due
 from tests.strategies import UNITS
-
-
-def test_one_item_waits_for_the_whole_budget() -> None:
-    """The first item alone is due when it has waited item_seconds."""
-    policy = BudgetPolicy(6)
-    assert Wait(8) == policy.item_added(2)
-    assert Wait(8) == policy.tick(7)
-    assert Flush("budget") == policy.tick(8)
 
 
 def test_items_spend_the_budget_together() -> None:
@@ -37,14 +29,12 @@ def test_it_is_due_when_what_waits_has_waited_for_the_budget(
     seconds: int, steps: Steps, unit: Any, records: int | None
 ) -> None:
     """Whatever has come and gone, it is the waiting of the pending items that counts."""
-    budget = seconds * unit
-    for now, waiting, decision in play(BudgetPolicy(budget, records), steps, unit):
-        if waiting and (records is None or len(waiting) < records):
-            spent = sum(now - time for time in waiting)
-            expected = now + max(budget - spent, 0) / len(waiting)
-            assert math.isclose(expected, due(decision, now), abs_tol=1e-9)
-        else:
-            assert (Flush("full") if waiting else Wait()) == decision
+
+    def spent(now: Any, waiting: list[Any]) -> Any:
+        left = seconds * unit - sum(now - time for time in waiting)
+        return now + left / len(waiting)
+
+    check_due(BudgetPolicy(seconds * unit, records), steps, unit, spent)
 
 
 @pytest.mark.parametrize("rate", [10, 100, 1000])

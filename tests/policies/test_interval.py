@@ -6,20 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flushq.policies import IntervalPolicy
-from flushq.policy import Flush, Wait, running_copy
+from flushq.policy import Flush, Wait
 from flushq.simulation import simulate
 from tests.models import always_busy, exact, least_flushes
 from tests.strategies import SLOTS, workloads
 
 CAPS = st.none() | st.integers(1, 6)
 HEAVIEST = st.none() | st.integers(4, 12)
-
-
-def test_the_first_item_sets_the_clock() -> None:
-    """Items wait for the oldest one's time, whatever comes after it."""
-    policy = IntervalPolicy(10)
-    assert Wait(15) == policy.item_added(5)
-    assert Wait(15) == policy.item_added(7, 100)
 
 
 def test_the_oldest_item_comes_of_age() -> None:
@@ -29,14 +22,6 @@ def test_the_oldest_item_comes_of_age() -> None:
     policy.item_added(0)
     assert Wait(due) == policy.tick(nearly_due)
     assert Flush("age") == policy.tick(due)
-
-
-def test_an_item_that_a_flush_left_behind_keeps_its_age() -> None:
-    """After a flush of a part, the clock counts from the oldest item that is left."""
-    policy = running_copy(IntervalPolicy(10), 2)
-    policy.item_added(0, 2)
-    policy.item_added(4, 2)
-    assert Wait(14) == policy.flush_started(10, 2)
 
 
 def test_a_batch_full_by_weight_does_not_wait_for_what_weighs_nothing() -> None:

@@ -12,11 +12,6 @@ from tests.models import always_busy
 from tests.strategies import SLOTS, workloads
 
 
-def test_an_item_that_finds_a_slot_free_is_flushed() -> None:
-    """The first item of a natural queue does not wait."""
-    assert Flush("natural") == NaturalPolicy().item_added(0)
-
-
 def test_a_finished_flush_wakes_a_natural_queue() -> None:
     """What gathered while a flush ran is flushed when it ends."""
     policy = NaturalPolicy()

@@ -24,15 +24,6 @@ def test_the_oldest_item_sets_the_end_of_the_pause() -> None:
     assert Flush("pause") == policy.tick(5 + policy.pause_seconds)
 
 
-def test_who_has_waited_for_a_flush_need_not_pause() -> None:
-    """What an item has waited for a slot counts."""
-    policy = PausePolicy(10)
-    policy.item_added(0)
-    policy.flush_started(5, 1)
-    policy.item_added(6)
-    assert Flush("pause") == policy.flush_done(15, 1, 10)
-
-
 @pytest.mark.parametrize(
     ("slots", "alpha"),
     [(1, ROOT), (2, (math.sqrt(13) - 3) / 2), (3, math.sqrt(5) - 2)],

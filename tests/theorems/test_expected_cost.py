@@ -14,10 +14,10 @@ from random import Random
 import attrs
 import pytest
 
-from flushq.policies import AlarmPolicy, BudgetPolicy
+from flushq.policies import AlarmPolicy
 from flushq.policy import Decision, FlushPolicy
 from flushq.testing import CostRatio
-from tests.theorems.cases import arrivals, many, search
+from tests.theorems.cases import arrivals, many
 
 BOUND = math.e / (math.e - 1)
 PRICE = 4
@@ -75,11 +75,6 @@ def test_the_bound_is_reached() -> None:
     assert BOUND == pytest.approx(expected_ratio([0, 1000, 2000]))
 
 
-def test_no_search_beats_the_bound() -> None:
-    """Arrivals that are chosen for their ratio come to the bound and no further."""
-    assert 0.99 * BOUND <= search(expected_ratio, GAPS, 5) <= BOUND + 1e-9
-
-
 def test_the_pieces_are_exact() -> None:
     """The expectation is that of many equally likely values of u."""
     random = Random(7)
@@ -124,10 +119,3 @@ def test_what_is_not_true_of_a_fresh_u_for_every_batch() -> None:
     ratios = [ratio.measure(Fresh([one, other]), times) for one, other in product(zs, zs)]
     assert 1.61 < sum(ratios) / 50**2
     assert sum(ratio.measure(policy, times) for policy in zs) / 50 < BOUND
-
-
-def test_what_is_not_true_of_a_random_budget() -> None:
-    """The same z does not do for the budget."""
-    times, ratio = [0, 1, 1, 2], CostRatio(BOUND, PRICE)
-    ratios = [ratio.measure(BudgetPolicy(z * PRICE), times) for z in quantiles(100)]
-    assert 1.65 < sum(ratios) / 100

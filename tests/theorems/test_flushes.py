@@ -9,7 +9,7 @@ from flushq.offline import fewest_flushes
 from flushq.policies import IntervalPolicy, NaturalPolicy
 from flushq.simulation import simulate
 from flushq.testing import FlushesRatio
-from tests.theorems.cases import SIZES, arrivals, many, search
+from tests.theorems.cases import SIZES, arrivals, many
 
 GAPS: list[Any] = [0, 0, 1, 1, 2, Fraction(5, 2), 3, 8]
 
@@ -42,13 +42,6 @@ def test_floats_tie_as_they_do_in_a_queue(count: int) -> None:
         wait = random.choice([0.1, 0.2, 0.3, 0.7])
         times = arrivals(random, [0.0, 0.1, 0.2, 0.3, 0.7])
         assert 1 == FlushesRatio(1, wait).measure(IntervalPolicy(wait), times), (wait, times)
-
-
-@pytest.mark.parametrize("records", [None, 3])
-def test_no_search_beats_the_optimum(records: int | None) -> None:
-    """Arrivals that are chosen for their ratio come to 1 and no further."""
-    ratio = FlushesRatio(1, 5)
-    assert 1 == search(lambda times: ratio.measure(IntervalPolicy(5, records), times), GAPS, 12)
 
 
 def test_what_is_not_true_of_natural_batching() -> None:
