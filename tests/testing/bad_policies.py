@@ -45,18 +45,6 @@ class Settling(FlushPolicy):
         return Flush() if self.due <= now else Wait(self.due)
 
 
-class Remembering(FlushPolicy):
-    """Remembers from decide, in a new attribute, when it was asked first."""
-
-    first: float
-
-    def decide(self, now: float) -> Decision:
-        """Remember, and flush."""
-        if not hasattr(self, "first"):
-            self.first = now
-        return Flush()
-
-
 class Diary:
     """A plain object, which equals nothing but itself."""
 
@@ -82,27 +70,6 @@ class Contrary(Flushing):
         """Put it off."""
         decision = super().item_added(now, *facts)
         return Wait(now + 1) if isinstance(decision, Flush) else decision
-
-
-@attrs.define
-class Sweeping(FlushPolicy):
-    """Takes it that a flush leaves nothing behind."""
-
-    dirty: bool = False
-
-    def item_added(self, now: float, *facts: Any) -> Decision:
-        """There is something to flush."""
-        self.dirty = True
-        return super().item_added(now, *facts)
-
-    def flush_started(self, now: float, *facts: Any) -> Decision:
-        """There is nothing left."""
-        self.dirty = False
-        return super().flush_started(now, *facts)
-
-    def decide(self, now: float) -> Decision:
-        """Flush at once what has come."""
-        return Flush() if self.dirty else Wait()
 
 
 @attrs.define
@@ -156,19 +123,6 @@ class Capless(Flushing):
     max_records = 0
 
 
-class Moody(FlushPolicy):
-    """Raises when it is asked twice."""
-
-    asked = -1.0
-
-    def decide(self, now: float) -> Decision:
-        """Flush, the first time."""
-        if self.asked == now:
-            raise RuntimeError("asked already")
-        self.asked = now
-        return Flush()
-
-
 class Deaf(Flushing):
     """Does not tell the base class of a flush that has ended."""
 
@@ -193,29 +147,39 @@ class Weightless(FlushPolicy):
         return Flush() if self.full or due <= now else Wait(due)
 
 
-class Rounding(Flushing):
-    """Tells the base class full seconds."""
+def rounding(name: str) -> Callable[..., Decision]:
+    """Make what tells the base class of an event in full seconds."""
 
-    def item_added(self, now: float, *facts: Any) -> Decision:
-        """Leave out what is behind the point, as all of these do."""
-        return super().item_added(now // 1, *facts)
+    def tell(self: FlushPolicy, now: float, *facts: Any) -> Decision:
+        event = getattr(super(type(self), self), name)
+        decision: Decision = event(now // 1, *facts)
+        return decision
 
-    def flush_started(self, now: float, *facts: Any) -> Decision:
-        """Round."""
-        return super().flush_started(now // 1, *facts)
-
-    def flush_done(self, now: float, *facts: Any) -> Decision:
-        """Round."""
-        return super().flush_done(now // 1, *facts)
-
-    def tick(self, now: float) -> Decision:
-        """Round."""
-        return super().tick(now // 1)
+    return tell
 
 
-def deciding(name: str, decide: Callable[[Any, float], object]) -> type[FlushPolicy]:
+EVENTS = ("item_added", "flush_started", "flush_done", "tick")
+Rounding = type("Rounding", (Flushing,), {name: rounding(name) for name in EVENTS})
+
+
+def deciding(name: str, decide: object) -> type[FlushPolicy]:
     """Make a policy that decides by a function."""
     return type(name, (FlushPolicy,), {"decide": decide, "__module__": __name__})
+
+
+def remember(policy: Any, now: float) -> Decision:
+    """Remember, in a new attribute, when it was asked first."""
+    if not hasattr(policy, "first"):
+        policy.first = now
+    return Flush()
+
+
+def flush_when_first_asked(policy: Any, now: float) -> Decision:
+    """Raise when it is asked twice at one time."""
+    if getattr(policy, "asked", -1.0) == now:
+        raise RuntimeError("asked already")
+    policy.asked = now
+    return Flush()
 
 
 def keep_half_a_promise(policy: FlushPolicy, now: float) -> Decision:
@@ -237,6 +201,8 @@ def flush_unless(condition: bool, error: str) -> Decision:  # noqa: FBT001 - it 
     return Flush()
 
 
+Remembering = deciding("Remembering", remember)
+Moody = deciding("Moody", flush_when_first_asked)
 LookingAtTheClock = deciding("LookingAtTheClock", lambda _, now: time.monotonic() and Flush())
 Late = deciding("Late", lambda _, now: Wait(now))
 Unreliable = deciding("Unreliable", keep_half_a_promise)
@@ -256,7 +222,6 @@ BAD: list[tuple[str, type[FlushPolicy]]] = [
     ("ahead", Late),
     ("kept", Unreliable),
     ("idle", Stranding),
-    ("idle", Sweeping),
     ("repeatable", Numbering),
     ("bursts", CountingEvents),
     ("shift", Punctual),

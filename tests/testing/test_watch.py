@@ -17,7 +17,7 @@ import pytest
 from flushq.policies import NaturalPolicy
 from flushq.policy import Decision, Flush, FlushPolicy, Wait
 from flushq.testing import Arrive, History, LawBroken, check_history, check_policy
-from tests.testing.bad_policies import Flushing, LookingAtTheClock
+from tests.testing.bad_policies import Flushing, LookingAtTheClock, deciding
 
 ONE_ITEM = History(1, 1.0, (Arrive(0, (0,)),))
 
@@ -39,18 +39,11 @@ class Caching(FlushPolicy):
 CachingInASlot = attrs.frozen(type("CachingInASlot", (FlushPolicy,), dict(vars(Caching))))
 
 
-@attrs.define(eq=False)
-class Lock:
-    """An object that cannot be copied."""
-
-    held: Any = attrs.field(factory=threading.Lock)
-
-
 class Locked(Flushing):
     """Holds what cannot be copied, and what cannot be compared; and copies itself."""
 
     def __init__(self) -> None:
-        self.lock = Lock()
+        self.lock = threading.Lock()
         self.thing = object()
 
     def __deepcopy__(self, memo: object) -> "Locked":
@@ -77,16 +70,8 @@ class Function:
         return Flush()
 
 
-class Static(FlushPolicy):
-    """A policy whose decide needs no facts."""
-
-    decide: Any = staticmethod(lambda now: Flush())
-
-
-class Made(FlushPolicy):
-    """A policy whose decide is an object."""
-
-    decide = Function()
+Static = deciding("Static", staticmethod(lambda now: Flush()))
+Made = deciding("Made", Function())
 
 
 @pytest.mark.parametrize("policy", [Caching, CachingInASlot, Locked, Collecting, Static, Made])
