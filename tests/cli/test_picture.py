@@ -72,6 +72,8 @@ def test_the_closer_look_is_about_the_middle() -> None:
         start, end = scales(quick, *slow).close
         assert pytest.approx((500, seconds), rel=0.01) == ((start + end) / 2, end - start)
     assert (0, 8) == scales(NOTHING).close
+
+
 @pytest.mark.parametrize(
     ("arrivals", "text"),
     [
@@ -122,6 +124,8 @@ def test_axes(tmp_path: Path) -> None:
     texts = drawn([run_of(IntervalPolicy(5.0), DATED)], tmp_path)
     assert {"09:00", "UTC", "2026-Mar-01"} <= {*texts}
     assert "seconds" not in texts
+
+
 def test_any_text_is_written_as_it_is(tmp_path: Path) -> None:
     """A formula is not typeset, and what is too long is cut off."""
 
