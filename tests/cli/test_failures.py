@@ -20,6 +20,7 @@ from flushq.cli.failures import CannotAppend, DeadLetter, FailureHandler
 from flushq.cli.reading import Row
 from flushq.cli.table import Table
 from tests.cli.support import (
+    COLUMNS,
     DATABASE,
     Writing,
     assert_accounted,
@@ -35,7 +36,6 @@ from tests.cli.support import (
 
 pytestmark = pytest.mark.usefixtures("here")
 
-COLUMNS = "id INTEGER PRIMARY KEY, source TEXT, line INTEGER, body TEXT"
 DEAD = Path("dead.jsonl")
 REFUSED = ValueError("too bad")
 

@@ -19,6 +19,7 @@ from flushq.cli.ingestion import Figures, Ingestion
 from flushq.cli.reading import Row
 from flushq.cli.table import Table
 from tests.cli.support import (
+    COLUMNS,
     DATABASE,
     Write,
     Writing,
@@ -35,7 +36,6 @@ from tests.cli.support import (
 
 pytestmark = pytest.mark.usefixtures("here")
 
-COLUMNS = "id INTEGER PRIMARY KEY, source TEXT, line INTEGER, body TEXT"
 
 _write = Table.write
 

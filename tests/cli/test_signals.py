@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,15 +18,7 @@ class WindowsLoop(asyncio.SelectorEventLoop):
         raise NotImplementedError
 
 
-@pytest.fixture(autouse=True)
-def handlers() -> Iterator[None]:
-    """Leave the handlers of the signals as they were."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
+@pytest.mark.usefixtures("handlers")
 @pytest.mark.parametrize("loop", [asyncio.SelectorEventLoop, WindowsLoop])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_asks_and_the_second_insists(

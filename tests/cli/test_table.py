@@ -24,10 +24,9 @@ from flushq.cli.table import (
     check_name,
     is_refusal,
 )
-from tests.cli.support import PATIENCE, stored
+from tests.cli.support import COLUMNS, PATIENCE, stored
 
 ROWS: list[Row] = [("x", 1, "a"), ("x", 2, "b")]
-COLUMNS = "id INTEGER PRIMARY KEY, source TEXT, line INTEGER, body TEXT"
 HEAR = "INSERT INTO heard VALUES (1), (2)"
 TRIGGER = "CREATE TRIGGER guard BEFORE INSERT ON events"
 
@@ -119,31 +118,22 @@ def test_the_table_has_four_columns_in_wal_mode_and_every_commit_is_synced(
 
 
 @pytest.mark.parametrize(
-    "columns",
-    [
-        "a, b",
-        "id INTEGER PRIMARY KEY, source TEXT, line INTEGER",
-        "id INTEGER, source TEXT, line INTEGER, body TEXT",
-        "id INTEGER PRIMARY KEY, source TEXT, line INTEGER, body BLOB",
-    ],
+    ("old", "new"), [(", body TEXT", ""), (" PRIMARY KEY", ""), ("body TEXT", "body BLOB")]
 )
 def test_a_table_of_other_columns_is_kept(
-    path: Path, other: sqlite3.Connection, columns: str
+    path: Path, other: sqlite3.Connection, old: str, new: str
 ) -> None:
-    """Its database stays as it was."""
-    other.execute(f"CREATE TABLE events ({columns})")
+    """Its database stays as it was; a table with the same columns in other letters is used."""
+    other.execute(f"CREATE TABLE events ({COLUMNS.replace(old, new)})")
+    other.execute(f"create table Good ({COLUMNS.lower()})")
     before = path.read_bytes()
-    names = ", ".join(column.split()[0] for column in columns.split(", "))
-    with pytest.raises(CannotOpen, match=rf"^cannot use table .* columns are {names}, and not"):
+    with pytest.raises(
+        CannotOpen, match=r"^cannot use table .* its columns are id, source, line.*, and not id"
+    ):
         with_table(path, write)
     assert before == path.read_bytes()
-
-
-def test_a_table_with_the_same_columns_is_written_to(path: Path, other: sqlite3.Connection) -> None:
-    """Others may have made it, in other letters."""
-    other.execute(f"create table Events ({COLUMNS.lower()})")
-    with_table(path, write)
-    assert ROWS == stored(path)
+    with_table(path, write, "good")
+    assert ROWS == stored(path, "good")
 
 
 def test_what_is_not_a_database_is_left_alone(tmp_path: Path, path: Path) -> None:
@@ -212,30 +202,20 @@ def test_lines_that_the_table_ignores_are_counted_apart(
 
 
 def test_a_write_waits_for_a_lock_to_go(
-    path: Path,
-    other: sqlite3.Connection,
-    connections: list[aiosqlite.Connection],
-    monkeypatch: pytest.MonkeyPatch,
+    path: Path, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When the time is up it fails, which refuses no line."""
-    tries = 0
+    pauses: list[float] = []
+
+    async def unlock(seconds: float) -> None:
+        pauses.append(seconds)
+        other.execute("ROLLBACK")
 
     async def act(table: Table) -> None:
-        executemany = connections[0].executemany
-
-        async def unlocking(*args: Any) -> Any:
-            nonlocal tries
-            tries += 1
-            try:
-                return await executemany(*args)
-            except sqlite3.OperationalError:
-                other.execute("ROLLBACK")
-                raise
-
-        monkeypatch.setattr(connections[0], "executemany", unlocking)
+        monkeypatch.setattr(asyncio, "sleep", unlock)
         other.execute("BEGIN IMMEDIATE")
         await write(table)
-        assert 2 == tries
+        assert [tables.RETRY_SECONDS] == pauses
         monkeypatch.setattr(tables, "LOCK_SECONDS", 0.0)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(sqlite3.OperationalError, match="database is locked") as locked:
@@ -275,7 +255,6 @@ def test_a_batch_that_fails_is_not_stored_at_all(
     ("change", "error"),
     [
         ("DROP TABLE events", "no such table: events"),
-        ("ALTER TABLE events RENAME TO others", "no such table: events"),
         ("ALTER TABLE events RENAME COLUMN body TO words", "table events has no column named body"),
         (f"{TRIGGER} BEGIN INSERT INTO gone VALUES (1); END", "no such table: main.gone"),
     ],
@@ -295,33 +274,29 @@ def test_a_table_that_was_changed_and_takes_no_line_is_unusable(
     with_table(path, act)
 
 
-class Cramped(sqlite3.Connection):
-    """A connection whose SQLite takes no line above 1000 bytes."""
+class Narrow(sqlite3.Connection):
+    """A connection that takes short lines alone: one above 2000 bytes is above 2 GiB to Python."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1000)
 
-
-class Narrow(sqlite3.Connection):
-    """A connection to which no line can be handed, as one above 2 GiB."""
-
     def executemany(self, statement: str, rows: Any) -> sqlite3.Cursor:
         """Raise what Python does."""
-        raise OverflowError("string longer than INT_MAX bytes")
+        if any(len(body) > 2000 for _, _, body in rows):
+            raise OverflowError("string longer than INT_MAX bytes")
+        return super().executemany(statement, rows)
 
 
-@pytest.mark.parametrize("factory", [Cramped, Narrow])
-def test_a_line_that_is_too_long_is_refused(
-    path: Path, monkeypatch: pytest.MonkeyPatch, factory: type[sqlite3.Connection]
-) -> None:
+def test_a_line_that_is_too_long_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite has a limit, and so has Python's way to it."""
-    monkeypatch.setattr(aiosqlite, "connect", partial(aiosqlite.connect, factory=factory))
+    monkeypatch.setattr(aiosqlite, "connect", partial(aiosqlite.connect, factory=Narrow))
 
     async def act(table: Table) -> None:
-        with pytest.raises(sqlite3.DataError, match="too big") as refused:
-            await table.write([("x", 1, "x" * 1001)])
-        assert is_refusal(refused.value)
+        for length in (1001, 2001):
+            with pytest.raises(sqlite3.DataError, match="too big") as refused:
+                await table.write([("x", 1, "x" * length)])
+            assert is_refusal(refused.value)
 
     assert (0, 0, 0) == counts(with_table(path, act))
 
@@ -409,16 +384,9 @@ def key_of(text: str) -> str:
     return JsonField("id")(("x", 1, text))
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ('{"id": 1}', '{"a": 2, "id":1}'),
-        ('{"id": "\\u0061"}', '{"id": "a"}'),
-        ('{"id": {"a": 1, "b": [2, null]}}', '{"id": {"b": [2,null], "a": 1}}'),
-    ],
-)
-def test_lines_with_the_same_value_have_the_same_key(one: str, other: str) -> None:
+def test_lines_with_the_same_value_have_the_same_key() -> None:
     """It does not matter how the value is written."""
+    one, other = '{"id": {"a": 1, "b": [2, "\\u0061"]}}', '{"c": 2, "id":{"b": [2,"a"], "a": 1}}'
     assert key_of(one) == key_of(other)
 
 
@@ -432,12 +400,10 @@ def test_values_of_different_kinds_have_different_keys() -> None:
     ("text", "why"),
     [
         ("", "not JSON (Expecting value at column 1): ''"),
-        ("{'id': 1}", "not JSON (Expecting property name enclosed in double quotes at column 2)"),
         ('{"id": NaN}', "not JSON (NaN is no JSON number): '{\"id\": NaN}'"),
         ('{"id": ' + "9" * 5000 + "}", "not JSON (Exceeds the limit (4300 digits) for integer"),
         ("[" * 100_000, "not JSON ("),
         ("x" * 1000, f"not JSON (Expecting value at column 1): '{'x' * 60}'..."),
-        ("[1]", "not a JSON object: '[1]'"),
         ('"id"', "not a JSON object: '\"id\"'"),
         ('{"ID": 1}', "lacks the field 'id': '{\"ID\": 1}'"),
     ],
