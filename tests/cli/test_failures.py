@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -330,17 +330,19 @@ def test_the_parts_of_a_batch_are_tried_once(note_tries: Tries) -> None:
     assert (6, 2) == (figures(result)["lines"], figures(result)["dead letters"])
 
 
-def signals(*numbers: signal.Signals) -> Callable[[], None]:
-    """What sends signals, one after the other, in the pause that follows."""
+SENDING: list[asyncio.Future[None]] = []
 
-    def send(number: signal.Signals, *others: signal.Signals) -> None:
+
+async def send(numbers: Sequence[signal.Signals]) -> None:
+    """Send signals, each in another turn of the loop."""
+    for number in numbers:
+        await asyncio.sleep(0)
         signal.raise_signal(number)
-        if others:
-            asyncio.get_running_loop().call_soon(send, *others)
 
-    return lambda: asyncio.get_running_loop().call_soon(
-        asyncio.get_running_loop().call_soon, send, *numbers
-    )
+
+def signals(*numbers: signal.Signals) -> Callable[[], None]:
+    """What sends signals in the pause that follows."""
+    return lambda: SENDING.append(asyncio.ensure_future(send(numbers)))
 
 
 def test_a_signal_in_a_pause_ends_the_reading(note_tries: Tries, read_lines: list[int]) -> None:

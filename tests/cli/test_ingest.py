@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -100,13 +100,16 @@ def test_live_figures(writing: Writing, monkeypatch: pytest.MonkeyPatch) -> None
     looks: list[Callable[[], Mapping[str, str]]] = []
     seen: list[tuple[str | None, ...]] = []
 
+    def shown_live(look: Callable[[], Mapping[str, str]]) -> AbstractContextManager[None]:
+        looks.append(look)
+        return nullcontext()
+
     async def write(table: Table, rows: list[Row]) -> None:
         found = looks[0]()
         seen.append(tuple(found.get(name) for name in ("lines", "batches", "flushes")))
         await _write(table, rows)
 
-    shown_live = "flushq.cli.ingestion.shown_live"
-    monkeypatch.setattr(shown_live, lambda look: nullcontext(looks.append(look)))
+    monkeypatch.setattr("flushq.cli.ingestion.shown_live", shown_live)
     writing(write)
 
     ingest(numbered("x", 25), "--policy", "interval:inf,10", "--max-queue-size", "10")
@@ -271,45 +274,34 @@ def test_after_a_signal_while_opening_nothing_is_read(monkeypatch: pytest.Monkey
     assert (143, 0) == (result.exit_code, figures(result)["lines"])
 
 
-@pytest.mark.parametrize("size", ["1", "10000"], ids=["while reading", "in the drain"])
-def test_a_second_signal(writing: Writing, read_lines: list[int], size: str) -> None:
-    """It ends the writing too; the summary comes all the same, and adds up."""
-    writing(acting(20, signal.SIGTERM, signal.SIGINT))
-    result = ingest(numbered("x", 5000), "--policy", "natural:10", "--max-queue-size", size)
-    assert 143 == result.exit_code
-    assert figures(result)["lines"] >= 20
-    assert complaints(result)[0].startswith("stopped by SIGTERM: ")
-    assert_accounted(result, read_lines)
+CANNOT_WRITE = "cannot write to table 'events' of database 'events.db': full"
+TWO = [signal.SIGTERM, signal.SIGINT]
+LIMITED = "--max-shutdown-wait=0.01"
+ENDS = {
+    "a second signal while reading": ("--max-queue-size=1", 20, TWO, 143, "stopped by SIGTERM"),
+    "a second signal in the drain": ("--retries=0", 20, TWO, 143, "stopped by SIGTERM"),
+    "a limit after a signal": (LIMITED, 0, [signal.SIGTERM], 143, "stopped by SIGTERM"),
+    "a limit after the last line": (LIMITED, 0, [], 1, "not done 0.01 s after the last line"),
+    "a failure": ("--max-queue-size=99", 30, [sqlite3.OperationalError("full")], 1, CANNOT_WRITE),
+}
 
 
-@pytest.mark.parametrize(
-    ("acts", "code", "told"),
-    [([signal.SIGTERM], 143, "stopped by SIGTERM"), ([], 1, "not done 0.01 s after the last line")],
-    ids=["signal", "last line"],
-)
-def test_a_limit(
-    writing: Writing, read_lines: list[int], acts: list[signal.Signals], code: int, told: str
+@pytest.mark.parametrize(("option", "lines", "acts", "code", "told"), ENDS.values(), ids=ENDS)
+def test_what_ends_the_writing(
+    writing: Writing,
+    read_lines: list[int],
+    option: str,
+    lines: int,
+    acts: list[signal.Signals | Exception],
+    code: int,
+    told: str,
 ) -> None:
-    """After a signal or the last line the writing takes no longer than --max-shutdown-wait."""
-    writing(acting(0, *acts))
-    result = ingest(numbered("x", 10), "--max-shutdown-wait", "0.01")
+    """The summary comes all the same, and tells what was stored and what was not."""
+    writing(acting(lines, *acts))
+    result = ingest(numbered("x", 9000), "--policy", "natural:10", option)
     assert code == result.exit_code
-    assert [f"{told}: 0 lines stored, 10 not stored"] == complaints(result)
-    assert_accounted(result, read_lines)
-
-
-# Failures under way.
-
-
-def test_a_write_that_fails(writing: Writing, read_lines: list[int]) -> None:
-    """Nothing more is read, and it is told what was stored and what was not."""
-    writing(acting(30, sqlite3.OperationalError("database or disk is full")))
-    result = ingest(numbered("x", 100_000), "--policy", "natural:10")
-    assert 1 == result.exit_code
-    assert sum(read_lines) < 100_000
-    assert complaints(result)[0].startswith(
-        "cannot write to table 'events' of database 'events.db': database or disk is full: 30 lines"
-    )
+    assert complaints(result)[0].startswith(f"{told}: {lines} lines stored, ")
+    assert told != CANNOT_WRITE or sum(read_lines) < 9000
     assert_accounted(result, read_lines)
 
 

@@ -24,17 +24,13 @@ from flushq.cli.table import (
     check_name,
     is_refusal,
 )
-from tests.cli.support import COLUMNS, PATIENCE, stored
+from tests.cli.support import COLUMNS, DATABASE, PATIENCE, stored
+
+pytestmark = pytest.mark.usefixtures("here")
 
 ROWS: list[Row] = [("x", 1, "a"), ("x", 2, "b")]
 HEAR = "INSERT INTO heard VALUES (1), (2)"
 TRIGGER = "CREATE TRIGGER guard BEFORE INSERT ON events"
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where the database is to be."""
-    return tmp_path / "x.db"
 
 
 @pytest.fixture
@@ -52,13 +48,15 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> list[aiosqlite.Connection]:
 
 
 @pytest.fixture
-def other(path: Path) -> Iterator[sqlite3.Connection]:
+def other(here: Path) -> Iterator[sqlite3.Connection]:
     """Another connection to the same database."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(DATABASE, isolation_level=None)) as connection:
         yield connection
 
 
-def with_table(path: Path, act: Callable[[Table], Awaitable[None]], name: str = "events") -> Table:
+def with_table(
+    act: Callable[[Table], Awaitable[None]], name: str = "events", path: Path = DATABASE
+) -> Table:
     """Open a table, do something with it, close it."""
 
     async def scenario() -> Table:
@@ -87,12 +85,12 @@ def counts(table: Table) -> tuple[int, int, int]:
 
 
 @pytest.mark.parametrize("name", ["events", 'weird "name"; drop', "select", " ", "[x]", "é", "a.b"])
-def test_the_table_is_made_once_under_any_name(path: Path, name: str) -> None:
+def test_the_table_is_made_once_under_any_name(name: str) -> None:
     """What is in it stays, and a batch is stored in order."""
-    with_table(path, nothing, check_name(name))
+    with_table(nothing, check_name(name))
     for _ in range(2):
-        assert (2, 0, 1) == counts(with_table(path, write, name))
-    assert ROWS * 2 == stored(path, name)
+        assert (2, 0, 1) == counts(with_table(write, name))
+    assert ROWS * 2 == stored(table=name)
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "sqlite_master", "SQLite_x", "\udcff"])
@@ -103,7 +101,7 @@ def test_a_table_cannot_have_every_name(name: str) -> None:
 
 
 def test_the_table_has_four_columns_in_wal_mode_and_every_commit_is_synced(
-    path: Path, connections: list[aiosqlite.Connection]
+    connections: list[aiosqlite.Connection],
 ) -> None:
     """So others can read, and what is stored survives a power cut."""
     found: list[Any] = []
@@ -112,7 +110,7 @@ def test_the_table_has_four_columns_in_wal_mode_and_every_commit_is_synced(
         for query in ("PRAGMA journal_mode", "PRAGMA synchronous", "SELECT sql FROM sqlite_master"):
             found.extend(await connections[0].execute_fetchall(query))
 
-    with_table(path, look)
+    with_table(look)
 
     assert [("wal",), (2,), (f'CREATE TABLE "events" ({COLUMNS})',)] == found
 
@@ -120,48 +118,46 @@ def test_the_table_has_four_columns_in_wal_mode_and_every_commit_is_synced(
 @pytest.mark.parametrize(
     ("old", "new"), [(", body TEXT", ""), (" PRIMARY KEY", ""), ("body TEXT", "body BLOB")]
 )
-def test_a_table_of_other_columns_is_kept(
-    path: Path, other: sqlite3.Connection, old: str, new: str
-) -> None:
+def test_a_table_of_other_columns_is_kept(other: sqlite3.Connection, old: str, new: str) -> None:
     """Its database stays as it was; a table with the same columns in other letters is used."""
     other.execute(f"CREATE TABLE events ({COLUMNS.replace(old, new)})")
     other.execute(f"create table Good ({COLUMNS.lower()})")
-    before = path.read_bytes()
+    before = DATABASE.read_bytes()
     with pytest.raises(
         CannotOpen, match=r"^cannot use table .* its columns are id, source, line.*, and not id"
     ):
-        with_table(path, write)
-    assert before == path.read_bytes()
-    with_table(path, write, "good")
-    assert ROWS == stored(path, "good")
+        with_table(write)
+    assert before == DATABASE.read_bytes()
+    with_table(write, "good")
+    assert ROWS == stored(table="good")
 
 
-def test_what_is_not_a_database_is_left_alone(tmp_path: Path, path: Path) -> None:
+def test_what_is_not_a_database_is_left_alone(tmp_path: Path) -> None:
     """It is another file, or a directory, or in a place that does not exist."""
-    path.write_text("precious words\n" * 100)
-    with pytest.raises(CannotOpen, match=r"x\.db': file is not a database$"):
-        with_table(path, write)
-    assert "precious words\n" * 100 == path.read_text()
+    DATABASE.write_text("precious words\n" * 100)
+    with pytest.raises(CannotOpen, match=r"events.db': file is not a database$"):
+        with_table(write)
+    assert "precious words\n" * 100 == DATABASE.read_text()
     for place in (tmp_path, tmp_path / "nowhere" / "x.db"):
         with pytest.raises(CannotOpen, match=r"unable to open database file$"):
-            with_table(place, nothing)
+            with_table(nothing, path=place)
 
 
 @pytest.mark.parametrize("lock", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
 def test_a_database_that_stays_locked_cannot_be_opened(
-    path: Path, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, lock: str
+    other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, lock: str
 ) -> None:
     """That is reported within five seconds, the start of the process included."""
     assert tables.LOCK_SECONDS <= 4.0
     monkeypatch.setattr(tables, "LOCK_SECONDS", 0.05)
     other.execute(lock)
     with pytest.raises(CannotOpen, match=r"database is locked$"):
-        with_table(path, nothing)
+        with_table(nothing)
 
 
-def test_a_read_only_database_cannot_be_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_database_cannot_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     """The table is in it, or not."""
-    with_table(path, nothing)
+    with_table(nothing)
     connect = aiosqlite.connect
 
     def read_only(file: Path, **kwargs: Any) -> aiosqlite.Connection:
@@ -170,7 +166,7 @@ def test_a_read_only_database_cannot_be_opened(path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(aiosqlite, "connect", read_only)
     for name in ("events", "others"):
         with pytest.raises(CannotOpen, match=r"attempt to write a readonly database$"):
-            with_table(path, nothing, name)
+            with_table(nothing, name)
 
 
 # Writing.
@@ -184,7 +180,7 @@ def test_a_read_only_database_cannot_be_opened(path: Path, monkeypatch: pytest.M
     ],
 )
 def test_lines_that_the_table_ignores_are_counted_apart(
-    path: Path, other: sqlite3.Connection, body: str, statement: str
+    other: sqlite3.Connection, body: str, statement: str
 ) -> None:
     """Whatever else a trigger stores; and of a transaction that fails nothing is counted."""
     other.execute("CREATE TABLE heard (number)")
@@ -197,12 +193,12 @@ def test_lines_that_the_table_ignores_are_counted_apart(
         with pytest.raises(sqlite3.IntegrityError):
             await table.write([("x", 3, "b"), ("x", 1, "c")])
 
-    assert (1, 1, 1) == counts(with_table(path, act))
-    assert ("x", 1, "a") == stored(path)[-1]
+    assert (1, 1, 1) == counts(with_table(act))
+    assert ("x", 1, "a") == stored()[-1]
 
 
 def test_a_write_waits_for_a_lock_to_go(
-    path: Path, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+    other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When the time is up it fails, which refuses no line."""
     pauses: list[float] = []
@@ -222,8 +218,8 @@ def test_a_write_waits_for_a_lock_to_go(
             await write(table)
         assert not is_refusal(locked.value)
 
-    assert (2, 0, 1) == counts(with_table(path, act))
-    assert ROWS == stored(path)
+    assert (2, 0, 1) == counts(with_table(act))
+    assert ROWS == stored()
 
 
 @pytest.mark.parametrize(
@@ -236,7 +232,7 @@ def test_a_write_waits_for_a_lock_to_go(
     ],
 )
 def test_a_batch_that_fails_is_not_stored_at_all(
-    path: Path, connections: list[aiosqlite.Connection], hindrance: str, *, refused: bool
+    connections: list[aiosqlite.Connection], hindrance: str, *, refused: bool
 ) -> None:
     """A line that the table refuses is told from a database that takes no line."""
 
@@ -247,8 +243,8 @@ def test_a_batch_that_fails_is_not_stored_at_all(
             await table.write([("x", 2, "[1]"), ("x", 3, "[1]"), ("x", 4, "x" * 100_000)])
         assert refused == is_refusal(failed.value)
 
-    assert (1, 0, 1) == counts(with_table(path, act))
-    assert [("x", 1, "{}")] == stored(path)
+    assert (1, 0, 1) == counts(with_table(act))
+    assert [("x", 1, "{}")] == stored()
 
 
 @pytest.mark.parametrize(
@@ -260,7 +256,7 @@ def test_a_batch_that_fails_is_not_stored_at_all(
     ],
 )
 def test_a_table_that_was_changed_and_takes_no_line_is_unusable(
-    path: Path, other: sqlite3.Connection, change: str, error: str
+    other: sqlite3.Connection, change: str, error: str
 ) -> None:
     """It does not refuse a line for what the line is."""
 
@@ -271,7 +267,7 @@ def test_a_table_that_was_changed_and_takes_no_line_is_unusable(
         assert not is_refusal(unusable.value)
         assert not is_refusal(sqlite3.ProgrammingError("an error of Python, without a code"))
 
-    with_table(path, act)
+    with_table(act)
 
 
 class Narrow(sqlite3.Connection):
@@ -288,7 +284,7 @@ class Narrow(sqlite3.Connection):
         return super().executemany(statement, rows)
 
 
-def test_a_line_that_is_too_long_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite has a limit, and so has Python's way to it."""
     monkeypatch.setattr(aiosqlite, "connect", partial(aiosqlite.connect, factory=Narrow))
 
@@ -298,7 +294,7 @@ def test_a_line_that_is_too_long_is_refused(path: Path, monkeypatch: pytest.Monk
                 await table.write([("x", 1, "x" * length)])
             assert is_refusal(refused.value)
 
-    assert (0, 0, 0) == counts(with_table(path, act))
+    assert (0, 0, 0) == counts(with_table(act))
 
 
 # Cancellation.
@@ -306,7 +302,7 @@ def test_a_line_that_is_too_long_is_refused(path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(("method", "lines"), [("executemany", 0), ("commit", 2)])
 def test_a_write_that_is_cancelled_stores_all_or_nothing(
-    path: Path, connections: list[aiosqlite.Connection], method: str, lines: int
+    connections: list[aiosqlite.Connection], method: str, lines: int
 ) -> None:
     """Once the commit is under way it is waited for, and the write returns."""
 
@@ -322,19 +318,19 @@ def test_a_write_that_is_cancelled_stores_all_or_nothing(
         await asyncio.wait([task])
         assert task.cancelled() == (not lines)
 
-    table = with_table(path, act)
+    table = with_table(act)
 
-    assert ROWS[:lines] == stored(path)
+    assert ROWS[:lines] == stored()
     assert lines == table.stored
 
 
-def test_opening_a_locked_database_can_be_cancelled(path: Path, other: sqlite3.Connection) -> None:
+def test_opening_a_locked_database_can_be_cancelled(other: sqlite3.Connection) -> None:
     """Nothing is left open."""
     other.execute("BEGIN EXCLUSIVE")
 
     async def scenario() -> None:
         asyncio.get_running_loop().call_soon(current_task().cancel)
-        async with Table(str(path), "events"):
+        async with Table(str(DATABASE), "events"):
             pass
 
     with pytest.raises(asyncio.CancelledError):
@@ -343,7 +339,7 @@ def test_opening_a_locked_database_can_be_cancelled(path: Path, other: sqlite3.C
 
 @pytest.mark.parametrize("name", ["events", "another"])
 def test_the_thread_of_a_database_ends_before_the_loop_can(
-    path: Path, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, name: str
+    other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """To close it is not cancelled, whether the table was opened or not."""
     other.execute("CREATE TABLE another (body TEXT)")
@@ -359,7 +355,7 @@ def test_the_thread_of_a_database_ends_before_the_loop_can(
 
     async def open_and_close() -> None:
         with suppress(CannotOpen):
-            async with Table(str(path), name):
+            async with Table(str(DATABASE), name):
                 pass
 
     async def scenario() -> bool:
