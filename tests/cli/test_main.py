@@ -5,6 +5,7 @@ import signal
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -16,16 +17,14 @@ from flushq.cli import main
 MISTAKES = [["digest"], ["ingest", "--fast"], ["ingest", "--db"], ["ingest", "gone"]]
 
 
-class Lacking:
+def lacking(package: str) -> SimpleNamespace:
     """An import system that lacks a package."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def find_spec(name: str, *where: object) -> None:
+        if name == package:
+            raise ModuleNotFoundError(name=name)
 
-    def find_spec(self, name: str, *where: object) -> None:
-        """Do not find it."""
-        if name == self.name:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    return SimpleNamespace(find_spec=find_spec)
 
 
 @pytest.mark.usefixtures("handlers")
@@ -51,7 +50,7 @@ def test_without_the_extra_one_line_tells_what_to_do(
     """The exit code is 2."""
     for name in [name for name in sys.modules if name.startswith(("flushq.cli", missing))]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(sys, "meta_path", [Lacking(missing), *sys.meta_path])
+    monkeypatch.setattr(sys, "meta_path", [lacking(missing), *sys.meta_path])
 
     with pytest.raises(SystemExit) as ended:
         start.run()

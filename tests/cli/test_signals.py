@@ -25,22 +25,15 @@ def test_the_first_signal_asks_and_the_second_insists(
     number: signal.Signals, loop: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
     """Whether or not a loop can listen to signals, the first calls stop, the second cancels."""
-    asked: list[signal.Signals] = []
+    asked: asyncio.Queue[signal.Signals] = asyncio.Queue()
 
     async def work() -> None:
-        stopped = asyncio.Event()
-
-        def stop(number: signal.Signals) -> None:
-            asked.append(number)
-            stopped.set()
-
-        shutdown = Shutdown(stop, limit=None)
+        shutdown = Shutdown(asked.put_nowait, limit=None)
         signal.raise_signal(number)
-        await stopped.wait()
-        assert number == shutdown.signal
+        assert number == await asked.get() == shutdown.signal
         signal.raise_signal(number)
         await asyncio.Event().wait()
 
     with asyncio.Runner(loop_factory=loop) as runner, pytest.raises(asyncio.CancelledError):
         runner.run(work())
-    assert [number] == asked
+    assert asked.empty()
