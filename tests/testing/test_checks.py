@@ -6,7 +6,6 @@ import math
 import sys
 from typing import Any
 
-import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 
@@ -37,6 +36,7 @@ from tests.testing.bad_policies import (
     Numbering,
     Raising,
     Stranding,
+    deciding,
 )
 
 IMPLIED = {"repeatable": {"bursts", "shift"}}
@@ -114,19 +114,19 @@ def test_a_good_policy_passes(policy: Any) -> None:
     assert before == state_of(ECHO)
 
 
+def drift(policy: FlushPolicy, now: float) -> Decision:
+    """Flush after a second, and a millionth of all the time before."""
+    due = policy.queue.oldest * 1.000001 + 1
+    return Flush() if due <= now else Wait(due)
+
+
 def test_what_floats_lose_of_a_long_time_is_not_an_offence() -> None:
     """In millennia a thousandth of a second is nothing; in a second it is much."""
     history = History(1, 0.1, (Arrive(1, (0,)),))
     check_history(IntervalPolicy(1e12), history)
     check_history(IntervalPolicy(1e-300), history)
-
-    class Drifting(FlushPolicy):
-        def decide(self, now: float) -> Decision:
-            due = self.queue.oldest * 1.000001 + 1
-            return Flush() if due <= now else Wait(due)
-
     with pytest.raises(LawBroken, match=r"^shift: "):
-        check_history(Drifting(), history)
+        check_history(deciding("Drifting", drift)(), history)
 
 
 @given(history=histories())
@@ -140,12 +140,7 @@ def test_it_may_be_called_within_a_property(history: History) -> None:
 # What is reported.
 
 
-class Duration(FlushPolicy):
-    """A policy that answers with a duration where a time is asked for."""
-
-    def decide(self, now: float) -> Decision:
-        """Flush after two seconds, at the start of time."""
-        return Wait(2.0) if now < 2.0 else Flush()
+Duration = deciding("Duration", lambda _, now: Wait(2.0) if now < 2.0 else Flush())
 
 
 class RaisingAtTwo(Flushing):
@@ -179,13 +174,9 @@ def test_what_a_policy_does_otherwise_is_told(
 def test_a_policy_that_never_does_the_same_twice_is_refused() -> None:
     """It confuses the search; what that found is reported."""
     asked = itertools.count()
-
-    class Fickle(FlushPolicy):
-        def decide(self, now: float) -> Decision:
-            return Flush(str(number)) if (number := next(asked)) > 20 else Flush()
-
+    fickle = deciding("Fickle", lambda _, now: Flush(str(max(20, next(asked)))))
     with pytest.raises(LawBroken):
-        check_policy(Fickle)
+        check_policy(fickle)
 
 
 class Tired(Flushing):
@@ -286,18 +277,13 @@ def test_a_bound_that_holds_passes(policy: FlushPolicy, bounds: dict[str, Any]) 
     check_policy(policy, examples=30, **bounds)
 
 
-@attrs.define
-class AtANumber(FlushPolicy):
-    """Flushes at so many items, or after a second; late if so many wait and it is told so."""
+def wait_for_long_in_a_crowd(policy: FlushPolicy, now: float) -> Decision:
+    """Flush after a second, or after nine if a hundred items wait."""
+    due = policy.queue.oldest + (9.0 if policy.queue.pending >= 100 else 1.0)
+    return Flush() if due <= now else Wait(due)
 
-    number: int
-    crowded_seconds: float = 1.0
 
-    def decide(self, now: float) -> Decision:
-        """Flush then; this is not a cap, for more may come at once."""
-        many = self.queue.pending >= self.number
-        due = self.queue.oldest + (self.crowded_seconds if many else 1.0)
-        return Flush() if due <= now or (many and self.crowded_seconds == 1.0) else Wait(due)
+Crowded = deciding("Crowded", wait_for_long_in_a_crowd)
 
 
 @pytest.mark.parametrize(
@@ -307,8 +293,8 @@ class AtANumber(FlushPolicy):
         (IntervalPolicy(0.25), {"max_latency": 0}, "one waited 0.25 s, longer than 0 s"),
         (NaturalPolicy(), {"max_batch": 2}, "one has 3 items, more than 2"),
         (NaturalPolicy(6), {"max_batch": 5}, "one has 6 items, more than 5"),
-        (AtANumber(100), {"max_batch": 100}, "one has "),
-        (AtANumber(100, crowded_seconds=9.0), {"max_latency": 1.0}, "one waited "),
+        (NaturalPolicy(101), {"max_batch": 100}, "one has 101 items, more than 100"),
+        (Crowded(), {"max_latency": 1.0}, "one waited "),
         (NaturalPolicy(), {"ratio": LatencyRatio(1.2, 8.0)}, "it is 1."),
         (IntervalPolicy(4.0), {"ratio": CostRatio(2, 1.0)}, "it is 5.0 times, more than 2"),
         (IntervalPolicy(2.0), {"ratio": FlushesRatio(10, 1.0)}, "it is inf times, more than 10"),
