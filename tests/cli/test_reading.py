@@ -176,19 +176,29 @@ def test_a_named_pipe_is_read_until_its_last_writer_leaves(pipe: Path) -> None:
     writer.join()
 
 
-def test_another_process_may_take_the_input(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_process_may_take_the_input(pipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next input is waited for."""
+    other = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(pipe, os.O_WRONLY)
+    os.write(writer, b"a\n")
     os_read = os.read
-    others = iter([BlockingIOError])
+    taken: list[bytes] = []
 
     def late_read(fd: int, size: int) -> bytes:
-        for error in others:
-            raise error
-        return os_read(fd, size)
+        if taken:
+            return os_read(fd, size)
+        taken.append(os_read(other, size))
+        try:
+            return os_read(fd, size)
+        finally:
+            os.write(writer, b"b\n")
+            os.close(writer)
 
     monkeypatch.setattr(os, "read", late_read)
-    assert ["a", "b"] == asyncio.run(read(path))
-    assert [] == [*others]
+
+    assert ["b"] == asyncio.run(read(pipe))
+    assert [b"a\n"] == taken
+    os.close(other)
 
 
 def test_a_source_is_read_however_many_descriptors_are_open(path: Path) -> None:
