@@ -17,6 +17,7 @@ from flushq.cli.table import Table
 
 PATIENCE = 30.0
 DATABASE = Path("events.db")
+COLUMNS = "id INTEGER PRIMARY KEY, source TEXT, line INTEGER, body TEXT"
 
 Stored = tuple[str, int, str]
 Write = Callable[[Table, list[Row]], Awaitable[None]]

@@ -15,11 +15,11 @@ import attrs
 import pytest
 
 from flushq import Decision, FlushFailed, IntervalPolicy, NaturalPolicy
-from flushq.cli.ingest import ingest as command
 from flushq.cli.ingestion import Figures, Ingestion
 from flushq.cli.reading import Row
 from flushq.cli.table import Table
 from tests.cli.support import (
+    COLUMNS,
     DATABASE,
     Write,
     Writing,
@@ -35,6 +35,7 @@ from tests.cli.support import (
 )
 
 pytestmark = pytest.mark.usefixtures("here")
+
 
 _write = Table.write
 
@@ -87,22 +88,11 @@ def test_files_are_stored_line_by_line() -> None:
     )
 
 
-def test_of_no_lines_there_are_no_flushes() -> None:
-    """That is not a failure."""
-    result = ingest(numbered("x", 0))
-    expected = "lines 0, lines/s 0, batches 0, mean batch 0.0, waiting 0\n"
-    assert (0, expected) == (result.exit_code, result.stdout)
-
-
-@pytest.mark.parametrize(
-    ("policy", "batches"), [("interval:2.0,500", 5), ("interval:inf,1000", 3), ("natural:400", 6)]
-)
-def test_the_policy_decides_on_the_batches(policy: str, batches: int) -> None:
-    """The default is interval:2.0,500."""
-    found = figures(ingest(numbered("x", 2100), "--policy", policy))
+@pytest.mark.parametrize(("option", "batches"), [("--policy=natural:400", 6), ("--retries=0", 5)])
+def test_the_policy_decides_on_the_batches(option: str, batches: int) -> None:
+    """Unless the call names another one, it is interval:2.0,500."""
+    found = figures(ingest(numbered("x", 2100), option))
     assert (2100, batches, batches) == (found["lines"], found["batches"], found["flushes"])
-    [default] = [option.default for option in command.params if option.name == "policy"]
-    assert "interval:2.0,500" == default
 
 
 def test_live_figures(writing: Writing, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,12 +120,12 @@ def test_live_figures(writing: Writing, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("arguments", [[], ["-"]])
 def test_a_pipe_is_read_until_its_writers_leave(arguments: list[str]) -> None:
     """It is standard input, asked for as - or not at all."""
-    with piped() as pipe:
-        os.write(pipe, b"a\nb\n")
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, pipe)  # which closes the pipe
-        os.close(nowhere)
+    reading, writing = os.pipe()
+    os.write(writing, b"a\nb\n")
+    os.close(writing)
+    with standard_input(reading):
         result = ingest(*arguments)
+    os.close(reading)
 
     assert 0 == result.exit_code
     assert [("-", 1, "a"), ("-", 2, "b")] == stored()
@@ -175,7 +165,6 @@ INVALID = "Invalid value for "
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ("gone", "cannot read 'gone': No such file or directory"),
         ("x gone", "cannot read 'gone': No such file or directory"),
         (".", "cannot read '.': Is a directory"),
         ("x --policy often", f"{INVALID}'--policy': bad policy 'often': it must be"),
@@ -209,26 +198,22 @@ def test_a_mistake_is_told_before_anything_is_written(arguments: str, complaint:
 # Lines that are not stored.
 
 
-def test_bad_lines_are_skipped_and_the_first_ten_reported() -> None:
-    """That no more are reported is told once, and only if there are more."""
-    Path("ten").write_bytes(b"\xff\n" * 10)
-    Path("eleven").write_bytes(b"good\n" + b"\xff\n" * 11 + b"fine\n")
+def test_bad_lines_are_skipped() -> None:
+    """The first ten are reported; no line of the file has to be good."""
+    Path("x").write_bytes(b"good\n" + b"\xff\n" * 11 + b"fine\n")
 
-    ten, eleven = ingest("ten"), ingest("eleven")
+    result = ingest("x")
 
-    assert (1, 1) == (ten.exit_code, eleven.exit_code)
-    assert [("eleven", 1, "good"), ("eleven", 13, "fine")] == stored()
-    assert (10, 11) == (figures(ten)["skipped"], figures(eleven)["skipped"])
-    *told, more = complaints(eleven)
-    assert "further skipped lines are not reported" == more
-    for source, first, lines in (("ten", 1, complaints(ten)), ("eleven", 2, told)):
-        assert [f"skipped line {n} of '{source}': not UTF-8" for n in range(first, first + 10)] == [
-            line.rpartition(": 'utf-8'")[0] for line in lines
-        ]
+    assert (1, 11) == (result.exit_code, figures(result)["skipped"])
+    assert [("x", 1, "good"), ("x", 13, "fine")] == stored()
+    assert complaints(result)[0].startswith("skipped line 2 of 'x': not UTF-8: 'utf-8'")
+    assert "further skipped lines are not reported" == complaints(result)[10]
 
 
 def test_duplicates_are_dropped_and_lines_without_a_key_skipped() -> None:
-    """Only the second is a failure."""
+    """Only the second is a failure; what the table ignores, as its owner has asked, is none."""
+    with closing(sqlite3.connect(DATABASE)) as connection:
+        connection.execute(f"CREATE TABLE events ({COLUMNS} UNIQUE ON CONFLICT IGNORE)")
     Path("x").write_text('{"id": 1}\nno\n{"id": 2}\n{"a": 3}\n{"id": 1, "a": 4}\n')
     Path("y").write_text('{"id": 1}\n{"id": 1}\n')
 
@@ -241,28 +226,9 @@ def test_duplicates_are_dropped_and_lines_without_a_key_skipped() -> None:
         "skipped line 4 of 'x': lacks the field 'id': '{\"a\": 3}'",
     ] == complaints(result)
     assert (2, 1, 2) == tuple(figures(result)[name] for name in ("lines", "duplicates", "skipped"))
-    assert 0 == ingest("y", "--dedupe", "id").exit_code
-
-
-def test_a_duplicate_of_a_line_that_is_lost_is_a_duplicate() -> None:
-    """It is not counted as lost too."""
-    Path("x").write_text('{"id": 1}\n' * 3)
-    result = ingest("x", "--dedupe", "id", "--max-shutdown-wait", "0")
-    assert 1 == result.exit_code
-    assert (2, 1) == (figures(result)["duplicates"], figures(result)["not stored"])
-
-
-def test_lines_that_the_table_ignores_are_told_and_are_not_a_failure() -> None:
-    """Its owner has asked for that."""
-    columns = "id INTEGER PRIMARY KEY, source TEXT, line INTEGER, body TEXT"
-    with closing(sqlite3.connect(DATABASE)) as connection:
-        connection.execute(f"CREATE TABLE events ({columns} UNIQUE ON CONFLICT IGNORE)")
-    Path("x").write_text("a\na\nb\n")
-
-    result = ingest("x")
-
-    assert (0, "", ["a", "b"]) == (result.exit_code, result.stderr, bodies())
-    assert "mean batch 2.0, waiting 0, ignored 1, flushes 1 (1 drain)\n" in result.stdout
+    result = ingest("y", "--dedupe", "id")
+    assert (0, "") == (result.exit_code, result.stderr)
+    assert "waiting 0, duplicates 1, ignored 1, flushes 1 (1 drain)\n" in result.stdout
 
 
 def test_a_file_that_has_vanished_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
@@ -308,48 +274,34 @@ def test_after_a_signal_while_opening_nothing_is_read(monkeypatch: pytest.Monkey
     assert (143, 0) == (result.exit_code, figures(result)["lines"])
 
 
-@pytest.mark.parametrize("size", ["1", "10000"])
-def test_a_second_signal(writing: Writing, read_lines: list[int], size: str) -> None:
-    """It ends the writing too; the summary comes all the same, and adds up.
-
-    With room for one line it comes while lines are still put into the queue, else in the drain.
-    """
-    writing(acting(20, signal.SIGTERM, signal.SIGINT))
-    result = ingest(numbered("x", 5000), "--policy", "natural:10", "--max-queue-size", size)
-    assert 143 == result.exit_code
-    assert figures(result)["lines"] >= 20
-    assert complaints(result)[0].startswith("stopped by SIGTERM: ")
-    assert_accounted(result, read_lines)
+CANNOT_WRITE = "cannot write to table 'events' of database 'events.db': full"
+TWO = [signal.SIGTERM, signal.SIGINT]
+LIMITED = "--max-shutdown-wait=0.01"
+ENDS = {
+    "a second signal while reading": ("--max-queue-size=1", 20, TWO, 143, "stopped by SIGTERM"),
+    "a second signal in the drain": ("--retries=0", 20, TWO, 143, "stopped by SIGTERM"),
+    "a limit after a signal": (LIMITED, 0, [signal.SIGTERM], 143, "stopped by SIGTERM"),
+    "a limit after the last line": (LIMITED, 0, [], 1, "not done 0.01 s after the last line"),
+    "a failure": ("--max-queue-size=99", 30, [sqlite3.OperationalError("full")], 1, CANNOT_WRITE),
+}
 
 
-@pytest.mark.parametrize(
-    ("acts", "code", "told"),
-    [([signal.SIGTERM], 143, "stopped by SIGTERM"), ([], 1, "not done 0.01 s after the last line")],
-    ids=["signal", "last line"],
-)
-def test_a_limit(
-    writing: Writing, read_lines: list[int], acts: list[signal.Signals], code: int, told: str
+@pytest.mark.parametrize(("option", "lines", "acts", "code", "told"), ENDS.values(), ids=ENDS)
+def test_what_ends_the_writing(
+    writing: Writing,
+    read_lines: list[int],
+    option: str,
+    lines: int,
+    acts: list[signal.Signals | Exception],
+    code: int,
+    told: str,
 ) -> None:
-    """After a signal or the last line the writing takes no longer than --max-shutdown-wait."""
-    writing(acting(0, *acts))
-    result = ingest(numbered("x", 10), "--max-shutdown-wait", "0.01")
+    """The summary comes all the same, and tells what was stored and what was not."""
+    writing(acting(lines, *acts))
+    result = ingest(numbered("x", 900), "--policy", "natural:10", option)
     assert code == result.exit_code
-    assert [f"{told}: 0 lines stored, 10 not stored"] == complaints(result)
-    assert_accounted(result, read_lines)
-
-
-# Failures under way.
-
-
-def test_a_write_that_fails(writing: Writing, read_lines: list[int]) -> None:
-    """Nothing more is read, and it is told what was stored and what was not."""
-    writing(acting(30, sqlite3.OperationalError("database or disk is full")))
-    result = ingest(numbered("x", 100_000), "--policy", "natural:10")
-    assert 1 == result.exit_code
-    assert sum(read_lines) < 100_000
-    assert complaints(result)[0].startswith(
-        "cannot write to table 'events' of database 'events.db': database or disk is full: 30 lines"
-    )
+    assert complaints(result)[0].startswith(f"{told}: {lines} lines stored, ")
+    assert told != CANNOT_WRITE or sum(read_lines) < 900
     assert_accounted(result, read_lines)
 
 

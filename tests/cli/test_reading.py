@@ -50,27 +50,24 @@ def pipe(tmp_path: Path) -> Path:
 # Sources.
 
 
-def test_a_source_that_cannot_be_read_is_found_beforehand(tmp_path: Path, path: Path) -> None:
-    """It is missing, or a directory, under its name or as standard input."""
-    check_source(str(path))
-    with pytest.raises(FileNotFoundError):
-        check_source(str(tmp_path / "gone"))
-    with pytest.raises(IsADirectoryError):
-        check_source(str(tmp_path))
+def test_a_source_that_cannot_be_read_is_found_beforehand(
+    tmp_path: Path, path: Path, pipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is missing, or a directory, or must not be read; a named pipe is not opened."""
+    for good in (path, pipe):
+        check_source(str(good))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    for bad, error in (
+        (tmp_path / "gone", FileNotFoundError),
+        (tmp_path, IsADirectoryError),
+        (pipe, PermissionError),
+    ):
+        with pytest.raises(error):
+            check_source(str(bad))
     fd = os.open(tmp_path, os.O_RDONLY)
     with standard_input(fd), pytest.raises(IsADirectoryError):
         check_source("-")
     os.close(fd)
-
-
-def test_a_named_pipe_is_not_opened_to_check_it(
-    pipe: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whether it may be read is asked of the system."""
-    check_source(str(pipe))
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    with pytest.raises(PermissionError):
-        check_source(str(pipe))
 
 
 def test_standard_input_is_read_where_it_stands_and_stays_open(path: Path) -> None:

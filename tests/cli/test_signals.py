@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,37 +18,22 @@ class WindowsLoop(asyncio.SelectorEventLoop):
         raise NotImplementedError
 
 
-@pytest.fixture(autouse=True)
-def handlers() -> Iterator[None]:
-    """Leave the handlers of the signals as they were."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
+@pytest.mark.usefixtures("handlers")
 @pytest.mark.parametrize("loop", [asyncio.SelectorEventLoop, WindowsLoop])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_asks_and_the_second_insists(
     number: signal.Signals, loop: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
     """Whether or not a loop can listen to signals, the first calls stop, the second cancels."""
-    asked: list[signal.Signals] = []
+    asked: asyncio.Queue[signal.Signals] = asyncio.Queue()
 
     async def work() -> None:
-        stopped = asyncio.Event()
-
-        def stop(number: signal.Signals) -> None:
-            asked.append(number)
-            stopped.set()
-
-        shutdown = Shutdown(stop, limit=None)
+        shutdown = Shutdown(asked.put_nowait, limit=None)
         signal.raise_signal(number)
-        await stopped.wait()
-        assert number == shutdown.signal
+        assert number == await asked.get() == shutdown.signal
         signal.raise_signal(number)
         await asyncio.Event().wait()
 
     with asyncio.Runner(loop_factory=loop) as runner, pytest.raises(asyncio.CancelledError):
         runner.run(work())
-    assert [number] == asked
+    assert asked.empty()

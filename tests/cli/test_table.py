@@ -24,18 +24,13 @@ from flushq.cli.table import (
     check_name,
     is_refusal,
 )
-from tests.cli.support import PATIENCE, stored
+from tests.cli.support import COLUMNS, DATABASE, PATIENCE, stored
+
+pytestmark = pytest.mark.usefixtures("here")
 
 ROWS: list[Row] = [("x", 1, "a"), ("x", 2, "b")]
-COLUMNS = "id INTEGER PRIMARY KEY, source TEXT, line INTEGER, body TEXT"
 HEAR = "INSERT INTO heard VALUES (1), (2)"
 TRIGGER = "CREATE TRIGGER guard BEFORE INSERT ON events"
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where the database is to be."""
-    return tmp_path / "x.db"
 
 
 @pytest.fixture
@@ -53,13 +48,15 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> list[aiosqlite.Connection]:
 
 
 @pytest.fixture
-def other(path: Path) -> Iterator[sqlite3.Connection]:
+def other(here: Path) -> Iterator[sqlite3.Connection]:
     """Another connection to the same database."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(DATABASE, isolation_level=None)) as connection:
         yield connection
 
 
-def with_table(path: Path, act: Callable[[Table], Awaitable[None]], name: str = "events") -> Table:
+def with_table(
+    act: Callable[[Table], Awaitable[None]], name: str = "events", path: Path = DATABASE
+) -> Table:
     """Open a table, do something with it, close it."""
 
     async def scenario() -> Table:
@@ -88,12 +85,12 @@ def counts(table: Table) -> tuple[int, int, int]:
 
 
 @pytest.mark.parametrize("name", ["events", 'weird "name"; drop', "select", " ", "[x]", "é", "a.b"])
-def test_the_table_is_made_once_under_any_name(path: Path, name: str) -> None:
+def test_the_table_is_made_once_under_any_name(name: str) -> None:
     """What is in it stays, and a batch is stored in order."""
-    with_table(path, nothing, check_name(name))
+    with_table(nothing, check_name(name))
     for _ in range(2):
-        assert (2, 0, 1) == counts(with_table(path, write, name))
-    assert ROWS * 2 == stored(path, name)
+        assert (2, 0, 1) == counts(with_table(write, name))
+    assert ROWS * 2 == stored(table=name)
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "sqlite_master", "SQLite_x", "\udcff"])
@@ -104,7 +101,7 @@ def test_a_table_cannot_have_every_name(name: str) -> None:
 
 
 def test_the_table_has_four_columns_in_wal_mode_and_every_commit_is_synced(
-    path: Path, connections: list[aiosqlite.Connection]
+    connections: list[aiosqlite.Connection],
 ) -> None:
     """So others can read, and what is stored survives a power cut."""
     found: list[Any] = []
@@ -113,65 +110,54 @@ def test_the_table_has_four_columns_in_wal_mode_and_every_commit_is_synced(
         for query in ("PRAGMA journal_mode", "PRAGMA synchronous", "SELECT sql FROM sqlite_master"):
             found.extend(await connections[0].execute_fetchall(query))
 
-    with_table(path, look)
+    with_table(look)
 
     assert [("wal",), (2,), (f'CREATE TABLE "events" ({COLUMNS})',)] == found
 
 
 @pytest.mark.parametrize(
-    "columns",
-    [
-        "a, b",
-        "id INTEGER PRIMARY KEY, source TEXT, line INTEGER",
-        "id INTEGER, source TEXT, line INTEGER, body TEXT",
-        "id INTEGER PRIMARY KEY, source TEXT, line INTEGER, body BLOB",
-    ],
+    ("old", "new"), [(", body TEXT", ""), (" PRIMARY KEY", ""), ("body TEXT", "body BLOB")]
 )
-def test_a_table_of_other_columns_is_kept(
-    path: Path, other: sqlite3.Connection, columns: str
-) -> None:
-    """Its database stays as it was."""
-    other.execute(f"CREATE TABLE events ({columns})")
-    before = path.read_bytes()
-    names = ", ".join(column.split()[0] for column in columns.split(", "))
-    with pytest.raises(CannotOpen, match=rf"^cannot use table .* columns are {names}, and not"):
-        with_table(path, write)
-    assert before == path.read_bytes()
+def test_a_table_of_other_columns_is_kept(other: sqlite3.Connection, old: str, new: str) -> None:
+    """Its database stays as it was; a table with the same columns in other letters is used."""
+    other.execute(f"CREATE TABLE events ({COLUMNS.replace(old, new)})")
+    other.execute(f"create table Good ({COLUMNS.lower()})")
+    before = DATABASE.read_bytes()
+    with pytest.raises(
+        CannotOpen, match=r"^cannot use table .* its columns are id, source, line.*, and not id"
+    ):
+        with_table(write)
+    assert before == DATABASE.read_bytes()
+    with_table(write, "good")
+    assert ROWS == stored(table="good")
 
 
-def test_a_table_with_the_same_columns_is_written_to(path: Path, other: sqlite3.Connection) -> None:
-    """Others may have made it, in other letters."""
-    other.execute(f"create table Events ({COLUMNS.lower()})")
-    with_table(path, write)
-    assert ROWS == stored(path)
-
-
-def test_what_is_not_a_database_is_left_alone(tmp_path: Path, path: Path) -> None:
+def test_what_is_not_a_database_is_left_alone(tmp_path: Path) -> None:
     """It is another file, or a directory, or in a place that does not exist."""
-    path.write_text("precious words\n" * 100)
-    with pytest.raises(CannotOpen, match=r"x\.db': file is not a database$"):
-        with_table(path, write)
-    assert "precious words\n" * 100 == path.read_text()
+    DATABASE.write_text("precious words\n" * 100)
+    with pytest.raises(CannotOpen, match=r"events.db': file is not a database$"):
+        with_table(write)
+    assert "precious words\n" * 100 == DATABASE.read_text()
     for place in (tmp_path, tmp_path / "nowhere" / "x.db"):
         with pytest.raises(CannotOpen, match=r"unable to open database file$"):
-            with_table(place, nothing)
+            with_table(nothing, path=place)
 
 
 @pytest.mark.parametrize("lock", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
 def test_a_database_that_stays_locked_cannot_be_opened(
-    path: Path, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, lock: str
+    other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, lock: str
 ) -> None:
     """That is reported within five seconds, the start of the process included."""
     assert tables.LOCK_SECONDS <= 4.0
     monkeypatch.setattr(tables, "LOCK_SECONDS", 0.05)
     other.execute(lock)
     with pytest.raises(CannotOpen, match=r"database is locked$"):
-        with_table(path, nothing)
+        with_table(nothing)
 
 
-def test_a_read_only_database_cannot_be_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_database_cannot_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     """The table is in it, or not."""
-    with_table(path, nothing)
+    with_table(nothing)
     connect = aiosqlite.connect
 
     def read_only(file: Path, **kwargs: Any) -> aiosqlite.Connection:
@@ -180,70 +166,51 @@ def test_a_read_only_database_cannot_be_opened(path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(aiosqlite, "connect", read_only)
     for name in ("events", "others"):
         with pytest.raises(CannotOpen, match=r"attempt to write a readonly database$"):
-            with_table(path, nothing, name)
+            with_table(nothing, name)
 
 
 # Writing.
 
 
-@pytest.mark.parametrize(
-    ("body", "statement"),
-    [
-        ("body TEXT UNIQUE ON CONFLICT IGNORE", "INSERT INTO events (body) VALUES ('b')"),
-        ("body TEXT", f"{TRIGGER} WHEN NEW.body = 'b' BEGIN {HEAR}; SELECT RAISE(IGNORE); END"),
-    ],
-)
-def test_lines_that_the_table_ignores_are_counted_apart(
-    path: Path, other: sqlite3.Connection, body: str, statement: str
-) -> None:
+def test_lines_that_the_table_ignores_are_counted_apart(other: sqlite3.Connection) -> None:
     """Whatever else a trigger stores; and of a transaction that fails nothing is counted."""
     other.execute("CREATE TABLE heard (number)")
-    other.execute(f"CREATE TABLE events ({COLUMNS.replace('body TEXT', body)})")
-    other.execute(statement)
+    other.execute(f"CREATE TABLE events ({COLUMNS} UNIQUE ON CONFLICT IGNORE)")
+    other.execute(f"{TRIGGER} WHEN NEW.body = 'b' BEGIN {HEAR}; SELECT RAISE(IGNORE); END")
     other.execute("CREATE UNIQUE INDEX lines ON events (line)")
 
     async def act(table: Table) -> None:
-        await write(table)
+        await table.write([*ROWS, ("x", 3, "a")])
         with pytest.raises(sqlite3.IntegrityError):
-            await table.write([("x", 3, "b"), ("x", 1, "c")])
+            await table.write([("x", 4, "b"), ("x", 1, "c")])
 
-    assert (1, 1, 1) == counts(with_table(path, act))
-    assert ("x", 1, "a") == stored(path)[-1]
+    assert (1, 2, 1) == counts(with_table(act))
+    assert [("x", 1, "a")] == stored()
 
 
 def test_a_write_waits_for_a_lock_to_go(
-    path: Path,
-    other: sqlite3.Connection,
-    connections: list[aiosqlite.Connection],
-    monkeypatch: pytest.MonkeyPatch,
+    other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When the time is up it fails, which refuses no line."""
-    tries = 0
+    pauses: list[float] = []
+
+    async def unlock(seconds: float) -> None:
+        pauses.append(seconds)
+        other.execute("ROLLBACK")
 
     async def act(table: Table) -> None:
-        executemany = connections[0].executemany
-
-        async def unlocking(*args: Any) -> Any:
-            nonlocal tries
-            tries += 1
-            try:
-                return await executemany(*args)
-            except sqlite3.OperationalError:
-                other.execute("ROLLBACK")
-                raise
-
-        monkeypatch.setattr(connections[0], "executemany", unlocking)
+        monkeypatch.setattr(asyncio, "sleep", unlock)
         other.execute("BEGIN IMMEDIATE")
         await write(table)
-        assert 2 == tries
+        assert [tables.RETRY_SECONDS] == pauses
         monkeypatch.setattr(tables, "LOCK_SECONDS", 0.0)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(sqlite3.OperationalError, match="database is locked") as locked:
             await write(table)
         assert not is_refusal(locked.value)
 
-    assert (2, 0, 1) == counts(with_table(path, act))
-    assert ROWS == stored(path)
+    assert (2, 0, 1) == counts(with_table(act))
+    assert ROWS == stored()
 
 
 @pytest.mark.parametrize(
@@ -256,7 +223,7 @@ def test_a_write_waits_for_a_lock_to_go(
     ],
 )
 def test_a_batch_that_fails_is_not_stored_at_all(
-    path: Path, connections: list[aiosqlite.Connection], hindrance: str, *, refused: bool
+    connections: list[aiosqlite.Connection], hindrance: str, *, refused: bool
 ) -> None:
     """A line that the table refuses is told from a database that takes no line."""
 
@@ -267,21 +234,20 @@ def test_a_batch_that_fails_is_not_stored_at_all(
             await table.write([("x", 2, "[1]"), ("x", 3, "[1]"), ("x", 4, "x" * 100_000)])
         assert refused == is_refusal(failed.value)
 
-    assert (1, 0, 1) == counts(with_table(path, act))
-    assert [("x", 1, "{}")] == stored(path)
+    assert (1, 0, 1) == counts(with_table(act))
+    assert [("x", 1, "{}")] == stored()
 
 
 @pytest.mark.parametrize(
     ("change", "error"),
     [
         ("DROP TABLE events", "no such table: events"),
-        ("ALTER TABLE events RENAME TO others", "no such table: events"),
         ("ALTER TABLE events RENAME COLUMN body TO words", "table events has no column named body"),
         (f"{TRIGGER} BEGIN INSERT INTO gone VALUES (1); END", "no such table: main.gone"),
     ],
 )
 def test_a_table_that_was_changed_and_takes_no_line_is_unusable(
-    path: Path, other: sqlite3.Connection, change: str, error: str
+    other: sqlite3.Connection, change: str, error: str
 ) -> None:
     """It does not refuse a line for what the line is."""
 
@@ -292,38 +258,34 @@ def test_a_table_that_was_changed_and_takes_no_line_is_unusable(
         assert not is_refusal(unusable.value)
         assert not is_refusal(sqlite3.ProgrammingError("an error of Python, without a code"))
 
-    with_table(path, act)
+    with_table(act)
 
 
-class Cramped(sqlite3.Connection):
-    """A connection whose SQLite takes no line above 1000 bytes."""
+class Narrow(sqlite3.Connection):
+    """A connection that takes short lines alone: one above 2000 bytes is above 2 GiB to Python."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1000)
 
-
-class Narrow(sqlite3.Connection):
-    """A connection to which no line can be handed, as one above 2 GiB."""
-
     def executemany(self, statement: str, rows: Any) -> sqlite3.Cursor:
         """Raise what Python does."""
-        raise OverflowError("string longer than INT_MAX bytes")
+        if any(len(body) > 2000 for _, _, body in rows):
+            raise OverflowError("string longer than INT_MAX bytes")
+        return super().executemany(statement, rows)
 
 
-@pytest.mark.parametrize("factory", [Cramped, Narrow])
-def test_a_line_that_is_too_long_is_refused(
-    path: Path, monkeypatch: pytest.MonkeyPatch, factory: type[sqlite3.Connection]
-) -> None:
+def test_a_line_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite has a limit, and so has Python's way to it."""
-    monkeypatch.setattr(aiosqlite, "connect", partial(aiosqlite.connect, factory=factory))
+    monkeypatch.setattr(aiosqlite, "connect", partial(aiosqlite.connect, factory=Narrow))
 
     async def act(table: Table) -> None:
-        with pytest.raises(sqlite3.DataError, match="too big") as refused:
-            await table.write([("x", 1, "x" * 1001)])
-        assert is_refusal(refused.value)
+        for length in (1001, 2001):
+            with pytest.raises(sqlite3.DataError, match="too big") as refused:
+                await table.write([("x", 1, "x" * length)])
+            assert is_refusal(refused.value)
 
-    assert (0, 0, 0) == counts(with_table(path, act))
+    assert (0, 0, 0) == counts(with_table(act))
 
 
 # Cancellation.
@@ -331,7 +293,7 @@ def test_a_line_that_is_too_long_is_refused(
 
 @pytest.mark.parametrize(("method", "lines"), [("executemany", 0), ("commit", 2)])
 def test_a_write_that_is_cancelled_stores_all_or_nothing(
-    path: Path, connections: list[aiosqlite.Connection], method: str, lines: int
+    connections: list[aiosqlite.Connection], method: str, lines: int
 ) -> None:
     """Once the commit is under way it is waited for, and the write returns."""
 
@@ -347,20 +309,26 @@ def test_a_write_that_is_cancelled_stores_all_or_nothing(
         await asyncio.wait([task])
         assert task.cancelled() == (not lines)
 
-    table = with_table(path, act)
+    table = with_table(act)
 
-    assert ROWS[:lines] == stored(path)
+    assert ROWS[:lines] == stored()
     assert lines == table.stored
 
 
-def test_opening_a_locked_database_can_be_cancelled(path: Path, other: sqlite3.Connection) -> None:
+async def opened_and_closed(name: str = "events") -> None:
+    """Open a table, if it can be opened, and close it."""
+    with suppress(CannotOpen):
+        async with Table(str(DATABASE), name):
+            pass
+
+
+def test_opening_a_locked_database_can_be_cancelled(other: sqlite3.Connection) -> None:
     """Nothing is left open."""
     other.execute("BEGIN EXCLUSIVE")
 
     async def scenario() -> None:
         asyncio.get_running_loop().call_soon(current_task().cancel)
-        async with Table(str(path), "events"):
-            pass
+        await opened_and_closed()
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(scenario())
@@ -368,7 +336,7 @@ def test_opening_a_locked_database_can_be_cancelled(path: Path, other: sqlite3.C
 
 @pytest.mark.parametrize("name", ["events", "another"])
 def test_the_thread_of_a_database_ends_before_the_loop_can(
-    path: Path, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, name: str
+    other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """To close it is not cancelled, whether the table was opened or not."""
     other.execute("CREATE TABLE another (body TEXT)")
@@ -382,23 +350,17 @@ def test_the_thread_of_a_database_ends_before_the_loop_can(
 
     monkeypatch.setattr(aiosqlite, "connect", partial(aiosqlite.connect, factory=Slow))
 
-    async def open_and_close() -> None:
-        with suppress(CannotOpen):
-            async with Table(str(path), name):
-                pass
-
-    async def scenario() -> bool:
-        task = asyncio.create_task(open_and_close())
+    async def scenario() -> None:
+        task = asyncio.create_task(opened_and_closed(name))
         await asyncio.to_thread(closes.wait, PATIENCE)
         for _ in range(9):
             task.cancel()
             await asyncio.sleep(0)
-        was_done = task.done()
+        assert not task.done()
         may_close.set()
         await asyncio.wait([task])
-        return was_done
 
-    assert not asyncio.run(scenario())
+    asyncio.run(scenario())
 
 
 # Keys.
@@ -409,16 +371,9 @@ def key_of(text: str) -> str:
     return JsonField("id")(("x", 1, text))
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ('{"id": 1}', '{"a": 2, "id":1}'),
-        ('{"id": "\\u0061"}', '{"id": "a"}'),
-        ('{"id": {"a": 1, "b": [2, null]}}', '{"id": {"b": [2,null], "a": 1}}'),
-    ],
-)
-def test_lines_with_the_same_value_have_the_same_key(one: str, other: str) -> None:
+def test_lines_with_the_same_value_have_the_same_key() -> None:
     """It does not matter how the value is written."""
+    one, other = '{"id": {"a": 1, "b": [2, "\\u0061"]}}', '{"c": 2, "id":{"b": [2,"a"], "a": 1}}'
     assert key_of(one) == key_of(other)
 
 
@@ -432,12 +387,10 @@ def test_values_of_different_kinds_have_different_keys() -> None:
     ("text", "why"),
     [
         ("", "not JSON (Expecting value at column 1): ''"),
-        ("{'id': 1}", "not JSON (Expecting property name enclosed in double quotes at column 2)"),
         ('{"id": NaN}', "not JSON (NaN is no JSON number): '{\"id\": NaN}'"),
         ('{"id": ' + "9" * 5000 + "}", "not JSON (Exceeds the limit (4300 digits) for integer"),
         ("[" * 100_000, "not JSON ("),
         ("x" * 1000, f"not JSON (Expecting value at column 1): '{'x' * 60}'..."),
-        ("[1]", "not a JSON object: '[1]'"),
         ('"id"', "not a JSON object: '\"id\"'"),
         ('{"ID": 1}', "lacks the field 'id': '{\"ID\": 1}'"),
     ],

@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import attrs
 
@@ -45,18 +45,6 @@ class Settling(FlushPolicy):
         return Flush() if self.due <= now else Wait(self.due)
 
 
-class Remembering(FlushPolicy):
-    """Remembers from decide, in a new attribute, when it was asked first."""
-
-    first: float
-
-    def decide(self, now: float) -> Decision:
-        """Remember, and flush."""
-        if not hasattr(self, "first"):
-            self.first = now
-        return Flush()
-
-
 class Diary:
     """A plain object, which equals nothing but itself."""
 
@@ -84,138 +72,40 @@ class Contrary(Flushing):
         return Wait(now + 1) if isinstance(decision, Flush) else decision
 
 
-@attrs.define
-class Sweeping(FlushPolicy):
-    """Takes it that a flush leaves nothing behind."""
-
-    dirty: bool = False
-
-    def item_added(self, now: float, *facts: Any) -> Decision:
-        """There is something to flush."""
-        self.dirty = True
-        return super().item_added(now, *facts)
-
-    def flush_started(self, now: float, *facts: Any) -> Decision:
-        """There is nothing left."""
-        self.dirty = False
-        return super().flush_started(now, *facts)
-
-    def decide(self, now: float) -> Decision:
-        """Flush at once what has come."""
-        return Flush() if self.dirty else Wait()
+def deciding(name: str, decide: object, **members: object) -> type[FlushPolicy]:
+    """Make a policy that decides by a function, and has other members."""
+    return type(name, (FlushPolicy,), {"decide": decide, "__module__": __name__, **members})
 
 
-@attrs.define
-class Numbering(FlushPolicy):
-    """Numbers the flushes of all queues together."""
+def telling(event: str, do: Callable[[Any], object]) -> Callable[..., Decision]:
+    """Make an event that does something to the policy, and tells the base class."""
 
-    numbers: ClassVar[Any] = itertools.count()
-    number: int = 0
+    def tell(self: FlushPolicy, now: float, *facts: Any) -> Decision:
+        do(self)
+        decision: Decision = getattr(FlushPolicy, event)(self, now, *facts)
+        return decision
 
-    def flush_started(self, now: float, *facts: Any) -> Decision:
-        """Take the next number."""
-        self.number = next(self.numbers)
-        return super().flush_started(now, *facts)
-
-    def decide(self, now: float) -> Decision:
-        """Flush, and say the number."""
-        return Flush(f"flush {self.number}")
+    return tell
 
 
-@attrs.define
-class CountingEvents(FlushPolicy):
-    """Takes each event for one item."""
-
-    arrivals: int = 0
-
-    def item_added(self, now: float, *facts: Any) -> Decision:
-        """Count the event."""
-        self.arrivals += 1
-        return super().item_added(now, *facts)
-
-    def decide(self, now: float) -> Decision:
-        """Flush after every other arrival."""
-        due = self.queue.oldest + 5
-        return Flush() if self.arrivals % 2 == 0 or due <= now else Wait(due)
+def rounding(event: str) -> Callable[..., Decision]:
+    """Make an event that tells the base class full seconds."""
+    return lambda self, now, *facts: getattr(FlushPolicy, event)(self, now // 1, *facts)
 
 
-class Growing(Flushing):
-    """Raises its cap after a flush."""
-
-    max_records: int | None = 2
-
-    def flush_started(self, now: float, *facts: Any) -> Decision:
-        """Allow more."""
-        self.max_records = 10
-        return super().flush_started(now, *facts)
+def remember(policy: Any, now: float) -> Decision:
+    """Remember, in a new attribute, when it was asked first."""
+    if not hasattr(policy, "first"):
+        policy.first = now
+    return Flush()
 
 
-class Capless(Flushing):
-    """Has a cap that allows nothing."""
-
-    max_records = 0
-
-
-class Moody(FlushPolicy):
-    """Raises when it is asked twice."""
-
-    asked = -1.0
-
-    def decide(self, now: float) -> Decision:
-        """Flush, the first time."""
-        if self.asked == now:
-            raise RuntimeError("asked already")
-        self.asked = now
-        return Flush()
-
-
-class Deaf(Flushing):
-    """Does not tell the base class of a flush that has ended."""
-
-    def flush_done(self, now: float, *args: Any) -> Decision:
-        """Leave it out."""
-        return Wait()
-
-
-@attrs.define
-class Weightless(FlushPolicy):
-    """Does not tell the base class what the items weigh."""
-
-    max_weight: float | None = 5
-
-    def item_added(self, now: float, *facts: Any) -> Decision:
-        """Leave out the weight."""
-        return super().item_added(now, facts[0])
-
-    def decide(self, now: float) -> Decision:
-        """Flush when full, or after two seconds."""
-        due = self.queue.oldest + 2
-        return Flush() if self.full or due <= now else Wait(due)
-
-
-class Rounding(Flushing):
-    """Tells the base class full seconds."""
-
-    def item_added(self, now: float, *facts: Any) -> Decision:
-        """Leave out what is behind the point, as all of these do."""
-        return super().item_added(now // 1, *facts)
-
-    def flush_started(self, now: float, *facts: Any) -> Decision:
-        """Round."""
-        return super().flush_started(now // 1, *facts)
-
-    def flush_done(self, now: float, *facts: Any) -> Decision:
-        """Round."""
-        return super().flush_done(now // 1, *facts)
-
-    def tick(self, now: float) -> Decision:
-        """Round."""
-        return super().tick(now // 1)
-
-
-def deciding(name: str, decide: Callable[[Any, float], object]) -> type[FlushPolicy]:
-    """Make a policy that decides by a function."""
-    return type(name, (FlushPolicy,), {"decide": decide, "__module__": __name__})
+def flush_when_first_asked(policy: Any, now: float) -> Decision:
+    """Raise when it is asked twice at one time."""
+    if getattr(policy, "asked", -1.0) == now:
+        raise RuntimeError("asked already")
+    policy.asked = now
+    return Flush()
 
 
 def keep_half_a_promise(policy: FlushPolicy, now: float) -> Decision:
@@ -230,6 +120,18 @@ def flush_at_the_hour(policy: FlushPolicy, now: float) -> Decision:
     return Flush() if hour <= now else Wait(hour)
 
 
+def flush_after_every_other(policy: Any, now: float) -> Decision:
+    """Take each event for one item, and flush after every other, or after five seconds."""
+    due = policy.queue.oldest + 5
+    return Flush() if policy.arrivals % 2 == 0 or due <= now else Wait(due)
+
+
+def flush_when_full(policy: FlushPolicy, now: float) -> Decision:
+    """Flush when full, or after two seconds."""
+    due = policy.queue.oldest + 2
+    return Flush() if policy.full or due <= now else Wait(due)
+
+
 def flush_unless(condition: bool, error: str) -> Decision:  # noqa: FBT001 - it is the fact
     """Flush, or raise."""
     if condition:
@@ -237,6 +139,8 @@ def flush_unless(condition: bool, error: str) -> Decision:  # noqa: FBT001 - it 
     return Flush()
 
 
+Remembering = deciding("Remembering", remember)
+Moody = deciding("Moody", flush_when_first_asked)
 LookingAtTheClock = deciding("LookingAtTheClock", lambda _, now: time.monotonic() and Flush())
 Late = deciding("Late", lambda _, now: Wait(now))
 Unreliable = deciding("Unreliable", keep_half_a_promise)
@@ -245,6 +149,36 @@ Punctual = deciding("Punctual", flush_at_the_hour)
 Raising = deciding("Raising", lambda self, _: flush_unless(self.queue.pending >= 3, "three"))
 Confused = deciding("Confused", lambda self, _: flush_unless(self.queue.in_flight == 2, "two"))
 Wordy = deciding("Wordy", lambda _, now: "flush")
+
+NUMBERS = itertools.count()
+Numbering = deciding(
+    "Numbering",
+    lambda self, _: Flush(f"flush {self.number}"),
+    number=0,
+    flush_started=telling("flush_started", lambda self: setattr(self, "number", next(NUMBERS))),
+)
+CountingEvents = deciding(
+    "CountingEvents",
+    flush_after_every_other,
+    arrivals=0,
+    item_added=telling("item_added", lambda self: setattr(self, "arrivals", self.arrivals + 1)),
+)
+Growing = deciding(
+    "Growing",
+    Flushing.decide,
+    max_records=2,
+    flush_started=telling("flush_started", lambda self: setattr(self, "max_records", 10)),
+)
+Capless = deciding("Capless", Flushing.decide, max_records=0)
+Deaf = deciding("Deaf", Flushing.decide, flush_done=lambda self, *event: Wait())
+Weightless = deciding(
+    "Weightless",
+    flush_when_full,
+    max_weight=5,
+    item_added=lambda self, now, count, weight: FlushPolicy.item_added(self, now, count),
+)
+EVENTS = ("item_added", "flush_started", "flush_done", "tick")
+Rounding = deciding("Rounding", Flushing.decide, **{event: rounding(event) for event in EVENTS})
 
 BAD: list[tuple[str, type[FlushPolicy]]] = [
     ("silent", Unasked),
@@ -256,7 +190,6 @@ BAD: list[tuple[str, type[FlushPolicy]]] = [
     ("ahead", Late),
     ("kept", Unreliable),
     ("idle", Stranding),
-    ("idle", Sweeping),
     ("repeatable", Numbering),
     ("bursts", CountingEvents),
     ("shift", Punctual),

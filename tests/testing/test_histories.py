@@ -1,14 +1,13 @@
 """Histories are values, and the strategies draw them."""
 
 import math
-from collections.abc import Callable
+from copy import deepcopy
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import Phase, given, settings
-from hypothesis import find as find_any
+from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 from flushq.testing import (
@@ -28,46 +27,48 @@ from flushq.testing.histories import quarter_of
 from tests.models import exact
 
 UNITS = [0.125, 3, Fraction(1, 3)]
-THOROUGH = settings(max_examples=1000, database=None, phases=tuple(Phase))
-
-
-def find(strategy: st.SearchStrategy[Any], condition: Callable[[Any], bool]) -> Any:
-    """The smallest that a strategy draws on some condition, whatever the profile says."""
-    return find_any(strategy, condition, settings=THOROUGH)
+FIRST_FOUND = settings(max_examples=1000, database=None, phases=[Phase.generate])
 
 
 @pytest.mark.parametrize("unit", UNITS)
 @given(data=st.data())
+@settings(max_examples=50)
 def test_times_are_multiples_of_the_unit(data: st.DataObject, unit: Any) -> None:
     """Those of arrivals do not decrease; those of bursts, of one to five items, increase."""
     times = data.draw(arrivals(unit, max_size=5))
     drawn = data.draw(bursts(unit, max_size=5))
+    duration = data.draw(flush_durations(unit))
     assert sorted(times) == times
     assert all(earlier < later for (earlier, _), (later, _) in pairwise(drawn))
     assert max(len(times), len(drawn)) <= 5
-    assert all(time % unit == 0 for time in [*times, *(time for time, _ in drawn)])
+    assert all(time % unit == 0 for time in [*times, duration, *(time for time, _ in drawn)])
     assert all(1 <= count <= 5 for _, count in drawn)
+    assert 0 <= duration <= 8 * unit
+    assert 1 <= data.draw(slots()) <= 3
 
 
-def test_the_extremes_are_drawn() -> None:
-    """Some items arrive at one time, a burst may have five of them, a flush may take no time."""
-    times = find(arrivals(), lambda times: len(set(times)) == 2 and len(times) == 3)
-    assert {0.125} == {later - earlier for earlier, later in pairwise(times)} - {0}
-    assert 20 == len(find(arrivals(), lambda times: len(times) > 19))
-    assert [(0.125, 5)] == find(bursts(), lambda drawn: any(count > 4 for _, count in drawn))
-    assert 10 == len(find(bursts(), lambda drawn: len(drawn) > 9))
-    assert 0 == find(flush_durations(), lambda seconds: True)
-    assert 1.0 == find(flush_durations(), lambda seconds: seconds > 0.875)
-    assert 24 == find(flush_durations(3), lambda seconds: seconds > 21)
-    assert (1, 3) == (find(slots(), lambda _: True), find(slots(), lambda count: count > 2))
-
-
-def test_a_history_may_have_steps_of_every_kind() -> None:
-    """The smallest has few of them."""
-    kinds = {Arrive, Due, Finish, Pass, Start}
-    history = find(histories(), lambda history: kinds == set(map(type, history.steps)))
-    assert 5 <= len(history.steps) <= 7
-    assert (1, 1.0) == (history.slots, history.unit)
+@pytest.mark.parametrize(
+    ("strategy", "condition"),
+    [
+        (arrivals(), lambda times: len(set(times)) < len(times) < 4),
+        (arrivals(), lambda times: len(times) == 20 and times[0] % 0.25 == 0.125),
+        (bursts(), lambda drawn: len(drawn) == 10 and 0.125 == drawn[0][0]),
+        (bursts(), lambda drawn: any(count == 5 for _, count in drawn)),
+        (flush_durations(), lambda seconds: seconds == 0),
+        (flush_durations(), lambda seconds: seconds == 1),
+        (flush_durations(3), lambda seconds: seconds == 24),
+        (slots(), lambda count: count == 1),
+        (slots(), lambda count: count == 3),
+        (
+            histories(),
+            lambda history: {Arrive, Due, Finish, Pass, Start} == set(map(type, history.steps)),
+        ),
+    ],
+    ids=range(10),
+)
+def test_the_extremes_are_drawn(strategy: st.SearchStrategy[Any], condition: Any) -> None:
+    """Some items arrive at one time, a flush may take no time, a history has steps of each kind."""
+    find(strategy, condition, settings=FIRST_FOUND)
 
 
 @given(history=histories(max_steps=3))
@@ -79,15 +80,9 @@ def test_a_history_has_no_more_steps_than_allowed(history: History) -> None:
 
 def test_a_history_is_a_value() -> None:
     """Histories with the same steps are the same, and can be in a set."""
-    one, other = (
-        History(
-            1,
-            1.0,
-            (Arrive(0, (1,)), Start(1, 2), Finish(0, 0, failed=False), Pass(3), Due()),
-        )
-        for _ in range(2)
-    )
-    assert 1 == len({one, other})
+    steps = (Arrive(0, (1,)), Start(1, 2), Finish(0, 0, failed=False), Pass(3), Due())
+    history = History(1, 1.0, steps)
+    assert {history} == {deepcopy(history)}
 
 
 @pytest.mark.parametrize("heaviest", [0.3, 5, 1.1, 1e6 / 3, 10**30, 1e-300, exact(1, 3)])

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from flushq.policies import IntervalPolicy, NaturalPolicy
-from flushq.policy import Decision, Flush, FlushPolicy, Wait
+from flushq.policy import Flush, FlushPolicy, Wait
 from flushq.testing import Arrive, Due, Finish, History, Pass, Start, Step
 from flushq.testing.laws import Play
+from tests.testing.bad_policies import deciding
 
 
 def told(policy: FlushPolicy, *steps: Step, slots: int = 1, unit: float = 0.5) -> list[Any]:
@@ -54,12 +55,8 @@ def test_a_flush_may_fail() -> None:
     assert ("flush_done", "OSError('flush_fn raised')") == (name, repr(error))
 
 
-class Sparing(FlushPolicy):
-    """A policy that asks for two items at a time."""
-
-    def decide(self, now: float) -> Decision:
-        """Flush two."""
-        return Flush(up_to=2)
+Sparing = deciding("Sparing", lambda _, now: Flush(up_to=2))
+Patient = deciding("Patient", lambda _, now: Wait())
 
 
 @pytest.mark.parametrize(
@@ -87,11 +84,6 @@ def test_a_flush_takes_the_oldest_items_within_the_caps(
 
 def test_where_no_time_was_asked_for_none_comes() -> None:
     """The play ends."""
-
-    class Patient(FlushPolicy):
-        def decide(self, now: float) -> Decision:
-            return Wait()
-
     history = History(1, 1.0, (Arrive(0, (0,)), Due()))
     assert 1 == len(Play(Patient(), history, ["idle"]).run())
 

@@ -17,7 +17,7 @@ import pytest
 from flushq.policies import NaturalPolicy
 from flushq.policy import Decision, Flush, FlushPolicy, Wait
 from flushq.testing import Arrive, History, LawBroken, check_history, check_policy
-from tests.testing.bad_policies import Flushing, LookingAtTheClock
+from tests.testing.bad_policies import Flushing, LookingAtTheClock, deciding
 
 ONE_ITEM = History(1, 1.0, (Arrive(0, (0,)),))
 
@@ -39,18 +39,11 @@ class Caching(FlushPolicy):
 CachingInASlot = attrs.frozen(type("CachingInASlot", (FlushPolicy,), dict(vars(Caching))))
 
 
-@attrs.define(eq=False)
-class Lock:
-    """An object that cannot be copied."""
-
-    held: Any = attrs.field(factory=threading.Lock)
-
-
 class Locked(Flushing):
     """Holds what cannot be copied, and what cannot be compared; and copies itself."""
 
     def __init__(self) -> None:
-        self.lock = Lock()
+        self.lock = threading.Lock()
         self.thing = object()
 
     def __deepcopy__(self, memo: object) -> "Locked":
@@ -58,15 +51,12 @@ class Locked(Flushing):
         return Locked()
 
 
-class Collecting(FlushPolicy):
-    """Has the garbage collector run in decide, as any allocation may, and writes to a log."""
-
-    def decide(self, now: float) -> Decision:
-        """Do so, and flush."""
-        gc.collect(0)
-        logging.getLogger(__name__).debug("asked at %s", now)
-        logging.LogRecord("log", logging.DEBUG, "file", 1, "asked", (), None)
-        return Flush()
+def collect(policy: object, now: float) -> Decision:
+    """Have the garbage collector run, as any allocation may, and write to a log."""
+    gc.collect(0)
+    logging.getLogger(__name__).debug("asked at %s", now)
+    logging.LogRecord("log", logging.DEBUG, "file", 1, "asked", (), None)
+    return Flush()
 
 
 class Function:
@@ -77,16 +67,9 @@ class Function:
         return Flush()
 
 
-class Static(FlushPolicy):
-    """A policy whose decide needs no facts."""
-
-    decide: Any = staticmethod(lambda now: Flush())
-
-
-class Made(FlushPolicy):
-    """A policy whose decide is an object."""
-
-    decide = Function()
+Collecting = deciding("Collecting", collect, __module__=__name__)
+Static = deciding("Static", staticmethod(lambda now: Flush()))
+Made = deciding("Made", Function())
 
 
 @pytest.mark.parametrize("policy", [Caching, CachingInASlot, Locked, Collecting, Static, Made])
@@ -108,17 +91,6 @@ def test_the_class_is_afterwards_as_it_was() -> None:
     assert "decide" not in vars(Heir)
 
 
-class Clocked(FlushPolicy):
-    """Flushes a second after a clock of its own says that it was asked."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self.clock = clock
-
-    def decide(self, now: float) -> Decision:
-        """Ask the clock."""
-        return Wait(now + abs(self.clock()) + 1)
-
-
 @pytest.mark.parametrize(
     ("clock", "name"),
     [
@@ -132,31 +104,29 @@ class Clocked(FlushPolicy):
 )
 def test_a_clock_that_decide_reads_is_named(clock: Callable[[], float], name: str) -> None:
     """So it is whatever other law is broken for it."""
+    clocked = deciding("Clocked", lambda _, now: Wait(now + abs(clock()) + 1), __module__=__name__)
     with pytest.raises(LawBroken) as broken:
-        check_policy(lambda: Clocked(clock), examples=5)
+        check_policy(clocked, examples=5)
     assert f"decide reads {name}; the time is its argument, now" == broken.value.why
     assert str(broken.value.history[0]).startswith("item_added(0.0, 1, ")
     assert None is sys.getprofile()
 
 
-@attrs.define
-class Asking(FlushPolicy):
-    """Reads a clock once it has asked another policy of its class."""
-
-    inner: "Asking | None" = None
-
-    def decide(self, now: float) -> Decision:
-        """Ask, and then look."""
-        if self.inner is not None:
-            self.inner.decide(now)
-            time.monotonic()
-        return Flush()
+def ask_and_look(policy: Any, now: float) -> Decision:
+    """Ask another policy of this class, if there is one, and then read a clock."""
+    if policy.inner is not None:
+        policy.inner.decide(now)
+        time.monotonic()
+    return Flush()
 
 
 def test_a_clock_that_is_read_after_another_policy_was_asked_is_seen() -> None:
     """The inner decide does not end the watch of the outer."""
+    asking = deciding("Asking", ask_and_look, inner=None, __module__=__name__)
+    outer: Any = asking()
+    outer.inner = asking()
     with pytest.raises(LawBroken, match=r"decide reads time\.monotonic;"):
-        check_history(Asking(Asking()), ONE_ITEM)
+        check_history(outer, ONE_ITEM)
 
 
 def test_a_profiler_that_is_at_work_already_stays() -> None:
