@@ -44,7 +44,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "core.buffer": {"core.caps"},
     "core.batch": {"outcomes"},
     "core.attempts": {"core.batch", "errors"},
-    "core.batcher": {"core.attempts", "core.buffer", "core.losses", "policy"},
+    "core.running_policy": {"policy"},
+    "core.batcher": {"core.attempts", "core.buffer", "core.losses", "core.running_policy"},
     "core.receipts": {"core.attempts", "core.buffer", "core.waiter"},
     "core.fairness": {"core.batcher", "core.waitlist"},
     "core.admission": {"core.fairness"},
@@ -52,8 +53,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "core.ending": {"core.batcher", "core.waiter"},
     "core.core": {"core.admission", "core.barriers", "core.ending", "core.receipts"},
     "core.view": {"core.core"},
+    "requests": {"outcomes", "errors"},
+    "telling": {"core.core"},
     "core": set(),
-    "aio": {"core.view"},
+    "aio": {"core.view", "requests", "telling"},
+    "threads": {"core.view", "requests", "telling"},
     "simulation": {"core.core"},
     "offline": set(),
     "testing": {"policy", "simulation", "offline"},
@@ -63,7 +67,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 
 DRIVER_ONLY = {"asyncio", "contextvars", "time", "random", "logging", "threading"}
-DRIVERS = {"aio", "cli"}
+DRIVERS = {"aio", "threads", "cli"}
 EXTRAS = {"testing": {"hypothesis"}, "cli": {"click", "rich", "aiosqlite", "matplotlib"}}
 
 MOST_LINES = 350
@@ -114,7 +118,7 @@ def is_allowed(name: str, row: str) -> bool:
     if top == "flushq":
         return row_of(name) in reach(row)
     if top in DRIVER_ONLY:
-        return row in DRIVERS
+        return row in DRIVERS or (row, top) == ("telling", "logging")
     return top in sys.stdlib_module_names | {"attr", "attrs"} | EXTRAS.get(row, set())
 
 

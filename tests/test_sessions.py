@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import flushq.aio.batched
+import flushq.requests
 from flushq import Drop, Fail, Failure, PartialFailure, QueueFull, Verdict
 from flushq.aio.calls import Calls
 from flushq.aio.runner import Runner
@@ -173,7 +174,7 @@ def test_the_checker_finds_a_broken_queue(sabotage: str, monkeypatch: pytest.Mon
 
 BATCHED_SABOTAGES: dict[str, tuple[object, str, object]] = {
     "a missing key is None": (
-        flushq.aio.batched,
+        flushq.requests,
         "_look_up",
         lambda request, results: setattr(request, "answer", results.get(request.key)),
     ),

@@ -87,7 +87,7 @@ class Calls(Generic[T]):
         if type(result) is not CoroutineType and not inspect.isawaitable(result):
             raise TypeError(
                 f"flush_fn must be async: it returned {shown(result)}; "
-                "a function that blocks is run by asyncio.to_thread"
+                "a function that blocks is run by flushq.threads, or by asyncio.to_thread"
             )
         return result
 

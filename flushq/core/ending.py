@@ -123,7 +123,7 @@ class Ending(Generic[T]):
 
     def leave(self, waiter: Waiter) -> None:
         """It waits no more."""
-        del self._waiters[waiter]
+        self._waiters.pop(waiter, None)
 
     def may_be_hastened(self, *, is_owner: bool) -> bool:
         """Whether the end comes sooner if this caller that waits for it is cancelled."""

@@ -46,10 +46,10 @@ class WaitList(Generic[Owner]):
         self.by_owner[owner] += 1
 
     def leave(self, waiter: Waiter) -> None:
-        """The producer goes on: it takes its room at once, or gives back what it had."""
+        """The producer goes on: it takes its room at once, or gives back what it was given."""
         if waiter in self.line:
             self._remove(waiter)
-        elif not waiter.cancelled() and waiter.result() is None:
+        elif waiter.done() and not waiter.cancelled() and waiter.result() is None:
             self.reserved -= 1
 
     def admit(self, room: int) -> bool:
