@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "outcomes": {"arguments"},
     "core.waiter": set(),
     "core.waitlist": {"core.waiter"},
-    "core.losses": set(),
+    "core.losses": {"arguments"},
     "core.duplicates": {"arguments"},
     "core.caps": {"core.duplicates", "errors"},
     "core.buffer": {"core.caps"},
@@ -55,9 +55,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "core.view": {"core.core"},
     "requests": {"outcomes", "errors"},
     "telling": {"core.core"},
+    "inside": {"core.batcher"},
     "core": set(),
-    "aio": {"core.view", "requests", "telling"},
-    "threads": {"core.view", "requests", "telling"},
+    "aio": {"core.view", "requests", "telling", "inside"},
+    "threads": {"core.view", "requests", "telling", "inside"},
     "simulation": {"core.core"},
     "offline": set(),
     "testing": {"policy", "simulation", "offline"},
@@ -68,6 +69,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 DRIVER_ONLY = {"asyncio", "contextvars", "time", "random", "logging", "threading"}
 DRIVERS = {"aio", "threads", "cli"}
+OF_BOTH_DRIVERS = {"telling": {"logging"}, "inside": {"contextvars"}}
 EXTRAS = {"testing": {"hypothesis"}, "cli": {"click", "rich", "aiosqlite", "matplotlib"}}
 
 MOST_LINES = 350
@@ -118,7 +120,7 @@ def is_allowed(name: str, row: str) -> bool:
     if top == "flushq":
         return row_of(name) in reach(row)
     if top in DRIVER_ONLY:
-        return row in DRIVERS or (row, top) == ("telling", "logging")
+        return row in DRIVERS or top in OF_BOTH_DRIVERS.get(row, set())
     return top in sys.stdlib_module_names | {"attr", "attrs"} | EXTRAS.get(row, set())
 
 
@@ -177,6 +179,15 @@ def test_a_file_imports_only_what_its_row_names(path: Path) -> None:
         ),
         ("flushq.core.core", "from . import waitlist, view", ["flushq.core.view"]),
         ("flushq.aio.queue", "import asyncio, logging, flushq.policy, flushq.core.core", []),
+        ("flushq.threads.queue", "import threading, flushq.telling, flushq.inside", []),
+        ("flushq.threads.queue", "from flushq.aio import calls", ["flushq.aio"]),
+        (
+            "flushq.aio.queue",
+            "from flushq.threads.queue import FlushQueue",
+            ["flushq.threads.queue"],
+        ),
+        ("flushq.inside", "import contextvars, threading", ["threading"]),
+        ("flushq.__init__", "import flushq.threads", ["flushq.threads"]),
         ("flushq.simulation", "import asyncio", ["asyncio"]),
         ("flushq.testing", "import hypothesis, flushq.offline, flushq.core.core", []),
         ("flushq.__init__", "from flushq.aio.queue import FlushQueue", []),

@@ -14,11 +14,12 @@ import math
 import weakref
 from typing import Any, Generic, TypeVar
 
-from flushq.aio.calls import Calls, FlushFn, OnFailure, current_flushes
+from flushq.aio.calls import Calls, FlushFn, OnFailure
 from flushq.arguments import as_float, check_sync_callable
 from flushq.core.batch import Batch
 from flushq.core.core import Core
 from flushq.core.waiter import Facts, Registry
+from flushq.inside import current_flushes, flush_inside
 from flushq.telling import OnReport, logger, tell_failure, tell_reports
 
 T = TypeVar("T")
@@ -103,8 +104,7 @@ class Runner(Generic[T]):
 
     def inside(self) -> Batch[T] | None:
         """The running flush of this queue that the caller is part of."""
-        flushes = current_flushes()
-        return next(filter(self._core.batcher.runs, flushes), None) if flushes else None
+        return flush_inside(self._core.batcher)
 
     def refuse_inside(self, what: str) -> None:
         """Refuse, within a running flush of this queue, what would wait for that flush."""

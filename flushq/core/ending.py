@@ -92,8 +92,13 @@ class Ending(Generic[T]):
         self.closing = True
         self._batcher.drain()
 
-    def set_deadline(self, now: float) -> float:
-        """The end has begun: return by when it is to be over."""
+    def set_deadline(self, now: float, *, unlimited: float = math.inf) -> float:
+        """The end has begun: return by when it is to be over.
+
+        Without a max_shutdown_wait it may take ``unlimited`` seconds.
+        """
+        if self._max_shutdown_wait is None:
+            self._max_shutdown_wait = None if unlimited == math.inf else unlimited
         limit = math.inf if self._max_shutdown_wait is None else float(self._max_shutdown_wait)
         self.deadline = now + limit
         return self.deadline
