@@ -203,9 +203,11 @@ class Runner(Generic[T]):
         core, locked = self._core, self.entrance.locked
         try:
             self._wait_for_end(core.ending.deadline or 0.0, owner=False)
+        except BaseException:
+            self.cut_short("the end of the interpreter was interrupted")
+            raise
         finally:
             while not core.ending.ended:
-                self.cut_short("the end of the interpreter was interrupted")
                 locked(self._pass)  # the keeper may be busy with flush_fn itself
                 self._tell()
                 locked(self._rest)
