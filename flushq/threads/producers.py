@@ -51,7 +51,7 @@ class Entry(Generic[T]):
         inside: The flush that the caller is part of.
         waits: Whether the caller waits for room; else there is some, or QueueFull is raised.
         until: How long it waits.
-        is_watched: Whether anybody will ask what becomes of the item.
+        watch: What is to be returned, of the completion of the item. None: nobody will ask.
         on_accepted: Is called in that step, with the item, or with the one that stays.
         place: The caller in the line.
         stands_in_line: Whether it has gone there.
@@ -63,7 +63,7 @@ class Entry(Generic[T]):
     inside: Batch[T] | None
     waits: bool
     until: float
-    is_watched: bool
+    watch: Callable[[Completion[T]], Any] | None
     on_accepted: Callable[[T], object] | None
     place: Waiter = attrs.field(factory=Waiter)
     stands_in_line: bool = False
@@ -162,10 +162,10 @@ class Entrance(Generic[T]):
         until: float,
         *,
         waits: bool = True,
-        is_watched: bool = False,
+        watch: Callable[[Completion[T]], R] | None = None,
         on_accepted: Callable[[T], object] | None = None,
-    ) -> Completion[T] | None:
-        """Wait for room and let an item in; return its completion, if it is watched.
+    ) -> R | None:
+        """Wait for room and let an item in; return what ``watch`` makes of its completion.
 
         Raises:
             TimeoutError: There was no room in time.
@@ -176,7 +176,7 @@ class Entrance(Generic[T]):
             core.ending.check_open(inside)
         key, weight = core.buffer.measure(item)
         waits = waits and self._may_wait()
-        entry = Entry(item, key, weight, inside, waits, until, is_watched, on_accepted)
+        entry = Entry(item, key, weight, inside, waits, until, watch, on_accepted)
         with self._lock:
             within = self._within
         if within:
@@ -184,15 +184,15 @@ class Entrance(Generic[T]):
             return None
         try:
             while True:
-                is_in, completion = self._let_in(entry)
+                is_in, watched = self._let_in(entry)
                 if is_in:
-                    return completion
+                    return watched  # type: ignore[no-any-return]  # it is what watch() returns
                 entry.place.wait(until)
         except BaseException:
             self.locked(self._leave_line, entry.place)
             raise
 
-    def _let_in(self, entry: Entry[T]) -> tuple[bool, Completion[T] | None]:
+    def _let_in(self, entry: Entry[T]) -> tuple[bool, Any]:
         """Let an item in as the last step, and return True; or have its caller stand in line."""
         if not self._is_plain:
             return self.locked(self._let_in_measured, entry)
@@ -208,8 +208,8 @@ class Entrance(Generic[T]):
             while True:
                 while self._inbox:
                     self._take_inbox()
-                completion = self._foresee(entry) if is_next else None
-                answer, credit = (is_next, completion), self._new_credit(is_next=is_next)
+                answer = is_next, self._foresee(entry) if is_next else None
+                credit = self._new_credit(is_next=is_next)
                 if not self._inbox:
                     break
             self.credit = credit  # no call from here to the end, but what the last step does
@@ -229,7 +229,7 @@ class Entrance(Generic[T]):
             self._within = False
             self._lock.release()
 
-    def _let_in_measured(self, entry: Entry[T]) -> tuple[bool, Completion[T] | None]:
+    def _let_in_measured(self, entry: Entry[T]) -> tuple[bool, Any]:
         """Let an item with a key or a weight in, or have its caller stand in line."""
         if not self._is_next(entry):
             return False, None
@@ -238,7 +238,7 @@ class Entrance(Generic[T]):
         number = buffer.next_number - 1 if stays is None else stays
         if entry.on_accepted is not None:
             entry.on_accepted(buffer[number])
-        return True, self._core.receipts.completion(number) if entry.is_watched else None
+        return True, entry.watch and entry.watch(self._core.receipts.completion(number))
 
     def _is_next(self, entry: Entry[T]) -> bool:
         """Whether there is room for the item; if not, its caller stands in line from now on."""
@@ -281,8 +281,8 @@ class Entrance(Generic[T]):
         if self._core.admission.opened is None:
             self._core.admission.open_burst(primitives.clock())
 
-    def _foresee(self, entry: Entry[T]) -> Completion[T] | None:
-        return self._core.receipts.foresee(entry.item) if entry.is_watched else None
+    def _foresee(self, entry: Entry[T]) -> Any:
+        return entry.watch and entry.watch(self._core.receipts.foresee(entry.item))
 
     def _new_credit(self, *, is_next: bool) -> Iterator[None]:
         """For those who come behind the item that is about to come in."""
@@ -294,7 +294,7 @@ class Entrance(Generic[T]):
     def _put_aside(self, entry: Entry[T]) -> None:
         """Accept an item within a step: there must be room beside the item of that step."""
         admission = self._core.admission
-        if entry.is_watched:
+        if entry.watch is not None:
             self._check_not_within()
         if admission.room_for_newcomers <= 1:
             raise admission.no_room()

@@ -14,7 +14,6 @@ from flushq.core.caps import Weigh
 from flushq.core.core import Core
 from flushq.core.duplicates import DedupeKey
 from flushq.core.losses import LostAs
-from flushq.core.receipts import Completion
 from flushq.core.view import QueueView
 from flushq.outcomes import QueueStats
 from flushq.policy import FlushPolicy
@@ -181,8 +180,9 @@ class FlushQueue(QueueView[T]):
         The receipt of a duplicate is that of the item that stayed.
         """
         check_timeout(timeout)
-        completion: Any = self._entrance.enter(item, end_of(timeout), is_watched=True)
-        return Receipt(completion, self._runner)
+        make: Any = partial(Receipt[T], self._runner)
+        receipt: Any = self._entrance.enter(item, end_of(timeout), watch=make)
+        return receipt  # type: ignore[no-any-return]  # what watch() has made
 
     def deliver(
         self,
@@ -209,11 +209,8 @@ class FlushQueue(QueueView[T]):
         check_timeout(timeout)
         until, runner = end_of(timeout), self._runner
         runner.refuse_inside("waiting for an item")
-        completion: Completion[T] | None = self._entrance.enter(
-            item, until, is_watched=True, on_accepted=on_accepted
-        )
-        if completion is not None:  # always: a watched item has one
-            await_completion(completion, runner, until)
+        completion: Any = self._entrance.enter(item, until, watch=_itself, on_accepted=on_accepted)
+        await_completion(completion, runner, until)
 
     def flush(self, timeout: float | None = None) -> None:
         """Flush at once, and return when all that was accepted before the call has ended.
@@ -297,3 +294,8 @@ class FlushQueue(QueueView[T]):
     def _account(self) -> QueueStats:
         self._entrance.revoke_credit()  # else items would come in meanwhile
         return super().stats()
+
+
+def _itself(completion: Any) -> Any:
+    """The completion, to be awaited."""
+    return completion

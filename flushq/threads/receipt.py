@@ -20,7 +20,7 @@ class Receipt(Generic[T]):
 
     __slots__ = ("_completion", "_runner", "item")
 
-    def __init__(self, completion: Completion[T], runner: Runner[T]) -> None:
+    def __init__(self, runner: Runner[T], completion: Completion[T]) -> None:
         self.item = completion.item
         self._completion = completion
         self._runner = runner

@@ -103,6 +103,7 @@ class Task:
         self.error: BaseException | None = None
         self.ready: Callable[[], bool] | None = None
         self.until = inf
+        self.interrupt: BaseException | None = None
         self.turn = threading.Semaphore(0)
         self._stage = stage
         self._work = work
@@ -123,7 +124,10 @@ class Task:
 
     def can_run(self, now: float) -> bool:
         """Whether it could go on."""
-        return not self.is_over and (self.ready is None or self.ready() or self.until <= now)
+        if self.is_over:
+            return False
+        is_woken = self.ready is None or self.ready() or self.interrupt is not None
+        return is_woken or self.until <= now
 
     def join(self) -> None:
         """Wait for its end, as of a threading.Thread."""
@@ -181,6 +185,9 @@ class Stage:
         self.go_on(task)
         task.ready, task.until = None, inf
         self.wakeups[task.name] = self.wakeups.get(task.name, 0) + 1
+        if task.interrupt is not None:
+            interrupt, task.interrupt = task.interrupt, None
+            raise interrupt
 
     def pause(self) -> None:
         """Give others the chance to run."""
@@ -217,7 +224,7 @@ class Stage:
             if any(not each.is_over for each in self.tasks) or self._turns > MOST_TURNS:
                 self._hang = Hang([each.name for each in self.tasks if not each.is_over])
             return None
-        current = able.index(task) if task in able else None  # type: ignore[arg-type]  # or None
+        current = able.index(task) if task in able else None
         return able[self._order.choose(len(able), current) if len(able) > 1 else 0]
 
     def _able(self) -> list[Task]:
@@ -231,7 +238,7 @@ class Stage:
 
     def run(self, body: Callable[["Stage"], object]) -> None:
         """Run the body and all that it starts, to the end."""
-        replaced = {
+        replaced: dict[str, Any] = {
             "Lock": lambda: FakeLock(self),
             "RLock": lambda: FakeRLock(self),
             "clock": lambda: self.now,
@@ -304,13 +311,11 @@ class FakeRLock:
     def __enter__(self) -> bool:
         return self.acquire()
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
 
-def play(
-    body: Callable[[Stage], object], order: Order | int = 0, *, preempt: float = 0.0
-) -> Stage:
+def play(body: Callable[[Stage], object], order: Order | int = 0, *, preempt: float = 0.0) -> Stage:
     """Run a body on a stage of its own; a number is the seed of an order."""
     chosen = RandomOrder(order, preempt) if isinstance(order, int) else order
     stage = Stage(chosen, preempt=preempt > 0)

@@ -1,4 +1,4 @@
-"""What the contract promises of both drivers where it means the same: each scenario is played on both.
+"""The contract where it means the same for both drivers: each scenario is played on both.
 
 The details are tested in `tests/core` (what is decided) and `tests/contract` (asyncio).
 """
@@ -167,7 +167,7 @@ async def duplicates_and_weights(world: World) -> None:
 
 @on_both
 async def receipts_tell_of_each_item(world: World) -> None:
-    """A receipt tells whether its item was delivered; that of a duplicate, of the one that stays."""
+    """A receipt tells whether its item was delivered; of a duplicate, the one that stays."""
     store = Store(world, 1, None, OSError("no disk"))
     queue = world.queue(store, NaturalPolicy(2), dedupe_key=str, on_failure=lambda _: Drop)
     receipts = [await queue.submit(item) for item in (1, 2, 3, "3")]
@@ -286,12 +286,13 @@ async def flush_fn_may_enqueue(world: World) -> None:
         if batch == [9]:
             await queue.enqueue(10)
             await queue.enqueue(11)
-            for call in (queue.enqueue(12), queue.flush(), queue.close(), queue.deliver(0)):
-                refused.append(await raised(call))
+            calls = queue.enqueue(12), queue.flush(), queue.close(), queue.deliver(0)
+            refused.extend([await raised(call) for call in calls])
         delivered.extend(batch)
 
     delivered: list[int] = []
-    queue = await started(world.queue(sink, NaturalPolicy(), max_queue_size=2), 9)
+    queue = world.queue(sink, NaturalPolicy(), max_queue_size=2)
+    await started(queue, 9)
     await queue.close()
     assert [9, 10, 11] == delivered
     assert [QueueFull, RuntimeError, RuntimeError, RuntimeError] == list(map(type, refused))

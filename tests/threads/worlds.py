@@ -7,7 +7,6 @@ its coroutines never do, and one `send` runs each to its end.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
 from typing import Any, Protocol
 
 import flushq
@@ -162,7 +161,7 @@ class _AwaitedBatched:
     async def __aenter__(self) -> Any:
         return _awaitable(self._batched.__enter__())
 
-    async def __aexit__(self, *details: Any) -> None:
+    async def __aexit__(self, *details: object) -> None:
         self._batched.__exit__(*details)
 
 
@@ -186,8 +185,8 @@ class _Thread:
         self._task.join()
         if self._error is not None:
             raise self._error
+        yield from ()
         return self._result
-        yield
 
 
 def _awaitable(call: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
