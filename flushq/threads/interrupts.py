@@ -12,6 +12,7 @@ from flushq.threads.runner import Runner
 
 def until_ended(core: Core[Any], runner: Runner[Any], *, owner: bool) -> BaseException | None:
     """Close the queue, wait for the end, and return the last interrupt after which that went on."""
+    runner.entrance.check_free()
     interrupt = None
     while True:
         try:

@@ -125,8 +125,8 @@ class Entrance(Generic[T]):
         Raises:
             RuntimeError: A finalizer or a signal handler asks, which has interrupted such a step.
         """
+        self.check_free()
         with self._lock:
-            self._check_not_within()
             self._within = True
             try:
                 return step(*args)
@@ -143,8 +143,11 @@ class Entrance(Generic[T]):
         self._within = False
         self.revoke_credit()
 
-    def _check_not_within(self) -> None:
-        if self._within:
+    def check_free(self) -> None:
+        """Refuse a call that has interrupted such a step, in the same thread."""
+        with self._lock:
+            within = self._within
+        if within:
             raise RuntimeError(
                 f"{self._core.label}this call has interrupted another one of the same queue in the "
                 "same thread: a finalizer or a signal handler may use enqueue_nowait alone"
@@ -295,7 +298,7 @@ class Entrance(Generic[T]):
         """Accept an item within a step: there must be room beside the item of that step."""
         admission = self._core.admission
         if entry.watch is not None:
-            self._check_not_within()
+            self.check_free()
         if admission.room_for_newcomers <= 1:
             raise admission.no_room()
         self.revoke_credit()

@@ -1,13 +1,13 @@
 """Where CPython may switch threads, and looks for signals: there something is done by a test.
 
 That is after a call, at the start of a function and at a jump back, and nowhere else. A finalizer
-may run in the same places. The check after a call of Python code is left out, as CPython does not make it for such a call that
-it inlines. `Tracer` has something done at each of these places in flushq. (Since Python 3.12 a
-function is traced step by step only from the second time that it is called.)
+may run in the same places. The check after a call of Python code is left out, as CPython does not
+make it for such a call that it inlines. `Tracer` has something done at each of these places in
+flushq. (Since Python 3.12 a function is traced step by step only from the second time that it is
+called, and an untraced call ends that.)
 """
 
 import dis
-import sys
 from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
@@ -44,25 +44,3 @@ class Tracer:
             if last is not None and last in BREAKS:
                 self._between()
         return self._trace_step
-
-
-def at_step(number: int, act: Callable[[], object], call: Callable[[], object]) -> bool:
-    """Make a call, and act once, after so many steps; return whether there were so many.
-
-    What the act raises hits the call, as a signal handler's exception does.
-    """
-    count = 0
-
-    def between() -> None:
-        nonlocal count
-        count += 1
-        if count == number:
-            act()
-
-    before = sys.gettrace()
-    sys.settrace(Tracer(between).trace)
-    try:
-        call()
-    finally:
-        sys.settrace(before)
-    return count >= number

@@ -1,14 +1,16 @@
 """What the tests of the queue for threads share."""
 
+import gc
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
 from flushq import FlushPolicy, IntervalPolicy
 from flushq.threads import FlushQueue
 from tests.threads.stage import Stage
-from tests.threads.steps import at_step
+from tests.threads.steps import Tracer
 
 NEVER = IntervalPolicy(float("inf"))
 
@@ -49,22 +51,54 @@ def queue_of(
     return FlushQueue(sink, policy, **options)
 
 
-def at_every_step(act: Callable[[Any], object], play_once: Callable[[Any], object]) -> int:
-    """Play again and again, and act at each step of the call in turn; return how many there were.
+def at_every_step(act: Callable[[], object], play_once: Callable[[Any], object]) -> int:
+    """Play again and again, and act at each step of a call in turn; return how many there were.
 
-    ``play_once`` is called with a function that makes the call which is acted upon.
+    ``play_once`` is given a function that makes the call which is acted upon. What the act raises
+    hits the call, as a signal handler's exception does. Each time it is played before without
+    acting: see `tests.threads.steps`.
     """
     for number in count(1):
-        hit: list[bool] = []
-
-        def make(call: Callable[[], object], on: Any = None) -> None:
-            hit.append(at_step(number, lambda: act(on), call))  # noqa: B023 - it is called here
-
-        play_once(lambda call, on=None: at_step(sys.maxsize, int, call))  # see tests.threads.steps
-        try:
-            play_once(make)
-        except Interrupt:
-            hit.append(True)
-        if not hit[-1]:
+        AtStep(sys.maxsize, act).play(play_once)
+        at_step = AtStep(number, act)
+        with suppress(Interrupt):
+            at_step.play(play_once)
+        if at_step.count < number:
             return number - 1
     raise AssertionError
+
+
+class AtStep:
+    """Acts once, at a step of a call."""
+
+    def __init__(self, number: int, act: Callable[[], object]) -> None:
+        self.count = 0
+        self._number = number
+        self._act = act
+        self._is_counting = False
+        self._tracer = Tracer(self._between)
+
+    def play(self, play_once: Callable[[Any], object]) -> None:
+        """Play once; all of it is traced, the call is counted."""
+        before = sys.gettrace()
+        gc.disable()  # what it would call is traced as well
+        sys.settrace(self._tracer.trace)
+        try:
+            play_once(self._make)
+        finally:
+            sys.settrace(before)
+            gc.enable()
+
+    def _make(self, call: Callable[[], object]) -> None:
+        sys.settrace(self._tracer.trace)
+        self._is_counting = True
+        try:
+            call()
+        finally:
+            self._is_counting = False
+
+    def _between(self) -> None:
+        if self._is_counting:
+            self.count += 1
+            if self.count == self._number:
+                self._act()

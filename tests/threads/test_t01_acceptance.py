@@ -78,7 +78,7 @@ def test_an_interrupt_between_two_steps(call: Callable[..., Any], has_credit: bo
         sink = Sink()
         queue = queue_of(sink)
         if has_credit:
-            queue.submit("before")
+            queue.enqueue("before")
         before, raised = queue.pending, False
         try:
             make(lambda: call(queue, "item"))
@@ -92,7 +92,7 @@ def test_an_interrupt_between_two_steps(call: Callable[..., Any], has_credit: bo
         if raised:
             raise Interrupt
 
-    assert at_every_step(lambda _: interrupt(), play_once) >= 2
+    assert at_every_step(interrupt, play_once) >= 2
 
 
 def test_an_interrupt_while_a_producer_waits() -> None:
@@ -157,7 +157,7 @@ def test_an_interrupt_at_any_step_of_a_producer_that_is_given_room() -> None:
         if not outcome[0]:
             raise Interrupt
 
-    assert at_every_step(lambda _: interrupt(), play_once) > 10
+    assert at_every_step(interrupt, play_once) > 10
 
 
 def test_timeouts() -> None:
