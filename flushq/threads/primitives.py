@@ -93,10 +93,6 @@ class Waiter:
         """Whether it was completed."""
         return self._done
 
-    def cancelled(self) -> bool:
-        """Never: who gives up leaves, with the lock of the queue."""
-        return False
-
     def result(self) -> Any:
         """With what it was completed."""
         return self._answer

@@ -21,10 +21,18 @@ EXIT_SECONDS = 10.0
 
 class _Runner(Protocol):
     @property
-    def is_open(self) -> bool: ...
-    def close(self, unlimited: float) -> None: ...
-    def end_with_interpreter(self) -> None: ...
-    def orphan(self) -> None: ...
+    def is_open(self) -> bool:
+        """Whether there is something to be done at the end."""
+        ...  # pragma: no cover - a protocol has no code
+
+    def close(self, unlimited: float) -> None:
+        """Begin to drain."""
+
+    def end_with_interpreter(self) -> None:
+        """Wait for the end, and tell what is left."""
+
+    def orphan(self) -> None:
+        """Do nothing any more: the process is a child that was forked."""
 
 
 _runners: WeakValueDictionary[int, _Runner] = WeakValueDictionary()
