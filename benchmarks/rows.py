@@ -231,7 +231,7 @@ ROWS = (
         "threads-deliver",
         "threads: deliver, 64 callers",
         (_own("threads:own_deliver"), Candidate(QUEUE_BY_HAND, "threads:by_hand_deliver")),
-        (time(OWN, QUEUE_BY_HAND, limit=at_most(1.5, 1.0)),),
+        (time(OWN, QUEUE_BY_HAND, limit=at_most(2.0, 1.0)),),
     ),
     Row(
         "sqlite",

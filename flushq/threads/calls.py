@@ -40,14 +40,14 @@ class Flight(Generic[T]):
     Attributes:
         batch: What of.
         context: What it runs in.
-        cut: Rung when it is abandoned, to cut a pause short.
         attempts: What is to be done about it, once it has failed.
+        cut: Rung when it is abandoned, to cut a pause short; there is one once it has failed.
     """
 
     batch: Batch[T]
     context: Context
-    cut: Bell = attrs.field(factory=Bell)
     attempts: Attempts[T] | None = None
+    cut: Bell | None = None
 
     def abandon(self) -> None:
         """Give it up: what it has not delivered by now is in doubt."""
@@ -57,7 +57,8 @@ class Flight(Generic[T]):
             self.batch.fail(error)
         else:
             self.attempts.cut(error)
-        self.cut.ring()
+        if self.cut is not None:
+            self.cut.ring()
 
 
 def check_plain(name: str, function: object) -> None:
@@ -120,7 +121,7 @@ class Calls(Generic[T]):
                 batch.returned()
                 return None
             attempts = self._core.attempts(batch, has_handler=self._on_failure is not None)
-            flight.attempts = attempts
+            flight.attempts, flight.cut = attempts, Bell()
         result(attempts)
         self._wake()  # what has ended by now is told now
         return attempts.next
@@ -133,7 +134,8 @@ class Calls(Generic[T]):
             return self._call(step.items, flight.context)
         if isinstance(step, Ask):
             return self._ask(step.failure, flight.context)
-        flight.cut.wait(end_of(step.seconds))
+        if flight.cut is not None:  # it is not: to please the type checker
+            flight.cut.wait(end_of(step.seconds))
         return _paused
 
     def _call(self, items: list[T], context: Context) -> Result[T]:

@@ -8,8 +8,8 @@ putting an empty iterator in its place.
 *Acceptance is the last step.* CPython switches threads, and looks for signals, only after a call,
 at the start of a function and at a jump back. So nothing comes between the step of the iterator,
 the ``+=`` and the return: an item whose credit was used up is in, and a KeyboardInterrupt hits
-the caller either before both or after both. (``+=`` takes an iterator that was made before, since
-to make one may run the garbage collector of Python 3.11.) Where an item comes in with the lock
+the caller either before both or after both. (To make an iterator may run the garbage collector of
+Python 3.11, so there ``+=`` takes one that was made before.) Where an item comes in with the lock
 held, ``+=`` takes the item and then an iterator that releases the lock: again one step, the last.
 The lock is taken in the same way, by an iterator that is added to a list: if the list is not
 empty the lock is held, whatever was raised. Of items with keys or weights, to add one is several
@@ -20,6 +20,7 @@ lock lets its own thread in again, and ``_within`` tells. Such an item is put as
 room, and comes in before the lock is released.
 """
 
+import sys
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from itertools import chain, repeat
@@ -38,6 +39,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 Args = TypeVarTuple("Args")
 
+ONE_STEP = sys.version_info >= (3, 12)
+"""Whether ``+=`` of a tuple is one step."""
+
 _ONCE = (True,)
 
 
@@ -53,8 +57,7 @@ class Entry(Generic[T]):
         until: How long it waits.
         watch: What is to be returned, of the completion of the item. None: nobody will ask.
         on_accepted: Is called in that step, with the item, or with the one that stays.
-        place: The caller in the line.
-        stands_in_line: Whether it has gone there.
+        place: The caller in the line; None: it has not gone there.
     """
 
     item: T
@@ -65,8 +68,7 @@ class Entry(Generic[T]):
     until: float
     watch: Callable[[Completion[T]], Any] | None
     on_accepted: Callable[[T], object] | None
-    place: Waiter = attrs.field(factory=Waiter)
-    stands_in_line: bool = False
+    place: Waiter | None = None
 
 
 class Entrance(Generic[T]):
@@ -125,8 +127,9 @@ class Entrance(Generic[T]):
         Raises:
             RuntimeError: A finalizer or a signal handler asks, which has interrupted such a step.
         """
-        self.check_free()
         with self._lock:
+            if self._within:
+                raise self._refusal()
             self._within = True
             try:
                 return step(*args)
@@ -148,10 +151,13 @@ class Entrance(Generic[T]):
         with self._lock:
             within = self._within
         if within:
-            raise RuntimeError(
-                f"{self._core.label}this call has interrupted another one of the same queue in the "
-                "same thread: a finalizer or a signal handler may use enqueue_nowait alone"
-            )
+            raise self._refusal()
+
+    def _refusal(self) -> RuntimeError:
+        return RuntimeError(
+            f"{self._core.label}this call has interrupted another one of the same queue in the "
+            "same thread: a finalizer or a signal handler may use enqueue_nowait alone"
+        )
 
     def revoke_credit(self) -> None:
         """Have every item that comes looked at again."""
@@ -190,9 +196,11 @@ class Entrance(Generic[T]):
                 is_in, watched = self._let_in(entry)
                 if is_in:
                     return watched  # type: ignore[no-any-return]  # it is what watch() returns
-                entry.place.wait(until)
+                if entry.place is not None:  # it is not: to please the type checker
+                    entry.place.wait(until)
         except BaseException:
-            self.locked(self._leave_line, entry.place)
+            if entry.place is not None:
+                self.locked(self._leave_line, entry.place)
             raise
 
     def _let_in(self, entry: Entry[T]) -> tuple[bool, Any]:
@@ -247,7 +255,7 @@ class Entrance(Generic[T]):
         """Whether there is room for the item; if not, its caller stands in line from now on."""
         core, admission = self._core, self._core.admission
         core.ending.check_open(entry.inside)
-        if entry.stands_in_line:
+        if entry.place is not None:
             self._leave_line(entry.place)
             self._check_place(entry.place)
         elif not (admission.room_for_newcomers > 0 or core.buffer.is_duplicate(entry.key)):
@@ -263,9 +271,10 @@ class Entrance(Generic[T]):
         if entry.until <= primitives.clock():
             raise TimeoutError(str(admission.no_room()))
         self.revoke_credit()
-        entry.stands_in_line = True
-        admission.waitlist.join(entry.place, entry.inside)
-        self._wake()
+        entry.place = place = Waiter()
+        admission.waitlist.join(place, entry.inside)
+        if self._core.batcher.has_free_slot or entry.inside is not None:
+            self._wake()  # to flush under pressure, or to find a deadlock; else the next flush ends
 
     def _leave_line(self, place: Waiter) -> None:
         """Leave, if it has joined: what the caller does not take may be somebody else's."""

@@ -22,7 +22,8 @@ from flushq.threads import primitives, process
 from flushq.threads.calls import FlushFn, OnFailure
 from flushq.threads.interrupts import until_ended
 from flushq.threads.primitives import Waiter, check_timeout, end_of
-from flushq.threads.receipt import Receipt, await_completion
+from flushq.threads.producers import ONE_STEP
+from flushq.threads.receipt import Awaited, Receipt
 from flushq.threads.runner import Runner
 
 T = TypeVar("T")
@@ -153,8 +154,8 @@ class FlushQueue(QueueView[T]):
         """
         if timeout is not None:
             check_timeout(timeout)
-        entrance, one = self._entrance, iter((item,))
-        items = entrance.items
+        entrance = self._entrance
+        items, one = entrance.items, (item,) if ONE_STEP else iter((item,))
         for _ in entrance.credit:  # one step uses up the credit of one item
             items += one
             return
@@ -167,8 +168,8 @@ class FlushQueue(QueueView[T]):
             QueueFull: There is no room beside what is claimed by the producers that came before.
             Exception: As :meth:`enqueue`.
         """
-        entrance, one = self._entrance, iter((item,))
-        items = entrance.items
+        entrance = self._entrance
+        items, one = entrance.items, (item,) if ONE_STEP else iter((item,))
         for _ in entrance.credit:
             items += one
             return
@@ -209,8 +210,8 @@ class FlushQueue(QueueView[T]):
         check_timeout(timeout)
         until, runner = end_of(timeout), self._runner
         runner.refuse_inside("waiting for an item")
-        completion: Any = self._entrance.enter(item, until, watch=_itself, on_accepted=on_accepted)
-        await_completion(completion, runner, until)
+        awaited: Any = self._entrance.enter(item, until, watch=Awaited[T], on_accepted=on_accepted)
+        awaited.wait(runner, until)
 
     def flush(self, timeout: float | None = None) -> None:
         """Flush at once, and return when all that was accepted before the call has ended.
@@ -294,8 +295,3 @@ class FlushQueue(QueueView[T]):
     def _account(self) -> QueueStats:
         self._entrance.revoke_credit()  # else items would come in meanwhile
         return super().stats()
-
-
-def _itself(completion: Any) -> Any:
-    """The completion, to be awaited."""
-    return completion

@@ -42,27 +42,37 @@ class Receipt(Generic[T]):
             TypeError, ValueError: The timeout is not a number of seconds.
         """
         check_timeout(timeout)
-        await_completion(self._completion, self._runner, end_of(timeout))
+        completion, runner, until = self._completion, self._runner, end_of(timeout)
+        if runner.is_orphan():
+            raise RuntimeError(f"{self.item!r} was accepted by the parent of this process")
+        if not completion.ended:
+            runner.refuse_inside("waiting for an item")
+        runner.entrance.locked(Awaited[T], completion).wait(runner, until)
 
     def __repr__(self) -> str:
         return f"<Receipt of {self.item!r}, {'ended' if self.done() else 'not ended'}>"
 
 
-def await_completion(completion: Completion[T], runner: Runner[T], until: float) -> None:
-    """Wait for the end of an item, until then, and raise why it was not delivered."""
+class Awaited(Generic[T]):
+    """The end of an item that a caller waits for; made with the lock held."""
 
-    def join(waiter: Waiter) -> None:
+    def __init__(self, completion: Completion[T]) -> None:
+        self._completion = completion
+        self._waiter = Waiter()
         if completion.ended:
-            waiter.set_result(None)
+            self._waiter.set_result(None)
         else:
-            completion.join(waiter)
+            completion.join(self._waiter)
 
-    if runner.is_orphan():
-        raise RuntimeError(f"{completion.item!r} was accepted by the parent of this process")
-    if not completion.ended:
-        runner.refuse_inside("waiting for an item")
-        runner.wait(until, join, completion.leave)
-    if not completion.ended:
-        raise TimeoutError(f"{completion.item!r} has not ended in time")
-    if completion.failure is not None:
-        raise completion.failure()
+    def wait(self, runner: Runner[T], until: float) -> None:
+        """Wait, until then at the latest, and raise why the item was not delivered."""
+        completion = self._completion
+        try:
+            self._waiter.wait(until)
+        finally:
+            if not completion.ended:
+                runner.entrance.locked(completion.leave, self._waiter)
+        if not completion.ended:
+            raise TimeoutError(f"{completion.item!r} has not ended in time")
+        if completion.failure is not None:
+            raise completion.failure()

@@ -48,7 +48,7 @@ def test_a_finalizer_at_any_step(name: str, options: str) -> None:
         assert queue.stats().accepted == len(sink.items)
 
     finalize: list[Callable[[], object]] = [int]
-    assert at_every_step(lambda: finalize[0](), play_once) >= 2  # noqa: PLW0108 - it changes
+    assert at_every_step(lambda: finalize[0](), play_once) >= 1  # noqa: PLW0108 - it changes
 
 
 def test_a_receipt_that_a_finalizer_interrupts() -> None:
