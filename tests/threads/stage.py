@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from unittest import mock
 
 from flushq.threads import primitives
-from tests.threads.steps import Tracer
+from tests.threads.steps import CAN_TRACE_THREADS, Tracer
 
 MOST_TURNS = 20_000
 
@@ -318,6 +318,6 @@ class FakeRLock:
 def play(body: Callable[[Stage], object], order: Order | int = 0, *, preempt: float = 0.0) -> Stage:
     """Run a body on a stage of its own; a number is the seed of an order."""
     chosen = RandomOrder(order, preempt) if isinstance(order, int) else order
-    stage = Stage(chosen, preempt=preempt > 0)
+    stage = Stage(chosen, preempt=preempt > 0 and CAN_TRACE_THREADS)
     stage.run(body)
     return stage

@@ -8,9 +8,13 @@ called, and an untraced call ends that.)
 """
 
 import dis
+import sys
 from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
+
+CAN_TRACE_THREADS = sys.version_info[:2] != (3, 12)
+"""Whether threads may be traced step by step; Python 3.12 crashes if they are several."""
 
 BREAKS = {dis.opmap.get(name) for name in ("CALL", "CALL_KW", "CALL_FUNCTION_EX", "JUMP_BACKWARD")}
 
