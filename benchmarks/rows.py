@@ -60,6 +60,7 @@ OWN = "flushq"
 OLD = "flushq 0.2.2"
 FLOOR = "floor"
 BY_HAND = "asyncio.Queue by hand"
+QUEUE_BY_HAND = "queue.Queue by hand"
 
 
 def _own(path: str, name: str = OWN) -> Candidate:
@@ -207,6 +208,31 @@ ROWS = (
     ),
     _answers("deliver", "deliver, 1,000 concurrent callers", "receipts:deliver"),
     _answers("batched", "Batched, 1,000 concurrent callers", "receipts:batched"),
+    Row(
+        "threads-1",
+        "threads: Interval 2.0 s / 500, one producer",
+        (
+            _own("threads:own_1"),
+            Candidate(QUEUE_BY_HAND, "threads:by_hand_1"),
+            Candidate("OpenTelemetry", "telemetry:tight_interval", peers.TELEMETRY),
+        ),
+        (
+            time(OWN, QUEUE_BY_HAND, limit=at_most(0.14, 0.08)),
+            time(OWN, "OpenTelemetry", limit=at_most(0.7, 0.5)),
+        ),
+    ),
+    Row(
+        "threads-8",
+        "threads: Interval 2.0 s / 500, eight producers",
+        (_own("threads:own_8"), Candidate(QUEUE_BY_HAND, "threads:by_hand_8")),
+        (time(OWN, QUEUE_BY_HAND, limit=at_most(0.14, 0.1)),),
+    ),
+    Row(
+        "threads-deliver",
+        "threads: deliver, 64 callers",
+        (_own("threads:own_deliver"), Candidate(QUEUE_BY_HAND, "threads:by_hand_deliver")),
+        (time(OWN, QUEUE_BY_HAND, limit=at_most(2.0, 1.0)),),
+    ),
     Row(
         "sqlite",
         "rows into SQLite, 500 a batch",

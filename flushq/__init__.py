@@ -4,7 +4,6 @@ from flushq.aio.batched import Batched, Loader
 from flushq.aio.calls import FlushFn, OnFailure
 from flushq.aio.queue import FlushQueue
 from flushq.aio.receipt import Receipt
-from flushq.aio.runner import OnReport
 from flushq.errors import (
     Dropped,
     FlushFailed,
@@ -36,6 +35,7 @@ from flushq.policies import (
     PausePolicy,
 )
 from flushq.policy import Decision, Flush, FlushPolicy, QueueState, Wait
+from flushq.telling import OnReport
 
 __version__ = "0.1.0"
 

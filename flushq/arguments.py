@@ -41,6 +41,14 @@ def as_plain(number: Any) -> Any:
     return float(number)
 
 
+def as_float(seconds: float) -> float:
+    """A time as clocks and timers take it: what no float can hold is never."""
+    try:
+        return float(seconds)
+    except OverflowError:
+        return math.inf
+
+
 def _is_plain_fraction(number: Any) -> bool:
     """Whether something is a Fraction of ints; one may be made of other integers."""
     if type(number) is not Fraction:

@@ -44,6 +44,7 @@ CORE_SESSIONS, SESSIONS = (
     )
     for kind in ("core", "queue")
 )
+THREADS = "tests/threads"
 LAWS = "tests/test_policy_laws.py"
 STATEFUL = "tests/policies/test_shared.py"
 LAB = "tests/cli/test_lab.py tests/cli/test_report.py tests/cli/test_simulate.py"
@@ -127,6 +128,20 @@ TESTS: dict[str, tuple[str, ...]] = {
     "flushq/aio/runner.py": (SESSIONS, "tests/aio/test_runner.py", "tests/contract"),
     "flushq/aio/cancellation.py": (SESSIONS, "tests/contract"),
     "flushq/aio/producers.py": (SESSIONS, "tests/contract"),
+    "flushq/threads/batched.py": ("tests/threads/test_contract.py", THREADS),
+    "flushq/threads/calls.py": ("tests/threads/test_contract.py", THREADS),
+    "flushq/threads/interrupts.py": ("tests/threads/test_t05_limits.py", THREADS),
+    "flushq/threads/keeper.py": ("tests/threads/test_driver.py", THREADS),
+    "flushq/threads/primitives.py": ("tests/threads/test_contract.py", THREADS),
+    "flushq/threads/process.py": ("tests/threads/test_driver.py", THREADS),
+    "flushq/threads/producers.py": ("tests/threads/test_contract.py", THREADS),
+    "flushq/threads/queue.py": ("tests/threads/test_contract.py", THREADS),
+    "flushq/threads/receipt.py": ("tests/threads/test_contract.py", THREADS),
+    "flushq/threads/runner.py": ("tests/threads/test_contract.py", THREADS),
+    "flushq/threads/workers.py": ("tests/threads/test_contract.py", THREADS),
+    "flushq/inside.py": ("tests/threads/test_contract.py", "tests/contract/test_14_reentrancy.py"),
+    "flushq/requests.py": ("tests/threads/test_contract.py", "tests/contract/test_20_batched.py"),
+    "flushq/telling.py": ("tests/threads", "tests/contract/test_21_reports.py", "tests/contract"),
     "flushq/policy.py": ("tests/test_policy.py", f"tests/policies {LAWS}"),
     "flushq/offline.py": ("tests/test_offline.py",),
     "flushq/policies/alarm.py": (f"tests/policies/test_alarm.py {STATEFUL}", LAWS),

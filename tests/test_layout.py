@@ -51,8 +51,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "core.ending": {"core.batcher", "core.waiter"},
     "core.core": {"core.admission", "core.barriers", "core.ending", "core.receipts"},
     "core.view": {"core.core"},
+    "requests": {"outcomes", "errors"},
+    "telling": {"core.core"},
+    "inside": {"core.batcher"},
     "core": set(),
-    "aio": {"core.view"},
+    "aio": {"core.view", "requests", "telling", "inside"},
+    "threads": {"core.view", "requests", "telling", "inside"},
     "simulation": {"core.core"},
     "offline": set(),
     "testing": {"policy", "simulation", "offline"},
@@ -62,7 +66,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 
 DRIVER_ONLY = {"asyncio", "contextvars", "time", "random", "logging", "threading"}
-DRIVERS = {"aio", "cli"}
+DRIVERS = {"aio", "threads", "cli"}
+OF_BOTH_DRIVERS = {"telling": {"logging"}, "inside": {"contextvars"}}
 EXTRAS = {"testing": {"hypothesis"}, "cli": {"click", "rich", "aiosqlite", "matplotlib"}}
 
 PACKAGES = {"flushq", "flushq.core"}
@@ -111,7 +116,7 @@ def is_allowed(name: str, row: str) -> bool:
     if top == "flushq":
         return row_of(name) in reach(row)
     if top in DRIVER_ONLY:
-        return row in DRIVERS
+        return row in DRIVERS or top in OF_BOTH_DRIVERS.get(row, set())
     return top in sys.stdlib_module_names | {"attr", "attrs"} | EXTRAS.get(row, set())
 
 
@@ -155,6 +160,10 @@ def test_a_file_imports_only_what_its_row_names(path: Path) -> None:
         ("flushq.policies.natural", "from ..outcomes import Drop", ["flushq.outcomes"]),
         ("flushq.core.core", "from . import waitlist, view", ["flushq.core.view"]),
         ("flushq.aio.queue", "import asyncio, logging, flushq.policy, flushq.core.core", []),
+        ("flushq.threads.queue", "import threading, flushq.telling, flushq.inside", []),
+        ("flushq.threads.queue", "from flushq.aio import calls", ["flushq.aio"]),
+        ("flushq.inside", "import contextvars, threading", ["threading"]),
+        ("flushq.__init__", "import flushq.threads", ["flushq.threads"]),
         ("flushq.testing", "import hypothesis, flushq.offline, flushq.core.core", []),
         ("flushq.__init__", "from flushq.simulation import simulate", ["flushq.simulation"]),
         ("flushq.cli.ingest", "import asyncio, click\nfrom flushq import FlushQueue", []),

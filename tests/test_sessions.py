@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 import flushq.aio.batched
-from flushq import Drop, Fail, Failure, Receipt
-from flushq.aio import cancellation, queue
+import flushq.requests
+from flushq import Drop, Fail, Failure, Receipt, telling
+from flushq.aio import queue, runner
 from flushq.aio.calls import Calls
 from flushq.aio.runner import Runner
 from flushq.core.attempts import Attempts
@@ -110,8 +111,8 @@ def _nothing(*_: object, **__: object) -> None: ...
 SABOTAGES: dict[str, tuple[object, str, object]] = {
     "nobody is asked about a failure": (Calls, "_ask", _drop),
     "reports are left out": (Runner, "_report", _nothing),
-    "a failure is not logged": (Runner, "_log_failure", _nothing),
-    "a loss is not noted": (cancellation, "_note_loss", _nothing),
+    "a failure is not logged": (runner, "tell_failure", _nothing),
+    "a loss is not noted": (telling, "_note_loss", _nothing),
     "the timer is never set": (Runner, "_set_timer", _nothing),
     "the limit is not kept": (Runner, "_keep_deadline", _nothing),
     "flushes go on at the limit": (Runner, "_interrupt", Runner.wake),
@@ -140,9 +141,9 @@ SABOTAGES: dict[str, tuple[object, str, object]] = {
 
 BATCHED_SABOTAGES: dict[str, tuple[object, str, object]] = {
     "a missing key is None": (
-        flushq.aio.batched,
+        flushq.requests,
         "_look_up",
-        lambda request, results: setattr(request, "answer", results.get(request.key)),
+        lambda key, results: results.get(key),
     ),
     "a failure of the loader ends the queue": (flushq.aio.batched, "DROP", Fail()),
     "an exception is a result": (flushq.aio.batched._Request, "result", lambda self: self.answer),  # noqa: SLF001 - it is being broken

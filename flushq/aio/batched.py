@@ -9,36 +9,21 @@ ones are duplicates, and get the request that stayed.
 
 import inspect
 from asyncio import current_task
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence, Sized
-from collections.abc import Set as AbstractSet
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from operator import attrgetter
 from types import TracebackType
-from typing import Any, Generic, NamedTuple, Self, TypeGuard, TypeVar
-
-from attrs import evolve
+from typing import Any, Generic, Self, TypeVar
 
 from flushq.aio.calls import OnFailure
 from flushq.aio.queue import FlushQueue
-from flushq.aio.runner import OnReport
 from flushq.arguments import check_callable, check_sync_callable, shown
-from flushq.errors import ItemFailed, PartialFailure
+from flushq.errors import ItemFailed
 from flushq.outcomes import Drop, Failure, Verdict
 from flushq.policy import FlushPolicy
+from flushq.requests import ANYBODY, Request, about_keys, fail, match, wanted
+from flushq.telling import OnReport
 
 DROP = Drop()
-
-_MISSING: Any = object()
-
-
-class _NoTask:
-    """Stands for the task of a caller that is not a part of any: it cannot be cancelled."""
-
-    def cancelling(self) -> int:
-        """How often it was asked to cancel, as of a task."""
-        return 0
-
-
-_NO_TASK = _NoTask()
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -46,63 +31,13 @@ V = TypeVar("V")
 Loader = Callable[[list[K]], Awaitable[Sequence[V | BaseException] | Mapping[K, V | BaseException]]]
 
 
-class _Request(Generic[K]):
-    """What a caller has asked for.
+class _Request(Request[K]):
+    """What a task has asked for, or a callback."""
 
-    If a request for the same key waits already, that one *stays* in the queue, and its result is
-    that of both.
-
-    Attributes:
-        key: What.
-        answer: What the loader returned for it.
-        error: What it raised instead, the last time.
-        task: That of the caller, while it waits.
-        stays: The request that waits already; None: there is none.
-        joined: The requests for the same key that came while it waited; None: there are none.
-    """
-
-    __slots__ = ("_cancels", "answer", "error", "joined", "key", "stays", "task")
+    __slots__ = ()
 
     def __init__(self, key: K) -> None:
-        self.key = key
-        self.answer: Any = _MISSING
-        self.error: Any = None
-        self.task: Any = current_task() or _NO_TASK
-        self._cancels = self.task.cancelling()
-        self.stays: _Request[K] | None = None
-        self.joined: list[_Request[K]] | None = None
-
-    def __repr__(self) -> str:
-        return shown(self.key)
-
-    def join(self, stays: "_Request[K]") -> None:
-        """It was accepted; this is the one that stays."""
-        if stays is not self:
-            self.stays = stays
-            stays.joined = stays.joined or []
-            stays.joined.append(self)
-
-    @property
-    def is_wanted(self) -> bool:
-        """Whether a caller waits for it that is not being cancelled."""
-        if self.task is not None and self._cancels == self.task.cancelling():
-            return True
-        return self.joined is not None and any(other.is_wanted for other in self.joined)
-
-    def result(self) -> Any:
-        """The answer of the loader; raise it if it is an exception."""
-        if self.answer is _MISSING:
-            raise KeyError(self.key)
-        if isinstance(self.answer, _Raised):
-            raise self.answer.error.with_traceback(self.answer.traceback)
-        return self.answer
-
-
-class _Raised(NamedTuple):
-    """An exception for an answer, with the traceback that it had: each raise makes it longer."""
-
-    error: BaseException
-    traceback: TracebackType | None
+        super().__init__(key, current_task() or ANYBODY)
 
 
 class Batched(Generic[K, V]):
@@ -153,7 +88,7 @@ class Batched(Generic[K, V]):
         self._loader = loader
         self._on_failure = on_failure
         self._label = "" if name is None else f"{name}: "
-        self._queue: FlushQueue[_Request[K]] = FlushQueue(
+        self._queue: FlushQueue[Request[K]] = FlushQueue(
             self._load,
             policy,
             dedupe_key=attrgetter("key") if share else None,
@@ -212,35 +147,24 @@ class Batched(Generic[K, V]):
         except ItemFailed:  # the loader has raised: the request that stayed knows what
             failed = True
         finally:
-            own.task = None  # it leads to what this raises
-            request, own.stays = own.stays or own, None
+            request = own.give_up()
         if failed:
             raise ItemFailed(key, request.error, self._label)
         result: V = request.result()
         return result
 
-    def _judge(self, failure: Failure[_Request[K]]) -> Verdict | Awaitable[Verdict]:
-        if self._on_failure is None:
-            return DROP
-        of_keys: Any = failure  # the same, about the keys that were loaded
-        keys = [each.key for each in failure.items if each.error is not None]
-        return self._on_failure(evolve(of_keys, items=keys))
+    def _judge(self, failure: Failure[Request[K]]) -> Verdict | Awaitable[Verdict]:
+        return DROP if self._on_failure is None else self._on_failure(about_keys(failure))
 
-    async def _load(self, requests: list[_Request[K]]) -> None:
-        wanted = [request for request in requests if request.is_wanted]
-        if not wanted:
+    async def _load(self, requests: list[Request[K]]) -> None:
+        asked = wanted(requests)
+        if not asked:
             return
         try:
-            keys = [request.key for request in wanted]
-            answers = _answers(keys, await _awaitable(self._loader(keys.copy())))
-            for request, answer in zip(wanted, answers, strict=True):
-                request.answer = answer
+            results = await _awaitable(self._loader([request.key for request in asked]))
+            match(asked, results)
         except BaseException as error:
-            _fail(wanted, error)
-            requests.clear()  # else the traceback of the error would lead back to them
-            wanted.clear()
-            if isinstance(error, PartialFailure):  # it would say what was delivered
-                raise TypeError(f"a loader fails as a whole: it raised {shown(error)}") from error
+            fail(asked, error, requests)
             raise
 
 
@@ -248,37 +172,3 @@ def _awaitable(result: Any) -> Awaitable[Any]:
     if not inspect.isawaitable(result):
         raise TypeError(f"the loader must be async: it returned {shown(result)}")
     return result
-
-
-def _fail(requests: Iterable[_Request[Any]], error: BaseException) -> None:
-    for request in requests:
-        request.error = error
-
-
-def _answers(keys: Sequence[K], results: object) -> list[object]:
-    """The answer for each key, as a request keeps it."""
-    if isinstance(results, Mapping):
-        answers = [_look_up(key, results) for key in keys]
-    elif _is_sequence(results):
-        answers = list(results)
-    else:
-        raise TypeError(f"the loader must return a sequence or a mapping, not {shown(results)}")
-    if len(answers) != len(keys):
-        raise ValueError(f"the loader returned {len(answers)} results for {len(keys)} keys")
-    return [
-        _Raised(answer, answer.__traceback__) if isinstance(answer, BaseException) else answer
-        for answer in answers
-    ]
-
-
-def _is_sequence(results: object) -> TypeGuard[Iterable[object]]:
-    """Whether something has one result after the other: an array is not a Sequence, but will do."""
-    is_one = isinstance(results, Sized) and isinstance(results, Iterable)
-    return is_one and not isinstance(results, str | bytes | AbstractSet)
-
-
-def _look_up(key: K, results: Mapping[K, object]) -> object:
-    try:
-        return results[key]
-    except KeyError:
-        return _MISSING

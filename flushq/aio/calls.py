@@ -1,15 +1,12 @@
 """One flush, call by call: of flush_fn, and after a failure of the handler and of flush_fn again.
 
-Whether a caller is inside a running flush is told by a context variable that is set here, and read
-by Runner.inside; what is refused inside is decided by Ending.refusal and Core.refuse_inside, and a
-deadlock by Admission.break_deadlock.
+Whether a caller is inside a running flush is told by flushq.inside.
 
 What comes of a batch stays on the batch, and nothing here raises: a flush runs in a task of its
 own, and what it has done must be known whatever becomes of that task.
 """
 
 import asyncio
-import contextvars
 import inspect
 from collections.abc import Awaitable, Callable
 from types import CoroutineType
@@ -19,19 +16,13 @@ from flushq.arguments import check_callable, shown
 from flushq.core.attempts import Ask, Attempts, Call, Pause
 from flushq.core.batch import Batch
 from flushq.core.core import Core
+from flushq.inside import go_inside
 from flushq.outcomes import Failure, Verdict
 
 T = TypeVar("T")
 
 FlushFn = Callable[[list[T]], Awaitable[object]]
 OnFailure = Callable[[Failure[T]], Verdict | Awaitable[Verdict]]
-
-_flushes: contextvars.ContextVar[tuple[Batch[Any], ...]] = contextvars.ContextVar(
-    "flushq_flushes", default=()
-)
-
-current_flushes = _flushes.get
-"""The flushes that the caller is part of, of all queues, ended ones included."""
 
 
 class Calls(Generic[T]):
@@ -69,7 +60,7 @@ class Calls(Generic[T]):
         """Call flush_fn with a batch, until all of it has ended. Nothing is raised."""
         if self._core.batcher.stopped is not None:
             return
-        _flushes.set((*_flushes.get(), batch))
+        go_inside(batch)
         attempts = None
         try:
             await self._called(batch.call(batch.items))
@@ -87,7 +78,7 @@ class Calls(Generic[T]):
         if type(result) is not CoroutineType and not inspect.isawaitable(result):
             raise TypeError(
                 f"flush_fn must be async: it returned {shown(result)}; "
-                "a function that blocks is run by asyncio.to_thread"
+                "a function that blocks is run by flushq.threads, or by asyncio.to_thread"
             )
         return result
 

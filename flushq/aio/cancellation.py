@@ -1,7 +1,7 @@
 """What a cancellation does to a caller that waits for the end of a queue.
 
 It starts the drain, or cuts it short, and is never swallowed: it goes on afterwards. What was lost
-meanwhile is told beside it, in a log record and in a note.
+meanwhile is told beside it (flushq.telling).
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
 
-from flushq.aio.runner import Runner, logger
+from flushq.aio.runner import Runner
 from flushq.core.core import Core
 
 T = TypeVar("T")
@@ -37,33 +37,6 @@ async def until_ended(
             else:
                 runner.close()
     return cancelled
-
-
-def raise_outcome(
-    core: Core[T], cancelled: BaseException | None, error: BaseException | None = None
-) -> None:
-    """Raise a cancellation, else the outcome, unless the body's ``error`` goes on by itself.
-
-    An outcome that is not raised is told beside what is.
-    """
-    outcome = core.ending.outcome()
-    if outcome is not None:
-        _note_loss(core, outcome, error if cancelled is None else cancelled)
-    if cancelled is not None:
-        raise cancelled
-    if outcome is not None and error is None:
-        raise outcome
-
-
-def _note_loss(core: Core[T], outcome: BaseException, error: BaseException | None) -> None:
-    """Tell of the outcome beside another exception, unless that tells of it already."""
-    if error is None or core.ending.carries_loss(error):
-        return
-    end = f"{type(outcome).__name__}: {outcome}"
-    with suppress(Exception):  # an exception that takes no notes
-        error.add_note(f"flushq: the queue ended with {end}")
-    with suppress(Exception):  # a logging that fails
-        logger.error("the queue ended with %s", end, exc_info=outcome)
 
 
 @contextmanager

@@ -8,18 +8,16 @@ for a pass. The attributes are slots, without a default in the class: so CPython
 """
 
 import asyncio
-import warnings
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
 from flushq.aio.calls import FlushFn, OnFailure
-from flushq.aio.cancellation import raise_outcome, until_ended
+from flushq.aio.cancellation import until_ended
 from flushq.aio.producers import check_open, give_way, leave_line, wait_in_line
 from flushq.aio.receipt import Receipt, receipt_of
-from flushq.aio.runner import OnReport, Runner, logger
+from flushq.aio.runner import Runner
 from flushq.core.admission import NO_CREDIT
 from flushq.core.caps import Weigh
 from flushq.core.core import Core
@@ -28,6 +26,7 @@ from flushq.core.losses import LostAs
 from flushq.core.receipts import FailureFactory
 from flushq.core.view import QueueView
 from flushq.policy import FlushPolicy
+from flushq.telling import OnReport, raise_outcome, tell_dropped
 
 T = TypeVar("T")
 
@@ -111,10 +110,7 @@ class FlushQueue(QueueView[T]):
     def __del__(self) -> None:
         core: Core[T] | None = getattr(self, "_core", None)
         if core is not None and (items := len(core.buffer) + core.batcher.in_flight):
-            what = f"a FlushQueue{core.name} was dropped with {items} items in it"
-            with suppress(Exception):  # a logging that fails
-                logger.error(what)
-            warnings.warn(what, ResourceWarning, stacklevel=2, source=self)
+            tell_dropped(core, items, self)
 
     # Producers.
 

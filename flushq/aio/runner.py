@@ -10,28 +10,22 @@ stays on the batch, whatever becomes of the task, until a pass tells the core of
 
 import asyncio
 import contextvars
-import logging
 import math
 import weakref
-from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
-from flushq.aio.calls import Calls, FlushFn, OnFailure, current_flushes
-from flushq.arguments import check_sync_callable
+from flushq.aio.calls import Calls, FlushFn, OnFailure
+from flushq.arguments import as_float, check_sync_callable
 from flushq.core.batch import Batch
 from flushq.core.core import Core
 from flushq.core.waiter import Facts, Registry
-from flushq.outcomes import FlushReport
+from flushq.inside import current_flushes, flush_inside
+from flushq.telling import OnReport, logger, tell_failure, tell_reports
 
 T = TypeVar("T")
 
-OnReport = Callable[[FlushReport], object]
-
 START_SECONDS = 1.0
 """How long after its first item a queue is expected to have been started."""
-
-logger = logging.getLogger("flushq")
 
 
 class Runner(Generic[T]):
@@ -117,8 +111,7 @@ class Runner(Generic[T]):
 
     def inside(self) -> Batch[T] | None:
         """The running flush of this queue that the caller is part of."""
-        flushes = current_flushes()
-        return next(filter(self._core.batcher.runs, flushes), None) if flushes else None
+        return flush_inside(self._core.batcher)
 
     def refuse_inside(self, what: str) -> None:
         """Refuse, within a running flush of this queue, what would wait for that flush."""
@@ -225,8 +218,8 @@ class Runner(Generic[T]):
             if ending:
                 self._keep_deadline()
             core.respond()
-            if ending:
-                self._log_failure()  # last: nothing is accepted any more, whatever a handler does
+            if ending:  # now nothing is accepted any more, whatever a handler of logging does
+                tell_failure(core.ending.take_failure())
             when = core.batcher.wake_at
             if when != self._timer_at:
                 self._set_timer(when)
@@ -244,8 +237,9 @@ class Runner(Generic[T]):
             self._timer.cancel()
         self._timer_at = when
         self._timer = None
-        if _float(when) < math.inf:
-            self._timer = self.loop.call_at(_float(when), self._on_timer, context=self._own_context)
+        if as_float(when) < math.inf:
+            at = as_float(when)
+            self._timer = self.loop.call_at(at, self._on_timer, context=self._own_context)
 
     def _on_timer(self) -> None:
         self._core.timer_fired = max(self.now(), self._timer_at)
@@ -253,22 +247,8 @@ class Runner(Generic[T]):
         self.wake()
 
     def _report(self) -> None:
-        reports = self._core.reports
-        while reports and self._on_report is not None:
-            report = reports.popleft()
-            try:
-                self._on_report(report)
-            except (KeyboardInterrupt, SystemExit):
-                raise
-            except BaseException:  # a CancelledError too: here it cancels nothing
-                logger.exception("%son_report raised for %r", self._core.label, report)
-
-    def _log_failure(self) -> None:
-        failure = self._core.ending.take_failure()
-        if failure is not None:
-            with suppress(Exception):  # a logging that fails
-                kind = type(failure).__name__
-                logger.error("the queue has failed with %s: %s", kind, failure, exc_info=failure)
+        if self._on_report is not None:
+            tell_reports(self._core, self._on_report)
 
     # Flushes.
 
@@ -301,11 +281,3 @@ def _log_not_started(core: weakref.ref[Core[Any]]) -> None:
     queue = core()
     if queue is not None and queue.buffer.items:
         logger.warning("%r holds items: start it by async with, or by run()", queue)
-
-
-def _float(seconds: float) -> float:
-    """The time as the loop takes it: what no float can hold is never."""
-    try:
-        return float(seconds)
-    except OverflowError:
-        return math.inf

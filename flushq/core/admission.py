@@ -54,6 +54,14 @@ class Admission(Fairness[T]):
         """How many items there is room for, beside those whose producers give way."""
         return self._max_queue_size - len(self._buffer.items) - self.giving_way
 
+    @property
+    def room_for_newcomers(self) -> int:
+        """How many items may come in at once: none past a line, nor into room that was given.
+
+        With threads, those who were given room may take long to run: others need not wait for that.
+        """
+        return 0 if self.waitlist.line else self.room - self.waitlist.reserved
+
     def must_wait(self, key: Hashable) -> bool:
         """Whether a producer must stand in line: a duplicate needs no room."""
         if self.waitlist.claims or self.room <= 0:
@@ -64,7 +72,11 @@ class Admission(Fairness[T]):
         """Raise QueueFull if there is no room for one that cannot wait."""
         if self.room > self.waitlist.claims or self._buffer.is_duplicate(key):
             return
-        raise QueueFull(
+        raise self.no_room()
+
+    def no_room(self) -> QueueFull:
+        """What tells that there is no room beside what is claimed."""
+        return QueueFull(
             f"{self._label}no room: {len(self._buffer)} items wait (max_queue_size="
             f"{self._max_queue_size}), and {self.waitlist.claims + self.giving_way} producers come "
             "first"

@@ -35,7 +35,7 @@ class Barriers(Generic[T]):
 
     def leave(self, waiter: Waiter) -> None:
         """It waits no more."""
-        del self.marks[waiter]
+        self.marks.pop(waiter, None)
 
     def answer(self) -> None:
         """Complete those that need wait no more; later barriers have higher marks."""

@@ -92,8 +92,13 @@ class Ending(Generic[T]):
         self.closing = True
         self._batcher.drain()
 
-    def set_deadline(self, now: float) -> float:
-        """The end has begun: return by when it is to be over."""
+    def set_deadline(self, now: float, *, unlimited: float = math.inf) -> float:
+        """The end has begun: return by when it is to be over.
+
+        Without a max_shutdown_wait it may take ``unlimited`` seconds.
+        """
+        if self._max_shutdown_wait is None:
+            self._max_shutdown_wait = None if unlimited == math.inf else unlimited
         limit = math.inf if self._max_shutdown_wait is None else float(self._max_shutdown_wait)
         self.deadline = now + limit
         return self.deadline
@@ -123,7 +128,7 @@ class Ending(Generic[T]):
 
     def leave(self, waiter: Waiter) -> None:
         """It waits no more."""
-        del self._waiters[waiter]
+        self._waiters.pop(waiter, None)
 
     def may_be_hastened(self, *, is_owner: bool) -> bool:
         """Whether the end comes sooner if this caller that waits for it is cancelled."""

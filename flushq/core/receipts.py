@@ -96,6 +96,11 @@ class Receipts(Generic[T]):
         completion = self.watchers[number] = Completion(self._buffer[number], waiters)
         return completion
 
+    def foresee(self, item: T) -> Completion[T]:
+        """The completion of an item that is to come in next, before it does."""
+        completion = self.watchers[self._buffer.next_number] = Completion(item, ())
+        return completion
+
     def watch(self, number: int, waiter: Waiter) -> None:
         """Tell a waiter of the end of the item that waits with this number."""
         if number in self.watchers:

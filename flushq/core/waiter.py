@@ -26,13 +26,6 @@ class Waiter(Protocol):
         """Whether it was completed or cancelled."""
         ...  # pragma: no cover - a protocol has no code
 
-    def cancelled(self) -> bool:
-        """Whether it was cancelled, so that nobody waits any more."""
-        ...  # pragma: no cover - a protocol has no code
-
-    def result(self) -> Any:
-        """With what it was completed."""
-
     def set_result(self, result: Any, /) -> None:
         """Complete it."""
 

@@ -28,6 +28,7 @@ class WaitList(Generic[Owner]):
 
     def __init__(self) -> None:
         self.reserved = 0
+        self._given: set[Waiter] = set()
         self.by_owner: Counter[Owner] = Counter()
         self.line: OrderedDict[Waiter, Owner] = OrderedDict()
 
@@ -46,18 +47,24 @@ class WaitList(Generic[Owner]):
         self.by_owner[owner] += 1
 
     def leave(self, waiter: Waiter) -> None:
-        """The producer goes on: it takes its room at once, or gives back what it had."""
+        """The producer goes on: it takes its room at once, or gives back what it was given.
+
+        To leave again, or without having joined, changes nothing.
+        """
         if waiter in self.line:
             self._remove(waiter)
-        elif not waiter.cancelled() and waiter.result() is None:
-            self.reserved -= 1
+        else:
+            self._given.discard(waiter)
+            self.reserved = len(self._given)
 
     def admit(self, room: int) -> bool:
         """Give ``room`` (places free in the queue) to the first in line; return if any came."""
         admitted = False
         while self.line and self.reserved < room:
-            if self._answer(next(iter(self.line)), None):
-                self.reserved += 1
+            waiter = next(iter(self.line))
+            if self._answer(waiter, None):
+                self._given.add(waiter)
+                self.reserved = len(self._given)
                 admitted = True
         return admitted
 

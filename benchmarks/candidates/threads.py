@@ -1,0 +1,149 @@
+"""Producers that are threads: flushq.threads, and the loop over a queue.Queue that people write."""
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from time import monotonic, process_time
+
+from benchmarks.candidates.scenarios import TIGHT
+from flushq import IntervalPolicy, NaturalPolicy
+from flushq.threads import FlushQueue
+
+CALLERS = 64
+CALLS = 50
+STOP = object()
+
+Enqueue = Callable[[object], object]
+
+
+class Count:
+    """A sink that does nothing but count."""
+
+    def __init__(self) -> None:
+        self.items = 0
+
+    def deliver(self, batch: list[object]) -> None:
+        """Count the items of a batch."""
+        self.items += len(batch)
+
+    def check(self, expected: int) -> None:
+        """Make sure that nothing got lost."""
+        if self.items != expected:
+            raise AssertionError(f"{self.items} items were delivered, not {expected}")
+
+
+def at_once(number: int, work: Callable[[], object]) -> None:
+    """Have so many threads work."""
+    threads = [threading.Thread(target=work) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def produce(enqueue: Enqueue, count: int) -> None:
+    """Enqueue so many items one after the other."""
+    for item in TIGHT[:count]:
+        enqueue(item)
+
+
+async def _own(producers: int) -> float:
+    """Interval 2 s / 500: seconds an item, drain included."""
+    sink = Count()
+    with FlushQueue(sink.deliver, IntervalPolicy(2.0, 500)) as own:
+        began = process_time()
+        at_once(producers, partial(produce, own.enqueue, len(TIGHT) // producers))
+    seconds = process_time() - began
+    sink.check(len(TIGHT))
+    return seconds / len(TIGHT)
+
+
+async def _by_hand(producers: int) -> float:
+    """Batches of 500 or of what came in two seconds: seconds an item."""
+    sink = Count()
+    items: queue.Queue[object] = queue.Queue(10_000)
+    consumer = threading.Thread(target=consume_for_two_seconds, args=(items, sink.deliver))
+    began = process_time()
+    consumer.start()
+    at_once(producers, partial(produce, items.put, len(TIGHT) // producers))
+    items.put(STOP)
+    consumer.join()
+    seconds = process_time() - began
+    sink.check(len(TIGHT))
+    return seconds / len(TIGHT)
+
+
+def consume_for_two_seconds(
+    items: "queue.Queue[object]", sink: Callable[[list[object]], object]
+) -> None:
+    """The consumer of the loop by hand, which loses nothing at the end."""
+    item = None
+    while item is not STOP:
+        item = items.get()
+        batch = []
+        due = monotonic() + 2.0
+        while item is not STOP:
+            batch.append(item)
+            if len(batch) == 500:
+                break
+            try:
+                item = items.get(timeout=max(0.0, due - monotonic()))
+            except queue.Empty:
+                break
+        if batch:
+            sink(batch)
+
+
+own_1 = partial(_own, 1)
+own_8 = partial(_own, 8)
+by_hand_1 = partial(_by_hand, 1)
+by_hand_8 = partial(_by_hand, 8)
+
+
+async def own_deliver() -> float:
+    """64 threads that wait until each of their items has been delivered: seconds an item."""
+    sink = Count()
+    with FlushQueue(sink.deliver, NaturalPolicy(max_records=500)) as own:
+        seconds = _call(own.deliver)
+    sink.check(CALLERS * CALLS)
+    return seconds
+
+
+async def by_hand_deliver() -> float:
+    """The same with a future for each item, and a thread that takes whatever is there."""
+    sink = Count()
+    items: queue.Queue[Future[object] | None] = queue.Queue(10_000)
+
+    def deliver(_: object) -> None:
+        future: Future[object] = Future()
+        items.put(future)
+        future.result()
+
+    consumer = threading.Thread(target=consume_what_is_there, args=(items, sink.deliver))
+    consumer.start()
+    seconds = _call(deliver)
+    items.put(None)
+    consumer.join()
+    sink.check(CALLERS * CALLS)
+    return seconds
+
+
+def consume_what_is_there(
+    items: "queue.Queue[Future[object] | None]", sink: Callable[[list[object]], object]
+) -> None:
+    """Answer the futures of one batch after the other."""
+    while (first := items.get()) is not None:
+        batch: list[Future[object]] = [first]
+        while len(batch) < min(500, 1 + items.qsize()) and (more := items.get()) is not None:
+            batch.append(more)
+        sink(list(batch))
+        for future in batch:
+            future.set_result(None)
+
+
+def _call(deliver: Callable[[object], object]) -> float:
+    began = process_time()
+    at_once(CALLERS, partial(produce, deliver, CALLS))
+    return (process_time() - began) / (CALLERS * CALLS)

@@ -1,0 +1,8 @@
+"""The queue for threads: producers that block, and a flush function that is a plain one."""
+
+from flushq.threads.batched import Batched, Loader
+from flushq.threads.calls import FlushFn, OnFailure
+from flushq.threads.queue import FlushQueue
+from flushq.threads.receipt import Receipt
+
+__all__ = ["Batched", "FlushFn", "FlushQueue", "Loader", "OnFailure", "Receipt"]

@@ -1,0 +1,177 @@
+"""One flush, call by call: of flush_fn, and after a failure of the handler and of flush_fn again.
+
+What is called runs without the lock; what came of it is told to the core with the lock held. In
+between the flush may have been *abandoned*: a thread cannot be cancelled, so at the limit of a
+close its items are in doubt, and whatever flush_fn does later changes nothing.
+"""
+
+import inspect
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from contextvars import Context
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from flushq.arguments import check_callable, check_sync_callable, shown
+from flushq.core.attempts import Ask, Attempts, Call, Pause
+from flushq.core.batch import Batch
+from flushq.core.core import Core
+from flushq.core.duplicates import discard
+from flushq.inside import go_inside
+from flushq.outcomes import Failure, Verdict
+from flushq.threads import primitives
+from flushq.threads.primitives import Bell, end_of
+
+T = TypeVar("T")
+
+FlushFn = Callable[[list[T]], object]
+OnFailure = Callable[[Failure[T]], Verdict]
+
+Step = Call[T] | Pause | Ask[T]
+Result = Callable[[Attempts[T]], object]
+"""What came of a step: tells it."""
+
+
+@attrs.define(eq=False)
+class Flight(Generic[T]):
+    """A flush that runs.
+
+    Attributes:
+        batch: What of.
+        context: What it runs in.
+        attempts: What is to be done about it, once it has failed.
+        cut: Rung when it is abandoned, to cut a pause short; there is one once it has failed.
+    """
+
+    batch: Batch[T]
+    context: Context
+    attempts: Attempts[T] | None = None
+    cut: Bell | None = None
+
+    def abandon(self) -> None:
+        """Give it up: what it has not delivered by now is in doubt."""
+        self.batch.interrupt()
+        error = CancelledError("it ran on at the limit of the close; it may still deliver")
+        if self.attempts is None:
+            self.batch.fail(error)
+        else:
+            self.attempts.cut(error)
+        if self.cut is not None:
+            self.cut.ring()
+
+
+def check_plain(name: str, function: object) -> None:
+    """Refuse what cannot be called, and what must be awaited as far as can be seen."""
+    check_callable(name, function)
+    try:
+        check_sync_callable(name, function)
+    except TypeError as error:
+        raise TypeError(f"{error}; what is async is for flushq.FlushQueue") from None
+
+
+class Calls(Generic[T]):
+    """The calls of a queue's flush_fn and failure handler.
+
+    Args:
+        core: What decides.
+        flush_fn: The flush function.
+        on_failure: The failure handler. None: every failure ends the queue.
+        wake: Asks for a pass; the lock is held.
+
+    Raises:
+        TypeError: One of the functions cannot be called, or is async.
+    """
+
+    def __init__(
+        self,
+        core: Core[T],
+        flush_fn: FlushFn[T],
+        on_failure: OnFailure[T] | None,
+        wake: Callable[[], None],
+    ) -> None:
+        check_plain("flush_fn", flush_fn)
+        if on_failure is not None:
+            check_plain("on_failure", on_failure)
+        self._core = core
+        self._flush_fn = flush_fn
+        self._on_failure = on_failure
+        self._wake = wake
+
+    # With the lock held.
+
+    def first(self, flight: Flight[T]) -> Step[T] | None:
+        """What is to be done first; None: nothing, for the queue has ended."""
+        batch = flight.batch
+        if batch.over:
+            return None
+        if self._core.batcher.stopped is not None:
+            batch.fail(CancelledError("cut short before flush_fn was called"))
+            return None
+        flight.context.run(go_inside, batch)
+        return Call(batch.call(batch.items))
+
+    def then(self, flight: Flight[T], result: Result[T]) -> Step[T] | None:
+        """What is to be done next, after this; None: nothing, all has ended or is given up."""
+        batch, attempts = flight.batch, flight.attempts
+        if batch.over:
+            return None
+        if attempts is None:
+            if result is _returned:
+                batch.returned()
+                return None
+            attempts = self._core.attempts(batch, has_handler=self._on_failure is not None)
+            flight.attempts, flight.cut = attempts, Bell()
+        result(attempts)
+        self._wake()  # what has ended by now is told now
+        return attempts.next
+
+    # Without it.
+
+    def do(self, step: Step[T], flight: Flight[T]) -> Result[T]:
+        """Do a step, and return what came of it. Nothing is raised."""
+        if isinstance(step, Call):
+            return self._call(step.items, flight.context)
+        if isinstance(step, Ask):
+            return self._ask(step.failure, flight.context)
+        if flight.cut is not None:  # it is not: to please the type checker
+            flight.cut.wait(end_of(step.seconds))
+        return _paused
+
+    def _call(self, items: list[T], context: Context) -> Result[T]:
+        try:
+            result: Any = context.run(self._flush_fn, items)
+            if result is not None and inspect.isawaitable(result):
+                discard(result)
+                raise TypeError(  # noqa: TRY301 - as flush_fn would
+                    f"flush_fn must not be async: it returned {shown(result)}; what must be "
+                    "awaited is for flushq.FlushQueue"
+                )
+        except BaseException as error:
+            return _raised(error)
+        return _returned
+
+    def _ask(self, failure: Failure[T], context: Context) -> Result[T]:
+        try:
+            verdict: Any = context.run(self._on_failure, failure)  # type: ignore[arg-type]  # or nobody is asked
+        except BaseException as error:
+            return _broke(error)
+        discard(verdict)  # if it is a coroutine, it is no verdict
+        return lambda attempts: attempts.judged(verdict)
+
+
+def _returned(attempts: Attempts[Any]) -> None:
+    attempts.returned()
+
+
+def _paused(attempts: Attempts[Any]) -> None:
+    attempts.paused()
+
+
+def _raised(error: BaseException) -> Result[Any]:
+    now, may_ask = primitives.clock(), isinstance(error, Exception)
+    return lambda attempts: attempts.raised(error, now, may_ask=may_ask)
+
+
+def _broke(error: BaseException) -> Result[Any]:
+    return lambda attempts: attempts.broke(error)

@@ -1,0 +1,107 @@
+"""The thread that keeps the time of a queue: it makes a round when it is woken, or when one is due.
+
+It is started when it is first needed. If no thread can be started (the interpreter ends), whoever
+waits for the end of the queue makes the rounds.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from flushq.threads import primitives
+from flushq.threads.primitives import Bell
+
+R = TypeVar("R")
+
+
+class Locked(Protocol):
+    """Does a step with the lock of the queue held."""
+
+    def __call__(self, step: Callable[..., R], *args: Any) -> R:
+        """Return what it returns."""
+        ...  # pragma: no cover - a protocol has no code
+
+
+class Keeper:
+    """The keeper.
+
+    Args:
+        name: That of the thread.
+        locked: Does a step with the lock held.
+        make_round: Returns whether it was the last round; the lock is not held.
+
+    Attributes:
+        alarm: When the next round is due, if nobody wakes it before; set in the round.
+    """
+
+    def __init__(self, name: str, locked: Locked, make_round: Callable[[], bool]) -> None:
+        self.alarm = math.inf
+        self._name = name
+        self._locked = locked
+        self._make_round = make_round
+        self._bell = Bell()
+        self._post: object = None
+        self._thread_id: int | None = None
+        self._thread: Any = None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether some thread is the keeper."""
+        return self._post is not None
+
+    @property
+    def is_caller(self) -> bool:
+        """Whether the caller is the keeper."""
+        return self._thread_id == primitives.this_thread()
+
+    def wake(self) -> None:
+        """Have a round soon, if there is a keeper. It takes no lock."""
+        self._bell.ring()
+
+    def start(self) -> None:
+        """Start the thread, with the lock held, if one can be started."""
+        self._post = post = object()
+        try:
+            self._thread = primitives.start_thread(partial(self._keep, post), self._name)
+        except RuntimeError:
+            self._post = None
+        except BaseException:  # an interrupt; if it has started all the same, it is not the keeper
+            self._post = None
+            raise
+
+    def keep(self) -> None:
+        """Make the rounds here until the last, if nobody else does."""
+        post = self._locked(self._take_post)
+        if post is not None:
+            self._keep(post)
+
+    def join(self) -> None:
+        """Wait for the end of the thread."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _take_post(self) -> object:
+        if self._post is not None:
+            return None
+        self._post = post = object()
+        return post
+
+    def _keep(self, post: object) -> None:
+        try:
+            if not self._locked(self._is_mine, post):
+                return
+            while not self._make_round():
+                self._bell.wait(self.alarm)
+        finally:
+            self._locked(self._leave, post)
+
+    def _is_mine(self, post: object) -> bool:
+        if self._post is not post:
+            return False
+        self._thread_id = primitives.this_thread()
+        return True
+
+    def _leave(self, post: object) -> None:
+        if self._post is post:
+            self._post = self._thread_id = None

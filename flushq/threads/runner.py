@@ -1,0 +1,343 @@
+"""A Core in threads: passes, workers for the flushes, and one thread that keeps the time.
+
+Whatever happens asks for a pass, which any thread may make that holds the lock. The keeper
+(flushq.threads.keeper) makes one whenever it is woken or a decision is due, hands out reports and
+log records, and ends the queue. A worker whose flush has ended makes the next pass itself, so a
+queue under load need not wait for another thread. An idle queue wakes up for nothing.
+
+At the end of the interpreter no thread can be started any more. Then the keeper calls flush_fn.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from typing import Generic, TypeVar
+
+from flushq.arguments import as_float, check_sync_callable
+from flushq.core.batch import Batch
+from flushq.core.core import Core
+from flushq.inside import flush_inside
+from flushq.telling import OnReport, logger, tell_failure, tell_reports
+from flushq.threads import primitives, process
+from flushq.threads.calls import Calls, Flight, FlushFn, OnFailure
+from flushq.threads.keeper import Keeper
+from flushq.threads.primitives import Waiter
+from flushq.threads.producers import Entrance
+from flushq.threads.workers import Worker, Workers
+
+T = TypeVar("T")
+
+
+class Runner(Generic[T]):
+    """What threads do for a queue.
+
+    Args:
+        core: What decides.
+        flush_fn: The flush function.
+        on_failure: The failure handler. None: every failure ends the queue.
+        on_report: Is called with the report of each flush. None: nobody asks.
+        is_plain: Whether items have neither keys nor weights.
+        context: What flush_fn runs in copies of, until the start.
+
+    Raises:
+        TypeError: One of the functions cannot be called, or is async.
+
+    Attributes:
+        entrance: The lock, and the way in.
+        context: What flush_fn runs in copies of: that of the start.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_calls",
+        "_core",
+        "_flights",
+        "_inline",
+        "_is_dropped",
+        "_is_orphan",
+        "_keeper",
+        "_on_report",
+        "_workers",
+        "context",
+        "entrance",
+    )
+
+    def __init__(
+        self,
+        flush_fn: FlushFn[T],
+        on_failure: OnFailure[T] | None,
+        on_report: OnReport | None,
+        is_plain: bool,  # noqa: FBT001 - a fact, not a switch
+        core: Core[T],
+        context: Context | None,
+    ) -> None:
+        check_sync_callable("on_report", on_report)
+        self._core = core
+        self._calls = Calls(core, flush_fn, on_failure, self.wake)
+        self._on_report = on_report
+        self.entrance: Entrance[T] = Entrance(
+            core, is_plain=is_plain, wake=self.wake, inside=self.inside, may_wait=self.may_wait
+        )
+        self.context = Context() if context is None else context
+        self._is_orphan = self._is_dropped = False
+        self._keeper = Keeper(f"flushq{core.name}", self.entrance.locked, self._round)
+        self._workers: Workers[T] = Workers(f"flushq{core.name}", self._fly)
+        self._flights: dict[Batch[T], Flight[T]] = {}
+        self._inline: deque[Flight[T]] = deque()
+        process.watch_runner(self)
+
+    # The caller.
+
+    def inside(self) -> Batch[T] | None:
+        """The running flush of this queue that the caller is part of."""
+        return flush_inside(self._core.batcher)
+
+    def may_wait(self) -> bool:
+        """Whether the caller is not the keeper, which may have to end its waiting."""
+        return not self._keeper.is_caller
+
+    def refuse_inside(self, what: str) -> None:
+        """Refuse, inside flush_fn and on_report, what would wait for the queue itself."""
+        self._core.refuse_inside(self.inside(), what)
+        if not self.may_wait():
+            raise RuntimeError(f"{self._core.label}{what} inside on_report would wait for itself")
+
+    def is_orphan(self) -> bool:
+        """Whether this is what a fork has left of a queue of the parent."""
+        return self._is_orphan
+
+    def wait(
+        self,
+        until: float,
+        join: Callable[[Waiter], object],
+        leave: Callable[[Waiter], object],
+    ) -> bool:
+        """Wait to be told, until then; return whether the caller was."""
+        waiter = Waiter()
+        try:
+            self.entrance.locked(join, waiter)
+            waiter.wait(until)
+        finally:
+            self.entrance.locked(leave, waiter)
+        return waiter.done()
+
+    # Life.
+
+    def start(self) -> None:
+        """Start the queue, in the context of the caller."""
+        self.entrance.locked(self._start)
+
+    def _start(self) -> None:
+        self._core.ending.start()
+        self.context = copy_context()
+        if self._core.buffer or self._core.admission.waitlist.line:
+            self.wake()
+
+    def close(self, unlimited: float = math.inf) -> None:
+        """Begin to drain, within the limit; without one it may take ``unlimited`` seconds."""
+        self.entrance.locked(self._close, unlimited)
+
+    def _close(self, unlimited: float) -> None:
+        if not self._core.ending.closing and not self._core.batcher.started:
+            self._start()
+        self._core.close()
+        self.entrance.revoke_credit()
+        self._keep_deadline(unlimited)
+        self.wake()
+
+    def cut_short(self, why: str) -> None:
+        """Start no flush any more, and abandon those that run."""
+        self.entrance.locked(self._cut_short, why)
+
+    def _cut_short(self, why: str) -> None:
+        self._core.ending.cut_short(why)
+        self._abandon()
+
+    def _keep_deadline(self, unlimited: float = math.inf) -> None:
+        ending, now = self._core.ending, primitives.clock()
+        if ending.deadline is None or unlimited < ending.deadline - now == math.inf:
+            ending.set_deadline(now, unlimited=unlimited)
+        if ending.deadline is not None and ending.deadline <= now and not ending.ended:
+            ending.pass_deadline()
+            self._abandon()
+
+    def _abandon(self) -> None:
+        for flight in self._flights.values():
+            flight.abandon()
+            self._core.flush_ended(flight.batch, primitives.clock())
+        self._flights.clear()
+        self.wake()
+
+    def drop(self) -> bool:
+        """Nobody holds the queue any more: drain it, and return whether there is a thread for it.
+
+        No lock is taken: a finalizer calls, which may interrupt anything.
+        """
+        self._is_dropped = True
+        self._keeper.wake()
+        return self._keeper.is_there
+
+    def orphan(self) -> None:
+        """The process is a child that was forked: do nothing of what the parent does."""
+        self._is_orphan = True
+        self.entrance.forget_lock()
+
+    # The end, for those who wait for it.
+
+    def wait_for_end(self, *, owner: bool) -> None:
+        """Return when the queue has ended, and its threads too, but for those abandoned."""
+        self._wait_for_end(math.inf, owner=owner)
+        self._keeper.join()
+        self._workers.join()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is something to be done at the end of the interpreter."""
+        if self._core.ending.ended or (self._is_dropped and not self._keeper.is_there):
+            return False
+        return self._core.batcher.started or bool(self._core.buffer)
+
+    def end_with_interpreter(self) -> None:
+        """Wait for the end, until the deadline; then end the queue here and tell what is left."""
+        core, locked = self._core, self.entrance.locked
+        try:
+            self._wait_for_end(core.ending.deadline or 0.0, owner=False)
+        except BaseException:
+            self.cut_short("the end of the interpreter was interrupted")
+            raise
+        finally:
+            while not core.ending.ended:
+                locked(self._pass)  # the keeper may be busy with flush_fn itself
+                self._tell()
+                locked(self._rest)
+            self._tell_loss("the interpreter ends")
+
+    def _wait_for_end(self, until: float, *, owner: bool) -> None:
+        waiter = Waiter()
+        try:
+            self.entrance.locked(self._join_end, waiter, owner)
+            if not waiter.done():
+                self._keeper.keep()
+            waiter.wait(until)
+        finally:
+            self.entrance.locked(self._core.ending.leave, waiter)
+
+    def _join_end(self, waiter: Waiter, owner: bool) -> None:  # noqa: FBT001 - a fact, not a switch
+        self._core.ending.join(waiter, owner)
+        if self._core.ending.ended:
+            waiter.set_result(None)
+        else:
+            self.wake()
+
+    def _tell_loss(self, what: str) -> None:
+        outcome = self._core.ending.outcome()
+        if outcome is not None:
+            logger.error("%s%s with an open queue: %s", self._core.label, what, outcome)
+
+    # The keeper.
+
+    def wake(self) -> None:
+        """Have a pass soon; the lock is held."""
+        process.expect_end()
+        if not (self._keeper.is_there or self._core.ending.ended) and self._core.batcher.started:
+            self._keeper.start()
+        self._keeper.wake()
+
+    def _round(self) -> bool:
+        """Make a pass, tell what is to be told, and return whether the queue has ended."""
+        locked = self.entrance.locked
+        if self.is_orphan():
+            return True
+        locked(self._pass)
+        while self._inline:
+            self._fly(self._inline.popleft())
+        self._tell()
+        has_ended = self.is_orphan() or locked(self._rest)
+        if has_ended and self._is_dropped:
+            self._tell_loss("the program has dropped")
+        return has_ended
+
+    def _rest(self) -> bool:
+        """Set the alarm for the keeper, or end the queue if nothing is left; return whether."""
+        ending = self._core.ending
+        if self._core.reports:
+            self._keeper.wake()
+        elif ending.begun and ending.finish():
+            self._workers.dismiss()
+            return True
+        self._keeper.alarm = self._next_alarm()
+        return False
+
+    def _next_alarm(self) -> float:
+        deadline = self._core.ending.deadline
+        if deadline is None or not self._flights:
+            deadline = math.inf
+        return min(as_float(self._core.batcher.wake_at), deadline)
+
+    def _tell(self) -> None:
+        """Hand out what is to be told: without the lock, for it runs code of the user."""
+        tell_failure(self._core.ending.take_failure())
+        if self._core.reports and self._on_report is not None:
+            try:
+                tell_reports(self._core, self._on_report)
+            except (KeyboardInterrupt, SystemExit) as error:  # there is nobody to raise it to
+                logger.error("%son_report raised %r", self._core.label, error, exc_info=error)
+
+    # The pass; the lock is held.
+
+    def _pass(self) -> None:
+        """Make one pass, and another if the policy has raised an interrupt, and failed by it."""
+        policy = self._core.batcher.policy
+        had_failed = policy.failed
+        try:
+            self._pass_once()
+        except BaseException:
+            if policy.failed is had_failed:
+                raise
+            self._pass_once()
+
+    def _pass_once(self) -> None:
+        """Make one pass; flushq.core.core says why in this order."""
+        core = self._core
+        self.entrance.revoke_credit()
+        if self._is_dropped and not core.ending.begun:
+            core.close()
+        if core.batcher.wake_at <= (now := primitives.clock()):
+            core.timer_fired = now
+        core.observe()
+        while (batch := core.next_flush(primitives.clock)) is not None:
+            self._launch(batch)
+        if core.ending.begun:
+            self._keep_deadline()
+        core.respond()
+
+    def _launch(self, batch: Batch[T]) -> None:
+        flight = self._flights[batch] = Flight(batch, self.context.copy())
+        if not self._workers.give(flight):
+            self._inline.append(flight)
+
+    # Flushes.
+
+    def _fly(self, flight: Flight[T], worker: Worker[T] | None = None) -> None:
+        """Call flush_fn with a batch until all of it has ended; then make the next pass."""
+        locked = self.entrance.locked
+        step = locked(self._calls.first, flight)
+        while step is not None and not self.is_orphan():
+            result = self._calls.do(step, flight)
+            step = None if self.is_orphan() else locked(self._calls.then, flight, result)
+        if not self.is_orphan():
+            locked(self._land, flight, worker)
+        elif worker is not None:
+            self._workers.send_home(worker)
+
+    def _land(self, flight: Flight[T], worker: Worker[T] | None) -> None:
+        core = self._core
+        if self._flights.pop(flight.batch, None) is not None:  # else it was abandoned
+            core.flush_ended(flight.batch, primitives.clock())
+        if worker is not None:
+            self._workers.rest(worker)
+            self._pass()
+        is_news = core.reports or core.ending.begun or self._inline or worker is None
+        if is_news or self._next_alarm() < self._keeper.alarm:
+            self.wake()

@@ -1,0 +1,100 @@
+"""The threads that call flush_fn: made at first need, kept, and never more than flushes may run.
+
+A worker rests until it is given a flush, and rests again when that has ended. The one that has
+rested for the shortest time is taken first; one is made if none rests. All of it is done with the
+lock of the queue held, but for the work.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from flushq.threads import primitives
+from flushq.threads.calls import Flight
+from flushq.threads.primitives import Bell
+
+T = TypeVar("T")
+
+
+@attrs.define(eq=False)
+class Worker(Generic[T]):
+    """A thread.
+
+    Attributes:
+        flight: What it is to do next; None, when it is woken: to end.
+        bell: Wakes it.
+        thread: The thread, to be joined.
+    """
+
+    flight: Flight[T] | None = None
+    bell: Bell = attrs.field(factory=Bell)
+    thread: Any = None
+
+
+class Workers(Generic[T]):
+    """The workers of a queue.
+
+    Args:
+        name: What their names begin with.
+        work: Does a flush, and has the worker rest afterwards.
+    """
+
+    def __init__(self, name: str, work: Callable[[Flight[T], Worker[T]], object]) -> None:
+        self._name = name
+        self._work = work
+        self._count = 0
+        self._resting: list[Worker[T]] = []
+        self._leaving: list[Worker[T]] | None = None
+
+    def give(self, flight: Flight[T]) -> bool:
+        """Have a flush done, and return True; False: nobody can, for no thread can be started."""
+        if self._resting:
+            self._wake(self._resting.pop(), flight)
+            return True
+        worker: Worker[T] = Worker()
+        try:
+            name = f"{self._name} worker {self._count}"
+            worker.thread = primitives.start_thread(partial(self._run, worker), name)
+        except RuntimeError:
+            return False
+        self._count += 1
+        self._wake(worker, flight)
+        return True
+
+    def rest(self, worker: Worker[T]) -> None:
+        """A worker has nothing to do; the next flush may be given to it."""
+        if self._leaving is None:
+            self._resting.append(worker)
+        else:
+            self.send_home(worker)
+
+    def dismiss(self) -> None:
+        """Have all that rest end, and the others when they would rest."""
+        if self._leaving is None:
+            self._leaving, self._resting = self._resting, []
+            for worker in self._leaving:
+                self.send_home(worker)
+
+    def send_home(self, worker: Worker[T]) -> None:
+        """Have a worker end."""
+        self._wake(worker, None)
+
+    def join(self) -> None:
+        """Wait, without the lock, for the threads of those that rested when they were dismissed."""
+        for worker in self._leaving or ():
+            worker.thread.join()
+
+    def _wake(self, worker: Worker[T], flight: Flight[T] | None) -> None:
+        worker.flight = flight
+        worker.bell.ring()
+
+    def _run(self, worker: Worker[T]) -> None:
+        while True:
+            worker.bell.wait()
+            flight, worker.flight = worker.flight, None
+            if flight is None:
+                return
+            self._work(flight, worker)
+            del flight  # it leads to what it has delivered

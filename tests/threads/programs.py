@@ -1,0 +1,288 @@
+"""Programs that tests run as processes: ``python -m tests.threads.programs NAME FILE``.
+
+What is delivered is written into the file, a line for each item. A program forks as it likes.
+"""
+
+import atexit
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from flushq import IntervalPolicy, NaturalPolicy
+from flushq.threads import FlushQueue
+
+warnings.filterwarnings("ignore", message=".*fork.*")  # of several threads: that is the test
+logging.basicConfig(format="%(levelname)s %(message)s")
+
+PATH = sys.argv[2]
+NEVER = IntervalPolicy(float("inf"))
+PROGRAMS: dict[str, Callable[[], object]] = {}
+
+
+def program(function: Callable[[], object]) -> Callable[[], object]:
+    """Have a program run by its name."""
+    PROGRAMS[function.__name__] = function
+    return function
+
+
+def store(batch: list[Any]) -> None:
+    """Append to the file, in one step."""
+    lines = "".join(f"{item}\n" for item in batch)
+    file = os.open(PATH, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(file, lines.encode())
+    os.close(file)
+
+
+def child_of(work: Callable[[], object]) -> None:
+    """Fork, work in the child to the end of its interpreter, and wait for it."""
+    pid = os.fork()
+    if pid == 0:
+        work()
+        sys.exit()
+    assert 0 == os.waitpid(pid, 0)[1]
+
+
+def open_queue(*items: Any, **options: Any) -> FlushQueue[Any]:
+    """A queue that somebody leaves open, with items in it."""
+    queue = FlushQueue(store, options.pop("policy", NEVER), **options)
+    queue.start()
+    for item in items:
+        queue.enqueue(item)
+    return queue
+
+
+# The end of the interpreter.
+
+
+@program
+def returns() -> None:
+    """Every way to end drains all open queues, after all threads that are no daemons."""
+    kept.append(open_queue("started", max_in_flight=2))
+    new: FlushQueue[str] = FlushQueue(store, NEVER)
+    new.enqueue("never started")
+    late: FlushQueue[str] = open_queue()
+    kept.extend([new, late])
+    threading.Thread(target=enqueue_late, args=(late,)).start()
+
+
+@program
+def exits() -> None:
+    """sys.exit."""
+    kept.append(open_queue("item"))
+    sys.exit(3)
+
+
+@program
+def raises() -> None:
+    """An exception that nobody handles."""
+    kept.append(open_queue("item"))
+    raise OSError("nobody handles it")
+
+
+@program
+def is_terminated() -> None:
+    """SIGTERM, with a handler that has the interpreter exit."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    kept.append(open_queue("item"))
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@program
+def ends_with_a_flush_that_hangs() -> None:
+    """What does not end within the limit is told, with numbers; the others are drained.
+
+    It has a worker already: some versions of Python start no thread at the end, and then flush_fn
+    runs in the thread that ends.
+    """
+    hangs = threading.Event()
+
+    def sink(batch: list[int]) -> None:
+        if batch != [0]:
+            hangs.wait()
+
+    kept.append(open_queue("fine"))
+    kept.append(FlushQueue(sink, NEVER, max_shutdown_wait=0.05, name="stuck"))
+    kept[-1].start()
+    kept[-1].enqueue(0)
+    kept[-1].flush()
+    kept[-1].enqueue(1)
+
+
+@program
+def ends_within_the_flush_of_a_kept_worker() -> None:
+    """The workers that are there go on at the end, as the executor of Python would not."""
+    queue = open_queue("first", policy=NaturalPolicy(1), max_in_flight=3)
+    queue.flush()
+    for item in range(5):
+        queue.enqueue(item)
+    kept.append(queue)
+    atexit.register(lambda: queue.enqueue("of an exit function"))
+
+
+def enqueue_late(queue: FlushQueue[str]) -> None:
+    """Enqueue when the main thread has ended."""
+    threading.main_thread().join()
+    queue.enqueue("of a late thread")
+
+
+kept: list[FlushQueue[Any]] = []
+
+
+# Forks.
+
+
+@program
+def forks() -> None:
+    """Each process delivers what was enqueued in it, once."""
+    queue = open_queue("parent before")
+    receipt = queue.submit("parent submitted")
+
+    def work() -> None:
+        assert ("running", 0, 0) == (queue.state, queue.pending, queue.stats().accepted)
+        assert 1 == threading.active_count()
+        try:
+            receipt.result()
+        except RuntimeError as error:
+            queue.enqueue(error)
+        queue.enqueue("child")
+        assert queue.policy is not policy
+
+    policy = queue.policy
+    child_of(work)
+    queue.enqueue("parent after")
+    queue.close()
+    child_of(lambda: queue.state == "closed" or 1 / 0)
+
+
+@program
+def forks_within_flush_fn() -> None:
+    """The child does nothing of what the parent does, whatever becomes of it."""
+
+    def sink(batch: list[str]) -> None:
+        if batch == ["forks"] and os.fork() == 0:
+            queue.enqueue("child")
+            queue.flush()
+            os._exit(0)
+        store(batch)
+
+    queue: FlushQueue[str] = FlushQueue(sink, NaturalPolicy(1))
+    queue.start()
+    for item in ("forks", "parent"):
+        queue.enqueue(item)
+    queue.flush()
+    os.wait()
+
+
+@program
+def forks_from_a_flush_that_returns() -> None:
+    """A child that goes on where the flush was does not take the next batch of the parent."""
+
+    def sink(batch: list[str]) -> None:
+        if batch == ["forks"]:
+            os.fork()
+        store([f"{batch[0]} {os.getpid() == parent}"])
+
+    parent = os.getpid()
+    queue: FlushQueue[str] = FlushQueue(sink, NaturalPolicy(1))
+    for item in ("forks", "parent"):
+        queue.enqueue(item)
+    queue.close()
+
+
+@program
+def forks_under_load() -> None:
+    """Other threads are inside calls of the queue at every fork: no lock is held in a child."""
+    queue = open_queue(policy=IntervalPolicy(0.001, 50), max_queue_size=100, max_in_flight=2)
+    over = threading.Event()
+    threads = [threading.Thread(target=produce, args=(queue, name, over)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(int(os.environ["FORKS"])):
+        pid = os.fork()
+        if pid == 0:
+            for item in range(3):
+                queue.enqueue(f"child {number} {item}")
+            queue.close()
+            os._exit(0)
+        assert 0 == os.waitpid(pid, 0)[1]
+    over.set()
+    for thread in threads:
+        thread.join()
+    queue.close()
+
+
+def enqueue_and_ask(queue: FlushQueue[str], item: str) -> None:
+    """Enqueue, and look at the account."""
+    queue.enqueue(item)
+    queue.stats()
+
+
+def produce(queue: FlushQueue[str], name: int, over: threading.Event) -> None:
+    """Use a queue in every way, and not all of the processor."""
+    ways: list[Callable[[str], object]] = [
+        queue.enqueue,
+        queue.submit,
+        queue.deliver,
+        partial(enqueue_and_ask, queue),
+    ]
+    number = 0
+    while not over.wait(0.001):
+        for way in ways:
+            for _ in range(10):
+                way(f"parent {name} {number}")
+                number += 1
+    store([f"produced {number}"])
+
+
+# Workers of multiprocessing.
+
+
+def work_in_a_pool(queue: FlushQueue[Any] | None) -> None:
+    """What a process of multiprocessing does, and leaves."""
+    queue = queue or open_queue()
+    queue.enqueue("worker")
+    globals()["kept"].append(queue)
+
+
+@program
+def is_forked_by_multiprocessing() -> None:
+    """Its end counts as the end of its interpreter; a pool, too."""
+    queue = open_queue("parent")
+    context: Any = multiprocessing.get_context("fork")
+    process = context.Process(target=work_in_a_pool, args=(queue,))
+    process.start()
+    process.join()
+    queue.close()
+
+
+@program
+def is_spawned_by_multiprocessing() -> None:
+    """The same with spawn, where a queue is made anew."""
+    process = multiprocessing.get_context("spawn").Process(target=work_in_a_pool, args=(None,))
+    process.start()
+    process.join()
+
+
+# Dropped queues.
+
+
+@program
+def drops_a_queue() -> None:
+    """A queue that nobody holds delivers what it has, and its threads end."""
+    queue = open_queue("dropped")
+    del queue
+    while threading.active_count() > 1:
+        time.sleep(0.001)
+    store(["delivered by then"])
+
+
+if __name__ == "__main__":
+    PROGRAMS[sys.argv[1]]()

@@ -1,0 +1,104 @@
+"""What the tests of the queue for threads share."""
+
+import gc
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from typing import Any
+
+from flushq import FlushPolicy, IntervalPolicy
+from flushq.threads import FlushQueue
+from tests.threads.stage import Stage
+from tests.threads.steps import Tracer
+
+NEVER = IntervalPolicy(float("inf"))
+
+
+class Interrupt(KeyboardInterrupt):
+    """A Ctrl-C of a test."""
+
+
+def interrupt() -> None:
+    """Press Ctrl-C."""
+    raise Interrupt
+
+
+class Sink:
+    """Keeps what it gets; on a stage it may take its time."""
+
+    def __init__(self, stage: Stage | None = None, seconds: float = 0.0) -> None:
+        self.batches: list[list[Any]] = []
+        self._stage = stage
+        self._seconds = seconds
+
+    def __call__(self, batch: list[Any]) -> None:
+        """Keep a batch."""
+        if self._stage is not None and self._seconds:
+            self._stage.sleep(self._seconds)
+        self.batches.append(batch)
+
+    @property
+    def items(self) -> list[Any]:
+        """All items, in the order in which they came."""
+        return [item for batch in self.batches for item in batch]
+
+
+def queue_of(
+    sink: Callable[[list[Any]], object], policy: FlushPolicy = NEVER, **options: Any
+) -> Any:
+    """A queue."""
+    return FlushQueue(sink, policy, **options)
+
+
+def at_every_step(act: Callable[[], object], play_once: Callable[[Any], object]) -> int:
+    """Play again and again, and act at each step of a call in turn; return how many there were.
+
+    ``play_once`` is given a function that makes the call which is acted upon. What the act raises
+    hits the call, as a signal handler's exception does. Each time it is played before without
+    acting: see `tests.threads.steps`.
+    """
+    for number in count(1):
+        AtStep(sys.maxsize, act).play(play_once)
+        at_step = AtStep(number, act)
+        with suppress(Interrupt):
+            at_step.play(play_once)
+        if at_step.count < number:
+            return number - 1
+    raise AssertionError
+
+
+class AtStep:
+    """Acts once, at a step of a call."""
+
+    def __init__(self, number: int, act: Callable[[], object]) -> None:
+        self.count = 0
+        self._number = number
+        self._act = act
+        self._is_counting = False
+        self._tracer = Tracer(self._between)
+
+    def play(self, play_once: Callable[[Any], object]) -> None:
+        """Play once; all of it is traced, the call is counted."""
+        before = sys.gettrace()
+        gc.disable()  # what it would call is traced as well
+        sys.settrace(self._tracer.trace)
+        try:
+            play_once(self._make)
+        finally:
+            sys.settrace(before)
+            gc.enable()
+
+    def _make(self, call: Callable[[], object]) -> None:
+        sys.settrace(self._tracer.trace)
+        self._is_counting = True
+        try:
+            call()
+        finally:
+            self._is_counting = False
+
+    def _between(self) -> None:
+        if self._is_counting:
+            self.count += 1
+            if self.count == self._number:
+                self._act()

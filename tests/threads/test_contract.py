@@ -1,0 +1,366 @@
+"""The contract where it means the same for both drivers: each scenario is played on both.
+
+The details are tested in `tests/core` (what is decided) and `tests/contract` (asyncio).
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from flushq import (
+    Drop,
+    Dropped,
+    Fail,
+    FlushFailed,
+    FlushPolicy,
+    FlushReport,
+    IntervalPolicy,
+    ItemFailed,
+    ItemTooLarge,
+    NaturalPolicy,
+    PartialFailure,
+    PolicyError,
+    QueueClosed,
+    QueueFull,
+    Retry,
+    ShutdownTimeout,
+    Split,
+)
+from tests.threads.worlds import Scenario, World, run_aio, run_threads
+
+NEVER = IntervalPolicy(float("inf"))
+
+SCENARIOS: list[Scenario] = []
+
+
+def on_both(scenario: Scenario) -> Scenario:
+    """Have a scenario played on both drivers."""
+    SCENARIOS.append(scenario)
+    return scenario
+
+
+class Store:
+    """A sink that keeps what it gets, and takes its time."""
+
+    def __init__(self, world: World, seconds: float = 0.0, *errors: BaseException | None) -> None:
+        self.batches: list[list[Any]] = []
+        self.times: list[float] = []
+        self.running = self.most = 0
+        self._world = world
+        self._seconds = seconds
+        self._errors = list(errors)
+
+    async def __call__(self, batch: list[Any]) -> None:
+        """Keep a batch, and raise the next error, if there is one."""
+        self.batches.append(list(batch))
+        self.times.append(self._world.now())
+        self.running += 1
+        self.most = max(self.most, self.running)
+        if self._seconds:
+            await self._world.sleep(self._seconds)
+        self.running -= 1
+        error = self._errors.pop(0) if self._errors else None
+        if error is not None:
+            raise error
+
+    @property
+    def items(self) -> list[Any]:
+        """All items, in the order in which they came."""
+        return [item for batch in self.batches for item in batch]
+
+
+async def raised(call: Awaitable[Any]) -> BaseException:
+    """What a call raises."""
+    try:
+        await call
+    except Exception as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+async def started(queue: Any, *items: Any) -> Any:
+    """The queue, started with these items in it."""
+    for item in items:
+        await queue.enqueue(item)
+    await queue.start()
+    return queue
+
+
+@on_both
+async def a_batch_goes_out_when_it_is_due(world: World) -> None:
+    """The policy decides, and the caps hold; items keep their order."""
+    store = Store(world)
+    queue = await started(world.queue(store, IntervalPolicy(2.0, 3)), 1, 2)
+    began = world.now()
+    await world.sleep(5)
+    for item in range(3, 8):
+        await queue.enqueue(item)
+    await queue.close()
+    assert [1, 2, 3, 4, 5, 6, 7] == store.items
+    assert ([1, 2], began + 2) == (store.batches[0], store.times[0])
+    assert all(len(batch) <= 3 for batch in store.batches)
+
+
+@on_both
+async def flushes_overlap_within_their_limit(world: World) -> None:
+    """At most max_in_flight flushes run, and as many as that if there is work."""
+    store = Store(world, 1)
+    queue = await started(world.queue(store, NaturalPolicy(2), max_in_flight=3), *range(20))
+    await queue.close()
+    assert (3, list(range(20))) == (store.most, sorted(store.items))
+
+
+@on_both
+async def producers_wait_for_room(world: World) -> None:
+    """A full queue makes producers wait, and presses; enqueue_nowait is refused."""
+    store = Store(world, 1)
+    queue = await started(world.queue(store, NEVER, max_queue_size=2), 1, 2)
+    assert isinstance(await raised(_nowait(queue, 3)), QueueFull)
+    assert [] == store.batches
+    await queue.enqueue(3)
+    await world.sleep(0.5)
+    assert ([[1, 2]], 1) == (store.batches, queue.pending)
+    await queue.close()
+    assert [1, 2, 3] == store.items
+
+
+async def _nowait(queue: Any, item: Any) -> None:
+    queue.enqueue_nowait(item)
+
+
+@on_both
+async def flush_is_a_barrier(world: World) -> None:
+    """flush() starts at once, and returns when all before it has ended, not what came later."""
+    store = Store(world, 3)
+    queue = await started(world.queue(store, NEVER), 1, 2)
+    began, flushing = world.now(), world.go(queue.flush())
+    await world.sleep(1)
+    await queue.enqueue(3)
+    await flushing
+    assert (began + 3, [[1, 2]]) == (world.now(), store.batches)
+    await queue.close()
+    await queue_is_closed(queue)
+
+
+async def queue_is_closed(queue: Any) -> None:
+    """Nothing can be done with it any more."""
+    for call in (queue.enqueue(0), queue.submit(0), queue.flush(), queue.deliver(0)):
+        assert isinstance(await raised(call), QueueClosed)
+    assert isinstance(await raised(_nowait(queue, 0)), QueueClosed)
+    assert "closed" == queue.state
+
+
+@on_both
+async def duplicates_and_weights(world: World) -> None:
+    """Of equal keys that wait the first stays; no batch is too heavy, and no item may be."""
+    store = Store(world)
+    policy = IntervalPolicy(9.0, max_weight=5)
+    queue = world.queue(store, policy, dedupe_key=str.lower, weigh=len)
+    await started(queue, "ab", "AB", "cde", "f")
+    assert isinstance(await raised(queue.enqueue("too heavy")), ItemTooLarge)
+    stats = queue.stats()
+    assert (4, 1) == (stats.accepted, stats.duplicates)
+    await queue.close()
+    assert [["ab", "cde"], ["f"]] == store.batches
+
+
+@on_both
+async def receipts_tell_of_each_item(world: World) -> None:
+    """A receipt tells whether its item was delivered; of a duplicate, the one that stays."""
+    store = Store(world, 1, None, OSError("no disk"))
+    queue = world.queue(store, NaturalPolicy(2), dedupe_key=str, on_failure=lambda _: Drop)
+    receipts = [await queue.submit(item) for item in (1, 2, 3, "3")]
+    assert 3 == receipts[3].item
+    await queue.start()
+    await receipts[0].result()
+    await receipts[1].result()
+    error = await raised(receipts[2].result())
+    assert (Dropped, "no disk") == (type(error), str(error.__cause__))
+    assert isinstance(await raised(receipts[3].result()), Dropped)
+    await queue.deliver(5)
+    await queue.close()
+
+
+@on_both
+async def a_failure_ends_the_queue(world: World) -> None:
+    """What flush_fn raises ends the queue: the batch is in doubt, the rest undelivered."""
+    cause = OSError("no disk")
+    queue = world.queue(Store(world, 1, cause), NaturalPolicy(2))
+    receipt = [await queue.submit(item) for item in (1, 2, 3, 4)][-1]
+    await queue.start()
+    await world.sleep(0.5)
+    for call in (queue.close(), receipt.result(), queue.enqueue(5), queue.flush()):
+        error: Any = await raised(call)
+        assert (FlushFailed, cause) == (type(error), error.__cause__)
+        assert ([1, 2], [3, 4]) == (error.in_doubt, error.undelivered)
+    assert "failed" == queue.state
+
+
+@on_both
+async def a_handler_decides(world: World) -> None:
+    """Retry after a pause, Split in halves, Drop what is left; a batch keeps its slot meanwhile."""
+    verdicts = iter([Retry(5), Split, Drop])
+    errors = OSError(1), OSError(2), None, PartialFailure({1: OSError(3)})
+    store = Store(world, 0, *errors)
+    queue = await started(
+        world.queue(store, NaturalPolicy(4), on_failure=lambda _: next(verdicts)), *range(4)
+    )
+    began = world.now()
+    await queue.close()
+    assert [[0, 1, 2, 3]] * 2 + [[0, 1], [2, 3]] == store.batches
+    assert [began, began + 5, began + 5, began + 5] == store.times
+    stats = queue.stats()
+    assert (3, 1, 0) == (stats.delivered, stats.dropped, stats.in_doubt)
+
+
+@on_both
+async def a_handler_may_fail_or_break(world: World) -> None:
+    """Fail, nonsense and an exception of the handler end the queue."""
+    answers: list[Callable[[Any], Any]] = [lambda _: Fail, lambda _: "nonsense", lambda _: 1 / 0]
+    for answer in answers:
+        store = Store(world, 0, OSError("no disk"))
+        queue = await started(world.queue(store, NaturalPolicy(), on_failure=answer), 1)
+        assert isinstance(await raised(queue.close()), FlushFailed)
+        assert [1] == queue.in_doubt
+
+
+@on_both
+async def a_pause_is_cut_short(world: World) -> None:
+    """At the limit of a close a batch that waits for its retry is in doubt."""
+    store = Store(world, 0, OSError("no disk"))
+    options: dict[str, Any] = {"on_failure": lambda _: Retry(1e6), "max_shutdown_wait": 4}
+    queue = await started(world.queue(store, NaturalPolicy(1), **options), 1, 2)
+    await world.sleep(1)
+    began = world.now()
+    error: Any = await raised(queue.close())
+    assert (ShutdownTimeout, [1], [2]) == (type(error), error.in_doubt, error.undelivered)
+    assert began + 4 == world.now()
+
+
+@on_both
+async def reports_and_stats_add_up(world: World) -> None:
+    """Each flush is reported once, before the close returns; what on_report raises is ignored."""
+    reports: list[FlushReport] = []
+
+    def note(report: FlushReport) -> None:
+        reports.append(report)
+        raise OSError("nobody listens")
+
+    store = Store(world, 2)
+    queue = await started(world.queue(store, NaturalPolicy(2), on_report=note), 1, 2, 3)
+    await world.sleep(1)
+    stats = queue.stats()
+    assert (3, 2, 1, 0) == (stats.accepted, stats.in_flight, stats.pending, stats.delivered)
+    await queue.close()
+    assert [("natural", 2, 2.0), ("drain", 1, 2.0)] == [
+        (report.reason, report.count, report.seconds) for report in reports
+    ]
+    assert {"natural": 1, "drain": 1} == queue.stats().flushes
+
+
+class Broken(FlushPolicy):
+    """A policy that raises."""
+
+    def decide(self, now: float) -> Any:
+        """Raise."""
+        raise ZeroDivisionError
+
+
+@on_both
+async def a_policy_that_raises_ends_the_queue(world: World) -> None:
+    """Nothing of it is lost."""
+    queue = world.queue(Store(world), Broken())
+    await queue.start()
+    await queue.enqueue(1)
+    error: Any = await raised(queue.close())
+    assert (PolicyError, [1]) == (type(error), error.undelivered)
+
+
+@on_both
+async def flush_fn_may_enqueue(world: World) -> None:
+    """Also during the drain; where waiting could never end it gets QueueFull, and no barrier."""
+    refused: list[BaseException] = []
+
+    async def sink(batch: list[int]) -> None:
+        if batch == [9]:
+            await queue.enqueue(10)
+            await queue.enqueue(11)
+            calls = queue.enqueue(12), queue.flush(), queue.close(), queue.deliver(0)
+            refused.extend([await raised(call) for call in calls])
+        delivered.extend(batch)
+
+    delivered: list[int] = []
+    queue = world.queue(sink, NaturalPolicy(), max_queue_size=2)
+    await started(queue, 9)
+    await queue.close()
+    assert [9, 10, 11] == delivered
+    assert [QueueFull, RuntimeError, RuntimeError, RuntimeError] == list(map(type, refused))
+
+
+@on_both
+async def a_queue_that_was_never_started(world: World) -> None:
+    """It keeps what fits, and a close drains it; it is not started twice."""
+    store = Store(world)
+    queue = world.queue(store, NEVER)
+    for item in range(3):
+        queue.enqueue_nowait(item)
+    await queue.close()
+    assert [[0, 1, 2]] == store.batches
+    await queue.close()
+    await queue_is_closed(queue)
+
+
+@on_both
+async def batched_answers_each_caller(world: World) -> None:
+    """One call of the loader answers all who ask; a key that two ask for is loaded once."""
+    calls: list[list[str]] = []
+
+    async def load(keys: list[str]) -> dict[str, Any]:
+        calls.append(keys)
+        return {key: len(key) if key != "bad" else ValueError(key) for key in keys if key}
+
+    async with world.batched(load, IntervalPolicy(1.0, 5)) as load_one:
+        asking = [world.go(load_one(key)) for key in ("a", "bb", "bb", "bad", "")]
+        assert [1, 2, 2] == [await each for each in asking[:3]]
+        assert [ValueError, KeyError] == [type(await raised(each)) for each in asking[3:]]
+    assert [["", "a", "bad", "bb"]] == list(map(sorted, calls))
+
+
+@on_both
+async def a_loader_that_raises_fails_its_callers(world: World) -> None:
+    """Alone: the next call goes on. What does not match the keys is a failure as well."""
+    answers = iter([OSError("no disk"), [1, 2], "ab", PartialFailure({0: OSError()}), ["well"]])
+
+    async def load(keys: list[str]) -> Any:
+        answer = next(answers)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    async with world.batched(load, NaturalPolicy()) as load_one:
+        for kind in (OSError, ValueError, TypeError, PartialFailure):
+            error = await raised(load_one("key"))
+            assert (ItemFailed, kind) == (type(error), type(error.__cause__))
+        assert "well" == await load_one("key")
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_in_asyncio(scenario: Scenario) -> None:
+    """The scenario holds in asyncio."""
+    run_aio(scenario)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_in_threads(scenario: Scenario) -> None:
+    """The scenario holds in threads, in whatever order they run."""
+    for seed in range(6):
+        run_threads(scenario, seed)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_in_threads_that_lose_their_turn_anywhere(scenario: Scenario) -> None:
+    """The scenario holds if threads are switched wherever CPython may."""
+    for seed in range(150):
+        run_threads(scenario, seed, preempt=0.02)

@@ -1,0 +1,418 @@
+"""The parts of the driver where a thread cannot be started, is interrupted, or is not needed."""
+
+import gc
+import logging
+import sys
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import flushq.threads
+from flushq import FlushFailed, IntervalPolicy, NaturalPolicy, ShutdownTimeout
+from flushq.threads import Batched, process
+from flushq.threads.producers import Entry
+from flushq.threads.runner import Runner
+from tests.threads.stage import Stage, all_orders, play
+from tests.threads.support import Interrupt, Sink, at_every_step, interrupt, queue_of
+
+
+def test_where_no_thread_can_be_started_the_closer_does_all() -> None:
+    """flush_fn runs in the thread that waits for the end, flush by flush."""
+
+    def body(stage: Stage) -> None:
+        stage.can_start = False
+        sink = Sink(stage, 1)
+        with queue_of(sink, NaturalPolicy(2), max_in_flight=2) as queue:
+            for item in range(3):
+                queue.enqueue(item)
+            assert (3, []) == (queue.pending, sink.items)
+        assert [[0, 1], [2]] == sink.batches
+        assert 1 == len(stage.tasks)
+
+    for seed in range(5):
+        play(body, seed)
+
+
+def test_where_no_worker_can_be_started_the_keeper_flushes() -> None:
+    """And as soon as one can be, it is started; a failed start is tried again."""
+
+    def body(stage: Stage) -> None:
+        with queue_of(Sink(), NaturalPolicy(1)) as queue:
+            stage.can_start = False
+            queue.enqueue(1)
+            stage.sleep(1)
+            assert (1, 1) == (queue.pending, len(stage.tasks))
+            stage.can_start = True
+            queue.deliver(2)
+            assert 2 == queue.stats().delivered
+            assert 3 == len(stage.tasks)
+
+    play(body)
+
+
+def test_the_end_of_the_interpreter_does_not_wait_for_a_keeper_that_hangs() -> None:
+    """At the limit the thread that ends closes the queue, and tells what is left."""
+
+    def body(stage: Stage) -> None:
+        with queue_of(Sink(stage, 100), NaturalPolicy(1)) as queue:
+            queue.flush()
+            queue.enqueue(0)
+            stage.can_start = False
+            queue.enqueue(1)
+            began = stage.now
+            end(queue)
+            assert began + process.EXIT_SECONDS == stage.now
+            assert "closed" == queue.state
+            with pytest.raises(ShutdownTimeout, match=r"max_shutdown_wait=10\.0 s"):
+                queue.close()
+            raise Interrupt
+
+    for seed in range(5):
+        with pytest.raises(Interrupt):
+            play(body, seed)
+
+
+def fails_to_close(queue: Any) -> None:
+    """Its limit is too short."""
+    with pytest.raises(ShutdownTimeout):
+        queue.close()
+
+
+def end(queue: Any) -> None:
+    """What happens at the end of the interpreter."""
+    runner = queue._runner  # noqa: SLF001 - as the exit function does
+    assert runner.is_open
+    runner.close(process.EXIT_SECONDS)
+    runner.end_with_interpreter()
+    assert not runner.is_open
+
+
+def test_the_end_of_the_interpreter_may_be_interrupted(caplog: pytest.LogCaptureFixture) -> None:
+    """What is left is told, and the interrupt goes on."""
+
+    def body(stage: Stage) -> None:
+        queue = queue_of(Sink(stage, 100))
+        queue.enqueue(1)
+        main = stage.tasks[0]
+
+        def press() -> None:
+            stage.sleep(3)
+            main.interrupt = Interrupt()
+
+        stage.spawn(press)
+        with pytest.raises(Interrupt):
+            end(queue)
+        assert ([1], "closed") == (queue.in_doubt, queue.state)
+
+    play(body)
+    assert [logging.ERROR] == [record.levelno for record in caplog.records]
+
+
+def test_a_close_without_limit_gets_one_at_the_end_of_the_interpreter() -> None:
+    """Also if it had begun before; a limit of its own is kept."""
+
+    def body(stage: Stage) -> None:
+        for limit, expected in ((None, process.EXIT_SECONDS), (50, 49)):
+            queue = queue_of(Sink(stage, 1000), max_shutdown_wait=limit)
+            queue.enqueue(1)
+            closer = stage.spawn(partial(fails_to_close, queue))
+            stage.sleep(1)
+            began = stage.now
+            end(queue)
+            closer.join()
+            assert began + expected == stage.now
+
+    play(body)
+
+
+def test_an_interrupt_while_the_keeper_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody knows whether it runs: it does nothing, and another is started."""
+
+    def body(stage: Stage) -> None:
+        sink = Sink()
+        start = flushq.threads.primitives.start_thread
+
+        def start_and_interrupt(*args: Any) -> None:
+            start(*args)
+            interrupt()
+
+        queue = queue_of(sink)
+        queue.start()
+        with monkeypatch.context() as patch:
+            patch.setattr(flushq.threads.primitives, "start_thread", start_and_interrupt)
+            with pytest.raises(Interrupt):
+                queue.enqueue(1)
+        queue.enqueue(2)
+        queue.close()
+        assert [2] == sink.items
+        assert all(task.is_over for task in stage.tasks[1:])
+
+    for seed in range(5):
+        play(body, seed)
+
+
+def test_a_pass_that_raises_ends_the_keeper_not_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of flushq itself is raised in its thread; the next call starts another keeper."""
+
+    def body(stage: Stage) -> None:
+        queue = queue_of(Sink())
+        queue.start()
+        core = queue._core  # noqa: SLF001 - it is being broken
+        with monkeypatch.context() as patch:
+            patch.setattr(core, "observe", interrupt)
+            queue.enqueue(1)
+            stage.sleep(1)
+        assert isinstance(stage.tasks[1].error, Interrupt)
+        stage.tasks[1].error = None
+        queue.close()
+        assert 1 == queue.stats().delivered
+
+    play(body)
+
+
+def test_a_queue_that_was_never_started_and_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    """It tells how many items it had; there is nothing to be done at the end of the interpreter."""
+    queue = queue_of(Sink(), name="rows")
+    runner = queue._runner  # noqa: SLF001 - what is left of it
+    assert not runner.is_open
+    queue.enqueue(1)
+    assert runner.is_open
+    with pytest.warns(ResourceWarning, match="a FlushQueue 'rows' was dropped with 1 items in it"):
+        del queue
+    assert not runner.is_open
+    assert ["ERROR"] == [record.levelname for record in caplog.records]
+
+
+def test_a_queue_that_is_dropped_may_lose_what_it_has(caplog: pytest.LogCaptureFixture) -> None:
+    """Then that is logged, for nobody else hears of it."""
+
+    def body(stage: Stage) -> None:
+        queue = queue_of(Sink(stage, 100), max_shutdown_wait=1)
+        queue.start()
+        queue.enqueue(1)
+        del queue
+        stage.sleep(200)
+        assert all(task.is_over for task in stage.tasks[1:])
+
+    play(body)
+    assert ["the program has dropped with an open queue"] == [
+        record.getMessage().partition(":")[0] for record in caplog.records
+    ]
+
+
+def test_what_cannot_be_made_is_not_dropped() -> None:
+    """A constructor that raises leaves nothing behind."""
+    with pytest.raises(TypeError):
+        queue_of(Sink(), "no policy")  # type: ignore[arg-type]  # that is the test
+    gc.collect()
+
+
+def test_nothing_is_registered_for_a_queue_that_is_gone() -> None:
+    """Neither for a fork nor for the end of the interpreter."""
+    gc.collect()
+    before = len(process._renewals), len(process._runners)  # noqa: SLF001 - what is registered
+    queue = queue_of(Sink())
+    queue.close()
+    del queue
+    gc.collect()
+    assert before == (len(process._renewals), len(process._runners))  # noqa: SLF001 - the same
+
+
+def test_what_is_called_after_the_queue_has_ended() -> None:
+    """A close of a closed queue returns at once, and an empty flush, too."""
+
+    def body(stage: Stage) -> None:
+        queue = queue_of(Sink())
+        queue.start()
+        queue.flush()
+        receipt = queue.submit(1)
+        for _ in range(2):
+            queue.close()
+        receipt.result(0)
+        assert 1 == queue.stats().delivered
+
+    play(body)
+
+
+def test_a_child_of_multiprocessing_has_its_end_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It forgets what was registered before, and some versions of Python end it without atexit."""
+    finalizers: list[Any] = []
+    fake = SimpleNamespace(
+        parent_process=lambda: "a parent", Finalize=lambda *args, **_: finalizers.append(args)
+    )
+    for name in ("multiprocessing.process", "multiprocessing.util"):
+        monkeypatch.setitem(sys.modules, name, fake)
+    monkeypatch.setattr(process, "_is_expected", False)
+    for _ in range(2):
+        process.expect_end()
+    assert [(None, process.drain)] == finalizers
+
+
+def test_what_a_fork_has_left_does_nothing() -> None:
+    """Neither its keeper nor a worker takes a step, whatever it was about to do."""
+
+    def body(stage: Stage, *, has_worker: bool) -> None:
+        def sink(_: list[int]) -> None:
+            runner.orphan()
+            raise OSError
+
+        def judge(_: Any) -> Any:
+            raise AssertionError
+
+        queue = queue_of(sink, NaturalPolicy(1), on_failure=judge)
+        runner = queue._runner  # noqa: SLF001 - as a fork does
+        queue.start()
+        queue.flush()
+        queue.enqueue(1)
+        stage.can_start = has_worker
+        queue.enqueue(2)
+        stage.sleep(1)
+        assert (0, 1, True) == (queue.stats().in_doubt, queue.pending, runner.is_orphan())
+        with pytest.raises(RuntimeError, match="by the parent of this process"):
+            queue.submit(3).result()
+        stage.sleep(1)
+        assert all(task.is_over for task in stage.tasks[1:])
+        with pytest.warns(ResourceWarning, match="3 items"):
+            del queue
+
+    for has_worker in (True, False):
+        play(partial(body, has_worker=has_worker), next(all_orders(0)))
+
+
+def test_a_flush_that_has_not_begun_when_the_queue_ends() -> None:
+    """Its items are undelivered, whether a failure or a limit has ended the queue."""
+    ends: set[tuple[int, int]] = set()
+
+    def body(stage: Stage, limit: float | None) -> None:
+        def sink(batch: list[int]) -> None:
+            if limit is None:
+                raise OSError
+            stage.sleep(10)
+
+        queue = queue_of(sink, NaturalPolicy(1), max_in_flight=2, max_shutdown_wait=limit)
+        queue.enqueue(1)
+        queue.enqueue(2)
+        queue.start()
+        stage.pause()
+        with pytest.raises((FlushFailed, ShutdownTimeout)):
+            queue.close()
+        assert [1, 2] == sorted([*queue.in_doubt, *queue.undelivered])
+        ends.add((len(queue.in_doubt), len(queue.undelivered)))
+
+    for limit in (None, 0):
+        for seed in range(60):
+            play(partial(body, limit=limit), seed)
+        assert ends >= {(1, 1), (2, 0)}
+        ends.clear()
+
+
+def test_an_item_that_ends_while_its_receipt_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller does not wait for what has been told already."""
+
+    def body(stage: Stage) -> None:
+        with queue_of(Sink(), IntervalPolicy(1.0)) as queue:
+            receipt = queue.submit(1)
+            monkeypatch.setattr(Runner, "refuse_inside", lambda *_: stage.sleep(5))
+            receipt.result()
+            monkeypatch.undo()
+
+    play(body)
+
+
+def test_an_interrupt_while_a_producer_waits_for_the_lock() -> None:
+    """It is raised, the item was not accepted, and the lock is free afterwards."""
+
+    def body(stage: Stage) -> None:
+        queue = queue_of(Sink())
+        main = stage.tasks[0]
+
+        def hold() -> None:
+            stage.sleep(1)
+            main.interrupt = Interrupt()
+            stage.sleep(1)
+
+        stage.spawn(lambda: queue._entrance.locked(hold))  # noqa: SLF001 - a step that takes long
+        stage.pause()
+        while queue._entrance._within is False:  # noqa: SLF001 - the step has begun
+            stage.pause()
+        with pytest.raises(Interrupt):
+            queue._entrance._let_in(entry_of_one())  # noqa: SLF001 - the lock is held
+        queue.enqueue(2)
+        queue.close()
+        assert 1 == queue.stats().delivered
+
+    play(body)
+
+
+def entry_of_one() -> Entry[int]:
+    """An item that asks to be let in."""
+    return Entry(1, None, 0, None, waits=True, until=1e9, watch=None, on_accepted=None)
+
+
+def test_on_accepted_at_any_step_of_a_finalizer() -> None:
+    """It is called once, before the item can be delivered; what it raises refuses the item."""
+
+    def play_once(make: Any) -> None:
+        queue, brought, told = queue_of(Sink(), max_queue_size=9), list[str](), list[str]()
+
+        def bring() -> None:
+            queue.enqueue_nowait("finalized")
+            brought.append("finalized")
+
+        def on_accepted(item: str) -> None:
+            told.append(item)
+            raise OSError
+
+        bringing[0] = bring
+
+        def deliver() -> None:
+            with pytest.raises(OSError, match=r"^$"):
+                queue.deliver("item", on_accepted=on_accepted)
+
+        make(deliver)
+        assert (["item"], len(brought)) == (told, queue.pending)
+        queue.close()
+
+    bringing: list[Any] = [None]
+    assert at_every_step(lambda: bringing[0](), play_once) > 5  # noqa: PLW0108 - it changes
+
+
+def test_on_accepted_may_use_the_queue() -> None:
+    """It is called with the lock held, and may do what a finalizer may."""
+
+    def body(stage: Stage) -> None:
+        def on_accepted(item: str) -> None:
+            queue.enqueue_nowait(f"{item}'s")
+            if item == "refused":
+                raise OSError
+
+        sink = Sink()
+        with queue_of(sink, IntervalPolicy(1.0)) as queue:
+            with pytest.raises(OSError, match=r"^$"):
+                queue.deliver("refused", on_accepted=on_accepted)
+            queue.deliver("item", on_accepted=on_accepted)
+        assert ["refused's", "item's", "item"] == sink.items
+
+    play(body)
+
+
+def test_a_request_whose_callers_have_all_given_up() -> None:
+    """It is left out: the loader is not called for nobody."""
+
+    def body(stage: Stage) -> None:
+        calls: list[list[str]] = []
+
+        def load(keys: list[str]) -> list[str]:
+            calls.append(keys)
+            return keys
+
+        with Batched(load, IntervalPolicy(5.0), weigh=len) as load_one:
+            for key in ("a", "b"):
+                with pytest.raises(TimeoutError):
+                    load_one(key, timeout=1)
+            stage.sleep(9)
+            assert ("a", [["a"]]) == (load_one("a", 6), calls)
+
+    play(body)

@@ -1,0 +1,58 @@
+"""Random sessions of the queue for threads keep the contract, and a broken queue is found."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from flushq.core.receipts import Receipts
+from flushq.threads import process
+from flushq.threads.calls import Calls
+from flushq.threads.producers import Entrance
+from flushq.threads.runner import Runner
+from tests.threads.sessions import play_for_real, play_on_stage
+
+
+def test_sessions_keep_the_contract() -> None:
+    """On the stage, where a seed makes the same session again."""
+    for seed in range(120):
+        play_on_stage(seed)
+    for seed in range(8):
+        play_on_stage(seed, preempt=0.02)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("part", range(4))
+def test_many_sessions_keep_the_contract(part: int) -> None:
+    """The same, many times, and with real threads."""
+    for seed in range(1000 * part, 1000 * part + 1000):
+        play_on_stage(10_000 + seed)
+        if seed % 10 == 0:
+            play_on_stage(seed, preempt=0.02)
+            play_for_real(seed)
+
+
+SABOTAGES: dict[str, tuple[Any, str, Callable[..., Any]]] = {
+    "credit is not revoked": (Entrance, "revoke_credit", lambda _: None),
+    "room that was given is not given back": (Entrance, "_leave_line", lambda *_: None),
+    "a flush is not abandoned": (Runner, "_abandon", lambda _: None),
+    "the deadline is not kept": (Runner, "_keep_deadline", lambda *_: None),
+    "receipts are not settled": (Receipts, "settle", lambda *_: None),
+    "a batch is handed over although the queue has ended": (
+        Calls,
+        "first",
+        lambda calls, flight: calls.then(flight, lambda _: None),
+    ),
+}
+
+
+@pytest.mark.parametrize("sabotage", SABOTAGES)
+def test_a_broken_queue_is_found(sabotage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within some hundred sessions: the checker sees it, or a thread waits for ever."""
+    owner, name, replacement = SABOTAGES[sabotage]
+    monkeypatch.setattr(owner, name, replacement)
+    with pytest.raises(Exception, match=r".") as found:
+        for seed in range(300):
+            play_on_stage(seed)
+    process._runners.clear()  # noqa: SLF001 - they would be drained at the end
+    assert type(found.value).__name__ in {"Hang", "AssertionError", "AttributeError", "KeyError"}

@@ -1,0 +1,245 @@
+"""T1 and T2: enqueue returns, and the item is accepted, once; it raises, and it is not."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import pytest
+
+from flushq import NaturalPolicy, QueueClosed, QueueFull
+from flushq.threads import FlushQueue
+from tests.threads.stage import Order, Stage, all_orders, play
+from tests.threads.steps import CAN_TRACE_THREADS
+from tests.threads.support import NEVER, Interrupt, Sink, at_every_step, interrupt, queue_of
+
+CALLS = [FlushQueue.enqueue, FlushQueue.enqueue_nowait, FlushQueue.submit]
+
+
+def bring(queue: Any, item: Any, accepted: list[Any], timeout: float | None = None) -> None:
+    """Enqueue an item, and note it if it was accepted."""
+    try:
+        queue.enqueue(item, timeout)
+    except (TimeoutError, QueueClosed, QueueFull):
+        return
+    accepted.append(item)
+
+
+def impatient_producers(stage: Stage) -> None:
+    """Three items for a queue of one, two of which wait no longer than a flush takes."""
+    sink, accepted = Sink(stage, 1), list[Any]()
+    with queue_of(sink, max_queue_size=1) as queue:
+        tasks = [stage.spawn(partial(bring, queue, item, accepted, 1)) for item in range(2)]
+        bring(queue, 2, accepted, None)
+        for task in tasks:
+            task.join()
+    assert sorted(accepted) == sorted(sink.items)
+    assert (0, 0) == (queue.pending, queue.stats().waiting)
+
+
+def a_close_among_producers(stage: Stage) -> None:
+    """Producers that wait for room, and a close that comes at any time."""
+    sink, accepted = Sink(), list[Any]()
+    queue = queue_of(sink, max_queue_size=1)
+    queue.start()
+    tasks = [stage.spawn(partial(bring, queue, item, accepted)) for item in range(2)]
+    queue.close()
+    for task in tasks:
+        task.join()
+    assert sorted(accepted) == sorted(sink.items)
+    assert (0, "closed") == (queue.pending, queue.state)
+
+
+@pytest.mark.parametrize("body", [impatient_producers, a_close_among_producers])
+def test_there_is_no_third_outcome(body: Callable[[Stage], None]) -> None:
+    """What was accepted is delivered, once, and nothing else, in whatever order threads run."""
+    for seed in range(100):
+        play(body, seed)
+    for seed in range(40):
+        play(body, seed, preempt=0.03)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("most", [0, 1])
+@pytest.mark.parametrize("body", [impatient_producers, a_close_among_producers])
+def test_there_is_no_third_outcome_in_any_order(body: Callable[[Stage], None], most: int) -> None:
+    """The same in every order in which a thread that could go on loses its turn once at most."""
+    order: Order
+    for number, order in enumerate(all_orders(most)):
+        play(body, order)
+        if number == 20_000:
+            break
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("has_credit", [False, True])
+def test_an_interrupt_between_two_steps(call: Callable[..., Any], has_credit: bool) -> None:  # noqa: FBT001 - a case
+    """A KeyboardInterrupt at any step of a call: it is raised, and the item was not accepted."""
+
+    def play_once(make: Callable[[Callable[[], object]], None]) -> None:
+        sink = Sink()
+        queue = queue_of(sink)
+        if has_credit:
+            queue.enqueue("before")
+        before, raised = queue.pending, False
+        try:
+            make(lambda: call(queue, "item"))
+        except Interrupt:
+            raised = True
+        assert before + (not raised) == queue.pending
+        queue.enqueue("after")
+        queue.close()
+        assert 1 - raised == sink.items.count("item")
+        assert "after" == sink.items[-1]
+        if raised:
+            raise Interrupt
+
+    assert at_every_step(interrupt, play_once) >= 1
+
+
+def test_an_interrupt_while_a_producer_waits() -> None:
+    """It is raised, the item was not accepted, and the room goes to the next in line."""
+
+    def body(stage: Stage) -> None:
+        sink, raised = Sink(stage, 1), list[str]()
+
+        def impatient() -> None:
+            try:
+                queue.enqueue("interrupted")
+            except Interrupt:
+                raised.append("interrupted")
+
+        with queue_of(sink, max_queue_size=1) as queue:
+            queue.enqueue("first")
+            stage.spawn(queue.flush)
+            stage.sleep(0.5)
+            queue.enqueue("second")
+            waiting = stage.spawn(impatient)
+            stage.sleep(0.1)
+            patient = stage.spawn(lambda: queue.enqueue("next"))
+            stage.sleep(0.1)
+            waiting.interrupt = Interrupt()
+            waiting.join()
+            patient.join()
+        assert ["interrupted"] == raised
+        assert ["first", "second", "next"] == sink.items
+
+    for seed in range(20):
+        play(body, seed)
+
+
+def calmly(call: Callable[[], object]) -> None:
+    """Make a call that nothing happens to."""
+    call()
+
+
+def test_an_interrupt_at_any_step_of_a_producer_that_is_given_room() -> None:
+    """The room that was given is taken, or goes to the next in line."""
+
+    def play_once(make: Callable[[Callable[[], object]], None]) -> None:
+        outcome: list[str] = []
+
+        def body(stage: Stage) -> None:
+            sink = Sink(stage, 1)
+            queue = queue_of(sink, max_queue_size=1)
+            queue.enqueue("first")
+            queue.start()
+
+            def be_patient() -> None:
+                stage.sleep(0.5)
+                queue.enqueue("next")
+
+            patient = stage.spawn(be_patient)
+            with suppress(Interrupt):
+                make(lambda: queue.enqueue("item"))
+                outcome.append("item")
+            patient.join()
+            queue.close()
+            assert ["first", *outcome, "next"] == sink.items
+
+        play(body, 0)
+
+    if CAN_TRACE_THREADS:
+        assert at_every_step(interrupt, play_once) > 10
+    else:
+        play_once(calmly)
+
+
+def test_timeouts() -> None:
+    """T2: a limit for each call, in seconds; 0 means at once, and None or inf no limit."""
+
+    def body(stage: Stage) -> None:
+        with queue_of(Sink(stage, 10), NaturalPolicy(), max_queue_size=1) as queue:
+            queue.enqueue(1)
+            stage.sleep(1)
+            receipt = queue.submit(2, timeout=0)
+            for call in (queue.enqueue, queue.submit, queue.deliver):
+                for timeout in (0, 2.5):
+                    began = stage.now
+                    with pytest.raises(TimeoutError, match="no room: 1 items wait"):
+                        call(3, timeout=timeout)
+                    assert began + timeout == stage.now
+            with pytest.raises(TimeoutError, match="it goes on"):
+                queue.flush(0.25)
+            with pytest.raises(TimeoutError, match="2 has not ended in time"):
+                receipt.result(0.25)
+            assert not receipt.done()
+            receipt.result(float("inf"))
+            receipt.result(0)
+            assert (True, "<Receipt of 2, ended>") == (receipt.done(), repr(receipt))
+            with pytest.raises(TimeoutError, match="'late' has not ended"):
+                queue.deliver("late", 4)
+            assert queue.pending + queue.stats().in_flight == 1
+        assert queue.stats().delivered == 3
+
+    play(body)
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan"), "1", True])
+def test_bad_timeouts(timeout: Any) -> None:
+    """T2: a negative number and NaN are a ValueError, and no number is a TypeError."""
+    queue = queue_of(Sink())
+    receipt = queue.submit(0)
+    kind = TypeError if isinstance(timeout, str | bool) else ValueError
+    for call in (queue.enqueue, queue.submit, queue.deliver):
+        with pytest.raises(kind, match="timeout"):
+            call(1, timeout=timeout)
+    for ask in (queue.flush, receipt.result):
+        with pytest.raises(kind, match="timeout"):
+            ask(timeout=timeout)
+    queue.close()
+    assert 1 == queue.stats().accepted
+
+
+def test_many_seeds_of_producers_of_all_kinds() -> None:
+    """Items with keys and weights come in as well, past a line in which some give up."""
+
+    def body(stage: Stage) -> None:
+        sink, accepted = Sink(stage, 0.5), list[Any]()
+        options: dict[str, Any] = {"dedupe_key": str, "weigh": lambda _: 1, "max_in_flight": 2}
+        with queue_of(sink, NaturalPolicy(2), max_queue_size=2, **options) as queue:
+            items = [(n, i) for n in range(3) for i in range(3)]
+            tasks = [stage.spawn(partial(bring, queue, item, accepted, item[0])) for item in items]
+            for task in tasks:
+                task.join()
+        assert sorted(accepted) == sorted(sink.items)
+
+    for seed in range(30):
+        play(body, seed)
+    for seed in range(10):
+        play(body, seed, preempt=0.03)
+
+
+def test_the_default_policy_of_the_tests_never_flushes() -> None:
+    """An item waits until somebody asks."""
+
+    def body(stage: Stage) -> None:
+        sink = Sink()
+        with queue_of(sink, NEVER) as queue:
+            queue.enqueue(1)
+            stage.sleep(1e9)
+            assert [] == sink.items
+            queue.flush()
+            assert [1] == sink.items
+
+    play(body)

@@ -1,0 +1,158 @@
+"""T7 and T12: inside the calls of the queue; the account at every moment, from any thread."""
+
+import contextvars
+from functools import partial
+from typing import Any
+
+import pytest
+
+from flushq import Drop, NaturalPolicy, QueueFull, QueueStats
+from flushq.threads import Batched
+from tests.threads.stage import Stage, play
+from tests.threads.support import Sink, queue_of
+
+
+def error_of(call: Any) -> str:
+    """What kind of exception a call raises."""
+    try:
+        call()
+    except Exception as error:
+        return type(error).__name__
+    return "none"
+
+
+def what_is_refused(queue: Any, receipt: Any) -> list[str]:
+    """What the calls raise that may be refused, in a queue that has room for one item."""
+    calls = [queue.flush, queue.close, partial(queue.deliver, 9), receipt.result]
+    told = [error_of(call) for call in (*calls, lambda: queue.__exit__(None, None, None))]
+    queue.enqueue("inside")
+    return [*told, *(error_of(partial(call, 1)) for call in (queue.enqueue, queue.submit))]
+
+
+@pytest.mark.parametrize("where", ["flush_fn", "on_failure", "on_report"])
+def test_what_waits_for_the_queue_is_refused_inside(where: str) -> None:
+    """flush(), close(), deliver() and result() are a RuntimeError; enqueue is allowed."""
+    told: list[str] = []
+
+    def body(stage: Stage) -> None:
+        def ask(here: str) -> None:
+            if here == where and not told:
+                told.extend(what_is_refused(queue, receipt))
+
+        def sink(batch: list[Any]) -> None:
+            ask("flush_fn")
+            assert where != "on_failure" or batch != ["item"]
+
+        def judge(_: Any) -> type[Drop]:
+            ask("on_failure")
+            return Drop
+
+        told.clear()
+        queue = queue_of(
+            sink, on_failure=judge, on_report=lambda _: ask("on_report"), max_queue_size=1
+        )
+        receipt = queue.submit("item")
+        with queue:
+            queue.flush()
+            stage.sleep(1)
+        assert 2 == queue.stats().accepted
+
+    for seed in range(5):
+        play(body, seed)
+        result = "none" if where == "on_report" else "RuntimeError"
+        refused = ["RuntimeError"] * 3
+        assert [*refused, result, "RuntimeError", "QueueFull", "QueueFull"] == told
+
+
+def test_a_loader_that_asks_itself() -> None:
+    """It is refused, before anything is accepted."""
+
+    def body(_: Stage) -> None:
+        def load(keys: list[int]) -> list[str]:
+            return [error_of(lambda: load_one(0)) for _ in keys]
+
+        with Batched(load, NaturalPolicy(), name="users") as load_one:
+            assert "RuntimeError" == load_one(1)
+            assert 1 == load_one.queue.stats().accepted
+            assert "<Batched <function" in repr(load_one)
+
+    play(body)
+
+
+def test_a_thread_that_inherits_the_context_is_inside() -> None:
+    """So where every flush waits for room in its own queue, by such a thread, it gets QueueFull."""
+
+    def body(stage: Stage) -> None:
+        def sink(batch: list[str]) -> None:
+            if batch == ["item"]:
+                context = contextvars.copy_context()
+                queue.enqueue_nowait("fills")
+                task = stage.spawn(lambda: context.run(bring))
+                task.join()
+
+        def bring() -> None:
+            with pytest.raises(QueueFull, match="waits for room"):
+                queue.enqueue("more")
+
+        with queue_of(sink, NaturalPolicy(), max_queue_size=1) as queue:
+            queue.enqueue("item")
+        assert 2 == queue.stats().delivered
+
+    play(body)
+
+
+def test_the_queue_of_another_is_not_inside() -> None:
+    """flush_fn may wait for another queue, as a pipeline does."""
+
+    def body(_: Stage) -> None:
+        sink = Sink()
+        with queue_of(sink, NaturalPolicy()) as second:
+
+            def relay(batch: list[int]) -> None:
+                for item in batch:
+                    second.deliver(item)
+
+            with queue_of(relay) as first:
+                for item in range(3):
+                    first.enqueue(item)
+        assert [0, 1, 2] == sink.items
+
+    play(body)
+
+
+def adds_up(stats: QueueStats) -> bool:
+    """Whether the account does."""
+    ends = stats.delivered, stats.dropped, stats.undelivered, stats.in_doubt
+    return stats.accepted == stats.duplicates + sum(ends) + stats.pending + stats.in_flight
+
+
+def test_the_account_adds_up_at_every_moment() -> None:
+    """Whoever asks, while others enqueue, flush and drop."""
+
+    def body(stage: Stage) -> None:
+        def sink(batch: list[int]) -> None:
+            stage.sleep(0.1)
+            if len(batch) % 2:
+                raise OSError
+
+        def produce() -> None:
+            for item in range(5):
+                queue.enqueue(item)
+                seen.append(queue.stats())
+
+        seen: list[QueueStats] = []
+        with queue_of(
+            sink, NaturalPolicy(3), max_queue_size=4, max_in_flight=2, on_failure=lambda _: Drop
+        ) as queue:
+            tasks = [stage.spawn(produce) for _ in range(3)]
+            while not all(task.is_over for task in tasks):
+                seen.append(queue.stats())
+                stage.sleep(0.01)
+        seen.append(queue.stats())
+        assert all(map(adds_up, seen))
+        assert (15, 0) == (seen[-1].accepted, seen[-1].pending)
+
+    for seed in range(10):
+        play(body, seed)
+    for seed in range(5):
+        play(body, seed, preempt=0.02)

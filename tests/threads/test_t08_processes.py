@@ -1,0 +1,81 @@
+"""T8 and T9: the end of the interpreter, forks, and queues that nobody holds, as processes."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+PROGRAMS = {
+    "returns": ["never started", "of a late thread", "started"],
+    "exits": ["item"],
+    "raises": ["item"],
+    "is_terminated": ["item"],
+    "ends_within_the_flush_of_a_kept_worker": [*"01234", "first", "of an exit function"],
+    "forks": [
+        "'parent submitted' was accepted by the parent of this process",
+        "child",
+        "parent after",
+        "parent before",
+        "parent submitted",
+    ],
+    "forks_within_flush_fn": ["child", "forks", "parent"],
+    "forks_from_a_flush_that_returns": ["forks False", "forks True", "parent True"],
+    "is_forked_by_multiprocessing": ["parent", "worker"],
+    "is_spawned_by_multiprocessing": ["worker"],
+    "drops_a_queue": ["delivered by then", "dropped"],
+}
+
+CODES = {"exits": 3, "raises": 1}
+
+
+def run(name: str, path: Path, **environment: str) -> tuple[list[str], str]:
+    """Run a program; return what it has delivered, in order of the alphabet, and what it said."""
+    command = [sys.executable, "-X", "dev", "-m", "tests.threads.programs", name, str(path)]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert CODES.get(name, 0) == done.returncode, done.stderr
+    return sorted(path.read_text().splitlines()), done.stderr
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_item_is_delivered_once(name: str, tmp_path: Path) -> None:
+    """However the program ends, and whatever it forks."""
+    items, said = run(name, tmp_path / "items")
+    assert PROGRAMS[name] == items
+    assert "ERROR" not in said
+
+
+def test_what_is_left_at_the_end_is_told(tmp_path: Path) -> None:
+    """In an ERROR record with numbers, within the limit; the other queues are drained."""
+    items, said = run("ends_with_a_flush_that_hangs", tmp_path / "items")
+    assert ["fine"] == items
+    assert "ERROR stuck: the interpreter ends with an open queue" in said
+    assert "max_shutdown_wait=0.05 s (0 undelivered, 1 in doubt)" in said
+
+
+@pytest.mark.parametrize("forks", [20, pytest.param(10_000, marks=pytest.mark.long)])
+def test_forks_under_load(forks: int, tmp_path: Path) -> None:
+    """While threads are inside any call of the queue: nothing is lost, nothing twice, no hang."""
+    items, _ = run("forks_under_load", tmp_path / "items", FORKS=str(forks))
+    told = Counter(item.split()[0] for item in items)
+    produced = [int(item.split()[1]) for item in items if item.startswith("produced")]
+    assert (3 * forks, sum(produced)) == (told["child"], told["parent"])
+    assert len(items) - len(produced) == len({item for item in items if "produced" not in item})
+
+
+def test_flushq_alone_does_not_import_threads() -> None:
+    """Who uses asyncio does not pay for it, and the other way round nothing is registered."""
+    code = "import sys, flushq; assert not any('flushq.threads' in name for name in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -1,0 +1,215 @@
+"""T10 and T11: finalizers and signal handlers that interrupt a call; nobody wakes for nothing."""
+
+import gc
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from flushq import IntervalPolicy, QueueFull
+from flushq.threads import FlushQueue
+from tests.threads.stage import Stage, all_orders, play
+from tests.threads.support import Sink, at_every_step, queue_of
+
+CALLS: dict[str, Callable[[Any], object]] = {
+    "enqueue": lambda queue: queue.enqueue("item"),
+    "submit": lambda queue: queue.submit("item"),
+    "stats": lambda queue: queue.stats(),
+    "start": lambda queue: queue.start(),
+}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "keys": {"dedupe_key": lambda item: item, "weigh": lambda _: 1},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("name", CALLS)
+def test_a_finalizer_at_any_step(name: str, options: str) -> None:
+    """enqueue_nowait that interrupts a call does not hang, and its item is delivered, once."""
+
+    def play_once(make: Callable[..., None]) -> None:
+        sink, calls = Sink(), list[Any]()
+        queue = queue_of(sink, max_queue_size=5, **OPTIONS[options])
+
+        def act() -> None:
+            queue.enqueue_nowait("finalized")
+            calls.append("finalized")
+
+        finalize[0] = act
+        queue.enqueue("before")
+        make(lambda: CALLS[name](queue))
+        queue.close()
+        brought = ["item"] if name in {"enqueue", "submit"} else []
+        assert sorted(["before", *brought, *calls]) == sorted(sink.items)
+        assert queue.stats().accepted == len(sink.items)
+
+    finalize: list[Callable[[], object]] = [int]
+    assert at_every_step(lambda: finalize[0](), play_once) >= 1  # noqa: PLW0108 - it changes
+
+
+def test_a_receipt_that_a_finalizer_interrupts() -> None:
+    """The receipt is that of the item of the call, whatever comes between."""
+
+    def play_once(make: Callable[..., None]) -> None:
+        queue, receipts = queue_of(Sink()), list[Any]()
+        queues.append(queue)
+        make(lambda: receipts.append(queue.submit("item")))
+        queue.enqueue("after")
+        watchers = queue._core.receipts.watchers  # noqa: SLF001 - of which item it is
+        at = [n for n, watcher in watchers.items() if watcher is receipts[0]._completion]  # noqa: SLF001 - the same
+        assert ["item"] == [queue._core.buffer[number] for number in at]  # noqa: SLF001 - the same
+        queue.close()
+        receipts[0].result()
+
+    queues: list[Any] = []
+    steps = at_every_step(lambda: queues[-1].enqueue_nowait("finalized"), play_once)
+    assert steps > 5
+
+
+def test_what_else_may_interrupt_a_call() -> None:
+    """What waits or returns a receipt is refused, and an item for which there is no room."""
+    seen: list[str] = []
+
+    def key(item: Any) -> Any:
+        for call in (queue.flush, queue.close, queue.stats, lambda: queue.submit(1)):
+            with pytest.raises(RuntimeError, match="has interrupted another one"):
+                queue._entrance.locked(call)  # noqa: SLF001 - as a call that a finalizer interrupts
+            seen.append("refused")
+        with pytest.raises(QueueFull):
+            queue._entrance.locked(queue.enqueue_nowait, "no room")  # noqa: SLF001 - the same
+        return item
+
+    queue: Any = queue_of(Sink(), max_queue_size=1)
+    key("item")
+    assert 4 == len(seen)
+    queue.close()
+
+
+def test_an_item_of_a_finalizer_when_the_queue_fails() -> None:
+    """It is undelivered, if it was accepted."""
+
+    class Policy(IntervalPolicy):
+        """One that interrupts a pass, and raises."""
+
+        def decide(self, now: float) -> Any:
+            """Bring an item, and raise."""
+            queues[0].enqueue_nowait("finalized")
+            raise ZeroDivisionError
+
+        def __deepcopy__(self, _: object) -> "Policy":
+            return Policy(1.0)
+
+    queues: list[Any] = []
+
+    def body(stage: Stage) -> None:
+        queue = queue_of(Sink(), Policy(1.0))
+        queues[:] = [queue]
+        queue.start()
+        queue.enqueue("item")
+        stage.sleep(1)
+        with pytest.raises(Exception, match="2 undelivered"):
+            queue.close()
+        assert ["item", "finalized"] == queue.undelivered
+
+    play(body)
+
+
+class Circle:
+    """Garbage whose finalizer enqueues."""
+
+    def __init__(self, queue: FlushQueue[str], done: list[str]) -> None:
+        self.me, self.queue, self.done = self, queue, done
+
+    def __del__(self) -> None:
+        self.queue.enqueue_nowait("finalized")
+        self.done.append("finalized")
+
+
+@contextmanager
+def much_garbage(handler: Any) -> Iterator[None]:
+    """Have the collector run all the time, and a signal handled."""
+    thresholds, before = gc.get_threshold(), signal.signal(signal.SIGUSR1, handler)
+    gc.set_threshold(20)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_real_finalizers_and_signals() -> None:
+    """The collector runs amid the calls of several threads, and a handler in the main one."""
+    sink, done = Sink(), list[str]()
+    queue: FlushQueue[str] = FlushQueue(sink, IntervalPolicy(0.01, 50))
+
+    def on_signal(*_: object) -> None:
+        queue.enqueue_nowait("signalled")
+        done.append("signalled")
+
+    def produce() -> None:
+        for number in range(300):
+            Circle(queue, done)
+            queue.submit("item")
+            if number % 10 == 0 and threading.current_thread() is threading.main_thread():
+                signal.raise_signal(signal.SIGUSR1)
+
+    with much_garbage(on_signal), queue:
+        threads = [threading.Thread(target=produce) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        produce()
+        for thread in threads:
+            thread.join()
+        gc.collect()
+    assert sorted(["item"] * 1200 + done) == sorted(sink.items)
+    assert (1200, 30) == (done.count("finalized"), done.count("signalled"))
+
+
+def test_an_idle_queue_wakes_up_for_nothing() -> None:
+    """T11: neither before the first item, nor after all was flushed; a burst wakes one thread."""
+
+    def body(stage: Stage) -> None:
+        with queue_of(Sink(), IntervalPolicy(10.0, 100)) as queue:
+            stage.sleep(1e6)
+            assert 1 == len(stage.tasks)
+            queue.enqueue(0)
+            stage.sleep(1)
+            wakeups = stage.wakeups.copy()
+            for item in range(50):
+                queue.enqueue(item)
+            stage.sleep(1)
+            woken = {name: n - wakeups.get(name, 0) for name, n in stage.wakeups.items()}
+            assert woken.get("flushq", 0) <= 1
+            stage.sleep(100)
+            wakeups = stage.wakeups.copy()
+            assert 51 == queue.stats().delivered
+            stage.sleep(1e6)
+            wakeups["main"] += 1
+            assert wakeups == stage.wakeups
+
+    play(body, next(all_orders(0)))
+
+
+def test_a_timer_that_moves() -> None:
+    """The keeper is woken when something is due before it would wake by itself, not else."""
+
+    def body(stage: Stage) -> None:
+        sink = Sink()
+        with queue_of(sink, IntervalPolicy(10.0)) as queue:
+            began = stage.now
+            queue.enqueue(1)
+            stage.sleep(4)
+            queue.flush()
+            queue.enqueue(2)
+            stage.sleep(9.9)
+            assert [[1]] == sink.batches
+            stage.sleep(0.2)
+            assert [[1], [2]] == sink.batches
+            assert began + 14.1 == pytest.approx(stage.now)
+
+    for seed in range(5):
+        play(body, seed)
