@@ -85,8 +85,7 @@ def test_each_test_that_is_named_exists() -> None:
     named = re.findall(r"^    (test_\w+) (test_\w+)$", str(__doc__), re.MULTILINE)
     assert 30 == len(named)
     for module, test in named:
-        (path,) = TESTS.rglob(f"{module}.py")
-        assert f"def {test}(" in path.read_text()
+        assert any(f"def {test}(" in path.read_text() for path in TESTS.rglob(f"{module}.py"))
 
 
 async def test_no_timer_for_each_item(monkeypatch: pytest.MonkeyPatch) -> None:
