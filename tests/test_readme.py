@@ -20,7 +20,14 @@ from tests.reference import reference
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.rst"
-FOLDERS = ("flushq/policies", "flushq/cli", "tests", "tests/recipes", "benchmarks")
+FOLDERS = (
+    "flushq/policies",
+    "flushq/threads",
+    "flushq/cli",
+    "tests",
+    "tests/recipes",
+    "benchmarks",
+)
 PAGES = [README, *(ROOT / folder / "README.rst" for folder in FOLDERS)]
 COMMANDS = [
     "pip install '.[cli]' && python -m flushq ingest README.rst --db events.db",
