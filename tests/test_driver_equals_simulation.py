@@ -146,14 +146,20 @@ async def drive(case: Case, close_at: float) -> Outcome:
     return in_order(map(flush_of, made)), len(queue.undelivered), refused
 
 
+def by_its_start(flush: SimulatedFlush) -> SimulatedFlush:
+    """A flush whose other times count from its start, as those of a report do."""
+    seconds, waited = flush.ended - flush.started, flush.started - flush.oldest
+    return attrs.evolve(flush, ended=seconds, oldest=waited)
+
+
 def flush_of(report: FlushReport) -> SimulatedFlush:
     """What a report tells of a flush, as the simulation tells it."""
     return SimulatedFlush(
         started=report.started,
-        ended=report.started + report.seconds,
+        ended=report.seconds,
         size=report.count,
         reason=report.reason,
-        oldest=report.started - report.waited,
+        oldest=report.waited,
         attempts=report.attempts,
         dropped=report.dropped,
         in_doubt=report.count - report.delivered - report.dropped,
@@ -184,11 +190,12 @@ def check(case: Case) -> None:
         if getattr(trace, fact):
             event(fact)
     close_at = max((each.now for each in trace.events), default=0.0) + 1.0
-    expected = in_order(trace.flushes), trace.undelivered, trace.refused
+    flushes = in_order(map(by_its_start, trace.flushes))
+    expected = flushes, trace.undelivered, trace.refused
     assert expected == run(drive, case, close_at)
 
 
-@pytest.mark.parametrize("examples", [300, pytest.param(10_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [300, pytest.param(3_000, marks=pytest.mark.long)])
 def test_the_driver_makes_the_flushes_of_the_simulation(examples: int) -> None:
     """Up to the close, the driver flushes when and what and why the simulation does."""
     settings(max_examples=examples)(given(case=cases())(check))()

@@ -42,10 +42,10 @@ def test_sessions_keep_the_contract(kind: str, first: int) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("kind", "count"), [("queue", 10_000), ("batched", 10_000), ("core", 50_000)]
+    ("kind", "count"), [("queue", 4_000), ("batched", 4_000), ("core", 10_000)]
 )
 def test_many_sessions_keep_the_contract(kind: str, count: int) -> None:
-    """Ten thousand sessions break no point of the contract, nor do more of the core."""
+    """Thousands of sessions break no point of the contract."""
     failed = list(all_failing(range(count), 2, kind))
     assert not failed, f"{failed}\n{report(failed[0], kind)[1]}"
 

@@ -23,9 +23,9 @@ Played = tuple[int, int, list[Path]]
 """The number of a setup, how many scripts it has, and the paths of those that failed."""
 
 
-def play_all(depths: Depths, processes: int, part: slice = slice(None)) -> Iterator[Played]:
-    """Play all scripts of all setups, or of a part of them."""
-    numbers = range(len(list(setups(*depths))))[part]
+def play_all(depths: Depths, processes: int) -> Iterator[Played]:
+    """Play all scripts of all setups."""
+    numbers = range(len(list(setups(*depths))))
     yield from spread(play_setup, [(depths, number) for number in numbers], processes)
 
 

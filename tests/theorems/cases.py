@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 SEED = 20_111
-SIZES = [1_000, pytest.param(20_000, marks=pytest.mark.long)]
+SIZES = [1_000, pytest.param(6_000, marks=pytest.mark.long)]
 """How many cases are tried: some in the quick suite, all of them in the long one."""
 
 

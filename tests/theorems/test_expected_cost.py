@@ -57,7 +57,7 @@ def expected_ratio(times: Sequence[int], make: Callable[[float], FlushPolicy] = 
     return sum(share * ratio.measure(make(z), times) for share, z in pieces(turns(times)))
 
 
-@pytest.mark.parametrize("count", [100, pytest.param(20_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [100, pytest.param(6_000, marks=pytest.mark.long)])
 def test_never_more_than_the_bound(count: int) -> None:
     """In random small cases the expected ratio is at most e/(e - 1)."""
     worst = 0.0
