@@ -18,6 +18,8 @@ from flushq.threads import primitives
 from tests.threads.steps import CAN_TRACE_THREADS, Tracer
 
 MOST_TURNS = 20_000
+STACK = 2**19
+"""Bytes of a thread's stack: there are many threads."""
 
 
 class Hang(Exception):
@@ -161,7 +163,9 @@ class Stage:
         """Start a thread."""
         task = Task(self, work, name)
         self.tasks.append(task)
+        usual = threading.stack_size(STACK)
         task.thread.start()
+        threading.stack_size(usual)
         return task
 
     def sleep(self, seconds: float) -> None:
@@ -247,7 +251,7 @@ class Stage:
         with mock.patch.multiple(primitives, **replaced):
             first = self.spawn(lambda: body(self), "main")
             first.turn.release()
-            assert self._over.wait(10), "a thread waits for something that is not on the stage"
+            assert self._over.wait(60), "a thread waits for something that is not on the stage"
         for task in self.tasks:
             if task.error is not None:
                 raise task.error
