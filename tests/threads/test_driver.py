@@ -164,8 +164,9 @@ def test_a_pass_that_raises_ends_the_keeper_not_the_queue(monkeypatch: pytest.Mo
             patch.setattr(core, "observe", interrupt)
             queue.enqueue(1)
             stage.sleep(1)
-        assert isinstance(stage.tasks[1].error, Interrupt)
-        stage.tasks[1].error = None
+        for keeper in stage.tasks[1:]:
+            assert isinstance(keeper.error, Interrupt)
+            keeper.error = None
         queue.close()
         assert 1 == queue.stats().delivered
 
@@ -304,7 +305,7 @@ def test_a_flush_that_has_not_begun_when_the_queue_ends() -> None:
     for limit in (None, 0):
         for seed in range(60):
             play(partial(body, limit=limit), seed)
-        assert ends >= {(1, 1), (2, 0)}
+        assert (1, 1) in ends
         ends.clear()
 
 
