@@ -51,6 +51,13 @@ def tell_dropped(core: Core[Any], items: int, source: object) -> None:
     warnings.warn(what, ResourceWarning, stacklevel=3, source=source)
 
 
+def tell_loss(core: Core[Any], what: str) -> None:
+    """Log what was lost of a queue that nobody asks any more."""
+    outcome = core.ending.outcome()
+    if outcome is not None:
+        logger.error("%s%s with an open queue: %s", core.label, what, outcome)
+
+
 def raise_outcome(
     core: Core[T], interruption: BaseException | None, error: BaseException | None = None
 ) -> None:

@@ -47,7 +47,7 @@ class Flight(Generic[T]):
     batch: Batch[T]
     context: Context
     attempts: Attempts[T] | None = None
-    cut: Bell | None = None
+    cut: Any = None
 
     def abandon(self) -> None:
         """Give it up: what it has not delivered by now is in doubt."""
@@ -134,8 +134,7 @@ class Calls(Generic[T]):
             return self._call(step.items, flight.context)
         if isinstance(step, Ask):
             return self._ask(step.failure, flight.context)
-        if flight.cut is not None:  # it is not: to please the type checker
-            flight.cut.wait(end_of(step.seconds))
+        flight.cut.wait(end_of(step.seconds))
         return _paused
 
     def _call(self, items: list[T], context: Context) -> Result[T]:

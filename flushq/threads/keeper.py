@@ -60,8 +60,10 @@ class Keeper:
         self._bell.ring()
 
     def start(self) -> None:
-        """Start the thread, with the lock held, if one can be started."""
-        self._post = post = object()
+        """Start the thread, without the lock, if there is none and one can be started."""
+        post = self._locked(self._take_post)
+        if post is None:
+            return
         try:
             self._thread = primitives.start_thread(partial(self._keep, post), self._name)
         except RuntimeError:

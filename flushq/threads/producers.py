@@ -58,6 +58,7 @@ class Entry(Generic[T]):
         watch: What is to be returned, of the completion of the item. None: nobody will ask.
         on_accepted: Is called in that step, with the item, or with the one that stays.
         place: The caller in the line; None: it has not gone there.
+        has_keeper: Whether a keeper was started for it, or none can be.
     """
 
     item: T
@@ -69,6 +70,7 @@ class Entry(Generic[T]):
     watch: Callable[[Completion[T]], Any] | None
     on_accepted: Callable[[T], object] | None
     place: Waiter | None = None
+    has_keeper: bool = False
 
 
 class Entrance(Generic[T]):
@@ -80,10 +82,15 @@ class Entrance(Generic[T]):
         wake: Asks for a pass.
         inside: Returns the running flush that the caller is part of.
         may_wait: Returns whether the caller may wait for room.
+        lacks_keeper: Returns whether there should be a keeper, and is none.
+        start_keeper: Starts it, if that can be done.
 
     Attributes:
         credit: So many items may come in as they are: an element for each.
         items: Where they come in.
+        needs_keeper: Whether the thread that keeps the time is to be started. That is done without
+            the lock: in the new thread a finalizer may run that asks for the lock, before the start
+            is over.
     """
 
     __slots__ = (
@@ -91,12 +98,15 @@ class Entrance(Generic[T]):
         "_inbox",
         "_inside",
         "_is_plain",
+        "_lacks_keeper",
         "_lock",
         "_may_wait",
+        "_start_keeper",
         "_wake",
         "_within",
         "credit",
         "items",
+        "needs_keeper",
     )
 
     def __init__(
@@ -107,8 +117,13 @@ class Entrance(Generic[T]):
         wake: Callable[[], None],
         inside: Callable[[], Batch[T] | None],
         may_wait: Callable[[], bool],
+        lacks_keeper: Callable[[], bool],
+        start_keeper: Callable[[], None],
     ) -> None:
         self.credit: Iterator[None] = NO_CREDIT
+        self.needs_keeper = False
+        self._lacks_keeper = lacks_keeper
+        self._start_keeper = start_keeper
         self.items = core.buffer.items
         self._core = core
         self._is_plain = is_plain
@@ -132,13 +147,16 @@ class Entrance(Generic[T]):
                 raise self._refusal()
             self._within = True
             try:
-                return step(*args)
+                result = step(*args)
             finally:
                 try:
                     while self._inbox:
                         self._take_inbox()
                 finally:  # no call from here to the release: what is put aside is not forgotten
                     self._within = False
+        if self.needs_keeper:
+            self._start_keeper()
+        return result
 
     def forget_lock(self) -> None:
         """In the child of a fork: threads that hold the lock are gone."""
@@ -196,37 +214,44 @@ class Entrance(Generic[T]):
                 is_in, watched = self._let_in(entry)
                 if is_in:
                     return watched  # type: ignore[no-any-return]  # it is what watch() returns
-                if entry.place is not None:  # it is not: to please the type checker
+                if entry.place is not None:
                     entry.place.wait(until)
+                else:
+                    entry.has_keeper = True
+                    self._start_keeper()
         except BaseException:
             if entry.place is not None:
                 self.locked(self._leave_line, entry.place)
             raise
 
     def _let_in(self, entry: Entry[T]) -> tuple[bool, Any]:
-        """Let an item in as the last step, and return True; or have its caller stand in line."""
+        """Let an item in as the last step, and return True; or have its caller stand in line.
+
+        It does neither if a keeper is to be started before.
+        """
         if not self._is_plain:
             return self.locked(self._let_in_measured, entry)
         held: list[Any] = []
         try:
             held += map(self._lock.acquire, _ONCE)
             self._within = True
+            if not entry.has_keeper and entry.place is None and self._lacks_keeper():
+                self._release()
+                return False, None
+            self.revoke_credit()  # else others would come in before, and take the item's number
             is_next = self._is_next(entry)
-            if is_next and entry.on_accepted is not None:
-                entry.on_accepted(entry.item)
-            coming = iter((entry.item,) if is_next else ())
-            items, last_step = self.items, chain(coming, iter(self._lock.release, None))
+            items, coming = self.items, iter((entry.item,) if is_next else ())
+            last_step = chain(coming, iter(self._lock.release, None))
             while True:
                 while self._inbox:
                     self._take_inbox()
-                answer = is_next, self._foresee(entry) if is_next else None
-                credit = self._new_credit(is_next=is_next)
+                watched, credit = self._foresee(entry, is_next), self._new_credit(is_next)
                 if not self._inbox:
                     break
             self.credit = credit  # no call from here to the end, but what the last step does
             self._within = False
             items += last_step
-            return answer
+            return is_next, watched
         except BaseException:
             if held:
                 self._release()
@@ -262,6 +287,8 @@ class Entrance(Generic[T]):
             self._join_line(entry)
             return False
         self._open_burst()
+        if self._is_plain and entry.on_accepted is not None:
+            entry.on_accepted(entry.item)
         return True
 
     def _join_line(self, entry: Entry[T]) -> None:
@@ -293,10 +320,12 @@ class Entrance(Generic[T]):
         if self._core.admission.opened is None:
             self._core.admission.open_burst(primitives.clock())
 
-    def _foresee(self, entry: Entry[T]) -> Any:
-        return entry.watch and entry.watch(self._core.receipts.foresee(entry.item))
+    def _foresee(self, entry: Entry[T], is_next: bool) -> Any:  # noqa: FBT001 - a fact, not a switch
+        if not is_next or entry.watch is None:
+            return None
+        return entry.watch(self._core.receipts.foresee(entry.item))
 
-    def _new_credit(self, *, is_next: bool) -> Iterator[None]:
+    def _new_credit(self, is_next: bool) -> Iterator[None]:  # noqa: FBT001 - a fact, not a switch
         """For those who come behind the item that is about to come in."""
         room = self._core.admission.room_for_newcomers - is_next
         return NO_CREDIT if room <= 0 or self._core.ending.begun else repeat(None, room)

@@ -18,7 +18,7 @@ from flushq.arguments import as_float, check_sync_callable
 from flushq.core.batch import Batch
 from flushq.core.core import Core
 from flushq.inside import flush_inside
-from flushq.telling import OnReport, logger, tell_failure, tell_reports
+from flushq.telling import OnReport, logger, tell_failure, tell_loss, tell_reports
 from flushq.threads import primitives, process
 from flushq.threads.calls import Calls, Flight, FlushFn, OnFailure
 from flushq.threads.keeper import Keeper
@@ -48,21 +48,6 @@ class Runner(Generic[T]):
         context: What flush_fn runs in copies of: that of the start.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_calls",
-        "_core",
-        "_flights",
-        "_inline",
-        "_is_dropped",
-        "_is_orphan",
-        "_keeper",
-        "_on_report",
-        "_workers",
-        "context",
-        "entrance",
-    )
-
     def __init__(
         self,
         flush_fn: FlushFn[T],
@@ -77,7 +62,13 @@ class Runner(Generic[T]):
         self._calls = Calls(core, flush_fn, on_failure, self.wake)
         self._on_report = on_report
         self.entrance: Entrance[T] = Entrance(
-            core, is_plain=is_plain, wake=self.wake, inside=self.inside, may_wait=self.may_wait
+            core,
+            is_plain=is_plain,
+            wake=self.wake,
+            inside=self.inside,
+            may_wait=self.may_wait,
+            lacks_keeper=self.lacks_keeper,
+            start_keeper=self.start_keeper,
         )
         self.context = Context() if context is None else context
         self._is_orphan = self._is_dropped = False
@@ -211,7 +202,7 @@ class Runner(Generic[T]):
                 locked(self._pass)  # the keeper may be busy with flush_fn itself
                 self._tell()
                 locked(self._rest)
-            self._tell_loss("the interpreter ends")
+            tell_loss(core, "the interpreter ends")
 
     def _wait_for_end(self, until: float, *, owner: bool) -> None:
         waiter = Waiter()
@@ -230,19 +221,24 @@ class Runner(Generic[T]):
         else:
             self.wake()
 
-    def _tell_loss(self, what: str) -> None:
-        outcome = self._core.ending.outcome()
-        if outcome is not None:
-            logger.error("%s%s with an open queue: %s", self._core.label, what, outcome)
-
     # The keeper.
 
     def wake(self) -> None:
         """Have a pass soon; the lock is held."""
         process.expect_end()
-        if not (self._keeper.is_there or self._core.ending.ended) and self._core.batcher.started:
-            self._keeper.start()
+        self.entrance.needs_keeper = self.lacks_keeper()
         self._keeper.wake()
+
+    def lacks_keeper(self) -> bool:
+        """Whether there should be a keeper, and is none."""
+        return (
+            self._core.batcher.started and not self._core.ending.ended and not self._keeper.is_there
+        )
+
+    def start_keeper(self) -> None:
+        """Start it, without the lock, if that can be done."""
+        self.entrance.needs_keeper = False
+        self._keeper.start()
 
     def _round(self) -> bool:
         """Make a pass, tell what is to be told, and return whether the queue has ended."""
@@ -250,12 +246,13 @@ class Runner(Generic[T]):
         if self.is_orphan():
             return True
         locked(self._pass)
+        self._inline.extend(self._workers.start_new())
         while self._inline:
             self._fly(self._inline.popleft())
         self._tell()
         has_ended = self.is_orphan() or locked(self._rest)
         if has_ended and self._is_dropped:
-            self._tell_loss("the program has dropped")
+            tell_loss(self._core, "the program has dropped")
         return has_ended
 
     def _rest(self) -> bool:
@@ -281,8 +278,8 @@ class Runner(Generic[T]):
         if self._core.reports and self._on_report is not None:
             try:
                 tell_reports(self._core, self._on_report)
-            except (KeyboardInterrupt, SystemExit) as error:  # there is nobody to raise it to
-                logger.error("%son_report raised %r", self._core.label, error, exc_info=error)
+            except (KeyboardInterrupt, SystemExit):  # there is nobody to raise it to
+                logger.exception("%son_report raised an interrupt", self._core.label)
 
     # The pass; the lock is held.
 
@@ -314,8 +311,7 @@ class Runner(Generic[T]):
 
     def _launch(self, batch: Batch[T]) -> None:
         flight = self._flights[batch] = Flight(batch, self.context.copy())
-        if not self._workers.give(flight):
-            self._inline.append(flight)
+        self._workers.give(flight)
 
     # Flushes.
 
@@ -328,6 +324,9 @@ class Runner(Generic[T]):
             step = None if self.is_orphan() else locked(self._calls.then, flight, result)
         if not self.is_orphan():
             locked(self._land, flight, worker)
+            if stranded := self._workers.start_new():
+                self._inline.extend(stranded)
+                self._keeper.wake()
         elif worker is not None:
             self._workers.send_home(worker)
 
@@ -338,6 +337,6 @@ class Runner(Generic[T]):
         if worker is not None:
             self._workers.rest(worker)
             self._pass()
-        is_news = core.reports or core.ending.begun or self._inline or worker is None
+        is_news = core.reports or core.ending.begun or worker is None
         if is_news or self._next_alarm() < self._keeper.alarm:
             self.wake()

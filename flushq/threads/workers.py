@@ -2,11 +2,14 @@
 
 A worker rests until it is given a flush, and rests again when that has ended. The one that has
 rested for the shortest time is taken first; one is made if none rests. All of it is done with the
-lock of the queue held, but for the work.
+lock of the queue held, but for the work, and for the start of a thread: while it is waited for, a
+finalizer may run in the new thread and ask for the lock.
 """
 
+from collections import deque
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -44,24 +47,34 @@ class Workers(Generic[T]):
     def __init__(self, name: str, work: Callable[[Flight[T], Worker[T]], object]) -> None:
         self._name = name
         self._work = work
-        self._count = 0
+        self._numbers = count()
+        self._new: deque[Worker[T]] = deque()
         self._resting: list[Worker[T]] = []
         self._leaving: list[Worker[T]] | None = None
 
-    def give(self, flight: Flight[T]) -> bool:
-        """Have a flush done, and return True; False: nobody can, for no thread can be started."""
+    def give(self, flight: Flight[T]) -> None:
+        """Have a flush done; start_new() is to be called, once the lock is free."""
         if self._resting:
             self._wake(self._resting.pop(), flight)
-            return True
-        worker: Worker[T] = Worker()
-        try:
-            name = f"{self._name} worker {self._count}"
-            worker.thread = primitives.start_thread(partial(self._run, worker), name)
-        except RuntimeError:
-            return False
-        self._count += 1
-        self._wake(worker, flight)
-        return True
+        else:
+            self._new.append(Worker(flight))
+
+    def start_new(self) -> list[Flight[T]]:
+        """Start the workers that are needed, without the lock, since a start waits for its thread.
+
+        The flushes are returned that nobody can do, for no thread can be started.
+        """
+        stranded = []
+        while self._new:
+            worker = self._new.popleft()
+            flight: Any = worker.flight
+            try:
+                name = f"{self._name} worker {next(self._numbers)}"
+                worker.bell.ring()
+                worker.thread = primitives.start_thread(partial(self._run, worker), name)
+            except RuntimeError:
+                stranded.append(flight)
+        return stranded
 
     def rest(self, worker: Worker[T]) -> None:
         """A worker has nothing to do; the next flush may be given to it."""

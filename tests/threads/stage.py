@@ -6,10 +6,12 @@ the time goes on to when somebody can; if that is never, the play ends with a `H
 `preempt`, a thread may also lose its turn wherever CPython may take it (`tests.threads.steps`).
 """
 
+import gc
 import random
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import inf
 from typing import Any, Protocol
 from unittest import mock
@@ -18,6 +20,20 @@ from flushq.threads import primitives
 from tests.threads.steps import CAN_TRACE_THREADS, Tracer
 
 MOST_TURNS = 20_000
+STACK = 2**19
+"""Bytes of a thread's stack: there are many threads."""
+
+
+@contextmanager
+def no_collector() -> Iterator[None]:
+    """Have no garbage collected: a thread that loses its turn amid that would keep it from all."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class Hang(Exception):
@@ -161,7 +177,9 @@ class Stage:
         """Start a thread."""
         task = Task(self, work, name)
         self.tasks.append(task)
+        usual = threading.stack_size(STACK)
         task.thread.start()
+        threading.stack_size(usual)
         return task
 
     def sleep(self, seconds: float) -> None:
@@ -244,10 +262,10 @@ class Stage:
             "clock": lambda: self.now,
             "start_thread": self.start_thread,
         }
-        with mock.patch.multiple(primitives, **replaced):
+        with mock.patch.multiple(primitives, **replaced), no_collector():
             first = self.spawn(lambda: body(self), "main")
             first.turn.release()
-            assert self._over.wait(10), "a thread waits for something that is not on the stage"
+            assert self._over.wait(60), "a thread waits for something that is not on the stage"
         for task in self.tasks:
             if task.error is not None:
                 raise task.error

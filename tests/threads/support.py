@@ -1,6 +1,5 @@
 """What the tests of the queue for threads share."""
 
-import gc
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -9,7 +8,7 @@ from typing import Any
 
 from flushq import FlushPolicy, IntervalPolicy
 from flushq.threads import FlushQueue
-from tests.threads.stage import Stage
+from tests.threads.stage import Stage, no_collector
 from tests.threads.steps import Tracer
 
 NEVER = IntervalPolicy(float("inf"))
@@ -81,13 +80,12 @@ class AtStep:
     def play(self, play_once: Callable[[Any], object]) -> None:
         """Play once; all of it is traced, the call is counted."""
         before = sys.gettrace()
-        gc.disable()  # what it would call is traced as well
-        sys.settrace(self._tracer.trace)
-        try:
-            play_once(self._make)
-        finally:
-            sys.settrace(before)
-            gc.enable()
+        with no_collector():  # what it would call is traced as well
+            sys.settrace(self._tracer.trace)
+            try:
+                play_once(self._make)
+            finally:
+                sys.settrace(before)
 
     def _make(self, call: Callable[[], object]) -> None:
         sys.settrace(self._tracer.trace)

@@ -17,6 +17,7 @@ def test_sessions_keep_the_contract() -> None:
     """On the stage, where a seed makes the same session again."""
     for seed in range(120):
         play_on_stage(seed)
+    play_on_stage(24_971)  # once an item came in under the number of another
     for seed in range(8):
         play_on_stage(seed, preempt=0.02)
 

@@ -56,6 +56,7 @@ def test_a_receipt_that_a_finalizer_interrupts() -> None:
 
     def play_once(make: Callable[..., None]) -> None:
         queue, receipts = queue_of(Sink()), list[Any]()
+        queue.enqueue("gets credit")  # which the finalizer uses up
         queues.append(queue)
         make(lambda: receipts.append(queue.submit("item")))
         queue.enqueue("after")
