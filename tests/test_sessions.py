@@ -110,7 +110,7 @@ def _nothing(*_: object, **__: object) -> None: ...
 
 SABOTAGES: dict[str, tuple[object, str, object]] = {
     "nobody is asked about a failure": (Calls, "_ask", _drop),
-    "reports are left out": (Runner, "_report", _nothing),
+    "reports are left out": (runner, "tell_reports", _nothing),
     "a failure is not logged": (runner, "tell_failure", _nothing),
     "a loss is not noted": (telling, "_note_loss", _nothing),
     "the timer is never set": (Runner, "_set_timer", _nothing),

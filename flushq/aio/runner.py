@@ -223,8 +223,8 @@ class Runner(Generic[T]):
             when = core.batcher.wake_at
             if when != self._timer_at:
                 self._set_timer(when)
-            if core.reports:
-                self._report()
+            if core.reports and self._on_report is not None:
+                tell_reports(core, self._on_report)
             if ending and core.ending.finish():
                 self._forget_deadline()
         except BaseException:  # of the policy, of on_report, of a logging that fails
@@ -245,10 +245,6 @@ class Runner(Generic[T]):
         self._core.timer_fired = max(self.now(), self._timer_at)
         self._timer, self._timer_at = None, math.inf
         self.wake()
-
-    def _report(self) -> None:
-        if self._on_report is not None:
-            tell_reports(self._core, self._on_report)
 
     # Flushes.
 

@@ -38,19 +38,11 @@ class _Producer:
 
     item: int
     _called: list["_Producer"]
-    _answer: object = None
 
     def done(self) -> bool:
         return False
 
-    def cancelled(self) -> bool:
-        return False
-
-    def result(self) -> object:
-        return self._answer
-
     def set_result(self, answer: object, /) -> None:
-        self._answer = answer
         self._called.append(self)
 
 
