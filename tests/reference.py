@@ -46,10 +46,11 @@ def _module_lines(name: str) -> Iterator[str]:
     yield from _heading(name, "-")
     for public in _public_names(module):
         value = getattr(module, public)
+        title = f"{name}.{public}".removeprefix("flushq.")
         if inspect.isclass(value):
-            yield from [*_heading(public, "~"), *_class_lines(value)]
+            yield from [*_heading(title, "~"), *_class_lines(value)]
         elif inspect.isfunction(value):
-            yield from [*_heading(public, "~"), *_function_lines(value)]
+            yield from [*_heading(title, "~"), *_function_lines(value)]
     types = [_bullet(f"``{name}`` is ``{text}``") for text, name in _aliases_of(module)]
     if types:
         yield from [*_heading(f"Types of {module.__name__}", "~"), *types, ""]
