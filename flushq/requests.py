@@ -133,21 +133,21 @@ def fail(requests: list[Request[K]], error: BaseException, *more: list[Request[K
 
 def match(requests: Sequence[Request[Any]], results: object) -> None:
     """Give each request its result; none if they do not match."""
-    answers = _answers([request.key for request in requests], results)
+    answers = _answers(requests, results)
     for request, answer in zip(requests, answers, strict=True):
         request.answer = answer
 
 
-def _answers(keys: Sequence[K], results: object) -> list[object]:
-    """The answer for each key, as a request keeps it."""
+def _answers(requests: Sequence[Request[Any]], results: object) -> list[object]:
+    """The answer for each request, as it keeps it."""
     if isinstance(results, Mapping):
-        answers = [_look_up(key, results) for key in keys]
+        answers = [_look_up(request.key, results) for request in requests]
     elif _is_sequence(results):
         answers = list(results)
     else:
         raise TypeError(f"the loader must return a sequence or a mapping, not {shown(results)}")
-    if len(answers) != len(keys):
-        raise ValueError(f"the loader returned {len(answers)} results for {len(keys)} keys")
+    if len(answers) != len(requests):
+        raise ValueError(f"the loader returned {len(answers)} results for {len(requests)} keys")
     return [
         _Raised(answer, answer.__traceback__) if isinstance(answer, BaseException) else answer
         for answer in answers

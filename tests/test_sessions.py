@@ -25,6 +25,7 @@ from flushq.aio.runner import Runner
 from flushq.core.attempts import Attempts
 from flushq.core.core import Core
 from flushq.core.waiter import Facts, Registry
+from flushq.requests import Request
 from tests.core_sessions.sabotages import SABOTAGES as CORE_SABOTAGES
 from tests.sessions.many import KINDS, all_failing, report
 
@@ -146,9 +147,9 @@ BATCHED_SABOTAGES: dict[str, tuple[object, str, object]] = {
         lambda key, results: results.get(key),
     ),
     "a failure of the loader ends the queue": (flushq.aio.batched, "DROP", Fail()),
-    "an exception is a result": (flushq.aio.batched._Request, "result", lambda self: self.answer),  # noqa: SLF001 - it is being broken
-    "who has gone is asked for": (flushq.aio.batched._Request, "is_wanted", True),  # noqa: SLF001 - the same
-    "nobody joins another": (flushq.aio.batched._Request, "join", _nothing),  # noqa: SLF001 - the same
+    "an exception is a result": (Request, "result", lambda self: self.answer),
+    "who has gone is asked for": (Request, "is_wanted", True),
+    "nobody joins another": (Request, "join", _nothing),
 }
 
 

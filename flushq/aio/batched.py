@@ -31,15 +31,6 @@ V = TypeVar("V")
 Loader = Callable[[list[K]], Awaitable[Sequence[V | BaseException] | Mapping[K, V | BaseException]]]
 
 
-class _Request(Request[K]):
-    """What a task has asked for, or a callback."""
-
-    __slots__ = ()
-
-    def __init__(self, key: K) -> None:
-        super().__init__(key, current_task() or ANYBODY)
-
-
 class Batched(Generic[K, V]):
     """A function of one key, made of one of many: ``value = await batched(key)``.
 
@@ -141,7 +132,7 @@ class Batched(Generic[K, V]):
             RuntimeError: Called by the loader itself, or on another event loop.
             BaseException: What the loader returned for this key, if that is an exception.
         """
-        own, failed = _Request(key), False
+        own, failed = Request(key, current_task() or ANYBODY), False
         try:
             await self._queue.deliver(own, on_accepted=own.join)
         except ItemFailed:  # the loader has raised: the request that stayed knows what
