@@ -59,8 +59,8 @@ class Duplicates(Generic[T]):
     def free(self, keys: Iterable[Hashable]) -> None:
         """These keys do not wait any more: those of the oldest items, which have left.
 
-        A key that cannot be hashed or compared any more, as it was changed, is left behind: the
-        next item with such a key is not a duplicate of anything.
+        A key that has been changed, so that it cannot be hashed or compared any more, is taken out
+        by its identity. So are all such keys of items that wait: nothing can be equal to them.
         """
         if not self.waiting:
             self.taken.clear()
@@ -77,7 +77,7 @@ class Duplicates(Generic[T]):
         self.taken.clear()
         for key, number in taken:
             if key is not changed:
-                with suppress(Exception):  # another that was changed, and waits
+                with suppress(Exception):  # the key of an item that waits was changed, too
                     self.taken[key] = number
 
 

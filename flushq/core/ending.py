@@ -97,8 +97,8 @@ class Ending(Generic[T]):
 
         Without a max_shutdown_wait it may take ``unlimited`` seconds.
         """
-        if self._max_shutdown_wait is None:
-            self._max_shutdown_wait = None if unlimited == math.inf else unlimited
+        if self._max_shutdown_wait is None and unlimited < math.inf:
+            self._max_shutdown_wait = unlimited
         limit = math.inf if self._max_shutdown_wait is None else float(self._max_shutdown_wait)
         self.deadline = now + limit
         return self.deadline

@@ -40,9 +40,11 @@ class _Producer:
     _called: list["_Producer"]
 
     def done(self) -> bool:
+        """Whether it was called: it waits until it is."""
         return False
 
     def set_result(self, answer: object, /) -> None:
+        """It is called, to come in or to go away."""
         self._called.append(self)
 
 

@@ -1,7 +1,7 @@
 """The thread that keeps the time of a queue: it makes a round when it is woken, or when one is due.
 
-It is started when it is first needed. If no thread can be started (the interpreter ends), whoever
-waits for the end of the queue makes the rounds.
+The queue starts this thread when it first needs it. At the end of the interpreter no thread can be
+started any more; then a caller that waits for the end of the queue makes the rounds.
 """
 
 import math
