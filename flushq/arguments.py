@@ -2,7 +2,6 @@
 
 import inspect
 import math
-from fractions import Fraction
 from numbers import Integral, Rational, Real
 from typing import Any, TypeGuard
 
@@ -32,12 +31,12 @@ def as_plain(number: Any) -> Any:
 
     An integer becomes an int, another rational number a Fraction, any other the nearest float.
     """
-    if type(number) in _PLAIN or _is_plain_fraction(number):
+    if type(number) in _PLAIN:
         return number
     if isinstance(number, Integral):
         return int(number)
     if isinstance(number, Rational):
-        return Fraction(int(number.numerator), int(number.denominator))
+        return _as_fraction(number)
     return float(number)
 
 
@@ -49,11 +48,14 @@ def as_float(seconds: float) -> float:
         return math.inf
 
 
-def _is_plain_fraction(number: Any) -> bool:
-    """Whether something is a Fraction of ints; one may be made of other integers."""
-    if type(number) is not Fraction:
-        return False
-    return type(number.numerator) is type(number.denominator) is int
+def _as_fraction(number: Any) -> Any:
+    """A rational number as a Fraction of ints; one may be made of other integers."""
+    from fractions import Fraction  # noqa: PLC0415 - few need it, and its import takes long
+
+    top, bottom = number.numerator, number.denominator
+    if type(number) is Fraction and type(top) is type(bottom) is int:
+        return number
+    return Fraction(int(top), int(bottom))
 
 
 def check_callable(name: str, function: object) -> None:

@@ -18,9 +18,7 @@ meanwhile, delivered or dropped, is noted at once.
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from typing import Any, Generic, TypeVar
-
-import attrs
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from flushq.arguments import is_int, shown
 from flushq.core.batch import Batch
@@ -35,22 +33,19 @@ Ended = Mapping[int, BaseException | None]
 NoteEnded = Callable[[Batch[T], Ended], None]
 
 
-@attrs.frozen
-class Call(Generic[T]):
+class Call(NamedTuple, Generic[T]):
     """Call flush_fn with these items: a list of its own."""
 
     items: list[T]
 
 
-@attrs.frozen
-class Pause:
+class Pause(NamedTuple):
     """Let so many seconds pass; 0: let others run."""
 
     seconds: float
 
 
-@attrs.frozen
-class Ask(Generic[T]):
+class Ask(NamedTuple, Generic[T]):
     """Ask the failure handler about this."""
 
     failure: Failure[T]
@@ -152,8 +147,7 @@ class Attempts(Generic[T]):
         self.next = None
 
 
-@attrs.frozen
-class _Part(Generic[T]):
+class _Part(NamedTuple, Generic[T]):
     items: Sequence[T]
     positions: Sequence[int]
     attempt: int = 1
@@ -243,7 +237,7 @@ class Parts(Generic[T]):
         errors, self._errors = self._errors, {}
         match verdict:
             case Retry(after):
-                self._parts.append(attrs.evolve(part, attempt=part.attempt + 1, pause=float(after)))
+                self._parts.append(part._replace(attempt=part.attempt + 1, pause=float(after)))
             case Split() if len(part.items) > 1:
                 half = (len(part.items) + 1) // 2
                 self._parts.append(_Part(part.items[half:], part.positions[half:]))
@@ -266,7 +260,7 @@ class Parts(Generic[T]):
         indices = sorted(error.errors)
         items = [part.items[index] for index in indices]
         errors = {part.positions[index]: error.errors[index] for index in indices}
-        self._parts[-1] = attrs.evolve(part, items=items, positions=list(errors))
+        self._parts[-1] = part._replace(items=items, positions=list(errors))
         self.ended.update(dict.fromkeys(at for at in part.positions if at not in errors))
         return errors
 

@@ -16,8 +16,6 @@ from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
-import attrs
-
 from flushq.outcomes import FlushReport
 
 T = TypeVar("T")
@@ -25,7 +23,6 @@ T = TypeVar("T")
 _NOTHING: Any = MappingProxyType({})  # a dict that stays empty
 
 
-@attrs.define(eq=False)
 class Batch(Generic[T]):
     """A batch.
 
@@ -52,24 +49,55 @@ class Batch(Generic[T]):
         dropped_early: How many of these were dropped.
     """
 
-    items: list[T]
-    count: int
-    weight: float
-    reason: str
-    first: int
-    oldest: float
-    started: float
-    left_pending: int
-    attempts: int = 0
-    over: bool = False
-    interrupted: bool = False
-    error: BaseException | None = None
-    seconds: float = 0.0
-    dropped: dict[int, BaseException] = _NOTHING
-    failed: dict[int, BaseException] = _NOTHING
-    lost: Sequence[int] | None = None
-    ended_early: frozenset[int] = frozenset()
-    dropped_early: int = 0
+    __slots__ = (
+        "attempts",
+        "count",
+        "dropped",
+        "dropped_early",
+        "ended_early",
+        "error",
+        "failed",
+        "first",
+        "interrupted",
+        "items",
+        "left_pending",
+        "lost",
+        "oldest",
+        "over",
+        "reason",
+        "seconds",
+        "started",
+        "weight",
+    )
+
+    def __init__(
+        self,
+        items: list[T],
+        count: int,
+        weight: float,
+        reason: str,
+        first: int,
+        oldest: float,
+        started: float,
+        left_pending: int,
+    ) -> None:
+        self.items = items
+        self.count = count
+        self.weight = weight
+        self.reason = reason
+        self.first = first
+        self.oldest = oldest
+        self.started = started
+        self.left_pending = left_pending
+        self.attempts = 0
+        self.over = self.interrupted = False
+        self.error: BaseException | None = None
+        self.seconds = 0.0
+        self.dropped: dict[int, BaseException] = _NOTHING
+        self.failed: dict[int, BaseException] = _NOTHING
+        self.lost: Sequence[int] | None = None
+        self.ended_early: frozenset[int] = frozenset()
+        self.dropped_early = 0
 
     # What the driver tells.
 
