@@ -162,9 +162,9 @@ class FlushQueue(QueueView[T]):
     async def deliver(self, item: T, *, on_accepted: Callable[[T], object] | None = None) -> None:
         """Wait for room, accept the item, and return when it was delivered.
 
-        A cancellation after the item was accepted takes nothing back. ``on_accepted`` tells when
-        that is: it is called in the very step, with the item or, of a duplicate, the one that
-        stayed, and must not raise.
+        A cancellation after the item was accepted takes nothing back. ``on_accepted`` is called in
+        the step that accepts it, with the item (for a duplicate: the one that stayed), and must not
+        raise.
 
         Raises:
             ItemFailed, Dropped, ShutdownTimeout: It was accepted, and not delivered: see

@@ -112,9 +112,9 @@ def ingest(
     transaction a batch. A line is UTF-8 and ends with LF or CRLF, which is not stored; an empty
     line is a line. Its number counts from 1 in each source.
 
-    A line that is not UTF-8 is skipped; so is one that is no JSON object or lacks the field, with
-    --dedupe. --dedupe looks at what is waiting in the queue, not at the table: a line whose like
-    has been written already is written again. And running twice stores twice.
+    A line that is not UTF-8 is skipped; so is, with --dedupe, one that is not a JSON object or
+    lacks the field. --dedupe looks at what is waiting in the queue, not at the table: a line whose
+    like has been written already is written again. And running twice stores twice.
 
     A batch that cannot be written, after --retries, ends it; for a locked database each try waits
     4 seconds. With --dead-letter, a batch with lines that the table refuses (by a constraint, a

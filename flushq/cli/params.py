@@ -162,7 +162,7 @@ def _checked(found: object, name: str) -> FlushPolicy:
         raise ValueError(why)  # noqa: TRY004 - of the text
     if not isinstance(found, FlushPolicy):
         what = _in_a_line(repr(found))
-        raise ValueError(f"{name} is no policy but {what}")  # noqa: TRY004 - of the text
+        raise ValueError(f"{name} is {what}, not a policy")  # noqa: TRY004 - of the text
     return found
 
 
@@ -178,6 +178,8 @@ def parse_sink(text: str) -> Sink:
     """
     found = _TEXT.fullmatch(text)
     sink = Sink(*(float(number or 0) for number in found.groups())) if found else None
-    if not text or text.endswith("+") or sink is None or sink(1) > LARGEST:
-        raise ValueError(f"bad sink {text!r}: it must be {SINK_USAGE}")
+    if not text or text.endswith("+") or sink is None:
+        raise ValueError(f"bad sink {text!r}: it must be like 0.1, 0.01n or 0.1+0.01n")
+    if sink(1) > LARGEST:
+        raise ValueError(f"bad sink {text!r}: one item takes more than {LARGEST:g} s")
     return sink

@@ -192,7 +192,7 @@ def simulate(
     _check_traffic(ctx)
     _check_failures(ctx)
     if plot is not None and file is not None and Path(plot).resolve() == Path(file.name).resolve():
-        raise Mistake(f"{file.name!r} cannot be the picture too")
+        raise Mistake(f"{file.name!r} is both FILE and --plot")
     setting = partial(
         Setting,
         sink=sink,

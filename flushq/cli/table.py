@@ -271,7 +271,7 @@ class JsonField:
 
 
 def _refuse(constant: str) -> object:
-    raise ValueError(f"{constant} is no JSON number")
+    raise ValueError(f"{constant} is not a JSON number")
 
 
 _decode = json.JSONDecoder(parse_constant=_refuse).decode

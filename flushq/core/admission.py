@@ -63,7 +63,7 @@ class Admission(Fairness[T]):
         return 0 if self.waitlist.line else self.room - self.waitlist.reserved
 
     def must_wait(self, key: Hashable) -> bool:
-        """Whether a producer must stand in line: a duplicate needs no room."""
+        """Whether a producer must stand in line; with a duplicate, never."""
         if self.waitlist.claims or self.room <= 0:
             return not self._buffer.is_duplicate(key)
         return False

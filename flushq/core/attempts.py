@@ -162,10 +162,10 @@ class Parts(Generic[T]):
         reason: Why it was flushed.
 
     Attributes:
-        ended: The positions that have ended and that nobody has taken yet, with the exception of
-            those that were dropped, and None for those that were delivered.
+        ended: Each position that has ended and that nobody has taken yet, mapped to its exception
+            if it was dropped, or to None if it was delivered.
         dropped: The positions that were dropped, and the exception of each.
-        failed: The positions of which a failure ends the queue, and the exception of each.
+        failed: The positions whose failure ends the queue, and the exception of each.
         error: What flush_fn raised last, if it has raised.
     """
 

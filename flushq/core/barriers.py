@@ -38,7 +38,7 @@ class Barriers(Generic[T]):
         self.marks.pop(waiter, None)
 
     def answer(self) -> None:
-        """Complete those that need wait no more; later barriers have higher marks."""
+        """Complete the waiters whose mark is reached; marks never decrease."""
         settled = self._batcher.settled
         for waiter, mark in self.marks.items():
             if mark > settled:

@@ -131,7 +131,7 @@ class Ending(Generic[T]):
         self._waiters.pop(waiter, None)
 
     def may_be_hastened(self, *, is_owner: bool) -> bool:
-        """Whether the end comes sooner if this caller that waits for it is cancelled."""
+        """Whether a cancellation of this caller, who waits for the end, hastens it."""
         return is_owner or not self.owned
 
     # Those who are refused.

@@ -123,7 +123,7 @@ class Simulation:
     # Items come.
 
     def _arrive(self, now: float, came: int = 0) -> None:
-        """Take what arrives, and tell of it and of those that came in from the line."""
+        """Take what arrives; tell the policy of it, and of ``came`` items from the line."""
         times, item, blocked = self._times, self._arrived, self._blocked
         while times[item] == now:
             self._enter(item)

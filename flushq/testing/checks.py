@@ -308,7 +308,7 @@ def _search(examples: int, check: Callable[..., None], **drawn: st.SearchStrateg
 def _check_names(names: Collection[str]) -> None:
     for name in names:
         if name not in OPTIONAL:
-            raise ValueError(f"{name!r} is no law that can be left out: {', '.join(OPTIONAL)}")
+            raise ValueError(f"{name!r} cannot be left out; these laws can: {', '.join(OPTIONAL)}")
 
 
 def _check_bounds(max_latency: float | None, max_batch: int | None, ratio: Ratio | None) -> None:

@@ -35,7 +35,7 @@ LAWS = {
     "idle": "while something is pending and no flush runs, a time to flush is known",
     "repeatable": "the same history leads to the same decisions",
     "bursts": "n items told at once lead to the decisions of n items told one by one",
-    "shift": "a history at another time leads to the same decisions: until is a time, no duration",
+    "shift": "a history at another time leads to the same decisions: until is not a duration",
     "max_latency": "while a slot is free no item waits longer than max_latency",
     "max_batch": "no batch has more than max_batch items",
     "ratio": "what is spent is at most ratio.bound times the optimum",

@@ -155,7 +155,7 @@ class Calls(Generic[T]):
             verdict: Any = context.run(self._on_failure, failure)  # type: ignore[arg-type]  # or nobody is asked
         except BaseException as error:
             return _broke(error)
-        discard(verdict)  # if it is a coroutine, it is no verdict
+        discard(verdict)  # a coroutine is not a verdict
         return lambda attempts: attempts.judged(verdict)
 
 

@@ -195,11 +195,11 @@ class FlushQueue(QueueView[T]):
         """Wait for room, accept the item, and return when it was delivered.
 
         ``timeout`` is the limit of the whole call: after a TimeoutError nobody knows whether the
-        item was accepted; :meth:`submit` tells. ``on_accepted`` is called in the very step in which
-        it is, with the item or, of a duplicate, the one that stayed, and must not raise.
+        item was accepted; :meth:`submit` tells. ``on_accepted`` is called in the step that accepts
+        it, with the item (for a duplicate: the one that stayed), and must not raise.
 
         Raises:
-            TimeoutError: The item has not ended in time, or was not accepted in time.
+            TimeoutError: The item was not delivered in time, or not accepted in time.
             ItemFailed, Dropped, ShutdownTimeout: It was accepted, and not delivered: see
                 :class:`Receipt`.
             FlushFailed, PolicyError: The queue has failed.

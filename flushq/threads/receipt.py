@@ -73,6 +73,6 @@ class Awaited(Generic[T]):
             if not completion.ended:
                 runner.entrance.locked(completion.leave, self._waiter)
         if not completion.ended:
-            raise TimeoutError(f"{completion.item!r} has not ended in time")
+            raise TimeoutError(f"timed out waiting for {completion.item!r}")
         if completion.failure is not None:
             raise completion.failure()

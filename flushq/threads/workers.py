@@ -41,7 +41,7 @@ class Workers(Generic[T]):
 
     Args:
         name: What their names begin with.
-        work: Does a flush, and has the worker rest afterwards.
+        work: Does a flush, then calls :meth:`rest` with the worker.
     """
 
     def __init__(self, name: str, work: Callable[[Flight[T], Worker[T]], object]) -> None:

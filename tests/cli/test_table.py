@@ -387,7 +387,7 @@ def test_values_of_different_kinds_have_different_keys() -> None:
     ("text", "why"),
     [
         ("", "not JSON (Expecting value at column 1): ''"),
-        ('{"id": NaN}', "not JSON (NaN is no JSON number): '{\"id\": NaN}'"),
+        ('{"id": NaN}', "not JSON (NaN is not a JSON number): '{\"id\": NaN}'"),
         ('{"id": ' + "9" * 5000 + "}", "not JSON (Exceeds the limit (4300 digits) for integer"),
         ("[" * 100_000, "not JSON ("),
         ("x" * 1000, f"not JSON (Expecting value at column 1): '{'x' * 60}'..."),

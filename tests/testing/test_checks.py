@@ -157,7 +157,7 @@ class RaisingAtTwo(Flushing):
 @pytest.mark.parametrize(
     ("policy", "told", "cause"),
     [
-        (Duration(), "shift: .* until is a time, no duration\n    but .* item_added.1000.3", None),
+        (Duration(), "shift: .* until is not a duration\n    but .* item_added.1000.3", None),
         (RaisingAtTwo(), r"bursts: .*\n    but it raised LookupError\('two'\)", LookupError),
     ],
     ids=["answering", "raising"],
@@ -217,7 +217,7 @@ def test_a_law_may_be_left_out_of_one_history() -> None:
 @pytest.mark.parametrize("name", ["sound", "speed", "max_latency", "max_batch", "ratio"])
 def test_some_names_cannot_be_left_out(name: str) -> None:
     """They are not laws, or are bounds, or the law without which nothing works."""
-    refused = f"^'{name}' is no law that can be left out: caps, silent, .*, bursts, shift$"
+    refused = f"^'{name}' cannot be left out; these laws can: caps, silent, .*, bursts, shift$"
     with pytest.raises(ValueError, match=refused):
         check_policy(NaturalPolicy(), except_for=[name])
     with pytest.raises(ValueError, match=refused):

@@ -69,7 +69,7 @@ class RandomOrder:
 
 
 class _Choices:
-    """One of all orders: the choices that it begins with; then whoever runs goes on."""
+    """One of all orders: the choices that it begins with; then the running thread goes on."""
 
     def __init__(self, begin: list[int], budget: int) -> None:
         self.made: list[tuple[int, int, bool]] = []

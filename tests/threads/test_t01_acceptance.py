@@ -181,7 +181,7 @@ def test_timeouts() -> None:
                     assert began + timeout == stage.now
             with pytest.raises(TimeoutError, match="it goes on"):
                 queue.flush(0.25)
-            with pytest.raises(TimeoutError, match="2 has not ended in time"):
+            with pytest.raises(TimeoutError, match="timed out waiting for 2"):
                 receipt.result(0.25)
             assert not receipt.done()
             receipt.result(float("inf"))
