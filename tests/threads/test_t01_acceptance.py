@@ -187,7 +187,7 @@ def test_timeouts() -> None:
             receipt.result(float("inf"))
             receipt.result(0)
             assert (True, "<Receipt of 2, ended>") == (receipt.done(), repr(receipt))
-            with pytest.raises(TimeoutError, match="'late' has not ended"):
+            with pytest.raises(TimeoutError, match="timed out waiting for 'late'"):
                 queue.deliver("late", 4)
             assert queue.pending + queue.stats().in_flight == 1
         assert queue.stats().delivered == 3
