@@ -71,7 +71,7 @@ backlog_1_000_000 = partial(_backlog, 1_000_000)
 
 
 async def memory() -> float:
-    """What a waiting item costs beyond itself: bytes, of a million that came in bursts of 256."""
+    """What a waiting item costs beyond itself: bytes, of a million that came in bursts."""
     policy = IntervalPolicy(math.inf)
     queue: FlushQueue[str] = FlushQueue(Count().deliver, policy, max_queue_size=2 * WAITING)
     async with queue:

@@ -118,7 +118,7 @@ class FlushQueue(QueueView[T]):
         """Wait for room, then accept the item.
 
         When this returns the item is accepted, once. When it raises, cancellation included, it is
-        not. Producers that wait are served first come, first served. At least every 256 items
+        not. Producers that wait are served first come, first served. At least every 512 items
         the loop is let run, and at the first item if the queue has not started.
 
         Raises:

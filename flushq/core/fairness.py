@@ -1,7 +1,7 @@
 """Fairness: a producer that never suspends by itself lets others run all the same.
 
 Arrivals are told to the policy in *bursts*: the first item after a pass opens a burst and notes the
-time. After 256 items a producer gives way, so that others run, and a pass begins the next burst. An
+time. After 512 items a producer gives way, so that others run, and a pass begins the next burst. An
 item whose producer is about to wait for its end makes the burst longer by one, since others run
 then.
 """
@@ -15,8 +15,8 @@ from flushq.core.waitlist import WaitList
 
 T = TypeVar("T")
 
-BURST = 256
-"""How many items may come before others run."""
+BURST = 512
+"""How many items may come before others run: a tenth of a millisecond of the loop's time."""
 
 
 class Fairness(Generic[T]):

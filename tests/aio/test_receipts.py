@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from flushq import Batched, Drop, FlushQueue, NaturalPolicy, Receipt
+from flushq.core.fairness import BURST
 from tests.contract.hostile import error_of
 from tests.contract.support import HeldSink, Sink, failing, patient, settle, steps
 
@@ -43,14 +44,14 @@ async def test_many_that_deliver_at_once_fill_one_batch() -> None:
 
 
 async def test_deliveries_do_not_use_up_the_burst_of_others() -> None:
-    """A tight producer pauses after 256 items of its own, though others deliver before and then."""
+    """A tight producer pauses after a burst of its own, though others deliver before and then."""
     queue = FlushQueue(Sink[int](), patient())
-    deliveries = [queue.deliver(item) for item in range(600)]
+    deliveries = [queue.deliver(item) for item in range(2 * (BURST + 44))]
     paused: list[int] = []
     async with queue:
-        begin(*deliveries[300:])
+        begin(*deliveries[BURST + 44 :])
         await settle()
-        for item, delivery in enumerate(deliveries[:300]):
+        for item, delivery in enumerate(deliveries[: BURST + 44]):
             begin(delivery)
             enqueued = queue.enqueue(item)
             try:
@@ -62,8 +63,8 @@ async def test_deliveries_do_not_use_up_the_burst_of_others() -> None:
             break
     for delivery in deliveries:
         delivery.close()
-    assert [256] == paused
-    assert 300 + 256 + 256 == queue.stats().delivered
+    assert [BURST] == paused
+    assert 3 * BURST + 44 == queue.stats().delivered
 
 
 # What is kept.

@@ -7,6 +7,7 @@ from contextlib import suppress
 import pytest
 
 from flushq import FlushFailed, FlushQueue, QueueClosed, ShutdownTimeout
+from flushq.core.fairness import BURST
 from tests.contract.support import (
     HOWS,
     HeldSink,
@@ -83,10 +84,10 @@ async def test_an_interrupted_producer_gives_its_reservation_to_the_next(how: Ho
     assert 3 <= await sweep(scenario, how)
 
 
-@pytest.mark.parametrize("size", [256, 1000])
+@pytest.mark.parametrize("size", [BURST, 2 * BURST])
 @pytest.mark.parametrize("how", HOWS)
 async def test_interrupted_in_the_pause_for_fairness_or_in_the_line(how: How, size: int) -> None:
-    """The 257th item is accepted just if its enqueue returned, also where it waits for room."""
+    """An item after a burst is accepted just if its enqueue returned, also if it waits in line."""
 
     async def scenario(interrupted: Interruption) -> None:
         sink = HeldSink[int]()
@@ -94,7 +95,7 @@ async def test_interrupted_in_the_pause_for_fairness_or_in_the_line(how: How, si
         async with FlushQueue(sink, patient(1), max_queue_size=size) as queue:
             await queue.enqueue(-1)
             await settle()
-            producing = interrupted(enqueue_and_note(queue, range(257), accepted))
+            producing = interrupted(enqueue_and_note(queue, range(BURST + 1), accepted))
             operation = asyncio.create_task(producing)
             await steps(4)
             sink.open()
@@ -213,15 +214,15 @@ async def test_an_enqueue_that_is_never_awaited_accepts_nothing() -> None:
 
 
 async def test_a_close_in_the_pause_for_fairness() -> None:
-    """A close that begins while a producer pauses after 256 items refuses its next one."""
+    """A close that begins while a producer pauses after a burst refuses its next one."""
     noted: list[int] = []
     queue = FlushQueue(Sink[int](), patient(), max_shutdown_wait=0)
     async with failing(queue, ShutdownTimeout):
         outcomes = await asyncio.gather(
-            enqueue_and_note(queue, range(300), noted), queue.aclose(), return_exceptions=True
+            enqueue_and_note(queue, range(BURST + 9), noted), queue.aclose(), return_exceptions=True
         )
     assert [QueueClosed, ShutdownTimeout] == list(map(type, outcomes))
-    assert list(range(256)) == noted
+    assert list(range(BURST)) == noted
     assert noted == queue.undelivered
 
 

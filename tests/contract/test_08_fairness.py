@@ -1,4 +1,4 @@
-"""Point 8: a producer that never suspends by itself lets the loop run every 256 items."""
+"""Point 8: a producer that never suspends by itself lets the loop run every 512 items."""
 
 import asyncio
 import sys
@@ -11,9 +11,10 @@ import attrs
 import pytest
 
 from flushq import FlushQueue, NaturalPolicy, QueueFull
+from flushq.core.fairness import BURST
 from tests.contract.support import HeldSink, Sink, enqueue_all, patient, produce, settle, steps
 
-LIMIT = 256
+LIMIT = BURST
 
 
 @attrs.define(eq=False)
@@ -49,7 +50,7 @@ class Watched:
 
 @pytest.mark.parametrize("debug", [False, True])
 async def test_a_tight_producer_lets_the_loop_run(*, debug: bool) -> None:
-    """Between two iterations of the loop 256 items are accepted, with the fast path or without."""
+    """Between two iterations of the loop a burst is accepted, with the fast path or without."""
     asyncio.get_running_loop().set_debug(debug)
     sink = Sink[int]()
     async with FlushQueue(sink, patient()) as queue:
@@ -68,16 +69,16 @@ async def test_a_tight_producer_lets_the_loop_run(*, debug: bool) -> None:
         {"weigh": lambda item: item % 5},
         {"dedupe_key": lambda _: "same"},
         {"dedupe_key": lambda _: "same", "max_queue_size": 1},
-        *({"dedupe_key": lambda item, n=n: item // n} for n in (2, 255, 256, 257)),
+        *({"dedupe_key": lambda item, n=n: item // n} for n in (2, LIMIT - 1, LIMIT, LIMIT + 1)),
     ],
 )
 async def test_whatever_is_enqueued_the_loop_runs(options: dict[str, Any], producers: int) -> None:
     """Duplicates and weighed items count as others do, and tight producers do not add up."""
     async with FlushQueue(Sink[int](), patient(), **options) as queue:
         watched = Watched(queue)
-        await watched.run(*[range(1000)] * producers)
+        await watched.run(*[range(3 * LIMIT)] * producers)
     assert LIMIT >= max(watched.most.values())
-    assert [1000] * producers == [watched.total[name] for name in range(producers)]
+    assert [3 * LIMIT] * producers == [watched.total[name] for name in range(producers)]
 
 
 async def test_several_tight_producers_of_a_small_queue() -> None:
@@ -138,7 +139,7 @@ def accept(queue: FlushQueue[int], items: Iterable[int]) -> None:
 
 
 def pause(queue: FlushQueue[int], item: int) -> Coroutine[Any, Any, None]:
-    """Begin to enqueue an item after 256 others; the producer now lets the loop run."""
+    """Begin to enqueue an item after a burst; the producer now lets the loop run."""
     pausing = queue.enqueue(item)
     pausing.send(None)
     return pausing

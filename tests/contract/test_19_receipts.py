@@ -33,6 +33,7 @@ from flushq import (
     Split,
     Verdict,
 )
+from flushq.core.fairness import BURST
 from tests.contract.hostile import EVENTS, Broken, StepSink, error_of, left_behind, own_loop
 from tests.contract.support import (
     HOWS,
@@ -122,15 +123,15 @@ async def test_submit_nowait_is_enqueue_nowait_with_a_receipt() -> None:
 
 
 async def test_submit_lets_the_loop_run() -> None:
-    """A producer that only submits lets others run once every 256 items."""
+    """A producer that only submits lets others run after each burst."""
     async with FlushQueue(Sink[int](), patient()) as queue:
         await settle()
-        submitting = asyncio.create_task(submit_all(queue, *range(600)))
+        submitting = asyncio.create_task(submit_all(queue, *range(2 * BURST + 9)))
         accepted = []
         while not submitting.done():
             accepted.append(queue.stats().accepted)
             await asyncio.sleep(0)
-    assert [256, 512] == accepted[-2:]
+    assert [BURST, 2 * BURST] == accepted[-2:]
 
 
 @EVERY_HOW

@@ -5,6 +5,7 @@ import math
 import attrs
 
 from flushq import Drop, Fail, Retry, Split
+from flushq.core.fairness import BURST
 from tests.core_sessions.play import Play
 from tests.sessions.dice import Dice, Items, limits_of, policy_of
 from tests.sessions.facts import Item, Limits
@@ -39,7 +40,7 @@ class Session(Play):
     """
 
     def __init__(self, dice: Dice, limits: Limits, policy: PolicyPlan, *, handles: bool) -> None:
-        burst = dice.choice([math.inf, 256, 4, 2, 1])
+        burst = dice.choice([math.inf, BURST, 4, 2, 1])
         limits = attrs.evolve(limits, max_shutdown_wait=dice.choice([None, 0, 0.25, 0.25, 1.0]))
         super().__init__(limits, policy, VERDICTS if handles else None, burst)
         self._dice = dice

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from flushq.core.fairness import BURST
 from tests.sessions.actors import Actor, BodyError, Script
 from tests.sessions.dice import Dice, Items, Moment, limits_of, policy_of
 from tests.sessions.handler import Handler
@@ -28,7 +29,7 @@ def play(seed: int) -> History:
         policy,
         Sink(Dice(seed + 2), items, wickedness, trouble),
         Handler(Dice(seed + 3), items, severity) if handles else None,
-        burst=dice.choice([256, 256, 256, 4, 2, 1]),
+        burst=dice.choice([BURST, BURST, BURST, 4, 2, 1]),
         fires_early=dice.chance(0.1),
         report_fails=lambda: reports.chance(report_faults),
     ) as harness:
