@@ -11,7 +11,9 @@ stays on the batch, whatever becomes of the task, until a pass tells the core of
 import asyncio
 import contextvars
 import math
+import sys
 import weakref
+from collections.abc import Coroutine
 from typing import Any, Generic, TypeVar
 
 from flushq.aio.calls import Calls, FlushFn, OnFailure
@@ -49,6 +51,7 @@ class Runner(Generic[T]):
         "_calls",
         "_context",
         "_core",
+        "_is_cut_short",
         "_limit",
         "_on_report",
         "_own_context",
@@ -77,7 +80,7 @@ class Runner(Generic[T]):
         self._calls = Calls(core, flush_fn, on_failure, self.wake, self.now)
         self._on_report = on_report
         self._task_name = f"flushq{core.name} flush"
-        self._bound = self._woken = False
+        self._bound = self._woken = self._is_cut_short = False
         self._tasks: dict[asyncio.Task[None], Batch[T]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
@@ -167,11 +170,15 @@ class Runner(Generic[T]):
         self._interrupt()
 
     def _interrupt(self) -> None:
+        self._is_cut_short = True
         self._forget_deadline()
         self.wake()
         for task, batch in self._tasks.items():
-            if task.cancel():
-                batch.interrupt()
+            self._cancel(task, batch)
+
+    def _cancel(self, task: asyncio.Task[None], batch: Batch[T]) -> None:
+        if task.cancel():
+            batch.interrupt()
 
     def _forget_deadline(self) -> None:
         if self._limit is not None:
@@ -208,13 +215,12 @@ class Runner(Generic[T]):
 
     def _pass(self) -> None:
         """Make one pass; flushq.core.core says why in this order."""
-        core, clock = self._core, self.loop.time
+        core = self._core
         self._woken = False
         try:
             core.observe()
-            while (batch := core.next_flush(clock)) is not None:
-                self._launch(batch)
-            ending = core.ending.closing or core.batcher.failure is not None
+            self._start_flushes()
+            ending = core.ending.begun
             if ending:
                 self._keep_deadline()
             core.respond()
@@ -231,6 +237,15 @@ class Runner(Generic[T]):
             core.admission.revoke_credit()  # respond() may not have been reached
             self.wake()  # else what this pass has not done would never be done
             raise
+
+    def _start_flushes(self) -> None:
+        core, clock = self._core, self.loop.time
+        while (batch := core.next_flush(clock)) is not None:
+            self._launch(batch)
+        if core.flushes_ended:  # those that have not suspended
+            core.observe()
+            if core.is_due:  # in the next pass: others run before
+                self.wake()
 
     def _set_timer(self, when: float) -> None:
         if self._timer is not None:
@@ -251,7 +266,7 @@ class Runner(Generic[T]):
     def _launch(self, batch: Batch[T]) -> None:
         flush = self._calls.deliver(batch)
         try:
-            task = self.loop.create_task(flush, name=self._task_name, context=self._context.copy())
+            task = new_task(flush, self.loop, self._task_name, self._context.copy())
         except BaseException as error:  # whatever a task factory of the user raises
             flush.close()
             batch.fail(error)
@@ -260,17 +275,40 @@ class Runner(Generic[T]):
             if not isinstance(error, Exception):
                 raise
             return
+        if task.done():
+            self._end(batch)
+            return
         self._tasks[task] = batch
         task.add_done_callback(self._on_done, context=self._own_context)
+        if self._is_cut_short:  # by what flush_fn has done before it suspended
+            self._cancel(task, batch)
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
-        batch = self._tasks.pop(task)
+        self.wake()
+        self._end(self._tasks.pop(task))
+
+    def _end(self, batch: Batch[T]) -> None:
         if not batch.attempts:
             batch.fail(asyncio.CancelledError("cut short before flush_fn was called"))
         self._core.flush_ended(batch, self.loop.time())
-        self.wake()
         if batch.error is not None and isinstance(batch.error, KeyboardInterrupt | SystemExit):
             raise batch.error
+
+
+def new_task(
+    flush: Coroutine[Any, Any, None],
+    loop: asyncio.AbstractEventLoop,
+    name: str,
+    context: contextvars.Context,
+) -> asyncio.Task[None]:
+    """A task for a flush: one that has begun, where asyncio can and the user has no task factory.
+
+    So flush_fn is called an iteration of the loop earlier, and a flush that does not suspend has
+    ended when this returns.
+    """
+    if sys.version_info >= (3, 12) and loop.get_task_factory() is None:
+        return asyncio.Task(flush, loop=loop, name=name, context=context, eager_start=True)
+    return loop.create_task(flush, name=name, context=context)
 
 
 def _log_not_started(core: weakref.ref[Core[Any]]) -> None:

@@ -8,6 +8,7 @@ order::
 
     core.observe()                              tell the policy what has happened
     while (batch := core.next_flush(clock)):    start what is due; the driver launches each
+    core.observe()                              again, if flushes have ended meanwhile
     core.respond()                              tell all who wait for something, if it is time
 
 Between next_flush() and respond() the driver sets the deadline, if the end has begun. Afterwards
@@ -21,6 +22,8 @@ whether this was the last pass. Why in this order:
 * The tick of the timer comes last, since each other event has asked the policy anew.
 * Producers are let in before the next flush is looked for: else pressure would flush although there
   is room.
+* A flush that has ended when it is launched is told of before respond(), in the same pass, but what
+  is due then waits for the next one: else a flush_fn that never suspends would let nobody else run.
 * The deadline comes before respond(): with max_shutdown_wait=0 it stops the queue, and respond()
   has to tell that.
 * Reports come last: a report finds the receipts of its flush settled, and the line moved on.
@@ -145,6 +148,18 @@ class Core(Generic[T]):
             admission.admit(clock)
         due = self.batcher.due(pressed=bool(line) and admission.is_full)
         return None if due is None else self.batcher.start_flush(due, clock())
+
+    @property
+    def flushes_ended(self) -> bool:
+        """Whether flushes have ended since observe()."""
+        return bool(self._done)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether another flush could start now."""
+        admission = self.admission
+        pressed = bool(admission.waitlist.line) and admission.is_full
+        return self.batcher.due(pressed=pressed) is not None
 
     def respond(self) -> None:
         """Tell all who wait for something, if it is time."""

@@ -1,11 +1,16 @@
-"""What the runner makes of a loop that refuses what it is asked for."""
+"""When the runner calls flush_fn, and what it makes of a loop that refuses what it is asked for."""
 
 import asyncio
+import contextvars
+import sys
+from itertools import pairwise
 from typing import Any
 
-from flushq import FlushFailed, FlushQueue, NaturalPolicy
-from tests.contract.hostile import error_of
-from tests.contract.support import Sink, run_interrupted, settle
+import pytest
+
+from flushq import FlushFailed, FlushQueue, NaturalPolicy, ShutdownTimeout
+from tests.contract.hostile import FACTORIES, error_of, lazy
+from tests.contract.support import Sink, failing, now, run_interrupted, settle, steps
 
 
 def test_an_interrupt_of_the_task_factory_is_raised_on() -> None:
@@ -28,3 +33,56 @@ def test_an_interrupt_of_the_task_factory_is_raised_on() -> None:
     assert FlushFailed is type(error)
     assert isinstance(error.__cause__, KeyboardInterrupt)
     assert ([], [1], []) == (sink.batches, queue.undelivered, queue.in_doubt)
+
+
+# When flush_fn is called: in the pass itself, if tasks can begin at once and there is no factory.
+
+CAN_BEGIN_AT_ONCE: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+
+
+@pytest.mark.parametrize("factory", FACTORIES.values(), ids=FACTORIES)
+async def test_how_soon_an_answer_comes(factory: Any) -> None:
+    """Tasks that begin at once save three iterations: the start, the end, and its pass."""
+    async with FlushQueue(Sink[int](), NaturalPolicy()) as queue:
+        await settle()
+        waiting = asyncio.ensure_future(queue.deliver(1))
+        asyncio.get_running_loop().set_task_factory(factory)
+        iterations = 0
+        while not waiting.done():
+            await steps(1)
+            iterations += 1
+    assert (3 if CAN_BEGIN_AT_ONCE and factory is not lazy else 6) == iterations
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+async def test_a_sink_that_never_suspends_lets_others_run(slots: int) -> None:
+    """A pass starts at most max_in_flight flushes, whatever waits."""
+    seen: list[int] = []
+    sink = Sink[int]()
+    async with FlushQueue(sink, NaturalPolicy(1), max_in_flight=slots) as queue:
+        await settle()
+        for item in range(12):
+            queue.enqueue_nowait(item)
+        while queue.pending:
+            seen.append(len(sink.batches))
+            await steps(1)
+    assert slots == max(later - earlier for earlier, later in pairwise(seen))
+
+
+async def test_a_limit_that_passes_before_flush_fn_suspends() -> None:
+    """The flush that has just begun is cancelled as well: the end does not wait for it."""
+    loop, outside = asyncio.get_running_loop(), contextvars.copy_context()
+    closing: list[asyncio.Task[Any]] = []
+
+    async def sink(_: list[int]) -> None:
+        close = error_of(queue.aclose())
+        closing.append(asyncio.Task(close, loop=loop, context=outside, **CAN_BEGIN_AT_ONCE))
+        await asyncio.sleep(1000)
+
+    async with failing(
+        FlushQueue(sink, NaturalPolicy(), max_shutdown_wait=0), ShutdownTimeout
+    ) as queue:
+        await queue.enqueue(1)
+        await settle()
+        assert ([1], 0) == (queue.in_doubt, now())
+    await asyncio.gather(*closing)

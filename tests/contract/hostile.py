@@ -201,7 +201,13 @@ class Answering(NaturalPolicy):
 
 # Loops.
 
-FACTORIES: dict[str, Any] = {"lazy": None}
+
+def lazy(loop: Any, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+    """Make tasks that begin in the next iteration of the loop: those of the queue, too."""
+    return asyncio.Task(coroutine, loop=loop, **options)
+
+
+FACTORIES: dict[str, Any] = {"none": None, "lazy": lazy}
 if sys.version_info >= (3, 12):
     FACTORIES["eager"] = asyncio.eager_task_factory
 
