@@ -75,7 +75,8 @@ class QueueState:
     """The facts that a policy decides by. The base class keeps them; a subclass only reads.
 
     An event that cannot have happened is refused, as :class:`FlushPolicy` says, and leaves the
-    state as it was.
+    state as it was. ``note_item_added`` and the like check nothing: they are for a queue, which
+    tells only what has happened.
 
     Attributes:
         pending: Items that wait.
@@ -96,6 +97,10 @@ class QueueState:
     def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> None:
         """``count`` items, of ``weight`` in all, have arrived."""
         self._check(now, count, weight)
+        self.note_item_added(now, count, weight)
+
+    def note_item_added(self, now: float, count: int, weight: float) -> None:
+        """As :meth:`item_added`, unchecked."""
         bursts = self._bursts
         if not bursts:
             self.oldest = now
@@ -117,11 +122,19 @@ class QueueState:
             raise ValueError(
                 f"cannot start a flush: {self.in_flight} of {self.max_in_flight} are in flight"
             )
+        self.note_flush_started(now, count, weight)
+
+    def note_flush_started(self, now: float, count: int, weight: float) -> None:
+        """As :meth:`flush_started`, unchecked."""
         self._now = now
-        self._take(count)
         self.in_flight += 1
         self.pending -= count
-        self.weight = max(self.weight - weight, 0) if self.pending else 0
+        if self.pending:
+            self._take(count)
+            self.weight = max(self.weight - weight, 0)
+        else:
+            self._bursts.clear()
+            self.oldest, self.weight = math.inf, 0
 
     def flush_done(
         self, now: float, count: int, seconds: float, error: BaseException | None = None
@@ -130,12 +143,20 @@ class QueueState:
         self._check(now, count, seconds)
         if self.in_flight == 0:
             raise ValueError(f"cannot end a flush of {count} items: none is in flight")
+        self.note_flush_done(now)
+
+    def note_flush_done(self, now: float, *_: object) -> None:
+        """As :meth:`flush_done`, unchecked."""
         self._now = now
         self.in_flight -= 1
 
     def tick(self, now: float) -> None:
         """Time has come to ``now``."""
         self._check(now)
+        self.note_tick(now)
+
+    def note_tick(self, now: float) -> None:
+        """As :meth:`tick`, unchecked."""
         self._now = now
 
     @property
@@ -148,13 +169,12 @@ class QueueState:
         return tuple(self._bursts)
 
     def _take(self, count: int) -> None:
+        """Take items from the front, but not all."""
         bursts = self._bursts
-        while count and count >= bursts[0][1]:
+        while count >= bursts[0][1]:
             count -= bursts.popleft()[1]
-        if count:
-            time, waiting = bursts[0]
-            bursts[0] = (time, waiting - count)
-        self.oldest = bursts[0][0] if bursts else math.inf
+        self.oldest, waiting = bursts[0]
+        bursts[0] = (self.oldest, waiting - count)
 
     def _check(self, now: float, count: int = 1, amount: float = 0.0) -> None:
         if not -math.inf < now < math.inf:

@@ -35,7 +35,7 @@ from flushq.core.duplicates import DedupeKey
 from flushq.core.losses import Losses, LostAs
 from flushq.core.running_policy import RunningPolicy
 from flushq.errors import FlushFailed, PolicyError, QueueEnded
-from flushq.policy import Flush, FlushPolicy, Wait, check_caps
+from flushq.policy import IDLE, Flush, FlushPolicy, check_caps
 
 T = TypeVar("T")
 
@@ -135,8 +135,9 @@ class Batcher(Generic[T]):
     def wake_at(self) -> float:
         """When to call :meth:`tick` unless something else happens; inf: not at all."""
         decision = self.policy.decision
-        until = decision.until if isinstance(decision, Wait) else math.inf
-        return until if until < math.inf and self._may_flush else math.inf
+        if decision is IDLE or isinstance(decision, Flush) or not self._may_flush:
+            return math.inf
+        return decision.until
 
     def tick(self, now: float) -> None:
         """The time asked for has come."""
@@ -147,17 +148,15 @@ class Batcher(Generic[T]):
 
         The arrivals must have been announced. ``pressed`` says that a producer waits for room.
         """
-        if self.draining:
-            due = _DRAIN
-        elif self.buffer.first < self._barrier:
-            due = _BARRIER
-        elif isinstance(self.policy.decision, Flush):
-            due = self.policy.decision
-        elif pressed:
-            due = _PRESSURE
-        else:
+        if not self._may_flush:
             return None
-        return due if self._may_flush else None
+        if self.draining:
+            return _DRAIN
+        if self.buffer.first < self._barrier:
+            return _BARRIER
+        if isinstance(self.policy.decision, Flush):
+            return self.policy.decision
+        return _PRESSURE if pressed else None
 
     def start_flush(self, due: Flush, now: float) -> Batch[T] | None:
         """Take the batch of a flush that is due.

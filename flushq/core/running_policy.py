@@ -8,9 +8,10 @@ The rules it keeps:
   more then.
 * Its facts must agree with what it was told. They do not if an override forgets ``super()``.
 
-An event that a policy does not override is told to its facts at once, and then
-:meth:`~flushq.policy.FlushPolicy.answer` is asked: the same as the event itself does, with two
-calls less for each event.
+An event that a policy does not override is noted by its facts at once, and then
+:meth:`~flushq.policy.FlushPolicy.answer` is asked: the same as the event itself does, without the
+checks of what the queue has made sure of. An answer that was found sound once needs no second look,
+if it is a Flush; a Wait may be over by now.
 """
 
 import math
@@ -18,7 +19,16 @@ from collections.abc import Callable
 from typing import Any
 
 from flushq.arguments import shown
-from flushq.policy import EVENTS, IDLE, Decision, FlushPolicy, flaw_in, overrides, running_copy
+from flushq.policy import (
+    EVENTS,
+    IDLE,
+    Decision,
+    Flush,
+    FlushPolicy,
+    flaw_in,
+    overrides,
+    running_copy,
+)
 
 OnFailure = Callable[[str, BaseException | None], object]
 """Is told what the policy has done, and what it raised, if it raised."""
@@ -52,9 +62,17 @@ class RunningPolicy:
         self._in_flight = 0
         self._on_failure = on_failure
         self._overridden = {event for event in EVENTS if overrides(copy, event)}
-        self._item_added, self._flush_started, self._flush_done, self._tick = (
-            getattr(copy if event in self._overridden else copy.queue, event) for event in EVENTS
+        self._sound: Flush | None = None
+        self._item_added, self._flush_started, self._flush_done, self._tick = map(
+            self._hearer, EVENTS
         )
+
+    def _hearer(self, event: str) -> Callable[..., Any]:
+        """What is told of an event."""
+        overridden = event in self._overridden
+        owner, name = (self.copy, event) if overridden else (self.copy.queue, f"note_{event}")
+        hearer: Callable[..., Any] = getattr(owner, name)
+        return hearer
 
     def item_added(self, now: float, count: int, weight: float) -> None:
         """Items have arrived."""
@@ -104,11 +122,18 @@ class RunningPolicy:
         if facts.pending != self.pending or facts.in_flight != self._in_flight:
             flaw: str | None = self._miscount()
         else:
-            flaw = None if answer is IDLE else flaw_in(answer, self.now)
+            flaw = None if answer is IDLE or answer is self._sound else self._flaw_in(answer)
         if flaw is None:
             self.decision = answer
         else:
             self._fail(f"answered {event} with {shown(answer)}: {flaw}", None)
+
+    def _flaw_in(self, answer: Any) -> str | None:
+        """What is wrong with an answer, if anything."""
+        flaw = flaw_in(answer, self.now)
+        if flaw is None and isinstance(answer, Flush):
+            self._sound = answer
+        return flaw
 
     def _miscount(self) -> str:
         """Where the facts differ from what was told."""
