@@ -113,9 +113,9 @@ class Admission(Fairness[T]):
     # The line.
 
     @property
-    def is_full(self) -> bool:
-        """Whether the items that wait fill the queue by themselves, without any claims."""
-        return len(self._buffer.items) >= self._max_queue_size
+    def is_pressed(self) -> bool:
+        """Whether producers stand in line for a queue that is full of items, not of claims."""
+        return bool(self.waitlist.line) and len(self._buffer.items) >= self._max_queue_size
 
     def admit(self, clock: Callable[[], float]) -> None:
         """Give room to the line; what those producers bring has been here from now on."""

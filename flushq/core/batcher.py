@@ -167,8 +167,8 @@ class Batcher(Generic[T]):
         buffer, policy = self.buffer, self.policy
         first, oldest, most = buffer.first, policy.copy.queue.oldest, policy.pending
         items, weight = buffer.take(most if due.up_to is None else min(most, due.up_to))
-        count, left, now = len(items), len(buffer.items), max(policy.now, now)
-        batch = Batch(items, count, weight, due.reason, first, oldest, now, left)
+        count, now = len(items), max(policy.now, now)
+        batch = Batch(items, count, weight, due.reason, first, oldest, now, len(buffer.items))
         self.running[batch] = None
         try:
             policy.flush_started(now, count, weight)

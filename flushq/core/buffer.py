@@ -194,6 +194,7 @@ def _pop(waiting: deque[T], count: int) -> list[T]:
         return list(starmap(waiting.popleft, repeat((), count)))
     taken = [*waiting]
     waiting.clear()
-    waiting.extendleft(reversed(taken[count:]))
-    del taken[count:]
+    if len(taken) > count:
+        waiting.extendleft(reversed(taken[count:]))
+        del taken[count:]
     return taken

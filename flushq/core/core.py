@@ -143,10 +143,9 @@ class Core(Generic[T]):
         admission = self.admission
         if admission.opened is not None:  # by a flush that has begun in this very pass
             admission.tell_burst()
-        line = admission.waitlist.line
-        if line:
+        if admission.waitlist.line:
             admission.admit(clock)
-        due = self.batcher.due(pressed=bool(line) and admission.is_full)
+        due = self.batcher.due(pressed=admission.is_pressed)
         return None if due is None else self.batcher.start_flush(due, clock())
 
     @property
@@ -157,9 +156,7 @@ class Core(Generic[T]):
     @property
     def is_due(self) -> bool:
         """Whether another flush could start now."""
-        admission = self.admission
-        pressed = bool(admission.waitlist.line) and admission.is_full
-        return self.batcher.due(pressed=pressed) is not None
+        return self.batcher.due(pressed=self.admission.is_pressed) is not None
 
     def respond(self) -> None:
         """Tell all who wait for something, if it is time."""

@@ -62,7 +62,7 @@ class RunningPolicy:
         self._in_flight = 0
         self._on_failure = on_failure
         self._overridden = {event for event in EVENTS if overrides(copy, event)}
-        self._sound: Flush | None = None
+        self._sound: Decision = IDLE
         self._item_added, self._flush_started, self._flush_done, self._tick = map(
             self._hearer, EVENTS
         )

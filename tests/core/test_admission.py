@@ -108,13 +108,17 @@ def test_a_producer_waits_behind_those_who_came_before(*, admitted: bool) -> Non
         admission.check_room(9)
 
 
-def test_a_queue_is_full_of_items_alone() -> None:
-    """Claims make no pressure: only items that wait do."""
-    entrance = Entrance(1)
+def test_only_items_make_pressure_and_only_for_a_line() -> None:
+    """Claims do not: neither those who give way, nor those who were given room."""
+    entrance, seen = Entrance(1), list[bool]()
     entrance.admission.give_way(1)
-    assert not entrance.admission.is_full
+    entrance.join()
+    seen.append(entrance.admission.is_pressed)
     entrance.accept(1)
-    assert entrance.admission.is_full
+    seen.append(entrance.admission.is_pressed)
+    entrance.admission.waitlist.reject(lambda _: QueueFull())
+    seen.append(entrance.admission.is_pressed)
+    assert [False, True, False] == seen
 
 
 # Bursts.
