@@ -7,7 +7,7 @@ on), wakes (a flag), calls (flushes are generators too, which yield what they wa
 
 import math
 from asyncio import CancelledError
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from operator import attrgetter
 from typing import Any
@@ -354,13 +354,18 @@ class Driver(QueueView[Item]):
 
     # The pass and the timer.
 
-    def run_pass(self) -> None:
-        """Make the pass that somebody has asked for."""
+    def run_pass(self, call_at_once: Callable[[Flush], None] | None = None) -> None:
+        """Make the pass that somebody has asked for; flushes may be begun by it, and end in it."""
         core = self._core
         self.woken = False
         core.observe()
         while (batch := core.next_flush(self._clock)) is not None:
             self.flushes.append(Flush(batch, self._deliver(batch)))
+            if call_at_once is not None:
+                call_at_once(self.flushes[-1])
+        if core.flushes_ended:
+            core.observe()
+            self.woken |= core.is_due
         if core.ending.begun:
             self._keep_deadline()
         core.respond()
@@ -396,11 +401,15 @@ class Driver(QueueView[Item]):
 
     def end(self, flush: Flush) -> None:
         """A flush that is over is gone."""
+        self.end_in_pass(flush)
+        self.woken = True
+
+    def end_in_pass(self, flush: Flush) -> None:
+        """It is gone within the pass that has started it."""
         flush.told = True
         if not flush.batch.attempts:
             flush.batch.fail(CancelledError("flush_fn was never called"))
         self._core.flush_ended(flush.batch, self.now)
-        self.woken = True
 
     def _step_flush(self, flush: Flush, step: Any, value: Any) -> None:
         try:

@@ -8,7 +8,7 @@ its answer from what it was heard to say. `tests.core_sessions.judge` compares t
 import math
 from asyncio import CancelledError
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import attrs
 
@@ -293,12 +293,14 @@ class Model:
 
     # The pass.
 
-    def run_pass(self) -> None:
-        """A pass."""
+    def run_pass(self, call_at_once: Callable[[Flight], None] | None = None) -> None:
+        """A pass; flushes may be begun by it, and end in it."""
         self.calls = [call for call in self.calls if call.state != "done"]
         self._observe()
         while self._start_flush():
-            pass
+            if call_at_once is not None:
+                call_at_once(self.flights[-1])
+        self._observe()
         if self.ending:
             self._keep_deadline()
         self._respond()

@@ -259,9 +259,39 @@ class Play:
 
     def _pass(self, verb: str) -> None:
         self.driver.run_pass()
+        self._note_heard()
+        self.model.run_pass()
+
+    def _note_heard(self) -> None:
         for heard in self._heard:
             self.history.note("policy", str(heard.event[0]), *heard.event[1:], heard.decision)
-        self.model.run_pass()
+
+    def _pass_at_once(self, verb: str) -> None:
+        """A pass calls flush_fn at once, which returns or raises without suspending."""
+        error = None if verb == "pass_returning" else SinkError("at once")
+
+        def call(flush: Flush) -> None:
+            self.driver.begin(flush)
+            if error is None:
+                self.driver.go_on(flush)
+            elif flush.wants is not None:
+                self.driver.fail(flush, error)
+            self._watch(flush)
+            if flush.over:
+                self.driver.end_in_pass(flush)
+
+        def call_of_model(flight: Flight) -> None:
+            flight.begin(stopped=self.model.stopped)
+            if error is None:
+                flight.returned()
+            else:
+                flight.raised(error, self.model.now, may_ask=True)
+            if flight.wants is None:
+                self.model.flight_is_over(flight)
+
+        self.driver.run_pass(call)
+        self._note_heard()
+        self.model.run_pass(call_of_model)
 
     def _advance(self, verb: str) -> None:
         self.pass_time(self.next_time)
@@ -340,6 +370,7 @@ ACTS: dict[str, Callable[[Play, str], None]] = {
     "flush": Play._flush,
     "start": Play._start,
     "pass": Play._pass,
+    **dict.fromkeys(["pass_returning", "pass_raising"], Play._pass_at_once),
     "advance": Play._advance,
     "timer": Play._fire_timer,
     "limit": Play._reach_limit,

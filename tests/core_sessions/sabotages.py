@@ -233,6 +233,8 @@ SABOTAGES: dict[str, Sabotage] = {
         lambda self, why: setattr(self, "stopped", why),
     ),
     "the policy is never asked again": (Batcher, "wake_at", _always(math.inf)),
+    "ends in a pass are told in the next": (Core, "flushes_ended", _always(False)),
+    "what is due after a pass is not asked for": (Core, "is_due", _always(False)),
     "what a part has come to is told late": (Batcher, "end_part", _nothing),
     # Attempts.
     "what has ended is told with the rest": (Core, "_note_ended", _nothing),

@@ -36,7 +36,8 @@ class Session(Play):
 
     A step that is possible is taken before anything else, or not, as *eager* as the session is; or
     somebody brings an item, or disturbs the others if there is no *patience*; what a flush wants
-    fails as often as there is *trouble*.
+    fails as often as there is *trouble*; and flush_fn ends in the pass that starts the flush, as
+    often as there is *haste*.
     """
 
     def __init__(self, dice: Dice, limits: Limits, policy: PolicyPlan, *, handles: bool) -> None:
@@ -48,6 +49,7 @@ class Session(Play):
         self._eagerness = dice.choice([0.3, 0.6, 0.8])
         self._trouble = dice.choice([0.2, 0.5, 0.8] if handles else [0.0, 0.05, 0.2])
         self._patience = dice.choice([0.7, 0.9, 0.97])
+        self._haste = dice.choice([0.0, 0.5, 0.9])
         self.history.note("PLAN", f"{limits} {policy}")
 
     def make_item(self) -> Item:
@@ -69,7 +71,10 @@ class Session(Play):
         dice = self._dice
         steps = list(self.steps())
         if steps and dice.chance(self._eagerness):
-            return dice.choice(steps)
+            step = dice.choice(steps)
+            if step == "pass" and dice.chance(self._haste):
+                return "pass_raising" if dice.chance(self._trouble) else "pass_returning"
+            return step
         wishes = list(self.wishes())
         if wishes and dice.chance(0.5):
             return self._answer_to(*dice.choice(wishes))
