@@ -17,6 +17,7 @@ from flushq.errors import (
     QueueFull,
     ShutdownTimeout,
 )
+from flushq.facts import QueueState
 from flushq.outcomes import (
     Drop,
     Fail,
@@ -34,7 +35,7 @@ from flushq.policies import (
     NaturalPolicy,
     PausePolicy,
 )
-from flushq.policy import Decision, Flush, FlushPolicy, QueueState, Wait
+from flushq.policy import Decision, Flush, FlushPolicy, Wait
 from flushq.telling import OnReport
 
 __version__ = "0.1.0"

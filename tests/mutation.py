@@ -142,6 +142,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "flushq/inside.py": ("tests/threads/test_contract.py", "tests/contract/test_14_reentrancy.py"),
     "flushq/requests.py": ("tests/threads/test_contract.py", "tests/contract/test_20_batched.py"),
     "flushq/telling.py": ("tests/threads", "tests/contract/test_21_reports.py", "tests/contract"),
+    "flushq/facts.py": ("tests/test_policy.py", f"tests/policies {LAWS}"),
     "flushq/policy.py": ("tests/test_policy.py", f"tests/policies {LAWS}"),
     "flushq/offline.py": ("tests/test_offline.py",),
     "flushq/policies/alarm.py": (f"tests/policies/test_alarm.py {STATEFUL}", LAWS),

@@ -31,7 +31,8 @@ TOP_LEVEL = {
 MAY_IMPORT: dict[str, set[str]] = {
     "arguments": set(),
     "errors": {"arguments"},
-    "policy": {"arguments"},
+    "facts": {"arguments"},
+    "policy": {"facts"},
     "policies": {"policy"},
     "outcomes": {"arguments"},
     "core.waiter": set(),

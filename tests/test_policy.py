@@ -12,12 +12,12 @@ from typing import Any, Self, cast
 import attrs
 import pytest
 
+from flushq.facts import QueueState
 from flushq.policies import IntervalPolicy, NaturalPolicy
 from flushq.policy import (
     Decision,
     Flush,
     FlushPolicy,
-    QueueState,
     Wait,
     flaw_in,
     running_copy,

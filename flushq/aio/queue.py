@@ -72,7 +72,7 @@ class FlushQueue(QueueView[T]):
         ValueError: A number is zero, negative or NaN where it must not be.
     """
 
-    __slots__ = ("__weakref__", "_append", "_credit", "_runner")
+    __slots__ = ("__weakref__", "_append", "_credit", "_overdraft", "_runner")
 
     def __init__(
         self,
@@ -103,6 +103,7 @@ class FlushQueue(QueueView[T]):
         self._runner: Runner[T] = Runner(self._core, flush_fn, on_failure, on_report)
         self._clock = self._runner.now
         self._credit: Iterator[None] = NO_CREDIT
+        self._overdraft: Iterator[None] = NO_CREDIT
         self._append: Callable[[T], int | None] = self._append_first
         expect_burst = partial(setattr, self, "_append", self._append_first)
         self._core.admission.on_burst_closed = expect_burst
@@ -149,11 +150,19 @@ class FlushQueue(QueueView[T]):
         for _ in self._credit:
             self._append(item)
             return
+        for _ in self._overdraft:
+            self._append(item)
+            return
         self._enqueue_now(item)
 
     async def submit(self, item: T) -> Receipt[T]:
         """As :meth:`enqueue`, and return the receipt; for a duplicate, that of the waiting item."""
-        return receipt_of(item, await self._enqueue_slow(item), self._core, self._runner)
+        for _ in self._credit:
+            stays = self._append(item)
+            break
+        else:
+            stays = await self._enqueue_slow(item)
+        return receipt_of(item, stays, self._core, self._runner)
 
     def submit_nowait(self, item: T) -> Receipt[T]:
         """As :meth:`enqueue_nowait`, and return the receipt, as :meth:`submit` does."""
@@ -315,18 +324,15 @@ class FlushQueue(QueueView[T]):
         return self._core.buffer.measure(item)
 
     def _accept(self, item: T, key: Hashable, weight: float) -> int | None:
-        """Let an item in; return the number of the one that stays if it is a duplicate.
-
-        To add it is the last step, so that nothing can fail once it is in.
-        """
+        """Let an item in; return the number of the one that stays if it is a duplicate."""
         self._open_burst()
         if not self._core.batcher.started:
             self._runner.expect_start()
         if self._core.ending.begun or self._runner.loop.get_debug():
             self._core.admission.revoke_credit()  # every item needs a second look
         else:
-            self._credit = self._core.admission.grant_credit()
-        return self._core.buffer.add(item, key, weight)
+            self._credit, self._overdraft = self._core.admission.grant_credit()
+        return self._core.buffer.add(item, key, weight)  # last: nothing can fail once it is in
 
     def _append_first(self, item: T) -> int | None:
         """Let in the first item of a burst; those that follow go straight into the buffer."""

@@ -10,7 +10,8 @@ policy.
 room and burst allow, and none is left while anybody is in line or once the queue ends. So it may
 outlive a pass, which makes room and begins a new burst; whatever else takes room (to give way), and
 the end, must revoke it. Else the queue would take an item that it has no room for, or that it
-refuses.
+refuses. Who cannot wait, cannot let others run: once the burst is used up, such producers alone get
+an *overdraft*, for as many items as another burst has. What is granted revokes what was.
 
 *Deadlock.* If every slot is taken by a flush that waits for room in its own queue, no room is ever
 made: then the last of those producers is rejected.
@@ -95,16 +96,18 @@ class Admission(Fairness[T]):
 
     # Credit.
 
-    def grant_credit(self) -> Iterator[None]:
-        """Credit for items behind the one that is about to be added: an element for each.
+    def grant_credit(self) -> tuple[Iterator[None], Iterator[None]]:
+        """Credit and overdraft behind the item that is about to be added: an element for each item.
 
-        An iterator, as nothing costs less to count down; over a list, as to clear that revokes it.
+        Iterators, as nothing costs less to count down; over a list, as to clear that revokes them.
         """
+        self._credit.clear()
         if self.waitlist.claims:
-            return NO_CREDIT
-        credit = min(self.room, self._limit - self._batcher.burst_size) - 1
-        self._credit = [None] * int(credit)
-        return iter(self._credit)
+            return NO_CREDIT, NO_CREDIT
+        left = self._limit - self._batcher.burst_size
+        self._credit = [None] * int(min(self.room, left if left > 0 else self._usual_limit) - 1)
+        granted = iter(self._credit)
+        return (granted, NO_CREDIT) if left > 0 else (NO_CREDIT, granted)
 
     def revoke_credit(self) -> None:
         """Have every item that comes looked at again."""

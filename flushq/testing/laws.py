@@ -12,11 +12,11 @@ from typing import Any
 
 import attrs
 
+from flushq.facts import QueueState
 from flushq.policy import (
     Decision,
     Flush,
     FlushPolicy,
-    QueueState,
     Wait,
     check_caps,
     flaw_in,

@@ -61,7 +61,7 @@ class Entrance:
 
     def credit(self) -> int:
         """How many items may come without a second look, beside the next one."""
-        return len(list(self.admission.grant_credit()))
+        return len(list(self.admission.grant_credit()[0]))
 
 
 # Room and claims.
@@ -212,6 +212,19 @@ def test_credit_is_what_room_and_burst_allow(
     assert max(expected, 0) == entrance.credit()
 
 
+@given(size=st.integers(1, 9), burst=st.integers(1, 4), fresh=st.integers(0, 9))
+def test_an_overdraft_is_what_room_allows_beyond_the_burst(
+    size: int, burst: int, fresh: int
+) -> None:
+    """Once the burst is used up, those who cannot let others run get as much again."""
+    entrance = Entrance(size, burst)
+    entrance.accept(*range(min(fresh, size)))
+    credit, overdraft = entrance.admission.grant_credit()
+    expected = min(size - fresh, burst) - 1 if fresh >= burst else 0
+    assert max(expected, 0) == len(list(overdraft))
+    assert fresh < burst or [] == list(credit)
+
+
 def test_there_is_no_credit_while_anybody_is_in_line() -> None:
     """Neither while a producer waits, nor while one has room and has not gone on."""
     entrance = Entrance(9, burst=5)
@@ -226,7 +239,7 @@ def test_there_is_no_credit_while_anybody_is_in_line() -> None:
 def test_credit_that_is_revoked_is_gone_in_the_middle() -> None:
     """A pause takes room, so it revokes what is left of the credit that was granted."""
     entrance = Entrance(9, burst=5)
-    credit = entrance.admission.grant_credit()
+    credit, _ = entrance.admission.grant_credit()
     next(credit)
     entrance.admission.give_way(1)
     assert [] == list(credit)

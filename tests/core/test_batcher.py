@@ -11,8 +11,9 @@ import pytest
 from flushq.core.batch import Batch
 from flushq.core.batcher import Batcher, End
 from flushq.errors import FlushFailed, PolicyError
+from flushq.facts import QueueState
 from flushq.policies import NaturalPolicy
-from flushq.policy import Decision, Flush, FlushPolicy, QueueState, Wait
+from flushq.policy import Decision, Flush, FlushPolicy, Wait
 from tests.strategies import FAULTS, FaultyPolicy, HookedPolicy, Refusal
 
 

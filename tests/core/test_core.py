@@ -98,11 +98,11 @@ def test_reports_are_kept_if_anybody_asks(*, keeps_reports: bool) -> None:
 def test_credit_is_gone_once_the_queue_ends() -> None:
     """A pass that learns of a failure revokes it, and so does a close at once."""
     driver = running(1)
-    credit = driver.core.admission.grant_credit()
+    credit, _ = driver.core.admission.grant_credit()
     driver.end(Refusal("lost"))
     assert [] == list(credit)
     driver = Driver()
-    credit = driver.core.admission.grant_credit()
+    credit, _ = driver.core.admission.grant_credit()
     driver.core.close()
     assert [] == list(credit)
 

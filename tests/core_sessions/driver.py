@@ -9,6 +9,7 @@ import math
 from asyncio import CancelledError
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -99,7 +100,7 @@ class Driver(QueueView[Item]):
         woken: Whether somebody has asked for a pass.
         timer: When the policy is to be asked again.
         limit: When the end is to be over.
-        credit: How many items need no second look.
+        credit, overdraft: How many items need no second look, of those who can wait or of others.
         flushes, reports: All that were started, and handed out.
     """
 
@@ -122,6 +123,7 @@ class Driver(QueueView[Item]):
         self.woken = False
         self.timer = self.limit = math.inf
         self.credit: Iterator[None] = NO_CREDIT
+        self.overdraft: Iterator[None] = NO_CREDIT
         self.flushes: list[Flush] = []
         self.reports: list[FlushReport] = []
 
@@ -182,17 +184,20 @@ class Driver(QueueView[Item]):
 
     def enqueue_nowait(self, caller: Caller, item: Item) -> Steps:
         """Bring an item without waiting."""
-        key, weight = self._measure(item, None)
-        self._core.admission.check_room(key)
-        stays = self._accept(item, key, weight)
+        for _ in chain(self.credit, self.overdraft):
+            stays = self._append(item)
+            break
+        else:
+            key, weight = self._measure(item, None)
+            self._core.admission.check_room(key)
+            stays = self._accept(item, key, weight)
         caller.accepted = True
         yield from ()  # it is a generator as the others are
         return stays
 
     def submit(self, caller: Caller, item: Item) -> Steps:
         """Bring an item, and keep its completion."""
-        stays = yield from self._enqueue_slow(item, None)
-        caller.accepted = True
+        stays = yield from self.enqueue(caller, item)
         caller.completion = self._core.receipts.completion(self._number(item, stays))
         return stays
 
@@ -252,7 +257,7 @@ class Driver(QueueView[Item]):
         if self._core.ending.begun:
             self._core.admission.revoke_credit()
         else:
-            self.credit = self._core.admission.grant_credit()
+            self.credit, self.overdraft = self._core.admission.grant_credit()
         return self._core.buffer.add(item, key, weight)
 
     def _append(self, item: Item) -> int | None:

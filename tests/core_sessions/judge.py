@@ -54,7 +54,7 @@ class Judge:
         view: What can be seen of the queue.
         core: What decides.
         flushes, reports: All that were started, and handed out: the lists grow.
-        credit: Tells how many items need no second look.
+        credit: Tells how many items need no second look: of those who can wait, and of others.
         model: What must come of it.
         history: Where each difference is noted, until there are some.
 
@@ -68,7 +68,7 @@ class Judge:
         core: Core[Item],
         flushes: Sequence[Started],
         reports: Sequence[FlushReport],
-        credit: Callable[[], Iterator[None]],
+        credit: Callable[[], tuple[Iterator[None], Iterator[None]]],
         model: Model,
         history: History,
     ) -> None:
@@ -178,9 +178,12 @@ class Judge:
             yield 2, "the account", model.places, f"that of {len(model.entries)} items"
         if len(model.waiting) > model.limits.max_queue_size:
             yield 7, "pending", len(model.waiting), model.limits.max_queue_size
-        credit = operator.length_hint(self._credit())
-        if credit and credit > self._most_credit:
-            yield 7, "credit", credit, self._most_credit
+        credit, overdraft = map(operator.length_hint, self._credit())
+        room = 0 if model.line or model.reserved or model.ending else model.room
+        if credit and credit > min(room, model.most - model.burst):
+            yield 7, "credit", credit, (room, model.most - model.burst)
+        if overdraft and overdraft > room:
+            yield 7, "overdraft", overdraft, room
 
     def _stats(self) -> Iterator[Difference]:
         """The public figures are the same, and the age of the oldest item is right."""
@@ -255,14 +258,6 @@ class Judge:
             if told != right:
                 yield 19, f"the completion of {call.item}", told, right
         self._submitted = [each for each in self._submitted if not each[0].completion.ended]
-
-    @property
-    def _most_credit(self) -> float:
-        """No more than room and burst allow; none while somebody is in line, or at the end."""
-        model = self._model
-        if model.line or model.reserved or model.ending:
-            return 0
-        return min(model.room, model.most - model.burst)
 
 
 def _seen(caller: Caller, view: QueueView[Item]) -> tuple[object, ...]:

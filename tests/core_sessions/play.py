@@ -88,7 +88,12 @@ class Play:
         driver = self.driver
         lists = driver.flushes, driver.reports
         self._judge = Judge(
-            driver, driver.core, *lists, lambda: driver.credit, self.model, self.history
+            driver,
+            driver.core,
+            *lists,
+            lambda: (driver.credit, driver.overdraft),
+            self.model,
+            self.history,
         )
         self._due: dict[Flush, float] = {}
         self._items = 0

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from itertools import repeat
 from typing import Any
 
-from flushq.core.admission import Admission
+from flushq.core.admission import NO_CREDIT, Admission
 from flushq.core.attempts import Parts
 from flushq.core.barriers import Barriers
 from flushq.core.batcher import Batcher
@@ -32,9 +32,17 @@ def _always(value: object) -> property:
 def _nothing(*_: object, **__: object) -> None: ...
 
 
-def _too_much_credit(admission: Admission[Any]) -> Iterator[None]:
-    credit = list(GRANT(admission))
-    return iter([*credit, None])
+Granted = tuple[Iterator[None], Iterator[None]]
+
+
+def _too_much_credit(admission: Admission[Any]) -> Granted:
+    credit, overdraft = GRANT(admission)
+    return iter([*credit, None]), overdraft
+
+
+def _too_much_overdraft(admission: Admission[Any]) -> Granted:
+    credit, overdraft = GRANT(admission)
+    return credit, iter([*overdraft, None])
 
 
 GRANT = Admission.grant_credit
@@ -185,10 +193,11 @@ SABOTAGES: dict[str, Sabotage] = {
     "who cannot wait is refused beside room": (Admission, "check_room", _refuse_beside_room),
     "who cannot wait takes the room of others": (Admission, "check_room", _ignore_claims),
     "there is one item too much credit": (Admission, "grant_credit", _too_much_credit),
+    "there is one item too much overdraft": (Admission, "grant_credit", _too_much_overdraft),
     "credit knows no burst": (
         Admission,
         "grant_credit",
-        lambda self: repeat(None, 0 if self.waitlist.claims else max(0, self.room - 1)),
+        lambda self: (repeat(None, max(0, self.room_for_newcomers - 1)), NO_CREDIT),
     ),
     "credit is never revoked": (Admission, "revoke_credit", _nothing),
     "a close leaves credit": (Core, "close", _close_with_credit),

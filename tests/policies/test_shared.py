@@ -8,8 +8,9 @@ from unittest.mock import PropertyMock
 import attrs
 import pytest
 
+from flushq.facts import QueueState
 from flushq.policies import AlarmPolicy, BudgetPolicy, IntervalPolicy, NaturalPolicy, PausePolicy
-from flushq.policy import Flush, FlushPolicy, QueueState, Wait, running_copy
+from flushq.policy import Flush, FlushPolicy, Wait, running_copy
 from tests.models import state_of
 
 WAITING = {AlarmPolicy: "alarm", BudgetPolicy: "budget", IntervalPolicy: "age"}

@@ -99,7 +99,7 @@ class Mirror:
         view: QueueView[Item],
         core: Core[Item],
         runner: Runner[Item],
-        credit: Callable[[], Iterator[None]],
+        credit: Callable[[], tuple[Iterator[None], Iterator[None]]],
     ) -> None:
         """Compare this queue with the model."""
         self._core = core

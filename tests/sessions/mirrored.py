@@ -84,7 +84,7 @@ class MirroredQueue(FlushQueue[Item]):
             mock.patch("flushq.aio.runner.Calls", calls),
         ):
             super().__init__(flush_fn, policy, **options)
-        mirror.watch(self, self._core, self._runner, lambda: self._credit)
+        mirror.watch(self, self._core, self._runner, lambda: (self._credit, self._overdraft))
 
 
 class Visit:

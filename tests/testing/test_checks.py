@@ -278,8 +278,8 @@ def test_a_bound_that_holds_passes(policy: FlushPolicy, bounds: dict[str, Any]) 
 
 
 def wait_for_long_in_a_crowd(policy: FlushPolicy, now: float) -> Decision:
-    """Flush after a second, or after nine if a hundred items wait."""
-    due = policy.queue.oldest + (9.0 if policy.queue.pending >= 100 else 1.0)
+    """Flush after a second, or after nine if fifty items wait."""
+    due = policy.queue.oldest + (9.0 if policy.queue.pending >= 50 else 1.0)
     return Flush() if due <= now else Wait(due)
 
 
@@ -295,7 +295,7 @@ Crowded = deciding("Crowded", wait_for_long_in_a_crowd)
         (NaturalPolicy(6), {"max_batch": 5}, "one has 6 items, more than 5"),
         (NaturalPolicy(101), {"max_batch": 100}, "one has 101 items, more than 100"),
         (Crowded(), {"max_latency": 1.0}, "one waited "),
-        (NaturalPolicy(), {"ratio": LatencyRatio(1.2, 8.0)}, "it is 1."),
+        (NaturalPolicy(), {"ratio": LatencyRatio(1.1, 8.0)}, "it is 1."),
         (IntervalPolicy(4.0), {"ratio": CostRatio(2, 1.0)}, "it is 5.0 times, more than 2"),
         (IntervalPolicy(2.0), {"ratio": FlushesRatio(10, 1.0)}, "it is inf times, more than 10"),
         (Stranding(), {"max_latency": 100.0}, "1 wait for ever"),
