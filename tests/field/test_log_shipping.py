@@ -76,7 +76,7 @@ def test_records_of_all_threads() -> None:
 
 
 def test_what_is_given_up_is_counted(caplog: pytest.LogCaptureFixture) -> None:
-    """It was sent three times; what send and the queue log is not shipped."""
+    """It was sent three times, as what follows is; what send and the queue log is not shipped."""
 
     def body(stage: Stage) -> None:
         calls: list[tuple[float, list[str]]] = []
@@ -93,10 +93,12 @@ def test_what_is_given_up_is_counted(caplog: pytest.LogCaptureFixture) -> None:
             logging.getLogger("flushq").error("a flush has failed")
             stage.sleep(4)
             assert 2 == shipper.lost
-        assert [(began + at, ["one", "two"]) for at in (1, 2, 3)] == calls
+            root.error("three")
+        assert [(began + at, ["one", "two"]) for at in (1, 2, 3)] == calls[:3]
+        assert [(began + at, ["three"]) for at in (4, 5, 6)] == calls[3:]
 
     play(body)
-    assert 3 == caplog.messages.count("cannot send")
+    assert 6 == caplog.messages.count("cannot send")
 
 
 def test_a_collector_that_hangs() -> None:
