@@ -5,7 +5,9 @@
 The queue is made once, when the module is imported. Each worker process that is forked afterwards
 has it empty, with threads of its own from the first row on. Celery ends a worker process, also one
 that ``--max-tasks-per-child`` replaces, by ``os._exit``, which is not the end of the interpreter:
-what waits is stored because ``worker_process_shutdown`` closes the queue.
+what waits is stored because ``worker_process_shutdown`` closes the queue. That is so with
+Redis and RabbitMQ; with a broker in memory or in files, Celery may kill a process that has replaced
+another when the worker ends, before it has stored what waits.
 
 What is acknowledged is not sent again. ``record`` is acknowledged before its row is stored, so if
 its process is killed, the rows that wait are lost. ``record_all`` is acknowledged after its rows
