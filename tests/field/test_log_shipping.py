@@ -1,147 +1,178 @@
 """The recipe that ships log records."""
 
-import asyncio
 import logging
-from collections.abc import Iterator
-from contextlib import closing
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
-from log_shipping import Shipper, shipping
+from log_shipping import Shipper
 
-from flushq import ShutdownTimeout
+from tests.field.conftest import RECIPES, Start
+from tests.field.servers import PATIENCE
+from tests.threads.stage import Stage, play
 
-with_threads = pytest.mark.asyncio(loop_factories=["standard"])
+FORKS = """
+import logging.config
+import os
+import sys
+
+sys.path.insert(0, sys.argv[1])
+
+def send(lines):
+    with open("shipped", "a") as file:
+        file.writelines(f"{line}\\n" for line in lines)
+
+handler = {"()": "log_shipping.Shipper", "send": send}
+config = {"version": 1, "handlers": {"ship": handler}, "root": {"handlers": ["ship"]}}
+logging.config.dictConfig(config)
+root = logging.getLogger()
+(shipper,) = root.handlers
+root.error("parent before")
+root.error("%d", "does not format")
+if (pid := os.fork()) == 0:
+    root.error("child")
+    assert shipper.lost == 0
+    logging.shutdown()
+    os._exit(0)
+assert os.waitpid(pid, 0) == (pid, 0)
+assert shipper.lost == 1
+root.error("parent after")
+"""
+
+Send = Callable[[list[str]], object]
 
 
-@pytest.fixture
-def logger() -> Iterator[logging.Logger]:
-    """A logger of the test's own."""
-    logger = logging.getLogger("tests.field.shop")
-    logger.setLevel(logging.INFO)
-    yield logger
-    logger.setLevel(logging.NOTSET)
+@contextmanager
+def shipping(send: Send, logger: logging.Logger | None = None) -> Iterator[Shipper]:
+    """Ship what a logger gets; with none, what the test hands to the handler itself."""
+    shipper = Shipper(send)
+    if logger is not None:
+        logger.addHandler(shipper)
+    try:
+        yield shipper
+    finally:
+        if logger is not None:
+            logger.removeHandler(shipper)
+        shipper.close()
 
 
-async def never(lines: list[str]) -> None:
-    """Send nothing, since there is nothing to send."""
-    raise AssertionError
+def log(shipper: Shipper, *messages: object) -> None:
+    """Log to this handler alone."""
+    for message in messages:
+        shipper.handle(logging.makeLogRecord({"msg": message}))
 
 
-def talk(logger: logging.Logger, name: str) -> None:
-    """Log a good deal."""
-    for number in range(500):
-        logger.info("%s says %d", name, number)
-
-
-@with_threads
-async def test_records_of_all_threads(logger: logging.Logger) -> None:
-    """What threads and the loop log is shipped, each thread's in order, and nothing is refused."""
+def test_records_of_all_threads() -> None:
+    """What threads log is shipped, each thread's in order, and nothing is refused."""
     shipped: list[str] = []
-
-    async def send(lines: list[str]) -> None:
-        shipped.extend(lines)
-
-    async with shipping(send, logger) as shipper:
-        await asyncio.gather(*(asyncio.to_thread(talk, logger, name) for name in "abcd"))
-        talk(logger, "loop")
-
+    said = [[f"{name} {number}" for number in range(500)] for name in "abcd"]
+    with shipping(shipped.extend) as shipper, ThreadPoolExecutor() as pool:
+        [*pool.map(lambda lines: log(shipper, *lines), said)]
     assert 0 == shipper.lost
-    assert 2500 == len(shipped)
-    for name in ("a", "b", "c", "d", "loop"):
-        said = [line for line in shipped if line.startswith(f"{name} ")]
-        assert [f"{name} says {number}" for number in range(500)] == said
+    assert said == [[line for line in shipped if line[0] == name] for name in "abcd"]
 
 
-async def test_shipping_does_not_feed_itself(caplog: pytest.LogCaptureFixture) -> None:
-    """What is logged about a flush that fails, by whomever, is not shipped."""
-    batches: list[list[str]] = []
+def test_what_is_given_up_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """It was sent three times, as what follows is; what send and the queue log is not shipped."""
 
-    async def send(lines: list[str]) -> None:
-        batches.append(lines)
-        logging.getLogger("some.client").error("cannot send")
-        raise ConnectionError
+    def body(stage: Stage) -> None:
+        calls: list[tuple[float, list[str]]] = []
 
-    root = logging.getLogger()
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(10), shipping(send, root):
-            root.error("once")
+        def send(lines: list[str]) -> None:
+            calls.append((stage.now, lines))
+            logging.getLogger("some.client").error("cannot send")
+            raise ConnectionError
+
+        root, began = logging.getLogger(), stage.now
+        with shipping(send, root) as shipper:
+            root.error("one")
+            root.error("two")
             logging.getLogger("flushq").error("a flush has failed")
-            await asyncio.sleep(0)
-            raise TimeoutError
+            stage.sleep(4)
+            assert 2 == shipper.lost
+            root.error("three")
+        assert [(began + at, ["one", "two"]) for at in (1, 2, 3)] == calls[:3]
+        assert [(began + at, ["three"]) for at in (4, 5, 6)] == calls[3:]
 
-    assert {("once",)} == {tuple(batch) for batch in batches}
-    assert "cannot send" in caplog.text
-
-
-async def test_what_is_refused_is_counted(logger: logging.Logger) -> None:
-    """A record that comes too late, or when too many wait, is counted and holds up nobody."""
-
-    async def send(lines: list[str]) -> None:
-        await asyncio.sleep(0)
-
-    async with shipping(send, logger) as shipper:
-        for number in range(10_001):
-            logger.info("%d", number)
-        await asyncio.sleep(0)
-        assert 1 == shipper.lost
-    logger.addHandler(shipper)
-    logger.info("late")
-    await asyncio.sleep(0)
-    logger.removeHandler(shipper)
-
-    assert 2 == shipper.lost
+    play(body)
+    assert 6 == caplog.messages.count("cannot send")
 
 
-async def test_what_is_given_up_is_counted(logger: logging.Logger) -> None:
-    """Records that could not be sent three times over are lost, and the number is told."""
-    calls: list[list[str]] = []
+def test_a_collector_that_hangs() -> None:
+    """Nobody waits for room; flush and close take 5 seconds each, and raise nothing.
 
-    async def send(lines: list[str]) -> None:
-        calls.append(lines)
-        raise ConnectionError
+    What is refused, what is left at the end and what comes later is counted.
+    """
 
-    async with shipping(send, logger) as shipper:
-        logger.info("one")
-        logger.info("two")
-        await asyncio.sleep(4.0)
-        assert 2 == shipper.lost
-    assert [["one", "two"]] * 3 == calls
+    def body(stage: Stage) -> None:
+        with shipping(lambda _: stage.sleep(100)) as shipper:
+            log(shipper, *range(500))
+            stage.sleep(1)
+            began = stage.now
+            log(shipper, *range(10_001))
+            assert (began, 1) == (stage.now, shipper.lost)
+            shipper.flush()
+            assert (began + 5, 1) == (stage.now, shipper.lost)
+        assert (began + 10, 10_501) == (stage.now, shipper.lost)
+        log(shipper, "late")
+        shipper.flush()
+        assert (began + 10, 10_502) == (stage.now, shipper.lost)
 
-
-async def test_what_is_left_at_the_end_is_counted(logger: logging.Logger) -> None:
-    """A collector that is away does not fail the end of the service; what was not sent is lost."""
-
-    async def send(lines: list[str]) -> None:
-        await asyncio.sleep(3.0)
-        raise ConnectionError
-
-    async with shipping(send, logger) as shipper:
-        for number in range(1200):
-            logger.info("%d", number)
-    assert 1200 == shipper.lost
+    play(body)
 
 
-async def test_another_queue_that_is_left_with_items_is_told_of(logger: logging.Logger) -> None:
-    """A ShutdownTimeout of the service itself goes on."""
-    ended = ShutdownTimeout("the close was cut short", [1])
+def test_flush_waits_until_all_is_sent() -> None:
+    """What was logged before it, whatever the policy thinks."""
 
-    with pytest.raises(ShutdownTimeout) as caught:
-        async with shipping(never, logger):
-            raise ended
-    assert ended is caught.value
+    def body(stage: Stage) -> None:
+        shipped: list[str] = []
+
+        def send(lines: list[str]) -> None:
+            stage.sleep(3)
+            shipped.extend(lines)
+
+        with shipping(send) as shipper:
+            began = stage.now
+            log(shipper, "one")
+            shipper.flush()
+            assert (began + 3, ["one"]) == (stage.now, shipped)
+
+    play(body)
 
 
-def test_a_record_that_comes_after_all_is_counted(logger: logging.Logger) -> None:
-    """Whether the loop never runs again or is closed, the record is lost and does no harm."""
+def test_a_thread_that_logs_does_not_wait_for_the_end() -> None:
+    """The shutdown of logging holds the lock of a handler until all is sent."""
+    shipped: list[str] = []
+    with shipping(shipped.extend) as shipper, ThreadPoolExecutor() as pool:
+        shipper.acquire()
+        try:
+            pool.submit(log, shipper, "meanwhile").result(PATIENCE)
+        finally:
+            shipper.release()
+    assert ["meanwhile"] == shipped
 
-    async def work() -> Shipper:
-        async with shipping(never, logger) as shipper:
-            return shipper
 
-    late = logging.makeLogRecord({"msg": "late"})
-    with closing(asyncio.new_event_loop()) as loop:
-        shipper = loop.run_until_complete(work())
-        shipper.handle(late)
-        assert 1 == shipper.lost
-    shipper.handle(late)
-    assert 2 == shipper.lost
+def test_filters_are_asked() -> None:
+    """Those of the handler, as of any other; since Python 3.12 they may change a record."""
+
+    def judge(record: logging.LogRecord) -> bool | logging.LogRecord:
+        return record.msg != "secret" and logging.makeLogRecord({"msg": "changed"})
+
+    shipped: list[str] = []
+    with shipping(shipped.extend) as shipper:
+        shipper.addFilter(judge)
+        log(shipper, "secret", "one")
+    assert ["changed" if sys.version_info >= (3, 12) else "one"] == shipped
+    assert 0 == shipper.lost
+
+
+def test_each_process_ships_its_own(start: Start, tmp_path: Path) -> None:
+    """Once, by the shutdown of logging or the end of the interpreter; losses are its own, too."""
+    program = start("-c", FORKS, RECIPES)
+    _, said = program.communicate(timeout=PATIENCE)
+    assert (0, True) == (program.returncode, "Message: '%d'" in said), said
+    shipped = (tmp_path / "shipped").read_text().splitlines()
+    assert ["child", "parent after", "parent before"] == sorted(shipped)

@@ -1,77 +1,79 @@
 """Ship log records, from any thread, in batches.
 
-    async with shipping(send, logging.getLogger()):
-        ...
+    logging.getLogger().addHandler(Shipper(send))
 
-What is not shipped is counted; it never holds up who logs, nor ends the service. What ``send`` and
-the queue log themselves is left out, for it would feed itself: what ``send`` does in a thread runs
-in a copy of its context, as in ``asyncio.to_thread``.
+``send`` is called with lists of lines, in a thread of its own; if it raises, it is called again,
+twice, with pauses of a second. For ``dictConfig`` the handler is ``{"()": "log_shipping.Shipper",
+"send": "ext://shop.send"}``.
+
+A call that logs never waits, and nothing ends the service: what is not shipped is counted.
+``flush()`` waits until all that was logged before is sent or lost, ``close()`` sends what is left;
+each takes at most 5 seconds. ``logging.shutdown`` calls both. The end of the interpreter sends what
+is left, too. After a fork each process ships its own records; one that ends by ``os._exit`` calls
+``logging.shutdown`` before. What ``send`` and the queue log themselves is left out, for it would
+feed itself. What ``send`` does in another thread runs in a copy of its context, as in to_thread.
 """
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from contextvars import ContextVar
+import os
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from contextvars import ContextVar, copy_context
 
 import flushq
+from flushq.threads import FlushQueue
 
 _shipping = ContextVar("shipping", default=False)
 
 
 class Shipper(logging.Handler):
-    """Hands records to a queue."""
+    """Hands records to a queue, which calls ``send`` with lists of lines."""
 
-    def __init__(self, queue: flushq.FlushQueue[str]) -> None:
-        super().__init__()
-        self.queue = queue
-        self._loop = asyncio.get_running_loop()
-        self._records = 0
+    def __init__(self, send: Callable[[list[str]], object], level: int = logging.NOTSET) -> None:
+        super().__init__(level)
+        policy = flushq.IntervalPolicy(max_wait_seconds=1.0, max_records=500)
+        self.queue = FlushQueue(send, policy, max_shutdown_wait=5.0, on_failure=_give_up)
+        self._refused: dict[int, int] = defaultdict(int)  # of each process, for a fork copies it
+        context = copy_context()  # in which the queue calls ``send``
+        context.run(_shipping.set, True)
+        context.run(self.queue.start)
 
     @property
     def lost(self) -> int:
-        """How many records are neither shipped nor waiting: refused, given up, left at the end."""
+        """How many records of this process were refused, given up, or left at the end."""
         stats = self.queue.stats()
-        return self._records - stats.delivered - stats.in_flight - stats.pending
+        return self._refused[os.getpid()] + stats.dropped + stats.undelivered + stats.in_doubt
 
-    def filter(self, record: logging.LogRecord) -> bool | logging.LogRecord:
-        """Leave out what is logged about the shipping."""
-        return record.name != "flushq" and not _shipping.get() and super().filter(record)
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Take a record, without the lock: ``logging.shutdown`` holds that until all is sent."""
+        if record.name == "flushq" or _shipping.get():
+            return False
+        passed = self.filter(record)
+        if passed:
+            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
+        return bool(passed)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hand a record over, from any thread; the lock of the handler is held."""
-        self._records += 1
-        with suppress(Exception):  # the loop is closed, or the record does not format
-            self._loop.call_soon_threadsafe(self._enqueue, self.format(record))
+        """Hand a record over, or count it if it is refused."""
+        try:
+            self.queue.enqueue_nowait(self.format(record))
+        except flushq.FlushqError:  # too many wait, or the queue is closed
+            self._refused[os.getpid()] += 1
+        except Exception:
+            self._refused[os.getpid()] += 1
+            self.handleError(record)  # it does not format
 
-    def _enqueue(self, line: str) -> None:
-        with suppress(flushq.FlushqError):  # too many wait, or the queue is closed
-            self.queue.enqueue_nowait(line)
+    def flush(self) -> None:
+        """Return when what was logged before the call has been sent, or at the limit."""
+        with suppress(flushq.FlushqError, TimeoutError):
+            self.queue.flush(5.0)
 
-
-@asynccontextmanager
-async def shipping(
-    send: Callable[[list[str]], Awaitable[object]], logger: logging.Logger
-) -> AsyncIterator[Shipper]:
-    """Ship what this logger gets by calling ``send`` with batches; at the end within 5 seconds."""
-
-    async def ship(lines: list[str]) -> None:
-        _shipping.set(True)
-        await send(lines)
-
-    policy = flushq.IntervalPolicy(max_wait_seconds=1.0, max_records=500)
-    queue = flushq.FlushQueue(ship, policy, max_shutdown_wait=5.0, on_failure=_give_up)
-    try:
-        async with queue:
-            logger.addHandler(shipper := Shipper(queue))
-            try:
-                yield shipper
-            finally:
-                logger.removeHandler(shipper)
-                await asyncio.sleep(0)  # what other threads have handed over comes in
-    except flushq.ShutdownTimeout as error:
-        if error.undelivered is not queue.undelivered:  # it is another queue's
-            raise
+    def close(self) -> None:
+        """Send what is left, within the limit; what is logged from now on is lost."""
+        super().close()
+        with suppress(flushq.FlushqError):
+            self.queue.close()
 
 
 def _give_up(failure: flushq.Failure[str]) -> flushq.Verdict:
