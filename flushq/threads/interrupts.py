@@ -1,7 +1,8 @@
 """What an interrupt does to a caller that waits for the end of a queue.
 
 Whatever a signal handler raises (KeyboardInterrupt, say) cuts the drain short, and goes on
-afterwards. What was lost is told beside it (flushq.telling).
+afterwards. What was lost is told beside it (flushq.telling). It may come between any two steps of
+the caller, so that one only sets what may be set twice, and a thread of the queue does the rest.
 """
 
 from typing import Any

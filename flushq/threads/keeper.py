@@ -61,33 +61,35 @@ class Keeper:
 
     def start(self) -> None:
         """Start the thread, without the lock, if there is none and one can be started."""
-        post = self._locked(self._take_post)
-        if post is None:
-            return
+        post = object()
         try:
-            self._thread = primitives.start_thread(partial(self._keep, post), self._name)
+            if self._locked(self._take, post):
+                self._thread = primitives.start_thread(partial(self._keep, post), self._name)
         except RuntimeError:
-            self._post = None
+            self._leave(post)
         except BaseException:  # an interrupt; if it has started all the same, it is not the keeper
-            self._post = None
+            self._leave(post)
             raise
 
     def keep(self) -> None:
         """Make the rounds here until the last, if nobody else does."""
-        post = self._locked(self._take_post)
-        if post is not None:
-            self._keep(post)
+        post = object()
+        try:
+            if self._locked(self._take, post):
+                self._keep(post)
+        except BaseException:
+            self._leave(post)
+            raise
 
     def join(self) -> None:
         """Wait for the end of the thread."""
         if self._thread is not None:
             self._thread.join()
 
-    def _take_post(self) -> object:
-        if self._post is not None:
-            return None
-        self._post = post = object()
-        return post
+    def _take(self, post: object) -> bool:
+        if self._post is None:
+            self._post = post
+        return self._post is post
 
     def _keep(self, post: object) -> None:
         try:

@@ -235,17 +235,15 @@ class Entrance(Generic[T]):
         try:
             held += map(self._lock.acquire, _ONCE)
             self._within = True
-            if not entry.has_keeper and entry.place is None and self._lacks_keeper():
-                self._release()
-                return False, None
             self.revoke_credit()  # else others would come in before, and take the item's number
-            is_next = self._is_next(entry)
+            is_next = self._has_keeper(entry) and self._is_next(entry)
             items, coming = self.items, iter((entry.item,) if is_next else ())
             last_step = chain(coming, iter(self._lock.release, None))
             while True:
                 while self._inbox:
                     self._take_inbox()
-                watched, credit = self._foresee(entry, is_next), self._new_credit(is_next)
+                watched = self._foresee(entry) if is_next else None
+                credit = self._new_credit() if is_next else NO_CREDIT
                 if not self._inbox:
                     break
             self.credit = credit  # no call from here to the end, but what the last step does
@@ -275,6 +273,10 @@ class Entrance(Generic[T]):
         if entry.on_accepted is not None:
             entry.on_accepted(buffer[number])
         return True, entry.watch and entry.watch(self._core.receipts.completion(number))
+
+    def _has_keeper(self, entry: Entry[T]) -> bool:
+        """Whether there is a keeper, or none to be started before the item comes in."""
+        return entry.has_keeper or entry.place is not None or not self._lacks_keeper()
 
     def _is_next(self, entry: Entry[T]) -> bool:
         """Whether there is room for the item; if not, its caller stands in line from now on."""
@@ -320,14 +322,12 @@ class Entrance(Generic[T]):
         if self._core.admission.opened is None:
             self._core.admission.open_burst(primitives.clock())
 
-    def _foresee(self, entry: Entry[T], is_next: bool) -> Any:  # noqa: FBT001 - a fact, not a switch
-        if not is_next or entry.watch is None:
-            return None
-        return entry.watch(self._core.receipts.foresee(entry.item))
+    def _foresee(self, entry: Entry[T]) -> Any:
+        return entry.watch and entry.watch(self._core.receipts.foresee(entry.item))
 
-    def _new_credit(self, is_next: bool) -> Iterator[None]:  # noqa: FBT001 - a fact, not a switch
+    def _new_credit(self) -> Iterator[None]:
         """For those who come behind the item that is about to come in."""
-        room = self._core.admission.room_for_newcomers - is_next
+        room = self._core.admission.room_for_newcomers - 1
         return NO_CREDIT if room <= 0 or self._core.ending.begun else repeat(None, room)
 
     # Finalizers and signal handlers.

@@ -72,6 +72,7 @@ class Runner(Generic[T]):
         )
         self.context = Context() if context is None else context
         self._is_orphan = self._is_dropped = False
+        self._why_cut: str | None = None
         self._keeper = Keeper(f"flushq{core.name}", self.entrance.locked, self._round)
         self._workers: Workers[T] = Workers(f"flushq{core.name}", self._fly)
         self._flights: dict[Batch[T], Flight[T]] = {}
@@ -120,8 +121,10 @@ class Runner(Generic[T]):
         self.entrance.locked(self._start)
 
     def _start(self) -> None:
+        context = copy_context()
+        self.entrance.revoke_credit()  # who comes next sees to it that there is a keeper
         self._core.ending.start()
-        self.context = copy_context()
+        self.context = context
         if self._core.buffer or self._core.admission.waitlist.line:
             self.wake()
 
@@ -130,26 +133,30 @@ class Runner(Generic[T]):
         self.entrance.locked(self._close, unlimited)
 
     def _close(self, unlimited: float) -> None:
-        if not self._core.ending.closing and not self._core.batcher.started:
+        ending, now = self._core.ending, primitives.clock()
+        if not ending.closing and not self._core.batcher.started:
             self._start()
         self._core.close()
         self.entrance.revoke_credit()
-        self._keep_deadline(unlimited)
+        if ending.deadline is None or unlimited < ending.deadline - now == math.inf:
+            ending.set_deadline(now, unlimited=unlimited)
         self.wake()
 
     def cut_short(self, why: str) -> None:
-        """Start no flush any more, and abandon those that run."""
-        self.entrance.locked(self._cut_short, why)
+        """Have the next pass close, start no flush, and abandon those that run."""
+        self._why_cut = why
+        self.entrance.locked(self.wake)
 
-    def _cut_short(self, why: str) -> None:
-        self._core.ending.cut_short(why)
-        self._abandon()
-
-    def _keep_deadline(self, unlimited: float = math.inf) -> None:
+    def _keep_deadline(self) -> None:
+        """Abandon what runs, if the end has begun and its time is over."""
         ending, now = self._core.ending, primitives.clock()
-        if ending.deadline is None or unlimited < ending.deadline - now == math.inf:
-            ending.set_deadline(now, unlimited=unlimited)
-        if ending.deadline is not None and ending.deadline <= now and not ending.ended:
+        if not ending.begun or ending.ended:
+            return
+        deadline = ending.set_deadline(now) if ending.deadline is None else ending.deadline
+        if self._why_cut is not None:
+            ending.cut_short(self._why_cut)
+            self._abandon()
+        elif deadline <= now:
             ending.pass_deadline()
             self._abandon()
 
@@ -298,15 +305,15 @@ class Runner(Generic[T]):
         """Make one pass; flushq.core.core says why in this order."""
         core = self._core
         self.entrance.revoke_credit()
-        if self._is_dropped and not core.ending.begun:
+        if (self._is_dropped or self._why_cut) and not core.ending.begun:
             core.close()
         if core.batcher.wake_at <= (now := primitives.clock()):
             core.timer_fired = now
         core.observe()
+        self._keep_deadline()
         while (batch := core.next_flush(primitives.clock)) is not None:
             self._launch(batch)
-        if core.ending.begun:
-            self._keep_deadline()
+        self._keep_deadline()  # the policy may have failed only now
         core.respond()
 
     def _launch(self, batch: Batch[T]) -> None:

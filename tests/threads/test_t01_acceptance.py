@@ -10,8 +10,15 @@ import pytest
 from flushq import NaturalPolicy, QueueClosed, QueueFull
 from flushq.threads import FlushQueue
 from tests.threads.stage import Order, Stage, all_orders, play
-from tests.threads.steps import CAN_TRACE_THREADS
-from tests.threads.support import NEVER, Interrupt, Sink, at_every_step, interrupt, queue_of
+from tests.threads.support import (
+    NEVER,
+    Interrupt,
+    Sink,
+    at_every_step,
+    at_every_step_on_stage,
+    interrupt,
+    queue_of,
+)
 
 CALLS = [FlushQueue.enqueue, FlushQueue.enqueue_nowait, FlushQueue.submit]
 
@@ -128,41 +135,56 @@ def test_an_interrupt_while_a_producer_waits() -> None:
         play(body, seed)
 
 
-def calmly(call: Callable[[], object]) -> None:
-    """Make a call that nothing happens to."""
-    call()
-
-
 def test_an_interrupt_at_any_step_of_a_producer_that_is_given_room() -> None:
     """The room that was given is taken, or goes to the next in line."""
 
-    def play_once(make: Callable[[Callable[[], object]], None]) -> None:
-        outcome: list[str] = []
+    def body(stage: Stage, make: Callable[[Callable[[], object]], None]) -> None:
+        sink, outcome = Sink(stage, 1), list[str]()
+        queue = queue_of(sink, max_queue_size=1)
+        queue.enqueue("first")
+        queue.start()
 
-        def body(stage: Stage) -> None:
-            sink = Sink(stage, 1)
-            queue = queue_of(sink, max_queue_size=1)
-            queue.enqueue("first")
+        def be_patient() -> None:
+            stage.sleep(0.5)
+            queue.enqueue("next")
+
+        patient = stage.spawn(be_patient)
+        with suppress(Interrupt):
+            make(lambda: queue.enqueue("item"))
+            outcome.append("item")
+        patient.join()
+        queue.close()
+        assert ["first", *outcome, "next"] == sink.items
+
+    at_every_step_on_stage(interrupt, body)
+
+
+def start_and_enqueue(queue: Any) -> None:
+    """One of the two starts the keeper."""
+    queue.start()
+    queue.enqueue("item")
+
+
+@pytest.mark.parametrize("before", [[], ["before"]])
+def test_an_interrupt_at_any_step_of_what_starts_the_keeper(before: list[str]) -> None:
+    """The next call starts it, if that one has not, and each item is delivered, once."""
+
+    def body(stage: Stage, make: Callable[[Callable[[], object]], None]) -> None:
+        sink, outcome = Sink(), before.copy()
+        queue = queue_of(sink, NaturalPolicy(1))
+        for item in before:
+            queue.enqueue(item)
+        with suppress(Interrupt):
+            make(lambda: start_and_enqueue(queue))
+            outcome.append("item")
+        if queue.state == "new":
             queue.start()
+        queue.enqueue("next")
+        stage.sleep(1)
+        assert [*outcome, "next"] == sink.items
+        queue.close()
 
-            def be_patient() -> None:
-                stage.sleep(0.5)
-                queue.enqueue("next")
-
-            patient = stage.spawn(be_patient)
-            with suppress(Interrupt):
-                make(lambda: queue.enqueue("item"))
-                outcome.append("item")
-            patient.join()
-            queue.close()
-            assert ["first", *outcome, "next"] == sink.items
-
-        play(body, 0)
-
-    if CAN_TRACE_THREADS:
-        assert at_every_step(interrupt, play_once) > 10
-    else:
-        play_once(calmly)
+    at_every_step_on_stage(interrupt, body)
 
 
 def test_timeouts() -> None:
