@@ -196,10 +196,11 @@ class Runner(Generic[T]):
             return False
         return self._core.batcher.started or bool(self._core.buffer)
 
-    def end_with_interpreter(self) -> None:
-        """Wait for the end, until the deadline; then end the queue here and tell what is left."""
+    def end_with_interpreter(self, unlimited: float) -> None:
+        """Drain, until the deadline; then end the queue here and tell what is left."""
         core, locked = self._core, self.entrance.locked
         try:
+            self.close(unlimited)
             self._wait_for_end(core.ending.deadline or 0.0, owner=False)
         except BaseException:
             self.cut_short("the end of the interpreter was interrupted")

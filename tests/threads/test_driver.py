@@ -6,6 +6,7 @@ import sys
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
+from weakref import WeakValueDictionary
 
 import pytest
 
@@ -101,8 +102,7 @@ def end(queue: Any) -> None:
     """What happens at the end of the interpreter."""
     runner = queue._runner  # noqa: SLF001 - as the exit function does
     assert runner.is_open
-    runner.close(process.EXIT_SECONDS)
-    runner.end_with_interpreter()
+    runner.end_with_interpreter(process.EXIT_SECONDS)
     assert not runner.is_open
 
 
@@ -122,6 +122,32 @@ def test_the_end_of_the_interpreter_may_be_interrupted(caplog: pytest.LogCapture
         with pytest.raises(Interrupt):
             end(queue)
         assert ([1], "closed") == (queue.in_doubt, queue.state)
+
+    play(body)
+    assert [logging.ERROR] == [record.levelno for record in caplog.records]
+
+
+def test_an_interrupt_at_the_end_of_the_interpreter_concerns_one_queue(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The others are drained all the same, side by side."""
+
+    def body(stage: Stage) -> None:
+        monkeypatch.setattr(process, "_runners", WeakValueDictionary())
+        queues = [queue_of(Sink(stage, 5)) for _ in range(3)]
+        for queue in queues:
+            queue.enqueue(1)
+        main, began = stage.tasks[0], stage.now
+
+        def press() -> None:
+            stage.sleep(3)
+            main.interrupt = Interrupt()
+
+        stage.spawn(press)
+        with pytest.raises(Interrupt):
+            process.drain()
+        assert began + 5 == stage.now
+        assert [0, 1, 1] == sorted(queue.stats().delivered for queue in queues)
 
     play(body)
     assert [logging.ERROR] == [record.levelno for record in caplog.records]
