@@ -1,7 +1,9 @@
 """The parts of the driver where a thread cannot be started, is interrupted, or is not needed."""
 
+import copy
 import gc
 import logging
+import pickle
 import sys
 from functools import partial
 from types import SimpleNamespace
@@ -244,6 +246,28 @@ def test_a_queue_that_is_dropped_may_lose_what_it_has(caplog: pytest.LogCaptureF
     assert ["the program has dropped with an open queue"] == [
         record.getMessage().partition(":")[0] for record in caplog.records
     ]
+
+
+def test_a_batched_that_is_dropped_ends() -> None:
+    """Its threads hold the loader, but not the Batched."""
+
+    def body(stage: Stage) -> None:
+        batched: Batched[int, int] = Batched(lambda keys: keys, NaturalPolicy())
+        assert 1 == batched.__enter__()(1)
+        del batched
+        stage.sleep(1)
+        assert all(task.is_over for task in stage.tasks[1:])
+
+    play(body)
+
+
+@pytest.mark.parametrize("copying", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_queue_is_not_copied(copying: Any) -> None:
+    """The copy would be dropped sooner or later, and the queue with it."""
+    queue = queue_of(Sink())
+    with pytest.raises(TypeError, match="cannot be copied or pickled"):
+        copying(queue)
+    assert "new" == queue.state
 
 
 def test_what_cannot_be_made_is_not_dropped() -> None:
