@@ -28,7 +28,7 @@ class Worker(Generic[T]):
     Attributes:
         flight: What it is to do next; None, when it is woken: to end.
         bell: Wakes it.
-        thread: The thread, to be joined.
+        thread: The thread, to be joined; it is known as soon as it runs.
     """
 
     flight: Flight[T] | None = None
@@ -71,7 +71,7 @@ class Workers(Generic[T]):
             try:
                 name = f"{self._name} worker {next(self._numbers)}"
                 worker.bell.ring()
-                worker.thread = primitives.start_thread(partial(self._run, worker), name)
+                primitives.start_thread(partial(self._run, worker), name)
             except RuntimeError:
                 stranded.append(flight)
         return stranded
@@ -104,6 +104,7 @@ class Workers(Generic[T]):
         worker.bell.ring()
 
     def _run(self, worker: Worker[T]) -> None:
+        worker.thread = primitives.current_thread()
         while True:
             worker.bell.wait()
             flight, worker.flight = worker.flight, None

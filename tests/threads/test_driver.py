@@ -72,6 +72,33 @@ def test_where_one_worker_has_been_started_the_keeper_helps() -> None:
         play(body, seed)
 
 
+def test_a_close_while_the_start_of_a_worker_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new thread may be done before the one that starts it goes on."""
+
+    def body(stage: Stage) -> None:
+        def sink(batch: list[int]) -> None:
+            if batch == [0]:
+                queue.enqueue(1)
+                queue.enqueue(2)
+                monkeypatch.setattr(flushq.threads.primitives, "start_thread", start_slowly)
+
+        def start_slowly(*args: Any) -> Any:
+            thread = stage.start_thread(*args)
+            stage.sleep(5)
+            return thread
+
+        queue = queue_of(sink, NaturalPolicy(1), max_in_flight=2, max_shutdown_wait=1)
+        queue.start()
+        queue.enqueue(0)
+        stage.sleep(2)
+        monkeypatch.undo()
+        with pytest.raises(ShutdownTimeout):
+            queue.close()
+        assert [1] == queue.undelivered
+
+    play(body, next(all_orders(0)))
+
+
 def test_the_end_of_the_interpreter_does_not_wait_for_a_keeper_that_hangs() -> None:
     """At the limit the thread that ends closes the queue, and tells what is left."""
 
