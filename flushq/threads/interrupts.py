@@ -17,10 +17,10 @@ def until_ended(core: Core[Any], runner: Runner[Any], *, owner: bool) -> BaseExc
     interrupt = None
     while True:
         try:
+            if not core.ending.closing:
+                runner.close()
             if interrupt is not None and not core.ending.ended:
                 runner.cut_short("the close was interrupted")
-            elif not core.ending.closing:
-                runner.close()
             runner.wait_for_end(owner=owner)
             return interrupt
         except BaseException as error:

@@ -1,7 +1,7 @@
 """The thread that keeps the time of a queue: it makes a round when it is woken, or when one is due.
 
-The queue starts this thread when it first needs it. At the end of the interpreter no thread can be
-started any more; then a caller that waits for the end of the queue makes the rounds.
+The queue starts this thread when it first needs it. Where no thread can be started, as at the end
+of the interpreter, a caller that waits for the queue makes the rounds until it has been told.
 """
 
 import math
@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from flushq.threads import primitives
-from flushq.threads.primitives import Bell
+from flushq.threads.primitives import Bell, Waiter
 
 R = TypeVar("R")
 
@@ -71,12 +71,12 @@ class Keeper:
             self._leave(post)
             raise
 
-    def keep(self) -> None:
-        """Make the rounds here until the last, if nobody else does."""
+    def keep(self, waiter: Waiter, until: float) -> None:
+        """Make the rounds here until this caller is told, or until then, if nobody else does."""
         post = object()
         try:
             if self._locked(self._take, post):
-                self._keep(post)
+                self._keep(post, waiter, until)
         except BaseException:
             self._leave(post)
             raise
@@ -91,12 +91,14 @@ class Keeper:
             self._post = post
         return self._post is post
 
-    def _keep(self, post: object) -> None:
+    def _keep(self, post: object, waiter: Waiter | None = None, until: float = math.inf) -> None:
         try:
             if not self._locked(self._is_mine, post):
                 return
-            while not self._make_round():
-                self._bell.wait(self.alarm)
+            while not (self._make_round() or (waiter is not None and waiter.done())):
+                if until <= primitives.clock():
+                    return
+                self._bell.wait(min(self.alarm, until))
         finally:
             self._locked(self._leave, post)
 

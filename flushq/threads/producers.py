@@ -32,6 +32,7 @@ from flushq.core.admission import NO_CREDIT
 from flushq.core.batch import Batch
 from flushq.core.core import Core
 from flushq.core.receipts import Completion
+from flushq.inside import flush_inside
 from flushq.threads import primitives
 from flushq.threads.primitives import Waiter
 
@@ -80,7 +81,7 @@ class Entrance(Generic[T]):
         core: What decides.
         is_plain: Whether items have neither keys nor weights.
         wake: Asks for a pass.
-        inside: Returns the running flush that the caller is part of.
+        wait_for: Waits until a waiter is completed, or until then.
         may_wait: Returns whether the caller may wait for room.
         lacks_keeper: Returns whether there should be a keeper, and is none.
         start_keeper: Starts it, if that can be done.
@@ -96,12 +97,12 @@ class Entrance(Generic[T]):
     __slots__ = (
         "_core",
         "_inbox",
-        "_inside",
         "_is_plain",
         "_lacks_keeper",
         "_lock",
         "_may_wait",
         "_start_keeper",
+        "_wait_for",
         "_wake",
         "_within",
         "credit",
@@ -115,7 +116,7 @@ class Entrance(Generic[T]):
         *,
         is_plain: bool,
         wake: Callable[[], None],
-        inside: Callable[[], Batch[T] | None],
+        wait_for: Callable[[Waiter, float], None],
         may_wait: Callable[[], bool],
         lacks_keeper: Callable[[], bool],
         start_keeper: Callable[[], None],
@@ -128,7 +129,7 @@ class Entrance(Generic[T]):
         self._core = core
         self._is_plain = is_plain
         self._wake = wake
-        self._inside = inside
+        self._wait_for = wait_for
         self._may_wait = may_wait
         self._lock = primitives.RLock()
         self._within = False
@@ -198,7 +199,7 @@ class Entrance(Generic[T]):
             TimeoutError: There was no room in time.
             QueueFull: There is no room, and the caller cannot wait.
         """
-        core, inside = self._core, self._inside()
+        core, inside = self._core, flush_inside(self._core.batcher)
         if core.ending.begun:
             core.ending.check_open(inside)
         key, weight = core.buffer.measure(item)
@@ -215,7 +216,7 @@ class Entrance(Generic[T]):
                 if is_in:
                     return watched  # type: ignore[no-any-return]  # it is what watch() returns
                 if entry.place is not None:
-                    entry.place.wait(until)
+                    self._wait_for(entry.place, until)
                 else:
                     entry.has_keeper = True
                     self._start_keeper()
@@ -313,9 +314,8 @@ class Entrance(Generic[T]):
     def _check_place(self, place: Waiter) -> None:
         if not place.done():
             raise TimeoutError(str(self._core.admission.no_room()))
-        refusal: BaseException | None = place.result()
-        if refusal is not None:
-            raise refusal
+        if place.result() is not None:
+            raise place.result()
 
     def _open_burst(self) -> None:
         self._wake()

@@ -12,6 +12,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
+from functools import partial
 from typing import Generic, TypeVar
 
 from flushq.arguments import as_float, check_sync_callable
@@ -65,7 +66,7 @@ class Runner(Generic[T]):
             core,
             is_plain=is_plain,
             wake=self.wake,
-            inside=self.inside,
+            wait_for=self.wait_for,
             may_wait=self.may_wait,
             lacks_keeper=self.lacks_keeper,
             start_keeper=self.start_keeper,
@@ -109,10 +110,16 @@ class Runner(Generic[T]):
         waiter = Waiter()
         try:
             self.entrance.locked(join, waiter)
-            waiter.wait(until)
+            self.wait_for(waiter, until)
         finally:
             self.entrance.locked(leave, waiter)
         return waiter.done()
+
+    def wait_for(self, waiter: Waiter, until: float) -> None:
+        """Wait until it is completed, or until then."""
+        if self.lacks_keeper():  # and none can be started
+            self._keeper.keep(waiter, until)
+        waiter.wait(until)
 
     # Life.
 
@@ -213,16 +220,9 @@ class Runner(Generic[T]):
             tell_loss(core, "the interpreter ends")
 
     def _wait_for_end(self, until: float, *, owner: bool) -> None:
-        waiter = Waiter()
-        try:
-            self.entrance.locked(self._join_end, waiter, owner)
-            if not waiter.done():
-                self._keeper.keep()
-            waiter.wait(until)
-        finally:
-            self.entrance.locked(self._core.ending.leave, waiter)
+        self.wait(until, partial(self._join_end, owner=owner), self._core.ending.leave)
 
-    def _join_end(self, waiter: Waiter, owner: bool) -> None:  # noqa: FBT001 - a fact, not a switch
+    def _join_end(self, waiter: Waiter, *, owner: bool) -> None:
         self._core.ending.join(waiter, owner)
         if self._core.ending.ended:
             waiter.set_result(None)

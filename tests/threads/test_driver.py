@@ -38,6 +38,32 @@ def test_where_no_thread_can_be_started_the_closer_does_all() -> None:
         play(body, seed)
 
 
+def test_where_no_thread_can_be_started_callers_that_wait_do_all() -> None:
+    """Each makes the rounds until it has been told, or its time is over."""
+
+    def body(stage: Stage) -> None:
+        stage.can_start = False
+        sink = Sink(stage, 1)
+        with queue_of(sink, IntervalPolicy(10.0), max_queue_size=2) as queue:
+            began = stage.now
+            for item in range(4):
+                queue.enqueue(item)
+            assert (2, began + 1) == (queue.pending, stage.now)
+            queue.flush()
+            assert began + 2 == stage.now
+            receipt = queue.submit(4)
+            with pytest.raises(TimeoutError):
+                receipt.result(3)
+            assert began + 5 == stage.now
+            receipt.result()
+            assert began + 13 == stage.now
+            queue.deliver(5)
+            assert began + 24 == stage.now
+        assert [0, 1, 2, 3, 4, 5] == sink.items
+
+    play(body)
+
+
 def test_where_no_worker_can_be_started_the_keeper_flushes() -> None:
     """And as soon as one can be, it is started; a failed start is tried again."""
 
