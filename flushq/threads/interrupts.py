@@ -23,6 +23,8 @@ def until_ended(core: Core[Any], runner: Runner[Any], *, owner: bool) -> BaseExc
                 runner.cut_short("the close was interrupted")
             runner.wait_for_end(owner=owner)
             return interrupt
+        except RecursionError:  # it would come again and again
+            raise
         except BaseException as error:
             if not core.ending.may_be_hastened(is_owner=owner):
                 raise

@@ -87,14 +87,17 @@ class Runner(Generic[T]):
         return flush_inside(self._core.batcher)
 
     def may_wait(self) -> bool:
-        """Whether the caller is not the keeper, which may have to end its waiting."""
-        return not self._keeper.is_caller
+        """Whether the caller is not a thread of the queue, which may have to end its waiting."""
+        is_finalizer = self._workers.is_caller and self.inside() is None
+        return not (is_finalizer or self._keeper.is_caller)
 
     def refuse_inside(self, what: str) -> None:
-        """Refuse, inside flush_fn and on_report, what would wait for the queue itself."""
+        """Refuse, inside flush_fn, on_report and the like, what would wait for the queue itself."""
         self._core.refuse_inside(self.inside(), what)
         if not self.may_wait():
-            raise RuntimeError(f"{self._core.label}{what} inside on_report would wait for itself")
+            raise RuntimeError(
+                f"{self._core.label}{what} in a thread of the queue would wait for it"
+            )
 
     def is_orphan(self) -> bool:
         """Whether this is what a fork has left of a queue of the parent."""
@@ -313,13 +316,10 @@ class Runner(Generic[T]):
         core.observe()
         self._keep_deadline()
         while (batch := core.next_flush(primitives.clock)) is not None:
-            self._launch(batch)
+            flight = self._flights[batch] = Flight(batch, self.context.copy())
+            self._workers.give(flight)
         self._keep_deadline()  # the policy may have failed only now
         core.respond()
-
-    def _launch(self, batch: Batch[T]) -> None:
-        flight = self._flights[batch] = Flight(batch, self.context.copy())
-        self._workers.give(flight)
 
     # Flushes.
 

@@ -48,9 +48,15 @@ class Workers(Generic[T]):
         self._name = name
         self._work = work
         self._numbers = count()
+        self._thread_ids: set[int] = set()
         self._new: deque[Worker[T]] = deque()
         self._resting: list[Worker[T]] = []
         self._leaving: list[Worker[T]] | None = None
+
+    @property
+    def is_caller(self) -> bool:
+        """Whether the caller is one of them."""
+        return primitives.this_thread() in self._thread_ids
 
     def give(self, flight: Flight[T]) -> None:
         """Have a flush done; start_new() is to be called, once the lock is free."""
@@ -105,10 +111,16 @@ class Workers(Generic[T]):
 
     def _run(self, worker: Worker[T]) -> None:
         worker.thread = primitives.current_thread()
-        while True:
-            worker.bell.wait()
-            flight, worker.flight = worker.flight, None
-            if flight is None:
-                return
+        self._thread_ids.add(primitives.this_thread())
+        try:
+            while self._do_next(worker):
+                pass
+        finally:
+            self._thread_ids.discard(primitives.this_thread())
+
+    def _do_next(self, worker: Worker[T]) -> bool:
+        worker.bell.wait()
+        flight, worker.flight = worker.flight, None
+        if flight is not None:
             self._work(flight, worker)
-            del flight  # it leads to what it has delivered
+        return flight is not None

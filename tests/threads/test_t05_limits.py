@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from flushq import Drop, FlushFailed, FlushReport, NaturalPolicy, Retry, ShutdownTimeout, Split
+from flushq.threads.runner import Runner
 from tests.threads.stage import Stage, play
 from tests.threads.support import (
     NEVER,
@@ -210,6 +211,25 @@ def test_an_interrupt_at_any_step_of_a_close(is_started: bool, limit: float | No
         assert [] == [item for item in lost if item < stats.delivered]
 
     at_every_step_on_stage(interrupt, body)
+
+
+def test_a_close_at_the_limit_of_recursion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It raises the RecursionError, which would come again and again, and may be called again."""
+    close, errors = Runner.close, [RecursionError()] * 3
+
+    def close_in_the_depth(runner: Any) -> None:
+        if errors:
+            raise errors.pop()
+        close(runner)
+
+    monkeypatch.setattr(Runner, "close", close_in_the_depth)
+    queue = queue_of(Sink())
+    for _ in range(3):
+        with pytest.raises(RecursionError):
+            queue.close()
+        assert "new" == queue.state
+    queue.close()
+    assert "closed" == queue.state
 
 
 def test_an_interrupt_of_one_who_does_not_own_the_queue() -> None:

@@ -101,6 +101,30 @@ def test_a_thread_that_inherits_the_context_is_inside() -> None:
     play(body)
 
 
+def test_a_finalizer_in_a_worker_does_not_wait() -> None:
+    """It would wait for the worker that runs it: what waits is refused, and needs room."""
+    told: list[str] = []
+
+    def body(_: Stage) -> None:
+        kept: contextvars.ContextVar[Any] = contextvars.ContextVar("kept")
+
+        class Item:
+            def __del__(self) -> None:
+                calls = queue.close, queue.flush, *[partial(queue.enqueue, "more")] * 2
+                told.extend(map(error_of, calls))
+
+        def sink(batch: list[Any]) -> None:
+            kept.set(batch[0])  # until its worker lets the context go
+
+        with queue_of(sink, max_queue_size=1) as queue:
+            queue.enqueue(Item())
+            queue.flush()
+        assert 2 == queue.stats().delivered
+
+    play(body)
+    assert ["RuntimeError", "RuntimeError", "none", "QueueFull"] == told
+
+
 def test_the_queue_of_another_is_not_inside() -> None:
     """flush_fn may wait for another queue, as a pipeline does."""
 
