@@ -95,9 +95,7 @@ class Runner(Generic[T]):
         """Refuse, inside flush_fn, on_report and the like, what would wait for the queue itself."""
         self._core.refuse_inside(self.inside(), what)
         if not self.may_wait():
-            raise RuntimeError(
-                f"{self._core.label}{what} in a thread of the queue would wait for it"
-            )
+            raise RuntimeError(f"{self._core.label}{what} would wait for the thread that calls")
 
     def is_orphan(self) -> bool:
         """Whether this is what a fork has left of a queue of the parent."""
@@ -269,6 +267,7 @@ class Runner(Generic[T]):
     def _rest(self) -> bool:
         """Set the alarm for the keeper, or end the queue if nothing is left; return whether."""
         ending = self._core.ending
+        self._core.respond()  # to what has come since the pass
         if self._core.reports:
             self._keeper.wake()
         elif ending.begun and ending.finish():

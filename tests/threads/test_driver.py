@@ -13,8 +13,9 @@ from weakref import WeakValueDictionary
 import pytest
 
 import flushq.threads
-from flushq import FlushFailed, IntervalPolicy, NaturalPolicy, ShutdownTimeout
+from flushq import FlushFailed, IntervalPolicy, NaturalPolicy, QueueClosed, ShutdownTimeout
 from flushq.threads import Batched, process
+from flushq.threads.primitives import Waiter
 from flushq.threads.producers import Entry
 from flushq.threads.runner import Runner
 from tests.threads.stage import Stage, all_orders, play
@@ -123,6 +124,35 @@ def test_a_close_while_the_start_of_a_worker_takes_long(monkeypatch: pytest.Monk
         assert [1] == queue.undelivered
 
     play(body, next(all_orders(0)))
+
+
+def test_a_close_between_a_pass_and_the_end_of_its_round() -> None:
+    """A producer that has gone into the line since the pass is refused all the same."""
+
+    def body(stage: Stage) -> None:
+        refused: list[str] = []
+
+        def bring() -> None:
+            with pytest.raises(QueueClosed):
+                queue.enqueue("late")
+            refused.append("late")
+
+        def report(_: Any) -> None:
+            stage.spawn(bring)
+            stage.sleep(1)
+            stage.spawn(queue.close)
+            stage.sleep(1)
+
+        queue = queue_of(Sink(), max_queue_size=1, on_report=report)
+        queue.start()
+        queue.enqueue("item")
+        given_room = queue._core.admission.waitlist  # noqa: SLF001 - to somebody who does not run
+        queue._entrance.locked(given_room.join, Waiter(), None)  # noqa: SLF001 - the same
+        queue.flush()
+        stage.sleep(5)
+        assert (["late"], "closed") == (refused, queue.state)
+
+    play(body)
 
 
 def test_the_end_of_the_interpreter_does_not_wait_for_a_keeper_that_hangs() -> None:
