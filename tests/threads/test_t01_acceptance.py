@@ -1,8 +1,11 @@
 """T1 and T2: enqueue returns, and the item is accepted, once; it raises, and it is not."""
 
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from itertools import count
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -102,6 +105,37 @@ def test_an_interrupt_between_two_steps(call: Callable[..., Any], has_credit: bo
             raise Interrupt
 
     assert at_every_step(interrupt, play_once) >= 1
+
+
+def close_at_line(number: int, call: Callable[..., Any], queue: Any) -> None:
+    """Make a call, and close the queue before this one of its lines."""
+    lines = count(1)
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        if frame.f_code is not call.__code__:
+            return None
+        if event == "line" and next(lines) == number:
+            queue.close()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call(queue, "item")
+    finally:
+        sys.settrace(before)
+
+
+@pytest.mark.parametrize("call", [FlushQueue.enqueue, FlushQueue.enqueue_nowait])
+def test_a_tracer_between_two_lines(call: Any) -> None:
+    """A debugger, say, may let others run there: an item that was accepted is delivered."""
+    for number in range(1, 8):
+        queue = queue_of(Sink())
+        queue.enqueue("gives credit")
+        with suppress(QueueClosed):
+            close_at_line(number, call, queue)
+        queue.close()
+        assert 0 == queue.pending
 
 
 def test_an_interrupt_while_a_producer_waits() -> None:
