@@ -72,7 +72,8 @@ class Keeper:
             raise
 
     def keep(self, waiter: Waiter, until: float) -> None:
-        """Make the rounds here until this caller is told, or until then, if nobody else does."""
+        """Start the thread; if none can be, make the rounds here until the caller is told."""
+        self.start()
         post = object()
         try:
             if self._locked(self._take, post):

@@ -118,7 +118,7 @@ class Runner(Generic[T]):
 
     def wait_for(self, waiter: Waiter, until: float) -> None:
         """Wait until it is completed, or until then."""
-        if self.lacks_keeper():  # and none can be started
+        if self.lacks_keeper():
             self._keeper.keep(waiter, until)
         waiter.wait(until)
 

@@ -65,6 +65,25 @@ def test_where_no_thread_can_be_started_callers_that_wait_do_all() -> None:
     play(body)
 
 
+def test_a_caller_that_waits_while_the_queue_is_being_started() -> None:
+    """It is not the keeper in place of a thread: it would leave others to nobody."""
+
+    def body(stage: Stage) -> None:
+        queue = queue_of(Sink(stage, 1), NaturalPolicy(1))
+        receipts = [queue.submit(item) for item in range(2)]
+        stage.spawn(queue.start)
+        for receipt in receipts:
+            stage.spawn(receipt.result)
+        stage.sleep(5)
+        assert [True, True] == [receipt.done() for receipt in receipts]
+        queue.deliver(2)
+        assert "flushq" in [task.name for task in stage.tasks]
+        queue.close()
+
+    for seed in range(60):
+        play(body, seed)
+
+
 def test_where_no_worker_can_be_started_the_keeper_flushes() -> None:
     """And as soon as one can be, it is started; a failed start is tried again."""
 
