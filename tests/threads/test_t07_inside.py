@@ -150,6 +150,22 @@ def adds_up(stats: QueueStats) -> bool:
     return stats.accepted == stats.duplicates + sum(ends) + stats.pending + stats.in_flight
 
 
+def test_a_flush_that_ends_while_the_queue_is_shown() -> None:
+    """The repr, which stands in messages too, needs no lock."""
+
+    class Ending:
+        @property
+        def unended(self) -> int:
+            """While it is counted, the flush ends."""
+            running.clear()
+            return 1
+
+    queue = queue_of(Sink())
+    running = queue._core.batcher.running  # noqa: SLF001 - what another thread changes
+    running.update({Ending(): None, Ending(): None})
+    assert "2 in flight" in repr(queue)
+
+
 def test_the_account_adds_up_at_every_moment() -> None:
     """Whoever asks, while others enqueue, flush and drop."""
 
