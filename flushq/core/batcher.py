@@ -231,7 +231,8 @@ class Batcher(Generic[T]):
     @property
     def in_flight(self) -> int:
         """How many items are in batches that run, and have not ended."""
-        return sum(batch.unended for batch in self.running)
+        running = [*self.running]  # a thread that only looks holds no lock
+        return sum(batch.unended for batch in running)
 
     @property
     def has_free_slot(self) -> bool:

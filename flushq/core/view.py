@@ -1,7 +1,7 @@
 """What can be seen of a queue, whatever drives it."""
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, NoReturn, TypeVar
 
 from flushq.core.core import Core
 from flushq.outcomes import QueueStats
@@ -69,6 +69,10 @@ class QueueView(Generic[T]):
     def _oldest_age(self) -> float:
         oldest, opened = self.policy.queue.oldest, self._core.admission.opened
         return max(0.0, self._clock() - (oldest if opened is None else min(oldest, opened)))
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied or pickled: the end of the copy would be the end of the queue."""
+        raise TypeError(f"{self!r} cannot be copied or pickled")
 
     def __repr__(self) -> str:
         return repr(self._core)

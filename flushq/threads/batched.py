@@ -5,6 +5,7 @@ As flushq.aio.batched, with what both do the same way in flushq.requests.
 
 import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from operator import attrgetter
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -67,17 +68,16 @@ class Batched(Generic[K, V]):
             check_plain("on_failure", on_failure)
         check_sync_callable("weigh", weigh)
         self._loader = loader
-        self._on_failure = on_failure
         self._label = "" if name is None else f"{name}: "
         self._queue: FlushQueue[Request[K]] = FlushQueue(
-            self._load,
+            partial(_load, loader),
             policy,
             dedupe_key=attrgetter("key") if share else None,
             weigh=None if weigh is None else lambda request: weigh(request.key),
             max_queue_size=max_queue_size,
             max_in_flight=max_in_flight,
             max_shutdown_wait=max_shutdown_wait,
-            on_failure=self._judge,
+            on_failure=partial(_judge, on_failure),
             on_report=on_report,
             name=name,
             lost_as=attrgetter("key"),
@@ -135,18 +135,20 @@ class Batched(Generic[K, V]):
         result: V = request.result()
         return result
 
-    def _judge(self, failure: Failure[Request[K]]) -> Verdict:
-        return DROP if self._on_failure is None else self._on_failure(about_keys(failure))
 
-    def _load(self, requests: list[Request[K]]) -> None:
-        asked = wanted(requests)
-        if not asked:
-            return
-        try:
-            match(asked, _plain(self._loader([request.key for request in asked])))
-        except BaseException as error:
-            fail(asked, error, requests)
-            raise
+def _judge(on_failure: OnFailure[K] | None, failure: Failure[Request[K]]) -> Verdict:
+    return DROP if on_failure is None else on_failure(about_keys(failure))
+
+
+def _load(loader: Loader[K, Any], requests: list[Request[K]]) -> None:
+    asked = wanted(requests)
+    if not asked:
+        return
+    try:
+        match(asked, _plain(loader([request.key for request in asked])))
+    except BaseException as error:
+        fail(asked, error, requests)
+        raise
 
 
 def _plain(result: Any) -> Any:

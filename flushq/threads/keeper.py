@@ -1,7 +1,7 @@
 """The thread that keeps the time of a queue: it makes a round when it is woken, or when one is due.
 
-The queue starts this thread when it first needs it. At the end of the interpreter no thread can be
-started any more; then a caller that waits for the end of the queue makes the rounds.
+The queue starts this thread when it first needs it. Where no thread can be started, as at the end
+of the interpreter, a caller that waits for the queue makes the rounds until it has been told.
 """
 
 import math
@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from flushq.threads import primitives
-from flushq.threads.primitives import Bell
+from flushq.threads.primitives import Bell, Waiter
 
 R = TypeVar("R")
 
@@ -61,40 +61,45 @@ class Keeper:
 
     def start(self) -> None:
         """Start the thread, without the lock, if there is none and one can be started."""
-        post = self._locked(self._take_post)
-        if post is None:
-            return
+        post = object()
         try:
-            self._thread = primitives.start_thread(partial(self._keep, post), self._name)
+            if self._locked(self._take, post):
+                self._thread = primitives.start_thread(partial(self._keep, post), self._name)
         except RuntimeError:
-            self._post = None
+            self._leave(post)
         except BaseException:  # an interrupt; if it has started all the same, it is not the keeper
-            self._post = None
+            self._leave(post)
             raise
 
-    def keep(self) -> None:
-        """Make the rounds here until the last, if nobody else does."""
-        post = self._locked(self._take_post)
-        if post is not None:
-            self._keep(post)
+    def keep(self, waiter: Waiter, until: float) -> None:
+        """Start the thread; if none can be, make the rounds here until the caller is told."""
+        self.start()
+        post = object()
+        try:
+            if self._locked(self._take, post):
+                self._keep(post, waiter, until)
+        except BaseException:
+            self._leave(post)
+            raise
 
     def join(self) -> None:
         """Wait for the end of the thread."""
         if self._thread is not None:
             self._thread.join()
 
-    def _take_post(self) -> object:
-        if self._post is not None:
-            return None
-        self._post = post = object()
-        return post
+    def _take(self, post: object) -> bool:
+        if self._post is None:
+            self._post = post
+        return self._post is post
 
-    def _keep(self, post: object) -> None:
+    def _keep(self, post: object, waiter: Waiter | None = None, until: float = math.inf) -> None:
         try:
             if not self._locked(self._is_mine, post):
                 return
-            while not self._make_round():
-                self._bell.wait(self.alarm)
+            while not (self._make_round() or (waiter is not None and waiter.done())):
+                if until <= primitives.clock():
+                    return
+                self._bell.wait(min(self.alarm, until))
         finally:
             self._locked(self._leave, post)
 

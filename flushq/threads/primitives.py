@@ -17,6 +17,7 @@ Lock = threading.Lock
 RLock = threading.RLock
 clock = time.monotonic
 this_thread = threading.get_ident
+current_thread = threading.current_thread
 
 
 def start_thread(work: Callable[[], object], name: str) -> threading.Thread:

@@ -10,6 +10,7 @@ import atexit
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any, Protocol, TypeVar
 from weakref import WeakMethod, WeakValueDictionary
 
@@ -28,8 +29,8 @@ class _Runner(Protocol):
     def close(self, unlimited: float) -> None:
         """Begin to drain."""
 
-    def end_with_interpreter(self) -> None:
-        """Wait for the end, and tell what is left."""
+    def end_with_interpreter(self, unlimited: float) -> None:
+        """Drain, and tell what is left."""
 
     def orphan(self) -> None:
         """Do nothing any more: the process is a child that was forked."""
@@ -37,7 +38,8 @@ class _Runner(Protocol):
 
 _runners: WeakValueDictionary[int, _Runner] = WeakValueDictionary()
 _renewals: dict[int, WeakMethod[Callable[[], None]]] = {}
-_is_expected = True
+_is_expected = "--multiprocessing-fork" in sys.orig_argv
+"""Whether the end will be noticed. A process that was spawned ends as any other: with atexit."""
 
 
 def watch_runner(runner: _Runner) -> None:
@@ -52,17 +54,15 @@ def watch_queue(renew: Callable[[], None]) -> None:
 
 
 def expect_end() -> None:
-    """A queue is in use: in the child of a fork, see to it that its end is noticed.
+    """A queue is in use: in a worker of multiprocessing, see to it that its end is noticed.
 
-    A child of multiprocessing forgets what was registered before, and some versions of Python end
-    it without atexit.
+    A worker forgets what its parent has registered, and some versions of Python end it without
+    atexit.
     """
     global _is_expected  # noqa: PLW0603 - a fact about the process
     if _is_expected:
         return
     _is_expected = True
-    atexit.unregister(drain)
-    atexit.register(drain)
     process: Any = sys.modules.get("multiprocessing.process")
     util: Any = sys.modules.get("multiprocessing.util")
     if process is not None and util is not None and process.parent_process() is not None:
@@ -70,12 +70,13 @@ def expect_end() -> None:
 
 
 def drain() -> None:
-    """Drain all queues that are open, side by side: the process ends."""
+    """Drain all queues that are open, side by side, and each whatever hits another."""
     runners = [runner for runner in _alive(_runners.valuerefs()) if runner.is_open]
-    for runner in runners:
-        runner.close(EXIT_SECONDS)
-    for runner in runners:
-        runner.end_with_interpreter()
+    with ExitStack() as steps:
+        for runner in runners:
+            steps.callback(runner.end_with_interpreter, EXIT_SECONDS)
+        for runner in runners:
+            steps.callback(runner.close, EXIT_SECONDS)
 
 
 def _start_anew() -> None:

@@ -32,6 +32,7 @@ from flushq.core.admission import NO_CREDIT
 from flushq.core.batch import Batch
 from flushq.core.core import Core
 from flushq.core.receipts import Completion
+from flushq.inside import flush_inside
 from flushq.threads import primitives
 from flushq.threads.primitives import Waiter
 
@@ -80,7 +81,7 @@ class Entrance(Generic[T]):
         core: What decides.
         is_plain: Whether items have neither keys nor weights.
         wake: Asks for a pass.
-        inside: Returns the running flush that the caller is part of.
+        wait_for: Waits until a waiter is completed, or until then.
         may_wait: Returns whether the caller may wait for room.
         lacks_keeper: Returns whether there should be a keeper, and is none.
         start_keeper: Starts it, if that can be done.
@@ -96,12 +97,12 @@ class Entrance(Generic[T]):
     __slots__ = (
         "_core",
         "_inbox",
-        "_inside",
         "_is_plain",
         "_lacks_keeper",
         "_lock",
         "_may_wait",
         "_start_keeper",
+        "_wait_for",
         "_wake",
         "_within",
         "credit",
@@ -115,7 +116,7 @@ class Entrance(Generic[T]):
         *,
         is_plain: bool,
         wake: Callable[[], None],
-        inside: Callable[[], Batch[T] | None],
+        wait_for: Callable[[Waiter, float], None],
         may_wait: Callable[[], bool],
         lacks_keeper: Callable[[], bool],
         start_keeper: Callable[[], None],
@@ -128,7 +129,7 @@ class Entrance(Generic[T]):
         self._core = core
         self._is_plain = is_plain
         self._wake = wake
-        self._inside = inside
+        self._wait_for = wait_for
         self._may_wait = may_wait
         self._lock = primitives.RLock()
         self._within = False
@@ -198,7 +199,7 @@ class Entrance(Generic[T]):
             TimeoutError: There was no room in time.
             QueueFull: There is no room, and the caller cannot wait.
         """
-        core, inside = self._core, self._inside()
+        core, inside = self._core, flush_inside(self._core.batcher)
         if core.ending.begun:
             core.ending.check_open(inside)
         key, weight = core.buffer.measure(item)
@@ -215,7 +216,7 @@ class Entrance(Generic[T]):
                 if is_in:
                     return watched  # type: ignore[no-any-return]  # it is what watch() returns
                 if entry.place is not None:
-                    entry.place.wait(until)
+                    self._wait_for(entry.place, until)
                 else:
                     entry.has_keeper = True
                     self._start_keeper()
@@ -235,17 +236,15 @@ class Entrance(Generic[T]):
         try:
             held += map(self._lock.acquire, _ONCE)
             self._within = True
-            if not entry.has_keeper and entry.place is None and self._lacks_keeper():
-                self._release()
-                return False, None
             self.revoke_credit()  # else others would come in before, and take the item's number
-            is_next = self._is_next(entry)
+            is_next = self._has_keeper(entry) and self._is_next(entry)
             items, coming = self.items, iter((entry.item,) if is_next else ())
             last_step = chain(coming, iter(self._lock.release, None))
             while True:
                 while self._inbox:
                     self._take_inbox()
-                watched, credit = self._foresee(entry, is_next), self._new_credit(is_next)
+                watched = self._foresee(entry) if is_next else None
+                credit = self._new_credit() if is_next else NO_CREDIT
                 if not self._inbox:
                     break
             self.credit = credit  # no call from here to the end, but what the last step does
@@ -275,6 +274,10 @@ class Entrance(Generic[T]):
         if entry.on_accepted is not None:
             entry.on_accepted(buffer[number])
         return True, entry.watch and entry.watch(self._core.receipts.completion(number))
+
+    def _has_keeper(self, entry: Entry[T]) -> bool:
+        """Whether there is a keeper, or none to be started before the item comes in."""
+        return entry.has_keeper or entry.place is not None or not self._lacks_keeper()
 
     def _is_next(self, entry: Entry[T]) -> bool:
         """Whether there is room for the item; if not, its caller stands in line from now on."""
@@ -311,23 +314,20 @@ class Entrance(Generic[T]):
     def _check_place(self, place: Waiter) -> None:
         if not place.done():
             raise TimeoutError(str(self._core.admission.no_room()))
-        refusal: BaseException | None = place.result()
-        if refusal is not None:
-            raise refusal
+        if place.result() is not None:
+            raise place.result()
 
     def _open_burst(self) -> None:
         self._wake()
         if self._core.admission.opened is None:
             self._core.admission.open_burst(primitives.clock())
 
-    def _foresee(self, entry: Entry[T], is_next: bool) -> Any:  # noqa: FBT001 - a fact, not a switch
-        if not is_next or entry.watch is None:
-            return None
-        return entry.watch(self._core.receipts.foresee(entry.item))
+    def _foresee(self, entry: Entry[T]) -> Any:
+        return entry.watch and entry.watch(self._core.receipts.foresee(entry.item))
 
-    def _new_credit(self, is_next: bool) -> Iterator[None]:  # noqa: FBT001 - a fact, not a switch
+    def _new_credit(self) -> Iterator[None]:
         """For those who come behind the item that is about to come in."""
-        room = self._core.admission.room_for_newcomers - is_next
+        room = self._core.admission.room_for_newcomers - 1
         return NO_CREDIT if room <= 0 or self._core.ending.begun else repeat(None, room)
 
     # Finalizers and signal handlers.

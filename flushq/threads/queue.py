@@ -156,9 +156,7 @@ class FlushQueue(QueueView[T]):
             check_timeout(timeout)
         entrance = self._entrance
         items, one = entrance.items, (item,) if ONE_STEP else iter((item,))
-        for _ in entrance.credit:  # one step uses up the credit of one item
-            items += one
-            return
+        for _ in entrance.credit: items += one; return  # noqa: E701, E702 - tracers come between lines  # fmt: skip
         entrance.enter(item, end_of(timeout))
 
     def enqueue_nowait(self, item: T) -> None:
@@ -170,9 +168,7 @@ class FlushQueue(QueueView[T]):
         """
         entrance = self._entrance
         items, one = entrance.items, (item,) if ONE_STEP else iter((item,))
-        for _ in entrance.credit:
-            items += one
-            return
+        for _ in entrance.credit: items += one; return  # noqa: E701, E702 - tracers come between lines  # fmt: skip
         entrance.enter(item, 0.0, waits=False)
 
     def submit(self, item: T, timeout: float | None = None) -> Receipt[T]:

@@ -68,7 +68,7 @@ class Awaited(Generic[T]):
         """Wait, until then at the latest, and raise why the item was not delivered."""
         completion = self._completion
         try:
-            self._waiter.wait(until)
+            runner.wait_for(self._waiter, until)
         finally:
             if not completion.ended:
                 runner.entrance.locked(completion.leave, self._waiter)

@@ -12,6 +12,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
+from functools import partial
 from typing import Generic, TypeVar
 
 from flushq.arguments import as_float, check_sync_callable
@@ -65,13 +66,14 @@ class Runner(Generic[T]):
             core,
             is_plain=is_plain,
             wake=self.wake,
-            inside=self.inside,
+            wait_for=self.wait_for,
             may_wait=self.may_wait,
             lacks_keeper=self.lacks_keeper,
             start_keeper=self.start_keeper,
         )
         self.context = Context() if context is None else context
         self._is_orphan = self._is_dropped = False
+        self._why_cut: str | None = None
         self._keeper = Keeper(f"flushq{core.name}", self.entrance.locked, self._round)
         self._workers: Workers[T] = Workers(f"flushq{core.name}", self._fly)
         self._flights: dict[Batch[T], Flight[T]] = {}
@@ -85,14 +87,15 @@ class Runner(Generic[T]):
         return flush_inside(self._core.batcher)
 
     def may_wait(self) -> bool:
-        """Whether the caller is not the keeper, which may have to end its waiting."""
-        return not self._keeper.is_caller
+        """Whether the caller is not a thread of the queue, which may have to end its waiting."""
+        is_finalizer = self._workers.is_caller and self.inside() is None
+        return not (is_finalizer or self._keeper.is_caller)
 
     def refuse_inside(self, what: str) -> None:
-        """Refuse, inside flush_fn and on_report, what would wait for the queue itself."""
+        """Refuse, inside flush_fn, on_report and the like, what would wait for the queue itself."""
         self._core.refuse_inside(self.inside(), what)
         if not self.may_wait():
-            raise RuntimeError(f"{self._core.label}{what} inside on_report would wait for itself")
+            raise RuntimeError(f"{self._core.label}{what} would wait for the thread that calls")
 
     def is_orphan(self) -> bool:
         """Whether this is what a fork has left of a queue of the parent."""
@@ -108,10 +111,16 @@ class Runner(Generic[T]):
         waiter = Waiter()
         try:
             self.entrance.locked(join, waiter)
-            waiter.wait(until)
+            self.wait_for(waiter, until)
         finally:
             self.entrance.locked(leave, waiter)
         return waiter.done()
+
+    def wait_for(self, waiter: Waiter, until: float) -> None:
+        """Wait until it is completed, or until then."""
+        if self.lacks_keeper():
+            self._keeper.keep(waiter, until)
+        waiter.wait(until)
 
     # Life.
 
@@ -120,8 +129,10 @@ class Runner(Generic[T]):
         self.entrance.locked(self._start)
 
     def _start(self) -> None:
+        context = copy_context()
+        self.entrance.revoke_credit()  # who comes next sees to it that there is a keeper
         self._core.ending.start()
-        self.context = copy_context()
+        self.context = context
         if self._core.buffer or self._core.admission.waitlist.line:
             self.wake()
 
@@ -130,26 +141,30 @@ class Runner(Generic[T]):
         self.entrance.locked(self._close, unlimited)
 
     def _close(self, unlimited: float) -> None:
-        if not self._core.ending.closing and not self._core.batcher.started:
+        ending, now = self._core.ending, primitives.clock()
+        if not ending.closing and not self._core.batcher.started:
             self._start()
         self._core.close()
         self.entrance.revoke_credit()
-        self._keep_deadline(unlimited)
+        if ending.deadline is None or unlimited < ending.deadline - now == math.inf:
+            ending.set_deadline(now, unlimited=unlimited)
         self.wake()
 
     def cut_short(self, why: str) -> None:
-        """Start no flush any more, and abandon those that run."""
-        self.entrance.locked(self._cut_short, why)
+        """Have the next pass close, start no flush, and abandon those that run."""
+        self._why_cut = why
+        self.entrance.locked(self.wake)
 
-    def _cut_short(self, why: str) -> None:
-        self._core.ending.cut_short(why)
-        self._abandon()
-
-    def _keep_deadline(self, unlimited: float = math.inf) -> None:
+    def _keep_deadline(self) -> None:
+        """Abandon what runs, if the end has begun and its time is over."""
         ending, now = self._core.ending, primitives.clock()
-        if ending.deadline is None or unlimited < ending.deadline - now == math.inf:
-            ending.set_deadline(now, unlimited=unlimited)
-        if ending.deadline is not None and ending.deadline <= now and not ending.ended:
+        if not ending.begun or ending.ended:
+            return
+        deadline = ending.set_deadline(now) if ending.deadline is None else ending.deadline
+        if self._why_cut is not None:
+            ending.cut_short(self._why_cut)
+            self._abandon()
+        elif deadline <= now:
             ending.pass_deadline()
             self._abandon()
 
@@ -189,10 +204,11 @@ class Runner(Generic[T]):
             return False
         return self._core.batcher.started or bool(self._core.buffer)
 
-    def end_with_interpreter(self) -> None:
-        """Wait for the end, until the deadline; then end the queue here and tell what is left."""
+    def end_with_interpreter(self, unlimited: float) -> None:
+        """Drain, until the deadline; then end the queue here and tell what is left."""
         core, locked = self._core, self.entrance.locked
         try:
+            self.close(unlimited)
             self._wait_for_end(core.ending.deadline or 0.0, owner=False)
         except BaseException:
             self.cut_short("the end of the interpreter was interrupted")
@@ -205,16 +221,9 @@ class Runner(Generic[T]):
             tell_loss(core, "the interpreter ends")
 
     def _wait_for_end(self, until: float, *, owner: bool) -> None:
-        waiter = Waiter()
-        try:
-            self.entrance.locked(self._join_end, waiter, owner)
-            if not waiter.done():
-                self._keeper.keep()
-            waiter.wait(until)
-        finally:
-            self.entrance.locked(self._core.ending.leave, waiter)
+        self.wait(until, partial(self._join_end, owner=owner), self._core.ending.leave)
 
-    def _join_end(self, waiter: Waiter, owner: bool) -> None:  # noqa: FBT001 - a fact, not a switch
+    def _join_end(self, waiter: Waiter, *, owner: bool) -> None:
         self._core.ending.join(waiter, owner)
         if self._core.ending.ended:
             waiter.set_result(None)
@@ -258,6 +267,7 @@ class Runner(Generic[T]):
     def _rest(self) -> bool:
         """Set the alarm for the keeper, or end the queue if nothing is left; return whether."""
         ending = self._core.ending
+        self._core.respond()  # to what has come since the pass
         if self._core.reports:
             self._keeper.wake()
         elif ending.begun and ending.finish():
@@ -298,20 +308,17 @@ class Runner(Generic[T]):
         """Make one pass; flushq.core.core says why in this order."""
         core = self._core
         self.entrance.revoke_credit()
-        if self._is_dropped and not core.ending.begun:
+        if (self._is_dropped or self._why_cut) and not core.ending.begun:
             core.close()
         if core.batcher.wake_at <= (now := primitives.clock()):
             core.timer_fired = now
         core.observe()
+        self._keep_deadline()
         while (batch := core.next_flush(primitives.clock)) is not None:
-            self._launch(batch)
-        if core.ending.begun:
-            self._keep_deadline()
+            flight = self._flights[batch] = Flight(batch, self.context.copy())
+            self._workers.give(flight)
+        self._keep_deadline()  # the policy may have failed only now
         core.respond()
-
-    def _launch(self, batch: Batch[T]) -> None:
-        flight = self._flights[batch] = Flight(batch, self.context.copy())
-        self._workers.give(flight)
 
     # Flushes.
 

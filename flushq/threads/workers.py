@@ -28,7 +28,7 @@ class Worker(Generic[T]):
     Attributes:
         flight: What it is to do next; None, when it is woken: to end.
         bell: Wakes it.
-        thread: The thread, to be joined.
+        thread: The thread, to be joined; it is known as soon as it runs.
     """
 
     flight: Flight[T] | None = None
@@ -48,9 +48,15 @@ class Workers(Generic[T]):
         self._name = name
         self._work = work
         self._numbers = count()
+        self._thread_ids: set[int] = set()
         self._new: deque[Worker[T]] = deque()
         self._resting: list[Worker[T]] = []
         self._leaving: list[Worker[T]] | None = None
+
+    @property
+    def is_caller(self) -> bool:
+        """Whether the caller is one of them."""
+        return primitives.this_thread() in self._thread_ids
 
     def give(self, flight: Flight[T]) -> None:
         """Have a flush done; start_new() is to be called, once the lock is free."""
@@ -71,7 +77,7 @@ class Workers(Generic[T]):
             try:
                 name = f"{self._name} worker {next(self._numbers)}"
                 worker.bell.ring()
-                worker.thread = primitives.start_thread(partial(self._run, worker), name)
+                primitives.start_thread(partial(self._run, worker), name)
             except RuntimeError:
                 stranded.append(flight)
         return stranded
@@ -104,10 +110,17 @@ class Workers(Generic[T]):
         worker.bell.ring()
 
     def _run(self, worker: Worker[T]) -> None:
-        while True:
-            worker.bell.wait()
-            flight, worker.flight = worker.flight, None
-            if flight is None:
-                return
+        worker.thread = primitives.current_thread()
+        self._thread_ids.add(primitives.this_thread())
+        try:
+            while self._do_next(worker):
+                pass
+        finally:
+            self._thread_ids.discard(primitives.this_thread())
+
+    def _do_next(self, worker: Worker[T]) -> bool:
+        worker.bell.wait()
+        flight, worker.flight = worker.flight, None
+        if flight is not None:
             self._work(flight, worker)
-            del flight  # it leads to what it has delivered
+        return flight is not None

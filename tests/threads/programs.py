@@ -271,6 +271,14 @@ def is_spawned_by_multiprocessing() -> None:
     process.join()
 
 
+@program
+def is_forked_by_a_server_of_multiprocessing() -> None:
+    """The same with a process that is forked before it has imported anything."""
+    process = multiprocessing.get_context("forkserver").Process(target=work_in_a_pool, args=(None,))
+    process.start()
+    process.join()
+
+
 # Dropped queues.
 
 

@@ -261,6 +261,7 @@ class Stage:
             "RLock": lambda: FakeRLock(self),
             "clock": lambda: self.now,
             "start_thread": self.start_thread,
+            "current_thread": self._current,
         }
         with mock.patch.multiple(primitives, **replaced), no_collector():
             first = self.spawn(lambda: body(self), "main")

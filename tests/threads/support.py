@@ -8,8 +8,8 @@ from typing import Any
 
 from flushq import FlushPolicy, IntervalPolicy
 from flushq.threads import FlushQueue
-from tests.threads.stage import Stage, no_collector
-from tests.threads.steps import Tracer
+from tests.threads.stage import Stage, no_collector, play
+from tests.threads.steps import CAN_TRACE_THREADS, Tracer
 
 NEVER = IntervalPolicy(float("inf"))
 
@@ -65,6 +65,24 @@ def at_every_step(act: Callable[[], object], play_once: Callable[[Any], object])
         if at_step.count < number:
             return number - 1
     raise AssertionError
+
+
+def at_every_step_on_stage(
+    act: Callable[[], object], body: Callable[[Stage, Any], object], *, seed: int = 0
+) -> None:
+    """The same with a body that is played on a stage, and starts threads."""
+
+    def play_once(make: Callable[[Callable[[], object]], None]) -> None:
+        play(lambda stage: body(stage, make), seed)
+
+    if CAN_TRACE_THREADS:
+        assert at_every_step(act, play_once) > 10
+    else:
+        play_once(_calmly)
+
+
+def _calmly(call: Callable[[], object]) -> None:
+    call()
 
 
 class AtStep:

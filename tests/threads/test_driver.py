@@ -1,17 +1,21 @@
 """The parts of the driver where a thread cannot be started, is interrupted, or is not needed."""
 
+import copy
 import gc
 import logging
+import pickle
 import sys
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
+from weakref import WeakValueDictionary
 
 import pytest
 
 import flushq.threads
-from flushq import FlushFailed, IntervalPolicy, NaturalPolicy, ShutdownTimeout
+from flushq import FlushFailed, IntervalPolicy, NaturalPolicy, QueueClosed, ShutdownTimeout
 from flushq.threads import Batched, process
+from flushq.threads.primitives import Waiter
 from flushq.threads.producers import Entry
 from flushq.threads.runner import Runner
 from tests.threads.stage import Stage, all_orders, play
@@ -32,6 +36,51 @@ def test_where_no_thread_can_be_started_the_closer_does_all() -> None:
         assert 1 == len(stage.tasks)
 
     for seed in range(5):
+        play(body, seed)
+
+
+def test_where_no_thread_can_be_started_callers_that_wait_do_all() -> None:
+    """Each makes the rounds until it has been told, or its time is over."""
+
+    def body(stage: Stage) -> None:
+        stage.can_start = False
+        sink = Sink(stage, 1)
+        with queue_of(sink, IntervalPolicy(10.0), max_queue_size=2) as queue:
+            began = stage.now
+            for item in range(4):
+                queue.enqueue(item)
+            assert (2, began + 1) == (queue.pending, stage.now)
+            queue.flush()
+            assert began + 2 == stage.now
+            receipt = queue.submit(4)
+            with pytest.raises(TimeoutError):
+                receipt.result(3)
+            assert began + 5 == stage.now
+            receipt.result()
+            assert began + 13 == stage.now
+            queue.deliver(5)
+            assert began + 24 == stage.now
+        assert [0, 1, 2, 3, 4, 5] == sink.items
+
+    play(body)
+
+
+def test_a_caller_that_waits_while_the_queue_is_being_started() -> None:
+    """It is not the keeper in place of a thread: it would leave others to nobody."""
+
+    def body(stage: Stage) -> None:
+        queue = queue_of(Sink(stage, 1), NaturalPolicy(1))
+        receipts = [queue.submit(item) for item in range(2)]
+        stage.spawn(queue.start)
+        for receipt in receipts:
+            stage.spawn(receipt.result)
+        stage.sleep(5)
+        assert [True, True] == [receipt.done() for receipt in receipts]
+        queue.deliver(2)
+        assert "flushq" in [task.name for task in stage.tasks]
+        queue.close()
+
+    for seed in range(60):
         play(body, seed)
 
 
@@ -69,6 +118,62 @@ def test_where_one_worker_has_been_started_the_keeper_helps() -> None:
         play(body, seed)
 
 
+def test_a_close_while_the_start_of_a_worker_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new thread may be done before the one that starts it goes on."""
+
+    def body(stage: Stage) -> None:
+        def sink(batch: list[int]) -> None:
+            if batch == [0]:
+                queue.enqueue(1)
+                queue.enqueue(2)
+                monkeypatch.setattr(flushq.threads.primitives, "start_thread", start_slowly)
+
+        def start_slowly(*args: Any) -> Any:
+            thread = stage.start_thread(*args)
+            stage.sleep(5)
+            return thread
+
+        queue = queue_of(sink, NaturalPolicy(1), max_in_flight=2, max_shutdown_wait=1)
+        queue.start()
+        queue.enqueue(0)
+        stage.sleep(2)
+        monkeypatch.undo()
+        with pytest.raises(ShutdownTimeout):
+            queue.close()
+        assert [1] == queue.undelivered
+
+    play(body, next(all_orders(0)))
+
+
+def test_a_close_between_a_pass_and_the_end_of_its_round() -> None:
+    """A producer that has gone into the line since the pass is refused all the same."""
+
+    def body(stage: Stage) -> None:
+        refused: list[str] = []
+
+        def bring() -> None:
+            with pytest.raises(QueueClosed):
+                queue.enqueue("late")
+            refused.append("late")
+
+        def report(_: Any) -> None:
+            stage.spawn(bring)
+            stage.sleep(1)
+            stage.spawn(queue.close)
+            stage.sleep(1)
+
+        queue = queue_of(Sink(), max_queue_size=1, on_report=report)
+        queue.start()
+        queue.enqueue("item")
+        given_room = queue._core.admission.waitlist  # noqa: SLF001 - to somebody who does not run
+        queue._entrance.locked(given_room.join, Waiter(), None)  # noqa: SLF001 - the same
+        queue.flush()
+        stage.sleep(5)
+        assert (["late"], "closed") == (refused, queue.state)
+
+    play(body)
+
+
 def test_the_end_of_the_interpreter_does_not_wait_for_a_keeper_that_hangs() -> None:
     """At the limit the thread that ends closes the queue, and tells what is left."""
 
@@ -101,8 +206,7 @@ def end(queue: Any) -> None:
     """What happens at the end of the interpreter."""
     runner = queue._runner  # noqa: SLF001 - as the exit function does
     assert runner.is_open
-    runner.close(process.EXIT_SECONDS)
-    runner.end_with_interpreter()
+    runner.end_with_interpreter(process.EXIT_SECONDS)
     assert not runner.is_open
 
 
@@ -122,6 +226,32 @@ def test_the_end_of_the_interpreter_may_be_interrupted(caplog: pytest.LogCapture
         with pytest.raises(Interrupt):
             end(queue)
         assert ([1], "closed") == (queue.in_doubt, queue.state)
+
+    play(body)
+    assert [logging.ERROR] == [record.levelno for record in caplog.records]
+
+
+def test_an_interrupt_at_the_end_of_the_interpreter_concerns_one_queue(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The others are drained all the same, side by side."""
+
+    def body(stage: Stage) -> None:
+        monkeypatch.setattr(process, "_runners", WeakValueDictionary())
+        queues = [queue_of(Sink(stage, 5)) for _ in range(3)]
+        for queue in queues:
+            queue.enqueue(1)
+        main, began = stage.tasks[0], stage.now
+
+        def press() -> None:
+            stage.sleep(3)
+            main.interrupt = Interrupt()
+
+        stage.spawn(press)
+        with pytest.raises(Interrupt):
+            process.drain()
+        assert began + 5 == stage.now
+        assert [0, 1, 1] == sorted(queue.stats().delivered for queue in queues)
 
     play(body)
     assert [logging.ERROR] == [record.levelno for record in caplog.records]
@@ -218,6 +348,28 @@ def test_a_queue_that_is_dropped_may_lose_what_it_has(caplog: pytest.LogCaptureF
     assert ["the program has dropped with an open queue"] == [
         record.getMessage().partition(":")[0] for record in caplog.records
     ]
+
+
+def test_a_batched_that_is_dropped_ends() -> None:
+    """Its threads hold the loader, but not the Batched."""
+
+    def body(stage: Stage) -> None:
+        batched: Batched[int, int] = Batched(lambda keys: keys, NaturalPolicy())
+        assert 1 == batched.__enter__()(1)
+        del batched
+        stage.sleep(1)
+        assert all(task.is_over for task in stage.tasks[1:])
+
+    play(body)
+
+
+@pytest.mark.parametrize("copying", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_queue_is_not_copied(copying: Any) -> None:
+    """The copy would be dropped sooner or later, and the queue with it."""
+    queue = queue_of(Sink())
+    with pytest.raises(TypeError, match="cannot be copied or pickled"):
+        copying(queue)
+    assert "new" == queue.state
 
 
 def test_what_cannot_be_made_is_not_dropped() -> None:

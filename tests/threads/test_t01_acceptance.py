@@ -1,8 +1,11 @@
 """T1 and T2: enqueue returns, and the item is accepted, once; it raises, and it is not."""
 
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from itertools import count
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -10,8 +13,15 @@ import pytest
 from flushq import NaturalPolicy, QueueClosed, QueueFull
 from flushq.threads import FlushQueue
 from tests.threads.stage import Order, Stage, all_orders, play
-from tests.threads.steps import CAN_TRACE_THREADS
-from tests.threads.support import NEVER, Interrupt, Sink, at_every_step, interrupt, queue_of
+from tests.threads.support import (
+    NEVER,
+    Interrupt,
+    Sink,
+    at_every_step,
+    at_every_step_on_stage,
+    interrupt,
+    queue_of,
+)
 
 CALLS = [FlushQueue.enqueue, FlushQueue.enqueue_nowait, FlushQueue.submit]
 
@@ -97,6 +107,37 @@ def test_an_interrupt_between_two_steps(call: Callable[..., Any], has_credit: bo
     assert at_every_step(interrupt, play_once) >= 1
 
 
+def close_at_line(number: int, call: Callable[..., Any], queue: Any) -> None:
+    """Make a call, and close the queue before this one of its lines."""
+    lines = count(1)
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        if frame.f_code is not call.__code__:
+            return None
+        if event == "line" and next(lines) == number:
+            queue.close()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call(queue, "item")
+    finally:
+        sys.settrace(before)
+
+
+@pytest.mark.parametrize("call", [FlushQueue.enqueue, FlushQueue.enqueue_nowait])
+def test_a_tracer_between_two_lines(call: Any) -> None:
+    """A debugger, say, may let others run there: an item that was accepted is delivered."""
+    for number in range(1, 8):
+        queue = queue_of(Sink())
+        queue.enqueue("gives credit")
+        with suppress(QueueClosed):
+            close_at_line(number, call, queue)
+        queue.close()
+        assert 0 == queue.pending
+
+
 def test_an_interrupt_while_a_producer_waits() -> None:
     """It is raised, the item was not accepted, and the room goes to the next in line."""
 
@@ -128,41 +169,56 @@ def test_an_interrupt_while_a_producer_waits() -> None:
         play(body, seed)
 
 
-def calmly(call: Callable[[], object]) -> None:
-    """Make a call that nothing happens to."""
-    call()
-
-
 def test_an_interrupt_at_any_step_of_a_producer_that_is_given_room() -> None:
     """The room that was given is taken, or goes to the next in line."""
 
-    def play_once(make: Callable[[Callable[[], object]], None]) -> None:
-        outcome: list[str] = []
+    def body(stage: Stage, make: Callable[[Callable[[], object]], None]) -> None:
+        sink, outcome = Sink(stage, 1), list[str]()
+        queue = queue_of(sink, max_queue_size=1)
+        queue.enqueue("first")
+        queue.start()
 
-        def body(stage: Stage) -> None:
-            sink = Sink(stage, 1)
-            queue = queue_of(sink, max_queue_size=1)
-            queue.enqueue("first")
+        def be_patient() -> None:
+            stage.sleep(0.5)
+            queue.enqueue("next")
+
+        patient = stage.spawn(be_patient)
+        with suppress(Interrupt):
+            make(lambda: queue.enqueue("item"))
+            outcome.append("item")
+        patient.join()
+        queue.close()
+        assert ["first", *outcome, "next"] == sink.items
+
+    at_every_step_on_stage(interrupt, body)
+
+
+def start_and_enqueue(queue: Any) -> None:
+    """One of the two starts the keeper."""
+    queue.start()
+    queue.enqueue("item")
+
+
+@pytest.mark.parametrize("before", [[], ["before"]])
+def test_an_interrupt_at_any_step_of_what_starts_the_keeper(before: list[str]) -> None:
+    """The next call starts it, if that one has not, and each item is delivered, once."""
+
+    def body(stage: Stage, make: Callable[[Callable[[], object]], None]) -> None:
+        sink, outcome = Sink(), before.copy()
+        queue = queue_of(sink, NaturalPolicy(1))
+        for item in before:
+            queue.enqueue(item)
+        with suppress(Interrupt):
+            make(lambda: start_and_enqueue(queue))
+            outcome.append("item")
+        if queue.state == "new":
             queue.start()
+        queue.enqueue("next")
+        stage.sleep(1)
+        assert [*outcome, "next"] == sink.items
+        queue.close()
 
-            def be_patient() -> None:
-                stage.sleep(0.5)
-                queue.enqueue("next")
-
-            patient = stage.spawn(be_patient)
-            with suppress(Interrupt):
-                make(lambda: queue.enqueue("item"))
-                outcome.append("item")
-            patient.join()
-            queue.close()
-            assert ["first", *outcome, "next"] == sink.items
-
-        play(body, 0)
-
-    if CAN_TRACE_THREADS:
-        assert at_every_step(interrupt, play_once) > 10
-    else:
-        play_once(calmly)
+    at_every_step_on_stage(interrupt, body)
 
 
 def test_timeouts() -> None:

@@ -1,13 +1,23 @@
 """T5, T6 and T13: a thread cannot be cancelled, so a flush is abandoned; interrupts."""
 
 import logging
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from flushq import Drop, FlushFailed, FlushReport, NaturalPolicy, Retry, ShutdownTimeout, Split
+from flushq.threads.runner import Runner
 from tests.threads.stage import Stage, play
-from tests.threads.support import NEVER, Interrupt, Sink, queue_of
+from tests.threads.support import (
+    NEVER,
+    Interrupt,
+    Sink,
+    at_every_step_on_stage,
+    interrupt,
+    queue_of,
+)
 
 
 def test_a_flush_is_abandoned_at_the_limit() -> None:
@@ -176,6 +186,50 @@ def test_an_interrupt_during_the_drain_aborts_it(caplog: pytest.LogCaptureFixtur
 
     play(body)
     assert [logging.ERROR] == [record.levelno for record in caplog.records]
+
+
+@pytest.mark.parametrize("limit", [None, 0])
+@pytest.mark.parametrize("is_started", [False, True])
+def test_an_interrupt_at_any_step_of_a_close(is_started: bool, limit: float | None) -> None:  # noqa: FBT001 - a case
+    """The queue ends, if its close has begun, and the next close ends it in any case."""
+
+    def body(stage: Stage, make: Callable[[Callable[[], object]], None]) -> None:
+        queue = queue_of(Sink(stage, 1), NaturalPolicy(1), max_shutdown_wait=limit)
+        for item in range(3):
+            queue.enqueue(item)
+        if is_started:
+            queue.start()
+            stage.sleep(0.5)
+        with suppress(Interrupt, ShutdownTimeout):
+            make(queue.close)
+        assert queue.state != "closing"
+        with suppress(ShutdownTimeout):
+            queue.close()
+        stats = queue.stats()
+        lost = [*queue.in_doubt, *queue.undelivered]
+        assert (3, 3, 0) == (stats.accepted, stats.delivered + len(lost), stats.in_flight)
+        assert [] == [item for item in lost if item < stats.delivered]
+
+    at_every_step_on_stage(interrupt, body)
+
+
+def test_a_close_at_the_limit_of_recursion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It raises the RecursionError, which would come again and again, and may be called again."""
+    close, errors = Runner.close, [RecursionError()] * 3
+
+    def close_in_the_depth(runner: Any) -> None:
+        if errors:
+            raise errors.pop()
+        close(runner)
+
+    monkeypatch.setattr(Runner, "close", close_in_the_depth)
+    queue = queue_of(Sink())
+    for _ in range(3):
+        with pytest.raises(RecursionError):
+            queue.close()
+        assert "new" == queue.state
+    queue.close()
+    assert "closed" == queue.state
 
 
 def test_an_interrupt_of_one_who_does_not_own_the_queue() -> None:

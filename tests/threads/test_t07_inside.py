@@ -101,6 +101,30 @@ def test_a_thread_that_inherits_the_context_is_inside() -> None:
     play(body)
 
 
+def test_a_finalizer_in_a_worker_does_not_wait() -> None:
+    """It would wait for the worker that runs it: what waits is refused, and needs room."""
+    told: list[str] = []
+
+    def body(_: Stage) -> None:
+        kept: contextvars.ContextVar[Any] = contextvars.ContextVar("kept")
+
+        class Item:
+            def __del__(self) -> None:
+                calls = queue.close, queue.flush, *[partial(queue.enqueue, "more")] * 2
+                told.extend(map(error_of, calls))
+
+        def sink(batch: list[Any]) -> None:
+            kept.set(batch[0])  # until its worker lets the context go
+
+        with queue_of(sink, max_queue_size=1) as queue:
+            queue.enqueue(Item())
+            queue.flush()
+        assert 2 == queue.stats().delivered
+
+    play(body)
+    assert ["RuntimeError", "RuntimeError", "none", "QueueFull"] == told
+
+
 def test_the_queue_of_another_is_not_inside() -> None:
     """flush_fn may wait for another queue, as a pipeline does."""
 
@@ -124,6 +148,22 @@ def adds_up(stats: QueueStats) -> bool:
     """Whether the account does."""
     ends = stats.delivered, stats.dropped, stats.undelivered, stats.in_doubt
     return stats.accepted == stats.duplicates + sum(ends) + stats.pending + stats.in_flight
+
+
+def test_a_flush_that_ends_while_the_queue_is_shown() -> None:
+    """The repr, which stands in messages too, needs no lock."""
+
+    class Ending:
+        @property
+        def unended(self) -> int:
+            """While it is counted, the flush ends."""
+            running.clear()
+            return 1
+
+    queue = queue_of(Sink())
+    running = queue._core.batcher.running  # noqa: SLF001 - what another thread changes
+    running.update({Ending(): None, Ending(): None})
+    assert "2 in flight" in repr(queue)
 
 
 def test_the_account_adds_up_at_every_moment() -> None:

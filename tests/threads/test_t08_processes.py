@@ -27,6 +27,7 @@ PROGRAMS = {
     "forks_from_a_flush_that_returns": ["forks False", "forks True", "parent True"],
     "is_forked_by_multiprocessing": ["parent", "worker"],
     "is_spawned_by_multiprocessing": ["worker"],
+    "is_forked_by_a_server_of_multiprocessing": ["worker"],
     "drops_a_queue": ["delivered by then", "dropped"],
 }
 
