@@ -71,7 +71,7 @@ def _old(path: str, name: str = OLD) -> Candidate:
     return Candidate(name, path, peers.FLUSHQ)
 
 
-def _answers(name: str, text: str, path: str) -> Row:
+def _answers(name: str, text: str, path: str, bar: float, goal: float) -> Row:
     """A row of callers that wait for an answer each."""
     return Row(
         name,
@@ -83,10 +83,23 @@ def _answers(name: str, text: str, path: str) -> Row:
             Candidate("async-batcher", "batcher:process", peers.BATCHER),
         ),
         (
-            time(OWN, "aiodataloader", "async-batcher", limit=at_most(0.8, 0.5)),
-            time(OWN, FLOOR),
+            time(OWN, FLOOR, limit=at_most(bar, goal)),
+            time(OWN, "aiodataloader", "async-batcher"),
             time(FLOOR, "aiodataloader", "async-batcher"),
         ),
+    )
+
+
+def _one_after_another(name: str, text: str, path: str, bar: float) -> Row:
+    """A row of one caller that waits for each answer."""
+    return Row(
+        name,
+        text,
+        (
+            _own(f"receipts:{path}_serially"),
+            Candidate("aiodataloader", "data_loader:load_serially", peers.DATA_LOADER),
+        ),
+        (time(OWN, "aiodataloader", limit=at_most(bar, 0.8)),),
     )
 
 
@@ -106,7 +119,7 @@ ROWS = (
             Candidate(BY_HAND, "by_hand:tight_interval"),
         ),
         (
-            time(OWN, FLOOR, limit=at_most(2.0, 1.5)),
+            time(OWN, FLOOR, limit=at_most(1.75, 1.6)),
             time(OWN, OLD, limit=at_most(0.08)),
             time(OWN, "beque"),
             time(OWN, "batchit"),
@@ -124,7 +137,7 @@ ROWS = (
             Candidate(BY_HAND, "by_hand:tight_natural"),
         ),
         (
-            time(OWN, FLOOR, limit=at_most(1.8, 1.4)),
+            time(OWN, FLOOR, limit=at_most(1.6, 1.45)),
             time(OWN, OLD, limit=at_most(0.35)),
             time(OWN, BY_HAND),
         ),
@@ -133,13 +146,13 @@ ROWS = (
         "dedupe-distinct",
         "Natural with dedupe_key, all distinct",
         (_own("queues:all_distinct"), _old("queues:all_distinct")),
-        (time(OWN, OLD, limit=at_most(0.6, 0.4)),),
+        (time(OWN, OLD, limit=at_most(0.55, 0.4)),),
     ),
     Row(
         "dedupe-equal",
         "Natural with dedupe_key, all equal",
         (_own("queues:all_equal"), _old("queues:all_equal")),
-        (time(OWN, OLD, limit=at_most(0.6, 0.4)),),
+        (time(OWN, OLD, limit=at_most(0.55, 0.4)),),
     ),
     Row(
         "weigh",
@@ -155,7 +168,7 @@ ROWS = (
             _own("queues:trickle_natural"),
             _old("queues:trickle_natural"),
         ),
-        (time(OWN, OLD, limit=at_most(1.3, 1.0)), time(OWN, FLOOR)),
+        (time(OWN, OLD, limit=at_most(1.7)), time(OWN, FLOOR, limit=at_most(4.0, 3.0))),
     ),
     Row(
         "trickle-interval",
@@ -165,7 +178,7 @@ ROWS = (
             _own("queues:trickle_interval"),
             _old("queues:trickle_interval"),
         ),
-        (time(OWN, OLD, limit=at_most(0.75, 0.6)), time(OWN, FLOOR)),
+        (time(OWN, OLD, limit=at_most(0.65, 0.55)), time(OWN, FLOOR)),
     ),
     Row(
         "blocked",
@@ -178,7 +191,7 @@ ROWS = (
         ),
         (
             spread("1,000", "8,000", "32,000", limit=at_most(1.5)),
-            time("8,000", "8,000 of flushq 0.2.2", limit=at_most(0.3, 0.1)),
+            time("8,000", "8,000 of flushq 0.2.2", limit=at_most(0.28, 0.1)),
         ),
     ),
     Row(
@@ -206,8 +219,42 @@ ROWS = (
         unit="B",
         rounds=1,
     ),
-    _answers("deliver", "deliver, 1,000 concurrent callers", "receipts:deliver"),
-    _answers("batched", "Batched, 1,000 concurrent callers", "receipts:batched"),
+    _answers("deliver", "deliver, 1,000 concurrent callers", "receipts:deliver", 1.15, 1.05),
+    _answers("batched", "Batched, 1,000 concurrent callers", "receipts:batched", 1.35, 1.2),
+    _one_after_another("deliver-serial", "deliver, one after another", "deliver", 1.1),
+    _one_after_another("batched-serial", "Batched, one after another", "batched", 1.6),
+    Row(
+        "submit",
+        "submit, one tight producer",
+        (_FLOOR, _own("receipts:submit")),
+        (time(OWN, FLOOR, limit=at_most(13.0)),),
+    ),
+    Row(
+        "nowait",
+        "enqueue_nowait, all items in one turn of the loop",
+        (_FLOOR, _own("own:nowait")),
+        (time(OWN, FLOOR, limit=at_most(1.1)),),
+    ),
+    Row(
+        "new-queue",
+        "a new queue",
+        (_own("own:new_queue"), _own("own:new_asyncio_queue", "asyncio.Queue")),
+        (time(OWN, "asyncio.Queue", limit=at_most(8.0)),),
+    ),
+    Row(
+        "new-queue-memory",
+        "memory of a new queue",
+        (_own("own:memory_of_a_queue"),),
+        (amount(OWN, "B", limit=at_most(4_800, 2_000)),),
+        unit="B",
+        rounds=1,
+    ),
+    Row(
+        "losses",
+        "so many flushes of 100 items lost at a close, each",
+        (_own("own:lose_200", "200"), _own("own:lose_1_600", "1,600")),
+        (spread("200", "1,600", limit=at_most(1.5)),),
+    ),
     Row(
         "threads-1",
         "threads: Interval 2.0 s / 500, one producer",
@@ -237,7 +284,7 @@ ROWS = (
         "sqlite",
         "rows into SQLite, 500 a batch",
         (_own("sqlite:queued"), _own("sqlite:by_hand", "no queue")),
-        (speed(OWN, "no queue", limit=at_least(0.8, 0.9)),),
+        (speed(OWN, "no queue", limit=at_least(0.9, 1.0)),),
     ),
     Row(
         "postgres",
@@ -256,7 +303,7 @@ ROWS = (
         "simulate",
         "simulate(), a million arrivals, an arrival",
         (_FLOOR, _own("own:simulated")),
-        (time(OWN, FLOOR, limit=at_most(30.0, 10.0)),),
+        (time(OWN, FLOOR, limit=at_most(17.0, 10.0)),),
         rounds=3,
     ),
 )

@@ -2,14 +2,20 @@
 
 from aiodataloader import DataLoader
 
-from benchmarks.candidates.scenarios import callers
+from benchmarks.candidates.scenarios import callers, one_after_another
+
+
+async def _double(keys: list[int]) -> list[int]:
+    return [2 * key for key in keys]
 
 
 async def load() -> float:
     """Each caller gets a value for its key: seconds a caller."""
-
-    async def double(keys: list[int]) -> list[int]:
-        return [2 * key for key in keys]
-
-    loader = DataLoader(double, max_batch_size=1000, cache=False)
+    loader = DataLoader(_double, max_batch_size=1000, cache=False)
     return await callers(loader.load, lambda key: 2 * key)
+
+
+async def load_serially() -> float:
+    """One caller waits for each of its answers: seconds an answer."""
+    loader = DataLoader(_double, cache=False)
+    return await one_after_another(loader.load)

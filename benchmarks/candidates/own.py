@@ -3,6 +3,7 @@
 import asyncio
 import math
 import tracemalloc
+from contextlib import suppress
 from functools import partial
 from time import process_time
 
@@ -10,11 +11,21 @@ import attrs
 
 from benchmarks.candidates import scenarios
 from benchmarks.candidates.scenarios import Count, Sink
-from flushq import Decision, Flush, FlushPolicy, FlushQueue, IntervalPolicy, NaturalPolicy, Wait
+from flushq import (
+    Decision,
+    Flush,
+    FlushPolicy,
+    FlushQueue,
+    IntervalPolicy,
+    NaturalPolicy,
+    ShutdownTimeout,
+    Wait,
+)
 from flushq.simulation import simulate
 
 WAITING = 1_000_000
 ARRIVALS = 1_000_000
+NEW = 2_000
 
 
 @attrs.define
@@ -83,6 +94,79 @@ async def memory() -> float:
         after, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     return (after - before) / WAITING
+
+
+async def nowait() -> float:
+    """All items come in one turn of the loop, by enqueue_nowait: seconds an item."""
+    sink = Count()
+    items = len(scenarios.TIGHT)
+    queue: FlushQueue[object] = FlushQueue(sink.deliver, NaturalPolicy(), max_queue_size=items)
+    async with queue:
+        began = process_time()
+        for item in scenarios.TIGHT:
+            queue.enqueue_nowait(item)
+        seconds = process_time() - began
+    sink.check(items)
+    return seconds / items
+
+
+def _new_queue() -> FlushQueue[object]:
+    return FlushQueue(Count().deliver, NaturalPolicy())
+
+
+async def new_queue() -> float:
+    """To make a queue: seconds."""
+    began = process_time()
+    for _ in range(NEW):
+        _new_queue()
+    return (process_time() - began) / NEW
+
+
+async def new_asyncio_queue() -> float:
+    """To make an ``asyncio.Queue``: seconds."""
+    began = process_time()
+    for _ in range(NEW):
+        asyncio.Queue()
+    return (process_time() - began) / NEW
+
+
+async def memory_of_a_queue() -> float:
+    """What a queue takes that has not been used: bytes."""
+    queues = [_new_queue()]
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    queues += [_new_queue() for _ in range(NEW)]
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return (after - before) / NEW
+
+
+async def _lose(flushes: int) -> float:
+    """Close a queue, at once, with flushes under way, of 100 items each: seconds a flush."""
+    policy = IntervalPolicy(math.inf, max_records=100)
+    items = 100 * flushes
+    queue: FlushQueue[int] = FlushQueue(
+        lambda _: asyncio.sleep(1000),
+        policy,
+        max_queue_size=items,
+        max_in_flight=flushes,
+        max_shutdown_wait=0,
+    )
+    await queue.__aenter__()
+    for item in range(items):
+        await queue.enqueue(item)
+    await asyncio.sleep(0.01)
+    began = process_time()
+    with suppress(ShutdownTimeout):
+        await queue.aclose()
+    seconds = process_time() - began
+    if len(queue.in_doubt) != items:
+        raise AssertionError(f"{len(queue.in_doubt)} items are listed of {items}")
+    return seconds / flushes
+
+
+lose_200 = partial(_lose, 200)
+lose_1_600 = partial(_lose, 1_600)
 
 
 async def simulated() -> float:

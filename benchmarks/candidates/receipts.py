@@ -1,7 +1,11 @@
 """Callers that wait for what became of their own item: `deliver`, and `Batched`."""
 
-from benchmarks.candidates.scenarios import Count, callers
+from time import process_time
+
+from benchmarks.candidates.scenarios import Count, callers, one_after_another
 from flushq import Batched, FlushQueue, NaturalPolicy
+
+SUBMITTED = 20_000
 
 
 async def deliver() -> float:
@@ -13,11 +17,37 @@ async def deliver() -> float:
     return seconds
 
 
+async def deliver_serially() -> float:
+    """One caller waits for each of its items: seconds an item."""
+    sink = Count()
+    async with FlushQueue(sink.deliver, NaturalPolicy()) as queue:
+        return await one_after_another(queue.deliver)
+
+
+async def _double(keys: list[int]) -> list[int]:
+    return [2 * key for key in keys]
+
+
 async def batched() -> float:
     """Each caller gets a value for its key: seconds a caller."""
-
-    async def double(keys: list[int]) -> list[int]:
-        return [2 * key for key in keys]
-
-    async with Batched(double, NaturalPolicy(max_records=1000)) as load:
+    async with Batched(_double, NaturalPolicy(max_records=1000)) as load:
         return await callers(load, lambda key: 2 * key)
+
+
+async def batched_serially() -> float:
+    """One caller waits for each of its answers: seconds an answer."""
+    async with Batched(_double, NaturalPolicy()) as load:
+        return await one_after_another(load)
+
+
+async def submit() -> float:
+    """A tight producer keeps a receipt of each item: seconds an item."""
+    sink = Count()
+    queue: FlushQueue[int] = FlushQueue(sink.deliver, NaturalPolicy())
+    async with queue:
+        began = process_time()
+        receipts = [await queue.submit(item) for item in range(SUBMITTED)]
+        await receipts[-1]
+        seconds = process_time() - began
+    sink.check(SUBMITTED)
+    return seconds / SUBMITTED

@@ -17,6 +17,7 @@ Sink = Callable[[list[Any]], Awaitable[None]]
 
 TIGHT = range(100_000)
 TRICKLE = range(20_000)
+SERIAL = 5_000
 
 
 class Queue(Protocol):
@@ -85,6 +86,16 @@ async def blocked(queue_of: QueueOf, producers: int) -> float:
     seconds = process_time() - began
     sink.check(producers)
     return seconds / producers
+
+
+async def one_after_another(ask: Callable[[int], Awaitable[object]]) -> float:
+    """A caller that waits for each answer before it asks again: seconds an answer."""
+    for key in range(100):
+        await ask(key)
+    began = process_time()
+    for key in range(SERIAL):
+        await ask(key)
+    return (process_time() - began) / SERIAL
 
 
 async def callers(call: Callable[[int], Awaitable[T]], expected: Callable[[int], T]) -> float:
