@@ -20,11 +20,13 @@ import os
 import signal
 import sqlite3
 from contextlib import closing
+from functools import partial
 
+import sqlite_failures
 from celery import Celery
 from celery.signals import worker_process_shutdown
 
-from flushq import Drop, Failure, IntervalPolicy, Retry, Verdict
+from flushq import IntervalPolicy
 from flushq.threads import FlushQueue
 
 DATABASE = os.environ.get("EVENTS_DATABASE", "events.db")
@@ -35,21 +37,19 @@ Row = tuple[str, str]
 
 def store(rows: list[Row]) -> None:
     """Insert a batch, in one transaction."""
-    with closing(sqlite3.connect(DATABASE, timeout=30)) as database, database:
+    with closing(sqlite3.connect(DATABASE, timeout=1)) as database, database:
         database.executemany("INSERT INTO events VALUES (?, ?) ON CONFLICT DO NOTHING", rows)
 
 
-def judge(failure: Failure[Row]) -> Verdict:
-    """Wait for a database that is locked or gone; what it refuses for good is dropped, and told."""
-    if isinstance(failure.error, sqlite3.OperationalError) and failure.attempt < 5:
-        return Retry(after=1.0)
-    logger.error("%d rows are dropped", len(failure.items), exc_info=failure.error)
-    return Drop()
+def bury(row: Row, error: BaseException) -> None:
+    """Tell of a row that SQLite refuses."""
+    logger.error("the row %a is refused: %s", row, error)
 
 
 logger = logging.getLogger(__name__)
 app = Celery("celery_tasks")  # the broker is that of CELERY_BROKER_URL
 policy = IntervalPolicy(max_wait_seconds=2.0, max_records=500)
+judge = partial(sqlite_failures.judge, bury)
 queue = FlushQueue(store, policy, max_shutdown_wait=10, on_failure=judge, name="events")
 
 with closing(sqlite3.connect(DATABASE)) as database, database:

@@ -15,13 +15,11 @@ from functools import partial
 from pathlib import Path
 
 import aiosqlite
+from sqlite_failures import is_refused, will_pass
 
 from flushq import Drop, Fail, Failure, FlushQueue, NaturalPolicy, Retry, Split, Verdict
 
 Row = tuple[str, str]
-
-PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
-POISONED = (UnicodeError, sqlite3.DataError, sqlite3.IntegrityError)
 
 TABLES = """
     CREATE TABLE IF NOT EXISTS events (id TEXT PRIMARY KEY, body TEXT);
@@ -44,9 +42,9 @@ async def store(db: aiosqlite.Connection, rows: list[Row]) -> None:
 
 
 async def judge(db: aiosqlite.Connection, failure: Failure[Row]) -> Verdict:
-    """Wait for what passes, and bury what a constraint refuses."""
+    """Wait for what passes, and bury what SQLite refuses."""
     error = failure.error
-    if isinstance(error, POISONED):
+    if is_refused(error):
         if len(failure.items) > 1:
             return Split()
         letter = (failure.items[0][0].encode(errors="backslashreplace").decode(), str(error))
@@ -57,7 +55,7 @@ async def judge(db: aiosqlite.Connection, failure: Failure[Row]) -> Verdict:
             error = trouble
         else:
             return Drop()
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF in PASSING:
+    if will_pass(error):
         return Retry(after=min(5.0, 0.1 * failure.attempt))
     return Fail()
 

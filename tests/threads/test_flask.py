@@ -1,6 +1,8 @@
-"""The recipe of a service with Flask, under gunicorn with two workers that are forked."""
+"""The recipe of a service with Flask, by itself and under gunicorn with workers that are forked."""
 
+import atexit
 import http.client
+import importlib
 import json
 import os
 import re
@@ -8,21 +10,28 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flushq import Drop, Fail, Failure, FlushFailed, Retry, Split
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 
-GUNICORN = ["-m", "gunicorn", "--preload", "--workers", "2", "--threads", "4", "--bind"]
+GUNICORN = ["-m", "gunicorn", "--preload", "--threads", "4", "--bind", "127.0.0.1:0", "--workers"]
+
+REFUSED = [("a", 2**70), ("\ud800", 1), (["a"], 1), ("a", None), ("a",), ("a" * 2000, 1)]
 
 
 @contextmanager
-def service(database: Path) -> Iterator[int]:
+def service(database: Path, workers: int = 2, tracebacks: int = 0) -> Iterator[int]:
     """Run the service on a port of its own; at the end it is told to end, and must do so well."""
     with subprocess.Popen(
-        [sys.executable, *GUNICORN, "127.0.0.1:0", "flask_service:app"],
+        [sys.executable, *GUNICORN, str(workers), "flask_service:app"],
         cwd=RECIPES,
         env={**os.environ, "EVENTS_DATABASE": str(database)},
         stderr=subprocess.PIPE,
@@ -36,7 +45,7 @@ def service(database: Path) -> Iterator[int]:
             process.send_signal(signal.SIGTERM)
             said = process.stderr.read()
         assert 0 == process.wait(), said
-        assert "Traceback" not in said, said
+        assert tracebacks == said.count("Traceback"), said
 
 
 def port_in(line: str) -> int | None:
@@ -57,6 +66,18 @@ def ask(port: int, method: str, path: str, *bodies: object) -> list[tuple[int, s
     return answers
 
 
+def rows_of(database: Path) -> list[tuple[str, int]]:
+    """The events that are stored, in order."""
+    with closing(sqlite3.connect(database)) as connection:
+        return sorted(connection.execute("SELECT kind, user FROM events"))
+
+
+def kept(database: Path, kind: str) -> list[list[Any]]:
+    """What the processes have kept in files, in order."""
+    files = database.parent.glob(f"{database.name}.{kind}.*")
+    return sorted(json.loads(line) for file in files for line in file.read_text().splitlines())
+
+
 def test_every_event_is_stored_once(tmp_path: Path) -> None:
     """Whichever worker got it, and although the service ends right after."""
     database = tmp_path / "events.db"
@@ -66,6 +87,155 @@ def test_every_event_is_stored_once(tmp_path: Path) -> None:
         ((code, text),) = ask(port, "GET", "/health", None)
     assert {(202, "")} == {answer for each in answers for answer in each}
     assert (200, True) == (code, text.startswith("running: "))
-    with closing(sqlite3.connect(database)) as connection:
-        rows = connection.execute("SELECT kind, user FROM events").fetchall()
-    assert sorted((kind, user) for kind in "abcd" for user in range(25)) == sorted(rows)
+    assert sorted((kind, user) for kind in "abcd" for user in range(25)) == rows_of(database)
+
+
+def test_an_event_that_is_refused_costs_no_other(tmp_path: Path) -> None:
+    """It is kept in a file, with the reason."""
+    database = tmp_path / "events.db"
+    events: list[dict[str, Any]] = [{"kind": "good", "user": user} for user in range(60)]
+    events[20:20] = [{"kind": "large", "user": 2**70}, {"kind": "\ud800", "user": 1}]
+    with service(database, workers=1) as port:
+        assert {(202, "")} == {*ask(port, "POST", "/events", *events)}
+    assert [("good", user) for user in range(60)] == rows_of(database)
+    (large, wrong) = kept(database, "refused")
+    assert ["large", 2**70, "Python int too large to convert to SQLite INTEGER"] == large
+    assert ["\ud800", 1, True] == [*wrong[:2], "surrogates not allowed" in wrong[2]]
+
+
+def test_what_a_worker_cannot_store_is_kept(tmp_path: Path) -> None:
+    """A missing table ends its queue, which the log tells, and nothing is lost."""
+    database = tmp_path / "events.db"
+    events = [{"kind": "kept", "user": user} for user in range(30)]
+    with service(database, workers=1, tracebacks=1) as port:
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("DROP TABLE events")
+        accepted = [code for code, _ in ask(port, "POST", "/events", *events)].count(202)
+    left = kept(database, "left")
+    assert accepted == len(left) > 0
+    assert [["kept", user] for user in range(accepted)] == left
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The module, in this process, with a database of its own."""
+    monkeypatch.setenv("EVENTS_DATABASE", str(tmp_path / "events.db"))
+    monkeypatch.delitem(sys.modules, "flask_service", raising=False)
+    module = importlib.import_module("flask_service")
+    yield module
+    module.end()
+    atexit.unregister(module.end)
+
+
+def failure_of(error: Exception, *items: tuple[Any, ...]) -> Failure[Any]:
+    """A flush that has failed a hundred times."""
+    return Failure([*items], error, None, attempt=100, reason="", seconds=0.0)
+
+
+def error_of(act: Callable[..., object], *arguments: object) -> Exception:
+    """What SQLite, or its driver, raises."""
+    try:
+        act(*arguments)
+    except Exception as error:
+        return error
+    raise AssertionError
+
+
+def locked(path: str) -> Exception:
+    """The database is locked by another connection."""
+    with closing(sqlite3.connect(path)) as one, closing(sqlite3.connect(path, timeout=0)) as other:
+        one.execute("BEGIN IMMEDIATE")
+        return error_of(other.execute, "INSERT INTO events VALUES ('a', 1)")
+
+
+def full(path: str) -> Exception:
+    """There is no room."""
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA max_page_count = 1")
+        return error_of(database.execute, "INSERT INTO events VALUES (zeroblob(100000), 1)")
+
+
+def gone(path: str) -> Exception:
+    """The folder is not there."""
+    return error_of(sqlite3.connect, f"{path}/events.db")
+
+
+def unreadable(path: str) -> Exception:
+    """The disk cannot be read; the code is an extended one."""
+    error = sqlite3.OperationalError(path)
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_READ
+    return error
+
+
+def without_table(path: str) -> Exception:
+    """There is no such table."""
+    with closing(sqlite3.connect(path)) as database:
+        return error_of(database.execute, "INSERT INTO nowhere VALUES (1)")
+
+
+def closed(path: str) -> Exception:
+    """The connection is used wrongly, whatever the items are."""
+    with closing(sqlite3.connect(path)) as database:
+        pass
+    return error_of(database.execute, "SELECT 1")
+
+
+@pytest.mark.parametrize("make", [locked, full, gone, unreadable])
+def test_what_passes_is_tried_for_ever(make: Callable[[str], Exception], recipe: Any) -> None:
+    """A database that is locked, full or gone is asked again every second."""
+    assert Retry(after=1.0) == recipe.judge(failure_of(make(recipe.DATABASE), ("a", 1)))
+
+
+@pytest.mark.parametrize("make", [without_table, closed])
+def test_what_concerns_every_event_ends_the_queue(
+    make: Callable[[str], Exception], recipe: Any
+) -> None:
+    """No event is dropped for it."""
+    assert Fail() == recipe.judge(failure_of(make(recipe.DATABASE), ("a", 1)))
+
+
+@pytest.mark.parametrize("values", REFUSED, ids=lambda values: ascii(values)[:20])
+def test_what_is_refused_is_found_and_kept(values: tuple[Any, ...], recipe: Any) -> None:
+    """A batch is split; an event alone is kept in a file, and tried again while it cannot be."""
+    with closing(sqlite3.connect(recipe.DATABASE)) as database:
+        database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1000)
+        error = error_of(database.execute, "INSERT INTO events VALUES (?, ?)", values)
+    file = Path(f"{recipe.DATABASE}.refused.{os.getpid()}")
+    file.mkdir()
+    assert Split() == recipe.judge(failure_of(error, ("good", 1), values))
+    assert Retry(after=1.0) == recipe.judge(failure_of(error, values))
+    file.rmdir()
+    assert Drop() == recipe.judge(failure_of(error, values))
+    assert [[*values, str(error)]] == kept(Path(recipe.DATABASE), "refused")
+
+
+def test_a_flush_waits_for_a_lock_less_than_a_close(
+    recipe: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue waits between the flushes, which the end of a worker cuts short."""
+    limits: list[float] = []
+    connect = sqlite3.connect
+
+    def note(path: str, timeout: float) -> sqlite3.Connection:
+        limits.append(timeout)
+        return connect(path)
+
+    monkeypatch.setattr(sqlite3, "connect", note)
+    recipe.store([("a", 1)])
+    assert [1] == limits
+
+
+def test_a_queue_that_has_ended_is_not_healthy(recipe: Any) -> None:
+    """It tells so, and accepts nothing."""
+    with closing(sqlite3.connect(recipe.DATABASE)) as database:
+        database.execute("DROP TABLE events")
+    client = recipe.app.test_client()
+
+    def answers() -> list[int]:
+        event = client.post("/events", json={"kind": "a", "user": 1})
+        return [event.status_code, client.get("/health").status_code]
+
+    assert [202, 200] == answers()
+    with pytest.raises(FlushFailed):
+        recipe.queue.flush()
+    assert [503, 503] == answers()
