@@ -239,7 +239,7 @@ ROWS = (
         "new-queue",
         "a new queue",
         (_own("own:new_queue"), _own("own:new_asyncio_queue", "asyncio.Queue")),
-        (time(OWN, "asyncio.Queue", limit=at_most(8.0)),),
+        (time(OWN, "asyncio.Queue", limit=at_most(20.0)),),
     ),
     Row(
         "new-queue-memory",

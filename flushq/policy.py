@@ -51,6 +51,9 @@ class Wait:
     until: float = math.inf
 
 
+_UNCHANGEABLE = frozenset({type(None), bool, int, float, str})
+"""The types of which deepcopy gives back what it was given, after a longer look."""
+
 EVENTS = "item_added", "flush_started", "flush_done", "tick"
 
 Decision = Flush | Wait
@@ -105,7 +108,8 @@ class FlushPolicy(abc.ABC):
         clone = type(self).__new__(type(self))
         memo[id(self)] = clone
         for name, value in attributes_of(self).items():
-            object.__setattr__(clone, name, copy.deepcopy(value, memo))
+            copied = value if type(value) in _UNCHANGEABLE else copy.deepcopy(value, memo)
+            object.__setattr__(clone, name, copied)
         return clone
 
     @abc.abstractmethod

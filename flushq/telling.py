@@ -26,7 +26,7 @@ def tell_reports(core: Core[Any], on_report: OnReport) -> None:
     """Hand out the reports of the flushes that have ended; what on_report raises is logged."""
     reports = core.reports
     while reports:
-        report = reports.popleft()
+        report = reports.pop(0)
         try:
             on_report(report)
         except (KeyboardInterrupt, SystemExit):

@@ -15,7 +15,7 @@ from itertools import chain, islice
 from typing import Any, Generic, TypeVar
 
 from flushq.arguments import as_plain, check_number, check_sync_callable
-from flushq.core.duplicates import discard
+from flushq.core.duplicates import EMPTY, discard
 from flushq.errors import ItemTooLarge
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class Caps(Generic[T]):
         check_sync_callable("weigh", weigh)
         if max_weight is not None and weigh is None:
             raise TypeError(f"max_weight={max_weight!r} needs weigh, a function of the item")
-        self.weights: deque[float] = deque()
+        self.weights: deque[float] = EMPTY if weigh is None else deque()
         self._weigh = weigh
         self._max_records = sys.maxsize if max_records is None else max_records
         self._max_weight: float = math.inf if max_weight is None else as_plain(max_weight)

@@ -18,6 +18,9 @@ T = TypeVar("T")
 
 DedupeKey = Callable[[T], Hashable]
 
+EMPTY: deque[Any] = deque(maxlen=0)
+"""A deque that stays empty, for all who need none of their own: one takes 760 bytes."""
+
 PLAIN_KEYS = frozenset({int, str, bytes})
 """The types of keys that can be hashed without a doubt."""
 
@@ -38,7 +41,7 @@ class Duplicates(Generic[T]):
 
     def __init__(self, dedupe_key: DedupeKey[T] | None) -> None:
         check_sync_callable("dedupe_key", dedupe_key)
-        self.waiting: deque[Hashable] = deque()
+        self.waiting: deque[Hashable] = EMPTY if dedupe_key is None else deque()
         self.taken: dict[Hashable, int] = {}
         self._dedupe_key = dedupe_key
 

@@ -100,7 +100,7 @@ CLOSE_BURST = Admission.tell_burst
 def _ends_first(core: Core[Any]) -> None:
     """Tell the ends of flushes before the arrivals."""
     while core._done:
-        core._observe_end(*core._done.popleft())
+        core._observe_end(*core._done.pop(0))
     OBSERVE(core)
 
 
