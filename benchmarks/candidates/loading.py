@@ -3,6 +3,8 @@
 No database waits for the disk here, so that it is the queue that shows.
 """
 
+import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from time import perf_counter
@@ -12,6 +14,8 @@ import attrs
 from flushq import FlushQueue, IntervalPolicy
 
 BATCH = 500
+BURST = 512
+MOST_WAITING = 10_000
 ROWS = [(number, f"the body of event {number}") for number in range(20_000)]
 
 Row = tuple[int, str]
@@ -56,3 +60,54 @@ async def by_hand(insert: Insert, rows: Iterable[Row]) -> None:
             batch = []
     if batch:
         await insert(batch)
+
+
+async def in_tasks(insert: Insert, rows: Iterable[Row]) -> None:
+    """The same in the shape of a queue: a task for each batch, a callback for each burst."""
+    driver = _Driver(insert)
+    for number, row in enumerate(rows, 1):
+        await driver.enqueue(row)
+        if number % BURST == 0:
+            await driver.give_way()
+    await driver.drain()
+
+
+class _Driver:
+    """A queue by hand, which promises nothing: no order of producers, no receipts, no end."""
+
+    def __init__(self, insert: Insert) -> None:
+        self._insert = insert
+        self._waiting: deque[Row] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._least = BATCH
+        self._room = asyncio.Event()
+        self._room.set()
+
+    async def enqueue(self, row: Row) -> None:
+        self._waiting.append(row)
+
+    async def give_way(self) -> None:
+        asyncio.get_running_loop().call_soon(self._start)
+        await asyncio.sleep(0)
+        if len(self._waiting) >= MOST_WAITING:
+            self._room.clear()
+            await self._room.wait()
+
+    async def drain(self) -> None:
+        self._least = 1
+        while self._waiting or self._task:
+            self._start()
+            if self._task:
+                await self._task
+
+    def _start(self) -> None:
+        if self._task is None and len(self._waiting) >= self._least:
+            take = self._waiting.popleft
+            batch = [take() for _ in range(min(BATCH, len(self._waiting)))]
+            self._task = asyncio.ensure_future(self._flush(batch))
+
+    async def _flush(self, batch: list[Row]) -> None:
+        await self._insert(batch)
+        self._task = None
+        self._room.set()
+        self._start()

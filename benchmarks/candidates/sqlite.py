@@ -33,3 +33,4 @@ async def _table() -> AsyncIterator[Table]:
 
 queued = partial(loading.timed, _table, loading.through_a_queue)
 by_hand = partial(loading.timed, _table, loading.by_hand)
+in_tasks = partial(loading.timed, _table, loading.in_tasks)
