@@ -10,8 +10,8 @@ The rules it keeps:
 
 An event that a policy does not override is noted by its facts at once, and then
 :meth:`~flushq.policy.FlushPolicy.answer` is asked: the same as the event itself does, without the
-checks of what the queue has made sure of. An answer that was found sound once needs no second look,
-if it is a Flush; a Wait may be over by now.
+checks of what the queue has made sure of. An answer that was found sound needs no second look, if
+it comes again: a Flush always, a Wait until its time.
 """
 
 import math
@@ -63,6 +63,7 @@ class RunningPolicy:
         self._on_failure = on_failure
         self._overridden = {event for event in EVENTS if overrides(copy, event)}
         self._sound: Decision = IDLE
+        self._sound_until = math.inf
         self._item_added, self._flush_started, self._flush_done, self._tick = map(
             self._hearer, EVENTS
         )
@@ -122,7 +123,8 @@ class RunningPolicy:
         if facts.pending != self.pending or facts.in_flight != self._in_flight:
             flaw: str | None = self._miscount()
         else:
-            flaw = None if answer is IDLE or answer is self._sound else self._flaw_in(answer)
+            is_sound = answer is IDLE or (answer is self._sound and self.now < self._sound_until)
+            flaw = None if is_sound else self._flaw_in(answer)
         if flaw is None:
             self.decision = answer
         else:
@@ -131,8 +133,9 @@ class RunningPolicy:
     def _flaw_in(self, answer: Any) -> str | None:
         """What is wrong with an answer, if anything."""
         flaw = flaw_in(answer, self.now)
-        if flaw is None and isinstance(answer, Flush):
+        if flaw is None:
             self._sound = answer
+            self._sound_until = math.inf if isinstance(answer, Flush) else answer.until
         return flaw
 
     def _miscount(self) -> str:

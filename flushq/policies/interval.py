@@ -40,7 +40,10 @@ class IntervalPolicy(FlushPolicy):
 
     def decide(self, now: float) -> Decision:
         """Flush when full or when the oldest item is due, else wait for that."""
-        if self.full:
+        queue = self.queue
+        if self.max_records is not None and queue.pending >= self.max_records:
             return _FULL
-        due = self.queue.oldest + self.max_wait_seconds
+        if self.max_weight is not None and self.full:
+            return _FULL
+        due = queue.oldest + self.max_wait_seconds
         return _AGE if due <= now else wait_until(due)
