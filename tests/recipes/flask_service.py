@@ -1,6 +1,6 @@
 """A Flask view that stores what it gets, many rows at a time.
 
-    gunicorn --preload --workers 2 --threads 8 flask_service:app
+    gunicorn --preload --workers 2 --threads 8 flask_service:app  # beside sqlite_failures.py
 
 The queue is made once, when the module is imported. Each worker that is forked afterwards has it
 empty, with threads of its own from the first event on. When it ends, on SIGTERM too, what waits is
