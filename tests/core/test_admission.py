@@ -108,6 +108,15 @@ def test_a_producer_waits_behind_those_who_came_before(*, admitted: bool) -> Non
         admission.check_room(9)
 
 
+def test_newcomers_have_room_beside_those_who_were_given_some() -> None:
+    """None past a line; but those who have room need not have taken it."""
+    entrance = Entrance(3)
+    entrance.join()
+    before = entrance.admission.room_for_newcomers
+    entrance.admission.admit(lambda: 0)
+    assert (0, 2) == (before, entrance.admission.room_for_newcomers)
+
+
 def test_only_items_make_pressure_and_only_for_a_line() -> None:
     """Claims do not: neither those who give way, nor those who were given room."""
     entrance, seen = Entrance(1), list[bool]()
@@ -242,6 +251,14 @@ def test_credit_that_is_revoked_is_gone_in_the_middle() -> None:
     credit, _ = entrance.admission.grant_credit()
     next(credit)
     entrance.admission.give_way(1)
+    assert [] == list(credit)
+
+
+def test_credit_that_is_granted_anew_revokes_what_was() -> None:
+    """Else the two together were more than there is room for."""
+    entrance = Entrance(9, burst=5)
+    credit, _ = entrance.admission.grant_credit()
+    entrance.credit()
     assert [] == list(credit)
 
 
