@@ -67,7 +67,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/core",
         CORE_SESSIONS,
         SESSIONS,
-        "tests/contract/test_21_reports.py",
+        "tests/contract/test_21_reports.py tests/contract/test_09_flush.py",
     ),
     "flushq/core/batcher.py": (
         "tests/core/test_batcher.py",
