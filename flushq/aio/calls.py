@@ -127,8 +127,12 @@ class Calls(Generic[T]):
 
 
 def is_failure(error: BaseException) -> bool:
-    """Whether an exception is a failure of what this task has called, and not of the task."""
-    if not isinstance(error, Exception | asyncio.CancelledError):
-        return False
+    """Whether an exception is a failure of what this task has called, and not of the task.
+
+    A CancelledError is one unless the task was cancelled. Whether it was says nothing of another
+    exception: up to Python 3.12 a TaskGroup that has failed leaves it marked as cancelled.
+    """
+    if not isinstance(error, asyncio.CancelledError):
+        return isinstance(error, Exception)
     task = asyncio.current_task()
     return task is not None and not task.cancelling()

@@ -47,11 +47,11 @@ class Runner(Generic[T]):
     """
 
     __slots__ = (
+        "_beginning",
         "_bound",
         "_calls",
         "_context",
         "_core",
-        "_is_cut_short",
         "_limit",
         "_on_report",
         "_own_context",
@@ -80,8 +80,9 @@ class Runner(Generic[T]):
         self._calls = Calls(core, flush_fn, on_failure, self.wake, self.now)
         self._on_report = on_report
         self._task_name = f"flushq{core.name} flush"
-        self._bound = self._woken = self._is_cut_short = False
+        self._bound = self._woken = False
         self._tasks: dict[asyncio.Task[None], Batch[T]] = {}
+        self._beginning: Batch[T] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._limit: asyncio.TimerHandle | None = None
@@ -170,15 +171,13 @@ class Runner(Generic[T]):
         self._interrupt()
 
     def _interrupt(self) -> None:
-        self._is_cut_short = True
         self._forget_deadline()
         self.wake()
+        if self._beginning is not None:
+            self._beginning.interrupt()
         for task, batch in self._tasks.items():
-            self._cancel(task, batch)
-
-    def _cancel(self, task: asyncio.Task[None], batch: Batch[T]) -> None:
-        if task.cancel():
-            batch.interrupt()
+            if task.cancel():
+                batch.interrupt()
 
     def _forget_deadline(self) -> None:
         if self._limit is not None:
@@ -242,6 +241,9 @@ class Runner(Generic[T]):
         core, clock = self._core, self.loop.time
         while (batch := core.next_flush(clock)) is not None:
             self._launch(batch)
+            if self._woken and core.batcher.burst_size:  # what flush_fn has brought waits
+                core.admission.admit(clock)
+                break
         if core.flushes_ended:  # those that have not suspended
             core.observe()
             if core.is_due:  # in the next pass: others run before
@@ -264,7 +266,7 @@ class Runner(Generic[T]):
     # Flushes.
 
     def _launch(self, batch: Batch[T]) -> None:
-        flush = self._calls.deliver(batch)
+        flush, self._beginning = self._calls.deliver(batch), batch
         try:
             task = new_task(flush, self.loop, self._task_name, self._context.copy())
         except BaseException as error:  # whatever a task factory of the user raises
@@ -275,13 +277,15 @@ class Runner(Generic[T]):
             if not isinstance(error, Exception):
                 raise
             return
+        finally:
+            self._beginning = None
         if task.done():
             self._end(batch)
             return
         self._tasks[task] = batch
         task.add_done_callback(self._on_done, context=self._own_context)
-        if self._is_cut_short:  # by what flush_fn has done before it suspended
-            self._cancel(task, batch)
+        if batch.interrupted:  # by what flush_fn has done before it suspended
+            task.cancel()
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         self.wake()

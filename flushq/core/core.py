@@ -24,6 +24,7 @@ whether this was the last pass. Why in this order:
   is room.
 * A flush that has ended when it is launched is told of before respond(), in the same pass, but what
   is due then waits for the next one: else a flush_fn that never suspends would let nobody else run.
+  So do the items that flush_fn has brought when it is launched: else it would feed itself for ever.
 * The deadline comes before respond(): with max_shutdown_wait=0 it stops the queue, and respond()
   has to tell that.
 * Reports come last: a report finds the receipts of its flush settled, and the line moved on.

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import sys
+from collections.abc import Coroutine
 from itertools import pairwise
 from typing import Any
 
@@ -69,6 +70,23 @@ async def test_a_sink_that_never_suspends_lets_others_run(slots: int) -> None:
     assert slots == max(later - earlier for earlier, later in pairwise(seen))
 
 
+async def test_a_sink_that_feeds_its_own_queue_lets_others_run() -> None:
+    """What flush_fn has brought is flushed in a later pass, however many slots are free."""
+    seen: list[int] = []
+
+    async def sink(batch: list[int]) -> None:
+        if batch[0] < 10:
+            queue.enqueue_nowait(batch[0] + 1)
+        seen[-1] += 1
+
+    async with FlushQueue(sink, NaturalPolicy(), max_in_flight=1000) as queue:
+        queue.enqueue_nowait(0)
+        while sum(seen) <= 10:
+            seen.append(0)
+            await steps(1)
+    assert 1 == max(seen)
+
+
 async def test_a_limit_that_passes_before_flush_fn_suspends() -> None:
     """The flush that has just begun is cancelled as well: the end does not wait for it."""
     loop, outside = asyncio.get_running_loop(), contextvars.copy_context()
@@ -86,3 +104,21 @@ async def test_a_limit_that_passes_before_flush_fn_suspends() -> None:
         await settle()
         assert ([1], 0) == (queue.in_doubt, now())
     await asyncio.gather(*closing)
+
+
+async def test_what_a_flush_raises_in_the_step_in_which_the_limit_passes() -> None:
+    """It is cancelled by the queue from then on, so what it raises is not a failure of its own."""
+    outside = contextvars.copy_context()
+    closing: list[Coroutine[Any, Any, None]] = []
+
+    async def sink(_: list[int]) -> None:
+        closing.append(queue.aclose())
+        outside.run(closing[0].send, None)
+        raise ValueError("too late")
+
+    queue = FlushQueue(sink, NaturalPolicy(), max_shutdown_wait=0)
+    async with failing(queue, ShutdownTimeout):
+        await queue.enqueue(1)
+        await settle()
+    closing[0].close()
+    assert ("closed", [1]) == (queue.state, queue.in_doubt)

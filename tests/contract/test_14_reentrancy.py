@@ -225,6 +225,24 @@ async def test_the_only_flush_gets_queue_full_where_it_would_wait_for_itself(
 
 
 @ALL_WAYS
+async def test_a_flush_has_made_room_for_itself_and_for_those_in_line(way: Way) -> None:
+    """Its enqueue waits behind them, and is not taken for one that would wait for itself."""
+    batches: list[list[int]] = []
+
+    async def sink(batch: list[int]) -> None:
+        batches.append(batch)
+        if batch == [0, 1]:
+            await way(queue.enqueue(99))
+
+    queue = FlushQueue(sink, NaturalPolicy(), max_queue_size=2)
+    async with queue:
+        queue.enqueue_nowait(0)
+        queue.enqueue_nowait(1)
+        await queue.enqueue(2)
+    assert [0, 1, 2, 99] == [item for batch in batches for item in batch]
+
+
+@ALL_WAYS
 async def test_a_flush_beside_one_that_is_busy_waits_for_it(way: Way) -> None:
     """With the other slot taken by a flush that works, enqueue waits for it to end."""
     accepted: list[float] = []

@@ -21,6 +21,7 @@ from flushq import (
     FlushFailed,
     FlushQueue,
     NaturalPolicy,
+    PartialFailure,
     Retry,
     Split,
     Verdict,
@@ -196,6 +197,26 @@ def raises(error: BaseException) -> Callable[[Failure[int]], Verdict]:
         raise error
 
     return handler
+
+
+async def test_a_task_group_that_fails_in_flush_fn() -> None:
+    """It fails as anything else does, though Python 3.11 and 3.12 leave its task cancelled."""
+    attempts: list[list[int]] = []
+
+    async def fail() -> None:
+        raise OSError
+
+    async def sink(batch: list[int]) -> None:
+        attempts.append(batch)
+        if len(attempts) == 1:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fail())
+        if len(attempts) == 2:
+            raise PartialFailure({0: OSError()})
+
+    async with FlushQueue(sink, NaturalPolicy(), on_failure=lambda _: Retry()) as queue:
+        await enqueue_all(queue, range(2))
+    assert [[0, 1], [0, 1], [0]] == attempts
 
 
 NOT_A_VERDICT = "on_failure must answer with a verdict, not "
