@@ -59,7 +59,7 @@ class FlushQueue(QueueView[T]):
             Failure that returns a verdict; a class means its instance, so Retry is Retry(0). It is
             part of the flush: it runs in its context, and a limit or a second cancellation cuts it
             short. If it raises or returns anything else, the queue ends with FlushFailed. It is not
-            asked about a flush that was cancelled, nor about KeyboardInterrupt, SystemExit, or a
+            asked about the cancellation of a flush, nor about KeyboardInterrupt, SystemExit, or a
             PartialFailure that makes no sense. None: every failure ends the queue.
         on_report: A plain function that is called with a FlushReport after every flush. What it
             raises is logged.
