@@ -77,7 +77,9 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "flushq/core/buffer.py": (
         "tests/core/test_buffer.py",
-        "tests/contract/test_15_bad_arguments.py",
+        CORE_SESSIONS,
+        "tests/contract/test_15_bad_arguments.py tests/contract/test_16_dedupe.py",
+        "tests/contract/test_19_receipts.py",
     ),
     "flushq/core/core.py": ("tests/core/test_core.py", CORE_SESSIONS, SESSIONS, "tests/contract"),
     "flushq/core/fairness.py": (
@@ -85,7 +87,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         CORE_SESSIONS,
         "tests/contract/test_08_fairness.py",
     ),
-    "flushq/core/losses.py": ("tests/core/test_losses.py",),
+    "flushq/core/losses.py": ("tests/core/test_losses.py", CORE_SESSIONS),
     "flushq/core/receipts.py": (
         "tests/core/test_receipts.py",
         CORE_SESSIONS,
@@ -96,8 +98,16 @@ TESTS: dict[str, tuple[str, ...]] = {
         CORE_SESSIONS,
         "tests/contract/test_09_flush.py",
     ),
-    "flushq/core/caps.py": ("tests/core/test_buffer.py", "tests/contract/test_04_caps.py"),
-    "flushq/core/duplicates.py": ("tests/core/test_buffer.py", "tests/contract/test_16_dedupe.py"),
+    "flushq/core/caps.py": (
+        "tests/core/test_buffer.py",
+        CORE_SESSIONS,
+        "tests/contract/test_04_caps.py tests/contract/test_15_bad_arguments.py",
+    ),
+    "flushq/core/duplicates.py": (
+        "tests/core/test_buffer.py",
+        CORE_SESSIONS,
+        "tests/contract/test_16_dedupe.py tests/contract/test_15_bad_arguments.py",
+    ),
     "flushq/core/ending.py": ("tests/core/test_core.py", CORE_SESSIONS, SESSIONS, "tests/contract"),
     "flushq/core/running_policy.py": (
         "tests/core/test_batcher.py",
