@@ -87,7 +87,10 @@ TESTS: dict[str, tuple[str, ...]] = {
         CORE_SESSIONS,
         "tests/contract/test_08_fairness.py",
     ),
-    "flushq/core/losses.py": ("tests/core/test_losses.py", CORE_SESSIONS),
+    "flushq/core/losses.py": (
+        "tests/core/test_losses.py",
+        "tests/contract/test_15_bad_arguments.py",
+    ),
     "flushq/core/receipts.py": (
         "tests/core/test_receipts.py",
         CORE_SESSIONS,

@@ -141,8 +141,6 @@ class Core(Generic[T]):
     def next_flush(self, clock: Callable[[], float]) -> Batch[T] | None:
         """Start the flush that is due, if there is one: the driver is to call flush_fn."""
         admission = self.admission
-        if admission.opened is not None:  # by a flush that has begun in this very pass
-            admission.tell_burst()
         if admission.waitlist.line:
             admission.admit(clock)
         due = self.batcher.due(pressed=admission.is_pressed)
@@ -155,8 +153,8 @@ class Core(Generic[T]):
 
     @property
     def is_due(self) -> bool:
-        """Whether another flush could start now."""
-        return self.batcher.due(pressed=self.admission.is_pressed) is not None
+        """Whether another flush could start now; one that has just started leaves no pressure."""
+        return self.batcher.due() is not None
 
     def respond(self) -> None:
         """Tell all who wait for something, if it is time."""
