@@ -94,7 +94,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "flushq/core/receipts.py": (
         "tests/core/test_receipts.py",
         CORE_SESSIONS,
-        "tests/contract/test_19_receipts.py",
+        "tests/contract/test_19_receipts.py tests/aio/test_receipts.py",
+        "tests/threads/test_t01_acceptance.py",
     ),
     "flushq/core/barriers.py": (
         "tests/core/test_core.py",
