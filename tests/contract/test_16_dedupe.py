@@ -63,6 +63,19 @@ async def test_a_key_that_cannot_be_hashed_any_more_costs_no_other_item(deleted:
     assert [rows[:4], [*rows[4:], receipts[0].item, receipts[2].item]] == sink.delivered
 
 
+async def test_a_key_that_could_not_be_hashed_when_its_item_left_is_free() -> None:
+    """Once it can be hashed again, an item with this key is not a duplicate of one that is gone."""
+    sink, row = HeldSink[Row](), Row(0)
+    async with FlushQueue(sink, NaturalPolicy(1), dedupe_key=lambda row: row) as queue:
+        await enqueue_all(queue, [row, Row(1)])
+        row.number = None
+        await settle()
+        row.number = 0
+        await queue.enqueue(Row(0))
+        assert (0, 2) == (queue.stats().duplicates, queue.pending)
+        sink.open()
+
+
 async def test_duplicates_do_not_use_up_the_batch() -> None:
     """A batch is full when it has max_records different items, however many came."""
     sink = Sink[int]()

@@ -50,6 +50,18 @@ def test_a_single_caller_needs_nothing_but_its_waiter() -> None:
     assert completion is receipts.completion(6)
 
 
+def test_nothing_is_kept_for_a_caller_that_has_gone() -> None:
+    """One that waits no more is forgotten, and so are all once they are told."""
+    receipts, one = receipts_of(10, 11), Caller()
+    receipts.watch(5, one)
+    receipts.leave(5, one)
+    assert {} == receipts.watchers
+    completion = receipts.completion(6)
+    completion.join(one)
+    completion.set_result(None)
+    assert {} == completion.waiters
+
+
 def test_all_who_wait_are_told() -> None:
     """The waiter that came first, one behind a completion, and one that came last."""
     receipts, callers = receipts_of(10), [Caller(), Caller(), Caller()]
