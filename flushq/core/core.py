@@ -27,7 +27,8 @@ whether this was the last pass. Why in this order:
   So do the items that flush_fn has brought when it is launched: else it would feed itself for ever.
 * The deadline comes before respond(): with max_shutdown_wait=0 it stops the queue, and respond()
   has to tell that.
-* Reports come last: a report finds the receipts of its flush settled, and the line moved on.
+* Reports come last: a report finds the receipts of its flush settled, and the line moved on. The
+  next flush may have been launched by then.
 
 So a burst of arrivals is one event, whatever its length, and items that arrive before the pass join
 the batch.

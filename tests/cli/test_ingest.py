@@ -105,6 +105,7 @@ def test_live_figures(writing: Writing, monkeypatch: pytest.MonkeyPatch) -> None
         return nullcontext()
 
     async def write(table: Table, rows: list[Row]) -> None:
+        await asyncio.sleep(0)  # a report is told after the next flush has begun
         found = looks[0]()
         seen.append(tuple(found.get(name) for name in ("lines", "batches", "flushes")))
         await _write(table, rows)
