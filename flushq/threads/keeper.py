@@ -78,9 +78,8 @@ class Keeper:
         try:
             if self._locked(self._take, post):
                 self._keep(post, waiter, until)
-        except BaseException:
+        finally:  # an interrupt may have come before the rounds
             self._leave(post)
-            raise
 
     def join(self) -> None:
         """Wait for the end of the thread."""
