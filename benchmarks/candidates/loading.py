@@ -12,9 +12,9 @@ from time import perf_counter
 import attrs
 
 from flushq import FlushQueue, IntervalPolicy
+from flushq.core.fairness import BURST
 
 BATCH = 500
-BURST = 512
 MOST_WAITING = 10_000
 ROWS = [(number, f"the body of event {number}") for number in range(20_000)]
 

@@ -3,7 +3,8 @@
 import asyncio
 import math
 import tracemalloc
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from time import process_time
 
@@ -87,13 +88,22 @@ async def memory() -> float:
     queue: FlushQueue[str] = FlushQueue(Count().deliver, policy, max_queue_size=2 * WAITING)
     async with queue:
         await asyncio.sleep(0)
-        tracemalloc.start()
-        before, _ = tracemalloc.get_traced_memory()
-        for _ in range(WAITING):
-            await queue.enqueue("an item that was there before")
-        after, _ = tracemalloc.get_traced_memory()
+        with _traced() as growth:
+            for _ in range(WAITING):
+                await queue.enqueue("an item that was there before")
+            taken = growth()
+    return taken / WAITING
+
+
+@contextmanager
+def _traced() -> Iterator[Callable[[], int]]:
+    """Trace what is allocated from here on; what is yielded tells how many bytes by then."""
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    try:
+        yield lambda: tracemalloc.get_traced_memory()[0] - before
+    finally:
         tracemalloc.stop()
-    return (after - before) / WAITING
 
 
 async def nowait() -> float:
@@ -114,31 +124,24 @@ def _new_queue() -> FlushQueue[object]:
     return FlushQueue(Count().deliver, NaturalPolicy())
 
 
-async def new_queue() -> float:
+async def _make(make: Callable[[], object]) -> float:
     """To make a queue: seconds."""
     began = process_time()
     for _ in range(NEW):
-        _new_queue()
+        make()
     return (process_time() - began) / NEW
 
 
-async def new_asyncio_queue() -> float:
-    """To make an ``asyncio.Queue``: seconds."""
-    began = process_time()
-    for _ in range(NEW):
-        asyncio.Queue()
-    return (process_time() - began) / NEW
+new_queue = partial(_make, _new_queue)
+new_asyncio_queue = partial(_make, asyncio.Queue)
 
 
 async def memory_of_a_queue() -> float:
     """What a queue takes that has not been used: bytes."""
     queues = [_new_queue()]
-    tracemalloc.start()
-    before, _ = tracemalloc.get_traced_memory()
-    queues += [_new_queue() for _ in range(NEW)]
-    after, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    return (after - before) / NEW
+    with _traced() as growth:
+        queues += [_new_queue() for _ in range(NEW)]
+        return growth() / NEW
 
 
 async def _lose(flushes: int) -> float:
