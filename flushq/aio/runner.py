@@ -241,9 +241,6 @@ class Runner(Generic[T]):
         core, clock = self._core, self.loop.time
         while (batch := core.next_flush(clock)) is not None:
             self._launch(batch)
-            if self._woken and core.batcher.burst_size:  # what flush_fn has brought waits
-                core.admission.admit(clock)
-                break
         if core.flushes_ended:  # those that have not suspended
             core.observe()
             if core.is_due:  # in the next pass: others run before

@@ -144,6 +144,8 @@ class Core(Generic[T]):
         admission = self.admission
         if admission.waitlist.line:
             admission.admit(clock)
+        if self.batcher.burst_size:  # brought since observe(), by flush_fn: for the next pass
+            return None
         due = self.batcher.due(pressed=admission.is_pressed)
         return None if due is None else self.batcher.start_flush(due, clock())
 
