@@ -24,7 +24,8 @@ whether this was the last pass. Why in this order:
   is room.
 * A flush that has ended when it is launched is told of before respond(), in the same pass, but what
   is due then waits for the next one: else a flush_fn that never suspends would let nobody else run.
-  So do the items that flush_fn has brought when it is launched: else it would feed itself for ever.
+  So do the items that flush_fn has brought by then, as only observe() tells of arrivals: else it
+  would feed itself for ever.
 * The deadline comes before respond(): with max_shutdown_wait=0 it stops the queue, and respond()
   has to tell that.
 * Reports come last: a report finds the receipts of its flush settled, and the line moved on. The
@@ -144,8 +145,6 @@ class Core(Generic[T]):
         admission = self.admission
         if admission.waitlist.line:
             admission.admit(clock)
-        if self.batcher.burst_size:  # brought since observe(), by flush_fn: for the next pass
-            return None
         due = self.batcher.due(pressed=admission.is_pressed)
         return None if due is None else self.batcher.start_flush(due, clock())
 
