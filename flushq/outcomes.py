@@ -1,6 +1,6 @@
 """What can become of a batch: how it failed, what is to be done then, and what is told of it."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Generic, TypeVar
 
 import attrs
@@ -21,6 +21,7 @@ class Failure(Generic[T]):
         attempt: How many times ``flush_fn`` was called with these items together: 1, 2, …
         reason: Why the batch was flushed.
         seconds: How long ago the flush started, in seconds.
+        partition: The key of its partition; None without ``partition_key``.
     """
 
     items: list[T]
@@ -29,6 +30,7 @@ class Failure(Generic[T]):
     attempt: int
     reason: str
     seconds: float
+    partition: Hashable = None
 
 
 @attrs.frozen
@@ -91,6 +93,7 @@ class FlushReport:
         delivered: How many items were delivered.
         dropped: How many the failure handler dropped.
         pending: How many items it left behind in the queue when it started.
+        partition: The key of its partition; None without ``partition_key``.
     """
 
     reason: str
@@ -104,6 +107,7 @@ class FlushReport:
     delivered: int
     dropped: int
     pending: int
+    partition: Hashable = None
 
 
 @attrs.frozen
@@ -125,6 +129,7 @@ class QueueStats:
         waiting: How many producers wait for room.
         flushes: How many flushes have ended, by reason.
         oldest_age: How long the oldest item that waits has done so, in seconds; 0 if none does.
+        partitions: How many partitions exist; 0 without ``partition_key``.
     """
 
     accepted: int
@@ -138,3 +143,4 @@ class QueueStats:
     waiting: int
     flushes: Mapping[str, int]
     oldest_age: float
+    partitions: int = 0

@@ -16,7 +16,7 @@ after the other, and the batch keeps its slot: from outside it is one long flush
 meanwhile, delivered or dropped, is noted at once.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -66,7 +66,7 @@ class Attempts(Generic[T]):
     def __init__(self, batch: Batch[T], note_ended: NoteEnded[T], *, has_handler: bool) -> None:
         self.next: Call[T] | Pause | Ask[T] | None = None
         self._batch = batch
-        self._parts = Parts(batch.items, batch.reason)
+        self._parts = Parts(batch.items, batch.reason, batch.partition)
         self._note_ended = note_ended
         self._has_handler = has_handler
 
@@ -160,6 +160,7 @@ class Parts(Generic[T]):
     Args:
         items: The items of the batch.
         reason: Why it was flushed.
+        partition: The key of its partition.
 
     Attributes:
         ended: Each position that has ended and that nobody has taken yet, mapped to its exception
@@ -169,13 +170,14 @@ class Parts(Generic[T]):
         error: What flush_fn raised last, if it has raised.
     """
 
-    def __init__(self, items: Sequence[T], reason: str) -> None:
+    def __init__(self, items: Sequence[T], reason: str, partition: Hashable = None) -> None:
         self.ended: dict[int, BaseException | None] = {}
         self.dropped: dict[int, BaseException] = {}
         self.failed: dict[int, BaseException] = {}
         self.error: BaseException | None = None
         self._errors: Mapping[int, BaseException] = {}
         self._reason = reason
+        self._partition = partition
         self._parts = [_Part(items, range(len(items)))]
 
     @property
@@ -229,7 +231,9 @@ class Parts(Generic[T]):
             errors = list(self._errors.values())
         else:
             self._errors = dict.fromkeys(self._parts[-1].positions, error)
-        return Failure(self.items(), error, errors, self.attempt, self._reason, seconds)
+        return Failure(
+            self.items(), error, errors, self.attempt, self._reason, seconds, self._partition
+        )
 
     def judge(self, verdict: Verdict) -> None:
         """Do what the verdict says to the part that failed."""

@@ -12,10 +12,11 @@ else writes it::
 Its items have *positions*, 0, 1, …, within the batch, and numbers, in order of acceptance.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
+from flushq.core.running_policy import RunningPolicy
 from flushq.outcomes import FlushReport
 
 T = TypeVar("T")
@@ -35,6 +36,8 @@ class Batch(Generic[T]):
         oldest: When its oldest item arrived.
         started: When it was taken.
         left_pending: How many items it left behind in the queue.
+        policy: What is told of its flush.
+        partition: The key of its partition.
         attempts: How many times flush_fn was called for it.
         over: Whether flush_fn is done with it, whatever came of it.
         interrupted: Whether the queue itself has cancelled the flush.
@@ -50,6 +53,7 @@ class Batch(Generic[T]):
     """
 
     __slots__ = (
+        "_numbers",
         "attempts",
         "count",
         "dropped",
@@ -64,6 +68,8 @@ class Batch(Generic[T]):
         "lost",
         "oldest",
         "over",
+        "partition",
+        "policy",
         "reason",
         "seconds",
         "started",
@@ -80,6 +86,9 @@ class Batch(Generic[T]):
         oldest: float,
         started: float,
         left_pending: int,
+        policy: RunningPolicy,
+        partition: Hashable = None,
+        numbers: Sequence[int] | None = None,
     ) -> None:
         self.items = items
         self.count = count
@@ -89,6 +98,9 @@ class Batch(Generic[T]):
         self.oldest = oldest
         self.started = started
         self.left_pending = left_pending
+        self.policy = policy
+        self.partition = partition
+        self._numbers = numbers
         self.attempts = 0
         self.over = self.interrupted = False
         self.error: BaseException | None = None
@@ -137,9 +149,9 @@ class Batch(Generic[T]):
         return self.attempts > 0
 
     @property
-    def numbers(self) -> range:
-        """The numbers of its items."""
-        return range(self.first, self.first + self.count)
+    def numbers(self) -> Sequence[int]:
+        """The numbers of its items: those from the first on, unless they were told."""
+        return self._numbers or range(self.first, self.first + self.count)
 
     @property
     def unended(self) -> int:
@@ -149,7 +161,8 @@ class Batch(Generic[T]):
     @property
     def first_unended(self) -> int:
         """The number of its first item that has not ended, while it runs."""
-        return next(at for at in self.numbers if at - self.first not in self.ended_early)
+        ended = self.ended_early
+        return next(number for at, number in enumerate(self.numbers) if at not in ended)
 
     def report(self) -> FlushReport:
         """What became of it, once it has ended."""
@@ -166,6 +179,7 @@ class Batch(Generic[T]):
             delivered=self.count - len(dropped) - len(self.lost or ()),
             dropped=len(dropped),
             pending=self.left_pending,
+            partition=self.partition,
         )
 
     def forget(self) -> None:

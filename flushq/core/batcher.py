@@ -164,19 +164,22 @@ class Batcher(Generic[T]):
         The policy has been told of the flush when this returns; if it raised, the batch is
         undelivered and None is returned.
         """
-        buffer, policy = self.buffer, self.policy
-        first, oldest, most = buffer.first, policy.copy.queue.oldest, policy.pending
-        items, weight = buffer.take(most if due.up_to is None else min(most, due.up_to))
-        count, now = len(items), max(policy.now, now)
-        batch = Batch(items, count, weight, due.reason, first, oldest, now, len(buffer.items))
+        batch = self._take(due, now)
         self.running[batch] = None
         try:
-            policy.flush_started(now, count, weight)
+            batch.policy.flush_started(batch.started, batch.count, batch.weight)
         finally:
             if self.failure is not None:
                 del self.running[batch]
                 self._record_loss(batch)
         return None if self.failure is not None else batch
+
+    def _take(self, due: Flush, now: float) -> Batch[T]:
+        buffer, policy = self.buffer, self.policy
+        first, oldest, most = buffer.first, policy.copy.queue.oldest, policy.pending
+        items, weight = buffer.take(most if due.up_to is None else min(most, due.up_to))
+        now, left = max(policy.now, now), len(buffer.items)
+        return Batch(items, len(items), weight, due.reason, first, oldest, now, left, policy)
 
     def end_part(self, batch: Batch[T], ended: Ended) -> None:
         """Some items of a batch have ended while the others go on: count them."""
@@ -192,7 +195,7 @@ class Batcher(Generic[T]):
 
         Without an error on the batch nothing of it is lost.
         """
-        error = batch.error
+        error, policy = batch.error, batch.policy
         del self.running[batch]
         lost = 0 if error is None else self._record_loss(batch)
         dropped = len(batch.dropped) - batch.dropped_early
@@ -201,9 +204,9 @@ class Batcher(Generic[T]):
         self.flushes[batch.reason] = self.flushes.get(batch.reason, 0) + 1
         if error is not None:
             self._attribute_failure(batch, error)
-        now = max(self.policy.now, now)
+        now = max(policy.now, now)
         batch.seconds = now - batch.started
-        self.policy.flush_done(now, batch.count, batch.seconds, error)
+        policy.flush_done(now, batch.count, batch.seconds, error)
 
     # Barriers, drain, end.
 
@@ -220,8 +223,7 @@ class Batcher(Generic[T]):
         """Take no batch any more: what waits is undelivered. The first reason is kept."""
         self.stopped = self.stopped or why
         if self.buffer:
-            first, items = self.buffer.first, self.buffer.take_all()
-            self.losses.undelivered.add(first, items)
+            self.losses.undelivered.add(*self.buffer.take_all())
 
     @property
     def settled(self) -> int:
@@ -275,8 +277,8 @@ class Batcher(Generic[T]):
             batch.lost = range(batch.count)
         if batch.lost:
             kind = self.losses.in_doubt if batch.called else self.losses.undelivered
-            items = [batch.items[position] for position in batch.lost]
-            kind.add(batch.first + batch.lost[0], items)
+            numbers, items = batch.numbers, batch.items
+            kind.add([numbers[at] for at in batch.lost], [items[at] for at in batch.lost])
         return len(batch.lost)
 
     def _attribute_failure(self, batch: Batch[T], error: BaseException) -> None:

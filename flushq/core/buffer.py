@@ -18,7 +18,7 @@ an item brought so may get that one's key and weight: see point 17 of the contra
 """
 
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from itertools import repeat, starmap
 from typing import Generic, TypeVar
 
@@ -126,9 +126,10 @@ class Buffer(Generic[T]):
         count, weight = self._caps.within(waiting if up_to is None else min(waiting, up_to))
         return self._take(count), weight
 
-    def take_all(self) -> list[T]:
-        """Take all items, whatever the caps."""
-        return self._take(len(self))
+    def take_all(self) -> tuple[Sequence[int], list[T]]:
+        """Take all items, whatever the caps, and their numbers."""
+        first, items = self.first, self._take(len(self))
+        return range(first, first + len(items)), items
 
     def _take(self, count: int) -> list[T]:
         if self._has_keys:

@@ -3,14 +3,13 @@
 What is lost, and of which kind, is decided where the account is kept: in Batcher.end_flush and stop
 (flushq.core.batcher); which items of a failed batch, by Parts.lost (flushq.core.attempts).
 
-Losses become known in any order: a batch that is retried may be lost after those behind it. Each
-comes as a *run* with the number of its first item, and the runs of a kind are kept in order. A loss
-that comes behind all others, which is the rule, costs its own items; another costs all of them.
+Losses become known in any order: a batch that is retried may be lost after those behind it. So each
+item comes with its number. Items that come behind all others, which is the rule, cost nothing but
+themselves; others cost all that were lost.
 """
 
 import math
-from collections.abc import Callable
-from itertools import chain
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
@@ -36,26 +35,27 @@ class LossList(Generic[T]):
     def __init__(self, lost_as: LostAs[T] | None = None) -> None:
         self.items: list[T] = []
         self.count = 0
-        self._runs: list[tuple[int, list[T]]] = []
+        self._numbered: list[tuple[int, T]] = []
         self._lost_as = lost_as
 
     @property
     def first(self) -> float:
         """The number of the first item that was lost; inf if none was."""
-        return self._runs[0][0] if self._runs else math.inf
+        return self._numbered[0][0] if self._numbered else math.inf
 
-    def add(self, first: int, items: list[T]) -> None:
-        """Enter a run of lost items; ``first`` is the number of the first of them."""
+    def add(self, numbers: Sequence[int], items: list[T]) -> None:
+        """Enter lost items, with their numbers, which increase."""
         if self._lost_as is not None:
             items = [_listed(item, self._lost_as) for item in items]
-        comes_last = not self._runs or self._runs[-1][0] < first
-        self._runs.append((first, items))
+        known = self._numbered
+        comes_last = not known or known[-1][0] < numbers[0]
+        known += zip(numbers, items, strict=True)
         self.count += len(items)
         if comes_last:
             self.items += items
         else:
-            self._runs.sort(key=itemgetter(0))
-            self.items[:] = chain.from_iterable(items for _, items in self._runs)
+            known.sort(key=itemgetter(0))
+            self.items[:] = (item for _, item in known)
 
 
 class Losses(Generic[T]):

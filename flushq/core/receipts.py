@@ -121,7 +121,8 @@ class Receipts(Generic[T]):
         if self.watchers:
             dropped = {at: error for at, error in ended.items() if error is not None}
             failures = self._failures_of(batch, Dropped, dropped)
-            self._tell((batch.first + position for position in ended), failures)
+            numbers = batch.numbers
+            self._tell((numbers[position] for position in ended), failures)
 
     def settle(self, batch: Batch[T]) -> None:
         """A batch has ended."""
@@ -146,9 +147,9 @@ class Receipts(Generic[T]):
         """The failures of those that were not delivered, by number."""
         if not batch.lost:
             return self._failures_of(batch, Dropped, batch.dropped)
-        loss = self._loss()
+        loss, numbers = self._loss(), batch.numbers
         return {
-            **{batch.first + position: loss for position in batch.lost},
+            **{numbers[position]: loss for position in batch.lost},
             **self._failures_of(batch, ItemFailed, batch.failed),
             **self._failures_of(batch, Dropped, batch.dropped),
         }
@@ -156,7 +157,8 @@ class Receipts(Generic[T]):
     def _failures_of(
         self, batch: Batch[T], kind: type[ItemFailed], errors: Mapping[int, BaseException]
     ) -> Mapping[int, FailureFactory]:
+        numbers = batch.numbers
         return {
-            batch.first + position: partial(kind, batch.items[position], error, self._label)
+            numbers[position]: partial(kind, batch.items[position], error, self._label)
             for position, error in errors.items()
         }

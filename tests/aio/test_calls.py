@@ -10,17 +10,13 @@ from flushq.aio.calls import Calls, is_failure
 from flushq.core.batch import Batch
 from flushq.core.core import Core
 from tests.contract.support import Handler, Sink, now
+from tests.core.support import batch_of
 from tests.strategies import Refusal
 
 
 def delivery_of(sink: Any, handler: Any, core: Core[int] | None = None) -> Calls[int]:
     """A delivery of batches of a core, for which no pass is made."""
     return Calls(core or Core(NaturalPolicy()), sink, handler, lambda: None, now)
-
-
-def batch_of(*items: int) -> Batch[int]:
-    """A batch that was taken at 0."""
-    return Batch(list(items), len(items), 0, "full", 0, 0.0, 0.0, 0)
 
 
 @pytest.mark.parametrize("value", [None, 7, "sink", [print]])

@@ -1,8 +1,12 @@
-"""What the tests of the core share: callers that wait, without a loop."""
+"""What the tests of the core share: callers that wait, without a loop, and batches."""
 
 from typing import Any
 
 import attrs
+
+from flushq.core.batch import Batch
+from flushq.core.running_policy import RunningPolicy
+from flushq.policies import NaturalPolicy
 
 
 @attrs.define(eq=False)
@@ -38,3 +42,9 @@ class Caller:
         """Its caller is cancelled; one that was answered is told of that when it goes on."""
         if self._state == "waits":
             self._state = "cancelled"
+
+
+def batch_of(*items: int, first: int = 0, started: float = 0.0) -> Batch[int]:
+    """A batch of these items, numbered from ``first``; its oldest came at 0."""
+    policy = RunningPolicy(NaturalPolicy(), 1, lambda *_: None)
+    return Batch(list(items), len(items), 5, "full", first, 0.0, started, 4, policy)

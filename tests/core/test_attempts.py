@@ -16,6 +16,7 @@ from flushq.core.attempts import Ask, Attempts, Call, Parts, Pause
 from flushq.core.batch import Batch
 from flushq.errors import PartialFailure
 from flushq.outcomes import Drop, Fail, Failure, Retry, Split, Verdict
+from tests.core.support import batch_of
 from tests.strategies import Refusal
 
 RAISED = Refusal("raised")
@@ -257,7 +258,7 @@ class Way:
 
     def __init__(self, count: int, *, has_handler: bool = True) -> None:
         items = list(range(10, 10 + count))
-        self.batch: Batch[int] = Batch(items, count, 0, "full", 0, 0.0, 1.0, 0)
+        self.batch = batch_of(*items, started=1.0)
         self.batch.call(items)
         self.noted: list[Mapping[int, BaseException | None]] = []
         self.attempts: Attempts[int] = Attempts(self.batch, self._note, has_handler=has_handler)

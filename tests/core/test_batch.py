@@ -2,13 +2,8 @@
 
 from typing import Any
 
-from flushq.core.batch import Batch
+from tests.core.support import batch_of
 from tests.strategies import Refusal
-
-
-def batch_of(*items: int) -> Batch[int]:
-    """A batch of items that were the eighth and those after it; its oldest came at 1."""
-    return Batch(list(items), len(items), 5, "full", 7, 1.0, 3.0, 4)
 
 
 def test_each_call_gets_a_list_of_its_own() -> None:
@@ -22,7 +17,12 @@ def test_each_call_gets_a_list_of_its_own() -> None:
 
 def test_a_report_tells_the_error_or_the_last_drop() -> None:
     """Items that were dropped or lost are not delivered; an error goes before those of drops."""
-    batch, first, second, last = batch_of(1, 2, 3, 4), Refusal("1"), Refusal("2"), Refusal("3")
+    batch, first, second, last = (
+        batch_of(1, 2, 3, 4, started=2.0),
+        Refusal("1"),
+        Refusal("2"),
+        Refusal("3"),
+    )
     batch.conclude(None, {0: first, 2: second}, {}, [])
     report = batch.report()
     assert (second, 2, 2) == (report.error, report.delivered, report.dropped)

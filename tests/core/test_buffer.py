@@ -84,7 +84,7 @@ def test_a_buffer_is_a_list_that_is_taken_from_the_front(
         size = cut_size([item.weight for item in waiting], up_to, max_records, max_weight)
         batch, waiting = waiting[:size], waiting[size:]
         assert (batch, sum(item.weight for item in batch)) == buffer.take(up_to)
-    assert waiting == buffer.take_all()
+    assert waiting == buffer.take_all()[1]
     assert 0 == len(buffer)
     assert not any(buffer.is_duplicate(key) for key in range(10))
 
@@ -112,7 +112,7 @@ def test_append_counts_what_comes(*, keyed: bool, weighed: bool) -> None:
         buffer.append(Item(key, weight))
     assert 3 == len(buffer) + buffer.duplicates
     assert (1 if keyed else 0) == buffer.duplicates
-    assert sum(item.weight for item in buffer.take_all() if weighed) == buffer.fresh_weight
+    assert sum(item.weight for item in buffer.take_all()[1] if weighed) == buffer.fresh_weight
 
 
 @pytest.mark.parametrize("keyed", [True, False])
@@ -243,7 +243,7 @@ def test_an_item_may_come_at_any_moment_while_a_batch_is_taken() -> None:
         with collection_after(allocations):
             assert (list(range(1, 301)), 300) == buffer.take()
         gc.collect(0)
-        assert [*range(301, 1000), 0] == buffer.take_all()
+        assert [*range(301, 1000), 0] == buffer.take_all()[1]
 
 
 @pytest.mark.parametrize(

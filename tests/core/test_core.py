@@ -10,7 +10,7 @@ from flushq.core.batch import Batch
 from flushq.core.core import Core
 from flushq.errors import FlushFailed, PolicyError, QueueClosed, ShutdownTimeout
 from flushq.policies import IntervalPolicy, NaturalPolicy
-from tests.core.support import Caller
+from tests.core.support import Caller, batch_of
 from tests.strategies import Refusal
 
 
@@ -127,7 +127,7 @@ def test_a_queue_that_closes_takes_items_of_running_flushes_alone() -> None:
     driver.core.ending.check_open(None)
     driver.core.close()
     driver.core.ending.check_open(batch)
-    for inside in (None, Batch([1], 1, 0, "full", 0, 0.0, 0.0, 0)):
+    for inside in (None, batch_of(1)):
         with pytest.raises(QueueClosed, match="closing, 1 pending, 1 in flight> takes no items"):
             driver.core.ending.check_open(inside)
     driver.cut_short()

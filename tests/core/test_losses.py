@@ -17,7 +17,7 @@ def test_losses_are_in_order_of_acceptance(runs: list[int], sizes: list[int]) ->
     known: set[int] = set()
     for run in runs:
         numbers = range(3 * run, 3 * run + sizes[run])
-        losses.add(numbers[0], [-number for number in numbers])
+        losses.add(numbers, [-number for number in numbers])
         known.update(numbers)
         assert [-number for number in sorted(known)] == losses.items
         assert (min(known), len(known)) == (losses.first, losses.count)
@@ -27,10 +27,10 @@ def test_losses_are_in_order_of_acceptance(runs: list[int], sizes: list[int]) ->
 def test_what_was_taken_out_of_the_lists_was_lost_all_the_same() -> None:
     """A user who empties the list changes neither count nor position; a later loss is added."""
     losses: Losses[int] = Losses()
-    losses.in_doubt.add(3, [3, 4])
+    losses.in_doubt.add([3, 4], [3, 4])
     losses.in_doubt.items.clear()
     assert (2, 3, True) == (losses.in_doubt.count, losses.first, bool(losses))
-    losses.in_doubt.add(7, [7])
+    losses.in_doubt.add([7], [7])
     assert [7] == losses.in_doubt.items
 
 
@@ -45,8 +45,8 @@ def test_what_a_lost_item_is_listed_as() -> None:
     """It is what the function makes of it; the item itself if that raises, and without one."""
     plain, shown, inverse = Losses[Any](), Losses[Any](str), Losses[Any](inverse_of)
     for losses in plain, shown, inverse:
-        losses.undelivered.add(1, [0, 2])
-        losses.in_doubt.add(3, [4])
+        losses.undelivered.add([1, 2], [0, 2])
+        losses.in_doubt.add([3], [4])
     assert ([0, 2], [4]) == (plain.undelivered.items, plain.in_doubt.items)
     assert (["0", "2"], ["4"]) == (shown.undelivered.items, shown.in_doubt.items)
     assert ([0, 0.5], [0.25]) == (inverse.undelivered.items, inverse.in_doubt.items)
@@ -56,7 +56,7 @@ def test_both_kinds_are_losses() -> None:
     """Anything lost is a loss, and the first of either kind is the first of all."""
     losses: Losses[int] = Losses()
     assert (False, math.inf) == (bool(losses), losses.first)
-    losses.undelivered.add(3, [3])
+    losses.undelivered.add([3], [3])
     assert (True, 3) == (bool(losses), losses.first)
-    losses.in_doubt.add(2, [2])
+    losses.in_doubt.add([2], [2])
     assert 2 == losses.first

@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from flushq.core.batch import Batch
 from flushq.core.buffer import Buffer
 from flushq.core.receipts import Receipts
 from flushq.errors import Dropped, ItemFailed
-from tests.core.support import Caller
+from tests.core.support import Caller, batch_of
 from tests.strategies import Refusal
 
 LOSS = Refusal("lost")
@@ -27,11 +26,6 @@ def receipts_of(*items: int) -> Receipts[int]:
     for item in items:
         buffer.append(item)
     return Receipts(buffer, loss, "users: ")
-
-
-def batch_of(*items: int, first: int = 5) -> Batch[int]:
-    """A batch of these items."""
-    return Batch(list(items), len(items), 0, "full", first, 0.0, 0.0, 0)
 
 
 def failure_of(caller: Caller) -> BaseException | None:
@@ -70,7 +64,7 @@ def test_all_who_wait_are_told() -> None:
     completion.join(callers[1])
     receipts.watch(5, callers[2])
     error = Refusal("bad")
-    batch = batch_of(10)
+    batch = batch_of(10, first=5)
     batch.conclude(None, {0: error}, {}, [])
     receipts.settle(batch)
     failures = [failure_of(caller) for caller in callers]
@@ -87,7 +81,7 @@ def test_a_caller_that_is_cancelled_takes_nothing_from_the_others(gone: int) -> 
     for caller in callers:
         receipts.watch(5, caller)
     callers[gone].cancel()
-    receipts.settle(batch_of(10))
+    receipts.settle(batch_of(10, first=5))
     del callers[gone]
     assert [None, None] == [failure_of(caller) for caller in callers]
 
@@ -97,7 +91,7 @@ def test_a_completion_remembers_the_end() -> None:
     receipts = receipts_of(10, 11)
     one, other = receipts.completion(5), receipts.completion(6)
     one.receipt = other.receipt = object()
-    batch = batch_of(10, 11)
+    batch = batch_of(10, 11, first=5)
     batch.conclude(LOSS, {}, {0: LOSS}, [0])
     receipts.settle(batch)
     assert [True, True] == [one.done(), other.ended]
@@ -112,7 +106,7 @@ def test_one_that_waits_no_more_is_forgotten() -> None:
     completion.join(caller)
     completion.leave(caller)
     completion.leave(caller)
-    receipts.settle(batch_of(10))
+    receipts.settle(batch_of(10, first=5))
     assert ({}, False) == (completion.waiters, caller.done())
 
 
@@ -121,7 +115,7 @@ def test_each_item_is_told_what_became_of_it() -> None:
     receipts, callers = receipts_of(10, 11, 12, 13), [Caller() for _ in range(4)]
     for number, caller in enumerate(callers, 5):
         receipts.watch(number, caller)
-    batch, bad, worse = batch_of(10, 11, 12, 13), Refusal("bad"), Refusal("worse")
+    batch, bad, worse = batch_of(10, 11, 12, 13, first=5), Refusal("bad"), Refusal("worse")
     batch.conclude(worse, {0: bad}, {1: worse}, [1, 2])
     receipts.settle(batch)
     failures: list[Any] = [failure_of(caller) for caller in callers]

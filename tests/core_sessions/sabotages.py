@@ -117,8 +117,8 @@ def _rejected_first(core: Core[Any], clock: Callable[[], float]) -> Any:
 NEXT_FLUSH = Core.next_flush
 
 
-def _unsorted(losses: LossList[Any], first: int, items: list[Any]) -> None:
-    losses._runs.append((first, items))
+def _unsorted(losses: LossList[Any], numbers: Sequence[int], items: list[Any]) -> None:
+    losses._numbered += zip(numbers, items, strict=True)
     losses.count += len(items)
     losses.items += items
 
