@@ -1,7 +1,7 @@
 """Rules of the core, each broken in one way: the sessions must find every one."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from typing import Any
 
