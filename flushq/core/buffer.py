@@ -23,7 +23,7 @@ from itertools import repeat, starmap
 from typing import Generic, TypeVar
 
 from flushq.core.caps import Caps, Weigh
-from flushq.core.duplicates import PLAIN_KEYS, DedupeKey, Duplicates, checked_key
+from flushq.core.duplicates import EMPTY, PLAIN_KEYS, DedupeKey, Duplicates, checked_key
 
 T = TypeVar("T")
 
@@ -62,8 +62,10 @@ class Buffer(Generic[T]):
         self.first = self.duplicates = 0
         self.fresh_weight: float = 0
         self.items: deque[T] = deque()
-        self._keys: Duplicates[T] = Duplicates(dedupe_key)
+        self._duplicates: Duplicates[T] = Duplicates(dedupe_key)
+        self._keys: deque[Hashable] = EMPTY if dedupe_key is None else deque()
         self._caps: Caps[T] = Caps(weigh, max_records, max_weight, label)
+        self._weights: deque[float] = EMPTY if weigh is None else deque()
         self._has_keys = dedupe_key is not None
         self._has_weights = weigh is not None
         self.append = self._way_in(dedupe_key, weigh)
@@ -85,11 +87,11 @@ class Buffer(Generic[T]):
             ValueError: The weight is negative, above 1e300 or NaN.
             Exception: Whatever ``dedupe_key`` or ``weigh`` raise.
         """
-        return self._keys.key_of(item), self._caps.weight_of(item)
+        return self._duplicates.key_of(item), self._caps.weight_of(item)
 
     def is_duplicate(self, key: Hashable) -> bool:
         """Whether an item with this key waits."""
-        return key in self._keys.taken
+        return key in self._duplicates.taken
 
     def __getitem__(self, number: int) -> T:
         """The item that waits with this number."""
@@ -110,20 +112,22 @@ class Buffer(Generic[T]):
     def add(self, item: T, key: Hashable, weight: float) -> int | None:
         """Let an item in as ``append`` does, with the key and weight that were measured."""
         if self._has_keys:
-            if key in self._keys.taken:
+            if key in self._duplicates.taken:
                 self.duplicates += 1
-                return self._keys.taken[key]
-            self._keys.enter(key, self.next_number)
+                return self._duplicates.taken[key]
+            self._duplicates.taken[key] = self.next_number
+            self._keys.append(key)
         if self._has_weights:
             self.fresh_weight += weight
-            self._caps.weights.append(weight)
+            self._weights.append(weight)
         self.items.append(item)
         return None
 
     def take(self, up_to: int | None = None) -> tuple[list[T], float]:
         """Take the oldest items, as many as the caps and ``up_to`` allow, and their weight."""
         waiting = len(self.items)
-        count, weight = self._caps.within(waiting if up_to is None else min(waiting, up_to))
+        most = waiting if up_to is None else min(waiting, up_to)
+        count, weight = self._caps.within(self._weights, most)
         return self._take(count), weight
 
     def take_all(self) -> tuple[Sequence[int], list[T]]:
@@ -133,11 +137,17 @@ class Buffer(Generic[T]):
 
     def _take(self, count: int) -> list[T]:
         if self._has_keys:
-            self._keys.free(_pop(self._keys.waiting, count))
+            self._free(pop_oldest(self._keys, count))
         if self._has_weights:
-            _pop(self._caps.weights, count)
+            pop_oldest(self._weights, count)
         self.first += count
-        return _pop(self.items, count)
+        return pop_oldest(self.items, count)
+
+    def _free(self, keys: list[Hashable]) -> None:
+        if self._keys:
+            self._duplicates.free(keys)
+        else:
+            self._duplicates.taken.clear()
 
     # The shortest way in for items that are measured so.
 
@@ -157,7 +167,7 @@ class Buffer(Generic[T]):
         return self.add(item, key, weight)
 
     def _way_in_by_key(self, dedupe_key: DedupeKey[T]) -> Callable[[T], int | None]:
-        items, keys, taken = self.items, self._keys.waiting, self._keys.taken
+        items, keys, taken = self.items, self._keys, self._duplicates.taken
 
         def append(item: T) -> int | None:
             key = dedupe_key(item)
@@ -174,7 +184,7 @@ class Buffer(Generic[T]):
         return append
 
     def _way_in_by_weight(self, weigh: Weigh[T]) -> Callable[[T], None]:
-        items, weights, checked = self.items, self._caps.weights, self._caps.checked
+        items, weights, checked = self.items, self._weights, self._caps.checked
 
         def append(item: T) -> None:
             weight = checked(item, weigh(item))
@@ -185,7 +195,7 @@ class Buffer(Generic[T]):
         return append
 
 
-def _pop(waiting: deque[T], count: int) -> list[T]:
+def pop_oldest(waiting: deque[T], count: int) -> list[T]:
     """Take the oldest; where few stay behind, by taking all and putting those back.
 
     The copy is not a call, so CPython runs no finalizer or signal handler, which may bring an item,

@@ -1,9 +1,9 @@
 """The caps of a batch: by number and by weight. No batch exceeds them, whatever its reason.
 
-The weights of the items that wait stand in the order of the items. They are summed and compared as
-ints, floats and Fractions: a number of another type is converted when it is checked, for numbers of
-a few bits have sums that wrap round. An item that alone weighs more than a batch may is refused, so
-that a batch is never empty.
+The weights of the items that wait, in the order of the items, are summed and compared as ints,
+floats and Fractions: a number of another type is converted when it is checked, for numbers of a few
+bits have sums that wrap round. An item that alone weighs more than a batch may is refused, so that
+a batch is never empty.
 """
 
 import math
@@ -15,7 +15,7 @@ from itertools import chain, islice
 from typing import Any, Generic, TypeVar
 
 from flushq.arguments import as_plain, check_number, check_sync_callable
-from flushq.core.duplicates import EMPTY, discard
+from flushq.core.duplicates import discard
 from flushq.errors import ItemTooLarge
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ _PLAIN = frozenset({int, float})
 
 
 class Caps(Generic[T]):
-    """The caps, and the weights of the items that wait.
+    """The caps.
 
     Args:
         weigh: The weight of an item, a number from 0 to 1e300 (so that the sum of those that wait
@@ -42,9 +42,6 @@ class Caps(Generic[T]):
 
     Raises:
         TypeError: ``weigh`` cannot be called or is async; or there is a ``max_weight`` without it.
-
-    Attributes:
-        weights: The weights, in the order of the items.
     """
 
     def __init__(
@@ -57,7 +54,6 @@ class Caps(Generic[T]):
         check_sync_callable("weigh", weigh)
         if max_weight is not None and weigh is None:
             raise TypeError(f"max_weight={max_weight!r} needs weigh, a function of the item")
-        self.weights: deque[float] = EMPTY if weigh is None else deque()
         self._weigh = weigh
         self._max_records = sys.maxsize if max_records is None else max_records
         self._max_weight: float = math.inf if max_weight is None else as_plain(max_weight)
@@ -84,16 +80,16 @@ class Caps(Generic[T]):
             )
         return weight
 
-    def within(self, count: int) -> tuple[int, float]:
+    def within(self, weights: deque[float], count: int) -> tuple[int, float]:
         """How many of the ``count`` oldest items stay within the caps, and their weight."""
         count = min(count, self._max_records)
-        return (count, 0) if self._weigh is None else self._within_weight(count)
+        return (count, 0) if self._weigh is None else self._within_weight(weights, count)
 
-    def _within_weight(self, count: int) -> tuple[int, float]:
+    def _within_weight(self, weights: deque[float], count: int) -> tuple[int, float]:
         taken = 0
         total: float = 0
         while taken < count:
-            for weight in _copied(self.weights, taken, min(count, 2 * taken + _FIRST_LOOK)):
+            for weight in _copied(weights, taken, min(count, 2 * taken + _FIRST_LOOK)):
                 heavier = total + weight
                 if heavier > self._max_weight:
                     return taken, total

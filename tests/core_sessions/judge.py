@@ -199,6 +199,7 @@ class Judge:
             "waiting": len(model.line),
             "flushes": model.reasons,
             "oldest_age": age,
+            "partitions": 0,
         }
         if told != right:
             yield 21, "stats()", told, right
