@@ -212,6 +212,12 @@ def running_copy(policy: FlushPolicy, max_in_flight: int) -> FlushPolicy:
     return clone
 
 
+def is_plain(policy: FlushPolicy) -> bool:
+    """Whether a deep copy of a policy holds the very values that the policy holds."""
+    is_usual = type(policy).__deepcopy__ is FlushPolicy.__deepcopy__
+    return is_usual and all(type(each) in _UNCHANGEABLE for each in attributes_of(policy).values())
+
+
 def overrides(policy: FlushPolicy, event: str) -> bool:
     """Whether a policy does more at an event than to keep its facts."""
     own: Any = getattr(policy, event)

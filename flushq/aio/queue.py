@@ -23,6 +23,7 @@ from flushq.core.caps import Weigh
 from flushq.core.core import Core
 from flushq.core.duplicates import DedupeKey
 from flushq.core.losses import LostAs
+from flushq.core.partitioned_buffer import PartitionKey
 from flushq.core.receipts import FailureFactory
 from flushq.core.view import QueueView
 from flushq.policy import FlushPolicy
@@ -81,8 +82,10 @@ class FlushQueue(QueueView[T]):
         *,
         dedupe_key: DedupeKey[T] | None = None,
         weigh: Weigh[T] | None = None,
+        partition_key: PartitionKey[T] | None = None,
         max_queue_size: int = 10_000,
         max_in_flight: int = 1,
+        max_in_flight_per_partition: int | None = 1,
         max_shutdown_wait: float | None = None,
         on_failure: OnFailure[T] | None = None,
         on_report: OnReport | None = None,
@@ -93,8 +96,10 @@ class FlushQueue(QueueView[T]):
             policy,
             dedupe_key=dedupe_key,
             weigh=weigh,
+            partition_key=partition_key,
             max_queue_size=max_queue_size,
             max_in_flight=max_in_flight,
+            max_in_flight_per_partition=max_in_flight_per_partition,
             max_shutdown_wait=max_shutdown_wait,
             name=name,
             lost_as=lost_as,

@@ -24,7 +24,7 @@ barrier), the policy's own, pressure (a producer waits for room).
 """
 
 import math
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from flushq.arguments import check_count, shown
 from flushq.core.attempts import Ended
@@ -33,15 +33,16 @@ from flushq.core.buffer import Buffer
 from flushq.core.caps import Weigh
 from flushq.core.duplicates import DedupeKey
 from flushq.core.losses import Losses, LostAs
+from flushq.core.policy_template import PolicyTemplate
 from flushq.core.running_policy import RunningPolicy
 from flushq.errors import FlushFailed, PolicyError, QueueEnded
 from flushq.policy import IDLE, Flush, FlushPolicy, check_caps
 
 T = TypeVar("T")
 
-_DRAIN = Flush("drain")
-_BARRIER = Flush("flush")
-_PRESSURE = Flush("pressure")
+DRAIN = Flush("drain")
+BARRIER = Flush("flush")
+PRESSURE = Flush("pressure")
 
 
 class End(NamedTuple):
@@ -91,10 +92,11 @@ class Batcher(Generic[T]):
         lost_as: LostAs[T] | None = None,
     ) -> None:
         check_count("max_in_flight", max_in_flight)
-        self.policy = RunningPolicy(policy, max_in_flight, self._fail_policy)
+        template = PolicyTemplate(policy, max_in_flight)
+        self.policy = RunningPolicy(template.policy, template, self._fail_policy)
         caps = self.policy.copy.max_records, self.policy.copy.max_weight
         check_caps(*caps)
-        self.buffer = Buffer(dedupe_key, weigh, *caps, label)
+        self.buffer = self._new_buffer(dedupe_key, weigh, *caps, label)
         self.running: dict[Batch[T], None] = {}
         self.started = self.draining = False
         self.stopped: str | None = None
@@ -106,6 +108,9 @@ class Batcher(Generic[T]):
         self._max_in_flight = max_in_flight
         self._barrier = 0
         self._announced_duplicates = 0
+
+    def _new_buffer(self, *measures: Any) -> Buffer[T]:
+        return Buffer(*measures)
 
     # Items come in.
 
@@ -151,12 +156,12 @@ class Batcher(Generic[T]):
         if not self._may_flush:
             return None
         if self.draining:
-            return _DRAIN
+            return DRAIN
         if self.buffer.first < self._barrier:
-            return _BARRIER
+            return BARRIER
         if isinstance(self.policy.decision, Flush):
             return self.policy.decision
-        return _PRESSURE if pressed else None
+        return PRESSURE if pressed else None
 
     def start_flush(self, due: Flush, now: float) -> Batch[T] | None:
         """Take the batch of a flush that is due.
@@ -229,6 +234,16 @@ class Batcher(Generic[T]):
     def settled(self) -> int:
         """The number below which every item has ended."""
         return next((batch.first_unended for batch in self.running), self.buffer.first)
+
+    @property
+    def oldest(self) -> float:
+        """When the oldest item arrived that waits and that the policy knows of; inf: none."""
+        return self.policy.copy.queue.oldest
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions exist; 0 where items have none."""
+        return 0
 
     @property
     def in_flight(self) -> int:

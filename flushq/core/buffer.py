@@ -137,11 +137,11 @@ class Buffer(Generic[T]):
 
     def _take(self, count: int) -> list[T]:
         if self._has_keys:
-            self._free(pop_oldest(self._keys, count))
+            self._free(_pop(self._keys, count))
         if self._has_weights:
-            pop_oldest(self._weights, count)
+            _pop(self._weights, count)
         self.first += count
-        return pop_oldest(self.items, count)
+        return _pop(self.items, count)
 
     def _free(self, keys: list[Hashable]) -> None:
         if self._keys:
@@ -195,7 +195,7 @@ class Buffer(Generic[T]):
         return append
 
 
-def pop_oldest(waiting: deque[T], count: int) -> list[T]:
+def _pop(waiting: deque[T], count: int) -> list[T]:
     """Take the oldest; where few stay behind, by taking all and putting those back.
 
     The copy is not a call, so CPython runs no finalizer or signal handler, which may bring an item,

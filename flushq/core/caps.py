@@ -9,8 +9,7 @@ a batch is never empty.
 import math
 import reprlib
 import sys
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import chain, islice
 from typing import Any, Generic, TypeVar
 
@@ -80,12 +79,12 @@ class Caps(Generic[T]):
             )
         return weight
 
-    def within(self, weights: deque[float], count: int) -> tuple[int, float]:
+    def within(self, weights: Iterable[float], count: int) -> tuple[int, float]:
         """How many of the ``count`` oldest items stay within the caps, and their weight."""
         count = min(count, self._max_records)
         return (count, 0) if self._weigh is None else self._within_weight(weights, count)
 
-    def _within_weight(self, weights: deque[float], count: int) -> tuple[int, float]:
+    def _within_weight(self, weights: Iterable[float], count: int) -> tuple[int, float]:
         taken = 0
         total: float = 0
         while taken < count:
@@ -97,7 +96,7 @@ class Caps(Generic[T]):
         return count, total
 
 
-def _copied(waiting: deque[float], start: int, stop: int) -> list[float]:
+def _copied(waiting: Iterable[float], start: int, stop: int) -> list[float]:
     """Those from ``start`` to ``stop``, at the price of ``stop``, whatever else waits.
 
     No iterator of a deque survives an item that is brought; this one begins and ends within the

@@ -39,6 +39,7 @@ import math
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from flushq.arguments import check_count
 from flushq.core.admission import Admission
 from flushq.core.attempts import Attempts, Ended
 from flushq.core.barriers import Barriers
@@ -49,6 +50,8 @@ from flushq.core.duplicates import DedupeKey
 from flushq.core.ending import Ending
 from flushq.core.fairness import BURST
 from flushq.core.losses import LostAs
+from flushq.core.partitioned_batcher import PartitionedBatcher
+from flushq.core.partitioned_buffer import PartitionKey
 from flushq.core.receipts import Receipts
 from flushq.outcomes import FlushReport
 from flushq.policy import FlushPolicy
@@ -62,8 +65,10 @@ class Core(Generic[T]):
     Args:
         policy: When to flush; a deep copy is run.
         dedupe_key, weigh: The key and the weight of an item.
+        partition_key: The partition of an item. None: there are no partitions.
         max_queue_size: How many items may wait.
         max_in_flight: How many flushes may run at a time.
+        max_in_flight_per_partition: How many of one partition. None: no limit of its own.
         max_shutdown_wait: Seconds that the end may take. None: no limit.
         name: What the queue is called.
         lost_as: What a lost item is listed as. None: the item itself.
@@ -90,8 +95,10 @@ class Core(Generic[T]):
         *,
         dedupe_key: DedupeKey[T] | None = None,
         weigh: Weigh[T] | None = None,
+        partition_key: PartitionKey[T] | None = None,
         max_queue_size: int = 10_000,
         max_in_flight: int = 1,
+        max_in_flight_per_partition: int | None = 1,
         max_shutdown_wait: float | None = None,
         name: str | None = None,
         lost_as: LostAs[T] | None = None,
@@ -102,7 +109,14 @@ class Core(Generic[T]):
             raise TypeError(f"name must be a str, not {name!r}")
         self.name = "" if name is None else f" {name!r}"
         self.label = label = "" if name is None else f"{name}: "
-        self.batcher: Batcher[T] = Batcher(policy, dedupe_key, weigh, max_in_flight, label, lost_as)
+        rules = dedupe_key, weigh, max_in_flight, label, lost_as
+        if max_in_flight_per_partition is not None:
+            check_count("max_in_flight_per_partition", max_in_flight_per_partition)
+        self.batcher: Batcher[T] = (
+            Batcher(policy, *rules)
+            if partition_key is None
+            else PartitionedBatcher(policy, *rules, partition_key, max_in_flight_per_partition)
+        )
         self.buffer = self.batcher.buffer
         self.admission: Admission[T] = Admission(self.batcher, max_queue_size, label, burst)
         self.ending: Ending[T] = Ending(self.batcher, max_shutdown_wait, label, self.__repr__)
@@ -128,7 +142,7 @@ class Core(Generic[T]):
             self._observe_end(*self._done.pop(0))
         if self.timer_fired > -math.inf:
             now, self.timer_fired = self.timer_fired, -math.inf
-            if self.batcher.wake_at <= now:
+            while self.batcher.wake_at <= now:
                 self.batcher.tick(now)
 
     def _observe_end(self, batch: Batch[T], now: float) -> None:

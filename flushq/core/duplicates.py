@@ -1,9 +1,9 @@
 """What is a duplicate: an item whose key is that of an item that waits.
 
 A key is *taken* from the moment its item waits until its batch is taken from the queue; it is
-looked up with the number of the item that holds it. A key is computed once for an item, when the item asks
-to be let in. Whether it is a duplicate is asked when it comes in, by Buffer.append and add, and by
-those who would make it wait.
+looked up with the number of the item that holds it. A key is computed once for an item, when the
+item asks to be let in. Whether it is a duplicate is asked when it comes in, by Buffer.append and
+add, and by those who would make it wait.
 """
 
 import inspect
@@ -55,25 +55,29 @@ class Duplicates(Generic[T]):
 
     def free(self, keys: Iterable[Hashable]) -> None:
         """The items with these keys do not wait any more."""
-        for key in keys:
-            forget(key, self.taken)
+        take_out(keys, self.taken)
 
 
-def forget(key: Hashable, known: dict[Hashable, V]) -> None:
-    """Take a key out of a dict, if it is in it.
+def take_out(keys: Iterable[Hashable], known: dict[Hashable, V]) -> None:
+    """Take keys out of a dict, if they are in it.
 
     A key that has been changed, so that it cannot be hashed or compared any more, is taken out by
     its identity. So are all other such keys: nothing can be equal to them.
     """
-    try:
-        known.pop(key, None)
-    except Exception:
-        entries = list(known.items())
-        known.clear()
-        for other, value in entries:
-            if other is not key:
-                with suppress(Exception):
-                    known[other] = value
+    for key in keys:
+        try:
+            known.pop(key, None)
+        except Exception:
+            _take_out_changed(key, known)
+
+
+def _take_out_changed(key: Hashable, known: dict[Hashable, V]) -> None:
+    entries = list(known.items())
+    known.clear()
+    for other, value in entries:
+        if other is not key:
+            with suppress(Exception):  # it was changed, too
+                known[other] = value
 
 
 def checked_key(key: Any, of: str = "key", function: str = "dedupe_key") -> Hashable:

@@ -19,78 +19,91 @@ from collections.abc import Callable
 from typing import Any
 
 from flushq.arguments import shown
-from flushq.policy import (
-    EVENTS,
-    IDLE,
-    Decision,
-    Flush,
-    FlushPolicy,
-    flaw_in,
-    overrides,
-    running_copy,
-)
+from flushq.core.policy_template import PolicyTemplate
+from flushq.policy import IDLE, Decision, Flush, FlushPolicy, flaw_in
 
 OnFailure = Callable[[str, BaseException | None], object]
 """Is told what the policy has done, and what it raised, if it raised."""
 
 
 class RunningPolicy:
-    """A deep copy of a policy, and the decision that it made last.
+    """A copy of a policy, and the decision that it made last.
 
     Args:
-        policy: What is copied.
-        max_in_flight: How many flushes may run at a time.
+        copy: The copy: that of the template, or another.
+        template: What is known of all its copies.
         on_failure: Is called when the policy fails.
-
-    Raises:
-        TypeError: ``policy`` is not a FlushPolicy, or cannot be deep-copied.
 
     Attributes:
         copy: The copy.
         now: The last time that it was told.
         decision: What it answered.
         pending: How many of the items that it was told of wait.
-        failed: Whether it has failed.
+        in_flight: How many of the flushes that it was told of run.
+        failed: Whether it has failed, or another copy.
     """
 
-    def __init__(self, policy: FlushPolicy, max_in_flight: int, on_failure: OnFailure) -> None:
-        self.copy = copy = running_copy(policy, max_in_flight)
-        self.now = -math.inf
+    __slots__ = (
+        "_max_in_flight",
+        "_on_failure",
+        "_overridden",
+        "_sound",
+        "_sound_until",
+        "copy",
+        "decision",
+        "failed",
+        "in_flight",
+        "now",
+        "pending",
+    )
+
+    def __init__(self, copy: FlushPolicy, template: PolicyTemplate, on_failure: OnFailure) -> None:
+        self.copy = copy
+        self.now: float = -math.inf
         self.decision: Decision = IDLE
-        self.pending = 0
+        self.pending = self.in_flight = 0
         self.failed = False
-        self._in_flight = 0
+        self._max_in_flight = template.max_in_flight
         self._on_failure = on_failure
-        self._overridden = {event for event in EVENTS if overrides(copy, event)}
+        self._overridden = template.overridden
         self._sound: Decision = IDLE
         self._sound_until = math.inf
-        self._item_added, self._flush_started, self._flush_done, self._tick = map(
-            self._hearer, EVENTS
-        )
 
-    def _hearer(self, event: str) -> Callable[..., Any]:
-        """What is told of an event."""
-        overridden = event in self._overridden
-        owner, name = (self.copy, event) if overridden else (self.copy.queue, f"note_{event}")
-        hearer: Callable[..., Any] = getattr(owner, name)
-        return hearer
+    @property
+    def may_flush(self) -> bool:
+        """Whether something waits that another flush may take."""
+        return self.pending > 0 and self.in_flight < self._max_in_flight
 
     def item_added(self, now: float, count: int, weight: float) -> None:
         """Items have arrived."""
         self.pending += count
         self.now = now
+        if self.failed:
+            return
         try:
-            self._hear("item_added", self._item_added(now, count, weight))
+            if "item_added" in self._overridden:
+                answer: Any = self.copy.item_added(now, count, weight)
+            else:
+                self.copy.queue.note_item_added(now, count, weight)
+                answer = self.copy.answer(now)
+            self._take("item_added", answer)
         except BaseException as error:
             self._raised("item_added", error)
 
     def flush_started(self, now: float, count: int, weight: float) -> None:
         """The oldest items have left for a flush."""
         self.pending -= count
-        self._in_flight += 1
+        self.in_flight += 1
         self.now = now
+        if self.failed:
+            return
         try:
-            self._hear("flush_started", self._flush_started(now, count, weight))
+            if "flush_started" in self._overridden:
+                answer: Any = self.copy.flush_started(now, count, weight)
+            else:
+                self.copy.queue.note_flush_started(now, count, weight)
+                answer = self.copy.answer(now)
+            self._take("flush_started", answer)
         except BaseException as error:
             self._raised("flush_started", error)
 
@@ -98,29 +111,39 @@ class RunningPolicy:
         self, now: float, count: int, seconds: float, error: BaseException | None
     ) -> None:
         """A flush has ended."""
-        self._in_flight -= 1
+        self.in_flight -= 1
         self.now = now
+        if self.failed:
+            return
         try:
-            self._hear("flush_done", self._flush_done(now, count, seconds, error))
+            if "flush_done" in self._overridden:
+                answer: Any = self.copy.flush_done(now, count, seconds, error)
+            else:
+                self.copy.queue.note_flush_done(now)
+                answer = self.copy.answer(now)
+            self._take("flush_done", answer)
         except BaseException as fault:
             self._raised("flush_done", fault)
 
     def tick(self, now: float) -> None:
         """The time asked for has come."""
         self.now = now
+        if self.failed:
+            return
         try:
-            self._hear("tick", self._tick(now))
+            if "tick" in self._overridden:
+                answer: Any = self.copy.tick(now)
+            else:
+                self.copy.queue.note_tick(now)
+                answer = self.copy.answer(now)
+            self._take("tick", answer)
         except BaseException as error:
             self._raised("tick", error)
 
-    def _hear(self, event: str, answer: Any) -> None:
-        """Take the answer to an event; it is None if only the facts were told."""
-        if self.failed:
-            return
-        if event not in self._overridden:
-            answer = self.copy.answer(self.now)
+    def _take(self, event: str, answer: Any) -> None:
+        """Take the answer to an event."""
         facts = self.copy.queue
-        if facts.pending != self.pending or facts.in_flight != self._in_flight:
+        if facts.pending != self.pending or facts.in_flight != self.in_flight:
             flaw: str | None = self._miscount()
         else:
             is_sound = answer is IDLE or (answer is self._sound and self.now < self._sound_until)
@@ -143,7 +166,7 @@ class RunningPolicy:
         facts = self.copy.queue
         return (
             f"it counts {facts.pending} pending and {facts.in_flight} in flight, not "
-            f"{self.pending} and {self._in_flight}; an override returns super()'s answer"
+            f"{self.pending} and {self.in_flight}; an override returns super()'s answer"
         )
 
     def _raised(self, event: str, error: BaseException) -> None:
@@ -152,10 +175,9 @@ class RunningPolicy:
             raise error
 
     def _fail(self, what: str, cause: BaseException | None) -> None:
-        self.failed = True
-        self._item_added = self._flush_started = self._flush_done = self._tick = _ignore
+        self.hear_no_more()
         self._on_failure(what, cause)
 
-
-def _ignore(*_: object) -> None:
-    """Hear nothing, as a policy that has failed."""
+    def hear_no_more(self) -> None:
+        """It, or another copy of the same policy, has failed."""
+        self.failed = True

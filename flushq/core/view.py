@@ -20,7 +20,7 @@ class QueueView(Generic[T]):
 
     @property
     def policy(self) -> FlushPolicy:
-        """The running copy of the policy."""
+        """The running copy of the policy; with partitions, a copy that is told nothing."""
         return self._core.batcher.policy.copy
 
     @property
@@ -64,10 +64,11 @@ class QueueView(Generic[T]):
             waiting=len(self._core.admission.waitlist),
             flushes=dict(batcher.flushes),
             oldest_age=self._oldest_age() if self.pending else 0.0,
+            partitions=batcher.partitions,
         )
 
     def _oldest_age(self) -> float:
-        oldest, opened = self.policy.queue.oldest, self._core.admission.opened
+        oldest, opened = self._core.batcher.oldest, self._core.admission.opened
         return max(0.0, self._clock() - (oldest if opened is None else min(oldest, opened)))
 
     def __reduce__(self) -> NoReturn:

@@ -14,6 +14,7 @@ from flushq.core.caps import Weigh
 from flushq.core.core import Core
 from flushq.core.duplicates import DedupeKey
 from flushq.core.losses import LostAs
+from flushq.core.partitioned_buffer import PartitionKey
 from flushq.core.view import QueueView
 from flushq.outcomes import QueueStats
 from flushq.policy import FlushPolicy
@@ -80,8 +81,10 @@ class FlushQueue(QueueView[T]):
         *,
         dedupe_key: DedupeKey[T] | None = None,
         weigh: Weigh[T] | None = None,
+        partition_key: PartitionKey[T] | None = None,
         max_queue_size: int = 10_000,
         max_in_flight: int = 1,
+        max_in_flight_per_partition: int | None = 1,
         max_shutdown_wait: float | None = None,
         on_failure: OnFailure[T] | None = None,
         on_report: OnReport | None = None,
@@ -93,15 +96,17 @@ class FlushQueue(QueueView[T]):
             policy,
             dedupe_key=dedupe_key,
             weigh=weigh,
+            partition_key=partition_key,
             max_queue_size=max_queue_size,
             max_in_flight=max_in_flight,
+            max_in_flight_per_partition=max_in_flight_per_partition,
             max_shutdown_wait=max_shutdown_wait,
             name=name,
             lost_as=lost_as,
             burst=float("inf"),
             keeps_reports=on_report is not None,
         )
-        is_plain = dedupe_key is None and weigh is None
+        is_plain = dedupe_key is None and weigh is None and partition_key is None
         make_runner: Callable[[Core[T], Context | None], Runner[T]] = partial(
             Runner[T], flush_fn, on_failure, on_report, is_plain
         )

@@ -1,0 +1,318 @@
+"""When a batch is taken, and of which partition: a Batcher with a policy for each partition.
+
+Theory of operation. A partition exists while something of it waits or runs, with a copy of the
+policy of its own. What it needs of the whole queue, a slot, is given in turn: partitions that are
+due and below their own limit stand in a *line*, and the first of them starts the next flush. One
+that loses either leaves the line; one that starts a flush stands behind all others if it is due
+again. All others *rest*: so flush() and the drain, which make everything due, look at those alone.
+
+Nothing here looks at all partitions for one item. One heap has the times that the policies ask for,
+and one the oldest items, for pressure and for the age of what waits.
+"""
+
+import math
+from collections import OrderedDict
+from typing import Any, TypeVar, cast
+
+from flushq.arguments import shown
+from flushq.core.batch import Batch
+from flushq.core.batcher import BARRIER, DRAIN, PRESSURE, Batcher
+from flushq.core.buffer import Buffer
+from flushq.core.caps import Weigh
+from flushq.core.duplicates import DedupeKey
+from flushq.core.losses import LostAs
+from flushq.core.partition import Partition
+from flushq.core.partition_heap import PartitionHeap
+from flushq.core.partitioned_buffer import PartitionedBuffer, PartitionKey
+from flushq.core.policy_template import PolicyTemplate
+from flushq.core.running_policy import RunningPolicy
+from flushq.policy import Flush, FlushPolicy, Wait
+
+T = TypeVar("T")
+
+
+class PartitionedBatcher(Batcher[T]):
+    """A Batcher that takes batches of one partition each.
+
+    Its ``policy`` is the template: it is told nothing.
+
+    Args:
+        policy: The policy of which each partition runs a deep copy.
+        dedupe_key, weigh, max_in_flight, label, lost_as: As of a Batcher.
+        partition_key: The partition of an item.
+        max_in_flight_per_partition: How many batches of one partition may run at a time. None: no
+            limit of its own.
+
+    Raises:
+        TypeError, ValueError: As of a Batcher.
+
+    Attributes:
+        line: The partitions that are due and below their limit.
+    """
+
+    def __init__(
+        self,
+        policy: FlushPolicy,
+        dedupe_key: DedupeKey[T] | None,
+        weigh: Weigh[T] | None,
+        max_in_flight: int,
+        label: str,
+        lost_as: LostAs[T] | None,
+        partition_key: PartitionKey[T],
+        max_in_flight_per_partition: int | None,
+    ) -> None:
+        self._partition_key = partition_key
+        super().__init__(policy, dedupe_key, weigh, max_in_flight, label, lost_as)
+        self._limit = max_in_flight_per_partition or max_in_flight
+        self.line: OrderedDict[Partition[T], None] = OrderedDict()
+        self._resting: dict[Partition[T], None] = {}
+        self._partition_of: dict[Batch[T], Partition[T]] = {}
+        self._template = PolicyTemplate(self.policy.copy, self._limit)
+        self._chosen: Partition[T] | None = None
+        self._told = 0
+        partitions = self._items.partitions
+        self._timers = PartitionHeap[T](lambda partition: partition.alarm, partitions)
+        self._oldest = PartitionHeap[T](lambda partition: partition.first, partitions)
+
+    def _new_buffer(self, *measures: Any) -> Buffer[T]:
+        self._items: PartitionedBuffer[T] = PartitionedBuffer(self._partition_key, *measures)
+        return cast("Buffer[T]", self._items)
+
+    # Items come in.
+
+    @property
+    def burst_size(self) -> int:
+        """As of a Batcher."""
+        items = self._items
+        return len(items) - self._told + items.duplicates - self._announced_duplicates
+
+    def announce(self, now: float) -> None:
+        """Tell each partition's policy of its items that have come since, the first at ``now``."""
+        items = self._items
+        self._announced_duplicates = items.duplicates
+        fresh = [*items.fresh]
+        items.fresh.clear()
+        for partition in dict.fromkeys(fresh):
+            if self.stopped is None:
+                self._announce(partition, now)
+
+    def _announce(self, partition: Partition[T], now: float) -> None:
+        policy = partition.policy or self._open(partition)
+        if policy is None:
+            return
+        is_first = policy.pending == 0
+        count = len(partition.numbers) - policy.pending
+        weight, partition.fresh_weight = partition.fresh_weight, 0
+        self._told += count
+        policy.item_added(max(policy.now, now), count, weight)
+        if is_first:
+            self._oldest.push(partition)
+        self._place(partition)
+
+    def _open(self, partition: Partition[T]) -> RunningPolicy | None:
+        """Give a partition a policy; None if it cannot be copied, which is a failure of it."""
+        try:
+            copy = self._template.copy()
+        except BaseException as error:
+            self._fail_policy(f"raised {shown(error)} when it was copied", error)
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
+            return None
+        self._resting[partition] = None
+        partition.policy = RunningPolicy(copy, self._template, self._fail_policy)
+        return partition.policy
+
+    # Batches go out.
+
+    @property
+    def wake_at(self) -> float:
+        """As of a Batcher: the earliest time that a policy has asked for."""
+        if not self.started or self.stopped is not None:
+            return math.inf
+        first = self._timers.first
+        return math.inf if first is None else first.alarm
+
+    def tick(self, now: float) -> None:
+        """The time has come that was asked for first."""
+        partition = self._timers.first
+        if partition is not None and partition.policy is not None:
+            partition.policy.tick(max(partition.policy.now, now))
+            self._place(partition)
+
+    def due(self, *, pressed: bool = False) -> Flush | None:
+        """As of a Batcher: that of the first in line; under pressure, that of the oldest item."""
+        self._chosen = None
+        if not (self.started and self.stopped is None and len(self.running) < self._max_in_flight):
+            return None
+        if self.line:
+            self._chosen = partition = next(iter(self.line))
+            return self._reason_of(partition)
+        if pressed:
+            self._chosen = self._oldest_below_limit()
+        return None if self._chosen is None else PRESSURE
+
+    def _reason_of(self, partition: Partition[T]) -> Flush:
+        if self.draining:
+            return DRAIN
+        if partition.numbers[0] < self._barrier:
+            return BARRIER
+        assert partition.policy is not None
+        decision = partition.policy.decision
+        assert isinstance(decision, Flush)
+        return decision
+
+    def start_flush(self, due: Flush, now: float) -> Batch[T] | None:
+        """As of a Batcher: the partition loses its place in line, and may get another."""
+        partition, batch = self._chosen, None
+        assert partition is not None
+        if partition.is_due:
+            self._move(partition, is_due=False)
+        try:
+            batch = super().start_flush(due, now)
+        finally:
+            if batch is not None:
+                self._partition_of[batch] = partition
+                partition.running += 1
+            self._oldest.push(partition)
+            self._settle(partition)
+        return batch
+
+    def _take(self, due: Flush, now: float) -> Batch[T]:
+        partition, items = self._chosen, self._items
+        assert partition is not None
+        policy = partition.policy
+        assert policy is not None
+        oldest, most = policy.copy.queue.oldest, policy.pending
+        most = most if due.up_to is None else min(most, due.up_to)
+        numbers, taken, weight = items.take_from(partition, most)
+        count, now, left = len(taken), max(policy.now, now), len(items)
+        self._told -= count
+        return Batch(
+            taken, count, weight, due.reason, numbers[0], oldest, now, left, policy,
+            partition.key, numbers,
+        )  # fmt: skip
+
+    def end_flush(self, batch: Batch[T], now: float) -> None:
+        """As of a Batcher: the partition may start another flush, or is gone."""
+        partition = self._partition_of.pop(batch)
+        partition.running -= 1
+        try:
+            super().end_flush(batch, now)
+        finally:
+            self._settle(partition)
+
+    # Barriers, drain, end.
+
+    def drain(self) -> None:
+        """As of a Batcher."""
+        super().drain()
+        self._place_resting()
+
+    def barrier(self) -> int:
+        """As of a Batcher."""
+        mark = super().barrier()
+        self._place_resting()
+        return mark
+
+    def stop(self, why: str) -> None:
+        """As of a Batcher: only the partitions remain of which flushes run."""
+        super().stop(why)
+        self._told = 0
+        for each in self.line, self._resting, self._timers, self._oldest, self._items.fresh:
+            each.clear()
+        for partition in [*self._items.partitions.values()]:
+            self._settle(partition)
+
+    @property
+    def settled(self) -> int:
+        """As of a Batcher."""
+        running = [batch.first_unended for batch in self.running]
+        return min([*running, self._first_waiting])
+
+    @property
+    def _first_waiting(self) -> int:
+        """The number of the oldest item that waits; of the next to come, if none does."""
+        told = self._oldest.first
+        if told is not None:
+            return told.numbers[0]
+        fresh = (partition.numbers[0] for partition in self._items.fresh)
+        return min(fresh, default=self._items.next_number)
+
+    @property
+    def has_free_slot(self) -> bool:
+        """As of a Batcher: whether a flush may start of anything that waits, or has just come."""
+        if not super().has_free_slot:
+            return False
+        return bool(self._items.fresh) or self._oldest_below_limit() is not None
+
+    @property
+    def oldest(self) -> float:
+        """As of a Batcher."""
+        first = self._oldest.first
+        return math.inf if first is None or first.policy is None else first.policy.copy.queue.oldest
+
+    @property
+    def partitions(self) -> int:
+        """As of a Batcher."""
+        return len(self._items.partitions)
+
+    def _fail_policy(self, what: str, cause: BaseException | None) -> None:
+        """As of a Batcher: no copy is told anything more."""
+        super()._fail_policy(what, cause)
+        self.policy.hear_no_more()
+        for partition in self._partition_of.values():
+            if partition.policy is not None:
+                partition.policy.hear_no_more()
+
+    # The line.
+
+    def _place(self, partition: Partition[T]) -> None:
+        """Something of a partition has changed: whether it stands in line, and its time."""
+        policy = partition.policy
+        if policy is None or self.stopped is not None:
+            return
+        may_flush = policy.may_flush
+        wants_to = may_flush and isinstance(policy.decision, Flush)
+        is_due = wants_to or (may_flush and self._must_flush(partition))
+        if is_due is not partition.is_due:
+            self._move(partition, is_due=is_due)
+        decision = policy.decision
+        alarm = decision.until if may_flush and isinstance(decision, Wait) else math.inf
+        if alarm != partition.alarm:
+            partition.alarm = alarm
+            self._timers.push(partition)
+
+    def _must_flush(self, partition: Partition[T]) -> bool:
+        return self.draining or partition.numbers[0] < self._barrier
+
+    def _move(self, partition: Partition[T], *, is_due: bool) -> None:
+        partition.is_due = is_due
+        entered, left = (self.line, self._resting) if is_due else (self._resting, self.line)
+        entered[partition] = None
+        left.pop(partition, None)
+
+    def _oldest_below_limit(self) -> Partition[T] | None:
+        """The partition of the oldest item that another flush may take; few others are full."""
+        oldest, full = self._oldest, []
+        while (first := oldest.first) is not None and first.running >= self._limit:
+            full.append(first)
+            oldest.pop()
+        for partition in full:
+            oldest.push(partition)
+        return first
+
+    def _place_resting(self) -> None:
+        for partition in [*self._resting]:
+            self._place(partition)
+
+    def _settle(self, partition: Partition[T]) -> None:
+        """A flush of a partition has started or ended: it has another place, or is gone."""
+        if partition.numbers or partition.running:
+            self._place(partition)
+            return
+        self.line.pop(partition, None)
+        self._resting.pop(partition, None)
+        partition.alarm = math.inf
+        self._items.close(partition)
+        self._timers.trim()
+        self._oldest.trim()

@@ -1,0 +1,195 @@
+"""The items that wait, by partition: to be used as a Buffer is, but for how a batch is taken.
+
+Theory of operation. The items of a partition wait in a list of its own, with their numbers in
+another. Numbers, and with them room and the order of acceptance, are those of the whole queue.
+
+What an item is measured as has two parts, the partition and the key, and duplicates are looked for
+by both. No call comes between the number that an item gets and the next number: what a finalizer
+brings gets a number of its own.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Hashable
+from operator import itemgetter
+from typing import Generic, Self, TypeVar
+
+from flushq.arguments import check_sync_callable
+from flushq.core.caps import Caps, Weigh
+from flushq.core.duplicates import PLAIN_KEYS, DedupeKey, Duplicates, checked_key, take_out
+from flushq.core.partition import Partition
+
+T = TypeVar("T")
+V = TypeVar("V")
+
+PartitionKey = Callable[[T], Hashable]
+
+Keys = tuple[Hashable, Hashable]
+"""The partition of an item, and its key."""
+
+
+class PartitionedBuffer(Generic[T]):
+    """The items that wait.
+
+    Args:
+        partition_key: The partition of an item.
+        dedupe_key, weigh, max_records, max_weight, label: As of a Buffer.
+
+    Raises:
+        TypeError: As of a Buffer; or ``partition_key`` cannot be called, or is async.
+
+    Attributes:
+        append, duplicates: As of a Buffer.
+        next_number: The number of the next item to come.
+        partitions: Those that exist, by their key.
+        fresh: The partition of each item that has come since somebody emptied this.
+    """
+
+    def __init__(
+        self,
+        partition_key: PartitionKey[T],
+        dedupe_key: DedupeKey[T] | None = None,
+        weigh: Weigh[T] | None = None,
+        max_records: int | None = None,
+        max_weight: float | None = None,
+        label: str = "",
+    ) -> None:
+        check_sync_callable("partition_key", partition_key)
+        self.next_number = self.duplicates = 0
+        self.partitions: dict[Hashable, Partition[T]] = {}
+        self.fresh: list[Partition[T]] = []
+        self._left = 0
+        self._with_keys: dict[int, T] = {}
+        self._partition_key = partition_key
+        self._duplicates: Duplicates[T] = Duplicates(dedupe_key)
+        self._caps: Caps[T] = Caps(weigh, max_records, max_weight, label)
+        self._has_keys = dedupe_key is not None
+        self._has_weights = weigh is not None
+        is_plain = dedupe_key is None and weigh is None
+        self.append = self._plain_way_in() if is_plain else self._append_measured
+
+    def __len__(self) -> int:
+        return self.next_number - self._left
+
+    @property
+    def items(self) -> Self:
+        """What ``len`` tells the number of, as of the items of a Buffer."""
+        return self
+
+    def measure(self, item: T) -> tuple[Keys, float]:
+        """The partition, the key and the weight of an item that asks to be let in.
+
+        Raises:
+            TypeError: As of a Buffer; or the partition cannot be hashed or must be awaited.
+            Exception: As of a Buffer, or whatever ``partition_key`` raises.
+        """
+        partition = _checked(self._partition_key(item))
+        return (partition, self._duplicates.key_of(item)), self._caps.weight_of(item)
+
+    def is_duplicate(self, keys: Hashable) -> bool:
+        """Whether an item with this key waits in its partition."""
+        return keys in self._duplicates.taken
+
+    def __getitem__(self, number: int) -> T:
+        """The item that waits with this number: one that has just come, or one with a key."""
+        if self._has_keys:
+            return self._with_keys[number]
+        partition = self.fresh[number - self.next_number]
+        return partition.items[bisect_left(partition.numbers, number)]
+
+    def number_of(self, item: T, stays: int | None) -> int:
+        """The number of an item that has just come; ``stays`` is what ``append`` returned."""
+        if stays is not None:
+            return stays
+        number = self.next_number - 1
+        while self[number] is not item:  # what a finalizer has brought meanwhile
+            number -= 1
+        return number
+
+    # Items come in.
+
+    def add(self, item: T, keys: Keys, weight: float) -> int | None:
+        """Let an item in as ``append`` does, with what was measured."""
+        if self._has_keys and keys in self._duplicates.taken:
+            self.duplicates += 1
+            return self._duplicates.taken[keys]
+        partition = self.partitions.get(keys[0]) or self._open(keys[0])
+        number = self.next_number
+        self.next_number = number + 1
+        if self._has_keys:
+            self._duplicates.taken[keys] = number
+            self._with_keys[number] = item
+            partition.keys.append(keys)
+        if self._has_weights:
+            partition.fresh_weight += weight
+            partition.weights.append(weight)
+        partition.numbers.append(number)
+        partition.items.append(item)
+        self.fresh.append(partition)
+        return None
+
+    def _append_measured(self, item: T) -> int | None:
+        keys, weight = self.measure(item)
+        return self.add(item, keys, weight)
+
+    def _plain_way_in(self) -> Callable[[T], None]:
+        """The shortest way in for items that have neither keys nor weights."""
+        find, fresh, partition_key = self.partitions.get, self.fresh, self._partition_key
+
+        def append(item: T) -> None:
+            key = partition_key(item)
+            partition = (find(key) if type(key) in PLAIN_KEYS else None) or self._open(key)
+            number = self.next_number
+            self.next_number = number + 1
+            partition.numbers.append(number)
+            partition.items.append(item)
+            fresh.append(partition)
+
+        return append
+
+    def _open(self, key: Hashable) -> Partition[T]:
+        """The partition of a key, which may be new, and may not be one."""
+        partition = self.partitions.get(_checked(key))
+        if partition is None:
+            partition = Partition(key, has_keys=self._has_keys, has_weights=self._has_weights)
+            self.partitions[key] = partition
+        return partition
+
+    # Items leave.
+
+    def take_from(self, partition: Partition[T], most: int) -> tuple[list[int], list[T], float]:
+        """Take its oldest items, as many as the caps and ``most`` allow: numbers, items, weight."""
+        count, weight = self._caps.within(partition.weights, most)
+        return *self._take(partition, count), weight
+
+    def take_all(self) -> tuple[list[int], list[T]]:
+        """Take all items, whatever the caps, and their numbers, in order of acceptance."""
+        waiting: list[tuple[int, T]] = []
+        for partition in self.partitions.values():
+            waiting += zip(*self._take(partition, len(partition.numbers)), strict=True)
+        waiting.sort(key=itemgetter(0))
+        return [number for number, _ in waiting], [item for _, item in waiting]
+
+    def _take(self, partition: Partition[T], count: int) -> tuple[list[int], list[T]]:
+        numbers = _pop_oldest(partition.numbers, count)
+        if self._has_keys:
+            self._duplicates.free(_pop_oldest(partition.keys, count))
+            for number in numbers:
+                del self._with_keys[number]
+        if self._has_weights:
+            del partition.weights[:count]
+        self._left += count
+        return numbers, _pop_oldest(partition.items, count)
+
+    def close(self, partition: Partition[T]) -> None:
+        """Forget a partition in which nothing waits."""
+        take_out((partition.key,), self.partitions)
+
+
+def _checked(key: Hashable) -> Hashable:
+    return checked_key(key, "partition", "partition_key")
+
+
+def _pop_oldest(waiting: list[V], count: int) -> list[V]:
+    taken = waiting[:count]
+    del waiting[:count]  # no call before: nothing that is brought comes between
+    return taken
