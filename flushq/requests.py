@@ -4,7 +4,7 @@ Both drivers have a Batched, and what they do the same way is here. A request is
 The loader is called with the keys of a batch, and the answers are written on the requests.
 """
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Sized
 from collections.abc import Set as AbstractSet
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, Protocol, TypeGuard, TypeVar
@@ -18,6 +18,7 @@ from flushq.outcomes import Failure
 _MISSING: Any = object()
 
 K = TypeVar("K", bound=Hashable)
+R = TypeVar("R")
 
 
 class Caller(Protocol):
@@ -102,6 +103,11 @@ class _Raised(NamedTuple):
 
     error: BaseException
     traceback: TracebackType | None
+
+
+def of_key(function: Callable[[K], R] | None) -> Callable[[Request[K]], R] | None:
+    """What a function of a key is of its request."""
+    return None if function is None else lambda request: function(request.key)
 
 
 def wanted(requests: Iterable[Request[K]]) -> list[Request[K]]:

@@ -20,7 +20,7 @@ from flushq.arguments import check_callable, check_sync_callable, shown
 from flushq.errors import ItemFailed
 from flushq.outcomes import Drop, Failure, Verdict
 from flushq.policy import FlushPolicy
-from flushq.requests import ANYBODY, Request, about_keys, fail, match, wanted
+from flushq.requests import ANYBODY, Request, about_keys, fail, match, of_key, wanted
 from flushq.telling import OnReport
 
 DROP = Drop()
@@ -48,11 +48,13 @@ class Batched(Generic[K, V]):
             loader gets the key once for each, as for a model that samples; then a key need not be
             hashable.
         weigh: The weight of a key. Needed for ``max_weight``.
+        partition_key: The partition of a key: keys of one partition are loaded together.
         on_failure: What is to be done when the loader has raised, as of a FlushQueue; ``items`` of
             the Failure are keys. Drop fails the callers of this call with an ItemFailed, Fail ends
             the queue, Retry calls the loader again, and Split does so with each half, which leaves
             all but those whose key is at fault with an answer. None: Drop.
-        max_queue_size, max_in_flight, max_shutdown_wait, on_report, name: As of a FlushQueue.
+        max_queue_size, max_in_flight, max_in_flight_per_partition, max_shutdown_wait, on_report,
+            name: As of a FlushQueue.
 
     Raises:
         TypeError, ValueError: As of a FlushQueue.
@@ -65,8 +67,10 @@ class Batched(Generic[K, V]):
         *,
         share: bool = True,
         weigh: Callable[[K], float] | None = None,
+        partition_key: Callable[[K], Hashable] | None = None,
         max_queue_size: int = 10_000,
         max_in_flight: int = 1,
+        max_in_flight_per_partition: int | None = 1,
         max_shutdown_wait: float | None = None,
         on_failure: OnFailure[K] | None = None,
         on_report: OnReport | None = None,
@@ -76,6 +80,7 @@ class Batched(Generic[K, V]):
         if on_failure is not None:
             check_callable("on_failure", on_failure)
         check_sync_callable("weigh", weigh)
+        check_sync_callable("partition_key", partition_key)
         self._loader = loader
         self._on_failure = on_failure
         self._label = "" if name is None else f"{name}: "
@@ -83,9 +88,11 @@ class Batched(Generic[K, V]):
             self._load,
             policy,
             dedupe_key=attrgetter("key") if share else None,
-            weigh=None if weigh is None else lambda request: weigh(request.key),
+            weigh=of_key(weigh),
+            partition_key=of_key(partition_key),
             max_queue_size=max_queue_size,
             max_in_flight=max_in_flight,
+            max_in_flight_per_partition=max_in_flight_per_partition,
             max_shutdown_wait=max_shutdown_wait,
             on_failure=self._judge,
             on_report=on_report,

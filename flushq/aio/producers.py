@@ -1,7 +1,7 @@
 """How a producer waits: for room, or to let others run.
 
 The core decides how long (flushq.core.admission). The item is accepted afterwards, in the step in
-which the producer goes on: FlushQueue._enqueue_slow and _accept. To come and to leave, however a
+which the producer goes on: Entrance._enqueue_slow and _accept. To come and to leave, however a
 producer leaves, gives cause for a pass: the room that it has not taken may be somebody else's.
 
 To wait is a coroutine of the Runner's, without another around it: each producer in line keeps all

@@ -15,7 +15,7 @@ from flushq.core.duplicates import discard
 from flushq.errors import ItemFailed
 from flushq.outcomes import Drop, Failure, Verdict
 from flushq.policy import FlushPolicy
-from flushq.requests import Request, about_keys, fail, match, wanted
+from flushq.requests import Request, about_keys, fail, match, of_key, wanted
 from flushq.telling import OnReport
 from flushq.threads.calls import OnFailure, check_plain
 from flushq.threads.queue import FlushQueue
@@ -40,10 +40,11 @@ class Batched(Generic[K, V]):
             one result for each, in order, or a mapping. A result that is an exception is raised,
             as it is, to those who asked for this key.
         policy: When to call it.
-        share, weigh: As of a :class:`flushq.Batched`.
+        share, weigh, partition_key: As of a :class:`flushq.Batched`.
         on_failure: What is to be done when the loader has raised, as of a FlushQueue, with a
             Failure of keys. None: Drop, which fails the callers of this call with an ItemFailed.
-        max_queue_size, max_in_flight, max_shutdown_wait, on_report, name: As of a FlushQueue.
+        max_queue_size, max_in_flight, max_in_flight_per_partition, max_shutdown_wait, on_report,
+            name: As of a FlushQueue.
 
     Raises:
         TypeError, ValueError: As of a FlushQueue.
@@ -56,8 +57,10 @@ class Batched(Generic[K, V]):
         *,
         share: bool = True,
         weigh: Callable[[K], float] | None = None,
+        partition_key: Callable[[K], Hashable] | None = None,
         max_queue_size: int = 10_000,
         max_in_flight: int = 1,
+        max_in_flight_per_partition: int | None = 1,
         max_shutdown_wait: float | None = None,
         on_failure: OnFailure[K] | None = None,
         on_report: OnReport | None = None,
@@ -67,15 +70,18 @@ class Batched(Generic[K, V]):
         if on_failure is not None:
             check_plain("on_failure", on_failure)
         check_sync_callable("weigh", weigh)
+        check_sync_callable("partition_key", partition_key)
         self._loader = loader
         self._label = "" if name is None else f"{name}: "
         self._queue: FlushQueue[Request[K]] = FlushQueue(
             partial(_load, loader),
             policy,
             dedupe_key=attrgetter("key") if share else None,
-            weigh=None if weigh is None else lambda request: weigh(request.key),
+            weigh=of_key(weigh),
+            partition_key=of_key(partition_key),
             max_queue_size=max_queue_size,
             max_in_flight=max_in_flight,
+            max_in_flight_per_partition=max_in_flight_per_partition,
             max_shutdown_wait=max_shutdown_wait,
             on_failure=partial(_judge, on_failure),
             on_report=on_report,
