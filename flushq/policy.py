@@ -218,6 +218,11 @@ def is_plain(policy: FlushPolicy) -> bool:
     return is_usual and all(type(each) in _UNCHANGEABLE for each in attributes_of(policy).values())
 
 
+def overridden_events(policy: FlushPolicy) -> frozenset[str]:
+    """The events at which a policy does more than to keep its facts."""
+    return frozenset(event for event in EVENTS if overrides(policy, event))
+
+
 def overrides(policy: FlushPolicy, event: str) -> bool:
     """Whether a policy does more at an event than to keep its facts."""
     own: Any = getattr(policy, event)

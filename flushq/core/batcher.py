@@ -33,10 +33,9 @@ from flushq.core.buffer import Buffer
 from flushq.core.caps import Weigh
 from flushq.core.duplicates import DedupeKey
 from flushq.core.losses import Losses, LostAs
-from flushq.core.policy_template import PolicyTemplate
 from flushq.core.running_policy import RunningPolicy
 from flushq.errors import FlushFailed, PolicyError, QueueEnded
-from flushq.policy import IDLE, Flush, FlushPolicy, check_caps
+from flushq.policy import IDLE, Flush, FlushPolicy, check_caps, overridden_events, running_copy
 
 T = TypeVar("T")
 
@@ -92,9 +91,10 @@ class Batcher(Generic[T]):
         lost_as: LostAs[T] | None = None,
     ) -> None:
         check_count("max_in_flight", max_in_flight)
-        template = PolicyTemplate(policy, max_in_flight)
-        self.policy = RunningPolicy(template.policy, template, self._fail_policy)
-        caps = self.policy.copy.max_records, self.policy.copy.max_weight
+        copy = running_copy(policy, max_in_flight)
+        overridden = overridden_events(copy)
+        self.policy = RunningPolicy(copy, overridden, max_in_flight, self._fail_policy)
+        caps = copy.max_records, copy.max_weight
         check_caps(*caps)
         self.buffer = self._new_buffer(dedupe_key, weigh, *caps, label)
         self.running: dict[Batch[T], None] = {}

@@ -67,7 +67,7 @@ class PartitionedBatcher(Batcher[T]):
         self.line: OrderedDict[Partition[T], None] = OrderedDict()
         self._resting: dict[Partition[T], None] = {}
         self._partition_of: dict[Batch[T], Partition[T]] = {}
-        self._template = PolicyTemplate(self.policy.copy, self._limit)
+        self._template = PolicyTemplate(self.policy.copy, self._limit, self._fail_policy)
         self._chosen: Partition[T] | None = None
         self._told = 0
         partitions = self._items.partitions
@@ -112,15 +112,15 @@ class PartitionedBatcher(Batcher[T]):
     def _open(self, partition: Partition[T]) -> RunningPolicy | None:
         """Give a partition a policy; None if it cannot be copied, which is a failure of it."""
         try:
-            copy = self._template.copy()
+            policy = self._template.run()
         except BaseException as error:
             self._fail_policy(f"raised {shown(error)} when it was copied", error)
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
             return None
         self._resting[partition] = None
-        partition.policy = RunningPolicy(copy, self._template, self._fail_policy)
-        return partition.policy
+        partition.policy = policy
+        return policy
 
     # Batches go out.
 

@@ -1,46 +1,47 @@
-"""What running copies of a policy are made of: one for a queue, or one for each partition."""
+"""What the copies of a policy are made of: one for each partition."""
 
 from typing import Any
 
+from flushq.core.running_policy import OnFailure, RunningPolicy
 from flushq.facts import QueueState
-from flushq.policy import EVENTS, FlushPolicy, attributes_of, is_plain, overrides, running_copy
+from flushq.policy import FlushPolicy, attributes_of, is_plain, overridden_events, running_copy
 
 
 class PolicyTemplate:
-    """A deep copy of a policy, which is told nothing and does not change.
+    """A policy that is told nothing and does not change, and its copies.
 
     Args:
-        policy: What is copied.
-        max_in_flight: How many flushes may run at a time.
-
-    Raises:
-        TypeError: ``policy`` is not a FlushPolicy, or cannot be deep-copied.
-
-    Attributes:
-        policy: The copy.
-        max_in_flight: How many flushes may run at a time.
-        overridden: The events that it overrides.
+        policy: The policy.
+        max_in_flight: How many flushes each copy may start at a time.
+        on_failure: Is called when a copy fails.
     """
 
-    __slots__ = ("_attributes", "max_in_flight", "overridden", "policy")
+    __slots__ = ("_attributes", "_max_in_flight", "_on_failure", "_overridden", "_policy")
 
-    def __init__(self, policy: FlushPolicy, max_in_flight: int) -> None:
-        self.policy = running_copy(policy, max_in_flight)
-        self.max_in_flight = max_in_flight
-        self.overridden = frozenset(event for event in EVENTS if overrides(self.policy, event))
+    def __init__(self, policy: FlushPolicy, max_in_flight: int, on_failure: OnFailure) -> None:
+        self._policy = policy
+        self._max_in_flight = max_in_flight
+        self._on_failure = on_failure
+        self._overridden = overridden_events(policy)
         self._attributes: dict[str, Any] | None = None
-        if is_plain(self.policy):
-            self._attributes = attributes_of(self.policy)
+        if is_plain(policy):
+            self._attributes = attributes_of(policy)
 
-    def copy(self) -> FlushPolicy:
-        """Another one, as :func:`~flushq.policy.running_copy` makes it.
+    def run(self) -> RunningPolicy:
+        """Another copy.
 
-        One that holds plain values alone is copied without the search for what must be copied.
+        Raises:
+            Exception: It cannot be copied.
         """
+        copy = self._copy()
+        return RunningPolicy(copy, self._overridden, self._max_in_flight, self._on_failure)
+
+    def _copy(self) -> FlushPolicy:
+        """As running_copy() makes it; where nothing must be copied, without a search for it."""
         if self._attributes is None:
-            return running_copy(self.policy, self.max_in_flight)
-        clone = type(self.policy).__new__(type(self.policy))
+            return running_copy(self._policy, self._max_in_flight)
+        clone = type(self._policy).__new__(type(self._policy))
         for name, value in self._attributes.items():
             object.__setattr__(clone, name, value)
-        object.__setattr__(clone, "queue", QueueState(self.max_in_flight))
+        object.__setattr__(clone, "queue", QueueState(self._max_in_flight))
         return clone

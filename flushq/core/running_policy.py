@@ -19,7 +19,6 @@ from collections.abc import Callable
 from typing import Any
 
 from flushq.arguments import shown
-from flushq.core.policy_template import PolicyTemplate
 from flushq.policy import IDLE, Decision, Flush, FlushPolicy, flaw_in
 
 OnFailure = Callable[[str, BaseException | None], object]
@@ -30,8 +29,9 @@ class RunningPolicy:
     """A copy of a policy, and the decision that it made last.
 
     Args:
-        copy: The copy: that of the template, or another.
-        template: What is known of all its copies.
+        copy: The copy.
+        overridden: The events that it overrides.
+        max_in_flight: How many flushes may run at a time.
         on_failure: Is called when the policy fails.
 
     Attributes:
@@ -57,15 +57,21 @@ class RunningPolicy:
         "pending",
     )
 
-    def __init__(self, copy: FlushPolicy, template: PolicyTemplate, on_failure: OnFailure) -> None:
+    def __init__(
+        self,
+        copy: FlushPolicy,
+        overridden: frozenset[str],
+        max_in_flight: int,
+        on_failure: OnFailure,
+    ) -> None:
         self.copy = copy
         self.now: float = -math.inf
         self.decision: Decision = IDLE
         self.pending = self.in_flight = 0
         self.failed = False
-        self._max_in_flight = template.max_in_flight
+        self._max_in_flight = max_in_flight
         self._on_failure = on_failure
-        self._overridden = template.overridden
+        self._overridden = overridden
         self._sound: Decision = IDLE
         self._sound_until = math.inf
 

@@ -5,7 +5,6 @@ from typing import Any
 import attrs
 
 from flushq.core.batch import Batch
-from flushq.core.policy_template import PolicyTemplate
 from flushq.core.running_policy import RunningPolicy
 from flushq.policies import NaturalPolicy
 
@@ -47,6 +46,5 @@ class Caller:
 
 def batch_of(*items: int, first: int = 0, started: float = 0.0) -> Batch[int]:
     """A batch of these items, numbered from ``first``; its oldest came at 0."""
-    template = PolicyTemplate(NaturalPolicy(), 1)
-    policy = RunningPolicy(template.policy, template, lambda *_: None)
+    policy = RunningPolicy(NaturalPolicy(), frozenset(), 1, lambda *_: None)
     return Batch(list(items), len(items), 5, "full", first, 0.0, started, 4, policy)
