@@ -148,15 +148,17 @@ class Batcher(Generic[T]):
 
         The arrivals must have been announced. ``pressed`` says that a producer waits for room.
         """
-        if not self._may_flush:
-            return None
         if self.draining:
-            return _DRAIN
-        if self.buffer.first < self._barrier:
-            return _BARRIER
-        if isinstance(self.policy.decision, Flush):
-            return self.policy.decision
-        return _PRESSURE if pressed else None
+            due = _DRAIN
+        elif self.buffer.first < self._barrier:
+            due = _BARRIER
+        elif isinstance(self.policy.decision, Flush):
+            due = self.policy.decision
+        elif pressed:
+            due = _PRESSURE
+        else:
+            return None
+        return due if self._may_flush else None
 
     def start_flush(self, due: Flush, now: float) -> Batch[T] | None:
         """Take the batch of a flush that is due.

@@ -145,7 +145,7 @@ class Receipts(Generic[T]):
     def _failures(self, batch: Batch[T]) -> Mapping[int, FailureFactory]:
         """The failures of those that were not delivered, by number."""
         if not batch.lost:
-            return self._failures_of(batch, Dropped, batch.dropped)
+            return self._failures_of(batch, Dropped, batch.dropped) if batch.dropped else {}
         loss = self._loss()
         return {
             **{batch.first + position: loss for position in batch.lost},

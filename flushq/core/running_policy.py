@@ -118,7 +118,7 @@ class RunningPolicy:
         if self.failed:
             return
         if event not in self._overridden:
-            answer = self.copy.answer(self.now)
+            answer = self.copy.answer(self.now) if self.pending else IDLE
         facts = self.copy.queue
         if facts.pending != self.pending or facts.in_flight != self._in_flight:
             flaw: str | None = self._miscount()
