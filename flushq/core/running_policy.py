@@ -15,6 +15,7 @@ it comes again: a Flush always, a Wait until its time.
 """
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,9 @@ from flushq.policy import (
     overrides,
     running_copy,
 )
+
+_NOTES = {event: sys.intern(f"note_{event}") for event in EVENTS}
+"""What the facts call an event that was checked; interned, as CPython finds such a name faster."""
 
 OnFailure = Callable[[str, BaseException | None], object]
 """Is told what the policy has done, and what it raised, if it raised."""
@@ -61,7 +65,7 @@ class RunningPolicy:
         self.failed = False
         self._in_flight = 0
         self._on_failure = on_failure
-        self._overridden = {event for event in EVENTS if overrides(copy, event)}
+        self._overridden = tuple([event for event in EVENTS if overrides(copy, event)])
         self._sound: Decision = IDLE
         self._sound_until = math.inf
         self._item_added, self._flush_started, self._flush_done, self._tick = map(
@@ -71,7 +75,7 @@ class RunningPolicy:
     def _hearer(self, event: str) -> Callable[..., Any]:
         """What is told of an event."""
         overridden = event in self._overridden
-        owner, name = (self.copy, event) if overridden else (self.copy.queue, f"note_{event}")
+        owner, name = (self.copy, event) if overridden else (self.copy.queue, _NOTES[event])
         hearer: Callable[..., Any] = getattr(owner, name)
         return hearer
 
