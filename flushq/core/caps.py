@@ -47,6 +47,8 @@ class Caps(Generic[T]):
         weights: The weights, in the order of the items.
     """
 
+    __slots__ = ("_label", "_max_records", "_max_weight", "_weigh", "weights")
+
     def __init__(
         self,
         weigh: Weigh[T] | None,

@@ -79,6 +79,8 @@ class Receipts(Generic[T]):
         watchers: For each item that is watched, by its number: a completion, or a single waiter.
     """
 
+    __slots__ = ("_buffer", "_label", "_loss", "watchers")
+
     def __init__(
         self, buffer: Buffer[T], loss: Callable[[], FailureFactory], label: str = ""
     ) -> None:

@@ -26,6 +26,8 @@ class WaitList(Generic[Owner]):
         by_owner: For each owner, how many producers wait in the line.
     """
 
+    __slots__ = ("_given", "by_owner", "line", "reserved")
+
     def __init__(self) -> None:
         self.reserved = 0
         self._given: dict[Waiter, None] = {}
