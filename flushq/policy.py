@@ -90,6 +90,8 @@ class FlushPolicy(abc.ABC):
         max_weight: A hard cap on the weight of a batch. None: no cap.
     """
 
+    __slots__ = ("__dict__", "__weakref__", "queue")
+
     queue: QueueState
     max_records: int | None = None
     max_weight: float | None = None

@@ -146,7 +146,9 @@ def match(requests: Sequence[Request[Any]], results: object) -> None:
 
 def _answers(requests: Sequence[Request[Any]], results: object) -> list[object]:
     """The answer for each request, as it keeps it."""
-    if isinstance(results, Mapping):
+    if type(results) is list:  # what most return, asked first as the other questions take long
+        answers = results
+    elif isinstance(results, Mapping):
         answers = [_look_up(request.key, results) for request in requests]
     elif _is_sequence(results):
         answers = list(results)

@@ -39,6 +39,8 @@ class Calls(Generic[T]):
         TypeError: One of the functions cannot be called.
     """
 
+    __slots__ = ("_clock", "_core", "_flush_fn", "_on_failure", "_wake")
+
     def __init__(
         self,
         core: Core[T],

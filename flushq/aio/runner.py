@@ -26,6 +26,8 @@ from flushq.telling import OnReport, logger, tell_failure, tell_reports
 
 T = TypeVar("T")
 
+_CAN_BEGIN = sys.version_info >= (3, 12)
+
 START_SECONDS = 1.0
 """How long after its first item a queue is expected to have been started."""
 
@@ -218,7 +220,8 @@ class Runner(Generic[T]):
         self._woken = False
         try:
             core.observe()
-            self._start_flushes()
+            if (batch := core.next_flush(self.loop.time)) is not None:
+                self._start_flushes(batch)
             ending = core.ending.begun
             if ending:
                 self._keep_deadline()
@@ -237,8 +240,9 @@ class Runner(Generic[T]):
             self.wake()  # else what this pass has not done would never be done
             raise
 
-    def _start_flushes(self) -> None:
+    def _start_flushes(self, first: Batch[T]) -> None:
         core, clock = self._core, self.loop.time
+        self._launch(first)
         while (batch := core.next_flush(clock)) is not None:
             self._launch(batch)
         if core.flushes_ended:  # those that have not suspended
@@ -307,7 +311,7 @@ def new_task(
     So flush_fn is called an iteration of the loop earlier, and a flush that does not suspend has
     ended when this returns.
     """
-    if sys.version_info >= (3, 12) and loop.get_task_factory() is None:
+    if _CAN_BEGIN and loop.get_task_factory() is None:
         return asyncio.Task(flush, loop=loop, name=name, context=context, eager_start=True)
     return loop.create_task(flush, name=name, context=context)
 

@@ -20,6 +20,8 @@ class Barriers(Generic[T]):
         marks: Those who wait, each with the number below which every item must have ended.
     """
 
+    __slots__ = ("_batcher", "marks")
+
     def __init__(self, batcher: Batcher[T]) -> None:
         self.marks: dict[Waiter, int] = {}
         self._batcher = batcher

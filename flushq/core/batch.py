@@ -186,6 +186,7 @@ class Batch(Generic[T]):
         """Let go of the items and of the exceptions, whose tracebacks lead back here."""
         self.items.clear()
         self.error = None
-        for errors in self.dropped, self.failed:
-            if errors:
-                errors.clear()
+        if self.dropped:
+            self.dropped.clear()
+        if self.failed:
+            self.failed.clear()

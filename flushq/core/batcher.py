@@ -153,15 +153,17 @@ class Batcher(Generic[T]):
 
         The arrivals must have been announced. ``pressed`` says that a producer waits for room.
         """
-        if not self._may_flush:
-            return None
         if self.draining:
-            return DRAIN
-        if self.buffer.first < self._barrier:
-            return BARRIER
-        if isinstance(self.policy.decision, Flush):
-            return self.policy.decision
-        return PRESSURE if pressed else None
+            due = DRAIN
+        elif self.buffer.first < self._barrier:
+            due = BARRIER
+        elif isinstance(self.policy.decision, Flush):
+            due = self.policy.decision
+        elif pressed:
+            due = PRESSURE
+        else:
+            return None
+        return due if self._may_flush else None
 
     def start_flush(self, due: Flush, now: float) -> Batch[T] | None:
         """Take the batch of a flush that is due.

@@ -43,6 +43,8 @@ class Caps(Generic[T]):
         TypeError: ``weigh`` cannot be called or is async; or there is a ``max_weight`` without it.
     """
 
+    __slots__ = ("_label", "_max_records", "_max_weight", "_weigh")
+
     def __init__(
         self,
         weigh: Weigh[T] | None,

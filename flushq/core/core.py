@@ -156,10 +156,11 @@ class Core(Generic[T]):
 
     def next_flush(self, clock: Callable[[], float]) -> Batch[T] | None:
         """Start the flush that is due, if there is one: the driver is to call flush_fn."""
-        admission = self.admission
-        if admission.waitlist.line:
-            admission.admit(clock)
-        due = self.batcher.due(pressed=admission.is_pressed)
+        if self.admission.waitlist.line:
+            self.admission.admit(clock)
+            due = self.batcher.due(pressed=self.admission.is_pressed)
+        else:
+            due = self.batcher.due()
         return None if due is None else self.batcher.start_flush(due, clock())
 
     @property

@@ -39,6 +39,8 @@ class Duplicates(Generic[T]):
         taken: The number of the item that holds each.
     """
 
+    __slots__ = ("_dedupe_key", "taken")
+
     def __init__(self, dedupe_key: DedupeKey[T] | None) -> None:
         check_sync_callable("dedupe_key", dedupe_key)
         self.taken: dict[Hashable, int] = {}

@@ -32,6 +32,8 @@ class LossList(Generic[T]):
         count: How many items were lost, also if a user has emptied the list.
     """
 
+    __slots__ = ("_lost_as", "_numbered", "count", "items")
+
     def __init__(self, lost_as: LostAs[T] | None = None) -> None:
         self.items: list[T] = []
         self.count = 0
@@ -71,6 +73,8 @@ class Losses(Generic[T]):
         undelivered: The items that flush_fn was never called with.
         in_doubt: The items that it was called with, in a flush that raised or was interrupted.
     """
+
+    __slots__ = ("in_doubt", "undelivered")
 
     def __init__(self, lost_as: LostAs[T] | None = None) -> None:
         check_sync_callable("lost_as", lost_as)

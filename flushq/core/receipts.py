@@ -79,6 +79,8 @@ class Receipts(Generic[T]):
         watchers: For each item that is watched, by its number: a completion, or a single waiter.
     """
 
+    __slots__ = ("_buffer", "_label", "_loss", "watchers")
+
     def __init__(
         self, buffer: Buffer[T], loss: Callable[[], FailureFactory], label: str = ""
     ) -> None:
@@ -146,7 +148,7 @@ class Receipts(Generic[T]):
     def _failures(self, batch: Batch[T]) -> Mapping[int, FailureFactory]:
         """The failures of those that were not delivered, by number."""
         if not batch.lost:
-            return self._failures_of(batch, Dropped, batch.dropped)
+            return self._failures_of(batch, Dropped, batch.dropped) if batch.dropped else {}
         loss, numbers = self._loss(), batch.numbers
         return {
             **{numbers[position]: loss for position in batch.lost},

@@ -108,7 +108,7 @@ class RunningPolicy:
                 answer: Any = self.copy.flush_started(now, count, weight)
             else:
                 self.copy.queue.note_flush_started(now, count, weight)
-                answer = self.copy.answer(now)
+                answer = self.copy.answer(now) if self.pending else IDLE
             self._take("flush_started", answer)
         except BaseException as error:
             self._raised("flush_started", error)
@@ -126,7 +126,7 @@ class RunningPolicy:
                 answer: Any = self.copy.flush_done(now, count, seconds, error)
             else:
                 self.copy.queue.note_flush_done(now)
-                answer = self.copy.answer(now)
+                answer = self.copy.answer(now) if self.pending else IDLE
             self._take("flush_done", answer)
         except BaseException as fault:
             self._raised("flush_done", fault)
@@ -141,7 +141,7 @@ class RunningPolicy:
                 answer: Any = self.copy.tick(now)
             else:
                 self.copy.queue.note_tick(now)
-                answer = self.copy.answer(now)
+                answer = self.copy.answer(now) if self.pending else IDLE
             self._take("tick", answer)
         except BaseException as error:
             self._raised("tick", error)

@@ -8,7 +8,7 @@ or its reservation by the same call. To join, to leave and to be admitted cost t
 the line is; to reject producers costs a step for each that waits.
 """
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Container
 from typing import Generic, TypeVar
 
@@ -26,10 +26,12 @@ class WaitList(Generic[Owner]):
         by_owner: For each owner, how many producers wait in the line.
     """
 
+    __slots__ = ("_given", "by_owner", "line", "reserved")
+
     def __init__(self) -> None:
         self.reserved = 0
-        self._given: set[Waiter] = set()
-        self.by_owner: Counter[Owner] = Counter()
+        self._given: dict[Waiter, None] = {}
+        self.by_owner: dict[Owner, int] = {}
         self.line: OrderedDict[Waiter, Owner] = OrderedDict()
 
     def __len__(self) -> int:
@@ -44,7 +46,7 @@ class WaitList(Generic[Owner]):
     def join(self, waiter: Waiter, owner: Owner) -> None:
         """Put a producer at the end; its waiter gets None for room, or an exception to raise."""
         self.line[waiter] = owner
-        self.by_owner[owner] += 1
+        self.by_owner[owner] = self.by_owner.get(owner, 0) + 1
 
     def leave(self, waiter: Waiter) -> None:
         """The producer goes on: it takes its room at once, or gives back what it was given.
@@ -54,7 +56,7 @@ class WaitList(Generic[Owner]):
         if waiter in self.line:
             self._remove(waiter)
         else:
-            self._given.discard(waiter)
+            self._given.pop(waiter, None)
             self.reserved = len(self._given)
 
     def admit(self, room: int) -> bool:
@@ -63,7 +65,7 @@ class WaitList(Generic[Owner]):
         while self.line and self.reserved < room:
             waiter = next(iter(self.line))
             if self._answer(waiter, None):
-                self._given.add(waiter)
+                self._given[waiter] = None
                 self.reserved = len(self._given)
                 admitted = True
         return admitted
