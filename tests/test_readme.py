@@ -21,6 +21,7 @@ from tests.reference import reference
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.rst"
 OTHERS = (
+    "flushq/partitions.rst",
     "flushq/policies/README.rst",
     "flushq/threads/README.rst",
     "flushq/cli/README.rst",
