@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from flushq.facts import QueueState
 from flushq.policy import EVENTS, FlushPolicy, attributes_of, is_plain, overrides, running_copy
 
 
@@ -42,5 +41,5 @@ class PolicyTemplate:
         clone = type(self.policy).__new__(type(self.policy))
         for name, value in self._attributes.items():
             object.__setattr__(clone, name, value)
-        object.__setattr__(clone, "queue", QueueState(self.max_in_flight))
+        clone.queue.max_in_flight = self.max_in_flight
         return clone
