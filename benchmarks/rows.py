@@ -219,6 +219,52 @@ ROWS = (
         unit="B",
         rounds=1,
     ),
+    Row(
+        "partitions",
+        "so many partitions, Interval 2.0 s / 500, one tight producer",
+        (
+            _own("partitions:none", "none"),
+            _own("partitions:partitions_1", "1"),
+            _own("partitions:partitions_10", "10"),
+            _own("partitions:partitions_1_000", "1,000"),
+        ),
+        (
+            time("1", "none", limit=at_most(2.0)),
+            time("10", "none", limit=at_most(3.0)),
+            time("1,000", "none", limit=at_most(12.0)),
+        ),
+    ),
+    Row(
+        "partitions-open",
+        "so many open partitions, an item without its flush",
+        (
+            _own("partitions:known_1_000", "1,000"),
+            _own("partitions:known_100_000", "100,000"),
+        ),
+        (time("100,000", "1,000", limit=at_most(2.0)),),
+        rounds=3,
+    ),
+    Row(
+        "partitions-once",
+        "200,000 partitions of one item, Natural",
+        (
+            _own("partitions:seen_once", "partitions"),
+            _own("partitions:one_a_flush", "max_records=1"),
+        ),
+        (time("partitions", "max_records=1", limit=at_most(3.0)),),
+        rounds=3,
+    ),
+    Row(
+        "partition-memory",
+        "memory of a partition, or of a queue for each tenant",
+        (_own("partitions:memory", "partition"), _own("partitions:memory_of_queues", "queue")),
+        (
+            amount("partition", "B", limit=at_most(2_000)),
+            time("partition", "queue", limit=at_most(0.25)),
+        ),
+        unit="B",
+        rounds=1,
+    ),
     _answers("deliver", "deliver, 1,000 concurrent callers", "receipts:deliver", 1.15, 1.05),
     _answers("batched", "Batched, 1,000 concurrent callers", "receipts:batched", 1.35, 1.2),
     _one_after_another("deliver-serial", "deliver, one after another", "deliver", 1.1),
@@ -279,6 +325,19 @@ ROWS = (
         "threads: deliver, 64 callers",
         (_own("threads:own_deliver"), Candidate(QUEUE_BY_HAND, "threads:by_hand_deliver")),
         (time(OWN, QUEUE_BY_HAND, limit=at_most(2.0, 1.0)),),
+    ),
+    Row(
+        "threads-partitions",
+        "threads: so many partitions, Interval 2.0 s / 500, one producer",
+        (
+            _own("threads:no_partitions", "none"),
+            _own("threads:partitions_1", "1"),
+            _own("threads:partitions_1_000", "1,000"),
+        ),
+        (
+            time("1", "none", limit=at_most(20.0, 2.0)),
+            time("1,000", "none", limit=at_most(28.0, 12.0)),
+        ),
     ),
     Row(
         "sqlite",

@@ -1,7 +1,7 @@
 """The pages keep their word: every example runs, every link leads somewhere, and they stay short.
 
-The pages are the README.rst files; one of them, the reference, is written by `tests.reference`. An
-example is a program of its own: it runs alone, in an empty folder.
+One of them, the reference, is written by `tests.reference`. An example is a program of its own: it
+runs alone, in an empty folder.
 """
 
 import re
@@ -20,15 +20,17 @@ from tests.reference import reference
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.rst"
-FOLDERS = (
-    "flushq/policies",
-    "flushq/threads",
-    "flushq/cli",
-    "tests",
-    "tests/recipes",
-    "benchmarks",
+OTHERS = (
+    "flushq/partitions.rst",
+    "flushq/policies/README.rst",
+    "flushq/threads/README.rst",
+    "flushq/cli/README.rst",
+    "tests/README.rst",
+    "tests/recipes/README.rst",
+    "tests/recipes/services.rst",
+    "benchmarks/README.rst",
 )
-PAGES = [README, *(ROOT / folder / "README.rst" for folder in FOLDERS)]
+PAGES = [README, *(ROOT / page for page in OTHERS)]
 COMMANDS = [
     "pip install '.[cli]' && python -m flushq ingest README.rst --db events.db",
     "pip install -e '.[test]' && python -m pytest",
@@ -57,7 +59,7 @@ def anchors_of(page: Path) -> set[str]:
 
 def page_name(page: Path) -> str:
     """Return what a page is called in the name of a test."""
-    return str(page.relative_to(ROOT).parent)
+    return str(page.relative_to(ROOT))
 
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=page_name)

@@ -2,15 +2,15 @@
 
 import asyncio
 import math
-import tracemalloc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from time import process_time
 
 import attrs
 
 from benchmarks.candidates import scenarios
+from benchmarks.candidates.memory import traced
 from benchmarks.candidates.scenarios import Count, Sink
 from flushq import (
     Decision,
@@ -88,22 +88,11 @@ async def memory() -> float:
     queue: FlushQueue[str] = FlushQueue(Count().deliver, policy, max_queue_size=2 * WAITING)
     async with queue:
         await asyncio.sleep(0)
-        with _traced() as growth:
+        with traced() as growth:
             for _ in range(WAITING):
                 await queue.enqueue("an item that was there before")
             taken = growth()
     return taken / WAITING
-
-
-@contextmanager
-def _traced() -> Iterator[Callable[[], int]]:
-    """Trace what is allocated from here on; what is yielded tells how many bytes by then."""
-    tracemalloc.start()
-    before, _ = tracemalloc.get_traced_memory()
-    try:
-        yield lambda: tracemalloc.get_traced_memory()[0] - before
-    finally:
-        tracemalloc.stop()
 
 
 async def nowait() -> float:
@@ -139,7 +128,7 @@ new_asyncio_queue = partial(_make, asyncio.Queue)
 async def memory_of_a_queue() -> float:
     """What a queue takes that has not been used: bytes."""
     queues = [_new_queue()]
-    with _traced() as growth:
+    with traced() as growth:
         queues += [_new_queue() for _ in range(NEW)]
         return growth() / NEW
 

@@ -2,11 +2,13 @@
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from functools import partial
 from time import monotonic, process_time
+from typing import Any
 
+from benchmarks.candidates.partitions import INTERVAL, ROOM, TENANT, items_of
 from benchmarks.candidates.scenarios import TIGHT
 from flushq import IntervalPolicy, NaturalPolicy
 from flushq.threads import FlushQueue
@@ -43,9 +45,9 @@ def at_once(number: int, work: Callable[[], object]) -> None:
         thread.join()
 
 
-def produce(enqueue: Enqueue, count: int) -> None:
-    """Enqueue so many items one after the other."""
-    for item in TIGHT[:count]:
+def produce(enqueue: Enqueue, items: Iterable[object]) -> None:
+    """Enqueue the items one after the other."""
+    for item in items:
         enqueue(item)
 
 
@@ -54,7 +56,7 @@ async def _own(producers: int) -> float:
     sink = Count()
     with FlushQueue(sink.deliver, IntervalPolicy(2.0, 500)) as own:
         began = process_time()
-        at_once(producers, partial(produce, own.enqueue, len(TIGHT) // producers))
+        at_once(producers, partial(produce, own.enqueue, TIGHT[: len(TIGHT) // producers]))
     seconds = process_time() - began
     sink.check(len(TIGHT))
     return seconds / len(TIGHT)
@@ -67,7 +69,7 @@ async def _by_hand(producers: int) -> float:
     consumer = threading.Thread(target=consume_for_two_seconds, args=(items, sink.deliver))
     began = process_time()
     consumer.start()
-    at_once(producers, partial(produce, items.put, len(TIGHT) // producers))
+    at_once(producers, partial(produce, items.put, TIGHT[: len(TIGHT) // producers]))
     items.put(STOP)
     consumer.join()
     seconds = process_time() - began
@@ -96,10 +98,24 @@ def consume_for_two_seconds(
             sink(batch)
 
 
+async def _of_tenants(tenants: int, options: Mapping[str, Any]) -> float:
+    """One producer, items of so many tenants: seconds an item, drain included."""
+    sink, items = Count(), items_of(tenants, len(TIGHT))
+    with FlushQueue(sink.deliver, INTERVAL, max_queue_size=ROOM, **options) as own:
+        began = process_time()
+        at_once(1, partial(produce, own.enqueue, items))
+    seconds = process_time() - began
+    sink.check(len(TIGHT))
+    return seconds / len(TIGHT)
+
+
 own_1 = partial(_own, 1)
 own_8 = partial(_own, 8)
 by_hand_1 = partial(_by_hand, 1)
 by_hand_8 = partial(_by_hand, 8)
+no_partitions = partial(_of_tenants, 1, {})
+partitions_1 = partial(_of_tenants, 1, {"partition_key": TENANT})
+partitions_1_000 = partial(_of_tenants, 1_000, {"partition_key": TENANT})
 
 
 async def own_deliver() -> float:
@@ -145,5 +161,5 @@ def consume_what_is_there(
 
 def _call(deliver: Callable[[object], object]) -> float:
     began = process_time()
-    at_once(CALLERS, partial(produce, deliver, CALLS))
+    at_once(CALLERS, partial(produce, deliver, TIGHT[:CALLS]))
     return (process_time() - began) / (CALLERS * CALLS)

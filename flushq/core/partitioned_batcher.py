@@ -100,14 +100,15 @@ class PartitionedBatcher(Batcher[T]):
         policy = partition.policy or self._open(partition)
         if policy is None:
             return
-        is_first = policy.pending == 0
+        is_first, decision = policy.pending == 0, policy.decision
         count = len(partition.numbers) - policy.pending
         weight, partition.fresh_weight = partition.fresh_weight, 0
         self._told += count
         policy.item_added(max(policy.now, now), count, weight)
         if is_first:
             self._oldest.push(partition)
-        self._place(partition)
+        if is_first or policy.decision is not decision:
+            self._place(partition)
 
     def _open(self, partition: Partition[T]) -> RunningPolicy | None:
         """Give a partition a policy; None if it cannot be copied, which is a failure of it."""

@@ -3,7 +3,6 @@
 from typing import Any
 
 from flushq.core.running_policy import OnFailure, RunningPolicy
-from flushq.facts import QueueState
 from flushq.policy import FlushPolicy, attributes_of, is_plain, overridden_events, running_copy
 
 
@@ -43,5 +42,5 @@ class PolicyTemplate:
         clone = type(self._policy).__new__(type(self._policy))
         for name, value in self._attributes.items():
             object.__setattr__(clone, name, value)
-        object.__setattr__(clone, "queue", QueueState(self._max_in_flight))
+        clone.queue.max_in_flight = self._max_in_flight
         return clone

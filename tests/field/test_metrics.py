@@ -45,9 +45,9 @@ def isolate(failure: Failure[int]) -> Verdict:
 
 
 def reporting(on_report: Callable[[FlushReport], None]) -> FlushQueue[int]:
-    """A queue that reports."""
+    """A queue that reports, with one partition."""
     policy = IntervalPolicy(max_wait_seconds=1.0, max_records=4)
-    return FlushQueue(insert, policy, on_failure=isolate, on_report=on_report)
+    return FlushQueue(insert, policy, partition_key=type, on_failure=isolate, on_report=on_report)
 
 
 async def use(queue: FlushQueue[int]) -> None:
@@ -89,6 +89,7 @@ async def test_prometheus() -> None:
         ("flushq_flushes_total", "age"): 1,
         ("flushq_pending_items",): 1,
         ("flushq_oldest_age_seconds",): 0.5,
+        ("flushq_partitions",): 1,
         ("flushq_flush_duration_seconds_sum",): 1.0,
         ("flushq_flush_duration_seconds_bucket", "0.25"): 1,
         ("flushq_wait_seconds_sum",): 1.0,
@@ -135,6 +136,7 @@ async def test_opentelemetry() -> None:
         ("flushq.batch.size", "{item}"): 6,
         ("flushq.pending", "{item}"): 1,
         ("flushq.oldest.age", "s"): 0.5,
+        ("flushq.partitions", "{partition}"): 1,
     }
     assert expected == told
 

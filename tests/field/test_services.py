@@ -273,7 +273,7 @@ async def test_the_service_on_the_page(
     start: Start, listening: socket.socket, postgres_server: Postgres, database: str, tmp_path: Path
 ) -> None:
     """It outlives its database, buries what that refuses, and keeps what it could not store."""
-    (tmp_path / "events.py").write_text(examples_of(RECIPES / "README.rst")[0].parsed)
+    (tmp_path / "events.py").write_text(examples_of(RECIPES / "services.rst")[0].parsed)
     fd = listening.fileno()
     process = start("-c", PAGE, RECIPES, str(fd), pass_fds=[fd], DATABASE=database)
     service = Service(process, tmp_path / "unused", listening.getsockname())

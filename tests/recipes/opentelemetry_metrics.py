@@ -35,6 +35,7 @@ class QueueMetrics:
         count("flushq.flushes", [self._flushes], "{flush}", "Flushes, by their reason")
         gauge("flushq.pending", [partial(self._now, "pending")], "{item}", "Items that wait")
         gauge("flushq.oldest.age", [partial(self._now, "oldest_age")], "s", "Of these the oldest")
+        gauge("flushq.partitions", [partial(self._now, "partitions")], "{partition}", "Partitions")
         record = meter.create_histogram
         self._seconds = record("flushq.flush.duration", "s", "How long a flush took, with retries")
         self._waited = record("flushq.wait.duration", "s", "How long the oldest of a batch waited")

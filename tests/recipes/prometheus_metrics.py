@@ -57,6 +57,9 @@ class QueueMetrics(Collector):
         age = GaugeMetricFamily(
             "flushq_oldest_age_seconds", "Of these the oldest", labels=["queue"]
         )
+        partitions = GaugeMetricFamily(
+            "flushq_partitions", "Partitions that exist", labels=["queue"]
+        )
         for name, queue in self.queues.items():
             stats = queue.stats()
             for outcome in ("delivered", "duplicates", "dropped", "undelivered", "in_doubt"):
@@ -65,4 +68,5 @@ class QueueMetrics(Collector):
                 flushes.add_metric([name, reason], count)
             pending.add_metric([name], stats.pending)
             age.add_metric([name], stats.oldest_age)
-        yield from (items, flushes, pending, age)
+            partitions.add_metric([name], stats.partitions)
+        yield from (items, flushes, pending, age, partitions)

@@ -1,0 +1,108 @@
+"""Items of many tenants in batches by tenant: an item is a tuple whose first field is its tenant.
+
+All tenants bring as many items, in turn, which is the hardest order: each item of a burst is then
+an event of its own. No queue is ever full, so nothing but the policy makes it flush.
+"""
+
+import asyncio
+from contextlib import AsyncExitStack
+from functools import partial
+from operator import itemgetter
+from time import process_time
+
+from benchmarks.candidates import scenarios
+from benchmarks.candidates.memory import traced
+from benchmarks.candidates.scenarios import TIGHT, Count, QueueOf, Sink, produce
+from flushq import FlushPolicy, FlushQueue, IntervalPolicy, NaturalPolicy
+
+Item = tuple[int, int]
+
+TENANT = itemgetter(0)
+
+ROOM = 1_000_000
+KNOWN = 200_000
+ONCE = 200_000
+OPEN = 2_000
+
+INTERVAL = IntervalPolicy(2.0, 500)
+SLOW_INTERVAL = IntervalPolicy(3600.0, 500)
+"""The same work for an item, but no flush becomes due during a measurement."""
+
+
+def items_of(tenants: int, count: int) -> list[Item]:
+    """So many items of so many tenants."""
+    return [(number % tenants, number) for number in range(count)]
+
+
+def whole(policy: FlushPolicy, sink: Sink) -> FlushQueue[Item]:
+    """A queue without partitions."""
+    return FlushQueue(sink, policy, max_queue_size=ROOM)
+
+
+def partitioned(policy: FlushPolicy, sink: Sink) -> FlushQueue[Item]:
+    """A queue with a partition for each tenant."""
+    return FlushQueue(sink, policy, max_queue_size=ROOM, partition_key=TENANT)
+
+
+async def _tight(queue_of: QueueOf, tenants: int, count: int = len(TIGHT)) -> float:
+    """One tight producer: seconds an item, drain included."""
+    return await scenarios.tight(queue_of, items_of(tenants, count))
+
+
+none = partial(_tight, partial(whole, INTERVAL), 1)
+partitions_1 = partial(_tight, partial(partitioned, INTERVAL), 1)
+partitions_10 = partial(_tight, partial(partitioned, INTERVAL), 10)
+partitions_1_000 = partial(_tight, partial(partitioned, INTERVAL), 1_000)
+
+
+async def _known(tenants: int) -> float:
+    """Items of tenants of which one item waits already: seconds an item, without their flushes."""
+    sink = Count()
+    items = items_of(tenants, KNOWN)
+    async with partitioned(SLOW_INTERVAL, sink.deliver) as queue:
+        await produce(queue.enqueue, items_of(tenants, tenants))
+        await asyncio.sleep(0)
+        began = process_time()
+        await produce(queue.enqueue, items)
+        await asyncio.sleep(0)
+        seconds = process_time() - began
+        if sink.items:
+            raise AssertionError("a flush was measured, too")
+    sink.check(tenants + KNOWN)
+    return seconds / KNOWN
+
+
+known_1_000 = partial(_known, 1_000)
+known_100_000 = partial(_known, 100_000)
+
+seen_once = partial(_tight, partial(partitioned, NaturalPolicy()), ONCE, ONCE)
+one_a_flush = partial(_tight, partial(whole, NaturalPolicy(max_records=1)), 1, ONCE)
+
+
+async def memory() -> float:
+    """What an open partition takes: bytes, beyond the one item that waits in it."""
+    first, *items = items_of(OPEN + 1, OPEN + 1)
+    async with partitioned(SLOW_INTERVAL, Count().deliver) as queue:
+        await queue.enqueue(first)
+        await asyncio.sleep(0)
+        with traced() as growth:
+            await produce(queue.enqueue, items)
+            await asyncio.sleep(0)
+            return growth() / OPEN
+
+
+async def memory_of_queues() -> float:
+    """What a queue for each tenant takes: bytes, beyond the one item that waits in it."""
+    first, *items = items_of(OPEN + 1, OPEN + 1)
+
+    async def wait(item: Item) -> None:
+        queue = await stack.enter_async_context(whole(SLOW_INTERVAL, Count().deliver))
+        await queue.enqueue(item)
+
+    async with AsyncExitStack() as stack:
+        await wait(first)
+        await asyncio.sleep(0)
+        with traced() as growth:
+            await produce(wait, items)
+            await asyncio.sleep(0)
+            return growth() / OPEN
