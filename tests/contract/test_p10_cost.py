@@ -50,14 +50,14 @@ async def test_keys_that_are_seen_once_leave_nothing_behind(keys: int) -> None:
 async def test_many_open_partitions_share_one_timer(keys: int) -> None:
     """Each is flushed at its own time; and no partition is left."""
     sink = Sink[int]()
-    policy = IntervalPolicy(1024.0)
+    policy = IntervalPolicy(2048.0)
     queue = FlushQueue(sink, policy, partition_key=lambda item: item, max_queue_size=keys)
     async with queue:
         for item in range(keys):
             await queue.enqueue(item)
-            await asyncio.sleep(0.0009765625)
+            await asyncio.sleep(1 / 64)
         assert (keys, 1) == (queue.stats().partitions, len(left_behind()))
-        await asyncio.sleep(1024.0)
+        await asyncio.sleep(2048.0)
         assert (0, []) == (queue.stats().partitions, left_behind())
-    assert [1024.0 + item * 0.0009765625 for item in range(keys)] == sink.started
+    assert [2048.0 + item / 64 for item in range(keys)] == sink.started
     assert list(range(keys)) == sink.items

@@ -34,32 +34,41 @@ def test_the_first_is_that_with_the_least_number(
             heap.push(first)
 
 
-def test_what_is_not_true_any_more_is_left_out() -> None:
-    """Both when numbers change, and when partitions are gone, at most half of the entries stay."""
-    partitions = partitions_of(500)
-    heap = PartitionHeap[int](lambda partition: partition.alarm, partitions)
-    for alarm in range(9, 2, -1):
-        for partition in partitions:
-            partition.alarm = float(alarm)
-            heap.push(partition)
-            assert len(heap._entries) <= 2 * 500 + 64  # noqa: SLF001 - what it keeps is not seen
-    while partitions:
-        partitions.pop().alarm = math.inf
-        heap.trim()
-        assert len(heap._entries) <= 2 * len(partitions) + 64  # noqa: SLF001 - the same
-    assert heap.first is None
-
-
-def test_trimming_loses_none() -> None:
-    """Those that have the same number are all kept, each once."""
+def test_what_is_not_true_any_more_is_left_out_when_it_is_more_than_half() -> None:
+    """What is true is kept, once and in order; up to then nothing is looked through."""
     partitions = partitions_of(100)
     heap = PartitionHeap[int](lambda partition: partition.alarm, partitions)
-    for _ in range(5):
-        for partition in partitions:
-            partition.alarm = 1.0
-            heap.push(partition)
-    found = set()
+    for change in range(2 * 100 + 64):
+        partition = partitions[change % 100]
+        partition.alarm = float(37 * (change % 100) % 100)
+        heap.push(partition)
+    assert 264 == len(heap._entries)  # noqa: SLF001 - what it keeps is not seen
+    heap.push(partitions[64])
+    assert 100 == len(heap._entries)  # noqa: SLF001 - the same
+    found = []
     while (first := heap.first) is not None:
-        found.add(first.key)
+        found.append(first.alarm)
         first.alarm = math.inf
-    assert set(range(100)) == found
+    assert [float(number) for number in range(100)] == found
+
+
+def test_it_is_trimmed_when_partitions_are_gone() -> None:
+    """Else the entries of many would stay until others are pushed."""
+    partitions = partitions_of(1000)
+    heap = PartitionHeap[int](lambda partition: partition.alarm, partitions)
+    for partition in partitions:
+        partition.alarm = 1.0
+        heap.push(partition)
+    while partitions:
+        partitions.pop(0).alarm = math.inf
+        heap.trim()
+        assert len(heap._entries) <= 2 * len(partitions) + 64  # noqa: SLF001 - the same
+
+
+def test_a_heap_that_is_cleared_knows_none() -> None:
+    """Whatever numbers its partitions have."""
+    (partition,) = partitions_of(1)
+    heap = PartitionHeap[int](lambda _: 1.0, [partition])
+    heap.push(partition)
+    heap.clear()
+    assert heap.first is None
