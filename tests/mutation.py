@@ -48,6 +48,10 @@ THREADS = "tests/threads"
 LAWS = "tests/test_policy_laws.py"
 STATEFUL = "tests/policies/test_shared.py"
 LAB = "tests/cli/test_lab.py tests/cli/test_report.py tests/cli/test_simulate.py"
+PARTITIONS = " ".join(
+    f"tests/contract/test_{name}.py"
+    for name in ("p01_key", "p02_life", "p03_turns", "p06_room", "p08_outcomes", "p10_cost")
+)
 
 # What is likely to notice, and quick, comes first: each line is a run of pytest.
 TESTS: dict[str, tuple[str, ...]] = {
@@ -91,6 +95,11 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/core/test_losses.py",
         "tests/contract/test_15_bad_arguments.py",
     ),
+    "flushq/core/partition.py": (PARTITIONS,),
+    "flushq/core/partition_heap.py": ("tests/core/test_partition_heap.py", PARTITIONS),
+    "flushq/core/partitioned_batcher.py": (PARTITIONS, "tests/core/test_partitioned_batcher.py"),
+    "flushq/core/partitioned_buffer.py": ("tests/core/test_partitioned_buffer.py", PARTITIONS),
+    "flushq/core/policy_template.py": ("tests/core/test_policy_template.py",),
     "flushq/core/receipts.py": (
         "tests/core/test_receipts.py",
         CORE_SESSIONS,

@@ -26,6 +26,7 @@ OTHERS = (
     "flushq/threads/README.rst",
     "flushq/cli/README.rst",
     "tests/README.rst",
+    "tests/contract/README.rst",
     "tests/recipes/README.rst",
     "tests/recipes/services.rst",
     "benchmarks/README.rst",
@@ -137,6 +138,16 @@ def test_each_point_of_the_contract_has_its_tests() -> None:
     points = re.findall(r"^(\d+)\. ", (ROOT / "tests" / "README.rst").read_text(), re.MULTILINE)
     files = {path.name.split("_")[1] for path in (ROOT / "tests/contract").glob("test_[0-9]*.py")}
     assert [f"{int(point):02}" for point in points] == sorted(files)
+
+
+def test_each_point_of_partitions_has_its_tests() -> None:
+    """The points are numbered, and the files that their page names are there, and no others."""
+    page = (ROOT / "tests" / "contract" / "README.rst").read_text()
+    assert [str(number) for number in range(1, 13)] == re.findall(
+        r"^\*\*P(\d+)\.", page, re.MULTILINE
+    )
+    files = [path.name for path in sorted((ROOT / "tests/contract").glob("test_p*.py"))]
+    assert files == re.findall(r"^``(test_p\w+\.py)``$", page, re.MULTILINE)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=["ingest", "test"])

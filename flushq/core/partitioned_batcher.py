@@ -136,9 +136,10 @@ class PartitionedBatcher(Batcher[T]):
     def tick(self, now: float) -> None:
         """The time has come that was asked for first."""
         partition = self._timers.first
-        if partition is not None and partition.policy is not None:
-            partition.policy.tick(max(partition.policy.now, now))
-            self._place(partition)
+        assert partition is not None
+        assert partition.policy is not None
+        partition.policy.tick(max(partition.policy.now, now))
+        self._place(partition)
 
     def due(self, *, pressed: bool = False) -> Flush | None:
         """As of a Batcher: that of the first in line; under pressure, that of the oldest item."""
@@ -261,9 +262,8 @@ class PartitionedBatcher(Batcher[T]):
         """As of a Batcher: no copy is told anything more."""
         super()._fail_policy(what, cause)
         self.policy.hear_no_more()
-        for partition in self._partition_of.values():
-            if partition.policy is not None:
-                partition.policy.hear_no_more()
+        for batch in self._partition_of:
+            batch.policy.hear_no_more()
 
     # The line.
 

@@ -9,13 +9,14 @@ brings gets a number of its own.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Container, Hashable
+from contextlib import suppress
 from operator import itemgetter
 from typing import Generic, Self, TypeVar
 
 from flushq.arguments import check_sync_callable
 from flushq.core.caps import Caps, Weigh
-from flushq.core.duplicates import PLAIN_KEYS, DedupeKey, Duplicates, checked_key, take_out
+from flushq.core.duplicates import PLAIN_KEYS, DedupeKey, Duplicates, checked_key
 from flushq.core.partition import Partition
 
 T = TypeVar("T")
@@ -151,7 +152,7 @@ class PartitionedBuffer(Generic[T]):
         partition = self.partitions.get(_checked(key))
         if partition is None:
             partition = Partition(key, has_keys=self._has_keys, has_weights=self._has_weights)
-            self.partitions[key] = partition
+            partition = self.partitions.setdefault(key, partition)  # one may have come meanwhile
         return partition
 
     # Items leave.
@@ -181,8 +182,23 @@ class PartitionedBuffer(Generic[T]):
         return numbers, _pop_oldest(partition.items, count)
 
     def close(self, partition: Partition[T]) -> None:
-        """Forget a partition in which nothing waits."""
-        take_out((partition.key,), self.partitions)
+        """Forget a partition in which nothing waits, also if its key was changed meanwhile."""
+        with suppress(Exception):  # of a key that cannot be hashed or compared any more
+            if self.partitions.get(partition.key) is partition:
+                del self.partitions[partition.key]
+                return
+        others = [each for each in self.partitions.values() if each is not partition]
+        self.partitions.clear()
+        for each in others:
+            self.partitions[_free_key(each.key, self.partitions)] = each
+
+
+def _free_key(key: Hashable, taken: Container[Hashable]) -> Hashable:
+    """The key of a partition, or what stands for it if it was changed: nothing is equal to that."""
+    with suppress(Exception):
+        if key not in taken:
+            return key
+    return object()
 
 
 def _checked(key: Hashable) -> Hashable:

@@ -63,7 +63,7 @@ BAD: list[tuple[str, Any, type[Exception], str]] = [
     ),
     *(
         (name, *case)
-        for name in ("dedupe_key", "weigh", "lost_as")
+        for name in ("dedupe_key", "weigh", "partition_key", "lost_as")
         for case in (
             ("id", TypeError, "'id'"),
             (coroutine, TypeError, "coroutine"),

@@ -23,6 +23,7 @@ CALLS: dict[str, Callable[[Any], object]] = {
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "keys": {"dedupe_key": lambda item: item, "weigh": lambda _: 1},
+    "partitions": {"partition_key": lambda item: item[0] == "i"},
 }
 
 

@@ -1,0 +1,115 @@
+"""What a queue with partitions does when a policy fails, and what it keeps."""
+
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+
+from flushq.errors import PolicyError
+from flushq.policies import IntervalPolicy
+from flushq.policy import Decision, Flush
+from tests.contract.hostile import Second
+from tests.contract.partitions import Costly, Shared
+from tests.core.test_core import Driver
+
+
+def partitioned(policy: Any, **options: Any) -> Driver:
+    """A driver of a core with a partition for the last two digits of each item."""
+    return Driver(policy, partition_key=lambda item: item % 100, **options)
+
+
+class Failing(Second):
+    """A policy that raises in one event: the nth such event that any of its copies hears."""
+
+    def __init__(self, event: str, nth: int, kind: type[BaseException]) -> None:
+        self.told = Shared()
+        self.event = event
+        self.nth = nth
+        self.kind = kind
+
+    def decide(self, now: float) -> Decision:
+        """Flush at once."""
+        return Flush("natural")
+
+    def hear(self, event: str, now: float) -> None:
+        """Raise, if it is that one."""
+        super().hear(event, now)
+        if event == self.event and self.nth == sum(event == heard for heard, _ in self.told):
+            raise self.kind
+
+
+class Interrupted(Costly):
+    """A policy whose copying may be interrupted."""
+
+    error = KeyboardInterrupt()
+
+
+KINDS = pytest.mark.parametrize("kind", [OSError, KeyboardInterrupt])
+
+
+def raising(kind: type[BaseException]) -> Any:
+    """Expect it, if it is more than a failure of the policy."""
+    return nullcontext() if issubclass(kind, Exception) else pytest.raises(kind)
+
+
+def ended(driver: Driver) -> Any:
+    """The account of a queue that has failed, and has nothing to do any more."""
+    batcher = driver.core.batcher
+    assert driver.turn()
+    assert batcher.failure is not None
+    assert (PolicyError, 0) == (batcher.failure.kind, batcher.partitions)
+    return batcher.losses.undelivered.items, batcher.losses.in_doubt.items
+
+
+@KINDS
+def test_a_policy_that_fails_while_many_are_told_their_arrivals(kind: type[BaseException]) -> None:
+    """Nothing is lost, and those behind it are told nothing."""
+    policy = Failing("item_added", 3, kind)
+    driver = partitioned(policy)
+    driver.accept(*range(150))
+    with raising(kind):
+        driver.turn()
+    assert [("item_added", 0.0)] * 3 == policy.told
+    assert (list(range(150)), []) == ended(driver)
+
+
+def test_an_interrupt_while_a_policy_is_copied() -> None:
+    """It goes on, and what waits is undelivered."""
+    driver = partitioned(Interrupted(3))
+    driver.accept(1, 2, 1)
+    with pytest.raises(KeyboardInterrupt):
+        driver.turn()
+    assert ([1, 2, 1], []) == ended(driver)
+
+
+@KINDS
+def test_a_policy_that_fails_as_its_flush_starts(kind: type[BaseException]) -> None:
+    """Its batch is undelivered, in order; the flush that runs may end, and no policy hears more."""
+    policy = Failing("flush_started", 2, kind)
+    driver = partitioned(policy, max_in_flight=3)
+    driver.accept(2, 1, 3, 2, 1)
+    with raising(kind):
+        driver.turn()
+    if not driver.running:  # the batch was taken, and the pass was interrupted
+        driver.running = [*driver.core.batcher.running]
+        driver.running[0].call([2, 2])
+    driver.turn()
+    assert 1 == driver.core.batcher.partitions
+    told = [*policy.told]
+    driver.end()
+    assert told == policy.told
+    assert ([1, 3, 1], []) == ended(driver)
+    assert 2 == driver.core.batcher.delivered
+
+
+def test_what_the_heaps_keep_goes_with_the_partitions() -> None:
+    """Of a thousand partitions that are gone, a few entries are left."""
+    driver = Driver(IntervalPolicy(1.0), partition_key=lambda item: item)
+    driver.accept(*range(1000))
+    driver.turn()
+    batcher: Any = driver.core.batcher
+    batcher.barrier()
+    while driver.turn() or driver.running:
+        driver.end()
+    assert 0 == batcher.partitions
+    assert 64 >= max(len(batcher._timers._entries), len(batcher._oldest._entries))  # noqa: SLF001 - what it keeps is not seen

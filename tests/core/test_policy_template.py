@@ -1,0 +1,76 @@
+"""Copies of a policy are those that a deep copy would be, with facts of their own."""
+
+from typing import Any
+
+import attrs
+import pytest
+
+from flushq.core.policy_template import PolicyTemplate
+from flushq.facts import QueueState
+from flushq.policies import IntervalPolicy, NaturalPolicy
+from flushq.policy import Decision, Flush, FlushPolicy
+from tests.models import exact
+
+
+@attrs.define
+class Learning(FlushPolicy):
+    """A policy that holds a list."""
+
+    known: list[Any] = attrs.field(factory=list)
+
+    def decide(self, now: float) -> Decision:
+        """Flush."""
+        return Flush("natural")
+
+    def tick(self, now: float) -> Decision:
+        """Learn."""
+        self.known.append(now)
+        return super().tick(now)
+
+
+@attrs.frozen
+class Frozen(NaturalPolicy):
+    """A policy that cannot be changed, with a slot of its own."""
+
+    limit: int = 3
+
+
+class Own(NaturalPolicy):
+    """A policy that says itself how it is copied."""
+
+    copies = 0
+
+    def __deepcopy__(self, memo: object) -> "Own":
+        """Count the copies."""
+        clone = Own(self.max_records)
+        clone.copies = self.copies + 1
+        return clone
+
+
+@pytest.mark.parametrize(
+    "policy", [IntervalPolicy(exact(1, 3), 5), NaturalPolicy(), Frozen(limit=4), Learning([[1]])]
+)
+def test_a_copy_is_equal_and_another_one(policy: FlushPolicy) -> None:
+    """Its facts are new ones, whatever the template, or another copy, has been told."""
+    template = PolicyTemplate(policy, 7)
+    copies = template.copy(), template.copy()
+    copies[0].item_added(1.0, 2)
+    for copy in (template.copy(), copies[1]):
+        assert (type(policy), policy, QueueState(7)) == (type(copy), copy, copy.queue)
+    assert 4 == len({id(each.queue) for each in (policy, template.policy, *copies)})
+
+
+def test_a_copy_holds_nothing_that_another_may_change() -> None:
+    """What can be changed is copied, as deep as it is."""
+    template = PolicyTemplate(Learning([[1]]), 1)
+    copies: list[Any] = [template.copy(), template.copy()]
+    copies[0].known[0].append(2)
+    copies[0].tick(1.0)
+    assert [[1]] == copies[1].known == template.copy().known  # type: ignore[attr-defined]  # a Learning
+    assert {"tick"} == template.overridden
+
+
+def test_a_policy_that_copies_itself() -> None:
+    """It is asked for each copy."""
+    copy: Any = PolicyTemplate(Own(4), 1).copy()
+    assert (2, 4) == (copy.copies, copy.max_records)
