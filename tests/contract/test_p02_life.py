@@ -134,7 +134,7 @@ async def test_what_a_policy_has_learnt_goes_with_its_partition() -> None:
 async def test_a_policy_that_cannot_be_copied_when_its_item_arrives() -> None:
     """It ends the queue with a PolicyError; what waits is undelivered, and what runs may end."""
     sink = HeldSink[str]()
-    queue = by_letter(sink, Costly(4))  # two for the queue, one for a, one for b
+    queue = by_letter(sink, Costly(3))  # one for the queue, one for a, one for b
     async with failing(queue, PolicyError):
         await enqueue_all(queue, ["a1", "b1", "a2"])
         await settle()

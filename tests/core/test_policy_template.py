@@ -47,30 +47,35 @@ class Own(NaturalPolicy):
         return clone
 
 
+def never(what: str, cause: BaseException | None) -> None:
+    """No policy fails here."""
+    raise AssertionError(what)
+
+
 @pytest.mark.parametrize(
     "policy", [IntervalPolicy(exact(1, 3), 5), NaturalPolicy(), Frozen(limit=4), Learning([[1]])]
 )
 def test_a_copy_is_equal_and_another_one(policy: FlushPolicy) -> None:
     """Its facts are new ones, whatever the template, or another copy, has been told."""
-    template = PolicyTemplate(policy, 7)
-    copies = template.copy(), template.copy()
+    template = PolicyTemplate(policy, 7, never)
+    copies = template.run().copy, template.run().copy
     copies[0].item_added(1.0, 2)
-    for copy in (template.copy(), copies[1]):
+    for copy in (template.run().copy, copies[1]):
         assert (type(policy), policy, QueueState(7)) == (type(copy), copy, copy.queue)
-    assert 4 == len({id(each.queue) for each in (policy, template.policy, *copies)})
+    assert 3 == len({id(each.queue) for each in (policy, *copies)})
 
 
 def test_a_copy_holds_nothing_that_another_may_change() -> None:
     """What can be changed is copied, as deep as it is."""
-    template = PolicyTemplate(Learning([[1]]), 1)
-    copies: list[Any] = [template.copy(), template.copy()]
-    copies[0].known[0].append(2)
-    copies[0].tick(1.0)
-    assert [[1]] == copies[1].known == template.copy().known  # type: ignore[attr-defined]  # a Learning
-    assert {"tick"} == template.overridden
+    template = PolicyTemplate(Learning([[1]]), 1, never)
+    first, second = template.run(), template.run()
+    first.tick(1.0)
+    learning: list[Any] = [each.copy for each in (first, second, template.run())]
+    learning[0].known[0].append(2)
+    assert [[[1, 2], 1.0], [[1]], [[1]]] == [each.known for each in learning]
 
 
 def test_a_policy_that_copies_itself() -> None:
     """It is asked for each copy."""
-    copy: Any = PolicyTemplate(Own(4), 1).copy()
-    assert (2, 4) == (copy.copies, copy.max_records)
+    copy: Any = PolicyTemplate(Own(4), 1, never).run().copy
+    assert (1, 4) == (copy.copies, copy.max_records)

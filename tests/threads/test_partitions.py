@@ -167,7 +167,7 @@ async def a_failure_lists_all_partitions_in_order(world: World) -> None:
 async def a_policy_that_cannot_be_copied(world: World) -> None:
     """It ends the queue when an item of a new partition has come."""
     store = Store(world)
-    queue = await started(by_letter(world, store, Costly(3)), "a1")
+    queue = await started(by_letter(world, store, Costly(2)), "a1")
     await world.sleep(1)
     await queue.enqueue("b1")
     error: Any = await raised(queue.close())
