@@ -4,13 +4,15 @@ import math
 from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self
+from itertools import count
+from typing import Any
 
 from flushq import Decision, PartialFailure
 from tests.core_sessions.driver import Caller, Driver, Flush, Steps
 from tests.core_sessions.flights import Flight
 from tests.core_sessions.judge import Judge
-from tests.core_sessions.model import Call, Heard, Model
+from tests.core_sessions.model import Call, Model
+from tests.core_sessions.partitions import Heard
 from tests.sessions.facts import Item, Limits
 from tests.sessions.history import History
 from tests.sessions.policies import PolicyPlan, make_policy
@@ -21,14 +23,16 @@ class SinkError(Exception):
 
 
 class Ear:
-    """Hears what a policy is told and answers."""
+    """Hears what a policy is told and answers; each copy of the policy has one of its own."""
 
-    def __init__(self, heard: deque[Heard]) -> None:
+    def __init__(self, heard: deque[Heard], numbers: Iterator[int] | None = None) -> None:
         self._heard = heard
+        self._numbers = count() if numbers is None else numbers
+        self._number = next(self._numbers)
         self._event: tuple[object, ...] = ()
 
-    def __deepcopy__(self, memo: dict[int, object]) -> Self:
-        return self
+    def __deepcopy__(self, memo: dict[int, object]) -> "Ear":
+        return Ear(self._heard, self._numbers)
 
     def told(self, event: str, now: float, *facts: Any) -> None:
         """The policy is told of an event."""
@@ -36,12 +40,12 @@ class Ear:
 
     def answered(self, decision: Decision) -> Decision:
         """It answers."""
-        self._heard.append(Heard(self._event, decision))
+        self._heard.append(Heard(self._number, self._event, decision))
         return decision
 
     def policy_failed(self, cause: BaseException | None) -> None:
         """It raises, or answers nonsense."""
-        self._heard.append(Heard(self._event, None, cause))
+        self._heard.append(Heard(self._number, self._event, None, cause))
 
 
 class Clock:
@@ -269,7 +273,8 @@ class Play:
 
     def _note_heard(self) -> None:
         for heard in self._heard:
-            self.history.note("policy", str(heard.event[0]), *heard.event[1:], heard.decision)
+            facts = *heard.event[1:], heard.decision
+            self.history.note(f"policy {heard.copy}", str(heard.event[0]), *facts)
 
     def _pass_at_once(self, verb: str) -> None:
         """A pass calls flush_fn at once, which returns or raises without suspending."""
