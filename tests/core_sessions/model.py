@@ -350,9 +350,7 @@ class Model:
         flight = self._take(partition)
         self.running.append(flight)
         failed = self.failure
-        self._tell_policy(
-            partition, "flush_started", self.now, len(flight.entries), flight.weight
-        )
+        self._tell_policy(partition, "flush_started", self.now, len(flight.entries), flight.weight)
         if self.failure is failed:
             self.flights.append(flight)
         else:
@@ -500,10 +498,11 @@ class Model:
 
     def _wake_at(self, partition: Partition) -> float:
         """While it may start another flush, its policy is asked, whoever has the slots."""
-        asks = self.started and not self.stopped and self._is_below_limit(partition)
         decision = partition.decision
-        waits = isinstance(decision, Wait) and asks and self._told(partition)
-        return decision.until if waits else math.inf
+        if not isinstance(decision, Wait) or not self.started or self.stopped:
+            return math.inf
+        may_flush = self._is_below_limit(partition) and self._told(partition)
+        return decision.until if may_flush else math.inf
 
     def _next_to_hear(self, partitions: Iterable[Partition]) -> Partition:
         """Of those that may hear next, in any order, the one that was heard to do so.

@@ -79,4 +79,11 @@ def policy_of(dice: Dice, *, faulty: bool = True) -> PolicyPlan:
         "whim": float(dice.randrange(10_000)),
     }[kind]
     fault = PolicyFault(dice.randrange(1, 25), dice.choice(FAULTS))
-    return PolicyPlan(kind, number, fault if faulty and dice.chance(0.08) else None)
+    if not faulty:
+        return PolicyPlan(kind, number)
+    return PolicyPlan(
+        kind,
+        number,
+        fault if dice.chance(0.08) else None,
+        copies=dice.randrange(2, 10) if dice.chance(0.05) else None,
+    )
