@@ -1,5 +1,7 @@
 """One seed, played on a `Batched`: callers, shared keys, a loader and its faults, all checked.
 
+Keys that are even, and those that are odd, are partitions now and then: no load has both.
+
 Callers with the same key share a *request* from the first of them until its batch is cut. The
 loader is called with the keys of those requests of a batch that still have callers: that is a
 *load*. What it has returned or raised says what each of their callers must be told.
@@ -199,7 +201,8 @@ class Session:
     def told(self, policy: object, event: str, *facts: Any) -> None:
         """The policy hears of an event: of a batch, perhaps, that was cut."""
         if event == "flush_started":
-            batch = next(reversed(self._batched.queue._core.batcher.running))  # noqa: SLF001
+            core = self._batched.queue._core  # noqa: SLF001 - it tells which partition it is of
+            batch = next(reversed(core.batcher.running))
             same = [each for each in self._waiting if self._partition_of(each) == batch.partition]
             self._batches.append(same[: facts[1]])
             self._waiting = [each for each in self._waiting if each not in self._batches[-1]]
