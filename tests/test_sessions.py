@@ -19,7 +19,7 @@ import pytest
 import flushq.aio.batched
 import flushq.requests
 from flushq import Drop, Fail, Failure, Receipt, telling
-from flushq.aio import queue, runner
+from flushq.aio import entrance, queue, runner
 from flushq.aio.calls import Calls
 from flushq.aio.runner import Runner
 from flushq.core.attempts import Attempts
@@ -126,12 +126,12 @@ SABOTAGES: dict[str, tuple[object, str, object]] = {
     "nobody is inside a flush": (Runner, "inside", _nothing),
     "who would wait for itself hangs": (Runner, "refuse_inside", _nothing),
     "who has waited is asked again": (Runner, "wait", _wait_and_stay),
-    "who waits for room asks for no pass": (queue, "wait_in_line", _wait_in_line_asleep),
-    "who gives way keeps its claim": (queue, "give_way", _give_way_and_keep),
+    "who waits for room asks for no pass": (entrance, "wait_in_line", _wait_in_line_asleep),
+    "who gives way keeps its claim": (entrance, "give_way", _give_way_and_keep),
     "a cancelled owner leaves at once": (queue, "until_ended", _leave_at_once),
     "a cancelled owner never leaves": (queue, "until_ended", _never_leave),
     "everyone has a receipt of its own": (
-        queue,
+        entrance,
         "receipt_of",
         lambda item, stays, core, runner: Receipt(
             core.receipts.completion(core.buffer.number_of(item, stays)), runner

@@ -87,8 +87,8 @@ class Flush:
             case Pause(seconds):
                 return "pause", seconds
             case Ask(failure):
-                facts = failure.items, failure.error, failure.errors
-                return "ask", *facts, failure.attempt, failure.reason, failure.seconds
+                facts = failure.items, failure.error, failure.errors, failure.attempt
+                return "ask", *facts, failure.reason, failure.seconds, failure.partition
             case None:
                 return None if self.begun else ("begin",)
 
@@ -111,8 +111,10 @@ class Driver(QueueView[Item]):
             policy,
             dedupe_key=attrgetter("key") if limits.dedupe else None,
             weigh=attrgetter("weight") if limits.weighs else None,
+            partition_key=attrgetter("partition") if limits.partitioned else None,
             max_queue_size=limits.max_queue_size,
             max_in_flight=limits.max_in_flight,
+            max_in_flight_per_partition=limits.max_in_flight_per_partition,
             max_shutdown_wait=limits.max_shutdown_wait,
             burst=burst,
             keeps_reports=True,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from flushq import Drop, PartialFailure, Retry, Split, Verdict
+from tests.core_sessions.partitions import Partition
 from tests.sessions.facts import Item
 
 Cause = object
@@ -33,6 +34,7 @@ class Entry:
     Attributes:
         item: The item.
         number: How many came before.
+        partition: Its partition.
         place: Where it is, as far as the queue knows: one of the places of `model`.
         since: When it has come, as the policy was told; None: it was not.
         answer: What those are told who ask about it, once it has ended.
@@ -40,6 +42,7 @@ class Entry:
 
     item: Item
     number: int
+    partition: Partition
     place: str = "pending"
     since: float | None = None
     answer: tuple[Cause, ...] | None = None
@@ -76,6 +79,7 @@ class Flight:
 
     Attributes:
         entries: What is in it.
+        partition: The key of its partition.
         reason: Why it was taken.
         started, oldest: When it was taken, and when its oldest item had come.
         left: How many items it left behind.
@@ -90,6 +94,7 @@ class Flight:
     """
 
     entries: list[Entry]
+    partition: int | None
     reason: str
     started: float
     oldest: float
@@ -148,7 +153,8 @@ class Flight:
             items = [entry.item for entry in part.entries]
             is_partial = isinstance(error, PartialFailure)
             errors = list(self._causes.values()) if is_partial else None
-            self.wants = "ask", items, error, errors, part.attempt, self.reason, seconds
+            facts = part.attempt, self.reason, seconds, self.partition
+            self.wants = "ask", items, error, errors, *facts
         else:
             self._fail()
 

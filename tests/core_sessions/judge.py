@@ -17,14 +17,15 @@ from tests.core_sessions.model import Call as ModelCall
 from tests.sessions.facts import Item
 from tests.sessions.history import History
 
-Difference = tuple[int, str, object, object]
+Difference = tuple[int | str, str, object, object]
 """A point of the contract, what is seen, how the core has it, and how it should be."""
 
 
-FACTS = [
+FACTS: list[tuple[int | str, str]] = [
     *((2, place) for place in PLACES),
     (1, "accepted"),
     (16, "duplicates"),
+    ("P2", "partitions"),
     (7, "waiting"),
     (10, "ending"),
     (10, "deadline"),
@@ -144,6 +145,7 @@ class Judge:
             batcher.in_flight,
             buffer.next_number,
             buffer.duplicates,
+            batcher.partitions,
             len(core.admission.waitlist.line),
             core.ending.begun,
             core.ending.deadline,
@@ -162,6 +164,7 @@ class Judge:
             *model.places.values(),
             len(model.entries),
             model.duplicates,
+            self._right_partitions,
             len(model.line),
             model.ending,
             model.deadline,
@@ -170,6 +173,10 @@ class Judge:
             _facts(new_reports),
             len(model.flights),
         )
+
+    @property
+    def _right_partitions(self) -> int:
+        return len(self._model.partitions) if self._model.limits.partitioned else 0
 
     def _limits(self) -> Iterator[Difference]:
         """Every item has one place, the queue is not too full, and there is not too much credit."""
@@ -199,7 +206,7 @@ class Judge:
             "waiting": len(model.line),
             "flushes": model.reasons,
             "oldest_age": age,
-            "partitions": 0,
+            "partitions": self._right_partitions,
         }
         if told != right:
             yield 21, "stats()", told, right
@@ -304,10 +311,12 @@ def _point(call: ModelCall) -> int:
 def _batch(flush: Started) -> tuple[object, ...]:
     """What can be seen of a flush that starts."""
     batch = flush.batch
-    return flush.items, batch.reason, batch.started, batch.oldest, batch.weight
+    facts = batch.reason, batch.started, batch.oldest, batch.weight
+    return flush.items, batch.partition, *facts
 
 
 def _flight(flight: Flight) -> tuple[object, ...]:
     """The same, as it should be."""
     items = tuple(entry.item for entry in flight.entries)
-    return items, flight.reason, flight.started, flight.oldest, flight.weight
+    facts = flight.reason, flight.started, flight.oldest, flight.weight
+    return items, flight.partition, *facts

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 import attrs
 
 from flushq import (
-    Decision,
     Dropped,
     Flush,
     FlushFailed,
@@ -27,6 +26,7 @@ from flushq import (
     Wait,
 )
 from tests.core_sessions.flights import Cause, Ended, Entry, Fate, Flight
+from tests.core_sessions.partitions import COPIED, NOTHING, Heard, Partition
 from tests.sessions.facts import Item, Limits
 
 Outcome = tuple[Cause, ...]
@@ -78,26 +78,21 @@ class Call:
         self.state, self.answer, self.ready = "done", answer, False
 
 
-@attrs.frozen
-class Heard:
-    """An event that the policy was told of, with its answer; without one, why it has failed."""
-
-    event: tuple[Cause, ...]
-    decision: Decision | None = None
-    cause: BaseException | None = None
-
-
 @attrs.define(eq=False, kw_only=True)
 class Model:
     """What must come of whatever happens to a queue.
 
     Attributes:
-        heard: What its policy was heard to hear and answer, to be compared and used up.
+        heard: What the copies of its policy were heard to hear and answer, to be compared and used
+            up.
         handles: Whether there is a failure handler.
         usual_burst: How many items may come before others run.
         complaints: What the policy heard that it must not, with the point of the contract.
         entries, waiting: The items that were accepted, and those of them that wait.
-        fresh: How many of those, the last, the policy was not told of.
+        partitions: Those that exist; without keys there is one, for good.
+        due: Those of them that are due and below their limit, the first in line first; those that
+            came at one moment stand together.
+        copies: The numbers of the copies of the policy that were heard.
         places: How many items are at each place, as far as the queue knows.
         duplicates: How many duplicates were accepted.
         calls: Those who are in a call of the queue.
@@ -105,8 +100,7 @@ class Model:
         pauses: How many claim room while they let others run.
         opened: Since when the burst is open.
         burst, most: How many items it has, and may have.
-        decision, told_at: What the policy has answered, and at which time.
-        policy_failed: Whether it has failed, and is told nothing more.
+        policy_failed: Whether a copy of the policy has failed: then none is told anything more.
         timer_fired: When the timer has fired.
         flights, running: The flushes that were started, and those that have not ended.
         reports, reasons: What is told of those that have, and how many there were of each reason.
@@ -122,10 +116,12 @@ class Model:
     handles: bool
     usual_burst: float
     now: float = 0.0
-    complaints: list[tuple[int, str]] = attrs.field(factory=list)
+    complaints: list[tuple[int | str, str]] = attrs.field(factory=list)
     entries: list[Entry] = attrs.field(factory=list)
     waiting: list[Entry] = attrs.field(factory=list)
-    fresh: int = 0
+    partitions: list[Partition] = attrs.field(factory=list)
+    due: list[list[Partition]] = attrs.field(factory=list)
+    copies: set[int] = attrs.field(factory=set)
     places: dict[str, int] = attrs.field(factory=lambda: dict.fromkeys(PLACES, 0))
     duplicates: int = 0
     calls: list[Call] = attrs.field(factory=list)
@@ -135,8 +131,6 @@ class Model:
     opened: float | None = None
     burst: int = 0
     most: float = attrs.Factory(lambda self: self.usual_burst, takes_self=True)
-    decision: Decision = attrs.field(factory=Wait)
-    told_at: float = -math.inf
     policy_failed: bool = False
     timer_fired: float | None = None
     flights: list[Flight] = attrs.field(factory=list)
@@ -200,8 +194,9 @@ class Model:
         """The item that waits with the same key."""
         if not self.limits.dedupe or call.item is None:
             return None
-        key = call.item.key
-        return next((entry for entry in self.waiting if entry.item.key == key), None)
+        keys = call.item.partition, call.item.key
+        same = (each for each in self.waiting if (each.item.partition, each.item.key) == keys)
+        return next(same, None)
 
     def _weight_refusal(self, item: Item | None) -> Outcome | None:
         most = self.limits.max_weight
@@ -226,16 +221,22 @@ class Model:
         if call.entry is not None:
             self.duplicates += 1
         else:
-            call.entry = Entry(call.item, len(self.entries))
+            call.entry = Entry(call.item, len(self.entries), self._partition_of(call.item))
             self.entries.append(call.entry)
             self.waiting.append(call.entry)
             self.places["pending"] += 1
-            self.fresh += 1
         if call.kind == "deliver":
             self.most += 1
             call.state, call.ready = "receipt", False
         else:
             call.end(("returned", stays))
+
+    def _partition_of(self, item: Item) -> Partition:
+        for partition in self.partitions:
+            if partition.key == item.partition:
+                return partition
+        self.partitions.append(Partition(item.partition))
+        return self.partitions[-1]
 
     def read(self, call: Call) -> Call:
         """Somebody asks about an item that was submitted."""
@@ -317,51 +318,62 @@ class Model:
             self._end(*self._done.popleft())
         if self.timer_fired is not None:
             now, self.timer_fired = self.timer_fired, None
-            if self.wake_at <= now:
-                self._tell_policy("tick", now)
+            while late := [each for each in self.partitions if self._wake_at(each) <= now]:
+                self._tell_policy(self._next_to_hear(late), "tick", now)
+            self._line_up()
 
     def _announce(self) -> None:
-        """The policy is told of the items that have come, as old as the burst is."""
+        """The policies are told of the items that have come, as old as the burst is."""
         if self.opened is None:
             return
         opened, self.most, self.burst = self.opened, self.usual_burst, 0
         if not self.reserved:
             self.opened = None
-        fresh = self.waiting[len(self.waiting) - self.fresh :]
-        self.fresh = 0
-        if fresh:
-            for entry in fresh:
-                entry.since = max(self.told_at, opened)
-            weight = sum(entry.item.weight for entry in fresh)
-            self._tell_policy("item_added", opened, len(fresh), weight)
+        fresh = [entry for entry in self.waiting if entry.since is None]
+        while fresh:
+            partition = self._next_to_hear(entry.partition for entry in fresh)
+            come = [entry for entry in fresh if entry.partition is partition]
+            fresh = [entry for entry in fresh if entry.partition is not partition]
+            for entry in come:
+                entry.since = max(partition.told_at, opened)
+            weight = sum(entry.item.weight for entry in come)
+            self._tell_policy(partition, "item_added", opened, len(come), weight)
+        self._line_up()
 
     def _start_flush(self) -> bool:
         self._announce()
         while self.line and len(self.reserved) < self.room:
             self._admit(self.line.pop(0))
-        reason, up_to = self._due()
-        if reason is None or not self._may_flush:
+        partition = self._next_to_flush()
+        if partition is None or not self._has_free_slot:
             return False
-        taken = self._largest(up_to)
-        self.waiting = self.waiting[len(taken) :]
-        self.told_at = max(self.told_at, self.now)
-        oldest = taken[0].since
-        assert oldest is not None
-        flight = Flight(
-            taken, reason, self.told_at, oldest, len(self.waiting), self.handles, self._parts.append
-        )
+        flight = self._take(partition)
         self.running.append(flight)
+        failed = self.failure
+        self._tell_policy(partition, "flush_started", self.now, len(flight.entries), flight.weight)
+        if self.failure is failed:
+            self.flights.append(flight)
+        else:
+            self.running.remove(flight)
+            for entry in flight.entries:
+                self._move(entry, "undelivered")
+        self.due = [[each for each in group if each is not partition] for group in self.due]
+        self._line_up()
+        return self.failure is failed
+
+    def _take(self, partition: Partition) -> Flight:
+        """Take a batch of a partition."""
+        reason, up_to = self._reason_of(partition)
+        taken = self._largest(self._told(partition), up_to)
+        self.waiting = [entry for entry in self.waiting if entry not in taken]
         for entry in taken:
             self._move(entry, "in_flight")
-        failed = self.failure
-        self._tell_policy("flush_started", self.now, len(taken), flight.weight)
-        if self.failure is not failed:
-            self.running.remove(flight)
-            for entry in taken:
-                self._move(entry, "undelivered")
-            return False
-        self.flights.append(flight)
-        return True
+        oldest = taken[0].since
+        assert oldest is not None
+        started, left = max(partition.told_at, self.now), len(self.waiting)
+        return Flight(
+            taken, partition.key, reason, started, oldest, left, self.handles, self._parts.append
+        )
 
     def _admit(self, call: Call) -> None:
         """Give room to the first in line, unless it was cancelled."""
@@ -372,31 +384,13 @@ class Model:
         if self.opened is None:
             self.opened = self.now
 
-    def _due(self) -> tuple[str | None, int | None]:
-        """Why a flush is due, if one is, and how many items it takes at most."""
-        first = self.waiting[0].number if self.waiting else math.inf
-        if self.closing:
-            return "drain", None
-        if first < self.mark:
-            return "flush", None
-        if isinstance(self.decision, Flush):
-            return self.decision.reason, self.decision.up_to
-        is_full = len(self.waiting) >= self.limits.max_queue_size
-        return ("pressure" if self.line and is_full else None), None
-
-    @property
-    def _may_flush(self) -> bool:
-        free = len(self.running) < self.limits.max_in_flight
-        return free and self.started and not self.stopped and len(self.waiting) > self.fresh
-
-    def _largest(self, up_to: int | None) -> list[Entry]:
-        """As many of the oldest items as the caps allow."""
-        told = len(self.waiting) - self.fresh
-        count = min(told, up_to or told, self.limits.max_records or told)
+    def _largest(self, told: list[Entry], up_to: int | None) -> list[Entry]:
+        """As many of the oldest of these items as the caps allow."""
+        count = min(len(told), up_to or len(told), self.limits.max_records or len(told))
         most = math.inf if self.limits.max_weight is None else self.limits.max_weight
-        while sum(entry.item.weight for entry in self.waiting[:count]) > most:
+        while sum(entry.item.weight for entry in told[:count]) > most:
             count -= 1
-        return self.waiting[:count]
+        return told[:count]
 
     def _respond(self) -> None:
         if self.ending:
@@ -419,8 +413,7 @@ class Model:
 
     def _break_deadlock(self) -> None:
         inside = {call.inside for call in self.line}
-        full = len(self.running) >= self.limits.max_in_flight
-        stuck = full and not self.reserved and not self.pauses
+        stuck = not (self._may_start or self.reserved or self.pauses)
         waits = (flight.wants is not None and flight in inside for flight in self.running)
         if self.line and stuck and all(waits):
             last = next(call for call in reversed(self.line) if call.inside in self.running)
@@ -433,28 +426,117 @@ class Model:
         oldest = (flight.first_untold for flight in self.running)
         return min([*places, *oldest], default=len(self.entries))
 
+    # Partitions.
+
+    def _told(self, partition: Partition) -> list[Entry]:
+        """Those of its items that wait and that its policy was told of."""
+        mine = (entry for entry in self.waiting if entry.partition is partition)
+        return [entry for entry in mine if entry.since is not None]
+
+    def _is_below_limit(self, partition: Partition) -> bool:
+        running = [flight for flight in self.running if flight.partition == partition.key]
+        return len(running) < self.limits.partition_slots
+
+    def _exists(self, partition: Partition) -> bool:
+        keys = [entry.item.partition for entry in self.waiting]
+        keys += [flight.partition for flight in self.running]
+        return partition.key in keys or not self.limits.partitioned
+
+    def _is_due(self, partition: Partition) -> bool:
+        """Whether it is to stand in line."""
+        told = self._told(partition)
+        if not told or not self._is_below_limit(partition):
+            return False
+        must = self.closing or told[0].number < self.mark
+        return must or isinstance(partition.decision, Flush)
+
+    def _line_up(self) -> None:
+        """A moment is over: who is not due any more leaves the line, others come to its end."""
+        self.partitions = [each for each in self.partitions if self._exists(each)]
+        due = [each for each in self.partitions if self._is_due(each)]
+        line = [[each for each in group if each in due] for group in self.due]
+        come = [each for each in due if not any(each in group for group in line)]
+        self.due = [group for group in (*line, come) if group]
+
+    def _next_to_flush(self) -> Partition | None:
+        """The first in line; only if nobody is, under pressure, that of the oldest item."""
+        if self.due:
+            return self._next_to_hear(self.due[0])
+        if not self.line or len(self.waiting) < self.limits.max_queue_size:
+            return None
+        told = (entry.partition for entry in self.waiting if entry.since is not None)
+        return next(filter(self._is_below_limit, told), None)
+
+    def _reason_of(self, partition: Partition) -> tuple[str, int | None]:
+        """Why it flushes, and how many items at most."""
+        if self.closing:
+            return "drain", None
+        if self._told(partition)[0].number < self.mark:
+            return "flush", None
+        decision = partition.decision
+        if isinstance(decision, Flush):
+            return decision.reason, decision.up_to
+        return "pressure", None
+
+    @property
+    def _has_free_slot(self) -> bool:
+        free = len(self.running) < self.limits.max_in_flight
+        return free and self.started and not self.stopped
+
+    @property
+    def _may_start(self) -> bool:
+        """Whether there is a slot, and something waits that may have it."""
+        waiting = any(self._is_below_limit(entry.partition) for entry in self.waiting)
+        return waiting and len(self.running) < self.limits.max_in_flight
+
     # The policy.
 
     @property
     def wake_at(self) -> float:
-        """When the policy is to be asked again."""
-        decision = self.decision
-        return decision.until if isinstance(decision, Wait) and self._may_flush else math.inf
+        """When a policy is to be asked again."""
+        return min(map(self._wake_at, self.partitions), default=math.inf)
 
-    def _tell_policy(self, event: str, now: float, *facts: Cause) -> None:
-        """The policy hears of this, and nothing else, now."""
+    def _wake_at(self, partition: Partition) -> float:
+        """While it may start another flush, its policy is asked, whoever has the slots."""
+        decision = partition.decision
+        if not isinstance(decision, Wait) or not self.started or self.stopped:
+            return math.inf
+        may_flush = self._is_below_limit(partition) and self._told(partition)
+        return decision.until if may_flush else math.inf
+
+    def _next_to_hear(self, partitions: Iterable[Partition]) -> Partition:
+        """Of those that may hear next, in any order, the one that was heard to do so.
+
+        A new copy belongs to a partition that has none, which is the first of those.
+        """
+        may_hear = list(partitions)
+        copy = self.heard[0].copy if self.heard else None
+        known = [each for each in may_hear if each.copy == copy]
+        new = [each for each in may_hear if each.copy is None]
+        return (known or new or may_hear)[0]
+
+    def _tell_policy(self, partition: Partition, event: str, now: float, *facts: Cause) -> None:
+        """The copy of this partition hears of this, and nothing else is heard, now."""
         if self.policy_failed:
             return
-        self.told_at = now = max(self.told_at, now)
-        right = event, now, *facts
-        heard = self.heard.popleft() if self.heard else Heard(("nothing",))
-        if heard.event != right:
-            self.complaints.append((13, f"the policy was told {heard.event}, not {right}"))
+        partition.told_at = now = max(partition.told_at, now)
+        heard = self.heard.popleft() if self.heard else NOTHING
+        if partition.copy is None and heard.copy not in self.copies:
+            partition.copy = heard.copy
+            self.copies.add(heard.copy)
+        self._check_heard(heard, partition, (event, now, *facts))
         if heard.decision is None:
             self.policy_failed = True
             self._fail(PolicyError, heard.cause)
         else:
-            self.decision = heard.decision
+            partition.decision = heard.decision
+
+    def _check_heard(self, heard: Heard, partition: Partition, right: tuple[Cause, ...]) -> None:
+        if heard.copy != partition.copy:
+            text = f"policy {heard.copy} was told {heard.event}, not policy {partition.copy}"
+            self.complaints.append(("P4", text))
+        elif heard.event[0] != COPIED and heard.event != right:
+            self.complaints.append((13, f"the policy was told {heard.event}, not {right}"))
 
     # Flights.
 
@@ -475,8 +557,11 @@ class Model:
         self.reasons[flight.reason] = self.reasons.get(flight.reason, 0) + 1
         if flight.error is not None:
             self._attribute(flight)
-        seconds = max(self.told_at, now) - flight.started
-        self._tell_policy("flush_done", now, len(flight.entries), seconds, flight.error)
+        partition = flight.entries[0].partition
+        seconds = max(partition.told_at, now) - flight.started
+        facts = len(flight.entries), seconds, flight.error
+        self._tell_policy(partition, "flush_done", now, *facts)
+        self._line_up()
         for entry in flight.entries:
             if entry.answer is None:
                 self._answer(entry, flight.fates.get(entry))
@@ -510,6 +595,7 @@ class Model:
             delivered=len(flight.entries) - len(dropped) - len(lost),
             dropped=len(dropped),
             pending=flight.left,
+            partition=flight.partition,
         )
 
     # Items.
@@ -552,6 +638,7 @@ class Model:
             call.end(refusal)
             return call
         self.mark = call.mark = len(self.entries)
+        self._line_up()
         if self.settled >= call.mark:
             call.end(ACCEPTED)
         else:
@@ -597,6 +684,7 @@ class Model:
 
     def _close(self) -> None:
         self.closing = True
+        self._line_up()
         self._keep_deadline()
 
     def _keep_deadline(self) -> None:
@@ -618,7 +706,7 @@ class Model:
         for entry in self.waiting:
             self._move(entry, "undelivered")
         self.waiting = []
-        self.fresh = 0
+        self._line_up()
 
     def _fail(self, kind: type[BaseException], cause: Cause) -> None:
         self.failure = self.failure or (kind, cause)
@@ -634,20 +722,19 @@ class Model:
     def idle_flaws(self) -> Iterator[tuple[int, str]]:
         """What the contract forbids to stand still, by its own words, whatever a pass does."""
         runs = self.started and not self.stopped
-        free = len(self.running) < self.limits.max_in_flight
         if self.line and len(self.waiting) < self.limits.max_queue_size:
             yield 7, "producers wait beside room"
-        if self.line and runs and free:
+        if self.line and runs and self._may_start:
             yield 7, "producers wait beside a free slot"
         if self.line and (self.stopped or self.failure is not None):
             yield 10, "producers wait though the queue has stopped"
         if any(call.state == "barrier" and call.mark <= self.settled for call in self.calls):
             yield 9, "a barrier waits for nothing"
-        if runs and free and self.waiting and self._due()[0] is not None:
+        if self._has_free_slot and any(map(self._is_due, self.partitions)):
             yield 6, "items wait that are due, beside a free slot"
         if self.timer_fired is not None or self._parts or self._done:
             yield 6, "nobody has told the policy of the time, or of the end of a flush"
-        if self.fresh and runs:
+        if runs and any(entry.since is None for entry in self.waiting):
             yield 6, "the policy never heard of an arrival"
         if self.ending and not self.running and not self.waiting and not self.ended:
             yield 10, "the end does not come"

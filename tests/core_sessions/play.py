@@ -4,13 +4,14 @@ import math
 from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self
+from typing import Any
 
 from flushq import Decision, PartialFailure
 from tests.core_sessions.driver import Caller, Driver, Flush, Steps
-from tests.core_sessions.flights import Flight
+from tests.core_sessions.flights import Flight, Made
 from tests.core_sessions.judge import Judge
-from tests.core_sessions.model import Call, Heard, Model
+from tests.core_sessions.model import Call, Model
+from tests.core_sessions.partitions import COPIED, Heard
 from tests.sessions.facts import Item, Limits
 from tests.sessions.history import History
 from tests.sessions.policies import PolicyPlan, make_policy
@@ -21,27 +22,34 @@ class SinkError(Exception):
 
 
 class Ear:
-    """Hears what a policy is told and answers."""
+    """Hears what the copies of a policy are told and answer; each has a number, from 0 on."""
 
     def __init__(self, heard: deque[Heard]) -> None:
         self._heard = heard
+        self._copies: list[object] = []
+        self._numbers: dict[int, int] = {}
         self._event: tuple[object, ...] = ()
 
-    def __deepcopy__(self, memo: dict[int, object]) -> Self:
-        return self
-
-    def told(self, event: str, now: float, *facts: Any) -> None:
-        """The policy is told of an event."""
-        self._event = event, now, *facts
+    def told(self, policy: object, event: str, *facts: Any) -> None:
+        """A copy is told of an event."""
+        if id(policy) not in self._numbers:
+            self._numbers[id(policy)] = len(self._copies)
+            self._copies.append(policy)
+        self._number = self._numbers[id(policy)]
+        self._event = event, *facts
 
     def answered(self, decision: Decision) -> Decision:
         """It answers."""
-        self._heard.append(Heard(self._event, decision))
+        self._heard.append(Heard(self._number, self._event, decision))
         return decision
 
     def policy_failed(self, cause: BaseException | None) -> None:
         """It raises, or answers nonsense."""
-        self._heard.append(Heard(self._event, None, cause))
+        self._heard.append(Heard(self._number, self._event, None, cause))
+
+    def copy_failed(self, error: Exception) -> None:
+        """Another copy cannot be made."""
+        self._heard.append(Heard(len(self._copies), (COPIED,), None, Made(TypeError, error)))
 
 
 class Clock:
@@ -269,7 +277,8 @@ class Play:
 
     def _note_heard(self) -> None:
         for heard in self._heard:
-            self.history.note("policy", str(heard.event[0]), *heard.event[1:], heard.decision)
+            facts = *heard.event[1:], heard.decision
+            self.history.note(f"policy {heard.copy}", str(heard.event[0]), *facts)
 
     def _pass_at_once(self, verb: str) -> None:
         """A pass calls flush_fn at once, which returns or raises without suspending."""

@@ -19,6 +19,7 @@ from flushq.core.waiter import wake
 from flushq.core.waitlist import WaitList
 from flushq.errors import QueueFull
 from flushq.outcomes import Split
+from tests.core_sessions.partition_sabotages import PARTITION_SABOTAGES
 
 Sabotage = tuple[type, str, object]
 
@@ -289,5 +290,6 @@ SABOTAGES: dict[str, Sabotage] = {
         "refusal",
         lambda self, inside: None if inside is not None else REFUSAL(self, None),
     ),
+    **PARTITION_SABOTAGES,
 }
 """What is broken, where, and with what."""

@@ -26,7 +26,7 @@ def play(seed: int) -> History:
     """Play the session of this seed."""
     dice = Dice(seed)
     handles = dice.chance(0.5)
-    session = Session(dice, limits_of(dice), policy_of(dice), handles=handles)
+    session = Session(dice, limits_of(dice, 0.5), policy_of(dice), handles=handles)
     session.play()
     return session.history
 

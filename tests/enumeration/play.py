@@ -38,9 +38,13 @@ class TinyPlay(Play):
         self._has_advanced = False
 
     def make_item(self) -> Item:
-        """Make an item with one of two keys, if keys count."""
-        number = super().make_item().number
-        return Item(number, number % 2 if self._setup.limits.dedupe else None)
+        """Make an item with one of two keys, or in one of two partitions, if that counts."""
+        number, limits = super().make_item().number, self._setup.limits
+        return Item(
+            number,
+            key=number % 2 if limits.dedupe else None,
+            partition=number % 2 if limits.partitioned else None,
+        )
 
     # What is possible.
 

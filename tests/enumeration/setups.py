@@ -57,6 +57,7 @@ def setups(fresh: int, full: int) -> Iterator[Setup]:
         yield from _variants(policy, full)
     yield from _handled(full)
     yield from _bursts(fresh)
+    yield from _partitions(fresh, full)
 
 
 def _variants(policy: PolicyPlan, depth: int) -> Iterator[Setup]:
@@ -75,6 +76,23 @@ def _bursts(depth: int) -> Iterator[Setup]:
     for dedupe, burst in product((False, True), (1, 2)):
         limits = attrs.evolve(_limits(2, 2, 2), dedupe=dedupe)
         yield Setup(limits, INTERVAL, START, depth, producers=4, burst=burst)
+
+
+def _partitions(fresh: int, full: int) -> Iterator[Setup]:
+    """Items every other of which is of the same partition.
+
+    With three slots both partitions are at their limit, beside a slot that is free.
+    """
+    for policy in (NATURAL, INTERVAL):
+        yield Setup(_partitioned(2, 3, 1, 1), policy, START, fresh, producers=4)
+        yield _full(_partitioned(1, 2, 1, 1), policy, full, "leave", "settle")
+        for slots, own in (1, 1), (2, 1), (2, None), (3, 1):
+            yield _full(_partitioned(1, 2, slots, own), policy, full)
+
+
+def _partitioned(cap: int, size: int, slots: int, own: int | None) -> Limits:
+    limits = _limits(cap, size, slots)
+    return attrs.evolve(limits, partitioned=True, max_in_flight_per_partition=own)
 
 
 def _handled(depth: int) -> Iterator[Setup]:
@@ -102,8 +120,8 @@ def _limits(cap: int, size: int, slots: int) -> Limits:
 
 
 def _full(limits: Limits, policy: PolicyPlan, depth: int, *then: str) -> Setup:
-    """Every slot is taken, the queue is full, and a producer waits; another one may come."""
-    slots, size = limits.max_in_flight, limits.max_queue_size
+    """What may run does, the queue is full, and a producer waits; another one may come."""
+    slots, size = min(limits.max_in_flight, 2 * limits.partition_slots), limits.max_queue_size
     batch = 1 if policy is NATURAL else min(limits.max_records or 1, size)
     filling = ("enqueue", "settle") * batch * slots + ("enqueue",) * (size + 1) + ("settle",)
     prologue = (*START, *filling, *then)

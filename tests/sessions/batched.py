@@ -1,5 +1,7 @@
 """One seed, played on a `Batched`: callers, shared keys, a loader and its faults, all checked.
 
+Keys that are even, and those that are odd, are partitions now and then: no load has both.
+
 Callers with the same key share a *request* from the first of them until its batch is cut. The
 loader is called with the keys of those requests of a batch that still have callers: that is a
 *load*. What it has returned or raised says what each of their callers must be told.
@@ -9,7 +11,7 @@ import asyncio
 import math
 from asyncio import CancelledError
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 import attrs
 
@@ -76,6 +78,7 @@ class Session:
         self._limit = dice.choice([math.inf, math.inf, 0, 1.0])
         self._end = dice.moment(6.0)
         self._closed_at = math.inf
+        self._is_partitioned = dice.chance(1 / 3)
         self._wickedness = dice.choice([0.0, 0.3, 0.6])
         self._batched: Batched[int, object] = Batched(
             self._load,
@@ -85,6 +88,8 @@ class Session:
                 self,
             ),
             max_in_flight=dice.choice([1, 1, 2]),
+            partition_key=_parity if self._is_partitioned else None,
+            max_in_flight_per_partition=dice.choice([1, 1, 2, None]),
             max_shutdown_wait=self._limit,
         )
         self._asks: dict[asyncio.Task[Any], Ask] = {}
@@ -92,9 +97,6 @@ class Session:
         self._batches: list[list[Request]] = []
         self._loaded: list[Request] = []
         self._told: list[BaseException] = []
-
-    def __deepcopy__(self, memo: dict[int, object]) -> Self:
-        return self
 
     def play(self) -> None:
         """Play it to the end."""
@@ -196,11 +198,17 @@ class Session:
 
     # The policy.
 
-    def told(self, event: str, now: float, *facts: Any) -> None:
+    def told(self, policy: object, event: str, *facts: Any) -> None:
         """The policy hears of an event: of a batch, perhaps, that was cut."""
         if event == "flush_started":
-            self._batches.append(self._waiting[: facts[0]])
-            del self._waiting[: facts[0]]
+            core = self._batched.queue._core  # noqa: SLF001 - it tells which partition it is of
+            batch = next(reversed(core.batcher.running))
+            same = [each for each in self._waiting if self._partition_of(each) == batch.partition]
+            self._batches.append(same[: facts[1]])
+            self._waiting = [each for each in self._waiting if each not in self._batches[-1]]
+
+    def _partition_of(self, request: Request) -> int | None:
+        return _parity(request.key) if self._is_partitioned else None
 
     def answered(self, decision: Decision) -> Decision:
         """The policy answers."""
@@ -208,6 +216,9 @@ class Session:
 
     def policy_failed(self, cause: BaseException | None) -> None:
         """The policy fails: none does."""
+
+    def copy_failed(self, error: Exception) -> None:
+        """Another copy cannot be made: all can."""
 
     # The loader.
 
@@ -277,6 +288,10 @@ class Session:
         for request in self._loaded:
             if request.answer is not None and request.callers:
                 self._complain(f"callers of {request} wait, though it was loaded")
+
+
+def _parity(key: int) -> int:
+    return key % 2
 
 
 def _tells(key: int, results: dict[int, object]) -> Answer:

@@ -36,22 +36,25 @@ class Dice(random.Random):
 
 
 class Items:
-    """A maker of items, each with its number, key and weight."""
+    """A maker of items, each with its number, key, weight and partition."""
 
     def __init__(self, dice: Dice, limits: Limits, first: int = 1) -> None:
         self._dice = dice
         self._keys = 4 if limits.dedupe else 0
+        self._partitions = range(3 if limits.partitioned else 0)
         self._weights = [0.0, 0.5, 1.0, 1.0, 2.0, 4.0, 5.0] if limits.weighs else [0.0]
         self._numbers = itertools.count(first)
 
     def __call__(self) -> Item:
         """Make an item."""
         key = int(self._dice.random() * self._keys) if self._keys else None
-        return Item(next(self._numbers), key, self._dice.choice(self._weights))
+        weight = self._dice.choice(self._weights)
+        partition = self._dice.choice(self._partitions) if self._partitions else None
+        return Item(next(self._numbers), key, weight, partition)
 
 
-def limits_of(dice: Dice) -> Limits:
-    """What a queue keeps to."""
+def limits_of(dice: Dice, partitioned: float) -> Limits:
+    """What a queue keeps to, which is partitioned with this probability."""
     weighs = dice.chance(0.25)
     return Limits(
         max_queue_size=dice.choice([1, 1, 2, 2, 3, 5, 8, 10_000]),
@@ -61,6 +64,8 @@ def limits_of(dice: Dice) -> Limits:
         max_weight=dice.choice([None, 4.0, 4.0]) if weighs else None,
         weighs=weighs,
         dedupe=dice.chance(0.25),
+        partitioned=dice.chance(partitioned),
+        max_in_flight_per_partition=dice.choice([1, 1, 2, None]),
     )
 
 
@@ -74,4 +79,11 @@ def policy_of(dice: Dice, *, faulty: bool = True) -> PolicyPlan:
         "whim": float(dice.randrange(10_000)),
     }[kind]
     fault = PolicyFault(dice.randrange(1, 25), dice.choice(FAULTS))
-    return PolicyPlan(kind, number, fault if faulty and dice.chance(0.08) else None)
+    if not faulty:
+        return PolicyPlan(kind, number)
+    return PolicyPlan(
+        kind,
+        number,
+        fault if dice.chance(0.08) else None,
+        copies=dice.randrange(2, 10) if dice.chance(0.05) else None,
+    )

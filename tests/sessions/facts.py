@@ -12,11 +12,13 @@ class Item:
     number: int
     key: int | None = None
     weight: float = 0.0
+    partition: int | None = None
 
     def __repr__(self) -> str:
         key = "" if self.key is None else f"k{self.key}"
         weight = f"w{self.weight:g}" if self.weight else ""
-        return f"#{self.number}{key}{weight}"
+        partition = "" if self.partition is None else f"p{self.partition}"
+        return f"#{self.number}{key}{weight}{partition}"
 
 
 @attrs.frozen
@@ -30,8 +32,16 @@ class Limits:
     max_weight: float | None = None
     weighs: bool = False
     dedupe: bool = False
+    partitioned: bool = False
+    max_in_flight_per_partition: int | None = 1
 
     @property
     def shutdown_seconds(self) -> float:
         """How long closing may take."""
         return math.inf if self.max_shutdown_wait is None else self.max_shutdown_wait
+
+    @property
+    def partition_slots(self) -> int:
+        """How many flushes of one partition may run; without partitions all items are in one."""
+        own = self.max_in_flight_per_partition if self.partitioned else None
+        return self.max_in_flight if own is None else own

@@ -29,7 +29,7 @@ class History:
         """Note an event; the facts must not change any more."""
         self._events.append((self.clock.time(), self.clock.iteration, who, what, facts))
 
-    def complain(self, point: int, text: str) -> None:
+    def complain(self, point: int | str, text: str) -> None:
         """Note that something broke a point of the contract."""
         self.complaints.append(f"contract {point}: {text}")
         self.note("CHECKER", f"contract {point}: {text}")

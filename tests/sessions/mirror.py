@@ -23,7 +23,8 @@ from flushq.core.view import QueueView
 from tests.core_sessions.driver import Caller
 from tests.core_sessions.flights import Flight
 from tests.core_sessions.judge import Judge
-from tests.core_sessions.model import Call, Heard, Model
+from tests.core_sessions.model import Call, Model
+from tests.core_sessions.partitions import Heard
 from tests.sessions.facts import Item, Limits
 from tests.sessions.history import History
 from tests.sessions.loop import EARLY, SessionLoop
@@ -107,7 +108,7 @@ class Mirror:
         lists = self.flushes, self.reports
         self._judge = Judge(view, core, *lists, credit, self.model, self._history)
 
-    def complain(self, point: int, text: str) -> None:
+    def complain(self, point: int | str, text: str) -> None:
         """Note what broke the contract."""
         self._history.complain(point, text)
 
@@ -161,7 +162,7 @@ class Mirror:
         self.keep_time()
         for heard in self.heard:
             facts = *heard.event[1:], heard.decision
-            self._history.note("policy", str(heard.event[0]), *facts)
+            self._history.note(f"policy {heard.copy}", str(heard.event[0]), *facts)
         self.model.run_pass()
         for flush, flight in zip(self.flushes, self.model.flights, strict=False):
             flush.flight = flight
@@ -236,7 +237,7 @@ class Mirror:
     def ask(self, flush: Flush, failure: Failure[Item]) -> None:
         """The failure handler is called."""
         told = failure.items, failure.error, failure.errors, failure.attempt
-        facts = "ask", *told, failure.reason, failure.seconds
+        facts = "ask", *told, failure.reason, failure.seconds, failure.partition
         if flush.flight.wants != facts:
             self.complain(18, f"the handler is asked {facts}, not {flush.flight.wants}")
 

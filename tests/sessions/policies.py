@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import attrs
 
@@ -29,18 +29,23 @@ class PolicyFault:
 
 @attrs.frozen
 class PolicyPlan:
-    """Which policy, with which number (its wait, gain or salt), and what goes wrong with it."""
+    """Which policy, with which number (its wait, gain or salt), and what goes wrong with it.
+
+    Attributes:
+        copies: How many copies can be made of it, with those of the queue. None: all.
+    """
 
     kind: str
     number: float = 0.0
     fault: PolicyFault | None = None
+    copies: int | None = None
 
 
 class Ear(Protocol):
-    """Hears what a policy is told and answers; it is not copied with the policy."""
+    """Hears what a policy is told and answers."""
 
-    def told(self, event: str, now: float, *facts: Any) -> None:
-        """The policy is told of an event."""
+    def told(self, policy: object, event: str, *facts: Any) -> None:
+        """A copy of the policy is told of an event."""
 
     def answered(self, decision: Decision) -> Decision:
         """It answers."""
@@ -48,17 +53,40 @@ class Ear(Protocol):
     def policy_failed(self, cause: BaseException | None) -> None:
         """It raises, or answers nonsense."""
 
+    def copy_failed(self, error: Exception) -> None:
+        """Another copy cannot be made."""
+
+
+class Copied:
+    """What a policy holds that cannot be copied more than a number of times."""
+
+    def __init__(self, ear: Ear, times: int) -> None:
+        self._ear = ear
+        self._times = times
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        if self._times == 0:
+            error = RuntimeError("the policy was told to refuse to be copied")
+            self._ear.copy_failed(error)
+            raise error
+        self._times -= 1
+        return self
+
 
 class Heard(HookedPolicy):
-    """A policy that tells an ear; to be the first base of a class."""
+    """A policy that tells an ear; to be the first base of a class.
 
-    ear: Ear
-    fault: PolicyFault | None = None
+    The ear and the fault belong to the class, so that the policy holds plain values alone.
+    """
+
+    ear: ClassVar[Ear]
+    fault: ClassVar[PolicyFault | None]
     heard: int = 0
+    copied: Copied
 
     def hear(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
         """Tell the ear, and answer; in one event perhaps, misbehave."""
-        self.ear.told(event, *facts)
+        self.ear.told(self, event, *facts)
         self.heard += 1
         if self.fault is None or self.fault.number != self.heard:
             return self.ear.answered(tell(*facts))
@@ -97,9 +125,9 @@ class Whim(Heard):
     """
 
     def __init__(
-        self, salt: int, max_records: int | None = None, max_weight: float | None = None
+        self, salt: float, max_records: int | None = None, max_weight: float | None = None
     ) -> None:
-        self.salt = salt
+        self.salt = int(salt)
         self.max_records = max_records
         self.max_weight = max_weight
 
@@ -115,16 +143,20 @@ class Whim(Heard):
         return Wait(min(due, now + 0.5))
 
 
-POLICIES: dict[str, Callable[..., Heard]] = {
+POLICIES: dict[str, type[Heard]] = {
     "interval": Interval,
-    "natural": lambda _, *caps: Natural(*caps),
+    "natural": Natural,
     "echo": Echo,
-    "whim": lambda salt, *caps: Whim(int(salt), *caps),
+    "whim": Whim,
 }
 
 
 def make_policy(plan: PolicyPlan, limits: Limits, ear: Ear) -> FlushPolicy:
     """Make the policy of a plan, which tells this ear."""
-    policy = POLICIES[plan.kind](plan.number, limits.max_records, limits.max_weight)
-    policy.ear, policy.fault = ear, plan.fault
+    kind = POLICIES[plan.kind]
+    numbers = () if kind is Natural else (plan.number,)
+    heard: Any = type(kind.__name__, (kind,), {"ear": ear, "fault": plan.fault})
+    policy: Heard = heard(*numbers, limits.max_records, limits.max_weight)
+    if plan.copies is not None:
+        policy.copied = Copied(ear, plan.copies)
     return policy

@@ -1,0 +1,250 @@
+"""Rules of partitions, each broken in one way: the sessions must find every one."""
+
+import math
+from collections.abc import Hashable
+from typing import Any
+
+from flushq.core.batch import Batch
+from flushq.core.batcher import PRESSURE, Batcher
+from flushq.core.core import Core
+from flushq.core.partition import Partition
+from flushq.core.partitioned_batcher import PartitionedBatcher
+from flushq.core.partitioned_buffer import PartitionedBuffer
+from flushq.core.running_policy import RunningPolicy
+from flushq.policy import Flush
+
+# ruff: noqa: SLF001 - what is private is what is being broken
+
+AnyBatcher = PartitionedBatcher[Any]
+AnyPartition = Partition[Any]
+
+START_FLUSH = PartitionedBatcher.start_flush
+SETTLE = PartitionedBatcher._settle
+PLACE = PartitionedBatcher._place
+MOVE = PartitionedBatcher._move
+DUE = PartitionedBatcher.due
+MEASURE = PartitionedBuffer.measure
+
+
+# The line.
+
+
+def _stay_first(batcher: AnyBatcher, due: Flush, now: float) -> Batch[Any] | None:
+    partition: Any = batcher._chosen
+    batch = START_FLUSH(batcher, due, now)
+    if partition in batcher.line:
+        batcher.line.move_to_end(partition, last=False)
+    return batch
+
+
+def _come_first(batcher: AnyBatcher, partition: AnyPartition, *, is_due: bool) -> None:
+    MOVE(batcher, partition, is_due=is_due)
+    if is_due:
+        batcher.line.move_to_end(partition, last=False)
+
+
+def _last_in_line(batcher: AnyBatcher, *, pressed: bool = False) -> Flush | None:
+    due = DUE(batcher, pressed=pressed)
+    if not batcher.line or due is None:
+        return due
+    batcher._chosen = next(reversed(batcher.line))
+    return batcher._reason_of(batcher._chosen)
+
+
+def _line_up_again(batcher: AnyBatcher, partition: AnyPartition) -> None:
+    """Whatever happens to a partition in line sends it to the end."""
+    PLACE(batcher, partition)
+    if partition in batcher.line:
+        batcher.line.move_to_end(partition)
+
+
+def _never_leave(batcher: AnyBatcher, partition: AnyPartition) -> None:
+    """A policy that changes its mind changes nothing."""
+    was_due, policy = partition.is_due, partition.policy
+    PLACE(batcher, partition)
+    if was_due and not partition.is_due and policy is not None and policy.may_flush:
+        MOVE(batcher, partition, is_due=True)
+
+
+def _end_without_a_place(batcher: AnyBatcher, batch: Batch[Any], now: float) -> None:
+    partition = batcher._partition_of.pop(batch)
+    partition.running -= 1
+    Batcher.end_flush(batcher, batch, now)
+    if not (partition.numbers or partition.running):
+        SETTLE(batcher, partition)
+
+
+# Pressure.
+
+
+def _pressure_first(batcher: AnyBatcher, *, pressed: bool = False) -> Flush | None:
+    due = DUE(batcher, pressed=pressed)
+    oldest = batcher._oldest_below_limit() if pressed and due is not None else None
+    if oldest is None:
+        return due
+    batcher._chosen = oldest
+    return PRESSURE
+
+
+def _newest_below_limit(batcher: AnyBatcher) -> AnyPartition | None:
+    told = [each for each in batcher._items.partitions.values() if each.first < math.inf]
+    below = [each for each in told if each.running < batcher._limit]
+    return max(below, key=lambda partition: partition.first, default=None)
+
+
+# What is kept of partitions.
+
+
+class _Anywhere(tuple[Hashable, Hashable]):
+    """The partition and the key of an item: equal if the keys are."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, tuple) and bool(self[1] == other[1])
+
+    def __hash__(self) -> int:
+        return hash(self[1])
+
+
+def _measure_anywhere(buffer: PartitionedBuffer[Any], item: Any) -> tuple[Any, float]:
+    keys, weight = MEASURE(buffer, item)
+    return _Anywhere(keys), weight
+
+
+def _take_all_unsorted(buffer: PartitionedBuffer[Any]) -> tuple[list[int], list[Any]]:
+    numbers: list[int] = []
+    items: list[Any] = []
+    for partition in buffer.partitions.values():
+        taken = buffer._take(partition, len(partition.numbers))
+        numbers += taken[0]
+        items += taken[1]
+    return numbers, items
+
+
+def _tick_one(core: Core[Any]) -> None:
+    """Tell of the time to one partition alone."""
+    now, core.timer_fired = core.timer_fired, -math.inf
+    OBSERVE(core)
+    if core.batcher.wake_at <= now:
+        core.batcher.tick(now)
+
+
+OBSERVE = Core.observe
+
+
+def _wake_beside_a_slot(batcher: AnyBatcher) -> float:
+    return WAKE_AT.__get__(batcher) if Batcher.has_free_slot.__get__(batcher) else math.inf
+
+
+WAKE_AT: Any = PartitionedBatcher.wake_at
+
+
+def _open_with_the_template(batcher: AnyBatcher, partition: AnyPartition) -> RunningPolicy:
+    batcher._resting[partition] = None
+    partition.policy = batcher.policy
+    return batcher.policy
+
+
+def _settled_by_the_first(batcher: AnyBatcher) -> int:
+    return next((batch.first_unended for batch in batcher.running), batcher._first_waiting)
+
+
+def _hear_on(batcher: AnyBatcher, what: str, cause: BaseException | None) -> None:
+    Batcher._fail_policy(batcher, what, cause)
+
+
+PARTITION_SABOTAGES: dict[str, tuple[type, str, object]] = {
+    # The line.
+    "the line of partitions is last in, first out": (PartitionedBatcher, "due", _last_in_line),
+    "a partition comes to the head of the line": (PartitionedBatcher, "_move", _come_first),
+    "a partition that has flushed stays at the head": (
+        PartitionedBatcher,
+        "start_flush",
+        _stay_first,
+    ),
+    "a partition in line loses its place by and by": (
+        PartitionedBatcher,
+        "_place",
+        _line_up_again,
+    ),
+    "a partition that is due no more stays in line": (
+        PartitionedBatcher,
+        "_place",
+        _never_leave,
+    ),
+    "a partition has no place when its limit frees": (
+        PartitionedBatcher,
+        "end_flush",
+        _end_without_a_place,
+    ),
+    "the limit of a partition is ignored": (
+        RunningPolicy,
+        "may_flush",
+        property(lambda self: self.pending > 0),
+    ),
+    "barriers leave partitions at rest": (PartitionedBatcher, "barrier", Batcher.barrier),
+    "the drain leaves partitions at rest": (PartitionedBatcher, "drain", Batcher.drain),
+    # Pressure.
+    "pressure comes before what is due": (PartitionedBatcher, "due", _pressure_first),
+    "pressure flushes the newest": (
+        PartitionedBatcher,
+        "_oldest_below_limit",
+        _newest_below_limit,
+    ),
+    "a deadlock of full partitions is never found": (
+        PartitionedBatcher,
+        "has_free_slot",
+        Batcher.has_free_slot,
+    ),
+    # What is kept of partitions.
+    "partitions are never forgotten": (PartitionedBuffer, "close", lambda *_: None),
+    "partitions are forgotten while a flush runs": (
+        Partition,
+        "running",
+        property(lambda _: 0, lambda *_: None),
+    ),
+    "timers of partitions are forgotten": (
+        PartitionedBatcher,
+        "wake_at",
+        property(lambda _: math.inf),
+    ),
+    "one partition alone hears of the time": (Core, "observe", _tick_one),
+    "nobody is asked while others hold the slots": (
+        PartitionedBatcher,
+        "wake_at",
+        property(_wake_beside_a_slot),
+    ),
+    "all partitions have one policy": (PartitionedBatcher, "_open", _open_with_the_template),
+    "copies of a policy that has failed hear on": (
+        PartitionedBatcher,
+        "_fail_policy",
+        _hear_on,
+    ),
+    "duplicates are compared over all partitions": (
+        PartitionedBuffer,
+        "measure",
+        _measure_anywhere,
+    ),
+    "losses of partitions are listed as they come": (
+        PartitionedBuffer,
+        "take_all",
+        _take_all_unsorted,
+    ),
+    "the age is not that of the oldest": (
+        PartitionedBatcher,
+        "oldest",
+        property(lambda _: math.inf),
+    ),
+    "the numbers of a batch are a range": (
+        Batch,
+        "numbers",
+        property(lambda self: range(self.first, self.first + self.count)),
+    ),
+    "barriers wait for one flush alone": (
+        PartitionedBatcher,
+        "settled",
+        property(_settled_by_the_first),
+    ),
+}
+"""What is broken, where, and with what."""
