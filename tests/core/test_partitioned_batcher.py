@@ -75,7 +75,7 @@ def test_a_policy_that_fails_while_many_are_told_their_arrivals(kind: type[BaseE
 
 def test_an_interrupt_while_a_policy_is_copied() -> None:
     """It goes on, and what waits is undelivered."""
-    driver = partitioned(Interrupted(3))
+    driver = partitioned(Interrupted(2))
     driver.accept(1, 2, 1)
     with pytest.raises(KeyboardInterrupt):
         driver.turn()
