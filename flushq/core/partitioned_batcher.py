@@ -48,6 +48,7 @@ class PartitionedBatcher(Batcher[T]):
 
     Attributes:
         line: The partitions that are due and below their limit.
+        timers: Those whose policies have asked for a time.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class PartitionedBatcher(Batcher[T]):
         self._chosen: Partition[T] | None = None
         self._told = 0
         partitions = self._items.partitions
-        self._timers = PartitionHeap[T](lambda partition: partition.alarm, partitions)
+        self.timers = PartitionHeap[T](lambda partition: partition.alarm, partitions)
         self._oldest = PartitionHeap[T](lambda partition: partition.first, partitions)
 
     def _new_buffer(self, *measures: Any) -> Buffer[T]:
@@ -129,12 +130,12 @@ class PartitionedBatcher(Batcher[T]):
         """As of a Batcher: the earliest time that a policy has asked for."""
         if not self.started or self.stopped is not None:
             return math.inf
-        first = self._timers.first
+        first = self.timers.first
         return math.inf if first is None else first.alarm
 
     def tick(self, now: float) -> None:
         """The time has come that was asked for first."""
-        partition = self._timers.first
+        partition = self.timers.first
         if partition is not None and partition.policy is not None:
             partition.policy.tick(max(partition.policy.now, now))
             self._place(partition)
@@ -218,7 +219,7 @@ class PartitionedBatcher(Batcher[T]):
         """As of a Batcher: only the partitions remain of which flushes run."""
         super().stop(why)
         self._told = 0
-        for each in self.line, self._resting, self._timers, self._oldest, self._items.fresh:
+        for each in self.line, self._resting, self.timers, self._oldest, self._items.fresh:
             each.clear()
         for partition in [*self._items.partitions.values()]:
             self._settle(partition)
@@ -280,7 +281,7 @@ class PartitionedBatcher(Batcher[T]):
         alarm = decision.until if may_flush and isinstance(decision, Wait) else math.inf
         if alarm != partition.alarm:
             partition.alarm = alarm
-            self._timers.push(partition)
+            self.timers.push(partition)
 
     def _must_flush(self, partition: Partition[T]) -> bool:
         return self.draining or partition.numbers[0] < self._barrier
@@ -314,5 +315,5 @@ class PartitionedBatcher(Batcher[T]):
         self._resting.pop(partition, None)
         partition.alarm = math.inf
         self._items.close(partition)
-        self._timers.trim()
+        self.timers.trim()
         self._oldest.trim()
