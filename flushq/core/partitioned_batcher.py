@@ -6,6 +6,16 @@ due and below their own limit stand in a *line*, and the first of them starts th
 that loses either leaves the line; one that starts a flush stands behind all others if it is due
 again. All others *rest*: so flush() and the drain, which make everything due, look at those alone.
 
+*The line is fair.* Let a partition join it behind n others, and stay due. Until it starts a flush,
+at most one batch starts of each of these n, and none of any other. Proof: partitions join at the
+end, and only the first starts a flush; then it leaves, and joins behind all others. So one that
+joins later is not the first before this one is, and one of the n is the first at most once.
+Pressure comes only while no partition stands in line.
+
+So with m slots, and flushes of at most d seconds, it starts within ceil((n + 1) / m) * d seconds.
+Proof: while it stands in line no slot stays free, so each of the m ends a flush, and starts one of
+the n + 1, at least once in any d seconds. Both bounds are reached (tests/theorems/test_line.py).
+
 Nothing here looks at all partitions for one item. One heap has the times that the policies ask for,
 and one the oldest items, for pressure and for the age of what waits.
 """
