@@ -194,6 +194,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "flushq/cli/simulate.py": (LAB,),
     "flushq/cli/table.py": ("tests/cli/test_table.py",),
     "flushq/cli/terminal.py": ("tests/cli/test_terminal.py",),
+    "flushq/cli/traffic.py": (f"tests/cli/test_traffic.py {LAB}",),
 }
 
 MOST_MEMORY = 4 * 2**30

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import groupby
+from typing import TypeVar
 
 import attrs
 import pytest
@@ -30,6 +31,8 @@ from flushq.simulation import FlushFails, SimulatedFlush, Trace, simulate
 from tests.strategies import SLOTS, Refusal, arrivals, flush_fails, policies
 from tests.virtual import idle, run, virtual_loop
 
+T = TypeVar("T")
+
 FlushSeconds = Callable[[int], float]
 
 UNIT = 0.125
@@ -45,6 +48,8 @@ class Case:
     policy: FlushPolicy
     times: list[float]
     weights: list[float]
+    keys: list[int] | None
+    limit: int | None
     seconds: FlushSeconds
     slots: int
     max_queue_size: int | None
@@ -67,6 +72,11 @@ def never(attempt: int, size: int) -> None:
     """No attempt fails."""
 
 
+def one_for_each(times: list[float], facts: st.SearchStrategy[T]) -> st.SearchStrategy[list[T]]:
+    """Facts, as many as there are arrivals."""
+    return st.lists(facts, min_size=len(times), max_size=len(times))
+
+
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     """Cases, most of them without ties."""
@@ -74,7 +84,9 @@ def cases(draw: st.DrawFn) -> Case:
     return Case(
         policy=draw(POLICIES),
         times=times,
-        weights=draw(st.lists(WEIGHT, min_size=len(times), max_size=len(times))),
+        weights=draw(one_for_each(times, WEIGHT)),
+        keys=draw(st.none() | one_for_each(times, st.integers(0, 3))),
+        limit=draw(st.sampled_from([1, 2, None])),
         seconds=draw(flush_seconds()),
         slots=draw(SLOTS),
         max_queue_size=draw(st.sampled_from([None, 1, 2, 3, 5])),
@@ -130,6 +142,8 @@ async def drive(case: Case, close_at: float) -> Outcome:
         weigh=case.weights.__getitem__,
         max_queue_size=case.max_queue_size or NO_LIMIT,
         max_in_flight=case.slots,
+        partition_key=None if case.keys is None else case.keys.__getitem__,
+        max_in_flight_per_partition=case.limit,
         on_failure=sink.judge,
         on_report=reports.append,
     )
@@ -163,6 +177,7 @@ def flush_of(report: FlushReport) -> SimulatedFlush:
         attempts=report.attempts,
         dropped=report.dropped,
         in_doubt=report.count - report.delivered - report.dropped,
+        partition=report.partition,
     )
 
 
@@ -179,13 +194,15 @@ def check(case: Case) -> None:
         case.seconds,
         max_in_flight=case.slots,
         weights=case.weights,
+        partitions=case.keys,
+        max_in_flight_per_partition=case.limit,
         max_queue_size=case.max_queue_size,
         drain=case.drain,
         flush_fails=case.fails,
     )
     assume(not ties(case, trace))
     for flush in trace.flushes:
-        event(flush.reason)
+        event(flush.reason if case.keys is None else f"{flush.reason} of a partition")
     for fact in ("blocked", "refused", "dropped", "lost", "undelivered"):
         if getattr(trace, fact):
             event(fact)

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from operator import attrgetter
 from typing import Any
@@ -536,12 +536,21 @@ class PollingPolicy(FlushPolicy):
         return Flush() if self.queue.pending >= self.enough else Wait(now + 1)
 
 
-@pytest.mark.parametrize("flush_seconds", [1, 150])
-def test_a_policy_may_poll(flush_seconds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("enough", "arrivals", "flush_seconds", "starts"),
+    [(10, range(0, 120, 6), 1, [54, 114]), (2, [0, 0, 1, 15], 7, [0, 15])],
+)
+def test_a_policy_may_poll(
+    enough: int,
+    arrivals: Sequence[float],
+    flush_seconds: int,
+    starts: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """What happens meanwhile, be it an arrival or the end of a flush, begins a new row."""
     monkeypatch.setattr("flushq.simulation.driver.BROKEN_PROMISES", 10)
-    trace = simulate(PollingPolicy(10), range(0, 120, 6), flush_seconds, max_in_flight=2)
-    assert [54, 114] == [flush.started for flush in trace.flushes]
+    trace = simulate(PollingPolicy(enough), arrivals, flush_seconds, max_in_flight=2)
+    assert starts == [flush.started for flush in trace.flushes]
 
 
 def test_a_policy_that_never_flushes_ends_the_simulation() -> None:

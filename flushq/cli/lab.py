@@ -1,13 +1,10 @@
-"""The lab: a policy at work on some traffic and a sink, and the figures of that.
-
-Traffic is when items arrive, from a file or from a model.
-"""
+"""The lab: a policy at work on some traffic and a sink, and the figures of that."""
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
-from itertools import takewhile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from datetime import datetime
+from itertools import chain, islice, repeat
 from random import Random
 
 import attrs
@@ -16,81 +13,11 @@ from flushq import Drop, FlushPolicy, Retry, Verdict
 from flushq.offline import least_cost
 from flushq.simulation import FlushFails, Trace, simulate
 
-MOST_ITEMS = 10_000_000
-BYTE_ORDER_MARK = "\ufeff"
-DATE = "an ISO 8601 time"
-
 Progress = Callable[[int], None]
 """Told how many items are handed over; a negative number, if they come back to be retried."""
 
 LeastCost = Callable[[int | None], float]
 """The least cost of any schedule with such a cap."""
-
-
-def read_arrivals(lines: Iterable[str]) -> tuple[list[float], datetime | None]:
-    """Read the time in each line: seconds, or ISO 8601 (of UTC unless it says otherwise).
-
-    Empty lines are left out. The result is in seconds since the first time, with the date of that
-    time, in UTC, if it has one.
-
-    Raises:
-        ValueError: A line is not a time, or of another kind than those above, or earlier; the
-            message has the number of the line. Or there are no times.
-    """
-    times: list[float] = []
-    kinds: set[str] = set()
-    for number, line in enumerate(lines, 1):
-        text = line.removeprefix(BYTE_ORDER_MARK).strip()
-        if text:
-            kind, time = _read_time(text, number)
-            kinds.add(kind)
-            if len(kinds) > 1:
-                raise ValueError(f"line {number}: {text!r} is {kind}, unlike what is above")
-            if times and time < times[-1]:
-                raise ValueError(f"line {number}: {text!r} is earlier than what is above")
-            times.append(time)
-    if not times:
-        raise ValueError("there are no arrivals")
-    began = datetime.fromtimestamp(times[0], UTC) if kinds == {DATE} else None
-    return [time - times[0] for time in times], began
-
-
-def model_arrivals(rate: float, seconds: float, seed: int) -> list[float]:
-    """Draw a Poisson process: so many items a second on average, for so long; always the same.
-
-    Raises:
-        ValueError: These are too many, or there are none.
-    """
-    if rate * seconds > MOST_ITEMS:
-        raise ValueError(f"about {rate * seconds:.0f} items are more than {MOST_ITEMS}")
-    times = list(takewhile(lambda time: time < seconds, _poisson(rate, Random(seed))))
-    if not times:
-        raise ValueError("there are no arrivals")
-    return times
-
-
-def _poisson(rate: float, random: Random) -> Iterable[float]:
-    time = 0.0
-    while True:
-        time += random.expovariate(rate)
-        yield time
-
-
-def _read_time(text: str, number: int) -> tuple[str, float]:
-    """Return the kind of time that a text is, and the time."""
-    for kind, read in (("a number of seconds", float), (DATE, _read_date)):
-        try:
-            time = read(text)
-        except ValueError:
-            continue
-        if abs(time) < float("inf"):
-            return kind, time
-    raise ValueError(f"line {number}: {text!r} is neither seconds nor an ISO 8601 time")
-
-
-def _read_date(text: str) -> float:
-    date = datetime.fromisoformat(text)
-    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
 
 
 @attrs.frozen
@@ -152,6 +79,7 @@ class Setting:
         drain: Whether the queue is closed after the last arrival.
         failures: How the sink fails. None: it does not.
         began: The date of second 0. None: the traffic has no dates.
+        partitions: The key of the partition of each item. None: there are no partitions.
     """
 
     arrivals: Sequence[float]
@@ -163,15 +91,49 @@ class Setting:
     drain: bool = False
     failures: Failures | None = None
     began: datetime | None = None
+    partitions: Sequence[Hashable] | None = None
+
+    def by_partition(self) -> Mapping[Hashable, Sequence[float]]:
+        """When the items of each partition arrive; without partitions all are of None."""
+        times = defaultdict[Hashable, list[float]](list)
+        for key, time in zip(self.partitions or repeat(None), self.arrivals, strict=False):
+            times[key].append(time)
+        return times
 
     def least_cost(self, max_records: int | None) -> float:
         """The least cost of any schedule with this cap, even if a slot is always free."""
-        return least_cost(
-            self.arrivals,
-            flush_cost=self.flush_cost,
-            delay_cost=self.delay_cost,
-            max_records=max_records,
+        costs = (
+            least_cost(
+                times,
+                flush_cost=self.flush_cost,
+                delay_cost=self.delay_cost,
+                max_records=max_records,
+            )
+            for times in self.by_partition().values()
         )
+        return sum(costs)
+
+
+def quantile(latencies: Sequence[float], share: float) -> float:
+    """What this share of some latencies, the shortest first, did not exceed; NaN without any."""
+    if not latencies:
+        return math.nan
+    return latencies[max(0, math.ceil(share * len(latencies)) - 1)]
+
+
+@attrs.frozen
+class Slowest:
+    """The partition whose latency that 99 % of its items did not exceed is the longest.
+
+    Attributes:
+        key: Its key. None: nothing was delivered.
+        latencies: Those of its items, the shortest first.
+        others: Those of the items of all other partitions.
+    """
+
+    key: Hashable
+    latencies: Sequence[float]
+    others: Sequence[float]
 
 
 @attrs.frozen
@@ -184,6 +146,8 @@ class Run:
         trace: Its flushes, without the events, which would fill the memory.
         latencies: How long each delivered item took from its arrival to the end of its flush, in
             seconds, the shortest first.
+        slowest: The slowest partition. None: there are no partitions.
+        delays: How long all flushed items together waited for their start, in seconds.
         least: The least cost of any schedule.
     """
 
@@ -191,6 +155,8 @@ class Run:
     setting: Setting
     trace: Trace
     latencies: Sequence[float]
+    slowest: Slowest | None
+    delays: float
     least: float
 
     @property
@@ -215,11 +181,8 @@ class Run:
     @property
     def cost(self) -> float:
         """The price of all calls, and of what the flushed items waited for their start."""
-        arrivals, flushes = self.setting.arrivals, self.trace.flushes
-        flushed = sum(flush.size for flush in flushes)
-        delays = sum(flush.size * flush.started for flush in flushes) - sum(arrivals[:flushed])
-        calls = sum(flush.attempts for flush in flushes)
-        return self.setting.flush_cost * calls + self.setting.delay_cost * delays
+        calls = sum(flush.attempts for flush in self.trace.flushes)
+        return self.setting.flush_cost * calls + self.setting.delay_cost * self.delays
 
     @property
     def ratio(self) -> float | None:
@@ -229,9 +192,7 @@ class Run:
 
     def latency(self, share: float) -> float:
         """The latency that this share of the delivered items did not exceed; NaN without any."""
-        if not self.latencies:
-            return math.nan
-        return self.latencies[max(0, math.ceil(share * len(self.latencies)) - 1)]
+        return quantile(self.latencies, share)
 
 
 def run(
@@ -245,13 +206,32 @@ def run(
             nothing.
     """
     trace = _trace(policy, setting, progress)
-    latencies, first = [], 0
-    for flush in trace.flushes:
-        times = setting.arrivals[first : first + flush.size]
-        latencies += [flush.ended - time for time in times if flush.delivered]
-        first += flush.size
+    latencies, delays = _latencies(trace, setting)
     lean = attrs.evolve(trace, events=())
-    return Run(text, setting, lean, sorted(latencies), least(policy.max_records))
+    slowest = None if setting.partitions is None else _slowest(latencies)
+    every = sorted(chain.from_iterable(latencies.values()))
+    return Run(text, setting, lean, every, slowest, delays, least(policy.max_records))
+
+
+def _latencies(trace: Trace, setting: Setting) -> tuple[dict[Hashable, list[float]], float]:
+    """The latencies in each partition, and how long all together waited for their start."""
+    latencies = defaultdict[Hashable, list[float]](list)
+    coming = {key: iter(times) for key, times in setting.by_partition().items()}
+    delays = 0.0
+    for flush in trace.flushes:
+        times = [*islice(coming[flush.partition], flush.size)]
+        delays += flush.size * flush.started - sum(times)
+        if flush.delivered:
+            latencies[flush.partition] += [flush.ended - time for time in times]
+    return latencies, delays
+
+
+def _slowest(latencies: Mapping[Hashable, list[float]]) -> Slowest:
+    for each in latencies.values():
+        each.sort()
+    key = max(latencies, key=lambda key: quantile(latencies[key], 0.99), default=None)
+    others = (latency for other in latencies if other != key for latency in latencies[other])
+    return Slowest(key, latencies.get(key, []), sorted(others))
 
 
 def _trace(policy: FlushPolicy, setting: Setting, progress: Progress) -> Trace:
@@ -272,6 +252,7 @@ def _trace(policy: FlushPolicy, setting: Setting, progress: Progress) -> Trace:
         setting.arrivals,
         flush_seconds,
         max_in_flight=setting.slots,
+        partitions=setting.partitions,
         max_queue_size=setting.max_queue_size,
         drain=setting.drain,
         flush_fails=flush_fails if fails else None,

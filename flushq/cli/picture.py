@@ -2,7 +2,8 @@
 
 On the left is the whole run, in short intervals: how many items waited, at most and on average. In
 the middle is a closer look at the same moments for all policies: how many items waited, and each
-flush with its items. On the right is the share of the items that were done within a time.
+flush with its items. On the right is the share of the items that were done within a time; with
+partitions there is a line for the slowest of them, and one for all others.
 """
 
 import bisect
@@ -14,7 +15,7 @@ from typing import Any
 
 import attrs
 
-from flushq.cli.lab import Run, Setting
+from flushq.cli.lab import Run, Setting, quantile
 from flushq.cli.report import duration, why
 
 INSTANT = 1e-6
@@ -143,11 +144,17 @@ def _closer(runs: Sequence[Run], first: float, last: float) -> tuple[float, floa
 def traffic_text(setting: Setting) -> str:
     """What came, in words."""
     arrivals = setting.arrivals
-    came = f"{len(arrivals):,} item{'s' if len(arrivals) > 1 else ''}"
+    came = _counted(len(arrivals), "item")
+    if setting.partitions is not None:
+        came += f" of {_counted(len({*setting.partitions}), 'partition')}"
     seconds = arrivals[-1] - arrivals[0]
     if not seconds:
         return came
     return f"{came} in {duration(seconds)}, {len(arrivals) / seconds:.3g} a second on average"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' if count > 1 else ''}"
 
 
 def sink_text(setting: Setting) -> str:
@@ -237,11 +244,27 @@ def _draw_latencies(axis: Any, run: Run, scales: Scales) -> None:
     if not run.latencies:
         axis.set_title("nothing was delivered", loc="left")
         return
-    shares = [number / POINTS for number in range(POINTS + 1)]
-    axis.plot([max(least, run.latency(share)) for share in shares], shares, color=_INK)
-    axis.plot([max(least, run.latency(share)) for share in SHARES], SHARES, "o", color=_FLUSH)
-    texts = [f"{share:.0%} {duration(run.latency(share))}" for share in SHARES]
+    if run.slowest is None:
+        _draw_curve(axis, run.latencies, least, "-")
+        texts = [f"{share:.0%} {duration(run.latency(share))}" for share in SHARES]
+    else:
+        slowest, others = run.slowest.latencies, run.slowest.others
+        _draw_curve(axis, slowest, least, ":")
+        if others:
+            _draw_curve(axis, others, least, "-")
+        times = [duration(quantile(latencies, SHARES[-1])) for latencies in (others, slowest)]
+        texts = [f"others {SHARES[-1]:.0%} {times[0]}", f"slowest {times[1]}"]
     axis.set_title(",  ".join(texts), loc="left")
+
+
+def _draw_curve(axis: Any, latencies: Sequence[float], least: float, style: str) -> None:
+    shares = [number / POINTS for number in range(POINTS + 1)]
+    axis.plot(
+        [max(least, quantile(latencies, share)) for share in shares], shares, style, color=_INK
+    )
+    axis.plot(
+        [max(least, quantile(latencies, share)) for share in SHARES], SHARES, "o", color=_FLUSH
+    )
 
 
 def _write_head(figure: Any, setting: Setting) -> None:
@@ -256,9 +279,11 @@ def _write_head(figure: Any, setting: Setting) -> None:
         line([], [], color=_FLUSH, label="items that leave in a flush"),
         line([], [], color=_FLUSH, marker="o", linestyle="", label="50% and 99% of the items"),
     ]
+    if setting.partitions is not None:
+        handles.append(line([], [], color=_INK, linestyle=":", label="the slowest partition"))
     figure.legend(
         handles=handles,
-        ncols=4,
+        ncols=len(handles),
         frameon=False,
         borderpad=0,
         borderaxespad=0,

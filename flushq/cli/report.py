@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from flushq.cli.lab import Run
+from flushq.cli.lab import Run, quantile
 
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
 WIDTH = 160
@@ -19,7 +19,8 @@ def as_table(runs: Sequence[Run]) -> str:
     """All runs as a table, as text."""
     table = Table("policy", box=None, pad_edge=False, padding=(0, 3, 0, 0))
     special = _special(runs[0])
-    titles = "flushes", "mean", "largest", *special, *SHARES, "busy", "cost", "x least cost"
+    latencies = [*SHARES] if runs[0].slowest is None else [*SHARES, "slowest p99"]
+    titles = "flushes", "mean", "largest", *special, *latencies, "busy", "cost", "x least cost"
     for title in titles:
         table.add_column(title, justify="right")
     table.add_column("why it flushed")
@@ -61,7 +62,7 @@ def _row(run: Run) -> list[str]:
         f"{figures['mean_batch']:.1f}",
         str(figures["largest_batch"]),
         *map(str, _special(run).values()),
-        *(duration(run.latency(share)) for share in SHARES.values()),
+        *map(duration, _latencies(run)),
         f"{run.busy:.0%}",
         f"{run.cost:.6g}",
         "-" if run.ratio is None else f"{run.ratio:.2f}",
@@ -87,7 +88,22 @@ def _figures(run: Run) -> dict[str, Any]:
         "ratio": run.ratio,
         "reasons": run.reasons,
         **_special(run),
+        **_slowest(run),
     }
+
+
+def _latencies(run: Run) -> list[float]:
+    latencies = [run.latency(share) for share in SHARES.values()]
+    slowest = run.slowest
+    return latencies if slowest is None else [*latencies, quantile(slowest.latencies, 0.99)]
+
+
+def _slowest(run: Run) -> dict[str, Any]:
+    """The slowest partition, if there are partitions."""
+    if run.slowest is None:
+        return {}
+    key, latencies = run.slowest.key, run.slowest.latencies
+    return {"slowest": {"partition": key, "p99": quantile(latencies, 0.99) if latencies else None}}
 
 
 def _special(run: Run) -> dict[str, int]:

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from flushq import FlushPolicy, PolicyError
-from flushq.cli.lab import Failures, Run, Setting, Sink, model_arrivals, read_arrivals, run
+from flushq.cli.lab import Failures, Run, Setting, Sink, run
 from flushq.cli.params import (
     LARGEST,
     POLICY_USAGE,
@@ -31,6 +30,7 @@ from flushq.cli.picture import save_picture
 from flushq.cli.report import as_json, as_table
 from flushq.cli.signals import interruptible
 from flushq.cli.terminal import Mistake, say
+from flushq.cli.traffic import MOST_ITEMS, Traffic, model_arrivals, model_partitions, read_traffic
 from flushq.simulation import MOST_ATTEMPTS
 
 DEFAULT_POLICIES = ("interval:1.0,500", "natural", "budget:1.0", "pause")
@@ -76,6 +76,20 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     show_default=True,
     metavar="N",
     help="Which one of them, and which calls fail.",
+)
+@click.option(
+    "--partitions",
+    type=click.IntRange(1, MOST_ITEMS),
+    metavar="N",
+    help="Of how many partitions its items are.  [default: there are no partitions]",
+)
+@click.option(
+    "--skew",
+    type=Number(0, LARGEST),
+    default=0.0,
+    show_default=True,
+    metavar="S",
+    help="How unequal these are: the k-th is k ** S times less frequent than the first (Zipf).",
 )
 @click.option(
     "--sink",
@@ -164,6 +178,8 @@ def simulate(
     rate: float | None,
     seconds: float,
     seed: int,
+    partitions: int | None,
+    skew: float,
     sink: Sink,
     slots: int,
     queue_size: int | None,
@@ -180,12 +196,13 @@ def simulate(
     """Try policies on traffic, in virtual time, and compare them.
 
     The traffic is in a FILE (- for standard input), one arrival a line, in seconds or ISO 8601 (UTC
-    where a line does not say otherwise); or it is a model (--rate). For each policy a row is
-    printed: its flushes, the mean and the largest batch; how long the items took, from arrival to
-    the end of their flush; how busy the sink was; what flushes and waiting cost; how many times the
-    least cost that is, of any schedule that knows the future, has the same RECORDS and always a
-    free slot; and why it flushed. With --queue-size also how many producers were blocked: they
-    stood in line for room; with --fail-rate how many items were dropped.
+    where a line does not say otherwise), and after a tab, if there is one, the key of a partition;
+    or it is a model (--rate). For each policy a row is printed: its flushes, the mean and the
+    largest batch; how long the items took, from arrival to the end of their flush; how busy the
+    sink was; what flushes and waiting cost; how many times the least cost that is, of any schedule
+    that knows the future, has the same RECORDS and always a free slot; and why it flushed. With
+    --queue-size also how many producers were blocked: they stood in line for room; with --fail-rate
+    how many items were dropped; with partitions the p99 of the slowest partition.
 
     A policy of your own is MODULE:NAME, an object in a module that can be imported.
     """
@@ -204,9 +221,9 @@ def simulate(
         failures=None if fail_rate is None else Failures(fail_rate, seed, retry, attempts),
     )
     try:
-        arrivals, began = _arrivals(file, rate, seconds, seed)
+        traffic = _model(rate, seconds, seed, partitions, skew) if rate else _read(file)
         with staying(click.ClickException):
-            runs = _run_all(policies, setting(arrivals, began=began))
+            runs = _run_all(policies, setting(**traffic._asdict()))
     except PolicyError as error:
         raise click.ClickException(str(error)) from None
     except (TypeError, ValueError) as error:
@@ -230,9 +247,12 @@ def _check_traffic(ctx: click.Context) -> None:
     if traffic == ["file", "rate"]:
         raise Mistake("name a FILE with arrivals or a --rate, not both")
     of_failures = _given(ctx, "fail_rate") and ["seed"]
-    of_model = [name for name in _given(ctx, "seconds", "seed") if name not in of_failures]
+    of_model = _given(ctx, "seconds", "seed", "partitions", "skew")
+    of_model = [name for name in of_model if name not in of_failures]
     if traffic == ["file"] and of_model:
         raise Mistake(f"--{of_model[0]} is about the model of a --rate, and there is a FILE")
+    if _given(ctx, "skew") and not _given(ctx, "partitions"):
+        raise Mistake("--skew is about the partitions of a model, and there is no --partitions")
 
 
 def _check_failures(ctx: click.Context) -> None:
@@ -242,14 +262,17 @@ def _check_failures(ctx: click.Context) -> None:
         raise Mistake(f"--{given[0]} is about calls that fail, and there is no --fail-rate")
 
 
-def _arrivals(
-    file: TextIO | None, rate: float | None, seconds: float, seed: int
-) -> tuple[list[float], datetime | None]:
-    if rate is not None:
-        return model_arrivals(rate, seconds, seed), None
+def _model(rate: float, seconds: float, seed: int, partitions: int | None, skew: float) -> Traffic:
+    arrivals = model_arrivals(rate, seconds, seed)
+    if partitions is None:
+        return Traffic(arrivals)
+    return Traffic(arrivals, partitions=model_partitions(len(arrivals), partitions, skew, seed))
+
+
+def _read(file: TextIO | None) -> Traffic:
     assert file is not None
     try:
-        return read_arrivals(file)
+        return read_traffic(file)
     except (ValueError, OSError) as error:
         raise Mistake(f"cannot read arrivals from {file.name!r}: {error}") from None
 

@@ -6,6 +6,16 @@ due and below their own limit stand in a *line*, and the first of them starts th
 that loses either leaves the line; one that starts a flush stands behind all others if it is due
 again. All others *rest*: so flush() and the drain, which make everything due, look at those alone.
 
+*The line is fair.* Let a partition join it behind n others, and stay due. Until it starts a flush,
+at most one batch starts of each of these n, and none of any other. Proof: partitions join at the
+end, and only the first starts a flush; then it leaves, and joins behind all others. So one that
+joins later is not the first before this one is, and one of the n is the first at most once.
+Pressure comes only while no partition stands in line.
+
+So with m slots, and flushes of at most d seconds, it starts within ceil((n + 1) / m) * d seconds.
+Proof: while it stands in line no slot stays free, so each of the m ends a flush, and starts one of
+the n + 1, at least once in any d seconds. Both bounds are reached (tests/theorems/test_line.py).
+
 Nothing here looks at all partitions for one item. One heap has the times that the policies ask for,
 and one the oldest items, for pressure and for the age of what waits.
 """
@@ -48,6 +58,7 @@ class PartitionedBatcher(Batcher[T]):
 
     Attributes:
         line: The partitions that are due and below their limit.
+        timers: Those whose policies have asked for a time.
     """
 
     def __init__(
@@ -71,7 +82,7 @@ class PartitionedBatcher(Batcher[T]):
         self._chosen: Partition[T] | None = None
         self._told = 0
         partitions = self._items.partitions
-        self._timers = PartitionHeap[T](lambda partition: partition.alarm, partitions)
+        self.timers = PartitionHeap[T](lambda partition: partition.alarm, partitions)
         self._oldest = PartitionHeap[T](lambda partition: partition.first, partitions)
 
     def _new_buffer(self, *measures: Any) -> Buffer[T]:
@@ -130,12 +141,12 @@ class PartitionedBatcher(Batcher[T]):
         """As of a Batcher: the earliest time that a policy has asked for."""
         if not self.started or self.stopped is not None:
             return math.inf
-        first = self._timers.first
+        first = self.timers.first
         return math.inf if first is None else first.alarm
 
     def tick(self, now: float) -> None:
         """The time has come that was asked for first."""
-        partition = self._timers.first
+        partition = self.timers.first
         assert partition is not None
         assert partition.policy is not None
         partition.policy.tick(max(partition.policy.now, now))
@@ -220,7 +231,7 @@ class PartitionedBatcher(Batcher[T]):
         """As of a Batcher: only the partitions remain of which flushes run."""
         super().stop(why)
         self._told = 0
-        for each in self.line, self._resting, self._timers, self._oldest, self._items.fresh:
+        for each in self.line, self._resting, self.timers, self._oldest, self._items.fresh:
             each.clear()
         for partition in [*self._items.partitions.values()]:
             self._settle(partition)
@@ -281,7 +292,7 @@ class PartitionedBatcher(Batcher[T]):
         alarm = decision.until if may_flush and isinstance(decision, Wait) else math.inf
         if alarm != partition.alarm:
             partition.alarm = alarm
-            self._timers.push(partition)
+            self.timers.push(partition)
 
     def _must_flush(self, partition: Partition[T]) -> bool:
         return self.draining or partition.numbers[0] < self._barrier
@@ -315,5 +326,5 @@ class PartitionedBatcher(Batcher[T]):
         self._resting.pop(partition, None)
         partition.alarm = math.inf
         self._items.close(partition)
-        self._timers.trim()
+        self.timers.trim()
         self._oldest.trim()

@@ -2,14 +2,18 @@
 
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
+from typing import TypeVar
 
 from flushq.arguments import check_finite
 from flushq.core.core import Core
 from flushq.policy import FlushPolicy
 from flushq.simulation.driver import BROKEN_PROMISES, Simulation
+from flushq.simulation.partitioned import PartitionedSimulation
 from flushq.simulation.sink import MOST_ATTEMPTS, FlushFails, FlushSeconds, Sink
 from flushq.simulation.trace import Event, SimulatedFlush, Trace
+
+T = TypeVar("T")
 
 __all__ = [
     "BROKEN_PROMISES",
@@ -30,6 +34,8 @@ def simulate(
     *,
     max_in_flight: int = 1,
     weights: Iterable[float] | None = None,
+    partitions: Iterable[Hashable] | None = None,
+    max_in_flight_per_partition: int | None = 1,
     max_queue_size: int | None = None,
     drain: bool = False,
     flush_fails: FlushFails | None = None,
@@ -43,6 +49,9 @@ def simulate(
             its items.
         max_in_flight: How many flushes may run at a time.
         weights: The weight of each item; needed for a policy with ``max_weight``.
+        partitions: The key of the partition of each item. None: there are no partitions.
+        max_in_flight_per_partition: How many flushes of one partition may run at a time. None: no
+            limit of its own.
         max_queue_size: How many items may wait. The producer of one that finds no room stands in
             line, and its age counts from the time at which it comes in. None: there is no limit.
         drain: Whether the queue is closed once all has happened that happens at the time of the
@@ -59,29 +68,39 @@ def simulate(
     Raises:
         ItemTooLarge: An item weighs more than the policy's ``max_weight``.
         PolicyError: The policy raised, or gave an answer that is not a decision, or answered more
-            than 10,000 ticks in a row with Wait: it may never flush.
+            than 10,000 ticks in a row with Wait (for each partition): it may never flush.
         TypeError, ValueError: An argument, or what a function has returned, is not what it must be;
             or ``flush_fails`` answered 10,000 calls with the same items with Retry: they may never
             end.
     """
     times = _times(arrivals)
-    masses = None if weights is None else list(weights)
-    if masses is not None:
-        if len(masses) != len(times):
-            raise ValueError(f"there are {len(times)} arrivals but {len(masses)} weights")
-    elif getattr(policy, "max_weight", None) is not None:
+    masses = _one_for_each(times, weights, "weights")
+    keys = _one_for_each(times, partitions, "partitions")
+    if masses is None and getattr(policy, "max_weight", None) is not None:
         raise TypeError(f"the max_weight of {policy!r} needs weights, one for each arrival")
     if not isinstance(drain, bool):
         raise TypeError(f"drain must be a bool, not {drain!r}")
     core: Core[int] = Core(
         policy,
-        weigh=None if masses is None else lambda item: masses[item],
+        weigh=None if masses is None else masses.__getitem__,
+        partition_key=None if keys is None else keys.__getitem__,
         max_queue_size=max(1, len(times)) if max_queue_size is None else max_queue_size,
         max_in_flight=max_in_flight,
+        max_in_flight_per_partition=max_in_flight_per_partition,
         burst=math.inf,
     )
     sink = Sink(flush_seconds, flush_fails)
-    return Simulation(core, times, sink, may_block=max_queue_size is not None).run(drain=drain)
+    driver = Simulation if keys is None else PartitionedSimulation
+    return driver(core, times, sink, may_block=max_queue_size is not None).run(drain=drain)
+
+
+def _one_for_each(times: list[float], facts: Iterable[T] | None, of: str) -> list[T] | None:
+    if facts is None:
+        return None
+    listed = list(facts)
+    if len(listed) != len(times):
+        raise ValueError(f"there are {len(times)} arrivals but {len(listed)} {of}")
+    return listed
 
 
 def _times(arrivals: Iterable[float]) -> list[float]:

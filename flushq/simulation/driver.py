@@ -11,17 +11,21 @@ exact.
 The trace has the policy's answer to each event, so the policy is told of each by itself. The core
 is asked for a flush only if there may be one: if the policy wants it, or if there may be a line or
 a drain.
+
+What is otherwise with partitions is in flushq.simulation.partitioned: of which partition something
+is told, and whose time comes.
 """
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import attrs
 
 from flushq.core.attempts import Attempts, Call
 from flushq.core.batch import Batch
 from flushq.core.core import Core
+from flushq.core.running_policy import RunningPolicy
 from flushq.errors import PolicyError
 from flushq.outcomes import Retry, Verdict
 from flushq.policy import Flush, Wait
@@ -29,7 +33,7 @@ from flushq.simulation.sink import Sink
 from flushq.simulation.trace import Events, Facts, SimulatedFlush, Trace
 
 BROKEN_PROMISES = 10_000
-"""How many ticks in a row may be answered with Wait."""
+"""How many ticks in a row may be answered with Wait, for each partition."""
 
 
 @attrs.define(eq=False)
@@ -60,6 +64,7 @@ class Simulation:
     ) -> None:
         core.ending.start()
         self._core, self._batcher, self._buffer = core, core.batcher, core.buffer
+        self._policy = core.batcher.policy
         self._times = [*times, math.inf]
         self._sink = sink
         self._now = -math.inf
@@ -101,7 +106,7 @@ class Simulation:
     def _play(self, until: float) -> None:
         """Let happen what happens up to this time."""
         batcher, times, calls, never = self._batcher, self._times, self._calls, math.inf
-        policy = batcher.policy
+        policy = self._policy
         while True:
             end = calls[0][0] if calls else never
             arrival, wake = times[self._arrived], batcher.wake_at
@@ -112,10 +117,10 @@ class Simulation:
                 self._end_calls(now)
             if arrival == now:
                 self._arrive(now)
-            if wake < end and wake < arrival:
+            while wake == now and batcher.wake_at == now:
                 self._tick(now)
-            else:
-                self._waits = 0
+            if batcher.stopped is not None:
+                self._check()
             while self._always_asks or isinstance(policy.decision, Flush):
                 if not self._pass(now):
                     break
@@ -131,9 +136,13 @@ class Simulation:
         came += item - self._arrived - (self._blocked - blocked)
         self._arrived = item
         if came:
-            weight = self._buffer.fresh_weight
-            self._batcher.announce(now)
-            self._record(now, "item_added", came, weight)
+            self._waits = 0
+            self._announce(now, came)
+
+    def _announce(self, now: float, came: int) -> None:
+        weight = self._buffer.fresh_weight
+        self._batcher.announce(now)
+        self._told.append((now, "item_added", came, weight, self._policy.decision, None))
 
     def _ask_for_room(self, item: int) -> None:
         if self._core.admission.must_wait(None):
@@ -146,6 +155,7 @@ class Simulation:
     # Calls end.
 
     def _end_calls(self, now: float) -> None:
+        self._waits = 0
         calls = self._calls
         while calls and calls[0][0] <= now:
             _, _, batch, attempts, size = heapq.heappop(calls)
@@ -187,18 +197,25 @@ class Simulation:
 
     def _end_flush(self, batch: Batch[int], now: float) -> None:
         self._batcher.end_flush(batch, now)
-        self._record(now, "flush_done", batch.count)
+        decision = batch.policy.decision
+        self._told.append((now, "flush_done", batch.count, 0, decision, batch.partition))
+        if self._batcher.stopped is not None:
+            self._check()
 
     # Time comes.
 
     def _tick(self, now: float) -> None:
-        batcher = self._batcher
-        batcher.tick(now)
-        self._record(now, "tick", 0)
-        self._waits = self._waits + 1 if isinstance(batcher.policy.decision, Wait) else 0
-        if self._waits > BROKEN_PROMISES:
-            name = type(batcher.policy.copy).__name__
+        policy, partition = self._first_to_tick()
+        self._batcher.tick(now)
+        self._told.append((now, "tick", 0, 0, policy.decision, partition))
+        self._waits = self._waits + 1 if isinstance(policy.decision, Wait) else 0
+        if self._waits > BROKEN_PROMISES * max(1, self._batcher.partitions):
+            name = type(policy.copy).__name__
             raise PolicyError(f"the policy {name} answered {self._waits} ticks in a row with Wait")
+
+    def _first_to_tick(self) -> tuple[RunningPolicy, Hashable]:
+        """The policy whose time comes first, and the key of its partition."""
+        return self._policy, None
 
     # A pass.
 
@@ -217,11 +234,13 @@ class Simulation:
         return self._now
 
     def _start(self, batch: Batch[int], now: float) -> None:
-        size = batch.count
+        size, decision, partition = batch.count, batch.policy.decision, batch.partition
         batch.call(())
-        self._record(now, "flush_started", size, batch.weight)
+        self._told.append((now, "flush_started", size, batch.weight, decision, partition))
         ended = self._call(batch, None, size, now)
-        self._flushes[batch.first] = SimulatedFlush(now, ended, size, batch.reason, batch.oldest)
+        self._flushes[batch.first] = SimulatedFlush(
+            now, ended, size, batch.reason, batch.oldest, partition=partition
+        )
 
     def _call(
         self, batch: Batch[int], attempts: Attempts[int] | None, size: int, now: float
@@ -243,11 +262,6 @@ class Simulation:
         self._called.clear()
         self._arrive(now, came)
         return came > 0
-
-    def _record(self, now: float, name: str, count: int, weight: float = 0) -> None:
-        if self._batcher.stopped is not None:
-            self._check()
-        self._told.append((now, name, count, weight, self._batcher.policy.decision))
 
     def _check(self) -> None:
         """Raise what the policy has done; after another failure nobody comes any more."""

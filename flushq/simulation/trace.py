@@ -1,6 +1,6 @@
 """What a simulation returns: a Trace, with its flushes and its events. Plain values, all frozen."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from itertools import starmap
 from typing import overload
 
@@ -22,6 +22,7 @@ class SimulatedFlush:
         attempts: How many times flush_fn was called for it.
         dropped: How many of its items were dropped.
         in_doubt: How many of its items were lost because the queue failed.
+        partition: The key of its partition; None without partitions.
     """
 
     started: float
@@ -32,6 +33,7 @@ class SimulatedFlush:
     attempts: int = 1
     dropped: int = 0
     in_doubt: int = 0
+    partition: Hashable = None
 
     @property
     def delivered(self) -> int:
@@ -43,12 +45,15 @@ class SimulatedFlush:
 class Event:
     """One event that the policy was told, and its answer.
 
+    With partitions, each runs a copy of the policy, and is told what is of the partition.
+
     Attributes:
         now: When, in seconds.
         name: ``item_added``, ``flush_started``, ``flush_done`` or ``tick``.
         count: How many items it was about; 0 for a tick.
         weight: What they weigh together; 0 for flush_done and tick.
         decision: What the policy answered.
+        partition: The key of the partition; None without partitions.
     """
 
     now: float
@@ -56,9 +61,10 @@ class Event:
     count: int
     weight: float
     decision: Decision
+    partition: Hashable = None
 
 
-Facts = tuple[float, str, int, float, Decision]
+Facts = tuple[float, str, int, float, Decision, Hashable]
 """What an Event is made of."""
 
 

@@ -1,14 +1,12 @@
-"""The lab: traffic, and figures that are known by hand."""
+"""The lab: figures that are known by hand."""
 
 import math
-import time
 
 import attrs
 import pytest
 
 from flushq import FlushPolicy, IntervalPolicy, NaturalPolicy
-from flushq.cli import lab
-from flushq.cli.lab import Failures, Run, Setting, Sink, model_arrivals, read_arrivals, run
+from flushq.cli.lab import Failures, Run, Setting, Sink, Slowest, run
 
 SETTING = Setting((0.0, 1.0, 2.0, 8.0), Sink(0.5, 0.5), 1, flush_cost=3.0, delay_cost=2.0)
 
@@ -22,76 +20,8 @@ FULL = run_of(IntervalPolicy(5.0, 2))
 STRANDED = run_of(IntervalPolicy(math.inf, 3))
 NOTHING = run_of(IntervalPolicy(math.inf, 9))
 
-
-# Traffic.
-
-
-@pytest.mark.parametrize(
-    ("lines", "times", "began"),
-    [
-        (["5", "5.5\n", "", "  7e0  "], [0, 0.5, 2], None),
-        (["-3", "-1", "-1"], [0, 2, 2], None),
-        (["2026-01-31T23:59:59.5", "2026-02-01"], [0, 0.5], "2026-01-31 23:59:59.500000+00:00"),
-        (["2026-01-01T12:00+01:00", "2026-01-01T11:00:30Z"], [0, 30], "2026-01-01 11:00:00+00:00"),
-        (["2026-01-01T12:00", "2026-01-01T12:00:10Z"], [0, 10], "2026-01-01 12:00:00+00:00"),
-    ],
-)
-def test_a_line_of_traffic_is_seconds_or_iso_8601(
-    lines: list[str], times: list[float], began: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The first one is 0; a time without a zone is UTC, wherever the machine is."""
-    monkeypatch.setenv("TZ", "America/New_York")
-    time.tzset()
-    try:
-        arrivals, date = read_arrivals(lines)
-        assert (times, began) == (arrivals, date and str(date))
-    finally:
-        monkeypatch.undo()
-        time.tzset()
-
-
-@pytest.mark.parametrize(
-    ("lines", "why"),
-    [
-        (["", " "], "there are no arrivals"),
-        (["1", "", "soon"], "line 3: 'soon' is neither seconds nor an ISO 8601 time"),
-        (["nan"], "line 1: 'nan' is neither seconds nor an ISO 8601 time"),
-        (["inf"], "line 1: 'inf' is neither seconds nor an ISO 8601 time"),
-        (["9", "", "2026-01-01"], "line 3: '2026-01-01' is an ISO 8601 time, unlike what is above"),
-        (["2026-01-01", "9"], "line 2: '9' is a number of seconds, unlike what is above"),
-        (["0", "2", "1 "], "line 3: '1' is earlier than what is above"),
-    ],
-)
-def test_bad_traffic_is_refused_with_its_place(lines: list[str], why: str) -> None:
-    """It is not a time, of another kind, or out of order."""
-    with pytest.raises(ValueError) as refused:  # noqa: PT011 - the message is looked at below
-        read_arrivals(lines)
-    assert why == str(refused.value)
-
-
-def test_a_model_has_as_many_items_as_it_should() -> None:
-    """They are in order, spread evenly, and always the same for a seed."""
-    times = model_arrivals(100, 50, 7)
-    assert 4700 < len(times) < 5300
-    assert sorted(times) == times
-    assert 0 < times[0] < 0.5
-    assert 49.5 < times[-1] < 50
-    assert 24 < sum(times) / len(times) < 26
-    assert times == model_arrivals(100, 50, 7)
-    assert times != model_arrivals(100, 50, 8)
-
-
-def test_a_model_of_too_many_items_or_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The most items are not too many."""
-    monkeypatch.setattr(lab, "MOST_ITEMS", 50)
-    assert model_arrivals(5, 10, 1)
-    with pytest.raises(ValueError, match=r"^about 51 items are more than 50$"):
-        model_arrivals(5.1, 10, 1)
-    with pytest.raises(ValueError, match=r"^there are no arrivals$"):
-        model_arrivals(1e-9, 1, 1)
-
-
-# Figures.
+KEYED = attrs.evolve(SETTING, partitions="abba")
+PARTITIONED = run_of(IntervalPolicy(5.0), KEYED)
 
 
 def test_figures_are_those_of_the_trace() -> None:
@@ -104,6 +34,17 @@ def test_figures_are_those_of_the_trace() -> None:
     assert 3 * 3 + 2 * (1 + 5 + 5) == FULL.cost
     assert 31 / 10 == FULL.ratio
     assert (3, ()) == (len(FULL.trace.flushes), FULL.trace.events)
+
+
+def test_figures_with_partitions() -> None:
+    """A batch is of one partition, as those of the optimum are; one partition is the slowest."""
+    # One of a flushes at 5 (done at 6), those of b at 6 (done at 7.5), the last at 13 (done at 14).
+    assert [1, 2, 1] == PARTITIONED.sizes
+    assert [5.5, 6, 6, 6.5] == PARTITIONED.latencies
+    assert Slowest("b", [5.5, 6.5], [6, 6]) == PARTITIONED.slowest
+    assert 3 * 3 + 2 * (5 + 5 + 4 + 5) == PARTITIONED.cost
+    assert 3 * 4 == attrs.evolve(SETTING, partitions="abab").least_cost(None)
+    assert Slowest(None, [], []) == run_of(IntervalPolicy(math.inf, 9), KEYED).slowest
 
 
 def test_a_latency_is_the_least_that_a_share_did_not_exceed() -> None:

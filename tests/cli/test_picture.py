@@ -22,7 +22,7 @@ from flushq.cli.picture import (
     steps_of,
     traffic_text,
 )
-from tests.cli.test_lab import FULL, NOTHING, SETTING, run_of
+from tests.cli.test_lab import FULL, KEYED, NOTHING, PARTITIONED, SETTING, run_of
 
 SECONDLY = attrs.evolve(SETTING, arrivals=[float(second) for second in range(1000)])
 DATED = attrs.evolve(SECONDLY, began=datetime(2026, 3, 1, 8, 59, 30, tzinfo=UTC))
@@ -79,6 +79,8 @@ def test_the_traffic_in_words() -> None:
     traffics = (SETTING.arrivals, (1.0, 1.0), (1.0,))
     texts = [traffic_text(attrs.evolve(SETTING, arrivals=times)) for times in traffics]
     assert ["4 items in 8 s, 0.5 a second on average", "2 items", "1 item"] == texts
+    keyed = [attrs.evolve(ONE, arrivals=(1.0, 1.0), partitions=keys) for keys in ("ab", "aa")]
+    assert ["2 items of 2 partitions", "2 items of 1 partition"] == [*map(traffic_text, keyed)]
 
 
 @pytest.mark.parametrize(
@@ -109,6 +111,18 @@ def test_a_row_has_the_figures_of_its_policy(tmp_path: Path) -> None:
         *("IntervalPolicy", "3.10 x least cost", "flushes: age 2, full 1", "50% 2.5 s,  99% 6 s"),
         *("flushes: 4 items never", "nothing was delivered"),
     } <= {*texts}
+
+
+def test_partitions_have_a_line_for_the_slowest_and_one_for_all_others(tmp_path: Path) -> None:
+    """Where there is one partition alone, there is one line."""
+    alone = run_of(IntervalPolicy(5.0), attrs.evolve(KEYED, partitions="aaaa"))
+    texts = drawn([PARTITIONED, alone], tmp_path)
+    assert {
+        *("the slowest partition", "others 99% 6 s,  slowest 6.5 s"),
+        *("4 items of 2 partitions in 8 s, 0.5 a second on average",),
+        *("others 99% -,  slowest 7 s",),
+    } <= {*texts}
+    assert "the slowest partition" not in drawn([FULL], tmp_path)
 
 
 def test_axes(tmp_path: Path) -> None:

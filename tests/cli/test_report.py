@@ -5,9 +5,9 @@ import math
 
 import pytest
 
-from flushq import Decision, Flush, FlushPolicy
+from flushq import Decision, Flush, FlushPolicy, IntervalPolicy
 from flushq.cli.report import as_json, as_table, duration
-from tests.cli.test_lab import FULL, NOTHING, STRANDED, run_of
+from tests.cli.test_lab import FULL, KEYED, NOTHING, PARTITIONED, STRANDED, run_of
 
 
 def test_the_table_has_a_row_for_each_run() -> None:
@@ -74,3 +74,13 @@ def test_the_json_has_all_figures() -> None:
     assert dict.fromkeys(["p50", "p95", "p99", "max"]) == nothing["latency_seconds"]
     names = ("stranded", "flushes", "mean_batch", "ratio")
     assert (4, 0, 0.0, None) == tuple(nothing[name] for name in names)
+
+
+def test_partitions_have_a_column_and_a_figure() -> None:
+    """They tell the p99 of the slowest partition, and which it is."""
+    runs = [PARTITIONED, run_of(IntervalPolicy(math.inf, 9), KEYED)]
+    page = as_table(runs)
+    assert "max   slowest p99   busy" in page
+    assert "6.5 s         6.5 s    25%" in page
+    found = [each["slowest"] for each in json.loads(as_json(runs))]
+    assert [{"partition": "b", "p99": 6.5}, {"partition": None, "p99": None}] == found

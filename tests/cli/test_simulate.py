@@ -84,6 +84,23 @@ def test_a_rate_is_a_model() -> None:
     assert [minute] == figures(f"{call} --seed 1") != figures(f"{call} --seed 2")
 
 
+def test_partitions_are_in_a_file_or_of_a_model() -> None:
+    """A model has as many as the call says, drawn by the seed, and equally frequent ones at first.
+
+    The arrivals are the same whatever the partitions are.
+    """
+    (keyed,) = figures("- --sink 1 --policy natural", "0\ta\n0\tb\n0\ta\n")
+    assert (2, {"partition": "b", "p99": 2}) == (keyed["flushes"], keyed["slowest"])
+    call = "--rate 20 --sink 0 --policy interval:999 --drain"
+    ((one,), (other,), (equal,), (skewed,)) = (
+        figures(f"{call} {options}")
+        for options in ("", "--seed 2 --partitions 5", "--partitions 5", "--partitions 5 --skew 1")
+    )
+    assert [1, 5, 5, 5] == [each["flushes"] for each in (one, other, equal, skewed)]
+    assert one["items"] == equal["items"] == skewed["items"] != other["items"]
+    assert [True, False] == [each["largest_batch"] < 300 for each in (equal, skewed)]
+
+
 # Options of a run.
 
 
@@ -252,6 +269,13 @@ def test_a_picture_is_drawn_though_the_figures_cannot_be_written(
         ("--rate nan --sink 0", "nan is not a number"),
         ("--rate 1e9 --sink 0", "are more than 10000000"),
         ("--rate 1 --sink fast", "bad sink 'fast'"),
+        (
+            f"{ONE} --skew 1",
+            "--skew is about the partitions of a model, and there is no --partitio",
+        ),
+        (f"{ONE} --partitions 0", "0 is not in the range 1<=x<=10000000"),
+        (f"{ONE} --partitions 2 --skew -1", "-1.0 is not in the range 0<=x<="),
+        ("bytes --sink 0 --partitions 2", "--partitions is about the model of a --rate"),
         (f"{ONE} --seconds inf", "inf is not in the range 0<x<="),
         (f"{ONE} --flush-cost inf", "inf is not in the range 0<=x<="),
         (f"{ONE} --delay-cost -1", "-1.0 is not in the range 0<=x<="),

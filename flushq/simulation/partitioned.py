@@ -1,0 +1,46 @@
+"""The driver of a Core with partitions, in virtual time.
+
+Theory of operation. Items that arrive at one instant are one event for each partition that they are
+of, in the order in which the first of each comes. What happens in one partition does not ask the
+policies of others. So when all has happened that happens at an instant, the time comes of each
+policy that has asked for it and was not told of anything else; and only then flushes start, as the
+line of those that are due must be complete.
+"""
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from typing import cast
+
+from flushq.core.core import Core
+from flushq.core.partitioned_batcher import PartitionedBatcher
+from flushq.core.partitioned_buffer import PartitionedBuffer
+from flushq.core.running_policy import RunningPolicy
+from flushq.simulation.driver import Simulation
+from flushq.simulation.sink import Sink
+
+
+class PartitionedSimulation(Simulation):
+    """A Simulation of a core that has a ``partition_key``."""
+
+    def __init__(
+        self, core: Core[int], times: Sequence[float], sink: Sink, *, may_block: bool
+    ) -> None:
+        super().__init__(core, times, sink, may_block=may_block)
+        self._items = cast("PartitionedBuffer[int]", core.buffer)
+        self._timers = cast("PartitionedBatcher[int]", core.batcher).timers
+        self._always_asks = True
+
+    def _announce(self, now: float, came: int) -> None:
+        fresh = Counter(self._items.fresh)
+        weights = [partition.fresh_weight for partition in fresh]
+        self._batcher.announce(now)
+        for (partition, count), weight in zip(fresh.items(), weights, strict=True):
+            if partition.policy is not None:
+                decision = partition.policy.decision
+                self._told.append((now, "item_added", count, weight, decision, partition.key))
+
+    def _first_to_tick(self) -> tuple[RunningPolicy, Hashable]:
+        first = self._timers.first
+        assert first is not None
+        assert first.policy is not None
+        return first.policy, first.key
