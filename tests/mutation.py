@@ -114,7 +114,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "flushq/core/ending.py": ("tests/core/test_core.py", CORE_SESSIONS, SESSIONS, "tests/contract"),
     "flushq/core/running_policy.py": (
-        "tests/core/test_batcher.py",
+        "tests/core/test_batcher.py tests/core/test_core.py",
         CORE_SESSIONS,
         "tests/contract/test_15_bad_policies.py tests/contract/test_13_clock_and_context.py",
     ),

@@ -434,10 +434,6 @@ def test_nothing_is_kept_after_the_end(end: Callable[[Way], object]) -> None:
 
 # Laws.
 
-"""The items of a bit set fail (0: flush_fn raises as a whole) and the handler answers."""
-
-"""What an attempt comes to; None: flush_fn returns."""
-
 
 def isolate(count: int, poisoned: set[int]) -> tuple[int, set[int], list[int]]:
     """Split what fails and drop it alone: how many calls more, what was dropped and delivered."""

@@ -72,12 +72,14 @@ def running(count: int, **options: Any) -> Driver:
 # Passes.
 
 
-def test_the_policy_is_asked_at_the_time_it_named() -> None:
+@pytest.mark.parametrize("start", [0.0, -100.0])
+def test_the_policy_is_asked_at_the_time_it_named(start: float) -> None:
     """A timer that fires before that, as of a time that was named earlier, is not a tick."""
     driver = Driver(IntervalPolicy(5.0))
+    driver.now = start
     driver.accept(1)
     driver.turn()
-    for driver.now in (4.0, 5.0):
+    for driver.now in (start + 4.0, start + 5.0):
         assert [] == driver.running
         driver.core.timer_fired = driver.now
         driver.turn()
