@@ -296,7 +296,7 @@ def test_what_an_interrupted_flush_raises_is_not_a_failure() -> None:
 # Policies that misbehave.
 
 MESSAGES = {
-    "raises": r"raised Refusal\('not today'\) in {}",
+    "raises": r"raised Refusal\('not today'\) in {}$",
     "answers nonsense": "answered {} with 'flush': a decision is a Flush or a Wait",
     "is silent": "answered {} with None: ",
     "is deaf": r"answered {} with Wait\(until=inf\): it counts . pending and . in flight, not . "
@@ -356,6 +356,39 @@ def test_nonsense_is_shown(decision: object, flaw: str) -> None:
     accept(batcher, 1, now=5)
     message = f"the policy ScriptedPolicy answered item_added with {decision!r}: {flaw}"
     assert (message, ([1], [])) == (failure_of(batcher).message, lists_of(batcher))
+
+
+def test_a_wait_is_not_accepted_again_once_its_time_has_come() -> None:
+    """The same object was a sound answer before."""
+    batcher = batcher_of(ScriptedPolicy(Wait(5)))
+    accept(batcher, 1)
+    accept(batcher, 2, now=4)
+    assert batcher.failure is None
+    batcher.tick(5)
+    assert "answered tick with Wait(until=5): until must be" in str(failure_of(batcher).message)
+
+
+def test_a_policy_that_has_failed_is_asked_nothing_more() -> None:
+    """Its decision is not asked for, whatever becomes of the flushes that run."""
+
+    class Failing(NaturalPolicy):
+        asked = 0
+
+        def decide(self, now: float) -> Decision:
+            self.asked += 1
+            if self.queue.pending > 1:
+                raise Refusal("too many")
+            return super().decide(now)
+
+    batcher = batcher_of(Failing(1), 2)
+    accept(batcher, 1)
+    batch = take(batcher)
+    accept(batcher, 2, 3)
+    assert PolicyError is failure_of(batcher).kind
+    asked = vars(batcher.policy.copy)["asked"]
+    end(batcher, batch, 1)
+    batcher.tick(2)
+    assert asked == vars(batcher.policy.copy)["asked"]
 
 
 class Unspeakable(Exception):
