@@ -75,6 +75,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         CORE_SESSIONS,
         SESSIONS,
         "tests/contract/test_15_bad_policies.py tests/contract/test_12_failure.py",
+        "tests/contract/test_15_bad_arguments.py tests/contract/test_21_names.py",
     ),
     "flushq/core/buffer.py": (
         "tests/core/test_buffer.py",
