@@ -196,19 +196,29 @@ def test_an_owner_that_waits_decides_when_the_end_comes_sooner() -> None:
     ]
 
 
-@pytest.mark.parametrize(("limit", "deadline"), [(None, math.inf), (3, 5.0), (0, 2.0)])
-def test_the_end_has_a_deadline(limit: int | None, deadline: float) -> None:
+@pytest.mark.parametrize(
+    ("limit", "options", "deadline", "shown"),
+    [
+        (None, {}, math.inf, "None"),
+        (None, {"unlimited": 10.0}, 12.0, "10.0"),
+        (3, {"unlimited": 10.0}, 5.0, "3"),
+        (0, {}, 2.0, "0"),
+    ],
+)
+def test_the_end_has_a_deadline(
+    limit: int | None, options: dict[str, float], deadline: float, shown: str
+) -> None:
     """It is so long after the end has begun; when it passes, no batch is taken any more."""
     driver = running(1, max_shutdown_wait=limit)
     deadlines = [
         driver.core.ending.deadline,
-        driver.core.ending.set_deadline(2.0),
+        driver.core.ending.set_deadline(2.0, **options),
         driver.core.ending.deadline,
     ]
     assert [None, deadline, deadline] == deadlines
     driver.core.ending.pass_deadline()
     driver.end()
-    message = f"closing took longer than max_shutdown_wait={limit} s (1 undelivered, 0 in doubt)"
+    message = f"closing took longer than max_shutdown_wait={shown} s (1 undelivered, 0 in doubt)"
     assert message == str(driver.core.ending.outcome())
 
 
