@@ -279,6 +279,19 @@ def test_a_batch_may_be_lost_in_part() -> None:
     assert "a flush of 5 items failed: Refusal('lost')" == failure_of(batcher).message
 
 
+def test_items_that_have_ended_early_are_counted_once() -> None:
+    """Delivered or dropped, part by part, while the others of the batch go on."""
+    batcher, bad = batcher_of(NaturalPolicy()), Refusal("bad")
+    accept(batcher, 1, 2, 3, 4)
+    batch = take(batcher)
+    batcher.end_part(batch, {0: bad, 1: None})
+    batcher.end_part(batch, {2: bad})
+    assert (1, 2, 1) == (batcher.delivered, batcher.dropped, batcher.in_flight)
+    batch.conclude(None, {0: bad, 2: bad}, {}, [])
+    batcher.end_flush(batch, 1)
+    assert (2, 2, 0) == (batcher.delivered, batcher.dropped, batcher.in_flight)
+
+
 def test_what_an_interrupted_flush_raises_is_not_a_failure() -> None:
     """Of those that flush_fn was called with, the first is kept as the interruption."""
     batcher = batcher_of(NaturalPolicy(1), 3)

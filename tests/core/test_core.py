@@ -196,6 +196,19 @@ def test_an_owner_that_waits_decides_when_the_end_comes_sooner() -> None:
     ]
 
 
+def test_all_who_wait_for_the_end_are_told_when_it_comes() -> None:
+    """A queue that is empty has not ended as long as nobody has closed it."""
+    driver, waiting, left = Driver(), Caller(), Caller()
+    for caller in (waiting, left):
+        driver.core.ending.join(caller, False)
+    driver.core.ending.leave(left)
+    driver.turn()
+    assert not waiting.done()
+    driver.core.close()
+    driver.turn()
+    assert [True, False] == [waiting.done(), left.done()]
+
+
 @pytest.mark.parametrize(
     ("limit", "options", "deadline", "shown"),
     [
