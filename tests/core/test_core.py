@@ -271,6 +271,15 @@ def test_each_gets_an_exception_of_its_own() -> None:
     assert losses.undelivered.items is one.undelivered
 
 
+def test_a_failure_is_taken_once() -> None:
+    """The first call after it gets it, so that a driver tells it once; later calls get None."""
+    driver = running(2)
+    taken = [driver.core.ending.take_failure()]
+    driver.end(Refusal("lost"))
+    taken += [driver.core.ending.take_failure() for _ in range(2)]
+    assert [type(None), FlushFailed, type(None)] == [type(failure) for failure in taken]
+
+
 def test_a_loss_always_tells_what_was_known_when_it_was_lost() -> None:
     """A failure that becomes known later is the outcome, but not why the item was lost."""
     driver = running(2)
