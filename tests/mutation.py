@@ -66,6 +66,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/core/test_attempts.py",
         CORE_SESSIONS,
         "tests/contract/test_18_partial_failure.py tests/contract/test_18_failure_handler.py",
+        "tests/test_simulation.py",
     ),
     "flushq/core/batch.py": (
         "tests/core",
@@ -78,12 +79,13 @@ TESTS: dict[str, tuple[str, ...]] = {
         CORE_SESSIONS,
         SESSIONS,
         "tests/contract/test_15_bad_policies.py tests/contract/test_12_failure.py",
+        "tests/contract/test_15_bad_arguments.py tests/contract/test_21_names.py",
     ),
     "flushq/core/buffer.py": (
         "tests/core/test_buffer.py",
         CORE_SESSIONS,
         "tests/contract/test_15_bad_arguments.py tests/contract/test_16_dedupe.py",
-        "tests/contract/test_19_receipts.py",
+        "tests/contract/test_19_receipts.py tests/contract/test_02_at_any_moment.py",
     ),
     "flushq/core/core.py": ("tests/core/test_core.py", CORE_SESSIONS, SESSIONS, "tests/contract"),
     "flushq/core/fairness.py": (
@@ -123,7 +125,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "flushq/core/ending.py": ("tests/core/test_core.py", CORE_SESSIONS, SESSIONS, "tests/contract"),
     "flushq/core/running_policy.py": (
-        "tests/core/test_batcher.py",
+        "tests/core/test_batcher.py tests/core/test_core.py",
         CORE_SESSIONS,
         "tests/contract/test_15_bad_policies.py tests/contract/test_13_clock_and_context.py",
     ),

@@ -12,10 +12,9 @@ import attrs
 import pytest
 
 from flushq import FlushQueue, NaturalPolicy, QueueFull
-from flushq.core.fairness import BURST
 from tests.contract.support import HeldSink, Sink, enqueue_all, patient, produce, settle, steps
 
-LIMIT = BURST
+LIMIT = 512
 
 
 @attrs.define(eq=False)

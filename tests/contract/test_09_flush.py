@@ -268,9 +268,11 @@ async def test_flush_waits_for_the_items_before_it_one_by_one(
     failing_item: int, seconds: float
 ) -> None:
     """It waits for a retry of any item before it, and of no other, wherever in the batch."""
-    sink = Sink[int](errors={0: PartialFailure({failing_item: OSError("locked")})})
+    sink = Sink[int](errors={1: PartialFailure({failing_item: OSError("locked")})})
     handler = Handler[int]([Retry(3.0)])
     async with FlushQueue(sink, patient(), on_failure=handler) as queue:
+        await queue.enqueue(-1)
+        await queue.flush()
         await enqueue_all(queue, [0, 1])
         flushing = asyncio.create_task(queue.flush())
         await asyncio.sleep(0)

@@ -93,7 +93,7 @@ def test_a_bad_argument_is_refused_with_its_value(
     with pytest.raises(kind, match=re.escape(shown)) as caught:
         FlushQueue(**arguments)
     assert kind is type(caught.value)
-    assert name in str(caught.value)
+    assert re.search(rf"\b{name}\b", str(caught.value))
 
 
 async def test_a_sink_that_is_not_async_is_found_out_when_it_is_called() -> None:

@@ -76,6 +76,27 @@ async def test_a_key_that_could_not_be_hashed_when_its_item_left_is_free() -> No
         sink.open()
 
 
+class Incomparable(int):
+    """A number that raises when it is compared."""
+
+    __hash__ = int.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError("it cannot be compared")
+
+
+async def test_a_key_that_cannot_be_compared_any_more_costs_no_other_item() -> None:
+    """Its batch frees it, and the key with the same hash, of an item that waits, stays taken."""
+    sink, row = HeldSink[Row](), Row(0)
+    async with FlushQueue(sink, NaturalPolicy(1), dedupe_key=lambda row: row) as queue:
+        await enqueue_all(queue, [row, Row(1)])
+        row.number = Incomparable(1)
+        await settle()
+        await queue.enqueue(Row(1))
+        assert (1, 1) == (queue.stats().duplicates, queue.pending)
+        sink.open()
+
+
 async def test_duplicates_do_not_use_up_the_batch() -> None:
     """A batch is full when it has max_records different items, however many came."""
     sink = Sink[int]()

@@ -1,6 +1,6 @@
 """Point 21: the stats are an account that adds up at every moment.
 
-That they add up at every step of random sessions is checked by tests/sessions/figures.py.
+That they add up at every step of random sessions is checked by tests/core_sessions/judge.py.
 """
 
 import asyncio
@@ -127,15 +127,19 @@ async def test_the_age_counts_from_the_arrival() -> None:
         assert 0.0 == queue.stats().oldest_age
 
 
-def test_the_age_of_a_burst() -> None:
-    """An item that the policy has not heard of yet is as old as its producer has computed since."""
+@pytest.mark.parametrize(("seconds", "age"), [(2.0, 2.0), (-0.5, 0.0)])
+def test_the_age_of_a_burst(seconds: float, age: float) -> None:
+    """An item that the policy has not heard of yet is as old as its producer has computed since.
+
+    Its age is never negative, also if the clock has run back.
+    """
     queue = FlushQueue(Sink[int](), NaturalPolicy())
 
     async def burst(loop: VirtualLoop) -> float:
         async with queue:
             await queue.enqueue(1)
-            loop.elapse(2.0)
+            loop.elapse(seconds)
             return queue.stats().oldest_age
 
     with own_loop() as loop:
-        assert 2.0 == loop.run_until_complete(burst(loop))
+        assert age == loop.run_until_complete(burst(loop))

@@ -172,6 +172,14 @@ def test_indices_are_those_of_the_attempt() -> None:
         parts_of(1).raised(last, 0.0)
 
 
+def test_a_part_of_several_may_fail_in_part() -> None:
+    """The one that was called is narrowed; those that wait behind it stay as they are."""
+    parts = parts_of(4)
+    raised(parts, Split())
+    raised(parts, Drop(), partial(1))
+    assert ([1], [12, 13]) == (list(parts.dropped), parts.items())
+
+
 class Speechless:
     """What cannot be shown."""
 
@@ -345,6 +353,19 @@ def test_a_flush_that_the_queue_has_interrupted_has_failed_for_nothing() -> None
     assert (PartialFailure, [{}, {}, [1]]) == (type(error), rest)
 
 
+def test_an_interrupt_while_a_partial_failure_is_read_is_not_raised() -> None:
+    """It is the error of the batch, and all of the batch is lost."""
+
+    class Interrupting(Unreadable):
+        def __iter__(self) -> Iterator[int]:
+            raise KeyboardInterrupt
+
+    way = Way(2)
+    assert way.raised(PartialFailure(Interrupting())) is None
+    error, *rest = way.end()
+    assert (KeyboardInterrupt, [{}, {}, [0, 1]]) == (type(error), rest)
+
+
 @pytest.mark.parametrize("now", [0.0, 1.0])
 def test_the_seconds_of_a_failure_are_never_negative(now: float) -> None:
     """A flush that started by a clock that has run back since has taken no time."""
@@ -369,9 +390,9 @@ def test_an_error_of_the_handler_keeps_the_cause_that_it_has() -> None:
     error, cause, other = Refusal("error"), Refusal("cause"), Refusal("other")
     error.__cause__, other.__cause__ = cause, Refusal("its own")
     expected = [each.__cause__ for each in (error, cause, other)]
-    for mistake in (error, cause, other):
+    for raised_before, mistake in ((error, error), (error, cause), (error, other), (cause, cause)):
         way = Way(1)
-        way.raised(error)
+        way.raised(raised_before)
         way.attempts.broke(mistake)
         assert mistake is way.batch.error
     assert expected == [each.__cause__ for each in (error, cause, other)]
@@ -434,10 +455,6 @@ def test_nothing_is_kept_after_the_end(end: Callable[[Way], object]) -> None:
 
 
 # Laws.
-
-"""The items of a bit set fail (0: flush_fn raises as a whole) and the handler answers."""
-
-"""What an attempt comes to; None: flush_fn returns."""
 
 
 def isolate(count: int, poisoned: set[int]) -> tuple[int, set[int], list[int]]:

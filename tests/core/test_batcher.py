@@ -279,6 +279,19 @@ def test_a_batch_may_be_lost_in_part() -> None:
     assert "a flush of 5 items failed: Refusal('lost')" == failure_of(batcher).message
 
 
+def test_items_that_have_ended_early_are_counted_once() -> None:
+    """Delivered or dropped, part by part, while the others of the batch go on."""
+    batcher, bad = batcher_of(NaturalPolicy()), Refusal("bad")
+    accept(batcher, 1, 2, 3, 4)
+    batch = take(batcher)
+    batcher.end_part(batch, {0: bad, 1: None})
+    batcher.end_part(batch, {2: bad})
+    assert (1, 2, 1) == (batcher.delivered, batcher.dropped, batcher.in_flight)
+    batch.conclude(None, {0: bad, 2: bad}, {}, [])
+    batcher.end_flush(batch, 1)
+    assert (2, 2, 0) == (batcher.delivered, batcher.dropped, batcher.in_flight)
+
+
 def test_what_an_interrupted_flush_raises_is_not_a_failure() -> None:
     """Of those that flush_fn was called with, the first is kept as the interruption."""
     batcher = batcher_of(NaturalPolicy(1), 3)
@@ -296,7 +309,7 @@ def test_what_an_interrupted_flush_raises_is_not_a_failure() -> None:
 # Policies that misbehave.
 
 MESSAGES = {
-    "raises": r"raised Refusal\('not today'\) in {}",
+    "raises": r"raised Refusal\('not today'\) in {}$",
     "answers nonsense": "answered {} with 'flush': a decision is a Flush or a Wait",
     "is silent": "answered {} with None: ",
     "is deaf": r"answered {} with Wait\(until=inf\): it counts . pending and . in flight, not . "
@@ -356,6 +369,39 @@ def test_nonsense_is_shown(decision: object, flaw: str) -> None:
     accept(batcher, 1, now=5)
     message = f"the policy ScriptedPolicy answered item_added with {decision!r}: {flaw}"
     assert (message, ([1], [])) == (failure_of(batcher).message, lists_of(batcher))
+
+
+def test_a_wait_is_not_accepted_again_once_its_time_has_come() -> None:
+    """The same object was a sound answer before."""
+    batcher = batcher_of(ScriptedPolicy(Wait(5)))
+    accept(batcher, 1)
+    accept(batcher, 2, now=4)
+    assert batcher.failure is None
+    batcher.tick(5)
+    assert "answered tick with Wait(until=5): until must be" in str(failure_of(batcher).message)
+
+
+def test_a_policy_that_has_failed_is_asked_nothing_more() -> None:
+    """Its decision is not asked for, whatever becomes of the flushes that run."""
+
+    class Failing(NaturalPolicy):
+        asked = 0
+
+        def decide(self, now: float) -> Decision:
+            self.asked += 1
+            if self.queue.pending > 1:
+                raise Refusal("too many")
+            return super().decide(now)
+
+    batcher = batcher_of(Failing(1), 2)
+    accept(batcher, 1)
+    batch = take(batcher)
+    accept(batcher, 2, 3)
+    assert PolicyError is failure_of(batcher).kind
+    asked = vars(batcher.policy.copy)["asked"]
+    end(batcher, batch, 1)
+    batcher.tick(2)
+    assert asked == vars(batcher.policy.copy)["asked"]
 
 
 class Unspeakable(Exception):

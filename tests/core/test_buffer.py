@@ -286,7 +286,7 @@ def test_a_key_that_cannot_be_hashed_is_refused() -> None:
     assert (0, 0) == (len(buffer), buffer.duplicates)
 
 
-@pytest.mark.parametrize("weight", [0, 0.5, Fraction(1, 3), 1e300])
+@pytest.mark.parametrize("weight", [0, 0.5, Fraction(1, 3), 1e300, Fraction(1e300)])
 def test_a_weight_is_any_number_up_to_1e300(weight: float) -> None:
     """Weights are ints, floats or Fractions, and stay what they are."""
     buffer: Buffer[float] = Buffer(weigh=lambda item: item)

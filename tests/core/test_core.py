@@ -72,12 +72,14 @@ def running(count: int, **options: Any) -> Driver:
 # Passes.
 
 
-def test_the_policy_is_asked_at_the_time_it_named() -> None:
+@pytest.mark.parametrize("start", [0.0, -100.0])
+def test_the_policy_is_asked_at_the_time_it_named(start: float) -> None:
     """A timer that fires before that, as of a time that was named earlier, is not a tick."""
     driver = Driver(IntervalPolicy(5.0))
+    driver.now = start
     driver.accept(1)
     driver.turn()
-    for driver.now in (4.0, 5.0):
+    for driver.now in (start + 4.0, start + 5.0):
         assert [] == driver.running
         driver.core.timer_fired = driver.now
         driver.turn()
@@ -194,19 +196,42 @@ def test_an_owner_that_waits_decides_when_the_end_comes_sooner() -> None:
     ]
 
 
-@pytest.mark.parametrize(("limit", "deadline"), [(None, math.inf), (3, 5.0), (0, 2.0)])
-def test_the_end_has_a_deadline(limit: int | None, deadline: float) -> None:
+def test_all_who_wait_for_the_end_are_told_when_it_comes() -> None:
+    """A queue that is empty has not ended as long as nobody has closed it."""
+    driver, waiting, left = Driver(), Caller(), Caller()
+    for caller in (waiting, left):
+        driver.core.ending.join(caller, False)
+    driver.core.ending.leave(left)
+    driver.turn()
+    assert not waiting.done()
+    driver.core.close()
+    driver.turn()
+    assert [True, False] == [waiting.done(), left.done()]
+
+
+@pytest.mark.parametrize(
+    ("limit", "options", "deadline", "shown"),
+    [
+        (None, {}, math.inf, "None"),
+        (None, {"unlimited": 10.0}, 12.0, "10.0"),
+        (3, {"unlimited": 10.0}, 5.0, "3"),
+        (0, {}, 2.0, "0"),
+    ],
+)
+def test_the_end_has_a_deadline(
+    limit: int | None, options: dict[str, float], deadline: float, shown: str
+) -> None:
     """It is so long after the end has begun; when it passes, no batch is taken any more."""
     driver = running(1, max_shutdown_wait=limit)
     deadlines = [
         driver.core.ending.deadline,
-        driver.core.ending.set_deadline(2.0),
+        driver.core.ending.set_deadline(2.0, **options),
         driver.core.ending.deadline,
     ]
     assert [None, deadline, deadline] == deadlines
     driver.core.ending.pass_deadline()
     driver.end()
-    message = f"closing took longer than max_shutdown_wait={limit} s (1 undelivered, 0 in doubt)"
+    message = f"closing took longer than max_shutdown_wait={shown} s (1 undelivered, 0 in doubt)"
     assert message == str(driver.core.ending.outcome())
 
 
@@ -244,6 +269,15 @@ def test_each_gets_an_exception_of_its_own() -> None:
     losses = driver.core.batcher.losses
     assert (losses.undelivered.items, losses.in_doubt.items) == (one.undelivered, one.in_doubt)
     assert losses.undelivered.items is one.undelivered
+
+
+def test_a_failure_is_taken_once() -> None:
+    """The first call after it gets it, so that a driver tells it once; later calls get None."""
+    driver = running(2)
+    taken = [driver.core.ending.take_failure()]
+    driver.end(Refusal("lost"))
+    taken += [driver.core.ending.take_failure() for _ in range(2)]
+    assert [type(None), FlushFailed, type(None)] == [type(failure) for failure in taken]
 
 
 def test_a_loss_always_tells_what_was_known_when_it_was_lost() -> None:
