@@ -112,4 +112,4 @@ def test_what_the_heaps_keep_goes_with_the_partitions() -> None:
     while driver.turn() or driver.running:
         driver.end()
     assert 0 == batcher.partitions
-    assert 64 >= max(len(batcher._timers._entries), len(batcher._oldest._entries))  # noqa: SLF001 - what it keeps is not seen
+    assert 64 >= max(len(batcher.timers._entries), len(batcher._oldest._entries))  # noqa: SLF001 - what it keeps is not seen
