@@ -19,6 +19,10 @@ Where each point of the contract is decided, the first place first:
 15     bad arguments, policies     flushq.arguments; duplicates, caps; running_policy
 16     duplicates                  duplicates; buffer
 17     life                        ending; the driver's queue
+P1     the key of a partition      partitioned_buffer
+P2     the life of a partition     partitioned_batcher; policy_template (the policy's copies)
+P3-P7  limits, turns, pressure     partitioned_batcher
+P8     order of the lists          losses
 =================================  =============================================================
 
 What an item has come to is told by receipts; the steps of a pass are in core.
