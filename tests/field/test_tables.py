@@ -63,15 +63,58 @@ async def test_the_program(
 async def test_rows_that_are_refused(
     run: Run, database: str, connection: asyncpg.Connection, tmp_path: Path
 ) -> None:
-    """Each is named, those of a table that is missing too, all others are stored."""
-    poison: list[list[object]] = [["users", 2, None], ["users", "three", "Ada"], ["nothing", 4]]
-    file = written(tmp_path / "rows", [["users", 1, "Ada"], *poison, ["users", 5, "Bob"]])
-    out, err, code = await ended(run("tables.py", database, file))
+    """Each is named, those of a table that takes none too; all others are stored."""
+    schema = await connection.fetchval("SELECT current_schema()")
+    await connection.execute(f"""
+        CREATE TABLE squares (id integer, square integer GENERATED ALWAYS AS (id * id) STORED);
+        CREATE ROLE clerk; GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO clerk;
+        GRANT USAGE ON SCHEMA {schema} TO clerk; GRANT INSERT ON users, squares TO clerk""")
+    poison: list[list[object]] = [
+        ["users", 2, None],
+        ["users", "three", "Ada"],
+        ["users", 4],
+        ["users", 5, "Ada", "Lovelace"],
+        [ORDERS, "0001", 1.0, True],
+        ["squares", 6, 36],
+        ["nothing", 7],
+        ["nowhere.users", 8, "Ada"],
+    ]
+    rows = [["users", 1, "Ada"], *poison, [f"{schema}.users", 9, "Bob"]]
+    file = written(tmp_path / "rows", rows)
+    out, err, code = await ended(run("tables.py", f"{database}&role=clerk", file))
 
     assert ("2 rows are stored\n", 1) == (out, code)
     refused = {str((table, tuple(values))) for table, *values in poison}
     assert refused == {*re.findall(r"^refused: (\(.*\)): ", err, re.MULTILINE)}
-    assert [(1, "Ada"), (5, "Bob")] == await stored(connection, "users")
+    assert [(1, "Ada"), (9, "Bob")] == await stored(connection, "users")
+
+
+async def test_lines_that_are_not_rows(
+    run: Run, database: str, connection: asyncpg.Connection, tmp_path: Path
+) -> None:
+    """They are named by their number, and all others are stored."""
+    texts = ["", "users", "[1, 2]", "[]", '{"users": 1}', r'["us\u0000ers", 1]', "[" * 100_000]
+    bad = [*map(str.encode, texts), b"\xff"]
+    good = b'["users", 1, "Ada"]'
+    (file := tmp_path / "rows").write_bytes(b"\n".join([*bad, good]))
+    out, err, code = await ended(run("tables.py", database, file))
+
+    assert ("1 rows are stored\n", 1) == (out, code)
+    numbers = [*map(int, re.findall(r"^refused: line (\d+): ", err, re.MULTILINE))]
+    assert [*range(1, len(bad) + 1)] == numbers
+    assert [(1, "Ada")] == await stored(connection, "users")
+
+
+async def test_a_connection_for_tables_in_turn(
+    database: str, connection: asyncpg.Connection
+) -> None:
+    """It forgets the columns of the table before."""
+    async with tables.connect(database, PATIENCE) as pool:
+        for number in range(3):
+            await tables.store(pool, [("users", (number, "Ada"))])
+            await tables.store(pool, [(ORDERS, (str(number), 1.0, True))])
+        assert 1 == pool.get_size()
+    assert 3 == len(await stored(connection, "users")) == len(await stored(connection, QUOTED))
 
 
 async def test_a_table_that_is_locked(database: str, connection: asyncpg.Connection) -> None:

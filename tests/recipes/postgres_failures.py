@@ -14,6 +14,8 @@ Bury = Callable[[T, BaseException], Awaitable[object]]
 PASSING = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)  # of a connection
 PASSING_STATES = {"08", "40", "53", "57"}  # connection, deadlock, disk or memory, shutdown
 POISONED_STATES = {"22", "23", "54", "P0"}  # data, constraint, size, what a trigger raises
+MISFITS = (TypeError, ValueError, OverflowError)  # of a row whose values are not those of a column
+CLOSED = (asyncpg.SyntaxOrAccessError, asyncpg.InvalidSchemaNameError)  # of a table as a whole
 
 
 async def judge(bury: Bury[T], failure: Failure[T]) -> Verdict:
@@ -32,6 +34,20 @@ async def judge(bury: Bury[T], failure: Failure[T]) -> Verdict:
     if isinstance(error, PASSING) or _state(error) in PASSING_STATES:
         return Retry(after=min(5.0, 0.1 * failure.attempt))
     return Fail()
+
+
+async def judge_tables(bury: Bury[T], failure: Failure[T]) -> Verdict:
+    """The same, where each batch is of one of many tables; bury all rows of one that takes none.
+
+    Such a table is missing, may not be written, or has a column that is always generated.
+    """
+    if isinstance(failure.error, MISFITS) and len(failure.items) > 1:
+        return Split()
+    if isinstance(failure.error, MISFITS + CLOSED):
+        for item in failure.items:
+            await bury(item, failure.error)
+        return Drop()
+    return await judge(bury, failure)
 
 
 def _state(error: BaseException) -> str:

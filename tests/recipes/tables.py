@@ -2,9 +2,8 @@
 
     python tests/recipes/tables.py postgresql://user@host/database FILE
 
-A line of the file is a JSON array: the name of a table, and a value for each of its columns. A row
-whose unique key is in the table is left alone: run it again after a crash. Ends with 1 if a row was
-refused.
+A line is a JSON array: ``users`` or ``schema.users``, and a value for each column. What is refused
+is named, and it ends with 1. After a crash run it again: a row whose key is there is left alone.
 """
 
 import asyncio
@@ -17,60 +16,62 @@ from typing import Any
 
 import asyncpg
 import urls
-from postgres_failures import judge, tell
+from postgres_failures import judge_tables, tell
 
-from flushq import Drop, Failure, FlushQueue, NaturalPolicy, Split, Verdict
+from flushq import FlushQueue, NaturalPolicy
 
 Row = tuple[str, tuple[Any, ...]]  # the name of the table, and the values
-
-MISFITS = TypeError, ValueError, OverflowError  # what asyncpg raises of a value
 INCOMING = "flushq_incoming"
 
 
 def connect(url: str, timeout: float = 10.0) -> asyncpg.Pool:
-    """Connections to a database that has the tables."""
+    """Connections to a database; no statement is kept, as INCOMING changes each time."""
     urls.check(url)
-    return asyncpg.create_pool(url, min_size=1, command_timeout=timeout)
+    return asyncpg.create_pool(url, min_size=1, command_timeout=timeout, statement_cache_size=0)
 
 
 def writing(pool: asyncpg.Pool) -> FlushQueue[Row]:
     """A queue of rows: a table that is locked holds up no other, until the queue is full."""
     return FlushQueue(
         partial(store, pool), NaturalPolicy(5_000), partition_key=itemgetter(0),
-        max_in_flight=4, max_shutdown_wait=10.0, on_failure=handle,
+        max_in_flight=4, max_shutdown_wait=10.0, on_failure=partial(judge_tables, tell),
     )  # fmt: skip
 
 
 async def store(pool: asyncpg.Pool, rows: list[Row]) -> None:
     """Store rows of one table in one transaction: all of them, or none."""
-    table = '"{}"'.format(rows[0][0].replace('"', '""'))
-    values = [values for _, values in rows]
+    table = ".".join('"{}"'.format(name.replace('"', '""')) for name in rows[0][0].split(".", 1))
+    records = [values for _, values in rows]
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute(f"CREATE TEMPORARY TABLE {INCOMING} (LIKE {table}) ON COMMIT DROP")
-        await connection.copy_records_to_table(INCOMING, records=values)
+        columns = (await connection.prepare(f"TABLE {INCOMING}")).get_attributes()
+        if {len(values) for values in records} != {len(columns)}:
+            raise ValueError(f"the columns of the table are {[each.name for each in columns]}")
+        await connection.copy_records_to_table(INCOMING, records=records)
         await connection.execute(f"INSERT INTO {table} TABLE {INCOMING} ON CONFLICT DO NOTHING")
 
 
-async def handle(failure: Failure[Row]) -> Verdict:
-    """As for one table; name what has no table, and what has a value that is not of its type."""
-    if isinstance(failure.error, MISFITS) and len(failure.items) > 1:
-        return Split()
-    if isinstance(failure.error, (*MISFITS, asyncpg.UndefinedTableError)):
-        for row in failure.items:
-            await tell(row, failure.error)
-        return Drop()
-    return await judge(tell, failure)
+def read(line: bytes) -> Row:
+    """The row in a line of the file."""
+    match json.loads(line):
+        case [str(table), *values] if "\0" not in table:
+            return table, tuple(values)
+    raise ValueError("it is not an array that begins with the name of a table")
 
 
 async def main(url: str, file: Path) -> int:
     """Store the rows of a file, tell how many there were, and return how many were refused."""
+    number = 0
     async with connect(url) as pool, writing(pool) as queue:
-        with file.open() as lines:
-            for table, *values in map(json.loads, lines):
-                await queue.enqueue((table, tuple(values)))
+        with file.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    await queue.enqueue(read(line))
+                except (ValueError, RecursionError) as error:
+                    await tell(f"line {number}", error)
         await queue.flush()
     print(queue.stats().delivered, "rows are stored")
-    return queue.stats().dropped
+    return number - queue.stats().delivered
 
 
 if __name__ == "__main__":
