@@ -9,17 +9,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from flushq.cli.lab import Run, quantile
+from flushq.cli.lab import Run, Slowest, quantile
 
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
-WIDTH = 160
+WIDTH = 200
 
 
 def as_table(runs: Sequence[Run]) -> str:
     """All runs as a table, as text."""
     table = Table("policy", box=None, pad_edge=False, padding=(0, 3, 0, 0))
     special = _special(runs[0])
-    latencies = [*SHARES] if runs[0].slowest is None else [*SHARES, "slowest p99"]
+    latencies = [*SHARES] if runs[0].slowest is None else [*SHARES, "others p99", "slowest p99"]
     titles = "flushes", "mean", "largest", *special, *latencies, "busy", "cost", "x least cost"
     for title in titles:
         table.add_column(title, justify="right")
@@ -62,7 +62,7 @@ def _row(run: Run) -> list[str]:
         f"{figures['mean_batch']:.1f}",
         str(figures["largest_batch"]),
         *map(str, _special(run).values()),
-        *map(duration, _latencies(run)),
+        *_latencies(run),
         f"{run.busy:.0%}",
         f"{run.cost:.6g}",
         "-" if run.ratio is None else f"{run.ratio:.2f}",
@@ -92,18 +92,30 @@ def _figures(run: Run) -> dict[str, Any]:
     }
 
 
-def _latencies(run: Run) -> list[float]:
-    latencies = [run.latency(share) for share in SHARES.values()]
-    slowest = run.slowest
-    return latencies if slowest is None else [*latencies, quantile(slowest.latencies, 0.99)]
+def _latencies(run: Run) -> list[str]:
+    latencies = [duration(run.latency(share)) for share in SHARES.values()]
+    if run.slowest is None:
+        return latencies
+    others, slowest = (duration(quantile(each, 0.99)) for each in _both(run.slowest))
+    key = f" ({_short(str(run.slowest.key))})" if run.slowest.latencies else ""
+    return [*latencies, others, slowest + key]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 16 else f"{text[:13]}..."
 
 
 def _slowest(run: Run) -> dict[str, Any]:
     """The slowest partition, if there are partitions."""
     if run.slowest is None:
         return {}
-    key, latencies = run.slowest.key, run.slowest.latencies
-    return {"slowest": {"partition": key, "p99": quantile(latencies, 0.99) if latencies else None}}
+    others, slowest = (quantile(each, 0.99) if each else None for each in _both(run.slowest))
+    return {"slowest": {"partition": run.slowest.key, "p99": slowest, "others_p99": others}}
+
+
+def _both(slowest: Slowest) -> tuple[Sequence[float], Sequence[float]]:
+    """The latencies of all other partitions, and those of the slowest."""
+    return slowest.others, slowest.latencies
 
 
 def _special(run: Run) -> dict[str, int]:

@@ -202,7 +202,7 @@ def simulate(
     sink was; what flushes and waiting cost; how many times the least cost that is, of any schedule
     that knows the future, has the same RECORDS and always a free slot; and why it flushed. With
     --queue-size also how many producers were blocked: they stood in line for room; with --fail-rate
-    how many items were dropped; with partitions the p99 of the slowest partition.
+    how many items were dropped; with partitions the p99 of the slowest one, and of all others.
 
     A policy of your own is MODULE:NAME, an object in a module that can be imported.
     """

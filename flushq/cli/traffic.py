@@ -32,8 +32,8 @@ def read_traffic(lines: Iterable[str]) -> Traffic:
     seconds since the first time, with the date of that time, in UTC, if it has one.
 
     Raises:
-        ValueError: A line is not a time, or of another kind than those above, or earlier; the
-            message has the number of the line. Or there are no times.
+        ValueError: A line is not a time, or of another kind than those above, or earlier, or has a
+            key where others have none; the message has its number. Or there are no times.
     """
     times: list[float] = []
     keys: list[str | None] = []
@@ -45,13 +45,16 @@ def read_traffic(lines: Iterable[str]) -> Traffic:
             kinds.add(kind)
             if len(kinds) > 1:
                 raise ValueError(f"line {number}: {text!r} is {kind}, unlike what is above")
+            if keys and (key is None) != (keys[0] is None):
+                has = "has no key" if key is None else "has a key"
+                raise ValueError(f"line {number}: {text!r} {has} after a tab, unlike those above")
             if times and time < times[-1]:
                 raise ValueError(f"line {number}: {text!r} is earlier than what is above")
             times.append(time)
             keys.append(key)
     if not times:
         raise ValueError("there are no arrivals")
-    began = datetime.fromtimestamp(times[0], UTC) if kind.startswith(DATE) else None
+    began = datetime.fromtimestamp(times[0], UTC) if kind == DATE else None
     return Traffic([time - times[0] for time in times], began, None if None in keys else keys)
 
 
@@ -87,10 +90,10 @@ def _poisson(rate: float, random: Random) -> Iterable[float]:
 
 
 def _read_line(text: str, number: int) -> tuple[str, float, str | None]:
-    """Return the kind of line that a text is, the time, and the key, if there is one."""
+    """Return the kind of time in a text, the time, and the key, if there is one."""
     moment, tab, key = text.partition("\t")
     kind, time = _read_time(moment.rstrip(), number)
-    return (f"{kind} and a key", time, key.lstrip()) if tab else (kind, time, None)
+    return kind, time, key.lstrip() if tab else None
 
 
 def _read_time(text: str, number: int) -> tuple[str, float]:

@@ -3,9 +3,10 @@
 import json
 import math
 
+import attrs
 import pytest
 
-from flushq import Decision, Flush, FlushPolicy, IntervalPolicy
+from flushq import Decision, Flush, FlushPolicy, IntervalPolicy, NaturalPolicy
 from flushq.cli.report import as_json, as_table, duration
 from tests.cli.test_lab import FULL, KEYED, NOTHING, PARTITIONED, STRANDED, run_of
 
@@ -76,11 +77,15 @@ def test_the_json_has_all_figures() -> None:
     assert (4, 0, 0.0, None) == tuple(nothing[name] for name in names)
 
 
-def test_partitions_have_a_column_and_a_figure() -> None:
-    """They tell the p99 of the slowest partition, and which it is."""
-    runs = [PARTITIONED, run_of(IntervalPolicy(math.inf, 9), KEYED)]
-    page = as_table(runs)
-    assert "max   slowest p99   busy" in page
-    assert "6.5 s         6.5 s    25%" in page
-    found = [each["slowest"] for each in json.loads(as_json(runs))]
-    assert [{"partition": "b", "p99": 6.5}, {"partition": None, "p99": None}] == found
+def test_partitions_have_columns_and_figures() -> None:
+    """They tell the p99 of the slowest partition, which it is, and the p99 of all others."""
+    nothing = run_of(IntervalPolicy(math.inf, 9), KEYED)
+    one = run_of(NaturalPolicy(), attrs.evolve(KEYED, partitions=["a partition of all items"] * 4))
+    page = as_table([PARTITIONED, nothing, one])
+    assert "max   others p99              slowest p99   busy" in page
+    assert "6.5 s          6 s                6.5 s (b)    25%" in page
+    assert "    -            -                        -     0%" in page
+    assert "  1 s            -   1 s (a partition o...)    44%" in page
+    found = [each["slowest"] for each in json.loads(as_json([PARTITIONED, nothing]))]
+    assert {"partition": "b", "p99": 6.5, "others_p99": 6} == found[0]
+    assert {"partition": None, "p99": None, "others_p99": None} == found[1]

@@ -43,8 +43,8 @@ def test_a_line_of_traffic_is_seconds_or_iso_8601(
         (["inf"], "line 1: 'inf' is neither seconds nor an ISO 8601 time"),
         (["9", "", "2026-01-01"], "line 3: '2026-01-01' is an ISO 8601 time, unlike what is above"),
         (["2026-01-01", "9"], "line 2: '9' is a number of seconds, unlike what is above"),
-        (["1\ta", "2\t"], "line 2: '2' is a number of seconds, unlike what is above"),
-        (["1", "2\ta"], r"line 2: '2\ta' is a number of seconds and a key, unlike what is above"),
+        (["1\ta", "2\t"], "line 2: '2' has no key after a tab, unlike those above"),
+        (["1", "2\ta"], r"line 2: '2\ta' has a key after a tab, unlike those above"),
         (["0", "2", "1 "], "line 3: '1' is earlier than what is above"),
     ],
 )
