@@ -160,7 +160,7 @@ def _fields(doc: str) -> Iterator[tuple[str, str]]:
     for section in re.findall(r"^(?:Args|Attributes):\n((?:    .*\n?|\n)+)", doc, re.MULTILINE):
         for entry in re.split(r"\n(?=\w)", textwrap.dedent(section).strip()):
             names, _, text = _without_roles(entry).partition(": ")
-            yield names.replace(", ", "``, ``"), " ".join(text.split())
+            yield re.sub(r",\s+", "``, ``", names), " ".join(text.split())
 
 
 def _without_roles(doc: str) -> str:

@@ -49,7 +49,8 @@ def simulate(
             its items.
         max_in_flight: How many flushes may run at a time.
         weights: The weight of each item; needed for a policy with ``max_weight``.
-        partitions: The key of the partition of each item. None: there are no partitions.
+        partitions: The key of the partition of each item. None: there are no partitions. The calls
+            of all partitions take the same time and fail in the same way.
         max_in_flight_per_partition: How many flushes of one partition may run at a time. None: no
             limit of its own.
         max_queue_size: How many items may wait. The producer of one that finds no room stands in

@@ -64,7 +64,8 @@ class FlushQueue(QueueView[T]):
             queue. It is not asked about what is not an Exception (KeyboardInterrupt, SystemExit):
             that ends the queue, and is the cause that it tells.
         on_report: A plain function that is called with a FlushReport after every flush, in the
-            thread that keeps the time of the queue. What it raises is logged.
+            thread that keeps the time of the queue, so it must be quick: it holds up flushes and
+            other reports. What it raises is logged.
 
     Raises:
         TypeError: An argument is of the wrong type, a function is async, the policy cannot be
