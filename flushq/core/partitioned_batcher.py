@@ -313,7 +313,7 @@ class PartitionedBatcher(Batcher[T]):
             return
         self.line.pop(partition, None)
         self._resting.pop(partition, None)
-        partition.alarm = math.inf
         self._items.close(partition)
+        partition.forget()
         self._timers.trim()
         self._oldest.trim()
