@@ -102,6 +102,8 @@ class PartitionedBatcher(Batcher[T]):
             return
         is_first, decision = policy.pending == 0, policy.decision
         count = len(partition.numbers) - policy.pending
+        if count == 0:  # it heard of them with those that came before
+            return
         weight, partition.fresh_weight = partition.fresh_weight, 0
         self._told += count
         policy.item_added(max(policy.now, now), count, weight)
