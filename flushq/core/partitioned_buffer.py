@@ -183,14 +183,20 @@ class PartitionedBuffer(Generic[T]):
 
     def _take(self, partition: Partition[T], count: int) -> tuple[list[int], list[T]]:
         numbers = _pop_oldest(partition.numbers, count)
+        self._left += count
         if self._has_keys:
-            self._duplicates.free(_pop_oldest(partition.keys, count))
+            self._free(_pop_oldest(partition.keys, count))
             for number in numbers:
                 del self._with_keys[number]
         if self._has_weights:
             del partition.weights[:count]
-        self._left += count
         return numbers, _pop_oldest(partition.items, count)
+
+    def _free(self, keys: list[Hashable]) -> None:
+        if len(self):
+            self._duplicates.free(keys)
+        else:  # those, too, that are not found where they were, as they were changed
+            self._duplicates.taken.clear()
 
     def close(self, partition: Partition[T]) -> None:
         """Forget a partition in which nothing waits, also if its key was changed meanwhile."""
