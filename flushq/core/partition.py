@@ -60,3 +60,8 @@ class Partition(Generic[T]):
         """The number of the oldest item that its policy was told of; inf if none waits."""
         is_told = self.policy is not None and self.policy.pending and self.numbers
         return self.numbers[0] if is_told else math.inf
+
+    def forget(self) -> None:
+        """It is gone, though an entry of a heap may lead here: let go of what the user has made."""
+        self.key = self.policy = None
+        self.alarm = math.inf

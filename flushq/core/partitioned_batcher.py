@@ -113,6 +113,8 @@ class PartitionedBatcher(Batcher[T]):
             return
         is_first, decision = policy.pending == 0, policy.decision
         count = len(partition.numbers) - policy.pending
+        if count == 0:  # it heard of them with those that came before
+            return
         weight, partition.fresh_weight = partition.fresh_weight, 0
         self._told += count
         policy.item_added(max(policy.now, now), count, weight)
@@ -324,7 +326,7 @@ class PartitionedBatcher(Batcher[T]):
             return
         self.line.pop(partition, None)
         self._resting.pop(partition, None)
-        partition.alarm = math.inf
         self._items.close(partition)
+        partition.forget()
         self.timers.trim()
         self._oldest.trim()

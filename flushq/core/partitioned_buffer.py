@@ -110,14 +110,15 @@ class PartitionedBuffer(Generic[T]):
 
     def add(self, item: T, keys: Keys, weight: float) -> int | None:
         """Let an item in as ``append`` does, with what was measured."""
-        if self._has_keys and keys in self._duplicates.taken:
+        stays = self._duplicates.taken.get(keys) if self._has_keys else None
+        if stays is not None:
             self.duplicates += 1
-            return self._duplicates.taken[keys]
+            return stays
         partition = self.partitions.get(keys[0]) or self._open(keys[0])
         number = self.next_number
         self.next_number = number + 1
         if self._has_keys:
-            self._duplicates.taken[keys] = number
+            self._hold(keys, number, partition)
             self._with_keys[number] = item
             partition.keys.append(keys)
         if self._has_weights:
@@ -127,6 +128,16 @@ class PartitionedBuffer(Generic[T]):
         partition.items.append(item)
         self.fresh.append(partition)
         return None
+
+    def _hold(self, keys: Keys, number: int, partition: Partition[T]) -> None:
+        """Have an item hold its key; if that cannot be hashed or compared now, it has not come."""
+        try:
+            self._duplicates.taken[keys] = number
+        except BaseException:
+            self.next_number = number
+            if not (partition.numbers or partition.running):
+                self.close(partition)
+            raise
 
     def _append_measured(self, item: T) -> int | None:
         keys, weight = self.measure(item)
@@ -172,14 +183,20 @@ class PartitionedBuffer(Generic[T]):
 
     def _take(self, partition: Partition[T], count: int) -> tuple[list[int], list[T]]:
         numbers = _pop_oldest(partition.numbers, count)
+        self._left += count
         if self._has_keys:
-            self._duplicates.free(_pop_oldest(partition.keys, count))
+            self._free(_pop_oldest(partition.keys, count))
             for number in numbers:
                 del self._with_keys[number]
         if self._has_weights:
             del partition.weights[:count]
-        self._left += count
         return numbers, _pop_oldest(partition.items, count)
+
+    def _free(self, keys: list[Hashable]) -> None:
+        if len(self):
+            self._duplicates.free(keys)
+        else:  # those, too, that are not found where they were, as they were changed
+            self._duplicates.taken.clear()
 
     def close(self, partition: Partition[T]) -> None:
         """Forget a partition in which nothing waits, also if its key was changed meanwhile."""

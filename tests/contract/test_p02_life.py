@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from flushq import IntervalPolicy, PolicyError
-from tests.contract.hostile import left_behind
+from flushq import FlushQueue, IntervalPolicy, PolicyError
+from tests.contract.hostile import Second, left_behind
 from tests.contract.partitions import Costly, Shared, Watched, by_letter, letters
 from tests.contract.support import HeldSink, Sink, enqueue_all, failing, settle
 
@@ -101,6 +101,28 @@ async def test_a_partition_is_gone_when_nothing_of_it_waits_or_runs() -> None:
         await settle()
         assert 0 == queue.stats().partitions
         assert [] == left_behind()
+
+
+async def test_a_partition_that_is_gone_leaves_neither_a_copy_nor_a_key() -> None:
+    """Of a few partitions, too, nothing is kept."""
+    left: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    class Copy(Second):
+        def hear(self, event: str, now: float) -> None:
+            left.add(self)
+
+    class Key:
+        def __init__(self) -> None:
+            left.add(self)
+
+    options: dict[str, Any] = {"partition_key": lambda _: Key(), "max_in_flight": 2}
+    async with FlushQueue(Sink[int](), Copy(), **options) as queue:
+        await enqueue_all(queue, range(9))
+        await settle()
+        assert 18 == len(left)
+        await asyncio.sleep(2.0)
+        gc.collect()
+        assert [] == [*left]
 
 
 async def test_what_a_policy_has_learnt_goes_with_its_partition() -> None:

@@ -9,7 +9,7 @@ from flushq.errors import PolicyError
 from flushq.policies import IntervalPolicy
 from flushq.policy import Decision, Flush
 from tests.contract.hostile import Second
-from tests.contract.partitions import Costly, Shared
+from tests.contract.partitions import Costly, Shared, Watched
 from tests.core.test_core import Driver
 
 
@@ -100,6 +100,25 @@ def test_a_policy_that_fails_as_its_flush_starts(kind: type[BaseException]) -> N
     assert told == policy.told
     assert ([1, 3, 1], []) == ended(driver)
     assert 2 == driver.core.batcher.delivered
+
+
+def test_an_item_that_comes_while_policies_are_told_is_told_once() -> None:
+    """A policy logs, say, and the handler enqueues: that partition hears of it in its turn."""
+
+    class Logging(Watched):
+        def hear(self, event: str, now: float) -> None:
+            super().hear(event, now)
+            if records:
+                driver.accept(records.pop())
+
+    records, policy = [2], Logging()
+    driver = partitioned(policy)
+    driver.accept(1, 2)
+    driver.turn()
+    driver.turn()
+    assert [("item_added", 0.0)] * 2 == policy.told
+    assert [1, 2] == [pending for pending, _, _ in policy.asked]
+    assert (3, None) == (len(driver.core.buffer), driver.core.batcher.failure)
 
 
 def test_what_the_heaps_keep_goes_with_the_partitions() -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import attrs
 import pytest
 
 from flushq.core.partitioned_buffer import PartitionedBuffer
@@ -30,6 +31,17 @@ class Key:
     def __eq__(self, other: object) -> bool:
         """Compare the numbers."""
         return isinstance(other, Key) and self.number == other.number
+
+
+@attrs.define(unsafe_hash=True)
+class Hashed:
+    """A key whose hash may be changed.
+
+    Attributes:
+        number: What it is equal by.
+    """
+
+    number: int
 
 
 def key_of(item: Any) -> Any:
@@ -79,3 +91,36 @@ def test_the_number_of_an_item_that_has_just_come() -> None:
         assert [0, 1, 2, 3] == [buffer.number_of(item, None) for item in items]
         assert items == [buffer[number] for number in range(4)]
     assert 2 == buffer.number_of("a", buffer.append("c"))
+
+
+@pytest.mark.parametrize(("waiting", "hashings"), [(0, 10), (1, 7)])
+def test_a_key_that_fails_at_any_step_is_not_let_in(waiting: int, hashings: int) -> None:
+    """It opens no partition, and the next item has the number that it would have had."""
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    for step in range(hashings):
+        buffer: PartitionedBuffer[Any] = PartitionedBuffer(key_of, lambda item: item[1])
+        for _ in range(waiting):
+            buffer.append((Key(1), Key(2)))
+        key = Key(1)
+        key.acts = [fail, *[int] * step]
+        with pytest.raises(ZeroDivisionError):
+            buffer.append((key, key))
+        assert (waiting, waiting, 0) == (len(buffer), len(buffer.partitions), buffer.duplicates)
+        assert buffer.append((Key(1), Key(1))) is None
+        assert [*range(waiting + 1)] == buffer.take_all()[0]
+
+
+def test_a_key_whose_hash_was_changed_is_free_when_nothing_waits() -> None:
+    """It is not found where it was, and stays taken no longer than other items wait."""
+    buffer: PartitionedBuffer[Any] = PartitionedBuffer(key_of, lambda item: item[1])
+    key = Hashed(1)
+    buffer.append(("a", key))
+    buffer.append(("b", Hashed(1)))
+    key.number = 2
+    buffer.take_from(buffer.partitions["a"], 1)
+    buffer.take_from(buffer.partitions["b"], 1)
+    key.number = 1
+    assert buffer.append(("a", Hashed(1))) is None
