@@ -115,29 +115,29 @@ class PartitionedBuffer(Generic[T]):
             self.duplicates += 1
             return stays
         partition = self.partitions.get(keys[0]) or self._open(keys[0])
-        number = self.next_number
+        number = self.next_number  # no call from here on, so no interrupt comes between
         self.next_number = number + 1
         if self._has_keys:
-            self._hold(keys, number, partition)
+            try:
+                self._duplicates.taken[keys] = number
+            except BaseException:  # of a key that cannot be hashed or compared now
+                self._take_back(number, partition)
+                raise
             self._with_keys[number] = item
-            partition.keys.append(keys)
+            partition.keys += (keys,)
         if self._has_weights:
             partition.fresh_weight += weight
-            partition.weights.append(weight)
-        partition.numbers.append(number)
-        partition.items.append(item)
-        self.fresh.append(partition)
+            partition.weights += (weight,)
+        partition.numbers += (number,)
+        partition.items += (item,)
+        self.fresh += (partition,)
         return None
 
-    def _hold(self, keys: Keys, number: int, partition: Partition[T]) -> None:
-        """Have an item hold its key; if that cannot be hashed or compared now, it has not come."""
-        try:
-            self._duplicates.taken[keys] = number
-        except BaseException:
-            self.next_number = number
-            if not (partition.numbers or partition.running):
-                self.close(partition)
-            raise
+    def _take_back(self, number: int, partition: Partition[T]) -> None:
+        """The item that was to have this number has not come."""
+        self.next_number = number
+        if not (partition.numbers or partition.running):
+            self.close(partition)
 
     def _append_measured(self, item: T) -> int | None:
         keys, weight = self.measure(item)

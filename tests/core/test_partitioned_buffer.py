@@ -1,11 +1,13 @@
 """The items that wait, by partition: what cannot be seen from outside."""
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
 import pytest
 
 from flushq.core.partitioned_buffer import PartitionedBuffer
+from tests.threads.support import at_every_step, interrupt
 
 
 class Key:
@@ -124,3 +126,21 @@ def test_a_key_whose_hash_was_changed_is_free_when_nothing_waits() -> None:
     buffer.take_from(buffer.partitions["b"], 1)
     key.number = 1
     assert buffer.append(("a", Hashed(1))) is None
+
+
+@pytest.mark.parametrize("measures", [(None, None), (str, len)])
+def test_an_interrupt_between_two_steps_harms_no_other_item(measures: tuple[Any, Any]) -> None:
+    """The item waits, or does not, and what is counted can be taken."""
+
+    def play_once(make: Callable[[Callable[[], object]], None]) -> None:
+        buffer: PartitionedBuffer[str] = PartitionedBuffer(key_of, *measures)
+        buffer.append("a1")
+        item = "a2", *buffer.measure("a2")
+        try:
+            make(lambda: buffer.add(*item))
+        finally:
+            buffer.append("a3")
+            assert buffer.take_all()[1] in (["a1", "a3"], ["a1", "a2", "a3"])
+            assert 0 == len(buffer)
+
+    assert at_every_step(interrupt, play_once) >= 1
