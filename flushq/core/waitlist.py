@@ -45,8 +45,9 @@ class WaitList(Generic[Owner]):
 
     def join(self, waiter: Waiter, owner: Owner) -> None:
         """Put a producer at the end; its waiter gets None for room, or an exception to raise."""
-        self.line[waiter] = owner
-        self.by_owner[owner] = self.by_owner.get(owner, 0) + 1
+        waiting = self.by_owner.get(owner, 0) + 1
+        self.line[waiter] = owner  # no call between the two, so no interrupt comes there
+        self.by_owner[owner] = waiting
 
     def leave(self, waiter: Waiter) -> None:
         """The producer goes on: it takes its room at once, or gives back what it was given.
@@ -90,7 +91,8 @@ class WaitList(Generic[Owner]):
         return wake(waiter, answer)
 
     def _remove(self, waiter: Waiter) -> None:
-        owner = self.line.pop(waiter)
+        owner = self.line[waiter]
+        del self.line[waiter]  # no call from here on, so no interrupt comes between
         self.by_owner[owner] -= 1
         if not self.by_owner[owner]:
             del self.by_owner[owner]

@@ -64,11 +64,12 @@ class Keeper:
         post = object()
         try:
             if self._locked(self._take, post):
-                self._thread = primitives.start_thread(partial(self._keep, post), self._name)
+                work = partial(self._keep_in_thread, post)
+                self._thread = primitives.start_thread(work, self._name)
         except RuntimeError:
             self._leave(post)
-        except BaseException:  # an interrupt; if it has started all the same, it is not the keeper
-            self._leave(post)
+        except BaseException:  # an interrupt: nobody knows whether the thread has begun
+            self._locked(self._withdraw, post)
             raise
 
     def keep(self, waiter: Waiter, until: float) -> None:
@@ -77,7 +78,7 @@ class Keeper:
         post = object()
         try:
             if self._locked(self._take, post):
-                self._keep(post, waiter, until)
+                self._keep(post, None, waiter, until)
         finally:  # an interrupt may have come before the rounds
             self._leave(post)
 
@@ -91,9 +92,18 @@ class Keeper:
             self._post = post
         return self._post is post
 
-    def _keep(self, post: object, waiter: Waiter | None = None, until: float = math.inf) -> None:
+    def _keep_in_thread(self, post: object) -> None:
+        self._keep(post, primitives.current_thread())
+
+    def _keep(
+        self,
+        post: object,
+        thread: Any,
+        waiter: Waiter | None = None,
+        until: float = math.inf,
+    ) -> None:
         try:
-            if not self._locked(self._is_mine, post):
+            if not self._locked(self._begin, post, thread):
                 return
             while not (self._make_round() or (waiter is not None and waiter.done())):
                 if until <= primitives.clock():
@@ -102,11 +112,17 @@ class Keeper:
         finally:
             self._locked(self._leave, post)
 
-    def _is_mine(self, post: object) -> bool:
+    def _begin(self, post: object, thread: Any) -> bool:
+        """The caller is the keeper, in a thread of its own, unless the post was withdrawn."""
         if self._post is not post:
             return False
-        self._thread_id = primitives.this_thread()
+        self._thread, self._thread_id = thread, primitives.this_thread()
         return True
+
+    def _withdraw(self, post: object) -> None:
+        """A thread that has not begun is not to be the keeper; one that has begun is."""
+        if self._thread_id is None:
+            self._leave(post)
 
     def _leave(self, post: object) -> None:
         if self._post is post:

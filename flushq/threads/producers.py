@@ -12,8 +12,8 @@ the caller either before both or after both. (To make an iterator may run the ga
 Python 3.11, so there ``+=`` takes one that was made before.) Where an item comes in with the lock
 held, ``+=`` takes the item and then an iterator that releases the lock: again one step, the last.
 The lock is taken in the same way, by an iterator that is added to a list: if the list is not
-empty the lock is held, whatever was raised. Of items with keys or weights, to add one is several
-steps, and an interrupt between two of them is not guarded against.
+empty the lock is held, whatever was raised. With keys, weights or partitions to
+add an item is several steps, and an interrupt between two of them is not guarded against.
 
 *A finalizer or a signal handler* may interrupt a call that holds the lock, and bring an item. The
 lock lets its own thread in again, and ``_within`` tells. Such an item is put aside with a claim to

@@ -274,8 +274,11 @@ def test_a_close_without_limit_gets_one_at_the_end_of_the_interpreter() -> None:
     play(body)
 
 
-def test_an_interrupt_while_the_keeper_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody knows whether it runs: it does nothing, and another is started."""
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_an_interrupt_while_the_keeper_is_started(
+    monkeypatch: pytest.MonkeyPatch, *, has_begun: bool
+) -> None:
+    """If it has begun, it is the keeper; if not, it does nothing, and another is started."""
 
     def body(stage: Stage) -> None:
         sink = Sink()
@@ -283,6 +286,8 @@ def test_an_interrupt_while_the_keeper_is_started(monkeypatch: pytest.MonkeyPatc
 
         def start_and_interrupt(*args: Any) -> None:
             start(*args)
+            if has_begun:
+                stage.sleep(1)
             interrupt()
 
         queue = queue_of(sink)
