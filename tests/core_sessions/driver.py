@@ -84,7 +84,7 @@ class Flush:
         match self.wants:
             case Call(items):
                 return "call", items
-            case Pause(seconds):
+            case Pause(seconds, _):
                 return "pause", seconds
             case Ask(failure):
                 facts = failure.items, failure.error, failure.errors, failure.attempt
@@ -458,7 +458,7 @@ class Driver(QueueView[Item]):
             return
         match wish:
             case Call():
-                attempts.returned()
+                attempts.returned(self.now)
             case Ask():
                 attempts.judged(heard)
             case Pause():

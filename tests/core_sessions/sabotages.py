@@ -124,6 +124,11 @@ def _unsorted(losses: LossList[Any], numbers: Sequence[int], items: list[Any]) -
     losses.items += items
 
 
+def _no_caps(buffer: Buffer[Any], up_to: int | None = None) -> tuple[list[Any], float, Any]:
+    items, weights = buffer._take(len(buffer) if up_to is None else up_to)
+    return items, 0, weights
+
+
 def _one_too_many(batcher: Batcher[Any]) -> bool:
     free = len(batcher.running) <= batcher._max_in_flight
     return batcher.policy.pending > 0 and free and batcher.started and batcher.stopped is None
@@ -227,11 +232,7 @@ SABOTAGES: dict[str, Sabotage] = {
     "arrivals are told late": (Batcher, "burst_size", _always(0)),
     # Batches.
     "a flush too many": (Batcher, "_may_flush", property(_one_too_many)),
-    "caps are forgotten": (
-        Buffer,
-        "take",
-        lambda self, up_to=None: (self._take(len(self) if up_to is None else up_to), 0),
-    ),
+    "caps are forgotten": (Buffer, "take", _no_caps),
     "the drain is forgotten": (Core, "close", _no_batch_when_drained),
     "keys stay taken": (Duplicates, "free", _nothing),
     "a failed flush does not end the queue": (Batcher, "_attribute_failure", _nothing),

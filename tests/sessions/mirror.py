@@ -60,6 +60,11 @@ class Flush:
         """Whether it goes on."""
         return self.flight.wants is not None
 
+    @property
+    def pauses(self) -> bool:
+        """Whether it waits for the time to call flush_fn again."""
+        return self.flight.wants is not None and self.flight.wants[0] == "pause"
+
     def __repr__(self) -> str:
         return f"flush {self.number}"
 
@@ -199,7 +204,7 @@ class Mirror:
     def end(self, flush: Flush) -> None:
         """It has taken the last step, of a pause perhaps that was cut short."""
         flight = flush.flight
-        if flight.wants is not None and flight.wants[0] == "pause" and flight.interrupted:
+        if flush.pauses and flight.interrupted:
             flight.paused()
         if flight.wants is not None:
             self.complain(18, f"{flush} has ended instead of {flight.wants}")
@@ -216,7 +221,7 @@ class Mirror:
         """Flush_fn is called."""
         self.keep_time()
         flight = flush.flight
-        if flight.wants is not None and flight.wants[0] == "pause":
+        if flush.pauses:
             if self.model.now < flush.due - 2 * EARLY:
                 self.complain(18, f"{flush} goes on too early, due at {flush.due:g}")
             flight.paused()
@@ -272,17 +277,18 @@ class Mirror:
             self._check_flush(flush)
 
     def _right_timers(self) -> list[float]:
-        """One for the policy, and one for the limit."""
+        """One for the policy and the pauses of flushes, and one for the limit."""
         model = self.model
         limits = [] if model.deadline is None or model.is_cut or model.ended else [model.deadline]
-        return sorted(time for time in (model.wake_at, *limits) if time < math.inf)
+        pausing = [flush.due for flush in self.flushes if flush.pauses]
+        return sorted(time for time in (min([model.wake_at, *pausing]), *limits) if time < math.inf)
 
     def _check_flush(self, flush: Flush) -> None:
         """A flush that runs waits for the sink, the handler or the time, and knows that it ends."""
         wants, interrupts = flush.flight.wants, flush.flight.interrupted
         cancels = flush.task.cancelling()
         assert wants is not None
-        if wants[0] == "begin" or (wants[0] == "pause" and flush.due <= self.loop.time()):
+        if wants[0] == "begin" or (flush.pauses and flush.due <= self.loop.time()):
             self.complain(18, f"{flush} stands still: {wants}")
         if cancels != interrupts:
             self.complain(10, f"{flush} was cancelled {cancels} times, not {interrupts}")
