@@ -183,7 +183,7 @@ class Core(Generic[T]):
         batch = self.batcher.start_flush(due, now)
         if batch is not None:
             try:
-                self.starts.call_started(batch, now, batch.count, batch.weight)
+                self.starts.call_started(batch, batch.count, batch.weight)
             except BaseException as interrupt:  # by which the throttle has failed
                 batch.fail(interrupt)
                 self.flush_ended(batch, now)

@@ -3,7 +3,7 @@
 The rules it keeps:
 
 * *The throttle hears of every call*, once when it starts and once when it has ended, in the order
-  in which that happens. No time is before :attr:`~RunningThrottle.now`.
+  in which that happens.
 * Its code runs in a pass alone. The end of a call is noted at the moment it ends, and told, with
   that time, before the throttle is asked anything and before another call starts.
 * What it raises, or answers that is not a time, is reported as its failure. It is told nothing
@@ -36,14 +36,12 @@ class RunningThrottle(Generic[T]):
         on_failure: Is called when it fails.
 
     Attributes:
-        now: The last time that it was told.
         failed: Whether it has failed.
     """
 
-    __slots__ = ("_copy", "_ended", "_on_failure", "_running", "failed", "now")
+    __slots__ = ("_copy", "_ended", "_on_failure", "_running", "failed")
 
     def __init__(self, copy: Throttle, on_failure: OnFailure) -> None:
-        self.now: float = -math.inf
         self.failed = False
         self._copy = copy
         self._on_failure = on_failure
@@ -52,7 +50,6 @@ class RunningThrottle(Generic[T]):
 
     def call_started(self, batch: Batch[T], now: float, count: int, weight: float) -> None:
         """A call with items of a batch starts."""
-        self.now = now = max(now, self.now)
         self._running[batch] = now, count, weight
         self._tell("call_started", now, count, weight)
 
@@ -66,7 +63,6 @@ class RunningThrottle(Generic[T]):
         """Tell of the calls that have ended."""
         while self._ended:
             (started, count, weight), now, error = self._ended.pop(0)
-            self.now = now = max(now, self.now)
             self._tell("call_done", now, count, now - started, weight, error=error)
 
     def ready_at(self, now: float, *, is_pausing: bool) -> float:
@@ -75,7 +71,6 @@ class RunningThrottle(Generic[T]):
         ``is_pausing`` says that a retry will ask later, by itself.
         """
         self.tell_ends()
-        self.now = now = max(now, self.now)
         if self.failed:
             return math.inf
         try:

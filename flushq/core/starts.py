@@ -53,7 +53,7 @@ class Starts(Generic[T]):
         is_busy: Whether there is anything to be done here.
         is_blocked: Whether a batch is due that nothing but the end of a call lets start.
         line: The calls in line, in the order in which their pauses end.
-        now: The latest time that is known.
+        now: The latest time that is known; no event is told with an earlier one.
         wake_at: When a call may start that has to wait now; inf: not before something happens.
     """
 
@@ -113,33 +113,34 @@ class Starts(Generic[T]):
         while self.line and self.line[0].paused_until <= now:
             if not self._may_start(now):
                 return False
-            self._start(self.line.pop(0), now)
+            self._start(self.line.pop(0))
         may_start = is_due and self._may_start(now)
         if self.line and self.wake_at == math.inf:
             self.wake_at = max(self.line[0].paused_until, self._held_until)
-        self.is_busy = self._throttle is not None or bool(self.line) or self._held_until > now
+        self.is_busy = self._throttle is not None or bool(self.line)
         return may_start
 
-    def call_started(self, batch: Batch[T], now: float, count: int, weight: float) -> None:
-        """A call starts."""
+    def call_started(self, batch: Batch[T], count: int, weight: float) -> None:
+        """A call starts, since let_go() has said that it may."""
         if self._throttle is not None:
-            self._throttle.call_started(batch, now, count, weight)
+            self._throttle.call_started(batch, self.now, count, weight)
 
     def note_end(self, batch: Batch[T], now: float, error: BaseException | None) -> None:
         """A call has ended, at this moment; tell_ends() is to tell of it."""
+        self.now = max(now, self.now)
         if self._throttle is not None:
-            self._throttle.note_end(batch, now, error)
+            self._throttle.note_end(batch, self.now, error)
 
     def tell_ends(self) -> None:
         """Tell the throttle of the calls that have ended."""
         if self._throttle is not None:
             self._throttle.tell_ends()
 
-    def _start(self, call: _InLine[T], now: float) -> None:
+    def _start(self, call: _InLine[T]) -> None:
         if call.waiter.done():  # its flush was cut short
             return
         try:
-            self.call_started(call.attempts.batch, now, *call.attempts.size)
+            self.call_started(call.attempts.batch, *call.attempts.size)
         finally:
             wake(call.waiter, not self.failed)
 
@@ -149,7 +150,7 @@ class Starts(Generic[T]):
         if self._throttle is not None:
             is_pausing = bool(self.line) and self.line[-1].paused_until > now
             ready = max(ready, self._throttle.ready_at(now, is_pausing=is_pausing))
-        if ready <= now and not self.failed:
+        if ready <= now:
             return True
         self.wake_at = ready
         self.is_blocked = ready == math.inf

@@ -118,9 +118,6 @@ class Calls(Generic[T]):
     def then(self, flight: Flight[T], result: Result[T]) -> Step[T] | None:
         """What is to be done next, after this; None: nothing, all has ended or is given up."""
         batch, attempts = flight.batch, flight.attempts
-        if flight.turn is not None:
-            self._core.starts.leave(flight.turn)
-            flight.turn = None
         if batch.over:
             return None
         if attempts is None:

@@ -86,7 +86,7 @@ class Keeper:
         if not self.is_caller:
             waiter.wait()
             return
-        while not (waiter.done() or self._make_round()):
+        while not (self._make_round() or waiter.done()):
             self._bell.wait(self.alarm)
 
     def join(self) -> None:

@@ -324,6 +324,8 @@ def test_each_step_is_followed_by_the_next() -> None:
     assert Pause(0.0) == way.returned()
     assert (Call([11]), [{0: None}]) == (way.paused(), way.noted)
     assert way.returned() is None
+    delivered = 5.0, type(None)
+    assert [(3.0, Refusal), (9.0, Refusal), delivered, delivered] == way.calls_ended
     assert ((None, {}, {}, []), 4) == (way.end(), way.batch.attempts)
 
 
