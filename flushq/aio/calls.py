@@ -76,7 +76,7 @@ class Calls(Generic[T]):
             batch.returned()
         while attempts is not None and attempts.next is not None:
             self._wake()  # what has ended by now is told now
-            await self._follow(attempts.next, attempts, batch)
+            await self._follow(attempts.next, attempts)
 
     def _called(self, items: list[T]) -> Awaitable[object]:
         result: Any = self._flush_fn(items)
@@ -87,14 +87,12 @@ class Calls(Generic[T]):
             )
         return result
 
-    async def _follow(
-        self, step: Call[T] | Pause | Ask[T], attempts: Attempts[T], batch: Batch[T]
-    ) -> None:
+    async def _follow(self, step: Call[T] | Pause | Ask[T], attempts: Attempts[T]) -> None:
         """Do what comes next after a failure."""
         if isinstance(step, Ask):
             await self._ask(attempts, step.failure)
         elif isinstance(step, Pause):
-            await self._wait_in_line(attempts, batch)
+            await self._wait_in_line(attempts)
         else:
             await self._call_again(attempts, step.items)
 
@@ -108,18 +106,14 @@ class Calls(Generic[T]):
         else:
             attempts.judged(verdict)
 
-    async def _wait_in_line(self, attempts: Attempts[T], batch: Batch[T]) -> None:
-        may_start = False
+    async def _wait_in_line(self, attempts: Attempts[T]) -> None:
         try:
-            if not batch.interrupted:  # else flush_fn has swallowed that
-                may_start = await self._wait(self._core.starts, attempts, self._clock())
+            if not await self._wait(self._core.starts, attempts, self._clock()):
+                raise asyncio.CancelledError("cut short between two attempts")  # noqa: TRY301 - so
         except BaseException as error:
             attempts.cut(error)
-            return
-        if may_start:
-            attempts.paused()
         else:
-            attempts.cut(asyncio.CancelledError("cut short between two attempts"))
+            attempts.paused()
 
     async def _call_again(self, attempts: Attempts[T], items: list[T]) -> None:
         try:

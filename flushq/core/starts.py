@@ -88,10 +88,14 @@ class Starts(Generic[T]):
     # The line.
 
     def join(self, waiter: Waiter, attempts: Attempts[T], now: float) -> None:
-        """Complete the waiter with True when the call may start; with False if it never will."""
+        """Complete the waiter with True when the call may start; with False if it never will.
+
+        That is if the throttle has failed, or the flush was interrupted, which flush_fn may have
+        swallowed.
+        """
         pause = attempts.next
         assert isinstance(pause, Pause)
-        if self.failed:
+        if self.failed or attempts.batch.interrupted:
             wake(waiter, answer=False)
             return
         until = now + pause.seconds

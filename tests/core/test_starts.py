@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flushq.core.attempts import Attempts, Call
+from flushq.core.attempts import Attempts, Call, Pause
 from flushq.core.core import Core
 from flushq.errors import PolicyError, QueueFull
 from flushq.outcomes import Retry, Split, Verdict
@@ -293,6 +293,7 @@ def test_a_new_batch_need_not_wait_for_a_pause() -> None:
     """While a retry pauses, others start; without a throttle it starts when the pause is over."""
     made = driver(None, 1)
     made.fail(1, verdict=Retry(4.0))
+    assert made.core.is_due
     made.accept(2)
     made.play(9.0)
     assert [(0, [1]), (0, [2]), (4, [1])] == made.calls
@@ -430,10 +431,19 @@ def test_a_retry_whose_start_the_throttle_refuses_is_in_doubt() -> None:
     assert ([1], 1) == (outcome.in_doubt, len(made.calls))
 
 
-def test_a_retry_that_comes_after_the_failure_never_starts() -> None:
-    """Who joins the line of a throttle that has failed is told so at once."""
+@pytest.mark.parametrize("why", ["the throttle has failed", "the flush was interrupted"])
+def test_who_joins_the_line_in_vain_is_told_so_at_once(why: str) -> None:
+    """No call is made, and what was to be handed over again is in doubt."""
     throttle = Noted()
     made = driver(throttle, 1)
-    throttle.does["ready_at"] = Refusal("no")
-    made.accept(2)
-    assert made.fail(1, verdict=Retry(1.0)).result() is False
+    if why == "the throttle has failed":
+        throttle.does["ready_at"] = Refusal("no")
+        made.accept(2)
+    else:
+        made.running[1,].interrupt()
+    (batch,) = made.core.batcher.running
+    attempts = made.core.attempts(batch, has_handler=True)
+    attempts.next = Pause(0.0)
+    place = Caller()
+    made.core.starts.join(place, attempts, 1.0)
+    assert (False, []) == (place.result(), made.core.starts.line)
