@@ -39,7 +39,6 @@ class Flush:
         batch: Its batch.
         items: The items of that.
         task: Its task.
-        due: When flush_fn is to be called again, if it pauses.
         flight: The same, of the model.
     """
 
@@ -47,7 +46,6 @@ class Flush:
     batch: Batch[Item]
     items: tuple[Item, ...]
     task: asyncio.Task[None]
-    due: float = -math.inf
     flight: Flight = attrs.field(init=False)
 
     @property
@@ -62,8 +60,8 @@ class Flush:
 
     @property
     def pauses(self) -> bool:
-        """Whether it waits for the time to call flush_fn again."""
-        return self.flight.wants is not None and self.flight.wants[0] == "pause"
+        """Whether it is in line to call flush_fn again, or was let go."""
+        return self.flight.wants is not None and self.flight.wants[0] in {"pause", "turn"}
 
     def __repr__(self) -> str:
         return f"flush {self.number}"
@@ -222,8 +220,8 @@ class Mirror:
         self.keep_time()
         flight = flush.flight
         if flush.pauses:
-            if self.model.now < flush.due - 2 * EARLY:
-                self.complain(18, f"{flush} goes on too early, due at {flush.due:g}")
+            if flight.wants != ("turn",):
+                self.complain(18, f"{flush} goes on too early: {flight.wants}")
             flight.paused()
         if flight.wants != ("call", batch):
             self.complain(3, f"flush_fn is called with {batch}, not {flight.wants}")
@@ -237,7 +235,6 @@ class Mirror:
         else:
             may_ask = isinstance(error, Exception | CancelledError)
             flush.flight.raised(error, self.model.now, may_ask=may_ask)
-        self._note_pause(flush)
 
     def ask(self, flush: Flush, failure: Failure[Item]) -> None:
         """The failure handler is called."""
@@ -250,16 +247,10 @@ class Mirror:
         """It has answered."""
         self.keep_time()
         flush.flight.judged(verdict)
-        self._note_pause(flush)
 
     def break_handler(self, flush: Flush, error: BaseException) -> None:
         """It has raised."""
         flush.flight.broke(error)
-
-    def _note_pause(self, flush: Flush) -> None:
-        match flush.flight.wants:
-            case "pause", float() | int() as seconds:
-                flush.due = self.model.now + seconds
 
     # When the loop is idle.
 
@@ -277,18 +268,18 @@ class Mirror:
             self._check_flush(flush)
 
     def _right_timers(self) -> list[float]:
-        """One for the policy and the pauses of flushes, and one for the limit."""
+        """One for the policy and the next call that may start, and one for the limit."""
         model = self.model
         limits = [] if model.deadline is None or model.is_cut or model.ended else [model.deadline]
-        pausing = [flush.due for flush in self.flushes if flush.pauses]
-        return sorted(time for time in (min([model.wake_at, *pausing]), *limits) if time < math.inf)
+        wake_at = min(model.wake_at, model.starts.wake_at)
+        return sorted(time for time in (wake_at, *limits) if time < math.inf)
 
     def _check_flush(self, flush: Flush) -> None:
         """A flush that runs waits for the sink, the handler or the time, and knows that it ends."""
         wants, interrupts = flush.flight.wants, flush.flight.interrupted
         cancels = flush.task.cancelling()
         assert wants is not None
-        if wants[0] == "begin" or (flush.pauses and flush.due <= self.loop.time()):
+        if wants[0] in {"begin", "turn"}:
             self.complain(18, f"{flush} stands still: {wants}")
         if cancels != interrupts:
             self.complain(10, f"{flush} was cancelled {cancels} times, not {interrupts}")
