@@ -1,5 +1,6 @@
 """Checks of arguments: a bad one is a ValueError or a TypeError that shows the value."""
 
+import copy
 import inspect
 import math
 from numbers import Integral, Rational, Real
@@ -58,6 +59,28 @@ def _as_fraction(number: Any) -> Any:
     return Fraction(int(top), int(bottom))
 
 
+def copy_of(name: str, template: Any, kind: type) -> Any:
+    """A deep copy of an argument that is a template, of such a kind.
+
+    Raises:
+        TypeError: It is of another kind, or cannot be deep-copied.
+    """
+    if not isinstance(template, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, not {shown(template)}")
+    try:
+        clone: object = copy.deepcopy(template)
+    except Exception as error:
+        raise TypeError(
+            f"cannot make a deep copy of the {name} {shown(template)}: {shown(error)}; "
+            f"a {name} that holds what cannot be copied defines __deepcopy__"
+        ) from error
+    if clone is template or not isinstance(clone, kind):
+        raise TypeError(
+            f"a deep copy of the {name} {shown(template)} must be another one, not {shown(clone)}"
+        )
+    return clone
+
+
 def check_callable(name: str, function: object) -> None:
     """Refuse what cannot be called."""
     if not callable(function):
@@ -104,6 +127,13 @@ def check_positive(name: str, value: Any) -> None:
     _check_real(name, value)
     if not value > 0:
         raise ValueError(f"{name} must be above 0, not {value!r}")
+
+
+def check_duration(name: str, value: Any) -> None:
+    """Refuse what is not a finite real number above 0."""
+    check_positive(name, value)
+    if as_float(value) == math.inf:
+        raise ValueError(f"{name} must be finite, not {value!r}")
 
 
 def _check_real(name: str, value: Any) -> None:

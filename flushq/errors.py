@@ -9,7 +9,7 @@
     ├── QueueEnded          the queue ended by a failure, or with items left; it lists them
     │   ├── FlushFailed     flush_fn raised
     │   ├── ShutdownTimeout the close was cut short
-    │   └── PolicyError     the policy raised, or answered nonsense
+    │   └── PolicyError     the policy or the throttle raised, or answered nonsense
     ├── ItemFailed          the item of this receipt was not delivered
     │   └── Dropped         the failure handler dropped it
     └── PartialFailure      raised by flush_fn: some items failed, the others were delivered
@@ -85,7 +85,7 @@ class ShutdownTimeout(QueueEnded):
 
 
 class PolicyError(QueueEnded):
-    """The policy raised (its exception is the ``__cause__``), or its answer is not a decision."""
+    """The policy or the throttle raised (that is the ``__cause__``), or gave no sound answer."""
 
 
 class ItemFailed(FlushqError):

@@ -45,16 +45,25 @@ class Drop:
 
 @attrs.frozen
 class Retry:
-    """Hand what failed over again, after so many seconds.
+    """Hand what failed over again, after so many seconds, and when the throttle lets it.
+
+    Args:
+        after: Seconds to wait before.
+        hold: Whether no other call of ``flush_fn`` starts before either, as when an API answers
+            with Retry-After. Calls that run are left alone. The longest of several holds counts.
 
     Raises:
-        TypeError, ValueError: ``after`` is not a finite number of at least 0.
+        TypeError, ValueError: ``after`` is not a finite number of at least 0, or ``hold`` not a
+            bool.
     """
 
     after: float = 0.0
+    hold: bool = False
 
     def __attrs_post_init__(self) -> None:
         check_finite("after", self.after, least=0)
+        if not isinstance(self.hold, bool):
+            raise TypeError(f"hold must be a bool, not {self.hold!r}")
 
 
 @attrs.frozen

@@ -22,7 +22,7 @@ from typing import Any, Self
 
 import attrs
 
-from flushq.arguments import as_plain, check_count, check_positive, is_int, is_real, shown
+from flushq.arguments import as_plain, check_count, check_positive, copy_of, is_int, is_real
 from flushq.facts import QueueState
 
 
@@ -197,19 +197,7 @@ def running_copy(policy: FlushPolicy, max_in_flight: int) -> FlushPolicy:
     Raises:
         TypeError: ``policy`` is not a FlushPolicy, or cannot be deep-copied.
     """
-    if not isinstance(policy, FlushPolicy):
-        raise TypeError(f"policy must be a FlushPolicy, not {shown(policy)}")
-    try:
-        clone: object = copy.deepcopy(policy)
-    except Exception as error:
-        raise TypeError(
-            f"cannot make a deep copy of the policy {shown(policy)}: {shown(error)}; "
-            "a policy that holds what cannot be copied defines __deepcopy__"
-        ) from error
-    if clone is policy or not isinstance(clone, FlushPolicy):
-        raise TypeError(
-            f"a deep copy of the policy {shown(policy)} must be another one, not {shown(clone)}"
-        )
+    clone: FlushPolicy = copy_of("policy", policy, FlushPolicy)
     object.__setattr__(clone, "queue", QueueState(max_in_flight))
     return clone
 

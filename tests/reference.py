@@ -19,7 +19,14 @@ from typing import Any
 import attrs
 
 PAGE = Path(__file__).parents[1] / "flushq" / "README.rst"
-MODULES = ("flushq", "flushq.threads", "flushq.simulation", "flushq.offline", "flushq.testing")
+MODULES = (
+    "flushq",
+    "flushq.threads",
+    "flushq.throttles",
+    "flushq.simulation",
+    "flushq.offline",
+    "flushq.testing",
+)
 WIDTH = 100
 
 HEAD = """\

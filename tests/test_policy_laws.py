@@ -73,7 +73,7 @@ class History(RuleBasedStateMachine):
         self.now += gap * self.unit
         if isinstance(self.decision, Flush):
             up_to = self.decision.up_to
-        batch, weight = self.buffer.take(up_to)
+        batch, weight, _ = self.buffer.take(up_to)
         assert self.waiting[: len(batch)] == batch
         assert 1 <= len(batch) <= min(cap(up_to), cap(self.policy.max_records))
         assert sum(item.weight for item in batch) == weight <= cap(self.policy.max_weight)

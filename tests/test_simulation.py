@@ -282,7 +282,9 @@ def test_retries_without_end_are_refused() -> None:
 
     trace = simulate(NaturalPolicy(), [0], 0, flush_fails=stubborn)
     assert MOST_ATTEMPTS == trace.flushes[0].attempts
-    message = rf"flush_fails answered {MOST_ATTEMPTS} calls in a row with Retry\(after=1\)"
+    message = (
+        rf"flush_fails answered {MOST_ATTEMPTS} calls in a row with Retry\(after=1, hold=False\)"
+    )
     with pytest.raises(ValueError, match=message):
         simulate(NaturalPolicy(), [0], 0, flush_fails=lambda attempt, size: Retry(1))
 

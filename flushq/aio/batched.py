@@ -22,6 +22,7 @@ from flushq.outcomes import Drop, Failure, Verdict
 from flushq.policy import FlushPolicy
 from flushq.requests import ANYBODY, Request, about_keys, fail, match, of_key, wanted
 from flushq.telling import OnReport
+from flushq.throttles import Throttle
 
 DROP = Drop()
 
@@ -53,8 +54,8 @@ class Batched(Generic[K, V]):
             the Failure are keys. Drop fails the callers of this call with an ItemFailed, Fail ends
             the queue, Retry calls the loader again, and Split does so with each half, which leaves
             all but those whose key is at fault with an answer. None: Drop.
-        max_queue_size, max_in_flight, max_in_flight_per_partition, max_shutdown_wait, on_report,
-            name: As of a FlushQueue.
+        max_queue_size, max_in_flight, max_in_flight_per_partition, max_shutdown_wait, throttle,
+            on_report, name: As of a FlushQueue.
 
     Raises:
         TypeError, ValueError: As of a FlushQueue.
@@ -72,6 +73,7 @@ class Batched(Generic[K, V]):
         max_in_flight: int = 1,
         max_in_flight_per_partition: int | None = 1,
         max_shutdown_wait: float | None = None,
+        throttle: Throttle | None = None,
         on_failure: OnFailure[K] | None = None,
         on_report: OnReport | None = None,
         name: str | None = None,
@@ -94,6 +96,7 @@ class Batched(Generic[K, V]):
             max_in_flight=max_in_flight,
             max_in_flight_per_partition=max_in_flight_per_partition,
             max_shutdown_wait=max_shutdown_wait,
+            throttle=throttle,
             on_failure=self._judge,
             on_report=on_report,
             name=name,

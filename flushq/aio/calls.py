@@ -33,13 +33,14 @@ class Calls(Generic[T]):
         flush_fn: The flush function.
         on_failure: The failure handler. None: every failure ends the queue.
         wake: Asks for a pass.
+        wait: Waits in a registry of the core, and returns the answer.
         clock: The loop's.
 
     Raises:
         TypeError: One of the functions cannot be called.
     """
 
-    __slots__ = ("_clock", "_core", "_flush_fn", "_on_failure", "_wake")
+    __slots__ = ("_clock", "_core", "_flush_fn", "_on_failure", "_wait", "_wake")
 
     def __init__(
         self,
@@ -47,6 +48,7 @@ class Calls(Generic[T]):
         flush_fn: FlushFn[T],
         on_failure: OnFailure[T] | None,
         wake: Callable[[], None],
+        wait: Callable[..., Awaitable[Any]],
         clock: Callable[[], float],
     ) -> None:
         check_callable("flush_fn", flush_fn)
@@ -56,6 +58,7 @@ class Calls(Generic[T]):
         self._flush_fn = flush_fn
         self._on_failure = on_failure
         self._wake = wake
+        self._wait = wait
         self._clock = clock
 
     async def deliver(self, batch: Batch[T]) -> None:
@@ -73,7 +76,7 @@ class Calls(Generic[T]):
             batch.returned()
         while attempts is not None and attempts.next is not None:
             self._wake()  # what has ended by now is told now
-            await self._follow(attempts.next, attempts, batch)
+            await self._follow(attempts.next, attempts)
 
     def _called(self, items: list[T]) -> Awaitable[object]:
         result: Any = self._flush_fn(items)
@@ -84,14 +87,12 @@ class Calls(Generic[T]):
             )
         return result
 
-    async def _follow(
-        self, step: Call[T] | Pause | Ask[T], attempts: Attempts[T], batch: Batch[T]
-    ) -> None:
+    async def _follow(self, step: Call[T] | Pause | Ask[T], attempts: Attempts[T]) -> None:
         """Do what comes next after a failure."""
         if isinstance(step, Ask):
             await self._ask(attempts, step.failure)
         elif isinstance(step, Pause):
-            await self._let_pass(step.seconds, attempts, batch)
+            await self._wait_in_line(attempts)
         else:
             await self._call_again(attempts, step.items)
 
@@ -105,12 +106,10 @@ class Calls(Generic[T]):
         else:
             attempts.judged(verdict)
 
-    async def _let_pass(self, seconds: float, attempts: Attempts[T], batch: Batch[T]) -> None:
-        if batch.interrupted:  # and flush_fn has swallowed that
-            attempts.cut(asyncio.CancelledError("cut short between two attempts"))
-            return
+    async def _wait_in_line(self, attempts: Attempts[T]) -> None:
         try:
-            await asyncio.sleep(seconds)
+            if not await self._wait(self._core.starts, attempts, self._clock()):
+                raise asyncio.CancelledError("cut short between two attempts")  # noqa: TRY301 - so
         except BaseException as error:
             attempts.cut(error)
         else:
@@ -122,7 +121,7 @@ class Calls(Generic[T]):
         except BaseException as error:
             self._raised(attempts, error)
         else:
-            attempts.returned()
+            attempts.returned(self._clock())
 
     def _raised(self, attempts: Attempts[T], error: BaseException) -> None:
         attempts.raised(error, self._clock(), may_ask=is_failure(error))

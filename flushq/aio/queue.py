@@ -18,6 +18,7 @@ from flushq.core.losses import LostAs
 from flushq.core.partitioned_buffer import PartitionKey
 from flushq.policy import FlushPolicy
 from flushq.telling import OnReport, raise_outcome, tell_dropped
+from flushq.throttles import Throttle
 
 T = TypeVar("T")
 
@@ -51,6 +52,8 @@ class FlushQueue(Entrance[T]):
             order. None: no limit but ``max_in_flight``.
         max_shutdown_wait: Seconds that a close may take, and that running flushes have after a
             failure. None: no limit. 0: no flush is started any more, running ones are cancelled.
+        throttle: When a call of flush_fn may start, retries included; no reason to flush overrules
+            it. The queue runs a deep copy of it. None: at any time.
         on_failure: What is to be done when flush_fn has raised: a function, plain or async, of a
             Failure that returns a verdict; a class means its instance, so Retry is Retry(0). It is
             part of the flush: it runs in its context, and a limit or a second cancellation cuts it
@@ -64,7 +67,8 @@ class FlushQueue(Entrance[T]):
 
     Raises:
         TypeError: An argument is of the wrong type, a function is async that must not be, the
-            policy cannot be deep-copied, or it has a ``max_weight`` and there is no ``weigh``.
+            policy or the throttle cannot be deep-copied, or the policy has a ``max_weight`` and
+            there is no ``weigh``.
         ValueError: A number is zero, negative or NaN where it must not be.
     """
 
@@ -82,6 +86,7 @@ class FlushQueue(Entrance[T]):
         max_in_flight: int = 1,
         max_in_flight_per_partition: int | None = 1,
         max_shutdown_wait: float | None = None,
+        throttle: Throttle | None = None,
         on_failure: OnFailure[T] | None = None,
         on_report: OnReport | None = None,
         name: str | None = None,
@@ -96,6 +101,7 @@ class FlushQueue(Entrance[T]):
             max_in_flight=max_in_flight,
             max_in_flight_per_partition=max_in_flight_per_partition,
             max_shutdown_wait=max_shutdown_wait,
+            throttle=throttle,
             name=name,
             lost_as=lost_as,
             keeps_reports=on_report is not None,

@@ -79,7 +79,7 @@ class Runner(Generic[T]):
     ) -> None:
         check_sync_callable("on_report", on_report)
         self._core = core
-        self._calls = Calls(core, flush_fn, on_failure, self.wake, self.now)
+        self._calls = Calls(core, flush_fn, on_failure, self.wake, self.wait, self.now)
         self._on_report = on_report
         self._task_name = f"flushq{core.name} flush"
         self._bound = self._woken = False
@@ -228,7 +228,7 @@ class Runner(Generic[T]):
             core.respond()
             if ending:  # now nothing is accepted any more, whatever a handler of logging does
                 tell_failure(core.ending.take_failure())
-            when = core.batcher.wake_at
+            when = core.wake_at
             if when != self._timer_at:
                 self._set_timer(when)
             if core.reports and self._on_report is not None:

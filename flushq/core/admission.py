@@ -13,8 +13,9 @@ the end, must revoke it. Else the queue would take an item that it has no room f
 refuses. Who cannot wait, cannot let others run: once the burst is used up, such producers alone get
 an *overdraft*, for as many items as another burst has. What is granted revokes what was.
 
-*Deadlock.* If every slot is taken by a flush that waits for room in its own queue, no room is ever
-made: then the last of those producers is rejected.
+*Deadlock.* If every slot is taken by a flush that waits for room in its own queue, or no flush may
+start before one of those has ended, no room is ever made: then the last of those producers is
+rejected.
 """
 
 from collections.abc import Callable, Hashable, Iterator
@@ -125,10 +126,14 @@ class Admission(Fairness[T]):
         if self.waitlist.admit(self.room) and self.opened is None:
             self.open_burst(clock())
 
-    def break_deadlock(self, describe: Callable[[], str]) -> None:
-        """Reject the last producer whose flush waits for room, if all flushes do."""
+    def break_deadlock(self, describe: Callable[[], str], *, is_blocked: bool = False) -> None:
+        """Reject the last producer whose flush waits for room, if all flushes do.
+
+        ``is_blocked`` says that no flush starts before one has ended, whatever slot is free.
+        """
         waitlist, running = self.waitlist, self._batcher.running
-        if self._batcher.has_free_slot or waitlist.reserved or self.giving_way:
+        has_way_out = self._batcher.has_free_slot and not is_blocked
+        if has_way_out or waitlist.reserved or self.giving_way:
             return
         if all(batch in waitlist.by_owner and not batch.over for batch in running):
             what = f"every flush that could make room waits for room: {describe()}"

@@ -5,8 +5,11 @@ returns. If it raises, the driver makes :class:`Attempts` of the batch. Then it 
 says, and tells what came of it, until ``next`` is None::
 
     Ask(failure)     ask the failure handler      judged(verdict), or broke(error) if it raised
-    Pause(seconds)   let so much time pass        paused(), or cut(error) if it was cut short
+    Pause(seconds)   wait in the line of calls    paused(), or cut(error) if it was cut short
     Call(items)      call flush_fn                returned(), or raised(error, ...)
+
+The line of calls (flushq.core.starts) tells the driver when the pause is over and flush_fn may be
+called; it tells it as well that this will not happen any more.
 
 The *parts* of the batch are kept on a stack, the one to call flush_fn with on top; at first there
 is one, all of it. What was raised becomes a :class:`Failure`, the handler answers with a verdict,
@@ -20,7 +23,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from flushq.arguments import is_int, shown
+from flushq.arguments import as_plain, is_int, shown
 from flushq.core.batch import Batch
 from flushq.errors import PartialFailure
 from flushq.outcomes import FAIL, Drop, Failure, Retry, Split, Verdict, as_verdict
@@ -32,6 +35,9 @@ Ended = Mapping[int, BaseException | None]
 
 NoteEnded = Callable[[Batch[T], Ended], None]
 
+NoteCallEnded = Callable[[Batch[T], float, BaseException | None], None]
+"""Is told when a call of flush_fn has ended, and with what."""
+
 
 class Call(NamedTuple, Generic[T]):
     """Call flush_fn with these items: a list of its own."""
@@ -40,9 +46,13 @@ class Call(NamedTuple, Generic[T]):
 
 
 class Pause(NamedTuple):
-    """Let so many seconds pass; 0: let others run."""
+    """Let so many seconds pass; 0: let others run.
+
+    With ``holds`` no other call of flush_fn starts meanwhile.
+    """
 
     seconds: float
+    holds: bool = False
 
 
 class Ask(NamedTuple, Generic[T]):
@@ -58,16 +68,26 @@ class Attempts(Generic[T]):
         batch: The batch.
         has_handler: Whether there is a failure handler; without one every failure ends the queue.
         note_ended: Is called with the positions that have ended while the others go on.
+        note_call_ended: Is called when a call of flush_fn has ended.
 
     Attributes:
+        batch: The batch.
         next: What the driver is to do; None: nothing, all is over.
     """
 
-    def __init__(self, batch: Batch[T], note_ended: NoteEnded[T], *, has_handler: bool) -> None:
+    def __init__(
+        self,
+        batch: Batch[T],
+        note_ended: NoteEnded[T],
+        note_call_ended: NoteCallEnded[T],
+        *,
+        has_handler: bool,
+    ) -> None:
         self.next: Call[T] | Pause | Ask[T] | None = None
-        self._batch = batch
+        self.batch = batch
         self._parts = Parts(batch.items, batch.reason, batch.partition)
         self._note_ended = note_ended
+        self._note_call_ended = note_call_ended
         self._has_handler = has_handler
 
     @property
@@ -75,18 +95,27 @@ class Attempts(Generic[T]):
         """The number, from 1, of the call with these items that comes next or that runs."""
         return self._parts.attempt
 
+    @property
+    def size(self) -> tuple[int, float]:
+        """How many items the next call is made with, and what they weigh."""
+        positions, weights = self._parts.positions, self.batch.weights
+        if len(positions) == self.batch.count:
+            return self.batch.count, self.batch.weight
+        return len(positions), sum(weights[at] for at in positions) if weights else 0
+
     def raised(self, error: BaseException, now: float, *, may_ask: bool) -> None:
         """flush_fn raised at ``now``; ``may_ask`` says that it was not because of the queue.
 
         An interrupted flush, an interrupt of the program and the like do not concern the
         handler.
         """
+        self._note_call_ended(self.batch, now, error)
         try:
-            failure = self._parts.raised(error, max(0.0, now - self._batch.started))
+            failure = self._parts.raised(error, max(0.0, now - self.batch.started))
         except BaseException as flaw:  # of a PartialFailure, which a user has made
             self._end(flaw)
             return
-        if self._batch.interrupted:
+        if self.batch.interrupted:
             self._end(error)
         elif self._has_handler and may_ask:
             self._tell_ended()
@@ -109,7 +138,7 @@ class Attempts(Generic[T]):
     def broke(self, error: BaseException) -> None:
         """The handler has raised: what it was asked about has failed, unless it was cut short."""
         asked_about = self._parts.error
-        if not self._batch.interrupted:
+        if not self.batch.interrupted:
             self._parts.judge(FAIL)
         if error.__cause__ is None and not _is_or_comes_from(asked_about, error):
             error.__cause__ = asked_about
@@ -117,32 +146,33 @@ class Attempts(Generic[T]):
 
     def paused(self) -> None:
         """The time has passed."""
-        self.next = Call(self._batch.call(self._parts.items()))
+        self.next = Call(self.batch.call(self._parts.items()))
 
     def cut(self, error: BaseException) -> None:
         """The time was cut short."""
         error.__cause__ = self._parts.error
         self._end(error)
 
-    def returned(self) -> None:
-        """flush_fn has returned."""
+    def returned(self, now: float) -> None:
+        """flush_fn has returned, at ``now``."""
+        self._note_call_ended(self.batch, now, None)
         self._parts.returned()
         self._go_on()
 
     def _go_on(self) -> None:
         if self._parts.open:
             self._tell_ended()
-            self.next = Pause(self._parts.pause)
+            self.next = self._parts.pause
         else:
             self._end(None)
 
     def _tell_ended(self) -> None:
         if self._parts.ended:
-            self._note_ended(self._batch, self._parts.take_ended())
+            self._note_ended(self.batch, self._parts.take_ended())
 
     def _end(self, error: BaseException | None) -> None:
         parts = self._parts
-        self._batch.conclude(error, parts.dropped, parts.failed, parts.lost)
+        self.batch.conclude(error, parts.dropped, parts.failed, parts.lost)
         parts.forget()
         self.next = None
 
@@ -151,7 +181,7 @@ class _Part(NamedTuple, Generic[T]):
     items: Sequence[T]
     positions: Sequence[int]
     attempt: int = 1
-    pause: float = 0.0
+    pause: Pause = Pause(0.0)
 
 
 class Parts(Generic[T]):
@@ -186,9 +216,14 @@ class Parts(Generic[T]):
         return bool(self._parts)
 
     @property
-    def pause(self) -> float:
-        """Seconds to wait before flush_fn is called again."""
+    def pause(self) -> Pause:
+        """What is to be waited for before flush_fn is called again."""
         return self._parts[-1].pause
+
+    @property
+    def positions(self) -> Sequence[int]:
+        """The positions of the items of the part."""
+        return self._parts[-1].positions
 
     @property
     def attempt(self) -> int:
@@ -240,8 +275,9 @@ class Parts(Generic[T]):
         part = self._parts.pop()
         errors, self._errors = self._errors, {}
         match verdict:
-            case Retry(after):
-                self._parts.append(part._replace(attempt=part.attempt + 1, pause=float(after)))
+            case Retry(after, hold):
+                pause = Pause(as_plain(after), hold)
+                self._parts.append(part._replace(attempt=part.attempt + 1, pause=pause))
             case Split() if len(part.items) > 1:
                 half = (len(part.items) + 1) // 2
                 self._parts.append(_Part(part.items[half:], part.positions[half:]))

@@ -31,6 +31,7 @@ class Batch(Generic[T]):
         items: Its items, oldest first. flush_fn gets a copy, which it may change.
         count: How many there are.
         weight: What they weigh together.
+        weights: What each of them weighs; empty if nobody asks.
         reason: Why it was taken.
         first: The number of its first item.
         oldest: When its oldest item arrived.
@@ -74,6 +75,7 @@ class Batch(Generic[T]):
         "seconds",
         "started",
         "weight",
+        "weights",
     )
 
     def __init__(
@@ -81,6 +83,7 @@ class Batch(Generic[T]):
         items: list[T],
         count: int,
         weight: float,
+        weights: Sequence[float],
         reason: str,
         first: int,
         oldest: float,
@@ -93,6 +96,7 @@ class Batch(Generic[T]):
         self.items = items
         self.count = count
         self.weight = weight
+        self.weights = weights
         self.reason = reason
         self.first = first
         self.oldest = oldest

@@ -184,9 +184,10 @@ class Batcher(Generic[T]):
     def _take(self, due: Flush, now: float) -> Batch[T]:
         buffer, policy = self.buffer, self.policy
         first, oldest, most = buffer.first, policy.copy.queue.oldest, policy.pending
-        items, weight = buffer.take(most if due.up_to is None else min(most, due.up_to))
-        now, left = max(policy.now, now), len(buffer.items)
-        return Batch(items, len(items), weight, due.reason, first, oldest, now, left, policy)
+        most = most if due.up_to is None else min(most, due.up_to)
+        items, weight, weights = buffer.take(most)
+        count, now, left = len(items), max(policy.now, now), len(buffer.items)
+        return Batch(items, count, weight, weights, due.reason, first, oldest, now, left, policy)
 
     def end_part(self, batch: Batch[T], ended: Ended) -> None:
         """Some items of a batch have ended while the others go on: count them."""
@@ -284,6 +285,10 @@ class Batcher(Generic[T]):
             and self.started
             and self.stopped is None
         )
+
+    def fail_throttle(self, what: str, cause: BaseException | None) -> None:
+        """The throttle has failed: end, as with a policy that has."""
+        self._fail(PolicyError, f"the throttle {what}", cause)
 
     def _fail_policy(self, what: str, cause: BaseException | None) -> None:
         self._fail(PolicyError, f"the policy {type(self.policy.copy).__name__} {what}", cause)

@@ -123,25 +123,29 @@ class Buffer(Generic[T]):
         self.items.append(item)
         return None
 
-    def take(self, up_to: int | None = None) -> tuple[list[T], float]:
-        """Take the oldest items, as many as the caps and ``up_to`` allow, and their weight."""
+    def take(self, up_to: int | None = None) -> tuple[list[T], float, Sequence[float]]:
+        """Take the oldest items, as many as the caps and ``up_to`` allow.
+
+        Returns:
+            The items, what they weigh together, and the weight of each; of none without ``weigh``.
+        """
         waiting = len(self.items)
         most = waiting if up_to is None else min(waiting, up_to)
         count, weight = self._caps.within(self._weights, most)
-        return self._take(count), weight
+        items, weights = self._take(count)
+        return items, weight, weights
 
     def take_all(self) -> tuple[Sequence[int], list[T]]:
         """Take all items, whatever the caps, and their numbers."""
-        first, items = self.first, self._take(len(self))
+        first, (items, _) = self.first, self._take(len(self))
         return range(first, first + len(items)), items
 
-    def _take(self, count: int) -> list[T]:
+    def _take(self, count: int) -> tuple[list[T], Sequence[float]]:
         if self._has_keys:
             self._free(_pop(self._keys, count))
-        if self._has_weights:
-            _pop(self._weights, count)
+        weights = _pop(self._weights, count) if self._has_weights else ()
         self.first += count
-        return _pop(self.items, count)
+        return _pop(self.items, count), weights
 
     def _free(self, keys: list[Hashable]) -> None:
         if self._keys:

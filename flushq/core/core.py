@@ -6,13 +6,13 @@ happens asks for a pass soon. It *calls*: flush_fn, with the batches that a pass
 time*: one timer, one deadline. What is decided is decided in this package. A pass is, in this
 order::
 
-    core.observe()                              tell the policy what has happened
+    core.observe()                              tell policy and throttle what has happened
     while (batch := core.next_flush(clock)):    start what is due; the driver launches each
     core.observe()                              again, if flushes have ended meanwhile
     core.respond()                              tell all who wait for something, if it is time
 
 Between next_flush() and respond() the driver sets the deadline, if the end has begun. Afterwards
-it sets its timer to ``batcher.wake_at``, hands out ``reports``, and asks ``ending.finish()``
+it sets its timer to ``wake_at``, hands out ``reports``, and asks ``ending.finish()``
 whether this was the last pass. Why in this order:
 
 * Arrivals are told first, with the time of the first of them. If a later event were told before,
@@ -22,6 +22,8 @@ whether this was the last pass. Why in this order:
 * The tick of the timer comes last, since each other event has asked the policy anew.
 * Producers are let in before the next flush is looked for: else pressure would flush although there
   is room.
+* Retries are let go before the next batch is taken (flushq.core.starts), and the throttle hears of
+  all that has ended before it is asked: else a call would start that it forbids.
 * A flush that has ended when it is launched is told of before respond(), in the same pass, but what
   is due then waits for the next one: else a flush_fn that never suspends would let nobody else run.
   So do the items that flush_fn has brought by then, as only observe() tells of arrivals: else it
@@ -53,8 +55,10 @@ from flushq.core.losses import LostAs
 from flushq.core.partitioned_batcher import PartitionedBatcher
 from flushq.core.partitioned_buffer import PartitionKey
 from flushq.core.receipts import Receipts
+from flushq.core.starts import Starts
 from flushq.outcomes import FlushReport
-from flushq.policy import FlushPolicy
+from flushq.policy import Flush, FlushPolicy
+from flushq.throttles import Throttle
 
 T = TypeVar("T")
 
@@ -70,6 +74,7 @@ class Core(Generic[T]):
         max_in_flight: How many flushes may run at a time.
         max_in_flight_per_partition: How many of one partition. None: no limit of its own.
         max_shutdown_wait: Seconds that the end may take. None: no limit.
+        throttle: When a call of flush_fn may start; a deep copy is run. None: at any time.
         name: What the queue is called.
         lost_as: What a lost item is listed as. None: the item itself.
         burst: How many items may come before others run.
@@ -80,6 +85,7 @@ class Core(Generic[T]):
 
     Attributes:
         batcher: What leaves the queue, and the account.
+        starts: When a call of flush_fn may start.
         buffer: The items that wait.
         admission: Who may come in.
         receipts: Who asks about which item.
@@ -100,6 +106,7 @@ class Core(Generic[T]):
         max_in_flight: int = 1,
         max_in_flight_per_partition: int | None = 1,
         max_shutdown_wait: float | None = None,
+        throttle: Throttle | None = None,
         name: str | None = None,
         lost_as: LostAs[T] | None = None,
         burst: float = BURST,
@@ -117,6 +124,7 @@ class Core(Generic[T]):
             if partition_key is None
             else PartitionedBatcher(policy, *rules, partition_key, max_in_flight_per_partition)
         )
+        self.starts: Starts[T] = Starts(throttle, self.batcher.fail_throttle)
         self.buffer = self.batcher.buffer
         self.admission: Admission[T] = Admission(self.batcher, max_queue_size, label, burst)
         self.ending: Ending[T] = Ending(self.batcher, max_shutdown_wait, label, self.__repr__)
@@ -131,7 +139,7 @@ class Core(Generic[T]):
     # A pass.
 
     def observe(self) -> None:
-        """Tell the policy what has happened."""
+        """Tell the policy and the throttle what has happened."""
         if self.admission.opened is not None:
             self.admission.tell_burst()
         while self._ended_early:
@@ -140,8 +148,11 @@ class Core(Generic[T]):
             self.receipts.settle_part(batch, ended)
         while self._done:
             self._observe_end(*self._done.pop(0))
+        if self.starts.is_busy:
+            self.starts.tell_ends()
         if self.timer_fired > -math.inf:
             now, self.timer_fired = self.timer_fired, -math.inf
+            self.starts.now = max(now, self.starts.now)
             while self.batcher.wake_at <= now:
                 self.batcher.tick(now)
 
@@ -161,7 +172,28 @@ class Core(Generic[T]):
             due = self.batcher.due(pressed=self.admission.is_pressed)
         else:
             due = self.batcher.due()
+        if self.starts.is_busy:
+            return self._start_if_ready(due, clock())
         return None if due is None else self.batcher.start_flush(due, clock())
+
+    def _start_if_ready(self, due: Flush | None, now: float) -> Batch[T] | None:
+        """Let retries go first; then start the flush that is due, if its call may start."""
+        if not self.starts.let_go(now, is_due=due is not None) or due is None:
+            return None
+        batch = self.batcher.start_flush(due, now)
+        if batch is not None:
+            try:
+                self.starts.call_started(batch, batch.count, batch.weight)
+            except BaseException as interrupt:  # by which the throttle has failed
+                batch.fail(interrupt)
+                self.flush_ended(batch, now)
+                raise
+        return batch
+
+    @property
+    def broken(self) -> int:
+        """How many have failed of the policy and the throttle."""
+        return self.batcher.policy.failed + self.starts.failed
 
     @property
     def flushes_ended(self) -> bool:
@@ -170,8 +202,14 @@ class Core(Generic[T]):
 
     @property
     def is_due(self) -> bool:
-        """Whether another flush could start now; one that has just started leaves no pressure."""
-        return self.batcher.due() is not None
+        """Whether another flush, or a retry, might start; a flush just begun leaves no pressure."""
+        return bool(self.starts.line) or self.batcher.due() is not None
+
+    @property
+    def wake_at(self) -> float:
+        """When there is something to be done unless something else happens; inf: never."""
+        wake_at = self.batcher.wake_at
+        return min(wake_at, self.starts.wake_at) if self.starts.is_busy else wake_at
 
     def respond(self) -> None:
         """Tell all who wait for something, if it is time."""
@@ -192,13 +230,14 @@ class Core(Generic[T]):
         if self.ending.begun:
             self.admission.waitlist.reject(self.ending.refusal)
         if self.admission.waitlist.line:
-            self.admission.break_deadlock(self.__repr__)
+            self.admission.break_deadlock(self.__repr__, is_blocked=self.starts.is_blocked)
 
     # What happens to a flush.
 
     def attempts(self, batch: Batch[T], *, has_handler: bool) -> Attempts[T]:
         """A batch has failed: what is to be done."""
-        return Attempts(batch, self._note_ended, has_handler=has_handler)
+        note_end = self.starts.note_end
+        return Attempts(batch, self._note_ended, note_end, has_handler=has_handler)
 
     def _note_ended(self, batch: Batch[T], ended: Ended) -> None:
         self._ended_early.append((batch, ended))
@@ -206,6 +245,8 @@ class Core(Generic[T]):
     def flush_ended(self, batch: Batch[T], now: float) -> None:
         """The driver is done with a batch."""
         self._done.append((batch, now))
+        if self.starts.is_busy:
+            self.starts.note_end(batch, now, batch.error)
 
     def close(self) -> None:
         """Refuse new items, and drain."""

@@ -199,11 +199,11 @@ class PartitionedBatcher(Batcher[T]):
         assert policy is not None
         oldest, most = policy.copy.queue.oldest, policy.pending
         most = most if due.up_to is None else min(most, due.up_to)
-        numbers, taken, weight = items.take_from(partition, most)
+        numbers, taken, weight, weights = items.take_from(partition, most)
         count, now, left = len(taken), max(policy.now, now), len(items)
         self._told -= count
         return Batch(
-            taken, count, weight, due.reason, numbers[0], oldest, now, left, policy,
+            taken, count, weight, weights, due.reason, numbers[0], oldest, now, left, policy,
             partition.key, numbers,
         )  # fmt: skip
 

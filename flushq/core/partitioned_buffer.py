@@ -168,29 +168,36 @@ class PartitionedBuffer(Generic[T]):
 
     # Items leave.
 
-    def take_from(self, partition: Partition[T], most: int) -> tuple[list[int], list[T], float]:
-        """Take its oldest items, as many as the caps and ``most`` allow: numbers, items, weight."""
+    def take_from(
+        self, partition: Partition[T], most: int
+    ) -> tuple[list[int], list[T], float, list[float]]:
+        """Take its oldest items, as many as the caps and ``most`` allow.
+
+        Returns:
+            Their numbers, the items, what they weigh together, and the weight of each.
+        """
         count, weight = self._caps.within(partition.weights, most)
-        return *self._take(partition, count), weight
+        numbers, items, weights = self._take(partition, count)
+        return numbers, items, weight, weights
 
     def take_all(self) -> tuple[list[int], list[T]]:
         """Take all items, whatever the caps, and their numbers, in order of acceptance."""
         waiting: list[tuple[int, T]] = []
         for partition in self.partitions.values():
-            waiting += zip(*self._take(partition, len(partition.numbers)), strict=True)
+            numbers, items, _ = self._take(partition, len(partition.numbers))
+            waiting += zip(numbers, items, strict=True)
         waiting.sort(key=itemgetter(0))
         return [number for number, _ in waiting], [item for _, item in waiting]
 
-    def _take(self, partition: Partition[T], count: int) -> tuple[list[int], list[T]]:
+    def _take(self, partition: Partition[T], count: int) -> tuple[list[int], list[T], list[float]]:
         numbers = _pop_oldest(partition.numbers, count)
         self._left += count
         if self._has_keys:
             self._free(_pop_oldest(partition.keys, count))
             for number in numbers:
                 del self._with_keys[number]
-        if self._has_weights:
-            del partition.weights[:count]
-        return numbers, _pop_oldest(partition.items, count)
+        weights = _pop_oldest(partition.weights, count) if self._has_weights else []
+        return numbers, _pop_oldest(partition.items, count), weights
 
     def _free(self, keys: list[Hashable]) -> None:
         if len(self):

@@ -12,6 +12,7 @@ from flushq.simulation.driver import BROKEN_PROMISES, Simulation
 from flushq.simulation.partitioned import PartitionedSimulation
 from flushq.simulation.sink import MOST_ATTEMPTS, FlushFails, FlushSeconds, Sink
 from flushq.simulation.trace import Event, SimulatedFlush, Trace
+from flushq.throttles import Throttle
 
 T = TypeVar("T")
 
@@ -39,6 +40,7 @@ def simulate(
     max_queue_size: int | None = None,
     drain: bool = False,
     flush_fails: FlushFails | None = None,
+    throttle: Throttle | None = None,
 ) -> Trace:
     """Run a copy of the policy over the arrivals, in virtual time, to the end.
 
@@ -61,6 +63,7 @@ def simulate(
             together) and of the number of items, that is asked at the end of each call of
             flush_fn. It answers with None if the call succeeds; else the call fails, and the answer
             is the verdict of the failure handler. None: all calls succeed.
+        throttle: When a call of flush_fn may start; a deep copy is run. None: at any time.
 
     Returns:
         The trace. Without ``drain`` nothing is flushed at the end just because it is the end. A
@@ -69,7 +72,9 @@ def simulate(
     Raises:
         ItemTooLarge: An item weighs more than the policy's ``max_weight``.
         PolicyError: The policy raised, or gave an answer that is not a decision, or answered more
-            than 10,000 ticks in a row with Wait (for each partition): it may never flush.
+            than 10,000 ticks in a row with Wait (for each partition): it may never flush. Or the
+            throttle raised, or gave an answer that is not a time, or let no call start more than
+            10,000 times in a row when it had told.
         TypeError, ValueError: An argument, or what a function has returned, is not what it must be;
             or ``flush_fails`` answered 10,000 calls with the same items with Retry: they may never
             end.
@@ -88,6 +93,7 @@ def simulate(
         max_queue_size=max(1, len(times)) if max_queue_size is None else max_queue_size,
         max_in_flight=max_in_flight,
         max_in_flight_per_partition=max_in_flight_per_partition,
+        throttle=throttle,
         burst=math.inf,
     )
     sink = Sink(flush_seconds, flush_fails)

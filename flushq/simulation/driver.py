@@ -1,16 +1,16 @@
 """The driver of a Core in virtual time.
 
-Theory of operation. Three things can happen next: a call of flush_fn ends, items arrive, or the
-time comes that the policy asked for. The simulation goes to the earliest of these and lets all that
-happens at that instant happen: calls end, then items arrive, all of them in one event. Then the
-flushes start that are due by then, and producers in line come in. So an arrival exactly at a
-deadline joins the batch. The policy's time comes only if nothing else happens then: each event has
-asked the policy already. Times are only added and compared: with ints and Fractions a trace is
-exact.
+Theory of operation. Four things can happen next: a call of flush_fn ends, items arrive, or the time
+comes that the policy asked for, or at which a call may start that had to wait. The simulation goes
+to the earliest of these and lets all that happens at that instant happen: calls end, then items
+arrive, all of them in one event. Then the calls start that may by then, and producers in line come
+in. So an arrival exactly at a deadline joins the batch. The policy's time comes only if nothing
+else happens then: each event has asked the policy already. Times are only added and compared: with
+ints and Fractions a trace is exact.
 
 The trace has the policy's answer to each event, so the policy is told of each by itself. The core
 is asked for a flush only if there may be one: if the policy wants it, or if there may be a line or
-a drain.
+a drain, or if it has a throttle or retries to see to.
 
 What is otherwise with partitions is in flushq.simulation.partitioned: of which partition something
 is told, and whose time comes.
@@ -27,13 +27,14 @@ from flushq.core.batch import Batch
 from flushq.core.core import Core
 from flushq.core.running_policy import RunningPolicy
 from flushq.errors import PolicyError
-from flushq.outcomes import Retry, Verdict
+from flushq.outcomes import Verdict
 from flushq.policy import Flush, Wait
 from flushq.simulation.sink import Sink
 from flushq.simulation.trace import Events, Facts, SimulatedFlush, Trace
 
 BROKEN_PROMISES = 10_000
-"""How many ticks in a row may be answered with Wait, for each partition."""
+"""How many ticks in a row may be answered with Wait, for each partition; how often in a row no call
+may start when the throttle had told."""
 
 
 @attrs.define(eq=False)
@@ -50,6 +51,22 @@ class _Producer:
     def set_result(self, answer: object, /) -> None:
         """It is called, to come in or to go away."""
         self._called.append(self)
+
+
+@attrs.define(eq=False)
+class _Retry:
+    """A flush whose next call is in line, which is its own waiter."""
+
+    attempts: Attempts[int]
+    _let_go: list["_Retry"]
+
+    def done(self) -> bool:
+        """Whether it may go on: it waits until it may."""
+        return False
+
+    def set_result(self, answer: object, /) -> None:
+        """It may."""
+        self._let_go.append(self)
 
 
 _Call = tuple[float, int, Batch[int], Attempts[int] | None, int]
@@ -75,6 +92,7 @@ class Simulation:
         self._always_asks = may_block
         self._waits = 0
         self._calls: list[_Call] = []
+        self._let_go: list[_Retry] = []
         self._flushes: dict[int, SimulatedFlush] = {}
         self._told: list[Facts] = []
 
@@ -105,11 +123,11 @@ class Simulation:
 
     def _play(self, until: float) -> None:
         """Let happen what happens up to this time."""
-        batcher, times, calls, never = self._batcher, self._times, self._calls, math.inf
-        policy = self._policy
+        core, times, calls, never = self._core, self._times, self._calls, math.inf
+        batcher, starts, policy = self._batcher, core.starts, self._policy
         while True:
             end = calls[0][0] if calls else never
-            arrival, wake = times[self._arrived], batcher.wake_at
+            arrival, wake = times[self._arrived], core.wake_at
             now = min(wake, arrival, end)
             if now > until or now == never:
                 return
@@ -119,9 +137,11 @@ class Simulation:
                 self._arrive(now)
             while wake == now and batcher.wake_at == now:
                 self._tick(now)
+            if starts.is_busy and starts.wake_at == now:
+                self._expect_call()
             if batcher.stopped is not None:
                 self._check()
-            while self._always_asks or isinstance(policy.decision, Flush):
+            while self._always_asks or starts.is_busy or isinstance(policy.decision, Flush):
                 if not self._pass(now):
                     break
 
@@ -172,7 +192,7 @@ class Simulation:
     ) -> None:
         """Another call of a flush has ended in which not all went well."""
         if verdict is None:
-            attempts.returned()
+            attempts.returned(now)
         else:
             attempts.raised(RuntimeError("a simulated failure"), now, may_ask=True)
             attempts.judged(verdict)
@@ -180,10 +200,7 @@ class Simulation:
             self._correct(batch, now)
             self._end_flush(batch, now)
         else:
-            pause = verdict.after if isinstance(verdict, Retry) else 0
-            attempts.paused()
-            assert isinstance(attempts.next, Call)
-            self._call(batch, attempts, len(attempts.next.items), now + pause)
+            self._core.starts.join(_Retry(attempts, self._let_go), attempts, now)
 
     def _correct(self, batch: Batch[int], now: float) -> None:
         """A flush did not end with its first call, as it was written down when it started."""
@@ -196,6 +213,7 @@ class Simulation:
         )
 
     def _end_flush(self, batch: Batch[int], now: float) -> None:
+        self._core.starts.note_end(batch, now, batch.error)
         self._batcher.end_flush(batch, now)
         decision = batch.policy.decision
         self._told.append((now, "flush_done", batch.count, 0, decision, batch.partition))
@@ -217,18 +235,35 @@ class Simulation:
         """The policy whose time comes first, and the key of its partition."""
         return self._policy, None
 
+    def _expect_call(self) -> None:
+        """The time has come at which a call may start, as the throttle has told."""
+        self._waits += 1
+        if self._waits > BROKEN_PROMISES:
+            raise PolicyError(f"the throttle let no call start {self._waits} times in a row")
+
     # A pass.
 
     def _pass(self, now: float) -> bool:
-        """Start the flush that is due, or let producers in; return whether there was any."""
+        """Start retries and the flush that is due, or let producers in; return whether it has."""
         self._now = now
         batch = self._core.next_flush(self._clock)
+        if self._batcher.stopped is not None:
+            self._check()
+        has_retried = self._call_again(now)
         if batch is not None:
             self._start(batch, now)
             return True
-        if self._batcher.stopped is not None:
-            self._check()
-        return self._always_asks and self._let_in(now)
+        return has_retried or (self._always_asks and self._let_in(now))
+
+    def _call_again(self, now: float) -> bool:
+        """Make the calls that were let go; return whether there are any."""
+        retries, self._let_go[:] = [*self._let_go], []
+        for retry in retries:
+            attempts = retry.attempts
+            attempts.paused()
+            assert isinstance(attempts.next, Call)
+            self._call(attempts.batch, attempts, len(attempts.next.items), now)
+        return bool(retries)
 
     def _clock(self) -> float:
         return self._now
@@ -246,6 +281,7 @@ class Simulation:
         self, batch: Batch[int], attempts: Attempts[int] | None, size: int, now: float
     ) -> float:
         """Call flush_fn; return when that ends."""
+        self._waits = 0
         ended = now + self._sink.seconds(size)
         heapq.heappush(self._calls, (ended, batch.first, batch, attempts, size))
         return ended
@@ -264,7 +300,7 @@ class Simulation:
         return came > 0
 
     def _check(self) -> None:
-        """Raise what the policy has done; after another failure nobody comes any more."""
+        """Raise what policy or throttle has done; after another failure nobody comes any more."""
         outcome = self._core.ending.outcome()
         if isinstance(outcome, PolicyError):
             raise outcome

@@ -1,12 +1,12 @@
-"""Laws and bounds for any policy, to be checked in a test (extra ``testing``: Hypothesis).
+"""Laws for any policy or throttle, to be checked in a test (extra ``testing``: Hypothesis).
 
 >>> from flushq import NaturalPolicy
 >>> from flushq.testing import check_policy
 >>> check_policy(NaturalPolicy(max_records=100), max_batch=100)
 
 :func:`check_policy` runs a policy through random histories and raises :class:`LawBroken`, with the
-smallest history in which a law is broken, event by event. The strategies that it draws from are
-here too, for tests of your own.
+smallest history in which a law is broken, event by event. :func:`check_throttle` does the same with
+a throttle. The strategies that they draw from are here too, for tests of your own.
 """
 
 try:
@@ -32,10 +32,22 @@ from flushq.testing.histories import (
 )
 from flushq.testing.laws import LAWS, LawBroken
 from flushq.testing.ratios import CostRatio, FlushesRatio, LatencyRatio, Ratio
+from flushq.testing.throttle_checks import check_throttle, check_throttle_history
+from flushq.testing.throttle_histories import (
+    Burst,
+    Call,
+    ThrottleHistory,
+    ThrottleStep,
+    throttle_histories,
+)
+from flushq.testing.throttle_laws import THROTTLE_LAWS, ThrottleLawBroken
 
 __all__ = [
     "LAWS",
+    "THROTTLE_LAWS",
     "Arrive",
+    "Burst",
+    "Call",
     "CostRatio",
     "Due",
     "Finish",
@@ -47,11 +59,17 @@ __all__ = [
     "Ratio",
     "Start",
     "Step",
+    "ThrottleHistory",
+    "ThrottleLawBroken",
+    "ThrottleStep",
     "arrivals",
     "bursts",
     "check_history",
     "check_policy",
+    "check_throttle",
+    "check_throttle_history",
     "flush_durations",
     "histories",
     "slots",
+    "throttle_histories",
 ]

@@ -12,9 +12,8 @@ from functools import partial
 from typing import Any
 
 import attrs
-from hypothesis import HealthCheck, Phase, given, settings, target
 from hypothesis import strategies as st
-from hypothesis.errors import Flaky
+from hypothesis import target
 
 from flushq.arguments import check_count, check_finite
 from flushq.policy import Flush, FlushPolicy, Wait, running_copy
@@ -30,6 +29,7 @@ from flushq.testing.histories import (
 )
 from flushq.testing.laws import OPTIONAL, LawBroken, Play, Told
 from flushq.testing.ratios import Ratio
+from flushq.testing.search import search, search_histories
 from flushq.testing.watch import clocks_read
 
 SHIFT_SECONDS = 1000.328125
@@ -83,7 +83,7 @@ def check_policy(
         _search_runs(examples, large, made, 1.0, (0, max_batch, 2 * max_batch))
     if ratio is not None:
         times = arrivals(ratio.scale / 8, max_size=10).filter(bool)
-        _search(examples, lambda times: _check_ratio(made, times, ratio), times=times)
+        search(examples, lambda times: _check_ratio(made, times, ratio), times=times)
 
 
 def check_history(
@@ -128,32 +128,8 @@ def _play(policy: FlushPolicy, history: History, except_for: Collection[str]) ->
 
 def _check_histories(policy: FlushPolicy, except_for: Collection[str], examples: int) -> None:
     """Search for a history in which a law is broken: a short one, or the life of a queue."""
-    failing: list[History] = []
-
-    def check(history: History) -> None:
-        try:
-            check_history(policy, history, except_for=except_for)
-        except LawBroken:
-            failing.append(history)
-            raise
-
-    try:
-        _search(examples, check, history=histories() | histories(max_steps=LONG))
-    except LawBroken as broken:
-        smallest = _smallest(policy, except_for, failing[-1], broken)
-        raise smallest from smallest.__cause__
-
-
-def _smallest(
-    policy: FlushPolicy, except_for: Collection[str], history: History, broken: LawBroken
-) -> LawBroken:
-    """What is still broken when no further step, item or weight can be left out."""
-    for fewer in _fewer(history):
-        try:
-            check_history(policy, fewer, except_for=except_for)
-        except LawBroken as smaller:
-            return _smallest(policy, except_for, fewer, smaller)
-    return broken
+    check = partial(check_history, policy, except_for=except_for)
+    search_histories(examples, check, _fewer, histories() | histories(max_steps=LONG))
 
 
 def _fewer(history: History) -> Iterator[History]:
@@ -274,35 +250,7 @@ def _search_runs(
 
     times, seconds = arrivals(scale / 8), flush_durations(scale / 4)
     crowd, at = st.sampled_from(crowds), st.integers(0, 20)
-    _search(examples, run, times=times, seconds=seconds, slots=slots(), crowd=crowd, at=at)
-
-
-def _search(examples: int, check: Callable[..., None], **drawn: st.SearchStrategy[Any]) -> None:
-    """Let Hypothesis search for what fails a check, and raise what the smallest case raises."""
-    found: list[LawBroken] = []
-
-    @settings(
-        max_examples=examples,
-        deadline=None,
-        database=None,
-        phases=(Phase.generate, Phase.target, Phase.shrink),
-        report_multiple_bugs=False,
-        suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType] - its metaclass
-    )
-    @given(**drawn)
-    def search(**values: Any) -> None:
-        try:
-            check(**values)
-        except LawBroken as broken:
-            found.append(broken)
-            raise
-
-    try:
-        search()
-    except (LawBroken, Flaky):
-        smallest = found[-1]
-        smallest.__notes__ = []
-        raise smallest from smallest.__cause__
+    search(examples, run, times=times, seconds=seconds, slots=slots(), crowd=crowd, at=at)
 
 
 def _check_names(names: Collection[str]) -> None:

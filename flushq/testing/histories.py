@@ -17,9 +17,9 @@ import attrs
 from hypothesis import strategies as st
 
 _DIGITS = 2**20
-_GAPS = st.sampled_from([0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 8])
+GAPS = st.sampled_from([0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 8])
 _CROWDS = st.sampled_from([12, 150])
-_UNITS = st.sampled_from([1.0, 0.125, 2.0**-10])
+UNITS = st.sampled_from([1.0, 0.125, 2.0**-10])
 
 
 @attrs.frozen
@@ -108,7 +108,7 @@ def quarter_of(max_weight: float | None) -> float:
 
 def arrivals(unit: float = 0.125, *, max_size: int = 20) -> st.SearchStrategy[list[float]]:
     """Times at which items arrive, in seconds, not decreasing; several may arrive at one time."""
-    return st.lists(_GAPS, max_size=max_size).map(
+    return st.lists(GAPS, max_size=max_size).map(
         lambda gaps: [steps * unit for steps in accumulate(gaps)]
     )
 
@@ -142,18 +142,18 @@ def histories(*, max_steps: int = 15) -> st.SearchStrategy[History]:
     A history of n steps has n / 3 flushes at most, each of an arrival, a start and an end.
     """
     weights = st.lists(st.integers(0, 4), min_size=1, max_size=4).map(tuple)
-    arrive = st.builds(Arrive, _GAPS, weights)
-    start = st.builds(Start, _GAPS, st.none() | st.integers(1, 5))
-    finish = st.builds(Finish, _GAPS, st.integers(0, 2), st.booleans())
-    crowd = st.builds(Arrive, _GAPS, _CROWDS.map(lambda count: (1,) * count))
-    step = st.one_of(arrive, st.just(Due()), crowd, start, finish, st.builds(Pass, _GAPS))
+    arrive = st.builds(Arrive, GAPS, weights)
+    start = st.builds(Start, GAPS, st.none() | st.integers(1, 5))
+    finish = st.builds(Finish, GAPS, st.integers(0, 2), st.booleans())
+    crowd = st.builds(Arrive, GAPS, _CROWDS.map(lambda count: (1,) * count))
+    step = st.one_of(arrive, st.just(Due()), crowd, start, finish, st.builds(Pass, GAPS))
     begun = st.tuples(arrive, start)
     before = st.just(()) | begun | begun | begun  # mostly; what is not needed is left out
     ended = st.tuples(before, finish).map(lambda both: (*both[0], both[1]))
     part = st.tuples(step) | begun | ended
     few = st.lists(part, max_size=max_steps)
     many = st.lists(part, min_size=max_steps // 2, max_size=max_steps)
-    return st.builds(History, slots(), _UNITS, (few | many).map(partial(_steps, max_steps)))
+    return st.builds(History, slots(), UNITS, (few | many).map(partial(_steps, max_steps)))
 
 
 def _steps(most: int, parts: Sequence[tuple[Step, ...]]) -> tuple[Step, ...]:

@@ -8,7 +8,7 @@ is watched: it must leave behind what it found.
 
 import math
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 
@@ -58,6 +58,8 @@ class LawBroken(AssertionError):
         history: What the policy was told before.
     """
 
+    laws: ClassVar = LAWS
+
     def __init__(self, law: str, why: str, history: Sequence[object] = ()) -> None:
         super().__init__(law, why, history)
         self.law = law
@@ -66,7 +68,7 @@ class LawBroken(AssertionError):
 
     def __str__(self) -> str:
         """The law, what broke it, and all that was told before."""
-        lines = [f"{self.law}: {LAWS[self.law]}", f"but {self.why}"]
+        lines = [f"{self.law}: {self.laws[self.law]}", f"but {self.why}"]
         return "\n    ".join([*lines, *map(str, self.history)])
 
 
@@ -93,8 +95,8 @@ class Told:
         facts = ", ".join(map(repr, (self.now, *self.facts)))
         return f"{self.name}({facts}) -> {self.decision!r}"
 
-    def tell(self, policy: FlushPolicy) -> Any:
-        """Tell a policy of the same event, and return its answer."""
+    def tell(self, policy: object) -> Any:
+        """Tell a policy (or a throttle) of the same event, and return its answer."""
         return getattr(policy, self.name)(self.now, *self.facts)
 
 

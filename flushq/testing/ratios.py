@@ -10,7 +10,7 @@ from typing import Protocol
 
 import attrs
 
-from flushq.arguments import check_count, check_finite, check_number, check_positive
+from flushq.arguments import check_count, check_duration, check_number
 from flushq.offline import fewest_flushes, least_cost, least_latency
 from flushq.policy import FlushPolicy
 from flushq.simulation import simulate
@@ -142,5 +142,4 @@ class LatencyRatio:
 def _check(bound: float, name: str, seconds: float) -> None:
     """Refuse a bound that is not a number of at least 0, and a time not finite and above 0."""
     check_number("bound", bound, least=0)
-    check_positive(name, seconds)
-    check_finite(name, seconds, least=0)
+    check_duration(name, seconds)

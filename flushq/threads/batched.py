@@ -19,6 +19,7 @@ from flushq.requests import Request, about_keys, fail, match, of_key, wanted
 from flushq.telling import OnReport
 from flushq.threads.calls import OnFailure, check_plain
 from flushq.threads.queue import FlushQueue
+from flushq.throttles import Throttle
 
 DROP = Drop()
 
@@ -43,8 +44,8 @@ class Batched(Generic[K, V]):
         share, weigh, partition_key: As of a :class:`flushq.Batched`.
         on_failure: What is to be done when the loader has raised, as of a FlushQueue, with a
             Failure of keys. None: Drop, which fails the callers of this call with an ItemFailed.
-        max_queue_size, max_in_flight, max_in_flight_per_partition, max_shutdown_wait, on_report,
-            name: As of a FlushQueue.
+        max_queue_size, max_in_flight, max_in_flight_per_partition, max_shutdown_wait, throttle,
+            on_report, name: As of a FlushQueue.
 
     Raises:
         TypeError, ValueError: As of a FlushQueue.
@@ -62,6 +63,7 @@ class Batched(Generic[K, V]):
         max_in_flight: int = 1,
         max_in_flight_per_partition: int | None = 1,
         max_shutdown_wait: float | None = None,
+        throttle: Throttle | None = None,
         on_failure: OnFailure[K] | None = None,
         on_report: OnReport | None = None,
         name: str | None = None,
@@ -83,6 +85,7 @@ class Batched(Generic[K, V]):
             max_in_flight=max_in_flight,
             max_in_flight_per_partition=max_in_flight_per_partition,
             max_shutdown_wait=max_shutdown_wait,
+            throttle=throttle,
             on_failure=partial(_judge, on_failure),
             on_report=on_report,
             name=name,

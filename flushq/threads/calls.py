@@ -18,10 +18,11 @@ from flushq.core.attempts import Ask, Attempts, Call, Pause
 from flushq.core.batch import Batch
 from flushq.core.core import Core
 from flushq.core.duplicates import discard
+from flushq.core.waiter import wake
 from flushq.inside import go_inside
 from flushq.outcomes import Failure, Verdict
 from flushq.threads import primitives
-from flushq.threads.primitives import Bell, end_of
+from flushq.threads.primitives import Waiter
 
 T = TypeVar("T")
 
@@ -41,13 +42,13 @@ class Flight(Generic[T]):
         batch: What of.
         context: What it runs in.
         attempts: What is to be done about it, once it has failed.
-        cut: Rung when it is abandoned, to cut a pause short; there is one once it has failed.
+        turn: What it waits for in the line of calls.
     """
 
     batch: Batch[T]
     context: Context
     attempts: Attempts[T] | None = None
-    cut: Any = None
+    turn: Waiter | None = None
 
     def abandon(self) -> None:
         """Give it up: what it has not delivered by now is in doubt."""
@@ -57,8 +58,8 @@ class Flight(Generic[T]):
             self.batch.fail(error)
         else:
             self.attempts.cut(error)
-        if self.cut is not None:
-            self.cut.ring()
+        if self.turn is not None:
+            wake(self.turn, answer=False)
 
 
 def check_plain(name: str, function: object) -> None:
@@ -78,6 +79,7 @@ class Calls(Generic[T]):
         flush_fn: The flush function.
         on_failure: The failure handler. None: every failure ends the queue.
         wake: Asks for a pass; the lock is held.
+        wait: Waits to be told by a pass; the lock is not held.
 
     Raises:
         TypeError: One of the functions cannot be called, or is async.
@@ -89,6 +91,7 @@ class Calls(Generic[T]):
         flush_fn: FlushFn[T],
         on_failure: OnFailure[T] | None,
         wake: Callable[[], None],
+        wait: Callable[[Waiter], None],
     ) -> None:
         check_plain("flush_fn", flush_fn)
         if on_failure is not None:
@@ -97,6 +100,7 @@ class Calls(Generic[T]):
         self._flush_fn = flush_fn
         self._on_failure = on_failure
         self._wake = wake
+        self._wait = wait
 
     # With the lock held.
 
@@ -121,8 +125,11 @@ class Calls(Generic[T]):
                 batch.returned()
                 return None
             attempts = self._core.attempts(batch, has_handler=self._on_failure is not None)
-            flight.attempts, flight.cut = attempts, Bell()
+            flight.attempts = attempts
         result(attempts)
+        if isinstance(attempts.next, Pause):
+            flight.turn = Waiter()
+            self._core.starts.join(flight.turn, attempts, primitives.clock())
         self._wake()  # what has ended by now is told now
         return attempts.next
 
@@ -134,8 +141,9 @@ class Calls(Generic[T]):
             return self._call(step.items, flight.context)
         if isinstance(step, Ask):
             return self._ask(step.failure, flight.context)
-        flight.cut.wait(end_of(step.seconds))
-        return _paused
+        assert flight.turn is not None
+        self._wait(flight.turn)
+        return _paused if flight.turn.result() else _cut
 
     def _call(self, items: list[T], context: Context) -> Result[T]:
         try:
@@ -160,11 +168,15 @@ class Calls(Generic[T]):
 
 
 def _returned(attempts: Attempts[Any]) -> None:
-    attempts.returned()
+    attempts.returned(primitives.clock())
 
 
 def _paused(attempts: Attempts[Any]) -> None:
     attempts.paused()
+
+
+def _cut(attempts: Attempts[Any]) -> None:
+    attempts.cut(CancelledError("cut short between two attempts"))
 
 
 def _raised(error: BaseException) -> Result[Any]:

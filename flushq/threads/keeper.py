@@ -82,6 +82,14 @@ class Keeper:
         finally:  # an interrupt may have come before the rounds
             self._leave(post)
 
+    def wait(self, waiter: Waiter) -> None:
+        """Wait to be told by a round; the keeper itself makes rounds until it is."""
+        if not self.is_caller:
+            waiter.wait()
+            return
+        while not (self._make_round() or waiter.done()):
+            self._bell.wait(self.alarm)
+
     def join(self) -> None:
         """Wait for the end of the thread."""
         if self._thread is not None:

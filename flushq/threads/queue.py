@@ -26,6 +26,7 @@ from flushq.threads.primitives import Waiter, check_timeout, end_of
 from flushq.threads.producers import ONE_STEP
 from flushq.threads.receipt import Awaited, Receipt
 from flushq.threads.runner import Runner
+from flushq.throttles import Throttle
 
 T = TypeVar("T")
 
@@ -52,7 +53,7 @@ class FlushQueue(QueueView[T]):
             to change. What it returns is ignored. If it raises, the failure handler is asked; after
             a PartialFailure about those items alone, and the others are delivered. It runs in a
             thread of the queue, in a copy of the contextvars context in which it was started.
-        policy, dedupe_key, weigh, max_queue_size, lost_as, name: As of a
+        policy, dedupe_key, weigh, max_queue_size, throttle, lost_as, name: As of a
             :class:`flushq.FlushQueue`. Threads are named after the queue.
         max_in_flight: How many flushes may run at a time, each in a thread of its own, which is
             made when it is first needed, and kept.
@@ -68,8 +69,8 @@ class FlushQueue(QueueView[T]):
             other reports. What it raises is logged.
 
     Raises:
-        TypeError: An argument is of the wrong type, a function is async, the policy cannot be
-            deep-copied, or it has a ``max_weight`` and there is no ``weigh``.
+        TypeError: An argument is of the wrong type, a function is async, the policy or the throttle
+            cannot be deep-copied, or the policy has a ``max_weight`` and there is no ``weigh``.
         ValueError: A number is zero, negative or NaN where it must not be.
     """
 
@@ -87,6 +88,7 @@ class FlushQueue(QueueView[T]):
         max_in_flight: int = 1,
         max_in_flight_per_partition: int | None = 1,
         max_shutdown_wait: float | None = None,
+        throttle: Throttle | None = None,
         on_failure: OnFailure[T] | None = None,
         on_report: OnReport | None = None,
         name: str | None = None,
@@ -102,6 +104,7 @@ class FlushQueue(QueueView[T]):
             max_in_flight=max_in_flight,
             max_in_flight_per_partition=max_in_flight_per_partition,
             max_shutdown_wait=max_shutdown_wait,
+            throttle=throttle,
             name=name,
             lost_as=lost_as,
             burst=float("inf"),

@@ -60,7 +60,6 @@ class Runner(Generic[T]):
     ) -> None:
         check_sync_callable("on_report", on_report)
         self._core = core
-        self._calls = Calls(core, flush_fn, on_failure, self.wake)
         self._on_report = on_report
         self.entrance: Entrance[T] = Entrance(
             core,
@@ -75,6 +74,7 @@ class Runner(Generic[T]):
         self._is_orphan = self._is_dropped = False
         self._why_cut: str | None = None
         self._keeper = Keeper(f"flushq{core.name}", self.entrance.locked, self._round)
+        self._calls = Calls(core, flush_fn, on_failure, self.wake, self._keeper.wait)
         self._workers: Workers[T] = Workers(f"flushq{core.name}", self._fly)
         self._flights: dict[Batch[T], Flight[T]] = {}
         self._inline: deque[Flight[T]] = deque()
@@ -278,9 +278,7 @@ class Runner(Generic[T]):
 
     def _next_alarm(self) -> float:
         deadline = self._core.ending.deadline
-        if deadline is None or not self._flights:
-            deadline = math.inf
-        return min(as_float(self._core.batcher.wake_at), deadline)
+        return min(as_float(self._core.wake_at), math.inf if deadline is None else deadline)
 
     def _tell(self) -> None:
         """Hand out what is to be told: without the lock, for it runs code of the user."""
@@ -294,13 +292,12 @@ class Runner(Generic[T]):
     # The pass; the lock is held.
 
     def _pass(self) -> None:
-        """Make one pass, and another if the policy has raised an interrupt, and failed by it."""
-        policy = self._core.batcher.policy
-        had_failed = policy.failed
+        """Make one pass, and another if policy or throttle have failed by raising an interrupt."""
+        broken = self._core.broken
         try:
             self._pass_once()
         except BaseException:
-            if policy.failed is had_failed:
+            if self._core.broken == broken:
                 raise
             self._pass_once()
 
@@ -310,7 +307,7 @@ class Runner(Generic[T]):
         self.entrance.revoke_credit()
         if (self._is_dropped or self._why_cut) and not core.ending.begun:
             core.close()
-        if core.batcher.wake_at <= (now := primitives.clock()):
+        if core.wake_at <= (now := primitives.clock()):
             core.timer_fired = now
         core.observe()
         self._keep_deadline()

@@ -7,6 +7,7 @@ import pytest
 
 from flushq import Drop, Failure, NaturalPolicy, Retry, Split, Verdict
 from flushq.aio.calls import Calls, is_failure
+from flushq.core.attempts import Attempts, Pause
 from flushq.core.batch import Batch
 from flushq.core.core import Core
 from tests.contract.support import Handler, Sink, now
@@ -15,8 +16,14 @@ from tests.strategies import Refusal
 
 
 def delivery_of(sink: Any, handler: Any, core: Core[int] | None = None) -> Calls[int]:
-    """A delivery of batches of a core, for which no pass is made."""
-    return Calls(core or Core(NaturalPolicy()), sink, handler, lambda: None, now)
+    """A delivery of batches of a core, for which no pass is made, and nothing delays a retry."""
+
+    async def wait(_: object, attempts: Attempts[int], __: float) -> bool:
+        assert isinstance(attempts.next, Pause)
+        await asyncio.sleep(attempts.next.seconds)
+        return True
+
+    return Calls(core or Core(NaturalPolicy()), sink, handler, lambda: None, wait, now)
 
 
 @pytest.mark.parametrize("value", [None, 7, "sink", [print]])

@@ -103,11 +103,11 @@ def test_a_partial_failure_delivers_the_rest() -> None:
 
 
 @pytest.mark.parametrize("after", [0, 2, 0.5, Fraction(1, 3), 1e308])
-def test_a_pause_is_a_float(after: float) -> None:
-    """Whatever number a Retry comes after, the part pauses for a float of seconds."""
+def test_a_pause_is_what_was_asked_for(after: float) -> None:
+    """Whatever number a Retry comes after, the part pauses for just that; nothing is rounded."""
     parts = parts_of(1)
     raised(parts, Retry(after))
-    assert (float(after), float) == (parts.pause, type(parts.pause))
+    assert (after, type(after)) == (parts.pause.seconds, type(parts.pause.seconds))
 
 
 def test_a_retry_is_of_the_same() -> None:
@@ -115,7 +115,7 @@ def test_a_retry_is_of_the_same() -> None:
     parts = parts_of(2)
     raised(parts, Retry(3))
     assert (True, {}, {}, [0, 1]) == nowhere(parts)
-    assert ([10, 11], 3) == (parts.items(), parts.pause)
+    assert ([10, 11], Pause(3)) == (parts.items(), parts.pause)
     assert 2 == raised(parts, Retry()).attempt
     assert 3 == raised(parts, Retry()).attempt
     parts.returned()
@@ -140,10 +140,10 @@ def test_split_halves(count: int, halves: list[list[int]]) -> None:
 def test_each_half_has_attempts_of_its_own() -> None:
     """A half starts with attempt 1, whatever its whole had, and comes at once."""
     parts = parts_of(4)
-    pauses, attempts = [parts.pause], []
+    pauses, attempts = [parts.pause.seconds], []
     for verdict in (Retry(9), Split(), Retry(8), Drop(), Retry(7), Drop()):
         attempts.append(raised(parts, verdict).attempt)
-        pauses += [parts.pause] if parts.open else []
+        pauses += [parts.pause.seconds] if parts.open else []
     assert [1, 2, 1, 2, 1, 2] == attempts
     assert [0.0, 9.0, 0.0, 8.0, 0.0, 7.0] == pauses
 
@@ -262,6 +262,7 @@ class Way:
         batch: A batch of so many items, 10, 11 and so on, that was taken at 1.0.
         attempts: What is tested.
         noted: The positions of which it was noted that they have ended, each time.
+        calls_ended: When each call has ended, and with what.
     """
 
     def __init__(self, count: int, *, has_handler: bool = True) -> None:
@@ -269,11 +270,18 @@ class Way:
         self.batch = batch_of(*items, started=1.0)
         self.batch.call(items)
         self.noted: list[Mapping[int, BaseException | None]] = []
-        self.attempts: Attempts[int] = Attempts(self.batch, self._note, has_handler=has_handler)
+        self.calls_ended: list[tuple[float, type[BaseException | None]]] = []
+        self.attempts: Attempts[int] = Attempts(
+            self.batch, self._note, self._note_call_ended, has_handler=has_handler
+        )
 
     def _note(self, batch: Batch[int], ended: Mapping[int, BaseException | None]) -> None:
         assert self.batch is batch
         self.noted.append(ended)
+
+    def _note_call_ended(self, batch: Batch[int], now: float, error: BaseException | None) -> None:
+        assert self.batch is batch
+        self.calls_ended.append((now, type(error)))
 
     def raised(
         self, error: BaseException = RAISED, now: float = 3.0, *, may_ask: bool = True
@@ -294,7 +302,7 @@ class Way:
 
     def returned(self) -> object:
         """flush_fn has returned; return what comes next."""
-        self.attempts.returned()
+        self.attempts.returned(5.0)
         return self.attempts.next
 
     def end(self) -> tuple[BaseException | None, Mapping[int, Any], Mapping[int, Any], list[int]]:
@@ -316,6 +324,8 @@ def test_each_step_is_followed_by_the_next() -> None:
     assert Pause(0.0) == way.returned()
     assert (Call([11]), [{0: None}]) == (way.paused(), way.noted)
     assert way.returned() is None
+    delivered = 5.0, type(None)
+    assert [(3.0, Refusal), (9.0, Refusal), delivered, delivered] == way.calls_ended
     assert ((None, {}, {}, []), 4) == (way.end(), way.batch.attempts)
 
 

@@ -13,6 +13,8 @@ from itertools import chain
 from operator import attrgetter
 from typing import Any
 
+import attrs
+
 from flushq import FlushPolicy, FlushqError, FlushReport
 from flushq.core.admission import NO_CREDIT
 from flushq.core.attempts import Ask, Call, Pause
@@ -58,7 +60,15 @@ class Caller:
         return self.waiter is None or self.waiter.done()
 
 
-Wish = Call[Item] | Ask[Item] | Pause
+@attrs.frozen
+class Turn:
+    """A place in the line of calls."""
+
+    seconds: float
+    waiter: Waiter = attrs.field(repr=False)
+
+
+Wish = Call[Item] | Ask[Item] | Turn
 
 
 class Flush:
@@ -84,8 +94,9 @@ class Flush:
         match self.wants:
             case Call(items):
                 return "call", items
-            case Pause(seconds):
-                return "pause", seconds
+            case Turn(seconds, waiter):
+                is_told = waiter.done() and not waiter.cancelled()
+                return ("turn",) if is_told else ("pause", seconds)
             case Ask(failure):
                 facts = failure.items, failure.error, failure.errors, failure.attempt
                 return "ask", *facts, failure.reason, failure.seconds, failure.partition
@@ -116,6 +127,7 @@ class Driver(QueueView[Item]):
             max_in_flight=limits.max_in_flight,
             max_in_flight_per_partition=limits.max_in_flight_per_partition,
             max_shutdown_wait=limits.max_shutdown_wait,
+            throttle=limits.throttle,
             burst=burst,
             keeps_reports=True,
         )
@@ -358,6 +370,8 @@ class Driver(QueueView[Item]):
         for flush in self.flushes:
             if not flush.over:
                 flush.batch.interrupt()
+                if isinstance(flush.wants, Turn):
+                    flush.wants.waiter.cancel()
 
     # The pass and the timer.
 
@@ -376,7 +390,7 @@ class Driver(QueueView[Item]):
         if core.ending.begun:
             self._keep_deadline()
         core.respond()
-        self.timer = core.batcher.wake_at
+        self.timer = core.wake_at
         self.reports += core.reports
         core.reports.clear()
         if core.ending.finish():
@@ -442,8 +456,8 @@ class Driver(QueueView[Item]):
     def _follow(self, attempts: Any, batch: Batch[Item]) -> Generator[Wish, Any, None]:
         """Do what comes next after a failure."""
         wish, heard = attempts.next, None
-        if isinstance(wish, Pause) and batch.interrupted:
-            attempts.cut(CancelledError("cut short between two attempts"))
+        if isinstance(wish, Pause):
+            yield from self._wait_in_line(attempts, wish.seconds)
             return
         try:
             heard = yield wish
@@ -453,16 +467,31 @@ class Driver(QueueView[Item]):
                     attempts.raised(error, self.now, may_ask=_may_ask(batch, error))
                 case Ask():
                     attempts.broke(error)
-                case Pause():
-                    attempts.cut(error)
             return
         match wish:
             case Call():
-                attempts.returned()
+                attempts.returned(self.now)
             case Ask():
                 attempts.judged(heard)
-            case Pause():
-                attempts.paused()
+
+    def _wait_in_line(self, attempts: Any, seconds: float) -> Generator[Wish, Any, None]:
+        turn: Waiter = Future()
+        self._core.starts.join(turn, attempts, self.now)
+        try:
+            yield from _until_told(seconds, turn)
+        except BaseException as error:  # it goes to the batch
+            attempts.cut(error)
+        else:
+            attempts.paused()
+        self._core.starts.leave(turn)
+
+
+def _until_told(seconds: float, turn: Waiter) -> Generator[Wish, Any, None]:
+    """Wait to be told that the call may start."""
+    if not turn.done():
+        yield Turn(seconds, turn)
+    if not turn.result():
+        raise CancelledError("cut short between two attempts")
 
 
 def _may_ask(batch: Batch[Item], error: BaseException) -> bool:

@@ -7,6 +7,7 @@ import attrs
 
 from flushq import Drop, PartialFailure, Retry, Split, Verdict
 from tests.core_sessions.partitions import Partition
+from tests.core_sessions.starts import Starts
 from tests.sessions.facts import Item
 
 Cause = object
@@ -71,6 +72,7 @@ class _Part:
     entries: list[Entry]
     attempt: int = 1
     pause: float = 0.0
+    holds: bool = False
 
 
 @attrs.define(eq=False)
@@ -85,6 +87,7 @@ class Flight:
         left: How many items it left behind.
         handles: Whether there is a failure handler.
         note: Is called with what has ended while the rest goes on.
+        starts: When its calls may start.
         wants: What it waits for: a kind and its facts; None: nothing any more.
         calls: How many times flush_fn was called.
         interrupted: How many times the queue has cancelled it.
@@ -101,6 +104,7 @@ class Flight:
     left: int
     handles: bool
     note: Callable[[Ended], None]
+    starts: Starts
     wants: tuple[object, ...] | None = ("begin",)
     calls: int = 0
     interrupted: int = 0
@@ -129,13 +133,22 @@ class Flight:
             self._parts = [_Part(list(self.entries))]
             self._call()
 
+    @property
+    def size(self) -> tuple[int, float]:
+        """How many items the next call has, and what they weigh."""
+        entries = self._parts[-1].entries
+        return len(entries), sum(entry.item.weight for entry in entries)
+
     def returned(self) -> None:
         """flush_fn has returned."""
+        if self._raised is not None:  # else the end of the flush tells of it
+            self.starts.call_ended(self, None)
         self._end_part(DELIVERED)
         self._go_on()
 
     def raised(self, error: BaseException, now: float, *, may_ask: bool) -> None:
         """flush_fn has raised; ``may_ask``: it is a failure of which a handler is told."""
+        self.starts.call_ended(self, error)
         part, self._raised = self._parts[-1], error
         self._causes = dict.fromkeys(part.entries, error)
         if isinstance(error, PartialFailure):
@@ -162,8 +175,8 @@ class Flight:
         """The handler has answered."""
         part = self._parts[-1]
         match verdict:
-            case Retry(after):
-                part.attempt, part.pause = part.attempt + 1, after
+            case Retry(after, hold):
+                part.attempt, part.pause, part.holds = part.attempt + 1, after, hold
             case Split() if len(part.entries) > 1:
                 half = (len(part.entries) + 1) // 2
                 self._parts[-1:] = _Part(part.entries[half:]), _Part(part.entries[:half])
@@ -183,8 +196,13 @@ class Flight:
             self._end_part("failed")
         self._stop(error)
 
+    def let_go(self) -> None:
+        """Its next call may start."""
+        self.wants = ("turn",)
+
     def paused(self) -> None:
         """The pause is over, or it was cut short."""
+        self.starts.leave(self)
         if self.interrupted:
             self._stop(Made(CancelledError, self._raised))
         else:
@@ -199,9 +217,12 @@ class Flight:
             self._stop(None)
             return
         self._note()
-        self.wants = "pause", self._parts[-1].pause
+        part = self._parts[-1]
         if self.interrupted:
             self.paused()
+            return
+        self.wants = "pause", part.pause
+        self.starts.join(self, part.pause, holds=part.holds)
 
     def _fail(self) -> None:
         self._end_part("failed")

@@ -31,6 +31,7 @@ FACTS: list[tuple[int | str, str]] = [
     (10, "deadline"),
     (10, "ended"),
     (6, "wake_at"),
+    (18, "when the next call may start"),
     (21, "reports"),
     (5, "flushes"),
 ]
@@ -151,6 +152,7 @@ class Judge:
             core.ending.deadline,
             core.ending.ended,
             batcher.wake_at,
+            core.starts.wake_at,
             _facts(self._handed_out[self._reports :]),
             len(self._started),
         )
@@ -170,6 +172,7 @@ class Judge:
             model.deadline,
             model.ended,
             model.wake_at,
+            model.starts.wake_at,
             _facts(new_reports),
             len(model.flights),
         )

@@ -5,6 +5,7 @@ policy is not played again: the model says what it must hear, one event after th
 its answer from what it was heard to say. `tests.core_sessions.judge` compares the two.
 """
 
+import copy
 import math
 from asyncio import CancelledError
 from collections import deque
@@ -27,6 +28,7 @@ from flushq import (
 )
 from tests.core_sessions.flights import Cause, Ended, Entry, Fate, Flight
 from tests.core_sessions.partitions import COPIED, NOTHING, Heard, Partition
+from tests.core_sessions.starts import Starts
 from tests.sessions.facts import Item, Limits
 
 Outcome = tuple[Cause, ...]
@@ -108,6 +110,7 @@ class Model:
         started, closing, stopped, is_cut, ended, owned: How far the queue has come.
         deadline: When the end is to be over.
         failure: The first failure.
+        starts: When calls may start.
         interruption: What the first flush has raised that was interrupted.
     """
 
@@ -149,6 +152,10 @@ class Model:
     interruption: Cause = None
     _parts: deque[Ended] = attrs.field(factory=deque)
     _done: deque[tuple[Flight, float]] = attrs.field(factory=deque)
+    starts: Starts = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.starts = Starts(copy.deepcopy(self.limits.throttle), lambda: self.now)
 
     # Producers.
 
@@ -316,8 +323,10 @@ class Model:
                 self._tell(entry, fate)
         while self._done:
             self._end(*self._done.popleft())
+        self.starts.tell_ends()
         if self.timer_fired is not None:
             now, self.timer_fired = self.timer_fired, None
+            self.starts.now = max(now, self.starts.now)
             while late := [each for each in self.partitions if self._wake_at(each) <= now]:
                 self._tell_policy(self._next_to_hear(late), "tick", now)
             self._line_up()
@@ -344,8 +353,8 @@ class Model:
         self._announce()
         while self.line and len(self.reserved) < self.room:
             self._admit(self.line.pop(0))
-        partition = self._next_to_flush()
-        if partition is None or not self._has_free_slot:
+        partition = self._next_to_flush() if self._has_free_slot else None
+        if not self.starts.let_go(is_due=partition is not None) or partition is None:
             return False
         flight = self._take(partition)
         self.running.append(flight)
@@ -353,6 +362,7 @@ class Model:
         self._tell_policy(partition, "flush_started", self.now, len(flight.entries), flight.weight)
         if self.failure is failed:
             self.flights.append(flight)
+            self.starts.call_started(flight, len(flight.entries), flight.weight)
         else:
             self.running.remove(flight)
             for entry in flight.entries:
@@ -372,8 +382,9 @@ class Model:
         assert oldest is not None
         started, left = max(partition.told_at, self.now), len(self.waiting)
         return Flight(
-            taken, partition.key, reason, started, oldest, left, self.handles, self._parts.append
-        )
+            taken, partition.key, reason, started, oldest, left, self.handles, self._parts.append,
+            self.starts,
+        )  # fmt: skip
 
     def _admit(self, call: Call) -> None:
         """Give room to the first in line, unless it was cancelled."""
@@ -413,7 +424,8 @@ class Model:
 
     def _break_deadlock(self) -> None:
         inside = {call.inside for call in self.line}
-        stuck = not (self._may_start or self.reserved or self.pauses)
+        may_start = self._may_start and not self.starts.is_blocked
+        stuck = not (may_start or self.reserved or self.pauses)
         waits = (flight.wants is not None and flight in inside for flight in self.running)
         if self.line and stuck and all(waits):
             last = next(call for call in reversed(self.line) if call.inside in self.running)
@@ -489,6 +501,11 @@ class Model:
         waiting = any(self._is_below_limit(entry.partition) for entry in self.waiting)
         return waiting and len(self.running) < self.limits.max_in_flight
 
+    @property
+    def _may_press(self) -> bool:
+        """Whether a flush may start for those who wait for room."""
+        return self._may_start and self.starts.may_start
+
     # The policy.
 
     @property
@@ -542,6 +559,8 @@ class Model:
 
     def flight_is_over(self, flight: Flight) -> None:
         """A flight is gone."""
+        error = flight.error
+        self.starts.call_ended(flight, error if isinstance(error, BaseException | None) else None)
         self._done.append((flight, self.now))
 
     def _end(self, flight: Flight, now: float) -> None:
@@ -724,14 +743,15 @@ class Model:
         runs = self.started and not self.stopped
         if self.line and len(self.waiting) < self.limits.max_queue_size:
             yield 7, "producers wait beside room"
-        if self.line and runs and self._may_start:
+        if self.line and runs and self._may_press:
             yield 7, "producers wait beside a free slot"
         if self.line and (self.stopped or self.failure is not None):
             yield 10, "producers wait though the queue has stopped"
         if any(call.state == "barrier" and call.mark <= self.settled for call in self.calls):
             yield 9, "a barrier waits for nothing"
-        if self._has_free_slot and any(map(self._is_due, self.partitions)):
-            yield 6, "items wait that are due, beside a free slot"
+        may_flush = self._has_free_slot and any(map(self._is_due, self.partitions))
+        if self.starts.may_start and (may_flush or self.starts.retries_now):
+            yield 6, "a call waits that may start"
         if self.timer_fired is not None or self._parts or self._done:
             yield 6, "nobody has told the policy of the time, or of the end of a flush"
         if runs and any(entry.since is None for entry in self.waiting):

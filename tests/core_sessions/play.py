@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flushq import Decision, PartialFailure
-from tests.core_sessions.driver import Caller, Driver, Flush, Steps
+from tests.core_sessions.driver import Caller, Driver, Flush, Steps, Turn
 from tests.core_sessions.flights import Flight, Made
 from tests.core_sessions.judge import Judge
 from tests.core_sessions.model import Call, Model
@@ -103,7 +103,6 @@ class Play:
             self.model,
             self.history,
         )
-        self._due: dict[Flush, float] = {}
         self._items = 0
         self.compares = True
 
@@ -153,7 +152,7 @@ class Play:
                 yield f"begin {number}"
             elif flush.over and not flush.told:
                 yield f"end {number}"
-            elif flush in self._due and self._may_unpause(flush):
+            elif isinstance(flush.wants, Turn) and flush.wants.waiter.done():
                 yield f"unpause {number}"
         if self.driver.timer <= self.driver.now:
             yield "timer"
@@ -162,13 +161,10 @@ class Play:
         if self.driver.woken:
             yield "pass"
 
-    def _may_unpause(self, flush: Flush) -> bool:
-        return flush.batch.interrupted or self._due[flush] <= self.driver.now
-
     @property
     def next_time(self) -> float:
         """When something is due next; inf: never."""
-        times = self.driver.timer, self.driver.limit, *self._due.values()
+        times = self.driver.timer, self.driver.limit
         return min((time for time in times if time > self.driver.now), default=math.inf)
 
     def wishes(self) -> Iterator[tuple[str, int]]:
@@ -361,11 +357,7 @@ class Play:
         self._watch(flush)
 
     def _watch(self, flush: Flush) -> None:
-        """Know when a pause is over."""
-        seconds = getattr(flush.wants, "seconds", None)
-        self._due.pop(flush, None)
-        if seconds is not None:
-            self._due[flush] = self.driver.now + seconds
+        """Write down what it waits for."""
         self.history.note("flush", "wants", flush.wants)
 
     def _end(self, flush: Flush, flight: Flight) -> None:

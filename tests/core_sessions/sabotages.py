@@ -15,7 +15,9 @@ from flushq.core.duplicates import Duplicates
 from flushq.core.ending import Ending
 from flushq.core.losses import LossList
 from flushq.core.receipts import Completion, Receipts
-from flushq.core.waiter import wake
+from flushq.core.running_throttle import RunningThrottle
+from flushq.core.starts import Starts
+from flushq.core.waiter import Waiter, wake
 from flushq.core.waitlist import WaitList
 from flushq.errors import QueueFull
 from flushq.outcomes import Split
@@ -124,9 +126,43 @@ def _unsorted(losses: LossList[Any], numbers: Sequence[int], items: list[Any]) -
     losses.items += items
 
 
+def _no_caps(buffer: Buffer[Any], up_to: int | None = None) -> tuple[list[Any], float, Any]:
+    items, weights = buffer._take(len(buffer) if up_to is None else up_to)
+    return items, 0, weights
+
+
 def _one_too_many(batcher: Batcher[Any]) -> bool:
     free = len(batcher.running) <= batcher._max_in_flight
     return batcher.policy.pending > 0 and free and batcher.started and batcher.stopped is None
+
+
+def _always_may(_: Starts[Any], __: float) -> bool:
+    return True
+
+
+def _let_go_untold(starts: Starts[Any], now: float, *, is_due: bool) -> bool:
+    throttle = starts._throttle
+    if throttle is None:
+        return LET_GO(starts, now, is_due=is_due)
+    ended, throttle._ended = throttle._ended, []
+    try:
+        return LET_GO(starts, now, is_due=is_due)
+    finally:
+        throttle._ended += ended
+
+
+def _join_and_go(_: Starts[Any], waiter: Waiter, *__: object) -> None:
+    waiter.set_result(True)
+
+
+def _join_in_front(starts: Starts[Any], waiter: Waiter, attempts: Any, now: float) -> None:
+    JOIN(starts, waiter, attempts, now)
+    starts.line.sort(key=lambda call: call.waiter is not waiter)
+
+
+def _may_start_in_hold(starts: Starts[Any], now: float) -> bool:
+    starts._held_until = -math.inf
+    return MAY_START(starts, now)
 
 
 def _new_completion(receipts: Receipts[Any], number: int) -> Completion[Any]:
@@ -187,6 +223,8 @@ def _tick_early(core: Core[Any]) -> None:
     OBSERVE(core)
 
 
+LET_GO, JOIN, MAY_START = Starts.let_go, Starts.join, Starts._may_start
+
 SABOTAGES: dict[str, Sabotage] = {
     # Who may come in.
     "a latecomer overtakes": (Admission, "must_wait", lambda *_: False),
@@ -227,11 +265,7 @@ SABOTAGES: dict[str, Sabotage] = {
     "arrivals are told late": (Batcher, "burst_size", _always(0)),
     # Batches.
     "a flush too many": (Batcher, "_may_flush", property(_one_too_many)),
-    "caps are forgotten": (
-        Buffer,
-        "take",
-        lambda self, up_to=None: (self._take(len(self) if up_to is None else up_to), 0),
-    ),
+    "caps are forgotten": (Buffer, "take", _no_caps),
     "the drain is forgotten": (Core, "close", _no_batch_when_drained),
     "keys stay taken": (Duplicates, "free", _nothing),
     "a failed flush does not end the queue": (Batcher, "_attribute_failure", _nothing),
@@ -256,6 +290,15 @@ SABOTAGES: dict[str, Sabotage] = {
         lambda self, error: dict.fromkeys(self._parts[-1].positions, error),
     ),
     "the other half is not lost": (Parts, "lost", property(lambda self: sorted(self.failed))),
+    # When calls may start.
+    "the throttle is overruled": (Starts, "_may_start", _always_may),
+    "the throttle hears of no start": (RunningThrottle, "call_started", _nothing),
+    "the throttle hears of no end": (RunningThrottle, "note_end", _nothing),
+    "the throttle hears of ends too late": (Starts, "let_go", _let_go_untold),
+    "retries go when they like": (Starts, "join", _join_and_go),
+    "the last to come retries first": (Starts, "join", _join_in_front),
+    "a hold is for one alone": (Starts, "_may_start", _may_start_in_hold),
+    "nobody wakes up for a call": (Core, "wake_at", property(lambda self: self.batcher.wake_at)),
     # Receipts.
     "receipts of what is lost hang": (Receipts, "settle_lost", _nothing),
     "receipts of parts hang": (Receipts, "settle_part", _nothing),

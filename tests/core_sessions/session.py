@@ -17,6 +17,7 @@ VERDICTS: dict[str, object] = {
     "fail": Fail(),
     "retry": Retry(),
     "postpone": Retry(0.5),
+    "hold": Retry(0.5, hold=True),
     "split": Split(),
     "nonsense": None,
 }
@@ -117,6 +118,9 @@ LATECOMERS = "enqueue", "enqueue_nowait", "submit", "deliver", "flush", "aclose"
 
 ANSWERS: dict[str, tuple[list[str], list[str]]] = {
     "call": (["return"], ["raise", "raise", "part", "part", "mistake", "die"]),
-    "ask": (["drop", "retry", "postpone", "split", "split"], ["drop", "fail", "nonsense", "break"]),
+    "ask": (
+        ["drop", "retry", "postpone", "hold", "split", "split"],
+        ["drop", "fail", "nonsense", "break"],
+    ),
 }
 """What comes of what a flush wants: if all is well, and if there is trouble."""

@@ -8,6 +8,7 @@ import itertools
 import math
 import random
 
+from flushq.throttles import CircuitBreaker, RateLimit, Throttle
 from tests.sessions.facts import Item, Limits
 from tests.sessions.policies import FAULTS, PolicyFault, PolicyPlan
 
@@ -53,6 +54,16 @@ class Items:
         return Item(next(self._numbers), key, weight, partition)
 
 
+THROTTLES: list[Throttle] = [
+    RateLimit(1, 0.25),
+    RateLimit(1, 1.0),
+    RateLimit(2, 1.0),
+    RateLimit(3, 0.5),
+    CircuitBreaker(1, 0.5),
+    CircuitBreaker(2, 1.0),
+]
+
+
 def limits_of(dice: Dice, partitioned: float) -> Limits:
     """What a queue keeps to, which is partitioned with this probability."""
     weighs = dice.chance(0.25)
@@ -66,6 +77,7 @@ def limits_of(dice: Dice, partitioned: float) -> Limits:
         dedupe=dice.chance(0.25),
         partitioned=dice.chance(partitioned),
         max_in_flight_per_partition=dice.choice([1, 1, 2, None]),
+        throttle=dice.choice(THROTTLES) if dice.chance(0.3) else None,
     )
 
 

@@ -4,6 +4,8 @@ import math
 
 import attrs
 
+from flushq.throttles import Throttle
+
 
 @attrs.frozen(eq=False)
 class Item:
@@ -34,6 +36,7 @@ class Limits:
     dedupe: bool = False
     partitioned: bool = False
     max_in_flight_per_partition: int | None = 1
+    throttle: Throttle | None = None
 
     @property
     def shutdown_seconds(self) -> float:

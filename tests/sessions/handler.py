@@ -62,7 +62,7 @@ class Handler:
         verdicts: dict[str, object] = {
             "fail": Fail(),
             "drop": Drop(),
-            "retry": Drop() if worn_out else Retry(pause),
+            "retry": Drop() if worn_out else Retry(pause, hold=self._dice.chance(0.2)),
             "split": Split() if len(failure.items) > 1 else Drop(),
             "raise": error_of(failure.items[0].number, text),
             "reraise": failure.error,

@@ -64,6 +64,7 @@ class Harness:
             max_in_flight=limits.max_in_flight,
             max_in_flight_per_partition=limits.max_in_flight_per_partition,
             max_shutdown_wait=limits.max_shutdown_wait,
+            throttle=limits.throttle,
             on_failure=handler,
             on_report=self._on_report,
         )

@@ -39,7 +39,6 @@ class Flush:
         batch: Its batch.
         items: The items of that.
         task: Its task.
-        due: When flush_fn is to be called again, if it pauses.
         flight: The same, of the model.
     """
 
@@ -47,7 +46,6 @@ class Flush:
     batch: Batch[Item]
     items: tuple[Item, ...]
     task: asyncio.Task[None]
-    due: float = -math.inf
     flight: Flight = attrs.field(init=False)
 
     @property
@@ -59,6 +57,11 @@ class Flush:
     def runs(self) -> bool:
         """Whether it goes on."""
         return self.flight.wants is not None
+
+    @property
+    def pauses(self) -> bool:
+        """Whether it is in line to call flush_fn again, or was let go."""
+        return self.flight.wants is not None and self.flight.wants[0] in {"pause", "turn"}
 
     def __repr__(self) -> str:
         return f"flush {self.number}"
@@ -199,7 +202,7 @@ class Mirror:
     def end(self, flush: Flush) -> None:
         """It has taken the last step, of a pause perhaps that was cut short."""
         flight = flush.flight
-        if flight.wants is not None and flight.wants[0] == "pause" and flight.interrupted:
+        if flush.pauses and flight.interrupted:
             flight.paused()
         if flight.wants is not None:
             self.complain(18, f"{flush} has ended instead of {flight.wants}")
@@ -216,9 +219,9 @@ class Mirror:
         """Flush_fn is called."""
         self.keep_time()
         flight = flush.flight
-        if flight.wants is not None and flight.wants[0] == "pause":
-            if self.model.now < flush.due - 2 * EARLY:
-                self.complain(18, f"{flush} goes on too early, due at {flush.due:g}")
+        if flush.pauses:
+            if flight.wants != ("turn",):
+                self.complain(18, f"{flush} goes on too early: {flight.wants}")
             flight.paused()
         if flight.wants != ("call", batch):
             self.complain(3, f"flush_fn is called with {batch}, not {flight.wants}")
@@ -232,7 +235,6 @@ class Mirror:
         else:
             may_ask = isinstance(error, Exception | CancelledError)
             flush.flight.raised(error, self.model.now, may_ask=may_ask)
-        self._note_pause(flush)
 
     def ask(self, flush: Flush, failure: Failure[Item]) -> None:
         """The failure handler is called."""
@@ -245,16 +247,10 @@ class Mirror:
         """It has answered."""
         self.keep_time()
         flush.flight.judged(verdict)
-        self._note_pause(flush)
 
     def break_handler(self, flush: Flush, error: BaseException) -> None:
         """It has raised."""
         flush.flight.broke(error)
-
-    def _note_pause(self, flush: Flush) -> None:
-        match flush.flight.wants:
-            case "pause", float() | int() as seconds:
-                flush.due = self.model.now + seconds
 
     # When the loop is idle.
 
@@ -272,17 +268,18 @@ class Mirror:
             self._check_flush(flush)
 
     def _right_timers(self) -> list[float]:
-        """One for the policy, and one for the limit."""
+        """One for the policy and the next call that may start, and one for the limit."""
         model = self.model
         limits = [] if model.deadline is None or model.is_cut or model.ended else [model.deadline]
-        return sorted(time for time in (model.wake_at, *limits) if time < math.inf)
+        wake_at = min(model.wake_at, model.starts.wake_at)
+        return sorted(time for time in (wake_at, *limits) if time < math.inf)
 
     def _check_flush(self, flush: Flush) -> None:
         """A flush that runs waits for the sink, the handler or the time, and knows that it ends."""
         wants, interrupts = flush.flight.wants, flush.flight.interrupted
         cancels = flush.task.cancelling()
         assert wants is not None
-        if wants[0] == "begin" or (wants[0] == "pause" and flush.due <= self.loop.time()):
+        if wants[0] in {"begin", "turn"}:
             self.complain(18, f"{flush} stands still: {wants}")
         if cancels != interrupts:
             self.complain(10, f"{flush} was cancelled {cancels} times, not {interrupts}")

@@ -13,7 +13,14 @@ from weakref import WeakValueDictionary
 import pytest
 
 import flushq.threads
-from flushq import FlushFailed, IntervalPolicy, NaturalPolicy, QueueClosed, ShutdownTimeout
+from flushq import (
+    FlushFailed,
+    IntervalPolicy,
+    NaturalPolicy,
+    QueueClosed,
+    Retry,
+    ShutdownTimeout,
+)
 from flushq.threads import Batched, process
 from flushq.threads.primitives import Waiter
 from flushq.threads.producers import Entry
@@ -34,6 +41,29 @@ def test_where_no_thread_can_be_started_the_closer_does_all() -> None:
             assert (3, []) == (queue.pending, sink.items)
         assert [[0, 1], [2]] == sink.batches
         assert 1 == len(stage.tasks)
+
+    for seed in range(5):
+        play(body, seed)
+
+
+def test_where_no_thread_can_be_started_the_closer_waits_for_retries() -> None:
+    """It makes the passes that a retry waits for, and other flushes meanwhile."""
+
+    def body(stage: Stage) -> None:
+        stage.can_start = False
+        calls: list[tuple[float, list[int]]] = []
+
+        def sink(batch: list[int]) -> None:
+            calls.append((stage.now - began, batch))
+            if len(calls) == 1:
+                raise OSError
+
+        options: dict[str, Any] = {"max_in_flight": 2, "on_failure": lambda _: Retry(3)}
+        began = stage.now
+        with queue_of(sink, NaturalPolicy(1), **options) as queue:
+            for item in range(3):
+                queue.enqueue(item)
+        assert [(0, [0]), (0, [1]), (0, [2]), (3, [0])] == calls
 
     for seed in range(5):
         play(body, seed)

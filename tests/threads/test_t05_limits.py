@@ -9,6 +9,7 @@ import pytest
 
 from flushq import Drop, FlushFailed, FlushReport, NaturalPolicy, Retry, ShutdownTimeout, Split
 from flushq.threads.runner import Runner
+from flushq.throttles import RateLimit
 from tests.threads.stage import Stage, play
 from tests.threads.support import (
     NEVER,
@@ -284,7 +285,7 @@ def test_an_interrupt_that_flush_fn_raises(kind: type[BaseException]) -> None:
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
 def test_an_interrupt_that_others_raise(kind: type[BaseException]) -> None:
-    """Of on_failure and of the policy it is a failure; of on_report it is logged."""
+    """Of on_failure, the policy and the throttle it is a failure; of on_report it is logged."""
 
     def raise_it(*_: Any) -> Any:
         raise kind
@@ -296,10 +297,18 @@ def test_an_interrupt_that_others_raise(kind: type[BaseException]) -> None:
             """Raise."""
             raise kind
 
+    class Broken(RateLimit):
+        """One that raises."""
+
+        def ready_at(self, now: float) -> float:
+            """Raise."""
+            raise kind
+
     def body(_: Stage) -> None:
         for queue in (
             queue_of(lambda _: 1 / 0, on_failure=raise_it),
             queue_of(lambda _: None, Policy()),
+            queue_of(lambda _: None, throttle=Broken(1, 1.0)),
         ):
             queue.enqueue(1)
             error: Any = error_of(queue.close)

@@ -1,0 +1,82 @@
+"""The search for what fails a check: Hypothesis looks for it, and then for something smaller."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Flaky
+
+from flushq.testing.laws import LawBroken
+
+H = TypeVar("H")
+
+
+def search(examples: int, check: Callable[..., None], **drawn: st.SearchStrategy[Any]) -> None:
+    """Let Hypothesis search for what fails a check, and raise what the smallest case raises."""
+    found: list[LawBroken] = []
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        phases=(Phase.generate, Phase.target, Phase.shrink),
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType] - its metaclass
+    )
+    @given(**drawn)
+    def run(**values: Any) -> None:
+        try:
+            check(**values)
+        except LawBroken as broken:
+            found.append(broken)
+            raise
+
+    try:
+        run()
+    except (LawBroken, Flaky):
+        smallest = found[-1]
+        smallest.__notes__ = []
+        raise smallest from smallest.__cause__
+
+
+def search_histories(
+    examples: int,
+    check: Callable[[H], None],
+    fewer: Callable[[H], Iterable[H]],
+    histories: st.SearchStrategy[H],
+) -> None:
+    """Search for a history that fails a check, and raise what a smallest one raises.
+
+    Args:
+        examples: How many histories to try.
+        check: Raises LawBroken.
+        fewer: What makes smaller histories of one.
+        histories: Where they are drawn from.
+    """
+    failing: list[H] = []
+
+    def noting(history: H) -> None:
+        try:
+            check(history)
+        except LawBroken:
+            failing.append(history)
+            raise
+
+    try:
+        search(examples, noting, history=histories)
+    except LawBroken as broken:
+        smallest = _smallest(check, fewer, failing[-1], broken)
+        raise smallest from smallest.__cause__
+
+
+def _smallest(
+    check: Callable[[H], None], fewer: Callable[[H], Iterable[H]], history: H, broken: LawBroken
+) -> LawBroken:
+    """What is still broken when nothing further can be left out."""
+    for smaller in fewer(history):
+        try:
+            check(smaller)
+        except LawBroken as still:
+            return _smallest(check, fewer, smaller, still)
+    return broken

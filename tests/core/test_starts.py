@@ -1,0 +1,449 @@
+"""When a call of flush_fn may start: the throttle, holds and the line, decided without a loop."""
+
+import math
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from flushq.core.attempts import Attempts, Call, Pause
+from flushq.core.core import Core
+from flushq.errors import PolicyError, QueueFull
+from flushq.outcomes import Retry, Split, Verdict
+from flushq.policies import IntervalPolicy, NaturalPolicy
+from flushq.throttles import CircuitBreaker, RateLimit, Throttle
+from tests.core.support import Caller
+from tests.strategies import Refusal
+
+
+class Noted(Throttle):
+    """Notes what it is told and asked, and does what it is made to do.
+
+    Attributes:
+        does: What a method raises, and what ready_at answers: at once, if it is not said.
+        told: What it was told.
+        asked: When it was asked.
+    """
+
+    def __init__(self, **does: Any) -> None:
+        self.does = does
+        self.told: list[tuple[Any, ...]] = []
+        self.asked: list[float] = []
+
+    def __deepcopy__(self, _: object) -> "Noted":
+        copy = Noted()
+        copy.does, copy.told, copy.asked = self.does, self.told, self.asked
+        return copy
+
+    def call_started(self, now: float, count: int, weight: float = 0.0) -> None:
+        """Note it."""
+        self._note("call_started", now, count, weight)
+
+    def call_done(
+        self,
+        now: float,
+        count: int,
+        seconds: float,
+        weight: float = 0.0,
+        error: BaseException | None = None,
+    ) -> None:
+        """Note it."""
+        self._note("call_done", now, count, seconds, weight, type(error))
+
+    def ready_at(self, now: float) -> float:
+        """Note when it was asked."""
+        self.asked.append(now)
+        answer: Any = self.does.get("ready_at", now)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer  # type: ignore[no-any-return]  # whatever it is
+
+    def _note(self, event: str, *facts: Any) -> None:
+        self.told.append((event, *facts))
+        if event in self.does:
+            raise self.does[event]
+
+
+class Place(Caller):
+    """A place in line."""
+
+    def __init__(self, attempts: Attempts[int], told: list["Place"]) -> None:
+        super().__init__()
+        self.attempts = attempts
+        self._told = told
+
+    def set_result(self, result: Any, /) -> None:
+        """Whether the call may start."""
+        super().set_result(result)
+        self._told.append(self)
+
+
+class Driver:
+    """Does at once what a core says; only flush_fn takes until a test ends it.
+
+    Attributes:
+        core: A core that has started.
+        now: The time.
+        calls: The items of each call, and when it was made.
+        running: The calls that run, by their items.
+    """
+
+    def __init__(self, throttle: Throttle | None, policy: Any = None, **options: Any) -> None:
+        options = {"max_in_flight": 9, "throttle": throttle} | options
+        self.core: Core[int] = Core(policy or NaturalPolicy(1), **options)
+        self.core.ending.start()
+        self.now = 0.0
+        self.calls: list[tuple[float, list[int]]] = []
+        self.running: dict[tuple[int, ...], Any] = {}
+        self._told: list[Place] = []
+
+    def accept(self, *items: int) -> None:
+        """Let items in, and make a pass."""
+        self.core.admission.open_burst(self.now)
+        for item in items:
+            self.core.buffer.append(item)
+        self.turn()
+
+    def turn(self) -> None:
+        """Make a pass; who is let go from the line calls flush_fn again."""
+        self.core.observe()
+        while (batch := self.core.next_flush(lambda: self.now)) is not None:
+            self._go_on()
+            if self.core.batcher.stopped is None:
+                self._call(batch.call(batch.items), batch)
+            else:
+                batch.fail(Refusal("too late"))
+                self.core.flush_ended(batch, self.now)
+        self._go_on()
+        self.core.respond()
+
+    def _go_on(self) -> None:
+        for place in self._told:
+            attempts = place.attempts
+            self.core.starts.leave(place)
+            if place.result():
+                attempts.paused()
+                assert isinstance(attempts.next, Call)
+                self._call(attempts.next.items, attempts)
+            else:
+                attempts.cut(Refusal("never"))
+                self.core.flush_ended(attempts.batch, self.now)
+        self._told.clear()
+
+    def _call(self, items: list[int], of: Any) -> None:
+        self.calls.append((self.now, items))
+        self.running[tuple(items)] = of
+
+    def fail(self, *items: int, verdict: Verdict) -> Place:
+        """The call with these items has failed; make a pass, and return its place in line."""
+        of = self.running.pop(items)
+        attempts = of if isinstance(of, Attempts) else self.core.attempts(of, has_handler=True)
+        attempts.raised(Refusal(), self.now, may_ask=True)
+        attempts.judged(verdict)
+        place = Place(attempts, self._told)
+        self.core.starts.join(place, attempts, self.now)
+        self.turn()
+        return place
+
+    def succeed(self, *items: int) -> None:
+        """The first call with these items has returned."""
+        batch = self.running.pop(items)
+        batch.returned()
+        self.core.flush_ended(batch, self.now)
+
+    def play(self, until: float) -> None:
+        """Let time go on from one wake_at to the next."""
+        while (wake_at := self.core.wake_at) <= until:
+            assert wake_at > self.now, "it would wake up for nothing"
+            self.now = self.core.timer_fired = wake_at
+            self.turn()
+        self.now = until
+
+
+def driver(throttle: Throttle | None = None, *items: int, **options: Any) -> Driver:
+    """A driver whose queue has taken these items, one batch each as far as it may."""
+    made = Driver(throttle, **options)
+    made.accept(*items)
+    return made
+
+
+# New batches.
+
+
+@pytest.mark.parametrize("reason", ["policy", "drain", "barrier", "pressure"])
+def test_no_reason_overrules_the_throttle(reason: str) -> None:
+    """Calls start when it is ready, whatever made the flush due, and nothing wakes up before."""
+    policy = IntervalPolicy(math.inf, max_records=1) if reason == "policy" else NaturalPolicy(1)
+    made = Driver(RateLimit(2, 10.0), policy, max_queue_size=4 if reason == "pressure" else 99)
+    if reason == "drain":
+        made.core.close()
+    made.accept(1, 2, 3, 4, 5, 6)
+    if reason == "barrier":
+        made.core.barriers.raise_barrier()
+    made.play(30.0)
+    assert [0, 0, 10, 10, 20, 20] == [start for start, _ in made.calls]
+    assert math.inf == made.core.wake_at
+
+
+def test_what_waits_for_the_throttle_may_join_the_batch() -> None:
+    """A batch is taken when its call may start, and not when it is due."""
+    made = driver(RateLimit(1, 10.0), 1, policy=NaturalPolicy())
+    made.accept(2)
+    made.play(5.0)
+    made.accept(3)
+    made.play(10.0)
+    assert [(0, [1]), (10, [2, 3])] == made.calls
+
+
+def test_the_time_of_the_throttle_does_not_tick_the_policy() -> None:
+    """Only the policy's own time is told to it, and both are kept by one timer."""
+
+    class Ticks(IntervalPolicy):
+        def tick(self, now: float) -> Any:
+            ticks.append(now)
+            return super().tick(now)
+
+    ticks: list[float] = []
+    made = driver(RateLimit(1, 3.0), 1, policy=Ticks(2.0), max_in_flight=2)
+    made.play(2.5)
+    made.accept(2)
+    made.play(9.0)
+    assert ([2.0, 4.5], [(2, [1]), (5, [2])]) == (ticks, made.calls)
+
+
+# What it is told.
+
+
+def test_the_throttle_hears_of_every_call() -> None:
+    """Of its start and its end, its items and their weight, once each and in order."""
+    throttle = Noted()
+    made = Driver(throttle, NaturalPolicy(3), weigh=lambda item: item)
+    made.accept(1, 2, 4)
+    made.now = 2.0
+    made.fail(1, 2, 4, verdict=Split())
+    made.now = 5.0
+    made.fail(1, 2, verdict=Retry(1.0))
+    made.play(6.0)
+    assert [
+        ("call_started", 0, 3, 7),
+        ("call_done", 2, 3, 2, 7, Refusal),
+        ("call_started", 2, 2, 3),
+        ("call_done", 5, 2, 3, 3, Refusal),
+        ("call_started", 6, 2, 3),
+    ] == throttle.told
+
+
+def test_a_call_that_has_ended_is_told_of_before_the_throttle_is_asked() -> None:
+    """Also within the pass that has started it, and if flush_fn could not be called."""
+    throttle = Noted()
+    core = driver(throttle).core
+    for item in (1, 2):
+        core.buffer.append(item)
+    core.admission.open_burst(0.0)
+    core.observe()
+    for now in (1.0, 2.0):
+        batch = core.next_flush(partial(float, now))
+        assert batch is not None
+        batch.fail(Refusal())
+        core.flush_ended(batch, now)
+    ended = "call_done", 1, 1, 0, 0, Refusal
+    assert [("call_started", 1, 1, 0), ended, ("call_started", 2, 1, 0)] == throttle.told
+
+
+def test_the_last_end_is_told_although_nothing_is_due() -> None:
+    """observe() tells of it, whoever is asked afterwards."""
+    throttle = Noted()
+    made = driver(throttle, 1)
+    made.succeed(1)
+    made.core.observe()
+    assert "call_done" == throttle.told[-1][0]
+
+
+def test_time_does_not_run_backwards_for_a_throttle() -> None:
+    """It is told and asked with the latest time that is known, whatever the clock says then."""
+    throttle = Noted()
+    made = driver(throttle)
+    made.now = 5.0
+    made.accept(1, 2)
+    made.now = 9.0
+    made.succeed(1)
+    made.now = 3.0
+    made.succeed(2)
+    made.accept(3)
+    assert [5, 5, 9, 9, 9] == [facts[1] for facts in throttle.told]
+    assert 9 == throttle.asked[-1]
+
+
+# The line.
+
+
+def test_retries_go_in_the_order_in_which_their_pauses_end() -> None:
+    """Those that may go first do so, before new batches; the throttle lets one go at a time."""
+    made = driver(RateLimit(2, 10.0), 1, 2, 3)
+    made.now = 1.0
+    made.fail(1, verdict=Retry(4.0))
+    made.fail(2, verdict=Retry(3.0))
+    assert (10.0, True) == (made.core.wake_at, made.core.is_due)
+    made.play(30.0)
+    assert [(0, [1]), (0, [2]), (10, [2]), (10, [1]), (20, [3])] == made.calls
+
+
+def test_a_new_batch_need_not_wait_for_a_pause() -> None:
+    """While a retry pauses, others start; without a throttle it starts when the pause is over."""
+    made = driver(None, 1)
+    made.fail(1, verdict=Retry(4.0))
+    assert made.core.is_due
+    made.accept(2)
+    made.play(9.0)
+    assert [(0, [1]), (0, [2]), (4, [1])] == made.calls
+    assert (False, math.inf) == (made.core.starts.is_busy, made.core.wake_at)
+
+
+def test_the_longest_hold_counts() -> None:
+    """Until then nothing starts; then retries go first, and the hold is over for good."""
+    made = driver(None, 1, 2)
+    made.fail(1, verdict=Retry(7.0, hold=True))
+    made.fail(2, verdict=Retry(4.0, hold=True))
+    assert 7.0 == made.core.wake_at
+    made.accept(3)
+    made.play(9.0)
+    assert [(7, [2]), (7, [1]), (7, [3])] == made.calls[2:]
+    assert not made.core.starts.is_busy
+
+
+def test_who_leaves_the_line_is_forgotten() -> None:
+    """It is not called, and is not told of to the throttle; nobody wakes up for it."""
+    throttle = Noted()
+    made = driver(throttle, 1, 2)
+    gone, stays = made.fail(1, verdict=Retry(1.0)), made.fail(2, verdict=Retry(2.0))
+    made.core.starts.leave(gone)
+    made.turn()
+    assert 2.0 == made.core.wake_at
+    stays.cancel()
+    made.play(9.0)
+    assert (2, [2]) == (len(made.calls), [time for time in throttle.asked if time > 0])
+    assert ["call_started"] * 2 + ["call_done"] * 2 == [event for event, *_ in throttle.told]
+
+
+def test_nothing_is_asked_while_nothing_can_change() -> None:
+    """After inf nobody looks again before a call that runs has ended."""
+    throttle = CircuitBreaker(1, 5.0)
+    made = driver(throttle, 1)
+    made.fail(1, verdict=Retry())
+    made.accept(2)
+    made.play(5.0)
+    assert ([(5, [1])], math.inf) == (made.calls[1:], made.core.wake_at)
+    made.now = 8.0
+    made.core.close()
+    made.turn()
+    assert 2 == len(made.calls)
+
+
+def test_a_flush_that_waits_for_room_ends_the_wait_of_none() -> None:
+    """If no call may start before one has ended, and those that run wait for room: QueueFull."""
+    made = driver(CircuitBreaker(1, 5.0), 1, max_queue_size=1)
+    made.fail(1, verdict=Retry())
+    made.play(5.0)
+    made.accept(2)
+    producer = Caller()
+    (attempts,) = made.running.values()
+    made.core.admission.waitlist.join(producer, attempts.batch)
+    made.turn()
+    assert isinstance(producer.result(), QueueFull)
+
+
+def test_a_timer_that_is_early_is_taken_at_its_word() -> None:
+    """A clock that lags behind the timer does not have it set again."""
+    made = driver(RateLimit(1, 3.0), 1, 2)
+    made.now, made.core.timer_fired = 2.999, 3.0
+    made.turn()
+    assert [[1], [2]] == [items for _, items in made.calls]
+
+
+def test_a_throttle_may_wait_for_a_retry_that_pauses() -> None:
+    """Then inf is not for ever: it is asked again when the pause is over, and must know then."""
+    throttle = Noted()
+    made = driver(throttle, 1)
+    throttle.does["ready_at"] = math.inf
+    made.fail(1, verdict=Retry(3.0))
+    made.accept(2)
+    assert (3.0, None) == (made.core.wake_at, made.core.batcher.failure)
+    made.play(3.0)
+    assert isinstance(made.core.ending.outcome(), PolicyError)
+
+
+# Failures of the throttle.
+
+ANSWERS: Iterable[Any] = (None, "soon", math.nan, True, math.inf)
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=repr)
+def test_an_answer_that_is_not_a_time_ends_the_queue(answer: Any) -> None:
+    """So is inf while no call runs and no retry pauses: it would be for ever."""
+    made = driver(Noted(ready_at=answer), 1, 2)
+    outcome = made.core.ending.outcome()
+    assert isinstance(outcome, PolicyError)
+    assert f"the throttle Noted answered ready_at with {answer!r}: " in str(outcome)
+    assert ([1, 2], []) == (outcome.undelivered, made.calls)
+
+
+@pytest.mark.parametrize("event", ["ready_at", "call_started", "call_done"])
+@pytest.mark.parametrize("error", [Refusal("no"), KeyboardInterrupt()], ids=type)
+def test_a_throttle_that_raises_ends_the_queue(event: str, error: BaseException) -> None:
+    """No call starts any more; those in line are told so, and what waits is undelivered.
+
+    It is told nothing more. An interrupt goes on, out of the pass.
+    """
+    throttle = Noted()
+    made = driver(throttle, 1, 2, 3)
+    made.fail(1, verdict=Retry(9.0))
+    throttle.does[event] = error
+    made.succeed(2)
+    if isinstance(error, Exception):
+        made.accept(4)
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            made.accept(4)
+    made.turn()
+    events = len(throttle.told) + len(throttle.asked)
+    made.succeed(3)
+    made.turn()
+    outcome = made.core.ending.outcome()
+    assert isinstance(outcome, PolicyError)
+    assert f"in {event}" in str(outcome)
+    assert (error, events) == (outcome.__cause__, len(throttle.told) + len(throttle.asked))
+    assert ([1], [4]) == (outcome.in_doubt, outcome.undelivered)
+    assert (True, 0) == (made.core.ending.finish(), made.core.batcher.in_flight)
+
+
+def test_a_retry_whose_start_the_throttle_refuses_is_in_doubt() -> None:
+    """It raises in call_started, and the call is not made."""
+    throttle = Noted()
+    made = driver(throttle, 1)
+    made.fail(1, verdict=Retry(1.0))
+    throttle.does["call_started"] = Refusal("no")
+    made.turn()
+    made.play(1.0)
+    made.turn()
+    outcome = made.core.ending.outcome()
+    assert isinstance(outcome, PolicyError)
+    assert ([1], 1) == (outcome.in_doubt, len(made.calls))
+
+
+@pytest.mark.parametrize("why", ["the throttle has failed", "the flush was interrupted"])
+def test_who_joins_the_line_in_vain_is_told_so_at_once(why: str) -> None:
+    """No call is made, and what was to be handed over again is in doubt."""
+    throttle = Noted()
+    made = driver(throttle, 1)
+    if why == "the throttle has failed":
+        throttle.does["ready_at"] = Refusal("no")
+        made.accept(2)
+    else:
+        made.running[1,].interrupt()
+    (batch,) = made.core.batcher.running
+    attempts = made.core.attempts(batch, has_handler=True)
+    attempts.next = Pause(0.0)
+    place = Caller()
+    made.core.starts.join(place, attempts, 1.0)
+    assert (False, []) == (place.result(), made.core.starts.line)

@@ -1,0 +1,1 @@
+"""The tests of the throttles: the base class, and those that ship."""
