@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from flushq.arguments import check_finite
 from flushq.core.core import Core
+from flushq.core.displacing import WhenFull
 from flushq.policy import FlushPolicy
 from flushq.simulation.driver import BROKEN_PROMISES, Simulation
 from flushq.simulation.sink import MOST_ATTEMPTS, FlushFails, FlushSeconds, Sink
@@ -31,6 +32,8 @@ def simulate(
     max_in_flight: int = 1,
     weights: Iterable[float] | None = None,
     max_queue_size: int | None = None,
+    max_queue_weight: float | None = None,
+    when_full: WhenFull = "wait",
     drain: bool = False,
     flush_fails: FlushFails | None = None,
 ) -> Trace:
@@ -45,6 +48,10 @@ def simulate(
         weights: The weight of each item; needed for a policy with ``max_weight``.
         max_queue_size: How many items may wait. The producer of one that finds no room stands in
             line, and its age counts from the time at which it comes in. None: there is no limit.
+        max_queue_weight: What the items that wait may weigh together; it needs weights. None: there
+            is no limit.
+        when_full: What happens to an item that finds no room, as of a FlushQueue: "wait",
+            "drop_oldest" or "drop_newest".
         drain: Whether the queue is closed once all has happened that happens at the time of the
             last arrival.
         flush_fails: A function of the attempt (how many times these items have been handed over
@@ -57,7 +64,7 @@ def simulate(
         ``Fail()`` ends the queue and is not raised: the trace tells what was lost.
 
     Raises:
-        ItemTooLarge: An item weighs more than the policy's ``max_weight``.
+        ItemTooLarge: An item weighs more than the policy's ``max_weight``, or ``max_queue_weight``.
         PolicyError: The policy raised, or gave an answer that is not a decision, or answered more
             than 10,000 ticks in a row with Wait: it may never flush.
         TypeError, ValueError: An argument, or what a function has returned, is not what it must be;
@@ -77,11 +84,14 @@ def simulate(
         policy,
         weigh=None if masses is None else lambda item: masses[item],
         max_queue_size=max(1, len(times)) if max_queue_size is None else max_queue_size,
+        max_queue_weight=max_queue_weight,
+        when_full=when_full,
         max_in_flight=max_in_flight,
         burst=math.inf,
     )
+    is_bounded = max_queue_size is not None or max_queue_weight is not None
     sink = Sink(flush_seconds, flush_fails)
-    return Simulation(core, times, sink, may_block=max_queue_size is not None).run(drain=drain)
+    return Simulation(core, times, sink, is_bounded=is_bounded).run(drain=drain)
 
 
 def _times(arrivals: Iterable[float]) -> list[float]:

@@ -19,6 +19,7 @@ from flushq.core.attempts import Ask, Call, Pause
 from flushq.core.batch import Batch
 from flushq.core.core import Core
 from flushq.core.fairness import BURST
+from flushq.core.need import Need
 from flushq.core.receipts import Completion, FailureFactory
 from flushq.core.view import QueueView
 from flushq.core.waiter import Facts, Registry
@@ -191,7 +192,8 @@ class Driver(QueueView[Item]):
             break
         else:
             key, weight = self._measure(item, None)
-            self._core.admission.check_room(key)
+            admission = self._core.admission
+            admission.check_room(admission.need_of(item, key, weight))
             stays = self._accept(item, key, weight)
         caller.accepted = True
         yield from ()  # it is a generator as the others are
@@ -222,37 +224,42 @@ class Driver(QueueView[Item]):
 
     def _enqueue_slow(self, item: Item, inside: Batch[Item] | None) -> Steps:
         key, weight = self._measure(item, inside)
-        if self._core.admission.must_wait(key):
-            yield from self._wait_for_room(inside)
-        elif self._core.admission.must_give_way:
-            yield from self._pause(key, inside)
+        admission = self._core.admission
+        need = admission.need_of(item, key, weight)
+        must_wait, was_served = admission.must_wait(need), False
+        if not must_wait and admission.must_give_way:
+            yield from self._pause(need, inside)
+            claim, need = need, admission.need_of(item, key, weight)
+            must_wait = not need.is_met_by(claim) and admission.must_wait(need)
+        while must_wait:
+            yield from self._wait_for_room(inside, need.weight, was_served)
+            given, need = need, admission.need_of(item, key, weight)
+            must_wait = was_served = not need.is_met_by(given) and not admission.fits(need)
         return self._accept(item, key, weight)
 
     def _measure(self, item: Item, inside: Batch[Item] | None) -> tuple[Any, float]:
         self._core.ending.check_open(inside)
         return self._core.buffer.measure(item)
 
-    def _wait_for_room(self, inside: Batch[Item] | None) -> Steps:
+    def _wait_for_room(self, inside: Batch[Item] | None, *place: Any) -> Steps:
         self.woken = True
         try:
-            refusal = yield from self._wait(self._core.admission.waitlist, inside)
+            refusal = yield from self._wait(self._core.admission.waitlist, inside, *place)
         finally:
             self.woken = True
         if refusal is not None:
             raise refusal
         self._core.ending.check_open(inside)
 
-    def _pause(self, key: Any, inside: Batch[Item] | None) -> Steps:
+    def _pause(self, need: Need, inside: Batch[Item] | None) -> Steps:
         admission = self._core.admission
-        claimed = admission.give_way(key)
+        admission.give_way(need)
         try:
             yield None
         finally:
-            admission.come_back(claimed=claimed)
+            admission.come_back(need)
             self.woken = True
         self._core.ending.check_open(inside)
-        if not claimed and admission.must_wait(key):
-            yield from self._wait_for_room(inside)
 
     def _accept(self, item: Item, key: Any, weight: float) -> int | None:
         self._open_burst()
@@ -260,7 +267,7 @@ class Driver(QueueView[Item]):
             self._core.admission.revoke_credit()
         else:
             self.credit, self.overdraft = self._core.admission.grant_credit()
-        return self._core.buffer.add(item, key, weight)
+        return self._core.admission.add(item, key, weight)
 
     def _append(self, item: Item) -> int | None:
         stays = self._core.buffer.append(item)

@@ -14,6 +14,7 @@ from flushq.core.core import Core
 from flushq.core.duplicates import Duplicates
 from flushq.core.ending import Ending
 from flushq.core.losses import LossList
+from flushq.core.need import Need
 from flushq.core.receipts import Completion, Receipts
 from flushq.core.waiter import wake
 from flushq.core.waitlist import WaitList
@@ -49,15 +50,15 @@ def _too_much_overdraft(admission: Admission[Any]) -> Granted:
 GRANT = Admission.grant_credit
 
 
-def _refuse_beside_room(admission: Admission[Any], key: Any) -> None:
-    if admission.waitlist.claims and admission.must_wait(key):
+def _refuse_beside_room(admission: Admission[Any], need: Need) -> None:
+    if admission.waitlist.claims and admission.must_wait(need):
         raise QueueFull("somebody comes first")
-    CHECK_ROOM(admission, key)
+    CHECK_ROOM(admission, need)
 
 
-def _ignore_claims(admission: Admission[Any], key: Any) -> None:
+def _ignore_claims(admission: Admission[Any], need: Need) -> None:
     if admission.room <= 0:
-        CHECK_ROOM(admission, key)
+        CHECK_ROOM(admission, need)
 
 
 CHECK_ROOM = Admission.check_room
@@ -66,10 +67,10 @@ CHECK_ROOM = Admission.check_room
 ADMIT = WaitList.admit
 
 
-def _admit_the_last(waitlist: WaitList[Any], room: int) -> bool:
+def _admit_the_last(waitlist: WaitList[Any], fits: Callable[[float], bool]) -> bool:
     if waitlist.line:
         waitlist.line.move_to_end(next(reversed(waitlist.line)), last=False)
-    return ADMIT(waitlist, room)
+    return ADMIT(waitlist, fits)
 
 
 def _stay(waitlist: WaitList[Any], waiter: Any) -> None:
@@ -81,8 +82,8 @@ LEAVE = WaitList.leave
 
 
 def _reject_the_first(waitlist: WaitList[Any], owners: Any, refusal: BaseException) -> None:
-    for waiter, owner in waitlist.line.items():
-        if owner in owners:
+    for waiter, place in waitlist.line.items():
+        if place.owner in owners:
             waitlist._answer(waiter, refusal)
             return
 
