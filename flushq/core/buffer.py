@@ -11,8 +11,7 @@ room, comes in through ``add``.
 Items are numbered 0, 1, 2, … in the order in which they came, by position alone: ``first`` is the
 number of the next item to leave, ``next_number`` that of the next to come.
 
-Where items are merged, they stand in the deques as they came, and what has become of them beside
-(flushq.core.merging).
+Where items are merged, they and their weights wait beside the deques (flushq.core.merging).
 
 A batch is the longest run of the oldest items that stays within the caps. A finalizer or a signal
 handler may bring an item between any two steps of taking it: what leaves the buffer is what was
@@ -23,13 +22,17 @@ an item brought so may get that one's key and weight: see point 17 of the contra
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from itertools import chain, islice, repeat, starmap
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from flushq.core.caps import Caps, Weigh
 from flushq.core.duplicates import EMPTY, PLAIN_KEYS, DedupeKey, Duplicates, checked_key
 from flushq.core.merging import Merge, new_merging
 
 T = TypeVar("T")
+
+
+_BESIDE: Any = None
+"""What stands for an item that waits beside the deque."""
 
 
 class Buffer(Generic[T]):
@@ -128,10 +131,10 @@ class Buffer(Generic[T]):
         """
         if stays is not None:
             return stays
-        items, behind = self.items, 1
-        while items[-behind] is not item:
-            behind += 1
-        return self.first + len(items) - behind
+        number = self.next_number - 1
+        while self[number] is not item:
+            number -= 1
+        return number
 
     def add(self, item: T, key: Hashable, weight: float) -> int | None:
         """Let an item in as ``append`` does, with the key and weight that were measured."""
@@ -140,6 +143,7 @@ class Buffer(Generic[T]):
                 return self._stay(item, key)
             if self.merging is not None:
                 self.merging.enter(self.next_number, item, weight)
+                item = _BESIDE
             self._duplicates.taken[key] = self.next_number
             self._keys.append(key)
         if self._has_weights:

@@ -207,6 +207,7 @@ class Judge:
             "flushes": model.reasons,
             "oldest_age": age,
             "partitions": self._right_partitions,
+            "displaced": 0,
         }
         if told != right:
             yield 21, "stats()", told, right
