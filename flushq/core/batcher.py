@@ -152,7 +152,7 @@ class Batcher(Account[T]):
         buffer.fresh_weight = 0
         if count > 0:
             self.policy.item_added(max(self.policy.now, now), count, weight)
-        elif self._is_corrected:
+        elif self._is_corrected and self.stopped is None:
             self.policy.ask_again(max(self.policy.now, now))
         self._is_corrected = False
 

@@ -20,7 +20,7 @@ from flushq.core.batch import Batch
 from flushq.core.core import Core
 from flushq.core.fairness import BURST
 from flushq.core.need import Need
-from flushq.core.receipts import Completion, FailureFactory
+from flushq.core.receipts import DISPLACED, Completion, FailureFactory
 from flushq.core.view import QueueView
 from flushq.core.waiter import Facts, Registry
 from tests.sessions.facts import Item, Limits
@@ -114,6 +114,8 @@ class Driver(QueueView[Item]):
             weigh=attrgetter("weight") if limits.weighs else None,
             partition_key=attrgetter("partition") if limits.partitioned else None,
             max_queue_size=limits.max_queue_size,
+            max_queue_weight=limits.max_queue_weight,
+            when_full=limits.when_full,
             max_in_flight=limits.max_in_flight,
             max_in_flight_per_partition=limits.max_in_flight_per_partition,
             max_shutdown_wait=limits.max_shutdown_wait,
@@ -202,12 +204,14 @@ class Driver(QueueView[Item]):
     def submit(self, caller: Caller, item: Item) -> Steps:
         """Bring an item, and keep its completion."""
         stays = yield from self.enqueue(caller, item)
-        caller.completion = self._core.receipts.completion(self._number(item, stays))
+        caller.completion = self._core.receipts.completion_of(item, stays)
         return stays
 
     def deliver(self, caller: Caller, item: Item) -> Steps:
         """Bring an item, and wait for its end."""
         stays = yield from self.enqueue(caller, item)
+        if stays == DISPLACED:
+            yield from self.read(self._core.receipts.displaced(item))
         self._core.admission.prolong_burst()
         waiter = Waiter()
         self._core.receipts.watch(self._number(item, stays), waiter)

@@ -20,6 +20,7 @@ from flushq.core.waiter import wake
 from flushq.core.waitlist import WaitList
 from flushq.errors import QueueFull
 from flushq.outcomes import Split
+from tests.core_sessions.bound_sabotages import BOUND_SABOTAGES
 from tests.core_sessions.partition_sabotages import PARTITION_SABOTAGES
 
 Sabotage = tuple[type, str, object]
@@ -207,11 +208,6 @@ SABOTAGES: dict[str, Sabotage] = {
     "pauses keep their room": (Admission, "come_back", _nothing),
     "nobody pauses": (Admission, "must_give_way", _always(False)),
     "who waits for an item shortens the burst": (Admission, "prolong_burst", _nothing),
-    "reservations are given twice": (
-        WaitList,
-        "admit",
-        lambda self, room: ADMIT(self, room + self.reserved),
-    ),
     "the last in line is the first": (WaitList, "admit", _admit_the_last),
     "a reservation is never given back": (WaitList, "leave", _stay),
     "who has room comes late": (Admission, "tell_burst", _close_for_good),
@@ -291,6 +287,7 @@ SABOTAGES: dict[str, Sabotage] = {
         "refusal",
         lambda self, inside: None if inside is not None else REFUSAL(self, None),
     ),
+    **BOUND_SABOTAGES,
     **PARTITION_SABOTAGES,
 }
 """What is broken, where, and with what."""

@@ -8,6 +8,8 @@ import itertools
 import math
 import random
 
+import attrs
+
 from tests.sessions.facts import Item, Limits
 from tests.sessions.policies import FAULTS, PolicyFault, PolicyPlan
 
@@ -51,6 +53,17 @@ class Items:
         weight = self._dice.choice(self._weights)
         partition = self._dice.choice(self._partitions) if self._partitions else None
         return Item(next(self._numbers), key, weight, partition)
+
+
+def bounded(dice: Dice, limits: Limits) -> Limits:
+    """The same limits, with bounds of the queue perhaps."""
+    if not dice.chance(0.4):
+        return limits
+    return attrs.evolve(
+        limits,
+        max_queue_weight=dice.choice([None, 4.0, 5.0, 6.0]) if limits.weighs else None,
+        when_full=dice.choice(["wait", "drop_oldest", "drop_oldest", "drop_newest"]),
+    )
 
 
 def limits_of(dice: Dice, partitioned: float) -> Limits:

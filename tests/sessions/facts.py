@@ -4,6 +4,8 @@ import math
 
 import attrs
 
+from flushq.core.displacing import WhenFull
+
 
 @attrs.frozen(eq=False)
 class Item:
@@ -34,6 +36,8 @@ class Limits:
     dedupe: bool = False
     partitioned: bool = False
     max_in_flight_per_partition: int | None = 1
+    max_queue_weight: float | None = None
+    when_full: WhenFull = "wait"
 
     @property
     def shutdown_seconds(self) -> float:
