@@ -1,7 +1,7 @@
 """What a full queue does, B1 to B5, and merging, M1 to M4: each scenario is played on both drivers.
 
-The details, as far as no thread is in them, are in `tests/contract/test_24_bounds.py` and
-`test_25_merging.py`.
+The details, as far as no thread is in them, are in `tests/contract/test_b_bounds.py` and
+`test_m_merging.py`.
 """
 
 import logging
