@@ -10,7 +10,7 @@ A call that logs never waits: if too many records wait, the oldest are dropped. 
 is counted. ``flush()`` returns once all that was logged before is sent or lost, ``close()`` sends
 what is left, each within 5 seconds; ``logging.shutdown``, and so the end of the interpreter, calls
 both. After a fork each process ships its own; one that ends by ``os._exit`` calls it before. What
-``send``, also in threads that copy its context, and the queue log is left out: it fed itself.
+``send``, also in threads with its context, and the queue log is left out: it would feed itself.
 """
 
 import logging
