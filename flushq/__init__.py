@@ -5,6 +5,7 @@ from flushq.aio.calls import FlushFn, OnFailure
 from flushq.aio.queue import FlushQueue
 from flushq.aio.receipt import Receipt
 from flushq.errors import (
+    Displaced,
     Dropped,
     FlushFailed,
     FlushqError,
@@ -45,6 +46,7 @@ __all__ = [
     "Batched",
     "BudgetPolicy",
     "Decision",
+    "Displaced",
     "Drop",
     "Dropped",
     "Fail",

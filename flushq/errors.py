@@ -5,13 +5,14 @@
     FlushqError
     ├── QueueFull           enqueue_nowait found no room, or waiting for room could never end
     ├── QueueClosed         the queue is closing or closed               (also a RuntimeError)
-    ├── ItemTooLarge        one item weighs more than a batch may        (also a ValueError)
+    ├── ItemTooLarge        one item weighs more than a batch or a queue may  (also a ValueError)
     ├── QueueEnded          the queue ended by a failure, or with items left; it lists them
     │   ├── FlushFailed     flush_fn raised
     │   ├── ShutdownTimeout the close was cut short
     │   └── PolicyError     the policy or the throttle raised, or answered nonsense
     ├── ItemFailed          the item of this receipt was not delivered
-    │   └── Dropped         the failure handler dropped it
+    │   ├── Dropped         the failure handler dropped it
+    │   └── Displaced       the queue was full, and is one that displaces items then
     └── PartialFailure      raised by flush_fn: some items failed, the others were delivered
 
 The first three refuse one item or one call, and change nothing: the item was not accepted.
@@ -43,7 +44,7 @@ class QueueClosed(FlushqError, RuntimeError):
 
 
 class ItemTooLarge(FlushqError, ValueError):
-    """The item alone weighs more than ``max_weight``. It was not accepted."""
+    """The item alone weighs more than a batch or a queue may. It was not accepted."""
 
 
 class QueueEnded(FlushqError):
@@ -97,7 +98,7 @@ class ItemFailed(FlushqError):
 
     _end = "failed"
 
-    def __init__(self, item: object, cause: BaseException, label: str = "") -> None:
+    def __init__(self, item: object, cause: BaseException | None, label: str = "") -> None:
         super().__init__(item, cause, label)
         self.item = item
         self.__cause__ = cause
@@ -112,6 +113,18 @@ class Dropped(ItemFailed):
     """The failure handler dropped this item; what ``flush_fn`` raised is the ``__cause__``."""
 
     _end = "was dropped"
+
+
+class Displaced(ItemFailed):
+    """The queue was full, and gave this item up; ``flush_fn`` is never called with it."""
+
+    def __init__(self, item: object, label: str = "") -> None:
+        super().__init__(item, None, label)
+        self.args = item, label
+
+    def __str__(self) -> str:
+        """The item, shortened."""
+        return f"{self._label}{reprlib.repr(self.item)} was displaced: the queue was full"
 
 
 class PartialFailure(FlushqError):

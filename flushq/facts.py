@@ -74,13 +74,7 @@ class QueueState:
         """As :meth:`flush_started`, unchecked."""
         self._now = now
         self.in_flight += 1
-        self.pending -= count
-        if self.pending:
-            self._take(count)
-            self.weight = max(self.weight - weight, 0)
-        else:
-            self._bursts.clear()
-            self.oldest, self.weight = math.inf, 0
+        self.displaced(count, weight)
 
     def flush_done(
         self, now: float, count: int, seconds: float, error: BaseException | None = None
@@ -104,6 +98,22 @@ class QueueState:
     def note_tick(self, now: float) -> None:
         """As :meth:`tick`, unchecked."""
         self._now = now
+
+    # What a full queue does, and merging, are no events: the facts are corrected where they change.
+
+    def displaced(self, count: int, weight: float) -> None:
+        """``count`` of the oldest items, of ``weight`` in all, left the queue."""
+        self.pending -= count
+        if self.pending:
+            self._take(count)
+            self.weight = max(self.weight - weight, 0)
+        else:
+            self._bursts.clear()
+            self.oldest, self.weight = math.inf, 0
+
+    def reweighed(self, change: float) -> None:
+        """An item that waits weighs so much more, or less."""
+        self.weight = max(self.weight + change, 0)
 
     @property
     def arrivals(self) -> tuple[tuple[float, int], ...]:

@@ -123,8 +123,8 @@ class FlushReport:
 class QueueStats:
     """The account of a queue at one moment.
 
-    At every moment ``accepted`` is the sum of duplicates, delivered, dropped, undelivered,
-    in_doubt, pending and in_flight.
+    At every moment ``accepted`` is the sum of duplicates, delivered, dropped, displaced,
+    undelivered, in_doubt, pending and in_flight.
 
     Attributes:
         accepted: How many items were accepted, duplicates included.
@@ -139,6 +139,7 @@ class QueueStats:
         flushes: How many flushes have ended, by reason.
         oldest_age: How long the oldest item that waits has done so, in seconds; 0 if none does.
         partitions: How many partitions exist; 0 without ``partition_key``.
+        displaced: How many were displaced, as the queue was full.
     """
 
     accepted: int
@@ -153,3 +154,4 @@ class QueueStats:
     flushes: Mapping[str, int]
     oldest_age: float
     partitions: int = 0
+    displaced: int = 0

@@ -43,6 +43,16 @@ def tell_failure(failure: QueueEnded | None) -> None:
             logger.error("the queue has failed with %s: %s", kind, failure, exc_info=failure)
 
 
+def tell_displaced(core: Core[Any], now: float) -> None:
+    """Log that the queue displaces items, if it does, and it is time to."""
+    count = core.admission.news(now)
+    if count:
+        total, bounds = core.batcher.displaced, core.admission.bounds
+        what = "%sthe queue is full (%s): %d items were displaced, %d in all"
+        with suppress(Exception):
+            logger.warning(what, core.label, bounds, count, total)
+
+
 def tell_dropped(core: Core[Any], items: int, source: object) -> None:
     """Log and warn that a queue is gone, with so many items in it."""
     what = f"a FlushQueue{core.name} was dropped with {items} items in it"

@@ -21,6 +21,7 @@ from tests.reference import reference
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.rst"
 OTHERS = (
+    "flushq/bounds.rst",
     "flushq/partitions.rst",
     "flushq/policies/README.rst",
     "flushq/threads/README.rst",
@@ -140,14 +141,15 @@ def test_each_point_of_the_contract_has_its_tests() -> None:
     assert [f"{int(point):02}" for point in points] == sorted(files)
 
 
-def test_each_point_of_partitions_has_its_tests() -> None:
+@pytest.mark.parametrize(("letter", "last"), [("P", 12), ("B", 5), ("M", 4)])
+def test_each_point_with_a_letter_has_its_tests(letter: str, last: int) -> None:
     """The points are numbered, and the files that their page names are there, and no others."""
     page = (ROOT / "tests" / "contract" / "README.rst").read_text()
-    assert [str(number) for number in range(1, 13)] == re.findall(
-        r"^\*\*P(\d+)\.", page, re.MULTILINE
-    )
-    files = [path.name for path in sorted((ROOT / "tests/contract").glob("test_p*.py"))]
-    assert files == re.findall(r"^``(test_p\w+\.py)``$", page, re.MULTILINE)
+    numbers = re.findall(rf"^\*\*{letter}(\d+)\.", page, re.MULTILINE)
+    assert [str(number) for number in range(1, last + 1)] == numbers
+    name = f"test_{letter.lower()}"
+    files = [path.name for path in sorted((ROOT / "tests/contract").glob(f"{name}[0-9_]*.py"))]
+    assert files == re.findall(rf"^``({name}[0-9_]\w+\.py)``$", page, re.MULTILINE)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=["ingest", "test"])

@@ -8,7 +8,7 @@ import asyncio
 import gc
 import subprocess
 import sys
-from collections.abc import Coroutine, Hashable
+from collections.abc import Coroutine
 from concurrent.futures import InvalidStateError
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +24,7 @@ from flushq.aio.calls import Calls
 from flushq.aio.runner import Runner
 from flushq.core.attempts import Attempts
 from flushq.core.core import Core
+from flushq.core.need import Need
 from flushq.core.waiter import Facts, Registry
 from flushq.requests import Request
 from tests.core_sessions.sabotages import SABOTAGES as CORE_SABOTAGES
@@ -85,13 +86,13 @@ async def _wait_and_stay(runner: Runner[object], registry: Registry[*Facts], *fa
 
 
 def _wait_in_line_asleep(
-    core: Core[object], runner: Runner[object]
+    core: Core[object], runner: Runner[object], need: Need, *, was_served: bool
 ) -> Coroutine[object, object, object]:
-    return runner.wait(core.admission.waitlist, runner.inside())
+    return runner.wait(core.admission.waitlist, runner.inside(), need.weight, was_served)
 
 
-async def _give_way_and_keep(core: Core[object], runner: Runner[object], key: Hashable) -> None:
-    core.admission.give_way(key)
+async def _give_way_and_keep(core: Core[object], runner: Runner[object], need: Need) -> None:
+    core.admission.give_way(need)
     await asyncio.sleep(0)
 
 

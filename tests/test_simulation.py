@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flushq.core.displacing import WhenFull
 from flushq.errors import ItemTooLarge, PolicyError
 from flushq.outcomes import Drop, Fail, Retry, Split, Verdict
 from flushq.policies import IntervalPolicy, NaturalPolicy
@@ -180,6 +181,34 @@ def test_what_happens_at_the_last_instant_comes_before_the_drain() -> None:
     policy = PiecemealPolicy(2, up_to=2)
     trace = simulate(policy, [0, 0, 0, 0, 0], 0, drain=True)
     assert ["piece", "piece", "drain"] == [flush.reason for flush in trace.flushes]
+
+
+@pytest.mark.parametrize("when_full", ["drop_oldest", "drop_newest"])
+def test_a_full_queue_displaces(when_full: WhenFull) -> None:
+    """Nobody stands in line; what was displaced is neither delivered nor refused."""
+    trace = simulate(
+        NaturalPolicy(), [0, 0, 0, 1, 2, 3, 3], 5, max_queue_size=2, when_full=when_full
+    )
+    assert [2, 2] == [flush.size for flush in trace.flushes]
+    facts = trace.displaced, trace.blocked, trace.refused, trace.stranded
+    assert (3, 0, 0, 0) == facts
+    oldest = 3 if when_full == "drop_oldest" else 1
+    assert [(0, 0), (5, oldest)] == [(flush.started, flush.oldest) for flush in trace.flushes]
+    told = [event.count for event in trace.events if event.name == "item_added"]
+    assert ([2, 1, 1, 2] if when_full == "drop_oldest" else [2, 1, 1]) == told
+
+
+def test_what_waits_has_a_weight() -> None:
+    """Producers stand in line by weight; a light item does not overtake a heavy one."""
+    trace = simulate(
+        IntervalPolicy(100), [0, 1, 2, 3], 5, weights=[6, 7, 1, 2], max_queue_weight=10, drain=True
+    )
+    assert [(1, 1), (6, 3)] == [(flush.started, flush.size) for flush in trace.flushes]
+    assert (1, 0) == (trace.blocked, trace.displaced)
+    pressed = simulate(
+        IntervalPolicy(9), [0, 0], 1, weights=[3, 8], max_queue_weight=10, when_full="drop_oldest"
+    )
+    assert (1, [0]) == (pressed.displaced, [flush.started for flush in pressed.flushes])
 
 
 def test_who_is_in_line_when_the_queue_closes_is_refused() -> None:

@@ -17,7 +17,8 @@ from typing import Any, Generic, Self, TypeVar
 from flushq.aio.calls import OnFailure
 from flushq.aio.queue import FlushQueue
 from flushq.arguments import check_callable, check_sync_callable, shown
-from flushq.errors import ItemFailed
+from flushq.core.displacing import WhenFull
+from flushq.errors import Displaced, ItemFailed
 from flushq.outcomes import Drop, Failure, Verdict
 from flushq.policy import FlushPolicy
 from flushq.requests import ANYBODY, Request, about_keys, fail, match, of_key, wanted
@@ -48,14 +49,15 @@ class Batched(Generic[K, V]):
         share: Whether callers who ask for the same key while it waits share one result. If not, the
             loader gets the key once for each, as for a model that samples; then a key need not be
             hashable.
-        weigh: The weight of a key. Needed for ``max_weight``.
+        weigh: The weight of a key. Needed for ``max_weight`` and ``max_queue_weight``.
         partition_key: The partition of a key: keys of one partition are loaded together.
         on_failure: What is to be done when the loader has raised, as of a FlushQueue; ``items`` of
             the Failure are keys. Drop fails the callers of this call with an ItemFailed, Fail ends
             the queue, Retry calls the loader again, and Split does so with each half, which leaves
             all but those whose key is at fault with an answer. None: Drop.
-        max_queue_size, max_in_flight, max_in_flight_per_partition, max_shutdown_wait, throttle,
-            on_report, name: As of a FlushQueue.
+        max_queue_size, max_queue_weight, when_full, max_in_flight, max_in_flight_per_partition,
+            max_shutdown_wait, throttle, on_report, name: As of a FlushQueue. Callers whose request
+            is displaced get Displaced.
 
     Raises:
         TypeError, ValueError: As of a FlushQueue.
@@ -70,6 +72,8 @@ class Batched(Generic[K, V]):
         weigh: Callable[[K], float] | None = None,
         partition_key: Callable[[K], Hashable] | None = None,
         max_queue_size: int = 10_000,
+        max_queue_weight: float | None = None,
+        when_full: WhenFull = "wait",
         max_in_flight: int = 1,
         max_in_flight_per_partition: int | None = 1,
         max_shutdown_wait: float | None = None,
@@ -93,6 +97,8 @@ class Batched(Generic[K, V]):
             weigh=of_key(weigh),
             partition_key=of_key(partition_key),
             max_queue_size=max_queue_size,
+            max_queue_weight=max_queue_weight,
+            when_full=when_full,
             max_in_flight=max_in_flight,
             max_in_flight_per_partition=max_in_flight_per_partition,
             max_shutdown_wait=max_shutdown_wait,
@@ -136,19 +142,24 @@ class Batched(Generic[K, V]):
             ItemFailed: The loader raised, or what it returned does not match its keys, and
                 ``on_failure`` said Drop or Fail: a new object for each caller, with the exception
                 as its ``__cause__``.
+            Displaced: The queue was full, and gave the request up.
             FlushFailed, PolicyError, ShutdownTimeout: The queue ended first.
             FlushqError: The request was not accepted: see :meth:`FlushQueue.enqueue`.
             TypeError: The key cannot be hashed, and ``share`` needs that.
             RuntimeError: Called by the loader itself, or on another event loop.
             BaseException: What the loader returned for this key, if that is an exception.
         """
-        own, failed = Request(key, current_task() or ANYBODY), False
+        own, failed, displaced = Request(key, current_task() or ANYBODY), False, False
         try:
             await self._queue.deliver(own, on_accepted=own.join)
+        except Displaced:
+            displaced = True
         except ItemFailed:  # the loader has raised: the request that stayed knows what
             failed = True
         finally:
             request = own.give_up()
+        if displaced:
+            raise Displaced(key, self._label)
         if failed:
             raise ItemFailed(key, request.error, self._label)
         result: V = request.result()

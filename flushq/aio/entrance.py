@@ -10,14 +10,14 @@ fastest.
 import asyncio
 from collections.abc import Callable, Hashable, Iterator
 from functools import partial
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from flushq.aio.producers import check_open, give_way, leave_line, wait_in_line
 from flushq.aio.receipt import Receipt, receipt_of
 from flushq.aio.runner import Runner
 from flushq.core.admission import NO_CREDIT
 from flushq.core.core import Core
-from flushq.core.receipts import FailureFactory
+from flushq.core.receipts import DISPLACED, FailureFactory
 from flushq.core.view import QueueView
 
 T = TypeVar("T")
@@ -98,7 +98,7 @@ class Entrance(QueueView[T]):
         raise.
 
         Raises:
-            ItemFailed, Dropped, ShutdownTimeout: It was accepted, and not delivered: see
+            ItemFailed, Dropped, Displaced, ShutdownTimeout: It was accepted, and not delivered: see
                 :class:`Receipt`.
             FlushFailed, PolicyError: The queue has failed, before the item was accepted or after;
                 :meth:`submit` tells the two apart.
@@ -112,6 +112,8 @@ class Entrance(QueueView[T]):
             break
         else:
             stays = await self._enqueue_slow(item)
+            if stays == DISPLACED:
+                self._raise_displaced(item, on_accepted)
         self._core.admission.prolong_burst()  # others run while this caller waits
         number = self._core.buffer.number_of(item, stays)
         waiter: asyncio.Future[FailureFactory | None] = self._runner.loop.create_future()
@@ -126,21 +128,37 @@ class Entrance(QueueView[T]):
         if failure is not None:
             raise failure()
 
+    def _raise_displaced(self, item: T, on_accepted: Callable[[T], object] | None) -> NoReturn:
+        if on_accepted is not None:
+            on_accepted(item)
+        failure = self._core.receipts.displaced(item).failure
+        assert failure is not None
+        raise failure()
+
     # Items come in.
 
     def _enqueue_now(self, item: T) -> int | None:
         """Accept the item, as :meth:`_accept`, if there is room."""
         key, weight = self._measure(item)
-        self._core.admission.check_room(key)
+        admission = self._core.admission
+        admission.check_room(admission.need_of(item, key, weight))
         return self._accept(item, key, weight)
 
     async def _enqueue_slow(self, item: T) -> int | None:
         """Wait for room, or let others run first; then accept the item, as :meth:`_accept`."""
         key, weight = self._measure(item)
-        if self._core.admission.must_wait(key):
-            leave_line(self._core, self._runner, await wait_in_line(self._core, self._runner))
-        elif self._core.admission.must_give_way:
-            await give_way(self._core, self._runner, key)
+        core, runner, admission = self._core, self._runner, self._core.admission
+        need = admission.need_of(item, key, weight)
+        must_wait, was_served = admission.must_wait(need), False
+        if not must_wait and admission.must_give_way:
+            await give_way(core, runner, need)
+            claim, need = need, admission.need_of(item, key, weight)
+            must_wait = not need.is_met_by(claim) and admission.must_wait(need)
+        while must_wait:
+            refusal = await wait_in_line(core, runner, need, was_served=was_served)
+            leave_line(core, runner, refusal)
+            given, need = need, admission.need_of(item, key, weight)
+            must_wait = was_served = not need.is_met_by(given) and not admission.fits(need)
         return self._accept(item, key, weight)  # no await before: the room was given for this step
 
     def _measure(self, item: T) -> tuple[Hashable, float]:
@@ -157,7 +175,7 @@ class Entrance(QueueView[T]):
             self._core.admission.revoke_credit()  # every item needs a second look
         else:
             self._credit, self._overdraft = self._core.admission.grant_credit()
-        return self._core.buffer.add(item, key, weight)  # last: nothing can fail once it is in
+        return self._core.admission.add(item, key, weight)  # last: nothing can fail once it is in
 
     def _append_first(self, item: T) -> int | None:
         """Let in the first item of a burst; those that follow go straight into the buffer."""

@@ -9,11 +9,12 @@ its coroutines, and all of them are resumed when it goes on.
 """
 
 import asyncio
-from collections.abc import Coroutine, Hashable
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from flushq.aio.runner import Runner
 from flushq.core.core import Core
+from flushq.core.need import Need
 
 T = TypeVar("T")
 
@@ -24,29 +25,31 @@ def check_open(core: Core[T], runner: Runner[T]) -> None:
         core.ending.check_open(runner.inside())
 
 
-def wait_in_line(core: Core[T], runner: Runner[T]) -> Coroutine[Any, Any, BaseException | None]:
-    """Wait for room, and return why the caller is refused, if it is: for :func:`leave_line`."""
+def wait_in_line(
+    core: Core[T], runner: Runner[T], need: Need, *, was_served: bool = False
+) -> Coroutine[Any, Any, BaseException | None]:
+    """Wait for room, and return why the caller is refused, if it is: for :func:`leave_line`.
+
+    ``was_served`` says that it was given room already, and needs more than that.
+    """
     runner.wake()
-    return runner.wait(core.admission.waitlist, runner.inside())
+    return runner.wait(core.admission.waitlist, runner.inside(), need.weight, was_served)
 
 
 def leave_line(core: Core[T], runner: Runner[T], refusal: BaseException | None) -> None:
-    """There is room for the caller when this returns, which it takes at once."""
+    """The caller has the room that it was given when this returns: it takes that at once."""
     runner.wake()
     if refusal is not None:
         raise refusal
     check_open(core, runner)
 
 
-async def give_way(core: Core[T], runner: Runner[T], key: Hashable) -> None:
-    """Let others run; there is room for the caller when this returns, which it takes at once."""
-    admission = core.admission
-    claimed = admission.give_way(key)
+async def give_way(core: Core[T], runner: Runner[T], need: Need) -> None:
+    """Let others run; the caller has the room that it needed when it came, and takes it at once."""
+    core.admission.give_way(need)
     try:
         await asyncio.sleep(0)
     finally:
-        admission.come_back(claimed=claimed)
+        core.admission.come_back(need)
         runner.wake()
     check_open(core, runner)
-    if not claimed and admission.must_wait(key):  # it is not a duplicate any more
-        leave_line(core, runner, await wait_in_line(core, runner))

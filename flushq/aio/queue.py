@@ -13,8 +13,10 @@ from flushq.aio.entrance import Entrance
 from flushq.aio.runner import Runner
 from flushq.core.caps import Weigh
 from flushq.core.core import Core
+from flushq.core.displacing import WhenFull
 from flushq.core.duplicates import DedupeKey
 from flushq.core.losses import LostAs
+from flushq.core.merging import Merge
 from flushq.core.partitioned_buffer import PartitionKey
 from flushq.policy import FlushPolicy
 from flushq.telling import OnReport, raise_outcome, tell_dropped
@@ -31,8 +33,9 @@ class FlushQueue(Entrance[T]):
     ``run_coroutine_threadsafe``, finalizers and signal handlers by ``loop.call_soon_threadsafe``.
 
     Every accepted item ends in exactly one place: delivered (``flush_fn`` returned), counted as a
-    duplicate, dropped by the failure handler, in ``undelivered`` (``flush_fn`` was never called
-    with it) or in ``in_doubt`` (it was called, and raised or was interrupted).
+    duplicate, dropped by the failure handler, displaced (``when_full``), in ``undelivered``
+    (``flush_fn`` was never called with it) or in ``in_doubt`` (it was called, and raised or was
+    interrupted).
 
     Args:
         flush_fn: An async callable that takes a list of items, oldest first. The list is its own
@@ -47,6 +50,17 @@ class FlushQueue(Entrance[T]):
             only. A partition exists while items of it wait or run, with a copy of the policy of its
             own; what that has learnt goes with it. None: there are no partitions.
         max_queue_size: How many items may wait; those in flight are not counted.
+        max_queue_weight: What the items that wait may weigh together, within which room is given as
+            within ``max_queue_size``; needs ``weigh``. None: any weight.
+        when_full: What happens to an item for which there is no room. "wait": its producer waits.
+            "drop_oldest": it is accepted, and as many of the oldest waiting items as needed are
+            displaced. "drop_newest": it is accepted and displaced at once. What is displaced is
+            counted, logged, and never handed over; then enqueue never waits for room. A queue that
+            is full or has displaced anything flushes as soon as it may, whatever the policy says.
+        merge: A plain function of the waiting item and a new one with the same key, that returns
+            what waits from now on, in the same place: ``lambda old, new: new`` for the last to win.
+            It must return an item with the same key, and change neither of the two. Needs
+            ``dedupe_key``. None: the first stays as it is.
         max_in_flight: How many flushes may run at a time.
         max_in_flight_per_partition: How many of one partition; with 1 its batches also end in
             order. None: no limit but ``max_in_flight``.
@@ -67,9 +81,10 @@ class FlushQueue(Entrance[T]):
 
     Raises:
         TypeError: An argument is of the wrong type, a function is async that must not be, the
-            policy or the throttle cannot be deep-copied, or the policy has a ``max_weight`` and
-            there is no ``weigh``.
-        ValueError: A number is zero, negative or NaN where it must not be.
+            policy or the throttle cannot be deep-copied, ``weigh`` is missing (for a ``max_weight``
+            or ``max_queue_weight``), or ``dedupe_key`` (for ``merge``).
+        ValueError: A number is zero, negative or NaN where it must not be, or ``when_full`` is not
+            one of the three.
     """
 
     __slots__ = ("__weakref__",)
@@ -83,6 +98,9 @@ class FlushQueue(Entrance[T]):
         weigh: Weigh[T] | None = None,
         partition_key: PartitionKey[T] | None = None,
         max_queue_size: int = 10_000,
+        max_queue_weight: float | None = None,
+        when_full: WhenFull = "wait",
+        merge: Merge[T] | None = None,
         max_in_flight: int = 1,
         max_in_flight_per_partition: int | None = 1,
         max_shutdown_wait: float | None = None,
@@ -98,6 +116,9 @@ class FlushQueue(Entrance[T]):
             weigh=weigh,
             partition_key=partition_key,
             max_queue_size=max_queue_size,
+            max_queue_weight=max_queue_weight,
+            when_full=when_full,
+            merge=merge,
             max_in_flight=max_in_flight,
             max_in_flight_per_partition=max_in_flight_per_partition,
             max_shutdown_wait=max_shutdown_wait,

@@ -16,19 +16,19 @@ class Receipt(Generic[T]):
     It comes from :meth:`FlushQueue.submit`. A cancellation ends the waiting alone.
 
     Attributes:
-        item: The item; of a duplicate, the one that stayed.
+        item: The item; of a duplicate, the one that stayed, as merged by now.
 
     Raises:
         ItemFailed: ``flush_fn`` raised for it; its exception is the ``__cause__``.
         Dropped: The same, and the failure handler dropped it.
+        Displaced: The queue was full, and gave it up.
         FlushFailed, PolicyError, ShutdownTimeout: The queue ended first.
         RuntimeError: Awaited inside flush_fn, before the end, or on another event loop.
     """
 
-    __slots__ = ("_completion", "_runner", "item")
+    __slots__ = ("_completion", "_runner")
 
     def __init__(self, completion: Completion[T], runner: Runner[T]) -> None:
-        self.item = completion.item
         self._completion = completion
         self._runner = runner
 
@@ -40,6 +40,11 @@ class Receipt(Generic[T]):
         if completion.failure is not None:
             raise completion.failure()
 
+    @property
+    def item(self) -> T:
+        """The item; see above."""
+        return self._completion.item
+
     def done(self) -> bool:
         """Whether the item has ended, delivered or not."""
         return self._completion.ended
@@ -47,7 +52,7 @@ class Receipt(Generic[T]):
 
 def receipt_of(item: T, stays: int | None, core: Core[T], runner: Runner[T]) -> Receipt[T]:
     """The receipt of an item that has just come (or stays instead): one for all who ask."""
-    completion = core.receipts.completion(core.buffer.number_of(item, stays))
+    completion = core.receipts.completion_of(item, stays)
     if completion.receipt is None:
         completion.receipt = Receipt(completion, runner)
     receipt: Receipt[T] = completion.receipt

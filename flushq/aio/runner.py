@@ -22,7 +22,7 @@ from flushq.core.batch import Batch
 from flushq.core.core import Core
 from flushq.core.waiter import Facts, Registry
 from flushq.inside import current_flushes, flush_inside
-from flushq.telling import OnReport, logger, tell_failure, tell_reports
+from flushq.telling import OnReport, logger, tell_displaced, tell_failure, tell_reports
 
 T = TypeVar("T")
 
@@ -228,8 +228,9 @@ class Runner(Generic[T]):
             core.respond()
             if ending:  # now nothing is accepted any more, whatever a handler of logging does
                 tell_failure(core.ending.take_failure())
-            when = core.wake_at
-            if when != self._timer_at:
+            if core.admission.displaced_lately:
+                tell_displaced(core, self.loop.time())
+            if (when := core.wake_at) != self._timer_at:
                 self._set_timer(when)
             if core.reports and self._on_report is not None:
                 tell_reports(core, self._on_report)

@@ -1,29 +1,38 @@
 """Who may come in: room, claims, credit, pressure, deadlock.
 
-*Room* is for ``max_queue_size`` items that wait. Producers have *claims* to it: those who were
+*Room* is for ``max_queue_size`` items that wait, and for ``max_queue_weight`` of their weight. What
+an item *needs* of it is a place and its weight; a duplicate needs nothing, and one that is merged
+needs what the item that waits weighs more by it. Producers have *claims* to room: those who were
 given room and have not run yet (reservations), those who give way so that others run first, and
 those who stand in line. A producer that comes later waits behind all of them. "Somebody comes
 before you" and "there is no room" are two facts: only the second is *pressure*, which overrides the
 policy.
 
+A producer in line claims a place in any case, as its duplicate may have left when its turn comes.
+What it needs is looked at again then. If that is more than it was given, it stands in line again,
+at the front.
+
 *Credit* is how many items may come in without a second look. The invariant: it is never more than
 room and burst allow, and none is left while anybody is in line or once the queue ends. So it may
 outlive a pass, which makes room and begins a new burst; whatever else takes room (to give way), and
 the end, must revoke it. Else the queue would take an item that it has no room for, or that it
-refuses. Who cannot wait, cannot let others run: once the burst is used up, such producers alone get
-an *overdraft*, for as many items as another burst has. What is granted revokes what was.
+refuses. Where weight is bounded there is no credit: each item is looked at. Who cannot wait, cannot
+let others run: once the burst is used up, such producers alone get an *overdraft*, for as many
+items as another burst has. What is granted revokes what was.
 
 *Deadlock.* If every slot is taken by a flush that waits for room in its own queue, or no flush may
 start before one of those has ended, no room is ever made: then the last of those producers is
 rejected.
 """
 
+import math
 from collections.abc import Callable, Hashable, Iterator
 from typing import TypeVar
 
 from flushq.arguments import check_count
 from flushq.core.batcher import Batcher
 from flushq.core.fairness import BURST, Fairness
+from flushq.core.need import NOTHING, ONE_PLACE, Need
 from flushq.errors import QueueFull
 
 T = TypeVar("T")
@@ -35,16 +44,22 @@ class Admission(Fairness[T]):
     """The entrance of a queue: fairness, and what needs room.
 
     Attributes:
-        giving_way: How many producers let others run first, with a claim to room.
+        giving_way: How many producers let others run first, with a claim to a place.
+        displaces: Whether items are displaced by those for which there is no room.
+        displaced_lately: Whether any was since somebody asked.
     """
+
+    displaces = displaced_lately = False
 
     def __init__(
         self, batcher: Batcher[T], max_queue_size: int, label: str = "", burst: float = BURST
     ) -> None:
         super().__init__(batcher, burst)
         check_count("max_queue_size", max_queue_size)
-        self.giving_way = 0
+        self.giving_way = self._pauses = 0
+        self._weight_giving_way: float = 0
         self._buffer = batcher.buffer
+        self._is_bounded = batcher.buffer.max_queue_weight < math.inf
         self._max_queue_size = max_queue_size
         self._label = label
         self._credit: list[None] = []
@@ -53,47 +68,98 @@ class Admission(Fairness[T]):
 
     @property
     def room(self) -> int:
-        """How many items there is room for, beside those whose producers give way."""
+        """How many places there are, beside those whose producers give way."""
         return self._max_queue_size - len(self._buffer.items) - self.giving_way
 
     @property
     def room_for_newcomers(self) -> int:
-        """How many items may come in at once: none past a line, nor into room that was given.
+        """How many places are left for those who need not stand in line."""
+        return 0 if self.waitlist.line else self.room - self.waitlist.reserved
+
+    def need_of(self, item: T, key: Hashable, weight: float) -> Need:
+        """What room an item needs, by its key and weight.
+
+        Raises:
+            Exception: What a merge raises: see :meth:`Merging.growth`.
+        """
+        if not self._buffer.is_duplicate(key):
+            return Need(1, weight) if weight else ONE_PLACE
+        growth = self._buffer.growth(item, key) if self._is_bounded else 0
+        return Need(0, growth) if growth > 0 else NOTHING
+
+    def fits(self, need: Need) -> bool:
+        """Whether there is room beside what others were given and claim, but for those in line."""
+        if need.places and need.places > self.room - self.waitlist.reserved:
+            return False
+        return self._bears(need.weight, self._weight_giving_way + self.waitlist.reserved_weight)
+
+    def _bears(self, weight: float, claimed: float = 0) -> bool:
+        """Whether what waits may weigh so much more, beside what others claim."""
+        if not self._is_bounded or weight <= 0:
+            return True
+        return self._batcher.weight + claimed + weight <= self._buffer.max_queue_weight
+
+    def must_wait(self, need: Need) -> bool:
+        """Whether a producer must stand in line; if it needs nothing, never."""
+        return need is not NOTHING and (self.waitlist.claims > 0 or not self.fits(need))
+
+    def may_come(self, need: Need) -> bool:
+        """Whether a producer need not stand in line: not past others, nor into room that was given.
 
         With threads, those who were given room may take long to run: others need not wait for that.
         """
-        return 0 if self.waitlist.line else self.room - self.waitlist.reserved
+        return need is NOTHING or (not self.waitlist.line and self.fits(need))
 
-    def must_wait(self, key: Hashable) -> bool:
-        """Whether a producer must stand in line; with a duplicate, never."""
-        if self.waitlist.claims or self.room <= 0:
-            return not self._buffer.is_duplicate(key)
-        return False
-
-    def check_room(self, key: Hashable) -> None:
+    def check_room(self, need: Need) -> None:
         """Raise QueueFull if there is no room for one that cannot wait."""
-        if self.room > self.waitlist.claims or self._buffer.is_duplicate(key):
-            return
-        raise self.no_room()
+        if need is not NOTHING and not self._fits_beside_line(need):
+            raise self.no_room()
+
+    def _fits_beside_line(self, need: Need) -> bool:
+        line = len(self.waitlist.line)
+        if line and self._is_bounded:
+            return False
+        return self.fits(Need(need.places + line, need.weight))
 
     def no_room(self) -> QueueFull:
         """What tells that there is no room beside what is claimed."""
         return QueueFull(
-            f"{self._label}no room: {len(self._buffer)} items wait (max_queue_size="
-            f"{self._max_queue_size}), and {self.waitlist.claims + self.giving_way} producers come "
-            "first"
+            f"{self._label}no room: {len(self._buffer)} items wait ({self.bounds}), and "
+            f"{self.waitlist.claims + self.giving_way} producers come first"
         )
 
-    def give_way(self, key: Hashable) -> bool:
-        """A producer lets others run, with a claim to room if it needs any; return whether."""
-        needs_room = not self._buffer.is_duplicate(key)
-        self.revoke_credit()
-        self.giving_way += needs_room
-        return needs_room
+    @property
+    def bounds(self) -> str:
+        """How many items may wait, and of what weight, as a message tells it."""
+        bounds = f"max_queue_size={self._max_queue_size}"
+        if self._is_bounded:
+            bounds += f", max_queue_weight={self._buffer.max_queue_weight!r}"
+        return bounds
 
-    def come_back(self, *, claimed: bool) -> None:
+    def give_way(self, need: Need) -> None:
+        """A producer lets others run, with a claim to the room that it needs."""
+        self.revoke_credit()
+        self.giving_way += need.places
+        self._weight_giving_way += need.weight
+        self._pauses += 1
+
+    def come_back(self, need: Need) -> None:
         """It goes on: it takes the room that it has claimed at once, or gives it back."""
-        self.giving_way -= claimed
+        self.giving_way -= need.places
+        self._pauses -= 1
+        self._weight_giving_way = self._weight_giving_way - need.weight if self._pauses else 0
+
+    def make_room(self, item: T, key: Hashable, weight: float) -> bool:
+        """Make room for an item that comes, and return True; or displace it."""
+        return True
+
+    def news(self, now: float) -> int:
+        """How many items were displaced since that was told, if it is time to tell it; else 0."""
+        return 0
+
+    def add(self, item: T, key: Hashable, weight: float) -> int | None:
+        """Let an item in for which there is room; return as ``append`` of a Buffer does."""
+        return self._buffer.add(item, key, weight)
 
     # Credit.
 
@@ -103,7 +169,7 @@ class Admission(Fairness[T]):
         Iterators, as nothing costs less to count down; over a list, as to clear that revokes them.
         """
         self._credit.clear()
-        if self.waitlist.claims:
+        if self.waitlist.claims or self._is_bounded:
             return NO_CREDIT, NO_CREDIT
         left = self._limit - self._batcher.burst_size
         self._credit = [None] * int(min(self.room, left if left > 0 else self._usual_limit) - 1)
@@ -119,12 +185,18 @@ class Admission(Fairness[T]):
     @property
     def is_pressed(self) -> bool:
         """Whether producers stand in line for a queue that is full of items, not of claims."""
-        return bool(self.waitlist.line) and len(self._buffer.items) >= self._max_queue_size
+        if not self.waitlist.line:
+            return False
+        is_full = len(self._buffer.items) >= self._max_queue_size
+        return is_full or not self._bears(self.waitlist.first_weight)
 
     def admit(self, clock: Callable[[], float]) -> None:
         """Give room to the line; what those producers bring has been here from now on."""
-        if self.waitlist.admit(self.room) and self.opened is None:
+        if self.waitlist.admit(self._fits_place) and self.opened is None:
             self.open_burst(clock())
+
+    def _fits_place(self, weight: float) -> bool:
+        return self.fits(Need(1, weight) if weight else ONE_PLACE)
 
     def break_deadlock(self, describe: Callable[[], str], *, is_blocked: bool = False) -> None:
         """Reject the last producer whose flush waits for room, if all flushes do.

@@ -1,15 +1,18 @@
-"""When a batch is taken and why, and the account of what became of every item.
+"""When a batch is taken and why, and what its policy and the account are told.
 
 The rules it keeps:
 
 * *Nothing vanishes.* An accepted item is pending, in a running batch, delivered, dropped by the
-  failure handler, or lost: ``undelivered`` (flush_fn was never called with it) or ``in_doubt`` (it
-  was, and raised or was interrupted). A duplicate is counted and dropped.
+  failure handler, displaced, as the queue was full, or lost: ``undelivered`` (flush_fn was never
+  called with it) or ``in_doubt`` (it was, and raised or was interrupted). A duplicate is counted,
+  and dropped or merged.
 * *Order.* Batches are taken oldest item first (flushq.core.buffer), within the caps
   (flushq.core.caps).
 * *Slots.* At most ``max_in_flight`` batches run.
 * *The policy hears everything* (flushq.core.running_policy): the arrivals before any other event,
   and no time that runs backwards. If it fails, the queue ends with a PolicyError and nothing lost.
+  What is displaced or merged is no event: its facts are corrected at once, and it is asked again
+  with the next arrivals.
 * *The first failure is the outcome.* After it no batch is taken any more.
 
 Theory of operation. The buffer numbers the items, in order of acceptance, and a batch knows the
@@ -24,15 +27,17 @@ barrier), the policy's own, pressure (a producer waits for room).
 """
 
 import math
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Hashable
+from typing import Any, NamedTuple, TypeVar
 
 from flushq.arguments import check_count, shown
-from flushq.core.attempts import Ended
+from flushq.core.account import Account
 from flushq.core.batch import Batch
 from flushq.core.buffer import Buffer
 from flushq.core.caps import Weigh
 from flushq.core.duplicates import DedupeKey
-from flushq.core.losses import Losses, LostAs
+from flushq.core.losses import LostAs
+from flushq.core.merging import Merge
 from flushq.core.running_policy import RunningPolicy
 from flushq.errors import FlushFailed, PolicyError, QueueEnded
 from flushq.policy import IDLE, Flush, FlushPolicy, check_caps, overridden_events, running_copy
@@ -52,7 +57,7 @@ class End(NamedTuple):
     cause: BaseException | None
 
 
-class Batcher(Generic[T]):
+class Batcher(Account[T]):
     """Buffer, policy and limits in one: decides what leaves the queue, and keeps the account.
 
     Args:
@@ -62,6 +67,8 @@ class Batcher(Generic[T]):
         max_in_flight: How many batches may run at a time.
         label: What the messages of the exceptions begin with.
         lost_as: What a lost item is listed as. None: the item itself.
+        merge: What an item becomes by its duplicate. None: the first stays as it is.
+        max_queue_weight: The most weight that may wait; Admission keeps to it.
 
     Raises:
         TypeError, ValueError: An argument, or a cap of the policy, is not what it must be.
@@ -75,10 +82,7 @@ class Batcher(Generic[T]):
         stopped: Why no batch is taken any more; None while they are.
         failure: The first failure of a flush or of the policy; None while there is none.
         interruption: What the first flush raised that the queue had cancelled.
-        delivered: How many items were delivered.
-        dropped: How many items the failure handler dropped.
-        flushes: How many batches have ended, by reason.
-        losses: The items that were lost.
+        overflowed: Whether an item was displaced since a batch was taken.
     """
 
     def __init__(
@@ -89,25 +93,30 @@ class Batcher(Generic[T]):
         max_in_flight: int = 1,
         label: str = "",
         lost_as: LostAs[T] | None = None,
+        merge: Merge[T] | None = None,
+        max_queue_weight: float | None = None,
     ) -> None:
+        super().__init__(lost_as)
         check_count("max_in_flight", max_in_flight)
         copy = running_copy(policy, max_in_flight)
         overridden = overridden_events(copy)
         self.policy = RunningPolicy(copy, overridden, max_in_flight, self._fail_policy)
         caps = copy.max_records, copy.max_weight
         check_caps(*caps)
-        self.buffer = self._new_buffer(dedupe_key, weigh, *caps, label)
+        self.buffer = self._new_buffer(dedupe_key, weigh, *caps, label, merge, max_queue_weight)
+        if self.buffer.merging is not None:
+            self.buffer.merging.on_reweighed = self._reweigh
         self.running: dict[Batch[T], None] = {}
         self.started = self.draining = False
         self.stopped: str | None = None
         self.failure: End | None = None
         self.interruption: BaseException | None = None
-        self.delivered = self.dropped = 0
-        self.flushes: dict[str, int] = {}
-        self.losses: Losses[T] = Losses(lost_as)
+        self.overflowed = False
         self._max_in_flight = max_in_flight
         self._barrier = 0
         self._announced_duplicates = 0
+        self._unannounced = 0
+        self._is_corrected = False
 
     def _new_buffer(self, *measures: Any) -> Buffer[T]:
         return Buffer(*measures)
@@ -115,20 +124,68 @@ class Batcher(Generic[T]):
     # Items come in.
 
     @property
+    def accepted(self) -> int:
+        """How many items were accepted, duplicates and those displaced at once included."""
+        return self.buffer.next_number + self.buffer.duplicates + self.turned_away
+
+    @property
     def burst_size(self) -> int:
-        """How many items, duplicates included, have come since the policy was told of any."""
-        buffer = self.buffer
-        fresh = len(buffer.items) - self.policy.pending
-        return fresh + buffer.duplicates - self._announced_duplicates
+        """How many items were accepted since the policy was told of any."""
+        fresh = len(self.buffer.items) - self._announced_waiting
+        return fresh + self.buffer.duplicates - self._announced_duplicates + self._unannounced
+
+    @property
+    def _announced_waiting(self) -> int:
+        return self.policy.pending
+
+    @property
+    def weight(self) -> float:
+        """What the items weigh that wait."""
+        return self.policy.copy.queue.weight + self.buffer.fresh_weight
 
     def announce(self, now: float) -> None:
         """Tell the policy of the items that have come since the last time, the first at ``now``."""
         buffer = self.buffer
         count, weight = len(buffer.items) - self.policy.pending, buffer.fresh_weight
         self._announced_duplicates = buffer.duplicates
+        self._unannounced = 0
         buffer.fresh_weight = 0
         if count > 0:
             self.policy.item_added(max(self.policy.now, now), count, weight)
+        elif self._is_corrected and self.stopped is None:
+            self.policy.ask_again(max(self.policy.now, now))
+        self._is_corrected = False
+
+    # Items leave that are not flushed, or change.
+
+    def displace(self) -> tuple[int, T]:
+        """Displace the oldest item; return its number, and the item."""
+        buffer, number, is_known = self.buffer, self.buffer.first, self.policy.pending > 0
+        item, weight = buffer.take_oldest()
+        if is_known:
+            self.policy.displaced(weight)
+            self._is_corrected = True
+        else:
+            buffer.fresh_weight = buffer.fresh_weight - weight if buffer.items else 0
+        self._count_displaced(is_known=is_known)
+        return number, item
+
+    def turn_away(self) -> None:
+        """Accept an item and displace it at once."""
+        self.turned_away += 1
+        self._count_displaced(is_known=False)
+
+    def _count_displaced(self, *, is_known: bool) -> None:
+        self.displaced += 1
+        self.overflowed = True
+        self._unannounced += not is_known
+
+    def _reweigh(self, number: int, key: Hashable, change: float) -> None:
+        if number < self.buffer.first + self.policy.pending:
+            self.policy.reweighed(change)
+            self._is_corrected = True
+        else:
+            self.buffer.fresh_weight += change
 
     # Batches go out.
 
@@ -172,13 +229,14 @@ class Batcher(Generic[T]):
         undelivered and None is returned.
         """
         batch = self._take(due, now)
+        self.overflowed = False
         self.running[batch] = None
         try:
             batch.policy.flush_started(batch.started, batch.count, batch.weight)
         finally:
             if self.failure is not None:
                 del self.running[batch]
-                self._record_loss(batch)
+                self.record_loss(batch)
         return None if self.failure is not None else batch
 
     def _take(self, due: Flush, now: float) -> Batch[T]:
@@ -189,27 +247,11 @@ class Batcher(Generic[T]):
         count, now, left = len(items), max(policy.now, now), len(buffer.items)
         return Batch(items, count, weight, weights, due.reason, first, oldest, now, left, policy)
 
-    def end_part(self, batch: Batch[T], ended: Ended) -> None:
-        """Some items of a batch have ended while the others go on: count them."""
-        dropped = sum(error is not None for error in ended.values())
-        delivered = len(ended) - dropped
-        batch.ended_early |= ended.keys()
-        batch.dropped_early += dropped
-        self.delivered += delivered
-        self.dropped += dropped
-
     def end_flush(self, batch: Batch[T], now: float) -> None:
-        """A batch has ended: what flush_fn was called with is delivered, if not dropped or lost.
-
-        Without an error on the batch nothing of it is lost.
-        """
+        """A batch has ended; without an error on it nothing of it is lost."""
         error, policy = batch.error, batch.policy
         del self.running[batch]
-        lost = 0 if error is None else self._record_loss(batch)
-        dropped = len(batch.dropped) - batch.dropped_early
-        self.dropped += dropped
-        self.delivered += batch.unended - dropped - lost
-        self.flushes[batch.reason] = self.flushes.get(batch.reason, 0) + 1
+        self.count_end(batch)
         if error is not None:
             self._attribute_failure(batch, error)
         now = max(policy.now, now)
@@ -292,16 +334,6 @@ class Batcher(Generic[T]):
 
     def _fail_policy(self, what: str, cause: BaseException | None) -> None:
         self._fail(PolicyError, f"the policy {type(self.policy.copy).__name__} {what}", cause)
-
-    def _record_loss(self, batch: Batch[T]) -> int:
-        """What was neither delivered nor dropped of a batch is lost; return how many items."""
-        if batch.lost is None:
-            batch.lost = range(batch.count)
-        if batch.lost:
-            kind = self.losses.in_doubt if batch.called else self.losses.undelivered
-            numbers, items = batch.numbers, batch.items
-            kind.add([numbers[at] for at in batch.lost], [items[at] for at in batch.lost])
-        return len(batch.lost)
 
     def _attribute_failure(self, batch: Batch[T], error: BaseException) -> None:
         """Attribute what a flush raised to the queue, if it cancelled it, or else to flush_fn."""

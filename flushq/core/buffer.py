@@ -11,6 +11,8 @@ room, comes in through ``add``.
 Items are numbered 0, 1, 2, … in the order in which they came, by position alone: ``first`` is the
 number of the next item to leave, ``next_number`` that of the next to come.
 
+Where items are merged, they and their weights wait beside the deques (flushq.core.merging).
+
 A batch is the longest run of the oldest items that stays within the caps. A finalizer or a signal
 handler may bring an item between any two steps of taking it: what leaves the buffer is what was
 counted before, from the front; what comes meanwhile stands behind it. While another item comes in,
@@ -19,13 +21,18 @@ an item brought so may get that one's key and weight: see point 17 of the contra
 
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
-from itertools import repeat, starmap
-from typing import Generic, TypeVar
+from itertools import chain, islice, repeat, starmap
+from typing import Any, Generic, TypeVar
 
 from flushq.core.caps import Caps, Weigh
 from flushq.core.duplicates import EMPTY, PLAIN_KEYS, DedupeKey, Duplicates, checked_key
+from flushq.core.merging import Merge, new_merging
 
 T = TypeVar("T")
+
+
+_BESIDE: Any = None
+"""What stands for an item that waits beside the deque."""
 
 
 class Buffer(Generic[T]):
@@ -36,17 +43,23 @@ class Buffer(Generic[T]):
         weigh: The weight of an item. None: all weigh 0.
         max_records, max_weight: The caps of a batch. None: no cap.
         label: What the messages of the exceptions begin with.
+        merge: What an item becomes by its duplicate. None: the first stays as it is.
+        max_queue_weight: The most weight that may wait; whether there is room is not asked here.
 
     Raises:
-        TypeError: ``dedupe_key`` or ``weigh`` cannot be called or is async; or there is a
-            ``max_weight`` and no ``weigh``.
+        TypeError: ``dedupe_key``, ``weigh`` or ``merge`` cannot be called or is async; there is a
+            ``max_weight`` or a ``max_queue_weight`` and no ``weigh``, or ``merge`` and no
+            ``dedupe_key``.
+        ValueError: ``max_queue_weight`` is zero, negative or NaN.
 
     Attributes:
         append: Lets an item in, behind all others, and returns None; or counts a duplicate, and
-            returns the number of the item that stays. It raises what :meth:`measure` does, and then
-            nothing has changed.
+            returns the number of the item that stays. It raises what :meth:`measure` does, or what
+            a merge does, and then nothing has changed.
         first: The number of the oldest item: how many have left.
         duplicates: How many items were duplicates.
+        merging: How they are merged; None: they are not.
+        max_queue_weight: As it was given; inf: there is no bound.
         items: Those that wait, to be read; ``len(buffer.items)`` is what costs least.
         fresh_weight: What the items weigh that came in since somebody set this to 0.
     """
@@ -58,13 +71,17 @@ class Buffer(Generic[T]):
         max_records: int | None = None,
         max_weight: float | None = None,
         label: str = "",
+        merge: Merge[T] | None = None,
+        max_queue_weight: float | None = None,
     ) -> None:
         self.first = self.duplicates = 0
         self.fresh_weight: float = 0
         self.items: deque[T] = deque()
         self._duplicates: Duplicates[T] = Duplicates(dedupe_key)
         self._keys: deque[Hashable] = EMPTY if dedupe_key is None else deque()
-        self._caps: Caps[T] = Caps(weigh, max_records, max_weight, label)
+        self._caps: Caps[T] = Caps(weigh, max_records, max_weight, max_queue_weight, label)
+        self.max_queue_weight = self._caps.max_queue_weight
+        self.merging = new_merging(merge, dedupe_key, self.measure, label)
         self._weights: deque[float] = EMPTY if weigh is None else deque()
         self._has_keys = dedupe_key is not None
         self._has_weights = weigh is not None
@@ -82,7 +99,7 @@ class Buffer(Generic[T]):
         """The key and the weight of an item that asks to be let in. Nothing changes.
 
         Raises:
-            ItemTooLarge: It weighs more than a batch may.
+            ItemTooLarge: It weighs more than a batch may, or than may wait.
             TypeError: The key cannot be hashed or must be awaited; the weight is not a real number.
             ValueError: The weight is negative, above 1e300 or NaN.
             Exception: Whatever ``dedupe_key`` or ``weigh`` raise.
@@ -93,9 +110,19 @@ class Buffer(Generic[T]):
         """Whether an item with this key waits."""
         return key in self._duplicates.taken
 
+    def growth(self, item: T, key: Hashable) -> float:
+        """How much more the item that waits with this key would weigh with its duplicate.
+
+        Raises:
+            Exception: What a merge raises: see :meth:`Merging.growth`.
+        """
+        if self.merging is None:
+            return 0
+        return self.merging.growth(self._duplicates.taken[key], item, key)
+
     def __getitem__(self, number: int) -> T:
         """The item that waits with this number."""
-        return self.items[number - self.first]
+        return self.items[number - self.first] if self.merging is None else self.merging[number]
 
     def number_of(self, item: T, stays: int | None) -> int:
         """The number of an item that has just come; ``stays`` is what ``append`` returned.
@@ -104,17 +131,19 @@ class Buffer(Generic[T]):
         """
         if stays is not None:
             return stays
-        items, behind = self.items, 1
-        while items[-behind] is not item:
-            behind += 1
-        return self.first + len(items) - behind
+        number = self.next_number - 1
+        while self[number] is not item:
+            number -= 1
+        return number
 
     def add(self, item: T, key: Hashable, weight: float) -> int | None:
         """Let an item in as ``append`` does, with the key and weight that were measured."""
         if self._has_keys:
             if key in self._duplicates.taken:
-                self.duplicates += 1
-                return self._duplicates.taken[key]
+                return self._stay(item, key)
+            if self.merging is not None:
+                self.merging.enter(self.next_number, item, weight)
+                item = _BESIDE
             self._duplicates.taken[key] = self.next_number
             self._keys.append(key)
         if self._has_weights:
@@ -122,6 +151,13 @@ class Buffer(Generic[T]):
             self._weights.append(weight)
         self.items.append(item)
         return None
+
+    def _stay(self, item: T, key: Hashable) -> int:
+        number = self._duplicates.taken[key]
+        if self.merging is not None:
+            self.merging.merge(number, item, key)
+        self.duplicates += 1
+        return number
 
     def take(self, up_to: int | None = None) -> tuple[list[T], float, Sequence[float]]:
         """Take the oldest items, as many as the caps and ``up_to`` allow.
@@ -131,9 +167,14 @@ class Buffer(Generic[T]):
         """
         waiting = len(self.items)
         most = waiting if up_to is None else min(waiting, up_to)
-        count, weight = self._caps.within(self._weights, most)
+        count, weight = self._caps.within(self._weights_between, most)
         items, weights = self._take(count)
         return items, weight, weights
+
+    def take_oldest(self) -> tuple[T, float]:
+        """Take the oldest item, and its weight."""
+        weight = self._weights_between(0, 1)[0] if self._has_weights else 0
+        return self._take(1)[0][0], weight
 
     def take_all(self) -> tuple[Sequence[int], list[T]]:
         """Take all items, whatever the caps, and their numbers."""
@@ -145,7 +186,20 @@ class Buffer(Generic[T]):
             self._free(_pop(self._keys, count))
         weights = _pop(self._weights, count) if self._has_weights else ()
         self.first += count
-        return _pop(self.items, count), weights
+        items = _pop(self.items, count)
+        if self.merging is not None:
+            return self.merging.take(range(self.first - count, self.first))
+        return items, weights
+
+    def _weights_between(self, start: int, stop: int) -> list[float]:
+        """At the price of ``stop``, whatever else waits.
+
+        No iterator of a deque survives an item that is brought; this one begins and ends within the
+        copy, which is not a call, so CPython runs no finalizer or signal handler meanwhile.
+        """
+        if self.merging is not None:
+            return self.merging.weights(range(self.first + start, self.first + stop))
+        return [*islice(chain(self._weights), start, stop)]
 
     def _free(self, keys: list[Hashable]) -> None:
         if self._keys:
@@ -158,7 +212,7 @@ class Buffer(Generic[T]):
     def _way_in(
         self, dedupe_key: DedupeKey[T] | None, weigh: Weigh[T] | None
     ) -> Callable[[T], int | None]:
-        if dedupe_key is not None and weigh is not None:
+        if self.merging is not None or (dedupe_key is not None and weigh is not None):
             return self._append_measured
         if dedupe_key is not None:
             return self._way_in_by_key(dedupe_key)

@@ -2,24 +2,26 @@
 
 The weights of the items that wait, in the order of the items, are summed and compared as ints,
 floats and Fractions: a number of another type is converted when it is checked, for numbers of a few
-bits have sums that wrap round. An item that alone weighs more than a batch may is refused, so that
-a batch is never empty.
+bits have sums that wrap round. An item that alone weighs more than a batch may, or than all that
+wait may, is refused, so that a batch is never empty, and room can be made for every item.
 """
 
 import math
 import reprlib
 import sys
-from collections.abc import Callable, Iterable
-from itertools import chain, islice
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from flushq.arguments import as_plain, check_number, check_sync_callable
+from flushq.arguments import as_plain, check_number, check_positive, check_sync_callable
 from flushq.core.duplicates import discard
 from flushq.errors import ItemTooLarge
 
 T = TypeVar("T")
 
 Weigh = Callable[[T], float]
+
+Weights = Callable[[int, int], list[float]]
+"""The weights of the items that wait, from one position to another."""
 
 MOST_WEIGHT = 1e300
 
@@ -37,34 +39,54 @@ class Caps(Generic[T]):
             is finite too). None: all weigh 0.
         max_records: The most items in a batch.
         max_weight: The most weight in a batch.
+        max_queue_weight: The most weight that may wait.
         label: What the messages of the exceptions begin with.
 
     Raises:
-        TypeError: ``weigh`` cannot be called or is async; or there is a ``max_weight`` without it.
+        TypeError: ``weigh`` cannot be called or is async; or there is a ``max_weight`` or a
+            ``max_queue_weight`` without it, or that is not a real number.
+        ValueError: ``max_queue_weight`` is zero, negative or NaN.
+
+    Attributes:
+        max_queue_weight: As a plain number; inf: there is no bound.
     """
 
-    __slots__ = ("_label", "_max_records", "_max_weight", "_weigh")
+    __slots__ = (
+        "_heaviest",
+        "_label",
+        "_max_records",
+        "_max_weight",
+        "_weigh",
+        "max_queue_weight",
+    )
 
     def __init__(
         self,
         weigh: Weigh[T] | None,
         max_records: int | None,
         max_weight: float | None,
+        max_queue_weight: float | None,
         label: str,
     ) -> None:
         check_sync_callable("weigh", weigh)
-        if max_weight is not None and weigh is None:
-            raise TypeError(f"max_weight={max_weight!r} needs weigh, a function of the item")
+        if max_queue_weight is not None:
+            check_positive("max_queue_weight", max_queue_weight)
+        for name, cap in ("max_weight", max_weight), ("max_queue_weight", max_queue_weight):
+            if cap is not None and weigh is None:
+                raise TypeError(f"{name}={cap!r} needs weigh, a function of the item")
         self._weigh = weigh
         self._max_records = sys.maxsize if max_records is None else max_records
         self._max_weight: float = math.inf if max_weight is None else as_plain(max_weight)
+        bound = math.inf if max_queue_weight is None else as_plain(max_queue_weight)
+        self.max_queue_weight: float = bound
+        self._heaviest = min(self._max_weight, bound)
         self._label = label
 
     def weight_of(self, item: T) -> float:
         """The weight of an item, as a plain number.
 
         Raises:
-            ItemTooLarge: It weighs more than a batch may.
+            ItemTooLarge: It weighs more than a batch may, or than may wait.
             TypeError, ValueError: It is not a real number, or not from 0 to 1e300.
             Exception: Whatever ``weigh`` raises.
         """
@@ -74,37 +96,33 @@ class Caps(Generic[T]):
         """The weight, as :meth:`weight_of`."""
         if not (type(weight) in _PLAIN and 0 <= weight <= MOST_WEIGHT):
             weight = _checked_number(weight)
-        if weight > self._max_weight:
-            raise ItemTooLarge(
-                f"{self._label}the item weighs {weight!r}, more than "
-                f"max_weight={self._max_weight!r}: {reprlib.repr(item)}"
-            )
+        if weight > self._heaviest:
+            raise self._too_large(item, weight)
         return weight
 
-    def within(self, weights: Iterable[float], count: int) -> tuple[int, float]:
+    def _too_large(self, item: T, weight: float) -> ItemTooLarge:
+        is_for_batch = weight > self._max_weight
+        cap = "max_weight" if is_for_batch else "max_queue_weight"
+        return ItemTooLarge(
+            f"{self._label}the item weighs {weight!r}, more than {cap}="
+            f"{self._max_weight if is_for_batch else self.max_queue_weight!r}: {reprlib.repr(item)}"
+        )
+
+    def within(self, weights: Weights, count: int) -> tuple[int, float]:
         """How many of the ``count`` oldest items stay within the caps, and their weight."""
         count = min(count, self._max_records)
         return (count, 0) if self._weigh is None else self._within_weight(weights, count)
 
-    def _within_weight(self, weights: Iterable[float], count: int) -> tuple[int, float]:
+    def _within_weight(self, weights: Weights, count: int) -> tuple[int, float]:
         taken = 0
         total: float = 0
         while taken < count:
-            for weight in _copied(weights, taken, min(count, 2 * taken + _FIRST_LOOK)):
+            for weight in weights(taken, min(count, 2 * taken + _FIRST_LOOK)):
                 heavier = total + weight
                 if heavier > self._max_weight:
                     return taken, total
                 taken, total = taken + 1, heavier
         return count, total
-
-
-def _copied(waiting: Iterable[float], start: int, stop: int) -> list[float]:
-    """Those from ``start`` to ``stop``, at the price of ``stop``, whatever else waits.
-
-    No iterator of a deque survives an item that is brought; this one begins and ends within the
-    copy, which is not a call, so CPython runs no finalizer or signal handler while there is one.
-    """
-    return [*islice(chain(waiting), start, stop)]
 
 
 def _checked_number(weight: Any) -> float:

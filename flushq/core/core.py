@@ -39,7 +39,7 @@ the batch.
 
 import math
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from flushq.arguments import check_count
 from flushq.core.admission import Admission
@@ -48,10 +48,12 @@ from flushq.core.barriers import Barriers
 from flushq.core.batch import Batch
 from flushq.core.batcher import Batcher
 from flushq.core.caps import Weigh
+from flushq.core.displacing import DropNewest, DropOldest, WhenFull, check_when_full
 from flushq.core.duplicates import DedupeKey
 from flushq.core.ending import Ending
 from flushq.core.fairness import BURST
 from flushq.core.losses import LostAs
+from flushq.core.merging import Merge
 from flushq.core.partitioned_batcher import PartitionedBatcher
 from flushq.core.partitioned_buffer import PartitionKey
 from flushq.core.receipts import Receipts
@@ -71,6 +73,9 @@ class Core(Generic[T]):
         dedupe_key, weigh: The key and the weight of an item.
         partition_key: The partition of an item. None: there are no partitions.
         max_queue_size: How many items may wait.
+        max_queue_weight: What the items that wait may weigh together. None: any weight.
+        when_full: What a full queue does: "wait", "drop_oldest" or "drop_newest".
+        merge: What an item becomes by its duplicate. None: the first stays as it is.
         max_in_flight: How many flushes may run at a time.
         max_in_flight_per_partition: How many of one partition. None: no limit of its own.
         max_shutdown_wait: Seconds that the end may take. None: no limit.
@@ -103,6 +108,9 @@ class Core(Generic[T]):
         weigh: Weigh[T] | None = None,
         partition_key: PartitionKey[T] | None = None,
         max_queue_size: int = 10_000,
+        max_queue_weight: float | None = None,
+        when_full: WhenFull = "wait",
+        merge: Merge[T] | None = None,
         max_in_flight: int = 1,
         max_in_flight_per_partition: int | None = 1,
         max_shutdown_wait: float | None = None,
@@ -116,7 +124,7 @@ class Core(Generic[T]):
             raise TypeError(f"name must be a str, not {name!r}")
         self.name = "" if name is None else f" {name!r}"
         self.label = label = "" if name is None else f"{name}: "
-        rules = dedupe_key, weigh, max_in_flight, label, lost_as
+        rules = dedupe_key, weigh, max_in_flight, label, lost_as, merge, max_queue_weight
         if max_in_flight_per_partition is not None:
             check_count("max_in_flight_per_partition", max_in_flight_per_partition)
         self.batcher: Batcher[T] = (
@@ -126,15 +134,22 @@ class Core(Generic[T]):
         )
         self.starts: Starts[T] = Starts(throttle, self.batcher.fail_throttle)
         self.buffer = self.batcher.buffer
-        self.admission: Admission[T] = Admission(self.batcher, max_queue_size, label, burst)
         self.ending: Ending[T] = Ending(self.batcher, max_shutdown_wait, label, self.__repr__)
         self.barriers: Barriers[T] = Barriers(self.batcher)
         self.receipts: Receipts[T] = Receipts(self.buffer, self.ending.loss, label)
+        self.admission = self._new_admission(when_full, max_queue_size, label, burst)
         self.timer_fired = -math.inf
         self.reports: list[FlushReport] = []
         self._keeps_reports = keeps_reports
         self._ended_early: list[tuple[Batch[T], Ended]] = []  # short: a deque takes 700 bytes more
         self._done: list[tuple[Batch[T], float]] = []
+
+    def _new_admission(self, when_full: WhenFull, *limits: Any) -> Admission[T]:
+        check_when_full(when_full)
+        if when_full == "wait":
+            return Admission(self.batcher, *limits)
+        kind = DropOldest if when_full == "drop_oldest" else DropNewest
+        return kind(self.batcher, *limits, on_displaced=self.receipts.settle_displaced)
 
     # A pass.
 
@@ -167,9 +182,10 @@ class Core(Generic[T]):
 
     def next_flush(self, clock: Callable[[], float]) -> Batch[T] | None:
         """Start the flush that is due, if there is one: the driver is to call flush_fn."""
-        if self.admission.waitlist.line:
-            self.admission.admit(clock)
-            due = self.batcher.due(pressed=self.admission.is_pressed)
+        admission = self.admission
+        if admission.waitlist.line or admission.displaces:
+            admission.admit(clock)
+            due = self.batcher.due(pressed=admission.is_pressed)
         else:
             due = self.batcher.due()
         if self.starts.is_busy:
@@ -203,7 +219,8 @@ class Core(Generic[T]):
     @property
     def is_due(self) -> bool:
         """Whether another flush, or a retry, might start; a flush just begun leaves no pressure."""
-        return bool(self.starts.line) or self.batcher.due() is not None
+        pressed = self.admission.is_pressed
+        return bool(self.starts.line) or self.batcher.due(pressed=pressed) is not None
 
     @property
     def wake_at(self) -> float:

@@ -56,6 +56,11 @@ class Partition(Generic[T]):
         self.alarm = math.inf
 
     @property
+    def pending(self) -> int:
+        """How many items wait that its policy was told of."""
+        return 0 if self.policy is None else self.policy.pending
+
+    @property
     def first(self) -> float:
         """The number of the oldest item that its policy was told of; inf if none waits."""
         is_told = self.policy is not None and self.policy.pending and self.numbers

@@ -1,64 +1,45 @@
 """When a batch is taken, and of which partition: a Batcher with a policy for each partition.
 
 Theory of operation. A partition exists while something of it waits or runs, with a copy of the
-policy of its own. What it needs of the whole queue, a slot, is given in turn: partitions that are
-due and below their own limit stand in a *line*, and the first of them starts the next flush. One
-that loses either leaves the line; one that starts a flush stands behind all others if it is due
-again. All others *rest*: so flush() and the drain, which make everything due, look at those alone.
-
-*The line is fair.* Let a partition join it behind n others, and stay due. Until it starts a flush,
-at most one batch starts of each of these n, and none of any other. Proof: partitions join at the
-end, and only the first starts a flush; then it leaves, and joins behind all others. So one that
-joins later is not the first before this one is, and one of the n is the first at most once.
-Pressure comes only while no partition stands in line.
-
-So with m slots, and flushes of at most d seconds, it starts within ceil((n + 1) / m) * d seconds.
-Proof: while it stands in line no slot stays free, so each of the m ends a flush, and starts one of
-the n + 1, at least once in any d seconds. Both bounds are reached (tests/theorems/test_line.py).
-
-Nothing here looks at all partitions for one item. One heap has the times that the policies ask for,
-and one the oldest items, for pressure and for the age of what waits.
+policy of its own. What it needs of the whole queue, a slot, is given in turn
+(flushq.core.partition_line).
 """
 
 import math
-from collections import OrderedDict
-from typing import Any, TypeVar, cast
+from collections.abc import Hashable
+from typing import TypeVar
 
 from flushq.arguments import shown
 from flushq.core.batch import Batch
-from flushq.core.batcher import BARRIER, DRAIN, PRESSURE, Batcher
-from flushq.core.buffer import Buffer
+from flushq.core.batcher import BARRIER, DRAIN, PRESSURE
 from flushq.core.caps import Weigh
 from flushq.core.duplicates import DedupeKey
 from flushq.core.losses import LostAs
+from flushq.core.merging import Merge
 from flushq.core.partition import Partition
-from flushq.core.partition_heap import PartitionHeap
-from flushq.core.partitioned_buffer import PartitionedBuffer, PartitionKey
+from flushq.core.partition_line import PartitionLine
+from flushq.core.partitioned_buffer import PartitionKey
 from flushq.core.policy_template import PolicyTemplate
 from flushq.core.running_policy import RunningPolicy
-from flushq.policy import Flush, FlushPolicy, Wait
+from flushq.policy import Flush, FlushPolicy
 
 T = TypeVar("T")
 
 
-class PartitionedBatcher(Batcher[T]):
+class PartitionedBatcher(PartitionLine[T]):
     """A Batcher that takes batches of one partition each.
 
     Its ``policy`` is the template: it is told nothing.
 
     Args:
         policy: The policy of which each partition runs a deep copy.
-        dedupe_key, weigh, max_in_flight, label, lost_as: As of a Batcher.
+        dedupe_key, weigh, max_in_flight, label, lost_as, merge, max_queue_weight: As of a Batcher.
         partition_key: The partition of an item.
         max_in_flight_per_partition: How many batches of one partition may run at a time. None: no
             limit of its own.
 
     Raises:
         TypeError, ValueError: As of a Batcher.
-
-    Attributes:
-        line: The partitions that are due and below their limit.
-        timers: Those whose policies have asked for a time.
     """
 
     def __init__(
@@ -69,43 +50,45 @@ class PartitionedBatcher(Batcher[T]):
         max_in_flight: int,
         label: str,
         lost_as: LostAs[T] | None,
+        merge: Merge[T] | None,
+        max_queue_weight: float | None,
         partition_key: PartitionKey[T],
         max_in_flight_per_partition: int | None,
     ) -> None:
-        self._partition_key = partition_key
-        super().__init__(policy, dedupe_key, weigh, max_in_flight, label, lost_as)
-        self._limit = max_in_flight_per_partition or max_in_flight
-        self.line: OrderedDict[Partition[T], None] = OrderedDict()
-        self._resting: dict[Partition[T], None] = {}
+        limit = max_in_flight_per_partition or max_in_flight
+        rules = max_in_flight, label, lost_as, merge, max_queue_weight
+        super().__init__(partition_key, limit, policy, dedupe_key, weigh, *rules)
         self._partition_of: dict[Batch[T], Partition[T]] = {}
         self._template = PolicyTemplate(self.policy.copy, self._limit, self._fail_policy)
         self._chosen: Partition[T] | None = None
         self._told = 0
-        partitions = self._items.partitions
-        self.timers = PartitionHeap[T](lambda partition: partition.alarm, partitions)
-        self._oldest = PartitionHeap[T](lambda partition: partition.first, partitions)
-
-    def _new_buffer(self, *measures: Any) -> Buffer[T]:
-        self._items: PartitionedBuffer[T] = PartitionedBuffer(self._partition_key, *measures)
-        return cast("Buffer[T]", self._items)
+        self._corrected: dict[Partition[T], None] = {}
 
     # Items come in.
 
     @property
-    def burst_size(self) -> int:
+    def _announced_waiting(self) -> int:
+        return self._told
+
+    @property
+    def weight(self) -> float:
         """As of a Batcher."""
-        items = self._items
-        return len(items) - self._told + items.duplicates - self._announced_duplicates
+        return self._items.weight
 
     def announce(self, now: float) -> None:
         """Tell each partition's policy of its items that have come since, the first at ``now``."""
         items = self._items
         self._announced_duplicates = items.duplicates
-        fresh = [*items.fresh]
+        self._unannounced = 0
+        fresh = dict.fromkeys([*items.fresh])
         items.fresh.clear()
-        for partition in dict.fromkeys(fresh):
+        corrected, self._corrected = self._corrected, {}
+        for partition in fresh:
             if self.stopped is None:
                 self._announce(partition, now)
+        for partition in corrected:
+            if partition not in fresh and self.stopped is None:
+                self._ask_again(partition, now)
 
     def _announce(self, partition: Partition[T], now: float) -> None:
         policy = partition.policy or self._open(partition)
@@ -135,6 +118,43 @@ class PartitionedBatcher(Batcher[T]):
         self._resting[partition] = None
         partition.policy = policy
         return policy
+
+    # Items leave that are not flushed, or change.
+
+    def displace(self) -> tuple[int, T]:
+        """As of a Batcher: the oldest item of all partitions."""
+        partition = self._oldest.first or self._items.fresh[0]
+        number, item, weight = self._items.take_oldest(partition)
+        policy = partition.policy
+        if policy is not None and policy.pending > 0:
+            policy.displaced(weight)
+            self._told -= 1
+            self._corrected[partition] = None
+            self._oldest.push(partition)
+            self._count_displaced(is_known=True)
+        else:
+            self._items.fresh.popleft()
+            partition.fresh_weight = partition.fresh_weight - weight if partition.numbers else 0
+            self._count_displaced(is_known=False)
+        self._settle(partition)
+        return number, item
+
+    def _reweigh(self, number: int, keys: Hashable, change: float) -> None:
+        self._items.weight += change
+        partition = self._items.partitions[keys[0]]  # type: ignore[index]  # of a PartitionedBuffer
+        policy = partition.policy
+        known = 0 if policy is None else policy.pending
+        if policy is not None and known and number <= partition.numbers[known - 1]:
+            policy.reweighed(change)
+            self._corrected[partition] = None
+        else:
+            partition.fresh_weight += change
+
+    def _ask_again(self, partition: Partition[T], now: float) -> None:
+        policy = partition.policy
+        assert policy is not None
+        policy.ask_again(max(policy.now, now))
+        self._place(partition)
 
     # Batches go out.
 
@@ -233,7 +253,8 @@ class PartitionedBatcher(Batcher[T]):
         """As of a Batcher: only the partitions remain of which flushes run."""
         super().stop(why)
         self._told = 0
-        for each in self.line, self._resting, self.timers, self._oldest, self._items.fresh:
+        self._items.fresh.clear()
+        for each in self.line, self._resting, self.timers, self._oldest, self._corrected:
             each.clear()
         for partition in [*self._items.partitions.values()]:
             self._settle(partition)
@@ -278,47 +299,6 @@ class PartitionedBatcher(Batcher[T]):
         for batch in self._partition_of:
             batch.policy.hear_no_more()
 
-    # The line.
-
-    def _place(self, partition: Partition[T]) -> None:
-        """Something of a partition has changed: whether it stands in line, and its time."""
-        policy = partition.policy
-        if policy is None or self.stopped is not None:
-            return
-        may_flush = policy.may_flush
-        wants_to = may_flush and isinstance(policy.decision, Flush)
-        is_due = wants_to or (may_flush and self._must_flush(partition))
-        if is_due is not partition.is_due:
-            self._move(partition, is_due=is_due)
-        decision = policy.decision
-        alarm = decision.until if may_flush and isinstance(decision, Wait) else math.inf
-        if alarm != partition.alarm:
-            partition.alarm = alarm
-            self.timers.push(partition)
-
-    def _must_flush(self, partition: Partition[T]) -> bool:
-        return self.draining or partition.numbers[0] < self._barrier
-
-    def _move(self, partition: Partition[T], *, is_due: bool) -> None:
-        partition.is_due = is_due
-        entered, left = (self.line, self._resting) if is_due else (self._resting, self.line)
-        entered[partition] = None
-        left.pop(partition, None)
-
-    def _oldest_below_limit(self) -> Partition[T] | None:
-        """The partition of the oldest item that another flush may take; few others are full."""
-        oldest, full = self._oldest, []
-        while (first := oldest.first) is not None and first.running >= self._limit:
-            full.append(first)
-            oldest.pop()
-        for partition in full:
-            oldest.push(partition)
-        return first
-
-    def _place_resting(self) -> None:
-        for partition in [*self._resting]:
-            self._place(partition)
-
     def _settle(self, partition: Partition[T]) -> None:
         """A flush of a partition has started or ended: it has another place, or is gone."""
         if partition.numbers or partition.running:
@@ -326,6 +306,7 @@ class PartitionedBatcher(Batcher[T]):
             return
         self.line.pop(partition, None)
         self._resting.pop(partition, None)
+        self._corrected.pop(partition, None)
         self._items.close(partition)
         partition.forget()
         self.timers.trim()

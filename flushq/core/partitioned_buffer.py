@@ -9,14 +9,16 @@ brings gets a number of its own.
 """
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Container, Hashable
 from contextlib import suppress
 from operator import itemgetter
 from typing import Generic, Self, TypeVar
 
 from flushq.arguments import check_sync_callable
-from flushq.core.caps import Caps, Weigh
+from flushq.core.caps import Caps, Weigh, Weights
 from flushq.core.duplicates import PLAIN_KEYS, DedupeKey, Duplicates, checked_key
+from flushq.core.merging import Merge, new_merging
 from flushq.core.partition import Partition
 
 T = TypeVar("T")
@@ -33,13 +35,14 @@ class PartitionedBuffer(Generic[T]):
 
     Args:
         partition_key: The partition of an item.
-        dedupe_key, weigh, max_records, max_weight, label: As of a Buffer.
+        dedupe_key, weigh, max_records, max_weight, label, merge, max_queue_weight: As of a Buffer.
 
     Raises:
-        TypeError: As of a Buffer; or ``partition_key`` cannot be called, or is async.
+        TypeError, ValueError: As of a Buffer; or ``partition_key`` cannot be called, or is async.
 
     Attributes:
-        append, duplicates: As of a Buffer.
+        append, duplicates, merging, max_queue_weight: As of a Buffer.
+        weight: What the items weigh that wait.
         next_number: The number of the next item to come.
         partitions: Those that exist, by their key.
         fresh: The partition of each item that has come since somebody emptied this.
@@ -53,16 +56,21 @@ class PartitionedBuffer(Generic[T]):
         max_records: int | None = None,
         max_weight: float | None = None,
         label: str = "",
+        merge: Merge[T] | None = None,
+        max_queue_weight: float | None = None,
     ) -> None:
         check_sync_callable("partition_key", partition_key)
         self.next_number = self.duplicates = 0
         self.partitions: dict[Hashable, Partition[T]] = {}
-        self.fresh: list[Partition[T]] = []
+        self.fresh: deque[Partition[T]] = deque()
+        self.weight: float = 0
         self._left = 0
         self._with_keys: dict[int, T] = {}
         self._partition_key = partition_key
         self._duplicates: Duplicates[T] = Duplicates(dedupe_key)
-        self._caps: Caps[T] = Caps(weigh, max_records, max_weight, label)
+        self._caps: Caps[T] = Caps(weigh, max_records, max_weight, max_queue_weight, label)
+        self.max_queue_weight = self._caps.max_queue_weight
+        self.merging = new_merging(merge, dedupe_key, self.measure, label)
         self._has_keys = dedupe_key is not None
         self._has_weights = weigh is not None
         is_plain = dedupe_key is None and weigh is None
@@ -90,8 +98,16 @@ class PartitionedBuffer(Generic[T]):
         """Whether an item with this key waits in its partition."""
         return keys in self._duplicates.taken
 
+    def growth(self, item: T, keys: Hashable) -> float:
+        """As of a Buffer."""
+        if self.merging is None:
+            return 0
+        return self.merging.growth(self._duplicates.taken[keys], item, keys)
+
     def __getitem__(self, number: int) -> T:
         """The item that waits with this number: one that has just come, or one with a key."""
+        if self.merging is not None:
+            return self.merging[number]
         if self._has_keys:
             return self._with_keys[number]
         partition = self.fresh[number - self.next_number]
@@ -110,10 +126,8 @@ class PartitionedBuffer(Generic[T]):
 
     def add(self, item: T, keys: Keys, weight: float) -> int | None:
         """Let an item in as ``append`` does, with what was measured."""
-        stays = self._duplicates.taken.get(keys) if self._has_keys else None
-        if stays is not None:
-            self.duplicates += 1
-            return stays
+        if self._has_keys and keys in self._duplicates.taken:
+            return self._stay(item, keys)
         partition = self.partitions.get(keys[0]) or self._open(keys[0])
         number = self.next_number  # no call from here on, so no interrupt comes between
         self.next_number = number + 1
@@ -125,13 +139,23 @@ class PartitionedBuffer(Generic[T]):
                 raise
             self._with_keys[number] = item
             partition.keys += (keys,)
+        if self.merging is not None:
+            self.merging.enter(number, item, weight)
         if self._has_weights:
+            self.weight += weight
             partition.fresh_weight += weight
             partition.weights += (weight,)
         partition.numbers += (number,)
         partition.items += (item,)
         self.fresh += (partition,)
         return None
+
+    def _stay(self, item: T, keys: Hashable) -> int:
+        number = self._duplicates.taken[keys]
+        if self.merging is not None:
+            self.merging.merge(number, item, keys)
+        self.duplicates += 1
+        return number
 
     def _take_back(self, number: int, partition: Partition[T]) -> None:
         """The item that was to have this number has not come."""
@@ -176,9 +200,17 @@ class PartitionedBuffer(Generic[T]):
         Returns:
             Their numbers, the items, what they weigh together, and the weight of each.
         """
-        count, weight = self._caps.within(partition.weights, most)
+        count, weight = self._caps.within(self._weights_in(partition), most)
         numbers, items, weights = self._take(partition, count)
+        self._lighten(weight)
         return numbers, items, weight, weights
+
+    def take_oldest(self, partition: Partition[T]) -> tuple[int, T, float]:
+        """Take its oldest item: number, item, weight."""
+        weight = self._weights_in(partition)(0, 1)[0] if self._has_weights else 0
+        numbers, items, _ = self._take(partition, 1)
+        self._lighten(weight)
+        return numbers[0], items[0], weight
 
     def take_all(self) -> tuple[list[int], list[T]]:
         """Take all items, whatever the caps, and their numbers, in order of acceptance."""
@@ -197,13 +229,25 @@ class PartitionedBuffer(Generic[T]):
             for number in numbers:
                 del self._with_keys[number]
         weights = _pop_oldest(partition.weights, count) if self._has_weights else []
-        return numbers, _pop_oldest(partition.items, count), weights
+        items = _pop_oldest(partition.items, count)
+        if self.merging is not None:
+            return numbers, *self.merging.take(numbers)
+        return numbers, items, weights
 
     def _free(self, keys: list[Hashable]) -> None:
         if len(self):
             self._duplicates.free(keys)
         else:  # those, too, that are not found where they were, as they were changed
             self._duplicates.taken.clear()
+
+    def _lighten(self, weight: float) -> None:
+        self.weight = self.weight - weight if self else 0
+
+    def _weights_in(self, partition: Partition[T]) -> Weights:
+        merging, numbers, weights = self.merging, partition.numbers, partition.weights
+        if merging is not None:
+            return lambda start, stop: merging.weights(numbers[start:stop])
+        return lambda start, stop: weights[start:stop]
 
     def close(self, partition: Partition[T]) -> None:
         """Forget a partition in which nothing waits, also if its key was changed meanwhile."""

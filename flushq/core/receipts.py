@@ -19,7 +19,7 @@ from flushq.core.attempts import Ended
 from flushq.core.batch import Batch
 from flushq.core.buffer import Buffer
 from flushq.core.waiter import Waiter, wake
-from flushq.errors import Dropped, ItemFailed
+from flushq.errors import Displaced, Dropped, ItemFailed
 
 T = TypeVar("T")
 
@@ -27,11 +27,15 @@ FailureFactory = Callable[[], BaseException]
 """Makes the exception that tells why an item was not delivered."""
 
 
+DISPLACED = -1
+"""The number of all items that were displaced as they came: they have none of their own."""
+
+
 class Completion(Generic[T]):
     """The end of one item, for those who wait for it now, and for those who ask later.
 
     Attributes:
-        item: The item.
+        item: The item, as merged by now.
         waiters: Those who wait now.
         ended: Whether the item has ended.
         failure: Why it was not delivered; None if it was.
@@ -88,6 +92,20 @@ class Receipts(Generic[T]):
         self._buffer = buffer
         self._loss = loss
         self._label = label
+        if buffer.merging is not None:
+            buffer.merging.on_merged = self._renew
+
+    def completion_of(self, item: T, stays: int | None) -> Completion[T]:
+        """The completion of an item that has just come; ``stays`` is what ``add`` returned."""
+        if stays == DISPLACED:
+            return self.displaced(item)
+        return self.completion(self._buffer.number_of(item, stays))
+
+    def displaced(self, item: T) -> Completion[T]:
+        """The completion of an item that was displaced as it came."""
+        completion = Completion(item, ())
+        completion.set_result(self._displacement(item))
+        return completion
 
     def completion(self, number: int) -> Completion[T]:
         """The completion of the item that waits with this number: one for all who ask."""
@@ -117,6 +135,19 @@ class Receipts(Generic[T]):
             watcher.leave(waiter)
         elif watcher is waiter:
             del self.watchers[number]
+
+    def settle_displaced(self, number: int, item: T) -> None:
+        """An item that waited was displaced."""
+        if self.watchers:
+            self._tell((number,), {number: self._displacement(item)})
+
+    def _displacement(self, item: T) -> FailureFactory:
+        return partial(Displaced, item, self._label)
+
+    def _renew(self, number: int, item: T) -> None:
+        watcher = self.watchers.get(number)
+        if isinstance(watcher, Completion):
+            watcher.item = item
 
     def settle_part(self, batch: Batch[T], ended: Ended) -> None:
         """Items of a batch that goes on have ended."""

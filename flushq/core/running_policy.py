@@ -146,6 +146,29 @@ class RunningPolicy:
         except BaseException as error:
             self._raised("tick", error)
 
+    # No event: the facts are corrected where they change, and the policy is asked later.
+
+    def displaced(self, weight: float) -> None:
+        """The oldest item, of this weight, has left without a flush."""
+        self.pending -= 1
+        if not self.failed:
+            self.copy.queue.displaced(1, weight)
+
+    def reweighed(self, change: float) -> None:
+        """An item that waits weighs so much more, or less."""
+        if not self.failed:
+            self.copy.queue.reweighed(change)
+
+    def ask_again(self, now: float) -> None:
+        """Its facts were corrected."""
+        self.now = now
+        if self.failed:
+            return
+        try:
+            self._take("the corrected facts", self.copy.answer(now))
+        except BaseException as error:
+            self._raised("decide", error)
+
     def _take(self, event: str, answer: Any) -> None:
         """Take the answer to an event."""
         facts = self.copy.queue

@@ -53,7 +53,7 @@ class QueueView(Generic[T]):
         """The account of this moment, which adds up."""
         batcher, buffer = self._core.batcher, self._core.buffer
         return QueueStats(
-            accepted=buffer.next_number + buffer.duplicates,
+            accepted=batcher.accepted,
             duplicates=buffer.duplicates,
             delivered=batcher.delivered,
             dropped=batcher.dropped,
@@ -65,6 +65,7 @@ class QueueView(Generic[T]):
             flushes=dict(batcher.flushes),
             oldest_age=self._oldest_age() if self.pending else 0.0,
             partitions=batcher.partitions,
+            displaced=batcher.displaced,
         )
 
     def _oldest_age(self) -> float:

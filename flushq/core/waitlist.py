@@ -1,6 +1,7 @@
 """The line of producers that wait for room: order, reservations, cancellation.
 
-Each producer brings a waiter. Room is given from the front of the line, and a producer that was
+Each producer brings a waiter, and needs room for one item, which may have a weight. Room is given
+from the front of the line, so a light item does not overtake a heavy one, and a producer that was
 given room keeps it reserved until it runs, which may be later: nobody else can take it meanwhile.
 :meth:`WaitList.leave` is called in the very step in which the producer goes on, so that it either
 takes the room at once or the room is free again. A producer that was cancelled gives back its place
@@ -10,11 +11,18 @@ the line is; to reject producers costs a step for each that waits.
 
 from collections import OrderedDict
 from collections.abc import Callable, Container
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from flushq.core.waiter import Waiter, wake
 
 Owner = TypeVar("Owner")
+
+
+class Place(NamedTuple, Generic[Owner]):
+    """What is known of a producer in line: its owner, and what its item weighs."""
+
+    owner: Owner
+    weight: float
 
 
 class WaitList(Generic[Owner]):
@@ -22,17 +30,19 @@ class WaitList(Generic[Owner]):
 
     Attributes:
         reserved: How many producers were given room and have not run yet.
-        line: The producers that wait and were not given room yet, with their owners.
+        reserved_weight: What their items weigh.
+        line: The producers that wait and were not given room yet.
         by_owner: For each owner, how many producers wait in the line.
     """
 
-    __slots__ = ("_given", "by_owner", "line", "reserved")
+    __slots__ = ("_given", "by_owner", "line", "reserved", "reserved_weight")
 
     def __init__(self) -> None:
         self.reserved = 0
-        self._given: dict[Waiter, None] = {}
+        self.reserved_weight: float = 0
+        self._given: dict[Waiter, float] = {}
         self.by_owner: dict[Owner, int] = {}
-        self.line: OrderedDict[Waiter, Owner] = OrderedDict()
+        self.line: OrderedDict[Waiter, Place[Owner]] = OrderedDict()
 
     def __len__(self) -> int:
         """How many producers wait and were not given room yet."""
@@ -43,11 +53,22 @@ class WaitList(Generic[Owner]):
         """How many producers come before one that comes now."""
         return self.reserved + len(self.line)
 
-    def join(self, waiter: Waiter, owner: Owner) -> None:
-        """Put a producer at the end; its waiter gets None for room, or an exception to raise."""
-        waiting = self.by_owner.get(owner, 0) + 1
-        self.line[waiter] = owner  # no call between the two, so no interrupt comes there
+    def join(
+        self,
+        waiter: Waiter,
+        owner: Owner,
+        weight: float = 0,
+        was_served: bool = False,  # noqa: FBT001, FBT002 - a fact, not a switch
+    ) -> None:
+        """Put a producer at the end, or at the front if it was given room and needs more.
+
+        Its waiter gets None for room, or an exception to raise.
+        """
+        place, waiting = Place(owner, weight), self.by_owner.get(owner, 0) + 1
+        self.line[waiter] = place  # no call between the two, so no interrupt comes there
         self.by_owner[owner] = waiting
+        if was_served:
+            self.line.move_to_end(waiter, last=False)
 
     def leave(self, waiter: Waiter) -> None:
         """The producer goes on: it takes its room at once, or gives back what it was given.
@@ -57,31 +78,38 @@ class WaitList(Generic[Owner]):
         if waiter in self.line:
             self._remove(waiter)
         else:
-            self._given.pop(waiter, None)
+            weight = self._given.pop(waiter, 0)
             self.reserved = len(self._given)
+            self.reserved_weight = self.reserved_weight - weight if self._given else 0
 
-    def admit(self, room: int) -> bool:
-        """Give ``room`` (places free in the queue) to the first in line; return if any came."""
+    @property
+    def first_weight(self) -> float:
+        """What the item weighs of the first in line."""
+        return next(iter(self.line.values())).weight
+
+    def admit(self, fits: Callable[[float], bool]) -> bool:
+        """Give room to the first in line while an item of its weight fits; return if any came."""
         admitted = False
-        while self.line and self.reserved < room:
+        while self.line and fits(weight := self.first_weight):
             waiter = next(iter(self.line))
             if self._answer(waiter, None):
-                self._given[waiter] = None
+                self._given[waiter] = weight
                 self.reserved = len(self._given)
+                self.reserved_weight += weight
                 admitted = True
         return admitted
 
     def reject(self, refusal_of: Callable[[Owner], BaseException | None]) -> None:
         """Reject each producer for whose owner there is a refusal: a new exception for each."""
-        for waiter, owner in list(self.line.items()):
-            refusal = refusal_of(owner)
+        for waiter, place in list(self.line.items()):
+            refusal = refusal_of(place.owner)
             if refusal is not None:
                 self._answer(waiter, refusal)
 
     def reject_last(self, owners: Container[Owner], refusal: BaseException) -> None:
         """Reject the last producer in the line that waits for one of ``owners``."""
-        for waiter, owner in reversed(self.line.items()):
-            if owner in owners:
+        for waiter, place in reversed(self.line.items()):
+            if place.owner in owners:
                 self._answer(waiter, refusal)
                 return
 
@@ -91,7 +119,7 @@ class WaitList(Generic[Owner]):
         return wake(waiter, answer)
 
     def _remove(self, waiter: Waiter) -> None:
-        owner = self.line[waiter]
+        owner = self.line[waiter].owner
         del self.line[waiter]  # no call from here on, so no interrupt comes between
         self.by_owner[owner] -= 1
         if not self.by_owner[owner]:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from flushq.arguments import check_finite
 from flushq.core.core import Core
+from flushq.core.displacing import WhenFull
 from flushq.policy import FlushPolicy
 from flushq.simulation.driver import BROKEN_PROMISES, Simulation
 from flushq.simulation.partitioned import PartitionedSimulation
@@ -38,6 +39,8 @@ def simulate(
     partitions: Iterable[Hashable] | None = None,
     max_in_flight_per_partition: int | None = 1,
     max_queue_size: int | None = None,
+    max_queue_weight: float | None = None,
+    when_full: WhenFull = "wait",
     drain: bool = False,
     flush_fails: FlushFails | None = None,
     throttle: Throttle | None = None,
@@ -57,6 +60,10 @@ def simulate(
             limit of its own.
         max_queue_size: How many items may wait. The producer of one that finds no room stands in
             line, and its age counts from the time at which it comes in. None: there is no limit.
+        max_queue_weight: What the items that wait may weigh together; it needs weights. None: there
+            is no limit.
+        when_full: What happens to an item that finds no room, as of a FlushQueue: "wait",
+            "drop_oldest" or "drop_newest".
         drain: Whether the queue is closed once all has happened that happens at the time of the
             last arrival.
         flush_fails: A function of the attempt (how many times these items have been handed over
@@ -70,7 +77,7 @@ def simulate(
         ``Fail()`` ends the queue and is not raised: the trace tells what was lost.
 
     Raises:
-        ItemTooLarge: An item weighs more than the policy's ``max_weight``.
+        ItemTooLarge: An item weighs more than the policy's ``max_weight``, or ``max_queue_weight``.
         PolicyError: The policy raised, or gave an answer that is not a decision, or answered more
             than 10,000 ticks in a row with Wait (for each partition): it may never flush. Or the
             throttle raised, or gave an answer that is not a time, or let no call start more than
@@ -91,14 +98,17 @@ def simulate(
         weigh=None if masses is None else masses.__getitem__,
         partition_key=None if keys is None else keys.__getitem__,
         max_queue_size=max(1, len(times)) if max_queue_size is None else max_queue_size,
+        max_queue_weight=max_queue_weight,
+        when_full=when_full,
         max_in_flight=max_in_flight,
         max_in_flight_per_partition=max_in_flight_per_partition,
         throttle=throttle,
         burst=math.inf,
     )
+    is_bounded = max_queue_size is not None or max_queue_weight is not None
     sink = Sink(flush_seconds, flush_fails)
     driver = Simulation if keys is None else PartitionedSimulation
-    return driver(core, times, sink, may_block=max_queue_size is not None).run(drain=drain)
+    return driver(core, times, sink, is_bounded=is_bounded).run(drain=drain)
 
 
 def _one_for_each(times: list[float], facts: Iterable[T] | None, of: str) -> list[T] | None:

@@ -77,7 +77,7 @@ class Simulation:
     """The driver: it waits and keeps time by going to the next instant."""
 
     def __init__(
-        self, core: Core[int], times: Sequence[float], sink: Sink, *, may_block: bool
+        self, core: Core[int], times: Sequence[float], sink: Sink, *, is_bounded: bool
     ) -> None:
         core.ending.start()
         self._core, self._batcher, self._buffer = core, core.batcher, core.buffer
@@ -86,10 +86,10 @@ class Simulation:
         self._sink = sink
         self._now = -math.inf
         self._arrived = 0
-        self._enter = self._ask_for_room if may_block else core.buffer.append
+        self._enter = self._ask_for_room if is_bounded else core.buffer.append
         self._called: list[_Producer] = []
         self._blocked = 0
-        self._always_asks = may_block
+        self._always_asks = is_bounded
         self._waits = 0
         self._calls: list[_Call] = []
         self._let_go: list[_Retry] = []
@@ -117,8 +117,9 @@ class Simulation:
             events=Events(self._told),
             stranded=len(self._buffer),
             undelivered=self._batcher.losses.undelivered.count,
-            refused=len(self._times) - 1 - self._buffer.next_number,
+            refused=len(self._times) - 1 - self._batcher.accepted,
             blocked=self._blocked,
+            displaced=self._batcher.displaced,
         )
 
     def _play(self, until: float) -> None:
@@ -147,30 +148,30 @@ class Simulation:
 
     # Items come.
 
-    def _arrive(self, now: float, came: int = 0) -> None:
-        """Take what arrives; tell the policy of it, and of ``came`` items from the line."""
-        times, item, blocked = self._times, self._arrived, self._blocked
+    def _arrive(self, now: float) -> None:
+        """Take what arrives; tell the policy of it, and of what has come from the line."""
+        times, item = self._times, self._arrived
         while times[item] == now:
             self._enter(item)
             item += 1
-        came += item - self._arrived - (self._blocked - blocked)
         self._arrived = item
-        if came:
-            self._waits = 0
-            self._announce(now, came)
+        self._announce(now)
 
-    def _announce(self, now: float, came: int) -> None:
-        weight = self._buffer.fresh_weight
+    def _announce(self, now: float) -> None:
+        pending, weight = self._policy.pending, self._buffer.fresh_weight
         self._batcher.announce(now)
-        self._told.append((now, "item_added", came, weight, self._policy.decision, None))
+        came = self._policy.pending - pending
+        if came > 0:
+            self._waits = 0
+            self._told.append((now, "item_added", came, weight, self._policy.decision, None))
 
     def _ask_for_room(self, item: int) -> None:
-        if self._core.admission.must_wait(None):
-            self._buffer.measure(item)
-            self._core.admission.waitlist.join(_Producer(item, self._called), None)
+        admission, (key, weight) = self._core.admission, self._buffer.measure(item)
+        if admission.must_wait(admission.need_of(item, key, weight)):
+            admission.waitlist.join(_Producer(item, self._called), None, weight)
             self._blocked += 1
         else:
-            self._buffer.append(item)
+            admission.add(item, key, weight)
 
     # Calls end.
 
@@ -296,7 +297,7 @@ class Simulation:
                 self._buffer.append(producer.item)
                 came += 1
         self._called.clear()
-        self._arrive(now, came)
+        self._arrive(now)
         return came > 0
 
     def _check(self) -> None:

@@ -7,7 +7,6 @@ policy that has asked for it and was not told of anything else; and only then fl
 line of those that are due must be complete.
 """
 
-from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import cast
 
@@ -23,21 +22,25 @@ class PartitionedSimulation(Simulation):
     """A Simulation of a core that has a ``partition_key``."""
 
     def __init__(
-        self, core: Core[int], times: Sequence[float], sink: Sink, *, may_block: bool
+        self, core: Core[int], times: Sequence[float], sink: Sink, *, is_bounded: bool
     ) -> None:
-        super().__init__(core, times, sink, may_block=may_block)
+        super().__init__(core, times, sink, is_bounded=is_bounded)
         self._items = cast("PartitionedBuffer[int]", core.buffer)
         self._timers = cast("PartitionedBatcher[int]", core.batcher).timers
         self._always_asks = True
 
-    def _announce(self, now: float, came: int) -> None:
-        fresh = Counter(self._items.fresh)
-        weights = [partition.fresh_weight for partition in fresh]
+    def _announce(self, now: float) -> None:
+        fresh = [
+            (partition, partition.pending, partition.fresh_weight)
+            for partition in dict.fromkeys(self._items.fresh)
+        ]
         self._batcher.announce(now)
-        for (partition, count), weight in zip(fresh.items(), weights, strict=True):
-            if partition.policy is not None:
+        for partition, pending, weight in fresh:
+            came = partition.pending - pending
+            if came > 0 and partition.policy is not None:
+                self._waits = 0
                 decision = partition.policy.decision
-                self._told.append((now, "item_added", count, weight, decision, partition.key))
+                self._told.append((now, "item_added", came, weight, decision, partition.key))
 
     def _first_to_tick(self) -> tuple[RunningPolicy, Hashable]:
         first = self._timers.first

@@ -105,8 +105,8 @@ class Events(Sequence[Event]):
 class Trace:
     """What a policy did with a sequence of arrivals.
 
-    Each arrival is delivered, dropped, lost, stranded or refused. An item that is lost is in doubt
-    (a flush failed with it) or undelivered.
+    Each arrival is delivered, dropped, displaced, lost, stranded or refused. An item that is lost
+    is in doubt (a flush failed with it) or undelivered.
 
     Attributes:
         flushes: Every flush, in the order in which they started.
@@ -116,6 +116,7 @@ class Trace:
         refused: How many items were not accepted, because the queue had closed or failed before
             they came or before there was room.
         blocked: How many producers stood in line for room.
+        displaced: How many items were displaced, as the queue was full.
     """
 
     flushes: tuple[SimulatedFlush, ...]
@@ -124,6 +125,7 @@ class Trace:
     undelivered: int = 0
     refused: int = 0
     blocked: int = 0
+    displaced: int = 0
 
     @property
     def delivered(self) -> int:

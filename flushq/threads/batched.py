@@ -11,8 +11,9 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from flushq.arguments import check_sync_callable, shown
+from flushq.core.displacing import WhenFull
 from flushq.core.duplicates import discard
-from flushq.errors import ItemFailed
+from flushq.errors import Displaced, ItemFailed
 from flushq.outcomes import Drop, Failure, Verdict
 from flushq.policy import FlushPolicy
 from flushq.requests import Request, about_keys, fail, match, of_key, wanted
@@ -44,8 +45,8 @@ class Batched(Generic[K, V]):
         share, weigh, partition_key: As of a :class:`flushq.Batched`.
         on_failure: What is to be done when the loader has raised, as of a FlushQueue, with a
             Failure of keys. None: Drop, which fails the callers of this call with an ItemFailed.
-        max_queue_size, max_in_flight, max_in_flight_per_partition, max_shutdown_wait, throttle,
-            on_report, name: As of a FlushQueue.
+        max_queue_size, max_queue_weight, when_full, max_in_flight, max_in_flight_per_partition,
+            max_shutdown_wait, throttle, on_report, name: As of a :class:`flushq.Batched`.
 
     Raises:
         TypeError, ValueError: As of a FlushQueue.
@@ -60,6 +61,8 @@ class Batched(Generic[K, V]):
         weigh: Callable[[K], float] | None = None,
         partition_key: Callable[[K], Hashable] | None = None,
         max_queue_size: int = 10_000,
+        max_queue_weight: float | None = None,
+        when_full: WhenFull = "wait",
         max_in_flight: int = 1,
         max_in_flight_per_partition: int | None = 1,
         max_shutdown_wait: float | None = None,
@@ -82,6 +85,8 @@ class Batched(Generic[K, V]):
             weigh=of_key(weigh),
             partition_key=of_key(partition_key),
             max_queue_size=max_queue_size,
+            max_queue_weight=max_queue_weight,
+            when_full=when_full,
             max_in_flight=max_in_flight,
             max_in_flight_per_partition=max_in_flight_per_partition,
             max_shutdown_wait=max_shutdown_wait,
@@ -126,19 +131,24 @@ class Batched(Generic[K, V]):
             ItemFailed: The loader raised, or what it returned does not match its keys, and
                 ``on_failure`` said Drop or Fail: a new object for each caller, with the exception
                 as its ``__cause__``.
+            Displaced: The queue was full, and gave the request up.
             FlushFailed, PolicyError, ShutdownTimeout: The queue ended first.
             FlushqError: The request was not accepted: see :meth:`FlushQueue.enqueue`.
             TypeError: The key cannot be hashed, and ``share`` needs that.
             RuntimeError: Called by the loader itself.
             BaseException: What the loader returned for this key, if that is an exception.
         """
-        own, failed = Request(key), False
+        own, failed, displaced = Request(key), False, False
         try:
             self._queue.deliver(own, timeout, on_accepted=own.join)
+        except Displaced:
+            displaced = True
         except ItemFailed:  # the loader has raised: the request that stayed knows what
             failed = True
         finally:
             request = own.give_up()
+        if displaced:
+            raise Displaced(key, self._label)
         if failed:
             raise ItemFailed(key, request.error, self._label)
         result: V = request.result()

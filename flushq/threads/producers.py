@@ -26,14 +26,13 @@ from collections.abc import Callable, Hashable, Iterator
 from itertools import chain, repeat
 from typing import Any, Generic, TypeVar, TypeVarTuple
 
-import attrs
-
 from flushq.core.admission import NO_CREDIT
-from flushq.core.batch import Batch
 from flushq.core.core import Core
-from flushq.core.receipts import Completion
+from flushq.core.need import Need
+from flushq.core.receipts import DISPLACED, Completion
 from flushq.inside import flush_inside
 from flushq.threads import primitives
+from flushq.threads.entry import Entry
 from flushq.threads.primitives import Waiter
 
 T = TypeVar("T")
@@ -44,34 +43,6 @@ ONE_STEP = sys.version_info >= (3, 12)
 """Whether ``+=`` of a tuple is one step."""
 
 _ONCE = (True,)
-
-
-@attrs.define(eq=False)
-class Entry(Generic[T]):
-    """An item that asks to be let in.
-
-    Attributes:
-        item: The item.
-        key, weight: As measured.
-        inside: The flush that the caller is part of.
-        waits: Whether the caller waits for room; else there is some, or QueueFull is raised.
-        until: How long it waits.
-        watch: What is to be returned, of the completion of the item. None: nobody will ask.
-        on_accepted: Is called in that step, with the item, or with the one that stays.
-        place: The caller in the line; None: it has not gone there.
-        has_keeper: Whether a keeper was started for it, or none can be.
-    """
-
-    item: T
-    key: Hashable
-    weight: float
-    inside: Batch[T] | None
-    waits: bool
-    until: float
-    watch: Callable[[Completion[T]], Any] | None
-    on_accepted: Callable[[T], object] | None
-    place: Waiter | None = None
-    has_keeper: bool = False
 
 
 class Entrance(Generic[T]):
@@ -238,13 +209,14 @@ class Entrance(Generic[T]):
             self._within = True
             self.revoke_credit()  # else others would come in before, and take the item's number
             is_next = self._has_keeper(entry) and self._is_next(entry)
-            items, coming = self.items, iter((entry.item,) if is_next else ())
-            last_step = chain(coming, iter(self._lock.release, None))
             while True:
                 while self._inbox:
                     self._take_inbox()
+                comes = is_next and self._has_room(entry)
                 watched = self._foresee(entry) if is_next else None
-                credit = self._new_credit() if is_next else NO_CREDIT
+                credit = self._new_credit() if comes else NO_CREDIT
+                items, coming = self.items, iter((entry.item,) if comes else ())
+                last_step = chain(coming, iter(self._lock.release, None))
                 if not self._inbox:
                     break
             self.credit = credit  # no call from here to the end, but what the last step does
@@ -268,12 +240,11 @@ class Entrance(Generic[T]):
         """Let an item with a key or a weight in, or have its caller stand in line."""
         if not self._is_next(entry):
             return False, None
-        buffer = self._core.buffer
-        stays = buffer.add(entry.item, entry.key, entry.weight)
-        number = buffer.next_number - 1 if stays is None else stays
+        core, item = self._core, entry.item
+        stays = core.admission.add(item, entry.key, entry.weight)
         if entry.on_accepted is not None:
-            entry.on_accepted(buffer[number])
-        return True, entry.watch and entry.watch(self._core.receipts.completion(number))
+            entry.on_accepted(item if stays in (None, DISPLACED) else core.buffer[stays])
+        return True, entry.watch and entry.watch(core.receipts.completion_of(item, stays))
 
     def _has_keeper(self, entry: Entry[T]) -> bool:
         """Whether there is a keeper, or none to be started before the item comes in."""
@@ -286,23 +257,29 @@ class Entrance(Generic[T]):
         if entry.place is not None:
             self._leave_line(entry.place)
             self._check_place(entry.place)
-        elif not (admission.room_for_newcomers > 0 or core.buffer.is_duplicate(entry.key)):
-            self._join_line(entry)
+        need = admission.need_of(entry.item, entry.key, entry.weight)
+        if entry.place is not None:
+            may_come = need.is_met_by(entry.need) or admission.fits(need)
+        else:
+            may_come = admission.may_come(need)
+        if not may_come:
+            self._join_line(entry, need)
             return False
         self._open_burst()
         if self._is_plain and entry.on_accepted is not None:
             entry.on_accepted(entry.item)
         return True
 
-    def _join_line(self, entry: Entry[T]) -> None:
+    def _join_line(self, entry: Entry[T], need: Need) -> None:
         admission = self._core.admission
         if not entry.waits:
             raise admission.no_room()
         if entry.until <= primitives.clock():
             raise TimeoutError(str(admission.no_room()))
         self.revoke_credit()
+        was_served, entry.need = entry.place is not None, need
         entry.place = place = Waiter()
-        admission.waitlist.join(place, entry.inside)
+        admission.waitlist.join(place, entry.inside, need.weight, was_served)
         if self._core.batcher.has_free_slot or entry.inside is not None:
             self._wake()  # to flush under pressure, or to find a deadlock; else the next flush ends
 
@@ -322,8 +299,17 @@ class Entrance(Generic[T]):
         if self._core.admission.opened is None:
             self._core.admission.open_burst(primitives.clock())
 
+    def _has_room(self, entry: Entry[T]) -> bool:
+        """Whether there is room by now for an item that is next; if not, it has been displaced."""
+        if not entry.is_displaced:
+            has_room = self._core.admission.make_room(entry.item, entry.key, entry.weight)
+            entry.is_displaced = not has_room
+        return not entry.is_displaced
+
     def _foresee(self, entry: Entry[T]) -> Any:
-        return entry.watch and entry.watch(self._core.receipts.foresee(entry.item))
+        receipts = self._core.receipts
+        foresee = receipts.displaced if entry.is_displaced else receipts.foresee
+        return entry.watch and entry.watch(foresee(entry.item))
 
     def _new_credit(self) -> Iterator[None]:
         """For those who come behind the item that is about to come in."""
@@ -337,14 +323,14 @@ class Entrance(Generic[T]):
         admission = self._core.admission
         if entry.watch is not None:
             self.check_free()
-        if admission.room_for_newcomers <= 1:
+        if not admission.may_come(Need(2, entry.weight)):
             raise admission.no_room()
         self.revoke_credit()
-        admission.giving_way += 1
+        admission.give_way(Need(1, entry.weight))
         self._inbox += ((entry.item, entry.key, entry.weight),)
 
     def _take_inbox(self) -> None:
         item, key, weight = self._inbox.popleft()
-        self._core.admission.giving_way -= 1
+        self._core.admission.come_back(Need(1, weight))
         self._open_burst()
-        self._core.buffer.add(item, key, weight)
+        self._core.admission.add(item, key, weight)

@@ -12,8 +12,10 @@ from typing import Any, Self, TypeVar
 
 from flushq.core.caps import Weigh
 from flushq.core.core import Core
+from flushq.core.displacing import WhenFull
 from flushq.core.duplicates import DedupeKey
 from flushq.core.losses import LostAs
+from flushq.core.merging import Merge
 from flushq.core.partitioned_buffer import PartitionKey
 from flushq.core.view import QueueView
 from flushq.outcomes import QueueStats
@@ -39,7 +41,7 @@ class FlushQueue(QueueView[T]):
     :meth:`enqueue_nowait`.
 
     Every accepted item ends in exactly one place, as in a :class:`flushq.FlushQueue`: delivered, a
-    duplicate, dropped by the failure handler, in ``undelivered`` or in ``in_doubt``.
+    duplicate, dropped by the failure handler, displaced, in ``undelivered`` or in ``in_doubt``.
 
     *The end of the interpreter* drains a queue that is open, within ``max_shutdown_wait`` (10 s if
     that is None), after all threads that are no daemons have ended; what is left is logged.
@@ -53,8 +55,8 @@ class FlushQueue(QueueView[T]):
             to change. What it returns is ignored. If it raises, the failure handler is asked; after
             a PartialFailure about those items alone, and the others are delivered. It runs in a
             thread of the queue, in a copy of the contextvars context in which it was started.
-        policy, dedupe_key, weigh, max_queue_size, throttle, lost_as, name: As of a
-            :class:`flushq.FlushQueue`. Threads are named after the queue.
+        policy, dedupe_key, weigh, max_queue_size, max_queue_weight, when_full, merge, throttle,
+            lost_as, name: As of a :class:`flushq.FlushQueue`. Threads are named after the queue.
         max_in_flight: How many flushes may run at a time, each in a thread of its own, which is
             made when it is first needed, and kept.
         max_shutdown_wait: Seconds that a close may take, and that running flushes have after a
@@ -70,8 +72,10 @@ class FlushQueue(QueueView[T]):
 
     Raises:
         TypeError: An argument is of the wrong type, a function is async, the policy or the throttle
-            cannot be deep-copied, or the policy has a ``max_weight`` and there is no ``weigh``.
-        ValueError: A number is zero, negative or NaN where it must not be.
+            cannot be deep-copied, ``weigh`` is missing (for a ``max_weight`` or
+            ``max_queue_weight``), or ``dedupe_key`` (for ``merge``).
+        ValueError: A number is zero, negative or NaN where it must not be, or ``when_full`` is not
+            one of the three.
     """
 
     __slots__ = ("__weakref__", "_entrance", "_make", "_runner")
@@ -85,6 +89,9 @@ class FlushQueue(QueueView[T]):
         weigh: Weigh[T] | None = None,
         partition_key: PartitionKey[T] | None = None,
         max_queue_size: int = 10_000,
+        max_queue_weight: float | None = None,
+        when_full: WhenFull = "wait",
+        merge: Merge[T] | None = None,
         max_in_flight: int = 1,
         max_in_flight_per_partition: int | None = 1,
         max_shutdown_wait: float | None = None,
@@ -101,6 +108,9 @@ class FlushQueue(QueueView[T]):
             weigh=weigh,
             partition_key=partition_key,
             max_queue_size=max_queue_size,
+            max_queue_weight=max_queue_weight,
+            when_full=when_full,
+            merge=merge,
             max_in_flight=max_in_flight,
             max_in_flight_per_partition=max_in_flight_per_partition,
             max_shutdown_wait=max_shutdown_wait,
@@ -205,7 +215,7 @@ class FlushQueue(QueueView[T]):
 
         Raises:
             TimeoutError: The item was not delivered in time, or not accepted in time.
-            ItemFailed, Dropped, ShutdownTimeout: It was accepted, and not delivered: see
+            ItemFailed, Dropped, Displaced, ShutdownTimeout: It was accepted, and not delivered: see
                 :class:`Receipt`.
             FlushFailed, PolicyError: The queue has failed.
             QueueClosed, ItemTooLarge, TypeError, ValueError, Exception: It was not accepted: see

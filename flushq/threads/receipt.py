@@ -15,15 +15,19 @@ class Receipt(Generic[T]):
     It comes from :meth:`FlushQueue.submit`.
 
     Attributes:
-        item: The item; of a duplicate, the one that stayed.
+        item: The item; of a duplicate, the one that stayed, as merged by now.
     """
 
-    __slots__ = ("_completion", "_runner", "item")
+    __slots__ = ("_completion", "_runner")
 
     def __init__(self, runner: Runner[T], completion: Completion[T]) -> None:
-        self.item = completion.item
         self._completion = completion
         self._runner = runner
+
+    @property
+    def item(self) -> T:
+        """The item; see above."""
+        return self._completion.item
 
     def done(self) -> bool:
         """Whether the item has ended, delivered or not."""
@@ -36,6 +40,7 @@ class Receipt(Generic[T]):
             TimeoutError: It has not ended within ``timeout`` seconds; ask again.
             ItemFailed: ``flush_fn`` raised for it; its exception is the ``__cause__``.
             Dropped: The same, and the failure handler dropped it.
+            Displaced: The queue was full, and gave it up.
             FlushFailed, PolicyError, ShutdownTimeout: The queue ended first.
             RuntimeError: Called inside flush_fn or on_report, before the end; or in the child of a
                 fork, where nothing is known of the item.

@@ -19,7 +19,7 @@ from flushq.arguments import as_float, check_sync_callable
 from flushq.core.batch import Batch
 from flushq.core.core import Core
 from flushq.inside import flush_inside
-from flushq.telling import OnReport, logger, tell_failure, tell_loss, tell_reports
+from flushq.telling import OnReport, logger, tell_displaced, tell_failure, tell_loss, tell_reports
 from flushq.threads import primitives, process
 from flushq.threads.calls import Calls, Flight, FlushFn, OnFailure
 from flushq.threads.keeper import Keeper
@@ -283,6 +283,7 @@ class Runner(Generic[T]):
     def _tell(self) -> None:
         """Hand out what is to be told: without the lock, for it runs code of the user."""
         tell_failure(self._core.ending.take_failure())
+        tell_displaced(self._core, primitives.clock())
         if self._core.reports and self._on_report is not None:
             try:
                 tell_reports(self._core, self._on_report)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from flushq.core.admission import Admission
 from flushq.core.batch import Batch
 from flushq.core.batcher import Batcher
+from flushq.core.need import ONE_PLACE, Need
 from flushq.errors import QueueFull
 from flushq.policies import NaturalPolicy
 from flushq.policy import Flush
@@ -54,6 +55,15 @@ class Entrance:
         assert batch is not None
         return batch
 
+    def need(self, item: int) -> Need:
+        """What room an item needs."""
+        return self.admission.need_of(item, item, 0)
+
+    @property
+    def newcomers(self) -> tuple[int, bool]:
+        """How many places there are for those who come now, and whether one of them may come."""
+        return self.admission.room_for_newcomers, self.admission.may_come(ONE_PLACE)
+
     @property
     def oldest_flush(self) -> Batch[int]:
         """The flush that was started first."""
@@ -74,9 +84,9 @@ def test_room_is_for_items_that_wait_and_producers_that_pause() -> None:
     entrance.batcher.announce(0)
     entrance.take()
     assert 4 == entrance.admission.room
-    claimed = entrance.admission.give_way(3)
-    assert (True, 3) == (claimed, entrance.admission.room)
-    entrance.admission.come_back(claimed=claimed)
+    entrance.admission.give_way(entrance.need(3))
+    assert 3 == entrance.admission.room
+    entrance.admission.come_back(entrance.need(3))
     assert 4 == entrance.admission.room
 
 
@@ -84,11 +94,13 @@ def test_a_duplicate_claims_no_room() -> None:
     """It neither waits in line nor takes room when it pauses, nor is it refused."""
     entrance = Entrance(1)
     entrance.accept(1)
-    assert [False, True] == list(map(entrance.admission.must_wait, (1, 2)))
-    assert not entrance.admission.give_way(1)
-    entrance.admission.come_back(claimed=False)
-    assert 0 == entrance.admission.room
-    entrance.admission.check_room(1)
+    admission, need = entrance.admission, entrance.need(1)
+    assert [False, True] == list(map(admission.must_wait, (need, entrance.need(2))))
+    admission.give_way(need)
+    assert 0 == admission.room
+    admission.come_back(need)
+    assert 0 == admission.room
+    admission.check_room(need)
 
 
 @pytest.mark.parametrize("admitted", [False, True])
@@ -99,28 +111,28 @@ def test_a_producer_waits_behind_those_who_came_before(*, admitted: bool) -> Non
     entrance.join()
     if admitted:
         admission.admit(lambda: 0)
-    assert admission.must_wait(9)
+    assert admission.must_wait(ONE_PLACE)
     entrance.accept(1)
-    admission.check_room(9)
+    admission.check_room(ONE_PLACE)
     entrance.accept(2)
     message = r"^users: no room: 2 items wait \(max_queue_size=3\), and 1 producers come first$"
     with pytest.raises(QueueFull, match=message):
-        admission.check_room(9)
+        admission.check_room(ONE_PLACE)
 
 
 def test_newcomers_have_room_beside_those_who_were_given_some() -> None:
     """None past a line; but those who have room need not have taken it."""
     entrance = Entrance(3)
     entrance.join()
-    before = entrance.admission.room_for_newcomers
+    before = entrance.newcomers
     entrance.admission.admit(lambda: 0)
-    assert (0, 2) == (before, entrance.admission.room_for_newcomers)
+    assert ((0, False), (2, True)) == (before, entrance.newcomers)
 
 
 def test_only_items_make_pressure_and_only_for_a_line() -> None:
     """Claims do not: neither those who give way, nor those who were given room."""
     entrance, seen = Entrance(1), list[bool]()
-    entrance.admission.give_way(1)
+    entrance.admission.give_way(ONE_PLACE)
     entrance.join()
     seen.append(entrance.admission.is_pressed)
     entrance.accept(1)
@@ -215,8 +227,8 @@ def test_credit_is_what_room_and_burst_allow(
     entrance.accept(*range(told))
     entrance.batcher.announce(0)
     entrance.accept(*range(told, told + fresh))
-    for key in range(100, 100 + pauses):
-        entrance.admission.give_way(key)
+    for _ in range(pauses):
+        entrance.admission.give_way(ONE_PLACE)
     expected = min(size - told - fresh - pauses, burst - fresh) - 1
     assert max(expected, 0) == entrance.credit()
 
@@ -250,7 +262,7 @@ def test_credit_that_is_revoked_is_gone_in_the_middle() -> None:
     entrance = Entrance(9, burst=5)
     credit, _ = entrance.admission.grant_credit()
     next(credit)
-    entrance.admission.give_way(1)
+    entrance.admission.give_way(ONE_PLACE)
     assert [] == list(credit)
 
 
@@ -273,7 +285,7 @@ CHANGES: dict[str, Callable[[Entrance], object]] = {
         next(iter(entrance.admission.waitlist.line))
     ),
     "a producer has room": lambda entrance: setattr(entrance.admission.waitlist, "reserved", 1),
-    "a producer pauses": lambda entrance: entrance.admission.give_way(9),
+    "a producer pauses": lambda entrance: entrance.admission.give_way(ONE_PLACE),
 }
 
 

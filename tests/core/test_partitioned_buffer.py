@@ -58,7 +58,7 @@ def test_a_partition_whose_key_was_changed_is_forgotten_and_no_other(number: int
     keys = [Key(number) for number in range(4)]
     for key in keys:
         buffer.append((key, "item"))
-    partitions = buffer.fresh[:]
+    partitions = [*buffer.fresh]
     keys[0].number = keys[1].number = number
     for partition in (partitions[0], partitions[3]):
         assert [(partition.key, "item")] == buffer.take_from(partition, 1)[1]

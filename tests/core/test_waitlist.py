@@ -16,6 +16,13 @@ def line_of(owners: str) -> tuple[WaitList[str], list[Caller]]:
     return waitlist, producers
 
 
+def admit(waitlist: WaitList[str], room: float) -> bool:
+    """Let producers in, as long as what they bring, places and weight, is within the room."""
+    return waitlist.admit(
+        lambda weight: waitlist.reserved + waitlist.reserved_weight + weight < room
+    )
+
+
 def told(producers: list[Caller]) -> list[str]:
     """What each producer knows: that it has room, why it was rejected, or nothing yet."""
     return [str(each.answer or "room") if each.done() else "waits" for each in producers]
@@ -29,12 +36,12 @@ def facts(waitlist: WaitList[str]) -> tuple[int, int, int]:
 def test_room_is_given_from_the_front_and_reserved_until_its_producer_goes_on() -> None:
     """Until then nobody else gets that room, and the producer comes before newcomers."""
     waitlist, producers = line_of("abc")
-    assert waitlist.admit(2)
+    assert admit(waitlist, 2)
     assert (["room", "room", "waits"], (2, 1, 3)) == (told(producers), facts(waitlist))
-    assert not waitlist.admit(2)
+    assert not admit(waitlist, 2)
     waitlist.leave(producers[0])
     assert (1, 1, 2) == facts(waitlist)
-    assert waitlist.admit(2)
+    assert admit(waitlist, 2)
     assert (["room"] * 3, (2, 0, 2)) == (told(producers), facts(waitlist))
 
 
@@ -42,7 +49,7 @@ def test_room_is_given_from_the_front_and_reserved_until_its_producer_goes_on() 
 def test_nobody_is_admitted_without_a_line_or_room(owners: str, room: int) -> None:
     """The answer says that nobody came."""
     waitlist, _ = line_of(owners)
-    assert not waitlist.admit(room)
+    assert not admit(waitlist, room)
     assert (0, len(owners), len(owners)) == facts(waitlist)
 
 
@@ -53,7 +60,7 @@ def test_a_cancelled_producer_is_passed_over() -> None:
         producer.cancel()
     waitlist.leave(producers[0])
     assert {"b": 1, "c": 1} == waitlist.by_owner
-    assert waitlist.admit(1)
+    assert admit(waitlist, 1)
     assert ("room", (1, 0, 1)) == (told(producers)[2], facts(waitlist))
     waitlist.leave(producers[1])
     assert (1, 0, 1) == facts(waitlist)
@@ -64,7 +71,7 @@ def test_nobody_came_if_all_were_cancelled() -> None:
     waitlist, producers = line_of("ab")
     for producer in producers:
         producer.cancel()
-    assert not waitlist.admit(2)
+    assert not admit(waitlist, 2)
     assert (0, 0, 0) == facts(waitlist)
 
 
@@ -73,7 +80,7 @@ def test_a_producer_leaves_nothing_behind(*, admitted: bool) -> None:
     """When it goes on, also cancelled, it gives back its place or its reservation."""
     waitlist, producers = line_of("a")
     if admitted:
-        waitlist.admit(1)
+        admit(waitlist, 1)
         producers[0].cancel()
     waitlist.leave(producers[0])
     assert ((0, 0, 0), {}) == (facts(waitlist), waitlist.by_owner)
@@ -102,6 +109,31 @@ def test_owners_are_counted_while_their_producers_wait() -> None:
     waitlist, _ = line_of("aba")
     counts = [dict(waitlist.by_owner)]
     for room in (2, 3):
-        waitlist.admit(room)
+        admit(waitlist, room)
         counts.append(dict(waitlist.by_owner))
     assert [{"a": 2, "b": 1}, {"a": 1}, {}] == counts
+
+
+def test_a_light_item_does_not_overtake_a_heavy_one() -> None:
+    """The first in line has to fit, by its weight and beside what was given, whoever else would."""
+    waitlist: WaitList[str] = WaitList()
+    producers = [Caller() for _ in range(3)]
+    for producer, weight in zip(producers, (0.5, 4, 0), strict=True):
+        waitlist.join(producer, "a", weight)
+    assert admit(waitlist, 5)
+    assert ["room", "waits", "waits"] == told(producers)
+    waitlist.leave(producers[0])
+    assert 0 == waitlist.reserved_weight
+    assert admit(waitlist, 5)
+    assert (["room", "room", "waits"], 4) == (told(producers), waitlist.reserved_weight)
+
+
+def test_a_producer_that_was_given_too_little_stands_at_the_front() -> None:
+    """It was served before all others, and is the next to be served."""
+    waitlist, producers = line_of("ab")
+    again = Caller()
+    assert admit(waitlist, 1)
+    waitlist.leave(producers[0])
+    waitlist.join(again, "a", 0, was_served=True)
+    assert admit(waitlist, 1)
+    assert ["room", "waits"] == told([again, producers[1]])

@@ -21,7 +21,8 @@ from flushq.core.attempts import Ask, Call, Pause
 from flushq.core.batch import Batch
 from flushq.core.core import Core
 from flushq.core.fairness import BURST
-from flushq.core.receipts import Completion, FailureFactory
+from flushq.core.need import Need
+from flushq.core.receipts import DISPLACED, Completion, FailureFactory
 from flushq.core.view import QueueView
 from flushq.core.waiter import Facts, Registry
 from tests.sessions.facts import Item, Limits
@@ -124,6 +125,8 @@ class Driver(QueueView[Item]):
             weigh=attrgetter("weight") if limits.weighs else None,
             partition_key=attrgetter("partition") if limits.partitioned else None,
             max_queue_size=limits.max_queue_size,
+            max_queue_weight=limits.max_queue_weight,
+            when_full=limits.when_full,
             max_in_flight=limits.max_in_flight,
             max_in_flight_per_partition=limits.max_in_flight_per_partition,
             max_shutdown_wait=limits.max_shutdown_wait,
@@ -203,7 +206,8 @@ class Driver(QueueView[Item]):
             break
         else:
             key, weight = self._measure(item, None)
-            self._core.admission.check_room(key)
+            admission = self._core.admission
+            admission.check_room(admission.need_of(item, key, weight))
             stays = self._accept(item, key, weight)
         caller.accepted = True
         yield from ()  # it is a generator as the others are
@@ -212,12 +216,14 @@ class Driver(QueueView[Item]):
     def submit(self, caller: Caller, item: Item) -> Steps:
         """Bring an item, and keep its completion."""
         stays = yield from self.enqueue(caller, item)
-        caller.completion = self._core.receipts.completion(self._number(item, stays))
+        caller.completion = self._core.receipts.completion_of(item, stays)
         return stays
 
     def deliver(self, caller: Caller, item: Item) -> Steps:
         """Bring an item, and wait for its end."""
         stays = yield from self.enqueue(caller, item)
+        if stays == DISPLACED:
+            yield from self.read(self._core.receipts.displaced(item))
         self._core.admission.prolong_burst()
         waiter = Waiter()
         self._core.receipts.watch(self._number(item, stays), waiter)
@@ -234,37 +240,42 @@ class Driver(QueueView[Item]):
 
     def _enqueue_slow(self, item: Item, inside: Batch[Item] | None) -> Steps:
         key, weight = self._measure(item, inside)
-        if self._core.admission.must_wait(key):
-            yield from self._wait_for_room(inside)
-        elif self._core.admission.must_give_way:
-            yield from self._pause(key, inside)
+        admission = self._core.admission
+        need = admission.need_of(item, key, weight)
+        must_wait, was_served = admission.must_wait(need), False
+        if not must_wait and admission.must_give_way:
+            yield from self._pause(need, inside)
+            claim, need = need, admission.need_of(item, key, weight)
+            must_wait = not need.is_met_by(claim) and admission.must_wait(need)
+        while must_wait:
+            yield from self._wait_for_room(inside, need.weight, was_served)
+            given, need = need, admission.need_of(item, key, weight)
+            must_wait = was_served = not need.is_met_by(given) and not admission.fits(need)
         return self._accept(item, key, weight)
 
     def _measure(self, item: Item, inside: Batch[Item] | None) -> tuple[Any, float]:
         self._core.ending.check_open(inside)
         return self._core.buffer.measure(item)
 
-    def _wait_for_room(self, inside: Batch[Item] | None) -> Steps:
+    def _wait_for_room(self, inside: Batch[Item] | None, *place: Any) -> Steps:
         self.woken = True
         try:
-            refusal = yield from self._wait(self._core.admission.waitlist, inside)
+            refusal = yield from self._wait(self._core.admission.waitlist, inside, *place)
         finally:
             self.woken = True
         if refusal is not None:
             raise refusal
         self._core.ending.check_open(inside)
 
-    def _pause(self, key: Any, inside: Batch[Item] | None) -> Steps:
+    def _pause(self, need: Need, inside: Batch[Item] | None) -> Steps:
         admission = self._core.admission
-        claimed = admission.give_way(key)
+        admission.give_way(need)
         try:
             yield None
         finally:
-            admission.come_back(claimed=claimed)
+            admission.come_back(need)
             self.woken = True
         self._core.ending.check_open(inside)
-        if not claimed and admission.must_wait(key):
-            yield from self._wait_for_room(inside)
 
     def _accept(self, item: Item, key: Any, weight: float) -> int | None:
         self._open_burst()
@@ -272,7 +283,7 @@ class Driver(QueueView[Item]):
             self._core.admission.revoke_credit()
         else:
             self.credit, self.overdraft = self._core.admission.grant_credit()
-        return self._core.buffer.add(item, key, weight)
+        return self._core.admission.add(item, key, weight)
 
     def _append(self, item: Item) -> int | None:
         stays = self._core.buffer.append(item)

@@ -1,5 +1,6 @@
 """The core and the model agree in all that can be seen; each difference names a point."""
 
+import math
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
@@ -144,6 +145,7 @@ class Judge:
             losses.in_doubt.count,
             len(buffer.items),
             batcher.in_flight,
+            batcher.displaced,
             buffer.next_number,
             buffer.duplicates,
             batcher.partitions,
@@ -184,10 +186,13 @@ class Judge:
     def _limits(self) -> Iterator[Difference]:
         """Every item has one place, the queue is not too full, and there is not too much credit."""
         model = self._model
-        if len(model.entries) != sum(model.places.values()):
+        if len(model.entries) + model.turned_away != sum(model.places.values()):
             yield 2, "the account", model.places, f"that of {len(model.entries)} items"
         if len(model.waiting) > model.limits.max_queue_size:
             yield 7, "pending", len(model.waiting), model.limits.max_queue_size
+        weight = sum(entry.item.weight for entry in model.waiting)
+        if weight > (model.limits.max_queue_weight or math.inf):
+            yield "B1", "the weight", weight, model.limits.max_queue_weight
         credit, overdraft = map(operator.length_hint, self._credit())
         room = 0 if model.line or model.reserved or model.ending else model.room
         if credit and credit > min(room, model.most - model.burst):
@@ -203,7 +208,7 @@ class Judge:
         age = max(0.0, model.now - min(since)) if model.waiting else 0.0
         told = attrs.asdict(stats, recurse=False)
         right = {
-            "accepted": len(model.entries) + model.duplicates,
+            "accepted": len(model.entries) + model.duplicates + model.turned_away,
             "duplicates": model.duplicates,
             **model.places,
             "waiting": len(model.line),

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 import attrs
 
 from flushq import (
+    Displaced,
     Dropped,
     Flush,
     FlushFailed,
@@ -34,7 +35,7 @@ from tests.sessions.facts import Item, Limits
 Outcome = tuple[Cause, ...]
 """How a call has ended: with the item that stays, or the kind of an exception and its facts."""
 
-PLACES = "delivered", "dropped", "undelivered", "in_doubt", "pending", "in_flight"
+PLACES = "delivered", "dropped", "undelivered", "in_doubt", "pending", "in_flight", "displaced"
 
 CANCELLED: Outcome = (CancelledError, None)
 ACCEPTED: Outcome = ("returned", None)
@@ -97,9 +98,12 @@ class Model:
         copies: The numbers of the copies of the policy that were heard.
         places: How many items are at each place, as far as the queue knows.
         duplicates: How many duplicates were accepted.
+        turned_away: How many items were displaced as they came.
         calls: Those who are in a call of the queue.
         line, reserved: Those of them who wait for room, and who were given room.
-        pauses: How many claim room while they let others run.
+        pauses: Those who claim room while they let others run.
+        overflowed: Whether an item was displaced since a batch was taken.
+        corrected: The partitions whose policies are to be asked again.
         opened: Since when the burst is open.
         burst, most: How many items it has, and may have.
         policy_failed: Whether a copy of the policy has failed: then none is told anything more.
@@ -127,10 +131,13 @@ class Model:
     copies: set[int] = attrs.field(factory=set)
     places: dict[str, int] = attrs.field(factory=lambda: dict.fromkeys(PLACES, 0))
     duplicates: int = 0
+    turned_away: int = 0
     calls: list[Call] = attrs.field(factory=list)
     line: list[Call] = attrs.field(factory=list)
     reserved: list[Call] = attrs.field(factory=list)
-    pauses: int = 0
+    pauses: list[Call] = attrs.field(factory=list)
+    overflowed: bool = False
+    corrected: list[Partition] = attrs.field(factory=list)
     opened: float | None = None
     burst: int = 0
     most: float = attrs.Factory(lambda self: self.usual_burst, takes_self=True)
@@ -167,7 +174,24 @@ class Model:
     @property
     def room(self) -> int:
         """How many items there is room for, beside those whose producers pause."""
-        return self.limits.max_queue_size - len(self.waiting) - self.pauses
+        return self.limits.max_queue_size - len(self.waiting) - len(self.pauses)
+
+    def _bears(self, weight: float, *others: Call) -> bool:
+        """Whether what waits may weigh so much more, beside what others bring."""
+        most = self.limits.max_queue_weight
+        weights = [entry.item.weight for entry in self.waiting]
+        weights += [call.item.weight for call in others if call.item is not None]
+        return most is None or not weight or sum(weights) + weight <= most
+
+    def _fits(self, call: Call, line: int = 0) -> bool:
+        """Whether there is room for a new item, beside what others were given and claim."""
+        assert call.item is not None
+        has_place = self.room - len(self.reserved) - line > 0
+        return has_place and self._bears(call.item.weight, *self.reserved, *self.pauses)
+
+    @property
+    def _waits_when_full(self) -> bool:
+        return self.limits.when_full == "wait"
 
     def enter(self, call: Call) -> Call:
         """Somebody brings an item."""
@@ -178,13 +202,16 @@ class Model:
         if refusal is not None:
             call.end(refusal)
         elif call.kind == "enqueue_nowait":
-            full = needs_room and self.room <= claims
+            passes = self.line and self.limits.max_queue_weight is not None
+            full = needs_room and (passes or not self._fits(call, len(self.line)))
+            full = full and self._waits_when_full
             self._accept(call) if not full else call.end((QueueFull, None))
-        elif needs_room and (claims or self.room <= 0):
+        elif needs_room and (claims or not self._fits(call)) and self._waits_when_full:
             self._join(call)
         elif self._must_pause:
-            call.state, call.ready, call.claims = "pause", True, needs_room
-            self.pauses += needs_room
+            call.state, call.ready = "pause", True
+            call.claims = needs_room and self._waits_when_full
+            self.pauses += [call] if call.claims else []
         else:
             self._accept(call)
         return call
@@ -206,9 +233,9 @@ class Model:
         return next(same, None)
 
     def _weight_refusal(self, item: Item | None) -> Outcome | None:
-        most = self.limits.max_weight
-        too_large = item is not None and most is not None and item.weight > most
-        return (ItemTooLarge, None) if too_large else None
+        limits = self.limits.max_weight, self.limits.max_queue_weight
+        most = min((limit for limit in limits if limit is not None), default=math.inf)
+        return (ItemTooLarge, None) if item is not None and item.weight > most else None
 
     def _refusal(self, inside: Flight | None) -> Outcome | None:
         """Why a caller is refused that is a part of this flight."""
@@ -227,6 +254,9 @@ class Model:
         stays = None if call.entry is None else call.entry.number
         if call.entry is not None:
             self.duplicates += 1
+        elif not self._make_room(call):
+            self._turn_away(call)
+            return
         else:
             call.entry = Entry(call.item, len(self.entries), self._partition_of(call.item))
             self.entries.append(call.entry)
@@ -237,6 +267,27 @@ class Model:
             call.state, call.ready = "receipt", False
         else:
             call.end(("returned", stays))
+
+    def _make_room(self, call: Call) -> bool:
+        """Displace the oldest if need be; return whether there is room."""
+        while self.limits.when_full == "drop_oldest" and not self._fits(call):
+            entry = self.waiting.pop(0)
+            self._move(entry, "displaced")
+            self._answer(entry, Fate("displaced"))
+            self.overflowed = True
+            if entry.since is not None and entry.partition not in self.corrected:
+                self.corrected.append(entry.partition)
+            self._line_up()
+        return self._waits_when_full or self._fits(call)
+
+    def _turn_away(self, call: Call) -> None:
+        assert call.item is not None
+        call.entry = Entry(call.item, -1, Partition(None), "displaced")
+        self.turned_away += 1
+        self.places["displaced"] += 1
+        self.overflowed = True
+        self._answer(call.entry, Fate("displaced"))
+        call.end(call.entry.answer if call.kind == "deliver" else ("returned", -1))  # type: ignore[arg-type]  # it was just answered
 
     def _partition_of(self, item: Item) -> Partition:
         for partition in self.partitions:
@@ -272,7 +323,7 @@ class Model:
         if state == "room":
             self.reserved.remove(call)
         if state == "pause":
-            self.pauses -= call.claims
+            self.pauses = [each for each in self.pauses if each is not call]
         if cancelled:
             call.end(CANCELLED)
         elif state == "barrier":
@@ -286,7 +337,8 @@ class Model:
     def _come_in(self, call: Call, state: str) -> None:
         """It was given room, or has let others run."""
         refusal = self._refusal(call.inside)
-        claims = self.line or self.reserved or self.room <= 0
+        claims = self.line or self.reserved or not self._fits(call)
+        claims = claims and self._waits_when_full
         if refusal is not None:
             call.end(refusal)
         elif state == "pause" and not call.claims and claims and self._twin(call) is None:
@@ -347,11 +399,18 @@ class Model:
                 entry.since = max(partition.told_at, opened)
             weight = sum(entry.item.weight for entry in come)
             self._tell_policy(partition, "item_added", opened, len(come), weight)
+            self.corrected = [each for each in self.corrected if each is not partition]
+        corrected = [each for each in self.corrected if each in self.partitions]
+        self.corrected = []
+        while corrected and not self.stopped:
+            partition = self._next_to_hear(corrected)
+            corrected.remove(partition)
+            self._tell_policy(partition, "asked", opened)
         self._line_up()
 
     def _start_flush(self) -> bool:
         self._announce()
-        while self.line and len(self.reserved) < self.room:
+        while self.line and self._fits(self.line[0]):
             self._admit(self.line.pop(0))
         partition = self._next_to_flush() if self._has_free_slot else None
         if not self.starts.let_go(is_due=partition is not None) or partition is None:
@@ -374,6 +433,7 @@ class Model:
     def _take(self, partition: Partition) -> Flight:
         """Take a batch of a partition."""
         reason, up_to = self._reason_of(partition)
+        self.overflowed = False
         taken = self._largest(self._told(partition), up_to)
         self.waiting = [entry for entry in self.waiting if entry not in taken]
         for entry in taken:
@@ -474,10 +534,22 @@ class Model:
         """The first in line; only if nobody is, under pressure, that of the oldest item."""
         if self.due:
             return self._next_to_hear(self.due[0])
-        if not self.line or len(self.waiting) < self.limits.max_queue_size:
+        if not self._is_pressed:
             return None
         told = (entry.partition for entry in self.waiting if entry.since is not None)
         return next(filter(self._is_below_limit, told), None)
+
+    @property
+    def _is_pressed(self) -> bool:
+        is_full = len(self.waiting) >= self.limits.max_queue_size
+        if self._waits_when_full:
+            first = self.line[0].item if self.line else None
+            return first is not None and (is_full or not self._bears(first.weight))
+        weight, most = (
+            sum(entry.item.weight for entry in self.waiting),
+            self.limits.max_queue_weight,
+        )
+        return is_full or self.overflowed or (most is not None and weight >= most)
 
     def _reason_of(self, partition: Partition) -> tuple[str, int | None]:
         """Why it flushes, and how many items at most."""
@@ -636,8 +708,8 @@ class Model:
         elif fate.kind == "delivered":
             answer = ACCEPTED
         else:
-            kind = Dropped if fate.kind == "dropped" else ItemFailed
-            answer = (kind, fate.cause, entry.item)
+            kinds = {"dropped": Dropped, "displaced": Displaced}
+            answer = (kinds.get(fate.kind, ItemFailed), fate.cause, entry.item)
         entry.answer = answer
         self._wake((c for c in self.calls if c.state == "receipt" and c.entry is entry), answer)
 
@@ -738,13 +810,19 @@ class Model:
 
     # Once nothing is left to be done.
 
-    def idle_flaws(self) -> Iterator[tuple[int, str]]:
-        """What the contract forbids to stand still, by its own words, whatever a pass does."""
+    def _room_flaws(self) -> Iterator[tuple[int | str, str]]:
         runs = self.started and not self.stopped
-        if self.line and len(self.waiting) < self.limits.max_queue_size:
+        if self._is_pressed and self._has_free_slot and self._may_start:
+            yield "B4", "a queue is full beside a free slot"
+        if self.line and not self._is_pressed:
             yield 7, "producers wait beside room"
         if self.line and runs and self._may_press:
             yield 7, "producers wait beside a free slot"
+
+    def idle_flaws(self) -> Iterator[tuple[int | str, str]]:
+        """What the contract forbids to stand still, by its own words, whatever a pass does."""
+        runs = self.started and not self.stopped
+        yield from self._room_flaws()
         if self.line and (self.stopped or self.failure is not None):
             yield 10, "producers wait though the queue has stopped"
         if any(call.state == "barrier" and call.mark <= self.settled for call in self.calls):

@@ -14,6 +14,7 @@ from flushq.core.core import Core
 from flushq.core.duplicates import Duplicates
 from flushq.core.ending import Ending
 from flushq.core.losses import LossList
+from flushq.core.need import Need
 from flushq.core.receipts import Completion, Receipts
 from flushq.core.running_throttle import RunningThrottle
 from flushq.core.starts import Starts
@@ -21,6 +22,7 @@ from flushq.core.waiter import Waiter, wake
 from flushq.core.waitlist import WaitList
 from flushq.errors import QueueFull
 from flushq.outcomes import Split
+from tests.core_sessions.bound_sabotages import BOUND_SABOTAGES
 from tests.core_sessions.partition_sabotages import PARTITION_SABOTAGES
 
 Sabotage = tuple[type, str, object]
@@ -51,15 +53,15 @@ def _too_much_overdraft(admission: Admission[Any]) -> Granted:
 GRANT = Admission.grant_credit
 
 
-def _refuse_beside_room(admission: Admission[Any], key: Any) -> None:
-    if admission.waitlist.claims and admission.must_wait(key):
+def _refuse_beside_room(admission: Admission[Any], need: Need) -> None:
+    if admission.waitlist.claims and admission.must_wait(need):
         raise QueueFull("somebody comes first")
-    CHECK_ROOM(admission, key)
+    CHECK_ROOM(admission, need)
 
 
-def _ignore_claims(admission: Admission[Any], key: Any) -> None:
+def _ignore_claims(admission: Admission[Any], need: Need) -> None:
     if admission.room <= 0:
-        CHECK_ROOM(admission, key)
+        CHECK_ROOM(admission, need)
 
 
 CHECK_ROOM = Admission.check_room
@@ -68,10 +70,10 @@ CHECK_ROOM = Admission.check_room
 ADMIT = WaitList.admit
 
 
-def _admit_the_last(waitlist: WaitList[Any], room: int) -> bool:
+def _admit_the_last(waitlist: WaitList[Any], fits: Callable[[float], bool]) -> bool:
     if waitlist.line:
         waitlist.line.move_to_end(next(reversed(waitlist.line)), last=False)
-    return ADMIT(waitlist, room)
+    return ADMIT(waitlist, fits)
 
 
 def _stay(waitlist: WaitList[Any], waiter: Any) -> None:
@@ -83,8 +85,8 @@ LEAVE = WaitList.leave
 
 
 def _reject_the_first(waitlist: WaitList[Any], owners: Any, refusal: BaseException) -> None:
-    for waiter, owner in waitlist.line.items():
-        if owner in owners:
+    for waiter, place in waitlist.line.items():
+        if place.owner in owners:
             waitlist._answer(waiter, refusal)
             return
 
@@ -244,11 +246,6 @@ SABOTAGES: dict[str, Sabotage] = {
     "pauses keep their room": (Admission, "come_back", _nothing),
     "nobody pauses": (Admission, "must_give_way", _always(False)),
     "who waits for an item shortens the burst": (Admission, "prolong_burst", _nothing),
-    "reservations are given twice": (
-        WaitList,
-        "admit",
-        lambda self, room: ADMIT(self, room + self.reserved),
-    ),
     "the last in line is the first": (WaitList, "admit", _admit_the_last),
     "a reservation is never given back": (WaitList, "leave", _stay),
     "who has room comes late": (Admission, "tell_burst", _close_for_good),
@@ -333,6 +330,7 @@ SABOTAGES: dict[str, Sabotage] = {
         "refusal",
         lambda self, inside: None if inside is not None else REFUSAL(self, None),
     ),
+    **BOUND_SABOTAGES,
     **PARTITION_SABOTAGES,
 }
 """What is broken, where, and with what."""

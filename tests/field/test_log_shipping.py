@@ -104,7 +104,7 @@ def test_what_is_given_up_is_counted(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_collector_that_hangs() -> None:
     """Nobody waits for room; flush and close take 5 seconds each, and raise nothing.
 
-    What is refused, what is left at the end and what comes later is counted.
+    What is displaced, what is left at the end and what comes later is counted.
     """
 
     def body(stage: Stage) -> None:

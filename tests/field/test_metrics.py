@@ -84,6 +84,7 @@ async def test_prometheus() -> None:
     expected = {
         ("flushq_items_total", "delivered"): 5,
         ("flushq_items_total", "dropped"): 1,
+        ("flushq_items_total", "displaced"): 0,
         ("flushq_items_total", "in_doubt"): 0,
         ("flushq_flushes_total", "full"): 1,
         ("flushq_flushes_total", "age"): 1,
@@ -128,6 +129,7 @@ async def test_opentelemetry() -> None:
         ("flushq.items", "{item}", "duplicates"): 0,
         ("flushq.items", "{item}", "dropped"): 1,
         ("flushq.items", "{item}", "undelivered"): 0,
+        ("flushq.items", "{item}", "displaced"): 0,
         ("flushq.items", "{item}", "in_doubt"): 0,
         ("flushq.flushes", "{flush}", "full"): 1,
         ("flushq.flushes", "{flush}", "age"): 1,

@@ -6,12 +6,11 @@
 twice, with pauses of a second. For ``dictConfig`` the handler is ``{"()": "log_shipping.Shipper",
 "send": "ext://shop.send"}``.
 
-A call that logs never waits, and nothing ends the service: what is not shipped is counted.
-``flush()`` waits until all that was logged before is sent or lost, ``close()`` sends what is left;
-each takes at most 5 seconds. ``logging.shutdown`` calls both. The end of the interpreter sends what
-is left, too. After a fork each process ships its own records; one that ends by ``os._exit`` calls
-``logging.shutdown`` before. What ``send`` and the queue log themselves is left out, for it would
-feed itself. What ``send`` does in another thread runs in a copy of its context, as in to_thread.
+A call that logs never waits: if too many records wait, the oldest are dropped. What is not shipped
+is counted. ``flush()`` returns once all that was logged before is sent or lost, ``close()`` sends
+what is left, each within 5 seconds; ``logging.shutdown``, and so the end of the interpreter, calls
+both. After a fork each process ships its own; one that ends by ``os._exit`` calls it before. What
+``send``, also in threads with its context, and the queue log is left out: it would feed itself.
 """
 
 import logging
@@ -33,7 +32,9 @@ class Shipper(logging.Handler):
     def __init__(self, send: Callable[[list[str]], object], level: int = logging.NOTSET) -> None:
         super().__init__(level)
         policy = flushq.IntervalPolicy(max_wait_seconds=1.0, max_records=500)
-        self.queue = FlushQueue(send, policy, max_shutdown_wait=5.0, on_failure=_give_up)
+        self.queue = FlushQueue(
+            send, policy, when_full="drop_oldest", max_shutdown_wait=5.0, on_failure=_give_up
+        )
         self._refused: dict[int, int] = defaultdict(int)  # of each process, for a fork copies it
         context = copy_context()  # in which the queue calls ``send``
         context.run(_shipping.set, True)
@@ -41,9 +42,9 @@ class Shipper(logging.Handler):
 
     @property
     def lost(self) -> int:
-        """How many records of this process were refused, given up, or left at the end."""
-        stats = self.queue.stats()
-        return self._refused[os.getpid()] + stats.dropped + stats.undelivered + stats.in_doubt
+        """How many records of this process were dropped, given up, refused, or left at the end."""
+        stats, refused = self.queue.stats(), self._refused[os.getpid()]
+        return refused + stats.dropped + stats.displaced + stats.undelivered + stats.in_doubt
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Take a record, without the lock: ``logging.shutdown`` holds that until all is sent."""
@@ -58,11 +59,10 @@ class Shipper(logging.Handler):
         """Hand a record over, or count it if it is refused."""
         try:
             self.queue.enqueue_nowait(self.format(record))
-        except flushq.FlushqError:  # too many wait, or the queue is closed
+        except Exception as error:
             self._refused[os.getpid()] += 1
-        except Exception:
-            self._refused[os.getpid()] += 1
-            self.handleError(record)  # it does not format
+            if not isinstance(error, flushq.FlushqError):  # then the queue is closed
+                self.handleError(record)  # it does not format
 
     def flush(self) -> None:
         """Return when what was logged before the call has been sent, or at the limit."""

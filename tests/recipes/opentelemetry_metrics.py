@@ -66,9 +66,9 @@ class QueueMetrics:
         self._accounts = {**self._accounts, name: queue.stats()}
 
     def _items(self, _: CallbackOptions) -> Iterator[Observation]:
-        for name, stats in self._accounts.items():
-            for outcome in ("delivered", "duplicates", "dropped", "undelivered", "in_doubt"):
-                yield Observation(getattr(stats, outcome), {"queue": name, "outcome": outcome})
+        for fate in ("delivered", "duplicates", "dropped", "displaced", "undelivered", "in_doubt"):
+            for name, stats in self._accounts.items():
+                yield Observation(getattr(stats, fate), {"queue": name, "outcome": fate})
 
     def _flushes(self, _: CallbackOptions) -> Iterator[Observation]:
         for name, stats in self._accounts.items():

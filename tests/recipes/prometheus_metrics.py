@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from flushq import FlushQueue, FlushReport
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+OUTCOMES = ("delivered", "duplicates", "dropped", "displaced", "undelivered", "in_doubt")
 ITEMS = (1, 4, 16, 64, 256, 1024, 4096, 16384)
 
 
@@ -62,7 +63,7 @@ class QueueMetrics(Collector):
         )
         for name, queue in self.queues.items():
             stats = queue.stats()
-            for outcome in ("delivered", "duplicates", "dropped", "undelivered", "in_doubt"):
+            for outcome in OUTCOMES:
                 items.add_metric([name, outcome], getattr(stats, outcome))
             for reason, count in stats.flushes.items():
                 flushes.add_metric([name, reason], count)

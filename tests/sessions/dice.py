@@ -8,6 +8,8 @@ import itertools
 import math
 import random
 
+import attrs
+
 from flushq.throttles import CircuitBreaker, RateLimit, Throttle
 from tests.sessions.facts import Item, Limits
 from tests.sessions.policies import FAULTS, PolicyFault, PolicyPlan
@@ -62,6 +64,17 @@ THROTTLES: list[Throttle] = [
     CircuitBreaker(1, 0.5),
     CircuitBreaker(2, 1.0),
 ]
+
+
+def bounded(dice: Dice, limits: Limits) -> Limits:
+    """The same limits, with bounds of the queue perhaps."""
+    if not dice.chance(0.4):
+        return limits
+    return attrs.evolve(
+        limits,
+        max_queue_weight=dice.choice([None, 4.0, 5.0, 6.0]) if limits.weighs else None,
+        when_full=dice.choice(["wait", "drop_oldest", "drop_oldest", "drop_newest"]),
+    )
 
 
 def limits_of(dice: Dice, partitioned: float) -> Limits:

@@ -4,6 +4,7 @@ import math
 
 import attrs
 
+from flushq.core.displacing import WhenFull
 from flushq.throttles import Throttle
 
 
@@ -37,6 +38,8 @@ class Limits:
     partitioned: bool = False
     max_in_flight_per_partition: int | None = 1
     throttle: Throttle | None = None
+    max_queue_weight: float | None = None
+    when_full: WhenFull = "wait"
 
     @property
     def shutdown_seconds(self) -> float:

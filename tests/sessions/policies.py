@@ -82,19 +82,28 @@ class Heard(HookedPolicy):
     ear: ClassVar[Ear]
     fault: ClassVar[PolicyFault | None]
     heard: int = 0
+    hears: bool = False
     copied: Copied
 
     def hear(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
         """Tell the ear, and answer; in one event perhaps, misbehave."""
         self.ear.told(self, event, *facts)
         self.heard += 1
-        if self.fault is None or self.fault.number != self.heard:
-            return self.ear.answered(tell(*facts))
-        return self._fail(self.fault.what, event, tell, *facts)
+        self.hears = True
+        try:
+            if self.fault is None or self.fault.number != self.heard:
+                return self.ear.answered(tell(*facts))
+            return self._fail(self.fault.what, event, tell, *facts)
+        finally:
+            self.hears = False
+
+    def answer(self, now: float) -> Decision:
+        """Answer an event, or be asked without one."""
+        return super().answer(now) if self.hears else self.hear("asked", super().answer, now)
 
     def _fail(self, what: str, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
         error = None if what in NONSENSE else RuntimeError(f"the policy was told to {what}")
-        if what == "forget" and event != "tick":
+        if what == "forget" and event not in {"tick", "asked"}:
             self.ear.policy_failed(None)
             return Wait()
         self.ear.policy_failed(error)

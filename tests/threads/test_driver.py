@@ -22,8 +22,8 @@ from flushq import (
     ShutdownTimeout,
 )
 from flushq.threads import Batched, process
+from flushq.threads.entry import Entry
 from flushq.threads.primitives import Waiter
-from flushq.threads.producers import Entry
 from flushq.threads.runner import Runner
 from tests.threads.stage import Stage, all_orders, play
 from tests.threads.support import Interrupt, Sink, at_every_step, interrupt, queue_of

@@ -89,7 +89,12 @@ class _Started:
 
 class _Receipt:
     def __init__(self, receipt: Any) -> None:
-        self.item, self._receipt = receipt.item, receipt
+        self._receipt = receipt
+
+    @property
+    def item(self) -> Any:
+        """What waits by now, or was cut."""
+        return self._receipt.item
 
     async def result(self) -> None:
         """Await it."""
@@ -147,7 +152,12 @@ class _Awaited:
 
 class _Awaited2:
     def __init__(self, receipt: Any) -> None:
-        self.item, self._receipt = receipt.item, receipt
+        self._receipt = receipt
+
+    @property
+    def item(self) -> Any:
+        """What waits by now, or was cut."""
+        return self._receipt.item
 
     async def result(self) -> None:
         """Ask it."""

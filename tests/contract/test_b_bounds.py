@@ -1,0 +1,300 @@
+"""B1 to B5: what may wait, and what a full queue does.
+
+What both drivers do the same way is played in `tests/threads/test_bounds.py`, what is decided by
+random sessions.
+"""
+
+import asyncio
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from flushq import (
+    BudgetPolicy,
+    FlushQueue,
+    IntervalPolicy,
+    NaturalPolicy,
+    QueueFull,
+    QueueState,
+    ShutdownTimeout,
+)
+from tests.contract.partitions import by_letter
+from tests.contract.support import (
+    HeldSink,
+    Sink,
+    enqueue_all,
+    now,
+    patient,
+    produce,
+    settle,
+)
+
+DROPS = "drop_oldest", "drop_newest"
+
+
+def itself(item: int) -> int:
+    """What a number weighs."""
+    return item
+
+
+def weighed(sink: Any, most: float, **options: Any) -> FlushQueue[int]:
+    """Make a queue of numbers that weigh what they are, ``most`` in all, that is not due."""
+    return FlushQueue(sink, patient(), weigh=itself, max_queue_weight=most, **options)
+
+
+# Weight.
+
+
+async def test_what_is_in_flight_weighs_nothing() -> None:
+    """Room by weight is for what waits, as room by number is."""
+    sink = HeldSink[int]()
+    async with weighed(sink, 10) as queue:
+        await queue.enqueue(10)
+        waiting = produce(queue, 10)
+        await settle()
+        assert waiting.done()
+        assert [[10]] == sink.batches
+        sink.open()
+
+
+async def test_sums_of_floats_leave_nothing_behind() -> None:
+    """After items whose weights do not add up exactly, an item of the most weight finds room."""
+    sink = Sink[float]()
+    queue = FlushQueue(sink, patient(), weigh=lambda item: item, max_queue_weight=0.3)
+    async with queue:
+        for _ in range(3):
+            await enqueue_all(queue, [0.1, 0.05, 0.1])
+            await queue.flush()
+            queue.enqueue_nowait(0.3)
+            await queue.flush()
+
+
+@pytest.mark.parametrize("weight", [1, 5])
+async def test_who_is_cancelled_gives_its_weight_back(weight: int) -> None:
+    """Whether a heavy producer waits or was given room, those behind it come in."""
+    sink = HeldSink[int]()
+    async with weighed(sink, 10, max_in_flight=2) as queue:
+        await queue.enqueue(6)
+        heavy, light = produce(queue, 9), produce(queue, 10)
+        if weight == 1:
+            light.cancel()
+            light = produce(queue, 1)
+        await settle()
+        heavy.cancel()
+        await settle()
+        assert light.done()
+        sink.open()
+
+
+async def test_a_pause_claims_the_weight() -> None:
+    """A producer that lets others run finds its room when it goes on."""
+    sink = HeldSink[int]()
+    queue = weighed(sink, 10)
+    first = produce(queue, 6)  # before the start, a producer lets others run at its first item
+    await asyncio.sleep(0)
+    with pytest.raises(QueueFull, match=r"max_queue_weight=10\), and 1 producers come first$"):
+        queue.enqueue_nowait(5)
+    queue.enqueue_nowait(4)
+    await first
+    assert 2 == queue.pending
+    sink.open()
+    await queue.aclose()
+
+
+async def test_a_line_by_weight_presses_in_every_pass() -> None:
+    """Also if a batch of light items has just been delivered at once, and has made too little."""
+    sink = Sink[int]()
+    queue = FlushQueue(sink, patient(2), weigh=itself, max_queue_weight=10)
+    await enqueue_all(queue, [0, 0, 0, 0, 9])
+    waiting = produce(queue, 2)
+    await settle()
+    async with queue:
+        await settle()
+        assert waiting.done()
+        assert [[0, 0], [0, 0], [9]] == sink.batches
+
+
+@pytest.mark.parametrize("when_full", DROPS)
+async def test_a_heavy_burst_presses_in_every_pass(when_full: Any) -> None:
+    """A queue that has reached its weight flushes until it has not, also to a sink that is fast."""
+    sink = Sink[int]()
+    queue = FlushQueue(sink, patient(2), weigh=itself, max_queue_weight=9, when_full=when_full)
+    await enqueue_all(queue, [0, 0, 0, 0, 9])
+    async with queue:
+        await settle()
+        assert [[0, 0], [0, 0], [9]] == sink.batches
+
+
+# Displacing.
+
+
+@pytest.mark.parametrize("when_full", DROPS)
+@pytest.mark.parametrize("options", [{"max_queue_size": 3}, {"max_queue_weight": 3}])
+async def test_a_tight_producer_lets_the_loop_run(when_full: Any, options: dict[str, Any]) -> None:
+    """At least every 512 items, those that are displaced included."""
+    queue = FlushQueue(
+        HeldSink[int](), patient(), weigh=lambda _: 1, when_full=when_full, max_shutdown_wait=0,
+        **options,
+    )  # fmt: skip
+    counts = [0]
+
+    async def watch() -> None:
+        while counts[-1] < 2000:
+            await asyncio.sleep(0)
+            counts.append(queue.stats().accepted)
+
+    watching = asyncio.create_task(watch())
+    await asyncio.sleep(0)
+    await enqueue_all(queue, range(2000))
+    await watching
+    steps = [later - earlier for earlier, later in pairwise(counts)]
+    assert 256 <= max(steps) <= 513
+    stats = queue.stats()
+    assert (2000, 1997, 3) == (stats.accepted, stats.displaced, stats.pending)
+    with pytest.raises(ShutdownTimeout):
+        await queue.aclose()
+
+
+async def test_a_duplicate_displaces_nothing() -> None:
+    """It needs no room; and the key of an item that is displaced is free."""
+    sink = Sink[int]()
+    queue = FlushQueue(
+        sink, patient(), dedupe_key=itself, max_queue_size=2, when_full="drop_oldest"
+    )
+    await enqueue_all(queue, [1, 2, 1, 2])
+    assert (0, 2) == (queue.stats().displaced, queue.stats().duplicates)
+    await enqueue_all(queue, [3, 1])
+    assert (2, 2) == (queue.stats().displaced, queue.stats().duplicates)
+    async with queue:
+        pass
+    assert [[3, 1]] == sink.batches
+
+
+async def test_nothing_is_displaced_while_a_slot_is_free() -> None:
+    """Whatever the policy thinks, a queue that is asked in time never overflows."""
+    sink = Sink[int]()
+    async with FlushQueue(sink, patient(), max_queue_size=2, when_full="drop_oldest") as queue:
+        for item in range(10):
+            await queue.enqueue(item)
+            await settle()
+    assert (list(range(10)), 0) == (sink.items, queue.stats().displaced)
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_the_facts_stay_true(*, told: bool) -> None:
+    """How many wait, since when, and of what weight, whether or not the policy knew the item."""
+    sink = HeldSink[int]()
+    queue = FlushQueue(
+        sink, NaturalPolicy(), weigh=itself, max_queue_size=3, when_full="drop_oldest"
+    )
+    async with queue:
+        await queue.enqueue(100)
+        await settle()
+        for item in (1, 2, 4):
+            await asyncio.sleep(1.0)
+            await queue.enqueue(item)
+            if told:
+                await settle()
+        await asyncio.sleep(1.0)
+        await queue.enqueue(8)
+        if not told:
+            await enqueue_all(queue, [1, 2, 4, 8])
+        await settle()
+        facts = queue.policy.queue
+        expected = ((2.0, 1), (3.0, 1), (4.0, 1)) if told else ((4.0, 3),)
+        assert (3, 14.0, expected) == (facts.pending, facts.weight, facts.arrivals)
+        assert expected[0][0] == facts.oldest == now() - queue.stats().oldest_age
+        sink.open()
+
+
+async def test_a_partition_whose_last_item_is_displaced_is_gone() -> None:
+    """With its policy; one whose flush runs stays. Those that are left are asked anew."""
+    sink = HeldSink[str]()
+    queue = by_letter(sink, patient(2), max_queue_size=3, when_full="drop_oldest", max_in_flight=2)
+    async with queue:
+        await enqueue_all(queue, ["a1", "a2"])
+        await settle()
+        await enqueue_all(queue, ["a3", "b1", "c1"])
+        await settle()
+        assert [["a1", "a2"], ["b1"]] == sink.batches
+        await enqueue_all(queue, ["d1", "d2", "d3"])
+        assert (3, 3, 2) == (
+            queue.stats().partitions,
+            queue.pending,
+            queue.stats().displaced,
+        )
+        sink.open()
+    assert [["a1", "a2"], ["b1"], ["d1", "d2"], ["d3"]] == sink.batches
+    assert 0 == queue.stats().partitions
+
+
+async def test_a_partition_that_is_not_full_any_more_is_asked_again() -> None:
+    """It is due no longer if what made it so was displaced by an item of another one."""
+    sink = HeldSink[str]()
+    queue = by_letter(sink, patient(2), max_queue_size=4, when_full="drop_oldest")
+    async with queue:
+        await enqueue_all(queue, ["x1", "x2"])
+        await settle()
+        await enqueue_all(queue, ["a1", "a2", "b1", "b2"])
+        await settle()
+        await enqueue_all(queue, ["c1"])
+        await settle()
+        sink.let_go()
+        await settle()
+        assert ["b1", "b2"] == sink.batches[1]
+        sink.open()
+
+
+async def test_a_policy_with_sums_of_its_own_is_never_late() -> None:
+    """BudgetPolicy counts the waiting of what was displaced until its next flush: it is early."""
+    sink = HeldSink[int]()
+    queue = FlushQueue(
+        sink, BudgetPolicy(6.0), max_queue_size=3, when_full="drop_oldest", max_in_flight=2
+    )
+    async with queue:
+        await enqueue_all(queue, [1, 2, 3, 4])
+        await settle()
+        assert [[2, 3, 4]] == sink.batches
+        await queue.enqueue(5)
+        await asyncio.sleep(7.0)
+        assert [0.0, 6.0] == sink.started
+        sink.open()
+
+
+def test_corrected_facts() -> None:
+    """Facts that are corrected are those of a state that never knew of the item."""
+    state, other = QueueState(), QueueState()
+    for facts in (state, other):
+        facts.item_added(1, 2, 5)
+    state.item_added(2, 3, 7)
+    state.displaced(2, 5)
+    assert (3, 7, 2, ((2, 3),)) == (state.pending, state.weight, state.oldest, state.arrivals)
+    other.displaced(1, 3)
+    other.reweighed(4)
+    assert (1, 6, 1, ((1, 1),)) == (other.pending, other.weight, other.oldest, other.arrivals)
+    other.displaced(1, 6)
+    assert (0, 0, float("inf"), ()) == (other.pending, other.weight, other.oldest, other.arrivals)
+
+
+BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"when_full": "drop"}, ValueError, 'when_full must be "wait", "drop_oldest" or'),
+    ({"when_full": None}, TypeError, "when_full must be a str, not None"),
+    ({"max_queue_weight": 5}, TypeError, "max_queue_weight=5 needs weigh"),
+    ({"max_queue_weight": 0, "weigh": itself}, ValueError, "max_queue_weight must be above 0"),
+    ({"max_queue_weight": "5", "weigh": itself}, TypeError, "must be a real number, not '5'"),
+    ({"merge": max}, TypeError, "needs dedupe_key"),
+    ({"merge": 7, "dedupe_key": itself}, TypeError, "merge must be callable, not 7"),
+    ({"merge": asyncio.sleep, "dedupe_key": itself}, TypeError, "merge must not be async"),
+]
+
+
+@pytest.mark.parametrize(("options", "kind", "message"), BAD)
+def test_bad_bounds_are_refused(
+    options: dict[str, Any], kind: type[Exception], message: str
+) -> None:
+    """At construction, with the value in the message."""
+    make: Callable[..., FlushQueue[int]] = FlushQueue
+    with pytest.raises(kind, match=message):
+        make(Sink[int](), IntervalPolicy(1.0), **options)

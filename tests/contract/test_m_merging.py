@@ -1,0 +1,240 @@
+"""M1 to M4: one item for all that wait under a key.
+
+What both drivers do the same way is played in `tests/threads/test_bounds.py`.
+"""
+
+import asyncio
+import gc
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flushq import FlushQueue, NaturalPolicy, PolicyError
+from flushq.core.buffer import Buffer
+from flushq.core.partitioned_buffer import PartitionedBuffer
+from tests.contract.hostile import Second
+from tests.contract.support import HeldSink, Sink, enqueue_all, patient, produce, settle
+
+Texts = tuple[str, str]
+"""A key, and a text that grows."""
+
+
+def key_of(item: Texts) -> str:
+    """The key of a text."""
+    return item[0]
+
+
+def join(waiting: Texts, new: Texts) -> Texts:
+    """Append to the text that waits."""
+    return waiting[0], waiting[1] + new[1]
+
+
+def replace(waiting: Texts, new: Texts) -> Texts:
+    """Let the last win."""
+    return new
+
+
+def length(item: Texts) -> int:
+    """What a text weighs."""
+    return len(item[1])
+
+
+def joining(sink: Any, policy: Any = None, **options: Any) -> FlushQueue[Texts]:
+    """Make a queue that joins texts."""
+    rules = {"dedupe_key": key_of, "merge": join, "weigh": length, **options}
+    return FlushQueue(sink, policy or patient(), **rules)
+
+
+async def test_merge_is_called_once_and_asked_for_what_waits() -> None:
+    """Also where it is asked beforehand how much room the item needs."""
+    calls: list[tuple[Texts, Texts]] = []
+
+    def merge(waiting: Texts, new: Texts) -> Texts:
+        calls.append((waiting, new))
+        return join(waiting, new)
+
+    async with joining(Sink[Texts](), merge=merge, max_queue_weight=9) as queue:
+        await enqueue_all(queue, [("a", "1"), ("a", "2")])
+        queue.enqueue_nowait(("a", "3"))
+        await queue.submit(("a", "4"))
+    expected = [(("a", "123"[:count]), ("a", "234"[count - 1])) for count in (1, 2, 3)]
+    assert expected == calls
+
+
+async def test_a_producer_that_needs_more_at_its_turn_waits_again_at_the_front() -> None:
+    """What waits may weigh less by then, so that the same merge takes more room."""
+    sink = HeldSink[Texts]()
+    queue = joining(sink, NaturalPolicy(1), merge=replace, max_queue_weight=10)
+    await enqueue_all(queue, [("b", "3" * 3), ("a", "6" * 6), ("a", "6" * 6)])
+    heavier = produce(queue, ("a", "8" * 8))  # it needs 2
+    await settle()
+    behind = produce(queue, ("c", "2" * 2))
+    await settle()
+    lighter = produce(queue, ("a", "1"))  # it needs nothing
+    await settle()
+    assert [False, True, True] == [each.done() for each in (heavier, behind, lighter)]
+    last = produce(queue, ("d", "4"))
+    await settle()
+    assert not last.done()
+    async with queue:
+        await settle()
+        assert [True, False] == [heavier.done(), last.done()]
+        sink.open()
+        await last
+    assert [("b", "333"), ("a", "8" * 8), ("c", "22"), ("d", "4")] == sink.items
+
+
+async def test_an_item_whose_key_has_left_while_it_paused() -> None:
+    """A producer lets others run; what it was to be merged into is cut, so it comes in alone."""
+    sink = HeldSink[Texts]()
+    queue = joining(sink, NaturalPolicy(), max_queue_size=2, max_queue_weight=4)
+    async with queue:
+        await queue.enqueue(("a", "1"))
+        for _ in range(600):
+            queue.enqueue_nowait(("a", ""))
+        await queue.enqueue(("a", "234"))
+        await settle()
+        assert [[("a", "1")]] == sink.batches
+        assert 1 == queue.pending
+        sink.open()
+    assert [[("a", "1")], [("a", "234")]] == sink.batches
+
+
+async def test_a_line_of_merges_waits_for_what_they_add() -> None:
+    """A merge that makes the item lighter passes the line; one that makes it heavier does not."""
+    sink = Sink[Texts]()
+    queue = joining(sink, max_queue_weight=4)
+    await enqueue_all(queue, [("a", "12"), ("b", "3")])
+    waiting = produce(queue, ("c", "45"))
+    await settle()
+    queue.enqueue_nowait(("a", ""))
+    with pytest.raises(Exception, match="no room: 2 items wait"):
+        queue.enqueue_nowait(("a", "6"))
+    async with queue:
+        await waiting
+    assert [[("a", "12"), ("b", "3")], [("c", "45")]] == sink.batches
+
+
+async def test_a_policy_that_is_asked_again_may_fail() -> None:
+    """What it raises or answers then ends the queue, as at an event."""
+
+    class Picky(Second):
+        """A policy that cannot stand a weight of 3."""
+
+        def decide(self, now: float) -> Any:
+            """Decide as a Second, unless something weighs 3."""
+            return None if self.queue.weight == 3 else super().decide(now)
+
+    queue = joining(Sink[Texts](), Picky())
+    await queue.enqueue(("a", "1"))
+    await settle()
+    await queue.enqueue(("a", "23"))
+    with pytest.raises(PolicyError, match="answered the corrected facts with None"):
+        async with queue:
+            await settle()
+    assert [("a", "123")] == queue.undelivered
+
+
+async def test_nothing_is_kept_of_what_was_merged() -> None:
+    """Neither the item that was merged in nor the one that waited."""
+
+    class Item:
+        """An item that a weak reference can be made of."""
+
+    items = [Item() for _ in range(3)]
+    alive = [weakref.ref(item) for item in items]
+    queue: FlushQueue[Item] = FlushQueue(
+        Sink[Item](), patient(), dedupe_key=lambda _: 1, merge=lambda old, new: new
+    )
+    for _ in range(3):
+        await queue.enqueue(items.pop(0))
+    gc.collect()
+    assert [False, False, True] == [reference() is not None for reference in alive]
+    await queue.aclose()
+
+
+async def test_an_item_may_be_awaitable() -> None:
+    """Only a coroutine shows that merge is async, where that could not be seen before."""
+
+    async def merge(waiting: object, new: object) -> object:
+        return new
+
+    answers: list[Any] = [asyncio.get_running_loop().create_future(), merge(1, 2)]
+    sink = Sink[Any]()
+    rules: dict[str, Any] = {"dedupe_key": lambda _: 1, "merge": lambda *_: answers.pop()}
+    async with FlushQueue(sink, patient(), **rules) as queue:
+        await queue.enqueue(1)
+        with pytest.raises(TypeError, match="merge must not be async: it returned <coroutine"):
+            await queue.enqueue(2)
+        future = answers[0]
+        await queue.enqueue(3)
+    assert [[future]] == sink.batches
+
+
+Action = tuple[str, str] | int
+"""A key and a letter to bring, or how many items to take at most."""
+
+
+def take_some(buffer: Any, most: int) -> tuple[list[Texts], float]:
+    """Take a batch of a buffer, or of the only partition."""
+    if isinstance(buffer, Buffer):
+        items, weight, _ = buffer.take(most)
+        return items, weight
+    for partition in buffer.partitions.values():
+        _, items, weight, _ = buffer.take_from(partition, min(most, len(partition.numbers)))
+        return items, weight
+    return [], 0
+
+
+BUFFERS: dict[str, Callable[..., Any]] = {
+    "one queue": Buffer,
+    "partitions": lambda *rules, **more: PartitionedBuffer(lambda _: 1, *rules, **more),
+}
+
+
+@pytest.mark.parametrize("make", BUFFERS.values(), ids=BUFFERS)
+@given(
+    actions=st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from("xyz")) | st.integers(1, 3), max_size=30
+    )
+)
+def test_what_is_delivered_is_the_left_fold(
+    make: Callable[..., Any], actions: list[Action]
+) -> None:
+    """For each key, batch by batch: of the items that have come between two cuts."""
+    buffer = make(key_of, length, merge=join)
+    folded: dict[str, str] = {}
+    for action in [*actions, 3]:
+        if isinstance(action, tuple):
+            buffer.append(action)
+            folded[action[0]] = folded.get(action[0], "") + action[1]
+        else:
+            oldest = [(key, folded.pop(key)) for key in list(folded)[:action]]
+            assert (oldest, sum(map(length, oldest))) == take_some(buffer, action)
+
+
+class Unread:
+    """A list of a thousand that cannot be read."""
+
+    def __len__(self) -> int:
+        """Tell its length, which costs nothing."""
+        return 1000
+
+
+def test_a_merge_costs_the_same_however_many_wait() -> None:
+    """It reads no item but its own, and needs no look into a deque or a list."""
+    for make in BUFFERS.values():
+        buffer = make(abs, abs, merge=max)
+        for item in range(1000):
+            buffer.append(item)
+        unread = {"items": Unread(), "_weights": Unread(), "numbers": Unread(), "weights": Unread()}
+        for waiting in [buffer, *getattr(buffer, "partitions", {}).values()]:
+            for name in unread.keys() & {*dir(waiting)}:
+                with suppress(AttributeError):
+                    setattr(waiting, name, unread[name])
+        assert (500, 500) == (buffer.append(500), buffer[500])
