@@ -101,8 +101,6 @@ class RunningPolicy:
         self.pending -= count
         self.in_flight += 1
         self.now = now
-        if self.failed:
-            return
         try:
             if "flush_started" in self._overridden:
                 answer: Any = self.copy.flush_started(now, count, weight)

@@ -279,6 +279,17 @@ def test_a_batch_may_be_lost_in_part() -> None:
     assert "a flush of 5 items failed: Refusal('lost')" == failure_of(batcher).message
 
 
+def test_a_batch_may_fail_and_lose_nothing() -> None:
+    """All of it was dropped before the handler broke."""
+    batcher = batcher_of(NaturalPolicy())
+    accept(batcher, 1)
+    batch = take(batcher)
+    batch.conclude(Refusal("the handler"), {0: Refusal("dropped")}, {}, [])
+    batcher.end_flush(batch, 1)
+    assert (FlushFailed, 1, 0) == (failure_of(batcher).kind, batcher.dropped, batcher.in_flight)
+    assert ([], []) == lists_of(batcher)
+
+
 def test_items_that_have_ended_early_are_counted_once() -> None:
     """Delivered or dropped, part by part, while the others of the batch go on."""
     batcher, bad = batcher_of(NaturalPolicy()), Refusal("bad")
@@ -382,7 +393,7 @@ def test_a_wait_is_not_accepted_again_once_its_time_has_come() -> None:
 
 
 def test_a_policy_that_has_failed_is_asked_nothing_more() -> None:
-    """Its decision is not asked for, whatever becomes of the flushes that run."""
+    """Its decision is not asked for, whatever ends or comes (a finalizer may bring items)."""
 
     class Failing(NaturalPolicy):
         asked = 0
@@ -399,6 +410,7 @@ def test_a_policy_that_has_failed_is_asked_nothing_more() -> None:
     accept(batcher, 2, 3)
     assert PolicyError is failure_of(batcher).kind
     asked = vars(batcher.policy.copy)["asked"]
+    accept(batcher, 4, 5, 6)
     end(batcher, batch, 1)
     batcher.tick(2)
     assert asked == vars(batcher.policy.copy)["asked"]
