@@ -23,6 +23,7 @@ README = ROOT / "README.rst"
 OTHERS = (
     "flushq/partitions.rst",
     "flushq/policies/README.rst",
+    "flushq/throttles/README.rst",
     "flushq/threads/README.rst",
     "flushq/cli/README.rst",
     "tests/README.rst",
