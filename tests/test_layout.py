@@ -82,7 +82,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "offline": set(),
     "testing": {"policy", "throttles", "simulation", "offline"},
     "__init__": {"policies", "aio"},
-    "cli": {"__init__", "simulation", "offline"},
+    "cli": {"__init__", "simulation", "throttles", "offline"},
     "__main__": {"cli"},
 }
 

@@ -24,6 +24,7 @@ OTHERS = (
     "flushq/bounds.rst",
     "flushq/partitions.rst",
     "flushq/policies/README.rst",
+    "flushq/throttles/README.rst",
     "flushq/threads/README.rst",
     "flushq/cli/README.rst",
     "tests/README.rst",

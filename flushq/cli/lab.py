@@ -12,6 +12,7 @@ import attrs
 from flushq import Drop, FlushPolicy, Retry, Verdict
 from flushq.offline import least_cost
 from flushq.simulation import FlushFails, Trace, simulate
+from flushq.throttles import Throttle
 
 Progress = Callable[[int], None]
 """Told how many items are handed over; a negative number, if they come back to be retried."""
@@ -80,6 +81,7 @@ class Setting:
         failures: How the sink fails. None: it does not.
         began: The date of second 0. None: the traffic has no dates.
         partitions: The key of the partition of each item. None: there are no partitions.
+        throttle: When a call of the sink may start. None: at any time.
     """
 
     arrivals: Sequence[float]
@@ -92,6 +94,7 @@ class Setting:
     failures: Failures | None = None
     began: datetime | None = None
     partitions: Sequence[Hashable] | None = None
+    throttle: Throttle | None = None
 
     def by_partition(self) -> Mapping[Hashable, Sequence[float]]:
         """When the items of each partition arrive; without partitions all are of None."""
@@ -255,5 +258,6 @@ def _trace(policy: FlushPolicy, setting: Setting, progress: Progress) -> Trace:
         partitions=setting.partitions,
         max_queue_size=setting.max_queue_size,
         drain=setting.drain,
+        throttle=setting.throttle,
         flush_fails=flush_fails if fails else None,
     )

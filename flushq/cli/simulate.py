@@ -30,8 +30,10 @@ from flushq.cli.picture import save_picture
 from flushq.cli.report import as_json, as_table
 from flushq.cli.signals import interruptible
 from flushq.cli.terminal import Mistake, say
+from flushq.cli.throttling import THROTTLE_USAGE, parse_throttle
 from flushq.cli.traffic import MOST_ITEMS, Traffic, model_arrivals, model_partitions, read_traffic
 from flushq.simulation import MOST_ATTEMPTS
+from flushq.throttles import Throttle
 
 DEFAULT_POLICIES = ("interval:1.0,500", "natural", "budget:1.0", "pause")
 
@@ -138,6 +140,12 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     help="How many calls are made with a batch before it is dropped.",
 )
 @click.option(
+    "--throttle",
+    callback=by(parse_throttle),
+    metavar="TEXT",
+    help=f"When a call of the sink may start: {THROTTLE_USAGE}.  [default: at any time]",
+)
+@click.option(
     "--flush-cost",
     type=Number(0, LARGEST),
     default=1.0,
@@ -187,6 +195,7 @@ def simulate(
     fail_rate: float | None,
     retry: float,
     attempts: int,
+    throttle: Throttle | None,
     flush_cost: float,
     delay_cost: float,
     policies: list[tuple[str, FlushPolicy]],
@@ -218,6 +227,7 @@ def simulate(
         delay_cost=delay_cost,
         max_queue_size=queue_size,
         drain=drain,
+        throttle=throttle,
         failures=None if fail_rate is None else Failures(fail_rate, seed, retry, attempts),
     )
     try:

@@ -1,6 +1,7 @@
 """What options take, as text; some mistakes of numbers and files are in the tests of commands."""
 
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from flushq import (
 )
 from flushq.cli.lab import Sink
 from flushq.cli.params import POLICY_USAGE, parse_policy, parse_sink
+from flushq.cli.throttling import THROTTLE_USAGE, parse_throttle
+from flushq.throttles import CircuitBreaker, RateLimit, Throttle
 
 OWN = BudgetPolicy(7)
 
@@ -132,3 +135,36 @@ def test_a_sink_that_takes_too_long_is_shown(text: str) -> None:
     """The message says what is too long."""
     with pytest.raises(ValueError, match=f"bad sink '{text}': one item takes more than 1e\\+12 s"):
         parse_sink(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "throttle"),
+    [
+        ("rate:10/1.0", RateLimit(10, 1.0)),
+        ("breaker:5/30", CircuitBreaker(5, 30.0)),
+        (None, None),
+    ],
+)
+def test_a_text_makes_its_throttle(text: str | None, throttle: Throttle | None) -> None:
+    """A name, a number of calls, and how many seconds; nothing is no throttle."""
+    assert throttle == parse_throttle(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", THROTTLE_USAGE),
+        ("rate", THROTTLE_USAGE),
+        ("rate:10", THROTTLE_USAGE),
+        ("limit:10/1", THROTTLE_USAGE),
+        ("rate:0/1", "calls must be at least 1, not 0"),
+        ("rate:1.5/1", "invalid literal for int"),
+        ("breaker:5/inf", "seconds must be finite, not inf"),
+    ],
+)
+def test_a_bad_throttle_is_refused(text: str, why: str) -> None:
+    """The message shows the text, says why, and what it must be."""
+    with pytest.raises(ValueError, match=f"^bad throttle '{re.escape(text)}': ") as caught:
+        parse_throttle(text)
+    assert why in str(caught.value)
+    assert THROTTLE_USAGE in str(caught.value)

@@ -133,6 +133,7 @@ IMPATIENT = "- --sink 1 --policy interval:9"
         ("- --sink 0 --policy OWN:LATE", "0\n", None, {"stranded": 1, "ratio": None}),
         ("- --sink 0 --policy OWN:LATE --drain", "0\n", 0, {"stranded": 0, "ratio": 1}),
         (f"{IMPATIENT} --queue-size 1 --drain", "0\n" * 3, 2, {"ratio": None}),
+        ("- --sink 1 --policy natural:1 --throttle rate:1/5", "0\n0\n", 5 + 1, {"flushes": 2}),
         # Two flushes have three calls of 0.5 s each, and two pauses; the last ends at 12.5 s.
         (
             "- --sink 0.5 --policy natural --fail-rate 1",
@@ -148,7 +149,7 @@ IMPATIENT = "- --sink 1 --policy interval:9"
         ),
     ],
 )
-def test_slots_queue_size_drain_and_failures(
+def test_slots_queue_size_drain_throttle_and_failures(
     call: str, text: str, latency: float | None, others: dict[str, Any]
 ) -> None:
     """Each option has its effect on the longest latency and on other figures."""

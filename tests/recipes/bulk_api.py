@@ -54,7 +54,7 @@ def judge(failure: flushq.Failure[dict[str, str]]) -> flushq.Verdict:
     statuses = {refusal.status for refusal in refusals}
     if isinstance(failure.error, AWAY) or statuses & PASSING:
         pauses = [min(5.0, 0.1 * failure.attempt), *(refusal.after for refusal in refusals)]
-        return flushq.Retry(after=min(3600.0, max(pauses)))
+        return flushq.Retry(after=min(3600.0, max(pauses)), hold=max(pauses[1:], default=0) > 0)
     if not statuses or statuses - POISONED:
         return flushq.Fail()
     if failure.errors is None and len(failure.items) > 1:
