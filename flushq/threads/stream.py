@@ -104,6 +104,7 @@ class BatchStream(Generic[T]):
         """
         if self._runner.is_orphan():
             return
+        self._handover.left = True
         interrupt = self._stop()
         if interrupt is not None:
             raise interrupt
@@ -150,27 +151,28 @@ class BatchStream(Generic[T]):
 
     def _read(self) -> None:
         try:
-            self._enqueue_all()
+            has_ended = self._enqueue_all()
         except BaseException as error:
             self._handover.fail(error)
+            has_ended = False
+        if not has_ended:
             self._close_source()
+        if self._handover.left:  # whoever left may have been interrupted
+            self._stop()
         else:
-            if self._handover.left:
-                self._close_source()
-        finally:
             self._runner.close()
-            if self._handover.left:  # whoever left may not have waited
-                self._locked(self._handover.list_losses)
 
-    def _enqueue_all(self) -> None:
+    def _enqueue_all(self) -> bool:
+        """Enqueue what the source yields, and return whether it has come to its end."""
         handover, enter = self._handover, self._runner.entrance.enter
         while not handover.left:
             item = next(self._iterator, _END)
             if item is _END:
-                return
+                return True
             handover.unread.append(item)
             enter(item, math.inf)
             handover.unread.clear()
+        return False
 
     def _close_source(self) -> None:
         close: Any = getattr(self._iterator, "close", None)
@@ -182,8 +184,7 @@ class BatchStream(Generic[T]):
             self._handover.late = error
 
     def _stop(self) -> BaseException | None:
-        """End the queue, and return an interrupt that came meanwhile."""
-        self._handover.left = True
+        """End the queue, list what is left, and return an interrupt that came meanwhile."""
         self._runner.cut_short("the block of the stream was left")
         interrupt = until_ended(self._core, self._runner, owner=True)
         self._locked(self._handover.let_flush_end)
