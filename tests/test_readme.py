@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.rst"
 OTHERS = (
     "flushq/partitions.rst",
+    "flushq/streams.rst",
     "flushq/policies/README.rst",
     "flushq/threads/README.rst",
     "flushq/cli/README.rst",
