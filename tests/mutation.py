@@ -166,7 +166,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "flushq/threads/runner.py": ("tests/threads/test_contract.py", THREADS),
     "flushq/threads/workers.py": ("tests/threads/test_contract.py", THREADS),
     "flushq/inside.py": ("tests/threads/test_contract.py", "tests/contract/test_14_reentrancy.py"),
-    "flushq/streams.py": (STREAMS, "tests/threads/test_s01_stream.py"),
+    "flushq/streams.py": ("tests/test_streams.py", STREAMS, "tests/threads/test_s01_stream.py"),
     "flushq/aio/stream.py": (STREAMS,),
     "flushq/threads/stream.py": (
         STREAMS,

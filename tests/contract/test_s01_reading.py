@@ -247,7 +247,8 @@ def test_one_consumer_at_a_time(play: Play) -> None:
             await world.sleep(1.0)
             error = await raised(anext(stream))
             assert RuntimeError is type(error)
-            assert "two consumers at a time" in str(error)
+            assert str(error).startswith("<BatchStream 'one' of <")
+            assert str(error).endswith("> is asked for a batch by two consumers at a time")
             assert [[0]] == await asking
 
     play(scenario)

@@ -168,6 +168,7 @@ def test_an_interrupt_at_any_step_of_an_ask() -> None:
         left = stream.in_doubt + stream.undelivered
         delivered = len(source.read) - len(left)
         assert source.read == yielded[:delivered] + left
+        assert set() == {*yielded} & {*stream.undelivered}
         assert all(task.is_over for task in stage.tasks[1:])
 
     at_every_step_on_stage(interrupt, body)
