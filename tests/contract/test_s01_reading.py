@@ -225,6 +225,7 @@ def test_a_policy_or_throttle_that_raises_ends_the_stream(
             error: Any = await raised(anext(stream))
             assert PolicyError is type(error)
             assert ZeroDivisionError is type(error.__cause__)
+            assert error.undelivered
             await world.sleep(5.0)
         assert error.undelivered is stream.undelivered
         assert error.in_doubt is stream.in_doubt

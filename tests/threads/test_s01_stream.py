@@ -95,6 +95,29 @@ def test_an_interrupt_ends_the_waiting_for_the_source() -> None:
         play(body, seed)
 
 
+def test_an_interrupt_while_the_queue_ends_goes_on() -> None:
+    """Here on_report takes long; the rest of leaving is done all the same."""
+
+    def body(stage: Stage) -> None:
+        def press() -> None:
+            stage.sleep(5.0)
+            main.interrupt = Interrupt()
+
+        def take_long(_: object) -> None:
+            stage.sleep(10.0)
+
+        main, source, began = stage.tasks[0], Numbers(stage, 5), stage.now
+        stage.spawn(press)
+        stream = batches(source, NaturalPolicy(1), max_queue_size=1, on_report=take_long)
+        with pytest.raises(Interrupt), stream:
+            assert [0] == next(stream)
+        assert began + 10.0 == stage.now
+        assert ([0], [1, 2]) == (stream.in_doubt, stream.undelivered)
+        assert source.closed
+
+    play(body)
+
+
 def test_what_closing_raises() -> None:
     """The block raises it; a source without a close is left as it is."""
 
