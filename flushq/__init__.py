@@ -4,6 +4,7 @@ from flushq.aio.batched import Batched, Loader
 from flushq.aio.calls import FlushFn, OnFailure
 from flushq.aio.queue import FlushQueue
 from flushq.aio.receipt import Receipt
+from flushq.aio.stream import BatchStream, batches
 from flushq.errors import (
     Displaced,
     Dropped,
@@ -43,6 +44,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AlarmPolicy",
+    "BatchStream",
     "Batched",
     "BudgetPolicy",
     "Decision",
@@ -79,4 +81,5 @@ __all__ = [
     "Split",
     "Verdict",
     "Wait",
+    "batches",
 ]

@@ -68,6 +68,16 @@ def tell_loss(core: Core[Any], what: str) -> None:
         logger.error("%s%s with an open queue: %s", core.label, what, outcome)
 
 
+def tell_late(core: Core[Any], late: BaseException | None, error: BaseException | None) -> None:
+    """Raise what a source has raised when it was stopped; log it if the block raises ``error``."""
+    if late is None:
+        return
+    if error is None:
+        raise late
+    with suppress(Exception):
+        logger.error("%sthe source raised while it was stopped", core.label, exc_info=late)
+
+
 def raise_outcome(
     core: Core[T], interruption: BaseException | None, error: BaseException | None = None
 ) -> None:

@@ -48,6 +48,7 @@ THREADS = "tests/threads"
 LAWS = "tests/test_policy_laws.py"
 STATEFUL = "tests/policies/test_shared.py"
 LAB = "tests/cli/test_lab.py tests/cli/test_report.py tests/cli/test_simulate.py"
+STREAMS = "tests/contract/test_s01_reading.py tests/contract/test_s02_leaving.py"
 PARTITIONS = " ".join(
     f"tests/contract/test_{name}.py"
     for name in ("p01_key", "p02_life", "p03_turns", "p06_room", "p08_outcomes", "p10_cost")
@@ -165,6 +166,13 @@ TESTS: dict[str, tuple[str, ...]] = {
     "flushq/threads/runner.py": ("tests/threads/test_contract.py", THREADS),
     "flushq/threads/workers.py": ("tests/threads/test_contract.py", THREADS),
     "flushq/inside.py": ("tests/threads/test_contract.py", "tests/contract/test_14_reentrancy.py"),
+    "flushq/streams.py": ("tests/test_streams.py", STREAMS, "tests/threads/test_s01_stream.py"),
+    "flushq/aio/stream.py": (STREAMS,),
+    "flushq/threads/stream.py": (
+        STREAMS,
+        "tests/threads/test_s01_stream.py",
+        "tests/threads/test_t08_processes.py",
+    ),
     "flushq/requests.py": ("tests/threads/test_contract.py", "tests/contract/test_20_batched.py"),
     "flushq/telling.py": ("tests/threads", "tests/contract/test_21_reports.py", "tests/contract"),
     "flushq/facts.py": ("tests/test_policy.py", f"tests/policies {LAWS}"),

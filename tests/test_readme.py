@@ -23,6 +23,7 @@ README = ROOT / "README.rst"
 OTHERS = (
     "flushq/bounds.rst",
     "flushq/partitions.rst",
+    "flushq/streams.rst",
     "flushq/policies/README.rst",
     "flushq/throttles/README.rst",
     "flushq/threads/README.rst",

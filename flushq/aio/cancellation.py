@@ -39,6 +39,24 @@ async def until_ended(
     return cancelled
 
 
+async def until_done(
+    task: asyncio.Task[None], error: BaseException | None
+) -> asyncio.CancelledError | None:
+    """Wait for the end of a task that was cancelled, and return the last cancellation meanwhile.
+
+    Each is passed on to the task. ``error`` is as in :func:`until_ended`.
+    """
+    cancelled, shielded = None, isinstance(error, asyncio.CancelledError)
+    while not task.done():
+        try:
+            with _shield_from_anyio() if shielded else nullcontext():
+                await asyncio.wait([task])
+        except asyncio.CancelledError as cancellation:
+            cancelled, shielded = cancellation, True
+            task.cancel()
+    return cancelled
+
+
 @contextmanager
 def _shield_from_anyio() -> Iterator[None]:
     """Keep anyio from cancelling again a caller that was cancelled once.

@@ -4,6 +4,7 @@ A *call* is the first of a batch, or one more with the same items or a part of t
 failure. It starts when its batch is taken, or when it is let go from the line. The rules:
 
 * No call starts before the throttle is ready and every *hold* is over, whatever the reason.
+* While the queue is *held*, as that of a stream is whose consumer does not ask, no call starts.
 * Calls after a failure stand in line: first until their pause is over, then until they may start,
   in the order in which their pauses end. They go before new batches. Each keeps the slot of its
   batch.
@@ -51,6 +52,7 @@ class Starts(Generic[T]):
 
     Attributes:
         is_busy: Whether there is anything to be done here.
+        is_held: Whether no call starts until release().
         is_blocked: Whether a batch is due that nothing but the end of a call lets start.
         line: The calls in line, in the order in which their pauses end.
         now: The latest time that is known; no event is told with an earlier one.
@@ -63,6 +65,7 @@ class Starts(Generic[T]):
         "_throttle",
         "is_blocked",
         "is_busy",
+        "is_held",
         "line",
         "now",
         "wake_at",
@@ -75,6 +78,7 @@ class Starts(Generic[T]):
         self._on_failure = on_failure
         self._held_until: float = -math.inf
         self.is_busy = throttle is not None
+        self.is_held = False
         self.is_blocked = False
         self.line: list[_InLine[T]] = []
         self.now: float = -math.inf
@@ -84,6 +88,14 @@ class Starts(Generic[T]):
     def failed(self) -> bool:
         """Whether the throttle has failed."""
         return self._throttle is not None and self._throttle.failed
+
+    def hold(self) -> None:
+        """Let no call start, whatever its reason."""
+        self.is_held = self.is_busy = True
+
+    def release(self) -> None:
+        """Let calls start again, from the next pass on."""
+        self.is_held = False
 
     # The line.
 
@@ -121,7 +133,7 @@ class Starts(Generic[T]):
         may_start = is_due and self._may_start(now)
         if self.line and self.wake_at == math.inf:
             self.wake_at = max(self.line[0].paused_until, self._held_until)
-        self.is_busy = self._throttle is not None or bool(self.line)
+        self.is_busy = self._throttle is not None or self.is_held or bool(self.line)
         return may_start
 
     def call_started(self, batch: Batch[T], count: int, weight: float) -> None:
@@ -150,6 +162,8 @@ class Starts(Generic[T]):
 
     def _may_start(self, now: float) -> bool:
         """Whether a call may start; if not, wake_at is when it may."""
+        if self.is_held:
+            return False
         ready = self._held_until
         if self._throttle is not None:
             is_pausing = bool(self.line) and self.line[-1].paused_until > now

@@ -4,5 +4,15 @@ from flushq.threads.batched import Batched, Loader
 from flushq.threads.calls import FlushFn, OnFailure
 from flushq.threads.queue import FlushQueue
 from flushq.threads.receipt import Receipt
+from flushq.threads.stream import BatchStream, batches
 
-__all__ = ["Batched", "FlushFn", "FlushQueue", "Loader", "OnFailure", "Receipt"]
+__all__ = [
+    "BatchStream",
+    "Batched",
+    "FlushFn",
+    "FlushQueue",
+    "Loader",
+    "OnFailure",
+    "Receipt",
+    "batches",
+]

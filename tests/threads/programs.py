@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from flushq import IntervalPolicy, NaturalPolicy
-from flushq.threads import FlushQueue
+from flushq.threads import FlushQueue, batches
 
 warnings.filterwarnings("ignore", message=".*fork.*")  # of several threads: that is the test
 logging.basicConfig(format="%(levelname)s %(message)s")
@@ -160,6 +160,23 @@ def forks() -> None:
     queue.enqueue("parent after")
     queue.close()
     child_of(lambda: queue.state == "closed" or 1 / 0)
+
+
+@program
+def forks_within_a_stream() -> None:
+    """The child cannot use the stream, and leaves its block; the parent goes on."""
+    with batches(iter(range(4)), NaturalPolicy(2), name="numbers", max_queue_size=2) as stream:
+        for batch in stream:
+            store(batch)
+            if batch == [0, 1] and os.fork() == 0:
+                break
+    if batch == [0, 1]:
+        try:
+            next(stream)
+        except RuntimeError as error:
+            store([str(error).partition(" of ")[0], str(error).partition("> ")[2]])
+        sys.exit()
+    assert 0 == os.wait()[1]
 
 
 @program

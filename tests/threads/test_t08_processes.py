@@ -23,6 +23,11 @@ PROGRAMS = {
         "parent before",
         "parent submitted",
     ],
+    "forks_within_a_stream": [
+        *"0123",
+        "<BatchStream 'numbers'",
+        "belongs to the parent of this process",
+    ],
     "forks_within_flush_fn": ["child", "forks", "parent"],
     "forks_from_a_flush_that_returns": ["forks False", "forks True", "parent True"],
     "is_forked_by_multiprocessing": ["parent", "worker"],

@@ -6,7 +6,7 @@ its coroutines never do, and one `send` runs each to its end.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
 import flushq
@@ -29,6 +29,9 @@ class World(Protocol):
     def batched(self, load: Sink, policy: FlushPolicy, **options: Any) -> Any:
         """A Batched."""
 
+    def batches(self, source: AsyncIterator[Any], policy: FlushPolicy, **options: Any) -> Any:
+        """A stream of batches."""
+
     def go(self, call: Coroutine[Any, Any, Any]) -> Any:
         """Run something beside; what is returned can be awaited, as a task."""
 
@@ -49,6 +52,10 @@ class AioWorld:
     def batched(self, load: Any, policy: FlushPolicy, **options: Any) -> Any:
         """The Batched itself."""
         return flushq.Batched(load, policy, **options)
+
+    def batches(self, source: AsyncIterator[Any], policy: FlushPolicy, **options: Any) -> Any:
+        """The stream itself."""
+        return flushq.batches(source, policy, **options)
 
     def go(self, call: Coroutine[Any, Any, Any]) -> Any:
         """A task."""
@@ -119,6 +126,10 @@ class ThreadsWorld:
         """A Batched that is awaited."""
         return _AwaitedBatched(flushq.threads.Batched(lambda k: drive(load(k)), policy, **options))
 
+    def batches(self, source: AsyncIterator[Any], policy: FlushPolicy, **options: Any) -> Any:
+        """A stream that is awaited, of a source that is not."""
+        return _AwaitedStream(flushq.threads.batches(_Driven(source), policy, **options))
+
     def go(self, call: Coroutine[Any, Any, Any]) -> Any:
         """A thread."""
         return _Thread(self._stage, call)
@@ -173,6 +184,47 @@ class _AwaitedBatched:
 
     async def __aexit__(self, *details: object) -> None:
         self._batched.__exit__(*details)
+
+
+class _AwaitedStream:
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    async def __aenter__(self) -> Any:
+        self._stream.__enter__()
+        return self
+
+    async def __aexit__(self, *details: object) -> None:
+        self._stream.__exit__(*details)
+
+    def __aiter__(self) -> Any:
+        return self
+
+    async def __anext__(self) -> Any:
+        for batch in self._stream:
+            return batch
+        raise StopAsyncIteration
+
+
+class _Driven:
+    """The plain iterator of an async one that never suspends."""
+
+    def __init__(self, source: AsyncIterator[Any]) -> None:
+        self._source = source
+        if hasattr(source, "aclose"):
+            self.close = lambda: drive(source.aclose())
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return drive(self._source.__anext__())
+        except StopAsyncIteration:
+            raise StopIteration from None
 
 
 class _Thread:

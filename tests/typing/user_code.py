@@ -1,11 +1,13 @@
 """Code of a user, and what type checkers must make of it: it is checked, and never run."""
 # pyright: reportUnnecessaryTypeIgnoreComment=true
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import assert_type
 
+import flushq.threads
 from flushq import (
     Batched,
+    BatchStream,
     Drop,
     Fail,
     Failure,
@@ -18,6 +20,7 @@ from flushq import (
     Retry,
     Split,
     Verdict,
+    batches,
 )
 
 POLICY = NaturalPolicy(max_records=100)
@@ -113,6 +116,19 @@ async def batched_knows_its_results() -> None:
     async with Batched(by_mapping, POLICY, weigh=float) as load:
         assert_type(load, Batched[int, str])
         assert_type(await load(1), str)
+
+
+async def a_stream_knows_its_items(numbers: AsyncIterator[int], lines: list[str]) -> None:
+    """What a source yields is what the lists hold."""
+    async with batches(numbers, POLICY, dedupe_key=str, weigh=float, on_report=show) as stream:
+        assert_type(stream, BatchStream[int])
+        async for batch in stream:
+            assert_type(batch, list[int])
+    assert_type(stream.undelivered + stream.in_doubt, list[int])
+    with flushq.threads.batches(lines, POLICY, weigh=len) as plain:
+        for strings in plain:
+            assert_type(strings, list[str])
+    batches(lines, POLICY)  # type: ignore[arg-type]  # not asynchronous
 
 
 def an_error_tells_what_was_lost(error: FlushFailed) -> list[str]:

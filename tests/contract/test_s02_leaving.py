@@ -1,0 +1,386 @@
+"""S2: leaving a stream early raises nothing of its own, lists what is left, closes the source."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, suppress
+from itertools import repeat
+from typing import Any
+
+import attrs
+import pytest
+
+from flushq import IntervalPolicy, NaturalPolicy, batches
+from flushq.throttles import RateLimit
+from tests.contract.hostile import FACTORIES, error_of, left_behind
+from tests.contract.streams import Play, Source, in_both
+from tests.contract.support import How, Interruption, settle, steps, sweep
+from tests.threads.worlds import World
+
+CANCELLED: list[How] = ["cancel", "timeout", "wait_for", "scope"]
+
+
+class Left(Exception):
+    """Leaves the block."""
+
+
+def by_break() -> bool:
+    """Leave by a break."""
+    return True
+
+
+def by_exception() -> bool:
+    """Leave by an exception."""
+    raise Left
+
+
+@in_both
+@pytest.mark.parametrize("leaves", [by_break, by_exception])
+def test_leaving_early(
+    play: Play, leaves: Callable[[], bool], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The batch in hand is in doubt, the rest undelivered, the item that waits for room last."""
+
+    async def scenario(world: World) -> None:
+        source = Source(world, repeat(0.0))
+        async with world.batches(source.items(), NaturalPolicy(2), max_queue_size=3) as stream:
+            async for batch in stream:
+                await world.sleep(1.0)
+                lists = stream.undelivered, stream.in_doubt
+                if batch[-1] >= 3 and leaves():
+                    break
+        assert source.closed
+        assert lists[0] is stream.undelivered
+        assert lists[1] is stream.in_doubt
+
+    async def leaving(world: World) -> None:
+        with suppress(Left):
+            await scenario(world)
+
+    play(leaving)
+    assert [] == caplog.records
+
+
+@in_both
+def test_what_is_left(play: Play) -> None:
+    """Of what was read each item is delivered, in doubt or undelivered, in that order."""
+
+    async def scenario(world: World) -> None:
+        source = Source(world, repeat(0.0))
+        stream = world.batches(source.items(), NaturalPolicy(2), max_queue_size=3)
+        async with stream:
+            await world.sleep(1.0)
+            assert [0, 1] == await anext(stream)
+            await world.sleep(1.0)
+            assert [2, 3] == await anext(stream)
+            await world.sleep(1.0)
+        assert ([2, 3], [4, 5, 6, 7]) == (stream.in_doubt, stream.undelivered)
+
+    play(scenario)
+
+
+@in_both
+def test_a_consumer_that_never_asks(play: Play) -> None:
+    """Nothing is in doubt."""
+
+    async def scenario(world: World) -> None:
+        source = Source(world, repeat(0.0))
+        async with world.batches(source.items(), NaturalPolicy(), max_queue_size=2) as stream:
+            await world.sleep(5.0)
+        assert ([0, 1, 2], []) == (stream.undelivered, stream.in_doubt)
+
+    play(scenario)
+
+
+@in_both
+def test_a_batch_that_the_consumer_may_change(play: Play) -> None:
+    """The lists do not depend on what becomes of the list that was yielded."""
+
+    async def scenario(world: World) -> None:
+        source = Source(world, repeat(0.0, 2))
+        async with world.batches(source.items(), IntervalPolicy(9.0)) as stream:
+            (await anext(stream)).clear()
+        assert [0, 1] == stream.in_doubt
+
+    play(scenario)
+
+
+# What the source does when it is stopped.
+
+
+@attrs.define(eq=False)
+class Iterator:
+    """An asynchronous iterator that is not a generator, and has an ``aclose``.
+
+    Attributes:
+        closed: In which tasks it was closed.
+        error: What that raises.
+    """
+
+    error: BaseException | None = None
+    closed: list[Any] = attrs.field(factory=list, init=False)
+    tasks: list[Any] = attrs.field(factory=list, init=False)
+
+    def __aiter__(self) -> AsyncIterator[int]:
+        """Itself."""
+        return self
+
+    async def __anext__(self) -> int:
+        """Return a number at once."""
+        self.tasks.append(asyncio.current_task())
+        return 1
+
+    async def aclose(self) -> None:
+        """Close it."""
+        await asyncio.sleep(1.0)
+        self.closed.append(asyncio.current_task())
+        if self.error is not None:
+            raise self.error
+
+
+class Bare:
+    """An asynchronous iterator that cannot be closed."""
+
+    def __aiter__(self) -> AsyncIterator[int]:
+        """Itself."""
+        return self
+
+    async def __anext__(self) -> int:
+        """Wait."""
+        await asyncio.sleep(1.0)
+        return 1
+
+
+async def test_the_source_is_closed_in_the_task_that_has_read_it() -> None:
+    """Once, and its end is waited for; one that cannot be closed is left as it is."""
+    source = Iterator()
+    async with batches(source, NaturalPolicy()) as stream:
+        assert await anext(stream)
+    assert source.closed == [source.tasks[0]]
+    async with batches(Bare(), NaturalPolicy()) as stream:
+        assert [1] == await anext(stream)
+    assert [] == left_behind()
+
+
+@pytest.mark.parametrize("factory", FACTORIES.values(), ids=FACTORIES)
+async def test_a_block_that_is_left_at_once_closes_the_source(factory: Any) -> None:
+    """Also if the reader has not begun; then nothing is read."""
+    asyncio.get_running_loop().set_task_factory(factory)
+    source = Iterator()
+    async with batches(source, NaturalPolicy()) as stream:
+        pass
+    assert 1 == len(source.closed)
+    assert len(source.tasks) == len(stream.undelivered)
+
+
+async def test_what_closing_raises(caplog: pytest.LogCaptureFixture) -> None:
+    """The block raises it, or logs it if it raises something else already."""
+    error = OSError("cannot be closed")
+    with pytest.raises(OSError, match="cannot be closed") as caught:
+        async with batches(Iterator(error), NaturalPolicy()):
+            pass
+    assert error is caught.value
+    with pytest.raises(Left):
+        async with batches(Iterator(error), NaturalPolicy(), name="orders"):
+            raise Left
+    (record,) = caplog.records
+    assert (logging.ERROR, "orders: the source raised while it was stopped") == (
+        record.levelno,
+        record.getMessage(),
+    )
+    assert record.exc_info is not None
+    assert error is record.exc_info[1]
+
+
+async def test_what_a_source_raises_where_it_waits() -> None:
+    """An exception of its own, in place of the cancellation, is raised as one of closing."""
+
+    async def source() -> AsyncIterator[int]:
+        try:
+            await asyncio.sleep(1e9)
+            yield 1
+        finally:
+            raise Left
+
+    with pytest.raises(Left):
+        async with batches(source(), NaturalPolicy()):
+            await settle()
+
+
+async def test_a_source_that_yields_when_it_is_cancelled() -> None:
+    """What it yields then is undelivered, and it is closed."""
+
+    async def source() -> AsyncIterator[int]:
+        try:
+            await asyncio.sleep(1e9)
+        except asyncio.CancelledError:
+            yield 7
+
+    async with batches(source(), NaturalPolicy()) as stream:
+        await settle()
+    assert [7] == stream.undelivered
+    assert [] == left_behind()
+
+
+async def test_a_stubborn_source_gets_each_cancellation() -> None:
+    """A source that ignores its cancellation is waited for; a further one reaches it, goes on."""
+    cancelled: list[float] = []
+    loop = asyncio.get_running_loop()
+
+    async def source() -> AsyncIterator[int]:
+        while len(cancelled) < 3:
+            try:
+                await asyncio.sleep(1e9)
+            except asyncio.CancelledError:
+                cancelled.append(loop.time())
+        yield 1
+
+    async def use() -> None:
+        async with batches(source(), NaturalPolicy()) as stream:
+            await anext(stream)
+
+    began = loop.time()
+    using = asyncio.create_task(error_of(use()))
+    for _ in range(3):
+        await asyncio.sleep(1.0)
+        using.cancel()
+    assert isinstance(await using, asyncio.CancelledError)
+    assert [1.0, 2.0, 3.0] == [at - began for at in cancelled]
+    assert [] == left_behind()
+
+
+async def test_what_a_source_raises_by_itself_is_not_taken_for_a_cancellation() -> None:
+    """A CancelledError of the source comes out of the loop, as any exception does."""
+
+    async def source() -> AsyncIterator[int]:
+        yield 1
+        raise asyncio.CancelledError
+
+    got = []
+    with pytest.raises(asyncio.CancelledError):
+        async with batches(source(), NaturalPolicy()) as stream:
+            async for batch in stream:
+                got += batch
+    assert [1] == got
+
+
+# Cancellations.
+
+
+@attrs.define(eq=False)
+class Consumer:
+    """Reads eight numbers by a stream, and tells how far it has come.
+
+    Attributes:
+        read: What the source has yielded.
+        closed: Whether it has ended.
+        yielded: What the stream has.
+        in_hand: The batch that is worked on.
+    """
+
+    read: list[int] = attrs.field(factory=list, init=False)
+    closed: bool = attrs.field(default=False, init=False)
+    yielded: list[int] = attrs.field(factory=list, init=False)
+    in_hand: list[int] = attrs.field(factory=list, init=False)
+    stream: Any = attrs.field(init=False)
+
+    async def source(self) -> AsyncIterator[int]:
+        """Yield the numbers; it takes some steps to close it."""
+        try:
+            for number in range(8):
+                await steps(number % 3)
+                self.read.append(number)
+                yield number
+        finally:
+            try:
+                await steps(2)
+            finally:
+                self.closed = True
+
+    async def consume(self) -> None:
+        """Work on each batch for some steps."""
+        self.stream = batches(self.source(), NaturalPolicy(2), max_queue_size=2)
+        async with self.stream:
+            async for batch in self.stream:
+                self.yielded += batch
+                self.in_hand = batch
+                await steps(2)
+                self.in_hand = []
+
+
+@pytest.mark.parametrize("how", CANCELLED)
+async def test_a_block_that_is_cancelled_at_any_step(how: How) -> None:
+    """What was yielded and not in doubt was delivered; what was read is there, in order."""
+
+    async def scenario(interrupted: Interruption) -> None:
+        consumer = Consumer()
+        returned = await interrupted(consumer.consume())
+        assert not returned or list(range(8)) == consumer.yielded
+        assert how != "cancel" or interrupted.too_late == returned
+        assert consumer.closed or not consumer.read
+        assert [] == left_behind()
+        if interrupted.step:
+            assert consumer.in_hand == consumer.stream.in_doubt
+            assert consumer.read == consumer.yielded + consumer.stream.undelivered
+
+    assert 20 <= await sweep(scenario, how)
+
+
+@pytest.mark.parametrize("factory", FACTORIES.values(), ids=FACTORIES)
+async def test_an_ask_that_is_cancelled_at_any_step(factory: Any) -> None:
+    """It takes nothing: the next ask gets what it would have got, and then has that in hand."""
+    asyncio.get_running_loop().set_task_factory(factory)
+
+    async def scenario(interrupted: Interruption) -> None:
+        async def source() -> AsyncIterator[int]:
+            for number in range(4):
+                await steps(3)
+                yield number
+
+        async with batches(source(), NaturalPolicy()) as stream:
+            got: list[int] = []
+
+            async def ask() -> None:
+                got.extend(await anext(stream))
+
+            await interrupted(ask())
+            await settle()
+            batch = await anext(stream)
+        assert batch == stream.in_doubt
+        assert [0, 1, 2, 3] == got + batch + stream.undelivered
+
+    assert 4 <= await sweep(scenario)
+
+
+async def test_no_batch_is_cut_while_nobody_asks() -> None:
+    """After an ask that timed out, what is read until the next one joins its batch."""
+    async with batches(numbers(1.0), NaturalPolicy(), throttle=RateLimit(1, 0.5)) as stream:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(stream), 0.5)
+        await asyncio.sleep(4.0)
+        assert [0, 1, 2, 3] == await anext(stream)
+
+
+async def numbers(seconds: float) -> AsyncIterator[int]:
+    """Yield numbers from 0 on."""
+    for number in range(100):
+        await asyncio.sleep(seconds)
+        yield number
+
+
+async def test_a_generator_that_holds_a_stream_may_be_closed() -> None:
+    """As it is left, so is the stream."""
+
+    async def pairs() -> AsyncIterator[list[int]]:
+        async with batches(numbers(0.0), NaturalPolicy(2), max_queue_size=2) as stream:
+            streams.append(stream)
+            async for batch in stream:
+                yield batch
+
+    streams: list[Any] = []
+    async with aclosing(pairs()) as each:  # type: ignore[type-var]  # it is a generator
+        async for pair in each:
+            assert 2 >= len(pair)
+            break
+    assert [] == left_behind()
+    assert 0 == streams[0].in_doubt[0]

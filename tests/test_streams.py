@@ -1,0 +1,47 @@
+"""The handover of a stream, without a driver; the rest is told by the contract (S1 to S3)."""
+
+from concurrent.futures import Future
+
+from flushq import NaturalPolicy
+from flushq.core.core import Core
+from flushq.streams import Handover
+
+
+def test_nothing_is_kept_of_an_ask_that_is_over() -> None:
+    """The end of the queue is told to the consumer that asks then, and to no earlier one."""
+    core: Core[int] = Core(NaturalPolicy())
+    handover = Handover(core, "the stream")
+    core.ending.start()
+    earlier, last = Future[None](), Future[None]()
+    handover.join(earlier)
+    handover.leave(earlier)
+    handover.join(last)
+    core.close()
+    core.ending.finish()
+    assert (False, True) == (earlier.done(), last.done())
+
+
+def test_a_batch_whose_next_was_asked_for_is_in_no_list() -> None:
+    """Also if its flush was cut short before it could return: the queue alone is in doubt."""
+    core: Core[int] = Core(NaturalPolicy())
+    handover = Handover(core, "the stream")
+    core.ending.start()
+    core.admission.open_burst(0.0)
+    core.buffer.append(1)
+    ask = Future[None]()
+    handover.join(ask)
+    core.observe()
+    batch = core.next_flush(lambda: 0.0)
+    assert batch is not None
+    handover.offer(batch.call(batch.items), Future[None]())
+    assert [1] == handover.take()
+    handover.leave(ask)
+    handover.join(Future[None]())
+    core.ending.cut_short("the block was left")
+    batch.interrupt()
+    batch.fail(OSError())
+    core.flush_ended(batch, 1.0)
+    core.observe()
+    handover.list_losses()
+    assert [1] == core.batcher.losses.in_doubt.items
+    assert ([], []) == (handover.in_doubt, handover.undelivered)

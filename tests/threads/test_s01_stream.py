@@ -1,0 +1,237 @@
+"""S1 and S2 in threads: what the source may do to whoever leaves, interrupts, threads, contexts.
+
+What both drivers do the same way is in ``tests/contract/test_s01_reading.py`` and test_s02.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import Any
+
+import attrs
+import pytest
+
+from flushq import NaturalPolicy
+from flushq.threads import batches
+from tests.threads.stage import Stage, play
+from tests.threads.support import Interrupt, at_every_step_on_stage, interrupt
+
+
+@attrs.define(eq=False)
+class Numbers:
+    """A source of numbers from 0 on.
+
+    Attributes:
+        stage: Where it is played.
+        count: How many it yields.
+        seconds: How long each takes.
+        read: Those that it has yielded.
+        closed: Whether it was closed, or has ended.
+    """
+
+    stage: Stage
+    count: int
+    seconds: float = 0.0
+    read: list[int] = attrs.field(factory=list, init=False)
+    closed: bool = attrs.field(default=False, init=False)
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield."""
+        try:
+            for number in range(self.count):
+                if self.seconds:
+                    self.stage.sleep(self.seconds)
+                self.read.append(number)
+                yield number
+        finally:
+            self.closed = True
+
+
+def error_of(call: Callable[[], object]) -> BaseException | None:
+    """What a call raises."""
+    try:
+        call()
+    except BaseException as error:
+        return error
+    return None
+
+
+def test_leaving_waits_for_the_source() -> None:
+    """A thread cannot be interrupted: the item that is being read is undelivered."""
+
+    def body(stage: Stage) -> None:
+        source, began = Numbers(stage, 5, 10.0), stage.now
+        with batches(source, NaturalPolicy(1)) as stream:
+            assert [0] == next(stream)
+            stage.sleep(15.0)
+        assert began + 30.0 == stage.now
+        assert ([0], [1, 2]) == (stream.in_doubt, stream.undelivered)
+        assert source.closed
+        assert all(task.is_over for task in stage.tasks[1:])
+
+    for seed in range(6):
+        play(body, seed)
+
+
+def test_an_interrupt_ends_the_waiting_for_the_source() -> None:
+    """It goes on at once; the reader ends by itself, and the lists are complete by then."""
+
+    def body(stage: Stage) -> None:
+        def press() -> None:
+            stage.sleep(15.0)
+            main.interrupt = Interrupt()
+
+        main, source, began = stage.tasks[0], Numbers(stage, 5, 10.0), stage.now
+        stage.spawn(press)
+        with pytest.raises(Interrupt), batches(source, NaturalPolicy(1)) as stream:
+            assert [0] == next(stream)
+        assert began + 15.0 == stage.now
+        assert ([0], []) == (stream.in_doubt, stream.undelivered)
+        stage.sleep(10.0)
+        assert ([0], [1]) == (stream.in_doubt, stream.undelivered)
+        assert source.closed
+
+    for seed in range(6):
+        play(body, seed)
+
+
+def test_an_interrupt_while_the_queue_ends_goes_on() -> None:
+    """Here on_report takes long; the rest of leaving is done all the same."""
+
+    def body(stage: Stage) -> None:
+        def press() -> None:
+            stage.sleep(5.0)
+            main.interrupt = Interrupt()
+
+        def take_long(_: object) -> None:
+            stage.sleep(10.0)
+
+        main, source, began = stage.tasks[0], Numbers(stage, 5), stage.now
+        stage.spawn(press)
+        stream = batches(source, NaturalPolicy(1), max_queue_size=1, on_report=take_long)
+        with pytest.raises(Interrupt), stream:
+            assert [0] == next(stream)
+        assert began + 10.0 == stage.now
+        assert ([0], [1, 2]) == (stream.in_doubt, stream.undelivered)
+        assert source.closed
+
+    play(body)
+
+
+def test_what_closing_raises() -> None:
+    """The block raises it; a source without a close is left as it is."""
+
+    class Stuck(list[int]):
+        """An iterable whose iterator cannot be closed."""
+
+        def __iter__(self) -> Any:
+            return self
+
+        def __next__(self) -> int:
+            return 1
+
+        def close(self) -> None:
+            """Fail."""
+            raise OSError("cannot be closed")
+
+    def body(_: Stage) -> None:
+        with pytest.raises(OSError, match="cannot be closed"), batches(Stuck(), NaturalPolicy()):
+            pass
+        with batches(iter(range(10**9)), NaturalPolicy(), max_queue_size=1) as stream:
+            next(stream)
+        assert [0] == stream.in_doubt
+
+    play(body)
+
+
+def test_on_report_may_not_ask() -> None:
+    """It would wait for the thread that calls it."""
+
+    def body(stage: Stage) -> None:
+        errors: list[BaseException | None] = []
+
+        def ask(_: object) -> None:
+            errors.append(error_of(lambda: next(stream)))
+
+        with batches(Numbers(stage, 2), NaturalPolicy(1), on_report=ask) as stream:
+            assert [[0], [1]] == list(stream)
+        assert [RuntimeError] * 2 == list(map(type, errors))
+        assert "asking for a batch would wait" in str(errors[0])
+
+    play(body)
+
+
+CONTEXT: ContextVar[str] = ContextVar("CONTEXT")
+
+
+def test_the_source_runs_in_the_context_of_the_block() -> None:
+    """In a thread that is named after the stream."""
+
+    def body(stage: Stage) -> None:
+        def source() -> Iterator[str]:
+            yield CONTEXT.get()
+
+        CONTEXT.set("of the block")
+        with batches(source(), NaturalPolicy(), name="orders") as stream:
+            assert [["of the block"]] == list(stream)
+        assert "flushq 'orders' reader" in [task.name for task in stage.tasks]
+
+    play(body)
+
+
+def test_an_interrupt_at_any_step_of_an_ask() -> None:
+    """What was yielded before was delivered or is in doubt, and nothing else is lost or twice."""
+
+    def body(stage: Stage, make: Callable[[Callable[[], object]], None]) -> None:
+        yielded: list[int] = []
+        source = Numbers(stage, 6)
+        with suppress(Interrupt), batches(source, NaturalPolicy(2), max_queue_size=2) as stream:
+            yielded += next(stream)
+            make(lambda: yielded.extend(next(stream)))
+        left = stream.in_doubt + stream.undelivered
+        delivered = len(source.read) - len(left)
+        assert source.read == yielded[:delivered] + left
+        assert set() == {*yielded} & {*stream.undelivered}
+        assert all(task.is_over for task in stage.tasks[1:])
+
+    at_every_step_on_stage(interrupt, body)
+
+
+def test_an_interrupt_at_any_step_of_leaving() -> None:
+    """The rest is done by leaving again; the lists are complete then, and no thread is left."""
+
+    def body(stage: Stage, make: Callable[[Callable[[], object]], None]) -> None:
+        source = Numbers(stage, 6)
+        stream = batches(source, NaturalPolicy(2), max_queue_size=2)
+        stream.__enter__()
+        batch = next(stream)
+        with suppress(Interrupt):
+            make(lambda: stream.__exit__(None, None, None))
+        stream.__exit__(None, None, None)
+        assert batch == stream.in_doubt
+        assert source.read == batch + stream.undelivered
+        assert all(task.is_over for task in stage.tasks[1:])
+
+    at_every_step_on_stage(interrupt, body)
+
+
+@pytest.mark.parametrize(
+    "seeds", [range(20), pytest.param(range(20, 600), marks=pytest.mark.long)], ids=["few", "many"]
+)
+def test_threads_that_lose_their_turn_anywhere(seeds: range) -> None:
+    """Each item is yielded once, in order, and what was not is listed."""
+
+    def body(stage: Stage) -> None:
+        source = Numbers(stage, 12)
+        yielded: list[int] = []
+        with batches(source, NaturalPolicy(2), max_queue_size=3) as stream:
+            for batch in stream:
+                yielded += batch
+                if len(yielded) >= leaves_at:
+                    break
+        assert source.read == yielded + stream.undelivered
+        assert stream.in_doubt == (batch if len(yielded) >= leaves_at else [])
+
+    for seed in seeds:
+        leaves_at = seed % 16
+        play(body, seed, preempt=0.02)
