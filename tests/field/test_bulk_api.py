@@ -215,7 +215,6 @@ async def test_how_long_to_wait() -> None:
     ("error", "verdict"),
     [
         (bulk_api.Refused(429, after=7.0), Retry(after=7.0, hold=True)),
-        (bulk_api.Refused(429), Retry(after=0.2)),
         (bulk_api.Refused(429, after=-7.0), Retry(after=0.2)),
         (bulk_api.Refused(429, after=math.inf), Retry(after=3600.0, hold=True)),
         (httpx.ReadTimeout("late"), Retry(after=0.2)),
