@@ -812,7 +812,7 @@ class Model:
 
     def _room_flaws(self) -> Iterator[tuple[int | str, str]]:
         runs = self.started and not self.stopped
-        if self._is_pressed and self._has_free_slot and self._may_start:
+        if self._is_pressed and self._has_free_slot and self._may_press:
             yield "B4", "a queue is full beside a free slot"
         if self.line and not self._is_pressed:
             yield 7, "producers wait beside room"
