@@ -47,6 +47,12 @@ def test_a_retry_after_no_time_is_refused(after: Any, error: type[Exception], me
         Retry(after)
 
 
+def test_a_hold_is_a_bool() -> None:
+    """Anything else is refused where it is given, and shown."""
+    with pytest.raises(TypeError, match="hold must be a bool, not 30"):
+        Retry(1, hold=30)  # type: ignore[arg-type]  # a mistake
+
+
 # Facts.
 
 

@@ -413,7 +413,27 @@ def test_a_policy_that_has_failed_is_asked_nothing_more() -> None:
     accept(batcher, 4, 5, 6)
     end(batcher, batch, 1)
     batcher.tick(2)
+    batcher.policy.displaced(1)
+    batcher.policy.reweighed(1)
+    batcher.policy.ask_again(3)
     assert asked == vars(batcher.policy.copy)["asked"]
+
+
+def test_a_policy_that_cannot_bear_corrected_facts_ends_the_queue() -> None:
+    """What it raises when it is asked again is told as a failure in decide."""
+
+    class Light(NaturalPolicy):
+        def decide(self, now: float) -> Decision:
+            if self.queue.weight > 5:
+                raise Refusal("too heavy")
+            return Wait()
+
+    batcher = batcher_of(Light())
+    accept(batcher, 1, 2)
+    batcher.policy.reweighed(6)
+    batcher.policy.ask_again(1)
+    assert "the policy Light raised Refusal('too heavy') in decide" == failure_of(batcher).message
+    assert ([1, 2], []) == lists_of(batcher)
 
 
 class Unspeakable(Exception):

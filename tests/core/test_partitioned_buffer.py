@@ -144,3 +144,10 @@ def test_an_interrupt_between_two_steps_harms_no_other_item(measures: tuple[Any,
             assert 0 == len(buffer)
 
     assert at_every_step(interrupt, play_once) >= 1
+
+
+def test_without_merging_a_duplicate_needs_no_weight() -> None:
+    """It is counted, and the item that waits stays as it is."""
+    buffer = PartitionedBuffer[int](lambda _: 1, dedupe_key=lambda item: item)
+    buffer.append(5)
+    assert 0 == buffer.growth(5, (1, 5))

@@ -9,11 +9,12 @@ import pytest
 
 from flushq.core.attempts import Attempts, Call, Pause
 from flushq.core.core import Core
+from flushq.core.running_throttle import RunningThrottle
 from flushq.errors import PolicyError, QueueFull
 from flushq.outcomes import Retry, Split, Verdict
 from flushq.policies import IntervalPolicy, NaturalPolicy
 from flushq.throttles import CircuitBreaker, RateLimit, Throttle
-from tests.core.support import Caller
+from tests.core.support import Caller, batch_of
 from tests.strategies import Refusal
 
 
@@ -447,3 +448,16 @@ def test_who_joins_the_line_in_vain_is_told_so_at_once(why: str) -> None:
     place = Caller()
     made.core.starts.join(place, attempts, 1.0)
     assert (False, []) == (place.result(), made.core.starts.line)
+
+
+def test_a_throttle_that_fails_when_it_is_told_is_not_asked() -> None:
+    """What has ended since is told before it is asked; then no time is soon enough."""
+    told: list[str] = []
+    throttle: RunningThrottle[int] = RunningThrottle(
+        Noted(call_done=Refusal("no")), lambda what, _: told.append(what)
+    )
+    batch = batch_of(1)
+    throttle.call_started(batch, 0.0, 1, 0)
+    throttle.note_end(batch, 1.0, None)
+    assert math.inf == throttle.ready_at(2.0, is_pausing=False)
+    assert ["Noted raised Refusal('no') in call_done"] == told

@@ -52,6 +52,29 @@ def test_a_finalizer_at_any_step(name: str, options: str) -> None:
     assert at_every_step(lambda: finalize[0](), play_once) >= 1  # noqa: PLW0108 - it changes
 
 
+def test_a_finalizer_at_any_step_of_an_item_that_is_displaced() -> None:
+    """Both items are displaced, each once, whatever comes between."""
+
+    def play_once(make: Callable[..., None]) -> None:
+        sink, calls = Sink(), list[Any]()
+        queue = queue_of(sink, max_queue_size=1, when_full="drop_newest")
+
+        def act() -> None:
+            queue.enqueue_nowait("finalized")
+            calls.append("finalized")
+
+        finalize[0] = act
+        queue.enqueue("before")
+        make(lambda: queue.enqueue("item"))
+        queue.close()
+        stats = queue.stats()
+        assert (["before"], 1 + len(calls)) == (sink.items, stats.displaced)
+        assert 1 + stats.displaced == stats.accepted
+
+    finalize: list[Callable[[], object]] = [int]
+    assert at_every_step(lambda: finalize[0](), play_once) >= 1  # noqa: PLW0108 - it changes
+
+
 def test_a_receipt_that_a_finalizer_interrupts() -> None:
     """The receipt is that of the item of the call, whatever comes between."""
 
