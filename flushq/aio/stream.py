@@ -92,8 +92,7 @@ class BatchStream(Generic[T]):
         """
         self._stop()
         cancelled = await until_done(self._reader, error)
-        ended = until_ended(self._core, self._runner, owner=True, error=cancelled or error)
-        cancelled = await ended or cancelled
+        cancelled = await until_ended(self._core, self._runner, owner=True) or cancelled
         self._handover.list_losses()
         if cancelled is not None:
             raise cancelled
