@@ -301,10 +301,10 @@ class Entrance(Generic[T]):
 
     def _has_room(self, entry: Entry[T]) -> bool:
         """Whether there is room by now for an item that is next; if not, it has been displaced."""
-        if not entry.is_displaced:
-            has_room = self._core.admission.make_room(entry.item, entry.key, entry.weight)
-            entry.is_displaced = not has_room
-        return not entry.is_displaced
+        make_room = self._core.admission.make_room
+        has_room = not entry.is_displaced and make_room(entry.item, entry.key, entry.weight)
+        entry.is_displaced = not has_room
+        return has_room
 
     def _foresee(self, entry: Entry[T]) -> Any:
         receipts = self._core.receipts

@@ -146,8 +146,11 @@ def test_an_interrupt_between_two_steps_harms_no_other_item(measures: tuple[Any,
     assert at_every_step(interrupt, play_once) >= 1
 
 
-def test_without_merging_a_duplicate_needs_no_weight() -> None:
-    """It is counted, and the item that waits stays as it is."""
-    buffer = PartitionedBuffer[int](lambda _: 1, dedupe_key=lambda item: item)
-    buffer.append(5)
-    assert 0 == buffer.growth(5, (1, 5))
+def test_how_much_more_the_item_that_waits_would_weigh() -> None:
+    """Nothing without merging; else what the merged item weighs more."""
+    rules: dict[str, Any] = {"dedupe_key": lambda item: item % 10, "weigh": lambda item: item}
+    plain = PartitionedBuffer[int](lambda _: 1, **rules)
+    merging = PartitionedBuffer[int](lambda _: 1, **rules, merge=lambda old, new: old + new + 5)
+    for buffer in plain, merging:
+        buffer.append(5)
+    assert (0, 10) == (plain.growth(5, (1, 5)), merging.growth(5, (1, 5)))
