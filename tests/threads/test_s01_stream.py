@@ -6,7 +6,7 @@ What both drivers do the same way is in ``tests/contract/test_s01_reading.py`` a
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import Any
+from math import inf
 
 import attrs
 import pytest
@@ -118,25 +118,55 @@ def test_an_interrupt_while_the_queue_ends_goes_on() -> None:
     play(body)
 
 
-def test_what_closing_raises() -> None:
-    """The block raises it; a source without a close is left as it is."""
+class Ones:
+    """An iterator of so many ones, whose ``close`` raises."""
 
-    class Stuck(list[int]):
-        """An iterable whose iterator cannot be closed."""
+    def __init__(self, count: float) -> None:
+        self.count = count
+        self.closed = 0
 
-        def __iter__(self) -> Any:
-            return self
+    def __iter__(self) -> Iterator[int]:
+        """Itself."""
+        return self
 
-        def __next__(self) -> int:
-            return 1
+    def __next__(self) -> int:
+        """Return the next one."""
+        if not self.count:
+            raise StopIteration
+        self.count -= 1
+        return 1
 
-        def close(self) -> None:
-            """Fail."""
-            raise OSError("cannot be closed")
+    def close(self) -> None:
+        """Fail."""
+        self.closed += 1
+        raise OSError("cannot be closed")
+
+
+def test_what_closing_raises(caplog: pytest.LogCaptureFixture) -> None:
+    """The block raises it, or logs it if it raises something else already."""
 
     def body(_: Stage) -> None:
-        with pytest.raises(OSError, match="cannot be closed"), batches(Stuck(), NaturalPolicy()):
+        with pytest.raises(OSError, match="cannot be closed"), batches(Ones(inf), NaturalPolicy()):
             pass
+        with (
+            pytest.raises(ZeroDivisionError),
+            batches(Ones(inf), NaturalPolicy(), name="orders") as stream,
+        ):
+            assert next(stream)
+            raise ZeroDivisionError
+
+    play(body)
+    assert ["orders: the source raised while it was stopped"] == caplog.messages
+
+
+def test_a_source_that_is_not_closed() -> None:
+    """One that has come to its end, and one that has no ``close``."""
+
+    def body(_: Stage) -> None:
+        source = Ones(3)
+        with batches(source, NaturalPolicy(3)) as stream:
+            assert [1, 1, 1] == [one for batch in stream for one in batch]
+        assert 0 == source.closed
         with batches(iter(range(10**9)), NaturalPolicy(), max_queue_size=1) as stream:
             next(stream)
         assert [0] == stream.in_doubt
