@@ -54,7 +54,7 @@ def read_traffic(lines: Iterable[str]) -> Traffic:
             keys.append(key)
     if not times:
         raise ValueError("there are no arrivals")
-    began = datetime.fromtimestamp(times[0], UTC) if kind == DATE else None
+    began = datetime.fromtimestamp(times[0], UTC) if DATE in kinds else None
     return Traffic([time - times[0] for time in times], began, None if None in keys else keys)
 
 
