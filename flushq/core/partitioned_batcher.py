@@ -139,9 +139,9 @@ class PartitionedBatcher(PartitionLine[T]):
         self._settle(partition)
         return number, item
 
-    def _reweigh(self, number: int, keys: Hashable, change: float) -> None:
+    def _reweigh(self, number: int, key: Hashable, change: float) -> None:
         self._items.weight += change
-        partition = self._items.partitions[keys[0]]  # type: ignore[index]  # of a PartitionedBuffer
+        partition = self._items.partitions[key[0]]  # type: ignore[index]  # of a PartitionedBuffer
         policy = partition.policy
         known = 0 if policy is None else policy.pending
         if policy is not None and known and number <= partition.numbers[known - 1]:
