@@ -155,9 +155,10 @@ async def drive(case: Case, close_at: float) -> Outcome:
                 producers += [asyncio.create_task(queue.enqueue(item)) for item in items]
             await (idle() if case.drain else sleep_until(close_at))
             made = reports if case.drain else list(reports)
+            undelivered = queue.undelivered if case.drain else list(queue.undelivered)
     answers = await asyncio.gather(*producers, return_exceptions=True)
     refused = sum(isinstance(each, FlushFailed | QueueClosed) for each in answers)
-    return in_order(map(flush_of, made)), len(queue.undelivered), refused
+    return in_order(map(flush_of, made)), len(undelivered), refused
 
 
 def by_its_start(flush: SimulatedFlush) -> SimulatedFlush:
