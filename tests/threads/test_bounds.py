@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
-
 from flushq import (
     Displaced,
     IntervalPolicy,
@@ -19,19 +17,14 @@ from flushq import (
     QueueFull,
 )
 from tests.contract.partitions import letter_of
+from tests.threads.both import Scenarios
 from tests.threads.test_contract import NEVER, Store, raised, started
-from tests.threads.worlds import Scenario, World, run_aio, run_threads
+from tests.threads.worlds import World
 
-SCENARIOS: list[Scenario] = []
+on_both = Scenarios()
 
 Sum = tuple[str, int]
 """A key, and a number that is added up."""
-
-
-def on_both(scenario: Scenario) -> Scenario:
-    """Have a scenario played on both drivers."""
-    SCENARIOS.append(scenario)
-    return scenario
 
 
 async def nowait(queue: Any, item: Any) -> None:
@@ -412,22 +405,6 @@ async def partitions_merge_each_for_itself(world: World) -> None:
     assert [("a", 4)] == store.batches[1]
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_in_asyncio(scenario: Scenario) -> None:
-    """The scenario holds in asyncio."""
-    run_aio(scenario)
-
-
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_in_threads(scenario: Scenario) -> None:
-    """The scenario holds in threads, in whatever order they run."""
-    for seed in range(6):
-        run_threads(scenario, seed)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_in_threads_that_lose_their_turn_anywhere(scenario: Scenario) -> None:
-    """The scenario holds if threads are switched wherever CPython may."""
-    for seed in range(50):
-        run_threads(scenario, seed, preempt=0.02)
+test_in_asyncio, test_in_threads, test_in_threads_that_lose_their_turn_anywhere = on_both.tests(
+    preempted=50
+)

@@ -6,8 +6,6 @@ The details are tested in `tests/core` (what is decided) and `tests/contract` (a
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import pytest
-
 from flushq import (
     Drop,
     Dropped,
@@ -27,17 +25,12 @@ from flushq import (
     ShutdownTimeout,
     Split,
 )
-from tests.threads.worlds import Scenario, World, run_aio, run_threads
+from tests.threads.both import Scenarios
+from tests.threads.worlds import World
 
 NEVER = IntervalPolicy(float("inf"))
 
-SCENARIOS: list[Scenario] = []
-
-
-def on_both(scenario: Scenario) -> Scenario:
-    """Have a scenario played on both drivers."""
-    SCENARIOS.append(scenario)
-    return scenario
+on_both = Scenarios()
 
 
 class Store:
@@ -345,22 +338,6 @@ async def a_loader_that_raises_fails_its_callers(world: World) -> None:
         assert "well" == await load_one("key")
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_in_asyncio(scenario: Scenario) -> None:
-    """The scenario holds in asyncio."""
-    run_aio(scenario)
-
-
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_in_threads(scenario: Scenario) -> None:
-    """The scenario holds in threads, in whatever order they run."""
-    for seed in range(6):
-        run_threads(scenario, seed)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_in_threads_that_lose_their_turn_anywhere(scenario: Scenario) -> None:
-    """The scenario holds if threads are switched wherever CPython may."""
-    for seed in range(150):
-        run_threads(scenario, seed, preempt=0.02)
+test_in_asyncio, test_in_threads, test_in_threads_that_lose_their_turn_anywhere = on_both.tests(
+    preempted=150
+)

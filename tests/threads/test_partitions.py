@@ -5,8 +5,6 @@ The details, as far as no thread is in them, are in `tests/contract/test_p*.py`.
 
 from typing import Any
 
-import pytest
-
 from flushq import (
     Drop,
     Dropped,
@@ -20,16 +18,11 @@ from flushq import (
     QueueFull,
 )
 from tests.contract.partitions import Costly, letter_of, letters
+from tests.threads.both import Scenarios
 from tests.threads.test_contract import NEVER, Store, raised, started
-from tests.threads.worlds import Scenario, World, run_aio, run_threads
+from tests.threads.worlds import World
 
-SCENARIOS: list[Scenario] = []
-
-
-def on_both(scenario: Scenario) -> Scenario:
-    """Have a scenario played on both drivers."""
-    SCENARIOS.append(scenario)
-    return scenario
+on_both = Scenarios()
 
 
 def by_letter(world: World, sink: Any, policy: Any, **options: Any) -> Any:
@@ -192,22 +185,6 @@ async def a_batched_by_partition(world: World) -> None:
     assert [["a1", "a2"], ["b1", "b2"]] == sorted(calls)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_in_asyncio(scenario: Scenario) -> None:
-    """The scenario holds in asyncio."""
-    run_aio(scenario)
-
-
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_in_threads(scenario: Scenario) -> None:
-    """The scenario holds in threads, in whatever order they run."""
-    for seed in range(6):
-        run_threads(scenario, seed)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_in_threads_that_lose_their_turn_anywhere(scenario: Scenario) -> None:
-    """The scenario holds if threads are switched wherever CPython may."""
-    for seed in range(50):
-        run_threads(scenario, seed, preempt=0.02)
+test_in_asyncio, test_in_threads, test_in_threads_that_lose_their_turn_anywhere = on_both.tests(
+    preempted=50
+)

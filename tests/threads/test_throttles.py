@@ -5,8 +5,6 @@ What is decided is tested in `tests/core/test_starts.py`, the throttles in `test
 
 from typing import Any
 
-import pytest
-
 from flushq import (
     Failure,
     NaturalPolicy,
@@ -17,16 +15,11 @@ from flushq import (
     Verdict,
 )
 from flushq.throttles import CircuitBreaker, RateLimit, Throttle
+from tests.threads.both import Scenarios
 from tests.threads.test_contract import Store, raised, started
-from tests.threads.worlds import Scenario, World, run_aio, run_threads
+from tests.threads.worlds import World
 
-SCENARIOS: list[Scenario] = []
-
-
-def on_both(scenario: Scenario) -> Scenario:
-    """Have a scenario played on both drivers."""
-    SCENARIOS.append(scenario)
-    return scenario
+on_both = Scenarios()
 
 
 class TooManyRequests(Exception):
@@ -232,22 +225,6 @@ async def an_api_that_refuses_everything(world: World) -> None:
     assert list(range(queue.stats().delivered, 60)) == lost
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_in_asyncio(scenario: Scenario) -> None:
-    """The scenario holds in asyncio."""
-    run_aio(scenario)
-
-
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_in_threads(scenario: Scenario) -> None:
-    """The scenario holds in threads, in whatever order they run."""
-    for seed in range(6):
-        run_threads(scenario, seed)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_in_threads_that_lose_their_turn_anywhere(scenario: Scenario) -> None:
-    """The scenario holds if threads are switched wherever CPython may."""
-    for seed in range(50):
-        run_threads(scenario, seed, preempt=0.02)
+test_in_asyncio, test_in_threads, test_in_threads_that_lose_their_turn_anywhere = on_both.tests(
+    preempted=50
+)
