@@ -22,11 +22,12 @@ an item brought so may get that one's key and weight: see point 17 of the contra
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from itertools import chain, islice, repeat, starmap
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
-from flushq.core.caps import Caps, Weigh
-from flushq.core.duplicates import EMPTY, PLAIN_KEYS, DedupeKey, Duplicates, checked_key
-from flushq.core.merging import Merge, new_merging
+from flushq.core.caps import Weigh
+from flushq.core.duplicates import EMPTY, PLAIN_KEYS, DedupeKey, checked_key
+from flushq.core.merging import Merge
+from flushq.core.waiting import Waiting
 
 T = TypeVar("T")
 
@@ -35,31 +36,16 @@ _BESIDE: Any = None
 """What stands for an item that waits beside the deque."""
 
 
-class Buffer(Generic[T]):
+class Buffer(Waiting[T]):
     """The items that wait, oldest first.
 
-    Args:
-        dedupe_key: The key of an item. None: nothing is a duplicate.
-        weigh: The weight of an item. None: all weigh 0.
-        max_records, max_weight: The caps of a batch. None: no cap.
-        label: What the messages of the exceptions begin with.
-        merge: What an item becomes by its duplicate. None: the first stays as it is.
-        max_queue_weight: The most weight that may wait; whether there is room is not asked here.
-
-    Raises:
-        TypeError: ``dedupe_key``, ``weigh`` or ``merge`` cannot be called or is async; there is a
-            ``max_weight`` or a ``max_queue_weight`` and no ``weigh``, or ``merge`` and no
-            ``dedupe_key``.
-        ValueError: ``max_queue_weight`` is zero, negative or NaN.
+    Args and what is raised: as of :class:`~flushq.core.waiting.Waiting`.
 
     Attributes:
         append: Lets an item in, behind all others, and returns None; or counts a duplicate, and
             returns the number of the item that stays. It raises what :meth:`measure` does, or what
             a merge does, and then nothing has changed.
         first: The number of the oldest item: how many have left.
-        duplicates: How many items were duplicates.
-        merging: How they are merged; None: they are not.
-        max_queue_weight: As it was given; inf: there is no bound.
         items: Those that wait, to be read; ``len(buffer.items)`` is what costs least.
         fresh_weight: What the items weigh that came in since somebody set this to 0.
     """
@@ -74,17 +60,12 @@ class Buffer(Generic[T]):
         merge: Merge[T] | None = None,
         max_queue_weight: float | None = None,
     ) -> None:
-        self.first = self.duplicates = 0
+        super().__init__(dedupe_key, weigh, max_records, max_weight, label, merge, max_queue_weight)
+        self.first = 0
         self.fresh_weight: float = 0
         self.items: deque[T] = deque()
-        self._duplicates: Duplicates[T] = Duplicates(dedupe_key)
         self._keys: deque[Hashable] = EMPTY if dedupe_key is None else deque()
-        self._caps: Caps[T] = Caps(weigh, max_records, max_weight, max_queue_weight, label)
-        self.max_queue_weight = self._caps.max_queue_weight
-        self.merging = new_merging(merge, dedupe_key, self.measure, label)
         self._weights: deque[float] = EMPTY if weigh is None else deque()
-        self._has_keys = dedupe_key is not None
-        self._has_weights = weigh is not None
         self.append = self._way_in(dedupe_key, weigh)
 
     def __len__(self) -> int:
@@ -106,35 +87,9 @@ class Buffer(Generic[T]):
         """
         return self._duplicates.key_of(item), self._caps.weight_of(item)
 
-    def is_duplicate(self, key: Hashable) -> bool:
-        """Whether an item with this key waits."""
-        return key in self._duplicates.taken
-
-    def growth(self, item: T, key: Hashable) -> float:
-        """How much more the item that waits with this key would weigh with its duplicate.
-
-        Raises:
-            Exception: What a merge raises: see :meth:`Merging.growth`.
-        """
-        if self.merging is None:
-            return 0
-        return self.merging.growth(self._duplicates.taken[key], item, key)
-
     def __getitem__(self, number: int) -> T:
         """The item that waits with this number."""
         return self.items[number - self.first] if self.merging is None else self.merging[number]
-
-    def number_of(self, item: T, stays: int | None) -> int:
-        """The number of an item that has just come; ``stays`` is what ``append`` returned.
-
-        What a finalizer has brought meanwhile stands behind the item.
-        """
-        if stays is not None:
-            return stays
-        number = self.next_number - 1
-        while self[number] is not item:
-            number -= 1
-        return number
 
     def add(self, item: T, key: Hashable, weight: float) -> int | None:
         """Let an item in as ``append`` does, with the key and weight that were measured."""
@@ -151,13 +106,6 @@ class Buffer(Generic[T]):
             self._weights.append(weight)
         self.items.append(item)
         return None
-
-    def _stay(self, item: T, key: Hashable) -> int:
-        number = self._duplicates.taken[key]
-        if self.merging is not None:
-            self.merging.merge(number, item, key)
-        self.duplicates += 1
-        return number
 
     def take(self, up_to: int | None = None) -> tuple[list[T], float, Sequence[float]]:
         """Take the oldest items, as many as the caps and ``up_to`` allow.
@@ -219,10 +167,6 @@ class Buffer(Generic[T]):
         if weigh is not None:
             return self._way_in_by_weight(weigh)
         return self.items.append
-
-    def _append_measured(self, item: T) -> int | None:
-        key, weight = self.measure(item)
-        return self.add(item, key, weight)
 
     def _way_in_by_key(self, dedupe_key: DedupeKey[T]) -> Callable[[T], int | None]:
         items, keys, taken = self.items, self._keys, self._duplicates.taken

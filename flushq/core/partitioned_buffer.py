@@ -13,13 +13,14 @@ from collections import deque
 from collections.abc import Callable, Container, Hashable
 from contextlib import suppress
 from operator import itemgetter
-from typing import Generic, Self, TypeVar
+from typing import Self, TypeVar
 
 from flushq.arguments import check_sync_callable
-from flushq.core.caps import Caps, Weigh, Weights
-from flushq.core.duplicates import PLAIN_KEYS, DedupeKey, Duplicates, checked_key
-from flushq.core.merging import Merge, new_merging
+from flushq.core.caps import Weigh, Weights
+from flushq.core.duplicates import PLAIN_KEYS, DedupeKey, checked_key
+from flushq.core.merging import Merge
 from flushq.core.partition import Partition
+from flushq.core.waiting import Waiting
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -30,7 +31,7 @@ Keys = tuple[Hashable, Hashable]
 """The partition of an item, and its key."""
 
 
-class PartitionedBuffer(Generic[T]):
+class PartitionedBuffer(Waiting[T]):
     """The items that wait.
 
     Args:
@@ -41,9 +42,8 @@ class PartitionedBuffer(Generic[T]):
         TypeError, ValueError: As of a Buffer; or ``partition_key`` cannot be called, or is async.
 
     Attributes:
-        append, duplicates, merging, max_queue_weight: As of a Buffer.
+        append: As of a Buffer.
         weight: What the items weigh that wait.
-        next_number: The number of the next item to come.
         partitions: Those that exist, by their key.
         fresh: The partition of each item that has come since somebody emptied this.
     """
@@ -60,24 +60,23 @@ class PartitionedBuffer(Generic[T]):
         max_queue_weight: float | None = None,
     ) -> None:
         check_sync_callable("partition_key", partition_key)
-        self.next_number = self.duplicates = 0
+        super().__init__(dedupe_key, weigh, max_records, max_weight, label, merge, max_queue_weight)
         self.partitions: dict[Hashable, Partition[T]] = {}
         self.fresh: deque[Partition[T]] = deque()
         self.weight: float = 0
-        self._left = 0
+        self._next_number = self._left = 0
         self._with_keys: dict[int, T] = {}
         self._partition_key = partition_key
-        self._duplicates: Duplicates[T] = Duplicates(dedupe_key)
-        self._caps: Caps[T] = Caps(weigh, max_records, max_weight, max_queue_weight, label)
-        self.max_queue_weight = self._caps.max_queue_weight
-        self.merging = new_merging(merge, dedupe_key, self.measure, label)
-        self._has_keys = dedupe_key is not None
-        self._has_weights = weigh is not None
         is_plain = dedupe_key is None and weigh is None
         self.append = self._plain_way_in() if is_plain else self._append_measured
 
     def __len__(self) -> int:
-        return self.next_number - self._left
+        return self._next_number - self._left
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next item to come."""
+        return self._next_number
 
     @property
     def items(self) -> Self:
@@ -94,33 +93,14 @@ class PartitionedBuffer(Generic[T]):
         partition = _checked(self._partition_key(item))
         return (partition, self._duplicates.key_of(item)), self._caps.weight_of(item)
 
-    def is_duplicate(self, keys: Hashable) -> bool:
-        """Whether an item with this key waits in its partition."""
-        return keys in self._duplicates.taken
-
-    def growth(self, item: T, keys: Hashable) -> float:
-        """As of a Buffer."""
-        if self.merging is None:
-            return 0
-        return self.merging.growth(self._duplicates.taken[keys], item, keys)
-
     def __getitem__(self, number: int) -> T:
         """The item that waits with this number: one that has just come, or one with a key."""
         if self.merging is not None:
             return self.merging[number]
         if self._has_keys:
             return self._with_keys[number]
-        partition = self.fresh[number - self.next_number]
+        partition = self.fresh[number - self._next_number]
         return partition.items[bisect_left(partition.numbers, number)]
-
-    def number_of(self, item: T, stays: int | None) -> int:
-        """The number of an item that has just come; ``stays`` is what ``append`` returned."""
-        if stays is not None:
-            return stays
-        number = self.next_number - 1
-        while self[number] is not item:  # what a finalizer has brought meanwhile
-            number -= 1
-        return number
 
     # Items come in.
 
@@ -129,8 +109,8 @@ class PartitionedBuffer(Generic[T]):
         if self._has_keys and keys in self._duplicates.taken:
             return self._stay(item, keys)
         partition = self.partitions.get(keys[0]) or self._open(keys[0])
-        number = self.next_number  # no call from here on, so no interrupt comes between
-        self.next_number = number + 1
+        number = self._next_number  # no call from here on, so no interrupt comes between
+        self._next_number = number + 1
         if self._has_keys:
             try:
                 self._duplicates.taken[keys] = number
@@ -150,22 +130,11 @@ class PartitionedBuffer(Generic[T]):
         self.fresh += (partition,)
         return None
 
-    def _stay(self, item: T, keys: Hashable) -> int:
-        number = self._duplicates.taken[keys]
-        if self.merging is not None:
-            self.merging.merge(number, item, keys)
-        self.duplicates += 1
-        return number
-
     def _take_back(self, number: int, partition: Partition[T]) -> None:
         """The item that was to have this number has not come."""
-        self.next_number = number
+        self._next_number = number
         if not (partition.numbers or partition.running):
             self.close(partition)
-
-    def _append_measured(self, item: T) -> int | None:
-        keys, weight = self.measure(item)
-        return self.add(item, keys, weight)
 
     def _plain_way_in(self) -> Callable[[T], None]:
         """The shortest way in for items that have neither keys nor weights."""
@@ -174,8 +143,8 @@ class PartitionedBuffer(Generic[T]):
         def append(item: T) -> None:
             key = partition_key(item)
             partition = (find(key) if type(key) in PLAIN_KEYS else None) or self._open(key)
-            number = self.next_number
-            self.next_number = number + 1
+            number = self._next_number
+            self._next_number = number + 1
             partition.numbers.append(number)
             partition.items.append(item)
             fresh.append(partition)
