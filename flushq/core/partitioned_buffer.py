@@ -117,10 +117,11 @@ class PartitionedBuffer(Waiting[T]):
             except BaseException:  # of a key that cannot be hashed or compared now
                 self._take_back(number, partition)
                 raise
-            self._with_keys[number] = item
             partition.keys += (keys,)
-        if self.merging is not None:
-            self.merging.enter(number, item, weight)
+            if self.merging is None:
+                self._with_keys[number] = item
+            else:
+                self.merging.enter(number, item, weight)
         if self._has_weights:
             self.weight += weight
             partition.fresh_weight += weight
@@ -195,12 +196,13 @@ class PartitionedBuffer(Waiting[T]):
         self._left += count
         if self._has_keys:
             self._free(_pop_oldest(partition.keys, count))
-            for number in numbers:
-                del self._with_keys[number]
         weights = _pop_oldest(partition.weights, count) if self._has_weights else []
         items = _pop_oldest(partition.items, count)
         if self.merging is not None:
             return numbers, *self.merging.take(numbers)
+        if self._has_keys:
+            for number in numbers:
+                del self._with_keys[number]
         return numbers, items, weights
 
     def _free(self, keys: list[Hashable]) -> None:
