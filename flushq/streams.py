@@ -9,8 +9,9 @@ What they do the same way is here: the steps of the consumer, of the flush and o
 driver holds the lock of the queue meanwhile, if there is one.
 """
 
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from flushq.arguments import shown
 from flushq.core.core import Core
 from flushq.core.waiter import Waiter, wake
 
@@ -142,3 +143,30 @@ class Handover(Generic[T]):
         in_doubt, not_yielded = (cut_short, []) if self._in_hand else ([], cut_short)
         self.in_doubt[:] = in_doubt
         self.undelivered[:] = [*not_yielded, *losses.undelivered.items, *self.unread]
+
+
+class StreamView(Generic[T]):
+    """The part of a stream that only looks. A driver's stream inherits it."""
+
+    _source: Any
+    _core: Core[T]
+    _handover: Handover[T]
+
+    @property
+    def undelivered(self) -> list[T]:
+        """Items that were read and not yielded, in the order of the source.
+
+        Always the same list; complete once the block was left.
+        """
+        return self._handover.undelivered
+
+    @property
+    def in_doubt(self) -> list[T]:
+        """Items of the batch that was in hand when the block was left.
+
+        Always the same list; empty if the consumer had asked for another batch since.
+        """
+        return self._handover.in_doubt
+
+    def __repr__(self) -> str:
+        return f"<BatchStream{self._core.name} of {shown(self._source)}>"

@@ -7,7 +7,7 @@ as some sources must be closed in the task that has iterated them.
 import asyncio
 from collections.abc import AsyncIterable
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from flushq.aio.cancellation import until_done, until_ended
 from flushq.aio.entrance import Entrance
@@ -17,14 +17,14 @@ from flushq.core.caps import Weigh
 from flushq.core.core import Core
 from flushq.core.duplicates import DedupeKey
 from flushq.policy import FlushPolicy
-from flushq.streams import Handover
+from flushq.streams import Handover, StreamView
 from flushq.telling import OnReport, tell_late
 from flushq.throttles import Throttle
 
 T = TypeVar("T")
 
 
-class BatchStream(Generic[T]):
+class BatchStream(StreamView[T]):
     """Batches of what a source yields, to be iterated inside ``async with``: see :func:`batches`.
 
     To ask for the next batch says that the last one was delivered. One consumer at a time may ask.
@@ -41,25 +41,6 @@ class BatchStream(Generic[T]):
         self._queue = Entrance(core, self._runner)
         self._handover = Handover(core, repr(self))
         self._is_reading = False
-
-    @property
-    def undelivered(self) -> list[T]:
-        """Items that were read and not yielded, in the order of the source.
-
-        Always the same list; complete once the block was left.
-        """
-        return self._handover.undelivered
-
-    @property
-    def in_doubt(self) -> list[T]:
-        """Items of the batch that was in hand when the block was left.
-
-        Always the same list; empty if the consumer had asked for another batch since.
-        """
-        return self._handover.in_doubt
-
-    def __repr__(self) -> str:
-        return f"<BatchStream{self._core.name} of {shown(self._source)}>"
 
     async def __aenter__(self) -> Self:
         """Begin to read the source, in a task.

@@ -10,14 +10,14 @@ from collections.abc import Iterable
 from contextvars import copy_context
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from flushq.arguments import shown
 from flushq.core.caps import Weigh
 from flushq.core.core import Core
 from flushq.core.duplicates import DedupeKey
 from flushq.policy import FlushPolicy
-from flushq.streams import Handover
+from flushq.streams import Handover, StreamView
 from flushq.telling import OnReport, tell_late
 from flushq.threads import primitives
 from flushq.threads.interrupts import until_ended
@@ -30,7 +30,7 @@ T = TypeVar("T")
 _END: Any = object()
 
 
-class BatchStream(Generic[T]):
+class BatchStream(StreamView[T]):
     """Batches of what a source yields, to be iterated inside ``with``: see :func:`batches`.
 
     As a :class:`flushq.BatchStream`. Any thread may ask for a batch, one at a time. In the child of
@@ -51,25 +51,6 @@ class BatchStream(Generic[T]):
         self._locked = self._runner.entrance.locked
         self._handover = Handover(core, repr(self))
         self._threads: dict[str, Any] = {}
-
-    @property
-    def undelivered(self) -> list[T]:
-        """Items that were read and not yielded, in the order of the source.
-
-        Always the same list; complete once the block was left.
-        """
-        return self._handover.undelivered
-
-    @property
-    def in_doubt(self) -> list[T]:
-        """Items of the batch that was in hand when the block was left.
-
-        Always the same list; empty if the consumer had asked for another batch since.
-        """
-        return self._handover.in_doubt
-
-    def __repr__(self) -> str:
-        return f"<BatchStream{self._core.name} of {shown(self._source)}>"
 
     def __enter__(self) -> Self:
         """Begin to read the source, in a thread.
