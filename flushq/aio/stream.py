@@ -16,6 +16,7 @@ from flushq.arguments import shown
 from flushq.core.caps import Weigh
 from flushq.core.core import Core
 from flushq.core.duplicates import DedupeKey
+from flushq.core.merging import Merge
 from flushq.policy import FlushPolicy
 from flushq.streams import Handover, StreamView
 from flushq.telling import OnReport, tell_late
@@ -91,7 +92,8 @@ class BatchStream(StreamView[T]):
             ItemTooLarge, TypeError, ValueError: An item of the source was refused, as by
                 :meth:`FlushQueue.enqueue`; what was read before it has been yielded.
             RuntimeError: Asked outside of the block, on another event loop, or by two at a time.
-            BaseException: What the source raised; what was read before has been yielded.
+            BaseException: What the source raised, or ``dedupe_key``, ``merge`` or ``weigh``; what
+                was read before has been yielded.
         """
         self._runner.bind()
         self._runner.wake()
@@ -155,8 +157,10 @@ def batches(
     policy: FlushPolicy,
     *,
     dedupe_key: DedupeKey[T] | None = None,
+    merge: Merge[T] | None = None,
     weigh: Weigh[T] | None = None,
     max_queue_size: int = 10_000,
+    max_queue_weight: float | None = None,
     throttle: Throttle | None = None,
     on_report: OnReport | None = None,
     name: str | None = None,
@@ -172,8 +176,10 @@ def batches(
         source: Any async iterable, such as an async generator.
         policy: When a batch is worth it; a deep copy is run. To it a batch is a flush, which runs
             until the consumer asks for the next one.
-        dedupe_key, weigh: As of a FlushQueue.
+        dedupe_key, merge, weigh: As of a FlushQueue.
         max_queue_size: How many items may wait; then one more is read, which waits for room.
+        max_queue_weight: What the items that wait may weigh together; it needs ``weigh``. An item
+            that does not fit is the one more. None: any weight.
         throttle: When a batch may be yielded; a deep copy is run. None: at any time.
         on_report: A plain function that is called with a FlushReport after every batch.
         name: What the stream is called in its repr, in exceptions, log records and tasks.
@@ -186,8 +192,10 @@ def batches(
     core: Core[T] = Core(
         policy,
         dedupe_key=dedupe_key,
+        merge=merge,
         weigh=weigh,
         max_queue_size=max_queue_size,
+        max_queue_weight=max_queue_weight,
         throttle=throttle,
         name=name,
         keeps_reports=on_report is not None,

@@ -16,6 +16,7 @@ from flushq.arguments import shown
 from flushq.core.caps import Weigh
 from flushq.core.core import Core
 from flushq.core.duplicates import DedupeKey
+from flushq.core.merging import Merge
 from flushq.policy import FlushPolicy
 from flushq.streams import Handover, StreamView
 from flushq.telling import OnReport, tell_late
@@ -106,7 +107,8 @@ class BatchStream(StreamView[T]):
                 :meth:`FlushQueue.enqueue`; what was read before it has been yielded.
             RuntimeError: Asked outside of the block, by two at a time, in on_report, or in the
                 child of a fork.
-            BaseException: What the source raised; what was read before has been yielded.
+            BaseException: What the source raised, or ``dedupe_key``, ``merge`` or ``weigh``; what
+                was read before has been yielded.
         """
         runner = self._runner
         if runner.is_orphan():
@@ -178,8 +180,10 @@ def batches(
     policy: FlushPolicy,
     *,
     dedupe_key: DedupeKey[T] | None = None,
+    merge: Merge[T] | None = None,
     weigh: Weigh[T] | None = None,
     max_queue_size: int = 10_000,
+    max_queue_weight: float | None = None,
     throttle: Throttle | None = None,
     on_report: OnReport | None = None,
     name: str | None = None,
@@ -192,8 +196,8 @@ def batches(
     Args:
         source: Any iterable, such as a generator. It is iterated and closed in a thread, in a copy
             of the contextvars context of the block.
-        policy, dedupe_key, weigh, max_queue_size, throttle, on_report, name: As of
-            :func:`flushq.batches`. Threads are named after the stream.
+        policy, dedupe_key, merge, weigh, max_queue_size, max_queue_weight, throttle, on_report,
+            name: As of :func:`flushq.batches`. Threads are named after the stream.
 
     Raises:
         TypeError, ValueError: As of a FlushQueue; or the source is not an iterable.
@@ -203,8 +207,10 @@ def batches(
     core: Core[T] = Core(
         policy,
         dedupe_key=dedupe_key,
+        merge=merge,
         weigh=weigh,
         max_queue_size=max_queue_size,
+        max_queue_weight=max_queue_weight,
         throttle=throttle,
         name=name,
         burst=math.inf,

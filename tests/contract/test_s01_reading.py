@@ -61,12 +61,17 @@ def test_a_batch_waits_for_the_policy_and_for_the_consumer(play: Play) -> None:
 
 
 @in_both
-def test_no_more_is_read_than_there_is_room_for(play: Play) -> None:
-    """Beyond the batch in hand there are max_queue_size items and one, asked for or not."""
+@pytest.mark.parametrize(
+    "bound",
+    [{"max_queue_size": 3}, {"weigh": lambda _: 2, "max_queue_weight": 7}],
+    ids=["size", "weight"],
+)
+def test_no_more_is_read_than_there_is_room_for(play: Play, bound: dict[str, Any]) -> None:
+    """Beyond the batch in hand there are those that have room, and one, asked for or not."""
 
     async def scenario(world: World) -> None:
         source = Source(world, repeat(0.0))
-        async with world.batches(source.items(), NEVER, max_queue_size=3) as stream:
+        async with world.batches(source.items(), NEVER, **bound) as stream:
             await world.sleep(1.0)
             assert 4 == source.read
             assert [0, 1, 2] == await anext(stream)
@@ -98,19 +103,25 @@ def test_asking_says_that_the_last_batch_was_delivered(play: Play) -> None:
     play(scenario)
 
 
+def half(number: int) -> int:
+    """The key of two numbers."""
+    return number // 2
+
+
 @in_both
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"dedupe_key": lambda number: number // 2}, [[0, 2, 4, 6]]),
+        ({"dedupe_key": half}, [[0, 2, 4, 6]]),
+        ({"dedupe_key": half, "merge": max, "max_queue_size": 4}, [[1, 3, 5, 7]]),
         ({"weigh": lambda number: number}, [[0, 1, 2, 3], [4, 5], [6], [7]]),
     ],
-    ids=["dedupe_key", "weigh"],
+    ids=["dedupe_key", "merge", "weigh"],
 )
 def test_duplicates_and_weights(
     play: Play, options: dict[str, Any], expected: list[list[int]]
 ) -> None:
-    """dedupe_key drops what waits already; max_weight caps a batch by what weigh says."""
+    """What waits already is dropped, or merged; max_weight caps a batch by what weigh says."""
 
     async def scenario(world: World) -> None:
         source = Source(world, repeat(0.0, 8))

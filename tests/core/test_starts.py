@@ -313,6 +313,42 @@ def test_the_longest_hold_counts() -> None:
     assert not made.core.starts.is_busy
 
 
+def test_a_hold_and_the_throttle_are_both_kept() -> None:
+    """A call starts when the later of them is over."""
+    made = driver(RateLimit(1, 5.0), 1)
+    made.fail(1, verdict=Retry(3.0, hold=True))
+    made.play(6.0)
+    made.fail(1, verdict=Retry(6.0, hold=True))
+    made.accept(2)
+    made.play(20.0)
+    assert [(0, [1]), (5, [1]), (12, [1]), (17, [2])] == made.calls
+
+
+def test_nothing_starts_while_the_queue_is_held() -> None:
+    """Neither a retry nor a batch that is due; once it is released both do, in the next pass."""
+    made = driver(None, 1)
+    made.fail(1, verdict=Retry(1.0))
+    made.core.starts.hold()
+    made.accept(2)
+    made.play(9.0)
+    made.core.close()
+    made.turn()
+    assert [(0, [1])] == made.calls
+    made.core.starts.release()
+    made.turn()
+    assert [(9, [1]), (9, [2])] == made.calls[1:]
+    assert not made.core.starts.is_busy
+
+
+def test_a_queue_that_is_held_is_looked_after() -> None:
+    """Although nothing waits for anything: what comes next must not start."""
+    made = driver(None)
+    made.core.starts.hold()
+    made.turn()
+    made.accept(1)
+    assert ([], math.inf) == (made.calls, made.core.wake_at)
+
+
 def test_who_leaves_the_line_is_forgotten() -> None:
     """It is not called, and is not told of to the throttle; nobody wakes up for it."""
     throttle = Noted()

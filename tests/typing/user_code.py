@@ -125,7 +125,9 @@ async def a_stream_knows_its_items(numbers: AsyncIterator[int], lines: list[str]
         async for batch in stream:
             assert_type(batch, list[int])
     assert_type(stream.undelivered + stream.in_doubt, list[int])
-    with flushq.threads.batches(lines, POLICY, weigh=len) as plain:
+    with flushq.threads.batches(
+        lines, POLICY, dedupe_key=len, merge=max, weigh=len, max_queue_weight=9
+    ) as plain:
         for strings in plain:
             assert_type(strings, list[str])
     batches(lines, POLICY)  # type: ignore[arg-type]  # not asynchronous
