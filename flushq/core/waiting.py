@@ -66,7 +66,7 @@ class Waiting(abc.ABC, Generic[T]):
         """The item that waits with this number."""
 
     @abc.abstractmethod
-    def add(self, item: T, key: Any, weight: float) -> int | None:
+    def add(self, item: T, key: Any, weight: float, /) -> int | None:
         """Let an item in with the key and weight that were measured.
 
         Return None; or count a duplicate, and return the number of the item that stays.
