@@ -1,0 +1,80 @@
+"""Keep the latest value of each key in PostgreSQL, from a file of changes, in batches.
+
+    python tests/recipes/upserts.py postgresql://user@host/database FILE
+
+A line is a key, a tab and a value. Changes that wait are merged, so a batch has each key once, with
+its latest value: PostgreSQL refuses to change a row twice in one statement. After a crash run it
+again. PostgreSQL may restart meanwhile. Ends with 1 if a row was refused.
+"""
+
+import asyncio
+import sys
+from functools import partial
+from operator import itemgetter
+from pathlib import Path
+
+import asyncpg
+import urls
+from postgres_failures import judge, tell
+
+from flushq import FlushQueue, IntervalPolicy
+
+Row = tuple[str, str]
+
+UPSERT = """
+    INSERT INTO latest SELECT * FROM unnest($1::text[], $2::text[]) AS rows (key, value)
+    ORDER BY key  -- so that two programs cannot wait for each other
+    ON CONFLICT (key) DO UPDATE SET value = excluded.value"""
+
+
+def connect(url: str, timeout: float = 10.0) -> asyncpg.Pool:
+    """Connections to a database that has the table."""
+    urls.check(url)
+    return asyncpg.create_pool(url, min_size=1, command_timeout=timeout, init=_prepare)
+
+
+async def _prepare(connection: asyncpg.Connection) -> None:
+    await connection.execute("""
+        SELECT pg_advisory_xact_lock(hashtext('latest')); -- one after the other
+        DO $$ BEGIN IF to_regclass('latest') IS NULL THEN
+            CREATE TABLE latest (key text PRIMARY KEY, value text); END IF; END $$""")
+
+
+def last_wins(waiting: Row, new: Row) -> Row:
+    """What is to be stored of two changes of a key."""
+    return new
+
+
+def writing(pool: asyncpg.Pool) -> FlushQueue[Row]:
+    """A queue of changes, which writes a key once a second at most, however often it changes.
+
+    It writes one batch at a time, so that no older value comes after a newer one.
+    """
+    return FlushQueue(
+        partial(store, pool), IntervalPolicy(1.0, max_records=5_000), dedupe_key=itemgetter(0),
+        merge=last_wins, max_in_flight=1, max_shutdown_wait=10.0, on_failure=partial(judge, tell),
+    )  # fmt: skip
+
+
+async def store(pool: asyncpg.Pool, rows: list[Row]) -> None:
+    """Store rows with different keys by one statement: all of them, or none."""
+    keys, values = zip(*rows, strict=True)
+    await pool.execute(UPSERT, keys, values)
+
+
+async def main(url: str, file: Path) -> int:
+    """Store the changes of a file, tell how many there were, and return how many were refused."""
+    async with connect(url) as pool, writing(pool) as queue:
+        with file.open(errors="replace") as lines:
+            for line in lines:
+                key, _, value = line.removesuffix("\n").partition("\t")
+                await queue.enqueue((key, value))
+        await queue.flush()  # however long PostgreSQL is away; after Ctrl-C ten seconds at most
+    print(queue.stats().accepted, "changes,", queue.stats().delivered, "rows written")
+    return queue.stats().dropped
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    sys.exit(asyncio.run(main(sys.argv[1], Path(sys.argv[2]))) > 0)
