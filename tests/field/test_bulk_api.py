@@ -1,15 +1,18 @@
 """The recipe for an HTTP bulk API, and what such an API answers."""
 
 import asyncio
+import json
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 
 import bulk_api
+import http_failures
 import httpx
 import pytest
 from aiohttp import web
@@ -104,7 +107,7 @@ async def send(api: Api, patience: float = 5.0) -> FlushQueue[Item]:
     async with serving(api) as url, httpx.AsyncClient(timeout=patience) as client:
         post = partial(bulk_api.send, client, url)
         policy = NaturalPolicy(max_records=100)
-        async with FlushQueue(post, policy, on_failure=bulk_api.judge) as queue:
+        async with FlushQueue(post, policy, on_failure=http_failures.judge) as queue:
             for item in ITEMS:
                 await queue.enqueue(item)
     return queue
@@ -195,34 +198,67 @@ async def test_statuses_that_make_no_sense(statuses: object, in_doubt: list[Item
     async with httpx.AsyncClient(transport=answer) as client:
         post, policy = partial(bulk_api.send, client, "http://api"), NaturalPolicy(max_records=3)
         with pytest.raises(FlushFailed) as caught:
-            async with FlushQueue(post, policy, on_failure=bulk_api.judge) as queue:
+            async with FlushQueue(post, policy, on_failure=http_failures.judge) as queue:
                 for item in ITEMS[:3]:
                     await queue.enqueue(item)
     assert (in_doubt, []) == (caught.value.in_doubt, caught.value.undelivered)
 
 
+@pytest.mark.asyncio(loop_factories=["virtual"])
+async def test_an_api_that_wants_to_be_left_alone() -> None:
+    """It answers 429 for ten minutes: nothing comes before Retry-After is over, or is lost.
+
+    No second has more than ten calls, before or after.
+    """
+    now, latencies = asyncio.get_running_loop().time, cycle([0.1, 0.2, 0.3, 0.4])
+    calls: list[float] = []
+    free_at, stored = 0.0, set[str]()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal free_at
+        calls.append(began := now())
+        assert began >= free_at
+        assert len(calls) < 11 or began >= calls[-11] + 1.0
+        await asyncio.sleep(next(latencies))
+        if began >= 600.0:
+            stored.update(item["id"] for item in json.loads(request.content))
+            return httpx.Response(200)
+        free_at = now() + 30
+        return httpx.Response(429, headers={"Retry-After": "30"})
+
+    async with (
+        httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client,
+        bulk_api.sending(client, "http://api") as queue,
+    ):
+        for number in range(20_000):
+            await queue.enqueue({"id": f"{number}", "body": ""})
+        await queue.flush()
+    assert {f"{number}" for number in range(20_000)} == stored
+    assert 4 * 20 == sum(began < 600.0 for began in calls)  # each 30.4 seconds, as 0.4 is the last
+
+
 async def test_how_long_to_wait() -> None:
     """Retry-After is read in both of its forms, and nonsense is 0."""
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
-    assert 7.0 == bulk_api.retry_after("7")
-    assert 55 < bulk_api.retry_after(later) <= 60
-    assert bulk_api.retry_after("Wed, 21 Oct 2015 07:28:00 GMT") < 0
+    assert 7.0 == http_failures.retry_after("7")
+    assert 55 < http_failures.retry_after(later) <= 60
+    assert http_failures.retry_after("Wed, 21 Oct 2015 07:28:00 GMT") < 0
     nonsense = ["", "soon", "-1", "\u00b2", "Mon, 99 Oct 2015 07:28:00 GMT"]
-    assert [0.0] * 5 == list(map(bulk_api.retry_after, nonsense))
+    assert [0.0] * 5 == list(map(http_failures.retry_after, nonsense))
 
 
 @pytest.mark.parametrize(
     ("error", "verdict"),
     [
-        (bulk_api.Refused(429, after=7.0), Retry(after=7.0, hold=True)),
-        (bulk_api.Refused(429, after=-7.0), Retry(after=0.2)),
-        (bulk_api.Refused(429, after=math.inf), Retry(after=3600.0, hold=True)),
+        (http_failures.Refused(429, after=7.0), Retry(after=7.0, hold=True)),
+        (http_failures.Refused(429, after=-7.0), Retry(after=0.2)),
+        (http_failures.Refused(429, after=math.inf), Retry(after=3600.0, hold=True)),
         (httpx.ReadTimeout("late"), Retry(after=0.2)),
         (httpx.ConnectError("refused"), Retry(after=0.2)),
         (httpx.ProxyError("no way"), Retry(after=0.2)),
         (httpx.RemoteProtocolError("hung up"), Retry(after=0.2)),
-        (bulk_api.Refused(413), Split()),
-        (bulk_api.Refused(401), Fail()),
+        (http_failures.Refused(413), Split()),
+        (http_failures.Refused(401), Fail()),
         (httpx.UnsupportedProtocol("gopher"), Fail()),
     ],
     ids=repr,
@@ -230,4 +266,4 @@ async def test_how_long_to_wait() -> None:
 async def test_what_is_done_about_an_error(error: Exception, verdict: Verdict) -> None:
     """It waits for what passes, an hour at most, and ends if every request would fail."""
     failure = Failure(ITEMS[:2], error, None, attempt=2, reason="natural", seconds=0.0)
-    assert verdict == bulk_api.judge(failure)
+    assert verdict == http_failures.judge(failure)
