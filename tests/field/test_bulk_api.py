@@ -18,7 +18,17 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from flushq import Fail, Failure, FlushFailed, FlushQueue, NaturalPolicy, Retry, Split, Verdict
+from flushq import (
+    Fail,
+    Failure,
+    FlushFailed,
+    FlushQueue,
+    NaturalPolicy,
+    Retry,
+    ShutdownTimeout,
+    Split,
+    Verdict,
+)
 from tests.field.conftest import Run, ended
 
 pytestmark = pytest.mark.asyncio(loop_factories=["standard"])
@@ -235,6 +245,21 @@ async def test_an_api_that_wants_to_be_left_alone() -> None:
         await queue.flush()
     assert {f"{number}" for number in range(20_000)} == stored
     assert 4 * 20 == sum(began < 600.0 for began in calls)  # each 30.4 seconds, as 0.4 is the last
+
+
+@pytest.mark.asyncio(loop_factories=["virtual"])
+async def test_a_close_while_the_api_is_away() -> None:
+    """It takes ten seconds at most, and what is left is listed."""
+    now = asyncio.get_running_loop().time
+    away = httpx.MockTransport(lambda _: httpx.Response(503, headers={"Retry-After": "3600"}))
+    async with asyncio.timeout(60.0), httpx.AsyncClient(transport=away) as client:
+        with pytest.raises(ShutdownTimeout) as caught:
+            async with bulk_api.sending(client, "http://api") as queue:
+                for item in ITEMS:
+                    await queue.enqueue(item)
+                began = now()
+        assert 10.0 == now() - began
+    assert (ITEMS, []) == (caught.value.in_doubt, caught.value.undelivered)
 
 
 async def test_how_long_to_wait() -> None:

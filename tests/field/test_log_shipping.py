@@ -101,10 +101,11 @@ def test_what_is_given_up_is_counted(caplog: pytest.LogCaptureFixture) -> None:
     assert 6 == caplog.messages.count("cannot send")
 
 
-def test_a_collector_that_hangs() -> None:
+def test_a_collector_that_hangs(caplog: pytest.LogCaptureFixture) -> None:
     """Nobody waits for room; flush and close take 5 seconds each, and raise nothing.
 
-    What is displaced, what is left at the end and what comes later is counted.
+    The oldest is displaced, and a warning tells it. What is displaced, what is left at the end and
+    what comes later is counted.
     """
 
     def body(stage: Stage) -> None:
@@ -117,11 +118,14 @@ def test_a_collector_that_hangs() -> None:
             shipper.flush()
             assert (began + 5, 1) == (stage.now, shipper.lost)
         assert (began + 10, 10_501) == (stage.now, shipper.lost)
+        assert [str(number) for number in range(1, 10_001)] == shipper.queue.undelivered
         log(shipper, "late")
         shipper.flush()
         assert (began + 10, 10_502) == (stage.now, shipper.lost)
 
     play(body)
+    (warning,) = caplog.messages
+    assert warning.endswith("displaced, 1 in all")
 
 
 def test_flush_waits_until_all_is_sent() -> None:
