@@ -208,6 +208,21 @@ def test_an_item_that_is_refused(play: Play) -> None:
     play(scenario)
 
 
+@in_both
+def test_an_item_that_cannot_be_merged(play: Play) -> None:
+    """The one that waits is yielded as it was, the new one is undelivered, as one refused is."""
+
+    async def scenario(world: World) -> None:
+        source = Source(world, repeat(0.0))
+        options: dict[str, Any] = {"dedupe_key": half, "merge": lambda old, new: new // old}
+        async with world.batches(source.items(), NEVER, **options) as stream:
+            assert [0] == await anext(stream)
+            assert ZeroDivisionError is type(await raised(anext(stream)))
+        assert ([1], []) == (stream.undelivered, stream.in_doubt)
+
+    play(scenario)
+
+
 class Broken(FlushPolicy):
     """A policy that raises once it knows of so many items."""
 
