@@ -143,7 +143,7 @@ def test_each_point_of_the_contract_has_its_tests() -> None:
     assert [f"{int(point):02}" for point in points] == sorted(files)
 
 
-@pytest.mark.parametrize(("letter", "last"), [("P", 12), ("B", 5), ("M", 4)])
+@pytest.mark.parametrize(("letter", "last"), [("P", 12), ("B", 5), ("M", 4), ("H", 6)])
 def test_each_point_with_a_letter_has_its_tests(letter: str, last: int) -> None:
     """The points are numbered, and the files that their page names are there, and no others."""
     page = (ROOT / "tests" / "contract" / "README.rst").read_text()
