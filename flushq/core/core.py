@@ -149,7 +149,9 @@ class Core(Generic[T]):
         if when_full == "wait":
             return Admission(self.batcher, *limits)
         kind = DropOldest if when_full == "drop_oldest" else DropNewest
-        return kind(self.batcher, *limits, on_displaced=self.receipts.settle_displaced)
+        displacing = kind(self.batcher, *limits)
+        displacing.on_displaced = self.receipts.settle_displaced
+        return displacing
 
     # A pass.
 
