@@ -161,6 +161,31 @@ ROWS = (
         (time(OWN, FLOOR, limit=at_most(5.0, 3.0)),),
     ),
     Row(
+        "dropping",
+        "drop_oldest, a full queue, one tight producer",
+        (Candidate(FLOOR, "limits:dropping_by_hand"), _own("limits:dropping")),
+        (time(OWN, FLOOR, limit=at_most(40.0)),),
+    ),
+    Row(
+        "merging",
+        "Natural with merge, 100 keys, the last wins, one tight producer",
+        (Candidate(FLOOR, "limits:merging_by_hand"), _own("limits:merging")),
+        (time(OWN, FLOOR, limit=at_most(22.0)),),
+    ),
+    Row(
+        "throttled",
+        "Natural with a RateLimit that is not reached, one item a loop turn",
+        (
+            Candidate(FLOOR, "limits:throttled_by_hand"),
+            _own("limits:throttled"),
+            _own("queues:trickle_natural", "no throttle"),
+        ),
+        (
+            time(OWN, FLOOR, limit=at_most(14.0)),
+            time(OWN, "no throttle", limit=at_most(1.8)),
+        ),
+    ),
+    Row(
         "trickle-natural",
         "Natural, one item a loop turn",
         (

@@ -74,7 +74,7 @@ def copy_of(name: str, template: Any, kind: type) -> Any:
             f"cannot make a deep copy of the {name} {shown(template)}: {shown(error)}; "
             f"a {name} that holds what cannot be copied defines __deepcopy__"
         ) from error
-    if clone is template or not isinstance(clone, kind):
+    if clone is template or not isinstance(clone, (type(template), kind)):  # mostly the first
         raise TypeError(
             f"a deep copy of the {name} {shown(template)} must be another one, not {shown(clone)}"
         )
@@ -102,7 +102,7 @@ def _is_async(function: object) -> bool:
 
 def check_count(name: str, value: Any) -> None:
     """Refuse what is not an int of at least 1."""
-    if not is_int(value):
+    if type(value) is not int and not is_int(value):
         raise TypeError(f"{name} must be an int, not {value!r}")
     if value < 1:
         raise ValueError(f"{name} must be at least 1, not {value!r}")

@@ -74,7 +74,13 @@ class QueueState:
         """As :meth:`flush_started`, unchecked."""
         self._now = now
         self.in_flight += 1
-        self.displaced(count, weight)
+        self.pending -= count
+        if self.pending:
+            self._take(count)
+            self.weight = max(self.weight - weight, 0)
+        else:
+            self._bursts.clear()
+            self.oldest, self.weight = math.inf, 0
 
     def flush_done(
         self, now: float, count: int, seconds: float, error: BaseException | None = None
@@ -103,13 +109,8 @@ class QueueState:
 
     def displaced(self, count: int, weight: float) -> None:
         """``count`` of the oldest items, of ``weight`` in all, left the queue."""
-        self.pending -= count
-        if self.pending:
-            self._take(count)
-            self.weight = max(self.weight - weight, 0)
-        else:
-            self._bursts.clear()
-            self.oldest, self.weight = math.inf, 0
+        self.note_flush_started(self._now, count, weight)
+        self.in_flight -= 1  # they left as for a flush, but for none
 
     def reweighed(self, change: float) -> None:
         """An item that waits weighs so much more, or less."""

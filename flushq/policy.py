@@ -210,13 +210,16 @@ def is_plain(policy: FlushPolicy) -> bool:
 
 def overridden_events(policy: FlushPolicy) -> frozenset[str]:
     """The events at which a policy does more than to keep its facts."""
-    return frozenset(event for event in EVENTS if overrides(policy, event))
+    return frozenset(
+        [
+            event
+            for event, keeps_facts in _KEEPING_FACTS.items()
+            if getattr(getattr(policy, event), "__func__", None) is not keeps_facts
+        ]
+    )
 
 
-def overrides(policy: FlushPolicy, event: str) -> bool:
-    """Whether a policy does more at an event than to keep its facts."""
-    own: Any = getattr(policy, event)
-    return getattr(own, "__func__", None) is not getattr(FlushPolicy, event)
+_KEEPING_FACTS = {event: getattr(FlushPolicy, event) for event in EVENTS}
 
 
 def attributes_of(policy: FlushPolicy) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from flushq.policies import IntervalPolicy, NaturalPolicy
 from flushq.policy import Decision, Flush, FlushPolicy, Wait, running_copy
 from flushq.simulation import (
     BROKEN_PROMISES,
+    Displacement,
     Event,
     FlushFails,
     SimulatedFlush,
@@ -192,6 +193,8 @@ def test_a_full_queue_displaces(when_full: WhenFull) -> None:
     assert [2, 2] == [flush.size for flush in trace.flushes]
     facts = trace.displaced, trace.blocked, trace.refused, trace.stranded
     assert (3, 0, 0, 0) == facts
+    gone = [(0, 0), (3, 3), (3, 4)] if when_full == "drop_oldest" else [(0, 2), (3, 5), (3, 6)]
+    assert [*itertools.starmap(Displacement, gone)] == [*trace.displacements]
     oldest = 3 if when_full == "drop_oldest" else 1
     assert [(0, 0), (5, oldest)] == [(flush.started, flush.oldest) for flush in trace.flushes]
     told = [event.count for event in trace.events if event.name == "item_added"]

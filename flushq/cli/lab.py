@@ -2,10 +2,11 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Mapping, Sequence
 from datetime import datetime
 from itertools import chain, islice, repeat
 from random import Random
+from typing import Literal, get_args
 
 import attrs
 
@@ -19,6 +20,11 @@ Progress = Callable[[int], None]
 
 LeastCost = Callable[[int | None], float]
 """The least cost of any schedule with such a cap."""
+
+WhenFull = Literal["wait", "drop_oldest", "drop_newest"]
+"""What happens to an item that finds no room, as of a FlushQueue."""
+
+WHEN_FULL: Sequence[WhenFull] = get_args(WhenFull)
 
 
 @attrs.frozen
@@ -77,10 +83,13 @@ class Setting:
         flush_cost: What a flush costs.
         delay_cost: What a second costs that an item waits for the start of its flush.
         max_queue_size: How many items may wait. None: any number.
+        max_queue_weight: What the items that wait may weigh together. None: any weight.
+        when_full: What happens to an item that finds no room.
         drain: Whether the queue is closed after the last arrival.
         failures: How the sink fails. None: it does not.
         began: The date of second 0. None: the traffic has no dates.
         partitions: The key of the partition of each item. None: there are no partitions.
+        weights: The weight of each item. None: none weighs anything.
         throttle: When a call of the sink may start. None: at any time.
     """
 
@@ -90,17 +99,27 @@ class Setting:
     flush_cost: float
     delay_cost: float
     max_queue_size: int | None = None
+    max_queue_weight: float | None = None
+    when_full: WhenFull = "wait"
     drain: bool = False
     failures: Failures | None = None
     began: datetime | None = None
     partitions: Sequence[Hashable] | None = None
+    weights: Sequence[float] | None = None
     throttle: Throttle | None = None
 
-    def by_partition(self) -> Mapping[Hashable, Sequence[float]]:
-        """When the items of each partition arrive; without partitions all are of None."""
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the queue may be full."""
+        return self.max_queue_size is not None or self.max_queue_weight is not None
+
+    def by_partition(self, displaced: Container[int] = ()) -> Mapping[Hashable, Sequence[float]]:
+        """When the items of each partition arrive that are not displaced; None: no partitions."""
         times = defaultdict[Hashable, list[float]](list)
-        for key, time in zip(self.partitions or repeat(None), self.arrivals, strict=False):
-            times[key].append(time)
+        keyed = zip(self.partitions or repeat(None), self.arrivals, strict=False)
+        for item, (key, time) in enumerate(keyed):
+            if item not in displaced:
+                times[key].append(time)
         return times
 
     def least_cost(self, max_records: int | None) -> float:
@@ -189,8 +208,8 @@ class Run:
 
     @property
     def ratio(self) -> float | None:
-        """The cost as a multiple of the least; None if an item is left, or nothing costs."""
-        left = self.trace.stranded or self.trace.refused
+        """The cost as a multiple of the least; None if an item is not flushed, or nothing costs."""
+        left = self.trace.stranded or self.trace.refused or self.trace.displaced
         return None if left or not self.least else self.cost / self.least
 
     def latency(self, share: float) -> float:
@@ -219,7 +238,8 @@ def run(
 def _latencies(trace: Trace, setting: Setting) -> tuple[dict[Hashable, list[float]], float]:
     """The latencies in each partition, and how long all together waited for their start."""
     latencies = defaultdict[Hashable, list[float]](list)
-    coming = {key: iter(times) for key, times in setting.by_partition().items()}
+    displaced = {each.item for each in trace.displacements}
+    coming = {key: iter(times) for key, times in setting.by_partition(displaced).items()}
     delays = 0.0
     for flush in trace.flushes:
         times = [*islice(coming[flush.partition], flush.size)]
@@ -256,7 +276,10 @@ def _trace(policy: FlushPolicy, setting: Setting, progress: Progress) -> Trace:
         flush_seconds,
         max_in_flight=setting.slots,
         partitions=setting.partitions,
+        weights=setting.weights,
         max_queue_size=setting.max_queue_size,
+        max_queue_weight=setting.max_queue_weight,
+        when_full=setting.when_full,
         drain=setting.drain,
         throttle=setting.throttle,
         flush_fails=flush_fails if fails else None,

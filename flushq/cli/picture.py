@@ -7,6 +7,7 @@ partitions there is a line for the slowest of them, and one for all others.
 """
 
 import bisect
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from importlib import import_module
@@ -106,8 +107,10 @@ def save_picture(runs: Sequence[Run], path: str) -> None:
 
 
 def steps_of(run: Run) -> Steps:
-    """How many items wait: arrivals add to them, and starts of flushes take from them."""
-    changes = [(time, 1) for time in run.setting.arrivals]
+    """How many items wait: arrivals add to them; displacements and flushes take from them."""
+    came = Counter(run.setting.arrivals)
+    came.subtract(each.now for each in run.trace.displacements)
+    changes = [*came.items()]
     changes += [(flush.started, -flush.size) for flush in run.trace.flushes]
     changes.sort(key=lambda change: (change[0], change[1] < 0))
     return Steps([time for time, _ in changes], [*accumulate(change for _, change in changes)])
@@ -170,6 +173,10 @@ def sink_text(setting: Setting) -> str:
     ]
     if setting.max_queue_size is not None:
         sentences.append(f"At most {setting.max_queue_size:,} items wait.")
+    if setting.max_queue_weight is not None:
+        sentences.append(f"Waiting items weigh up to {setting.max_queue_weight:g}.")
+    if setting.when_full != "wait":
+        sentences.append(f"A full queue displaces the {setting.when_full.removeprefix('drop_')}.")
     if setting.failures is not None:
         sentences.append(f"{100 * setting.failures.rate:.3g}% of the calls fail.")
     return " ".join(sentences)

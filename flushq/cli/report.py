@@ -121,8 +121,10 @@ def _both(slowest: Slowest) -> tuple[Sequence[float], Sequence[float]]:
 def _special(run: Run) -> dict[str, int]:
     """The figures that there are only with a limit, and only with failures."""
     figures: dict[str, int] = {}
-    if run.setting.max_queue_size is not None:
+    if run.setting.is_bounded and run.setting.when_full == "wait":
         figures |= {"blocked": run.trace.blocked}
+    elif run.setting.is_bounded:
+        figures |= {"displaced": run.trace.displaced}
     if run.setting.failures is not None:
         figures |= {"dropped": run.trace.dropped}
     return figures

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TextIO
 
 import click
-from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import Progress
 
 from flushq import FlushPolicy, PolicyError
-from flushq.cli.lab import Failures, Run, Setting, Sink, run
+from flushq.cli.combinations import check_combination
+from flushq.cli.lab import WHEN_FULL, Failures, Run, Setting, Sink, WhenFull, run
 from flushq.cli.params import (
     LARGEST,
     POLICY_USAGE,
@@ -31,7 +31,14 @@ from flushq.cli.report import as_json, as_table
 from flushq.cli.signals import interruptible
 from flushq.cli.terminal import Mistake, say
 from flushq.cli.throttling import THROTTLE_USAGE, parse_throttle
-from flushq.cli.traffic import MOST_ITEMS, Traffic, model_arrivals, model_partitions, read_traffic
+from flushq.cli.traffic import (
+    MOST_ITEMS,
+    Traffic,
+    model_arrivals,
+    model_partitions,
+    model_weights,
+    read_traffic,
+)
 from flushq.simulation import MOST_ATTEMPTS
 from flushq.throttles import Throttle
 
@@ -77,7 +84,7 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     default=1,
     show_default=True,
     metavar="N",
-    help="Which one of them, and which calls fail.",
+    help="Which one of them, which calls fail, and what items weigh.",
 )
 @click.option(
     "--partitions",
@@ -109,10 +116,29 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     help="How many flushes may run at a time.",
 )
 @click.option(
+    "--weight",
+    type=Number(0, LARGEST, min_open=True),
+    metavar="MEAN",
+    help="The mean weight of an item: from 0 to twice that, all equally likely.",
+)
+@click.option(
     "--queue-size",
     type=click.IntRange(min=1),
     metavar="N",
-    help="How many items may wait; when so many do, producers wait in line.  [default: no limit]",
+    help="How many items may wait.  [default: no limit]",
+)
+@click.option(
+    "--queue-weight",
+    type=Number(0, LARGEST, min_open=True),
+    metavar="N",
+    help="What the items that wait may weigh together.  [default: no limit]",
+)
+@click.option(
+    "--when-full",
+    type=click.Choice(WHEN_FULL),
+    default="wait",
+    show_default=True,
+    help="Whether producers wait in line for a full queue, or which items it gives up.",
 )
 @click.option(
     "--drain", is_flag=True, help="Close the queue after the last arrival: flush what is left."
@@ -190,7 +216,10 @@ def simulate(
     skew: float,
     sink: Sink,
     slots: int,
+    weight: float | None,
     queue_size: int | None,
+    queue_weight: float | None,
+    when_full: WhenFull,
     drain: bool,
     fail_rate: float | None,
     retry: float,
@@ -210,13 +239,14 @@ def simulate(
     largest batch; how long the items took, from arrival to the end of their flush; how busy the
     sink was; what flushes and waiting cost; how many times the least cost that is, of any schedule
     that knows the future, has the same RECORDS and always a free slot; and why it flushed. With
-    --queue-size also how many producers were blocked: they stood in line for room; with --fail-rate
-    how many items were dropped; with partitions the p99 of the slowest one, and of all others.
+    --queue-size or --queue-weight also how many producers were blocked: they stood in line for
+    room; or how many items were displaced, if --when-full says that none stands in line; with
+    --fail-rate how many were dropped; with partitions the p99 of the slowest one, and of all
+    others.
 
     A policy of your own is MODULE:NAME, an object in a module that can be imported.
     """
-    _check_traffic(ctx)
-    _check_failures(ctx)
+    check_combination(ctx)
     if plot is not None and file is not None and Path(plot).resolve() == Path(file.name).resolve():
         raise Mistake(f"{file.name!r} is both FILE and --plot")
     setting = partial(
@@ -226,12 +256,17 @@ def simulate(
         flush_cost=flush_cost,
         delay_cost=delay_cost,
         max_queue_size=queue_size,
+        max_queue_weight=queue_weight,
+        when_full=when_full,
         drain=drain,
         throttle=throttle,
         failures=None if fail_rate is None else Failures(fail_rate, seed, retry, attempts),
     )
     try:
         traffic = _model(rate, seconds, seed, partitions, skew) if rate else _read(file)
+        if weight is not None:
+            weights = model_weights(len(traffic.arrivals), weight, seed)
+            traffic = traffic._replace(weights=weights)
         with staying(click.ClickException):
             runs = _run_all(policies, setting(**traffic._asdict()))
     except PolicyError as error:
@@ -242,34 +277,6 @@ def simulate(
     if plot is not None:
         _draw(runs, plot)
     sys.exit(0 if said else 1)
-
-
-def _given(ctx: click.Context, *names: str) -> list[str]:
-    """Those of the parameters that the call names, in this order."""
-    return [name for name in names if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
-
-
-def _check_traffic(ctx: click.Context) -> None:
-    """Make sure that the traffic is a FILE or a model, and that no option is about the other."""
-    traffic = _given(ctx, "file", "rate")
-    if not traffic:
-        raise Mistake("name a FILE with arrivals, or a --rate")
-    if traffic == ["file", "rate"]:
-        raise Mistake("name a FILE with arrivals or a --rate, not both")
-    of_failures = _given(ctx, "fail_rate") and ["seed"]
-    of_model = _given(ctx, "seconds", "seed", "partitions", "skew")
-    of_model = [name for name in of_model if name not in of_failures]
-    if traffic == ["file"] and of_model:
-        raise Mistake(f"--{of_model[0]} is about the model of a --rate, and there is a FILE")
-    if _given(ctx, "skew") and not _given(ctx, "partitions"):
-        raise Mistake("--skew is about the partitions of a model, and there is no --partitions")
-
-
-def _check_failures(ctx: click.Context) -> None:
-    """Make sure that no option is about failures if there are none."""
-    given = _given(ctx, "retry", "attempts")
-    if given and not _given(ctx, "fail_rate"):
-        raise Mistake(f"--{given[0]} is about calls that fail, and there is no --fail-rate")
 
 
 def _model(rate: float, seconds: float, seed: int, partitions: int | None, skew: float) -> Traffic:

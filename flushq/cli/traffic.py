@@ -1,4 +1,4 @@
-"""The traffic of the lab, from a file or a model: when items arrive, and of which partitions."""
+"""The traffic of the lab, from a file or a model: times, partitions, weights."""
 
 from collections.abc import Hashable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -18,11 +18,13 @@ class Traffic(NamedTuple):
         arrivals: When the items arrive, in seconds; at least one.
         began: The date of second 0. None: the traffic has no dates.
         partitions: The key of the partition of each item. None: there are no partitions.
+        weights: The weight of each item. None: none weighs anything.
     """
 
     arrivals: Sequence[float]
     began: datetime | None = None
     partitions: Sequence[Hashable] | None = None
+    weights: Sequence[float] | None = None
 
 
 def read_traffic(lines: Iterable[str]) -> Traffic:
@@ -80,6 +82,15 @@ def model_partitions(items: int, partitions: int, skew: float, seed: int) -> lis
     random = Random(f"the partitions of {seed}")  # other numbers than those of the arrivals
     shares = [*accumulate(rank**-skew for rank in range(1, partitions + 1))]
     return random.choices(range(1, partitions + 1), cum_weights=shares, k=items)
+
+
+def model_weights(items: int, mean: float, seed: int) -> list[float]:
+    """Draw a weight for each item; always the same.
+
+    All weights from 0 to twice the mean are equally likely.
+    """
+    random = Random(f"the weights of {seed}")  # other numbers than those of the arrivals
+    return [random.uniform(0, 2 * mean) for _ in range(items)]
 
 
 def _poisson(rate: float, random: Random) -> Iterable[float]:

@@ -43,7 +43,7 @@ class Account(Generic[T]):
         lost = 0 if batch.error is None else self.record_loss(batch)
         dropped = len(batch.dropped) - batch.dropped_early
         self.dropped += dropped
-        self.delivered += batch.unended - dropped - lost
+        self.delivered += batch.count - len(batch.ended_early) - dropped - lost
         self.flushes[batch.reason] = self.flushes.get(batch.reason, 0) + 1
 
     def record_loss(self, batch: Batch[T]) -> int:

@@ -107,15 +107,12 @@ class Batcher(Account[T]):
         if self.buffer.merging is not None:
             self.buffer.merging.on_reweighed = self._reweigh
         self.running: dict[Batch[T], None] = {}
-        self.started = self.draining = False
+        self.started = self.draining = self.overflowed = False
         self.stopped: str | None = None
         self.failure: End | None = None
         self.interruption: BaseException | None = None
-        self.overflowed = False
         self._max_in_flight = max_in_flight
-        self._barrier = 0
-        self._announced_duplicates = 0
-        self._unannounced = 0
+        self._barrier = self._announced_duplicates = self._unannounced = 0
         self._is_corrected = False
 
     def _new_buffer(self, *measures: Any) -> Buffer[T]:

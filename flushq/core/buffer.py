@@ -32,7 +32,7 @@ from flushq.core.waiting import Waiting
 T = TypeVar("T")
 
 
-_BESIDE: Any = None
+_BESIDE: Any = object()
 """What stands for an item that waits beside the deque."""
 
 
@@ -91,6 +91,12 @@ class Buffer(Waiting[T]):
         """The item that waits with this number."""
         return self.items[number - self.first] if self.merging is None else self.merging[number]
 
+    def number_of(self, item: T, stays: int | None) -> int:
+        """As of Waiting; mostly it is the last one."""
+        if stays is None and self.items[-1] is item:
+            return self.first + len(self.items) - 1
+        return super().number_of(item, stays)
+
     def add(self, item: T, key: Hashable, weight: float) -> int | None:
         """Let an item in as ``append`` does, with the key and weight that were measured."""
         if self._has_keys:
@@ -114,8 +120,10 @@ class Buffer(Waiting[T]):
             The items, what they weigh together, and the weight of each; of none without ``weigh``.
         """
         waiting = len(self.items)
-        most = waiting if up_to is None else min(waiting, up_to)
-        count, weight = self._caps.within(self._weights_between, most)
+        count = min(waiting if up_to is None else up_to, waiting, self._caps.max_records)
+        weight: float = 0
+        if self._has_weights:
+            count, weight = self._caps.within(self._weights_between, count)
         items, weights = self._take(count)
         return items, weight, weights
 

@@ -49,15 +49,16 @@ class Caps(Generic[T]):
 
     Attributes:
         max_queue_weight: As a plain number; inf: there is no bound.
+        max_records: As it was given, or a number that is never reached.
     """
 
     __slots__ = (
         "_heaviest",
         "_label",
-        "_max_records",
         "_max_weight",
         "_weigh",
         "max_queue_weight",
+        "max_records",
     )
 
     def __init__(
@@ -71,11 +72,12 @@ class Caps(Generic[T]):
         check_sync_callable("weigh", weigh)
         if max_queue_weight is not None:
             check_positive("max_queue_weight", max_queue_weight)
-        for name, cap in ("max_weight", max_weight), ("max_queue_weight", max_queue_weight):
-            if cap is not None and weigh is None:
-                raise TypeError(f"{name}={cap!r} needs weigh, a function of the item")
+        if weigh is None and max_weight is not None:
+            raise _needs_weigh("max_weight", max_weight)
+        if weigh is None and max_queue_weight is not None:
+            raise _needs_weigh("max_queue_weight", max_queue_weight)
         self._weigh = weigh
-        self._max_records = sys.maxsize if max_records is None else max_records
+        self.max_records = sys.maxsize if max_records is None else max_records
         self._max_weight: float = math.inf if max_weight is None else as_plain(max_weight)
         bound = math.inf if max_queue_weight is None else as_plain(max_queue_weight)
         self.max_queue_weight: float = bound
@@ -109,11 +111,7 @@ class Caps(Generic[T]):
         )
 
     def within(self, weights: Weights, count: int) -> tuple[int, float]:
-        """How many of the ``count`` oldest items stay within the caps, and their weight."""
-        count = min(count, self._max_records)
-        return (count, 0) if self._weigh is None else self._within_weight(weights, count)
-
-    def _within_weight(self, weights: Weights, count: int) -> tuple[int, float]:
+        """How many of the ``count`` oldest items weigh no more than a batch may, and how much."""
         taken = 0
         total: float = 0
         while taken < count:
@@ -123,6 +121,10 @@ class Caps(Generic[T]):
                     return taken, total
                 taken, total = taken + 1, heavier
         return count, total
+
+
+def _needs_weigh(name: str, bound: float) -> TypeError:
+    return TypeError(f"{name}={bound!r} needs weigh, a function of the item")
 
 
 def _checked_number(weight: Any) -> float:

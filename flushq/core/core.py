@@ -145,11 +145,13 @@ class Core(Generic[T]):
         self._done: list[tuple[Batch[T], float]] = []
 
     def _new_admission(self, when_full: WhenFull, *limits: Any) -> Admission[T]:
-        check_when_full(when_full)
         if when_full == "wait":
             return Admission(self.batcher, *limits)
+        check_when_full(when_full)
         kind = DropOldest if when_full == "drop_oldest" else DropNewest
-        return kind(self.batcher, *limits, on_displaced=self.receipts.settle_displaced)
+        displacing = kind(self.batcher, *limits)
+        displacing.on_displaced = self.receipts.settle_displaced
+        return displacing
 
     # A pass.
 
@@ -175,7 +177,8 @@ class Core(Generic[T]):
         try:
             self.batcher.end_flush(batch, now)
         finally:
-            self.receipts.settle(batch)
+            if self.receipts.watchers:
+                self.receipts.settle(batch)
             if self._keeps_reports:
                 self.reports.append(batch.report())
             batch.forget()
@@ -219,8 +222,10 @@ class Core(Generic[T]):
     @property
     def is_due(self) -> bool:
         """Whether another flush, or a retry, might start; a flush just begun leaves no pressure."""
-        pressed = self.admission.is_pressed
-        return bool(self.starts.line) or self.batcher.due(pressed=pressed) is not None
+        admission = self.admission
+        may_press = admission.displaces or bool(admission.waitlist.line)
+        due = self.batcher.due(pressed=may_press and admission.is_pressed)
+        return due is not None or bool(self.starts.line)
 
     @property
     def wake_at(self) -> float:

@@ -36,11 +36,11 @@ class Displacing(Admission[T]):
 
     Args:
         batcher, max_queue_size, label, burst: As of an Admission.
-        on_displaced: Is called with the number of an item that waited and is displaced, and the
-            item.
 
     Attributes:
         displaced_lately: Whether any item was displaced since :meth:`news` was asked.
+        on_displaced: Is called with the number of an item that waited and is displaced, and the
+            item.
     """
 
     displaces = True
@@ -51,12 +51,10 @@ class Displacing(Admission[T]):
         max_queue_size: int,
         label: str = "",
         burst: float = BURST,
-        *,
-        on_displaced: Callable[[int, T], object] = lambda number, item: None,
     ) -> None:
         super().__init__(batcher, max_queue_size, label, burst)
         self.displaced_lately = False
-        self._on_displaced = on_displaced
+        self.on_displaced: Callable[[int, T], object] = lambda number, item: None
         self._told = 0
         self._told_at = -math.inf
 
@@ -123,7 +121,7 @@ class DropOldest(Displacing[T]):
         If that displaces what the item was to be merged into, it comes in alone.
         """
         while not self.fits(self.need_of(item, key, weight)):
-            self._on_displaced(*self._batcher.displace())
+            self.on_displaced(*self._batcher.displace())
             self.displaced_lately = True
         return True
 

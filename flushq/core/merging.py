@@ -129,16 +129,12 @@ class Merging(Generic[T]):
         return _Waiting(merged, weight)
 
 
-def new_merging(
-    merge: Merge[T] | None, dedupe_key: object, measure: Measure[T], label: str
-) -> Merging[T] | None:
-    """How items with the same key are merged; None: they are not.
+def new_merging(merge: Merge[T], dedupe_key: object, measure: Measure[T], label: str) -> Merging[T]:
+    """How items with the same key are merged.
 
     Raises:
         TypeError: ``merge`` cannot be called or is async; or there is no ``dedupe_key``.
     """
-    if merge is None:
-        return None
     if dedupe_key is None:
         raise TypeError(f"merge={merge!r} needs dedupe_key, a function of the item")
     return Merging(merge, measure, label)

@@ -170,7 +170,10 @@ class PartitionedBuffer(Waiting[T]):
         Returns:
             Their numbers, the items, what they weigh together, and the weight of each.
         """
-        count, weight = self._caps.within(self._weights_in(partition), most)
+        count = min(most, self._caps.max_records)
+        weight: float = 0
+        if self._has_weights:
+            count, weight = self._caps.within(self._weights_in(partition), count)
         numbers, items, weights = self._take(partition, count)
         self._lighten(weight)
         return numbers, items, weight, weights

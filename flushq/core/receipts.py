@@ -159,8 +159,7 @@ class Receipts(Generic[T]):
 
     def settle(self, batch: Batch[T]) -> None:
         """A batch has ended."""
-        if self.watchers:
-            self._tell(batch.numbers, self._failures(batch))
+        self._tell(batch.numbers, self._failures(batch))
 
     def settle_lost(self, running: Iterable[Batch[T]]) -> None:
         """No batch is taken any more: what is in none that runs was lost."""

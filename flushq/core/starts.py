@@ -76,12 +76,11 @@ class Starts(Generic[T]):
         if throttle is not None:
             self._throttle = RunningThrottle(throttle_copy(throttle), self._fail)
         self._on_failure = on_failure
-        self._held_until: float = -math.inf
         self.is_busy = throttle is not None
-        self.is_held = False
-        self.is_blocked = False
+        self.is_held = self.is_blocked = False
         self.line: list[_InLine[T]] = []
         self.now: float = -math.inf
+        self._held_until = self.now
         self.wake_at: float = math.inf
 
     @property

@@ -48,7 +48,9 @@ class Waiting(abc.ABC, Generic[T]):
         self._duplicates: Duplicates[T] = Duplicates(dedupe_key)
         self._caps: Caps[T] = Caps(weigh, max_records, max_weight, max_queue_weight, label)
         self.max_queue_weight = self._caps.max_queue_weight
-        self.merging = new_merging(merge, dedupe_key, self.measure, label)
+        self.merging = (
+            None if merge is None else new_merging(merge, dedupe_key, self.measure, label)
+        )
         self._has_keys = dedupe_key is not None
         self._has_weights = weigh is not None
 

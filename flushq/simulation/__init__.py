@@ -12,7 +12,7 @@ from flushq.policy import FlushPolicy
 from flushq.simulation.driver import BROKEN_PROMISES, Simulation
 from flushq.simulation.partitioned import PartitionedSimulation
 from flushq.simulation.sink import MOST_ATTEMPTS, FlushFails, FlushSeconds, Sink
-from flushq.simulation.trace import Event, SimulatedFlush, Trace
+from flushq.simulation.trace import Displacement, Event, SimulatedFlush, Trace
 from flushq.throttles import Throttle
 
 T = TypeVar("T")
@@ -20,6 +20,7 @@ T = TypeVar("T")
 __all__ = [
     "BROKEN_PROMISES",
     "MOST_ATTEMPTS",
+    "Displacement",
     "Event",
     "FlushFails",
     "FlushSeconds",

@@ -25,12 +25,14 @@ import attrs
 from flushq.core.attempts import Attempts, Call
 from flushq.core.batch import Batch
 from flushq.core.core import Core
+from flushq.core.displacing import Displacing
+from flushq.core.receipts import DISPLACED
 from flushq.core.running_policy import RunningPolicy
 from flushq.errors import PolicyError
 from flushq.outcomes import Verdict
 from flushq.policy import Flush, Wait
 from flushq.simulation.sink import Sink
-from flushq.simulation.trace import Events, Facts, SimulatedFlush, Trace
+from flushq.simulation.trace import Displacement, Events, Facts, SimulatedFlush, Trace
 
 BROKEN_PROMISES = 10_000
 """How many ticks in a row may be answered with Wait, for each partition; how often in a row no call
@@ -95,6 +97,9 @@ class Simulation:
         self._let_go: list[_Retry] = []
         self._flushes: dict[int, SimulatedFlush] = {}
         self._told: list[Facts] = []
+        self._displacements: list[Displacement] = []
+        if isinstance(core.admission, Displacing):
+            core.admission.on_displaced = self._note_displaced
 
     def run(self, *, drain: bool) -> Trace:
         """Go on until nothing happens any more; ``drain``: close after the last arrival."""
@@ -119,7 +124,7 @@ class Simulation:
             undelivered=self._batcher.losses.undelivered.count,
             refused=len(self._times) - 1 - self._batcher.accepted,
             blocked=self._blocked,
-            displaced=self._batcher.displaced,
+            displacements=tuple(self._displacements),
         )
 
     def _play(self, until: float) -> None:
@@ -170,8 +175,12 @@ class Simulation:
         if admission.must_wait(admission.need_of(item, key, weight)):
             admission.waitlist.join(_Producer(item, self._called), None, weight)
             self._blocked += 1
-        else:
-            admission.add(item, key, weight)
+        elif admission.add(item, key, weight) == DISPLACED:
+            self._note_displaced(DISPLACED, item)
+
+    def _note_displaced(self, number: int, item: int) -> None:
+        """An item was displaced by one that arrives."""
+        self._displacements.append(Displacement(self._times[self._arrived], item))
 
     # Calls end.
 

@@ -1,4 +1,4 @@
-"""What a simulation returns: a Trace, with its flushes and its events. Plain values, all frozen."""
+"""What a simulation returns: a Trace, with its flushes, displacements and events. All frozen."""
 
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import starmap
@@ -39,6 +39,19 @@ class SimulatedFlush:
     def delivered(self) -> int:
         """How many of its items were delivered."""
         return self.size - self.dropped - self.in_doubt
+
+
+@attrs.frozen
+class Displacement:
+    """One item that was displaced, as the queue was full.
+
+    Attributes:
+        now: When, in seconds.
+        item: Which of the arrivals it is, counted from 0.
+    """
+
+    now: float
+    item: int
 
 
 @attrs.frozen
@@ -116,7 +129,7 @@ class Trace:
         refused: How many items were not accepted, because the queue had closed or failed before
             they came or before there was room.
         blocked: How many producers stood in line for room.
-        displaced: How many items were displaced, as the queue was full.
+        displacements: Every item that was displaced, in the order in which they were.
     """
 
     flushes: tuple[SimulatedFlush, ...]
@@ -125,7 +138,7 @@ class Trace:
     undelivered: int = 0
     refused: int = 0
     blocked: int = 0
-    displaced: int = 0
+    displacements: tuple[Displacement, ...] = ()
 
     @property
     def delivered(self) -> int:
@@ -136,6 +149,11 @@ class Trace:
     def dropped(self) -> int:
         """How many items were dropped."""
         return sum(flush.dropped for flush in self.flushes)
+
+    @property
+    def displaced(self) -> int:
+        """How many items were displaced."""
+        return len(self.displacements)
 
     @property
     def lost(self) -> int:

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from flushq import FlushPolicy, IntervalPolicy, NaturalPolicy
-from flushq.cli.lab import Failures, Run, Setting, Sink, Slowest, run
+from flushq.cli.lab import Failures, Run, Setting, Sink, Slowest, WhenFull, run
 
 SETTING = Setting((0.0, 1.0, 2.0, 8.0), Sink(0.5, 0.5), 1, flush_cost=3.0, delay_cost=2.0)
 
@@ -45,6 +45,29 @@ def test_figures_with_partitions() -> None:
     assert 3 * 3 + 2 * (5 + 5 + 4 + 5) == PARTITIONED.cost
     assert 3 * 4 == attrs.evolve(SETTING, partitions="abab").least_cost(None)
     assert Slowest(None, [], []) == run_of(IntervalPolicy(math.inf, 9), KEYED).slowest
+
+
+@pytest.mark.parametrize(
+    ("when_full", "latencies"), [("drop_oldest", [4, 5, 6]), ("drop_newest", [4, 6, 7])]
+)
+def test_figures_where_items_are_displaced(when_full: WhenFull, latencies: list[float]) -> None:
+    """A flush has the items that were not; as some were not flushed, there is no ratio."""
+    # The first is done at 4; of those that come at 1, 2, 2 and 3 two wait, and are done at 8.
+    times, sink = (0.0, 1.0, 2.0, 2.0, 3.0), Sink(4, 0)
+    setting = Setting(times, sink, 1, 3, 2, max_queue_size=2, when_full=when_full)
+    full = run_of(NaturalPolicy(), setting)
+    assert ([1, 2], latencies) == (full.sizes, full.latencies)
+    assert (2, None) == (full.trace.displaced, full.ratio)
+    assert 2 * 3 + 2 * (sum(latencies) - 3 * 4) == full.cost
+
+
+def test_figures_where_items_of_partitions_are_displaced() -> None:
+    """Each partition has its own that were not."""
+    # One of a is done at 4; of those of b the one that comes at 1 is done at 8, the other is
+    # displaced at 2; the last of a comes at 8 (done at 12).
+    setting = attrs.evolve(KEYED, sink=Sink(4, 0), max_queue_size=1, when_full="drop_newest")
+    full = run_of(NaturalPolicy(), setting)
+    assert ([4, 4, 7], 1) == (full.latencies, full.trace.displaced)
 
 
 def test_a_latency_is_the_least_that_a_share_did_not_exceed() -> None:

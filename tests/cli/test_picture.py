@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from flushq import Decision, Flush, FlushPolicy, IntervalPolicy, NaturalPolicy
-from flushq.cli.lab import Failures, Run, Sink
+from flushq.cli.lab import Failures, Run, Sink, WhenFull
 from flushq.cli.picture import (
     Scales,
     Steps,
@@ -39,6 +39,14 @@ def drawn(runs: list[Run], folder: Path) -> list[str]:
 def test_how_many_wait() -> None:
     """The number of items that wait grows by arrivals, first, and shrinks by flushes."""
     assert Steps([0, 1, 1, 2, 7, 8, 13], [1, 2, 0, 1, 0, 1, 0]) == steps_of(FULL)
+
+
+@pytest.mark.parametrize("when_full", ["drop_oldest", "drop_newest"])
+def test_no_more_wait_than_may(when_full: WhenFull) -> None:
+    """An item that is displaced leaves at that moment."""
+    full = attrs.evolve(SETTING, sink=Sink(9, 0), max_queue_size=1, when_full=when_full)
+    steps = steps_of(run_of(NaturalPolicy(), full))
+    assert Steps([0, 0, 1, 2, 8, 9], [1, 0, 1, 1, 1, 0]) == steps
 
 
 def test_a_part_of_the_steps() -> None:
@@ -96,12 +104,17 @@ def test_the_traffic_in_words() -> None:
             {"sink": Sink(1, 0), "max_queue_size": 1000, "failures": Failures(0.005, 1, 1.0, 3)},
             "A flush takes 1 s. {costs} At most 1,000 items wait. 0.5% of the calls fail.",
         ),
+        (
+            {"sink": Sink(0, 0), "max_queue_weight": 20.5, "when_full": "drop_oldest"},
+            "A flush takes 0 ms. {costs} Waiting items weigh up to 20.5. {oldest}",
+        ),
     ],
 )
 def test_the_sink_in_words(changes: dict[str, Any], text: str) -> None:
     """The title tells how long a flush takes, what is paid, and what limits there are."""
     costs = "It costs 3; a second that an item waits costs 2."
-    assert text.format(costs=costs) == sink_text(attrs.evolve(SETTING, **changes))
+    oldest = "A full queue displaces the oldest."
+    assert text.format(costs=costs, oldest=oldest) == sink_text(attrs.evolve(SETTING, **changes))
 
 
 def test_a_row_has_the_figures_of_its_policy(tmp_path: Path) -> None:

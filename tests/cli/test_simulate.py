@@ -129,6 +129,12 @@ IMPATIENT = "- --sink 1 --policy interval:9"
             {"blocked": 3, "reasons": {"pressure": 2, "age": 1}},
         ),
         (f"{IMPATIENT} --queue-size 5", "0\n" * 5, 9 + 1, {"blocked": 0, "reasons": {"age": 1}}),
+        (
+            f"{IMPATIENT} --queue-size 2 --when-full drop_oldest",
+            "0\n" * 5,
+            1,
+            {"displaced": 3, "reasons": {"pressure": 1}},
+        ),
         (f"{IMPATIENT} --drain", "0\n3\n", 3 + 1, {"reasons": {"drain": 1}}),
         ("- --sink 0 --policy OWN:LATE", "0\n", None, {"stranded": 1, "ratio": None}),
         ("- --sink 0 --policy OWN:LATE --drain", "0\n", 0, {"stranded": 0, "ratio": 1}),
@@ -149,13 +155,23 @@ IMPATIENT = "- --sink 1 --policy interval:9"
         ),
     ],
 )
-def test_slots_queue_size_drain_throttle_and_failures(
+def test_slots_limits_drain_throttle_and_failures(
     call: str, text: str, latency: float | None, others: dict[str, Any]
 ) -> None:
     """Each option has its effect on the longest latency and on other figures."""
     (found,) = figures(call, text)
     assert latency == found["latency_seconds"]["max"]
     assert others == {name: found[name] for name in others}
+
+
+def test_items_have_weights() -> None:
+    """The seed tells which, those of a FILE as well; they count for the queue and for policies."""
+    call, text = "- --sink 0 --policy OWN:HEAVY --weight 2", "0\n" * 20
+    (found,) = figures(call, text)
+    assert 2 <= found["largest_batch"] < found["items"]
+    assert found == figures(f"{call} --seed 1", text)[0] != figures(f"{call} --seed 2", text)[0]
+    blocked = [figures(f"{call} --queue-weight {n}", text)[0]["blocked"] for n in (4, 20 * 4)]
+    assert [True, False] == [count > 0 for count in blocked]
 
 
 def test_which_calls_fail() -> None:
@@ -173,8 +189,13 @@ def test_which_calls_fail() -> None:
 def test_figures_of_a_limit_or_of_failures_are_shown_only_if_there_are_any() -> None:
     """Neither the table nor the JSON has them otherwise."""
     options = "--queue-size 1 --fail-rate 0"
-    for call, special in ((IMPATIENT, []), (f"{IMPATIENT} {options}", ["blocked", "dropped"])):
-        columns = simulate(call, "0\n").stdout.split("p50")[0].split()
+    for extra, special in (
+        ("", []),
+        (options, ["blocked", "dropped"]),
+        ("--weight 1 --queue-weight 2", ["blocked"]),
+        ("--queue-size 1 --when-full drop_newest", ["displaced"]),
+    ):
+        columns = simulate(f"{IMPATIENT} {extra}", "0\n").stdout.split("p50")[0].split()
         assert ["policy", "flushes", "mean", "largest", *special] == columns
     (plain,) = figures(IMPATIENT, "0\n")
     assert {**plain, "blocked": 0, "dropped": 0} == figures(f"{IMPATIENT} {options}", "0\n")[0]
@@ -288,6 +309,11 @@ def test_a_picture_is_drawn_though_the_figures_cannot_be_written(
         (f"{ONE} --retry 1 --attempts 2", "--retry is about calls that fail, and there is no --fa"),
         (f"{ONE} --attempts 2", "--attempts is about calls that fail"),
         (f"{ONE} --fail-rate 1 --attempts 0", "0 is not in the range 1<=x<=10000"),
+        (f"{ONE} --queue-weight 5", "--queue-weight is about the weights of items, and there is n"),
+        (f"{ONE} --when-full drop_oldest", "there is no --queue-size or --queue-weight"),
+        (f"{ONE} --queue-size 5 --when-full shed", "'shed' is not one of 'wait', 'drop_oldest'"),
+        (f"{ONE} --weight 9 --queue-weight 1", "max_queue_weight"),
+        (f"{ONE} --weight 0", "0.0 is not in the range 0<x<="),
         (f"{ONE} --queue-size 0", "0 is not in the range x>=1"),
         (f"{ONE} --slots 0", "0 is not in the range x>=1"),
         (f"{ONE} --plot /no/lab.png", "cannot write '/no/lab.png': there is no such directory"),

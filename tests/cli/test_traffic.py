@@ -6,7 +6,13 @@ from collections import Counter
 import pytest
 
 from flushq.cli import traffic
-from flushq.cli.traffic import Traffic, model_arrivals, model_partitions, read_traffic
+from flushq.cli.traffic import (
+    Traffic,
+    model_arrivals,
+    model_partitions,
+    model_weights,
+    read_traffic,
+)
 
 
 @pytest.mark.parametrize(
@@ -94,3 +100,12 @@ def test_partitions_of_a_model_follow_the_law_of_zipf(skew: float, shares: list[
     assert shares == pytest.approx([counts[key] / 100 for key in range(1, 5)], abs=5)
     assert keys == model_partitions(100_000, 4, skew, 7)
     assert keys != model_partitions(100_000, 4, skew, 8)
+
+
+def test_weights_of_a_model_are_even() -> None:
+    """They are from 0 to twice the mean, and always the same for a seed."""
+    weights = model_weights(100_000, 3, 7)
+    quarters = Counter(int(weight / 1.5) for weight in weights)
+    assert [25_000] * 4 == pytest.approx([quarters[number] for number in range(4)], abs=500)
+    assert weights == model_weights(100_000, 3, 7)
+    assert weights != model_weights(100_000, 3, 8)

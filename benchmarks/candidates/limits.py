@@ -1,0 +1,144 @@
+"""A full queue, merging, and calls that are counted: each with flushq, and by hand as its floor."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+from operator import itemgetter
+from time import process_time
+
+from benchmarks.candidates import scenarios
+from benchmarks.candidates.scenarios import TIGHT, TRICKLE, Count, Sink, produce, produce_slowly
+from flushq import FlushQueue, NaturalPolicy
+from flushq.throttles import RateLimit
+
+Update = tuple[int, int]
+"""A key, and its value from now on."""
+
+ROOM = 1_000
+KEYS = 100
+CALLS, SECONDS = len(TRICKLE), 1.0
+"""A limit that cannot be reached: so many items are not handed over in more calls."""
+
+KEY = itemgetter(0)
+UPDATES = [(number % KEYS, number) for number in TIGHT]
+
+
+# A flush goes on, and the queue behind it is full: each item displaces the oldest.
+
+
+async def dropping() -> float:
+    """A tight producer: seconds an item."""
+    sink, go_on = Count(), asyncio.Event()
+
+    async def deliver(batch: Sequence[object]) -> None:
+        await go_on.wait()
+        await sink.deliver(batch)
+
+    queue: FlushQueue[object] = FlushQueue(
+        deliver, NaturalPolicy(), max_queue_size=ROOM, when_full="drop_oldest"
+    )
+    async with queue:
+        await queue.enqueue("the item of the flush that goes on")
+        await asyncio.sleep(0)
+        await produce(queue.enqueue, range(ROOM))
+        began = process_time()
+        await produce(queue.enqueue)
+        seconds = process_time() - began
+        _check_displaced(queue.stats().displaced)
+        go_on.set()
+    sink.check(1 + ROOM)
+    return seconds / len(TIGHT)
+
+
+async def dropping_by_hand() -> float:
+    """The same with a deque that is full, and a count: seconds an item."""
+    waiting: deque[object] = deque(range(ROOM), maxlen=ROOM)
+    displaced = 0
+
+    async def append(item: object) -> None:
+        nonlocal displaced
+        displaced += len(waiting) == ROOM
+        waiting.append(item)
+
+    began = process_time()
+    await produce(append)
+    seconds = process_time() - began
+    _check_displaced(displaced)
+    return seconds / len(TIGHT)
+
+
+def _check_displaced(count: int) -> None:
+    if count != len(TIGHT):
+        raise AssertionError(f"{count} items were displaced, not {len(TIGHT)}")
+
+
+# The last update of a key wins.
+
+
+async def merging() -> float:
+    """A tight producer of updates of a few keys: seconds an item."""
+    stored: dict[int, int] = {}
+
+    async def store(batch: Sequence[Update]) -> None:
+        stored.update(batch)
+
+    queue: FlushQueue[Update] = FlushQueue(
+        store, NaturalPolicy(), dedupe_key=KEY, merge=lambda waiting, new: new
+    )
+    async with queue:
+        began = process_time()
+        await produce(queue.enqueue, UPDATES)
+    seconds = process_time() - began
+    _check_last(stored)
+    return seconds / len(UPDATES)
+
+
+async def merging_by_hand() -> float:
+    """The same with a dict: seconds an item."""
+    waiting: dict[int, Update] = {}
+
+    async def put(update: Update) -> None:
+        waiting[KEY(update)] = update
+
+    began = process_time()
+    await produce(put, UPDATES)
+    seconds = process_time() - began
+    _check_last(dict(waiting.values()))
+    return seconds / len(UPDATES)
+
+
+def _check_last(stored: dict[int, int]) -> None:
+    if stored != dict(UPDATES):
+        raise AssertionError("the last update of a key did not win")
+
+
+# Calls are counted, but none has to wait.
+
+
+def _throttled(sink: Sink) -> FlushQueue[object]:
+    return FlushQueue(sink, NaturalPolicy(), throttle=RateLimit(CALLS, SECONDS))
+
+
+throttled = partial(scenarios.trickle, _throttled)
+
+
+async def throttled_by_hand() -> float:
+    """One item a turn of the loop, each a call, with the starts of late: seconds an item."""
+    clock = asyncio.get_running_loop().time
+    sink, starts = Count(), deque[float]()
+
+    async def call(item: object) -> None:
+        now = clock()
+        while starts and starts[0] + SECONDS <= now:
+            starts.popleft()
+        if len(starts) == CALLS:
+            raise AssertionError("a call would have to wait")
+        starts.append(now)
+        await sink.deliver([item])
+
+    began = process_time()
+    await produce_slowly(call)
+    seconds = process_time() - began
+    sink.check(len(TRICKLE))
+    return seconds / len(TRICKLE)
