@@ -205,7 +205,7 @@ class Admission(Fairness[T]):
         """
         waitlist, running = self.waitlist, self._batcher.running
         has_way_out = self._batcher.has_free_slot and not is_blocked
-        if has_way_out or waitlist.reserved or self.giving_way:
+        if has_way_out or waitlist.reserved or self.giving_way or self._weight_giving_way:
             return
         if all(batch in waitlist.by_owner and not batch.over for batch in running):
             what = f"every flush that could make room waits for room: {describe()}"

@@ -11,10 +11,10 @@ from flushq import FlushReport, ItemFailed, QueueEnded
 from flushq.core.batch import Batch
 from flushq.core.core import Core
 from flushq.core.view import QueueView
+from tests.core_sessions.calls import Call as ModelCall
 from tests.core_sessions.driver import Caller
 from tests.core_sessions.flights import Cause, Flight
 from tests.core_sessions.model import PLACES, Model
-from tests.core_sessions.model import Call as ModelCall
 from tests.sessions.facts import Item
 from tests.sessions.history import History
 
@@ -190,9 +190,8 @@ class Judge:
             yield 2, "the account", model.places, f"that of {len(model.entries)} items"
         if len(model.waiting) > model.limits.max_queue_size:
             yield 7, "pending", len(model.waiting), model.limits.max_queue_size
-        weight = sum(entry.item.weight for entry in model.waiting)
-        if weight > (model.limits.max_queue_weight or math.inf):
-            yield "B1", "the weight", weight, model.limits.max_queue_weight
+        if model.weight > (model.limits.max_queue_weight or math.inf):
+            yield "B1", "the weight", model.weight, model.limits.max_queue_weight
         credit, overdraft = map(operator.length_hint, self._credit())
         room = 0 if model.line or model.reserved or model.ending else model.room
         if credit and credit > min(room, model.most - model.burst):

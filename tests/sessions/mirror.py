@@ -20,10 +20,11 @@ from flushq.aio.runner import Runner
 from flushq.core.batch import Batch
 from flushq.core.core import Core
 from flushq.core.view import QueueView
+from tests.core_sessions.calls import Call
 from tests.core_sessions.driver import Caller
 from tests.core_sessions.flights import Flight
 from tests.core_sessions.judge import Judge
-from tests.core_sessions.model import Call, Model
+from tests.core_sessions.model import Model
 from tests.core_sessions.partitions import Heard
 from tests.sessions.facts import Item, Limits
 from tests.sessions.history import History

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from flushq import FlushqError, ItemTooLarge, QueueEnded, Receipt
-from tests.core_sessions.model import ACCEPTED, CANCELLED, Call
+from tests.core_sessions.calls import ACCEPTED, CANCELLED, Call
 from tests.sessions.actors import Actor, Actors, BodyError
 from tests.sessions.facts import Item
 from tests.sessions.history import History
