@@ -28,6 +28,8 @@ from tests.core_sessions.partitions import UNHEARD, Partition
 from tests.core_sessions.turns import Turns
 from tests.sessions.facts import Item
 
+NEWS_SECONDS = 30.0
+
 PLACES = "delivered", "dropped", "undelivered", "in_doubt", "pending", "in_flight", "displaced"
 
 
@@ -43,6 +45,7 @@ class Model(Turns):
         duplicates: How many duplicates were accepted.
         turned_away: How many items were displaced as they came.
         calls: Those who are in a call of the queue.
+        news: How many items were displaced, each time that it is told.
         corrected: The partitions whose policies are to be asked again.
         opened: Since when the burst is open.
         burst, most: How many items it has, and may have.
@@ -63,6 +66,7 @@ class Model(Turns):
     duplicates: int = 0
     turned_away: int = 0
     calls: list[Call] = attrs.field(factory=list)
+    news: list[int] = attrs.field(factory=list)
     corrected: list[Partition] = attrs.field(factory=list)
     opened: float | None = None
     burst: int = 0
@@ -78,6 +82,8 @@ class Model(Turns):
     deadline: float | None = None
     failure: Outcome | None = None
     interruption: Cause = None
+    _displaced_by_then: int = 0
+    _news_at: float = -math.inf
     _parts: deque[Ended] = attrs.field(factory=deque)
     _done: deque[tuple[Flight, float]] = attrs.field(factory=deque)
 
@@ -271,9 +277,18 @@ class Model(Turns):
         if self.ending:
             self._keep_deadline()
         self._respond()
+        self._tell_news()
         if self.ending and not self.running and not self.waiting:
             self.ended = True
             self._wake((call for call in self.calls if call.state == "end"), None)
+
+    def _tell_news(self) -> None:
+        """That items are displaced is told, but seldom."""
+        displaced, before = self.places["displaced"], self._displaced_by_then
+        self._displaced_by_then = displaced
+        if displaced > before and self.now >= self._news_at + NEWS_SECONDS:
+            self.news.append(displaced - sum(self.news))
+            self._news_at = self.now
 
     def _observe(self) -> None:
         self._announce()

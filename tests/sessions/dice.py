@@ -87,7 +87,7 @@ def bounded(dice: Dice, limits: Limits) -> Limits:
     return attrs.evolve(
         limits,
         max_queue_weight=dice.choice(weights) if limits.weighs else None,
-        when_full=dice.choice(["wait", "drop_oldest", "drop_oldest", "drop_newest"]),
+        when_full=dice.choice(["wait", "wait", "drop_oldest", "drop_newest"]),
     )
 
 

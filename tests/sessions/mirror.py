@@ -142,8 +142,7 @@ class Mirror:
 
     def note_burst(self) -> None:
         """An item that is refused when it is added has opened the burst by then."""
-        if self.model.opened is None and self._core.admission.opened is not None:
-            self.model.opened = self.model.now
+        self.model.note_burst(self._core.admission.opened)
 
     def cancelling(self, task: asyncio.Task[Any]) -> None:
         """A task is being cancelled."""
