@@ -234,6 +234,7 @@ class Judge:
             self._flushes += 1
             if _batch(flush) != _flight(flight):
                 yield 5, f"flush {self._flushes - 1}", _batch(flush), _flight(flight)
+            yield from self._folds(flush, flight)
         for number, flush, flight in self._running:
             batch = flush.batch
             told = batch.attempts, batch.interrupted, flush.wish
@@ -241,6 +242,14 @@ class Judge:
             if told != right:
                 yield 3, f"flush {number}", told, right
         self._running = [each for each in self._running if each[2].wants is not None]
+
+    def _folds(self, flush: Started, flight: Flight) -> Iterator[Difference]:
+        """What is taken for a key is the left fold of its items between two cuts."""
+        merge = self._model.limits.merge
+        if merge is not None:
+            told, right = flush.items, tuple(entry.folded(merge) for entry in flight.entries)
+            if told != right:
+                yield "M4", f"flush {self._flushes - 1}", told, right
 
     def _calls(self) -> Iterator[Difference]:
         """Each caller waits, may go on, or has been told what it must be."""

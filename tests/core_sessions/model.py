@@ -168,6 +168,7 @@ class Model(Turns):
             if merged.weight != entry.item.weight:
                 self._correct(entry)
             entry.item = merged
+            entry.merged.append(item)
         return entry
 
     def note_burst(self, opened: float | None) -> None:
