@@ -83,7 +83,7 @@ def bounded(dice: Dice, limits: Limits) -> Limits:
     """The same limits, with bounds of the queue perhaps: by weight mostly, if items are merged."""
     if not dice.chance(0.4 if limits.merge is None else 0.8):
         return limits
-    weights = [None, 4.0, 5.0, 6.0] if limits.merge is None else [4.0, 5.0, 6.0]
+    weights = [None, 4.0, 5.0, 6.0] if limits.merge is None else [4.0, 6.0, 9.0]
     return attrs.evolve(
         limits,
         max_queue_weight=dice.choice(weights) if limits.weighs else None,
