@@ -1,4 +1,4 @@
-"""Who is in a call of the queue, as the model has it, and how calls end."""
+"""The calls of a queue, as the model has them, and how they end."""
 
 from asyncio import CancelledError
 

@@ -1,7 +1,7 @@
-"""What room there is, as the model has it, and what of it an item needs.
+"""The room of a queue, as the model has it, and how much of it an item needs.
 
-An item needs a place and its weight. If its key waits it needs nothing, or, where items are merged,
-what the item that waits weighs more by it.
+An item needs a place and its weight. A duplicate needs nothing; where items are merged, it needs
+the weight by which the item that waits becomes heavier.
 """
 
 import math
@@ -60,17 +60,17 @@ class Room:
         return is_full or self.overflowed or (most is not None and self.weight >= most)
 
     def fits(self, need: Need, line: int = 0) -> bool:
-        """Whether there is room, beside what others were given and claim, and places in line."""
+        """Whether there is room beside what others were given or claim, and the line."""
         has_place = not need.places or need.places <= self.room - len(self.reserved) - line
         return has_place and self._bears(need.weight, *self.reserved, *self.pauses)
 
     def may_pass(self, need: Need) -> bool:
-        """Whether one who cannot wait comes in."""
+        """Whether a producer that cannot wait may come in."""
         is_blocked = self.line and self.limits.max_queue_weight is not None
         return need == NOTHING or (not is_blocked and self.fits(need, len(self.line)))
 
     def must_wait(self, need: Need) -> bool:
-        """Whether one who can wait has to: nobody passes those who came before."""
+        """Whether a producer that can wait has to: it does not pass those who came before."""
         if need == NOTHING or not self.waits_when_full:
             return False
         return bool(self.line or self.reserved) or not self.fits(need)
@@ -91,7 +91,7 @@ class Room:
         return next(same, None)
 
     def need_of(self, item: Item) -> Need:
-        """What room it needs: where weight is not bounded, one that is merged needs nothing."""
+        """How much room an item needs; a merge needs none where the weight is not bounded."""
         twin = self.twin(item)
         if twin is None:
             return Need(1, item.weight)
@@ -103,7 +103,7 @@ class Room:
         """What the item that waits becomes.
 
         Raises:
-            MergeError, ValueError, ItemTooLarge: It must stay as it is.
+            MergeError, ValueError, ItemTooLarge: It cannot be merged, and stays as it is.
         """
         assert self.limits.merge is not None
         merged = self.limits.merge(waiting, new)
@@ -125,7 +125,7 @@ class Room:
         return None
 
     def mistake_ahead(self, item: Item) -> Outcome | None:
-        """The same, where it is known before the item comes in: its merge is asked for its need."""
+        """The same, where it is known before the item has room: its need is asked of its merge."""
         return None if self.limits.max_queue_weight is None else self.mistake(item)
 
     def weight_refusal(self, item: Item) -> Outcome | None:

@@ -25,7 +25,7 @@ MISTAKES = MergeError, ValueError
 
 @attrs.frozen
 class Merge:
-    """A merge: the last item wins, or a fold tells of all items, in their order.
+    """A merge: the last item wins, or a fold names all items, in their order.
 
     Attributes:
         kind: "last", or what a fold weighs.
