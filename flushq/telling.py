@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from flushq.arguments import shown
 from flushq.core.core import Core
 from flushq.errors import QueueEnded
 from flushq.outcomes import FlushReport
@@ -44,13 +45,21 @@ def tell_failure(failure: QueueEnded | None) -> None:
 
 
 def tell_displaced(core: Core[Any], now: float) -> None:
-    """Log that the queue displaces items, if it does, and it is time to."""
+    """Log that the queue displaces items, if it is time to; and why items that came late were."""
     count = core.admission.news(now)
     if count:
         total, bounds = core.batcher.displaced, core.admission.bounds
         what = "%sthe queue is full (%s): %d items were displaced, %d in all"
         with suppress(Exception):
             logger.warning(what, core.label, bounds, count, total)
+    while core.admission.unmerged:
+        _tell_unmerged(core, core.admission.unmerged.pop(0))
+
+
+def _tell_unmerged(core: Core[Any], why: Exception) -> None:
+    what = "%san item was displaced that a finalizer or a signal handler has brought: %s"
+    with suppress(Exception):
+        logger.error(what, core.label, shown(why), exc_info=why)
 
 
 def tell_dropped(core: Core[Any], items: int, source: object) -> None:

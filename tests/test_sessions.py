@@ -21,6 +21,7 @@ import flushq.requests
 from flushq import Drop, Fail, Failure, Receipt, telling
 from flushq.aio import entrance, queue, runner
 from flushq.aio.calls import Calls
+from flushq.aio.entrance import Entrance
 from flushq.aio.runner import Runner
 from flushq.core.attempts import Attempts
 from flushq.core.core import Core
@@ -131,6 +132,8 @@ SABOTAGES: dict[str, tuple[object, str, object]] = {
     "who gives way keeps its claim": (entrance, "give_way", _give_way_and_keep),
     "a cancelled owner leaves at once": (queue, "until_ended", _leave_at_once),
     "a cancelled owner never leaves": (queue, "until_ended", _never_leave),
+    "who waits for what is displaced hangs": (Entrance, "_raise_displaced", _nothing),
+    "that items are displaced is not logged": (runner, "tell_displaced", _nothing),
     "everyone has a receipt of its own": (
         entrance,
         "receipt_of",

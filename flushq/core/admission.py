@@ -47,6 +47,7 @@ class Admission(Fairness[T]):
         giving_way: How many producers let others run first, with a claim to a place.
         displaces: Whether items are displaced by those for which there is no room.
         displaced_lately: Whether any was since somebody asked.
+        unmerged: Why items of :meth:`add_late` were displaced, for the driver to tell.
     """
 
     displaces = displaced_lately = False
@@ -63,6 +64,7 @@ class Admission(Fairness[T]):
         self._max_queue_size = max_queue_size
         self._label = label
         self._credit: list[None] = []
+        self.unmerged: list[Exception] = []
 
     # May it come in?
 
@@ -161,6 +163,22 @@ class Admission(Fairness[T]):
         """Let an item in for which there is room; return as ``append`` of a Buffer does."""
         return self._buffer.add(item, key, weight)
 
+    def add_late(self, item: T, key: Hashable, weight: float) -> None:
+        """Let an item in that was promised its own weight, and whose producer has gone on.
+
+        One that cannot be merged, or for whose merge there is no room, is displaced.
+        """
+        try:
+            need = self.need_of(item, key, weight)
+            if self.displaces or need.is_met_by(Need(1, weight)) or self.fits(need):
+                self.add(item, key, weight)
+                return
+            why: Exception = self.no_room()
+        except Exception as error:
+            why = error
+        self._batcher.turn_away()
+        self.unmerged.append(why)
+
     # Credit.
 
     def grant_credit(self) -> tuple[Iterator[None], Iterator[None]]:
@@ -205,7 +223,7 @@ class Admission(Fairness[T]):
         """
         waitlist, running = self.waitlist, self._batcher.running
         has_way_out = self._batcher.has_free_slot and not is_blocked
-        if has_way_out or waitlist.reserved or self.giving_way:
+        if has_way_out or waitlist.reserved or self.giving_way or self._weight_giving_way:
             return
         if all(batch in waitlist.by_owner and not batch.over for batch in running):
             what = f"every flush that could make room waits for room: {describe()}"

@@ -333,4 +333,4 @@ class Entrance(Generic[T]):
         item, key, weight = self._inbox.popleft()
         self._core.admission.come_back(Need(1, weight))
         self._open_burst()
-        self._core.admission.add(item, key, weight)
+        self._core.admission.add_late(item, key, weight)

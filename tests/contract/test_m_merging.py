@@ -105,6 +105,36 @@ async def test_an_item_whose_key_has_left_while_it_paused() -> None:
     assert [[("a", "1")], [("a", "234")]] == sink.batches
 
 
+@pytest.mark.not_in("eager", reason="the pause of an eager producer is over by then")
+async def test_a_pause_with_a_claim_to_weight_is_not_a_deadlock() -> None:
+    """A producer may give back what its merge was to add: a flush that waits for that gets it."""
+    inside = asyncio.Event()
+    batches = []
+
+    async def sink(batch: list[Texts]) -> None:
+        batches.append(batch)
+        if batch == [("f", "")]:
+            await inside.wait()
+            await queue.enqueue(("b", "123"))
+
+    def bring_a_burst() -> None:
+        for _ in range(600):
+            queue.enqueue_nowait(("a", ""))
+
+    queue = joining(sink, NaturalPolicy(), max_queue_weight=4)
+    async with queue:
+        await queue.enqueue(("f", ""))
+        await settle()
+        await queue.enqueue(("a", "1"))
+        await settle()
+        asyncio.get_running_loop().call_soon(bring_a_burst)
+        pausing = produce(queue, ("a", "234"))
+        inside.set()
+        await asyncio.sleep(0)
+        pausing.cancel()
+    assert [[("f", "")], [("a", "1"), ("b", "123")]] == batches
+
+
 async def test_a_line_of_merges_waits_for_what_they_add() -> None:
     """A merge that makes the item lighter passes the line; one that makes it heavier does not."""
     sink = Sink[Texts]()

@@ -26,6 +26,7 @@ from flushq.core.receipts import DISPLACED, Completion, FailureFactory
 from flushq.core.view import QueueView
 from flushq.core.waiter import Facts, Registry
 from tests.sessions.facts import Item, Limits
+from tests.sessions.merges import MISTAKES
 
 Waiter = Future[Any]
 """What a caller waits on; nobody can be told twice."""
@@ -127,6 +128,7 @@ class Driver(QueueView[Item]):
             max_queue_size=limits.max_queue_size,
             max_queue_weight=limits.max_queue_weight,
             when_full=limits.when_full,
+            merge=limits.merge,
             max_in_flight=limits.max_in_flight,
             max_in_flight_per_partition=limits.max_in_flight_per_partition,
             max_shutdown_wait=limits.max_shutdown_wait,
@@ -176,7 +178,7 @@ class Driver(QueueView[Item]):
             caller.waiter = step(value)
         except StopIteration as end:
             caller.done, caller.value = True, end.value
-        except (FlushqError, CancelledError) as error:
+        except (FlushqError, CancelledError, *MISTAKES) as error:
             caller.done, caller.error = True, error.with_traceback(None)
 
     def _wait(self, registry: Registry[*Facts], *facts: *Facts) -> Steps:

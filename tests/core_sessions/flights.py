@@ -2,6 +2,7 @@
 
 from asyncio import CancelledError
 from collections.abc import Callable, Mapping
+from functools import reduce
 
 import attrs
 
@@ -33,12 +34,13 @@ class Entry:
     """An item that was accepted and is not a duplicate.
 
     Attributes:
-        item: The item.
+        item: The item, as merged by now.
         number: How many came before.
         partition: Its partition.
         place: Where it is, as far as the queue knows: one of the places of `model`.
         since: When it has come, as the policy was told; None: it was not.
         answer: What those are told who ask about it, once it has ended.
+        merged: The items that were merged into it, beside the first.
     """
 
     item: Item
@@ -47,6 +49,15 @@ class Entry:
     place: str = "pending"
     since: float | None = None
     answer: tuple[Cause, ...] | None = None
+    merged: list[Item] = attrs.field(factory=list)
+    _first: Item = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._first = self.item
+
+    def folded(self, merge: Callable[[Item, Item], Item]) -> Item:
+        """The left fold of all items that have come under its key while it waited."""
+        return reduce(merge, self.merged, self._first)
 
     @property
     def is_lost(self) -> bool:

@@ -11,10 +11,10 @@ from flushq import FlushReport, ItemFailed, QueueEnded
 from flushq.core.batch import Batch
 from flushq.core.core import Core
 from flushq.core.view import QueueView
+from tests.core_sessions.calls import Call as ModelCall
 from tests.core_sessions.driver import Caller
 from tests.core_sessions.flights import Cause, Flight
 from tests.core_sessions.model import PLACES, Model
-from tests.core_sessions.model import Call as ModelCall
 from tests.sessions.facts import Item
 from tests.sessions.history import History
 
@@ -190,9 +190,8 @@ class Judge:
             yield 2, "the account", model.places, f"that of {len(model.entries)} items"
         if len(model.waiting) > model.limits.max_queue_size:
             yield 7, "pending", len(model.waiting), model.limits.max_queue_size
-        weight = sum(entry.item.weight for entry in model.waiting)
-        if weight > (model.limits.max_queue_weight or math.inf):
-            yield "B1", "the weight", weight, model.limits.max_queue_weight
+        if model.weight > (model.limits.max_queue_weight or math.inf):
+            yield "B1", "the weight", model.weight, model.limits.max_queue_weight
         credit, overdraft = map(operator.length_hint, self._credit())
         room = 0 if model.line or model.reserved or model.ending else model.room
         if credit and credit > min(room, model.most - model.burst):
@@ -235,6 +234,7 @@ class Judge:
             self._flushes += 1
             if _batch(flush) != _flight(flight):
                 yield 5, f"flush {self._flushes - 1}", _batch(flush), _flight(flight)
+            yield from self._folds(flush, flight)
         for number, flush, flight in self._running:
             batch = flush.batch
             told = batch.attempts, batch.interrupted, flush.wish
@@ -242,6 +242,14 @@ class Judge:
             if told != right:
                 yield 3, f"flush {number}", told, right
         self._running = [each for each in self._running if each[2].wants is not None]
+
+    def _folds(self, flush: Started, flight: Flight) -> Iterator[Difference]:
+        """What is taken for a key is the left fold of its items between two cuts."""
+        merge = self._model.limits.merge
+        if merge is not None:
+            told, right = flush.items, tuple(entry.folded(merge) for entry in flight.entries)
+            if told != right:
+                yield "M4", f"flush {self._flushes - 1}", told, right
 
     def _calls(self) -> Iterator[Difference]:
         """Each caller waits, may go on, or has been told what it must be."""

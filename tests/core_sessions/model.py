@@ -5,9 +5,7 @@ policy is not played again: the model says what it must hear, one event after th
 its answer from what it was heard to say. `tests.core_sessions.judge` compares the two.
 """
 
-import copy
 import math
-from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
@@ -16,127 +14,59 @@ import attrs
 from flushq import (
     Displaced,
     Dropped,
-    Flush,
     FlushFailed,
     FlushReport,
     ItemFailed,
-    ItemTooLarge,
     PolicyError,
     QueueClosed,
     QueueFull,
     ShutdownTimeout,
-    Wait,
 )
+from tests.core_sessions.calls import ACCEPTED, CANCELLED, NOTHING, Call, Need, Outcome
 from tests.core_sessions.flights import Cause, Ended, Entry, Fate, Flight
-from tests.core_sessions.partitions import COPIED, NOTHING, Heard, Partition
-from tests.core_sessions.starts import Starts
-from tests.sessions.facts import Item, Limits
+from tests.core_sessions.partitions import UNHEARD, Partition
+from tests.core_sessions.turns import Turns
+from tests.sessions.facts import Item
 
-Outcome = tuple[Cause, ...]
-"""How a call has ended: with the item that stays, or the kind of an exception and its facts."""
+NEWS_SECONDS = 30.0
 
 PLACES = "delivered", "dropped", "undelivered", "in_doubt", "pending", "in_flight", "displaced"
 
-CANCELLED: Outcome = (CancelledError, None)
-ACCEPTED: Outcome = ("returned", None)
-
-
-@attrs.define(eq=False)
-class Call:
-    """Somebody who is in a call of the queue.
-
-    Attributes:
-        kind: Which call.
-        item: The item that is brought.
-        inside: The flight that it is a part of.
-        state: What it waits for: "line", "room", "pause", "receipt", "barrier", "end"; or "done".
-        ready: Whether it can go on.
-        cancelled: Whether it was cancelled, and does not know it yet.
-        answer: With what it was woken, or how it has ended.
-        entry: The item that stays.
-        mark: How many items a barrier waits for.
-        claims: Whether a pause has a claim to room.
-        aborts: Whether it was cancelled while it waited for the end.
-    """
-
-    kind: str
-    item: Item | None = None
-    inside: Flight | None = None
-    state: str = "new"
-    ready: bool = False
-    cancelled: bool = False
-    answer: Outcome | None = None
-    entry: Entry | None = None
-    mark: int = 0
-    claims: bool = False
-    aborts: bool = False
-
-    @property
-    def is_owner(self) -> bool:
-        """Whether it runs the queue."""
-        return self.kind in {"run", "leave"}
-
-    def end(self, answer: Outcome) -> None:
-        """The call ends so."""
-        self.state, self.answer, self.ready = "done", answer, False
-
 
 @attrs.define(eq=False, kw_only=True)
-class Model:
+class Model(Turns):
     """What must come of whatever happens to a queue.
 
     Attributes:
-        heard: What the copies of its policy were heard to hear and answer, to be compared and used
-            up.
         handles: Whether there is a failure handler.
         usual_burst: How many items may come before others run.
-        complaints: What the policy heard that it must not, with the point of the contract.
-        entries, waiting: The items that were accepted, and those of them that wait.
-        partitions: Those that exist; without keys there is one, for good.
-        due: Those of them that are due and below their limit, the first in line first; those that
-            came at one moment stand together.
-        copies: The numbers of the copies of the policy that were heard.
+        entries: The items that were accepted.
         places: How many items are at each place, as far as the queue knows.
         duplicates: How many duplicates were accepted.
         turned_away: How many items were displaced as they came.
         calls: Those who are in a call of the queue.
-        line, reserved: Those of them who wait for room, and who were given room.
-        pauses: Those who claim room while they let others run.
-        overflowed: Whether an item was displaced since a batch was taken.
+        news: How many items were displaced, each time that it is told.
         corrected: The partitions whose policies are to be asked again.
         opened: Since when the burst is open.
         burst, most: How many items it has, and may have.
         policy_failed: Whether a copy of the policy has failed: then none is told anything more.
         timer_fired: When the timer has fired.
-        flights, running: The flushes that were started, and those that have not ended.
+        flights: The flushes that were started.
         reports, reasons: What is told of those that have, and how many there were of each reason.
-        mark: How many items are due since somebody waits for their end.
-        started, closing, stopped, is_cut, ended, owned: How far the queue has come.
+        is_cut, ended, owned: How far the queue has come, beside what `turns` knows.
         deadline: When the end is to be over.
         failure: The first failure.
-        starts: When calls may start.
         interruption: What the first flush has raised that was interrupted.
     """
 
-    limits: Limits
-    heard: deque[Heard]
     handles: bool
     usual_burst: float
-    now: float = 0.0
-    complaints: list[tuple[int | str, str]] = attrs.field(factory=list)
     entries: list[Entry] = attrs.field(factory=list)
-    waiting: list[Entry] = attrs.field(factory=list)
-    partitions: list[Partition] = attrs.field(factory=list)
-    due: list[list[Partition]] = attrs.field(factory=list)
-    copies: set[int] = attrs.field(factory=set)
     places: dict[str, int] = attrs.field(factory=lambda: dict.fromkeys(PLACES, 0))
     duplicates: int = 0
     turned_away: int = 0
     calls: list[Call] = attrs.field(factory=list)
-    line: list[Call] = attrs.field(factory=list)
-    reserved: list[Call] = attrs.field(factory=list)
-    pauses: list[Call] = attrs.field(factory=list)
-    overflowed: bool = False
+    news: list[int] = attrs.field(factory=list)
     corrected: list[Partition] = attrs.field(factory=list)
     opened: float | None = None
     burst: int = 0
@@ -144,25 +74,18 @@ class Model:
     policy_failed: bool = False
     timer_fired: float | None = None
     flights: list[Flight] = attrs.field(factory=list)
-    running: list[Flight] = attrs.field(factory=list)
     reports: list[FlushReport] = attrs.field(factory=list)
     reasons: dict[str, int] = attrs.field(factory=dict)
-    mark: int = 0
-    started: bool = False
-    closing: bool = False
-    stopped: bool = False
     is_cut: bool = False
     ended: bool = False
     owned: bool = False
     deadline: float | None = None
     failure: Outcome | None = None
     interruption: Cause = None
+    _displaced_by_then: int = 0
+    _news_at: float = -math.inf
     _parts: deque[Ended] = attrs.field(factory=deque)
     _done: deque[tuple[Flight, float]] = attrs.field(factory=deque)
-    starts: Starts = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.starts = Starts(copy.deepcopy(self.limits.throttle), lambda: self.now)
 
     # Producers.
 
@@ -171,47 +94,25 @@ class Model:
         """Whether the queue ends."""
         return self.closing or self.failure is not None
 
-    @property
-    def room(self) -> int:
-        """How many items there is room for, beside those whose producers pause."""
-        return self.limits.max_queue_size - len(self.waiting) - len(self.pauses)
-
-    def _bears(self, weight: float, *others: Call) -> bool:
-        """Whether what waits may weigh so much more, beside what others bring."""
-        most = self.limits.max_queue_weight
-        weights = [entry.item.weight for entry in self.waiting]
-        weights += [call.item.weight for call in others if call.item is not None]
-        return most is None or not weight or sum(weights) + weight <= most
-
-    def _fits(self, call: Call, line: int = 0) -> bool:
-        """Whether there is room for a new item, beside what others were given and claim."""
-        assert call.item is not None
-        has_place = self.room - len(self.reserved) - line > 0
-        return has_place and self._bears(call.item.weight, *self.reserved, *self.pauses)
-
-    @property
-    def _waits_when_full(self) -> bool:
-        return self.limits.when_full == "wait"
-
     def enter(self, call: Call) -> Call:
         """Somebody brings an item."""
+        assert call.item is not None
         self.calls.append(call)
-        refusal = self._refusal(call.inside) or self._weight_refusal(call.item)
-        claims = len(self.line) + len(self.reserved)
-        needs_room = self._twin(call) is None
+        refusal = self._refusal(call.inside) or self.weight_refusal(call.item)
+        refusal = refusal or self.mistake_ahead(call.item)
         if refusal is not None:
             call.end(refusal)
-        elif call.kind == "enqueue_nowait":
-            passes = self.line and self.limits.max_queue_weight is not None
-            full = needs_room and (passes or not self._fits(call, len(self.line)))
-            full = full and self._waits_when_full
-            self._accept(call) if not full else call.end((QueueFull, None))
-        elif needs_room and (claims or not self._fits(call)) and self._waits_when_full:
-            self._join(call)
+            return call
+        need = self.need_of(call.item)
+        if call.kind == "enqueue_nowait":
+            may_come = not self.waits_when_full or self.may_pass(need)
+            self._accept(call) if may_come else call.end((QueueFull, None))
+        elif self.must_wait(need):
+            self._join(call, need)
         elif self._must_pause:
             call.state, call.ready = "pause", True
-            call.claims = needs_room and self._waits_when_full
-            self.pauses += [call] if call.claims else []
+            call.claim = need if self.waits_when_full else NOTHING
+            self.pauses += [call] if call.claim != NOTHING else []
         else:
             self._accept(call)
         return call
@@ -220,22 +121,9 @@ class Model:
     def _must_pause(self) -> bool:
         return self.burst >= self.most or not (self.started or self.entries)
 
-    def _join(self, call: Call) -> None:
-        call.state, call.ready = "line", False
-        self.line.append(call)
-
-    def _twin(self, call: Call) -> Entry | None:
-        """The item that waits with the same key."""
-        if not self.limits.dedupe or call.item is None:
-            return None
-        keys = call.item.partition, call.item.key
-        same = (each for each in self.waiting if (each.item.partition, each.item.key) == keys)
-        return next(same, None)
-
-    def _weight_refusal(self, item: Item | None) -> Outcome | None:
-        limits = self.limits.max_weight, self.limits.max_queue_weight
-        most = min((limit for limit in limits if limit is not None), default=math.inf)
-        return (ItemTooLarge, None) if item is not None and item.weight > most else None
+    def _join(self, call: Call, need: Need, *, at_front: bool = False) -> None:
+        call.state, call.ready, call.claim = "line", False, need
+        self.line.insert(0 if at_front else len(self.line), call)
 
     def _refusal(self, inside: Flight | None) -> Outcome | None:
         """Why a caller is refused that is a part of this flight."""
@@ -247,38 +135,62 @@ class Model:
 
     def _accept(self, call: Call) -> None:
         assert call.item is not None
+        mistake = self.mistake(call.item)
+        if mistake is not None:
+            call.end(mistake)
+            return
         if self.opened is None:
             self.opened = self.now
         self.burst += 1
-        call.entry = self._twin(call)
-        stays = None if call.entry is None else call.entry.number
-        if call.entry is not None:
-            self.duplicates += 1
-        elif not self._make_room(call):
+        if not self._make_room(call.item):
             self._turn_away(call)
             return
-        else:
-            call.entry = Entry(call.item, len(self.entries), self._partition_of(call.item))
-            self.entries.append(call.entry)
-            self.waiting.append(call.entry)
-            self.places["pending"] += 1
+        twin = self.twin(call.item)
+        call.entry = self._add(call.item) if twin is None else self._stay(twin, call.item)
         if call.kind == "deliver":
             self.most += 1
             call.state, call.ready = "receipt", False
         else:
-            call.end(("returned", stays))
+            call.end(("returned", None if twin is None else twin.number))
 
-    def _make_room(self, call: Call) -> bool:
+    def _add(self, item: Item) -> Entry:
+        entry = Entry(item, len(self.entries), self._partition_of(item))
+        self.entries.append(entry)
+        self.waiting.append(entry)
+        self.places["pending"] += 1
+        return entry
+
+    def _stay(self, entry: Entry, item: Item) -> Entry:
+        """The item that waits keeps its place, and becomes what it is merged to."""
+        self.duplicates += 1
+        if self.limits.merge is not None:
+            merged = self.merged(entry.item, item)
+            if merged.weight != entry.item.weight:
+                self._correct(entry)
+            entry.item = merged
+            entry.merged.append(item)
+        return entry
+
+    def note_burst(self, opened: float | None) -> None:
+        """An item that is refused when it is added may have opened the burst by then."""
+        if self.opened is None and opened is not None:
+            self.opened = self.now
+
+    def _make_room(self, item: Item) -> bool:
         """Displace the oldest if need be; return whether there is room."""
-        while self.limits.when_full == "drop_oldest" and not self._fits(call):
+        while self.limits.when_full == "drop_oldest" and not self.fits(self.need_of(item)):
             entry = self.waiting.pop(0)
             self._move(entry, "displaced")
             self._answer(entry, Fate("displaced"))
             self.overflowed = True
-            if entry.since is not None and entry.partition not in self.corrected:
-                self.corrected.append(entry.partition)
+            self._correct(entry)
             self._line_up()
-        return self._waits_when_full or self._fits(call)
+        return self.waits_when_full or self.fits(self.need_of(item))
+
+    def _correct(self, entry: Entry) -> None:
+        """What the policy knows of an item has changed: it is to be asked again."""
+        if entry.since is not None and entry.partition not in self.corrected:
+            self.corrected.append(entry.partition)
 
     def _turn_away(self, call: Call) -> None:
         assert call.item is not None
@@ -335,14 +247,16 @@ class Model:
             self._come_in(call, state)
 
     def _come_in(self, call: Call, state: str) -> None:
-        """It was given room, or has let others run."""
-        refusal = self._refusal(call.inside)
-        claims = self.line or self.reserved or not self._fits(call)
-        claims = claims and self._waits_when_full
+        """It was given room, or has let others run: what it needs may be more by now."""
+        assert call.item is not None
+        refusal = self._refusal(call.inside) or self.mistake_ahead(call.item)
         if refusal is not None:
             call.end(refusal)
-        elif state == "pause" and not call.claims and claims and self._twin(call) is None:
-            self._join(call)
+            return
+        need, was_served = self.need_of(call.item), state == "room"
+        lacks_room = not self.fits(need) if was_served else self.must_wait(need)
+        if lacks_room and not need.is_within(call.claim):
+            self._join(call, need, at_front=was_served)
         else:
             self._accept(call)
 
@@ -364,9 +278,18 @@ class Model:
         if self.ending:
             self._keep_deadline()
         self._respond()
+        self._tell_news()
         if self.ending and not self.running and not self.waiting:
             self.ended = True
             self._wake((call for call in self.calls if call.state == "end"), None)
+
+    def _tell_news(self) -> None:
+        """That items are displaced is told, but seldom."""
+        displaced, before = self.places["displaced"], self._displaced_by_then
+        self._displaced_by_then = displaced
+        if displaced > before and self.now >= self._news_at + NEWS_SECONDS:
+            self.news.append(displaced - sum(self.news))
+            self._news_at = self.now
 
     def _observe(self) -> None:
         self._announce()
@@ -410,7 +333,7 @@ class Model:
 
     def _start_flush(self) -> bool:
         self._announce()
-        while self.line and self._fits(self.line[0]):
+        while self.line and self._fits_line:
             self._admit(self.line.pop(0))
         partition = self._next_to_flush() if self._has_free_slot else None
         if not self.starts.let_go(is_due=partition is not None) or partition is None:
@@ -445,6 +368,11 @@ class Model:
             taken, partition.key, reason, started, oldest, left, self.handles, self._parts.append,
             self.starts,
         )  # fmt: skip
+
+    @property
+    def _fits_line(self) -> bool:
+        """Whether the first in line may come in; it claims a place in any case."""
+        return self.fits(Need(1, self.line[0].claim.weight))
 
     def _admit(self, call: Call) -> None:
         """Give room to the first in line, unless it was cancelled."""
@@ -498,118 +426,14 @@ class Model:
         oldest = (flight.first_untold for flight in self.running)
         return min([*places, *oldest], default=len(self.entries))
 
-    # Partitions.
-
-    def _told(self, partition: Partition) -> list[Entry]:
-        """Those of its items that wait and that its policy was told of."""
-        mine = (entry for entry in self.waiting if entry.partition is partition)
-        return [entry for entry in mine if entry.since is not None]
-
-    def _is_below_limit(self, partition: Partition) -> bool:
-        running = [flight for flight in self.running if flight.partition == partition.key]
-        return len(running) < self.limits.partition_slots
-
-    def _exists(self, partition: Partition) -> bool:
-        keys = [entry.item.partition for entry in self.waiting]
-        keys += [flight.partition for flight in self.running]
-        return partition.key in keys or not self.limits.partitioned
-
-    def _is_due(self, partition: Partition) -> bool:
-        """Whether it is to stand in line."""
-        told = self._told(partition)
-        if not told or not self._is_below_limit(partition):
-            return False
-        must = self.closing or told[0].number < self.mark
-        return must or isinstance(partition.decision, Flush)
-
-    def _line_up(self) -> None:
-        """A moment is over: who is not due any more leaves the line, others come to its end."""
-        self.partitions = [each for each in self.partitions if self._exists(each)]
-        due = [each for each in self.partitions if self._is_due(each)]
-        line = [[each for each in group if each in due] for group in self.due]
-        come = [each for each in due if not any(each in group for group in line)]
-        self.due = [group for group in (*line, come) if group]
-
-    def _next_to_flush(self) -> Partition | None:
-        """The first in line; only if nobody is, under pressure, that of the oldest item."""
-        if self.due:
-            return self._next_to_hear(self.due[0])
-        if not self._is_pressed:
-            return None
-        told = (entry.partition for entry in self.waiting if entry.since is not None)
-        return next(filter(self._is_below_limit, told), None)
-
-    @property
-    def _is_pressed(self) -> bool:
-        is_full = len(self.waiting) >= self.limits.max_queue_size
-        if self._waits_when_full:
-            first = self.line[0].item if self.line else None
-            return first is not None and (is_full or not self._bears(first.weight))
-        weight, most = (
-            sum(entry.item.weight for entry in self.waiting),
-            self.limits.max_queue_weight,
-        )
-        return is_full or self.overflowed or (most is not None and weight >= most)
-
-    def _reason_of(self, partition: Partition) -> tuple[str, int | None]:
-        """Why it flushes, and how many items at most."""
-        if self.closing:
-            return "drain", None
-        if self._told(partition)[0].number < self.mark:
-            return "flush", None
-        decision = partition.decision
-        if isinstance(decision, Flush):
-            return decision.reason, decision.up_to
-        return "pressure", None
-
-    @property
-    def _has_free_slot(self) -> bool:
-        free = len(self.running) < self.limits.max_in_flight
-        return free and self.started and not self.stopped
-
-    @property
-    def _may_start(self) -> bool:
-        """Whether there is a slot, and something waits that may have it."""
-        waiting = any(self._is_below_limit(entry.partition) for entry in self.waiting)
-        return waiting and len(self.running) < self.limits.max_in_flight
-
-    @property
-    def _may_press(self) -> bool:
-        """Whether a flush may start for those who wait for room."""
-        return self._may_start and self.starts.may_start
-
     # The policy.
-
-    @property
-    def wake_at(self) -> float:
-        """When a policy is to be asked again."""
-        return min(map(self._wake_at, self.partitions), default=math.inf)
-
-    def _wake_at(self, partition: Partition) -> float:
-        """While it may start another flush, its policy is asked, whoever has the slots."""
-        decision = partition.decision
-        if not isinstance(decision, Wait) or not self.started or self.stopped:
-            return math.inf
-        may_flush = self._is_below_limit(partition) and self._told(partition)
-        return decision.until if may_flush else math.inf
-
-    def _next_to_hear(self, partitions: Iterable[Partition]) -> Partition:
-        """Of those that may hear next, in any order, the one that was heard to do so.
-
-        A new copy belongs to a partition that has none, which is the first of those.
-        """
-        may_hear = list(partitions)
-        copy = self.heard[0].copy if self.heard else None
-        known = [each for each in may_hear if each.copy == copy]
-        new = [each for each in may_hear if each.copy is None]
-        return (known or new or may_hear)[0]
 
     def _tell_policy(self, partition: Partition, event: str, now: float, *facts: Cause) -> None:
         """The copy of this partition hears of this, and nothing else is heard, now."""
         if self.policy_failed:
             return
         partition.told_at = now = max(partition.told_at, now)
-        heard = self.heard.popleft() if self.heard else NOTHING
+        heard = self.heard.popleft() if self.heard else UNHEARD
         if partition.copy is None and heard.copy not in self.copies:
             partition.copy = heard.copy
             self.copies.add(heard.copy)
@@ -619,13 +443,6 @@ class Model:
             self._fail(PolicyError, heard.cause)
         else:
             partition.decision = heard.decision
-
-    def _check_heard(self, heard: Heard, partition: Partition, right: tuple[Cause, ...]) -> None:
-        if heard.copy != partition.copy:
-            text = f"policy {heard.copy} was told {heard.event}, not policy {partition.copy}"
-            self.complaints.append(("P4", text))
-        elif heard.event[0] != COPIED and heard.event != right:
-            self.complaints.append((13, f"the policy was told {heard.event}, not {right}"))
 
     # Flights.
 
@@ -812,9 +629,9 @@ class Model:
 
     def _room_flaws(self) -> Iterator[tuple[int | str, str]]:
         runs = self.started and not self.stopped
-        if self._is_pressed and self._has_free_slot and self._may_press:
+        if self.is_pressed and self._has_free_slot and self._may_press:
             yield "B4", "a queue is full beside a free slot"
-        if self.line and not self._is_pressed:
+        if self.line and not self.is_pressed:
             yield 7, "producers wait beside room"
         if self.line and runs and self._may_press:
             yield 7, "producers wait beside a free slot"

@@ -40,5 +40,5 @@ class Heard:
 COPIED = "copied"
 """The event of a policy that is to be copied and fails to be."""
 
-NOTHING = Heard(-1, ("nothing",))
+UNHEARD = Heard(-1, ("nothing",))
 """What is heard if nothing is."""

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flushq import Decision, PartialFailure
+from tests.core_sessions.calls import Call
 from tests.core_sessions.driver import Caller, Driver, Flush, Steps, Turn
 from tests.core_sessions.flights import Flight, Made
 from tests.core_sessions.judge import Judge
-from tests.core_sessions.model import Call, Model
+from tests.core_sessions.model import Model
 from tests.core_sessions.partitions import COPIED, Heard
 from tests.sessions.facts import Item, Limits
 from tests.sessions.history import History
+from tests.sessions.merges import MISTAKES
 from tests.sessions.policies import PolicyPlan, make_policy
 
 
@@ -253,6 +255,8 @@ class Play:
     def _close_if_done(self, number: int, caller: Caller) -> None:
         if caller.done:
             del self.open[number]
+            if isinstance(caller.error, MISTAKES):
+                self.model.note_burst(self.driver.core.admission.opened)
             what = caller.value if caller.error is None else caller.error
             self.history.note(f"caller {number}", "done", what)
 

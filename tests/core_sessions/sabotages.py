@@ -23,6 +23,7 @@ from flushq.core.waitlist import WaitList
 from flushq.errors import QueueFull
 from flushq.outcomes import Split
 from tests.core_sessions.bound_sabotages import BOUND_SABOTAGES
+from tests.core_sessions.merge_sabotages import MERGE_SABOTAGES
 from tests.core_sessions.partition_sabotages import PARTITION_SABOTAGES
 
 Sabotage = tuple[type, str, object]
@@ -331,6 +332,7 @@ SABOTAGES: dict[str, Sabotage] = {
         lambda self, inside: None if inside is not None else REFUSAL(self, None),
     ),
     **BOUND_SABOTAGES,
+    **MERGE_SABOTAGES,
     **PARTITION_SABOTAGES,
 }
 """What is broken, where, and with what."""

@@ -7,7 +7,7 @@ import attrs
 from flushq import Drop, Fail, Retry, Split
 from flushq.core.fairness import BURST
 from tests.core_sessions.play import Play
-from tests.sessions.dice import Dice, Items, bounded, limits_of, policy_of
+from tests.sessions.dice import Dice, Items, bounded, limits_of, merging, policy_of
 from tests.sessions.facts import Item, Limits
 from tests.sessions.history import History
 from tests.sessions.policies import PolicyPlan
@@ -27,7 +27,8 @@ def play(seed: int) -> History:
     """Play the session of this seed."""
     dice = Dice(seed)
     handles = dice.chance(0.5)
-    session = Session(dice, bounded(dice, limits_of(dice, 0.5)), policy_of(dice), handles=handles)
+    limits = bounded(dice, merging(dice, limits_of(dice, 0.5)))
+    session = Session(dice, limits, policy_of(dice), handles=handles)
     session.play()
     return session.history
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 import attrs
 
 from flushq import Receipt
-from tests.core_sessions.model import Call
+from tests.core_sessions.calls import Call
 from tests.sessions.facts import Item
 from tests.sessions.loop import SessionLoop
 

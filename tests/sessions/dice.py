@@ -12,6 +12,7 @@ import attrs
 
 from flushq.throttles import CircuitBreaker, RateLimit, Throttle
 from tests.sessions.facts import Item, Limits
+from tests.sessions.merges import WEIGHTS, Merge
 from tests.sessions.policies import FAULTS, PolicyFault, PolicyPlan
 
 Moment = tuple[float, int]
@@ -43,8 +44,8 @@ class Items:
 
     def __init__(self, dice: Dice, limits: Limits, first: int = 1) -> None:
         self._dice = dice
-        self._keys = 4 if limits.dedupe else 0
-        self._partitions = range(3 if limits.partitioned else 0)
+        self._keys = 0 if not limits.dedupe else 4 if limits.merge is None else 2
+        self._partitions = range(0 if not limits.partitioned else 3 if limits.merge is None else 2)
         self._weights = [0.0, 0.5, 1.0, 1.0, 2.0, 4.0, 5.0] if limits.weighs else [0.0]
         self._numbers = itertools.count(first)
 
@@ -66,14 +67,27 @@ THROTTLES: list[Throttle] = [
 ]
 
 
-def bounded(dice: Dice, limits: Limits) -> Limits:
-    """The same limits, with bounds of the queue perhaps."""
-    if not dice.chance(0.4):
+def merging(dice: Dice, limits: Limits) -> Limits:
+    """The same limits, with a merge perhaps."""
+    if not dice.chance(0.3):
         return limits
     return attrs.evolve(
         limits,
-        max_queue_weight=dice.choice([None, 4.0, 5.0, 6.0]) if limits.weighs else None,
-        when_full=dice.choice(["wait", "drop_oldest", "drop_oldest", "drop_newest"]),
+        dedupe=True,
+        weighs=limits.weighs or dice.chance(0.8),
+        merge=Merge(dice.choice(["last", *WEIGHTS]), is_faulty=dice.chance(0.4)),
+    )
+
+
+def bounded(dice: Dice, limits: Limits) -> Limits:
+    """The same limits, with bounds of the queue perhaps: by weight mostly, if items are merged."""
+    if not dice.chance(0.4 if limits.merge is None else 0.8):
+        return limits
+    weights = [None, 4.0, 5.0, 6.0] if limits.merge is None else [4.0, 6.0, 9.0]
+    return attrs.evolve(
+        limits,
+        max_queue_weight=dice.choice(weights) if limits.weighs else None,
+        when_full=dice.choice(["wait", "wait", "drop_oldest", "drop_newest"]),
     )
 
 

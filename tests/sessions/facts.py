@@ -1,6 +1,7 @@
 """Items, and what a queue keeps to."""
 
 import math
+from collections.abc import Callable
 
 import attrs
 
@@ -8,20 +9,31 @@ from flushq.core.displacing import WhenFull
 from flushq.throttles import Throttle
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen
 class Item:
-    """One item; no two are equal."""
+    """One item; no two that are brought are equal.
+
+    Attributes:
+        parts: The numbers of the items that were merged into this one, if any were.
+    """
 
     number: int
     key: int | None = None
     weight: float = 0.0
     partition: int | None = None
+    parts: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> tuple[int | None, int | None]:
+        """The same of those that are duplicates."""
+        return self.partition, self.key
 
     def __repr__(self) -> str:
         key = "" if self.key is None else f"k{self.key}"
         weight = f"w{self.weight:g}" if self.weight else ""
         partition = "" if self.partition is None else f"p{self.partition}"
-        return f"#{self.number}{key}{weight}{partition}"
+        number = "+".join(map(str, self.parts or (self.number,)))
+        return f"#{number}{key}{weight}{partition}"
 
 
 @attrs.frozen
@@ -40,6 +52,7 @@ class Limits:
     throttle: Throttle | None = None
     max_queue_weight: float | None = None
     when_full: WhenFull = "wait"
+    merge: Callable[[Item, Item], Item] | None = None
 
     @property
     def shutdown_seconds(self) -> float:

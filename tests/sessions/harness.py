@@ -53,6 +53,7 @@ class Harness:
         self._report_fails = report_fails
         self._records: dict[str, int] = dict.fromkeys(("report", "failure", "loss"), 0)
         self._report_errors = 0
+        self._news: list[object] = []
         self._queue = MirroredQueue(
             self._mirror,
             sink,
@@ -61,6 +62,9 @@ class Harness:
             weigh=attrgetter("weight") if limits.weighs else None,
             partition_key=attrgetter("partition") if limits.partitioned else None,
             max_queue_size=limits.max_queue_size,
+            max_queue_weight=limits.max_queue_weight,
+            when_full=limits.when_full,
+            merge=limits.merge,
             max_in_flight=limits.max_in_flight,
             max_in_flight_per_partition=limits.max_in_flight_per_partition,
             max_shutdown_wait=limits.max_shutdown_wait,
@@ -105,6 +109,9 @@ class Harness:
         records = {"report": self._report_errors, "failure": failed, "loss": self.users.notes}
         if self._records != records:
             self.history.complain(12, f"log records: {self._records}, not {records}")
+        if self._news != self._mirror.model.news:
+            text = f"log records of so many displaced: {self._news}, not {self._mirror.model.news}"
+            self.history.complain("B3", text)
         if self._queue.state != ("failed" if failed else "closed"):
             self.history.complain(17, f"the queue is {self._queue.state}")
 
@@ -116,6 +123,8 @@ class Harness:
             self._records["failure"] += 1
         elif record.levelno >= logging.ERROR:
             self._records["loss"] += 1
+        elif isinstance(record.args, tuple) and "were displaced" in record.msg:
+            self._news.append(record.args[2])
         return False
 
     def _on_report(self, report: FlushReport) -> None:

@@ -20,10 +20,11 @@ from flushq.aio.runner import Runner
 from flushq.core.batch import Batch
 from flushq.core.core import Core
 from flushq.core.view import QueueView
+from tests.core_sessions.calls import Call
 from tests.core_sessions.driver import Caller
 from tests.core_sessions.flights import Flight
 from tests.core_sessions.judge import Judge
-from tests.core_sessions.model import Call, Model
+from tests.core_sessions.model import Model
 from tests.core_sessions.partitions import Heard
 from tests.sessions.facts import Item, Limits
 from tests.sessions.history import History
@@ -141,8 +142,7 @@ class Mirror:
 
     def note_burst(self) -> None:
         """An item that is refused when it is added has opened the burst by then."""
-        if self.model.opened is None and self._core.admission.opened is not None:
-            self.model.opened = self.model.now
+        self.model.note_burst(self._core.admission.opened)
 
     def cancelling(self, task: asyncio.Task[Any]) -> None:
         """A task is being cancelled."""

@@ -13,8 +13,8 @@ from flushq.aio.calls import Calls
 from flushq.aio.runner import Runner
 from flushq.core.batch import Batch
 from flushq.core.core import Core
+from tests.core_sessions.calls import Call
 from tests.core_sessions.driver import Caller
-from tests.core_sessions.model import Call
 from tests.sessions.facts import Item
 from tests.sessions.mirror import CURRENT, Mirror
 

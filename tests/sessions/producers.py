@@ -9,9 +9,10 @@ from typing import Any
 
 import attrs
 
-from flushq import ItemTooLarge, QueueFull
+from flushq import QueueFull
 from tests.sessions.actors import Actor
 from tests.sessions.facts import Item
+from tests.sessions.merges import MISTAKES
 from tests.sessions.users import Refusal, Users
 
 
@@ -32,7 +33,7 @@ async def produce(users: Users, actor: Actor, steps: Sequence[Step]) -> None:
     """Do the steps; an item that is refused is dropped, a queue that has ended is left."""
     for step in steps:
         refusal = await ACTS[step.what](users, actor, step)
-        if refusal is not None and not isinstance(refusal, QueueFull | ItemTooLarge):
+        if refusal is not None and not isinstance(refusal, (QueueFull, *MISTAKES)):
             return
 
 

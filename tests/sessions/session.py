@@ -6,7 +6,7 @@ from functools import partial
 
 from flushq.core.fairness import BURST
 from tests.sessions.actors import Actor, BodyError, Script
-from tests.sessions.dice import Dice, Items, Moment, limits_of, policy_of
+from tests.sessions.dice import Dice, Items, Moment, bounded, limits_of, merging, policy_of
 from tests.sessions.handler import Handler
 from tests.sessions.harness import Harness
 from tests.sessions.history import History
@@ -17,7 +17,7 @@ from tests.sessions.sink import Sink
 def play(seed: int) -> History:
     """Play the session that this seed makes, and return its history, complaints included."""
     dice = Dice(seed)
-    limits, policy = limits_of(dice, 1 / 3), policy_of(dice)
+    limits, policy = bounded(dice, merging(dice, limits_of(dice, 1 / 3))), policy_of(dice)
     items = Items(Dice(seed + 1), limits, first=1000)
     handles = dice.chance(0.5)
     wickedness = dice.choice([0.0, 0.1, 0.3, 0.3, 0.6])

@@ -4,15 +4,16 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from flushq import FlushqError, ItemTooLarge, QueueEnded, Receipt
-from tests.core_sessions.model import ACCEPTED, CANCELLED, Call
+from flushq import FlushqError, QueueEnded, Receipt
+from tests.core_sessions.calls import ACCEPTED, CANCELLED, Call
 from tests.sessions.actors import Actor, Actors, BodyError
 from tests.sessions.facts import Item
 from tests.sessions.history import History
+from tests.sessions.merges import MISTAKES
 from tests.sessions.mirror import CURRENT, Mirror
 from tests.sessions.mirrored import MirroredQueue, Visit
 
-Refusal = FlushqError | None
+Refusal = Exception | None
 """Why an item was refused; None: it was not."""
 
 BRINGING = {"enqueue", "enqueue_nowait", "submit"}
@@ -53,7 +54,7 @@ class Users(Actors):
         self._model.enter(visit.call)
         try:
             self.queue.enqueue_nowait(item)
-        except FlushqError as error:
+        except (FlushqError, *MISTAKES) as error:
             refusal = visit.caller.error = error
         visit.caller.done = True
         self._leave(visit)
@@ -73,7 +74,7 @@ class Users(Actors):
 
     def _keep(self, actor: Actor, receipt: Receipt[Item], call: Call) -> None:
         """Those who have submitted the same item have the same receipt."""
-        if call.entry is None or receipt.item is not call.entry.item:
+        if call.entry is None or receipt.item != call.entry.item:
             self.mirror.complain(19, f"the receipt of {call.item} is that of {receipt.item}")
         if self._receipt_of.setdefault(call.entry, receipt) is not receipt:
             self.mirror.complain(19, f"there are two receipts of {call.item}")
@@ -90,7 +91,7 @@ class Users(Actors):
 
         def accept(stays: Item) -> None:
             visit.caller.accepted = True
-            if visit.call.entry is None or stays is not visit.call.entry.item:
+            if visit.call.entry is None or stays != visit.call.entry.item:
                 self.mirror.complain(16, f"{item} is told that {stays} stays")
 
         steps = self.queue.deliver(item, on_accepted=accept)
@@ -213,7 +214,7 @@ class Users(Actors):
         """Take the steps of a call; return why it was refused if it was."""
         try:
             await visit.take(steps, given_up=given_up)
-        except FlushqError as error:
+        except (FlushqError, *MISTAKES) as error:
             return error
         finally:
             self._leave(visit)
@@ -225,6 +226,6 @@ class Users(Actors):
         self.history.note(visit.who, f"  ended {call.kind}", call.item, caller.error)
         caller.value = call.answer[1] if call.answer is not None else None
         caller.accepted |= caller.error is None and call.kind in BRINGING
-        if isinstance(caller.error, ItemTooLarge):
+        if isinstance(caller.error, MISTAKES):
             self.mirror.note_burst()
         self.mirror.compare()

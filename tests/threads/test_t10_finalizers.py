@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Any
 
 import pytest
@@ -93,6 +94,44 @@ def test_a_receipt_that_a_finalizer_interrupts() -> None:
     queues: list[Any] = []
     steps = at_every_step(lambda: queues[-1].enqueue_nowait("finalized"), play_once)
     assert steps > 5
+
+
+WRONG: dict[str, tuple[list[str], str, str]] = {
+    "merge raises": (["1"], "1!", "ZeroDivisionError('told to')"),
+    "it is too heavy": (["1"], "1234", "ItemTooLarge("),
+    "there is no room for what it adds": (["1", "222"], "12", "QueueFull("),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_an_item_of_a_finalizer_that_cannot_be_merged(
+    what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is displaced, as its producer has gone on; a record tells why, and no call raises."""
+
+    def merge(waiting: str, new: str) -> str:
+        if "!" in new:
+            raise ZeroDivisionError("told to")
+        return waiting + new + new
+
+    def within() -> None:
+        for item in ("1", text, "1"):
+            queue.enqueue_nowait(item)
+
+    before, text, why = WRONG[what]
+    queue = queue_of(
+        sink := Sink(), dedupe_key=itemgetter(0), weigh=len, merge=merge, max_queue_weight=9
+    )
+    for item in before:
+        queue.enqueue(item)
+    queue._entrance.locked(within)  # noqa: SLF001 - a call that a finalizer interrupts
+    stats = queue.stats()
+    assert (len(before), 2, 1) == (stats.pending, stats.duplicates, stats.displaced)
+    assert len(before) + 3 == stats.accepted
+    queue.close()
+    assert ["11111", *before[1:]] == sink.items
+    assert f"signal handler has brought: {why}" in caplog.records[0].getMessage()
+    assert 1 == len(caplog.records)
 
 
 def test_what_else_may_interrupt_a_call() -> None:
