@@ -9,6 +9,7 @@ and one that must hold on several loops names them all: virtual, standard, uvloo
 """
 
 import asyncio
+import gc
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -50,6 +51,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what cannot hold in this world."""
     if worlds.NAME != "virtual":
         config.hook.pytest_deselected(items=list(worlds.choose(items)))
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector what was imported and collected: it stays until the end."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -22,9 +22,10 @@ def check(played: Iterable[Played], *, least: int) -> None:
 
 
 def test_short_scripts_keep_the_contract() -> None:
-    """After any two actions in any order the core and its model agree."""
-    numbers = range(len(list(setups(2, 2))))
-    check((play_setup(((2, 2), number)) for number in numbers), least=5_000)
+    """After any action, any two from an empty queue, the core and its model agree."""
+    depths = 2, 1
+    numbers = range(len(list(setups(*depths))))
+    check((play_setup((depths, number)) for number in numbers), least=900)
 
 
 @pytest.mark.long

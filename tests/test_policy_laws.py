@@ -142,7 +142,7 @@ class History(RuleBasedStateMachine):
                 assert isinstance(twin(self.policy).tick(self.decision.until), Flush)
 
 
-@pytest.mark.parametrize("examples", [150, pytest.param(600, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [50, pytest.param(600, marks=pytest.mark.long)])
 def test_every_law_holds_in_every_history(examples: int) -> None:
     """In any legal history every policy obeys every law of the state machine."""
     budget = settings(max_examples=examples, stateful_step_count=30)

@@ -36,11 +36,12 @@ class Moment:
 
     def __call__(self, frame: FrameType, event: str, _: object) -> None:
         """Hear of a moment, as a profiler does."""
-        if self.came or event == "c_call" or not frame.f_code.co_filename.startswith(LIBRARY):
+        if event == "c_call" or not frame.f_code.co_filename.startswith(LIBRARY):
             return
         self.came = self._left == 0
         self._left -= 1
         if self.came:
+            sys.setprofile(None)
             self._call()
 
     @contextmanager

@@ -75,7 +75,7 @@ Made = deciding("Made", Function())
 @pytest.mark.parametrize("policy", [Caching, CachingInASlot, Locked, Collecting, Static, Made])
 def test_what_is_unusual_is_not_an_offence(policy: type[FlushPolicy]) -> None:
     """A cached value is not a change, and a clock that others read is not read by decide."""
-    check_policy(policy, examples=20)
+    check_policy(policy, examples=5)
 
 
 def test_the_class_is_afterwards_as_it_was() -> None:

@@ -96,7 +96,7 @@ class AtStep:
         self._tracer = Tracer(self._between)
 
     def play(self, play_once: Callable[[Any], object]) -> None:
-        """Play once; all of it is traced, the call is counted."""
+        """Play once; all of it is traced until the act, the call is counted."""
         before = sys.gettrace()
         with no_collector():  # what it would call is traced as well
             sys.settrace(self._tracer.trace)
@@ -117,4 +117,5 @@ class AtStep:
         if self._is_counting:
             self.count += 1
             if self.count == self._number:
+                sys.settrace(None)
                 self._act()
