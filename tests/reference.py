@@ -99,9 +99,9 @@ def _methods(kind: type) -> Iterator[tuple[str, Any]]:
     known = {name for base in kind.__mro__[1:] if _is_public(base) for name in dir(base)}
     for base in kind.__mro__:
         for name, value in vars(base).items():
-            is_method = inspect.isfunction(value) or isinstance(value, property)
+            is_method = inspect.isfunction(value) or isinstance(value, property | classmethod)
             if is_method and name not in known and (name == "__call__" or name[0] != "_"):
-                yield name, value
+                yield name, getattr(kind, name)
 
 
 def _is_made_by_users(kind: type) -> bool:
