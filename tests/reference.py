@@ -22,6 +22,7 @@ PAGE = Path(__file__).parents[1] / "flushq" / "README.rst"
 MODULES = (
     "flushq",
     "flushq.threads",
+    "flushq.services",
     "flushq.throttles",
     "flushq.simulation",
     "flushq.offline",
@@ -154,7 +155,7 @@ def _signature(thing: Callable[..., object]) -> str:
 
 def _plain(annotation: str) -> str:
     """An annotation without the modules, and the marks, that its names have in a repr."""
-    return re.sub(r"\b(?:[a-z]\w*\.)+(?=[A-Za-z_])|~", "", annotation)
+    return re.sub(r"\b(?:[a-z_]\w*\.)+(?=[A-Za-z_])|~", "", annotation)
 
 
 def _first_sentence(thing: object) -> str:

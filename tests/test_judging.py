@@ -198,13 +198,16 @@ async def test_letters_may_be_written_by_a_coroutine() -> None:
     assert 3.0 + 0.1 + 0.2 == pytest.approx(asyncio.get_running_loop().time())
 
 
-async def test_a_letter_that_is_never_written() -> None:
-    """At the limit of the close its item is in doubt, also if the letter is cut short."""
+@pytest.mark.parametrize("trouble", [None, OSError("the disk is full")])
+async def test_a_letter_that_is_never_written(trouble: Exception | None) -> None:
+    """At the limit of the close its item is in doubt, whether the letter hangs or fails."""
 
     async def store(batch: list[int]) -> None:
         raise BAD
 
     async def bury(item: int, error: BaseException) -> None:
+        if trouble is not None:
+            raise trouble
         await asyncio.Event().wait()
 
     handler = flushq.FailureHandler(split=ValueError, bury=bury)

@@ -85,12 +85,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "offline": set(),
     "testing": {"policy", "throttles", "simulation", "offline"},
     "__init__": {"policies", "aio"},
+    "services": {"aio"},
     "cli": {"__init__", "simulation", "throttles", "offline"},
     "__main__": {"cli"},
 }
 
 DRIVER_ONLY = {"asyncio", "contextvars", "time", "random", "logging", "threading"}
-DRIVERS = {"aio", "threads", "cli"}
+DRIVERS = {"aio", "threads", "cli", "services"}
 OF_BOTH_DRIVERS = {"telling": {"logging"}, "inside": {"contextvars"}}
 OF_TYPE_CHECKERS = {"judging": {"typing_extensions"}}
 EXTRAS = {"testing": {"hypothesis"}, "cli": {"click", "rich", "aiosqlite", "matplotlib"}}
