@@ -2,6 +2,7 @@
 
 from flushq.aio.batched import Batched, Loader
 from flushq.aio.calls import FlushFn, OnFailure
+from flushq.aio.handler import FailureHandler
 from flushq.aio.queue import FlushQueue
 from flushq.aio.receipt import Receipt
 from flushq.aio.stream import BatchStream, batches
@@ -53,6 +54,7 @@ __all__ = [
     "Dropped",
     "Fail",
     "Failure",
+    "FailureHandler",
     "Flush",
     "FlushFailed",
     "FlushFn",

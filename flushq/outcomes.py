@@ -1,13 +1,21 @@
 """What can become of a batch: how it failed, what is to be done then, and what is told of it."""
 
-from collections.abc import Hashable, Mapping
-from typing import Generic, TypeVar
+from collections.abc import Callable, Hashable, Mapping
+from typing import Generic, Self, TypeVar
 
 import attrs
 
-from flushq.arguments import check_finite
+from flushq.arguments import (
+    check_count,
+    check_duration,
+    check_finite,
+    check_number,
+    check_sync_callable,
+)
 
 T = TypeVar("T")
+
+_MOST_DOUBLINGS = 1023  # more do not fit into a float
 
 
 @attrs.frozen
@@ -64,6 +72,49 @@ class Retry:
         check_finite("after", self.after, least=0)
         if not isinstance(self.hold, bool):
             raise TypeError(f"hold must be a bool, not {self.hold!r}")
+
+    @classmethod
+    def backoff(
+        cls,
+        attempt: int,
+        first: float = 0.1,
+        most: float = 30.0,
+        *,
+        jitter: Callable[[], float] | None = None,
+    ) -> Self:
+        """A Retry whose pause doubles with each attempt: first, 2 * first, 4 * first, … most.
+
+        After attempt n the pause is min(most, first * 2 ** (n - 1)) seconds, a truncated
+        exponential backoff. With ``jitter=random.random`` it is any part of that, so that many
+        processes do not all come back at the same moment: the "full jitter" of M. Brooker,
+        "Exponential Backoff and Jitter" (AWS Architecture Blog, 2015).
+
+        Args:
+            attempt: How many times ``flush_fn`` was called with these items: ``failure.attempt``.
+            first: The pause after the first attempt, in seconds.
+            most: The longest pause, in seconds.
+            jitter: Is called once, and returns which part of the pause to wait, from 0 to 1. None:
+                all of it, so that the same attempt always has the same pause.
+
+        Raises:
+            TypeError: ``attempt`` is not an int, ``first`` or ``most`` not a real number, or
+                ``jitter`` not a plain function.
+            ValueError: ``attempt`` is below 1, ``first`` not above 0, ``most`` below ``first``, one
+                of them not finite, or what ``jitter`` returned is not from 0 to 1.
+        """
+        check_count("attempt", attempt)
+        check_duration("first", first)
+        check_finite("most", most, least=first)
+        check_sync_callable("jitter", jitter)
+        doubled = first * 2.0 ** min(attempt - 1, _MOST_DOUBLINGS)
+        return cls(min(most, doubled) * (1 if jitter is None else _part(jitter())))
+
+
+def _part(part: float) -> float:
+    check_number("the result of jitter", part, least=0)
+    if part > 1:
+        raise ValueError(f"the result of jitter must be at most 1, not {part!r}")
+    return part
 
 
 @attrs.frozen

@@ -6,6 +6,7 @@ holds no lock meanwhile.
 """
 
 import logging
+import reprlib
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -85,6 +86,12 @@ def tell_late(core: Core[Any], late: BaseException | None, error: BaseException 
         raise late
     with suppress(Exception):
         logger.error("%sthe source raised while it was stopped", core.label, exc_info=late)
+
+
+def tell_unburied(item: object, trouble: Exception) -> None:
+    """Log that no dead letter could be written of an item."""
+    with suppress(Exception):
+        logger.error("no dead letter yet, it is kept: %s", reprlib.repr(item), exc_info=trouble)
 
 
 def raise_outcome(

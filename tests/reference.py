@@ -22,6 +22,7 @@ PAGE = Path(__file__).parents[1] / "flushq" / "README.rst"
 MODULES = (
     "flushq",
     "flushq.threads",
+    "flushq.services",
     "flushq.throttles",
     "flushq.simulation",
     "flushq.offline",
@@ -99,9 +100,9 @@ def _methods(kind: type) -> Iterator[tuple[str, Any]]:
     known = {name for base in kind.__mro__[1:] if _is_public(base) for name in dir(base)}
     for base in kind.__mro__:
         for name, value in vars(base).items():
-            is_method = inspect.isfunction(value) or isinstance(value, property)
+            is_method = inspect.isfunction(value) or isinstance(value, property | classmethod)
             if is_method and name not in known and (name == "__call__" or name[0] != "_"):
-                yield name, value
+                yield name, getattr(kind, name)
 
 
 def _is_made_by_users(kind: type) -> bool:
@@ -154,7 +155,7 @@ def _signature(thing: Callable[..., object]) -> str:
 
 def _plain(annotation: str) -> str:
     """An annotation without the modules, and the marks, that its names have in a repr."""
-    return re.sub(r"\b(?:[a-z]\w*\.)+(?=[A-Za-z_])|~", "", annotation)
+    return re.sub(r"\b(?:[a-z_]\w*\.)+(?=[A-Za-z_])|~", "", annotation)
 
 
 def _first_sentence(thing: object) -> str:

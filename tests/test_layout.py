@@ -74,23 +74,26 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "core.view": {"core.core"},
     "requests": {"outcomes", "errors"},
+    "judging": {"outcomes"},
     "streams": {"core.core", "core.waiter"},
     "telling": {"core.core"},
     "inside": {"core.batcher"},
     "core": set(),
-    "aio": {"core.view", "requests", "streams", "telling", "inside"},
-    "threads": {"core.view", "requests", "streams", "telling", "inside"},
+    "aio": {"core.view", "judging", "requests", "streams", "telling", "inside"},
+    "threads": {"core.view", "judging", "requests", "streams", "telling", "inside"},
     "simulation": {"core.core"},
     "offline": set(),
     "testing": {"policy", "throttles", "simulation", "offline"},
     "__init__": {"policies", "aio"},
+    "services": {"aio"},
     "cli": {"__init__", "simulation", "throttles", "offline"},
     "__main__": {"cli"},
 }
 
 DRIVER_ONLY = {"asyncio", "contextvars", "time", "random", "logging", "threading"}
-DRIVERS = {"aio", "threads", "cli"}
+DRIVERS = {"aio", "threads", "cli", "services"}
 OF_BOTH_DRIVERS = {"telling": {"logging"}, "inside": {"contextvars"}}
+OF_TYPE_CHECKERS = {"judging": {"typing_extensions"}}
 EXTRAS = {"testing": {"hypothesis"}, "cli": {"click", "rich", "aiosqlite", "matplotlib"}}
 
 PACKAGES = {"flushq", "flushq.core"}
@@ -140,7 +143,8 @@ def is_allowed(name: str, row: str) -> bool:
         return row_of(name) in reach(row)
     if top in DRIVER_ONLY:
         return row in DRIVERS or top in OF_BOTH_DRIVERS.get(row, set())
-    return top in sys.stdlib_module_names | {"attr", "attrs"} | EXTRAS.get(row, set())
+    others = EXTRAS.get(row, set()) | OF_TYPE_CHECKERS.get(row, set())
+    return top in sys.stdlib_module_names | {"attr", "attrs"} | others
 
 
 def violations(source: str, module: str) -> list[str]:

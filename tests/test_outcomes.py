@@ -53,6 +53,55 @@ def test_a_hold_is_a_bool() -> None:
         Retry(1, hold=30)  # type: ignore[arg-type]  # a mistake
 
 
+# Pauses that grow.
+
+
+@pytest.mark.parametrize(
+    ("pauses", "arguments"),
+    [
+        ([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0, 30.0], {}),
+        ([1.0, 2.0, 3.0, 3.0], {"first": 1.0, "most": 3.0}),
+        ([2, 2], {"first": 2, "most": 2}),
+        ([0.75, 1.5], {"first": Fraction(3, 2), "jitter": lambda: 0.5}),
+        ([0, 0], {"jitter": lambda: 0}),
+        ([30.0], {"first": 30.0, "jitter": lambda: 1}),
+    ],
+)
+def test_a_backoff_doubles_up_to_the_most(pauses: list[float], arguments: Any) -> None:
+    """Each pause is double the one before, up to the longest; jitter leaves a part of each."""
+    attempts = range(1, len(pauses) + 1)
+    assert pauses == [Retry.backoff(attempt, **arguments).after for attempt in attempts]
+
+
+def test_a_backoff_never_overflows() -> None:
+    """Whatever the attempt, the pause is the longest one and no error."""
+    assert Retry(30.0) == Retry.backoff(10**6) == Retry.backoff(2000, first=1e-300)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"attempt": 0}, ValueError, "attempt must be at least 1, not 0"),
+        ({"attempt": 1.0}, TypeError, "attempt must be an int, not 1.0"),
+        ({"first": 0}, ValueError, "first must be above 0, not 0"),
+        ({"first": math.inf}, ValueError, "first must be finite, not inf"),
+        ({"first": "1"}, TypeError, "first must be a real number, not '1'"),
+        ({"first": 2, "most": 1}, ValueError, "most must be at least 2, not 1"),
+        ({"most": math.inf}, ValueError, "most must be finite, not inf"),
+        ({"jitter": 0.5}, TypeError, "jitter must be callable, not 0.5"),
+        ({"jitter": lambda: 1.5}, ValueError, "the result of jitter must be at most 1, not 1.5"),
+        ({"jitter": lambda: -1}, ValueError, "the result of jitter must be at least 0, not -1"),
+        ({"jitter": str}, TypeError, "the result of jitter must be a real number, not ''"),
+    ],
+)
+def test_a_backoff_that_makes_no_sense_is_refused(
+    arguments: Any, error: type[Exception], message: str
+) -> None:
+    """The message shows the value."""
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        Retry.backoff(**{"attempt": 1, **arguments})
+
+
 # Facts.
 
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import postgres
@@ -19,7 +20,7 @@ from flushq import (
     Drop,
     Fail,
     Failure,
-    FlushFailed,
+    FailureHandler,
     FlushQueue,
     NaturalPolicy,
     Retry,
@@ -69,12 +70,13 @@ class Judge:
     def __init__(self) -> None:
         self.seen = asyncio.Event()
         self.errors: list[BaseException] = []
+        self._handle: FailureHandler[Any] = postgres_failures.handler(postgres_failures.tell)
 
     async def __call__(self, failure: Failure[postgres.Row]) -> Verdict:
         """As the recipe does."""
         self.errors.append(failure.error)
         self.seen.set()
-        return await postgres_failures.judge(postgres_failures.tell, failure)
+        return await self._handle(failure)
 
 
 @asynccontextmanager
@@ -178,7 +180,7 @@ async def test_killed_before_a_burial(
                 if dies:
                     await asyncio.to_thread(postgres_server.start)
 
-        handler = partial(postgres_failures.judge, bury)
+        handler = postgres_failures.handler(bury)
         store, policy = partial(postgres.store, pool), NaturalPolicy(max_records=100)
         async with FlushQueue(store, policy, on_failure=handler) as queue:
             for row in [("poison", "\0"), *ROWS]:
@@ -188,24 +190,6 @@ async def test_killed_before_a_burial(
     assert ROWS == await stored(database)
     assert [("poison",)] == [tuple(letter) for letter in letters]
     excuse(caplog)
-
-
-async def test_a_burial_that_is_refused(database: str) -> None:
-    """What can never be buried ends the queue, and is not lost; the error tells why."""
-
-    async def bury(row: postgres.Row, error: BaseException) -> None:
-        raise asyncpg.UndefinedTableError("there is no table of dead letters")
-
-    handler = partial(postgres_failures.judge, bury)
-    async with postgres.connect(database) as pool:
-        queue = FlushQueue(partial(postgres.store, pool), NaturalPolicy(), on_failure=handler)
-        with pytest.raises(FlushFailed) as caught:
-            async with queue:
-                await queue.enqueue(("1", "\0"))
-
-    assert [("1", "\0")] == queue.in_doubt
-    assert isinstance(caught.value.__cause__, asyncpg.CharacterNotInRepertoireError)
-    assert "there is no table of dead letters" in caught.value.__cause__.__notes__[0]
 
 
 @pytest.mark.parametrize(
@@ -252,5 +236,5 @@ async def test_what_is_done_about_an_error(
         Failure(rows, kind("so it is"), None, attempt=2, reason="natural", seconds=0.0)
         for rows in (ROWS[:2], ROWS[:1])
     )
-    tell, judge = postgres_failures.tell, postgres_failures.judge
-    assert (together, alone) == (await judge(tell, two), await judge(tell, one))
+    handle: FailureHandler[Any] = postgres_failures.handler(postgres_failures.tell)
+    assert (together, alone) == (await handle(two), await handle(one))

@@ -11,7 +11,7 @@ import aiosqlite
 import pytest
 import sqlite
 
-from flushq import Drop, Failure, FlushFailed, FlushQueue, NaturalPolicy, Retry, Verdict
+from flushq import Drop, Failure, FlushQueue, NaturalPolicy, Retry, Verdict
 from tests.field.conftest import Run, ended
 from tests.field.servers import PATIENCE
 
@@ -25,10 +25,11 @@ async def loading(
     db: aiosqlite.Connection, failed: asyncio.Event
 ) -> AsyncIterator[FlushQueue[sqlite.Row]]:
     """A queue of rows that tells when a flush has failed."""
+    handle = sqlite.handler(db)
 
     async def judge(failure: Failure[sqlite.Row]) -> Verdict:
         failed.set()
-        return await sqlite.judge(db, failure)
+        return await handle(failure)
 
     policy = NaturalPolicy(max_records=100)
     async with FlushQueue(partial(sqlite.store, db), policy, on_failure=judge) as queue:
@@ -107,25 +108,7 @@ async def test_a_letter_that_waits(tmp_path: Path) -> None:
         failure = Failure([("1", "body")], refused, None, attempt=2, reason="", seconds=0.0)
         with closing(sqlite3.connect(tmp_path / "events.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            assert Retry(after=0.2) == await sqlite.judge(db, failure)
-        assert Drop() == await sqlite.judge(db, failure)
+            assert Retry(after=0.2) == await sqlite.handler(db)(failure)
+        assert Drop() == await sqlite.handler(db)(failure)
 
     assert [("1", "refused")] == rows_of(tmp_path / "events.db", "dead_letters")
-
-
-async def test_a_letter_that_is_refused(tmp_path: Path) -> None:
-    """What cannot be buried ends the queue: it is in doubt, and both reasons are told."""
-    async with aiosqlite.connect(tmp_path / "events.db") as db:
-        await db.execute("CREATE TABLE events (id TEXT PRIMARY KEY, body TEXT, CHECK (id <> '2'))")
-        await db.execute("CREATE TABLE dead_letters (id TEXT PRIMARY KEY, error TEXT, CHECK (0))")
-        with pytest.raises(FlushFailed) as failed:
-            async with loading(db, asyncio.Event()) as queue:
-                for row in [("1", "body"), ("2", "body")]:
-                    await queue.enqueue(row)
-
-    assert [("1", "body")] == rows_of(tmp_path / "events.db")
-    assert [("2", "body")] == queue.in_doubt
-    assert "CHECK constraint failed: id <> '2'" == str(failed.value.__cause__)
-    reason = "and it cannot be put aside: IntegrityError('CHECK constraint failed: 0')"
-    assert failed.value.__cause__ is not None
-    assert [reason] == failed.value.__cause__.__notes__

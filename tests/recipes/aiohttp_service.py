@@ -15,11 +15,10 @@ from functools import partial
 from pathlib import Path
 
 import aiosqlite
-import lifetime
 import sqlite
 from aiohttp import web
 
-from flushq import FlushqError, FlushQueue, IntervalPolicy
+from flushq import FlushqError, FlushQueue, IntervalPolicy, services
 
 QUEUE = web.AppKey("queue", FlushQueue[sqlite.Row])
 
@@ -30,9 +29,9 @@ async def queue_of_events(app: web.Application) -> AsyncIterator[None]:
     database = os.environ["EVENTS"]
     async with aiosqlite.connect(database) as db:
         await db.executescript(sqlite.TABLES)
-        store, judge = partial(sqlite.store, db), partial(sqlite.judge, db)
+        store, judge = partial(sqlite.store, db), sqlite.handler(db)
         app[QUEUE] = queue = FlushQueue(store, policy, max_shutdown_wait=10.0, on_failure=judge)
-        async with lifetime.running(queue, Path(f"{database}.left")):
+        async with services.running(queue, Path(f"{database}.left")):
             yield
 
 

@@ -20,7 +20,6 @@ import os
 import signal
 import sqlite3
 from contextlib import closing
-from functools import partial
 
 import sqlite_failures
 from celery import Celery
@@ -49,7 +48,7 @@ def bury(row: Row, error: BaseException) -> None:
 logger = logging.getLogger(__name__)
 app = Celery("celery_tasks")  # the broker is that of CELERY_BROKER_URL
 policy = IntervalPolicy(max_wait_seconds=2.0, max_records=500)
-judge = partial(sqlite_failures.judge, bury)
+judge = sqlite_failures.handler(bury)
 queue = FlushQueue(store, policy, max_shutdown_wait=10, on_failure=judge, name="events")
 
 with closing(sqlite3.connect(DATABASE)) as database, database:

@@ -13,7 +13,6 @@ import json
 import os
 import sqlite3
 from contextlib import closing, suppress
-from functools import partial
 from pathlib import Path
 
 import sqlite_failures
@@ -42,7 +41,7 @@ def keep(kind: str, *events: object) -> None:
 
 app = Flask(__name__)
 policy = IntervalPolicy(max_wait_seconds=0.5, max_records=500)
-judge = partial(sqlite_failures.judge, lambda event, error: keep("refused", [*event, str(error)]))
+judge = sqlite_failures.handler(lambda event, error: keep("refused", [*event, str(error)]))
 queue = FlushQueue(store, policy, max_shutdown_wait=10, on_failure=judge, name="events")
 
 with closing(sqlite3.connect(DATABASE)) as database, database:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import asyncpg
 import urls
-from postgres_failures import judge, tell
+from postgres_failures import handler, tell
 
 from flushq import FlushQueue, NaturalPolicy
 
@@ -46,8 +46,8 @@ async def store(pool: asyncpg.Pool, rows: list[Row]) -> None:
 async def main(url: str, file: Path) -> int:
     """Store the lines of a file, tell how many there were, and return how many were refused."""
     pool = connect(url)
-    flush, handler, policy = partial(store, pool), partial(judge, tell), NaturalPolicy(5_000)
-    queue = FlushQueue(flush, policy, max_shutdown_wait=10.0, on_failure=handler)
+    flush, judge, policy = partial(store, pool), handler(tell), NaturalPolicy(5_000)
+    queue = FlushQueue(flush, policy, max_shutdown_wait=10.0, on_failure=judge)
     async with pool, queue:
         with file.open(errors="replace") as lines:
             for number, line in enumerate(lines, 1):

@@ -5,11 +5,13 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import asyncpg
+import attrs
 
-from flushq import Drop, Fail, Failure, Retry, Split, Verdict
+from flushq import Failure, FailureHandler, Retry, Verdict
 
 T = TypeVar("T")
 Bury = Callable[[T, BaseException], Awaitable[object]]
+Kinds = tuple[type[Exception], ...]
 
 PASSING = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)  # of a connection
 PASSING_STATES = {"08", "40", "53", "57"}  # connection, deadlock, disk or memory, shutdown
@@ -18,22 +20,14 @@ MISFITS = (TypeError, ValueError, OverflowError)  # of a row whose values are no
 CLOSED = (asyncpg.SyntaxOrAccessError, asyncpg.InvalidSchemaNameError)  # of a table as a whole
 
 
-async def judge(bury: Bury[T], failure: Failure[T]) -> Verdict:
+def handler(bury: Bury[T], refused: Kinds = (UnicodeError,)) -> FailureHandler[T]:
     """Wait for PostgreSQL as long as it takes; bury what it refuses, one item at a time."""
-    error = failure.error
-    if isinstance(error, UnicodeError) or _state(error) in POISONED_STATES:
-        if len(failure.items) > 1:
-            return Split()
-        try:
-            await bury(failure.items[0], error)
-        except Exception as trouble:
-            failure.error.add_note(f"and it cannot be buried: {trouble!r}")
-            error = trouble
-        else:
-            return Drop()
-    if isinstance(error, PASSING) or _state(error) in PASSING_STATES:
-        return Retry(after=min(5.0, 0.1 * failure.attempt))
-    return Fail()
+    return FailureHandler(
+        retry=lambda error: isinstance(error, PASSING) or _state(error) in PASSING_STATES,
+        split=lambda error: isinstance(error, refused) or _state(error) in POISONED_STATES,
+        bury=bury,
+        backoff=lambda failure: Retry.backoff(failure.attempt, most=5.0),  # less than a close has
+    )
 
 
 async def judge_tables(bury: Bury[T], failure: Failure[T]) -> Verdict:
@@ -41,13 +35,9 @@ async def judge_tables(bury: Bury[T], failure: Failure[T]) -> Verdict:
 
     Such a table is missing, may not be written, or has a column that is always generated.
     """
-    if isinstance(failure.error, MISFITS) and len(failure.items) > 1:
-        return Split()
-    if isinstance(failure.error, MISFITS + CLOSED):
-        for item in failure.items:
-            await bury(item, failure.error)
-        return Drop()
-    return await judge(bury, failure)
+    if isinstance(failure.error, CLOSED):  # each row has failed by itself: none needs to be alone
+        failure = attrs.evolve(failure, errors=[failure.error] * len(failure.items))
+    return await handler(bury, MISFITS + CLOSED)(failure)
 
 
 def _state(error: BaseException) -> str:

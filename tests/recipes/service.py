@@ -15,13 +15,12 @@ from functools import partial
 from pathlib import Path
 
 import aiosqlite
-import lifetime
 import sqlite
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from flushq import Dropped, FlushqError, FlushQueue, IntervalPolicy
+from flushq import Dropped, FlushqError, FlushQueue, IntervalPolicy, services
 
 
 class Event(BaseModel):
@@ -37,9 +36,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, FlushQueue[sqlite.Ro
     database = os.environ["EVENTS"]
     async with aiosqlite.connect(database) as db:
         await db.executescript(sqlite.TABLES)
-        store, judge = partial(sqlite.store, db), partial(sqlite.judge, db)
+        store, judge = partial(sqlite.store, db), sqlite.handler(db)
         queue = FlushQueue(store, IntervalPolicy(0.1, 500), max_shutdown_wait=10, on_failure=judge)
-        async with lifetime.running(queue, Path(f"{database}.left")):
+        async with services.running(queue, Path(f"{database}.left")):
             yield {"queue": queue}
 
 

@@ -5,19 +5,18 @@
 A line's id is the path of its file and its number; what is stored already is left as it is, so run
 it again after a crash. It waits while the disk is full or the database is locked. A row that a
 constraint of the table refuses goes into another table, alone, with the reason, and the exit code
-is 1; if it cannot go there, the program ends.
+is 1; if it cannot go there yet, it waits until it can.
 """
 
 import asyncio
-import sqlite3
 import sys
 from functools import partial
 from pathlib import Path
 
 import aiosqlite
-from sqlite_failures import is_refused, will_pass
+from sqlite_failures import is_refused, soon, will_pass
 
-from flushq import Drop, Fail, Failure, FlushQueue, NaturalPolicy, Retry, Split, Verdict
+from flushq import FailureHandler, FlushQueue, NaturalPolicy
 
 Row = tuple[str, str]
 
@@ -41,31 +40,24 @@ async def store(db: aiosqlite.Connection, rows: list[Row]) -> None:
     await write(db, "INSERT INTO events VALUES (?, ?) ON CONFLICT (id) DO NOTHING", rows)
 
 
-async def judge(db: aiosqlite.Connection, failure: Failure[Row]) -> Verdict:
+async def bury(db: aiosqlite.Connection, row: Row, error: BaseException) -> None:
+    """Put a row aside that SQLite refuses, with the reason."""
+    letter = (row[0].encode(errors="backslashreplace").decode(), str(error))
+    await write(db, "INSERT OR REPLACE INTO dead_letters VALUES (?, ?)", [letter])
+
+
+def handler(db: aiosqlite.Connection) -> FailureHandler[Row]:
     """Wait for what passes, and bury what SQLite refuses."""
-    error = failure.error
-    if is_refused(error):
-        if len(failure.items) > 1:
-            return Split()
-        letter = (failure.items[0][0].encode(errors="backslashreplace").decode(), str(error))
-        try:
-            await write(db, "INSERT OR REPLACE INTO dead_letters VALUES (?, ?)", [letter])
-        except sqlite3.Error as trouble:
-            failure.error.add_note(f"and it cannot be put aside: {trouble!r}")
-            error = trouble
-        else:
-            return Drop()
-    if will_pass(error):
-        return Retry(after=min(5.0, 0.1 * failure.attempt))
-    return Fail()
+    grave = partial(bury, db)
+    return FailureHandler(retry=will_pass, split=is_refused, bury=grave, backoff=soon)
 
 
 async def main(database: Path, file: Path) -> int:
     """Store the lines of a file, tell how many there were, and return how many were refused."""
     async with aiosqlite.connect(database) as db:
         await db.executescript(TABLES)
-        flush, handler, policy = partial(store, db), partial(judge, db), NaturalPolicy(1_000)
-        async with FlushQueue(flush, policy, max_shutdown_wait=10.0, on_failure=handler) as queue:
+        flush, judge, policy = partial(store, db), handler(db), NaturalPolicy(1_000)
+        async with FlushQueue(flush, policy, max_shutdown_wait=10.0, on_failure=judge) as queue:
             with file.open(errors="replace") as lines:
                 for number, line in enumerate(lines, 1):
                     await queue.enqueue((f"{file}:{number}", line.removesuffix("\n")))

@@ -1,17 +1,14 @@
 """What to do when SQLite fails: wait for what passes, and bury what it refuses.
 
-``judge`` is for queues of threads. A handler for asyncio asks ``will_pass`` and ``is_refused``.
+``handler`` is for queues of threads; that of sqlite.py, for asyncio, is made of the same functions.
 """
 
-import logging
 import sqlite3
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any
 
-from flushq import Drop, Fail, Failure, Retry, Split, Verdict
-
-T = TypeVar("T")
-Bury = Callable[[T, BaseException], object]
+from flushq import Failure, Retry
+from flushq.threads import FailureHandler
 
 PASSING = {
     sqlite3.SQLITE_BUSY,
@@ -24,20 +21,9 @@ REFUSED = (sqlite3.IntegrityError, sqlite3.DataError, UnicodeError, OverflowErro
 MISUSED = (sqlite3.ProgrammingError, sqlite3.InterfaceError)
 
 
-def judge(bury: Bury[T], failure: Failure[T]) -> Verdict:
+def handler(bury: Callable[[Any, BaseException], object]) -> FailureHandler[Any]:
     """Wait for SQLite as long as it takes; bury what it refuses, one item at a time."""
-    if will_pass(failure.error):
-        return Retry(after=min(1.0, 0.1 * failure.attempt))
-    if not is_refused(failure.error):
-        return Fail()
-    if len(failure.items) > 1:
-        return Split()
-    try:
-        bury(failure.items[0], failure.error)
-    except Exception:
-        logging.getLogger(__name__).exception("an item cannot be buried yet")
-        return Retry(after=1.0)
-    return Drop()
+    return FailureHandler(retry=will_pass, split=is_refused, bury=bury, backoff=soon)
 
 
 def will_pass(error: BaseException) -> bool:
@@ -49,3 +35,8 @@ def will_pass(error: BaseException) -> bool:
 def is_refused(error: BaseException) -> bool:
     """Whether the table or the driver refuses a value for good: one item is at fault."""
     return isinstance(error, REFUSED) or (isinstance(error, MISUSED) and "bind" in str(error))
+
+
+def soon(failure: Failure[Any]) -> Retry:
+    """Pause for at most a second, so that a close has time for some more attempts."""
+    return Retry.backoff(failure.attempt, most=1.0)

@@ -19,7 +19,7 @@ import postgres
 import urls
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from postgres_failures import judge, tell
+from postgres_failures import handler, tell
 
 from flushq import FlushQueue, NaturalPolicy
 
@@ -66,8 +66,8 @@ async def main(nats_url: str, stream: str, consumer: str, postgres_url: str) -> 
     """Work until SIGTERM."""
     urls.check(nats_url)
     async with await nats.connect(nats_url) as connection, postgres.connect(postgres_url) as pool:
-        flush, handler, policy = partial(store, pool), partial(judge, give_up), NaturalPolicy(1_000)
-        queue = FlushQueue(flush, policy, dedupe_key=name, max_shutdown_wait=15, on_failure=handler)
+        flush, judge, policy = partial(store, pool), handler(give_up), NaturalPolicy(1_000)
+        queue = FlushQueue(flush, policy, dedupe_key=name, max_shutdown_wait=15, on_failure=judge)
         async with queue:
             await pull(connection, stream, consumer, queue)
         with suppress(Exception):  # NATS may be away; nats-py fails in several ways then

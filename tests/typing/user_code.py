@@ -2,7 +2,7 @@
 # pyright: reportUnnecessaryTypeIgnoreComment=true
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import assert_type
+from typing import Any, assert_type
 
 import flushq.threads
 from flushq import (
@@ -11,6 +11,7 @@ from flushq import (
     Drop,
     Fail,
     Failure,
+    FailureHandler,
     FlushFailed,
     FlushQueue,
     FlushReport,
@@ -69,6 +70,46 @@ async def a_queue_knows_its_items() -> None:
     assert_type(queue.in_doubt, list[str])
     assert_type(queue.stats(), QueueStats)
     assert_type(queue.stats().flushes, Mapping[str, int])
+
+
+async def bury(item: str, error: BaseException) -> None:
+    """Save an item."""
+
+
+def bury_number(item: int, error: BaseException) -> int:
+    """Save a number, and return something that is ignored."""
+    return item
+
+
+def passes(error: BaseException) -> bool:
+    """Tell whether it may pass."""
+    return isinstance(error, OSError)
+
+
+def pause(failure: Failure[str]) -> Retry:
+    """Tell how long to wait."""
+    return Retry.backoff(failure.attempt, most=len(failure.items))
+
+
+def refuse(batch: list[int]) -> None:
+    """Return nothing, at once."""
+
+
+async def a_ready_handler_knows_its_items() -> None:
+    """They are those of the queue, and those that ``bury`` takes."""
+    assert_type(FailureHandler(split=ValueError, bury=bury), FailureHandler[str])
+    handler = FailureHandler(retry=(OSError, KeyError), split=passes, bury=bury, attempts=3)
+    assert_type(FlushQueue(insert, POLICY, on_failure=handler), FlushQueue[str])
+    assert_type(FailureHandler(retry=passes), FailureHandler[Any])
+    FlushQueue(insert, POLICY, on_failure=FailureHandler(retry=passes))
+    FlushQueue(insert, POLICY, on_failure=FailureHandler[str](backoff=pause))
+    other = FailureHandler(split=ValueError, bury=bury_number)
+    FlushQueue(insert, POLICY, on_failure=other)  # type: ignore[misc]  # it buries no strings
+    plain = flushq.threads.FailureHandler(split=ValueError, bury=bury_number)
+    assert_type(plain, flushq.threads.FailureHandler[int])
+    assert_type(
+        flushq.threads.FlushQueue(refuse, POLICY, on_failure=plain), flushq.threads.FlushQueue[int]
+    )
 
 
 async def a_queue_may_be_told_its_items() -> None:

@@ -1,0 +1,233 @@
+"""The ready failure handlers: what they answer, and what becomes of the items they bury.
+
+Each test is of both, that of asyncio and that of threads, unless it says otherwise.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import flushq
+import flushq.threads
+from flushq import (
+    Drop,
+    Fail,
+    Failure,
+    FlushQueue,
+    NaturalPolicy,
+    PartialFailure,
+    Retry,
+    ShutdownTimeout,
+    Split,
+    Verdict,
+)
+from tests.threads.worlds import drive
+
+BAD, AWAY, WRONG = ValueError("too long"), ConnectionError("reset"), KeyError("no table")
+
+Letters = list[tuple[Any, BaseException]]
+Ask = Callable[..., Verdict]
+
+
+def failed(*errors: Exception, count: int = 0, attempt: int = 1) -> Failure[int]:
+    """The failure of ``count`` items together, or else of an item for each of the errors."""
+    if count:
+        return Failure([*range(count)], errors[0], None, attempt, "full", 0.0)
+    partial = PartialFailure(dict(enumerate(errors)))
+    return Failure([*range(len(errors))], partial, [*errors], attempt, "full", 0.0)
+
+
+def ask_aio(failure: Failure[int], **arguments: Any) -> Verdict:
+    """Ask the handler for asyncio."""
+    verdict: Verdict = drive(flushq.FailureHandler[int](**arguments)(failure))
+    return verdict
+
+
+def ask_threads(failure: Failure[int], **arguments: Any) -> Verdict:
+    """Ask the handler for threads."""
+    return flushq.threads.FailureHandler[int](**arguments)(failure)
+
+
+@pytest.fixture(params=[ask_aio, ask_threads], ids=["aio", "threads"])
+def ask(request: pytest.FixtureRequest) -> Ask:
+    """Asks each of the handlers."""
+    function: Ask = request.param
+    return function
+
+
+@pytest.mark.parametrize(
+    ("failure", "verdict", "buried"),
+    [
+        (failed(AWAY, count=2), Retry(0.1), []),
+        (failed(AWAY, count=2, attempt=2), Retry(0.2), []),
+        (failed(AWAY, count=2, attempt=3), Fail(), []),
+        (failed(BAD, count=2, attempt=9), Split(), []),
+        (failed(BAD, count=1), Drop(), [(0, BAD)]),
+        (failed(WRONG, count=1), Fail(), []),
+        (failed(BAD, AWAY), Retry(0.1), []),
+        (failed(WRONG, AWAY), Retry(0.1), []),
+        (failed(BAD, AWAY, attempt=3), Fail(), []),
+        (failed(BAD, WRONG), Fail(), []),
+        (failed(BAD, error := ValueError("too short")), Drop(), [(0, BAD), (1, error)]),
+    ],
+)
+def test_what_is_done_about_a_failure(
+    failure: Failure[int], verdict: Verdict, buried: Letters, ask: Ask
+) -> None:
+    """What may pass is tried again, a bad item is found and buried, and all else is the end."""
+    letters: Letters = []
+    arguments = {"retry": OSError, "split": ValueError, "attempts": 3}
+    answer = ask(failure, bury=lambda *letter: letters.append(letter), **arguments)
+    assert (verdict, buried) == (answer, letters)
+
+
+@pytest.mark.parametrize("attempt", [1, 1000])
+def test_without_a_limit_it_tries_for_ever(attempt: int, ask: Ask) -> None:
+    """There is a Retry for whatever attempt."""
+    assert Retry.backoff(attempt) == ask(failed(AWAY, count=1, attempt=attempt), retry=OSError)
+
+
+@pytest.mark.parametrize(
+    "names", [ValueError, (KeyError, ValueError), lambda error: error is BAD], ids=str
+)
+def test_exceptions_are_named_in_three_ways(names: Any, ask: Ask) -> None:
+    """By their class, as one of several classes, or by a function of the exception."""
+    assert (Retry(0.1), Fail()) == (ask(failed(BAD), retry=names), ask(failed(AWAY), retry=names))
+    assert (Split(), Fail()) == (
+        ask(failed(BAD, count=2), split=names),
+        ask(failed(AWAY, count=2), split=names),
+    )
+
+
+def test_what_both_name_is_tried_again_first(ask: Ask) -> None:
+    """After its attempts the batch is split."""
+    arguments = {"retry": BAD.__class__, "split": ValueError, "attempts": 2}
+    answers = [ask(failed(BAD, count=2, attempt=attempt), **arguments) for attempt in (1, 2)]
+    assert [Retry(0.1), Split()] == answers
+
+
+def test_without_a_grave_a_bad_item_is_the_end(ask: Ask) -> None:
+    """What nobody would save is not dropped, alone or of a PartialFailure."""
+    failures = failed(BAD, count=1), failed(BAD, BAD)
+    assert [Fail(), Fail()] == [ask(failure, split=ValueError) for failure in failures]
+
+
+def test_the_pause_may_be_another(ask: Ask) -> None:
+    """It is that of the Retry which ``backoff`` returns for the failure."""
+
+    def backoff(failure: Failure[int]) -> Retry:
+        return Retry(float(str(failure.error)), hold=True)
+
+    failure = failed(OSError("17"), count=1)
+    assert Retry(17.0, hold=True) == ask(failure, retry=OSError, backoff=backoff)
+
+
+def test_a_letter_that_cannot_be_written_keeps_its_item(
+    ask: Ask, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is tried again after the pause, whatever the attempt, and the log tells why."""
+    trouble, letters = OSError("the disk is full"), []
+
+    def bury(item: int, error: BaseException) -> None:
+        letters.append(item)
+        if item == 1:
+            raise trouble
+
+    failure = failed(BAD, BAD, BAD, attempt=3)
+    assert Retry(0.4) == ask(failure, split=ValueError, attempts=1, bury=bury)
+    assert [0, 1] == letters
+    (record,) = caplog.records
+    assert ("flushq", "ERROR") == (record.name, record.levelname)
+    assert "no dead letter yet, it is kept: 1" == record.getMessage()
+    assert record.exc_info is not None
+    assert trouble is record.exc_info[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"retry": 5}, TypeError, "retry must be a class of exceptions, .* not 5"),
+        ({"retry": (OSError, 5)}, TypeError, r"retry must be .* not \(<class 'OSError'>, 5\)"),
+        ({"split": int}, TypeError, "split must be a class of exceptions, .* not <class 'int'>"),
+        ({"split": asyncio.sleep}, TypeError, "split must not be async: <function sleep"),
+        ({"attempts": 0}, ValueError, "attempts must be at least 1, not 0"),
+        ({"attempts": 1.5}, TypeError, "attempts must be an int, not 1.5"),
+        ({"split": OSError, "bury": 5}, TypeError, "bury must be callable, not 5"),
+        ({"bury": print}, TypeError, "bury is called with what split names"),
+        ({"backoff": 0.1}, TypeError, "backoff must be callable, not 0.1"),
+        ({"backoff": asyncio.sleep}, TypeError, "backoff must not be async: <function sleep"),
+    ],
+)
+def test_arguments_that_make_no_sense(
+    arguments: Any, error: type[Exception], message: str, ask: Ask
+) -> None:
+    """They are refused when the handler is made, and shown."""
+    with pytest.raises(error, match=f"^{message}"):
+        ask(failed(BAD), **arguments)
+
+
+# Of asyncio alone, and of threads alone.
+
+
+async def test_letters_may_be_written_by_a_coroutine() -> None:
+    """A poisoned item is found, buried as soon as that is possible, and all others are stored."""
+    stored: list[int] = []
+    letters: Letters = []
+    troubles = [OSError(), OSError()]
+
+    async def store(batch: list[int]) -> None:
+        if 13 in batch:
+            raise BAD
+        stored.extend(batch)
+
+    async def bury(item: int, error: BaseException) -> None:
+        await asyncio.sleep(1.0)
+        if troubles:
+            raise troubles.pop()
+        letters.append((item, error))
+
+    handler = flushq.FailureHandler(split=ValueError, bury=bury)
+    async with FlushQueue(store, NaturalPolicy(), on_failure=handler) as queue:
+        for number in range(20):
+            await queue.enqueue(number)
+    assert [number for number in range(20) if number != 13] == stored
+    assert ([(13, BAD)], 1) == (letters, queue.stats().dropped)
+    assert 3.0 + 0.1 + 0.2 == pytest.approx(asyncio.get_running_loop().time())
+
+
+@pytest.mark.parametrize("trouble", [None, OSError("the disk is full")])
+async def test_a_letter_that_is_never_written(trouble: Exception | None) -> None:
+    """At the limit of the close its item is in doubt, whether the letter hangs or fails."""
+
+    async def store(batch: list[int]) -> None:
+        raise BAD
+
+    async def bury(item: int, error: BaseException) -> None:
+        if trouble is not None:
+            raise trouble
+        await asyncio.Event().wait()
+
+    handler = flushq.FailureHandler(split=ValueError, bury=bury)
+    queue = FlushQueue(store, NaturalPolicy(), max_shutdown_wait=1.0, on_failure=handler)
+    with pytest.raises(ShutdownTimeout):
+        async with queue:
+            await queue.enqueue(1)
+    assert ([1], 0) == (queue.in_doubt, queue.stats().dropped)
+
+
+async def bury_later(item: int, error: BaseException) -> None:
+    """Do not write a letter, as nobody awaits this."""
+
+
+def test_threads_await_no_letter(caplog: pytest.LogCaptureFixture) -> None:
+    """A ``bury`` that is async is refused; one that only turns out to be has written no letter."""
+    with pytest.raises(TypeError, match=r"bury must not be async: .* is for flushq\."):
+        flushq.threads.FailureHandler(split=ValueError, bury=bury_later)
+
+    assert Retry(0.1) == ask_threads(
+        failed(BAD), split=ValueError, bury=lambda item, error: bury_later(item, error=error)
+    )
+    assert re.search("bury must not be async: it returned <coroutine", caplog.text)

@@ -1,0 +1,244 @@
+"""A queue that lives as long as a service: how that ends, and what is kept for the next start.
+
+Real servers, and the statuses that their processes have, are in `tests/field/test_services.py`.
+"""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flushq import FlushFailed, FlushQueue, IntervalPolicy, NaturalPolicy, ShutdownTimeout, services
+
+
+class Store:
+    """Stores items, unless one of them is "bad"."""
+
+    def __init__(self) -> None:
+        self.items: list[Any] = []
+
+    async def __call__(self, batch: list[Any]) -> None:
+        """Store a batch."""
+        if "bad" in batch:
+            raise OSError("the table is missing")
+        self.items.extend(batch)
+
+
+class Left:
+    """The file of what is left.
+
+    Attributes:
+        path: Its path.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def text(self) -> str:
+        """What is in it."""
+        return self.path.read_text()
+
+    @text.setter
+    def text(self, text: str) -> None:
+        self.path.write_text(text)
+
+
+def queue_of(store: Store, **options: Any) -> FlushQueue[Any]:
+    """A queue whose items wait for a minute."""
+    return FlushQueue(store, IntervalPolicy(60.0), **options)
+
+
+@pytest.fixture
+def left(tmp_path: Path) -> Left:
+    """The file of what is left."""
+    return Left(tmp_path / "left.json")
+
+
+# How it ends.
+
+
+async def test_at_the_end_of_its_block_a_queue_drains() -> None:
+    """What waits is stored, and the block has the queue that it was given."""
+    store = Store()
+    queue = queue_of(store)
+    async with services.running(queue) as same:
+        await same.enqueue(1)
+    assert ([1], "closed", queue) == (store.items, queue.state, same)
+
+
+async def test_a_queue_that_fails_ends_a_program_of_its_own() -> None:
+    """Its block is cancelled at once, and raises what the queue does."""
+    queue = FlushQueue(Store(), NaturalPolicy())
+    with pytest.raises(FlushFailed):
+        async with services.running(queue):
+            await queue.enqueue("bad")
+            await asyncio.Event().wait()
+    task = asyncio.current_task()
+    assert task is not None
+    assert 0 == task.cancelling()
+
+
+class Server:
+    """A server that handles SIGTERM.
+
+    Attributes:
+        signals: The signals that have come.
+        stop: Set when one has.
+    """
+
+    def __init__(self) -> None:
+        self.signals: list[int] = []
+        self.stop = asyncio.Event()
+
+    def handle(self, number: int, _: object) -> None:
+        """Note a signal."""
+        self.signals.append(number)
+        self.stop.set()
+
+    async def serve(self, queue: FlushQueue[Any], end: Callable[[], None]) -> BaseException | None:
+        """Take an item, serve until a signal comes, end, and return what was raised."""
+        task = asyncio.create_task(self._live(queue, end))
+        await asyncio.wait([task])
+        return task.exception()
+
+    async def _live(self, queue: FlushQueue[Any], end: Callable[[], None]) -> None:
+        try:
+            async with services.running(queue):
+                await queue.enqueue("bad")
+                await self.stop.wait()
+        finally:
+            end()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server that handles SIGTERM."""
+    server = Server()
+    before = signal.signal(signal.SIGTERM, server.handle)
+    yield server
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which forgets one that is pending
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def statuses(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The statuses with which the process would have ended."""
+    statuses: list[int] = []
+    monkeypatch.setattr(os, "_exit", statuses.append)
+    return statuses
+
+
+def is_blocked() -> bool:
+    """Whether SIGTERM is blocked."""
+    return signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def raise_again() -> None:
+    """Do as uvicorn does at its end."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGTERM)
+
+
+async def test_a_queue_that_fails_ends_its_server(server: Server, statuses: list[int]) -> None:
+    """SIGTERM comes, and the status is 1 although the server raises that again at the end."""
+    error = await server.serve(FlushQueue(Store(), NaturalPolicy()), raise_again)
+    assert isinstance(error, FlushFailed)
+    assert ([signal.SIGTERM], [1]) == (server.signals, statuses)
+
+
+async def test_a_server_that_leaves_something(server: Server, statuses: list[int]) -> None:
+    """If the drain was cut short after an ordinary SIGTERM, the status is 1, too."""
+    loop = asyncio.get_running_loop()
+    loop.call_later(5.0, signal.raise_signal, signal.SIGTERM)
+    queue = queue_of(Store(), max_shutdown_wait=0)
+    error = await server.serve(queue, raise_again)
+    assert isinstance(error, ShutdownTimeout)
+    assert [1] == statuses
+
+
+async def test_a_server_that_does_not_raise_the_signal_again(
+    server: Server, statuses: list[int]
+) -> None:
+    """It may end as it likes: it is not killed, and the signal is blocked no more."""
+    error = await server.serve(FlushQueue(Store(), NaturalPolicy()), lambda: None)
+    assert isinstance(error, FlushFailed)
+    assert ([], False) == (statuses, is_blocked())
+
+
+async def test_a_signal_that_the_program_handles(server: Server, statuses: list[int]) -> None:
+    """A handler of before the server is called when the signal is raised again."""
+
+    def raise_for_the_program() -> None:
+        signal.raise_signal(signal.SIGTERM)
+        assert [signal.SIGTERM] == server.signals
+
+    await server.serve(FlushQueue(Store(), NaturalPolicy()), raise_for_the_program)
+    assert ([signal.SIGTERM] * 2, [], False) == (server.signals, statuses, is_blocked())
+
+
+async def test_an_ordinary_end(server: Server) -> None:
+    """A service that has stored everything ends as its server ends."""
+    async with services.running(queue_of(Store())) as queue:
+        await queue.enqueue("good")
+    assert ([], False) == (server.signals, is_blocked())
+
+
+# What is left, and the next start.
+
+
+async def test_what_is_left_is_stored_at_the_next_start(left: Left) -> None:
+    """It is kept in the order of its acceptance, and stored before the block begins."""
+    items = [("a", 1), {"b": 2}, "c", None]
+    with pytest.raises(ShutdownTimeout):
+        async with services.running(queue_of(Store(), max_shutdown_wait=0), left.path) as queue:
+            for item in items:
+                await queue.enqueue(item)
+    assert [["a", 1], *items[1:]] == json.loads(left.text)
+
+    store = Store()
+    async with services.running(queue_of(store), left.path) as queue:
+        assert (items, "[]") == (store.items, left.text)
+        await queue.enqueue("d")
+    assert ([*items, "d"], "[]") == (store.items, left.text)
+
+
+async def test_a_start_that_fails_loses_nothing(left: Left) -> None:
+    """What was left stays in the file, also what the queue did not come to take."""
+    text = '["bad", "2", "3"]'
+    left.text = text
+    queue = FlushQueue(Store(), NaturalPolicy(max_records=1), max_queue_size=1)
+    with pytest.raises(FlushFailed):
+        async with services.running(queue, left.path):
+            pytest.fail("it has started")
+    assert queue.stats().accepted < 3
+    assert text == left.text
+
+
+async def test_a_file_that_cannot_be_written(left: Left) -> None:
+    """Its service does not start: what would be left at the end could not be kept."""
+    left.path.with_name("left.json.new").mkdir()
+    queue = queue_of(Store())
+    with pytest.raises(IsADirectoryError):
+        async with services.running(queue, left.path):
+            pytest.fail("it has started")
+    assert "closed" == queue.state
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "Expecting property name"), ('{"a": 1}', r"left\.json must hold an array .* {'a': 1}")],
+)
+async def test_a_file_of_something_else(text: str, message: str, left: Left) -> None:
+    """It is refused, and stays as it is."""
+    left.text = text
+    with pytest.raises(ValueError, match=message):
+        async with services.running(queue_of(Store()), left.path):
+            pytest.fail("it has started")
+    assert text == left.text
