@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 
 import click
 from rich.console import Console
@@ -72,6 +73,24 @@ class Complaints:
             complain(trouble)
         elif self.count == REPORTED + 1:
             complain(f"further {self._kind} are not reported")
+
+
+def counted(number: int, noun: str) -> str:
+    """So many of something: ``1 line``, ``2 lines``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def how_far(share: float | None, seconds: float) -> dict[str, str]:
+    """Tell, by name, how much is done, and how long the rest will take at the same speed.
+
+    Args:
+        share: Which share of the work is done. None: nobody knows, and nothing is told.
+        seconds: How long that has taken.
+    """
+    if share is None:
+        return {}
+    left = timedelta(seconds=round(seconds / share - seconds)) if share else "-"
+    return {"read": f"{share:.0%}", "time left": str(left)}
 
 
 @contextmanager
