@@ -222,7 +222,7 @@ class Ingestion:
         figures = self._account()
         if figures.lost or self._failed:
             stored = f"{counted(figures.lines, 'line')} stored"
-            complain(f"{self._trouble}: {stored}, {figures.lost} not stored")
+            complain(f"{self._trouble}: {stored}, {figures.lost:,} not stored")
         if not say(str(figures)):
             self._failed = True
 

@@ -76,8 +76,8 @@ class Complaints:
 
 
 def counted(number: int, noun: str) -> str:
-    """So many of something: ``1 line``, ``2 lines``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    """So many of something: ``1 line``, ``2,000 lines``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def how_far(share: float | None, seconds: float) -> dict[str, str]:

@@ -172,7 +172,7 @@ INVALID = "Invalid value for "
     [
         ("x gone", "cannot read 'gone': No such file or directory"),
         (".", "cannot read '.': Is a directory"),
-        ("x --policy often", f"{INVALID}'--policy': bad policy 'often': it must be"),
+        ("x --policy often", f"{INVALID}'--policy': bad policy 'often': there is not a policy"),
         (f"x --policy {__name__}:UNCOPIED", "the policy raised SystemExit(0)"),
         (f"x --policy {__name__}:HEAVY", "max_weight=5 needs weigh, a function of the"),
         ("x --table sqlite_x", f"{INVALID}'--table': 'sqlite_x' cannot be the name of a table"),

@@ -194,7 +194,7 @@ def test_without_json_a_table_is_printed() -> None:
         rows,
     )
     result = simulate(f"{IMPATIENT} --queue-size 1 --drain", "0\n0\n0\n")
-    assert result.stdout.rstrip().endswith("  -   pressure 1, drain 1, 1 items refused")
+    assert result.stdout.rstrip().endswith("  -   pressure 1, drain 1, 1 item refused")
 
 
 @pytest.mark.usefixtures("handlers")

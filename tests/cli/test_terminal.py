@@ -76,8 +76,9 @@ def test_figures_are_not_shown(monkeypatch: pytest.MonkeyPatch, stream: io.Strin
 
 
 def test_a_number_stands_before_its_noun() -> None:
-    """One has no s."""
-    assert ["0 lines", "1 line", "2 lines"] == [counted(number, "line") for number in range(3)]
+    """One has no s, and thousands have commas."""
+    told = [counted(number, "line") for number in (0, 1, 2, 12_345)]
+    assert ["0 lines", "1 line", "2 lines", "12,345 lines"] == told
 
 
 @pytest.mark.parametrize(
