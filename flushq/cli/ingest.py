@@ -1,7 +1,6 @@
 """``python -m flushq ingest``: lines of files and pipes, through a queue, into SQLite."""
 
 import asyncio
-import os
 import sys
 from contextlib import nullcontext
 
@@ -10,11 +9,11 @@ import click
 from flushq import FlushPolicy
 from flushq.cli.failures import CannotAppend, DeadLetter, FailureHandler
 from flushq.cli.ingestion import Ingestion
-from flushq.cli.params import POLICY_USAGE, by, parse_policy, staying
+from flushq.cli.params import POLICY_USAGE, by, check_apart, parse_policy, reported, staying
 from flushq.cli.reading import BEGINNING, STANDARD_INPUT, check_source, is_terminal, shown
 from flushq.cli.resuming import CannotResume, find_starts
 from flushq.cli.table import CannotOpen, JsonField, Table, check_name
-from flushq.cli.terminal import Mistake
+from flushq.cli.terminal import Command, Mistake
 
 
 def _json_field(name: str | None) -> JsonField | None:
@@ -33,16 +32,10 @@ def _sources(ctx: click.Context, param: click.Parameter, names: tuple[str, ...])
     return names
 
 
-def _check_apart(dead_letter: str | None, *others: str) -> None:
-    """Refuse a dead-letter file that is also the database or one of the sources."""
-    if dead_letter is None:
-        return
-    for other in others:
-        if os.path.realpath(dead_letter) == os.path.realpath(other):
-            raise Mistake(f"{other!r} cannot be the dead-letter file too")
-
-
-@click.command()
+@click.command(
+    cls=Command,
+    example="tail -f app.log | python -m flushq ingest - --db events.db --policy interval:2.0,500",
+)
 @click.argument("files", nargs=-1, metavar="[FILE]...", callback=_sources)
 @click.option("--db", default="events.db", show_default=True, metavar="PATH", help="The database.")
 @click.option(
@@ -146,23 +139,21 @@ def ingest(
     stored) or if the figures cannot be written, 2 for a mistake in the call, when nothing was read,
     and 130 or 143 after a signal.
     """
-    _check_apart(dead_letter, db, *files)
+    if dead_letter is not None:
+        check_apart("--dead-letter", dead_letter, db, *files)
     letters = None if dead_letter is None else DeadLetter(dead_letter)
     handler = FailureHandler(retries, letters)
     store = Table(db, table, handler.retry_after)
-    try:
-        with staying(Mistake):
-            ingestion = Ingestion(
-                files,
-                store,
-                policy,
-                dedupe_key=dedupe_key,
-                max_queue_size=max_queue_size,
-                max_shutdown_wait=max_shutdown_wait,
-                on_failure=handler,
-            )
-    except (TypeError, ValueError) as error:
-        raise Mistake(str(error)) from None
+    with reported(), staying(Mistake):
+        ingestion = Ingestion(
+            files,
+            store,
+            policy,
+            dedupe_key=dedupe_key,
+            max_queue_size=max_queue_size,
+            max_shutdown_wait=max_shutdown_wait,
+            on_failure=handler,
+        )
     try:
         with letters or nullcontext():
             if resume:

@@ -11,6 +11,7 @@ its class Calm makes of these arguments. They are literals: nothing in them is e
 import ast
 import importlib
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Collection, Iterator
@@ -29,10 +30,11 @@ from flushq import (
     IntervalPolicy,
     NaturalPolicy,
     PausePolicy,
+    PolicyError,
 )
 from flushq.cli.lab import Sink
 from flushq.cli.reading import STANDARD_INPUT
-from flushq.cli.terminal import counted
+from flushq.cli.terminal import Mistake, counted
 
 LARGEST = 1e12
 
@@ -54,6 +56,33 @@ def by(read: Callable[[Given], T]) -> Callable[[click.Context, click.Parameter, 
             raise click.BadParameter(str(error), ctx, param) from None
 
     return callback
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn errors of a policy, and of what is done with arguments of the call, into messages.
+
+    Raises:
+        ClickException: A policy raised, or answered nonsense.
+        Mistake: An argument, or a policy, cannot be used.
+    """
+    try:
+        yield
+    except PolicyError as error:
+        raise click.ClickException(str(error)) from None
+    except (TypeError, ValueError) as error:
+        raise Mistake(str(error)) from None
+
+
+def check_apart(option: str, path: str, *others: str) -> None:
+    """Make sure that the file of an option is not one of the others.
+
+    Raises:
+        Mistake: It is, perhaps by another name.
+    """
+    for other in others:
+        if os.path.realpath(path) == os.path.realpath(other):
+            raise Mistake(f"{other!r} cannot be the file of {option} too")
 
 
 class Input(click.File):
