@@ -117,7 +117,8 @@ def test_each_file_goes_on_behind_its_last_stored_line() -> None:
 def test_where_to_resume_a_source_may_not_be_known(call: str, complaint: str) -> None:
     """Then nothing is stored, and the exit code is 2."""
     os.mkfifo("pipe")
-    Path("empty").touch()
+    for name in ("empty", "-"):
+        Path(name).touch()
     Path("other2").write_bytes(b"a\n\xff\n")
     for name in ("x", "y", "shorter", "other"):
         Path(name).write_bytes(b"a\n")
