@@ -207,6 +207,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "flushq/cli/params.py": (f"tests/cli/test_params.py {LAB}",),
     "flushq/cli/reading.py": ("tests/cli/test_reading.py",),
     "flushq/cli/report.py": (LAB,),
+    "flushq/cli/resuming.py": ("tests/cli/test_resuming.py",),
     "flushq/cli/signals.py": (f"tests/cli/test_signals.py {LAB}",),
     "flushq/cli/simulate.py": (LAB,),
     "flushq/cli/table.py": ("tests/cli/test_table.py",),

@@ -13,10 +13,10 @@ import click
 from flushq import __version__
 from flushq.cli.ingest import ingest
 from flushq.cli.simulate import simulate
-from flushq.cli.terminal import told
+from flushq.cli.terminal import Command, told
 
 
-class Commands(click.Group):
+class Commands(Command, click.Group):
     """A group whose commands report a mistake in one line, and end with its exit code."""
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
@@ -34,7 +34,7 @@ class Commands(click.Group):
                 raise
 
 
-@click.group(cls=Commands)
+@click.group(cls=Commands, example="python -m flushq ingest app.log --db events.db")
 @click.version_option(__version__, prog_name="flushq")
 def main() -> None:
     """A batching queue for asyncio, at work on real input."""

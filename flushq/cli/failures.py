@@ -7,14 +7,17 @@ not known, so a refused batch too is tried again before it is halved. Its halves
 again, as that would cost the pauses once for every halving.
 
 The dead-letter file has one JSON object a line. What it holds is whole and on the disk: a letter
-that cannot be written to its end is taken back.
+that cannot be written to its end is taken back. A kill may leave the beginning of a letter, which
+the next ingestion with ``--resume`` takes back.
 """
 
 import json
 import os
 import sqlite3
+from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Self
 
 from flushq import Drop, Fail, Failure, Retry, Split, Verdict
@@ -26,6 +29,7 @@ FIRST_PAUSE = 0.1
 DOUBLINGS = 6
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
 _MODE = 0o666
+_HEAD = b'{"source": '
 
 # The handler is asked about a batch and its parts in one context, that of the flush.
 _isolating = ContextVar("flushq_isolating", default=False)
@@ -42,6 +46,7 @@ class DeadLetter:
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self._known = set[Row]()
 
     def __enter__(self) -> Self:
         """Open the file.
@@ -62,12 +67,40 @@ class DeadLetter:
             os.close(self._fd)
             self._fd = -1
 
+    def recall(self, starts: Mapping[str, int]) -> None:
+        """Learn which letters are there; cut off the beginning of one at the end of the file.
+
+        Args:
+            starts: The sources of those letters, and the first line that is of interest in each.
+
+        Raises:
+            CannotAppend: The file cannot be read or cut off.
+        """
+        try:
+            with Path(self._path).open("rb") as file:
+                for text in file:
+                    if text.endswith(b"\n"):
+                        self._learn(text, starts)
+                    elif text[: len(_HEAD)] == _HEAD[: len(text)]:
+                        os.ftruncate(self._fd, file.tell() - len(text))
+        except OSError as error:
+            raise self._refusal(error) from error
+
+    def _learn(self, text: bytes, starts: Mapping[str, int]) -> None:
+        with suppress(ValueError, TypeError, KeyError):  # not a letter
+            letter = json.loads(text)
+            row = (letter["source"], letter["line"], letter["body"])
+            if row[1] >= starts[row[0]]:
+                self._known.add(row)
+
     def append(self, row: Row, error: Exception) -> None:
-        """Append a letter; it is on the disk when this returns.
+        """Append a letter, unless it is known to be there; it is on the disk when this returns.
 
         Raises:
             CannotAppend: The file is as it was.
         """
+        if row in self._known:
+            return
         source, line, body = row
         letter = {"source": source, "line": line, "body": body, "error": str(error)}
         end = os.fstat(self._fd).st_size
@@ -87,19 +120,42 @@ class DeadLetter:
         return CannotAppend(f"cannot append to {self._path!r}: {error.strerror}")
 
 
+class Retries:
+    """The pauses before further attempts, which double; there are at most so many of them."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._complaints = Complaints("retries")
+
+    def __call__(self, attempt: int, trouble: str) -> float | None:
+        """Report the trouble, and return after how many seconds to try again; None: not again.
+
+        Args:
+            attempt: The number of the attempt that has failed, from 1.
+            trouble: Why it failed.
+        """
+        if attempt > self._most:
+            return None
+        pause = FIRST_PAUSE * 2.0 ** min(attempt - 1, DOUBLINGS)
+        self._complaints.complain(f"{trouble}; trying again in {pause:g} s")
+        return pause
+
+
 class FailureHandler:
     """Gives a FlushQueue of rows its verdicts.
 
     Args:
         retries: How many times a transaction that failed is tried again.
         dead_letter: Where lines go that the table refuses. None: they end the queue.
+
+    Attributes:
+        retry_after: The pauses before these retries.
     """
 
     def __init__(self, retries: int = 0, dead_letter: DeadLetter | None = None) -> None:
-        self._retries = retries
+        self.retry_after = Retries(retries)
         self._dead_letter = dead_letter
-        self._of_retries = Complaints("retries")
-        self._of_letters = Complaints("dead letters")
+        self._complaints = Complaints("dead letters")
 
     def __call__(self, failure: Failure[Row]) -> Verdict:
         """Judge a failure.
@@ -111,8 +167,10 @@ class FailureHandler:
         if not isinstance(error, sqlite3.Error):
             return Fail()
         refused = is_refusal(error)
-        if failure.attempt <= self._retries and not (refused and _isolating.get()):
-            return self._try_again(failure)
+        if not (refused and _isolating.get()):
+            pause = self.retry_after(failure.attempt, f"cannot write: {error}")
+            if pause is not None:
+                return Retry(pause)
         if self._dead_letter is None or not refused:
             return Fail()
         if len(failure.items) > 1:
@@ -120,12 +178,7 @@ class FailureHandler:
             return Split()
         return self._put_aside(self._dead_letter, failure.items[0], error)
 
-    def _try_again(self, failure: Failure[Row]) -> Retry:
-        pause = FIRST_PAUSE * 2 ** min(failure.attempt - 1, DOUBLINGS)
-        self._of_retries.complain(f"cannot write: {failure.error}; trying again in {pause:g} s")
-        return Retry(pause)
-
     def _put_aside(self, dead_letter: DeadLetter, row: Row, error: sqlite3.Error) -> Drop:
         dead_letter.append(row, error)
-        self._of_letters.complain(f"refused line {row[1]} of {row[0]!r}: {error}")
+        self._complaints.complain(f"refused line {row[1]} of {row[0]!r}: {error}")
         return Drop()

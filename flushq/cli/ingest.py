@@ -1,6 +1,6 @@
 """``python -m flushq ingest``: lines of files and pipes, through a queue, into SQLite."""
 
-import os
+import asyncio
 import sys
 from contextlib import nullcontext
 
@@ -9,10 +9,11 @@ import click
 from flushq import FlushPolicy
 from flushq.cli.failures import CannotAppend, DeadLetter, FailureHandler
 from flushq.cli.ingestion import Ingestion
-from flushq.cli.params import POLICY_USAGE, by, parse_policy, staying
-from flushq.cli.reading import STANDARD_INPUT, check_source, is_terminal
+from flushq.cli.params import POLICY_USAGE, by, check_apart, parse_policy, reported, staying
+from flushq.cli.reading import BEGINNING, STANDARD_INPUT, check_source, is_terminal, shown
+from flushq.cli.resuming import CannotResume, find_starts
 from flushq.cli.table import CannotOpen, JsonField, Table, check_name
-from flushq.cli.terminal import Mistake
+from flushq.cli.terminal import Command, Mistake
 
 
 def _json_field(name: str | None) -> JsonField | None:
@@ -31,16 +32,10 @@ def _sources(ctx: click.Context, param: click.Parameter, names: tuple[str, ...])
     return names
 
 
-def _check_apart(dead_letter: str | None, *others: str) -> None:
-    """Refuse a dead-letter file that is also the database or one of the sources."""
-    if dead_letter is None:
-        return
-    for other in others:
-        if os.path.realpath(dead_letter) == os.path.realpath(other):
-            raise Mistake(f"{other!r} cannot be the dead-letter file too")
-
-
-@click.command()
+@click.command(
+    cls=Command,
+    example="tail -f app.log | python -m flushq ingest - --db events.db --policy interval:2.0,500",
+)
 @click.argument("files", nargs=-1, metavar="[FILE]...", callback=_sources)
 @click.option("--db", default="events.db", show_default=True, metavar="PATH", help="The database.")
 @click.option(
@@ -86,12 +81,18 @@ def _check_apart(dead_letter: str | None, *others: str) -> None:
     default=0,
     show_default=True,
     metavar="N",
-    help="How often a batch that failed is tried again: after 0.1 s, 0.2 s, ... 6.4 s.",
+    help="How often a batch that failed is tried again, and the opening of the database: "
+    "after 0.1 s, 0.2 s, ... 6.4 s.",
 )
 @click.option(
     "--dead-letter",
     metavar="FILE",
     help="Append lines that the table refuses to this file, and go on.",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on where an earlier call has ended: in each FILE behind its last stored line.",
 )
 def ingest(
     *,
@@ -104,6 +105,7 @@ def ingest(
     max_shutdown_wait: float | None,
     retries: int,
     dead_letter: str | None,
+    resume: bool,
 ) -> None:
     """Read lines and store them in an SQLite database.
 
@@ -115,6 +117,9 @@ def ingest(
     A line that is not UTF-8 is skipped; so is, with --dedupe, one that is not a JSON object or
     lacks the field. --dedupe looks at what is waiting in the queue, not at the table: a line whose
     like has been written already is written again. And running twice stores twice.
+
+    With --resume, each FILE is read from behind its last line that is in the table. So, at whatever
+    moment an earlier call was killed, every line is stored once. A pipe cannot be resumed.
 
     A batch that cannot be written, after --retries, ends it; for a locked database each try waits
     4 seconds. With --dead-letter, a batch with lines that the table refuses (by a constraint, a
@@ -134,23 +139,35 @@ def ingest(
     stored) or if the figures cannot be written, 2 for a mistake in the call, when nothing was read,
     and 130 or 143 after a signal.
     """
-    _check_apart(dead_letter, db, *files)
+    if dead_letter is not None:
+        check_apart("--dead-letter", dead_letter, db, *files)
     letters = None if dead_letter is None else DeadLetter(dead_letter)
-    try:
-        with staying(Mistake):
-            ingestion = Ingestion(
-                files,
-                Table(db, table),
-                policy,
-                dedupe_key=dedupe_key,
-                max_queue_size=max_queue_size,
-                max_shutdown_wait=max_shutdown_wait,
-                on_failure=FailureHandler(retries, letters),
-            )
-    except (TypeError, ValueError) as error:
-        raise Mistake(str(error)) from None
+    handler = FailureHandler(retries, letters)
+    store = Table(db, table, handler.retry_after)
+    with reported(), staying(Mistake):
+        ingestion = Ingestion(
+            files,
+            store,
+            policy,
+            dedupe_key=dedupe_key,
+            max_queue_size=max_queue_size,
+            max_shutdown_wait=max_shutdown_wait,
+            on_failure=handler,
+        )
     try:
         with letters or nullcontext():
+            if resume:
+                _resume(ingestion, files, store, letters)
             sys.exit(ingestion.run_alone())
-    except (CannotOpen, CannotAppend) as error:
+    except (CannotOpen, CannotAppend, CannotResume) as error:
         raise Mistake(str(error)) from None
+
+
+def _resume(
+    ingestion: Ingestion, files: tuple[str, ...], table: Table, letters: DeadLetter | None
+) -> None:
+    """Have an ingestion begin behind what is stored, and know the letters of what follows."""
+    starts = asyncio.run(find_starts(files, table))
+    ingestion.start_at(starts)
+    if letters is not None:
+        letters.recall({shown(file): starts.get(file, BEGINNING).line for file in files})

@@ -27,10 +27,10 @@ from flushq import (
 )
 from flushq.cli.failures import CannotAppend, FailureHandler
 from flushq.cli.params import leaving
-from flushq.cli.reading import Chunk, Reader, Skipped, Unreadable
+from flushq.cli.reading import Chunk, Reader, Skipped, Start, Unreadable
 from flushq.cli.signals import Shutdown, current_task
 from flushq.cli.table import BadLine, JsonField, Table
-from flushq.cli.terminal import Complaints, complain, say, shown_live
+from flushq.cli.terminal import Complaints, complain, counted, how_far, say, shown_live
 
 
 @attrs.frozen
@@ -129,6 +129,10 @@ class Ingestion:
         self._failed = False
         self._trouble = "stopped early"
 
+    def start_at(self, starts: Mapping[str, Start]) -> None:
+        """Begin these sources there, not at their first line; to be called before it runs."""
+        self._reader.starts = starts
+
     def run_alone(self) -> int:
         """Run in a loop of its own, which ends where the policy raises SystemExit: a failure.
 
@@ -163,7 +167,7 @@ class Ingestion:
     async def _ingest(self) -> None:
         self._started = time.perf_counter()
         try:
-            with shown_live(lambda: self._figures().named()), self._reader:
+            with shown_live(self._progress), self._reader:
                 await self._feed()
         except FlushFailed as failure:
             self._failed = True
@@ -217,10 +221,14 @@ class Ingestion:
     def _report(self) -> None:
         figures = self._account()
         if figures.lost or self._failed:
-            lines = "line" if figures.lines == 1 else "lines"
-            complain(f"{self._trouble}: {figures.lines} {lines} stored, {figures.lost} not stored")
+            stored = f"{counted(figures.lines, 'line')} stored"
+            complain(f"{self._trouble}: {stored}, {figures.lost:,} not stored")
         if not say(str(figures)):
             self._failed = True
+
+    def _progress(self) -> dict[str, str]:
+        figures = self._figures()
+        return figures.named() | how_far(self._reader.share, figures.seconds)
 
     def _figures(self) -> Figures:
         """How far it has come; called in a thread, where the account may not be looked at."""

@@ -2,18 +2,23 @@
 
 ``interval:2.0,500`` is IntervalPolicy(2.0, 500): the text of a policy is a name and, after a colon,
 arguments with commas between. A further policy is a further row of FORMS. Any other name is that of
-a module: ``service.queues:POLICY`` is its object POLICY.
+a module: ``service.queues:POLICY`` is its object POLICY, and ``service.queues:Calm(0.2, 1)`` what
+its class Calm makes of these arguments. They are literals: nothing in them is evaluated.
 
 ``0.02+0.0001n`` is a sink that takes 0.02 s for a flush, and 0.0001 s more for each item.
 """
 
+import ast
 import importlib
 import math
+import os
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from difflib import get_close_matches
+from types import ModuleType
+from typing import Any, NamedTuple, TypeVar
 
 import attrs
 import click
@@ -25,9 +30,11 @@ from flushq import (
     IntervalPolicy,
     NaturalPolicy,
     PausePolicy,
+    PolicyError,
 )
 from flushq.cli.lab import Sink
 from flushq.cli.reading import STANDARD_INPUT
+from flushq.cli.terminal import Mistake, counted
 
 LARGEST = 1e12
 
@@ -49,6 +56,33 @@ def by(read: Callable[[Given], T]) -> Callable[[click.Context, click.Parameter, 
             raise click.BadParameter(str(error), ctx, param) from None
 
     return callback
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn errors of a policy, and of what is done with arguments of the call, into messages.
+
+    Raises:
+        ClickException: A policy raised, or answered nonsense.
+        Mistake: An argument, or a policy, cannot be used.
+    """
+    try:
+        yield
+    except PolicyError as error:
+        raise click.ClickException(str(error)) from None
+    except (TypeError, ValueError) as error:
+        raise Mistake(str(error)) from None
+
+
+def check_apart(option: str, path: str, *others: str) -> None:
+    """Make sure that the file of an option is not one of the others.
+
+    Raises:
+        Mistake: It is, perhaps by another name.
+    """
+    for other in others:
+        if os.path.realpath(path) == os.path.realpath(other):
+            raise Mistake(f"{other!r} cannot be the file of {option} too")
 
 
 class Input(click.File):
@@ -95,7 +129,7 @@ class Form:
             ValueError: There are too few arguments or too many, or one is not what it must be.
         """
         if not self.required <= len(arguments) <= len(self.readers):
-            raise ValueError(f"{len(arguments)} arguments")
+            raise ValueError(counted(len(arguments), "argument"))
         readers = zip(self.readers, arguments, strict=False)
         return self.build(*(read(argument) for read, argument in readers))
 
@@ -112,7 +146,7 @@ FORMS = {
     "pause": Form("pause[:FLUSH_SECONDS[,RECORDS]]", PausePolicy, (float, int)),
 }
 
-POLICY_USAGE = f"{', '.join(form.usage for form in FORMS.values())} or MODULE:NAME"
+POLICY_USAGE = f"{', '.join(form.usage for form in FORMS.values())} or MODULE:NAME[(ARGUMENT, ...)]"
 
 
 def parse_policy(text: str) -> FlushPolicy:
@@ -123,13 +157,17 @@ def parse_policy(text: str) -> FlushPolicy:
     """
     name, colon, arguments = text.partition(":")
     form = FORMS.get(name)
-    if form is None and not (name and colon):
-        raise ValueError(f"bad policy {text!r}: it must be {POLICY_USAGE}")
     try:
         return form.read(arguments.split(",") if colon else []) if form else _find(name, arguments)
     except ValueError as error:
         usage = form.usage if form else POLICY_USAGE
         raise ValueError(f"bad policy {text!r}: {error}; it must be {usage}") from None
+
+
+def near_miss(name: str, names: Collection[str]) -> str:
+    """A question for the user, if a name is almost one of these; otherwise an empty text."""
+    matches = [] if name in names else get_close_matches(name, names, 1)
+    return f" (did you mean {matches[0]!r}?)" if matches else ""
 
 
 @contextmanager
@@ -146,23 +184,69 @@ def leaving(error: SystemExit) -> str:
     return f"the policy raised {error!r}"
 
 
-def _find(module: str, name: str) -> FlushPolicy:
-    """Import a policy of the user, whose module may do anything."""
+def _find(module: str, text: str) -> FlushPolicy:
+    """Import a policy of the user, or make it; the module may do anything."""
+    if not (module and text):
+        raise ValueError(f"there is not a policy of this name{near_miss(module, FORMS)}")
+    name, call = (text, None) if "(" not in text else _read_call(text)
     try:
-        found: object = getattr(importlib.import_module(module), name)
+        found: Any = getattr(importlib.import_module(module), name)
+        made: object = found if call is None else found(*call.args, **call.kwargs)
     except (Exception, SystemExit) as error:
-        raise ValueError(_in_a_line(f"{type(error).__name__}: {error}")) from None
+        why = _in_a_line(f"{type(error).__name__}: {error}")
+        raise ValueError(f"{why}{_near_miss_of(error)}") from None
     with staying(ValueError):
-        return _checked(found, name)
+        return _checked(made, module, text)
 
 
-def _checked(found: object, name: str) -> FlushPolicy:
+class Arguments(NamedTuple):
+    """The arguments of a call."""
+
+    args: list[Any]
+    kwargs: dict[Any, Any]
+
+
+def _read_call(text: str) -> tuple[str, Arguments]:
+    """Read ``NAME(ARGUMENT, NAME=ARGUMENT, ...)``, whose arguments are literals."""
+    match _parsed(text):
+        case ast.Call(ast.Name(name), args, keywords):
+            kwargs = {keyword.arg: _literal(keyword.value) for keyword in keywords}
+            if None in kwargs or len(kwargs) < len(keywords):
+                raise ValueError(f"an argument of {text!r} has no name, or that of another one")
+            return name, Arguments([_literal(arg) for arg in args], kwargs)
+        case _:
+            raise ValueError(f"{text!r} is not NAME(ARGUMENT, ...)")
+
+
+def _parsed(text: str) -> ast.expr | None:
+    with suppress(SyntaxError, ValueError, MemoryError, RecursionError):
+        return ast.parse(text, mode="eval").body
+    return None
+
+
+def _literal(argument: ast.expr) -> object:
+    try:
+        return ast.literal_eval(argument)
+    except (ValueError, TypeError):
+        raise ValueError(f"the argument {ast.unparse(argument)} is not a literal") from None
+
+
+def _near_miss_of(error: BaseException) -> str:
+    """What the user may have meant by the name of a module, or of an object in it."""
+    if isinstance(error, ModuleNotFoundError):
+        return near_miss(error.name or "", FORMS)
+    if isinstance(error, AttributeError) and isinstance(error.obj, ModuleType):
+        return near_miss(error.name or "", vars(error.obj))
+    return ""
+
+
+def _checked(found: object, module: str, text: str) -> FlushPolicy:
     if isinstance(found, type) and issubclass(found, FlushPolicy):
-        why = f"{name} is a class: write POLICY = {name}() below it, and name that"
+        why = f"{text} is a class: write {module}:{text}(...), with its arguments"
         raise ValueError(why)  # noqa: TRY004 - of the text
     if not isinstance(found, FlushPolicy):
         what = _in_a_line(repr(found))
-        raise ValueError(f"{name} is {what}, not a policy")  # noqa: TRY004 - of the text
+        raise ValueError(f"{text} is {what}, not a policy")  # noqa: TRY004 - of the text
     return found
 
 

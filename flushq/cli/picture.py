@@ -18,6 +18,7 @@ import attrs
 
 from flushq.cli.lab import Run, Setting, quantile
 from flushq.cli.report import duration, why
+from flushq.cli.terminal import counted
 
 INSTANT = 1e-6
 INTERVALS = 120
@@ -147,17 +148,13 @@ def _closer(runs: Sequence[Run], first: float, last: float) -> tuple[float, floa
 def traffic_text(setting: Setting) -> str:
     """What came, in words."""
     arrivals = setting.arrivals
-    came = _counted(len(arrivals), "item")
+    came = counted(len(arrivals), "item")
     if setting.partitions is not None:
-        came += f" of {_counted(len({*setting.partitions}), 'partition')}"
+        came += f" of {counted(len({*setting.partitions}), 'partition')}"
     seconds = arrivals[-1] - arrivals[0]
     if not seconds:
         return came
     return f"{came} in {duration(seconds)}, {len(arrivals) / seconds:.3g} a second on average"
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'s' if count > 1 else ''}"
 
 
 def sink_text(setting: Setting) -> str:

@@ -18,12 +18,13 @@ still handed over, except a line whose end has not come: that line is not read y
 
 import asyncio
 import errno
+import math
 import os
 import queue
 import select
 import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count, repeat
 from pathlib import Path
@@ -39,6 +40,22 @@ _FD = 0
 
 Row = tuple[str, int, str]
 """The source, the number and the text of a line."""
+
+
+@attrs.frozen
+class Start:
+    """Where the reading of a source begins.
+
+    Attributes:
+        line: The number of the first line that is read.
+        offset: How many bytes of the file come before it.
+    """
+
+    line: int = 1
+    offset: int = 0
+
+
+BEGINNING = Start()
 
 
 def check_source(source: str) -> None:
@@ -78,6 +95,18 @@ def opened(source: str) -> Iterator[int]:
         os.close(fd)
 
 
+def bytes_to_read(source: str, start: Start) -> float:
+    """How many bytes are in a file from a start on; inf for what is not a file."""
+    standard = source == STANDARD_INPUT
+    try:
+        status = os.fstat(_FD) if standard else Path(source).stat()
+    except OSError:
+        return 0
+    if not stat.S_ISREG(status.st_mode):
+        return math.inf
+    return status.st_size - (os.lseek(_FD, 0, os.SEEK_CUR) if standard else start.offset)
+
+
 def is_terminal() -> bool:
     """Whether standard input is a terminal."""
     return os.isatty(_FD)
@@ -115,10 +144,10 @@ class Chunk:
 
 @attrs.define
 class Splitter:
-    """Cuts the blocks of bytes of one source into lines."""
+    """Cuts the blocks of bytes of one source into lines, and numbers them."""
 
     source: str
-    _number: int = attrs.field(default=1, init=False)
+    _number: int = 1
     _open: list[bytes] = attrs.field(factory=list, init=False)
 
     def feed(self, block: bytes) -> Chunk:
@@ -174,10 +203,12 @@ class Reader:
     After a source that cannot be read, or no further, comes the next one.
 
     Attributes:
+        starts: Where those sources begin that begin behind their first line; set before ``with``.
         untaken: After the end, how many lines were read and not taken.
     """
 
     def __init__(self, sources: Sequence[str]) -> None:
+        self.starts: Mapping[str, Start] = {}
         self.untaken = 0
         self._sources = sources
         self._pieces: queue.Queue[Piece | None] = queue.Queue(CHUNKS)
@@ -188,9 +219,12 @@ class Reader:
         self._bell = -1
         self._rope = -1
         self._error: BaseException | None = None
+        self._bytes_read = 0
+        self._bytes_to_read = 0.0
 
     def __enter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
+        self._bytes_to_read = sum(bytes_to_read(name, self._start(name)) for name in self._sources)
         self._bell, self._rope = os.pipe()
         return self
 
@@ -211,6 +245,16 @@ class Reader:
         os.close(self._bell)
         os.close(self._rope)
         self._rope = -1
+
+    @property
+    def share(self) -> float | None:
+        """Which share of the bytes is read, from 0 to 1; None if some source is not a file."""
+        if not 0 < self._bytes_to_read < math.inf:
+            return None
+        return min(1.0, self._bytes_read / self._bytes_to_read)
+
+    def _start(self, source: str) -> Start:
+        return self.starts.get(source, BEGINNING)
 
     def stop(self) -> None:
         """Read no more. It may be called at any time, before the start too, and again."""
@@ -263,7 +307,10 @@ class Reader:
     def _read(self, source: str) -> None:
         try:
             with opened(source) as fd:
-                self._split(fd, Splitter(shown(source)))
+                start = self._start(source)
+                if start.offset:
+                    os.lseek(fd, start.offset, os.SEEK_SET)
+                self._split(fd, Splitter(shown(source), start.line))
         except OSError as error:
             self._hand_over(Unreadable(source, error))
 
@@ -285,6 +332,7 @@ class Reader:
                 block = os.read(fd, BLOCK)
             except BlockingIOError:  # another process was quicker to take the input
                 continue
+            self._bytes_read += len(block)
             yield block
 
     def _hand_over(self, piece: Piece | None) -> None:

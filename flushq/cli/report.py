@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flushq.cli.lab import Run, Slowest, quantile
+from flushq.cli.terminal import counted
 
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
 WIDTH = 200
@@ -40,9 +41,9 @@ def why(run: Run) -> str:
     """How many flushes there were for each reason, and what was never flushed."""
     counts = [f"{reason} {count}" for reason, count in run.reasons.items()]
     if run.trace.stranded:
-        counts.append(f"{run.trace.stranded} items never")
+        counts.append(f"{counted(run.trace.stranded, 'item')} never")
     if run.trace.refused:
-        counts.append(f"{run.trace.refused} items refused")
+        counts.append(f"{counted(run.trace.refused, 'item')} refused")
     return ", ".join(counts)
 
 

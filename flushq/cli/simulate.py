@@ -1,18 +1,14 @@
 """``python -m flushq simulate``: policies on traffic, in virtual time, compared."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TextIO
 
 import click
-from rich.console import Console
-from rich.progress import Progress
 
-from flushq import FlushPolicy, PolicyError
+from flushq import FlushPolicy
 from flushq.cli.combinations import check_combination
 from flushq.cli.lab import WHEN_FULL, Failures, Run, Setting, Sink, WhenFull, run
 from flushq.cli.params import (
@@ -22,14 +18,16 @@ from flushq.cli.params import (
     Input,
     Number,
     by,
+    check_apart,
     parse_policy,
     parse_sink,
+    reported,
     staying,
 )
 from flushq.cli.picture import save_picture
 from flushq.cli.report import as_json, as_table
 from flushq.cli.signals import interruptible
-from flushq.cli.terminal import Mistake, say
+from flushq.cli.terminal import Command, Mistake, say, shown_progress, shown_task
 from flushq.cli.throttling import THROTTLE_USAGE, parse_throttle
 from flushq.cli.traffic import (
     MOST_ITEMS,
@@ -62,7 +60,10 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     return path
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    example="python -m flushq simulate --rate 200 --sink 0.02+0.0001n --policy natural",
+)
 @click.argument("file", required=False, type=Input())
 @click.option(
     "--rate",
@@ -244,11 +245,12 @@ def simulate(
     --fail-rate how many were dropped; with partitions the p99 of the slowest one, and of all
     others.
 
-    A policy of your own is MODULE:NAME, an object in a module that can be imported.
+    A policy of your own is MODULE:NAME, an object in a module that can be imported, or
+    MODULE:NAME(0.2, most=5), what a class or a function in it makes of literal arguments.
     """
     check_combination(ctx)
-    if plot is not None and file is not None and Path(plot).resolve() == Path(file.name).resolve():
-        raise Mistake(f"{file.name!r} is both FILE and --plot")
+    if plot is not None and file is not None:
+        check_apart("--plot", plot, file.name)
     setting = partial(
         Setting,
         sink=sink,
@@ -262,17 +264,13 @@ def simulate(
         throttle=throttle,
         failures=None if fail_rate is None else Failures(fail_rate, seed, retry, attempts),
     )
-    try:
+    with reported():
         traffic = _model(rate, seconds, seed, partitions, skew) if rate else _read(file)
         if weight is not None:
             weights = model_weights(len(traffic.arrivals), weight, seed)
             traffic = traffic._replace(weights=weights)
         with staying(click.ClickException):
             runs = _run_all(policies, setting(**traffic._asdict()))
-    except PolicyError as error:
-        raise click.ClickException(str(error)) from None
-    except (TypeError, ValueError) as error:
-        raise Mistake(str(error)) from None
     said = say(as_json(runs) if json else as_table(runs))
     if plot is not None:
         _draw(runs, plot)
@@ -296,33 +294,17 @@ def _read(file: TextIO | None) -> Traffic:
 
 def _run_all(policies: list[tuple[str, FlushPolicy]], setting: Setting) -> list[Run]:
     runs = []
-    with interruptible(), _shown() as progress:
+    with interruptible(), shown_progress() as progress:
 
         @cache
         def least(cap: int | None) -> float:
-            with _task(progress, "the optimum", None):
+            with shown_task(progress, "the optimum", None):
                 return setting.least_cost(cap)
 
         for text, policy in policies:
-            with _task(progress, text, len(setting.arrivals)) as advance:
+            with shown_task(progress, text, len(setting.arrivals)) as advance:
                 runs.append(run(text, policy, setting, least, advance))
     return runs
-
-
-@contextmanager
-def _shown() -> Iterator[Progress]:
-    """Show how far a long run has come, if standard error is a terminal."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        yield progress
-
-
-@contextmanager
-def _task(progress: Progress, text: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show a part of the work while it is done; yields what takes how many items were done."""
-    task = progress.add_task(text, total=total)
-    yield partial(progress.advance, task)
-    progress.update(task, total=total or 1, completed=total or 1)
 
 
 def _draw(runs: list[Run], path: str) -> None:

@@ -26,6 +26,9 @@ from flushq.cli.signals import current_task
 
 T = TypeVar("T")
 
+RetryAfter = Callable[[int, str], float | None]
+"""Told of the attempt with this number that failed, and why; after how many seconds is the next?"""
+
 LOCK_SECONDS = 4.0
 RETRY_SECONDS = 0.02
 _SHOWN = 60
@@ -38,6 +41,10 @@ _REFUSALS = (
     sqlite3.SQLITE_TOOBIG,
 )
 _SHAPE = [("id", "INTEGER", 1), ("source", "TEXT", 0), ("line", "INTEGER", 0), ("body", "TEXT", 0)]
+
+
+def never(attempt: int, trouble: str) -> None:
+    """No attempt comes after one that failed."""
 
 
 class CannotOpen(Exception):
@@ -61,7 +68,7 @@ def check_name(name: str) -> str:
 
 
 class Table:
-    """A table in a database; ``async with`` opens it for writing.
+    """A table in a database; ``async with`` opens it for writing, again after failures.
 
     Attributes:
         stored: How many lines were stored.
@@ -71,13 +78,14 @@ class Table:
 
     _database: aiosqlite.Connection
 
-    def __init__(self, path: str, name: str) -> None:
+    def __init__(self, path: str, name: str, retry_after: RetryAfter = never) -> None:
         self.stored = 0
         self.ignored = 0
         self.batches = 0
         self._path = path
         self._file = Path(path).absolute()
         self._name = name
+        self._retry_after = retry_after
         self._insert = f"INSERT INTO {_quoted(name)} (source, line, body)"
         self._insert_nothing = f"{self._insert} SELECT 0, 0, 0 WHERE 0"
 
@@ -89,17 +97,28 @@ class Table:
         """Open the database, and make the table if it is not there.
 
         Raises:
-            CannotOpen: The database is read-only, locked (for LOCK_SECONDS), or not a database; or
-                the table is there and has other columns.
+            CannotOpen: The database is read-only, locked (for LOCK_SECONDS), or not a database, and
+                there is no further retry; or the table is there and has other columns.
         """
-        try:
-            await self._open()
-        except sqlite3.Error as error:
-            raise CannotOpen(f"cannot open {self}: {error}") from error
-        return self
+        attempt = 1
+        while True:
+            try:
+                await self._open()
+            except sqlite3.Error as error:
+                await self._pause(attempt, error)
+            else:
+                return self
+            attempt += 1
 
     async def __aexit__(self, *exc_info: object) -> None:
         await _completed(self._database.close())
+
+    async def _pause(self, attempt: int, error: sqlite3.Error) -> None:
+        trouble = f"cannot open {self}: {error}"
+        seconds = self._retry_after(attempt, trouble)
+        if seconds is None:
+            raise CannotOpen(trouble) from error
+        await asyncio.sleep(seconds)
 
     async def _open(self) -> None:
         _check_openable(self._file)
@@ -127,6 +146,21 @@ class Table:
             "COMMIT",
         ):
             await self._execute(deadline, statement)
+
+    async def last_line(self, source: str) -> tuple[int, str] | None:
+        """Find the highest number of a line of this source that is stored, and the line's text.
+
+        All of the table is looked at, unless it has an index on source and line.
+
+        Raises:
+            CannotOpen: It cannot be read.
+        """
+        query = f"SELECT max(line), body FROM {_quoted(self._name)} WHERE source = ?"
+        try:
+            ((line, body),) = await self._execute(_deadline(), query, source)
+        except sqlite3.Error as error:
+            raise CannotOpen(f"cannot read {self}: {error}") from error
+        return None if line is None else (line, body)
 
     async def write(self, rows: list[Row]) -> None:
         """Store the rows: all that the table does not ignore if this returns, none if it raises.
@@ -264,9 +298,9 @@ class JsonField:
         text = row[2]
         value = _parse(text)
         if not isinstance(value, dict):
-            raise BadLine(f"not a JSON object: {_excerpt(text)}")
+            raise BadLine(f"not a JSON object: {excerpt(text)}")
         if self.name not in value:
-            raise BadLine(f"lacks the field {self.name!r}: {_excerpt(text)}")
+            raise BadLine(f"lacks the field {self.name!r}: {excerpt(text)}")
         return _canonical(value[self.name])
 
 
@@ -285,8 +319,9 @@ def _parse(text: str) -> object:
         reason = f"{error.msg} at column {error.colno}"
     except (ValueError, RecursionError) as error:
         reason = str(error)
-    raise BadLine(f"not JSON ({reason}): {_excerpt(text)}")
+    raise BadLine(f"not JSON ({reason}): {excerpt(text)}")
 
 
-def _excerpt(text: str) -> str:
+def excerpt(text: str) -> str:
+    """The beginning of a text, as it is shown to the user."""
     return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}..."

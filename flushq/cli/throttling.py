@@ -5,6 +5,7 @@ A further throttle is a further row of THROTTLES.
 
 from collections.abc import Callable
 
+from flushq.cli.params import near_miss
 from flushq.throttles import CircuitBreaker, RateLimit, Throttle
 
 THROTTLES: dict[str, Callable[[int, float], Throttle]] = {
@@ -26,7 +27,8 @@ def parse_throttle(text: str | None) -> Throttle | None:
     name, _, arguments = text.partition(":")
     count, slash, seconds = arguments.partition("/")
     if name not in THROTTLES or not slash:
-        raise ValueError(f"bad throttle {text!r}: it must be {THROTTLE_USAGE}")
+        meant = near_miss(name, THROTTLES)
+        raise ValueError(f"bad throttle {text!r}{meant}: it must be {THROTTLE_USAGE}")
     try:
         return THROTTLES[name](int(count), float(seconds))
     except ValueError as error:

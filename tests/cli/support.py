@@ -94,7 +94,7 @@ def assert_accounted(result: Result, read: list[int]) -> None:
     assert sum(read) == sum(found.get(fate, 0) for fate in fates)
     if "not stored" in found:
         lines = "line" if found["lines"] == 1 else "lines"
-        told = f": {found['lines']:.0f} {lines} stored, {found['not stored']:.0f} not stored"
+        told = f": {found['lines']:,.0f} {lines} stored, {found['not stored']:,.0f} not stored"
         assert complaints(result)[-1].endswith(told)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import errno
+import json
 import os
 import random
 import signal
@@ -16,6 +17,7 @@ import pytest
 
 from flushq import Drop, Fail, Failure, Retry, Split, Verdict
 from flushq.cli import failures
+from flushq.cli import table as tables
 from flushq.cli.failures import CannotAppend, DeadLetter, FailureHandler
 from flushq.cli.reading import Row
 from flushq.cli.table import Table
@@ -153,6 +155,48 @@ def test_a_letter_without_room_is_taken_back(monkeypatch: pytest.MonkeyPatch, br
             dead_letter.append(("x", 2, ""), REFUSED)
 
     assert ("ftruncate" in broken) == (before != DEAD.read_bytes())
+
+
+def test_letters_that_are_there_are_not_appended_again() -> None:
+    """They are known from a line on in each source; a line with another text is another one."""
+    rows = [("x", 1, "a"), ("x", 2, "a"), ("y", 9, "a")]
+    with DeadLetter(str(DEAD)) as dead_letter:
+        for row in rows:
+            dead_letter.append(row, REFUSED)
+    with DEAD.open("a") as file:
+        file.write('no letter\n{}\n[]\n\n{"source": "x", "line": "2", "body": ""}\n')
+    before = DEAD.read_text()
+
+    with DeadLetter(str(DEAD)) as dead_letter:
+        dead_letter.recall({"x": 2})
+        for row in (*rows, ("x", 2, "b")):
+            dead_letter.append(row, ValueError("again"))
+
+    appended = DEAD.read_text().removeprefix(before).splitlines()
+    assert [("x", 1, "a"), ("y", 9, "a"), ("x", 2, "b")] == [
+        tuple(json.loads(letter).values())[:3] for letter in appended
+    ]
+
+
+@pytest.mark.parametrize(
+    ("end", "kept"), [('{"s', ""), ('{"source": "x", "line": 2', ""), ("{} no", "{} no"), ("", "")]
+)
+def test_the_beginning_of_a_letter_is_cut_off(end: str, kept: str) -> None:
+    """A kill has left it; the end of another file stays."""
+    with DeadLetter(str(DEAD)) as dead_letter:
+        dead_letter.append(("x", 1, "a"), REFUSED)
+        before = DEAD.read_text()
+        DEAD.write_text(before + end)
+        dead_letter.recall({})
+    assert before + kept == DEAD.read_text()
+
+
+def test_letters_that_cannot_be_read() -> None:
+    """The file has gone, say."""
+    with DeadLetter(str(DEAD)) as dead_letter:
+        DEAD.unlink()
+        with pytest.raises(CannotAppend, match=f"{CANNOT_APPEND}No such file"):
+            dead_letter.recall({})
 
 
 @pytest.mark.parametrize("read", [False, True])
@@ -304,6 +348,19 @@ def test_a_batch_is_stored_when_the_reason_of_its_failure_has_gone(note_tries: T
     found = figures(result)
     assert (5, 1, "1 (1 drain)") == (found["lines"], found["batches"], flushes(result))
     assert ["cannot write: no threes; trying again in 0 s"] * 3 == complaints(result)
+
+
+@pytest.mark.parametrize("resume", [[], ["--resume"]])
+def test_opening_is_tried_again_too(monkeypatch: pytest.MonkeyPatch, resume: list[str]) -> None:
+    """After the last retry the exit code is 2, as nothing was read."""
+    monkeypatch.setattr(tables, "LOCK_SECONDS", 0.0)
+    monkeypatch.setattr(failures, "FIRST_PAUSE", 0.0)
+    with closing(sqlite3.connect(DATABASE, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        result = ingest(numbered("x", 5), "--retries", "2", *resume)
+    assert (2, "") == (result.exit_code, result.stdout)
+    trouble = "cannot open table 'events' of database 'events.db': database is locked"
+    assert [*[f"{trouble}; trying again in 0 s"] * 2, f"Error: {trouble}"] == complaints(result)
 
 
 @pytest.mark.parametrize("retries", [0, 12])

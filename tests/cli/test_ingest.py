@@ -96,7 +96,7 @@ def test_the_policy_decides_on_the_batches(option: str, batches: int) -> None:
 
 
 def test_live_figures(writing: Writing, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They tell of the flushes that have ended, and what became of their lines."""
+    """They tell of the flushes that have ended, what became of their lines, and what is read."""
     looks: list[Callable[[], Mapping[str, str]]] = []
     seen: list[tuple[str | None, ...]] = []
 
@@ -107,7 +107,7 @@ def test_live_figures(writing: Writing, monkeypatch: pytest.MonkeyPatch) -> None
     async def write(table: Table, rows: list[Row]) -> None:
         await asyncio.sleep(0)  # a report is told after the next flush has begun
         found = looks[0]()
-        seen.append(tuple(found.get(name) for name in ("lines", "batches", "flushes")))
+        seen.append(tuple(found.get(name) for name in ("lines", "batches", "read", "flushes")))
         await _write(table, rows)
 
     monkeypatch.setattr("flushq.cli.ingestion.shown_live", shown_live)
@@ -115,7 +115,11 @@ def test_live_figures(writing: Writing, monkeypatch: pytest.MonkeyPatch) -> None
 
     ingest(numbered("x", 25), "--policy", "interval:inf,10", "--max-queue-size", "10")
 
-    assert [("0", "0", None), ("10", "1", "1 (1 full)"), ("20", "2", "2 (2 full)")] == seen
+    assert [
+        ("0", "0", "100%", None),
+        ("10", "1", "100%", "1 (1 full)"),
+        ("20", "2", "100%", "2 (2 full)"),
+    ] == seen
 
 
 @pytest.mark.parametrize("arguments", [[], ["-"]])
@@ -168,7 +172,7 @@ INVALID = "Invalid value for "
     [
         ("x gone", "cannot read 'gone': No such file or directory"),
         (".", "cannot read '.': Is a directory"),
-        ("x --policy often", f"{INVALID}'--policy': bad policy 'often': it must be"),
+        ("x --policy often", f"{INVALID}'--policy': bad policy 'often': there is not a policy"),
         (f"x --policy {__name__}:UNCOPIED", "the policy raised SystemExit(0)"),
         (f"x --policy {__name__}:HEAVY", "max_weight=5 needs weigh, a function of the"),
         ("x --table sqlite_x", f"{INVALID}'--table': 'sqlite_x' cannot be the name of a table"),
@@ -177,8 +181,8 @@ INVALID = "Invalid value for "
         ("x --dead-letter=", "cannot append to '': No such file or directory"),
         ("x --dead-letter .", "cannot append to '.': Is a directory"),
         ("x --dead-letter /dev/null", "cannot append to '/dev/null': Invalid argument"),
-        ("x --dead-letter ./x", "'x' cannot be the dead-letter file too"),
-        ("x --dead-letter events.db", "'events.db' cannot be the dead-letter file too"),
+        ("x --dead-letter ./x", "'x' cannot be the file of --dead-letter too"),
+        ("x --dead-letter events.db", "'events.db' cannot be the file of --dead-letter too"),
         ("x --max-queue-size 0", f"{INVALID}'--max-queue-size': 0 is not in"),
         ("x --max-shutdown-wait -1", f"{INVALID}'--max-shutdown-wait': -1.0 is not"),
         ("x --max-shutdown-wait nan", "max_shutdown_wait must be at least 0, not nan"),

@@ -1,7 +1,9 @@
 """``python -m flushq``."""
 
+import os
 import runpy
 import signal
+import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +15,7 @@ from click.testing import CliRunner
 import flushq
 from flushq import __main__ as start
 from flushq.cli import main
+from tests.cli.support import PATIENCE
 
 MISTAKES = [["digest"], ["ingest", "--fast"], ["ingest", "--db"], ["ingest", "gone"]]
 
@@ -39,7 +42,8 @@ def test_the_package_runs_as_a_program(
         runpy.run_module("flushq", run_name="__main__")
 
     assert 0 == ended.value.code
-    assert capsys.readouterr().out.startswith("Usage: python -m flushq ingest [OPTIONS] [FILE]...")
+    help_lines = capsys.readouterr().out.splitlines()
+    assert "Usage: python -m flushq ingest [OPTIONS] [FILE]..." == help_lines[0]
     assert signal.SIG_DFL == signal.getsignal(signal.SIGINT)
 
 
@@ -67,6 +71,24 @@ def test_another_missing_module_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "flushq.cli", None)
     with pytest.raises(ModuleNotFoundError, match=r"flushq\.cli"):
         start.run()
+
+
+@pytest.mark.parametrize("command", [[], ["ingest"], ["simulate"]], ids=" ".join)
+def test_help_begins_with_an_example_that_can_be_copied(here: Path, command: list[str]) -> None:
+    """It is one line, right after the usage, and does what the command is for."""
+    page = CliRunner().invoke(main, [*command, "--help"]).stdout.splitlines()
+    assert ["", "Example:"] == page[1:3]
+    Path("app.log").write_text("a\n")
+    line = page[3].strip().replace("tail -f", "cat")
+    result = subprocess.run(
+        ["sh", "-c", line.replace("python", sys.executable)],
+        capture_output=True,
+        check=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(flushq.__file__).parents[1])},
+        timeout=PATIENCE,
+    )
+    assert result.stdout.startswith(("lines 1, ", "policy"))
 
 
 @pytest.mark.parametrize("arguments", MISTAKES, ids=" ".join)

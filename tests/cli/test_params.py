@@ -23,6 +23,11 @@ from flushq.throttles import CircuitBreaker, RateLimit, Throttle
 OWN = BudgetPolicy(7)
 
 
+def made(waits: list[float], records: dict[str, int]) -> IntervalPolicy:
+    """A policy of the first wait, and of the most records."""
+    return IntervalPolicy(waits[0], records["most"])
+
+
 @pytest.mark.parametrize(
     ("text", "policy"),
     [
@@ -39,6 +44,9 @@ OWN = BudgetPolicy(7)
         ("pause:0.02", PausePolicy(0.02)),
         ("pause:0.02,100", PausePolicy(0.02, 100)),
         (f"{__name__}:OWN", BudgetPolicy(7)),
+        ("flushq:NaturalPolicy()", NaturalPolicy()),
+        ("flushq:IntervalPolicy( 1e999, max_records=5)", IntervalPolicy(math.inf, 5)),
+        (f"{__name__}:made([0.5], records={{'most': 7}})", IntervalPolicy(0.5, 7)),
     ],
 )
 def test_a_text_names_a_policy_and_its_arguments(text: str, policy: FlushPolicy) -> None:
@@ -49,19 +57,43 @@ def test_a_text_names_a_policy_and_its_arguments(text: str, policy: FlushPolicy)
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", f"it must be {POLICY_USAGE}"),
-        ("sometimes", f"it must be {POLICY_USAGE}"),
-        (":5", f"it must be {POLICY_USAGE}"),
+        ("", f"there is not a policy of this name; it must be {POLICY_USAGE}"),
+        ("sometimes", f"there is not a policy of this name; it must be {POLICY_USAGE}"),
+        ("intervall", "there is not a policy of this name (did you mean 'interval'?); it must be "),
+        ("natural_:", "there is not a policy of this name (did you mean 'natural'?); it must be "),
+        (":5", f"there is not a policy of this name; it must be {POLICY_USAGE}"),
+        (
+            "intervall:1",
+            "ModuleNotFoundError: No module named 'intervall' (did you mean 'interval'?); it must",
+        ),
         ("sometimes:5", "ModuleNotFoundError: No module named 'sometimes'; it must be interval:"),
-        (f"{__name__}:NOBODY", "AttributeError: module 'tests.cli"),
+        (
+            f"{__name__}:OWM",
+            f"AttributeError: module {__name__!r} has no attribute 'OWM' (did you mean 'OWN'?)",
+        ),
+        ("math:e.g", "AttributeError: module 'math' has no attribute 'e.g'; it must"),
+        (f"{__name__}:made({{}}, {{}})", "KeyError: 0; it must be interval:"),
+        (f"{__name__}:made('', {{}})", "IndexError: string index out of range; it must be"),
+        (f"{__name__}:OWN()", "TypeError: 'BudgetPolicy' object is not callable; it must be"),
         (
             "flushq:NaturalPolicy",
-            "NaturalPolicy is a class: write POLICY = NaturalPolicy() below it, and name that",
+            "NaturalPolicy is a class: write flushq:NaturalPolicy(...), with its arguments; it m",
         ),
+        ("flushq:NaturalPolicy(0)", "ValueError: max_records must be at least 1, not 0; it must"),
+        ("flushq:NaturalPolicy(most)", "the argument most is not a literal; it must be interval:"),
+        ("flushq:NaturalPolicy(2*3)", "the argument 2 * 3 is not a literal; it must be"),
+        ("flushq:NaturalPolicy(*[1])", "the argument *[1] is not a literal; it must be"),
+        ("flushq:NaturalPolicy({[]})", "the argument {[]} is not a literal; it must be"),
+        ("operator:abs(-1)", "abs(-1) is 1, not a policy; it must be interval:"),
+        ("os:a.b('true')", "\"a.b('true')\" is not NAME(ARGUMENT, ...); it must be interval:"),
+        ("os:abs(1", "'abs(1' is not NAME(ARGUMENT, ...); it must be interval:"),
+        ("os:(1)", "'(1)' is not NAME(ARGUMENT, ...); it must be interval:"),
+        ("os:f(**{})", "an argument of 'f(**{})' has no name, or that of another one; it must be"),
+        ("os:f(a=1, a=2)", "an argument of 'f(a=1, a=2)' has no name, or that of another one; it"),
+        ("interval:1,2,3", "3 arguments; it must be interval:SECONDS[,RECORDS]"),
         ("alarm", "0 arguments; it must be alarm:ITEM_SECONDS[,RECORDS]"),
         ("budget", "0 arguments; it must be budget:ITEM_SECONDS[,RECORDS]"),
         ("interval", "0 arguments; it must be interval:SECONDS[,RECORDS]"),
-        ("interval:1,2,3", "3 arguments; it must be interval:SECONDS[,RECORDS]"),
         ("interval:soon", "could not convert string to float: 'soon'"),
         ("interval:1,many", "invalid literal for int() with base 10: 'many'"),
         ("interval:0,500", "max_wait_seconds must be above 0, not 0.0"),
@@ -153,10 +185,11 @@ def test_a_text_makes_its_throttle(text: str | None, throttle: Throttle | None) 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", THROTTLE_USAGE),
-        ("rate", THROTTLE_USAGE),
-        ("rate:10", THROTTLE_USAGE),
-        ("limit:10/1", THROTTLE_USAGE),
+        ("", f": it must be {THROTTLE_USAGE}"),
+        ("rate", f": it must be {THROTTLE_USAGE}"),
+        ("rate:10", f": it must be {THROTTLE_USAGE}"),
+        ("limit:10/1", f": it must be {THROTTLE_USAGE}"),
+        ("braker:5/30", f" (did you mean 'breaker'?): it must be {THROTTLE_USAGE}"),
         ("rate:0/1", "calls must be at least 1, not 0"),
         ("rate:1.5/1", "invalid literal for int"),
         ("breaker:5/inf", "seconds must be finite, not inf"),
@@ -164,7 +197,7 @@ def test_a_text_makes_its_throttle(text: str | None, throttle: Throttle | None) 
 )
 def test_a_bad_throttle_is_refused(text: str, why: str) -> None:
     """The message shows the text, says why, and what it must be."""
-    with pytest.raises(ValueError, match=f"^bad throttle '{re.escape(text)}': ") as caught:
+    with pytest.raises(ValueError, match=f"^bad throttle '{re.escape(text)}'") as caught:
         parse_throttle(text)
     assert why in str(caught.value)
     assert THROTTLE_USAGE in str(caught.value)

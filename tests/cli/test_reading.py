@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 
 from flushq.cli import reading
 from flushq.cli.reading import (
+    BEGINNING,
     CHUNKS,
     Chunk,
     Reader,
     Skipped,
     Splitter,
+    Start,
     Unreadable,
     check_source,
     is_terminal,
@@ -322,6 +324,55 @@ def test_a_read_that_hangs_does_not_hang_the_exit(monkeypatch: pytest.MonkeyPatc
 
 def test_an_unforeseen_error_comes_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is raised where lines are taken."""
-    monkeypatch.setattr(reading, "Splitter", lambda source: 1 / 0)
+    monkeypatch.setattr(reading, "Splitter", lambda source, line: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         asyncio.run(read(path))
+
+
+# How much is read.
+
+
+async def share(*sources: str | Path, start: Start = BEGINNING) -> list[float | None]:
+    """Which share is read at the beginning, and at the end."""
+    reader = Reader([str(source) for source in sources])
+    reader.starts = {str(sources[0]): start}
+    with reader:
+        before = reader.share
+        await all_of(reader)
+        return [before, reader.share]
+
+
+def test_it_is_known_which_share_of_files_is_read(path: Path) -> None:
+    """What comes before a start does not count, and a missing file has nothing."""
+    assert [0, 1] == asyncio.run(share(path))
+    assert [0, 1] == asyncio.run(share(path, "gone", start=Start(2, 2)))
+
+
+def test_it_is_not_known_which_share_of_a_pipe_is_read(path: Path, tmp_path: Path) -> None:
+    """Nor is it if a pipe comes after a file, or if there is nothing to read."""
+    empty = tmp_path / "empty"
+    empty.touch()
+    reading, writing = os.pipe()
+    os.close(writing)
+    with standard_input(reading):
+        assert [None, None] == asyncio.run(share(path, "-"))
+    os.close(reading)
+    assert [None, None] == asyncio.run(share(empty))
+
+
+def test_standard_input_may_be_a_file_that_is_half_read_and_grows(path: Path) -> None:
+    """No more than all of it is ever read."""
+    fd = os.open(path, os.O_RDWR | os.O_APPEND)
+    os.lseek(fd, 2, os.SEEK_SET)
+
+    async def scenario() -> list[float | None]:
+        with Reader(["-"]) as reader:
+            before = reader.share
+            os.write(fd, b"c\n")
+            os.lseek(fd, 2, os.SEEK_SET)
+            await all_of(reader)
+            return [before, reader.share]
+
+    with standard_input(fd):
+        assert [0, 1] == asyncio.run(scenario())
+    os.close(fd)

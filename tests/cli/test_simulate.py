@@ -215,7 +215,7 @@ def test_without_json_a_table_is_printed() -> None:
         rows,
     )
     result = simulate(f"{IMPATIENT} --queue-size 1 --drain", "0\n0\n0\n")
-    assert result.stdout.rstrip().endswith("  -   pressure 1, drain 1, 1 items refused")
+    assert result.stdout.rstrip().endswith("  -   pressure 1, drain 1, 1 item refused")
 
 
 @pytest.mark.usefixtures("handlers")
@@ -287,7 +287,7 @@ def test_a_picture_is_drawn_though_the_figures_cannot_be_written(
         ("- --seconds 1 --sink 0 --fail-rate 0", "--seconds is about the model of a --rate"),
         ("- --sink 0", "cannot read arrivals from '<stdin>': line 1: 'soon' is neither"),
         ("bytes --sink 0", "cannot read arrivals from 'bytes': 'utf-8' codec can't decode"),
-        ("bytes --sink 0 --plot ./bytes", "'bytes' is both FILE and --plot"),
+        ("bytes --sink 0 --plot ./bytes", "'bytes' cannot be the file of --plot too"),
         ("--rate 0 --sink 0", "0.0 is not in the range 0<x<="),
         ("--rate nan --sink 0", "nan is not a number"),
         ("--rate 1e9 --sink 0", "are more than 10000000"),

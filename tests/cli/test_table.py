@@ -155,6 +155,31 @@ def test_a_database_that_stays_locked_cannot_be_opened(
         with_table(nothing)
 
 
+def test_a_database_is_opened_again_after_each_pause(
+    other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last attempt finds that it is locked no more; each attempt has been counted."""
+    monkeypatch.setattr(tables, "LOCK_SECONDS", 0.0)
+    other.execute("BEGIN EXCLUSIVE")
+    told: list[tuple[int, str]] = []
+
+    def retry_after(attempt: int, trouble: str) -> float:
+        told.append((attempt, trouble))
+        if attempt == 2:
+            other.execute("COMMIT")
+        return 0.0
+
+    async def scenario() -> None:
+        async with Table("events.db", "events", retry_after) as table:
+            await write(table)
+
+    asyncio.run(scenario())
+
+    trouble = "cannot open table 'events' of database 'events.db': database is locked"
+    assert [(1, trouble), (2, trouble)] == told
+    assert ROWS == stored()
+
+
 def test_a_read_only_database_cannot_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     """The table is in it, or not."""
     with_table(nothing)
@@ -167,6 +192,23 @@ def test_a_read_only_database_cannot_be_opened(monkeypatch: pytest.MonkeyPatch) 
     for name in ("events", "others"):
         with pytest.raises(CannotOpen, match=r"attempt to write a readonly database$"):
             with_table(nothing, name)
+
+
+# Reading.
+
+
+def test_the_last_line_of_a_source_is_found(other: sqlite3.Connection) -> None:
+    """It has the highest number, wherever it is; a source may have none."""
+    other.execute(f"CREATE TABLE events ({COLUMNS})")
+    rows = [("x", 3, "c"), ("x", 10, "j"), ("x", 9, "i"), ("y", 11, "k")]
+    other.executemany("INSERT INTO events (source, line, body) VALUES (?, ?, ?)", rows)
+    found: list[tuple[int, str] | None] = []
+
+    async def look(table: Table) -> None:
+        found.extend([await table.last_line(source) for source in ("x", "y", "z")])
+
+    with_table(look)
+    assert [(10, "j"), (11, "k"), None] == found
 
 
 # Writing.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flushq.cli.terminal import complain, say, shown_live
+from flushq.cli.terminal import complain, counted, how_far, say, shown_live
 from tests.cli.support import Terminal
 
 
@@ -73,3 +73,23 @@ def test_figures_are_not_shown(monkeypatch: pytest.MonkeyPatch, stream: io.Strin
     with shown_live(dict):
         pass
     assert stream is None or stream.getvalue() == ""
+
+
+def test_a_number_stands_before_its_noun() -> None:
+    """One has no s, and thousands have commas."""
+    told = [counted(number, "line") for number in (0, 1, 2, 12_345)]
+    assert ["0 lines", "1 line", "2 lines", "12,345 lines"] == told
+
+
+@pytest.mark.parametrize(
+    ("share", "told"),
+    [
+        (None, {}),
+        (0, {"read": "0%", "time left": "-"}),
+        (0.25, {"read": "25%", "time left": "0:01:00"}),
+        (1, {"read": "100%", "time left": "0:00:00"}),
+    ],
+)
+def test_how_far_the_reading_is(share: float | None, told: dict[str, str]) -> None:
+    """The rest takes as long as what is done, in proportion; it is not told of a pipe."""
+    assert told == how_far(share, 20.0)
