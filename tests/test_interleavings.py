@@ -9,6 +9,7 @@ import pytest
 
 from tests.core_sessions.sabotages import SABOTAGES
 from tests.enumeration.play import TinyPlay
+from tests.enumeration.sabotages import THROTTLE_SABOTAGES
 from tests.enumeration.scripts import Played, play_all, play_setup, report, scripts
 from tests.enumeration.setups import Setup, bounded, setups, throttled
 
@@ -34,7 +35,7 @@ def test_all_scripts_keep_the_contract() -> None:
 
     ``python -m tests.enumeration`` goes one deeper, which takes ten times as long.
     """
-    check(play_all((4, 3), processes=2), least=80_000)
+    check(play_all((4, 3), processes=2), least=65_000)
 
 
 def test_no_script_and_no_setup_is_played_twice() -> None:
@@ -73,6 +74,7 @@ OF_THROTTLES = [
     "retries go when they like",
     "a hold is for one alone",
     "nobody wakes up for a call",
+    *THROTTLE_SABOTAGES,
 ]
 
 
@@ -87,7 +89,7 @@ def test_a_broken_rule_is_found(
     what: str, played: Iterable[Setup], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A rule of bounds, and one of throttles, is broken in one of the setups for it."""
-    owner, name, replacement = SABOTAGES[what]
+    owner, name, replacement = (SABOTAGES | THROTTLE_SABOTAGES)[what]
     monkeypatch.setattr(owner, name, replacement)
     assert any(map(_finds_fault, sorted(played, key=lambda setup: setup.depth)))
 

@@ -29,7 +29,7 @@ from flushq import (
 )
 from tests.core_sessions.flights import Cause, Ended, Entry, Fate, Flight
 from tests.core_sessions.partitions import COPIED, NOTHING, Heard, Partition
-from tests.core_sessions.starts import Starts
+from tests.core_sessions.starts import NONSENSE, Starts
 from tests.sessions.facts import Item, Limits
 
 Outcome = tuple[Cause, ...]
@@ -376,6 +376,7 @@ class Model:
         while self._done:
             self._end(*self._done.popleft())
         self.starts.tell_ends()
+        self._hear_of_throttle()
         if self.timer_fired is not None:
             now, self.timer_fired = self.timer_fired, None
             self.starts.now = max(now, self.starts.now)
@@ -413,7 +414,9 @@ class Model:
         while self.line and self._fits(self.line[0]):
             self._admit(self.line.pop(0))
         partition = self._next_to_flush() if self._has_free_slot else None
-        if not self.starts.let_go(is_due=partition is not None) or partition is None:
+        may_start = self.starts.let_go(is_due=partition is not None)
+        self._hear_of_throttle()
+        if not may_start or partition is None:
             return False
         flight = self._take(partition)
         self.running.append(flight)
@@ -428,7 +431,14 @@ class Model:
                 self._move(entry, "undelivered")
         self.due = [[each for each in group if each is not partition] for group in self.due]
         self._line_up()
-        return self.failure is failed
+        self._hear_of_throttle()
+        return flight in self.running
+
+    def _hear_of_throttle(self) -> None:
+        """If the throttle has failed, so has the queue."""
+        error = self.starts.failure
+        if error is not None:
+            self._fail(PolicyError, None if error is NONSENSE else error)
 
     def _take(self, partition: Partition) -> Flight:
         """Take a batch of a partition."""

@@ -11,11 +11,13 @@ from flushq.core.displacing import WhenFull
 from flushq.throttles import CircuitBreaker, RateLimit
 from tests.sessions.facts import Limits
 from tests.sessions.policies import PolicyPlan
-from tests.sessions.throttles import OneAtATime
+from tests.sessions.throttles import FaultyThrottle, OneAtATime
 
 NATURAL = PolicyPlan("natural")
 INTERVAL = PolicyPlan("interval", 1.0)
 DROPS: tuple[WhenFull, ...] = "drop_oldest", "drop_newest"
+FAULTS = (3, "ready_at"), (3, "NaN"), (4, "call_done"), (4, "never"), (5, "call_started")
+"""How a throttle fails, and by which event, where a call has failed and another one runs."""
 
 Actions = tuple[str, ...]
 
@@ -142,6 +144,7 @@ def throttled(fresh: int, full: int) -> Iterator[Setup]:
     """A throttle or a hold keeps calls waiting beside a slot that is free.
 
     One call runs, a batch is due and may not start; or a call has failed, and the next is a retry.
+    Or the throttle fails while another call runs, or at its end, and nobody will let the retry go.
     """
     failed = "raise 0", "settle", "judge 0", "settle"
     one, slots = _limits(1, 1, 1), _limits(1, 1, 2)
@@ -155,6 +158,9 @@ def throttled(fresh: int, full: int) -> Iterator[Setup]:
         limits = attrs.evolve(one, throttle=throttle)
         yield attrs.evolve(_full(limits, NATURAL, full - 1, *failed), verdict=Retry())
     yield attrs.evolve(_full(slots, NATURAL, full - 1, *failed), verdict=Retry(1.0, hold=True))
+    for number, what in FAULTS:
+        faulty = attrs.evolve(slots, throttle=FaultyThrottle(number, what))
+        yield attrs.evolve(_full(faulty, NATURAL, full - 1, *failed), verdict=Retry(1.0))
 
 
 def _handled(depth: int) -> Iterator[Setup]:
