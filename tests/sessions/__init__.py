@@ -26,6 +26,7 @@ harness.py         one queue with all of that around it
 dice.py            what seeds decide
 session.py         one seed, played and judged
 batched.py         one seed, played on a Batched and judged
+asking.py          which requests wait there, and who has asked for them
 many.py            many seeds
 =================  ========================================================================
 

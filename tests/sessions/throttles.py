@@ -1,7 +1,9 @@
 """Throttles that do not ship, among them such that fail."""
 
+import copy
 import math
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any, Protocol, Self
 
 import attrs
 
@@ -71,3 +73,72 @@ class FaultyThrottle(Throttle):
         self._events += 1
         if self._events >= self.number and self.what == event:
             raise self.error
+
+
+class ThrottleEar(Protocol):
+    """Hears what a throttle is told, and that it fails."""
+
+    def throttle_copied(self, copied: "HeardThrottle") -> None:
+        """This is the copy that is told."""
+
+    def call_started(self, *, was_ready: bool) -> None:
+        """A call starts, which it may, or not."""
+
+    def call_done(self, error: BaseException | None) -> None:
+        """A call has ended."""
+
+    def throttle_failed(self, cause: BaseException | None) -> None:
+        """The throttle has raised this, or answered nonsense."""
+
+
+@attrs.define
+class HeardThrottle(Throttle):
+    """A throttle that tells an ear.
+
+    Attributes:
+        running: How many calls it was told of that have not ended.
+    """
+
+    inner: Throttle
+    ear: ThrottleEar
+    running: int = 0
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        copied = type(self)(copy.deepcopy(self.inner, memo), self.ear)
+        self.ear.throttle_copied(copied)
+        return copied
+
+    def call_started(self, now: float, count: int, weight: float = 0.0) -> None:
+        """Tell of it."""
+        self.ear.call_started(was_ready=self.may_start(now))
+        self.running += 1
+        self._try(self.inner.call_started, now, count, weight)
+
+    def call_done(self, now: float, *facts: Any, error: BaseException | None = None) -> None:
+        """Tell of it."""
+        self.ear.call_done(error)
+        self.running -= 1
+        self._try(self.inner.call_done, now, *facts, error=error)
+
+    def ready_at(self, now: float) -> float:
+        """Tell if the answer is a failure."""
+        ready = self._try(self.inner.ready_at, now)
+        is_time = isinstance(ready, float) and not math.isnan(ready)
+        if not is_time or (ready == math.inf and not self.running):
+            self.ear.throttle_failed(None)
+        answer: float = ready
+        return answer
+
+    def may_start(self, now: float) -> bool:
+        """Whether a call may start; or it fails if it is asked."""
+        try:
+            return self.inner.ready_at(now) <= now
+        except (Lasting, TypeError):
+            return True
+
+    def _try(self, tell: Callable[..., Any], *facts: Any, **more: Any) -> Any:
+        try:
+            return tell(*facts, **more)
+        except Exception as error:
+            self.ear.throttle_failed(error)
+            raise
