@@ -7,9 +7,11 @@ from collections.abc import Iterable
 
 import pytest
 
+from tests.core_sessions.sabotages import SABOTAGES
 from tests.enumeration.play import TinyPlay
+from tests.enumeration.sabotages import THROTTLE_SABOTAGES
 from tests.enumeration.scripts import Played, play_all, play_setup, report, scripts
-from tests.enumeration.setups import setups
+from tests.enumeration.setups import Setup, bounded, setups, throttled
 
 
 def check(played: Iterable[Played], *, least: int) -> None:
@@ -34,7 +36,7 @@ def test_all_scripts_keep_the_contract() -> None:
 
     ``python -m tests.enumeration`` goes one deeper, which takes ten times as long.
     """
-    check(play_all((4, 3), processes=2), least=80_000)
+    check(play_all((4, 3), processes=2), least=65_000)
 
 
 def test_no_script_and_no_setup_is_played_twice() -> None:
@@ -47,10 +49,55 @@ def test_no_script_and_no_setup_is_played_twice() -> None:
 
 
 def test_a_full_queue_is_full() -> None:
-    """Where scripts begin with a full queue all that may run does, and a producer waits in line."""
+    """Where scripts begin with a full queue all that may run does, and a producer waits in line.
+
+    Nobody does if the item that comes is a duplicate, or displaces one.
+    """
     for setup in filter(lambda setup: setup.depth, setups(0, 1)):
         stats = TinyPlay(setup).driver.stats()
-        waiting = setup.prologue[-2] != "leave" and not setup.limits.dedupe
+        must_wait = setup.limits.when_full == "wait" and not setup.limits.dedupe
+        waiting = must_wait and setup.prologue[-2] != "leave"
         assert setup.limits.max_queue_size == stats.pending
         assert waiting == stats.waiting
         assert 0 < stats.in_flight
+
+
+OF_BOUNDS = [
+    "a light item passes the line",
+    "what was given weighs nothing",
+    "weight is no pressure",
+    "a queue that displaces never presses",
+    "nobody asks by corrected facts",
+]
+OF_THROTTLES = [
+    "the throttle is overruled",
+    "the throttle hears of no end",
+    "retries go when they like",
+    "a hold is for one alone",
+    "nobody wakes up for a call",
+    *THROTTLE_SABOTAGES,
+]
+
+
+@pytest.mark.parametrize(
+    ("what", "played"),
+    [
+        *((what, bounded(2, 2)) for what in OF_BOUNDS),
+        *((what, throttled(2, 2)) for what in OF_THROTTLES),
+    ],
+)
+def test_a_broken_rule_is_found(
+    what: str, played: Iterable[Setup], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rule of bounds, and one of throttles, is broken in one of the setups for it."""
+    owner, name, replacement = (SABOTAGES | THROTTLE_SABOTAGES)[what]
+    monkeypatch.setattr(owner, name, replacement)
+    assert any(map(_finds_fault, sorted(played, key=lambda setup: setup.depth)))
+
+
+def _finds_fault(setup: Setup) -> bool:
+    """Whether a script finds that a rule is broken, or cannot be played for that."""
+    try:
+        return any(history.complaints for _, history in scripts(setup))
+    except LookupError:
+        return True

@@ -18,7 +18,7 @@ import pytest
 
 import flushq.aio.batched
 import flushq.requests
-from flushq import Drop, Fail, Failure, Receipt, telling
+from flushq import Drop, Dropped, Fail, Failure, Receipt, telling
 from flushq.aio import entrance, queue, runner
 from flushq.aio.calls import Calls
 from flushq.aio.entrance import Entrance
@@ -144,6 +144,17 @@ SABOTAGES: dict[str, tuple[object, str, object]] = {
 }
 
 
+FOUND_BY_ASKING = [
+    "a latecomer overtakes",
+    "weight is not bounded",
+    "displacing is no pressure",
+    "nobody is told that an item is displaced",
+    "the throttle is overruled",
+    "the throttle hears of no end",
+    "a queue survives its throttle",
+]
+"""Rules of the core that the sessions of `Batched` judge for themselves."""
+
 BATCHED_SABOTAGES: dict[str, tuple[object, str, object]] = {
     "a missing key is None": (
         flushq.requests,
@@ -154,6 +165,8 @@ BATCHED_SABOTAGES: dict[str, tuple[object, str, object]] = {
     "an exception is a result": (Request, "result", lambda self: self.answer),
     "who has gone is asked for": (Request, "is_wanted", True),
     "nobody joins another": (Request, "join", _nothing),
+    "what is displaced has failed": (flushq.aio.batched, "Displaced", Dropped),
+    **{what: CORE_SABOTAGES[what] for what in FOUND_BY_ASKING},
 }
 
 

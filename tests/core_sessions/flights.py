@@ -102,6 +102,7 @@ class Flight:
         wants: What it waits for: a kind and its facts; None: nothing any more.
         calls: How many times flush_fn was called.
         interrupted: How many times the queue has cancelled it.
+        refused: Whether it will never call flush_fn again, as the throttle has failed.
         error: What has ended it, other than success.
         fates: What has become of its items.
         told: Which of them the queue knows of by now.
@@ -119,6 +120,7 @@ class Flight:
     wants: tuple[object, ...] | None = ("begin",)
     calls: int = 0
     interrupted: int = 0
+    refused: bool = False
     error: Cause = None
     fates: dict[Entry, Fate] = attrs.field(factory=dict)
     told: set[Entry] = attrs.field(factory=set)
@@ -211,10 +213,14 @@ class Flight:
         """Its next call may start."""
         self.wants = ("turn",)
 
+    def refuse(self) -> None:
+        """It may never start."""
+        self.wants, self.refused = ("turn",), True
+
     def paused(self) -> None:
         """The pause is over, or it was cut short."""
         self.starts.leave(self)
-        if self.interrupted:
+        if self.interrupted or self.refused:
             self._stop(Made(CancelledError, self._raised))
         else:
             self._call()
@@ -229,7 +235,8 @@ class Flight:
             return
         self._note()
         part = self._parts[-1]
-        if self.interrupted:
+        self.refused = self.starts.failure is not None
+        if self.interrupted or self.refused:
             self.paused()
             return
         self.wants = "pause", part.pause

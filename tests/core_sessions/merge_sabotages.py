@@ -95,7 +95,7 @@ def _displace_for_a_new_item(
     admission: DropOldest[Any], item: Any, key: Hashable, weight: float
 ) -> bool:
     while not admission.fits(Need(1, weight)):
-        admission._on_displaced(*admission._batcher.displace())
+        admission.on_displaced(*admission._batcher.displace())
     return True
 
 

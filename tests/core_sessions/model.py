@@ -25,6 +25,7 @@ from flushq import (
 from tests.core_sessions.calls import ACCEPTED, CANCELLED, NOTHING, Call, Need, Outcome
 from tests.core_sessions.flights import Cause, Ended, Entry, Fate, Flight
 from tests.core_sessions.partitions import UNHEARD, Partition
+from tests.core_sessions.starts import NONSENSE
 from tests.core_sessions.turns import Turns
 from tests.sessions.facts import Item
 
@@ -274,7 +275,8 @@ class Model(Turns):
         while self._start_flush():
             if call_at_once is not None:
                 call_at_once(self.flights[-1])
-        self._observe()
+        if self._done:
+            self._observe()
         if self.ending:
             self._keep_deadline()
         self._respond()
@@ -299,6 +301,7 @@ class Model(Turns):
         while self._done:
             self._end(*self._done.popleft())
         self.starts.tell_ends()
+        self._hear_of_throttle()
         if self.timer_fired is not None:
             now, self.timer_fired = self.timer_fired, None
             self.starts.now = max(now, self.starts.now)
@@ -336,7 +339,9 @@ class Model(Turns):
         while self.line and self._fits_line:
             self._admit(self.line.pop(0))
         partition = self._next_to_flush() if self._has_free_slot else None
-        if not self.starts.let_go(is_due=partition is not None) or partition is None:
+        may_start = self.starts.let_go(is_due=partition is not None)
+        self._hear_of_throttle()
+        if not may_start or partition is None:
             return False
         flight = self._take(partition)
         self.running.append(flight)
@@ -351,7 +356,14 @@ class Model(Turns):
                 self._move(entry, "undelivered")
         self.due = [[each for each in group if each is not partition] for group in self.due]
         self._line_up()
-        return self.failure is failed
+        self._hear_of_throttle()
+        return flight in self.running
+
+    def _hear_of_throttle(self) -> None:
+        """If the throttle has failed, so has the queue."""
+        error = self.starts.failure
+        if error is not None:
+            self._fail(PolicyError, None if error is NONSENSE else error)
 
     def _take(self, partition: Partition) -> Flight:
         """Take a batch of a partition."""
@@ -469,6 +481,8 @@ class Model(Turns):
         seconds = max(partition.told_at, now) - flight.started
         facts = len(flight.entries), seconds, flight.error
         self._tell_policy(partition, "flush_done", now, *facts)
+        self.starts.tell_ends()
+        self._hear_of_throttle()
         self._line_up()
         for entry in flight.entries:
             if entry.answer is None:

@@ -294,12 +294,16 @@ class Play:
             if flush.over:
                 self.driver.end_in_pass(flush)
 
-        def call_of_model(flight: Flight) -> None:
-            flight.begin(stopped=self.model.stopped)
+        def end_call(flight: Flight) -> None:
             if error is None:
                 flight.returned()
             else:
                 flight.raised(error, self.model.now, may_ask=True)
+
+        def call_of_model(flight: Flight) -> None:
+            flight.begin(stopped=self.model.stopped)
+            if flight.wants is not None:
+                end_call(flight)
             if flight.wants is None:
                 self.model.flight_is_over(flight)
 

@@ -295,6 +295,7 @@ SABOTAGES: dict[str, Sabotage] = {
     "the throttle hears of ends too late": (Starts, "let_go", _let_go_untold),
     "retries go when they like": (Starts, "join", _join_and_go),
     "the last to come retries first": (Starts, "join", _join_in_front),
+    "a queue survives its throttle": (Batcher, "fail_throttle", _nothing),
     "a hold is for one alone": (Starts, "_may_start", _may_start_in_hold),
     "nobody wakes up for a call": (Core, "wake_at", property(lambda self: self.batcher.wake_at)),
     # Receipts.

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 
@@ -22,6 +22,17 @@ class Retrying(Protocol):
     def let_go(self) -> None:
         """It may."""
 
+    def refuse(self) -> None:
+        """It never may."""
+
+
+class ThrottleFailed(Exception):
+    """The throttle has raised, or answered nonsense."""
+
+
+NONSENSE = object()
+"""Why a throttle has failed that has raised nothing."""
+
 
 @attrs.define(eq=False)
 class Starts:
@@ -36,6 +47,7 @@ class Starts:
         ended: Those that have ended, and are not told of.
         held_until: When the longest hold is over.
         wake_at: When the next call may start that is kept waiting.
+        failure: What the throttle has raised, or NONSENSE; None: it has not failed.
     """
 
     throttle: Throttle | None
@@ -48,6 +60,7 @@ class Starts:
     )
     held_until: float = -math.inf
     wake_at: float = math.inf
+    failure: object = None
 
     def join(self, flight: Retrying, seconds: float, *, holds: bool) -> None:
         """A call is to be made again."""
@@ -65,25 +78,21 @@ class Starts:
         """Let those retry that may; return whether another batch may be taken."""
         self.now = max(self.now, self.clock())
         self.wake_at = math.inf
-        self.tell_ends()
         while self.line and self.line[0][0] <= self.now:
-            if not self.may_start:
-                self.wake_at = self._ready_at
+            if not self._ask():
                 return False
             _, flight = self.line.pop(0)
             if not flight.interrupted:
                 self.call_started(flight, *flight.size)
-                flight.let_go()
-        may_start = is_due and self.may_start
-        if is_due and not may_start:
-            self.wake_at = self._ready_at
+                flight.let_go() if self.failure is None else flight.refuse()
+        may_start = is_due and self._ask()
         if self.line and self.wake_at == math.inf:
             self.wake_at = max(self.line[0][0], self.held_until)
         return may_start
 
     @property
     def may_start(self) -> bool:
-        """Whether a call may start by now, if nobody is in line."""
+        """Whether a call may start by now, if nobody is in line; or the throttle fails if asked."""
         return self._ready_at <= self.now
 
     @property
@@ -98,16 +107,56 @@ class Starts:
 
     @property
     def _ready_at(self) -> float:
-        ready = self.now if self.throttle is None else self.throttle.ready_at(self.now)
+        try:
+            ready = self._answer()
+        except ThrottleFailed:
+            ready = self.now
         return max(ready, self.held_until)
+
+    def _ask(self) -> bool:
+        """Ask when a call may start; return whether one may, and note when, or that it has failed.
+
+        It hears of what has ended before.
+        """
+        self.tell_ends()
+        try:
+            self.wake_at = max(self._answer(), self.held_until)
+        except ThrottleFailed as failed:
+            self._fail(failed.__cause__)
+            self.wake_at = math.inf
+        if self.wake_at > self.now:
+            return False
+        self.wake_at = math.inf
+        return True
+
+    def _answer(self) -> float:
+        """What the throttle answers, which will change if it is inf: a call runs, or one pauses."""
+        if self.throttle is None or self.failure is not None:
+            return self.now if self.failure is None else math.inf
+        try:
+            ready: Any = self.throttle.ready_at(self.now)
+        except Exception as error:
+            raise ThrottleFailed from error
+        if not isinstance(ready, float) or math.isnan(ready):
+            raise ThrottleFailed
+        pauses = any(until > self.now for until, _ in self.line)
+        if ready == math.inf and not self.running and not pauses:
+            raise ThrottleFailed
+        return ready
+
+    def _fail(self, error: BaseException | None) -> None:
+        self.failure = NONSENSE if error is None else error
+        line, self.line = self.line, []
+        for _, flight in line:
+            if not flight.interrupted:
+                flight.refuse()
 
     # What the throttle hears.
 
     def call_started(self, flight: Retrying, count: int, weight: float) -> None:
         """A call starts."""
         self.running[flight] = self.now, count, weight
-        if self.throttle is not None:
-            self.throttle.call_started(self.now, count, weight)
+        self._tell("call_started", self.now, count, weight)
 
     def call_ended(self, flight: Retrying, error: BaseException | None) -> None:
         """The call of a flight has ended, if one runs."""
@@ -117,7 +166,14 @@ class Starts:
 
     def tell_ends(self) -> None:
         """The throttle hears of the calls that have ended."""
-        for (started, count, weight), now, error in self.ended:
-            if self.throttle is not None:
-                self.throttle.call_done(now, count, now - started, weight, error=error)
-        self.ended.clear()
+        while self.ended:
+            (started, count, weight), now, error = self.ended.pop(0)
+            self._tell("call_done", now, count, now - started, weight, error=error)
+
+    def _tell(self, event: str, *facts: Any, **more: Any) -> None:
+        if self.throttle is None or self.failure is not None:
+            return
+        try:
+            getattr(self.throttle, event)(*facts, **more)
+        except Exception as error:
+            self._fail(error)

@@ -38,11 +38,13 @@ class TinyPlay(Play):
         self._has_advanced = False
 
     def make_item(self) -> Item:
-        """Make an item with one of two keys, or in one of two partitions, if that counts."""
+        """Make an item with its weight, and one of two keys or in one of two partitions."""
         number, limits = super().make_item().number, self._setup.limits
+        weights = self._setup.weights
         return Item(
             number,
             key=number % 2 if limits.dedupe else None,
+            weight=weights[min(number, len(weights)) - 1],
             partition=number % 2 if limits.partitioned else None,
         )
 

@@ -7,11 +7,17 @@ from itertools import product
 import attrs
 
 from flushq import Drop, Retry, Split, Verdict
+from flushq.core.displacing import WhenFull
+from flushq.throttles import CircuitBreaker, RateLimit
 from tests.sessions.facts import Limits
 from tests.sessions.policies import PolicyPlan
+from tests.sessions.throttles import FaultyThrottle, OneAtATime
 
 NATURAL = PolicyPlan("natural")
 INTERVAL = PolicyPlan("interval", 1.0)
+DROPS: tuple[WhenFull, ...] = "drop_oldest", "drop_newest"
+FAULTS = (3, "ready_at"), (3, "NaN"), (4, "call_done"), (4, "never"), (5, "call_started")
+"""How a throttle fails, and by which event, where a call has failed and another one runs."""
 
 Actions = tuple[str, ...]
 
@@ -28,6 +34,7 @@ class Setup:
         verdict: What the failure handler answers, if there is one.
         receipts: Whether producers wait until their items are delivered.
         burst: How many items may come before others run.
+        weights: What the items weigh, one after the other; the last of them for all that follow.
     """
 
     limits: Limits
@@ -39,6 +46,7 @@ class Setup:
     verdict: Verdict | None = None
     receipts: bool = False
     burst: float = math.inf
+    weights: tuple[float, ...] = (0.0,)
 
 
 START = ("start", "settle")
@@ -46,27 +54,34 @@ START = ("start", "settle")
 
 def setups(fresh: int, full: int) -> Iterator[Setup]:
     """Every setup, with the depths of the scripts that begin with an empty and a full queue."""
+    yield Setup(_limits(1, 1, 1), NATURAL, (), fresh)
     for policy in (NATURAL, INTERVAL):
-        yield Setup(_limits(1, 1, 1), policy, (), fresh)
         yield Setup(_limits(2, 2, 2), policy, ("enqueue", "settle"), fresh)
         for limits in _tiny(policy):
             if limits.max_queue_size == 1:
                 yield Setup(limits, policy, START, fresh)
             yield _full(limits, policy, full)
             yield _full(limits, policy, full, "leave", "settle")
-        yield from _variants(policy, full)
+        yield from _keyed(policy, full)
+    yield from _variants(full)
     yield from _handled(full)
     yield from _bursts(fresh)
     yield from _partitions(fresh, full)
+    yield from bounded(fresh, full)
+    yield from throttled(fresh, full)
 
 
-def _variants(policy: PolicyPlan, depth: int) -> Iterator[Setup]:
-    """Other owners and limits of time; items every other of which has the same key."""
-    one, two = _limits(1, 1, 1), _limits(2, 2, 1)
-    yield attrs.evolve(_full(one, policy, depth), owner="run")
-    yield _full(attrs.evolve(one, max_shutdown_wait=0), policy, depth)
-    yield _full(attrs.evolve(one, max_shutdown_wait=None), policy, depth)
-    keyed = _full(attrs.evolve(two, dedupe=True), policy, depth)
+def _variants(depth: int) -> Iterator[Setup]:
+    """Other owners and limits of time."""
+    limits = _limits(1, 1, 1)
+    yield attrs.evolve(_full(limits, NATURAL, depth), owner="run")
+    yield _full(attrs.evolve(limits, max_shutdown_wait=0), NATURAL, depth)
+    yield _full(attrs.evolve(limits, max_shutdown_wait=None), NATURAL, depth)
+
+
+def _keyed(policy: PolicyPlan, depth: int) -> Iterator[Setup]:
+    """Items every other of which has the same key."""
+    keyed = _full(attrs.evolve(_limits(2, 2, 1), dedupe=True), policy, depth)
     yield keyed
     yield attrs.evolve(keyed, receipts=True)
 
@@ -85,14 +100,67 @@ def _partitions(fresh: int, full: int) -> Iterator[Setup]:
     """
     for policy in (NATURAL, INTERVAL):
         yield Setup(_partitioned(2, 3, 1, 1), policy, START, fresh, producers=4)
-        yield _full(_partitioned(1, 2, 1, 1), policy, full, "leave", "settle")
-        for slots, own in (1, 1), (2, 1), (2, None), (3, 1):
-            yield _full(_partitioned(1, 2, slots, own), policy, full)
+    yield _full(_partitioned(1, 2, 1, 1), NATURAL, full, "leave", "settle")
+    for slots, own in (1, 1), (2, 1), (2, None), (3, 1):
+        yield _full(_partitioned(1, 2, slots, own), NATURAL, full)
 
 
 def _partitioned(cap: int, size: int, slots: int, own: int | None) -> Limits:
     limits = _limits(cap, size, slots)
     return attrs.evolve(limits, partitioned=True, max_in_flight_per_partition=own)
+
+
+def bounded(fresh: int, full: int) -> Iterator[Setup]:
+    """What waits is weighed, or items are displaced where producers would wait."""
+    yield from _weighed(min(fresh, full))
+    for when_full in DROPS:
+        limits = _bounded(1, when_full)
+        yield Setup(limits, INTERVAL, START, fresh)
+        yield attrs.evolve(_full(limits, INTERVAL, full), burst=1)
+        weighed = _full(_bounded(2, when_full, 3.0), INTERVAL, full - 1)
+        yield attrs.evolve(weighed, weights=(1.0, 1.0, 1.0, 2.0), receipts=True)
+        yield _full(attrs.evolve(_partitioned(1, 1, 2, 1), when_full=when_full), NATURAL, full - 1)
+        keyed = attrs.evolve(_bounded(2, when_full), dedupe=True)
+        yield _full(keyed, INTERVAL, full - 1, "leave", "settle")
+
+
+def _weighed(depth: int) -> Iterator[Setup]:
+    """A heavy item stands in line beside a place, was given room, or claims it while others run."""
+    limits, in_line = _bounded(3, "wait", 3.0), (*START, *("enqueue", "settle") * 3)
+    queue = Setup(limits, INTERVAL, in_line, depth, producers=5, weights=(2.0, 2.0, 2.0, 1.0))
+    yield queue
+    given = *in_line, "return 0", "end 0", "pass"
+    yield attrs.evolve(queue, prologue=given, weights=(2.0,))
+    pausing = *START, "enqueue", "enqueue"
+    yield attrs.evolve(queue, prologue=pausing, weights=(1.0, 2.0, 1.0), burst=1)
+
+
+def _bounded(size: int, when_full: WhenFull, weight: float | None = None) -> Limits:
+    limits = attrs.evolve(_limits(2, size, 1), when_full=when_full)
+    return attrs.evolve(limits, weighs=weight is not None, max_queue_weight=weight)
+
+
+def throttled(fresh: int, full: int) -> Iterator[Setup]:
+    """A throttle or a hold keeps calls waiting beside a slot that is free.
+
+    One call runs, a batch is due and may not start; or a call has failed, and the next is a retry.
+    Or the throttle fails while another call runs, or at its end, and nobody will let the retry go.
+    """
+    failed = "raise 0", "settle", "judge 0", "settle"
+    one, slots = _limits(1, 1, 1), _limits(1, 1, 2)
+    rated = attrs.evolve(slots, throttle=RateLimit(1, 1.0))
+    yield Setup(rated, INTERVAL, START, fresh)
+    drained = attrs.evolve(rated, max_shutdown_wait=None)
+    yield _full(drained, NATURAL, full - 1, "leave", "settle", slots=1)
+    lonely = attrs.evolve(slots, throttle=OneAtATime())
+    yield _full(lonely, NATURAL, full - 1, "enter 0", "settle", slots=1)
+    for throttle in RateLimit(1, 1.0), CircuitBreaker(1, 1.0):
+        limits = attrs.evolve(one, throttle=throttle)
+        yield attrs.evolve(_full(limits, NATURAL, full - 1, *failed), verdict=Retry())
+    yield attrs.evolve(_full(slots, NATURAL, full - 1, *failed), verdict=Retry(1.0, hold=True))
+    for number, what in FAULTS:
+        faulty = attrs.evolve(slots, throttle=FaultyThrottle(number, what))
+        yield attrs.evolve(_full(faulty, NATURAL, full - 1, *failed), verdict=Retry(1.0))
 
 
 def _handled(depth: int) -> Iterator[Setup]:
@@ -109,9 +177,12 @@ def _handled(depth: int) -> Iterator[Setup]:
 
 
 def _tiny(policy: PolicyPlan) -> Iterator[Limits]:
-    """All tiny limits that make a difference to this policy."""
+    """All tiny limits that make a difference to this policy.
+
+    A batch of one item is full at once, so that every policy is as the natural one.
+    """
     for cap, size, slots in product((1, 2), (1, 2), (1, 2)):
-        if policy is INTERVAL or cap <= size:
+        if cap == 2 if policy is INTERVAL else cap <= size:
             yield _limits(cap, size, slots)
 
 
@@ -119,10 +190,16 @@ def _limits(cap: int, size: int, slots: int) -> Limits:
     return Limits(max_queue_size=size, max_in_flight=slots, max_records=cap, max_shutdown_wait=2.0)
 
 
-def _full(limits: Limits, policy: PolicyPlan, depth: int, *then: str) -> Setup:
-    """What may run does, the queue is full, and a producer waits; another one may come."""
-    slots, size = min(limits.max_in_flight, 2 * limits.partition_slots), limits.max_queue_size
+def _full(
+    limits: Limits, policy: PolicyPlan, depth: int, *then: str, slots: int | None = None
+) -> Setup:
+    """What may run does, the queue is full, and a producer waits; another one may come.
+
+    ``slots`` is how many flushes may run, if the limits do not say it.
+    """
+    usual, size = min(limits.max_in_flight, 2 * limits.partition_slots), limits.max_queue_size
     batch = 1 if policy is NATURAL else min(limits.max_records or 1, size)
-    filling = ("enqueue", "settle") * batch * slots + ("enqueue",) * (size + 1) + ("settle",)
+    running = batch * (slots or usual)
+    filling = ("enqueue", "settle") * running + ("enqueue",) * (size + 1) + ("settle",)
     prologue = (*START, *filling, *then)
-    return Setup(limits, policy, prologue, depth, producers=batch * slots + size + 2)
+    return Setup(limits, policy, prologue, depth, producers=running + size + 2)

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import asyncpg
 import urls
-from postgres_failures import judge, tell
+from postgres_failures import handler, tell
 
-from flushq import FlushQueue, IntervalPolicy
+from flushq import FailureHandler, FlushQueue, IntervalPolicy
 
 Row = tuple[str, str]
 
@@ -40,19 +40,15 @@ async def _prepare(connection: asyncpg.Connection) -> None:
             CREATE TABLE latest (key text PRIMARY KEY, value text); END IF; END $$""")
 
 
-def last_wins(waiting: Row, new: Row) -> Row:
-    """What is to be stored of two changes of a key."""
-    return new
-
-
 def writing(pool: asyncpg.Pool) -> FlushQueue[Row]:
     """A queue of changes, which writes a key once a second at most, however often it changes.
 
     It writes one batch at a time, so that no older value comes after a newer one.
     """
+    judge: FailureHandler[Row] = handler(tell)
     return FlushQueue(
         partial(store, pool), IntervalPolicy(1.0, max_records=5_000), dedupe_key=itemgetter(0),
-        merge=last_wins, max_in_flight=1, max_shutdown_wait=10.0, on_failure=partial(judge, tell),
+        merge=lambda waiting, new: new, max_in_flight=1, max_shutdown_wait=10.0, on_failure=judge,
     )  # fmt: skip
 
 

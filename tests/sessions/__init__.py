@@ -19,6 +19,7 @@ users.py           each call of the queue, mirrored
 producers.py       producers
 policies.py        policies that tell what they hear, and fail when asked to
 merges.py          how items with the same key become one
+throttles.py       throttles that do not ship, among them such that fail
 errors.py          what is raised: also exceptions that cannot be compared
 sink.py            the flush function and its faults
 handler.py         the failure handler and its faults
@@ -26,9 +27,9 @@ harness.py         one queue with all of that around it
 dice.py            what seeds decide
 session.py         one seed, played and judged
 batched.py         one seed, played on a Batched and judged
+asking.py          which requests wait there, and who has asked for them
 many.py            many seeds
-=================  ========================================================================
-
+=================  =================================================================
 A complaint names the point of the contract that was broken: 1 to 17 as in the README; beyond those
 18 is failure handlers, 19 receipts, 20 Batched, 21 reports and stats().
 """

@@ -1,69 +1,63 @@
 """One seed, played on a `Batched`: callers, shared keys, a loader and its faults, all checked.
 
-Keys that are even, and those that are odd, are partitions now and then: no load has both.
+Keys that are even, and those that are odd, are partitions now and then: no load has both. What may
+wait is bounded now and then, and a throttle says when a load may start, or fails.
 
-Callers with the same key share a *request* from the first of them until its batch is cut. The
-loader is called with the keys of those requests of a batch that still have callers: that is a
-*load*. What it has returned or raised says what each of their callers must be told.
+`tests.sessions.asking` says which requests wait. The loader is called with the keys of those
+requests of a batch that still have callers: that is a *load*. What it has returned or raised says
+what each of their callers must be told.
 """
 
 import asyncio
+import logging
 import math
 from asyncio import CancelledError
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import attrs
 
-from flushq import Batched, Decision, FlushqError, ItemFailed, QueueClosed, ShutdownTimeout
-from tests.sessions.dice import Dice, policy_of
+import flushq.requests
+from flushq import (
+    Batched,
+    Decision,
+    FlushqError,
+    ItemFailed,
+    PolicyError,
+    QueueClosed,
+    ShutdownTimeout,
+)
+from tests.sessions.asking import Answer, Ask, Request, Value, Waiting, parity_of, weight_of
+from tests.sessions.dice import Dice, policy_of, throttle_of
 from tests.sessions.errors import FAULTS, error_of
 from tests.sessions.facts import Limits
 from tests.sessions.history import History
 from tests.sessions.loop import SessionLoop
 from tests.sessions.policies import make_policy
+from tests.sessions.throttles import HeardThrottle
 
-Answer = Callable[[object, BaseException | None], bool]
-"""Whether a caller is told what it must be: a value, or an exception."""
-
-
-@attrs.frozen
-class Value:
-    """What was loaded; no two are the same object."""
-
-    key: int
+_logger = logging.getLogger("flushq")
 
 
-@attrs.define(eq=False)
-class Request:
-    """What some callers have asked for together.
-
-    Attributes:
-        key: What.
-        callers: Those who still wait.
-        answer: What they must be told, once it is known.
-    """
-
-    key: int
-    callers: list["Ask"] = attrs.field(factory=list)
-    answer: Answer | None = None
-
-
-@attrs.define(eq=False)
-class Ask:
-    """One call of a `Batched`.
-
-    Attributes:
-        key: What is asked for.
-        task: Who asks.
-        is_cancelled: Whether the caller is being cancelled.
-        request: The request that it shares; None if it is refused.
-    """
-
-    key: int
-    task: asyncio.Task[Any]
-    is_cancelled: bool = False
-    request: Request | None = None
+def limits_of(dice: Dice) -> Limits:
+    """What the queue of the requests keeps to: half of them are bounded."""
+    limits = Limits(
+        max_in_flight=dice.choice([1, 1, 2]),
+        max_shutdown_wait=dice.choice([math.inf, math.inf, 0, 1.0]),
+        max_records=dice.choice([None, 1, 2, 5]),
+        partitioned=dice.chance(1 / 3),
+        max_in_flight_per_partition=dice.choice([1, 1, 2, None]),
+        throttle=throttle_of(dice) if dice.chance(0.4) else None,
+    )
+    if dice.chance(0.5):
+        return limits
+    return attrs.evolve(
+        limits,
+        max_queue_size=dice.choice([1, 2, 3]),
+        max_queue_weight=dice.choice([None, 2.0, 3.0, 4.0]),
+        when_full=dice.choice(["wait", "drop_oldest", "drop_newest"]),
+    )
 
 
 class Session:
@@ -75,28 +69,33 @@ class Session:
         self.loop.on_idle, self.loop.on_cancel = self._check_idle, self._on_cancel
         self.loop.set_exception_handler(self._on_exception)
         self.history = History(self.loop)
-        self._limit = dice.choice([math.inf, math.inf, 0, 1.0])
+        self._limits = limits = limits_of(dice)
         self._end = dice.moment(6.0)
-        self._closed_at = math.inf
-        self._is_partitioned = dice.chance(1 / 3)
+        self._is_closed, self._ends_at = False, math.inf
+        self._throttle: HeardThrottle | None = None
+        self._failure: tuple[BaseException | None] | None = None
         self._wickedness = dice.choice([0.0, 0.3, 0.6])
+        heard = None if limits.throttle is None else HeardThrottle(limits.throttle, self)
         self._batched: Batched[int, object] = Batched(
             self._load,
-            make_policy(
-                policy_of(dice, faulty=False),
-                Limits(max_records=dice.choice([None, 1, 2, 5])),
-                self,
-            ),
-            max_in_flight=dice.choice([1, 1, 2]),
-            partition_key=_parity if self._is_partitioned else None,
-            max_in_flight_per_partition=dice.choice([1, 1, 2, None]),
-            max_shutdown_wait=self._limit,
+            make_policy(policy_of(dice, faulty=False), limits, self),
+            weigh=weight_of,
+            partition_key=parity_of if limits.partitioned else None,
+            max_queue_size=limits.max_queue_size,
+            max_queue_weight=limits.max_queue_weight,
+            when_full=limits.when_full,
+            max_in_flight=limits.max_in_flight,
+            max_in_flight_per_partition=limits.max_in_flight_per_partition,
+            max_shutdown_wait=limits.max_shutdown_wait,
+            throttle=heard,
         )
-        self._asks: dict[asyncio.Task[Any], Ask] = {}
-        self._waiting: list[Request] = []
+        self._asks: dict[asyncio.Task[Any] | None, Ask] = {}
+        self._waiting = Waiting(limits, self.history.complain)
         self._batches: list[list[Request]] = []
         self._loaded: list[Request] = []
         self._told: list[BaseException] = []
+        self._running = self._failures = self._news = 0
+        self.history.note("PLAN", f"{limits}")
 
     def play(self) -> None:
         """Play it to the end."""
@@ -106,6 +105,7 @@ class Session:
             if self._dice.chance(0.4):
                 self.loop.call_at(self._dice.time(6.0), self._cancel, task, self._dice.randrange(4))
         self.loop.run_forever()
+        self._check_records()
         for left in (*self.loop.tasks, *self.loop.timers):
             self._complain(f"{left} is left")
         self.loop.close()
@@ -124,6 +124,19 @@ class Session:
     def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self._complain(f"{context['message']}: {context.get('exception')!r}")
 
+    def on_record(self, record: logging.LogRecord) -> bool:
+        """A record is logged: hand it out to nobody."""
+        self.history.note("log", record.getMessage())
+        self._failures += record.getMessage().startswith("the queue has failed")
+        self._news += record.levelno == logging.WARNING
+        return False
+
+    def _check_records(self) -> None:
+        told = self._failures, self._news > 0
+        right = self._failure is not None, self._waiting.displaced > 0
+        if told != right:
+            self._complain(f"log records of a failure, and of displacing: {told}, not {right}")
+
     def _complain(self, text: str) -> None:
         self.history.complain(20, text)
 
@@ -136,7 +149,8 @@ class Session:
                 await asyncio.sleep(seconds)
                 for _ in range(turns):
                     await asyncio.sleep(0)
-                self._closed_at = self.loop.time()
+                self._is_closed = True
+                self._ends_at = min(self._ends_at, self.loop.time())
         except FlushqError as error:
             self.history.note("owner", "got", error)
 
@@ -148,33 +162,34 @@ class Session:
     async def _ask(self) -> None:
         task = asyncio.current_task()
         assert task is not None
-        ask = Ask(self._dice.randrange(4), task)
+        ask = self._asks[task] = Ask(self._dice.randrange(4), task)
+        self._waiting.line.append(ask)
         self.history.note(task.get_name(), "asks", ask.key)
-        if self._closed_at == math.inf:
-            self._share(ask)
-        self._asks[task] = ask
         value, error = None, None
         try:
             value = await self._batched(ask.key)
         except BaseException as raised:
             error = raised
         del self._asks[task]
+        if ask.request is None:
+            self._waiting.line.remove(ask)
+        else:
+            ask.request.callers.remove(ask)
         self._check(ask, value, error)
         if isinstance(error, CancelledError) and ask.is_cancelled:
             raise error
 
-    def _share(self, ask: Ask) -> None:
-        same = [request for request in self._waiting if request.key == ask.key]
-        ask.request = same[0] if same else Request(ask.key)
-        ask.request.callers.append(ask)
-        if not same:
-            self._waiting.append(ask.request)
+    def accepted(self) -> None:
+        """What the task asks for that runs is accepted."""
+        ask = self._asks[asyncio.current_task()]
+        self.history.note(ask.task.get_name(), "  is accepted", ask.key)
+        if self._ends_at < math.inf:
+            self._complain(f"{ask.task.get_name()} comes in when the queue ends")
+        self._waiting.accept(ask)
 
     def _check(self, ask: Ask, value: object, error: BaseException | None) -> None:
         who = ask.task.get_name()
         self.history.note(who, "  got", ask.key, value, error)
-        if ask.request is not None:
-            ask.request.callers.remove(ask)
         if not self._is_right(ask, value, error):
             self._complain(f"{who} asked for {ask.key} and got {value} {error!r}")
         if isinstance(error, FlushqError | KeyError):
@@ -186,15 +201,26 @@ class Session:
         if ask.is_cancelled:
             return isinstance(error, CancelledError)
         if ask.request is None:
-            return isinstance(error, QueueClosed)
-        if ask.request.answer is None:
-            return isinstance(error, ShutdownTimeout) and self._stops
-        return ask.request.answer(value, error)
+            is_refused = self._is_closed and isinstance(error, QueueClosed)
+            return is_refused or self._tells_of_failure(error)
+        if ask.request.answer is not None:
+            return ask.request.answer(value, error)
+        if self._failure is not None:
+            return self._tells_of_failure(error)
+        return isinstance(error, ShutdownTimeout) and self._stops
+
+    def _tells_of_failure(self, error: BaseException | None) -> bool:
+        cause = getattr(error, "__cause__", None)
+        return (
+            isinstance(error, PolicyError)
+            and self._failure is not None
+            and (cause is self._failure[0])
+        )
 
     @property
     def _stops(self) -> bool:
         """Whether the close may be cut short."""
-        return self.loop.time() >= self._closed_at + self._limit
+        return self.loop.time() >= self._ends_at + self._limits.shutdown_seconds
 
     # The policy.
 
@@ -203,12 +229,9 @@ class Session:
         if event == "flush_started":
             core = self._batched.queue._core  # noqa: SLF001 - it tells which partition it is of
             batch = next(reversed(core.batcher.running))
-            same = [each for each in self._waiting if self._partition_of(each) == batch.partition]
-            self._batches.append(same[: facts[1]])
-            self._waiting = [each for each in self._waiting if each not in self._batches[-1]]
-
-    def _partition_of(self, request: Request) -> int | None:
-        return _parity(request.key) if self._is_partitioned else None
+            self._batches.append(self._waiting.cut(facts[1], batch.partition))
+            self._running += 1
+        self._running -= event == "flush_done"
 
     def answered(self, decision: Decision) -> Decision:
         """The policy answers."""
@@ -219,6 +242,29 @@ class Session:
 
     def copy_failed(self, error: Exception) -> None:
         """Another copy cannot be made: all can."""
+
+    # The throttle.
+
+    def throttle_copied(self, copied: HeardThrottle) -> None:
+        """This is the copy that is told."""
+        self._throttle = copied
+
+    def call_started(self, *, was_ready: bool) -> None:
+        """A call starts: of a batch that was just cut."""
+        if not was_ready:
+            self.history.complain("H2", "a call starts that may not")
+
+    def call_done(self, error: BaseException | None) -> None:
+        """A call has ended: as the loader has."""
+
+    def throttle_failed(self, cause: BaseException | None) -> None:
+        """The queue has failed: what was not handed over will never be."""
+        self.history.note("throttle", "fails", cause)
+        if self._failure is None:
+            self._failure = (cause,)
+            self._ends_at = min(self._ends_at, self.loop.time())
+            self._waiting.requests.clear()
+            self._batches.clear()
 
     # The loader.
 
@@ -288,10 +334,32 @@ class Session:
         for request in self._loaded:
             if request.answer is not None and request.callers:
                 self._complain(f"callers of {request} wait, though it was loaded")
+        if self._failure is None and not self._stops:
+            self._waiting.check_line()
+            self._check_start()
+            self._check_facts()
 
+    def _check_start(self) -> None:
+        """A load that must begin does so as soon as it may."""
+        now, waiting = self.loop.time(), self._waiting
+        must = waiting.is_pressing or self._is_closed
+        may = self._running == 0 and (self._throttle is None or self._throttle.may_start(now))
+        if waiting.requests and must and may:
+            self.history.complain("B4", f"{waiting.requests} wait, and nothing is loaded")
 
-def _parity(key: int) -> int:
-    return key % 2
+    def _check_facts(self) -> None:
+        """The account is right, and so are the facts of the policy and of the throttle."""
+        queue, waiting = self._batched.queue, self._waiting
+        stats, throttle = queue.stats(), self._throttle
+        told = stats.accepted, stats.duplicates, stats.displaced, stats.pending
+        right = waiting.accepted, waiting.duplicates, waiting.displaced, len(waiting.requests)
+        if told != right:
+            self.history.complain("B3", f"stats() are {told}, not {right}")
+        facts = queue.policy.queue.pending, queue.policy.queue.weight
+        if not self._limits.partitioned and facts != (right[-1], waiting.weight):
+            self.history.complain("B5", f"the policy knows of {facts}")
+        if throttle is not None and throttle.running != self._running:
+            self.history.complain("H1", f"the throttle knows of {throttle.running} calls")
 
 
 def _tells(key: int, results: dict[int, object]) -> Answer:
@@ -314,5 +382,19 @@ def _fails(cause: BaseException) -> Answer:
 def play(seed: int) -> History:
     """Play the session that this seed makes, and return its history, complaints included."""
     session = Session(seed)
-    session.play()
+
+    class SeenRequest(flushq.requests.Request[int]):
+        """A request that tells when it is accepted."""
+
+        __slots__ = ()
+
+        def join(self, stays: flushq.requests.Request[int]) -> None:
+            """Tell of it."""
+            session.accepted()
+            super().join(stays)
+
+    _logger.addFilter(session.on_record)
+    with mock.patch("flushq.aio.batched.Request", SeenRequest):
+        session.play()
+    _logger.removeFilter(session.on_record)
     return session.history

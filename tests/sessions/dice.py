@@ -11,6 +11,7 @@ import random
 import attrs
 
 from flushq.throttles import CircuitBreaker, RateLimit, Throttle
+from tests.sessions import throttles
 from tests.sessions.facts import Item, Limits
 from tests.sessions.merges import WEIGHTS, Merge
 from tests.sessions.policies import FAULTS, PolicyFault, PolicyPlan
@@ -64,6 +65,7 @@ THROTTLES: list[Throttle] = [
     RateLimit(3, 0.5),
     CircuitBreaker(1, 0.5),
     CircuitBreaker(2, 1.0),
+    throttles.OneAtATime(),
 ]
 
 
@@ -104,7 +106,7 @@ def limits_of(dice: Dice, partitioned: float) -> Limits:
         dedupe=dice.chance(0.25),
         partitioned=dice.chance(partitioned),
         max_in_flight_per_partition=dice.choice([1, 1, 2, None]),
-        throttle=dice.choice(THROTTLES) if dice.chance(0.3) else None,
+        throttle=throttle_of(dice) if dice.chance(0.3) else None,
     )
 
 
@@ -126,3 +128,10 @@ def policy_of(dice: Dice, *, faulty: bool = True) -> PolicyPlan:
         fault if dice.chance(0.08) else None,
         copies=dice.randrange(2, 10) if dice.chance(0.05) else None,
     )
+
+
+def throttle_of(dice: Dice) -> Throttle:
+    """A throttle, which fails now and then."""
+    if dice.chance(0.2):
+        return throttles.FaultyThrottle(dice.randrange(1, 12), dice.choice(throttles.FAULTS))
+    return dice.choice(THROTTLES)

@@ -202,7 +202,7 @@ class Mirror:
     def end(self, flush: Flush) -> None:
         """It has taken the last step, of a pause perhaps that was cut short."""
         flight = flush.flight
-        if flush.pauses and flight.interrupted:
+        if flush.pauses and (flight.interrupted or flight.refused):
             flight.paused()
         if flight.wants is not None:
             self.complain(18, f"{flush} has ended instead of {flight.wants}")
