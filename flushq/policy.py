@@ -208,9 +208,9 @@ def is_plain(policy: FlushPolicy) -> bool:
     return is_usual and all(type(each) in _UNCHANGEABLE for each in attributes_of(policy).values())
 
 
-def overridden_events(policy: FlushPolicy) -> frozenset[str]:
+def overridden_events(policy: FlushPolicy) -> tuple[str, ...]:
     """The events at which a policy does more than to keep its facts."""
-    return frozenset(
+    return tuple(
         [
             event
             for event, keeps_facts in _KEEPING_FACTS.items()

@@ -60,7 +60,7 @@ class RunningPolicy:
     def __init__(
         self,
         copy: FlushPolicy,
-        overridden: frozenset[str],
+        overridden: tuple[str, ...],
         max_in_flight: int,
         on_failure: OnFailure,
     ) -> None:

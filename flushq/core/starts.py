@@ -19,6 +19,7 @@ of which no flush has failed, has nothing to do here: ``is_busy`` is false.
 
 import math
 from bisect import insort
+from functools import partial
 from operator import attrgetter
 from typing import Generic, NamedTuple, TypeVar
 
@@ -30,6 +31,9 @@ from flushq.throttles import Throttle
 from flushq.throttles.throttle import throttle_copy
 
 T = TypeVar("T")
+
+
+NEVER_YET: float = -math.inf
 
 
 class _InLine(NamedTuple, Generic[T]):
@@ -61,7 +65,6 @@ class Starts(Generic[T]):
 
     __slots__ = (
         "_held_until",
-        "_on_failure",
         "_throttle",
         "is_blocked",
         "is_busy",
@@ -74,13 +77,12 @@ class Starts(Generic[T]):
     def __init__(self, throttle: Throttle | None, on_failure: OnFailure) -> None:
         self._throttle: RunningThrottle[T] | None = None
         if throttle is not None:
-            self._throttle = RunningThrottle(throttle_copy(throttle), self._fail)
-        self._on_failure = on_failure
+            on_failure = partial(self._fail, on_failure)
+            self._throttle = RunningThrottle(throttle_copy(throttle), on_failure)
         self.is_busy = throttle is not None
         self.is_held = self.is_blocked = False
         self.line: list[_InLine[T]] = []
-        self.now: float = -math.inf
-        self._held_until = self.now
+        self.now = self._held_until = NEVER_YET
         self.wake_at: float = math.inf
 
     @property
@@ -173,8 +175,8 @@ class Starts(Generic[T]):
         self.is_blocked = ready == math.inf
         return False
 
-    def _fail(self, what: str, cause: BaseException | None) -> None:
-        self._on_failure(what, cause)
+    def _fail(self, on_failure: OnFailure, what: str, cause: BaseException | None) -> None:
+        on_failure(what, cause)
         line, self.line = self.line, []
         for call in line:
             wake(call.waiter, answer=False)

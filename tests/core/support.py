@@ -46,5 +46,5 @@ class Caller:
 
 def batch_of(*items: int, first: int = 0, started: float = 0.0) -> Batch[int]:
     """A batch of these items, numbered from ``first``; its oldest came at 0."""
-    policy = RunningPolicy(NaturalPolicy(), frozenset(), 1, lambda *_: None)
+    policy = RunningPolicy(NaturalPolicy(), (), 1, lambda *_: None)
     return Batch(list(items), len(items), 5, (), "full", first, 0.0, started, 4, policy)
