@@ -61,6 +61,11 @@ class Figures:
     lost: int = 0
     flushes: Mapping[str, int] = attrs.field(factory=dict)
 
+    @property
+    def ended(self) -> int:
+        """How many lines have met their end, other than being lost."""
+        return self.lines + self.ignored + self.duplicates + self.skipped + self.dead
+
     def named(self) -> dict[str, str]:
         """The figures as they are shown, by name: always five, and others that are not zero."""
         rate = self.lines / self.seconds if self.seconds else 0.0
@@ -228,7 +233,7 @@ class Ingestion:
 
     def _progress(self) -> dict[str, str]:
         figures = self._figures()
-        return figures.named() | how_far(self._reader.share, figures.seconds)
+        return figures.named() | how_far(self._reader.share(figures.ended), figures.seconds)
 
     def _figures(self) -> Figures:
         """How far it has come; called in a thread, where the account may not be looked at."""
@@ -249,9 +254,7 @@ class Ingestion:
         """What became of every line, once the end has come."""
         self._stats = self._queue.stats()
         figures = self._figures()
-        written = figures.lines + figures.ignored
-        ended = written + figures.duplicates + figures.skipped + figures.dead
-        return attrs.evolve(figures, lost=self._taken + self._reader.untaken - ended)
+        return attrs.evolve(figures, lost=self._taken + self._reader.untaken - figures.ended)
 
     def _told(self, cause: BaseException | None) -> str:
         """What to tell the user of what ended the queue."""

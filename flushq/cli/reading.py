@@ -219,6 +219,7 @@ class Reader:
         self._bell = -1
         self._rope = -1
         self._error: BaseException | None = None
+        self._lines_read = 0
         self._bytes_read = 0
         self._bytes_to_read = 0.0
 
@@ -246,12 +247,15 @@ class Reader:
         os.close(self._rope)
         self._rope = -1
 
-    @property
-    def share(self) -> float | None:
-        """Which share of the bytes is read, from 0 to 1; None if some source is not a file."""
-        if not 0 < self._bytes_to_read < math.inf:
+    def share(self, lines: int) -> float | None:
+        """Which share of all sources so many lines are, of those that were read, from 0 to 1.
+
+        All lines are taken to be of the same length on average. None: no line was read, or some
+        source is not a file.
+        """
+        if not self._lines_read or not 0 < self._bytes_to_read < math.inf:
             return None
-        return min(1.0, self._bytes_read / self._bytes_to_read)
+        return min(1.0, lines / self._lines_read * self._bytes_read / self._bytes_to_read)
 
     def _start(self, source: str) -> Start:
         return self.starts.get(source, BEGINNING)
@@ -318,6 +322,7 @@ class Reader:
         for block in self._blocks(fd):
             chunk = splitter.feed(block)
             if chunk:
+                self._lines_read += len(chunk)
                 self._hand_over(chunk)
             if not block:
                 return

@@ -107,7 +107,7 @@ def how_far(share: float | None, seconds: float) -> dict[str, str]:
     if share is None:
         return {}
     left = timedelta(seconds=round(seconds / share - seconds)) if share else "-"
-    return {"read": f"{share:.0%}", "time left": str(left)}
+    return {"done": f"{share:.0%}", "time left": str(left)}
 
 
 @contextmanager

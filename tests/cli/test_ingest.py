@@ -96,7 +96,7 @@ def test_the_policy_decides_on_the_batches(option: str, batches: int) -> None:
 
 
 def test_live_figures(writing: Writing, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They tell of the flushes that have ended, what became of their lines, and what is read."""
+    """They tell of the flushes that have ended, what became of their lines, and what is done."""
     looks: list[Callable[[], Mapping[str, str]]] = []
     seen: list[tuple[str | None, ...]] = []
 
@@ -107,7 +107,7 @@ def test_live_figures(writing: Writing, monkeypatch: pytest.MonkeyPatch) -> None
     async def write(table: Table, rows: list[Row]) -> None:
         await asyncio.sleep(0)  # a report is told after the next flush has begun
         found = looks[0]()
-        seen.append(tuple(found.get(name) for name in ("lines", "batches", "read", "flushes")))
+        seen.append(tuple(found.get(name) for name in ("lines", "batches", "done", "flushes")))
         await _write(table, rows)
 
     monkeypatch.setattr("flushq.cli.ingestion.shown_live", shown_live)
@@ -116,9 +116,9 @@ def test_live_figures(writing: Writing, monkeypatch: pytest.MonkeyPatch) -> None
     ingest(numbered("x", 25), "--policy", "interval:inf,10", "--max-queue-size", "10")
 
     assert [
-        ("0", "0", "100%", None),
-        ("10", "1", "100%", "1 (1 full)"),
-        ("20", "2", "100%", "2 (2 full)"),
+        ("0", "0", "0%", None),
+        ("10", "1", "40%", "1 (1 full)"),
+        ("20", "2", "80%", "2 (2 full)"),
     ] == seen
 
 

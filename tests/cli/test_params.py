@@ -16,7 +16,8 @@ from flushq import (
     PausePolicy,
 )
 from flushq.cli.lab import Sink
-from flushq.cli.params import POLICY_USAGE, parse_policy, parse_sink
+from flushq.cli.params import POLICY_USAGE, check_apart, parse_policy, parse_sink
+from flushq.cli.terminal import Mistake
 from flushq.cli.throttling import THROTTLE_USAGE, parse_throttle
 from flushq.throttles import CircuitBreaker, RateLimit, Throttle
 
@@ -167,6 +168,15 @@ def test_a_sink_that_takes_too_long_is_shown(text: str) -> None:
     """The message says what is too long."""
     with pytest.raises(ValueError, match=f"bad sink '{text}': one item takes more than 1e\\+12 s"):
         parse_sink(text)
+
+
+def test_a_file_has_one_purpose(here: Path) -> None:
+    """Even if it has two names; other files do not matter, whether they are there or not."""
+    Path("x").touch()
+    Path("link").symlink_to("x")
+    check_apart("--plot", "y", "x", "z")
+    with pytest.raises(Mistake, match=r"^'link' cannot be the file of --plot too$"):
+        check_apart("--plot", "./x", "y", "link")
 
 
 @pytest.mark.parametrize(

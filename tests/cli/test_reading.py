@@ -333,22 +333,22 @@ def test_an_unforeseen_error_comes_out(path: Path, monkeypatch: pytest.MonkeyPat
 
 
 async def share(*sources: str | Path, start: Start = BEGINNING) -> list[float | None]:
-    """Which share is read at the beginning, and at the end."""
+    """Which share one line is, before a line is read, and at the end."""
     reader = Reader([str(source) for source in sources])
     reader.starts = {str(sources[0]): start}
     with reader:
-        before = reader.share
+        before = reader.share(1)
         await all_of(reader)
-        return [before, reader.share]
+        return [before, reader.share(1)]
 
 
-def test_it_is_known_which_share_of_files_is_read(path: Path) -> None:
+def test_it_is_known_which_share_of_files_some_lines_are(path: Path) -> None:
     """What comes before a start does not count, and a missing file has nothing."""
-    assert [0, 1] == asyncio.run(share(path))
-    assert [0, 1] == asyncio.run(share(path, "gone", start=Start(2, 2)))
+    assert [None, 1 / 4] == asyncio.run(share(path, path))
+    assert [None, 1] == asyncio.run(share(path, "gone", start=Start(2, 2)))
 
 
-def test_it_is_not_known_which_share_of_a_pipe_is_read(path: Path, tmp_path: Path) -> None:
+def test_it_is_not_known_which_share_of_a_pipe_some_lines_are(path: Path, tmp_path: Path) -> None:
     """Nor is it if a pipe comes after a file, or if there is nothing to read."""
     empty = tmp_path / "empty"
     empty.touch()
@@ -361,18 +361,18 @@ def test_it_is_not_known_which_share_of_a_pipe_is_read(path: Path, tmp_path: Pat
 
 
 def test_standard_input_may_be_a_file_that_is_half_read_and_grows(path: Path) -> None:
-    """No more than all of it is ever read."""
+    """What has come since does not count, and all of it is never exceeded."""
+    path.write_text("before\n1\n2\n3\n4\n")
     fd = os.open(path, os.O_RDWR | os.O_APPEND)
-    os.lseek(fd, 2, os.SEEK_SET)
+    start = os.lseek(fd, len("before\n"), os.SEEK_SET)
 
     async def scenario() -> list[float | None]:
         with Reader(["-"]) as reader:
-            before = reader.share
-            os.write(fd, b"c\n")
-            os.lseek(fd, 2, os.SEEK_SET)
+            os.write(fd, b"5\n")
+            os.lseek(fd, start, os.SEEK_SET)
             await all_of(reader)
-            return [before, reader.share]
+            return [reader.share(lines) for lines in (1, 2, 5)]
 
     with standard_input(fd):
-        assert [0, 1] == asyncio.run(scenario())
+        assert [1 / 4, 1 / 2, 1] == asyncio.run(scenario())
     os.close(fd)

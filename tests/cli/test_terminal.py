@@ -85,11 +85,11 @@ def test_a_number_stands_before_its_noun() -> None:
     ("share", "told"),
     [
         (None, {}),
-        (0, {"read": "0%", "time left": "-"}),
-        (0.25, {"read": "25%", "time left": "0:01:00"}),
-        (1, {"read": "100%", "time left": "0:00:00"}),
+        (0, {"done": "0%", "time left": "-"}),
+        (0.25, {"done": "25%", "time left": "0:01:00"}),
+        (1, {"done": "100%", "time left": "0:00:00"}),
     ],
 )
-def test_how_far_the_reading_is(share: float | None, told: dict[str, str]) -> None:
+def test_how_far_a_work_is(share: float | None, told: dict[str, str]) -> None:
     """The rest takes as long as what is done, in proportion; it is not told of a pipe."""
     assert told == how_far(share, 20.0)
