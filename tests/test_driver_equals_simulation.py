@@ -213,7 +213,7 @@ def check(case: Case) -> None:
     assert expected == run(drive, case, close_at)
 
 
-@pytest.mark.parametrize("examples", [100, pytest.param(3_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [100, pytest.param(1_000, marks=pytest.mark.long)])
 def test_the_driver_makes_the_flushes_of_the_simulation(examples: int) -> None:
     """Up to the close, the driver flushes when and what and why the simulation does."""
     settings(max_examples=examples)(given(case=cases())(check))()

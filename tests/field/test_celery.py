@@ -132,6 +132,7 @@ def test_every_row_is_stored_once(worker: Worker, tmp_path: Path) -> None:
     assert ROWS == rows(tmp_path)
 
 
+@pytest.mark.long
 def test_a_task_whose_process_is_killed_comes_again(worker: Worker, tmp_path: Path) -> None:
     """If it is acknowledged after its rows are stored, as record_all is."""
     process = worker(SENDS + DIES)

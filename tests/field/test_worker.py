@@ -146,7 +146,7 @@ async def field(nats_server: Nats, database: str, run: Run) -> AsyncIterator[Fie
         await jetstream.delete_stream(stream)
 
 
-@pytest.mark.parametrize("messages", [5_000, pytest.param(100_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("messages", [5_000, pytest.param(30_000, marks=pytest.mark.long)])
 async def test_workers_come_and_go(field: Field, messages: int) -> None:
     """With one worker killed, one stopped and one added, each message is stored exactly once."""
     bodies = [str(number) for number in range(messages)]

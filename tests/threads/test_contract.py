@@ -339,5 +339,5 @@ async def a_loader_that_raises_fails_its_callers(world: World) -> None:
 
 
 test_in_asyncio, test_in_threads, test_in_threads_that_lose_their_turn_anywhere = on_both.tests(
-    preempted=150
+    preempted=50
 )

@@ -246,7 +246,7 @@ def test_an_interrupt_at_any_step_of_leaving() -> None:
 
 
 @pytest.mark.parametrize(
-    "seeds", [range(20), pytest.param(range(20, 600), marks=pytest.mark.long)], ids=["few", "many"]
+    "seeds", [range(20), pytest.param(range(20, 200), marks=pytest.mark.long)], ids=["few", "many"]
 )
 def test_threads_that_lose_their_turn_anywhere(seeds: range) -> None:
     """Each item is yielded once, in order, and what was not is listed."""

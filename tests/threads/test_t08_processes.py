@@ -71,7 +71,7 @@ def test_what_is_left_at_the_end_is_told(tmp_path: Path) -> None:
     assert "max_shutdown_wait=0.05 s (0 undelivered, 1 in doubt)" in said
 
 
-@pytest.mark.parametrize("forks", [20, pytest.param(10_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("forks", [20, pytest.param(1_000, marks=pytest.mark.long)])
 def test_forks_under_load(forks: int, tmp_path: Path) -> None:
     """While threads are inside any call of the queue: nothing is lost, nothing twice, no hang."""
     items, _ = run("forks_under_load", tmp_path / "items", FORKS=str(forks))
