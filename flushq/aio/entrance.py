@@ -157,8 +157,8 @@ class Entrance(QueueView[T]):
         while must_wait:
             refusal = await wait_in_line(core, runner, need, was_served=was_served)
             leave_line(core, runner, refusal)
-            given, need = need, admission.need_of(item, key, weight)
-            must_wait = was_served = not need.is_met_by(given) and not admission.fits(need)
+            given, need = need, admission.need_now(item, key, weight, need)
+            must_wait = was_served = need is not given
         return self._accept(item, key, weight)  # no await before: the room was given for this step
 
     def _measure(self, item: T) -> tuple[Hashable, float]:

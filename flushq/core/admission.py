@@ -89,17 +89,29 @@ class Admission(Fairness[T]):
         growth = self._buffer.growth(item, key) if self._is_bounded else 0
         return Need(0, growth) if growth > 0 else NOTHING
 
+    def need_now(self, item: T, key: Hashable, weight: float, given: Need) -> Need:
+        """What room an item needs by now; ``given`` itself if that is enough, or there is more.
+
+        Raises:
+            Exception: As of :meth:`need_of`.
+        """
+        if not self._is_bounded:  # a place is all that any item needs
+            return given
+        need = self.need_of(item, key, weight)
+        return given if need.is_met_by(given) or self.fits(need) else need
+
     def fits(self, need: Need) -> bool:
         """Whether there is room beside what others were given and claim, but for those in line."""
         if need.places and need.places > self.room - self.waitlist.reserved:
             return False
+        if not self._is_bounded:
+            return True
         return self._bears(need.weight, self._weight_giving_way + self.waitlist.reserved_weight)
 
     def _bears(self, weight: float, claimed: float = 0) -> bool:
         """Whether what waits may weigh so much more, beside what others claim."""
-        if not self._is_bounded or weight <= 0:
-            return True
-        return self._batcher.weight + claimed + weight <= self._buffer.max_queue_weight
+        heavier = self._batcher.weight + claimed + weight
+        return weight <= 0 or heavier <= self._buffer.max_queue_weight
 
     def must_wait(self, need: Need) -> bool:
         """Whether a producer must stand in line; if it needs nothing, never."""
@@ -205,8 +217,9 @@ class Admission(Fairness[T]):
         """Whether producers stand in line for a queue that is full of items, not of claims."""
         if not self.waitlist.line:
             return False
-        is_full = len(self._buffer.items) >= self._max_queue_size
-        return is_full or not self._bears(self.waitlist.first_weight)
+        if len(self._buffer.items) >= self._max_queue_size:
+            return True
+        return self._is_bounded and not self._bears(self.waitlist.first_weight)
 
     def admit(self, clock: Callable[[], float]) -> None:
         """Give room to the line; what those producers bring has been here from now on."""
@@ -214,7 +227,9 @@ class Admission(Fairness[T]):
             self.open_burst(clock())
 
     def _fits_place(self, weight: float) -> bool:
-        return self.fits(Need(1, weight) if weight else ONE_PLACE)
+        if not self._is_bounded:
+            return self.room > self.waitlist.reserved
+        return self.fits(Need(1, weight))
 
     def break_deadlock(self, describe: Callable[[], str], *, is_blocked: bool = False) -> None:
         """Reject the last producer whose flush waits for room, if all flushes do.

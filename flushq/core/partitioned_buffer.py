@@ -175,7 +175,8 @@ class PartitionedBuffer(Waiting[T]):
         if self._has_weights:
             count, weight = self._caps.within(self._weights_in(partition), count)
         numbers, items, weights = self._take(partition, count)
-        self._lighten(weight)
+        if self._has_weights:
+            self._lighten(weight)
         return numbers, items, weight, weights
 
     def take_oldest(self, partition: Partition[T]) -> tuple[int, T, float]:

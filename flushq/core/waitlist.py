@@ -11,18 +11,11 @@ the line is; to reject producers costs a step for each that waits.
 
 from collections import OrderedDict
 from collections.abc import Callable, Container
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from flushq.core.waiter import Waiter, wake
 
 Owner = TypeVar("Owner")
-
-
-class Place(NamedTuple, Generic[Owner]):
-    """What is known of a producer in line: its owner, and what its item weighs."""
-
-    owner: Owner
-    weight: float
 
 
 class WaitList(Generic[Owner]):
@@ -31,7 +24,8 @@ class WaitList(Generic[Owner]):
     Attributes:
         reserved: How many producers were given room and have not run yet.
         reserved_weight: What their items weigh.
-        line: The producers that wait and were not given room yet.
+        line: The producers that wait and were not given room yet; the owner of each, and what its
+            item weighs.
         by_owner: For each owner, how many producers wait in the line.
     """
 
@@ -42,7 +36,7 @@ class WaitList(Generic[Owner]):
         self.reserved_weight: float = 0
         self._given: dict[Waiter, float] = {}
         self.by_owner: dict[Owner, int] = {}
-        self.line: OrderedDict[Waiter, Place[Owner]] = OrderedDict()
+        self.line: OrderedDict[Waiter, tuple[Owner, float]] = OrderedDict()
 
     def __len__(self) -> int:
         """How many producers wait and were not given room yet."""
@@ -64,8 +58,8 @@ class WaitList(Generic[Owner]):
 
         Its waiter gets None for room, or an exception to raise.
         """
-        place, waiting = Place(owner, weight), self.by_owner.get(owner, 0) + 1
-        self.line[waiter] = place  # no call between the two, so no interrupt comes there
+        waiting = self.by_owner.get(owner, 0) + 1
+        self.line[waiter] = owner, weight  # no call between the two, so no interrupt comes there
         self.by_owner[owner] = waiting
         if was_served:
             self.line.move_to_end(waiter, last=False)
@@ -85,13 +79,15 @@ class WaitList(Generic[Owner]):
     @property
     def first_weight(self) -> float:
         """What the item weighs of the first in line."""
-        return next(iter(self.line.values())).weight
+        return next(iter(self.line.values()))[1]
 
     def admit(self, fits: Callable[[float], bool]) -> bool:
         """Give room to the first in line while an item of its weight fits; return if any came."""
         admitted = False
-        while self.line and fits(weight := self.first_weight):
-            waiter = next(iter(self.line))
+        while self.line:
+            waiter, (_, weight) = next(iter(self.line.items()))
+            if not fits(weight):
+                break
             if self._answer(waiter, None):
                 self._given[waiter] = weight
                 self.reserved = len(self._given)
@@ -101,15 +97,15 @@ class WaitList(Generic[Owner]):
 
     def reject(self, refusal_of: Callable[[Owner], BaseException | None]) -> None:
         """Reject each producer for whose owner there is a refusal: a new exception for each."""
-        for waiter, place in list(self.line.items()):
-            refusal = refusal_of(place.owner)
+        for waiter, (owner, _) in list(self.line.items()):
+            refusal = refusal_of(owner)
             if refusal is not None:
                 self._answer(waiter, refusal)
 
     def reject_last(self, owners: Container[Owner], refusal: BaseException) -> None:
         """Reject the last producer in the line that waits for one of ``owners``."""
-        for waiter, place in reversed(self.line.items()):
-            if place.owner in owners:
+        for waiter, (owner, _) in reversed(self.line.items()):
+            if owner in owners:
                 self._answer(waiter, refusal)
                 return
 
@@ -119,7 +115,7 @@ class WaitList(Generic[Owner]):
         return wake(waiter, answer)
 
     def _remove(self, waiter: Waiter) -> None:
-        owner = self.line[waiter].owner
+        owner, _ = self.line[waiter]
         del self.line[waiter]  # no call from here on, so no interrupt comes between
         self.by_owner[owner] -= 1
         if not self.by_owner[owner]:

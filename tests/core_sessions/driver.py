@@ -251,8 +251,8 @@ class Driver(QueueView[Item]):
             must_wait = not need.is_met_by(claim) and admission.must_wait(need)
         while must_wait:
             yield from self._wait_for_room(inside, need.weight, was_served)
-            given, need = need, admission.need_of(item, key, weight)
-            must_wait = was_served = not need.is_met_by(given) and not admission.fits(need)
+            given, need = need, admission.need_now(item, key, weight, need)
+            must_wait = was_served = need is not given
         return self._accept(item, key, weight)
 
     def _measure(self, item: Item, inside: Batch[Item] | None) -> tuple[Any, float]:

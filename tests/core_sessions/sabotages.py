@@ -86,8 +86,8 @@ LEAVE = WaitList.leave
 
 
 def _reject_the_first(waitlist: WaitList[Any], owners: Any, refusal: BaseException) -> None:
-    for waiter, place in waitlist.line.items():
-        if place.owner in owners:
+    for waiter, (owner, _) in waitlist.line.items():
+        if owner in owners:
             waitlist._answer(waiter, refusal)
             return
 
