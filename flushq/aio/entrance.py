@@ -47,15 +47,16 @@ class Entrance(QueueView[T]):
         Raises:
             QueueClosed: The queue is closing or closed.
             FlushFailed, PolicyError: The queue has failed.
-            ItemTooLarge: The item alone weighs more than ``max_weight``.
+            ItemTooLarge: The item, alone or merged, weighs more than ``max_weight`` or
+                ``max_queue_weight``.
             QueueFull: Called inside flush_fn, where waiting could never end: every slot is taken,
                 and every running flush waits for room in this queue.
             RuntimeError: No event loop runs, or another than that of the queue. (Between two
                 passes this is noticed in asyncio's debug mode only.)
             TypeError: A key cannot be hashed, the weight is not a real number, or one of them must
                 be awaited.
-            ValueError: The weight is not from 0 to 1e300.
-            Exception: What ``dedupe_key``, ``weigh`` or ``partition_key`` raised.
+            ValueError: The weight is not from 0 to 1e300, or ``merge`` has changed the key.
+            Exception: What ``dedupe_key``, ``weigh``, ``partition_key`` or ``merge`` raised.
         """
         for _ in self._credit:  # one step uses up the credit of one item
             self._append(item)

@@ -163,7 +163,7 @@ class Batcher(Account[T]):
             self.policy.displaced(weight)
             self._is_corrected = True
         else:
-            buffer.fresh_weight = buffer.fresh_weight - weight if buffer.items else 0
+            buffer.fresh_weight = max(buffer.fresh_weight - weight, 0) if buffer.items else 0
         self._count_displaced(is_known=is_known)
         return number, item
 
@@ -182,7 +182,7 @@ class Batcher(Account[T]):
             self.policy.reweighed(change)
             self._is_corrected = True
         else:
-            self.buffer.fresh_weight += change
+            self.buffer.fresh_weight = max(self.buffer.fresh_weight + change, 0)
 
     # Batches go out.
 

@@ -85,6 +85,8 @@ class Buffer(Waiting[T]):
             ValueError: The weight is negative, above 1e300 or NaN.
             Exception: Whatever ``dedupe_key`` or ``weigh`` raise.
         """
+        if self.merging is not None:
+            self.merging.forget()
         return self._duplicates.key_of(item), self._caps.weight_of(item)
 
     def __getitem__(self, number: int) -> T:

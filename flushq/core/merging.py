@@ -6,8 +6,8 @@ proportion to what waits. So the items of a queue that merges stand beside it as
 and what has become of them is applied when they leave: a merge costs O(1).
 
 A merge is *foreseen* first, where it is asked how much room it needs, and made in the same step or
-later. It is made as it was foreseen, if the item that waits is still the same: then the user's
-function is called once. Until it is made nothing changes.
+later. It is made as it was foreseen, if the item that waits is still the same and no item has asked
+to be let in meanwhile: then the user's function is called once. Until it is made nothing changes.
 """
 
 import inspect
@@ -85,6 +85,10 @@ class Merging(Generic[T]):
     def weights(self, numbers: Iterable[int]) -> list[float]:
         """What the items with these numbers weigh by now."""
         return [self._waiting[number].weight for number in numbers]
+
+    def forget(self) -> None:
+        """Another item asks to be let in, or the same, which may have been changed since."""
+        self._foreseen = None
 
     def growth(self, number: int, item: T, key: Hashable) -> float:
         """How much more the item that waits would weigh with this one. Nothing changes.

@@ -134,7 +134,8 @@ class PartitionedBatcher(PartitionLine[T]):
             self._count_displaced(is_known=True)
         else:
             self._items.fresh.popleft()
-            partition.fresh_weight = partition.fresh_weight - weight if partition.numbers else 0
+            left = max(partition.fresh_weight - weight, 0)
+            partition.fresh_weight = left if partition.numbers else 0
             self._count_displaced(is_known=False)
         self._settle(partition)
         return number, item
@@ -148,7 +149,7 @@ class PartitionedBatcher(PartitionLine[T]):
             policy.reweighed(change)
             self._corrected[partition] = None
         else:
-            partition.fresh_weight += change
+            partition.fresh_weight = max(partition.fresh_weight + change, 0)
 
     def _ask_again(self, partition: Partition[T], now: float) -> None:
         policy = partition.policy

@@ -90,6 +90,8 @@ class PartitionedBuffer(Waiting[T]):
             TypeError: As of a Buffer; or the partition cannot be hashed or must be awaited.
             Exception: As of a Buffer, or whatever ``partition_key`` raises.
         """
+        if self.merging is not None:
+            self.merging.forget()
         partition = _checked(self._partition_key(item))
         return (partition, self._duplicates.key_of(item)), self._caps.weight_of(item)
 

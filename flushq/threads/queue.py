@@ -164,12 +164,15 @@ class FlushQueue(QueueView[T]):
             TimeoutError: There was no room within ``timeout`` seconds; None: no limit.
             QueueClosed: The queue is closing or closed.
             FlushFailed, PolicyError: The queue has failed.
-            ItemTooLarge: The item alone weighs more than ``max_weight``.
+            ItemTooLarge: The item, alone or merged, weighs more than ``max_weight`` or
+                ``max_queue_weight``.
             QueueFull: Called inside flush_fn, where waiting could never end, or in on_report.
             TypeError: The key cannot be hashed, the weight or the timeout is not a real number, or
                 key or weight must be awaited.
-            ValueError: The weight is not from 0 to 1e300, or the timeout is negative or NaN.
-            Exception: What ``dedupe_key`` or ``weigh`` raised; the queue goes on.
+            ValueError: The weight is not from 0 to 1e300, the timeout is negative or NaN, or
+                ``merge`` has changed the key.
+            Exception: What ``dedupe_key``, ``weigh``, ``partition_key`` or ``merge`` raised; the
+                queue goes on.
         """
         if timeout is not None:
             check_timeout(timeout)

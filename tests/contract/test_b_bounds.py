@@ -7,12 +7,14 @@ random sessions.
 import asyncio
 from collections.abc import Callable
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any
 
 import pytest
 
 from flushq import (
     BudgetPolicy,
+    Decision,
     FlushQueue,
     IntervalPolicy,
     NaturalPolicy,
@@ -69,6 +71,36 @@ async def test_sums_of_floats_leave_nothing_behind() -> None:
             await queue.flush()
             queue.enqueue_nowait(0.3)
             await queue.flush()
+
+
+@pytest.mark.parametrize("partition_key", [None, lambda _: 1])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"merge": lambda _, new: new, "dedupe_key": itemgetter(0)},
+        {"max_queue_size": 3, "when_full": "drop_oldest"},
+    ],
+    ids=["merged", "displaced"],
+)
+async def test_no_fact_is_below_zero(partition_key: Any, changes: dict[str, Any]) -> None:
+    """What items weigh that are merged or displaced before the policy hears of them, rounded."""
+    told: list[float] = []
+
+    class Policy(NaturalPolicy):
+        """A policy that notes what items weigh."""
+
+        def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
+            told.append(weight)
+            return super().item_added(now, count, weight)
+
+    heavy = [("a", 0.4), ("b", 0.1), ("c", 0.1)]  # 0.4 + 0.1 + 0.1 - 0.4 - 0.1 - 0.1 < 0
+    light = [("a", 0.0), ("b", 0.0), ("c", 0.0)]
+    queue = FlushQueue(
+        Sink[Any](), Policy(), weigh=itemgetter(1), partition_key=partition_key, **changes
+    )
+    await enqueue_all(queue, heavy + light)
+    await queue.aclose()
+    assert [0] == told
 
 
 @pytest.mark.parametrize("weight", [1, 5])

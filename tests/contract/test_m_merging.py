@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flushq import FlushQueue, NaturalPolicy, PolicyError
+from flushq import FlushQueue, NaturalPolicy, PolicyError, QueueFull
 from flushq.core.buffer import Buffer
 from flushq.core.partitioned_buffer import PartitionedBuffer
 from tests.contract.hostile import Second
@@ -64,6 +64,30 @@ async def test_merge_is_called_once_and_asked_for_what_waits() -> None:
         await queue.submit(("a", "4"))
     expected = [(("a", "123"[:count]), ("a", "234"[count - 1])) for count in (1, 2, 3)]
     assert expected == calls
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_an_item_that_was_refused_may_be_changed(*, waits: bool) -> None:
+    """It may be brought again, and is merged as it is by then."""
+    sink = Sink[Any]()
+    queue: FlushQueue[Any] = joining(
+        sink, merge=lambda waiting, new: (waiting[0], waiting[1] + new[1]), max_queue_weight=4
+    )
+    await enqueue_all(queue, [("a", "1"), ("b", "23")])
+    item = ["a", "45"]
+    if waits:
+        waiting = produce(queue, item)
+        await settle()
+        waiting.cancel()
+        await settle()
+    else:
+        with pytest.raises(QueueFull):
+            queue.enqueue_nowait(item)
+    item[1] = "6"
+    queue.enqueue_nowait(item)
+    async with queue:
+        pass
+    assert [[("a", "16"), ("b", "23")]] == sink.batches
 
 
 async def test_a_producer_that_needs_more_at_its_turn_waits_again_at_the_front() -> None:
