@@ -19,6 +19,8 @@ whether this was the last pass. Why in this order:
   they would get its time, and be flushed late (point 6).
 * Items that have ended early are counted before whole batches are: else they would count twice. The
   ends of flushes come before the next flush: else that would wait for a slot that is free.
+* The throttle hears of the call that has ended a flush before those who wait for its items hear of
+  that: it may fail by it, and they are told what has ended the queue.
 * The tick of the timer comes last, since each other event has asked the policy anew.
 * Producers are let in before the next flush is looked for: else pressure would flush although there
   is room.
@@ -174,6 +176,8 @@ class Core(Generic[T]):
     def _observe_end(self, batch: Batch[T], now: float) -> None:
         try:
             self.batcher.end_flush(batch, now)
+            if self.starts.is_busy:
+                self.starts.tell_ends()
         finally:
             self.receipts.settle(batch)
             if self._keeps_reports:

@@ -360,7 +360,8 @@ class Model:
         while self._start_flush():
             if call_at_once is not None:
                 call_at_once(self.flights[-1])
-        self._observe()
+        if self._done:
+            self._observe()
         if self.ending:
             self._keep_deadline()
         self._respond()
@@ -662,6 +663,8 @@ class Model:
         seconds = max(partition.told_at, now) - flight.started
         facts = len(flight.entries), seconds, flight.error
         self._tell_policy(partition, "flush_done", now, *facts)
+        self.starts.tell_ends()
+        self._hear_of_throttle()
         self._line_up()
         for entry in flight.entries:
             if entry.answer is None:

@@ -30,6 +30,18 @@ class TooManyRequests(Exception):
         self.retry_after = retry_after
 
 
+class Spiteful(Throttle):
+    """It fails when a call has ended."""
+
+    def call_done(self, now: float, *facts: Any, **more: Any) -> None:
+        """Not like that."""
+        raise OSError("out of order")
+
+    def ready_at(self, now: float) -> float:
+        """At once."""
+        return now
+
+
 class Wrong(Throttle):
     """It fails when the second call would start."""
 
@@ -131,6 +143,19 @@ async def the_limit_of_a_close_cuts_the_waiting_short(world: World) -> None:
     error = await raised(queue.close())
     assert (ShutdownTimeout, began + 4) == (type(error), world.now())
     assert ([1, 2], [3, 4, 5], [[1, 2]]) == (queue.in_doubt, queue.undelivered, store.batches)
+
+
+@on_both
+async def a_throttle_that_fails_by_a_call_that_was_cut_short(world: World) -> None:
+    """It ends the queue: those hear of that who wait for its items, and not of the limit."""
+    store = Store(world, 9)
+    queue = world.queue(store, NaturalPolicy(1), throttle=Spiteful(), max_shutdown_wait=4.0)
+    await started(queue)
+    told = world.go(raised(queue.deliver(1)))
+    await world.sleep(1)
+    outcome = await raised(queue.close())
+    assert [PolicyError, PolicyError] == [type(outcome), type(await told)]
+    assert [1] == queue.in_doubt
 
 
 @on_both
