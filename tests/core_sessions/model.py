@@ -29,7 +29,7 @@ from flushq import (
 )
 from tests.core_sessions.flights import Cause, Ended, Entry, Fate, Flight
 from tests.core_sessions.partitions import COPIED, NOTHING, Heard, Partition
-from tests.core_sessions.starts import NONSENSE, Starts
+from tests.core_sessions.starts import Starts
 from tests.sessions.facts import Item, Limits
 
 Outcome = tuple[Cause, ...]
@@ -437,9 +437,8 @@ class Model:
 
     def _hear_of_throttle(self) -> None:
         """If the throttle has failed, so has the queue."""
-        error = self.starts.failure
-        if error is not None:
-            self._fail(PolicyError, None if error is NONSENSE else error)
+        if self.starts.failed:
+            self._fail(PolicyError, self.starts.failure)
 
     def _take(self, partition: Partition) -> Flight:
         """Take a batch of a partition."""

@@ -18,8 +18,8 @@ actors.py          tasks with names, who come and are interrupted
 users.py           each call of the queue, mirrored
 producers.py       producers
 policies.py        policies that tell what they hear, and fail when asked to
-throttles.py       throttles that do not ship, among them such that fail
 errors.py          what is raised: also exceptions that cannot be compared
+throttles.py       throttles that do not ship, among them such that fail
 sink.py            the flush function and its faults
 handler.py         the failure handler and its faults
 harness.py         one queue with all of that around it
