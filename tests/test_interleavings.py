@@ -3,7 +3,7 @@
 `tests.enumeration` says what a setup and a script is, and how to play more of them or one again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -80,19 +80,21 @@ OF_THROTTLES = [
 
 
 @pytest.mark.parametrize(
-    ("what", "played"),
+    ("what", "setups_of"),
     [
-        *((what, bounded(2, 2)) for what in OF_BOUNDS),
-        *((what, throttled(2, 2)) for what in OF_THROTTLES),
+        *((what, bounded) for what in OF_BOUNDS),
+        *((what, throttled) for what in OF_THROTTLES),
     ],
 )
 def test_a_broken_rule_is_found(
-    what: str, played: Iterable[Setup], monkeypatch: pytest.MonkeyPatch
+    what: str,
+    setups_of: Callable[[int, int], Iterable[Setup]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A rule of bounds, and one of throttles, is broken in one of the setups for it."""
     owner, name, replacement = (SABOTAGES | THROTTLE_SABOTAGES)[what]
     monkeypatch.setattr(owner, name, replacement)
-    assert any(map(_finds_fault, sorted(played, key=lambda setup: setup.depth)))
+    assert any(map(_finds_fault, sorted(setups_of(2, 2), key=lambda setup: setup.depth)))
 
 
 def _finds_fault(setup: Setup) -> bool:

@@ -235,7 +235,7 @@ class Flight:
             return
         self._note()
         part = self._parts[-1]
-        self.refused = self.starts.failure is not None
+        self.refused = self.starts.failed
         if self.interrupted or self.refused:
             self.paused()
             return

@@ -25,7 +25,6 @@ from flushq import (
 from tests.core_sessions.calls import ACCEPTED, CANCELLED, NOTHING, Call, Need, Outcome
 from tests.core_sessions.flights import Cause, Ended, Entry, Fate, Flight
 from tests.core_sessions.partitions import UNHEARD, Partition
-from tests.core_sessions.starts import NONSENSE
 from tests.core_sessions.turns import Turns
 from tests.sessions.facts import Item
 
@@ -361,9 +360,8 @@ class Model(Turns):
 
     def _hear_of_throttle(self) -> None:
         """If the throttle has failed, so has the queue."""
-        error = self.starts.failure
-        if error is not None:
-            self._fail(PolicyError, None if error is NONSENSE else error)
+        if self.starts.failed:
+            self._fail(PolicyError, self.starts.failure)
 
     def _take(self, partition: Partition) -> Flight:
         """Take a batch of a partition."""

@@ -30,10 +30,6 @@ class ThrottleFailed(Exception):
     """The throttle has raised, or answered nonsense."""
 
 
-NONSENSE = object()
-"""Why a throttle has failed that has raised nothing."""
-
-
 @attrs.define(eq=False)
 class Starts:
     """The start of every call.
@@ -47,7 +43,7 @@ class Starts:
         ended: Those that have ended, and are not told of.
         held_until: When the longest hold is over.
         wake_at: When the next call may start that is kept waiting.
-        failure: What the throttle has raised, or NONSENSE; None: it has not failed.
+        failed, failure: Whether the throttle has failed, and what it has raised, if anything.
     """
 
     throttle: Throttle | None
@@ -60,7 +56,8 @@ class Starts:
     )
     held_until: float = -math.inf
     wake_at: float = math.inf
-    failure: object = None
+    failed: bool = False
+    failure: BaseException | None = None
 
     def join(self, flight: Retrying, seconds: float, *, holds: bool) -> None:
         """A call is to be made again."""
@@ -84,7 +81,7 @@ class Starts:
             _, flight = self.line.pop(0)
             if not flight.interrupted:
                 self.call_started(flight, *flight.size)
-                flight.let_go() if self.failure is None else flight.refuse()
+                flight.refuse() if self.failed else flight.let_go()
         may_start = is_due and self._ask()
         if self.line and self.wake_at == math.inf:
             self.wake_at = max(self.line[0][0], self.held_until)
@@ -131,8 +128,8 @@ class Starts:
 
     def _answer(self) -> float:
         """What the throttle answers, which will change if it is inf: a call runs, or one pauses."""
-        if self.throttle is None or self.failure is not None:
-            return self.now if self.failure is None else math.inf
+        if self.throttle is None or self.failed:
+            return math.inf if self.failed else self.now
         try:
             ready: Any = self.throttle.ready_at(self.now)
         except Exception as error:
@@ -145,7 +142,7 @@ class Starts:
         return ready
 
     def _fail(self, error: BaseException | None) -> None:
-        self.failure = NONSENSE if error is None else error
+        self.failed, self.failure = True, error
         line, self.line = self.line, []
         for _, flight in line:
             if not flight.interrupted:
@@ -171,7 +168,7 @@ class Starts:
             self._tell("call_done", now, count, now - started, weight, error=error)
 
     def _tell(self, event: str, *facts: Any, **more: Any) -> None:
-        if self.throttle is None or self.failure is not None:
+        if self.throttle is None or self.failed:
             return
         try:
             getattr(self.throttle, event)(*facts, **more)

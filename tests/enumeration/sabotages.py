@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from flushq.core.running_throttle import RunningThrottle
+from flushq.core.running_throttle import OnFailure, RunningThrottle
 from flushq.core.starts import Starts
-
-# ruff: noqa: SLF001 - what is private is what is being broken
 
 Sabotage = tuple[type, str, object]
 
 
-def _fail_and_keep_waiting(starts: Starts[Any], what: str, cause: BaseException | None) -> None:
-    starts._on_failure(what, cause)
+def _fail_and_keep_waiting(
+    starts: Starts[Any], on_failure: OnFailure, what: str, cause: BaseException | None
+) -> None:
+    on_failure(what, cause)
 
 
 def _wait_for_ever(throttle: RunningThrottle[Any], now: float, *, is_pausing: bool) -> float:

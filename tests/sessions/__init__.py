@@ -19,8 +19,8 @@ users.py           each call of the queue, mirrored
 producers.py       producers
 policies.py        policies that tell what they hear, and fail when asked to
 merges.py          how items with the same key become one
-throttles.py       throttles that do not ship, among them such that fail
 errors.py          what is raised: also exceptions that cannot be compared
+throttles.py       throttles that do not ship, among them such that fail
 sink.py            the flush function and its faults
 handler.py         the failure handler and its faults
 harness.py         one queue with all of that around it

@@ -1,15 +1,16 @@
 """Random sessions of the queue for threads keep the contract, and a broken queue is found."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from flushq.core.merging import Merging
 from flushq.core.receipts import Receipts
 from flushq.threads import process
 from flushq.threads.calls import Calls
 from flushq.threads.producers import Entrance
 from flushq.threads.runner import Runner
+from tests.core_sessions.sabotages import SABOTAGES as CORE_SABOTAGES
 from tests.threads.sessions import play_for_real, play_on_stage
 
 
@@ -33,7 +34,15 @@ def test_many_sessions_keep_the_contract(part: int) -> None:
             play_for_real(seed)
 
 
-SABOTAGES: dict[str, tuple[Any, str, Callable[..., Any]]] = {
+OF_THE_CORE = [
+    "weight is not bounded",
+    "the newest are displaced instead",
+    "the throttle is overruled",
+    "a queue survives its throttle",
+    "timers of partitions are forgotten",
+]
+
+SABOTAGES: dict[str, tuple[Any, str, Any]] = {
     "credit is not revoked": (Entrance, "revoke_credit", lambda _: None),
     "room that was given is not given back": (Entrance, "_leave_line", lambda *_: None),
     "a flush is not abandoned": (Runner, "_abandon", lambda _: None),
@@ -44,6 +53,8 @@ SABOTAGES: dict[str, tuple[Any, str, Callable[..., Any]]] = {
         "first",
         lambda calls, flight: calls.then(flight, lambda _: None),
     ),
+    "the first item stays although it is to be merged": (Merging, "merge", lambda *_: None),
+    **{what: CORE_SABOTAGES[what] for what in OF_THE_CORE},
 }
 
 
