@@ -414,9 +414,10 @@ class Model(Turns):
         inside = {call.inside for call in self.line}
         may_start = self._may_start and not self.starts.is_blocked
         stuck = not (may_start or self.reserved or self.pauses)
-        waits = (flight.wants is not None and flight in inside for flight in self.running)
+        flights = [flight for flight in self.running if flight not in self.starts.blocked]
+        waits = (flight.wants is not None and flight in inside for flight in flights)
         if self.line and stuck and all(waits):
-            last = next(call for call in reversed(self.line) if call.inside in self.running)
+            last = next(call for call in reversed(self.line) if call.inside in flights)
             self._refuse(last, (QueueFull, None))
 
     @property

@@ -97,6 +97,12 @@ class Starts:
         return self._ready_at == math.inf
 
     @property
+    def blocked(self) -> list[Retrying]:
+        """Those in line that wait for no pause, if none may start before another has ended."""
+        ready = (flight for pause, flight in self.line if pause <= self.now)
+        return [*ready] if self.is_blocked else []
+
+    @property
     def _ready_at(self) -> float:
         ready = self.now if self.throttle is None else self.throttle.ready_at(self.now)
         return max(ready, self.held_until)
