@@ -7,10 +7,14 @@ given room keeps it reserved until it runs, which may be later: nobody else can 
 takes the room at once or the room is free again. A producer that was cancelled gives back its place
 or its reservation by the same call. To join, to leave and to be admitted cost the same however long
 the line is; to reject producers costs a step for each that waits.
+
+Each producer has a *turn*, a number that tells when it came. One that was given room and needs more
+stands in line again by its turn: at the front, behind those alone that came before it.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Container
+from itertools import takewhile
 from typing import Generic, NamedTuple, TypeVar
 
 from flushq.core.waiter import Waiter, wake
@@ -19,10 +23,11 @@ Owner = TypeVar("Owner")
 
 
 class Place(NamedTuple, Generic[Owner]):
-    """What is known of a producer in line: its owner, and what its item weighs."""
+    """What is known of a producer in line: its owner, what its item weighs, and its turn."""
 
     owner: Owner
     weight: float
+    turn: int
 
 
 class WaitList(Generic[Owner]):
@@ -35,12 +40,13 @@ class WaitList(Generic[Owner]):
         by_owner: For each owner, how many producers wait in the line.
     """
 
-    __slots__ = ("_given", "by_owner", "line", "reserved", "reserved_weight")
+    __slots__ = ("_given", "_turns", "by_owner", "line", "reserved", "reserved_weight")
 
     def __init__(self) -> None:
         self.reserved = 0
         self.reserved_weight: float = 0
         self._given: dict[Waiter, float] = {}
+        self._turns = 0
         self.by_owner: dict[Owner, int] = {}
         self.line: OrderedDict[Waiter, Place[Owner]] = OrderedDict()
 
@@ -53,22 +59,30 @@ class WaitList(Generic[Owner]):
         """How many producers come before one that comes now."""
         return self.reserved + len(self.line)
 
+    def next_turn(self) -> int:
+        """The turn of a producer that comes now."""
+        self._turns += 1
+        return self._turns
+
     def join(
-        self,
-        waiter: Waiter,
-        owner: Owner,
-        weight: float = 0,
-        was_served: bool = False,  # noqa: FBT001, FBT002 - a fact, not a switch
+        self, waiter: Waiter, owner: Owner, weight: float = 0, turn: int | None = None
     ) -> None:
-        """Put a producer at the end, or at the front if it was given room and needs more.
+        """Put a producer in line by its turn; None: it comes now.
 
         Its waiter gets None for room, or an exception to raise.
         """
-        place, waiting = Place(owner, weight), self.by_owner.get(owner, 0) + 1
+        turn = self.next_turn() if turn is None else turn
+        place, waiting = Place(owner, weight, turn), self.by_owner.get(owner, 0) + 1
+        is_last = not self.line or next(reversed(self.line.values())).turn < turn
         self.line[waiter] = place  # no call between the two, so no interrupt comes there
         self.by_owner[owner] = waiting
-        if was_served:
-            self.line.move_to_end(waiter, last=False)
+        if not is_last:
+            self._move_up(waiter, turn)
+
+    def _move_up(self, waiter: Waiter, turn: int) -> None:
+        ahead = [*takewhile(lambda other: self.line[other].turn < turn, self.line)]
+        for each in (waiter, *reversed(ahead)):
+            self.line.move_to_end(each, last=False)
 
     def leave(self, waiter: Waiter) -> None:
         """The producer goes on: it takes its room at once, or gives back what it was given.
