@@ -85,9 +85,9 @@ async def _wait_and_stay(runner: Runner[object], registry: Registry[*Facts], *fa
 
 
 def _wait_in_line_asleep(
-    core: Core[object], runner: Runner[object], need: Need, *, was_served: bool
+    core: Core[object], runner: Runner[object], need: Need, turn: int
 ) -> Coroutine[object, object, object]:
-    return runner.wait(core.admission.waitlist, runner.inside(), need.weight, was_served)
+    return runner.wait(core.admission.waitlist, runner.inside(), need.weight, turn)
 
 
 async def _give_way_and_keep(core: Core[object], runner: Runner[object], need: Need) -> None:

@@ -150,16 +150,18 @@ class Entrance(QueueView[T]):
         key, weight = self._measure(item)
         core, runner, admission = self._core, self._runner, self._core.admission
         need = admission.need_of(item, key, weight)
-        must_wait, was_served = admission.must_wait(need), False
-        if not must_wait and admission.must_give_way:
+        must_wait, turn = admission.must_wait(need), 0
+        if must_wait or admission.must_give_way:
+            turn = admission.waitlist.next_turn()
+        if turn and not must_wait:
             await give_way(core, runner, need)
             claim, need = need, admission.need_of(item, key, weight)
             must_wait = not need.is_met_by(claim) and admission.must_wait(need)
         while must_wait:
-            refusal = await wait_in_line(core, runner, need, was_served=was_served)
+            refusal = await wait_in_line(core, runner, need, turn)
             leave_line(core, runner, refusal)
             given, need = need, admission.need_now(item, key, weight, need)
-            must_wait = was_served = need is not given
+            must_wait = need is not given
         return self._accept(item, key, weight)  # no await before: the room was given for this step
 
     def _measure(self, item: T) -> tuple[Hashable, float]:

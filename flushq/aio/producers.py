@@ -26,14 +26,14 @@ def check_open(core: Core[T], runner: Runner[T]) -> None:
 
 
 def wait_in_line(
-    core: Core[T], runner: Runner[T], need: Need, *, was_served: bool = False
+    core: Core[T], runner: Runner[T], need: Need, turn: int
 ) -> Coroutine[Any, Any, BaseException | None]:
     """Wait for room, and return why the caller is refused, if it is: for :func:`leave_line`.
 
-    ``was_served`` says that it was given room already, and needs more than that.
+    ``turn`` is its number in the order in which producers came.
     """
     runner.wake()
-    return runner.wait(core.admission.waitlist, runner.inside(), need.weight, was_served)
+    return runner.wait(core.admission.waitlist, runner.inside(), need.weight, turn)
 
 
 def leave_line(core: Core[T], runner: Runner[T], refusal: BaseException | None) -> None:

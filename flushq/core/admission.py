@@ -20,16 +20,17 @@ refuses. Where weight is bounded there is no credit: each item is looked at. Who
 let others run: once the burst is used up, such producers alone get an *overdraft*, for as many
 items as another burst has. What is granted revokes what was.
 
-*Deadlock.* If every slot is taken by a flush that waits for room in its own queue, or no flush may
-start before one of those has ended, no room is ever made: then the last of those producers is
-rejected.
+*Deadlock.* If every slot is taken by a flush that waits for room in its own queue, or no call may
+start before one of those has ended, not even that of a flush that is tried again, no room is ever
+made: then the last of those producers is rejected.
 """
 
 import math
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Container, Hashable, Iterator
 from typing import TypeVar
 
 from flushq.arguments import check_count
+from flushq.core.batch import Batch
 from flushq.core.batcher import Batcher
 from flushq.core.fairness import BURST, Fairness
 from flushq.core.need import NOTHING, ONE_PLACE, Need
@@ -231,12 +232,20 @@ class Admission(Fairness[T]):
             return self.room > self.waitlist.reserved
         return self.fits(Need(1, weight))
 
-    def break_deadlock(self, describe: Callable[[], str], *, is_blocked: bool = False) -> None:
+    def break_deadlock(
+        self,
+        describe: Callable[[], str],
+        *,
+        is_blocked: bool = False,
+        blocked: Container[Batch[T]] = (),
+    ) -> None:
         """Reject the last producer whose flush waits for room, if all flushes do.
 
-        ``is_blocked`` says that no flush starts before one has ended, whatever slot is free.
+        ``is_blocked`` says that no call starts before one has ended, whatever slot is free;
+        ``blocked`` are the running flushes that wait for that, to be tried again.
         """
-        waitlist, running = self.waitlist, self._batcher.running
+        waitlist = self.waitlist
+        running = [batch for batch in self._batcher.running if batch not in blocked]
         has_way_out = self._batcher.has_free_slot and not is_blocked
         if has_way_out or waitlist.reserved or self.giving_way or self._weight_giving_way:
             return

@@ -256,7 +256,10 @@ class Core(Generic[T]):
         if self.ending.begun:
             self.admission.waitlist.reject(self.ending.refusal)
         if self.admission.waitlist.line:
-            self.admission.break_deadlock(self.__repr__, is_blocked=self.starts.is_blocked)
+            starts = self.starts
+            self.admission.break_deadlock(
+                self.__repr__, is_blocked=starts.is_blocked, blocked=starts.blocked
+            )
 
     # What happens to a flush.
 

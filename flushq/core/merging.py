@@ -14,7 +14,7 @@ import inspect
 from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, NamedTuple, TypeVar
 
-from flushq.arguments import check_sync_callable
+from flushq.arguments import check_sync_callable, shown
 from flushq.core.duplicates import discard
 
 T = TypeVar("T")
@@ -95,16 +95,17 @@ class Merging(Generic[T]):
 
         Raises:
             ItemTooLarge: It would weigh more than an item may.
+            RuntimeError: ``merge`` has brought an item that changed the one that waits.
             ValueError: It would have another key.
             Exception: Whatever ``merge`` raises, and the functions that measure an item.
         """
         waiting = self._waiting[number]
-        return self._foresee(waiting, item, key).weight - waiting.weight
+        return self._foresee(number, item, key).weight - waiting.weight
 
     def merge(self, number: int, item: T, key: Hashable) -> None:
         """Merge an item into the one that waits; what :meth:`growth` raises changes nothing."""
         waiting = self._waiting[number]
-        merged = self._foresee(waiting, item, key)
+        merged = self._foresee(number, item, key)
         self._foreseen = None
         self._waiting[number] = merged
         if merged.weight != waiting.weight:
@@ -116,10 +117,16 @@ class Merging(Generic[T]):
         taken = [self._waiting.pop(number) for number in numbers]
         return [each.item for each in taken], [each.weight for each in taken]
 
-    def _foresee(self, waiting: _Waiting[T], item: T, key: Hashable) -> _Waiting[T]:
-        foreseen = self._foreseen
+    def _foresee(self, number: int, item: T, key: Hashable) -> _Waiting[T]:
+        waiting, foreseen = self._waiting[number], self._foreseen
         if foreseen is None or foreseen.waiting is not waiting or foreseen.item is not item:
-            foreseen = self._foreseen = _Foreseen(waiting, item, self._merged(waiting, item, key))
+            merged = self._merged(waiting, item, key)
+            if self._waiting.get(number) is not waiting:
+                raise RuntimeError(
+                    f"{self._label}merge has brought an item to its own queue, which merged or "
+                    f"displaced the one that it was called with: {shown(waiting.item)}"
+                )
+            foreseen = self._foreseen = _Foreseen(waiting, item, merged)
         return foreseen.merged
 
     def _merged(self, waiting: _Waiting[T], item: T, key: Hashable) -> _Waiting[T]:
@@ -128,7 +135,7 @@ class Merging(Generic[T]):
             discard(merged)
             raise TypeError(f"{self._label}merge must not be async: it returned {merged!r}")
         new_key, weight = self._measure(merged)
-        if new_key != key:
+        if new_key is not key and new_key != key:  # as keys of a dict
             raise ValueError(f"{self._label}merge has changed the key {key!r} to {new_key!r}")
         return _Waiting(merged, weight)
 

@@ -57,7 +57,7 @@ class Starts(Generic[T]):
     Attributes:
         is_busy: Whether there is anything to be done here.
         is_held: Whether no call starts until release().
-        is_blocked: Whether a batch is due that nothing but the end of a call lets start.
+        is_blocked: Whether a call is to start that nothing but the end of another lets start.
         line: The calls in line, in the order in which their pauses end.
         now: The latest time that is known; no event is told with an earlier one.
         wake_at: When a call may start that has to wait now; inf: not before something happens.
@@ -120,6 +120,13 @@ class Starts(Generic[T]):
     def leave(self, waiter: Waiter) -> None:
         """Its caller goes on, whether or not it may."""
         self.line = [call for call in self.line if call.waiter is not waiter]
+
+    @property
+    def blocked(self) -> set[Batch[T]]:
+        """The batches in line whose pause is over, if nothing but the end of a call lets one go."""
+        if not self.is_blocked:
+            return set()
+        return {call.attempts.batch for call in self.line if call.paused_until <= self.now}
 
     # Calls start and end.
 

@@ -7,10 +7,14 @@ given room keeps it reserved until it runs, which may be later: nobody else can 
 takes the room at once or the room is free again. A producer that was cancelled gives back its place
 or its reservation by the same call. To join, to leave and to be admitted cost the same however long
 the line is; to reject producers costs a step for each that waits.
+
+Each producer has a *turn*, a number that tells when it came. One that was given room and needs more
+stands in line again by its turn: at the front, behind those alone that came before it.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Container
+from itertools import takewhile
 from typing import Generic, TypeVar
 
 from flushq.core.waiter import Waiter, wake
@@ -24,19 +28,20 @@ class WaitList(Generic[Owner]):
     Attributes:
         reserved: How many producers were given room and have not run yet.
         reserved_weight: What their items weigh.
-        line: The producers that wait and were not given room yet; the owner of each, and what its
-            item weighs.
+        line: The producers that wait and were not given room yet; the owner of each, what its item
+            weighs, and its turn.
         by_owner: For each owner, how many producers wait in the line.
     """
 
-    __slots__ = ("_given", "by_owner", "line", "reserved", "reserved_weight")
+    __slots__ = ("_given", "_turns", "by_owner", "line", "reserved", "reserved_weight")
 
     def __init__(self) -> None:
         self.reserved = 0
         self.reserved_weight: float = 0
         self._given: dict[Waiter, float] = {}
+        self._turns = 0
         self.by_owner: dict[Owner, int] = {}
-        self.line: OrderedDict[Waiter, tuple[Owner, float]] = OrderedDict()
+        self.line: OrderedDict[Waiter, tuple[Owner, float, int]] = OrderedDict()
 
     def __len__(self) -> int:
         """How many producers wait and were not given room yet."""
@@ -47,22 +52,30 @@ class WaitList(Generic[Owner]):
         """How many producers come before one that comes now."""
         return self.reserved + len(self.line)
 
+    def next_turn(self) -> int:
+        """The turn of a producer that comes now."""
+        self._turns += 1
+        return self._turns
+
     def join(
-        self,
-        waiter: Waiter,
-        owner: Owner,
-        weight: float = 0,
-        was_served: bool = False,  # noqa: FBT001, FBT002 - a fact, not a switch
+        self, waiter: Waiter, owner: Owner, weight: float = 0, turn: int | None = None
     ) -> None:
-        """Put a producer at the end, or at the front if it was given room and needs more.
+        """Put a producer in line by its turn; None: it comes now.
 
         Its waiter gets None for room, or an exception to raise.
         """
+        turn = self.next_turn() if turn is None else turn
         waiting = self.by_owner.get(owner, 0) + 1
-        self.line[waiter] = owner, weight  # no call between the two, so no interrupt comes there
+        is_last = not self.line or next(reversed(self.line.values()))[2] < turn
+        self.line[waiter] = owner, weight, turn  # no call between the two, so no interrupt comes
         self.by_owner[owner] = waiting
-        if was_served:
-            self.line.move_to_end(waiter, last=False)
+        if not is_last:
+            self._move_up(waiter, turn)
+
+    def _move_up(self, waiter: Waiter, turn: int) -> None:
+        ahead = [*takewhile(lambda other: self.line[other][2] < turn, self.line)]
+        for each in (waiter, *reversed(ahead)):
+            self.line.move_to_end(each, last=False)
 
     def leave(self, waiter: Waiter) -> None:
         """The producer goes on: it takes its room at once, or gives back what it was given.
@@ -85,7 +98,7 @@ class WaitList(Generic[Owner]):
         """Give room to the first in line while an item of its weight fits; return if any came."""
         admitted = False
         while self.line:
-            waiter, (_, weight) = next(iter(self.line.items()))
+            waiter, (_, weight, _) = next(iter(self.line.items()))
             if not fits(weight):
                 break
             if self._answer(waiter, None):
@@ -97,14 +110,14 @@ class WaitList(Generic[Owner]):
 
     def reject(self, refusal_of: Callable[[Owner], BaseException | None]) -> None:
         """Reject each producer for whose owner there is a refusal: a new exception for each."""
-        for waiter, (owner, _) in list(self.line.items()):
+        for waiter, (owner, *_) in list(self.line.items()):
             refusal = refusal_of(owner)
             if refusal is not None:
                 self._answer(waiter, refusal)
 
     def reject_last(self, owners: Container[Owner], refusal: BaseException) -> None:
         """Reject the last producer in the line that waits for one of ``owners``."""
-        for waiter, (owner, _) in reversed(self.line.items()):
+        for waiter, (owner, *_) in reversed(self.line.items()):
             if owner in owners:
                 self._answer(waiter, refusal)
                 return
@@ -115,7 +128,7 @@ class WaitList(Generic[Owner]):
         return wake(waiter, answer)
 
     def _remove(self, waiter: Waiter) -> None:
-        owner, _ = self.line[waiter]
+        owner, *_ = self.line[waiter]
         del self.line[waiter]  # no call from here on, so no interrupt comes between
         self.by_owner[owner] -= 1
         if not self.by_owner[owner]:

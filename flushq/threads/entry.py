@@ -27,6 +27,7 @@ class Entry(Generic[T]):
         on_accepted: Is called in that step, with the item, or with the one that stays.
         place: The caller in the line; None: it has not gone there.
         need: The room that it waits for there.
+        turn: Its number in the order of those who went there; 0: it has not gone there.
         is_displaced: Whether it was accepted, and displaced at once.
         has_keeper: Whether a keeper was started for it, or none can be.
     """
@@ -41,5 +42,6 @@ class Entry(Generic[T]):
     on_accepted: Callable[[T], object] | None
     place: Waiter | None = None
     need: Need = NOTHING
+    turn: int = 0
     is_displaced: bool = False
     has_keeper: bool = False

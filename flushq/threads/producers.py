@@ -277,9 +277,10 @@ class Entrance(Generic[T]):
         if entry.until <= primitives.clock():
             raise TimeoutError(str(admission.no_room()))
         self.revoke_credit()
-        was_served, entry.need = entry.place is not None, need
+        entry.turn = entry.turn or admission.waitlist.next_turn()
+        entry.need = need
         entry.place = place = Waiter()
-        admission.waitlist.join(place, entry.inside, need.weight, was_served)
+        admission.waitlist.join(place, entry.inside, need.weight, entry.turn)
         if self._core.batcher.has_free_slot or entry.inside is not None:
             self._wake()  # to flush under pressure, or to find a deadlock; else the next flush ends
 

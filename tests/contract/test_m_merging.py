@@ -212,6 +212,51 @@ async def test_nothing_is_kept_of_what_was_merged() -> None:
     await queue.aclose()
 
 
+BRINGING: dict[str, dict[str, Any]] = {
+    "the same key": {},
+    "the same key, by weight": {"max_queue_weight": 9},
+    "another key": {"max_queue_size": 1, "when_full": "drop_oldest"},
+}
+
+
+@pytest.mark.parametrize("how", BRINGING)
+@pytest.mark.parametrize("more", [{}, {"partition_key": len}], ids=["one queue", "partitions"])
+async def test_merge_must_not_bring_what_changes_the_item_that_waits(
+    how: str, more: dict[str, Any]
+) -> None:
+    """What it brings is accepted; the item that it was called with is not, as nobody has merged it.
+
+    The item that waits would else be overwritten, with all that was merged into it meanwhile.
+    """
+    brought = [("a" if how.startswith("the same") else "b", "3")]
+
+    def merge(waiting: Texts, new: Texts) -> Texts:
+        if brought:
+            queue.enqueue_nowait(brought.pop())
+        return join(waiting, new)
+
+    sink = Sink[Texts]()
+    queue = joining(sink, merge=merge, name="sums", **more, **BRINGING[how])
+    await queue.enqueue(("a", "1"))
+    with pytest.raises(RuntimeError, match=r"^sums: merge has brought .*: \('a', '1'\)$"):
+        await queue.enqueue(("a", "2"))
+    stats = queue.stats()
+    assert (2, 1) == (stats.accepted, stats.pending)
+    async with queue:
+        pass
+    assert [[("b", "3") if stats.displaced else ("a", "13")]] == sink.batches
+
+
+@pytest.mark.parametrize("more", [{}, {"partition_key": len}], ids=["one queue", "partitions"])
+async def test_a_key_is_the_same_if_a_dict_finds_it(more: dict[str, Any]) -> None:
+    """Such as the one nan, which is not equal to itself."""
+    sink, nan = Sink[Any](), float("nan")
+    rules: dict[str, Any] = {"dedupe_key": key_of, "merge": join, **more}
+    async with FlushQueue(sink, patient(), **rules) as queue:
+        await enqueue_all(queue, [(nan, "1"), (nan, "2")])
+    assert [[(nan, "12")]] == sink.batches
+
+
 async def test_an_item_may_be_awaitable() -> None:
     """Only a coroutine shows that merge is async, where that could not be seen before."""
 

@@ -390,6 +390,21 @@ def test_a_flush_that_waits_for_room_ends_the_wait_of_none() -> None:
     assert isinstance(producer.result(), QueueFull)
 
 
+def test_a_flush_that_is_to_be_tried_again_ends_the_wait_of_none() -> None:
+    """It waits for the end of the call that runs, once its pause is over; no room is made."""
+    made = driver(CircuitBreaker(1, 5.0), 1, 2, max_queue_size=1, max_in_flight=2)
+    trying, retried = made.fail(1, verdict=Retry()), made.fail(2, verdict=Retry(7.0))
+    made.play(5.0)
+    made.accept(3)
+    producer = Caller()
+    made.core.admission.waitlist.join(producer, trying.attempts.batch)
+    made.play(6.0)
+    assert (False, False) == (producer.done(), retried.done())
+    made.play(7.0)
+    assert (True, False) == (producer.done(), retried.done())
+    assert isinstance(producer.result(), QueueFull)
+
+
 def test_a_timer_that_is_early_is_taken_at_its_word() -> None:
     """A clock that lags behind the timer does not have it set again."""
     made = driver(RateLimit(1, 3.0), 1, 2)

@@ -1,5 +1,7 @@
 """The line of producers: first come, first served; no room that was given out is lost."""
 
+from itertools import permutations
+
 import pytest
 
 from flushq.core.waitlist import WaitList
@@ -128,12 +130,20 @@ def test_a_light_item_does_not_overtake_a_heavy_one() -> None:
     assert (["room", "room", "waits"], 4) == (told(producers), waitlist.reserved_weight)
 
 
-def test_a_producer_that_was_given_too_little_stands_at_the_front() -> None:
-    """It was served before all others, and is the next to be served."""
-    waitlist, producers = line_of("ab")
-    again = Caller()
-    assert admit(waitlist, 1)
-    waitlist.leave(producers[0])
-    waitlist.join(again, "a", 0, was_served=True)
-    assert admit(waitlist, 1)
-    assert ["room", "waits"] == told([again, producers[1]])
+@pytest.mark.parametrize("order", [*permutations(range(3))])
+def test_producers_that_were_given_too_little_stand_in_line_by_their_turns(
+    order: tuple[int, ...],
+) -> None:
+    """Whoever goes on first, they stand as they came, and before all that came later."""
+    waitlist, producers = WaitList[str](), [Caller() for _ in range(5)]
+    turns = [waitlist.next_turn() for _ in range(3)]
+    for producer in producers[:4]:
+        waitlist.join(producer, "a", 0, turns.pop(0) if turns else None)
+    assert admit(waitlist, 3)
+    again = [Caller() for _ in order]
+    for number in order:
+        waitlist.leave(producers[number])
+        waitlist.join(again[number], "a", 0, number + 1)
+    waitlist.join(producers[4], "a")
+    assert [*again, *producers[3:]] == [*waitlist.line]
+    assert {"a": 5} == waitlist.by_owner

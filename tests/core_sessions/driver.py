@@ -244,15 +244,17 @@ class Driver(QueueView[Item]):
         key, weight = self._measure(item, inside)
         admission = self._core.admission
         need = admission.need_of(item, key, weight)
-        must_wait, was_served = admission.must_wait(need), False
-        if not must_wait and admission.must_give_way:
+        must_wait, turn = admission.must_wait(need), 0
+        if must_wait or admission.must_give_way:
+            turn = admission.waitlist.next_turn()
+        if turn and not must_wait:
             yield from self._pause(need, inside)
             claim, need = need, admission.need_of(item, key, weight)
             must_wait = not need.is_met_by(claim) and admission.must_wait(need)
         while must_wait:
-            yield from self._wait_for_room(inside, need.weight, was_served)
+            yield from self._wait_for_room(inside, need.weight, turn)
             given, need = need, admission.need_now(item, key, weight, need)
-            must_wait = was_served = need is not given
+            must_wait = need is not given
         return self._accept(item, key, weight)
 
     def _measure(self, item: Item, inside: Batch[Item] | None) -> tuple[Any, float]:

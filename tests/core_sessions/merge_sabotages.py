@@ -46,10 +46,10 @@ def _grow_too_heavy(merging: AnyMerging, waiting: Any, item: Any, key: Hashable)
 MERGED = Merging._merged
 
 
-def _foresee_for_good(merging: AnyMerging, waiting: Any, item: Any, key: Hashable) -> Any:
+def _foresee_for_good(merging: AnyMerging, number: int, item: Any, key: Hashable) -> Any:
     foreseen = FORESEEN.get((merging, item))
     if foreseen is None:
-        foreseen = FORESEEN[merging, item] = FORESEE(merging, waiting, item, key)
+        foreseen = FORESEEN[merging, item] = FORESEE(merging, number, item, key)
     return foreseen
 
 
@@ -58,7 +58,7 @@ FORESEEN: dict[tuple[AnyMerging, Any], Any] = {}
 
 
 def _whole_weight(merging: AnyMerging, number: int, item: Any, key: Hashable) -> float:
-    return merging._foresee(merging._waiting[number], item, key).weight
+    return merging._foresee(number, item, key).weight
 
 
 def _count_first(waiting: Waiting[Any], item: Any, key: Hashable) -> int:

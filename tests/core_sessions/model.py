@@ -121,9 +121,10 @@ class Model(Turns):
     def _must_pause(self) -> bool:
         return self.burst >= self.most or not (self.started or self.entries)
 
-    def _join(self, call: Call, need: Need, *, at_front: bool = False) -> None:
+    def _join(self, call: Call, need: Need) -> None:
+        """It stands in line behind those that came before it, wherever these stood meanwhile."""
         call.state, call.ready, call.claim = "line", False, need
-        self.line.insert(0 if at_front else len(self.line), call)
+        self.line = [each for each in self.calls if each is call or each in self.line]
 
     def _refusal(self, inside: Flight | None) -> Outcome | None:
         """Why a caller is refused that is a part of this flight."""
@@ -256,7 +257,7 @@ class Model(Turns):
         need, was_served = self.need_of(call.item), state == "room"
         lacks_room = not self.fits(need) if was_served else self.must_wait(need)
         if lacks_room and not need.is_within(call.claim):
-            self._join(call, need, at_front=was_served)
+            self._join(call, need)
         else:
             self._accept(call)
 
@@ -424,9 +425,10 @@ class Model(Turns):
         inside = {call.inside for call in self.line}
         may_start = self._may_start and not self.starts.is_blocked
         stuck = not (may_start or self.reserved or self.pauses)
-        waits = (flight.wants is not None and flight in inside for flight in self.running)
+        flights = [flight for flight in self.running if flight not in self.starts.blocked]
+        waits = (flight.wants is not None and flight in inside for flight in flights)
         if self.line and stuck and all(waits):
-            last = next(call for call in reversed(self.line) if call.inside in self.running)
+            last = next(call for call in reversed(self.line) if call.inside in flights)
             self._refuse(last, (QueueFull, None))
 
     @property

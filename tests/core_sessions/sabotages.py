@@ -86,7 +86,7 @@ LEAVE = WaitList.leave
 
 
 def _reject_the_first(waitlist: WaitList[Any], owners: Any, refusal: BaseException) -> None:
-    for waiter, (owner, _) in waitlist.line.items():
+    for waiter, (owner, *_) in waitlist.line.items():
         if owner in owners:
             waitlist._answer(waiter, refusal)
             return

@@ -103,6 +103,12 @@ class Starts:
         return self._ready_at == math.inf
 
     @property
+    def blocked(self) -> list[Retrying]:
+        """Those in line that wait for no pause, if none may start before another has ended."""
+        ready = (flight for pause, flight in self.line if pause <= self.now)
+        return [*ready] if self.is_blocked else []
+
+    @property
     def _ready_at(self) -> float:
         try:
             ready = self._answer()

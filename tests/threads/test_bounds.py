@@ -365,6 +365,26 @@ async def a_merged_item_waits_for_the_room_it_needs(world: World) -> None:
 
 
 @on_both
+async def those_who_were_given_too_little_keep_their_order(world: World) -> None:
+    """What their items were to join is cut, so both need more than they were given in one turn."""
+    store = Store(world, 1)
+    rules: dict[str, Any] = {"merge": lambda _, new: new, "max_queue_weight": 8}
+    queue = summing(world, store, NaturalPolicy(2), **rules)
+    for item in (("a", 2), ("b", 4), ("x", 2)):
+        await queue.enqueue(item)
+    producers = []
+    for item in (("a", 4), ("b", 7), ("c", 1)):
+        producers.append(world.go(queue.enqueue(item)))
+        await world.sleep(0.5)
+    await queue.start()
+    for producer in producers:
+        await producer
+    await queue.close()
+    later = [item for item in store.items if item in (("a", 4), ("b", 7))]
+    assert ([("a", 2), ("b", 4)], [("a", 4), ("b", 7)]) == (store.batches[0], later)
+
+
+@on_both
 async def a_merged_item_that_weighs_too_much_for_the_queue(world: World) -> None:
     """It is displaced itself, or displaces the oldest, be it the one that it was to join."""
     for when_full, items, expected in (
