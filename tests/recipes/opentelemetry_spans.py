@@ -35,8 +35,7 @@ def traced(tracer: Tracer, name: str, store: FlushFn[T]) -> FlushFn[Carried[T]]:
     """A flush function that calls another one in a span of this name."""
 
     async def flush(batch: list[Carried[T]]) -> None:
-        spans = {each.span.span_id: each.span for each in batch if each.span.is_valid}
-        links = [Link(span) for span in spans.values()]
+        links = [Link(span) for span in {each.span.span_id: each.span for each in batch}.values()]
         count = {"messaging.batch.message_count": len(batch)}
         with tracer.start_as_current_span(name, Context(), SpanKind.CONSUMER, count, links):
             await store([each.item for each in batch])
