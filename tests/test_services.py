@@ -236,7 +236,7 @@ async def test_a_start_that_is_cancelled(left: Left) -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1.0), services.running(queue, left.path):
             pytest.fail("it has started")
-    assert '["1", "2"]' == left.text
+    assert ("closed", '["1", "2"]') == (queue.state, left.text)
 
 
 async def test_a_file_that_cannot_be_written(left: Left) -> None:
