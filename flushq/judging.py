@@ -90,7 +90,7 @@ def _matching(name: str, errors: Errors) -> Callable[[BaseException], bool]:
     Raises:
         TypeError: They are not said in one of the three ways.
     """
-    if not isinstance(errors, type | tuple) and callable(errors):
+    if not isinstance(errors, type) and callable(errors):
         check_sync_callable(name, errors)
         return errors
     classes = errors if isinstance(errors, tuple) else (errors,)

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 TOP_LEVEL = {
     ".ci/run",
     ".gitignore",
+    ".pre-commit-config.yaml",
     "CHANGELOG.rst",
     "LICENSE",
     "README.rst",
@@ -219,6 +220,17 @@ def test_the_top_level_holds_nothing_else() -> None:
     listing = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True)
     files = {file if file in TOP_LEVEL else file.split("/")[0] for file in listing.splitlines()}
     assert set() == files - TOP_LEVEL
+
+
+def test_a_commit_is_checked_as_by_the_gate() -> None:
+    """The hooks of pre-commit are the commands with which .ci/run checks the lint and the types."""
+    gate = (ROOT / ".ci/run").read_text()
+    folders = " ".join(re.findall(r"folders\+?=\((.+?)\)", gate))
+    lint_and_types = gate[gate.index("say lint") : gate.index("say documents")]
+    commands = re.findall(r"within checks (.+)", lint_and_types.replace('"${folders[@]}"', folders))
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    assert commands == re.findall(r"^ +entry: (.+)$", hooks, re.MULTILINE)
+    assert 3 == len(commands)
 
 
 def test_what_silences_a_tool_tells_why() -> None:

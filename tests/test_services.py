@@ -29,6 +29,11 @@ class Store:
         self.items.extend(batch)
 
 
+async def hang(batch: list[Any]) -> None:
+    """Never end."""
+    await asyncio.Event().wait()
+
+
 class Left:
     """The file of what is left.
 
@@ -81,7 +86,7 @@ async def test_a_queue_that_fails_ends_a_program_of_its_own() -> None:
             await asyncio.Event().wait()
     task = asyncio.current_task()
     assert task is not None
-    assert 0 == task.cancelling()
+    assert (0, False) == (task.cancelling(), is_blocked())
 
 
 class Server:
@@ -196,10 +201,13 @@ async def test_an_ordinary_end(server: Server) -> None:
 async def test_what_is_left_is_stored_at_the_next_start(left: Left) -> None:
     """It is kept in the order of its acceptance, and stored before the block begins."""
     items = [("a", 1), {"b": 2}, "c", None]
+    queue: FlushQueue[Any] = FlushQueue(hang, NaturalPolicy(max_records=2), max_shutdown_wait=0)
     with pytest.raises(ShutdownTimeout):
-        async with services.running(queue_of(Store(), max_shutdown_wait=0), left.path) as queue:
+        async with services.running(queue, left.path):
             for item in items:
                 await queue.enqueue(item)
+            await asyncio.sleep(1.0)
+    assert (items[:2], items[2:]) == (queue.in_doubt, queue.undelivered)
     assert [["a", 1], *items[1:]] == json.loads(left.text)
 
     store = Store()
@@ -219,6 +227,16 @@ async def test_a_start_that_fails_loses_nothing(left: Left) -> None:
             pytest.fail("it has started")
     assert queue.stats().accepted < 3
     assert text == left.text
+
+
+async def test_a_start_that_is_cancelled(left: Left) -> None:
+    """The cancellation goes on, and loses nothing either."""
+    left.text = '["1", "2"]'
+    queue: FlushQueue[Any] = FlushQueue(hang, NaturalPolicy(), max_shutdown_wait=0)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1.0), services.running(queue, left.path):
+            pytest.fail("it has started")
+    assert ("closed", '["1", "2"]') == (queue.state, left.text)
 
 
 async def test_a_file_that_cannot_be_written(left: Left) -> None:

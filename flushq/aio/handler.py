@@ -24,8 +24,8 @@ class FailureHandler(Judge[T]):
 
     Args:
         retry: What may pass, such as a connection that is lost: a class of exceptions, a tuple of
-            classes, or a plain function that tells it of an exception. An exception that ``split``
-            names too is tried again first.
+            classes, or a plain function that tells it of an exception. What ``split`` names too is
+            tried again first, and so is each half.
         split: Which exceptions are those of a bad item, such as a value that the table refuses, in
             the same three ways.
         bury: Is called with a bad item and its exception, and saves both: a dead letter. It is
