@@ -91,7 +91,9 @@ def test_without_a_limit_it_tries_for_ever(attempt: int, ask: Ask) -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [ValueError, (asyncio.CancelledError, ValueError), lambda error: error is BAD], ids=str
+    "names",
+    [ValueError, (asyncio.CancelledError, ValueError), lambda error: error is BAD],
+    ids=["class", "tuple", "function"],
 )
 def test_exceptions_are_named_in_three_ways(names: Any, ask: Ask) -> None:
     """By their class, as one of several classes, or by a function of the exception."""
