@@ -46,7 +46,7 @@ async def test_keys_that_are_seen_once_leave_nothing_behind(keys: int) -> None:
     assert max(used) < used[0] + 300
 
 
-@pytest.mark.parametrize("keys", [1_000, pytest.param(20_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("keys", [1_000, pytest.param(100_000, marks=pytest.mark.long)])
 async def test_many_open_partitions_share_one_timer(keys: int) -> None:
     """Each is flushed at its own time; and no partition is left."""
     sink = Sink[int]()
