@@ -49,6 +49,9 @@ LAWS = "tests/test_policy_laws.py"
 STATEFUL = "tests/policies/test_shared.py"
 LAB = "tests/cli/test_lab.py tests/cli/test_report.py tests/cli/test_simulate.py"
 STREAMS = "tests/contract/test_s01_reading.py tests/contract/test_s02_leaving.py"
+BOUNDS = (
+    "tests/contract/test_m_merging.py tests/contract/test_b_bounds.py tests/threads/test_bounds.py"
+)
 PARTITIONS = " ".join(
     f"tests/contract/test_{name}.py"
     for name in ("p01_key", "p02_life", "p03_turns", "p06_room", "p08_outcomes", "p10_cost")
@@ -94,10 +97,12 @@ TESTS: dict[str, tuple[str, ...]] = {
         CORE_SESSIONS,
         "tests/contract/test_08_fairness.py",
     ),
+    "flushq/core/displacing.py": (CORE_SESSIONS, BOUNDS),
     "flushq/core/losses.py": (
         "tests/core/test_losses.py",
         "tests/contract/test_15_bad_arguments.py",
     ),
+    "flushq/core/merging.py": (CORE_SESSIONS, BOUNDS),
     "flushq/core/partition.py": (PARTITIONS,),
     "flushq/core/partition_heap.py": ("tests/core/test_partition_heap.py", PARTITIONS),
     "flushq/core/partitioned_batcher.py": (PARTITIONS, "tests/core/test_partitioned_batcher.py"),

@@ -317,6 +317,20 @@ def test_what_is_delivered_is_the_left_fold(
             assert (oldest, sum(map(length, oldest))) == take_some(buffer, action)
 
 
+@pytest.mark.parametrize("make", BUFFERS.values(), ids=BUFFERS)
+def test_what_was_foreseen_is_made_of_the_item_that_waits(make: Callable[..., Any]) -> None:
+    """A thread may bring an item that it has measured before, while another thread waits."""
+    buffer = make(key_of, length, merge=join)
+    buffer.append(("a", "1"))
+    other, new = ("a", "23"), ("a", "4")
+    of_other, of_new = buffer.measure(other), buffer.measure(new)
+    assert 1 == buffer.growth(new, of_new[0])
+    take_some(buffer, 1)
+    buffer.add(other, *of_other)
+    buffer.add(new, *of_new)
+    assert ([("a", "234")], 3) == take_some(buffer, 1)
+
+
 class Unread:
     """A list of a thousand that cannot be read."""
 
