@@ -26,6 +26,7 @@ from flushq.aio.runner import Runner
 from flushq.core.attempts import Attempts
 from flushq.core.core import Core
 from flushq.core.need import Need
+from flushq.core.running_throttle import RunningThrottle
 from flushq.core.waiter import Facts, Registry
 from flushq.requests import Request
 from tests.core_sessions.sabotages import SABOTAGES as CORE_SABOTAGES
@@ -142,6 +143,13 @@ SABOTAGES: dict[str, tuple[object, str, object]] = {
 }
 
 
+def _note_success(throttle: RunningThrottle[object], batch: Any, now: float, _: object) -> None:
+    NOTE_END(throttle, batch, now, None)
+
+
+NOTE_END = RunningThrottle.note_end
+
+
 FOUND_BY_ASKING = [
     "a latecomer overtakes",
     "weight is not bounded",
@@ -163,6 +171,7 @@ BATCHED_SABOTAGES: dict[str, tuple[object, str, object]] = {
     "an exception is a result": (Request, "result", lambda self: self.answer),
     "who has gone is asked for": (Request, "is_wanted", True),
     "nobody joins another": (Request, "join", _nothing),
+    "the throttle hears of no failure": (RunningThrottle, "note_end", _note_success),
     "what is displaced has failed": (flushq.aio.batched, "Displaced", Dropped),
     **{what: CORE_SABOTAGES[what] for what in FOUND_BY_ASKING},
 }

@@ -94,6 +94,7 @@ class Session:
         self._batches: list[list[Request]] = []
         self._loaded: list[Request] = []
         self._told: list[BaseException] = []
+        self._raised: list[BaseException] = []
         self._running = self._failures = self._news = 0
         self.history.note("PLAN", f"{limits}")
 
@@ -210,12 +211,9 @@ class Session:
         return isinstance(error, ShutdownTimeout) and self._stops
 
     def _tells_of_failure(self, error: BaseException | None) -> bool:
-        cause = getattr(error, "__cause__", None)
-        return (
-            isinstance(error, PolicyError)
-            and self._failure is not None
-            and (cause is self._failure[0])
-        )
+        if not isinstance(error, PolicyError) or self._failure is None:
+            return False
+        return error.__cause__ is self._failure[0]
 
     @property
     def _stops(self) -> bool:
@@ -231,7 +229,8 @@ class Session:
             batch = next(reversed(core.batcher.running))
             self._batches.append(self._waiting.cut(facts[1], batch.partition))
             self._running += 1
-        self._running -= event == "flush_done"
+        elif event == "flush_done":
+            self._running -= 1
 
     def answered(self, decision: Decision) -> Decision:
         """The policy answers."""
@@ -255,7 +254,12 @@ class Session:
             self.history.complain("H2", "a call starts that may not")
 
     def call_done(self, error: BaseException | None) -> None:
-        """A call has ended: as the loader has."""
+        """A call has ended: as the loader has, or the limit has come before that was called."""
+        left = [each for each in self._raised if each is not error]
+        is_known = error is None or len(left) < len(self._raised)
+        if not is_known and not (self._stops and isinstance(error, CancelledError)):
+            self.history.complain("H1", f"the throttle is told of {error!r}")
+        self._raised = left
 
     def throttle_failed(self, cause: BaseException | None) -> None:
         """The queue has failed: what was not handed over will never be."""
@@ -269,6 +273,13 @@ class Session:
     # The loader.
 
     async def _load(self, keys: list[int]) -> Any:
+        try:
+            return await self._load_or_raise(keys)
+        except BaseException as error:
+            self._raised.append(error)
+            raise
+
+    async def _load_or_raise(self, keys: list[int]) -> Any:
         self.history.note("loader", "called", tuple(keys))
         requests, interrupted = self._requests_of(list(keys)), False
         try:
@@ -358,8 +369,8 @@ class Session:
         facts = queue.policy.queue.pending, queue.policy.queue.weight
         if not self._limits.partitioned and facts != (right[-1], waiting.weight):
             self.history.complain("B5", f"the policy knows of {facts}")
-        if throttle is not None and throttle.running != self._running:
-            self.history.complain("H1", f"the throttle knows of {throttle.running} calls")
+        if throttle is not None and (throttle.running != self._running or self._raised):
+            self.history.complain("H1", f"{throttle.running} calls run, {self._raised} is not told")
 
 
 def _tells(key: int, results: dict[int, object]) -> Answer:
