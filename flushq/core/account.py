@@ -1,5 +1,6 @@
 """The account: what became of every item that was accepted and does not wait any more."""
 
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from flushq.core.attempts import Ended
@@ -40,18 +41,21 @@ class Account(Generic[T]):
 
     def count_end(self, batch: Batch[T]) -> None:
         """A batch has ended: what was neither dropped nor lost of it is delivered."""
-        lost = 0 if batch.error is None else self.record_loss(batch)
+        lost = 0 if batch.error is None else len(_lost_in(batch))
         dropped = len(batch.dropped) - batch.dropped_early
         self.dropped += dropped
         self.delivered += batch.count - len(batch.ended_early) - dropped - lost
         self.flushes[batch.reason] = self.flushes.get(batch.reason, 0) + 1
+        if lost:
+            self.record_loss(batch)  # last, as lost_as may look at the account
 
-    def record_loss(self, batch: Batch[T]) -> int:
-        """What was neither delivered nor dropped of a batch is lost; return how many items."""
-        if batch.lost is None:
-            batch.lost = range(batch.count)
-        if batch.lost:
-            kind = self.losses.in_doubt if batch.called else self.losses.undelivered
-            numbers, items = batch.numbers, batch.items
-            kind.add([numbers[at] for at in batch.lost], [items[at] for at in batch.lost])
-        return len(batch.lost)
+    def record_loss(self, batch: Batch[T]) -> None:
+        """What was neither delivered nor dropped of a batch is lost."""
+        lost = batch.lost = _lost_in(batch)
+        kind = self.losses.in_doubt if batch.called else self.losses.undelivered
+        numbers, items = batch.numbers, batch.items
+        kind.add([numbers[at] for at in lost], [items[at] for at in lost])
+
+
+def _lost_in(batch: Batch[T]) -> Sequence[int]:
+    return range(batch.count) if batch.lost is None else batch.lost

@@ -107,13 +107,13 @@ class Batcher(Account[T]):
         if self.buffer.merging is not None:
             self.buffer.merging.on_reweighed = self._reweigh
         self.running: dict[Batch[T], None] = {}
-        self.started = self.draining = self.overflowed = False
+        self.started = self.draining = self.overflowed = self._is_corrected = False
         self.stopped: str | None = None
         self.failure: End | None = None
         self.interruption: BaseException | None = None
         self._max_in_flight = max_in_flight
         self._barrier = self._announced_duplicates = self._unannounced = 0
-        self._is_corrected = False
+        self._announced_weight: float = 0
 
     def _new_buffer(self, *measures: Any) -> Buffer[T]:
         return Buffer(*measures)
@@ -137,16 +137,16 @@ class Batcher(Account[T]):
 
     @property
     def weight(self) -> float:
-        """What the items weigh that wait."""
-        return self.policy.copy.queue.weight + self.buffer.fresh_weight
+        """What the items weigh that wait, whatever the policy makes of it."""
+        return self._announced_weight + self.buffer.fresh_weight
 
     def announce(self, now: float) -> None:
         """Tell the policy of the items that have come since the last time, the first at ``now``."""
         buffer = self.buffer
         count, weight = len(buffer.items) - self.policy.pending, buffer.fresh_weight
         self._announced_duplicates = buffer.duplicates
-        self._unannounced = 0
-        buffer.fresh_weight = 0
+        self._unannounced = buffer.fresh_weight = 0
+        self._announced_weight += weight
         if count > 0:
             self.policy.item_added(max(self.policy.now, now), count, weight)
         elif self._is_corrected and self.stopped is None:
@@ -161,6 +161,7 @@ class Batcher(Account[T]):
         item, weight = buffer.take_oldest()
         if is_known:
             self.policy.displaced(weight)
+            self._lighten(weight, self.policy.pending)
             self._is_corrected = True
         else:
             buffer.fresh_weight = max(buffer.fresh_weight - weight, 0) if buffer.items else 0
@@ -180,6 +181,7 @@ class Batcher(Account[T]):
     def _reweigh(self, number: int, key: Hashable, change: float) -> None:
         if number < self.buffer.first + self.policy.pending:
             self.policy.reweighed(change)
+            self._announced_weight += change
             self._is_corrected = True
         else:
             self.buffer.fresh_weight = max(self.buffer.fresh_weight + change, 0)
@@ -242,7 +244,11 @@ class Batcher(Account[T]):
         most = most if due.up_to is None else min(most, due.up_to)
         items, weight, weights = buffer.take(most)
         count, now, left = len(items), max(policy.now, now), len(buffer.items)
+        self._lighten(weight, policy.pending - count)
         return Batch(items, count, weight, weights, due.reason, first, oldest, now, left, policy)
+
+    def _lighten(self, weight: float, left: int) -> None:
+        self._announced_weight = self._announced_weight - weight if left else 0
 
     def end_flush(self, batch: Batch[T], now: float) -> None:
         """A batch has ended; without an error on it nothing of it is lost."""

@@ -118,9 +118,10 @@ class DropOldest(Displacing[T]):
     def make_room(self, item: T, key: Hashable, weight: float) -> bool:
         """As of an Admission: there always is.
 
-        If that displaces what the item was to be merged into, it comes in alone.
+        If that displaces what the item was to be merged into, it comes in alone. One that comes to
+        a queue that has stopped meanwhile finds nothing that waits.
         """
-        while not self.fits(self.need_of(item, key, weight)):
+        while self._buffer.items and not self.fits(self.need_of(item, key, weight)):
             self.on_displaced(*self._batcher.displace())
             self.displaced_lately = True
         return True

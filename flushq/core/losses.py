@@ -47,12 +47,12 @@ class LossList(Generic[T]):
 
     def add(self, numbers: Sequence[int], items: list[T]) -> None:
         """Enter lost items, with their numbers, which increase."""
+        self.count += len(items)  # before lost_as, which may look at the account
         if self._lost_as is not None:
             items = [_listed(item, self._lost_as) for item in items]
         known = self._numbered
         comes_last = not known or known[-1][0] < numbers[0]
         known += zip(numbers, items, strict=True)
-        self.count += len(items)
         if comes_last:
             self.items += items
         else:

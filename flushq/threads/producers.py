@@ -66,6 +66,7 @@ class Entrance(Generic[T]):
     """
 
     __slots__ = (
+        "_coming",
         "_core",
         "_inbox",
         "_is_plain",
@@ -104,6 +105,7 @@ class Entrance(Generic[T]):
         self._may_wait = may_wait
         self._lock = primitives.RLock()
         self._within = False
+        self._coming: float = 0
         self._inbox: deque[tuple[T, Hashable, float]] = deque()
 
     # The lock.
@@ -238,10 +240,13 @@ class Entrance(Generic[T]):
 
     def _let_in_measured(self, entry: Entry[T]) -> tuple[bool, Any]:
         """Let an item with a key or a weight in, or have its caller stand in line."""
-        if not self._is_next(entry):
-            return False, None
         core, item = self._core, entry.item
-        stays = core.admission.add(item, entry.key, entry.weight)
+        try:
+            if not self._is_next(entry):
+                return False, None
+            stays = core.admission.add(item, entry.key, entry.weight)
+        finally:
+            self._coming = 0
         if entry.on_accepted is not None:
             entry.on_accepted(item if stays in (None, DISPLACED) else core.buffer[stays])
         return True, entry.watch and entry.watch(core.receipts.completion_of(item, stays))
@@ -258,6 +263,7 @@ class Entrance(Generic[T]):
             self._leave_line(entry.place)
             self._check_place(entry.place)
         need = admission.need_of(entry.item, entry.key, entry.weight)
+        self._coming = need.weight
         if entry.place is not None:
             may_come = need.is_met_by(entry.need) or admission.fits(need)
         else:
@@ -324,7 +330,7 @@ class Entrance(Generic[T]):
         admission = self._core.admission
         if entry.watch is not None:
             self.check_free()
-        if not admission.may_come(Need(2, entry.weight)):
+        if not admission.may_come(Need(2, self._coming + entry.weight)):
             raise admission.no_room()
         self.revoke_credit()
         admission.give_way(Need(1, entry.weight))

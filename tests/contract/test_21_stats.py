@@ -9,7 +9,7 @@ import json
 import attrs
 import pytest
 
-from flushq import FlushqError, FlushQueue, NaturalPolicy, QueueStats
+from flushq import FlushqError, FlushQueue, NaturalPolicy, PartialFailure, QueueStats
 from tests.contract.hostile import error_of, own_loop
 from tests.contract.support import HeldSink, Sink, enqueue_all, failing, patient, produce, settle
 from tests.virtual import VirtualLoop
@@ -53,6 +53,22 @@ async def test_an_item_on_its_way() -> None:
         assert (5, 0, 3, 2) == (stats.accepted, stats.pending, stats.in_flight, stats.delivered)
         sink.open()
     assert (5, 5) == (queue.stats().accepted, queue.stats().delivered)
+
+
+async def test_the_account_adds_up_while_losses_are_listed() -> None:
+    """Also where lost_as looks at it: for items in doubt, delivered in part, and for the rest."""
+    seen: list[tuple[int, int, int, int]] = []
+
+    def lost_as(item: int) -> int:
+        stats = queue.stats()
+        seen.append((stats.accepted, stats.delivered, stats.in_doubt, stats.undelivered))
+        return item
+
+    sink = Sink[int](errors={0: PartialFailure({1: OSError()})})
+    queue = FlushQueue(sink, NaturalPolicy(2), lost_as=lost_as)
+    async with failing(queue):
+        await enqueue_all(queue, range(5))
+    assert [(5, 1, 1, 0), *[(5, 1, 1, 3)] * 3] == seen
 
 
 async def test_what_is_refused_is_not_accepted() -> None:

@@ -61,6 +61,32 @@ async def test_what_is_in_flight_weighs_nothing() -> None:
         sink.open()
 
 
+class Forgetful(NaturalPolicy):
+    """A policy that does not pass weights on, so that all that waits weighs nothing to it."""
+
+    def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
+        """Hear of items, not of their weight."""
+        return super().item_added(now, count)
+
+
+@pytest.mark.parametrize("more", [{}, {"partition_key": itself}], ids=["one queue", "partitions"])
+async def test_the_bound_holds_whatever_the_policy_knows(more: dict[str, Any]) -> None:
+    """Not even a policy that has forgotten a weight lets more in."""
+    sink = HeldSink[int]()
+    async with FlushQueue(sink, Forgetful(1), weigh=itself, max_queue_weight=10, **more) as queue:
+        await queue.enqueue(0)
+        await settle()
+        producers = [produce(queue, item) for item in (5, 3, 4)]
+        for each, done in zip(producers, (True, True, False), strict=True):
+            await settle()
+            assert done is each.done()
+        sink.let_go()
+        await settle()
+        assert producers[2].done()
+        sink.open()
+    assert [0, 5, 3, 4] == sink.items
+
+
 async def test_sums_of_floats_leave_nothing_behind() -> None:
     """After items whose weights do not add up exactly, an item of the most weight finds room."""
     sink = Sink[float]()

@@ -18,7 +18,7 @@ from flushq import FlushQueue, NaturalPolicy, PolicyError, QueueFull
 from flushq.core.buffer import Buffer
 from flushq.core.partitioned_buffer import PartitionedBuffer
 from tests.contract.hostile import Second
-from tests.contract.support import HeldSink, Sink, enqueue_all, patient, produce, settle
+from tests.contract.support import HeldSink, Sink, enqueue_all, patient, produce, settle, steps
 
 Texts = tuple[str, str]
 """A key, and a text that grows."""
@@ -127,6 +127,33 @@ async def test_an_item_whose_key_has_left_while_it_paused() -> None:
         assert 1 == queue.pending
         sink.open()
     assert [[("a", "1")], [("a", "234")]] == sink.batches
+
+
+async def open_soon(sink: HeldSink[Texts]) -> None:
+    """Open a sink when nothing else happens."""
+    await settle()
+    sink.open()
+
+
+@pytest.mark.not_in("eager", reason="the other producer would come first")
+async def test_a_producer_that_needs_more_after_its_pause_keeps_its_turn() -> None:
+    """Whenever what it was to be merged into is cut: it stands before those that came meanwhile."""
+    for moment in range(8):
+        sink = HeldSink[Texts]()
+        async with joining(sink, NaturalPolicy(1), merge=replace, max_queue_weight=10) as queue:
+            await queue.enqueue(("f", ""))
+            await settle()
+            await enqueue_all(queue, [("a", "123"), ("x", "12345")])
+            sink.let_go()
+            await steps(moment)
+            behind = produce(queue, ("q", "1234"))  # it begins while the other one pauses
+            for _ in range(600):
+                queue.enqueue_nowait(("x", "12345"))
+            opening = asyncio.create_task(open_soon(sink))
+            await queue.enqueue(("a", "12345"))
+            await asyncio.gather(opening, behind)
+        keys = [key for key, _ in sink.items]
+        assert len(keys) - 1 - keys[::-1].index("a") < keys.index("q")
 
 
 @pytest.mark.not_in("eager", reason="the pause of an eager producer is over by then")

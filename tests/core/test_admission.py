@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from flushq.core.admission import Admission
 from flushq.core.batch import Batch
 from flushq.core.batcher import Batcher
+from flushq.core.displacing import DropOldest
 from flushq.core.need import ONE_PLACE, Need
 from flushq.errors import QueueFull
 from flushq.policies import NaturalPolicy
@@ -127,6 +128,19 @@ def test_newcomers_have_room_beside_those_who_were_given_some() -> None:
     before = entrance.newcomers
     entrance.admission.admit(lambda: 0)
     assert ((0, False), (2, True)) == (before, entrance.newcomers)
+
+
+def test_nothing_is_displaced_where_nothing_waits() -> None:
+    """A finalizer may bring items while the queue stops: they come in, and the account adds up."""
+    batcher: Batcher[int] = Batcher(NaturalPolicy(), None, abs, max_queue_weight=9)
+    admission = DropOldest(batcher, 9)
+    admission.add(8, None, 8)
+    batcher.announce(0)
+    batcher.stop("its time is over")
+    admission.add_late(7, None, 7)
+    assert (2, 0, [7]) == (batcher.accepted, batcher.displaced, [*batcher.buffer.items])
+    batcher.stop("it has stopped")
+    assert [8, 7] == batcher.losses.undelivered.items
 
 
 def test_only_items_make_pressure_and_only_for_a_line() -> None:

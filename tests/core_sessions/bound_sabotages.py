@@ -89,6 +89,7 @@ BOUND_SABOTAGES: dict[str, Sabotage] = {
     "displacing is no pressure": (Batcher, "_count_displaced", _count_without_pressure),
     "the newest are displaced instead": (DropOldest, "make_room", DropNewest.make_room),
     "displaced items keep their weight": (RunningPolicy, "displaced", _displace_without_facts),
+    "what has left takes up weight": (Batcher, "_lighten", _nothing),
     "nobody asks by corrected facts": (RunningPolicy, "ask_again", _nothing),
     "nobody is told that an item is displaced": (Receipts, "settle_displaced", _nothing),
     "what is turned away is no part of a burst": (Batcher, "_count_displaced", _count_known),

@@ -192,6 +192,11 @@ class Judge:
             yield 7, "pending", len(model.waiting), model.limits.max_queue_size
         if model.weight > (model.limits.max_queue_weight or math.inf):
             yield "B1", "the weight", model.weight, model.limits.max_queue_weight
+        told = self._core.batcher.policy.copy.queue.weight
+        known = sum(entry.item.weight for entry in model.waiting if entry.since is not None)
+        is_one_policy = not (model.limits.partitioned or model.ending)
+        if is_one_policy and not math.isclose(told, known, abs_tol=1e-9):
+            yield "B5", "the weight that the policy knows", told, known
         credit, overdraft = map(operator.length_hint, self._credit())
         room = 0 if model.line or model.reserved or model.ending else model.room
         if credit and credit > min(room, model.most - model.burst):

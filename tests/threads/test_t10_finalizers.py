@@ -4,7 +4,7 @@ import gc
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from operator import itemgetter
 from typing import Any
 
@@ -74,6 +74,33 @@ def test_a_finalizer_at_any_step_of_an_item_that_is_displaced() -> None:
 
     finalize: list[Callable[[], object]] = [int]
     assert at_every_step(lambda: finalize[0](), play_once) >= 1  # noqa: PLW0108 - it changes
+
+
+@pytest.mark.parametrize("more", [{}, {"dedupe_key": abs, "merge": max}], ids=["items", "merges"])
+def test_a_finalizer_at_any_step_keeps_to_the_weight(more: dict[str, Any]) -> None:
+    """There is room for one of the two items, whichever comes first."""
+
+    def play_once(make: Callable[..., None]) -> None:
+        sink, calls = Sink(), list[Any]()
+        queue = queue_of(sink, weigh=abs, max_queue_weight=10, **more)
+
+        def act() -> None:
+            with suppress(QueueFull):
+                queue.enqueue_nowait(7)
+                calls.append(7)
+
+        def call() -> None:
+            with suppress(TimeoutError):
+                queue.enqueue(6, 0)
+                calls.append(6)
+
+        finalize[0] = act
+        make(call)
+        queue.close()
+        assert ([calls[0]], 1) == (sink.items, len(calls))
+
+    finalize: list[Callable[[], object]] = [int]
+    assert at_every_step(lambda: finalize[0](), play_once) > 10  # noqa: PLW0108 - it changes
 
 
 def test_a_receipt_that_a_finalizer_interrupts() -> None:
