@@ -40,6 +40,9 @@ async def running(queue: FlushQueue[T], left: Path | None = None) -> AsyncIterat
     not handle that signal. The exit status is 1 if the queue has failed, or if anything is left
     after the drain; else it is that of the server, as if there were no queue.
 
+    A cancellation of the block drains the queue, and goes on after that; another one, during the
+    drain, aborts it.
+
     Args:
         queue: The queue; it has not been started.
         left: The file of one process that keeps as JSON what is left: ``in_doubt``, and then
@@ -118,8 +121,8 @@ class _Service:
             self._task.uncancel()
 
     def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
-        has_failed = kind is not None and issubclass(kind, Exception)
-        if has_failed and _handles_sigterm() and hasattr(signal, "pthread_sigmask"):  # not Windows
+        can_block = hasattr(signal, "pthread_sigmask")  # Windows has none
+        if kind is not None and can_block and _handles_sigterm():
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
             self._task.add_done_callback(_end_as_failed)
 

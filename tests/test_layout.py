@@ -91,10 +91,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
 }
 
+OF_TYPE_CHECKERS = {"judging": {"typing_extensions"}}
 DRIVER_ONLY = {"asyncio", "contextvars", "time", "random", "logging", "threading"}
 DRIVERS = {"aio", "threads", "cli", "services"}
 OF_BOTH_DRIVERS = {"telling": {"logging"}, "inside": {"contextvars"}}
-OF_TYPE_CHECKERS = {"judging": {"typing_extensions"}}
 EXTRAS = {"testing": {"hypothesis"}, "cli": {"click", "rich", "aiosqlite", "matplotlib"}}
 
 PACKAGES = {"flushq", "flushq.core"}
@@ -212,14 +212,6 @@ def test_the_checker_sees_every_way_to_import(
 def test_lower_files_never_import_higher_ones(row: str) -> None:
     """The table has no circle: what a row may import may not import it."""
     assert not any(row in reach(below) for below in MAY_IMPORT[row])
-
-
-@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only a checkout knows its files")
-def test_the_top_level_holds_nothing_else() -> None:
-    """The top level of the tree holds the files and folders of the layout and nothing else."""
-    listing = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True)
-    files = {file if file in TOP_LEVEL else file.split("/")[0] for file in listing.splitlines()}
-    assert set() == files - TOP_LEVEL
 
 
 def test_a_commit_is_checked_as_by_the_gate() -> None:

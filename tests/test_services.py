@@ -8,6 +8,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,23 @@ async def test_at_the_end_of_its_block_a_queue_drains() -> None:
     async with services.running(queue) as same:
         await same.enqueue(1)
     assert ([1], "closed", queue) == (store.items, queue.state, same)
+
+
+async def test_a_block_that_is_cancelled() -> None:
+    """The queue drains, and the task stays cancelled."""
+    store = Store()
+
+    async def live() -> int:
+        task = asyncio.current_task()
+        assert task is not None
+        with suppress(asyncio.CancelledError):
+            async with services.running(queue_of(store)) as queue:
+                await queue.enqueue(1)
+                task.cancel()
+                await asyncio.Event().wait()
+        return task.cancelling()
+
+    assert (1, [1]) == (await asyncio.create_task(live()), store.items)
 
 
 async def test_a_queue_that_fails_ends_a_program_of_its_own() -> None:
@@ -172,7 +190,11 @@ async def test_a_server_that_does_not_raise_the_signal_again(
     server: Server, statuses: list[int]
 ) -> None:
     """It may end as it likes: it is not killed, and the signal is blocked no more."""
-    error = await server.serve(FlushQueue(Store(), NaturalPolicy()), lambda: None)
+
+    def end() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    error = await server.serve(FlushQueue(Store(), NaturalPolicy()), end)
     assert isinstance(error, FlushFailed)
     assert ([], False) == (statuses, is_blocked())
 
@@ -186,6 +208,15 @@ async def test_a_signal_that_the_program_handles(server: Server, statuses: list[
 
     await server.serve(FlushQueue(Store(), NaturalPolicy()), raise_for_the_program)
     assert ([signal.SIGTERM] * 2, [], False) == (server.signals, statuses, is_blocked())
+
+
+async def test_a_system_that_cannot_block_signals(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There the queue that fails ends its server, too."""
+    monkeypatch.delattr(signal, "pthread_sigmask")
+    error = await server.serve(FlushQueue(Store(), NaturalPolicy()), lambda: None)
+    assert isinstance(error, FlushFailed)
 
 
 async def test_an_ordinary_end(server: Server) -> None:

@@ -2,6 +2,7 @@
 # pyright: reportUnnecessaryTypeIgnoreComment=true
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, assert_type
 
 import flushq.threads
@@ -22,6 +23,7 @@ from flushq import (
     Split,
     Verdict,
     batches,
+    services,
 )
 
 POLICY = NaturalPolicy(max_records=100)
@@ -110,6 +112,12 @@ async def a_ready_handler_knows_its_items() -> None:
     assert_type(
         flushq.threads.FlushQueue(refuse, POLICY, on_failure=plain), flushq.threads.FlushQueue[int]
     )
+
+
+async def a_service_has_its_queue(queue: FlushQueue[str]) -> None:
+    """The block of a service has the queue that it was given."""
+    async with services.running(queue, Path("left.json")) as same:
+        assert_type(same, FlushQueue[str])
 
 
 async def a_queue_may_be_told_its_items() -> None:
