@@ -225,6 +225,14 @@ def test_a_commit_is_checked_as_by_the_gate() -> None:
     assert 3 == len(commands)
 
 
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only a checkout knows its files")
+def test_the_top_level_holds_nothing_else() -> None:
+    """The top level of the tree holds the files and folders of the layout and nothing else."""
+    listing = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True)
+    files = {file if file in TOP_LEVEL else file.split("/")[0] for file in listing.splitlines()}
+    assert set() == files - TOP_LEVEL
+
+
 def test_what_silences_a_tool_tells_why() -> None:
     """Each comment that silences a type checker, a linter or the coverage carries its reason."""
     found = {

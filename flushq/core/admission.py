@@ -105,9 +105,10 @@ class Admission(Fairness[T]):
         """Whether there is room beside what others were given and claim, but for those in line."""
         if need.places and need.places > self.room - self.waitlist.reserved:
             return False
-        if not self._is_bounded:
-            return True
-        return self._bears(need.weight, self._weight_giving_way + self.waitlist.reserved_weight)
+        return not self._is_bounded or self._bears_beside_claims(need.weight)
+
+    def _bears_beside_claims(self, weight: float) -> bool:
+        return self._bears(weight, self._weight_giving_way + self.waitlist.reserved_weight)
 
     def _bears(self, weight: float, claimed: float = 0) -> bool:
         """Whether what waits may weigh so much more, beside what others claim."""
@@ -224,13 +225,9 @@ class Admission(Fairness[T]):
 
     def admit(self, clock: Callable[[], float]) -> None:
         """Give room to the line; what those producers bring has been here from now on."""
-        if self.waitlist.admit(self._fits_place) and self.opened is None:
+        bears = self._bears_beside_claims if self._is_bounded else None
+        if self.waitlist.admit(self.room, bears) and self.opened is None:
             self.open_burst(clock())
-
-    def _fits_place(self, weight: float) -> bool:
-        if not self._is_bounded:
-            return self.room > self.waitlist.reserved
-        return self.fits(Need(1, weight))
 
     def break_deadlock(
         self,

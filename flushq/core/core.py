@@ -227,9 +227,11 @@ class Core(Generic[T]):
     def is_due(self) -> bool:
         """Whether another flush, or a retry, might start; a flush just begun leaves no pressure."""
         admission = self.admission
-        may_press = admission.displaces or bool(admission.waitlist.line)
-        due = self.batcher.due(pressed=may_press and admission.is_pressed)
-        return due is not None or bool(self.starts.line)
+        if self.starts.line:
+            return True
+        if admission.waitlist.line or admission.displaces:
+            return self.batcher.due(pressed=admission.is_pressed) is not None
+        return self.batcher.due() is not None
 
     @property
     def wake_at(self) -> float:

@@ -94,13 +94,17 @@ class WaitList(Generic[Owner]):
         """What the item weighs of the first in line."""
         return next(iter(self.line.values()))[1]
 
-    def admit(self, fits: Callable[[float], bool]) -> bool:
-        """Give room to the first in line while an item of its weight fits; return if any came."""
+    def admit(self, room: float, bears: Callable[[float], bool] | None = None) -> bool:
+        """Give ``room`` (places free in the queue) to the first in line; return if any came.
+
+        ``bears`` tells whether an item of such a weight fits, too. None: every item does.
+        """
         admitted = False
-        while self.line:
-            waiter, (_, weight, _) = next(iter(self.line.items()))
-            if not fits(weight):
+        while self.line and self.reserved < room:
+            weight = self.first_weight
+            if bears is not None and not bears(weight):
                 break
+            waiter = next(iter(self.line))
             if self._answer(waiter, None):
                 self._given[waiter] = weight
                 self.reserved = len(self._given)

@@ -133,7 +133,8 @@ class Simulation:
         batcher, starts, policy = self._batcher, core.starts, self._policy
         while True:
             end = calls[0][0] if calls else never
-            arrival, wake = times[self._arrived], core.wake_at
+            arrival = times[self._arrived]
+            wake = core.wake_at if starts.is_busy else batcher.wake_at
             now = min(wake, arrival, end)
             if now > until or now == never:
                 return

@@ -21,7 +21,7 @@ def line_of(owners: str) -> tuple[WaitList[str], list[Caller]]:
 def admit(waitlist: WaitList[str], room: float) -> bool:
     """Let producers in, as long as what they bring, places and weight, is within the room."""
     return waitlist.admit(
-        lambda weight: waitlist.reserved + waitlist.reserved_weight + weight < room
+        room, lambda weight: waitlist.reserved + waitlist.reserved_weight + weight < room
     )
 
 

@@ -71,10 +71,10 @@ CHECK_ROOM = Admission.check_room
 ADMIT = WaitList.admit
 
 
-def _admit_the_last(waitlist: WaitList[Any], fits: Callable[[float], bool]) -> bool:
+def _admit_the_last(waitlist: WaitList[Any], *rules: Any) -> bool:
     if waitlist.line:
         waitlist.line.move_to_end(next(reversed(waitlist.line)), last=False)
-    return ADMIT(waitlist, fits)
+    return ADMIT(waitlist, *rules)
 
 
 def _stay(waitlist: WaitList[Any], waiter: Any) -> None:
