@@ -84,7 +84,7 @@ def copy_of(name: str, template: Any, kind: type) -> Any:
 def check_callable(name: str, function: object) -> None:
     """Refuse what cannot be called."""
     if not callable(function):
-        raise TypeError(f"{name} must be callable, not {function!r}")
+        raise TypeError(f"{name} must be callable, not {shown(function)}")
 
 
 def check_sync_callable(name: str, function: object) -> None:
@@ -93,7 +93,7 @@ def check_sync_callable(name: str, function: object) -> None:
         return
     check_callable(name, function)
     if any(map(_is_async, (function, type(function).__call__))):
-        raise TypeError(f"{name} must not be async: {function!r}")
+        raise TypeError(f"{name} must not be async: {shown(function)}")
 
 
 def _is_async(function: object) -> bool:
@@ -103,42 +103,42 @@ def _is_async(function: object) -> bool:
 def check_count(name: str, value: Any) -> None:
     """Refuse what is not an int of at least 1."""
     if type(value) is not int and not is_int(value):
-        raise TypeError(f"{name} must be an int, not {value!r}")
+        raise TypeError(f"{name} must be an int, not {shown(value)}")
     if value < 1:
-        raise ValueError(f"{name} must be at least 1, not {value!r}")
+        raise ValueError(f"{name} must be at least 1, not {shown(value)}")
 
 
 def check_number(name: str, value: Any, *, least: float) -> None:
     """Refuse what is not a real number of at least ``least``; inf is allowed."""
     _check_real(name, value)
     if not value >= least:
-        raise ValueError(f"{name} must be at least {least}, not {value!r}")
+        raise ValueError(f"{name} must be at least {least}, not {shown(value)}")
 
 
 def check_finite(name: str, value: Any, *, least: float) -> None:
     """Refuse what is not a finite real number of at least ``least``."""
     check_number(name, value, least=least)
     if not -math.inf < value < math.inf:
-        raise ValueError(f"{name} must be finite, not {value!r}")
+        raise ValueError(f"{name} must be finite, not {shown(value)}")
 
 
 def check_positive(name: str, value: Any) -> None:
     """Refuse what is not a real number above 0; inf is allowed."""
     _check_real(name, value)
     if not value > 0:
-        raise ValueError(f"{name} must be above 0, not {value!r}")
+        raise ValueError(f"{name} must be above 0, not {shown(value)}")
 
 
 def check_duration(name: str, value: Any) -> None:
     """Refuse what is not a finite real number above 0."""
     check_positive(name, value)
     if as_float(value) == math.inf:
-        raise ValueError(f"{name} must be finite, not {value!r}")
+        raise ValueError(f"{name} must be finite, not {shown(value)}")
 
 
 def _check_real(name: str, value: Any) -> None:
     if not is_real(value):
-        raise TypeError(f"{name} must be a real number, not {value!r}")
+        raise TypeError(f"{name} must be a real number, not {shown(value)}")
     try:
         float(value)
     except OverflowError:

@@ -98,12 +98,12 @@ NUMBERS = [at_least_0, check_positive, finite]
 @pytest.mark.parametrize(
     ("checks", "flaw", "values"),
     [
-        ([check_count], "at least 1", [0, -1]),
-        ([check_count], "an int", [True, 1.0, "1", None, Fraction(1)]),
+        ([check_count], "at least 1", [0, -1, -(10**5000)]),
+        ([check_count], "an int", [True, 1.0, "1", None, Fraction(1), Untouchable()]),
         ([at_least_0], "at least 0", [-1, -0.5, Fraction(-1, 3), math.nan, -math.inf]),
         ([check_positive], "above 0", [0, -1, -0.5, Fraction(-1, 3), math.nan, -math.inf]),
         ([finite], "finite", [math.inf, -math.inf]),
-        (NUMBERS, "a real number", [True, "1", None, 1j, [1]]),
+        (NUMBERS, "a real number", [True, "1", None, 1j, [1], Untouchable()]),
         (NUMBERS, "a number that a float can hold", [10**400, Fraction(10**400, 3)]),
     ],
 )

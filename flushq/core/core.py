@@ -43,7 +43,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from flushq.arguments import check_count
+from flushq.arguments import check_count, shown
 from flushq.core.admission import Admission
 from flushq.core.attempts import Attempts, Ended
 from flushq.core.barriers import Barriers
@@ -123,7 +123,7 @@ class Core(Generic[T]):
         keeps_reports: bool = False,
     ) -> None:
         if name is not None and not isinstance(name, str):
-            raise TypeError(f"name must be a str, not {name!r}")
+            raise TypeError(f"name must be a str, not {shown(name)}")
         self.name = "" if name is None else f" {name!r}"
         self.label = label = "" if name is None else f"{name}: "
         rules = dedupe_key, weigh, max_in_flight, label, lost_as, merge, max_queue_weight

@@ -23,6 +23,7 @@ from functools import partial
 from operator import attrgetter
 from typing import Generic, NamedTuple, TypeVar
 
+from flushq.arguments import as_float
 from flushq.core.attempts import Attempts, Pause
 from flushq.core.batch import Batch
 from flushq.core.running_throttle import OnFailure, RunningThrottle
@@ -179,7 +180,7 @@ class Starts(Generic[T]):
         if ready <= now:
             return True
         self.wake_at = ready
-        self.is_blocked = ready == math.inf
+        self.is_blocked = as_float(ready) == math.inf
         return False
 
     def _fail(self, on_failure: OnFailure, what: str, cause: BaseException | None) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -386,6 +387,21 @@ def test_a_flush_that_waits_for_room_ends_the_wait_of_none() -> None:
     producer = Caller()
     (attempts,) = made.running.values()
     made.core.admission.waitlist.join(producer, attempts.batch)
+    made.turn()
+    assert isinstance(producer.result(), QueueFull)
+
+
+@pytest.mark.parametrize(
+    "never", [math.inf, 10**400, Fraction(10**400, 3)], ids=["inf", "int", "Fraction"]
+)
+def test_a_time_that_no_float_can_hold_is_never(never: float) -> None:
+    """No timer can be set to it: it means that nothing starts before a call has ended."""
+    throttle = Noted()
+    made = driver(throttle, 1, max_queue_size=1)
+    throttle.does["ready_at"] = never
+    made.accept(2)
+    producer, (batch,) = Caller(), made.running.values()
+    made.core.admission.waitlist.join(producer, batch)
     made.turn()
     assert isinstance(producer.result(), QueueFull)
 
