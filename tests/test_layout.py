@@ -91,7 +91,11 @@ MAY_IMPORT: dict[str, set[str]] = {
 DRIVER_ONLY = {"asyncio", "contextvars", "time", "random", "logging", "threading"}
 DRIVERS = {"aio", "threads", "cli"}
 OF_BOTH_DRIVERS = {"telling": {"logging"}, "inside": {"contextvars"}}
-EXTRAS = {"testing": {"hypothesis"}, "cli": {"click", "rich", "aiosqlite", "matplotlib"}}
+OF_WORKERS = {"asyncpg", "nats", "prometheus_client"}
+EXTRAS = {
+    "testing": {"hypothesis"},
+    "cli": {"click", "rich", "aiosqlite", "matplotlib"} | OF_WORKERS,
+}
 
 PACKAGES = {"flushq", "flushq.core"}
 

@@ -19,8 +19,12 @@ from typing import Self
 
 from flushq import Drop, Fail, Failure, Retry, Split, Verdict
 from flushq.cli.reading import Row
+from flushq.cli.sink import NotPublished
 from flushq.cli.table import is_refusal
 from flushq.cli.terminal import Complaints
+
+Unstored = sqlite3.Error | NotPublished
+"""What a sink raises if it has not stored all."""
 
 FIRST_PAUSE = 0.1
 DOUBLINGS = 6
@@ -108,9 +112,9 @@ class FailureHandler:
             CannotAppend: The line could not be put aside.
         """
         error = failure.error
-        if not isinstance(error, sqlite3.Error):
+        if not isinstance(error, Unstored):
             return Fail()
-        refused = is_refusal(error)
+        refused = error.refused if isinstance(error, NotPublished) else is_refusal(error)
         if failure.attempt <= self._retries and not (refused and _isolating.get()):
             return self._try_again(failure)
         if self._dead_letter is None or not refused:
@@ -125,7 +129,7 @@ class FailureHandler:
         self._of_retries.complain(f"cannot write: {failure.error}; trying again in {pause:g} s")
         return Retry(pause)
 
-    def _put_aside(self, dead_letter: DeadLetter, row: Row, error: sqlite3.Error) -> Drop:
+    def _put_aside(self, dead_letter: DeadLetter, row: Row, error: Exception) -> Drop:
         dead_letter.append(row, error)
         self._of_letters.complain(f"refused line {row[1]} of {row[0]!r}: {error}")
         return Drop()

@@ -5,14 +5,18 @@ import sys
 from contextlib import nullcontext
 
 import click
+from click.core import ParameterSource
 
 from flushq import FlushPolicy
+from flushq.cli.extras import check_installed
 from flushq.cli.failures import CannotAppend, DeadLetter, FailureHandler
 from flushq.cli.ingestion import Ingestion
 from flushq.cli.params import POLICY_USAGE, by, parse_policy, staying
 from flushq.cli.reading import STANDARD_INPUT, check_source, is_terminal
+from flushq.cli.sink import Sink
 from flushq.cli.table import CannotOpen, JsonField, Table, check_name
 from flushq.cli.terminal import Mistake
+from flushq.cli.urls import check_url
 
 
 def _json_field(name: str | None) -> JsonField | None:
@@ -40,6 +44,24 @@ def _check_apart(dead_letter: str | None, *others: str) -> None:
             raise Mistake(f"{other!r} cannot be the dead-letter file too")
 
 
+def _check_stream(named: tuple[str, str] | None) -> tuple[str, str] | None:
+    return None if named is None else (check_url(named[0]), named[1])
+
+
+def _sink(db: str, table: str, to_stream: tuple[str, str] | None) -> Sink:
+    """Where the lines go."""
+    if to_stream is None:
+        return Table(db, table)
+    given = click.get_current_context().get_parameter_source
+    for name in ("db", "table"):
+        if given(name) is not ParameterSource.DEFAULT:
+            raise Mistake(f"--{name} is of a database, and not for --to-stream")
+    check_installed("--to-stream", "nats")
+    from flushq.cli.publishing import Publisher  # noqa: PLC0415 - it needs nats-py
+
+    return Publisher(*to_stream)
+
+
 @click.command()
 @click.argument("files", nargs=-1, metavar="[FILE]...", callback=_sources)
 @click.option("--db", default="events.db", show_default=True, metavar="PATH", help="The database.")
@@ -50,6 +72,13 @@ def _check_apart(dead_letter: str | None, *others: str) -> None:
     metavar="NAME",
     callback=by(check_name),
     help="The table, under any name; it is made if it is not there.",
+)
+@click.option(
+    "--to-stream",
+    nargs=2,
+    metavar="NATS_URL STREAM",
+    callback=by(_check_stream),
+    help="Publish the lines to a stream of NATS JetStream, and not to a database.",
 )
 @click.option(
     "--policy",
@@ -98,6 +127,7 @@ def ingest(
     files: tuple[str, ...],
     db: str,
     table: str,
+    to_stream: tuple[str, str] | None,
     policy: FlushPolicy,
     dedupe_key: JsonField | None,
     max_queue_size: int,
@@ -124,6 +154,11 @@ def ingest(
     same. A line that the table ignores (ON CONFLICT IGNORE, RAISE(IGNORE)) is not stored, and
     counted as ignored.
 
+    With --to-stream, each line is published to the first subject of the stream, which is made if it
+    is not there, with an id. So running twice within the duplicate window of the stream stores
+    once, and counts the lines that the stream had already as ignored; but for standard input and
+    pipes. "python -m flushq work" brings the lines into PostgreSQL, on as many machines as needed.
+
     SIGINT or SIGTERM ends the reading; what was read is stored, with the retries that it takes. A
     line whose end has not come is not read yet. A second signal ends the writing too. What is
     counted as stored is on the disk.
@@ -140,7 +175,7 @@ def ingest(
         with staying(Mistake):
             ingestion = Ingestion(
                 files,
-                Table(db, table),
+                _sink(db, table, to_stream),
                 policy,
                 dedupe_key=dedupe_key,
                 max_queue_size=max_queue_size,
