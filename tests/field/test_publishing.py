@@ -210,20 +210,24 @@ async def test_a_server_goes_and_comes_back(
         await publisher.write(ROWS[:100])
         await asyncio.to_thread(nats_server.kill)
 
-        async def is_away() -> bool:
+        told = ""
+
+        async def is_told() -> bool:
+            nonlocal told
+            told += capfd.readouterr().err
+            return "NATS is away: " in told
+
+        async def is_written() -> bool:
             try:
                 await publisher.write(ROWS[100:])
             except NotPublished as failure:
-                return "NATS is away" == str(failure)
-            return False
+                return "NATS is away" != str(failure)
+            return True
 
-        await until(is_away)
+        await until(is_told)
+        assert not await is_written()
         await asyncio.to_thread(nats_server.start)
-
-        async def is_back() -> bool:
-            return not await is_away()
-
-        await until(is_back)
+        await until(is_written)
     assert [row[2] for row in ROWS] == await stream.bodies()
     assert capfd.readouterr().err.endswith("NATS is back\n")
 
