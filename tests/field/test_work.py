@@ -3,6 +3,7 @@
 import asyncio
 import re
 import signal
+import time
 import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from nats.js.api import StreamConfig
 
 from flushq.cli.jetstream import MAX_ACK_PENDING
+from flushq.cli.postgres import SECONDS as SECONDS_OF_A_STATEMENT
+from flushq.cli.postgres import PostgresTable
 from tests.field.conftest import Start, ended
 from tests.field.proxy import proxied_port
 from tests.field.servers import Nats, Postgres, until
@@ -114,7 +117,49 @@ async def test_what_is_missing_is_made(field: Field) -> None:
     assert (MAX_ACK_PENDING, 30.0) == (config.max_ack_pending, config.ack_wait)
 
 
-# What is between the transaction and its acknowledgement.
+async def test_rows_are_stored_in_the_order_of_their_ids(database: str) -> None:
+    """So two workers that store the same rows do not wait for each other; an id is there once."""
+    async with PostgresTable(database, "events") as table:
+        await table.store([("c", "1"), ("a", "2"), ("b", "3"), ("a", "4")])
+        await table.store([("d", "5"), ("c", "6")])
+        assert (4, 2, 2) == (table.stored, table.known, table.batches)
+    connection = await asyncpg.connect(database)
+    rows = await connection.fetch("SELECT id FROM events ORDER BY ctid")
+    await connection.close()
+    assert ["a", "b", "c", "d"] == [row["id"] for row in rows]
+
+
+# Before the transaction has ended, and between that and the acknowledgement.
+
+
+async def test_what_was_not_stored_is_not_acknowledged(field: Field) -> None:
+    """A worker that is killed before the commit loses nothing."""
+    await field.add_consumer(ack_wait=1 * SECONDS, max_ack_pending=3_000)
+    worker = field.start()
+    await field.until_idle(workers=1)
+    bodies = [str(number) for number in range(1_500)]
+    holder = await asyncpg.connect(field.database)
+
+    async def waits() -> bool:
+        query = "SELECT count(*) FROM pg_locks WHERE relation = 'events'::regclass AND NOT granted"
+        return bool(await holder.fetchval(query))
+
+    async with holder.transaction():
+        await holder.execute("LOCK TABLE events")
+        await field.publish([body.encode() for body in bodies])
+        await until(waits)
+        await end(worker, signal.SIGKILL)
+        # Its statement goes on without it, unless its session ends.
+        session = "pg_terminate_backend(pid, 30000)"
+        query = f"SELECT {session} FROM pg_stat_activity WHERE application_name = $1"
+        assert await holder.fetchval(query, field.stream)
+    await holder.close()
+    assert [] == await field.stored()
+    worker = field.start()
+    await until(field.settled)
+
+    assert sorted(bodies) == sorted(await field.stored())
+    await stop(worker)
 
 
 @pytest.mark.parametrize("killed", [True, False])
@@ -251,8 +296,10 @@ async def test_a_second_signal(field: Field, postgres_server: Postgres) -> None:
             return not (await field.info()).num_waiting
 
         await until(has_heard)
+        asked = time.monotonic()
         worker.send_signal(signal.SIGTERM)
         out, complained, code = await ended(worker)
+        assert time.monotonic() - asked < SECONDS_OF_A_STATEMENT
     finally:
         postgres_server.send(signal.SIGCONT)
     assert (143, "1") == (code, figures(out)["left"])
