@@ -100,6 +100,29 @@ async def test_messages_on_their_way_are_waited_for_a_while(server: Server) -> N
     assert 2.0 == asyncio.get_running_loop().time()
 
 
+async def test_what_waits_is_bounded_by_its_size(server: Server) -> None:
+    """A message that would be too much is not taken before there is room."""
+    stored = asyncio.Event()
+    batches: list[int] = []
+
+    async def store(rows: list[Any]) -> None:
+        batches.append(len(rows))
+        await stored.wait()
+
+    worker = start(store)
+    await server.subscribed.wait()
+    half = b"x" * (working.MAX_WEIGHT // 2)
+    saying = asyncio.create_task(server.say(5, half))
+    await asyncio.sleep(1)
+    assert ([2], False) == (batches, saying.done())
+    stored.set()
+    await saying
+    signal.raise_signal(signal.SIGTERM)
+    await asyncio.sleep(0)
+    assert 0 == await worker
+    assert [2, 2, 1] == batches
+
+
 async def test_an_unforeseen_error(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     """It is not hidden; the summary comes all the same."""
 
