@@ -120,17 +120,17 @@ class Publisher:
 
     async def _publish(self, messages: Iterable[tuple[str, bytes]]) -> list[NotPublished]:
         """Publish messages, all at once; return why some of them are not in the stream."""
-        sent: dict[str, Ack] = {}
+        sent: list[tuple[str, Ack]] = []
         failures = []
         for name, body in messages:
             try:
-                sent[name] = await self._send(name, body)
+                sent.append((name, await self._send(name, body)))
             except NotPublished as failure:
                 failures.append(failure)
         if sent:
-            await asyncio.wait(sent.values(), timeout=ACK_SECONDS)
+            await asyncio.wait([each for _, each in sent], timeout=ACK_SECONDS)
         self._expected.clear()
-        for name, acknowledgement in sent.items():
+        for name, acknowledgement in sent:
             try:
                 self._count(name, acknowledgement)
             except NotPublished as failure:

@@ -97,6 +97,14 @@ def test_a_line_is_known_by_its_source_its_number_and_its_text(stream: Stream) -
     assert "x:1:" == headers[0]["Nats-Msg-Id"][:4]
 
 
+def test_a_file_that_is_named_twice_is_stored_once(stream: Stream) -> None:
+    """Each line is counted: the first as stored, the second as ignored."""
+    numbered("x", 3)
+    result = ingest("x", "x", *stream.option)
+    assert (3, 3) == tuple(map(figures(result).get, ("lines", "ignored")))
+    assert ["1", "2", "3"] == asyncio.run(stream.bodies())
+
+
 def test_of_a_pipe_nothing_is_known_that_lasts(stream: Stream) -> None:
     """Its lines are those of another source each time that it is read."""
     for _ in range(2):
