@@ -1,4 +1,4 @@
-"""``python -m flushq ingest``: lines of files and pipes, through a queue, into SQLite."""
+"""``python -m flushq ingest``: lines of files and pipes, through a queue, to SQLite or a stream."""
 
 import os
 import sys

@@ -58,6 +58,12 @@ class Stream:
             get = partial(manager.get_msg, self.name)
             return [await get(number) for number in range(1, last + 1)]
 
+    async def has_begun(self) -> bool:
+        """Whether it holds any."""
+        async with await nats.connect(self.url) as connection:
+            info = await connection.jetstream().stream_info(self.name)
+            return bool(info.state.messages)
+
     async def bodies(self) -> list[str]:
         """The texts of these."""
         return [(message.data or b"").decode() for message in await self.messages()]
@@ -241,19 +247,41 @@ async def test_a_server_goes_and_comes_back(
 
 
 @in_loop
+async def test_a_run_waits_for_a_server_that_is_away(
+    stream: Stream, nats_server: Nats, start: Start
+) -> None:
+    """With --retries, what is read meanwhile is stored when it is back, in order."""
+    await stream.make(subjects=[stream.name])
+    os.mkfifo("x")
+    running = start(
+        "-m", "flushq", "ingest", "x", *stream.option, "--policy=natural", "--retries=100"
+    )
+    with await asyncio.to_thread(Path("x").open, "w") as pipe:
+        pipe.write("a\n")
+        pipe.flush()
+        await until(stream.has_begun)
+        await asyncio.to_thread(nats_server.kill)
+        pipe.write("b\nc\n")
+        pipe.flush()
+        assert running.stderr is not None
+        told = await asyncio.to_thread(running.stderr.readline)
+        await asyncio.to_thread(nats_server.start)
+        pipe.write("d\n")
+    _, complained, code = await ended(running)
+
+    assert 0 == code
+    assert "cannot write: NATS " in told + complained
+    assert ["a", "b", "c", "d"] == await stream.bodies()
+
+
+@in_loop
 async def test_a_run_that_is_killed_is_repeated(stream: Stream, start: Start) -> None:
     """Each line is stored once, whatever was under way."""
     numbered("x", 1_000)
     command = ("-m", "flushq", "ingest", "x", *stream.option, "--policy=natural:100")
     await stream.make(subjects=[stream.name])
     killed = start(*command)
-
-    async def has_begun() -> bool:
-        async with await nats.connect(stream.url) as connection:
-            info = await connection.jetstream().stream_info(stream.name)
-            return bool(info.state.messages)
-
-    await until(has_begun)
+    await until(stream.has_begun)
     killed.kill()
     await ended(killed)
     _, complained, code = await ended(start(*command))
