@@ -214,7 +214,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "flushq/cli/params.py": (f"tests/cli/test_params.py {LAB}",),
     "flushq/cli/postgres.py": (f"{MISTAKES} {WORK}",),
     "flushq/cli/publishing.py": ("tests/field/test_publishing.py",),
-    "flushq/cli/pulling.py": ("tests/cli/test_pulling.py",),
+    "flushq/cli/pulling.py": ("tests/cli/test_pulling.py tests/cli/test_working.py",),
     "flushq/cli/reading.py": ("tests/cli/test_reading.py",),
     "flushq/cli/report.py": (LAB,),
     "flushq/cli/signals.py": (f"tests/cli/test_signals.py {LAB}",),
