@@ -47,6 +47,8 @@ CORE_SESSIONS, SESSIONS = (
 THREADS = "tests/threads"
 LAWS = "tests/test_policy_laws.py"
 STATEFUL = "tests/policies/test_shared.py"
+MISTAKES = "tests/field/test_work_mistakes.py"
+WORK = "tests/field/test_work.py tests/field/test_worker.py"
 LAB = "tests/cli/test_lab.py tests/cli/test_report.py tests/cli/test_simulate.py"
 STREAMS = "tests/contract/test_s01_reading.py tests/contract/test_s02_leaving.py"
 BOUNDS = (
@@ -213,7 +215,15 @@ TESTS: dict[str, tuple[str, ...]] = {
     "flushq/cli/ingest.py": ("tests/cli/test_ingest.py",),
     "flushq/cli/ingestion.py": ("tests/cli/test_ingest.py tests/cli/test_failures.py",),
     "flushq/cli/lab.py": (LAB,),
+    "flushq/cli/jetstream.py": (
+        "tests/field/test_work_mistakes.py tests/field/test_publishing.py",
+    ),
+    "flushq/cli/messages.py": ("tests/cli/test_messages.py",),
+    "flushq/cli/monitoring.py": ("tests/cli/test_monitoring.py",),
     "flushq/cli/params.py": (f"tests/cli/test_params.py {LAB}",),
+    "flushq/cli/postgres.py": (f"{MISTAKES} {WORK}",),
+    "flushq/cli/publishing.py": ("tests/field/test_publishing.py",),
+    "flushq/cli/pulling.py": ("tests/cli/test_pulling.py tests/cli/test_working.py",),
     "flushq/cli/reading.py": ("tests/cli/test_reading.py",),
     "flushq/cli/report.py": (LAB,),
     "flushq/cli/resuming.py": ("tests/cli/test_resuming.py",),
@@ -222,6 +232,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "flushq/cli/table.py": ("tests/cli/test_table.py",),
     "flushq/cli/terminal.py": ("tests/cli/test_terminal.py",),
     "flushq/cli/traffic.py": (f"tests/cli/test_traffic.py {LAB}",),
+    "flushq/cli/urls.py": ("tests/field/test_urls.py",),
+    "flushq/cli/working.py": (f"tests/cli/test_working.py {WORK}",),
 }
 
 MOST_MEMORY = 4 * 2**30

@@ -95,7 +95,11 @@ OF_TYPE_CHECKERS = {"judging": {"typing_extensions"}}
 DRIVER_ONLY = {"asyncio", "contextvars", "time", "random", "logging", "threading"}
 DRIVERS = {"aio", "threads", "cli", "services"}
 OF_BOTH_DRIVERS = {"telling": {"logging"}, "inside": {"contextvars"}}
-EXTRAS = {"testing": {"hypothesis"}, "cli": {"click", "rich", "aiosqlite", "matplotlib"}}
+OF_WORKERS = {"asyncpg", "nats", "prometheus_client"}
+EXTRAS = {
+    "testing": {"hypothesis"},
+    "cli": {"click", "rich", "aiosqlite", "matplotlib"} | OF_WORKERS,
+}
 
 PACKAGES = {"flushq", "flushq.core"}
 

@@ -28,6 +28,7 @@ OTHERS = (
     "flushq/throttles/README.rst",
     "flushq/threads/README.rst",
     "flushq/cli/README.rst",
+    "flushq/cli/work.rst",
     "tests/README.rst",
     "tests/contract/README.rst",
     "tests/recipes/README.rst",

@@ -14,6 +14,7 @@ from flushq import __version__
 from flushq.cli.ingest import ingest
 from flushq.cli.simulate import simulate
 from flushq.cli.terminal import Command, told
+from flushq.cli.work import work
 
 
 class Commands(Command, click.Group):
@@ -42,6 +43,7 @@ def main() -> None:
 
 main.add_command(ingest)
 main.add_command(simulate)
+main.add_command(work)
 
 # The commands report themselves what a queue logs of its losses.
 logging.getLogger("flushq").addHandler(logging.NullHandler())

@@ -22,8 +22,12 @@ from typing import Self
 
 from flushq import Drop, Fail, Failure, Retry, Split, Verdict
 from flushq.cli.reading import Row
+from flushq.cli.sink import NotPublished
 from flushq.cli.table import is_refusal
 from flushq.cli.terminal import Complaints
+
+Unstored = sqlite3.Error | NotPublished
+"""What a sink raises if it has not stored all."""
 
 FIRST_PAUSE = 0.1
 DOUBLINGS = 6
@@ -164,9 +168,9 @@ class FailureHandler:
             CannotAppend: The line could not be put aside.
         """
         error = failure.error
-        if not isinstance(error, sqlite3.Error):
+        if not isinstance(error, Unstored):
             return Fail()
-        refused = is_refusal(error)
+        refused = error.refused if isinstance(error, NotPublished) else is_refusal(error)
         if not (refused and _isolating.get()):
             pause = self.retry_after(failure.attempt, f"cannot write: {error}")
             if pause is not None:
@@ -178,7 +182,7 @@ class FailureHandler:
             return Split()
         return self._put_aside(self._dead_letter, failure.items[0], error)
 
-    def _put_aside(self, dead_letter: DeadLetter, row: Row, error: sqlite3.Error) -> Drop:
+    def _put_aside(self, dead_letter: DeadLetter, row: Row, error: Exception) -> Drop:
         dead_letter.append(row, error)
         self._complaints.complain(f"refused line {row[1]} of {row[0]!r}: {error}")
         return Drop()

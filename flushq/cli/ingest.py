@@ -1,19 +1,23 @@
-"""``python -m flushq ingest``: lines of files and pipes, through a queue, into SQLite."""
+"""``python -m flushq ingest``: lines of files and pipes, through a queue, to SQLite or a stream."""
 
 import asyncio
 import sys
 from contextlib import nullcontext
 
 import click
+from click.core import ParameterSource
 
 from flushq import FlushPolicy
+from flushq.cli.extras import check_installed
 from flushq.cli.failures import CannotAppend, DeadLetter, FailureHandler
 from flushq.cli.ingestion import Ingestion
 from flushq.cli.params import POLICY_USAGE, by, check_apart, parse_policy, reported, staying
 from flushq.cli.reading import BEGINNING, STANDARD_INPUT, check_source, is_terminal, shown
 from flushq.cli.resuming import CannotResume, find_starts
+from flushq.cli.sink import Sink
 from flushq.cli.table import CannotOpen, JsonField, Table, check_name
 from flushq.cli.terminal import Command, Mistake
+from flushq.cli.urls import check_url
 
 
 def _json_field(name: str | None) -> JsonField | None:
@@ -32,6 +36,22 @@ def _sources(ctx: click.Context, param: click.Parameter, names: tuple[str, ...])
     return names
 
 
+def _check_stream(named: tuple[str, str] | None) -> tuple[str, str] | None:
+    return None if named is None else (check_url(named[0]), named[1])
+
+
+def _publisher(to_stream: tuple[str, str]) -> Sink:
+    """The stream that the lines go to; no option of a database may be given."""
+    given = click.get_current_context().get_parameter_source
+    for name in ("db", "table", "resume"):
+        if given(name) is not ParameterSource.DEFAULT:
+            raise Mistake(f"--{name} is of a database, and not for --to-stream")
+    check_installed("--to-stream", "nats")
+    from flushq.cli.publishing import Publisher  # noqa: PLC0415 - it needs nats-py
+
+    return Publisher(*to_stream)
+
+
 @click.command(
     cls=Command,
     example="tail -f app.log | python -m flushq ingest - --db events.db --policy interval:2.0,500",
@@ -45,6 +65,13 @@ def _sources(ctx: click.Context, param: click.Parameter, names: tuple[str, ...])
     metavar="NAME",
     callback=by(check_name),
     help="The table, under any name; it is made if it is not there.",
+)
+@click.option(
+    "--to-stream",
+    nargs=2,
+    metavar="NATS_URL STREAM",
+    callback=by(_check_stream),
+    help="Publish the lines to a stream of NATS JetStream, and not to a database.",
 )
 @click.option(
     "--policy",
@@ -99,6 +126,7 @@ def ingest(
     files: tuple[str, ...],
     db: str,
     table: str,
+    to_stream: tuple[str, str] | None,
     policy: FlushPolicy,
     dedupe_key: JsonField | None,
     max_queue_size: int,
@@ -129,6 +157,11 @@ def ingest(
     same. A line that the table ignores (ON CONFLICT IGNORE, RAISE(IGNORE)) is not stored, and
     counted as ignored.
 
+    With --to-stream, each line is published to the first subject of the stream, which is made if it
+    is not there, with an id. So running twice within the duplicate window of the stream stores
+    once, and counts the lines that the stream had already as ignored; but for standard input and
+    pipes. "python -m flushq work" brings the lines into PostgreSQL, on as many machines as needed.
+
     SIGINT or SIGTERM ends the reading; what was read is stored, with the retries that it takes. A
     line whose end has not come is not read yet. A second signal ends the writing too. What is
     counted as stored is on the disk.
@@ -143,11 +176,11 @@ def ingest(
         check_apart("--dead-letter", dead_letter, db, *files)
     letters = None if dead_letter is None else DeadLetter(dead_letter)
     handler = FailureHandler(retries, letters)
-    store = Table(db, table, handler.retry_after)
+    stored = Table(db, table, handler.retry_after)
     with reported(), staying(Mistake):
         ingestion = Ingestion(
             files,
-            store,
+            stored if to_stream is None else _publisher(to_stream),
             policy,
             dedupe_key=dedupe_key,
             max_queue_size=max_queue_size,
@@ -157,7 +190,7 @@ def ingest(
     try:
         with letters or nullcontext():
             if resume:
-                _resume(ingestion, files, store, letters)
+                _resume(ingestion, files, stored, letters)
             sys.exit(ingestion.run_alone())
     except (CannotOpen, CannotAppend, CannotResume) as error:
         raise Mistake(str(error)) from None

@@ -10,7 +10,6 @@ the queue drains, and the figures tell what became of the lines.
 
 import asyncio
 import signal
-import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -25,11 +24,12 @@ from flushq import (
     PolicyError,
     ShutdownTimeout,
 )
-from flushq.cli.failures import CannotAppend, FailureHandler
+from flushq.cli.failures import CannotAppend, FailureHandler, Unstored
 from flushq.cli.params import leaving
 from flushq.cli.reading import Chunk, Reader, Skipped, Start, Unreadable
 from flushq.cli.signals import Shutdown, current_task
-from flushq.cli.table import BadLine, JsonField, Table
+from flushq.cli.sink import Sink
+from flushq.cli.table import BadLine, JsonField
 from flushq.cli.terminal import Complaints, complain, counted, how_far, say, shown_live
 
 
@@ -106,7 +106,7 @@ class Ingestion:
     def __init__(
         self,
         sources: Sequence[str],
-        table: Table,
+        table: Sink,
         policy: FlushPolicy,
         *,
         dedupe_key: JsonField | None = None,
@@ -177,7 +177,7 @@ class Ingestion:
         except FlushFailed as failure:
             self._failed = True
             self._trouble = self._told(failure.__cause__)
-            if not isinstance(failure.__cause__, sqlite3.Error | CannotAppend):
+            if not isinstance(failure.__cause__, Unstored | CannotAppend):
                 raise
         except PolicyError as failure:
             self._failed = True

@@ -1,24 +1,27 @@
 """A proxy of a server that cuts a connection at the worst moment."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Proxy:
     """Passes on what the two sides say.
 
     Args:
-        server: The unix socket of the server.
+        connect: Connects to the server.
 
     Attributes:
         cuts: How many connections were cut.
     """
 
-    def __init__(self, server: Path) -> None:
+    def __init__(self, connect: Callable[[], Awaitable[Streams]]) -> None:
         self.cuts = 0
-        self._server = server
+        self._connect = connect
         self._at_request: bytes | None = None
         self._at_answer: bytes | None = None
 
@@ -28,7 +31,7 @@ class Proxy:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
-        server_reader, server_writer = await asyncio.open_unix_connection(self._server)
+        server_reader, server_writer = await self._connect()
         passing = [
             asyncio.create_task(self._pass_on(reader, server_writer, lambda: self._at_request)),
             asyncio.create_task(self._pass_on(server_reader, writer, lambda: self._at_answer)),
@@ -59,6 +62,14 @@ class Proxy:
 @asynccontextmanager
 async def proxied(server: Path, proxy: Path) -> AsyncIterator[Proxy]:
     """Have a proxy of one unix socket at another."""
-    made = Proxy(server)
+    made = Proxy(partial(asyncio.open_unix_connection, server))
     async with await asyncio.start_unix_server(made.serve, proxy):
         yield made
+
+
+@asynccontextmanager
+async def proxied_port(port: int) -> AsyncIterator[tuple[Proxy, int]]:
+    """Have a proxy of one port of the loopback interface at another."""
+    made = Proxy(partial(asyncio.open_connection, "127.0.0.1", port))
+    async with await asyncio.start_server(made.serve, "127.0.0.1", 0) as server:
+        yield made, server.sockets[0].getsockname()[1]

@@ -1,9 +1,16 @@
 """A URL that others would misread is refused before anybody complains of a part of its password."""
 
+from collections.abc import Callable
+
 import pytest
 import urls
 
+from flushq.cli.urls import check_url
 
+both = pytest.mark.parametrize("check", [urls.check, check_url], ids=["recipe", "command"])
+
+
+@both
 @pytest.mark.parametrize(
     "url",
     [
@@ -23,13 +30,14 @@ import urls
         "user:secret@host/database",
     ],
 )
-def test_a_url_that_others_would_misread(url: str) -> None:
+def test_a_url_that_others_would_misread(url: str, check: Callable[[str], object]) -> None:
     """A password, whole or in part, is not taken for something that is told."""
     with pytest.raises(ValueError, match=r"^a URL cannot be read: quote its password") as refused:
-        urls.check(url)
+        check(url)
     assert "sec" not in str(refused.value)
 
 
+@both
 @pytest.mark.parametrize(
     "url",
     [
@@ -42,6 +50,6 @@ def test_a_url_that_others_would_misread(url: str) -> None:
         "https://user:secret@host/bulk?api-version=1&a%5B%5D=1&b[]=2",
     ],
 )
-def test_a_url_that_can_be_read(url: str) -> None:
+def test_a_url_that_can_be_read(url: str, check: Callable[[str], object]) -> None:
     """What others read as it is meant is not a mistake."""
-    urls.check(url)
+    check(url)

@@ -1,149 +1,33 @@
 """Workers that share a JetStream consumer: whatever becomes of them, a message is stored once."""
 
 import asyncio
-import json
 import random
 import re
 import signal
-import subprocess
 import time
 import traceback
 from collections.abc import AsyncIterator
-from itertools import count
 
 import asyncpg
-import attrs
-import nats
 import pytest
 import worker
-from nats.js import JetStreamContext
-from nats.js.api import ConsumerInfo
 
-from tests.field.conftest import Run, ended
+from tests.field.conftest import Start
 from tests.field.servers import Nats, Server, until
+from tests.field.workers import COMMAND, RECIPE, SECONDS, Field, end, end_all, new_field
 
 pytestmark = pytest.mark.asyncio(loop_factories=["standard"])
 
 LONG = pytest.mark.long
 
-Worker = subprocess.Popen[str]
 
-CONSUMER = "workers"
-
-SECONDS = 10**9
-"""JetStream counts in nanoseconds."""
-
-_numbers = count(1)
-
-
-@attrs.frozen
-class Field:
-    """A stream and a database, and the workers between them.
-
-    Attributes:
-        stream: The name of the stream, and its subject.
-        database: The URL of the database.
-        jetstream: Where the stream is.
-    """
-
-    stream: str
-    database: str
-    jetstream: JetStreamContext
-    _nats: str
-    _run: Run
-
-    def start(self, nats_url: str = "", postgres_url: str = "") -> Worker:
-        """Start a worker, with the servers or with what stands in their place."""
-        source = nats_url or self._nats
-        sink = postgres_url or f"{self.database}&application_name={self.stream}"
-        return self._run("worker.py", source, self.stream, CONSUMER, sink)
-
-    async def add_consumer(self, **limits: int) -> None:
-        """Make the consumer, before a worker does; nats-py does not know all limits."""
-        config = {"durable_name": CONSUMER, "ack_policy": "explicit", **limits}
-        request = json.dumps({"stream_name": self.stream, "config": config}).encode()
-        subject = f"$JS.API.CONSUMER.DURABLE.CREATE.{self.stream}.{CONSUMER}"
-        async with await nats.connect(self._nats) as connection:
-            answer = json.loads((await connection.request(subject, request, timeout=5.0)).data)
-        assert limits.items() <= answer["config"].items()
-
-    async def publish(self, bodies: list[bytes]) -> None:
-        """Publish a message for each body."""
-        for first in range(0, len(bodies), 500):
-            publish = self.jetstream.publish
-            sent = (publish(self.stream, body) for body in bodies[first : first + 500])
-            await asyncio.gather(*sent)
-
-    async def info(self) -> ConsumerInfo:
-        """What the server knows of the consumer."""
-        info: ConsumerInfo = await self.jetstream.consumer_info(self.stream, CONSUMER)
-        return info
-
-    async def until_idle(self, workers: int) -> None:
-        """Wait until so many workers are connected to both servers, and wait for messages.
-
-        Requests that wait are not enough, as one worker may have two; but it has one session.
-        """
-        connection = await asyncpg.connect(self.database)
-        sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
-
-        async def all_wait() -> bool:
-            connected = await connection.fetchval(sessions, self.stream)
-            return bool(min(connected, (await self.info()).num_waiting or 0) >= workers)
-
-        try:
-            await until(all_wait)
-        finally:
-            await connection.close()
-
-    async def acknowledged(self) -> bool:
-        """Whether there is no message that a worker has and has not acknowledged."""
-        return not (await self.info()).num_ack_pending
-
-    async def settled(self) -> bool:
-        """Whether there is no such message, and none that waits for a worker."""
-        info = await self.info()
-        return not info.num_pending and not info.num_ack_pending
-
-    async def stored(self, least: int = 0) -> list[str]:
-        """Wait for so many rows, and return the bodies of all."""
-        connection = await asyncpg.connect(self.database)
-
-        async def are_enough() -> bool:
-            try:
-                found = await connection.fetchval("SELECT count(*) FROM events")
-            except asyncpg.UndefinedTableError:
-                found = 0
-            return bool(found >= least)
-
-        try:
-            await until(are_enough)
-            return [row[0] for row in await connection.fetch("SELECT body FROM events")]
-        finally:
-            await connection.close()
-
-
-async def end(process: Worker, number: signal.Signals) -> tuple[int, str]:
-    """Send a signal to a worker, and return how it ended and what it complained of."""
-    process.send_signal(number)
-    _, complaints, code = await ended(process)
-    return code, complaints
-
-
-async def end_all(processes: list[Worker]) -> list[tuple[int, str]]:
-    """Stop workers, all at once."""
-    return await asyncio.gather(*(end(process, signal.SIGTERM) for process in processes))
-
-
-@pytest.fixture
-async def field(nats_server: Nats, database: str, run: Run) -> AsyncIterator[Field]:
-    """A new stream and a new database."""
-    async with await nats.connect(nats_server.url) as connection:
-        jetstream = connection.jetstream()
-        stream = f"FIELD{next(_numbers)}"
-        await jetstream.add_stream(name=stream, subjects=[stream])
-        yield Field(stream, database, jetstream, nats_server.url, run)
-        await jetstream.delete_stream(stream)
+@pytest.fixture(params=[RECIPE, COMMAND], ids=["recipe", "command"])
+async def field(
+    request: pytest.FixtureRequest, nats_server: Nats, database: str, start: Start
+) -> AsyncIterator[Field]:
+    """A new stream and a new database, and each of the programs in turn."""
+    async with new_field(nats_server, database, request.param, start) as field:
+        yield field
 
 
 @pytest.mark.parametrize("messages", [5_000, pytest.param(30_000, marks=pytest.mark.long)])
@@ -159,7 +43,7 @@ async def test_workers_come_and_go(field: Field, messages: int) -> None:
     await field.stored(least=moments[0])
     assert (-signal.SIGKILL, "") == await end(workers.pop(), signal.SIGKILL)
     await field.stored(least=moments[1])
-    assert (143, "") == await end(workers.pop(), signal.SIGTERM)
+    assert (field.stopped, "") == await end(workers.pop(), signal.SIGTERM)
     await field.stored(least=moments[2])
     workers.append(field.start())
     await publishing
@@ -167,7 +51,7 @@ async def test_workers_come_and_go(field: Field, messages: int) -> None:
 
     assert sorted(bodies) == sorted(await field.stored())
     await field.until_idle(workers=2)
-    assert 2 * [(143, "")] == await end_all(workers)
+    assert 2 * [(field.stopped, "")] == await end_all(workers)
     await until(field.settled)
     assert sorted(bodies) == sorted(await field.stored())
 
@@ -179,7 +63,7 @@ async def test_a_worker_that_is_stopped_leaves_nothing_behind(field: Field) -> N
     process = field.start()
     await field.stored(least=1)
 
-    assert (143, "") == await end(process, signal.SIGTERM)
+    assert (field.stopped, "") == await end(process, signal.SIGTERM)
 
     stored = len(await field.stored())
     await until(field.acknowledged)
@@ -205,7 +89,7 @@ async def test_a_server_goes_and_comes_back(
     await until(field.settled)
     assert sorted(bodies) == sorted(await field.stored())
     code, _ = await end(process, signal.SIGTERM)
-    assert 143 == code
+    assert field.stopped == code
 
 
 @pytest.mark.parametrize("special", [":", "/", "%"])
@@ -238,13 +122,13 @@ async def test_a_worker_that_has_not_begun_ends_at_once(field: Field, side: str)
     async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
         silent = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         if side == "nats":
-            process = field.start(f"nats://{silent}")
+            process = field.start(nats_url=f"nats://{silent}")
         else:
             process = field.start(postgres_url=f"postgresql://me@{silent}/db")
         await reached.wait()
         asked = time.monotonic()
 
-        assert (143, "") == await end(process, signal.SIGTERM)
+        assert (field.stopped, "") == await end(process, signal.SIGTERM)
 
     assert time.monotonic() - asked < 10.0
 
@@ -260,7 +144,7 @@ async def test_a_consumer_with_a_limit_of_its_own(field: Field) -> None:
     await until(field.settled)
 
     assert sorted(bodies) == sorted(await field.stored())
-    assert (143, "") == await end(process, signal.SIGTERM)
+    assert (field.stopped, "") == await end(process, signal.SIGTERM)
 
 
 async def test_messages_that_the_table_refuses(field: Field) -> None:
@@ -286,8 +170,8 @@ async def test_messages_that_the_table_refuses(field: Field) -> None:
     await field.stored(least=997)
 
     code, complaints = await end(process, signal.SIGTERM)
-    assert 143 == code
-    refused = dict(re.findall(r"^refused: (\S+): (.*)$", complaints, re.MULTILINE))
+    assert field.stopped == code
+    refused = dict(re.findall(r"^refused(?: message|:) (\S+): (.*)$", complaints, re.MULTILINE))
     assert {f"{field.stream}:{number}" for number in (301, 401, 701, 801)} == set(refused)
     assert "it is poison" == refused[f"{field.stream}:301"]
     assert "index row" in refused[f"{field.stream}:701"]

@@ -1,0 +1,126 @@
+"""``python -m flushq work``: messages of NATS JetStream, through a queue, into PostgreSQL."""
+
+import asyncio
+import sys
+
+import click
+
+from flushq.cli.extras import PACKAGES, check_installed
+from flushq.cli.params import by
+from flushq.cli.table import CannotOpen
+from flushq.cli.terminal import Mistake
+from flushq.cli.throttling import parse_throttle
+from flushq.cli.urls import check_url
+from flushq.throttles import Throttle
+
+SUBJECT = "subject"
+IN_FLIGHT = 4
+
+
+def _check_table(name: str) -> str:
+    if "\0" in name or not all(name.split(".", 1)):
+        raise ValueError(f"{name!r} cannot be the name of a table")
+    name.encode()
+    return name
+
+
+def _throttle(rate: str | None) -> Throttle | None:
+    return None if rate is None else parse_throttle(f"rate:{rate}")
+
+
+@click.command()
+@click.argument("nats_url", callback=by(check_url))
+@click.argument("stream")
+@click.argument("consumer")
+@click.argument("postgres_url", callback=by(check_url))
+@click.option(
+    "--table",
+    default="events",
+    show_default=True,
+    metavar="NAME",
+    callback=by(_check_table),
+    help="The table, NAME or SCHEMA.NAME; it is made if it is not there.",
+)
+@click.option(
+    "--id-from",
+    metavar="HEADER",
+    help="The header that has the id of a message.  [default: the id is STREAM:NUMBER]",
+)
+@click.option(
+    "--partition-by",
+    type=click.Choice([SUBJECT]),
+    help=f"Store up to {IN_FLIGHT} batches at a time, each with messages of one subject.",
+)
+@click.option(
+    "--rate",
+    "throttle",
+    metavar="N/SECONDS",
+    callback=by(_throttle),
+    help="Start at most N transactions in any so many seconds.  [default: no limit]",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    help="Answer /health and /metrics by HTTP at this port; 0: at a free one.  [default: at none]",
+)
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="The address for --port; 0.0.0.0: all."
+)
+@click.option(
+    "--max-shutdown-wait",
+    type=click.FloatRange(min=0),
+    default=15.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long storing may go on after a signal.",
+)
+def work(
+    *,
+    nats_url: str,
+    stream: str,
+    consumer: str,
+    postgres_url: str,
+    table: str,
+    id_from: str | None,
+    partition_by: str | None,
+    throttle: Throttle | None,
+    port: int | None,
+    host: str,
+    max_shutdown_wait: float,
+) -> None:
+    """Store the messages of a JetStream consumer in PostgreSQL.
+
+    Start as many as you need, on as many machines, with the same arguments, and stop or kill any:
+    each message that can be stored is stored exactly once. A message is acknowledged after the
+    transaction that stored it; if that does not happen, it comes again, and the table, which has a
+    unique key, leaves it alone. What is missing is made: the stream, the consumer and the table,
+    with the columns id and body.
+
+    SIGINT or SIGTERM ends it: what was taken is stored and acknowledged. While a server is away, it
+    waits. A message that the table refuses is named and given up, and others go on. If the table
+    cannot be written to at all, or the consumer is deleted, it ends.
+
+    At the end a line with the figures is printed. The exit code is 0 after a signal, 1 if it has
+    ended by itself or not all was stored in time, 2 for a mistake in the call or a server that
+    cannot be reached at the start, and 130 or 143 after a second signal.
+    """
+    check_installed("work", *PACKAGES)
+    from flushq.cli.messages import IdOf  # noqa: PLC0415 - it needs nats-py
+    from flushq.cli.postgres import PostgresTable  # noqa: PLC0415 - it needs asyncpg
+    from flushq.cli.working import Source, Work  # noqa: PLC0415 - it needs both
+
+    in_flight = 1 if partition_by is None else IN_FLIGHT
+    running = Work(
+        Source(nats_url, stream, consumer),
+        PostgresTable(postgres_url, table, connections=in_flight),
+        id_of=IdOf(id_from),
+        by_subject=partition_by == SUBJECT,
+        max_in_flight=in_flight,
+        throttle=throttle,
+        address=None if port is None else (host, port),
+        max_shutdown_wait=max_shutdown_wait,
+    )
+    try:
+        sys.exit(asyncio.run(running.run()))
+    except CannotOpen as error:
+        raise Mistake(str(error)) from None

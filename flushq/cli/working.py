@@ -1,0 +1,269 @@
+"""A worker: what runs between a JetStream consumer and a table in PostgreSQL.
+
+    consumer -> Pull -> FlushQueue -> PostgresTable
+
+A message is acknowledged after the transaction that stored it. Until then it is the server's: if
+this process is killed, it comes again, to whichever worker asks, and the table knows its id. So a
+worker has nothing to save. At a signal no more is asked for, what is here is stored and
+acknowledged, and the figures tell what became of the messages.
+"""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from operator import attrgetter
+
+import attrs
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from flushq import (
+    Drop,
+    Fail,
+    Failure,
+    FlushFailed,
+    FlushqError,
+    FlushQueue,
+    FlushReport,
+    NaturalPolicy,
+    Retry,
+    ShutdownTimeout,
+    Split,
+    Verdict,
+)
+from flushq.cli.jetstream import connected, ensure_consumer
+from flushq.cli.messages import IdOf, place
+from flushq.cli.monitoring import Metrics, Monitor
+from flushq.cli.postgres import TROUBLES, PostgresTable, passes, refuses
+from flushq.cli.pulling import ConsumerGone, Pull
+from flushq.cli.signals import Shutdown, current_task
+from flushq.cli.terminal import Complaints, complain, say, shown_live
+from flushq.throttles import Throttle
+
+MAX_RECORDS = 1_000
+MAX_QUEUE_SIZE = 2_000
+MAX_WEIGHT = 64 * 1024 * 1024
+"""That of the largest message which NATS allows, in bytes."""
+
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 5.0
+
+
+@attrs.frozen
+class Source:
+    """Where the messages come from."""
+
+    nats_url: str
+    stream: str
+    consumer: str
+
+    def __str__(self) -> str:
+        """What to call it; the URL may have a password."""
+        return f"{self.stream}/{self.consumer}"
+
+
+class Work:
+    """One run.
+
+    Args:
+        source: Where the messages come from.
+        table: Where they go to.
+        id_of: Gives each message its id.
+        by_subject: Whether each batch has messages of one subject alone.
+        max_in_flight: How many transactions may run at a time.
+        throttle: When one may start.
+        address: The host and the port to be watched at; None: at none.
+        max_shutdown_wait: How long storing may go on after a signal, in seconds.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        table: PostgresTable,
+        *,
+        id_of: IdOf,
+        by_subject: bool,
+        max_in_flight: int,
+        throttle: Throttle | None,
+        address: tuple[str, int] | None,
+        max_shutdown_wait: float,
+    ) -> None:
+        self._source = source
+        self._table = table
+        self._id_of = id_of
+        self._address = address
+        self._limit = max_shutdown_wait
+        self._queue: FlushQueue[Msg] = FlushQueue(
+            self._store,
+            NaturalPolicy(MAX_RECORDS, max_weight=MAX_WEIGHT),
+            weigh=lambda message: len(message.data),
+            partition_key=attrgetter("subject") if by_subject else None,
+            max_queue_size=MAX_QUEUE_SIZE,
+            max_queue_weight=MAX_WEIGHT,
+            max_in_flight=max_in_flight,
+            max_shutdown_wait=max_shutdown_wait,
+            throttle=throttle,
+            on_failure=self._judge,
+            on_report=self._look,
+            name=str(source),
+        )
+        self._metrics = Metrics(str(source), self._queue)
+        self._stats = self._queue.stats()
+        self._started = time.perf_counter()
+        self._retries = Complaints("retries")
+        self._refusals = Complaints("refused messages")
+        self._end: Callable[[], object] = lambda: None
+        self._on_return: Callable[[], object] = lambda: None
+        self._trouble = ""
+        self._failed = False
+        self._aborted = False
+
+    async def run(self) -> int:
+        """Work until a signal or a failure, print what became of all, and return the exit code.
+
+        Raises:
+            CannotOpen: The port, the consumer or the table cannot be used; nothing was done.
+        """
+        shutdown = Shutdown(self._stop, None)
+        self._end = current_task().cancel
+        with suppress(asyncio.CancelledError):  # at a signal before the work, or a second one
+            async with AsyncExitStack() as opened:
+                if self._address is not None:
+                    serving = Monitor(self._metrics).serving(*self._address)
+                    complain(f"serving at port {await opened.enter_async_context(serving)}")
+                connecting = connected(self._source.nats_url, self._returned)
+                connection = await opened.enter_async_context(connecting)
+                await opened.enter_async_context(self._table)
+                await self._work(connection)
+        if self._failed:
+            return 1
+        return 128 + shutdown.signal if self._aborted and shutdown.signal else 0
+
+    async def _work(self, connection: Client) -> None:
+        source = self._source
+        consumer = await ensure_consumer(connection, source.stream, source.consumer)
+        pull = Pull(connection, consumer, self._take)
+        self._on_return = pull.ask_again
+        self._started = time.perf_counter()
+        try:
+            with shown_live(self._figures):
+                await self._feed(pull)
+        except FlushFailed as failure:
+            self._fail(f"cannot write to {self._table}: {failure.__cause__}")
+            if not isinstance(failure.__cause__, TROUBLES):
+                raise
+        except ConsumerGone as gone:
+            self._fail(str(gone))
+        except ShutdownTimeout:
+            self._fail(f"not done {self._limit:g} s after the signal")
+        except asyncio.CancelledError:
+            self._aborted = True
+            raise
+        finally:
+            self._report()
+
+    async def _feed(self, pull: Pull) -> None:
+        """Put messages into the queue, and let it drain; but not if this is cancelled."""
+        async with self._queue:
+            try:
+                async with pull.running() as asking:
+                    self._end = asking.cancel
+                    await asyncio.wait([asking])
+                    if not asking.cancelled():
+                        asking.result()
+            except asyncio.CancelledError:
+                current_task().cancel()
+                raise
+
+    async def _take(self, message: Msg) -> None:
+        try:
+            await self._queue.enqueue(message)
+        except FlushqError:  # the queue has ended: it is for another worker
+            with suppress(nats.errors.Error):
+                await message.nak()
+
+    def _returned(self) -> None:
+        self._on_return()
+
+    def _stop(self, number: signal.Signals) -> None:
+        self._trouble = f"stopped by {number.name}"
+        self._end()
+
+    def _fail(self, trouble: str) -> None:
+        self._failed = True
+        self._trouble = trouble
+
+    # What becomes of a batch.
+
+    async def _store(self, messages: list[Msg]) -> None:
+        """Store messages in one transaction, and acknowledge them after it."""
+        id_of = self._id_of
+        await self._table.store([(id_of(each), each.data.decode()) for each in messages])
+        with suppress(nats.errors.Error):  # what is not acknowledged comes again
+            for message in messages:
+                await message.ack()
+
+    async def _judge(self, failure: Failure[Msg]) -> Verdict:
+        """Wait for the database as long as it takes; give up what it refuses, each alone."""
+        error = failure.error
+        if refuses(error) and len(failure.items) > 1:
+            return Split()
+        if refuses(error):
+            return await self._give_up(failure.items[0], error)
+        return self._try_again(failure) if passes(error) else Fail()
+
+    def _try_again(self, failure: Failure[Msg]) -> Retry:
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * failure.attempt)
+        why = str(failure.error) or "it does not answer"
+        self._retries.complain(f"cannot write to {self._table}: {why}; trying again in {pause:g} s")
+        return Retry(pause)
+
+    async def _give_up(self, message: Msg, error: BaseException) -> Drop:
+        """Name a message that cannot be stored, and have it delivered no more."""
+        self._refusals.complain(f"refused message {place(message)}: {error}")
+        with suppress(nats.errors.Error):  # then it comes again, and is refused again
+            await message.term()
+        return Drop()
+
+    def _look(self, report: FlushReport) -> None:
+        """Look at the account; once a flush was lost nothing more can be stored."""
+        self._stats = self._queue.stats()
+        self._metrics.observe(report)
+        if report.delivered + report.dropped < report.count:
+            self._end()
+
+    # What became of the messages.
+
+    def _report(self) -> None:
+        self._stats = self._queue.stats()
+        left = self._stats.undelivered + self._stats.in_doubt
+        if left or self._failed:
+            complain(f"{self._trouble}; messages that are not stored, and come again: {left}")
+        if not say(", ".join(f"{name} {value}" for name, value in self._figures().items())):
+            self._failed = True
+
+    def _figures(self) -> dict[str, str]:
+        """How far it has come; called in a thread, where the account may not be looked at."""
+        stats, table = self._stats, self._table
+        seconds = time.perf_counter() - self._started
+        written = table.stored + table.known
+        others = {
+            "stored before": table.known,
+            "refused": stats.dropped,
+            "left": stats.undelivered + stats.in_doubt,
+        }
+        reasons = ", ".join(f"{count} {reason}" for reason, count in stats.flushes.items())
+        return (
+            {
+                "messages": str(table.stored),
+                "messages/s": f"{table.stored / seconds:.0f}",
+                "batches": str(table.batches),
+                "mean batch": f"{written / max(1, table.batches):.1f}",
+                "waiting": str(self._queue.pending),
+            }
+            | {name: str(count) for name, count in others.items() if count}
+            | ({"flushes": f"{sum(stats.flushes.values())} ({reasons})"} if reasons else {})
+        )

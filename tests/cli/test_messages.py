@@ -1,0 +1,33 @@
+"""What a message of JetStream is called."""
+
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from flushq.cli.messages import IdOf, place
+
+OLD = "$JS.ACK.ORDERS.workers.2.4711.8.1795822541000000000.3"
+NEW = "$JS.ACK.hub.AccountHash.ORDERS.workers.2.4711.8.1795822541000000000.3.random"
+
+
+@pytest.mark.parametrize("reply", [OLD, NEW])
+def test_its_place(reply: str) -> None:
+    """It is that of its metadata, which are in a subject of two forms."""
+    message = Msg(Client(), reply=reply)
+    metadata = message.metadata
+    assert "ORDERS:4711" == place(message) == f"{metadata.stream}:{metadata.sequence.stream}"
+
+
+@pytest.mark.parametrize(
+    ("header", "headers", "expected"),
+    [
+        (None, {"Id": "7"}, "ORDERS:4711"),
+        ("Id", {"Id": "7"}, "7"),
+        ("Id", {"Id": ""}, "ORDERS:4711"),
+        ("Id", {"Other": "7"}, "ORDERS:4711"),
+        ("Id", None, "ORDERS:4711"),
+    ],
+)
+def test_its_id(header: str | None, headers: dict[str, str] | None, expected: str) -> None:
+    """The header has it; if none is named, or the message lacks it, it is the place."""
+    assert expected == IdOf(header)(Msg(Client(), reply=OLD, headers=headers))

@@ -1,0 +1,91 @@
+"""What a worker tells by HTTP."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from flushq import FlushQueue, FlushReport, IntervalPolicy, NaturalPolicy
+from flushq.cli import monitoring
+from flushq.cli.monitoring import Metrics, Monitor
+
+pytestmark = pytest.mark.asyncio(loop_factories=["standard"])
+
+
+async def ask(port: int, request: bytes) -> str:
+    """Send bytes, and return all that is answered until the connection is closed."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    answer = await reader.read()
+    writer.close()
+    return answer.decode()
+
+
+async def get(port: int, path: str, method: str = "GET") -> tuple[str, str]:
+    """The status and the body of an answer, whose head tells how long the body is."""
+    answer = await ask(port, f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    head, _, body = answer.partition("\r\n\r\n")
+    assert method == "HEAD" or f"Content-Length: {len(body)}\r\n" in head
+    return head.splitlines()[0].partition(" ")[2], body
+
+
+async def nothing(_: list[Any]) -> None:
+    """Store nothing."""
+
+
+async def test_the_state_of_the_queue_is_the_health() -> None:
+    """It is well while the queue runs, neither before nor afterwards."""
+    queue = FlushQueue(nothing, NaturalPolicy())
+    async with Monitor(Metrics("q", queue)).serving("127.0.0.1", 0) as port:
+        assert ("503 Service Unavailable", "new\n") == await get(port, "/health")
+        async with queue:
+            assert ("200 OK", "running\n") == await get(port, "/health?why")
+            assert ("200 OK", "") == await get(port, "/health", "HEAD")
+        assert ("503 Service Unavailable", "closed\n") == await get(port, "/health")
+
+
+async def test_metrics() -> None:
+    """The account of the queue, its flushes by reason, and histograms."""
+    reports: list[FlushReport] = []
+    queue = FlushQueue(nothing, IntervalPolicy(3600.0), on_report=reports.append)
+    metrics = Metrics("q", queue)
+    async with Monitor(metrics).serving("127.0.0.1", 0) as port, queue:
+        await queue.enqueue(1)
+        await queue.enqueue(2)
+        await queue.flush()
+        for report in reports:
+            metrics.observe(report)
+        await queue.enqueue(3)
+        status, body = await get(port, "/metrics")
+    assert "200 OK" == status
+    lines = body.splitlines()
+    for figure in (
+        'flushq_items_total{outcome="delivered",queue="q"} 2.0',
+        'flushq_flushes_total{queue="q",reason="flush"} 1.0',
+        'flushq_pending_items{queue="q"} 1.0',
+        'flushq_batch_items_sum{queue="q"} 2.0',
+        'flushq_flush_duration_seconds_count{queue="q"} 1.0',
+        'flushq_wait_seconds_bucket{le="+Inf",queue="q"} 1.0',
+    ):
+        assert figure in lines
+    assert any(line.startswith('flushq_oldest_age_seconds{queue="q"} ') for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/", "404 Not Found"), ("POST", "/health", "405 Method Not Allowed")],
+)
+async def test_other_requests(method: str, path: str, status: str) -> None:
+    """They are refused."""
+    monitor = Monitor(Metrics("q", FlushQueue(nothing, NaturalPolicy())))
+    async with monitor.serving("127.0.0.1", 0) as port:
+        assert status == (await get(port, path, method))[0]
+
+
+@pytest.mark.parametrize("request_", [b"GET /health", b"x" * 100_000], ids=["short", "long"])
+async def test_what_is_not_a_request(monkeypatch: pytest.MonkeyPatch, request_: bytes) -> None:
+    """It gets no answer, and its connection is closed after a while."""
+    monkeypatch.setattr(monitoring, "REQUEST_SECONDS", 0.01)
+    monitor = Monitor(Metrics("q", FlushQueue(nothing, NaturalPolicy())))
+    async with monitor.serving("127.0.0.1", 0) as port:
+        assert "" == await ask(port, request_)

@@ -1,0 +1,149 @@
+"""A worker in this process, between a server and a table that are not there."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+from typing import Any, Self, cast
+
+import pytest
+
+from flushq import FlushFailed
+from flushq.cli import working
+from flushq.cli.jetstream import Consumer
+from flushq.cli.messages import IdOf
+from flushq.cli.postgres import PostgresTable
+from flushq.cli.working import Source, Work
+from tests.cli.consumers import Server
+
+pytestmark = pytest.mark.usefixtures("handlers")
+
+
+class Table:
+    """A table that does with rows what a test says.
+
+    Args:
+        store: What it does.
+    """
+
+    stored = 0
+    known = 0
+    batches = 0
+
+    def __init__(self, store: Callable[[list[Any]], Awaitable[None]]) -> None:
+        self.store = store
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Server:
+    """A server that the worker is connected to."""
+    server = Server()
+
+    async def ensure_consumer(*_: object) -> Consumer:
+        return Consumer("S", "c")
+
+    monkeypatch.setattr(working, "connected", lambda *_: nullcontext(server))
+    monkeypatch.setattr(working, "ensure_consumer", ensure_consumer)
+    return server
+
+
+def start(store: Callable[[list[Any]], Awaitable[None]]) -> "asyncio.Task[int]":
+    """Start a worker."""
+    work = Work(
+        Source("", "S", "c"),
+        cast(PostgresTable, Table(store)),
+        id_of=IdOf(),
+        by_subject=False,
+        max_in_flight=1,
+        throttle=None,
+        address=None,
+        max_shutdown_wait=3600.0,
+    )
+    return asyncio.create_task(work.run())
+
+
+async def nothing(_: list[Any]) -> None:
+    """Store nothing, and go on."""
+
+
+async def test_a_second_signal_while_messages_are_on_their_way(server: Server) -> None:
+    """They are not waited for; one that comes later is for another worker."""
+    server.drained.clear()
+    worker = start(nothing)
+    await server.subscribed.wait()
+    await server.say(1)
+    for _ in range(2):
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.sleep(0.01)
+
+    assert 143 == await worker
+
+    await server.say(1)
+    assert [b"", b"-NAK"] == server.told
+
+
+async def test_messages_on_their_way_are_waited_for_a_while(server: Server) -> None:
+    """What is not taken within two seconds comes again."""
+    server.drained.clear()
+    worker = start(nothing)
+    await server.subscribed.wait()
+    signal.raise_signal(signal.SIGTERM)
+    await asyncio.sleep(0)
+    assert 0 == await worker
+    assert 2.0 == asyncio.get_running_loop().time()
+
+
+async def test_what_waits_is_bounded_by_its_size(server: Server) -> None:
+    """A message that would be too much is not taken before there is room."""
+    stored = asyncio.Event()
+    batches: list[int] = []
+
+    async def store(rows: list[Any]) -> None:
+        batches.append(len(rows))
+        await stored.wait()
+
+    worker = start(store)
+    await server.subscribed.wait()
+    half = b"x" * (working.MAX_WEIGHT // 2)
+    saying = asyncio.create_task(server.say(5, half))
+    await asyncio.sleep(1)
+    assert ([2], False) == (batches, saying.done())
+    stored.set()
+    await saying
+    signal.raise_signal(signal.SIGTERM)
+    await asyncio.sleep(0)
+    assert 0 == await worker
+    assert [2, 2, 1] == batches
+
+
+async def test_an_unforeseen_error(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is not hidden; the summary comes all the same."""
+
+    async def fail(_: list[Any]) -> None:
+        raise ZeroDivisionError
+
+    worker = start(fail)
+    await server.subscribed.wait()
+    await server.say(1)
+    with pytest.raises(FlushFailed) as failed:
+        await worker
+    assert isinstance(failed.value.__cause__, ZeroDivisionError)
+    assert "left 1, flushes 1 (1 natural)" in capsys.readouterr().out
+
+
+async def test_figures_that_cannot_be_written(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is a failure, though all is stored."""
+    monkeypatch.setattr(sys, "stdout", None)
+    worker = start(nothing)
+    await server.subscribed.wait()
+    signal.raise_signal(signal.SIGTERM)
+    assert 1 == await worker
