@@ -11,7 +11,7 @@ from tests.core_sessions.sabotages import SABOTAGES
 from tests.enumeration.play import TinyPlay
 from tests.enumeration.sabotages import THROTTLE_SABOTAGES
 from tests.enumeration.scripts import Played, play_all, play_setup, report, scripts
-from tests.enumeration.setups import Setup, bounded, setups, throttled
+from tests.enumeration.setups import Setup, bounded, merging, setups, throttled
 
 
 def check(played: Iterable[Played], *, least: int) -> None:
@@ -36,7 +36,7 @@ def test_all_scripts_keep_the_contract() -> None:
 
     ``python -m tests.enumeration`` goes deeper, which takes hundreds of times as long.
     """
-    check(play_all((4, 2), processes=2), least=22_000)
+    check(play_all((4, 2), processes=2), least=23_000)
 
 
 def test_no_script_and_no_setup_is_played_twice() -> None:
@@ -69,6 +69,12 @@ OF_BOUNDS = [
     "a queue that displaces never presses",
     "nobody asks by corrected facts",
 ]
+OF_MERGING = [
+    "the first stays as it is",
+    "what is merged weighs what it did",
+    "a merge needs no room",
+    "what the policy knows is never reweighed",
+]
 OF_THROTTLES = [
     "the throttle is overruled",
     "the throttle hears of no end",
@@ -83,6 +89,7 @@ OF_THROTTLES = [
     ("what", "setups_of"),
     [
         *((what, bounded) for what in OF_BOUNDS),
+        *((what, merging) for what in OF_MERGING),
         *((what, throttled) for what in OF_THROTTLES),
     ],
 )
@@ -91,7 +98,7 @@ def test_a_broken_rule_is_found(
     setups_of: Callable[[int, int], Iterable[Setup]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A rule of bounds, and one of throttles, is broken in one of the setups for it."""
+    """A rule of bounds, of merging, or of throttles is broken in one of the setups for it."""
     owner, name, replacement = (SABOTAGES | THROTTLE_SABOTAGES)[what]
     monkeypatch.setattr(owner, name, replacement)
     assert any(map(_finds_fault, sorted(setups_of(2, 2), key=lambda setup: setup.depth)))

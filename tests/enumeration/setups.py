@@ -10,6 +10,7 @@ from flushq import Drop, Retry, Split, Verdict
 from flushq.core.displacing import WhenFull
 from flushq.throttles import CircuitBreaker, RateLimit
 from tests.sessions.facts import Limits
+from tests.sessions.merges import Merge
 from tests.sessions.policies import PolicyPlan
 from tests.sessions.throttles import FaultyThrottle, OneAtATime
 
@@ -68,6 +69,7 @@ def setups(fresh: int, full: int) -> Iterator[Setup]:
     yield from _bursts(fresh)
     yield from _partitions(fresh, full)
     yield from bounded(fresh, full)
+    yield from merging(fresh, full)
     yield from throttled(fresh, full)
 
 
@@ -138,6 +140,22 @@ def _weighed(depth: int) -> Iterator[Setup]:
 def _bounded(size: int, when_full: WhenFull, weight: float | None = None) -> Limits:
     limits = attrs.evolve(_limits(2, size, 1), when_full=when_full)
     return attrs.evolve(limits, weighs=weight is not None, max_queue_weight=weight)
+
+
+def merging(fresh: int, full: int) -> Iterator[Setup]:
+    """Every other item is merged with one that waits: the last wins, or their weights are added.
+
+    The sum may be too much for the queue, or more than what else waits leaves room for.
+    """
+    keyed = attrs.evolve(_limits(2, 2, 1), dedupe=True)
+    wins = attrs.evolve(keyed, merge=Merge("last"))
+    yield attrs.evolve(_full(wins, INTERVAL, full - 1), receipts=True)
+    yield _full(wins, NATURAL, full - 1, "leave", "settle")
+    for when_full in "wait", *DROPS:
+        limits = attrs.evolve(_bounded(3, when_full, 5.0), dedupe=True, merge=Merge("sum"))
+        waiting = *START, "enqueue", "settle", "enqueue", "enqueue", "settle"
+        weights = 2.0, 2.0, 1.0, 1.0, 2.0
+        yield Setup(limits, NATURAL, waiting, min(fresh, full), producers=6, weights=weights)
 
 
 def throttled(fresh: int, full: int) -> Iterator[Setup]:
