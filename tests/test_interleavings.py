@@ -36,7 +36,7 @@ def test_all_scripts_keep_the_contract() -> None:
 
     ``python -m tests.enumeration`` goes deeper, which takes hundreds of times as long.
     """
-    check(play_all((4, 2), processes=2), least=23_000)
+    check(play_all((4, 2), processes=2), least=22_000)
 
 
 def test_no_script_and_no_setup_is_played_twice() -> None:
