@@ -150,10 +150,8 @@ class Entrance(QueueView[T]):
         key, weight = self._measure(item)
         core, runner, admission = self._core, self._runner, self._core.admission
         need = admission.need_of(item, key, weight)
-        must_wait, turn = admission.must_wait(need), 0
-        if must_wait or admission.must_give_way:
-            turn = admission.waitlist.next_turn()
-        if turn and not must_wait:
+        must_wait, turn = admission.must_wait(need), next(admission.waitlist.turns)
+        if not must_wait and admission.must_give_way:
             await give_way(core, runner, need)
             claim, need = need, admission.need_of(item, key, weight)
             must_wait = not need.is_met_by(claim) and admission.must_wait(need)

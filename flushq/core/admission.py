@@ -242,10 +242,10 @@ class Admission(Fairness[T]):
         ``blocked`` are the running flushes that wait for that, to be tried again.
         """
         waitlist = self.waitlist
-        running = [batch for batch in self._batcher.running if batch not in blocked]
         has_way_out = self._batcher.has_free_slot and not is_blocked
         if has_way_out or waitlist.reserved or self.giving_way or self._weight_giving_way:
             return
+        running = [batch for batch in self._batcher.running if batch not in blocked]
         if all(batch in waitlist.by_owner and not batch.over for batch in running):
             what = f"every flush that could make room waits for room: {describe()}"
             waitlist.reject_last(running, QueueFull(what))

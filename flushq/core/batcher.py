@@ -6,8 +6,7 @@ The rules it keeps:
   failure handler, displaced, as the queue was full, or lost: ``undelivered`` (flush_fn was never
   called with it) or ``in_doubt`` (it was, and raised or was interrupted). A duplicate is counted,
   and dropped or merged.
-* *Order.* Batches are taken oldest item first (flushq.core.buffer), within the caps
-  (flushq.core.caps).
+* *Order.* Batches are taken oldest item first, within the caps (flushq.core.buffer, .caps).
 * *Slots.* At most ``max_in_flight`` batches run.
 * *The policy hears everything* (flushq.core.running_policy): the arrivals before any other event,
   and no time that runs backwards. If it fails, the queue ends with a PolicyError and nothing lost.
@@ -244,7 +243,8 @@ class Batcher(Account[T]):
         most = most if due.up_to is None else min(most, due.up_to)
         items, weight, weights = buffer.take(most)
         count, now, left = len(items), max(policy.now, now), len(buffer.items)
-        self._lighten(weight, policy.pending - count)
+        if self._announced_weight:
+            self._lighten(weight, policy.pending - count)
         return Batch(items, count, weight, weights, due.reason, first, oldest, now, left, policy)
 
     def _lighten(self, weight: float, left: int) -> None:

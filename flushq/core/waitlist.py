@@ -14,7 +14,7 @@ stands in line again by its turn: at the front, behind those alone that came bef
 
 from collections import OrderedDict
 from collections.abc import Callable, Container
-from itertools import takewhile
+from itertools import count, takewhile
 from typing import Generic, TypeVar
 
 from flushq.core.waiter import Waiter, wake
@@ -31,15 +31,17 @@ class WaitList(Generic[Owner]):
         line: The producers that wait and were not given room yet; the owner of each, what its item
             weighs, and its turn.
         by_owner: For each owner, how many producers wait in the line.
+        turns: The next is that of a producer that comes now.
     """
 
-    __slots__ = ("_given", "_turns", "by_owner", "line", "reserved", "reserved_weight")
+    __slots__ = ("_given", "_newest", "by_owner", "line", "reserved", "reserved_weight", "turns")
 
     def __init__(self) -> None:
         self.reserved = 0
         self.reserved_weight: float = 0
         self._given: dict[Waiter, float] = {}
-        self._turns = 0
+        self._newest = 0
+        self.turns = count(1)
         self.by_owner: dict[Owner, int] = {}
         self.line: OrderedDict[Waiter, tuple[Owner, float, int]] = OrderedDict()
 
@@ -52,11 +54,6 @@ class WaitList(Generic[Owner]):
         """How many producers come before one that comes now."""
         return self.reserved + len(self.line)
 
-    def next_turn(self) -> int:
-        """The turn of a producer that comes now."""
-        self._turns += 1
-        return self._turns
-
     def join(
         self, waiter: Waiter, owner: Owner, weight: float = 0, turn: int | None = None
     ) -> None:
@@ -64,12 +61,13 @@ class WaitList(Generic[Owner]):
 
         Its waiter gets None for room, or an exception to raise.
         """
-        turn = self.next_turn() if turn is None else turn
+        turn = next(self.turns) if turn is None else turn
         waiting = self.by_owner.get(owner, 0) + 1
-        is_last = not self.line or next(reversed(self.line.values()))[2] < turn
         self.line[waiter] = owner, weight, turn  # no call between the two, so no interrupt comes
         self.by_owner[owner] = waiting
-        if not is_last:
+        if turn > self._newest:
+            self._newest = turn
+        else:
             self._move_up(waiter, turn)
 
     def _move_up(self, waiter: Waiter, turn: int) -> None:

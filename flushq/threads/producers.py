@@ -283,7 +283,7 @@ class Entrance(Generic[T]):
         if entry.until <= primitives.clock():
             raise TimeoutError(str(admission.no_room()))
         self.revoke_credit()
-        entry.turn = entry.turn or admission.waitlist.next_turn()
+        entry.turn = entry.turn or next(admission.waitlist.turns)
         entry.need = need
         entry.place = place = Waiter()
         admission.waitlist.join(place, entry.inside, need.weight, entry.turn)

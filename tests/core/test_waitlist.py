@@ -136,7 +136,7 @@ def test_producers_that_were_given_too_little_stand_in_line_by_their_turns(
 ) -> None:
     """Whoever goes on first, they stand as they came, and before all that came later."""
     waitlist, producers = WaitList[str](), [Caller() for _ in range(5)]
-    turns = [waitlist.next_turn() for _ in range(3)]
+    turns = [next(waitlist.turns) for _ in range(3)]
     for producer in producers[:4]:
         waitlist.join(producer, "a", 0, turns.pop(0) if turns else None)
     assert admit(waitlist, 3)
