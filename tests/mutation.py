@@ -51,6 +51,7 @@ MISTAKES = "tests/field/test_work_mistakes.py"
 WORK = "tests/field/test_work.py tests/field/test_worker.py"
 LAB = "tests/cli/test_lab.py tests/cli/test_report.py tests/cli/test_simulate.py"
 STREAMS = "tests/contract/test_s01_reading.py tests/contract/test_s02_leaving.py"
+THROTTLES = "tests/threads/test_throttles.py"
 BOUNDS = (
     "tests/contract/test_m_merging.py tests/contract/test_b_bounds.py tests/threads/test_bounds.py"
 )
@@ -99,12 +100,19 @@ TESTS: dict[str, tuple[str, ...]] = {
         CORE_SESSIONS,
         "tests/contract/test_08_fairness.py",
     ),
-    "flushq/core/displacing.py": (CORE_SESSIONS, BOUNDS),
+    "flushq/core/displacing.py": (
+        "tests/core/test_admission.py",
+        CORE_SESSIONS,
+        BOUNDS,
+        SESSIONS,
+    ),
     "flushq/core/losses.py": (
         "tests/core/test_losses.py",
         "tests/contract/test_15_bad_arguments.py",
     ),
     "flushq/core/merging.py": (CORE_SESSIONS, BOUNDS),
+    "flushq/core/starts.py": ("tests/core/test_starts.py", CORE_SESSIONS, THROTTLES),
+    "flushq/core/running_throttle.py": ("tests/core/test_starts.py", CORE_SESSIONS, THROTTLES),
     "flushq/core/partition.py": (PARTITIONS,),
     "flushq/core/partition_heap.py": ("tests/core/test_partition_heap.py", PARTITIONS),
     "flushq/core/partitioned_batcher.py": (PARTITIONS, "tests/core/test_partitioned_batcher.py"),

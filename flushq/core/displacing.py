@@ -85,11 +85,9 @@ class Displacing(Admission[T]):
         """Whether the queue is full, or has displaced anything since a batch was taken."""
         if self._batcher.overflowed:
             return True
-        waiting = len(self._buffer.items)
-        if not waiting:
-            return False
-        heaviest = self._buffer.max_queue_weight
-        return waiting >= self._max_queue_size or self._batcher.weight >= heaviest
+        if len(self._buffer.items) >= self._max_queue_size:
+            return True
+        return self._batcher.weight >= self._buffer.max_queue_weight
 
     def news(self, now: float) -> int:
         """How many were displaced since that was told, if it is time to tell it; else 0."""

@@ -123,7 +123,7 @@ class Harness:
             self._records["failure"] += 1
         elif record.levelno >= logging.ERROR:
             self._records["loss"] += 1
-        elif isinstance(record.args, tuple) and "were displaced" in record.msg:
+        elif isinstance(record.args, tuple) and "displaces items" in record.msg:
             self._news.append(record.args[2])
         return False
 

@@ -171,19 +171,23 @@ async def a_full_queue_flushes_whatever_the_policy_thinks(world: World) -> None:
 @on_both
 async def what_is_displaced_is_told(world: World) -> None:
     """A WARNING when it begins, and again with the first displaced 30 s after the last record."""
-    store = Store(world, 1000)
-    with records() as messages:
-        queue = world.queue(store, NEVER, max_queue_size=2, when_full="drop_oldest", name="logs")
-        await started(queue, 1, 2)
-        await world.sleep(1)
-        await queue.enqueue(3)
-        await queue.enqueue(4)
-        for seconds in (0, 29.5, 0.25, 0.25, 29, 1, 100):
-            await world.sleep(seconds)
-            await queue.enqueue(5)
-        await queue.close()
-    said = "logs: the queue is full (max_queue_size=2): %d items were displaced, %d in all"
-    assert [said % counts for counts in ((1, 1), (3, 4), (2, 6), (1, 7))] == messages
+    said = (
+        "logs: the queue is full (max_queue_size=2) and displaces items: "
+        "%d since it was last told, %d in all"
+    )
+    for when_full in ("drop_oldest", "drop_newest"):
+        store = Store(world, 1000)
+        with records() as messages:
+            queue = world.queue(store, NEVER, max_queue_size=2, when_full=when_full, name="logs")
+            await started(queue, 1, 2)
+            await world.sleep(1)
+            await queue.enqueue(3)
+            await queue.enqueue(4)
+            for seconds in (0, 29.5, 0.25, 0.25, 29, 1, 100):
+                await world.sleep(seconds)
+                await queue.enqueue(5)
+            await queue.close()
+        assert [said % counts for counts in ((1, 1), (3, 4), (2, 6), (1, 7))] == messages
 
 
 @contextmanager
