@@ -50,9 +50,7 @@ def tell_displaced(core: Core[Any], now: float) -> None:
     count = core.admission.news(now)
     if count:
         total, bounds = core.batcher.displaced, core.admission.bounds
-        what = (
-            "%sthe queue is full (%s) and displaces items: %d since it was last told, %d in all"
-        )
+        what = "%sthe queue is full (%s) and displaces items: %d since it was last told, %d in all"
         with suppress(Exception):
             logger.warning(what, core.label, bounds, count, total)
     while core.admission.unmerged:
