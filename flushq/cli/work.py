@@ -8,7 +8,7 @@ import click
 from flushq.cli.extras import PACKAGES, check_installed
 from flushq.cli.params import by
 from flushq.cli.table import CannotOpen
-from flushq.cli.terminal import Mistake
+from flushq.cli.terminal import Command, Mistake
 from flushq.cli.throttling import parse_throttle
 from flushq.cli.urls import check_url
 from flushq.throttles import Throttle
@@ -28,7 +28,10 @@ def _throttle(rate: str | None) -> Throttle | None:
     return None if rate is None else parse_throttle(f"rate:{rate}")
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    example="python -m flushq work nats://nats:4222 LINES workers postgresql://db/app",
+)
 @click.argument("nats_url", callback=by(check_url))
 @click.argument("stream")
 @click.argument("consumer")

@@ -91,6 +91,13 @@ def test_help_begins_with_an_example_that_can_be_copied(here: Path, command: lis
     assert result.stdout.startswith(("lines 1, ", "policy"))
 
 
+def test_the_example_of_work_is_a_call_of_it() -> None:
+    """It cannot run without servers."""
+    page = CliRunner().invoke(main, ["work", "--help"]).stdout.splitlines()
+    assert ["", "Example:"] == page[1:3]
+    assert page[3].strip().startswith("python -m flushq work nats://")
+
+
 @pytest.mark.parametrize("arguments", MISTAKES, ids=" ".join)
 def test_a_mistake_is_one_line(arguments: list[str]) -> None:
     """The exit code is 2."""

@@ -167,6 +167,7 @@ def test_mistakes(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
         (("--to-stream", "nats://127.0.0.1:1", "x"), "cannot connect to NATS: "),
         (("--to-stream", "nats://me:se/cret@x", "x"), "Invalid value for '--to-stream': a URL "),
         ((*stream.option, "--table", "x"), "--table is of a database, and not for --to-stream"),
+        ((*stream.option, "--resume"), "--resume is of a database, and not for --to-stream"),
     ]:
         result = ingest("x", *option)
         assert (2, "") == (result.exit_code, result.stdout)
