@@ -49,6 +49,9 @@ class Receipt(Generic[T]):
         """Whether the item has ended, delivered or not."""
         return self._completion.ended
 
+    def __repr__(self) -> str:
+        return f"<Receipt of {self.item!r}, {'ended' if self.done() else 'not ended'}>"
+
 
 def receipt_of(item: T, stays: int | None, core: Core[T], runner: Runner[T]) -> Receipt[T]:
     """The receipt of an item that has just come (or stays instead): one for all who ask."""

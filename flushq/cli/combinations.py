@@ -4,18 +4,24 @@ import click
 from click.core import ParameterSource
 
 from flushq.cli.terminal import Mistake
+from flushq.throttles import CircuitBreaker
 
 
 def check_combination(ctx: click.Context) -> None:
     """Make sure that every option that the call names has something to say.
 
     Raises:
-        Mistake: It has not; or the traffic is neither a FILE nor a model, or is both.
+        Mistake: It has not; or the traffic is neither a FILE nor a model, or is both; or an item
+            may weigh more than all that may wait.
     """
     _check_traffic(ctx)
     _check_needed(ctx, ("retry", "attempts"), ("fail_rate",), "calls that fail")
     _check_needed(ctx, ("queue_weight",), ("weight",), "the weights of items")
     _check_needed(ctx, ("when_full",), ("queue_size", "queue_weight"), "a queue that is full")
+    if isinstance(ctx.params["throttle"], CircuitBreaker) and not _given(ctx, "fail_rate"):
+        raise Mistake("a breaker is about calls that fail, and there is no --fail-rate")
+    if ctx.params["queue_weight"] is not None:
+        _check_weights(ctx.params["weight"], ctx.params["queue_weight"])
 
 
 def _check_traffic(ctx: click.Context) -> None:
@@ -29,6 +35,15 @@ def _check_traffic(ctx: click.Context) -> None:
     if traffic == ["file"] and of_model:
         raise Mistake(f"--{of_model[0]} is about the model of a --rate, and there is a FILE")
     _check_needed(ctx, ("skew",), ("partitions",), "the partitions of a model")
+
+
+def _check_weights(mean: float, bound: float) -> None:
+    heaviest = 2 * mean
+    if bound < heaviest:
+        raise Mistake(
+            f"with --weight {mean:g} an item weighs up to {heaviest:g},"
+            f" which is more than --queue-weight {bound:g}"
+        )
 
 
 def _check_needed(

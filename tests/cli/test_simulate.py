@@ -153,6 +153,12 @@ IMPATIENT = "- --sink 1 --policy interval:9"
             None,
             {"dropped": 1, "cost": 5, "busy": 5 * 0.5 / (5 * 0.5 + 4 * 0.25)},
         ),
+        (
+            "- --sink 0.5 --policy natural --fail-rate 1 --attempts 2 --throttle breaker:1/4.5",
+            "0\n",
+            None,
+            {"dropped": 1, "busy": 2 * 0.5 / (2 * 0.5 + 4.5)},
+        ),
     ],
 )
 def test_slots_limits_drain_throttle_and_failures(
@@ -312,7 +318,8 @@ def test_a_picture_is_drawn_though_the_figures_cannot_be_written(
         (f"{ONE} --queue-weight 5", "--queue-weight is about the weights of items, and there is n"),
         (f"{ONE} --when-full drop_oldest", "there is no --queue-size or --queue-weight"),
         (f"{ONE} --queue-size 5 --when-full shed", "'shed' is not one of 'wait', 'drop_oldest'"),
-        (f"{ONE} --weight 9 --queue-weight 1", "max_queue_weight"),
+        (f"{ONE} --weight 9 --queue-weight 17", "an item weighs up to 18, which is more"),
+        (f"{ONE} --throttle breaker:5/30", "a breaker is about calls that fail, and there"),
         (f"{ONE} --weight 0", "0.0 is not in the range 0<x<="),
         (f"{ONE} --queue-size 0", "0 is not in the range x>=1"),
         (f"{ONE} --slots 0", "0 is not in the range x>=1"),

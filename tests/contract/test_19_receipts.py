@@ -116,7 +116,9 @@ async def test_submit_nowait_is_enqueue_nowait_with_a_receipt() -> None:
         with pytest.raises(QueueFull):
             queue.submit_nowait(2)
         assert (1, False) == (receipt.item, receipt.done())
+        assert "<Receipt of 1, not ended>" == repr(receipt)
     await receipt
+    assert "<Receipt of 1, ended>" == repr(receipt)
     with pytest.raises(QueueClosed):
         queue.submit_nowait(3)
     assert [[1]] == sink.delivered

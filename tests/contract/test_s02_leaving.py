@@ -64,6 +64,23 @@ def test_leaving_early(
 
 
 @in_both
+def test_leaving_before_the_loop_comes_to_an_error_of_the_source(
+    play: Play, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is neither raised nor logged; what was read before is in the two lists."""
+
+    async def scenario(world: World) -> None:
+        source = Source(world, repeat(0.0, 5), OSError("no line"))
+        async with world.batches(source.items(), NaturalPolicy(2)) as stream:
+            await world.sleep(1.0)
+            assert [0, 1] == await anext(stream)
+        assert ([0, 1], [2, 3, 4]) == (stream.in_doubt, stream.undelivered)
+
+    play(scenario)
+    assert [] == caplog.records
+
+
+@in_both
 def test_what_is_left(play: Play) -> None:
     """Of what was read each item is delivered, in doubt or undelivered, in that order."""
 

@@ -239,7 +239,7 @@ def test_timeouts() -> None:
                 queue.flush(0.25)
             with pytest.raises(TimeoutError, match="timed out waiting for 2"):
                 receipt.result(0.25)
-            assert not receipt.done()
+            assert (False, "<Receipt of 2, not ended>") == (receipt.done(), repr(receipt))
             receipt.result(float("inf"))
             receipt.result(0)
             assert (True, "<Receipt of 2, ended>") == (receipt.done(), repr(receipt))
