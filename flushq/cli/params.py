@@ -13,6 +13,7 @@ import importlib
 import math
 import os
 import re
+import reprlib
 import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -32,7 +33,6 @@ from flushq import (
     PausePolicy,
     PolicyError,
 )
-from flushq.arguments import shown
 from flushq.cli.lab import Sink
 from flushq.cli.reading import STANDARD_INPUT
 from flushq.cli.terminal import Mistake, counted
@@ -247,7 +247,7 @@ def _checked(found: object, module: str, text: str) -> FlushPolicy:
         why = f"{text} is a class: write {module}:{text}(...), with its arguments"
         raise ValueError(why)  # noqa: TRY004 - of the text
     if not isinstance(found, FlushPolicy):
-        what = _in_a_line(shown(found))
+        what = _in_a_line(reprlib.repr(found))
         raise ValueError(f"{text} is {what}, not a policy")  # noqa: TRY004 - of the text
     return found
 
