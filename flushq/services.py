@@ -11,18 +11,21 @@ signal that is pending is the one that would have killed the process: it ends th
 Other servers let the exception of the queue out of the program, which has the same status.
 
 A program that does not handle SIGTERM would be killed by it: there the task is cancelled, and what
-the queue raises is the end of the program.
+the queue raises is the end of the program. So it is where the handler raises, as ``sys.exit`` does,
+which would leave the loop at once, with a status that is not that of a failure.
 """
 
 import asyncio
 import json
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from flushq.aio.cancellation import until_done
 from flushq.aio.queue import FlushQueue
 
 T = TypeVar("T")
@@ -37,8 +40,8 @@ async def running(queue: FlushQueue[T], left: Path | None = None) -> AsyncIterat
     For a lifespan of FastAPI or Starlette, a cleanup context of aiohttp, or a ``main()``. At its
     end the queue drains, within its ``max_shutdown_wait``. If the queue ends by itself, so does the
     service, at once: SIGTERM is raised, or the task of the block is cancelled, if the program does
-    not handle that signal. The exit status is 1 if the queue has failed, or if anything is left
-    after the drain; else it is that of the server, as if there were no queue.
+    not handle that signal, or its handler raises. The exit status is 1 if the queue has failed, or
+    if anything is left after the drain; else it is that of the server, as if there were no queue.
 
     A cancellation of the block drains the queue, and goes on after that; another one, during the
     drain, aborts it.
@@ -67,12 +70,20 @@ async def running(queue: FlushQueue[T], left: Path | None = None) -> AsyncIterat
     try:
         yield queue
     finally:
-        task.remove_done_callback(service.end)
         with service:
             try:
-                await asyncio.gather(queue.aclose(), task)
+                await _drain(queue, task)
             finally:
                 _write(left, queue.in_doubt + queue.undelivered)
+
+
+async def _drain(queue: FlushQueue[Any], task: asyncio.Task[None]) -> None:
+    """Close the queue, and return when it and its task have ended, also after a cancellation."""
+    ending = asyncio.gather(queue.aclose(), task, return_exceptions=True)
+    cancelled = await until_done(ending, sys.exception())
+    error = ending.exception() or cancelled or next(filter(None, ending.result()), None)
+    if error is not None:
+        raise error
 
 
 async def _bring_back(queue: FlushQueue[Any], left: Path | None) -> None:
@@ -107,16 +118,15 @@ class _Service:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
-        self._is_cancelled = False
+        self._is_cancelled = self._is_over = False
 
-    def end(self, _: object) -> None:
-        """End it, for others to start it anew."""
-        if _handles_sigterm():
-            signal.raise_signal(signal.SIGTERM)
-        else:
-            self._is_cancelled = self._task.cancel()
+    def end(self, queue: asyncio.Task[None]) -> None:
+        """End it, for others to start it anew, unless its queue was closed and has lost nothing."""
+        if not self._is_over and (queue.cancelled() or queue.exception() is not None):
+            self._is_cancelled = not _raise_sigterm() and self._task.cancel()
 
     def __enter__(self) -> None:
+        self._is_over = True
         if self._is_cancelled:
             self._task.uncancel()
 
@@ -133,6 +143,17 @@ def _end_as_failed(_: object) -> None:
         os._exit(1)
     else:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+def _raise_sigterm() -> bool:
+    """Raise the signal if the program handles it; return whether a handler has taken it."""
+    if not _handles_sigterm():
+        return False
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    except BaseException:
+        return False
+    return True
 
 
 def _handles_sigterm() -> bool:

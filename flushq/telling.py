@@ -88,7 +88,7 @@ def tell_late(core: Core[Any], late: BaseException | None, error: BaseException 
         logger.error("%sthe source raised while it was stopped", core.label, exc_info=late)
 
 
-def tell_unburied(item: object, trouble: Exception) -> None:
+def tell_unburied(item: object, trouble: BaseException) -> None:
     """Log that no dead letter could be written of an item."""
     with suppress(Exception):
         logger.error("no dead letter yet, it is kept: %s", reprlib.repr(item), exc_info=trouble)

@@ -178,7 +178,7 @@ async def test_letters_may_be_written_by_a_coroutine() -> None:
     """A poisoned item is found, buried as soon as that is possible, and all others are stored."""
     stored: list[int] = []
     letters: Letters = []
-    troubles = [OSError(), OSError()]
+    troubles = [OSError(), asyncio.CancelledError("of the pool, and not of this flush")]
 
     async def store(batch: list[int]) -> None:
         if 13 in batch:

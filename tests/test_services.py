@@ -7,11 +7,13 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from flushq import FlushFailed, FlushQueue, IntervalPolicy, NaturalPolicy, ShutdownTimeout, services
@@ -93,6 +95,68 @@ async def test_a_block_that_is_cancelled() -> None:
         return task.cancelling()
 
     assert (1, [1]) == (await asyncio.create_task(live()), store.items)
+
+
+async def hang_and_roll_back(batch: list[Any]) -> None:
+    """Hang, and after a cancellation take a second more."""
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await asyncio.sleep(1.0)
+
+
+async def test_a_drain_that_is_cancelled(left: Left) -> None:
+    """It is aborted, the cancellation goes on, and the file has also what was in flight."""
+    queue: FlushQueue[Any] = FlushQueue(hang_and_roll_back, NaturalPolicy(max_records=2))
+
+    async def live() -> None:
+        async with services.running(queue, left.path):
+            for number in range(5):
+                await queue.enqueue(number)
+            await asyncio.sleep(1.0)
+
+    task = asyncio.create_task(live())
+    await asyncio.sleep(2.0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert (True, "closed", "[0, 1, 2, 3, 4]") == (task.cancelled(), queue.state, left.text)
+
+
+async def test_a_scope_of_anyio_that_is_cancelled(left: Left) -> None:
+    """It cancels again and again, which counts as one cancellation: the queue drains."""
+    stored: list[Any] = []
+
+    async def store_slowly(batch: list[Any]) -> None:
+        await asyncio.sleep(1.0)
+        stored.extend(batch)
+
+    with anyio.move_on_after(1.0):
+        async with services.running(FlushQueue(store_slowly, IntervalPolicy(60.0)), left.path) as q:
+            await q.enqueue(1)
+            await asyncio.Event().wait()
+    assert ([1], "[]") == (stored, left.text)
+
+
+async def test_a_queue_that_is_closed_in_its_block() -> None:
+    """The block goes on, since nothing was lost."""
+    async with services.running(queue_of(store := Store())) as queue:
+        await queue.enqueue(1)
+        await queue.aclose()
+        await asyncio.sleep(1.0)
+        assert [1] == store.items
+
+
+@pytest.mark.parametrize("turns", range(3))
+async def test_a_block_that_ends_while_its_queue_fails(turns: int) -> None:
+    """It raises what the queue does, and its task is not cancelled after that."""
+    with pytest.raises(FlushFailed):
+        async with services.running(FlushQueue(Store(), NaturalPolicy())) as queue:
+            queue.enqueue_nowait("bad")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+    task = asyncio.current_task()
+    assert task is not None
+    assert 0 == task.cancelling()
 
 
 async def test_a_queue_that_fails_ends_a_program_of_its_own() -> None:
@@ -208,6 +272,16 @@ async def test_a_signal_that_the_program_handles(server: Server, statuses: list[
 
     await server.serve(FlushQueue(Store(), NaturalPolicy()), raise_for_the_program)
     assert ([signal.SIGTERM] * 2, [], False) == (server.signals, statuses, is_blocked())
+
+
+@pytest.mark.usefixtures("server")
+async def test_a_handler_that_raises() -> None:
+    """It would leave the loop with a status of its own: the block is cancelled in its place."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with pytest.raises(FlushFailed):
+        async with services.running(FlushQueue(Store(), NaturalPolicy())) as queue:
+            await queue.enqueue("bad")
+            await asyncio.Event().wait()
 
 
 async def test_a_system_that_cannot_block_signals(

@@ -40,7 +40,7 @@ async def until_ended(
 
 
 async def until_done(
-    task: asyncio.Task[None], error: BaseException | None
+    task: asyncio.Future[Any], error: BaseException | None
 ) -> asyncio.CancelledError | None:
     """Wait for the end of a task that was cancelled, and return the last cancellation meanwhile.
 

@@ -2,6 +2,7 @@
 
 import inspect
 
+from flushq.aio.calls import is_failure
 from flushq.judging import Judge, T, letters_of
 from flushq.outcomes import Drop, Failure, Verdict
 from flushq.telling import tell_unburied
@@ -29,8 +30,8 @@ class FailureHandler(Judge[T]):
         split: Which exceptions are those of a bad item, such as a value that the table refuses, in
             the same three ways.
         bury: Is called with a bad item and its exception, and saves both: a dead letter. It is
-            plain or async. None: a bad item ends the queue, after the others of its batch were
-            stored.
+            plain or async. None: a bad item ends the queue, and what comes after it in its batch is
+            in doubt, too, unless a PartialFailure has told that it was stored.
         attempts: How many times ``flush_fn`` is called with the same items before ``retry`` counts
             no more. None: as long as it takes, so set ``max_shutdown_wait``.
         backoff: A plain function of the Failure that returns the Retry. None:
@@ -45,7 +46,7 @@ class FailureHandler(Judge[T]):
     async def __call__(self, failure: Failure[T]) -> Verdict:
         """Judge a failure, and write the dead letters if it is time to.
 
-        A cancellation during a letter goes on: the items are in doubt.
+        A cancellation of the flush during a letter goes on: the items are in doubt.
         """
         verdict = self._verdict(failure)
         if not isinstance(verdict, Drop):
@@ -53,7 +54,9 @@ class FailureHandler(Judge[T]):
         for item, error in letters_of(failure):
             try:
                 await self._write(item, error)
-            except Exception as trouble:
+            except BaseException as trouble:
+                if not is_failure(trouble):
+                    raise
                 tell_unburied(item, trouble)
                 return self._backoff(failure)
         return verdict

@@ -13,6 +13,7 @@ import importlib
 import math
 import os
 import re
+import reprlib
 import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -210,10 +211,10 @@ def _read_call(text: str) -> tuple[str, Arguments]:
     """Read ``NAME(ARGUMENT, NAME=ARGUMENT, ...)``, whose arguments are literals."""
     match _parsed(text):
         case ast.Call(ast.Name(name), args, keywords):
-            kwargs = {keyword.arg: _literal(keyword.value) for keyword in keywords}
+            kwargs = {keyword.arg: _literal(keyword.value, text) for keyword in keywords}
             if None in kwargs or len(kwargs) < len(keywords):
                 raise ValueError(f"an argument of {text!r} has no name, or that of another one")
-            return name, Arguments([_literal(arg) for arg in args], kwargs)
+            return name, Arguments([_literal(arg, text) for arg in args], kwargs)
         case _:
             raise ValueError(f"{text!r} is not NAME(ARGUMENT, ...)")
 
@@ -224,11 +225,12 @@ def _parsed(text: str) -> ast.expr | None:
     return None
 
 
-def _literal(argument: ast.expr) -> object:
+def _literal(argument: ast.expr, text: str) -> object:
     try:
         return ast.literal_eval(argument)
     except (ValueError, TypeError):
-        raise ValueError(f"the argument {ast.unparse(argument)} is not a literal") from None
+        segment = ast.get_source_segment(text, argument)
+        raise ValueError(f"the argument {segment} is not a literal") from None
 
 
 def _near_miss_of(error: BaseException) -> str:
@@ -245,7 +247,7 @@ def _checked(found: object, module: str, text: str) -> FlushPolicy:
         why = f"{text} is a class: write {module}:{text}(...), with its arguments"
         raise ValueError(why)  # noqa: TRY004 - of the text
     if not isinstance(found, FlushPolicy):
-        what = _in_a_line(repr(found))
+        what = _in_a_line(reprlib.repr(found))
         raise ValueError(f"{text} is {what}, not a policy")  # noqa: TRY004 - of the text
     return found
 

@@ -1,19 +1,16 @@
 """Reading: from files, pipes and terminals to numbered lines.
 
 A source is a file, a named pipe, a terminal, or ``-``, the standard input. It is opened when its
-turn comes, so that any number of files can be read; that it can be opened is checked beforehand.
-
-A line ends with LF, CRLF, or the source. Every line counts, an empty one too, from 1 in each
-source. A line that is not UTF-8 takes no other line with it.
+turn comes, so that any number of files can be read; that it can be opened is checked beforehand. A
+line ends with LF, CRLF, or the source. Each counts, an empty one too, from 1 in each source.
 
 Theory of operation. Reading may wait for ever (for a pipe whose writer says nothing), so a thread
 reads, and no exit waits for that thread. It hands over chunks: the lines that one read brought, as
 soon as it brought them. So a line from a slow pipe waits for no other line, and those of a fast
-file cost one hand-over for thousands. While CHUNKS of them are not taken the thread waits; thus a
-full queue makes itself felt at the source.
+file cost one hand-over for thousands. While CHUNKS of them are not taken the thread waits.
 
-``stop()`` ends the reading wherever it is, waiting for input included. What was read by then is
-still handed over, except a line whose end has not come: that line is not read yet.
+``stop()`` ends the reading wherever it is. What was read is still handed over, but for a line whose
+end has not come: that is not read yet.
 """
 
 import asyncio
@@ -49,10 +46,18 @@ class Start:
     Attributes:
         line: The number of the first line that is read.
         offset: How many bytes of the file come before it.
+        before: The last of these bytes, by which the file is known.
     """
 
     line: int = 1
     offset: int = 0
+    before: bytes = b""
+
+    def seek(self, fd: int) -> None:
+        """Go there, or raise an OSError: it is another file."""
+        if os.pread(fd, len(self.before), self.offset - len(self.before)) != self.before:
+            raise OSError(errno.ESTALE, "it has become another file")
+        os.lseek(fd, self.offset, os.SEEK_SET)
 
 
 BEGINNING = Start()
@@ -313,7 +318,7 @@ class Reader:
             with opened(source) as fd:
                 start = self._start(source)
                 if start.offset:
-                    os.lseek(fd, start.offset, os.SEEK_SET)
+                    start.seek(fd)
                 self._split(fd, Splitter(shown(source), start.line))
         except OSError as error:
             self._hand_over(Unreadable(source, error))

@@ -7,7 +7,8 @@ What is behind the last stored line is read again. Such a line may have met its 
 being stored: it is ignored or skipped as before, or it is refused again, and the dead-letter file
 does not take its letter twice. Thus it does not matter at which moment an ingestion was killed.
 
-That a file has become another one (it was rotated, say) shows in the last line that is stored.
+That a file has become another one (it was rotated, say) shows in the last line that is stored. It
+is looked at before anything is read, and again when the turn of the file comes.
 """
 
 from collections import deque
@@ -69,7 +70,7 @@ def _behind(source: str, line: int, body: str) -> Start:
             f"cannot resume {source!r}: line {line} of it is {excerpt(found)}, "
             f"and stored is {excerpt(body)}"
         )
-    return Start(line + 1, offset)
+    return Start(line + 1, offset, text)
 
 
 def _stripped(text: bytes) -> bytes:

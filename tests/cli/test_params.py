@@ -22,6 +22,7 @@ from flushq.cli.throttling import THROTTLE_USAGE, parse_throttle
 from flushq.throttles import CircuitBreaker, RateLimit, Throttle
 
 OWN = BudgetPolicy(7)
+LONG = "+".join("1" * 1000)
 
 
 def made(waits: list[float], records: dict[str, int]) -> IntervalPolicy:
@@ -82,7 +83,8 @@ def test_a_text_names_a_policy_and_its_arguments(text: str, policy: FlushPolicy)
         ),
         ("flushq:NaturalPolicy(0)", "ValueError: max_records must be at least 1, not 0; it must"),
         ("flushq:NaturalPolicy(most)", "the argument most is not a literal; it must be interval:"),
-        ("flushq:NaturalPolicy(2*3)", "the argument 2 * 3 is not a literal; it must be"),
+        ("flushq:NaturalPolicy(2*3)", "the argument 2*3 is not a literal; it must be"),
+        (f"flushq:NaturalPolicy({LONG})", f"the argument {LONG} is not a literal; it must be"),
         ("flushq:NaturalPolicy(*[1])", "the argument *[1] is not a literal; it must be"),
         ("flushq:NaturalPolicy({[]})", "the argument {[]} is not a literal; it must be"),
         ("operator:abs(-1)", "abs(-1) is 1, not a policy; it must be interval:"),
@@ -120,6 +122,7 @@ SHOWN = "import sys; POLICY = type('Other', (), {{'__repr__': lambda self: {}}})
         ("import sys; sys.exit(0)", "SystemExit: 0"),
         ("def policy(:", "SyntaxError: invalid syntax"),
         (SHOWN.format(r"'7\nor 8'"), "POLICY is 7 or 8, not a policy; it must be interval:"),
+        (SHOWN.format("1 / 0"), "POLICY is <Other instance at .*>, not a policy;"),
         (SHOWN.format("sys.exit(0)"), r"the policy raised SystemExit\(0\); it must be interval:"),
     ],
 )

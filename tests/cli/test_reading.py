@@ -345,7 +345,7 @@ async def share(*sources: str | Path, start: Start = BEGINNING) -> list[float | 
 def test_it_is_known_which_share_of_files_some_lines_are(path: Path) -> None:
     """What comes before a start does not count, and a missing file has nothing."""
     assert [None, 1 / 4] == asyncio.run(share(path, path))
-    assert [None, 1] == asyncio.run(share(path, "gone", start=Start(2, 2)))
+    assert [None, 1] == asyncio.run(share(path, "gone", start=Start(2, 2, b"a\n")))
 
 
 def test_it_is_not_known_which_share_of_a_pipe_some_lines_are(path: Path, tmp_path: Path) -> None:

@@ -5,11 +5,14 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from flushq.cli.ingestion import Ingestion
+from flushq.cli.reading import Start
 from tests.cli.support import (
     COLUMNS,
     DATABASE,
@@ -99,6 +102,26 @@ def test_each_file_goes_on_behind_its_last_stored_line() -> None:
         "'open' is resumed at line 2",
         "'crlf' is resumed at line 3",
         "'lf' is resumed at line 3",
+    ] == complaints(result)
+
+
+def test_a_file_that_becomes_another_one_before_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not read from the middle of some line; the other files are read."""
+    Path("x").write_text("old 1\nold 2\n")
+    ingest("x")
+    start_at = Ingestion.start_at
+
+    def rotate(ingestion: Ingestion, starts: Mapping[str, Start]) -> None:
+        Path("x").write_text("a new line, and a longer one\n")
+        start_at(ingestion, starts)
+
+    monkeypatch.setattr(Ingestion, "start_at", rotate)
+    result = ingest("x", numbered("y", 1), "--resume")
+
+    assert (1, [("y", 1, "1")]) == (result.exit_code, stored()[2:])
+    assert [
+        "'x' is resumed at line 3",
+        "cannot read 'x': it has become another file",
     ] == complaints(result)
 
 
