@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 
 from flushq.aio.cancellation import until_done
 from flushq.aio.queue import FlushQueue
+from flushq.telling import logger
 
 T = TypeVar("T")
 
@@ -50,7 +51,8 @@ async def running(queue: FlushQueue[T], left: Path | None = None) -> AsyncIterat
         queue: The queue; it has not been started.
         left: The file of one process that keeps as JSON what is left: ``in_doubt``, and then
             ``undelivered``. At the next start that is stored before the block begins; an item that
-            was a tuple, or a list, comes back as a tuple. None: what is left is lost.
+            was a tuple, or a list, comes back as a tuple. A WARNING of the logger ``flushq`` tells
+            when something is left. None: what is left is lost.
 
     Raises:
         FlushFailed, PolicyError: The queue has failed; if it was at the start, the file is as it
@@ -74,7 +76,7 @@ async def running(queue: FlushQueue[T], left: Path | None = None) -> AsyncIterat
             try:
                 await _drain(queue, task)
             finally:
-                _write(left, queue.in_doubt + queue.undelivered)
+                _keep(left, queue)
 
 
 async def _drain(queue: FlushQueue[Any], task: asyncio.Task[None]) -> None:
@@ -94,6 +96,13 @@ async def _bring_back(queue: FlushQueue[Any], left: Path | None) -> None:
         await queue.enqueue(tuple(item) if isinstance(item, list) else item)
     await queue.flush()
     _write(left, [])
+
+
+def _keep(left: Path | None, queue: FlushQueue[Any]) -> None:
+    items = queue.in_doubt + queue.undelivered
+    _write(left, items)
+    if items and left is not None:
+        logger.warning("items that are left for the next start, in %s: %d", left, len(items))
 
 
 def _read(left: Path) -> list[Any]:

@@ -303,8 +303,10 @@ async def test_an_ordinary_end(server: Server) -> None:
 # What is left, and the next start.
 
 
-async def test_what_is_left_is_stored_at_the_next_start(left: Left) -> None:
-    """It is kept in the order of its acceptance, and stored before the block begins."""
+async def test_what_is_left_is_stored_at_the_next_start(
+    left: Left, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is kept in the order of its acceptance, told, and stored before the block begins."""
     items = [("a", 1), {"b": 2}, "c", None]
     queue: FlushQueue[Any] = FlushQueue(hang, NaturalPolicy(max_records=2), max_shutdown_wait=0)
     with pytest.raises(ShutdownTimeout):
@@ -320,6 +322,7 @@ async def test_what_is_left_is_stored_at_the_next_start(left: Left) -> None:
         assert (items, "[]") == (store.items, left.text)
         await queue.enqueue("d")
     assert ([*items, "d"], "[]") == (store.items, left.text)
+    assert [f"items that are left for the next start, in {left.path}: 4"] == caplog.messages
 
 
 async def test_a_start_that_fails_loses_nothing(left: Left) -> None:

@@ -17,7 +17,7 @@ from flushq.cli.resuming import CannotResume, find_starts
 from flushq.cli.sink import Sink
 from flushq.cli.table import CannotOpen, JsonField, Table, check_name
 from flushq.cli.terminal import Command, Mistake
-from flushq.cli.urls import check_url
+from flushq.cli.urls import check_nats_url
 
 
 def _json_field(name: str | None) -> JsonField | None:
@@ -37,7 +37,7 @@ def _sources(ctx: click.Context, param: click.Parameter, names: tuple[str, ...])
 
 
 def _check_stream(named: tuple[str, str] | None) -> tuple[str, str] | None:
-    return None if named is None else (check_url(named[0]), named[1])
+    return None if named is None else (check_nats_url(named[0]), named[1])
 
 
 def _publisher(to_stream: tuple[str, str]) -> Sink:

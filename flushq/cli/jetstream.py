@@ -66,6 +66,7 @@ async def _connect(connection: Client, url: str, on_return: Callable[[], object]
 
     async def tell_return() -> None:
         complain("NATS is back")
+        troubles.start_anew()
         on_return()
 
     try:

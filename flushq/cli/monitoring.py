@@ -116,7 +116,9 @@ class Monitor:
         try:
             server = await asyncio.start_server(self._serve, host, port)
         except OSError as error:
-            raise CannotOpen(f"cannot serve at port {port} of {host}: {error.strerror}") from error
+            raise CannotOpen(
+                f"cannot serve at port {port} of {host}: {error.strerror or error}"
+            ) from error
         try:
             yield server.sockets[0].getsockname()[1]
         finally:

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, NamedTuple, TypeVar
 
 import attrs
@@ -243,13 +243,12 @@ def _near_miss_of(error: BaseException) -> str:
 
 
 def _checked(found: object, module: str, text: str) -> FlushPolicy:
-    if isinstance(found, type) and issubclass(found, FlushPolicy):
-        why = f"{text} is a class: write {module}:{text}(...), with its arguments"
-        raise ValueError(why)  # noqa: TRY004 - of the text
-    if not isinstance(found, FlushPolicy):
-        what = _in_a_line(reprlib.repr(found))
-        raise ValueError(f"{text} is {what}, not a policy")  # noqa: TRY004 - of the text
-    return found
+    if isinstance(found, FlushPolicy):
+        return found
+    if isinstance(found, type | FunctionType) and "(" not in text:
+        what = "class" if isinstance(found, type) else "function"
+        raise ValueError(f"{text} is a {what}: write {module}:{text}(...), with its arguments")
+    raise ValueError(f"{text} is {_in_a_line(reprlib.repr(found))}, not a policy")
 
 
 def _in_a_line(text: str) -> str:

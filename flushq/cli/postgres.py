@@ -12,6 +12,7 @@ from typing import Self
 import asyncpg
 
 from flushq.cli.table import CannotOpen
+from flushq.cli.terminal import complain
 
 SECONDS = 10.0
 """How long the database may take for a statement, the connection to it included."""
@@ -39,6 +40,12 @@ def passes(error: BaseException) -> bool:
 def refuses(error: BaseException) -> bool:
     """Whether an error is for what a row is, so that another row may be stored."""
     return isinstance(error, UnicodeError) or _state(error) in _REFUSALS
+
+
+def reason(error: BaseException) -> str:
+    """Tell why something has failed; an error of a connection does not say by itself to what."""
+    told = str(error) or "it does not answer"
+    return f"PostgreSQL cannot be reached: {told}" if isinstance(error, OSError) else told
 
 
 def _state(error: BaseException) -> str:
@@ -82,7 +89,7 @@ class PostgresTable:
         """
         self._pool = asyncpg.create_pool(
             self._url,
-            min_size=1,
+            min_size=0,  # else asyncpg connects by itself during an outage, and logs each failure
             max_size=self._connections,
             timeout=SECONDS,
             command_timeout=SECONDS,
@@ -92,7 +99,7 @@ class PostgresTable:
             await self._prepare()
         except (*TROUBLES, ValueError) as error:
             self._pool.terminate()
-            raise CannotOpen(f"cannot open {self}: {str(error) or 'it does not answer'}") from error
+            raise CannotOpen(f"cannot open {self}: {reason(error)}") from error
         except BaseException:
             self._pool.terminate()
             raise
@@ -108,10 +115,13 @@ class PostgresTable:
         async with self._pool.acquire() as connection, connection.transaction():
             # One worker after the other: of two that make a table at a time, one would fail.
             await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", self._quoted)
-            if await connection.fetchval("SELECT to_regclass($1)", self._quoted) is None:
+            is_new = await connection.fetchval("SELECT to_regclass($1)", self._quoted) is None
+            if is_new:
                 await connection.execute(f"CREATE TABLE {self._quoted} ({COLUMNS})")
             await connection.execute(self._insert, [], [])  # a table of another shape refuses it
             others = await connection.fetch(_OTHERS_NEEDED, self._quoted)
+        if is_new:
+            complain(f"made {self}")
         if others:
             needed = ", ".join(repr(other["attname"]) for other in others)
             raise ValueError(f"a row needs more than an id and a body: {needed}")

@@ -91,6 +91,10 @@ class Complaints:
         elif self.count == REPORTED + 1:
             complain(f"further {self._kind} are not reported")
 
+    def start_anew(self) -> None:
+        """Report again: these troubles are over, and what comes is another one."""
+        self.count = 0
+
 
 def counted(number: int, noun: str) -> str:
     """So many of something: ``1 line``, ``2,000 lines``."""

@@ -9,12 +9,12 @@ from flushq.cli.extras import PACKAGES, check_installed
 from flushq.cli.params import by
 from flushq.cli.table import CannotOpen
 from flushq.cli.terminal import Command, Mistake
-from flushq.cli.throttling import parse_throttle
-from flushq.cli.urls import check_url
-from flushq.throttles import Throttle
+from flushq.cli.urls import check_nats_url, check_url
+from flushq.throttles import RateLimit
 
 SUBJECT = "subject"
 IN_FLIGHT = 4
+RATE_USAGE = "it must be N/SECONDS, as in 10/1.0"
 
 
 def _check_table(name: str) -> str:
@@ -24,15 +24,23 @@ def _check_table(name: str) -> str:
     return name
 
 
-def _throttle(rate: str | None) -> Throttle | None:
-    return None if rate is None else parse_throttle(f"rate:{rate}")
+def _throttle(rate: str | None) -> RateLimit | None:
+    if rate is None:
+        return None
+    count, slash, seconds = rate.partition("/")
+    if not slash:
+        raise ValueError(f"bad rate {rate!r}: {RATE_USAGE}")
+    try:
+        return RateLimit(int(count), float(seconds))
+    except ValueError as error:
+        raise ValueError(f"bad rate {rate!r}: {error}; {RATE_USAGE}") from None
 
 
 @click.command(
     cls=Command,
-    example="python -m flushq work nats://nats:4222 LINES workers postgresql://db/app",
+    example="python -m flushq work nats://nats:4222 LINES workers postgresql://db/app --port 8080",
 )
-@click.argument("nats_url", callback=by(check_url))
+@click.argument("nats_url", callback=by(check_nats_url))
 @click.argument("stream")
 @click.argument("consumer")
 @click.argument("postgres_url", callback=by(check_url))
@@ -86,7 +94,7 @@ def work(
     table: str,
     id_from: str | None,
     partition_by: str | None,
-    throttle: Throttle | None,
+    throttle: RateLimit | None,
     port: int | None,
     host: str,
     max_shutdown_wait: float,

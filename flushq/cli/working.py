@@ -11,7 +11,7 @@ acknowledged, and the figures tell what became of the messages.
 import asyncio
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import AsyncExitStack, suppress
 from operator import attrgetter
 
@@ -37,7 +37,7 @@ from flushq import (
 from flushq.cli.jetstream import connected, ensure_consumer
 from flushq.cli.messages import IdOf, place
 from flushq.cli.monitoring import Metrics, Monitor
-from flushq.cli.postgres import TROUBLES, PostgresTable, passes, refuses
+from flushq.cli.postgres import TROUBLES, PostgresTable, passes, reason, refuses
 from flushq.cli.pulling import ConsumerGone, Pull
 from flushq.cli.signals import Shutdown, current_task
 from flushq.cli.terminal import Complaints, complain, say, shown_live
@@ -114,6 +114,7 @@ class Work:
         self._stats = self._queue.stats()
         self._started = time.perf_counter()
         self._retries = Complaints("retries")
+        self._failing: set[Hashable] = set()  # the partitions whose batch is tried again
         self._refusals = Complaints("refused messages")
         self._end: Callable[[], object] = lambda: None
         self._on_return: Callable[[], object] = lambda: None
@@ -217,8 +218,9 @@ class Work:
 
     def _try_again(self, failure: Failure[Msg]) -> Retry:
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * failure.attempt)
-        why = str(failure.error) or "it does not answer"
-        self._retries.complain(f"cannot write to {self._table}: {why}; trying again in {pause:g} s")
+        why = f"cannot write to {self._table}: {reason(failure.error)}"
+        self._retries.complain(f"{why}; trying again in {pause:g} s")
+        self._failing.add(failure.partition)
         return Retry(pause)
 
     async def _give_up(self, message: Msg, error: BaseException) -> Drop:
@@ -234,6 +236,15 @@ class Work:
         self._metrics.observe(report)
         if report.delivered + report.dropped < report.count:
             self._end()
+        elif report.partition in self._failing:
+            self._recover(report.partition)
+
+    def _recover(self, partition: Hashable) -> None:
+        """Note that a batch went well at last, and tell so if that was the last one."""
+        self._failing.remove(partition)
+        if not self._failing:
+            complain(f"{self._table} can be written to again")
+            self._retries.start_anew()
 
     # What became of the messages.
 

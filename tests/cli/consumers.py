@@ -74,10 +74,10 @@ class Server:
 
     # What a test makes it say.
 
-    async def say(self, count: int, data: bytes = b"") -> None:
+    async def say(self, count: int, data: bytes = b"", subject: str = "") -> None:
         """Deliver messages."""
         for _ in range(count):
-            await self._hear(Msg(cast(Client, self), reply=REPLY, data=data))
+            await self._hear(Msg(cast(Client, self), subject, REPLY, data))
         await asyncio.sleep(0)
 
     async def end(self, status: str, **headers: str) -> None:

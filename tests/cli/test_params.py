@@ -81,6 +81,10 @@ def test_a_text_names_a_policy_and_its_arguments(text: str, policy: FlushPolicy)
             "flushq:NaturalPolicy",
             "NaturalPolicy is a class: write flushq:NaturalPolicy(...), with its arguments; it m",
         ),
+        (
+            f"{__name__}:made",
+            "made is a function: write tests.cli.test_params:made(...), with its ar",
+        ),
         ("flushq:NaturalPolicy(0)", "ValueError: max_records must be at least 1, not 0; it must"),
         ("flushq:NaturalPolicy(most)", "the argument most is not a literal; it must be interval:"),
         ("flushq:NaturalPolicy(2*3)", "the argument 2*3 is not a literal; it must be"),

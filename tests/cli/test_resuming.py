@@ -56,7 +56,7 @@ REFUSED = [("one", 3, "bad"), ("one", 9, "bad"), ("one", 10, "bad"), ("two", 2, 
 REFUSED += [("two", 7, "bad")]
 
 
-@pytest.mark.parametrize("step", [19, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("step", [37, pytest.param(1, marks=pytest.mark.long)])
 def test_every_line_is_stored_once_whenever_the_process_is_killed(here: Path, step: int) -> None:
     """It is killed twice, while it reads, writes, or appends a letter; a letter is not doubled."""
     refusing()

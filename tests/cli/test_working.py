@@ -34,6 +34,9 @@ class Table:
     def __init__(self, store: Callable[[list[Any]], Awaitable[None]]) -> None:
         self.store = store
 
+    def __str__(self) -> str:
+        return "the table"
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -54,14 +57,16 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     return server
 
 
-def start(store: Callable[[list[Any]], Awaitable[None]]) -> "asyncio.Task[int]":
+def start(
+    store: Callable[[list[Any]], Awaitable[None]], *, by_subject: bool = False
+) -> "asyncio.Task[int]":
     """Start a worker."""
     work = Work(
         Source("", "S", "c"),
         cast(PostgresTable, Table(store)),
         id_of=IdOf(),
-        by_subject=False,
-        max_in_flight=1,
+        by_subject=by_subject,
+        max_in_flight=2 if by_subject else 1,
         throttle=None,
         address=None,
         max_shutdown_wait=3600.0,
@@ -147,3 +152,55 @@ async def test_figures_that_cannot_be_written(
     await server.subscribed.wait()
     signal.raise_signal(signal.SIGTERM)
     assert 1 == await worker
+
+
+async def test_an_outage_of_the_database(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told, at most ten times, and so is its end; the next one is told again."""
+    left = [11, 1]
+
+    async def store(_: list[Any]) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise ConnectionError("reset by peer")
+
+    worker = start(store)
+    await server.subscribed.wait()
+    for _ in range(2):
+        await server.say(1)
+        await asyncio.sleep(3600.0)
+        left.pop(0)
+        left.append(0)
+    signal.raise_signal(signal.SIGTERM)
+    assert 0 == await worker
+
+    trouble = "cannot write to the table: PostgreSQL cannot be reached: reset by peer; trying again"
+    pauses = [f"{trouble} in {tenths / 10:g} s" for tenths in range(1, 11)]
+    back = "the table can be written to again"
+    told = [*pauses, "further retries are not reported", back, pauses[0], back]
+    assert told == capsys.readouterr().err.splitlines()
+
+
+async def test_an_outage_that_ends_for_one_subject_first(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its end is told when it has ended for the other one, too."""
+    away = {"a", "b"}
+
+    async def store(rows: list[Any]) -> None:
+        if rows[0][1] in away:
+            raise ConnectionError
+
+    worker = start(store, by_subject=True)
+    await server.subscribed.wait()
+    for subject in sorted(away):
+        await server.say(1, subject.encode(), subject)
+    told = []
+    for subject in sorted(away):
+        away.remove(subject)
+        await asyncio.sleep(60.0)
+        told.append("can be written to again" in capsys.readouterr().err)
+    assert [False, True] == told
+    signal.raise_signal(signal.SIGTERM)
+    assert 0 == await worker

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import urls
 
-from flushq.cli.urls import check_url
+from flushq.cli.urls import check_nats_url, check_url
 
 both = pytest.mark.parametrize("check", [urls.check, check_url], ids=["recipe", "command"])
 
@@ -53,3 +53,10 @@ def test_a_url_that_others_would_misread(url: str, check: Callable[[str], object
 def test_a_url_that_can_be_read(url: str, check: Callable[[str], object]) -> None:
     """What others read as it is meant is not a mistake."""
     check(url)
+
+
+def test_a_url_of_another_server() -> None:
+    """It is not one of NATS; its scheme alone is told."""
+    assert "tls://a:b@host" == check_nats_url("tls://a:b@host")
+    with pytest.raises(ValueError, match=r"^a URL of NATS begins with .*, and not with http://$"):
+        check_nats_url("http://user:secret@host:4222")

@@ -77,6 +77,7 @@ async def test_the_lines_of_a_file_come_to_the_table_once(
     made = StreamConfig(name=field.stream, subjects=[field.stream], duplicate_window=0.1)
     await field.jetstream.add_stream(made)
     await field.add_consumer(ack_wait=2 * SECONDS, max_ack_pending=2_000)
+    await execute(field, "CREATE TABLE events (id text PRIMARY KEY, body text)")
     bodies = [f"line {number}" for number in range(3_000)]
     (tmp_path / "x").write_text("\n".join(bodies))
     publish = ("-m", "flushq", "ingest", "x", "--to-stream", field.nats_url, field.stream)
@@ -110,6 +111,7 @@ async def test_what_is_missing_is_made(field: Field) -> None:
     assert [(f"{field.stream}:1", "a"), (f"{field.stream}:2", "b")] == [tuple(row) for row in rows]
     assert ("2", "0") == (found["messages"], found["waiting"])
     assert [
+        "made table 'odd.the \"table\"'",
         f"made stream {field.stream!r} with the subject {field.stream!r}",
         f"made consumer {CONSUMER!r} of stream {field.stream!r}",
     ] == complained.splitlines()

@@ -124,10 +124,17 @@ def test_a_consumer_that_cannot_be_made(place: Place) -> None:
     [
         ({"nats_url": "nats://me:hush@127.0.0.1:1"}, "cannot connect to NATS: "),
         (
+            {"nats_url": "http://me:hush@127.0.0.1"},
+            "Invalid value for 'NATS_URL': a URL of NATS begins with one of nats://",
+        ),
+        (
             {"nats_url": "nats://me:hu/sh@127.0.0.1"},
             "Invalid value for 'NATS_URL': a URL cannot be",
         ),
-        ({"database": "postgresql://me:hush@127.0.0.1:1/db"}, "cannot open table 'events': "),
+        (
+            {"database": "postgresql://me:hush@127.0.0.1:1/db"},
+            "cannot open table 'events': PostgreSQL ",
+        ),
         (
             {"database": "postgres://me:hu@sh@h/db"},
             "Invalid value for 'POSTGRES_URL': a URL cannot",
@@ -146,7 +153,7 @@ def test_a_server_that_says_nothing(place: Place) -> None:
     """It is not waited for."""
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         port = silent.getsockname()[1]
-        told = "cannot open table 'events': it does not answer"
+        told = "cannot open table 'events': PostgreSQL cannot be reached: it does not answer"
         assert_told(place.work(database=f"postgresql://me@127.0.0.1:{port}/db"), told)
         told = "cannot connect to NATS: "
         assert_told(place.work(nats_url=f"nats://127.0.0.1:{port}"), told)
@@ -159,10 +166,17 @@ def test_a_port_that_is_taken(place: Place) -> None:
         assert_told(place.work("--port", port), f"cannot serve at port {port} of 127.0.0.1: ")
 
 
+def test_an_address_of_another_machine(place: Place) -> None:
+    """It cannot be served at; the reason is told."""
+    told = "cannot serve at port 0 of 192.0.2.1: could not bind on any address"
+    assert_told(place.work("--host", "192.0.2.1", "--port", "0"), told)
+
+
 @pytest.mark.parametrize(
     ("option", "told"),
     [
-        (("--rate", "10"), "Invalid value for '--rate': bad throttle 'rate:10': it must be"),
+        (("--rate", "10"), "Invalid value for '--rate': bad rate '10': it must be N/SECONDS"),
+        (("--rate", "0/1"), "Invalid value for '--rate': bad rate '0/1': calls must be at least 1"),
         (("--table", "a."), "Invalid value for '--table': 'a.' cannot be the name of a table"),
         (("--table", "\0"), r"Invalid value for '--table': '\x00' cannot be the name of a table"),
         (("--partition-by", "id"), "Invalid value for '--partition-by': 'id' is not 'subject'."),

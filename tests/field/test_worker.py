@@ -21,7 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_factories=["standard"])
 LONG = pytest.mark.long
 
 
-@pytest.fixture(params=[RECIPE, COMMAND], ids=["recipe", "command"])
+@pytest.fixture(params=[pytest.param(RECIPE, marks=LONG), COMMAND], ids=["recipe", "command"])
 async def field(
     request: pytest.FixtureRequest, nats_server: Nats, database: str, start: Start
 ) -> AsyncIterator[Field]:
@@ -30,7 +30,7 @@ async def field(
         yield field
 
 
-@pytest.mark.parametrize("messages", [5_000, pytest.param(30_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("messages", [5_000, pytest.param(30_000, marks=LONG)])
 async def test_workers_come_and_go(field: Field, messages: int) -> None:
     """With one worker killed, one stopped and one added, each message is stored exactly once."""
     bodies = [str(number) for number in range(messages)]

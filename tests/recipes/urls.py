@@ -11,4 +11,7 @@ URL = re.compile(
 def check(url: str) -> None:
     """Refuse a URL that others would misread, and quote its password when they refuse it."""
     if not (url.isascii() and url.isprintable() and "\\" not in url and URL.fullmatch(url)):
-        raise ValueError("a URL cannot be read: quote its password, / as %2F for example")
+        raise ValueError(
+            "a URL cannot be read: quote its password, / as %2F for example; "
+            "a URL begins with SCHEME://"
+        )
