@@ -43,6 +43,8 @@ async def running(queue: FlushQueue[T], left: Path | None = None) -> AsyncIterat
     service, at once: SIGTERM is raised, or the task of the block is cancelled, if the program does
     not handle that signal, or its handler raises. The exit status is 1 if the queue has failed, or
     if anything is left after the drain; else it is that of the server, as if there were no queue.
+    So it is, whatever is left, after Ctrl-C, to which uvicorn answers 0, and if a handler of the
+    program calls ``sys.exit``.
 
     A cancellation of the block drains the queue, and goes on after that; another one, during the
     drain, aborts it.
@@ -50,9 +52,10 @@ async def running(queue: FlushQueue[T], left: Path | None = None) -> AsyncIterat
     Args:
         queue: The queue; it has not been started.
         left: The file of one process that keeps as JSON what is left: ``in_doubt``, and then
-            ``undelivered``. At the next start that is stored before the block begins; an item that
-            was a tuple, or a list, comes back as a tuple. A WARNING of the logger ``flushq`` tells
-            when something is left. None: what is left is lost.
+            ``undelivered``, which are not the items if there is a ``lost_as``. At the next start
+            that is stored before the block begins; an item that was a tuple, or a list, comes back
+            as a tuple. A queue that displaces items keeps those for which it has room. A WARNING of
+            the logger ``flushq`` tells when something is left. None: what is left is lost.
 
     Raises:
         FlushFailed, PolicyError: The queue has failed; if it was at the start, the file is as it

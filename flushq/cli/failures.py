@@ -8,7 +8,7 @@ again, as that would cost the pauses once for every halving.
 
 The dead-letter file has one JSON object a line. What it holds is whole and on the disk: a letter
 that cannot be written to its end is taken back. A kill may leave the beginning of a letter, which
-the next ingestion with ``--resume`` takes back.
+the next ingestion with ``--resume`` takes back; without, the next letter begins a line of its own.
 """
 
 import json
@@ -83,7 +83,7 @@ class DeadLetter:
         try:
             with Path(self._path).open("rb") as file:
                 for text in file:
-                    if text.endswith(b"\n"):
+                    if text.endswith(b"\n") or _is_whole(text):
                         self._learn(text, starts)
                     elif text[: len(_HEAD)] == _HEAD[: len(text)]:
                         os.ftruncate(self._fd, file.tell() - len(text))
@@ -91,7 +91,7 @@ class DeadLetter:
             raise self._refusal(error) from error
 
     def _learn(self, text: bytes, starts: Mapping[str, int]) -> None:
-        with suppress(ValueError, TypeError, KeyError):  # not a letter
+        with suppress(ValueError, TypeError, KeyError, RecursionError):  # not a letter
             letter = json.loads(text)
             row = (letter["source"], letter["line"], letter["body"])
             if row[1] >= starts[row[0]]:
@@ -109,11 +109,17 @@ class DeadLetter:
         letter = {"source": source, "line": line, "body": body, "error": str(error)}
         end = os.fstat(self._fd).st_size
         try:
-            self._write(f"{json.dumps(letter)}\n".encode())
+            self._write(b"\n" * self._ends_within_a_line() + f"{json.dumps(letter)}\n".encode())
         except OSError as trouble:
             with suppress(OSError):
                 os.ftruncate(self._fd, end)
             raise self._refusal(trouble) from trouble
+
+    def _ends_within_a_line(self) -> bool:
+        with suppress(OSError), Path(self._path).open("rb") as file:  # it is empty, or not for us
+            file.seek(-1, os.SEEK_END)
+            return file.read() != b"\n"
+        return False
 
     def _write(self, letter: bytes) -> None:
         while letter:
@@ -122,6 +128,14 @@ class DeadLetter:
 
     def _refusal(self, error: OSError) -> CannotAppend:
         return CannotAppend(f"cannot append to {self._path!r}: {error.strerror}")
+
+
+def _is_whole(letter: bytes) -> bool:
+    """Whether nothing but the end of its line is missing."""
+    with suppress(ValueError, RecursionError):
+        json.loads(letter)
+        return True
+    return False
 
 
 class Retries:

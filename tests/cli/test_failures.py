@@ -157,6 +157,10 @@ def test_a_letter_without_room_is_taken_back(monkeypatch: pytest.MonkeyPatch, br
     assert ("ftruncate" in broken) == (before != DEAD.read_bytes())
 
 
+DEEP = "[" * 100_000
+LETTER = '{"source": "x", "line": 3, "body": "c", "error": "too bad"}'
+
+
 def test_letters_that_are_there_are_not_appended_again() -> None:
     """They are known from a line on in each source; a line with another text is another one."""
     rows = [("x", 1, "a"), ("x", 2, "a"), ("y", 9, "a")]
@@ -165,6 +169,7 @@ def test_letters_that_are_there_are_not_appended_again() -> None:
             dead_letter.append(row, REFUSED)
     with DEAD.open("a") as file:
         file.write('no letter\n{}\n[]\n\n{"source": "x", "line": "2", "body": ""}\n')
+        file.write(f"{DEEP}\n")
     before = DEAD.read_text()
 
     with DeadLetter(str(DEAD)) as dead_letter:
@@ -179,16 +184,35 @@ def test_letters_that_are_there_are_not_appended_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("end", "kept"), [('{"s', ""), ('{"source": "x", "line": 2', ""), ("{} no", "{} no"), ("", "")]
+    ("end", "kept"),
+    [
+        ('{"s', ""),
+        ('{"source": "x", "line": 2', ""),
+        (LETTER[:-1], ""),
+        (LETTER, LETTER),
+        ("{} no", "{} no"),
+        (DEEP, DEEP),
+        ("", ""),
+    ],
+    ids=len,
 )
 def test_the_beginning_of_a_letter_is_cut_off(end: str, kept: str) -> None:
-    """A kill has left it; the end of another file stays."""
+    """A kill has left it; the end of another file stays, and so does a letter that is whole."""
     with DeadLetter(str(DEAD)) as dead_letter:
         dead_letter.append(("x", 1, "a"), REFUSED)
         before = DEAD.read_text()
         DEAD.write_text(before + end)
         dead_letter.recall({})
     assert before + kept == DEAD.read_text()
+
+
+def test_a_letter_begins_a_line() -> None:
+    """It does so behind the beginning of another one, too, which was not cut off."""
+    for end in ("", LETTER[:5], f"{LETTER}\n"):
+        DEAD.write_text(end)
+        with DeadLetter(str(DEAD)) as dead_letter:
+            dead_letter.append(("x", 3, "c"), REFUSED)
+        assert [*end.splitlines(), LETTER] == DEAD.read_text().splitlines()
 
 
 def test_letters_that_cannot_be_read() -> None:
