@@ -135,13 +135,15 @@ class Starts(Generic[T]):
         """Start the calls in line that may, and return whether a batch that is due may be taken."""
         self.now = now = max(now, self.now)
         self.wake_at, self.is_blocked = math.inf, False
-        while self.line and self.line[0].paused_until <= now:
-            if not self._may_start(now):
-                return False
-            self._start(self.line.pop(0))
-        may_start = is_due and self._may_start(now)
+        may_retry = True
+        while may_retry and self.line and self.line[0].paused_until <= now:
+            may_retry = self._may_start(now)
+            if may_retry:
+                self._start(self.line.pop(0))
+        may_start = may_retry and is_due and self._may_start(now)
         if self.line and self.wake_at == math.inf:
-            self.wake_at = max(self.line[0].paused_until, self._held_until)
+            pauses = (call.paused_until for call in self.line if call.paused_until > now)
+            self.wake_at = max(next(pauses, math.inf), self._held_until)
         self.is_busy = self._throttle is not None or self.is_held or bool(self.line)
         return may_start
 

@@ -254,12 +254,13 @@ def test_a_call_that_has_ended_is_told_of_before_the_throttle_is_asked() -> None
 
 
 def test_the_last_end_is_told_although_nothing_is_due() -> None:
-    """observe() tells of it, whoever is asked afterwards."""
+    """observe() tells of all ends, in their order, whoever is asked afterwards."""
     throttle = Noted()
-    made = driver(throttle, 1)
-    made.succeed(1)
+    made = driver(throttle, 1, 2)
+    for made.now, item in ((1.0, 2), (2.0, 1)):
+        made.succeed(item)
     made.core.observe()
-    assert "call_done" == throttle.told[-1][0]
+    assert [("call_done", 1), ("call_done", 2)] == [facts[:2] for facts in throttle.told[-2:]]
 
 
 def test_time_does_not_run_backwards_for_a_throttle() -> None:
@@ -300,6 +301,16 @@ def test_a_new_batch_need_not_wait_for_a_pause() -> None:
     made.play(9.0)
     assert [(0, [1]), (0, [2]), (4, [1])] == made.calls
     assert (False, math.inf) == (made.core.starts.is_busy, made.core.wake_at)
+
+
+def test_each_pause_ends_by_itself() -> None:
+    """The time to wake up at is that of the first that ends, whichever began first."""
+    made = driver(None, 1, 2)
+    made.fail(1, verdict=Retry(4.0))
+    made.fail(2, verdict=Retry(3.0))
+    assert 3.0 == made.core.wake_at
+    made.play(9.0)
+    assert [(3, [2]), (4, [1])] == made.calls[2:]
 
 
 def test_the_longest_hold_counts() -> None:
@@ -415,6 +426,7 @@ def test_a_flush_that_is_to_be_tried_again_ends_the_wait_of_none() -> None:
     producer = Caller()
     made.core.admission.waitlist.join(producer, trying.attempts.batch)
     made.play(6.0)
+    made.turn()
     assert (False, False) == (producer.done(), retried.done())
     made.play(7.0)
     assert (True, False) == (producer.done(), retried.done())
@@ -430,14 +442,16 @@ def test_a_timer_that_is_early_is_taken_at_its_word() -> None:
 
 
 def test_a_throttle_may_wait_for_a_retry_that_pauses() -> None:
-    """Then inf is not for ever: it is asked again when the pause is over, and must know then."""
+    """Then inf is not for ever: it is asked again at the end of each, and must know at the last."""
     throttle = Noted()
-    made = driver(throttle, 1)
+    made = driver(throttle, 1, 2)
     throttle.does["ready_at"] = math.inf
     made.fail(1, verdict=Retry(3.0))
-    made.accept(2)
-    assert (3.0, None) == (made.core.wake_at, made.core.batcher.failure)
-    made.play(3.0)
+    made.fail(2, verdict=Retry(5.0))
+    made.accept(3)
+    for until in (3.0, 5.0):
+        assert (until, None) == (made.core.wake_at, made.core.batcher.failure)
+        made.play(until)
     assert isinstance(made.core.ending.outcome(), PolicyError)
 
 
@@ -457,7 +471,7 @@ def test_an_answer_that_is_not_a_time_ends_the_queue(answer: Any) -> None:
 
 
 @pytest.mark.parametrize("event", ["ready_at", "call_started", "call_done"])
-@pytest.mark.parametrize("error", [Refusal("no"), KeyboardInterrupt()], ids=type)
+@pytest.mark.parametrize("error", [Refusal("no"), KeyboardInterrupt(), SystemExit()], ids=type)
 def test_a_throttle_that_raises_ends_the_queue(event: str, error: BaseException) -> None:
     """No call starts any more; those in line are told so, and what waits is undelivered.
 
@@ -471,7 +485,7 @@ def test_a_throttle_that_raises_ends_the_queue(event: str, error: BaseException)
     if isinstance(error, Exception):
         made.accept(4)
     else:
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(type(error)):
             made.accept(4)
     made.turn()
     events = len(throttle.told) + len(throttle.asked)

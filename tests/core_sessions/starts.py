@@ -77,15 +77,21 @@ class Starts:
         self.wake_at = math.inf
         while self.line and self.line[0][0] <= self.now:
             if not self._ask():
+                self._wake_for_pauses()
                 return False
             _, flight = self.line.pop(0)
             if not flight.interrupted:
                 self.call_started(flight, *flight.size)
                 flight.refuse() if self.failed else flight.let_go()
         may_start = is_due and self._ask()
-        if self.line and self.wake_at == math.inf:
-            self.wake_at = max(self.line[0][0], self.held_until)
+        self._wake_for_pauses()
         return may_start
+
+    def _wake_for_pauses(self) -> None:
+        """If no other time is known, the next pause to end is one to ask again at."""
+        pauses = [pause for pause, _ in self.line if pause > self.now]
+        if pauses and self.wake_at == math.inf:
+            self.wake_at = max(pauses[0], self.held_until)
 
     @property
     def may_start(self) -> bool:
