@@ -47,15 +47,16 @@ async def running(queue: FlushQueue[T], left: Path | None = None) -> AsyncIterat
     program calls ``sys.exit``.
 
     A cancellation of the block drains the queue, and goes on after that; another one, during the
-    drain, aborts it.
+    drain, aborts it. A WARNING of the logger ``flushq`` tells how many items are left for the next
+    start, and in which file.
 
     Args:
         queue: The queue; it has not been started.
         left: The file of one process that keeps as JSON what is left: ``in_doubt``, and then
             ``undelivered``, which are not the items if there is a ``lost_as``. At the next start
             that is stored before the block begins; an item that was a tuple, or a list, comes back
-            as a tuple. A queue that displaces items keeps those for which it has room. A WARNING of
-            the logger ``flushq`` tells when something is left. None: what is left is lost.
+            as a tuple. A queue that displaces items keeps those for which it has room. None: what
+            is left is lost.
 
     Raises:
         FlushFailed, PolicyError: The queue has failed; if it was at the start, the file is as it
@@ -79,7 +80,7 @@ async def running(queue: FlushQueue[T], left: Path | None = None) -> AsyncIterat
             try:
                 await _drain(queue, task)
             finally:
-                _keep(left, queue)
+                _write(left, queue.in_doubt + queue.undelivered)
 
 
 async def _drain(queue: FlushQueue[Any], task: asyncio.Task[None]) -> None:
@@ -101,13 +102,6 @@ async def _bring_back(queue: FlushQueue[Any], left: Path | None) -> None:
     _write(left, [])
 
 
-def _keep(left: Path | None, queue: FlushQueue[Any]) -> None:
-    items = queue.in_doubt + queue.undelivered
-    _write(left, items)
-    if items and left is not None:
-        logger.warning("items that are left for the next start, in %s: %d", left, len(items))
-
-
 def _read(left: Path) -> list[Any]:
     match json.loads(left.read_text()) if left.exists() else []:
         case list(items):
@@ -121,6 +115,8 @@ def _write(left: Path | None, items: list[Any]) -> None:
         new = left.with_name(f"{left.name}.new")
         new.write_text(json.dumps(items))
         new.replace(left)  # so that it has all of this, or what it had before
+        if items:
+            logger.warning("items that are left for the next start, in %s: %d", left, len(items))
 
 
 class _Service:

@@ -243,12 +243,14 @@ def _near_miss_of(error: BaseException) -> str:
 
 
 def _checked(found: object, module: str, text: str) -> FlushPolicy:
-    if isinstance(found, FlushPolicy):
-        return found
     if isinstance(found, type | FunctionType) and "(" not in text:
         what = "class" if isinstance(found, type) else "function"
-        raise ValueError(f"{text} is a {what}: write {module}:{text}(...), with its arguments")
-    raise ValueError(f"{text} is {_in_a_line(reprlib.repr(found))}, not a policy")
+        why = f"{text} is a {what}: write {module}:{text}(...), with its arguments"
+        raise ValueError(why)
+    if not isinstance(found, FlushPolicy):
+        what = _in_a_line(reprlib.repr(found))
+        raise ValueError(f"{text} is {what}, not a policy")  # noqa: TRY004 - of the text
+    return found
 
 
 def _in_a_line(text: str) -> str:

@@ -28,6 +28,13 @@ def test_its_place(reply: str) -> None:
         ("Id", None, "ORDERS:4711"),
     ],
 )
-def test_its_id(header: str | None, headers: dict[str, str] | None, expected: str) -> None:
-    """The header has it; if none is named, or the message lacks it, it is the place."""
+def test_its_id(
+    capsys: pytest.CaptureFixture[str],
+    header: str | None,
+    headers: dict[str, str] | None,
+    expected: str,
+) -> None:
+    """The header has it; else it is the place, which is told if a header was named."""
     assert expected == IdOf(header)(Msg(Client(), reply=OLD, headers=headers))
+    told = "message ORDERS:4711 has no header 'Id': its id is ORDERS:4711\n"
+    assert (told if header and expected != "7" else "") == capsys.readouterr().err
