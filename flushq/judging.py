@@ -13,11 +13,13 @@ after the pause of a retry, fails again, and its letter is tried again, until th
 So an item is dropped only after its letter was written, and is in doubt if that never was.
 """
 
+import inspect
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Generic
 
-from flushq.arguments import check_callable, check_count, check_sync_callable
+from flushq.arguments import check_callable, check_count, check_sync_callable, shown
 from flushq.outcomes import Drop, Fail, Failure, Retry, Split, Verdict
 
 if TYPE_CHECKING:  # Python 3.13 has it in typing
@@ -92,12 +94,24 @@ def _matching(name: str, errors: Errors) -> Callable[[BaseException], bool]:
     """
     if not isinstance(errors, type) and callable(errors):
         check_sync_callable(name, errors)
-        return errors
+        return partial(_tells, name, errors)
     classes = errors if isinstance(errors, tuple) else (errors,)
     if not all(map(_is_of_exceptions, classes)):
         what = "a class of exceptions, a tuple of such classes, or a function of an exception"
         raise TypeError(f"{name} must be {what}, not {errors!r}")
     return lambda error: isinstance(error, classes)
+
+
+def _tells(name: str, function: Callable[[BaseException], bool], error: BaseException) -> bool:
+    """What the function tells; an awaitable is not false, and would make all errors those of items.
+
+    Raises:
+        TypeError: It has returned an awaitable.
+    """
+    answer: Any = function(error)
+    if inspect.isawaitable(answer):
+        raise TypeError(f"{name} must not be async: it returned {shown(answer)}")
+    return bool(answer)
 
 
 def _is_of_exceptions(kind: object) -> bool:

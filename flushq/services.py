@@ -20,6 +20,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -154,11 +155,18 @@ def _end_as_failed(_: object) -> None:
 
 
 def _raise_sigterm() -> bool:
-    """Raise the signal if the program handles it; return whether a handler has taken it."""
+    """Raise the signal if the program handles it; return whether a handler has taken it.
+
+    It is sent to the main thread, which calls the handler, and may sleep.
+    """
     if not _handles_sigterm():
         return False
+    main = threading.main_thread().ident
     try:
-        signal.raise_signal(signal.SIGTERM)
+        if main is not None and hasattr(signal, "pthread_kill"):  # Windows has none
+            signal.pthread_kill(main, signal.SIGTERM)
+        else:
+            signal.raise_signal(signal.SIGTERM)
     except BaseException:
         return False
     return True

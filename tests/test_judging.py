@@ -171,6 +171,15 @@ def test_arguments_that_make_no_sense(
         ask(failed(BAD), **arguments)
 
 
+@pytest.mark.parametrize("name", ["retry", "split"])
+def test_a_function_that_turns_out_to_be_async(name: str, ask: Ask) -> None:
+    """Its answer, which is not awaited, is not taken for a yes."""
+    waiter = asyncio.sleep(0)
+    with pytest.raises(TypeError, match=f"^{name} must not be async: it returned <coroutine"):
+        ask(failed(BAD, count=2), **{name: lambda error: waiter})
+    waiter.close()
+
+
 # Of asyncio alone, and of threads alone.
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,8 @@ import anyio
 import pytest
 
 from flushq import FlushFailed, FlushQueue, IntervalPolicy, NaturalPolicy, ShutdownTimeout, services
+
+PATIENCE = 10.0
 
 
 class Store:
@@ -284,11 +287,30 @@ async def test_a_handler_that_raises() -> None:
             await asyncio.Event().wait()
 
 
+@pytest.mark.usefixtures("server")
+def test_a_service_in_another_thread() -> None:
+    """A main thread that sleeps is woken, and calls the handler."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+
+    async def live() -> None:
+        with suppress(FlushFailed):
+            async with services.running(FlushQueue(Store(), NaturalPolicy())) as queue:
+                await queue.enqueue("bad")
+                await asyncio.to_thread(stop.wait, PATIENCE)
+
+    thread = threading.Thread(target=asyncio.run, args=[live()])
+    thread.start()
+    assert stop.wait(PATIENCE)
+    thread.join()
+
+
 async def test_a_system_that_cannot_block_signals(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There the queue that fails ends its server, too."""
     monkeypatch.delattr(signal, "pthread_sigmask")
+    monkeypatch.delattr(signal, "pthread_kill")
     error = await server.serve(FlushQueue(Store(), NaturalPolicy()), lambda: None)
     assert isinstance(error, FlushFailed)
 

@@ -9,8 +9,7 @@ reads, and no exit waits for that thread. It hands over chunks: the lines that o
 soon as it brought them. So a line from a slow pipe waits for no other line, and those of a fast
 file cost one hand-over for thousands. While CHUNKS of them are not taken the thread waits.
 
-``stop()`` ends the reading wherever it is. What was read is still handed over, but for a line whose
-end has not come: that is not read yet.
+``stop()`` ends the reading wherever it is; a line whose end has not come is not read yet.
 """
 
 import asyncio
@@ -54,9 +53,10 @@ class Start:
     before: bytes = b""
 
     def seek(self, fd: int) -> None:
-        """Go there, or raise an OSError: it is another file."""
-        if os.pread(fd, len(self.before), self.offset - len(self.before)) != self.before:
-            raise OSError(errno.ESTALE, "it has become another file")
+        """Go there, or raise an OSError: it is another file, or the line before it has grown."""
+        length = len(self.before) + (not self.before.endswith(b"\n"))
+        if os.pread(fd, length, self.offset - len(self.before)) != self.before:
+            raise OSError(errno.ESTALE, "it has changed where it is resumed")
         os.lseek(fd, self.offset, os.SEEK_SET)
 
 

@@ -105,23 +105,32 @@ def test_each_file_goes_on_behind_its_last_stored_line() -> None:
     ] == complaints(result)
 
 
-def test_a_file_that_becomes_another_one_before_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not read from the middle of some line; the other files are read."""
-    Path("x").write_text("old 1\nold 2\n")
+@pytest.mark.parametrize(
+    ("stored_text", "text"),
+    [
+        ("old 1\nold 2\n", "a new line, and a longer one\n"),
+        ("old 1\nold 2", "old 1\nold 2\nnew\n"),
+    ],
+)
+def test_a_file_that_changes_before_its_turn(
+    stored_text: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not read from within a line; the other files are read."""
+    Path("x").write_text(stored_text)
     ingest("x")
     start_at = Ingestion.start_at
 
-    def rotate(ingestion: Ingestion, starts: Mapping[str, Start]) -> None:
-        Path("x").write_text("a new line, and a longer one\n")
+    def change(ingestion: Ingestion, starts: Mapping[str, Start]) -> None:
+        Path("x").write_text(text)
         start_at(ingestion, starts)
 
-    monkeypatch.setattr(Ingestion, "start_at", rotate)
+    monkeypatch.setattr(Ingestion, "start_at", change)
     result = ingest("x", numbered("y", 1), "--resume")
 
     assert (1, [("y", 1, "1")]) == (result.exit_code, stored()[2:])
     assert [
         "'x' is resumed at line 3",
-        "cannot read 'x': it has become another file",
+        "cannot read 'x': it has changed where it is resumed",
     ] == complaints(result)
 
 
