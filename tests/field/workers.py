@@ -151,8 +151,8 @@ class Field:
 async def end(process: Worker, number: signal.Signals) -> tuple[int, str]:
     """Send a signal to a worker, and return how it ended and what it complained of."""
     process.send_signal(number)
-    _, complaints, code = await ended(process)
-    return code, complaints
+    _, told, code = await ended(process)
+    return code, told.replace("made table 'events'\n", "")
 
 
 async def end_all(processes: list[Worker]) -> list[tuple[int, str]]:
