@@ -11,7 +11,7 @@ import attrs
 
 from benchmarks import peers
 from benchmarks.figures import Figure, amount, at_least, at_most, speed, spread, time
-from benchmarks.server import postgres
+from benchmarks.server import postgres, postgres_and_nats
 
 ROUNDS = 11
 
@@ -380,6 +380,23 @@ ROWS = (
         (_own("postgres:queued"), _own("postgres:by_hand", "no queue")),
         (speed(OWN, "no queue", limit=at_least(0.9, 1.0)),),
         service=postgres,
+    ),
+    Row(
+        "work",
+        "messages of JetStream into PostgreSQL",
+        (
+            _own("messages:one_worker", "1 worker"),
+            _own("messages:two_workers", "2 workers"),
+            _own("messages:four_workers", "4 workers"),
+            _own("messages:by_hand", "fetch and COPY by hand"),
+        ),
+        (
+            speed("1 worker", "fetch and COPY by hand", limit=at_least(1.2, 2.0)),
+            speed("2 workers", "fetch and COPY by hand"),
+            speed("4 workers", "fetch and COPY by hand"),
+        ),
+        rounds=3,
+        service=postgres_and_nats,
     ),
     Row(
         "import",

