@@ -9,11 +9,14 @@ without an event, and whenever the server is back, what was asked for is forgott
 again.
 
 The messages are handed over one after the other. While one waits to be taken, no more are asked for
-than one request has.
+than one request has. At the end the inbox stays open as long as messages come for which was asked:
+what the server sends to one that is closed it takes for delivered, and sends again after
+``ack_wait`` only.
 """
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -30,6 +33,7 @@ EXPIRES = 30.0
 GRACE = 5.0
 DRAIN = 2.0
 PAUSE = 1.0
+QUIET = 0.1
 EXPIRED = "408"
 
 
@@ -64,8 +68,9 @@ class Pull:
     async def running(self) -> AsyncIterator["asyncio.Task[None]"]:
         """Ask for messages, inside a block; yields the task, which ends with a ConsumerGone alone.
 
-        At the end of the block no more are asked for, and what is on its way is handed over, as
-        far as it is taken within DRAIN seconds.
+        At the end of the block no more are asked for. The inbox is closed when all is here that was
+        asked for, or nothing has come for QUIET seconds; and what has come is handed over, as far
+        as it is taken within DRAIN seconds.
         """
         subscription = await self._connection.subscribe(self._inbox, cb=self._hear)
         asking = asyncio.create_task(self._ask())
@@ -76,7 +81,15 @@ class Pull:
             if self._connection.is_connected:
                 with suppress(nats.errors.Error, TimeoutError):  # what is on its way comes again
                     async with asyncio.timeout(DRAIN):
+                        await self._until_quiet()
                         await subscription.drain()  # type: ignore[no-untyped-call]  # nats-py
+
+    async def _until_quiet(self) -> None:
+        """Wait until all is here that was asked for, or the server has nothing more at once."""
+        missing = math.inf
+        while 0 < self._asked < missing:
+            missing = self._asked
+            await asyncio.sleep(QUIET)
 
     def ask_again(self) -> None:
         """Forget what was asked for, since nothing will come of it."""

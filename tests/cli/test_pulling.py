@@ -74,6 +74,22 @@ async def test_it_asks_again_when_half_is_here() -> None:
     assert (3, 15) == (len(server.requests), len(server.taken))
 
 
+async def test_what_was_asked_for_is_waited_for() -> None:
+    """The inbox is closed when it is here: the server counts what it sends as delivered."""
+    server = Pulled()
+
+    async def say() -> None:
+        for count in (4, 3, 3):
+            await asyncio.sleep(0.06)
+            assert not server.is_drained
+            await server.say(count)
+
+    async with server.pulled(max_batch=10):
+        saying = asyncio.create_task(say())
+    await saying
+    assert (1, 10, True) == (len(server.requests), len(server.taken), server.is_drained)
+
+
 async def test_a_request_that_has_expired_is_made_again() -> None:
     """What it did not bring is not counted on any more."""
     server = Pulled()
