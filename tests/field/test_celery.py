@@ -122,6 +122,7 @@ def end(process: subprocess.Popen[str]) -> None:
     assert (0, False) == (process.returncode, "Traceback" in said), said
 
 
+@pytest.mark.long
 def test_every_row_is_stored_once(worker: Worker, tmp_path: Path) -> None:
     """By processes that are replaced, and by the last, although SIGTERM comes amid their end."""
     with closing(sqlite3.connect(tmp_path / "events.db")) as database:

@@ -247,6 +247,7 @@ async def test_a_server_goes_and_comes_back(
     assert capfd.readouterr().err.endswith("NATS is back\n")
 
 
+@pytest.mark.long
 @in_loop
 async def test_a_run_waits_for_a_server_that_is_away(
     stream: Stream, nats_server: Nats, start: Start

@@ -26,10 +26,18 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "keys": {"dedupe_key": lambda item: item, "weigh": lambda _: 1},
     "partitions": {"partition_key": lambda item: item[0] == "i"},
 }
+LONG = pytest.mark.long
+SAME_STEPS = ("submit", "keys"), ("submit", "partitions")  # as of enqueue, and of submit alone
 
 
-@pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        pytest.param(name, options, marks=[LONG] if (name, options) in SAME_STEPS else [])
+        for name in CALLS
+        for options in OPTIONS
+    ],
+)
 def test_a_finalizer_at_any_step(name: str, options: str) -> None:
     """enqueue_nowait that interrupts a call does not hang, and its item is delivered, once."""
 
