@@ -164,7 +164,7 @@ async def test_what_was_not_stored_is_not_acknowledged(field: Field) -> None:
     await stop(worker)
 
 
-@pytest.mark.parametrize("killed", [True, pytest.param(False, marks=pytest.mark.long)])
+@pytest.mark.parametrize("killed", [False, pytest.param(True, marks=pytest.mark.long)])
 async def test_what_was_stored_and_not_acknowledged(field: Field, *, killed: bool) -> None:
     """A message comes again, from a worker that was killed or cut off, and changes nothing."""
     bodies = [str(number) for number in range(1_500)]
