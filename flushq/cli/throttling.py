@@ -4,6 +4,7 @@ A further throttle is a further row of THROTTLES.
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from flushq.cli.params import near_miss
 from flushq.throttles import CircuitBreaker, RateLimit, Throttle
@@ -14,6 +15,9 @@ THROTTLES: dict[str, Callable[[int, float], Throttle]] = {
 }
 
 THROTTLE_USAGE = "rate:CALLS/SECONDS or breaker:FAILURES/SECONDS"
+RATE_USAGE = "N/SECONDS, as in 10/1.0"
+
+Made = TypeVar("Made", bound=Throttle)
 
 
 def parse_throttle(text: str | None) -> Throttle | None:
@@ -24,12 +28,29 @@ def parse_throttle(text: str | None) -> Throttle | None:
     """
     if text is None:
         return None
-    name, _, arguments = text.partition(":")
-    count, slash, seconds = arguments.partition("/")
-    if name not in THROTTLES or not slash:
+    name, _, figures = text.partition(":")
+    if name not in THROTTLES or "/" not in figures:
         meant = near_miss(name, THROTTLES)
         raise ValueError(f"bad throttle {text!r}{meant}: it must be {THROTTLE_USAGE}")
+    return _made(THROTTLES[name], figures, f"bad throttle {text!r}", THROTTLE_USAGE)
+
+
+def parse_rate(text: str | None) -> RateLimit | None:
+    """Make the RateLimit that a text without a name describes; None, if there is none.
+
+    Raises:
+        ValueError: The text does not describe one; the message shows it and says why.
+    """
+    if text is None:
+        return None
+    if "/" not in text:
+        raise ValueError(f"bad rate {text!r}: it must be {RATE_USAGE}")
+    return _made(RateLimit, text, f"bad rate {text!r}", RATE_USAGE)
+
+
+def _made(kind: Callable[[int, float], Made], figures: str, what: str, usage: str) -> Made:
+    count, _, seconds = figures.partition("/")
     try:
-        return THROTTLES[name](int(count), float(seconds))
+        return kind(int(count), float(seconds))
     except ValueError as error:
-        raise ValueError(f"bad throttle {text!r}: {error}; it must be {THROTTLE_USAGE}") from None
+        raise ValueError(f"{what}: {error}; it must be {usage}") from None

@@ -9,12 +9,12 @@ from flushq.cli.extras import PACKAGES, check_installed
 from flushq.cli.params import by
 from flushq.cli.table import CannotOpen
 from flushq.cli.terminal import Command, Mistake
+from flushq.cli.throttling import parse_rate
 from flushq.cli.urls import check_nats_url, check_url
 from flushq.throttles import RateLimit
 
 SUBJECT = "subject"
 IN_FLIGHT = 4
-RATE_USAGE = "it must be N/SECONDS, as in 10/1.0"
 
 
 def _check_table(name: str) -> str:
@@ -22,18 +22,6 @@ def _check_table(name: str) -> str:
         raise ValueError(f"{name!r} cannot be the name of a table")
     name.encode()
     return name
-
-
-def _throttle(rate: str | None) -> RateLimit | None:
-    if rate is None:
-        return None
-    count, slash, seconds = rate.partition("/")
-    if not slash:
-        raise ValueError(f"bad rate {rate!r}: {RATE_USAGE}")
-    try:
-        return RateLimit(int(count), float(seconds))
-    except ValueError as error:
-        raise ValueError(f"bad rate {rate!r}: {error}; {RATE_USAGE}") from None
 
 
 @click.command(
@@ -66,7 +54,7 @@ def _throttle(rate: str | None) -> RateLimit | None:
     "--rate",
     "throttle",
     metavar="N/SECONDS",
-    callback=by(_throttle),
+    callback=by(parse_rate),
     help="Start at most N transactions in any so many seconds.  [default: no limit]",
 )
 @click.option(
