@@ -93,7 +93,7 @@ class Handover(Generic[T]):
         return None
 
     def check_inside(self) -> None:
-        """Refuse whoever is not inside the block."""
+        """Raise RuntimeError unless the block was entered and has not been left."""
         if self.left or not self._core.batcher.started:
             raise RuntimeError(f"{self._label} is used outside of its block")
 
