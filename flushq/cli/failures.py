@@ -41,7 +41,7 @@ _isolating = ContextVar("flushq_isolating", default=False)
 
 
 class CannotAppend(Exception):
-    """The file cannot be written to, or cannot be synced to the disk."""
+    """The error if the file cannot be opened, read, written to or synced to the disk."""
 
 
 class DeadLetter:

@@ -41,7 +41,7 @@ def _check_stream(named: tuple[str, str] | None) -> tuple[str, str] | None:
 
 
 def _publisher(to_stream: tuple[str, str]) -> Sink:
-    """Return the stream that the lines go to, unless an option for a database was given."""
+    """Return the stream as a sink; raise Mistake if an option for a database is given, too."""
     given = click.get_current_context().get_parameter_source
     for name in ("db", "table", "resume"):
         if given(name) is not ParameterSource.DEFAULT:
@@ -95,13 +95,13 @@ def _publisher(to_stream: tuple[str, str]) -> Sink:
     default=10_000,
     show_default=True,
     metavar="N",
-    help="The largest number of lines that may wait; reading pauses when it is reached.",
+    help="The largest number of lines that may wait; reading pauses at this number.",
 )
 @click.option(
     "--max-shutdown-wait",
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="The time for writing after the last line or a signal.  [default: no limit]",
+    help="The longest time for writing after the last line or a signal.  [default: no limit]",
 )
 @click.option(
     "--retries",
@@ -149,14 +149,14 @@ def ingest(
     twice stores all lines twice.
 
     With --resume, the reading of each FILE starts after its last stored line. So every line is
-    stored once, whenever an earlier call was killed. A pipe cannot be resumed.
+    stored once, even if an earlier call was killed. A pipe cannot be resumed.
 
     A batch that still cannot be written after --retries ends the command; if the database is
     locked, each attempt waits 4 seconds for the lock. With --dead-letter, a batch with lines that
     the table refuses (by a constraint, a trigger or an index) is split until each refused line is
     alone. That line is appended to the file as a JSON object with source, line, body and error,
     synced, and counted; all other lines are stored. A database that is locked, full, broken or
-    without the table does not refuse a line: it ends the command also with --dead-letter. A line
+    without the table does not refuse a line: it ends the command, even with --dead-letter. A line
     that the table ignores (ON CONFLICT IGNORE, RAISE(IGNORE)) is not stored, and is counted as
     ignored.
 

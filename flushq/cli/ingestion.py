@@ -193,7 +193,7 @@ class Ingestion:
             self._report()
 
     async def _feed(self) -> None:
-        """Enqueue all lines, then drain the queue; a cancellation ends both without a drain."""
+        """Enqueue all lines, then drain the queue; a cancellation stops this without a drain."""
         async with self._queue:
             try:
                 async for piece in self._reader:

@@ -26,7 +26,7 @@ TROUBLES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Inte
 
 _BROKEN = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)  # errors of a connection
 _PASSING = {"08", "40", "53", "57"}  # connection, deadlock, disk or memory, shutdown
-_REFUSALS = {"22", "23", "54", "P0"}  # data, constraint, size, what a trigger raises
+_REFUSALS = {"22", "23", "54", "P0"}  # data, constraint, size, errors of a trigger
 
 _OTHERS_NEEDED = """
     SELECT attname FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0

@@ -1,4 +1,4 @@
-"""The handling of signals: the first one stops a run in order, the second one cancels it.
+"""The handling of signals: the first one ends a run normally, the second one cancels it.
 
 An interrupt of a simulation first removes its progress bar from the terminal.
 """

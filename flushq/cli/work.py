@@ -74,7 +74,7 @@ def _check_table(name: str) -> str:
     default=15.0,
     show_default=True,
     metavar="SECONDS",
-    help="The time for storing the remaining messages after a signal.",
+    help="The longest time for storing the remaining messages after a signal.",
 )
 def work(
     *,

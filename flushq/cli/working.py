@@ -169,7 +169,7 @@ class Work:
             self._report()
 
     async def _feed(self, pull: Pull) -> None:
-        """Enqueue messages, then drain the queue; a cancellation ends both without a drain."""
+        """Enqueue messages, then drain the queue; a cancellation stops this without a drain."""
         async with self._queue:
             try:
                 async with pull.running() as asking:
@@ -210,7 +210,7 @@ class Work:
                 await message.ack()
 
     async def _judge(self, failure: Failure[Msg]) -> Verdict:
-        """Split and give up refused messages; retry temporary errors for ever; else fail."""
+        """Split and give up refused messages; retry temporary errors for ever; otherwise fail."""
         error = failure.error
         if refuses(error) and len(failure.items) > 1:
             return Split()
