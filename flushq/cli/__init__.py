@@ -1,8 +1,8 @@
 """``python -m flushq …``: the command line, with one file for each command.
 
 Results go to standard output, everything else (errors, the live display) to standard error. The
-exit code is 0 when all went well, 2 for a mistake in the call (nothing was done), 1 for a failure
-under way, and after a signal 128 plus the number of the signal.
+exit code is 0 for success, 2 for a mistake in the call (nothing was done), 1 for a failure during
+the work, and 128 plus the number of the signal after a signal.
 """
 
 import logging
@@ -18,15 +18,15 @@ from flushq.cli.work import work
 
 
 class Commands(Command, click.Group):
-    """A group whose commands report a mistake in one line, and end with its exit code."""
+    """A group of commands that report a mistake in one line and exit with its exit code."""
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
-        """Read what comes before the command."""
+        """Parse the arguments before the name of the command."""
         with told():
             return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a usage error says what is wrong, and not how commands are called."""
+        """Run the command; a usage error is reported without the usage line of the command."""
         with told():
             try:
                 return super().invoke(ctx)
@@ -38,14 +38,14 @@ class Commands(Command, click.Group):
 @click.group(cls=Commands, example="python -m flushq ingest app.log --db events.db")
 @click.version_option(__version__, prog_name="flushq")
 def main() -> None:
-    """A batching queue for asyncio, at work on real input."""
+    """Commands that run a batching queue for asyncio on real input."""
 
 
 main.add_command(ingest)
 main.add_command(simulate)
 main.add_command(work)
 
-# The commands report themselves what a queue logs of its losses.
+# The commands themselves report the losses that a queue logs.
 logging.getLogger("flushq").addHandler(logging.NullHandler())
 
 __all__ = ["main"]

@@ -1,18 +1,18 @@
-"""Packages that only some commands need, and that are not there with every extra."""
+"""Packages that only some commands need, and that not every extra installs."""
 
 from importlib.util import find_spec
 
 from flushq.cli.terminal import Mistake
 
 PACKAGES = {"asyncpg": "asyncpg", "nats": "nats-py", "prometheus_client": "prometheus-client"}
-"""What the extra ``worker`` brings: its modules, and the packages that they are in."""
+"""The modules that the extra ``worker`` installs, and the package of each module."""
 
 
 def check_installed(who: str, *modules: str) -> None:
-    """Make sure that modules of the extra ``worker`` are there.
+    """Check that modules of the extra ``worker`` are installed.
 
     Raises:
-        Mistake: One of them is not; the message says that ``who`` needs it.
+        Mistake: A module is missing; the message says that ``who`` needs its package.
     """
     for module in modules:
         if not find_spec(module):

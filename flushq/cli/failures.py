@@ -1,14 +1,15 @@
-"""What is done when a transaction fails: tried again, split, put aside, or the end.
+"""The failure handler of an ingestion: it retries, splits, writes dead letters, or gives up.
 
-Two things can be wrong. The database is in trouble (it is locked, full, broken): then it may help
-to try again, and to split does not. Or the table refuses a line: then the batch is halved until
-that line is alone. It becomes a dead letter, and all others are stored. What a trigger looks at is
-not known, so a refused batch too is tried again before it is halved. Its halves are not tried
-again, as that would cost the pauses once for every halving.
+A transaction fails for one of two reasons. Either the database is in trouble (locked, full or
+broken): a retry may help, a split does not. Or the table refuses a line: the batch is halved until
+that line is alone. This line becomes a dead letter, and all other lines are stored. A trigger may
+depend on anything, so a refused batch is also retried before it is halved. Its halves are not
+retried, because each halving would add all the pauses again.
 
-The dead-letter file has one JSON object a line. What it holds is whole and on the disk: a letter
-that cannot be written to its end is taken back. A kill may leave the beginning of a letter, which
-the next ingestion with ``--resume`` takes back; without, the next letter begins a line of its own.
+The dead-letter file has one JSON object per line. Its dead letters are complete and synced to the
+disk: if a letter cannot be written to its end, its beginning is cut off again. A kill may leave the
+beginning of a letter. The next ingestion with ``--resume`` cuts it off; without ``--resume``, the
+next letter starts on a new line.
 """
 
 import json
@@ -27,7 +28,7 @@ from flushq.cli.table import is_refusal
 from flushq.cli.terminal import Complaints
 
 Unstored = sqlite3.Error | NotPublished
-"""What a sink raises if it has not stored all."""
+"""The errors that a sink raises if it has not stored all lines."""
 
 FIRST_PAUSE = 0.1
 DOUBLINGS = 6
@@ -35,16 +36,16 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
 _MODE = 0o666
 _HEAD = b'{"source": '
 
-# The handler is asked about a batch and its parts in one context, that of the flush.
+# The queue calls the handler in the context of the flush: the same for a batch and its parts.
 _isolating = ContextVar("flushq_isolating", default=False)
 
 
 class CannotAppend(Exception):
-    """The file cannot be written to, or its content cannot be brought to the disk."""
+    """The error if the file cannot be opened, read, written to or synced to the disk."""
 
 
 class DeadLetter:
-    """A file that letters are appended to; ``with`` opens it, and makes it if it is not there."""
+    """A dead-letter file; ``with`` opens the file, and creates it if it does not exist."""
 
     _fd = -1
 
@@ -56,7 +57,7 @@ class DeadLetter:
         """Open the file.
 
         Raises:
-            CannotAppend: It is read-only, a directory, or not a file on a disk.
+            CannotAppend: The path is read-only, a directory, or not a file on a disk.
         """
         try:
             self._fd = os.open(self._path, _FLAGS, _MODE)
@@ -72,13 +73,14 @@ class DeadLetter:
             self._fd = -1
 
     def recall(self, starts: Mapping[str, int]) -> None:
-        """Learn which letters are there; cut off the beginning of one at the end of the file.
+        """Remember the letters in the file, and cut off an incomplete letter at its end.
 
         Args:
-            starts: The sources of those letters, and the first line that is of interest in each.
+            starts: The sources whose letters are remembered, and for each source the number of the
+                first line whose letter is remembered.
 
         Raises:
-            CannotAppend: The file cannot be read or cut off.
+            CannotAppend: The file cannot be read or truncated.
         """
         try:
             with Path(self._path).open("rb") as file:
@@ -98,10 +100,10 @@ class DeadLetter:
                 self._known.add(row)
 
     def append(self, row: Row, error: Exception) -> None:
-        """Append a letter, unless it is known to be there; it is on the disk when this returns.
+        """Append a letter and sync it to the disk, unless the letter is remembered already.
 
         Raises:
-            CannotAppend: The file is as it was.
+            CannotAppend: The letter cannot be written; the file is truncated to its old length.
         """
         if row in self._known:
             return
@@ -116,7 +118,7 @@ class DeadLetter:
             raise self._refusal(trouble) from trouble
 
     def _ends_within_a_line(self) -> bool:
-        with suppress(OSError), Path(self._path).open("rb") as file:  # it is empty, or not for us
+        with suppress(OSError), Path(self._path).open("rb") as file:  # it is empty or unreadable
             file.seek(-1, os.SEEK_END)
             return file.read() != b"\n"
         return False
@@ -131,7 +133,7 @@ class DeadLetter:
 
 
 def _is_whole(letter: bytes) -> bool:
-    """Whether nothing but the end of its line is missing."""
+    """Return whether a letter is complete, apart from the end of its line."""
     with suppress(ValueError, RecursionError):
         json.loads(letter)
         return True
@@ -139,18 +141,22 @@ def _is_whole(letter: bytes) -> bool:
 
 
 class Retries:
-    """The pauses before further attempts, which double; there are at most so many of them."""
+    """The pauses before retries: each is twice the last one, up to 6.4 s.
+
+    Args:
+        most: The largest number of retries.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._complaints = Complaints("retries")
 
     def __call__(self, attempt: int, trouble: str) -> float | None:
-        """Report the trouble, and return after how many seconds to try again; None: not again.
+        """Report the trouble and return the pause in seconds, or None if there is no retry left.
 
         Args:
-            attempt: The number of the attempt that has failed, from 1.
-            trouble: Why it failed.
+            attempt: The number of the attempt that has failed, counted from 1.
+            trouble: The reason why the attempt failed.
         """
         if attempt > self._most:
             return None
@@ -160,11 +166,11 @@ class Retries:
 
 
 class FailureHandler:
-    """Gives a FlushQueue of rows its verdicts.
+    """The failure handler of a FlushQueue of rows.
 
     Args:
-        retries: How many times a transaction that failed is tried again.
-        dead_letter: Where lines go that the table refuses. None: they end the queue.
+        retries: The largest number of retries of a transaction.
+        dead_letter: The file for lines that the table refuses. None: such a line ends the queue.
 
     Attributes:
         retry_after: The pauses before these retries.
@@ -176,10 +182,10 @@ class FailureHandler:
         self._complaints = Complaints("dead letters")
 
     def __call__(self, failure: Failure[Row]) -> Verdict:
-        """Judge a failure.
+        """Return the verdict for a failure.
 
         Raises:
-            CannotAppend: The line could not be put aside.
+            CannotAppend: The refused line could not be appended to the dead-letter file.
         """
         error = failure.error
         if not isinstance(error, Unstored):

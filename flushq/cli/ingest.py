@@ -1,4 +1,4 @@
-"""``python -m flushq ingest``: lines of files and pipes, through a queue, to SQLite or a stream."""
+"""``python -m flushq ingest``: stores lines of files and pipes in SQLite or in a NATS stream."""
 
 import asyncio
 import sys
@@ -41,11 +41,11 @@ def _check_stream(named: tuple[str, str] | None) -> tuple[str, str] | None:
 
 
 def _publisher(to_stream: tuple[str, str]) -> Sink:
-    """The stream that the lines go to; no option of a database may be given."""
+    """Return the stream as a sink; raise Mistake if an option for a database is given, too."""
     given = click.get_current_context().get_parameter_source
     for name in ("db", "table", "resume"):
         if given(name) is not ParameterSource.DEFAULT:
-            raise Mistake(f"--{name} is of a database, and not for --to-stream")
+            raise Mistake(f"--{name} must not be given with --to-stream: it is for a database")
     check_installed("--to-stream", "nats")
     from flushq.cli.publishing import Publisher  # noqa: PLC0415 - it needs nats-py
 
@@ -64,14 +64,14 @@ def _publisher(to_stream: tuple[str, str]) -> Sink:
     show_default=True,
     metavar="NAME",
     callback=by(check_name),
-    help="The table, under any name; it is made if it is not there.",
+    help="The table; it is created if it does not exist.",
 )
 @click.option(
     "--to-stream",
     nargs=2,
     metavar="NATS_URL STREAM",
     callback=by(_check_stream),
-    help="Publish the lines to a stream of NATS JetStream, and not to a database.",
+    help="Publish the lines to a stream of NATS JetStream instead of a database.",
 )
 @click.option(
     "--policy",
@@ -86,7 +86,8 @@ def _publisher(to_stream: tuple[str, str]) -> Sink:
     "dedupe_key",
     metavar="FIELD",
     callback=by(_json_field),
-    help="Take each line as a JSON object, and drop those with the same value in this field.",
+    help="Parse each line as a JSON object, and drop it if a waiting line has the same value in "
+    "this field.",
 )
 @click.option(
     "--max-queue-size",
@@ -94,13 +95,13 @@ def _publisher(to_stream: tuple[str, str]) -> Sink:
     default=10_000,
     show_default=True,
     metavar="N",
-    help="How many lines may wait; when so many do, reading waits.",
+    help="The largest number of lines that may wait; reading pauses at this number.",
 )
 @click.option(
     "--max-shutdown-wait",
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="How long writing may go on after the last line or a signal.  [default: no limit]",
+    help="The longest time for writing after the last line or a signal.  [default: no limit]",
 )
 @click.option(
     "--retries",
@@ -108,18 +109,18 @@ def _publisher(to_stream: tuple[str, str]) -> Sink:
     default=0,
     show_default=True,
     metavar="N",
-    help="How often a batch that failed is tried again, and the opening of the database: "
+    help="Retry a failed batch, or opening the database, up to N times: "
     "after 0.1 s, 0.2 s, ... 6.4 s.",
 )
 @click.option(
     "--dead-letter",
     metavar="FILE",
-    help="Append lines that the table refuses to this file, and go on.",
+    help="Append lines that the table refuses to this file, instead of stopping.",
 )
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on where an earlier call has ended: in each FILE behind its last stored line.",
+    help="Continue an earlier call: start each FILE after its last stored line.",
 )
 def ingest(
     *,
@@ -137,40 +138,43 @@ def ingest(
 ) -> None:
     """Read lines and store them in an SQLite database.
 
-    Lines are read from each FILE in turn, a named pipe as well, or from standard input (-, or no
-    FILE and a pipe), and go through a queue into the table events(id, source, line, body), one
-    transaction a batch. A line is UTF-8 and ends with LF or CRLF, which is not stored; an empty
-    line is a line. Its number counts from 1 in each source.
+    The command reads each FILE in turn (a named pipe, too), or standard input (for -, or for a pipe
+    if there is no FILE). The lines go through a queue into the table events(id, source, line,
+    body), in one transaction for each batch. A line is UTF-8 and ends with LF or CRLF, which is not
+    stored; an empty line counts, too. In each source, the lines are numbered from 1.
 
-    A line that is not UTF-8 is skipped; so is, with --dedupe, one that is not a JSON object or
-    lacks the field. --dedupe looks at what is waiting in the queue, not at the table: a line whose
-    like has been written already is written again. And running twice stores twice.
+    A line that is not UTF-8 is skipped. With --dedupe, a line that is not a JSON object or lacks
+    the field is skipped, too. --dedupe compares a line with the lines that wait in the queue, not
+    with the table: a value that is in the table already can be stored again. Running the command
+    twice stores all lines twice.
 
-    With --resume, each FILE is read from behind its last line that is in the table. So, at whatever
-    moment an earlier call was killed, every line is stored once. A pipe cannot be resumed.
+    With --resume, the reading of each FILE starts after its last stored line. So every line is
+    stored once, even if an earlier call was killed. A pipe cannot be resumed.
 
-    A batch that cannot be written, after --retries, ends it; for a locked database each try waits
-    4 seconds. With --dead-letter, a batch with lines that the table refuses (by a constraint, a
-    trigger, an index) is split until each of them is alone. It is appended to the file, as a JSON
-    object with source, line, body and error, synced, and counted; all others are stored. A database
-    that is locked, full, broken or without the table refuses no line: it ends the ingestion all the
-    same. A line that the table ignores (ON CONFLICT IGNORE, RAISE(IGNORE)) is not stored, and
-    counted as ignored.
+    A batch that still cannot be written after --retries ends the command; if the database is
+    locked, each attempt waits 4 seconds for the lock. With --dead-letter, a batch with lines that
+    the table refuses (by a constraint, a trigger or an index) is split until each refused line is
+    alone. That line is appended to the file as a JSON object with source, line, body and error,
+    synced, and counted; all other lines are stored. A database that is locked, full, broken or
+    without the table does not refuse a line: it ends the command, even with --dead-letter. A line
+    that the table ignores (ON CONFLICT IGNORE, RAISE(IGNORE)) is not stored, and is counted as
+    ignored.
 
-    With --to-stream, each line is published to the first subject of the stream, which is made if it
-    is not there, with an id. So running twice within the duplicate window of the stream stores
-    once, and counts the lines that the stream had already as ignored; but for standard input and
-    pipes. "python -m flushq work" brings the lines into PostgreSQL, on as many machines as needed.
+    With --to-stream, each line is published with an id to the first subject of the stream. The
+    stream is created if it does not exist. So running the command twice within the duplicate window
+    of the stream stores each line of a file once; lines that the stream has already are counted as
+    ignored. Lines of standard input and pipes are stored twice. "python -m flushq work" brings the
+    lines into PostgreSQL, on as many machines as you need.
 
-    SIGINT or SIGTERM ends the reading; what was read is stored, with the retries that it takes. A
-    line whose end has not come is not read yet. A second signal ends the writing too. What is
-    counted as stored is on the disk.
+    SIGINT or SIGTERM ends the reading; the lines that were read are stored, with retries if they
+    are needed. A line is not read before its end has arrived. A second signal ends the writing,
+    too. Every line that is counted as stored is on the disk.
 
-    Of skipped lines, dead letters and retries the first ten are reported. At the end a line with
-    the figures is printed; its flushes are the batches as the policy cut them, by reason. The exit
-    code is 0 if every line was stored, a duplicate or ignored, 1 if not (a dead letter is not
-    stored) or if the figures cannot be written, 2 for a mistake in the call, when nothing was read,
-    and 130 or 143 after a signal.
+    The first ten skipped lines, dead letters and retries are reported. At the end, the command
+    prints a line with the figures; "flushes" counts the batches before any split, by reason. The
+    exit code is 0 if every line was stored, was a duplicate or was ignored; 1 if a line was not
+    stored (a dead letter is not stored), a file could not be read to its end or the figures cannot
+    be written; 2 for a mistake in the call (nothing was read); and 130 or 143 after a signal.
     """
     if dead_letter is not None:
         check_apart("--dead-letter", dead_letter, db, *files)
@@ -199,7 +203,7 @@ def ingest(
 def _resume(
     ingestion: Ingestion, files: tuple[str, ...], table: Table, letters: DeadLetter | None
 ) -> None:
-    """Have an ingestion begin behind what is stored, and know the letters of what follows."""
+    """Let an ingestion start after the stored lines, and let ``letters`` remember later letters."""
     starts = asyncio.run(find_starts(files, table))
     ingestion.start_at(starts)
     if letters is not None:

@@ -1,11 +1,11 @@
-"""An ingestion: what runs between the files and the table.
+"""An ingestion: it reads lines from the files and writes them to the table.
 
     files -> Reader -> FlushQueue -> Table
 
 Every line that is read ends in one of six ways: stored; duplicate; ignored (by the table, without
-an error); skipped (it is not text, or has no key); dead letter (the table refuses it); lost (for
-any other reason). The end comes when all is read, or a signal or a failure stops the reading. Then
-the queue drains, and the figures tell what became of the lines.
+an error); skipped (the line is not text, or has no key); dead letter (the table refuses the line);
+lost (for any other reason). The reading ends after the last line, at a signal or at a failure. Then
+the queue drains, and the figures show how many lines ended in each way.
 """
 
 import asyncio
@@ -35,19 +35,19 @@ from flushq.cli.terminal import Complaints, complain, counted, how_far, say, sho
 
 @attrs.frozen
 class Figures:
-    """How far an ingestion has come; at its end, what became of every line that was read.
+    """The progress of an ingestion; at its end, the number of lines that ended in each way.
 
     Attributes:
-        lines: Lines that are stored.
-        seconds: How long it has taken.
-        batches: Transactions that stored them.
-        waiting: Lines that wait in the queue.
-        duplicates: Lines that were dropped as duplicates.
-        ignored: Lines that the table ignored, as its owner had told it to.
-        skipped: Lines that are not text, or have no key.
-        dead: Lines that the table refused and that are in the dead-letter file.
-        lost: Lines that were read and could not be stored for another reason.
-        flushes: How many batches the queue has handed over, by reason.
+        lines: The number of stored lines.
+        seconds: The time since the start of the ingestion, in seconds.
+        batches: The number of transactions that stored lines.
+        waiting: The number of lines that wait in the queue.
+        duplicates: The number of lines that were dropped as duplicates.
+        ignored: The number of lines that the table ignored, by its ``ON CONFLICT`` or a trigger.
+        skipped: The number of lines that are not text, or have no key.
+        dead: The number of lines that the table refused and that are in the dead-letter file.
+        lost: The number of lines that were read and could not be stored for another reason.
+        flushes: The number of flushes for each reason.
     """
 
     lines: int = 0
@@ -63,11 +63,11 @@ class Figures:
 
     @property
     def ended(self) -> int:
-        """How many lines have met their end, other than being lost."""
+        """The number of lines that have ended in any way, except lost lines."""
         return self.lines + self.ignored + self.duplicates + self.skipped + self.dead
 
     def named(self) -> dict[str, str]:
-        """The figures as they are shown, by name: always five, and others that are not zero."""
+        """Return the figures to show, by name: always five, and the others if they are not zero."""
         rate = self.lines / self.seconds if self.seconds else 0.0
         mean = self.lines / self.batches if self.batches else 0.0
         others = {
@@ -96,12 +96,17 @@ class Figures:
         return {"flushes": f"{sum(self.flushes.values())} ({reasons})"}
 
     def __str__(self) -> str:
-        """All in one line."""
+        """Return all figures in one line."""
         return ", ".join(f"{name} {number}" for name, number in self.named().items())
 
 
 class Ingestion:
-    """One run. The arguments are those of FlushQueue, and where the lines are and go to."""
+    """One run of ``ingest``. See FlushQueue for the arguments that are not listed here.
+
+    Args:
+        sources: The files or pipes that the lines come from.
+        table: The sink that stores the lines.
+    """
 
     def __init__(
         self,
@@ -135,11 +140,11 @@ class Ingestion:
         self._trouble = "stopped early"
 
     def start_at(self, starts: Mapping[str, Start]) -> None:
-        """Begin these sources there, not at their first line; to be called before it runs."""
+        """Set where the reading of these sources starts; call this before the run."""
         self._reader.starts = starts
 
     def run_alone(self) -> int:
-        """Run in a loop of its own, which ends where the policy raises SystemExit: a failure.
+        """Run in a new event loop and return the exit code, 1 if the policy raised SystemExit.
 
         Raises:
             CannotOpen: The table cannot be opened; nothing was read.
@@ -153,13 +158,13 @@ class Ingestion:
                 return 1
 
     async def run(self) -> int:
-        """Read and store all lines, print what became of the lines, and return the exit code.
+        """Read and store all lines, print the figures, and return the exit code.
 
         Raises:
             CannotOpen: The table cannot be opened; nothing was read.
         """
         shutdown = Shutdown(self._stop, self._limit)
-        with suppress(asyncio.CancelledError):  # at a second signal, or the limit after the first
+        with suppress(asyncio.CancelledError):  # by a second signal, or the limit after the first
             async with self._table:
                 await self._ingest()
         if self._failed:
@@ -183,12 +188,12 @@ class Ingestion:
             self._failed = True
             self._trouble = failure.args[0]
         except ShutdownTimeout:
-            self._trouble = f"not done {self._limit} s after the last line"
+            self._trouble = f"not finished within {self._limit} s after the last line"
         finally:
             self._report()
 
     async def _feed(self) -> None:
-        """Put all lines into the queue, and let it drain; but not if this is cancelled."""
+        """Enqueue all lines, then drain the queue; a cancellation stops this without a drain."""
         async with self._queue:
             try:
                 async for piece in self._reader:
@@ -216,12 +221,12 @@ class Ingestion:
         self._reader.stop()
 
     def _look(self, report: FlushReport) -> None:
-        """Look at the account; once a flush was lost nothing more can be stored, nor is it read."""
+        """Update the statistics; if the flush lost lines, stop reading: no more can be stored."""
         self._stats = self._queue.stats()
         if report.delivered + report.dropped < report.count:
             self._reader.stop()
 
-    # What became of the lines.
+    # The figures.
 
     def _report(self) -> None:
         figures = self._account()
@@ -236,7 +241,10 @@ class Ingestion:
         return figures.named() | how_far(self._reader.share(figures.ended), figures.seconds)
 
     def _figures(self) -> Figures:
-        """How far it has come; called in a thread, where the account may not be looked at."""
+        """Return the figures so far.
+
+        The live display calls this in a thread, where ``stats()`` of the queue must not be called.
+        """
         stats = self._stats
         return Figures(
             lines=self._table.stored,
@@ -251,13 +259,13 @@ class Ingestion:
         )
 
     def _account(self) -> Figures:
-        """What became of every line, once the end has come."""
+        """Return the final figures, with the lost lines; call this at the end."""
         self._stats = self._queue.stats()
         figures = self._figures()
         return attrs.evolve(figures, lost=self._taken + self._reader.untaken - figures.ended)
 
     def _told(self, cause: BaseException | None) -> str:
-        """What to tell the user of what ended the queue."""
+        """Return the message for the user about the error that ended the queue."""
         if isinstance(cause, CannotAppend):
             return str(cause)
         return f"cannot write to {self._table}: {cause}"

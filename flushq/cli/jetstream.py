@@ -1,8 +1,9 @@
-"""NATS JetStream: a connection that lasts, a stream, and a consumer.
+"""NATS JetStream: a connection that reconnects, a stream, and a consumer.
 
-What is missing is made, and told on standard error. A stream takes what comes under the subject of
-its own name, and keeps it on the disk without a limit. A consumer delivers all of a stream, and
-delivers again what is not acknowledged within 30 seconds. What is there is used as it is.
+A missing stream or consumer is created, and reported on standard error. An existing one is used
+with the settings that it has. A new stream has its own name as its subject, and keeps its messages
+on the disk without a limit. A new consumer delivers all messages of its stream; it delivers a
+message again if the message is not acknowledged within 30 seconds.
 """
 
 import asyncio
@@ -26,31 +27,31 @@ LOOK_SECONDS = 1
 MAX_ACK_PENDING = 20_000
 NANOSECONDS = 10**9
 
-TROUBLES = (nats.errors.Error, ValueError)  # also of a name that none can have
+TROUBLES = (nats.errors.Error, ValueError)  # ValueError: a name is not valid
 
 
 @asynccontextmanager
 async def connected(
     url: str, on_return: Callable[[], object] = lambda: None
 ) -> AsyncIterator[Client]:
-    """Connect to a server; at the end wait, for CLOSE_SECONDS, until it has got all that was sent.
+    """Connect to a server; at the end wait up to CLOSE_SECONDS until all sent data has arrived.
 
-    While the server is away, it is looked for every LOOK_SECONDS, and up to 2 MB of what is sent
-    are kept for it. Troubles are told on standard error.
+    While the server is unreachable, the client tries to reconnect every LOOK_SECONDS, and buffers
+    up to 2 MB of sent data. Errors of the connection are reported on standard error.
 
     Args:
-        url: Where the server is.
-        on_return: Called when the server is back.
+        url: The URL of the server.
+        on_return: The function that is called after each reconnection.
 
     Raises:
-        CannotOpen: It cannot be connected to within CONNECT_SECONDS.
+        CannotOpen: The server cannot be connected to within CONNECT_SECONDS.
     """
     connection = Client()
     try:
         await _connect(connection, url, on_return)
         yield connection
     finally:
-        with suppress(Exception):  # the server may be away; nats-py fails in several ways then
+        with suppress(Exception):  # if the server is unreachable, nats-py raises various errors
             async with asyncio.timeout(CLOSE_SECONDS):
                 if connection.is_connected:
                     await connection.flush(CLOSE_SECONDS)
@@ -58,14 +59,14 @@ async def connected(
 
 
 async def _connect(connection: Client, url: str, on_return: Callable[[], object]) -> None:
-    troubles = Complaints("troubles with NATS")
+    troubles = Complaints("problems with NATS")
 
     async def tell(error: Exception) -> None:
         if connection.is_reconnecting:
-            troubles.complain(f"NATS is away: {error}")
+            troubles.complain(f"NATS is unreachable: {error}")
 
     async def tell_return() -> None:
-        complain("NATS is back")
+        complain("NATS is reachable again")
         troubles.start_anew()
         on_return()
 
@@ -84,23 +85,27 @@ async def _connect(connection: Client, url: str, on_return: Callable[[], object]
 
 
 async def first_subject(connection: Client, stream: str) -> str:
-    """Return the first subject of a stream, which is made if it is missing.
+    """Return the first subject of a stream; create the stream if it is missing.
 
     Raises:
-        CannotOpen: It cannot be made or looked at, has no subject, or one that is a pattern.
+        CannotOpen: The stream cannot be created or looked up, or has no subject, or its first
+            subject is a pattern.
     """
     subjects = await ensure_stream(connection, stream)
     if not subjects or {"*", ">"} & {*subjects[0].split(".")}:
-        first = repr(subjects[0]) if subjects else "none"
-        raise CannotOpen(f"cannot publish to stream {stream!r}: its first subject is {first}")
+        first = repr(subjects[0]) if subjects else "missing"
+        raise CannotOpen(
+            f"cannot publish to stream {stream!r}: "
+            f"its first subject must be without wildcards, but is {first}"
+        )
     return subjects[0]
 
 
 async def ensure_stream(connection: Client, stream: str) -> list[str]:
-    """Return the subjects of a stream, which is made if it is missing.
+    """Return the subjects of a stream; create the stream if it is missing.
 
     Raises:
-        CannotOpen: It cannot be made or looked at.
+        CannotOpen: The stream cannot be created or looked up.
     """
     jetstream = connection.jetstream()
     try:
@@ -108,7 +113,7 @@ async def ensure_stream(connection: Client, stream: str) -> list[str]:
             config = (await jetstream.stream_info(stream)).config
         except NotFoundError:
             config = (await jetstream.add_stream(name=stream, subjects=[stream])).config
-            complain(f"made stream {stream!r} with the subject {stream!r}")
+            complain(f"created stream {stream!r} with the subject {stream!r}")
     except TROUBLES as error:
         raise CannotOpen(f"cannot use stream {stream!r}: {error}") from error
     return config.subjects or []
@@ -116,13 +121,13 @@ async def ensure_stream(connection: Client, stream: str) -> list[str]:
 
 @attrs.frozen
 class Consumer:
-    """A durable pull consumer, and the limits that it has for those who ask it for messages.
+    """A durable pull consumer, and its limits for requests.
 
     Attributes:
-        stream: The name of its stream.
-        name: Its own name.
-        max_batch: How many messages a request may ask for; 0: any number.
-        max_expires: How long a request may wait, in seconds; 0: any time.
+        stream: The name of the stream.
+        name: The name of the consumer.
+        max_batch: The largest number of messages that a request may ask for; 0 means no limit.
+        max_expires: The longest time that a request may wait, in seconds; 0 means no limit.
     """
 
     stream: str
@@ -132,11 +137,11 @@ class Consumer:
 
 
 async def ensure_consumer(connection: Client, stream: str, name: str) -> Consumer:
-    """Return a consumer, which is made if it is missing, and its stream too.
+    """Return a consumer; create the consumer and its stream if they are missing.
 
     Raises:
-        CannotOpen: It cannot be made or looked at, or is not one for workers: it pushes messages,
-            or does not want each of them to be acknowledged.
+        CannotOpen: The consumer or its stream cannot be created or looked up. Or the consumer
+            does not fit a worker: it pushes messages, or its ``ack_policy`` is not explicit.
     """
     jetstream = connection.jetstream()
     wanted = ConsumerConfig(
@@ -148,7 +153,7 @@ async def ensure_consumer(connection: Client, stream: str, name: str) -> Consume
             await jetstream.consumer_info(stream, name)
         except NotFoundError:
             await jetstream.add_consumer(stream, wanted)
-            complain(f"made consumer {name!r} of stream {stream!r}")
+            complain(f"created consumer {name!r} of stream {stream!r}")
         config = await _config(connection, stream, name)
     except TROUBLES as error:
         raise CannotOpen(f"cannot use consumer {name!r}: {error}") from error
@@ -162,7 +167,7 @@ async def ensure_consumer(connection: Client, stream: str, name: str) -> Consume
 
 
 async def _config(connection: Client, stream: str, name: str) -> dict[str, Any]:
-    """All that the server knows of a consumer; nats-py leaves out its limits."""
+    """Return the configuration that the server has for a consumer; nats-py omits its limits."""
     answer = await connection.request(f"$JS.API.CONSUMER.INFO.{stream}.{name}", timeout=5.0)
     config: dict[str, Any] = json.loads(answer.data)["config"]
     return config

@@ -1,4 +1,4 @@
-"""What a message of JetStream is called: its place in the stream, or what a header says."""
+"""The id of a JetStream message: its place in the stream, or the value of a header."""
 
 from functools import partial
 
@@ -8,14 +8,15 @@ from nats.aio.msg import Msg
 from flushq.cli.terminal import Complaints
 
 _OLD_FORM = 9
-"""How many fields $JS.ACK.STREAM.CONSUMER.DELIVERED.NUMBER.… has, the older form."""
+"""The number of fields in the older form, $JS.ACK.STREAM.CONSUMER.DELIVERED.NUMBER.…"""
 
 
 def place(message: Msg) -> str:
-    """The place of a message: its stream, and its number there.
+    """Return the place of a message: the stream and the number of the message in it.
 
-    They are in the subject for its acknowledgement, in the newer form behind a domain and an
-    account. ``message.metadata`` has them too, but takes ten times as long.
+    Both are fields of the reply subject, which the acknowledgement is sent to. In the newer form, a
+    domain and an account come before them. ``message.metadata`` has both values, too, but takes ten
+    times as long.
     """
     fields = message.reply.split(".")
     stream, number = (fields[2], fields[5]) if len(fields) == _OLD_FORM else (fields[4], fields[7])
@@ -24,18 +25,18 @@ def place(message: Msg) -> str:
 
 @attrs.frozen
 class IdOf:
-    """Gives each message its id, the same each time that it is delivered.
+    """A function that returns the id of a message: the same for each delivery of the message.
 
     Args:
-        header: The header that has it. If a message lacks the header, that is told, and its id is
-            its place. None: each id is the place.
+        header: The header that contains the id. If a message lacks the header, this is reported,
+            and the id is the place of the message. None: each id is the place.
     """
 
     header: str | None = None
     _lacks: Complaints = attrs.field(factory=partial(Complaints, "such messages"), init=False)
 
     def __call__(self, message: Msg) -> str:
-        """The id of a message."""
+        """Return the id of a message."""
         if self.header is None:
             return place(message)
         named = message.headers.get(self.header) if message.headers else None

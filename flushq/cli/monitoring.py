@@ -1,10 +1,11 @@
-"""What others can see of a worker by HTTP: whether it works, and its figures.
+"""The HTTP server of a worker: it serves the health and the metrics of the queue.
 
-``/health`` answers with the state of the queue, and with the status 200 if that is "running", else
-503. ``/metrics`` has the account of the queue, and histograms of its flushes, as Prometheus reads
-them: its own library writes the text. For two pages that are asked for every few seconds no web
-framework is needed: each connection is answered once, and closed. The queue belongs to the event
-loop, so this runs there too, and not in a thread; a worker whose loop hangs does not answer.
+``/health`` answers with the state of the queue. The status is 200 if the state is "running", and
+503 otherwise. ``/metrics`` answers with the statistics of the queue and histograms of its flushes,
+in the format of Prometheus, which the library of Prometheus writes. There is no web framework: two
+pages, requested every few seconds, do not need it. The server answers each connection once, and
+closes it. The server runs in the event loop, not in a thread, because the queue belongs to the
+loop. So a worker with a blocked loop does not answer.
 """
 
 import asyncio
@@ -36,10 +37,10 @@ Answer = tuple[HTTPStatus, str, bytes]
 
 
 class Metrics(Collector):
-    """The metrics of a queue, in the loop of which all calls have to be made.
+    """The metrics of a queue. All methods must be called in the event loop of the queue.
 
     Args:
-        name: What the label ``queue`` says.
+        name: The value of the label ``queue``.
         queue: The queue.
     """
 
@@ -51,7 +52,7 @@ class Metrics(Collector):
             "flushq_flush_duration_seconds", "How long a flush took, retries included", SECONDS
         )
         self._waited = self._histogram(
-            "flushq_wait_seconds", "How long the oldest item of a batch had waited", SECONDS
+            "flushq_wait_seconds", "How long the oldest item of a batch waited", SECONDS
         )
         self._items = self._histogram("flushq_batch_items", "How many items a batch had", ITEMS)
         self._registry.register(self)
@@ -61,15 +62,15 @@ class Metrics(Collector):
         return histogram.labels(self._name)
 
     def observe(self, report: FlushReport) -> None:
-        """Note a flush: for ``on_report``."""
+        """Add a flush to the histograms; pass this method as ``on_report``."""
         self._seconds.observe(report.seconds)
         self._waited.observe(report.waited)
         self._items.observe(report.count)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the account of the queue."""
+        """Yield the metrics that are made from the statistics of the queue."""
         stats = self._queue.stats()
-        items = self._counter("flushq_items", "Items, by what became of them", "outcome")
+        items = self._counter("flushq_items", "Items, by their outcome", "outcome")
         for outcome in OUTCOMES:
             items.add_metric([self._name, outcome], getattr(stats, outcome))
         flushes = self._counter("flushq_flushes", "Flushes, by their reason", "reason")
@@ -77,7 +78,7 @@ class Metrics(Collector):
             flushes.add_metric([self._name, reason], count)
         pending = GaugeMetricFamily("flushq_pending_items", "Items that wait", labels=["queue"])
         pending.add_metric([self._name], stats.pending)
-        what = "How long the oldest of them has waited"
+        what = "How long the oldest pending item has waited"
         age = GaugeMetricFamily("flushq_oldest_age_seconds", what, labels=["queue"])
         age.add_metric([self._name], stats.oldest_age)
         yield from (items, flushes, pending, age)
@@ -86,21 +87,21 @@ class Metrics(Collector):
         return CounterMetricFamily(name, what, labels=["queue", label])
 
     def health(self) -> Answer:
-        """The state of the queue."""
+        """Return the answer to ``/health``: the state of the queue."""
         state = self._queue.state
         status = HTTPStatus.OK if state == "running" else HTTPStatus.SERVICE_UNAVAILABLE
         return status, PLAIN, f"{state}\n".encode()
 
     def metrics(self) -> Answer:
-        """All figures."""
+        """Return the answer to ``/metrics``: all metrics."""
         return HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(self._registry)
 
 
 class Monitor:
-    """Answers requests by HTTP.
+    """The HTTP server.
 
     Args:
-        metrics: What it tells.
+        metrics: The metrics that the server answers with.
     """
 
     def __init__(self, metrics: Metrics) -> None:
@@ -108,10 +109,10 @@ class Monitor:
 
     @asynccontextmanager
     async def serving(self, host: str, port: int) -> AsyncIterator[int]:
-        """Serve, inside a block; yields the port: a free one, if that is 0.
+        """Serve inside a ``with`` block, and yield the port: a free one if ``port`` is 0.
 
         Raises:
-            CannotOpen: The port is taken, or this user may not have it.
+            CannotOpen: The port is in use, or this user has no permission to use it.
         """
         try:
             server = await asyncio.start_server(self._serve, host, port)

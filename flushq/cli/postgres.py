@@ -1,8 +1,9 @@
-"""The table in a PostgreSQL database that the messages go to, one statement for each batch.
+"""A table in a PostgreSQL database: it stores each batch of messages with one statement.
 
-The table has a unique key, ``id``: a row whose id is there is left alone. So a batch can be stored
-again, when it is not known whether it was stored. Rows are inserted in the order of their ids, so
-that two workers that store the same rows do not wait for each other in a circle.
+The table has a unique key, ``id``: a new row is ignored if its id is in the table already. So a
+batch can be stored again if it is unknown whether the first attempt has stored it. Rows are
+inserted in the order of their ids, which prevents a deadlock of two workers that store the same
+rows.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from flushq.cli.table import CannotOpen
 from flushq.cli.terminal import complain
 
 SECONDS = 10.0
-"""How long the database may take for a statement, the connection to it included."""
+"""The longest time for a connection attempt, and for a statement, in seconds."""
 
 CLOSE_SECONDS = 2.0
 
@@ -23,9 +24,9 @@ COLUMNS = "id text PRIMARY KEY, body text"
 
 TROUBLES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
-_BROKEN = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)  # of a connection
+_BROKEN = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)  # errors of a connection
 _PASSING = {"08", "40", "53", "57"}  # connection, deadlock, disk or memory, shutdown
-_REFUSALS = {"22", "23", "54", "P0"}  # data, constraint, size, what a trigger raises
+_REFUSALS = {"22", "23", "54", "P0"}  # data, constraint, size, errors of a trigger
 
 _OTHERS_NEEDED = """
     SELECT attname FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0
@@ -33,17 +34,17 @@ _OTHERS_NEEDED = """
 
 
 def passes(error: BaseException) -> bool:
-    """Whether an error is one that passes, so that it helps to try again."""
+    """Return whether an error is temporary, so that a retry can help."""
     return isinstance(error, _BROKEN) or _state(error) in _PASSING
 
 
 def refuses(error: BaseException) -> bool:
-    """Whether an error is for what a row is, so that another row may be stored."""
+    """Return whether the database refuses the data of a row, but may store other rows."""
     return isinstance(error, UnicodeError) or _state(error) in _REFUSALS
 
 
 def reason(error: BaseException) -> str:
-    """Tell why something has failed; an error of a connection does not say by itself to what."""
+    """Return the message of an error; for a connection error, it also names PostgreSQL."""
     told = str(error) or "it does not answer"
     return f"PostgreSQL cannot be reached: {told}" if isinstance(error, OSError) else told
 
@@ -53,12 +54,12 @@ def _state(error: BaseException) -> str:
 
 
 class PostgresTable:
-    """A table ``NAME`` or ``SCHEMA.NAME``; ``async with`` connects to it.
+    """A table ``NAME`` or ``SCHEMA.NAME``; ``async with`` connects to its database.
 
     Attributes:
-        stored: How many rows were stored.
-        known: How many others had an id that was there already.
-        batches: In how many transactions.
+        stored: The number of rows that were stored.
+        known: The number of rows that were ignored, because their id was in the table already.
+        batches: The number of transactions that succeeded.
     """
 
     def __init__(self, url: str, name: str, connections: int = 1) -> None:
@@ -77,19 +78,19 @@ class PostgresTable:
         self._connections = connections
 
     def __str__(self) -> str:
-        """What to call it."""
+        """Return the name of the table, for messages."""
         return f"table {self._name!r}"
 
     async def __aenter__(self) -> Self:
-        """Connect, and make the table if it is not there.
+        """Connect, and create the table if it does not exist.
 
         Raises:
             CannotOpen: The database does not answer, or the table cannot be written to: it has
-                other columns, or no unique key, or it is closed to this user.
+                other columns, or no unique key, or this user has no permission.
         """
         self._pool = asyncpg.create_pool(
             self._url,
-            min_size=0,  # else asyncpg connects by itself during an outage, and logs each failure
+            min_size=0,  # otherwise asyncpg reconnects during an outage, and logs each failure
             max_size=self._connections,
             timeout=SECONDS,
             command_timeout=SECONDS,
@@ -106,40 +107,43 @@ class PostgresTable:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        """Close the connections; one that does not answer is cut."""
+        """Close the connections; after CLOSE_SECONDS, terminate those that do not answer."""
         with suppress(*TROUBLES):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._pool.close()
 
     async def _prepare(self) -> None:
         async with self._pool.acquire() as connection, connection.transaction():
-            # One worker after the other: of two that make a table at a time, one would fail.
+            # A lock: if two workers created the table at the same time, one of them would fail.
             await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", self._quoted)
             is_new = await connection.fetchval("SELECT to_regclass($1)", self._quoted) is None
             if is_new:
                 await connection.execute(f"CREATE TABLE {self._quoted} ({COLUMNS})")
-            await connection.execute(self._insert, [], [])  # a table of another shape refuses it
+            await connection.execute(self._insert, [], [])  # fails for other columns
             others = await connection.fetch(_OTHERS_NEEDED, self._quoted)
         if is_new:
-            complain(f"made {self}")
+            complain(f"created {self}")
         if others:
             needed = ", ".join(repr(other["attname"]) for other in others)
-            raise ValueError(f"a row needs more than an id and a body: {needed}")
+            raise ValueError(
+                f"columns other than id and body must allow NULL or have a default: {needed}"
+            )
 
     async def store(self, rows: list[tuple[str, str]]) -> None:
-        """Store rows in one transaction: all that are not there, or none if it raises.
+        """Store all rows with new ids in one transaction, or none if this raises an error.
 
         Raises:
             OSError, asyncpg.PostgresError, asyncpg.InterfaceError: The database cannot be reached,
-                or has refused. Where the connection was lost, the rows may have been stored.
-            CancelledError: It was cancelled, and its connection is cut: likewise.
+                or has refused the rows. If the connection was lost, they may have been stored.
+            CancelledError: The call was cancelled, and its connection was terminated. The rows may
+                have been stored.
         """
         ids, bodies = [row[0] for row in rows], [row[1] for row in rows]
         async with self._pool.acquire() as connection:
             try:
                 answer = await connection.execute(self._insert, ids, bodies)
             except asyncio.CancelledError:
-                connection.terminate()  # a server that hangs is not asked to cancel it
+                connection.terminate()  # no request to cancel: the server may hang
                 raise
         stored = int(answer.rpartition(" ")[2])
         self.stored += stored

@@ -1,11 +1,11 @@
-"""A stream of NATS JetStream as the place where an ingestion brings its lines.
+"""A stream of NATS JetStream as the sink of an ingestion.
 
-A line is a message under the first subject of the stream. Its id (``Nats-Msg-Id``) is made of its
-source, its number and a digest of its text, so that a stream which has got it already, by a try
-before or by a run before, ignores it; the stream knows that for as long as its duplicate window is.
-The digest is for a file that has been replaced by another of the same name: its lines are others.
-Of standard input and of pipes nothing is known that lasts, so their ids have a random part, which
-is another one for each run.
+Each line is published as a message to the first subject of the stream. The id of the message
+(``Nats-Msg-Id``) consists of the source, the number and a digest of the line. So the stream ignores
+a line that an earlier attempt or run has published, within the duplicate window of the stream. The
+digest is needed if a file was replaced by a file of the same name with other lines. Standard input
+and pipes have no lasting identity, so the ids of their lines have a random part that is new for
+each run.
 """
 
 import asyncio
@@ -28,43 +28,43 @@ from flushq.cli.sink import NotPublished
 ACK_SECONDS = 5.0
 
 HEAD = 64
-"""More bytes than the headers of a message have beside its id."""
+"""An upper limit for the bytes of the headers of a message, without the id."""
 
 TOO_LONG = 10054
-"""What JetStream answers to a message that is longer than the stream allows."""
+"""The error code of JetStream for a message that is longer than the stream allows."""
 
 Ack = asyncio.Future[bool]
-"""Whether the stream had the line already; a NotPublished if it has refused."""
+"""Whether the stream had the line already, or a NotPublished if the stream refused the line."""
 
 NO_RESPONDERS = "503"
 
 
 class LineIds:
-    """The ids of the lines of a run."""
+    """A function that returns the id of a line; make one for each run."""
 
     def __init__(self) -> None:
         self._run = secrets.token_hex(8)
         self._names: dict[str, str] = {}
 
     def __call__(self, row: Row) -> str:
-        """The id of a line."""
+        """Return the id of a line."""
         source, line, body = row
         name = self._names.get(source) or self._name(source)
         return f"{name}:{line}:{blake2b(body.encode(), digest_size=8).hexdigest()}"
 
     def _name(self, source: str) -> str:
-        """A name that no other source has, at any time, but a file that is in its place."""
+        """Return a name that is unique, except that files with the same path share it."""
         is_file = source != STANDARD_INPUT and Path(source).is_file()
         return self._names.setdefault(source, source if is_file else f"{source}:{self._run}")
 
 
 class Publisher:
-    """A stream; ``async with`` connects to it, and makes it if it is not there.
+    """A stream as a sink; ``async with`` connects to it, and creates it if it does not exist.
 
     Attributes:
-        stored: How many lines the stream has got.
-        ignored: How many others it had already.
-        batches: In how many calls of :meth:`write` that went well.
+        stored: The number of lines that were added to the stream.
+        ignored: The number of lines that the stream had already.
+        batches: The number of calls of :meth:`write` that succeeded.
     """
 
     def __init__(self, url: str, stream: str) -> None:
@@ -80,11 +80,11 @@ class Publisher:
         self._expected: dict[str, Ack] = {}
 
     def __str__(self) -> str:
-        """What to call it."""
+        """Return the name of the stream, for messages."""
         return f"stream {self._stream!r}"
 
     async def __aenter__(self) -> Self:
-        """Connect.
+        """Connect to the server, and create the stream if it does not exist.
 
         Raises:
             CannotOpen: The server does not answer, or lines cannot be published to the stream.
@@ -101,14 +101,14 @@ class Publisher:
         await self._opened.aclose()
 
     async def write(self, rows: list[Row]) -> None:
-        """Publish lines, and return when the stream has got all of them.
+        """Publish lines, and return when the stream has acknowledged all of them.
 
-        What it has got is counted, also if this raises. It is not published again then by a call
-        with lines that were left.
+        Acknowledged lines are counted, also if this raises an error. If the lines are then passed
+        again, only those without an acknowledgement are published again.
 
         Raises:
-            NotPublished: The stream has not got all of them: the server is away, has not answered
-                within ACK_SECONDS or has refused.
+            NotPublished: The stream has not acknowledged all lines: the server is unreachable, has
+                not answered within ACK_SECONDS, or has refused a line.
         """
         named = [(self._id_of(row), row[2].encode()) for row in rows]
         left = [message for message in named if message[0] not in self._acknowledged]
@@ -119,7 +119,7 @@ class Publisher:
         self.batches += 1
 
     async def _publish(self, messages: Iterable[tuple[str, bytes]]) -> list[NotPublished]:
-        """Publish messages, all at once; return why some of them are not in the stream."""
+        """Publish messages, then wait for all acknowledgements; return the failures."""
         sent: list[tuple[str, Ack]] = []
         failures = []
         for name, body in messages:
@@ -138,23 +138,23 @@ class Publisher:
         return failures
 
     async def _send(self, name: str, body: bytes) -> Ack:
-        """Send a message, and return what will be its acknowledgement."""
+        """Send a message, and return the future of its acknowledgement."""
         if len(name.encode()) + len(body) + HEAD > self._connection.max_payload:
             raise NotPublished(f"a line of {len(body)} bytes is too long", refused=True)
         if not self._connection.is_connected:
-            raise NotPublished("NATS is away")
+            raise NotPublished("NATS is unreachable")
         reply = f"{self._inbox}.{next(self._numbers)}"
         self._expected[reply] = Ack()
         await self._connection.publish(self._subject, body, reply, {Header.MSG_ID: name})
         return self._expected[reply]
 
     async def _hear(self, message: Msg) -> None:
-        """Take an acknowledgement, if it is still waited for."""
+        """Receive an acknowledgement; ignore it if no message waits for it any more."""
         expected = self._expected.pop(message.subject, None)
         if expected is None:
             return
         if message.headers and message.headers.get("Status") == NO_RESPONDERS:
-            expected.set_exception(NotPublished("no stream takes it"))
+            expected.set_exception(NotPublished("no stream accepts the line"))
             return
         answer = json.loads(message.data)
         if error := answer.get("error"):

@@ -1,17 +1,18 @@
-"""Pulling: what a worker asks of a JetStream consumer, and what it gets.
+"""The part of a worker that requests messages from a JetStream consumer and receives them.
 
 Theory of operation. A request asks for up to BATCH messages and waits at the server for up to
-EXPIRES seconds, until they have come. When half of what was asked for is here, the next request is
-sent, so that the server always has one. All messages come to one subject. A message has a subject
-to be acknowledged at; what has none tells that a request has ended, and with how many messages to
-go. If such an end is lost, or the server was away, nothing is asked for any more: so after a while
-without an event, and whenever the server is back, what was asked for is forgotten, and asked for
-again.
+EXPIRES seconds until they have been sent. When half of the requested messages have arrived, the
+next request is sent, so the server always has one. All messages arrive at one inbox. A message with
+a reply subject is acknowledged there. A message without a reply subject is a status: it tells that
+a request has ended, and how many of its messages are missing. If such a status is lost, or the
+server was unreachable, the missing messages never arrive. So after EXPIRES + GRACE seconds without
+a new request, and after each reconnection, the count of requested messages is reset and a new
+request is sent.
 
-The messages are handed over one after the other. While one waits to be taken, no more are asked for
-than one request has. At the end the inbox stays open as long as messages come for which was asked:
-what the server sends to one that is closed it takes for delivered, and sends again after
-``ack_wait`` only.
+The messages are handed over one at a time. While a message waits to be accepted, at most one more
+request is sent, apart from those after a timeout or a reconnection. At the end, the inbox stays
+open while requested messages arrive: the server counts a message to a closed inbox as delivered,
+and sends it again only after ``ack_wait``.
 """
 
 import asyncio
@@ -38,16 +39,17 @@ EXPIRED = "408"
 
 
 class ConsumerGone(Exception):
-    """The consumer was deleted."""
+    """The error for a consumer that was deleted."""
 
 
 class Pull:
-    """Asks for messages, and hands them over.
+    """A loop that requests messages and hands them over.
 
     Args:
-        connection: Whom to ask.
-        consumer: What to ask for.
-        take: Takes a message; while it does not return, no other is handed over.
+        connection: The connection to the server.
+        consumer: The consumer whose messages are requested.
+        take: The function that accepts a message. The next message is handed over after it
+            returns.
     """
 
     def __init__(
@@ -62,15 +64,16 @@ class Pull:
         self._asked = 0
         self._due = asyncio.Event()
         self._trouble = ""
-        self._troubles = Complaints("troubles with the consumer")
+        self._troubles = Complaints("problems with the consumer")
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["asyncio.Task[None]"]:
-        """Ask for messages, inside a block; yields the task, which ends with a ConsumerGone alone.
+        """Request messages inside a ``with`` block, and yield the task that requests them.
 
-        At the end of the block no more are asked for. The inbox is closed when all is here that was
-        asked for, or nothing has come for QUIET seconds; and what has come is handed over, as far
-        as it is taken within DRAIN seconds.
+        The task ends by itself only with a ConsumerGone. At the end of the block, the requests
+        stop. The inbox is closed when all requested messages have arrived, or none has arrived for
+        QUIET seconds. The messages that have arrived are handed over, if they are accepted within
+        DRAIN seconds.
         """
         subscription = await self._connection.subscribe(self._inbox, cb=self._hear)
         asking = asyncio.create_task(self._ask())
@@ -79,20 +82,20 @@ class Pull:
         finally:
             asking.cancel()
             if self._connection.is_connected:
-                with suppress(nats.errors.Error, TimeoutError):  # what is on its way comes again
+                with suppress(nats.errors.Error, TimeoutError):  # the rest comes again
                     async with asyncio.timeout(DRAIN):
                         await self._until_quiet()
                         await subscription.drain()  # type: ignore[no-untyped-call]  # nats-py
 
     async def _until_quiet(self) -> None:
-        """Wait until all is here that was asked for, or the server has nothing more at once."""
+        """Wait until all requested messages have arrived, or none arrives for QUIET seconds."""
         missing = math.inf
         while 0 < self._asked < missing:
             missing = self._asked
             await asyncio.sleep(QUIET)
 
     def ask_again(self) -> None:
-        """Forget what was asked for, since nothing will come of it."""
+        """Reset the count of requested messages: they will not arrive. Then send a request."""
         self._asked = 0
         self._due.set()
 
@@ -105,7 +108,7 @@ class Pull:
                 await self._find_out()
             if self._is_due():
                 self._asked += self._size
-                with suppress(nats.errors.Error):  # the server is away; it is asked when it is back
+                with suppress(nats.errors.Error):  # sent after the reconnection
                     await self._connection.publish(subject, payload, self._inbox)
             self._due.clear()
             try:
@@ -118,10 +121,10 @@ class Pull:
         return self._asked * 2 <= self._size
 
     async def _find_out(self) -> None:
-        """Whatever the trouble is, try again after a pause; but a consumer that is gone is gone.
+        """Report the problem, pause, and check whether the consumer still exists.
 
         Raises:
-            ConsumerGone: It is.
+            ConsumerGone: The consumer was deleted.
         """
         self._troubles.complain(f"NATS: {self._trouble}")
         self._trouble = ""
@@ -144,7 +147,7 @@ class Pull:
         await self._take(message)
 
     def _hear_end(self, headers: dict[str, str]) -> None:
-        """A request has ended: by itself, or because of a trouble."""
+        """Handle the end of a request, which expired or had a problem."""
         if headers.get("Status") == EXPIRED:
             left = int(headers.get("Nats-Pending-Messages", self._asked))
             self._asked = max(0, self._asked - left)

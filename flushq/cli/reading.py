@@ -1,15 +1,15 @@
-"""Reading: from files, pipes and terminals to numbered lines.
+"""Reading: turns files, pipes and terminals into numbered lines.
 
-A source is a file, a named pipe, a terminal, or ``-``, the standard input. It is opened when its
-turn comes, so that any number of files can be read; that it can be opened is checked beforehand. A
-line ends with LF, CRLF, or the source. Each counts, an empty one too, from 1 in each source.
+A source is a file, a named pipe, a terminal, or ``-`` for standard input. All sources are checked
+first, and opened one after the other, so any number of files can be read. A line ends with LF, with
+CRLF, or at the end of its source. In each source, all lines are numbered from 1, also empty ones.
 
-Theory of operation. Reading may wait for ever (for a pipe whose writer says nothing), so a thread
-reads, and no exit waits for that thread. It hands over chunks: the lines that one read brought, as
-soon as it brought them. So a line from a slow pipe waits for no other line, and those of a fast
-file cost one hand-over for thousands. While CHUNKS of them are not taken the thread waits.
+Theory of operation. Reading can block for ever (a pipe whose writer sends nothing), so a daemon
+thread reads, and the program can exit without it. The thread hands over chunks: all lines of one
+read, immediately. So a line of a slow pipe waits for no other line, and thousands of lines of a
+fast file cost one hand-over. The thread waits while CHUNKS chunks have not been taken.
 
-``stop()`` ends the reading wherever it is; a line whose end has not come is not read yet.
+``stop()`` ends the reading at any point; a line whose end has not arrived is not read.
 """
 
 import asyncio
@@ -40,12 +40,12 @@ Row = tuple[str, int, str]
 
 @attrs.frozen
 class Start:
-    """Where the reading of a source begins.
+    """The position where the reading of a source starts.
 
     Attributes:
         line: The number of the first line that is read.
-        offset: How many bytes of the file come before it.
-        before: The last of these bytes, by which the file is known.
+        offset: The number of bytes before that line.
+        before: The line before it, which must still be there: so a changed file is recognised.
     """
 
     line: int = 1
@@ -53,10 +53,10 @@ class Start:
     before: bytes = b""
 
     def seek(self, fd: int) -> None:
-        """Go there, or raise an OSError: it is another file, or the line before it has grown."""
+        """Move to this position, or raise an OSError if the line before it has changed."""
         length = len(self.before) + (not self.before.endswith(b"\n"))
         if os.pread(fd, length, self.offset - len(self.before)) != self.before:
-            raise OSError(errno.ESTALE, "it has changed where it is resumed")
+            raise OSError(errno.ESTALE, "its last stored line has changed")
         os.lseek(fd, self.offset, os.SEEK_SET)
 
 
@@ -64,12 +64,12 @@ BEGINNING = Start()
 
 
 def check_source(source: str) -> None:
-    """Make sure that a source can be read, and read nothing.
+    """Check that a source can be read, without reading it.
 
-    A named pipe is not opened: its writer would take that for a reader that came and went.
+    A named pipe is not opened: its writer would see a reader that connects and disconnects.
 
     Raises:
-        OSError: It is missing, a directory, or must not be read.
+        OSError: The source is missing, a directory, or not readable for this user.
     """
     mode = (os.fstat(_FD) if source == STANDARD_INPUT else Path(source).stat()).st_mode
     if stat.S_ISDIR(mode):
@@ -88,7 +88,7 @@ def opened(source: str) -> Iterator[int]:
     """Open a source and yield its file descriptor; a named pipe need not have a writer yet.
 
     Raises:
-        OSError: It cannot be opened.
+        OSError: The source cannot be opened.
     """
     if source == STANDARD_INPUT:
         yield _FD
@@ -101,7 +101,7 @@ def opened(source: str) -> Iterator[int]:
 
 
 def bytes_to_read(source: str, start: Start) -> float:
-    """How many bytes are in a file from a start on; inf for what is not a file."""
+    """Return the number of bytes after a start; inf for a pipe or a terminal, 0 for an error."""
     standard = source == STANDARD_INPUT
     try:
         status = os.fstat(_FD) if standard else Path(source).stat()
@@ -113,50 +113,50 @@ def bytes_to_read(source: str, start: Start) -> float:
 
 
 def is_terminal() -> bool:
-    """Whether standard input is a terminal."""
+    """Return whether standard input is a terminal."""
     return os.isatty(_FD)
 
 
 def shown(source: str) -> str:
-    """The name of a source as text that can be stored: bytes that are not UTF-8 are escaped."""
+    """Return the name of a source as text to store: bytes that are not UTF-8 are escaped."""
     return os.fsencode(source).decode(errors="backslashreplace")
 
 
 @attrs.frozen
 class Skipped:
-    """A line that cannot be stored, and why."""
+    """A line that cannot be stored, and the reason."""
 
     source: str
     line: int
     reason: str
 
     def __str__(self) -> str:
-        """What to tell the user."""
+        """Return the message for the user."""
         return f"skipped line {self.line} of {self.source!r}: {self.reason}"
 
 
 @attrs.frozen
 class Chunk:
-    """Lines that one read brought: source, number and text of each; and those that are not text."""
+    """The lines of one read, as rows; and the lines that are skipped, because they are not text."""
 
     rows: Sequence[Row] = ()
     skipped: Sequence[Skipped] = ()
 
     def __len__(self) -> int:
-        """How many lines there are."""
+        """Return the number of lines, skipped ones included."""
         return len(self.rows) + len(self.skipped)
 
 
 @attrs.define
 class Splitter:
-    """Cuts the blocks of bytes of one source into lines, and numbers them."""
+    """A splitter that cuts the blocks of bytes of one source into numbered lines."""
 
     source: str
     _number: int = 1
     _open: list[bytes] = attrs.field(factory=list, init=False)
 
     def feed(self, block: bytes) -> Chunk:
-        """Take the next block, an empty one at the end; return the lines that end in it."""
+        """Take the next block (empty at the end of the source); return the lines that end in it."""
         cut = block.rfind(b"\n") + 1
         if block and not cut:
             self._open.append(block)
@@ -188,13 +188,13 @@ class Splitter:
 
 @attrs.frozen
 class Unreadable:
-    """A source that could not be read to its end, and why."""
+    """A source that could not be read to its end, and the error."""
 
     source: str
     error: OSError
 
     def __str__(self) -> str:
-        """What to tell the user."""
+        """Return the message for the user."""
         return f"cannot read {self.source!r}: {self.error.strerror}"
 
 
@@ -202,14 +202,14 @@ Piece = Chunk | Unreadable
 
 
 class Reader:
-    """Reads sources one after the other.
+    """A reader of several sources, one after the other.
 
-    Inside ``with``, ``async for`` takes what was read; the loop runs at least once for each piece.
-    After a source that cannot be read, or no further, comes the next one.
+    Inside ``with``, ``async for`` takes the pieces that were read; before each piece, the event
+    loop runs at least once. If a source cannot be read any further, the next source follows.
 
     Attributes:
-        starts: Where those sources begin that begin behind their first line; set before ``with``.
-        untaken: After the end, how many lines were read and not taken.
+        starts: The start of each source that does not start at line 1; set it before ``with``.
+        untaken: The number of lines that were read and not taken; valid after ``with``.
     """
 
     def __init__(self, sources: Sequence[str]) -> None:
@@ -235,10 +235,10 @@ class Reader:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """Stop, and count what was not taken.
+        """Stop, and count the lines that were not taken.
 
-        A read that does not return (another process was quicker to take the input) has brought no
-        line, and is not waited for.
+        A read can block if another process has taken the input first. Such a read has no lines, so
+        it is abandoned.
         """
         self.stop()
         with suppress(queue.Empty):
@@ -253,10 +253,10 @@ class Reader:
         self._rope = -1
 
     def share(self, lines: int) -> float | None:
-        """Which share of all sources so many lines are, of those that were read, from 0 to 1.
+        """Return the share of all input, from 0 to 1, that this number of lines is.
 
-        All lines are taken to be of the same length on average. None: no line was read, or some
-        source is not a file.
+        The estimate uses the mean length of the lines so far. None if no line was read yet, or if
+        a source is not a file.
         """
         if not self._lines_read or not 0 < self._bytes_to_read < math.inf:
             return None
@@ -266,7 +266,7 @@ class Reader:
         return self.starts.get(source, BEGINNING)
 
     def stop(self) -> None:
-        """Read no more. It may be called at any time, before the start too, and again."""
+        """Stop reading. This may be called at any time, also before the start, and repeatedly."""
         self._stopped = True
         if self._rope != -1:
             os.write(self._rope, b"!")
@@ -279,11 +279,11 @@ class Reader:
         return self
 
     async def __anext__(self) -> Piece:
-        """Wait for a piece.
+        """Wait for the next piece and return it.
 
         Raises:
-            StopAsyncIteration: All sources are read, or it was stopped.
-            BaseException: The thread raised it, which was not foreseen.
+            StopAsyncIteration: All sources are read, or the reader was stopped.
+            BaseException: An unexpected error of the thread.
         """
         await asyncio.sleep(0)
         piece = await self._next()
@@ -333,14 +333,14 @@ class Reader:
                 return
 
     def _blocks(self, fd: int) -> Iterator[bytes]:
-        """Wait for blocks of input, until it is stopped; at the end of the input they are empty."""
+        """Yield blocks of input until the reader is stopped; an empty block is the end."""
         waiting = select.poll()
         for awaited in (fd, self._bell):
             waiting.register(awaited, select.POLLIN)
         while self._bell not in dict(waiting.poll()):
             try:
                 block = os.read(fd, BLOCK)
-            except BlockingIOError:  # another process was quicker to take the input
+            except BlockingIOError:  # another process has taken the input first
                 continue
             self._bytes_read += len(block)
             yield block

@@ -1,14 +1,14 @@
-"""Going on where an ingestion has ended early: behind the last line of each file that is stored.
+"""Resuming an ingestion that ended early: each file starts after its last stored line.
 
-Theory of operation. One batch is written at a time, in one transaction, and in the order in which
-its lines were read; so are the parts of a batch that is split. So when a line is stored, every line
-above it in its file has met its end: it is stored, a duplicate, ignored, skipped or a dead letter.
-What is behind the last stored line is read again. Such a line may have met its end too, but not by
-being stored: it is ignored or skipped as before, or it is refused again, and the dead-letter file
-does not take its letter twice. Thus it does not matter at which moment an ingestion was killed.
+Theory of operation. Batches, and the parts of a split batch, are written one at a time, in one
+transaction each, and in the order in which their lines were read. So when a line is stored, every
+earlier line of its file has ended: it was stored, a duplicate, ignored, skipped or a dead letter.
+The lines after the last stored line are read again. Some of them may have ended, too, but none was
+stored. Such a line is ignored or skipped again. Or the table refuses it again, but the dead-letter
+file does not get its letter twice. So an ingestion can be killed at any moment.
 
-That a file has become another one (it was rotated, say) shows in the last line that is stored. It
-is looked at before anything is read, and again when the turn of the file comes.
+A file that was replaced (by log rotation, for example) is recognised by its last stored line. This
+line is compared before anything is read, and again when the file is opened.
 """
 
 from collections import deque
@@ -22,15 +22,15 @@ from flushq.cli.terminal import Complaints, counted
 
 
 class CannotResume(Exception):
-    """Where a source is to be resumed is not known, and nothing was read."""
+    """The error if a source cannot be resumed; nothing was read."""
 
 
 async def find_starts(sources: Iterable[str], table: Table) -> dict[str, Start]:
-    """Find where to begin the sources of which a line is stored; open the table for that.
+    """Open the table, and return the start of each source that has stored lines.
 
     Raises:
-        CannotResume: A source is not a file, or is named twice; or it is shorter than what is
-            stored of it, or its line is another one.
+        CannotResume: A source is not a file, or is named twice; or it has fewer lines than are
+            stored, or its last stored line has changed.
         CannotOpen: The table cannot be opened or read.
     """
     names = set[str]()
@@ -54,7 +54,7 @@ def _check(source: str, names: set[str]) -> None:
 
 
 def _behind(source: str, line: int, body: str) -> Start:
-    """Where the lines begin that come after this one."""
+    """Return the start after a stored line; check that the file has this line."""
     with Path(source).open("rb") as file:
         last = deque(enumerate(islice(file, line), 1), maxlen=1)
         offset = file.tell()
@@ -62,13 +62,13 @@ def _behind(source: str, line: int, body: str) -> Start:
     if number < line:
         raise CannotResume(
             f"cannot resume {source!r}: it has {counted(number, 'line')}, "
-            f"and line {line} of it is stored"
+            f"but line {line} is stored already"
         )
     found = _stripped(text).decode(errors="surrogateescape")
     if found != body:
         raise CannotResume(
-            f"cannot resume {source!r}: line {line} of it is {excerpt(found)}, "
-            f"and stored is {excerpt(body)}"
+            f"cannot resume {source!r}: its line {line} is {excerpt(found)}, "
+            f"but the stored line is {excerpt(body)}"
         )
     return Start(line + 1, offset, text)
 

@@ -1,6 +1,6 @@
-"""What signals do: to an ingestion the first asks for an orderly end, and the second insists.
+"""The handling of signals: the first one ends a run normally, the second one cancels it.
 
-An interrupt of a simulation first takes its progress off the terminal.
+An interrupt of a simulation first removes its progress bar from the terminal.
 """
 
 import asyncio
@@ -18,13 +18,14 @@ def current_task() -> asyncio.Task[Any]:
 
 
 class Shutdown:
-    """Listens to the signals on behalf of the task that makes it.
+    """The handler of SIGINT and SIGTERM for the task that creates it.
 
-    The first signal is told to ``stop``. If the task is not done ``limit`` seconds later (None:
-    no limit), or when another signal comes, it is cancelled.
+    The first signal calls ``stop`` with the number of the signal. A second signal cancels the task.
+    The task is also cancelled if it is not done ``limit`` seconds after the first signal (None: no
+    limit).
 
     Attributes:
-        signal: The first signal that came.
+        signal: The first signal that was received, or None.
     """
 
     def __init__(self, stop: Callable[[signal.Signals], None], limit: float | None) -> None:
@@ -39,7 +40,7 @@ class Shutdown:
     def _listen(self, number: signal.Signals) -> None:
         try:
             self._loop.add_signal_handler(number, self._on_signal, number)
-        except NotImplementedError:  # on Windows, where a handler has to wake the loop itself
+        except NotImplementedError:  # on Windows, where a handler must wake the loop itself
             wake = self._loop.call_soon_threadsafe
             signal.signal(number, lambda *_: wake(self._on_signal, number))
 
@@ -55,7 +56,7 @@ class Shutdown:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let an interrupt first unwind what is under way, and then do what it usually does."""
+    """Let an interrupt first unwind the block, and then act as it did before the block."""
     otherwise = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Where an ingestion brings its lines: what it asks of a table, and of a stream in its place."""
+"""The interface of a sink: an ingestion writes its lines to a table or to a stream."""
 
 from typing import Protocol, Self
 
@@ -6,12 +6,12 @@ from flushq.cli.reading import Row
 
 
 class Sink(Protocol):
-    """Opened by ``async with``, which raises CannotOpen; its ``str`` is what to call it.
+    """A sink. ``async with`` opens it, or raises CannotOpen; ``str`` is its name for messages.
 
     Attributes:
-        stored: How many lines were stored.
-        ignored: How many were not, because the sink did not want them, or had them already.
-        batches: In how many batches.
+        stored: The number of lines that were stored.
+        ignored: The number of lines that the sink did not store, but without an error.
+        batches: The number of batches that were stored.
     """
 
     stored: int
@@ -28,11 +28,11 @@ class Sink(Protocol):
 
 
 class NotPublished(Exception):
-    """Lines did not get into the stream.
+    """The error for lines that are not in the stream.
 
     Args:
-        why: What to tell the user.
-        refused: Whether that is for what a line is, as when it is too long.
+        why: The message for the user.
+        refused: Whether the cause is the line itself: it is too long, for example.
     """
 
     def __init__(self, why: str, *, refused: bool = False) -> None:

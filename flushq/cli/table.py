@@ -1,13 +1,13 @@
-"""The table in an SQLite database that the lines go to, one transaction for each batch.
+"""A table in an SQLite database: it stores each batch of lines in one transaction.
 
-The database is in WAL mode, so that others can read while lines are written, and every commit is
-synced (``synchronous=FULL``): what counts as stored survives a power cut. A transaction that fails
-or is interrupted is rolled back, so of each batch all lines are stored or none, except those that
-the table ignores: its ``ON CONFLICT IGNORE``, or a trigger's ``RAISE(IGNORE)``, is not an error.
-The count of stored lines is exact: it is that of SQLite, and once a commit is under way it is
-waited for, whatever happens.
+The database is in WAL mode, so other processes can read while lines are written. Each commit is
+synced (``synchronous=FULL``), so stored lines survive a power cut. A transaction that fails or is
+cancelled is rolled back, so all lines of a batch are stored or none. The exception is a line that
+the table ignores, by its ``ON CONFLICT IGNORE`` or a trigger's ``RAISE(IGNORE)``: it is not stored,
+and this is not an error. The count of stored lines is exact: SQLite reports it, and a commit that
+has begun is always awaited.
 
-Two lines are duplicates if their keys are equal: the values in one field of a JSON object.
+Two lines are duplicates if their keys are equal. The key is the value of a field of a JSON object.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from flushq.cli.signals import current_task
 T = TypeVar("T")
 
 RetryAfter = Callable[[int, str], float | None]
-"""Told of the attempt with this number that failed, and why; after how many seconds is the next?"""
+"""Takes the number and the reason of a failed attempt; returns the pause in seconds, or None."""
 
 LOCK_SECONDS = 4.0
 RETRY_SECONDS = 0.02
@@ -44,36 +44,39 @@ _SHAPE = [("id", "INTEGER", 1), ("source", "TEXT", 0), ("line", "INTEGER", 0), (
 
 
 def never(attempt: int, trouble: str) -> None:
-    """No attempt comes after one that failed."""
+    """Return None: there is no retry after a failed attempt."""
 
 
 class CannotOpen(Exception):
-    """The table cannot be written to, and nothing was written."""
+    """The error if a table, a server or a port cannot be used; nothing was written."""
 
 
 class Unusable(sqlite3.DatabaseError):
-    """The table is not what it was when it was opened, and takes no line, whatever is in it."""
+    """The error if the table was removed or changed after it was opened, and refuses all lines."""
 
 
 def check_name(name: str) -> str:
-    """Return the name, if a table can have it.
+    """Return the name if it is a valid name of a table.
 
     Raises:
-        ValueError: It is empty, kept by SQLite for itself, holds a NUL, or is not UTF-8.
+        ValueError: The name is empty, reserved by SQLite, contains a NUL, or is not UTF-8.
     """
     if not name or "\0" in name or name.lower().startswith("sqlite_"):
-        raise ValueError(f"{name!r} cannot be the name of a table")
+        raise ValueError(
+            f"{name!r} cannot be the name of a table: "
+            "it must not be empty, contain a NUL character or begin with 'sqlite_'"
+        )
     name.encode()
     return name
 
 
 class Table:
-    """A table in a database; ``async with`` opens it for writing, again after failures.
+    """A table in a database; ``async with`` opens it for writing, with retries.
 
     Attributes:
-        stored: How many lines were stored.
-        ignored: How many others the table ignored.
-        batches: In how many transactions.
+        stored: The number of lines that were stored.
+        ignored: The number of lines that the table ignored.
+        batches: The number of transactions that succeeded.
     """
 
     _database: aiosqlite.Connection
@@ -90,15 +93,15 @@ class Table:
         self._insert_nothing = f"{self._insert} SELECT 0, 0, 0 WHERE 0"
 
     def __str__(self) -> str:
-        """What to call it."""
+        """Return the name of the table and its database, for messages."""
         return f"table {self._name!r} of database {self._path!r}"
 
     async def __aenter__(self) -> Self:
-        """Open the database, and make the table if it is not there.
+        """Open the database, and create the table if it does not exist.
 
         Raises:
             CannotOpen: The database is read-only, locked (for LOCK_SECONDS), or not a database, and
-                there is no further retry; or the table is there and has other columns.
+                no retry is left; or the table exists with other columns.
         """
         attempt = 1
         while True:
@@ -136,7 +139,7 @@ class Table:
         shape = await self._execute(deadline, query, self._name)
         if shape and shape != _SHAPE:
             columns = ", ".join(str(column[0]) for column in shape)
-            raise CannotOpen(f"cannot use {self}: its columns are {columns}, and not {COLUMNS}")
+            raise CannotOpen(f"cannot use {self}: its columns must be {COLUMNS}, not {columns}")
         for statement in (
             "PRAGMA journal_mode=WAL",
             "PRAGMA synchronous=FULL",
@@ -148,12 +151,12 @@ class Table:
             await self._execute(deadline, statement)
 
     async def last_line(self, source: str) -> tuple[int, str] | None:
-        """Find the highest number of a line of this source that is stored, and the line's text.
+        """Return the number and the text of the last stored line of a source, or None.
 
-        All of the table is looked at, unless it has an index on source and line.
+        This reads the whole table, unless it has an index on source and line.
 
         Raises:
-            CannotOpen: It cannot be read.
+            CannotOpen: The table cannot be read.
         """
         query = f"SELECT max(line), body FROM {_quoted(self._name)} WHERE source = ?"
         try:
@@ -163,13 +166,13 @@ class Table:
         return None if line is None else (line, body)
 
     async def write(self, rows: list[Row]) -> None:
-        """Store the rows: all that the table does not ignore if this returns, none if it raises.
+        """Store the rows that the table does not ignore, or none if this raises an error.
 
         Raises:
-            Unusable: The table is gone, or was changed so that it takes no line.
+            Unusable: The table was removed, or was changed so that it refuses all lines.
             sqlite3.Error: The database is full, locked (for LOCK_SECONDS), or broken; or the table
                 refuses a line.
-            CancelledError: It was cancelled before the commit.
+            CancelledError: The call was cancelled before the commit.
         """
         try:
             cursor = await _insist(lambda: self._insert_all(rows), _deadline())
@@ -192,7 +195,7 @@ class Table:
             raise _too_big() from error
 
     async def _check_usable(self) -> None:
-        """Insert nothing: if that fails too, the line is not what is wrong."""
+        """Raise Unusable if inserting no rows fails, too: then the line is not the cause."""
         try:
             await self._database.execute_fetchall(self._insert_nothing)
         except sqlite3.Error as error:
@@ -204,7 +207,10 @@ class Table:
 
 
 def _check_openable(file: Path) -> None:
-    """Fail as a connection would: if aiosqlite's own fails, its thread outlives the loop."""
+    """Raise sqlite3.Error if the file cannot be opened.
+
+    This is checked without aiosqlite: if its connection fails, its thread outlives the event loop.
+    """
     sqlite3.connect(file).close()
 
 
@@ -213,10 +219,10 @@ def _deadline() -> float:
 
 
 async def _insist(execute: Callable[[], Awaitable[T]], deadline: float) -> T:
-    """Execute statements, again while the database is locked, until the deadline.
+    """Execute statements, and retry them until the deadline while the database is locked.
 
-    SQLite would wait by itself, but in the thread, where no cancellation reaches it. A lock is met
-    where the transaction begins, so that nothing is done twice.
+    SQLite could wait for the lock, but in its thread, where a cancellation cannot interrupt it. A
+    lock makes the first statement of a transaction fail, so a retry does nothing twice.
     """
     while True:
         try:
@@ -228,10 +234,10 @@ async def _insist(execute: Callable[[], Awaitable[T]], deadline: float) -> T:
 
 
 def is_refusal(error: sqlite3.Error) -> bool:
-    """Whether the table refuses this line for what the line is, rather than any line for a while.
+    """Return whether the table refuses this line, and not all lines for some time.
 
-    An index on an expression answers SQLITE_ERROR to a line for which it cannot be worked out. If
-    the answer is the same to every line, a table raises Unusable instead.
+    SQLITE_ERROR can be such a refusal: an index on an expression raises it if the expression cannot
+    be computed for this line. If every line gets this error, a table raises Unusable instead.
     """
     return _code(error) in _REFUSALS
 
@@ -241,12 +247,12 @@ def _is_locked(error: sqlite3.Error) -> bool:
 
 
 def _code(error: sqlite3.Error) -> int:
-    """The primary code of SQLite for an error; 0 for an error that is not from SQLite."""
+    """Return the primary SQLite code of an error, or 0 if SQLite did not raise the error."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _too_big() -> sqlite3.DataError:
-    """The error of SQLite for a line above its limit; one above 2 GiB does not even reach it."""
+    """Return SQLite's error for a line above its limit; Python refuses one above 2 GiB itself."""
     error = sqlite3.DataError("string or blob too big")
     error.sqlite_errorcode = sqlite3.SQLITE_TOOBIG
     return error
@@ -257,13 +263,13 @@ def _quoted(name: str) -> str:
 
 
 def _check_cancelled() -> None:
-    """Raise the cancellation that `_completed` held back."""
+    """Raise the CancelledError that ``_completed`` suppressed, if there was one."""
     if current_task().cancelling():
         raise asyncio.CancelledError
 
 
 async def _completed(work: Awaitable[T]) -> T:
-    """Await work to its end, and return its result, even if this task is cancelled meanwhile."""
+    """Await ``work`` to its end and return its result, even if this task is cancelled meanwhile."""
     task = asyncio.ensure_future(work)
     while not task.done():
         with suppress(asyncio.CancelledError):
@@ -272,12 +278,15 @@ async def _completed(work: Awaitable[T]) -> T:
 
 
 class BadLine(ValueError):
-    """A line that has no key; the message says why, and shows it."""
+    """The error for a line without a key; the message has the reason and the line."""
 
 
 @attrs.frozen
 class JsonField:
-    """The key of a line is its value in this field, whatever the value is, as canonical text.
+    """A key function: the key of a line is the value of this field, as canonical JSON text.
+
+    Args:
+        name: The name of the field.
 
     Raises:
         ValueError: The name is empty.
@@ -287,10 +296,10 @@ class JsonField:
 
     def __attrs_post_init__(self) -> None:
         if not self.name:
-            raise ValueError("the name of a field is not empty")
+            raise ValueError("the name of a field must not be empty")
 
     def __call__(self, row: Row) -> str:
-        """Find the key.
+        """Return the key of a line.
 
         Raises:
             BadLine: The line is not a JSON object, or lacks the field.
@@ -323,5 +332,5 @@ def _parse(text: str) -> object:
 
 
 def excerpt(text: str) -> str:
-    """The beginning of a text, as it is shown to the user."""
+    """Return the beginning of a text, quoted for a message."""
     return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}..."

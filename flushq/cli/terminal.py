@@ -1,7 +1,7 @@
-"""What all commands share: how they are explained, and what they write, and where to.
+"""The parts that all commands share: their help, their output and their error messages.
 
-A closed pipe is not a failure, since the work is done all the same. A result that cannot be written
-for another reason (the disk is full, there is no standard output) is a failure.
+A closed pipe on standard output is not a failure, because the work is done anyway. If a result
+cannot be written for another reason (full disk, no standard output), this is a failure.
 """
 
 import os
@@ -22,27 +22,27 @@ REPORTED = 10
 
 
 class Mistake(click.ClickException):
-    """The user made a mistake in the call, told in one line; nothing was done."""
+    """The error for a mistake of the user in the call, shown in one line; nothing was done."""
 
     exit_code = 2
 
 
 class Command(click.Command):
-    """A command whose help begins with an example, a line that can be copied."""
+    """A command whose help begins with an example: one line that the user can copy."""
 
     def __init__(self, *args: Any, example: str, **extra: Any) -> None:
         super().__init__(*args, **extra)
         self._example = example
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the example before the text; it is not wrapped."""
+        """Write the example, without line breaks, and then the text."""
         with formatter.section("Example"):
             formatter.write(f"{'':{formatter.current_indent}}{self._example}\n")
         super().format_help_text(ctx, formatter)
 
 
 def say(result: str) -> bool:
-    """Print a line to standard output; return whether that went well, and complain if not."""
+    """Print a line to standard output; return False, and report the error, if this failed."""
     if sys.stdout is None:
         complain("cannot write to standard output: it is closed")
         return False
@@ -64,10 +64,10 @@ def complain(trouble: str) -> None:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """End the program at a mistake or another failure, even if nobody can be told of it.
+    """Report a ClickException of the block, if possible, and exit with its exit code.
 
     Raises:
-        SystemExit: A failure was met; this has its exit code.
+        SystemExit: The block raised a ClickException.
     """
     try:
         yield
@@ -77,14 +77,18 @@ def told() -> Iterator[None]:
 
 
 class Complaints:
-    """Reports the first REPORTED troubles of a kind, and then, once, that it reports no more."""
+    """A reporter of problems of one kind: it prints the first REPORTED ones, then a last notice.
+
+    Args:
+        kind: The plural noun for the problems, used in the last notice.
+    """
 
     def __init__(self, kind: str) -> None:
         self.count = 0
         self._kind = kind
 
     def complain(self, trouble: str) -> None:
-        """Count one, and print it to standard error unless that has been done often enough."""
+        """Count a problem, and print it to standard error if it is one of the first REPORTED."""
         self.count += 1
         if self.count <= REPORTED:
             complain(trouble)
@@ -92,21 +96,22 @@ class Complaints:
             complain(f"further {self._kind} are not reported")
 
     def start_anew(self) -> None:
-        """Report again: these troubles are over, and what comes is another one."""
+        """Set the count to 0, so that new problems are reported again."""
         self.count = 0
 
 
 def counted(number: int, noun: str) -> str:
-    """So many of something: ``1 line``, ``2,000 lines``."""
+    """Return a number with its noun: ``1 line``, ``2,000 lines``."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def how_far(share: float | None, seconds: float) -> dict[str, str]:
-    """Tell, by name, how much is done, and how long the rest will take at the same speed.
+    """Return, by name, the share that is done and the time left at the same speed.
 
     Args:
-        share: Which share of the work is done. None: nobody knows, and nothing is told.
-        seconds: How long that has taken.
+        share: The share of the work that is done, from 0 to 1. None, if it is unknown: the result
+            is empty.
+        seconds: The time since the start, in seconds.
     """
     if share is None:
         return {}
@@ -116,7 +121,7 @@ def how_far(share: float | None, seconds: float) -> dict[str, str]:
 
 @contextmanager
 def shown_live(look: Callable[[], Mapping[str, str]]) -> Iterator[None]:
-    """Show figures, by name, while they change, if standard error is a terminal."""
+    """Show figures live, by name, inside the block, if standard error is a terminal."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield
         return
@@ -126,7 +131,7 @@ def shown_live(look: Callable[[], Mapping[str, str]]) -> Iterator[None]:
 
 @contextmanager
 def shown_progress() -> Iterator[Progress]:
-    """Show how far a long run has come, if standard error is a terminal."""
+    """Show progress bars inside the block, if standard error is a terminal."""
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         yield progress
@@ -134,7 +139,7 @@ def shown_progress() -> Iterator[Progress]:
 
 @contextmanager
 def shown_task(progress: Progress, text: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show a part of the work while it is done; yields what takes how many items were done."""
+    """Show a progress bar; yield a function that advances it by a number of finished items."""
     task = progress.add_task(text, total=total)
     yield partial(progress.advance, task)
     progress.update(task, total=total or 1, completed=total or 1)
@@ -147,7 +152,7 @@ def _table(figures: Mapping[str, str]) -> Table:
 
 
 def _tell(speak: Callable[[], None]) -> None:
-    """Write to standard error if there is one; click would write to standard output instead."""
+    """Call ``speak`` only if standard error is open; otherwise click would use standard output."""
     if sys.stderr is None:
         return
     try:
@@ -157,7 +162,7 @@ def _tell(speak: Callable[[], None]) -> None:
 
 
 def _hush(fd: int) -> None:
-    """Discard what is still buffered for a reader that is gone."""
+    """Redirect ``fd`` to the null device, so that the rest of its buffer is discarded."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, fd)
     os.close(nowhere)

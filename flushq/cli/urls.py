@@ -1,4 +1,4 @@
-"""URLs of servers, which may hold a password: it is not to appear in anybody's complaint."""
+"""Checks for URLs of servers. A URL may contain a password, which no message may show."""
 
 import re
 
@@ -9,17 +9,18 @@ _URL = re.compile(
 
 
 UNREADABLE = (
-    "a URL cannot be read: quote its password, / as %2F for example; a URL begins with SCHEME://"
+    "the URL is not valid: it must begin with SCHEME://, "
+    "and its password must be percent-encoded, / as %2F for example"
 )
 
 NATS_SCHEMES = ("nats", "tls", "ws", "wss")
 
 
 def check_url(url: str) -> str:
-    """Return the URL, if every library reads it alike, and so takes no password for a host.
+    """Return the URL if all libraries parse it alike, so that none uses its password as a host.
 
     Raises:
-        ValueError: It is not one; the message does not show it.
+        ValueError: The URL is not of this kind; the message does not show the URL.
     """
     if not (url.isascii() and url.isprintable() and "\\" not in url and _URL.fullmatch(url)):
         raise ValueError(UNREADABLE)
@@ -27,13 +28,13 @@ def check_url(url: str) -> str:
 
 
 def check_nats_url(url: str) -> str:
-    """Return the URL, if it is one of a NATS server.
+    """Return the URL if it is the URL of a NATS server.
 
     Raises:
-        ValueError: It is not; the message shows its scheme alone.
+        ValueError: The URL is not valid or has another scheme; the message shows only the scheme.
     """
     scheme = check_url(url).partition("://")[0]
     if scheme not in NATS_SCHEMES:
         schemes = ", ".join(f"{each}://" for each in NATS_SCHEMES)
-        raise ValueError(f"a URL of NATS begins with one of {schemes}, and not with {scheme}://")
+        raise ValueError(f"a URL of NATS must begin with one of {schemes}, not with {scheme}://")
     return url

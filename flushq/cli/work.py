@@ -1,4 +1,4 @@
-"""``python -m flushq work``: messages of NATS JetStream, through a queue, into PostgreSQL."""
+"""``python -m flushq work``: stores messages of NATS JetStream in PostgreSQL."""
 
 import asyncio
 import sys
@@ -19,7 +19,10 @@ IN_FLIGHT = 4
 
 def _check_table(name: str) -> str:
     if "\0" in name or not all(name.split(".", 1)):
-        raise ValueError(f"{name!r} cannot be the name of a table")
+        raise ValueError(
+            f"{name!r} cannot be the name of a table: "
+            "it must be NAME or SCHEMA.NAME, without a NUL character"
+        )
     name.encode()
     return name
 
@@ -38,12 +41,12 @@ def _check_table(name: str) -> str:
     show_default=True,
     metavar="NAME",
     callback=by(_check_table),
-    help="The table, NAME or SCHEMA.NAME; it is made if it is not there.",
+    help="The table, NAME or SCHEMA.NAME; it is created if it does not exist.",
 )
 @click.option(
     "--id-from",
     metavar="HEADER",
-    help="The header that has the id of a message.  [default: the id is STREAM:NUMBER]",
+    help="The header that contains the id of a message.  [default: the id is STREAM:NUMBER]",
 )
 @click.option(
     "--partition-by",
@@ -55,12 +58,12 @@ def _check_table(name: str) -> str:
     "throttle",
     metavar="N/SECONDS",
     callback=by(parse_rate),
-    help="Start at most N transactions in any so many seconds.  [default: no limit]",
+    help="Start at most N transactions in any period of SECONDS.  [default: no limit]",
 )
 @click.option(
     "--port",
     type=click.IntRange(0, 65_535),
-    help="Answer /health and /metrics by HTTP at this port; 0: at a free one.  [default: at none]",
+    help="Serve /health and /metrics by HTTP at this port; 0: at a free port.  [default: no HTTP]",
 )
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="The address for --port; 0.0.0.0: all."
@@ -71,7 +74,7 @@ def _check_table(name: str) -> str:
     default=15.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long storing may go on after a signal.",
+    help="The longest time for storing the remaining messages after a signal.",
 )
 def work(
     *,
@@ -89,19 +92,21 @@ def work(
 ) -> None:
     """Store the messages of a JetStream consumer in PostgreSQL.
 
-    Start as many as you need, on as many machines, with the same arguments, and stop or kill any:
-    each message that can be stored is stored exactly once. A message is acknowledged after the
-    transaction that stored it; if that does not happen, it comes again, and the table, which has a
-    unique key, leaves it alone. What is missing is made: the stream, the consumer and the table,
-    with the columns id and body.
+    Start as many workers as you need, on as many machines, with the same arguments. You can stop or
+    kill any worker: each message that can be stored is stored exactly once. A message is
+    acknowledged after the transaction that stored it. A message without an acknowledgement is
+    delivered again; if it is stored already, the table ignores it, because its id is a unique key.
+    The stream, the consumer and the table (with the columns id and body) are created if they do not
+    exist.
 
-    SIGINT or SIGTERM ends it: what was taken is stored and acknowledged. While a server is away, it
-    waits. A message that the table refuses is named and given up, and others go on. If the table
-    cannot be written to at all, or the consumer is deleted, it ends.
+    SIGINT or SIGTERM ends the worker: the messages that it has received are stored and
+    acknowledged. While a server is unreachable, the worker waits. A message that the table refuses
+    is reported and given up, and the worker continues. If the table cannot be written to at all, or
+    the consumer was deleted, the worker ends.
 
-    At the end a line with the figures is printed. The exit code is 0 after a signal, 1 if it has
-    ended by itself or not all was stored in time, 2 for a mistake in the call or a server that
-    cannot be reached at the start, and 130 or 143 after a second signal.
+    At the end, the worker prints a line with the figures. The exit code is 0 after a signal; 1 if
+    the worker ended by itself, or did not store all messages in time; 2 for a mistake in the call
+    or a server that cannot be reached at the start; and 130 or 143 after a second signal.
     """
     check_installed("work", *PACKAGES)
     from flushq.cli.messages import IdOf  # noqa: PLC0415 - it needs nats-py

@@ -1,11 +1,12 @@
-"""A worker: what runs between a JetStream consumer and a table in PostgreSQL.
+"""A worker: it moves messages from a JetStream consumer to a table in PostgreSQL.
 
     consumer -> Pull -> FlushQueue -> PostgresTable
 
-A message is acknowledged after the transaction that stored it. Until then it is the server's: if
-this process is killed, it comes again, to whichever worker asks, and the table knows its id. So a
-worker has nothing to save. At a signal no more is asked for, what is here is stored and
-acknowledged, and the figures tell what became of the messages.
+A message is acknowledged after the transaction that stored it. Until then, the server keeps it: if
+this process is killed, the server delivers the message again, to any worker. If the message is
+stored already, the table recognises its id. So a worker has no state to save. After a signal, the
+worker requests no more messages, and stores and acknowledges those that it has. The figures show
+how many messages ended in each way.
 """
 
 import asyncio
@@ -46,7 +47,7 @@ from flushq.throttles import Throttle
 MAX_RECORDS = 1_000
 MAX_QUEUE_SIZE = 2_000
 MAX_WEIGHT = 64 * 1024 * 1024
-"""That of the largest message which NATS allows, in bytes."""
+"""The size of the largest message that NATS allows, in bytes."""
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
@@ -54,29 +55,29 @@ LONGEST_PAUSE = 5.0
 
 @attrs.frozen
 class Source:
-    """Where the messages come from."""
+    """The JetStream consumer that the messages come from, and its server."""
 
     nats_url: str
     stream: str
     consumer: str
 
     def __str__(self) -> str:
-        """What to call it; the URL may have a password."""
+        """Return a name for labels and logs, without the URL, which may contain a password."""
         return f"{self.stream}/{self.consumer}"
 
 
 class Work:
-    """One run.
+    """One run of ``work``.
 
     Args:
-        source: Where the messages come from.
-        table: Where they go to.
-        id_of: Gives each message its id.
-        by_subject: Whether each batch has messages of one subject alone.
-        max_in_flight: How many transactions may run at a time.
-        throttle: When one may start.
-        address: The host and the port to be watched at; None: at none.
-        max_shutdown_wait: How long storing may go on after a signal, in seconds.
+        source: The consumer that the messages come from.
+        table: The table that stores the messages.
+        id_of: The function that returns the id of a message.
+        by_subject: Whether all messages of a batch must have the same subject.
+        max_in_flight: The largest number of transactions that run at a time.
+        throttle: The throttle that decides when a transaction may start.
+        address: The host and the port of the HTTP server; None for no HTTP server.
+        max_shutdown_wait: The longest time for storing messages after a signal, in seconds.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class Work:
         self._stats = self._queue.stats()
         self._started = time.perf_counter()
         self._retries = Complaints("retries")
-        self._failing: set[Hashable] = set()  # the partitions whose batch is tried again
+        self._failing: set[Hashable] = set()  # the partitions with a batch that is retried
         self._refusals = Complaints("refused messages")
         self._end: Callable[[], object] = lambda: None
         self._on_return: Callable[[], object] = lambda: None
@@ -123,14 +124,15 @@ class Work:
         self._aborted = False
 
     async def run(self) -> int:
-        """Work until a signal or a failure, print what became of all, and return the exit code.
+        """Work until a signal or a failure, print the figures, and return the exit code.
 
         Raises:
-            CannotOpen: The port, the consumer or the table cannot be used; nothing was done.
+            CannotOpen: The port, the server, the consumer or the table cannot be used; no message
+                was stored.
         """
         shutdown = Shutdown(self._stop, None)
         self._end = current_task().cancel
-        with suppress(asyncio.CancelledError):  # at a signal before the work, or a second one
+        with suppress(asyncio.CancelledError):  # by a signal before the work, or a second one
             async with AsyncExitStack() as opened:
                 if self._address is not None:
                     serving = Monitor(self._metrics).serving(*self._address)
@@ -159,7 +161,7 @@ class Work:
         except ConsumerGone as gone:
             self._fail(str(gone))
         except ShutdownTimeout:
-            self._fail(f"not done {self._limit:g} s after the signal")
+            self._fail(f"not finished within {self._limit:g} s after the signal")
         except asyncio.CancelledError:
             self._aborted = True
             raise
@@ -167,7 +169,7 @@ class Work:
             self._report()
 
     async def _feed(self, pull: Pull) -> None:
-        """Put messages into the queue, and let it drain; but not if this is cancelled."""
+        """Enqueue messages, then drain the queue; a cancellation stops this without a drain."""
         async with self._queue:
             try:
                 async with pull.running() as asking:
@@ -182,7 +184,7 @@ class Work:
     async def _take(self, message: Msg) -> None:
         try:
             await self._queue.enqueue(message)
-        except FlushqError:  # the queue has ended: it is for another worker
+        except FlushqError:  # the queue has ended: another worker can take it
             with suppress(nats.errors.Error):
                 await message.nak()
 
@@ -197,18 +199,18 @@ class Work:
         self._failed = True
         self._trouble = trouble
 
-    # What becomes of a batch.
+    # The handling of a batch.
 
     async def _store(self, messages: list[Msg]) -> None:
-        """Store messages in one transaction, and acknowledge them after it."""
+        """Store messages in one transaction, and then acknowledge them."""
         id_of = self._id_of
         await self._table.store([(id_of(each), each.data.decode()) for each in messages])
-        with suppress(nats.errors.Error):  # what is not acknowledged comes again
+        with suppress(nats.errors.Error):  # the others are delivered again
             for message in messages:
                 await message.ack()
 
     async def _judge(self, failure: Failure[Msg]) -> Verdict:
-        """Wait for the database as long as it takes; give up what it refuses, each alone."""
+        """Split and give up refused messages; retry temporary errors for ever; otherwise fail."""
         error = failure.error
         if refuses(error) and len(failure.items) > 1:
             return Split()
@@ -224,14 +226,14 @@ class Work:
         return Retry(pause)
 
     async def _give_up(self, message: Msg, error: BaseException) -> Drop:
-        """Name a message that cannot be stored, and have it delivered no more."""
+        """Report a message that the table refuses, and ask the server not to deliver it again."""
         self._refusals.complain(f"refused message {place(message)}: {error}")
-        with suppress(nats.errors.Error):  # then it comes again, and is refused again
+        with suppress(nats.errors.Error):  # then it is delivered and refused again
             await message.term()
         return Drop()
 
     def _look(self, report: FlushReport) -> None:
-        """Look at the account; once a flush was lost nothing more can be stored."""
+        """Update the statistics; if the flush lost messages, end the run: no more can be stored."""
         self._stats = self._queue.stats()
         self._metrics.observe(report)
         if report.delivered + report.dropped < report.count:
@@ -240,24 +242,27 @@ class Work:
             self._recover(report.partition)
 
     def _recover(self, partition: Hashable) -> None:
-        """Note that a batch went well at last, and tell so if that was the last one."""
+        """Note that a retried batch succeeded; report this if no other batch is retried."""
         self._failing.remove(partition)
         if not self._failing:
             complain(f"{self._table} can be written to again")
             self._retries.start_anew()
 
-    # What became of the messages.
+    # The figures.
 
     def _report(self) -> None:
         self._stats = self._queue.stats()
         left = self._stats.undelivered + self._stats.in_doubt
         if left or self._failed:
-            complain(f"{self._trouble}; messages that are not stored, and come again: {left}")
+            complain(f"{self._trouble}; unacknowledged messages, to be delivered again: {left}")
         if not say(", ".join(f"{name} {value}" for name, value in self._figures().items())):
             self._failed = True
 
     def _figures(self) -> dict[str, str]:
-        """How far it has come; called in a thread, where the account may not be looked at."""
+        """Return the figures so far.
+
+        The live display calls this in a thread, where ``stats()`` of the queue must not be called.
+        """
         stats, table = self._stats, self._table
         seconds = time.perf_counter() - self._started
         written = table.stored + table.known

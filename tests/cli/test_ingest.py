@@ -176,7 +176,7 @@ INVALID = "Invalid value for "
         (f"x --policy {__name__}:UNCOPIED", "the policy raised SystemExit(0)"),
         (f"x --policy {__name__}:HEAVY", "max_weight=5 needs weigh, a function of the"),
         ("x --table sqlite_x", f"{INVALID}'--table': 'sqlite_x' cannot be the name of a table"),
-        ("x --dedupe=", f"{INVALID}'--dedupe': the name of a field is not empty"),
+        ("x --dedupe=", f"{INVALID}'--dedupe': the name of a field must not be empty"),
         ("x --retries -1", f"{INVALID}'--retries': -1 is not in the range x>=0"),
         ("x --dead-letter=", "cannot append to '': No such file or directory"),
         ("x --dead-letter .", "cannot append to '.': Is a directory"),
@@ -282,11 +282,12 @@ def test_after_a_signal_while_opening_nothing_is_read(monkeypatch: pytest.Monkey
 CANNOT_WRITE = "cannot write to table 'events' of database 'events.db': full"
 TWO = [signal.SIGTERM, signal.SIGINT]
 LIMITED = "--max-shutdown-wait=0.01"
+TOO_LATE = "not finished within 0.01 s after the last line"
 ENDS = {
     "a second signal while reading": ("--max-queue-size=1", 20, TWO, 143, "stopped by SIGTERM"),
     "a second signal in the drain": ("--retries=0", 20, TWO, 143, "stopped by SIGTERM"),
     "a limit after a signal": (LIMITED, 0, [signal.SIGTERM], 143, "stopped by SIGTERM"),
-    "a limit after the last line": (LIMITED, 0, [], 1, "not done 0.01 s after the last line"),
+    "a limit after the last line": (LIMITED, 0, [], 1, TOO_LATE),
     "a failure": ("--max-queue-size=99", 30, [sqlite3.OperationalError("full")], 1, CANNOT_WRITE),
 }
 

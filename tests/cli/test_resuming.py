@@ -130,7 +130,7 @@ def test_a_file_that_changes_before_its_turn(
     assert (1, [("y", 1, "1")]) == (result.exit_code, stored()[2:])
     assert [
         "'x' is resumed at line 3",
-        "cannot read 'x': it has changed where it is resumed",
+        "cannot read 'x': its last stored line has changed",
     ] == complaints(result)
 
 
@@ -140,10 +140,10 @@ def test_a_file_that_changes_before_its_turn(
         ("-", "'-': only a file can be read again"),
         ("pipe", "'pipe': only a file can be read again"),
         ("x x", "'x': it is named twice"),
-        ("empty", "'empty': it has 0 lines, and line 9 of it is stored"),
-        ("shorter", "'shorter': it has 1 line, and line 2 of it is stored"),
-        ("other", "'other': line 1 of it is 'a', and stored is 'A'"),
-        ("other2", "'other2': line 2 of it is '\\udcff', and stored is '\ufffd'"),
+        ("empty", "'empty': it has 0 lines, but line 9 is stored already"),
+        ("shorter", "'shorter': it has 1 line, but line 2 is stored already"),
+        ("other", "'other': its line 1 is 'a', but the stored line is 'A'"),
+        ("other2", "'other2': its line 2 is '\\udcff', but the stored line is '\ufffd'"),
     ],
 )
 def test_where_to_resume_a_source_may_not_be_known(call: str, complaint: str) -> None:

@@ -83,7 +83,7 @@ def test_a_second_run_stores_nothing_twice(stream: Stream) -> None:
     first, second = [ingest("x", *stream.option) for _ in range(2)]
 
     assert (0, 700) == (first.exit_code, figures(first)["lines"])
-    assert [f"made stream {stream.name!r} with the subject {stream.name!r}"] == complaints(first)
+    assert [f"created stream {stream.name!r} with the subject {stream.name!r}"] == complaints(first)
     assert (0, 0, 700) == (second.exit_code, *map(figures(second).get, ("lines", "ignored")))
     assert [] == complaints(second)
     assert [str(number) for number in range(1, 701)] == asyncio.run(stream.bodies())
@@ -151,6 +151,7 @@ def test_a_line_that_is_too_long_is_a_dead_letter(stream: Stream, limit: dict[st
 
 
 CANNOT = "cannot publish to stream"
+FIRST = "its first subject must be without wildcards, but is"
 
 
 def test_mistakes(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,13 +162,13 @@ def test_mistakes(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(mirror.make(mirror=StreamSource(name=stream.name)))
     numbered("x", 1)
     for option, told in [
-        (stream.option, f"{CANNOT} {stream.name!r}: its first subject is '{stream.name}.*'"),
-        (mirror.option, f"{CANNOT} {mirror.name!r}: its first subject is none"),
+        (stream.option, f"{CANNOT} {stream.name!r}: {FIRST} '{stream.name}.*'"),
+        (mirror.option, f"{CANNOT} {mirror.name!r}: {FIRST} missing"),
         (("--to-stream", stream.url, "a.b"), "cannot use stream 'a.b': "),
         (("--to-stream", "nats://127.0.0.1:1", "x"), "cannot connect to NATS: "),
-        (("--to-stream", "nats://me:se/cret@x", "x"), "Invalid value for '--to-stream': a URL "),
-        ((*stream.option, "--table", "x"), "--table is of a database, and not for --to-stream"),
-        ((*stream.option, "--resume"), "--resume is of a database, and not for --to-stream"),
+        (("--to-stream", "nats://me:se/cret@x", "x"), "Invalid value for '--to-stream': the URL "),
+        ((*stream.option, "--table", "x"), "--table must not be given with --to-stream"),
+        ((*stream.option, "--resume"), "--resume must not be given with --to-stream"),
     ]:
         result = ingest("x", *option)
         assert (2, "") == (result.exit_code, result.stdout)
@@ -197,7 +198,7 @@ async def test_a_stream_that_is_deleted(stream: Stream) -> None:
     async with Publisher(stream.url, stream.name) as publisher:
         async with await nats.connect(stream.url) as connection:
             await connection.jetstream().delete_stream(stream.name)
-        with pytest.raises(NotPublished, match="no stream takes it"):
+        with pytest.raises(NotPublished, match="no stream accepts the line"):
             await publisher.write(ROWS)
 
 
@@ -230,13 +231,13 @@ async def test_a_server_goes_and_comes_back(
         async def is_told() -> bool:
             nonlocal told
             told += capfd.readouterr().err
-            return "NATS is away: " in told
+            return "NATS is unreachable: " in told
 
         async def is_written() -> bool:
             try:
                 await publisher.write(ROWS[100:])
             except NotPublished as failure:
-                return "NATS is away" != str(failure)
+                return "NATS is unreachable" != str(failure)
             return True
 
         await until(is_told)
@@ -244,7 +245,7 @@ async def test_a_server_goes_and_comes_back(
         await asyncio.to_thread(nats_server.start)
         await until(is_written)
     assert [row[2] for row in ROWS] == await stream.bodies()
-    assert capfd.readouterr().err.endswith("NATS is back\n")
+    assert capfd.readouterr().err.endswith("NATS is reachable again\n")
 
 
 @pytest.mark.long

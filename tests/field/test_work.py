@@ -32,7 +32,7 @@ from tests.field.workers import (
 
 pytestmark = pytest.mark.asyncio(loop_factories=["standard"])
 
-LEFT = "messages that are not stored, and come again"
+LEFT = "unacknowledged messages, to be delivered again"
 
 
 @pytest.fixture
@@ -111,9 +111,9 @@ async def test_what_is_missing_is_made(field: Field) -> None:
     assert [(f"{field.stream}:1", "a"), (f"{field.stream}:2", "b")] == [tuple(row) for row in rows]
     assert ("2", "0") == (found["messages"], found["waiting"])
     assert [
-        "made table 'odd.the \"table\"'",
-        f"made stream {field.stream!r} with the subject {field.stream!r}",
-        f"made consumer {CONSUMER!r} of stream {field.stream!r}",
+        "created table 'odd.the \"table\"'",
+        f"created stream {field.stream!r} with the subject {field.stream!r}",
+        f"created consumer {CONSUMER!r} of stream {field.stream!r}",
     ] == complained.splitlines()
     config = (await field.info()).config
     assert (MAX_ACK_PENDING, 30.0) == (config.max_ack_pending, config.ack_wait)
@@ -189,7 +189,7 @@ async def test_what_was_stored_and_not_acknowledged(field: Field, *, killed: boo
 
     assert sorted(bodies) == sorted(await field.stored())
     assert int(found["stored before"]) > 0
-    assert killed or "NATS is back" in complained
+    assert killed or "NATS is reachable again" in complained
 
 
 # The options.
@@ -247,7 +247,7 @@ async def test_a_rate(field: Field) -> None:
 
     assert (1, "1") == (code, figures(out)["batches"])
     assert stored == len(await field.stored())
-    told = rf"not done 0\.05 s after the signal; {LEFT}: (\d+)\n"
+    told = rf"not finished within 0\.05 s after the signal; {LEFT}: (\d+)\n"
     assert (match := re.search(told, complained))
     assert figures(out)["left"] == match[1]
 

@@ -79,7 +79,7 @@ def assert_told(result: Result, told: str) -> None:
         ("id text PRIMARY KEY", 'column "body" of relation "events" does not exist'),
         (
             "id text PRIMARY KEY, body text, day date NOT NULL, hour int NOT NULL",
-            "a row needs more than an id and a body: 'day', 'hour'",
+            "columns other than id and body must allow NULL or have a default: 'day', 'hour'",
         ),
     ],
 )
@@ -125,11 +125,11 @@ def test_a_consumer_that_cannot_be_made(place: Place) -> None:
         ({"nats_url": "nats://me:hush@127.0.0.1:1"}, "cannot connect to NATS: "),
         (
             {"nats_url": "http://me:hush@127.0.0.1"},
-            "Invalid value for 'NATS_URL': a URL of NATS begins with one of nats://",
+            "Invalid value for 'NATS_URL': a URL of NATS must begin with one of nats://",
         ),
         (
             {"nats_url": "nats://me:hu/sh@127.0.0.1"},
-            "Invalid value for 'NATS_URL': a URL cannot be",
+            "Invalid value for 'NATS_URL': the URL is not valid",
         ),
         (
             {"database": "postgresql://me:hush@127.0.0.1:1/db"},
@@ -137,7 +137,7 @@ def test_a_consumer_that_cannot_be_made(place: Place) -> None:
         ),
         (
             {"database": "postgres://me:hu@sh@h/db"},
-            "Invalid value for 'POSTGRES_URL': a URL cannot",
+            "Invalid value for 'POSTGRES_URL': the URL is not",
         ),
         ({"database": "http://me:hush@h/db"}, "cannot open table 'events': invalid DSN: "),
     ],

@@ -152,7 +152,7 @@ async def end(process: Worker, number: signal.Signals) -> tuple[int, str]:
     """Send a signal to a worker, and return how it ended and what it complained of."""
     process.send_signal(number)
     _, told, code = await ended(process)
-    return code, told.replace("made table 'events'\n", "")
+    return code, told.replace("created table 'events'\n", "")
 
 
 async def end_all(processes: list[Worker]) -> list[tuple[int, str]]:

@@ -12,6 +12,6 @@ def check(url: str) -> None:
     """Refuse a URL that others would misread, and quote its password when they refuse it."""
     if not (url.isascii() and url.isprintable() and "\\" not in url and URL.fullmatch(url)):
         raise ValueError(
-            "a URL cannot be read: quote its password, / as %2F for example; "
-            "a URL begins with SCHEME://"
+            "the URL is not valid: it must begin with SCHEME://, "
+            "and its password must be percent-encoded, / as %2F for example"
         )
