@@ -10,9 +10,10 @@ a new request, and after each reconnection, the count of requested messages is r
 request is sent.
 
 The messages are handed over one at a time. While a message waits to be accepted, at most one more
-request is sent, apart from those after a timeout or a reconnection. At the end, the inbox stays
-open while requested messages arrive: the server counts a message to a closed inbox as delivered,
-and sends it again only after ``ack_wait``.
+request is sent, apart from those after a reconnection: otherwise the messages of a long outage of
+the database would fill the memory. At the end, the inbox stays open while requested messages
+arrive: the server counts a message to a closed inbox as delivered, and sends it again only after
+``ack_wait``.
 """
 
 import asyncio
@@ -62,6 +63,7 @@ class Pull:
         self._expires = min(EXPIRES, consumer.max_expires or EXPIRES)
         self._inbox = connection.new_inbox()
         self._asked = 0
+        self._handing_over = False
         self._due = asyncio.Event()
         self._trouble = ""
         self._troubles = Complaints("problems with the consumer")
@@ -115,7 +117,8 @@ class Pull:
                 async with asyncio.timeout(self._expires + GRACE):
                     await self._due.wait()
             except TimeoutError:
-                self._asked = 0
+                if not self._handing_over:
+                    self._asked = 0
 
     def _is_due(self) -> bool:
         return self._asked * 2 <= self._size
@@ -144,7 +147,9 @@ class Pull:
         self._asked = max(0, self._asked - 1)
         if self._is_due():
             self._due.set()
+        self._handing_over = True
         await self._take(message)
+        self._handing_over = False
 
     def _hear_end(self, headers: dict[str, str]) -> None:
         """Handle the end of a request, which expired or had a problem."""

@@ -22,8 +22,10 @@ class Pulled(Server):
     def __init__(self) -> None:
         super().__init__()
         self.taken: list[Msg] = []
+        self.seconds_to_take = 0.0
 
     async def _take(self, message: Msg) -> None:
+        await asyncio.sleep(self.seconds_to_take)
         self.taken.append(message)
 
     @asynccontextmanager
@@ -107,6 +109,17 @@ async def test_an_end_that_is_lost() -> None:
     async with server.pulled(max_expires=10.0):
         await asyncio.sleep(40)
     assert [0.0, 15.0, 30.0] == server.times
+
+
+async def test_a_message_that_waits_to_be_accepted() -> None:
+    """No timeout sends a request meanwhile: its messages would fill the memory."""
+    server = Pulled()
+    server.seconds_to_take = 100.0
+    async with server.pulled(max_expires=10.0):
+        await server.say(1)
+        assert [0.0] == server.times
+        await asyncio.sleep(20)
+    assert [0.0, 105.0] == server.times
 
 
 async def test_a_server_that_comes_back() -> None:
