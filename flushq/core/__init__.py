@@ -12,7 +12,7 @@ These modules decide the points of the contract; the most important one comes fi
 8      fairness                    fairness; admission (credit)
 9      flush()                     barriers; ending (its exceptions)
 10     the close                   ending
-11     cancellation                ending (who may close the queue by it); the driver
+11     cancellation                ending (whose cancellation ends the queue); the driver
 12     failure                     batcher (who caused it); attempts (retries); ending
 13     the clock                   running_policy; the driver (the context)
 14     re-entrancy                 ending (who is refused); admission (deadlock)

@@ -139,7 +139,10 @@ class Attempts(Generic[T]):
             self._go_on()
 
     def broke(self, error: BaseException) -> None:
-        """End the flush after the handler raised; its items failed, unless it was interrupted."""
+        """End the flush after the handler raised ``error``.
+
+        The items that the handler was asked about have failed, unless the flush was interrupted.
+        """
         asked_about = self._parts.error
         if not self.batch.interrupted:
             self._parts.judge(FAIL)
@@ -215,7 +218,7 @@ class Parts(Generic[T]):
 
     @property
     def open(self) -> bool:
-        """Whether a part is left, with which flush_fn must be called."""
+        """Whether a part is left for a call of flush_fn."""
         return bool(self._parts)
 
     @property

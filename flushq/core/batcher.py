@@ -121,7 +121,7 @@ class Batcher(Account[T]):
 
     @property
     def accepted(self) -> int:
-        """The number of accepted items, with duplicates and items displaced as they came."""
+        """The number of accepted items, including duplicates and items displaced as they came."""
         return self.buffer.next_number + self.buffer.duplicates + self.turned_away
 
     @property
