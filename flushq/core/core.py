@@ -19,7 +19,8 @@ After respond() the driver sets its timer to ``wake_at``, hands out ``reports``,
   later event before, the arrivals would get the time of that event, and their flush would be late
   (point 6).
 * Items that have ended early are counted before whole batches: else they would count twice. The
-  ends of flushes are told before the next flush starts: else it would wait although a slot is free.
+  ends of flushes are told before the next flush starts: else that flush would wait although a slot
+  is free.
 * The throttle is told of the last call of a flush before the callers get their answers about its
   items. The throttle may fail at this moment, and then the answers must name that failure.
 * The tick of the timer comes last: every other event has asked the policy again, so the tick may
@@ -28,7 +29,7 @@ After respond() the driver sets its timer to ``wake_at``, hands out ``reports``,
   flush although there is room.
 * Retries start before the next batch is taken (flushq.core.starts), and the throttle is told of all
   calls that have ended before it is asked: else a call could start that the throttle forbids.
-* If a flush has ended by the time when it is launched, the policy is told of its end in the same
+* If a flush has ended by the time when it is launched, the policy is told of this in the same
   pass, before respond(). A flush that is due by then waits for the next pass: else a flush_fn that
   never suspends would let nobody else run. Items that flush_fn has enqueued also wait for the next
   pass, because only observe() announces arrivals: else such a flush_fn could make a pass endless.
