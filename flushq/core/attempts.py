@@ -129,8 +129,12 @@ class Attempts(Generic[T]):
         """Apply the answer of the failure handler, and choose the next step."""
         verdict = as_verdict(answer)
         if not isinstance(verdict, Verdict):
-            what = f"a verdict (Retry, Split, Drop or Fail), not {shown(answer)}"
-            self.broke(TypeError(f"on_failure must return {what}"))
+            self.broke(
+                TypeError(
+                    "on_failure must return a verdict (Retry, Split, Drop or Fail), "
+                    f"not {shown(answer)}"
+                )
+            )
             return
         self._parts.judge(verdict)
         if self._parts.failed:
@@ -321,7 +325,7 @@ def _flaw(errors: object, count: int) -> str | None:
     if not isinstance(errors, Mapping):
         return f"errors must be a mapping of indices to exceptions, not {shown(errors)}"
     if not errors:
-        return f"errors must name at least one item, not {shown(errors)}"
+        return "errors must name at least one item, but it is empty"
     return next(filter(None, (_flaw_of(count, *pair) for pair in errors.items())), None)
 
 
