@@ -1,6 +1,6 @@
-"""Everything that a queue decides: no loop, no thread and no clock of its own.
+"""The decisions of a queue, without an event loop, a thread or a clock of its own.
 
-Where each point of the contract is decided, the first place first:
+These modules decide the points of the contract; the most important one comes first:
 
 =================================  =============================================================
 1, 7   acceptance, backpressure    admission; waitlist (the line of producers)
@@ -8,22 +8,22 @@ Where each point of the contract is decided, the first place first:
 3      at most once                attempts
 4      caps                        caps
 5      order                       buffer; batcher (slots)
-6      latency                     batcher (what is due); admission (from when an item counts)
+6      latency                     batcher (what is due); admission (when an item's age begins)
 8      fairness                    fairness; admission (credit)
-9      flush()                     barriers; ending (what it raises)
+9      flush()                     barriers; ending (its exceptions)
 10     the close                   ending
-11     cancellation                ending (who may end it sooner); the driver's cancellation
-12     failure                     batcher (whose it is); attempts (what comes next); ending
-13     the clock                   running_policy; the context is the driver's
+11     cancellation                ending (whose cancellation ends the queue); the driver
+12     failure                     batcher (who caused it); attempts (retries); ending
+13     the clock                   running_policy; the driver (the context)
 14     re-entrancy                 ending (who is refused); admission (deadlock)
 15     bad arguments, policies     flushq.arguments; duplicates, caps; running_policy
 16     duplicates                  duplicates; buffer
-17     life                        ending; the driver's queue
+17     life                        ending; the driver (its queue)
 P1     the key of a partition      partitioned_buffer
 P2     the life of a partition     partitioned_batcher; policy_template (the policy's copies)
 P3-P7  limits, turns, pressure     partitioned_batcher
 P8     order of the lists          losses
 =================================  =============================================================
 
-What an item has come to is told by receipts; the steps of a pass are in core.
+The module receipts tells callers how an item ended. The module core has the steps of a pass.
 """

@@ -1,4 +1,4 @@
-"""The account: what became of every item that was accepted and does not wait any more."""
+"""The account: how many items have ended, and in which way."""
 
 from collections.abc import Sequence
 from typing import Generic, TypeVar
@@ -11,17 +11,17 @@ T = TypeVar("T")
 
 
 class Account(Generic[T]):
-    """The account.
+    """The counts of items by the way in which they ended, and the lists of lost items.
 
     Args:
-        lost_as: What a lost item is listed as. None: the item itself.
+        lost_as: The function that returns the list entry for a lost item. None: the item is listed.
 
     Attributes:
-        delivered: How many items were delivered.
-        dropped: How many items the failure handler dropped.
-        displaced: How many items were displaced.
-        turned_away: How many of these never waited: they were displaced as they came.
-        flushes: How many batches have ended, by reason.
+        delivered: The number of items that were delivered.
+        dropped: The number of items that the failure handler dropped.
+        displaced: The number of items that were displaced.
+        turned_away: The number of displaced items that never waited: displaced as they came.
+        flushes: The number of flushes that have ended, for each reason.
         losses: The items that were lost.
     """
 
@@ -31,7 +31,7 @@ class Account(Generic[T]):
         self.losses: Losses[T] = Losses(lost_as)
 
     def end_part(self, batch: Batch[T], ended: Ended) -> None:
-        """Some items of a batch have ended while the others go on: count them."""
+        """Count the items of a batch that have ended while its flush still runs."""
         dropped = sum(error is not None for error in ended.values())
         delivered = len(ended) - dropped
         batch.ended_early |= ended.keys()
@@ -40,17 +40,17 @@ class Account(Generic[T]):
         self.dropped += dropped
 
     def count_end(self, batch: Batch[T]) -> None:
-        """A batch has ended: what was neither dropped nor lost of it is delivered."""
+        """Count a batch that has ended; items that are neither dropped nor lost are delivered."""
         lost = 0 if batch.error is None else len(_lost_in(batch))
         dropped = len(batch.dropped) - batch.dropped_early
         self.dropped += dropped
         self.delivered += batch.count - len(batch.ended_early) - dropped - lost
         self.flushes[batch.reason] = self.flushes.get(batch.reason, 0) + 1
         if lost:
-            self.record_loss(batch)  # last, as lost_as may look at the account
+            self.record_loss(batch)  # last: lost_as may read the account
 
     def record_loss(self, batch: Batch[T]) -> None:
-        """What was neither delivered nor dropped of a batch is lost."""
+        """List as lost the items of a batch that were neither delivered nor dropped."""
         lost = batch.lost = _lost_in(batch)
         kind = self.losses.in_doubt if batch.called else self.losses.undelivered
         numbers, items = batch.numbers, batch.items

@@ -1,22 +1,23 @@
-"""A batch that failed: what comes next, and what becomes of each of its items.
+"""A batch after a failure: what its flush does next, and how each item ends.
 
-Theory of operation. flush_fn is called with a batch as a whole, and nothing here is needed if it
-returns. If it raises, the driver makes :class:`Attempts` of the batch. Then it does what ``next``
-says, and tells what came of it, until ``next`` is None::
+Theory of operation. flush_fn is called with a whole batch. If flush_fn returns, nothing here is
+needed. If flush_fn raises, the driver makes :class:`Attempts` of the batch. Then it does the step
+that ``next`` names, and reports the result, until ``next`` is None::
 
     Ask(failure)     ask the failure handler      judged(verdict), or broke(error) if it raised
-    Pause(seconds)   wait in the line of calls    paused(), or cut(error) if it was cut short
+    Pause(seconds)   wait in the line of calls    paused(), or cut(error) if the wait was cut short
     Call(items)      call flush_fn                returned(), or raised(error, ...)
 
 The line of calls (flushq.core.starts) tells the driver when the pause is over and flush_fn may be
-called; it tells it as well that this will not happen any more.
+called, or that flush_fn will not be called any more.
 
-The *parts* of the batch are kept on a stack, the one to call flush_fn with on top; at first there
-is one, all of it. What was raised becomes a :class:`Failure`, the handler answers with a verdict,
-and the verdict is done to the part on top: it goes (dropped, failed), stays (to be retried) or is
-replaced by its halves. If flush_fn returns then, it goes as well. So the parts come in order, one
-after the other, and the batch keeps its slot: from outside it is one long flush. What has ended
-meanwhile, delivered or dropped, is noted at once.
+The *parts* of the batch are kept on a stack; at first there is one part, the whole batch. flush_fn
+is called with the *current* part, which is on top. If flush_fn raises, its exception becomes a
+:class:`Failure`, and the handler returns a verdict. The verdict is applied to the current part:
+the part leaves the stack (dropped or failed), stays there (for a retry), or is replaced by its two
+halves. If flush_fn returns, the part leaves the stack, too. So the parts are called in order, one
+after the other. The batch keeps its slot: from outside all this is one long flush. Items that are
+delivered or dropped before its end are noted at once.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -31,24 +32,24 @@ from flushq.outcomes import FAIL, Drop, Failure, Retry, Split, Verdict, as_verdi
 T = TypeVar("T")
 
 Ended = Mapping[int, BaseException | None]
-"""Positions that have ended: with the exception of those that were dropped; None: delivered."""
+"""Positions that have ended: the exception of a dropped item, or None for a delivered item."""
 
 NoteEnded = Callable[[Batch[T], Ended], None]
 
 NoteCallEnded = Callable[[Batch[T], float, BaseException | None], None]
-"""Is told when a call of flush_fn has ended, and with what."""
+"""A function that is told of the end of a call: batch, time, and exception (None: it returned)."""
 
 
 class Call(NamedTuple, Generic[T]):
-    """Call flush_fn with these items: a list of its own."""
+    """The step "call flush_fn with these items", in a new list that flush_fn may change."""
 
     items: list[T]
 
 
 class Pause(NamedTuple):
-    """Let so many seconds pass; 0: let others run.
+    """The step "wait this many seconds"; 0 seconds only let others run.
 
-    With ``holds`` no other call of flush_fn starts meanwhile.
+    If ``holds`` is true, no other call of flush_fn starts during the wait.
     """
 
     seconds: float
@@ -56,23 +57,24 @@ class Pause(NamedTuple):
 
 
 class Ask(NamedTuple, Generic[T]):
-    """Ask the failure handler about this."""
+    """The step "ask the failure handler about this failure"."""
 
     failure: Failure[T]
 
 
 class Attempts(Generic[T]):
-    """The way of a batch that has failed. Nothing that happens to it is raised.
+    """The further attempts for a batch after flush_fn raised. Errors are noted, never raised.
 
     Args:
         batch: The batch.
-        has_handler: Whether there is a failure handler; without one every failure ends the queue.
-        note_ended: Is called with the positions that have ended while the others go on.
-        note_call_ended: Is called when a call of flush_fn has ended.
+        has_handler: Whether there is a failure handler. Without a handler every failure ends the
+            queue.
+        note_ended: The function that is told which positions have ended before the flush ends.
+        note_call_ended: The function that is told when a call of flush_fn has ended.
 
     Attributes:
         batch: The batch.
-        next: What the driver is to do; None: nothing, all is over.
+        next: The next step for the driver, or None if the flush is over.
     """
 
     def __init__(
@@ -92,27 +94,27 @@ class Attempts(Generic[T]):
 
     @property
     def attempt(self) -> int:
-        """The number, from 1, of the call with these items that comes next or that runs."""
+        """The number of the next or running call with the current part, counted from 1."""
         return self._parts.attempt
 
     @property
     def size(self) -> tuple[int, float]:
-        """How many items the next call is made with, and what they weigh."""
+        """The number of items in the next call, and their total weight."""
         positions, weights = self._parts.positions, self.batch.weights
         if len(positions) == self.batch.count:
             return self.batch.count, self.batch.weight
         return len(positions), sum(weights[at] for at in positions) if weights else 0
 
     def raised(self, error: BaseException, now: float, *, may_ask: bool) -> None:
-        """flush_fn raised at ``now``; ``may_ask`` says that it was not because of the queue.
+        """Choose the next step after flush_fn raised ``error`` at ``now``.
 
-        An interrupted flush, an interrupt of the program and the like do not concern the
-        handler.
+        ``may_ask`` says whether ``error`` is one for the handler: the handler is not asked about
+        an interrupt (KeyboardInterrupt), nor after the queue has cancelled the flush.
         """
         self._note_call_ended(self.batch, now, error)
         try:
             failure = self._parts.raised(error, max(0.0, now - self.batch.started))
-        except BaseException as flaw:  # of a PartialFailure, which a user has made
+        except BaseException as flaw:  # of a PartialFailure that a user has made
             self._end(flaw)
             return
         if self.batch.interrupted:
@@ -124,10 +126,15 @@ class Attempts(Generic[T]):
             self.judged(FAIL)
 
     def judged(self, answer: Any) -> None:
-        """The handler has answered."""
+        """Apply the answer of the failure handler, and choose the next step."""
         verdict = as_verdict(answer)
         if not isinstance(verdict, Verdict):
-            self.broke(TypeError(f"on_failure must answer with a verdict, not {shown(answer)}"))
+            self.broke(
+                TypeError(
+                    "on_failure must return a verdict (Retry, Split, Drop or Fail), "
+                    f"not {shown(answer)}"
+                )
+            )
             return
         self._parts.judge(verdict)
         if self._parts.failed:
@@ -136,7 +143,10 @@ class Attempts(Generic[T]):
             self._go_on()
 
     def broke(self, error: BaseException) -> None:
-        """The handler has raised: what it was asked about has failed, unless it was cut short."""
+        """End the flush after the handler raised ``error``.
+
+        The items that the handler was asked about have failed, unless the flush was interrupted.
+        """
         asked_about = self._parts.error
         if not self.batch.interrupted:
             self._parts.judge(FAIL)
@@ -145,16 +155,16 @@ class Attempts(Generic[T]):
         self._end(error)
 
     def paused(self) -> None:
-        """The time has passed."""
+        """Make a call of flush_fn the next step: the pause is over."""
         self.next = Call(self.batch.call(self._parts.items()))
 
     def cut(self, error: BaseException) -> None:
-        """The time was cut short."""
+        """End the flush with ``error``: the pause was cut short."""
         error.__cause__ = self._parts.error
         self._end(error)
 
     def returned(self, now: float) -> None:
-        """flush_fn has returned, at ``now``."""
+        """Note that flush_fn returned at ``now``, and choose the next step."""
         self._note_call_ended(self.batch, now, None)
         self._parts.returned()
         self._go_on()
@@ -185,19 +195,19 @@ class _Part(NamedTuple, Generic[T]):
 
 
 class Parts(Generic[T]):
-    """The parts of a batch that failed, and what became of each position.
+    """The parts of a batch that failed, and how the item at each position ended.
 
     Args:
         items: The items of the batch.
-        reason: Why it was flushed.
-        partition: The key of its partition.
+        reason: The reason of the flush.
+        partition: The key of the partition.
 
     Attributes:
-        ended: Each position that has ended and that nobody has taken yet, mapped to its exception
-            if it was dropped, or to None if it was delivered.
-        dropped: The positions that were dropped, and the exception of each.
-        failed: The positions whose failure ends the queue, and the exception of each.
-        error: What flush_fn raised last, if it has raised.
+        ended: The positions that have ended since the last :meth:`take_ended`, each with the
+            exception of a dropped item, or None for a delivered item.
+        dropped: The positions of the dropped items, each with its exception.
+        failed: The positions of the items whose failure ends the queue, each with its exception.
+        error: The last exception that flush_fn raised, or None.
     """
 
     def __init__(self, items: Sequence[T], reason: str, partition: Hashable = None) -> None:
@@ -212,53 +222,54 @@ class Parts(Generic[T]):
 
     @property
     def open(self) -> bool:
-        """Whether there is a part to call flush_fn with."""
+        """Whether a part is left for a call of flush_fn."""
         return bool(self._parts)
 
     @property
     def pause(self) -> Pause:
-        """What is to be waited for before flush_fn is called again."""
+        """The pause before flush_fn is called again."""
         return self._parts[-1].pause
 
     @property
     def positions(self) -> Sequence[int]:
-        """The positions of the items of the part."""
+        """The positions of the items in the current part."""
         return self._parts[-1].positions
 
     @property
     def attempt(self) -> int:
-        """How many times the part has been handed over when flush_fn has been called with it."""
+        """The number of the next or running call with the current part, counted from 1."""
         return self._parts[-1].attempt
 
     @property
     def lost(self) -> Sequence[int]:
-        """The positions that are neither delivered nor dropped, in order."""
+        """The positions of the items that were neither delivered nor dropped, in order."""
         return sorted(chain(self.failed, *(part.positions for part in self._parts)))
 
     def items(self) -> list[T]:
-        """The items of the part: a list to give away."""
+        """Return the items of the current part, in a new list."""
         return list(self._parts[-1].items)
 
     def take_ended(self) -> Ended:
-        """What has ended since the last time."""
+        """Return the positions that have ended since the last call."""
         ended, self.ended = self.ended, {}
         return ended
 
     def forget(self) -> None:
-        """Let go of the exceptions whose tracebacks lead back here."""
+        """Release the exceptions, whose tracebacks refer back to this object."""
         self.error, self._errors = None, {}
         self.ended.clear()
 
     def returned(self) -> None:
-        """flush_fn returned: the part is delivered."""
+        """Note that flush_fn returned: the current part is delivered."""
         self.ended.update(dict.fromkeys(self._parts.pop().positions))
 
     def raised(self, error: BaseException, seconds: float) -> Failure[T]:
-        """flush_fn raised: after a PartialFailure, the rest of the part is delivered.
+        """Return the failure after flush_fn raised ``error``.
+
+        A PartialFailure means that all other items of the current part are delivered.
 
         Raises:
-            ValueError: The PartialFailure makes no sense for this part, which has failed as a
-            whole.
+            ValueError: The PartialFailure is wrong for this part. The whole part has failed then.
         """
         self.error, errors = error, None
         if isinstance(error, PartialFailure):
@@ -271,7 +282,7 @@ class Parts(Generic[T]):
         )
 
     def judge(self, verdict: Verdict) -> None:
-        """Do what the verdict says to the part that failed."""
+        """Apply a verdict to the part that failed."""
         part = self._parts.pop()
         errors, self._errors = self._errors, {}
         match verdict:
@@ -289,11 +300,11 @@ class Parts(Generic[T]):
                 self.failed.update(errors)
 
     def _narrow(self, error: PartialFailure) -> Mapping[int, BaseException]:
-        """Make the part those that failed, and return the exception of each position."""
+        """Keep only the failed items in the current part; return the exception of each position."""
         part = self._parts[-1]
         flaw = _flaw(error.errors, len(part.positions))
         if flaw is not None:
-            mistake = ValueError(f"flush_fn raised a PartialFailure that makes no sense: {flaw}")
+            mistake = ValueError(f"flush_fn raised a wrong PartialFailure: {flaw}")
             self.failed.update(dict.fromkeys(part.positions, mistake))
             self._parts.pop()
             raise mistake from error
@@ -310,17 +321,17 @@ def _is_or_comes_from(error: BaseException | None, other: BaseException) -> bool
 
 
 def _flaw(errors: object, count: int) -> str | None:
-    """The flaw in the errors of a PartialFailure of ``count`` items, if there is one."""
+    """Return what is wrong with the errors of a PartialFailure of ``count`` items, or None."""
     if not isinstance(errors, Mapping):
-        return f"it takes a mapping of indices to exceptions, not {shown(errors)}"
+        return f"errors must be a mapping of indices to exceptions, not {shown(errors)}"
     if not errors:
-        return "it names no item"
+        return "errors must name at least one item, but it is empty"
     return next(filter(None, (_flaw_of(count, *pair) for pair in errors.items())), None)
 
 
 def _flaw_of(count: int, index: object, error: object) -> str | None:
     if not (is_int(index) and 0 <= index < count):
-        return f"{shown(index)} is not an index of a batch of {count} items"
+        return f"an index must be an int from 0 to {count - 1}, not {shown(index)}"
     if not isinstance(error, BaseException):
-        return f"{shown(error)}, of index {index}, is not an exception"
+        return f"the error of index {index} must be an exception, not {shown(error)}"
     return None

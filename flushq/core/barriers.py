@@ -1,8 +1,8 @@
-"""flush(): a barrier is a number, and every item below it must have ended.
+"""The barriers of flush(): a barrier is a number, and every item below it must have ended.
 
-A barrier makes all due that was accepted before it. The items that have ended are those below the
-first item of the oldest running batch that has not, so it is complete as soon as that number has
-reached it; what comes later is not waited for, even in the same batch.
+A barrier makes all items due that were accepted before it. All items have ended whose number is
+below the first unended number of the oldest running batch. So the barrier is complete as soon as
+this number has reached it. Items that come later are not waited for, even in the same batch.
 """
 
 from typing import Generic, TypeVar
@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 class Barriers(Generic[T]):
-    """Callers of flush().
+    """The callers of flush() that wait.
 
     Attributes:
-        marks: Those who wait, each with the number below which every item must have ended.
+        marks: The waiter of each caller, with the number below which every item must have ended.
     """
 
     __slots__ = ("_batcher", "marks")
@@ -27,20 +27,20 @@ class Barriers(Generic[T]):
         self._batcher = batcher
 
     def raise_barrier(self) -> int | None:
-        """Make due what was accepted by now; return the mark. None: all of it has ended."""
+        """Make all items accepted so far due; return the mark, or None if all have ended."""
         mark = self._batcher.barrier()
         return None if self._batcher.settled >= mark else mark
 
     def join(self, waiter: Waiter, mark: int) -> None:
-        """Complete the waiter when every item below ``mark`` has ended."""
+        """Register a waiter, which is completed when every item below ``mark`` has ended."""
         self.marks[waiter] = mark
 
     def leave(self, waiter: Waiter) -> None:
-        """It waits no more."""
+        """Remove a waiter, whether or not it was completed."""
         self.marks.pop(waiter, None)
 
     def answer(self) -> None:
-        """Complete the waiters whose mark is reached; marks never decrease."""
+        """Complete the waiters whose mark is reached; later callers never have lower marks."""
         settled = self._batcher.settled
         for waiter, mark in self.marks.items():
             if mark > settled:

@@ -1,15 +1,15 @@
-"""A batch that left the queue: how far it has come, and what became of its items.
+"""A batch that left the queue: the progress of its flush, and the end of its items.
 
-The Batcher makes it, the driver tells what happens to it, by one method for each step, and nobody
-else writes it::
+The Batcher makes a batch and counts its items. The driver reports what happens to the batch, with
+one method for each step::
 
-    call(items)       flush_fn is about to be called with these of its items
+    call(items)       flush_fn is about to be called with these items of the batch
     returned()        flush_fn has returned
     interrupt()       the queue has cancelled the flush
-    fail(error)       flush_fn could not be called with it
-    conclude(...)     flush_fn raised, and all that came of that is over (flushq.core.attempts)
+    fail(error)       flush_fn could not be called with the batch
+    conclude(...)     flush_fn had raised, and now the flush is over (flushq.core.attempts)
 
-Its items have *positions*, 0, 1, …, within the batch, and numbers, in order of acceptance.
+Each item has a *position* in its batch (0, 1, …), and a number, in order of acceptance.
 """
 
 from collections.abc import Hashable, Sequence
@@ -25,32 +25,32 @@ _NOTHING: Any = MappingProxyType({})  # a dict that stays empty
 
 
 class Batch(Generic[T]):
-    """A batch.
+    """The items of one flush, and the state of this flush.
 
     Attributes:
-        items: Its items, oldest first. flush_fn gets a copy, which it may change.
-        count: How many there are.
-        weight: What they weigh together.
-        weights: What each of them weighs; empty if nobody asks.
-        reason: Why it was taken.
-        first: The number of its first item.
-        oldest: When its oldest item arrived.
-        started: When it was taken.
-        left_pending: How many items it left behind in the queue.
-        policy: What is told of its flush.
-        partition: The key of its partition.
-        attempts: How many times flush_fn was called for it.
-        over: Whether flush_fn is done with it, whatever came of it.
+        items: The items, oldest first. flush_fn gets a copy of the list, which it may change.
+        count: The number of items.
+        weight: The total weight of the items.
+        weights: The weight of each item; empty if the queue does not weigh its items.
+        reason: The reason of the flush.
+        first: The number of the first item.
+        oldest: The arrival time of the oldest item.
+        started: The time at which the batch was taken.
+        left_pending: The number of items that still waited after the batch was taken.
+        policy: The running policy, which is told of the flush.
+        partition: The key of the partition, or None in a queue without partitions.
+        attempts: The number of calls of flush_fn for this batch.
+        over: Whether the flush is over, with or without success.
         interrupted: Whether the queue itself has cancelled the flush.
-        error: What flush_fn raised, or what kept the batch from it.
-        seconds: How long it took, once it has ended.
-        dropped: The positions of the items that were dropped, and why each.
-        failed: The positions of those whose failure ends the queue, and why each.
-        lost: The positions of all that were neither delivered nor dropped, once that is known.
-            None: all if there is an error, none if not.
-        ended_early: The positions that were delivered or dropped, and counted, while others are
-            retried.
-        dropped_early: How many of these were dropped.
+        error: The exception that made the flush fail, or None.
+        seconds: The duration of the flush in seconds, once it has ended.
+        dropped: The positions of the dropped items, each with its exception.
+        failed: The positions of the items whose failure ends the queue, each with its exception.
+        lost: The positions of the items that were neither delivered nor dropped, once they are
+            known. None means all items if there is an error, and no items otherwise.
+        ended_early: The positions of items that were delivered or dropped, and counted, while the
+            flush still runs.
+        dropped_early: The number of dropped items in ``ended_early``.
     """
 
     __slots__ = (
@@ -115,23 +115,23 @@ class Batch(Generic[T]):
         self.ended_early: frozenset[int] = frozenset()
         self.dropped_early = 0
 
-    # What the driver tells.
+    # Reports of the driver.
 
     def call(self, items: Sequence[T]) -> list[T]:
-        """flush_fn is about to be called with these items: return the list that it is to own."""
+        """Count a call of flush_fn, and return the list for it: a copy of ``items``."""
         self.attempts += 1
         return list(items)
 
     def returned(self) -> None:
-        """flush_fn has returned: all of it is delivered."""
+        """Note that flush_fn has returned: all items of the batch are delivered."""
         self.over = True
 
     def interrupt(self) -> None:
-        """The queue has cancelled the flush: what it raises is not a failure of flush_fn."""
+        """Note that the queue has cancelled the flush: its exception is no failure of flush_fn."""
         self.interrupted = True
 
     def fail(self, error: BaseException) -> None:
-        """flush_fn was never called with it, because of this."""
+        """Note that flush_fn will not be called with the batch, because of ``error``."""
         self.error, self.over = error, True
 
     def conclude(
@@ -141,35 +141,35 @@ class Batch(Generic[T]):
         failed: dict[int, BaseException],
         lost: Sequence[int],
     ) -> None:
-        """flush_fn had raised, and all that came of that is over; an error ends the queue."""
+        """Note the result of a flush in which flush_fn had raised; an ``error`` ends the queue."""
         self.error, self.dropped, self.failed, self.lost = error, dropped, failed, lost
         self.over = True
 
-    # What can be asked.
+    # Questions about the batch.
 
     @property
     def called(self) -> bool:
-        """Whether flush_fn has been called with it."""
+        """Whether flush_fn was called with this batch."""
         return self.attempts > 0
 
     @property
     def numbers(self) -> Sequence[int]:
-        """The numbers of its items: those from the first on, unless they were told."""
+        """The numbers of the items: as they were given, or else consecutive from ``first``."""
         return self._numbers or range(self.first, self.first + self.count)
 
     @property
     def unended(self) -> int:
-        """How many of its items have not ended, while it runs."""
+        """The number of items that have not ended yet, for a batch that still runs."""
         return self.count - len(self.ended_early)
 
     @property
     def first_unended(self) -> int:
-        """The number of its first item that has not ended, while it runs."""
+        """The number of the first item that has not ended yet, for a batch that still runs."""
         ended = self.ended_early
         return next(number for at, number in enumerate(self.numbers) if at not in ended)
 
     def report(self) -> FlushReport:
-        """What became of it, once it has ended."""
+        """Return the report of the flush, which must have ended."""
         dropped = list(self.dropped.values())
         return FlushReport(
             reason=self.reason,
@@ -187,7 +187,7 @@ class Batch(Generic[T]):
         )
 
     def forget(self) -> None:
-        """Let go of the items and of the exceptions, whose tracebacks lead back here."""
+        """Release the items, and the exceptions, whose tracebacks refer back to the batch."""
         self.items.clear()
         self.error = None
         if self.dropped:

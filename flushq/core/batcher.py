@@ -1,28 +1,28 @@
-"""When a batch is taken and why, and what its policy and the account are told.
+"""When a batch is taken and why, and what the policy and the account are told of it.
 
-The rules it keeps:
+The rules:
 
 * *Nothing vanishes.* An accepted item is pending, in a running batch, delivered, dropped by the
-  failure handler, displaced, as the queue was full, or lost: ``undelivered`` (flush_fn was never
-  called with it) or ``in_doubt`` (it was, and raised or was interrupted). A duplicate is counted,
-  and dropped or merged.
-* *Order.* Batches are taken oldest item first, within the caps (flushq.core.buffer, .caps).
-* *Slots.* At most ``max_in_flight`` batches run.
-* *The policy hears everything* (flushq.core.running_policy): the arrivals before any other event,
-  and no time that runs backwards. If it fails, the queue ends with a PolicyError and nothing lost.
-  What is displaced or merged is no event: its facts are corrected at once, and it is asked again
-  with the next arrivals.
-* *The first failure is the outcome.* After it no batch is taken any more.
+  failure handler, displaced because the queue was full, or lost: ``undelivered`` (flush_fn was
+  never called with it) or ``in_doubt`` (flush_fn was called with it, and raised or was
+  interrupted). A duplicate is counted, and discarded or merged.
+* *Order.* A batch takes the oldest items, within the caps (flushq.core.buffer, .caps).
+* *Slots.* At most ``max_in_flight`` batches run at a time.
+* *The policy is told everything* (flushq.core.running_policy): arrivals before any other event, and
+  never an earlier time than before. If it fails, the queue ends with a PolicyError, and waiting
+  items are undelivered. Displacing or merging an item is no event: the facts of the policy are
+  corrected at once, and the policy is asked again at the next announce().
+* *The first failure is the outcome.* No batch is taken after a failure.
 
-Theory of operation. The buffer numbers the items, in order of acceptance, and a batch knows the
-number of its first. So a barrier is a number (everything below it must have ended), the items that
-have ended are those below the first of the oldest batch still running that has not, and losses can
-be put in order of acceptance whatever the order in which they became known.
+Theory of operation. The buffer numbers the items in order of acceptance, and a batch knows the
+number of its first item. So a barrier is a number: every item below it must have ended. All items
+below the first unended number of the oldest running batch have ended. The numbers also put losses
+into order of acceptance, whatever the order in which the losses became known.
 
-An item's age counts from the time that Admission tells with its burst (flushq.core.fairness). A
-policy's Flush only says that a flush is due. The batch is taken when the driver is ready to start
-the flush, from all that waits by then. If several reasons apply, the first counts: drain, flush (a
-barrier), the policy's own, pressure (a producer waits for room).
+The age of an item begins at the time of its burst, which Admission tells (flushq.core.fairness).
+A Flush of the policy only says that a flush is due. The batch is taken when the driver is ready,
+from all items that wait at that time. If there are several reasons, the first of these counts:
+drain, flush (a barrier), the reason of the policy, pressure (a producer waits for room).
 """
 
 import math
@@ -49,7 +49,7 @@ PRESSURE = Flush("pressure")
 
 
 class End(NamedTuple):
-    """How a queue ended: what the exception is made of that tells it."""
+    """The end of a queue: the parts of the exception that reports it."""
 
     kind: type[QueueEnded]
     message: str | None
@@ -57,31 +57,31 @@ class End(NamedTuple):
 
 
 class Batcher(Account[T]):
-    """Buffer, policy and limits in one: decides what leaves the queue, and keeps the account.
+    """The part of a queue that decides which items leave it, and that keeps the account.
 
     Args:
-        policy: The policy whose deep copy is run.
-        dedupe_key: The key of an item. None: nothing is a duplicate.
-        weigh: The weight of an item. None: all weigh 0.
-        max_in_flight: How many batches may run at a time.
-        label: What the messages of the exceptions begin with.
-        lost_as: What a lost item is listed as. None: the item itself.
-        merge: What an item becomes by its duplicate. None: the first stays as it is.
-        max_queue_weight: The most weight that may wait; Admission keeps to it.
+        policy: The policy. The batcher runs a deep copy of it.
+        dedupe_key: The function that returns the key of an item. None: there are no duplicates.
+        weigh: The function that returns the weight of an item. None: every item weighs 0.
+        max_in_flight: The most batches that may run at a time.
+        label: The first words of the messages of exceptions.
+        lost_as: The function that returns the list entry for a lost item. None: the item is listed.
+        merge: The function that merges a duplicate into the waiting item. None: nothing is merged.
+        max_queue_weight: The most weight that may wait. Admission enforces this limit.
 
     Raises:
-        TypeError, ValueError: An argument, or a cap of the policy, is not what it must be.
+        TypeError, ValueError: An argument, or a cap of the policy, has a wrong type or value.
 
     Attributes:
-        policy: The running copy, and its decision.
+        policy: The running copy of the policy, with its last decision.
         buffer: The items that wait.
         running: The batches that were taken and have not ended, oldest first.
-        started: Whether batches may be taken: not before the queue has started.
-        draining: Whether all that waits is due.
-        stopped: Why no batch is taken any more; None while they are.
-        failure: The first failure of a flush or of the policy; None while there is none.
-        interruption: What the first flush raised that the queue had cancelled.
-        overflowed: Whether an item was displaced since a batch was taken.
+        started: Whether the queue has started. Before the start no batch is taken.
+        draining: Whether all items that wait are due.
+        stopped: The reason why no batch is taken any more, or None.
+        failure: The first failure of a flush, the policy or the throttle, or None.
+        interruption: The first exception that a flush raised after the queue cancelled it, or None.
+        overflowed: Whether an item was displaced since the last batch was taken.
     """
 
     def __init__(
@@ -121,12 +121,12 @@ class Batcher(Account[T]):
 
     @property
     def accepted(self) -> int:
-        """How many items were accepted, duplicates and those displaced at once included."""
+        """The number of accepted items, including duplicates and items displaced as they came."""
         return self.buffer.next_number + self.buffer.duplicates + self.turned_away
 
     @property
     def burst_size(self) -> int:
-        """How many items were accepted since the policy was told of any."""
+        """The number of items accepted since the last :meth:`announce`."""
         fresh = len(self.buffer.items) - self._announced_waiting
         return fresh + self.buffer.duplicates - self._announced_duplicates + self._unannounced
 
@@ -136,11 +136,11 @@ class Batcher(Account[T]):
 
     @property
     def weight(self) -> float:
-        """What the items weigh that wait, whatever the policy makes of it."""
+        """The total weight of the items that wait, counted without the policy."""
         return self._announced_weight + self.buffer.fresh_weight
 
     def announce(self, now: float) -> None:
-        """Tell the policy of the items that have come since the last time, the first at ``now``."""
+        """Tell the policy of the items that came since the last call, the first at ``now``."""
         buffer = self.buffer
         count, weight = len(buffer.items) - self.policy.pending, buffer.fresh_weight
         self._announced_duplicates = buffer.duplicates
@@ -152,10 +152,10 @@ class Batcher(Account[T]):
             self.policy.ask_again(max(self.policy.now, now))
         self._is_corrected = False
 
-    # Items leave that are not flushed, or change.
+    # Items leave without a flush, or change.
 
     def displace(self) -> tuple[int, T]:
-        """Displace the oldest item; return its number, and the item."""
+        """Displace the oldest item, and return its number and the item."""
         buffer, number, is_known = self.buffer, self.buffer.first, self.policy.pending > 0
         item, weight = buffer.take_oldest()
         if is_known:
@@ -188,25 +188,25 @@ class Batcher(Account[T]):
     # Batches go out.
 
     def start(self) -> None:
-        """Take batches from now on."""
+        """Allow batches to be taken from now on."""
         self.started = True
 
     @property
     def wake_at(self) -> float:
-        """When to call :meth:`tick` unless something else happens; inf: not at all."""
+        """The time to call :meth:`tick` if nothing happens before; inf if no call is needed."""
         decision = self.policy.decision
         if decision is IDLE or isinstance(decision, Flush) or not self._may_flush:
             return math.inf
         return decision.until
 
     def tick(self, now: float) -> None:
-        """The time asked for has come."""
+        """Tell the policy that the time of its Wait has come."""
         self.policy.tick(max(self.policy.now, now))
 
     def due(self, *, pressed: bool = False) -> Flush | None:
-        """The flush that is due, if there is one and a slot is free.
+        """Return the flush that is due, or None if no flush is due or no slot is free.
 
-        The arrivals must have been announced. ``pressed`` says that a producer waits for room.
+        The arrivals must have been announced. ``pressed`` says whether the queue lacks room.
         """
         if self.draining:
             due = DRAIN
@@ -221,10 +221,10 @@ class Batcher(Account[T]):
         return due if self._may_flush else None
 
     def start_flush(self, due: Flush, now: float) -> Batch[T] | None:
-        """Take the batch of a flush that is due.
+        """Take the batch of a flush that is due, tell the policy, and return the batch.
 
-        The policy has been told of the flush when this returns; if it raised, the batch is
-        undelivered and None is returned.
+        If the policy fails at this, the items of the batch are undelivered, and None is
+        returned.
         """
         batch = self._take(due, now)
         self.overflowed = False
@@ -251,7 +251,7 @@ class Batcher(Account[T]):
         self._announced_weight = self._announced_weight - weight if left else 0
 
     def end_flush(self, batch: Batch[T], now: float) -> None:
-        """A batch has ended; without an error on it nothing of it is lost."""
+        """Count a batch that has ended, and tell the policy; without an error no item is lost."""
         error, policy = batch.error, batch.policy
         del self.running[batch]
         self.count_end(batch)
@@ -264,16 +264,16 @@ class Batcher(Account[T]):
     # Barriers, drain, end.
 
     def drain(self) -> None:
-        """Have all that waits be due, and what comes still."""
+        """Make all items due: those that wait and those that still come."""
         self.draining = True
 
     def barrier(self) -> int:
-        """Make all that was accepted by now due, and return the number that marks its end."""
+        """Make all items accepted so far due, and return the number of the next item to come."""
         self._barrier = self.buffer.next_number
         return self._barrier
 
     def stop(self, why: str) -> None:
-        """Take no batch any more: what waits is undelivered. The first reason is kept."""
+        """Take no more batches: waiting items become undelivered. The first ``why`` is kept."""
         self.stopped = self.stopped or why
         if self.buffer:
             self.losses.undelivered.add(*self.buffer.take_all())
@@ -285,45 +285,45 @@ class Batcher(Account[T]):
 
     @property
     def oldest(self) -> float:
-        """When the oldest item arrived that waits and that the policy knows of; inf: none."""
+        """The arrival time of the oldest waiting item that the policy knows of, or inf."""
         return self.policy.copy.queue.oldest
 
     @property
     def partitions(self) -> int:
-        """How many partitions exist; 0 where items have none."""
+        """The number of partitions that exist; 0 in a queue without partitions."""
         return 0
 
     @property
     def in_flight(self) -> int:
-        """How many items are in batches that run, and have not ended."""
-        running = [*self.running]  # a thread that only looks holds no lock
+        """The number of items in running batches, without the items that have already ended."""
+        running = [*self.running]  # a copy: a thread that only reads holds no lock
         return sum(batch.unended for batch in running)
 
     @property
     def has_free_slot(self) -> bool:
-        """Whether another batch may run beside those that do."""
+        """Whether a slot is free for another batch."""
         return len(self.running) < self._max_in_flight
 
     def runs(self, batch: Batch[T] | None) -> bool:
-        """Whether there is such a batch and its flush goes on."""
+        """Return whether ``batch`` is a batch of this queue whose flush still runs."""
         return batch is not None and batch in self.running and not batch.over
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing runs and nothing waits that could still be flushed."""
+        """Whether no batch runs and no item waits."""
         return not self.running and not self.buffer.items
 
     @property
     def outcome_is_known(self) -> bool:
-        """Whether the outcome cannot become a FlushFailed any more.
+        """Whether no running flush can change the outcome to FlushFailed any more.
 
-        It is one already, or the queue has cancelled every flush that runs.
+        That is so after a failure, or if the queue has cancelled every running flush.
         """
         return self.failure is not None or all(batch.interrupted for batch in self.running)
 
     @property
     def _may_flush(self) -> bool:
-        """Whether a batch could be taken, if anyone asked for it."""
+        """Whether items wait and a batch may be taken from them."""
         return (
             self.policy.pending > 0
             and len(self.running) < self._max_in_flight
@@ -332,14 +332,14 @@ class Batcher(Account[T]):
         )
 
     def fail_throttle(self, what: str, cause: BaseException | None) -> None:
-        """The throttle has failed: end, as with a policy that has."""
+        """End the queue with a PolicyError because the throttle has failed."""
         self._fail(PolicyError, f"the throttle {what}", cause)
 
     def _fail_policy(self, what: str, cause: BaseException | None) -> None:
         self._fail(PolicyError, f"the policy {type(self.policy.copy).__name__} {what}", cause)
 
     def _attribute_failure(self, batch: Batch[T], error: BaseException) -> None:
-        """Attribute what a flush raised to the queue, if it cancelled it, or else to flush_fn."""
+        """Note the error of a flush: as a failure, unless the queue had cancelled the flush."""
         if not batch.interrupted:
             self._fail(FlushFailed, f"a flush of {batch.count} items failed: {shown(error)}", error)
         elif batch.called and self.interruption is None:

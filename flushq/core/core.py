@@ -1,39 +1,42 @@
-"""One pass: what a queue decides when something has happened, without a loop or a thread.
+"""One pass: what a queue decides after something has happened, without a loop or a thread.
 
-Theory of operation. A driver does four things. It *waits*: it makes a future for each caller, and
-registers it with the part of the core that completes it (flushq.core.waiter). It *wakes*: whatever
-happens asks for a pass soon. It *calls*: flush_fn, with the batches that a pass starts. It *keeps
-time*: one timer, one deadline. What is decided is decided in this package. A pass is, in this
-order::
+Theory of operation. A driver does four things. It *waits*: it makes a future for each caller that
+must wait, and gives the future to the part of the core that completes it (flushq.core.waiter). It
+*wakes*: after every event it runs a pass soon. It *calls* flush_fn, with the batches that a pass
+starts. It *keeps time*, with one timer and one deadline. All decisions are made in this package.
+A pass has these steps, in this order::
 
     core.observe()                              tell policy and throttle what has happened
-    while (batch := core.next_flush(clock)):    start what is due; the driver launches each
+    while (batch := core.next_flush(clock)):    start what is due; the driver launches each flush
     core.observe()                              again, if flushes have ended meanwhile
-    core.respond()                              tell all who wait for something, if it is time
+    core.respond()                              answer the callers whose wait is over
 
-Between next_flush() and respond() the driver sets the deadline, if the end has begun. Afterwards
-it sets its timer to ``wake_at``, hands out ``reports``, and asks ``ending.finish()``
-whether this was the last pass. Why in this order:
+Between next_flush() and respond() the driver sets the deadline, if the end of the queue has begun.
+After respond() the driver sets its timer to ``wake_at``, hands out ``reports``, and calls
+``ending.finish()``, which returns whether this was the last pass. The reasons for this order:
 
-* Arrivals are told first, with the time of the first of them. If a later event were told before,
-  they would get its time, and be flushed late (point 6).
-* Items that have ended early are counted before whole batches are: else they would count twice. The
-  ends of flushes come before the next flush: else that would wait for a slot that is free.
-* The throttle hears of the call that has ended a flush before those who wait for its items hear of
-  that: it may fail by it, and they are told what has ended the queue.
-* The tick of the timer comes last, since each other event has asked the policy anew.
-* Producers are let in before the next flush is looked for: else pressure would flush although there
-  is room.
-* Retries are let go before the next batch is taken (flushq.core.starts), and the throttle hears of
-  all that has ended before it is asked: else a call would start that it forbids.
-* A flush that has ended when it is launched is told of before respond(), in the same pass, but what
-  is due then waits for the next one: else a flush_fn that never suspends would let nobody else run.
-  So do the items that flush_fn has brought by then, as only observe() tells of arrivals: else it
-  would feed itself for ever.
-* The deadline comes before respond(): with max_shutdown_wait=0 it stops the queue, and respond()
-  has to tell that.
-* Reports come last: a report finds the receipts of its flush settled, and the line moved on. The
-  next flush may have been launched by then.
+* The policy is told of arrivals first, with the time of the first arrival. If it were told of a
+  later event before, the arrivals would get the time of that event, and their flush would be late
+  (point 6).
+* Items that have ended early are counted before whole batches: else they would count twice. The
+  ends of flushes are told before the next flush starts: else that flush would wait although a slot
+  is free.
+* The throttle is told of the last call of a flush before the callers get their answers about its
+  items. The throttle may fail at this moment, and then the answers must name that failure.
+* The tick of the timer comes last: every other event has asked the policy again, so the tick may
+  not be needed any more.
+* Producers get their room before the core looks for the next flush: else pressure would cause a
+  flush although there is room.
+* Retries start before the next batch is taken (flushq.core.starts), and the throttle is told of all
+  calls that have ended before it is asked: else a call could start that the throttle forbids.
+* If a flush has ended by the time when it is launched, the policy is told of this in the same
+  pass, before respond(). A flush that is due by then waits for the next pass: else a flush_fn that
+  never suspends would let nobody else run. Items that flush_fn has enqueued also wait for the next
+  pass, because only observe() announces arrivals: else such a flush_fn could make a pass endless.
+* The deadline comes before respond(): with max_shutdown_wait=0 the deadline stops the queue, and
+  respond() must tell the callers.
+* Reports come last: the receipts of the reported flush are settled by then, and the line of
+  producers has moved on. The next flush may have been launched, too.
 
 So a burst of arrivals is one event, whatever its length, and items that arrive before the pass join
 the batch.
@@ -71,35 +74,43 @@ class Core(Generic[T]):
     """A queue without its driver.
 
     Args:
-        policy: When to flush; a deep copy is run.
-        dedupe_key, weigh: The key and the weight of an item.
-        partition_key: The partition of an item. None: there are no partitions.
-        max_queue_size: How many items may wait.
-        max_queue_weight: What the items that wait may weigh together. None: any weight.
+        policy: The policy that decides when to flush. The core runs a deep copy of it.
+        dedupe_key, weigh: The functions that return the key and the weight of an item.
+        partition_key: The function that returns the partition of an item. None means that there
+            are no partitions.
+        max_queue_size: The most items that may wait.
+        max_queue_weight: The most weight that the waiting items may have together. None means that
+            there is no limit.
         when_full: What a full queue does: "wait", "drop_oldest" or "drop_newest".
-        merge: What an item becomes by its duplicate. None: the first stays as it is.
-        max_in_flight: How many flushes may run at a time.
-        max_in_flight_per_partition: How many of one partition. None: no limit of its own.
-        max_shutdown_wait: Seconds that the end may take. None: no limit.
-        throttle: When a call of flush_fn may start; a deep copy is run. None: at any time.
-        name: What the queue is called.
-        lost_as: What a lost item is listed as. None: the item itself.
-        burst: How many items may come before others run.
-        keeps_reports: Whether anybody asks for reports of flushes.
+        merge: The function that merges a duplicate into the waiting item. None means that the
+            waiting item stays as it is.
+        max_in_flight: The most flushes that may run at a time.
+        max_in_flight_per_partition: The most flushes of one partition that may run at a time. None
+            means that only ``max_in_flight`` counts.
+        max_shutdown_wait: The longest time that the end may take, in seconds. None means that there
+            is no limit.
+        throttle: The throttle that decides when a call of flush_fn may start. The core runs a deep
+            copy of it. None means that a call may start at any time.
+        name: The name of the queue in messages.
+        lost_as: The function that returns the list entry for a lost item. None means that the item
+            itself is listed.
+        burst: The number of items that may come before a producer must let others run.
+        keeps_reports: Whether the core keeps reports of flushes for the driver.
 
     Raises:
-        TypeError, ValueError: An argument is not what it must be.
+        TypeError, ValueError: An argument has a wrong type or value.
 
     Attributes:
-        batcher: What leaves the queue, and the account.
-        starts: When a call of flush_fn may start.
+        batcher: The part that decides which items leave the queue. It also keeps the account.
+        starts: The part that decides when a call of flush_fn may start.
         buffer: The items that wait.
-        admission: Who may come in.
-        receipts: Who asks about which item.
-        barriers: Who waits for a barrier.
-        ending: Life and the end.
-        timer_fired: The time at which the driver's timer fired; -inf: it has not.
-        reports: Of the flushes that have ended, for the driver to take.
+        admission: The part that decides which items may come in.
+        receipts: The callers that wait for the end of an item, and the receipts.
+        barriers: The callers that wait in flush().
+        ending: The part that starts and ends the queue.
+        timer_fired: The time at which the driver's timer fired, or -inf if it has not fired since
+            the last pass.
+        reports: The reports of flushes that have ended; the driver takes them out.
     """
 
     def __init__(
@@ -188,7 +199,7 @@ class Core(Generic[T]):
             batch.forget()
 
     def next_flush(self, clock: Callable[[], float]) -> Batch[T] | None:
-        """Start the flush that is due, if there is one: the driver is to call flush_fn."""
+        """Start the flush that is due and return its batch, or None if no flush may start."""
         admission = self.admission
         if admission.waitlist.line or admission.displaces:
             admission.admit(clock)
@@ -200,14 +211,14 @@ class Core(Generic[T]):
         return None if due is None else self.batcher.start_flush(due, clock())
 
     def _start_if_ready(self, due: Flush | None, now: float) -> Batch[T] | None:
-        """Let retries go first; then start the flush that is due, if its call may start."""
+        """Start the retries that may start; then start the flush that is due, if it may start."""
         if not self.starts.let_go(now, is_due=due is not None) or due is None:
             return None
         batch = self.batcher.start_flush(due, now)
         if batch is not None:
             try:
                 self.starts.call_started(batch, batch.count, batch.weight)
-            except BaseException as interrupt:  # by which the throttle has failed
+            except BaseException as interrupt:  # the throttle raised it, and has failed
                 batch.fail(interrupt)
                 self.flush_ended(batch, now)
                 raise
@@ -215,17 +226,17 @@ class Core(Generic[T]):
 
     @property
     def broken(self) -> int:
-        """How many have failed of the policy and the throttle."""
+        """The number of failures: one for the policy and one for the throttle, if they failed."""
         return self.batcher.policy.failed + self.starts.failed
 
     @property
     def flushes_ended(self) -> bool:
-        """Whether flushes have ended since observe()."""
+        """Whether flushes have ended since the last observe()."""
         return bool(self._done)
 
     @property
     def is_due(self) -> bool:
-        """Whether another flush, or a retry, might start; a flush just begun leaves no pressure."""
+        """Whether another flush or a retry might start in the next pass."""
         admission = self.admission
         if self.starts.line:
             return True
@@ -235,26 +246,26 @@ class Core(Generic[T]):
 
     @property
     def wake_at(self) -> float:
-        """When there is something to be done unless something else happens; inf: never."""
+        """The time of the next pass if nothing happens before; inf if no pass is needed then."""
         wake_at = self.batcher.wake_at
         return min(wake_at, self.starts.wake_at) if self.starts.is_busy else wake_at
 
     def respond(self) -> None:
-        """Tell all who wait for something, if it is time."""
+        """Answer the callers whose wait is over: in enqueue, in flush(), or for a lost item."""
         batcher = self.batcher
         if self.ending.closing or batcher.failure is not None:
-            self.admission.revoke_credit()  # now that observe() may have found a failure
+            self.admission.revoke_credit()  # observe() may have found a failure
         if self.admission.waitlist.line:
             self._serve_line()
         if self.barriers.marks:
             self.barriers.answer()
         if batcher.stopped is not None:
-            batcher.stop(batcher.stopped)  # what a finalizer has brought since
+            batcher.stop(batcher.stopped)  # for items that a finalizer has enqueued since
             if batcher.outcome_is_known:
                 self.receipts.settle_lost(batcher.running)
 
     def _serve_line(self) -> None:
-        """Reject producers that would wait in vain; those with room were let in before."""
+        """Reject the producers that can never get room; next_flush() has served the others."""
         if self.ending.begun:
             self.admission.waitlist.reject(self.ending.refusal)
         if self.admission.waitlist.line:
@@ -266,7 +277,7 @@ class Core(Generic[T]):
     # What happens to a flush.
 
     def attempts(self, batch: Batch[T], *, has_handler: bool) -> Attempts[T]:
-        """A batch has failed: what is to be done."""
+        """Return new :class:`Attempts` for a batch, whose first call of flush_fn has raised."""
         note_end = self.starts.note_end
         return Attempts(batch, self._note_ended, note_end, has_handler=has_handler)
 
@@ -274,13 +285,13 @@ class Core(Generic[T]):
         self._ended_early.append((batch, ended))
 
     def flush_ended(self, batch: Batch[T], now: float) -> None:
-        """The driver is done with a batch."""
+        """Note that the flush of a batch has ended, for the next observe()."""
         self._done.append((batch, now))
         if self.starts.is_busy:
             self.starts.note_end(batch, now, batch.error)
 
     def close(self) -> None:
-        """Refuse new items, and drain."""
+        """Refuse new items, and drain the queue."""
         self.ending.close()
         self.admission.revoke_credit()
 
@@ -289,8 +300,9 @@ class Core(Generic[T]):
         return f"<FlushQueue{self.name} {self.ending.state}, {counts}>"
 
     def refuse_inside(self, inside: Batch[T] | None, what: str) -> None:
-        """Refuse, within a running flush, what would wait for that flush."""
+        """Raise RuntimeError if the caller is inside a flush, which would wait for its own end."""
         if inside is not None:
             raise RuntimeError(
-                f"{self.label}{what} inside flush_fn of the same queue would wait for itself"
+                f"{self.label}{what} inside flush_fn of the same queue is not allowed: "
+                "the flush would wait for its own end"
             )

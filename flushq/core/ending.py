@@ -1,14 +1,15 @@
-"""Life and the end of a queue: start, close, limit, owners, failure, outcome; who is refused.
+"""The life and the end of a queue: start, close, deadline, owners, refusals, failure, outcome.
 
-A *close* drains: all that waits is due, and new items are refused, except from inside a running
-flush. A *failure*, of a flush or of the policy, stops the queue: what waits is undelivered. The
-first of the two sets the only *deadline*: then nothing starts any more, and the flushes that run
-are interrupted. The queue has ended when nothing runs and nothing waits any more. The *outcome* is
-the first failure; without one it is a ShutdownTimeout, if anything was lost.
+A *close* drains the queue: all items that wait are due, and new items are refused, except from
+inside a running flush. A *failure* of a flush, the policy or the throttle stops the queue: the
+items that wait are undelivered. The first close or failure sets the only *deadline*. At the
+deadline the running flushes are interrupted, and from then on no flush starts. The queue has ended
+when no flush runs and no item waits. The *outcome* is the first failure, or, without a failure, a
+ShutdownTimeout if any item was lost.
 
-An *owner* is a caller that runs the queue (``async with``, ``run()``). To cancel it closes the
-queue, or cuts the close short if that has begun. To cancel another caller that waits for the end
-does so only if no owner has waited.
+An *owner* is a caller that runs the queue (``async with``, ``run()``). The cancellation of an owner
+closes the queue, or cuts the close short if the close has begun. The cancellation of another caller
+that waits for the end does the same, but only if no owner has waited.
 """
 
 import math
@@ -26,18 +27,19 @@ T = TypeVar("T")
 
 
 class Ending(Generic[T]):
-    """How far a queue has come between its start and its end, and how it ended.
+    """The state of a queue between its start and its end, and its outcome.
 
     Args:
-        batcher: What is started, drained and stopped.
-        max_shutdown_wait: Seconds that the end may take. None: no limit.
-        label: What the messages of the exceptions begin with.
-        describe: Returns what a message calls the queue.
+        batcher: The batcher that is started, drained and stopped.
+        max_shutdown_wait: The longest time that the end may take, in seconds. None: there is no
+            limit.
+        label: The first words of the messages of exceptions.
+        describe: The function that returns the text for the queue in messages.
 
     Attributes:
         closing: Whether a close has begun.
         ended: Whether the queue has ended.
-        deadline: When the end is to be over; None while it has not begun.
+        deadline: The time at which the end must be over; None before the end has begun.
         owned: Whether an owner has waited for the end.
     """
 
@@ -59,16 +61,16 @@ class Ending(Generic[T]):
         self._describe = describe
         self._waiters: dict[Waiter, None] = {}
 
-    # How far it has come.
+    # The state.
 
     @property
     def begun(self) -> bool:
-        """Whether the queue ends, or has ended: by a close or a failure."""
+        """Whether the end has begun, by a close or by a failure."""
         return self.closing or self._batcher.failure is not None
 
     @property
     def state(self) -> str:
-        """How far the queue has come, in a word."""
+        """The state of the queue in one word; see QueueView."""
         if self._batcher.failure is not None:
             return "failed"
         if self.closing:
@@ -76,26 +78,27 @@ class Ending(Generic[T]):
         return "running" if self._batcher.started else "new"
 
     def start(self) -> None:
-        """Take batches from now on.
+        """Start the queue: batches may be taken from now on.
 
         Raises:
-            QueueClosed, RuntimeError: It is closing or closed; or it was started before.
+            QueueClosed: The queue is closing or closed.
+            RuntimeError: The queue was started before.
         """
         if self.closing:
             raise QueueClosed(f"{self._describe()} cannot be started again")
         if self._batcher.started:
-            raise RuntimeError(f"{self._describe()} was started before")
+            raise RuntimeError(f"{self._describe()} was started before, and can start only once")
         self._batcher.start()
 
     def close(self) -> None:
-        """Refuse new items, and drain."""
+        """Refuse new items, and drain the queue."""
         self.closing = True
         self._batcher.drain()
 
     def set_deadline(self, now: float, *, unlimited: float = math.inf) -> float:
-        """The end has begun: return by when it is to be over.
+        """Set and return the deadline: ``max_shutdown_wait`` seconds after ``now``.
 
-        Without a max_shutdown_wait it may take ``unlimited`` seconds.
+        If ``max_shutdown_wait`` is None, the deadline is ``unlimited`` seconds after ``now``.
         """
         if self._max_shutdown_wait is None and unlimited < math.inf:
             self._max_shutdown_wait = unlimited
@@ -104,78 +107,81 @@ class Ending(Generic[T]):
         return self.deadline
 
     def pass_deadline(self) -> None:
-        """The deadline has come."""
+        """Stop the queue, because the deadline has come."""
         self.cut_short(f"closing took longer than max_shutdown_wait={self._max_shutdown_wait!r} s")
 
     def cut_short(self, why: str) -> None:
-        """Start no flush any more; the driver interrupts those that run."""
+        """Start no more flushes; the driver interrupts the running ones."""
         self._batcher.stop(why)
 
     def finish(self) -> bool:
-        """End the queue, if nothing is left to be done; return whether it has ended."""
+        """End the queue if nothing is left to do, and return whether the queue has ended."""
         if self.begun and self._batcher.is_empty:
             self.ended = True
             for waiter in self._waiters:
                 wake(waiter)
         return self.ended
 
-    # Those who wait for the end.
+    # Callers that wait for the end.
 
     def join(self, waiter: Waiter, is_owner: bool) -> None:  # noqa: FBT001 - a fact, not a switch
-        """Complete the waiter when the queue has ended."""
+        """Register a waiter, which is completed when the queue has ended."""
         self.owned |= is_owner
         self._waiters[waiter] = None
 
     def leave(self, waiter: Waiter) -> None:
-        """It waits no more."""
+        """Remove a waiter, whether or not it was completed."""
         self._waiters.pop(waiter, None)
 
     def may_be_hastened(self, *, is_owner: bool) -> bool:
-        """Whether a cancellation of this caller, who waits for the end, hastens it."""
+        """Return whether cancelling a caller that waits may close the queue or cut it short."""
         return is_owner or not self.owned
 
-    # Those who are refused.
+    # Refusals.
 
     def check_open(self, inside: Batch[T] | None) -> None:
-        """Raise the refusal, if there is one, of a caller inside this flush (None: in none)."""
+        """Raise the exception that :meth:`refusal` returns, if it returns one."""
         refusal = self.refusal(inside)
         if refusal is not None:
             raise refusal
 
     def refusal(self, inside: Batch[T] | None) -> FlushqError | None:
-        """The exception for a caller that is part of this flush (None: of none), or None."""
+        """Return the exception for a caller that must be refused, or None.
+
+        ``inside`` is the flush that the caller is part of; None if it is part of no flush.
+        """
         if self._batcher.failure is not None:
             return self.outcome()
         if self.closing and (self._batcher.stopped or not self._batcher.runs(inside)):
-            return QueueClosed(f"{self._describe()} takes no items any more")
+            return QueueClosed(f"{self._describe()} accepts no more items and no flush()")
         return None
 
     def check_delivered(self, mark: int) -> None:
-        """Raise the outcome if an item below this number was lost."""
+        """Raise the outcome if an item with a number below ``mark`` was lost."""
         if self._batcher.losses.first < mark:
             raise self._exception(self._end_by_now)
 
     # The outcome.
 
     def outcome(self) -> QueueEnded | None:
-        """How it ended: a new exception, or None if nothing has failed and nothing was lost."""
+        """Return a new exception for the outcome; None if nothing failed and no item was lost."""
         if self._batcher.failure is None and not self._batcher.losses:
             return None
         return self._exception(self._end_by_now)
 
     def take_failure(self) -> QueueEnded | None:
-        """The failure, at the first call only: a new exception, to be told at once."""
+        """Return a new exception for the failure, but only once; otherwise return None."""
         if self._batcher.failure is None or self._failure_taken:
             return None
         self._failure_taken = True
         return self.outcome()
 
     def loss(self) -> Callable[[], QueueEnded]:
-        """A factory for what is lost by now: each call makes a new exception, of the same kind."""
+        """Return a factory of exceptions for lost items; each tells the outcome known now."""
         return partial(self._exception, self._end_by_now)
 
     def carries_loss(self, error: BaseException) -> bool:
-        """Whether an exception, or one in a group, carries the lists of this queue already."""
+        """Return whether ``error``, or an exception in it, holds the lists of this queue."""
         if isinstance(error, BaseExceptionGroup):
             leaves: list[BaseException] = list(error.exceptions)
             return any(map(self.carries_loss, leaves))

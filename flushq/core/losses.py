@@ -1,11 +1,11 @@
-"""What was lost: ``undelivered`` and ``in_doubt``, each in order of acceptance.
+"""The lost items: ``undelivered`` and ``in_doubt``, each in order of acceptance.
 
-What is lost, and of which kind, is decided where the account is kept: in Batcher.end_flush and stop
-(flushq.core.batcher); which items of a failed batch, by Parts.lost (flushq.core.attempts).
+Other modules decide which items are lost. Batcher.stop lists those that wait, Account.record_loss
+those of a batch: it chooses the list, and Parts.lost (flushq.core.attempts) chooses the items.
 
-Losses become known in any order: a batch that is retried may be lost after those behind it. So each
-item comes with its number. Items that come behind all others, which is the rule, cost nothing but
-themselves; others cost all that were lost.
+Losses can become known in any order: a batch that is retried may be lost after a later batch. So
+each item comes with its number. Usually new losses have higher numbers than all that are listed:
+then they are appended. Otherwise the whole list is sorted again.
 """
 
 import math
@@ -18,18 +18,19 @@ from flushq.arguments import check_sync_callable
 T = TypeVar("T")
 
 LostAs = Callable[[T], Any]
-"""What a lost item is listed as."""
+"""A function that returns the list entry for a lost item."""
 
 
 class LossList(Generic[T]):
     """The lost items of one kind.
 
     Args:
-        lost_as: What an item is listed as. None, or if it raises: the item itself.
+        lost_as: The function that returns the list entry for an item. If it is None or raises, the
+            item itself is listed.
 
     Attributes:
-        items: The items, in order of acceptance: always the same list, which users hold.
-        count: How many items were lost, also if a user has emptied the list.
+        items: The entries, in order of acceptance. This is always the same list: users hold it.
+        count: The number of lost items, even if a user has emptied the list.
     """
 
     __slots__ = ("_lost_as", "_numbered", "count", "items")
@@ -42,12 +43,12 @@ class LossList(Generic[T]):
 
     @property
     def first(self) -> float:
-        """The number of the first item that was lost; inf if none was."""
+        """The lowest number of a lost item; inf if no item was lost."""
         return self._numbered[0][0] if self._numbered else math.inf
 
     def add(self, numbers: Sequence[int], items: list[T]) -> None:
-        """Enter lost items, with their numbers, which increase."""
-        self.count += len(items)  # before lost_as, which may look at the account
+        """Add lost items, with their numbers in increasing order."""
+        self.count += len(items)  # before lost_as, which may read the account
         if self._lost_as is not None:
             items = [_listed(item, self._lost_as) for item in items]
         known = self._numbered
@@ -61,17 +62,17 @@ class LossList(Generic[T]):
 
 
 class Losses(Generic[T]):
-    """Both kinds.
+    """The lost items of both kinds.
 
     Args:
-        lost_as: What an item is listed as, as of a LossList.
+        lost_as: The function that returns the list entry for an item; see :class:`LossList`.
 
     Raises:
         TypeError: ``lost_as`` cannot be called, or is async.
 
     Attributes:
         undelivered: The items that flush_fn was never called with.
-        in_doubt: The items that it was called with, in a flush that raised or was interrupted.
+        in_doubt: The items that flush_fn was called with in a flush that raised or was interrupted.
     """
 
     __slots__ = ("in_doubt", "undelivered")
@@ -82,17 +83,17 @@ class Losses(Generic[T]):
         self.in_doubt: LossList[T] = LossList(lost_as)
 
     def __bool__(self) -> bool:
-        """Whether anything was lost."""
+        """Return whether any item was lost."""
         return bool(self.undelivered.count or self.in_doubt.count)
 
     @property
     def first(self) -> float:
-        """The number of the first item that was lost; inf if none was."""
+        """The lowest number of a lost item; inf if no item was lost."""
         return min(self.undelivered.first, self.in_doubt.first)
 
 
 def _listed(item: T, lost_as: LostAs[T]) -> Any:
     try:
         return lost_as(item)
-    except BaseException:  # else it, and the items that come after it, would not be listed
+    except BaseException:  # else this item and those after it would not be listed
         return item

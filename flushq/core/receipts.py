@@ -1,13 +1,13 @@
-"""Who asks what became of an item, and what they are told; by the numbers of the items.
+"""The callers that ask how an item ended, and the answers that they get.
 
-Each of those who wait for the end of an item has a waiter of its own, so that one who is cancelled
-takes nothing from the others. What it is told is None, if the item was delivered, or a *failure
-factory*, which makes a new exception for each of them. A single caller that waits needs nothing but
-its waiter. A :class:`Completion` is made for all others: receipts that may be asked later, or
-several times, and several who wait. Both are kept here, as the *watchers* of an item, until it has
-ended; an item that has none costs nothing.
+Each caller that waits for the end of an item has a waiter of its own, so the cancellation of one
+caller does not affect the others. A waiter is completed with None if the item was delivered, else
+with a *failure factory*, which makes a new exception for each caller. If only one caller waits, the
+waiter is enough. Otherwise a :class:`Completion` is made: for receipts, which may be asked later or
+several times, and for several callers. Waiters and completions are kept here by the number of the
+item, as its *watchers*, until the item has ended. An item without watchers costs nothing.
 
-A failure factory is bound to what is known when the item ends, so it always tells the same.
+A failure factory knows the outcome at the end of the item, so all its exceptions say the same.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -24,22 +24,22 @@ from flushq.errors import Displaced, Dropped, ItemFailed
 T = TypeVar("T")
 
 FailureFactory = Callable[[], BaseException]
-"""Makes the exception that tells why an item was not delivered."""
+"""A function that makes a new exception, which tells why an item was not delivered."""
 
 
 DISPLACED = -1
-"""The number of all items that were displaced as they came: they have none of their own."""
+"""What stands for the number of an item that was displaced as it came, and got no number."""
 
 
 class Completion(Generic[T]):
-    """The end of one item, for those who wait for it now, and for those who ask later.
+    """The end of one item, for callers that wait for it now and callers that ask later.
 
     Attributes:
-        item: The item, as merged by now.
-        waiters: Those who wait now.
+        item: The item, with all merges so far.
+        waiters: The waiters of the callers that wait now.
         ended: Whether the item has ended.
-        failure: Why it was not delivered; None if it was.
-        receipt: What the driver gives to those who ask; gone with the end of the item.
+        failure: The failure factory if the item has ended and was not delivered, else None.
+        receipt: The receipt that the driver hands out, until the item has ended; else None.
     """
 
     __slots__ = ("ended", "failure", "item", "receipt", "waiters")
@@ -52,19 +52,19 @@ class Completion(Generic[T]):
         self.receipt: Any = None
 
     def join(self, waiter: Waiter) -> None:
-        """Tell this one as well."""
+        """Register a waiter, which is completed when the item has ended."""
         self.waiters[waiter] = None
 
     def leave(self, waiter: Waiter) -> None:
-        """It waits no more, whether or not it was told."""
+        """Remove a waiter, whether or not it was completed."""
         self.waiters.pop(waiter, None)
 
     def done(self) -> bool:
-        """Whether the item has ended."""
+        """Return whether the item has ended."""
         return self.ended
 
     def set_result(self, failure: FailureFactory | None) -> None:
-        """The item has ended: tell all who wait, and all who will ask."""
+        """Note the end of the item, and complete all waiters."""
         self.failure, self.ended, self.receipt = failure, True, None
         for waiter in self.waiters:
             wake(waiter, failure)
@@ -76,11 +76,11 @@ class Receipts(Generic[T]):
 
     Args:
         buffer: The items that wait.
-        loss: Returns the failure factory of what is lost by now.
-        label: What the messages of the exceptions begin with.
+        loss: A function that returns the failure factory for items that are lost now.
+        label: The first words of the messages of exceptions.
 
     Attributes:
-        watchers: For each item that is watched, by its number: a completion, or a single waiter.
+        watchers: A completion or a single waiter for each watched item, by the item's number.
     """
 
     __slots__ = ("_buffer", "_label", "_loss", "watchers")
@@ -96,19 +96,19 @@ class Receipts(Generic[T]):
             buffer.merging.on_merged = self._renew
 
     def completion_of(self, item: T, stays: int | None) -> Completion[T]:
-        """The completion of an item that has just come; ``stays`` is what ``add`` returned."""
+        """Return the completion of an item that has just come; ``add`` returned ``stays``."""
         if stays == DISPLACED:
             return self.displaced(item)
         return self.completion(self._buffer.number_of(item, stays))
 
     def displaced(self, item: T) -> Completion[T]:
-        """The completion of an item that was displaced as it came."""
+        """Return the completion of an item that was displaced as it came."""
         completion = Completion(item, ())
         completion.set_result(self._displacement(item))
         return completion
 
     def completion(self, number: int) -> Completion[T]:
-        """The completion of the item that waits with this number: one for all who ask."""
+        """Return the completion of the waiting item with this number, the same at each call."""
         watcher = self.watchers.get(number)
         if isinstance(watcher, Completion):
             return watcher
@@ -117,19 +117,19 @@ class Receipts(Generic[T]):
         return completion
 
     def foresee(self, item: T) -> Completion[T]:
-        """The completion of an item that is to come in next, before it does."""
+        """Return a new completion for the next item to come, before the item comes."""
         completion = self.watchers[self._buffer.next_number] = Completion(item, ())
         return completion
 
     def watch(self, number: int, waiter: Waiter) -> None:
-        """Tell a waiter of the end of the item that waits with this number."""
+        """Register a waiter, which is completed when the item with this number has ended."""
         if number in self.watchers:
             self.completion(number).join(waiter)
         else:
             self.watchers[number] = waiter
 
     def leave(self, number: int, waiter: Waiter) -> None:
-        """The caller of a waiter goes on, whether or not it was told."""
+        """Remove a waiter of an item, whether or not it was completed."""
         watcher = self.watchers.get(number)
         if isinstance(watcher, Completion):
             watcher.leave(waiter)
@@ -137,7 +137,7 @@ class Receipts(Generic[T]):
             del self.watchers[number]
 
     def settle_displaced(self, number: int, item: T) -> None:
-        """An item that waited was displaced."""
+        """Tell the watchers of an item that the item was displaced while it waited."""
         if self.watchers:
             self._tell((number,), {number: self._displacement(item)})
 
@@ -150,7 +150,7 @@ class Receipts(Generic[T]):
             watcher.item = item
 
     def settle_part(self, batch: Batch[T], ended: Ended) -> None:
-        """Items of a batch that goes on have ended."""
+        """Tell the watchers of items that have ended while their batch still runs."""
         if self.watchers:
             dropped = {at: error for at, error in ended.items() if error is not None}
             failures = self._failures_of(batch, Dropped, dropped)
@@ -158,17 +158,17 @@ class Receipts(Generic[T]):
             self._tell((numbers[position] for position in ended), failures)
 
     def settle(self, batch: Batch[T]) -> None:
-        """A batch has ended."""
+        """Tell the watchers of all items of a batch that has ended."""
         self._tell(batch.numbers, self._failures(batch))
 
     def settle_lost(self, running: Iterable[Batch[T]]) -> None:
-        """No batch is taken any more: what is in none that runs was lost."""
+        """Tell the watchers of all lost items: the items that are in no ``running`` batch."""
         lost = self.watchers.keys() - chain(*(batch.numbers for batch in running))
         if lost:
             self._tell(sorted(lost), dict.fromkeys(lost, self._loss()))
 
     def _tell(self, numbers: Iterable[int], failures: Mapping[int, FailureFactory]) -> None:
-        """Tell all who watch these items; an item without a failure was delivered."""
+        """Tell the watchers how these items ended; an item without a failure was delivered."""
         pop, failure_of = self.watchers.pop, failures.get
         for number in numbers:
             watcher = pop(number, None)
@@ -176,7 +176,7 @@ class Receipts(Generic[T]):
                 watcher.set_result(failure_of(number))
 
     def _failures(self, batch: Batch[T]) -> Mapping[int, FailureFactory]:
-        """The failures of those that were not delivered, by number."""
+        """Return the failure factories of the items that were not delivered, by number."""
         if not batch.lost:
             return self._failures_of(batch, Dropped, batch.dropped) if batch.dropped else {}
         loss, numbers = self._loss(), batch.numbers

@@ -1,17 +1,18 @@
-"""The policy of a queue at work: what it is told, and what it answers.
+"""A policy at work in a queue: the events that the policy is told, and its answers.
 
-The rules it keeps:
+The rules:
 
-* *The policy hears everything, in order, once*: every arrival, every flush that starts and every
-  one that ends. No time may be before :attr:`~RunningPolicy.now`.
-* What it raises, or answers that is not a decision, is reported as its failure. It is told nothing
-  more then.
-* Its facts must agree with what it was told. They do not if an override forgets ``super()``.
+* *The policy is told everything, in order, once*: every arrival, every flush that starts and every
+  flush that ends. No event may have a time before :attr:`~RunningPolicy.now`.
+* An exception of the policy, or an answer that is not a decision, is reported as its failure. After
+  that the policy is told nothing.
+* The facts of the policy must agree with the events. They do not if an override forgets
+  ``super()``.
 
-An event that a policy does not override is noted by its facts at once, and then
-:meth:`~flushq.policy.FlushPolicy.answer` is asked: the same as the event itself does, without the
-checks of what the queue has made sure of. An answer that was found sound needs no second look, if
-it comes again: a Flush always, a Wait until its time.
+An event that a policy does not override is not called. Instead its facts are updated directly, and
+:meth:`~flushq.policy.FlushPolicy.answer` is called. The event would do the same, with checks that
+the queue does not need. An answer that was checked once is not checked again if the policy returns
+the same object again, a Wait only until its time.
 """
 
 import math
@@ -22,25 +23,25 @@ from flushq.arguments import shown
 from flushq.policy import IDLE, Decision, Flush, FlushPolicy, flaw_in
 
 OnFailure = Callable[[str, BaseException | None], object]
-"""Is told what the policy has done, and what it raised, if it raised."""
+"""A function that is told what the policy did wrong, and the exception that it raised, or None."""
 
 
 class RunningPolicy:
-    """A copy of a policy, and the decision that it made last.
+    """A copy of a policy that a queue runs, and the last decision of this copy.
 
     Args:
         copy: The copy.
-        overridden: The events that it overrides.
-        max_in_flight: How many flushes may run at a time.
-        on_failure: Is called when the policy fails.
+        overridden: The names of the events that the policy overrides.
+        max_in_flight: The most flushes that may run at a time.
+        on_failure: The function that is called when the policy fails.
 
     Attributes:
         copy: The copy.
-        now: The last time that it was told.
-        decision: What it answered.
-        pending: How many of the items that it was told of wait.
-        in_flight: How many of the flushes that it was told of run.
-        failed: Whether it has failed, or another copy.
+        now: The last time that the policy was told.
+        decision: The last answer of the policy.
+        pending: The number of waiting items that the policy was told of.
+        in_flight: The number of running flushes that the policy was told of.
+        failed: Whether this copy, or another copy of the same policy, has failed.
     """
 
     __slots__ = (
@@ -77,11 +78,11 @@ class RunningPolicy:
 
     @property
     def may_flush(self) -> bool:
-        """Whether something waits that another flush may take."""
+        """Whether items wait and another flush may start."""
         return self.pending > 0 and self.in_flight < self._max_in_flight
 
     def item_added(self, now: float, count: int, weight: float) -> None:
-        """Items have arrived."""
+        """Tell the policy that items have arrived."""
         self.pending += count
         self.now = now
         if self.failed:
@@ -97,7 +98,7 @@ class RunningPolicy:
             self._raised("item_added", error)
 
     def flush_started(self, now: float, count: int, weight: float) -> None:
-        """The oldest items have left for a flush."""
+        """Tell the policy that the oldest items have left for a flush."""
         self.pending -= count
         self.in_flight += 1
         self.now = now
@@ -114,7 +115,7 @@ class RunningPolicy:
     def flush_done(
         self, now: float, count: int, seconds: float, error: BaseException | None
     ) -> None:
-        """A flush has ended."""
+        """Tell the policy that a flush has ended."""
         self.in_flight -= 1
         self.now = now
         if self.failed:
@@ -130,7 +131,7 @@ class RunningPolicy:
             self._raised("flush_done", fault)
 
     def tick(self, now: float) -> None:
-        """The time asked for has come."""
+        """Tell the policy that the time of its Wait has come."""
         self.now = now
         if self.failed:
             return
@@ -144,21 +145,21 @@ class RunningPolicy:
         except BaseException as error:
             self._raised("tick", error)
 
-    # No event: the facts are corrected where they change, and the policy is asked later.
+    # Corrections of the facts, which are no events: the policy is asked again later.
 
     def displaced(self, weight: float) -> None:
-        """The oldest item, of this weight, has left without a flush."""
+        """Correct the facts: the oldest item, of this weight, has left without a flush."""
         self.pending -= 1
         if not self.failed:
             self.copy.queue.displaced(1, weight)
 
     def reweighed(self, change: float) -> None:
-        """An item that waits weighs so much more, or less."""
+        """Correct the facts: the weight of a waiting item has changed by ``change``."""
         if not self.failed:
             self.copy.queue.reweighed(change)
 
     def ask_again(self, now: float) -> None:
-        """Its facts were corrected."""
+        """Ask the policy again after its facts were corrected."""
         self.now = now
         if self.failed:
             return
@@ -168,7 +169,7 @@ class RunningPolicy:
             self._raised("decide", error)
 
     def _take(self, event: str, answer: Any) -> None:
-        """Take the answer to an event."""
+        """Keep the answer to an event as the decision; report a failure if it is wrong."""
         facts = self.copy.queue
         if facts.pending != self.pending or facts.in_flight != self.in_flight:
             flaw: str | None = self._miscount()
@@ -181,7 +182,7 @@ class RunningPolicy:
             self._fail(f"answered {event} with {shown(answer)}: {flaw}", None)
 
     def _flaw_in(self, answer: Any) -> str | None:
-        """What is wrong with an answer, if anything."""
+        """Return what is wrong with an answer, or None."""
         flaw = flaw_in(answer, self.now)
         if flaw is None:
             self._sound = answer
@@ -189,11 +190,11 @@ class RunningPolicy:
         return flaw
 
     def _miscount(self) -> str:
-        """Where the facts differ from what was told."""
+        """Return how the facts of the policy differ from the events that it was told."""
         facts = self.copy.queue
         return (
-            f"it counts {facts.pending} pending and {facts.in_flight} in flight, not "
-            f"{self.pending} and {self.in_flight}; an override returns super()'s answer"
+            f"self.queue counts {facts.pending} pending and {facts.in_flight} in flight, not "
+            f"{self.pending} and {self.in_flight}; an overridden event must call super()"
         )
 
     def _raised(self, event: str, error: BaseException) -> None:
@@ -206,5 +207,5 @@ class RunningPolicy:
         self._on_failure(what, cause)
 
     def hear_no_more(self) -> None:
-        """It, or another copy of the same policy, has failed."""
+        """Tell this copy nothing more, because it or another copy of the policy has failed."""
         self.failed = True

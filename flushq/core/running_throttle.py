@@ -1,13 +1,13 @@
-"""The throttle of a queue at work: what it is told, and what it answers.
+"""A throttle at work in a queue: the calls that the throttle is told of, and its answers.
 
-The rules it keeps:
+The rules:
 
-* *The throttle hears of every call*, once when it starts and once when it has ended, in the order
-  in which that happens.
-* Its code runs in a pass alone. The end of a call is noted at the moment it ends, and told, with
-  that time, before the throttle is asked anything and before another call starts.
-* What it raises, or answers that is not a time, is reported as its failure. It is told nothing
-  more then, and no call may start any more.
+* *The throttle is told of every call*, once when the call starts and once when the call has ended,
+  in the order in which this happens.
+* The code of the throttle runs only in a pass. The end of a call is noted when the call ends. The
+  throttle is told of the end and its time before the next question and before another call starts.
+* An exception of the throttle, or an answer that is not a time, is reported as its failure. After
+  that the throttle is told nothing, and no call may start.
 """
 
 import math
@@ -22,21 +22,21 @@ from flushq.throttles.throttle import flaw_in
 T = TypeVar("T")
 
 OnFailure = Callable[[str, BaseException | None], object]
-"""Is told what the throttle has done, and what it raised, if it raised."""
+"""A function that is told what the throttle did wrong, and its exception, or None."""
 
 _Call = tuple[float, int, float]
-"""When it started, how many items it has, and what they weigh."""
+"""The start of a call, the number of its items, and their total weight."""
 
 
 class RunningThrottle(Generic[T]):
-    """A copy of a throttle, and the calls that it was told of.
+    """A copy of a throttle that a queue runs, and the calls that this copy was told of.
 
     Args:
         copy: The copy.
-        on_failure: Is called when it fails.
+        on_failure: The function that is called when the throttle fails.
 
     Attributes:
-        failed: Whether it has failed.
+        failed: Whether the throttle has failed.
     """
 
     __slots__ = ("_copy", "_ended", "_on_failure", "_running", "failed")
@@ -49,26 +49,26 @@ class RunningThrottle(Generic[T]):
         self._ended: list[tuple[_Call, float, BaseException | None]] = []
 
     def call_started(self, batch: Batch[T], now: float, count: int, weight: float) -> None:
-        """A call with items of a batch starts."""
+        """Tell the throttle that a call with items of a batch starts."""
         self._running[batch] = now, count, weight
         self._tell("call_started", now, count, weight)
 
     def note_end(self, batch: Batch[T], now: float, error: BaseException | None) -> None:
-        """The call with items of a batch has ended; if none runs, nothing has."""
+        """Note that the call for a batch has ended, unless no call for it runs."""
         call = self._running.pop(batch, None)
         if call is not None:
             self._ended.append((call, now, error))
 
     def tell_ends(self) -> None:
-        """Tell of the calls that have ended."""
+        """Tell the throttle of the calls that have ended."""
         while self._ended:
             (started, count, weight), now, error = self._ended.pop(0)
             self._tell("call_done", now, count, now - started, weight, error=error)
 
     def ready_at(self, now: float, *, is_pausing: bool) -> float:
-        """From which time on a call may start; inf: not before something else happens.
+        """Return the time from which a call may start; inf if it must wait for an event.
 
-        ``is_pausing`` says that a retry will ask later, by itself.
+        ``is_pausing`` says whether a retry still pauses: it will ask again when its pause ends.
         """
         self.tell_ends()
         if self.failed:

@@ -1,20 +1,20 @@
 """When a call of flush_fn may start: the throttle, holds, and the line of calls.
 
-A *call* is the first of a batch, or one more with the same items or a part of them, after a
-failure. It starts when its batch is taken, or when it is let go from the line. The rules:
+The first *call* for a batch starts when the batch is taken. After a failure there may be further
+calls, with the same items or a part of them: these start from the line of calls. The rules:
 
 * No call starts before the throttle is ready and every *hold* is over, whatever the reason.
-* While the queue is *held*, as that of a stream is whose consumer does not ask, no call starts.
-* Calls after a failure stand in line: first until their pause is over, then until they may start,
-  in the order in which their pauses end. They go before new batches. Each keeps the slot of its
-  batch.
-* The throttle hears of every call (flushq.core.running_throttle). If it fails, the queue does, and
-  those in line are told that they will never start.
+* While the queue is *held*, no call starts. A stream holds its queue while no consumer asks.
+* Calls after a failure wait in line: first until their pause is over, then until they may start,
+  in the order in which their pauses end. They start before new batches. Meanwhile their batches
+  keep their slots.
+* The throttle is told of every call (flushq.core.running_throttle). If the throttle fails, the
+  queue fails, and the calls in line never start: their waiters are told so.
 
-Theory of operation. A batch that is due and may not be taken yet is still due, so nothing is kept
-of it but the time at which to look again. One time serves all, ``wake_at``; before it, only what
-happens, and has a pass anyway, can change the answer. So nothing polls. A queue with no throttle,
-of which no flush has failed, has nothing to do here: ``is_busy`` is false.
+Theory of operation. A batch that is due and may not be taken yet stays due, so only the time of the
+next check must be kept. One time, ``wake_at``, is enough for all calls: before it only an event can
+change the answer, and each event causes a pass anyway. So nothing polls. If a queue has no throttle
+and no hold, and no flush has failed, nothing is to be checked here: ``is_busy`` is false.
 """
 
 import math
@@ -38,7 +38,7 @@ NEVER_YET: float = -math.inf
 
 
 class _InLine(NamedTuple, Generic[T]):
-    """A call in line: when its pause is over, who waits for it, and what it is made with."""
+    """A call in line: the end of its pause, the waiter of its flush, and the attempts."""
 
     paused_until: float
     waiter: Waiter
@@ -46,22 +46,23 @@ class _InLine(NamedTuple, Generic[T]):
 
 
 class Starts(Generic[T]):
-    """The start of every call.
+    """The part of a queue that decides when calls of flush_fn start.
 
     Args:
-        throttle: When a call may start; a deep copy is run. None: at any time.
-        on_failure: Is called when the throttle fails.
+        throttle: The throttle that decides when a call may start. A deep copy of it is run. None: a
+            call may start at any time.
+        on_failure: The function that is called when the throttle fails.
 
     Raises:
-        TypeError: It is not a Throttle, or cannot be copied.
+        TypeError: ``throttle`` is not a Throttle, or cannot be copied.
 
     Attributes:
-        is_busy: Whether there is anything to be done here.
-        is_held: Whether no call starts until release().
-        is_blocked: Whether a call is to start that nothing but the end of another lets start.
+        is_busy: Whether calls must be checked here before they start.
+        is_held: Whether no call starts until :meth:`release`.
+        is_blocked: Whether a call waits and only the end of another call can let it start.
         line: The calls in line, in the order in which their pauses end.
-        now: The latest time that is known; no event is told with an earlier one.
-        wake_at: When a call may start that has to wait now; inf: not before something happens.
+        now: The latest known time. No event is told with an earlier time.
+        wake_at: The time at which a call that waits may start; inf if it must wait for an event.
     """
 
     __slots__ = (
@@ -92,7 +93,7 @@ class Starts(Generic[T]):
         return self._throttle is not None and self._throttle.failed
 
     def hold(self) -> None:
-        """Let no call start, whatever its reason."""
+        """Let no call start until :meth:`release`, whatever its reason."""
         self.is_held = self.is_busy = True
 
     def release(self) -> None:
@@ -102,10 +103,11 @@ class Starts(Generic[T]):
     # The line.
 
     def join(self, waiter: Waiter, attempts: Attempts[T], now: float) -> None:
-        """Complete the waiter with True when the call may start; with False if it never will.
+        """Put the next call of a flush in line, after the pause that ``attempts.next`` names.
 
-        That is if the throttle has failed, or the flush was interrupted, which flush_fn may have
-        swallowed.
+        The waiter is completed with True when the call starts. It is completed with False if the
+        throttle fails, or if the flush was interrupted and flush_fn swallowed the cancellation:
+        then the call never starts.
         """
         pause = attempts.next
         assert isinstance(pause, Pause)
@@ -119,12 +121,12 @@ class Starts(Generic[T]):
         self.is_busy = True
 
     def leave(self, waiter: Waiter) -> None:
-        """Its caller goes on, whether or not it may."""
+        """Remove the call of this waiter from the line, if it is still there."""
         self.line = [call for call in self.line if call.waiter is not waiter]
 
     @property
     def blocked(self) -> set[Batch[T]]:
-        """The batches in line whose pause is over, if nothing but the end of a call lets one go."""
+        """The batches in line whose pause is over, if they need the end of another call."""
         if not self.is_blocked:
             return set()
         return {call.attempts.batch for call in self.line if call.paused_until <= self.now}
@@ -132,7 +134,7 @@ class Starts(Generic[T]):
     # Calls start and end.
 
     def let_go(self, now: float, *, is_due: bool) -> bool:
-        """Start the calls in line that may, and return whether a batch that is due may be taken."""
+        """Start calls in line that may start; return whether a batch that is due may be taken."""
         self.now = now = max(now, self.now)
         self.wake_at, self.is_blocked = math.inf, False
         may_retry = True
@@ -148,12 +150,12 @@ class Starts(Generic[T]):
         return may_start
 
     def call_started(self, batch: Batch[T], count: int, weight: float) -> None:
-        """A call starts, since let_go() has said that it may."""
+        """Tell the throttle of the start of a call that :meth:`let_go` has allowed."""
         if self._throttle is not None:
             self._throttle.call_started(batch, self.now, count, weight)
 
     def note_end(self, batch: Batch[T], now: float, error: BaseException | None) -> None:
-        """A call has ended, at this moment; tell_ends() is to tell of it."""
+        """Note that a call has ended at ``now``; :meth:`tell_ends` will tell the throttle."""
         self.now = max(now, self.now)
         if self._throttle is not None:
             self._throttle.note_end(batch, self.now, error)
@@ -172,7 +174,7 @@ class Starts(Generic[T]):
             wake(call.waiter, not self.failed)
 
     def _may_start(self, now: float) -> bool:
-        """Whether a call may start; if not, wake_at is when it may."""
+        """Return whether a call may start now; if not, set ``wake_at`` unless the queue is held."""
         if self.is_held:
             return False
         ready = self._held_until

@@ -1,4 +1,4 @@
-"""What can be seen of a queue, whatever drives it."""
+"""The part of a queue that only reads, the same for every driver."""
 
 from collections.abc import Callable
 from typing import Generic, NoReturn, TypeVar
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class QueueView(Generic[T]):
-    """The part of a queue that only looks. A driver's queue inherits it, and gives it a clock."""
+    """The part of a queue that only reads. The queue of a driver inherits it and sets its clock."""
 
     __slots__ = ("_clock", "_core")
 
@@ -20,37 +20,37 @@ class QueueView(Generic[T]):
 
     @property
     def policy(self) -> FlushPolicy:
-        """The running copy of the policy; with partitions, a copy that is told nothing."""
+        """The running copy of the policy; with partitions, a copy that is told of no events."""
         return self._core.batcher.policy.copy
 
     @property
     def pending(self) -> int:
-        """How many items wait; those in flight are not counted."""
+        """The number of items that wait, without the items in flight."""
         return len(self._core.buffer)
 
     @property
     def undelivered(self) -> list[T]:
-        """Accepted items that flush_fn was never called with, in order of acceptance.
+        """The lost items that flush_fn was never called with, in order of acceptance.
 
-        Always the same list; complete once the queue has ended.
+        This is always the same list. It is complete once the queue has ended.
         """
         return self._core.batcher.losses.undelivered.items
 
     @property
     def in_doubt(self) -> list[T]:
-        """Items of flushes that raised or were interrupted, in order of acceptance.
+        """The lost items of flushes that raised or were interrupted, in order of acceptance.
 
-        Always the same list; complete once the queue has ended.
+        This is always the same list. It is complete once the queue has ended.
         """
         return self._core.batcher.losses.in_doubt.items
 
     @property
     def state(self) -> str:
-        """How far the queue has come: "new", "running", "closing", "closed" or "failed"."""
+        """The state of the queue: "new", "running", "closing", "closed" or "failed"."""
         return self._core.ending.state
 
     def stats(self) -> QueueStats:
-        """The account of this moment, which adds up."""
+        """Return the account at this moment; ``accepted`` is the sum of its counts of items."""
         batcher, buffer = self._core.batcher, self._core.buffer
         return QueueStats(
             accepted=batcher.accepted,
@@ -73,7 +73,7 @@ class QueueView(Generic[T]):
         return max(0.0, self._clock() - (oldest if opened is None else min(oldest, opened)))
 
     def __reduce__(self) -> NoReturn:
-        """Refuse to be copied or pickled: the end of the copy would be the end of the queue."""
+        """Raise TypeError: the end of a copy would be the end of the queue itself."""
         raise TypeError(f"{self!r} cannot be copied or pickled")
 
     def __repr__(self) -> str:

@@ -219,7 +219,7 @@ async def test_a_task_group_that_fails_in_flush_fn() -> None:
     assert [[0, 1], [0, 1], [0]] == attempts
 
 
-NOT_A_VERDICT = "on_failure must answer with a verdict, not "
+NOT_A_VERDICT = "on_failure must return a verdict (Retry, Split, Drop or Fail), not "
 
 BROKEN: dict[str, tuple[Any, type[BaseException], str]] = {
     "nothing": (lambda _: None, TypeError, f"{NOT_A_VERDICT}None"),

@@ -97,7 +97,7 @@ class Unreadable(Mapping[int, BaseException]):
 @pytest.mark.parametrize(
     ("errors", "kind", "flaw"),
     [
-        ({0: Bad(), 3: Bad()}, ValueError, "3 is not an index of a batch of 3 items"),
+        ({0: Bad(), 3: Bad()}, ValueError, "an index must be an int from 0 to 2, not 3"),
         (Unreadable(), Bad, "no keys"),
     ],
 )

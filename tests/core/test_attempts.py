@@ -168,7 +168,7 @@ def test_indices_are_those_of_the_attempt() -> None:
     raised(parts, Retry())
     raised(parts, Drop(), partial(0))
     assert (False, [5], []) == (parts.open, list(parts.dropped), parts.lost)
-    with pytest.raises(ValueError, match="1 is not an index of a batch of 1 items"):
+    with pytest.raises(ValueError, match="must be an int from 0 to 0, not 1"):
         parts_of(1).raised(last, 0.0)
 
 
@@ -193,25 +193,27 @@ MUTE = Speechless()
 @pytest.mark.parametrize(
     ("errors", "flaw"),
     [
-        ({}, "it names no item"),
-        ({2: RAISED}, "2 is not an index of a batch of 2 items"),
-        ({-1: RAISED}, "-1 is not an index of a batch of 2 items"),
-        ({True: RAISED}, "True is not an index of a batch of 2 items"),
-        ({0: RAISED, 1.0: RAISED}, "1.0 is not an index of a batch of 2 items"),
-        ({0: RAISED, "1": RAISED}, "'1' is not an index of a batch of 2 items"),
-        ({0: "it was bad"}, "'it was bad', of index 0, is not an exception"),
+        ({}, "errors must name at least one item, but it is empty"),
+        ({2: RAISED}, "an index must be an int from 0 to 1, not 2"),
+        ({-1: RAISED}, "an index must be an int from 0 to 1, not -1"),
+        ({True: RAISED}, "an index must be an int from 0 to 1, not True"),
+        ({0: RAISED, 1.0: RAISED}, "an index must be an int from 0 to 1, not 1.0"),
+        ({0: RAISED, "1": RAISED}, "an index must be an int from 0 to 1, not '1'"),
+        ({0: "it was bad"}, "the error of index 0 must be an exception, not 'it was bad'"),
         pytest.param(
-            {0: MUTE}, f"{object.__repr__(MUTE)}, of index 0, is not an exception", id="speechless"
+            {0: MUTE},
+            f"the error of index 0 must be an exception, not {object.__repr__(MUTE)}",
+            id="speechless",
         ),
-        ({1: Refusal}, "<class 'tests.strategies.Refusal'>, of index 1, is not an exception"),
-        ([0, 1], "it takes a mapping of indices to exceptions, not [0, 1]"),
-        (None, "it takes a mapping of indices to exceptions, not None"),
+        ({1: Refusal}, f"the error of index 1 must be an exception, not {Refusal}"),
+        ([0, 1], "errors must be a mapping of indices to exceptions, not [0, 1]"),
+        (None, "errors must be a mapping of indices to exceptions, not None"),
     ],
 )
 def test_a_partial_failure_that_makes_no_sense(errors: Any, flaw: str) -> None:
     """It is refused with its flaw, and all of the part has failed for that."""
     parts = parts_of(2)
-    with pytest.raises(ValueError, match=re.escape(f"makes no sense: {flaw}")) as caught:
+    with pytest.raises(ValueError, match=re.escape(f"a wrong PartialFailure: {flaw}")) as caught:
         parts.raised(PartialFailure(errors), 0.0)
     assert isinstance(caught.value.__cause__, PartialFailure)
     assert (False, {}, {0: caught.value, 1: caught.value}, [0, 1]) == nowhere(parts)
@@ -414,7 +416,7 @@ def test_an_answer_that_is_not_a_verdict_is_an_error_of_the_handler() -> None:
     way.raised()
     assert way.judged("drop") is None
     error, _, failed, _ = way.end()
-    assert "on_failure must answer with a verdict, not 'drop'" == str(error)
+    assert "on_failure must return a verdict (Retry, Split, Drop or Fail), not 'drop'" == str(error)
     assert (TypeError, {0: RAISED}) == (type(error), failed)
 
 

@@ -323,8 +323,8 @@ MESSAGES = {
     "raises": r"raised Refusal\('not today'\) in {}$",
     "answers nonsense": "answered {} with 'flush': a decision is a Flush or a Wait",
     "is silent": "answered {} with None: ",
-    "is deaf": r"answered {} with Wait\(until=inf\): it counts . pending and . in flight, not . "
-    r"and .; an override returns super\(\)'s answer",
+    "is deaf": r"answered {} with Wait\(until=inf\): self.queue counts . pending and . in flight, "
+    r"not . and .; an overridden event must call super\(\)",
 }
 
 CASES = {
@@ -468,7 +468,7 @@ def test_a_policy_that_counts_twice_is_found_out() -> None:
 
     batcher = batcher_of(Twice())
     accept(batcher, 1)
-    assert "it counts 2 pending and 0 in flight, not 1 and 0" in str(failure_of(batcher).message)
+    assert "counts 2 pending and 0 in flight, not 1 and 0" in str(failure_of(batcher).message)
 
 
 @pytest.mark.parametrize("event", CASES)

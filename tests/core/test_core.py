@@ -130,7 +130,7 @@ def test_a_queue_that_closes_takes_items_of_running_flushes_alone() -> None:
     driver.core.close()
     driver.core.ending.check_open(batch)
     for inside in (None, batch_of(1)):
-        with pytest.raises(QueueClosed, match="closing, 1 pending, 1 in flight> takes no items"):
+        with pytest.raises(QueueClosed, match="1 pending, 1 in flight> accepts no more items"):
             driver.core.ending.check_open(inside)
     driver.cut_short()
     with pytest.raises(QueueClosed):

@@ -110,7 +110,7 @@ def test_what_must_be_awaited_is_refused_when_it_comes() -> None:
     queue.enqueue(1)
     with pytest.raises(FlushFailed) as failed:
         queue.close()
-    assert "on_failure must answer with a verdict" in str(failed.value.__cause__)
+    assert "on_failure must return a verdict" in str(failed.value.__cause__)
     load: Any = lambda keys: _async(keys)  # noqa: E731, PLW0108 - it does not look async
     refused = pytest.raises(flushq.ItemFailed, match=r"the loader must not be async.*Batched")
     batched: Batched[int, int] = Batched(load, NaturalPolicy())
