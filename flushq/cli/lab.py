@@ -62,7 +62,7 @@ class Failures:
 
     def draw(self) -> FlushFails:
         """Return a function that draws the verdicts of one run: the same ones for each run."""
-        random = Random(f"the failures of {self.seed}")  # other numbers than those of the traffic
+        random = Random(f"the failures of {self.seed}")  # not the random numbers of the traffic
 
         def fails(attempt: int, size: int) -> Verdict | None:
             if random.random() >= self.rate:
