@@ -245,8 +245,8 @@ def simulate(
     the future, with the same RECORDS, if a slot is always free.
 
     Some options add columns. With --queue-size or --queue-weight: the number of producers that were
-    blocked (they waited in line for room), or the number of items that were displaced if --when-full
-    drops items. With --fail-rate: the number of dropped items. With partitions: the p99 latency of
+    blocked (they waited in line for room), or of items that were displaced if --when-full drops
+    items. With --fail-rate: the number of dropped items. With partitions: the p99 latency of
     the slowest partition, and of all others.
 
     You can use a policy of your own. MODULE:NAME is an object of a module that can be imported.
