@@ -50,8 +50,8 @@ def _policies(texts: tuple[str, ...]) -> list[tuple[str, FlushPolicy]]:
 def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> str | None:
     if path is not None and find_spec("matplotlib") is None:
         raise Mistake(
-            "--plot needs matplotlib, which is not installed: "
-            "run pip install '.[plot]' in the checkout of flushq"
+            "--plot needs matplotlib, which is not installed; "
+            "in the checkout of flushq: pip install '.[plot]'"
         )
     if path is not None and not Path(path).absolute().parent.is_dir():
         raise Mistake(f"cannot write {path!r}: its directory does not exist")
