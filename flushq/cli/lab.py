@@ -212,7 +212,7 @@ class Run:
 
     @property
     def ratio(self) -> float | None:
-        """The cost as a multiple of the least; None if an item was not flushed or that is 0."""
+        """The cost divided by ``least``; None if an item was not flushed or ``least`` is 0."""
         left = self.trace.stranded or self.trace.refused or self.trace.displaced
         return None if left or not self.least else self.cost / self.least
 

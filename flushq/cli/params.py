@@ -167,7 +167,7 @@ def parse_policy(text: str) -> FlushPolicy:
 
 
 def near_miss(name: str, names: Collection[str]) -> str:
-    """Return a "did you mean" if a name is similar to one of these names; else an empty text."""
+    """Return a "did you mean" question if a name is similar to one of these names, else ''."""
     matches = [] if name in names else get_close_matches(name, names, 1)
     return f" (did you mean {matches[0]!r}?)" if matches else ""
 
@@ -235,7 +235,7 @@ def _literal(argument: ast.expr, text: str) -> object:
 
 
 def _near_miss_of(error: BaseException) -> str:
-    """Return a "did you mean" for the name of a module or object that was not found."""
+    """Return a "did you mean" question for a module or an object that was not found, else ''."""
     if isinstance(error, ModuleNotFoundError):
         return near_miss(error.name or "", FORMS)
     if isinstance(error, AttributeError) and isinstance(error.obj, ModuleType):

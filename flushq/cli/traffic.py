@@ -35,9 +35,9 @@ def read_traffic(lines: Iterable[str]) -> Traffic:
     in UTC.
 
     Raises:
-        ValueError: There are no times. Or a line has no valid time, a time of another kind than the
-            lines above it, or an earlier time; or it alone has a key, or has none. The message has
-            the number of the line.
+        ValueError: There are no times. Or a line has no valid time, or a time that is of another
+            kind or earlier than the lines above it; or only some of the lines have a key. The
+            message has the number of the line.
     """
     times: list[float] = []
     keys: list[str | None] = []

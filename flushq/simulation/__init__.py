@@ -71,7 +71,8 @@ def simulate(
             are the attempt (how many times these items have been handed over together) and the
             number of items. It returns None if the call succeeds, else the verdict of the failure
             handler. None: all calls succeed.
-        throttle: When a call of flush_fn may start; a deep copy is run. None: at any time.
+        throttle: The throttle that decides when a call of flush_fn may start; a deep copy is used.
+            None: at any time.
 
     Returns:
         The trace. Without ``drain``, items may be left that the policy never flushes. A ``Fail()``

@@ -58,7 +58,7 @@ class Displacement:
 class Event:
     """One event that the policy was told, and the policy's answer.
 
-    Each partition runs its own copy of the policy, which is told only the events of the partition.
+    With partitions, each one runs its own copy of the policy, which is told only its events.
 
     Attributes:
         now: The time of the event, in seconds.

@@ -1,6 +1,6 @@
 """Laws for every policy and throttle, and functions that check them in tests.
 
-It needs Hypothesis (``pip install '.[testing]'``).
+This package needs Hypothesis (``pip install '.[testing]'``).
 
 >>> from flushq import NaturalPolicy
 >>> from flushq.testing import check_policy

@@ -24,7 +24,7 @@ UNITS = st.sampled_from([1.0, 0.125, 2.0**-10])
 
 @attrs.frozen
 class Arrive:
-    """Items arrive, all at one time.
+    """The arrival of items, all at one time.
 
     Args:
         after: The number of units after the last step.
@@ -37,7 +37,7 @@ class Arrive:
 
 @attrs.frozen
 class Start:
-    """A flush starts: because the policy answered Flush, or as if a caller asked for it.
+    """The start of a flush: because the policy answered Flush, or as if a caller asked for it.
 
     Args:
         after: The number of units after the last step.
@@ -51,7 +51,7 @@ class Start:
 
 @attrs.frozen
 class Finish:
-    """A flush ends.
+    """The end of a flush.
 
     Args:
         after: The number of units after the last step.
@@ -67,7 +67,7 @@ class Finish:
 
 @attrs.frozen
 class Pass:
-    """Time passes, and the policy gets a tick.
+    """Some time without other events; a policy gets a tick after it.
 
     Args:
         after: The number of units after the last step.
@@ -78,7 +78,7 @@ class Pass:
 
 @attrs.frozen
 class Due:
-    """The time comes that the policy has asked for with Wait."""
+    """The time that the policy asked for with Wait; the policy gets a tick then."""
 
 
 Step = Arrive | Start | Finish | Pass | Due

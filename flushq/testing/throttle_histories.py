@@ -13,7 +13,7 @@ from flushq.testing.histories import GAPS, UNITS, Due, Finish, Pass
 
 @attrs.frozen
 class Call:
-    """A call starts, if the throttle is ready.
+    """The start of a call, if the throttle is ready.
 
     Args:
         after: The number of units after the last step.
@@ -26,7 +26,7 @@ class Call:
 
 @attrs.frozen
 class Burst:
-    """Calls with one item each start at one time, as long as the throttle is ready.
+    """Calls with one item each that start at one time, as long as the throttle is ready.
 
     They end at the same time, after all have started.
 
