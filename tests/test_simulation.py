@@ -315,7 +315,8 @@ def test_retries_without_end_are_refused() -> None:
     trace = simulate(NaturalPolicy(), [0], 0, flush_fails=stubborn)
     assert MOST_ATTEMPTS == trace.flushes[0].attempts
     message = (
-        rf"flush_fails answered {MOST_ATTEMPTS} calls in a row with Retry\(after=1, hold=False\)"
+        rf"flush_fails must not answer {MOST_ATTEMPTS} calls in a row with "
+        r"Retry\(after=1, hold=False\)"
     )
     with pytest.raises(ValueError, match=message):
         simulate(NaturalPolicy(), [0], 0, flush_fails=lambda attempt, size: Retry(1))
@@ -505,7 +506,7 @@ async def late(attempt: int, size: int) -> None:
         ({"flush_seconds": lambda _: -2}, ValueError, "flush_seconds must be at least 0, not -2"),
         ({"flush_seconds": lambda _: 1 / 0}, ZeroDivisionError, "division by zero"),
         ({"max_in_flight": 0}, ValueError, "max_in_flight must be at least 1, not 0"),
-        ({"weights": [1]}, ValueError, "there are 2 arrivals but 1 weights"),
+        ({"weights": [1]}, ValueError, "there must be 2 weights, one per arrival, not 1"),
         ({"weights": [1, -1]}, ValueError, "the weight of an item must be at least 0, not -1"),
         ({"max_queue_size": 0}, ValueError, "max_queue_size must be at least 1, not 0"),
         ({"drain": None}, TypeError, "drain must be a bool, not None"),
@@ -520,7 +521,7 @@ async def late(attempt: int, size: int) -> None:
         (
             {"policy": NaturalPolicy(max_weight=2)},
             TypeError,
-            "the max_weight of .* needs weights, .*",
+            "a policy with max_weight needs weights, one for each arrival: .*",
         ),
         (
             {"policy": NaturalPolicy(max_weight=5), "weights": [5, 5.5]},

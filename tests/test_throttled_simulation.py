@@ -98,7 +98,7 @@ class Broken(Throttle):
 @pytest.mark.parametrize(
     ("throttle", "message"),
     [
-        (Late(), f"^the throttle let no call start {BROKEN_PROMISES + 1} times in a row "),
+        (Late(), f"^the throttle answered {BROKEN_PROMISES + 1} times in a row with a time "),
         (Broken(), r"the throttle Broken raised OSError\(\) in ready_at"),
     ],
     ids=type,

@@ -1,4 +1,4 @@
-"""Which options of ``simulate`` go together, and which say nothing without another."""
+"""The checks of the options of ``simulate``: some need another one, some exclude each other."""
 
 import click
 from click.core import ParameterSource
@@ -8,18 +8,18 @@ from flushq.throttles import CircuitBreaker
 
 
 def check_combination(ctx: click.Context) -> None:
-    """Make sure that every option that the call names has something to say.
+    """Raise Mistake unless every option that the call names has an effect.
 
     Raises:
-        Mistake: It has not; or the traffic is neither a FILE nor a model, or is both; or an item
-            may weigh more than all that may wait.
+        Mistake: An option has no effect; or the traffic is neither a FILE nor a model, or it is
+            both; or one item may weigh more than all waiting items may weigh together.
     """
     _check_traffic(ctx)
     _check_needed(ctx, ("retry", "attempts"), ("fail_rate",), "calls that fail")
     _check_needed(ctx, ("queue_weight",), ("weight",), "the weights of items")
     _check_needed(ctx, ("when_full",), ("queue_size", "queue_weight"), "a queue that is full")
     if isinstance(ctx.params["throttle"], CircuitBreaker) and not _given(ctx, "fail_rate"):
-        raise Mistake("a breaker is about calls that fail, and there is no --fail-rate")
+        raise Mistake("a breaker needs --fail-rate: it is about calls that fail")
     if ctx.params["queue_weight"] is not None:
         _check_weights(ctx.params["weight"], ctx.params["queue_weight"])
 
@@ -27,13 +27,14 @@ def check_combination(ctx: click.Context) -> None:
 def _check_traffic(ctx: click.Context) -> None:
     traffic = _given(ctx, "file", "rate")
     if not traffic:
-        raise Mistake("name a FILE with arrivals, or a --rate")
+        raise Mistake("the traffic is missing: name a FILE with arrivals or give a --rate")
     if traffic == ["file", "rate"]:
-        raise Mistake("name a FILE with arrivals or a --rate, not both")
+        raise Mistake("name a FILE with arrivals or give a --rate, not both")
     draws = _given(ctx, "fail_rate", "weight")
     of_model = _given(ctx, "seconds", *([] if draws else ["seed"]), "partitions", "skew")
     if traffic == ["file"] and of_model:
-        raise Mistake(f"--{of_model[0]} is about the model of a --rate, and there is a FILE")
+        why = "it is about the random arrivals of --rate"
+        raise Mistake(f"--{of_model[0]} must not be given with a FILE: {why}")
     _check_needed(ctx, ("skew",), ("partitions",), "the partitions of a model")
 
 
@@ -41,23 +42,23 @@ def _check_weights(mean: float, bound: float) -> None:
     heaviest = 2 * mean
     if bound < heaviest:
         raise Mistake(
-            f"with --weight {mean:g} an item weighs up to {heaviest:g},"
-            f" which is more than --queue-weight {bound:g}"
+            f"--queue-weight must be at least {heaviest:g}, not {bound:g}:"
+            f" with --weight {mean:g} one item may weigh that much"
         )
 
 
 def _check_needed(
     ctx: click.Context, options: tuple[str, ...], needed: tuple[str, ...], about: str
 ) -> None:
-    """Make sure that none of the options is named without one of those that it needs."""
+    """Raise Mistake if the call names one of the options but none of the options that it needs."""
     given = _given(ctx, *options)
     if given and not _given(ctx, *needed):
         missing = " or ".join(map(_shown, needed))
-        raise Mistake(f"{_shown(given[0])} is about {about}, and there is no {missing}")
+        raise Mistake(f"{_shown(given[0])} needs {missing}: it is about {about}")
 
 
 def _given(ctx: click.Context, *names: str) -> list[str]:
-    """Those of the parameters that the call names, in this order."""
+    """Return the parameters that the call gives, in this order."""
     return [name for name in names if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
 
 

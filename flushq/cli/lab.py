@@ -1,4 +1,4 @@
-"""The lab: a policy at work on some traffic and a sink, and the figures of that."""
+"""The lab: it simulates a policy with some traffic and a sink, and computes figures."""
 
 import math
 from collections import Counter, defaultdict
@@ -16,43 +16,43 @@ from flushq.simulation import FlushFails, Trace, simulate
 from flushq.throttles import Throttle
 
 Progress = Callable[[int], None]
-"""Told how many items are handed over; a negative number, if they come back to be retried."""
+"""A function that gets the number of items of a call; negative if they will be retried."""
 
 LeastCost = Callable[[int | None], float]
-"""The least cost of any schedule with such a cap."""
+"""A function that takes a cap on batches and returns the least cost of any schedule."""
 
 WhenFull = Literal["wait", "drop_oldest", "drop_newest"]
-"""What happens to an item that finds no room, as of a FlushQueue."""
+"""What happens when an item finds no room: the same words as for a FlushQueue."""
 
 WHEN_FULL: Sequence[WhenFull] = get_args(WhenFull)
 
 
 @attrs.frozen
 class Sink:
-    """How long a flush takes.
+    """The time that a call of the sink takes.
 
     Attributes:
-        fixed: Seconds for a flush, however small.
-        each: Seconds for each item in it.
+        fixed: The seconds for each call, whatever its size.
+        each: The further seconds for each item of the call.
     """
 
     fixed: float
     each: float
 
     def __call__(self, size: int) -> float:
-        """How long a flush of so many items takes, in seconds."""
+        """Return how long a call with this number of items takes, in seconds."""
         return self.fixed + self.each * size
 
 
 @attrs.frozen
 class Failures:
-    """How a sink fails, and what is done then.
+    """The failures of a sink, and the retries after them.
 
     Attributes:
         rate: The probability that a call fails.
-        seed: Which calls these are.
-        pause: Seconds after which a call is made again.
-        attempts: How many calls are made with a batch before it is dropped.
+        seed: The seed of the random numbers that decide which calls fail.
+        pause: The seconds between a failed call and its retry.
+        attempts: The number of failed calls after which a batch is dropped.
     """
 
     rate: float
@@ -61,8 +61,8 @@ class Failures:
     attempts: int
 
     def draw(self) -> FlushFails:
-        """The verdicts on the calls of a run, in order; they are the same in each run."""
-        random = Random(f"the failures of {self.seed}")  # other numbers than those of the traffic
+        """Return a function that draws the verdicts of one run: the same ones for each run."""
+        random = Random(f"the failures of {self.seed}")  # not the random numbers of the traffic
 
         def fails(attempt: int, size: int) -> Verdict | None:
             if random.random() >= self.rate:
@@ -74,23 +74,23 @@ class Failures:
 
 @attrs.frozen
 class Setting:
-    """What is the same for all policies.
+    """The conditions that are the same for all policies.
 
     Attributes:
-        arrivals: When the items arrive, in seconds; at least one.
-        sink: How long a flush takes.
-        slots: How many may run at a time.
-        flush_cost: What a flush costs.
-        delay_cost: What a second costs that an item waits for the start of its flush.
-        max_queue_size: How many items may wait. None: any number.
-        max_queue_weight: What the items that wait may weigh together. None: any weight.
-        when_full: What happens to an item that finds no room.
+        arrivals: The times at which the items arrive, in seconds; at least one.
+        sink: The time that a call of the sink takes.
+        slots: The number of flushes that may run at a time.
+        flush_cost: The cost of each call of the sink.
+        delay_cost: The cost of each second that an item waits for the start of its flush.
+        max_queue_size: The number of items that may wait. None: any number.
+        max_queue_weight: The weight that all waiting items may have together. None: any weight.
+        when_full: What happens when an item finds no room.
         drain: Whether the queue is closed after the last arrival.
-        failures: How the sink fails. None: it does not.
+        failures: The failures of the sink. None: no call fails.
         began: The date of second 0. None: the traffic has no dates.
-        partitions: The key of the partition of each item. None: there are no partitions.
-        weights: The weight of each item. None: none weighs anything.
-        throttle: When a call of the sink may start. None: at any time.
+        partitions: The partition key of each item. None: there are no partitions.
+        weights: The weight of each item. None: the items have no weights.
+        throttle: The throttle that decides when a call of the sink may start. None: at any time.
     """
 
     arrivals: Sequence[float]
@@ -110,11 +110,14 @@ class Setting:
 
     @property
     def is_bounded(self) -> bool:
-        """Whether the queue may be full."""
+        """Whether the queue has a limit, so that it can be full."""
         return self.max_queue_size is not None or self.max_queue_weight is not None
 
     def by_partition(self, displaced: Container[int] = ()) -> Mapping[Hashable, Sequence[float]]:
-        """When the items of each partition arrive that are not displaced; None: no partitions."""
+        """Return the arrival times of the items that are not displaced, by partition key.
+
+        Without partitions the only key is None.
+        """
         times = defaultdict[Hashable, list[float]](list)
         keyed = zip(self.partitions or repeat(None), self.arrivals, strict=False)
         for item, (key, time) in enumerate(keyed):
@@ -123,7 +126,7 @@ class Setting:
         return times
 
     def least_cost(self, max_records: int | None) -> float:
-        """The least cost of any schedule with this cap, even if a slot is always free."""
+        """Return the least cost of any schedule with this cap, if a slot is always free."""
         costs = (
             least_cost(
                 times,
@@ -137,7 +140,7 @@ class Setting:
 
 
 def quantile(latencies: Sequence[float], share: float) -> float:
-    """What this share of some latencies, the shortest first, did not exceed; NaN without any."""
+    """Return the quantile of sorted latencies for this share; NaN if there are no latencies."""
     if not latencies:
         return math.nan
     return latencies[max(0, math.ceil(share * len(latencies)) - 1)]
@@ -145,12 +148,12 @@ def quantile(latencies: Sequence[float], share: float) -> float:
 
 @attrs.frozen
 class Slowest:
-    """The partition whose latency that 99 % of its items did not exceed is the longest.
+    """The partition with the greatest p99 latency (the 0.99 quantile).
 
     Attributes:
-        key: Its key. None: nothing was delivered.
-        latencies: Those of its items, the shortest first.
-        others: Those of the items of all other partitions.
+        key: The key of the partition. None: no item was delivered.
+        latencies: The latencies of its items, the shortest first.
+        others: The latencies of the items of all other partitions, the shortest first.
     """
 
     key: Hashable
@@ -160,16 +163,17 @@ class Slowest:
 
 @attrs.frozen
 class Run:
-    """What a policy did.
+    """The results of one policy.
 
     Attributes:
-        policy: Its text.
-        setting: With what.
-        trace: Its flushes, without the events, which would fill the memory.
-        latencies: How long each delivered item took from its arrival to the end of its flush, in
+        policy: The text that describes the policy.
+        setting: The conditions of the run.
+        trace: The trace without its events, which would take too much memory.
+        latencies: The time of each delivered item from its arrival to the end of its flush, in
             seconds, the shortest first.
         slowest: The slowest partition. None: there are no partitions.
-        delays: How long all flushed items together waited for their start, in seconds.
+        delays: The sum of the times that the flushed items waited for the start of their flush,
+            in seconds.
         least: The least cost of any schedule.
     """
 
@@ -183,17 +187,17 @@ class Run:
 
     @property
     def sizes(self) -> list[int]:
-        """The sizes of the batches, in order."""
+        """The sizes of the batches, in the order of their starts."""
         return [flush.size for flush in self.trace.flushes]
 
     @property
     def reasons(self) -> dict[str, int]:
-        """How many flushes there were for each reason, the most frequent first."""
+        """The number of flushes for each reason, the most frequent reason first."""
         return dict(Counter(flush.reason for flush in self.trace.flushes).most_common())
 
     @property
     def busy(self) -> float:
-        """The share of its time that the sink was at work, from the first arrival to the end."""
+        """The share of the time of all slots in which calls ran, from first arrival to last end."""
         flushes = self.trace.flushes
         ended = max((flush.ended for flush in flushes), default=0)
         span = ended - self.setting.arrivals[0]
@@ -202,30 +206,30 @@ class Run:
 
     @property
     def cost(self) -> float:
-        """The price of all calls, and of what the flushed items waited for their start."""
+        """The cost of all calls, plus the cost of the delays of all flushed items."""
         calls = sum(flush.attempts for flush in self.trace.flushes)
         return self.setting.flush_cost * calls + self.setting.delay_cost * self.delays
 
     @property
     def ratio(self) -> float | None:
-        """The cost as a multiple of the least; None if an item is not flushed, or nothing costs."""
+        """The cost divided by ``least``; None if an item was not flushed or ``least`` is 0."""
         left = self.trace.stranded or self.trace.refused or self.trace.displaced
         return None if left or not self.least else self.cost / self.least
 
     def latency(self, share: float) -> float:
-        """The latency that this share of the delivered items did not exceed; NaN without any."""
+        """Return this quantile of the latencies; NaN if no item was delivered."""
         return quantile(self.latencies, share)
 
 
 def run(
     text: str, policy: FlushPolicy, setting: Setting, least: LeastCost, progress: Progress
 ) -> Run:
-    """Run a policy to the end of the traffic, and then ask for the least cost under its cap.
+    """Simulate a policy to the end of the traffic, and get the least cost under its cap.
 
     Raises:
-        PolicyError: It raised, or answered nonsense.
-        TypeError, ValueError: It cannot be run: it has a ``max_weight``, say, for items that weigh
-            nothing.
+        PolicyError: The policy or the throttle raised, or gave an invalid answer.
+        TypeError, ValueError: The policy cannot be run. It has, for example, a ``max_weight``, but
+            the items have no weights.
     """
     trace = _trace(policy, setting, progress)
     latencies, delays = _latencies(trace, setting)
@@ -236,7 +240,7 @@ def run(
 
 
 def _latencies(trace: Trace, setting: Setting) -> tuple[dict[Hashable, list[float]], float]:
-    """The latencies in each partition, and how long all together waited for their start."""
+    """Return the latencies of each partition, and the sum of all waits for a flush to start."""
     latencies = defaultdict[Hashable, list[float]](list)
     displaced = {each.item for each in trace.displacements}
     coming = {key: iter(times) for key, times in setting.by_partition(displaced).items()}

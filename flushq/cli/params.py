@@ -1,9 +1,10 @@
-"""What options take, as text: policies, sinks and numbers.
+"""The values of options: functions that make policies, sinks and numbers of their texts.
 
-``interval:2.0,500`` is IntervalPolicy(2.0, 500): the text of a policy is a name and, after a colon,
-arguments with commas between. A further policy is a further row of FORMS. Any other name is that of
-a module: ``service.queues:POLICY`` is its object POLICY, and ``service.queues:Calm(0.2, 1)`` what
-its class Calm makes of these arguments. They are literals: nothing in them is evaluated.
+``interval:2.0,500`` is IntervalPolicy(2.0, 500). The text of a policy is a name, then a colon and
+arguments with commas between them. Each policy has a row in FORMS. Any other name is the name of a
+module: ``service.queues:POLICY`` is the object POLICY of that module, and
+``service.queues:Calm(0.2, 1)`` is the policy that its class Calm makes with these arguments. The
+arguments must be literals: no expression is evaluated.
 
 ``0.02+0.0001n`` is a sink that takes 0.02 s for a flush, and 0.0001 s more for each item.
 """
@@ -48,7 +49,7 @@ _TEXT = re.compile(rf"(?:({_NUMBER})(?:\+|$))?(?:({_NUMBER})n)?")
 
 
 def by(read: Callable[[Given], T]) -> Callable[[click.Context, click.Parameter, Given], T]:
-    """Read an option by a function whose ValueError says what is wrong."""
+    """Return a click callback that converts an option with ``read`` and reports its ValueError."""
 
     def callback(ctx: click.Context, param: click.Parameter, given: Given) -> T:
         try:
@@ -61,11 +62,11 @@ def by(read: Callable[[Given], T]) -> Callable[[click.Context, click.Parameter, 
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Turn errors of a policy, and of what is done with arguments of the call, into messages.
+    """Turn the errors of policies and of bad arguments into messages for the user.
 
     Raises:
-        ClickException: A policy raised, or answered nonsense.
-        Mistake: An argument, or a policy, cannot be used.
+        ClickException: A policy raised, or gave an invalid answer.
+        Mistake: An argument or a policy cannot be used.
     """
     try:
         yield
@@ -76,46 +77,46 @@ def reported() -> Iterator[None]:
 
 
 def check_apart(option: str, path: str, *others: str) -> None:
-    """Make sure that the file of an option is not one of the others.
+    """Raise Mistake if the file of an option is also one of the other files.
 
     Raises:
-        Mistake: It is, perhaps by another name.
+        Mistake: The file is one of the others, perhaps under another name.
     """
     for other in others:
         if os.path.realpath(path) == os.path.realpath(other):
-            raise Mistake(f"{other!r} cannot be the file of {option} too")
+            raise Mistake(f"{option} must not be the same file as {other!r}")
 
 
 class Input(click.File):
-    """A file to read, or standard input, if there is one."""
+    """The type of an option or argument that is a file to read, or ``-`` for standard input."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Open it; a standard input that is closed cannot be."""
+        """Return the open file; fail if it is standard input, and that is closed."""
         if value == STANDARD_INPUT and sys.stdin is None:
             self.fail(f"{value!r}: standard input is closed", param, ctx)
         return super().convert(value, param, ctx)
 
 
 class Number(click.FloatRange):
-    """A float within bounds; NaN is not within any."""
+    """The type of an option that is a float within bounds. NaN is not accepted."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read it; NaN is not a number."""
+        """Return the number; fail if it is out of bounds or NaN."""
         number = super().convert(value, param, ctx)
         if math.isnan(number):
-            self.fail(f"{value} is not a number.", param, ctx)
+            self.fail(f"it must be a number, not {value}.", param, ctx)
         return number
 
 
 @attrs.frozen
 class Form:
-    """How the texts of one policy look.
+    """The form of the texts that describe one kind of policy.
 
     Attributes:
-        usage: The form, as help shows it.
-        build: Makes the policy of its arguments.
-        readers: What reads the arguments, in order.
-        required: How many of them must be given.
+        usage: The form, like help shows it.
+        build: The function that makes the policy from its arguments.
+        readers: The functions that convert the arguments, in order.
+        required: The number of arguments that must be given.
     """
 
     usage: str
@@ -124,13 +125,13 @@ class Form:
     required: int = 0
 
     def read(self, arguments: list[str]) -> FlushPolicy:
-        """Make the policy.
+        """Make the policy with these arguments.
 
         Raises:
-            ValueError: There are too few arguments or too many, or one is not what it must be.
+            ValueError: There are too few or too many arguments, or an argument is invalid.
         """
         if not self.required <= len(arguments) <= len(self.readers):
-            raise ValueError(counted(len(arguments), "argument"))
+            raise ValueError(f"it has {counted(len(arguments), 'argument')}")
         readers = zip(self.readers, arguments, strict=False)
         return self.build(*(read(argument) for read, argument in readers))
 
@@ -151,10 +152,10 @@ POLICY_USAGE = f"{', '.join(form.usage for form in FORMS.values())} or MODULE:NA
 
 
 def parse_policy(text: str) -> FlushPolicy:
-    """Make the policy that a text describes, or find it in the module that it names.
+    """Make the policy that a text describes, or import it from the module that the text names.
 
     Raises:
-        ValueError: The text does not describe a policy; the message shows it and says why.
+        ValueError: The text does not describe a policy; the message shows the text and the reason.
     """
     name, colon, arguments = text.partition(":")
     form = FORMS.get(name)
@@ -166,14 +167,14 @@ def parse_policy(text: str) -> FlushPolicy:
 
 
 def near_miss(name: str, names: Collection[str]) -> str:
-    """A question for the user, if a name is almost one of these; otherwise an empty text."""
+    """Return a "did you mean" question if a name is similar to one of these names, else ''."""
     matches = [] if name in names else get_close_matches(name, names, 1)
     return f" (did you mean {matches[0]!r}?)" if matches else ""
 
 
 @contextmanager
 def staying(complaint: Callable[[str], Exception]) -> Iterator[None]:
-    """Turn the SystemExit of a policy, which would leave the program, into an error."""
+    """Turn a SystemExit that a policy raises into another error, so that the program goes on."""
     try:
         yield
     except SystemExit as error:
@@ -181,14 +182,14 @@ def staying(complaint: Callable[[str], Exception]) -> Iterator[None]:
 
 
 def leaving(error: SystemExit) -> str:
-    """The message about a policy that would leave the program."""
+    """Return the message for a SystemExit that a policy raised."""
     return f"the policy raised {error!r}"
 
 
 def _find(module: str, text: str) -> FlushPolicy:
-    """Import a policy of the user, or make it; the module may do anything."""
+    """Import a policy of the user, or make it with the class or function that the text calls."""
     if not (module and text):
-        raise ValueError(f"there is not a policy of this name{near_miss(module, FORMS)}")
+        raise ValueError(f"there is no policy of this name{near_miss(module, FORMS)}")
     name, call = (text, None) if "(" not in text else _read_call(text)
     try:
         found: Any = getattr(importlib.import_module(module), name)
@@ -213,10 +214,10 @@ def _read_call(text: str) -> tuple[str, Arguments]:
         case ast.Call(ast.Name(name), args, keywords):
             kwargs = {keyword.arg: _literal(keyword.value, text) for keyword in keywords}
             if None in kwargs or len(kwargs) < len(keywords):
-                raise ValueError(f"an argument of {text!r} has no name, or that of another one")
+                raise ValueError(f"{text!r} must not contain ** or name an argument twice")
             return name, Arguments([_literal(arg, text) for arg in args], kwargs)
         case _:
-            raise ValueError(f"{text!r} is not NAME(ARGUMENT, ...)")
+            raise ValueError(f"{text!r} must be like NAME(ARGUMENT, ...)")
 
 
 def _parsed(text: str) -> ast.expr | None:
@@ -230,11 +231,11 @@ def _literal(argument: ast.expr, text: str) -> object:
         return ast.literal_eval(argument)
     except (ValueError, TypeError):
         segment = ast.get_source_segment(text, argument)
-        raise ValueError(f"the argument {segment} is not a literal") from None
+        raise ValueError(f"the argument {segment} must be a literal") from None
 
 
 def _near_miss_of(error: BaseException) -> str:
-    """What the user may have meant by the name of a module, or of an object in it."""
+    """Return a "did you mean" question for a module or an object that was not found, else ''."""
     if isinstance(error, ModuleNotFoundError):
         return near_miss(error.name or "", FORMS)
     if isinstance(error, AttributeError) and isinstance(error.obj, ModuleType):
@@ -245,7 +246,7 @@ def _near_miss_of(error: BaseException) -> str:
 def _checked(found: object, module: str, text: str) -> FlushPolicy:
     if isinstance(found, type | FunctionType) and "(" not in text:
         what = "class" if isinstance(found, type) else "function"
-        why = f"{text} is a {what}: write {module}:{text}(...), with its arguments"
+        why = f"{text} is a {what}, not a policy: write {module}:{text}(...), with its arguments"
         raise ValueError(why)
     if not isinstance(found, FlushPolicy):
         what = _in_a_line(reprlib.repr(found))
@@ -261,12 +262,12 @@ def parse_sink(text: str) -> Sink:
     """Make the sink that a text describes.
 
     Raises:
-        ValueError: The text does not describe a sink; the message shows it.
+        ValueError: The text does not describe a sink; the message shows the text.
     """
     found = _TEXT.fullmatch(text)
     sink = Sink(*(float(number or 0) for number in found.groups())) if found else None
     if not text or text.endswith("+") or sink is None:
         raise ValueError(f"bad sink {text!r}: it must be like 0.1, 0.01n or 0.1+0.01n")
     if sink(1) > LARGEST:
-        raise ValueError(f"bad sink {text!r}: one item takes more than {LARGEST:g} s")
+        raise ValueError(f"bad sink {text!r}: one item must not take more than {LARGEST:g} s")
     return sink

@@ -1,9 +1,10 @@
-"""What the lab found, as a picture: a row for each policy, with the same scales in all rows.
+"""The picture of the results of the lab: a row for each policy, with the same scales in all rows.
 
-On the left is the whole run, in short intervals: how many items waited, at most and on average. In
-the middle is a closer look at the same moments for all policies: how many items waited, and each
-flush with its items. On the right is the share of the items that were done within a time; with
-partitions there is a line for the slowest of them, and one for all others.
+The left column shows the whole run, divided into short intervals: the maximum and the mean number
+of waiting items. The middle column shows a part of the run, the same for all policies: the number
+of waiting items, and the size of each flush. The right column shows which share of the items was
+delivered within a time; with partitions it has a line for the slowest partition and a line for all
+others.
 """
 
 import bisect
@@ -25,8 +26,8 @@ INTERVALS = 120
 POINTS = 100
 SHARES = (0.5, 0.99)
 
-# The page in inches: what is above and below the rows; a row, and the text on top of it; and for
-# each column where it begins, and its width.
+# The page, in inches: its width and the space above and below all rows; the height of a row and of
+# the text on top of a row; the left edge and the width of each column.
 _WIDTH, _TOP, _BOTTOM = 12.0, 1.05, 0.55
 _ROW, _TEXT = 1.6, 0.5
 _COLUMNS = ((0.6, 4.1), (5.3, 3.5), (9.5, 2.3))
@@ -39,7 +40,7 @@ _STYLE = {
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "grid.color": "#e2e2e2",
-    "svg.hashsalt": "flushq",  # the same picture is the same file
+    "svg.hashsalt": "flushq",  # so that the same runs always give the same file
     "svg.fonttype": "none",
     "text.parse_math": False,
     **dict.fromkeys(["text.color", "axes.edgecolor", "axes.labelcolor"], _INK),
@@ -51,13 +52,13 @@ _DAY = 86_400.0
 
 @attrs.frozen
 class Steps:
-    """How many items wait: from each of the times on it is the level beside it."""
+    """The number of waiting items: from ``times[i]`` on, ``levels[i]`` items wait."""
 
     times: Sequence[float]
     levels: Sequence[int]
 
     def between(self, start: float, end: float) -> "Steps":
-        """The part from one time to a later one; its last time ends the last level."""
+        """Return the part between two times; the end is appended to ``times``, without a level."""
         first, last = bisect.bisect(self.times, start), bisect.bisect_left(self.times, end)
         levels = [self.levels[first - 1] if first else 0, *self.levels[first:last]]
         return Steps([start, *self.times[first:last], end], levels)
@@ -77,13 +78,13 @@ class Steps:
 
 @attrs.frozen
 class Scales:
-    """What all rows share.
+    """The scales that all rows share.
 
     Attributes:
         whole: The first and the last second of the whole run.
-        close: Those of the closer look.
-        latency: The least and the greatest latency that is shown, in seconds.
-        most: The most items that wait.
+        close: The first and the last second of the middle column.
+        latency: The least and the greatest latency on the axis, in seconds.
+        most: The greatest number of waiting items.
     """
 
     whole: tuple[float, float]
@@ -93,7 +94,7 @@ class Scales:
 
 
 def save_picture(runs: Sequence[Run], path: str) -> None:
-    """Draw the runs: into an SVG file if that is how its name ends, else into a PNG file.
+    """Draw the runs into an SVG file if the path ends with ``.svg``, else into a PNG file.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
@@ -108,7 +109,7 @@ def save_picture(runs: Sequence[Run], path: str) -> None:
 
 
 def steps_of(run: Run) -> Steps:
-    """How many items wait: arrivals add to them; displacements and flushes take from them."""
+    """Return how many items waited at each time: arrivals minus displacements and flushes."""
     came = Counter(run.setting.arrivals)
     came.subtract(each.now for each in run.trace.displacements)
     changes = [*came.items()]
@@ -118,7 +119,7 @@ def steps_of(run: Run) -> Steps:
 
 
 def scales_of(runs: Sequence[Run], steps: Sequence[Steps]) -> Scales:
-    """Scales that fit all runs."""
+    """Return the scales that fit all runs."""
     first = min(0.0, runs[0].setting.arrivals[0])
     last = max(each.times[-1] for each in steps)
     whole = first, last if last - first > INSTANT else first + 1.0
@@ -133,10 +134,10 @@ def scales_of(runs: Sequence[Run], steps: Sequence[Steps]) -> Scales:
 
 
 def _closer(runs: Sequence[Run], first: float, last: float) -> tuple[float, float]:
-    """Seconds about the arrival in the middle, with some flushes of each run.
+    """Return the first and the last second of a part around the middle arrival.
 
-    They have a dozen flushes of the run that flushes most often; or more, up to a hundred, if there
-    would be none of the run that flushes least often.
+    The part has about 12 flushes of the run that flushes most often. It is longer, up to 100 of
+    these flushes, if it would otherwise contain no flush of the run that flushes least often.
     """
     gaps = [(last - first) / max(1, len(run.sizes)) for run in runs]
     seconds = max(12 * min(gaps), min(1.5 * max(gaps), 100 * min(gaps)))
@@ -146,7 +147,7 @@ def _closer(runs: Sequence[Run], first: float, last: float) -> tuple[float, floa
 
 
 def traffic_text(setting: Setting) -> str:
-    """What came, in words."""
+    """Return a sentence about the arrivals."""
     arrivals = setting.arrivals
     came = counted(len(arrivals), "item")
     if setting.partitions is not None:
@@ -158,7 +159,7 @@ def traffic_text(setting: Setting) -> str:
 
 
 def sink_text(setting: Setting) -> str:
-    """The sink, what is paid, and the limits of the queue, in words."""
+    """Return sentences about the sink, the costs and the limits of the queue."""
     sink = setting.sink
     times = [duration(sink.fixed)] if sink.fixed or not sink.each else []
     times += [f"{duration(sink.each)} for each item"] if sink.each else []
@@ -305,19 +306,19 @@ def _write_head(figure: Any, setting: Setting) -> None:
 
 @attrs.frozen
 class _Places:
-    """Where moments stand on an axis: in seconds or, if the traffic has dates, by the clock."""
+    """The positions of times on an axis: seconds or, if the traffic has dates, clock times."""
 
     began: datetime | None
 
     def of(self, moments: Sequence[float]) -> list[float]:
-        """The places of moments that are given in seconds."""
+        """Return the positions of times that are given in seconds."""
         if self.began is None:
             return list(moments)
         start = float(_part("dates").date2num(self.began))
         return [start + moment / _DAY for moment in moments]
 
     def mark(self, axis: Any, ends: tuple[float, float]) -> None:
-        """Write moments below an axis from one end to the other."""
+        """Label the time axis from one end to the other."""
         axis.set_xlim(*self.of(ends))
         if self.began is None:
             axis.xaxis.set_major_locator(_part("ticker").MaxNLocator(6, steps=_STEPS))
@@ -335,5 +336,5 @@ def _shortened(text: str, most: int) -> str:
 
 
 def _part(name: str) -> Any:
-    """A part of matplotlib, which is large, and may be missing."""
+    """Import a module of matplotlib: only when it is needed, as it is large and may be missing."""
     return import_module(f"matplotlib.{name}")

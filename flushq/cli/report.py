@@ -1,4 +1,4 @@
-"""What the lab found, as a table and as JSON: a row for each policy."""
+"""The results of the lab as a table and as JSON: one row for each policy."""
 
 import io
 import json
@@ -17,7 +17,7 @@ WIDTH = 200
 
 
 def as_table(runs: Sequence[Run]) -> str:
-    """All runs as a table, as text."""
+    """Return a text table of all runs."""
     table = Table("policy", box=None, pad_edge=False, padding=(0, 3, 0, 0))
     special = _special(runs[0])
     latencies = [*SHARES] if runs[0].slowest is None else [*SHARES, "others p99", "slowest p99"]
@@ -33,22 +33,22 @@ def as_table(runs: Sequence[Run]) -> str:
 
 
 def as_json(runs: Sequence[Run]) -> str:
-    """The same figures, not rounded, as a JSON array of objects."""
+    """Return the figures of all runs, not rounded, as a JSON array of objects."""
     return json.dumps([_figures(run) for run in runs], indent=2)
 
 
 def why(run: Run) -> str:
-    """How many flushes there were for each reason, and what was never flushed."""
+    """Return text: the number of flushes for each reason, and of items that were not flushed."""
     counts = [f"{reason} {count}" for reason, count in run.reasons.items()]
     if run.trace.stranded:
-        counts.append(f"{counted(run.trace.stranded, 'item')} never")
+        counts.append(f"{counted(run.trace.stranded, 'item')} not flushed")
     if run.trace.refused:
         counts.append(f"{counted(run.trace.refused, 'item')} refused")
     return ", ".join(counts)
 
 
 def duration(seconds: float) -> str:
-    """A time with three digits that count, in seconds, or below one second in milliseconds."""
+    """Return a time with three significant digits: in seconds, or below 1 s in milliseconds."""
     if math.isnan(seconds):
         return "-"
     rounded = float(f"{seconds:.3g}")
@@ -107,7 +107,7 @@ def _short(text: str) -> str:
 
 
 def _slowest(run: Run) -> dict[str, Any]:
-    """The slowest partition, if there are partitions."""
+    """Return the figures of the slowest partition; empty if there are no partitions."""
     if run.slowest is None:
         return {}
     others, slowest = (quantile(each, 0.99) if each else None for each in _both(run.slowest))
@@ -115,12 +115,12 @@ def _slowest(run: Run) -> dict[str, Any]:
 
 
 def _both(slowest: Slowest) -> tuple[Sequence[float], Sequence[float]]:
-    """The latencies of all other partitions, and those of the slowest."""
+    """Return the latencies of all other partitions and the latencies of the slowest one."""
     return slowest.others, slowest.latencies
 
 
 def _special(run: Run) -> dict[str, int]:
-    """The figures that there are only with a limit, and only with failures."""
+    """Return the figures that exist only with a limit of the queue or only with failures."""
     figures: dict[str, int] = {}
     if run.setting.is_bounded and run.setting.when_full == "wait":
         figures |= {"blocked": run.trace.blocked}

@@ -1,4 +1,4 @@
-"""``python -m flushq simulate``: policies on traffic, in virtual time, compared."""
+"""The command ``simulate``: it runs policies with the same traffic and compares them."""
 
 import sys
 from functools import cache, partial
@@ -54,7 +54,7 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
             "in the checkout of flushq: pip install '.[plot]'"
         )
     if path is not None and not Path(path).absolute().parent.is_dir():
-        raise Mistake(f"cannot write {path!r}: there is no such directory")
+        raise Mistake(f"cannot write {path!r}: its directory does not exist")
     if path is not None and Path(path).is_dir():
         raise Mistake(f"cannot write {path!r}: it is a directory")
     return path
@@ -69,7 +69,7 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     "--rate",
     type=Number(0, LARGEST, min_open=True),
     metavar="R",
-    help="Instead of a FILE: a Poisson process of so many items a second.",
+    help="Random arrivals (a Poisson process) instead of a FILE: R items a second on average.",
 )
 @click.option(
     "--seconds",
@@ -77,7 +77,7 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     default=60.0,
     show_default=True,
     metavar="S",
-    help="How long it lasts.",
+    help="How long the random arrivals last.",
 )
 @click.option(
     "--seed",
@@ -85,13 +85,13 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     default=1,
     show_default=True,
     metavar="N",
-    help="Which one of them, which calls fail, and what items weigh.",
+    help="The seed of all random numbers: arrivals, partitions, weights and failures.",
 )
 @click.option(
     "--partitions",
     type=click.IntRange(1, MOST_ITEMS),
     metavar="N",
-    help="Of how many partitions its items are.  [default: there are no partitions]",
+    help="Give each random arrival one of N partitions.  [default: no partitions]",
 )
 @click.option(
     "--skew",
@@ -99,14 +99,14 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     default=0.0,
     show_default=True,
     metavar="S",
-    help="How unequal these are: the k-th is k ** S times less frequent than the first (Zipf).",
+    help="Make partition k come k ** S times less often than partition 1 (Zipf's law).",
 )
 @click.option(
     "--sink",
     required=True,
     callback=by(parse_sink),
     metavar="TEXT",
-    help=f"How long a flush of n items takes: {SINK_USAGE}; 0.02+0.0001n, say.",
+    help=f"How long a flush of n items takes: {SINK_USAGE}, as in 0.02+0.0001n.",
 )
 @click.option(
     "--slots",
@@ -114,41 +114,41 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     default=1,
     show_default=True,
     metavar="N",
-    help="How many flushes may run at a time.",
+    help="The number of flushes that may run at a time.",
 )
 @click.option(
     "--weight",
     type=Number(0, LARGEST, min_open=True),
     metavar="MEAN",
-    help="The mean weight of an item: from 0 to twice that, all equally likely.",
+    help="Give items random weights from 0 to twice the MEAN (a uniform distribution).",
 )
 @click.option(
     "--queue-size",
     type=click.IntRange(min=1),
     metavar="N",
-    help="How many items may wait.  [default: no limit]",
+    help="The number of items that may wait.  [default: no limit]",
 )
 @click.option(
     "--queue-weight",
     type=Number(0, LARGEST, min_open=True),
     metavar="N",
-    help="What the items that wait may weigh together.  [default: no limit]",
+    help="The weight that all waiting items may have together.  [default: no limit]",
 )
 @click.option(
     "--when-full",
     type=click.Choice(WHEN_FULL),
     default="wait",
     show_default=True,
-    help="Whether producers wait in line for a full queue, or which items it gives up.",
+    help="What a full queue does: let producers wait in line, or drop the oldest or newest item.",
 )
 @click.option(
-    "--drain", is_flag=True, help="Close the queue after the last arrival: flush what is left."
+    "--drain", is_flag=True, help="Close the queue after the last arrival: flush what waits."
 )
 @click.option(
     "--fail-rate",
     type=Number(0, 1),
     metavar="P",
-    help="The probability that a call of the sink fails.  [default: none fails]",
+    help="The probability that a call of the sink fails.  [default: no call fails]",
 )
 @click.option(
     "--retry",
@@ -156,7 +156,7 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     default=1.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long after a call that failed it is made again.",
+    help="How long after a failed call the sink is called again with its batch.",
 )
 @click.option(
     "--attempts",
@@ -164,7 +164,7 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     default=3,
     show_default=True,
     metavar="N",
-    help="How many calls are made with a batch before it is dropped.",
+    help="The number of failed calls after which a batch is dropped.",
 )
 @click.option(
     "--throttle",
@@ -178,7 +178,7 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     default=1.0,
     show_default=True,
     metavar="A",
-    help="What a flush costs, and each further call of it.",
+    help="The cost of a flush, and of each retry of its call.",
 )
 @click.option(
     "--delay-cost",
@@ -186,7 +186,7 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     default=1.0,
     show_default=True,
     metavar="W",
-    help="What each second costs that an item waits for the start of its flush.",
+    help="The cost of each second that an item waits for the start of its flush.",
 )
 @click.option(
     "--policy",
@@ -196,14 +196,14 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     default=DEFAULT_POLICIES,
     show_default=True,
     metavar="TEXT",
-    help=f"A policy to try, any number of times: {POLICY_USAGE}.",
+    help=f"A policy to try: {POLICY_USAGE}. Can be given many times.",
 )
 @click.option("--json", is_flag=True, help="Print JSON instead of a table.")
 @click.option(
     "--plot",
     callback=_picture,
     metavar="FILE",
-    help="Draw what happened: FILE.svg or FILE.png.",
+    help="Draw a picture of the runs into FILE.svg or FILE.png.",
 )
 @click.pass_context
 def simulate(
@@ -232,21 +232,26 @@ def simulate(
     json: bool,
     plot: str | None,
 ) -> None:
-    """Try policies on traffic, in virtual time, and compare them.
+    """Run policies with the same traffic, in virtual time, and compare them.
 
-    The traffic is in a FILE (- for standard input), one arrival a line, in seconds or ISO 8601 (UTC
-    where a line does not say otherwise), and after a tab, if there is one, the key of a partition;
-    or it is a model (--rate). For each policy a row is printed: its flushes, the mean and the
-    largest batch; how long the items took, from arrival to the end of their flush; how busy the
-    sink was; what flushes and waiting cost; how many times the least cost that is, of any schedule
-    that knows the future, has the same RECORDS and always a free slot; and why it flushed. With
-    --queue-size or --queue-weight also how many producers were blocked: they stood in line for
-    room; or how many items were displaced, if --when-full says that none stands in line; with
-    --fail-rate how many were dropped; with partitions the p99 of the slowest one, and of all
-    others.
+    The traffic is a FILE (- for standard input) or random (--rate). Each line of a FILE is the time
+    of one arrival, in seconds or ISO 8601 (UTC if the line has no time zone). A tab and the key of
+    a partition may follow.
 
-    A policy of your own is MODULE:NAME, an object in a module that can be imported, or
-    MODULE:NAME(0.2, most=5), what a class or a function in it makes of literal arguments.
+    The command prints one row for each policy: the number of flushes, the mean and the largest
+    batch size, the latencies (from the arrival of an item to the end of its flush), how busy the
+    sink was, the cost of calls and delays, that cost as a multiple of the least possible cost, and
+    the reasons of the flushes. The least possible cost is the cost of the best schedule that knows
+    the future, with the same RECORDS, if a slot is always free.
+
+    Some options add columns. With --queue-size or --queue-weight: the number of producers that were
+    blocked (they waited in line for room), or of items that were displaced if --when-full drops
+    items. With --fail-rate: the number of dropped items. With partitions: the p99 latency of
+    the slowest partition, and of all others.
+
+    You can use a policy of your own. MODULE:NAME is an object of a module that can be imported.
+    MODULE:NAME(0.2, most=5) is the policy that a class or a function of the module makes with these
+    arguments, which must be literals.
     """
     check_combination(ctx)
     if plot is not None and file is not None:

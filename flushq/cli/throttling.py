@@ -1,6 +1,6 @@
-"""Throttles as text: ``rate:10/1.0`` is RateLimit(10, 1.0), ``breaker:5/30`` CircuitBreaker(5, 30).
+"""The texts of throttles: ``rate:10/1.0`` is RateLimit(10, 1.0).
 
-A further throttle is a further row of THROTTLES.
+``breaker:5/30`` is CircuitBreaker(5, 30). Each throttle has a row in THROTTLES.
 """
 
 from collections.abc import Callable
@@ -21,10 +21,10 @@ Made = TypeVar("Made", bound=Throttle)
 
 
 def parse_throttle(text: str | None) -> Throttle | None:
-    """Make the throttle that a text describes; None, if there is none.
+    """Make the throttle that a text describes, or return None if the text is None.
 
     Raises:
-        ValueError: The text does not describe a throttle; the message shows it and says why.
+        ValueError: The text does not describe a throttle; the message shows it and the reason.
     """
     if text is None:
         return None
@@ -36,10 +36,10 @@ def parse_throttle(text: str | None) -> Throttle | None:
 
 
 def parse_rate(text: str | None) -> RateLimit | None:
-    """Make the RateLimit that a text without a name describes; None, if there is none.
+    """Make the RateLimit that a text like ``10/1.0`` describes, or return None if it is None.
 
     Raises:
-        ValueError: The text does not describe one; the message shows it and says why.
+        ValueError: The text does not describe a RateLimit; the message shows it and the reason.
     """
     if text is None:
         return None

@@ -1,4 +1,4 @@
-"""The traffic of the lab, from a file or a model: times, partitions, weights."""
+"""The traffic of the lab (times, partitions, weights): from a file, or random."""
 
 from collections.abc import Hashable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -12,13 +12,13 @@ DATE = "an ISO 8601 time"
 
 
 class Traffic(NamedTuple):
-    """What arrives.
+    """The items that arrive.
 
     Attributes:
-        arrivals: When the items arrive, in seconds; at least one.
+        arrivals: The times at which the items arrive, in seconds; at least one.
         began: The date of second 0. None: the traffic has no dates.
-        partitions: The key of the partition of each item. None: there are no partitions.
-        weights: The weight of each item. None: none weighs anything.
+        partitions: The partition key of each item. None: there are no partitions.
+        weights: The weight of each item. None: the items have no weights.
     """
 
     arrivals: Sequence[float]
@@ -28,14 +28,16 @@ class Traffic(NamedTuple):
 
 
 def read_traffic(lines: Iterable[str]) -> Traffic:
-    """Read the time in each line: seconds, or ISO 8601 (of UTC unless it says otherwise).
+    """Read the time in each line: seconds, or ISO 8601 (UTC if it has no time zone).
 
-    What follows after a tab is the key of the partition. Empty lines are left out. The result is in
-    seconds since the first time, with the date of that time, in UTC, if it has one.
+    The text after a tab is the key of the partition. Empty lines are skipped. The arrivals of the
+    result are in seconds since the first time. If the lines have dates, ``began`` is the first one,
+    in UTC.
 
     Raises:
-        ValueError: A line is not a time, or of another kind than those above, or earlier, or has a
-            key where others have none; the message has its number. Or there are no times.
+        ValueError: There are no times. Or a line has no valid time, or a time that is of another
+            kind or earlier than the lines above it; or only some of the lines have a key. The
+            message has the number of the line.
     """
     times: list[float] = []
     keys: list[str | None] = []
@@ -46,12 +48,12 @@ def read_traffic(lines: Iterable[str]) -> Traffic:
             kind, time, key = _read_line(text, number)
             kinds.add(kind)
             if len(kinds) > 1:
-                raise ValueError(f"line {number}: {text!r} is {kind}, unlike what is above")
+                raise ValueError(f"line {number}: {text!r} is {kind}, unlike the lines above")
             if keys and (key is None) != (keys[0] is None):
-                has = "has no key" if key is None else "has a key"
-                raise ValueError(f"line {number}: {text!r} {has} after a tab, unlike those above")
+                has = "has no key after a tab" if key is None else "has a key after a tab"
+                raise ValueError(f"line {number}: {text!r} {has}, unlike the lines above")
             if times and time < times[-1]:
-                raise ValueError(f"line {number}: {text!r} is earlier than what is above")
+                raise ValueError(f"line {number}: {text!r} is earlier than the lines above")
             times.append(time)
             keys.append(key)
     if not times:
@@ -61,13 +63,15 @@ def read_traffic(lines: Iterable[str]) -> Traffic:
 
 
 def model_arrivals(rate: float, seconds: float, seed: int) -> list[float]:
-    """Draw a Poisson process: so many items a second on average, for so long; always the same.
+    """Return the arrival times of a Poisson process; the same seed gives the same times.
 
     Raises:
-        ValueError: These are too many, or there are none.
+        ValueError: There would be too many arrivals, or there are none.
     """
     if rate * seconds > MOST_ITEMS:
-        raise ValueError(f"about {rate * seconds:.0f} items are more than {MOST_ITEMS}")
+        raise ValueError(
+            f"there must be at most {MOST_ITEMS} items, not about {rate * seconds:.0f}"
+        )
     times = list(takewhile(lambda time: time < seconds, _poisson(rate, Random(seed))))
     if not times:
         raise ValueError("there are no arrivals")
@@ -75,21 +79,21 @@ def model_arrivals(rate: float, seconds: float, seed: int) -> list[float]:
 
 
 def model_partitions(items: int, partitions: int, skew: float, seed: int) -> list[int]:
-    """Draw a partition for each item, by Zipf's law; always the same.
+    """Draw a partition for each item, by Zipf's law; the same seed gives the same partitions.
 
-    The first partition is 1, and the k-th comes ``k ** skew`` times less often.
+    Partition k (from 1 on) comes ``k ** skew`` times less often than partition 1.
     """
-    random = Random(f"the partitions of {seed}")  # other numbers than those of the arrivals
+    random = Random(f"the partitions of {seed}")  # not the random numbers of the arrivals
     shares = [*accumulate(rank**-skew for rank in range(1, partitions + 1))]
     return random.choices(range(1, partitions + 1), cum_weights=shares, k=items)
 
 
 def model_weights(items: int, mean: float, seed: int) -> list[float]:
-    """Draw a weight for each item; always the same.
+    """Draw a weight for each item; the same seed gives the same weights.
 
     All weights from 0 to twice the mean are equally likely.
     """
-    random = Random(f"the weights of {seed}")  # other numbers than those of the arrivals
+    random = Random(f"the weights of {seed}")  # not the random numbers of the arrivals
     return [random.uniform(0, 2 * mean) for _ in range(items)]
 
 
@@ -101,14 +105,14 @@ def _poisson(rate: float, random: Random) -> Iterable[float]:
 
 
 def _read_line(text: str, number: int) -> tuple[str, float, str | None]:
-    """Return the kind of time in a text, the time, and the key, if there is one."""
+    """Return the kind of the time in a line, the time, and the key or None."""
     moment, tab, key = text.partition("\t")
     kind, time = _read_time(moment.rstrip(), number)
     return kind, time, key.lstrip() if tab else None
 
 
 def _read_time(text: str, number: int) -> tuple[str, float]:
-    """Return the kind of time that a text is, and the time."""
+    """Return the kind of the time (seconds or a date) and the time in seconds."""
     for kind, read in (("a number of seconds", float), (DATE, _read_date)):
         try:
             time = read(text)
@@ -116,7 +120,7 @@ def _read_time(text: str, number: int) -> tuple[str, float]:
             continue
         if abs(time) < float("inf"):
             return kind, time
-    raise ValueError(f"line {number}: {text!r} is neither seconds nor an ISO 8601 time")
+    raise ValueError(f"line {number}: {text!r} must be seconds or an ISO 8601 time")
 
 
 def _read_date(text: str) -> float:

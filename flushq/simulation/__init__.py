@@ -1,4 +1,4 @@
-"""Policies in virtual time, on the core that decides in production: see :func:`simulate`."""
+"""Simulations of policies in virtual time, with the core of a real queue: :func:`simulate`."""
 
 import math
 import sys
@@ -46,52 +46,53 @@ def simulate(
     flush_fails: FlushFails | None = None,
     throttle: Throttle | None = None,
 ) -> Trace:
-    """Run a copy of the policy over the arrivals, in virtual time, to the end.
+    """Run a copy of the policy with these arrivals, in virtual time, until nothing more happens.
 
     Args:
         policy: The policy; it is not changed.
         arrivals: The times at which items arrive, in seconds, not decreasing.
-        flush_seconds: How long a call of flush_fn takes: a number, or a function of the number of
-            its items.
-        max_in_flight: How many flushes may run at a time.
+        flush_seconds: How long a call of flush_fn takes, in seconds: a number, or a function of the
+            number of items.
+        max_in_flight: The number of flushes that may run at a time.
         weights: The weight of each item; needed for a policy with ``max_weight``.
-        partitions: The key of the partition of each item. None: there are no partitions. The calls
-            of all partitions take the same time and fail in the same way.
-        max_in_flight_per_partition: How many flushes of one partition may run at a time. None: no
-            limit of its own.
-        max_queue_size: How many items may wait. The producer of one that finds no room stands in
-            line, and its age counts from the time at which it comes in. None: there is no limit.
-        max_queue_weight: What the items that wait may weigh together; it needs weights. None: there
-            is no limit.
-        when_full: What happens to an item that finds no room, as of a FlushQueue: "wait",
+        partitions: The partition key of each item. None: there are no partitions. The calls of all
+            partitions take the same time and fail in the same way.
+        max_in_flight_per_partition: The number of flushes of one partition that may run at a time.
+            None: only ``max_in_flight`` limits them.
+        max_queue_size: The number of items that may wait. If an item finds no room, its producer
+            waits in line, and the age of the item counts from its acceptance. None: no limit.
+        max_queue_weight: The weight that all waiting items may have together; it needs weights.
+            None: no limit.
+        when_full: What happens when an item finds no room, like in a FlushQueue: "wait",
             "drop_oldest" or "drop_newest".
-        drain: Whether the queue is closed once all has happened that happens at the time of the
-            last arrival.
-        flush_fails: A function of the attempt (how many times these items have been handed over
-            together) and of the number of items, that is asked at the end of each call of
-            flush_fn. It answers with None if the call succeeds; else the call fails, and the answer
-            is the verdict of the failure handler. None: all calls succeed.
-        throttle: When a call of flush_fn may start; a deep copy is run. None: at any time.
+        drain: Whether to close the queue after the last arrival, when all events of that time have
+            happened.
+        flush_fails: A function that is called at the end of each call of flush_fn. Its arguments
+            are the attempt (how many times these items have been handed over together) and the
+            number of items. It returns None if the call succeeds, else the verdict of the failure
+            handler. None: all calls succeed.
+        throttle: The throttle that decides when a call of flush_fn may start; a deep copy is used.
+            None: at any time.
 
     Returns:
-        The trace. Without ``drain`` nothing is flushed at the end just because it is the end. A
-        ``Fail()`` ends the queue and is not raised: the trace tells what was lost.
+        The trace. Without ``drain``, items may be left that the policy never flushes. A ``Fail()``
+        ends the queue and is not raised: the trace counts the lost items.
 
     Raises:
         ItemTooLarge: An item weighs more than the policy's ``max_weight``, or ``max_queue_weight``.
-        PolicyError: The policy raised, or gave an answer that is not a decision, or answered more
-            than 10,000 ticks in a row with Wait (for each partition): it may never flush. Or the
-            throttle raised, or gave an answer that is not a time, or let no call start more than
-            10,000 times in a row when it had told.
-        TypeError, ValueError: An argument, or what a function has returned, is not what it must be;
-            or ``flush_fails`` answered 10,000 calls with the same items with Retry: they may never
-            end.
+        PolicyError: The policy raised, returned no valid decision, or answered more than 10,000
+            ticks in a row (for each partition) with Wait, so that it may never flush. Or the
+            throttle raised, returned no valid time, or answered more than 10,000 times in a row
+            with a time at which no call could start.
+        TypeError, ValueError: An argument, or the value that a function returned, is invalid. Or
+            ``flush_fails`` answered 10,000 calls with the same items with Retry, so that the
+            retries may never end.
     """
     times = _times(arrivals)
     masses = _one_for_each(times, weights, "weights")
     keys = _one_for_each(times, partitions, "partitions")
     if masses is None and getattr(policy, "max_weight", None) is not None:
-        raise TypeError(f"the max_weight of {policy!r} needs weights, one for each arrival")
+        raise TypeError(f"a policy with max_weight needs weights, one for each arrival: {policy!r}")
     if not isinstance(drain, bool):
         raise TypeError(f"drain must be a bool, not {drain!r}")
     core: Core[int] = Core(
@@ -117,7 +118,7 @@ def _one_for_each(times: list[float], facts: Iterable[T] | None, of: str) -> lis
         return None
     listed = list(facts)
     if len(listed) != len(times):
-        raise ValueError(f"there are {len(times)} arrivals but {len(listed)} {of}")
+        raise ValueError(f"there must be {len(times)} {of}, one per arrival, not {len(listed)}")
     return listed
 
 

@@ -1,19 +1,19 @@
 """The driver of a Core in virtual time.
 
-Theory of operation. Four things can happen next: a call of flush_fn ends, items arrive, or the time
-comes that the policy asked for, or at which a call may start that had to wait. The simulation goes
-to the earliest of these and lets all that happens at that instant happen: calls end, then items
-arrive, all of them in one event. Then the calls start that may by then, and producers in line come
-in. So an arrival exactly at a deadline joins the batch. The policy's time comes only if nothing
-else happens then: each event has asked the policy already. Times are only added and compared: with
-ints and Fractions a trace is exact.
+Theory of operation. There are four kinds of next events: a call of flush_fn ends, items arrive, the
+time comes that the policy asked for, or the time comes at which a call that had to wait may start.
+The simulation goes to the earliest of these times. At each instant, calls end first. Then items
+arrive, all of them in one event. Then calls start if they may, and producers in line come in. So an
+item that arrives exactly at a deadline joins the batch. The policy gets a tick only if nothing else
+happens at that instant, because every other event has asked it already. Times are only added and
+compared: with ints and Fractions a trace is exact.
 
-The trace has the policy's answer to each event, so the policy is told of each by itself. The core
-is asked for a flush only if there may be one: if the policy wants it, or if there may be a line or
-a drain, or if it has a throttle or retries to see to.
+The trace has the policy's answer to each event, so the driver tells the policy of each event
+separately. It asks the core for a flush only if there may be one: if the policy wants a flush, if
+there may be a line of producers or a drain, or if the core has a throttle or retries.
 
-What is otherwise with partitions is in flushq.simulation.partitioned: of which partition something
-is told, and whose time comes.
+flushq.simulation.partitioned adds partitions: it finds the partition of each event, and the policy
+whose time comes first.
 """
 
 import heapq
@@ -35,48 +35,52 @@ from flushq.simulation.sink import Sink
 from flushq.simulation.trace import Displacement, Events, Facts, SimulatedFlush, Trace
 
 BROKEN_PROMISES = 10_000
-"""How many ticks in a row may be answered with Wait, for each partition; how often in a row no call
-may start when the throttle had told."""
+"""The limit for two kinds of broken promises, each counted in a row.
+
+The policy answered a tick with Wait (the limit is for each partition). Or no call could start at
+the time that the throttle had answered.
+"""
 
 
 @attrs.define(eq=False)
 class _Producer:
-    """A producer in line, which is its own waiter."""
+    """A producer that waits in line for room. It is its own waiter."""
 
     item: int
     _called: list["_Producer"]
 
     def done(self) -> bool:
-        """Whether it was called: it waits until it is."""
+        """Return False: a simulated producer is never cancelled."""
         return False
 
     def set_result(self, answer: object, /) -> None:
-        """It is called, to come in or to go away."""
+        """Note that the producer must come in, or go away if the queue has closed or failed."""
         self._called.append(self)
 
 
 @attrs.define(eq=False)
 class _Retry:
-    """A flush whose next call is in line, which is its own waiter."""
+    """A flush whose next call waits in the line of calls. It is its own waiter."""
 
     attempts: Attempts[int]
     _let_go: list["_Retry"]
 
     def done(self) -> bool:
-        """Whether it may go on: it waits until it may."""
+        """Return False: a simulated flush is never cancelled."""
         return False
 
     def set_result(self, answer: object, /) -> None:
-        """It may."""
+        """Note that the next call must start."""
         self._let_go.append(self)
 
 
 _Call = tuple[float, int, Batch[int], Attempts[int] | None, int]
-"""When it ends; the batch's first item, for their order; the batch, its attempts; the size."""
+"""The end of a call, the number of its batch's first item (it breaks ties between equal ends), the
+batch, its attempts (None for the first call), and the number of items of the call."""
 
 
 class Simulation:
-    """The driver: it waits and keeps time by going to the next instant."""
+    """The driver. It does not wait: it sets its time to the time of the next event."""
 
     def __init__(
         self, core: Core[int], times: Sequence[float], sink: Sink, *, is_bounded: bool
@@ -102,7 +106,7 @@ class Simulation:
             core.admission.on_displaced = self._note_displaced
 
     def run(self, *, drain: bool) -> Trace:
-        """Go on until nothing happens any more; ``drain``: close after the last arrival."""
+        """Simulate all events and return the trace; ``drain``: close after the last arrival."""
         if drain and len(self._times) > 1:
             last = self._times[-2]
             self._play(last)
@@ -128,7 +132,7 @@ class Simulation:
         )
 
     def _play(self, until: float) -> None:
-        """Let happen what happens up to this time."""
+        """Simulate all events up to this time."""
         core, times, calls, never = self._core, self._times, self._calls, math.inf
         batcher, starts, policy = self._batcher, core.starts, self._policy
         while True:
@@ -152,10 +156,10 @@ class Simulation:
                 if not self._pass(now):
                     break
 
-    # Items come.
+    # Items arrive.
 
     def _arrive(self, now: float) -> None:
-        """Take what arrives; tell the policy of it, and of what has come from the line."""
+        """Add the items that arrive, and tell the policy of them and of items from the line."""
         times, item = self._times, self._arrived
         while times[item] == now:
             self._enter(item)
@@ -180,7 +184,7 @@ class Simulation:
             self._note_displaced(DISPLACED, item)
 
     def _note_displaced(self, number: int, item: int) -> None:
-        """An item was displaced by one that arrives."""
+        """Note that an arrival has displaced this item, which may be the arriving item itself."""
         self._displacements.append(Displacement(self._times[self._arrived], item))
 
     # Calls end.
@@ -201,7 +205,7 @@ class Simulation:
     def _go_on(
         self, batch: Batch[int], attempts: Attempts[int], verdict: Verdict | None, now: float
     ) -> None:
-        """Another call of a flush has ended in which not all went well."""
+        """Decide what follows a call that failed, or that succeeded after a failure."""
         if verdict is None:
             attempts.returned(now)
         else:
@@ -214,7 +218,7 @@ class Simulation:
             self._core.starts.join(_Retry(attempts, self._let_go), attempts, now)
 
     def _correct(self, batch: Batch[int], now: float) -> None:
-        """A flush did not end with its first call, as it was written down when it started."""
+        """Correct the record of a flush: it was made for a flush that ends with its first call."""
         self._flushes[batch.first] = attrs.evolve(
             self._flushes[batch.first],
             ended=now,
@@ -231,7 +235,7 @@ class Simulation:
         if self._batcher.stopped is not None:
             self._check()
 
-    # Time comes.
+    # The time of the policy or the throttle comes.
 
     def _tick(self, now: float) -> None:
         policy, partition = self._first_to_tick()
@@ -243,19 +247,22 @@ class Simulation:
             raise PolicyError(f"the policy {name} answered {self._waits} ticks in a row with Wait")
 
     def _first_to_tick(self) -> tuple[RunningPolicy, Hashable]:
-        """The policy whose time comes first, and the key of its partition."""
+        """Return the policy whose time comes first, and the key of its partition."""
         return self._policy, None
 
     def _expect_call(self) -> None:
-        """The time has come at which a call may start, as the throttle has told."""
+        """Note that the time of the throttle has come; raise if that was too often in a row."""
         self._waits += 1
         if self._waits > BROKEN_PROMISES:
-            raise PolicyError(f"the throttle let no call start {self._waits} times in a row")
+            raise PolicyError(
+                f"the throttle answered {self._waits} times in a row with a time at which no call"
+                " could start"
+            )
 
     # A pass.
 
     def _pass(self, now: float) -> bool:
-        """Start retries and the flush that is due, or let producers in; return whether it has."""
+        """Start retries and the due flush, or let producers in; return whether any did."""
         self._now = now
         batch = self._core.next_flush(self._clock)
         if self._batcher.stopped is not None:
@@ -267,7 +274,7 @@ class Simulation:
         return has_retried or (self._always_asks and self._let_in(now))
 
     def _call_again(self, now: float) -> bool:
-        """Make the calls that were let go; return whether there are any."""
+        """Start the calls that the core let go from the line; return whether there were any."""
         retries, self._let_go[:] = [*self._let_go], []
         for retry in retries:
             attempts = retry.attempts
@@ -291,14 +298,14 @@ class Simulation:
     def _call(
         self, batch: Batch[int], attempts: Attempts[int] | None, size: int, now: float
     ) -> float:
-        """Call flush_fn; return when that ends."""
+        """Simulate a call of flush_fn; return the time at which the call ends."""
         self._waits = 0
         ended = now + self._sink.seconds(size)
         heapq.heappush(self._calls, (ended, batch.first, batch, attempts, size))
         return ended
 
     def _let_in(self, now: float) -> bool:
-        """Producers that are called come in, or go away if it is too late."""
+        """Let called producers in unless the queue ends; return whether items were added."""
         self._core.respond()
         came = 0
         for producer in self._called:
@@ -311,7 +318,7 @@ class Simulation:
         return came > 0
 
     def _check(self) -> None:
-        """Raise what policy or throttle has done; after another failure nobody comes any more."""
+        """Raise a failure of the policy or the throttle; stop the arrivals at another failure."""
         outcome = self._core.ending.outcome()
         if isinstance(outcome, PolicyError):
             raise outcome

@@ -1,10 +1,10 @@
 """The driver of a Core with partitions, in virtual time.
 
-Theory of operation. Items that arrive at one instant are one event for each partition that they are
-of, in the order in which the first of each comes. What happens in one partition does not ask the
-policies of others. So when all has happened that happens at an instant, the time comes of each
-policy that has asked for it and was not told of anything else; and only then flushes start, as the
-line of those that are due must be complete.
+Theory of operation. The items that arrive at one instant make one event for each of their
+partitions, in the order of the first item of each partition. An event of one partition does not ask
+the policies of the others. So at each instant, after all other events, every policy gets a tick
+that has asked for this time and was told nothing else. Only then flushes start, because the line of
+the due flushes must be complete.
 """
 
 from collections.abc import Hashable, Sequence

@@ -1,4 +1,4 @@
-"""What stands in for flush_fn and the failure handler: how long calls take, and which fail."""
+"""The simulated flush_fn and failure handler: how long calls take, and which calls fail."""
 
 from collections.abc import Callable
 
@@ -6,24 +6,24 @@ from flushq.arguments import check_finite, check_sync_callable, shown
 from flushq.outcomes import Retry, Verdict
 
 FlushSeconds = float | Callable[[int], float]
-"""How long a call with so many items takes, in seconds."""
+"""How long a call takes, in seconds: a number, or a function of the number of items."""
 
 FlushFails = Callable[[int, int], Verdict | None]
-"""The verdict on an attempt with so many items; None: it has succeeded."""
+"""A function of the attempt and the number of items that returns a verdict, or None for success."""
 
 MOST_ATTEMPTS = 10_000
-"""How many times the same items may be handed over."""
+"""The number of times that the same items may be handed over."""
 
 
 class Sink:
-    """What comes of the calls of flush_fn.
+    """The simulated flush_fn and failure handler.
 
     Args:
-        seconds: How long they take.
-        fails: Whether they fail. None: they do not.
+        seconds: How long a call takes, in seconds.
+        fails: The function that returns the verdict on a call. None: all calls succeed.
 
     Raises:
-        TypeError, ValueError: An argument is not what it must be.
+        TypeError, ValueError: An argument is invalid.
     """
 
     def __init__(self, seconds: FlushSeconds, fails: FlushFails | None) -> None:
@@ -34,7 +34,7 @@ class Sink:
         self._fails = fails
 
     def seconds(self, size: int) -> float:
-        """How long a call takes."""
+        """Return how long a call with this number of items takes, in seconds."""
         if not callable(self._seconds):
             return self._seconds
         seconds = self._seconds(size)
@@ -42,14 +42,16 @@ class Sink:
         return seconds
 
     def verdict(self, attempt: int, size: int) -> Verdict | None:
-        """The verdict on a call; None: it has succeeded."""
+        """Return the verdict on a call, or None if the call succeeds."""
         if self._fails is None:
             return None
         verdict = self._fails(attempt, size)
         if not isinstance(verdict, Verdict | None):
             raise TypeError(f"flush_fails must answer with None or a verdict, not {shown(verdict)}")
         if isinstance(verdict, Retry) and attempt >= MOST_ATTEMPTS:
-            raise ValueError(f"flush_fails answered {attempt} calls in a row with {verdict!r}")
+            raise ValueError(
+                f"flush_fails must not answer {attempt} calls in a row with {verdict!r}"
+            )
         return verdict
 
 

@@ -1,4 +1,4 @@
-"""What a simulation returns: a Trace, with its flushes, displacements and events. All frozen."""
+"""The result of a simulation: a Trace with flushes, displacements and events. All are frozen."""
 
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import starmap
@@ -14,14 +14,14 @@ class SimulatedFlush:
     """One flush of a trace.
 
     Attributes:
-        started: When it started, in seconds.
-        ended: When it ended.
-        size: How many items it took.
-        reason: Why it was started.
-        oldest: When the oldest of its items was accepted.
-        attempts: How many times flush_fn was called for it.
-        dropped: How many of its items were dropped.
-        in_doubt: How many of its items were lost because the queue failed.
+        started: The time of its start, in seconds.
+        ended: The time of its end, in seconds.
+        size: The number of its items.
+        reason: The reason for which it was started.
+        oldest: The time at which its oldest item was accepted, in seconds.
+        attempts: The number of calls of flush_fn.
+        dropped: The number of its items that were dropped.
+        in_doubt: The number of its items that were lost because the queue failed.
         partition: The key of its partition; None without partitions.
     """
 
@@ -37,17 +37,17 @@ class SimulatedFlush:
 
     @property
     def delivered(self) -> int:
-        """How many of its items were delivered."""
+        """The number of its items that were delivered."""
         return self.size - self.dropped - self.in_doubt
 
 
 @attrs.frozen
 class Displacement:
-    """One item that was displaced, as the queue was full.
+    """The displacement of one item by a full queue.
 
     Attributes:
-        now: When, in seconds.
-        item: Which of the arrivals it is, counted from 0.
+        now: The time at which the item was displaced, in seconds.
+        item: The index of the item in the arrivals, from 0.
     """
 
     now: float
@@ -56,16 +56,16 @@ class Displacement:
 
 @attrs.frozen
 class Event:
-    """One event that the policy was told, and its answer.
+    """One event that the policy was told, and the policy's answer.
 
-    With partitions, each runs a copy of the policy, and is told what is of the partition.
+    With partitions, each one runs its own copy of the policy, which is told only its events.
 
     Attributes:
-        now: When, in seconds.
+        now: The time of the event, in seconds.
         name: ``item_added``, ``flush_started``, ``flush_done`` or ``tick``.
-        count: How many items it was about; 0 for a tick.
-        weight: What they weigh together; 0 for flush_done and tick.
-        decision: What the policy answered.
+        count: The number of items in the event; 0 for a tick.
+        weight: The weight of these items together; 0 for flush_done and tick.
+        decision: The answer of the policy.
         partition: The key of the partition; None without partitions.
     """
 
@@ -78,7 +78,7 @@ class Event:
 
 
 Facts = tuple[float, str, int, float, Decision, Hashable]
-"""What an Event is made of."""
+"""The fields of an Event."""
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -116,20 +116,20 @@ class Events(Sequence[Event]):
 
 @attrs.frozen
 class Trace:
-    """What a policy did with a sequence of arrivals.
+    """The record of one simulation.
 
-    Each arrival is delivered, dropped, displaced, lost, stranded or refused. An item that is lost
-    is in doubt (a flush failed with it) or undelivered.
+    Each item that arrives is in the end delivered, dropped, displaced, lost, stranded or refused. A
+    lost item is in doubt (its flush failed) or undelivered.
 
     Attributes:
-        flushes: Every flush, in the order in which they started.
-        events: Every event that the policy was told, with its decision.
-        stranded: How many items are left with nothing scheduled to flush them.
-        undelivered: How many items waited when a failure ended the queue.
-        refused: How many items were not accepted, because the queue had closed or failed before
-            they came or before there was room.
-        blocked: How many producers stood in line for room.
-        displacements: Every item that was displaced, in the order in which they were.
+        flushes: All flushes, in the order of their starts.
+        events: All events that the policy was told, with its decisions.
+        stranded: The number of items that still wait at the end, with no flush scheduled.
+        undelivered: The number of items that waited when a failure ended the queue.
+        refused: The number of items that were not accepted because the queue closed or failed
+            before they arrived, or before there was room.
+        blocked: The number of producers that waited in line for room.
+        displacements: All displacements, in the order of their times.
     """
 
     flushes: tuple[SimulatedFlush, ...]
@@ -142,20 +142,20 @@ class Trace:
 
     @property
     def delivered(self) -> int:
-        """How many items were delivered."""
+        """The number of items that were delivered."""
         return sum(flush.delivered for flush in self.flushes)
 
     @property
     def dropped(self) -> int:
-        """How many items were dropped."""
+        """The number of items that were dropped."""
         return sum(flush.dropped for flush in self.flushes)
 
     @property
     def displaced(self) -> int:
-        """How many items were displaced."""
+        """The number of items that were displaced."""
         return len(self.displacements)
 
     @property
     def lost(self) -> int:
-        """How many items were lost by a failure: in doubt or undelivered."""
+        """The number of items that a failure lost: in doubt or undelivered."""
         return self.undelivered + sum(flush.in_doubt for flush in self.flushes)

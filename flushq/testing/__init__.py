@@ -1,12 +1,15 @@
-"""Laws for any policy or throttle, to be checked in a test (extra ``testing``: Hypothesis).
+"""Laws for every policy and throttle, and functions that check them in tests.
+
+This package needs Hypothesis (``pip install '.[testing]'``).
 
 >>> from flushq import NaturalPolicy
 >>> from flushq.testing import check_policy
 >>> check_policy(NaturalPolicy(max_records=100), max_batch=100)
 
-:func:`check_policy` runs a policy through random histories and raises :class:`LawBroken`, with the
-smallest history in which a law is broken, event by event. :func:`check_throttle` does the same with
-a throttle. The strategies that they draw from are here too, for tests of your own.
+:func:`check_policy` runs a policy with random histories. If the policy breaks a law, it raises
+:class:`LawBroken` with the smallest history in which that happens, event by event.
+:func:`check_throttle` does the same with a throttle. The Hypothesis strategies of both functions
+are public too, for tests of your own.
 """
 
 try:

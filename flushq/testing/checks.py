@@ -1,9 +1,9 @@
-"""The checks that a test calls.
+"""The functions with which a test checks a policy.
 
-Theory of operation. What was told in a play is told to other copies of the policy in ways that
-should make no difference (again, item by item, at another time): they must answer the same. Bounds
-are measured in simulations. Hypothesis looks for a history in which a law or a bound is broken, and
-then for smaller ones, as long as it finds one.
+Theory of operation. A play tells the policy the events of a history. Then other copies of the
+policy are told the same events in ways that should make no difference (again, item by item, at
+other times): they must give the same answers. Bounds are measured in simulations. Hypothesis
+searches for a history in which a law or a bound is broken, and then for smaller and smaller ones.
 """
 
 import math
@@ -48,32 +48,34 @@ def check_policy(
     ratio: Ratio | None = None,
     examples: int = 200,
 ) -> None:
-    """Check that a policy keeps every law, in random histories.
+    """Check that a policy keeps every law in random histories.
 
-    A history has at most 40 steps, and so a dozen flushes; up to three run at a time, and up to 150
-    items come at once. A mistake that takes more is not found: scale the thresholds of the policy
-    down for the test.
+    A history has at most 40 steps, which is enough for a dozen flushes. Up to three run at a time,
+    and up to 150 items arrive at once. A mistake that needs more than that is not found: use
+    smaller thresholds in the policy of the test.
 
     Args:
-        policy: The policy, which is not changed; or what makes one, such as its class.
-        except_for: The names of laws that it need not keep: any of :data:`LAWS` but ``sound`` and
-            the three bounds. Without ``caps`` they may change, but must be caps.
-        max_latency: The longest that an item may wait, in seconds, while a slot is free.
+        policy: The policy, which is not changed; or a function or class that makes it.
+        except_for: The names of laws that the policy need not keep: all of :data:`LAWS` are allowed
+            except ``sound`` and the three bounds. If ``caps`` is named, caps may change, but must
+            still be valid at the start.
+        max_latency: The longest time that an item may wait while a slot is free, in seconds.
         max_batch: The most items in a batch that the policy asks for.
-        ratio: How many times the optimum the policy may spend; it must have no ``max_weight``.
-        examples: How many histories to try.
+        ratio: The bound on what the policy spends, as a multiple of the optimum. The policy must
+            not have a ``max_weight``.
+        examples: The number of histories to try.
 
     Raises:
         LawBroken: A law is broken; the message shows the smallest history that was found.
-        TypeError, ValueError: That is not a policy, ``except_for`` names what cannot be left out,
-            or a bound or a number is not what it must be.
+        TypeError, ValueError: ``policy`` is not a policy, ``except_for`` names something that
+            cannot be left out, or another argument is invalid.
     """
     _check_names(except_for)
     _check_bounds(max_latency, max_batch, ratio)
     check_count("examples", examples)
     made = policy() if callable(policy) and not isinstance(policy, FlushPolicy) else policy
     if running_copy(made, 1).max_weight is not None and ratio is not None:
-        raise TypeError(f"the optimum of a ratio knows no max_weight: {made!r}")
+        raise TypeError(f"ratio must not be given for a policy with max_weight: {made!r}")
     _check_histories(made, except_for, examples)
     if max_latency is not None:
         late = partial(_check_latency, max_latency)
@@ -89,17 +91,17 @@ def check_policy(
 def check_history(
     policy: FlushPolicy, history: History, *, except_for: Collection[str] = ()
 ) -> None:
-    """Check every law but for the bounds in one history.
+    """Check that a policy keeps every law, except the bounds, in one history.
 
     Args:
         policy: The policy; it is not changed.
-        history: What happens.
-        except_for: The names of laws that it need not keep, as of :func:`check_policy`.
+        history: The history that the policy goes through.
+        except_for: The names of laws that the policy need not keep; see :func:`check_policy`.
 
     Raises:
         LawBroken: A law is broken.
-        TypeError: That is not a policy.
-        ValueError: ``except_for`` names what cannot be left out.
+        TypeError: ``policy`` is not a policy.
+        ValueError: ``except_for`` names something that cannot be left out.
     """
     _check_names(except_for)
     told = _play(policy, history, except_for)
@@ -109,7 +111,7 @@ def check_history(
 
 
 def _play(policy: FlushPolicy, history: History, except_for: Collection[str]) -> Sequence[Told]:
-    """Play a history. If decide reads a clock, that is the fault, whatever else is broken."""
+    """Play a history. If decide reads a clock, report that before any other broken law."""
     play = Play(policy, history, except_for)
     if "pure" in except_for:
         return play.run()
@@ -121,19 +123,19 @@ def _play(policy: FlushPolicy, history: History, except_for: Collection[str]) ->
                 raise
             told = broken.history
     if clocks:
-        why = f"decide reads {', '.join(sorted(clocks))}; the time is its argument, now"
+        why = f"decide reads {', '.join(sorted(clocks))}: it must use its argument now instead"
         raise LawBroken("pure", why, told)
     return told
 
 
 def _check_histories(policy: FlushPolicy, except_for: Collection[str], examples: int) -> None:
-    """Search for a history in which a law is broken: a short one, or the life of a queue."""
+    """Search for a history, short or long, in which a law is broken."""
     check = partial(check_history, policy, except_for=except_for)
     search_histories(examples, check, _fewer, histories() | histories(max_steps=LONG))
 
 
 def _fewer(history: History) -> Iterator[History]:
-    """The history without one of its steps, or with fewer or lighter items in one."""
+    """Yield smaller histories: without one step, or with fewer or weightless items in one step."""
     for number, step in enumerate(history.steps):
         before, after = history.steps[:number], history.steps[number + 1 :]
         yield attrs.evolve(history, steps=before + after)
@@ -144,7 +146,7 @@ def _fewer(history: History) -> Iterator[History]:
 
 
 def _lighter(weights: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """The weights of fewer items, or of as many that weigh nothing."""
+    """Yield smaller weights: for fewer items, or all 0."""
     if len(weights) > 1:
         yield weights[len(weights) // 2 :]
         yield weights[1:]
@@ -157,7 +159,7 @@ def _again(event: Told) -> list[Told]:
 
 
 def _singly(event: Told) -> list[Told]:
-    """The same arrivals, one item after the other."""
+    """Return one event for each item of an arrival; other events stay as they are."""
     return [attrs.evolve(event, facts=(1, weight)) for weight in event.weights] or [event]
 
 
@@ -171,28 +173,28 @@ _RETELLINGS = {"repeatable": _again, "bursts": _singly, "shift": _later}
 def _retell(
     law: str, policy: FlushPolicy, told: Sequence[Told], otherwise: Callable[[Told], list[Told]]
 ) -> None:
-    """Tell a fresh policy the same events otherwise: it must answer the same."""
+    """Tell a fresh policy the same events in another way: it must give the same answers."""
     for number, event in enumerate(told, 1):
         answered = event
         for version in otherwise(event):
             try:
                 answered = attrs.evolve(version, decision=version.tell(policy))
             except Exception as error:
-                raise LawBroken(law, f"it raised {error!r}", told[:number]) from error
+                raise LawBroken(law, f"the policy raised {error!r}", told[:number]) from error
         if not _is_same(event, answered):
-            why = f"the last was {answered} then"
+            why = f"in another run the last event was {answered}"
             raise LawBroken(law, why, told[:number])
 
 
 def _is_same(one: Told, other: Told) -> bool:
-    """Whether two answers are the same, but for the time and what floats lose by it."""
+    """Return whether two answers are the same, apart from a shift in time and float rounding."""
     if isinstance(one.decision, Flush) and isinstance(other.decision, Flush):
         return one.decision == other.decision
     return math.isclose(_seconds(one), _seconds(other), rel_tol=_ROUNDING, abs_tol=_NEAR)
 
 
 def _seconds(event: Told) -> float:
-    """How long the policy wants to wait."""
+    """Return for how many seconds the policy wants to wait."""
     return event.decision.until - event.now if isinstance(event.decision, Wait) else 0.0
 
 
@@ -200,14 +202,14 @@ def _check_latency(longest: float, trace: Trace, slots: int) -> None:
     for flush in trace.flushes:
         since = flush.oldest + longest
         if any(_is_free(trace, time, slots) for time in _moments(trace, since, flush.started)):
-            why = f"one waited {flush.started - flush.oldest} s, longer than {longest} s"
+            why = f"an item waited {flush.started - flush.oldest} s, longer than {longest} s"
             raise LawBroken("max_latency", why, trace.events)
     if trace.stranded:
-        raise LawBroken("max_latency", f"{trace.stranded} wait for ever", trace.events)
+        raise LawBroken("max_latency", f"items wait for ever: {trace.stranded}", trace.events)
 
 
 def _moments(trace: Trace, since: float, until: float) -> Iterator[float]:
-    """The times between these two, the second excluded, after which a slot may be free."""
+    """Yield the times in [since, until) after which a slot may be free."""
     if until - since > _ROUNDING:
         yield since
         yield from (flush.ended for flush in trace.flushes if since < flush.ended < until)
@@ -220,7 +222,7 @@ def _is_free(trace: Trace, time: float, slots: int) -> bool:
 def _check_batches(most: int, trace: Trace, slots: int) -> None:
     for flush in trace.flushes:
         if flush.size > most:
-            why = f"one has {flush.size} items, more than {most}"
+            why = f"a batch has {flush.size} items, more than {most}"
             raise LawBroken("max_batch", why, trace.events)
 
 
@@ -229,7 +231,8 @@ def _check_ratio(policy: FlushPolicy, times: list[float], ratio: Ratio) -> None:
     if spent < math.inf:
         target(float(spent))
     if spent > ratio.bound * (1 + _ROUNDING):
-        why = f"it is {float(spent)} times, more than {ratio.bound}, for these arrivals:"
+        spends = f"{float(spent)} times the optimum, more than {ratio.bound}"
+        why = f"it spends {spends}, for these arrivals:"
         raise LawBroken("ratio", why, times)
 
 
@@ -240,7 +243,7 @@ def _search_runs(
     scale: float,
     crowds: Sequence[int],
 ) -> None:
-    """Search for a simulation that fails a check; a crowd may come at one of its arrivals."""
+    """Search for a simulation that fails a check; many items may arrive at one of its times."""
 
     def run(times: list[float], seconds: float, slots: int, crowd: int, at: int) -> None:
         times = sorted(times + times[at % len(times) :][:1] * crowd) if times else times
@@ -256,7 +259,8 @@ def _search_runs(
 def _check_names(names: Collection[str]) -> None:
     for name in names:
         if name not in OPTIONAL:
-            raise ValueError(f"{name!r} cannot be left out; these laws can: {', '.join(OPTIONAL)}")
+            laws = ", ".join(OPTIONAL)
+            raise ValueError(f"except_for must not name {name!r}; it may name {laws}")
 
 
 def _check_bounds(max_latency: float | None, max_batch: int | None, ratio: Ratio | None) -> None:

@@ -1,11 +1,11 @@
-"""What can happen to a policy, as values, and the Hypothesis strategies that draw it.
+"""Histories of policies, and the Hypothesis strategies that draw them.
 
-A history is a list of steps. A step says how many units of time after the last one it happens. One
-that cannot happen (a start while nothing waits, an end while nothing runs) does not, so every list
-of steps is a history, and leaving out steps leaves one.
+A history is a list of steps. Each step says how many units of time after the last one it happens. A
+step that cannot happen (a start while nothing waits, an end while nothing runs) is skipped. So
+every list of steps is a valid history, also after steps are removed from it.
 
-The times that the strategies draw are small multiples of a unit. With the default, or any other
-int, power of two or Fraction, sums are exact and ties are frequent.
+The times that the strategies draw are small multiples of a unit. If the unit is the default, or an
+int, a power of two or a Fraction, sums are exact and equal times are frequent.
 """
 
 import math
@@ -24,11 +24,11 @@ UNITS = st.sampled_from([1.0, 0.125, 2.0**-10])
 
 @attrs.frozen
 class Arrive:
-    """Items arrive, all at one time.
+    """The arrival of items, all at one time.
 
     Args:
-        after: How many units later.
-        weights: What each weighs, in quarters of what a batch may weigh (4 without a cap).
+        after: The number of units after the last step.
+        weights: The weight of each item, in quarters of ``max_weight`` (of 4 without a cap).
     """
 
     after: int
@@ -37,12 +37,12 @@ class Arrive:
 
 @attrs.frozen
 class Start:
-    """A flush starts: because the policy says Flush, or as if a caller asked for it.
+    """The start of a flush: because the policy answered Flush, or as if a caller asked for it.
 
     Args:
-        after: How many units later.
-        up_to: How many items it takes at most, if the policy does not say fewer. None: what the
-            policy says and the caps allow.
+        after: The number of units after the last step.
+        up_to: A further limit on its items, beside the limits of the policy's answer and of the
+            caps. None: no further limit.
     """
 
     after: int
@@ -51,11 +51,12 @@ class Start:
 
 @attrs.frozen
 class Finish:
-    """A flush ends.
+    """The end of a flush.
 
     Args:
-        after: How many units later.
-        which: Which of those that run, counted from the first that started, and round again.
+        after: The number of units after the last step.
+        which: The index of the flush in the list of running flushes, oldest first; modulo its
+            length.
         failed: Whether flush_fn raised.
     """
 
@@ -66,10 +67,10 @@ class Finish:
 
 @attrs.frozen
 class Pass:
-    """Time passes, and the policy is told.
+    """Some time without other events; a policy gets a tick after it.
 
     Args:
-        after: How many units later.
+        after: The number of units after the last step.
     """
 
     after: int
@@ -77,7 +78,7 @@ class Pass:
 
 @attrs.frozen
 class Due:
-    """The time comes that the policy has asked for with Wait."""
+    """The time that the policy asked for with Wait; the policy gets a tick then."""
 
 
 Step = Arrive | Start | Finish | Pass | Due
@@ -85,12 +86,12 @@ Step = Arrive | Start | Finish | Pass | Due
 
 @attrs.frozen
 class History:
-    """A queue's life.
+    """The history of a queue.
 
     Args:
-        slots: How many flushes may run at a time.
+        slots: The number of flushes that may run at a time.
         unit: The unit of time, in seconds.
-        steps: What happens, in order. At the end the time that the policy has asked for last comes.
+        steps: The steps, in order. After the last one comes the time that the policy has asked for.
     """
 
     slots: int
@@ -99,7 +100,7 @@ class History:
 
 
 def quarter_of(max_weight: float | None) -> float:
-    """A quarter of what a batch may weigh, rounded down to so few digits that sums are exact."""
+    """Return a quarter of a cap, rounded down to few binary digits, so that sums are exact."""
     if max_weight is None or max_weight == math.inf:
         return 1
     digits, exponent = math.frexp(max_weight / 4)
@@ -107,7 +108,7 @@ def quarter_of(max_weight: float | None) -> float:
 
 
 def arrivals(unit: float = 0.125, *, max_size: int = 20) -> st.SearchStrategy[list[float]]:
-    """Times at which items arrive, in seconds, not decreasing; several may arrive at one time."""
+    """Draw the times at which items arrive, in seconds, not decreasing; times may be equal."""
     return st.lists(GAPS, max_size=max_size).map(
         lambda gaps: [steps * unit for steps in accumulate(gaps)]
     )
@@ -116,7 +117,7 @@ def arrivals(unit: float = 0.125, *, max_size: int = 20) -> st.SearchStrategy[li
 def bursts(
     unit: float = 0.125, *, max_size: int = 10
 ) -> st.SearchStrategy[list[tuple[float, int]]]:
-    """Times at which items arrive, increasing, and how many of them at each."""
+    """Draw the times at which items arrive, in seconds, increasing, and how many at each."""
     gaps = st.lists(st.tuples(st.integers(1, 8), st.integers(1, 5)), max_size=max_size)
     return gaps.map(
         lambda gaps: [
@@ -127,19 +128,19 @@ def bursts(
 
 
 def flush_durations(unit: float = 0.125) -> st.SearchStrategy[float]:
-    """How long a flush takes, in seconds; perhaps no time at all."""
+    """Draw the duration of a flush, in seconds; it may be 0."""
     return st.integers(0, 8).map(lambda steps: steps * unit)
 
 
 def slots() -> st.SearchStrategy[int]:
-    """How many flushes may run at a time: from one to three."""
+    """Draw how many flushes may run at a time: from 1 to 3."""
     return st.integers(1, 3)
 
 
 def histories(*, max_steps: int = 15) -> st.SearchStrategy[History]:
-    """Whole histories, for ``check_history``: of single steps, and of whole flushes in a row.
+    """Draw whole histories for ``check_history``, from single steps and whole flushes.
 
-    A history of n steps has n / 3 flushes at most, each of an arrival, a start and an end.
+    A history of n steps has at most n / 3 flushes: each needs an arrival, a start and an end.
     """
     weights = st.lists(st.integers(0, 4), min_size=1, max_size=4).map(tuple)
     arrive = st.builds(Arrive, GAPS, weights)
@@ -148,7 +149,7 @@ def histories(*, max_steps: int = 15) -> st.SearchStrategy[History]:
     crowd = st.builds(Arrive, GAPS, _CROWDS.map(lambda count: (1,) * count))
     step = st.one_of(arrive, st.just(Due()), crowd, start, finish, st.builds(Pass, GAPS))
     begun = st.tuples(arrive, start)
-    before = st.just(()) | begun | begun | begun  # mostly; what is not needed is left out
+    before = st.just(()) | begun | begun | begun  # mostly begun; shrinking can remove it
     ended = st.tuples(before, finish).map(lambda both: (*both[0], both[1]))
     part = st.tuples(step) | begun | ended
     few = st.lists(part, max_size=max_steps)

@@ -1,9 +1,9 @@
-"""The laws that every policy keeps, and a play: a policy at work in a history.
+"""The laws that every policy must keep, and plays: a play runs a policy through a history.
 
-Theory of operation. Each step that can happen is told to a running copy of the policy and written
-down; the play itself keeps the weights of what waits, and facts of its own. Those say what the
-answer must be, whatever the policy wants: these are the laws about single answers. Meanwhile decide
-is watched: it must leave behind what it found.
+Theory of operation. A play tells a running copy of the policy each step that can happen, and
+records it. The play also keeps the weights of the waiting items, and its own copy of the facts.
+With these it checks the laws about single answers, for any policy. Meanwhile it watches decide,
+which must not change anything.
 """
 
 import math
@@ -26,25 +26,25 @@ from flushq.testing.histories import Arrive, Due, Finish, History, Pass, Start, 
 from flushq.testing.watch import watched
 
 LAWS = {
-    "sound": "an event returns a decision, raises nothing, and tells the base class all of it",
-    "caps": "max_records and max_weight are caps, and stay what they are",
-    "silent": "with nothing pending, or no slot free, an event answers Wait()",
-    "pure": "an event answers what decide says; decide changes nothing and reads no clock",
-    "ahead": "Wait.until lies after now",
-    "kept": "if nothing happens before Wait.until, tick then answers Flush",
-    "idle": "while something is pending and no flush runs, a time to flush is known",
+    "sound": "each event returns a valid decision, raises nothing, and calls the base class",
+    "caps": "max_records and max_weight are valid caps and never change",
+    "silent": "if nothing is pending or no slot is free, each event answers Wait()",
+    "pure": "each event gives the answer of decide, which changes nothing and reads no clock",
+    "ahead": "Wait.until is later than now",
+    "kept": "if nothing happens before Wait.until, tick(until) answers Flush",
+    "idle": "while items are pending and no flush runs, the answer is Flush or a time to wait for",
     "repeatable": "the same history leads to the same decisions",
-    "bursts": "n items told at once lead to the decisions of n items told one by one",
-    "shift": "a history at another time leads to the same decisions: until is not a duration",
-    "max_latency": "while a slot is free no item waits longer than max_latency",
+    "bursts": "one event with n items leads to the same decisions as n events with one item",
+    "shift": "if all times are shifted, each until is shifted too: until is not a duration",
+    "max_latency": "while a slot is free, no item waits longer than max_latency",
     "max_batch": "no batch has more than max_batch items",
-    "ratio": "what is spent is at most ratio.bound times the optimum",
+    "ratio": "the policy spends at most ratio.bound times the optimum",
 }
-"""The name of each law, and what it says."""
+"""The name and the text of each law."""
 
 OPTIONAL = tuple(LAWS)[1:-3]
-"""The names of those that can be left out: all but that without which nothing works, and the bounds
-that are checked if they are given."""
+"""The names of the laws that can be left out: all except ``sound``, which all others need, and the
+three bounds, which are only checked if they are given."""
 
 _ROUNDING = 1e-9
 
@@ -53,9 +53,9 @@ class LawBroken(AssertionError):
     """A policy has broken a law. The message shows the history, event by event.
 
     Attributes:
-        law: The name of the law; :data:`LAWS` has what it says.
-        why: What happened.
-        history: What the policy was told before.
+        law: The name of the law; :data:`LAWS` has its text.
+        why: How the law was broken.
+        history: The events that the policy was told until then.
     """
 
     laws: ClassVar = LAWS
@@ -67,21 +67,21 @@ class LawBroken(AssertionError):
         self.history = history
 
     def __str__(self) -> str:
-        """The law, what broke it, and all that was told before."""
+        """Return the law, how it was broken, and all events until then."""
         lines = [f"{self.law}: {self.laws[self.law]}", f"but {self.why}"]
         return "\n    ".join([*lines, *map(str, self.history)])
 
 
 @attrs.frozen
 class Told:
-    """An event that a policy was told, and its answer.
+    """One event that a policy was told, and the answer of the policy.
 
     Attributes:
-        now: When, in seconds.
+        now: The time of the event, in seconds.
         name: ``item_added``, ``flush_started``, ``flush_done`` or ``tick``.
-        facts: Its further arguments.
-        decision: What the policy answered.
-        weights: What each of the items weighs that have arrived.
+        facts: The further arguments of the event.
+        decision: The answer of the policy.
+        weights: The weight of each item, if items have arrived.
     """
 
     now: float
@@ -91,17 +91,17 @@ class Told:
     weights: tuple[float, ...] = ()
 
     def __str__(self) -> str:
-        """The event in a line."""
+        """Return the event as one line."""
         facts = ", ".join(map(repr, (self.now, *self.facts)))
         return f"{self.name}({facts}) -> {self.decision!r}"
 
     def tell(self, policy: object) -> Any:
-        """Tell a policy (or a throttle) of the same event, and return its answer."""
+        """Tell a policy or a throttle this event, and return the answer."""
         return getattr(policy, self.name)(self.now, *self.facts)
 
 
 class Play:
-    """A policy at work in a history; it keeps the weights of what waits, and its own facts."""
+    """A run of a policy through a history, with the weights of waiting items and its own facts."""
 
     def __init__(self, policy: FlushPolicy, history: History, except_for: Collection[str]) -> None:
         self._told: list[Told] = []
@@ -117,7 +117,7 @@ class Play:
         self._caps = self._read_caps()
 
     def run(self) -> list[Told]:
-        """Play it to the end, and return what was told.
+        """Play the whole history, and return the events that the policy was told.
 
         Raises:
             LawBroken: A law about a single answer is broken.
@@ -128,7 +128,7 @@ class Play:
         return self._told
 
     def _take(self, step: Step) -> None:
-        """Let a step happen, if it can."""
+        """Play one step if it can happen."""
         if not isinstance(step, Due):
             self._now += step.after * self._history.unit
         match step:
@@ -162,7 +162,7 @@ class Play:
         self._tell("flush_started", count, sum(weights))
 
     def _wait(self) -> None:
-        """Go to the time that the policy has asked for: it must flush then."""
+        """Go to the time that the policy asked for, and check that it answers Flush then."""
         if not isinstance(self._decision, Wait):
             return
         until = self._decision.until
@@ -170,7 +170,7 @@ class Play:
             self._now = until
             self._tell("tick")
             if not isinstance(self._decision, Flush):
-                self._accuse("kept", f"it answered {self._decision!r}")
+                self._accuse("kept", f"the policy answered {self._decision!r}")
 
     def _is_free(self) -> bool:
         return len(self._running) < self._history.slots
@@ -185,7 +185,7 @@ class Play:
             raise LawBroken("caps", str(error)) from None
 
     def _size(self, most: int) -> int:
-        """How many of the oldest items make a batch of so many at most, within the caps."""
+        """Return the size of a batch of the oldest items: at most ``most``, within the caps."""
         records, heaviest = self._caps
         most = min(most, most if records is None else records)
         count, weight = 0, 0.0
@@ -203,22 +203,22 @@ class Play:
                 decision = event.tell(self._policy)
         except Exception as error:
             self._told.append(attrs.evolve(event, decision=error))
-            raise LawBroken("sound", f"it raised {error!r}", self._told) from error
+            raise LawBroken("sound", f"the policy raised {error!r}", self._told) from error
         self._told.append(attrs.evolve(event, decision=decision))
         self._check(decision)
         self._decision = decision
 
     def _check(self, decision: Any) -> None:
-        """Check the laws that are about a single answer."""
+        """Check the laws about a single answer."""
         self._check_sound(decision)
         if self._read_caps() != self._caps:
-            self._accuse("caps", f"they were {self._caps}, and are {self._read_caps()} now")
+            self._accuse("caps", f"the caps were {self._caps} and are {self._read_caps()} now")
         if self._waiting and self._is_free():
             self._check_pure(decision)
             if decision == Wait() and not self._running:
-                self._accuse("idle", f"{len(self._waiting)} wait for ever")
+                self._accuse("idle", f"items wait for ever: {len(self._waiting)}")
         elif decision != Wait():
-            self._accuse("silent", f"it answered {decision!r}")
+            self._accuse("silent", f"the policy answered {decision!r}")
 
     def _check_sound(self, decision: Any) -> None:
         flaw = flaw_in(decision, self._now)
@@ -227,7 +227,7 @@ class Play:
         for name in ("pending", "in_flight", "weight", "oldest"):
             kept, fact = getattr(self._policy.queue, name), getattr(self._facts, name)
             if not math.isclose(kept, fact, abs_tol=_ROUNDING):
-                self._accuse("sound", f"its queue.{name} is {kept}, not {fact}")
+                self._accuse("sound", f"queue.{name} of the policy is {kept}, not {fact}")
 
     def _check_pure(self, decision: Decision) -> None:
         with watched(self._policy, self._changed):
@@ -236,11 +236,11 @@ class Play:
             except Exception as error:
                 said = error
         if said != decision:
-            self._accuse("pure", f"decide says {said!r}")
+            self._accuse("pure", f"decide alone gives {said!r}")
         if self._changed:
             self._accuse("pure", f"decide changed {', '.join(sorted(self._changed))}")
 
     def _accuse(self, law: str, why: str) -> None:
-        """Say that a law is broken, unless it need not be kept."""
+        """Raise LawBroken unless the law need not be kept."""
         if law not in self._except_for:
             raise LawBroken(law, why, self._told)

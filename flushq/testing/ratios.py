@@ -1,7 +1,7 @@
-"""How many times the optimum a policy spends: the promises that can be checked against offline.py.
+"""Ratios: what a policy spends, as a multiple of the optimum that flushq.offline computes.
 
-A ratio is measured by simulation, of items without weight: the policy has no ``max_weight``. The
-optimum has the policy's ``max_records``.
+A ratio is measured in simulations of items without weights, so the policy must not have a
+``max_weight``. The optimum has the same ``max_records`` as the policy.
 """
 
 import math
@@ -17,7 +17,7 @@ from flushq.simulation import simulate
 
 
 class Ratio(Protocol):
-    """A bound on what a policy spends, as a multiple of what an optimal schedule would."""
+    """A bound on what a policy spends, as a multiple of what an optimal schedule spends."""
 
     @property
     def bound(self) -> float:
@@ -26,24 +26,24 @@ class Ratio(Protocol):
 
     @property
     def scale(self) -> float:
-        """A time, in seconds, at which arrivals are apart when it is hard to decide."""
+        """The time between arrivals, in seconds, for which decisions are hard."""
         ...  # pragma: no cover - a protocol has no code
 
     def measure(self, policy: FlushPolicy, arrivals: Sequence[float]) -> float:
-        """The ratio for these arrivals, at least one of them. inf if an item is left."""
+        """Return the ratio for these arrivals (at least one); inf if items are never flushed."""
         ...  # pragma: no cover - a protocol has no code
 
 
 @attrs.frozen
 class CostRatio:
-    """Flushes and waiting together, each at its price, if a flush can start whenever it is due.
+    """The ratio of costs, of flushes and waiting together, if a slot is always free.
 
     Args:
-        bound: The most that the ratio may be.
-        item_seconds: What a flush costs, in seconds that an item waits.
+        bound: The greatest ratio that is allowed.
+        item_seconds: The cost of a flush. The unit is the cost of one second that an item waits.
 
     Raises:
-        TypeError, ValueError: The bound is not a number of at least 0, or the price is not finite
+        TypeError, ValueError: The bound is not a number of at least 0, or the cost is not finite
             and above 0.
     """
 
@@ -55,11 +55,11 @@ class CostRatio:
 
     @property
     def scale(self) -> float:
-        """What an item may wait for the price of a flush."""
+        """The time, in seconds, that one item can wait for the same cost as one flush."""
         return self.item_seconds
 
     def measure(self, policy: FlushPolicy, arrivals: Sequence[float]) -> float:
-        """The cost of the policy as a multiple of the least cost."""
+        """Return the cost of the policy as a multiple of the least cost; inf if items are left."""
         trace = simulate(policy, arrivals, 0)
         delays = sum(flush.size * flush.started for flush in trace.flushes) - sum(arrivals)
         cost = self.item_seconds * len(trace.flushes) + delays
@@ -69,14 +69,15 @@ class CostRatio:
 
 @attrs.frozen
 class FlushesRatio:
-    """The number of flushes for an age, if a flush can start whenever it is due.
+    """The ratio of the numbers of flushes, for a longest wait, if a slot is always free.
 
     Args:
-        bound: The most that the ratio may be.
-        max_wait_seconds: The age, in seconds; a policy that lets an item wait longer has no ratio.
+        bound: The greatest ratio that is allowed.
+        max_wait_seconds: The longest time that an item may wait. If an item waits longer, the ratio
+            is inf.
 
     Raises:
-        TypeError, ValueError: The bound is not a number of at least 0, or the age is not finite
+        TypeError, ValueError: The bound is not a number of at least 0, or the time is not finite
             and above 0.
     """
 
@@ -88,11 +89,11 @@ class FlushesRatio:
 
     @property
     def scale(self) -> float:
-        """The age."""
+        """The longest time that an item may wait, in seconds."""
         return self.max_wait_seconds
 
     def measure(self, policy: FlushPolicy, arrivals: Sequence[float]) -> float:
-        """The flushes of the policy as a multiple of the fewest."""
+        """Return the number of flushes as a multiple of the least number that is possible."""
         trace = simulate(policy, arrivals, 0)
         late = any(flush.started > flush.oldest + self.max_wait_seconds for flush in trace.flushes)
         fewest = fewest_flushes(
@@ -103,16 +104,18 @@ class FlushesRatio:
 
 @attrs.frozen
 class LatencyRatio:
-    """The longest time from an item's arrival to the end of its flush, if all take equally long.
+    """The ratio of the longest latencies, if all flushes take equally long.
+
+    The latency of an item is the time from its arrival to the end of its flush.
 
     Args:
-        bound: The most that the ratio may be.
+        bound: The greatest ratio that is allowed.
         flush_seconds: How long every flush takes.
-        max_in_flight: How many may run at a time.
+        max_in_flight: The number of flushes that may run at a time.
 
     Raises:
-        TypeError, ValueError: The bound or the number is not what it must be, or the duration is
-            not finite and above 0.
+        TypeError, ValueError: The bound is not a number of at least 0, the number of flushes is not
+            an int of at least 1, or the duration is not finite and above 0.
     """
 
     bound: float
@@ -125,11 +128,11 @@ class LatencyRatio:
 
     @property
     def scale(self) -> float:
-        """How long a flush takes."""
+        """The duration of a flush, in seconds."""
         return self.flush_seconds
 
     def measure(self, policy: FlushPolicy, arrivals: Sequence[float]) -> float:
-        """The longest latency of the policy as a multiple of the least that is possible."""
+        """Return the longest latency of the policy as a multiple of the least possible one."""
         slots = self.max_in_flight
         trace = simulate(policy, arrivals, self.flush_seconds, max_in_flight=slots)
         latency = max((flush.ended - flush.oldest for flush in trace.flushes), default=0)
@@ -140,6 +143,6 @@ class LatencyRatio:
 
 
 def _check(bound: float, name: str, seconds: float) -> None:
-    """Refuse a bound that is not a number of at least 0, and a time not finite and above 0."""
+    """Raise unless the bound is a number of at least 0 and the time is finite and above 0."""
     check_number("bound", bound, least=0)
     check_duration(name, seconds)

@@ -1,4 +1,4 @@
-"""The search for what fails a check: Hypothesis looks for it, and then for something smaller."""
+"""The search for the smallest input that fails a check, with Hypothesis."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ H = TypeVar("H")
 
 
 def search(examples: int, check: Callable[..., None], **drawn: st.SearchStrategy[Any]) -> None:
-    """Let Hypothesis search for what fails a check, and raise what the smallest case raises."""
+    """Search for drawn values that fail a check, and raise the LawBroken of the smallest ones."""
     found: list[LawBroken] = []
 
     @settings(
@@ -46,13 +46,13 @@ def search_histories(
     fewer: Callable[[H], Iterable[H]],
     histories: st.SearchStrategy[H],
 ) -> None:
-    """Search for a history that fails a check, and raise what a smallest one raises.
+    """Search for a history that fails a check, and raise the LawBroken of the smallest one.
 
     Args:
-        examples: How many histories to try.
-        check: Raises LawBroken.
-        fewer: What makes smaller histories of one.
-        histories: Where they are drawn from.
+        examples: The number of histories to try.
+        check: A function that raises LawBroken if a history fails.
+        fewer: A function that returns smaller versions of a history.
+        histories: The strategy that draws the histories.
     """
     failing: list[H] = []
 
@@ -73,7 +73,7 @@ def search_histories(
 def _smallest(
     check: Callable[[H], None], fewer: Callable[[H], Iterable[H]], history: H, broken: LawBroken
 ) -> LawBroken:
-    """What is still broken when nothing further can be left out."""
+    """Return the LawBroken of a history of which no smaller version fails."""
     for smaller in fewer(history):
         try:
             check(smaller)

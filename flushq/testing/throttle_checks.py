@@ -1,4 +1,4 @@
-"""The checks of throttles that a test calls."""
+"""The functions with which a test checks a throttle."""
 
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
@@ -21,22 +21,23 @@ def check_throttle(
     except_for: Collection[str] = (),
     examples: int = 200,
 ) -> None:
-    """Check that a throttle keeps every law, in random histories.
+    """Check that a throttle keeps every law in random histories.
 
-    A history has at most 40 steps, which are calls that start or end, small bursts of calls, and
-    waits for the time that the throttle has answered. A mistake that takes more is not found: scale
-    the thresholds of the throttle down for the test.
+    A history has at most 40 steps: calls that start or end, small bursts of calls, and waits for
+    the time that the throttle has answered. A mistake that needs more steps is not found: use
+    smaller thresholds in the throttle of the test.
 
     Args:
-        throttle: The throttle, which is not changed; or what makes one, such as its class.
-        except_for: The names of laws that it need not keep: any of :data:`THROTTLE_LAWS` but
-            ``sound``. One that looks at the hour, for instance, does not keep ``shift``.
-        examples: How many histories to try.
+        throttle: The throttle, which is not changed; or a function or class that makes it.
+        except_for: The names of laws that the throttle need not keep: all of :data:`THROTTLE_LAWS`
+            are allowed except ``sound``. For instance, a throttle that depends on the time of day
+            does not keep ``shift``.
+        examples: The number of histories to try.
 
     Raises:
         ThrottleLawBroken: A law is broken; the message shows the smallest history that was found.
-        TypeError, ValueError: That is not a throttle, ``except_for`` names what cannot be left out,
-            or ``examples`` is not a number of at least 1.
+        TypeError, ValueError: ``throttle`` is not a throttle, ``except_for`` names something that
+            cannot be left out, or ``examples`` is not an int of at least 1.
     """
     check_count("examples", examples)
     made = throttle() if callable(throttle) and not isinstance(throttle, Throttle) else throttle
@@ -49,22 +50,22 @@ def check_throttle(
 def check_throttle_history(
     throttle: Throttle, history: ThrottleHistory, *, except_for: Collection[str] = ()
 ) -> None:
-    """Check every law of throttles in one history.
+    """Check that a throttle keeps every law in one history.
 
     Args:
         throttle: The throttle; it is not changed.
-        history: What happens.
-        except_for: The names of laws that it need not keep, as of :func:`check_throttle`.
+        history: The history that the throttle goes through.
+        except_for: The names of laws that the throttle need not keep; see :func:`check_throttle`.
 
     Raises:
         ThrottleLawBroken: A law is broken.
-        TypeError: That is not a throttle.
-        ValueError: ``except_for`` names what cannot be left out.
+        TypeError: ``throttle`` is not a throttle.
+        ValueError: ``except_for`` names something that cannot be left out.
     """
     for name in except_for:
         if name not in RETELLINGS:
             names = ", ".join(RETELLINGS)
-            raise ValueError(f"{name!r} cannot be left out; these laws can: {names}")
+            raise ValueError(f"except_for must not name {name!r}; it may name {names}")
     turns = ThrottlePlay(throttle, history).run()
     for law, retellings in RETELLINGS.items():
         for retelling in () if law in except_for else retellings:
@@ -73,7 +74,7 @@ def check_throttle_history(
 
 
 def _fewer(history: ThrottleHistory) -> Iterator[ThrottleHistory]:
-    """The history without some steps in a row; first without as many as there are."""
+    """Yield the history without each run of consecutive steps, the longest runs first."""
     steps = history.steps
     for first, end in sorted(
         combinations(range(len(steps) + 1), 2), key=lambda run: run[0] - run[1]

@@ -1,7 +1,8 @@
-"""What can happen to a throttle, as values, and the Hypothesis strategy that draws it.
+"""Histories of throttles, and the Hypothesis strategy that draws them.
 
-As for policies, a step that cannot happen (a call while the throttle is not ready, an end while no
-call runs) does not, so every list of steps is a history. Times are small multiples of a unit.
+Like in a history of a policy, a step that cannot happen (a call while the throttle is not ready, an
+end while no call runs) is skipped. So every list of steps is a valid history. Times are small
+multiples of a unit.
 """
 
 import attrs
@@ -12,11 +13,11 @@ from flushq.testing.histories import GAPS, UNITS, Due, Finish, Pass
 
 @attrs.frozen
 class Call:
-    """A call starts, if the throttle is ready.
+    """The start of a call, if the throttle is ready.
 
     Args:
-        after: How many units later.
-        count: How many items it has; each weighs 1.
+        after: The number of units after the last step.
+        count: The number of items of the call; each weighs 1.
     """
 
     after: int
@@ -25,11 +26,13 @@ class Call:
 
 @attrs.frozen
 class Burst:
-    """Calls with one item each start at one time, while the throttle is ready, and end at once.
+    """Calls with one item each that start at one time, as long as the throttle is ready.
+
+    They end at the same time, after all have started.
 
     Args:
-        after: How many units later.
-        failed: For each call, in the order of their ends: whether flush_fn raised.
+        after: The number of units after the last step.
+        failed: Whether flush_fn raises: a bool for each call, in the order of their ends.
     """
 
     after: int
@@ -41,12 +44,12 @@ ThrottleStep = Call | Burst | Finish | Pass | Due
 
 @attrs.frozen
 class ThrottleHistory:
-    """What a throttle goes through.
+    """The history of a throttle.
 
     Args:
         unit: The unit of time, in seconds.
-        steps: What happens, in order; :class:`Due` is the time that ready_at has answered last. At
-            the end that time comes.
+        steps: The steps, in order. :class:`Due` is the time that ready_at has answered last; it
+            also comes after the last step.
     """
 
     unit: float
@@ -54,7 +57,7 @@ class ThrottleHistory:
 
 
 def throttle_histories(*, max_steps: int = 15) -> st.SearchStrategy[ThrottleHistory]:
-    """Whole histories, for ``check_throttle_history``."""
+    """Draw whole histories for ``check_throttle_history``."""
     call = st.builds(Call, GAPS, st.integers(1, 4))
     finish = st.builds(Finish, GAPS, st.integers(0, 2), st.booleans())
     burst = st.builds(Burst, GAPS, st.lists(st.booleans(), min_size=1, max_size=4).map(tuple))

@@ -1,9 +1,10 @@
-"""The laws that every throttle keeps, and a play: a throttle at work in a history.
+"""The laws that every throttle must keep, and plays: a play runs a throttle through a history.
 
-Theory of operation. A play tells a running copy of the throttle what happens, as a queue does: it
-asks before each call that starts and after whatever has happened, and writes down all of it. What
-was written is then told to other copies in ways that should make no difference: they must answer
-the same. A *retelling* is a generator of what is told; it may look at the copy before it goes on.
+Theory of operation. A play tells a running copy of the throttle the events of a history, like a
+queue does. It asks ``ready_at`` before each call that starts and after each event, and records all
+of this. Then other copies are told the same in ways that should make no difference: they must give
+the same answers. A *retelling* is a generator of events and questions for such a copy. It may ask
+the copy itself before it yields the next one.
 """
 
 import math
@@ -21,12 +22,12 @@ from flushq.throttles.throttle import Throttle, flaw_in, throttle_copy
 THROTTLE_LAWS = {
     "sound": "no event raises; ready_at answers a time, and inf only while a call runs",
     "repeatable": "the same history leads to the same answers",
-    "pure": "ready_at changes nothing, whatever time it is asked about, and however often",
-    "later": "from the time that ready_at answers on a call may start, until something happens",
-    "bursts": "n calls that start and end at one time do what n calls do one after the other",
-    "shift": "a history at another time leads to the same answers: times, not durations",
+    "pure": "ready_at changes nothing, however often it is asked, and about whatever time",
+    "later": "if nothing happens, a call may start at each time from the answer of ready_at on",
+    "bursts": "n calls that start and then end at one time have the effect of n calls one by one",
+    "shift": "if all times are shifted, each answer is shifted too: it is not a duration",
 }
-"""The name of each law of throttles, and what it says."""
+"""The name and the text of each law of throttles."""
 
 SHIFT_SECONDS = 1000.328125
 _LATER = (0, 1, 8, 1000)
@@ -34,23 +35,23 @@ _ROUNDED = {"bursts", "shift"}
 
 
 class ThrottleLawBroken(LawBroken):
-    """A throttle has broken a law. The message shows what it was told, and its answers.
+    """A throttle has broken a law. The message shows the events and the answers.
 
     Attributes:
-        law: The name of the law; :data:`THROTTLE_LAWS` has what it says.
-        why: What happened.
-        history: What the throttle was told before.
+        law: The name of the law; :data:`THROTTLE_LAWS` has its text.
+        why: How the law was broken.
+        history: The events and questions that the throttle was told until then.
     """
 
     laws = THROTTLE_LAWS
 
 
 Turns = Sequence[Sequence[Told]]
-"""What was told in each step of a history. The last of all is a question."""
+"""The events and questions in each step of a history. The very last one is a question."""
 
 
 class ThrottlePlay:
-    """A throttle at work in a history."""
+    """A run of a throttle through a history."""
 
     def __init__(self, throttle: Throttle, history: ThrottleHistory) -> None:
         self._throttle = throttle_copy(throttle)
@@ -61,10 +62,10 @@ class ThrottlePlay:
         self._told: Told | None = None
 
     def run(self) -> Turns:
-        """Play it to the end, and return what was told.
+        """Play the whole history, and return the events and questions of each step.
 
         Raises:
-            ThrottleLawBroken: The throttle is not sound.
+            ThrottleLawBroken: The throttle breaks the law ``sound``.
         """
         ready = self._ask()
         for step in (*self._history.steps, Due()):
@@ -75,13 +76,13 @@ class ThrottlePlay:
         return self._turns
 
     def _time_of(self, step: ThrottleStep, ready: float) -> float:
-        """When a step happens."""
+        """Return the time at which a step happens."""
         if not isinstance(step, Due):
             return self._now + step.after * self._history.unit
         return ready if self._now < ready < math.inf else self._now
 
     def _take(self, step: ThrottleStep) -> None:
-        """Let a step happen, if it can."""
+        """Play one step if it can happen."""
         match step:
             case Call(_, count):
                 self._start(count)
@@ -94,7 +95,7 @@ class ThrottlePlay:
                 self._end(which % len(self._running), failed=failed)
 
     def _start(self, count: int) -> bool:
-        """Start a call if the throttle is ready, and tell whether it was."""
+        """Start a call if the throttle is ready; return whether the call has started."""
         if self._ask() > self._now:
             return False
         self._running.append((self._now, count))
@@ -107,7 +108,7 @@ class ThrottlePlay:
         self._tell("call_done", count, self._now - started, count, error)
 
     def _ask(self) -> Any:
-        """Ask, unless that has just been done."""
+        """Return the answer of ready_at; do not ask twice in a row at one time."""
         last = self._told
         if last is not None and (last.name, last.now) == ("ready_at", self._now):
             return last.decision
@@ -126,23 +127,25 @@ class ThrottlePlay:
 
 
 def flat(turns: Turns) -> list[Told]:
-    """All that was told, in order."""
+    """Return all events and questions, in order."""
     return [told for turn in turns for told in turn]
 
 
 Retelling = Callable[[Turns, Throttle, float], Iterator[Told]]
-"""Of what was told, a running copy and a unit of time: what to tell it, with the answers due.
+"""A function of the recorded turns, a running copy of the throttle, and the unit of time.
 
-Where any answer will do, the decision is None."""
+It yields events and questions for the copy, with the answers that the copy must give. If any answer
+is right, the decision is None.
+"""
 
 
 def again(turns: Turns, throttle: Throttle, unit: float) -> Iterator[Told]:
-    """Yield the same."""
+    """Yield the same events and questions."""
     yield from flat(turns)
 
 
 def asked_more(turns: Turns, throttle: Throttle, unit: float) -> Iterator[Told]:
-    """Yield the same, with each question put twice, and one about a time to come before it."""
+    """Yield the same, but each question twice, after a question about a later time."""
     for told in flat(turns):
         if told.name == "ready_at":
             yield attrs.evolve(told, now=told.now + SHIFT_SECONDS, decision=None)
@@ -151,14 +154,14 @@ def asked_more(turns: Turns, throttle: Throttle, unit: float) -> Iterator[Told]:
 
 
 def asked_once(turns: Turns, throttle: Throttle, unit: float) -> Iterator[Told]:
-    """Yield the events, and the question after the last of them alone."""
+    """Yield the events without the questions, and then the last question."""
     *before, last = flat(turns[:-1])
     yield from (told for told in before if told.name != "ready_at")
     yield last
 
 
 def asked_later(turns: Turns, throttle: Throttle, unit: float) -> Iterator[Told]:
-    """Yield the same, with questions about later times: a call may start at once then."""
+    """Yield the same, and questions about later times, at which a call may start at once."""
     for told in flat(turns):
         yield told
         if told.name == "ready_at" and told.decision < math.inf:
@@ -168,7 +171,7 @@ def asked_later(turns: Turns, throttle: Throttle, unit: float) -> Iterator[Told]
 
 
 def one_by_one(turns: Turns, throttle: Throttle, unit: float) -> Iterator[Told]:
-    """Yield the calls of a burst one after the other, as long as the throttle lets them start."""
+    """Yield the same, but the calls of a burst one after the other; stop if one may not start."""
     for turn in turns:
         starts, ends = ([told for told in turn if told.name == name] for name in _EVENTS)
         if not (starts and ends):
@@ -183,7 +186,7 @@ def one_by_one(turns: Turns, throttle: Throttle, unit: float) -> Iterator[Told]:
 
 
 def shifted(turns: Turns, throttle: Throttle, unit: float) -> Iterator[Told]:
-    """Yield the same at another time."""
+    """Yield the same at shifted times."""
     for told in flat(turns):
         due = told.decision if told.decision is None else told.decision + SHIFT_SECONDS
         yield attrs.evolve(told, now=told.now + SHIFT_SECONDS, decision=due)
@@ -198,14 +201,14 @@ RETELLINGS: dict[str, tuple[Retelling, ...]] = {
     "bursts": (one_by_one,),
     "shift": (shifted,),
 }
-"""How the laws about several answers are checked, each after those that it needs."""
+"""The retellings that check each law about several answers. A law follows those it needs."""
 
 
 def retell(law: str, throttle: Throttle, told: Iterator[Told]) -> None:
-    """Tell a running copy all of it: it must make a call wait as long as was told.
+    """Tell a running copy these events and questions, and check its answers.
 
     Raises:
-        ThrottleLawBroken: It does not, or raises.
+        ThrottleLawBroken: The copy makes a call wait for another time, or raises.
     """
     history: list[Told] = []
     for event in told:
@@ -218,17 +221,17 @@ def retell(law: str, throttle: Throttle, told: Iterator[Told]) -> None:
 
 
 def _answered(event: Told, throttle: Throttle, law: str, history: Sequence[Told]) -> Told:
-    """The same event, with the answer of this throttle."""
+    """Return the same event with the answer of this throttle."""
     try:
         return attrs.evolve(event, decision=event.tell(throttle))
     except Exception as error:
-        why = f"it raised {error!r}"
+        why = f"the throttle raised {error!r}"
         raised = attrs.evolve(event, decision=error)
         raise ThrottleLawBroken(law, why, [*history, raised]) from error
 
 
 def _difference(law: str, due: Told, answered: Told) -> str | None:
-    """How an answer differs from the one that is due, if it does."""
+    """Return how an answer differs from the one that is due, or None if they are the same."""
     if due.decision is None:
         return None
     wait, other = _wait(due), _wait(answered)
@@ -238,5 +241,5 @@ def _difference(law: str, due: Told, answered: Told) -> str | None:
 
 
 def _wait(asked: Told) -> float:
-    """For how many seconds an answer makes a call wait."""
+    """Return for how many seconds an answer makes a call wait."""
     return as_float(max(asked.decision - asked.now, 0))

@@ -1,11 +1,11 @@
-"""decide under watch: what a policy holds, before and after it, and the clocks that it reads.
+"""The watch on ``decide``: it finds attributes that decide changes, and clocks that decide reads.
 
-Theory of operation. The events themselves ask decide, and decide may change something the first
-time that it leaves alone the second time. So a watching function takes its place in the class while
-an event is told. What a policy holds is copied, and compared as far as it can be. Clocks are
-built-in functions, and a profiler is told of each call of those. Calls made elsewhere than in the
-modules of the policy (or by a loop that is asked for its time) do not count: the garbage collector
-may run meanwhile and call anything, and a log record has a time.
+Theory of operation. The events of a policy call decide, and decide may change something in its
+first call only. So a watching function replaces decide in the class while an event is told. It
+copies the attributes of the policy before and after, and compares those that can be compared.
+Clocks are built-in functions, and a profiler sees each call of a built-in function. A call counts
+only if a module of the policy makes it, or an event loop that is asked for its time. Other calls do
+not count: the garbage collector may run meanwhile and call anything, and a log record has a time.
 """
 
 import copy
@@ -31,7 +31,7 @@ _CLOCKS = {
 
 @contextmanager
 def watched(policy: FlushPolicy, changed: set[str]) -> Iterator[None]:
-    """Add the names of what decide of such a policy changes meanwhile."""
+    """Add the names of attributes that decide changes within the block to ``changed``."""
     kind = type(policy)
     decide = inspect.getattr_static(kind, "decide")
 
@@ -47,9 +47,9 @@ def watched(policy: FlushPolicy, changed: set[str]) -> Iterator[None]:
 
 @contextmanager
 def clocks_read(kind: type[FlushPolicy]) -> Iterator[set[str]]:
-    """Collect the names of the clocks that decide of such a policy reads meanwhile.
+    """Yield a set to which the names of clocks are added that decide reads within the block.
 
-    Where a profiler is at work already, it stays, and no clock is seen.
+    If another profiler is active, it stays active, and no clocks are found.
     """
     decide = inspect.getattr_static(kind, "decide")
     modules = {base.__module__ for base in kind.__mro__} | {"asyncio.base_events"}
@@ -73,14 +73,14 @@ def clocks_read(kind: type[FlushPolicy]) -> Iterator[set[str]]:
 
 
 def _ask(decide: Any, policy: FlushPolicy, now: float) -> Decision:
-    """Call what the class has as decide, a function or anything else that can be called."""
+    """Call the decide of a class: a function or any other callable."""
     bound = decide.__get__(policy, type(policy)) if hasattr(decide, "__get__") else decide
     decision: Decision = bound(now)
     return decision
 
 
 def _clocks(calls: Sequence[tuple[FrameType, str, Any]], modules: Container[str]) -> Iterator[str]:
-    """Yield the names of the clocks among what these modules have called."""
+    """Yield the names of the clocks that these modules called."""
     for frame, event, called in calls:
         if event == "c_call" and str(frame.f_globals.get("__name__")) in modules:
             owner = called.__self__
@@ -98,12 +98,12 @@ def _changes(kind: type, before: dict[str, Any], after: dict[str, Any]) -> Itera
 
 
 def _is_cached(kind: type, name: str) -> bool:
-    """Whether the class keeps a value under this name: a cached property, once worked out."""
+    """Return whether a name belongs to a descriptor of the class, such as a cached property."""
     return hasattr(inspect.getattr_static(kind, name, None), "__get__")
 
 
 def _snapshot(policy: FlushPolicy) -> dict[str, Any]:
-    """Copies of what a policy holds, by name, as far as it can be copied and compared."""
+    """Return copies of the attributes of a policy, by name, if they can be copied and compared."""
     held = {}
     for name, value in {**attributes_of(policy), "queue": policy.queue}.items():
         with suppress(Exception):
@@ -112,7 +112,7 @@ def _snapshot(policy: FlushPolicy) -> dict[str, Any]:
 
 
 def _image(value: object) -> object:
-    """Return what compares equal as long as the value is not changed."""
+    """Return an object that is equal to a later image if the value has not changed."""
     with suppress(Exception):
         one, other = copy.deepcopy(value), copy.deepcopy(value)
         if bool(one == other):

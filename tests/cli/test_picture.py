@@ -122,7 +122,7 @@ def test_a_row_has_the_figures_of_its_policy(tmp_path: Path) -> None:
     texts = drawn([FULL, NOTHING], tmp_path)
     assert {
         *("IntervalPolicy", "3.10 x least cost", "flushes: age 2, full 1", "50% 2.5 s,  99% 6 s"),
-        *("flushes: 4 items never", "nothing was delivered"),
+        *("flushes: 4 items not flushed", "nothing was delivered"),
     } <= {*texts}
 
 

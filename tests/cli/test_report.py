@@ -22,8 +22,8 @@ def test_the_table_has_a_row_for_each_run() -> None:
     ] == [line.split()[:10] for line in lines]
     assert lines[0].endswith("busy   cost   x least cost   why it flushed")
     assert lines[1].endswith("25%     31           3.10   age 2, full 1")
-    assert lines[2].endswith("  -   full 1, 1 item never")
-    assert lines[3].endswith("  -   4 items never")
+    assert lines[2].endswith("  -   full 1, 1 item not flushed")
+    assert lines[3].endswith("  -   4 items not flushed")
 
 
 def test_a_reason_is_shown_as_it_is() -> None:

@@ -44,14 +44,14 @@ def test_a_line_of_traffic_is_seconds_or_iso_8601(
     ("lines", "why"),
     [
         (["", " "], "there are no arrivals"),
-        (["1", "", "soon"], "line 3: 'soon' is neither seconds nor an ISO 8601 time"),
-        (["nan"], "line 1: 'nan' is neither seconds nor an ISO 8601 time"),
-        (["inf"], "line 1: 'inf' is neither seconds nor an ISO 8601 time"),
-        (["9", "", "2026-01-01"], "line 3: '2026-01-01' is an ISO 8601 time, unlike what is above"),
-        (["2026-01-01", "9"], "line 2: '9' is a number of seconds, unlike what is above"),
-        (["1\ta", "2\t"], "line 2: '2' has no key after a tab, unlike those above"),
-        (["1", "2\ta"], r"line 2: '2\ta' has a key after a tab, unlike those above"),
-        (["0", "2", "1 "], "line 3: '1' is earlier than what is above"),
+        (["1", "", "soon"], "line 3: 'soon' must be seconds or an ISO 8601 time"),
+        (["nan"], "line 1: 'nan' must be seconds or an ISO 8601 time"),
+        (["inf"], "line 1: 'inf' must be seconds or an ISO 8601 time"),
+        (["9", "2026-01-01"], "line 2: '2026-01-01' is an ISO 8601 time, unlike the lines above"),
+        (["2026-01-01", "", "9"], "line 3: '9' is a number of seconds, unlike the lines above"),
+        (["1\ta", "2\t"], "line 2: '2' has no key after a tab, unlike the lines above"),
+        (["1", "2\ta"], r"line 2: '2\ta' has a key after a tab, unlike the lines above"),
+        (["0", "2", "1 "], "line 3: '1' is earlier than the lines above"),
     ],
 )
 def test_bad_traffic_is_refused_with_its_place(lines: list[str], why: str) -> None:
@@ -85,7 +85,7 @@ def test_a_model_of_too_many_items_or_none_is_refused(monkeypatch: pytest.Monkey
     """The most items are not too many."""
     monkeypatch.setattr(traffic, "MOST_ITEMS", 50)
     assert model_arrivals(5, 10, 1)
-    with pytest.raises(ValueError, match=r"^about 51 items are more than 50$"):
+    with pytest.raises(ValueError, match=r"^there must be at most 50 items, not about 51$"):
         model_arrivals(5.1, 10, 1)
     with pytest.raises(ValueError, match=r"^there are no arrivals$"):
         model_arrivals(1e-9, 1, 1)
