@@ -146,7 +146,8 @@ class Starts(Generic[T]):
         if self.line and self.wake_at == math.inf:
             pauses = (call.paused_until for call in self.line if call.paused_until > now)
             self.wake_at = max(next(pauses, math.inf), self._held_until)
-        self.is_busy = self._throttle is not None or self.is_held or bool(self.line)
+        is_held = self.is_held or now < self._held_until
+        self.is_busy = self._throttle is not None or is_held or bool(self.line)
         return may_start
 
     def call_started(self, batch: Batch[T], count: int, weight: float) -> None:

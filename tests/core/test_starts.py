@@ -325,6 +325,19 @@ def test_the_longest_hold_counts() -> None:
     assert not made.core.starts.is_busy
 
 
+def test_a_hold_outlasts_the_flush_that_asked_for_it() -> None:
+    """Although its retry has left the line, because its callers were cancelled, nothing starts."""
+    made = driver(None, 1)
+    gone = made.fail(1, verdict=Retry(5.0, hold=True))
+    made.core.starts.leave(gone)
+    made.turn()
+    made.accept(2)
+    assert 5.0 == made.core.wake_at
+    made.play(9.0)
+    assert [(5, [2])] == made.calls[1:]
+    assert not made.core.starts.is_busy
+
+
 def test_a_hold_and_the_throttle_are_both_kept() -> None:
     """A call starts when the later of them is over."""
     made = driver(RateLimit(1, 5.0), 1)
