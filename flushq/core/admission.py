@@ -182,7 +182,7 @@ class Admission(Fairness[T]):
         return self._buffer.add(item, key, weight)
 
     def add_late(self, item: T, key: Hashable, weight: float) -> None:
-        """Add an item whose producer has already continued with a promise of room for its weight.
+        """Add an item whose producer has already continued; room for its own weight was claimed.
 
         The item is displaced if it cannot be merged, or if there is no room for the merge.
         """

@@ -28,7 +28,7 @@ T = TypeVar("T")
 WhenFull = Literal["wait", "drop_oldest", "drop_newest"]
 
 NEWS_SECONDS = 30.0
-"""The least time between two reports that items are displaced."""
+"""The least number of seconds between two reports that items are displaced."""
 
 
 class Displacing(Admission[T]):

@@ -1,4 +1,4 @@
-"""The line of partitions, which decides which partition may start the next flush.
+"""The line of partitions: it decides which partition may start the next flush.
 
 Partitions that are due and below their own limit stand in a *line*, and the first partition in the
 line starts the next flush. A partition leaves the line when it is not due any more, or when it

@@ -295,7 +295,7 @@ class PartitionedBatcher(PartitionLine[T]):
 
     @property
     def oldest(self) -> float:
-        """When the oldest item arrived that waits and was announced; inf if there is none."""
+        """The arrival time of the oldest announced item that waits; inf if there is none."""
         first = self._oldest.first
         return math.inf if first is None or first.policy is None else first.policy.copy.queue.oldest
 

@@ -15,7 +15,7 @@ _FULL = Flush("full")
 class AlarmPolicy(FlushPolicy):
     """A policy that flushes at the earliest of the alarms that arrivals set.
 
-    If n items wait after an arrival, the alarm of this arrival is ``threshold / n`` later.
+    An arrival after which n items wait sets an alarm for ``threshold / n`` seconds later.
 
     The policy bounds the same cost as BudgetPolicy. Let a flush cost ``item_seconds`` times as much
     as an item that waits one second. With ``u=1``, flushes and waiting together cost at most twice
