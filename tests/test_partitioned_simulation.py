@@ -186,7 +186,7 @@ def test_a_policy_that_cannot_be_copied_for_a_partition_ends_the_simulation(
         (
             {"partitions": ["a", []]},
             TypeError,
-            r"the partition of an item must be what can be hashed, not \[\]",
+            r"the partition of an item must be hashable, not \[\]",
         ),
         (
             {"max_in_flight_per_partition": 0},

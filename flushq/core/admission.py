@@ -1,28 +1,29 @@
-"""Who may come in: room, claims, credit, pressure, deadlock.
+"""The admission of items: room, claims, credit, pressure, deadlock.
 
-*Room* is for ``max_queue_size`` items that wait, and for ``max_queue_weight`` of their weight. What
-an item *needs* of it is a place and its weight; a duplicate needs nothing, and one that is merged
-needs what the item that waits weighs more by it. Producers have *claims* to room: those who were
-given room and have not run yet (reservations), those who give way so that others run first, and
-those who stand in line. A producer that comes later waits behind all of them. "Somebody comes
-before you" and "there is no room" are two facts: only the second is *pressure*, which overrides the
-policy.
+*Room* is limited: ``max_queue_size`` items may wait, and their total weight may be at most
+``max_queue_weight``. An item *needs* a place and room for its weight. A duplicate needs nothing, or
+room for the weight that its merge adds. Three kinds of producers have *claims* to room: producers
+that were given room and have not run yet (reservations), producers that give way so that others run
+first, and producers that stand in line. A producer that comes later waits behind all of them.
+"Others come before you" and "there is no room" are different facts: only the second is *pressure*,
+which overrides the policy.
 
-A producer in line claims a place in any case, as its duplicate may have left when its turn comes.
-What it needs is looked at again then. If that is more than it was given, it stands in line again,
-at the front.
+A producer in line claims a place even for a duplicate, because the item that waits may have left
+when the turn of the producer comes. Then its need is computed again. If the producer needs more
+than it was given, it joins the line again, at the front.
 
-*Credit* is how many items may come in without a second look. The invariant: it is never more than
-room and burst allow, and none is left while anybody is in line or once the queue ends. So it may
-outlive a pass, which makes room and begins a new burst; whatever else takes room (to give way), and
-the end, must revoke it. Else the queue would take an item that it has no room for, or that it
-refuses. Where weight is bounded there is no credit: each item is looked at. Who cannot wait, cannot
-let others run: once the burst is used up, such producers alone get an *overdraft*, for as many
-items as another burst has. What is granted revokes what was.
+*Credit* is the number of items that may come in without another check. The invariant: credit is
+never more than room and burst allow, and there is none while a producer is in line or once the
+queue ends. So credit may outlive a pass, because a pass makes room and begins a new burst. All
+other steps that take room (giving way), and the end, must revoke the credit. Otherwise the queue
+would accept an item for which it has no room, or which it must refuse. If the weight is bounded,
+there is no credit, and each item is checked. A producer that cannot wait cannot let others run. So
+when the burst is used up, only such producers get an *overdraft*, for as many items as another
+burst has. A new grant revokes the last one.
 
-*Deadlock.* If every slot is taken by a flush that waits for room in its own queue, or no call may
-start before one of those has ended, not even that of a flush that is tried again, no room is ever
-made: then the last of those producers is rejected.
+*Deadlock.* If every slot is taken by a flush that waits for room in its own queue, no room is ever
+made. The same is true if no call of flush_fn may start before one of those flushes has ended, not
+even a retry. Then the last producer that waits inside one of those flushes is rejected.
 """
 
 import math
@@ -42,13 +43,13 @@ NO_CREDIT: Iterator[None] = iter(())
 
 
 class Admission(Fairness[T]):
-    """The entrance of a queue: fairness, and what needs room.
+    """The admission of items to a queue, by fairness and by room.
 
     Attributes:
-        giving_way: How many producers let others run first, with a claim to a place.
-        displaces: Whether items are displaced by those for which there is no room.
-        displaced_lately: Whether any was since somebody asked.
-        unmerged: Why items of :meth:`add_late` were displaced, for the driver to tell.
+        giving_way: The number of places claimed by producers that let others run first.
+        displaces: Whether a full queue displaces items.
+        displaced_lately: Whether an item was displaced since the last call of :meth:`news`.
+        unmerged: The reasons why :meth:`add_late` displaced items, for the driver to report.
     """
 
     displaces = displaced_lately = False
@@ -67,23 +68,23 @@ class Admission(Fairness[T]):
         self._credit: list[None] = []
         self.unmerged: list[Exception] = []
 
-    # May it come in?
+    # The room for an item.
 
     @property
     def room(self) -> int:
-        """How many places there are, beside those whose producers give way."""
+        """The number of free places, without those claimed by producers that give way."""
         return self._max_queue_size - len(self._buffer.items) - self.giving_way
 
     @property
     def room_for_newcomers(self) -> int:
-        """How many places are left for those who need not stand in line."""
+        """The number of places for new producers; 0 if producers stand in line."""
         return 0 if self.waitlist.line else self.room - self.waitlist.reserved
 
     def need_of(self, item: T, key: Hashable, weight: float) -> Need:
-        """What room an item needs, by its key and weight.
+        """Return the room that an item with this key and weight needs.
 
         Raises:
-            Exception: What a merge raises: see :meth:`Merging.growth`.
+            Exception: The item cannot be merged: see :meth:`Merging.growth`.
         """
         if not self._buffer.is_duplicate(key):
             return Need(1, weight) if weight else ONE_PLACE
@@ -91,10 +92,12 @@ class Admission(Fairness[T]):
         return Need(0, growth) if growth > 0 else NOTHING
 
     def need_now(self, item: T, key: Hashable, weight: float, given: Need) -> Need:
-        """What room an item needs by now; ``given`` itself if that is enough, or there is more.
+        """Return ``given`` if the item can come in now, otherwise the room that the item needs.
+
+        The item can come in if ``given`` is enough for it, or if there is enough other room.
 
         Raises:
-            Exception: As of :meth:`need_of`.
+            Exception: The item cannot be merged: see :meth:`need_of`.
         """
         if not self._is_bounded:  # a place is all that any item needs
             return given
@@ -102,7 +105,7 @@ class Admission(Fairness[T]):
         return given if need.is_met_by(given) or self.fits(need) else need
 
     def fits(self, need: Need) -> bool:
-        """Whether there is room beside what others were given and claim, but for those in line."""
+        """Return whether there is room beside all claims, except those of producers in line."""
         if need.places and need.places > self.room - self.waitlist.reserved:
             return False
         return not self._is_bounded or self._bears_beside_claims(need.weight)
@@ -111,23 +114,24 @@ class Admission(Fairness[T]):
         return self._bears(weight, self._weight_giving_way + self.waitlist.reserved_weight)
 
     def _bears(self, weight: float, claimed: float = 0) -> bool:
-        """Whether what waits may weigh so much more, beside what others claim."""
+        """Return whether there is room for ``weight`` beside the weight that others claim."""
         heavier = self._batcher.weight + claimed + weight
         return weight <= 0 or heavier <= self._buffer.max_queue_weight
 
     def must_wait(self, need: Need) -> bool:
-        """Whether a producer must stand in line; if it needs nothing, never."""
+        """Return whether a producer must stand in line; False if it needs no room."""
         return need is not NOTHING and (self.waitlist.claims > 0 or not self.fits(need))
 
     def may_come(self, need: Need) -> bool:
-        """Whether a producer need not stand in line: not past others, nor into room that was given.
+        """Return whether a producer may come in without standing in line.
 
-        With threads, those who were given room may take long to run: others need not wait for that.
+        A producer must not overtake others in the line, nor use room that others were given. With
+        threads, a producer that was given room may run much later, and others need not wait for it.
         """
         return need is NOTHING or (not self.waitlist.line and self.fits(need))
 
     def check_room(self, need: Need) -> None:
-        """Raise QueueFull if there is no room for one that cannot wait."""
+        """Raise QueueFull if there is no room for the item of a producer that cannot wait."""
         if need is not NOTHING and not self._fits_beside_line(need):
             raise self.no_room()
 
@@ -138,49 +142,49 @@ class Admission(Fairness[T]):
         return self.fits(Need(need.places + line, need.weight))
 
     def no_room(self) -> QueueFull:
-        """What tells that there is no room beside what is claimed."""
+        """Return the error which says that there is no room beside the claims."""
         return QueueFull(
             f"{self._label}no room: {len(self._buffer)} items wait ({self.bounds}), and "
-            f"{self.waitlist.claims + self.giving_way} producers come first"
+            f"{self.waitlist.claims + self.giving_way} producers come before this item"
         )
 
     @property
     def bounds(self) -> str:
-        """How many items may wait, and of what weight, as a message tells it."""
+        """The limits on the number and the weight of waiting items, as text for messages."""
         bounds = f"max_queue_size={self._max_queue_size}"
         if self._is_bounded:
             bounds += f", max_queue_weight={self._buffer.max_queue_weight!r}"
         return bounds
 
     def give_way(self, need: Need) -> None:
-        """A producer lets others run, with a claim to the room that it needs."""
+        """Claim the room that a producer needs while this producer lets others run."""
         self.revoke_credit()
         self.giving_way += need.places
         self._weight_giving_way += need.weight
         self._pauses += 1
 
     def come_back(self, need: Need) -> None:
-        """It goes on: it takes the room that it has claimed at once, or gives it back."""
+        """End the claim of a producer that gave way: it takes the room at once, or frees it."""
         self.giving_way -= need.places
         self._pauses -= 1
         self._weight_giving_way = self._weight_giving_way - need.weight if self._pauses else 0
 
     def make_room(self, item: T, key: Hashable, weight: float) -> bool:
-        """Make room for an item that comes, and return True; or displace it."""
+        """Make room for a new item and return True, or displace the new item and return False."""
         return True
 
     def news(self, now: float) -> int:
-        """How many items were displaced since that was told, if it is time to tell it; else 0."""
+        """Return the number of items displaced since the last report; 0 if no report is due."""
         return 0
 
     def add(self, item: T, key: Hashable, weight: float) -> int | None:
-        """Let an item in for which there is room; return as ``append`` of a Buffer does."""
+        """Add an item for which there is room; return what ``Buffer.add`` returns."""
         return self._buffer.add(item, key, weight)
 
     def add_late(self, item: T, key: Hashable, weight: float) -> None:
-        """Let an item in that was promised its own weight, and whose producer has gone on.
+        """Add an item whose producer has already continued; room for its own weight was claimed.
 
-        One that cannot be merged, or for whose merge there is no room, is displaced.
+        The item is displaced if it cannot be merged, or if there is no room for the merge.
         """
         try:
             need = self.need_of(item, key, weight)
@@ -196,9 +200,10 @@ class Admission(Fairness[T]):
     # Credit.
 
     def grant_credit(self) -> tuple[Iterator[None], Iterator[None]]:
-        """Credit and overdraft behind the item that is about to be added: an element for each item.
+        """Return credit and overdraft for the items that follow the one that is about to be added.
 
-        Iterators, as nothing costs less to count down; over a list, as to clear that revokes them.
+        Each is an iterator with one element for each item, because this is the quickest counter.
+        Both iterators read one list, so that clearing the list revokes them.
         """
         self._credit.clear()
         if self.waitlist.claims or self._is_bounded:
@@ -209,14 +214,14 @@ class Admission(Fairness[T]):
         return (granted, NO_CREDIT) if left > 0 else (NO_CREDIT, granted)
 
     def revoke_credit(self) -> None:
-        """Have every item that comes looked at again."""
+        """Revoke credit and overdraft, so that every new item is checked again."""
         self._credit.clear()
 
-    # The line.
+    # The line of producers.
 
     @property
     def is_pressed(self) -> bool:
-        """Whether producers stand in line for a queue that is full of items, not of claims."""
+        """Whether producers stand in line, and items (not only claims) fill the queue."""
         if not self.waitlist.line:
             return False
         if len(self._buffer.items) >= self._max_queue_size:
@@ -224,7 +229,7 @@ class Admission(Fairness[T]):
         return self._is_bounded and not self._bears(self.waitlist.first_weight)
 
     def admit(self, clock: Callable[[], float]) -> None:
-        """Give room to the line; what those producers bring has been here from now on."""
+        """Give room to the first producers in line; their items count as arrived now."""
         bears = self._bears_beside_claims if self._is_bounded else None
         if self.waitlist.admit(self.room, bears) and self.opened is None:
             self.open_burst(clock())
@@ -236,10 +241,10 @@ class Admission(Fairness[T]):
         is_blocked: bool = False,
         blocked: Container[Batch[T]] = (),
     ) -> None:
-        """Reject the last producer whose flush waits for room, if all flushes do.
+        """Reject the last producer that waits inside a flush, if all flushes wait for room.
 
-        ``is_blocked`` says that no call starts before one has ended, whatever slot is free;
-        ``blocked`` are the running flushes that wait for that, to be tried again.
+        ``is_blocked`` says that no call may start before another one has ended, even if a slot is
+        free. ``blocked`` holds the running flushes whose retries wait for this.
         """
         waitlist = self.waitlist
         has_way_out = self._batcher.has_free_slot and not is_blocked
@@ -247,5 +252,5 @@ class Admission(Fairness[T]):
             return
         running = [batch for batch in self._batcher.running if batch not in blocked]
         if all(batch in waitlist.by_owner and not batch.over for batch in running):
-            what = f"every flush that could make room waits for room: {describe()}"
+            what = f"deadlock: every flush that could make room waits for room: {describe()}"
             waitlist.reject_last(running, QueueFull(what))

@@ -1,22 +1,23 @@
 """The items that wait, in order of acceptance, and how a batch is taken from them.
 
-Theory of operation. Items wait in one deque, oldest first, and leave it from the front, so taking
-a batch costs time in proportion to the batch and not to what stays behind. Their keys
-(flushq.core.duplicates) and weights (flushq.core.caps) stand in deques of the same order, and only
-if the queue asks for them. An item comes in through ``append``, which is made for what the queue
-asks for: the deque's own method if that is nothing, and then the whole price of an item; else a
-function that measures the item first. An item that was measured earlier, since it had to wait for
-room, comes in through ``add``.
+Theory of operation. Items wait in one deque, oldest first, and leave it from the front. So taking
+a batch costs time in proportion to the batch, not to the items that stay. Keys
+(flushq.core.duplicates) and weights (flushq.core.caps) are in deques of the same order, but only if
+the queue uses them. An item comes in through ``append``. If the queue uses neither keys nor
+weights, ``append`` is the method of the deque, and an item costs nothing more than this call.
+Otherwise ``append`` measures the item first. If an item was measured earlier, because its producer
+had to wait for room, it comes in through ``add``.
 
-Items are numbered 0, 1, 2, … in the order in which they came, by position alone: ``first`` is the
-number of the next item to leave, ``next_number`` that of the next to come.
+Items are numbered 0, 1, 2, … in the order in which they came, by their position alone: ``first`` is
+the number of the next item to leave, ``next_number`` is the number of the next item to come.
 
-Where items are merged, they and their weights wait beside the deques (flushq.core.merging).
+If items are merged, they and their weights are kept beside the deques (flushq.core.merging).
 
 A batch is the longest run of the oldest items that stays within the caps. A finalizer or a signal
-handler may bring an item between any two steps of taking it: what leaves the buffer is what was
-counted before, from the front; what comes meanwhile stands behind it. While another item comes in,
-an item brought so may get that one's key and weight: see point 17 of the contract.
+handler may enqueue an item between any two steps of taking a batch. The batch takes only the items
+that were counted before, from the front; new items stand behind them. If such an item comes while
+another item is being added, it may get the key and the weight of that other item: see point 17 of
+the contract.
 """
 
 from collections import deque
@@ -33,21 +34,21 @@ T = TypeVar("T")
 
 
 _BESIDE: Any = object()
-"""What stands for an item that waits beside the deque."""
+"""The placeholder in the deque for an item that is kept beside the deque."""
 
 
 class Buffer(Waiting[T]):
     """The items that wait, oldest first.
 
-    Args and what is raised: as of :class:`~flushq.core.waiting.Waiting`.
+    The arguments and the errors are those of :class:`~flushq.core.waiting.Waiting`.
 
     Attributes:
-        append: Lets an item in, behind all others, and returns None; or counts a duplicate, and
-            returns the number of the item that stays. It raises what :meth:`measure` does, or what
-            a merge does, and then nothing has changed.
-        first: The number of the oldest item: how many have left.
-        items: Those that wait, to be read; ``len(buffer.items)`` is what costs least.
-        fresh_weight: What the items weigh that came in since somebody set this to 0.
+        append: The function that adds an item behind all others and returns None. It counts a
+            duplicate instead, and returns the number of the item that waits. It raises the errors
+            of :meth:`measure` or of a merge, and then nothing has changed.
+        first: The number of the oldest item, which is also the number of items that have left.
+        items: The items that wait, only to be read; ``len(buffer.items)`` is the quickest count.
+        fresh_weight: The total weight of the items that came since the Batcher set this to 0.
     """
 
     def __init__(
@@ -73,34 +74,34 @@ class Buffer(Waiting[T]):
 
     @property
     def next_number(self) -> int:
-        """The number of the next item to come."""
+        """The number that the next new item will get."""
         return self.first + len(self.items)
 
     def measure(self, item: T) -> tuple[Hashable, float]:
-        """The key and the weight of an item that asks to be let in. Nothing changes.
+        """Return the key and the weight of an item that is not in the buffer yet.
 
         Raises:
-            ItemTooLarge: It weighs more than a batch may, or than may wait.
-            TypeError: The key cannot be hashed or must be awaited; the weight is not a real number.
+            ItemTooLarge: The item weighs more than a batch may, or more than may wait.
+            TypeError: The key is not hashable or is awaitable; or the weight is not a real number.
             ValueError: The weight is negative, above 1e300 or NaN.
-            Exception: Whatever ``dedupe_key`` or ``weigh`` raise.
+            Exception: Any exception that ``dedupe_key`` or ``weigh`` raises.
         """
         if self.merging is not None:
             self.merging.forget()
         return self._duplicates.key_of(item), self._caps.weight_of(item)
 
     def __getitem__(self, number: int) -> T:
-        """The item that waits with this number."""
+        """Return the item that waits with this number."""
         return self.items[number - self.first] if self.merging is None else self.merging[number]
 
     def number_of(self, item: T, stays: int | None) -> int:
-        """As of Waiting; mostly it is the last one."""
+        """Return the number of an item that has just come: look at the last item first."""
         if stays is None and self.items[-1] is item:
             return self.first + len(self.items) - 1
         return super().number_of(item, stays)
 
     def add(self, item: T, key: Hashable, weight: float) -> int | None:
-        """Let an item in as ``append`` does, with the key and weight that were measured."""
+        """Add an item like ``append`` does, with the key and the weight that were measured."""
         if self._has_keys:
             if key in self._duplicates.taken:
                 return self._stay(item, key)
@@ -119,7 +120,8 @@ class Buffer(Waiting[T]):
         """Take the oldest items, as many as the caps and ``up_to`` allow.
 
         Returns:
-            The items, what they weigh together, and the weight of each; of none without ``weigh``.
+            The items, their total weight, and the weight of each item (without ``weigh``: no
+            weights, or zeros).
         """
         waiting = len(self.items)
         count = min(waiting if up_to is None else up_to, waiting, self._caps.max_records)
@@ -130,12 +132,12 @@ class Buffer(Waiting[T]):
         return items, weight, weights
 
     def take_oldest(self) -> tuple[T, float]:
-        """Take the oldest item, and its weight."""
+        """Remove the oldest item; return the item and its weight."""
         weight = self._weights_between(0, 1)[0] if self._has_weights else 0
         return self._take(1)[0][0], weight
 
     def take_all(self) -> tuple[Sequence[int], list[T]]:
-        """Take all items, whatever the caps, and their numbers."""
+        """Remove all items, without regard to the caps; return their numbers, and the items."""
         first, (items, _) = self.first, self._take(len(self))
         return range(first, first + len(items)), items
 
@@ -150,10 +152,10 @@ class Buffer(Waiting[T]):
         return items, weights
 
     def _weights_between(self, start: int, stop: int) -> list[float]:
-        """At the price of ``stop``, whatever else waits.
+        """Return the weights from one position up to another, in time proportional to ``stop``.
 
-        No iterator of a deque survives an item that is brought; this one begins and ends within the
-        copy, which is not a call, so CPython runs no finalizer or signal handler meanwhile.
+        An iterator of a deque fails after an item was added. This one begins and ends within the
+        copy. The copy is not a call, so CPython runs no finalizer or signal handler during it.
         """
         if self.merging is not None:
             return self.merging.weights(range(self.first + start, self.first + stop))
@@ -165,7 +167,7 @@ class Buffer(Waiting[T]):
         else:
             self._duplicates.taken.clear()
 
-    # The shortest way in for items that are measured so.
+    # The shortest ``append`` for each way to measure items.
 
     def _way_in(
         self, dedupe_key: DedupeKey[T] | None, weigh: Weigh[T] | None
@@ -208,10 +210,11 @@ class Buffer(Waiting[T]):
 
 
 def _pop(waiting: deque[T], count: int) -> list[T]:
-    """Take the oldest; where few stay behind, by taking all and putting those back.
+    """Remove and return the ``count`` oldest elements of a deque.
 
-    The copy is not a call, so CPython runs no finalizer or signal handler, which may bring an item,
-    between it and the clearing; one that does so later brings it to the end of the line.
+    If few elements stay, remove all and put those back. The copy is not a call, so CPython runs no
+    finalizer or signal handler between the copy and the call of ``clear``. If a finalizer or a
+    signal handler adds an item after that, the item stands at the end of the deque.
     """
     if len(waiting) > 2 * count:
         return list(starmap(waiting.popleft, repeat((), count)))

@@ -1,9 +1,9 @@
-"""The caps of a batch: by number and by weight. No batch exceeds them, whatever its reason.
+"""The caps of a batch, by number and by weight. No batch exceeds them, whatever its reason.
 
-The weights of the items that wait, in the order of the items, are summed and compared as ints,
-floats and Fractions: a number of another type is converted when it is checked, for numbers of a few
-bits have sums that wrap round. An item that alone weighs more than a batch may, or than all that
-wait may, is refused, so that a batch is never empty, and room can be made for every item.
+Weights are summed in the order of the items, as ints, floats and Fractions. A number of another
+type is converted when it is checked, because sums of numbers with few bits can overflow. An item is
+refused if it alone weighs more than a batch may, or more than all waiting items together may. So a
+batch is never empty, and room can be made for every item.
 """
 
 import math
@@ -21,35 +21,36 @@ T = TypeVar("T")
 Weigh = Callable[[T], float]
 
 Weights = Callable[[int, int], list[float]]
-"""The weights of the items that wait, from one position to another."""
+"""Returns the weights of the items that wait, from one position up to another."""
 
 MOST_WEIGHT = 1e300
 
 _FIRST_LOOK = 64
-"""How many weights are copied at first; then, while the cap allows, ever twice as many."""
+"""How many weights are copied at first; each further copy has twice as many as the last one."""
 
 _PLAIN = frozenset({int, float})
 
 
 class Caps(Generic[T]):
-    """The caps.
+    """The caps of a batch, and the check of weights.
 
     Args:
-        weigh: The weight of an item, a number from 0 to 1e300 (so that the sum of those that wait
-            is finite too). None: all weigh 0.
+        weigh: The function that returns the weight of an item, a number from 0 to 1e300 (so that
+            the sum of all waiting items is finite, too). None: all items weigh 0.
         max_records: The most items in a batch.
         max_weight: The most weight in a batch.
         max_queue_weight: The most weight that may wait.
-        label: What the messages of the exceptions begin with.
+        label: The prefix of the messages of exceptions.
 
     Raises:
-        TypeError: ``weigh`` cannot be called or is async; or there is a ``max_weight`` or a
-            ``max_queue_weight`` without it, or that is not a real number.
+        TypeError: ``weigh`` cannot be called or is async; or ``max_weight`` or
+            ``max_queue_weight`` is given without ``weigh``; or ``max_queue_weight`` is not a real
+            number.
         ValueError: ``max_queue_weight`` is zero, negative or NaN.
 
     Attributes:
-        max_queue_weight: As a plain number; inf: there is no bound.
-        max_records: As it was given, or a number that is never reached.
+        max_queue_weight: The most weight that may wait, a plain number; inf if there is no bound.
+        max_records: The most items in a batch; without a cap, a number that is never reached.
     """
 
     __slots__ = (
@@ -85,17 +86,17 @@ class Caps(Generic[T]):
         self._label = label
 
     def weight_of(self, item: T) -> float:
-        """The weight of an item, as a plain number.
+        """Return the weight of an item, as a plain number.
 
         Raises:
-            ItemTooLarge: It weighs more than a batch may, or than may wait.
-            TypeError, ValueError: It is not a real number, or not from 0 to 1e300.
-            Exception: Whatever ``weigh`` raises.
+            ItemTooLarge: The item weighs more than a batch may, or more than may wait.
+            TypeError, ValueError: The weight is not a real number, or not from 0 to 1e300.
+            Exception: Any exception that ``weigh`` raises.
         """
         return 0 if self._weigh is None else self.checked(item, self._weigh(item))
 
     def checked(self, item: T, weight: float) -> float:
-        """The weight, as :meth:`weight_of`."""
+        """Return ``weight`` as a plain number, checked like in :meth:`weight_of`."""
         if not (type(weight) in _PLAIN and 0 <= weight <= MOST_WEIGHT):
             weight = _checked_number(weight)
         if weight > self._heaviest:
@@ -111,7 +112,7 @@ class Caps(Generic[T]):
         )
 
     def within(self, weights: Weights, count: int) -> tuple[int, float]:
-        """How many of the ``count`` oldest items weigh no more than a batch may, and how much."""
+        """Return how many of the ``count`` oldest items a batch may hold, and their weight."""
         taken = 0
         total: float = 0
         while taken < count:
@@ -124,7 +125,7 @@ class Caps(Generic[T]):
 
 
 def _needs_weigh(name: str, bound: float) -> TypeError:
-    return TypeError(f"{name}={bound!r} needs weigh, a function of the item")
+    return TypeError(f"{name}={bound!r} needs weigh, a function that returns the weight of an item")
 
 
 def _checked_number(weight: Any) -> float:

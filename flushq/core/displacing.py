@@ -1,15 +1,15 @@
-"""What a full queue does where nobody is to wait: it displaces an item for each that comes.
+"""A full queue where no producer waits for room: it displaces an item for each new item.
 
-An item is *displaced* if it is given up because there is no room: it was accepted, and is never
-handed to flush_fn. A queue gives up the oldest items that wait, or those that come. A duplicate
-needs no room and displaces nothing.
+An item is *displaced* if the queue gives it up because there is no room: the queue has accepted the
+item, but never calls flush_fn with it. A queue displaces either its oldest items or the new ones. A
+duplicate displaces nothing, unless it is merged and there is no room for the weight that it adds.
 
-Nobody stands in line, so pressure is another: the queue is full, or it has displaced an item since
-it took a batch. So items are displaced only while every slot is busy, or within a burst that is
-longer than the room there was.
+No producer stands in line, so *pressure* has another meaning here: the queue is full, or it has
+displaced an item since it took the last batch. So items are displaced only while every slot is
+busy, or within a burst that is longer than the free room.
 
-That items are displaced is *news*, to be told when it begins, and again with the first that is
-displaced so many seconds after it was told. No timer is needed for that.
+The driver reports that items are displaced: when this begins, and again with the first item that is
+displaced at least 30 seconds after the last report. No timer is needed for this.
 """
 
 import math
@@ -28,19 +28,19 @@ T = TypeVar("T")
 WhenFull = Literal["wait", "drop_oldest", "drop_newest"]
 
 NEWS_SECONDS = 30.0
-"""How long after it was told that items are displaced it is told again."""
+"""The least number of seconds between two reports that items are displaced."""
 
 
 class Displacing(Admission[T]):
-    """The entrance of a queue where nobody waits for room.
+    """The admission of items to a queue where no producer waits for room.
 
     Args:
-        batcher, max_queue_size, label, burst: As of an Admission.
+        batcher, max_queue_size, label, burst: The arguments of :class:`Admission`.
 
     Attributes:
-        displaced_lately: Whether any item was displaced since :meth:`news` was asked.
-        on_displaced: Is called with the number of an item that waited and is displaced, and the
-            item.
+        displaced_lately: Whether an item was displaced since the last call of :meth:`news`.
+        on_displaced: The function to call when an item that waited is displaced. Its arguments are
+            the number of the item, and the item.
     """
 
     displaces = True
@@ -59,30 +59,30 @@ class Displacing(Admission[T]):
         self._told_at = -math.inf
 
     def must_wait(self, need: Need) -> bool:
-        """As of an Admission: never."""
+        """Return False: no producer waits for room."""
         return False
 
     def check_room(self, need: Need) -> None:
-        """As of an Admission: room is made."""
+        """Do nothing: an item is displaced if there is no room."""
 
     def give_way(self, need: Need) -> None:
-        """As of an Admission: nobody needs a claim to room."""
+        """Revoke the credit. The producer needs no claim to room."""
         self.revoke_credit()
 
     def come_back(self, need: Need) -> None:
-        """As of an Admission."""
+        """Do nothing: the producer has no claim to room."""
 
     def may_come(self, need: Need) -> bool:
-        """As of an Admission: always."""
+        """Return True: no producer stands in line."""
         return True
 
     def add(self, item: T, key: Hashable, weight: float) -> int | None:
-        """As of an Admission; but DISPLACED for an item that is displaced as it comes."""
+        """Add an item like Admission does, or return DISPLACED if the new item is displaced."""
         return super().add(item, key, weight) if self.make_room(item, key, weight) else DISPLACED
 
     @property
     def is_pressed(self) -> bool:
-        """Whether the queue is full, or has displaced anything since a batch was taken."""
+        """Whether the queue is full, or has displaced an item since it took the last batch."""
         if self._batcher.overflowed:
             return True
         if len(self._buffer.items) >= self._max_queue_size:
@@ -90,7 +90,7 @@ class Displacing(Admission[T]):
         return self._batcher.weight >= self._buffer.max_queue_weight
 
     def news(self, now: float) -> int:
-        """How many were displaced since that was told, if it is time to tell it; else 0."""
+        """Return the number of items displaced since the last report; 0 if no report is due."""
         is_news, self.displaced_lately = self.displaced_lately, False
         if not is_news or now < self._told_at + NEWS_SECONDS:
             return 0
@@ -99,10 +99,10 @@ class Displacing(Admission[T]):
 
 
 class DropNewest(Displacing[T]):
-    """An item for which there is no room is displaced as it comes."""
+    """The admission that displaces a new item if there is no room for it."""
 
     def make_room(self, item: T, key: Hashable, weight: float) -> bool:
-        """As of an Admission: if there is none, the item is displaced."""
+        """Return True if there is room; otherwise displace the new item and return False."""
         if self.fits(self.need_of(item, key, weight)):
             return True
         self._batcher.turn_away()
@@ -111,13 +111,13 @@ class DropNewest(Displacing[T]):
 
 
 class DropOldest(Displacing[T]):
-    """The oldest items that wait are displaced, as many as it takes."""
+    """The admission that displaces the oldest items until there is room for a new one."""
 
     def make_room(self, item: T, key: Hashable, weight: float) -> bool:
-        """As of an Admission: there always is.
+        """Displace the oldest items until there is room for the new one, and return True.
 
-        If that displaces what the item was to be merged into, it comes in alone. One that comes to
-        a queue that has stopped meanwhile finds nothing that waits.
+        If this displaces the item into which the new one would be merged, the new one is not
+        merged. If the queue has stopped meanwhile, no items wait, and nothing is displaced.
         """
         while self._buffer.items and not self.fits(self.need_of(item, key, weight)):
             self.on_displaced(*self._batcher.displace())
@@ -126,10 +126,11 @@ class DropOldest(Displacing[T]):
 
 
 def check_when_full(when_full: object) -> None:
-    """Refuse what is not one of the three.
+    """Raise unless ``when_full`` is one of the three strings.
 
     Raises:
-        TypeError, ValueError: It is not.
+        TypeError: ``when_full`` is not a str.
+        ValueError: ``when_full`` is another str.
     """
     if not isinstance(when_full, str):
         raise TypeError(f"when_full must be a str, not {shown(when_full)}")

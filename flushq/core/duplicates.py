@@ -1,9 +1,9 @@
-"""What is a duplicate: an item whose key is that of an item that waits.
+"""Duplicates: items that have the same key as an item that waits.
 
-A key is *taken* from the moment its item waits until its batch is taken from the queue; it is
-looked up with the number of the item that holds it. A key is computed once for an item, when the
-item asks to be let in. Whether it is a duplicate is asked when it comes in, by Buffer.append and
-add, and by those who would make it wait.
+A key is *taken* from the moment when its item begins to wait until a batch takes this item. A dict
+holds the taken keys, each with the number of its item. The key of an item is computed once, when a
+producer enqueues the item. ``Buffer.append`` and ``Buffer.add`` look for a duplicate when the item
+comes in. The code that decides whether a producer must wait for room looks for a duplicate, too.
 """
 
 import inspect
@@ -20,23 +20,23 @@ V = TypeVar("V")
 DedupeKey = Callable[[T], Hashable]
 
 EMPTY: deque[Any] = deque(maxlen=0)
-"""A deque that stays empty, for all who need none of their own: one takes 760 bytes."""
+"""An empty deque for all buffers that need no deque of their own, which takes 760 bytes."""
 
 PLAIN_KEYS = frozenset({int, str, bytes})
-"""The types of keys that can be hashed without a doubt."""
+"""The types of keys that are always hashable."""
 
 
 class Duplicates(Generic[T]):
-    """The keys that are taken.
+    """The keys of the items that wait.
 
     Args:
-        dedupe_key: The key of an item, hashable. None: nothing is a duplicate.
+        dedupe_key: The function that returns the key of an item. None: nothing is a duplicate.
 
     Raises:
         TypeError: ``dedupe_key`` cannot be called, or is async.
 
     Attributes:
-        taken: The number of the item that holds each.
+        taken: The number of the item that holds a key, for each key that is taken.
     """
 
     __slots__ = ("_dedupe_key", "taken")
@@ -47,24 +47,24 @@ class Duplicates(Generic[T]):
         self._dedupe_key = dedupe_key
 
     def key_of(self, item: T) -> Hashable:
-        """The key of an item; None, which is never taken, if nothing is a duplicate.
+        """Return the key of an item; None, which is never taken, if nothing is a duplicate.
 
         Raises:
-            TypeError: The key cannot be hashed or must be awaited.
-            Exception: Whatever ``dedupe_key`` raises.
+            TypeError: The key is not hashable, or is awaitable.
+            Exception: Any exception that ``dedupe_key`` raises.
         """
         return None if self._dedupe_key is None else checked_key(self._dedupe_key(item))
 
     def free(self, keys: Iterable[Hashable]) -> None:
-        """The items with these keys do not wait any more."""
+        """Free these keys, because their items do not wait any more."""
         take_out(keys, self.taken)
 
 
 def take_out(keys: Iterable[Hashable], known: dict[Hashable, V]) -> None:
-    """Take keys out of a dict, if they are in it.
+    """Remove keys from a dict, if they are in it.
 
-    A key that has been changed, so that it cannot be hashed or compared any more, is taken out by
-    its identity. So are all other such keys: nothing can be equal to them.
+    If a key was changed and cannot be hashed or compared any more, it is removed by its identity.
+    Then all other keys of this kind are removed, too, because no key can be equal to them.
     """
     for key in keys:
         try:
@@ -78,15 +78,15 @@ def _take_out_changed(key: Hashable, known: dict[Hashable, V]) -> None:
     known.clear()
     for other, value in entries:
         if other is not key:
-            with suppress(Exception):  # it was changed, too
+            with suppress(Exception):  # this key was changed, too
                 known[other] = value
 
 
 def checked_key(key: Any, of: str = "key", function: str = "dedupe_key") -> Hashable:
-    """The key of an item that a function of the user has returned, if it is one.
+    """Return ``key``, which a function of the user has returned, if it can be used as a key.
 
     Raises:
-        TypeError: It cannot be hashed or must be awaited.
+        TypeError: ``key`` is not hashable, or is awaitable.
     """
     if type(key) in PLAIN_KEYS:
         return key  # type: ignore[no-any-return]  # it is one of those
@@ -96,11 +96,11 @@ def checked_key(key: Any, of: str = "key", function: str = "dedupe_key") -> Hash
     try:
         hash(key)
     except TypeError as error:
-        raise TypeError(f"the {of} of an item must be what can be hashed, not {key!r}") from error
+        raise TypeError(f"the {of} of an item must be hashable, not {key!r}") from error
     return key  # type: ignore[no-any-return]  # hash() has just made sure
 
 
 def discard(awaitable: Any) -> None:
-    """Close a coroutine that nobody is going to await."""
+    """Close ``awaitable`` if it is a coroutine, because nobody will await it."""
     if inspect.iscoroutine(awaitable):
         awaitable.close()

@@ -1,9 +1,9 @@
-"""Fairness: a producer that never suspends by itself lets others run all the same.
+"""Fairness: others run, too, even if a producer never suspends by itself.
 
-Arrivals are told to the policy in *bursts*: the first item after a pass opens a burst and notes the
-time. After 512 items a producer gives way, so that others run, and a pass begins the next burst. An
-item whose producer is about to wait for its end makes the burst longer by one, since others run
-then.
+Arrivals are announced to the policy in *bursts*. The first item after a pass opens a burst, and the
+time of this item is kept. After 512 items a producer gives way, so that others run, and a pass
+begins the next burst. If a producer waits for the end of its item, others run during this wait. So
+such an item makes the limit of the burst higher by one.
 """
 
 from collections.abc import Callable
@@ -16,16 +16,17 @@ from flushq.core.waitlist import WaitList
 T = TypeVar("T")
 
 BURST = 512
-"""How many items may come before others run: a tenth of a millisecond of the loop's time."""
+"""How many items may come before others must run: about 0.1 ms of the event loop's time."""
 
 
 class Fairness(Generic[T]):
-    """The bursts of a queue.
+    """The bursts in which items arrive at a queue.
 
     Attributes:
-        waitlist: The producers in line for room, each with the flush that it is a part of.
-        opened: When the burst was opened; None while it is not.
-        on_burst_closed: Is called when the next item has to open a burst.
+        waitlist: The line of producers that wait for room. The owner of a producer is the flush in
+            which it runs, or None.
+        opened: The time when the burst was opened; None while no burst is open.
+        on_burst_closed: The function to call when the next item must open a new burst.
     """
 
     def __init__(self, batcher: Batcher[T], burst: float = BURST) -> None:
@@ -37,28 +38,28 @@ class Fairness(Generic[T]):
 
     @property
     def must_give_way(self) -> bool:
-        """Whether others are to run first.
+        """Whether a producer must let others run before its item comes in.
 
-        The burst is too long; or this is the first item of a queue that has not started, and a
-        task of run() that was just made is to begin.
+        This is so when the burst has reached its limit. It is also so for the first item of a queue
+        that has not started, so that a task of run() that was just made can begin.
         """
         if self._batcher.burst_size >= self._limit:
             return True
         return not self._batcher.started and self._batcher.buffer.next_number == 0
 
     def open_burst(self, now: float) -> None:
-        """The first item of a burst comes."""
+        """Open a burst: its first item comes at ``now``."""
         self.opened = now
 
     def prolong_burst(self) -> None:
-        """An item came in whose producer lets others run by itself."""
+        """Allow one more item in this burst, because a producer lets others run by itself."""
         self._limit += 1
 
     def tell_burst(self) -> None:
-        """Announce the arrivals, if there are any: before any other event, as they came first.
+        """Announce the arrivals of the burst to the policy, before any other event.
 
-        The burst stays open for producers that were given room and have not run yet: what they
-        bring has been here from the moment that they had room.
+        The burst stays open while producers that were given room have not run yet: their items
+        count as arrived at the time when the room was given.
         """
         if self.opened is None:
             return

@@ -1,13 +1,15 @@
-"""Merging: an item whose key waits is merged into the item that waits.
+"""Merging: a new item is merged into the item that waits with the same key.
 
-Theory of operation. What waits keeps its number, and with it its place and its age; only the item
-and its weight change. Items wait in a deque, and to reach into the middle of one takes time in
-proportion to what waits. So the items of a queue that merges stand beside it as well, by number,
-and what has become of them is applied when they leave: a merge costs O(1).
+Theory of operation. The item that waits keeps its number, its place and its age; only the item
+itself and its weight change. Items wait in a deque, and access to the middle of a deque takes time
+in proportion to its length. So a queue that merges keeps the items in a dict beside the deque, by
+number. A merge changes the dict only, and items are taken from the dict when they leave: a merge
+costs O(1).
 
-A merge is *foreseen* first, where it is asked how much room it needs, and made in the same step or
-later. It is made as it was foreseen, if the item that waits is still the same and no item has asked
-to be let in meanwhile: then the user's function is called once. Until it is made nothing changes.
+A merge is *foreseen* first, when its need of room is computed, and it is made in the same step or
+later. The foreseen result is used if the item that waits is still the same, and if no new item was
+measured meanwhile. Then the user's function is called only once. Nothing changes until the merge is
+made.
 """
 
 import inspect
@@ -20,10 +22,10 @@ from flushq.core.duplicates import discard
 T = TypeVar("T")
 
 Merge = Callable[[T, T], T]
-"""What waits from now on, of the item that waits and a new one."""
+"""Returns the merged item. The arguments are the item that waits and the new item."""
 
 Measure = Callable[[T], tuple[Hashable, float]]
-"""The key and the weight of an item."""
+"""Returns the key and the weight of an item."""
 
 
 class _Waiting(NamedTuple, Generic[T]):
@@ -38,20 +40,21 @@ class _Foreseen(NamedTuple, Generic[T]):
 
 
 class Merging(Generic[T]):
-    """The items that wait, as merged by now.
+    """The items that wait, in their merged form.
 
     Args:
-        merge: The user's function.
-        measure: The key and the weight of an item; it raises if they are not what they must be.
-        label: What the messages of the exceptions begin with.
+        merge: The user's function that merges two items.
+        measure: Returns the key and the weight of an item, or raises if one of them is not valid.
+        label: The prefix of the messages of exceptions.
 
     Raises:
         TypeError: ``merge`` cannot be called, or is async.
 
     Attributes:
-        on_merged: Is called with the number of an item, and what it is from now on.
-        on_reweighed: Is called with the number and the key of an item that weighs more from now on,
-            or less, and with the difference.
+        on_merged: The function to call after a merge. Its arguments are the number of the item that
+            waits, and the merged item.
+        on_reweighed: The function to call when a merge has changed the weight of an item. Its
+            arguments are the number of the item, its key, and the difference of the weights.
     """
 
     __slots__ = (
@@ -75,35 +78,39 @@ class Merging(Generic[T]):
         self._foreseen: _Foreseen[T] | None = None
 
     def enter(self, number: int, item: T, weight: float) -> None:
-        """An item waits from now on."""
+        """Add an item that begins to wait."""
         self._waiting[number] = _Waiting(item, weight)
 
     def __getitem__(self, number: int) -> T:
-        """The item that waits with this number, as merged by now."""
+        """Return the item that waits with this number, in its merged form."""
         return self._waiting[number].item
 
     def weights(self, numbers: Iterable[int]) -> list[float]:
-        """What the items with these numbers weigh by now."""
+        """Return the current weights of the items with these numbers."""
         return [self._waiting[number].weight for number in numbers]
 
     def forget(self) -> None:
-        """Another item asks to be let in, or the same, which may have been changed since."""
+        """Forget the foreseen merge: another item comes, or the same item, perhaps changed."""
         self._foreseen = None
 
     def growth(self, number: int, item: T, key: Hashable) -> float:
-        """How much more the item that waits would weigh with this one. Nothing changes.
+        """Return the weight that a merge would add to the item that waits. Merge nothing yet.
 
         Raises:
-            ItemTooLarge: It would weigh more than an item may.
-            RuntimeError: ``merge`` has brought an item that changed the one that waits.
-            ValueError: It would have another key.
-            Exception: Whatever ``merge`` raises, and the functions that measure an item.
+            ItemTooLarge: The merged item would weigh more than an item may.
+            RuntimeError: ``merge`` has enqueued an item that changed or displaced the waiting one.
+            ValueError: The merged item has another key.
+            Exception: Any exception that ``merge`` or a function that measures an item raises.
         """
         waiting = self._waiting[number]
         return self._foresee(number, item, key).weight - waiting.weight
 
     def merge(self, number: int, item: T, key: Hashable) -> None:
-        """Merge an item into the one that waits; what :meth:`growth` raises changes nothing."""
+        """Merge an item into the item that waits with this number.
+
+        Raises:
+            Exception: The merge is impossible: see :meth:`growth`. Nothing has changed.
+        """
         waiting = self._waiting[number]
         merged = self._foresee(number, item, key)
         self._foreseen = None
@@ -113,7 +120,7 @@ class Merging(Generic[T]):
         self.on_merged(number, merged.item)
 
     def take(self, numbers: Iterable[int]) -> tuple[list[T], list[float]]:
-        """The items with these numbers do not wait any more; return them, and their weights."""
+        """Remove the items with these numbers; return the items and their weights."""
         taken = [self._waiting.pop(number) for number in numbers]
         return [each.item for each in taken], [each.weight for each in taken]
 
@@ -123,8 +130,8 @@ class Merging(Generic[T]):
             merged = self._merged(waiting, item, key)
             if self._waiting.get(number) is not waiting:
                 raise RuntimeError(
-                    f"{self._label}merge has brought an item to its own queue, which merged or "
-                    f"displaced the one that it was called with: {shown(waiting.item)}"
+                    f"{self._label}merge must not enqueue an item that merges with or displaces "
+                    f"the item that merge was called with: {shown(waiting.item)}"
                 )
             foreseen = self._foreseen = _Foreseen(waiting, item, merged)
         return foreseen.merged
@@ -136,16 +143,18 @@ class Merging(Generic[T]):
             raise TypeError(f"{self._label}merge must not be async: it returned {merged!r}")
         new_key, weight = self._measure(merged)
         if new_key is not key and new_key != key:  # as keys of a dict
-            raise ValueError(f"{self._label}merge has changed the key {key!r} to {new_key!r}")
+            raise ValueError(
+                f"{self._label}merge must keep the key {key!r}, not change it to {new_key!r}"
+            )
         return _Waiting(merged, weight)
 
 
 def new_merging(merge: Merge[T], dedupe_key: object, measure: Measure[T], label: str) -> Merging[T]:
-    """How items with the same key are merged.
+    """Return the object that merges items with the same key.
 
     Raises:
-        TypeError: ``merge`` cannot be called or is async; or there is no ``dedupe_key``.
+        TypeError: ``merge`` cannot be called or is async; or ``dedupe_key`` is None.
     """
     if dedupe_key is None:
-        raise TypeError(f"merge={merge!r} needs dedupe_key, a function of the item")
+        raise TypeError(f"merge={merge!r} needs dedupe_key, a function that returns an item's key")
     return Merging(merge, measure, label)

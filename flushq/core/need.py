@@ -1,21 +1,21 @@
-"""What room an item needs: a place among those that wait, and what it weighs."""
+"""The room that an item needs in the queue: a place, and room for its weight."""
 
 from typing import NamedTuple
 
 
 class Need(NamedTuple):
-    """A need of room.
+    """The room that an item needs.
 
     Attributes:
-        places: How many places: one for an item that is to wait, none for one that is merged.
-        weight: How much more all that waits would weigh.
+        places: The number of places: 1 for an item that will wait, 0 for a duplicate.
+        weight: The weight that the item would add to the items that wait.
     """
 
     places: int
     weight: float
 
     def is_met_by(self, given: "Need") -> bool:
-        """Whether what was given is enough."""
+        """Return whether the room ``given`` is enough for this need."""
         return self.places <= given.places and self.weight <= given.weight
 
 

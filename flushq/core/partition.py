@@ -1,7 +1,7 @@
-"""One partition: what is kept of the items of one key, and the policy that decides for them.
+"""One partition: the items with one partition key, and the policy that decides for them.
 
-Its items are in lists, as there may be many partitions and a deque takes ten times the memory. So
-to take a batch moves what stays behind, eight bytes for each item.
+The items are in lists, because there may be many partitions, and a deque takes ten times the
+memory. So taking a batch moves the items that stay, eight bytes for each item.
 """
 
 import math
@@ -17,17 +17,17 @@ _UNUSED: list[Any] = []
 
 
 class Partition(Generic[T]):
-    """A partition.
+    """The items, the policy and the flushes of one partition key.
 
     Attributes:
-        key: Its key.
-        items, numbers: Its items that wait, oldest first, and their numbers.
-        keys, weights: Of each of these items; empty if the queue does not ask for them.
-        fresh_weight: What those weigh that its policy was not told of.
-        policy: Its copy of the policy. None: it was not told of any item.
-        running: How many flushes of it run.
-        is_due: Whether it stands in line.
-        alarm: The time that the policy asked for; inf: none.
+        key: The partition key.
+        items, numbers: The items that wait, oldest first, and the numbers of these items.
+        keys, weights: The keys and the weights of these items; empty if the queue has none.
+        fresh_weight: The weight of the items that were not announced to the policy yet.
+        policy: The partition's copy of the policy; None until the first items are announced.
+        running: The number of flushes of this partition that run.
+        is_due: Whether the partition stands in the line of partitions.
+        alarm: The time that the policy asked for; inf if it asked for none.
     """
 
     __slots__ = (
@@ -57,16 +57,16 @@ class Partition(Generic[T]):
 
     @property
     def pending(self) -> int:
-        """How many items wait that its policy was told of."""
+        """The number of items that wait and were announced to the policy."""
         return 0 if self.policy is None else self.policy.pending
 
     @property
     def first(self) -> float:
-        """The number of the oldest item that its policy was told of; inf if none waits."""
+        """The number of the oldest item that waits and was announced; inf if there is none."""
         is_told = self.policy is not None and self.policy.pending and self.numbers
         return self.numbers[0] if is_told else math.inf
 
     def forget(self) -> None:
-        """It is gone, though an entry of a heap may lead here: let go of what the user has made."""
+        """Release the user's objects: a heap may keep this partition after it was removed."""
         self.key = self.policy = None
         self.alarm = math.inf

@@ -1,4 +1,4 @@
-"""Partitions in the order of a number that changes: a time, or the number of an item."""
+"""A heap of partitions, ordered by a number that changes: a time, or the number of an item."""
 
 import math
 from collections.abc import Callable, Sized
@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 class PartitionHeap(Generic[T]):
-    """A heap.
+    """A heap of partitions, with the least number first.
 
-    An entry that is not true any more stays until it comes to the top, or until more than half of
-    all entries must be such.
+    An outdated entry stays in the heap until it comes to the top. If more than half of all entries
+    must be outdated, all outdated entries are removed.
 
     Args:
-        number_of: The number of a partition by now; inf: it has none.
-        partitions: Those that exist, for their number.
+        number_of: Returns the current number of a partition, or inf if the partition has none.
+        partitions: All partitions that exist. Only the length of this collection is used.
     """
 
     def __init__(self, number_of: Callable[[Partition[T]], float], partitions: Sized) -> None:
@@ -29,18 +29,18 @@ class PartitionHeap(Generic[T]):
         self._count = count()
 
     def push(self, partition: Partition[T]) -> None:
-        """The number of a partition has changed."""
+        """Add a partition to the heap, after its number has changed."""
         number = self._number_of(partition)
         if number < math.inf:
             heappush(self._entries, (number, next(self._count), partition))
             self.trim()
 
     def pop(self) -> None:
-        """Take out the first, until it is pushed again."""
+        """Remove the first entry. The caller must push its partition again later."""
         heappop(self._entries)
 
     def trim(self) -> None:
-        """Leave out what is not true any more, if that is more than half."""
+        """Remove the outdated entries, if they must be more than half of all entries."""
         entries = self._entries
         if len(entries) > 2 * len(self._partitions) + 64:
             true = {entry[2]: entry for entry in entries if self._number_of(entry[2]) == entry[0]}
@@ -48,12 +48,12 @@ class PartitionHeap(Generic[T]):
             heapify(entries)
 
     def clear(self) -> None:
-        """No partition has a number any more."""
+        """Remove all entries."""
         self._entries.clear()
 
     @property
     def first(self) -> Partition[T] | None:
-        """The partition with the least number."""
+        """The partition with the least number, or None if the heap is empty."""
         entries, number_of = self._entries, self._number_of
         while entries and number_of(entries[0][2]) != entries[0][0]:
             heappop(entries)

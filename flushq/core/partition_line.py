@@ -1,22 +1,24 @@
-"""The line of partitions: which of them may start the next flush.
+"""The line of partitions: it decides which partition may start the next flush.
 
-Partitions that are due and below their own limit stand in a *line*, and the first of them starts
-the next flush. One that loses either leaves the line; one that starts a flush stands behind all
-others if it is due again. All others *rest*: so flush() and the drain, which make everything due,
-look at those alone.
+Partitions that are due and below their own limit stand in a *line*, and the first partition in the
+line starts the next flush. A partition leaves the line when it is not due any more, or when it
+reaches its limit. A partition that starts a flush joins the line again at the end, if it is due
+again. All other partitions *rest*. So flush() and the drain, which make all partitions due, look at
+the resting partitions only.
 
-*The line is fair.* Let a partition join it behind n others, and stay due. Until it starts a flush,
-at most one batch starts of each of these n, and none of any other. Proof: partitions join at the
-end, and only the first starts a flush; then it leaves, and joins behind all others. So one that
-joins later is not the first before this one is, and one of the n is the first at most once.
-Pressure comes only while no partition stands in line.
+*The line is fair.* Let a partition P join the line behind n others, and stay due. Until P starts a
+flush, each of these n starts at most one flush, and no other partition starts one. Proof:
+partitions join at the end, and only the first one starts a flush; then it leaves the line, and may
+join again at the end. So a partition that joins after P does not become the first before P does,
+and each of the n is the first at most once. Pressure starts a flush only if the line is empty.
 
-So with m slots, and flushes of at most d seconds, it starts within ceil((n + 1) / m) * d seconds.
-Proof: while it stands in line no slot stays free, so each of the m ends a flush, and starts one of
-the n + 1, at least once in any d seconds. Both bounds are reached (tests/theorems/test_line.py).
+So with m slots, and flushes of at most d seconds, P starts within ceil((n + 1) / m) * d seconds.
+Proof: while P stands in the line, no slot stays free. So in any d seconds, each of the m slots ends
+a flush and starts one of the n + 1 at least once. Tests reach both bounds
+(tests/theorems/test_line.py).
 
-Nothing here looks at all partitions for one item. One heap has the times that the policies ask for,
-and one the oldest items, for pressure and for the age of what waits.
+No step looks at all partitions for one item. One heap holds the times that the policies asked for.
+Another heap holds the oldest items, for pressure and for the age of the items that wait.
 """
 
 import math
@@ -34,16 +36,16 @@ T = TypeVar("T")
 
 
 class PartitionLine(Batcher[T]):
-    """A Batcher whose partitions stand in line.
+    """A Batcher with a line of partitions that may start a flush.
 
     Args:
-        partition_key: The partition of an item.
+        partition_key: The function that returns the partition of an item.
         limit: How many batches of one partition may run at a time.
-        policy, rules: As of a Batcher.
+        policy, rules: The arguments of :class:`~flushq.core.batcher.Batcher`.
 
     Attributes:
-        line: The partitions that are due and below their limit.
-        timers: Those whose policies have asked for a time.
+        line: The partitions that are due and below their limit, in their order.
+        timers: The partitions whose policies have asked for a time.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class PartitionLine(Batcher[T]):
         return cast("Buffer[T]", self._items)
 
     def _place(self, partition: Partition[T]) -> None:
-        """Something of a partition has changed: whether it stands in line, and its time."""
+        """Update the place of a partition in the line, and its timer, after it has changed."""
         policy = partition.policy
         if policy is None or self.stopped is not None:
             return
@@ -88,7 +90,7 @@ class PartitionLine(Batcher[T]):
         left.pop(partition, None)
 
     def _oldest_below_limit(self) -> Partition[T] | None:
-        """The partition of the oldest item that another flush may take; few others are full."""
+        """Return the partition of the oldest item that a flush may take; skip the few full ones."""
         oldest, full = self._oldest, []
         while (first := oldest.first) is not None and first.running >= self._limit:
             full.append(first)

@@ -1,7 +1,7 @@
-"""When a batch is taken, and of which partition: a Batcher with a policy for each partition.
+"""A Batcher with a policy for each partition: it decides when a batch is taken, and from where.
 
-Theory of operation. A partition exists while something of it waits or runs, with a copy of the
-policy of its own. What it needs of the whole queue, a slot, is given in turn
+Theory of operation. A partition exists while its items wait or its flushes run. It has its own copy
+of the policy. Slots belong to the whole queue, and the partitions get slots in turn
 (flushq.core.partition_line).
 """
 
@@ -27,19 +27,20 @@ T = TypeVar("T")
 
 
 class PartitionedBatcher(PartitionLine[T]):
-    """A Batcher that takes batches of one partition each.
+    """A Batcher in which all items of a batch are of one partition.
 
-    Its ``policy`` is the template: it is told nothing.
+    The attribute ``policy`` is only the template of the copies, and gets no events.
 
     Args:
         policy: The policy of which each partition runs a deep copy.
-        dedupe_key, weigh, max_in_flight, label, lost_as, merge, max_queue_weight: As of a Batcher.
-        partition_key: The partition of an item.
-        max_in_flight_per_partition: How many batches of one partition may run at a time. None: no
-            limit of its own.
+        dedupe_key, weigh, max_in_flight, label, lost_as, merge, max_queue_weight: See
+            :class:`~flushq.core.batcher.Batcher`.
+        partition_key: The function that returns the partition of an item.
+        max_in_flight_per_partition: How many batches of one partition may run at a time. None: as
+            many as ``max_in_flight`` allows.
 
     Raises:
-        TypeError, ValueError: As of a Batcher.
+        TypeError, ValueError: An argument, or a cap of the policy, is not valid.
     """
 
     def __init__(
@@ -72,11 +73,11 @@ class PartitionedBatcher(PartitionLine[T]):
 
     @property
     def weight(self) -> float:
-        """As of a Batcher."""
+        """The total weight of the items that wait."""
         return self._items.weight
 
     def announce(self, now: float) -> None:
-        """Tell each partition's policy of its items that have come since, the first at ``now``."""
+        """Announce the new items to the policies of their partitions; the first came at ``now``."""
         items = self._items
         self._announced_duplicates = items.duplicates
         self._unannounced = 0
@@ -96,7 +97,7 @@ class PartitionedBatcher(PartitionLine[T]):
             return
         is_first, decision = policy.pending == 0, policy.decision
         count = len(partition.numbers) - policy.pending
-        if count == 0:  # it heard of them with those that came before
+        if count == 0:  # its items were announced together with earlier ones
             return
         weight, partition.fresh_weight = partition.fresh_weight, 0
         self._told += count
@@ -107,7 +108,10 @@ class PartitionedBatcher(PartitionLine[T]):
             self._place(partition)
 
     def _open(self, partition: Partition[T]) -> RunningPolicy | None:
-        """Give a partition a policy; None if it cannot be copied, which is a failure of it."""
+        """Give a partition a copy of the policy, and return the copy.
+
+        If the policy cannot be copied, it has failed: return None.
+        """
         try:
             policy = self._template.run()
         except BaseException as error:
@@ -119,10 +123,10 @@ class PartitionedBatcher(PartitionLine[T]):
         partition.policy = policy
         return policy
 
-    # Items leave that are not flushed, or change.
+    # Items leave without a flush, or change.
 
     def displace(self) -> tuple[int, T]:
-        """As of a Batcher: the oldest item of all partitions."""
+        """Displace the oldest item of all partitions; return its number, and the item."""
         partition = self._oldest.first or self._items.fresh[0]
         number, item, weight = self._items.take_oldest(partition)
         policy = partition.policy
@@ -142,7 +146,7 @@ class PartitionedBatcher(PartitionLine[T]):
 
     def _reweigh(self, number: int, key: Hashable, change: float) -> None:
         self._items.weight += change
-        partition = self._items.partitions[key[0]]  # type: ignore[index]  # of a PartitionedBuffer
+        partition = self._items.partitions[key[0]]  # type: ignore[index]  # a tuple here
         policy = partition.policy
         known = 0 if policy is None else policy.pending
         if policy is not None and known and number <= partition.numbers[known - 1]:
@@ -161,14 +165,14 @@ class PartitionedBatcher(PartitionLine[T]):
 
     @property
     def wake_at(self) -> float:
-        """As of a Batcher: the earliest time that a policy has asked for."""
+        """The earliest time that a policy has asked for; inf if :meth:`tick` need not be called."""
         if not self.started or self.stopped is not None:
             return math.inf
         first = self.timers.first
         return math.inf if first is None else first.alarm
 
     def tick(self, now: float) -> None:
-        """The time has come that was asked for first."""
+        """Tell the policy that has asked for the earliest time that this time has come."""
         partition = self.timers.first
         assert partition is not None
         assert partition.policy is not None
@@ -176,7 +180,11 @@ class PartitionedBatcher(PartitionLine[T]):
         self._place(partition)
 
     def due(self, *, pressed: bool = False) -> Flush | None:
-        """As of a Batcher: that of the first in line; under pressure, that of the oldest item."""
+        """Choose the partition that may flush now, and return the flush; None if none is due.
+
+        The first partition in line is chosen. If no partition is in line, but the queue is under
+        pressure, the partition of the oldest item is chosen.
+        """
         self._chosen = None
         if not (self.started and self.stopped is None and len(self.running) < self._max_in_flight):
             return None
@@ -198,7 +206,10 @@ class PartitionedBatcher(PartitionLine[T]):
         return decision
 
     def start_flush(self, due: Flush, now: float) -> Batch[T] | None:
-        """As of a Batcher: the partition loses its place in line, and may get another."""
+        """Take a batch of the chosen partition, which leaves the line and may join it again.
+
+        See :meth:`Batcher.start_flush` for errors and the return value.
+        """
         partition, batch = self._chosen, None
         assert partition is not None
         if partition.is_due:
@@ -229,7 +240,7 @@ class PartitionedBatcher(PartitionLine[T]):
         )  # fmt: skip
 
     def end_flush(self, batch: Batch[T], now: float) -> None:
-        """As of a Batcher: the partition may start another flush, or is gone."""
+        """End the flush of a batch; its partition may start another flush, or is removed."""
         partition = self._partition_of.pop(batch)
         partition.running -= 1
         try:
@@ -240,18 +251,18 @@ class PartitionedBatcher(PartitionLine[T]):
     # Barriers, drain, end.
 
     def drain(self) -> None:
-        """As of a Batcher."""
+        """Make all items due, those that wait and those that will come."""
         super().drain()
         self._place_resting()
 
     def barrier(self) -> int:
-        """As of a Batcher."""
+        """Make all items due that were accepted by now; return the number that marks their end."""
         mark = super().barrier()
         self._place_resting()
         return mark
 
     def stop(self, why: str) -> None:
-        """As of a Batcher: only the partitions remain of which flushes run."""
+        """Take no more batches; only partitions with running flushes remain."""
         super().stop(why)
         self._told = 0
         self._items.fresh.clear()
@@ -262,13 +273,13 @@ class PartitionedBatcher(PartitionLine[T]):
 
     @property
     def settled(self) -> int:
-        """As of a Batcher."""
+        """The number below which every item has ended."""
         running = [batch.first_unended for batch in self.running]
         return min([*running, self._first_waiting])
 
     @property
     def _first_waiting(self) -> int:
-        """The number of the oldest item that waits; of the next to come, if none does."""
+        """The number of the oldest item that waits, or of the next new item if none waits."""
         told = self._oldest.first
         if told is not None:
             return told.numbers[0]
@@ -277,31 +288,31 @@ class PartitionedBatcher(PartitionLine[T]):
 
     @property
     def has_free_slot(self) -> bool:
-        """As of a Batcher: whether a flush may start of anything that waits, or has just come."""
+        """Whether a flush may start with items that wait in a partition, or have just come."""
         if not super().has_free_slot:
             return False
         return bool(self._items.fresh) or self._oldest_below_limit() is not None
 
     @property
     def oldest(self) -> float:
-        """As of a Batcher."""
+        """The arrival time of the oldest announced item that waits; inf if there is none."""
         first = self._oldest.first
         return math.inf if first is None or first.policy is None else first.policy.copy.queue.oldest
 
     @property
     def partitions(self) -> int:
-        """As of a Batcher."""
+        """The number of partitions that exist."""
         return len(self._items.partitions)
 
     def _fail_policy(self, what: str, cause: BaseException | None) -> None:
-        """As of a Batcher: no copy is told anything more."""
+        """End the queue because its policy has failed; no copy gets more events."""
         super()._fail_policy(what, cause)
         self.policy.hear_no_more()
         for batch in self._partition_of:
             batch.policy.hear_no_more()
 
     def _settle(self, partition: Partition[T]) -> None:
-        """A flush of a partition has started or ended: it has another place, or is gone."""
+        """Update the place of a partition after a change; remove the partition if it is empty."""
         if partition.numbers or partition.running:
             self._place(partition)
             return

@@ -1,11 +1,11 @@
-"""The items that wait, by partition: to be used as a Buffer is, but for how a batch is taken.
+"""The items that wait, by partition: like a Buffer, except for the way to take a batch.
 
-Theory of operation. The items of a partition wait in a list of its own, with their numbers in
-another. Numbers, and with them room and the order of acceptance, are those of the whole queue.
+Theory of operation. Each partition keeps its items in one list and their numbers in another list.
+Numbers are counted for the whole queue, and so are room and the order of acceptance.
 
-What an item is measured as has two parts, the partition and the key, and duplicates are looked for
-by both. No call comes between the number that an item gets and the next number: what a finalizer
-brings gets a number of its own.
+The measured key of an item has two parts, the partition key and the dedupe key. Duplicates are
+items with the same two parts. An item gets its number, and the next number is set, without a call
+in between. So an item that a finalizer adds gets a number of its own.
 """
 
 from bisect import bisect_left
@@ -28,24 +28,26 @@ V = TypeVar("V")
 PartitionKey = Callable[[T], Hashable]
 
 Keys = tuple[Hashable, Hashable]
-"""The partition of an item, and its key."""
+"""The partition key and the dedupe key of an item."""
 
 
 class PartitionedBuffer(Waiting[T]):
-    """The items that wait.
+    """The items that wait, by partition.
 
     Args:
-        partition_key: The partition of an item.
-        dedupe_key, weigh, max_records, max_weight, label, merge, max_queue_weight: As of a Buffer.
+        partition_key: The function that returns the partition of an item.
+        dedupe_key, weigh, max_records, max_weight, label, merge, max_queue_weight: See
+            :class:`~flushq.core.waiting.Waiting`.
 
     Raises:
-        TypeError, ValueError: As of a Buffer; or ``partition_key`` cannot be called, or is async.
+        TypeError, ValueError: See :class:`~flushq.core.waiting.Waiting`; or ``partition_key``
+            cannot be called, or is async.
 
     Attributes:
-        append: As of a Buffer.
-        weight: What the items weigh that wait.
-        partitions: Those that exist, by their key.
-        fresh: The partition of each item that has come since somebody emptied this.
+        append: The function that adds an item, like the ``append`` of a Buffer.
+        weight: The total weight of the items that wait.
+        partitions: The partitions that exist, by their keys.
+        fresh: The partition of each item that was not announced yet, in order.
     """
 
     def __init__(
@@ -75,20 +77,21 @@ class PartitionedBuffer(Waiting[T]):
 
     @property
     def next_number(self) -> int:
-        """The number of the next item to come."""
+        """The number that the next new item will get."""
         return self._next_number
 
     @property
     def items(self) -> Self:
-        """What ``len`` tells the number of, as of the items of a Buffer."""
+        """This buffer itself, so that ``len(buffer.items)`` is the same as for a Buffer."""
         return self
 
     def measure(self, item: T) -> tuple[Keys, float]:
-        """The partition, the key and the weight of an item that asks to be let in.
+        """Return both keys and the weight of an item that is not in the buffer yet.
 
         Raises:
-            TypeError: As of a Buffer; or the partition cannot be hashed or must be awaited.
-            Exception: As of a Buffer, or whatever ``partition_key`` raises.
+            TypeError: The same as for a Buffer; or the partition key is not hashable or is
+                awaitable.
+            Exception: The same as for a Buffer, or any exception that ``partition_key`` raises.
         """
         if self.merging is not None:
             self.merging.forget()
@@ -96,7 +99,10 @@ class PartitionedBuffer(Waiting[T]):
         return (partition, self._duplicates.key_of(item)), self._caps.weight_of(item)
 
     def __getitem__(self, number: int) -> T:
-        """The item that waits with this number: one that has just come, or one with a key."""
+        """Return the item that waits with this number.
+
+        Without ``dedupe_key``, it must be an item that was not announced yet.
+        """
         if self.merging is not None:
             return self.merging[number]
         if self._has_keys:
@@ -107,7 +113,7 @@ class PartitionedBuffer(Waiting[T]):
     # Items come in.
 
     def add(self, item: T, keys: Keys, weight: float) -> int | None:
-        """Let an item in as ``append`` does, with what was measured."""
+        """Add an item like ``append`` does, with the keys and the weight that were measured."""
         if self._has_keys and keys in self._duplicates.taken:
             return self._stay(item, keys)
         partition = self.partitions.get(keys[0]) or self._open(keys[0])
@@ -116,7 +122,7 @@ class PartitionedBuffer(Waiting[T]):
         if self._has_keys:
             try:
                 self._duplicates.taken[keys] = number
-            except BaseException:  # of a key that cannot be hashed or compared now
+            except BaseException:  # the key cannot be hashed or compared now
                 self._take_back(number, partition)
                 raise
             partition.keys += (keys,)
@@ -134,13 +140,13 @@ class PartitionedBuffer(Waiting[T]):
         return None
 
     def _take_back(self, number: int, partition: Partition[T]) -> None:
-        """The item that was to have this number has not come."""
+        """Free this number again, because its item could not be added."""
         self._next_number = number
         if not (partition.numbers or partition.running):
             self.close(partition)
 
     def _plain_way_in(self) -> Callable[[T], None]:
-        """The shortest way in for items that have neither keys nor weights."""
+        """Return the shortest ``append``, for items that have neither keys nor weights."""
         find, fresh, partition_key = self.partitions.get, self.fresh, self._partition_key
 
         def append(item: T) -> None:
@@ -155,11 +161,11 @@ class PartitionedBuffer(Waiting[T]):
         return append
 
     def _open(self, key: Hashable) -> Partition[T]:
-        """The partition of a key, which may be new, and may not be one."""
+        """Check a partition key, and return its partition, which may be new."""
         partition = self.partitions.get(_checked(key))
         if partition is None:
             partition = Partition(key, has_keys=self._has_keys, has_weights=self._has_weights)
-            partition = self.partitions.setdefault(key, partition)  # one may have come meanwhile
+            partition = self.partitions.setdefault(key, partition)  # it may exist by now
         return partition
 
     # Items leave.
@@ -167,10 +173,10 @@ class PartitionedBuffer(Waiting[T]):
     def take_from(
         self, partition: Partition[T], most: int
     ) -> tuple[list[int], list[T], float, list[float]]:
-        """Take its oldest items, as many as the caps and ``most`` allow.
+        """Take the oldest items of a partition, as many as the caps and ``most`` allow.
 
         Returns:
-            Their numbers, the items, what they weigh together, and the weight of each.
+            The numbers of the items, the items, their total weight, and the weight of each item.
         """
         count = min(most, self._caps.max_records)
         weight: float = 0
@@ -182,14 +188,17 @@ class PartitionedBuffer(Waiting[T]):
         return numbers, items, weight, weights
 
     def take_oldest(self, partition: Partition[T]) -> tuple[int, T, float]:
-        """Take its oldest item: number, item, weight."""
+        """Remove the oldest item of a partition; return its number, the item and its weight."""
         weight = self._weights_in(partition)(0, 1)[0] if self._has_weights else 0
         numbers, items, _ = self._take(partition, 1)
         self._lighten(weight)
         return numbers[0], items[0], weight
 
     def take_all(self) -> tuple[list[int], list[T]]:
-        """Take all items, whatever the caps, and their numbers, in order of acceptance."""
+        """Remove all items, without regard to the caps; return their numbers, and the items.
+
+        Both lists are in order of acceptance.
+        """
         waiting: list[tuple[int, T]] = []
         for partition in self.partitions.values():
             numbers, items, _ = self._take(partition, len(partition.numbers))
@@ -214,7 +223,7 @@ class PartitionedBuffer(Waiting[T]):
     def _free(self, keys: list[Hashable]) -> None:
         if len(self):
             self._duplicates.free(keys)
-        else:  # those, too, that are not found where they were, as they were changed
+        else:  # also keys that were changed and cannot be found any more
             self._duplicates.taken.clear()
 
     def _lighten(self, weight: float) -> None:
@@ -227,8 +236,8 @@ class PartitionedBuffer(Waiting[T]):
         return lambda start, stop: weights[start:stop]
 
     def close(self, partition: Partition[T]) -> None:
-        """Forget a partition in which nothing waits, also if its key was changed meanwhile."""
-        with suppress(Exception):  # of a key that cannot be hashed or compared any more
+        """Remove a partition in which no items wait, even if its key was changed meanwhile."""
+        with suppress(Exception):  # the key cannot be hashed or compared any more
             if self.partitions.get(partition.key) is partition:
                 del self.partitions[partition.key]
                 return
@@ -239,7 +248,7 @@ class PartitionedBuffer(Waiting[T]):
 
 
 def _free_key(key: Hashable, taken: Container[Hashable]) -> Hashable:
-    """The key of a partition, or what stands for it if it was changed: nothing is equal to that."""
+    """Return ``key`` if it is still hashable and not in ``taken``, otherwise a new object."""
     with suppress(Exception):
         if key not in taken:
             return key
@@ -252,5 +261,5 @@ def _checked(key: Hashable) -> Hashable:
 
 def _pop_oldest(waiting: list[V], count: int) -> list[V]:
     taken = waiting[:count]
-    del waiting[:count]  # no call before: nothing that is brought comes between
+    del waiting[:count]  # no call before this line, so no new item comes between
     return taken

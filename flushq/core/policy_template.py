@@ -1,4 +1,4 @@
-"""What the copies of a policy are made of: one for each partition."""
+"""The template of a policy, of which each partition runs a copy."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ from flushq.policy import FlushPolicy, attributes_of, is_plain, overridden_event
 
 
 class PolicyTemplate:
-    """A policy that is told nothing and does not change, and its copies.
+    """A policy that gets no events and never changes, and that makes running copies of itself.
 
     Args:
         policy: The policy.
-        max_in_flight: How many flushes each copy may start at a time.
-        on_failure: Is called when a copy fails.
+        max_in_flight: How many flushes of each copy may run at a time.
+        on_failure: The function to call when a copy fails.
     """
 
     __slots__ = ("_attributes", "_max_in_flight", "_on_failure", "_overridden", "_policy")
@@ -27,16 +27,16 @@ class PolicyTemplate:
             self._attributes = attributes_of(policy)
 
     def run(self) -> RunningPolicy:
-        """Another copy.
+        """Return a new running copy of the policy.
 
         Raises:
-            Exception: It cannot be copied.
+            Exception: The policy cannot be copied.
         """
         copy = self._copy()
         return RunningPolicy(copy, self._overridden, self._max_in_flight, self._on_failure)
 
     def _copy(self) -> FlushPolicy:
-        """As running_copy() makes it; where nothing must be copied, without a search for it."""
+        """Return what running_copy() returns, but faster if no attribute must be copied deeply."""
         if self._attributes is None:
             return running_copy(self._policy, self._max_in_flight)
         clone = type(self._policy).__new__(type(self._policy))

@@ -1,7 +1,8 @@
-"""What the core knows of somebody who waits: a future, made and awaited by the driver.
+"""Waiters: the futures with which the core wakes the callers that wait.
 
-A driver hands one in for each caller that waits. The core completes it, once, and neither makes nor
-awaits one. The futures of asyncio and of concurrent.futures are waiters both.
+A driver makes a future for each caller that waits, and passes the future to the core. The core
+completes each future once; the core neither makes futures nor awaits them. The futures of asyncio
+and of concurrent.futures are both waiters.
 """
 
 from typing import Any, Protocol, TypeVarTuple
@@ -10,28 +11,28 @@ Facts = TypeVarTuple("Facts")
 
 
 class Registry(Protocol[*Facts]):
-    """Where a waiter is entered when its caller begins to wait, and taken out when it goes on."""
+    """A part of the core that holds the waiters of callers while these callers wait."""
 
     def join(self, waiter: "Waiter", *facts: *Facts) -> None:
-        """The caller begins to wait; the facts are what is to be known of it."""
+        """Add the waiter of a caller that begins to wait; ``facts`` describe this caller."""
 
     def leave(self, waiter: "Waiter") -> None:
-        """The caller goes on, however it does."""
+        """Remove the waiter of a caller that no longer waits, for example after a cancellation."""
 
 
 class Waiter(Protocol):
-    """A future, as far as the core is concerned."""
+    """A future, with only those of its methods that the core uses."""
 
     def done(self) -> bool:
-        """Whether it was completed or cancelled."""
+        """Return whether the future was completed or cancelled."""
         ...  # pragma: no cover - a protocol has no code
 
     def set_result(self, result: Any, /) -> None:
-        """Complete it."""
+        """Complete the future with this result."""
 
 
 def wake(waiter: Waiter, answer: object = None) -> bool:
-    """Complete a waiter, and return whether somebody still waits on it."""
+    """Complete a waiter with ``answer``; return False if the waiter was already done."""
     if waiter.done():
         return False
     waiter.set_result(answer)

@@ -1,4 +1,4 @@
-"""What a Buffer and a PartitionedBuffer do the same way: duplicates, merging, and numbers."""
+"""The common part of Buffer and PartitionedBuffer: duplicates, merging, and numbers."""
 
 import abc
 from collections.abc import Hashable
@@ -12,26 +12,27 @@ T = TypeVar("T")
 
 
 class Waiting(abc.ABC, Generic[T]):
-    """The items that wait, wherever they do; ``key`` is what they were measured as.
+    """The items that wait. An argument ``key`` is always the key that :meth:`measure` returned.
 
     Args:
-        dedupe_key: The key of an item. None: nothing is a duplicate.
-        weigh: The weight of an item. None: all weigh 0.
+        dedupe_key: The function that returns the key of an item. None: nothing is a duplicate.
+        weigh: The function that returns the weight of an item. None: all items weigh 0.
         max_records, max_weight: The caps of a batch. None: no cap.
-        label: What the messages of the exceptions begin with.
-        merge: What an item becomes by its duplicate. None: the first stays as it is.
-        max_queue_weight: The most weight that may wait; whether there is room is not asked here.
+        label: The prefix of the messages of exceptions.
+        merge: The function that merges a duplicate into the item that waits. None: that item stays
+            as it is.
+        max_queue_weight: The most weight that may wait. This class does not look for room.
 
     Raises:
-        TypeError: ``dedupe_key``, ``weigh`` or ``merge`` cannot be called or is async; there is a
-            ``max_weight`` or a ``max_queue_weight`` and no ``weigh``, or ``merge`` and no
+        TypeError: ``dedupe_key``, ``weigh`` or ``merge`` cannot be called or is async; or
+            ``max_weight`` or ``max_queue_weight`` is given without ``weigh``, or ``merge`` without
             ``dedupe_key``.
         ValueError: ``max_queue_weight`` is zero, negative or NaN.
 
     Attributes:
-        duplicates: How many items were duplicates.
-        merging: How they are merged; None: they are not.
-        max_queue_weight: As it was given; inf: there is no bound.
+        duplicates: The number of items that were duplicates.
+        merging: The object that merges duplicates; None if they are not merged.
+        max_queue_weight: The most weight that may wait; inf if there is no bound.
     """
 
     def __init__(
@@ -57,41 +58,41 @@ class Waiting(abc.ABC, Generic[T]):
     @property
     @abc.abstractmethod
     def next_number(self) -> int:
-        """The number of the next item to come."""
+        """The number that the next new item will get."""
 
     @abc.abstractmethod
     def measure(self, item: T) -> tuple[Any, float]:
-        """The key and the weight of an item that asks to be let in. Nothing changes."""
+        """Return the key and the weight of an item that is not in the buffer yet."""
 
     @abc.abstractmethod
     def __getitem__(self, number: int) -> T:
-        """The item that waits with this number."""
+        """Return the item that waits with this number."""
 
     @abc.abstractmethod
     def add(self, item: T, key: Any, weight: float, /) -> int | None:
-        """Let an item in with the key and weight that were measured.
+        """Add an item with the key and the weight that were measured.
 
-        Return None; or count a duplicate, and return the number of the item that stays.
+        Return None. For a duplicate, count it, and return the number of the item that waits.
         """
 
     def is_duplicate(self, key: Hashable) -> bool:
-        """Whether an item with this key waits."""
+        """Return whether an item with this key waits."""
         return key in self._duplicates.taken
 
     def growth(self, item: T, key: Hashable) -> float:
-        """How much more the item that waits with this key would weigh with its duplicate.
+        """Return the weight that a merge of ``item`` would add to the item with the same key.
 
         Raises:
-            Exception: What a merge raises: see :meth:`Merging.growth`.
+            Exception: The merge is impossible: see :meth:`Merging.growth`.
         """
         if self.merging is None:
             return 0
         return self.merging.growth(self._duplicates.taken[key], item, key)
 
     def number_of(self, item: T, stays: int | None) -> int:
-        """The number of an item that has just come; ``stays`` is what ``add`` returned.
+        """Return the number of an item that has just come; ``stays`` is what ``add`` returned.
 
-        What a finalizer has brought meanwhile stands behind the item.
+        Items that a finalizer has added since then stand behind this item.
         """
         if stays is not None:
             return stays

@@ -1,15 +1,16 @@
 """The line of producers that wait for room: order, reservations, cancellation.
 
 Each producer brings a waiter, and needs room for one item, which may have a weight. Room is given
-from the front of the line, so a light item does not overtake a heavy one, and a producer that was
-given room keeps it reserved until it runs, which may be later: nobody else can take it meanwhile.
-:meth:`WaitList.leave` is called in the very step in which the producer goes on, so that it either
-takes the room at once or the room is free again. A producer that was cancelled gives back its place
-or its reservation by the same call. To join, to leave and to be admitted cost the same however long
-the line is; to reject producers costs a step for each that waits.
+from the front of the line, so a light item does not overtake a heavy one. A producer that was given
+room may run later. Until then its room stays *reserved*, and no other producer can take it.
+:meth:`WaitList.leave` is called in the same step in which the producer continues: the producer
+takes its room in this step, or the room is free again. A producer that was cancelled gives back its
+place or its reservation by the same call. The time to join at the end, to leave or to be admitted
+does not depend on the length of the line. Rejecting takes one step for each producer in the line.
 
-Each producer has a *turn*, a number that tells when it came. One that was given room and needs more
-stands in line again by its turn: at the front, behind those alone that came before it.
+Each producer has a *turn*, a number that increases in the order in which producers come. A producer
+that was given room but needs more joins the line again by its turn: near the front, where only
+producers that came earlier stand before it.
 """
 
 from collections import OrderedDict
@@ -23,15 +24,15 @@ Owner = TypeVar("Owner")
 
 
 class WaitList(Generic[Owner]):
-    """The line.
+    """The line of producers that wait for room.
 
     Attributes:
-        reserved: How many producers were given room and have not run yet.
-        reserved_weight: What their items weigh.
-        line: The producers that wait and were not given room yet; the owner of each, what its item
-            weighs, and its turn.
-        by_owner: For each owner, how many producers wait in the line.
-        turns: The next is that of a producer that comes now.
+        reserved: The number of producers that were given room and have not run yet.
+        reserved_weight: The total weight of the items of these producers.
+        line: The waiters of the producers that were not given room yet. For each waiter, the owner
+            of the producer, the weight of its item, and its turn.
+        by_owner: The number of producers in the line, for each owner.
+        turns: An iterator over the turns; the next producer gets the next turn.
     """
 
     __slots__ = ("_given", "_newest", "by_owner", "line", "reserved", "reserved_weight", "turns")
@@ -46,24 +47,24 @@ class WaitList(Generic[Owner]):
         self.line: OrderedDict[Waiter, tuple[Owner, float, int]] = OrderedDict()
 
     def __len__(self) -> int:
-        """How many producers wait and were not given room yet."""
+        """Return the number of producers that wait and were not given room yet."""
         return len(self.line)
 
     @property
     def claims(self) -> int:
-        """How many producers come before one that comes now."""
+        """The number of producers that come before a new one."""
         return self.reserved + len(self.line)
 
     def join(
         self, waiter: Waiter, owner: Owner, weight: float = 0, turn: int | None = None
     ) -> None:
-        """Put a producer in line by its turn; None: it comes now.
+        """Add a producer to the line by its turn; ``turn=None`` means at the end.
 
-        Its waiter gets None for room, or an exception to raise.
+        The waiter is completed with None if there is room, or with an exception to raise.
         """
         turn = next(self.turns) if turn is None else turn
         waiting = self.by_owner.get(owner, 0) + 1
-        self.line[waiter] = owner, weight, turn  # no call between the two, so no interrupt comes
+        self.line[waiter] = owner, weight, turn  # no call before the next line, so no interrupt
         self.by_owner[owner] = waiting
         if turn > self._newest:
             self._newest = turn
@@ -76,9 +77,9 @@ class WaitList(Generic[Owner]):
             self.line.move_to_end(each, last=False)
 
     def leave(self, waiter: Waiter) -> None:
-        """The producer goes on: it takes its room at once, or gives back what it was given.
+        """Remove a producer that continues: it takes its room at once, or gives the room back.
 
-        To leave again, or without having joined, changes nothing.
+        A second call changes nothing, nor does a call for a producer that never joined.
         """
         if waiter in self.line:
             self._remove(waiter)
@@ -89,13 +90,14 @@ class WaitList(Generic[Owner]):
 
     @property
     def first_weight(self) -> float:
-        """What the item weighs of the first in line."""
+        """The weight of the item of the first producer in the line."""
         return next(iter(self.line.values()))[1]
 
     def admit(self, room: float, bears: Callable[[float], bool] | None = None) -> bool:
-        """Give ``room`` (places free in the queue) to the first in line; return if any came.
+        """Give ``room`` to the first producers in the line; return whether any got room.
 
-        ``bears`` tells whether an item of such a weight fits, too. None: every item does.
+        ``room`` is the number of free places, reserved ones included. ``bears`` returns whether
+        there is room for a weight. None: there is room for every weight.
         """
         admitted = False
         while self.line and self.reserved < room:
@@ -111,27 +113,30 @@ class WaitList(Generic[Owner]):
         return admitted
 
     def reject(self, refusal_of: Callable[[Owner], BaseException | None]) -> None:
-        """Reject each producer for whose owner there is a refusal: a new exception for each."""
+        """Reject each producer whose owner gets an exception from ``refusal_of``.
+
+        ``refusal_of`` must return a new exception for each producer, or None.
+        """
         for waiter, (owner, *_) in list(self.line.items()):
             refusal = refusal_of(owner)
             if refusal is not None:
                 self._answer(waiter, refusal)
 
     def reject_last(self, owners: Container[Owner], refusal: BaseException) -> None:
-        """Reject the last producer in the line that waits for one of ``owners``."""
+        """Reject the last producer in the line whose owner is one of ``owners``."""
         for waiter, (owner, *_) in reversed(self.line.items()):
             if owner in owners:
                 self._answer(waiter, refusal)
                 return
 
     def _answer(self, waiter: Waiter, answer: BaseException | None) -> bool:
-        """Take a producer out of the line and wake it, unless it has been cancelled meanwhile."""
+        """Remove a producer from the line and wake it; return False if it was cancelled."""
         self._remove(waiter)
         return wake(waiter, answer)
 
     def _remove(self, waiter: Waiter) -> None:
         owner, *_ = self.line[waiter]
-        del self.line[waiter]  # no call from here on, so no interrupt comes between
+        del self.line[waiter]  # no call from here on, so no interrupt comes between the steps
         self.by_owner[owner] -= 1
         if not self.by_owner[owner]:
             del self.by_owner[owner]

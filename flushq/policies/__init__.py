@@ -1,4 +1,4 @@
-"""The policies that ship, one file each."""
+"""The policies of the library, each in its own file."""
 
 from flushq.policies.alarm import AlarmPolicy
 from flushq.policies.budget import BudgetPolicy

@@ -1,4 +1,4 @@
-"""Flush at the earliest of the alarms that arrivals set."""
+"""AlarmPolicy: flush at the earliest of the alarms that arrivals set."""
 
 import math
 
@@ -13,23 +13,25 @@ _FULL = Flush("full")
 
 @attrs.define
 class AlarmPolicy(FlushPolicy):
-    """Flush at the earliest alarm: each arrival that makes n wait sets one, threshold / n from now.
+    """A policy that flushes at the earliest of the alarms that arrivals set.
 
-    It bounds what BudgetPolicy bounds. Let a flush cost ``item_seconds`` times as much as an item
-    that waits one second. With ``u=1`` flushes and waiting together cost at most twice what they
-    cost in an optimal schedule that knows the future, for flushes that can start when they are due:
-    the least that a deterministic policy can promise.
+    An arrival after which n items wait sets an alarm for ``threshold / n`` seconds later.
+
+    The policy bounds the same cost as BudgetPolicy. Let a flush cost ``item_seconds`` times as much
+    as an item that waits one second. With ``u=1``, flushes and waiting together cost at most twice
+    what they cost in an optimal schedule that knows the future, if flushes can start when they are
+    due. No deterministic policy can promise less.
 
     With ``u=random.random()``, drawn once for the life of a queue, the expected cost is at most
-    e / (e - 1), or 1.582, times the optimum without a cap: the least that any policy can promise
-    against arrivals that do not depend on what it drew. (A fresh draw for every batch does not keep
-    that bound.) Both from Karlin, Kenyon and Randall, Dynamic TCP Acknowledgement and Other Stories
-    about e/(e-1), STOC 2001.
+    e / (e - 1), or 1.582, times the optimal cost without a cap. No policy can promise less, if
+    arrivals do not depend on the random number. (A new random number for every batch does not keep
+    this bound.) Both bounds are from Karlin, Kenyon and Randall, Dynamic TCP Acknowledgement and
+    Other Stories about e/(e-1), STOC 2001.
 
     Args:
-        item_seconds: What a flush costs, in item-seconds: 1.5 if a flush is as dear as one item
-            that waits 1.5 s, or as three that wait 0.5 s. inf: until a batch is full.
-        u: A number from 0 to 1: how patient it is, as a quantile of the random policy.
+        item_seconds: The cost of a flush, in item-seconds: 1.5 if a flush costs as much as one item
+            that waits 1.5 s, or as three items that wait 0.5 s. inf: flush only full batches.
+        u: The patience of the policy, from 0 to 1: the quantile of the random threshold.
         max_records: The most items in a batch. None: no cap.
         max_weight: The most weight in a batch; needs a queue that weighs its items. None: no cap.
 
@@ -43,7 +45,7 @@ class AlarmPolicy(FlushPolicy):
     max_records: int | None = None
     max_weight: float | None = None
     _due: float = attrs.field(default=math.inf, init=False)
-    """The earliest alarm of the pending items; of no meaning while full."""
+    """The earliest alarm of the pending items; not valid while a batch is full."""
 
     def __attrs_post_init__(self) -> None:
         check_positive("item_seconds", self.item_seconds)
@@ -54,26 +56,26 @@ class AlarmPolicy(FlushPolicy):
 
     @property
     def threshold(self) -> float:
-        """The alarm of a single item, in seconds: ``item_seconds`` times ln(1 + u(e - 1))."""
+        """The seconds until the alarm of a single item: ``item_seconds`` times ln(1 + u(e - 1))."""
         patience = 1 if self.u == 1 else math.log1p(self.u * (math.e - 1))
         return patience and patience * self.item_seconds
 
     def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
-        """Set the alarm of these items, if it is the earliest."""
+        """Set an alarm for the new items, unless an earlier alarm is set."""
         super().item_added(now, count, weight)
         due = now + self.threshold / self.queue.pending
         self._due = due if self.queue.pending == count else min(self._due, due)
         return self.answer(now)
 
     def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
-        """Set the alarms anew, as if the items that are left had been the only ones."""
+        """Compute the earliest alarm again, as if only the items that are left had arrived."""
         super().flush_started(now, count, weight)
         if not self.full:
             self._due = self._earliest()
         return self.answer(now)
 
     def decide(self, now: float) -> Decision:
-        """Flush when full or when the alarm has gone off, else wait for that."""
+        """Flush if a batch is full or the alarm is due; otherwise wait for the alarm."""
         if self.full:
             return _FULL
         return _ALARM if self._due <= now else Wait(self._due)

@@ -1,4 +1,4 @@
-"""Flush when waiting has cost as much as a flush does."""
+"""BudgetPolicy: flush when waiting has cost as much as a flush."""
 
 import attrs
 
@@ -11,19 +11,19 @@ _FULL = Flush("full")
 
 @attrs.define
 class BudgetPolicy(FlushPolicy):
-    """Flush when the waiting times of the pending items, summed, reach ``item_seconds``.
+    """A policy that flushes when the pending items have waited ``item_seconds`` in total.
 
     Let a flush cost ``item_seconds`` times as much as an item that waits one second. Then flushes
     and waiting together cost at most twice what they cost in an optimal schedule that knows the
-    future and has the same ``max_records``, for flushes that can start when they are due. No
+    future and has the same ``max_records``, if flushes can start when they are due. No
     deterministic policy can promise less (Dooly, Goldman and Scott, Journal of the ACM 48, 2001).
 
-    For steady arrivals, r a second, batches come out at the economic order quantity, about
-    ``sqrt(2 * item_seconds * r)`` items, without anyone telling it r.
+    If r items arrive each second, at a steady rate, a batch has about
+    ``sqrt(2 * item_seconds * r)`` items, the economic order quantity. The policy need not know r.
 
     Args:
-        item_seconds: What a flush costs, in item-seconds: 1.5 if a flush is as dear as one item
-            that waits 1.5 s, or as three that wait 0.5 s. inf: until a batch is full.
+        item_seconds: The cost of a flush, in item-seconds: 1.5 if a flush costs as much as one item
+            that waits 1.5 s, or as three items that wait 0.5 s. inf: flush only full batches.
         max_records: The most items in a batch. None: no cap.
         max_weight: The most weight in a batch; needs a queue that weighs its items. None: no cap.
 
@@ -36,7 +36,7 @@ class BudgetPolicy(FlushPolicy):
     max_records: int | None = None
     max_weight: float | None = None
     _waited: float = attrs.field(default=0, init=False)
-    """How long the pending items had waited at ``_since``, summed; of no meaning while full."""
+    """The waiting time of all pending items at ``_since``; not valid while a batch is full."""
     _since: float = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -44,7 +44,7 @@ class BudgetPolicy(FlushPolicy):
         check_caps(self.max_records, self.max_weight)
 
     def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
-        """Sum up what the items before these have waited by now."""
+        """Add up the time that the earlier items have waited by now."""
         super().item_added(now, count, weight)
         waiting = self.queue.pending - count
         self._waited = self._waited + waiting * (now - self._since) if waiting else 0
@@ -52,7 +52,7 @@ class BudgetPolicy(FlushPolicy):
         return self.answer(now)
 
     def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
-        """Sum up what the items that are left have waited by now."""
+        """Compute the total time that the items that are left have waited by now."""
         super().flush_started(now, count, weight)
         if not self.full:
             self._waited = sum(items * (now - then) for then, items in self.queue.arrivals)
@@ -60,7 +60,7 @@ class BudgetPolicy(FlushPolicy):
         return self.answer(now)
 
     def decide(self, now: float) -> Decision:
-        """Flush when full or when the budget is spent, else wait for that."""
+        """Flush if a batch is full or the budget is spent; otherwise wait until it is spent."""
         if self.full:
             return _FULL
         due = self._since + (self.item_seconds - self._waited) / self.queue.pending

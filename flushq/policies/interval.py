@@ -1,4 +1,4 @@
-"""Flush when the oldest item has waited long enough, or when a batch is full."""
+"""IntervalPolicy: flush when the oldest item has waited long enough, or when a batch is full."""
 
 import attrs
 
@@ -11,17 +11,17 @@ _FULL = Flush("full")
 
 @attrs.define
 class IntervalPolicy(FlushPolicy):
-    """Flush when a batch is full, or when the oldest item has waited ``max_wait_seconds``.
+    """A policy that flushes a full batch, or when the oldest item is ``max_wait_seconds`` old.
 
-    While a slot is free no item waits longer, and of all ways to flush in order of arrival under
-    this age and these caps, none needs fewer flushes (for weights above 0, and flushes that can
-    start when they are due): each batch is as late and as full as it may be. By an exchange
-    argument: of any schedule, the first flush can be put off until the policy's, and take all that
-    the policy's takes, without a further flush.
+    While a slot is free, no item waits longer than that. No other schedule in order of arrival with
+    this maximum age and these caps needs fewer flushes, if all weights are above 0 and flushes can
+    start when they are due: each batch is as late and as full as it may be. The proof is an
+    exchange argument. In any schedule, the first flush can be delayed until the first flush of the
+    policy, and can take all items that the policy takes then. This needs no additional flush.
 
     Args:
-        max_wait_seconds: How long an item may wait, from its acceptance. inf: until a batch is
-            full.
+        max_wait_seconds: How long an item may wait after its acceptance, in seconds. inf: flush
+            only full batches.
         max_records: The most items in a batch. None: no cap.
         max_weight: The most weight in a batch; needs a queue that weighs its items. None: no cap.
 
@@ -39,7 +39,7 @@ class IntervalPolicy(FlushPolicy):
         check_caps(self.max_records, self.max_weight)
 
     def decide(self, now: float) -> Decision:
-        """Flush when full or when the oldest item is due, else wait for that."""
+        """Flush if a batch is full or the oldest item is due; otherwise wait until it is due."""
         queue = self.queue
         if self.max_records is not None and queue.pending >= self.max_records:
             return _FULL

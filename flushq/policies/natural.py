@@ -1,4 +1,4 @@
-"""Flush whenever a slot is free: the batch is what gathered while the last one was under way."""
+"""NaturalPolicy: flush whenever a slot is free, with all items that wait."""
 
 import attrs
 
@@ -9,14 +9,14 @@ _NATURAL = Flush("natural")
 
 @attrs.define
 class NaturalPolicy(FlushPolicy):
-    """Flush as soon as a slot is free, with whatever waits (natural or smart batching).
+    """A policy that flushes all waiting items when a slot is free (natural or smart batching).
 
-    The batch size regulates itself: a slow ``flush_fn`` means larger batches. A slot is never
-    free while something is pending. If all flushes take equally long, the longest time from an
-    item's arrival to the end of its flush is at most twice that of an optimal schedule that knows
-    the future, whatever the number of slots. (Without a cap after Li and Yuan, Information
-    Processing Letters 111, 2011; with ``max_records`` in every case that was tried.) PausePolicy
-    promises less than twice.
+    The batch size regulates itself: a slow ``flush_fn`` means larger batches. A slot is never free
+    while an item is pending. Latency is the time from the arrival of an item to the end of its
+    flush. If all flushes take equally long, the longest latency is at most twice that of an optimal
+    schedule that knows the future, for any number of slots. (Without a cap this is proved by Li and
+    Yuan, Information Processing Letters 111, 2011. With ``max_records`` it held in every case that
+    was tried.) PausePolicy promises a smaller factor than two.
 
     Args:
         max_records: The most items in a batch. None: no cap.
@@ -34,5 +34,5 @@ class NaturalPolicy(FlushPolicy):
         check_caps(self.max_records, self.max_weight)
 
     def decide(self, now: float) -> Decision:
-        """Flush."""
+        """Answer that a flush is due now."""
         return _NATURAL

@@ -1,4 +1,4 @@
-"""Flush when a slot is free and the oldest item has waited for a part of a flush time."""
+"""PausePolicy: flush when the oldest item has waited for a fraction of the time of a flush."""
 
 import math
 
@@ -15,26 +15,28 @@ _GAIN = 0.2
 
 @attrs.define
 class PausePolicy(FlushPolicy):
-    """Natural batching with a pause: flush when the oldest item has waited alpha flush times.
+    """A policy that flushes when the oldest item has waited alpha times as long as a flush takes.
 
-    NaturalPolicy starts its flush a moment before the next items come, and makes them wait for a
-    whole one. A pause of alpha times the duration of a flush lets them join. If every flush takes
-    ``flush_seconds``, the longest time from an item's arrival to the end of its flush is at most
-    1 + alpha times that of an optimal schedule that knows the future:
+    NaturalPolicy may start a flush just before the next items come; then these items wait for the
+    whole flush. A pause of alpha times the duration of a flush lets them join the batch. Latency is
+    the time from the arrival of an item to the end of its flush. If every flush takes
+    ``flush_seconds``, the longest latency is at most 1 + alpha times that of an optimal schedule
+    that knows the future:
 
-    * without caps alpha is (sqrt((m + 1)^2 + 4) - (m + 1)) / 2 for m slots: 0.414 for one slot,
-      0.303 for two, 0.236 for three, the least that a deterministic policy can promise (Li and
-      Yuan, Information Processing Letters 111, 2011);
-    * with ``max_records`` alpha is 0.618, the golden ratio's, the best for one slot; the bound of
-      1.618 held in every case that was tried. ``max_weight`` has the same alpha, and no theorem.
+    * without caps, alpha is (sqrt((m + 1)^2 + 4) - (m + 1)) / 2 for m slots: 0.414 for one slot,
+      0.303 for two, 0.236 for three. No deterministic policy can promise less (Li and Yuan,
+      Information Processing Letters 111, 2011);
+    * with ``max_records``, alpha is 0.618 (from the golden ratio), the best value for one slot. The
+      bound of 1.618 held in every case that was tried. With ``max_weight``, alpha is the same, but
+      there is no theorem.
 
-    With ``flush_seconds=None`` the duration is learnt from the flushes that succeed, as a mean in
-    which each new one counts a fifth; until the first has ended there is no pause. Then the bound
-    is what the policy aims at, and no theorem.
+    With ``flush_seconds=None``, the policy learns the duration from the flushes that succeed, as a
+    mean in which each new duration has the weight 0.2. There is no pause until the first flush has
+    ended. In this case the bound is only a goal, and there is no theorem.
 
     Args:
-        flush_seconds: How long a flush takes. None: learn it.
-        max_records: The most items in a batch; so many do not wait. None: no cap.
+        flush_seconds: How long a flush takes, in seconds. None: learn it.
+        max_records: The most items in a batch; a full batch does not wait. None: no cap.
         max_weight: The most weight in a batch; needs a queue that weighs its items. None: no cap.
 
     Raises:
@@ -54,7 +56,7 @@ class PausePolicy(FlushPolicy):
 
     @property
     def alpha(self) -> float:
-        """The pause, as a fraction of how long a flush takes."""
+        """The pause, as a fraction of the duration of a flush."""
         if self.max_records is not None or self.max_weight is not None:
             return _GOLDEN
         slots = self.queue.max_in_flight + 1
@@ -62,7 +64,7 @@ class PausePolicy(FlushPolicy):
 
     @property
     def pause_seconds(self) -> float:
-        """How long the oldest item waits for others while a slot is free."""
+        """How many seconds the oldest item waits for others while a slot is free."""
         seconds = self._learnt if self.flush_seconds is None else self.flush_seconds
         return 0 if seconds is None else self.alpha * seconds
 
@@ -79,7 +81,7 @@ class PausePolicy(FlushPolicy):
         return super().flush_done(now, count, seconds, error)
 
     def decide(self, now: float) -> Decision:
-        """Flush when full or when the pause is over, else wait for that."""
+        """Flush if a batch is full or the pause is over; otherwise wait until it is over."""
         if self.full:
             return _FULL
         due = self.queue.oldest + self.pause_seconds

@@ -1,4 +1,4 @@
-"""When a call of ``flush_fn`` may start: the base class, and the throttles that ship."""
+"""Throttles decide when a call of ``flush_fn`` may start: the base class and two throttles."""
 
 from flushq.throttles.breaker import CircuitBreaker
 from flushq.throttles.rate import RateLimit

@@ -1,4 +1,4 @@
-"""Leave a sink alone that fails again and again, and try it with one call after a while."""
+"""CircuitBreaker: stop calls to a sink that fails repeatedly, and try one call after a pause."""
 
 import math
 
@@ -10,31 +10,34 @@ from flushq.throttles.throttle import Throttle
 
 @attrs.define
 class CircuitBreaker(Throttle):
-    """After ``failures`` failed calls in a row, start none for ``seconds``; then let one alone try.
+    """A throttle that stops calls for ``seconds`` after ``failures`` failed calls in a row.
+
+    Then one call alone may try.
 
     =========  ====================  ===============================================================
     state      a call may start      what happens then
     =========  ====================  ===============================================================
-    closed     at once               A call succeeds: the row of failures begins anew. One fails: if
-                                     it is number ``failures`` in a row: open.
+    closed     at once               A call succeeds: the count of failures becomes 0. A call fails
+                                     and the count becomes ``failures``: open.
     open       ``seconds`` after     A call starts: half-open. Any call ends: nothing changes.
-               that call has ended
-    half-open  not before the one    It succeeds: closed, and the row begins anew. It fails: open,
-               call has ended        for ``seconds`` from now. Any other call ends: nothing changes.
+               that failure
+    half-open  when the one call     The one call succeeds: closed, and the count becomes 0. The one
+               has ended             call fails: open, for ``seconds`` from now. Another call ends:
+                                     nothing changes.
     =========  ====================  ===============================================================
 
-    The row is in the order in which calls end. A call that raises a PartialFailure has failed. One
-    that ends with what is not an Exception, such as a cancellation, has neither failed nor
-    succeeded: while closed nothing changes, and after the one call of half-open it is open as it
-    was before, so that the next call may try at once.
+    Calls are counted in the order in which they end. A call that raises a PartialFailure has
+    failed. A call that ends with a BaseException that is not an Exception, such as a cancellation,
+    has neither failed nor succeeded: in the state closed nothing changes; in the state half-open,
+    if it was the one call, the breaker is open again, and the next call may try at once.
 
-    A call that started before it opened is told from the one that tries by its duration: it began
-    at least ``seconds`` sooner. Where floats cannot tell the two apart, a call that ends counts as
-    the one that tries.
+    The duration of a call shows whether the call is the one that tries: a call that started before
+    the breaker opened has started at least ``seconds`` earlier. If the difference is too small for
+    floats, a call that ends counts as the one that tries.
 
     Args:
         failures: How many calls must fail in a row.
-        seconds: How long no call starts, from the end of the last of them.
+        seconds: How long no call may start after the last of these failures.
 
     Raises:
         ValueError: A value is zero or negative, or ``seconds`` is NaN or inf.
@@ -44,11 +47,11 @@ class CircuitBreaker(Throttle):
     failures: int
     seconds: float
     _row: int = attrs.field(default=0, init=False, repr=False)
-    """How many calls have failed since one has succeeded."""
+    """How many calls have failed since the last success."""
     _open_until: float | None = attrs.field(default=None, init=False, repr=False)
-    """When the next call may try; None: closed."""
+    """The time when the next call may try; None if closed."""
     _tried_at: float | None = attrs.field(default=None, init=False, repr=False)
-    """When the call has started that tries; None: not half-open."""
+    """The time when the call that tries has started; None if not half-open."""
 
     def __attrs_post_init__(self) -> None:
         check_count("failures", self.failures)
@@ -56,7 +59,7 @@ class CircuitBreaker(Throttle):
         self.seconds = as_plain(self.seconds)
 
     def call_started(self, now: float, count: int, weight: float = 0.0) -> None:
-        """While open, this is the call that tries."""
+        """Note the time if the breaker is open, because this is the call that tries."""
         if self._open_until is not None:
             self._tried_at = now
 
@@ -68,7 +71,7 @@ class CircuitBreaker(Throttle):
         weight: float = 0.0,
         error: BaseException | None = None,
     ) -> None:
-        """Count a failure or a success, unless it is open and this is not the call that tries."""
+        """Count the failure or success; while open, only that of the call that tries."""
         if self._open_until is not None and not self._has_tried(now, seconds):
             return
         self._tried_at = None
@@ -80,13 +83,13 @@ class CircuitBreaker(Throttle):
                 self._open_until = now + self.seconds
 
     def ready_at(self, now: float) -> float:
-        """At once, at the end of the pause, or not before the call that tries has ended."""
+        """Return ``now`` if closed, the end of the pause if open, or inf if half-open."""
         if self._open_until is None:
             return now
         return self._open_until if self._tried_at is None else math.inf
 
     def _has_tried(self, now: float, seconds: float) -> bool:
-        """Whether a call of such a duration, which ends now, is the one that tries."""
+        """Return whether the call that ends now, after ``seconds``, is the one that tries."""
         if self._tried_at is None:
             return False
         sooner = seconds - (now - self._tried_at)

@@ -1,4 +1,4 @@
-"""Start so many calls in any so many seconds, and no more."""
+"""RateLimit: start at most a given number of calls in any interval of a given length."""
 
 from collections import deque
 
@@ -10,27 +10,27 @@ from flushq.throttles.throttle import Throttle
 
 @attrs.define
 class RateLimit(Throttle):
-    """In no half-open interval of ``seconds`` do more than ``calls`` calls start.
+    """A throttle that lets at most ``calls`` calls start in any half-open interval of ``seconds``.
 
-    And no call waits longer than that demands: of all ways to start the same calls in the same
-    order within this limit, none starts any of them sooner (a greedy shaper, as of Le Boudec and
+    No call waits longer than this limit requires. If another schedule starts the same calls in the
+    same order within the limit, it starts none of them earlier (a greedy shaper: see Le Boudec and
     Thiran, Network Calculus, LNCS 2050, 2001, section 1.5).
 
-    Proof. Each start is at least ``seconds`` after the one that is ``calls`` starts before it. So
-    of ``calls`` + 1 starts the first and the last are at least ``seconds`` apart, and a half-open
-    interval of that length does not hold both. Conversely, any schedule within the limit keeps this
-    distance, because the interval that begins with the first of them would hold too many. By
-    induction none of its starts is sooner than the one here.
+    Proof. Each call starts at least ``seconds`` after the call that is ``calls`` places before it.
+    So the first and the last of ``calls`` + 1 starts are at least ``seconds`` apart. A half-open
+    interval of this length does not hold both. Conversely, any schedule within the limit keeps this
+    distance, because otherwise the interval that begins with the first of these starts would hold
+    too many. By induction, no call in that schedule starts earlier than here.
 
     Times in floats are added as floats: the interval that begins at a is [a, b), where b is the
     float ``a + seconds``. Rounding keeps the order of two sums, and the proof needs no more. A call
-    at exactly b may start, even where ``b - a`` is rounded to less than ``seconds``.
+    at exactly b may start, even if ``b - a`` is rounded to less than ``seconds``.
 
-    Both events and the question take constant time; the last ``calls`` starts are kept.
+    Each method takes constant time. The times of the last ``calls`` starts are kept.
 
     Args:
         calls: How many calls may start in an interval.
-        seconds: The length of the interval.
+        seconds: The length of the interval, in seconds.
 
     Raises:
         ValueError: A value is zero or negative, or ``seconds`` is NaN or inf.
@@ -40,7 +40,7 @@ class RateLimit(Throttle):
     calls: int
     seconds: float
     _starts: deque[float] = attrs.field(factory=deque, init=False, repr=False)
-    """When the last ``calls`` calls have started, or fewer at first."""
+    """The times when the last ``calls`` calls have started; fewer at first."""
 
     def __attrs_post_init__(self) -> None:
         check_count("calls", self.calls)
@@ -48,11 +48,11 @@ class RateLimit(Throttle):
         self.seconds = as_plain(self.seconds)
 
     def call_started(self, now: float, count: int, weight: float = 0.0) -> None:
-        """Note the time, and forget the one that does not matter any more."""
+        """Note the time of this start, and forget the oldest time that is not needed any more."""
         self._starts.append(now)
         if len(self._starts) > self.calls:
             self._starts.popleft()
 
     def ready_at(self, now: float) -> float:
-        """``seconds`` after the first of the last ``calls`` starts; at once if there are fewer."""
+        """Return ``seconds`` after the first of the last ``calls`` starts; ``now`` if fewer."""
         return now if len(self._starts) < self.calls else self._starts[0] + self.seconds

@@ -1,15 +1,16 @@
 """The state machine that decides when a call of flush_fn may start.
 
-The rules it keeps:
+Its rules:
 
 * A throttle never reads a clock, never touches an event loop, never sees an item. Every time is an
   argument, in seconds on any clock that does not run backwards.
-* Two events come in, :meth:`~Throttle.call_started` and :meth:`~Throttle.call_done`, and nothing
-  comes out. One question is asked: :meth:`~Throttle.ready_at`. It changes nothing.
-* What counts is a call of ``flush_fn``: the first of a batch, and each that a retry or a half of a
-  batch needs. A call is one event, however many items it has.
-* No reason to flush overrules a throttle. A policy says when a flush is worth it, a throttle when
-  a call may start.
+* A throttle gets two events, :meth:`~Throttle.call_started` and :meth:`~Throttle.call_done`, and
+  returns nothing for them. It answers one question, :meth:`~Throttle.ready_at`, which changes
+  nothing.
+* The events are about calls of ``flush_fn``: the first call for a batch, and each call for a retry
+  or for a half of a batch. A call is one event, however many items it has.
+* No reason to flush overrides a throttle. A policy says when a flush should start, a throttle says
+  when a call may start.
 """
 
 import abc
@@ -20,19 +21,19 @@ from flushq.arguments import as_float, copy_of, is_real
 
 
 class Throttle(abc.ABC):
-    """When a call of ``flush_fn`` may start: two events in, and one question.
+    """The base class of objects that decide when a call of ``flush_fn`` may start.
 
-    A subclass writes :meth:`ready_at`, and those of the events that it needs. It may be a plain
-    class or ``@attrs.define``, and need not call ``super()``. Times are in seconds.
+    A subclass defines :meth:`ready_at`, and the methods of the events that it needs. It may be a
+    plain class or use ``@attrs.define``, and need not call ``super()``. Times are in seconds.
 
-    A throttle object is a template: each queue and each simulation runs a deep copy, so one object
-    may be given to many. Each of them then has the whole limit for itself.
+    A throttle object is a template: each queue and each simulation runs a deep copy of it. So one
+    object may be given to many queues. Each queue then has the whole limit for itself.
     """
 
     def call_started(  # noqa: B027 - a throttle need not hear of it
         self, now: float, count: int, weight: float = 0.0
     ) -> None:
-        """One call has started, with ``count`` items, of ``weight`` in all."""
+        """Note that a call has started, with ``count`` items of ``weight`` in total."""
 
     def call_done(  # noqa: B027 - a throttle need not hear of it
         self,
@@ -42,35 +43,35 @@ class Throttle(abc.ABC):
         weight: float = 0.0,
         error: BaseException | None = None,
     ) -> None:
-        """A call has ended, ``seconds`` after it has started, with ``error`` if it failed."""
+        """Note that a call has ended, ``seconds`` after its start, with ``error`` if it failed."""
 
     @abc.abstractmethod
     def ready_at(self, now: float) -> float:
-        """From which time on a call may start, if nothing happens before.
+        """Return the time from which a call may start, if no event comes before.
 
-        ``now`` or any time before it: at once. inf: not before a call that runs has ended. It must
-        change nothing, whatever time it is asked about, and of the same events give the same
-        answer. At the very time that it has answered, and ever after, it must say: at once.
+        ``now`` or an earlier time means at once; inf means not before a call that runs has ended.
+        This method must change nothing, for any ``now``, and must return the same answer after the
+        same events. When the returned time has come, and later, the answer must mean at once.
         """
 
 
 def flaw_in(ready: Any, *, waiting: bool) -> str | None:
-    """What is wrong with an answer of ready_at, if anything.
+    """Return what is wrong with an answer of ready_at, or None if it is valid.
 
     Args:
         ready: The answer.
-        waiting: Whether something will happen by itself, such as the end of a call that runs. If
-            not, inf would be for ever.
+        waiting: Whether an event will come without a new call, such as the end of a call that runs.
+            If not, no call could ever start after inf.
     """
     if not is_real(ready) or math.isnan(as_float(ready)):
         return f"a time must be a real number, not {ready!r}"
     if as_float(ready) == math.inf and not waiting:
-        return "no call could ever start again: inf is for while a call runs"
+        return "the time must not be inf while no call runs: no call could ever start again"
     return None
 
 
 def throttle_copy(throttle: Throttle) -> Throttle:
-    """A deep copy of the throttle.
+    """Return a deep copy of the throttle.
 
     Raises:
         TypeError: ``throttle`` is not a Throttle, or cannot be deep-copied.

@@ -174,7 +174,7 @@ INVALID = "Invalid value for "
         (".", "cannot read '.': Is a directory"),
         ("x --policy often", f"{INVALID}'--policy': bad policy 'often': there is no policy"),
         (f"x --policy {__name__}:UNCOPIED", "the policy raised SystemExit(0)"),
-        (f"x --policy {__name__}:HEAVY", "max_weight=5 needs weigh, a function of the"),
+        (f"x --policy {__name__}:HEAVY", "max_weight=5 needs weigh, a function that"),
         ("x --table sqlite_x", f"{INVALID}'--table': 'sqlite_x' cannot be the name of a table"),
         ("x --dedupe=", f"{INVALID}'--dedupe': the name of a field must not be empty"),
         ("x --retries -1", f"{INVALID}'--retries': -1 is not in the range x>=0"),

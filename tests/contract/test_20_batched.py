@@ -285,7 +285,7 @@ async def test_a_key_that_cannot_be_hashed_is_refused() -> None:
     """An unhashable key is a TypeError for its caller, and the others go on."""
     load = Doubling()
     async with batched_of(load, NaturalPolicy()) as double:
-        with pytest.raises(TypeError, match=r"can be hashed, not \[1\]"):
+        with pytest.raises(TypeError, match=r"must be hashable, not \[1\]"):
             await double([1])
         assert 4 == await double(2)
     assert [[2]] == load.calls

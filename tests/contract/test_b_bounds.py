@@ -153,7 +153,7 @@ async def test_a_pause_claims_the_weight() -> None:
     queue = weighed(sink, 10)
     first = produce(queue, 6)  # before the start, a producer lets others run at its first item
     await asyncio.sleep(0)
-    with pytest.raises(QueueFull, match=r"max_queue_weight=10\), and 1 producers come first$"):
+    with pytest.raises(QueueFull, match=r"weight=10\), and 1 producers come before this item$"):
         queue.enqueue_nowait(5)
     queue.enqueue_nowait(4)
     await first

@@ -265,7 +265,7 @@ async def test_merge_must_not_bring_what_changes_the_item_that_waits(
     sink = Sink[Texts]()
     queue = joining(sink, merge=merge, name="sums", **more, **BRINGING[how])
     await queue.enqueue(("a", "1"))
-    with pytest.raises(RuntimeError, match=r"^sums: merge has brought .*: \('a', '1'\)$"):
+    with pytest.raises(RuntimeError, match=r"^sums: merge must not enqueue .*: \('a', '1'\)$"):
         await queue.enqueue(("a", "2"))
     stats = queue.stats()
     assert (2, 1) == (stats.accepted, stats.pending)

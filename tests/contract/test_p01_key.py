@@ -107,7 +107,7 @@ async def coroutine() -> int:
 BAD = [
     (fail, ZeroDivisionError, "not this item"),
     (coroutine, TypeError, "partition_key must not be async: it returned <coroutine"),
-    ((1, []), TypeError, r"the partition of an item must be what can be hashed, not \(1, \[\]\)"),
+    ((1, []), TypeError, r"the partition of an item must be hashable, not \(1, \[\]\)"),
     (Unequal(), ZeroDivisionError, "cannot compare"),
 ]
 

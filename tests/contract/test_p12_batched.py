@@ -77,7 +77,7 @@ async def test_what_is_not_a_partition_is_the_callers_error() -> None:
     load = Doubling()
     async with batched_of(load, NaturalPolicy(), partition_key=told, share=False) as batched:
         first = called(batched, "a")
-        with pytest.raises(TypeError, match=r"what can be hashed, not \['a'\]"):
+        with pytest.raises(TypeError, match=r"must be hashable, not \['a'\]"):
             await batched(["a"])
         with pytest.raises(ZeroDivisionError):
             await asyncio.gather(*called(batched, Unequal(), Unequal()))

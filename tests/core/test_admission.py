@@ -116,7 +116,7 @@ def test_a_producer_waits_behind_those_who_came_before(*, admitted: bool) -> Non
     entrance.accept(1)
     admission.check_room(ONE_PLACE)
     entrance.accept(2)
-    message = r"^users: no room: 2 items wait \(max_queue_size=3\), and 1 producers come first$"
+    message = r"^users: no room: 2 items wait \(max_queue_size=3\), and 1 producers come before"
     with pytest.raises(QueueFull, match=message):
         admission.check_room(ONE_PLACE)
 
@@ -316,5 +316,5 @@ def test_the_last_producer_that_can_never_have_room_is_rejected(change: str) -> 
     rejected = [producer for producer in producers if producer.answer is not None]
     assert ([producers[1]] if change == "nothing" else []) == rejected
     if rejected:
-        message = "every flush that could make room waits for room: the queue"
+        message = "deadlock: every flush that could make room waits for room: the queue"
         assert (QueueFull, message) == (type(rejected[0].answer), str(rejected[0].answer))

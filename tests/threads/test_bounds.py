@@ -320,7 +320,7 @@ async def what_merge_does_wrong_is_the_error_of_the_producer(world: World) -> No
     errors = [await raised(queue.enqueue(("a", number))) for number in range(5)]
     kinds = [ZeroDivisionError, ValueError, TypeError, ItemTooLarge, TypeError]
     assert kinds == [type(error) for error in errors]
-    assert "merge has changed the key 'a' to 'b'" == str(errors[1])
+    assert "merge must keep the key 'a', not change it to 'b'" == str(errors[1])
     assert "the item weighs 9, more than max_weight=8: ('a', 9)" == str(errors[3])
     await queue.enqueue(("a", 5))
     assert (2, 1) == (queue.stats().accepted, queue.stats().duplicates)

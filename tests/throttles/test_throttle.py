@@ -94,7 +94,7 @@ def test_a_throttle_must_answer() -> None:
 
 
 NO_NUMBER = "a time must be a real number, not "
-FOR_EVER = "no call could ever start again: inf is for while a call runs"
+FOR_EVER = "the time must not be inf while no call runs: no call could ever start again"
 
 
 @pytest.mark.parametrize(
