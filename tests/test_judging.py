@@ -143,7 +143,7 @@ def test_a_letter_that_cannot_be_written_keeps_its_item(
     assert [0, 1] == letters
     (record,) = caplog.records
     assert ("flushq", "ERROR") == (record.name, record.levelname)
-    assert "no dead letter yet, it is kept: 1" == record.getMessage()
+    assert "no dead letter could be written, the item is kept: 1" == record.getMessage()
     assert record.exc_info is not None
     assert trouble is record.exc_info[1]
 
