@@ -75,7 +75,8 @@ def copy_of(name: str, template: Any, kind: type) -> Any:
             f"cannot make a deep copy of the {name} {shown(template)}: {shown(error)}; "
             f"a {name} that holds values that cannot be copied must define __deepcopy__"
         ) from error
-    if clone is template or not isinstance(clone, (type(template), kind)):  # the first is quick
+    # A clone is mostly of the type of its template, and this check is quicker than that of an ABC.
+    if clone is template or not isinstance(clone, (type(template), kind)):
         raise TypeError(
             f"the deep copy of the {name} {shown(template)} must be a new {kind.__name__}, "
             f"not {shown(clone)}"

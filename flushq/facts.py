@@ -20,9 +20,9 @@ from flushq.arguments import check_count
 class QueueState:
     """The facts that a policy decides by; the base class keeps them, a subclass only reads them.
 
-    Like a FlushPolicy, it raises an exception for an event that cannot have happened, and stays as
-    it was. ``note_item_added`` and the other ``note_`` methods check nothing: they are for a queue,
-    which tells only what has happened.
+    Like a FlushPolicy, a state raises an exception for an event that cannot have happened, and
+    stays as it was. ``note_item_added`` and the other ``note_`` methods check nothing: they are for
+    a queue, which tells only what has happened.
 
     Attributes:
         pending: The number of items that wait.

@@ -1,9 +1,9 @@
 """The flushes that a caller is inside of: a context variable holds them, for all drivers.
 
-A caller is inside a flush if it is the call of flush_fn or of the failure handler, or a task or
-thread that runs in a copy of the context of that call, as long as that flush runs. Ending.refusal
-and Core.refuse_inside decide which calls are refused inside a flush, and Admission.break_deadlock
-decides when there is a deadlock.
+A caller is inside a flush if it runs in a call of flush_fn or of the failure handler, or in a task
+or thread with a copy of the context of such a call. It is inside only as long as the flush runs.
+Ending.refusal and Core.refuse_inside decide which calls are refused inside a flush, and
+Admission.break_deadlock decides when there is a deadlock.
 """
 
 from contextvars import ContextVar

@@ -3,7 +3,7 @@
 Theory of operation. A batch fails with one exception, or after a PartialFailure with one exception
 for each failed item. The first rule that applies decides::
 
-    an exception may pass, and attempts are left    retry, after a pause that grows
+    an exception is temporary, attempts are left    retry, after a pause that grows
     an exception is not that of a bad item          end the queue: it concerns every item
     nobody knows which items are bad                split the batch, until each item is alone
     the bad items are known                         bury each: write a dead letter, then drop it
@@ -11,7 +11,7 @@ for each failed item. The first rule that applies decides::
 If a dead letter cannot be written, the item is kept and the queue continues: flush_fn is called
 with the item again, after the pause of a retry. The item fails again, and the handler tries to
 write its letter again, until the queue is closed. So an item is dropped only after its letter was
-written, and is in doubt if the letter never was.
+written, and is in doubt if the letter was never written.
 """
 
 import inspect
@@ -26,7 +26,7 @@ from flushq.outcomes import Drop, Fail, Failure, Retry, Split, Verdict
 if TYPE_CHECKING:  # Python 3.13 has it in typing
     from typing_extensions import TypeVar
 
-    T = TypeVar("T", default=Any)  # unless the type of bury tells
+    T = TypeVar("T", default=Any)  # the type of the items if there is no bury
 else:
     from typing import TypeVar
 
@@ -64,7 +64,7 @@ class Judge(Generic[T]):
         self._backoff = _doubling if backoff is None else backoff
 
     def _verdict(self, failure: Failure[T]) -> Verdict:
-        """Return the verdict on a failure; for a Drop, a letter must first be written per item."""
+        """Return the verdict on a failure; before a Drop, the driver writes the dead letters."""
         errors = failure.errors or [failure.error]
         if self._may_try_again(failure) and any(map(self._may_pass, errors)):
             return self._backoff(failure)
@@ -104,7 +104,7 @@ def _matching(name: str, errors: Errors) -> Callable[[BaseException], bool]:
 
 
 def _tells(name: str, function: Callable[[BaseException], bool], error: BaseException) -> bool:
-    """Return whether the function says that an exception is one of those that it stands for.
+    """Return the answer of the function to an exception, as a bool.
 
     Raises:
         TypeError: The function has returned an awaitable, which would count as true for any error.

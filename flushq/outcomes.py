@@ -20,7 +20,7 @@ _MOST_DOUBLINGS = 1023  # more do not fit into a float
 
 @attrs.frozen
 class Failure(Generic[T]):
-    """A failure of ``flush_fn``, about which the failure handler is asked.
+    """A failure of ``flush_fn``, which the failure handler must judge.
 
     Attributes:
         items: The items that failed, in order; the handler may change this list.
@@ -62,9 +62,9 @@ class Retry:
 
     Args:
         after: The length of the pause, in seconds.
-        hold: Whether no other call of ``flush_fn`` starts during the pause either, as when an API
-            answers with Retry-After. Calls that already run are left alone. If there are several
-            holds, the longest counts.
+        hold: Whether all other calls of ``flush_fn`` must wait for the end of the pause, too, as
+            when an API answers with Retry-After. Calls that already run are left alone. If there
+            are several holds, the longest counts.
 
     Raises:
         TypeError, ValueError: ``after`` is not a finite number of at least 0, or ``hold`` is not a
@@ -153,7 +153,7 @@ class FlushReport:
         weight: The total weight of these items.
         waited: How long the oldest of these items had waited when the flush started, in seconds.
         started: The time at which the flush started, by the clock of the driver, in seconds.
-        seconds: The duration of the flush, in seconds, with the pauses between attempts.
+        seconds: The duration of the flush, in seconds, including the pauses between attempts.
         attempts: The number of calls of ``flush_fn``; 0 if the queue ended before the first call.
         error: The reason why some items were not delivered: the exception of ``flush_fn`` or of the
             handler, the exception for which the last item was dropped, or a CancelledError if the

@@ -52,7 +52,7 @@ class Wait:
 
 
 _UNCHANGEABLE = frozenset({type(None), bool, int, float, str})
-"""The types whose values deepcopy returns as they are; to skip deepcopy for these is faster."""
+"""The types whose values deepcopy returns as they are; skipping deepcopy for these is faster."""
 
 EVENTS = "item_added", "flush_started", "flush_done", "tick"
 
@@ -127,7 +127,7 @@ class FlushPolicy(abc.ABC):
         return self.answer(now)
 
     def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
-        """Note that a flush took ``count`` items, of ``weight`` in total; return the decision."""
+        """Note that a flush took the ``count`` oldest items, of ``weight``; return the decision."""
         self.queue.flush_started(now, count, weight)
         return self.answer(now)
 
@@ -156,7 +156,7 @@ class FlushPolicy(abc.ABC):
     def answer(self, now: float) -> Decision:
         """Return the decision by the present facts, for events of a subclass.
 
-        It is that of ``decide`` while an item is pending and a slot is free, else ``Wait()``.
+        This is ``decide(now)`` while an item is pending and a slot is free, else ``Wait()``.
         """
         queue = self.queue
         if queue.pending == 0 or queue.in_flight >= queue.max_in_flight:

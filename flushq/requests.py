@@ -49,7 +49,7 @@ class Request(Generic[K]):
     Attributes:
         key: The key.
         answer: The result that the loader returned for the key.
-        error: The exception that the loader raised last, if it raised.
+        error: The exception that the loader raised last, or None.
         caller: The caller that made the request, while that caller waits.
         stays: The request that already waited when this one came; None: there was none.
         joined: The requests for the same key that came while this one waited; None: there are none.
@@ -70,7 +70,7 @@ class Request(Generic[K]):
         return shown(self.key)
 
     def join(self, stays: "Request[K]") -> None:
-        """Note that this request was accepted, and that the request ``stays`` is in the queue."""
+        """Note that this request was accepted, and which request stays in the queue."""
         if stays is not self:
             self.stays = stays
             stays.joined = stays.joined or []
@@ -78,7 +78,7 @@ class Request(Generic[K]):
 
     def give_up(self) -> "Request[K]":
         """Forget the caller, which no longer waits; return the request that has the result."""
-        self.caller = None  # it leads to the exception that the caller raises
+        self.caller = None  # it would keep the caller's exception alive
         stays, self.stays = self.stays or self, None
         return stays
 
@@ -99,14 +99,14 @@ class Request(Generic[K]):
 
 
 class _Raised(NamedTuple):
-    """An answer that is an exception, and its first traceback: each raise makes that longer."""
+    """An answer that is an exception, with its first traceback, which each raise lengthens."""
 
     error: BaseException
     traceback: TracebackType | None
 
 
 def of_key(function: Callable[[K], R] | None) -> Callable[[Request[K]], R] | None:
-    """Return the function of a request that applies ``function`` to its key; None: no function."""
+    """Return a function of a request that calls ``function`` with its key; None stays None."""
     return None if function is None else lambda request: function(request.key)
 
 
@@ -126,7 +126,7 @@ def about_keys(failure: Failure[Request[K]]) -> Failure[K]:
 def fail(requests: list[Request[K]], error: BaseException, *more: list[Request[K]]) -> None:
     """Write the exception of the loader on each request, and clear all the lists.
 
-    ``more`` are lists to which the traceback of the error leads.
+    The traceback of the error leads to the lists ``more``, too.
 
     Raises:
         TypeError: The error is a PartialFailure, which would say that some keys were delivered.

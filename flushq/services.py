@@ -10,9 +10,10 @@ blocked from the end of its block on. If the signal is pending once the task of 
 it is the one that would have killed the process: the process then ends with status 1. Other servers
 let the exception of the queue leave the program, which gives the same status.
 
-The signal would kill a program that does not handle it. In such a program the task is cancelled
-instead, and the exception of the queue ends the program. The same is done if the handler raises, as
-``sys.exit`` does: that would leave the loop at once, without the status of a failure.
+A program that does not handle the signal would be killed by it. In such a program the task is
+cancelled instead, and the exception of the queue ends the program. The same is done if the handler
+raises, as ``sys.exit`` does: its exception would leave the loop at once, without the status of a
+failure.
 """
 
 import asyncio
@@ -37,7 +38,7 @@ __all__ = ["running"]
 
 @asynccontextmanager
 async def running(queue: FlushQueue[T], left: Path | None = None) -> AsyncIterator[FlushQueue[T]]:
-    """Run a queue as long as a block of a service, and yield the queue.
+    """Run a queue as long as a block of a service runs, and yield the queue.
 
     Use it in a lifespan of FastAPI or Starlette, in a cleanup context of aiohttp, or in a
     ``main()``. At the end of the block the queue drains, within its ``max_shutdown_wait``. If the
@@ -49,8 +50,8 @@ async def running(queue: FlushQueue[T], left: Path | None = None) -> AsyncIterat
     ``sys.exit``.
 
     A cancellation of the block drains the queue, and is raised after the drain. Another
-    cancellation, during the drain, aborts it. A WARNING of the logger ``flushq`` tells how many
-    items are left for the next start, and in which file.
+    cancellation, during the drain, aborts the drain. A WARNING of the logger ``flushq`` tells how
+    many items are left for the next start, and in which file.
 
     Args:
         queue: The queue, which has not been started.
@@ -86,7 +87,7 @@ async def running(queue: FlushQueue[T], left: Path | None = None) -> AsyncIterat
 
 
 async def _drain(queue: FlushQueue[Any], task: asyncio.Task[None]) -> None:
-    """Close the queue, and return when the queue and its task have ended, even if cancelled."""
+    """Close the queue, wait for its end even if cancelled, and then raise any error."""
     ending = asyncio.gather(queue.aclose(), task, return_exceptions=True)
     cancelled = await until_done(ending, sys.exception())
     error = ending.exception() or cancelled or next(filter(None, ending.result()), None)

@@ -46,7 +46,10 @@ def tell_failure(failure: QueueEnded | None) -> None:
 
 
 def tell_displaced(core: Core[Any], now: float) -> None:
-    """Log how many items were displaced, if it is time to, and why items of finalizers were."""
+    """Log how many items were displaced, if a record is due.
+
+    A displaced item of a finalizer or a signal handler gets a record of its own.
+    """
     count = core.admission.news(now)
     if count:
         total, bounds = core.batcher.displaced, core.admission.bounds
@@ -106,8 +109,8 @@ def raise_outcome(
 ) -> None:
     """Raise the exception that interrupted the wait for the end, or else the outcome of the queue.
 
-    If the body of the queue raises ``error``, the outcome is not raised. Beside another exception,
-    the outcome is told in a note and in a log record.
+    If the body of the queue has raised ``error``, the outcome is not raised. If another exception
+    is raised, the outcome is told in a note on that exception and in a log record.
     """
     outcome = core.ending.outcome()
     if outcome is not None:

@@ -37,9 +37,9 @@ Loader = Callable[[list[K]], Awaitable[Sequence[V | BaseException] | Mapping[K, 
 class Batched(Generic[K, V]):
     """A function of one key, made from a function of many keys: ``value = await batched(key)``.
 
-    Use it as ``async with Batched(load, policy) as load_one``. Its requests are in a
-    :class:`FlushQueue`, the property ``queue``: use that to flush, close, run or measure. The lists
-    of lost items hold keys.
+    Use it as ``async with Batched(load, policy) as load_one``. The property ``queue`` is the
+    :class:`FlushQueue` of its requests: use that to flush, close, run or measure. The lists of lost
+    items hold keys.
 
     Args:
         loader: An async callable that takes a list of keys, all different if ``share`` is set. It
@@ -48,7 +48,7 @@ class Batched(Generic[K, V]):
             runs in a copy of the context in which the queue was started.
         policy: The policy, which decides when to call the loader.
         share: Whether callers who ask for the same key while it waits share one result. If not, the
-            loader gets the key once for each caller, as a model that samples needs it; then a key
+            loader gets the key once for each caller, as for a model that samples; then a key
             need not be hashable.
         weigh: A function that returns the weight of a key. Needed for ``max_weight`` and
             ``max_queue_weight``.

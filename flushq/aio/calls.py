@@ -109,7 +109,7 @@ class Calls(Generic[T]):
     async def _wait_in_line(self, attempts: Attempts[T]) -> None:
         try:
             if not await self._wait(self._core.starts, attempts, self._clock()):
-                raise asyncio.CancelledError("cut short between two attempts")  # noqa: TRY301 - cut
+                raise asyncio.CancelledError("cut short between two attempts")  # noqa: TRY301 - cut() takes it
         except BaseException as error:
             attempts.cut(error)
         else:

@@ -22,7 +22,7 @@ async def until_ended(
     """Wait for the end of the queue; return the last cancellation during the wait, or None.
 
     A cancellation that cannot hasten the end is raised at once. ``error`` is the exception of an
-    owner's body: if it is a CancelledError, it is the first cancellation of the caller.
+    owner's body: a CancelledError there counts as the first cancellation of the caller.
     """
     cancelled, shielded = None, isinstance(error, asyncio.CancelledError)
     while not core.ending.ended:
@@ -60,7 +60,7 @@ async def until_done(
 
 @contextmanager
 def _shield_from_anyio() -> Iterator[None]:
-    """Keep anyio from cancelling a caller again that was cancelled once.
+    """Keep anyio from cancelling a caller again after the first cancellation.
 
     A cancelled scope of anyio cancels the tasks in it in every iteration of the loop; with a shield
     it cancels them only once. The shield does not stop the cancellations of asyncio itself.

@@ -9,11 +9,11 @@ from flushq.telling import tell_unburied
 
 
 class FailureHandler(Judge[T]):
-    """A ready-made failure handler: it retries failures that may pass, and buries bad items.
+    """A ready-made failure handler: it retries after temporary failures, and buries bad items.
 
     Pass it as ``on_failure``. It judges the exception that ``flush_fn`` raised, or after a
-    PartialFailure the exception of each item. If one of these may pass (``retry``), the failed
-    items are tried again. If all of these are those of bad items (``split``), a batch is split
+    PartialFailure the exception of each item. If one of them is temporary (``retry``), the failed
+    items are tried again. If all of them belong to bad items (``split``), a batch is split
     until each bad item is alone; items that a PartialFailure names need no split. Each bad item is
     buried and then dropped. Any other exception ends the queue: the failed items are in doubt.
 
@@ -25,8 +25,8 @@ class FailureHandler(Judge[T]):
     written before it may be written twice, too.
 
     Args:
-        retry: The exceptions that may pass, such as that of a lost connection: an exception class,
-            a tuple of classes, or a plain function that returns whether an exception may pass. If
+        retry: The temporary exceptions, such as that of a lost connection: an exception class, a
+            tuple of classes, or a plain function that returns whether an exception is temporary. If
             ``split`` names an exception, too, the batch is retried before it is split, and so is
             each half.
         split: The exceptions of a bad item, such as a value that the table refuses, in one of the

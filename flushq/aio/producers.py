@@ -2,8 +2,8 @@
 
 The core decides how long a wait is (flushq.core.admission). The item is accepted after the wait, in
 the step in which the producer runs again: see Entrance._enqueue_slow and _accept. A producer asks
-for a pass when it begins to wait and when it stops, however it stops: room that it has not taken
-may belong to another producer.
+for a pass when its wait begins and when its wait ends, however it ends: room that the producer has
+not taken may belong to another producer.
 
 A wait is a coroutine of the Runner, without another coroutine around it: each producer in line
 keeps all its coroutines, and all of them are resumed when the producer runs again.
@@ -46,7 +46,7 @@ def leave_line(core: Core[T], runner: Runner[T], refusal: BaseException | None) 
 
 
 async def give_way(core: Core[T], runner: Runner[T], need: Need) -> None:
-    """Let others run, and keep the room of the caller, which must take it at once afterwards."""
+    """Let others run while the caller keeps its room, which the caller must then take at once."""
     core.admission.give_way(need)
     try:
         await asyncio.sleep(0)

@@ -43,13 +43,13 @@ class FlushQueue(Entrance[T]):
             PartialFailure the handler is asked about the failed items alone, and the others are
             delivered. It runs in a copy of the context in which the queue was started.
         policy: The policy, which decides when to flush. The queue runs a deep copy of it.
-        dedupe_key: A function that returns the key of an item, which must be hashable. An item
-            whose key is that of a waiting item is accepted, counted and discarded; the first stays.
+        dedupe_key: A function that returns the key of an item, a hashable value. An item whose key
+            is that of a waiting item is accepted, counted and discarded; the first stays.
             None: nothing is a duplicate.
         weigh: A function that returns the weight of an item, a real number from 0 to 1e300. Needed
             for ``max_weight``.
-        partition_key: A function that returns the partition of an item, which must be hashable: a
-            batch holds items of one partition only. A partition exists while its items wait or are
+        partition_key: A function that returns the partition of an item, a hashable value: a batch
+            holds items of one partition only. A partition exists while its items wait or are
             in flight, with its own copy of the policy; what that copy has learnt is lost with the
             partition. None: there are no partitions.
         max_queue_size: The most items that may wait; those in flight are not counted.
@@ -145,11 +145,11 @@ class FlushQueue(Entrance[T]):
     async def flush(self) -> None:
         """Flush at once, and return when every item that was accepted before the call has ended.
 
-        This does not wait for items that are accepted later. A close does not interrupt this. A
+        This call does not wait for items that are accepted later. A close does not interrupt it. A
         cancellation ends only the wait: the flush continues.
 
         Raises:
-            FlushFailed, PolicyError, ShutdownTimeout: An item that this waited for was not
+            FlushFailed, PolicyError, ShutdownTimeout: An item that this call waited for was not
                 delivered, or the queue had failed before the call.
             QueueClosed: The close had begun before the call.
             RuntimeError: Called inside flush_fn, or on another event loop.
@@ -204,7 +204,7 @@ class FlushQueue(Entrance[T]):
         raise_outcome(self._core, cancelled, error)
 
     async def run(self) -> None:
-        """Start the queue, and return when the queue has ended; for a task of a TaskGroup.
+        """Start the queue, and return when the queue has ended: run this in a task of a TaskGroup.
 
         The queue ends when it is closed (:meth:`aclose`), when a flush fails, or when this call is
         cancelled: then the queue drains, and the CancelledError is raised afterwards. A second

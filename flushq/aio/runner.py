@@ -29,7 +29,7 @@ T = TypeVar("T")
 _CAN_BEGIN = sys.version_info >= (3, 12)
 
 START_SECONDS = 1.0
-"""The seconds after its first item within which a queue should be started."""
+"""A queue should be started within so many seconds after its first item."""
 
 
 class Runner(Generic[T]):
@@ -143,7 +143,7 @@ class Runner(Generic[T]):
         self.wake()
 
     def expect_start(self) -> None:
-        """Log a warning, once, unless the queue is started soon: it already holds items."""
+        """Log a warning once, if the queue, which holds items, is not started soon."""
         if self._start_limit is None:
             core = weakref.ref(self._core)  # a weak reference keeps no queue alive
             self._start_limit = self.loop.call_later(START_SECONDS, _log_not_started, core)
@@ -309,7 +309,7 @@ def new_task(
     name: str,
     context: contextvars.Context,
 ) -> asyncio.Task[None]:
-    """Return a task for a flush; if it can be eager and the user has no task factory, it has begun.
+    """Return a task for a flush, which is eager if asyncio can and the user has no task factory.
 
     An eager task calls flush_fn an iteration of the loop earlier, and a flush that does not suspend
     has ended when this returns.
