@@ -321,7 +321,7 @@ def test_what_an_interrupted_flush_raises_is_not_a_failure() -> None:
 
 MESSAGES = {
     "raises": r"raised Refusal\('not today'\) in {}$",
-    "answers nonsense": "answered {} with 'flush': a decision is a Flush or a Wait",
+    "answers nonsense": "answered {} with 'flush': a decision must be a Flush or a Wait",
     "is silent": "answered {} with None: ",
     "is deaf": r"answered {} with Wait\(until=inf\): self.queue counts . pending and . in flight, "
     r"not . and .; an overridden event must call super\(\)",
@@ -367,7 +367,7 @@ def test_a_policy_that_misbehaves_ends_the_queue(event: str, fault: str) -> None
 @pytest.mark.parametrize(
     ("decision", "flaw"),
     [
-        (None, "a decision is a Flush or a Wait"),
+        (None, "a decision must be a Flush or a Wait"),
         (Wait(5), "until must be a time after 5"),
         (Wait(cast("float", "6")), "until must be a time after 5"),
         (Flush(up_to=0), "up_to must be None or an int of at least 1"),

@@ -165,7 +165,7 @@ def test_an_item_of_a_finalizer_that_cannot_be_merged(
     assert len(before) + 3 == stats.accepted
     queue.close()
     assert ["11111", *before[1:]] == sink.items
-    assert f"signal handler has brought: {why}" in caplog.records[0].getMessage()
+    assert f"signal handler was displaced: {why}" in caplog.records[0].getMessage()
     assert 1 == len(caplog.records)
 
 
