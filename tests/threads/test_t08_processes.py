@@ -17,11 +17,12 @@ PROGRAMS = {
     "is_terminated": ["item"],
     "ends_within_the_flush_of_a_kept_worker": [*"01234", "first", "of an exit function"],
     "forks": [
-        "'parent submitted' was accepted by the parent of this process",
         "child",
         "parent after",
         "parent before",
         "parent submitted",
+        "the receipt of 'parent submitted' belongs to the parent of this process; in the child of "
+        "a fork nothing is known of the item",
     ],
     "forks_within_a_stream": [
         *"0123",
