@@ -2,8 +2,8 @@
 
 All queues share one hook of each kind, which holds only weak references: a queue that is gone
 leaves nothing behind. At the end of the interpreter (or of a worker of multiprocessing), every open
-queue is drained. In the child of a fork, every queue becomes a new one, and the runner that it had
-in the parent stops all work. This costs the parent nothing, and a fork waits for no lock.
+queue is drained. In the child of a fork, every queue gets a new core and a new runner, and its old
+runner stops all work. This costs the parent nothing, and a fork waits for no lock.
 """
 
 import atexit
