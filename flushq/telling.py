@@ -75,7 +75,7 @@ def tell_loss(core: Core[Any], what: str) -> None:
     """Log what was lost of a queue that nobody asks any more."""
     outcome = core.ending.outcome()
     if outcome is not None:
-        logger.error("%s%s with an open queue: %s", core.label, what, outcome)
+        logger.error("%s%s: %s", core.label, what, outcome)
 
 
 def tell_late(core: Core[Any], late: BaseException | None, error: BaseException | None) -> None:

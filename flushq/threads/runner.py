@@ -219,7 +219,7 @@ class Runner(Generic[T]):
                 locked(self._pass)  # the keeper may be busy: it calls flush_fn if no worker can
                 self._tell()
                 locked(self._rest)
-            tell_loss(core, "the interpreter ends")
+            tell_loss(core, "the interpreter ends with an open queue")
 
     def _wait_for_end(self, until: float, *, owner: bool) -> None:
         self.wait(until, partial(self._join_end, owner=owner), self._core.ending.leave)
@@ -262,7 +262,7 @@ class Runner(Generic[T]):
         self._tell()
         has_ended = self.is_orphan() or locked(self._rest)
         if has_ended and self._is_dropped:
-            tell_loss(self._core, "the program has dropped")
+            tell_loss(self._core, "an open queue was garbage-collected")
         return has_ended
 
     def _rest(self) -> bool:

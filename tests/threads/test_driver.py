@@ -380,7 +380,7 @@ def test_a_queue_that_is_dropped_may_lose_what_it_has(caplog: pytest.LogCaptureF
         assert all(task.is_over for task in stage.tasks[1:])
 
     play(body)
-    assert ["the program has dropped with an open queue"] == [
+    assert ["an open queue was garbage-collected"] == [
         record.getMessage().partition(":")[0] for record in caplog.records
     ]
 

@@ -27,7 +27,7 @@ PROGRAMS = {
     "forks_within_a_stream": [
         *"0123",
         "<BatchStream 'numbers'",
-        "belongs to the parent of this process",
+        "belongs to the parent of this process; it cannot be used in the child of a fork",
     ],
     "forks_within_flush_fn": ["child", "forks", "parent"],
     "forks_from_a_flush_that_returns": ["forks False", "forks True", "parent True"],
