@@ -51,8 +51,8 @@ class Receipt(Generic[T]):
         completion, runner, until = self._completion, self._runner, end_of(timeout)
         if runner.is_orphan():
             raise RuntimeError(
-                f"the receipt of {self.item!r} belongs to the parent of this process; in the child "
-                "of a fork nothing is known of the item"
+                f"the receipt of {self.item!r} belongs to the parent of this process; it cannot be "
+                "used in the child of a fork"
             )
         if not completion.ended:
             runner.refuse_inside("waiting for an item")

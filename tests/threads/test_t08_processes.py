@@ -21,8 +21,10 @@ PROGRAMS = {
         "parent after",
         "parent before",
         "parent submitted",
-        "the receipt of 'parent submitted' belongs to the parent of this process; in the child of "
-        "a fork nothing is known of the item",
+        (
+            "the receipt of 'parent submitted' belongs to the parent of this process; "
+            "it cannot be used in the child of a fork"
+        ),
     ],
     "forks_within_a_stream": [
         *"0123",
