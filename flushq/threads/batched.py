@@ -33,9 +33,9 @@ Loader = Callable[[list[K]], Sequence[V | BaseException] | Mapping[K, V | BaseEx
 class Batched(Generic[K, V]):
     """A function of one key, made from a function of many keys: ``value = batched(key)``.
 
-    Use it as ``with Batched(load, policy) as load_one``, and call it in any thread. The requests of
-    the callers are the items of a :class:`FlushQueue`, its ``queue``. Use ``queue`` to start,
-    flush and close it, and for its stats. The lists of lost items hold keys.
+    Use it as ``with Batched(load, policy) as load_one``, and call it in any thread. Its ``queue``
+    is a :class:`FlushQueue` of requests: use this queue to start, flush, close and measure. The
+    lists of lost items hold keys.
 
     Args:
         loader: A plain callable that takes a list of keys, and returns one result for each: a
@@ -134,7 +134,8 @@ class Batched(Generic[K, V]):
         """Load one key, together with the keys of other callers, and return its result.
 
         Callers that ask for the same key while it waits share one result (unless ``share=False``).
-        If all callers of a request give up before the loader is called, it does not get their key.
+        If all callers of a request give up before the loader is called, the loader does not get
+        their key.
 
         Raises:
             TimeoutError: There was no answer within ``timeout`` seconds. None: no limit.
@@ -148,7 +149,7 @@ class Batched(Generic[K, V]):
             TypeError, ValueError: ``timeout`` is not a number of seconds that is at least 0, or the
                 key cannot be hashed although ``share`` is True.
             RuntimeError: Called inside the loader or on_report.
-            BaseException: The result that the loader returned for this key is this exception.
+            BaseException: The exception that the loader returned for this key.
         """
         own, failed, displaced = Request(key), False, False
         try:

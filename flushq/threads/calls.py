@@ -2,7 +2,8 @@
 
 The functions of the user are called without the lock. Their results are reported to the core with
 the lock held. In between, the flush may have been *abandoned*: a thread cannot be cancelled, so at
-the limit of a close its items are in doubt, and whatever flush_fn does later changes nothing.
+the limit of a close the items of a running flush are in doubt, and what flush_fn does later changes
+nothing.
 """
 
 import inspect
@@ -66,7 +67,7 @@ class Flight(Generic[T]):
 
 
 def check_plain(name: str, function: object) -> None:
-    """Raise TypeError if ``function`` cannot be called, or can be seen to be async."""
+    """Raise TypeError if ``function`` cannot be called, or is known to be async."""
     check_callable(name, function)
     try:
         check_sync_callable(name, function)
@@ -122,7 +123,7 @@ class Calls(Generic[T]):
         return Call(batch.call(batch.items))
 
     def then(self, flight: Flight[T], result: Result[T]) -> Step[T] | None:
-        """Report the result of a step; return the next one, or None if the flush has ended."""
+        """Report the result of a step; return the next step, or None if the flush has ended."""
         batch, attempts = flight.batch, flight.attempts
         if batch.over:
             return None
@@ -166,7 +167,7 @@ class Calls(Generic[T]):
 
     def _ask(self, failure: Failure[T], context: Context) -> Result[T]:
         try:
-            verdict: Any = context.run(self._on_failure, failure)  # type: ignore[arg-type]  # it is asked, so there is one
+            verdict: Any = context.run(self._on_failure, failure)  # type: ignore[arg-type]  # an Ask needs a handler
         except BaseException as error:
             return _broke(error)
         discard(verdict)  # closes a coroutine, which is not a verdict

@@ -20,16 +20,16 @@ class Entry(Generic[T]):
     Attributes:
         item: The item.
         key, weight: The key and the weight of the item, computed once.
-        inside: The running flush of the queue that the caller is part of. None: it is in none.
-        waits: Whether the caller waits for room. If False and there is no room: QueueFull.
+        inside: The running flush of the queue that the caller is part of, or None.
+        waits: Whether the caller waits for room. If not, it gets QueueFull if there is no room.
         until: The time at which the caller stops waiting.
-        watch: A function of the completion of the item; the caller gets its result. None: the
-            caller gets None.
+        watch: A function that makes the return value for the caller from the completion of the
+            item. None: the caller gets None.
         on_accepted: A function that is called in the step that accepts the item. It gets the item
             or, for a duplicate, the item that stays. None: nothing is called.
-        place: The waiter of the caller in the line of producers. None: it has not joined the line.
+        place: The waiter of the caller in the line of producers. None until the caller joins it.
         need: The room that the caller waits for in the line.
-        turn: The number of the caller in the order of joining the line; 0: it has not joined.
+        turn: The number of the caller in the order of joining the line. 0 until the caller joins.
         is_displaced: Whether the item was accepted and displaced at once.
         has_keeper: Whether the caller has tried to start the keeper.
     """

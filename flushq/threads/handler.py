@@ -14,7 +14,7 @@ class FailureHandler(Judge[T]):
     """A ready-made failure handler for threads: it retries, splits batches and buries bad items.
 
     Pass it as ``on_failure``. It judges the exceptions of a PartialFailure one by one, and any
-    other exception of ``flush_fn`` as that of all items:
+    other exception of ``flush_fn`` as the exception of all items:
 
     * If ``retry`` matches one of the exceptions, all items that failed are retried.
     * Otherwise, if ``split`` matches all of them, the batch is split until each bad item is alone,
@@ -28,15 +28,16 @@ class FailureHandler(Judge[T]):
 
     Args:
         retry: The exceptions that are worth a retry, such as a lost connection: a class of
-            exceptions, a tuple of classes, or a plain function that returns whether an exception is
-            one. If ``split`` matches an exception, too, the retries come first, also for each half.
+            exceptions, a tuple of classes, or a plain function that returns whether it matches an
+            exception. If ``split`` matches the exception, too, the retries come first, also for
+            each half.
         split: The exceptions of a bad item, such as a value that the table refuses; given in the
             same three ways.
         bury: A plain function that is called with a bad item and its exception, and saves both: a
             dead letter. None: a bad item ends the queue, and the items after it in its batch are in
             doubt, too, unless a PartialFailure says that they were stored.
-        attempts: The number of calls of ``flush_fn`` with the same items after which ``retry``
-            matches nothing any more. None: no limit, so set ``max_shutdown_wait``.
+        attempts: The number of calls of ``flush_fn`` with the same items after which ``retry`` no
+            longer applies. None: no limit, so set ``max_shutdown_wait``.
         backoff: A plain function of the Failure that returns the Retry. None:
             ``Retry.backoff(failure.attempt)``, which pauses at most 30 seconds.
 

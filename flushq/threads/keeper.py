@@ -76,7 +76,8 @@ class Keeper:
     def keep(self, waiter: Waiter, until: float) -> None:
         """Start the thread or, if that is impossible, make the rounds in the calling thread.
 
-        These rounds end when the waiter is completed, at the time ``until`` or with the queue.
+        These rounds end when the waiter is completed, the time ``until`` has come, or the queue has
+        ended.
         """
         self.start()
         post = object()
@@ -87,7 +88,7 @@ class Keeper:
             self._leave(post)
 
     def wait(self, waiter: Waiter) -> None:
-        """Wait until a round completes the waiter; the keeper itself makes rounds meanwhile."""
+        """Wait until a round completes the waiter. If the caller is the keeper, make the rounds."""
         if not self.is_caller:
             waiter.wait()
             return

@@ -38,7 +38,7 @@ def check_timeout(timeout: float | None) -> None:
 
 
 def end_of(timeout: float | None) -> float:
-    """Return the time at which ``timeout`` seconds from now are over; None: inf, which is never."""
+    """Return the time at which ``timeout`` seconds from now are over, or inf if it is None."""
     return math.inf if timeout is None else clock() + as_float(timeout)
 
 
@@ -76,7 +76,7 @@ class Bell:
         """Wait for the bell, until the time ``until`` at the latest; return whether it rang."""
         heard = _acquire(self._lock, until)
         if heard:
-            self._rung = False  # a ring just before is not lost: the thread is about to look
+            self._rung = False  # no ring is lost: after this the thread looks at everything
         return heard
 
 

@@ -39,7 +39,7 @@ class _Runner(Protocol):
 _runners: WeakValueDictionary[int, _Runner] = WeakValueDictionary()
 _renewals: dict[int, WeakMethod[Callable[[], None]]] = {}
 _is_expected = "--multiprocessing-fork" in sys.orig_argv
-"""Whether drain() will be called at the end: in a spawned worker of multiprocessing, by atexit."""
+"""Whether drain() will be called at the end. In a spawned worker, atexit calls it."""
 
 
 def watch_runner(runner: _Runner) -> None:

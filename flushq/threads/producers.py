@@ -2,18 +2,18 @@
 
 Theory of operation. All code that reads or changes the core holds the lock. *Credit*
 (flushq.core.admission) is the number of items that may come in without the lock. So most items cost
-one step of an iterator and one append. Credit is granted with the lock held, to all producers. An
-empty iterator in its place revokes the credit.
+one step of an iterator and one append. Credit is granted with the lock held, to all producers. It
+is revoked by putting an empty iterator in its place.
 
 *Acceptance is the last step.* CPython switches threads and checks for signals only after a call, at
 the start of a function and at a jump back. So nothing comes between the step of the iterator, the
-``+=`` and the return. If the credit of an item was used up, the item is in, and a KeyboardInterrupt
-comes either before both or after both. (On Python 3.11, making an iterator may run the garbage
-collector, so there ``+=`` takes an iterator that was made before.) If an item comes in with the
-lock held, ``+=`` takes the item and then an iterator that releases the lock: again one step, the
-last one. The lock is taken in the same way, by an iterator that is added to a list. If the list is
-not empty, the lock is held, whatever exception came. With keys, weights or partitions, adding an
-item takes several steps, and nothing guards against an interrupt between two of them.
+``+=`` and the return. So a KeyboardInterrupt comes either before the credit for an item is used up,
+or after the item is in. (On Python 3.11, making an iterator may run the garbage collector, so there
+``+=`` takes an iterator that was made before.) If an item comes in with the lock held, ``+=`` takes
+the item and then an iterator that releases the lock: again one step, the last one. The lock is
+taken in the same way, by an iterator that is added to a list. If the list is not empty, the lock is
+held, whatever exception came. With keys, weights or partitions, adding an item takes several steps,
+and nothing guards against an interrupt between two of them.
 
 *A finalizer or a signal handler* may interrupt a call that holds the lock, and enqueue an item. The
 lock lets its own thread in again, and ``_within`` tells that a step is interrupted. Such an item is

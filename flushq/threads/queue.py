@@ -42,7 +42,8 @@ class FlushQueue(QueueView[T]):
 
     Every accepted item ends in exactly one place: delivered (``flush_fn`` returned), counted as a
     duplicate, dropped by the failure handler, displaced (``when_full``), in ``undelivered``
-    (``flush_fn`` was never called with it) or in ``in_doubt`` (that call raised or was abandoned).
+    (``flush_fn`` was never called with it) or in ``in_doubt`` (``flush_fn`` was called with it, and
+    raised or was abandoned).
 
     *The end of the interpreter*: after all threads that are not daemons have ended, an open queue
     is drained, within ``max_shutdown_wait`` (10 s if that is None). Lost items are logged.
@@ -52,9 +53,9 @@ class FlushQueue(QueueView[T]):
 
     Args:
         flush_fn: A plain callable that takes a list of items, oldest first, which it may change.
-            Its result is ignored. If it raises, the failure handler is asked; after a
-            PartialFailure only about the items that this names, and the others are delivered. It
-            runs in a thread of the queue, in a copy of the contextvars context of the start.
+            Its result is ignored. If it raises, the failure handler is asked: after a
+            PartialFailure only about the items in it, and the others are delivered. It runs in a
+            thread of the queue, in a copy of the contextvars context of the start.
         policy: The policy that decides when to flush. The queue runs a deep copy of it.
         dedupe_key: A function that returns the key of an item, hashable. An item with the key of a
             waiting item is accepted, counted and dropped; the first one stays. None: nothing is a
@@ -62,17 +63,17 @@ class FlushQueue(QueueView[T]):
         weigh: A function that returns the weight of an item, a real number from 0 to 1e300. It is
             needed for ``max_weight`` and ``max_queue_weight``.
         partition_key: A function that returns the partition of an item, hashable. A batch holds
-            items of one partition only. A partition exists while items of it wait or are in flight.
-            It has its own copy of the policy, which is lost with it. None: there are no partitions.
+            items of one partition only. A partition exists while items of it wait or are in flight,
+            with its own copy of the policy, which ends with it. None: there are no partitions.
         max_queue_size: The number of items that may wait; items in flight are not counted.
-        max_queue_weight: The weight that the waiting items may have together. An item waits for
-            this room, too. It needs ``weigh``. None: any weight.
+        max_queue_weight: The weight that the waiting items may have together. It limits the room
+            like ``max_queue_size``, and needs ``weigh``. None: any weight.
         when_full: What happens to an item for which there is no room. "wait": its producer waits.
             "drop_oldest": it is accepted, and as many of the oldest waiting items as needed are
             displaced. "drop_newest": it is accepted and displaced at once. Displaced items are
-            counted and logged, and flush_fn never gets them. With these two, ``enqueue`` never
-            waits for room, and a queue that is full or has displaced an item flushes as soon as it
-            may, whatever the policy says.
+            counted and logged, and flush_fn never gets them. With either "drop" word, ``enqueue``
+            never waits for room, and a queue that is full or has displaced an item flushes as soon
+            as it may, whatever the policy says.
         merge: A plain function of a waiting item and a new one with the same key. It returns the
             item that waits from then on, in the same place: ``lambda old, new: new`` keeps the last
             one. The key must stay the same, and neither argument may be changed. It needs
@@ -84,14 +85,14 @@ class FlushQueue(QueueView[T]):
         max_shutdown_wait: The seconds that a close may take, and that running flushes have after a
             failure. None: no limit. A thread cannot be cancelled, so a flush that still runs then
             is abandoned: its items are in doubt, and what it does later changes nothing.
-        throttle: The throttle that decides when a call of flush_fn may start, also a retry. No
+        throttle: The throttle that decides when a call of flush_fn may start, retries included. No
             reason to flush overrules it. The queue runs a deep copy of it. None: at any time.
         on_failure: The failure handler: a plain function that is called when flush_fn has raised,
             in the thread of the flush. It gets a Failure and returns a verdict; a class means its
             instance, so Retry is Retry(0). If it raises or returns anything else, the queue ends
             with FlushFailed. It is not asked about a PartialFailure that makes no sense, nor about
-            what is not an Exception (KeyboardInterrupt, SystemExit): these end the queue with a
-            FlushFailed, whose ``__cause__`` tells why. None: every failure ends the queue.
+            KeyboardInterrupt, SystemExit and the like: these end the queue with a FlushFailed,
+            whose ``__cause__`` tells why. None: every failure ends the queue.
         on_report: A plain function that gets a FlushReport after every flush. It runs in the thread
             that keeps the time of the queue, so it must be quick: meanwhile flushes and other
             reports may have to wait. An exception that it raises is logged.
@@ -103,8 +104,8 @@ class FlushQueue(QueueView[T]):
         TypeError: An argument has the wrong type, a function is async, the policy or the throttle
             cannot be deep-copied, ``weigh`` is missing for ``max_weight`` or ``max_queue_weight``,
             or ``dedupe_key`` is missing for ``merge``.
-        ValueError: A number is zero, negative or NaN and must not be, or ``when_full`` is none of
-            the three words.
+        ValueError: A number is zero, negative or NaN where that is not allowed, or ``when_full`` is
+            none of the three words.
     """
 
     __slots__ = ("__weakref__", "_entrance", "_make", "_runner")
@@ -242,7 +243,7 @@ class FlushQueue(QueueView[T]):
         """Wait for room, accept the item, and return after it was delivered.
 
         ``timeout`` limits the whole call. After a TimeoutError the caller does not know whether the
-        item was accepted; with :meth:`submit` it does. ``on_accepted`` is called in the step that
+        item was accepted: use :meth:`submit` to know it. ``on_accepted`` is called in the step that
         accepts the item, with the item (for a duplicate: the item that stayed). It must not raise.
 
         Raises:
@@ -338,10 +339,10 @@ class FlushQueue(QueueView[T]):
         self._runner.refuse_inside("leaving the queue")
         raise_outcome(self._core, until_ended(self._core, self._runner, owner=True), error)
 
-    # What can be seen.
+    # The counts.
 
     def stats(self) -> QueueStats:
-        """Return the counts of this moment, which add up."""
+        """Return the counts of this moment. They add up: see :class:`flushq.QueueStats`."""
         return self._entrance.locked(self._account)
 
     def _account(self) -> QueueStats:

@@ -42,7 +42,7 @@ class Receipt(Generic[T]):
             ItemFailed: ``flush_fn`` raised for the item; that exception is the ``__cause__``.
             Dropped: The same, and the failure handler dropped the item.
             Displaced: The queue was full and displaced the item.
-            FlushFailed, PolicyError, ShutdownTimeout: The queue ended before the item.
+            FlushFailed, PolicyError, ShutdownTimeout: The queue ended before it delivered the item.
             RuntimeError: Called inside flush_fn or on_report before the item has ended; or in the
                 child of a fork, which knows nothing of the item.
             TypeError, ValueError: ``timeout`` is not a number of seconds that is at least 0.

@@ -87,7 +87,7 @@ class Runner(Generic[T]):
         return flush_inside(self._core.batcher)
 
     def may_wait(self) -> bool:
-        """Return whether the caller may wait: not the keeper, nor a worker outside of flush_fn."""
+        """Return whether the caller may wait. The keeper and a worker outside flush_fn must not."""
         is_finalizer = self._workers.is_caller and self.inside() is None
         return not (is_finalizer or self._keeper.is_caller)
 
@@ -123,7 +123,7 @@ class Runner(Generic[T]):
             self._keeper.keep(waiter, until)
         waiter.wait(until)
 
-    # Life.
+    # Start and close.
 
     def start(self) -> None:
         """Start the queue, in the context of the caller."""

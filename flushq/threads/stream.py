@@ -32,7 +32,7 @@ _END: Any = object()
 
 
 class BatchStream(StreamView[T]):
-    """The batches of a source, for a ``for`` loop inside ``with``: see :func:`batches`.
+    """The batches of the items of a source, for a loop inside ``with``: see :func:`batches`.
 
     Asking for the next batch says that the last one was delivered. Any thread may ask, but only one
     at a time. Leaving the block early, by ``break`` or an exception, ends the reading. No item is
