@@ -81,7 +81,7 @@ def tell_loss(core: Core[Any], what: str) -> None:
     """Log the outcome of a queue that has no caller left to raise the outcome to."""
     outcome = core.ending.outcome()
     if outcome is not None:
-        logger.error("%s%s with an open queue: %s", core.label, what, outcome)
+        logger.error("%s%s: %s", core.label, what, outcome)
 
 
 def tell_late(core: Core[Any], late: BaseException | None, error: BaseException | None) -> None:

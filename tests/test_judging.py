@@ -235,7 +235,7 @@ async def bury_later(item: int, error: BaseException) -> None:
 
 def test_threads_await_no_letter(caplog: pytest.LogCaptureFixture) -> None:
     """A ``bury`` that is async is refused; one that only turns out to be has written no letter."""
-    with pytest.raises(TypeError, match=r"bury must not be async: .* is for flushq\."):
+    with pytest.raises(TypeError, match=r"bury must not be async: .* use flushq\."):
         flushq.threads.FailureHandler(split=ValueError, bury=bury_later)
 
     assert Retry(0.1) == ask_threads(

@@ -175,7 +175,7 @@ def test_what_else_may_interrupt_a_call() -> None:
 
     def key(item: Any) -> Any:
         for call in (queue.flush, queue.close, queue.stats, lambda: queue.submit(1)):
-            with pytest.raises(RuntimeError, match="has interrupted another one"):
+            with pytest.raises(RuntimeError, match="interrupted another call"):
                 queue._entrance.locked(call)  # noqa: SLF001 - as a call that a finalizer interrupts
             seen.append("refused")
         with pytest.raises(QueueFull):
