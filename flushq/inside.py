@@ -2,7 +2,7 @@
 
 A caller is inside a flush if it runs in a call of flush_fn or of the failure handler, or in a task
 or thread with a copy of the context of such a call. It is inside only as long as the flush runs.
-Ending.refusal and Core.refuse_inside decide which calls are refused inside a flush, and
+Ending.refusal and Core.check_not_inside decide which calls are refused inside a flush, and
 Admission.break_deadlock decides when there is a deadlock.
 """
 

@@ -50,7 +50,7 @@ def tell_displaced(core: Core[Any], now: float) -> None:
 
     A displaced item of a finalizer or a signal handler gets a record of its own.
     """
-    count = core.admission.news(now)
+    count = core.admission.count_to_report(now)
     if count:
         total, bounds = core.batcher.displaced, core.admission.bounds
         what = "%sthe queue is full (%s) and displaces items: %d since the last record, %d in all"

@@ -76,7 +76,7 @@ def test_a_seed_makes_the_same_session_again() -> None:
 
 
 async def _drop(_: object, attempts: Attempts[object], __: Failure[object]) -> None:
-    attempts.judged(Drop())
+    attempts.handler_answered(Drop())
 
 
 async def _wait_and_stay(runner: Runner[object], registry: Registry[*Facts], *facts: *Facts) -> Any:
@@ -92,7 +92,7 @@ def _wait_in_line_asleep(
 
 
 async def _give_way_and_keep(core: Core[object], runner: Runner[object], need: Need) -> None:
-    core.admission.give_way(need)
+    core.admission.claim_room(need)
     await asyncio.sleep(0)
 
 
@@ -125,7 +125,7 @@ SABOTAGES: dict[str, tuple[object, str, object]] = {
         lambda runner: (runner._core.ending.start(), runner.wake()),  # noqa: SLF001 - it is broken
     ),
     "nobody is inside a flush": (Runner, "inside", _nothing),
-    "who would wait for itself hangs": (Runner, "refuse_inside", _nothing),
+    "who would wait for itself hangs": (Runner, "check_not_inside", _nothing),
     "who has waited is asked again": (Runner, "wait", _wait_and_stay),
     "who waits for room asks for no pass": (entrance, "wait_in_line", _wait_in_line_asleep),
     "who gives way keeps its claim": (entrance, "give_way", _give_way_and_keep),
@@ -136,8 +136,8 @@ SABOTAGES: dict[str, tuple[object, str, object]] = {
     "everyone has a receipt of its own": (
         entrance,
         "receipt_of",
-        lambda item, stays, core, runner: Receipt(
-            core.receipts.completion(core.buffer.number_of(item, stays)), runner
+        lambda item, kept_number, core, runner: Receipt(
+            core.receipts.completion(core.buffer.number_of(item, kept_number)), runner
         ),
     ),
 }

@@ -70,7 +70,7 @@ class Calls(Generic[T]):
         try:
             await self._called(batch.call(batch.items))
         except BaseException as error:  # also KeyboardInterrupt, which is raised again at the end
-            attempts = self._core.attempts(batch, has_handler=self._on_failure is not None)
+            attempts = self._core.new_attempts(batch, has_handler=self._on_failure is not None)
             self._raised(attempts, error)
         else:
             batch.returned()
@@ -102,16 +102,16 @@ class Calls(Generic[T]):
             if inspect.isawaitable(verdict):
                 verdict = await verdict
         except BaseException as error:
-            attempts.broke(error)
+            attempts.handler_raised(error)
         else:
-            attempts.judged(verdict)
+            attempts.handler_answered(verdict)
 
     async def _wait_in_line(self, attempts: Attempts[T]) -> None:
         try:
             if not await self._wait(self._core.starts, attempts, self._clock()):
-                raise asyncio.CancelledError("cut short between two attempts")  # noqa: TRY301 - cut() takes it
+                raise asyncio.CancelledError("cut short between two attempts")  # noqa: TRY301 - it is taken below
         except BaseException as error:
-            attempts.cut(error)
+            attempts.pause_cut_short(error)
         else:
             attempts.paused()
 

@@ -30,11 +30,11 @@ async def until_ended(
             with _shield_from_anyio() if shielded else nullcontext():
                 await runner.wait(core.ending, owner)
         except asyncio.CancelledError as cancellation:
-            if not core.ending.may_be_hastened(is_owner=owner):
+            if not core.ending.cancellation_ends_queue(is_owner=owner):
                 raise
             cancelled, shielded = cancellation, True
             if core.ending.closing:
-                runner.cut_short("the close was cancelled")
+                runner.stop("the close was cancelled")
             else:
                 runner.close()
     return cancelled

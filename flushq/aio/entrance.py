@@ -84,11 +84,11 @@ class Entrance(QueueView[T]):
         A duplicate gets the receipt of the waiting item.
         """
         for _ in self._credit:
-            stays = self._append(item)
+            kept_number = self._append(item)
             break
         else:
-            stays = await self._enqueue_slow(item)
-        return receipt_of(item, stays, self._core, self._runner)
+            kept_number = await self._enqueue_slow(item)
+        return receipt_of(item, kept_number, self._core, self._runner)
 
     def submit_nowait(self, item: T) -> Receipt[T]:
         """Enqueue the item like :meth:`enqueue_nowait`; return the receipt, like :meth:`submit`."""
@@ -113,19 +113,19 @@ class Entrance(QueueView[T]):
         """
         self._runner.check_waiter()
         for _ in self._credit:
-            stays = self._append(item)
+            kept_number = self._append(item)
             break
         else:
-            stays = await self._enqueue_slow(item)
-            if stays == DISPLACED:
+            kept_number = await self._enqueue_slow(item)
+            if kept_number == DISPLACED:
                 self._raise_displaced(item, on_accepted)
         self._core.admission.prolong_burst()  # other tasks run while this caller waits
-        number = self._core.buffer.number_of(item, stays)
+        number = self._core.buffer.number_of(item, kept_number)
         waiter: asyncio.Future[FailureFactory | None] = self._runner.loop.create_future()
         self._core.receipts.watch(number, waiter)
         try:
             if on_accepted is not None:
-                on_accepted(item if stays is None else self._core.buffer[stays])
+                on_accepted(item if kept_number is None else self._core.buffer[kept_number])
             failure = await waiter
         except BaseException:  # the waiter was not told the end, and must not be told later
             self._core.receipts.leave(number, waiter)
@@ -154,16 +154,16 @@ class Entrance(QueueView[T]):
         key, weight = self._measure(item)
         core, runner, admission = self._core, self._runner, self._core.admission
         need = admission.need_of(item, key, weight)
-        must_wait, turn = admission.must_wait(need), next(admission.waitlist.turns)
-        if not must_wait and admission.must_give_way:
+        must_join_line, turn = admission.must_join_line(need), next(admission.waitlist.turns)
+        if not must_join_line and admission.must_give_way:
             await give_way(core, runner, need)
             claim, need = need, admission.need_of(item, key, weight)
-            must_wait = not need.is_met_by(claim) and admission.must_wait(need)
-        while must_wait:
+            must_join_line = not need.is_met_by(claim) and admission.must_join_line(need)
+        while must_join_line:
             refusal = await wait_in_line(core, runner, need, turn)
             leave_line(core, runner, refusal)
-            given, need = need, admission.need_now(item, key, weight, need)
-            must_wait = need is not given
+            given, need = need, admission.recheck_need(item, key, weight, need)
+            must_join_line = need is not given
         return self._accept(item, key, weight)  # no await before: the room is only for this step
 
     def _measure(self, item: T) -> tuple[Hashable, float]:
@@ -172,11 +172,11 @@ class Entrance(QueueView[T]):
         return self._core.buffer.measure(item)
 
     def _accept(self, item: T, key: Hashable, weight: float) -> int | None:
-        """Accept an item; for a duplicate, return the number of the item that stays."""
+        """Accept an item; for a duplicate, return the number of the item that is kept."""
         self._open_burst()
         if not self._core.batcher.started:
             self._runner.expect_start()
-        if self._core.ending.begun or self._runner.loop.get_debug():
+        if self._core.ending.has_begun or self._runner.loop.get_debug():
             self._core.admission.revoke_credit()  # every item must be checked
         else:
             self._credit, self._overdraft = self._core.admission.grant_credit()

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 def check_open(core: Core[T], runner: Runner[T]) -> None:
     """Raise the refusal of the caller, if the queue accepts no item of the caller."""
-    if core.ending.begun:
+    if core.ending.has_begun:
         core.ending.check_open(runner.inside())
 
 
@@ -47,10 +47,10 @@ def leave_line(core: Core[T], runner: Runner[T], refusal: BaseException | None) 
 
 async def give_way(core: Core[T], runner: Runner[T], need: Need) -> None:
     """Let others run while the caller keeps its room, which the caller must then take at once."""
-    core.admission.give_way(need)
+    core.admission.claim_room(need)
     try:
         await asyncio.sleep(0)
     finally:
-        core.admission.come_back(need)
+        core.admission.end_claim(need)
         runner.wake()
     check_open(core, runner)

@@ -156,9 +156,9 @@ class FlushQueue(Entrance[T]):
         """
         core, runner = self._core, self._runner
         runner.bind()
-        runner.refuse_inside("flush()")
+        runner.check_not_inside("flush()")
         core.ending.check_open(None)
-        mark = core.barriers.raise_barrier()
+        mark = core.barriers.set_barrier()
         if mark is None:
             return
         runner.wake()
@@ -198,7 +198,7 @@ class FlushQueue(Entrance[T]):
         self._runner.bind()
         if not self._core.batcher.started:
             raise RuntimeError(f"cannot leave {self!r}: it was never started")
-        self._runner.refuse_inside("leaving the queue")
+        self._runner.check_not_inside("leaving the queue")
         self._runner.close()
         cancelled = await until_ended(self._core, self._runner, owner=True, error=error)
         raise_outcome(self._core, cancelled, error)
@@ -218,8 +218,8 @@ class FlushQueue(Entrance[T]):
                 call is inside its flush_fn.
         """
         self._runner.bind()
-        self._runner.refuse_inside("run()")
-        if not self._core.ending.begun:
+        self._runner.check_not_inside("run()")
+        if not self._core.ending.has_begun:
             self._runner.start()
         raise_outcome(self._core, await until_ended(self._core, self._runner, owner=True))
 
@@ -236,7 +236,7 @@ class FlushQueue(Entrance[T]):
             RuntimeError: Called inside flush_fn, or on another event loop.
         """
         self._runner.bind()
-        self._runner.refuse_inside("aclose()")
+        self._runner.check_not_inside("aclose()")
         if not self._core.batcher.started:
             self._runner.start()
         self._runner.close()

@@ -53,12 +53,12 @@ class Receipt(Generic[T]):
         return f"<Receipt of {self.item!r}, {'ended' if self.done() else 'not ended'}>"
 
 
-def receipt_of(item: T, stays: int | None, core: Core[T], runner: Runner[T]) -> Receipt[T]:
-    """Return the receipt of an item that was just accepted, or of the item that stays instead.
+def receipt_of(item: T, kept_number: int | None, core: Core[T], runner: Runner[T]) -> Receipt[T]:
+    """Return the receipt of an item that was just accepted, or of the item that is kept instead.
 
     All callers get the same receipt for one item.
     """
-    completion = core.receipts.completion_of(item, stays)
+    completion = core.receipts.completion_of(item, kept_number)
     if completion.receipt is None:
         completion.receipt = Receipt(completion, runner)
     receipt: Receipt[T] = completion.receipt

@@ -121,16 +121,16 @@ class Runner(Generic[T]):
         """Return the running flush of this queue that the caller is inside of, or None."""
         return flush_inside(self._core.batcher)
 
-    def refuse_inside(self, what: str) -> None:
+    def check_not_inside(self, what: str) -> None:
         """Raise RuntimeError if the caller, which would wait for a flush, is inside that flush."""
-        self._core.refuse_inside(self.inside(), what)
+        self._core.check_not_inside(self.inside(), what)
 
     def check_waiter(self) -> None:
         """Raise RuntimeError if the caller is inside a flush of this queue, or on another loop."""
         if not self._bound or asyncio.get_running_loop() is not self.loop:
             self.bind()
         if current_flushes():
-            self.refuse_inside("waiting for an item")
+            self.check_not_inside("waiting for an item")
 
     # Life.
 
@@ -154,9 +154,9 @@ class Runner(Generic[T]):
         self.wake()
         self._keep_deadline()
 
-    def cut_short(self, why: str) -> None:
+    def stop(self, why: str) -> None:
         """Start no more flushes, and cancel those that run."""
-        self._core.ending.cut_short(why)
+        self._core.ending.stop(why)
         self._interrupt()
 
     def _keep_deadline(self) -> None:
@@ -222,9 +222,9 @@ class Runner(Generic[T]):
         self._woken = False
         try:
             core.observe()
-            if (batch := core.next_flush(self.loop.time)) is not None:
+            if (batch := core.start_next_flush(self.loop.time)) is not None:
                 self._start_flushes(batch)
-            ending = core.ending.begun
+            ending = core.ending.has_begun
             if ending:
                 self._keep_deadline()
             core.respond()
@@ -246,7 +246,7 @@ class Runner(Generic[T]):
     def _start_flushes(self, first: Batch[T]) -> None:
         core, clock = self._core, self.loop.time
         self._launch(first)
-        while (batch := core.next_flush(clock)) is not None:
+        while (batch := core.start_next_flush(clock)) is not None:
             self._launch(batch)
         if core.flushes_ended:  # flushes that did not suspend
             core.observe()

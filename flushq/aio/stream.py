@@ -150,7 +150,7 @@ class BatchStream(StreamView[T]):
         self._handover.left = True
         if not self._core.ending.ended:
             self._close_queue()
-            self._runner.cut_short("the block of the stream was left")
+            self._runner.stop("the block of the stream was left")
         if self._is_reading:  # a reader that has not begun must still close the source
             self._reader.cancel()
 

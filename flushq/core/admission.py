@@ -46,9 +46,9 @@ class Admission(Fairness[T]):
     """The admission of items to a queue, by fairness and by room.
 
     Attributes:
-        giving_way: The number of places claimed by producers that let others run first.
+        places_giving_way: The number of places claimed by producers that let others run first.
         displaces: Whether a full queue displaces items.
-        displaced_lately: Whether an item was displaced since the last call of :meth:`news`.
+        displaced_lately: Whether an item was displaced since the last :meth:`count_to_report`.
         unmerged: The reasons why :meth:`add_late` displaced items, for the driver to report.
     """
 
@@ -59,7 +59,7 @@ class Admission(Fairness[T]):
     ) -> None:
         super().__init__(batcher, burst)
         check_count("max_queue_size", max_queue_size)
-        self.giving_way = self._pauses = 0
+        self.places_giving_way = self._pauses = 0
         self._weight_giving_way: float = 0
         self._buffer = batcher.buffer
         self._is_bounded = batcher.buffer.max_queue_weight < math.inf
@@ -73,7 +73,7 @@ class Admission(Fairness[T]):
     @property
     def room(self) -> int:
         """The number of free places, without those claimed by producers that give way."""
-        return self._max_queue_size - len(self._buffer.items) - self.giving_way
+        return self._max_queue_size - len(self._buffer.items) - self.places_giving_way
 
     @property
     def room_for_newcomers(self) -> int:
@@ -91,7 +91,7 @@ class Admission(Fairness[T]):
         growth = self._buffer.growth(item, key) if self._is_bounded else 0
         return Need(0, growth) if growth > 0 else NOTHING
 
-    def need_now(self, item: T, key: Hashable, weight: float, given: Need) -> Need:
+    def recheck_need(self, item: T, key: Hashable, weight: float, given: Need) -> Need:
         """Return ``given`` if the item can come in now, otherwise the room that the item needs.
 
         The item can come in if ``given`` is enough for it, or if there is enough other room.
@@ -118,11 +118,11 @@ class Admission(Fairness[T]):
         heavier = self._batcher.weight + claimed + weight
         return weight <= 0 or heavier <= self._buffer.max_queue_weight
 
-    def must_wait(self, need: Need) -> bool:
+    def must_join_line(self, need: Need) -> bool:
         """Return whether a producer must stand in line; False if it needs no room."""
         return need is not NOTHING and (self.waitlist.claims > 0 or not self.fits(need))
 
-    def may_come(self, need: Need) -> bool:
+    def may_enter(self, need: Need) -> bool:
         """Return whether a producer may come in without standing in line.
 
         A producer must not overtake others in the line, nor use room that others were given. With
@@ -145,7 +145,7 @@ class Admission(Fairness[T]):
         """Return the error which says that there is no room beside the claims."""
         return QueueFull(
             f"{self._label}no room: {len(self._buffer)} items wait ({self.bounds}), and "
-            f"{self.waitlist.claims + self.giving_way} producers come before this item"
+            f"{self.waitlist.claims + self.places_giving_way} producers come before this item"
         )
 
     @property
@@ -156,16 +156,16 @@ class Admission(Fairness[T]):
             bounds += f", max_queue_weight={self._buffer.max_queue_weight!r}"
         return bounds
 
-    def give_way(self, need: Need) -> None:
+    def claim_room(self, need: Need) -> None:
         """Claim the room that a producer needs while this producer lets others run."""
         self.revoke_credit()
-        self.giving_way += need.places
+        self.places_giving_way += need.places
         self._weight_giving_way += need.weight
         self._pauses += 1
 
-    def come_back(self, need: Need) -> None:
+    def end_claim(self, need: Need) -> None:
         """End the claim of a producer that gave way: it takes the room at once, or frees it."""
-        self.giving_way -= need.places
+        self.places_giving_way -= need.places
         self._pauses -= 1
         self._weight_giving_way = self._weight_giving_way - need.weight if self._pauses else 0
 
@@ -173,7 +173,7 @@ class Admission(Fairness[T]):
         """Make room for a new item and return True, or displace the new item and return False."""
         return True
 
-    def news(self, now: float) -> int:
+    def count_to_report(self, now: float) -> int:
         """Return the number of items displaced since the last report; 0 if no report is due."""
         return 0
 
@@ -248,7 +248,7 @@ class Admission(Fairness[T]):
         """
         waitlist = self.waitlist
         has_way_out = self._batcher.has_free_slot and not is_blocked
-        if has_way_out or waitlist.reserved or self.giving_way or self._weight_giving_way:
+        if has_way_out or waitlist.reserved or self.places_giving_way or self._weight_giving_way:
             return
         running = [batch for batch in self._batcher.running if batch not in blocked]
         if all(batch in waitlist.by_owner and not batch.over for batch in running):

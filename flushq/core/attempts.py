@@ -4,9 +4,9 @@ Theory of operation. flush_fn is called with a whole batch. If flush_fn returns,
 needed. If flush_fn raises, the driver makes :class:`Attempts` of the batch. Then it does the step
 that ``next`` names, and reports the result, until ``next`` is None::
 
-    Ask(failure)     ask the failure handler      judged(verdict), or broke(error) if it raised
-    Pause(seconds)   wait in the line of calls    paused(), or cut(error) if the wait was cut short
-    Call(items)      call flush_fn                returned(), or raised(error, ...)
+    Ask(failure)     ask the failure handler    handler_answered(verdict), or handler_raised(error)
+    Pause(seconds)   wait in the line of calls  paused(), or pause_cut_short(error)
+    Call(items)      call flush_fn              returned(), or raised(error, ...)
 
 The line of calls (flushq.core.starts) tells the driver when the pause is over and flush_fn may be
 called, or that flush_fn will not be called any more.
@@ -123,13 +123,13 @@ class Attempts(Generic[T]):
             self._tell_ended()
             self.next = Ask(failure)
         else:
-            self.judged(FAIL)
+            self.handler_answered(FAIL)
 
-    def judged(self, answer: Any) -> None:
+    def handler_answered(self, answer: Any) -> None:
         """Apply the answer of the failure handler, and choose the next step."""
         verdict = as_verdict(answer)
         if not isinstance(verdict, Verdict):
-            self.broke(
+            self.handler_raised(
                 TypeError(
                     "on_failure must return a verdict (Retry, Split, Drop or Fail), "
                     f"not {shown(answer)}"
@@ -142,7 +142,7 @@ class Attempts(Generic[T]):
         else:
             self._go_on()
 
-    def broke(self, error: BaseException) -> None:
+    def handler_raised(self, error: BaseException) -> None:
         """End the flush after the handler raised ``error``.
 
         The items that the handler was asked about have failed, unless the flush was interrupted.
@@ -158,7 +158,7 @@ class Attempts(Generic[T]):
         """Make a call of flush_fn the next step: the pause is over."""
         self.next = Call(self.batch.call(self._parts.items()))
 
-    def cut(self, error: BaseException) -> None:
+    def pause_cut_short(self, error: BaseException) -> None:
         """End the flush with ``error``: the pause was cut short."""
         error.__cause__ = self._parts.error
         self._end(error)
@@ -182,8 +182,8 @@ class Attempts(Generic[T]):
 
     def _end(self, error: BaseException | None) -> None:
         parts = self._parts
-        self.batch.conclude(error, parts.dropped, parts.failed, parts.lost)
-        parts.forget()
+        self.batch.end_after_failure(error, parts.dropped, parts.failed, parts.lost)
+        parts.release()
         self.next = None
 
 
@@ -254,7 +254,7 @@ class Parts(Generic[T]):
         ended, self.ended = self.ended, {}
         return ended
 
-    def forget(self) -> None:
+    def release(self) -> None:
         """Release the exceptions, whose tracebacks refer back to this object."""
         self.error, self._errors = None, {}
         self.ended.clear()

@@ -26,7 +26,7 @@ class Barriers(Generic[T]):
         self.marks: dict[Waiter, int] = {}
         self._batcher = batcher
 
-    def raise_barrier(self) -> int | None:
+    def set_barrier(self) -> int | None:
         """Make all items accepted so far due; return the mark, or None if all have ended."""
         mark = self._batcher.barrier()
         return None if self._batcher.settled >= mark else mark

@@ -3,11 +3,11 @@
 The Batcher makes a batch and counts its items. The driver reports what happens to the batch, with
 one method for each step::
 
-    call(items)       flush_fn is about to be called with these items of the batch
-    returned()        flush_fn has returned
-    interrupt()       the queue has cancelled the flush
-    fail(error)       flush_fn could not be called with the batch
-    conclude(...)     flush_fn had raised, and now the flush is over (flushq.core.attempts)
+    call(items)               flush_fn is about to be called with these items of the batch
+    returned()                flush_fn has returned
+    interrupt()               the queue has cancelled the flush
+    fail(error)               flush_fn could not be called with the batch
+    end_after_failure(...)    flush_fn had raised, and now the flush is over (flushq.core.attempts)
 
 Each item has a *position* in its batch (0, 1, …), and a number, in order of acceptance.
 """
@@ -134,7 +134,7 @@ class Batch(Generic[T]):
         """Note that flush_fn will not be called with the batch, because of ``error``."""
         self.error, self.over = error, True
 
-    def conclude(
+    def end_after_failure(
         self,
         error: BaseException | None,
         dropped: dict[int, BaseException],
@@ -186,7 +186,7 @@ class Batch(Generic[T]):
             partition=self.partition,
         )
 
-    def forget(self) -> None:
+    def release(self) -> None:
         """Release the items, and the exceptions, whose tracebacks refer back to the batch."""
         self.items.clear()
         self.error = None

@@ -87,18 +87,18 @@ class Buffer(Waiting[T]):
             Exception: Any exception that ``dedupe_key`` or ``weigh`` raises.
         """
         if self.merging is not None:
-            self.merging.forget()
+            self.merging.forget_foreseen()
         return self._duplicates.key_of(item), self._caps.weight_of(item)
 
     def __getitem__(self, number: int) -> T:
         """Return the item that waits with this number."""
         return self.items[number - self.first] if self.merging is None else self.merging[number]
 
-    def number_of(self, item: T, stays: int | None) -> int:
+    def number_of(self, item: T, kept_number: int | None) -> int:
         """Return the number of an item that has just come: look at the last item first."""
-        if stays is None and self.items[-1] is item:
+        if kept_number is None and self.items[-1] is item:
             return self.first + len(self.items) - 1
-        return super().number_of(item, stays)
+        return super().number_of(item, kept_number)
 
     def add(self, item: T, key: Hashable, weight: float) -> int | None:
         """Add an item like ``append`` does, with the key and the weight that were measured."""

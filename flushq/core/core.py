@@ -6,13 +6,13 @@ must wait, and gives the future to the part of the core that completes it (flush
 starts. It *keeps time*, with one timer and one deadline. All decisions are made in this package.
 A pass has these steps, in this order::
 
-    core.observe()                              tell policy and throttle what has happened
-    while (batch := core.next_flush(clock)):    start what is due; the driver launches each flush
-    core.observe()                              again, if flushes have ended meanwhile
-    core.respond()                              answer the callers whose wait is over
+    core.observe()                                    tell policy and throttle what has happened
+    while (batch := core.start_next_flush(clock)):    start what is due; the driver launches it
+    core.observe()                                    again, if flushes have ended meanwhile
+    core.respond()                                    answer the callers whose wait is over
 
-Between next_flush() and respond() the driver sets the deadline, if the end of the queue has begun.
-After respond() the driver sets its timer to ``wake_at``, hands out ``reports``, and calls
+Between start_next_flush() and respond() the driver sets the deadline, if the end of the queue has
+begun. After respond() the driver sets its timer to ``wake_at``, hands out ``reports``, and calls
 ``ending.finish()``, which returns whether this was the last pass. The reasons for this order:
 
 * The policy is told of arrivals first, with the time of the first arrival. If it were told of a
@@ -149,7 +149,7 @@ class Core(Generic[T]):
         self.buffer = self.batcher.buffer
         self.ending: Ending[T] = Ending(self.batcher, max_shutdown_wait, label, self.__repr__)
         self.barriers: Barriers[T] = Barriers(self.batcher)
-        self.receipts: Receipts[T] = Receipts(self.buffer, self.ending.loss, label)
+        self.receipts: Receipts[T] = Receipts(self.buffer, self.ending.loss_factory, label)
         self.admission = self._new_admission(when_full, max_queue_size, label, burst)
         self.timer_fired = -math.inf
         self.reports: list[FlushReport] = []
@@ -196,9 +196,9 @@ class Core(Generic[T]):
                 self.receipts.settle(batch)
             if self._keeps_reports:
                 self.reports.append(batch.report())
-            batch.forget()
+            batch.release()
 
-    def next_flush(self, clock: Callable[[], float]) -> Batch[T] | None:
+    def start_next_flush(self, clock: Callable[[], float]) -> Batch[T] | None:
         """Start the flush that is due and return its batch, or None if no flush may start."""
         admission = self.admission
         if admission.waitlist.line or admission.displaces:
@@ -225,7 +225,7 @@ class Core(Generic[T]):
         return batch
 
     @property
-    def broken(self) -> int:
+    def failures(self) -> int:
         """The number of failures: one for the policy and one for the throttle, if they failed."""
         return self.batcher.policy.failed + self.starts.failed
 
@@ -262,11 +262,11 @@ class Core(Generic[T]):
         if batcher.stopped is not None:
             batcher.stop(batcher.stopped)  # for items that a finalizer has enqueued since
             if batcher.outcome_is_known:
-                self.receipts.settle_lost(batcher.running)
+                self.receipts.settle_all_but(batcher.running)
 
     def _serve_line(self) -> None:
-        """Reject the producers that can never get room; next_flush() has served the others."""
-        if self.ending.begun:
+        """Reject producers that can never get room; start_next_flush() has served the others."""
+        if self.ending.has_begun:
             self.admission.waitlist.reject(self.ending.refusal)
         if self.admission.waitlist.line:
             starts = self.starts
@@ -276,7 +276,7 @@ class Core(Generic[T]):
 
     # What happens to a flush.
 
-    def attempts(self, batch: Batch[T], *, has_handler: bool) -> Attempts[T]:
+    def new_attempts(self, batch: Batch[T], *, has_handler: bool) -> Attempts[T]:
         """Return new :class:`Attempts` for a batch, whose first call of flush_fn has raised."""
         note_end = self.starts.note_end
         return Attempts(batch, self._note_ended, note_end, has_handler=has_handler)
@@ -299,7 +299,7 @@ class Core(Generic[T]):
         counts = f"{len(self.buffer)} pending, {self.batcher.in_flight} in flight"
         return f"<FlushQueue{self.name} {self.ending.state}, {counts}>"
 
-    def refuse_inside(self, inside: Batch[T] | None, what: str) -> None:
+    def check_not_inside(self, inside: Batch[T] | None, what: str) -> None:
         """Raise RuntimeError if the caller is inside a flush, which would wait for its own end."""
         if inside is not None:
             raise RuntimeError(

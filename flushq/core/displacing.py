@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 WhenFull = Literal["wait", "drop_oldest", "drop_newest"]
 
-NEWS_SECONDS = 30.0
+REPORT_SECONDS = 30.0
 """The least number of seconds between two reports that items are displaced."""
 
 
@@ -38,7 +38,7 @@ class Displacing(Admission[T]):
         batcher, max_queue_size, label, burst: The arguments of :class:`Admission`.
 
     Attributes:
-        displaced_lately: Whether an item was displaced since the last call of :meth:`news`.
+        displaced_lately: Whether an item was displaced since the last :meth:`count_to_report`.
         on_displaced: The function to call when an item that waited is displaced. Its arguments are
             the number of the item, and the item.
     """
@@ -58,21 +58,21 @@ class Displacing(Admission[T]):
         self._told = 0
         self._told_at = -math.inf
 
-    def must_wait(self, need: Need) -> bool:
+    def must_join_line(self, need: Need) -> bool:
         """Return False: no producer waits for room."""
         return False
 
     def check_room(self, need: Need) -> None:
         """Do nothing: an item is displaced if there is no room."""
 
-    def give_way(self, need: Need) -> None:
+    def claim_room(self, need: Need) -> None:
         """Revoke the credit. The producer needs no claim to room."""
         self.revoke_credit()
 
-    def come_back(self, need: Need) -> None:
+    def end_claim(self, need: Need) -> None:
         """Do nothing: the producer has no claim to room."""
 
-    def may_come(self, need: Need) -> bool:
+    def may_enter(self, need: Need) -> bool:
         """Return True: no producer stands in line."""
         return True
 
@@ -89,10 +89,10 @@ class Displacing(Admission[T]):
             return True
         return self._batcher.weight >= self._buffer.max_queue_weight
 
-    def news(self, now: float) -> int:
+    def count_to_report(self, now: float) -> int:
         """Return the number of items displaced since the last report; 0 if no report is due."""
-        is_news, self.displaced_lately = self.displaced_lately, False
-        if not is_news or now < self._told_at + NEWS_SECONDS:
+        was_displaced, self.displaced_lately = self.displaced_lately, False
+        if not was_displaced or now < self._told_at + REPORT_SECONDS:
             return 0
         told, self._told, self._told_at = self._told, self._batcher.displaced, now
         return self._told - told

@@ -64,7 +64,7 @@ class Ending(Generic[T]):
     # The state.
 
     @property
-    def begun(self) -> bool:
+    def has_begun(self) -> bool:
         """Whether the end has begun, by a close or by a failure."""
         return self.closing or self._batcher.failure is not None
 
@@ -95,28 +95,28 @@ class Ending(Generic[T]):
         self.closing = True
         self._batcher.drain()
 
-    def set_deadline(self, now: float, *, unlimited: float = math.inf) -> float:
+    def set_deadline(self, now: float, *, default_wait: float = math.inf) -> float:
         """Set and return the deadline: ``max_shutdown_wait`` seconds after ``now``.
 
-        If ``max_shutdown_wait`` is None, the deadline is ``unlimited`` seconds after ``now``.
+        If ``max_shutdown_wait`` is None, the deadline is ``default_wait`` seconds after ``now``.
         """
-        if self._max_shutdown_wait is None and unlimited < math.inf:
-            self._max_shutdown_wait = unlimited
+        if self._max_shutdown_wait is None and default_wait < math.inf:
+            self._max_shutdown_wait = default_wait
         limit = math.inf if self._max_shutdown_wait is None else float(self._max_shutdown_wait)
         self.deadline = now + limit
         return self.deadline
 
     def pass_deadline(self) -> None:
         """Stop the queue, because the deadline has come."""
-        self.cut_short(f"closing took longer than max_shutdown_wait={self._max_shutdown_wait!r} s")
+        self.stop(f"closing took longer than max_shutdown_wait={self._max_shutdown_wait!r} s")
 
-    def cut_short(self, why: str) -> None:
+    def stop(self, why: str) -> None:
         """Start no more flushes; the driver interrupts the running ones."""
         self._batcher.stop(why)
 
     def finish(self) -> bool:
         """End the queue if nothing is left to do, and return whether the queue has ended."""
-        if self.begun and self._batcher.is_empty:
+        if self.has_begun and self._batcher.is_empty:
             self.ended = True
             for waiter in self._waiters:
                 wake(waiter)
@@ -133,7 +133,7 @@ class Ending(Generic[T]):
         """Remove a waiter, whether or not it was completed."""
         self._waiters.pop(waiter, None)
 
-    def may_be_hastened(self, *, is_owner: bool) -> bool:
+    def cancellation_ends_queue(self, *, is_owner: bool) -> bool:
         """Return whether cancelling a caller that waits may close the queue or cut it short."""
         return is_owner or not self.owned
 
@@ -176,7 +176,7 @@ class Ending(Generic[T]):
         self._failure_taken = True
         return self.outcome()
 
-    def loss(self) -> Callable[[], QueueEnded]:
+    def loss_factory(self) -> Callable[[], QueueEnded]:
         """Return a factory of exceptions for lost items; each tells the outcome known now."""
         return partial(self._exception, self._end_by_now)
 

@@ -89,7 +89,7 @@ class Merging(Generic[T]):
         """Return the current weights of the items with these numbers."""
         return [self._waiting[number].weight for number in numbers]
 
-    def forget(self) -> None:
+    def forget_foreseen(self) -> None:
         """Forget the foreseen merge: another item comes, or the same item, perhaps changed."""
         self._foreseen = None
 

@@ -66,7 +66,7 @@ class Partition(Generic[T]):
         is_told = self.policy is not None and self.policy.pending and self.numbers
         return self.numbers[0] if is_told else math.inf
 
-    def forget(self) -> None:
+    def release(self) -> None:
         """Release the user's objects: a heap may keep this partition after it was removed."""
         self.key = self.policy = None
         self.alarm = math.inf

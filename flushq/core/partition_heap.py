@@ -28,15 +28,15 @@ class PartitionHeap(Generic[T]):
         self._entries: list[tuple[float, int, Partition[T]]] = []
         self._count = count()
 
-    def push(self, partition: Partition[T]) -> None:
-        """Add a partition to the heap, after its number has changed."""
+    def update(self, partition: Partition[T]) -> None:
+        """Add an entry with the current number of a partition, after this number has changed."""
         number = self._number_of(partition)
         if number < math.inf:
             heappush(self._entries, (number, next(self._count), partition))
             self.trim()
 
     def pop(self) -> None:
-        """Remove the first entry. The caller must push its partition again later."""
+        """Remove the first entry. The caller must :meth:`update` its partition later."""
         heappop(self._entries)
 
     def trim(self) -> None:

@@ -78,7 +78,7 @@ class PartitionLine(Batcher[T]):
         alarm = decision.until if may_flush and isinstance(decision, Wait) else math.inf
         if alarm != partition.alarm:
             partition.alarm = alarm
-            self.timers.push(partition)
+            self.timers.update(partition)
 
     def _must_flush(self, partition: Partition[T]) -> bool:
         return self.draining or partition.numbers[0] < self._barrier
@@ -96,7 +96,7 @@ class PartitionLine(Batcher[T]):
             full.append(first)
             oldest.pop()
         for partition in full:
-            oldest.push(partition)
+            oldest.update(partition)
         return first
 
     def _place_resting(self) -> None:

@@ -103,7 +103,7 @@ class PartitionedBatcher(PartitionLine[T]):
         self._told += count
         policy.item_added(max(policy.now, now), count, weight)
         if is_first:
-            self._oldest.push(partition)
+            self._oldest.update(partition)
         if is_first or policy.decision is not decision:
             self._place(partition)
 
@@ -134,14 +134,14 @@ class PartitionedBatcher(PartitionLine[T]):
             policy.displaced(weight)
             self._told -= 1
             self._corrected[partition] = None
-            self._oldest.push(partition)
+            self._oldest.update(partition)
             self._count_displaced(is_known=True)
         else:
             self._items.fresh.popleft()
             left = max(partition.fresh_weight - weight, 0)
             partition.fresh_weight = left if partition.numbers else 0
             self._count_displaced(is_known=False)
-        self._settle(partition)
+        self._update_or_remove(partition)
         return number, item
 
     def _reweigh(self, number: int, key: Hashable, change: float) -> None:
@@ -220,8 +220,8 @@ class PartitionedBatcher(PartitionLine[T]):
             if batch is not None:
                 self._partition_of[batch] = partition
                 partition.running += 1
-            self._oldest.push(partition)
-            self._settle(partition)
+            self._oldest.update(partition)
+            self._update_or_remove(partition)
         return batch
 
     def _take(self, due: Flush, now: float) -> Batch[T]:
@@ -246,7 +246,7 @@ class PartitionedBatcher(PartitionLine[T]):
         try:
             super().end_flush(batch, now)
         finally:
-            self._settle(partition)
+            self._update_or_remove(partition)
 
     # Barriers, drain, end.
 
@@ -269,7 +269,7 @@ class PartitionedBatcher(PartitionLine[T]):
         for each in self.line, self._resting, self.timers, self._oldest, self._corrected:
             each.clear()
         for partition in [*self._items.partitions.values()]:
-            self._settle(partition)
+            self._update_or_remove(partition)
 
     @property
     def settled(self) -> int:
@@ -307,11 +307,11 @@ class PartitionedBatcher(PartitionLine[T]):
     def _fail_policy(self, what: str, cause: BaseException | None) -> None:
         """End the queue because its policy has failed; no copy gets more events."""
         super()._fail_policy(what, cause)
-        self.policy.hear_no_more()
+        self.policy.mark_failed()
         for batch in self._partition_of:
-            batch.policy.hear_no_more()
+            batch.policy.mark_failed()
 
-    def _settle(self, partition: Partition[T]) -> None:
+    def _update_or_remove(self, partition: Partition[T]) -> None:
         """Update the place of a partition after a change; remove the partition if it is empty."""
         if partition.numbers or partition.running:
             self._place(partition)
@@ -320,6 +320,6 @@ class PartitionedBatcher(PartitionLine[T]):
         self._resting.pop(partition, None)
         self._corrected.pop(partition, None)
         self._items.close(partition)
-        partition.forget()
+        partition.release()
         self.timers.trim()
         self._oldest.trim()

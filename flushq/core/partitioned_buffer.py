@@ -94,7 +94,7 @@ class PartitionedBuffer(Waiting[T]):
             Exception: The same as for a Buffer, or any exception that ``partition_key`` raises.
         """
         if self.merging is not None:
-            self.merging.forget()
+            self.merging.forget_foreseen()
         partition = _checked(self._partition_key(item))
         return (partition, self._duplicates.key_of(item)), self._caps.weight_of(item)
 

@@ -95,11 +95,11 @@ class Receipts(Generic[T]):
         if buffer.merging is not None:
             buffer.merging.on_merged = self._renew
 
-    def completion_of(self, item: T, stays: int | None) -> Completion[T]:
-        """Return the completion of an item that has just come; ``add`` returned ``stays``."""
-        if stays == DISPLACED:
+    def completion_of(self, item: T, kept_number: int | None) -> Completion[T]:
+        """Return the completion of an item that has just come; ``add`` returned ``kept_number``."""
+        if kept_number == DISPLACED:
             return self.displaced(item)
-        return self.completion(self._buffer.number_of(item, stays))
+        return self.completion(self._buffer.number_of(item, kept_number))
 
     def displaced(self, item: T) -> Completion[T]:
         """Return the completion of an item that was displaced as it came."""
@@ -116,7 +116,7 @@ class Receipts(Generic[T]):
         completion = self.watchers[number] = Completion(self._buffer[number], waiters)
         return completion
 
-    def foresee(self, item: T) -> Completion[T]:
+    def completion_of_next(self, item: T) -> Completion[T]:
         """Return a new completion for the next item to come, before the item comes."""
         completion = self.watchers[self._buffer.next_number] = Completion(item, ())
         return completion
@@ -161,7 +161,7 @@ class Receipts(Generic[T]):
         """Tell the watchers of all items of a batch that has ended."""
         self._tell(batch.numbers, self._failures(batch))
 
-    def settle_lost(self, running: Iterable[Batch[T]]) -> None:
+    def settle_all_but(self, running: Iterable[Batch[T]]) -> None:
         """Tell the watchers of all lost items: the items that are in no ``running`` batch."""
         lost = self.watchers.keys() - chain(*(batch.numbers for batch in running))
         if lost:

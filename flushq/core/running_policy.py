@@ -203,9 +203,9 @@ class RunningPolicy:
             raise error
 
     def _fail(self, what: str, cause: BaseException | None) -> None:
-        self.hear_no_more()
+        self.mark_failed()
         self._on_failure(what, cause)
 
-    def hear_no_more(self) -> None:
-        """Tell this copy nothing more, because it or another copy of the policy has failed."""
+    def mark_failed(self) -> None:
+        """Mark the policy as failed, so that this copy gets no more events."""
         self.failed = True

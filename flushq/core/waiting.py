@@ -89,13 +89,13 @@ class Waiting(abc.ABC, Generic[T]):
             return 0
         return self.merging.growth(self._duplicates.taken[key], item, key)
 
-    def number_of(self, item: T, stays: int | None) -> int:
-        """Return the number of an item that has just come; ``stays`` is what ``add`` returned.
+    def number_of(self, item: T, kept_number: int | None) -> int:
+        """Return the number of an item that has just come; ``add`` has returned ``kept_number``.
 
         Items that a finalizer has added since then stand behind this item.
         """
-        if stays is not None:
-            return stays
+        if kept_number is not None:
+            return kept_number
         number = self.next_number - 1
         while self[number] is not item:
             number -= 1

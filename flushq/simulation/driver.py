@@ -177,7 +177,7 @@ class Simulation:
 
     def _ask_for_room(self, item: int) -> None:
         admission, (key, weight) = self._core.admission, self._buffer.measure(item)
-        if admission.must_wait(admission.need_of(item, key, weight)):
+        if admission.must_join_line(admission.need_of(item, key, weight)):
             admission.waitlist.join(_Producer(item, self._called), None, weight)
             self._blocked += 1
         elif admission.add(item, key, weight) == DISPLACED:
@@ -196,7 +196,7 @@ class Simulation:
             _, _, batch, attempts, size = heapq.heappop(calls)
             verdict = self._sink.verdict(attempts.attempt if attempts else 1, size)
             if attempts is not None or verdict is not None:
-                attempts = attempts or self._core.attempts(batch, has_handler=True)
+                attempts = attempts or self._core.new_attempts(batch, has_handler=True)
                 self._go_on(batch, attempts, verdict, now)
             else:
                 batch.returned()
@@ -210,7 +210,7 @@ class Simulation:
             attempts.returned(now)
         else:
             attempts.raised(RuntimeError("a simulated failure"), now, may_ask=True)
-            attempts.judged(verdict)
+            attempts.handler_answered(verdict)
         if attempts.next is None:
             self._correct(batch, now)
             self._end_flush(batch, now)
@@ -264,7 +264,7 @@ class Simulation:
     def _pass(self, now: float) -> bool:
         """Start retries and the due flush, or let producers in; return whether any did."""
         self._now = now
-        batch = self._core.next_flush(self._clock)
+        batch = self._core.start_next_flush(self._clock)
         if self._batcher.stopped is not None:
             self._check()
         has_retried = self._call_again(now)
@@ -310,7 +310,7 @@ class Simulation:
         came = 0
         for producer in self._called:
             self._core.admission.waitlist.leave(producer)
-            if not self._core.ending.begun:
+            if not self._core.ending.has_begun:
                 self._buffer.append(producer.item)
                 came += 1
         self._called.clear()

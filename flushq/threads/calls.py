@@ -61,7 +61,7 @@ class Flight(Generic[T]):
         if self.attempts is None:
             self.batch.fail(error)
         else:
-            self.attempts.cut(error)
+            self.attempts.pause_cut_short(error)
         if self.turn is not None:
             wake(self.turn, answer=False)
 
@@ -131,7 +131,7 @@ class Calls(Generic[T]):
             if result is _returned:
                 batch.returned()
                 return None
-            attempts = self._core.attempts(batch, has_handler=self._on_failure is not None)
+            attempts = self._core.new_attempts(batch, has_handler=self._on_failure is not None)
             flight.attempts = attempts
         result(attempts)
         if isinstance(attempts.next, Pause):
@@ -171,7 +171,7 @@ class Calls(Generic[T]):
         except BaseException as error:
             return _broke(error)
         discard(verdict)  # closes a coroutine, which is not a verdict
-        return lambda attempts: attempts.judged(verdict)
+        return lambda attempts: attempts.handler_answered(verdict)
 
 
 def _returned(attempts: Attempts[Any]) -> None:
@@ -183,7 +183,7 @@ def _paused(attempts: Attempts[Any]) -> None:
 
 
 def _cut(attempts: Attempts[Any]) -> None:
-    attempts.cut(CancelledError("cut short between two attempts"))
+    attempts.pause_cut_short(CancelledError("cut short between two attempts"))
 
 
 def _raised(error: BaseException) -> Result[Any]:
@@ -192,4 +192,4 @@ def _raised(error: BaseException) -> Result[Any]:
 
 
 def _broke(error: BaseException) -> Result[Any]:
-    return lambda attempts: attempts.broke(error)
+    return lambda attempts: attempts.handler_raised(error)

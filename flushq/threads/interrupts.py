@@ -24,12 +24,12 @@ def until_ended(core: Core[Any], runner: Runner[Any], *, owner: bool) -> BaseExc
             if not core.ending.closing:
                 runner.close()
             if interrupt is not None and not core.ending.ended:
-                runner.cut_short("the close was interrupted")
+                runner.stop("the close was interrupted")
             runner.wait_for_end(owner=owner)
             return interrupt
         except RecursionError:  # the next attempt would raise it again
             raise
         except BaseException as error:
-            if not core.ending.may_be_hastened(is_owner=owner):
+            if not core.ending.cancellation_ends_queue(is_owner=owner):
                 raise
             interrupt = error

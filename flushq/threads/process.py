@@ -26,10 +26,10 @@ class _Runner(Protocol):
         """Whether the queue must be drained at the end of the interpreter."""
         ...  # pragma: no cover - a protocol has no code
 
-    def close(self, unlimited: float) -> None:
-        """Begin to drain, in ``unlimited`` seconds if the queue has no limit."""
+    def close(self, default_wait: float) -> None:
+        """Begin to drain, in ``default_wait`` seconds if the queue has no limit."""
 
-    def end_with_interpreter(self, unlimited: float) -> None:
+    def end_with_interpreter(self, default_wait: float) -> None:
         """Drain and end the queue, and log what was lost."""
 
     def orphan(self) -> None:

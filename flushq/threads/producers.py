@@ -172,7 +172,7 @@ class Entrance(Generic[T]):
             QueueFull: There is no room, and the caller must not wait.
         """
         core, inside = self._core, flush_inside(self._core.batcher)
-        if core.ending.begun:
+        if core.ending.has_begun:
             core.ending.check_open(inside)
         key, weight = core.buffer.measure(item)
         waits = waits and self._may_wait()
@@ -244,12 +244,14 @@ class Entrance(Generic[T]):
         try:
             if not self._is_next(entry):
                 return False, None
-            stays = core.admission.add(item, entry.key, entry.weight)
+            kept_number = core.admission.add(item, entry.key, entry.weight)
         finally:
             self._coming = 0
         if entry.on_accepted is not None:
-            entry.on_accepted(item if stays in (None, DISPLACED) else core.buffer[stays])
-        return True, entry.watch and entry.watch(core.receipts.completion_of(item, stays))
+            entry.on_accepted(
+                item if kept_number in (None, DISPLACED) else core.buffer[kept_number]
+            )
+        return True, entry.watch and entry.watch(core.receipts.completion_of(item, kept_number))
 
     def _has_keeper(self, entry: Entry[T]) -> bool:
         """Return whether the item may come in now, without starting a keeper first."""
@@ -265,10 +267,10 @@ class Entrance(Generic[T]):
         need = admission.need_of(entry.item, entry.key, entry.weight)
         self._coming = need.weight
         if entry.place is not None:
-            may_come = need.is_met_by(entry.need) or admission.fits(need)
+            may_enter = need.is_met_by(entry.need) or admission.fits(need)
         else:
-            may_come = admission.may_come(need)
-        if not may_come:
+            may_enter = admission.may_enter(need)
+        if not may_enter:
             self._join_line(entry, need)
             return False
         self._open_burst()
@@ -316,13 +318,13 @@ class Entrance(Generic[T]):
 
     def _foresee(self, entry: Entry[T]) -> Any:
         receipts = self._core.receipts
-        foresee = receipts.displaced if entry.is_displaced else receipts.foresee
-        return entry.watch and entry.watch(foresee(entry.item))
+        completion_of = receipts.displaced if entry.is_displaced else receipts.completion_of_next
+        return entry.watch and entry.watch(completion_of(entry.item))
 
     def _new_credit(self) -> Iterator[None]:
         """Return the credit for the items that come after the item that is about to come in."""
         room = self._core.admission.room_for_newcomers - 1
-        return NO_CREDIT if room <= 0 or self._core.ending.begun else repeat(None, room)
+        return NO_CREDIT if room <= 0 or self._core.ending.has_begun else repeat(None, room)
 
     # Finalizers and signal handlers.
 
@@ -331,14 +333,14 @@ class Entrance(Generic[T]):
         admission = self._core.admission
         if entry.watch is not None:
             self.check_free()
-        if not admission.may_come(Need(2, self._coming + entry.weight)):
+        if not admission.may_enter(Need(2, self._coming + entry.weight)):
             raise admission.no_room()
         self.revoke_credit()
-        admission.give_way(Need(1, entry.weight))
+        admission.claim_room(Need(1, entry.weight))
         self._inbox += ((entry.item, entry.key, entry.weight),)
 
     def _take_inbox(self) -> None:
         item, key, weight = self._inbox.popleft()
-        self._core.admission.come_back(Need(1, weight))
+        self._core.admission.end_claim(Need(1, weight))
         self._open_burst()
         self._core.admission.add_late(item, key, weight)

@@ -170,7 +170,7 @@ class FlushQueue(QueueView[T]):
         was, context = self._core, self._runner.context
         self._set_up(context)
         self._core.batcher.started = was.batcher.started
-        if was.ending.begun:
+        if was.ending.has_begun:
             self._core.close()
             self._core.ending.finish()
 
@@ -257,7 +257,7 @@ class FlushQueue(QueueView[T]):
         """
         check_timeout(timeout)
         until, runner = end_of(timeout), self._runner
-        runner.refuse_inside("waiting for an item")
+        runner.check_not_inside("waiting for an item")
         awaited: Any = self._entrance.enter(item, until, watch=Awaited[T], on_accepted=on_accepted)
         awaited.wait(runner, until)
 
@@ -281,14 +281,14 @@ class FlushQueue(QueueView[T]):
         def join(waiter: Waiter) -> None:
             nonlocal mark
             core.ending.check_open(None)
-            mark = core.barriers.raise_barrier() or 0
+            mark = core.barriers.set_barrier() or 0
             if mark:
                 core.barriers.join(waiter, mark)
                 runner.wake()
             else:
                 waiter.set_result(None)
 
-        runner.refuse_inside("flush()")
+        runner.check_not_inside("flush()")
         if not runner.wait(end_of(timeout), join, core.barriers.leave):
             raise TimeoutError(
                 f"flush() of {self!r} took longer than {timeout!r} s; its items are still flushed"
@@ -317,7 +317,7 @@ class FlushQueue(QueueView[T]):
             ShutdownTimeout: The drain was cut short, and items were lost.
             RuntimeError: Called inside flush_fn or on_report.
         """
-        self._runner.refuse_inside("close()")
+        self._runner.check_not_inside("close()")
         raise_outcome(self._core, until_ended(self._core, self._runner, owner=False))
 
     def __enter__(self) -> Self:
@@ -336,7 +336,7 @@ class FlushQueue(QueueView[T]):
         An exception of the block is raised on; a log record and a note on it tell what was lost. An
         interrupt always aborts the drain.
         """
-        self._runner.refuse_inside("leaving the queue")
+        self._runner.check_not_inside("leaving the queue")
         raise_outcome(self._core, until_ended(self._core, self._runner, owner=True), error)
 
     # The counts.

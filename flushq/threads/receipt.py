@@ -55,7 +55,7 @@ class Receipt(Generic[T]):
                 "used in the child of a fork"
             )
         if not completion.ended:
-            runner.refuse_inside("waiting for an item")
+            runner.check_not_inside("waiting for an item")
         runner.entrance.locked(Awaited[T], completion).wait(runner, until)
 
     def __repr__(self) -> str:

@@ -91,9 +91,9 @@ class Runner(Generic[T]):
         is_finalizer = self._workers.is_caller and self.inside() is None
         return not (is_finalizer or self._keeper.is_caller)
 
-    def refuse_inside(self, what: str) -> None:
+    def check_not_inside(self, what: str) -> None:
         """Raise RuntimeError inside flush_fn, on_report and the like: ``what`` would never end."""
-        self._core.refuse_inside(self.inside(), what)
+        self._core.check_not_inside(self.inside(), what)
         if not self.may_wait():
             why = "in a thread of the same queue, as in on_report, would wait for itself"
             raise RuntimeError(f"{self._core.label}{what} {why}")
@@ -137,21 +137,21 @@ class Runner(Generic[T]):
         if self._core.buffer or self._core.admission.waitlist.line:
             self.wake()
 
-    def close(self, unlimited: float = math.inf) -> None:
-        """Begin to drain, within max_shutdown_wait or, if that is None, ``unlimited`` seconds."""
-        self.entrance.locked(self._close, unlimited)
+    def close(self, default_wait: float = math.inf) -> None:
+        """Begin to drain, within max_shutdown_wait or, if it is None, ``default_wait`` seconds."""
+        self.entrance.locked(self._close, default_wait)
 
-    def _close(self, unlimited: float) -> None:
+    def _close(self, default_wait: float) -> None:
         ending, now = self._core.ending, primitives.clock()
         if not ending.closing and not self._core.batcher.started:
             self._start()
         self._core.close()
         self.entrance.revoke_credit()
-        if ending.deadline is None or unlimited < ending.deadline - now == math.inf:
-            ending.set_deadline(now, unlimited=unlimited)
+        if ending.deadline is None or default_wait < ending.deadline - now == math.inf:
+            ending.set_deadline(now, default_wait=default_wait)
         self.wake()
 
-    def cut_short(self, why: str) -> None:
+    def stop(self, why: str) -> None:
         """Make the next pass close the queue, start no flush and abandon the running flushes."""
         self._why_cut = why
         self.entrance.locked(self.wake)
@@ -159,11 +159,11 @@ class Runner(Generic[T]):
     def _keep_deadline(self) -> None:
         """Abandon the running flushes if the end is cut short, or is not over at its deadline."""
         ending, now = self._core.ending, primitives.clock()
-        if not ending.begun or ending.ended:
+        if not ending.has_begun or ending.ended:
             return
         deadline = ending.set_deadline(now) if ending.deadline is None else ending.deadline
         if self._why_cut is not None:
-            ending.cut_short(self._why_cut)
+            ending.stop(self._why_cut)
             self._abandon()
         elif deadline <= now:
             ending.pass_deadline()
@@ -205,14 +205,14 @@ class Runner(Generic[T]):
             return False
         return self._core.batcher.started or bool(self._core.buffer)
 
-    def end_with_interpreter(self, unlimited: float) -> None:
+    def end_with_interpreter(self, default_wait: float) -> None:
         """Drain until the deadline; then end the queue in this thread and log what was lost."""
         core, locked = self._core, self.entrance.locked
         try:
-            self.close(unlimited)
+            self.close(default_wait)
             self._wait_for_end(core.ending.deadline or 0.0, owner=False)
         except BaseException:
-            self.cut_short("the end of the interpreter was interrupted")
+            self.stop("the end of the interpreter was interrupted")
             raise
         finally:
             while not core.ending.ended:
@@ -271,7 +271,7 @@ class Runner(Generic[T]):
         self._core.respond()  # to all that came after the pass
         if self._core.reports:
             self._keeper.wake()
-        elif ending.begun and ending.finish():
+        elif ending.has_begun and ending.finish():
             self._workers.dismiss()
             return True
         self._keeper.alarm = self._next_alarm()
@@ -296,11 +296,11 @@ class Runner(Generic[T]):
 
     def _pass(self) -> None:
         """Make a pass, and another one if an interrupt of the policy or the throttle broke it."""
-        broken = self._core.broken
+        failures = self._core.failures
         try:
             self._pass_once()
         except BaseException:
-            if self._core.broken == broken:
+            if self._core.failures == failures:
                 raise
             self._pass_once()
 
@@ -308,13 +308,13 @@ class Runner(Generic[T]):
         """Make one pass; flushq.core.core explains the order of its steps."""
         core = self._core
         self.entrance.revoke_credit()
-        if (self._is_dropped or self._why_cut) and not core.ending.begun:
+        if (self._is_dropped or self._why_cut) and not core.ending.has_begun:
             core.close()
         if core.wake_at <= (now := primitives.clock()):
             core.timer_fired = now
         core.observe()
         self._keep_deadline()
-        while (batch := core.next_flush(primitives.clock)) is not None:
+        while (batch := core.start_next_flush(primitives.clock)) is not None:
             flight = self._flights[batch] = Flight(batch, self.context.copy())
             self._workers.give(flight)
         self._keep_deadline()  # the policy may have failed only now
@@ -344,6 +344,6 @@ class Runner(Generic[T]):
         if worker is not None:
             self._workers.rest(worker)
             self._pass()
-        is_news = core.reports or core.ending.begun or worker is None
+        is_news = core.reports or core.ending.has_begun or worker is None
         if is_news or self._next_alarm() < self._keeper.alarm:
             self.wake()

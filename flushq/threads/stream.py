@@ -118,7 +118,7 @@ class BatchStream(StreamView[T]):
                 f"{self!r} belongs to the parent of this process; it cannot be used in the child "
                 "of a fork"
             )
-        runner.refuse_inside("asking for a batch")
+        runner.check_not_inside("asking for a batch")
         runner.wait(math.inf, self._ask, self._handover.leave)
         batch = self._locked(self._handover.take)
         if batch is None:
@@ -173,7 +173,7 @@ class BatchStream(StreamView[T]):
 
     def _stop(self) -> BaseException | None:
         """End the queue, list the lost items; return an interrupt that came meanwhile, or None."""
-        self._runner.cut_short("the block of the stream was left")
+        self._runner.stop("the block of the stream was left")
         interrupt = until_ended(self._core, self._runner, owner=True)
         self._locked(self._handover.let_flush_end)
         self._locked(self._handover.list_losses)

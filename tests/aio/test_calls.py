@@ -59,7 +59,7 @@ async def test_a_flush_function_may_return_any_awaitable() -> None:
 async def test_no_call_is_made_once_the_queue_has_stopped() -> None:
     """A batch that was taken just before the queue stopped is left as it is."""
     core, sink, batch = Core[int](NaturalPolicy()), Sink[int](), batch_of(1)
-    core.ending.cut_short("enough")
+    core.ending.stop("enough")
     await delivery_of(sink, None, core).deliver(batch)
     assert ([], False, 0) == (sink.batches, batch.over, batch.attempts)
 

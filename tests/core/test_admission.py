@@ -63,7 +63,7 @@ class Entrance:
     @property
     def newcomers(self) -> tuple[int, bool]:
         """How many places there are for those who come now, and whether one of them may come."""
-        return self.admission.room_for_newcomers, self.admission.may_come(ONE_PLACE)
+        return self.admission.room_for_newcomers, self.admission.may_enter(ONE_PLACE)
 
     @property
     def oldest_flush(self) -> Batch[int]:
@@ -85,9 +85,9 @@ def test_room_is_for_items_that_wait_and_producers_that_pause() -> None:
     entrance.batcher.announce(0)
     entrance.take()
     assert 4 == entrance.admission.room
-    entrance.admission.give_way(entrance.need(3))
+    entrance.admission.claim_room(entrance.need(3))
     assert 3 == entrance.admission.room
-    entrance.admission.come_back(entrance.need(3))
+    entrance.admission.end_claim(entrance.need(3))
     assert 4 == entrance.admission.room
 
 
@@ -96,10 +96,10 @@ def test_a_duplicate_claims_no_room() -> None:
     entrance = Entrance(1)
     entrance.accept(1)
     admission, need = entrance.admission, entrance.need(1)
-    assert [False, True] == list(map(admission.must_wait, (need, entrance.need(2))))
-    admission.give_way(need)
+    assert [False, True] == list(map(admission.must_join_line, (need, entrance.need(2))))
+    admission.claim_room(need)
     assert 0 == admission.room
-    admission.come_back(need)
+    admission.end_claim(need)
     assert 0 == admission.room
     admission.check_room(need)
 
@@ -112,7 +112,7 @@ def test_a_producer_waits_behind_those_who_came_before(*, admitted: bool) -> Non
     entrance.join()
     if admitted:
         admission.admit(lambda: 0)
-    assert admission.must_wait(ONE_PLACE)
+    assert admission.must_join_line(ONE_PLACE)
     entrance.accept(1)
     admission.check_room(ONE_PLACE)
     entrance.accept(2)
@@ -146,7 +146,7 @@ def test_nothing_is_displaced_where_nothing_waits() -> None:
 def test_only_items_make_pressure_and_only_for_a_line() -> None:
     """Claims do not: neither those who give way, nor those who were given room."""
     entrance, seen = Entrance(1), list[bool]()
-    entrance.admission.give_way(ONE_PLACE)
+    entrance.admission.claim_room(ONE_PLACE)
     entrance.join()
     seen.append(entrance.admission.is_pressed)
     entrance.accept(1)
@@ -242,7 +242,7 @@ def test_credit_is_what_room_and_burst_allow(
     entrance.batcher.announce(0)
     entrance.accept(*range(told, told + fresh))
     for _ in range(pauses):
-        entrance.admission.give_way(ONE_PLACE)
+        entrance.admission.claim_room(ONE_PLACE)
     expected = min(size - told - fresh - pauses, burst - fresh) - 1
     assert max(expected, 0) == entrance.credit()
 
@@ -276,7 +276,7 @@ def test_credit_that_is_revoked_is_gone_in_the_middle() -> None:
     entrance = Entrance(9, burst=5)
     credit, _ = entrance.admission.grant_credit()
     next(credit)
-    entrance.admission.give_way(ONE_PLACE)
+    entrance.admission.claim_room(ONE_PLACE)
     assert [] == list(credit)
 
 
@@ -299,7 +299,7 @@ CHANGES: dict[str, Callable[[Entrance], object]] = {
         next(iter(entrance.admission.waitlist.line))
     ),
     "a producer has room": lambda entrance: setattr(entrance.admission.waitlist, "reserved", 1),
-    "a producer pauses": lambda entrance: entrance.admission.give_way(ONE_PLACE),
+    "a producer pauses": lambda entrance: entrance.admission.claim_room(ONE_PLACE),
 }
 
 

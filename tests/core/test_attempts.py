@@ -294,7 +294,7 @@ class Way:
 
     def judged(self, verdict: object) -> object:
         """The handler has answered; return what comes next."""
-        self.attempts.judged(verdict)
+        self.attempts.handler_answered(verdict)
         return self.attempts.next
 
     def paused(self) -> object:
@@ -391,7 +391,7 @@ def test_a_handler_that_raises_has_failed_the_items(*, interrupted: bool) -> Non
     way.raised()
     if interrupted:
         way.batch.interrupt()
-    way.attempts.broke(mistake)
+    way.attempts.handler_raised(mistake)
     failed = {} if interrupted else {0: RAISED, 1: RAISED}
     assert (mistake, {}, failed, [0, 1]) == way.end()
     assert RAISED is mistake.__cause__
@@ -405,7 +405,7 @@ def test_an_error_of_the_handler_keeps_the_cause_that_it_has() -> None:
     for raised_before, mistake in ((error, error), (error, cause), (error, other), (cause, cause)):
         way = Way(1)
         way.raised(raised_before)
-        way.attempts.broke(mistake)
+        way.attempts.handler_raised(mistake)
         assert mistake is way.batch.error
     assert expected == [each.__cause__ for each in (error, cause, other)]
 
@@ -425,7 +425,7 @@ def test_a_pause_that_is_cut_short_has_failed_nothing() -> None:
     way, cut = Way(2), Refusal("cut")
     way.raised()
     way.judged(Retry())
-    way.attempts.cut(cut)
+    way.attempts.pause_cut_short(cut)
     assert (cut, {}, {}, [0, 1]) == way.end()
     assert RAISED is cut.__cause__
 
@@ -440,7 +440,7 @@ def _nothing_collected() -> Iterator[None]:
 
 def _cut(way: Way) -> None:
     way.judged(Retry())
-    way.attempts.cut(Refusal("cut"))
+    way.attempts.pause_cut_short(Refusal("cut"))
 
 
 @pytest.mark.parametrize(
@@ -462,7 +462,7 @@ def test_nothing_is_kept_after_the_end(end: Callable[[Way], object]) -> None:
     gone = weakref.ref(error)
     del error
     end(way)
-    way.batch.forget()
+    way.batch.release()
     assert gone() is None
 
 

@@ -23,10 +23,10 @@ def test_a_report_tells_the_error_or_the_last_drop() -> None:
         Refusal("2"),
         Refusal("3"),
     )
-    batch.conclude(None, {0: first, 2: second}, {}, [])
+    batch.end_after_failure(None, {0: first, 2: second}, {}, [])
     report = batch.report()
     assert (second, 2, 2) == (report.error, report.delivered, report.dropped)
-    batch.conclude(last, {0: first, 2: second}, {3: last}, [3])
+    batch.end_after_failure(last, {0: first, 2: second}, {3: last}, [3])
     report = batch.report()
     assert (last, 1, 2, 2.0) == (report.error, report.delivered, report.dropped, report.waited)
 
@@ -35,7 +35,7 @@ def test_a_batch_lets_go() -> None:
     """Nothing leads to the items and the exceptions any more, for all who share them."""
     batch = batch_of(1, 2, 3)
     held: list[Any] = [batch.items, {0: Refusal()}, {1: Refusal()}]
-    batch.conclude(Refusal("lost"), held[1], held[2], [1])
-    batch.forget()
+    batch.end_after_failure(Refusal("lost"), held[1], held[2], [1])
+    batch.release()
     assert [[], {}, {}] == held == [batch.items, batch.dropped, batch.failed]
     assert batch.error is None

@@ -79,7 +79,7 @@ def end(
     if error is None:
         batch.returned()
     elif batch.called:
-        batch.conclude(error, {}, {}, range(batch.count))
+        batch.end_after_failure(error, {}, {}, range(batch.count))
     else:
         batch.fail(error)
     batcher.end_flush(batch, now)
@@ -271,7 +271,7 @@ def test_a_batch_may_be_lost_in_part() -> None:
     accept(batcher, *range(10, 22))
     end(batcher, take(batcher), 1)
     batch = take(batcher)
-    batch.conclude(Refusal("lost"), {2: Refusal("bad")}, {}, [1, 4])
+    batch.end_after_failure(Refusal("lost"), {2: Refusal("bad")}, {}, [1, 4])
     batcher.end_flush(batch, 1)
     assert ([20, 21], [16, 19]) == lists_of(batcher)
     assert (7, 1) == (batcher.delivered, batcher.dropped)
@@ -284,7 +284,7 @@ def test_a_batch_may_fail_and_lose_nothing() -> None:
     batcher = batcher_of(NaturalPolicy())
     accept(batcher, 1)
     batch = take(batcher)
-    batch.conclude(Refusal("the handler"), {0: Refusal("dropped")}, {}, [])
+    batch.end_after_failure(Refusal("the handler"), {0: Refusal("dropped")}, {}, [])
     batcher.end_flush(batch, 1)
     assert (FlushFailed, 1, 0) == (failure_of(batcher).kind, batcher.dropped, batcher.in_flight)
     assert ([], []) == lists_of(batcher)
@@ -298,7 +298,7 @@ def test_items_that_have_ended_early_are_counted_once() -> None:
     batcher.end_part(batch, {0: bad, 1: None})
     batcher.end_part(batch, {2: bad})
     assert (1, 2, 1) == (batcher.delivered, batcher.dropped, batcher.in_flight)
-    batch.conclude(None, {0: bad, 2: bad}, {}, [])
+    batch.end_after_failure(None, {0: bad, 2: bad}, {}, [])
     batcher.end_flush(batch, 1)
     assert (2, 2, 0) == (batcher.delivered, batcher.dropped, batcher.in_flight)
 

@@ -38,7 +38,7 @@ class Driver:
     def turn(self) -> bool:
         """Make a pass; return whether it was the last."""
         self.core.observe()
-        while (batch := self.core.next_flush(lambda: self.now)) is not None:
+        while (batch := self.core.start_next_flush(lambda: self.now)) is not None:
             batch.call(batch.items)
             self.running.append(batch)
         self.core.respond()
@@ -50,13 +50,13 @@ class Driver:
         if error is None:
             batch.returned()
         else:
-            batch.conclude(error, {}, {}, range(batch.count))
+            batch.end_after_failure(error, {}, {}, range(batch.count))
         self.core.flush_ended(batch, self.now)
         return self.turn()
 
     def cut_short(self) -> None:
         """Take no batch any more, and interrupt those that run."""
-        self.core.ending.cut_short("too late")
+        self.core.ending.stop("too late")
         for batch in self.running:
             batch.interrupt()
 
@@ -140,9 +140,9 @@ def test_a_queue_that_closes_takes_items_of_running_flushes_alone() -> None:
 def test_what_would_wait_for_its_own_flush_is_refused() -> None:
     """Inside a running flush it is a RuntimeError; elsewhere nothing happens."""
     driver = running(1, name="users")
-    driver.core.refuse_inside(None, "flush()")
+    driver.core.check_not_inside(None, "flush()")
     with pytest.raises(RuntimeError, match=r"^users: flush\(\) inside flush_fn of the same queue"):
-        driver.core.refuse_inside(driver.running[0], "flush()")
+        driver.core.check_not_inside(driver.running[0], "flush()")
 
 
 # Barriers.
@@ -151,9 +151,9 @@ def test_what_would_wait_for_its_own_flush_is_refused() -> None:
 def test_a_barrier_is_answered_when_all_below_it_has_ended() -> None:
     """Where all has ended already there is nothing to wait for."""
     driver = Driver(IntervalPolicy(5.0))
-    assert driver.core.barriers.raise_barrier() is None
+    assert driver.core.barriers.set_barrier() is None
     driver.accept(1, 2)
-    mark = driver.core.barriers.raise_barrier()
+    mark = driver.core.barriers.set_barrier()
     assert mark is not None
     waiting, left = Caller(), Caller()
     driver.core.barriers.join(waiting, mark)
@@ -188,11 +188,11 @@ def test_how_far_a_queue_has_come() -> None:
 def test_an_owner_that_waits_decides_when_the_end_comes_sooner() -> None:
     """Another caller may have it sooner if no owner has waited."""
     driver = Driver()
-    assert driver.core.ending.may_be_hastened(is_owner=False)
+    assert driver.core.ending.cancellation_ends_queue(is_owner=False)
     driver.core.ending.join(Caller(), True)
     driver.core.ending.join(Caller(), False)
     assert [False, True] == [
-        driver.core.ending.may_be_hastened(is_owner=owner) for owner in (False, True)
+        driver.core.ending.cancellation_ends_queue(is_owner=owner) for owner in (False, True)
     ]
 
 
@@ -213,8 +213,8 @@ def test_all_who_wait_for_the_end_are_told_when_it_comes() -> None:
     ("limit", "options", "deadline", "shown"),
     [
         (None, {}, math.inf, "None"),
-        (None, {"unlimited": 10.0}, 12.0, "10.0"),
-        (3, {"unlimited": 10.0}, 5.0, "3"),
+        (None, {"default_wait": 10.0}, 12.0, "10.0"),
+        (3, {"default_wait": 10.0}, 5.0, "3"),
         (0, {}, 2.0, "0"),
     ],
 )
@@ -283,8 +283,8 @@ def test_a_failure_is_taken_once() -> None:
 def test_a_loss_always_tells_what_was_known_when_it_was_lost() -> None:
     """A failure that becomes known later is the outcome, but not why the item was lost."""
     driver = running(2)
-    driver.core.ending.cut_short("too late")
-    loss = driver.core.ending.loss()
+    driver.core.ending.stop("too late")
+    loss = driver.core.ending.loss_factory()
     driver.end(Refusal("lost"))
     assert [ShutdownTimeout, FlushFailed] == [type(loss()), type(driver.core.ending.outcome())]
 

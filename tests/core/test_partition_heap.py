@@ -26,12 +26,12 @@ def test_the_first_is_that_with_the_least_number(
     heap = PartitionHeap[int](lambda partition: partition.alarm, partitions)
     for at, (number, alarm) in enumerate(changes):
         partitions[number].alarm = alarm
-        heap.push(partitions[number])
+        heap.update(partitions[number])
         first, least = heap.first, min(each.alarm for each in partitions)
         assert least == (math.inf if first is None else first.alarm)
         if at in popped and first is not None:
             heap.pop()
-            heap.push(first)
+            heap.update(first)
 
 
 def test_what_is_not_true_any_more_is_left_out_when_it_is_more_than_half() -> None:
@@ -41,9 +41,9 @@ def test_what_is_not_true_any_more_is_left_out_when_it_is_more_than_half() -> No
     for change in range(2 * 100 + 64):
         partition = partitions[change % 100]
         partition.alarm = float(37 * (change % 100) % 100)
-        heap.push(partition)
+        heap.update(partition)
     assert 264 == len(heap._entries)  # noqa: SLF001 - what it keeps is not seen
-    heap.push(partitions[64])
+    heap.update(partitions[64])
     assert 100 == len(heap._entries)  # noqa: SLF001 - the same
     found = []
     while (first := heap.first) is not None:
@@ -58,7 +58,7 @@ def test_it_is_trimmed_when_partitions_are_gone() -> None:
     heap = PartitionHeap[int](lambda partition: partition.alarm, partitions)
     for partition in partitions:
         partition.alarm = 1.0
-        heap.push(partition)
+        heap.update(partition)
     while partitions:
         partitions.pop(0).alarm = math.inf
         heap.trim()
@@ -69,6 +69,6 @@ def test_a_heap_that_is_cleared_knows_none() -> None:
     """Whatever numbers its partitions have."""
     (partition,) = partitions_of(1)
     heap = PartitionHeap[int](lambda _: 1.0, [partition])
-    heap.push(partition)
+    heap.update(partition)
     heap.clear()
     assert heap.first is None

@@ -65,7 +65,7 @@ def test_all_who_wait_are_told() -> None:
     receipts.watch(5, callers[2])
     error = Refusal("bad")
     batch = batch_of(10, first=5)
-    batch.conclude(None, {0: error}, {}, [])
+    batch.end_after_failure(None, {0: error}, {}, [])
     receipts.settle(batch)
     failures = [failure_of(caller) for caller in callers]
     assert [Dropped] * 3 == [type(failure) for failure in failures]
@@ -92,7 +92,7 @@ def test_a_completion_remembers_the_end() -> None:
     one, other = receipts.completion(5), receipts.completion(6)
     one.receipt = other.receipt = object()
     batch = batch_of(10, 11, first=5)
-    batch.conclude(LOSS, {}, {0: LOSS}, [0])
+    batch.end_after_failure(LOSS, {}, {0: LOSS}, [0])
     receipts.settle(batch)
     assert [True, True] == [one.done(), other.ended]
     assert isinstance(one.failure and one.failure(), ItemFailed)
@@ -116,7 +116,7 @@ def test_each_item_is_told_what_became_of_it() -> None:
     for number, caller in enumerate(callers, 5):
         receipts.watch(number, caller)
     batch, bad, worse = batch_of(10, 11, 12, 13, first=5), Refusal("bad"), Refusal("worse")
-    batch.conclude(worse, {0: bad}, {1: worse}, [1, 2])
+    batch.end_after_failure(worse, {0: bad}, {1: worse}, [1, 2])
     receipts.settle(batch)
     failures: list[Any] = [failure_of(caller) for caller in callers]
     assert [Dropped, ItemFailed, Refusal, type(None)] == [type(failure) for failure in failures]
@@ -129,8 +129,8 @@ def test_what_is_in_no_batch_is_lost() -> None:
     receipts, callers = receipts_of(10, 11, 12), [Caller() for _ in range(3)]
     for number, caller in enumerate(callers, 5):
         receipts.watch(number, caller)
-    receipts.settle_lost([batch_of(11, first=6)])
+    receipts.settle_all_but([batch_of(11, first=6)])
     assert [True, False, True] == [caller.done() for caller in callers]
     assert [LOSS, LOSS] == [failure_of(caller) for caller in callers[::2]]
-    receipts.settle_lost([batch_of(11, first=6)])
+    receipts.settle_all_but([batch_of(11, first=6)])
     assert {6: callers[1]} == receipts.watchers

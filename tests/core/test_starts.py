@@ -110,7 +110,7 @@ class Driver:
     def turn(self) -> None:
         """Make a pass; who is let go from the line calls flush_fn again."""
         self.core.observe()
-        while (batch := self.core.next_flush(lambda: self.now)) is not None:
+        while (batch := self.core.start_next_flush(lambda: self.now)) is not None:
             self._go_on()
             if self.core.batcher.stopped is None:
                 self._call(batch.call(batch.items), batch)
@@ -129,7 +129,7 @@ class Driver:
                 assert isinstance(attempts.next, Call)
                 self._call(attempts.next.items, attempts)
             else:
-                attempts.cut(Refusal("never"))
+                attempts.pause_cut_short(Refusal("never"))
                 self.core.flush_ended(attempts.batch, self.now)
         self._told.clear()
 
@@ -140,9 +140,9 @@ class Driver:
     def fail(self, *items: int, verdict: Verdict) -> Place:
         """The call with these items has failed; make a pass, and return its place in line."""
         of = self.running.pop(items)
-        attempts = of if isinstance(of, Attempts) else self.core.attempts(of, has_handler=True)
+        attempts = of if isinstance(of, Attempts) else self.core.new_attempts(of, has_handler=True)
         attempts.raised(Refusal(), self.now, may_ask=True)
-        attempts.judged(verdict)
+        attempts.handler_answered(verdict)
         place = Place(attempts, self._told)
         self.core.starts.join(place, attempts, self.now)
         self.turn()
@@ -182,7 +182,7 @@ def test_no_reason_overrules_the_throttle(reason: str) -> None:
         made.core.close()
     made.accept(1, 2, 3, 4, 5, 6)
     if reason == "barrier":
-        made.core.barriers.raise_barrier()
+        made.core.barriers.set_barrier()
     made.play(30.0)
     assert [0, 0, 10, 10, 20, 20] == [start for start, _ in made.calls]
     assert math.inf == made.core.wake_at
@@ -245,7 +245,7 @@ def test_a_call_that_has_ended_is_told_of_before_the_throttle_is_asked() -> None
     core.admission.open_burst(0.0)
     core.observe()
     for now in (1.0, 2.0):
-        batch = core.next_flush(partial(float, now))
+        batch = core.start_next_flush(partial(float, now))
         assert batch is not None
         batch.fail(Refusal())
         core.flush_ended(batch, now)
@@ -537,7 +537,7 @@ def test_who_joins_the_line_in_vain_is_told_so_at_once(why: str) -> None:
     else:
         made.running[1,].interrupt()
     (batch,) = made.core.batcher.running
-    attempts = made.core.attempts(batch, has_handler=True)
+    attempts = made.core.new_attempts(batch, has_handler=True)
     attempts.next = Pause(0.0)
     place = Caller()
     made.core.starts.join(place, attempts, 1.0)

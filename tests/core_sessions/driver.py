@@ -194,41 +194,41 @@ class Driver(QueueView[Item]):
     def enqueue(self, caller: Caller, item: Item, inside: Batch[Item] | None = None) -> Steps:
         """Bring an item, as part of a flush perhaps; return the number of the one that stays."""
         for _ in self.credit:
-            stays = self._append(item)
+            kept_number = self._append(item)
             break
         else:
-            stays = yield from self._enqueue_slow(item, inside)
+            kept_number = yield from self._enqueue_slow(item, inside)
         caller.accepted = True
-        return stays
+        return kept_number
 
     def enqueue_nowait(self, caller: Caller, item: Item) -> Steps:
         """Bring an item without waiting."""
         for _ in chain(self.credit, self.overdraft):
-            stays = self._append(item)
+            kept_number = self._append(item)
             break
         else:
             key, weight = self._measure(item, None)
             admission = self._core.admission
             admission.check_room(admission.need_of(item, key, weight))
-            stays = self._accept(item, key, weight)
+            kept_number = self._accept(item, key, weight)
         caller.accepted = True
         yield from ()  # it is a generator as the others are
-        return stays
+        return kept_number
 
     def submit(self, caller: Caller, item: Item) -> Steps:
         """Bring an item, and keep its completion."""
-        stays = yield from self.enqueue(caller, item)
-        caller.completion = self._core.receipts.completion_of(item, stays)
-        return stays
+        kept_number = yield from self.enqueue(caller, item)
+        caller.completion = self._core.receipts.completion_of(item, kept_number)
+        return kept_number
 
     def deliver(self, caller: Caller, item: Item) -> Steps:
         """Bring an item, and wait for its end."""
-        stays = yield from self.enqueue(caller, item)
-        if stays == DISPLACED:
+        kept_number = yield from self.enqueue(caller, item)
+        if kept_number == DISPLACED:
             yield from self.read(self._core.receipts.displaced(item))
         self._core.admission.prolong_burst()
         waiter = Waiter()
-        self._core.receipts.watch(self._number(item, stays), waiter)
+        self._core.receipts.watch(self._number(item, kept_number), waiter)
         failure: FailureFactory | None = yield waiter
         if failure is not None:
             raise failure()
@@ -244,15 +244,15 @@ class Driver(QueueView[Item]):
         key, weight = self._measure(item, inside)
         admission = self._core.admission
         need = admission.need_of(item, key, weight)
-        must_wait, turn = admission.must_wait(need), next(admission.waitlist.turns)
-        if not must_wait and admission.must_give_way:
+        must_join_line, turn = admission.must_join_line(need), next(admission.waitlist.turns)
+        if not must_join_line and admission.must_give_way:
             yield from self._pause(need, inside)
             claim, need = need, admission.need_of(item, key, weight)
-            must_wait = not need.is_met_by(claim) and admission.must_wait(need)
-        while must_wait:
+            must_join_line = not need.is_met_by(claim) and admission.must_join_line(need)
+        while must_join_line:
             yield from self._wait_for_room(inside, need.weight, turn)
-            given, need = need, admission.need_now(item, key, weight, need)
-            must_wait = need is not given
+            given, need = need, admission.recheck_need(item, key, weight, need)
+            must_join_line = need is not given
         return self._accept(item, key, weight)
 
     def _measure(self, item: Item, inside: Batch[Item] | None) -> tuple[Any, float]:
@@ -271,34 +271,34 @@ class Driver(QueueView[Item]):
 
     def _pause(self, need: Need, inside: Batch[Item] | None) -> Steps:
         admission = self._core.admission
-        admission.give_way(need)
+        admission.claim_room(need)
         try:
             yield None
         finally:
-            admission.come_back(need)
+            admission.end_claim(need)
             self.woken = True
         self._core.ending.check_open(inside)
 
     def _accept(self, item: Item, key: Any, weight: float) -> int | None:
         self._open_burst()
-        if self._core.ending.begun:
+        if self._core.ending.has_begun:
             self._core.admission.revoke_credit()
         else:
             self.credit, self.overdraft = self._core.admission.grant_credit()
         return self._core.admission.add(item, key, weight)
 
     def _append(self, item: Item) -> int | None:
-        stays = self._core.buffer.append(item)
+        kept_number = self._core.buffer.append(item)
         self._open_burst()
-        return stays
+        return kept_number
 
     def _open_burst(self) -> None:
         self.woken = True
         if self._core.admission.opened is None:
             self._core.admission.open_burst(self.now)
 
-    def _number(self, item: Item, stays: int | None) -> int:
-        return self._core.buffer.number_of(item, stays)
+    def _number(self, item: Item, kept_number: int | None) -> int:
+        return self._core.buffer.number_of(item, kept_number)
 
     # Barriers and ends.
 
@@ -306,7 +306,7 @@ class Driver(QueueView[Item]):
         """Wait until all that was accepted by now has ended."""
         core = self._core
         core.ending.check_open(None)
-        mark = core.barriers.raise_barrier()
+        mark = core.barriers.set_barrier()
         if mark is None:
             return
         self.woken = True
@@ -341,7 +341,7 @@ class Driver(QueueView[Item]):
             try:
                 yield from self._wait(core.ending, owner)
             except CancelledError as error:
-                if not core.ending.may_be_hastened(is_owner=owner):
+                if not core.ending.cancellation_ends_queue(is_owner=owner):
                     raise
                 cancelled = error
                 if core.ending.closing:
@@ -360,7 +360,7 @@ class Driver(QueueView[Item]):
 
     def cut_short(self, why: str) -> None:
         """Start no flush any more, and interrupt those that run."""
-        self._core.ending.cut_short(why)
+        self._core.ending.stop(why)
         self._interrupt()
 
     def reach_limit(self) -> None:
@@ -393,14 +393,14 @@ class Driver(QueueView[Item]):
         core = self._core
         self.woken = False
         core.observe()
-        while (batch := core.next_flush(self._clock)) is not None:
+        while (batch := core.start_next_flush(self._clock)) is not None:
             self.flushes.append(Flush(batch, self._deliver(batch)))
             if call_at_once is not None:
                 call_at_once(self.flushes[-1])
         if core.flushes_ended:
             core.observe()
             self.woken |= core.is_due
-        if core.ending.begun:
+        if core.ending.has_begun:
             self._keep_deadline()
         core.respond()
         self.timer = core.wake_at
@@ -458,7 +458,7 @@ class Driver(QueueView[Item]):
         try:
             yield Call(batch.call(batch.items))
         except BaseException as error:  # it goes to the batch
-            attempts = self._core.attempts(batch, has_handler=self._handles)
+            attempts = self._core.new_attempts(batch, has_handler=self._handles)
             attempts.raised(error, self.now, may_ask=_may_ask(batch, error))
         else:
             batch.returned()
@@ -479,13 +479,13 @@ class Driver(QueueView[Item]):
                 case Call():
                     attempts.raised(error, self.now, may_ask=_may_ask(batch, error))
                 case Ask():
-                    attempts.broke(error)
+                    attempts.handler_raised(error)
             return
         match wish:
             case Call():
                 attempts.returned(self.now)
             case Ask():
-                attempts.judged(heard)
+                attempts.handler_answered(heard)
 
     def _wait_in_line(self, attempts: Any, seconds: float) -> Generator[Wish, Any, None]:
         turn: Waiter = Future()
@@ -493,7 +493,7 @@ class Driver(QueueView[Item]):
         try:
             yield from _until_told(seconds, turn)
         except BaseException as error:  # it goes to the batch
-            attempts.cut(error)
+            attempts.pause_cut_short(error)
         else:
             attempts.paused()
         self._core.starts.leave(turn)

@@ -150,7 +150,7 @@ class Judge:
             buffer.duplicates,
             batcher.partitions,
             len(core.admission.waitlist.line),
-            core.ending.begun,
+            core.ending.has_begun,
             core.ending.deadline,
             core.ending.ended,
             batcher.wake_at,

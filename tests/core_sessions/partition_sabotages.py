@@ -19,7 +19,7 @@ AnyBatcher = PartitionedBatcher[Any]
 AnyPartition = Partition[Any]
 
 START_FLUSH = PartitionedBatcher.start_flush
-SETTLE = PartitionedBatcher._settle
+UPDATE_OR_REMOVE = PartitionedBatcher._update_or_remove
 PLACE = PartitionedBatcher._place
 MOVE = PartitionedBatcher._move
 DUE = PartitionedBatcher.due
@@ -71,7 +71,7 @@ def _end_without_a_place(batcher: AnyBatcher, batch: Batch[Any], now: float) -> 
     partition.running -= 1
     Batcher.end_flush(batcher, batch, now)
     if not (partition.numbers or partition.running):
-        SETTLE(batcher, partition)
+        UPDATE_OR_REMOVE(batcher, partition)
 
 
 # Pressure.

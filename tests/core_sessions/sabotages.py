@@ -55,7 +55,7 @@ GRANT = Admission.grant_credit
 
 
 def _refuse_beside_room(admission: Admission[Any], need: Need) -> None:
-    if admission.waitlist.claims and admission.must_wait(need):
+    if admission.waitlist.claims and admission.must_join_line(need):
         raise QueueFull("somebody comes first")
     CHECK_ROOM(admission, need)
 
@@ -115,12 +115,12 @@ OBSERVE = Core.observe
 
 def _rejected_first(core: Core[Any], clock: Callable[[], float]) -> Any:
     """Look for what is due before producers are let in."""
-    batch = NEXT_FLUSH(core, clock) if not core.admission.waitlist.line else None
+    batch = START_NEXT_FLUSH(core, clock) if not core.admission.waitlist.line else None
     core.admission.admit(clock)
     return batch
 
 
-NEXT_FLUSH = Core.next_flush
+START_NEXT_FLUSH = Core.start_next_flush
 
 
 def _unsorted(losses: LossList[Any], numbers: Sequence[int], items: list[Any]) -> None:
@@ -199,7 +199,7 @@ def _never_owned(ending: Ending[Any], waiter: Any, is_owner: bool) -> None:  # n
 
 
 def _answer_early(ending: Ending[Any]) -> bool:
-    if ending.begun:
+    if ending.has_begun:
         ending.ended = True
         for waiter in ending._waiters:
             wake(waiter)
@@ -230,7 +230,7 @@ LET_GO, JOIN, MAY_START = Starts.let_go, Starts.join, Starts._may_start
 
 SABOTAGES: dict[str, Sabotage] = {
     # Who may come in.
-    "a latecomer overtakes": (Admission, "must_wait", lambda *_: False),
+    "a latecomer overtakes": (Admission, "must_join_line", lambda *_: False),
     "who cannot wait overtakes": (Admission, "check_room", _nothing),
     "who cannot wait is refused beside room": (Admission, "check_room", _refuse_beside_room),
     "who cannot wait takes the room of others": (Admission, "check_room", _ignore_claims),
@@ -243,8 +243,8 @@ SABOTAGES: dict[str, Sabotage] = {
     ),
     "credit is never revoked": (Admission, "revoke_credit", _nothing),
     "a close leaves credit": (Core, "close", _close_with_credit),
-    "pauses claim no room": (Admission, "give_way", lambda *_: False),
-    "pauses keep their room": (Admission, "come_back", _nothing),
+    "pauses claim no room": (Admission, "claim_room", lambda *_: False),
+    "pauses keep their room": (Admission, "end_claim", _nothing),
     "nobody pauses": (Admission, "must_give_way", _always(False)),
     "who waits for an item shortens the burst": (Admission, "prolong_burst", _nothing),
     "the last in line is the first": (WaitList, "admit", _admit_the_last),
@@ -259,7 +259,7 @@ SABOTAGES: dict[str, Sabotage] = {
     # Order of a pass.
     "ends come before arrivals": (Core, "observe", _ends_first),
     "the time comes first": (Core, "observe", _tick_early),
-    "what is due waits for the line": (Core, "next_flush", _rejected_first),
+    "what is due waits for the line": (Core, "start_next_flush", _rejected_first),
     "arrivals are told late": (Batcher, "burst_size", _always(0)),
     # Batches.
     "a flush too many": (Batcher, "_may_flush", property(_one_too_many)),
@@ -299,13 +299,13 @@ SABOTAGES: dict[str, Sabotage] = {
     "a hold is for one alone": (Starts, "_may_start", _may_start_in_hold),
     "nobody wakes up for a call": (Core, "wake_at", property(lambda self: self.batcher.wake_at)),
     # Receipts.
-    "receipts of what is lost hang": (Receipts, "settle_lost", _nothing),
+    "receipts of what is lost hang": (Receipts, "settle_all_but", _nothing),
     "receipts of parts hang": (Receipts, "settle_part", _nothing),
     "receipts of batches hang": (Receipts, "settle", _nothing),
     "every receipt tells of delivery": (Receipts, "_failures", lambda *_: {}),
     "receipts change their answer": (
         Ending,
-        "loss",
+        "loss_factory",
         lambda self: lambda: self._exception(self._end_by_now),
     ),
     "losses are told before it is known why": (
@@ -325,7 +325,7 @@ SABOTAGES: dict[str, Sabotage] = {
     "barriers tell of no loss": (Ending, "check_delivered", _nothing),
     "the end comes too early": (Ending, "finish", _answer_early),
     "owners are forgotten": (Ending, "join", _never_owned),
-    "anybody cuts the close short": (Ending, "may_be_hastened", lambda *_, **__: True),
+    "anybody cuts the close short": (Ending, "cancellation_ends_queue", lambda *_, **__: True),
     "flushes are refused in the drain": (Ending, "refusal", lambda self, _: REFUSAL(self, None)),
     "flushes are taken from after the end": (
         Ending,

@@ -519,7 +519,7 @@ def test_an_item_that_ends_while_its_receipt_is_asked(monkeypatch: pytest.Monkey
     def body(stage: Stage) -> None:
         with queue_of(Sink(), IntervalPolicy(1.0)) as queue:
             receipt = queue.submit(1)
-            monkeypatch.setattr(Runner, "refuse_inside", lambda *_: stage.sleep(5))
+            monkeypatch.setattr(Runner, "check_not_inside", lambda *_: stage.sleep(5))
             receipt.result()
             monkeypatch.undo()
 
