@@ -95,7 +95,7 @@ def _matching(name: str, errors: Errors) -> Callable[[BaseException], bool]:
     """
     if not isinstance(errors, type) and callable(errors):
         check_sync_callable(name, errors)
-        return partial(_tells, name, errors)
+        return partial(_answer_of, name, errors)
     classes = errors if isinstance(errors, tuple) else (errors,)
     if not all(map(_is_of_exceptions, classes)):
         what = "an exception class, a tuple of exception classes, or a function of an exception"
@@ -103,7 +103,7 @@ def _matching(name: str, errors: Errors) -> Callable[[BaseException], bool]:
     return lambda error: isinstance(error, classes)
 
 
-def _tells(name: str, function: Callable[[BaseException], bool], error: BaseException) -> bool:
+def _answer_of(name: str, function: Callable[[BaseException], bool], error: BaseException) -> bool:
     """Return the answer of the function to an exception, as a bool.
 
     Raises:

@@ -43,19 +43,19 @@ ANYBODY = _Anybody()
 class Request(Generic[K]):
     """The request of a caller for one key.
 
-    If a request for the same key already waits, that request *stays* in the queue, and both callers
-    get its result.
+    If a request for the same key already waits, that request is *kept* in the queue, and both
+    callers get its result.
 
     Attributes:
         key: The key.
         answer: The result that the loader returned for the key.
         error: The exception that the loader raised last, or None.
         caller: The caller that made the request, while that caller waits.
-        stays: The request that already waited when this one came; None: there was none.
+        kept: The request that already waited when this one came; None: there was none.
         joined: The requests for the same key that came while this one waited; None: there are none.
     """
 
-    __slots__ = ("_cancels", "answer", "caller", "error", "joined", "key", "stays")
+    __slots__ = ("_cancels", "answer", "caller", "error", "joined", "kept", "key")
 
     def __init__(self, key: K, caller: Caller = ANYBODY) -> None:
         self.key = key
@@ -63,24 +63,24 @@ class Request(Generic[K]):
         self.error: Any = None
         self.caller: Caller | None = caller
         self._cancels = caller.cancelling()
-        self.stays: Request[K] | None = None
+        self.kept: Request[K] | None = None
         self.joined: list[Request[K]] | None = None
 
     def __repr__(self) -> str:
         return shown(self.key)
 
-    def join(self, stays: "Request[K]") -> None:
-        """Note that this request was accepted, and which request stays in the queue."""
-        if stays is not self:
-            self.stays = stays
-            stays.joined = stays.joined or []
-            stays.joined.append(self)
+    def join(self, kept: "Request[K]") -> None:
+        """Note that this request was accepted, and which request is kept in the queue."""
+        if kept is not self:
+            self.kept = kept
+            kept.joined = kept.joined or []
+            kept.joined.append(self)
 
-    def give_up(self) -> "Request[K]":
+    def release(self) -> "Request[K]":
         """Forget the caller, which no longer waits; return the request that has the result."""
         self.caller = None  # it would keep the caller's exception alive
-        stays, self.stays = self.stays or self, None
-        return stays
+        kept, self.kept = self.kept or self, None
+        return kept
 
     @property
     def is_wanted(self) -> bool:

@@ -131,9 +131,9 @@ class _Service:
         self._task = task
         self._is_cancelled = self._is_over = False
 
-    def end(self, queue: asyncio.Task[None]) -> None:
+    def end(self, queue_task: asyncio.Task[None]) -> None:
         """End the service, for others to restart it, unless the queue was closed without a loss."""
-        if not self._is_over and (queue.cancelled() or queue.exception() is not None):
+        if not self._is_over and (queue_task.cancelled() or queue_task.exception() is not None):
             self._is_cancelled = not _raise_sigterm() and self._task.cancel()
 
     def __enter__(self) -> None:

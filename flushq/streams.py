@@ -28,7 +28,7 @@ class Handover(Generic[T]):
     Attributes:
         undelivered: The items that were read and not yielded, in the order of the source.
         in_doubt: The items of the batch that the consumer had in hand.
-        unread: The item that was read and that the queue has not accepted (yet), in a list.
+        unaccepted: The item that was read and that the queue has not accepted (yet), in a list.
         left: Whether the consumer has left the block of the stream.
         late: The exception that the source raised when it was stopped, or None.
     """
@@ -37,7 +37,7 @@ class Handover(Generic[T]):
         core.starts.hold()
         self.undelivered: list[T] = []
         self.in_doubt: list[T] = []
-        self.unread: list[T] = []
+        self.unaccepted: list[T] = []
         self.left = False
         self.late: BaseException | None = None
         self._core = core
@@ -131,7 +131,7 @@ class Handover(Generic[T]):
         """Note that the source has raised, or that the queue has refused the item that was read."""
         if not self.left:
             self._error = error
-        elif not self.unread:
+        elif not self.unaccepted:
             self.late = error
 
     # The end.
@@ -144,7 +144,7 @@ class Handover(Generic[T]):
             cut_short = []
         in_doubt, not_yielded = (cut_short, []) if self._in_hand else ([], cut_short)
         self.in_doubt[:] = in_doubt
-        self.undelivered[:] = [*not_yielded, *losses.undelivered.items, *self.unread]
+        self.undelivered[:] = [*not_yielded, *losses.undelivered.items, *self.unaccepted]
 
 
 class StreamView(Generic[T]):

@@ -24,7 +24,7 @@ OnReport = Callable[[FlushReport], object]
 logger = logging.getLogger("flushq")
 
 
-def tell_reports(core: Core[Any], on_report: OnReport) -> None:
+def hand_out_reports(core: Core[Any], on_report: OnReport) -> None:
     """Call on_report for each flush that has ended; log any exception that on_report raises."""
     reports = core.reports
     while reports:
@@ -37,7 +37,7 @@ def tell_reports(core: Core[Any], on_report: OnReport) -> None:
             logger.exception("%son_report raised for %r", core.label, report)
 
 
-def tell_failure(failure: QueueEnded | None) -> None:
+def log_failure(failure: QueueEnded | None) -> None:
     """Log the failure of the queue, if there is one."""
     if failure is not None:
         with suppress(Exception):
@@ -45,7 +45,7 @@ def tell_failure(failure: QueueEnded | None) -> None:
             logger.error("the queue has failed with %s: %s", kind, failure, exc_info=failure)
 
 
-def tell_displaced(core: Core[Any], now: float) -> None:
+def log_displaced(core: Core[Any], now: float) -> None:
     """Log how many items were displaced, if a record is due.
 
     A displaced item of a finalizer or a signal handler gets a record of its own.
@@ -57,16 +57,16 @@ def tell_displaced(core: Core[Any], now: float) -> None:
         with suppress(Exception):
             logger.warning(what, core.label, bounds, count, total)
     while core.admission.unmerged:
-        _tell_unmerged(core, core.admission.unmerged.pop(0))
+        _log_unmerged(core, core.admission.unmerged.pop(0))
 
 
-def _tell_unmerged(core: Core[Any], why: Exception) -> None:
+def _log_unmerged(core: Core[Any], why: Exception) -> None:
     what = "%san item of a finalizer or a signal handler was displaced: %s"
     with suppress(Exception):
         logger.error(what, core.label, shown(why), exc_info=why)
 
 
-def tell_dropped(core: Core[Any], items: int, source: object) -> None:
+def log_collected(core: Core[Any], items: int, source: object) -> None:
     """Log and warn that a queue was garbage-collected with ``items`` items in it."""
     what = (
         f"a FlushQueue{core.name} was garbage-collected with {items} items in it; "
@@ -77,14 +77,16 @@ def tell_dropped(core: Core[Any], items: int, source: object) -> None:
     warnings.warn(what, ResourceWarning, stacklevel=3, source=source)
 
 
-def tell_loss(core: Core[Any], what: str) -> None:
+def log_loss(core: Core[Any], what: str) -> None:
     """Log the outcome of a queue that has no caller left to raise the outcome to."""
     outcome = core.ending.outcome()
     if outcome is not None:
         logger.error("%s%s: %s", core.label, what, outcome)
 
 
-def tell_late(core: Core[Any], late: BaseException | None, error: BaseException | None) -> None:
+def raise_or_log_late(
+    core: Core[Any], late: BaseException | None, error: BaseException | None
+) -> None:
     """Raise the exception of a source that was stopped; log it if the block raises ``error``."""
     if late is None:
         return
@@ -94,7 +96,7 @@ def tell_late(core: Core[Any], late: BaseException | None, error: BaseException 
         logger.error("%sthe source raised while it was being stopped", core.label, exc_info=late)
 
 
-def tell_unburied(item: object, trouble: BaseException) -> None:
+def log_no_dead_letter(item: object, trouble: BaseException) -> None:
     """Log that no dead letter could be written for an item."""
     with suppress(Exception):
         logger.error(

@@ -112,8 +112,8 @@ def _nothing(*_: object, **__: object) -> None: ...
 
 SABOTAGES: dict[str, tuple[object, str, object]] = {
     "nobody is asked about a failure": (Calls, "_ask", _drop),
-    "reports are left out": (runner, "tell_reports", _nothing),
-    "a failure is not logged": (runner, "tell_failure", _nothing),
+    "reports are left out": (runner, "hand_out_reports", _nothing),
+    "a failure is not logged": (runner, "log_failure", _nothing),
     "a loss is not noted": (telling, "_note_loss", _nothing),
     "the timer is never set": (Runner, "_set_timer", _nothing),
     "the limit is not kept": (Runner, "_keep_deadline", _nothing),
@@ -132,7 +132,7 @@ SABOTAGES: dict[str, tuple[object, str, object]] = {
     "a cancelled owner leaves at once": (queue, "until_ended", _leave_at_once),
     "a cancelled owner never leaves": (queue, "until_ended", _never_leave),
     "who waits for what is displaced hangs": (Entrance, "_raise_displaced", _nothing),
-    "that items are displaced is not logged": (runner, "tell_displaced", _nothing),
+    "that items are displaced is not logged": (runner, "log_displaced", _nothing),
     "everyone has a receipt of its own": (
         entrance,
         "receipt_of",

@@ -162,7 +162,7 @@ class Batched(Generic[K, V]):
         except ItemFailed:  # the request that stayed has the exception of the loader
             failed = True
         finally:
-            request = own.give_up()
+            request = own.release()
         if displaced:
             raise Displaced(key, self._label)
         if failed:

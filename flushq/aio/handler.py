@@ -5,7 +5,7 @@ import inspect
 from flushq.aio.calls import is_failure
 from flushq.judging import Judge, T, letters_of
 from flushq.outcomes import Drop, Failure, Verdict
-from flushq.telling import tell_unburied
+from flushq.telling import log_no_dead_letter
 
 
 class FailureHandler(Judge[T]):
@@ -60,7 +60,7 @@ class FailureHandler(Judge[T]):
             except BaseException as trouble:
                 if not is_failure(trouble):
                     raise
-                tell_unburied(item, trouble)
+                log_no_dead_letter(item, trouble)
                 return self._backoff(failure)
         return verdict
 

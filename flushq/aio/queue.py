@@ -18,7 +18,7 @@ from flushq.core.losses import LostAs
 from flushq.core.merging import Merge
 from flushq.core.partitioned_buffer import PartitionKey
 from flushq.policy import FlushPolicy
-from flushq.telling import OnReport, raise_outcome, tell_dropped
+from flushq.telling import OnReport, log_collected, raise_outcome
 from flushq.throttles import Throttle
 
 T = TypeVar("T")
@@ -140,7 +140,7 @@ class FlushQueue(Entrance[T]):
     def __del__(self) -> None:
         core: Core[T] | None = getattr(self, "_core", None)
         if core is not None and (items := len(core.buffer) + core.batcher.in_flight):
-            tell_dropped(core, items, self)
+            log_collected(core, items, self)
 
     async def flush(self) -> None:
         """Flush at once, and return when every item that was accepted before the call has ended.

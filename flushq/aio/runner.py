@@ -22,7 +22,7 @@ from flushq.core.batch import Batch
 from flushq.core.core import Core
 from flushq.core.waiter import Facts, Registry
 from flushq.inside import current_flushes, flush_inside
-from flushq.telling import OnReport, logger, tell_displaced, tell_failure, tell_reports
+from flushq.telling import OnReport, hand_out_reports, log_displaced, log_failure, logger
 
 T = TypeVar("T")
 
@@ -229,13 +229,13 @@ class Runner(Generic[T]):
                 self._keep_deadline()
             core.respond()
             if ending:  # now no item is accepted, whatever a logging handler does
-                tell_failure(core.ending.take_failure())
+                log_failure(core.ending.take_failure())
             if core.admission.displaced_lately:
-                tell_displaced(core, self.loop.time())
+                log_displaced(core, self.loop.time())
             if (when := core.wake_at) != self._timer_at:
                 self._set_timer(when)
             if core.reports and self._on_report is not None:
-                tell_reports(core, self._on_report)
+                hand_out_reports(core, self._on_report)
             if ending and core.ending.finish():
                 self._forget_deadline()
         except BaseException:  # raised by the policy, on_report or logging
@@ -319,7 +319,7 @@ def new_task(
     return loop.create_task(flush, name=name, context=context)
 
 
-def _log_not_started(core: weakref.ref[Core[Any]]) -> None:
-    queue = core()
-    if queue is not None and queue.buffer.items:
-        logger.warning("%r holds items but was not started: use async with, or run()", queue)
+def _log_not_started(core_ref: weakref.ref[Core[Any]]) -> None:
+    core = core_ref()
+    if core is not None and core.buffer.items:
+        logger.warning("%r holds items but was not started: use async with, or run()", core)

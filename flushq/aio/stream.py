@@ -19,7 +19,7 @@ from flushq.core.duplicates import DedupeKey
 from flushq.core.merging import Merge
 from flushq.policy import FlushPolicy
 from flushq.streams import Handover, StreamView
-from flushq.telling import OnReport, tell_late
+from flushq.telling import OnReport, raise_or_log_late
 from flushq.throttles import Throttle
 
 T = TypeVar("T")
@@ -80,7 +80,7 @@ class BatchStream(StreamView[T]):
         self._handover.list_losses()
         if cancelled is not None:
             raise cancelled
-        tell_late(self._core, self._handover.late, error)
+        raise_or_log_late(self._core, self._handover.late, error)
 
     def __aiter__(self) -> Self:
         return self
@@ -125,13 +125,13 @@ class BatchStream(StreamView[T]):
             self._close_queue()
 
     async def _enqueue_all(self) -> None:
-        unread = self._handover.unread
+        unaccepted = self._handover.unaccepted
         if self._handover.left:
             raise asyncio.CancelledError
         async for item in self._iterator:
-            unread.append(item)
+            unaccepted.append(item)
             await self._queue.enqueue(item)
-            unread.clear()
+            unaccepted.clear()
 
     async def _close_source(self) -> None:
         aclose: Any = getattr(self._iterator, "aclose", None)

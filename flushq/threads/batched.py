@@ -159,7 +159,7 @@ class Batched(Generic[K, V]):
         except ItemFailed:  # the loader raised: the request that stayed holds the exception
             failed = True
         finally:
-            request = own.give_up()
+            request = own.release()
         if displaced:
             raise Displaced(key, self._label)
         if failed:

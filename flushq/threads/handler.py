@@ -6,7 +6,7 @@ from flushq.arguments import shown
 from flushq.core.duplicates import discard
 from flushq.judging import Judge, T, letters_of
 from flushq.outcomes import Drop, Failure, Verdict
-from flushq.telling import tell_unburied
+from flushq.telling import log_no_dead_letter
 from flushq.threads.calls import check_plain
 
 
@@ -58,7 +58,7 @@ class FailureHandler(Judge[T]):
             try:
                 self._write(item, error)
             except Exception as trouble:
-                tell_unburied(item, trouble)
+                log_no_dead_letter(item, trouble)
                 return self._backoff(failure)
         return verdict
 

@@ -20,7 +20,7 @@ from flushq.core.partitioned_buffer import PartitionKey
 from flushq.core.view import QueueView
 from flushq.outcomes import QueueStats
 from flushq.policy import FlushPolicy
-from flushq.telling import OnReport, raise_outcome, tell_dropped
+from flushq.telling import OnReport, log_collected, raise_outcome
 from flushq.threads import primitives, process
 from flushq.threads.calls import FlushFn, OnFailure
 from flushq.threads.interrupts import until_ended
@@ -179,7 +179,7 @@ class FlushQueue(QueueView[T]):
         if runner is not None and not runner.drop():
             items = len(self._core.buffer) + self._core.batcher.in_flight
             if items:
-                tell_dropped(self._core, items, self)
+                log_collected(self._core, items, self)
 
     # Producers.
 

@@ -19,7 +19,7 @@ from flushq.arguments import as_float, check_sync_callable
 from flushq.core.batch import Batch
 from flushq.core.core import Core
 from flushq.inside import flush_inside
-from flushq.telling import OnReport, logger, tell_displaced, tell_failure, tell_loss, tell_reports
+from flushq.telling import OnReport, hand_out_reports, log_displaced, log_failure, log_loss, logger
 from flushq.threads import primitives, process
 from flushq.threads.calls import Calls, Flight, FlushFn, OnFailure
 from flushq.threads.keeper import Keeper
@@ -219,7 +219,7 @@ class Runner(Generic[T]):
                 locked(self._pass)  # the keeper may be busy: it calls flush_fn if no worker can
                 self._tell()
                 locked(self._rest)
-            tell_loss(core, "the interpreter ends with an open queue")
+            log_loss(core, "the interpreter ends with an open queue")
 
     def _wait_for_end(self, until: float, *, owner: bool) -> None:
         self.wait(until, partial(self._join_end, owner=owner), self._core.ending.leave)
@@ -262,7 +262,7 @@ class Runner(Generic[T]):
         self._tell()
         has_ended = self.is_orphan() or locked(self._rest)
         if has_ended and self._is_dropped:
-            tell_loss(self._core, "an open queue was garbage-collected")
+            log_loss(self._core, "an open queue was garbage-collected")
         return has_ended
 
     def _rest(self) -> bool:
@@ -283,11 +283,11 @@ class Runner(Generic[T]):
 
     def _tell(self) -> None:
         """Hand out log records and reports, without the lock, since this runs code of the user."""
-        tell_failure(self._core.ending.take_failure())
-        tell_displaced(self._core, primitives.clock())
+        log_failure(self._core.ending.take_failure())
+        log_displaced(self._core, primitives.clock())
         if self._core.reports and self._on_report is not None:
             try:
-                tell_reports(self._core, self._on_report)
+                hand_out_reports(self._core, self._on_report)
             except (KeyboardInterrupt, SystemExit):  # no caller could handle it
                 what = "%son_report raised KeyboardInterrupt or SystemExit; the queue ignores it"
                 logger.exception(what, self._core.label)

@@ -19,7 +19,7 @@ from flushq.core.duplicates import DedupeKey
 from flushq.core.merging import Merge
 from flushq.policy import FlushPolicy
 from flushq.streams import Handover, StreamView
-from flushq.telling import OnReport, tell_late
+from flushq.telling import OnReport, raise_or_log_late
 from flushq.threads import primitives
 from flushq.threads.interrupts import until_ended
 from flushq.threads.primitives import Waiter
@@ -94,7 +94,7 @@ class BatchStream(StreamView[T]):
             raise interrupt
         for thread in self._threads.values():
             thread.join()
-        tell_late(self._core, self._handover.late, error)
+        raise_or_log_late(self._core, self._handover.late, error)
 
     def __iter__(self) -> Self:
         return self
@@ -157,9 +157,9 @@ class BatchStream(StreamView[T]):
             item = next(self._iterator, _END)
             if item is _END:
                 return True
-            handover.unread.append(item)
+            handover.unaccepted.append(item)
             enter(item, math.inf)
-            handover.unread.clear()
+            handover.unaccepted.clear()
         return False
 
     def _close_source(self) -> None:

@@ -399,10 +399,10 @@ def play(seed: int) -> History:
 
         __slots__ = ()
 
-        def join(self, stays: flushq.requests.Request[int]) -> None:
+        def join(self, kept: flushq.requests.Request[int]) -> None:
             """Tell of it."""
             session.accepted()
-            super().join(stays)
+            super().join(kept)
 
     _logger.addFilter(session.on_record)
     with mock.patch("flushq.aio.batched.Request", SeenRequest):
