@@ -100,27 +100,27 @@ class PiecemealPolicy(FlushPolicy):
 
 
 class HookedPolicy(FlushPolicy):
-    """A policy all of whose events are overrides that go through ``hear``."""
+    """A policy all of whose events are overrides that go through ``on_event``."""
 
     def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
         """Hear of an arrival."""
-        return self.hear("item_added", super().item_added, now, count, weight)
+        return self.on_event("item_added", super().item_added, now, count, weight)
 
     def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
         """Hear of a start."""
-        return self.hear("flush_started", super().flush_started, now, count, weight)
+        return self.on_event("flush_started", super().flush_started, now, count, weight)
 
     def flush_done(
         self, now: float, count: int, seconds: float, error: BaseException | None = None
     ) -> Decision:
         """Hear of an end."""
-        return self.hear("flush_done", super().flush_done, now, count, seconds, error)
+        return self.on_event("flush_done", super().flush_done, now, count, seconds, error)
 
     def tick(self, now: float) -> Decision:
         """Hear of the time."""
-        return self.hear("tick", super().tick, now)
+        return self.on_event("tick", super().tick, now)
 
-    def hear(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
+    def on_event(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
         """Answer an event, normally with ``tell(*facts)``."""
         raise NotImplementedError
 
@@ -129,7 +129,7 @@ class Refusal(Exception):
     """What a policy or a flush raises in a test."""
 
 
-FAULTS = ["raises", "answers nonsense", "is silent", "is deaf"]
+FAULTS = ["raises", "answers nonsense", "answers nothing", "forgets super()"]
 
 
 class FaultyPolicy(HookedPolicy):
@@ -153,7 +153,7 @@ class FaultyPolicy(HookedPolicy):
         due = self.queue.oldest + 10
         return Flush("three") if self.queue.pending >= 3 or due <= now else Wait(due)
 
-    def hear(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
+    def on_event(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
         """Do what an override should, or misbehave when the time for it has come."""
         self.after -= event == self.event
         if event != self.event or self.after >= 0:
@@ -164,7 +164,7 @@ class FaultyPolicy(HookedPolicy):
         if self.fault == "answers nonsense":
             tell(*facts)
             return cast("Decision", "flush")
-        return Wait() if self.fault == "is deaf" else cast("Decision", None)
+        return Wait() if self.fault == "forgets super()" else cast("Decision", None)
 
 
 def policies(unit: Any) -> st.SearchStrategy[FlushPolicy]:

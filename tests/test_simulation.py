@@ -293,7 +293,7 @@ def test_a_policy_hears_how_a_flush_failed() -> None:
     """A failure that ends the queue is told to the policy, as in production."""
     told: list[BaseException | None] = []
 
-    class Hearing(NaturalPolicy):
+    class NotingPolicy(NaturalPolicy):
         def flush_done(
             self, now: float, count: int, seconds: float, error: BaseException | None = None
         ) -> Decision:
@@ -301,7 +301,7 @@ def test_a_policy_hears_how_a_flush_failed() -> None:
             return super().flush_done(now, count, seconds, error)
 
     fails, _ = scripted(Drop(), Fail())
-    simulate(Hearing(), [0, 1], 1, flush_fails=fails)
+    simulate(NotingPolicy(), [0, 1], 1, flush_fails=fails)
     assert None is told[0]
     assert isinstance(told[1], RuntimeError)
 

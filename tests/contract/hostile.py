@@ -142,30 +142,30 @@ class Second(FlushPolicy):
         due = self.queue.oldest + 1.0
         return Flush("age") if due <= now else Wait(due)
 
-    def hear(self, event: str, now: float) -> None:
+    def on_event(self, event: str, now: float) -> None:
         """Hear of an event, before the base class does."""
         self.told.append((event, now))
 
     def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
         """Hear of it, and go on."""
-        self.hear("item_added", now)
+        self.on_event("item_added", now)
         return super().item_added(now, count, weight)
 
     def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
         """Hear of it, and go on."""
-        self.hear("flush_started", now)
+        self.on_event("flush_started", now)
         return super().flush_started(now, count, weight)
 
     def flush_done(
         self, now: float, count: int, seconds: float, error: BaseException | None = None
     ) -> Decision:
         """Hear of it, and go on."""
-        self.hear("flush_done", now)
+        self.on_event("flush_done", now)
         return super().flush_done(now, count, seconds, error)
 
     def tick(self, now: float) -> Decision:
         """Hear of it, and go on."""
-        self.hear("tick", now)
+        self.on_event("tick", now)
         return super().tick(now)
 
 
@@ -178,9 +178,9 @@ class Broken(Second):
         self.kind = kind
         self.left = nth
 
-    def hear(self, event: str, now: float) -> None:
+    def on_event(self, event: str, now: float) -> None:
         """Raise, if it is that event."""
-        super().hear(event, now)
+        super().on_event(event, now)
         self.left -= event == self.event
         if event == self.event and self.left <= 0:
             raise self.kind(f"broken in {event}")

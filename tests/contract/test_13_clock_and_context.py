@@ -233,8 +233,8 @@ async def test_the_policy_hears_everything_in_the_context_of_the_queue() -> None
     seen: dict[str, str] = {}
 
     class Curious(Second):
-        def hear(self, event: str, now: float) -> None:
-            super().hear(event, now)
+        def on_event(self, event: str, now: float) -> None:
+            super().on_event(event, now)
             seen[event] = place.get()
 
     place.set("owner")

@@ -338,7 +338,7 @@ async def test_a_handler_cannot_wait_for_itself(
 # Slots, order, the policy.
 
 
-class Listening(NaturalPolicy):
+class NotingPolicy(NaturalPolicy):
     """Notes what it is told of the end of each flush."""
 
     def __init__(self) -> None:
@@ -357,9 +357,9 @@ async def test_the_policy_hears_of_one_long_flush() -> None:
     """However often a batch is handed over, it is told of one end, after the seconds of all."""
     sink = Sink[int](1.0, errors={0: OSError(), 1: OSError()})
     handler = Handler[int]([Retry(2.0), Split()])
-    async with FlushQueue(sink, Listening(), on_failure=handler) as queue:
+    async with FlushQueue(sink, NotingPolicy(), on_failure=handler) as queue:
         await enqueue_all(queue, range(2))
-    assert [(6.0, 2, 6.0, None)] == cast("Listening", queue.policy).told
+    assert [(6.0, 2, 6.0, None)] == cast("NotingPolicy", queue.policy).told
 
 
 async def test_a_retry_at_once_lets_the_loop_run() -> None:

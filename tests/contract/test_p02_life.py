@@ -21,7 +21,7 @@ async def test_the_policy_of_each_partition_has_facts_of_its_own(
     facts = Shared()
 
     class Facts(Watched):
-        def hear(self, event: str, now: float) -> None:
+        def on_event(self, event: str, now: float) -> None:
             facts.append(self.queue)
 
     options: dict[str, Any] = {"max_in_flight": 3, "max_in_flight_per_partition": most}
@@ -108,7 +108,7 @@ async def test_a_partition_that_is_gone_leaves_neither_a_copy_nor_a_key() -> Non
     left: weakref.WeakSet[Any] = weakref.WeakSet()
 
     class Copy(Second):
-        def hear(self, event: str, now: float) -> None:
+        def on_event(self, event: str, now: float) -> None:
             left.add(self)
 
     class Key:
@@ -127,15 +127,15 @@ async def test_a_partition_that_is_gone_leaves_neither_a_copy_nor_a_key() -> Non
 
 async def test_what_a_policy_has_learnt_goes_with_its_partition() -> None:
     """A copy hears of all that happens while the partition exists; the next one starts afresh."""
-    heard = Shared()
+    counts = Shared()
     copies: weakref.WeakSet[Any] = weakref.WeakSet()
 
     class Learning(Watched):
-        def hear(self, event: str, now: float) -> None:
+        def on_event(self, event: str, now: float) -> None:
             copies.add(self)
             self.known = [*getattr(self, "known", []), event]
             if event == "item_added":
-                heard.append(len(self.known))
+                counts.append(len(self.known))
 
     sink = HeldSink[str]()
     async with by_letter(sink, Learning()) as queue:
@@ -148,7 +148,7 @@ async def test_what_a_policy_has_learnt_goes_with_its_partition() -> None:
         await queue.flush()
         await queue.enqueue("a3")
         await settle()
-        assert [1, 4, 1] == heard
+        assert [1, 4, 1] == counts
         gc.collect()
         assert 1 == len(copies)
 

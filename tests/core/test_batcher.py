@@ -22,15 +22,15 @@ class ScriptedPolicy(HookedPolicy):
 
     def __init__(self, decision: object = Wait()) -> None:
         self.decision = decision
-        self.heard: list[tuple[Any, ...]] = []
+        self.told: list[tuple[Any, ...]] = []
 
     def decide(self, now: float) -> Decision:
         """Decide as set."""
         return cast("Decision", self.decision)
 
-    def hear(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
+    def on_event(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
         """Note the event."""
-        self.heard.append((event, *facts))
+        self.told.append((event, *facts))
         return tell(*facts)
 
 
@@ -41,7 +41,7 @@ class EagerPolicy(HookedPolicy):
         """Flush."""
         return Flush()
 
-    def hear(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
+    def on_event(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
         """Flush anyway."""
         tell(*facts)
         return Flush("anyway")
@@ -159,7 +159,7 @@ def test_there_is_nothing_to_wake_for_while_nothing_can_be_taken() -> None:
         def decide(self, now: float) -> Decision:
             return Flush()
 
-        def hear(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
+        def on_event(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
             decision = tell(*facts)
             return Wait(facts[0] + 1) if decision == Wait() else decision
 
@@ -203,7 +203,7 @@ def test_the_policy_hears_everything_once_and_in_order() -> None:
         ("flush_started", 6, 1, 5),
         ("flush_done", 8, 2, 5, None),
         ("flush_done", 9, 1, 3, error),
-    ] == vars(batcher.policy.copy)["heard"]
+    ] == vars(batcher.policy.copy)["told"]
 
 
 def test_time_never_runs_backwards_for_the_policy() -> None:
@@ -214,10 +214,10 @@ def test_time_never_runs_backwards_for_the_policy() -> None:
     accept(batcher, 2, now=8)
     batcher.tick(7)
     end(batcher, batch, 6)
-    times = [facts[1] for facts in vars(batcher.policy.copy)["heard"]]
+    times = [facts[1] for facts in vars(batcher.policy.copy)["told"]]
     assert [10, 10, 10, 10, 10] == times
     assert (10, 10) == (batch.started, batcher.policy.now)
-    assert ("flush_done", 10, 1, 0, None) == vars(batcher.policy.copy)["heard"][-1]
+    assert ("flush_done", 10, 1, 0, None) == vars(batcher.policy.copy)["told"][-1]
     assert batcher.failure is None
 
 
@@ -232,7 +232,7 @@ def test_duplicates_count_for_the_burst_alone() -> None:
     assert 1 == batcher.burst_size
     batcher.announce(1)
     assert 0 == batcher.burst_size
-    assert [("item_added", 0, 1, 0)] == vars(batcher.policy.copy)["heard"]
+    assert [("item_added", 0, 1, 0)] == vars(batcher.policy.copy)["told"]
 
 
 def test_the_policy_that_runs_is_a_copy() -> None:
@@ -241,7 +241,7 @@ def test_the_policy_that_runs_is_a_copy() -> None:
     batcher = batcher_of(policy, 2)
     accept(batcher, 1)
     assert policy is not batcher.policy.copy
-    assert ([], QueueState()) == (policy.heard, policy.queue)
+    assert ([], QueueState()) == (policy.told, policy.queue)
     assert 2 == batcher.policy.copy.queue.max_in_flight
 
 
@@ -322,8 +322,8 @@ def test_what_an_interrupted_flush_raises_is_not_a_failure() -> None:
 MESSAGES = {
     "raises": r"raised Refusal\('not today'\) in {}$",
     "answers nonsense": "answered {} with 'flush': a decision is a Flush or a Wait",
-    "is silent": "answered {} with None: ",
-    "is deaf": r"answered {} with Wait\(until=inf\): it counts . pending and . in flight, not . "
+    "answers nothing": "answered {} with None: ",
+    "forgets super()": r"answered {} with Wait\(until=inf\): it counts . pending and . in flight, not . "
     r"and .; an override returns super\(\)'s answer",
 }
 
@@ -353,7 +353,7 @@ def test_a_policy_that_misbehaves_ends_the_queue(event: str, fault: str) -> None
         accept(batcher, 3, now=1)
         batcher.tick(11)
         end(batcher, batch, 12)
-    if (event, fault) == ("tick", "is deaf"):
+    if (event, fault) == ("tick", "forgets super()"):
         assert batcher.failure is None
         return
     kind, message, cause = failure_of(batcher)

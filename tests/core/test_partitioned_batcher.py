@@ -31,10 +31,10 @@ class Failing(Second):
         """Flush at once."""
         return Flush("natural")
 
-    def hear(self, event: str, now: float) -> None:
+    def on_event(self, event: str, now: float) -> None:
         """Raise, if it is that one."""
-        super().hear(event, now)
-        if event == self.event and self.nth == sum(event == heard for heard, _ in self.told):
+        super().on_event(event, now)
+        if event == self.event and self.nth == sum(event == told for told, _ in self.told):
             raise self.kind
 
 
@@ -106,8 +106,8 @@ def test_an_item_that_comes_while_policies_are_told_is_told_once() -> None:
     """A policy logs, say, and the handler enqueues: that partition hears of it in its turn."""
 
     class Logging(Watched):
-        def hear(self, event: str, now: float) -> None:
-            super().hear(event, now)
+        def on_event(self, event: str, now: float) -> None:
+            super().on_event(event, now)
             if records:
                 driver.accept(records.pop())
 

@@ -468,12 +468,12 @@ class Driver(QueueView[Item]):
 
     def _follow(self, attempts: Any, batch: Batch[Item]) -> Generator[Wish, Any, None]:
         """Do what comes next after a failure."""
-        wish, heard = attempts.next, None
+        wish, answer = attempts.next, None
         if isinstance(wish, Pause):
             yield from self._wait_in_line(attempts, wish.seconds)
             return
         try:
-            heard = yield wish
+            answer = yield wish
         except BaseException as error:  # it goes to the batch
             match wish:
                 case Call():
@@ -485,7 +485,7 @@ class Driver(QueueView[Item]):
             case Call():
                 attempts.returned(self.now)
             case Ask():
-                attempts.judged(heard)
+                attempts.judged(answer)
 
     def _wait_in_line(self, attempts: Any, seconds: float) -> Generator[Wish, Any, None]:
         turn: Waiter = Future()

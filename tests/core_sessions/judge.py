@@ -93,8 +93,8 @@ class Judge:
         """Compare the two."""
         if self._history.complaints:
             return
-        for heard in self._model.heard:
-            self._history.complain(13, f"the policy heard of {heard.event}")
+        for recorded in self._model.policy_events:
+            self._history.complain(13, f"the policy heard of {recorded.event}")
         for point, text in self._model.complaints:
             self._history.complain(point, text)
         self._note(self._differences())

@@ -24,7 +24,7 @@ from flushq import (
 )
 from tests.core_sessions.calls import ACCEPTED, CANCELLED, NOTHING, Call, Need, Outcome
 from tests.core_sessions.flights import Cause, Ended, Entry, Fate, Flight
-from tests.core_sessions.partitions import UNHEARD, Partition
+from tests.core_sessions.partitions import NO_EVENT, Partition
 from tests.core_sessions.turns import Turns
 from tests.sessions.facts import Item
 
@@ -301,12 +301,12 @@ class Model(Turns):
         while self._done:
             self._end(*self._done.popleft())
         self.starts.tell_ends()
-        self._hear_of_throttle()
+        self._check_throttle()
         if self.timer_fired is not None:
             now, self.timer_fired = self.timer_fired, None
             self.starts.now = max(now, self.starts.now)
             while late := [each for each in self.partitions if self._wake_at(each) <= now]:
-                self._tell_policy(self._next_to_hear(late), "tick", now)
+                self._tell_policy(self._next_to_tell(late), "tick", now)
             self._line_up()
 
     def _announce(self) -> None:
@@ -318,7 +318,7 @@ class Model(Turns):
             self.opened = None
         fresh = [entry for entry in self.waiting if entry.since is None]
         while fresh:
-            partition = self._next_to_hear(entry.partition for entry in fresh)
+            partition = self._next_to_tell(entry.partition for entry in fresh)
             come = [entry for entry in fresh if entry.partition is partition]
             fresh = [entry for entry in fresh if entry.partition is not partition]
             for entry in come:
@@ -329,7 +329,7 @@ class Model(Turns):
         corrected = [each for each in self.corrected if each in self.partitions]
         self.corrected = []
         while corrected and not self.stopped:
-            partition = self._next_to_hear(corrected)
+            partition = self._next_to_tell(corrected)
             corrected.remove(partition)
             self._tell_policy(partition, "asked", opened)
         self._line_up()
@@ -340,7 +340,7 @@ class Model(Turns):
             self._admit(self.line.pop(0))
         partition = self._next_to_flush() if self._has_free_slot else None
         may_start = self.starts.let_go(is_due=partition is not None)
-        self._hear_of_throttle()
+        self._check_throttle()
         if not may_start or partition is None:
             return False
         flight = self._take(partition)
@@ -356,10 +356,10 @@ class Model(Turns):
                 self._move(entry, "undelivered")
         self.due = [[each for each in group if each is not partition] for group in self.due]
         self._line_up()
-        self._hear_of_throttle()
+        self._check_throttle()
         return flight in self.running
 
-    def _hear_of_throttle(self) -> None:
+    def _check_throttle(self) -> None:
         """If the throttle has failed, so has the queue."""
         if self.starts.failed:
             self._fail(PolicyError, self.starts.failure)
@@ -445,16 +445,16 @@ class Model(Turns):
         if self.policy_failed:
             return
         partition.told_at = now = max(partition.told_at, now)
-        heard = self.heard.popleft() if self.heard else UNHEARD
-        if partition.copy is None and heard.copy not in self.copies:
-            partition.copy = heard.copy
-            self.copies.add(heard.copy)
-        self._check_heard(heard, partition, (event, now, *facts))
-        if heard.decision is None:
+        recorded = self.policy_events.popleft() if self.policy_events else NO_EVENT
+        if partition.copy is None and recorded.copy not in self.copies:
+            partition.copy = recorded.copy
+            self.copies.add(recorded.copy)
+        self._check_event(recorded, partition, (event, now, *facts))
+        if recorded.decision is None:
             self.policy_failed = True
-            self._fail(PolicyError, heard.cause)
+            self._fail(PolicyError, recorded.cause)
         else:
-            partition.decision = heard.decision
+            partition.decision = recorded.decision
 
     # Flights.
 
@@ -482,7 +482,7 @@ class Model(Turns):
         facts = len(flight.entries), seconds, flight.error
         self._tell_policy(partition, "flush_done", now, *facts)
         self.starts.tell_ends()
-        self._hear_of_throttle()
+        self._check_throttle()
         self._line_up()
         for entry in flight.entries:
             if entry.answer is None:

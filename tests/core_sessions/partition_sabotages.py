@@ -150,7 +150,7 @@ def _settled_by_the_first(batcher: AnyBatcher) -> int:
     return next((batch.first_unended for batch in batcher.running), batcher._first_waiting)
 
 
-def _hear_on(batcher: AnyBatcher, what: str, cause: BaseException | None) -> None:
+def _keep_telling(batcher: AnyBatcher, what: str, cause: BaseException | None) -> None:
     Batcher._fail_policy(batcher, what, cause)
 
 
@@ -219,7 +219,7 @@ PARTITION_SABOTAGES: dict[str, tuple[type, str, object]] = {
     "copies of a policy that has failed hear on": (
         PartitionedBatcher,
         "_fail_policy",
-        _hear_on,
+        _keep_telling,
     ),
     "duplicates are compared over all partitions": (
         PartitionedBuffer,

@@ -24,7 +24,7 @@ class Partition:
 
 
 @attrs.frozen
-class Heard:
+class PolicyEvent:
     """An event that a policy was told of, with its answer; without one, why it has failed.
 
     Attributes:
@@ -40,5 +40,5 @@ class Heard:
 COPIED = "copied"
 """The event of a policy that is to be copied and fails to be."""
 
-UNHEARD = Heard(-1, ("nothing",))
+NO_EVENT = PolicyEvent(-1, ("nothing",))
 """What is heard if nothing is."""

@@ -12,7 +12,7 @@ from tests.core_sessions.driver import Caller, Driver, Flush, Steps, Turn
 from tests.core_sessions.flights import Flight, Made
 from tests.core_sessions.judge import Judge
 from tests.core_sessions.model import Model
-from tests.core_sessions.partitions import COPIED, Heard
+from tests.core_sessions.partitions import COPIED, PolicyEvent
 from tests.sessions.facts import Item, Limits
 from tests.sessions.history import History
 from tests.sessions.merges import MISTAKES
@@ -23,11 +23,11 @@ class SinkError(Exception):
     """What a flush raises when it is told to."""
 
 
-class Ear:
+class EventRecorder:
     """Hears what the copies of a policy are told and answer; each has a number, from 0 on."""
 
-    def __init__(self, heard: deque[Heard]) -> None:
-        self._heard = heard
+    def __init__(self, events: deque[PolicyEvent]) -> None:
+        self._events = events
         self._copies: list[object] = []
         self._numbers: dict[int, int] = {}
         self._event: tuple[object, ...] = ()
@@ -42,16 +42,17 @@ class Ear:
 
     def answered(self, decision: Decision) -> Decision:
         """It answers."""
-        self._heard.append(Heard(self._number, self._event, decision))
+        self._events.append(PolicyEvent(self._number, self._event, decision))
         return decision
 
     def policy_failed(self, cause: BaseException | None) -> None:
         """It raises, or answers nonsense."""
-        self._heard.append(Heard(self._number, self._event, None, cause))
+        self._events.append(PolicyEvent(self._number, self._event, None, cause))
 
     def copy_failed(self, error: Exception) -> None:
         """Another copy cannot be made."""
-        self._heard.append(Heard(len(self._copies), (COPIED,), None, Made(TypeError, error)))
+        cause = Made(TypeError, error)
+        self._events.append(PolicyEvent(len(self._copies), (COPIED,), None, cause))
 
 
 class Clock:
@@ -86,11 +87,14 @@ class Play:
         burst: float = math.inf,
     ) -> None:
         self.verdicts = {} if verdicts is None else verdicts
-        self._heard: deque[Heard] = deque()
-        heard_policy = make_policy(policy, limits, Ear(self._heard))
-        self.driver = Driver(heard_policy, limits, handles=bool(verdicts), burst=burst)
+        self._policy_events: deque[PolicyEvent] = deque()
+        recorded_policy = make_policy(policy, limits, EventRecorder(self._policy_events))
+        self.driver = Driver(recorded_policy, limits, handles=bool(verdicts), burst=burst)
         self.model = Model(
-            limits=limits, heard=self._heard, handles=bool(verdicts), usual_burst=burst
+            limits=limits,
+            policy_events=self._policy_events,
+            handles=bool(verdicts),
+            usual_burst=burst,
         )
         self.callers: list[tuple[Caller, Call]] = []
         self.open: dict[int, Caller] = {}
@@ -272,13 +276,13 @@ class Play:
 
     def _pass(self, verb: str) -> None:
         self.driver.run_pass()
-        self._note_heard()
+        self._note_policy_events()
         self.model.run_pass()
 
-    def _note_heard(self) -> None:
-        for heard in self._heard:
-            facts = *heard.event[1:], heard.decision
-            self.history.note(f"policy {heard.copy}", str(heard.event[0]), *facts)
+    def _note_policy_events(self) -> None:
+        for recorded in self._policy_events:
+            facts = *recorded.event[1:], recorded.decision
+            self.history.note(f"policy {recorded.copy}", str(recorded.event[0]), *facts)
 
     def _pass_at_once(self, verb: str) -> None:
         """A pass calls flush_fn at once, which returns or raises without suspending."""
@@ -308,7 +312,7 @@ class Play:
                 self.model.flight_is_over(flight)
 
         self.driver.run_pass(call)
-        self._note_heard()
+        self._note_policy_events()
         self.model.run_pass(call_of_model)
 
     def _advance(self, verb: str) -> None:

@@ -9,7 +9,7 @@ import attrs
 
 from flushq import Flush, Wait
 from tests.core_sessions.flights import Cause, Entry, Flight
-from tests.core_sessions.partitions import COPIED, Heard, Partition
+from tests.core_sessions.partitions import COPIED, PolicyEvent, Partition
 from tests.core_sessions.room import Room
 from tests.core_sessions.starts import Starts
 
@@ -32,7 +32,7 @@ class Turns(Room):
         starts: When calls may start.
     """
 
-    heard: deque[Heard]
+    policy_events: deque[PolicyEvent]
     now: float = 0.0
     complaints: list[tuple[int | str, str]] = attrs.field(factory=list)
     copies: set[int] = attrs.field(factory=set)
@@ -81,7 +81,7 @@ class Turns(Room):
     def _next_to_flush(self) -> Partition | None:
         """The first in line; only if nobody is, under pressure, that of the oldest item."""
         if self.due:
-            return self._next_to_hear(self.due[0])
+            return self._next_to_tell(self.due[0])
         if not self.is_pressed:
             return None
         told = (entry.partition for entry in self.waiting if entry.since is not None)
@@ -129,20 +129,22 @@ class Turns(Room):
         may_flush = self._is_below_limit(partition) and self._told(partition)
         return decision.until if may_flush else math.inf
 
-    def _next_to_hear(self, partitions: Iterable[Partition]) -> Partition:
+    def _next_to_tell(self, partitions: Iterable[Partition]) -> Partition:
         """Of those that may hear next, in any order, the one that was heard to do so.
 
         A new copy belongs to a partition that has none, which is the first of those.
         """
-        may_hear = list(partitions)
-        copy = self.heard[0].copy if self.heard else None
-        known = [each for each in may_hear if each.copy == copy]
-        new = [each for each in may_hear if each.copy is None]
-        return (known or new or may_hear)[0]
+        candidates = list(partitions)
+        copy = self.policy_events[0].copy if self.policy_events else None
+        known = [each for each in candidates if each.copy == copy]
+        new = [each for each in candidates if each.copy is None]
+        return (known or new or candidates)[0]
 
-    def _check_heard(self, heard: Heard, partition: Partition, right: tuple[Cause, ...]) -> None:
-        if heard.copy != partition.copy:
-            text = f"policy {heard.copy} was told {heard.event}, not policy {partition.copy}"
+    def _check_event(
+        self, recorded: PolicyEvent, partition: Partition, right: tuple[Cause, ...]
+    ) -> None:
+        if recorded.copy != partition.copy:
+            text = f"policy {recorded.copy} was told {recorded.event}, not policy {partition.copy}"
             self.complaints.append(("P4", text))
-        elif heard.event[0] != COPIED and heard.event != right:
-            self.complaints.append((13, f"the policy was told {heard.event}, not {right}"))
+        elif recorded.event[0] != COPIED and recorded.event != right:
+            self.complaints.append((13, f"the policy was told {recorded.event}, not {right}"))
