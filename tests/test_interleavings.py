@@ -63,24 +63,24 @@ def test_a_full_queue_is_full() -> None:
 
 
 OF_BOUNDS = [
-    "a light item passes the line",
-    "what was given weighs nothing",
+    "a light item overtakes the line",
+    "reserved weight is ignored",
     "weight is no pressure",
-    "a queue that displaces never presses",
-    "nobody asks by corrected facts",
+    "a full queue that displaces is no pressure",
+    "the policy is not asked after a correction",
 ]
 OF_MERGING = [
-    "the first stays as it is",
-    "what is merged weighs what it did",
+    "items are not merged",
+    "a merged item keeps its old weight",
     "a merge needs no room",
-    "what the policy knows is never reweighed",
+    "the weight that the policy knows is not corrected",
 ]
 OF_THROTTLES = [
-    "the throttle is overruled",
-    "the throttle hears of no end",
-    "retries go when they like",
-    "a hold is for one alone",
-    "nobody wakes up for a call",
+    "the throttle is ignored",
+    "the throttle is not told of ends",
+    "retries do not wait",
+    "a hold holds one flush alone",
+    "no timer is set for the next call",
     *THROTTLE_SABOTAGES,
 ]
 

@@ -369,7 +369,7 @@ class Session:
             self.history.complain("B3", f"stats() is {told}, not {right}")
         facts = queue.policy.queue.pending, queue.policy.queue.weight
         if not self._limits.partitioned and facts != (right[-1], waiting.weight):
-            self.history.complain("B5", f"the policy counts {facts}, not {right[-1], waiting.weight}")
+            self.history.complain("B5", f"the policy counts {facts}")
         if throttle is not None and (throttle.running != self._running or self._raised):
             text = f"the throttle counts {throttle.running} calls, and was not told {self._raised}"
             self.history.complain("H1", text)
