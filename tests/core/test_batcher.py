@@ -323,8 +323,8 @@ MESSAGES = {
     "raises": r"raised Refusal\('not today'\) in {}$",
     "answers nonsense": "answered {} with 'flush': a decision is a Flush or a Wait",
     "answers nothing": "answered {} with None: ",
-    "forgets super()": r"answered {} with Wait\(until=inf\): it counts . pending and . in flight, not . "
-    r"and .; an override returns super\(\)'s answer",
+    "forgets super()": r"answered {} with Wait\(until=inf\): it counts . pending and . in flight, "
+    r"not . and .; an override returns super\(\)'s answer",
 }
 
 CASES = {

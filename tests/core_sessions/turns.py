@@ -9,7 +9,7 @@ import attrs
 
 from flushq import Flush, Wait
 from tests.core_sessions.flights import Cause, Entry, Flight
-from tests.core_sessions.partitions import COPIED, PolicyEvent, Partition
+from tests.core_sessions.partitions import COPIED, Partition, PolicyEvent
 from tests.core_sessions.room import Room
 from tests.core_sessions.starts import Starts
 
