@@ -1,7 +1,7 @@
-"""Seeded sessions keep the contract, and find whatever does not.
+"""Seeded sessions keep the contract, and find each rule that is broken on purpose.
 
-`tests.sessions` and `tests.core_sessions` say what a session is, and how to play more of them or
-one again.
+`tests.sessions` and `tests.core_sessions` explain what a session is, and how to play more sessions
+or replay one.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ def test_many_sessions_keep_the_contract(kind: str, count: int) -> None:
 
 
 def test_a_seed_makes_the_same_session_again() -> None:
-    """A seed has one history in every process, whatever hashes and addresses come out there."""
+    """A seed has the same history in every process, although hashes and addresses differ."""
     script = (
         "from tests.sessions.many import KINDS, report;"
         "print(*(report(seed, kind)[1] for kind in KINDS for seed in range(20)))"
@@ -122,7 +122,7 @@ SABOTAGES: dict[str, tuple[object, str, object]] = {
     "flush_fn runs in the context of the first caller": (
         Runner,
         "start",
-        lambda runner: (runner._core.ending.start(), runner.wake()),  # noqa: SLF001 - it is broken
+        lambda runner: (runner._core.ending.start(), runner.wake()),  # noqa: SLF001 - the broken member is private
     ),
     "no caller counts as inside a flush": (Runner, "inside", _nothing),
     "a call that waits for its own flush hangs": (Runner, "refuse_inside", _nothing),
@@ -163,7 +163,7 @@ FOUND_BY_ASKING = [
     "the throttle is not told of ends",
     "a failed throttle does not end the queue",
 ]
-"""Rules of the core that the sessions of `Batched` judge for themselves."""
+"""Rules of the core that the sessions of `Batched` check, too."""
 
 BATCHED_SABOTAGES: dict[str, tuple[object, str, object]] = {
     "a missing key is None": (
@@ -216,23 +216,23 @@ RARE = {
     "the newest retry goes first": 190,
     "the throttle is told of ends too late": 290,
 }
-"""What few sessions of the core find: the seed from which to search, near one that finds it."""
+"""Rules that few sessions check, each with a seed close before a session that finds it broken."""
 
 
-@pytest.mark.filterwarnings("ignore")  # a broken queue leaves more behind than it may
+@pytest.mark.filterwarnings("ignore")  # a broken queue leaves tasks and items behind
 @pytest.mark.parametrize(("kind", "what"), BROKEN)
 def test_what_is_broken_is_found(kind: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A queue with one rule broken is found within a few thousand sessions, mostly at once."""
+    """A broken rule is found within a few thousand sessions, mostly in the first ones."""
     owner, name, replacement = BROKEN[kind, what]
     monkeypatch.setattr(owner, name, replacement)
     first = RARE.get(what, 0)
     assert any(finds_fault(kind, seed) for seed in range(first, first + 3_000))
-    if kind != "core":  # whose sessions leave nothing open
+    if kind != "core":  # sessions of the core leave nothing open
         gc.collect()
 
 
 def finds_fault(kind: str, seed: int) -> bool:
-    """Whether a session finds that the queue is broken, or breaks itself."""
+    """Return whether a session finds the broken rule, or fails because of it."""
     try:
         return bool(KINDS[kind](seed).complaints)
     except (AssertionError, LookupError, InvalidStateError):
