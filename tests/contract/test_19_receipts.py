@@ -78,7 +78,7 @@ def kinds(errors: list[BaseException | None]) -> list[type[BaseException] | None
 
 
 async def test_it_returns_none_when_the_item_was_delivered() -> None:
-    """submit returns at once; the receipt returns None when flush_fn has returned anything."""
+    """``submit`` returns at once; the receipt returns None when flush_fn has returned anything."""
 
     async def sink(batch: list[int]) -> str:
         await asyncio.sleep(3.0)
@@ -92,7 +92,7 @@ async def test_it_returns_none_when_the_item_was_delivered() -> None:
 
 
 async def test_deliver_is_submit_and_receipt_in_one() -> None:
-    """deliver returns None when the item was delivered, and not before."""
+    """``deliver`` returns None when the item was delivered, and not before."""
     sink = HeldSink[int]()
     async with FlushQueue(sink, NaturalPolicy()) as queue:
         delivery = asyncio.create_task(value_of(queue.deliver(1)))
@@ -156,7 +156,7 @@ async def test_deliver_at_any_step(how: How) -> None:
 
 
 async def test_what_is_refused_has_no_receipt() -> None:
-    """submit and deliver raise the same errors as enqueue, and accept nothing then."""
+    """``submit`` and ``deliver`` raise the same errors as enqueue, and accept nothing then."""
     queue = FlushQueue(Sink[int](), IntervalPolicy(1.0, max_weight=5), weigh=lambda item: item)
     async with queue:
         for refused in (queue.submit(6), queue.deliver(6)):

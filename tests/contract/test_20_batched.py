@@ -510,7 +510,7 @@ async def test_a_failure_may_end_the_queue_of_the_callers() -> None:
 
 
 async def test_weights_are_those_of_the_keys() -> None:
-    """weigh is called with the key; batches keep max_weight, and a heavier key is refused."""
+    """``weigh`` is called with the key; batches keep max_weight, and a heavier key is refused."""
     load = Doubling()
     policy = IntervalPolicy(1.0, max_weight=5)
     async with batched_of(load, policy, weigh=lambda key: key) as double:

@@ -51,7 +51,7 @@ def joining(sink: Any, policy: Any = None, **options: Any) -> FlushQueue[Texts]:
 
 
 async def test_merge_is_called_once_and_asked_for_what_waits() -> None:
-    """merge is called once for each item, even if its need of room is computed before."""
+    """``merge`` is called once for each item, even if its need of room is computed before."""
     calls: list[tuple[Texts, Texts]] = []
 
     def merge(waiting: Texts, new: Texts) -> Texts:
@@ -285,7 +285,7 @@ async def test_a_key_is_the_same_if_a_dict_finds_it(more: dict[str, Any]) -> Non
 
 
 async def test_an_item_may_be_awaitable() -> None:
-    """merge may return an awaitable item; only a coroutine is refused as async."""
+    """``merge`` may return an awaitable item; only a coroutine is refused as async."""
 
     async def merge(waiting: object, new: object) -> object:
         return new

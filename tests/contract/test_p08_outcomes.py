@@ -108,7 +108,7 @@ async def test_a_receipt_tells_as_soon_as_its_item_has_ended() -> None:
 
 
 async def test_deliver_waits_for_its_own_partition_alone() -> None:
-    """deliver returns when its item is delivered, without waiting for other partitions."""
+    """``deliver`` returns when its item is delivered, without waiting for other partitions."""
     sink = HeldSink[str]()
     async with failing(by_letter(sink, NaturalPolicy(), max_in_flight=3)) as queue:
         callers = [asyncio.create_task(error_of(queue.deliver(item))) for item in MIXED[:4]]
