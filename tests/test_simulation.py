@@ -289,7 +289,7 @@ def test_pauses_are_exact() -> None:
     assert (exact(4, 3), Fraction) == (ended, type(ended))
 
 
-def test_a_policy_hears_how_a_flush_failed() -> None:
+def test_a_policy_is_told_how_a_flush_failed() -> None:
     """A failure that ends the queue is told to the policy, like in a real queue."""
     told: list[BaseException | None] = []
 

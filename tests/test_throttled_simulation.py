@@ -65,7 +65,7 @@ def test_retries_wait_and_go_first() -> None:
     ]
 
 
-def test_a_breaker_hears_of_every_call() -> None:
+def test_a_breaker_is_told_of_every_call() -> None:
     """A breaker opens when calls have failed, and closes when a trial call succeeds."""
 
     def fails(attempt: int, size: int) -> Verdict | None:

@@ -71,7 +71,7 @@ async def test_an_interrupted_producer_gives_its_reservation_to_the_next(how: Ho
         sink = HeldSink[int]()
         async with queue_of_one(sink) as queue:
             await fill(queue)
-            sink.let_go()  # Item 1 leaves, and there is room for one; nothing more is let go.
+            sink.let_go()  # Item 1 leaves, and there is room for one; no other call is released.
             accepted = await interrupted(queue.enqueue(2))
             following = produce(queue, 3)
             await settle()

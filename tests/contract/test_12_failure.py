@@ -145,7 +145,7 @@ async def test_no_new_flush_starts_and_running_ones_finish() -> None:
     assert [4, 5, 6] == queue.undelivered
 
 
-async def test_producers_hear_of_it_at_once() -> None:
+async def test_producers_are_told_of_a_failure_at_once() -> None:
     """Waiting and later producers and flush() get FlushFailed while another flush still runs."""
     sink = HeldSink[int]()
     queue = FlushQueue(sink, NaturalPolicy(1), max_queue_size=1, max_in_flight=2)

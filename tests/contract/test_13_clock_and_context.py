@@ -228,7 +228,7 @@ async def test_what_is_set_later_no_flush_sees() -> None:
     assert "later" == place.get()
 
 
-async def test_the_policy_hears_everything_in_the_context_of_the_queue() -> None:
+async def test_the_policy_is_told_everything_in_the_context_of_the_queue() -> None:
     """No event is told in the context of the producer that caused it."""
     seen: dict[str, str] = {}
 

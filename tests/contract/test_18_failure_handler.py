@@ -353,7 +353,7 @@ class NotingPolicy(NaturalPolicy):
         return super().flush_done(now, count, seconds, error)
 
 
-async def test_the_policy_hears_of_one_long_flush() -> None:
+async def test_the_policy_is_told_of_one_long_flush() -> None:
     """The policy is told of one end of the flush, with the seconds of all its calls together."""
     sink = Sink[int](1.0, errors={0: OSError(), 1: OSError()})
     handler = Handler[int]([Retry(2.0), Split()])

@@ -145,7 +145,7 @@ async def test_who_is_cancelled_gives_its_weight_back(weight: int) -> None:
         sink.open()
 
 
-@pytest.mark.not_in("eager", reason="the pause of an eager producer is over by then")
+@pytest.mark.not_in("eager", reason="the pause of an eager producer has already ended")
 async def test_a_pause_claims_the_weight() -> None:
     """A producer that pauses keeps a claim to its weight, and has room when it resumes."""
     sink = HeldSink[int]()

@@ -156,7 +156,7 @@ async def test_a_producer_that_needs_more_after_its_pause_keeps_its_turn() -> No
         assert len(keys) - 1 - keys[::-1].index("a") < keys.index("q")
 
 
-@pytest.mark.not_in("eager", reason="the pause of an eager producer is over by then")
+@pytest.mark.not_in("eager", reason="the pause of an eager producer has already ended")
 async def test_a_pause_with_a_claim_to_weight_is_not_a_deadlock() -> None:
     """A pausing producer may give its weight back, so a flush that waits for it is no deadlock."""
     inside = asyncio.Event()

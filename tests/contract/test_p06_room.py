@@ -183,7 +183,7 @@ async def test_duplicates_are_compared_within_a_partition() -> None:
     assert [["a1 first", "a2"], ["b1"], ["a1 third"]] == sink.batches
 
 
-async def test_a_duplicate_needs_no_room_and_no_policy_hears_of_it() -> None:
+async def test_a_duplicate_needs_no_room_and_no_policy_is_told() -> None:
     """A duplicate is accepted before producers that wait for room in other partitions."""
     sink = HeldSink[str]()
     options = {"max_queue_size": 1, "dedupe_key": str}

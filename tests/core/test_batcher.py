@@ -183,7 +183,7 @@ def test_a_wait_from_a_tick_is_accepted() -> None:
 # The events of the policy.
 
 
-def test_the_policy_hears_everything_once_and_in_order() -> None:
+def test_the_policy_is_told_everything_once_and_in_order() -> None:
     """The policy is told of bursts, and of each start and end with seconds and error."""
     batcher = batcher_of(ScriptedPolicy(Flush()), 2, weigh=lambda item: item)
     error = Refusal("lost")

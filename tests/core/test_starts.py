@@ -217,7 +217,7 @@ def test_the_time_of_the_throttle_does_not_tick_the_policy() -> None:
 # The events of the throttle.
 
 
-def test_the_throttle_hears_of_every_call() -> None:
+def test_the_throttle_is_told_of_every_call() -> None:
     """The throttle is told once of each start and end, with items and weight, in order."""
     throttle = Noted()
     made = Driver(throttle, NaturalPolicy(3), weigh=lambda item: item)
@@ -442,7 +442,7 @@ def test_a_timer_that_is_early_is_taken_at_its_word() -> None:
 
 
 def test_a_throttle_may_wait_for_a_retry_that_pauses() -> None:
-    """inf is allowed while retries pause: the throttle is asked again at the end of each pause."""
+    """An answer of inf is allowed while retries pause: the throttle is asked again at the end of each pause."""
     throttle = Noted()
     made = driver(throttle, 1, 2)
     throttle.does["ready_at"] = math.inf

@@ -56,7 +56,7 @@ GRANT = Admission.grant_credit
 
 def _refuse_beside_room(admission: Admission[Any], need: Need) -> None:
     if admission.waitlist.claims and admission.must_wait(need):
-        raise QueueFull("somebody comes first")
+        raise QueueFull("another producer comes first")
     CHECK_ROOM(admission, need)
 
 

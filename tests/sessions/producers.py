@@ -30,7 +30,7 @@ Bring = Callable[..., Coroutine[Any, Any, Refusal]]
 
 
 async def produce(users: Users, actor: Actor, steps: Sequence[Step]) -> None:
-    """Do the steps; go on after a QueueFull or a failed merge, stop after any other refusal."""
+    """Do the steps; continue after a QueueFull or a failed merge, stop after any other refusal."""
     for step in steps:
         refusal = await ACTS[step.what](users, actor, step)
         if refusal is not None and not isinstance(refusal, (QueueFull, *MISTAKES)):
