@@ -1,4 +1,4 @@
-"""Point 7: a full queue makes producers wait, first come first served, and never for nothing."""
+"""Point 7: a full queue makes producers wait for room, first come, first served."""
 
 import asyncio
 from collections.abc import Iterable
@@ -153,7 +153,7 @@ async def test_ten_thousand_blocked_producers_half_of_them_cancelled() -> None:
     assert [asyncio.CancelledError, type(None)] * 5000 == list(map(type, outcomes))
 
 
-# Pressure overrides patience.
+# Pressure: a full queue flushes although its policy would wait.
 
 
 @pytest.mark.parametrize("slots", [1, 2, 3])

@@ -110,7 +110,7 @@ async def test_duplicates_do_not_use_up_the_batch() -> None:
 
 
 async def test_a_duplicate_needs_no_room() -> None:
-    """A duplicate of an item that waits is accepted by a full queue, past producers in line."""
+    """A full queue accepts a duplicate of a waiting item, before producers in line."""
     sink = HeldSink[int]()
     queue = FlushQueue(sink, NaturalPolicy(), dedupe_key=lambda item: item, max_queue_size=2)
     async with queue:

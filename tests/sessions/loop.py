@@ -91,9 +91,9 @@ class SessionLoop(VirtualLoop):
         self.iteration += 1
         if self.iteration > MOST_ITERATIONS:
             raise Livelock(f"{self.iteration} iterations, at {self.time()} s")
-        super()._run_once()  # type: ignore[misc]  # the base class has it, its stub has not
+        super()._run_once()  # type: ignore[misc]  # the stub of the base class lacks it
 
 
 def _owner(timer: asyncio.TimerHandle) -> object:
-    callback = timer._callback  # type: ignore[attr-defined]  # noqa: SLF001 - its stub has it not
+    callback = timer._callback  # type: ignore[attr-defined]  # noqa: SLF001 - the stub lacks it
     return getattr(callback, "__self__", None)
