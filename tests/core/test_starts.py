@@ -442,7 +442,7 @@ def test_a_timer_that_is_early_is_taken_at_its_word() -> None:
 
 
 def test_a_throttle_may_wait_for_a_retry_that_pauses() -> None:
-    """An answer of inf is allowed while retries pause: the throttle is asked again at the end of each pause."""
+    """An answer of inf is allowed while retries pause: the throttle is asked at the end of each."""
     throttle = Noted()
     made = driver(throttle, 1, 2)
     throttle.does["ready_at"] = math.inf
