@@ -80,7 +80,7 @@ OF_THROTTLES = [
     "the throttle is not told of ends",
     "retries do not wait",
     "a hold holds one flush alone",
-    "no timer is set for the next call",
+    "calls set no timer",
     *THROTTLE_SABOTAGES,
 ]
 

@@ -232,11 +232,7 @@ SABOTAGES: dict[str, Sabotage] = {
     # Which producers may add items.
     "a producer overtakes the line": (Admission, "must_wait", lambda *_: False),
     "enqueue_nowait overtakes the line": (Admission, "check_room", _nothing),
-    "enqueue_nowait is refused although there is room": (
-        Admission,
-        "check_room",
-        _refuse_beside_room,
-    ),
+    "enqueue_nowait is refused free room": (Admission, "check_room", _refuse_beside_room),
     "enqueue_nowait takes reserved room": (Admission, "check_room", _ignore_claims),
     "there is one item too much credit": (Admission, "grant_credit", _too_much_credit),
     "there is one item too much overdraft": (Admission, "grant_credit", _too_much_overdraft),
@@ -254,11 +250,7 @@ SABOTAGES: dict[str, Sabotage] = {
     "the last producer in line is served first": (WaitList, "admit", _admit_the_last),
     "a reservation is never given back": (WaitList, "leave", _stay),
     "the burst is closed before reserved items come": (Admission, "tell_burst", _close_for_good),
-    "every waiting producer is pressure": (
-        Admission,
-        "is_pressed",
-        property(lambda self: self.waitlist.line),
-    ),
+    "every line is pressure": (Admission, "is_pressed", property(lambda self: self.waitlist.line)),
     "waiting producers are no pressure": (Admission, "is_pressed", _always(False)),
     "a deadlock is not broken": (Admission, "break_deadlock", _nothing),
     "a deadlock is never found": (Batcher, "has_free_slot", _always(True)),
@@ -295,11 +287,7 @@ SABOTAGES: dict[str, Sabotage] = {
         "_narrow",
         lambda self, error: dict.fromkeys(self._parts[-1].positions, error),
     ),
-    "the other half is not counted as lost": (
-        Parts,
-        "lost",
-        property(lambda self: sorted(self.failed)),
-    ),
+    "the other half is not lost": (Parts, "lost", property(lambda self: sorted(self.failed))),
     # When calls may start.
     "the throttle is ignored": (Starts, "_may_start", _always_may),
     "the throttle is not told of starts": (RunningThrottle, "call_started", _nothing),
@@ -309,11 +297,7 @@ SABOTAGES: dict[str, Sabotage] = {
     "the newest retry goes first": (Starts, "join", _join_in_front),
     "a failed throttle does not end the queue": (Batcher, "fail_throttle", _nothing),
     "a hold holds one flush alone": (Starts, "_may_start", _may_start_in_hold),
-    "no timer is set for the next call": (
-        Core,
-        "wake_at",
-        property(lambda self: self.batcher.wake_at),
-    ),
+    "calls set no timer": (Core, "wake_at", property(lambda self: self.batcher.wake_at)),
     # Receipts.
     "receipts of lost items hang": (Receipts, "settle_lost", _nothing),
     "receipts of parts hang": (Receipts, "settle_part", _nothing),
@@ -324,11 +308,7 @@ SABOTAGES: dict[str, Sabotage] = {
         "loss",
         lambda self: lambda: self._exception(self._end_by_now),
     ),
-    "losses are told before their cause is known": (
-        Batcher,
-        "outcome_is_known",
-        _always(True),
-    ),
+    "losses are told before their cause is known": (Batcher, "outcome_is_known", _always(True)),
     "a later submit replaces the receipt": (Receipts, "completion", _new_completion),
     # Barriers and the end.
     "barriers are answered too early": (Barriers, "answer", _answer_all),
@@ -342,12 +322,8 @@ SABOTAGES: dict[str, Sabotage] = {
     "the end comes too early": (Ending, "finish", _answer_early),
     "owners are forgotten": (Ending, "join", _never_owned),
     "any caller can cut the close short": (Ending, "may_be_hastened", lambda *_, **__: True),
-    "items from flushes are refused in the drain": (
-        Ending,
-        "refusal",
-        lambda self, _: REFUSAL(self, None),
-    ),
-    "items from flushes are accepted after the end": (
+    "the drain refuses items of flushes": (Ending, "refusal", lambda self, _: REFUSAL(self, None)),
+    "items of flushes are accepted after the end": (
         Ending,
         "refusal",
         lambda self, inside: None if inside is not None else REFUSAL(self, None),
