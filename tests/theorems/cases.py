@@ -1,6 +1,6 @@
 """Random small cases that are drawn quickly.
 
-Times are ints, and so are their sums. A policy divides them into Fractions, so ratios are exact.
+Times and their sums are ints. Numbers that a policy divides are Fractions, so ratios are exact.
 """
 
 from collections.abc import Iterator, Sequence
