@@ -1,1 +1,1 @@
-"""What an item costs, as ratios that were measured side by side."""
+"""The benchmarks: the cost of an item, in ratios of candidates that are measured side by side."""

@@ -1,10 +1,11 @@
-"""``python -m benchmarks [ROW ...]``: what an item costs, beside the floor and beside the peers.
+"""``python -m benchmarks [ROW ...]``: the cost of an item, compared with the floor and the peers.
 
 Every ratio is measured side by side: in each round the candidates of a row take turns, each time in
-a process of their own, so that a machine whose speed drifts slows down all of them alike. A ratio
-is taken within its round, and the table shows the median over the rounds. Bars are what must
-hold: if one is missed, or cannot be measured although what it needs is there, the exit code is 1.
-Peers are installed into a folder under the user's cache; one that cannot be is reported as missing.
+a new process. So if the machine becomes slower, this slows down all of them alike. A ratio is
+computed within each round, and the table shows the median over the rounds. A bar is a limit that
+must hold: if a figure misses its bar, or one of its candidates fails, the exit code is 1. Peers are
+installed into a folder under the user's cache. A peer that cannot be installed is missing, which
+does not change the exit code.
 """
 
 import argparse
@@ -22,14 +23,14 @@ from benchmarks.saved import Conditions, Run, load
 
 LOOPS = ("asyncio", "uvloop")
 TERMS = (
-    "The floor is what must be paid in any case: an append to a list, a future for an answer. "
-    "A bar is what must hold: ok, or MISSED, which is exit code 1. "
-    "A goal, where there is one, is what ought to hold. "
+    "The floor is the cost that no queue can avoid: an append to a list, or a future per answer. "
+    "A bar is a limit that must hold: the verdict is ok or MISSED, and MISSED sets exit code 1. "
+    "A goal is a stricter limit that should hold; not every figure has a goal. "
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print the table, and return the exit code."""
+    """Measure the rows, print the table, and return the exit code."""
     options = _options(arguments)
     run = Run(Conditions.here(options.loop))
     print(run.conditions)
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def tabulate(
     rows: Sequence[Row], rounds: Rounds, run: Run, before: Run | None, say: Callable[[str], None]
 ) -> list[Finding]:
-    """Measure the rows, keep them in the run, and say the table, row by row."""
+    """Measure the rows, add them to the run, and print the table with ``say``, row by row."""
     everything: list[Finding] = []
     say(report.heading())
     for row in rows:
@@ -64,15 +65,15 @@ def tabulate(
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="What an item costs, beside the floor and beside the peers.",
+        description="Measure what an item costs, compared with the floor and with other packages.",
         epilog=f"{TERMS}Rows: {', '.join(row.name for row in ROWS)}.",
     )
     add = parser.add_argument
     add("rows", nargs="*", metavar="ROW", type=_row, help="measure only these rows")
-    add("--rounds", type=_count, default=ROUNDS, metavar="N", help="the most rounds (%(default)s)")
+    add("--rounds", type=_count, default=ROUNDS, metavar="N", help="at most N rounds (%(default)s)")
     add("--loop", choices=LOOPS, default=LOOPS[0], help="the event loop (%(default)s)")
-    add("--save", type=_target, metavar="FILE.json", help="keep what was measured")
-    add("--compare", type=_run, metavar="FILE.json", help="show what has changed since")
+    add("--save", type=_target, metavar="FILE.json", help="save the measurements")
+    add("--compare", type=_run, metavar="FILE.json", help="compare with saved measurements")
     options = parser.parse_args(arguments)
     if importlib.util.find_spec(options.loop) is None:
         parser.error(f"{options.loop} is not installed: pip install '.[bench]'")
@@ -83,12 +84,12 @@ def _row(name: str) -> Row:
     for row in ROWS:
         if row.name == name:
             return row
-    raise argparse.ArgumentTypeError(f"there is no row {name!r}")
+    raise argparse.ArgumentTypeError(f"ROW must be a row that --help lists, not {name!r}")
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of rounds")
+        raise argparse.ArgumentTypeError(f"N must be an int of at least 1, not {text!r}")
     return int(text)
 
 
@@ -97,7 +98,7 @@ def _target(text: str) -> Path:
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"cannot write {text!r}: it is a folder")
     if not path.absolute().parent.is_dir():
-        raise argparse.ArgumentTypeError(f"cannot write {text!r}: there is no such folder")
+        raise argparse.ArgumentTypeError(f"cannot write {text!r}: its folder does not exist")
     return path
 
 

@@ -1,9 +1,9 @@
-"""What is read off the samples of a row, and whether it holds: pure functions of numbers.
+"""The figures that are computed from the samples of a row, and their verdicts: pure functions.
 
-A sample is what one process measured in one round: seconds an item, mostly. The candidates of a
-row take turns, so the samples of one round lie close together in time, and a ratio is taken within
-its round before the median is taken over the rounds: a machine whose speed drifts slows down both
-sides of each of them.
+A sample is the result of one process in one round, mostly in seconds per item. The candidates of a
+row take turns, so the samples of one round lie close together in time. A ratio is computed within
+each round; the value of a figure is the median over the rounds. So if the machine becomes slower,
+this slows down both sides of a ratio.
 """
 
 import enum
@@ -17,7 +17,7 @@ Samples = Mapping[str, Sequence[float]]
 
 
 class Verdict(enum.Enum):
-    """What is to be said of a figure, as the table shows it."""
+    """The verdict on a figure, as the table shows it."""
 
     GOAL = "goal"
     BAR = "ok"
@@ -29,13 +29,13 @@ class Verdict(enum.Enum):
 
 @attrs.frozen
 class Limit:
-    """What a figure should keep to.
+    """The limits for the value of a figure.
 
     Attributes:
-        sign: How a value that keeps to it compares with it.
-        keeps: The comparison that the sign stands for.
-        bar: What must hold.
-        goal: What ought to hold; None: no more than the bar.
+        sign: The sign between the value and the limits, ``<=`` or ``>=``.
+        keeps: The comparison for this sign.
+        bar: The limit that must hold.
+        goal: The limit that should hold; None: there is only the bar.
     """
 
     sign: str
@@ -44,7 +44,7 @@ class Limit:
     goal: float | None = None
 
     def verdict(self, value: float) -> Verdict:
-        """Whether a value keeps to the goal, to the bar, or to neither."""
+        """Return the verdict: whether a value meets the goal, only the bar, or neither."""
         if not self.keeps(value, self.bar):
             return Verdict.MISSED
         met = self.goal is not None and self.keeps(value, self.goal)
@@ -52,12 +52,12 @@ class Limit:
 
 
 def at_most(bar: float, goal: float | None = None) -> Limit:
-    """Less is better."""
+    """Return the limits for a figure of which less is better."""
     return Limit("<=", operator.le, bar, goal)
 
 
 def at_least(bar: float, goal: float | None = None) -> Limit:
-    """More is better."""
+    """Return the limits for a figure of which more is better."""
     return Limit(">=", operator.ge, bar, goal)
 
 
@@ -66,15 +66,16 @@ Read = Callable[[float, Sequence[float]], float]
 
 @attrs.frozen
 class Figure:
-    """Something that is read off the samples of a row, round by round.
+    """A figure that is computed from the samples of a row, round by round.
 
     Attributes:
-        text: What it is.
-        of: The candidate that it is about.
-        to: Those that it is compared with; one that is missing does not count.
-        unit: What its values are counted in.
-        read: The value of a round, of the sample of the one and of those of the others.
-        limit: What the median should keep to; None: it is only shown.
+        text: The text of the figure in the table.
+        of: The candidate that the figure is about.
+        to: The candidates that it is compared with; a missing one does not count.
+        unit: The unit of the values.
+        read: A function that returns the value of a round from the sample of ``of`` and the samples
+            of ``to``.
+        limit: The limits for the median; None: the median is only shown.
     """
 
     text: str
@@ -85,7 +86,7 @@ class Figure:
     limit: Limit | None = None
 
     def values(self, samples: Samples) -> list[float]:
-        """One value a round; none if the samples to make it of are missing."""
+        """Return one value per round, or no value if samples for the figure are missing."""
         others = [samples[name] for name in self.to if name in samples]
         if self.of not in samples or (self.to and not others):
             return []
@@ -94,19 +95,19 @@ class Figure:
 
 
 def time(of: str, *to: str, limit: Limit | None = None) -> Figure:
-    """How many times as long it takes as the other, or as the fastest of several."""
+    """Return the figure for the time of ``of``, divided by the time of the fastest of ``to``."""
     text = f"{of} / {' or '.join(to)}"
     return Figure(text, of, to, "x", lambda own, others: own / min(others), limit)
 
 
 def speed(of: str, to: str, limit: Limit | None = None) -> Figure:
-    """How many times as much it gets done in the same time as the other."""
+    """Return the figure for the speed of ``of``, divided by the speed of ``to``."""
     text = f"speed of {of} / {to}"
     return Figure(text, of, (to,), "x", lambda own, others: others[0] / own, limit)
 
 
 def spread(of: str, *to: str, limit: Limit | None = None) -> Figure:
-    """The largest divided by the smallest: 1 where all are the same."""
+    """Return the figure for the largest sample, divided by the smallest: 1 if all are equal."""
     text = f"largest / smallest: {', '.join((of, *to))}"
     return Figure(
         text, of, to, "x", lambda own, others: max(own, *others) / min(own, *others), limit
@@ -114,18 +115,18 @@ def spread(of: str, *to: str, limit: Limit | None = None) -> Figure:
 
 
 def amount(of: str, unit: str, limit: Limit | None = None) -> Figure:
-    """The number itself."""
+    """Return the figure for the sample of ``of`` itself."""
     return Figure(of, of, (), unit, lambda own, _: own, limit)
 
 
 @attrs.frozen
 class Measured:
-    """What a row gave.
+    """The measurements of a row.
 
     Attributes:
-        samples: One number a round, for each candidate that could be measured.
-        missing: Why others are missing.
-        failed: Why others, that were there, gave no number.
+        samples: For each measured candidate, one number per round.
+        missing: For each candidate that is not available, the reason.
+        failed: For each candidate that is available and gave no number, the reason.
     """
 
     samples: Samples
@@ -135,14 +136,14 @@ class Measured:
 
 @attrs.frozen
 class Finding:
-    """A figure, its value, and whether it holds.
+    """The result of a figure.
 
     Attributes:
         figure: The figure.
-        value: The median over the rounds; None if there is none.
-        noise: Half the distance of the quartiles, as a share of the value.
-        verdict: What is to be said of it.
-        why: Why there is no value.
+        value: The median over the rounds; None if nothing was measured.
+        noise: Half the distance between the quartiles, divided by the value.
+        verdict: The verdict on the value.
+        why: The reason why there is no value.
     """
 
     figure: Figure
@@ -153,12 +154,12 @@ class Finding:
 
     @property
     def holds(self) -> bool:
-        """Whether it speaks against nothing. A peer that is missing does not."""
+        """Whether the run may succeed with this result; it may if a peer is missing."""
         return self.verdict not in {Verdict.MISSED, Verdict.FAILED}
 
 
 def find(figure: Figure, measured: Measured) -> Finding:
-    """Read a figure off what was measured."""
+    """Return the result of a figure for the measurements of its row."""
     values = figure.values(measured.samples)
     names = (figure.of, *figure.to)
     failures = [f"{name}: {measured.failed[name]}" for name in names if name in measured.failed]

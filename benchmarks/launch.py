@@ -1,4 +1,4 @@
-"""Measuring a candidate once, in a process of its own."""
+"""The function that measures a candidate once, in a new process."""
 
 import os
 import subprocess
@@ -10,15 +10,15 @@ ROOT = Path(__file__).parents[1]
 
 
 class Unavailable(Exception):
-    """What should be measured is not to be had, and why."""
+    """A peer or a server cannot be installed or started; the message says why."""
 
 
 class Failed(Exception):
-    """What should be measured was there, and gave no number."""
+    """A candidate was available, but gave no number; the message says why."""
 
 
 def environment(home: Path) -> dict[str, str]:
-    """The environment of a process that imports from a folder first, and our code after it."""
+    """Return the environment of a process that imports from ``home`` first, then from ROOT."""
     return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (home, ROOT)))}
 
 
@@ -26,7 +26,7 @@ def launch(path: str, home: Path, loop: str, extra: Mapping[str, str]) -> float:
     """Measure the candidate ``module:name``, whose product is in the folder ``home``.
 
     Raises:
-        Failed: The process ended with an error; what it said last.
+        Failed: The process ended with an error; the message is the last line that it printed.
     """
     program = [sys.executable, "-P", "-m", "benchmarks.worker", path, loop, str(home)]
     env = environment(home) | dict(extra)

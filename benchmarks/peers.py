@@ -1,7 +1,7 @@
-"""The peers, each installed into a folder of its own under the user's cache, never beside ours.
+"""The peers: other packages, each of them installed into its own folder under the user's cache.
 
-One of them has our import name, so a peer is only ever imported in a process that has its folder
-first on the path.
+One peer is named flushq, too. So a peer is never installed beside this flushq, and only a process
+with the folder of the peer first on its import path imports the peer.
 """
 
 import os
@@ -21,16 +21,16 @@ BATCHER = "async-batcher==0.2.2"
 
 
 def cache() -> Path:
-    """The folder of the peers, one for each kind of Python."""
+    """Return the folder of the peers for this version of Python."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "flushq-benchmarks" / str(sys.implementation.cache_tag)
 
 
 def home_of(requirement: str) -> Path:
-    """The folder with a peer in it, installed if it was not.
+    """Return the folder of a peer; install the peer there first if it is missing.
 
     Raises:
-        Unavailable: It cannot be installed.
+        Unavailable: The peer cannot be installed.
     """
     home = cache() / requirement
     if not home.exists():
@@ -42,10 +42,10 @@ def home_of(requirement: str) -> Path:
 
 
 def install(requirement: str, folder: Path) -> None:
-    """Install a package and what it needs into a new folder.
+    """Install a package and its dependencies into a new folder.
 
     Raises:
-        Unavailable: It cannot be installed.
+        Unavailable: The package cannot be installed.
     """
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The table: what a row is about, a line for each figure, and what they were made of."""
+"""The table: for each row its text, a line for each figure, and the medians of the candidates."""
 
 import statistics
 from collections import Counter
@@ -12,14 +12,14 @@ _PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "u"))
 
 
 def heading() -> str:
-    """The names of the columns."""
+    """Return the line with the names of the columns."""
     return _LINE.format("figure", "median", "noise", "bar", "goal", "verdict", "").rstrip()
 
 
 def lines(
     row: Row, measured: Measured, findings: Sequence[Finding], before: Mapping[str, float]
 ) -> Iterator[str]:
-    """The lines of a row; ``before`` are the values to compare with, by the texts of figures."""
+    """Yield the lines of a row; ``before`` maps the text of a figure to the value before."""
     yield f"{row.name}: {row.text}"
     for finding in findings:
         yield _line(finding, before.get(finding.figure.text)).rstrip()
@@ -29,7 +29,7 @@ def lines(
 
 
 def summary(findings: Sequence[Finding]) -> str:
-    """How many figures met what."""
+    """Return how many figures there are of each verdict."""
     counts = Counter(finding.verdict for finding in findings)
     return ", ".join(
         f"{counts[verdict]} {text}"
@@ -44,7 +44,7 @@ def summary(findings: Sequence[Finding]) -> str:
 
 
 def with_prefix(value: float, unit: str) -> str:
-    """A number of seconds or bytes, as a reader takes it in."""
+    """Return a number of seconds or bytes as a text with its unit, such as ``1.5 us``."""
     for scale, prefix in _PREFIXES:
         if value >= scale:
             return f"{value / scale:.3g} {prefix}{unit}"

@@ -16,12 +16,13 @@ HomeOf = Callable[[str], Path]
 
 @attrs.define
 class Rounds:
-    """Measures rows.
+    """The rounds in which rows are measured.
 
     Args:
-        launch: Measures the function of a path, with the product in a folder, once.
-        most: The most rounds.
-        home_of: The folder of a peer.
+        launch: A function that measures a candidate once. It gets the path of the candidate, the
+            folder of the product and additional environment variables.
+        most: The largest number of rounds.
+        home_of: A function that returns the folder of a peer.
     """
 
     launch: Launch
@@ -29,7 +30,7 @@ class Rounds:
     home_of: HomeOf = peers.home_of
 
     def measure(self, row: Row) -> Measured:
-        """Measure all candidates of a row that can be had."""
+        """Measure all available candidates of a row."""
         homes, missing = self._homes(row.candidates)
         try:
             with row.service() as extra:
@@ -39,7 +40,7 @@ class Rounds:
         return Measured(samples, missing, failed)
 
     def _homes(self, candidates: Sequence[Candidate]) -> tuple[dict[str, Path], dict[str, str]]:
-        """Where the candidates that can be had are, and why the others cannot."""
+        """Return the folder of each available candidate, and why each other one is missing."""
         homes: dict[str, Path] = {}
         missing: dict[str, str] = {}
         for candidate in candidates:
@@ -54,7 +55,7 @@ class Rounds:
     def _take_turns(
         self, row: Row, homes: Mapping[str, Path], extra: Mapping[str, str]
     ) -> tuple[dict[str, list[float]], dict[str, str]]:
-        """One sample a round for each candidate; one that fails is out."""
+        """Take one sample of each candidate in each round; remove a candidate that fails."""
         turns = [candidate for candidate in row.candidates if candidate.name in homes]
         samples: dict[str, list[float]] = {candidate.name: [] for candidate in turns}
         failed: dict[str, str] = {}
@@ -67,5 +68,5 @@ class Rounds:
                     failed[name] = str(reason)
                     turns.remove(candidate)
                     del samples[name]
-            turns.reverse()  # so that none of them always follows the same other
+            turns.reverse()  # so that no candidate always follows the same one
         return samples, failed

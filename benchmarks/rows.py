@@ -1,7 +1,7 @@
-"""The rows of the table: what is measured, and what it should keep to.
+"""The rows of the table: the candidates that are measured, the figures, and their limits.
 
-A candidate of a row is named as the table shows it, and measured by the function of
-`benchmarks.candidates` that its path names, with a peer first on the import path if it has one.
+The path of a candidate names the function of `benchmarks.candidates` that measures it. If the
+candidate has a peer, the folder of the peer comes first on the import path.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,12 +18,12 @@ ROUNDS = 11
 
 @attrs.frozen
 class Candidate:
-    """What is measured.
+    """A function that is measured.
 
     Attributes:
-        name: What the table calls it.
+        name: The name of the candidate in the table.
         path: The function, as ``module:name``.
-        peer: What it needs installed; None: nothing but this checkout and its extra ``bench``.
+        peer: The package that must be installed; None: only this checkout with its extra ``bench``.
     """
 
     name: str
@@ -33,16 +33,17 @@ class Candidate:
 
 @attrs.frozen
 class Row:
-    """Candidates that are measured side by side, and what is read off them.
+    """Candidates that are measured side by side, and the figures that their samples give.
 
     Attributes:
-        name: What the command line calls it.
-        text: What it is about.
-        candidates: What takes turns.
-        figures: What is read off their samples.
-        unit: What a sample is counted in: seconds (``s``) or bytes (``B``).
-        rounds: The most rounds that are worth while.
-        service: What must run beside them; it gives them their environment.
+        name: The name of the row on the command line.
+        text: The text that tells what the row measures.
+        candidates: The candidates, which take turns.
+        figures: The figures that are computed from the samples of the candidates.
+        unit: The unit of a sample: seconds (``s``) or bytes (``B``).
+        rounds: The largest number of rounds that is useful.
+        service: A function that runs the servers which the candidates need. It yields the
+            environment variables for the candidates.
     """
 
     name: str
@@ -72,7 +73,7 @@ def _old(path: str, name: str = OLD) -> Candidate:
 
 
 def _answers(name: str, text: str, path: str, bar: float, goal: float) -> Row:
-    """A row of callers that wait for an answer each."""
+    """Return a row of concurrent callers, each of which waits for its own answer."""
     return Row(
         name,
         text,
@@ -91,7 +92,7 @@ def _answers(name: str, text: str, path: str, bar: float, goal: float) -> Row:
 
 
 def _one_after_another(name: str, text: str, path: str, bar: float) -> Row:
-    """A row of one caller that waits for each answer."""
+    """Return a row of one caller that waits for each answer before it asks again."""
     return Row(
         name,
         text,
@@ -108,7 +109,7 @@ _FLOOR = Candidate(FLOOR, "floor:tight")
 ROWS = (
     Row(
         "tight-interval",
-        "Interval 2.0 s / 500, one tight producer",
+        "Interval 2.0 s / 500, one producer in a tight loop",
         (
             _FLOOR,
             _own("queues:tight_interval"),
@@ -129,7 +130,7 @@ ROWS = (
     ),
     Row(
         "tight-natural",
-        "Natural, one tight producer",
+        "Natural, one producer in a tight loop",
         (
             _FLOOR,
             _own("queues:tight_natural"),
@@ -144,13 +145,13 @@ ROWS = (
     ),
     Row(
         "dedupe-distinct",
-        "Natural with dedupe_key, all distinct",
+        "Natural with dedupe_key, all keys distinct",
         (_own("queues:all_distinct"), _old("queues:all_distinct")),
         (time(OWN, OLD, limit=at_most(0.55, 0.4)),),
     ),
     Row(
         "dedupe-equal",
-        "Natural with dedupe_key, all equal",
+        "Natural with dedupe_key, all keys equal",
         (_own("queues:all_equal"), _old("queues:all_equal")),
         (time(OWN, OLD, limit=at_most(0.55, 0.4)),),
     ),
@@ -162,19 +163,19 @@ ROWS = (
     ),
     Row(
         "dropping",
-        "drop_oldest, a full queue, one tight producer",
+        "drop_oldest with a full queue, one producer in a tight loop",
         (Candidate(FLOOR, "limits:dropping_by_hand"), _own("limits:dropping")),
         (time(OWN, FLOOR, limit=at_most(40.0)),),
     ),
     Row(
         "merging",
-        "Natural with merge, 100 keys, the last wins, one tight producer",
+        "Natural with merge, 100 keys, the last item stays, one producer in a tight loop",
         (Candidate(FLOOR, "limits:merging_by_hand"), _own("limits:merging")),
         (time(OWN, FLOOR, limit=at_most(22.0)),),
     ),
     Row(
         "throttled",
-        "Natural with a RateLimit that is not reached, one item a loop turn",
+        "Natural with a RateLimit that is not reached, one item per loop turn",
         (
             Candidate(FLOOR, "limits:throttled_by_hand"),
             _own("limits:throttled"),
@@ -187,7 +188,7 @@ ROWS = (
     ),
     Row(
         "trickle-natural",
-        "Natural, one item a loop turn",
+        "Natural, one item per loop turn",
         (
             Candidate(FLOOR, "floor:trickle"),
             _own("queues:trickle_natural"),
@@ -197,7 +198,7 @@ ROWS = (
     ),
     Row(
         "trickle-interval",
-        "Interval 2.0 s / 500, one item a loop turn",
+        "Interval 2.0 s / 500, one item per loop turn",
         (
             Candidate(FLOOR, "floor:trickle"),
             _own("queues:trickle_interval"),
@@ -207,7 +208,7 @@ ROWS = (
     ),
     Row(
         "blocked",
-        "so many blocked producers, max_queue_size=1, each",
+        "producers that wait for room, max_queue_size=1, time per producer",
         (
             _own("queues:blocked_1_000", "1,000"),
             _own("queues:blocked_8_000", "8,000"),
@@ -221,7 +222,7 @@ ROWS = (
     ),
     Row(
         "backlog",
-        "a backlog drained in batches of 500, an item",
+        "a backlog that is drained in batches of 500, time per item",
         (
             _own("own:backlog_1_000", "10^3"),
             _own("own:backlog_10_000", "10^4"),
@@ -232,13 +233,13 @@ ROWS = (
     ),
     Row(
         "custom-policy",
-        "a policy in plain Python, tight producer",
+        "a policy in plain Python, one producer in a tight loop",
         (_own("own:tight_echo", "EchoPolicy"), _own("queues:tight_natural", "Natural")),
         (time("EchoPolicy", "Natural", limit=at_most(1.05, 1.0)),),
     ),
     Row(
         "memory",
-        "memory of a waiting item, beyond the item",
+        "memory of a waiting item, without the item itself",
         (_own("own:memory"),),
         (amount(OWN, "B", limit=at_most(16, 8)),),
         unit="B",
@@ -246,7 +247,7 @@ ROWS = (
     ),
     Row(
         "partitions",
-        "so many partitions, Interval 2.0 s / 500, one tight producer",
+        "items of several partitions, Interval 2.0 s / 500, one producer in a tight loop",
         (
             _own("partitions:none", "none"),
             _own("partitions:partitions_1", "1"),
@@ -261,7 +262,7 @@ ROWS = (
     ),
     Row(
         "partitions-open",
-        "so many open partitions, an item without its flush",
+        "an item for one of many open partitions, without its flush",
         (
             _own("partitions:known_1_000", "1,000"),
             _own("partitions:known_100_000", "100,000"),
@@ -271,7 +272,7 @@ ROWS = (
     ),
     Row(
         "partitions-once",
-        "200,000 partitions of one item, Natural",
+        "200,000 partitions with one item each, Natural",
         (
             _own("partitions:seen_once", "partitions"),
             _own("partitions:one_a_flush", "max_records=1"),
@@ -281,7 +282,7 @@ ROWS = (
     ),
     Row(
         "partition-memory",
-        "memory of a partition, or of a queue for each tenant",
+        "memory of a partition for each tenant, and of a queue for each tenant",
         (_own("partitions:memory", "partition"), _own("partitions:memory_of_queues", "queue")),
         (
             amount("partition", "B", limit=at_most(2_000)),
@@ -292,11 +293,11 @@ ROWS = (
     ),
     _answers("deliver", "deliver, 1,000 concurrent callers", "receipts:deliver", 1.15, 1.05),
     _answers("batched", "Batched, 1,000 concurrent callers", "receipts:batched", 1.35, 1.2),
-    _one_after_another("deliver-serial", "deliver, one after another", "deliver", 1.1),
-    _one_after_another("batched-serial", "Batched, one after another", "batched", 1.6),
+    _one_after_another("deliver-serial", "deliver, one call after another", "deliver", 1.1),
+    _one_after_another("batched-serial", "Batched, one call after another", "batched", 1.6),
     Row(
         "submit",
-        "submit, one tight producer",
+        "submit, one producer in a tight loop",
         (_FLOOR, _own("receipts:submit")),
         (time(OWN, FLOOR, limit=at_most(13.0)),),
     ),
@@ -308,7 +309,7 @@ ROWS = (
     ),
     Row(
         "new-queue",
-        "a new queue",
+        "making a new queue",
         (_own("own:new_queue"), _own("own:new_asyncio_queue", "asyncio.Queue")),
         (time(OWN, "asyncio.Queue", limit=at_most(20.0)),),
     ),
@@ -322,7 +323,7 @@ ROWS = (
     ),
     Row(
         "losses",
-        "so many flushes of 100 items lost at a close, each",
+        "flushes of 100 items that are lost at a close, time per flush",
         (_own("own:lose_200", "200"), _own("own:lose_1_600", "1,600")),
         (spread("200", "1,600", limit=at_most(1.5)),),
     ),
@@ -353,7 +354,7 @@ ROWS = (
     ),
     Row(
         "threads-partitions",
-        "threads: so many partitions, Interval 2.0 s / 500, one producer",
+        "threads: items of several partitions, Interval 2.0 s / 500, one producer",
         (
             _own("threads:no_partitions", "none"),
             _own("threads:partitions_1", "1"),
@@ -366,7 +367,7 @@ ROWS = (
     ),
     Row(
         "sqlite",
-        "rows into SQLite, 500 a batch",
+        "rows into SQLite, 500 per batch",
         (
             _own("sqlite:queued"),
             _own("sqlite:in_tasks", "a queue by hand"),
@@ -376,7 +377,7 @@ ROWS = (
     ),
     Row(
         "postgres",
-        "rows into PostgreSQL (COPY), 500 a batch",
+        "rows into PostgreSQL (COPY), 500 per batch",
         (_own("postgres:queued"), _own("postgres:by_hand", "no queue")),
         (speed(OWN, "no queue", limit=at_least(0.9, 1.0)),),
         service=postgres,
@@ -406,7 +407,7 @@ ROWS = (
     ),
     Row(
         "simulate",
-        "simulate(), a million arrivals, an arrival",
+        "simulate() with a million arrivals, time per arrival",
         (_FLOOR, _own("own:simulated")),
         (time(OWN, FLOOR, limit=at_most(17.0, 10.0)),),
         rounds=3,

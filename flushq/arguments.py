@@ -1,4 +1,4 @@
-"""Checks of arguments: a bad one is a ValueError or a TypeError that shows the value."""
+"""Checks of arguments: each raises a ValueError or a TypeError that shows the bad value."""
 
 import copy
 import inspect
@@ -10,7 +10,7 @@ _PLAIN = frozenset({int, float})
 
 
 def shown(value: object) -> str:
-    """The repr of a user's object, also of one that has none."""
+    """Return the repr of a user's object, or the default repr if the object's own raises."""
     try:
         return repr(value)
     except Exception:
@@ -18,19 +18,20 @@ def shown(value: object) -> str:
 
 
 def is_int(value: object) -> TypeGuard[int]:
-    """Whether something is an int; a bool is not."""
+    """Return whether the value is an int, but not a bool."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_real(value: object) -> bool:
-    """Whether something is a real number; a bool is not."""
+    """Return whether the value is a real number, but not a bool."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def as_plain(number: Any) -> Any:
-    """A real number as an int, a float or a Fraction, whose sums do not wrap round in a few bits.
+    """Return a real number as an int, a float or a Fraction, whose sums do not overflow.
 
-    An integer becomes an int, another rational number a Fraction, any other the nearest float.
+    Numbers of a few bits, such as numpy's, do overflow. An integer becomes an int, another rational
+    number a Fraction, and any other number the nearest float.
     """
     if type(number) in _PLAIN:
         return number
@@ -42,7 +43,7 @@ def as_plain(number: Any) -> Any:
 
 
 def as_float(seconds: float) -> float:
-    """A time as clocks and timers take it: what no float can hold is never."""
+    """Return a time as the float that clocks and timers take; inf if no float can hold it."""
     try:
         return float(seconds)
     except OverflowError:
@@ -50,8 +51,8 @@ def as_float(seconds: float) -> float:
 
 
 def _as_fraction(number: Any) -> Any:
-    """A rational number as a Fraction of ints; one may be made of other integers."""
-    from fractions import Fraction  # noqa: PLC0415 - few need it, and its import takes long
+    """Return a rational number as a Fraction whose numerator and denominator are ints."""
+    from fractions import Fraction  # noqa: PLC0415 - few callers need it, and its import is slow
 
     top, bottom = number.numerator, number.denominator
     if type(number) is Fraction and type(top) is type(bottom) is int:
@@ -60,10 +61,10 @@ def _as_fraction(number: Any) -> Any:
 
 
 def copy_of(name: str, template: Any, kind: type) -> Any:
-    """A deep copy of an argument that is a template, of such a kind.
+    """Return a deep copy of a template that was passed as the argument ``name``.
 
     Raises:
-        TypeError: It is of another kind, or cannot be deep-copied.
+        TypeError: The template is not a ``kind``, or cannot be deep-copied.
     """
     if not isinstance(template, kind):
         raise TypeError(f"{name} must be a {kind.__name__}, not {shown(template)}")
@@ -72,23 +73,25 @@ def copy_of(name: str, template: Any, kind: type) -> Any:
     except Exception as error:
         raise TypeError(
             f"cannot make a deep copy of the {name} {shown(template)}: {shown(error)}; "
-            f"a {name} that holds what cannot be copied defines __deepcopy__"
+            f"a {name} that holds values that cannot be copied must define __deepcopy__"
         ) from error
-    if clone is template or not isinstance(clone, (type(template), kind)):  # mostly the first
+    # A clone is mostly of the type of its template, and this check is quicker than that of an ABC.
+    if clone is template or not isinstance(clone, (type(template), kind)):
         raise TypeError(
-            f"a deep copy of the {name} {shown(template)} must be another one, not {shown(clone)}"
+            f"the deep copy of the {name} {shown(template)} must be a new {kind.__name__}, "
+            f"not {shown(clone)}"
         )
     return clone
 
 
 def check_callable(name: str, function: object) -> None:
-    """Refuse what cannot be called."""
+    """Raise TypeError unless the function can be called."""
     if not callable(function):
         raise TypeError(f"{name} must be callable, not {shown(function)}")
 
 
 def check_sync_callable(name: str, function: object) -> None:
-    """Refuse what cannot be called, and what returns an awaitable as far as can be seen."""
+    """Raise TypeError unless the function is None, or can be called and does not look async."""
     if function is None:
         return
     check_callable(name, function)
@@ -101,7 +104,7 @@ def _is_async(function: object) -> bool:
 
 
 def check_count(name: str, value: Any) -> None:
-    """Refuse what is not an int of at least 1."""
+    """Raise TypeError or ValueError unless the value is an int of at least 1."""
     if type(value) is not int and not is_int(value):
         raise TypeError(f"{name} must be an int, not {shown(value)}")
     if value < 1:
@@ -109,28 +112,28 @@ def check_count(name: str, value: Any) -> None:
 
 
 def check_number(name: str, value: Any, *, least: float) -> None:
-    """Refuse what is not a real number of at least ``least``; inf is allowed."""
+    """Raise TypeError or ValueError unless the value is a real number from ``least`` to inf."""
     _check_real(name, value)
     if not value >= least:
         raise ValueError(f"{name} must be at least {least}, not {shown(value)}")
 
 
 def check_finite(name: str, value: Any, *, least: float) -> None:
-    """Refuse what is not a finite real number of at least ``least``."""
+    """Raise TypeError or ValueError unless the value is a finite number of at least ``least``."""
     check_number(name, value, least=least)
     if not -math.inf < value < math.inf:
         raise ValueError(f"{name} must be finite, not {shown(value)}")
 
 
 def check_positive(name: str, value: Any) -> None:
-    """Refuse what is not a real number above 0; inf is allowed."""
+    """Raise TypeError or ValueError unless the value is a real number above 0, or inf."""
     _check_real(name, value)
     if not value > 0:
         raise ValueError(f"{name} must be above 0, not {shown(value)}")
 
 
 def check_duration(name: str, value: Any) -> None:
-    """Refuse what is not a finite real number above 0."""
+    """Raise TypeError or ValueError unless the value is a finite real number above 0."""
     check_positive(name, value)
     if as_float(value) == math.inf:
         raise ValueError(f"{name} must be finite, not {shown(value)}")

@@ -1,12 +1,12 @@
-"""The facts that a policy decides by: what waits, since when, and what runs.
+"""The facts that a policy decides by: the items that wait, their age, and the flushes that run.
 
-Theory of operation. A queue is told of its arrivals in bursts, and what a policy needs to know of
-them is how many wait and when the oldest came. So :class:`QueueState` holds the bursts that are
-still pending, as (time, count) pairs in order of arrival; two bursts of the same time are one. A
-flush takes from the front, possibly a part of a burst, so ``oldest`` stays exact. They are in a
-list, which takes a tenth of the memory of a deque: a queue with partitions has many states. It
-follows that n arrivals at one time leave the same state behind whether they are told one by one or
-at once, and a policy whose decisions depend on the state alone cannot tell the difference.
+Theory of operation. A queue tells a policy of its arrivals in bursts. A policy needs to know how
+many items wait and when the oldest of them arrived. So :class:`QueueState` holds the bursts that
+are still pending, as (time, count) pairs in order of arrival; two bursts at the same time are one
+pair. A flush takes items from the front, possibly a part of a burst, so ``oldest`` stays exact. The
+pairs are in a list, which takes a tenth of the memory of a deque: a queue with partitions has many
+states. It follows that n arrivals at one time lead to the same state, whether they are told one by
+one or at once. A policy whose decisions depend on the state alone cannot tell the difference.
 """
 
 import math
@@ -18,18 +18,18 @@ from flushq.arguments import check_count
 
 @attrs.define
 class QueueState:
-    """The facts that a policy decides by. The base class keeps them; a subclass only reads.
+    """The facts that a policy decides by; the base class keeps them, a subclass only reads them.
 
-    An event that cannot have happened is refused, as of a FlushPolicy, and leaves the state as it
-    was. ``note_item_added`` and the like check nothing: they are for a queue, which tells only what
-    has happened.
+    Like a FlushPolicy, a state raises an exception for an event that cannot have happened, and
+    stays as it was. ``note_item_added`` and the other ``note_`` methods check nothing: they are for
+    a queue, which tells only what has happened.
 
     Attributes:
-        pending: Items that wait.
-        weight: Their weights, summed; 0 if the queue does not weigh its items.
-        oldest: When the oldest pending item arrived; inf when nothing is pending.
-        in_flight: Flushes that run.
-        max_in_flight: Flushes that may run at a time.
+        pending: The number of items that wait.
+        weight: The total weight of these items; 0 if the queue does not weigh its items.
+        oldest: The time at which the oldest pending item arrived; inf if nothing is pending.
+        in_flight: The number of flushes that run.
+        max_in_flight: The most flushes that may run at a time.
     """
 
     max_in_flight: int = 1
@@ -41,12 +41,12 @@ class QueueState:
     _bursts: list[tuple[float, int]] = attrs.field(factory=list, init=False)
 
     def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> None:
-        """``count`` items, of ``weight`` in all, have arrived."""
+        """Note that ``count`` items, of ``weight`` in total, have arrived."""
         self._check(now, count, weight)
         self.note_item_added(now, count, weight)
 
     def note_item_added(self, now: float, count: int, weight: float) -> None:
-        """As :meth:`item_added`, unchecked."""
+        """Do the same as :meth:`item_added`, without checks."""
         bursts = self._bursts
         if not bursts:
             self.oldest = now
@@ -60,18 +60,18 @@ class QueueState:
         self.weight += weight
 
     def flush_started(self, now: float, count: int, weight: float = 0.0) -> None:
-        """``count`` of the oldest items, of ``weight`` in all, left the queue for a flush."""
+        """Note that a flush has taken ``count`` of the oldest items, of ``weight`` in total."""
         self._check(now, count, weight)
         if count > self.pending:
-            raise ValueError(f"cannot start a flush of {count} items: {self.pending} are pending")
+            raise ValueError(f"cannot start a flush of {count} items: only {self.pending} wait")
         if self.in_flight >= self.max_in_flight:
             raise ValueError(
-                f"cannot start a flush: {self.in_flight} of {self.max_in_flight} are in flight"
+                f"cannot start a flush: {self.in_flight} of {self.max_in_flight} slots are taken"
             )
         self.note_flush_started(now, count, weight)
 
     def note_flush_started(self, now: float, count: int, weight: float) -> None:
-        """As :meth:`flush_started`, unchecked."""
+        """Do the same as :meth:`flush_started`, without checks."""
         self._now = now
         self.in_flight += 1
         self.pending -= count
@@ -85,48 +85,49 @@ class QueueState:
     def flush_done(
         self, now: float, count: int, seconds: float, error: BaseException | None = None
     ) -> None:
-        """A flush of ``count`` items has ended, after ``seconds``, with whatever ``error``."""
+        """Note that a flush of ``count`` items has ended after ``seconds``, however it ended."""
         self._check(now, count, seconds)
         if self.in_flight == 0:
-            raise ValueError(f"cannot end a flush of {count} items: none is in flight")
+            raise ValueError(f"cannot end a flush of {count} items: no flush is in flight")
         self.note_flush_done(now)
 
     def note_flush_done(self, now: float, *_: object) -> None:
-        """As :meth:`flush_done`, unchecked."""
+        """Do the same as :meth:`flush_done`, without checks."""
         self._now = now
         self.in_flight -= 1
 
     def tick(self, now: float) -> None:
-        """Time has come to ``now``."""
+        """Note that the time is ``now``."""
         self._check(now)
         self.note_tick(now)
 
     def note_tick(self, now: float) -> None:
-        """As :meth:`tick`, unchecked."""
+        """Do the same as :meth:`tick`, without checks."""
         self._now = now
 
-    # What a full queue does, and merging, are no events: the facts are corrected where they change.
+    # Displacing and merging items are no events: these methods correct the facts.
 
     def displaced(self, count: int, weight: float) -> None:
-        """``count`` of the oldest items, of ``weight`` in all, left the queue."""
+        """Remove ``count`` of the oldest items, of ``weight`` in total, which were displaced."""
         self.note_flush_started(self._now, count, weight)
-        self.in_flight -= 1  # they left as for a flush, but for none
+        self.in_flight -= 1  # no flush has taken them
 
     def reweighed(self, change: float) -> None:
-        """An item that waits weighs so much more, or less."""
+        """Add ``change``, which may be negative, to the weight: a waiting item has a new weight."""
         self.weight = max(self.weight + change, 0)
 
     @property
     def arrivals(self) -> tuple[tuple[float, int], ...]:
-        """When the pending items arrived: (time, items) pairs, oldest first, no time twice.
+        """The arrivals of the pending items: (time, items) pairs, oldest first, each time once.
 
-        A new tuple at each call, which takes time in proportion to its length; a policy that is
-        asked often keeps sums of its own, and needs this when a flush has left a part behind.
+        Each access makes a new tuple, which takes time in proportion to its length. A policy that
+        is asked often should keep sums of its own, and read this only after a flush that left items
+        behind.
         """
         return tuple(self._bursts)
 
     def _take(self, count: int) -> None:
-        """Take items from the front, but not all."""
+        """Take ``count`` items from the front, but not all."""
         bursts, gone = self._bursts, 0
         while count >= bursts[gone][1]:
             count -= bursts[gone][1]
@@ -142,4 +143,4 @@ class QueueState:
         if type(count) is not int or count < 1:
             check_count("count", count)
         if not 0 <= amount < math.inf:
-            raise ValueError(f"weight and seconds must be finite and not negative, not {amount!r}")
+            raise ValueError(f"weight and seconds must be finite and at least 0, not {amount!r}")

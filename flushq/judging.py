@@ -1,16 +1,17 @@
-"""What the ready failure handlers decide; that of each driver writes the dead letters.
+"""The decisions of the ready-made failure handlers; the handler of a driver writes dead letters.
 
-Theory of operation. A batch fails with one exception, or after a PartialFailure with one for each
-item that failed. They decide, in this order::
+Theory of operation. A batch fails with one exception, or after a PartialFailure with one exception
+for each failed item. The first rule that applies decides::
 
-    one of them may pass, and attempts are left     try again, after a pause that grows
-    one of them is not that of a bad item           end the queue: it is the fault of every item
-    nobody knows which item is bad                  split the batch, until an item is alone
-    it is known which items are bad                 bury each: write a dead letter, then drop it
+    an exception is temporary, attempts are left    retry, after a pause that grows
+    an exception is not that of a bad item          end the queue: it concerns every item
+    nobody knows which items are bad                split the batch, until each item is alone
+    the bad items are known                         bury each: write a dead letter, then drop it
 
-A letter that cannot be written costs neither the item nor the queue: the item is handed over again
-after the pause of a retry, fails again, and its letter is tried again, until the queue is closed.
-So an item is dropped only after its letter was written, and is in doubt if that never was.
+If a dead letter cannot be written, the item is kept and the queue continues: flush_fn is called
+with the item again, after the pause of a retry. The item fails again, and the handler tries to
+write its letter again, until the queue is closed. So an item is dropped only after its letter was
+written, and is in doubt if the letter was never written.
 """
 
 import inspect
@@ -25,18 +26,18 @@ from flushq.outcomes import Drop, Fail, Failure, Retry, Split, Verdict
 if TYPE_CHECKING:  # Python 3.13 has it in typing
     from typing_extensions import TypeVar
 
-    T = TypeVar("T", default=Any)  # if there is no bury that tells
+    T = TypeVar("T", default=Any)  # the type of the items if there is no bury
 else:
     from typing import TypeVar
 
     T = TypeVar("T")
 
 Errors = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
-"""Which exceptions: those of a class, of some classes, or those for which a function is true."""
+"""A set of exceptions: those of a class, of several classes, or for which a function is true."""
 
 
 class Judge(Generic[T]):
-    """The decisions of a failure handler; its arguments are told by those who have a driver."""
+    """The decisions of a failure handler; each driver's FailureHandler describes the arguments."""
 
     _check_bury: Callable[[str, object], None] = staticmethod(check_callable)
 
@@ -54,7 +55,7 @@ class Judge(Generic[T]):
         if bury is not None:
             self._check_bury("bury", bury)
             if split == ():
-                raise TypeError("bury is called with what split names, and split names nothing")
+                raise TypeError("bury needs split, which names the exceptions of bad items")
         check_sync_callable("backoff", backoff)
         self._may_pass = _matching("retry", retry)
         self._is_bad = _matching("split", split)
@@ -63,7 +64,7 @@ class Judge(Generic[T]):
         self._backoff = _doubling if backoff is None else backoff
 
     def _verdict(self, failure: Failure[T]) -> Verdict:
-        """What is to be done; Drop: once a letter is written for each of the items."""
+        """Return the verdict on a failure; before a Drop, the driver writes the dead letters."""
         errors = failure.errors or [failure.error]
         if self._may_try_again(failure) and any(map(self._may_pass, errors)):
             return self._backoff(failure)
@@ -78,7 +79,7 @@ class Judge(Generic[T]):
 
 
 def letters_of(failure: Failure[T]) -> Iterator[tuple[T, BaseException]]:
-    """Each item that failed, and its exception."""
+    """Return the failed items, each with its exception."""
     return zip(failure.items, failure.errors or repeat(failure.error), strict=False)
 
 
@@ -87,26 +88,26 @@ def _doubling(failure: Failure[T]) -> Retry:
 
 
 def _matching(name: str, errors: Errors) -> Callable[[BaseException], bool]:
-    """Whether an exception is one of these.
+    """Return a function that tells whether an exception is one of ``errors``.
 
     Raises:
-        TypeError: They are not said in one of the three ways.
+        TypeError: ``errors`` is not a class of exceptions, a tuple of these, or a plain function.
     """
     if not isinstance(errors, type) and callable(errors):
         check_sync_callable(name, errors)
         return partial(_tells, name, errors)
     classes = errors if isinstance(errors, tuple) else (errors,)
     if not all(map(_is_of_exceptions, classes)):
-        what = "a class of exceptions, a tuple of such classes, or a function of an exception"
+        what = "an exception class, a tuple of exception classes, or a function of an exception"
         raise TypeError(f"{name} must be {what}, not {errors!r}")
     return lambda error: isinstance(error, classes)
 
 
 def _tells(name: str, function: Callable[[BaseException], bool], error: BaseException) -> bool:
-    """What the function tells; an awaitable is not false, and would make all errors those of items.
+    """Return the answer of the function to an exception, as a bool.
 
     Raises:
-        TypeError: It has returned an awaitable.
+        TypeError: The function has returned an awaitable, which would count as true for any error.
     """
     answer: Any = function(error)
     if inspect.isawaitable(answer):

@@ -1,23 +1,24 @@
-"""What an optimal schedule would have cost: the least that any policy could, knowing the future.
+"""The best schedules in hindsight: the least that any policy could cost if it knew the future.
 
-Three optima, for the three things that the policies that ship promise to keep small. Items are
-flushed in order of arrival, which loses nothing unless they have weights. Times are only added,
-multiplied by counts and compared: with ints and Fractions a result is exact.
+There are three optima, for the three things that the policies of flushq promise to keep small.
+Items are flushed in order of arrival; no other order is better unless the items have weights. Times
+are only added, multiplied by counts and compared, so with ints and Fractions a result is exact.
 
 Theory of operation. Cost and latency are dynamic programs over the prefixes of the arrivals: the
 best way to flush the first ``end`` items is the best way to flush the first ``start`` of them, for
 some ``start``, and then the rest in one batch.
 
-* *Cost.* A batch may as well start at its last arrival. The cost of a batch is a Monge array: if
-  a later start of the batch is better for one end, it is better for all ends that follow. So the
-  starts that are best for some end to come stand in a queue, in order, each from the end at which
-  it overtakes the one before it; that end is found by bisection. n items take n log n steps.
-* *Count.* The more a batch takes the better: from its oldest item on, all that age and caps allow.
-  Ages and weights are summed as a queue does it, so floats tie where they do there. n steps.
-* *Latency.* All flushes take equally long and start as early as they can, on the slot that is
-  free first. A prefix can be flushed in several ways of which none is better than another in
-  everything: the latency so far and the times at which slots become free. All of these are kept.
-  They are few for a few items; for many they may be many.
+* *Cost.* A batch is best flushed at its last arrival. The cost of a batch is a Monge array: if the
+  larger of two values of ``start`` is better for one ``end``, it is better for every later ``end``.
+  So a queue holds, in order, each ``start`` that is best for some later ``end``, with the ``end``
+  from which it beats the one before it. Bisection finds that ``end``. n items take n log n steps.
+* *Count.* A batch should take as many items as it can: from its oldest item on, all that the age
+  and the caps allow. Ages and weights are summed in the order in which a queue sums them, so floats
+  are rounded in the same way. n items take n steps.
+* *Latency.* All flushes take the same time. Each starts as early as it can, on the slot that is
+  free first. There may be several Pareto-optimal ways to flush a prefix: they differ in the latency
+  so far and in the times at which slots become free. All of these ways are kept. A few items have
+  few ways, but many items may have many.
 """
 
 import bisect
@@ -29,7 +30,7 @@ from functools import partial
 from itertools import accumulate, pairwise
 
 _Way = tuple[float, ...]
-"""The latency so far, and when the slots become free, in order."""
+"""The latency so far, and the times at which the slots become free, in order."""
 
 
 def least_cost(
@@ -39,17 +40,17 @@ def least_cost(
     delay_cost: float = 1,
     max_records: int | None = None,
 ) -> float:
-    """The least cost of flushing all items, if a flush can start at any time.
+    """Return the least cost of flushing all items, if a flush can start at any time.
 
     Args:
-        arrivals: When the items arrive, in seconds, not decreasing.
-        flush_cost: What a flush costs.
-        delay_cost: What each second costs that an item waits for the start of its flush.
+        arrivals: The times at which the items arrive, in seconds, not decreasing.
+        flush_cost: The cost of one flush.
+        delay_cost: The cost of each second that an item waits for the start of its flush.
         max_records: The most items in a batch. None: no cap.
 
     Returns:
-        ``flush_cost`` times the number of flushes plus ``delay_cost`` times the sum of the delays,
-        in an optimal schedule. 0 without items.
+        ``flush_cost`` times the number of flushes, plus ``delay_cost`` times the sum of the delays,
+        in an optimal schedule. 0 if there are no items.
 
     Raises:
         ValueError: The arrivals decrease, a number is not finite, a cost is negative, or the cap
@@ -60,8 +61,8 @@ def least_cost(
     _check_finite("delay_cost", delay_cost)
     most = _most("max_records", max_records)
     if not flush_cost:
-        return 0  # each item at once
-    times = [time - times[0] for time in times]  # far from 0 the sums of floats would lose more
+        return 0  # flush each item at once
+    times = [time - times[0] for time in times]  # sums of large floats would lose more digits
     nothing: float = 0
     sums = list(accumulate(times, initial=nothing))
     least: list[float] = [nothing]
@@ -87,22 +88,23 @@ def fewest_flushes(
     weights: Iterable[float] | None = None,
     max_weight: float | None = None,
 ) -> int:
-    """The least number of flushes for an age and caps, if a flush can start at any time.
+    """Return the least number of flushes that an age limit and caps allow.
 
-    Of all schedules in order of arrival: packing weights in another order may need fewer. A batch
-    closes at the sum of its oldest arrival and the age, also where floats round it.
+    A flush can start at any time. Only schedules in order of arrival count: another order of the
+    weights may need fewer batches. A batch closes at the sum of its oldest arrival and the age
+    limit, also where floats round that sum.
 
     Args:
-        arrivals: When the items arrive, in seconds, not decreasing.
-        max_wait_seconds: The longest that an item may wait for the start of its flush.
+        arrivals: The times at which the items arrive, in seconds, not decreasing.
+        max_wait_seconds: The longest time that an item may wait for the start of its flush.
         max_records: The most items in a batch. None: no cap.
-        weights: What the items weigh; as many as arrivals. None: nothing.
+        weights: The weight of each item; as many as arrivals. None: the items have no weight.
         max_weight: The most weight in a batch. None: no cap.
 
     Raises:
         ValueError: The arrivals decrease, an arrival or a weight is not finite, a cap is below 1,
-            an age or a weight is negative, there are more or fewer weights than arrivals, or an
-            item is too heavy.
+            an age limit or a weight is negative, there are more or fewer weights than arrivals, or
+            an item weighs more than ``max_weight``.
     """
     times = _ordered(arrivals)
     masses: list[float] = [0] * len(times) if weights is None else list(weights)
@@ -131,22 +133,22 @@ def least_latency(
     max_in_flight: int = 1,
     max_records: int | None = None,
 ) -> float:
-    """The least possible maximum of the times from an item's arrival to the end of its flush.
+    """Return the least possible maximum of the times from an arrival to the end of its flush.
 
-    For a few dozen items: how long it takes may grow quickly with their number.
+    Use it for a few dozen items: the running time may grow quickly with the number of items.
 
     Args:
-        arrivals: When the items arrive, in seconds, not decreasing.
-        flush_seconds: How long every flush takes.
-        max_in_flight: How many flushes may run at a time.
+        arrivals: The times at which the items arrive, in seconds, not decreasing.
+        flush_seconds: The duration of every flush, in seconds.
+        max_in_flight: The most flushes that may run at a time.
         max_records: The most items in a batch. None: no cap.
 
     Returns:
-        Seconds. 0 without items.
+        The latency in seconds. 0 if there are no items.
 
     Raises:
-        ValueError: The arrivals decrease, a time is not finite, the duration is negative, or a
-            number is below 1.
+        ValueError: The arrivals decrease, a time is not finite, the duration is negative, or
+            ``max_in_flight`` or ``max_records`` is below 1.
     """
     times = _ordered(arrivals)
     _check_finite("flush_seconds", flush_seconds)
@@ -165,7 +167,7 @@ def least_latency(
 
 
 class _Starts:
-    """Where the last batch of each prefix best starts, of the starts known so far."""
+    """The best start of the last batch of each prefix, among the starts known so far."""
 
     def __init__(self, items: int, cost: Callable[[int, int], float]) -> None:
         self._ends = range(items + 1)
@@ -173,7 +175,7 @@ class _Starts:
         self._queue: deque[tuple[int, int]] = deque()
 
     def add(self, start: int) -> None:
-        """Learn of a further start: it is later than all others, and before all ends to come."""
+        """Add a start, which must be after all known starts and before all ends to come."""
         queue, since = self._queue, start + 1
         while queue:
             rival, rivals_end = queue[-1]
@@ -185,7 +187,7 @@ class _Starts:
             queue.append((start, since))
 
     def best(self, end: int) -> int:
-        """The best start for this end; ends are asked for in order."""
+        """Return the best start for this end; from call to call, ``end`` must not decrease."""
         queue = self._queue
         while len(queue) > 1 and queue[1][1] <= end:
             queue.popleft()
@@ -195,7 +197,7 @@ class _Starts:
         return self._cost(start, end) <= self._cost(rival, end)
 
     def _overtakes(self, start: int, rival: int, end: int) -> int:
-        """The first end after this one for which ``start`` beats an earlier rival."""
+        """Return the first later end where ``start`` beats ``rival``, or one past the last end."""
         beats, step = partial(self._beats, start, rival), 1
         while end + step in self._ends and not beats(end + step):
             step *= 2
@@ -203,14 +205,14 @@ class _Starts:
 
 
 def _flushed(way: _Way, oldest: float, newest: float, seconds: float) -> _Way:
-    """A way to flush some items, after one more batch. Batches end in the order of their starts."""
+    """Return a way extended by one more batch; batches end in the order in which they start."""
     latency, first_free, *free = way
     ended = max(newest, first_free) + seconds
     return max(latency, ended - oldest), *free, ended
 
 
 def _undominated(ways: Iterable[_Way]) -> list[_Way]:
-    """Those ways than which no other is at least as good in everything."""
+    """Return the Pareto-optimal ways: no other way is at least as good in everything."""
     kept: list[_Way] = []
     for way in sorted(ways):
         if not any(all(map(operator.le, better, way)) for better in kept):

@@ -1,4 +1,4 @@
-"""What can become of a batch: how it failed, what is to be done then, and what is told of it."""
+"""The outcomes of a batch: a failure, the verdict on it, the report; and the account of a queue."""
 
 from collections.abc import Callable, Hashable, Mapping
 from typing import Generic, Self, TypeVar
@@ -20,16 +20,16 @@ _MOST_DOUBLINGS = 1023  # more do not fit into a float
 
 @attrs.frozen
 class Failure(Generic[T]):
-    """What the failure handler is asked about.
+    """A failure of ``flush_fn``, which the failure handler must judge.
 
     Attributes:
-        items: The items that failed, in order; a list of the handler's own.
-        error: What ``flush_fn`` raised.
-        errors: The exception of each of the items, if that was a PartialFailure; else None.
+        items: The items that failed, in order; the handler may change this list.
+        error: The exception that ``flush_fn`` raised.
+        errors: The exception of each of the items, if ``error`` is a PartialFailure; else None.
         attempt: How many times ``flush_fn`` was called with these items together: 1, 2, …
-        reason: Why the batch was flushed.
-        seconds: How long ago the flush started, in seconds.
-        partition: The key of its partition; None without ``partition_key``.
+        reason: The reason of the flush.
+        seconds: The time since the flush started, in seconds.
+        partition: The key of the partition; None without ``partition_key``.
     """
 
     items: list[T]
@@ -43,25 +43,31 @@ class Failure(Generic[T]):
 
 @attrs.frozen
 class Fail:
-    """End the queue: what failed is in doubt, and no flush starts any more."""
+    """The verdict to end the queue: the failed items are in doubt, and no flush starts any more."""
 
 
 @attrs.frozen
 class Drop:
-    """Count what failed as dropped, and go on; flushq saves nothing: first write a dead letter."""
+    """The verdict to drop the failed items; flushq does not save them: write a dead letter first.
+
+    The items are counted as dropped, and the queue continues.
+    """
 
 
 @attrs.frozen
 class Retry:
-    """Hand what failed over again, after so many seconds, and when the throttle lets it.
+    """The verdict to call ``flush_fn`` with the failed items again, after a pause.
+
+    After the pause, the call also waits until the throttle is ready.
 
     Args:
-        after: Seconds to wait before.
-        hold: Whether no other call of ``flush_fn`` starts before either, as when an API answers
-            with Retry-After. Calls that run are left alone. The longest of several holds counts.
+        after: The length of the pause, in seconds.
+        hold: Whether all other calls of ``flush_fn`` must wait for the end of the pause, too, as
+            when an API answers with Retry-After. Calls that already run are left alone. If there
+            are several holds, the longest counts.
 
     Raises:
-        TypeError, ValueError: ``after`` is not a finite number of at least 0, or ``hold`` not a
+        TypeError, ValueError: ``after`` is not a finite number of at least 0, or ``hold`` is not a
             bool.
     """
 
@@ -82,25 +88,26 @@ class Retry:
         *,
         jitter: Callable[[], float] | None = None,
     ) -> Self:
-        """A Retry whose pause doubles with each attempt: first, 2 * first, 4 * first, … most.
+        """Return a Retry whose pause doubles each time: first, 2 * first, 4 * first, … most.
 
-        After attempt n the pause is min(most, first * 2 ** (n - 1)) seconds, a truncated
-        exponential backoff. With ``jitter=random.random`` it is any part of that, so that many
-        processes do not all come back at the same moment: the "full jitter" of M. Brooker,
-        "Exponential Backoff and Jitter" (AWS Architecture Blog, 2015).
+        After attempt n the pause is min(most, first * 2 ** (n - 1)) seconds: a truncated
+        exponential backoff. With ``jitter=random.random`` the pause is a random part of that, so
+        that many processes do not all retry at the same moment. This is the "full jitter" of
+        M. Brooker, "Exponential Backoff and Jitter" (AWS Architecture Blog, 2015).
 
         Args:
             attempt: How many times ``flush_fn`` was called with these items: ``failure.attempt``.
             first: The pause after the first attempt, in seconds.
             most: The longest pause, in seconds.
-            jitter: Is called once, and returns which part of the pause to wait, from 0 to 1. None:
-                all of it, so that the same attempt always has the same pause.
+            jitter: A function that is called once, and returns the part of the pause to wait, from
+                0 to 1. None: the whole pause, so the same attempt always has the same pause.
 
         Raises:
-            TypeError: ``attempt`` is not an int, ``first`` or ``most`` not a real number, or
-                ``jitter`` not a plain function.
-            ValueError: ``attempt`` is below 1, ``first`` not above 0, ``most`` below ``first``, one
-                of them not finite, or what ``jitter`` returned is not from 0 to 1.
+            TypeError: ``attempt`` is not an int, ``first`` or ``most`` is not a real number, or
+                ``jitter`` is not a plain function.
+            ValueError: ``attempt`` is below 1, ``first`` is not above 0, ``most`` is below
+                ``first``, ``first`` or ``most`` is not finite, or ``jitter`` returned a number that
+                is not from 0 to 1.
         """
         check_count("attempt", attempt)
         check_duration("first", first)
@@ -119,41 +126,42 @@ def _part(part: float) -> float:
 
 @attrs.frozen
 class Split:
-    """Hand what failed over in two halves, one after the other, each with attempts of its own.
+    """The verdict to call ``flush_fn`` again with each half of the failed items, one after another.
 
-    Of one item alone: as :class:`Fail`.
+    Each half has its own count of attempts. For one item alone, this is the same as :class:`Fail`.
     """
 
 
 Verdict = Fail | Drop | Retry | Split
-"""What a failure handler answers; the class of a verdict means its instance."""
+"""The answer of a failure handler; the class of a verdict stands for an instance of it."""
 
 FAIL = Fail()
 
 
 def as_verdict(answer: object) -> object:
-    """The answer of a failure handler, where the class of a verdict means its instance."""
+    """Return the answer of a failure handler; the class of a verdict becomes an instance."""
     return next((kind() for kind in (Fail, Drop, Retry, Split) if answer is kind), answer)
 
 
 @attrs.frozen
 class FlushReport:
-    """What became of a flush.
+    """The report of one flush that has ended.
 
     Attributes:
-        reason: Why it started.
-        count: How many items it had.
-        weight: What they weighed together.
-        waited: How long the oldest of them had waited when it started, in seconds.
-        started: When it started, by the loop's clock, in seconds.
-        seconds: How long it took, in seconds, pauses between attempts included.
-        attempts: How many times ``flush_fn`` was called for it; 0 if the queue ended before.
-        error: Why not all was delivered: what ``flush_fn`` or the handler raised, what the last
-            item was dropped for, or a CancelledError if the flush was cut short. None if all was.
-        delivered: How many items were delivered.
-        dropped: How many the failure handler dropped.
-        pending: How many items it left behind in the queue when it started.
-        partition: The key of its partition; None without ``partition_key``.
+        reason: The reason of the flush.
+        count: The number of items in the batch.
+        weight: The total weight of these items.
+        waited: How long the oldest of these items had waited when the flush started, in seconds.
+        started: The time at which the flush started, by the clock of the driver, in seconds.
+        seconds: The duration of the flush, in seconds, including the pauses between attempts.
+        attempts: The number of calls of ``flush_fn``; 0 if the queue ended before the first call.
+        error: The reason why some items were not delivered: the exception of ``flush_fn`` or of the
+            handler, the exception for which the last item was dropped, or a CancelledError if the
+            flush was cut short. None if all items were delivered.
+        delivered: The number of items that were delivered.
+        dropped: The number of items that the failure handler dropped.
+        pending: The number of items that were still in the queue when the flush started.
+        partition: The key of the partition; None without ``partition_key``.
     """
 
     reason: str
@@ -178,19 +186,19 @@ class QueueStats:
     undelivered, in_doubt, pending and in_flight.
 
     Attributes:
-        accepted: How many items were accepted, duplicates included.
-        duplicates: How many of them were duplicates.
-        delivered: How many were delivered.
-        dropped: How many the failure handler dropped.
-        undelivered: How many were lost, and ``flush_fn`` was never called with them.
-        in_doubt: How many were lost after it was called with them.
-        pending: How many wait.
-        in_flight: How many are in flushes that run (of a policy's facts, the flushes).
-        waiting: How many producers wait for room.
-        flushes: How many flushes have ended, by reason.
-        oldest_age: How long the oldest item that waits has done so, in seconds; 0 if none does.
-        partitions: How many partitions exist; 0 without ``partition_key``.
-        displaced: How many were displaced, as the queue was full.
+        accepted: The number of items that were accepted, including duplicates.
+        duplicates: The number of duplicates.
+        delivered: The number of items that were delivered.
+        dropped: The number of items that the failure handler dropped.
+        undelivered: The number of lost items with which ``flush_fn`` was never called.
+        in_doubt: The number of items that were lost after ``flush_fn`` was called with them.
+        pending: The number of items that wait.
+        in_flight: The number of items in running flushes (in QueueState: the number of flushes).
+        waiting: The number of producers that wait for room.
+        flushes: The number of flushes that have ended, by reason.
+        oldest_age: The age of the oldest item that waits, in seconds; 0 if no item waits.
+        partitions: The number of partitions that exist; 0 without ``partition_key``.
+        displaced: The number of items that were displaced because the queue was full.
     """
 
     accepted: int

@@ -1,17 +1,17 @@
 """The state machine that decides when to flush.
 
-The rules it keeps:
+Its rules:
 
-* A policy never reads a clock, never touches an event loop, never sees an item. Every time is an
+* A policy never reads a clock, never touches an event loop and never sees an item. Every time is an
   argument, in seconds on any clock that does not run backwards.
-* Four events come in: :meth:`~FlushPolicy.item_added`, :meth:`~FlushPolicy.flush_started`,
-  :meth:`~FlushPolicy.flush_done`, :meth:`~FlushPolicy.tick`. One :data:`Decision` comes out of
-  each: :class:`Flush` or :class:`Wait`.
-* The facts (how many items wait, since when, how many flushes run) are kept by
-  :class:`~flushq.facts.QueueState` and nobody else. The opinion is :meth:`~FlushPolicy.decide`, the
-  one method that a subclass writes. It changes nothing.
-* ``decide`` is asked only when the answer matters: while something is pending and a flush slot is
-  free. In every other state the event answers ``Wait()`` by itself.
+* A policy is told four events: :meth:`~FlushPolicy.item_added`, :meth:`~FlushPolicy.flush_started`,
+  :meth:`~FlushPolicy.flush_done` and :meth:`~FlushPolicy.tick`. It answers each with one
+  :data:`Decision`: :class:`Flush` or :class:`Wait`.
+* Only :class:`~flushq.facts.QueueState` keeps the facts (how many items wait, since when, how many
+  flushes run). A subclass writes one method, :meth:`~FlushPolicy.decide`, which decides by these
+  facts and changes nothing.
+* ``decide`` is called only when the answer matters: while an item is pending and a slot is free. In
+  every other state the event answers ``Wait()``.
 """
 
 import abc
@@ -28,11 +28,11 @@ from flushq.facts import QueueState
 
 @attrs.frozen
 class Flush:
-    """Start a flush now, of the oldest pending items.
+    """The decision to start a flush now, of the oldest pending items.
 
     Args:
-        reason: Why; shown to those who ask why the queue flushed.
-        up_to: Take at most so many items. None: as many as the caps allow.
+        reason: The reason of the flush, as reports and ``stats()`` show it.
+        up_to: The most items to take. None: as many as the caps allow.
     """
 
     reason: str = "policy"
@@ -41,53 +41,53 @@ class Flush:
 
 @attrs.frozen
 class Wait:
-    """Do nothing until something happens, or until this time at the latest.
+    """The decision to do nothing until something happens, or until this time at the latest.
 
     Args:
-        until: Seconds, on the clock of ``now``, and later than ``now``. It is a promise: if
-            nothing happens before it, ``tick(until)`` answers :class:`Flush`.
+        until: A time in seconds, on the clock of ``now``, and later than ``now``. It is a promise:
+            if nothing happens before that time, ``tick(until)`` answers :class:`Flush`.
     """
 
     until: float = math.inf
 
 
 _UNCHANGEABLE = frozenset({type(None), bool, int, float, str})
-"""The types of which deepcopy gives back what it was given, after a longer look."""
+"""The types whose values deepcopy returns as they are; skipping deepcopy for these is faster."""
 
 EVENTS = "item_added", "flush_started", "flush_done", "tick"
 
 Decision = Flush | Wait
-"""What a policy answers."""
+"""The answer of a policy."""
 
 IDLE = Wait()
-"""What an event answers while decide is not asked."""
+"""The answer of an event when ``decide`` is not called."""
 
 wait_until = functools.lru_cache(typed=True)(Wait)
-"""A Wait until a time; while the time stays the same, the same Wait, which costs less."""
+"""Return a Wait until a time; the same time gets the same object, which costs less."""
 
 
 class FlushPolicy(abc.ABC):
-    """When to flush: four events in, a :data:`Decision` out of each.
+    """The base class of policies: a policy is told four events, and answers each with a Decision.
 
     A subclass writes :meth:`decide`. It may be a plain class, ``@attrs.define`` or
     ``@attrs.frozen``, and need not call ``super().__init__()``. A policy that learns overrides an
-    event, updates fields of its own and returns ``super().<event>(...)``: the base class is what
-    keeps the facts. One that learns from the facts after the event calls ``super().<event>(...)``
+    event, updates its own fields and returns ``super().<event>(...)``, because the base class keeps
+    the facts. A policy that learns from the facts after the event calls ``super().<event>(...)``
     first, and returns :meth:`answer`.
 
-    Each event returns the decision by then: that of ``decide`` if it matters, else ``Wait()``.
-    Times are in seconds. An event that cannot have happened (a time before the last one, more
-    items than wait, a flush too many) is a ValueError, a count that is not an int is a TypeError;
-    either changes nothing.
+    Each event returns the decision after that event: the decision of ``decide`` while an item is
+    pending and a slot is free, else ``Wait()``. Times are in seconds. An event that cannot have
+    happened (a time before the last one, more items than wait, a flush too many) raises a
+    ValueError. A count that is not an int raises a TypeError. Neither changes anything.
 
     A policy object is a template: each queue and each simulation runs a deep copy of it with a
-    :class:`QueueState` of its own, so one object may be given to many.
+    :class:`QueueState` of its own, so one object may be given to many queues.
 
     Attributes:
-        queue: The facts, to be read.
-        max_records: A hard cap on the items of a batch, whatever the reason of the flush. None: no
-            cap.
-        max_weight: A hard cap on the weight of a batch. None: no cap.
+        queue: The facts, which a subclass only reads.
+        max_records: The most items in a batch: a hard cap, whatever the reason of the flush. None:
+            no cap.
+        max_weight: The most weight in a batch, also a hard cap. None: no cap.
     """
 
     __slots__ = ("__dict__", "__weakref__", "queue")
@@ -97,13 +97,13 @@ class FlushPolicy(abc.ABC):
     max_weight: float | None = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Give the instance its facts, whatever its ``__init__`` does."""
+        """Make an instance with its facts, whatever its ``__init__`` does."""
         self = super().__new__(cls)
         object.__setattr__(self, "queue", QueueState())
         return self
 
     def __class_getitem__(cls, item: object) -> type[Self]:
-        """The class itself: policies know nothing of items, and flushq 0.2.2 named their type."""
+        """Return the class itself, so that ``FlushPolicy[Item]`` works, as in flushq 0.2.2."""
         return cls
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -116,44 +116,47 @@ class FlushPolicy(abc.ABC):
 
     @abc.abstractmethod
     def decide(self, now: float) -> Decision:
-        """Flush or wait? Asked after every event while something is pending and a slot is free.
+        """Return a Flush or a Wait; called after each event if an item waits and a slot is free.
 
-        It must change nothing, and of the same facts at the same time make the same decision.
+        It must change nothing, and must make the same decision for the same facts at the same time.
         """
 
     def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
-        """``count`` items have arrived, of ``weight`` in all."""
+        """Note that ``count`` items have arrived, of ``weight`` in total; return the decision."""
         self.queue.item_added(now, count, weight)
         return self.answer(now)
 
     def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
-        """``count`` of the oldest items, of ``weight`` in all, left the queue for flush_fn."""
+        """Note that a flush took the ``count`` oldest items, of ``weight``; return the decision."""
         self.queue.flush_started(now, count, weight)
         return self.answer(now)
 
     def flush_done(
         self, now: float, count: int, seconds: float, error: BaseException | None = None
     ) -> Decision:
-        """A flush of ``count`` items has ended after ``seconds``, with ``error`` if it failed."""
+        """Note that a flush has ended; return the decision.
+
+        The flush had ``count`` items and took ``seconds``; ``error`` is its exception if it failed.
+        """
         self.queue.flush_done(now, count, seconds)
         return self.answer(now)
 
     def tick(self, now: float) -> Decision:
-        """The time asked for with :class:`Wait` has come."""
+        """Note that the time of the last :class:`Wait` has come; return the decision."""
         self.queue.tick(now)
         return self.answer(now)
 
     @property
     def full(self) -> bool:
-        """Whether the waiting items reach max_records or max_weight. Always False without a cap."""
+        """Whether the waiting items reach max_records or max_weight; without a cap always False."""
         return (self.max_records is not None and self.queue.pending >= self.max_records) or (
             self.max_weight is not None and self.queue.weight >= as_plain(self.max_weight)
         )
 
     def answer(self, now: float) -> Decision:
-        """The decision by the facts as they are now, for events of a subclass.
+        """Return the decision by the present facts, for events of a subclass.
 
-        That of ``decide`` while something is pending and a slot is free, else ``Wait()``.
+        This is ``decide(now)`` while an item is pending and a slot is free, else ``Wait()``.
         """
         queue = self.queue
         if queue.pending == 0 or queue.in_flight >= queue.max_in_flight:
@@ -162,14 +165,14 @@ class FlushPolicy(abc.ABC):
 
 
 def flaw_in(decision: Any, now: float) -> str | None:
-    """What is wrong with an answer that was given at ``now``, if anything."""
+    """Return what is wrong with a decision that was made at ``now``, or None if it is valid."""
     if isinstance(decision, Wait):
         until = decision.until
         if (type(until) is float and until > now) or _is_after(until, now):
             return None
         return f"until must be a time after {now!r}"
     if not isinstance(decision, Flush):
-        return "a decision is a Flush or a Wait"
+        return "a decision must be a Flush or a Wait"
     reason: Any = decision.reason
     if not isinstance(reason, str):
         return "reason must be a str"
@@ -179,11 +182,11 @@ def flaw_in(decision: Any, now: float) -> str | None:
 
 
 def check_caps(max_records: int | None, max_weight: float | None) -> None:
-    """Refuse what is not a cap.
+    """Raise ValueError or TypeError unless both caps are valid.
 
     Raises:
         ValueError: A cap is zero, negative or NaN.
-        TypeError: ``max_records`` is not an int, or ``max_weight`` not a real number.
+        TypeError: ``max_records`` is not an int, or ``max_weight`` is not a real number.
     """
     if max_records is not None:
         check_count("max_records", max_records)
@@ -192,7 +195,7 @@ def check_caps(max_records: int | None, max_weight: float | None) -> None:
 
 
 def running_copy(policy: FlushPolicy, max_in_flight: int) -> FlushPolicy:
-    """A deep copy of the policy whose facts start afresh.
+    """Return a deep copy of the policy, with new facts.
 
     Raises:
         TypeError: ``policy`` is not a FlushPolicy, or cannot be deep-copied.
@@ -203,13 +206,13 @@ def running_copy(policy: FlushPolicy, max_in_flight: int) -> FlushPolicy:
 
 
 def is_plain(policy: FlushPolicy) -> bool:
-    """Whether a deep copy of a policy holds the very values that the policy holds."""
+    """Return whether a deep copy of a policy holds the same value objects as the policy."""
     is_usual = type(policy).__deepcopy__ is FlushPolicy.__deepcopy__
     return is_usual and all(type(each) in _UNCHANGEABLE for each in attributes_of(policy).values())
 
 
 def overridden_events(policy: FlushPolicy) -> tuple[str, ...]:
-    """The events at which a policy does more than to keep its facts."""
+    """Return the names of the events that a policy overrides."""
     return tuple(
         [
             event
@@ -223,7 +226,7 @@ _KEEPING_FACTS = {event: getattr(FlushPolicy, event) for event in EVENTS}
 
 
 def attributes_of(policy: FlushPolicy) -> dict[str, Any]:
-    """All that an instance holds, in its ``__dict__`` and in slots, but for its facts."""
+    """Return all attributes of an instance, in ``__dict__`` and in slots, except its facts."""
     state: Any = object.__getstate__(policy)
     held, slots = state if isinstance(state, tuple) else (state, {})
     attributes = {**(held or {}), **slots}

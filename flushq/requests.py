@@ -1,7 +1,7 @@
-"""The requests of many callers, and how they are matched with what a loader returned.
+"""The requests of many callers, and how the results of a loader are given to them.
 
-Both drivers have a Batched, and what they do the same way is here. A request is an item of a queue.
-The loader is called with the keys of a batch, and the answers are written on the requests.
+Both drivers have a Batched, and the code that they share is here. A request is an item of a queue.
+The loader is called with the keys of a batch, and each answer is written on its request.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Sized
@@ -22,10 +22,10 @@ R = TypeVar("R")
 
 
 class Caller(Protocol):
-    """Who has asked: a task, or what stands for a caller that is not a part of any."""
+    """The caller of a request: a task, or a substitute for a caller outside of any task."""
 
     def cancelling(self) -> int:
-        """How often it was asked to cancel."""
+        """Return how many times this caller was asked to cancel."""
         ...  # pragma: no cover - a protocol has no code
 
 
@@ -33,7 +33,7 @@ class _Anybody:
     """A caller that cannot be cancelled."""
 
     def cancelling(self) -> int:
-        """It was never asked to."""
+        """Return 0: this caller was never asked to cancel."""
         return 0
 
 
@@ -41,18 +41,18 @@ ANYBODY = _Anybody()
 
 
 class Request(Generic[K]):
-    """What a caller has asked for.
+    """The request of a caller for one key.
 
-    If a request for the same key waits already, that one *stays* in the queue, and its result is
-    that of both.
+    If a request for the same key already waits, that request *stays* in the queue, and both callers
+    get its result.
 
     Attributes:
-        key: What.
-        answer: What the loader returned for it.
-        error: What it raised instead, the last time.
-        caller: The one who has asked, while it waits.
-        stays: The request that waits already; None: there is none.
-        joined: The requests for the same key that came while it waited; None: there are none.
+        key: The key.
+        answer: The result that the loader returned for the key.
+        error: The exception that the loader raised last, or None.
+        caller: The caller that made the request, while that caller waits.
+        stays: The request that already waited when this one came; None: there was none.
+        joined: The requests for the same key that came while this one waited; None: there are none.
     """
 
     __slots__ = ("_cancels", "answer", "caller", "error", "joined", "key", "stays")
@@ -70,27 +70,27 @@ class Request(Generic[K]):
         return shown(self.key)
 
     def join(self, stays: "Request[K]") -> None:
-        """It was accepted; this is the one that stays."""
+        """Note that this request was accepted, and which request stays in the queue."""
         if stays is not self:
             self.stays = stays
             stays.joined = stays.joined or []
             stays.joined.append(self)
 
     def give_up(self) -> "Request[K]":
-        """Its caller goes on; return the one that knows the result."""
-        self.caller = None  # it leads to what the caller raises
+        """Forget the caller, which no longer waits; return the request that has the result."""
+        self.caller = None  # it would keep the caller's exception alive
         stays, self.stays = self.stays or self, None
         return stays
 
     @property
     def is_wanted(self) -> bool:
-        """Whether a caller waits for it that is not being cancelled."""
+        """Whether a caller that is not being cancelled waits for this request."""
         if self.caller is not None and self._cancels == self.caller.cancelling():
             return True
         return self.joined is not None and any(other.is_wanted for other in self.joined)
 
     def result(self) -> Any:
-        """The answer of the loader; raise it if it is an exception."""
+        """Return the answer of the loader, or raise the answer if it is an exception."""
         if self.answer is _MISSING:
             raise KeyError(self.key)
         if isinstance(self.answer, _Raised):
@@ -99,24 +99,24 @@ class Request(Generic[K]):
 
 
 class _Raised(NamedTuple):
-    """An exception for an answer, with the traceback that it had: each raise makes it longer."""
+    """An answer that is an exception, with its first traceback, which each raise lengthens."""
 
     error: BaseException
     traceback: TracebackType | None
 
 
 def of_key(function: Callable[[K], R] | None) -> Callable[[Request[K]], R] | None:
-    """What a function of a key is of its request."""
+    """Return a function of a request that calls ``function`` with its key; None stays None."""
     return None if function is None else lambda request: function(request.key)
 
 
 def wanted(requests: Iterable[Request[K]]) -> list[Request[K]]:
-    """Those that a caller still waits for."""
+    """Return the requests that a caller still waits for."""
     return [request for request in requests if request.is_wanted]
 
 
 def about_keys(failure: Failure[Request[K]]) -> Failure[K]:
-    """The same failure, as a user's failure handler is to see it: of the keys that were loaded."""
+    """Return the failure for a user's failure handler: its items are the keys that were loaded."""
     of_keys: Any = failure
     loaded = [each.key for each in failure.items if each.error is not None]
     failure_of_keys: Failure[K] = evolve(of_keys, items=loaded)
@@ -124,29 +124,35 @@ def about_keys(failure: Failure[Request[K]]) -> Failure[K]:
 
 
 def fail(requests: list[Request[K]], error: BaseException, *more: list[Request[K]]) -> None:
-    """The loader has raised; ``more`` are lists that the traceback of the error leads back to.
+    """Write the exception of the loader on each request, and clear all the lists.
+
+    The traceback of the error leads to the lists ``more``, too.
 
     Raises:
-        TypeError: It was a PartialFailure, which would say what was delivered.
+        TypeError: The error is a PartialFailure, which would say that some keys were delivered.
     """
     for request in requests:
         request.error = error
     for each in (requests, *more):
         each.clear()
     if isinstance(error, PartialFailure):
-        raise TypeError(f"a loader fails as a whole: it raised {shown(error)}") from error
+        raise TypeError(f"the loader must not raise a PartialFailure: {shown(error)}") from error
 
 
 def match(requests: Sequence[Request[Any]], results: object) -> None:
-    """Give each request its result; none if they do not match."""
+    """Give each request its result; give none if the results do not match the requests.
+
+    Raises:
+        TypeError, ValueError: The results do not match.
+    """
     answers = _answers(requests, results)
     for request, answer in zip(requests, answers, strict=True):
         request.answer = answer
 
 
 def _answers(requests: Sequence[Request[Any]], results: object) -> list[object]:
-    """The answer for each request, as it keeps it."""
-    if type(results) is list:  # what most return, asked first as the other questions take long
+    """Return the answer for each request, in the form in which the request keeps it."""
+    if type(results) is list:  # the usual type first: the other checks are slower
         answers = results
     elif isinstance(results, Mapping):
         answers = [_look_up(request.key, results) for request in requests]
@@ -155,7 +161,9 @@ def _answers(requests: Sequence[Request[Any]], results: object) -> list[object]:
     else:
         raise TypeError(f"the loader must return a sequence or a mapping, not {shown(results)}")
     if len(answers) != len(requests):
-        raise ValueError(f"the loader returned {len(answers)} results for {len(requests)} keys")
+        raise ValueError(
+            f"the loader must return {len(requests)} results, one for each key, not {len(answers)}"
+        )
     return [
         _Raised(answer, answer.__traceback__) if isinstance(answer, BaseException) else answer
         for answer in answers
@@ -163,7 +171,7 @@ def _answers(requests: Sequence[Request[Any]], results: object) -> list[object]:
 
 
 def _is_sequence(results: object) -> TypeGuard[Iterable[object]]:
-    """Whether something has one result after the other: an array is not a Sequence, but will do."""
+    """Return whether the results have an order: an array is not a Sequence, but is accepted."""
     is_one = isinstance(results, Sized) and isinstance(results, Iterable)
     return is_one and not isinstance(results, str | bytes | AbstractSet)
 

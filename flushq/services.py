@@ -1,18 +1,19 @@
-"""A queue that lives as long as a service, and a service that ends with its queue.
+"""A queue that runs as long as a service, and a service that ends when its queue ends.
 
-Theory of operation. A server such as uvicorn, gunicorn or aiohttp ends well at SIGTERM: it answers
-the requests under way, and then leaves the block in which the queue runs. So that signal is how a
-queue that has failed ends its service.
+Theory of operation. A server such as uvicorn, gunicorn or aiohttp stops in an orderly way at
+SIGTERM: it answers the requests under way, and then leaves the block in which the queue runs. So a
+queue that has failed raises this signal to end its service.
 
-But when all is over uvicorn raises the same signal again, with the handler that was there before
-it: the process is killed, and its status is that of an ordinary stop. So if a queue has lost
-anything, the signal is blocked from the end of its block on. Once the task of the block is over, a
-signal that is pending is the one that would have killed the process: it ends then, with status 1.
-Other servers let the exception of the queue out of the program, which has the same status.
+At the end uvicorn raises the same signal again, with the handler that was there before. This kills
+the process, with the status of an ordinary stop. So if a queue has lost anything, the signal is
+blocked from the end of its block on. If the signal is pending once the task of the block is over,
+it is the one that would have killed the process: the process then ends with status 1. Other servers
+let the exception of the queue leave the program, which gives the same status.
 
-A program that does not handle SIGTERM would be killed by it: there the task is cancelled, and what
-the queue raises is the end of the program. So it is where the handler raises, as ``sys.exit`` does,
-which would leave the loop at once, with a status that is not that of a failure.
+A program that does not handle the signal would be killed by it. In such a program the task is
+cancelled instead, and the exception of the queue ends the program. The same is done if the handler
+raises, as ``sys.exit`` does: its exception would leave the loop at once, without the status of a
+failure.
 """
 
 import asyncio
@@ -37,33 +38,34 @@ __all__ = ["running"]
 
 @asynccontextmanager
 async def running(queue: FlushQueue[T], left: Path | None = None) -> AsyncIterator[FlushQueue[T]]:
-    """Run a queue for the length of a block, as long as a service lives, and yield it.
+    """Run a queue as long as a block of a service runs, and yield the queue.
 
-    For a lifespan of FastAPI or Starlette, a cleanup context of aiohttp, or a ``main()``. At its
-    end the queue drains, within its ``max_shutdown_wait``. If the queue ends by itself, so does the
-    service, at once: SIGTERM is raised, or the task of the block is cancelled, if the program does
-    not handle that signal, or its handler raises. The exit status is 1 if the queue has failed, or
-    if anything is left after the drain; else it is that of the server, as if there were no queue.
-    So it is, whatever is left, after Ctrl-C, to which uvicorn answers 0, and if a handler of the
-    program calls ``sys.exit``.
+    Use it in a lifespan of FastAPI or Starlette, in a cleanup context of aiohttp, or in a
+    ``main()``. At the end of the block the queue drains, within its ``max_shutdown_wait``. If the
+    queue ends by itself, the service ends at once: SIGTERM is raised, or the task of the block is
+    cancelled if the program does not handle SIGTERM or its handler raises. The exit status is 1 if
+    the queue has failed, or if items are left after the drain; otherwise it is the status of the
+    server, as if there were no queue. In two cases it is the status of the server although items
+    are left: after Ctrl-C, for which uvicorn returns 0, and if a handler of the program calls
+    ``sys.exit``.
 
-    A cancellation of the block drains the queue, and goes on after that; another one, during the
-    drain, aborts it. A WARNING of the logger ``flushq`` tells how many items are left for the next
-    start, and in which file.
+    A cancellation of the block drains the queue, and is raised after the drain. Another
+    cancellation, during the drain, aborts the drain. A WARNING of the logger ``flushq`` tells how
+    many items are left for the next start, and in which file.
 
     Args:
-        queue: The queue; it has not been started.
-        left: The file of one process that keeps as JSON what is left: ``in_doubt``, and then
-            ``undelivered``, which are not the items if there is a ``lost_as``. At the next start
-            that is stored before the block begins; an item that was a tuple, or a list, comes back
-            as a tuple. A queue that displaces items keeps those for which it has room. None: what
-            is left is lost.
+        queue: The queue, which has not been started.
+        left: The file in which one process keeps, as JSON, the items that are left: ``in_doubt``,
+            and then ``undelivered``. With ``lost_as`` these lists do not hold the items. The next
+            start delivers the content of the file before the block begins; an item that was a tuple
+            or a list comes back as a tuple. A queue that displaces items keeps those for which it
+            has room. None: items that are left are lost.
 
     Raises:
-        FlushFailed, PolicyError: The queue has failed; if it was at the start, the file is as it
-            was.
+        FlushFailed, PolicyError: The queue has failed; after a failure at the start, the file is
+            unchanged.
         ShutdownTimeout: The drain was cut short.
-        OSError, ValueError: The file cannot be read or written, or has no such JSON.
+        OSError, ValueError: The file cannot be read or written, or does not hold a JSON array.
         TypeError: An item that is left is not a JSON value.
     """
     task = asyncio.create_task(queue.run())
@@ -85,7 +87,7 @@ async def running(queue: FlushQueue[T], left: Path | None = None) -> AsyncIterat
 
 
 async def _drain(queue: FlushQueue[Any], task: asyncio.Task[None]) -> None:
-    """Close the queue, and return when it and its task have ended, also after a cancellation."""
+    """Close the queue, wait for its end even if cancelled, and then raise any error."""
     ending = asyncio.gather(queue.aclose(), task, return_exceptions=True)
     cancelled = await until_done(ending, sys.exception())
     error = ending.exception() or cancelled or next(filter(None, ending.result()), None)
@@ -94,7 +96,7 @@ async def _drain(queue: FlushQueue[Any], task: asyncio.Task[None]) -> None:
 
 
 async def _bring_back(queue: FlushQueue[Any], left: Path | None) -> None:
-    """Store what was left; the file is empty after that, so if it cannot be written, it fails."""
+    """Deliver the items of the file, then empty the file; raise if the file cannot be written."""
     if left is None:
         return
     for item in _read(left):
@@ -108,20 +110,20 @@ def _read(left: Path) -> list[Any]:
         case list(items):
             return items
         case other:
-            raise ValueError(f"{left} must hold an array of items, not {other!r}")
+            raise ValueError(f"{left} must hold a JSON array of items, not {other!r}")
 
 
 def _write(left: Path | None, items: list[Any]) -> None:
     if left is not None:
         new = left.with_name(f"{left.name}.new")
         new.write_text(json.dumps(items))
-        new.replace(left)  # so that it has all of this, or what it had before
+        new.replace(left)  # so that the file holds all of the new items, or the old ones
         if items:
-            logger.warning("items that are left for the next start, in %s: %d", left, len(items))
+            logger.warning("left for the next start, in %s: %d items", left, len(items))
 
 
 class _Service:
-    """The service that the task which makes this is part of; its block ends as the queue does."""
+    """The service of the current task, which ends when its queue ends."""
 
     def __init__(self) -> None:
         task = asyncio.current_task()
@@ -130,7 +132,7 @@ class _Service:
         self._is_cancelled = self._is_over = False
 
     def end(self, queue: asyncio.Task[None]) -> None:
-        """End it, for others to start it anew, unless its queue was closed and has lost nothing."""
+        """End the service, for others to restart it, unless the queue was closed without a loss."""
         if not self._is_over and (queue.cancelled() or queue.exception() is not None):
             self._is_cancelled = not _raise_sigterm() and self._task.cancel()
 
@@ -147,7 +149,7 @@ class _Service:
 
 
 def _end_as_failed(_: object) -> None:
-    """End the process with status 1 if it would be killed by the signal."""
+    """End the process with status 1 if a pending signal would kill it; else unblock the signal."""
     if signal.SIGTERM in signal.sigpending() and not _handles_sigterm():
         os._exit(1)
     else:
@@ -155,9 +157,10 @@ def _end_as_failed(_: object) -> None:
 
 
 def _raise_sigterm() -> bool:
-    """Raise the signal if the program handles it; return whether a handler has taken it.
+    """Raise SIGTERM if the program handles it; return whether a handler has taken it.
 
-    It is sent to the main thread, which calls the handler, and may sleep.
+    The signal is sent to the main thread: this thread calls the handler, and the signal wakes it if
+    it sleeps.
     """
     if not _handles_sigterm():
         return False

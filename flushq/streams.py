@@ -1,12 +1,12 @@
-"""A stream of batches, without its driver: what is handed over, and what is left when it is left.
+"""A stream of batches without its driver: the handover of batches, and the items that are lost.
 
 A stream is a queue that reads a source. Its flush function hands the batch to the consumer, and
 returns when the consumer asks for the next one. The queue is held (flushq.core.starts) unless the
-consumer asks, so a batch is cut at the last moment, and all that has been read by then joins it.
+consumer asks. So a batch is cut at the last moment, and takes all items that were read by then.
 
-Both drivers have a stream, with a reader (a task or a thread) that enqueues what the source yields.
-What they do the same way is here: the steps of the consumer, of the flush and of the reader. The
-driver holds the lock of the queue meanwhile, if there is one.
+Both drivers have a stream, with a reader (a task or a thread) that enqueues the items of the
+source. The code that they share is here: the steps of the consumer, of the flush and of the reader.
+If the queue has a lock, the driver holds it during each step.
 """
 
 from typing import Any, Generic, TypeVar
@@ -19,18 +19,18 @@ T = TypeVar("T")
 
 
 class Handover(Generic[T]):
-    """The place where batches are handed over, from the flush that offers one to the consumer.
+    """The handover of batches: a flush offers its batch, and the consumer takes the batch.
 
     Args:
-        core: That of the queue, which is held from now on.
-        label: What a message calls the stream.
+        core: The core of the queue, which is held from now on.
+        label: The name of the stream in messages.
 
     Attributes:
-        undelivered: Items that were read and not yielded, in the order of the source.
+        undelivered: The items that were read and not yielded, in the order of the source.
         in_doubt: The items of the batch that the consumer had in hand.
-        unread: The item that was read and that the queue has not accepted (yet).
-        left: Whether the block of the stream was left.
-        late: What the source raised when it was stopped.
+        unread: The item that was read and that the queue has not accepted (yet), in a list.
+        left: Whether the consumer has left the block of the stream.
+        late: The exception that the source raised when it was stopped, or None.
     """
 
     def __init__(self, core: Core[T], label: str) -> None:
@@ -51,14 +51,16 @@ class Handover(Generic[T]):
     # The consumer.
 
     def join(self, waiter: Waiter) -> None:
-        """The consumer asks: the batch in hand was delivered, and the next one may be cut.
+        """Ask for the next batch, and confirm that the batch in hand was delivered.
+
+        The waiter is completed when a batch is offered, or when the queue has ended.
 
         Raises:
-            RuntimeError: The block was not entered, or was left; or another consumer asks.
+            RuntimeError: The block was not entered, or was left; or another consumer is asking.
         """
         self.check_inside()
         if self._ask is not None:
-            raise RuntimeError(f"{self._label} is asked for a batch by two consumers at a time")
+            raise RuntimeError(f"{self._label} must not be asked by two consumers at a time")
         self._ask = waiter
         self._acknowledge()
         self._core.starts.release()
@@ -67,19 +69,19 @@ class Handover(Generic[T]):
             wake(waiter)
 
     def leave(self, waiter: Waiter) -> None:
-        """The consumer goes on, with a batch or without."""
+        """Stop asking: the consumer runs again, with a batch or without one."""
         if self._ask is waiter:
             self._ask = None
             self._core.starts.hold()
             self._core.ending.leave(waiter)
 
     def take(self) -> list[T] | None:
-        """The batch that is offered; from now on it is in hand. None: there will be no more.
+        """Return the batch that is offered, which is now in hand, or None if no more will come.
 
         Raises:
             PolicyError: The queue has failed.
             RuntimeError: The block was left.
-            BaseException: What the source raised, once.
+            BaseException: The exception that the source raised; it is raised once.
         """
         self.check_inside()
         batch, self._offered = self._offered, None
@@ -95,7 +97,7 @@ class Handover(Generic[T]):
     def check_inside(self) -> None:
         """Raise RuntimeError unless the block was entered and has not been left."""
         if self.left or not self._core.batcher.started:
-            raise RuntimeError(f"{self._label} is used outside of its block")
+            raise RuntimeError(f"{self._label} must be used inside its with block")
 
     def _acknowledge(self) -> None:
         if self._in_hand:
@@ -113,7 +115,7 @@ class Handover(Generic[T]):
     # The flush.
 
     def offer(self, batch: list[T], waiter: Waiter) -> None:
-        """A flush offers its batch; it is told when it may return."""
+        """Offer the batch of a flush; the waiter is completed when the flush may return."""
         self._offered, self._flush = batch, waiter
         if self._ask is not None:
             wake(self._ask)
@@ -126,7 +128,7 @@ class Handover(Generic[T]):
     # The reader.
 
     def fail(self, error: BaseException) -> None:
-        """The source has raised, or the queue has refused the item that was read."""
+        """Note that the source has raised, or that the queue has refused the item that was read."""
         if not self.left:
             self._error = error
         elif not self.unread:
@@ -135,10 +137,10 @@ class Handover(Generic[T]):
     # The end.
 
     def list_losses(self) -> None:
-        """List what was lost by now."""
+        """List the items that were lost by now."""
         losses, delivered = self._core.batcher.losses, self._core.batcher.delivered
         cut_short = losses.in_doubt.items
-        if self._acknowledged > delivered:  # its flush was about to say so
+        if self._acknowledged > delivered:  # delivered, but its flush has not returned yet
             cut_short = []
         in_doubt, not_yielded = (cut_short, []) if self._in_hand else ([], cut_short)
         self.in_doubt[:] = in_doubt
@@ -146,7 +148,7 @@ class Handover(Generic[T]):
 
 
 class StreamView(Generic[T]):
-    """The part of a stream that only looks. A driver's stream inherits it."""
+    """The read-only part of a stream, which the stream of each driver inherits."""
 
     _source: Any
     _core: Core[T]
@@ -154,17 +156,17 @@ class StreamView(Generic[T]):
 
     @property
     def undelivered(self) -> list[T]:
-        """Items that were read and not yielded, in the order of the source.
+        """The items that were read and not yielded, in the order of the source.
 
-        Always the same list; complete once the block was left.
+        This is always the same list; it is complete once the block was left.
         """
         return self._handover.undelivered
 
     @property
     def in_doubt(self) -> list[T]:
-        """Items of the batch that was in hand when the block was left.
+        """The items of the batch that was in hand when the block was left.
 
-        Always the same list; empty if the consumer had asked for another batch since.
+        This is always the same list; it is empty if the consumer had asked for another batch.
         """
         return self._handover.in_doubt
 

@@ -1,8 +1,8 @@
-"""What a driver tells beside what its calls return: reports, log records, notes, warnings.
+"""The reports, log records, notes and warnings of a driver.
 
-Nothing that is told may stop a queue: a logging that fails is ignored, and so is an exception that
-takes no notes. All of it may run code of the user (a handler of logging, on_report), so a driver
-holds no lock meanwhile.
+None of these may stop a queue: if logging fails, or an exception takes no notes, that is ignored.
+All of these may run code of the user (a logging handler, on_report), so a driver holds no lock
+meanwhile.
 """
 
 import logging
@@ -25,7 +25,7 @@ logger = logging.getLogger("flushq")
 
 
 def tell_reports(core: Core[Any], on_report: OnReport) -> None:
-    """Hand out the reports of the flushes that have ended; what on_report raises is logged."""
+    """Call on_report for each flush that has ended; log any exception that on_report raises."""
     reports = core.reports
     while reports:
         report = reports.pop(0)
@@ -38,7 +38,7 @@ def tell_reports(core: Core[Any], on_report: OnReport) -> None:
 
 
 def tell_failure(failure: QueueEnded | None) -> None:
-    """Log that the queue has failed, if it has."""
+    """Log the failure of the queue, if there is one."""
     if failure is not None:
         with suppress(Exception):
             kind = type(failure).__name__
@@ -46,11 +46,14 @@ def tell_failure(failure: QueueEnded | None) -> None:
 
 
 def tell_displaced(core: Core[Any], now: float) -> None:
-    """Log that the queue displaces items, if it is time to; and why items that came late were."""
+    """Log how many items were displaced, if a record is due.
+
+    A displaced item of a finalizer or a signal handler gets a record of its own.
+    """
     count = core.admission.news(now)
     if count:
         total, bounds = core.batcher.displaced, core.admission.bounds
-        what = "%sthe queue is full (%s) and displaces items: %d since it was last told, %d in all"
+        what = "%sthe queue is full (%s) and displaces items: %d since the last record, %d in all"
         with suppress(Exception):
             logger.warning(what, core.label, bounds, count, total)
     while core.admission.unmerged:
@@ -58,49 +61,56 @@ def tell_displaced(core: Core[Any], now: float) -> None:
 
 
 def _tell_unmerged(core: Core[Any], why: Exception) -> None:
-    what = "%san item was displaced that a finalizer or a signal handler has brought: %s"
+    what = "%san item of a finalizer or a signal handler was displaced: %s"
     with suppress(Exception):
         logger.error(what, core.label, shown(why), exc_info=why)
 
 
 def tell_dropped(core: Core[Any], items: int, source: object) -> None:
-    """Log and warn that a queue is gone, with so many items in it."""
-    what = f"a FlushQueue{core.name} was dropped with {items} items in it"
+    """Log and warn that a queue was garbage-collected with ``items`` items in it."""
+    what = (
+        f"a FlushQueue{core.name} was garbage-collected with {items} items in it; "
+        "a queue must be closed to deliver its items"
+    )
     with suppress(Exception):
         logger.error(what)
     warnings.warn(what, ResourceWarning, stacklevel=3, source=source)
 
 
 def tell_loss(core: Core[Any], what: str) -> None:
-    """Log what was lost of a queue that nobody asks any more."""
+    """Log the outcome of a queue that has no caller left to raise the outcome to."""
     outcome = core.ending.outcome()
     if outcome is not None:
-        logger.error("%s%s with an open queue: %s", core.label, what, outcome)
+        logger.error("%s%s: %s", core.label, what, outcome)
 
 
 def tell_late(core: Core[Any], late: BaseException | None, error: BaseException | None) -> None:
-    """Raise what a source has raised when it was stopped; log it if the block raises ``error``."""
+    """Raise the exception of a source that was stopped; log it if the block raises ``error``."""
     if late is None:
         return
     if error is None:
         raise late
     with suppress(Exception):
-        logger.error("%sthe source raised while it was stopped", core.label, exc_info=late)
+        logger.error("%sthe source raised while it was being stopped", core.label, exc_info=late)
 
 
 def tell_unburied(item: object, trouble: BaseException) -> None:
-    """Log that no dead letter could be written of an item."""
+    """Log that no dead letter could be written for an item."""
     with suppress(Exception):
-        logger.error("no dead letter yet, it is kept: %s", reprlib.repr(item), exc_info=trouble)
+        logger.error(
+            "no dead letter could be written, the item is kept: %s",
+            reprlib.repr(item),
+            exc_info=trouble,
+        )
 
 
 def raise_outcome(
     core: Core[T], interruption: BaseException | None, error: BaseException | None = None
 ) -> None:
-    """Raise what has interrupted the wait for the end, else the outcome.
+    """Raise the exception that interrupted the wait for the end, or else the outcome of the queue.
 
-    The outcome is not raised if the ``error`` of a body goes on by itself; it is told beside what
-    is raised.
+    If the body of the queue has raised ``error``, the outcome is not raised. If another exception
+    is raised, the outcome is told in a note on that exception and in a log record.
     """
     outcome = core.ending.outcome()
     if outcome is not None:
@@ -112,7 +122,7 @@ def raise_outcome(
 
 
 def _note_loss(core: Core[T], outcome: BaseException, error: BaseException | None) -> None:
-    """Tell of the outcome beside another exception, unless that tells of it already."""
+    """Tell the outcome in a note on ``error`` and in the log, unless ``error`` carries the loss."""
     if error is None or core.ending.carries_loss(error):
         return
     end = f"{type(outcome).__name__}: {outcome}"

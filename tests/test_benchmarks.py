@@ -208,5 +208,5 @@ def test_a_missed_bar_is_the_exit_code(
 def test_a_candidate_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
     """It prints a number; with the product of another folder it fails, and says so."""
     assert launch("floor:tight", ROOT, "asyncio", {}) > 0
-    with pytest.raises(Failed, match="flushq should come from"):
+    with pytest.raises(Failed, match="flushq must come from"):
         launch("queues:tight_natural", tmp_path, "asyncio", {})

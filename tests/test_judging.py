@@ -143,7 +143,7 @@ def test_a_letter_that_cannot_be_written_keeps_its_item(
     assert [0, 1] == letters
     (record,) = caplog.records
     assert ("flushq", "ERROR") == (record.name, record.levelname)
-    assert "no dead letter yet, it is kept: 1" == record.getMessage()
+    assert "no dead letter could be written, the item is kept: 1" == record.getMessage()
     assert record.exc_info is not None
     assert trouble is record.exc_info[1]
 
@@ -151,14 +151,14 @@ def test_a_letter_that_cannot_be_written_keeps_its_item(
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"retry": 5}, TypeError, "retry must be a class of exceptions, .* not 5"),
+        ({"retry": 5}, TypeError, "retry must be an exception class, .* not 5"),
         ({"retry": (OSError, 5)}, TypeError, r"retry must be .* not \(<class 'OSError'>, 5\)"),
-        ({"split": int}, TypeError, "split must be a class of exceptions, .* not <class 'int'>"),
+        ({"split": int}, TypeError, "split must be an exception class, .* not <class 'int'>"),
         ({"split": asyncio.sleep}, TypeError, "split must not be async: <function sleep"),
         ({"attempts": 0}, ValueError, "attempts must be at least 1, not 0"),
         ({"attempts": 1.5}, TypeError, "attempts must be an int, not 1.5"),
         ({"split": OSError, "bury": 5}, TypeError, "bury must be callable, not 5"),
-        ({"bury": print}, TypeError, "bury is called with what split names"),
+        ({"bury": print}, TypeError, "bury needs split, which names the exceptions"),
         ({"backoff": 0.1}, TypeError, "backoff must be callable, not 0.1"),
         ({"backoff": asyncio.sleep}, TypeError, "backoff must not be async: <function sleep"),
     ],
@@ -235,7 +235,7 @@ async def bury_later(item: int, error: BaseException) -> None:
 
 def test_threads_await_no_letter(caplog: pytest.LogCaptureFixture) -> None:
     """A ``bury`` that is async is refused; one that only turns out to be has written no letter."""
-    with pytest.raises(TypeError, match=r"bury must not be async: .* is for flushq\."):
+    with pytest.raises(TypeError, match=r"bury must not be async: .* use flushq\."):
         flushq.threads.FailureHandler(split=ValueError, bury=bury_later)
 
     assert Retry(0.1) == ask_threads(

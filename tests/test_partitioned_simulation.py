@@ -146,10 +146,10 @@ class Patient(FlushPolicy):
 
 def test_each_partition_may_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     """The number of ticks in a row is limited for each partition that there is."""
-    monkeypatch.setattr("flushq.simulation.driver.BROKEN_PROMISES", 10)
+    monkeypatch.setattr("flushq.simulation.driver.MOST_BROKEN_PROMISES", 10)
     trace = simulate(Patient(), [0, 0], 1, partitions="ab", max_in_flight=2)
     assert [11, 11] == [flush.started for flush in trace.flushes]
-    monkeypatch.setattr("flushq.simulation.driver.BROKEN_PROMISES", 9)
+    monkeypatch.setattr("flushq.simulation.driver.MOST_BROKEN_PROMISES", 9)
     message = "the policy Patient answered 19 ticks in a row with Wait"
     with pytest.raises(PolicyError, match=message):
         simulate(Patient(), [0, 0], 1, partitions="ab")

@@ -70,7 +70,7 @@ COUNT = "up_to must be None or an int of at least 1"
             [Flush(up_to=cast("int", up_to)) for up_to in (0, -1, 2.0, True, "3", Fraction(3))],
         ),
         ("reason must be a str", [Flush(cast("str", reason)) for reason in (None, 3, b"full")]),
-        ("a decision is a Flush or a Wait", [None, True, 5.5, "flush", Flush, Wait]),
+        ("a decision must be a Flush or a Wait", [None, True, 5.5, "flush", Flush, Wait]),
     ],
 )
 def test_the_flaw_in_an_answer(flaw: str | None, decisions: list[object]) -> None:
@@ -142,16 +142,16 @@ def test_weight_does_not_drift() -> None:
         ("item_added", (math.nan,), "now must be finite, not nan"),
         ("item_added", (math.inf,), "now must be finite, not inf"),
         ("item_added", (5, 0), "count must be at least 1, not 0"),
-        ("item_added", (5, 1, -2), "weight and seconds must be finite and not negative, not -2"),
-        ("item_added", (5, 1, math.inf), "must be finite and not negative, not inf"),
+        ("item_added", (5, 1, -2), "weight and seconds must be finite and at least 0, not -2"),
+        ("item_added", (5, 1, math.inf), "must be finite and at least 0, not inf"),
         ("flush_started", (4,), "now must not go back from 5 to 4"),
-        ("flush_started", (5, 4), "cannot start a flush of 4 items: 3 are pending"),
-        ("flush_started", (5, 1), "cannot start a flush: 2 of 2 are in flight"),
+        ("flush_started", (5, 4), "cannot start a flush of 4 items: only 3 wait"),
+        ("flush_started", (5, 1), "cannot start a flush: 2 of 2 slots are taken"),
         ("flush_started", (5, -1), "count must be at least 1, not -1"),
-        ("flush_started", (5, 1, -0.5), "must be finite and not negative, not -0.5"),
+        ("flush_started", (5, 1, -0.5), "must be finite and at least 0, not -0.5"),
         ("flush_done", (4, 1, 2), "now must not go back from 5 to 4"),
         ("flush_done", (5, 0, 2), "count must be at least 1, not 0"),
-        ("flush_done", (5, 1, -2), "must be finite and not negative, not -2"),
+        ("flush_done", (5, 1, -2), "must be finite and at least 0, not -2"),
         ("tick", (4,), "now must not go back from 5 to 4"),
     ],
 )
@@ -172,7 +172,7 @@ def test_impossible_first_events_are_refused() -> None:
     """Minus infinity is not a time, and a flush that did not run cannot end."""
     with pytest.raises(ValueError, match=r"^now must be finite, not -inf$"):
         NaturalPolicy().item_added(-math.inf)
-    with pytest.raises(ValueError, match=r"^cannot end a flush of 2 items: none is in flight$"):
+    with pytest.raises(ValueError, match=r"^cannot end a flush of 2 items: no flush is in flight$"):
         NaturalPolicy().flush_done(0, 2, 1)
 
 
@@ -354,7 +354,7 @@ class Sharing(Locked):
 
 def test_a_policy_with_a_lock_cannot_be_copied() -> None:
     """What cannot be copied is a TypeError that names the policy and tells what to do."""
-    message = r"cannot make a deep copy of the policy Locked\(\): .*lock.*defines __deepcopy__$"
+    message = r"cannot make a deep copy of the policy Locked\(\): .*lock.*must define __deepcopy__$"
     with pytest.raises(TypeError, match=message) as caught:
         running_copy(Locked(), 1)
     assert isinstance(caught.value.__cause__, TypeError)
@@ -390,8 +390,8 @@ class Generous(Eager):
         (None, "policy must be a FlushPolicy, not None"),
         (NaturalPolicy, "policy must be a FlushPolicy, not <class .*NaturalPolicy'>"),
         (Flush(), "policy must be a FlushPolicy, not Flush.*"),
-        (Selfish(), "a deep copy of the policy <(.*)> must be another one, not <\\1>"),
-        (Generous(), "a deep copy of the policy .* must be another one, not <class .*Generous'>"),
+        (Selfish(), "the deep copy of the policy <(.*)> must be a new FlushPolicy, not <\\1>"),
+        (Generous(), "the deep copy of .* must be a new FlushPolicy, not <class .*Generous'>"),
     ],
     ids=type,
 )

@@ -344,7 +344,7 @@ async def test_what_is_left_is_stored_at_the_next_start(
         assert (items, "[]") == (store.items, left.text)
         await queue.enqueue("d")
     assert ([*items, "d"], "[]") == (store.items, left.text)
-    assert [f"items that are left for the next start, in {left.path}: 4"] == caplog.messages
+    assert [f"left for the next start, in {left.path}: 4 items"] == caplog.messages
 
 
 async def test_a_start_that_fails_loses_nothing(left: Left) -> None:
@@ -381,7 +381,7 @@ async def test_a_file_that_cannot_be_written(left: Left) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "Expecting property name"), ('{"a": 1}', r"left\.json must hold an array .* {'a': 1}")],
+    [("{", "Expecting property name"), ('{"a": 1}', r"left\.json must hold a JSON .* {'a': 1}")],
 )
 async def test_a_file_of_something_else(text: str, message: str, left: Left) -> None:
     """It is refused, and stays as it is."""

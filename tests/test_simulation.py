@@ -18,7 +18,7 @@ from flushq.outcomes import Drop, Fail, Retry, Split, Verdict
 from flushq.policies import IntervalPolicy, NaturalPolicy
 from flushq.policy import Decision, Flush, FlushPolicy, Wait, running_copy
 from flushq.simulation import (
-    BROKEN_PROMISES,
+    MOST_BROKEN_PROMISES,
     Displacement,
     Event,
     FlushFails,
@@ -583,16 +583,18 @@ def test_a_policy_may_poll(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What happens meanwhile, be it an arrival or the end of a flush, begins a new row."""
-    monkeypatch.setattr("flushq.simulation.driver.BROKEN_PROMISES", 10)
+    monkeypatch.setattr("flushq.simulation.driver.MOST_BROKEN_PROMISES", 10)
     trace = simulate(PollingPolicy(enough), arrivals, flush_seconds, max_in_flight=2)
     assert starts == [flush.started for flush in trace.flushes]
 
 
 def test_a_policy_that_never_flushes_ends_the_simulation() -> None:
     """Waits that have no end are a PolicyError; a policy that flushes at last is let go on."""
-    trace = simulate(PollingPolicy(2), [0, BROKEN_PROMISES + 1], 1)
-    assert [BROKEN_PROMISES + 1] == [flush.started for flush in trace.flushes]
-    assert BROKEN_PROMISES == sum(event.name == "tick" for event in trace.events)
-    message = f"the policy PollingPolicy answered {BROKEN_PROMISES + 1} ticks in a row with Wait"
+    trace = simulate(PollingPolicy(2), [0, MOST_BROKEN_PROMISES + 1], 1)
+    assert [MOST_BROKEN_PROMISES + 1] == [flush.started for flush in trace.flushes]
+    assert MOST_BROKEN_PROMISES == sum(event.name == "tick" for event in trace.events)
+    message = (
+        f"the policy PollingPolicy answered {MOST_BROKEN_PROMISES + 1} ticks in a row with Wait"
+    )
     with pytest.raises(PolicyError, match=message):
-        simulate(PollingPolicy(2), [0, BROKEN_PROMISES + 2], 1)
+        simulate(PollingPolicy(2), [0, MOST_BROKEN_PROMISES + 2], 1)

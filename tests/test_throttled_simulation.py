@@ -15,7 +15,7 @@ from flushq import (
     Retry,
     Verdict,
 )
-from flushq.simulation import BROKEN_PROMISES, Trace, simulate
+from flushq.simulation import MOST_BROKEN_PROMISES, Trace, simulate
 from flushq.throttles import CircuitBreaker, RateLimit, Throttle
 from flushq.throttles.throttle import throttle_copy
 
@@ -98,7 +98,7 @@ class Broken(Throttle):
 @pytest.mark.parametrize(
     ("throttle", "message"),
     [
-        (Late(), f"^the throttle answered {BROKEN_PROMISES + 1} times in a row with a time "),
+        (Late(), f"^the throttle answered {MOST_BROKEN_PROMISES + 1} times in a row with a time "),
         (Broken(), r"the throttle Broken raised OSError\(\) in ready_at"),
     ],
     ids=type,

@@ -1,5 +1,6 @@
-"""What is measured: async functions that take nothing and return a number, mostly seconds an item.
+"""The candidates: async functions without arguments that return a number, mostly seconds per item.
 
-Each runs in a process of its own (`benchmarks.worker`), with the product it measures first on the
-import path. So no file here is imported by another process, and most import what may be missing.
+Each one runs in a process of its own (`benchmarks.worker`), with the product that it measures first
+on the import path. So no other process imports these files, and most of them import packages that
+may be missing.
 """

@@ -9,7 +9,7 @@ from benchmarks.candidates.scenarios import TIGHT, Count, produce
 
 
 async def tight_interval() -> float:
-    """A tight producer: seconds an item."""
+    """Measure a producer in a tight loop; return seconds per item."""
     sink = Count()
     queue: asyncio.Queue[object] = asyncio.Queue(10_000)
 

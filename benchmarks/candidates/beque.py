@@ -1,4 +1,4 @@
-"""beque: it never lets the loop run by itself, so a tight producer ends with one large batch."""
+"""beque: its ``add`` never lets the loop run, so a tight loop leads to one large batch."""
 
 from time import process_time
 
@@ -8,7 +8,7 @@ from benchmarks.candidates.scenarios import TIGHT, Count, produce
 
 
 async def tight_interval() -> float:
-    """A tight producer: seconds an item."""
+    """Measure a producer in a tight loop; return seconds per item."""
     sink = Count()
     async with Beque(on_flush=sink.deliver, max_batch_size=500, flush_interval=2.0) as queue:
         began = process_time()

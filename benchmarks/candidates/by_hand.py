@@ -1,4 +1,4 @@
-"""The loop over an asyncio.Queue that people write, here one that loses nothing at the end."""
+"""The loop over an asyncio.Queue that people write by hand; this one loses no item at the end."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,12 +12,12 @@ STOP = object()
 
 
 async def tight_interval() -> float:
-    """A tight producer, and batches of 500 or of what came in two seconds: seconds an item."""
+    """Measure batches of 500 items or of those of two seconds; return seconds per item."""
     return await _tight(_consume_for_two_seconds)
 
 
 async def tight_natural() -> float:
-    """A tight producer, and batches of whatever is there: seconds an item."""
+    """Measure batches of all items that wait at the time; return seconds per item."""
     return await _tight(_consume_what_is_there)
 
 

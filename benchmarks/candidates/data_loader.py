@@ -1,4 +1,4 @@
-"""aiodataloader: batches what is asked for in one turn of the loop."""
+"""aiodataloader: it puts all keys of one turn of the loop into a batch."""
 
 from aiodataloader import DataLoader
 
@@ -10,12 +10,12 @@ async def _double(keys: list[int]) -> list[int]:
 
 
 async def load() -> float:
-    """Each caller gets a value for its key: seconds a caller."""
+    """Measure callers that get a value for a key each; return seconds per caller."""
     loader = DataLoader(_double, max_batch_size=1000, cache=False)
     return await callers(loader.load, lambda key: 2 * key)
 
 
 async def load_serially() -> float:
-    """One caller waits for each of its answers: seconds an answer."""
+    """Measure one caller that waits for each of its answers; return seconds per answer."""
     loader = DataLoader(_double, cache=False)
     return await one_after_another(loader.load)

@@ -1,7 +1,7 @@
-"""What must be paid in any case.
+"""The floor: the cost that no queue can avoid.
 
-By any `await queue.enqueue(item)`: a coroutine that appends to a list. By callers that wait for an
-answer of their own: a future each, and somebody who sets them all.
+For `await queue.enqueue(item)` it is a coroutine that appends to a list. For callers that each wait
+for their own answer it is a future per caller, and a callback that sets all futures.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from benchmarks.candidates.scenarios import TIGHT, TRICKLE, callers, produce, pr
 
 
 async def tight() -> float:
-    """A tight producer: seconds an item."""
+    """Measure a producer in a tight loop; return seconds per item."""
     items: list[object] = []
 
     async def append(item: object) -> None:
@@ -23,7 +23,7 @@ async def tight() -> float:
 
 
 async def trickle() -> float:
-    """One item a turn of the loop: seconds an item."""
+    """Measure one item per turn of the loop; return seconds per item."""
     items: list[object] = []
 
     async def append(item: object) -> None:
@@ -35,7 +35,7 @@ async def trickle() -> float:
 
 
 async def answered() -> float:
-    """Each caller waits for its own future: seconds a caller."""
+    """Measure callers that each wait for their own future; return seconds per caller."""
     loop = asyncio.get_running_loop()
     waiting: list[tuple[asyncio.Future[int], int]] = []
 
@@ -48,5 +48,5 @@ async def answered() -> float:
         waiting.append((future, number))
         return future
 
-    loop.call_soon(loop.call_soon, answer)  # once all have asked
+    loop.call_soon(loop.call_soon, answer)  # after all callers have asked
     return await callers(ask, lambda number: 2 * number)

@@ -1,7 +1,7 @@
-"""How long an import takes, in a process that has imported nothing else.
+"""The time of an import, in a process that has imported nothing else.
 
-What is imported has been compiled, as it is once it is installed: the bytecode is kept in a folder
-under the user's cache, and not in the checkout. As elsewhere the processor's time is what counts.
+The modules are compiled before, as in an installed package. Their bytecode is kept in a folder
+under the user's cache, not in the checkout. Processor time is measured, as in most candidates.
 """
 
 import os
@@ -14,12 +14,12 @@ _PROGRAM = "from time import process_time as now; began = now(); {}; print(now()
 
 
 async def flushq() -> float:
-    """Import flushq: seconds."""
+    """Return the seconds that importing flushq takes."""
     return _seconds("import flushq")
 
 
 async def asyncio_and_attrs() -> float:
-    """Import what flushq cannot do without: seconds."""
+    """Return the seconds that importing asyncio and attrs takes, which flushq needs."""
     return _seconds("import asyncio, attrs")
 
 
@@ -27,5 +27,5 @@ def _seconds(statement: str) -> float:
     program = [sys.executable, "-P", "-c", _PROGRAM.format(statement)]
     bytecode = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(cache() / "bytecode")}
     environment = os.environ | bytecode
-    subprocess.check_output(program, env=environment)  # compiles what was not
+    subprocess.check_output(program, env=environment)  # compiles the modules if needed
     return float(subprocess.check_output(program, env=environment))

@@ -1,4 +1,4 @@
-"""A full queue, merging, and calls that are counted: each with flushq, and by hand as its floor."""
+"""A full queue, merging, and a rate limit: each with flushq, and by hand as its floor."""
 
 import asyncio
 from collections import deque
@@ -13,22 +13,22 @@ from flushq import FlushQueue, NaturalPolicy
 from flushq.throttles import RateLimit
 
 Update = tuple[int, int]
-"""A key, and its value from now on."""
+"""A key, and its new value."""
 
 ROOM = 1_000
 KEYS = 100
 CALLS, SECONDS = len(TRICKLE), 1.0
-"""A limit that cannot be reached: so many items are not handed over in more calls."""
+"""A rate limit that is never exceeded: there are no more calls than items."""
 
 KEY = itemgetter(0)
 UPDATES = [(number % KEYS, number) for number in TIGHT]
 
 
-# A flush goes on, and the queue behind it is full: each item displaces the oldest.
+# A flush runs, and the queue behind it is full: each new item displaces the oldest one.
 
 
 async def dropping() -> float:
-    """A tight producer: seconds an item."""
+    """Measure a producer in a tight loop; return seconds per item."""
     sink, go_on = Count(), asyncio.Event()
 
     async def deliver(batch: Sequence[object]) -> None:
@@ -52,7 +52,7 @@ async def dropping() -> float:
 
 
 async def dropping_by_hand() -> float:
-    """The same with a deque that is full, and a count: seconds an item."""
+    """Measure the same with a full deque and a counter; return seconds per item."""
     waiting: deque[object] = deque(range(ROOM), maxlen=ROOM)
     displaced = 0
 
@@ -73,11 +73,11 @@ def _check_displaced(count: int) -> None:
         raise AssertionError(f"{count} items were displaced, not {len(TIGHT)}")
 
 
-# The last update of a key wins.
+# Of several updates of a key, the last one stays.
 
 
 async def merging() -> float:
-    """A tight producer of updates of a few keys: seconds an item."""
+    """Measure a producer of updates of a few keys, in a tight loop; return seconds per item."""
     stored: dict[int, int] = {}
 
     async def store(batch: Sequence[Update]) -> None:
@@ -95,7 +95,7 @@ async def merging() -> float:
 
 
 async def merging_by_hand() -> float:
-    """The same with a dict: seconds an item."""
+    """Measure the same with a dict; return seconds per item."""
     waiting: dict[int, Update] = {}
 
     async def put(update: Update) -> None:
@@ -110,10 +110,10 @@ async def merging_by_hand() -> float:
 
 def _check_last(stored: dict[int, int]) -> None:
     if stored != dict(UPDATES):
-        raise AssertionError("the last update of a key did not win")
+        raise AssertionError("the stored values must be the last updates of the keys")
 
 
-# Calls are counted, but none has to wait.
+# Calls are counted, but no call must wait.
 
 
 def _throttled(sink: Sink) -> FlushQueue[object]:
@@ -124,7 +124,7 @@ throttled = partial(scenarios.trickle, _throttled)
 
 
 async def throttled_by_hand() -> float:
-    """One item a turn of the loop, each a call, with the starts of late: seconds an item."""
+    """Measure one call per turn of the loop, with a deque of starts; return seconds per item."""
     clock = asyncio.get_running_loop().time
     sink, starts = Count(), deque[float]()
 
@@ -133,7 +133,7 @@ async def throttled_by_hand() -> float:
         while starts and starts[0] + SECONDS <= now:
             starts.popleft()
         if len(starts) == CALLS:
-            raise AssertionError("a call would have to wait")
+            raise AssertionError("no call must reach the rate limit")
         starts.append(now)
         await sink.deliver([item])
 

@@ -1,6 +1,6 @@
-"""Rows into a real database, 500 a batch: through a queue, and handed over without one.
+"""Rows that go into a real database, 500 per batch: through a queue, and without one.
 
-No database waits for the disk here, so that it is the queue that shows.
+The databases are set not to wait for the disk, so that the cost of the queue is visible.
 """
 
 import asyncio
@@ -25,14 +25,14 @@ Load = Callable[[Insert, Iterable[Row]], Awaitable[None]]
 
 @attrs.frozen
 class Table:
-    """A table: how to store a batch in it, and how many rows it has."""
+    """A table: a function that stores a batch, and a function that counts the rows."""
 
     insert: Insert
     count: Callable[[], Awaitable[int]]
 
 
 async def timed(table_of: Callable[[], AbstractAsyncContextManager[Table]], load: Load) -> float:
-    """Load the rows into a new table: seconds a row."""
+    """Load the rows into a new table; return seconds per row."""
     async with table_of() as table:
         began = perf_counter()
         await load(table.insert, ROWS)
@@ -44,14 +44,14 @@ async def timed(table_of: Callable[[], AbstractAsyncContextManager[Table]], load
 
 
 async def through_a_queue(insert: Insert, rows: Iterable[Row]) -> None:
-    """Enqueue each row."""
+    """Load the rows by enqueuing each of them."""
     async with FlushQueue(insert, IntervalPolicy(2.0, BATCH)) as queue:
         for row in rows:
             await queue.enqueue(row)
 
 
 async def by_hand(insert: Insert, rows: Iterable[Row]) -> None:
-    """Hand over the same batches without a queue."""
+    """Load the same batches without a queue."""
     batch: list[Row] = []
     for row in rows:
         batch.append(row)
@@ -63,7 +63,7 @@ async def by_hand(insert: Insert, rows: Iterable[Row]) -> None:
 
 
 async def in_tasks(insert: Insert, rows: Iterable[Row]) -> None:
-    """The same in the shape of a queue: a task for each batch, a callback for each burst."""
+    """Load the rows as a queue does: with a task for each batch, a callback for each burst."""
     driver = _Driver(insert)
     for number, row in enumerate(rows, 1):
         await driver.enqueue(row)
@@ -73,7 +73,7 @@ async def in_tasks(insert: Insert, rows: Iterable[Row]) -> None:
 
 
 class _Driver:
-    """A queue by hand, which promises nothing: no order of producers, no receipts, no end."""
+    """A queue by hand, without order of producers, receipts, failures and a close."""
 
     def __init__(self, insert: Insert) -> None:
         self._insert = insert

@@ -1,4 +1,4 @@
-"""How many bytes something takes."""
+"""A measurement of memory in bytes."""
 
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def traced() -> Iterator[Callable[[], int]]:
-    """Trace what is allocated from here on; what is yielded tells how many bytes by then."""
+    """Trace allocations; yield a function that returns the growth of the memory in bytes."""
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
     try:

@@ -1,7 +1,7 @@
 """Messages from NATS JetStream into PostgreSQL: by workers, and by a loop that fetches and copies.
 
-They are in the stream before anybody starts. What is measured is the time from the first
-acknowledgement to the last.
+All messages are in the stream before a worker starts. The time from the first acknowledgement to
+the last one is measured.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ _numbers = count(1)
 
 
 async def _timed(command: Sequence[str], workers: int) -> float:
-    """Bring the messages of a new stream into a new table, each once: seconds a message."""
+    """Bring all messages of a new stream into a table once each; return seconds per message."""
     name = f"MESSAGES_{os.getpid()}_{next(_numbers)}"
     nats_url, postgres_url = os.environ[server.NATS_URL], os.environ[server.URL]
     async with await nats.connect(nats_url) as connection:
@@ -54,7 +54,7 @@ async def _fill(connection: Client, name: str) -> None:
         await connection.publish(name, BODY.format(number).encode())
         if number % 10_000 == 0:
             await connection.flush()
-    while await _stored(jetstream, name) < MESSAGES:  # noqa: ASYNC110 - of the server
+    while await _stored(jetstream, name) < MESSAGES:  # noqa: ASYNC110 - a server is polled
         await asyncio.sleep(0.02)
 
 

@@ -1,4 +1,4 @@
-"""What only this flushq does."""
+"""Features that only this flushq has."""
 
 import asyncio
 import math
@@ -31,7 +31,7 @@ NEW = 2_000
 
 @attrs.define
 class EchoPolicy(FlushPolicy):
-    """The policy of the README that learns: written as any user would."""
+    """The policy of the README that learns, written like the policy of a user."""
 
     gain: float = 0.2
     seconds: float = attrs.field(default=0.0, init=False)
@@ -62,7 +62,7 @@ weighed = partial(scenarios.tight, _weighed, [b"x" * 100] * len(scenarios.TIGHT)
 
 
 async def _backlog(items: int) -> float:
-    """Drain what was enqueued before the start: seconds an item."""
+    """Drain the items that were enqueued before the start; return seconds per item."""
     sink = Count()
     policy = NaturalPolicy(max_records=500)
     queue: FlushQueue[int] = FlushQueue(sink.deliver, policy, max_queue_size=items)
@@ -83,7 +83,7 @@ backlog_1_000_000 = partial(_backlog, 1_000_000)
 
 
 async def memory() -> float:
-    """What a waiting item costs beyond itself: bytes, of a million that came in bursts."""
+    """Return the bytes per waiting item, without the item itself, for a million of them."""
     policy = IntervalPolicy(math.inf)
     queue: FlushQueue[str] = FlushQueue(Count().deliver, policy, max_queue_size=2 * WAITING)
     async with queue:
@@ -96,7 +96,7 @@ async def memory() -> float:
 
 
 async def nowait() -> float:
-    """All items come in one turn of the loop, by enqueue_nowait: seconds an item."""
+    """Enqueue all items in one turn of the loop, by enqueue_nowait; return seconds per item."""
     sink = Count()
     items = len(scenarios.TIGHT)
     queue: FlushQueue[object] = FlushQueue(sink.deliver, NaturalPolicy(), max_queue_size=items)
@@ -114,7 +114,7 @@ def _new_queue() -> FlushQueue[object]:
 
 
 async def _make(make: Callable[[], object]) -> float:
-    """To make a queue: seconds."""
+    """Return the seconds that it takes to make a queue."""
     began = process_time()
     for _ in range(NEW):
         make()
@@ -126,7 +126,7 @@ new_asyncio_queue = partial(_make, asyncio.Queue)
 
 
 async def memory_of_a_queue() -> float:
-    """What a queue takes that has not been used: bytes."""
+    """Return the bytes of a queue that was not used yet."""
     queues = [_new_queue()]
     with traced() as growth:
         queues += [_new_queue() for _ in range(NEW)]
@@ -134,7 +134,7 @@ async def memory_of_a_queue() -> float:
 
 
 async def _lose(flushes: int) -> float:
-    """Close a queue, at once, with flushes under way, of 100 items each: seconds a flush."""
+    """Close a queue at once while flushes of 100 items run; return seconds per flush."""
     policy = IntervalPolicy(math.inf, max_records=100)
     items = 100 * flushes
     queue: FlushQueue[int] = FlushQueue(
@@ -153,7 +153,7 @@ async def _lose(flushes: int) -> float:
         await queue.aclose()
     seconds = process_time() - began
     if len(queue.in_doubt) != items:
-        raise AssertionError(f"{len(queue.in_doubt)} items are listed of {items}")
+        raise AssertionError(f"{len(queue.in_doubt)} items are in doubt, not {items}")
     return seconds / flushes
 
 
@@ -162,11 +162,11 @@ lose_1_600 = partial(_lose, 1_600)
 
 
 async def simulated() -> float:
-    """A million arrivals in virtual time, at 1,024 a second: seconds an arrival."""
+    """Simulate a million arrivals, 1,024 per second of virtual time; return seconds per arrival."""
     arrivals = [number / 1024 for number in range(ARRIVALS)]
     began = process_time()
     trace = simulate(IntervalPolicy(2.0, 500), arrivals, 0.125)
     seconds = process_time() - began
     if sum(flush.size for flush in trace.flushes) != ARRIVALS:
-        raise AssertionError("a simulated item got lost")
+        raise AssertionError("a simulated item was lost")
     return seconds / ARRIVALS

@@ -1,7 +1,7 @@
 """Items of many tenants in batches by tenant: an item is a tuple whose first field is its tenant.
 
-All tenants bring as many items, in turn, which is the hardest order: each item of a burst is then
-an event of its own. No queue is ever full, so nothing but the policy makes it flush.
+All tenants bring the same number of items, in turn. This is the hardest order, since each item of a
+burst is then an event of its own. No queue is ever full, so only the policy makes it flush.
 """
 
 import asyncio
@@ -26,26 +26,26 @@ OPEN = 2_000
 
 INTERVAL = IntervalPolicy(2.0, 500)
 SLOW_INTERVAL = IntervalPolicy(3600.0, 500)
-"""The same work for an item, but no flush becomes due during a measurement."""
+"""A policy that does the same work per item, but makes no flush due during a measurement."""
 
 
 def items_of(tenants: int, count: int) -> list[Item]:
-    """So many items of so many tenants."""
+    """Return ``count`` items of ``tenants`` tenants, in turn."""
     return [(number % tenants, number) for number in range(count)]
 
 
 def whole(policy: FlushPolicy, sink: Sink) -> FlushQueue[Item]:
-    """A queue without partitions."""
+    """Return a queue without partitions."""
     return FlushQueue(sink, policy, max_queue_size=ROOM)
 
 
 def partitioned(policy: FlushPolicy, sink: Sink) -> FlushQueue[Item]:
-    """A queue with a partition for each tenant."""
+    """Return a queue with a partition for each tenant."""
     return FlushQueue(sink, policy, max_queue_size=ROOM, partition_key=TENANT)
 
 
 async def _tight(queue_of: QueueOf, tenants: int, count: int = len(TIGHT)) -> float:
-    """One tight producer: seconds an item, drain included."""
+    """Measure a producer in a tight loop, and the drain; return seconds per item."""
     return await scenarios.tight(queue_of, items_of(tenants, count))
 
 
@@ -56,7 +56,7 @@ partitions_1_000 = partial(_tight, partial(partitioned, INTERVAL), 1_000)
 
 
 async def _known(tenants: int) -> float:
-    """Items of tenants of which one item waits already: seconds an item, without their flushes."""
+    """Measure items whose tenants have an item that waits; return seconds per item, no flushes."""
     sink = Count()
     items = items_of(tenants, KNOWN)
     async with partitioned(SLOW_INTERVAL, sink.deliver) as queue:
@@ -67,7 +67,7 @@ async def _known(tenants: int) -> float:
         await asyncio.sleep(0)
         seconds = process_time() - began
         if sink.items:
-            raise AssertionError("a flush was measured, too")
+            raise AssertionError("no flush must run during the measurement")
     sink.check(tenants + KNOWN)
     return seconds / KNOWN
 
@@ -80,7 +80,7 @@ one_a_flush = partial(_tight, partial(whole, NaturalPolicy(max_records=1)), 1, O
 
 
 async def memory() -> float:
-    """What an open partition takes: bytes, beyond the one item that waits in it."""
+    """Return the bytes of an open partition, without the one item that waits in it."""
     first, *items = items_of(OPEN + 1, OPEN + 1)
     async with partitioned(SLOW_INTERVAL, Count().deliver) as queue:
         await queue.enqueue(first)
@@ -92,7 +92,7 @@ async def memory() -> float:
 
 
 async def memory_of_queues() -> float:
-    """What a queue for each tenant takes: bytes, beyond the one item that waits in it."""
+    """Return the bytes of a queue for one tenant, without the one item that waits in it."""
     first, *items = items_of(OPEN + 1, OPEN + 1)
 
     async def wait(item: Item) -> None:

@@ -1,4 +1,4 @@
-"""What flushq and flushq 0.2.2 both do: the same code measures either, whichever is imported."""
+"""Features that flushq and flushq 0.2.2 both have: the code measures the one that is imported."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Callers that wait for what became of their own item: `deliver`, and `Batched`."""
+"""Callers that wait until their own item has ended: `deliver`, and `Batched`."""
 
 from time import process_time
 
@@ -9,7 +9,7 @@ SUBMITTED = 20_000
 
 
 async def deliver() -> float:
-    """Each caller waits until its item has been delivered: seconds a caller."""
+    """Measure callers that each wait for the end of their item; return seconds per caller."""
     sink = Count()
     async with FlushQueue(sink.deliver, NaturalPolicy(max_records=1000)) as queue:
         seconds = await callers(queue.deliver, lambda _: None)
@@ -18,7 +18,7 @@ async def deliver() -> float:
 
 
 async def deliver_serially() -> float:
-    """One caller waits for each of its items: seconds an item."""
+    """Measure one caller that waits for the end of each item; return seconds per item."""
     sink = Count()
     async with FlushQueue(sink.deliver, NaturalPolicy()) as queue:
         return await one_after_another(queue.deliver)
@@ -29,19 +29,19 @@ async def _double(keys: list[int]) -> list[int]:
 
 
 async def batched() -> float:
-    """Each caller gets a value for its key: seconds a caller."""
+    """Measure callers that get a value for a key each; return seconds per caller."""
     async with Batched(_double, NaturalPolicy(max_records=1000)) as load:
         return await callers(load, lambda key: 2 * key)
 
 
 async def batched_serially() -> float:
-    """One caller waits for each of its answers: seconds an answer."""
+    """Measure one caller that waits for each of its answers; return seconds per answer."""
     async with Batched(_double, NaturalPolicy()) as load:
         return await one_after_another(load)
 
 
 async def submit() -> float:
-    """A tight producer keeps a receipt of each item: seconds an item."""
+    """Measure a producer that keeps a receipt of each item; return seconds per item."""
     sink = Count()
     queue: FlushQueue[int] = FlushQueue(sink.deliver, NaturalPolicy())
     async with queue:

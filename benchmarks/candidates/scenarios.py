@@ -1,7 +1,7 @@
-"""What producers do, from the first item until all have been delivered.
+"""The work of producers, from the first item until all items are delivered.
 
-Nothing here waits for anything but the processor, so processor time is what counts: other programs
-on the machine do not change it.
+Nothing here waits for anything but the processor. So processor time is measured, which other
+programs on the machine do not change.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ SERIAL = 5_000
 
 
 class Queue(Protocol):
-    """What a producer needs to know of a queue."""
+    """A queue, as far as producers use it."""
 
     async def enqueue(self, item: Any, /) -> object:
         """Accept an item."""
@@ -41,13 +41,13 @@ class Count:
         self.items += len(batch)
 
     def check(self, expected: int) -> None:
-        """Make sure that nothing got lost: what loses items is fast for the wrong reason."""
+        """Raise AssertionError if items were lost: losing items would make a candidate fast."""
         if self.items != expected:
             raise AssertionError(f"{self.items} items were delivered, not {expected}")
 
 
 async def tight(queue_of: QueueOf, items: Sequence[object] = TIGHT) -> float:
-    """One producer that waits for nothing else: seconds an item."""
+    """Measure one producer in a tight loop; return seconds per item."""
     sink = Count()
     async with queue_of(sink.deliver) as queue:
         began = process_time()
@@ -58,7 +58,7 @@ async def tight(queue_of: QueueOf, items: Sequence[object] = TIGHT) -> float:
 
 
 async def equal(queue_of: QueueOf) -> float:
-    """One tight producer of items that are all equal: seconds an item, however many remain."""
+    """Measure one producer of equal items, in a tight loop; return seconds per item enqueued."""
     sink = Count()
     async with queue_of(sink.deliver) as queue:
         began = process_time()
@@ -67,7 +67,7 @@ async def equal(queue_of: QueueOf) -> float:
 
 
 async def trickle(queue_of: QueueOf) -> float:
-    """One producer that lets the loop run after each item: seconds an item."""
+    """Measure one producer that lets the loop run after each item; return seconds per item."""
     sink = Count()
     async with queue_of(sink.deliver) as queue:
         began = process_time()
@@ -78,7 +78,7 @@ async def trickle(queue_of: QueueOf) -> float:
 
 
 async def blocked(queue_of: QueueOf, producers: int) -> float:
-    """So many producers at once, each with one item: seconds a producer."""
+    """Measure many producers at the same time, with one item each; return seconds per producer."""
     sink = Count()
     async with queue_of(sink.deliver) as queue:
         began = process_time()
@@ -89,7 +89,7 @@ async def blocked(queue_of: QueueOf, producers: int) -> float:
 
 
 async def one_after_another(ask: Callable[[int], Awaitable[object]]) -> float:
-    """A caller that waits for each answer before it asks again: seconds an answer."""
+    """Measure a caller that waits for an answer before it asks again; return seconds per answer."""
     for key in range(100):
         await ask(key)
     began = process_time()
@@ -99,7 +99,7 @@ async def one_after_another(ask: Callable[[int], Awaitable[object]]) -> float:
 
 
 async def callers(call: Callable[[int], Awaitable[T]], expected: Callable[[int], T]) -> float:
-    """A thousand concurrent callers, each waiting for its own answer: seconds a caller."""
+    """Measure a thousand callers that each wait for their own answer; return seconds per caller."""
 
     async def ask(number: int) -> T:
         return await call(number)
@@ -108,7 +108,7 @@ async def callers(call: Callable[[int], Awaitable[T]], expected: Callable[[int],
     answers = await asyncio.gather(*map(ask, range(1000)))
     seconds = process_time() - began
     if answers != [expected(number) for number in range(1000)]:
-        raise AssertionError("a caller got the answer of another")
+        raise AssertionError("a caller got the answer of another caller")
     return seconds / 1000
 
 
@@ -119,7 +119,7 @@ async def produce(enqueue: Enqueue, items: Iterable[object] = TIGHT) -> None:
 
 
 async def produce_slowly(enqueue: Enqueue) -> None:
-    """Enqueue one item a turn of the loop."""
+    """Enqueue one item per turn of the loop."""
     for item in TRICKLE:
         await enqueue(item)
         await asyncio.sleep(0)

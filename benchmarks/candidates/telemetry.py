@@ -1,4 +1,4 @@
-"""OpenTelemetry's batch processor: a plain call, and a thread that takes the batches away."""
+"""The batch processor of OpenTelemetry: a plain call, and a thread that exports the batches."""
 
 from collections.abc import Sequence
 from time import process_time
@@ -21,7 +21,10 @@ class _Exporter:
 
 
 async def tight_interval() -> float:
-    """A tight producer, with room for all, since a full queue drops items: seconds an item."""
+    """Measure a producer in a tight loop; return seconds per item.
+
+    The processor has room for all items, since it drops items if it is full.
+    """
     exporter = _Exporter()
     processor = BatchProcessor(
         exporter, 2000, 500, 30_000, len(TIGHT), "item", NoOpProcessorMetrics()

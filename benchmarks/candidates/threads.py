@@ -1,4 +1,4 @@
-"""Producers that are threads: flushq.threads, and the loop over a queue.Queue that people write."""
+"""Producers in threads: flushq.threads, and a loop over a queue.Queue that is written by hand."""
 
 import queue
 import threading
@@ -31,13 +31,13 @@ class Count:
         self.items += len(batch)
 
     def check(self, expected: int) -> None:
-        """Make sure that nothing got lost."""
+        """Raise AssertionError if items were lost."""
         if self.items != expected:
             raise AssertionError(f"{self.items} items were delivered, not {expected}")
 
 
 def at_once(number: int, work: Callable[[], object]) -> None:
-    """Have so many threads work."""
+    """Run ``work`` in ``number`` threads at the same time, and wait until all have ended."""
     threads = [threading.Thread(target=work) for _ in range(number)]
     for thread in threads:
         thread.start()
@@ -52,7 +52,7 @@ def produce(enqueue: Enqueue, items: Iterable[object]) -> None:
 
 
 async def _own(producers: int) -> float:
-    """Interval 2 s / 500: seconds an item, drain included."""
+    """Measure the interval of 2 s / 500, and the drain; return seconds per item."""
     sink = Count()
     with FlushQueue(sink.deliver, IntervalPolicy(2.0, 500)) as own:
         began = process_time()
@@ -63,7 +63,7 @@ async def _own(producers: int) -> float:
 
 
 async def _by_hand(producers: int) -> float:
-    """Batches of 500 or of what came in two seconds: seconds an item."""
+    """Measure batches of 500 items or of those of two seconds; return seconds per item."""
     sink = Count()
     items: queue.Queue[object] = queue.Queue(10_000)
     consumer = threading.Thread(target=consume_for_two_seconds, args=(items, sink.deliver))
@@ -80,7 +80,7 @@ async def _by_hand(producers: int) -> float:
 def consume_for_two_seconds(
     items: "queue.Queue[object]", sink: Callable[[list[object]], object]
 ) -> None:
-    """The consumer of the loop by hand, which loses nothing at the end."""
+    """Hand batches of 500 items, or of those of two seconds, to ``sink`` until STOP comes."""
     item = None
     while item is not STOP:
         item = items.get()
@@ -99,7 +99,7 @@ def consume_for_two_seconds(
 
 
 async def _of_tenants(tenants: int, options: Mapping[str, Any]) -> float:
-    """One producer, items of so many tenants: seconds an item, drain included."""
+    """Measure one producer with items of many tenants, and the drain; return seconds per item."""
     sink, items = Count(), items_of(tenants, len(TIGHT))
     with FlushQueue(sink.deliver, INTERVAL, max_queue_size=ROOM, **options) as own:
         began = process_time()
@@ -119,7 +119,7 @@ partitions_1_000 = partial(_of_tenants, 1_000, {"partition_key": TENANT})
 
 
 async def own_deliver() -> float:
-    """64 threads that wait until each of their items has been delivered: seconds an item."""
+    """Measure 64 threads that wait for the end of each of their items; return seconds per item."""
     sink = Count()
     with FlushQueue(sink.deliver, NaturalPolicy(max_records=500)) as own:
         seconds = _call(own.deliver)
@@ -128,7 +128,7 @@ async def own_deliver() -> float:
 
 
 async def by_hand_deliver() -> float:
-    """The same with a future for each item, and a thread that takes whatever is there."""
+    """Measure the same with a future for each item, and one consumer; return seconds per item."""
     sink = Count()
     items: queue.Queue[Future[object] | None] = queue.Queue(10_000)
 
@@ -149,7 +149,7 @@ async def by_hand_deliver() -> float:
 def consume_what_is_there(
     items: "queue.Queue[Future[object] | None]", sink: Callable[[list[object]], object]
 ) -> None:
-    """Answer the futures of one batch after the other."""
+    """Set the futures of one batch after the other, until None comes."""
     while (first := items.get()) is not None:
         batch: list[Future[object]] = [first]
         while len(batch) < min(500, 1 + items.qsize()) and (more := items.get()) is not None:

@@ -1,10 +1,11 @@
-"""Request and response: many callers ask for one thing each, one call answers them all.
+"""Request and response: many callers ask for one key each, and one call answers all of them.
 
-A Batched uses a FlushQueue as anybody may. The requests of callers are the items, and the flush
-function calls the loader and writes each answer on its request. A batch whose loader raises is
-dropped, and the next one goes on. A caller delivers its request, so it hears of every end that an
-item can come to. Callers with the same key share one request while it waits: to the queue the later
-ones are duplicates, and get the request that stayed.
+A Batched uses the public interface of a FlushQueue. The requests of the callers are the items, and
+the flush function calls the loader and writes each answer on its request. If the loader raises, its
+batch is dropped, and the next batch follows. A caller uses ``deliver``, so it learns of every way
+in which an item can end. Callers with the same key share one request while that request waits: for
+the queue the later requests are duplicates, and their callers get the result of the request that
+stayed.
 """
 
 import inspect
@@ -34,33 +35,36 @@ Loader = Callable[[list[K]], Awaitable[Sequence[V | BaseException] | Mapping[K, 
 
 
 class Batched(Generic[K, V]):
-    """A function of one key, made of one of many: ``value = await batched(key)``.
+    """A function of one key, made from a function of many keys: ``value = await batched(key)``.
 
-    Use it as ``async with Batched(load, policy) as load_one``. It is a :class:`FlushQueue` of
-    requests, to be seen as ``queue``: flush, close, run and measure it there. The lists of what was
-    lost hold keys.
+    Use it as ``async with Batched(load, policy) as load_one``. The property ``queue`` is the
+    :class:`FlushQueue` of its requests: use that to flush, close, run or measure. The lists of lost
+    items hold keys.
 
     Args:
-        loader: An async callable that takes a list of different keys, and returns a sequence with
-            one result for each, in order, or a mapping. A result that is an exception is raised,
-            as it is, to those who asked for this key. It runs in a copy of the context in which the
-            queue was started.
-        policy: When to call it.
+        loader: An async callable that takes a list of keys, all different if ``share`` is set. It
+            returns a sequence with one result for each key, in order, or a mapping. A result that
+            is an exception is raised, unchanged, to the callers who asked for this key. The loader
+            runs in a copy of the context in which the queue was started.
+        policy: The policy, which decides when to call the loader.
         share: Whether callers who ask for the same key while it waits share one result. If not, the
-            loader gets the key once for each, as for a model that samples; then a key need not be
-            hashable.
-        weigh: The weight of a key. Needed for ``max_weight`` and ``max_queue_weight``.
-        partition_key: The partition of a key: keys of one partition are loaded together.
-        on_failure: What is to be done when the loader has raised, as of a FlushQueue; ``items`` of
-            the Failure are keys. Drop fails the callers of this call with an ItemFailed, Fail ends
-            the queue, Retry calls the loader again, and Split does so with each half, which leaves
-            all but those whose key is at fault with an answer. None: Drop.
+            loader gets the key once for each caller, as for a model that samples; then a key
+            need not be hashable.
+        weigh: A function that returns the weight of a key. Needed for ``max_weight`` and
+            ``max_queue_weight``.
+        partition_key: A function that returns the partition of a key: keys of one partition are
+            loaded together.
+        on_failure: The failure handler, called when the loader has raised, as in a FlushQueue;
+            ``items`` of the Failure are keys. Drop fails the callers of this call with an
+            ItemFailed, Fail ends the queue, and Retry calls the loader again. Split calls the
+            loader again with each half of the keys, so that only callers with a bad key get no
+            answer. None: Drop.
         max_queue_size, max_queue_weight, when_full, max_in_flight, max_in_flight_per_partition,
-            max_shutdown_wait, throttle, on_report, name: As of a FlushQueue. Callers whose request
-            is displaced get Displaced.
+            max_shutdown_wait, throttle, on_report, name: The same as for a FlushQueue. Callers
+            whose request is displaced get Displaced.
 
     Raises:
-        TypeError, ValueError: As of a FlushQueue.
+        TypeError, ValueError: The same as for a FlushQueue.
     """
 
     def __init__(
@@ -111,14 +115,14 @@ class Batched(Generic[K, V]):
 
     @property
     def queue(self) -> FlushQueue[Any]:
-        """The queue of the requests."""
+        """The queue that holds the requests."""
         return self._queue
 
     def __repr__(self) -> str:
         return f"<Batched {self._loader!r} on {self._queue!r}>"
 
     async def __aenter__(self) -> Self:
-        """Start the queue, as :meth:`FlushQueue.__aenter__`."""
+        """Start the queue, like :meth:`FlushQueue.__aenter__`."""
         await self._queue.__aenter__()
         return self
 
@@ -128,33 +132,34 @@ class Batched(Generic[K, V]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Answer all who have asked, and close the queue, as :meth:`FlushQueue.__aexit__`."""
+        """Answer all callers, and close the queue, like :meth:`FlushQueue.__aexit__`."""
         await self._queue.__aexit__(kind, error, traceback)
 
     async def __call__(self, key: K) -> V:
-        """Ask for one key, together with others, and return the result.
+        """Ask for one key, together with other callers, and return its result.
 
-        Those who ask for the same key while it waits share one result (unless ``share=False``). A
-        request whose callers have all been cancelled before the loader is called is left out.
+        Callers who ask for the same key while it waits share one result (unless ``share=False``).
+        If all callers of a request are cancelled before the loader is called, the loader does not
+        get this key.
 
         Raises:
             KeyError: The loader returned a mapping without this key.
-            ItemFailed: The loader raised, or what it returned does not match its keys, and
-                ``on_failure`` said Drop or Fail: a new object for each caller, with the exception
-                as its ``__cause__``.
-            Displaced: The queue was full, and gave the request up.
-            FlushFailed, PolicyError, ShutdownTimeout: The queue ended first.
+            ItemFailed: The loader raised, or its results do not match its keys, and ``on_failure``
+                returned Drop or Fail. Each caller gets a new object, with the exception as its
+                ``__cause__``.
+            Displaced: The queue was full and displaced the request.
+            FlushFailed, PolicyError, ShutdownTimeout: The queue ended before the answer came.
             FlushqError: The request was not accepted: see :meth:`FlushQueue.enqueue`.
-            TypeError: The key cannot be hashed, and ``share`` needs that.
+            TypeError: The key cannot be hashed, although ``share`` needs that.
             RuntimeError: Called by the loader itself, or on another event loop.
-            BaseException: What the loader returned for this key, if that is an exception.
+            BaseException: The exception that the loader returned for this key.
         """
         own, failed, displaced = Request(key, current_task() or ANYBODY), False, False
         try:
             await self._queue.deliver(own, on_accepted=own.join)
         except Displaced:
             displaced = True
-        except ItemFailed:  # the loader has raised: the request that stayed knows what
+        except ItemFailed:  # the request that stayed has the exception of the loader
             failed = True
         finally:
             request = own.give_up()

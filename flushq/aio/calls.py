@@ -1,9 +1,9 @@
-"""One flush, call by call: of flush_fn, and after a failure of the handler and of flush_fn again.
+"""The calls of one flush: of flush_fn, and after a failure of the handler and of flush_fn again.
 
-Whether a caller is inside a running flush is told by flushq.inside.
+Whether a caller is inside a running flush is decided in flushq.inside.
 
-What comes of a batch stays on the batch, and nothing here raises: a flush runs in a task of its
-own, and what it has done must be known whatever becomes of that task.
+The outcome of a batch is kept on the batch, and nothing here raises: a flush runs in a task of its
+own, and its outcome must be known whatever happens to that task.
 """
 
 import asyncio
@@ -29,15 +29,15 @@ class Calls(Generic[T]):
     """The calls of a queue's flush_fn and failure handler.
 
     Args:
-        core: What decides.
+        core: The core of the queue, which decides.
         flush_fn: The flush function.
         on_failure: The failure handler. None: every failure ends the queue.
-        wake: Asks for a pass.
-        wait: Waits in a registry of the core, and returns the answer.
-        clock: The loop's.
+        wake: A function that asks for a pass.
+        wait: A function that waits in a registry of the core, and returns the answer.
+        clock: The clock of the loop.
 
     Raises:
-        TypeError: One of the functions cannot be called.
+        TypeError: ``flush_fn`` or ``on_failure`` cannot be called.
     """
 
     __slots__ = ("_clock", "_core", "_flush_fn", "_on_failure", "_wait", "_wake")
@@ -62,20 +62,20 @@ class Calls(Generic[T]):
         self._clock = clock
 
     async def deliver(self, batch: Batch[T]) -> None:
-        """Call flush_fn with a batch, until all of it has ended. Nothing is raised."""
+        """Call flush_fn with a batch, until all items of the batch have ended. Raise nothing."""
         if self._core.batcher.stopped is not None:
             return
         go_inside(batch)
         attempts = None
         try:
             await self._called(batch.call(batch.items))
-        except BaseException as error:  # KeyboardInterrupt too: it is raised on at the end
+        except BaseException as error:  # also KeyboardInterrupt, which is raised again at the end
             attempts = self._core.attempts(batch, has_handler=self._on_failure is not None)
             self._raised(attempts, error)
         else:
             batch.returned()
         while attempts is not None and attempts.next is not None:
-            self._wake()  # what has ended by now is told now
+            self._wake()  # the pass tells which items have ended by now
             await self._follow(attempts.next, attempts)
 
     def _called(self, items: list[T]) -> Awaitable[object]:
@@ -83,12 +83,12 @@ class Calls(Generic[T]):
         if type(result) is not CoroutineType and not inspect.isawaitable(result):
             raise TypeError(
                 f"flush_fn must be async: it returned {shown(result)}; "
-                "a function that blocks is run by flushq.threads, or by asyncio.to_thread"
+                "for a function that blocks, use flushq.threads or asyncio.to_thread"
             )
         return result
 
     async def _follow(self, step: Call[T] | Pause | Ask[T], attempts: Attempts[T]) -> None:
-        """Do what comes next after a failure."""
+        """Do the next step after a failure."""
         if isinstance(step, Ask):
             await self._ask(attempts, step.failure)
         elif isinstance(step, Pause):
@@ -98,7 +98,7 @@ class Calls(Generic[T]):
 
     async def _ask(self, attempts: Attempts[T], failure: Failure[T]) -> None:
         try:
-            verdict: Any = self._on_failure(failure)  # type: ignore[misc]  # or nobody is asked
+            verdict: Any = self._on_failure(failure)  # type: ignore[misc]  # it is not None
             if inspect.isawaitable(verdict):
                 verdict = await verdict
         except BaseException as error:
@@ -109,7 +109,7 @@ class Calls(Generic[T]):
     async def _wait_in_line(self, attempts: Attempts[T]) -> None:
         try:
             if not await self._wait(self._core.starts, attempts, self._clock()):
-                raise asyncio.CancelledError("cut short between two attempts")  # noqa: TRY301 - so
+                raise asyncio.CancelledError("cut short between two attempts")  # noqa: TRY301 - cut() takes it
         except BaseException as error:
             attempts.cut(error)
         else:
@@ -128,10 +128,11 @@ class Calls(Generic[T]):
 
 
 def is_failure(error: BaseException) -> bool:
-    """Whether an exception is a failure of what this task has called, and not of the task.
+    """Return whether an exception is a failure of the function that this task has called.
 
-    A CancelledError is one unless the task was cancelled. Whether it was says nothing of another
-    exception: up to Python 3.12 a TaskGroup that has failed leaves it marked as cancelled.
+    A CancelledError is a failure unless this task was cancelled. For other exceptions it does not
+    matter whether the task was cancelled: up to Python 3.12 a TaskGroup that has failed leaves its
+    task marked as cancelled.
     """
     if not isinstance(error, asyncio.CancelledError):
         return isinstance(error, Exception)

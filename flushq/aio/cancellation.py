@@ -1,7 +1,7 @@
-"""What a cancellation does to a caller that waits for the end of a queue.
+"""The effect of a cancellation on a caller that waits for the end of a queue.
 
-It starts the drain, or cuts it short, and is never swallowed: it goes on afterwards. What was lost
-meanwhile is told beside it (flushq.telling).
+A cancellation starts the drain, or cuts the drain short. It is never swallowed: it is raised
+afterwards. The items that were lost are told in a note and in a log record (flushq.telling).
 """
 
 import asyncio
@@ -19,9 +19,10 @@ T = TypeVar("T")
 async def until_ended(
     core: Core[T], runner: Runner[T], *, owner: bool, error: BaseException | None = None
 ) -> asyncio.CancelledError | None:
-    """Wait for the end, and return the last cancellation after which it was worth waiting.
+    """Wait for the end of the queue; return the last cancellation during the wait, or None.
 
-    ``error`` is what the body of an owner has raised: a cancellation of the body is the first.
+    A cancellation that cannot hasten the end is raised at once. ``error`` is the exception of an
+    owner's body: a CancelledError there counts as the first cancellation of the caller.
     """
     cancelled, shielded = None, isinstance(error, asyncio.CancelledError)
     while not core.ending.ended:
@@ -42,9 +43,9 @@ async def until_ended(
 async def until_done(
     task: asyncio.Future[Any], error: BaseException | None
 ) -> asyncio.CancelledError | None:
-    """Wait for the end of a task that was cancelled, and return the last cancellation meanwhile.
+    """Wait for the end of a task; return the last cancellation during the wait, or None.
 
-    Each is passed on to the task. ``error`` is as in :func:`until_ended`.
+    Each cancellation is passed on to the task. ``error`` is the same as in :func:`until_ended`.
     """
     cancelled, shielded = None, isinstance(error, asyncio.CancelledError)
     while not task.done():
@@ -59,10 +60,10 @@ async def until_done(
 
 @contextmanager
 def _shield_from_anyio() -> Iterator[None]:
-    """Keep anyio from cancelling again a caller that was cancelled once.
+    """Keep anyio from cancelling a caller again after the first cancellation.
 
-    A scope of anyio that is cancelled cancels the tasks in it in every iteration of the loop; a
-    shield leaves one cancellation of it. asyncio's own cancellations pass.
+    A cancelled scope of anyio cancels the tasks in it in every iteration of the loop; with a shield
+    it cancels them only once. The shield does not stop the cancellations of asyncio itself.
     """
     make_scope: Any = getattr(sys.modules.get("anyio"), "CancelScope", None)
     if make_scope is None:
@@ -73,5 +74,5 @@ def _shield_from_anyio() -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(RuntimeError):  # of a coroutine that another task closes
+        with suppress(RuntimeError):  # raised if another task closes this coroutine
             scope.__exit__(None, None, None)

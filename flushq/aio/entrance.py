@@ -1,10 +1,10 @@
-"""How items come into the asyncio queue: the calls of producers, each of which checks and waits.
+"""The entrance of the asyncio queue: the calls of producers, which check items and wait for room.
 
-Here is the hot path. ``enqueue`` uses up a credit (flushq.core.admission): so many items need no
-second look, and cost one step of an iterator and one append. The rest goes the slow way, and gets
-new credit. ``_append`` is the buffer's own, but for the first item of a burst, which notes the time
-and asks for a pass. The attributes are slots, without a default in the class: so CPython reads them
-fastest.
+This is the hot path. ``enqueue`` uses up a credit (flushq.core.admission). An item with credit
+needs no further check, and costs one step of an iterator and one append. An item without credit
+takes the slow way, and gets new credit for the next items. ``_append`` is the method of the buffer,
+except for the first item of a burst: there it also notes the time and asks for a pass. The
+attributes are slots without a default in the class, because CPython reads these fastest.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Entrance(QueueView[T]):
-    """The part of a queue that producers use: the queue inherits it."""
+    """The part of a queue that producers use; the queue inherits it."""
 
     __slots__ = ("_append", "_credit", "_overdraft", "_runner")
 
@@ -40,9 +40,9 @@ class Entrance(QueueView[T]):
     async def enqueue(self, item: T) -> None:
         """Wait for room, then accept the item.
 
-        When this returns the item is accepted, once. When it raises, cancellation included, it is
-        not. Producers that wait are served first come, first served. At least every 512 items
-        the loop is let run, and at the first item if the queue has not started.
+        When this returns, the item is accepted, once. When this raises, also by a cancellation, the
+        item is not accepted. Producers that wait are served first come, first served. This lets the
+        loop run at least every 512 items, and at the first item if the queue has not started.
 
         Raises:
             QueueClosed: The queue is closing or closed.
@@ -51,12 +51,12 @@ class Entrance(QueueView[T]):
                 ``max_queue_weight``.
             QueueFull: Called inside flush_fn, where waiting could never end: every slot is taken,
                 and every running flush waits for room in this queue.
-            RuntimeError: No event loop runs, or another than that of the queue. (Between two
-                passes this is noticed in asyncio's debug mode only.)
-            TypeError: A key cannot be hashed, the weight is not a real number, or one of them must
-                be awaited.
+            RuntimeError: No event loop runs, or it is not the loop of the queue. (Between two
+                passes only asyncio's debug mode notices this.)
+            TypeError: A key cannot be hashed, the weight is not a real number, or a key or the
+                weight must be awaited.
             ValueError: The weight is not from 0 to 1e300, or ``merge`` has changed the key.
-            Exception: What ``dedupe_key``, ``weigh``, ``partition_key`` or ``merge`` raised.
+            Exception: An exception of ``dedupe_key``, ``weigh``, ``partition_key`` or ``merge``.
         """
         for _ in self._credit:  # one step uses up the credit of one item
             self._append(item)
@@ -64,11 +64,11 @@ class Entrance(QueueView[T]):
         await self._enqueue_slow(item)
 
     def enqueue_nowait(self, item: T) -> None:
-        """Accept the item now.
+        """Accept the item now, or raise QueueFull.
 
         Raises:
-            QueueFull: There is no room beside what is claimed by the producers that came before.
-            Exception: As :meth:`enqueue`.
+            QueueFull: There is no room beside the room that earlier producers claim.
+            Exception: The same as for :meth:`enqueue`.
         """
         for _ in self._credit:
             self._append(item)
@@ -79,7 +79,10 @@ class Entrance(QueueView[T]):
         self._enqueue_now(item)
 
     async def submit(self, item: T) -> Receipt[T]:
-        """As :meth:`enqueue`, and return the receipt; for a duplicate, that of the waiting item."""
+        """Enqueue the item like :meth:`enqueue`, and return its receipt.
+
+        A duplicate gets the receipt of the waiting item.
+        """
         for _ in self._credit:
             stays = self._append(item)
             break
@@ -88,24 +91,25 @@ class Entrance(QueueView[T]):
         return receipt_of(item, stays, self._core, self._runner)
 
     def submit_nowait(self, item: T) -> Receipt[T]:
-        """As :meth:`enqueue_nowait`, and return the receipt, as :meth:`submit` does."""
+        """Enqueue the item like :meth:`enqueue_nowait`; return the receipt, like :meth:`submit`."""
         return receipt_of(item, self._enqueue_now(item), self._core, self._runner)
 
     async def deliver(self, item: T, *, on_accepted: Callable[[T], object] | None = None) -> None:
-        """Wait for room, accept the item, and return when it was delivered.
+        """Wait for room, accept the item, and return when the item was delivered.
 
-        A cancellation after the item was accepted takes nothing back. ``on_accepted`` is called in
-        the step that accepts it, with the item (for a duplicate: the one that stayed), and must not
-        raise.
+        A cancellation after the acceptance does not take the item back. ``on_accepted`` is called
+        in the step that accepts the item, with the item (for a duplicate: with the item that
+        stayed), and must not raise.
 
         Raises:
-            ItemFailed, Dropped, Displaced, ShutdownTimeout: It was accepted, and not delivered: see
-                :class:`Receipt`.
-            FlushFailed, PolicyError: The queue has failed, before the item was accepted or after;
-                :meth:`submit` tells the two apart.
-            QueueClosed, ItemTooLarge, TypeError, ValueError, Exception: It was not accepted: see
-                :meth:`enqueue`.
-            RuntimeError: Called inside flush_fn, or on another event loop: it was not accepted.
+            ItemFailed, Dropped, Displaced, ShutdownTimeout: The item was accepted, and not
+                delivered: see :class:`Receipt`.
+            FlushFailed, PolicyError: The queue has failed, before or after it accepted the item;
+                use :meth:`submit` to tell the two apart.
+            QueueClosed, ItemTooLarge, TypeError, ValueError, Exception: The item was not accepted:
+                see :meth:`enqueue`.
+            RuntimeError: Called inside flush_fn, or on another event loop; the item was not
+                accepted.
         """
         self._runner.check_waiter()
         for _ in self._credit:
@@ -115,7 +119,7 @@ class Entrance(QueueView[T]):
             stays = await self._enqueue_slow(item)
             if stays == DISPLACED:
                 self._raise_displaced(item, on_accepted)
-        self._core.admission.prolong_burst()  # others run while this caller waits
+        self._core.admission.prolong_burst()  # other tasks run while this caller waits
         number = self._core.buffer.number_of(item, stays)
         waiter: asyncio.Future[FailureFactory | None] = self._runner.loop.create_future()
         self._core.receipts.watch(number, waiter)
@@ -123,7 +127,7 @@ class Entrance(QueueView[T]):
             if on_accepted is not None:
                 on_accepted(item if stays is None else self._core.buffer[stays])
             failure = await waiter
-        except BaseException:  # it was told nothing, and is not to be
+        except BaseException:  # the waiter was not told the end, and must not be told later
             self._core.receipts.leave(number, waiter)
             raise
         if failure is not None:
@@ -139,14 +143,14 @@ class Entrance(QueueView[T]):
     # Items come in.
 
     def _enqueue_now(self, item: T) -> int | None:
-        """Accept the item, as :meth:`_accept`, if there is room."""
+        """Accept the item, like :meth:`_accept`, if there is room; else raise QueueFull."""
         key, weight = self._measure(item)
         admission = self._core.admission
         admission.check_room(admission.need_of(item, key, weight))
         return self._accept(item, key, weight)
 
     async def _enqueue_slow(self, item: T) -> int | None:
-        """Wait for room, or let others run first; then accept the item, as :meth:`_accept`."""
+        """Wait for room, or let others run first; then accept the item, like :meth:`_accept`."""
         key, weight = self._measure(item)
         core, runner, admission = self._core, self._runner, self._core.admission
         need = admission.need_of(item, key, weight)
@@ -160,7 +164,7 @@ class Entrance(QueueView[T]):
             leave_line(core, runner, refusal)
             given, need = need, admission.need_now(item, key, weight, need)
             must_wait = need is not given
-        return self._accept(item, key, weight)  # no await before: the room was given for this step
+        return self._accept(item, key, weight)  # no await before: the room is only for this step
 
     def _measure(self, item: T) -> tuple[Hashable, float]:
         self._runner.bind()
@@ -168,18 +172,18 @@ class Entrance(QueueView[T]):
         return self._core.buffer.measure(item)
 
     def _accept(self, item: T, key: Hashable, weight: float) -> int | None:
-        """Let an item in; return the number of the one that stays if it is a duplicate."""
+        """Accept an item; for a duplicate, return the number of the item that stays."""
         self._open_burst()
         if not self._core.batcher.started:
             self._runner.expect_start()
         if self._core.ending.begun or self._runner.loop.get_debug():
-            self._core.admission.revoke_credit()  # every item needs a second look
+            self._core.admission.revoke_credit()  # every item must be checked
         else:
             self._credit, self._overdraft = self._core.admission.grant_credit()
-        return self._core.admission.add(item, key, weight)  # last: nothing can fail once it is in
+        return self._core.admission.add(item, key, weight)  # last: nothing may fail after this
 
     def _append_first(self, item: T) -> int | None:
-        """Let in the first item of a burst; those that follow go straight into the buffer."""
+        """Accept the first item of a burst; the items after it go straight into the buffer."""
         if asyncio.get_running_loop() is not self._runner.loop:
             self._runner.bind()
         self._open_burst()

@@ -1,4 +1,4 @@
-"""The ready failure handler for asyncio."""
+"""The ready-made failure handler for asyncio."""
 
 import inspect
 
@@ -9,44 +9,47 @@ from flushq.telling import tell_unburied
 
 
 class FailureHandler(Judge[T]):
-    """A failure handler that is ready: it tries again what may pass, and buries bad items.
+    """A ready-made failure handler: it retries after temporary failures, and buries bad items.
 
-    It is passed as ``on_failure``. It judges the exceptions of a PartialFailure by themselves, and
-    else what ``flush_fn`` raised. If one of them may pass (``retry``), what failed is tried again.
-    If all are those of bad items (``split``), a batch is split until the bad items are alone; those
-    that a PartialFailure names need not be. Each is buried, and dropped after that. Everything else
-    ends the queue: what failed is in doubt.
+    Pass it as ``on_failure``. It judges the exception that ``flush_fn`` raised, or after a
+    PartialFailure the exception of each item. If one of them is temporary (``retry``), the failed
+    items are tried again. If all of them belong to bad items (``split``), a batch is split
+    until each bad item is alone; items that a PartialFailure names need no split. Each bad item is
+    buried and then dropped. Any other exception ends the queue: the failed items are in doubt.
 
-    If a dead letter cannot be written, an error of the logger ``flushq`` says so, and the item is
-    kept: it is handed over again after the pause of ``backoff``, and its letter is tried again, any
-    number of times. If the queue is closed meanwhile and reaches ``max_shutdown_wait``, or the
-    flush is cancelled, it is in doubt. A letter may be written twice, as may those of the other
-    items of a PartialFailure whose letters were written before.
+    If a dead letter cannot be written, the logger ``flushq`` gets an ERROR record, and the item is
+    kept: after the pause of ``backoff``, ``flush_fn`` is called with the item again, and the
+    handler tries to write the letter again, any number of times. If meanwhile the queue is closed
+    and reaches ``max_shutdown_wait``, or the flush is cancelled, the item is in doubt. A letter may
+    be written twice. If one letter of a PartialFailure cannot be written, the letters that were
+    written before it may be written twice, too.
 
     Args:
-        retry: What may pass, such as a connection that is lost: a class of exceptions, a tuple of
-            classes, or a plain function that tells it of an exception. What ``split`` names too is
-            tried again first, and so is each half.
-        split: Which exceptions are those of a bad item, such as a value that the table refuses, in
-            the same three ways.
-        bury: Is called with a bad item and its exception, and saves both: a dead letter. It is
-            plain or async. None: a bad item ends the queue, and what comes after it in its batch is
-            in doubt, too, unless a PartialFailure has told that it was stored.
-        attempts: How many times ``flush_fn`` is called with the same items before ``retry`` counts
-            no more. None: as long as it takes, so set ``max_shutdown_wait``.
+        retry: The temporary exceptions, such as that of a lost connection: an exception class, a
+            tuple of classes, or a plain function that returns whether an exception is temporary. If
+            ``split`` names an exception, too, the batch is retried before it is split, and so is
+            each half.
+        split: The exceptions of a bad item, such as a value that the table refuses, in one of the
+            same three forms.
+        bury: A function, plain or async, that is called with a bad item and its exception, and
+            saves both: a dead letter. None: a bad item ends the queue, and the items after it in
+            its batch are in doubt, too, unless a PartialFailure has told that they were stored.
+        attempts: The number of calls of ``flush_fn`` with the same items after which ``retry`` no
+            longer applies. None: no limit, so set ``max_shutdown_wait``.
         backoff: A plain function of the Failure that returns the Retry. None:
-            ``Retry.backoff(failure.attempt)``, which pauses 30 seconds at most.
+            ``Retry.backoff(failure.attempt)``, which pauses for at most 30 seconds.
 
     Raises:
         TypeError: An argument is of the wrong type, ``backoff`` or a function for ``retry`` or
-            ``split`` is async, or there is a ``bury`` and nothing to ``split``.
+            ``split`` is async, or there is a ``bury`` without a ``split``.
         ValueError: ``attempts`` is below 1.
     """
 
     async def __call__(self, failure: Failure[T]) -> Verdict:
-        """Judge a failure, and write the dead letters if it is time to.
+        """Return the verdict on a failure, after writing the dead letters if the items are dropped.
 
-        A cancellation of the flush during a letter goes on: the items are in doubt.
+        If the flush is cancelled while a letter is written, the cancellation is raised, and the
+        items are in doubt.
         """
         verdict = self._verdict(failure)
         if not isinstance(verdict, Drop):

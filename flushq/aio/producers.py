@@ -1,11 +1,12 @@
-"""How a producer waits: for room, or to let others run.
+"""The waits of a producer: for room, or to let others run.
 
-The core decides how long (flushq.core.admission). The item is accepted afterwards, in the step in
-which the producer goes on: Entrance._enqueue_slow and _accept. To come and to leave, however a
-producer leaves, gives cause for a pass: the room that it has not taken may be somebody else's.
+The core decides how long a wait is (flushq.core.admission). The item is accepted after the wait, in
+the step in which the producer runs again: see Entrance._enqueue_slow and _accept. A producer asks
+for a pass when its wait begins and when its wait ends, however it ends: room that the producer has
+not taken may belong to another producer.
 
-To wait is a coroutine of the Runner's, without another around it: each producer in line keeps all
-its coroutines, and all of them are resumed when it goes on.
+A wait is a coroutine of the Runner, without another coroutine around it: each producer in line
+keeps all its coroutines, and all of them are resumed when the producer runs again.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ T = TypeVar("T")
 
 
 def check_open(core: Core[T], runner: Runner[T]) -> None:
-    """Raise why the queue takes no item of the caller, if it does not."""
+    """Raise the refusal of the caller, if the queue accepts no item of the caller."""
     if core.ending.begun:
         core.ending.check_open(runner.inside())
 
@@ -28,16 +29,16 @@ def check_open(core: Core[T], runner: Runner[T]) -> None:
 def wait_in_line(
     core: Core[T], runner: Runner[T], need: Need, turn: int
 ) -> Coroutine[Any, Any, BaseException | None]:
-    """Wait for room, and return why the caller is refused, if it is: for :func:`leave_line`.
+    """Wait for room, and return the refusal of the caller, if there is one, for :func:`leave_line`.
 
-    ``turn`` is its number in the order in which producers came.
+    ``turn`` is the number of the producer in the order in which producers came.
     """
     runner.wake()
     return runner.wait(core.admission.waitlist, runner.inside(), need.weight, turn)
 
 
 def leave_line(core: Core[T], runner: Runner[T], refusal: BaseException | None) -> None:
-    """The caller has the room that it was given when this returns: it takes that at once."""
+    """Raise the refusal of the caller, if any; otherwise the caller must take its room at once."""
     runner.wake()
     if refusal is not None:
         raise refusal
@@ -45,7 +46,7 @@ def leave_line(core: Core[T], runner: Runner[T], refusal: BaseException | None) 
 
 
 async def give_way(core: Core[T], runner: Runner[T], need: Need) -> None:
-    """Let others run; the caller has the room that it needed when it came, and takes it at once."""
+    """Let others run while the caller keeps its room, which the caller must then take at once."""
     core.admission.give_way(need)
     try:
         await asyncio.sleep(0)

@@ -1,7 +1,6 @@
-"""The asyncio queue: the calls of its users, each of which checks, waits and leaves.
+"""The asyncio queue: the calls of its users. Each call checks, waits and leaves.
 
-What is decided is decided by the Core; what happens on the loop is the Runner's; items come in by
-the Entrance.
+The Core decides, the Runner acts on the event loop, and the Entrance lets the items in.
 """
 
 from types import TracebackType
@@ -29,62 +28,71 @@ class FlushQueue(Entrance[T]):
     """A queue that hands its items to ``flush_fn`` in batches, when its policy says so.
 
     Use it as ``async with FlushQueue(...) as queue``, or ``run()`` it in a TaskGroup. It belongs
-    to the event loop that first uses it, and is not thread-safe. Threads bring items by asyncio's
-    ``run_coroutine_threadsafe``, finalizers and signal handlers by ``loop.call_soon_threadsafe``.
+    to the event loop that first uses it, and is not thread-safe. Threads must enqueue items with
+    asyncio's ``run_coroutine_threadsafe``, finalizers and signal handlers with
+    ``loop.call_soon_threadsafe``.
 
     Every accepted item ends in exactly one place: delivered (``flush_fn`` returned), counted as a
     duplicate, dropped by the failure handler, displaced (``when_full``), in ``undelivered``
-    (``flush_fn`` was never called with it) or in ``in_doubt`` (it was called, and raised or was
-    interrupted).
+    (``flush_fn`` was never called with the item) or in ``in_doubt`` (``flush_fn`` was called with
+    the item, and raised or was interrupted).
 
     Args:
-        flush_fn: An async callable that takes a list of items, oldest first. The list is its own
-            to change. What it returns is ignored. If it raises, the failure handler is asked; after
-            a PartialFailure about those items alone, and the others are delivered. It runs in a
-            copy of the context in which the queue was started.
-        policy: When to flush. The queue runs a deep copy of it.
-        dedupe_key: The key of an item, hashable. An item whose key is that of a waiting item is
-            accepted, counted and dropped; the first stays. None: nothing is a duplicate.
-        weigh: The weight of an item, a real number from 0 to 1e300. Needed for ``max_weight``.
-        partition_key: The partition of an item, hashable: a batch holds items of one partition
-            only. A partition exists while items of it wait or run, with a copy of the policy of its
-            own; what that has learnt goes with it. None: there are no partitions.
-        max_queue_size: How many items may wait; those in flight are not counted.
-        max_queue_weight: What the items that wait may weigh together, within which room is given as
-            within ``max_queue_size``; needs ``weigh``. None: any weight.
+        flush_fn: An async callable that takes a list of items, oldest first. It may change the
+            list, and its result is ignored. If it raises, the failure handler is asked; after a
+            PartialFailure the handler is asked about the failed items alone, and the others are
+            delivered. It runs in a copy of the context in which the queue was started.
+        policy: The policy, which decides when to flush. The queue runs a deep copy of it.
+        dedupe_key: A function that returns the key of an item, a hashable value. An item whose key
+            is that of a waiting item is accepted, counted and discarded; the first stays.
+            None: nothing is a duplicate.
+        weigh: A function that returns the weight of an item, a real number from 0 to 1e300. Needed
+            for ``max_weight``.
+        partition_key: A function that returns the partition of an item, a hashable value: a batch
+            holds items of one partition only. A partition exists while its items wait or are
+            in flight, with its own copy of the policy; what that copy has learnt is lost with the
+            partition. None: there are no partitions.
+        max_queue_size: The most items that may wait; those in flight are not counted.
+        max_queue_weight: The most weight that the waiting items may have together; a second limit
+            beside ``max_queue_size``. Needs ``weigh``. None: any weight.
         when_full: What happens to an item for which there is no room. "wait": its producer waits.
-            "drop_oldest": it is accepted, and as many of the oldest waiting items as needed are
-            displaced. "drop_newest": it is accepted and displaced at once. What is displaced is
-            counted, logged, and never handed over; then enqueue never waits for room. A queue that
-            is full or has displaced anything flushes as soon as it may, whatever the policy says.
-        merge: A plain function of the waiting item and a new one with the same key, that returns
-            what waits from now on, in the same place: ``lambda old, new: new`` for the last to win.
-            It must return an item with the same key, and change neither of the two. Needs
-            ``dedupe_key``. None: the first stays as it is.
-        max_in_flight: How many flushes may run at a time.
-        max_in_flight_per_partition: How many of one partition; with 1 its batches also end in
-            order. None: no limit but ``max_in_flight``.
-        max_shutdown_wait: Seconds that a close may take, and that running flushes have after a
-            failure. None: no limit. 0: no flush is started any more, running ones are cancelled.
-        throttle: When a call of flush_fn may start, retries included; no reason to flush overrules
-            it. The queue runs a deep copy of it. None: at any time.
-        on_failure: What is to be done when flush_fn has raised: a function, plain or async, of a
-            Failure that returns a verdict; a class means its instance, so Retry is Retry(0). It is
-            part of the flush: it runs in its context, and a limit or a second cancellation cuts it
-            short. If it raises or returns anything else, the queue ends with FlushFailed. It is not
-            asked about the cancellation of a flush, nor about KeyboardInterrupt, SystemExit, or a
-            PartialFailure that makes no sense. None: every failure ends the queue.
-        on_report: A plain function that is called with a FlushReport after every flush. What it
-            raises is logged.
-        name: What the queue is called in its repr, in exceptions, log records and tasks.
-        lost_as: What a lost item is listed as, a field of it say. None, or if it raises: the item.
+            "drop_oldest": the item is accepted, and as many of the oldest waiting items as needed
+            are displaced. "drop_newest": the item is accepted and displaced at once. Displaced
+            items are counted, logged, and never handed to ``flush_fn``. In the last two modes
+            enqueue never waits for room, and a queue that is full or has displaced an item flushes
+            as soon as it can, whatever the policy says.
+        merge: A plain function of the waiting item and a new item with the same key. It returns the
+            item that waits from now on, in the same place: with ``lambda old, new: new`` the last
+            one wins. It must return an item with the same key, and must not change the two items.
+            Needs ``dedupe_key``. None: the first item stays as it is.
+        max_in_flight: The most flushes that may run at a time.
+        max_in_flight_per_partition: The most flushes of one partition that may run at a time; with
+            1 the batches of a partition also end in order. None: no limit but ``max_in_flight``.
+        max_shutdown_wait: The most seconds that a close may take, or that running flushes may take
+            after a failure. None: no limit. 0: no flush starts any more, and running ones are
+            cancelled.
+        throttle: The throttle, which decides when a call of flush_fn may start, including retries;
+            no reason to flush overrules it. The queue runs a deep copy of it. None: a call may
+            start at any time.
+        on_failure: The failure handler, called when flush_fn has raised: a function, plain or
+            async, of a Failure that returns a verdict. The class of a verdict stands for its
+            instance, so Retry means Retry(0). The handler is part of the flush: it runs in the
+            context of the flush, and a limit or a second cancellation cuts it short. If it raises
+            or returns anything else, the queue ends with FlushFailed. It is not asked about the
+            cancellation of a flush, nor about KeyboardInterrupt, SystemExit, or an invalid
+            PartialFailure. None: every failure ends the queue.
+        on_report: A plain function that is called with a FlushReport after every flush. An
+            exception that it raises is logged.
+        name: The name of the queue in its repr, in exceptions, log records and tasks.
+        lost_as: A function that returns what to list in place of a lost item, such as a field of
+            the item. None, or if the function raises: the item itself.
 
     Raises:
-        TypeError: An argument is of the wrong type, a function is async that must not be, the
+        TypeError: An argument is of the wrong type, a function that must be plain is async, the
             policy or the throttle cannot be deep-copied, ``weigh`` is missing (for a ``max_weight``
-            or ``max_queue_weight``), or ``dedupe_key`` (for ``merge``).
+            or ``max_queue_weight``), or ``dedupe_key`` is missing (for ``merge``).
         ValueError: A number is zero, negative or NaN where it must not be, or ``when_full`` is not
-            one of the three.
+            one of the three modes.
     """
 
     __slots__ = ("__weakref__",)
@@ -135,15 +143,15 @@ class FlushQueue(Entrance[T]):
             tell_dropped(core, items, self)
 
     async def flush(self) -> None:
-        """Flush at once, and return when all that was accepted before the call has ended.
+        """Flush at once, and return when every item that was accepted before the call has ended.
 
-        What is accepted later is not waited for. A close does not interrupt it. A cancellation
-        ends the waiting alone: the flush goes on.
+        This call does not wait for items that are accepted later. A close does not interrupt it. A
+        cancellation ends only the wait: the flush continues.
 
         Raises:
-            FlushFailed, PolicyError, ShutdownTimeout: Something it waited for was not delivered,
-                or the queue had failed before the call.
-            QueueClosed: Closing has begun before the call.
+            FlushFailed, PolicyError, ShutdownTimeout: An item that this call waited for was not
+                delivered, or the queue had failed before the call.
+            QueueClosed: The close had begun before the call.
             RuntimeError: Called inside flush_fn, or on another event loop.
         """
         core, runner = self._core, self._runner
@@ -163,7 +171,7 @@ class FlushQueue(Entrance[T]):
         """Start the queue.
 
         Raises:
-            RuntimeError: It was started before, is closed, or belongs to another event loop.
+            RuntimeError: The queue was started before, is closed, or belongs to another event loop.
         """
         self._runner.bind()
         self._runner.start()
@@ -177,14 +185,15 @@ class FlushQueue(Entrance[T]):
     ) -> None:
         """Close the queue and drain it.
 
-        An exception of the body goes on: what was lost goes into a log record and a note on it. A
-        cancellation during the drain aborts it, and is raised in its place.
+        An exception of the body is raised afterwards, and what was lost is told in a log record and
+        in a note on that exception. A cancellation during the drain aborts the drain, and is raised
+        in place of the exception of the body.
 
         Raises:
             FlushFailed, PolicyError: The queue has failed.
-            ShutdownTimeout: The drain was cut short, and something is left.
-            RuntimeError: The queue was never started, or belongs to another event loop; or this is
-                inside its flush_fn.
+            ShutdownTimeout: The drain was cut short, and items are left.
+            RuntimeError: The queue was never started, or belongs to another event loop; or this
+                call is inside its flush_fn.
         """
         self._runner.bind()
         if not self._core.batcher.started:
@@ -195,17 +204,18 @@ class FlushQueue(Entrance[T]):
         raise_outcome(self._core, cancelled, error)
 
     async def run(self) -> None:
-        """Start the queue, and return when it has ended: for a child of a TaskGroup.
+        """Start the queue, and return when the queue has ended: run this in a task of a TaskGroup.
 
-        It ends when it is closed (:meth:`aclose`), when a flush fails, or when this call is
-        cancelled: then it drains, and the CancelledError goes on. A second cancellation aborts the
-        drain. Of a queue that is closing or closed it only waits for the end.
+        The queue ends when it is closed (:meth:`aclose`), when a flush fails, or when this call is
+        cancelled: then the queue drains, and the CancelledError is raised afterwards. A second
+        cancellation aborts the drain. If the queue is closing or closed, this only waits for the
+        end.
 
         Raises:
             FlushFailed, PolicyError: The queue has failed.
-            ShutdownTimeout: The drain was cut short, and something is left.
-            RuntimeError: The queue was started before, or belongs to another event loop; or this is
-                inside its flush_fn.
+            ShutdownTimeout: The drain was cut short, and items are left.
+            RuntimeError: The queue was started before, or belongs to another event loop; or this
+                call is inside its flush_fn.
         """
         self._runner.bind()
         self._runner.refuse_inside("run()")
@@ -217,11 +227,12 @@ class FlushQueue(Entrance[T]):
         """Refuse new items, drain, and return when the queue has ended.
 
         Several calls share one drain, one limit and one outcome. A cancellation aborts the drain,
-        unless an owner (``async with``, :meth:`run`) waits for it; the CancelledError goes on.
+        unless an owner (``async with``, :meth:`run`) waits for the drain. In both cases the
+        CancelledError is raised.
 
         Raises:
             FlushFailed, PolicyError: The queue has failed.
-            ShutdownTimeout: The drain was cut short, and something is left.
+            ShutdownTimeout: The drain was cut short, and items are left.
             RuntimeError: Called inside flush_fn, or on another event loop.
         """
         self._runner.bind()

@@ -11,19 +11,19 @@ T = TypeVar("T")
 
 
 class Receipt(Generic[T]):
-    """To be awaited, any number of times: returns None once the item was delivered.
+    """The receipt of an item: await the receipt, any number of times, until the item is delivered.
 
-    It comes from :meth:`FlushQueue.submit`. A cancellation ends the waiting alone.
+    It comes from :meth:`FlushQueue.submit`. The result is None. A cancellation ends only the wait.
 
     Attributes:
-        item: The item; of a duplicate, the one that stayed, as merged by now.
+        item: The item; for a duplicate, the item that stayed, as merged by now.
 
     Raises:
-        ItemFailed: ``flush_fn`` raised for it; its exception is the ``__cause__``.
-        Dropped: The same, and the failure handler dropped it.
-        Displaced: The queue was full, and gave it up.
-        FlushFailed, PolicyError, ShutdownTimeout: The queue ended first.
-        RuntimeError: Awaited inside flush_fn, before the end, or on another event loop.
+        ItemFailed: ``flush_fn`` raised for the item; that exception is the ``__cause__``.
+        Dropped: The same, and the failure handler dropped the item.
+        Displaced: The queue was full and displaced the item.
+        FlushFailed, PolicyError, ShutdownTimeout: The queue ended, and the item was lost.
+        RuntimeError: Awaited inside flush_fn before the item has ended, or on another event loop.
     """
 
     __slots__ = ("_completion", "_runner")
@@ -42,11 +42,11 @@ class Receipt(Generic[T]):
 
     @property
     def item(self) -> T:
-        """The item; see above."""
+        """The item; for a duplicate, the item that stayed, as merged by now."""
         return self._completion.item
 
     def done(self) -> bool:
-        """Whether the item has ended, delivered or not."""
+        """Return whether the item has ended, delivered or not."""
         return self._completion.ended
 
     def __repr__(self) -> str:
@@ -54,7 +54,10 @@ class Receipt(Generic[T]):
 
 
 def receipt_of(item: T, stays: int | None, core: Core[T], runner: Runner[T]) -> Receipt[T]:
-    """The receipt of an item that has just come (or stays instead): one for all who ask."""
+    """Return the receipt of an item that was just accepted, or of the item that stays instead.
+
+    All callers get the same receipt for one item.
+    """
     completion = core.receipts.completion_of(item, stays)
     if completion.receipt is None:
         completion.receipt = Receipt(completion, runner)

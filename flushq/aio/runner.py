@@ -1,11 +1,11 @@
-"""A Core on an event loop: passes, a task for each flush, a timer, a deadline.
+"""The Runner of a Core on an event loop: passes, a task for each flush, a timer, a deadline.
 
-Whatever happens schedules one pass, a callback in the next iteration of the loop, and nobody but
-the pass starts anything. With one item a loop iteration the pass is most of what the item costs, so
-each of its steps begins with a cheap question.
+Every event schedules one pass, a callback in the next iteration of the loop, and only the pass
+starts flushes. If one item comes in each iteration of the loop, the pass is most of the cost of an
+item. So each step of the pass begins with a cheap check.
 
-A flush is a task, in a copy of the context in which the queue was started. What became of its items
-stays on the batch, whatever becomes of the task, until a pass tells the core of it.
+A flush is a task, in a copy of the context in which the queue was started. The outcome of its items
+is kept on the batch, whatever happens to the task, until a pass tells the core.
 """
 
 import asyncio
@@ -29,20 +29,20 @@ T = TypeVar("T")
 _CAN_BEGIN = sys.version_info >= (3, 12)
 
 START_SECONDS = 1.0
-"""How long after its first item a queue is expected to have been started."""
+"""A queue should be started within so many seconds after its first item."""
 
 
 class Runner(Generic[T]):
-    """What an event loop does for a queue.
+    """The part of a queue that works on the event loop.
 
     Args:
-        core: What decides.
+        core: The core of the queue, which decides.
         flush_fn: The flush function.
         on_failure: The failure handler. None: every failure ends the queue.
-        on_report: Is called with the report of each flush. None: nobody asks.
+        on_report: A function that is called with the report of each flush. None: no reports.
 
     Raises:
-        TypeError: One of them cannot be called, or on_report is async.
+        TypeError: One of the functions cannot be called, or ``on_report`` is async.
 
     Attributes:
         loop: The loop of the first call that needed one.
@@ -93,10 +93,10 @@ class Runner(Generic[T]):
     # The loop and the context.
 
     def bind(self) -> None:
-        """Belong to the running loop, from the first call that needs one.
+        """Bind the queue to the running loop, or check that the queue is bound to this loop.
 
         Raises:
-            RuntimeError: No loop runs, or another than before.
+            RuntimeError: No loop runs, or the queue is bound to another loop.
         """
         loop = asyncio.get_running_loop()
         if not self._bound:
@@ -104,27 +104,29 @@ class Runner(Generic[T]):
             self._keep_context()
             self._bound = True
         elif loop is not self.loop:
-            raise RuntimeError(f"{self._core!r} belongs to another event loop than {loop!r}")
+            raise RuntimeError(
+                f"{self._core!r} belongs to another event loop, and must not be used on {loop!r}"
+            )
 
     def _keep_context(self) -> None:
-        """Run in the context of the caller; flushes in copies of it that no pass has changed."""
+        """Copy the caller's context, once for the passes, and once as a template for flushes."""
         self._context = contextvars.copy_context()
         self._own_context = contextvars.copy_context()
 
     def now(self) -> float:
-        """The time of the loop, in seconds."""
+        """Return the time of the loop, in seconds."""
         return self.loop.time()
 
     def inside(self) -> Batch[T] | None:
-        """The running flush of this queue that the caller is part of."""
+        """Return the running flush of this queue that the caller is inside of, or None."""
         return flush_inside(self._core.batcher)
 
     def refuse_inside(self, what: str) -> None:
-        """Refuse, within a running flush of this queue, what would wait for that flush."""
+        """Raise RuntimeError if the caller, which would wait for a flush, is inside that flush."""
         self._core.refuse_inside(self.inside(), what)
 
     def check_waiter(self) -> None:
-        """Refuse a caller that must not wait for the end of an item: on another loop, inside."""
+        """Raise RuntimeError if the caller is inside a flush of this queue, or on another loop."""
         if not self._bound or asyncio.get_running_loop() is not self.loop:
             self.bind()
         if current_flushes():
@@ -141,24 +143,24 @@ class Runner(Generic[T]):
         self.wake()
 
     def expect_start(self) -> None:
-        """The queue holds items and has not started: tell so, once, if it is not started soon."""
+        """Log a warning once, if the queue, which holds items, is not started soon."""
         if self._start_limit is None:
-            core = weakref.ref(self._core)  # so that a queue that is dropped is gone
+            core = weakref.ref(self._core)  # a weak reference keeps no queue alive
             self._start_limit = self.loop.call_later(START_SECONDS, _log_not_started, core)
 
     def close(self) -> None:
-        """Begin to drain, within the limit."""
+        """Close the queue: begin to drain, within the limit."""
         self._core.close()
         self.wake()
         self._keep_deadline()
 
     def cut_short(self, why: str) -> None:
-        """Start no flush any more, and cancel those that run."""
+        """Start no more flushes, and cancel those that run."""
         self._core.ending.cut_short(why)
         self._interrupt()
 
     def _keep_deadline(self) -> None:
-        """Have the deadline kept, from the first close or failure on."""
+        """Set the deadline, and a timer for it, at the first close or failure."""
         if self._core.ending.deadline is not None:
             return
         now = self.now()
@@ -185,17 +187,17 @@ class Runner(Generic[T]):
         if self._limit is not None:
             self._limit.cancel()
 
-    # Those who wait.
+    # Callers that wait.
 
     async def wait(self, registry: Registry[*Facts], *facts: *Facts) -> Any:
-        """Wait until the core completes the caller's waiter, and return with what."""
+        """Wait until the core completes the caller's waiter, and return the answer of the core."""
         waiter = self.loop.create_future()
         registry.join(waiter, *facts)
         try:
             answer = await waiter
         except BaseException:
             registry.leave(waiter)
-            self.wake()  # room that it has not taken may be somebody else's
+            self.wake()  # room that the caller has not taken may belong to another
             raise
         registry.leave(waiter)
         return answer
@@ -203,7 +205,7 @@ class Runner(Generic[T]):
     # The pass.
 
     def wake(self) -> None:
-        """Have a pass in the next iteration of the loop, unless the loop is closed."""
+        """Schedule a pass in the next iteration of the loop, unless the loop is closed."""
         if self._woken:
             return
         try:
@@ -215,7 +217,7 @@ class Runner(Generic[T]):
             self._woken = True  # last: if call_soon fails, another wake() may succeed
 
     def _pass(self) -> None:
-        """Make one pass; flushq.core.core says why in this order."""
+        """Make one pass; flushq.core.core explains the order of the steps."""
         core = self._core
         self._woken = False
         try:
@@ -226,7 +228,7 @@ class Runner(Generic[T]):
             if ending:
                 self._keep_deadline()
             core.respond()
-            if ending:  # now nothing is accepted any more, whatever a handler of logging does
+            if ending:  # now no item is accepted, whatever a logging handler does
                 tell_failure(core.ending.take_failure())
             if core.admission.displaced_lately:
                 tell_displaced(core, self.loop.time())
@@ -236,9 +238,9 @@ class Runner(Generic[T]):
                 tell_reports(core, self._on_report)
             if ending and core.ending.finish():
                 self._forget_deadline()
-        except BaseException:  # of the policy, of on_report, of a logging that fails
+        except BaseException:  # raised by the policy, on_report or logging
             core.admission.revoke_credit()  # respond() may not have been reached
-            self.wake()  # else what this pass has not done would never be done
+            self.wake()  # else the rest of this pass would never be done
             raise
 
     def _start_flushes(self, first: Batch[T]) -> None:
@@ -246,9 +248,9 @@ class Runner(Generic[T]):
         self._launch(first)
         while (batch := core.next_flush(clock)) is not None:
             self._launch(batch)
-        if core.flushes_ended:  # those that have not suspended
+        if core.flushes_ended:  # flushes that did not suspend
             core.observe()
-            if core.is_due:  # in the next pass: others run before
+            if core.is_due:  # in the next pass, so that others run first
                 self.wake()
 
     def _set_timer(self, when: float) -> None:
@@ -271,7 +273,7 @@ class Runner(Generic[T]):
         flush, self._beginning = self._calls.deliver(batch), batch
         try:
             task = new_task(flush, self.loop, self._task_name, self._context.copy())
-        except BaseException as error:  # whatever a task factory of the user raises
+        except BaseException as error:  # a task factory of the user may raise anything
             flush.close()
             batch.fail(error)
             self._core.flush_ended(batch, self.loop.time())
@@ -286,7 +288,7 @@ class Runner(Generic[T]):
             return
         self._tasks[task] = batch
         task.add_done_callback(self._on_done, context=self._own_context)
-        if batch.interrupted:  # by what flush_fn has done before it suspended
+        if batch.interrupted:  # because of what flush_fn did before it suspended
             task.cancel()
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
@@ -307,10 +309,10 @@ def new_task(
     name: str,
     context: contextvars.Context,
 ) -> asyncio.Task[None]:
-    """A task for a flush: one that has begun, where asyncio can and the user has no task factory.
+    """Return a task for a flush, which is eager if asyncio can and the user has no task factory.
 
-    So flush_fn is called an iteration of the loop earlier, and a flush that does not suspend has
-    ended when this returns.
+    An eager task calls flush_fn an iteration of the loop earlier, and a flush that does not suspend
+    has ended when this returns.
     """
     if _CAN_BEGIN and loop.get_task_factory() is None:
         return asyncio.Task(flush, loop=loop, name=name, context=context, eager_start=True)
@@ -320,4 +322,4 @@ def new_task(
 def _log_not_started(core: weakref.ref[Core[Any]]) -> None:
     queue = core()
     if queue is not None and queue.buffer.items:
-        logger.warning("%r holds items: start it by async with, or by run()", queue)
+        logger.warning("%r holds items but was not started: use async with, or run()", queue)

@@ -1,7 +1,7 @@
 """A stream of batches for asyncio: ``async for batch in stream``.
 
-Its theory is that of flushq.streams. The reader is a task, which iterates the source and closes it,
-as some sources must be closed in the task that has iterated them.
+flushq.streams explains how a stream works. The reader is a task that both iterates the source and
+closes it: some sources must be closed in the task that iterated them.
 """
 
 import asyncio
@@ -26,13 +26,13 @@ T = TypeVar("T")
 
 
 class BatchStream(StreamView[T]):
-    """Batches of what a source yields, to be iterated inside ``async with``: see :func:`batches`.
+    """The batches of a source, which are iterated inside ``async with``: see :func:`batches`.
 
-    To ask for the next batch says that the last one was delivered. One consumer at a time may ask.
-    An ask that is cancelled takes nothing: the next one gets what it would have got.
+    A consumer that asks for the next batch confirms that the last one was delivered. One consumer
+    at a time may ask. If a call that asks is cancelled, the next call gets the batch instead.
 
-    Leaving the block early, by ``break``, an exception or a cancellation, ends the reading, and
-    loses nothing silently: see ``undelivered`` and ``in_doubt``, which are complete then.
+    Leaving the block early, by ``break``, an exception or a cancellation, stops the reading. No
+    item is lost silently: ``undelivered`` and ``in_doubt`` are complete then.
     """
 
     def __init__(self, source: AsyncIterable[T], core: Core[T], on_report: OnReport | None) -> None:
@@ -44,14 +44,14 @@ class BatchStream(StreamView[T]):
         self._is_reading = False
 
     async def __aenter__(self) -> Self:
-        """Begin to read the source, in a task.
+        """Start a task that reads the source.
 
         Raises:
             RuntimeError: The block was entered before.
         """
         self._runner.bind()
         if self._core.batcher.started:
-            raise RuntimeError(f"{self!r} was entered before")
+            raise RuntimeError(f"cannot enter {self!r}: it was entered before")
         self._iterator = aiter(self._source)
         self._runner.start()
         name = f"flushq{self._core.name} reader"
@@ -66,11 +66,13 @@ class BatchStream(StreamView[T]):
     ) -> None:
         """Stop reading, and close the source if it has an ``aclose``.
 
-        Nothing of the stream runs when this returns. An exception of the block goes on. A
-        cancellation meanwhile is passed on to the source, and raised afterwards.
+        Nothing of the stream runs when this returns. An exception of the block is raised
+        afterwards. A cancellation during this call is passed on to the source, and raised
+        afterwards.
 
         Raises:
-            BaseException: What the source raised while it was stopped, if the block raised nothing.
+            BaseException: The exception that the source raised while it was being stopped, if the
+                block raised nothing.
         """
         self._stop()
         cancelled = await until_done(self._reader, error)
@@ -84,16 +86,17 @@ class BatchStream(StreamView[T]):
         return self
 
     async def __anext__(self) -> list[T]:
-        """Say that the last batch was delivered, and wait for the next one.
+        """Confirm that the last batch was delivered, and wait for the next one.
 
         Raises:
-            StopAsyncIteration: The source has ended, and all of it was delivered.
+            StopAsyncIteration: The source has ended, and all its items were delivered.
             PolicyError: The policy or the throttle has failed.
             ItemTooLarge, TypeError, ValueError: An item of the source was refused, as by
-                :meth:`FlushQueue.enqueue`; what was read before it has been yielded.
-            RuntimeError: Asked outside of the block, on another event loop, or by two at a time.
-            BaseException: What the source raised, or ``dedupe_key``, ``merge`` or ``weigh``; what
-                was read before has been yielded.
+                :meth:`FlushQueue.enqueue`; the items before it have been yielded.
+            RuntimeError: Called outside of the block, on another event loop, or by two consumers at
+                a time.
+            BaseException: The exception of the source, ``dedupe_key``, ``merge`` or ``weigh``; the
+                items that were read before have been yielded.
         """
         self._runner.bind()
         self._runner.wake()
@@ -103,7 +106,7 @@ class BatchStream(StreamView[T]):
             raise StopAsyncIteration
         return batch
 
-    # What runs beside the consumer.
+    # The flush and the reader.
 
     async def _hand(self, batch: list[T]) -> None:
         waiter: asyncio.Future[None] = self._runner.loop.create_future()
@@ -148,7 +151,7 @@ class BatchStream(StreamView[T]):
         if not self._core.ending.ended:
             self._close_queue()
             self._runner.cut_short("the block of the stream was left")
-        if self._is_reading:  # else it would be cancelled before it could close the source
+        if self._is_reading:  # a reader that has not begun must still close the source
             self._reader.cancel()
 
 
@@ -165,27 +168,30 @@ def batches(
     on_report: OnReport | None = None,
     name: str | None = None,
 ) -> BatchStream[T]:
-    """Make lists of what a source yields, as the policy decides.
+    """Return a stream of the items of a source, in batches, as the policy decides.
 
-    Use it as ``async with batches(source, policy) as stream``, and inside of the block
-    ``async for batch in stream``. The source is read on while a batch is worked on. A batch is cut
-    when the policy says so and the consumer asks, so it holds all that has been read by then,
-    within the caps. When the source has ended, the rest is yielded, and the loop ends.
+    Use it as ``async with batches(source, policy) as stream``, and inside the block
+    ``async for batch in stream``. Each batch is a list. The source is read further while the
+    consumer works on a batch. A batch is cut when the policy says so and the consumer asks, so it
+    holds all items that have been read by then, within the caps. When the source has ended, the
+    remaining items are yielded, and the loop ends.
 
     Args:
         source: Any async iterable, such as an async generator.
-        policy: When a batch is worth it; a deep copy is run. To it a batch is a flush, which runs
-            until the consumer asks for the next one.
-        dedupe_key, merge, weigh: As of a FlushQueue.
-        max_queue_size: How many items may wait; then one more is read, which waits for room.
-        max_queue_weight: What the items that wait may weigh together; it needs ``weigh``. An item
-            that does not fit is the one more. None: any weight.
-        throttle: When a batch may be yielded; a deep copy is run. None: at any time.
+        policy: The policy, which decides when a batch is worth it; the stream runs a deep copy of
+            it. For the policy a batch is a flush that runs until the consumer asks for the next
+            batch.
+        dedupe_key, merge, weigh: The same as for a FlushQueue.
+        max_queue_size: The most items that may wait; then one more is read, which waits for room.
+        max_queue_weight: The most weight that the waiting items may have together; needs ``weigh``.
+            An item that does not fit is the one more that waits for room. None: any weight.
+        throttle: The throttle, which decides when a batch may be yielded; the stream runs a deep
+            copy of it. None: at any time.
         on_report: A plain function that is called with a FlushReport after every batch.
-        name: What the stream is called in its repr, in exceptions, log records and tasks.
+        name: The name of the stream in its repr, in exceptions, log records and tasks.
 
     Raises:
-        TypeError, ValueError: As of a FlushQueue; or the source is not an async iterable.
+        TypeError, ValueError: The same as for a FlushQueue; or the source is not an async iterable.
     """
     if not isinstance(source, AsyncIterable):
         raise TypeError(f"source must be an async iterable, not {shown(source)}")

@@ -1,4 +1,4 @@
-"""The queue for threads: producers that block, and a flush function that is a plain one."""
+"""The queue for threads: its producers block, and its flush function is a plain function."""
 
 from flushq.threads.batched import Batched, Loader
 from flushq.threads.calls import FlushFn, OnFailure

@@ -1,6 +1,6 @@
-"""Request and response for threads: many callers ask for one thing each, one call answers all.
+"""Request and response for threads: many callers ask for one key each, one call answers all.
 
-As flushq.aio.batched, with what both do the same way in flushq.requests.
+This is the twin of flushq.aio.batched. The steps that both share are in flushq.requests.
 """
 
 import inspect
@@ -31,25 +31,36 @@ Loader = Callable[[list[K]], Sequence[V | BaseException] | Mapping[K, V | BaseEx
 
 
 class Batched(Generic[K, V]):
-    """A function of one key, made of one of many: ``value = batched(key)``, from any thread.
+    """A function of one key, made from a function of many keys: ``value = batched(key)``.
 
-    Use it as ``with Batched(load, policy) as load_one``. It is a :class:`FlushQueue` of requests,
-    to be seen as ``queue``: start, flush, close and measure it there. The lists of what was lost
-    hold keys.
+    Use it as ``with Batched(load, policy) as load_one``, and call it in any thread. Its ``queue``
+    is a :class:`FlushQueue` of requests: use this queue to start, flush, close and measure. The
+    lists of lost items hold keys.
 
     Args:
-        loader: A plain callable that takes a list of different keys, and returns a sequence with
-            one result for each, in order, or a mapping. A result that is an exception is raised,
-            as it is, to those who asked for this key.
-        policy: When to call it.
-        share, weigh, partition_key: As of a :class:`flushq.Batched`.
-        on_failure: What is to be done when the loader has raised, as of a FlushQueue, with a
-            Failure of keys. None: Drop, which fails the callers of this call with an ItemFailed.
+        loader: A plain callable that takes a list of keys, and returns one result for each: a
+            sequence in the order of the keys, or a mapping. The keys are all different, unless
+            ``share`` is False. If a result is an exception, this very object is raised for the
+            callers that asked for its key. The loader runs in a thread of the queue, in a copy of
+            the contextvars context in which the queue was started.
+        policy: The policy that decides when the loader is called. The queue runs a deep copy of it.
+        share: Whether callers share one result if they ask for the same key while it waits. If
+            False, the loader gets the key once for each caller, which suits a model that samples;
+            then a key need not be hashable.
+        weigh: A function that returns the weight of a key, a real number from 0 to 1e300. It is
+            needed for ``max_weight`` and ``max_queue_weight``.
+        partition_key: A function that returns the partition of a key. The loader gets keys of one
+            partition only. None: there are no partitions.
+        on_failure: A plain function that is called when the loader has raised. It gets a Failure
+            whose ``items`` are keys, and returns a verdict. Drop raises ItemFailed for the callers
+            of this call, Fail ends the queue, and Retry calls the loader again. Split calls it
+            again with each half, so the keys that are not at fault get an answer. None: Drop.
         max_queue_size, max_queue_weight, when_full, max_in_flight, max_in_flight_per_partition,
-            max_shutdown_wait, throttle, on_report, name: As of a :class:`flushq.Batched`.
+            max_shutdown_wait, throttle, on_report, name: The same as for a :class:`FlushQueue`,
+            with requests as its items. If a request is displaced, its callers get Displaced.
 
     Raises:
-        TypeError, ValueError: As of a FlushQueue.
+        TypeError, ValueError: The same as for a :class:`FlushQueue`.
     """
 
     def __init__(
@@ -99,14 +110,14 @@ class Batched(Generic[K, V]):
 
     @property
     def queue(self) -> FlushQueue[Any]:
-        """The queue of the requests."""
+        """The queue whose items are the requests."""
         return self._queue
 
     def __repr__(self) -> str:
         return f"<Batched {self._loader!r} on {self._queue!r}>"
 
     def __enter__(self) -> Self:
-        """Start the queue, as :meth:`FlushQueue.__enter__`."""
+        """Start the queue, like :meth:`FlushQueue.__enter__`."""
         self._queue.start()
         return self
 
@@ -116,34 +127,36 @@ class Batched(Generic[K, V]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Answer all who have asked, and close the queue, as :meth:`FlushQueue.__exit__`."""
+        """Answer all waiting callers, and close the queue, like :meth:`FlushQueue.__exit__`."""
         self._queue.__exit__(kind, error, traceback)
 
     def __call__(self, key: K, timeout: float | None = None) -> V:
-        """Ask for one key, together with others, and return the result.
+        """Load one key, together with the keys of other callers, and return its result.
 
-        Those who ask for the same key while it waits share one result (unless ``share=False``). A
-        request whose callers have all given up before the loader is called is left out.
+        Callers that ask for the same key while it waits share one result (unless ``share=False``).
+        If all callers of a request give up before the loader is called, the loader does not get
+        their key.
 
         Raises:
-            TimeoutError: There was no answer within ``timeout`` seconds; None: no limit.
+            TimeoutError: There was no answer within ``timeout`` seconds. None: no limit.
             KeyError: The loader returned a mapping without this key.
-            ItemFailed: The loader raised, or what it returned does not match its keys, and
-                ``on_failure`` said Drop or Fail: a new object for each caller, with the exception
-                as its ``__cause__``.
-            Displaced: The queue was full, and gave the request up.
-            FlushFailed, PolicyError, ShutdownTimeout: The queue ended first.
+            ItemFailed: The loader raised, or its results do not match its keys, and ``on_failure``
+                answered Drop or Fail. Each caller gets a new object, with the exception as its
+                ``__cause__``.
+            Displaced: The queue was full and displaced the request.
+            FlushFailed, PolicyError, ShutdownTimeout: The queue ended before there was an answer.
             FlushqError: The request was not accepted: see :meth:`FlushQueue.enqueue`.
-            TypeError: The key cannot be hashed, and ``share`` needs that.
-            RuntimeError: Called by the loader itself.
-            BaseException: What the loader returned for this key, if that is an exception.
+            TypeError, ValueError: ``timeout`` is not a number of seconds that is at least 0, or the
+                key cannot be hashed although ``share`` is True.
+            RuntimeError: Called inside the loader or on_report.
+            BaseException: The exception that the loader returned for this key.
         """
         own, failed, displaced = Request(key), False, False
         try:
             self._queue.deliver(own, timeout, on_accepted=own.join)
         except Displaced:
             displaced = True
-        except ItemFailed:  # the loader has raised: the request that stayed knows what
+        except ItemFailed:  # the loader raised: the request that stayed holds the exception
             failed = True
         finally:
             request = own.give_up()
@@ -174,7 +187,7 @@ def _plain(result: Any) -> Any:
     if inspect.isawaitable(result):
         discard(result)
         raise TypeError(
-            f"the loader must not be async: it returned {shown(result)}; what must be awaited is "
-            "for flushq.Batched"
+            f"the loader must not be async: it returned {shown(result)}; for an async loader, use "
+            "flushq.Batched"
         )
     return result

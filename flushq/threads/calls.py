@@ -1,8 +1,9 @@
-"""One flush, call by call: of flush_fn, and after a failure of the handler and of flush_fn again.
+"""The calls of one flush: of flush_fn and, after a failure, of the handler and flush_fn again.
 
-What is called runs without the lock; what came of it is told to the core with the lock held. In
-between the flush may have been *abandoned*: a thread cannot be cancelled, so at the limit of a
-close its items are in doubt, and whatever flush_fn does later changes nothing.
+The functions of the user are called without the lock. Their results are reported to the core with
+the lock held. In between, the flush may have been *abandoned*: a thread cannot be cancelled, so at
+the limit of a close the items of a running flush are in doubt, and what flush_fn does later changes
+nothing.
 """
 
 import inspect
@@ -31,7 +32,7 @@ OnFailure = Callable[[Failure[T]], Verdict]
 
 Step = Call[T] | Pause | Ask[T]
 Result = Callable[[Attempts[T]], object]
-"""What came of a step: tells it."""
+"""A function that reports the result of a step to the ``Attempts`` of a flush."""
 
 
 @attrs.define(eq=False)
@@ -39,10 +40,10 @@ class Flight(Generic[T]):
     """A flush that runs.
 
     Attributes:
-        batch: What of.
-        context: What it runs in.
-        attempts: What is to be done about it, once it has failed.
-        turn: What it waits for in the line of calls.
+        batch: The batch of the flush.
+        context: The contextvars context in which flush_fn and the handler are called.
+        attempts: The further steps of the flush. None until flush_fn has raised.
+        turn: The waiter of the flush in the line of calls. None until the flush joins the line.
     """
 
     batch: Batch[T]
@@ -51,9 +52,12 @@ class Flight(Generic[T]):
     turn: Waiter | None = None
 
     def abandon(self) -> None:
-        """Give it up: what it has not delivered by now is in doubt."""
+        """Abandon the flush: all its items that have not ended are lost.
+
+        They are in doubt, or undelivered if flush_fn was not called yet.
+        """
         self.batch.interrupt()
-        error = CancelledError("it ran on at the limit of the close; it may still deliver")
+        error = CancelledError("the flush still ran when the queue ended; it may still deliver")
         if self.attempts is None:
             self.batch.fail(error)
         else:
@@ -63,23 +67,26 @@ class Flight(Generic[T]):
 
 
 def check_plain(name: str, function: object) -> None:
-    """Refuse what cannot be called, and what must be awaited as far as can be seen."""
+    """Raise TypeError if ``function`` cannot be called, or is known to be async."""
     check_callable(name, function)
     try:
         check_sync_callable(name, function)
     except TypeError as error:
-        raise TypeError(f"{error}; what is async is for flushq.FlushQueue") from None
+        raise TypeError(
+            f"{error}; for async functions, use flushq.FlushQueue, flushq.Batched and "
+            "flushq.FailureHandler"
+        ) from None
 
 
 class Calls(Generic[T]):
-    """The calls of a queue's flush_fn and failure handler.
+    """The calls of flush_fn and of the failure handler of a queue.
 
     Args:
-        core: What decides.
+        core: The core of the queue.
         flush_fn: The flush function.
         on_failure: The failure handler. None: every failure ends the queue.
-        wake: Asks for a pass; the lock is held.
-        wait: Waits to be told by a pass; the lock is not held.
+        wake: A function that asks for a pass; it is called with the lock held.
+        wait: A function that waits until a pass completes a waiter; it is called without the lock.
 
     Raises:
         TypeError: One of the functions cannot be called, or is async.
@@ -102,10 +109,10 @@ class Calls(Generic[T]):
         self._wake = wake
         self._wait = wait
 
-    # With the lock held.
+    # The lock is held.
 
     def first(self, flight: Flight[T]) -> Step[T] | None:
-        """What is to be done first; None: nothing, for the queue has ended."""
+        """Return the first step of a flush, or None if flush_fn must not be called any more."""
         batch = flight.batch
         if batch.over:
             return None
@@ -116,7 +123,7 @@ class Calls(Generic[T]):
         return Call(batch.call(batch.items))
 
     def then(self, flight: Flight[T], result: Result[T]) -> Step[T] | None:
-        """What is to be done next, after this; None: nothing, all has ended or is given up."""
+        """Report the result of a step; return the next step, or None if the flush has ended."""
         batch, attempts = flight.batch, flight.attempts
         if batch.over:
             return None
@@ -130,13 +137,13 @@ class Calls(Generic[T]):
         if isinstance(attempts.next, Pause):
             flight.turn = Waiter()
             self._core.starts.join(flight.turn, attempts, primitives.clock())
-        self._wake()  # what has ended by now is told now
+        self._wake()  # a pass reports the items that have ended by now
         return attempts.next
 
-    # Without it.
+    # The lock is not held.
 
     def do(self, step: Step[T], flight: Flight[T]) -> Result[T]:
-        """Do a step, and return what came of it. Nothing is raised."""
+        """Do a step, and return the function that reports its result. Nothing is raised."""
         if isinstance(step, Call):
             return self._call(step.items, flight.context)
         if isinstance(step, Ask):
@@ -150,9 +157,9 @@ class Calls(Generic[T]):
             result: Any = context.run(self._flush_fn, items)
             if result is not None and inspect.isawaitable(result):
                 discard(result)
-                raise TypeError(  # noqa: TRY301 - as flush_fn would
-                    f"flush_fn must not be async: it returned {shown(result)}; what must be "
-                    "awaited is for flushq.FlushQueue"
+                raise TypeError(  # noqa: TRY301 - handled like an exception of flush_fn
+                    f"flush_fn must not be async: it returned {shown(result)}; for an async "
+                    "flush_fn, use flushq.FlushQueue"
                 )
         except BaseException as error:
             return _raised(error)
@@ -160,10 +167,10 @@ class Calls(Generic[T]):
 
     def _ask(self, failure: Failure[T], context: Context) -> Result[T]:
         try:
-            verdict: Any = context.run(self._on_failure, failure)  # type: ignore[arg-type]  # or nobody is asked
+            verdict: Any = context.run(self._on_failure, failure)  # type: ignore[arg-type]  # an Ask needs a handler
         except BaseException as error:
             return _broke(error)
-        discard(verdict)  # a coroutine is not a verdict
+        discard(verdict)  # closes a coroutine, which is not a verdict
         return lambda attempts: attempts.judged(verdict)
 
 

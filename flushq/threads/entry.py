@@ -1,4 +1,4 @@
-"""An item that asks to be let in, with what is known of its caller."""
+"""An item that a producer brings, with the facts about this producer."""
 
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
@@ -15,21 +15,23 @@ T = TypeVar("T")
 
 @attrs.define(eq=False)
 class Entry(Generic[T]):
-    """An item that asks to be let in.
+    """An item that a producer wants to enqueue: the producer is the caller.
 
     Attributes:
         item: The item.
-        key, weight: As measured.
-        inside: The flush that the caller is part of.
-        waits: Whether the caller waits for room; else there is some, or QueueFull is raised.
-        until: How long it waits.
-        watch: What is to be returned, of the completion of the item. None: nobody will ask.
-        on_accepted: Is called in that step, with the item, or with the one that stays.
-        place: The caller in the line; None: it has not gone there.
-        need: The room that it waits for there.
-        turn: Its number in the order of those who went there; 0: it has not gone there.
-        is_displaced: Whether it was accepted, and displaced at once.
-        has_keeper: Whether a keeper was started for it, or none can be.
+        key, weight: The key and the weight of the item, computed once.
+        inside: The running flush of the queue that the caller is part of, or None.
+        waits: Whether the caller waits for room. If not, it gets QueueFull if there is no room.
+        until: The time at which the caller stops waiting.
+        watch: A function that makes the return value for the caller from the completion of the
+            item. None: the caller gets None.
+        on_accepted: A function that is called in the step that accepts the item. It gets the item
+            or, for a duplicate, the item that stays. None: nothing is called.
+        place: The waiter of the caller in the line of producers. None until the caller joins it.
+        need: The room that the caller waits for in the line.
+        turn: The number of the caller in the order of joining the line. 0 until the caller joins.
+        is_displaced: Whether the item was accepted and displaced at once.
+        has_keeper: Whether the caller has tried to start the keeper.
     """
 
     item: T

@@ -1,8 +1,9 @@
-"""What an interrupt does to a caller that waits for the end of a queue.
+"""The effect of an interrupt on a caller that waits for the end of a queue.
 
-Whatever a signal handler raises (KeyboardInterrupt, say) cuts the drain short, and goes on
-afterwards. What was lost is told beside it (flushq.telling). It may come between any two steps of
-the caller, so that one only sets what may be set twice, and a thread of the queue does the rest.
+An *interrupt* is any exception that a signal handler raises, such as KeyboardInterrupt. It cuts the
+drain short, and is raised again after the end. The lost items are told in a log record and in a
+note on the interrupt (flushq.telling). An interrupt may come between any two steps of the caller.
+So the caller only sets values that may be set twice, and a thread of the queue does the rest.
 """
 
 from typing import Any
@@ -12,7 +13,10 @@ from flushq.threads.runner import Runner
 
 
 def until_ended(core: Core[Any], runner: Runner[Any], *, owner: bool) -> BaseException | None:
-    """Close the queue, wait for the end, and return the last interrupt after which that went on."""
+    """Close the queue, wait for its end, and return the last interrupt of this wait, or None.
+
+    An interrupt is raised at once if another caller owns the queue and waits for its end.
+    """
     runner.entrance.check_free()
     interrupt = None
     while True:
@@ -23,7 +27,7 @@ def until_ended(core: Core[Any], runner: Runner[Any], *, owner: bool) -> BaseExc
                 runner.cut_short("the close was interrupted")
             runner.wait_for_end(owner=owner)
             return interrupt
-        except RecursionError:  # it would come again and again
+        except RecursionError:  # the next attempt would raise it again
             raise
         except BaseException as error:
             if not core.ending.may_be_hastened(is_owner=owner):

@@ -1,7 +1,7 @@
 """The thread that keeps the time of a queue: it makes a round when it is woken, or when one is due.
 
-The queue starts this thread when it first needs it. Where no thread can be started, as at the end
-of the interpreter, a caller that waits for the queue makes the rounds until it has been told.
+The queue starts this thread at first need. If no thread can be started, as at the end of the
+interpreter, a caller that waits for the queue makes the rounds itself until its wait is over.
 """
 
 import math
@@ -16,23 +16,24 @@ R = TypeVar("R")
 
 
 class Locked(Protocol):
-    """Does a step with the lock of the queue held."""
+    """A function that does a step with the lock of the queue held."""
 
     def __call__(self, step: Callable[..., R], *args: Any) -> R:
-        """Return what it returns."""
+        """Do the step, and return its result."""
         ...  # pragma: no cover - a protocol has no code
 
 
 class Keeper:
-    """The keeper.
+    """The keeper of a queue: the one thread that makes its rounds.
 
     Args:
-        name: That of the thread.
-        locked: Does a step with the lock held.
-        make_round: Returns whether it was the last round; the lock is not held.
+        name: The name of the thread.
+        locked: A function that does a step with the lock held.
+        make_round: A function that makes a round, and returns whether it was the last one. It is
+            called without the lock.
 
     Attributes:
-        alarm: When the next round is due, if nobody wakes it before; set in the round.
+        alarm: The time of the next round, if nobody wakes the keeper before. Each round sets it.
     """
 
     def __init__(self, name: str, locked: Locked, make_round: Callable[[], bool]) -> None:
@@ -47,20 +48,20 @@ class Keeper:
 
     @property
     def is_there(self) -> bool:
-        """Whether some thread is the keeper."""
+        """Whether a thread is the keeper now."""
         return self._post is not None
 
     @property
     def is_caller(self) -> bool:
-        """Whether the caller is the keeper."""
+        """Whether the calling thread is the keeper."""
         return self._thread_id == primitives.this_thread()
 
     def wake(self) -> None:
-        """Have a round soon, if there is a keeper. It takes no lock."""
+        """Ask for a round soon, if there is a keeper. This takes no lock."""
         self._bell.ring()
 
     def start(self) -> None:
-        """Start the thread, without the lock, if there is none and one can be started."""
+        """Start the thread if there is no keeper and a thread can start. The lock is not held."""
         post = object()
         try:
             if self._locked(self._take, post):
@@ -68,12 +69,16 @@ class Keeper:
                 self._thread = primitives.start_thread(work, self._name)
         except RuntimeError:
             self._leave(post)
-        except BaseException:  # an interrupt: nobody knows whether the thread has begun
+        except BaseException:  # an interrupt: the thread may have begun or not
             self._locked(self._withdraw, post)
             raise
 
     def keep(self, waiter: Waiter, until: float) -> None:
-        """Start the thread; if none can be, make the rounds here until the caller is told."""
+        """Start the thread or, if that is impossible, make the rounds in the calling thread.
+
+        These rounds end when the waiter is completed, the time ``until`` has come, or the queue has
+        ended.
+        """
         self.start()
         post = object()
         try:
@@ -83,7 +88,7 @@ class Keeper:
             self._leave(post)
 
     def wait(self, waiter: Waiter) -> None:
-        """Wait to be told by a round; the keeper itself makes rounds until it is."""
+        """Wait until a round completes the waiter. If the caller is the keeper, make the rounds."""
         if not self.is_caller:
             waiter.wait()
             return
@@ -91,7 +96,7 @@ class Keeper:
             self._bell.wait(self.alarm)
 
     def join(self) -> None:
-        """Wait for the end of the thread."""
+        """Wait until the thread has ended."""
         if self._thread is not None:
             self._thread.join()
 
@@ -121,14 +126,14 @@ class Keeper:
             self._locked(self._leave, post)
 
     def _begin(self, post: object, thread: Any) -> bool:
-        """The caller is the keeper, in a thread of its own, unless the post was withdrawn."""
+        """Make the calling thread the keeper, and return True, unless the post was withdrawn."""
         if self._post is not post:
             return False
         self._thread, self._thread_id = thread, primitives.this_thread()
         return True
 
     def _withdraw(self, post: object) -> None:
-        """A thread that has not begun is not to be the keeper; one that has begun is."""
+        """Withdraw the post of a thread that has not begun; a thread that has begun keeps it."""
         if self._thread_id is None:
             self._leave(post)
 

@@ -1,8 +1,8 @@
-"""What the driver takes of Python's threads: locks, a clock, and the start of a thread.
+"""The primitives of the threads driver: locks, a clock, and the start of a thread.
 
-Nothing else of the driver locks, waits, tells the time or starts a thread. Each name is looked up
-here whenever it is used, so a test can put others in their place, and run threads one step at a
-time, in virtual time.
+No other module of the driver locks, waits, reads the clock or starts a thread without them. The
+driver looks up each name here at every use. So a test can replace these names, and run threads one
+step at a time, in virtual time.
 """
 
 import math
@@ -24,7 +24,7 @@ def start_thread(work: Callable[[], object], name: str) -> threading.Thread:
     """Start a daemon thread.
 
     Raises:
-        RuntimeError: None can be started, as at the end of the interpreter.
+        RuntimeError: No thread can be started, as at the end of the interpreter.
     """
     thread = threading.Thread(target=work, name=name, daemon=True)
     thread.start()
@@ -32,13 +32,13 @@ def start_thread(work: Callable[[], object], name: str) -> threading.Thread:
 
 
 def check_timeout(timeout: float | None) -> None:
-    """Refuse what is not a number of seconds to wait, or None."""
+    """Raise TypeError or ValueError unless ``timeout`` is None or a number of at least 0."""
     if timeout is not None:
         check_number("timeout", timeout, least=0)
 
 
 def end_of(timeout: float | None) -> float:
-    """When a wait of so many seconds from now is over; None: never."""
+    """Return the time at which ``timeout`` seconds from now are over, or inf if it is None."""
     return math.inf if timeout is None else clock() + as_float(timeout)
 
 
@@ -51,11 +51,12 @@ def _acquire(lock: Any, until: float) -> bool:
 
 
 class Bell:
-    """Wakes the one thread that waits for it; rung early, it is heard later, once.
+    """A bell that wakes the one thread that waits for it.
 
-    To ring it twice is to ring it once. CPython switches threads and looks for signals only after a
-    call, at the start of a function and at a jump back, so none comes between the question and the
-    answer in :meth:`ring`, which therefore needs no lock: a finalizer may ring.
+    If it rings before the wait, the wait ends at once. Ringing it twice before the thread wakes has
+    the same effect as ringing it once. CPython switches threads and checks for signals only after a
+    call, at the start of a function and at a jump back. So nothing comes between the test and the
+    assignment in :meth:`ring`. Therefore it needs no lock, and a finalizer may call it.
     """
 
     __slots__ = ("_lock", "_rung")
@@ -66,21 +67,21 @@ class Bell:
         self._rung = False
 
     def ring(self) -> None:
-        """Wake the thread."""
+        """Wake the thread that waits, now or later."""
         if not self._rung:
             self._rung = True
             self._lock.release()
 
     def wait(self, until: float = math.inf) -> bool:
-        """Wait to be woken, until then at the latest; return whether it was."""
+        """Wait for the bell, until the time ``until`` at the latest; return whether it rang."""
         heard = _acquire(self._lock, until)
         if heard:
-            self._rung = False  # whatever was rung for since is found by who has woken
+            self._rung = False  # no ring is lost: after this the thread looks at everything
         return heard
 
 
 class Waiter:
-    """A caller that waits in a thread, as flushq.core.waiter knows one."""
+    """The waiter of a caller in a thread: flushq.core.waiter describes what it must do."""
 
     __slots__ = ("_answer", "_done", "_lock")
 
@@ -91,18 +92,18 @@ class Waiter:
         self._done = False
 
     def done(self) -> bool:
-        """Whether it was completed."""
+        """Return whether the waiter was completed."""
         return self._done
 
     def result(self) -> Any:
-        """With what it was completed."""
+        """Return the answer that completed the waiter, or None before that."""
         return self._answer
 
     def set_result(self, result: Any, /) -> None:
-        """Complete it."""
+        """Complete the waiter with an answer, and wake its thread."""
         self._answer, self._done = result, True
         self._lock.release()
 
     def wait(self, until: float = math.inf) -> None:
-        """Wait until it is completed, or until then."""
+        """Wait until the waiter is completed, or until the time ``until``."""
         _acquire(self._lock, until)

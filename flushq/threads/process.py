@@ -1,9 +1,9 @@
-"""What happens to a process: it ends, or it forks.
+"""The hooks for the end of a process and for a fork.
 
-One hook of each kind serves all queues, and holds none of them: a queue that is gone has nothing
-registered. At the end of the interpreter (or of a worker of multiprocessing) every open queue is
-drained. In the child of a fork every queue is made new, and what is left of the parent's is told to
-do nothing; this costs the parent nothing, and a fork needs to wait for no lock.
+All queues share one hook of each kind, which holds only weak references: a queue that is gone
+leaves nothing behind. At the end of the interpreter (or of a worker of multiprocessing), every open
+queue is drained. In the child of a fork, every queue gets a new core and a new runner, and its old
+runner stops all work. This costs the parent nothing, and a fork waits for no lock.
 """
 
 import atexit
@@ -17,47 +17,47 @@ from weakref import WeakMethod, WeakValueDictionary
 T = TypeVar("T")
 
 EXIT_SECONDS = 10.0
-"""How long a queue without max_shutdown_wait may take to drain when the interpreter ends."""
+"""The seconds in which a queue without max_shutdown_wait must drain when the interpreter ends."""
 
 
 class _Runner(Protocol):
     @property
     def is_open(self) -> bool:
-        """Whether there is something to be done at the end."""
+        """Whether the queue must be drained at the end of the interpreter."""
         ...  # pragma: no cover - a protocol has no code
 
     def close(self, unlimited: float) -> None:
-        """Begin to drain."""
+        """Begin to drain, in ``unlimited`` seconds if the queue has no limit."""
 
     def end_with_interpreter(self, unlimited: float) -> None:
-        """Drain, and tell what is left."""
+        """Drain and end the queue, and log what was lost."""
 
     def orphan(self) -> None:
-        """Do nothing any more: the process is a child that was forked."""
+        """Stop all work, as this process is the child of a fork."""
 
 
 _runners: WeakValueDictionary[int, _Runner] = WeakValueDictionary()
 _renewals: dict[int, WeakMethod[Callable[[], None]]] = {}
 _is_expected = "--multiprocessing-fork" in sys.orig_argv
-"""Whether the end will be noticed. A process that was spawned ends as any other: with atexit."""
+"""Whether drain() will be called at the end. In a spawned worker, atexit calls it."""
 
 
 def watch_runner(runner: _Runner) -> None:
-    """Drain it at the end of the process."""
+    """Drain the queue of ``runner`` at the end of the process."""
     _runners[id(runner)] = runner
 
 
 def watch_queue(renew: Callable[[], None]) -> None:
-    """Call this method of a queue in the child of a fork."""
+    """Call ``renew``, a method of a queue, in the child of a fork."""
     key = id(renew.__self__)  # type: ignore[attr-defined]  # it is a method
     _renewals[key] = WeakMethod(renew, lambda _: _renewals.pop(key, None))
 
 
 def expect_end() -> None:
-    """A queue is in use: in a worker of multiprocessing, see to it that its end is noticed.
+    """Ensure that drain() is called at the end, also in a worker of multiprocessing.
 
-    A worker forgets what its parent has registered, and some versions of Python end it without
-    atexit.
+    This is called when a queue is used. A worker forgets the functions that its parent registered
+    for the end, and some versions of Python do not call those of atexit in a worker.
     """
     global _is_expected  # noqa: PLW0603 - a fact about the process
     if _is_expected:
@@ -66,11 +66,11 @@ def expect_end() -> None:
     process: Any = sys.modules.get("multiprocessing.process")
     util: Any = sys.modules.get("multiprocessing.util")
     if process is not None and util is not None and process.parent_process() is not None:
-        util.Finalize(None, drain, exitpriority=100)  # before its queues and pipes are closed
+        util.Finalize(None, drain, exitpriority=100)  # before multiprocessing closes its pipes
 
 
 def drain() -> None:
-    """Drain all queues that are open, side by side, and each whatever hits another."""
+    """Drain all open queues at the same time, each one even if the drain of another raises."""
     runners = [runner for runner in _alive(_runners.valuerefs()) if runner.is_open]
     with ExitStack() as steps:
         for runner in runners:
@@ -80,7 +80,7 @@ def drain() -> None:
 
 
 def _start_anew() -> None:
-    """The process is a child that was forked."""
+    """Make every queue new, in the child of a fork."""
     global _is_expected  # noqa: PLW0603 - a fact about the process
     _is_expected = False
     runners = _alive(_runners.valuerefs())
@@ -92,7 +92,10 @@ def _start_anew() -> None:
 
 
 def _alive(references: Sequence[Callable[[], T | None]]) -> list[T]:
-    """What is not gone; the list was made in one step, since other threads may add to it."""
+    """Return the objects that still exist.
+
+    ``references`` must be a copy, made in one step: other threads may add to the original.
+    """
     return [thing for reference in references if (thing := reference()) is not None]
 
 

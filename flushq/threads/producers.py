@@ -1,23 +1,23 @@
-"""The lock of a queue, and the one way in.
+"""The lock of a queue, and the only way in for items.
 
-Theory of operation. Whatever reads or changes the core holds the lock. *Credit*
-(flushq.core.admission) is how many items may come in without it: so most items cost a step of an
-iterator and an append. It is granted with the lock, to whom it may concern, and revoked by
-putting an empty iterator in its place.
+Theory of operation. All code that reads or changes the core holds the lock. *Credit*
+(flushq.core.admission) is the number of items that may come in without the lock. So most items cost
+one step of an iterator and one append. Credit is granted with the lock held, to all producers. It
+is revoked by putting an empty iterator in its place.
 
-*Acceptance is the last step.* CPython switches threads, and looks for signals, only after a call,
-at the start of a function and at a jump back. So nothing comes between the step of the iterator,
-the ``+=`` and the return: an item whose credit was used up is in, and a KeyboardInterrupt hits
-the caller either before both or after both. (To make an iterator may run the garbage collector of
-Python 3.11, so there ``+=`` takes one that was made before.) Where an item comes in with the lock
-held, ``+=`` takes the item and then an iterator that releases the lock: again one step, the last.
-The lock is taken in the same way, by an iterator that is added to a list: if the list is not
-empty the lock is held, whatever was raised. With keys, weights or partitions to
-add an item is several steps, and an interrupt between two of them is not guarded against.
+*Acceptance is the last step.* CPython switches threads and checks for signals only after a call, at
+the start of a function and at a jump back. So nothing comes between the step of the iterator, the
+``+=`` and the return. So a KeyboardInterrupt comes either before the credit for an item is used up,
+or after the item is in. (On Python 3.11, making an iterator may run the garbage collector, so there
+``+=`` takes an iterator that was made before.) If an item comes in with the lock held, ``+=`` takes
+the item and then an iterator that releases the lock: again one step, the last one. The lock is
+taken in the same way, by an iterator that is added to a list. If the list is not empty, the lock is
+held, whatever exception came. With keys, weights or partitions, adding an item takes several steps,
+and nothing guards against an interrupt between two of them.
 
-*A finalizer or a signal handler* may interrupt a call that holds the lock, and bring an item. The
-lock lets its own thread in again, and ``_within`` tells. Such an item is put aside with a claim to
-room, and comes in before the lock is released.
+*A finalizer or a signal handler* may interrupt a call that holds the lock, and enqueue an item. The
+lock lets its own thread in again, and ``_within`` tells that a step is interrupted. Such an item is
+put aside with a claim to room, and comes in before the lock is released.
 """
 
 import sys
@@ -40,29 +40,28 @@ R = TypeVar("R")
 Args = TypeVarTuple("Args")
 
 ONE_STEP = sys.version_info >= (3, 12)
-"""Whether ``+=`` of a tuple is one step."""
+"""Whether ``+=`` with a tuple is one step, so that no other code can run during it."""
 
 _ONCE = (True,)
 
 
 class Entrance(Generic[T]):
-    """The lock, and the way in.
+    """The lock of a queue, and the way in for items.
 
     Args:
-        core: What decides.
-        is_plain: Whether items have neither keys nor weights.
-        wake: Asks for a pass.
-        wait_for: Waits until a waiter is completed, or until then.
-        may_wait: Returns whether the caller may wait for room.
-        lacks_keeper: Returns whether there should be a keeper, and is none.
-        start_keeper: Starts it, if that can be done.
+        core: The core of the queue.
+        is_plain: Whether items have no keys, no weights and no partitions.
+        wake: A function that asks for a pass.
+        wait_for: A function that waits until a waiter is completed, or until a given time.
+        may_wait: A function that returns whether the caller may wait for room.
+        lacks_keeper: A function that returns whether the queue needs a keeper and has none.
+        start_keeper: A function that starts the keeper if a thread can be started.
 
     Attributes:
-        credit: So many items may come in as they are: an element for each.
-        items: Where they come in.
-        needs_keeper: Whether the thread that keeps the time is to be started. That is done without
-            the lock: in the new thread a finalizer may run that asks for the lock, before the start
-            is over.
+        credit: An iterator with one element for each item that may come in without the lock.
+        items: The waiting items of the buffer; new items are added here.
+        needs_keeper: Whether the keeper must be started. It is started without the lock: before the
+            start is over, a finalizer may run in the new thread and ask for the lock.
     """
 
     __slots__ = (
@@ -111,10 +110,10 @@ class Entrance(Generic[T]):
     # The lock.
 
     def locked(self, step: Callable[[*Args], R], *args: *Args) -> R:
-        """Do a step with the lock held, and return what it returns.
+        """Do a step with the lock held, and return its result.
 
         Raises:
-            RuntimeError: A finalizer or a signal handler asks, which has interrupted such a step.
+            RuntimeError: Called by a finalizer or a signal handler that interrupted another step.
         """
         with self._lock:
             if self._within:
@@ -126,20 +125,20 @@ class Entrance(Generic[T]):
                 try:
                     while self._inbox:
                         self._take_inbox()
-                finally:  # no call from here to the release: what is put aside is not forgotten
+                finally:  # no call from here to the release, so no item is put aside any more
                     self._within = False
         if self.needs_keeper:
             self._start_keeper()
         return result
 
     def forget_lock(self) -> None:
-        """In the child of a fork: threads that hold the lock are gone."""
+        """Replace the lock in the child of a fork, where the thread that held it is gone."""
         self._lock = primitives.RLock()
         self._within = False
         self.revoke_credit()
 
     def check_free(self) -> None:
-        """Refuse a call that has interrupted such a step, in the same thread."""
+        """Raise RuntimeError if the caller interrupted a step with the lock in its own thread."""
         with self._lock:
             within = self._within
         if within:
@@ -147,12 +146,12 @@ class Entrance(Generic[T]):
 
     def _refusal(self) -> RuntimeError:
         return RuntimeError(
-            f"{self._core.label}this call has interrupted another one of the same queue in the "
-            "same thread: a finalizer or a signal handler may use enqueue_nowait alone"
+            f"{self._core.label}this call interrupted another call of the same queue in the same "
+            "thread: a finalizer or a signal handler must call nothing but enqueue_nowait"
         )
 
     def revoke_credit(self) -> None:
-        """Have every item that comes looked at again."""
+        """Revoke the credit, so that each item that comes needs the lock."""
         self.credit = NO_CREDIT
 
     # The way in.
@@ -166,11 +165,11 @@ class Entrance(Generic[T]):
         watch: Callable[[Completion[T]], R] | None = None,
         on_accepted: Callable[[T], object] | None = None,
     ) -> R | None:
-        """Wait for room and let an item in; return what ``watch`` makes of its completion.
+        """Wait for room and let an item in; return the result of ``watch`` for its completion.
 
         Raises:
-            TimeoutError: There was no room in time.
-            QueueFull: There is no room, and the caller cannot wait.
+            TimeoutError: There was no room before the time ``until``.
+            QueueFull: There is no room, and the caller must not wait.
         """
         core, inside = self._core, flush_inside(self._core.batcher)
         if core.ending.begun:
@@ -199,9 +198,10 @@ class Entrance(Generic[T]):
             raise
 
     def _let_in(self, entry: Entry[T]) -> tuple[bool, Any]:
-        """Let an item in as the last step, and return True; or have its caller stand in line.
+        """Let an item in as the last step, or put its caller in the line of producers.
 
-        It does neither if a keeper is to be started before.
+        Return whether the item is in, and the result of ``watch``. If a keeper must be started
+        first, do neither, and return False.
         """
         if not self._is_plain:
             return self.locked(self._let_in_measured, entry)
@@ -209,7 +209,7 @@ class Entrance(Generic[T]):
         try:
             held += map(self._lock.acquire, _ONCE)
             self._within = True
-            self.revoke_credit()  # else others would come in before, and take the item's number
+            self.revoke_credit()  # else other items could come first, and take this one's number
             is_next = self._has_keeper(entry) and self._is_next(entry)
             while True:
                 while self._inbox:
@@ -221,7 +221,7 @@ class Entrance(Generic[T]):
                 last_step = chain(coming, iter(self._lock.release, None))
                 if not self._inbox:
                     break
-            self.credit = credit  # no call from here to the end, but what the last step does
+            self.credit = credit  # no call from here to the end, except in the last step
             self._within = False
             items += last_step
             return is_next, watched
@@ -239,7 +239,7 @@ class Entrance(Generic[T]):
             self._lock.release()
 
     def _let_in_measured(self, entry: Entry[T]) -> tuple[bool, Any]:
-        """Let an item with a key or a weight in, or have its caller stand in line."""
+        """Let an item with a key, weight or partition in, or put its caller in the line."""
         core, item = self._core, entry.item
         try:
             if not self._is_next(entry):
@@ -252,11 +252,11 @@ class Entrance(Generic[T]):
         return True, entry.watch and entry.watch(core.receipts.completion_of(item, stays))
 
     def _has_keeper(self, entry: Entry[T]) -> bool:
-        """Whether there is a keeper, or none to be started before the item comes in."""
+        """Return whether the item may come in now, without starting a keeper first."""
         return entry.has_keeper or entry.place is not None or not self._lacks_keeper()
 
     def _is_next(self, entry: Entry[T]) -> bool:
-        """Whether there is room for the item; if not, its caller stands in line from now on."""
+        """Return whether there is room for the item; if not, put its caller in the line."""
         core, admission = self._core, self._core.admission
         core.ending.check_open(entry.inside)
         if entry.place is not None:
@@ -288,10 +288,11 @@ class Entrance(Generic[T]):
         entry.place = place = Waiter()
         admission.waitlist.join(place, entry.inside, need.weight, entry.turn)
         if self._core.batcher.has_free_slot or entry.inside is not None:
-            self._wake()  # to flush under pressure, or to find a deadlock; else the next flush ends
+            # To flush under pressure, or to find a deadlock. Else the end of a flush makes a pass.
+            self._wake()
 
     def _leave_line(self, place: Waiter) -> None:
-        """Leave, if it has joined: what the caller does not take may be somebody else's."""
+        """Leave the line; another producer may get the room that the caller does not take."""
         self._wake()
         self._core.admission.waitlist.leave(place)
 
@@ -307,7 +308,7 @@ class Entrance(Generic[T]):
             self._core.admission.open_burst(primitives.clock())
 
     def _has_room(self, entry: Entry[T]) -> bool:
-        """Whether there is room by now for an item that is next; if not, it has been displaced."""
+        """Return whether there is room now for the item that is next; if not, displace it."""
         make_room = self._core.admission.make_room
         has_room = not entry.is_displaced and make_room(entry.item, entry.key, entry.weight)
         entry.is_displaced = not has_room
@@ -319,14 +320,14 @@ class Entrance(Generic[T]):
         return entry.watch and entry.watch(foresee(entry.item))
 
     def _new_credit(self) -> Iterator[None]:
-        """For those who come behind the item that is about to come in."""
+        """Return the credit for the items that come after the item that is about to come in."""
         room = self._core.admission.room_for_newcomers - 1
         return NO_CREDIT if room <= 0 or self._core.ending.begun else repeat(None, room)
 
     # Finalizers and signal handlers.
 
     def _put_aside(self, entry: Entry[T]) -> None:
-        """Accept an item within a step: there must be room beside the item of that step."""
+        """Accept an item during a step, if there is room for it beside the item of that step."""
         admission = self._core.admission
         if entry.watch is not None:
             self.check_free()

@@ -10,12 +10,12 @@ T = TypeVar("T")
 
 
 class Receipt(Generic[T]):
-    """What becomes of an item, to be asked from any thread, any number of times.
+    """A receipt that tells how an item ended, to any thread and any number of times.
 
-    It comes from :meth:`FlushQueue.submit`.
+    :meth:`FlushQueue.submit` returns it.
 
     Attributes:
-        item: The item; of a duplicate, the one that stayed, as merged by now.
+        item: The item. For a duplicate, the item that stayed, with all that was merged into it.
     """
 
     __slots__ = ("_completion", "_runner")
@@ -26,30 +26,34 @@ class Receipt(Generic[T]):
 
     @property
     def item(self) -> T:
-        """The item; see above."""
+        """The item or, for a duplicate, the item that stayed."""
         return self._completion.item
 
     def done(self) -> bool:
-        """Whether the item has ended, delivered or not."""
+        """Return whether the item has ended, delivered or not."""
         return self._completion.ended
 
     def result(self, timeout: float | None = None) -> None:
-        """Return when the item was delivered.
+        """Wait until the item has ended; return None if it was delivered, else raise.
 
         Raises:
-            TimeoutError: It has not ended within ``timeout`` seconds; ask again.
-            ItemFailed: ``flush_fn`` raised for it; its exception is the ``__cause__``.
-            Dropped: The same, and the failure handler dropped it.
-            Displaced: The queue was full, and gave it up.
-            FlushFailed, PolicyError, ShutdownTimeout: The queue ended first.
-            RuntimeError: Called inside flush_fn or on_report, before the end; or in the child of a
-                fork, where nothing is known of the item.
-            TypeError, ValueError: The timeout is not a number of seconds.
+            TimeoutError: The item has not ended within ``timeout`` seconds (None: no limit). This
+                method may be called again.
+            ItemFailed: ``flush_fn`` raised for the item; that exception is the ``__cause__``.
+            Dropped: The same, and the failure handler dropped the item.
+            Displaced: The queue was full and displaced the item.
+            FlushFailed, PolicyError, ShutdownTimeout: The queue ended before it delivered the item.
+            RuntimeError: Called inside flush_fn or on_report before the item has ended; or in the
+                child of a fork, which knows nothing of the item.
+            TypeError, ValueError: ``timeout`` is not a number of seconds that is at least 0.
         """
         check_timeout(timeout)
         completion, runner, until = self._completion, self._runner, end_of(timeout)
         if runner.is_orphan():
-            raise RuntimeError(f"{self.item!r} was accepted by the parent of this process")
+            raise RuntimeError(
+                f"the receipt of {self.item!r} belongs to the parent of this process; it cannot be "
+                "used in the child of a fork"
+            )
         if not completion.ended:
             runner.refuse_inside("waiting for an item")
         runner.entrance.locked(Awaited[T], completion).wait(runner, until)
@@ -59,7 +63,7 @@ class Receipt(Generic[T]):
 
 
 class Awaited(Generic[T]):
-    """The end of an item that a caller waits for; made with the lock held."""
+    """The wait of a caller for the end of an item. It is made with the lock held."""
 
     def __init__(self, completion: Completion[T]) -> None:
         self._completion = completion
@@ -70,7 +74,7 @@ class Awaited(Generic[T]):
             completion.join(self._waiter)
 
     def wait(self, runner: Runner[T], until: float) -> None:
-        """Wait, until then at the latest, and raise why the item was not delivered."""
+        """Wait until the item has ended; raise its failure, or TimeoutError at ``until``."""
         completion = self._completion
         try:
             runner.wait_for(self._waiter, until)

@@ -1,9 +1,9 @@
 """A Core in threads: passes, workers for the flushes, and one thread that keeps the time.
 
-Whatever happens asks for a pass, which any thread may make that holds the lock. The keeper
-(flushq.threads.keeper) makes one whenever it is woken or a decision is due, hands out reports and
-log records, and ends the queue. A worker whose flush has ended makes the next pass itself, so a
-queue under load need not wait for another thread. An idle queue wakes up for nothing.
+Every event asks for a pass, and any thread that holds the lock may make one. The keeper
+(flushq.threads.keeper) makes a pass whenever it is woken or a decision is due. It also hands out
+reports and log records, and ends the queue. A worker whose flush has ended makes the next pass
+itself, so a queue under load need not wait for another thread. An idle queue wakes no thread.
 
 At the end of the interpreter no thread can be started any more. Then the keeper calls flush_fn.
 """
@@ -31,22 +31,22 @@ T = TypeVar("T")
 
 
 class Runner(Generic[T]):
-    """What threads do for a queue.
+    """The threads of a queue, and their steps.
 
     Args:
-        core: What decides.
+        core: The core of the queue.
         flush_fn: The flush function.
         on_failure: The failure handler. None: every failure ends the queue.
-        on_report: Is called with the report of each flush. None: nobody asks.
-        is_plain: Whether items have neither keys nor weights.
-        context: What flush_fn runs in copies of, until the start.
+        on_report: A function that gets the report of each flush. None: there are no reports.
+        is_plain: Whether items have no keys, no weights and no partitions.
+        context: The contextvars context for flush_fn before the start. None: an empty one.
 
     Raises:
         TypeError: One of the functions cannot be called, or is async.
 
     Attributes:
-        entrance: The lock, and the way in.
-        context: What flush_fn runs in copies of: that of the start.
+        entrance: The lock of the queue, and the way in for items.
+        context: The contextvars context of the start. flush_fn runs in copies of it.
     """
 
     def __init__(
@@ -83,22 +83,23 @@ class Runner(Generic[T]):
     # The caller.
 
     def inside(self) -> Batch[T] | None:
-        """The running flush of this queue that the caller is part of."""
+        """Return the running flush of this queue that the caller is part of, or None."""
         return flush_inside(self._core.batcher)
 
     def may_wait(self) -> bool:
-        """Whether the caller is not a thread of the queue, which may have to end its waiting."""
+        """Return whether the caller may wait. The keeper and a worker outside flush_fn must not."""
         is_finalizer = self._workers.is_caller and self.inside() is None
         return not (is_finalizer or self._keeper.is_caller)
 
     def refuse_inside(self, what: str) -> None:
-        """Refuse, inside flush_fn, on_report and the like, what would wait for the queue itself."""
+        """Raise RuntimeError inside flush_fn, on_report and the like: ``what`` would never end."""
         self._core.refuse_inside(self.inside(), what)
         if not self.may_wait():
-            raise RuntimeError(f"{self._core.label}{what} would wait for the thread that calls")
+            why = "in a thread of the same queue, as in on_report, would wait for itself"
+            raise RuntimeError(f"{self._core.label}{what} {why}")
 
     def is_orphan(self) -> bool:
-        """Whether this is what a fork has left of a queue of the parent."""
+        """Return whether the runner belongs to the parent of this process, which was forked."""
         return self._is_orphan
 
     def wait(
@@ -107,7 +108,7 @@ class Runner(Generic[T]):
         join: Callable[[Waiter], object],
         leave: Callable[[Waiter], object],
     ) -> bool:
-        """Wait to be told, until then; return whether the caller was."""
+        """Wait until the time ``until`` at the latest; return whether the waiter was completed."""
         waiter = Waiter()
         try:
             self.entrance.locked(join, waiter)
@@ -117,12 +118,12 @@ class Runner(Generic[T]):
         return waiter.done()
 
     def wait_for(self, waiter: Waiter, until: float) -> None:
-        """Wait until it is completed, or until then."""
+        """Wait until the waiter is completed, or until the time ``until``."""
         if self.lacks_keeper():
             self._keeper.keep(waiter, until)
         waiter.wait(until)
 
-    # Life.
+    # Start and close.
 
     def start(self) -> None:
         """Start the queue, in the context of the caller."""
@@ -130,14 +131,14 @@ class Runner(Generic[T]):
 
     def _start(self) -> None:
         context = copy_context()
-        self.entrance.revoke_credit()  # who comes next sees to it that there is a keeper
+        self.entrance.revoke_credit()  # so the next producer starts the keeper, if there is none
         self._core.ending.start()
         self.context = context
         if self._core.buffer or self._core.admission.waitlist.line:
             self.wake()
 
     def close(self, unlimited: float = math.inf) -> None:
-        """Begin to drain, within the limit; without one it may take ``unlimited`` seconds."""
+        """Begin to drain, within max_shutdown_wait or, if that is None, ``unlimited`` seconds."""
         self.entrance.locked(self._close, unlimited)
 
     def _close(self, unlimited: float) -> None:
@@ -151,12 +152,12 @@ class Runner(Generic[T]):
         self.wake()
 
     def cut_short(self, why: str) -> None:
-        """Have the next pass close, start no flush, and abandon those that run."""
+        """Make the next pass close the queue, start no flush and abandon the running flushes."""
         self._why_cut = why
         self.entrance.locked(self.wake)
 
     def _keep_deadline(self) -> None:
-        """Abandon what runs, if the end has begun and its time is over."""
+        """Abandon the running flushes if the end is cut short, or is not over at its deadline."""
         ending, now = self._core.ending, primitives.clock()
         if not ending.begun or ending.ended:
             return
@@ -176,36 +177,36 @@ class Runner(Generic[T]):
         self.wake()
 
     def drop(self) -> bool:
-        """Nobody holds the queue any more: drain it, and return whether there is a thread for it.
+        """Drain the queue, which nobody refers to any more; return whether a thread can do it.
 
-        No lock is taken: a finalizer calls, which may interrupt anything.
+        This takes no lock: it is called by a finalizer, which may interrupt any step.
         """
         self._is_dropped = True
         self._keeper.wake()
         return self._keeper.is_there
 
     def orphan(self) -> None:
-        """The process is a child that was forked: do nothing of what the parent does."""
+        """Stop all work of this runner, in the child of a fork."""
         self._is_orphan = True
         self.entrance.forget_lock()
 
-    # The end, for those who wait for it.
+    # The end, for the callers that wait for it.
 
     def wait_for_end(self, *, owner: bool) -> None:
-        """Return when the queue has ended, and its threads too, but for those abandoned."""
+        """Wait until the queue has ended, and its threads, except those of abandoned flushes."""
         self._wait_for_end(math.inf, owner=owner)
         self._keeper.join()
         self._workers.join()
 
     @property
     def is_open(self) -> bool:
-        """Whether there is something to be done at the end of the interpreter."""
+        """Whether the queue must be drained at the end of the interpreter."""
         if self._core.ending.ended or (self._is_dropped and not self._keeper.is_there):
             return False
         return self._core.batcher.started or bool(self._core.buffer)
 
     def end_with_interpreter(self, unlimited: float) -> None:
-        """Drain, until the deadline; then end the queue here and tell what is left."""
+        """Drain until the deadline; then end the queue in this thread and log what was lost."""
         core, locked = self._core, self.entrance.locked
         try:
             self.close(unlimited)
@@ -215,10 +216,10 @@ class Runner(Generic[T]):
             raise
         finally:
             while not core.ending.ended:
-                locked(self._pass)  # the keeper may be busy with flush_fn itself
+                locked(self._pass)  # the keeper may be busy: it calls flush_fn if no worker can
                 self._tell()
                 locked(self._rest)
-            tell_loss(core, "the interpreter ends")
+            tell_loss(core, "the interpreter ends with an open queue")
 
     def _wait_for_end(self, until: float, *, owner: bool) -> None:
         self.wait(until, partial(self._join_end, owner=owner), self._core.ending.leave)
@@ -233,24 +234,24 @@ class Runner(Generic[T]):
     # The keeper.
 
     def wake(self) -> None:
-        """Have a pass soon; the lock is held."""
+        """Ask for a pass soon. The lock is held."""
         process.expect_end()
         self.entrance.needs_keeper = self.lacks_keeper()
         self._keeper.wake()
 
     def lacks_keeper(self) -> bool:
-        """Whether there should be a keeper, and is none."""
+        """Return whether the queue needs a keeper and has none."""
         return (
             self._core.batcher.started and not self._core.ending.ended and not self._keeper.is_there
         )
 
     def start_keeper(self) -> None:
-        """Start it, without the lock, if that can be done."""
+        """Start the keeper if a thread can be started. The lock is not held."""
         self.entrance.needs_keeper = False
         self._keeper.start()
 
     def _round(self) -> bool:
-        """Make a pass, tell what is to be told, and return whether the queue has ended."""
+        """Make a pass, hand out reports and log records; return whether this was the last round."""
         locked = self.entrance.locked
         if self.is_orphan():
             return True
@@ -261,13 +262,13 @@ class Runner(Generic[T]):
         self._tell()
         has_ended = self.is_orphan() or locked(self._rest)
         if has_ended and self._is_dropped:
-            tell_loss(self._core, "the program has dropped")
+            tell_loss(self._core, "an open queue was garbage-collected")
         return has_ended
 
     def _rest(self) -> bool:
-        """Set the alarm for the keeper, or end the queue if nothing is left; return whether."""
+        """End the queue if nothing is left, else set the alarm; return whether it has ended."""
         ending = self._core.ending
-        self._core.respond()  # to what has come since the pass
+        self._core.respond()  # to all that came after the pass
         if self._core.reports:
             self._keeper.wake()
         elif ending.begun and ending.finish():
@@ -281,19 +282,20 @@ class Runner(Generic[T]):
         return min(as_float(self._core.wake_at), math.inf if deadline is None else deadline)
 
     def _tell(self) -> None:
-        """Hand out what is to be told: without the lock, for it runs code of the user."""
+        """Hand out log records and reports, without the lock, since this runs code of the user."""
         tell_failure(self._core.ending.take_failure())
         tell_displaced(self._core, primitives.clock())
         if self._core.reports and self._on_report is not None:
             try:
                 tell_reports(self._core, self._on_report)
-            except (KeyboardInterrupt, SystemExit):  # there is nobody to raise it to
-                logger.exception("%son_report raised an interrupt", self._core.label)
+            except (KeyboardInterrupt, SystemExit):  # no caller could handle it
+                what = "%son_report raised KeyboardInterrupt or SystemExit; the queue ignores it"
+                logger.exception(what, self._core.label)
 
     # The pass; the lock is held.
 
     def _pass(self) -> None:
-        """Make one pass, and another if policy or throttle have failed by raising an interrupt."""
+        """Make a pass, and another one if an interrupt of the policy or the throttle broke it."""
         broken = self._core.broken
         try:
             self._pass_once()
@@ -303,7 +305,7 @@ class Runner(Generic[T]):
             self._pass_once()
 
     def _pass_once(self) -> None:
-        """Make one pass; flushq.core.core says why in this order."""
+        """Make one pass; flushq.core.core explains the order of its steps."""
         core = self._core
         self.entrance.revoke_credit()
         if (self._is_dropped or self._why_cut) and not core.ending.begun:
@@ -321,7 +323,7 @@ class Runner(Generic[T]):
     # Flushes.
 
     def _fly(self, flight: Flight[T], worker: Worker[T] | None = None) -> None:
-        """Call flush_fn with a batch until all of it has ended; then make the next pass."""
+        """Call flush_fn with a batch until all its items have ended; then make the next pass."""
         locked = self.entrance.locked
         step = locked(self._calls.first, flight)
         while step is not None and not self.is_orphan():

@@ -1,8 +1,8 @@
 """A stream of batches for threads: ``for batch in stream``.
 
-Its theory is that of flushq.streams, and it is the same as flushq.aio.stream, file beside file. The
-reader is a thread, which iterates the source and closes it. A thread cannot be interrupted, so
-whoever leaves the block waits until the source has returned what the reader has asked it for.
+flushq.streams explains how it works, and flushq.aio.stream is its twin. The reader is a thread,
+which iterates the source and closes it. A thread cannot be interrupted, so leaving the block waits
+until the source has returned the item for which the reader has asked.
 """
 
 import math
@@ -32,10 +32,12 @@ _END: Any = object()
 
 
 class BatchStream(StreamView[T]):
-    """Batches of what a source yields, to be iterated inside ``with``: see :func:`batches`.
+    """The batches of the items of a source, for a loop inside ``with``: see :func:`batches`.
 
-    As a :class:`flushq.BatchStream`. Any thread may ask for a batch, one at a time. In the child of
-    a fork the stream cannot be used.
+    Asking for the next batch says that the last one was delivered. Any thread may ask, but only one
+    at a time. Leaving the block early, by ``break`` or an exception, ends the reading. No item is
+    lost silently: afterwards ``undelivered`` and ``in_doubt`` are complete (after an interrupt:
+    see :meth:`__exit__`). In the child of a fork the stream cannot be used.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class BatchStream(StreamView[T]):
         self._threads: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
-        """Begin to read the source, in a thread.
+        """Start the thread that reads the source.
 
         Raises:
             RuntimeError: The block was entered before, or no thread can be started.
@@ -76,13 +78,13 @@ class BatchStream(StreamView[T]):
     ) -> None:
         """Stop reading, and close the source if it has a ``close``.
 
-        This waits until the source has returned the item, if the reader has asked it for one; for
-        ever, if it never does. No thread of the stream runs when this returns. An exception of the
-        block goes on. An interrupt (KeyboardInterrupt) ends the waiting, and goes on: then the
-        reader ends when the source returns, and ``undelivered`` is complete by then.
+        If the reader has asked the source for an item, this waits until the source returns, without
+        a limit. When this returns, no thread of the stream runs. An exception of the block is
+        raised on. An interrupt (KeyboardInterrupt) ends the wait, and is raised on. In this case
+        the reader ends when the source returns, and ``undelivered`` is complete only then.
 
         Raises:
-            BaseException: What the source raised while it was stopped, if the block raised nothing.
+            BaseException: The source raised it while it was stopped, and the block raised nothing.
         """
         if self._runner.is_orphan():
             return
@@ -98,21 +100,24 @@ class BatchStream(StreamView[T]):
         return self
 
     def __next__(self) -> list[T]:
-        """Say that the last batch was delivered, and wait for the next one.
+        """Say that the last batch was delivered; wait for the next batch, and return it.
 
         Raises:
-            StopIteration: The source has ended, and all of it was delivered.
+            StopIteration: The source has ended, and all its items were delivered.
             PolicyError: The policy or the throttle has failed.
-            ItemTooLarge, TypeError, ValueError: An item of the source was refused, as by
-                :meth:`FlushQueue.enqueue`; what was read before it has been yielded.
-            RuntimeError: Asked outside of the block, by two at a time, in on_report, or in the
-                child of a fork.
-            BaseException: What the source raised, or ``dedupe_key``, ``merge`` or ``weigh``; what
-                was read before has been yielded.
+            ItemTooLarge, TypeError, ValueError: An item of the source was refused: see
+                :meth:`FlushQueue.enqueue`. All items before it have been yielded.
+            RuntimeError: Called outside of the block, by two threads at a time, in on_report, or in
+                the child of a fork.
+            BaseException: The source, ``dedupe_key``, ``merge`` or ``weigh`` raised it. All items
+                that were read before have been yielded.
         """
         runner = self._runner
         if runner.is_orphan():
-            raise RuntimeError(f"{self!r} belongs to the parent of this process")
+            raise RuntimeError(
+                f"{self!r} belongs to the parent of this process; it cannot be used in the child "
+                "of a fork"
+            )
         runner.refuse_inside("asking for a batch")
         runner.wait(math.inf, self._ask, self._handover.leave)
         batch = self._locked(self._handover.take)
@@ -124,7 +129,7 @@ class BatchStream(StreamView[T]):
         self._handover.join(waiter)
         self._runner.wake()
 
-    # What runs beside the consumer.
+    # The threads beside the consumer.
 
     def _hand(self, batch: list[T]) -> None:
         self._threads["worker"] = primitives.current_thread()
@@ -140,13 +145,13 @@ class BatchStream(StreamView[T]):
             has_ended = False
         if not has_ended:
             self._close_source()
-        if self._handover.left:  # whoever left may have been interrupted
+        if self._handover.left:  # an interrupt may have kept __exit__ from ending the queue
             self._stop()
         else:
             self._runner.close()
 
     def _enqueue_all(self) -> bool:
-        """Enqueue what the source yields, and return whether it has come to its end."""
+        """Enqueue the items of the source until the block is left; return whether it has ended."""
         handover, enter = self._handover, self._runner.entrance.enter
         while not handover.left:
             item = next(self._iterator, _END)
@@ -167,7 +172,7 @@ class BatchStream(StreamView[T]):
             self._handover.late = error
 
     def _stop(self) -> BaseException | None:
-        """End the queue, list what is left, and return an interrupt that came meanwhile."""
+        """End the queue, list the lost items; return an interrupt that came meanwhile, or None."""
         self._runner.cut_short("the block of the stream was left")
         interrupt = until_ended(self._core, self._runner, owner=True)
         self._locked(self._handover.let_flush_end)
@@ -188,19 +193,33 @@ def batches(
     on_report: OnReport | None = None,
     name: str | None = None,
 ) -> BatchStream[T]:
-    """Make lists of what a source yields, as the policy decides.
+    """Return a stream of the items of a source, in batches that the policy decides on.
 
     Use it as ``with batches(source, policy) as stream``, and inside of the block ``for batch in
-    stream``. The source is read on, in a thread, while a batch is worked on.
+    stream``. A thread continues to read the source while the block works on a batch. A batch is cut
+    when the policy says so and the consumer asks. So it holds all items that have been read by
+    then, within the caps. When the source has ended, the remaining items are yielded, and the loop
+    ends.
 
     Args:
-        source: Any iterable, such as a generator. It is iterated and closed in a thread, in a copy
-            of the contextvars context of the block.
-        policy, dedupe_key, merge, weigh, max_queue_size, max_queue_weight, throttle, on_report,
-            name: As of :func:`flushq.batches`. Threads are named after the stream.
+        source: Any iterable, such as a generator. A thread iterates and closes it, in a copy of the
+            contextvars context of the block.
+        policy: The policy that decides when a batch is due; a deep copy is run. For the policy, a
+            batch is a flush that runs until the consumer asks for the next batch.
+        dedupe_key, merge, weigh: The same as for a :class:`FlushQueue`.
+        max_queue_size: The number of items that may wait. One more item is read, and waits for
+            room.
+        max_queue_weight: The weight that the waiting items may have together; it needs ``weigh``.
+            An item that does not fit is read, and waits for room. None: any weight.
+        throttle: The throttle that decides when a batch may be yielded; a deep copy is run. None:
+            at any time.
+        on_report: A plain function that gets a FlushReport after every batch. It runs in a thread
+            of the stream, so it must be quick. An exception that it raises is logged.
+        name: The name of the stream in its repr, in exceptions, log records and thread names.
 
     Raises:
-        TypeError, ValueError: As of a FlushQueue; or the source is not an iterable.
+        TypeError, ValueError: The same as for a :class:`FlushQueue`, or ``source`` is not an
+            iterable.
     """
     if not isinstance(source, Iterable):
         raise TypeError(f"source must be an iterable, not {shown(source)}")

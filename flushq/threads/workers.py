@@ -1,9 +1,10 @@
-"""The threads that call flush_fn: made at first need, kept, and never more than flushes may run.
+"""The threads that call flush_fn. A queue makes them at first need, and keeps them.
 
-A worker rests until it is given a flush, and rests again when that has ended. The one that has
-rested for the shortest time is taken first; one is made if none rests. All of it is done with the
-lock of the queue held, but for the work, and for the start of a thread: while it is waited for, a
-finalizer may run in the new thread and ask for the lock.
+A queue never has more workers than flushes that may run. A worker rests until it gets a flush, and
+rests again when the flush has ended. A flush goes to the worker that began to rest last; a worker
+is made if none rests. All this is done with the lock of the queue held, except the work and the
+start of a thread. A start waits for the new thread, in which a finalizer may run that asks for the
+lock.
 """
 
 from collections import deque
@@ -23,12 +24,13 @@ T = TypeVar("T")
 
 @attrs.define(eq=False)
 class Worker(Generic[T]):
-    """A thread.
+    """A thread that calls flush_fn.
 
     Attributes:
-        flight: What it is to do next; None, when it is woken: to end.
-        bell: Wakes it.
-        thread: The thread, to be joined; it is known as soon as it runs.
+        flight: The flush that the worker must do next. If it is None when the bell rings, the
+            worker ends.
+        bell: The bell that wakes the worker.
+        thread: The thread. None until the thread runs.
     """
 
     flight: Flight[T] | None = None
@@ -40,8 +42,8 @@ class Workers(Generic[T]):
     """The workers of a queue.
 
     Args:
-        name: What their names begin with.
-        work: Does a flush, then calls :meth:`rest` with the worker.
+        name: The beginning of the name of each thread.
+        work: A function that does a flush, and then calls :meth:`rest` with the worker.
     """
 
     def __init__(self, name: str, work: Callable[[Flight[T], Worker[T]], object]) -> None:
@@ -55,20 +57,20 @@ class Workers(Generic[T]):
 
     @property
     def is_caller(self) -> bool:
-        """Whether the caller is one of them."""
+        """Whether the calling thread is a worker of the queue."""
         return primitives.this_thread() in self._thread_ids
 
     def give(self, flight: Flight[T]) -> None:
-        """Have a flush done; start_new() is to be called, once the lock is free."""
+        """Give a flush to a worker. The caller must call start_new() once the lock is free."""
         if self._resting:
             self._wake(self._resting.pop(), flight)
         else:
             self._new.append(Worker(flight))
 
     def start_new(self) -> list[Flight[T]]:
-        """Start the workers that are needed, without the lock, since a start waits for its thread.
+        """Start the workers that are needed; return the flushes for which no thread can start.
 
-        The flushes are returned that nobody can do, for no thread can be started.
+        The lock must not be held, since a start waits for the new thread.
         """
         stranded = []
         while self._new:
@@ -83,25 +85,25 @@ class Workers(Generic[T]):
         return stranded
 
     def rest(self, worker: Worker[T]) -> None:
-        """A worker has nothing to do; the next flush may be given to it."""
+        """Let a worker rest until the next flush, or end it after dismiss()."""
         if self._leaving is None:
             self._resting.append(worker)
         else:
             self.send_home(worker)
 
     def dismiss(self) -> None:
-        """Have all that rest end, and the others when they would rest."""
+        """End all workers that rest, and each other worker when it would rest."""
         if self._leaving is None:
             self._leaving, self._resting = self._resting, []
             for worker in self._leaving:
                 self.send_home(worker)
 
     def send_home(self, worker: Worker[T]) -> None:
-        """Have a worker end."""
+        """Wake a worker without a flush, so that it ends."""
         self._wake(worker, None)
 
     def join(self) -> None:
-        """Wait, without the lock, for the threads of those that rested when they were dismissed."""
+        """Wait for the end of the workers that rested at dismiss(). The lock is not held."""
         for worker in self._leaving or ():
             worker.thread.join()
 

@@ -43,7 +43,7 @@ async def test_a_flush_function_that_is_not_async() -> None:
     assert [0] == batch.lost
     assert str(batch.error) == (
         "flush_fn must be async: it returned None; "
-        "a function that blocks is run by flushq.threads, or by asyncio.to_thread"
+        "for a function that blocks, use flushq.threads or asyncio.to_thread"
     )
 
 

@@ -18,7 +18,7 @@ import pytest
 from flushq import Drop, Fail, Failure, Retry, Split, Verdict
 from flushq.cli import failures
 from flushq.cli import table as tables
-from flushq.cli.failures import CannotAppend, DeadLetter, FailureHandler
+from flushq.cli.failures import CannotAppend, DeadLetterFile, FailureHandler
 from flushq.cli.reading import Row
 from flushq.cli.table import Table
 from tests.cli.support import (
@@ -68,7 +68,7 @@ def failed(error: Exception, attempt: int = 1, lines: int = 4) -> Failure[Row]:
 def judge() -> Iterator[Callable[..., Verdict]]:
     """Yield a handler with two retries and a dead-letter file, called within one flush."""
     flush = contextvars.copy_context()
-    with DeadLetter(str(DEAD)) as dead_letter:
+    with DeadLetterFile(str(DEAD)) as dead_letter:
         handler = FailureHandler(2, dead_letter)
         yield lambda *failure: flush.run(handler, failed(*failure))
 
@@ -112,7 +112,7 @@ def test_letters_are_appended_and_the_file_is_closed() -> None:
     before = descriptors()
     rows = [("x", 1, "a"), ('"\\', 2, "é\u2028\0\r"), ("", 10**15, "")]
     for row in rows:
-        with DeadLetter(str(DEAD)) as dead_letter:
+        with DeadLetterFile(str(DEAD)) as dead_letter:
             dead_letter.append(row, REFUSED)
 
     assert [(*row, "too bad") for row in rows] == letters(DEAD)
@@ -127,7 +127,7 @@ def test_a_letter_that_was_appended_is_on_the_disk(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
     monkeypatch.setattr(os, "fsync", lambda fd: synced.append(DEAD.read_bytes()))
 
-    with DeadLetter(str(DEAD)) as dead_letter:
+    with DeadLetterFile(str(DEAD)) as dead_letter:
         dead_letter.append(("x", 1, "a" * 100), REFUSED)
         assert [b"", DEAD.read_bytes()] == synced
     assert [("x", 1, "a" * 100, "too bad")] == letters(DEAD)
@@ -146,7 +146,7 @@ def test_a_letter_without_room_is_taken_back(monkeypatch: pytest.MonkeyPatch, br
             raise OSError(28, "No space left on device")
         return write(fd, data[: len(data) // 2])
 
-    with DeadLetter(str(DEAD)) as dead_letter:
+    with DeadLetterFile(str(DEAD)) as dead_letter:
         dead_letter.append(("x", 1, ""), REFUSED)
         before = DEAD.read_bytes()
         for name in broken.split():
@@ -162,9 +162,9 @@ LETTER = '{"source": "x", "line": 3, "body": "c", "error": "too bad"}'
 
 
 def test_letters_that_are_there_are_not_appended_again() -> None:
-    """``recall`` finds letters from a line on in each source; another body is another letter."""
+    """``load`` finds letters from a line on in each source; another body is another letter."""
     rows = [("x", 1, "a"), ("x", 2, "a"), ("y", 9, "a")]
-    with DeadLetter(str(DEAD)) as dead_letter:
+    with DeadLetterFile(str(DEAD)) as dead_letter:
         for row in rows:
             dead_letter.append(row, REFUSED)
     with DEAD.open("a") as file:
@@ -172,8 +172,8 @@ def test_letters_that_are_there_are_not_appended_again() -> None:
         file.write(f"{DEEP}\n")
     before = DEAD.read_text()
 
-    with DeadLetter(str(DEAD)) as dead_letter:
-        dead_letter.recall({"x": 2})
+    with DeadLetterFile(str(DEAD)) as dead_letter:
+        dead_letter.load({"x": 2})
         for row in (*rows, ("x", 2, "b")):
             dead_letter.append(row, ValueError("again"))
 
@@ -197,12 +197,12 @@ def test_letters_that_are_there_are_not_appended_again() -> None:
     ids=len,
 )
 def test_the_beginning_of_a_letter_is_cut_off(end: str, kept: str) -> None:
-    """``recall`` cuts off an unfinished letter at the end, but no whole letter or other text."""
-    with DeadLetter(str(DEAD)) as dead_letter:
+    """``load`` cuts off an unfinished letter at the end, but no whole letter or other text."""
+    with DeadLetterFile(str(DEAD)) as dead_letter:
         dead_letter.append(("x", 1, "a"), REFUSED)
         before = DEAD.read_text()
         DEAD.write_text(before + end)
-        dead_letter.recall({})
+        dead_letter.load({})
     assert before + kept == DEAD.read_text()
 
 
@@ -210,17 +210,17 @@ def test_a_letter_begins_a_line() -> None:
     """A letter begins a new line, even after an unfinished letter that was not cut off."""
     for end in ("", LETTER[:5], f"{LETTER}\n"):
         DEAD.write_text(end)
-        with DeadLetter(str(DEAD)) as dead_letter:
+        with DeadLetterFile(str(DEAD)) as dead_letter:
             dead_letter.append(("x", 3, "c"), REFUSED)
         assert [*end.splitlines(), LETTER] == DEAD.read_text().splitlines()
 
 
 def test_letters_that_cannot_be_read() -> None:
-    """``recall`` raises CannotAppend if the file cannot be read: it was removed, for example."""
-    with DeadLetter(str(DEAD)) as dead_letter:
+    """``load`` raises CannotAppend if the file cannot be read: it was removed, for example."""
+    with DeadLetterFile(str(DEAD)) as dead_letter:
         DEAD.unlink()
         with pytest.raises(CannotAppend, match=f"{CANNOT_APPEND}No such file"):
-            dead_letter.recall({})
+            dead_letter.load({})
 
 
 @pytest.mark.parametrize("read", [False, True])
@@ -230,7 +230,7 @@ def test_a_named_pipe_is_refused(*, read: bool) -> None:
     reader = os.open(DEAD, os.O_RDONLY | os.O_NONBLOCK) if read else os.dup(0)
     before = descriptors()
     with pytest.raises(CannotAppend, match=CANNOT_APPEND):
-        DeadLetter(str(DEAD)).__enter__()
+        DeadLetterFile(str(DEAD)).__enter__()
     assert before == descriptors()
     os.close(reader)
 

@@ -8,7 +8,7 @@ import pytest
 from flushq import FlushQueue, FlushReport, IntervalPolicy, NaturalPolicy
 from flushq.cli import monitoring
 from flushq.cli.monitoring import Metrics, Monitor
-from flushq.cli.table import CannotOpen
+from flushq.cli.table import CannotStart
 
 pytestmark = pytest.mark.asyncio(loop_factories=["standard"])
 
@@ -95,6 +95,6 @@ async def test_what_is_not_a_request(monkeypatch: pytest.MonkeyPatch, request_: 
 async def test_an_address_of_another_machine() -> None:
     """A server cannot listen at an address of another machine, and the error says why."""
     monitor = Monitor(Metrics("q", FlushQueue(nothing, NaturalPolicy())))
-    with pytest.raises(CannotOpen, match=r"^cannot serve at port 0 of 192\.0\.2\.1: .* bind on "):
+    with pytest.raises(CannotStart, match=r"^cannot serve at port 0 of 192\.0\.2\.1: .* bind on "):
         async with monitor.serving("192.0.2.1", 0):
             pass

@@ -16,7 +16,7 @@ from flushq import (
     PausePolicy,
 )
 from flushq.cli.lab import Sink
-from flushq.cli.params import POLICY_USAGE, check_apart, parse_policy, parse_sink
+from flushq.cli.params import POLICY_USAGE, check_not_same_file, parse_policy, parse_sink
 from flushq.cli.terminal import Mistake
 from flushq.cli.throttling import THROTTLE_USAGE, parse_throttle
 from flushq.throttles import CircuitBreaker, RateLimit, Throttle
@@ -181,9 +181,9 @@ def test_a_file_has_one_purpose(here: Path) -> None:
     """A file must not serve two options, even under two names; other files do not matter."""
     Path("x").touch()
     Path("link").symlink_to("x")
-    check_apart("--plot", "y", "x", "z")
+    check_not_same_file("--plot", "y", "x", "z")
     with pytest.raises(Mistake, match=r"^--plot must not be the same file as 'link'$"):
-        check_apart("--plot", "./x", "y", "link")
+        check_not_same_file("--plot", "./x", "y", "link")
 
 
 @pytest.mark.parametrize(

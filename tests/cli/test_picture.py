@@ -77,9 +77,9 @@ def test_the_closer_look_is_about_the_middle() -> None:
     quick = run_of(NaturalPolicy(), attrs.evolve(SECONDLY, sink=Sink(0, 0)))
     for others, seconds in (((), 12), ((20,), 1.5 * 20), ((500,), 100)):
         slow = [run_of(IntervalPolicy(math.inf, size), SECONDLY) for size in others]
-        start, end = scales(quick, *slow).close
+        start, end = scales(quick, *slow).part
         assert pytest.approx((500, seconds), rel=0.01) == ((start + end) / 2, end - start)
-    assert (0, 8) == scales(NOTHING).close
+    assert (0, 8) == scales(NOTHING).part
 
 
 def test_the_traffic_in_words() -> None:

@@ -127,7 +127,7 @@ async def test_a_server_that_comes_back() -> None:
     server = Pulled()
     server.is_connected = False
     async with server.pulled() as (pull, _):
-        pull.ask_again()
+        pull.request_again()
         await asyncio.sleep(0)
         assert 2 == len(server.requests)
     assert not server.is_drained

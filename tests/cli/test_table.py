@@ -17,7 +17,7 @@ from flushq.cli.reading import Row
 from flushq.cli.signals import current_task
 from flushq.cli.table import (
     BadLine,
-    CannotOpen,
+    CannotStart,
     JsonField,
     Table,
     Unusable,
@@ -124,7 +124,7 @@ def test_a_table_of_other_columns_is_kept(other: sqlite3.Connection, old: str, n
     other.execute(f"create table Good ({COLUMNS.lower()})")
     before = DATABASE.read_bytes()
     with pytest.raises(
-        CannotOpen, match=r"^cannot use table .* its columns must be id INTEGER.*, not id"
+        CannotStart, match=r"^cannot use table .* its columns must be id INTEGER.*, not id"
     ):
         with_table(write)
     assert before == DATABASE.read_bytes()
@@ -135,11 +135,11 @@ def test_a_table_of_other_columns_is_kept(other: sqlite3.Connection, old: str, n
 def test_what_is_not_a_database_is_left_alone(tmp_path: Path) -> None:
     """A file that is not a database, a directory or a missing directory is refused and kept."""
     DATABASE.write_text("precious words\n" * 100)
-    with pytest.raises(CannotOpen, match=r"events.db': file is not a database$"):
+    with pytest.raises(CannotStart, match=r"events.db': file is not a database$"):
         with_table(write)
     assert "precious words\n" * 100 == DATABASE.read_text()
     for place in (tmp_path, tmp_path / "nowhere" / "x.db"):
-        with pytest.raises(CannotOpen, match=r"unable to open database file$"):
+        with pytest.raises(CannotStart, match=r"unable to open database file$"):
             with_table(nothing, path=place)
 
 
@@ -151,7 +151,7 @@ def test_a_database_that_stays_locked_cannot_be_opened(
     assert tables.LOCK_SECONDS <= 4.0
     monkeypatch.setattr(tables, "LOCK_SECONDS", 0.05)
     other.execute(lock)
-    with pytest.raises(CannotOpen, match=r"database is locked$"):
+    with pytest.raises(CannotStart, match=r"database is locked$"):
         with_table(nothing)
 
 
@@ -190,7 +190,7 @@ def test_a_read_only_database_cannot_be_opened(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(aiosqlite, "connect", read_only)
     for name in ("events", "others"):
-        with pytest.raises(CannotOpen, match=r"attempt to write a readonly database$"):
+        with pytest.raises(CannotStart, match=r"attempt to write a readonly database$"):
             with_table(nothing, name)
 
 
@@ -359,7 +359,7 @@ def test_a_write_that_is_cancelled_stores_all_or_nothing(
 
 async def opened_and_closed(name: str = "events") -> None:
     """Open a table, if it can be opened, and close it."""
-    with suppress(CannotOpen):
+    with suppress(CannotStart):
         async with Table(str(DATABASE), name):
             pass
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flushq.cli.terminal import Complaints, complain, counted, how_far, say, shown_live
+from flushq.cli.terminal import Complaints, complain, counted, progress_figures, say, shown_live
 from tests.cli.support import Terminal
 
 
@@ -92,7 +92,7 @@ def test_a_number_stands_before_its_noun() -> None:
 )
 def test_how_far_a_work_is(share: float | None, told: dict[str, str]) -> None:
     """The time left is in proportion to the time so far; an unknown share shows nothing."""
-    assert told == how_far(share, 20.0)
+    assert told == progress_figures(share, 20.0)
 
 
 def test_troubles_of_a_kind_are_reported_ten_times(capsys: pytest.CaptureFixture[str]) -> None:

@@ -178,8 +178,11 @@ def not_a_result(shown: str) -> tuple[type[Exception], str]:
 
 
 BAD: dict[str, tuple[Any, tuple[type[Exception], str]]] = {
-    "short": (["a"], (ValueError, "the loader returned 1 results for 2 keys")),
-    "long": (["a", "b", "c"], (ValueError, "the loader returned 3 results for 2 keys")),
+    "short": (["a"], (ValueError, "the loader must return 2 results, one for each key, not 1")),
+    "long": (
+        ["a", "b", "c"],
+        (ValueError, "the loader must return 2 results, one for each key, not 3"),
+    ),
     "None": (None, not_a_result("None")),
     "str": ("ab", not_a_result("'ab'")),
     "bytes": (b"ab", not_a_result("b'ab'")),

@@ -284,7 +284,7 @@ def test_one_consumer_at_a_time(play: Play) -> None:
             error = await raised(anext(stream))
             assert RuntimeError is type(error)
             assert str(error).startswith("<BatchStream 'one' of <")
-            assert str(error).endswith("> is asked for a batch by two consumers at a time")
+            assert str(error).endswith("> must not be asked by two consumers at a time")
             assert [[0]] == await asking
 
     play(scenario)
@@ -297,13 +297,13 @@ def test_outside_of_its_block(play: Play) -> None:
     async def scenario(world: World) -> None:
         source = Source(world, repeat(1.0))
         stream = world.batches(source.items(), NEVER)
-        assert "outside of its block" in str(await raised(anext(stream)))
+        assert "must be used inside its with block" in str(await raised(anext(stream)))
         async with stream:
             assert "was entered before" in str(await raised(stream.__aenter__()))
             asking = world.go(anext_of(stream))
             await world.sleep(2.5)
-        assert "outside of its block" in str(await raised(asking))
-        assert "outside of its block" in str(await raised(anext(stream)))
+        assert "must be used inside its with block" in str(await raised(asking))
+        assert "must be used inside its with block" in str(await raised(anext(stream)))
         assert "was entered before" in str(await raised(stream.__aenter__()))
         assert (list(range(source.read)), []) == (stream.undelivered, stream.in_doubt)
 

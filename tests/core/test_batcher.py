@@ -259,7 +259,7 @@ def test_a_flush_that_raised_ends_the_queue() -> None:
     accept(batcher, 1, 2, 3)
     error = Refusal("lost")
     end(batcher, take(batcher), 1, error)
-    message = "a flush of 2 items failed: Refusal('lost')"
+    message = "a batch of size 2 failed: Refusal('lost')"
     assert End(FlushFailed, message, error) == batcher.failure
     assert ([3], [1, 2]) == lists_of(batcher)
     assert batcher.due(pressed=True) is None
@@ -276,7 +276,7 @@ def test_a_batch_may_be_lost_in_part() -> None:
     assert ([20, 21], [16, 19]) == lists_of(batcher)
     assert (7, 1) == (batcher.delivered, batcher.dropped)
     assert 6 == batcher.losses.first
-    assert "a flush of 5 items failed: Refusal('lost')" == failure_of(batcher).message
+    assert "a batch of size 5 failed: Refusal('lost')" == failure_of(batcher).message
 
 
 def test_a_batch_may_fail_and_lose_nothing() -> None:
@@ -321,7 +321,7 @@ def test_what_an_interrupted_flush_raises_is_not_a_failure() -> None:
 
 MESSAGES = {
     "raises": r"raised Refusal\('not today'\) in {}$",
-    "answers nonsense": "answered {} with 'flush': a decision is a Flush or a Wait",
+    "answers nonsense": "answered {} with 'flush': a decision must be a Flush or a Wait",
     "is silent": "answered {} with None: ",
     "is deaf": r"answered {} with Wait\(until=inf\): self.queue counts . pending and . in flight, "
     r"not . and .; an overridden event must call super\(\)",
@@ -367,7 +367,7 @@ def test_a_policy_that_misbehaves_ends_the_queue(event: str, fault: str) -> None
 @pytest.mark.parametrize(
     ("decision", "flaw"),
     [
-        (None, "a decision is a Flush or a Wait"),
+        (None, "a decision must be a Flush or a Wait"),
         (Wait(5), "until must be a time after 5"),
         (Wait(cast("float", "6")), "until must be a time after 5"),
         (Flush(up_to=0), "up_to must be None or an int of at least 1"),
@@ -454,7 +454,7 @@ def test_what_cannot_be_shown_is_no_harm() -> None:
     batcher = batcher_of(NaturalPolicy())
     accept(batcher, 1)
     end(batcher, take(batcher), 1, Unspeakable())
-    assert "a flush of 1 items failed: <tests." in str(failure_of(batcher).message)
+    assert "a batch of size 1 failed: <tests." in str(failure_of(batcher).message)
     assert ([], [1]) == lists_of(batcher)
 
 

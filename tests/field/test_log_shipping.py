@@ -125,7 +125,7 @@ def test_a_collector_that_hangs(caplog: pytest.LogCaptureFixture) -> None:
 
     play(body)
     (warning,) = caplog.messages
-    assert warning.endswith("displaces items: 1 since it was last told, 1 in all")
+    assert warning.endswith("displaces items: 1 since the last record, 1 in all")
 
 
 def test_flush_waits_until_all_is_sent() -> None:

@@ -173,7 +173,7 @@ async def what_is_displaced_is_told(world: World) -> None:
     """A WARNING when it begins, and again with the first displaced 30 s after the last record."""
     said = (
         "logs: the queue is full (max_queue_size=2) and displaces items: "
-        "%d since it was last told, %d in all"
+        "%d since the last record, %d in all"
     )
     for when_full in ("drop_oldest", "drop_newest"):
         store = Store(world, 1000)

@@ -156,7 +156,7 @@ def test_what_closing_raises(caplog: pytest.LogCaptureFixture) -> None:
             raise ZeroDivisionError
 
     play(body)
-    assert ["orders: the source raised while it was stopped"] == caplog.messages
+    assert ["orders: the source raised while it was being stopped"] == caplog.messages
 
 
 def test_a_source_that_is_not_closed() -> None:
@@ -186,7 +186,7 @@ def test_on_report_may_not_ask() -> None:
         with batches(Numbers(stage, 2), NaturalPolicy(1), on_report=ask) as stream:
             assert [[0], [1]] == list(stream)
         assert [RuntimeError] * 2 == list(map(type, errors))
-        assert "asking for a batch would wait" in str(errors[0])
+        assert "asking for a batch in a thread of the same queue" in str(errors[0])
 
     play(body)
 

@@ -121,7 +121,7 @@ def test_what_must_be_awaited_is_refused_when_it_comes() -> None:
 async def test_a_plain_flush_fn_for_asyncio_is_told_of_this_queue() -> None:
     """The hint of its TypeError names flushq.threads."""
     plain: Any = len
-    with pytest.raises(FlushFailed, match=r"a function that blocks is run by flushq\.threads"):
+    with pytest.raises(FlushFailed, match=r"for a function that blocks, use flushq\.threads"):
         async with flushq.FlushQueue(plain, NaturalPolicy()) as queue:
             await queue.enqueue(1)
 

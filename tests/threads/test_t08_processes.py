@@ -17,16 +17,19 @@ PROGRAMS = {
     "is_terminated": ["item"],
     "ends_within_the_flush_of_a_kept_worker": [*"01234", "first", "of an exit function"],
     "forks": [
-        "'parent submitted' was accepted by the parent of this process",
         "child",
         "parent after",
         "parent before",
         "parent submitted",
+        (
+            "the receipt of 'parent submitted' belongs to the parent of this process; "
+            "it cannot be used in the child of a fork"
+        ),
     ],
     "forks_within_a_stream": [
         *"0123",
         "<BatchStream 'numbers'",
-        "belongs to the parent of this process",
+        "belongs to the parent of this process; it cannot be used in the child of a fork",
     ],
     "forks_within_flush_fn": ["child", "forks", "parent"],
     "forks_from_a_flush_that_returns": ["forks False", "forks True", "parent True"],

@@ -165,7 +165,7 @@ def test_an_item_of_a_finalizer_that_cannot_be_merged(
     assert len(before) + 3 == stats.accepted
     queue.close()
     assert ["11111", *before[1:]] == sink.items
-    assert f"signal handler has brought: {why}" in caplog.records[0].getMessage()
+    assert f"signal handler was displaced: {why}" in caplog.records[0].getMessage()
     assert 1 == len(caplog.records)
 
 
@@ -175,7 +175,7 @@ def test_what_else_may_interrupt_a_call() -> None:
 
     def key(item: Any) -> Any:
         for call in (queue.flush, queue.close, queue.stats, lambda: queue.submit(1)):
-            with pytest.raises(RuntimeError, match="has interrupted another one"):
+            with pytest.raises(RuntimeError, match="interrupted another call"):
                 queue._entrance.locked(call)  # noqa: SLF001 - as a call that a finalizer interrupts
             seen.append("refused")
         with pytest.raises(QueueFull):

@@ -152,8 +152,8 @@ class Selfish(Open):
     [
         (RateLimit, "throttle must be a Throttle, not <class .*RateLimit'>"),
         (10, "throttle must be a Throttle, not 10"),
-        (Locked(), r"cannot make a deep copy of the throttle Locked\(\): .*defines __deepcopy__"),
-        (Selfish(), "a deep copy of the throttle <(.*)> must be another one, not <\\1>"),
+        (Locked(), r"cannot make a deep copy of the throttle Locked\(\): .* define __deepcopy__"),
+        (Selfish(), "the deep copy of the throttle <(.*)> must be a new Throttle, not <\\1>"),
     ],
     ids=["a class", "a number", "locked", "selfish"],
 )
