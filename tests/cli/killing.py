@@ -35,7 +35,7 @@ _read, _write, _fsync, _connect = os.read, os.write, os.fsync, sqlite3.connect
 
 
 class Killed:
-    """Counts moments, and kills this process at the last of so many."""
+    """A counter of moments that kills this process at the last of so many moments."""
 
     def __init__(self, moments: int) -> None:
         self._left = iter(range(moments - 1))

@@ -138,7 +138,7 @@ CANNOT_APPEND = r"^cannot append to 'dead\.jsonl': "
 
 @pytest.mark.parametrize("broken", ["write", "fsync", "write ftruncate"])
 def test_a_letter_without_room_is_taken_back(monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
-    """A letter that cannot be written or synced is cut off again, if the system can cut it off."""
+    """A letter that cannot be written or synced is cut off again, if truncating works."""
     write = os.write
 
     def full(fd: int, data: Any = b"") -> int:
@@ -216,7 +216,7 @@ def test_a_letter_begins_a_line() -> None:
 
 
 def test_letters_that_cannot_be_read() -> None:
-    """``load`` raises CannotAppend if the file cannot be read: it was removed, for example."""
+    """``load`` raises CannotAppend if the file cannot be read, for example after its removal."""
     with DeadLetterFile(str(DEAD)) as dead_letter:
         DEAD.unlink()
         with pytest.raises(CannotAppend, match=f"{CANNOT_APPEND}No such file"):

@@ -25,7 +25,7 @@ PARTITIONED = run_of(IntervalPolicy(5.0), KEYED)
 
 
 def test_figures_are_those_of_the_trace() -> None:
-    """Sizes, latencies, reasons, load and cost are those of the trace."""
+    """Sizes, latencies, reasons, load and cost agree with the trace."""
     # Two items flush at 1 (done at 2.5), the third at 7 (done at 8), the last at 13 (done at 14).
     assert [2, 1, 1] == FULL.sizes
     assert [1.5, 2.5, 6, 6] == FULL.latencies
@@ -62,7 +62,7 @@ def test_figures_where_items_are_displaced(when_full: WhenFull, latencies: list[
 
 
 def test_figures_where_items_of_partitions_are_displaced() -> None:
-    """The latencies of a partition are those of its items that were not displaced."""
+    """A partition has the latencies of its items that were not displaced."""
     # Item 1 (of a) is done at 4. Item 2 (of b) comes at 1 and is done at 8; item 3 (of b) is
     # displaced at 2. Item 4 (of a) comes at 8 and is done at 12.
     setting = attrs.evolve(KEYED, sink=Sink(4, 0), max_queue_size=1, when_full="drop_newest")

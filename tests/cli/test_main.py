@@ -75,7 +75,7 @@ def test_another_missing_module_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("command", [[], ["ingest"], ["simulate"]], ids=" ".join)
 def test_help_begins_with_an_example_that_can_be_copied(here: Path, command: list[str]) -> None:
-    """The example is one line after the usage, and the shell can run it."""
+    """The example is one line after the usage, and a shell can run this line."""
     page = CliRunner().invoke(main, [*command, "--help"]).stdout.splitlines()
     assert ["", "Example:"] == page[1:3]
     Path("app.log").write_text("a\n")

@@ -50,7 +50,7 @@ def test_no_more_wait_than_may(when_full: WhenFull) -> None:
 
 
 def test_a_part_of_the_steps() -> None:
-    """A part of the steps begins with the level at its first moment, and ends at its last."""
+    """A part begins with the level at its first moment, and ends at its last moment."""
     steps = Steps([0, 1, 3], [1, 5, 2])
     whole = Steps([0, 1, 3, 4], [1, 5, 2])
     assert whole == steps.between(0, 4)
@@ -73,7 +73,7 @@ def test_scales_fit_all_runs() -> None:
 
 
 def test_the_closer_look_is_about_the_middle() -> None:
-    """The range spans 12 flushes of the quickest, or one of the slowest, but 100 at most."""
+    """The range has 12 flushes of the quickest run, or up to 100 to include one of the slowest."""
     quick = run_of(NaturalPolicy(), attrs.evolve(SECONDLY, sink=Sink(0, 0)))
     for others, seconds in (((), 12), ((20,), 1.5 * 20), ((500,), 100)):
         slow = [run_of(IntervalPolicy(math.inf, size), SECONDLY) for size in others]
@@ -127,7 +127,7 @@ def test_a_row_has_the_figures_of_its_policy(tmp_path: Path) -> None:
 
 
 def test_partitions_have_a_line_for_the_slowest_and_one_for_all_others(tmp_path: Path) -> None:
-    """If there is only one partition, there is no line for other partitions."""
+    """A run with only one partition has no line for other partitions."""
     alone = run_of(IntervalPolicy(5.0), attrs.evolve(KEYED, partitions="aaaa"))
     texts = drawn([PARTITIONED, alone], tmp_path)
     assert {

@@ -30,7 +30,7 @@ class Pulled(Server):
 
     @asynccontextmanager
     async def pulled(self, **limits: Any) -> AsyncIterator[tuple[Pull, "asyncio.Task[None]"]]:
-        """Run a ``Pull`` from this server; yield it and the task that makes the requests."""
+        """Run a ``Pull`` from this server; yield the pull and the task of its requests."""
         pull = Pull(cast(Client, self), Consumer("S", "c", **limits), self._take)
         async with pull.running() as asking:
             await asyncio.sleep(0)

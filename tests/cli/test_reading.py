@@ -164,7 +164,7 @@ def test_sources_are_read_one_after_the_other(path: Path) -> None:
 
 
 def test_a_named_pipe_is_read_until_its_last_writer_leaves(pipe: Path) -> None:
-    """The reader waits until a writer opens the pipe, and reads until the last one closes it."""
+    """The reader waits until a writer opens the pipe, and reads until no writer is left."""
     writer = threading.Thread(target=pipe.write_text, args=("a\nb\n",))
 
     async def scenario() -> list[str]:
@@ -252,7 +252,7 @@ def test_nothing_is_read_after_a_stop_before_the_start(path: Path, *, asked: boo
 
 
 def test_the_thread_reads_few_chunks_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread waits with CHUNKS chunks ready and one in hand; untaken chunks are counted."""
+    """The thread reads at most CHUNKS + 1 chunks ahead; ``untaken`` counts their lines."""
     path = tmp_path / "long"
     path.write_text("abc\n" * 100)
     monkeypatch.setattr(reading, "BLOCK", 4)
@@ -297,7 +297,7 @@ def test_lines_that_were_not_taken_are_counted(path: Path) -> None:
 
 
 def test_a_read_that_hangs_does_not_hang_the_exit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a read does not return, the exit leaves its thread alone after GRACE_SECONDS."""
+    """If a read does not return, the exit waits only GRACE_SECONDS for the thread."""
     returns, reads = threading.Event(), threading.Event()
 
     def hanging_read(fd: int, size: int) -> bytes:
@@ -333,7 +333,7 @@ def test_an_unforeseen_error_comes_out(path: Path, monkeypatch: pytest.MonkeyPat
 
 
 async def share(*sources: str | Path, start: Start = BEGINNING) -> list[float | None]:
-    """Return the share that one line is, before the first read and at the end."""
+    """Return the share of the input that one line is, before the first read and at the end."""
     reader = Reader([str(source) for source in sources])
     reader.starts = {str(sources[0]): start}
     with reader:

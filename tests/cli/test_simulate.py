@@ -171,7 +171,7 @@ def test_slots_limits_drain_throttle_and_failures(
 
 
 def test_items_have_weights() -> None:
-    """The seed draws the weights, also for a FILE; the queue and the policies count them."""
+    """The seed draws the weights, also for a FILE; weights count for the queue and the policies."""
     call, text = "- --sink 0 --policy OWN:HEAVY --weight 2", "0\n" * 20
     (found,) = figures(call, text)
     assert 2 <= found["largest_batch"] < found["items"]
@@ -181,7 +181,7 @@ def test_items_have_weights() -> None:
 
 
 def test_which_calls_fail() -> None:
-    """The same calls fail under each policy; the seed draws them, also for a FILE."""
+    """The same calls fail under each policy; the seed determines which calls, also for a FILE."""
     text = "".join(f"{second}\n" for second in range(1000))
     call = "- --sink 0.5 --policy natural --policy interval:0.1 --attempts 1 --fail-rate"
     one, other = figures(f"{call} 0.25", text)
@@ -213,7 +213,7 @@ HIDDEN_CURSOR, SHOWN_CURSOR = "\x1b[?25l", "\x1b[?25h"
 
 
 def test_without_json_a_table_is_printed() -> None:
-    """The table shows why each policy flushed; without --policy it has some default policies."""
+    """The table shows why each policy flushed; without --policy there are default policies."""
     result = simulate("- --sink 0.1", "0\n0.01\n5\n")
     rows = [line.split()[0] for line in result.stdout.splitlines()]
     assert (0, ["policy", "interval:1.0,500", "natural", "budget:1.0", "pause"]) == (

@@ -291,7 +291,7 @@ def test_a_batch_that_fails_is_not_stored_at_all(
 def test_a_table_that_was_changed_and_takes_no_line_is_unusable(
     other: sqlite3.Connection, change: str, error: str
 ) -> None:
-    """Such an error is not a refusal of the line."""
+    """A write to a changed table raises Unusable, which does not count as a refusal."""
 
     async def act(table: Table) -> None:
         other.execute(change)
@@ -304,7 +304,7 @@ def test_a_table_that_was_changed_and_takes_no_line_is_unusable(
 
 
 class Narrow(sqlite3.Connection):
-    """A connection with short limits: 1000 bytes in SQLite, and 2000 instead of 2 GiB in Python."""
+    """A connection with low limits: 1000 bytes in SQLite, and 2000 instead of 2 GiB in Python."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -420,7 +420,7 @@ def test_lines_with_the_same_value_have_the_same_key() -> None:
 
 
 def test_values_of_different_kinds_have_different_keys() -> None:
-    """The values differ also where they are equal in Python, such as 1 and true."""
+    """The keys differ even if the values are equal in Python, such as 1 and true."""
     values = ["1", '"1"', "true", "null", "[1]", '{"a": 1}', '""', "0", "false"]
     assert len(values) == len({key_of(f'{{"id": {value}}}') for value in values})
 

@@ -39,7 +39,7 @@ def test_a_closed_pipe_is_not_a_failure(
 def test_a_result_that_cannot_be_written_is_a_failure(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A full disk or a closed standard output is reported once on standard error, if it is open."""
+    """A full disk or a closed standard output is reported once, unless standard error is closed."""
     cannot = "cannot write to standard output"
     with Path("/dev/full").open("w") as stream:
         monkeypatch.setattr(sys, "stdout", stream)
@@ -96,7 +96,7 @@ def test_how_far_a_work_is(share: float | None, told: dict[str, str]) -> None:
 
 
 def test_troubles_of_a_kind_are_reported_ten_times(capsys: pytest.CaptureFixture[str]) -> None:
-    """After ten reports one line says that no more follow; after a new start they are reported."""
+    """After ten reports one line says that no more follow; ``start_anew`` begins anew."""
     troubles = Complaints("troubles")
     for _ in range(2):
         for number in range(12):

@@ -79,7 +79,7 @@ async def nothing(_: list[Any]) -> None:
 
 
 async def test_a_second_signal_while_messages_are_on_their_way(server: Server) -> None:
-    """A second signal ends the wait for messages; one that comes later is returned with a NAK."""
+    """A second signal ends the wait for messages; a later message is returned with a NAK."""
     server.drained.clear()
     worker = start(nothing)
     await server.subscribed.wait()
@@ -95,7 +95,7 @@ async def test_a_second_signal_while_messages_are_on_their_way(server: Server) -
 
 
 async def test_messages_on_their_way_are_waited_for_a_while(server: Server) -> None:
-    """At the end the worker waits at most two seconds for messages; the server sends them again."""
+    """At the end the worker waits at most two seconds for messages; others are resent."""
     server.drained.clear()
     worker = start(nothing)
     await server.subscribed.wait()

@@ -101,7 +101,7 @@ def remember(policy: Any, now: float) -> Decision:
 
 
 def flush_when_first_asked(policy: Any, now: float) -> Decision:
-    """Raise if it is called twice at one time, else flush."""
+    """Raise if decide is called twice at one time, else flush."""
     if getattr(policy, "asked", -1.0) == now:
         raise RuntimeError("asked already")
     policy.asked = now

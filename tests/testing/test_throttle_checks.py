@@ -43,7 +43,7 @@ IMPLIED: dict[type[Throttle], Collection[str]] = {
     Forgetting: ["later"],
     Tired: ["later"],
 }
-"""The other laws that a throttle may break beside its own."""
+"""The other laws that a throttle may break besides the law that it is made for."""
 
 SMALLEST: dict[type[Throttle], list[str]] = {
     Raising: ["call_started(0.0, 1, 1)"] * 2 + ["call_started(0.0, 1, 1) -> ArithmeticError('3')"],
@@ -180,7 +180,7 @@ def test_what_cannot_happen_does_not() -> None:
 
 
 def test_ready_at_is_asked_before_a_call_and_after_each_event() -> None:
-    """``ready_at`` is asked before a call and after each event, and at the end when it is ready."""
+    """``ready_at`` is asked before each call, after each event, and at the last answered time."""
     turns = ThrottlePlay(RateLimit(1, 7.0), ThrottleHistory(1.0, (Call(2, 1), Call(0, 1)))).run()
     assert [
         "ready_at(0.0) -> 0.0",

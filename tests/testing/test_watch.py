@@ -103,7 +103,7 @@ def test_the_class_is_afterwards_as_it_was() -> None:
     ],
 )
 def test_a_clock_that_decide_reads_is_named(clock: Callable[[], float], name: str) -> None:
-    """The clock is named even if the policy breaks another law because of it."""
+    """The clock is named even if reading it breaks another law, too."""
     clocked = deciding("Clocked", lambda _, now: Wait(now + abs(clock()) + 1), __module__=__name__)
     with pytest.raises(LawBroken) as broken:
         check_policy(clocked, examples=5)

@@ -63,7 +63,7 @@ class ByTheHour(RateLimit):
     """A throttle that lets some calls start in each interval of a calendar."""
 
     def ready_at(self, now: float) -> float:
-        """Return now, or the end of the interval if all its calls have started."""
+        """Return now, or the end of the interval if it has no call left."""
         ready = super().ready_at(now) - self.seconds
         return now if ready < now // self.seconds * self.seconds else self._next(now)
 
@@ -113,7 +113,7 @@ class Fickle(Counting):
 
 
 class Settling(Counting):
-    """A throttle that sets the end of a pause when it is asked for it."""
+    """A throttle that sets the end of a pause only when ``ready_at`` is called."""
 
     due = -math.inf
     is_settled = True
@@ -132,7 +132,7 @@ class Settling(Counting):
 
 
 class Forgetting(RateLimit):
-    """A throttle that forgets, when it is asked, the starts that do not count at that time."""
+    """A throttle whose ``ready_at`` forgets the starts that do not count at that time."""
 
     def ready_at(self, now: float) -> float:
         """Forget starts, and return the right time for the others."""
@@ -153,7 +153,7 @@ class Tired(Counting):
 
 
 class Lazy(Counting):
-    """A throttle that counts a failure when it is next asked, so that two may count as one."""
+    """A throttle that counts a failure only in ``ready_at``, so two failures may count as one."""
 
     failed_at: float | None = None
     row = 0
@@ -189,10 +189,10 @@ class Irritable(Counting):
 
 
 class Polling(RateLimit):
-    """A throttle that does not compute when it is ready, but must be asked again and again."""
+    """A throttle that does not know when it is ready, and must be asked again and again."""
 
     def ready_at(self, now: float) -> float:
-        """Return now, or a moment later if it is not ready."""
+        """Return now if a call may start, else a moment later."""
         return now if super().ready_at(now) <= now else now + 1e-9
 
 
@@ -213,7 +213,7 @@ class Closing(Counting):
 
 
 class CountingBursts(RateLimit):
-    """A throttle that counts calls that run at the same time as one."""
+    """A throttle that counts several calls as one if they run at the same time."""
 
     running = 0
 
@@ -232,7 +232,7 @@ class Duration(RateLimit):
     """A throttle that answers with a duration instead of a time."""
 
     def ready_at(self, now: float) -> float:
-        """Return the seconds until it is ready."""
+        """Return the seconds until a call may start."""
         return super().ready_at(now) - now
 
 

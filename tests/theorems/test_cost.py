@@ -44,7 +44,7 @@ def test_never_more_than_twice_the_optimum(make: Any, count: int) -> None:
 @POLICIES
 @pytest.mark.parametrize("records", [None, 3])
 def test_twice_the_optimum_is_reached(make: Any, records: int | None) -> None:
-    """An item that waits alone costs as much as two flushes; an optimal schedule pays for one."""
+    """An item that waits alone costs two flushes; an optimal schedule pays for one flush."""
     price = exact(7, 1)
     assert CostRatio(2, price).measure(make(price, records), [0, 10**6, 2 * 10**6]) == 2
 

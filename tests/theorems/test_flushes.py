@@ -45,6 +45,6 @@ def test_floats_tie_as_they_do_in_a_queue(count: int) -> None:
 
 
 def test_what_is_not_true_of_natural_batching() -> None:
-    """A policy that waits less than it may needs many flushes instead of one."""
+    """A policy that waits less than allowed needs several flushes instead of one."""
     assert 50 == FlushesRatio(1, 50).measure(NaturalPolicy(), list(range(50)))
     assert 2 == FlushesRatio(1, 5).measure(IntervalPolicy(2), [0, 3, 8, 11])

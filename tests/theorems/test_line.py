@@ -1,4 +1,4 @@
-"""Partitions: which batches may start before a partition that is due, and how long it waits."""
+"""Partitions: which batches may start before a partition that is due, and its longest wait."""
 
 import math
 from collections.abc import Hashable
@@ -77,7 +77,7 @@ def test_one_batch_at_most_of_each_that_stood_in_line_before(
     limit: int | None,
     steps: int,
 ) -> None:
-    """No partition that joined the line later starts before it, so its wait has a bound."""
+    """Only partitions that joined earlier start first, one batch each; so the wait has a bound."""
     unit, times, weights = workload
     keys = data.draw(st.lists(st.integers(0, 5), min_size=len(times), max_size=len(times)))
     trace = simulate(

@@ -54,7 +54,7 @@ def test_it_opens_after_so_many_failures_in_a_row(hows: list[str], *, opens: boo
 
 
 def test_while_open_the_end_of_a_call_changes_nothing() -> None:
-    """While the breaker is open a success does not close it, and a failure does not delay it."""
+    """While open, a breaker is not closed by a success, and a failure does not extend the pause."""
     breaker = opened()
     end(breaker, 12, *ERRORS, seconds=9)
     assert [15, 15] == [breaker.ready_at(now) for now in (12, 20)]
@@ -164,7 +164,7 @@ def test_it_is_so_in_floats(
 
 @pytest.mark.parametrize("seconds", [5e-324, 1e-9, 1e-7])
 def test_a_pause_that_floats_cannot_measure_does_not_end_it(seconds: float) -> None:
-    """Even then the breaker does not stay half-open."""
+    """The breaker does not stay half-open if its pause is too short for floats."""
     breaker = opened(1e9 + 0.1, seconds)
     breaker.call_started(1e9 + 0.1, 1)
     end(breaker, 1e9 + 0.3, "failed", seconds=(1e9 + 0.3) - (1e9 + 0.1))

@@ -36,7 +36,7 @@ def fullest(starts: Sequence[Any], seconds: Any) -> int:
 def test_the_limit_holds_and_is_used_to_the_full(
     calls: int, seconds: int, unit: Any, data: st.DataObject
 ) -> None:
-    """No half-open interval has more starts; if a call started a unit earlier, one would."""
+    """No half-open interval has too many starts; if a call started earlier, an interval would."""
     length = seconds * unit
     wanted = data.draw(arrivals(unit).filter(bool))
     starts = starts_of(RateLimit(calls, length), wanted)
@@ -110,7 +110,7 @@ def test_at_the_time_that_was_answered_a_call_may_start(
 @given(count=st.integers(1, 5), calls=st.integers(1, 5))
 @example(count=5, calls=5)
 def test_only_the_last_starts_are_kept(count: int, calls: int) -> None:
-    """A limit is equal to one that has been told only the last starts."""
+    """A limit that was told only the last starts is equal to one that was told all starts."""
     old, new = RateLimit(calls, 1), RateLimit(calls, 1)
     for now in range(count):
         old.call_started(now, 1)
