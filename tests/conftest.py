@@ -1,11 +1,11 @@
-"""What all tests share: the loop that async tests run on, and Hypothesis profiles.
+"""The loop of async tests, the Hypothesis profiles and the fixture of all tests.
 
-An async test runs in virtual time. One that needs real threads, sockets or subprocesses says
+An async test runs in virtual time. A test that needs real threads, sockets or subprocesses says
 
     @pytest.mark.asyncio(loop_factories=["standard"])
 
-and one that must hold on several loops names them all: virtual, standard, uvloop. In another world
-(`tests.worlds`) the loop is that of the world.
+and a test that must pass on several loops names them all: virtual, standard, uvloop. In another
+world (`tests.worlds`) the loop is the one of the world.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
 def _uvloop() -> asyncio.AbstractEventLoop:
-    uvloop = pytest.importorskip("uvloop", reason="uvloop is not to be had on Windows")
+    uvloop = pytest.importorskip("uvloop", reason="uvloop does not run on Windows")
     loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
     return loop
 
@@ -41,41 +41,41 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, LoopFactory]:
-    """Offer every loop to a test that names some, and that of the world to all others."""
+    """Return all loops for a test that names its loops, or else the loop of the world."""
     mark = item.get_closest_marker("asyncio")
     named = mark is not None and "loop_factories" in mark.kwargs
     return LOOPS if named else {worlds.NAME: worlds.LOOPS[worlds.NAME]}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what cannot hold in this world."""
+    """Deselect the tests that cannot pass in this world."""
     if worlds.NAME != "virtual":
         config.hook.pytest_deselected(items=list(worlds.choose(items)))
 
 
 def pytest_collection_finish() -> None:
-    """Spare the collector what was imported and collected: it stays until the end."""
+    """Exclude all imported objects from garbage collection: they stay until the end."""
     gc.collect()
     gc.freeze()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """List what holds without a clock, if that is what this run is for."""
+    """List each test that passes without a clock, in the world of the probe."""
     if worlds.NAME == "probe":
         worlds.note_timeless(report)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell how much was left out of this world, and why."""
+    """Print how many tests were left out of this world, and why."""
     for reason, count in sorted(worlds.left_out.items()):
         terminalreporter.write_line(f"left out of {worlds.NAME}: {count}, {reason}")
 
 
 @pytest.fixture(autouse=True)
 def no_complaints(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Fail a test after which asyncio logged an error, as of an exception that nobody saw.
+    """Fail a test if asyncio logged an error, such as an exception that was never retrieved.
 
-    A test that provokes one ends with `caplog.clear()`.
+    A test that expects such an error ends with `caplog.clear()`.
     """
     yield
     complaints = [

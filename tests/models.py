@@ -1,4 +1,4 @@
-"""Naive models to compare with, and helpers that look at a policy or a trace from outside."""
+"""Naive models to compare results with, and helpers that examine a policy or a trace."""
 
 import copy
 import heapq
@@ -13,31 +13,31 @@ from flushq.simulation import Trace
 
 
 def exact(numerator: int, denominator: int) -> Any:
-    """A Fraction, which type checkers do not take for a float."""
+    """Return a Fraction, typed as Any because type checkers do not accept it as a float."""
     return Fraction(numerator, denominator)
 
 
 def state_of(policy: FlushPolicy) -> Any:
-    """All that a policy holds, its facts included, as a copy that compares equal."""
+    """Return a copy of all attributes of a policy, its facts included; equal states are equal."""
     return copy.deepcopy(object.__getstate__(policy))
 
 
 def twin(policy: FlushPolicy) -> FlushPolicy:
-    """A deep copy of a running policy, with the same facts."""
+    """Return a deep copy of a running policy, with the same facts."""
     clone = copy.deepcopy(policy)
     object.__setattr__(clone, "queue", copy.deepcopy(policy.queue))
     return clone
 
 
 def cap(limit: float | None) -> float:
-    """A cap as a number; no cap is inf."""
+    """Return a cap as a number: inf if there is no cap."""
     return math.inf if limit is None else limit
 
 
 def cut_size(
     weights: Sequence[float], up_to: int | None, max_records: int | None, max_weight: float | None
 ) -> int:
-    """How many of the oldest items make the longest batch within all limits, by trying all."""
+    """Return the length of the longest batch within all limits, by trying all lengths."""
     most = min(cap(up_to), cap(max_records))
     return max(
         size
@@ -47,7 +47,7 @@ def cut_size(
 
 
 def cheapest(times: Sequence[Any], flush: Any, delay: Any, max_records: int | None) -> Any:
-    """The least cost of flushes and delays, over all FIFO partitions, by a plain recurrence."""
+    """Return the least cost of flushes and delays over all FIFO partitions, by a recurrence."""
     least: list[Any] = [0]
     for end in range(1, len(times) + 1):
         least.append(
@@ -69,7 +69,7 @@ def least_flushes(
     max_records: int | None,
     max_weight: float | None,
 ) -> int:
-    """The least number of FIFO batches within an age and the caps, by dynamic programming."""
+    """Return the least number of FIFO batches within an age and caps, by dynamic programming."""
 
     def fits(first: int, end: int) -> bool:
         return (
@@ -85,7 +85,7 @@ def least_flushes(
 
 
 def least_latency(times: Sequence[Any], seconds: Any, slots: int, max_records: int | None) -> Any:
-    """The least possible maximum of completion minus arrival, over all FIFO partitions."""
+    """Return the least possible maximum latency, completion minus arrival, over FIFO partitions."""
     n = len(times)
     latencies = []
     for ends in product([False, True], repeat=n - 1):
@@ -97,7 +97,7 @@ def least_latency(times: Sequence[Any], seconds: Any, slots: int, max_records: i
 
 
 def _max_latency(batches: Sequence[Sequence[Any]], seconds: Any, slots: int) -> Any:
-    """List-schedule the batches on the slots, each from its last arrival on."""
+    """Return the maximum latency of the batches; each starts at its last arrival or a free slot."""
     free = [-math.inf] * slots
     latency: Any = 0
     for batch in batches:
@@ -108,11 +108,11 @@ def _max_latency(batches: Sequence[Sequence[Any]], seconds: Any, slots: int) -> 
 
 
 def running_at(trace: Trace, time: float) -> int:
-    """How many flushes of a trace run just after ``time``."""
+    """Return how many flushes of a trace run just after ``time``."""
     return sum(flush.started <= time < flush.ended for flush in trace.flushes)
 
 
 def always_busy(trace: Trace, since: float, until: float, slots: int) -> bool:
-    """Whether every slot was taken from ``since`` to just before ``until``."""
+    """Return whether every slot was taken from ``since`` to just before ``until``."""
     ends = (flush.ended for flush in trace.flushes if since < flush.ended < until)
     return since >= until or all(running_at(trace, time) == slots for time in (since, *ends))

@@ -1,10 +1,10 @@
-"""The mutants of a source: all that one small change makes of it.
+"""The mutants of a source: all sources that differ from it by one small change.
 
-What is changed: comparisons, arithmetic, `and`, `or`, `not`, conditions, numbers, True, False,
-None, strings of one word, arguments, defaults (of classes too), decorators, results, loops,
-exceptions that are caught, some names; and each simple statement is left out. What is not: types,
-docstrings, `__repr__`, and messages, which are f-strings, strings of several words, and the names
-that a check is told.
+A change replaces a comparison, arithmetic, `and`, `or`, `not`, a condition, a number, True, False,
+None, a string of one word, an argument, a default (of classes too), a decorator, a result, a loop,
+an exception that is caught, or one of some names; or it leaves out a simple statement. Types,
+docstrings and `__repr__` do not change, nor do messages: f-strings, strings of several words, and
+the names that are passed to a check.
 """
 
 import ast
@@ -62,7 +62,7 @@ class Mutant:
 
 
 def mutants(source: str) -> Iterator[Mutant]:
-    """Yield the mutants, each once, and only those that Python can compile."""
+    """Yield the different mutants that Python can compile."""
     seen = {ast.dump(ast.parse(source))}
     for node in _nodes(ast.parse(source)):
         for changed, text in _changes(node):
@@ -74,7 +74,7 @@ def mutants(source: str) -> Iterator[Mutant]:
 
 
 def _form(source: str) -> str | None:
-    """What is the same for sources that mean the same; None for one that means nothing."""
+    """Return a text that is equal for equivalent sources; None if the source does not compile."""
     try:
         with warnings.catch_warnings(action="ignore"):
             compile(source, "mutant", "exec")
@@ -84,7 +84,7 @@ def _form(source: str) -> str | None:
 
 
 def _replace(source: str, node: Node, text: str) -> str:
-    """The source with another text in the place of a node."""
+    """Return the source with this text in the place of a node."""
     lines = source.encode().splitlines(keepends=True)
     end = node.end_lineno or node.lineno
     before = lines[node.lineno - 1][: node.col_offset]
@@ -94,7 +94,7 @@ def _replace(source: str, node: Node, text: str) -> str:
 
 
 def _nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yield what may be changed in a tree."""
+    """Yield the nodes of a tree that may be changed."""
     for name, field in ast.iter_fields(tree):
         if name in {"annotation", "returns", "bases"}:
             continue
@@ -129,7 +129,7 @@ def _is_message(node: ast.AST) -> bool:
 
 
 def _changes(node: ast.AST) -> Iterator[Change]:
-    """Yield what becomes of a node, or of a part of it."""
+    """Yield the changes of a node and its parts: the changed node, and its new text."""
     for kind, changes in CHANGES.items():
         if isinstance(node, kind):
             yield from changes(node)

@@ -1,15 +1,15 @@
-"""Mutation testing: break the code in every small way there is, and see whether a test notices.
+"""Mutation testing: make each small change to the code, and see whether a test fails.
 
     python -m tests.mutation                              all files
-    python -m tests.mutation flushq/aio/queue.py          one
-    python -m tests.mutation --sample 100 --seed 7        so many of each file's mutants, drawn
-    python -m tests.mutation flushq/policy.py --only 3,17 these alone, by number
+    python -m tests.mutation flushq/aio/queue.py          one file
+    python -m tests.mutation --sample 100 --seed 7        100 random mutants of each file
+    python -m tests.mutation flushq/policy.py --only 3,17 only the mutants with these numbers
 
-A mutant is the source of a file with one change (`tests.mutants`). Each is tried in a process of
-its own, which is forked from one that has loaded pytest, takes the mutant for the file whenever
-the module is imported, and runs a selection of tests until the first fails. Nothing is written
-into the checkout. A process that takes far more time or memory than the unchanged file does has
-noticed the mutant too. Survivors are printed as diffs.
+A mutant is the source of a file with one change (`tests.mutants`). Each mutant is tried in a
+process of its own, which is forked from a process that has loaded pytest. It imports the mutant in
+place of the file, and runs a selection of tests until the first one fails. Nothing is written into
+the checkout. A mutant also counts as found if its process takes far more time or memory than that
+of the unchanged file. Survivors are printed as diffs.
 """
 
 import argparse
@@ -60,7 +60,7 @@ PARTITIONS = " ".join(
     for name in ("p01_key", "p02_life", "p03_turns", "p06_room", "p08_outcomes", "p10_cost")
 )
 
-# What is likely to notice, and quick, comes first: each line is a run of pytest.
+# The quick tests, and those that are likely to fail, come first; each line is a run of pytest.
 TESTS: dict[str, tuple[str, ...]] = {
     "flushq/core/admission.py": (
         "tests/core/test_admission.py tests/core/test_core.py",
@@ -251,7 +251,7 @@ KILLED, TIMEOUT, SURVIVED = "killed", "timeout", "survived"
 
 
 class _Instead(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports a mutant in place of the file that it was made from."""
+    """Imports a mutant in place of the original file."""
 
     def __init__(self, path: Path, source: str) -> None:
         self._path, self._source = path, source
@@ -260,7 +260,7 @@ class _Instead(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(
         self, fullname: str, path: object, target: object = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """Know the one module."""
+        """Return the spec of the mutant, or None for every other module."""
         if fullname != self._name:
             return None
         return importlib.util.spec_from_file_location(fullname, self._path, loader=self)
@@ -273,7 +273,7 @@ class _Instead(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 class _FewExamples:
-    """A plugin of pytest: few examples for each property, always the same ones."""
+    """A plugin of pytest that runs few examples of each property, always the same ones."""
 
     def pytest_collection(self) -> None:
         """Load the profile after the one that conftest.py has loaded."""
@@ -287,15 +287,15 @@ class _FewExamples:
 
 
 def run_pytest(*options: str) -> int:
-    """Run pytest in this process, in silence, and return what it says."""
+    """Run pytest in this process without output, and return its exit status."""
     quiet = ["-q", "--tb=no", "-n", "0", "-p", "no:cacheprovider", "-p", "no:cov"]
-    # That a plugin has been imported before does not matter: nobody reads its asserts.
+    # A plugin may have been imported before: the messages of its asserts are not needed.
     known = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     return int(pytest.main([*quiet, *known, *options], plugins=[_FewExamples()]))
 
 
 def try_out(path: Path, source: str, tests: Iterable[str], seconds: int) -> int:
-    """Run the tests on a mutant, each run in a process of its own, until one fails."""
+    """Run the tests on a mutant until one fails; each run is in a process of its own."""
     for run in tests:
         _, status = os.waitpid(fork(partial(try_run, path, source, run, seconds)), 0)
         if os.WIFSIGNALED(status):
@@ -309,7 +309,7 @@ def try_run(path: Path, source: str, run: str, seconds: int) -> int:
     """Run some tests on a mutant, in this process."""
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
-    signal.alarm(10 * seconds)  # what waits for ever uses no processor
+    signal.alarm(10 * seconds)  # a test that waits for ever uses no processor time
     sys.meta_path.insert(0, _Instead(path, source))
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
@@ -318,7 +318,7 @@ def try_run(path: Path, source: str, run: str, seconds: int) -> int:
 
 
 def fork(action: Callable[[], int]) -> int:
-    """Call it in a new process, and return the number of that."""
+    """Call ``action`` in a new process, and return the number of the process."""
     pid = os.fork()
     if pid == 0:
         status = 1
@@ -330,7 +330,7 @@ def fork(action: Callable[[], int]) -> int:
 
 
 def verdict(status: int) -> str:
-    """What the end of a process says of its mutant."""
+    """Return "killed", "timeout" or "survived" for the exit status of a process."""
     if os.WIFSIGNALED(status):
         return TIMEOUT
     return SURVIVED if os.waitstatus_to_exitcode(status) == pytest.ExitCode.OK else KILLED
@@ -339,7 +339,7 @@ def verdict(status: int) -> str:
 def tried(
     path: Path, sources: Sequence[str], tests: Sequence[str], seconds: int, jobs: int
 ) -> Iterator[tuple[int, str]]:
-    """Yield the number of each source and what became of it, as the processes end."""
+    """Yield the number and the verdict of each source, as the processes end."""
     running: dict[int, int] = {}
     left = iter(enumerate(sources))
     while True:
@@ -354,7 +354,7 @@ def tried(
 
 
 def measure(path: Path, tests: Sequence[str]) -> int:
-    """Return how many seconds of processor time a mutant may take; the file itself must pass."""
+    """Return the seconds of processor time for a mutant; exit if the file itself fails."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     ((_, outcome),) = tried(path, [path.read_text()], tests, 600, 1)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -373,7 +373,7 @@ def chosen(count: int, arguments: argparse.Namespace) -> list[int]:
 
 
 def run(name: str, arguments: argparse.Namespace) -> Counter[str]:
-    """Try the mutants of a file, print the survivors, and return how many met which end."""
+    """Try the mutants of a file, print the survivors, and return the number of each verdict."""
     path = ROOT / name
     source = path.read_text()
     made = list(mutants(source))
@@ -411,7 +411,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("files", nargs="*", metavar="file", help=f"of {', '.join(TESTS)}")
     parser.add_argument("--jobs", type=int, default=2, help="how many processes to use")
     parser.add_argument("--sample", type=int, help="how many mutants of each file to try")
-    parser.add_argument("--seed", type=int, default=0, help="what they are drawn with")
+    parser.add_argument("--seed", type=int, default=0, help="the seed of the sample")
     parser.add_argument("--only", help="the numbers of the mutants to try")
     return parser.parse_args()
 

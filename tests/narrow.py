@@ -1,7 +1,7 @@
-"""Numbers of 16 bits, which are registered as numbers and whose sums wrap round.
+"""Numbers of 16 bits, which are registered as numbers and whose sums wrap around.
 
-So do those of the libraries for arrays; these here are as hostile as they may be: whatever they are
-compared with wraps round too.
+The numbers of array libraries wrap around, too. These numbers are the worst case: a number that
+they are compared with also wraps around.
 """
 
 import numbers
@@ -65,7 +65,7 @@ class NarrowRational(Narrow):
 
 @numbers.Integral.register
 class NarrowInteger(NarrowRational):
-    """An integer of 16 bits, of which a Fraction can be made."""
+    """An integer of 16 bits, which can be converted to a Fraction."""
 
     __index__ = Narrow.__int__
 

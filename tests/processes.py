@@ -1,4 +1,4 @@
-"""Work for several processes, as strict about warnings as pytest is."""
+"""Work in several processes, where a warning is an error, as under pytest."""
 
 import gc
 import multiprocessing
@@ -15,9 +15,9 @@ Result = TypeVar("Result")
 def spread(
     work: Callable[[Task], Result], tasks: Iterable[Task], processes: int
 ) -> Iterator[Result]:
-    """Yield the result of each task, in order; ``work`` is a function of a module.
+    """Yield the result of each task, in order; ``work`` must be a function of a module.
 
-    The coverage is not measured there: that would take several times as long.
+    The processes do not measure coverage: that would take several times as long.
     """
     with mock.patch.dict(os.environ):
         os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
@@ -28,4 +28,4 @@ def spread(
 
 def _prepare() -> None:
     warnings.simplefilter("error")
-    gc.set_threshold(50_000)  # what is played leaves much garbage in circles, and soon ends
+    gc.set_threshold(50_000)  # sessions leave many reference cycles, and the process is short-lived

@@ -2,8 +2,8 @@
 
     python -m tests.reference
 
-For each public class and function there is its signature, the first sentence of its docstring, and
-what that says of each argument or attribute; for a class also its methods and properties.
+The page has, for each public class and function, its signature, the first sentence of its docstring
+and the text of each argument or attribute; for a class also its methods and properties.
 """
 
 import importlib
@@ -35,7 +35,7 @@ Reference
 =========
 
 Every public class and function, with the first sentence of its docstring. The whole docstring also
-tells what is raised, and in which state that leaves things: ``help(flushq.FlushQueue)``. This page
+tells which exceptions are raised, and the state after them: ``help(flushq.FlushQueue)``. This page
 is written by ``python -m tests.reference``.
 
 .. contents::
@@ -45,7 +45,7 @@ is written by ``python -m tests.reference``.
 
 
 def reference() -> str:
-    """The page, as text."""
+    """Return the text of the page."""
     return "\n".join([HEAD, *(line for name in MODULES for line in _module_lines(name))])
 
 
@@ -82,7 +82,7 @@ def _function_lines(function: Callable[..., object]) -> Iterator[str]:
 
 
 def _described(thing: object) -> Iterator[str]:
-    """The first sentence, and what is said of each argument or attribute."""
+    """Yield the lines with the first sentence and the text of each argument or attribute."""
     yield from [*_wrapped(_first_sentence(thing)), ""]
     fields = list(_fields(inspect.getdoc(thing) or ""))
     if fields:
@@ -96,7 +96,7 @@ def _method(name: str, method: Any) -> str:
 
 
 def _methods(kind: type) -> Iterator[tuple[str, Any]]:
-    """The public methods and properties that no public base has."""
+    """Yield the public methods and properties that no public base has."""
     known = {name for base in kind.__mro__[1:] if _is_public(base) for name in dir(base)}
     for base in kind.__mro__:
         for name, value in vars(base).items():
@@ -106,14 +106,14 @@ def _methods(kind: type) -> Iterator[tuple[str, Any]]:
 
 
 def _is_made_by_users(kind: type) -> bool:
-    """Whether the arguments of a class are of interest: they are described, or are its fields."""
+    """Return whether users make objects of a class: its arguments are described, or its fields."""
     if issubclass(kind, BaseException):
         return "__init__" in vars(kind)
     return attrs.has(kind) or "Args:" in (kind.__doc__ or "")
 
 
 def _public_names(module: ModuleType) -> list[str]:
-    """The names that a module gives to its users, in order."""
+    """Return the public names of a module, in order."""
     own = [name for name, value in vars(module).items() if _is_own(value, module.__name__)]
     return sorted(getattr(module, "__all__", own), key=str.lower)
 
@@ -130,7 +130,7 @@ def _is_public(kind: type) -> bool:
 
 
 def _aliases_of(module: ModuleType) -> list[tuple[str, str]]:
-    """The types that have a name, as pairs: what they are, and the name."""
+    """Return the named types of a module, as pairs of the type and its name."""
     values = [(getattr(module, name), name) for name in _public_names(module)]
     return [
         (_plain(repr(value)), name)
@@ -154,7 +154,7 @@ def _signature(thing: Callable[..., object]) -> str:
 
 
 def _plain(annotation: str) -> str:
-    """An annotation without the modules, and the marks, that its names have in a repr."""
+    """Return an annotation without the modules and marks that a repr adds to its names."""
     return re.sub(r"\b(?:[a-z_]\w*\.)+(?=[A-Za-z_])|~", "", annotation)
 
 
@@ -164,7 +164,7 @@ def _first_sentence(thing: object) -> str:
 
 
 def _fields(doc: str) -> Iterator[tuple[str, str]]:
-    """The entries of the sections Args and Attributes of a docstring: names, and what is said."""
+    """Yield the names and the text of each entry of the sections Args and Attributes."""
     for section in re.findall(r"^(?:Args|Attributes):\n((?:    .*\n?|\n)+)", doc, re.MULTILINE):
         for entry in re.split(r"\n(?=\w)", textwrap.dedent(section).strip()):
             names, _, text = _without_roles(entry).partition(": ")
@@ -180,7 +180,7 @@ def _heading(text: str, sign: str) -> list[str]:
 
 
 def _literal(name: str, signature: str) -> list[str]:
-    """A signature as a literal block: in a line, or with each parameter in a line of its own."""
+    """Return a signature as a literal block: on one line, or with one parameter on each line."""
     line = f"    {name}{signature}"
     if len(line) <= WIDTH:
         return ["::", "", line, ""]

@@ -1,7 +1,7 @@
 """Policies and Hypothesis strategies that several test files share.
 
-A history has one unit, and its times, durations and weights are small multiples of it. The unit is
-an int, a float that is a power of two, or a Fraction: sums are exact, and ties are frequent.
+A history has one unit. Its times, durations and weights are small multiples of the unit, which is
+an int, a float that is a power of two, or a Fraction: so sums are exact, and ties are frequent.
 """
 
 from collections.abc import Callable
@@ -20,11 +20,11 @@ UNITS: st.SearchStrategy[Any] = st.sampled_from([1, 0.125, Fraction(1, 3)])
 SLOTS = st.integers(1, 3)
 GAPS = st.sampled_from([0, 0, 0, 1, 1, 2, 3, 8])
 WEIGHTS = st.integers(0, 4)
-"""In units; every ``max_weight`` that is drawn is at least as much."""
+"""Weights in units; every ``max_weight`` that is drawn is at least as large."""
 
 
 class Echoing(FlushPolicy):
-    """Let items gather for about as long as one flush takes."""
+    """A policy that lets items wait for about as long as one flush takes."""
 
     gain: float
     seconds: float
@@ -37,21 +37,21 @@ class Echoing(FlushPolicy):
         return super().flush_done(now, count, seconds, error)
 
     def decide(self, now: float) -> Decision:
-        """Flush when the oldest item has waited that long, or when full."""
+        """Flush when the oldest item has waited that long, or when the batch is full."""
         due = self.queue.oldest + self.seconds
         return Flush("echo") if self.full or due <= now else Wait(due)
 
 
 @attrs.define
 class EchoPolicy(Echoing):
-    """A class of attrs."""
+    """An echo policy as an attrs class."""
 
     gain: float = 0.2
     seconds: float = attrs.field(default=0.0, init=False)
 
 
 class PlainEchoPolicy(Echoing):
-    """A class without attrs, which calls no super().__init__(); with caps."""
+    """An echo policy with caps, a class without attrs that does not call super().__init__()."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class PlainEchoPolicy(Echoing):
 
 @attrs.frozen
 class FrozenEchoPolicy(FlushPolicy):
-    """A frozen class, which learns into a list that it holds."""
+    """An echo policy as a frozen class, which keeps the times that it learns in a list."""
 
     gain: float = 0.2
     learnt: list[float] = attrs.field(factory=lambda: [0.0], init=False)
@@ -87,7 +87,7 @@ class FrozenEchoPolicy(FlushPolicy):
 
 @attrs.define
 class PiecemealPolicy(FlushPolicy):
-    """Flush ``up_to`` items once ``enough`` wait; fewer wait for ever."""
+    """A policy that flushes ``up_to`` items when ``enough`` wait; fewer wait for ever."""
 
     enough: int
     up_to: int
@@ -95,48 +95,49 @@ class PiecemealPolicy(FlushPolicy):
     max_weight: float | None = None
 
     def decide(self, now: float) -> Decision:
-        """Flush a part of what waits, if it is enough."""
+        """Flush a part of the waiting items if enough wait."""
         return Flush("piece", self.up_to) if self.queue.pending >= self.enough else Wait()
 
 
 class HookedPolicy(FlushPolicy):
-    """A policy all of whose events are overrides that go through ``hear``."""
+    """A policy that overrides all events and passes each to ``on_event``."""
 
     def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
-        """Hear of an arrival."""
-        return self.hear("item_added", super().item_added, now, count, weight)
+        """Pass the arrival to ``on_event``."""
+        return self.on_event("item_added", super().item_added, now, count, weight)
 
     def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
-        """Hear of a start."""
-        return self.hear("flush_started", super().flush_started, now, count, weight)
+        """Pass the start to ``on_event``."""
+        return self.on_event("flush_started", super().flush_started, now, count, weight)
 
     def flush_done(
         self, now: float, count: int, seconds: float, error: BaseException | None = None
     ) -> Decision:
-        """Hear of an end."""
-        return self.hear("flush_done", super().flush_done, now, count, seconds, error)
+        """Pass the end to ``on_event``."""
+        return self.on_event("flush_done", super().flush_done, now, count, seconds, error)
 
     def tick(self, now: float) -> Decision:
-        """Hear of the time."""
-        return self.hear("tick", super().tick, now)
+        """Pass the time to ``on_event``."""
+        return self.on_event("tick", super().tick, now)
 
-    def hear(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
+    def on_event(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
         """Answer an event, normally with ``tell(*facts)``."""
         raise NotImplementedError
 
 
 class Refusal(Exception):
-    """What a policy or a flush raises in a test."""
+    """The exception that a policy or a flush raises in a test."""
 
 
-FAULTS = ["raises", "answers nonsense", "is silent", "is deaf"]
+FAULTS = ["raises", "answers nonsense", "answers nothing", "forgets super()"]
 
 
 class FaultyPolicy(HookedPolicy):
-    """Flushes a batch of three, or what waits for long; misbehaves in one way at one event.
+    """A policy with one fault, from the ``after``-th ``event`` on; 0 is the first one.
 
-    The faults: it raises; it answers nonsense after all; it forgets to call super() and answers
-    nothing; it forgets to call super() and answers a decision.
+    The fault is one of ``FAULTS``: it raises; it calls super() and answers nonsense; it answers
+    nothing, without super(); it answers a decision without super(). Otherwise it flushes three
+    items, or those that have waited for ten seconds.
     """
 
     def __init__(
@@ -149,12 +150,12 @@ class FaultyPolicy(HookedPolicy):
         self.broken = False
 
     def decide(self, now: float) -> Decision:
-        """Flush three items, or what has waited for ten seconds."""
+        """Flush three items, or those that have waited for ten seconds."""
         due = self.queue.oldest + 10
         return Flush("three") if self.queue.pending >= 3 or due <= now else Wait(due)
 
-    def hear(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
-        """Do what an override should, or misbehave when the time for it has come."""
+    def on_event(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
+        """Answer like a right override, or show the fault when its event has come."""
         self.after -= event == self.event
         if event != self.event or self.after >= 0:
             return tell(*facts)
@@ -164,11 +165,11 @@ class FaultyPolicy(HookedPolicy):
         if self.fault == "answers nonsense":
             tell(*facts)
             return cast("Decision", "flush")
-        return Wait() if self.fault == "is deaf" else cast("Decision", None)
+        return Wait() if self.fault == "forgets super()" else cast("Decision", None)
 
 
 def policies(unit: Any) -> st.SearchStrategy[FlushPolicy]:
-    """Policies of every kind, whose times and weights are multiples of ``unit``."""
+    """Return a strategy of policies of every kind; times and weights are multiples of ``unit``."""
     caps: dict[str, st.SearchStrategy[Any]] = {
         "max_records": st.none() | st.integers(1, 6),
         "max_weight": st.none() | st.integers(4, 12).map(lambda weight: weight * unit),
@@ -188,7 +189,7 @@ def policies(unit: Any) -> st.SearchStrategy[FlushPolicy]:
 
 
 def arrivals(unit: Any, *, max_size: int = 20) -> st.SearchStrategy[list[Any]]:
-    """Times at which items arrive, not decreasing; several may arrive at one time."""
+    """Return a strategy of arrival times, not decreasing; several items may arrive at one time."""
     return st.lists(GAPS, max_size=max_size).map(
         lambda gaps: [steps * unit for steps in accumulate(gaps)]
     )
@@ -198,7 +199,7 @@ def arrivals(unit: Any, *, max_size: int = 20) -> st.SearchStrategy[list[Any]]:
 def workloads(
     draw: st.DrawFn, *, max_size: int = 20, least_weight: int = 0
 ) -> tuple[Any, list[Any], list[Any]]:
-    """A unit, the times of some arrivals, and as many weights."""
+    """Draw a unit, the times of some arrivals, and as many weights."""
     unit = draw(UNITS)
     times = draw(arrivals(unit, max_size=max_size))
     weight = st.integers(least_weight, 4).map(lambda weight: weight * unit)
@@ -208,9 +209,9 @@ def workloads(
 
 @st.composite
 def flush_fails(draw: st.DrawFn, unit: Any) -> Callable[[int, int], Verdict | None]:
-    """The verdict on each attempt, by the number of its items; None is one that succeeds.
+    """Draw a function of attempt and size that returns the verdict; None if the attempt succeeds.
 
-    Pauses are multiples of ``unit``. What was tried three times is dropped and not tried again.
+    Pauses are multiples of ``unit``. From the third attempt on, Drop takes the place of Retry.
     """
     retries = st.integers(0, 8).map(lambda pause: Retry(pause * unit))
     ends = st.sampled_from([None, None, Split(), Drop(), Fail()])

@@ -1,4 +1,4 @@
-"""Bad arguments are refused, with the value."""
+"""The checks of arguments refuse bad values with a message that shows the value."""
 
 import enum
 import math
@@ -23,14 +23,14 @@ from tests.narrow import NarrowInteger, NarrowRational, NarrowReal
 
 
 class Untouchable:
-    """What cannot be shown."""
+    """A class whose objects have no repr."""
 
     def __repr__(self) -> str:
         raise AttributeError("no repr")
 
 
 def test_what_is_shown() -> None:
-    """A value is shown by its repr, and by its type and place if that raises."""
+    """A value is shown by its repr, or by its type and address if the repr raises."""
     assert "'a'" == shown("a")
     assert re.fullmatch(r"<.*Untouchable object at 0x[0-9a-f]+>", shown(Untouchable()))
 
@@ -46,7 +46,7 @@ class _AsyncCall:
 
 @pytest.mark.parametrize("function", [None, len, dict, shown])
 def test_a_plain_function_or_none_is_plain(function: object) -> None:
-    """What is called without awaiting passes, as far as can be seen; so does None."""
+    """A callable that does not look async passes, and so does None."""
     check_sync_callable("weigh", function)
 
 
@@ -59,7 +59,7 @@ def test_a_plain_function_or_none_is_plain(function: object) -> None:
     ],
 )
 def test_what_is_not_plain_is_refused(function: object, message: str) -> None:
-    """What cannot be called, and what must be awaited, is a TypeError that shows it."""
+    """An object that is not callable or is async is a TypeError that shows the object."""
     with pytest.raises(TypeError, match=f"^{re.escape(message)}"):
         check_sync_callable("weigh", function)
 
@@ -87,7 +87,7 @@ def finite(name: str, number: Any) -> None:
     ],
 )
 def test_what_is_right_passes(check: Check, values: list[Any]) -> None:
-    """A positive int is a count; ints, floats and Fractions are numbers, and so is inf."""
+    """A positive int is a count; ints, floats, Fractions and inf are numbers."""
     for value in values:
         check("wait", value)
 
@@ -135,7 +135,7 @@ class _Share(Fraction):
 
 @pytest.mark.parametrize("number", [7, 0.5, math.inf, Fraction(1, 3), 10**400])
 def test_a_plain_number_stays_what_it_is(number: object) -> None:
-    """An int, a float or a Fraction of ints is as plain as a number can be."""
+    """An int, a float or a Fraction of ints is returned unchanged."""
     assert number is as_plain(number)
 
 
@@ -153,21 +153,21 @@ def test_a_plain_number_stays_what_it_is(number: object) -> None:
     ids=lambda number: type(number).__name__,
 )
 def test_another_number_becomes_the_same_as_a_plain_one(plain: object, number: object) -> None:
-    """An integer is an int then, another rational number a Fraction, any other one a float."""
+    """An integer becomes an int, another rational number a Fraction, any other number a float."""
     became = as_plain(number)
     assert (type(plain), plain) == (type(became), became)
 
 
 @pytest.mark.parametrize("parts", [(NarrowInteger(2), NarrowInteger(6)), (2, NarrowInteger(6))])
 def test_a_fraction_of_other_integers_becomes_one_of_ints(parts: tuple[Any, Any]) -> None:
-    """A Fraction keeps the type of what it is made of, and is plain only if that is int."""
+    """A Fraction of other integers keeps their type, so it is converted to a Fraction of ints."""
     became = as_plain(Fraction(*parts))
     assert Fraction(1, 3) == became
     assert (int, int) == (type(became.numerator), type(became.denominator))
 
 
 def test_a_number_with_too_many_digits_for_a_repr_is_refused_for_its_size() -> None:
-    """Python does not print an int of more than 4,300 digits; the message is as of any other."""
+    """Python does not print an int of more than 4,300 digits, but the message is the usual one."""
     message = r"^wait must be a number that a float can hold, not <int object"
     with pytest.raises(ValueError, match=message):
         check_number("wait", 10**5000, least=0)

@@ -1,4 +1,4 @@
-"""The benchmarks: the table says what was measured. That it is fast is not tested here."""
+"""The benchmarks: the table shows what was measured. The speed itself is not tested here."""
 
 import ast
 from collections.abc import Iterator, Mapping
@@ -24,15 +24,15 @@ PAIR = Row(
 
 
 def rounds_of(seconds: Mapping[str, float], most: int = 3) -> Rounds:
-    """Return rounds in which a path takes so many seconds, and every peer is there."""
+    """Return rounds in which each path takes these seconds, and every peer is installed."""
     return Rounds(lambda path, home, extra: seconds[path], most, lambda peer: ROOT)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_a_row_is_whole(row: Row) -> None:
-    """The figures of a row speak of its candidates, one has a bar, and no two are called the same.
+    """The figures of a row use all its candidates, one figure has a bar, and names are unique.
 
-    What a path names is there: read from the source, since a peer may not be installed.
+    The function of each path exists: the test reads the source, since a peer may not be installed.
     """
     names = [candidate.name for candidate in row.candidates]
     assert len(names) == len(set(names))
@@ -44,7 +44,7 @@ def test_a_row_is_whole(row: Row) -> None:
 
 
 def defined_in(path: Path) -> Iterator[str]:
-    """Yield the names that the source of a module defines at its top."""
+    """Yield the names that the source of a module defines at its top level."""
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.AsyncFunctionDef):
             yield node.name
@@ -58,9 +58,9 @@ RATIO = figures.time("a", "b", "c")
 @pytest.mark.parametrize(
     ("figure", "samples", "expected"),
     [
-        # A machine that gets three times as slow between the rounds changes no ratio.
+        # A machine that becomes three times slower between the rounds changes no ratio.
         (RATIO, {"a": [2.0, 6.0, 9.0], "b": [1.0, 3.0, 3.0]}, 2.0),
-        # The fastest of several peers counts, of those that are there.
+        # The ratio is to the fastest of the peers that were measured.
         (RATIO, {"a": [4.0], "b": [2.0], "c": [1.0]}, 4.0),
         (figures.speed("a", "b"), {"a": [2.0], "b": [1.0]}, 0.5),
         (figures.spread("a", "b", "c"), {"a": [2.0], "b": [1.0], "c": [5.0]}, 5.0),
@@ -79,7 +79,7 @@ def test_a_figure_is_made_of_samples(
     ("samples", "noise"), [([8.0, 9.0, 10.0, 11.0, 12.0], 0.1), ([8.0], 0.0)], ids=["five", "one"]
 )
 def test_noise_is_half_the_distance_of_the_quartiles(samples: list[float], noise: float) -> None:
-    """It is a share of the value, and 0 for one round."""
+    """The noise is a share of the value, and 0 for a single round."""
     assert find(figures.amount("a", "B"), Measured({"a": samples}, {}, {})).noise == noise
 
 
@@ -105,7 +105,7 @@ def test_noise_is_half_the_distance_of_the_quartiles(samples: list[float], noise
 def test_only_a_failure_fails_a_figure_without_a_value(
     figure: Figure, measured: Measured, verdict: Verdict, why: str
 ) -> None:
-    """A missing peer is reported and stands in nobody's way; a candidate that failed does."""
+    """A missing peer is reported and does not fail the figure; a candidate that fails does."""
     finding = find(figure, measured)
     assert (finding.verdict, finding.why) == (verdict, why)
     assert finding.holds == (verdict is not Verdict.FAILED)
@@ -124,14 +124,14 @@ def test_only_a_failure_fails_a_figure_without_a_value(
     ],
 )
 def test_a_limit_judges_a_value(limits: Limits, value: float, expected: Verdict) -> None:
-    """What is exactly at the bar or the goal meets it."""
+    """A value that is exactly at the bar or the goal meets it."""
     assert limits.verdict(value) is expected
 
 
 def test_candidates_take_turns() -> None:
-    """Each round measures all, and none of them always follows the same other.
+    """Each round measures all candidates, in an order that changes from round to round.
 
-    A peer comes from its own folder, everything else from the checkout.
+    A peer is imported from its own folder, everything else from the checkout.
     """
     order = []
     homes = {}
@@ -148,7 +148,7 @@ def test_candidates_take_turns() -> None:
 
 
 def test_a_candidate_that_fails_is_out() -> None:
-    """It is not measured again, and its samples do not count."""
+    """A candidate that fails is not measured again, and its samples do not count."""
 
     def fail_at_last(path: str, home: Path, extra: Mapping[str, str]) -> float:
         launched.append(path)
@@ -163,7 +163,7 @@ def test_a_candidate_that_fails_is_out() -> None:
 
 
 def test_the_table_shows_value_bar_goal_and_verdict() -> None:
-    """A row says what it is about, its figures, and what they are made of."""
+    """A row of the table shows its title, its figures, and the samples behind the figures."""
     said: list[str] = []
     run = Run(Conditions.here("asyncio"))
     times = {"floor:tight": 1.5e-7, "queues:tight_natural": 5e-7}
@@ -177,7 +177,7 @@ def test_the_table_shows_value_bar_goal_and_verdict() -> None:
 
 
 def test_a_run_can_be_kept_and_compared_with(tmp_path: Path) -> None:
-    """What was saved comes back, and the table shows what has changed since."""
+    """A saved run can be loaded, and the table shows the changes since then."""
     run = Run(Conditions.here("asyncio"))
     fast = {"floor:tight": 1.0, "queues:tight_natural": 4.0}
     tabulate([PAIR], rounds_of(fast), run, None, lambda _: None)
@@ -193,20 +193,20 @@ def test_a_run_can_be_kept_and_compared_with(tmp_path: Path) -> None:
 def test_a_missed_bar_is_the_exit_code(
     own: float, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A missing peer is reported, and does not fail the run: a bar that is missed does."""
+    """A missing peer is reported and does not fail the run; a missed bar does."""
 
     def is_missing(requirement: str) -> Path:
-        raise Unavailable(f"{requirement} is not to be had")
+        raise Unavailable(f"{requirement} cannot be installed")
 
     times = {"floor:tight": 1.0, "queues:tight_natural": own, "by_hand:tight_natural": 1.0}
     rounds = Rounds(lambda path, home, extra: times[path], 2, is_missing)
     monkeypatch.setattr(benchmarks.__main__, "Rounds", lambda launch, most: rounds)
     assert main(["tight-natural", "--rounds", "2"]) == code
-    assert "flushq 0.2.2: flushq==0.2.2 is not to be had" in capsys.readouterr().out
+    assert "flushq 0.2.2: flushq==0.2.2 cannot be installed" in capsys.readouterr().out
 
 
 def test_a_candidate_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
-    """It prints a number; with the product of another folder it fails, and says so."""
+    """A candidate returns a time; if flushq is imported from another folder, it fails."""
     assert launch("floor:tight", ROOT, "asyncio", {}) > 0
     with pytest.raises(Failed, match="flushq must come from"):
         launch("queues:tight_natural", tmp_path, "asyncio", {})

@@ -1,8 +1,9 @@
-"""The driver and the simulation make the same flushes: times, sizes, reasons, what became of them.
+"""The driver and the simulation make the same flushes: times, sizes, reasons and outcomes.
 
-Ties apart: where an arrival, the end of a flush and a deadline fall on the same instant, a loop
-runs them in an order of its own. (Items that arrive at the same instant are not a tie.) All times
-are dyadic, so that every sum is exact, and each kind of time has a last digit of its own.
+Ties are excluded: if an arrival, the end of a flush and a deadline fall on the same instant, the
+order in which a loop runs them is not defined. (Items that arrive at the same instant are not a
+tie.) All times are dyadic, so that every sum is exact, and each kind of time has a last digit of
+its own.
 """
 
 import asyncio
@@ -43,7 +44,7 @@ NO_LIMIT = 1_000
 
 @attrs.frozen
 class Case:
-    """A policy, what arrives, how long flushes take on how many slots, and what else may happen."""
+    """A policy, the items, the duration of flushes, and the options of the queue."""
 
     policy: FlushPolicy
     times: list[float]
@@ -58,28 +59,28 @@ class Case:
 
 
 Outcome = tuple[list[SimulatedFlush], int, int]
-"""The flushes, how many items were undelivered, and how many refused."""
+"""The flushes, the number of undelivered items, and the number of refused items."""
 
 
 @st.composite
 def flush_seconds(draw: st.DrawFn) -> FlushSeconds:
-    """How long a flush takes, by its size."""
+    """Draw a function that returns the seconds of a flush of this size."""
     start, item = draw(st.integers(0, 20)), draw(st.integers(0, 3))
     return lambda size: UNIT * (start + item * size + 1 / 1024)
 
 
 def never(attempt: int, size: int) -> None:
-    """No attempt fails."""
+    """Return None: no attempt fails."""
 
 
 def one_for_each(times: list[float], facts: st.SearchStrategy[T]) -> st.SearchStrategy[list[T]]:
-    """Facts, as many as there are arrivals."""
+    """Return a strategy of lists with one fact for each arrival."""
     return st.lists(facts, min_size=len(times), max_size=len(times))
 
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
-    """Cases, most of them without ties."""
+    """Draw a case, mostly without ties."""
     times = draw(arrivals(UNIT, max_size=40))
     return Case(
         policy=draw(POLICIES),
@@ -96,7 +97,7 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 def ties(case: Case, trace: Trace) -> bool:
-    """Whether an arrival, the end of a flush or a deadline falls on the same instant."""
+    """Return whether two of arrival, end of a flush and deadline fall on the same instant."""
     ends = [each.now for each in trace.events if each.name == "flush_done"]
     waits = (each.decision for each in trace.events if isinstance(each.decision, Wait))
     deadlines = {wait.until for wait in waits}
@@ -112,28 +113,28 @@ async def sleep_until(time: float) -> None:
 
 
 class Sink:
-    """A flush_fn and a failure handler that do what the simulated ones of a case do."""
+    """A flush_fn and a failure handler that behave like the simulated ones of a case."""
 
     def __init__(self, case: Case) -> None:
         self._case = case
         self._handed: Counter[tuple[int, ...]] = Counter()
 
     async def flush(self, items: list[int]) -> None:
-        """Take as long as in the case, and fail if it does there."""
+        """Take as long as in the case, and raise if this attempt fails in the case."""
         await asyncio.sleep(self._case.seconds(len(items)))
         self._handed[tuple(items)] += 1
         if self._case.fails(self._handed[tuple(items)], len(items)) is not None:
             raise Refusal
 
     def judge(self, failure: Failure[int]) -> Verdict:
-        """Judge as in the case."""
+        """Return the verdict of the case."""
         verdict = self._case.fails(failure.attempt, len(failure.items))
         assert verdict is not None
         return verdict
 
 
 async def drive(case: Case, close_at: float) -> Outcome:
-    """Run a queue, and return what it has done before it is closed, or drained, too, if it is."""
+    """Run a queue, and return its outcome before the close, or after it if the case drains."""
     sink = Sink(case)
     reports: list[FlushReport] = []
     queue = FlushQueue[int](
@@ -162,13 +163,13 @@ async def drive(case: Case, close_at: float) -> Outcome:
 
 
 def by_its_start(flush: SimulatedFlush) -> SimulatedFlush:
-    """A flush whose other times count from its start, as those of a report do."""
+    """Return the flush with its other times relative to its start, like those of a report."""
     seconds, waited = flush.ended - flush.started, flush.started - flush.oldest
     return attrs.evolve(flush, ended=seconds, oldest=waited)
 
 
 def flush_of(report: FlushReport) -> SimulatedFlush:
-    """What a report tells of a flush, as the simulation tells it."""
+    """Return the flush of a report, in the terms of the simulation."""
     return SimulatedFlush(
         started=report.started,
         ended=report.seconds,
@@ -183,7 +184,7 @@ def flush_of(report: FlushReport) -> SimulatedFlush:
 
 
 def in_order(flushes: Iterable[SimulatedFlush]) -> list[SimulatedFlush]:
-    """Flushes by their start; of those that started together, which came first is not told."""
+    """Return the flushes sorted by all fields, since the order within one instant is unknown."""
     return sorted(flushes, key=attrs.astuple)
 
 
@@ -215,5 +216,5 @@ def check(case: Case) -> None:
 
 @pytest.mark.parametrize("examples", [100, pytest.param(1_000, marks=pytest.mark.long)])
 def test_the_driver_makes_the_flushes_of_the_simulation(examples: int) -> None:
-    """Up to the close, the driver flushes when and what and why the simulation does."""
+    """The driver makes the flushes of the simulation, at the same times for the same reasons."""
     settings(max_examples=examples)(given(case=cases())(check))()

@@ -1,4 +1,4 @@
-"""The tree of errors is as drawn, and the errors say what was lost."""
+"""The classes of errors match the tree in the docstring, and errors tell what was lost."""
 
 import copy
 import pickle
@@ -28,7 +28,7 @@ LINE = re.compile(r"    (?P<lead>[│├└─ ]*)(?P<name>\w+)(.*\(also a (?P<a
 
 
 def drawn_tree() -> dict[str, set[str]]:
-    """The names of the bases of each class, as the module docstring draws them."""
+    """Return the bases of each class according to the tree in the docstring of the module."""
     assert errors.__doc__ is not None
     drawing = errors.__doc__.split("::\n\n")[1].split("\n\n")[0]
     parents: dict[int, str] = {-4: "Exception"}
@@ -50,7 +50,7 @@ def test_docstring_draws_the_classes() -> None:
 
 @pytest.mark.parametrize("kind", ENDS)
 def test_an_end_says_how_much_was_lost_by_now(kind: type[QueueEnded]) -> None:
-    """It carries the lists of the queue, not copies, and tells their lengths when it is asked."""
+    """An error carries the lists of the queue, not copies, and its text tells their lengths."""
     undelivered, in_doubt = ["a"], ["b"]
     error = kind("it is over", undelivered, in_doubt)
     assert "it is over (1 undelivered, 1 in doubt)" == str(error)
@@ -62,7 +62,7 @@ def test_an_end_says_how_much_was_lost_by_now(kind: type[QueueEnded]) -> None:
 
 @pytest.mark.parametrize("kind", ENDS)
 def test_ends_made_without_lists_share_none(kind: type[QueueEnded]) -> None:
-    """Each error that is given no lists has empty ones of its own."""
+    """An error that is made without lists has empty lists of its own."""
     kind("first").undelivered.append(1)
     kind("first").in_doubt.append(1)
     assert ([], []) == (kind("second").undelivered, kind("second").in_doubt)
@@ -80,7 +80,7 @@ def test_ends_made_without_lists_share_none(kind: type[QueueEnded]) -> None:
     ids=type,
 )
 def test_errors_survive_pickling_and_copying(error: Exception) -> None:
-    """A copy or an unpickled error is of the same kind, holds the same and says the same."""
+    """A copied or unpickled error has the same class, the same attributes and the same text."""
     for other in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
         assert type(error) is type(other)
         assert str(error) == str(other)
@@ -88,7 +88,7 @@ def test_errors_survive_pickling_and_copying(error: Exception) -> None:
 
 
 def test_a_partial_failure_carries_its_mapping() -> None:
-    """The mapping is the one that it was given."""
+    """A PartialFailure keeps the mapping that it was given."""
     errors = {1: OSError("disk full")}
     error = PartialFailure(errors)
     assert errors is error.errors
@@ -100,7 +100,7 @@ LOST = [(ItemFailed, "failed"), (Dropped, "was dropped")]
 
 @pytest.mark.parametrize(("kind", "end"), LOST)
 def test_the_error_of_an_item_tells_which_and_why(kind: type[ItemFailed], end: str) -> None:
-    """It carries the item, has the sink's exception as its cause, and shows both."""
+    """The error carries the item, has the sink's exception as its cause, and shows both."""
     cause = OSError("disk full")
     error = kind({"id": 7}, cause)
     assert ({"id": 7}, cause) == (error.item, error.__cause__)
@@ -110,7 +110,7 @@ def test_the_error_of_an_item_tells_which_and_why(kind: type[ItemFailed], end: s
 
 @pytest.mark.parametrize(("kind", "end"), LOST)
 def test_a_long_item_is_shown_in_short(kind: type[ItemFailed], end: str) -> None:
-    """An item is shortened in the text, however long it is, and never alters it otherwise."""
+    """A long item is shortened in the text; the rest of the text and the item do not change."""
     error = kind("x" * 10_000, OSError())
     assert 80 > len(str(error))
     assert end in str(error)
@@ -118,7 +118,7 @@ def test_a_long_item_is_shown_in_short(kind: type[ItemFailed], end: str) -> None
 
 
 class Untouchable(Exception):
-    """What cannot be shown."""
+    """An exception whose objects have no repr."""
 
     def __repr__(self) -> str:
         raise AttributeError("no repr")

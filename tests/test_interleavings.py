@@ -1,6 +1,6 @@
-"""In every interleaving of small cases the core does what a plain model does.
+"""In every interleaving of small cases the core does the same as a plain model.
 
-`tests.enumeration` says what a setup and a script is, and how to play more of them or one again.
+`tests.enumeration` explains setups and scripts, and how to play more scripts or replay one.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,7 +15,7 @@ from tests.enumeration.setups import Setup, bounded, merging, setups, throttled
 
 
 def check(played: Iterable[Played], *, least: int) -> None:
-    """All scripts keep the contract, and there are so many."""
+    """Check that all scripts keep the contract, and that there are at least ``least``."""
     count = 0
     for setup, played_here, failed in played:
         count += played_here
@@ -24,7 +24,7 @@ def check(played: Iterable[Played], *, least: int) -> None:
 
 
 def test_short_scripts_keep_the_contract() -> None:
-    """After any action, any two from an empty queue, the core and its model agree."""
+    """After any action, and after any two from an empty queue, the core and its model agree."""
     depths = 2, 1
     numbers = range(len(list(setups(*depths))))
     check((play_setup((depths, number)) for number in numbers), least=850)
@@ -32,15 +32,15 @@ def test_short_scripts_keep_the_contract() -> None:
 
 @pytest.mark.long
 def test_all_scripts_keep_the_contract() -> None:
-    """After any two actions in any order, four from an empty queue, core and model agree.
+    """After any two actions, and after any four from an empty queue, core and model agree.
 
-    ``python -m tests.enumeration`` goes deeper, which takes hundreds of times as long.
+    ``python -m tests.enumeration`` plays longer scripts, which takes hundreds of times as long.
     """
     check(play_all((4, 2), processes=2), least=22_000)
 
 
 def test_no_script_and_no_setup_is_played_twice() -> None:
-    """The setups differ, and the scripts of each."""
+    """All setups differ, and so do all scripts of each setup."""
     found = list(setups(2, 1))
     assert len(found) == len({repr(setup) for setup in found})
     for setup in found:
@@ -49,9 +49,9 @@ def test_no_script_and_no_setup_is_played_twice() -> None:
 
 
 def test_a_full_queue_is_full() -> None:
-    """Where scripts begin with a full queue all that may run does, and a producer waits in line.
+    """If scripts begin with a full queue, flushes run and a producer waits in line.
 
-    Nobody does if the item that comes is a duplicate, or displaces one.
+    No producer waits if its item is a duplicate, or displaces another item.
     """
     for setup in filter(lambda setup: setup.depth, setups(0, 1)):
         stats = TinyPlay(setup).driver.stats()
@@ -63,24 +63,24 @@ def test_a_full_queue_is_full() -> None:
 
 
 OF_BOUNDS = [
-    "a light item passes the line",
-    "what was given weighs nothing",
+    "a light item overtakes the line",
+    "reserved weight is ignored",
     "weight is no pressure",
-    "a queue that displaces never presses",
-    "nobody asks by corrected facts",
+    "a full queue that displaces is no pressure",
+    "the policy is not asked after a correction",
 ]
 OF_MERGING = [
-    "the first stays as it is",
-    "what is merged weighs what it did",
+    "items are not merged",
+    "a merged item keeps its old weight",
     "a merge needs no room",
-    "what the policy knows is never reweighed",
+    "the weight that the policy knows is not corrected",
 ]
 OF_THROTTLES = [
-    "the throttle is overruled",
-    "the throttle hears of no end",
-    "retries go when they like",
-    "a hold is for one alone",
-    "nobody wakes up for a call",
+    "the throttle is ignored",
+    "the throttle is not told of ends",
+    "retries do not wait",
+    "a hold holds one flush alone",
+    "calls set no timer",
     *THROTTLE_SABOTAGES,
 ]
 
@@ -98,14 +98,14 @@ def test_a_broken_rule_is_found(
     setups_of: Callable[[int, int], Iterable[Setup]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A rule of bounds, of merging, or of throttles is broken in one of the setups for it."""
+    """A broken rule of bounds, merging or throttles is found by one of the setups for it."""
     owner, name, replacement = (SABOTAGES | THROTTLE_SABOTAGES)[what]
     monkeypatch.setattr(owner, name, replacement)
     assert any(map(_finds_fault, sorted(setups_of(2, 2), key=lambda setup: setup.depth)))
 
 
 def _finds_fault(setup: Setup) -> bool:
-    """Whether a script finds that a rule is broken, or cannot be played for that."""
+    """Return whether a script finds the broken rule, or cannot be played because of it."""
     try:
         return any(history.complaints for _, history in scripts(setup))
     except LookupError:

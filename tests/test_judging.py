@@ -1,6 +1,6 @@
-"""The ready failure handlers: what they answer, and what becomes of the items they bury.
+"""The two FailureHandler classes: their verdicts, and the dead letters that they write.
 
-Each test is of both, that of asyncio and that of threads, unless it says otherwise.
+Each test runs with the handler for asyncio and with that for threads, unless it says otherwise.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ Ask = Callable[..., Verdict]
 
 
 def failed(*errors: Exception, count: int = 0, attempt: int = 1) -> Failure[int]:
-    """The failure of ``count`` items together, or else of an item for each of the errors."""
+    """Return a failure of ``count`` items together, or else of one item for each error."""
     if count:
         return Failure([*range(count)], errors[0], None, attempt, "full", 0.0)
     partial = PartialFailure(dict(enumerate(errors)))
@@ -53,7 +53,7 @@ def ask_threads(failure: Failure[int], **arguments: Any) -> Verdict:
 
 @pytest.fixture(params=[ask_aio, ask_threads], ids=["aio", "threads"])
 def ask(request: pytest.FixtureRequest) -> Ask:
-    """Asks each of the handlers."""
+    """A function that asks the handler, once for asyncio and once for threads."""
     function: Ask = request.param
     return function
 
@@ -77,7 +77,7 @@ def ask(request: pytest.FixtureRequest) -> Ask:
 def test_what_is_done_about_a_failure(
     failure: Failure[int], verdict: Verdict, buried: Letters, ask: Ask
 ) -> None:
-    """What may pass is tried again, a bad item is found and buried, and all else is the end."""
+    """The handler retries a temporary error, finds and buries a bad item, and else fails."""
     letters: Letters = []
     arguments = {"retry": OSError, "split": ValueError, "attempts": 3}
     answer = ask(failure, bury=lambda *letter: letters.append(letter), **arguments)
@@ -86,7 +86,7 @@ def test_what_is_done_about_a_failure(
 
 @pytest.mark.parametrize("attempt", [1, 1000])
 def test_without_a_limit_it_tries_for_ever(attempt: int, ask: Ask) -> None:
-    """There is a Retry for whatever attempt."""
+    """Without a limit of attempts the handler answers Retry for every attempt."""
     assert Retry.backoff(attempt) == ask(failed(AWAY, count=1, attempt=attempt), retry=OSError)
 
 
@@ -96,7 +96,7 @@ def test_without_a_limit_it_tries_for_ever(attempt: int, ask: Ask) -> None:
     ids=["class", "tuple", "function"],
 )
 def test_exceptions_are_named_in_three_ways(names: Any, ask: Ask) -> None:
-    """By their class, as one of several classes, or by a function of the exception."""
+    """Exceptions are named by a class, by several classes, or by a function of the exception."""
     assert (Retry(0.1), Fail()) == (ask(failed(BAD), retry=names), ask(failed(AWAY), retry=names))
     assert (Split(), Fail()) == (
         ask(failed(BAD, count=2), split=names),
@@ -105,20 +105,20 @@ def test_exceptions_are_named_in_three_ways(names: Any, ask: Ask) -> None:
 
 
 def test_what_both_name_is_tried_again_first(ask: Ask) -> None:
-    """After its attempts the batch is split."""
+    """An error that both ``retry`` and ``split`` name is retried first, and then split."""
     arguments = {"retry": BAD.__class__, "split": ValueError, "attempts": 2}
     answers = [ask(failed(BAD, count=2, attempt=attempt), **arguments) for attempt in (1, 2)]
     assert [Retry(0.1), Split()] == answers
 
 
 def test_without_a_grave_a_bad_item_is_the_end(ask: Ask) -> None:
-    """What nobody would save is not dropped, alone or of a PartialFailure."""
+    """Without ``bury`` no item is dropped, neither a single one nor one of a PartialFailure."""
     failures = failed(BAD, count=1), failed(BAD, BAD)
     assert [Fail(), Fail()] == [ask(failure, split=ValueError) for failure in failures]
 
 
 def test_the_pause_may_be_another(ask: Ask) -> None:
-    """It is that of the Retry which ``backoff`` returns for the failure."""
+    """The handler answers with the Retry that ``backoff`` returns for the failure."""
 
     def backoff(failure: Failure[int]) -> Retry:
         return Retry(float(str(failure.error)), hold=True)
@@ -130,7 +130,7 @@ def test_the_pause_may_be_another(ask: Ask) -> None:
 def test_a_letter_that_cannot_be_written_keeps_its_item(
     ask: Ask, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is tried again after the pause, whatever the attempt, and the log tells why."""
+    """If a dead letter cannot be written, its item is retried at any attempt; the log says why."""
     trouble, letters = OSError("the disk is full"), []
 
     def bury(item: int, error: BaseException) -> None:
@@ -166,25 +166,25 @@ def test_a_letter_that_cannot_be_written_keeps_its_item(
 def test_arguments_that_make_no_sense(
     arguments: Any, error: type[Exception], message: str, ask: Ask
 ) -> None:
-    """They are refused when the handler is made, and shown."""
+    """Bad arguments are refused when the handler is made, and the message shows them."""
     with pytest.raises(error, match=f"^{message}"):
         ask(failed(BAD), **arguments)
 
 
 @pytest.mark.parametrize("name", ["retry", "split"])
 def test_a_function_that_turns_out_to_be_async(name: str, ask: Ask) -> None:
-    """Its answer, which is not awaited, is not taken for a yes."""
+    """An awaitable answer of ``retry`` or ``split`` does not count as True: it is a TypeError."""
     waiter = asyncio.sleep(0)
     with pytest.raises(TypeError, match=f"^{name} must not be async: it returned <coroutine"):
         ask(failed(BAD, count=2), **{name: lambda error: waiter})
     waiter.close()
 
 
-# Of asyncio alone, and of threads alone.
+# Only for asyncio, and only for threads.
 
 
 async def test_letters_may_be_written_by_a_coroutine() -> None:
-    """A poisoned item is found, buried as soon as that is possible, and all others are stored."""
+    """A bad item is found, buried as soon as that is possible, and all others are stored."""
     stored: list[int] = []
     letters: Letters = []
     troubles = [OSError(), asyncio.CancelledError("of the pool, and not of this flush")]
@@ -211,7 +211,7 @@ async def test_letters_may_be_written_by_a_coroutine() -> None:
 
 @pytest.mark.parametrize("trouble", [None, OSError("the disk is full")])
 async def test_a_letter_that_is_never_written(trouble: Exception | None) -> None:
-    """At the limit of the close its item is in doubt, whether the letter hangs or fails."""
+    """If its letter hangs or fails until the limit of the close, the item is in doubt."""
 
     async def store(batch: list[int]) -> None:
         raise BAD
@@ -230,11 +230,11 @@ async def test_a_letter_that_is_never_written(trouble: Exception | None) -> None
 
 
 async def bury_later(item: int, error: BaseException) -> None:
-    """Do not write a letter, as nobody awaits this."""
+    """Write no letter: this is never awaited."""
 
 
 def test_threads_await_no_letter(caplog: pytest.LogCaptureFixture) -> None:
-    """A ``bury`` that is async is refused; one that only turns out to be has written no letter."""
+    """An async ``bury`` is refused; if it only returns an awaitable, the item is kept."""
     with pytest.raises(TypeError, match=r"bury must not be async: .* use flushq\."):
         flushq.threads.FailureHandler(split=ValueError, bury=bury_later)
 

@@ -1,7 +1,7 @@
-"""The files are where they belong, import only what they may, and silence no tool without a reason.
+"""Files are in the right place, import only what they may, and give a reason for each noqa.
 
-`MAY_IMPORT` has a row for each file and package of flushq. What it may import is what its row
-names, whatever those may import, and itself; `__init__` stands for the public names.
+`MAY_IMPORT` has a row for each file and package of flushq. A file may import the rows that its row
+names, the rows that those may import, and its own row; `__init__` stands for the public names.
 """
 
 import ast
@@ -28,7 +28,7 @@ TOP_LEVEL = {
     "tests",
 }
 
-# Each row names what it may import, and may import what those may. The order is that of the layers.
+# Each row may import the rows it names, and the rows that those may import. Low layers come first.
 MAY_IMPORT: dict[str, set[str]] = {
     "arguments": set(),
     "errors": {"arguments"},
@@ -105,14 +105,14 @@ PACKAGES = {"flushq", "flushq.core"}
 
 
 def row_of(module: str) -> str:
-    """Return the row of the table that a module of flushq, by its dotted name, belongs to."""
+    """Return the row of the table for a module of flushq, given by its dotted name."""
     parts = module.split(".")[1:] or ["__init__"]
     is_core = parts[0] == "core" and parts[1:] not in ([], ["__init__"])
     return ".".join(parts[:2]) if is_core else parts[0]
 
 
 def module_of(path: Path) -> str:
-    """Return the dotted name of the module in a file, with `__init__` as any other name."""
+    """Return the dotted name of the module in a file; `__init__` is kept in it."""
     return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
@@ -126,7 +126,7 @@ def names_of(node: ast.ImportFrom, module: str) -> Iterator[str]:
 
 
 def imports(source: str, module: str) -> Iterator[str]:
-    """Yield the dotted names of all modules that a source imports, wherever in it."""
+    """Yield the dotted names of all modules that a source imports, also inside functions."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -136,13 +136,13 @@ def imports(source: str, module: str) -> Iterator[str]:
 
 def reach(row: str) -> set[str]:
     """Return the rows that a row may import, itself included."""
-    # The command line sees the public names, and nothing that lies behind them.
+    # The command line may import the public names, and nothing that those may import.
     below = set() if row == "cli" else MAY_IMPORT[row]
     return {row}.union(MAY_IMPORT[row], *map(reach, below))
 
 
 def is_allowed(name: str, row: str) -> bool:
-    """Tell whether a row may import the module of this name."""
+    """Return whether a row may import the module of this name."""
     top = name.partition(".")[0]
     if top == "flushq":
         return row_of(name) in reach(row)
@@ -153,7 +153,7 @@ def is_allowed(name: str, row: str) -> bool:
 
 
 def violations(source: str, module: str) -> list[str]:
-    """Return what the source of a module imports and may not."""
+    """Return the names that the source of a module imports although it must not."""
     row = row_of(module)
     if row not in MAY_IMPORT:
         return [f"{module} is not in the table"]
@@ -173,7 +173,7 @@ def sources(*folders: str) -> list[Path]:
 
 
 def test_a_file_imports_only_what_its_row_names() -> None:
-    """A file of flushq has its row in the table and imports nothing beyond it."""
+    """Each file of flushq has a row in the table and imports only what the row allows."""
     found = {
         module_of(path): violations(path.read_text(), module_of(path)) for path in sources("flushq")
     }
@@ -214,12 +214,12 @@ def test_the_checker_sees_every_way_to_import(
 
 @pytest.mark.parametrize("row", MAY_IMPORT)
 def test_lower_files_never_import_higher_ones(row: str) -> None:
-    """The table has no circle: what a row may import may not import it."""
+    """The table has no cycle: if a row may import another one, the other one may not import it."""
     assert not any(row in reach(below) for below in MAY_IMPORT[row])
 
 
 def test_a_commit_is_checked_as_by_the_gate() -> None:
-    """The hooks of pre-commit are the commands with which .ci/run checks the lint and the types."""
+    """The hooks of pre-commit are the commands of .ci/run that check the lint and the types."""
     gate = (ROOT / ".ci/run").read_text()
     folders = " ".join(re.findall(r"folders\+?=\((.+?)\)", gate))
     lint_and_types = gate[gate.index("say lint") : gate.index("say documents")]
@@ -231,14 +231,14 @@ def test_a_commit_is_checked_as_by_the_gate() -> None:
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only a checkout knows its files")
 def test_the_top_level_holds_nothing_else() -> None:
-    """The top level of the tree holds the files and folders of the layout and nothing else."""
+    """The top level of the repository has only the files and folders of the layout."""
     listing = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True)
     files = {file if file in TOP_LEVEL else file.split("/")[0] for file in listing.splitlines()}
     assert set() == files - TOP_LEVEL
 
 
 def test_what_silences_a_tool_tells_why() -> None:
-    """Each comment that silences a type checker, a linter or the coverage carries its reason."""
+    """Each comment that silences a type checker, a linter or the coverage gives a reason."""
     found = {
         module_of(path): unexplained(path.read_text())
         for path in sources("flushq", "tests", "benchmarks")
@@ -259,12 +259,12 @@ def test_what_silences_a_tool_tells_why() -> None:
     ],
 )
 def test_the_reason_stands_behind_the_comment(comment: str, *, expected: bool) -> None:
-    """A reason follows its silencing comment on the same line, behind a dash or a hash."""
+    """The reason follows the silencing comment on the same line, after a dash or a hash."""
     assert expected == (not unexplained(f"x = 1  # {comment}"))
 
 
 @pytest.mark.parametrize(("folder", "most"), [("flushq", 350), ("tests/recipes", 80)])
 def test_a_file_is_short(folder: str, most: int) -> None:
-    """A file of the library has one idea, and a program to copy from the length that is told."""
+    """A file of the library or a recipe has at most its number of lines."""
     lengths = {module_of(path): len(path.read_text().splitlines()) for path in sources(folder)}
     assert {} == {module: lines for module, lines in lengths.items() if lines > most}

@@ -1,4 +1,4 @@
-"""The optima: known by hand for a few items, by brute force for some, and exact."""
+"""The optima are exact: they equal results by hand for few items, by brute force for more."""
 
 import math
 import re
@@ -29,7 +29,7 @@ def test_without_items_nothing_is_spent() -> None:
 
 
 def test_the_least_cost() -> None:
-    """One more flush is worth what it saves in waiting, each at its price."""
+    """One more flush is made if it costs less than the waiting that it saves."""
     arrivals = [0, 1, 9]
     assert 2 * 4 + 1 == least_cost(arrivals, flush_cost=4)
     assert 3 * 4 == least_cost(arrivals, flush_cost=4, delay_cost=5)
@@ -38,7 +38,7 @@ def test_the_least_cost() -> None:
 
 
 def test_the_fewest_flushes() -> None:
-    """An age, a number and a weight each limit a batch; what is exactly at a limit is within it."""
+    """An age, a number and a weight each limit a batch; a batch may be exactly at a limit."""
     arrivals = [0, 1, 2, 3, 7]
     assert 1 == fewest_flushes(arrivals)
     assert 2 == fewest_flushes(arrivals, max_wait_seconds=4)
@@ -48,7 +48,7 @@ def test_the_fewest_flushes() -> None:
 
 
 def test_the_least_latency() -> None:
-    """An item waits for the next one if the alternative is to let that one wait for a flush."""
+    """An item waits for the next one if that one would otherwise wait for a whole flush."""
     assert 10 == least_latency([0], 10)
     assert 13 == least_latency([0, 3], 10)
     assert 10 == least_latency([0, 3], 10, max_in_flight=2)
@@ -57,7 +57,7 @@ def test_the_least_latency() -> None:
 
 
 def test_results_are_exact() -> None:
-    """Of ints and Fractions the results are such, too."""
+    """For ints and Fractions the results are ints and Fractions."""
     third = exact(1, 3)
     results = (
         least_cost([0, third], flush_cost=third, delay_cost=third),
@@ -78,7 +78,7 @@ def test_results_are_exact() -> None:
 def test_no_partition_is_cheaper(
     *, unit: Any, data: st.DataObject, flush_cost: int, delay_cost: int, records: int | None
 ) -> None:
-    """The least cost is that of the cheapest of all partitions."""
+    """The least cost is the cost of the cheapest of all FIFO partitions."""
     times = data.draw(arrivals(unit, max_size=30))
     least = least_cost(
         times, flush_cost=flush_cost * unit, delay_cost=delay_cost, max_records=records
@@ -87,7 +87,7 @@ def test_no_partition_is_cheaper(
 
 
 def test_times_may_be_far_from_zero() -> None:
-    """The seconds of an epoch lose no more than their own rounding."""
+    """Times in seconds since the epoch add no rounding error of their own."""
     epoch = 1.75e9
     times = [number / 1024 for number in range(5_000)]
     shifted = [epoch + time for time in times]
@@ -95,7 +95,7 @@ def test_times_may_be_far_from_zero() -> None:
 
 
 def test_floats_are_summed_as_in_a_queue() -> None:
-    """What sums to no more than a limit is within it, though a difference of floats says other."""
+    """A sum that does not exceed a limit is within it, even if a difference of floats is not."""
     assert 1 == fewest_flushes([0.8, 1.0], max_wait_seconds=0.2)
     assert 2 == fewest_flushes([0.2, 0.9], max_wait_seconds=0.7)
     weights = [0.2, 0.1, 0.1, 0.7, 0.7, 0.2, 0.3, 0.3]
@@ -112,7 +112,7 @@ def test_floats_are_summed_as_in_a_queue() -> None:
 def test_no_partition_has_fewer_batches(
     workload: tuple[Any, list[Any], list[Any]], wait: int, records: int | None, weight: int | None
 ) -> None:
-    """The fewest flushes are those of the best of all partitions within the limits."""
+    """The fewest flushes are those of the best of all FIFO partitions within the limits."""
     unit, times, weights = workload
     heaviest = None if weight is None else weight * unit
     fewest = fewest_flushes(
@@ -129,7 +129,7 @@ def test_no_partition_has_fewer_batches(
 def test_no_partition_is_quicker(
     data: st.DataObject, unit: Any, seconds: int, slots: int, records: int | None
 ) -> None:
-    """The least latency is that of the quickest of all partitions."""
+    """The least latency is the latency of the quickest of all FIFO partitions."""
     times = data.draw(arrivals(unit, max_size=8).filter(len))
     least = least_latency(times, seconds * unit, max_in_flight=slots, max_records=records)
     assert brute_latency(times, seconds * unit, slots, records) == least
@@ -137,7 +137,7 @@ def test_no_partition_is_quicker(
 
 @pytest.mark.parametrize("records", [None, 3, 9])
 def test_no_partition_is_cheaper_for_many_items(records: int | None) -> None:
-    """Where the queue of starts is long, none of them is lost or taken too late."""
+    """With many candidates for the start of a batch, none is lost or used too late."""
     random = Random(records or 0)
     for _ in range(100):
         times = list(accumulate(random.choice([0, 1, 1, 2, 5, 11]) for _ in range(40)))
@@ -148,7 +148,7 @@ def test_no_partition_is_cheaper_for_many_items(records: int | None) -> None:
 
 
 def test_ways_that_are_worse_in_everything_are_forgotten() -> None:
-    """Of the hundred million ways to cut so many items, few are kept."""
+    """Of the hundred million partitions of these items, only few are kept at a time."""
     random = Random(1)
     times = list(accumulate(random.random() for _ in range(28)))
     trace = simulate(NaturalPolicy(), times, 3, max_in_flight=2)
@@ -158,7 +158,7 @@ def test_ways_that_are_worse_in_everything_are_forgotten() -> None:
 
 
 def test_many_items_take_little_time() -> None:
-    """The cost of much traffic is found in n log n steps: naively these would be millions."""
+    """The least cost for n items takes n log n steps, not the millions of a naive search."""
     times = list(range(5_000))
     assert 1_000 * (12 + 10) == least_cost(times, flush_cost=12)
     assert 1_250 * (12 + 6) == least_cost(times, flush_cost=12, max_records=4)
@@ -208,6 +208,6 @@ USUAL: dict[Callable[..., float], dict[str, Any]] = {
     ("optimum", "message"), [(optimum, message) for optimum in BAD for message in BAD[optimum]]
 )
 def test_bad_arguments_are_refused(optimum: Callable[..., float], message: str) -> None:
-    """A value that will not do is refused, and shown."""
+    """A bad value is refused, and the message shows it."""
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         optimum(**{"arrivals": [], **USUAL[optimum], **BAD[optimum][message]})

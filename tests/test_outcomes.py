@@ -1,4 +1,4 @@
-"""Verdicts, reports and stats are plain values, and a verdict that makes no sense is refused."""
+"""Verdicts, reports and stats are plain values, and a verdict with bad values is refused."""
 
 import math
 import re
@@ -15,7 +15,7 @@ from flushq.outcomes import Drop, Fail, FlushReport, QueueStats, Retry, Split
 
 @pytest.mark.parametrize("verdict", [Fail(), Drop(), Retry(2), Split()], ids=repr)
 def test_a_verdict_is_a_frozen_value(verdict: Any) -> None:
-    """A verdict equals one that says the same, can be hashed, and cannot be changed."""
+    """A verdict equals another one with the same values, can be hashed, and cannot be changed."""
     same = attrs.evolve(verdict)
     assert {verdict} == {same}
     with pytest.raises(AttributeError):
@@ -23,7 +23,7 @@ def test_a_verdict_is_a_frozen_value(verdict: Any) -> None:
 
 
 def test_verdicts_differ() -> None:
-    """No verdict equals another, nor a Retry one after another time; by default that is 0."""
+    """Verdicts of different classes differ, and so do Retries with different times (default 0)."""
     assert Retry(0.0) == Retry()
     assert 5 == len({Fail(), Drop(), Split(), Retry(), Retry(1)})
 
@@ -42,13 +42,13 @@ def test_verdicts_differ() -> None:
     ],
 )
 def test_a_retry_after_no_time_is_refused(after: Any, error: type[Exception], message: str) -> None:
-    """A time that is negative, not finite or no number is refused where it is given, and shown."""
+    """A time that is negative, not finite or no number is refused, and the message shows it."""
     with pytest.raises(error, match=re.escape(message)):
         Retry(after)
 
 
 def test_a_hold_is_a_bool() -> None:
-    """Anything else is refused where it is given, and shown."""
+    """A ``hold`` that is not a bool is refused, and the message shows it."""
     with pytest.raises(TypeError, match="hold must be a bool, not 30"):
         Retry(1, hold=30)  # type: ignore[arg-type]  # a mistake
 
@@ -68,13 +68,13 @@ def test_a_hold_is_a_bool() -> None:
     ],
 )
 def test_a_backoff_doubles_up_to_the_most(pauses: list[float], arguments: Any) -> None:
-    """Each pause is double the one before, up to the longest; jitter leaves a part of each."""
+    """Each pause is double the one before, up to ``most``; jitter shortens each pause."""
     attempts = range(1, len(pauses) + 1)
     assert pauses == [Retry.backoff(attempt, **arguments).after for attempt in attempts]
 
 
 def test_a_backoff_never_overflows() -> None:
-    """Whatever the attempt, the pause is the longest one and no error."""
+    """For a very high attempt the pause is the longest one, without an error."""
     assert Retry(30.0) == Retry.backoff(10**6) == Retry.backoff(2000, first=1e-300)
 
 
@@ -97,7 +97,7 @@ def test_a_backoff_never_overflows() -> None:
 def test_a_backoff_that_makes_no_sense_is_refused(
     arguments: Any, error: type[Exception], message: str
 ) -> None:
-    """The message shows the value."""
+    """A bad argument of Retry.backoff is refused, and the message shows the value."""
     with pytest.raises(error, match=f"^{re.escape(message)}$"):
         Retry.backoff(**{"attempt": 1, **arguments})
 
@@ -106,7 +106,7 @@ def test_a_backoff_that_makes_no_sense_is_refused(
 
 
 def test_a_report_and_the_stats_are_frozen_values() -> None:
-    """What is told of a flush and of a queue equals the same, and cannot be changed."""
+    """Reports and stats with the same values are equal, and cannot be changed."""
 
     def report() -> FlushReport:
         return FlushReport("full", 2, 3.0, 0.5, 1.0, 2.0, 1, None, 2, 0, 4)
@@ -117,4 +117,4 @@ def test_a_report_and_the_stats_are_frozen_values() -> None:
     for one, other in ((report(), report()), (stats(), stats())):
         assert one == other
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
-            one.delivered = 3  # type: ignore[misc]  # that is the point
+            one.delivered = 3  # type: ignore[misc]  # this is what is tested

@@ -1,4 +1,4 @@
-"""simulate() with partitions: a copy of the policy for each, and one line for the slots."""
+"""simulate() with partitions: each has a copy of the policy, and all share a line for slots."""
 
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -24,7 +24,7 @@ from tests.strategies import (
 
 
 def test_partitions_by_hand() -> None:
-    """Items of one instant are an event for each partition; a policy's time comes after them."""
+    """Items of one instant are one event for each partition; ticks come after them."""
     trace = simulate(
         IntervalPolicy(10, 2), [0, 0, 0, 10], 5, weights=[1, 2, 3, 4], partitions="abac"
     )
@@ -50,10 +50,10 @@ def test_partitions_by_hand() -> None:
 
 
 class Late(FlushPolicy):
-    """Flushes one item after the other, from a time on."""
+    """A policy that flushes one item after the other when the oldest is ten seconds old."""
 
     def decide(self, now: float) -> Decision:
-        """Wait for ten seconds."""
+        """Flush one item that is ten seconds old, or wait."""
         due = self.queue.oldest + 10
         return Flush("late", up_to=1) if due <= now else Wait(due)
 
@@ -62,7 +62,7 @@ class Late(FlushPolicy):
 def test_all_whose_time_comes_stand_in_line_before_a_flush_starts(
     limit: int | None, keys: str
 ) -> None:
-    """One that starts a flush stands behind them; slots that are left are for its next one."""
+    """A partition that starts a flush goes behind them; it gets a slot that they leave free."""
     trace = simulate(
         Late(),
         [0, 0, 0],
@@ -77,7 +77,7 @@ def test_all_whose_time_comes_stand_in_line_before_a_flush_starts(
 
 
 def without_end(fails: Callable[[int, int], Verdict | None]) -> Callable[[int, int], Any]:
-    """The same failures, but none ends the queue."""
+    """Return the same failures, but with Drop in place of Fail and Split."""
 
     def still_fails(attempt: int, size: int) -> Verdict | None:
         verdict = fails(attempt, size)
@@ -87,12 +87,12 @@ def without_end(fails: Callable[[int, int], Verdict | None]) -> Callable[[int, i
 
 
 def learns_nothing(policy: FlushPolicy) -> bool:
-    """Whether it does not matter that a partition which is gone takes its copy with it."""
+    """Return whether a policy keeps no state: it loses nothing when its partition is removed."""
     return not isinstance(policy, Echoing | FrozenEchoPolicy | PausePolicy)
 
 
 def part_of(trace: Trace, key: Hashable) -> tuple[list[SimulatedFlush], list[Event]]:
-    """What a trace has of one partition."""
+    """Return the flushes and events of one partition."""
     return (
         [attrs.evolve(each, partition=None) for each in trace.flushes if each.partition == key],
         [attrs.evolve(each, partition=None) for each in trace.events if each.partition == key],
@@ -103,7 +103,7 @@ def part_of(trace: Trace, key: Hashable) -> tuple[list[SimulatedFlush], list[Eve
 def test_where_slots_abound_a_partition_is_a_queue_of_its_own(
     data: st.DataObject, workload: tuple[Any, list[Any], list[Any]], limit: int
 ) -> None:
-    """Its part of the trace is the trace of its items alone."""
+    """With enough slots, the part of a partition is the trace of its items alone."""
     unit, times, weights = workload
     policy = data.draw(policies(unit).filter(learns_nothing))
     keys = data.draw(st.lists(st.integers(0, 2), min_size=len(times), max_size=len(times)))
@@ -130,33 +130,33 @@ def test_where_slots_abound_a_partition_is_a_queue_of_its_own(
 
 @attrs.define
 class Patient(FlushPolicy):
-    """Looks every second, ten times."""
+    """A policy that asks for a tick every second, and flushes after more than ten."""
 
     looks: int = attrs.field(default=0, init=False)
 
     def tick(self, now: float) -> Decision:
-        """Count."""
+        """Count the ticks."""
         self.looks += 1
         return super().tick(now)
 
     def decide(self, now: float) -> Decision:
-        """Flush when it has looked often enough."""
+        """Flush after more than ten ticks."""
         return Flush() if self.looks > 10 else Wait(now + 1)
 
 
 def test_each_partition_may_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The number of ticks in a row is limited for each partition that there is."""
-    monkeypatch.setattr("flushq.simulation.driver.BROKEN_PROMISES", 10)
+    """The limit of ticks in a row grows with the number of partitions."""
+    monkeypatch.setattr("flushq.simulation.driver.MOST_BROKEN_PROMISES", 10)
     trace = simulate(Patient(), [0, 0], 1, partitions="ab", max_in_flight=2)
     assert [11, 11] == [flush.started for flush in trace.flushes]
-    monkeypatch.setattr("flushq.simulation.driver.BROKEN_PROMISES", 9)
+    monkeypatch.setattr("flushq.simulation.driver.MOST_BROKEN_PROMISES", 9)
     message = "the policy Patient answered 19 ticks in a row with Wait"
     with pytest.raises(PolicyError, match=message):
         simulate(Patient(), [0, 0], 1, partitions="ab")
 
 
 class Fragile(NaturalPolicy):
-    """A policy that cannot be copied any more once it was broken."""
+    """A policy that cannot be copied once ``broken`` is set."""
 
     broken = False
 
@@ -169,7 +169,7 @@ class Fragile(NaturalPolicy):
 def test_a_policy_that_cannot_be_copied_for_a_partition_ends_the_simulation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is the policy that has failed."""
+    """A policy that raises when it is copied for a partition is a PolicyError."""
 
     def break_it(size: int) -> float:
         monkeypatch.setattr(Fragile, "broken", True)
@@ -198,7 +198,7 @@ def test_a_policy_that_cannot_be_copied_for_a_partition_ends_the_simulation(
 def test_bad_arguments_are_refused(
     change: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    """There must be a key for each arrival, and it must be one."""
+    """Each arrival must have a key that can be hashed, and the limit must be at least 1."""
     arguments: dict[str, Any] = {"partitions": "ab", **change}
     with pytest.raises(error, match=f"^{message}$"):
         simulate(NaturalPolicy(), [0, 0], 1, **arguments)

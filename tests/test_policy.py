@@ -1,4 +1,4 @@
-"""The state machine: its facts are exact, its silence is strict, its promises hold."""
+"""The state machine of a policy: its facts, its answers and its copies."""
 
 import copy
 import inspect
@@ -32,20 +32,20 @@ from tests.narrow import NarrowInteger
 def test_decisions_are_frozen_values() -> None:
     """Decisions compare by value, can be hashed, and cannot be changed.
 
-    A Flush takes all it may for the reason "policy", and a Wait has no end, unless they are told.
+    By default a Flush has the reason "policy" and no ``up_to``, and a Wait has no end.
     """
     assert (Flush("policy", None), Wait(math.inf)) == (Flush(), Wait())
     assert Flush("full", 3) == Flush("full", up_to=3)
     assert Flush("full", 3) != Flush("full")
     assert {Wait(2): 1} == {Wait(2.0): 1}
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        Wait().until = 1  # type: ignore[misc]  # that is what is tried
+        Wait().until = 1  # type: ignore[misc]  # this is what is tested
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        Flush().reason = "full"  # type: ignore[misc]  # that is what is tried
+        Flush().reason = "full"  # type: ignore[misc]  # this is what is tested
 
 
 def test_waits_for_the_same_time_may_be_the_same() -> None:
-    """wait_until makes one Wait for one time, and does not take a float for an equal Fraction."""
+    """wait_until returns one Wait for one time, but different ones for equal float and Fraction."""
     assert Wait(0.5) == wait_until(0.5)
     assert wait_until(0.5) is wait_until(0.5)
     assert Wait(1.5) == wait_until(1.5)
@@ -74,12 +74,12 @@ COUNT = "up_to must be None or an int of at least 1"
     ],
 )
 def test_the_flaw_in_an_answer(flaw: str | None, decisions: list[object]) -> None:
-    """A decision is a Flush of at least one item, for a str, or a Wait for a later time."""
+    """A decision is a Flush with a count of at least 1 and a str, or a Wait until a later time."""
     assert [flaw] * len(decisions) == [flaw_in(decision, 5) for decision in decisions]
 
 
 def test_a_bool_is_not_a_time() -> None:
-    """It is refused, however early it is."""
+    """A bool as ``until`` is refused, even if it is after now."""
     assert "until must be a time after -3" == flaw_in(Wait(until=True), -3)
 
 
@@ -87,7 +87,7 @@ def test_a_bool_is_not_a_time() -> None:
 
 
 def test_what_is_told_by_default() -> None:
-    """Without further arguments there is one slot, one item arrives, and nothing has a weight."""
+    """By default there is one slot, an arrival is of one item, and weights are 0."""
     queue = QueueState()
     assert (0, 0, math.inf, 0, 1) == facts_of(queue)
     queue.item_added(-1e300)
@@ -98,17 +98,17 @@ def test_what_is_told_by_default() -> None:
 
 
 def facts_of(queue: QueueState) -> tuple[float, ...]:
-    """What waits, its weight, since when, how many flushes run, and how many may."""
+    """Return pending, weight, oldest, in_flight and max_in_flight."""
     return queue.pending, queue.weight, queue.oldest, queue.in_flight, queue.max_in_flight
 
 
 class Number(int):
-    """An int of another type, which is as good a count."""
+    """A subclass of int, which is accepted as a count."""
 
 
 @pytest.mark.parametrize("count", [2, Number(2)], ids=type)
 def test_bursts_of_one_time_are_one(count: int) -> None:
-    """Arrivals of one time lead to the same facts, told one by one or at once."""
+    """Arrivals at one time lead to the same facts, whether told one by one or together."""
     singly, at_once = QueueState(), QueueState()
     for weight in [1, 2]:
         singly.item_added(5, 1, weight)
@@ -119,12 +119,12 @@ def test_bursts_of_one_time_are_one(count: int) -> None:
 
 
 def test_facts_are_not_made_up() -> None:
-    """A QueueState is made of the slots alone: everything else is what has happened since."""
+    """A QueueState is made from the number of slots alone; all other facts come from events."""
     assert ["max_in_flight"] == list(inspect.signature(QueueState).parameters)
 
 
 def test_weight_does_not_drift() -> None:
-    """Rounding leaves no weight behind in an empty queue, and never less than none."""
+    """Rounding leaves no weight in an empty queue, and never a negative weight."""
     queue = QueueState(3)
     for _ in range(3):
         queue.item_added(0, 1, 0.1)
@@ -156,7 +156,7 @@ def test_weight_does_not_drift() -> None:
     ],
 )
 def test_impossible_events_are_refused(event: str, facts: tuple[Any, ...], message: str) -> None:
-    """An event that cannot have happened is refused, shown, and leaves no trace."""
+    """An impossible event is refused with a message that shows it, and changes nothing."""
     policy = running_copy(NaturalPolicy(), 2)
     policy.item_added(1, 5, 10)
     policy.flush_started(2, 1, 2)
@@ -169,7 +169,7 @@ def test_impossible_events_are_refused(event: str, facts: tuple[Any, ...], messa
 
 
 def test_impossible_first_events_are_refused() -> None:
-    """Minus infinity is not a time, and a flush that did not run cannot end."""
+    """Minus infinity is not a time, and a flush cannot end if none runs."""
     with pytest.raises(ValueError, match=r"^now must be finite, not -inf$"):
         NaturalPolicy().item_added(-math.inf)
     with pytest.raises(ValueError, match=r"^cannot end a flush of 2 items: no flush is in flight$"):
@@ -178,7 +178,7 @@ def test_impossible_first_events_are_refused() -> None:
 
 @pytest.mark.parametrize("event", ["item_added", "flush_started", "flush_done", "tick"])
 def test_every_event_moves_time_on(event: str) -> None:
-    """After any event no other can be earlier; one at the same time can."""
+    """After any event the next one must not be earlier, but may be at the same time."""
     policy = running_copy(NaturalPolicy(), 2)
     policy.item_added(1, 5)
     policy.flush_started(2, 1)
@@ -191,7 +191,7 @@ def test_every_event_moves_time_on(event: str) -> None:
 
 @pytest.mark.parametrize("count", [True, 1.0, "1", None])
 def test_a_count_is_an_int(count: Any) -> None:
-    """A count of another type is a TypeError, and leaves no trace."""
+    """A count of another type is a TypeError, and changes nothing."""
     queue = QueueState()
     with pytest.raises(TypeError, match="count must be an int"):
         queue.item_added(0, count)
@@ -202,20 +202,20 @@ def test_a_count_is_an_int(count: Any) -> None:
 
 
 class CountingPolicy(NaturalPolicy):
-    """Counts how often it is asked."""
+    """A policy that keeps the times at which it is asked."""
 
     def __attrs_post_init__(self) -> None:
-        """Begin."""
+        """Make the list of times."""
         self.asked: list[float] = []
 
     def decide(self, now: float) -> Decision:
-        """Flush."""
+        """Note the time, and flush."""
         self.asked.append(now)
         return super().decide(now)
 
 
 def test_decide_is_asked_only_when_it_matters() -> None:
-    """While nothing is pending or no slot is free, the answer is Wait() and nobody is asked."""
+    """If nothing is pending or no slot is free, the answer is Wait() and decide is not called."""
     policy = running_copy(CountingPolicy(), 2)
     answers = [
         policy.tick(1),
@@ -235,7 +235,7 @@ def test_decide_is_asked_only_when_it_matters() -> None:
 
 
 def test_full_is_the_same_for_a_cap_of_few_bits() -> None:
-    """A max_weight is compared as the number that it is, whatever its type."""
+    """A max_weight is compared by its value, even if sums of its type would wrap around."""
     max_weight: Any = NarrowInteger(6)
     policy = NaturalPolicy(max_weight=max_weight)
     policy.item_added(0, 1, 5)
@@ -248,7 +248,7 @@ def test_full_is_the_same_for_a_cap_of_few_bits() -> None:
 
 
 class Eager(FlushPolicy):
-    """A policy that flushes whatever there is."""
+    """A policy that always flushes."""
 
     def decide(self, now: float) -> Decision:
         """Flush."""
@@ -257,7 +257,7 @@ class Eager(FlushPolicy):
 
 @attrs.define
 class Slotted(Eager):
-    """A slotted class with fields that are and are not arguments."""
+    """A slotted class with one field that is an argument and one that is not."""
 
     size: list[int]
     learnt: dict[str, int] = attrs.field(factory=dict, init=False)
@@ -265,14 +265,14 @@ class Slotted(Eager):
 
 @attrs.frozen
 class Frozen(Eager):
-    """A frozen class with a default that is made anew."""
+    """A frozen class with a default that is made for each object."""
 
     size: list[int]
     learnt: list[int] = attrs.field(factory=list)
 
 
 class Plain(Eager):
-    """A plain class with an argument that it has to be given, and no super().__init__()."""
+    """A plain class with a required argument and without super().__init__()."""
 
     def __init__(self, size: list[int]) -> None:
         self.size = size
@@ -289,7 +289,7 @@ class HandSlotted(FlushPolicy):
         self.__hidden = size
 
     def decide(self, now: float) -> Decision:
-        """Flush if what is hidden is what is not."""
+        """Flush if the private slot holds the same object as ``size``."""
         return Flush() if self.__hidden is self.size else Wait()
 
 
@@ -298,9 +298,9 @@ KINDS: list[Callable[..., Any]] = [Plain, Slotted, Frozen, HandSlotted]
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_running_copy_has_everything_of_its_own(kind: Callable[..., Any]) -> None:
-    """A running copy holds copies of all attributes, and facts that start afresh.
+    """A running copy has copies of all attributes, and new facts.
 
-    So has a copy of a running policy, and each answers as its template would.
+    So has a copy of a running policy, and each copy answers like its template.
     """
     template = kind(size=[1])
     template.item_added(5, 3)
@@ -319,7 +319,7 @@ def test_a_running_copy_has_everything_of_its_own(kind: Callable[..., Any]) -> N
 
 
 def test_every_attribute_is_copied() -> None:
-    """Fields, other attributes, slots and references to itself are all there in a copy."""
+    """A copy has all fields, other attributes, slots and references to itself."""
     slotted = Slotted([1])
     slotted.learnt["a"] = 2
     assert {"a": 2} == copy.deepcopy(slotted).learnt
@@ -329,12 +329,12 @@ def test_every_attribute_is_copied() -> None:
 
 
 def test_policies_can_be_pickled() -> None:
-    """A policy comes back from pickling with its fields."""
+    """A policy that is unpickled has its fields."""
     assert IntervalPolicy(2.0, 5) == pickle.loads(pickle.dumps(IntervalPolicy(2.0, 5)))
 
 
 class Locked(Eager):
-    """A policy that holds what cannot be copied."""
+    """A policy with an attribute that cannot be copied."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -344,7 +344,7 @@ class Locked(Eager):
 
 
 class Sharing(Locked):
-    """A policy that says how it is copied."""
+    """A policy that defines how it is copied."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         clone = type(self)()
@@ -353,7 +353,7 @@ class Sharing(Locked):
 
 
 def test_a_policy_with_a_lock_cannot_be_copied() -> None:
-    """What cannot be copied is a TypeError that names the policy and tells what to do."""
+    """A policy that cannot be copied is a TypeError that names it and tells what to do."""
     message = r"cannot make a deep copy of the policy Locked\(\): .*lock.*must define __deepcopy__$"
     with pytest.raises(TypeError, match=message) as caught:
         running_copy(Locked(), 1)
@@ -361,7 +361,7 @@ def test_a_policy_with_a_lock_cannot_be_copied() -> None:
 
 
 def test_a_deepcopy_of_the_users_own_is_honoured() -> None:
-    """A policy that defines __deepcopy__ shares what it says, but never its facts."""
+    """A policy with its own __deepcopy__ may share attributes, but never its facts."""
     template = Sharing()
     template.item_added(0)
     clone = running_copy(template, 3)
@@ -371,7 +371,7 @@ def test_a_deepcopy_of_the_users_own_is_honoured() -> None:
 
 
 class Selfish(Eager):
-    """A policy that is its own copy."""
+    """A policy whose copy is the policy itself."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
@@ -396,7 +396,7 @@ class Generous(Eager):
     ids=type,
 )
 def test_what_cannot_run_is_refused(policy: Any, flaw: str) -> None:
-    """Only a policy runs, and only as a copy."""
+    """An argument that is not a policy, or whose copy is not another policy, is refused."""
     with pytest.raises(TypeError, match=f"^{flaw}$"):
         running_copy(policy, 1)
 
@@ -408,4 +408,4 @@ def test_a_policy_must_decide() -> None:
         pass
 
     with pytest.raises(TypeError, match="decide"):
-        Undecided()  # type: ignore[abstract]  # that is what is tried
+        Undecided()  # type: ignore[abstract]  # this is what is tested

@@ -32,7 +32,7 @@ class Item:
 
 
 class History(RuleBasedStateMachine):
-    """A policy in a random legal history, beside a plain list of what waits."""
+    """A policy in a random legal history, with a plain list of the waiting items."""
 
     @initialize(data=st.data(), unit=UNITS, slots=SLOTS)
     def start(self, data: st.DataObject, unit: Any, slots: int) -> None:
@@ -48,7 +48,7 @@ class History(RuleBasedStateMachine):
         self.decision: Decision = Wait()
 
     def free(self) -> bool:
-        """Whether a slot is free."""
+        """Return whether a slot is free."""
         return len(self.running) < self.slots
 
     @rule(gap=GAPS, weights=st.lists(WEIGHTS, min_size=1, max_size=5))
@@ -69,7 +69,7 @@ class History(RuleBasedStateMachine):
     @precondition(lambda self: self.waiting and self.free())
     @rule(gap=GAPS, up_to=st.none() | st.integers(1, 5))
     def flush(self, gap: int, up_to: int | None) -> None:
-        """A batch is of the oldest items and within the caps, whatever it was asked for."""
+        """A batch has the oldest items and is within the caps, for any ``up_to``."""
         self.now += gap * self.unit
         if isinstance(self.decision, Flush):
             up_to = self.decision.up_to
@@ -92,7 +92,7 @@ class History(RuleBasedStateMachine):
     @precondition(lambda self: isinstance(self.decision, Wait) and self.decision.until < math.inf)
     @rule()
     def wait_for_the_promise(self) -> None:
-        """When nothing happens before the time asked for, a flush is due then."""
+        """If nothing happens until the time of a Wait, the policy flushes then."""
         assert isinstance(self.decision, Wait)
         self.now = self.decision.until
         self.decision = self.policy.tick(self.now)
@@ -106,7 +106,7 @@ class History(RuleBasedStateMachine):
 
     @invariant()
     def facts_are_those_of_the_list(self) -> None:
-        """The facts are those of a plain list of what waits."""
+        """The facts match a plain list of the waiting items."""
         queue = self.policy.queue
         oldest = self.waiting[0].arrived if self.waiting else math.inf
         weight = sum(item.weight for item in self.waiting)
@@ -121,13 +121,13 @@ class History(RuleBasedStateMachine):
 
     @invariant()
     def silent_when_nothing_can_be_done(self) -> None:
-        """With nothing pending, or no slot free, the answer is Wait()."""
+        """If nothing is pending or no slot is free, the answer is Wait()."""
         if not self.waiting or not self.free():
             assert Wait() == self.decision
 
     @invariant()
     def decide_changes_nothing_and_is_the_answer(self) -> None:
-        """Where it matters the answer is decide's, which changes nothing."""
+        """If a flush is possible, the answer is that of decide, which changes nothing."""
         if self.waiting and self.free():
             before = state_of(self.policy)
             assert self.policy.decide(self.now) == self.decision

@@ -1,7 +1,7 @@
-"""The pages keep their word: every example runs, every link leads somewhere, and they stay short.
+"""The pages are right: every example runs, every link has a target, and the pages are short.
 
-One of them, the reference, is written by `tests.reference`. An example is a program of its own: it
-runs alone, in an empty folder.
+One page, the reference, is written by `tests.reference`. Each example is a whole program and runs
+alone, in an empty folder.
 """
 
 import re
@@ -40,7 +40,7 @@ COMMANDS = [
     "pip install '.[cli]' && python -m flushq ingest README.rst --db events.db",
     "pip install -e '.[test]' && python -m pytest",
 ]
-COLUMNS = 96  # those of a line of code, but for the indentation that a page adds
+COLUMNS = 96  # the columns of a line of code, less the indentation in a page
 
 
 def examples_of(page: Path) -> list[Example]:
@@ -49,7 +49,7 @@ def examples_of(page: Path) -> list[Example]:
 
 
 def links_of(page: Path) -> list[Path]:
-    """Return the files that the links and the pictures of a page name."""
+    """Return the files that the links and pictures of a page point to."""
     text = page.read_text()
     links = re.findall(r"`[^`<]*<([^`>]*)>`__", text)
     pictures = re.findall(r"^\.\. image:: (.*)$", text, re.MULTILINE)
@@ -57,13 +57,13 @@ def links_of(page: Path) -> list[Path]:
 
 
 def anchors_of(page: Path) -> set[str]:
-    """Return the anchors that the headings of a page have where it is shown."""
+    """Return the anchors of the headings of a page, as rendered."""
     headings = re.findall(r"^(.+)\n(?:=+|-+|~+)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 def page_name(page: Path) -> str:
-    """Return what a page is called in the name of a test."""
+    """Return the name of a page in the name of a test."""
     return str(page.relative_to(ROOT))
 
 
@@ -80,7 +80,7 @@ each_example = pytest.mark.parametrize(
 
 @pytest.fixture(autouse=True)
 def _retries_at_once() -> Iterator[None]:
-    """Have stamina retry without waiting."""
+    """Let stamina retry without waiting."""
     with stamina.set_testing(True, attempts=5):
         yield
 
@@ -98,7 +98,7 @@ def test_an_example_runs_alone(
 
 @each_page
 def test_examples_are_formatted(page: Path, tmp_path: Path) -> None:
-    """Each example looks as ruff would format it."""
+    """Each example is formatted like ruff would format it."""
     for example in examples_of(page):
         (tmp_path / f"line_{example.line}.py").write_text(example.parsed.rstrip() + "\n")
     command = [sys.executable, "-m", "ruff", "format", "--line-length", str(COLUMNS), "--diff"]
@@ -107,13 +107,13 @@ def test_examples_are_formatted(page: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", [*PAGES, REFERENCE], ids=page_name)
 def test_a_link_leads_somewhere(page: Path) -> None:
-    """What a page links to is there."""
+    """The file that a page links to exists."""
     assert [] == [link for link in links_of(page) if not link.exists()]
 
 
 @each_page
 def test_a_link_leads_to_a_section(page: Path) -> None:
-    """A section that a page links to is on the other page."""
+    """The section that a page links to exists in the other page."""
     for target, anchor in re.findall(r"<([^`>#]*)#([^`>]*)>`__", page.read_text()):
         assert anchor in anchors_of(page.parent / target)
 
@@ -133,12 +133,12 @@ def test_a_page_is_short(page: Path) -> None:
 
 
 def test_the_reference_is_current() -> None:
-    """The reference is what the docstrings say: else run ``python -m tests.reference``."""
+    """The reference matches the docstrings; if not, run ``python -m tests.reference``."""
     assert reference() == REFERENCE.read_text()
 
 
 def test_each_point_of_the_contract_has_its_tests() -> None:
-    """The points of the page, and the numbers in the names of the files, are the same."""
+    """The numbers of the points are the numbers in the names of the test files."""
     points = re.findall(r"^(\d+)\. ", (ROOT / "tests" / "README.rst").read_text(), re.MULTILINE)
     files = {path.name.split("_")[1] for path in (ROOT / "tests/contract").glob("test_[0-9]*.py")}
     assert [f"{int(point):02}" for point in points] == sorted(files)
@@ -146,7 +146,7 @@ def test_each_point_of_the_contract_has_its_tests() -> None:
 
 @pytest.mark.parametrize(("letter", "last"), [("P", 12), ("B", 5), ("M", 4), ("H", 6)])
 def test_each_point_with_a_letter_has_its_tests(letter: str, last: int) -> None:
-    """The points are numbered, and the files that their page names are there, and no others."""
+    """The points are numbered, and their page names exactly the files that exist."""
     page = (ROOT / "tests" / "contract" / "README.rst").read_text()
     numbers = re.findall(rf"^\*\*{letter}(\d+)\.", page, re.MULTILINE)
     assert [str(number) for number in range(1, last + 1)] == numbers
@@ -164,11 +164,11 @@ def test_the_commands_to_try_are_printed(command: str) -> None:
 
 @each_page
 def test_the_name_on_the_index_is_never_installed(page: Path) -> None:
-    """No command installs flushq but from the checkout: the index has another project's."""
+    """No command installs flushq from the index, which has another project of this name."""
     install = r"^ .*pip install (?:-\S+ )*'?flushq\b.*"
     assert [] == re.findall(install, page.read_text(), re.MULTILINE)
 
 
 def test_the_name_on_the_index_is_warned_of() -> None:
-    """The README says what the index has under this name."""
+    """The README warns that the index has another project of this name."""
     assert "**Warning:** ``pip install flushq`` installs another project" in README.read_text()

@@ -1,6 +1,7 @@
-"""A queue that lives as long as a service: how that ends, and what is kept for the next start.
+"""A queue that runs as long as a service: its end, and the items kept for the next start.
 
-Real servers, and the statuses that their processes have, are in `tests/field/test_services.py`.
+The tests with real servers, and the exit statuses of their processes, are in
+`tests/field/test_services.py`.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ PATIENCE = 10.0
 
 
 class Store:
-    """Stores items, unless one of them is "bad"."""
+    """A sink that stores items, or raises if one of them is "bad"."""
 
     def __init__(self) -> None:
         self.items: list[Any] = []
@@ -41,10 +42,10 @@ async def hang(batch: list[Any]) -> None:
 
 
 class Left:
-    """The file of what is left.
+    """The file of the items that are left.
 
     Attributes:
-        path: Its path.
+        path: The path of the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,7 +53,7 @@ class Left:
 
     @property
     def text(self) -> str:
-        """What is in it."""
+        """The text of the file."""
         return self.path.read_text()
 
     @text.setter
@@ -61,21 +62,21 @@ class Left:
 
 
 def queue_of(store: Store, **options: Any) -> FlushQueue[Any]:
-    """A queue whose items wait for a minute."""
+    """Return a queue whose items wait for a minute."""
     return FlushQueue(store, IntervalPolicy(60.0), **options)
 
 
 @pytest.fixture
 def left(tmp_path: Path) -> Left:
-    """The file of what is left."""
+    """The file of the items that are left."""
     return Left(tmp_path / "left.json")
 
 
-# How it ends.
+# The end of a service.
 
 
 async def test_at_the_end_of_its_block_a_queue_drains() -> None:
-    """What waits is stored, and the block has the queue that it was given."""
+    """The block gets the queue that was passed, and its items are stored at the end."""
     store = Store()
     queue = queue_of(store)
     async with services.running(queue) as same:
@@ -84,7 +85,7 @@ async def test_at_the_end_of_its_block_a_queue_drains() -> None:
 
 
 async def test_a_block_that_is_cancelled() -> None:
-    """The queue drains, and the task stays cancelled."""
+    """If the block is cancelled, the queue drains and the task stays cancelled."""
     store = Store()
 
     async def live() -> int:
@@ -101,7 +102,7 @@ async def test_a_block_that_is_cancelled() -> None:
 
 
 async def hang_and_roll_back(batch: list[Any]) -> None:
-    """Hang, and after a cancellation take a second more."""
+    """Hang, and take another second after a cancellation."""
     try:
         await asyncio.Event().wait()
     finally:
@@ -109,7 +110,7 @@ async def hang_and_roll_back(batch: list[Any]) -> None:
 
 
 async def test_a_drain_that_is_cancelled(left: Left) -> None:
-    """It is aborted, the cancellation goes on, and the file has also what was in flight."""
+    """A cancelled drain is aborted, CancelledError is raised, and the file has all items."""
     queue: FlushQueue[Any] = FlushQueue(hang_and_roll_back, NaturalPolicy(max_records=2))
 
     async def live() -> None:
@@ -126,7 +127,7 @@ async def test_a_drain_that_is_cancelled(left: Left) -> None:
 
 
 async def test_a_scope_of_anyio_that_is_cancelled(left: Left) -> None:
-    """It cancels again and again, which counts as one cancellation: the queue drains."""
+    """A cancelled scope of anyio cancels again and again, but counts once: the queue drains."""
     stored: list[Any] = []
 
     async def store_slowly(batch: list[Any]) -> None:
@@ -141,7 +142,7 @@ async def test_a_scope_of_anyio_that_is_cancelled(left: Left) -> None:
 
 
 async def test_a_queue_that_is_closed_in_its_block() -> None:
-    """The block goes on, since nothing was lost."""
+    """A block continues after aclose(), since nothing was lost."""
     async with services.running(queue_of(store := Store())) as queue:
         await queue.enqueue(1)
         await queue.aclose()
@@ -151,7 +152,7 @@ async def test_a_queue_that_is_closed_in_its_block() -> None:
 
 @pytest.mark.parametrize("turns", range(3))
 async def test_a_block_that_ends_while_its_queue_fails(turns: int) -> None:
-    """It raises what the queue does, and its task is not cancelled after that."""
+    """The block raises the error of the queue, and its task is not cancelled afterwards."""
     with pytest.raises(FlushFailed):
         async with services.running(FlushQueue(Store(), NaturalPolicy())) as queue:
             queue.enqueue_nowait("bad")
@@ -163,7 +164,7 @@ async def test_a_block_that_ends_while_its_queue_fails(turns: int) -> None:
 
 
 async def test_a_queue_that_fails_ends_a_program_of_its_own() -> None:
-    """Its block is cancelled at once, and raises what the queue does."""
+    """If the queue fails, its block is cancelled at once and raises the error of the queue."""
     queue = FlushQueue(Store(), NaturalPolicy())
     with pytest.raises(FlushFailed):
         async with services.running(queue):
@@ -179,7 +180,7 @@ class Server:
 
     Attributes:
         signals: The signals that have come.
-        stop: Set when one has.
+        stop: An event that is set when a signal has come.
     """
 
     def __init__(self) -> None:
@@ -192,7 +193,7 @@ class Server:
         self.stop.set()
 
     async def serve(self, queue: FlushQueue[Any], end: Callable[[], None]) -> BaseException | None:
-        """Take an item, serve until a signal comes, end, and return what was raised."""
+        """Take an item, serve until a signal comes, call ``end``, and return the exception."""
         task = asyncio.create_task(self._live(queue, end))
         await asyncio.wait([task])
         return task.exception()
@@ -212,39 +213,39 @@ def server() -> Iterator[Server]:
     server = Server()
     before = signal.signal(signal.SIGTERM, server.handle)
     yield server
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which forgets one that is pending
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # this discards a pending signal
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
 def statuses(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The statuses with which the process would have ended."""
+    """The exit statuses that the process would have had."""
     statuses: list[int] = []
     monkeypatch.setattr(os, "_exit", statuses.append)
     return statuses
 
 
 def is_blocked() -> bool:
-    """Whether SIGTERM is blocked."""
+    """Return whether SIGTERM is blocked."""
     return signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def raise_again() -> None:
-    """Do as uvicorn does at its end."""
+    """Raise SIGTERM again with the default handler, like uvicorn at its end."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.raise_signal(signal.SIGTERM)
 
 
 async def test_a_queue_that_fails_ends_its_server(server: Server, statuses: list[int]) -> None:
-    """SIGTERM comes, and the status is 1 although the server raises that again at the end."""
+    """SIGTERM comes, and the status is 1 although the server raises SIGTERM again at its end."""
     error = await server.serve(FlushQueue(Store(), NaturalPolicy()), raise_again)
     assert isinstance(error, FlushFailed)
     assert ([signal.SIGTERM], [1]) == (server.signals, statuses)
 
 
 async def test_a_server_that_leaves_something(server: Server, statuses: list[int]) -> None:
-    """If the drain was cut short after an ordinary SIGTERM, the status is 1, too."""
+    """If the drain is cut short after an ordinary SIGTERM, the status is 1, too."""
     loop = asyncio.get_running_loop()
     loop.call_later(5.0, signal.raise_signal, signal.SIGTERM)
     queue = queue_of(Store(), max_shutdown_wait=0)
@@ -256,7 +257,7 @@ async def test_a_server_that_leaves_something(server: Server, statuses: list[int
 async def test_a_server_that_does_not_raise_the_signal_again(
     server: Server, statuses: list[int]
 ) -> None:
-    """It may end as it likes: it is not killed, and the signal is blocked no more."""
+    """A server that does not raise the signal again is not killed, and SIGTERM is unblocked."""
 
     def end() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -267,7 +268,7 @@ async def test_a_server_that_does_not_raise_the_signal_again(
 
 
 async def test_a_signal_that_the_program_handles(server: Server, statuses: list[int]) -> None:
-    """A handler of before the server is called when the signal is raised again."""
+    """The program's own handler is called when the server raises the signal again."""
 
     def raise_for_the_program() -> None:
         signal.raise_signal(signal.SIGTERM)
@@ -279,7 +280,7 @@ async def test_a_signal_that_the_program_handles(server: Server, statuses: list[
 
 @pytest.mark.usefixtures("server")
 async def test_a_handler_that_raises() -> None:
-    """It would leave the loop with a status of its own: the block is cancelled in its place."""
+    """If a handler raises, which would end the loop, the block is cancelled instead."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with pytest.raises(FlushFailed):
         async with services.running(FlushQueue(Store(), NaturalPolicy())) as queue:
@@ -289,7 +290,7 @@ async def test_a_handler_that_raises() -> None:
 
 @pytest.mark.usefixtures("server")
 def test_a_service_in_another_thread() -> None:
-    """A main thread that sleeps is woken, and calls the handler."""
+    """The sleeping main thread is woken, and calls the handler."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
 
@@ -308,7 +309,7 @@ def test_a_service_in_another_thread() -> None:
 async def test_a_system_that_cannot_block_signals(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There the queue that fails ends its server, too."""
+    """If the system cannot block signals, a queue that fails still ends its server."""
     monkeypatch.delattr(signal, "pthread_sigmask")
     monkeypatch.delattr(signal, "pthread_kill")
     error = await server.serve(FlushQueue(Store(), NaturalPolicy()), lambda: None)
@@ -316,19 +317,19 @@ async def test_a_system_that_cannot_block_signals(
 
 
 async def test_an_ordinary_end(server: Server) -> None:
-    """A service that has stored everything ends as its server ends."""
+    """If everything was stored, no signal is raised and SIGTERM is not blocked."""
     async with services.running(queue_of(Store())) as queue:
         await queue.enqueue("good")
     assert ([], False) == (server.signals, is_blocked())
 
 
-# What is left, and the next start.
+# The items that are left, and the next start.
 
 
 async def test_what_is_left_is_stored_at_the_next_start(
     left: Left, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is kept in the order of its acceptance, told, and stored before the block begins."""
+    """Items that are left are kept in order of acceptance, logged, and stored before the block."""
     items = [("a", 1), {"b": 2}, "c", None]
     queue: FlushQueue[Any] = FlushQueue(hang, NaturalPolicy(max_records=2), max_shutdown_wait=0)
     with pytest.raises(ShutdownTimeout):
@@ -348,34 +349,34 @@ async def test_what_is_left_is_stored_at_the_next_start(
 
 
 async def test_a_start_that_fails_loses_nothing(left: Left) -> None:
-    """What was left stays in the file, also what the queue did not come to take."""
+    """If the start fails, all items stay in the file, also those that were not enqueued yet."""
     text = '["bad", "2", "3"]'
     left.text = text
     queue = FlushQueue(Store(), NaturalPolicy(max_records=1), max_queue_size=1)
     with pytest.raises(FlushFailed):
         async with services.running(queue, left.path):
-            pytest.fail("it has started")
+            pytest.fail("the service has started")
     assert queue.stats().accepted < 3
     assert text == left.text
 
 
 async def test_a_start_that_is_cancelled(left: Left) -> None:
-    """The cancellation goes on, and loses nothing either."""
+    """If the start is cancelled, the cancellation is raised and no item is lost."""
     left.text = '["1", "2"]'
     queue: FlushQueue[Any] = FlushQueue(hang, NaturalPolicy(), max_shutdown_wait=0)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1.0), services.running(queue, left.path):
-            pytest.fail("it has started")
+            pytest.fail("the service has started")
     assert ("closed", '["1", "2"]') == (queue.state, left.text)
 
 
 async def test_a_file_that_cannot_be_written(left: Left) -> None:
-    """Its service does not start: what would be left at the end could not be kept."""
+    """If the file cannot be written, the service does not start: no item could be kept later."""
     left.path.with_name("left.json.new").mkdir()
     queue = queue_of(Store())
     with pytest.raises(IsADirectoryError):
         async with services.running(queue, left.path):
-            pytest.fail("it has started")
+            pytest.fail("the service has started")
     assert "closed" == queue.state
 
 
@@ -384,9 +385,9 @@ async def test_a_file_that_cannot_be_written(left: Left) -> None:
     [("{", "Expecting property name"), ('{"a": 1}', r"left\.json must hold a JSON .* {'a': 1}")],
 )
 async def test_a_file_of_something_else(text: str, message: str, left: Left) -> None:
-    """It is refused, and stays as it is."""
+    """A file that does not hold a JSON array is refused, and does not change."""
     left.text = text
     with pytest.raises(ValueError, match=message):
         async with services.running(queue_of(Store()), left.path):
-            pytest.fail("it has started")
+            pytest.fail("the service has started")
     assert text == left.text

@@ -1,7 +1,7 @@
-"""Seeded sessions keep the contract, and find whatever does not.
+"""Seeded sessions keep the contract, and find each rule that is broken on purpose.
 
-`tests.sessions` and `tests.core_sessions` say what a session is, and how to play more of them or
-one again.
+`tests.sessions` and `tests.core_sessions` explain what a session is, and how to play more sessions
+or replay one.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ def test_many_sessions_keep_the_contract(kind: str, count: int) -> None:
 
 
 def test_a_seed_makes_the_same_session_again() -> None:
-    """A seed has one history in every process, whatever hashes and addresses come out there."""
+    """A seed has the same history in every process, although hashes and addresses differ."""
     script = (
         "from tests.sessions.many import KINDS, report;"
         "print(*(report(seed, kind)[1] for kind in KINDS for seed in range(20)))"
@@ -111,29 +111,33 @@ def _nothing(*_: object, **__: object) -> None: ...
 
 
 SABOTAGES: dict[str, tuple[object, str, object]] = {
-    "nobody is asked about a failure": (Calls, "_ask", _drop),
-    "reports are left out": (runner, "tell_reports", _nothing),
+    "the handler is not asked about a failure": (Calls, "_ask", _drop),
+    "reports are not made": (runner, "tell_reports", _nothing),
     "a failure is not logged": (runner, "tell_failure", _nothing),
     "a loss is not noted": (telling, "_note_loss", _nothing),
     "the timer is never set": (Runner, "_set_timer", _nothing),
     "the limit is not kept": (Runner, "_set_deadline", _nothing),
-    "flushes go on at the limit": (Runner, "_interrupt", Runner.wake),
-    "the limit outlives the queue": (Runner, "_cancel_deadline_timer", _nothing),
+    "flushes are not cancelled at the limit": (Runner, "_interrupt", Runner.wake),
+    "the timer of the limit is left behind": (Runner, "_cancel_deadline_timer", _nothing),
     "flush_fn runs in the context of the first caller": (
         Runner,
         "start",
-        lambda runner: (runner._core.ending.start(), runner.wake()),  # noqa: SLF001 - it is broken
+        lambda runner: (runner._core.ending.start(), runner.wake()),  # noqa: SLF001 - the broken member is private
     ),
-    "nobody is inside a flush": (Runner, "inside", _nothing),
-    "who would wait for itself hangs": (Runner, "refuse_inside", _nothing),
-    "who has waited is asked again": (Runner, "wait", _wait_and_stay),
-    "who waits for room asks for no pass": (entrance, "wait_in_line", _wait_in_line_asleep),
-    "who gives way keeps its claim": (entrance, "give_way", _give_way_and_keep),
-    "a cancelled owner leaves at once": (queue, "until_ended", _leave_at_once),
-    "a cancelled owner never leaves": (queue, "until_ended", _never_leave),
-    "who waits for what is displaced hangs": (Entrance, "_raise_displaced", _nothing),
-    "that items are displaced is not logged": (runner, "tell_displaced", _nothing),
-    "everyone has a receipt of its own": (
+    "no caller counts as inside a flush": (Runner, "inside", _nothing),
+    "a call that waits for its own flush hangs": (Runner, "refuse_inside", _nothing),
+    "a waiter stays registered after its wait": (Runner, "wait", _wait_and_stay),
+    "a producer that waits for room asks for no pass": (
+        entrance,
+        "wait_in_line",
+        _wait_in_line_asleep,
+    ),
+    "a producer that gave way keeps its claim": (entrance, "give_way", _give_way_and_keep),
+    "a cancelled owner returns at once": (queue, "until_ended", _leave_at_once),
+    "a cancelled owner never returns": (queue, "until_ended", _never_leave),
+    "deliver of a displaced item hangs": (Entrance, "_raise_displaced", _nothing),
+    "displacing is not logged": (runner, "tell_displaced", _nothing),
+    "every submit makes a receipt of its own": (
         entrance,
         "receipt_of",
         lambda item, stays, core, runner: Receipt(
@@ -151,15 +155,15 @@ NOTE_END = RunningThrottle.note_end
 
 
 FOUND_BY_ASKING = [
-    "a latecomer overtakes",
+    "a producer overtakes the line",
     "weight is not bounded",
     "displacing is no pressure",
-    "nobody is told that an item is displaced",
-    "the throttle is overruled",
-    "the throttle hears of no end",
-    "a queue survives its throttle",
+    "callers are not told that an item is displaced",
+    "the throttle is ignored",
+    "the throttle is not told of ends",
+    "a failed throttle does not end the queue",
 ]
-"""Rules of the core that the sessions of `Batched` judge for themselves."""
+"""Rules of the core that the sessions of `Batched` check, too."""
 
 BATCHED_SABOTAGES: dict[str, tuple[object, str, object]] = {
     "a missing key is None": (
@@ -168,11 +172,11 @@ BATCHED_SABOTAGES: dict[str, tuple[object, str, object]] = {
         lambda key, results: results.get(key),
     ),
     "a failure of the loader ends the queue": (flushq.aio.batched, "DROP", Fail()),
-    "an exception is a result": (Request, "result", lambda self: self.answer),
-    "who has gone is asked for": (Request, "is_wanted", True),
-    "nobody joins another": (Request, "join", _nothing),
-    "the throttle hears of no failure": (RunningThrottle, "note_end", _note_success),
-    "what is displaced has failed": (flushq.aio.batched, "Displaced", Dropped),
+    "an exception is returned as a result": (Request, "result", lambda self: self.answer),
+    "a key without callers is loaded": (Request, "is_wanted", True),
+    "callers do not share a request": (Request, "join", _nothing),
+    "the throttle is not told of failures": (RunningThrottle, "note_end", _note_success),
+    "a displaced request is reported as dropped": (flushq.aio.batched, "Displaced", Dropped),
     **{what: CORE_SABOTAGES[what] for what in FOUND_BY_ASKING},
 }
 
@@ -186,49 +190,49 @@ BROKEN = {
 
 RARE = {
     "a deadlock of full partitions is never found": 790,
-    "a deadlock rejects the first": 630,
-    "a hold is for one alone": 100,
-    "a light item passes the line": 140,
-    "a partition in line loses its place by and by": 120,
+    "a deadlock rejects the first producer": 630,
+    "a hold holds one flush alone": 100,
+    "a light item overtakes the line": 140,
+    "a partition in line moves to its end at each event": 120,
     "a partition that has flushed stays at the head": 170,
-    "a partition that is due no more stays in line": 300,
-    "anybody cuts the close short": 110,
+    "a partition that is no longer due stays in line": 300,
+    "a pass does not ask for the next one": 120,
+    "any caller can cut the close short": 110,
     "attempts are not counted": 70,
     "barriers wait for one flush alone": 360,
-    "copies of a policy that has failed hear on": 70,
+    "callers are not told that an item is displaced": 80,
+    "copies of a failed policy are still told events": 70,
+    "deliver of a displaced item hangs": 160,
     "displaced items keep their weight": 330,
-    "flushes are refused in the drain": 220,
-    "losses are told before it is known why": 1_710,
-    "nobody is told that an item is displaced": 80,
+    "items turned away do not count in a burst": 70,
+    "losses are told before their cause is known": 1_710,
     "owners are forgotten": 110,
     "receipts change their answer": 1_220,
     "receipts of parts hang": 70,
-    "reservations are given twice": 120,
-    "the last to come retries first": 190,
+    "reserved room is given twice": 120,
+    "reserved weight is ignored": 950,
+    "the drain refuses items of flushes": 220,
     "the newest are merged without room": 100,
-    "the throttle hears of ends too late": 290,
-    "what is due after a pass is not asked for": 120,
-    "what is turned away is no part of a burst": 70,
-    "what was given weighs nothing": 950,
-    "who waits for what is displaced hangs": 160,
+    "the newest retry goes first": 190,
+    "the throttle is told of ends too late": 290,
 }
-"""What few sessions of the core find: the seed from which to search, near one that finds it."""
+"""Rules that few sessions check, each with a seed close before a session that finds it broken."""
 
 
-@pytest.mark.filterwarnings("ignore")  # a broken queue leaves more behind than it may
+@pytest.mark.filterwarnings("ignore")  # a broken queue leaves tasks and items behind
 @pytest.mark.parametrize(("kind", "what"), BROKEN)
 def test_what_is_broken_is_found(kind: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A queue with one rule broken is found within a few thousand sessions, mostly at once."""
+    """A broken rule is found within a few thousand sessions, mostly in the first ones."""
     owner, name, replacement = BROKEN[kind, what]
     monkeypatch.setattr(owner, name, replacement)
     first = RARE.get(what, 0)
     assert any(finds_fault(kind, seed) for seed in range(first, first + 3_000))
-    if kind != "core":  # whose sessions leave nothing open
+    if kind != "core":  # sessions of the core leave nothing open
         gc.collect()
 
 
 def finds_fault(kind: str, seed: int) -> bool:
-    """Whether a session finds that the queue is broken, or breaks itself."""
+    """Return whether a session finds the broken rule, or fails because of it."""
     try:
         return bool(KINDS[kind](seed).complaints)
     except (AssertionError, LookupError, InvalidStateError):

@@ -1,4 +1,4 @@
-"""simulate() tells exactly what a policy does with a sequence of arrivals."""
+"""simulate() returns exactly what a policy does with a sequence of arrivals."""
 
 import itertools
 import math
@@ -18,7 +18,7 @@ from flushq.outcomes import Drop, Fail, Retry, Split, Verdict
 from flushq.policies import IntervalPolicy, NaturalPolicy
 from flushq.policy import Decision, Flush, FlushPolicy, Wait, running_copy
 from flushq.simulation import (
-    BROKEN_PROMISES,
+    MOST_BROKEN_PROMISES,
     Displacement,
     Event,
     FlushFails,
@@ -44,7 +44,7 @@ Flushes = list[tuple[Any, Any, int, str, Any]]
 
 
 def trace_of(flushes: Flushes, events: Events, stranded: int = 0) -> Trace:
-    """A trace, written down."""
+    """Return a trace with these flushes and events."""
     return Trace(
         tuple(itertools.starmap(SimulatedFlush, flushes)),
         tuple(itertools.starmap(Event, events)),
@@ -53,7 +53,7 @@ def trace_of(flushes: Flushes, events: Events, stranded: int = 0) -> Trace:
 
 
 def test_interval_by_hand() -> None:
-    """An arrival at the deadline joins; a due time counts from the arrival, not from the slot."""
+    """An arrival at the due time joins the batch; the due time counts from the oldest arrival."""
     trace = simulate(IntervalPolicy(10, 4), [0, 4, 10, 11, 12, 13, 40], 5)
     assert trace == trace_of(
         [(10, 15, 3, "age", 0), (21, 26, 3, "age", 11), (50, 55, 1, "age", 40)],
@@ -78,7 +78,7 @@ def test_interval_by_hand() -> None:
 
 
 def test_natural_on_two_slots_by_hand() -> None:
-    """Each slot takes what waits when it is free; flushes that end together end in order."""
+    """A free slot takes the waiting items; flushes that end at one time end in order."""
     arrivals = [0.0, 0.0, 0.0, 0.5, 0.5, 1.0]
     trace = simulate(NaturalPolicy(2), arrivals, lambda size: 0.25 + 0.5 * size, max_in_flight=2)
     natural = Flush("natural")
@@ -106,7 +106,7 @@ def test_natural_on_two_slots_by_hand() -> None:
 
 
 def test_what_happens_at_one_instant_by_hand() -> None:
-    """A flush ends, then items arrive, all in one event; the timer is needed no more."""
+    """At one instant a flush ends, then all items arrive in one event; no tick is needed."""
     trace = simulate(IntervalPolicy(4), [0, 5, 9, 9], 5)
     assert trace == trace_of(
         [(4, 9, 1, "age", 0), (9, 14, 3, "age", 5)],
@@ -127,9 +127,9 @@ def test_what_happens_at_one_instant_by_hand() -> None:
 
 
 def test_a_full_queue_by_hand() -> None:
-    """Who finds no room waits, presses, and comes in when there is room: its age counts from then.
+    """Without room a producer waits and the queue flushes; the age counts from the acceptance.
 
-    At 0 the queue is full, and at 5, when the slot is free again.
+    The queue is full at 0, and at 5, when the slot is free again.
     """
     trace = simulate(IntervalPolicy(10), [0, 0, 0, 1, 2], 5, max_queue_size=2)
     expected = trace_of(
@@ -152,7 +152,7 @@ def test_a_full_queue_by_hand() -> None:
 
 
 def test_a_policy_that_raises_while_producers_wait() -> None:
-    """The error does not list what never came in."""
+    """The error does not list the items that were never accepted."""
     with pytest.raises(PolicyError) as caught:
         simulate(FaultyPolicy("raises", "flush_done"), [0] * 5, 1, max_queue_size=2)
     assert ([2, 3], []) == (caught.value.undelivered, caught.value.in_doubt)
@@ -162,7 +162,7 @@ def test_a_policy_that_raises_while_producers_wait() -> None:
 
 
 def test_a_drain_by_hand() -> None:
-    """After the last arrival, and what it has caused, the rest is due as soon as a slot is free."""
+    """After the last arrival the remaining items are flushed as soon as a slot is free."""
     trace = simulate(IntervalPolicy(10, 2), [0, 1, 1], 5, drain=True)
     assert trace == trace_of(
         [(1, 6, 2, "full", 0), (6, 11, 1, "drain", 1)],
@@ -178,7 +178,7 @@ def test_a_drain_by_hand() -> None:
 
 
 def test_what_happens_at_the_last_instant_comes_before_the_drain() -> None:
-    """A flush that takes no time ends, and the policy has its say, before the queue closes."""
+    """A flush that takes no time ends, and the policy decides again, before the queue closes."""
     policy = PiecemealPolicy(2, up_to=2)
     trace = simulate(policy, [0, 0, 0, 0, 0], 0, drain=True)
     assert ["piece", "piece", "drain"] == [flush.reason for flush in trace.flushes]
@@ -186,7 +186,7 @@ def test_what_happens_at_the_last_instant_comes_before_the_drain() -> None:
 
 @pytest.mark.parametrize("when_full", ["drop_oldest", "drop_newest"])
 def test_a_full_queue_displaces(when_full: WhenFull) -> None:
-    """Nobody stands in line; what was displaced is neither delivered nor refused."""
+    """No producer waits in line; displaced items are neither delivered nor refused."""
     trace = simulate(
         NaturalPolicy(), [0, 0, 0, 1, 2, 3, 3], 5, max_queue_size=2, when_full=when_full
     )
@@ -202,7 +202,7 @@ def test_a_full_queue_displaces(when_full: WhenFull) -> None:
 
 
 def test_what_waits_has_a_weight() -> None:
-    """Producers stand in line by weight; a light item does not overtake a heavy one."""
+    """Producers wait for room by weight; a light item does not overtake a heavy one."""
     trace = simulate(
         IntervalPolicy(100), [0, 1, 2, 3], 5, weights=[6, 7, 1, 2], max_queue_weight=10, drain=True
     )
@@ -215,7 +215,7 @@ def test_what_waits_has_a_weight() -> None:
 
 
 def test_who_is_in_line_when_the_queue_closes_is_refused() -> None:
-    """Those who came in are flushed; who stood in line is not let in any more."""
+    """Accepted items are flushed; producers that still wait in line are refused."""
     trace = simulate(IntervalPolicy(9), [0, 0, 0, 0], 5, max_queue_size=1, drain=True)
     assert (
         SimulatedFlush(0, 5, 1, "pressure", 0),
@@ -228,7 +228,7 @@ def test_who_is_in_line_when_the_queue_closes_is_refused() -> None:
 
 
 def scripted(*verdicts: Verdict | None) -> tuple[FlushFails, list[tuple[int, int]]]:
-    """Calls that end so, one after the other, and all that was asked of them."""
+    """Return a function that gives these verdicts in order, and a list of its arguments."""
     script, asked = iter(verdicts), list[tuple[int, int]]()
 
     def fails(attempt: int, size: int) -> Verdict | None:
@@ -239,7 +239,7 @@ def scripted(*verdicts: Verdict | None) -> tuple[FlushFails, list[tuple[int, int
 
 
 def test_retry_split_and_drop_by_hand() -> None:
-    """A flush keeps its slot until each part has ended; each call takes the time of its size."""
+    """A flush keeps its slot until all its parts have ended; a call takes the time of its size."""
     fails, asked = scripted(Retry(2), Split(), None, Drop(), None)
     trace = simulate(NaturalPolicy(), [0, 0, 0, 5], lambda size: size, flush_fails=fails)
     assert [(1, 3), (2, 3), (1, 2), (1, 1), (1, 1)] == asked
@@ -261,7 +261,7 @@ def test_retry_split_and_drop_by_hand() -> None:
 
 
 def test_a_failure_that_ends_the_queue_by_hand() -> None:
-    """What runs ends, what waits is undelivered, who is in line or comes later is refused."""
+    """Running flushes end, waiting items are undelivered, and later producers are refused."""
     fails, asked = scripted(Fail(), None)
     trace = simulate(
         NaturalPolicy(1),
@@ -282,18 +282,18 @@ def test_a_failure_that_ends_the_queue_by_hand() -> None:
 
 
 def test_pauses_are_exact() -> None:
-    """A third of a second is a third in a pause, too."""
+    """A pause of a third of a second is exact."""
     fails, _ = scripted(Retry(exact(1, 3)), None)
     trace = simulate(NaturalPolicy(), [exact(1, 3)], exact(1, 3), flush_fails=fails)
     ended: Any = trace.flushes[0].ended
     assert (exact(4, 3), Fraction) == (ended, type(ended))
 
 
-def test_a_policy_hears_how_a_flush_failed() -> None:
-    """A failure that ends the queue is told to the policy, as in production."""
+def test_a_policy_is_told_how_a_flush_failed() -> None:
+    """A failure that ends the queue is told to the policy, like in a real queue."""
     told: list[BaseException | None] = []
 
-    class Hearing(NaturalPolicy):
+    class NotingPolicy(NaturalPolicy):
         def flush_done(
             self, now: float, count: int, seconds: float, error: BaseException | None = None
         ) -> Decision:
@@ -301,13 +301,13 @@ def test_a_policy_hears_how_a_flush_failed() -> None:
             return super().flush_done(now, count, seconds, error)
 
     fails, _ = scripted(Drop(), Fail())
-    simulate(Hearing(), [0, 1], 1, flush_fails=fails)
+    simulate(NotingPolicy(), [0, 1], 1, flush_fails=fails)
     assert None is told[0]
     assert isinstance(told[1], RuntimeError)
 
 
 def test_retries_without_end_are_refused() -> None:
-    """A function that never lets go is a ValueError that shows its answer; a long row is let be."""
+    """Endless retries are a ValueError that shows the answer; a long series is allowed."""
 
     def stubborn(attempt: int, size: int) -> Verdict | None:
         return Retry() if attempt < MOST_ATTEMPTS else None
@@ -341,7 +341,7 @@ def test_every_trace_keeps_the_contract(
     steps: Callable[[int], int],
     slots: int,
 ) -> None:
-    """Caps, slots and order hold, every item is in one flush or stranded, and times add up."""
+    """Caps, slots and order hold, every item is flushed once or stranded, and times are right."""
     unit, times, weights = workload
     policy = data.draw(policies(unit))
     before = state_of(policy)
@@ -383,7 +383,7 @@ def test_every_trace_keeps_the_account(
     *,
     drain: bool,
 ) -> None:
-    """Whatever fails and however small the queue is, each arrival ends in one place."""
+    """With failures and small queues, too, each arrival ends in exactly one place."""
     unit, times, weights = workload
     trace = simulate(
         data.draw(policies(unit)),
@@ -411,7 +411,7 @@ def test_every_trace_keeps_the_account(
 
 
 def most_pending(trace: Trace) -> int:
-    """The most items that have waited at a time."""
+    """Return the largest number of items that waited at one time."""
     changes = {"item_added": 1, "flush_started": -1}
     counts = (changes.get(each.name, 0) * each.count for each in trace.events)
     return max(itertools.accumulate(counts), default=0)
@@ -421,7 +421,7 @@ def most_pending(trace: Trace) -> int:
 def test_events_are_what_the_policy_was_told(
     data: st.DataObject, workload: tuple[Any, list[Any], list[Any]], slots: int
 ) -> None:
-    """A fresh copy that is told the same events makes the same decisions; ticks keep promises."""
+    """A new copy that is told the same events answers the same; a tick comes when it was asked."""
     unit, times, weights = workload
     template = data.draw(policies(unit))
     trace = simulate(template, times, 3 * unit, max_in_flight=slots, weights=weights)
@@ -452,7 +452,7 @@ def test_events_are_what_the_policy_was_told(
 
 
 def test_events_are_like_a_tuple() -> None:
-    """Events are read, compared, hashed and shown as a tuple of them would be."""
+    """Events are indexed, compared, hashed and shown like a tuple of them."""
     told: Any = simulate(NaturalPolicy(), [0], 1).events
     expected = (
         Event(0, "item_added", 1, 0, Flush("natural")),
@@ -472,7 +472,7 @@ def test_events_are_like_a_tuple() -> None:
 
 
 def test_a_trace_is_a_frozen_value() -> None:
-    """Traces compare by value and can be hashed, whatever iterables they were made from."""
+    """Traces compare by value and can be hashed, for all kinds of iterables of arrivals."""
     one = simulate(IntervalPolicy(2), iter([0, 1]), 1)
     other = simulate(IntervalPolicy(2.0), [0.0, 1.0], lambda _: 1)
     assert (one, hash(one)) == (other, hash(other))
@@ -486,7 +486,7 @@ def test_a_trace_is_a_frozen_value() -> None:
 
 
 async def late(attempt: int, size: int) -> None:
-    """Answer too late."""
+    """Return None, but only when awaited."""
 
 
 @pytest.mark.parametrize(
@@ -533,7 +533,7 @@ async def late(attempt: int, size: int) -> None:
 def test_bad_arguments_are_refused(
     change: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    """A value that will not do is refused and shown; what a function raises is raised as it is."""
+    """A bad value is refused and shown; an exception of a function is raised unchanged."""
     arguments = {"policy": NaturalPolicy(), "arrivals": [0, 0], "flush_seconds": 1, **change}
     with pytest.raises(error, match=f"^{message}$"):
         simulate(**arguments)
@@ -554,7 +554,7 @@ def test_a_policy_that_raises_ends_the_simulation(event: str) -> None:
 
 
 def test_a_failure_comes_before_what_the_policy_does_then() -> None:
-    """A policy that misbehaves when it hears of a failure does not raise any more."""
+    """If a failure ends the queue, a policy that then raises does not change the outcome."""
     fails, _ = scripted(Fail())
     trace = simulate(FaultyPolicy("raises", "flush_done"), [0, 0, 0], 1, flush_fails=fails)
     assert (3, 0) == (trace.lost, trace.delivered)
@@ -562,12 +562,12 @@ def test_a_failure_comes_before_what_the_policy_does_then() -> None:
 
 @attrs.define
 class PollingPolicy(FlushPolicy):
-    """Looks again, often, and flushes when enough items wait."""
+    """A policy that asks for a tick every second, and flushes when enough items wait."""
 
     enough: int
 
     def decide(self, now: float) -> Decision:
-        """Flush when there are enough."""
+        """Flush when enough items wait."""
         return Flush() if self.queue.pending >= self.enough else Wait(now + 1)
 
 
@@ -582,17 +582,19 @@ def test_a_policy_may_poll(
     starts: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What happens meanwhile, be it an arrival or the end of a flush, begins a new row."""
-    monkeypatch.setattr("flushq.simulation.driver.BROKEN_PROMISES", 10)
+    """An arrival or the end of a flush restarts the count of ticks in a row."""
+    monkeypatch.setattr("flushq.simulation.driver.MOST_BROKEN_PROMISES", 10)
     trace = simulate(PollingPolicy(enough), arrivals, flush_seconds, max_in_flight=2)
     assert starts == [flush.started for flush in trace.flushes]
 
 
 def test_a_policy_that_never_flushes_ends_the_simulation() -> None:
-    """Waits that have no end are a PolicyError; a policy that flushes at last is let go on."""
-    trace = simulate(PollingPolicy(2), [0, BROKEN_PROMISES + 1], 1)
-    assert [BROKEN_PROMISES + 1] == [flush.started for flush in trace.flushes]
-    assert BROKEN_PROMISES == sum(event.name == "tick" for event in trace.events)
-    message = f"the policy PollingPolicy answered {BROKEN_PROMISES + 1} ticks in a row with Wait"
+    """Too many ticks in a row without a Flush are a PolicyError; one fewer is allowed."""
+    trace = simulate(PollingPolicy(2), [0, MOST_BROKEN_PROMISES + 1], 1)
+    assert [MOST_BROKEN_PROMISES + 1] == [flush.started for flush in trace.flushes]
+    assert MOST_BROKEN_PROMISES == sum(event.name == "tick" for event in trace.events)
+    message = (
+        f"the policy PollingPolicy answered {MOST_BROKEN_PROMISES + 1} ticks in a row with Wait"
+    )
     with pytest.raises(PolicyError, match=message):
-        simulate(PollingPolicy(2), [0, BROKEN_PROMISES + 2], 1)
+        simulate(PollingPolicy(2), [0, MOST_BROKEN_PROMISES + 2], 1)

@@ -1,4 +1,4 @@
-"""The handover of a stream, without a driver; the rest is told by the contract (S1 to S3)."""
+"""The handover of a stream, without a driver; points S1 to S3 of the contract test the rest."""
 
 from concurrent.futures import Future
 
@@ -8,7 +8,7 @@ from flushq.streams import Handover
 
 
 def test_nothing_is_kept_of_an_ask_that_is_over() -> None:
-    """The end of the queue is told to the consumer that asks then, and to no earlier one."""
+    """The end of the queue wakes the consumer that waits then, and no earlier one."""
     core: Core[int] = Core(NaturalPolicy())
     handover = Handover(core, "the stream")
     core.ending.start()
@@ -22,7 +22,7 @@ def test_nothing_is_kept_of_an_ask_that_is_over() -> None:
 
 
 def test_a_batch_whose_next_was_asked_for_is_in_no_list() -> None:
-    """Also if its flush was cut short before it could return: the queue alone is in doubt."""
+    """If its flush is cut short before it returns, its items are in doubt in the queue alone."""
     core: Core[int] = Core(NaturalPolicy())
     handover = Handover(core, "the stream")
     core.ending.start()

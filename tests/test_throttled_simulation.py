@@ -1,4 +1,4 @@
-"""simulate() with a throttle: when calls start, by hand and as the theorem has it."""
+"""simulate() with a throttle: the start times of calls, worked out by hand."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -15,7 +15,7 @@ from flushq import (
     Retry,
     Verdict,
 )
-from flushq.simulation import BROKEN_PROMISES, Trace, simulate
+from flushq.simulation import MOST_BROKEN_PROMISES, Trace, simulate
 from flushq.throttles import CircuitBreaker, RateLimit, Throttle
 from flushq.throttles.throttle import throttle_copy
 
@@ -23,13 +23,13 @@ ONE = NaturalPolicy(1)
 
 
 def starts(trace: Trace) -> Sequence[float]:
-    """When each flush has started."""
+    """Return the start times of the flushes."""
     return [flush.started for flush in trace.flushes]
 
 
 @pytest.mark.parametrize("drain", [False, True])
 def test_calls_start_as_the_throttle_says(*, drain: bool) -> None:
-    """A batch is taken when its call may start, exactly; what comes by then joins it."""
+    """A batch is taken exactly when its call may start; items that come until then join it."""
     third: Any = Fraction(1, 3)
     limit = RateLimit(1, third)
     trace = simulate(NaturalPolicy(2), [0, 0, 0, third], 0, throttle=limit, drain=drain)
@@ -39,21 +39,21 @@ def test_calls_start_as_the_throttle_says(*, drain: bool) -> None:
 
 
 def test_partitions_share_the_throttle() -> None:
-    """It is that of the queue, whichever partition a call is of."""
+    """The queue has one throttle for the calls of all partitions."""
     limit = RateLimit(1, 5)
     trace = simulate(NaturalPolicy(), [0, 0, 0], 1, partitions="aba", throttle=limit)
     assert ([0, 5], ["a", "b"]) == (starts(trace), [each.partition for each in trace.flushes])
 
 
 def test_only_the_time_of_the_policy_is_an_event() -> None:
-    """A trace tells what the policy is told, and the throttle's time is not."""
+    """A trace has the events of the policy; waiting for the throttle is none of them."""
     trace = simulate(IntervalPolicy(2.0), [0.0, 2.5], 0, throttle=RateLimit(1, 5.0))
     assert [2.0, 7.0] == starts(trace)
     assert [2.0, 4.5] == [event.now for event in trace.events if event.name == "tick"]
 
 
 def test_retries_wait_and_go_first() -> None:
-    """Each call of a flush is one for the throttle, and none starts in a hold."""
+    """The throttle counts each call of a flush, and no call starts during a hold."""
 
     def fails(attempt: int, size: int) -> Verdict | None:
         return Retry(4, hold=True) if attempt == 1 and size == 2 else None
@@ -65,8 +65,8 @@ def test_retries_wait_and_go_first() -> None:
     ]
 
 
-def test_a_breaker_hears_of_every_call() -> None:
-    """It opens when calls have failed, and is closed by the one that tries."""
+def test_a_breaker_is_told_of_every_call() -> None:
+    """A breaker opens when calls have failed, and closes when a trial call succeeds."""
 
     def fails(attempt: int, size: int) -> Verdict | None:
         return Drop() if size == 1 else None
@@ -80,15 +80,15 @@ def test_a_breaker_hears_of_every_call() -> None:
 
 
 class Late(Throttle):
-    """It breaks its promise again and again."""
+    """A throttle whose ready time is always a second later."""
 
     def ready_at(self, now: float) -> float:
-        """A second later."""
+        """Return a second after ``now``."""
         return now + 1
 
 
 class Broken(Throttle):
-    """It raises."""
+    """A throttle that raises."""
 
     def ready_at(self, now: float) -> float:
         """Raise."""
@@ -98,13 +98,13 @@ class Broken(Throttle):
 @pytest.mark.parametrize(
     ("throttle", "message"),
     [
-        (Late(), f"^the throttle answered {BROKEN_PROMISES + 1} times in a row with a time "),
+        (Late(), f"^the throttle answered {MOST_BROKEN_PROMISES + 1} times in a row with a time "),
         (Broken(), r"the throttle Broken raised OSError\(\) in ready_at"),
     ],
     ids=type,
 )
 @pytest.mark.parametrize("policy", [ONE, IntervalPolicy(2.0)], ids=type)
 def test_a_throttle_that_fails(throttle: Throttle, message: str, policy: FlushPolicy) -> None:
-    """It is a PolicyError; so is a throttle that never lets a call start."""
+    """A throttle that raises, or never lets a call start, is a PolicyError."""
     with pytest.raises(PolicyError, match=message):
         simulate(policy, [0.0], 0, throttle=throttle)

@@ -13,7 +13,7 @@ TIMES = st.floats(min_value=0, allow_infinity=False, allow_nan=False)
 
 
 async def test_sleep_takes_exactly_its_time() -> None:
-    """An async test begins at 0, and a sleep of a year ends at once, and a year later."""
+    """An async test begins at 0, and a sleep of a year moves the clock by exactly a year."""
     assert 0.0 == now()
     year = 365 * 24 * 3600.0
     await asyncio.sleep(year)
@@ -22,7 +22,7 @@ async def test_sleep_takes_exactly_its_time() -> None:
 
 @given(times=st.lists(TIMES))
 def test_timers_fire_exactly_at_their_time(times: list[float]) -> None:
-    """A timer fires when the clock shows its time, to the last bit, and timers fire in order."""
+    """A timer fires exactly at its time, to the last bit, and timers fire in order."""
     times += [math.nextafter(time, 0.0) for time in times]
 
     async def main() -> list[float]:
@@ -37,7 +37,7 @@ def test_timers_fire_exactly_at_their_time(times: list[float]) -> None:
 
 
 async def test_a_cancelled_timer_moves_no_clock() -> None:
-    """Time does not stop at a timer that was cancelled."""
+    """The clock does not jump to the time of a cancelled timer."""
     for when in range(1, 500):
         virtual_loop().call_at(when, pytest.fail, "a cancelled timer fired").cancel()
     await asyncio.sleep(1000.0)
@@ -55,7 +55,7 @@ async def test_elapse_lets_time_pass_within_a_callback() -> None:
 
 
 async def test_idle_waits_for_all_that_is_ready() -> None:
-    """Idle returns when chains of callbacks and timers of the present time have ended."""
+    """idle() returns when all callbacks and timers of the current time have run."""
     steps: list[object] = []
 
     async def walk() -> None:
@@ -73,7 +73,7 @@ async def test_idle_waits_for_all_that_is_ready() -> None:
 
 
 def test_a_deadlock_is_an_error_at_once() -> None:
-    """Waiting for what can never happen raises Deadlock, which names the time and the task."""
+    """If a task waits and nothing can wake it, the loop raises Deadlock with time and task."""
     with pytest.raises(Deadlock):
         run(asyncio.sleep, math.inf)
 
@@ -86,7 +86,7 @@ def test_a_deadlock_is_an_error_at_once() -> None:
 
 
 def test_a_deadlock_does_not_keep_the_loop_from_closing() -> None:
-    """After a deadlock the tasks that waited are cancelled, and their cleanup runs."""
+    """After a deadlock the waiting tasks are cancelled, and their cleanup runs."""
     cleaned: list[str] = []
 
     async def main() -> None:

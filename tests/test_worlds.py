@@ -1,4 +1,4 @@
-"""The scenarios hold in every world of `tests.worlds`, and each world is what it says."""
+"""The scenarios pass in every world of `tests.worlds`, and each world has its own loop."""
 
 import asyncio
 import os
@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[1]
 
 
 def run_scenarios(world: str, *options: str, timeless: Path | None = None) -> tuple[int, str]:
-    """Run the scenarios in a world, and return pytest's exit code and what it said."""
-    not_theirs = ("PYTEST_", "COVERAGE_")  # to measure them takes twice as long
+    """Run the scenarios in a world, and return the exit code and the output of pytest."""
+    not_theirs = ("PYTEST_", "COVERAGE_")  # measuring coverage takes twice as long
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(not_theirs)
     }
@@ -36,14 +36,14 @@ def run_scenarios(world: str, *options: str, timeless: Path | None = None) -> tu
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=250,  # less than pytest's own limit, which would tell nothing of it
+        timeout=250,  # less than pytest's own limit, which would not show this output
         check=False,
     )
     return done.returncode, done.stdout
 
 
 def assert_holds(world: str, least: int, timeless: Path | None = None) -> None:
-    """The scenarios, at least so many, hold in a world; tell how many did and what was left out."""
+    """Assert that at least ``least`` scenarios pass in a world, and print the counts."""
     code, said = run_scenarios(world, "--tb=short", timeless=timeless)
     assert 0 == code, said
     passed = re.search(r"^(\d+) passed, \d+ deselected in ", said, re.MULTILINE)
@@ -69,17 +69,17 @@ def assert_holds(world: str, least: int, timeless: Path | None = None) -> None:
     ],
 )
 def test_the_scenarios_hold(world: str, least: int) -> None:
-    """All scenarios hold there, but for the few that are marked as not of that world."""
+    """All scenarios pass in the world, except the few that are marked ``not_in`` it."""
     assert_holds(world, least)
 
 
 @pytest.mark.long
-@pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not to be had on Windows")
+@pytest.mark.skipif(sys.platform == "win32", reason="uvloop does not run on Windows")
 def test_the_scenarios_that_need_no_clock_hold_on_uvloop(tmp_path: Path) -> None:
-    """Those that hold on a virtual loop whose clock never moves hold on uvloop as well."""
+    """Scenarios that pass on a virtual loop whose clock never moves also pass on uvloop."""
     timeless = tmp_path / "timeless.txt"
     code, said = run_scenarios("probe", "--tb=no", timeless=timeless)
-    assert code in {0, 1}, said  # 1: what looks at the clock fails on it
+    assert code in {0, 1}, said  # 1: the scenarios that need a clock fail
     assert_holds("uvloop", 350, timeless)
 
 
@@ -95,6 +95,6 @@ SIGNS: dict[str, Callable[[asyncio.AbstractEventLoop], object]] = {
 
 
 async def test_the_running_loop_is_that_of_the_world() -> None:
-    """The world's sign is on the loop that a test runs on."""
+    """A test runs on the loop of the current world."""
     assert worlds.LOOPS.keys() == SIGNS.keys()
     assert SIGNS[worlds.NAME](asyncio.get_running_loop())

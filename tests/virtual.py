@@ -1,8 +1,8 @@
-"""An event loop whose time is virtual: tests that wait for hours end at once, to the digit.
+"""An event loop with virtual time: tests that wait for hours end at once, and times are exact.
 
-Time starts at 0.0 and stands still while any callback is ready. When none is, the clock jumps to
-the time of the next timer exactly, however far away it is. When there is no timer either, nothing
-can ever happen again: the loop raises `Deadlock` at once instead of waiting for ever.
+Time starts at 0.0 and does not move while a callback is ready. When no callback is ready, the clock
+jumps to exactly the time of the next timer, however far away it is. If there is no timer either,
+nothing can happen any more: the loop raises `Deadlock` at once instead of waiting for ever.
 
 Only callbacks and timers move such a loop. A test that waits for a thread, a socket or a
 subprocess runs on the standard loop (`tests.conftest` tells how).
@@ -19,11 +19,11 @@ Result = TypeVar("Result")
 
 
 class Deadlock(AssertionError):
-    """Every task waits, and neither a callback nor a timer is left to wake one."""
+    """Raised when every task waits, and no callback or timer is left to wake one of them."""
 
 
 class _NeverWaiting(selectors.DefaultSelector):
-    """A selector that calls `idle` where any other would wait."""
+    """A selector that calls ``idle`` instead of waiting."""
 
     def __init__(self, idle: Callable[[], None]) -> None:
         super().__init__()
@@ -36,9 +36,9 @@ class _NeverWaiting(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """A standard loop, except that time is virtual."""
+    """A standard loop with virtual time."""
 
-    # Kept by the base class: a heap of timers, and how early one may fire.
+    # Attributes of the base class: a heap of timers, and how early a timer may fire.
     _scheduled: list[asyncio.TimerHandle]
     _clock_resolution: float
 
@@ -52,7 +52,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._now
 
     def elapse(self, seconds: float) -> None:
-        """Let time pass within the running callback, as if it computed for so long."""
+        """Let time pass within the running callback, as if it computed for ``seconds``."""
         self._set_time(self._now + seconds)
 
     def idle(self) -> asyncio.Future[None]:
@@ -63,11 +63,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _set_time(self, now: float) -> None:
         self._now = now
-        # The base class runs what is due before now + resolution: now itself, and nothing later.
+        # The base class runs the timers before now + resolution: those at now, and no later ones.
         self._clock_resolution = math.ulp(now)
 
     def _go_on(self) -> None:
-        """Wake who waited for this moment, else jump to the next timer."""
+        """Wake the tasks that wait for an idle moment, or else jump to the next timer."""
         idlers = [future for future in self._idlers if not future.done()]
         self._idlers.clear()
         due = self._scheduled[0].when() if self._scheduled else math.inf

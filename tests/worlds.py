@@ -2,18 +2,19 @@
 
     FLUSHQ_WORLD=debug python -m pytest -n 0 tests/contract
 
-runs the scenarios there; `tests/test_worlds.py` does so for each. The worlds:
+runs the scenarios in one world; `tests/test_worlds.py` runs them in each. The worlds:
 
 * eager: tasks begin at once (virtual time).
 * debug: asyncio's debug mode (virtual time).
-* solipsism, looptime: the clocks that others have for their tests.
-* uvloop: a real loop, which has no virtual clock. Its clock stands still, so that a slow machine
-  makes no timer fire, and only scenarios run there that no timer drives.
-* probe: finds those: it lists, in the file FLUSHQ_TIMELESS, the scenarios that hold on a virtual
-  loop whose clock never moves, and is not at 0.
+* solipsism, looptime: the virtual clocks of two other libraries for tests.
+* uvloop: a real loop without a virtual clock. Its clock is stopped, so that no timer fires on a
+  slow machine, and only scenarios that need no timer run there.
+* probe: lists these scenarios in the file FLUSHQ_TIMELESS: those that pass on a virtual loop whose
+  clock never moves and does not start at 0.
 
-Left out of a world, and counted in the last lines of its run, is what has no loop of the world,
-what is marked `not_in(worlds, reason=...)`, and in uvloop what the probe did not list.
+A world leaves out the tests that do not run on its loop and those marked
+`not_in(worlds, reason=...)`; uvloop also leaves out those that the probe did not list. The last
+lines of a run count them.
 """
 
 import asyncio
@@ -39,7 +40,7 @@ left_out: Counter[str] = Counter()
 
 
 class ProbeLoop(VirtualLoop):
-    """A virtual loop that remembers whether the clock of the last one made has moved."""
+    """A virtual loop; ``moved`` says whether the clock of the latest one has moved."""
 
     moved: ClassVar[bool] = False
 
@@ -54,7 +55,7 @@ class ProbeLoop(VirtualLoop):
 
 
 class DebugLoop(VirtualLoop):
-    """A virtual loop that stays in debug mode: a Runner would set it to its own."""
+    """A virtual loop that stays in debug mode, although a Runner sets it to its own mode."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +67,7 @@ class DebugLoop(VirtualLoop):
 
 
 def eager() -> asyncio.AbstractEventLoop:
-    """Make a virtual loop whose tasks begin at once (Python 3.12 on)."""
+    """Make a virtual loop whose tasks begin at once (Python 3.12 or later)."""
     loop = VirtualLoop()
     factory: Any = vars(asyncio)["eager_task_factory"]
     loop.set_task_factory(factory)
@@ -88,17 +89,17 @@ def looptime() -> asyncio.AbstractEventLoop:
 
 
 def stopped_uvloop() -> asyncio.AbstractEventLoop:
-    """Make a loop of uvloop whose clock stands still."""
-    library = pytest.importorskip("uvloop", reason="uvloop is not to be had on Windows")
+    """Make a loop of uvloop with a stopped clock."""
+    library = pytest.importorskip("uvloop", reason="uvloop does not run on Windows")
     base: type[asyncio.AbstractEventLoop] = library.Loop
 
     class StoppedUvloop(base):  # type: ignore[valid-type,misc]  # a variable as base
-        """Its timers are real ones, of the far future; those that are due at once fire."""
+        """A loop whose timers never fire, except those that are due at once."""
 
         def __init__(self) -> None:
             super().__init__()
             self._stopped_at: float = super().time()
-            self._scheduled: list[asyncio.TimerHandle] = []  # as asyncio's own loops have
+            self._scheduled: list[asyncio.TimerHandle] = []  # like asyncio's own loops
 
         def time(self) -> float:
             """Return the time at which the loop was made."""
@@ -133,7 +134,7 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
 
 
 def why_not(item: pytest.Item, timeless: set[str] | None) -> str | None:
-    """Return why a test is left out of this world; None if it is not."""
+    """Return why a test is left out of this world; None if it is not left out."""
     mark = item.get_closest_marker("asyncio")
     if not inspect.iscoroutinefunction(getattr(item, "obj", None)):
         return "has no loop, or makes its own"
@@ -143,12 +144,12 @@ def why_not(item: pytest.Item, timeless: set[str] | None) -> str | None:
         if NAME in other.args:
             return str(other.kwargs["reason"])
     if timeless is not None and item.nodeid not in timeless:
-        return "needs a clock that moves, or is at 0"
+        return "needs a clock that moves or starts at 0"
     return None
 
 
 def choose(items: list[pytest.Item]) -> Iterator[pytest.Item]:
-    """Yield the tests that are left out of this world, and take them out of the list."""
+    """Yield the tests that are left out of this world, and remove them from the list."""
     timeless = None
     if NAME == "uvloop":
         timeless = set(Path(os.environ["FLUSHQ_TIMELESS"]).read_text("utf-8").splitlines())
@@ -159,7 +160,7 @@ def choose(items: list[pytest.Item]) -> Iterator[pytest.Item]:
 
 
 def note_timeless(report: pytest.TestReport) -> None:
-    """List a test that has passed without the clock moving."""
+    """Add a test to the list if it has passed and the clock has not moved."""
     if report.when == "call" and report.passed and not ProbeLoop.moved:
         with Path(os.environ["FLUSHQ_TIMELESS"]).open("a", encoding="utf-8") as file:
             file.write(f"{report.nodeid}\n")

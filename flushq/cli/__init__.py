@@ -13,7 +13,7 @@ import click
 from flushq import __version__
 from flushq.cli.ingest import ingest
 from flushq.cli.simulate import simulate
-from flushq.cli.terminal import Command, told
+from flushq.cli.terminal import Command, exiting_on_failure
 from flushq.cli.work import work
 
 
@@ -22,12 +22,12 @@ class Commands(Command, click.Group):
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """Parse the arguments before the name of the command."""
-        with told():
+        with exiting_on_failure():
             return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a usage error is reported without the usage line of the command."""
-        with told():
+        with exiting_on_failure():
             try:
                 return super().invoke(ctx)
             except click.UsageError as error:

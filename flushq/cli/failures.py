@@ -44,7 +44,7 @@ class CannotAppend(Exception):
     """The error if the file cannot be opened, read, written to or synced to the disk."""
 
 
-class DeadLetter:
+class DeadLetterFile:
     """A dead-letter file; ``with`` opens the file, and creates it if it does not exist."""
 
     _fd = -1
@@ -72,7 +72,7 @@ class DeadLetter:
             os.close(self._fd)
             self._fd = -1
 
-    def recall(self, starts: Mapping[str, int]) -> None:
+    def load(self, starts: Mapping[str, int]) -> None:
         """Remember the letters in the file, and cut off an incomplete letter at its end.
 
         Args:
@@ -176,7 +176,7 @@ class FailureHandler:
         retry_after: The pauses before these retries.
     """
 
-    def __init__(self, retries: int = 0, dead_letter: DeadLetter | None = None) -> None:
+    def __init__(self, retries: int = 0, dead_letter: DeadLetterFile | None = None) -> None:
         self.retry_after = Retries(retries)
         self._dead_letter = dead_letter
         self._complaints = Complaints("dead letters")
@@ -202,7 +202,7 @@ class FailureHandler:
             return Split()
         return self._put_aside(self._dead_letter, failure.items[0], error)
 
-    def _put_aside(self, dead_letter: DeadLetter, row: Row, error: Exception) -> Drop:
+    def _put_aside(self, dead_letter: DeadLetterFile, row: Row, error: Exception) -> Drop:
         dead_letter.append(row, error)
         self._complaints.complain(f"refused line {row[1]} of {row[0]!r}: {error}")
         return Drop()

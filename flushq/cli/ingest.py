@@ -9,13 +9,20 @@ from click.core import ParameterSource
 
 from flushq import FlushPolicy
 from flushq.cli.extras import check_installed
-from flushq.cli.failures import CannotAppend, DeadLetter, FailureHandler
+from flushq.cli.failures import CannotAppend, DeadLetterFile, FailureHandler
 from flushq.cli.ingestion import Ingestion
-from flushq.cli.params import POLICY_USAGE, by, check_apart, parse_policy, reported, staying
+from flushq.cli.params import (
+    POLICY_USAGE,
+    catching_system_exit,
+    check_not_same_file,
+    errors_as_messages,
+    option_reader,
+    parse_policy,
+)
 from flushq.cli.reading import BEGINNING, STANDARD_INPUT, check_source, is_terminal, shown
 from flushq.cli.resuming import CannotResume, find_starts
 from flushq.cli.sink import Sink
-from flushq.cli.table import CannotOpen, JsonField, Table, check_name
+from flushq.cli.table import CannotStart, JsonField, Table, check_name
 from flushq.cli.terminal import Command, Mistake
 from flushq.cli.urls import check_nats_url
 
@@ -63,19 +70,19 @@ def _publisher(to_stream: tuple[str, str]) -> Sink:
     default="events",
     show_default=True,
     metavar="NAME",
-    callback=by(check_name),
+    callback=option_reader(check_name),
     help="The table; it is created if it does not exist.",
 )
 @click.option(
     "--to-stream",
     nargs=2,
     metavar="NATS_URL STREAM",
-    callback=by(_check_stream),
+    callback=option_reader(_check_stream),
     help="Publish the lines to a stream of NATS JetStream instead of a database.",
 )
 @click.option(
     "--policy",
-    callback=by(parse_policy),
+    callback=option_reader(parse_policy),
     default="interval:2.0,500",
     show_default=True,
     metavar="TEXT",
@@ -85,7 +92,7 @@ def _publisher(to_stream: tuple[str, str]) -> Sink:
     "--dedupe",
     "dedupe_key",
     metavar="FIELD",
-    callback=by(_json_field),
+    callback=option_reader(_json_field),
     help="Parse each line as a JSON object, and drop it if a waiting line has the same value in "
     "this field.",
 )
@@ -177,11 +184,11 @@ def ingest(
     be written; 2 for a mistake in the call (nothing was read); and 130 or 143 after a signal.
     """
     if dead_letter is not None:
-        check_apart("--dead-letter", dead_letter, db, *files)
-    letters = None if dead_letter is None else DeadLetter(dead_letter)
+        check_not_same_file("--dead-letter", dead_letter, db, *files)
+    letters = None if dead_letter is None else DeadLetterFile(dead_letter)
     handler = FailureHandler(retries, letters)
     stored = Table(db, table, handler.retry_after)
-    with reported(), staying(Mistake):
+    with errors_as_messages(), catching_system_exit(Mistake):
         ingestion = Ingestion(
             files,
             stored if to_stream is None else _publisher(to_stream),
@@ -196,15 +203,15 @@ def ingest(
             if resume:
                 _resume(ingestion, files, stored, letters)
             sys.exit(ingestion.run_alone())
-    except (CannotOpen, CannotAppend, CannotResume) as error:
+    except (CannotStart, CannotAppend, CannotResume) as error:
         raise Mistake(str(error)) from None
 
 
 def _resume(
-    ingestion: Ingestion, files: tuple[str, ...], table: Table, letters: DeadLetter | None
+    ingestion: Ingestion, files: tuple[str, ...], table: Table, letters: DeadLetterFile | None
 ) -> None:
     """Let an ingestion start after the stored lines, and let ``letters`` remember later letters."""
     starts = asyncio.run(find_starts(files, table))
     ingestion.start_at(starts)
     if letters is not None:
-        letters.recall({shown(file): starts.get(file, BEGINNING).line for file in files})
+        letters.load({shown(file): starts.get(file, BEGINNING).line for file in files})

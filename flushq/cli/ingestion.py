@@ -25,12 +25,12 @@ from flushq import (
     ShutdownTimeout,
 )
 from flushq.cli.failures import CannotAppend, FailureHandler, Unstored
-from flushq.cli.params import leaving
+from flushq.cli.params import system_exit_message
 from flushq.cli.reading import Chunk, Reader, Skipped, Start, Unreadable
 from flushq.cli.signals import Shutdown, current_task
 from flushq.cli.sink import Sink
 from flushq.cli.table import BadLine, JsonField
-from flushq.cli.terminal import Complaints, complain, counted, how_far, say, shown_live
+from flushq.cli.terminal import Complaints, complain, counted, progress_figures, say, shown_live
 
 
 @attrs.frozen
@@ -128,7 +128,7 @@ class Ingestion:
             max_queue_size=max_queue_size,
             max_shutdown_wait=max_shutdown_wait,
             on_failure=on_failure,
-            on_report=self._look,
+            on_report=self._on_report,
         )
         self._stats = self._queue.stats()
         self._limit = max_shutdown_wait
@@ -137,7 +137,7 @@ class Ingestion:
         self._skipped = Complaints("skipped lines")
         self._unreadable = 0
         self._failed = False
-        self._trouble = "stopped early"
+        self._end_reason = "stopped early"
 
     def start_at(self, starts: Mapping[str, Start]) -> None:
         """Set where the reading of these sources starts; call this before the run."""
@@ -147,21 +147,21 @@ class Ingestion:
         """Run in a new event loop and return the exit code, 1 if the policy raised SystemExit.
 
         Raises:
-            CannotOpen: The table cannot be opened; nothing was read.
+            CannotStart: The table cannot be opened; nothing was read.
         """
         with asyncio.Runner() as runner:
             try:
                 return runner.run(self.run())
             except SystemExit as error:
                 self._failed = True
-                self._trouble = leaving(error)
+                self._end_reason = system_exit_message(error)
                 return 1
 
     async def run(self) -> int:
         """Read and store all lines, print the figures, and return the exit code.
 
         Raises:
-            CannotOpen: The table cannot be opened; nothing was read.
+            CannotStart: The table cannot be opened; nothing was read.
         """
         shutdown = Shutdown(self._stop, self._limit)
         with suppress(asyncio.CancelledError):  # by a second signal, or the limit after the first
@@ -181,14 +181,14 @@ class Ingestion:
                 await self._feed()
         except FlushFailed as failure:
             self._failed = True
-            self._trouble = self._told(failure.__cause__)
+            self._end_reason = self._describe_cause(failure.__cause__)
             if not isinstance(failure.__cause__, Unstored | CannotAppend):
                 raise
         except PolicyError as failure:
             self._failed = True
-            self._trouble = failure.args[0]
+            self._end_reason = failure.args[0]
         except ShutdownTimeout:
-            self._trouble = f"not finished within {self._limit} s after the last line"
+            self._end_reason = f"not finished within {self._limit} s after the last line"
         finally:
             self._report()
 
@@ -217,10 +217,10 @@ class Ingestion:
                 self._skipped.complain(str(Skipped(row[0], row[1], str(error))))
 
     def _stop(self, number: signal.Signals) -> None:
-        self._trouble = f"stopped by {number.name}"
+        self._end_reason = f"stopped by {number.name}"
         self._reader.stop()
 
-    def _look(self, report: FlushReport) -> None:
+    def _on_report(self, report: FlushReport) -> None:
         """Update the statistics; if the flush lost lines, stop reading: no more can be stored."""
         self._stats = self._queue.stats()
         if report.delivered + report.dropped < report.count:
@@ -232,13 +232,15 @@ class Ingestion:
         figures = self._account()
         if figures.lost or self._failed:
             stored = f"{counted(figures.lines, 'line')} stored"
-            complain(f"{self._trouble}: {stored}, {figures.lost:,} not stored")
+            complain(f"{self._end_reason}: {stored}, {figures.lost:,} not stored")
         if not say(str(figures)):
             self._failed = True
 
     def _progress(self) -> dict[str, str]:
         figures = self._figures()
-        return figures.named() | how_far(self._reader.share(figures.ended), figures.seconds)
+        return figures.named() | progress_figures(
+            self._reader.share(figures.ended), figures.seconds
+        )
 
     def _figures(self) -> Figures:
         """Return the figures so far.
@@ -264,7 +266,7 @@ class Ingestion:
         figures = self._figures()
         return attrs.evolve(figures, lost=self._taken + self._reader.untaken - figures.ended)
 
-    def _told(self, cause: BaseException | None) -> str:
+    def _describe_cause(self, cause: BaseException | None) -> str:
         """Return the message for the user about the error that ended the queue."""
         if isinstance(cause, CannotAppend):
             return str(cause)

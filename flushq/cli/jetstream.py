@@ -18,16 +18,16 @@ from nats.aio.client import Client
 from nats.js.api import AckPolicy, ConsumerConfig
 from nats.js.errors import NotFoundError
 
-from flushq.cli.table import CannotOpen
+from flushq.cli.table import CannotStart
 from flushq.cli.terminal import Complaints, complain
 
 CONNECT_SECONDS = 4.0
 CLOSE_SECONDS = 5
-LOOK_SECONDS = 1
+RECONNECT_SECONDS = 1
 MAX_ACK_PENDING = 20_000
 NANOSECONDS = 10**9
 
-TROUBLES = (nats.errors.Error, ValueError)  # ValueError: a name is not valid
+NATS_ERRORS = (nats.errors.Error, ValueError)  # ValueError: a name is not valid
 
 
 @asynccontextmanager
@@ -36,15 +36,15 @@ async def connected(
 ) -> AsyncIterator[Client]:
     """Connect to a server; at the end wait up to CLOSE_SECONDS until all sent data has arrived.
 
-    While the server is unreachable, the client tries to reconnect every LOOK_SECONDS, and buffers
-    up to 2 MB of sent data. Errors of the connection are reported on standard error.
+    While the server is unreachable, the client tries to reconnect every RECONNECT_SECONDS, and
+    buffers up to 2 MB of sent data. Errors of the connection are reported on standard error.
 
     Args:
         url: The URL of the server.
         on_return: The function that is called after each reconnection.
 
     Raises:
-        CannotOpen: The server cannot be connected to within CONNECT_SECONDS.
+        CannotStart: The server cannot be connected to within CONNECT_SECONDS.
     """
     connection = Client()
     try:
@@ -59,15 +59,15 @@ async def connected(
 
 
 async def _connect(connection: Client, url: str, on_return: Callable[[], object]) -> None:
-    troubles = Complaints("problems with NATS")
+    complaints = Complaints("problems with NATS")
 
     async def tell(error: Exception) -> None:
         if connection.is_reconnecting:
-            troubles.complain(f"NATS is unreachable: {error}")
+            complaints.complain(f"NATS is unreachable: {error}")
 
     async def tell_return() -> None:
         complain("NATS is reachable again")
-        troubles.start_anew()
+        complaints.start_anew()
         on_return()
 
     try:
@@ -76,25 +76,25 @@ async def _connect(connection: Client, url: str, on_return: Callable[[], object]
                 url,
                 error_cb=tell,
                 reconnected_cb=tell_return,
-                reconnect_time_wait=LOOK_SECONDS,
+                reconnect_time_wait=RECONNECT_SECONDS,
                 max_reconnect_attempts=-1,
             )
-    except (OSError, *TROUBLES) as error:
+    except (OSError, *NATS_ERRORS) as error:
         why = connection.last_error or str(error) or "it does not answer"
-        raise CannotOpen(f"cannot connect to NATS: {why}") from error
+        raise CannotStart(f"cannot connect to NATS: {why}") from error
 
 
 async def first_subject(connection: Client, stream: str) -> str:
     """Return the first subject of a stream; create the stream if it is missing.
 
     Raises:
-        CannotOpen: The stream cannot be created or looked up, or has no subject, or its first
+        CannotStart: The stream cannot be created or looked up, or has no subject, or its first
             subject is a pattern.
     """
     subjects = await ensure_stream(connection, stream)
     if not subjects or {"*", ">"} & {*subjects[0].split(".")}:
         first = repr(subjects[0]) if subjects else "missing"
-        raise CannotOpen(
+        raise CannotStart(
             f"cannot publish to stream {stream!r}: "
             f"its first subject must be without wildcards, but is {first}"
         )
@@ -105,7 +105,7 @@ async def ensure_stream(connection: Client, stream: str) -> list[str]:
     """Return the subjects of a stream; create the stream if it is missing.
 
     Raises:
-        CannotOpen: The stream cannot be created or looked up.
+        CannotStart: The stream cannot be created or looked up.
     """
     jetstream = connection.jetstream()
     try:
@@ -114,8 +114,8 @@ async def ensure_stream(connection: Client, stream: str) -> list[str]:
         except NotFoundError:
             config = (await jetstream.add_stream(name=stream, subjects=[stream])).config
             complain(f"created stream {stream!r} with the subject {stream!r}")
-    except TROUBLES as error:
-        raise CannotOpen(f"cannot use stream {stream!r}: {error}") from error
+    except NATS_ERRORS as error:
+        raise CannotStart(f"cannot use stream {stream!r}: {error}") from error
     return config.subjects or []
 
 
@@ -140,7 +140,7 @@ async def ensure_consumer(connection: Client, stream: str, name: str) -> Consume
     """Return a consumer; create the consumer and its stream if they are missing.
 
     Raises:
-        CannotOpen: The consumer or its stream cannot be created or looked up. Or the consumer
+        CannotStart: The consumer or its stream cannot be created or looked up. Or the consumer
             does not fit a worker: it pushes messages, or its ``ack_policy`` is not explicit.
     """
     jetstream = connection.jetstream()
@@ -155,10 +155,10 @@ async def ensure_consumer(connection: Client, stream: str, name: str) -> Consume
             await jetstream.add_consumer(stream, wanted)
             complain(f"created consumer {name!r} of stream {stream!r}")
         config = await _config(connection, stream, name)
-    except TROUBLES as error:
-        raise CannotOpen(f"cannot use consumer {name!r}: {error}") from error
+    except NATS_ERRORS as error:
+        raise CannotStart(f"cannot use consumer {name!r}: {error}") from error
     if config.get("deliver_subject") or config.get("ack_policy") != AckPolicy.EXPLICIT:
-        raise CannotOpen(
+        raise CannotStart(
             f"cannot use consumer {name!r}: it must be a pull consumer with ack policy 'explicit'"
         )
     return Consumer(

@@ -25,7 +25,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from flushq import FlushQueue, FlushReport
-from flushq.cli.table import CannotOpen
+from flushq.cli.table import CannotStart
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 ITEMS = (1, 4, 16, 64, 256, 1024)
@@ -112,12 +112,12 @@ class Monitor:
         """Serve inside a ``with`` block, and yield the port: a free one if ``port`` is 0.
 
         Raises:
-            CannotOpen: The port is in use, or this user has no permission to use it.
+            CannotStart: The port is in use, or this user has no permission to use it.
         """
         try:
             server = await asyncio.start_server(self._serve, host, port)
         except OSError as error:
-            raise CannotOpen(
+            raise CannotStart(
                 f"cannot serve at port {port} of {host}: {error.strerror or error}"
             ) from error
         try:

@@ -48,7 +48,9 @@ _NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _TEXT = re.compile(rf"(?:({_NUMBER})(?:\+|$))?(?:({_NUMBER})n)?")
 
 
-def by(read: Callable[[Given], T]) -> Callable[[click.Context, click.Parameter, Given], T]:
+def option_reader(
+    read: Callable[[Given], T],
+) -> Callable[[click.Context, click.Parameter, Given], T]:
     """Return a click callback that converts an option with ``read`` and reports its ValueError."""
 
     def callback(ctx: click.Context, param: click.Parameter, given: Given) -> T:
@@ -61,7 +63,7 @@ def by(read: Callable[[Given], T]) -> Callable[[click.Context, click.Parameter, 
 
 
 @contextmanager
-def reported() -> Iterator[None]:
+def errors_as_messages() -> Iterator[None]:
     """Turn the errors of policies and of bad arguments into messages for the user.
 
     Raises:
@@ -76,7 +78,7 @@ def reported() -> Iterator[None]:
         raise Mistake(str(error)) from None
 
 
-def check_apart(option: str, path: str, *others: str) -> None:
+def check_not_same_file(option: str, path: str, *others: str) -> None:
     """Raise Mistake if the file of an option is also one of the other files.
 
     Raises:
@@ -173,15 +175,15 @@ def near_miss(name: str, names: Collection[str]) -> str:
 
 
 @contextmanager
-def staying(complaint: Callable[[str], Exception]) -> Iterator[None]:
+def catching_system_exit(complaint: Callable[[str], Exception]) -> Iterator[None]:
     """Turn a SystemExit that a policy raises into another error, so that the program goes on."""
     try:
         yield
     except SystemExit as error:
-        raise complaint(leaving(error)) from None
+        raise complaint(system_exit_message(error)) from None
 
 
-def leaving(error: SystemExit) -> str:
+def system_exit_message(error: SystemExit) -> str:
     """Return the message for a SystemExit that a policy raised."""
     return f"the policy raised {error!r}"
 
@@ -197,7 +199,7 @@ def _find(module: str, text: str) -> FlushPolicy:
     except (Exception, SystemExit) as error:
         why = _in_a_line(f"{type(error).__name__}: {error}")
         raise ValueError(f"{why}{_near_miss_of(error)}") from None
-    with staying(ValueError):
+    with catching_system_exit(ValueError):
         return _checked(made, module, text)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import attrs
 
 from flushq.cli.lab import Run, Setting, quantile
-from flushq.cli.report import duration, why
+from flushq.cli.report import duration, reasons_text
 from flushq.cli.terminal import counted
 
 INSTANT = 1e-6
@@ -82,13 +82,13 @@ class Scales:
 
     Attributes:
         whole: The first and the last second of the whole run.
-        close: The first and the last second of the middle column.
+        part: The first and the last second of the middle column.
         latency: The least and the greatest latency on the axis, in seconds.
         most: The greatest number of waiting items.
     """
 
     whole: tuple[float, float]
-    close: tuple[float, float]
+    part: tuple[float, float]
     latency: tuple[float, float]
     most: int
 
@@ -103,7 +103,7 @@ def save_picture(runs: Sequence[Run], path: str) -> None:
     height = _TOP + len(runs) * _ROW + _BOTTOM
     kind = "svg" if path.lower().endswith(".svg") else "png"
     with import_module("matplotlib").rc_context(_STYLE):
-        figure = _part("figure").Figure(figsize=(_WIDTH, height), facecolor="white")
+        figure = _matplotlib("figure").Figure(figsize=(_WIDTH, height), facecolor="white")
         _draw(figure, runs)
         figure.savefig(path, format=kind, metadata={"Date": None} if kind == "svg" else None)
 
@@ -127,13 +127,13 @@ def scales_of(runs: Sequence[Run], steps: Sequence[Steps]) -> Scales:
     seen = [latency for latency in latencies if latency > 0] or [1.0]
     return Scales(
         whole=whole,
-        close=_closer(runs, *whole),
+        part=_middle_part(runs, *whole),
         latency=(min(seen) / 1.5, max(seen) * 1.5),
         most=max(each.most for each in steps),
     )
 
 
-def _closer(runs: Sequence[Run], first: float, last: float) -> tuple[float, float]:
+def _middle_part(runs: Sequence[Run], first: float, last: float) -> tuple[float, float]:
     """Return the first and the last second of a part around the middle arrival.
 
     The part has about 12 flushes of the run that flushes most often. It is longer, up to 100 of
@@ -185,9 +185,9 @@ def _draw(figure: Any, runs: Sequence[Run]) -> None:
     scales = scales_of(runs, steps)
     rows = [_add_axes(figure, number, scales) for number in range(len(runs))]
     places = _Places(runs[0].setting.began)
-    for (whole, close, latency), run, each in zip(rows, runs, steps, strict=True):
+    for (whole, part, latency), run, each in zip(rows, runs, steps, strict=True):
         _draw_whole(whole, run, each, scales, places)
-        _draw_close(close, run, each, scales, places)
+        _draw_part(part, run, each, scales, places)
         _draw_latencies(latency, run, scales)
     for row in rows[:-1]:
         for axis in row:
@@ -205,7 +205,9 @@ def _add_axes(figure: Any, row: int, scales: Scales) -> list[Any]:
     ]
     for axis in axes[:2]:
         axis.set_ylim(0, 1.05 * scales.most)
-        axis.yaxis.set_major_locator(_part("ticker").MaxNLocator(4, steps=_STEPS, integer=True))
+        axis.yaxis.set_major_locator(
+            _matplotlib("ticker").MaxNLocator(4, steps=_STEPS, integer=True)
+        )
     for axis in axes:
         axis.grid(axis="y")
     axes[0].set_ylabel("items")
@@ -216,28 +218,28 @@ def _draw_whole(axis: Any, run: Run, steps: Steps, scales: Scales, places: "_Pla
     first, last = scales.whole
     edges = [first + (last - first) * number / INTERVALS for number in range(INTERVALS + 1)]
     parts = [steps.between(start, end) for start, end in pairwise(edges)]
-    at = places.of(edges)
+    at = places.positions(edges)
     axis.stairs([part.most for part in parts], at, fill=True, color=_MOST)
     axis.stairs([part.mean for part in parts], at, fill=True, color=_MEAN)
-    places.mark(axis, scales.whole)
+    places.label_axis(axis, scales.whole)
     axis.set_title(_shortened(run.policy, 40), loc="left", weight="bold", fontsize=10)
     axis.set_title("" if run.ratio is None else f"{run.ratio:.2f} x least cost", loc="right")
 
 
-def _draw_close(axis: Any, run: Run, steps: Steps, scales: Scales, places: "_Places") -> None:
-    start, end = scales.close
+def _draw_part(axis: Any, run: Run, steps: Steps, scales: Scales, places: "_Places") -> None:
+    start, end = scales.part
     part = steps.between(start, end)
-    axis.stairs(part.levels, places.of(part.times), fill=True, color=_MEAN)
+    axis.stairs(part.levels, places.positions(part.times), fill=True, color=_MEAN)
     seen = [flush for flush in run.trace.flushes if start <= flush.started <= end]
-    at = places.of([flush.started for flush in seen])
+    at = places.positions([flush.started for flush in seen])
     axis.vlines(at, 0, [flush.size for flush in seen], _FLUSH, linewidth=1.2)
-    places.mark(axis, scales.close)
-    axis.set_title(_shortened(f"flushes: {why(run)}", 60), loc="left")
+    places.label_axis(axis, scales.part)
+    axis.set_title(_shortened(f"flushes: {reasons_text(run)}", 60), loc="left")
 
 
 def _draw_latencies(axis: Any, run: Run, scales: Scales) -> None:
     least, greatest = scales.latency
-    ticker = _part("ticker")
+    ticker = _matplotlib("ticker")
     axis.set_xscale("log")
     axis.set_xlim(least, greatest)
     subs = (1.0,) if greatest > 100 * least else (1.0, 3.0)
@@ -273,7 +275,7 @@ def _draw_curve(axis: Any, latencies: Sequence[float], least: float, style: str)
 
 
 def _write_head(figure: Any, setting: Setting) -> None:
-    line, patch = _part("lines").Line2D, _part("patches").Patch
+    line, patch = _matplotlib("lines").Line2D, _matplotlib("patches").Patch
     height = figure.get_figheight()
     left = _COLUMNS[0][0] / _WIDTH
     figure.text(left, 1 - 0.32 / height, traffic_text(setting), fontsize=13, weight="bold")
@@ -310,21 +312,21 @@ class _Places:
 
     began: datetime | None
 
-    def of(self, moments: Sequence[float]) -> list[float]:
+    def positions(self, moments: Sequence[float]) -> list[float]:
         """Return the positions of times that are given in seconds."""
         if self.began is None:
             return list(moments)
-        start = float(_part("dates").date2num(self.began))
+        start = float(_matplotlib("dates").date2num(self.began))
         return [start + moment / _DAY for moment in moments]
 
-    def mark(self, axis: Any, ends: tuple[float, float]) -> None:
+    def label_axis(self, axis: Any, ends: tuple[float, float]) -> None:
         """Label the time axis from one end to the other."""
-        axis.set_xlim(*self.of(ends))
+        axis.set_xlim(*self.positions(ends))
         if self.began is None:
-            axis.xaxis.set_major_locator(_part("ticker").MaxNLocator(6, steps=_STEPS))
+            axis.xaxis.set_major_locator(_matplotlib("ticker").MaxNLocator(6, steps=_STEPS))
             axis.set_xlabel("seconds")
             return
-        dates = _part("dates")
+        dates = _matplotlib("dates")
         locator = dates.AutoDateLocator(self.began.tzinfo, minticks=3, maxticks=6)
         axis.xaxis.set_major_locator(locator)
         axis.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, self.began.tzinfo))
@@ -335,6 +337,6 @@ def _shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
-def _part(name: str) -> Any:
+def _matplotlib(name: str) -> Any:
     """Import a module of matplotlib: only when it is needed, as it is large and may be missing."""
     return import_module(f"matplotlib.{name}")

@@ -12,7 +12,7 @@ from typing import Self
 
 import asyncpg
 
-from flushq.cli.table import CannotOpen
+from flushq.cli.table import CannotStart
 from flushq.cli.terminal import complain
 
 SECONDS = 10.0
@@ -22,10 +22,15 @@ CLOSE_SECONDS = 2.0
 
 COLUMNS = "id text PRIMARY KEY, body text"
 
-TROUBLES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+POSTGRES_ERRORS = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 
 _BROKEN = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)  # errors of a connection
-_PASSING = {"08", "40", "53", "57"}  # connection, deadlock, disk or memory, shutdown
+_TEMPORARY = {"08", "40", "53", "57"}  # connection, deadlock, disk or memory, shutdown
 _REFUSALS = {"22", "23", "54", "P0"}  # data, constraint, size, errors of a trigger
 
 _OTHERS_NEEDED = """
@@ -33,12 +38,12 @@ _OTHERS_NEEDED = """
     AND attnotnull AND NOT atthasdef AND attidentity = '' AND attname NOT IN ('id', 'body')"""
 
 
-def passes(error: BaseException) -> bool:
+def is_temporary(error: BaseException) -> bool:
     """Return whether an error is temporary, so that a retry can help."""
-    return isinstance(error, _BROKEN) or _state(error) in _PASSING
+    return isinstance(error, _BROKEN) or _state(error) in _TEMPORARY
 
 
-def refuses(error: BaseException) -> bool:
+def is_refusal(error: BaseException) -> bool:
     """Return whether the database refuses the data of a row, but may store other rows."""
     return isinstance(error, UnicodeError) or _state(error) in _REFUSALS
 
@@ -85,7 +90,7 @@ class PostgresTable:
         """Connect, and create the table if it does not exist.
 
         Raises:
-            CannotOpen: The database does not answer, or the table cannot be written to: it has
+            CannotStart: The database does not answer, or the table cannot be written to: it has
                 other columns, or no unique key, or this user has no permission.
         """
         self._pool = asyncpg.create_pool(
@@ -98,9 +103,9 @@ class PostgresTable:
         try:
             await self._pool
             await self._prepare()
-        except (*TROUBLES, ValueError) as error:
+        except (*POSTGRES_ERRORS, ValueError) as error:
             self._pool.terminate()
-            raise CannotOpen(f"cannot open {self}: {reason(error)}") from error
+            raise CannotStart(f"cannot open {self}: {reason(error)}") from error
         except BaseException:
             self._pool.terminate()
             raise
@@ -108,7 +113,7 @@ class PostgresTable:
 
     async def __aexit__(self, *exc_info: object) -> None:
         """Close the connections; after CLOSE_SECONDS, terminate those that do not answer."""
-        with suppress(*TROUBLES):
+        with suppress(*POSTGRES_ERRORS):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._pool.close()
 

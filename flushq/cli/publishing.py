@@ -87,13 +87,13 @@ class Publisher:
         """Connect to the server, and create the stream if it does not exist.
 
         Raises:
-            CannotOpen: The server does not answer, or lines cannot be published to the stream.
+            CannotStart: The server does not answer, or lines cannot be published to the stream.
         """
         async with AsyncExitStack() as opening:
             self._connection = await opening.enter_async_context(connected(self._url))
             self._subject = await first_subject(self._connection, self._stream)
             self._inbox = self._connection.new_inbox()
-            await self._connection.subscribe(f"{self._inbox}.*", cb=self._hear)
+            await self._connection.subscribe(f"{self._inbox}.*", cb=self._on_ack)
             self._opened = opening.pop_all()
         return self
 
@@ -148,7 +148,7 @@ class Publisher:
         await self._connection.publish(self._subject, body, reply, {Header.MSG_ID: name})
         return self._expected[reply]
 
-    async def _hear(self, message: Msg) -> None:
+    async def _on_ack(self, message: Msg) -> None:
         """Receive an acknowledgement; ignore it if no message waits for it any more."""
         expected = self._expected.pop(message.subject, None)
         if expected is None:

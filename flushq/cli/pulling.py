@@ -62,11 +62,11 @@ class Pull:
         self._size = min(BATCH, consumer.max_batch or BATCH)
         self._expires = min(EXPIRES, consumer.max_expires or EXPIRES)
         self._inbox = connection.new_inbox()
-        self._asked = 0
+        self._requested = 0
         self._handing_over = False
         self._due = asyncio.Event()
-        self._trouble = ""
-        self._troubles = Complaints("problems with the consumer")
+        self._problem = ""
+        self._complaints = Complaints("problems with the consumer")
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["asyncio.Task[None]"]:
@@ -77,12 +77,12 @@ class Pull:
         QUIET seconds. The messages that have arrived are handed over, if they are accepted within
         DRAIN seconds.
         """
-        subscription = await self._connection.subscribe(self._inbox, cb=self._hear)
-        asking = asyncio.create_task(self._ask())
+        subscription = await self._connection.subscribe(self._inbox, cb=self._on_message)
+        requesting = asyncio.create_task(self._request_messages())
         try:
-            yield asking
+            yield requesting
         finally:
-            asking.cancel()
+            requesting.cancel()
             if self._connection.is_connected:
                 with suppress(nats.errors.Error, TimeoutError):  # the rest comes again
                     async with asyncio.timeout(DRAIN):
@@ -92,24 +92,24 @@ class Pull:
     async def _until_quiet(self) -> None:
         """Wait until all requested messages have arrived, or none arrives for QUIET seconds."""
         missing = math.inf
-        while 0 < self._asked < missing:
-            missing = self._asked
+        while 0 < self._requested < missing:
+            missing = self._requested
             await asyncio.sleep(QUIET)
 
-    def ask_again(self) -> None:
+    def request_again(self) -> None:
         """Reset the count of requested messages: they will not arrive. Then send a request."""
-        self._asked = 0
+        self._requested = 0
         self._due.set()
 
-    async def _ask(self) -> None:
+    async def _request_messages(self) -> None:
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._consumer.stream}.{self._consumer.name}"
         request = {"batch": self._size, "expires": int(self._expires * NANOSECONDS)}
         payload = json.dumps(request).encode()
         while True:
-            while self._trouble:
-                await self._find_out()
+            while self._problem:
+                await self._check_consumer()
             if self._is_due():
-                self._asked += self._size
+                self._requested += self._size
                 with suppress(nats.errors.Error):  # sent after the reconnection
                     await self._connection.publish(subject, payload, self._inbox)
             self._due.clear()
@@ -118,19 +118,19 @@ class Pull:
                     await self._due.wait()
             except TimeoutError:
                 if not self._handing_over:
-                    self._asked = 0
+                    self._requested = 0
 
     def _is_due(self) -> bool:
-        return self._asked * 2 <= self._size
+        return self._requested * 2 <= self._size
 
-    async def _find_out(self) -> None:
+    async def _check_consumer(self) -> None:
         """Report the problem, pause, and check whether the consumer still exists.
 
         Raises:
             ConsumerGone: The consumer was deleted.
         """
-        self._troubles.complain(f"NATS: {self._trouble}")
-        self._trouble = ""
+        self._complaints.complain(f"NATS: {self._problem}")
+        self._problem = ""
         await asyncio.sleep(PAUSE)
         jetstream = self._connection.jetstream()
         try:
@@ -138,25 +138,25 @@ class Pull:
         except NotFoundError:
             raise ConsumerGone(f"consumer {self._consumer.name!r} was deleted") from None
         except nats.errors.Error as error:
-            self._trouble = str(error)
+            self._problem = str(error)
 
-    async def _hear(self, message: Msg) -> None:
+    async def _on_message(self, message: Msg) -> None:
         if not message.reply:
-            self._hear_end(message.headers or {})
+            self._on_request_end(message.headers or {})
             return
-        self._asked = max(0, self._asked - 1)
+        self._requested = max(0, self._requested - 1)
         if self._is_due():
             self._due.set()
         self._handing_over = True
         await self._take(message)
         self._handing_over = False
 
-    def _hear_end(self, headers: dict[str, str]) -> None:
+    def _on_request_end(self, headers: dict[str, str]) -> None:
         """Handle the end of a request, which expired or had a problem."""
         if headers.get("Status") == EXPIRED:
-            left = int(headers.get("Nats-Pending-Messages", self._asked))
-            self._asked = max(0, self._asked - left)
+            left = int(headers.get("Nats-Pending-Messages", self._requested))
+            self._requested = max(0, self._requested - left)
         else:
-            self._asked = 0
-            self._trouble = headers.get("Description") or f"status {headers.get('Status')}"
+            self._requested = 0
+            self._problem = headers.get("Description") or f"status {headers.get('Status')}"
         self._due.set()

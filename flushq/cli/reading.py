@@ -221,8 +221,8 @@ class Reader:
         self._thread = threading.Thread(target=self._read_all, name="flushq reader", daemon=True)
         self._reading = False
         self._stopped = False
-        self._bell = -1
-        self._rope = -1
+        self._wake_read_fd = -1
+        self._wake_write_fd = -1
         self._error: BaseException | None = None
         self._lines_read = 0
         self._bytes_read = 0
@@ -231,7 +231,7 @@ class Reader:
     def __enter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         self._bytes_to_read = sum(bytes_to_read(name, self._start(name)) for name in self._sources)
-        self._bell, self._rope = os.pipe()
+        self._wake_read_fd, self._wake_write_fd = os.pipe()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -248,9 +248,9 @@ class Reader:
                 self.untaken += len(piece) if isinstance(piece, Chunk) else 0
         if self._thread.ident is not None:
             self._thread.join(GRACE_SECONDS)
-        os.close(self._bell)
-        os.close(self._rope)
-        self._rope = -1
+        os.close(self._wake_read_fd)
+        os.close(self._wake_write_fd)
+        self._wake_write_fd = -1
 
     def share(self, lines: int) -> float | None:
         """Return the share of all input, from 0 to 1, that this number of lines is.
@@ -268,8 +268,8 @@ class Reader:
     def stop(self) -> None:
         """Stop reading. This may be called at any time, also before the start, and repeatedly."""
         self._stopped = True
-        if self._rope != -1:
-            os.write(self._rope, b"!")
+        if self._wake_write_fd != -1:
+            os.write(self._wake_write_fd, b"!")
 
     # In the loop.
 
@@ -335,9 +335,9 @@ class Reader:
     def _blocks(self, fd: int) -> Iterator[bytes]:
         """Yield blocks of input until the reader is stopped; an empty block is the end."""
         waiting = select.poll()
-        for awaited in (fd, self._bell):
+        for awaited in (fd, self._wake_read_fd):
             waiting.register(awaited, select.POLLIN)
-        while self._bell not in dict(waiting.poll()):
+        while self._wake_read_fd not in dict(waiting.poll()):
             try:
                 block = os.read(fd, BLOCK)
             except BlockingIOError:  # another process has taken the input first

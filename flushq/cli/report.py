@@ -19,9 +19,9 @@ WIDTH = 200
 def as_table(runs: Sequence[Run]) -> str:
     """Return a text table of all runs."""
     table = Table("policy", box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    special = _special(runs[0])
+    optional = _optional_figures(runs[0])
     latencies = [*SHARES] if runs[0].slowest is None else [*SHARES, "others p99", "slowest p99"]
-    titles = "flushes", "mean", "largest", *special, *latencies, "busy", "cost", "x least cost"
+    titles = "flushes", "mean", "largest", *optional, *latencies, "busy", "cost", "x least cost"
     for title in titles:
         table.add_column(title, justify="right")
     table.add_column("why it flushed")
@@ -37,7 +37,7 @@ def as_json(runs: Sequence[Run]) -> str:
     return json.dumps([_figures(run) for run in runs], indent=2)
 
 
-def why(run: Run) -> str:
+def reasons_text(run: Run) -> str:
     """Return text: the number of flushes for each reason, and of items that were not flushed."""
     counts = [f"{reason} {count}" for reason, count in run.reasons.items()]
     if run.trace.stranded:
@@ -62,12 +62,12 @@ def _row(run: Run) -> list[str]:
         str(figures["flushes"]),
         f"{figures['mean_batch']:.1f}",
         str(figures["largest_batch"]),
-        *map(str, _special(run).values()),
+        *map(str, _optional_figures(run).values()),
         *_latencies(run),
         f"{run.busy:.0%}",
         f"{run.cost:.6g}",
         "-" if run.ratio is None else f"{run.ratio:.2f}",
-        why(run),
+        reasons_text(run),
     ]
 
 
@@ -88,7 +88,7 @@ def _figures(run: Run) -> dict[str, Any]:
         "least_cost": run.least,
         "ratio": run.ratio,
         "reasons": run.reasons,
-        **_special(run),
+        **_optional_figures(run),
         **_slowest(run),
     }
 
@@ -97,7 +97,7 @@ def _latencies(run: Run) -> list[str]:
     latencies = [duration(run.latency(share)) for share in SHARES.values()]
     if run.slowest is None:
         return latencies
-    others, slowest = (duration(quantile(each, 0.99)) for each in _both(run.slowest))
+    others, slowest = (duration(quantile(each, 0.99)) for each in _others_and_slowest(run.slowest))
     key = f" ({_short(str(run.slowest.key))})" if run.slowest.latencies else ""
     return [*latencies, others, slowest + key]
 
@@ -110,16 +110,18 @@ def _slowest(run: Run) -> dict[str, Any]:
     """Return the figures of the slowest partition; empty if there are no partitions."""
     if run.slowest is None:
         return {}
-    others, slowest = (quantile(each, 0.99) if each else None for each in _both(run.slowest))
+    others, slowest = (
+        quantile(each, 0.99) if each else None for each in _others_and_slowest(run.slowest)
+    )
     return {"slowest": {"partition": run.slowest.key, "p99": slowest, "others_p99": others}}
 
 
-def _both(slowest: Slowest) -> tuple[Sequence[float], Sequence[float]]:
+def _others_and_slowest(slowest: Slowest) -> tuple[Sequence[float], Sequence[float]]:
     """Return the latencies of all other partitions and the latencies of the slowest one."""
     return slowest.others, slowest.latencies
 
 
-def _special(run: Run) -> dict[str, int]:
+def _optional_figures(run: Run) -> dict[str, int]:
     """Return the figures that exist only with a limit of the queue or only with failures."""
     figures: dict[str, int] = {}
     if run.setting.is_bounded and run.setting.when_full == "wait":

@@ -31,17 +31,17 @@ async def find_starts(sources: Iterable[str], table: Table) -> dict[str, Start]:
     Raises:
         CannotResume: A source is not a file, or is named twice; or it has fewer lines than are
             stored, or its last stored line has changed.
-        CannotOpen: The table cannot be opened or read.
+        CannotStart: The table cannot be opened or read.
     """
     names = set[str]()
     for source in sources:
         _check(source, names)
     async with table:
         last = {source: await table.last_line(shown(source)) for source in sources}
-    starts = {source: _behind(source, *stored) for source, stored in last.items() if stored}
-    told = Complaints("files that are resumed")
+    starts = {source: _start_after(source, *stored) for source, stored in last.items() if stored}
+    complaints = Complaints("files that are resumed")
     for source, start in starts.items():
-        told.complain(f"{source!r} is resumed at line {start.line}")
+        complaints.complain(f"{source!r} is resumed at line {start.line}")
     return starts
 
 
@@ -53,7 +53,7 @@ def _check(source: str, names: set[str]) -> None:
     names.add(shown(source))
 
 
-def _behind(source: str, line: int, body: str) -> Start:
+def _start_after(source: str, line: int, body: str) -> Start:
     """Return the start after a stored line; check that the file has this line."""
     with Path(source).open("rb") as file:
         last = deque(enumerate(islice(file, line), 1), maxlen=1)

@@ -17,12 +17,12 @@ from flushq.cli.params import (
     SINK_USAGE,
     Input,
     Number,
-    by,
-    check_apart,
+    catching_system_exit,
+    check_not_same_file,
+    errors_as_messages,
+    option_reader,
     parse_policy,
     parse_sink,
-    reported,
-    staying,
 )
 from flushq.cli.picture import save_picture
 from flushq.cli.report import as_json, as_table
@@ -104,7 +104,7 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
 @click.option(
     "--sink",
     required=True,
-    callback=by(parse_sink),
+    callback=option_reader(parse_sink),
     metavar="TEXT",
     help=f"How long a flush of n items takes: {SINK_USAGE}, as in 0.02+0.0001n.",
 )
@@ -168,7 +168,7 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
 )
 @click.option(
     "--throttle",
-    callback=by(parse_throttle),
+    callback=option_reader(parse_throttle),
     metavar="TEXT",
     help=f"When a call of the sink may start: {THROTTLE_USAGE}.  [default: at any time]",
 )
@@ -192,7 +192,7 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     "--policy",
     "policies",
     multiple=True,
-    callback=by(_policies),
+    callback=option_reader(_policies),
     default=DEFAULT_POLICIES,
     show_default=True,
     metavar="TEXT",
@@ -255,7 +255,7 @@ def simulate(
     """
     check_combination(ctx)
     if plot is not None and file is not None:
-        check_apart("--plot", plot, file.name)
+        check_not_same_file("--plot", plot, file.name)
     setting = partial(
         Setting,
         sink=sink,
@@ -269,12 +269,12 @@ def simulate(
         throttle=throttle,
         failures=None if fail_rate is None else Failures(fail_rate, seed, retry, attempts),
     )
-    with reported():
+    with errors_as_messages():
         traffic = _model(rate, seconds, seed, partitions, skew) if rate else _read(file)
         if weight is not None:
             weights = model_weights(len(traffic.arrivals), weight, seed)
             traffic = traffic._replace(weights=weights)
-        with staying(click.ClickException):
+        with catching_system_exit(click.ClickException):
             runs = _run_all(policies, setting(**traffic._asdict()))
     said = say(as_json(runs) if json else as_table(runs))
     if plot is not None:

@@ -6,7 +6,7 @@ from flushq.cli.reading import Row
 
 
 class Sink(Protocol):
-    """A sink. ``async with`` opens it, or raises CannotOpen; ``str`` is its name for messages.
+    """A sink. ``async with`` opens it, or raises CannotStart; ``str`` is its name for messages.
 
     Attributes:
         stored: The number of lines that were stored.

@@ -43,11 +43,11 @@ _REFUSALS = (
 _SHAPE = [("id", "INTEGER", 1), ("source", "TEXT", 0), ("line", "INTEGER", 0), ("body", "TEXT", 0)]
 
 
-def never(attempt: int, trouble: str) -> None:
+def no_retry(attempt: int, trouble: str) -> None:
     """Return None: there is no retry after a failed attempt."""
 
 
-class CannotOpen(Exception):
+class CannotStart(Exception):
     """The error if a table, a server or a port cannot be used; nothing was written."""
 
 
@@ -81,7 +81,7 @@ class Table:
 
     _database: aiosqlite.Connection
 
-    def __init__(self, path: str, name: str, retry_after: RetryAfter = never) -> None:
+    def __init__(self, path: str, name: str, retry_after: RetryAfter = no_retry) -> None:
         self.stored = 0
         self.ignored = 0
         self.batches = 0
@@ -100,8 +100,8 @@ class Table:
         """Open the database, and create the table if it does not exist.
 
         Raises:
-            CannotOpen: The database is read-only, locked (for LOCK_SECONDS), or not a database, and
-                no retry is left; or the table exists with other columns.
+            CannotStart: The database is read-only, locked (for LOCK_SECONDS), or not a database,
+                and no retry is left; or the table exists with other columns.
         """
         attempt = 1
         while True:
@@ -120,7 +120,7 @@ class Table:
         trouble = f"cannot open {self}: {error}"
         seconds = self._retry_after(attempt, trouble)
         if seconds is None:
-            raise CannotOpen(trouble) from error
+            raise CannotStart(trouble) from error
         await asyncio.sleep(seconds)
 
     async def _open(self) -> None:
@@ -139,7 +139,7 @@ class Table:
         shape = await self._execute(deadline, query, self._name)
         if shape and shape != _SHAPE:
             columns = ", ".join(str(column[0]) for column in shape)
-            raise CannotOpen(f"cannot use {self}: its columns must be {COLUMNS}, not {columns}")
+            raise CannotStart(f"cannot use {self}: its columns must be {COLUMNS}, not {columns}")
         for statement in (
             "PRAGMA journal_mode=WAL",
             "PRAGMA synchronous=FULL",
@@ -156,13 +156,13 @@ class Table:
         This reads the whole table, unless it has an index on source and line.
 
         Raises:
-            CannotOpen: The table cannot be read.
+            CannotStart: The table cannot be read.
         """
         query = f"SELECT max(line), body FROM {_quoted(self._name)} WHERE source = ?"
         try:
             ((line, body),) = await self._execute(_deadline(), query, source)
         except sqlite3.Error as error:
-            raise CannotOpen(f"cannot read {self}: {error}") from error
+            raise CannotStart(f"cannot read {self}: {error}") from error
         return None if line is None else (line, body)
 
     async def write(self, rows: list[Row]) -> None:
@@ -175,7 +175,7 @@ class Table:
             CancelledError: The call was cancelled before the commit.
         """
         try:
-            cursor = await _insist(lambda: self._insert_all(rows), _deadline())
+            cursor = await _retry_while_locked(lambda: self._insert_all(rows), _deadline())
             await _completed(self._database.commit())
         except BaseException:
             await _completed(self._database.rollback())
@@ -202,7 +202,9 @@ class Table:
             raise Unusable(str(error)) from error
 
     async def _execute(self, deadline: float, statement: str, *values: object) -> list[Any]:
-        found = await _insist(lambda: self._database.execute_fetchall(statement, values), deadline)
+        found = await _retry_while_locked(
+            lambda: self._database.execute_fetchall(statement, values), deadline
+        )
         return list(found)
 
 
@@ -218,7 +220,7 @@ def _deadline() -> float:
     return asyncio.get_running_loop().time() + LOCK_SECONDS
 
 
-async def _insist(execute: Callable[[], Awaitable[T]], deadline: float) -> T:
+async def _retry_while_locked(execute: Callable[[], Awaitable[T]], deadline: float) -> T:
     """Execute statements, and retry them until the deadline while the database is locked.
 
     SQLite could wait for the lock, but in its thread, where a cancellation cannot interrupt it. A

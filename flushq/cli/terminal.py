@@ -49,21 +49,21 @@ def say(result: str) -> bool:
     try:
         click.echo(result)
     except BrokenPipeError:
-        _hush(sys.stdout.fileno())
+        _discard_output(sys.stdout.fileno())
     except OSError as error:
-        _hush(sys.stdout.fileno())
+        _discard_output(sys.stdout.fileno())
         complain(f"cannot write to standard output: {error.strerror}")
         return False
     return True
 
 
-def complain(trouble: str) -> None:
+def complain(message: str) -> None:
     """Print a line to standard error."""
-    _tell(lambda: click.echo(trouble, err=True))
+    _tell(lambda: click.echo(message, err=True))
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def exiting_on_failure() -> Iterator[None]:
     """Report a ClickException of the block, if possible, and exit with its exit code.
 
     Raises:
@@ -87,11 +87,11 @@ class Complaints:
         self.count = 0
         self._kind = kind
 
-    def complain(self, trouble: str) -> None:
+    def complain(self, problem: str) -> None:
         """Count a problem, and print it to standard error if it is one of the first REPORTED."""
         self.count += 1
         if self.count <= REPORTED:
-            complain(trouble)
+            complain(problem)
         elif self.count == REPORTED + 1:
             complain(f"further {self._kind} are not reported")
 
@@ -105,7 +105,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def how_far(share: float | None, seconds: float) -> dict[str, str]:
+def progress_figures(share: float | None, seconds: float) -> dict[str, str]:
     """Return, by name, the share that is done and the time left at the same speed.
 
     Args:
@@ -158,10 +158,10 @@ def _tell(speak: Callable[[], None]) -> None:
     try:
         speak()
     except OSError:
-        _hush(sys.stderr.fileno())
+        _discard_output(sys.stderr.fileno())
 
 
-def _hush(fd: int) -> None:
+def _discard_output(fd: int) -> None:
     """Redirect ``fd`` to the null device, so that the rest of its buffer is discarded."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, fd)

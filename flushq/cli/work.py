@@ -6,8 +6,8 @@ import sys
 import click
 
 from flushq.cli.extras import PACKAGES, check_installed
-from flushq.cli.params import by
-from flushq.cli.table import CannotOpen
+from flushq.cli.params import option_reader
+from flushq.cli.table import CannotStart
 from flushq.cli.terminal import Command, Mistake
 from flushq.cli.throttling import parse_rate
 from flushq.cli.urls import check_nats_url, check_url
@@ -31,16 +31,16 @@ def _check_table(name: str) -> str:
     cls=Command,
     example="python -m flushq work nats://nats:4222 LINES workers postgresql://db/app --port 8080",
 )
-@click.argument("nats_url", callback=by(check_nats_url))
+@click.argument("nats_url", callback=option_reader(check_nats_url))
 @click.argument("stream")
 @click.argument("consumer")
-@click.argument("postgres_url", callback=by(check_url))
+@click.argument("postgres_url", callback=option_reader(check_url))
 @click.option(
     "--table",
     default="events",
     show_default=True,
     metavar="NAME",
-    callback=by(_check_table),
+    callback=option_reader(_check_table),
     help="The table, NAME or SCHEMA.NAME; it is created if it does not exist.",
 )
 @click.option(
@@ -57,7 +57,7 @@ def _check_table(name: str) -> str:
     "--rate",
     "throttle",
     metavar="N/SECONDS",
-    callback=by(parse_rate),
+    callback=option_reader(parse_rate),
     help="Start at most N transactions in any period of SECONDS.  [default: no limit]",
 )
 @click.option(
@@ -126,5 +126,5 @@ def work(
     )
     try:
         sys.exit(asyncio.run(running.run()))
-    except CannotOpen as error:
+    except CannotStart as error:
         raise Mistake(str(error)) from None

@@ -38,7 +38,7 @@ from flushq import (
 from flushq.cli.jetstream import connected, ensure_consumer
 from flushq.cli.messages import IdOf, place
 from flushq.cli.monitoring import Metrics, Monitor
-from flushq.cli.postgres import TROUBLES, PostgresTable, passes, reason, refuses
+from flushq.cli.postgres import POSTGRES_ERRORS, PostgresTable, is_refusal, is_temporary, reason
 from flushq.cli.pulling import ConsumerGone, Pull
 from flushq.cli.signals import Shutdown, current_task
 from flushq.cli.terminal import Complaints, complain, say, shown_live
@@ -108,7 +108,7 @@ class Work:
             max_shutdown_wait=max_shutdown_wait,
             throttle=throttle,
             on_failure=self._judge,
-            on_report=self._look,
+            on_report=self._on_report,
             name=str(source),
         )
         self._metrics = Metrics(str(source), self._queue)
@@ -119,7 +119,7 @@ class Work:
         self._refusals = Complaints("refused messages")
         self._end: Callable[[], object] = lambda: None
         self._on_return: Callable[[], object] = lambda: None
-        self._trouble = ""
+        self._end_reason = ""
         self._failed = False
         self._aborted = False
 
@@ -127,7 +127,7 @@ class Work:
         """Work until a signal or a failure, print the figures, and return the exit code.
 
         Raises:
-            CannotOpen: The port, the server, the consumer or the table cannot be used; no message
+            CannotStart: The port, the server, the consumer or the table cannot be used; no message
                 was stored.
         """
         shutdown = Shutdown(self._stop, None)
@@ -149,14 +149,14 @@ class Work:
         source = self._source
         consumer = await ensure_consumer(connection, source.stream, source.consumer)
         pull = Pull(connection, consumer, self._take)
-        self._on_return = pull.ask_again
+        self._on_return = pull.request_again
         self._started = time.perf_counter()
         try:
             with shown_live(self._figures):
                 await self._feed(pull)
         except FlushFailed as failure:
             self._fail(f"cannot write to {self._table}: {failure.__cause__}")
-            if not isinstance(failure.__cause__, TROUBLES):
+            if not isinstance(failure.__cause__, POSTGRES_ERRORS):
                 raise
         except ConsumerGone as gone:
             self._fail(str(gone))
@@ -172,11 +172,11 @@ class Work:
         """Enqueue messages, then drain the queue; a cancellation stops this without a drain."""
         async with self._queue:
             try:
-                async with pull.running() as asking:
-                    self._end = asking.cancel
-                    await asyncio.wait([asking])
-                    if not asking.cancelled():
-                        asking.result()
+                async with pull.running() as requesting:
+                    self._end = requesting.cancel
+                    await asyncio.wait([requesting])
+                    if not requesting.cancelled():
+                        requesting.result()
             except asyncio.CancelledError:
                 current_task().cancel()
                 raise
@@ -192,12 +192,12 @@ class Work:
         self._on_return()
 
     def _stop(self, number: signal.Signals) -> None:
-        self._trouble = f"stopped by {number.name}"
+        self._end_reason = f"stopped by {number.name}"
         self._end()
 
-    def _fail(self, trouble: str) -> None:
+    def _fail(self, why: str) -> None:
         self._failed = True
-        self._trouble = trouble
+        self._end_reason = why
 
     # The handling of a batch.
 
@@ -212,11 +212,11 @@ class Work:
     async def _judge(self, failure: Failure[Msg]) -> Verdict:
         """Split and give up refused messages; retry temporary errors for ever; otherwise fail."""
         error = failure.error
-        if refuses(error) and len(failure.items) > 1:
+        if is_refusal(error) and len(failure.items) > 1:
             return Split()
-        if refuses(error):
+        if is_refusal(error):
             return await self._give_up(failure.items[0], error)
-        return self._try_again(failure) if passes(error) else Fail()
+        return self._try_again(failure) if is_temporary(error) else Fail()
 
     def _try_again(self, failure: Failure[Msg]) -> Retry:
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * failure.attempt)
@@ -232,7 +232,7 @@ class Work:
             await message.term()
         return Drop()
 
-    def _look(self, report: FlushReport) -> None:
+    def _on_report(self, report: FlushReport) -> None:
         """Update the statistics; if the flush lost messages, end the run: no more can be stored."""
         self._stats = self._queue.stats()
         self._metrics.observe(report)
@@ -254,7 +254,7 @@ class Work:
         self._stats = self._queue.stats()
         left = self._stats.undelivered + self._stats.in_doubt
         if left or self._failed:
-            complain(f"{self._trouble}; unacknowledged messages, to be delivered again: {left}")
+            complain(f"{self._end_reason}; unacknowledged messages, to be delivered again: {left}")
         if not say(", ".join(f"{name} {value}" for name, value in self._figures().items())):
             self._failed = True
 

@@ -341,7 +341,7 @@ class Batcher(Account[T]):
     def _attribute_failure(self, batch: Batch[T], error: BaseException) -> None:
         """Note the error of a flush: as a failure, unless the queue had cancelled the flush."""
         if not batch.interrupted:
-            self._fail(FlushFailed, f"a flush of {batch.count} items failed: {shown(error)}", error)
+            self._fail(FlushFailed, f"a batch of size {batch.count} failed: {shown(error)}", error)
         elif batch.called and self.interruption is None:
             self.interruption = error
 

@@ -9,7 +9,7 @@ from flushq.arguments import check_finite
 from flushq.core.core import Core
 from flushq.core.displacing import WhenFull
 from flushq.policy import FlushPolicy
-from flushq.simulation.driver import BROKEN_PROMISES, Simulation
+from flushq.simulation.driver import MOST_BROKEN_PROMISES, Simulation
 from flushq.simulation.partitioned import PartitionedSimulation
 from flushq.simulation.sink import MOST_ATTEMPTS, FlushFails, FlushSeconds, Sink
 from flushq.simulation.trace import Displacement, Event, SimulatedFlush, Trace
@@ -18,8 +18,8 @@ from flushq.throttles import Throttle
 T = TypeVar("T")
 
 __all__ = [
-    "BROKEN_PROMISES",
     "MOST_ATTEMPTS",
+    "MOST_BROKEN_PROMISES",
     "Displacement",
     "Event",
     "FlushFails",

@@ -34,7 +34,7 @@ from flushq.policy import Flush, Wait
 from flushq.simulation.sink import Sink
 from flushq.simulation.trace import Displacement, Events, Facts, SimulatedFlush, Trace
 
-BROKEN_PROMISES = 10_000
+MOST_BROKEN_PROMISES = 10_000
 """The limit for two kinds of broken promises, each counted in a row.
 
 The policy answered a tick with Wait (the limit is for each partition). Or no call could start at
@@ -149,7 +149,7 @@ class Simulation:
             while wake == now and batcher.wake_at == now:
                 self._tick(now)
             if starts.is_busy and starts.wake_at == now:
-                self._expect_call()
+                self._count_throttle_time()
             if batcher.stopped is not None:
                 self._check()
             while self._always_asks or starts.is_busy or isinstance(policy.decision, Flush):
@@ -197,12 +197,12 @@ class Simulation:
             verdict = self._sink.verdict(attempts.attempt if attempts else 1, size)
             if attempts is not None or verdict is not None:
                 attempts = attempts or self._core.attempts(batch, has_handler=True)
-                self._go_on(batch, attempts, verdict, now)
+                self._after_call(batch, attempts, verdict, now)
             else:
                 batch.returned()
                 self._end_flush(batch, now)
 
-    def _go_on(
+    def _after_call(
         self, batch: Batch[int], attempts: Attempts[int], verdict: Verdict | None, now: float
     ) -> None:
         """Decide what follows a call that failed, or that succeeded after a failure."""
@@ -242,7 +242,7 @@ class Simulation:
         self._batcher.tick(now)
         self._told.append((now, "tick", 0, 0, policy.decision, partition))
         self._waits = self._waits + 1 if isinstance(policy.decision, Wait) else 0
-        if self._waits > BROKEN_PROMISES * max(1, self._batcher.partitions):
+        if self._waits > MOST_BROKEN_PROMISES * max(1, self._batcher.partitions):
             name = type(policy.copy).__name__
             raise PolicyError(f"the policy {name} answered {self._waits} ticks in a row with Wait")
 
@@ -250,10 +250,10 @@ class Simulation:
         """Return the policy whose time comes first, and the key of its partition."""
         return self._policy, None
 
-    def _expect_call(self) -> None:
+    def _count_throttle_time(self) -> None:
         """Note that the time of the throttle has come; raise if that was too often in a row."""
         self._waits += 1
-        if self._waits > BROKEN_PROMISES:
+        if self._waits > MOST_BROKEN_PROMISES:
             raise PolicyError(
                 f"the throttle answered {self._waits} times in a row with a time at which no call"
                 " could start"

@@ -27,7 +27,7 @@ from flushq.testing.histories import (
     quarter_of,
     slots,
 )
-from flushq.testing.laws import OPTIONAL, LawBroken, Play, Told
+from flushq.testing.laws import OPTIONAL, LawBroken, MethodCall, Play
 from flushq.testing.ratios import Ratio
 from flushq.testing.search import search, search_histories
 from flushq.testing.watch import clocks_read
@@ -110,7 +110,9 @@ def check_history(
             _retell(law, running_copy(policy, history.slots), told, otherwise)
 
 
-def _play(policy: FlushPolicy, history: History, except_for: Collection[str]) -> Sequence[Told]:
+def _play(
+    policy: FlushPolicy, history: History, except_for: Collection[str]
+) -> Sequence[MethodCall]:
     """Play a history. If decide reads a clock, report that before any other broken law."""
     play = Play(policy, history, except_for)
     if "pure" in except_for:
@@ -154,16 +156,16 @@ def _lighter(weights: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
         yield (0,) * len(weights)
 
 
-def _again(event: Told) -> list[Told]:
+def _again(event: MethodCall) -> list[MethodCall]:
     return [event]
 
 
-def _singly(event: Told) -> list[Told]:
+def _singly(event: MethodCall) -> list[MethodCall]:
     """Return one event for each item of an arrival; other events stay as they are."""
     return [attrs.evolve(event, facts=(1, weight)) for weight in event.weights] or [event]
 
 
-def _later(event: Told) -> list[Told]:
+def _later(event: MethodCall) -> list[MethodCall]:
     return [attrs.evolve(event, now=event.now + SHIFT_SECONDS)]
 
 
@@ -171,7 +173,10 @@ _RETELLINGS = {"repeatable": _again, "bursts": _singly, "shift": _later}
 
 
 def _retell(
-    law: str, policy: FlushPolicy, told: Sequence[Told], otherwise: Callable[[Told], list[Told]]
+    law: str,
+    policy: FlushPolicy,
+    told: Sequence[MethodCall],
+    otherwise: Callable[[MethodCall], list[MethodCall]],
 ) -> None:
     """Tell a fresh policy the same events in another way: it must give the same answers."""
     for number, event in enumerate(told, 1):
@@ -186,14 +191,14 @@ def _retell(
             raise LawBroken(law, why, told[:number])
 
 
-def _is_same(one: Told, other: Told) -> bool:
+def _is_same(one: MethodCall, other: MethodCall) -> bool:
     """Return whether two answers are the same, apart from a shift in time and float rounding."""
     if isinstance(one.decision, Flush) and isinstance(other.decision, Flush):
         return one.decision == other.decision
     return math.isclose(_seconds(one), _seconds(other), rel_tol=_ROUNDING, abs_tol=_NEAR)
 
 
-def _seconds(event: Told) -> float:
+def _seconds(event: MethodCall) -> float:
     """Return for how many seconds the policy wants to wait."""
     return event.decision.until - event.now if isinstance(event.decision, Wait) else 0.0
 

@@ -73,14 +73,14 @@ class LawBroken(AssertionError):
 
 
 @attrs.frozen
-class Told:
-    """One event that a policy was told, and the answer of the policy.
+class MethodCall:
+    """One call of a method of a policy or throttle (an event or a question), and the answer.
 
     Attributes:
-        now: The time of the event, in seconds.
-        name: ``item_added``, ``flush_started``, ``flush_done`` or ``tick``.
-        facts: The further arguments of the event.
-        decision: The answer of the policy.
+        now: The time of the call, in seconds.
+        name: The name of the method, for example ``item_added`` or ``ready_at``.
+        facts: The further arguments of the call.
+        decision: The answer.
         weights: The weight of each item, if items have arrived.
     """
 
@@ -91,12 +91,12 @@ class Told:
     weights: tuple[float, ...] = ()
 
     def __str__(self) -> str:
-        """Return the event as one line."""
+        """Return the call as one line."""
         facts = ", ".join(map(repr, (self.now, *self.facts)))
         return f"{self.name}({facts}) -> {self.decision!r}"
 
     def tell(self, policy: object) -> Any:
-        """Tell a policy or a throttle this event, and return the answer."""
+        """Call the same method of this policy or throttle, and return the answer."""
         return getattr(policy, self.name)(self.now, *self.facts)
 
 
@@ -104,7 +104,7 @@ class Play:
     """A run of a policy through a history, with the weights of waiting items and its own facts."""
 
     def __init__(self, policy: FlushPolicy, history: History, except_for: Collection[str]) -> None:
-        self._told: list[Told] = []
+        self._told: list[MethodCall] = []
         self._policy = running_copy(policy, history.slots)
         self._facts = QueueState(history.slots)
         self._changed: set[str] = set()
@@ -116,7 +116,7 @@ class Play:
         self._decision: Decision = Wait()
         self._caps = self._read_caps()
 
-    def run(self) -> list[Told]:
+    def run(self) -> list[MethodCall]:
         """Play the whole history, and return the events that the policy was told.
 
         Raises:
@@ -144,7 +144,7 @@ class Play:
             case Pass():
                 self._tell("tick")
             case Due():
-                self._wait()
+                self._go_to_due_time()
 
     def _arrive(self, weights: tuple[float, ...]) -> None:
         self._waiting += weights
@@ -154,14 +154,14 @@ class Play:
     def _start(self, up_to: int | None) -> None:
         own = self._decision.up_to if isinstance(self._decision, Flush) else None
         limits = [limit for limit in (own, up_to) if limit is not None]
-        count = self._size(min([len(self._waiting), *limits]))
+        count = self._batch_size(min([len(self._waiting), *limits]))
         weights = self._waiting[:count]
         del self._waiting[:count]
         self._running.append((self._now, count))
         self._facts.flush_started(self._now, count, sum(weights))
         self._tell("flush_started", count, sum(weights))
 
-    def _wait(self) -> None:
+    def _go_to_due_time(self) -> None:
         """Go to the time that the policy asked for, and check that it answers Flush then."""
         if not isinstance(self._decision, Wait):
             return
@@ -170,7 +170,7 @@ class Play:
             self._now = until
             self._tell("tick")
             if not isinstance(self._decision, Flush):
-                self._accuse("kept", f"the policy answered {self._decision!r}")
+                self._report_broken("kept", f"the policy answered {self._decision!r}")
 
     def _is_free(self) -> bool:
         return len(self._running) < self._history.slots
@@ -184,7 +184,7 @@ class Play:
         except (TypeError, ValueError) as error:
             raise LawBroken("caps", str(error)) from None
 
-    def _size(self, most: int) -> int:
+    def _batch_size(self, most: int) -> int:
         """Return the size of a batch of the oldest items: at most ``most``, within the caps."""
         records, heaviest = self._caps
         most = min(most, most if records is None else records)
@@ -197,7 +197,7 @@ class Play:
         return count
 
     def _tell(self, name: str, *facts: Any, weights: tuple[float, ...] = ()) -> None:
-        event = Told(self._now, name, facts, weights=weights)
+        event = MethodCall(self._now, name, facts, weights=weights)
         try:
             with watched(self._policy, self._changed):
                 decision = event.tell(self._policy)
@@ -212,22 +212,24 @@ class Play:
         """Check the laws about a single answer."""
         self._check_sound(decision)
         if self._read_caps() != self._caps:
-            self._accuse("caps", f"the caps were {self._caps} and are {self._read_caps()} now")
+            self._report_broken(
+                "caps", f"the caps were {self._caps} and are {self._read_caps()} now"
+            )
         if self._waiting and self._is_free():
             self._check_pure(decision)
             if decision == Wait() and not self._running:
-                self._accuse("idle", f"items wait for ever: {len(self._waiting)}")
+                self._report_broken("idle", f"items wait for ever: {len(self._waiting)}")
         elif decision != Wait():
-            self._accuse("silent", f"the policy answered {decision!r}")
+            self._report_broken("silent", f"the policy answered {decision!r}")
 
     def _check_sound(self, decision: Any) -> None:
         flaw = flaw_in(decision, self._now)
         if flaw is not None:
-            self._accuse("ahead" if isinstance(decision, Wait) else "sound", flaw)
+            self._report_broken("ahead" if isinstance(decision, Wait) else "sound", flaw)
         for name in ("pending", "in_flight", "weight", "oldest"):
             kept, fact = getattr(self._policy.queue, name), getattr(self._facts, name)
             if not math.isclose(kept, fact, abs_tol=_ROUNDING):
-                self._accuse("sound", f"queue.{name} of the policy is {kept}, not {fact}")
+                self._report_broken("sound", f"queue.{name} of the policy is {kept}, not {fact}")
 
     def _check_pure(self, decision: Decision) -> None:
         with watched(self._policy, self._changed):
@@ -236,11 +238,11 @@ class Play:
             except Exception as error:
                 said = error
         if said != decision:
-            self._accuse("pure", f"decide alone gives {said!r}")
+            self._report_broken("pure", f"decide alone gives {said!r}")
         if self._changed:
-            self._accuse("pure", f"decide changed {', '.join(sorted(self._changed))}")
+            self._report_broken("pure", f"decide changed {', '.join(sorted(self._changed))}")
 
-    def _accuse(self, law: str, why: str) -> None:
+    def _report_broken(self, law: str, why: str) -> None:
         """Raise LawBroken unless the law need not be kept."""
         if law not in self._except_for:
             raise LawBroken(law, why, self._told)

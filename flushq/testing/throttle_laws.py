@@ -15,7 +15,7 @@ import attrs
 
 from flushq.arguments import as_float
 from flushq.testing.histories import Due, Finish
-from flushq.testing.laws import LawBroken, Told
+from flushq.testing.laws import LawBroken, MethodCall
 from flushq.testing.throttle_histories import Burst, Call, ThrottleHistory, ThrottleStep
 from flushq.throttles.throttle import Throttle, flaw_in, throttle_copy
 
@@ -46,7 +46,7 @@ class ThrottleLawBroken(LawBroken):
     laws = THROTTLE_LAWS
 
 
-Turns = Sequence[Sequence[Told]]
+Turns = Sequence[Sequence[MethodCall]]
 """The events and questions in each step of a history. The very last one is a question."""
 
 
@@ -58,8 +58,8 @@ class ThrottlePlay:
         self._history = history
         self._now: float = 0 * history.unit
         self._running: list[tuple[float, int]] = []
-        self._turns: list[list[Told]] = [[]]
-        self._told: Told | None = None
+        self._turns: list[list[MethodCall]] = [[]]
+        self._last: MethodCall | None = None
 
     def run(self) -> Turns:
         """Play the whole history, and return the events and questions of each step.
@@ -109,7 +109,7 @@ class ThrottlePlay:
 
     def _ask(self) -> Any:
         """Return the answer of ready_at; do not ask twice in a row at one time."""
-        last = self._told
+        last = self._last
         if last is not None and (last.name, last.now) == ("ready_at", self._now):
             return last.decision
         ready = self._tell("ready_at")
@@ -119,19 +119,19 @@ class ThrottlePlay:
         return ready
 
     def _tell(self, name: str, *facts: Any) -> Any:
-        told = Told(self._now, name, facts)
-        answered = _answered(told, self._throttle, "sound", flat(self._turns))
+        event = MethodCall(self._now, name, facts)
+        answered = _answered(event, self._throttle, "sound", flat(self._turns))
         self._turns[-1].append(answered)
-        self._told = answered
+        self._last = answered
         return answered.decision
 
 
-def flat(turns: Turns) -> list[Told]:
+def flat(turns: Turns) -> list[MethodCall]:
     """Return all events and questions, in order."""
-    return [told for turn in turns for told in turn]
+    return [each for turn in turns for each in turn]
 
 
-Retelling = Callable[[Turns, Throttle, float], Iterator[Told]]
+Retelling = Callable[[Turns, Throttle, float], Iterator[MethodCall]]
 """A function of the recorded turns, a running copy of the throttle, and the unit of time.
 
 It yields events and questions for the copy, with the answers that the copy must give. If any answer
@@ -139,57 +139,57 @@ is right, the decision is None.
 """
 
 
-def again(turns: Turns, throttle: Throttle, unit: float) -> Iterator[Told]:
+def again(turns: Turns, throttle: Throttle, unit: float) -> Iterator[MethodCall]:
     """Yield the same events and questions."""
     yield from flat(turns)
 
 
-def asked_more(turns: Turns, throttle: Throttle, unit: float) -> Iterator[Told]:
+def asked_more(turns: Turns, throttle: Throttle, unit: float) -> Iterator[MethodCall]:
     """Yield the same, but each question twice, after a question about a later time."""
-    for told in flat(turns):
-        if told.name == "ready_at":
-            yield attrs.evolve(told, now=told.now + SHIFT_SECONDS, decision=None)
-            yield told
-        yield told
+    for each in flat(turns):
+        if each.name == "ready_at":
+            yield attrs.evolve(each, now=each.now + SHIFT_SECONDS, decision=None)
+            yield each
+        yield each
 
 
-def asked_once(turns: Turns, throttle: Throttle, unit: float) -> Iterator[Told]:
+def asked_once(turns: Turns, throttle: Throttle, unit: float) -> Iterator[MethodCall]:
     """Yield the events without the questions, and then the last question."""
     *before, last = flat(turns[:-1])
-    yield from (told for told in before if told.name != "ready_at")
+    yield from (each for each in before if each.name != "ready_at")
     yield last
 
 
-def asked_later(turns: Turns, throttle: Throttle, unit: float) -> Iterator[Told]:
+def asked_later(turns: Turns, throttle: Throttle, unit: float) -> Iterator[MethodCall]:
     """Yield the same, and questions about later times, at which a call may start at once."""
-    for told in flat(turns):
-        yield told
-        if told.name == "ready_at" and told.decision < math.inf:
-            begin = max(told.now, told.decision)
+    for each in flat(turns):
+        yield each
+        if each.name == "ready_at" and each.decision < math.inf:
+            begin = max(each.now, each.decision)
             for now in (begin + units * unit for units in _LATER):
-                yield Told(now, "ready_at", (), now)
+                yield MethodCall(now, "ready_at", (), now)
 
 
-def one_by_one(turns: Turns, throttle: Throttle, unit: float) -> Iterator[Told]:
+def one_by_one(turns: Turns, throttle: Throttle, unit: float) -> Iterator[MethodCall]:
     """Yield the same, but the calls of a burst one after the other; stop if one may not start."""
     for turn in turns:
-        starts, ends = ([told for told in turn if told.name == name] for name in _EVENTS)
+        starts, ends = ([each for each in turn if each.name == name] for name in _EVENTS)
         if not (starts and ends):
             yield from turn
             continue
         for start, end in zip(starts, ends, strict=True):
-            yield Told(start.now, "ready_at", ())
+            yield MethodCall(start.now, "ready_at", ())
             if throttle.ready_at(start.now) > start.now:
                 return
             yield from (start, end)
         yield turn[-1]
 
 
-def shifted(turns: Turns, throttle: Throttle, unit: float) -> Iterator[Told]:
+def shifted(turns: Turns, throttle: Throttle, unit: float) -> Iterator[MethodCall]:
     """Yield the same at shifted times."""
-    for told in flat(turns):
-        due = told.decision if told.decision is None else told.decision + SHIFT_SECONDS
-        yield attrs.evolve(told, now=told.now + SHIFT_SECONDS, decision=due)
+    for each in flat(turns):
+        due = each.decision if each.decision is None else each.decision + SHIFT_SECONDS
+        yield attrs.evolve(each, now=each.now + SHIFT_SECONDS, decision=due)
 
 
 _EVENTS = "call_started", "call_done"
@@ -204,23 +204,25 @@ RETELLINGS: dict[str, tuple[Retelling, ...]] = {
 """The retellings that check each law about several answers. A law follows those it needs."""
 
 
-def retell(law: str, throttle: Throttle, told: Iterator[Told]) -> None:
+def retell(law: str, throttle: Throttle, retelling: Iterator[MethodCall]) -> None:
     """Tell a running copy these events and questions, and check its answers.
 
     Raises:
         ThrottleLawBroken: The copy makes a call wait for another time, or raises.
     """
-    history: list[Told] = []
-    for event in told:
-        answered = _answered(event, throttle, law, history)
+    history: list[MethodCall] = []
+    for each in retelling:
+        answered = _answered(each, throttle, law, history)
         history.append(answered)
-        if event.name == "ready_at":
-            flaw = flaw_in(answered.decision, waiting=True) or _difference(law, event, answered)
+        if each.name == "ready_at":
+            flaw = flaw_in(answered.decision, waiting=True) or _difference(law, each, answered)
             if flaw is not None:
                 raise ThrottleLawBroken(law, flaw, history)
 
 
-def _answered(event: Told, throttle: Throttle, law: str, history: Sequence[Told]) -> Told:
+def _answered(
+    event: MethodCall, throttle: Throttle, law: str, history: Sequence[MethodCall]
+) -> MethodCall:
     """Return the same event with the answer of this throttle."""
     try:
         return attrs.evolve(event, decision=event.tell(throttle))
@@ -230,7 +232,7 @@ def _answered(event: Told, throttle: Throttle, law: str, history: Sequence[Told]
         raise ThrottleLawBroken(law, why, [*history, raised]) from error
 
 
-def _difference(law: str, due: Told, answered: Told) -> str | None:
+def _difference(law: str, due: MethodCall, answered: MethodCall) -> str | None:
     """Return how an answer differs from the one that is due, or None if they are the same."""
     if due.decision is None:
         return None
@@ -240,6 +242,6 @@ def _difference(law: str, due: Told, answered: Told) -> str | None:
     return f"the last answer makes a call wait for {other} s, not for {wait} s"
 
 
-def _wait(asked: Told) -> float:
+def _wait(asked: MethodCall) -> float:
     """Return for how many seconds an answer makes a call wait."""
     return as_float(max(asked.decision - asked.now, 0))

@@ -1,1 +1,1 @@
-"""The command line."""
+"""The tests of the command line."""

@@ -1,4 +1,4 @@
-"""Fixtures for the tests of an ingestion."""
+"""Fixtures of the tests of the command line."""
 
 import os
 import signal
@@ -14,14 +14,14 @@ from tests.cli.support import Writing
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty directory, which is the current one."""
+    """Make an empty directory the current one, and return it."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def handlers() -> Iterator[None]:
-    """Leave the handlers of the signals as they were."""
+    """Restore the handlers of SIGINT and SIGTERM after the test."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     for number, handler in before.items():
@@ -30,13 +30,13 @@ def handlers() -> Iterator[None]:
 
 @pytest.fixture
 def writing(monkeypatch: pytest.MonkeyPatch) -> Writing:
-    """Write batches with another function than `Table.write`."""
+    """Return a function that replaces ``Table.write`` by another function."""
     return lambda write: monkeypatch.setattr(Table, "write", write)
 
 
 @pytest.fixture
 def read_lines(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Have lines read in small blocks; the list gets how many each block brings."""
+    """Make readers read small blocks; the returned list gets the number of lines of each block."""
     counts: list[int] = []
     read = os.read
 

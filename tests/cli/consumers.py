@@ -1,4 +1,4 @@
-"""A consumer whose messages a test delivers, on a server that is not there."""
+"""A consumer on a fake NATS server: a test delivers its messages."""
 
 import asyncio
 import json
@@ -10,56 +10,56 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 REPLY = "$JS.ACK.S.c.1.7.1.0.0"
-"""Where a message is acknowledged."""
+"""The subject to which a message is acknowledged."""
 
 
 class Server:
-    """Notes what it is asked for and told, and says what it is told to say.
+    """A stand-in for a NATS connection: it records requests and answers, and delivers messages.
 
     Attributes:
-        requests: What it was asked for, and when.
-        told: What it was told of messages: an acknowledgement is empty.
-        trouble: What it answers to the question for the consumer, if it does not answer well.
-        drained: Set when nothing is on its way any more.
-        is_drained: Whether the end of what is on its way was waited for.
+        requests: The requests for messages, each with the time at which it came.
+        answers: The payloads that answered messages; an acknowledgement is empty.
+        info_error: The error that ``consumer_info`` raises, or None if it must succeed.
+        drained: The event for which ``drain`` waits: no message is on its way any more.
+        is_drained: Whether ``drain`` was called and has returned.
     """
 
     def __init__(self) -> None:
         self.is_connected = True
         self.requests: list[tuple[float, dict[str, int]]] = []
-        self.told: list[bytes] = []
-        self.trouble: Exception | None = None
+        self.answers: list[bytes] = []
+        self.info_error: Exception | None = None
         self.drained = asyncio.Event()
         self.drained.set()
         self.is_drained = False
         self.subscribed = asyncio.Event()
-        self._hear: Callable[[Msg], Awaitable[None]]
+        self._callback: Callable[[Msg], Awaitable[None]]
 
-    # What nats-py has.
+    # The methods of nats-py.
 
     def new_inbox(self) -> str:
-        """The subject that it answers to."""
+        """Return the subject to which the server sends messages."""
         return "inbox"
 
     def jetstream(self) -> "Server":
-        """Itself."""
+        """Return the server itself, which also stands in for the JetStream context."""
         return self
 
     async def subscribe(self, inbox: str, cb: Callable[[Msg], Awaitable[None]]) -> "Server":
-        """Itself."""
-        self._hear = cb
+        """Keep the callback; return the server itself, which stands in for the subscription."""
+        self._callback = cb
         self.subscribed.set()
         return self
 
     async def drain(self) -> None:
-        """Wait, and note it."""
+        """Wait for ``drained``, then set ``is_drained``."""
         await self.drained.wait()
         self.is_drained = True
 
     async def publish(self, subject: str, payload: bytes = b"", inbox: str = "") -> None:
-        """Note a request, and when it came, or what is told of a message."""
+        """Record a request for messages and its time, or the answer to a message."""
         if subject == REPLY:
-            self.told.append(payload)
+            self.answers.append(payload)
             return
         assert ("$JS.API.CONSUMER.MSG.NEXT.S.c", "inbox") == (subject, inbox)
         self.requests.append((asyncio.get_running_loop().time(), json.loads(payload)))
@@ -67,21 +67,21 @@ class Server:
             raise nats.errors.OutboundBufferLimitError
 
     async def consumer_info(self, *names: str) -> None:
-        """Answer, unless there is a trouble."""
+        """Return, or raise the error in ``info_error``."""
         assert ("S", "c") == names
-        if self.trouble is not None:
-            raise self.trouble
+        if self.info_error is not None:
+            raise self.info_error
 
-    # What a test makes it say.
+    # The methods that tests call.
 
-    async def say(self, count: int, data: bytes = b"", subject: str = "") -> None:
-        """Deliver messages."""
+    async def deliver(self, count: int, data: bytes = b"", subject: str = "") -> None:
+        """Deliver so many messages to the subscriber."""
         for _ in range(count):
-            await self._hear(Msg(cast(Client, self), subject, REPLY, data))
+            await self._callback(Msg(cast(Client, self), subject, REPLY, data))
         await asyncio.sleep(0)
 
     async def end(self, status: str, **headers: str) -> None:
-        """Tell of the end of a request."""
+        """Deliver a status message, which ends a request."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        await self._hear(Msg(cast(Client, self), headers={"Status": status, **named}))
+        await self._callback(Msg(cast(Client, self), headers={"Status": status, **named}))
         await asyncio.sleep(0)

@@ -2,12 +2,13 @@
 
     python -m tests.cli.killing STEP ARGUMENT...
 
-The arguments are those of ``ingest``, and the current directory is copied for each moment. A moment
-is the time just before or after a call by which the ingestion reads, writes or syncs: the process
-has a copy of it, which kills itself there with SIGKILL. The first ingestion is killed at moment 1,
-1 + STEP and so on; the next one, with ``--resume``, at some moment too; and the third goes on to
-its end. For each first moment a line of JSON is printed: what was stored after the first kill, what
-is stored at the end, and the letters.
+The arguments are those of ``ingest``. A moment is the time just before or after a call by which the
+ingestion reads, writes or syncs. An ingestion runs in a forked process, which kills itself at a
+moment with SIGKILL. The first ingestion is killed at moment 1; then, in another copy of the current
+directory, at moment 1 + STEP; and so on. In each copy a second ingestion, with ``--resume``, is
+killed at a random moment, unless it ends before, and a third one runs to its end. For each copy the
+program prints a line of JSON: how many lines were stored after the first kill, and which lines and
+dead letters there are at the end.
 """
 
 import json
@@ -34,30 +35,30 @@ _read, _write, _fsync, _connect = os.read, os.write, os.fsync, sqlite3.connect
 
 
 class Killed:
-    """Kills this process when so many moments have passed."""
+    """A counter of moments that kills this process at the last of so many moments."""
 
     def __init__(self, moments: int) -> None:
         self._left = iter(range(moments - 1))
 
     def moment(self) -> None:
-        """Let a moment pass, or kill."""
+        """Count a moment; kill this process if it is the last one."""
         if next(self._left, None) is None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def around(self, call: Any, *arguments: Any) -> Any:
-        """Call a function between two moments."""
+        """Count a moment, call a function, and count another moment."""
         self.moment()
         result = call(*arguments)
         self.moment()
         return result
 
     def halving_write(self, fd: int, data: bytes) -> int:
-        """Write half of it only."""
+        """Write only the first half of the data."""
         written: int = self.around(_write, fd, data[: (len(data) + 1) // 2])
         return written
 
     def connect(self, *arguments: Any, **options: Any) -> sqlite3.Connection:
-        """Connect to a database, with moments around what is executed."""
+        """Connect to a database; count moments around each ``execute`` and ``commit``."""
         around = self.around
 
         class Connection(sqlite3.Connection):
@@ -76,7 +77,7 @@ class Killed:
 
 
 def ingest(arguments: list[str], moments: int) -> bool:
-    """Ingest in a copy of this process; return whether it was killed at that moment."""
+    """Ingest in a forked process; return whether the process was killed at the last moment."""
     child = os.fork()
     if child:
         return os.WIFSIGNALED(os.waitpid(child, 0)[1])
@@ -97,7 +98,7 @@ def ingest(arguments: list[str], moments: int) -> bool:
 
 
 def results(step: int, arguments: list[str]) -> Iterator[dict[str, Any]]:
-    """Kill and resume, for each first moment until the ingestion ends without a kill."""
+    """Yield the results for each first moment, until an ingestion ends without a kill."""
     home = Path.cwd()
     for moment in count(1, step):
         copy = home.with_name(f"{home.name}-{moment}")
@@ -113,4 +114,4 @@ def results(step: int, arguments: list[str]) -> Iterator[dict[str, Any]]:
 
 if __name__ == "__main__":
     for result in results(int(sys.argv[1]), sys.argv[2:]):
-        print(json.dumps(result))  # noqa: T201 - what the test reads
+        print(json.dumps(result))  # noqa: T201 - the test reads it

@@ -1,4 +1,4 @@
-"""What the tests of the command line share: to call it, to feed it, to see what it stored."""
+"""Helpers of the tests of the command line: call it, give it input, read what it stored."""
 
 import io
 import json
@@ -30,7 +30,7 @@ def ingest(*arguments: str | Path) -> Result:
 
 
 def stored(database: Path = DATABASE, table: str = "events") -> list[Stored]:
-    """The source, line and body of all that is stored, in order."""
+    """Return the source, line and body of each stored line, in order."""
     quoted = table.replace('"', '""')
     with closing(sqlite3.connect(database)) as connection:
         return connection.execute(
@@ -39,7 +39,7 @@ def stored(database: Path = DATABASE, table: str = "events") -> list[Stored]:
 
 
 def bodies(database: Path = DATABASE) -> list[str]:
-    """The bodies of all that is stored, in order; an empty list while the table is missing."""
+    """Return the bodies of the stored lines, in order; an empty list while there is no table."""
     try:
         return [body for _, _, body in stored(database)]
     except sqlite3.OperationalError:
@@ -47,21 +47,21 @@ def bodies(database: Path = DATABASE) -> list[str]:
 
 
 def numbered(name: str, lines: int) -> Path:
-    """A file of so many lines, which count from 1."""
+    """Make a file of so many lines, numbered from 1, and return its path."""
     path = Path(name)
     path.write_text("".join(f"{number}\n" for number in range(1, lines + 1)))
     return path
 
 
 def letters(path: Path) -> list[tuple[str, int, str, str]]:
-    """The source, line, body and error of all that is in a dead-letter file."""
+    """Return the source, line, body and error of each letter in a dead-letter file."""
     found = [json.loads(line) for line in path.read_text().splitlines()]
     assert all(["source", "line", "body", "error"] == list(letter) for letter in found)
     return [tuple(letter.values()) for letter in found]
 
 
 def figures(result: Result) -> dict[str, float]:
-    """The figures of the summary, which is one line and all that standard output gets."""
+    """Return the figures of the summary, which must be the only line of standard output."""
     assert 1 == result.stdout.count("\n")
     numbers, _, _ = result.stdout.rstrip("\n").partition(" (")
     pairs = (figure.rpartition(" ") for figure in numbers.split(", "))
@@ -69,25 +69,25 @@ def figures(result: Result) -> dict[str, float]:
 
 
 class Terminal(io.StringIO):
-    """A stream that calls itself a terminal."""
+    """A stream that says that it is a terminal."""
 
     def isatty(self) -> bool:
-        """Say yes."""
+        """Return True."""
         return True
 
 
 def flushes(result: Result) -> str:
-    """The flushes by reason, as the summary shows them."""
+    """Return the flushes by reason, as the summary shows them."""
     return result.stdout.rstrip("\n").partition("flushes ")[2]
 
 
 def complaints(result: Result) -> list[str]:
-    """The lines of standard error."""
+    """Return the lines of standard error."""
     return result.stderr.splitlines()
 
 
 def assert_accounted(result: Result, read: list[int]) -> None:
-    """What was read is stored, a duplicate, ignored, skipped, a dead letter or not stored."""
+    """Assert that each line that was read is counted in exactly one figure of the summary."""
     found = figures(result)
     assert found["lines"] == len(stored())
     fates = ("lines", "duplicates", "ignored", "skipped", "dead letters", "not stored")
@@ -99,7 +99,7 @@ def assert_accounted(result: Result, read: list[int]) -> None:
 
 
 def eventually(happened: Callable[[], bool]) -> None:
-    """Wait for what must happen, and fail if it does not."""
+    """Wait until the condition holds; fail after ``PATIENCE`` seconds."""
     deadline = time.monotonic() + PATIENCE
     while not happened():
         assert time.monotonic() < deadline
@@ -120,7 +120,7 @@ def standard_input(fd: int) -> Iterator[None]:
 
 @contextmanager
 def piped() -> Iterator[int]:
-    """Make a pipe the standard input; yields the end to write to."""
+    """Make a pipe the standard input; yield the end to which the test writes."""
     reading, writing = os.pipe()
     with standard_input(reading):
         os.close(reading)

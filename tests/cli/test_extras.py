@@ -1,4 +1,4 @@
-"""What the extra ``worker`` brings, where it is missing."""
+"""Commands that need the extra ``worker``, where a package of it is missing."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +21,7 @@ WORK = ["work", URL, "LINES", "workers", "postgresql://"]
 def test_without_the_extra_one_line_tells_what_to_do(
     monkeypatch: pytest.MonkeyPatch, module: str, call: list[str]
 ) -> None:
-    """The exit code is 2."""
+    """The message names the missing package and the command to install it; the exit code is 2."""
     Path("x").write_text("a\n")
     monkeypatch.setattr(extras, "find_spec", lambda name: name != module and find_spec(name))
     who = "work" if call is WORK else "--to-stream"

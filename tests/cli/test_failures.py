@@ -1,4 +1,4 @@
-"""What is done when a transaction fails: verdicts, dead letters, and tables that refuse lines."""
+"""The handling of failed transactions: verdicts, dead letters, and tables that refuse lines."""
 
 import asyncio
 import contextvars
@@ -18,7 +18,7 @@ import pytest
 from flushq import Drop, Fail, Failure, Retry, Split, Verdict
 from flushq.cli import failures
 from flushq.cli import table as tables
-from flushq.cli.failures import CannotAppend, DeadLetter, FailureHandler
+from flushq.cli.failures import CannotAppend, DeadLetterFile, FailureHandler
 from flushq.cli.reading import Row
 from flushq.cli.table import Table
 from tests.cli.support import (
@@ -48,7 +48,7 @@ _write = Table.write
 
 
 def error_of(code: int, text: str) -> sqlite3.Error:
-    """An error as SQLite makes it."""
+    """Return an error with the code that SQLite would give it."""
     error = sqlite3.DatabaseError(text)
     error.sqlite_errorcode = code
     return error
@@ -59,16 +59,16 @@ TROUBLE = error_of(sqlite3.SQLITE_FULL, "database or disk is full")
 
 
 def failed(error: Exception, attempt: int = 1, lines: int = 4) -> Failure[Row]:
-    """A failure of so many lines."""
+    """Return a failure of so many lines."""
     rows = [("x", number, "") for number in range(lines)]
     return Failure(rows, error, None, attempt, "age", 0.0)
 
 
 @pytest.fixture
 def judge() -> Iterator[Callable[..., Verdict]]:
-    """A handler with two retries and a dead-letter file, asked within one flush."""
+    """Yield a handler with two retries and a dead-letter file, called within one flush."""
     flush = contextvars.copy_context()
-    with DeadLetter(str(DEAD)) as dead_letter:
+    with DeadLetterFile(str(DEAD)) as dead_letter:
         handler = FailureHandler(2, dead_letter)
         yield lambda *failure: flush.run(handler, failed(*failure))
 
@@ -76,7 +76,7 @@ def judge() -> Iterator[Callable[..., Verdict]]:
 def test_a_refused_batch_is_retried_and_split_and_trouble_is_the_end_after_the_retries(
     judge: Callable[..., Verdict],
 ) -> None:
-    """Parts are tried again only in trouble; a refused line that is alone is a dead letter."""
+    """A part of a split batch is retried only in trouble; a refused line alone is a dead letter."""
     retries = [Retry(0.1), Retry(0.2)]
     assert [*retries, Fail()] == [judge(TROUBLE, number) for number in (1, 2, 3)]
     assert [*retries, Split()] == [judge(REFUSAL, number) for number in (1, 2, 3)]
@@ -87,14 +87,14 @@ def test_a_refused_batch_is_retried_and_split_and_trouble_is_the_end_after_the_r
 
 
 def test_pauses_double_up_to_a_limit() -> None:
-    """They go from 0.1 to 6.4 seconds."""
+    """The pause before a retry doubles from 0.1 to 6.4 seconds, and then stays."""
     handler = FailureHandler(10**6)
     verdicts = [handler(failed(TROUBLE, attempt)) for attempt in (1, 2, 3, 6, 7, 8, 10**6)]
     assert [Retry(pause) for pause in (0.1, 0.2, 0.4, 3.2, 6.4, 6.4, 6.4)] == verdicts
 
 
 def test_every_other_failure_is_the_end_at_once(judge: Callable[..., Verdict]) -> None:
-    """It is not an error of the database, or there are no retries and no dead-letter file."""
+    """The verdict is Fail for an unknown error, or without retries and a dead-letter file."""
     assert [Fail(), Fail()] == [judge(ZeroDivisionError()), judge(asyncio.CancelledError())]
     assert [Fail(), Fail()] == [FailureHandler()(failed(error)) for error in (REFUSAL, TROUBLE)]
 
@@ -103,16 +103,16 @@ def test_every_other_failure_is_the_end_at_once(judge: Callable[..., Verdict]) -
 
 
 def descriptors() -> set[str]:
-    """The file descriptors that are open."""
+    """Return the file descriptors that are open."""
     return {entry.name for entry in Path("/dev/fd").iterdir()}
 
 
 def test_letters_are_appended_and_the_file_is_closed() -> None:
-    """A letter is one line of ASCII, whatever source, line and body hold."""
+    """A letter is one line of ASCII, for any source, line number and body."""
     before = descriptors()
     rows = [("x", 1, "a"), ('"\\', 2, "é\u2028\0\r"), ("", 10**15, "")]
     for row in rows:
-        with DeadLetter(str(DEAD)) as dead_letter:
+        with DeadLetterFile(str(DEAD)) as dead_letter:
             dead_letter.append(row, REFUSED)
 
     assert [(*row, "too bad") for row in rows] == letters(DEAD)
@@ -121,13 +121,13 @@ def test_letters_are_appended_and_the_file_is_closed() -> None:
 
 
 def test_a_letter_that_was_appended_is_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system may take it in pieces."""
+    """A letter is written whole and synced, even if the system writes only pieces of it."""
     write = os.write
     synced: list[bytes] = []
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
     monkeypatch.setattr(os, "fsync", lambda fd: synced.append(DEAD.read_bytes()))
 
-    with DeadLetter(str(DEAD)) as dead_letter:
+    with DeadLetterFile(str(DEAD)) as dead_letter:
         dead_letter.append(("x", 1, "a" * 100), REFUSED)
         assert [b"", DEAD.read_bytes()] == synced
     assert [("x", 1, "a" * 100, "too bad")] == letters(DEAD)
@@ -138,7 +138,7 @@ CANNOT_APPEND = r"^cannot append to 'dead\.jsonl': "
 
 @pytest.mark.parametrize("broken", ["write", "fsync", "write ftruncate"])
 def test_a_letter_without_room_is_taken_back(monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
-    """Its end cannot be written, or it cannot be synced; perhaps it cannot be taken back either."""
+    """A letter that cannot be written or synced is cut off again, if truncating works."""
     write = os.write
 
     def full(fd: int, data: Any = b"") -> int:
@@ -146,7 +146,7 @@ def test_a_letter_without_room_is_taken_back(monkeypatch: pytest.MonkeyPatch, br
             raise OSError(28, "No space left on device")
         return write(fd, data[: len(data) // 2])
 
-    with DeadLetter(str(DEAD)) as dead_letter:
+    with DeadLetterFile(str(DEAD)) as dead_letter:
         dead_letter.append(("x", 1, ""), REFUSED)
         before = DEAD.read_bytes()
         for name in broken.split():
@@ -162,9 +162,9 @@ LETTER = '{"source": "x", "line": 3, "body": "c", "error": "too bad"}'
 
 
 def test_letters_that_are_there_are_not_appended_again() -> None:
-    """They are known from a line on in each source; a line with another text is another one."""
+    """``load`` finds letters from a line on in each source; another body is another letter."""
     rows = [("x", 1, "a"), ("x", 2, "a"), ("y", 9, "a")]
-    with DeadLetter(str(DEAD)) as dead_letter:
+    with DeadLetterFile(str(DEAD)) as dead_letter:
         for row in rows:
             dead_letter.append(row, REFUSED)
     with DEAD.open("a") as file:
@@ -172,8 +172,8 @@ def test_letters_that_are_there_are_not_appended_again() -> None:
         file.write(f"{DEEP}\n")
     before = DEAD.read_text()
 
-    with DeadLetter(str(DEAD)) as dead_letter:
-        dead_letter.recall({"x": 2})
+    with DeadLetterFile(str(DEAD)) as dead_letter:
+        dead_letter.load({"x": 2})
         for row in (*rows, ("x", 2, "b")):
             dead_letter.append(row, ValueError("again"))
 
@@ -197,40 +197,40 @@ def test_letters_that_are_there_are_not_appended_again() -> None:
     ids=len,
 )
 def test_the_beginning_of_a_letter_is_cut_off(end: str, kept: str) -> None:
-    """A kill has left it; the end of another file stays, and so does a letter that is whole."""
-    with DeadLetter(str(DEAD)) as dead_letter:
+    """``load`` cuts off an unfinished letter at the end, but no whole letter or other text."""
+    with DeadLetterFile(str(DEAD)) as dead_letter:
         dead_letter.append(("x", 1, "a"), REFUSED)
         before = DEAD.read_text()
         DEAD.write_text(before + end)
-        dead_letter.recall({})
+        dead_letter.load({})
     assert before + kept == DEAD.read_text()
 
 
 def test_a_letter_begins_a_line() -> None:
-    """It does so behind the beginning of another one, too, which was not cut off."""
+    """A letter begins a new line, even after an unfinished letter that was not cut off."""
     for end in ("", LETTER[:5], f"{LETTER}\n"):
         DEAD.write_text(end)
-        with DeadLetter(str(DEAD)) as dead_letter:
+        with DeadLetterFile(str(DEAD)) as dead_letter:
             dead_letter.append(("x", 3, "c"), REFUSED)
         assert [*end.splitlines(), LETTER] == DEAD.read_text().splitlines()
 
 
 def test_letters_that_cannot_be_read() -> None:
-    """The file has gone, say."""
-    with DeadLetter(str(DEAD)) as dead_letter:
+    """``load`` raises CannotAppend if the file cannot be read, for example after its removal."""
+    with DeadLetterFile(str(DEAD)) as dead_letter:
         DEAD.unlink()
         with pytest.raises(CannotAppend, match=f"{CANNOT_APPEND}No such file"):
-            dead_letter.recall({})
+            dead_letter.load({})
 
 
 @pytest.mark.parametrize("read", [False, True])
 def test_a_named_pipe_is_refused(*, read: bool) -> None:
-    """It cannot be synced; its reader is not waited for."""
+    """A named pipe, with a reader or without, is refused as the file: it cannot be synced."""
     os.mkfifo(DEAD)
     reader = os.open(DEAD, os.O_RDONLY | os.O_NONBLOCK) if read else os.dup(0)
     before = descriptors()
     with pytest.raises(CannotAppend, match=CANNOT_APPEND):
-        DeadLetter(str(DEAD)).__enter__()
+        DeadLetterFile(str(DEAD)).__enter__()
     assert before == descriptors()
     os.close(reader)
 
@@ -239,7 +239,7 @@ def test_a_named_pipe_is_refused(*, read: bool) -> None:
 
 
 def prepare(*statements: str) -> None:
-    """Execute statements in the database, from outside."""
+    """Execute statements in the database over another connection."""
     with closing(sqlite3.connect(DATABASE)) as connection:
         for statement in statements:
             connection.execute(statement)
@@ -247,7 +247,7 @@ def prepare(*statements: str) -> None:
 
 
 def refusing(condition: str, *statements: str) -> None:
-    """Make a table that refuses a line unless a condition holds, and execute statements."""
+    """Make a table that refuses lines for which a condition is false, and execute statements."""
     prepare(f"CREATE TABLE events ({COLUMNS}, CHECK ({condition}))", *statements)
 
 
@@ -268,7 +268,7 @@ GUARD = "CREATE TRIGGER guard BEFORE INSERT ON events WHEN NEW.body = '3' BEGIN 
     ],
 )
 def test_a_constraint_may_refuse_a_line(hindrance: str, error: str) -> None:
-    """So may a trigger or an index. It is a dead letter, and the others are stored."""
+    """A line that a trigger or an index refuses is a dead letter; the other lines are stored."""
     refusing("1", "CREATE TABLE others (id INTEGER PRIMARY KEY)", hindrance)
 
     result = ingest(numbered("x", 5), "--dead-letter", DEAD)
@@ -281,7 +281,7 @@ def test_a_constraint_may_refuse_a_line(hindrance: str, error: str) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_any_lines_may_be_bad(read_lines: list[int], seed: int) -> None:
-    """They are dead letters; the others are stored, in order."""
+    """Whichever lines are bad, they are dead letters; the others are stored, in order."""
     chance = random.Random(seed)
     bad = sorted(chance.sample(range(1, 61), chance.choice([1, 2, 7, 40, 60])))
     refusing(f"line NOT IN ({', '.join(map(str, bad))})")
@@ -297,7 +297,7 @@ def test_any_lines_may_be_bad(read_lines: list[int], seed: int) -> None:
 
 
 def test_each_line_is_counted_once(read_lines: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lines are stored, ignored, duplicates, skipped, dead letters and lost: the file gets full."""
+    """Each line is counted in one figure, although the dead-letter file gets full midway."""
     ignoring = "WHEN NEW.line = 5 BEGIN SELECT RAISE(IGNORE); END"
     refusing("line NOT IN (4, 8)", f"CREATE TRIGGER i BEFORE INSERT ON events {ignoring}")
     ids = [1, 1, "no", *range(4, 20)]
@@ -332,9 +332,10 @@ Tries = Callable[..., list[int]]
 
 @pytest.fixture
 def note_tries(writing: Writing, monkeypatch: pytest.MonkeyPatch) -> Tries:
-    """Note how many lines each try to write has, and do something after some that failed.
+    """Return a function that makes the table refuse the body 3, and returns a list of tries.
 
-    Retries have a pause of no time, unless the test wants one; the table refuses the body 3.
+    The list gets the number of lines of each try to write. ``after`` has functions to call after
+    failed tries, by their numbers; ``pause`` is the first pause before a retry, in seconds.
     """
 
     def note_tries(after: dict[int, Callable[[], object]], pause: float = 0.0) -> list[int]:
@@ -357,12 +358,12 @@ def note_tries(writing: Writing, monkeypatch: pytest.MonkeyPatch) -> Tries:
 
 
 def drop_guard() -> None:
-    """Let the table take threes."""
+    """Drop the trigger, so that the table accepts the body 3."""
     prepare("DROP TRIGGER guard")
 
 
 def test_a_batch_is_stored_when_the_reason_of_its_failure_has_gone(note_tries: Tries) -> None:
-    """Each retry is reported, and nothing is lost."""
+    """Each retry is reported, and no line is lost."""
     tries = note_tries({3: drop_guard})
 
     result = ingest(numbered("x", 5), "--retries", "3", "--dead-letter", DEAD)
@@ -376,7 +377,7 @@ def test_a_batch_is_stored_when_the_reason_of_its_failure_has_gone(note_tries: T
 
 @pytest.mark.parametrize("resume", [[], ["--resume"]])
 def test_opening_is_tried_again_too(monkeypatch: pytest.MonkeyPatch, resume: list[str]) -> None:
-    """After the last retry the exit code is 2, as nothing was read."""
+    """Opening the table is retried; after the last retry the exit code is 2. Nothing is read."""
     monkeypatch.setattr(tables, "LOCK_SECONDS", 0.0)
     monkeypatch.setattr(failures, "FIRST_PAUSE", 0.0)
     with closing(sqlite3.connect(DATABASE, isolation_level=None)) as other:
@@ -389,7 +390,7 @@ def test_opening_is_tried_again_too(monkeypatch: pytest.MonkeyPatch, resume: lis
 
 @pytest.mark.parametrize("retries", [0, 12])
 def test_the_last_retry_is_the_end(note_tries: Tries, read_lines: list[int], retries: int) -> None:
-    """The first ten retries are reported."""
+    """After the last retry the ingestion ends; only the first ten retries are reported."""
     tries = note_tries({})
 
     result = ingest(numbered("x", 5), "--retries", str(retries))
@@ -402,7 +403,7 @@ def test_the_last_retry_is_the_end(note_tries: Tries, read_lines: list[int], ret
 
 
 def test_the_parts_of_a_batch_are_tried_once(note_tries: Tries) -> None:
-    """To try each of them again would take long; the next batch is tried again."""
+    """The parts of a split batch are not retried, to save time; the next batch is retried."""
     tries = note_tries({})
     policy = ("--policy", "natural:4", "--max-queue-size", "4")
     Path("x").write_text("1\n2\n3\n4\n" * 2)
@@ -415,19 +416,19 @@ SENDING: list[asyncio.Future[None]] = []
 
 
 async def send(numbers: Sequence[signal.Signals]) -> None:
-    """Send signals, each in another turn of the loop."""
+    """Send signals, each in another iteration of the event loop."""
     for number in numbers:
         await asyncio.sleep(0)
         signal.raise_signal(number)
 
 
 def signals(*numbers: signal.Signals) -> Callable[[], None]:
-    """What sends signals in the pause that follows."""
+    """Return a function that sends signals during the pause that follows."""
     return lambda: SENDING.append(asyncio.ensure_future(send(numbers)))
 
 
 def test_a_signal_in_a_pause_ends_the_reading(note_tries: Tries, read_lines: list[int]) -> None:
-    """What was read is tried again, and stored."""
+    """After the signal the lines that were already read are retried, and stored."""
     tries = note_tries({1: signals(signal.SIGTERM), 9: drop_guard})
 
     result = ingest(
@@ -441,7 +442,7 @@ def test_a_signal_in_a_pause_ends_the_reading(note_tries: Tries, read_lines: lis
 
 
 def test_a_second_signal_ends_pause_and_writing(note_tries: Tries, read_lines: list[int]) -> None:
-    """What was read is accounted for, and a line that was not tried is not a dead letter."""
+    """Every line that was read is accounted for; a line that was not tried is no dead letter."""
     tries = note_tries({3: signals(signal.SIGINT, signal.SIGTERM)}, pause=3600.0)
 
     result = ingest(

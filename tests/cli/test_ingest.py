@@ -41,7 +41,7 @@ _write = Table.write
 
 
 def test_all_figures_are_in_one_line() -> None:
-    """Rates and means are worked out; what was not stored is named if there is any."""
+    """The line has a rate and a mean; counts such as duplicates or skipped are omitted if 0."""
     assert "lines 0, lines/s 0, batches 0, mean batch 0.0, waiting 0" == str(Figures())
     lines = Figures(1000, 4.0, 3, 7, duplicates=1, ignored=5, skipped=2, dead=4, lost=3)
     assert (
@@ -52,7 +52,7 @@ def test_all_figures_are_in_one_line() -> None:
 
 
 def acting(lines: int, *acts: signal.Signals | Exception) -> Write:
-    """Write until so many lines are stored; then raise these signals and errors, or hang."""
+    """Return a write that stores so many lines; then it raises the errors and signals, or hangs."""
 
     async def write(table: Table, rows: list[Row]) -> None:
         if table.stored < lines:
@@ -68,11 +68,11 @@ def acting(lines: int, *acts: signal.Signals | Exception) -> Write:
     return write
 
 
-# What is read, and where it goes.
+# Sources and destinations.
 
 
 def test_files_are_stored_line_by_line() -> None:
-    """The lines are in order, with their sources and numbers, where the call says."""
+    """The lines are stored in order, with sources and numbers, in the table that the call names."""
     Path("one").write_bytes(b"a\r\n\nlast")
     Path("two").write_text("{}\n")
 
@@ -90,13 +90,13 @@ def test_files_are_stored_line_by_line() -> None:
 
 @pytest.mark.parametrize(("option", "batches"), [("--policy=natural:400", 6), ("--retries=0", 5)])
 def test_the_policy_decides_on_the_batches(option: str, batches: int) -> None:
-    """Unless the call names another one, it is interval:2.0,500."""
+    """The default policy is interval:2.0,500."""
     found = figures(ingest(numbered("x", 2100), option))
     assert (2100, batches, batches) == (found["lines"], found["batches"], found["flushes"])
 
 
 def test_live_figures(writing: Writing, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They tell of the flushes that have ended, what became of their lines, and what is done."""
+    """The live figures count ended flushes and their lines, and show the share that is done."""
     looks: list[Callable[[], Mapping[str, str]]] = []
     seen: list[tuple[str | None, ...]] = []
 
@@ -124,7 +124,7 @@ def test_live_figures(writing: Writing, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("arguments", [[], ["-"]])
 def test_a_pipe_is_read_until_its_writers_leave(arguments: list[str]) -> None:
-    """It is standard input, asked for as - or not at all."""
+    """Without a FILE, or with -, standard input is read."""
     reading, writing = os.pipe()
     os.write(writing, b"a\nb\n")
     os.close(writing)
@@ -137,7 +137,7 @@ def test_a_pipe_is_read_until_its_writers_leave(arguments: list[str]) -> None:
 
 
 def test_a_terminal_is_read_only_if_asked_for() -> None:
-    """Then it is read until the end is typed."""
+    """With - a terminal is read until the end of input is typed; without, it is refused."""
     keyboard, terminal = os.openpty()
     os.write(keyboard, b"hello\n\x04")
     with standard_input(terminal):
@@ -155,10 +155,10 @@ def test_a_terminal_is_read_only_if_asked_for() -> None:
 
 
 class Uncopied(NaturalPolicy):
-    """Leaves the program when it is copied."""
+    """A policy that exits the program when it is copied."""
 
     def __deepcopy__(self, memo: object) -> Self:
-        """Leave, as if all were well."""
+        """Exit with code 0."""
         sys.exit(0)
 
 
@@ -189,8 +189,8 @@ INVALID = "Invalid value for "
         ("x --db x", "cannot open table 'events' of database 'x': file is not a database"),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_written(arguments: str, complaint: str) -> None:
-    """It is one line, and the exit code is 2."""
+def test_a_mistake_is_reported_before_anything_is_written(arguments: str, complaint: str) -> None:
+    """A mistake is reported in one line, the exit code is 2, and no file is made."""
     numbered("x", 100)
 
     result = ingest(*arguments.split())
@@ -204,7 +204,7 @@ def test_a_mistake_is_told_before_anything_is_written(arguments: str, complaint:
 
 
 def test_bad_lines_are_skipped() -> None:
-    """The first ten are reported; no line of the file has to be good."""
+    """The first ten skipped lines are reported, and good lines before and after are stored."""
     Path("x").write_bytes(b"good\n" + b"\xff\n" * 11 + b"fine\n")
 
     result = ingest("x")
@@ -216,7 +216,7 @@ def test_bad_lines_are_skipped() -> None:
 
 
 def test_duplicates_are_dropped_and_lines_without_a_key_skipped() -> None:
-    """Only the second is a failure; what the table ignores, as its owner has asked, is none."""
+    """A line without a key makes the exit code 1; a duplicate or an ignored line does not."""
     with closing(sqlite3.connect(DATABASE)) as connection:
         connection.execute(f"CREATE TABLE events ({COLUMNS} UNIQUE ON CONFLICT IGNORE)")
     Path("x").write_text('{"id": 1}\nno\n{"id": 2}\n{"a": 3}\n{"id": 1, "a": 4}\n')
@@ -237,7 +237,7 @@ def test_duplicates_are_dropped_and_lines_without_a_key_skipped() -> None:
 
 
 def test_a_file_that_has_vanished_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
-    """The next one is stored all the same."""
+    """The next file is stored although the first one cannot be read."""
     numbered("x", 2)
     work = Ingestion(["gone", "x"], Table("events.db", "events"), NaturalPolicy())
     assert 1 == work.run_alone()
@@ -250,7 +250,7 @@ def test_a_file_that_has_vanished_is_reported(capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal(writing: Writing, number: signal.Signals, code: int) -> None:
-    """A signal ends the reading, of an idle pipe too; what was read is stored."""
+    """A signal stops the reading, even of an idle pipe; the lines that were read are stored."""
 
     async def write(table: Table, rows: list[Row]) -> None:
         if not table.stored:
@@ -267,7 +267,7 @@ def test_a_signal(writing: Writing, number: signal.Signals, code: int) -> None:
 
 
 def test_after_a_signal_while_opening_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The figures are printed all the same."""
+    """A signal during the opening of the table ends the ingestion; the summary is printed."""
     prepare = Table._prepare  # noqa: SLF001 - what takes time in opening
 
     async def interrupted(table: Table, deadline: float) -> None:
@@ -302,7 +302,7 @@ def test_what_ends_the_writing(
     code: int,
     told: str,
 ) -> None:
-    """The summary comes all the same, and tells what was stored and what was not."""
+    """When the writing ends early the summary is printed, and says what was stored and what not."""
     writing(acting(lines, *acts))
     result = ingest(numbered("x", 900), "--policy", "natural:10", option)
     assert code == result.exit_code
@@ -313,7 +313,7 @@ def test_what_ends_the_writing(
 
 @pytest.mark.parametrize("signals", [[], [signal.SIGTERM]], ids=["alone", "after a signal"])
 def test_a_failure_while_idle(writing: Writing, signals: list[signal.Signals]) -> None:
-    """It is noticed though a pipe stays open, and counts for more than a signal."""
+    """A failed write is noticed while the pipe is idle; the exit code is 1, even after a signal."""
     writing(acting(0, *signals, sqlite3.OperationalError("disk I/O error")))
     with piped() as pipe:
         os.write(pipe, b"a\n")
@@ -324,12 +324,12 @@ def test_a_failure_while_idle(writing: Writing, signals: list[signal.Signals]) -
 
 @attrs.define
 class Raising(NaturalPolicy):
-    """Raises when a flush has ended."""
+    """A policy that raises an error when a flush has ended."""
 
     error: BaseException = attrs.field(kw_only=True)
 
     def flush_done(self, now: float, *facts: Any) -> Decision:
-        """Raise it."""
+        """Raise the error."""
         raise self.error
 
 
@@ -346,7 +346,7 @@ LEAVING = Raising(2, error=SystemExit(0))
     ],
 )
 def test_a_policy_that_raises(policy: str, told: str, lines: int, lost: int) -> None:
-    """That is one line, exit code 1, though all lines may be stored; so is a SystemExit."""
+    """The error is reported in one line and the exit code is 1, even if all lines are stored."""
     result = ingest(numbered("x", lines), "--policy", f"{__name__}:{policy}")
     assert (1, [f"{told}: 2 lines stored, {lost} not stored"]) == (
         result.exit_code,
@@ -356,7 +356,7 @@ def test_a_policy_that_raises(policy: str, told: str, lines: int, lost: int) -> 
 
 
 def test_an_unforeseen_error(writing: Writing, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is not hidden; the summary comes all the same."""
+    """An unforeseen error is raised, and the summary is printed all the same."""
     writing(acting(0, ZeroDivisionError()))
     numbered("x", 3)
     with pytest.raises(FlushFailed) as failed:

@@ -1,4 +1,4 @@
-"""The lab: figures that are known by hand."""
+"""The lab: figures that can be computed by hand."""
 
 import math
 
@@ -12,7 +12,7 @@ SETTING = Setting((0.0, 1.0, 2.0, 8.0), Sink(0.5, 0.5), 1, flush_cost=3.0, delay
 
 
 def run_of(policy: FlushPolicy, setting: Setting = SETTING, least: float = 10.0) -> Run:
-    """A run of the policy under its class's name."""
+    """Return a run of the policy, named after the class of the policy."""
     return run(type(policy).__name__, policy, setting, lambda cap: least, lambda size: None)
 
 
@@ -25,7 +25,7 @@ PARTITIONED = run_of(IntervalPolicy(5.0), KEYED)
 
 
 def test_figures_are_those_of_the_trace() -> None:
-    """These are sizes, latencies, reasons, load and cost."""
+    """Sizes, latencies, reasons, load and cost agree with the trace."""
     # Two items flush at 1 (done at 2.5), the third at 7 (done at 8), the last at 13 (done at 14).
     assert [2, 1, 1] == FULL.sizes
     assert [1.5, 2.5, 6, 6] == FULL.latencies
@@ -37,8 +37,8 @@ def test_figures_are_those_of_the_trace() -> None:
 
 
 def test_figures_with_partitions() -> None:
-    """A batch is of one partition, as those of the optimum are; one partition is the slowest."""
-    # One of a flushes at 5 (done at 6), those of b at 6 (done at 7.5), the last at 13 (done at 14).
+    """Each batch, also of the optimum, has one partition; one partition is the slowest."""
+    # Item 1 flushes at 5 (done at 6), items 2 and 3 at 6 (done at 7.5), item 4 at 13 (done at 14).
     assert [1, 2, 1] == PARTITIONED.sizes
     assert [5.5, 6, 6, 6.5] == PARTITIONED.latencies
     assert Slowest("b", [5.5, 6.5], [6, 6]) == PARTITIONED.slowest
@@ -51,8 +51,8 @@ def test_figures_with_partitions() -> None:
     ("when_full", "latencies"), [("drop_oldest", [4, 5, 6]), ("drop_newest", [4, 6, 7])]
 )
 def test_figures_where_items_are_displaced(when_full: WhenFull, latencies: list[float]) -> None:
-    """A flush has the items that were not; as some were not flushed, there is no ratio."""
-    # The first is done at 4; of those that come at 1, 2, 2 and 3 two wait, and are done at 8.
+    """A displaced item is in no batch and has no latency; if there are any there is no ratio."""
+    # Item 1 is done at 4; of items 2 to 5, which come at 1, 2, 2 and 3, two are done at 8.
     times, sink = (0.0, 1.0, 2.0, 2.0, 3.0), Sink(4, 0)
     setting = Setting(times, sink, 1, 3, 2, max_queue_size=2, when_full=when_full)
     full = run_of(NaturalPolicy(), setting)
@@ -62,22 +62,22 @@ def test_figures_where_items_are_displaced(when_full: WhenFull, latencies: list[
 
 
 def test_figures_where_items_of_partitions_are_displaced() -> None:
-    """Each partition has its own that were not."""
-    # One of a is done at 4; of those of b the one that comes at 1 is done at 8, the other is
-    # displaced at 2; the last of a comes at 8 (done at 12).
+    """A partition has the latencies of its items that were not displaced."""
+    # Item 1 (of a) is done at 4. Item 2 (of b) comes at 1 and is done at 8; item 3 (of b) is
+    # displaced at 2. Item 4 (of a) comes at 8 and is done at 12.
     setting = attrs.evolve(KEYED, sink=Sink(4, 0), max_queue_size=1, when_full="drop_newest")
     full = run_of(NaturalPolicy(), setting)
     assert ([4, 4, 7], 1) == (full.latencies, full.trace.displaced)
 
 
 def test_a_latency_is_the_least_that_a_share_did_not_exceed() -> None:
-    """So it is one that was seen."""
+    """A quantile is one of the measured latencies, never a value between two of them."""
     assert [1.5, 1.5, 2.5, 6, 6] == [FULL.latency(share) for share in (0, 0.25, 0.5, 0.51, 1)]
     assert math.isnan(NOTHING.latency(0.5))
 
 
 def test_where_an_item_is_left_there_is_no_ratio() -> None:
-    """The other figures count what was flushed."""
+    """With an item that was never flushed there is no ratio; other figures count flushed items."""
     assert (1, [3], None) == (STRANDED.trace.stranded, STRANDED.sizes, STRANDED.ratio)
     assert 3 + 2 * (2 + 1) == STRANDED.cost
     assert (0, 0, {}) == (NOTHING.cost, NOTHING.busy, NOTHING.reasons)
@@ -92,13 +92,13 @@ def test_where_an_item_is_left_there_is_no_ratio() -> None:
     ],
 )
 def test_the_load_is_shared_by_slots(policy: FlushPolicy, setting: Setting, busy: float) -> None:
-    """It counts from the first arrival; where no time passed, or nothing costs, it is 0."""
+    """The load counts from the first arrival; it is 0 if no time passed and nothing has a cost."""
     found = run_of(policy, setting, 10.0 if busy else 0.0)
     assert (busy, busy == 0) == (found.busy, found.ratio is None)
 
 
 def test_the_least_cost_has_the_prices_of_the_setting_and_the_cap_of_the_policy() -> None:
-    """Each flush tells how many items it takes."""
+    """``run`` passes the cap of the policy to ``least``, and each batch size to ``progress``."""
     assert 3 * 3 + 2 * 1 == SETTING.least_cost(None)
     assert 4 * 3 == SETTING.least_cost(1)
     sizes: list[int] = []
@@ -113,7 +113,7 @@ def test_the_least_cost_has_the_prices_of_the_setting_and_the_cap_of_the_policy(
 
 
 def test_items_that_are_retried_count_once() -> None:
-    """They are taken back from what was told of progress."""
+    """The items of a call that will be retried are subtracted from the progress again."""
     failures = Failures(0.5, seed=1, pause=1.0, attempts=3)
     setting = Setting([float(second) for second in range(50)], Sink(1, 0), 1, 1, 1)
     told: list[int] = []

@@ -21,7 +21,7 @@ MISTAKES = [["digest"], ["ingest", "--fast"], ["ingest", "--db"], ["ingest", "go
 
 
 def lacking(package: str) -> SimpleNamespace:
-    """An import system that lacks a package."""
+    """Return a finder of modules that raises ModuleNotFoundError for a package."""
 
     def find_spec(name: str, *where: object) -> None:
         if name == package:
@@ -34,7 +34,7 @@ def lacking(package: str) -> SimpleNamespace:
 def test_the_package_runs_as_a_program(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It has the name by which it was called, and an interrupt ends it at first."""
+    """The help shows the name of the call, and the default action of SIGINT is set."""
     monkeypatch.setattr(sys, "argv", ["flushq", "ingest", "--help"])
     monkeypatch.delitem(sys.modules, "flushq.__main__")
 
@@ -51,7 +51,7 @@ def test_the_package_runs_as_a_program(
 def test_without_the_extra_one_line_tells_what_to_do(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], missing: str
 ) -> None:
-    """The exit code is 2."""
+    """The message names the missing package and the command to install it; the exit code is 2."""
     for name in [name for name in sys.modules if name.startswith(("flushq.cli", missing))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [lacking(missing), *sys.meta_path])
@@ -67,7 +67,7 @@ def test_without_the_extra_one_line_tells_what_to_do(
 
 
 def test_another_missing_module_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is raised as it is."""
+    """The error is raised unchanged."""
     monkeypatch.setitem(sys.modules, "flushq.cli", None)
     with pytest.raises(ModuleNotFoundError, match=r"flushq\.cli"):
         start.run()
@@ -75,7 +75,7 @@ def test_another_missing_module_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("command", [[], ["ingest"], ["simulate"]], ids=" ".join)
 def test_help_begins_with_an_example_that_can_be_copied(here: Path, command: list[str]) -> None:
-    """It is one line, right after the usage, and does what the command is for."""
+    """The example is one line after the usage, and a shell can run this line."""
     page = CliRunner().invoke(main, [*command, "--help"]).stdout.splitlines()
     assert ["", "Example:"] == page[1:3]
     Path("app.log").write_text("a\n")
@@ -92,7 +92,7 @@ def test_help_begins_with_an_example_that_can_be_copied(here: Path, command: lis
 
 
 def test_the_example_of_work_is_a_call_of_it() -> None:
-    """It cannot run without servers."""
+    """The help of ``work`` begins with an example, which is not run: it needs servers."""
     page = CliRunner().invoke(main, ["work", "--help"]).stdout.splitlines()
     assert ["", "Example:"] == page[1:3]
     assert page[3].strip().startswith("python -m flushq work nats://")
@@ -100,16 +100,16 @@ def test_the_example_of_work_is_a_call_of_it() -> None:
 
 @pytest.mark.parametrize("arguments", MISTAKES, ids=" ".join)
 def test_a_mistake_is_one_line(arguments: list[str]) -> None:
-    """The exit code is 2."""
+    """A mistake is reported in one line, and the exit code is 2."""
     result = CliRunner().invoke(main, arguments)
     assert (2, 1, "") == (result.exit_code, result.stderr.count("\n"), result.stdout)
 
 
 @pytest.mark.parametrize("arguments", [[], ["--fast"], *MISTAKES], ids=" ".join)
-def test_a_mistake_that_cannot_be_told_ends_with_the_same_code(
+def test_a_mistake_that_cannot_be_reported_ends_with_the_same_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
-    """It is not told on standard output instead, if standard error is full or closed."""
+    """If standard error is full or closed, nothing is printed to standard output instead."""
     with Path("/dev/full").open("w") as full:
         for stream in (full, None):
             monkeypatch.setattr(sys, "stderr", stream)
@@ -119,7 +119,7 @@ def test_a_mistake_that_cannot_be_told_ends_with_the_same_code(
 
 
 def test_the_version_is_that_of_the_package() -> None:
-    """Its metadata say the same."""
+    """The option, the metadata and the module have the same version."""
     result = CliRunner().invoke(main, ["--version"])
     assert (0, f"flushq, version {version('flushq')}\n") == (result.exit_code, result.output)
     assert version("flushq") == flushq.__version__

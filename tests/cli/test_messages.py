@@ -1,4 +1,4 @@
-"""What a message of JetStream is called."""
+"""The place and the id of a JetStream message."""
 
 import pytest
 from nats.aio.client import Client
@@ -11,8 +11,8 @@ NEW = "$JS.ACK.hub.AccountHash.ORDERS.workers.2.4711.8.1795822541000000000.3.ran
 
 
 @pytest.mark.parametrize("reply", [OLD, NEW])
-def test_its_place(reply: str) -> None:
-    """It is that of its metadata, which are in a subject of two forms."""
+def test_the_place_of_a_message(reply: str) -> None:
+    """The place is the stream and the number of the message, from either form of the subject."""
     message = Msg(Client(), reply=reply)
     metadata = message.metadata
     assert "ORDERS:4711" == place(message) == f"{metadata.stream}:{metadata.sequence.stream}"
@@ -28,13 +28,13 @@ def test_its_place(reply: str) -> None:
         ("Id", None, "ORDERS:4711"),
     ],
 )
-def test_its_id(
+def test_the_id_of_a_message(
     capsys: pytest.CaptureFixture[str],
     header: str | None,
     headers: dict[str, str] | None,
     expected: str,
 ) -> None:
-    """The header has it; else it is the place, which is told if a header was named."""
+    """The id is the value of the header or else the place; a missing header causes a warning."""
     assert expected == IdOf(header)(Msg(Client(), reply=OLD, headers=headers))
     told = "message ORDERS:4711 has no header 'Id': its id is ORDERS:4711\n"
     assert (told if header and expected != "7" else "") == capsys.readouterr().err

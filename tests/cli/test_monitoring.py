@@ -1,4 +1,4 @@
-"""What a worker tells by HTTP."""
+"""The HTTP endpoints of a worker."""
 
 import asyncio
 from typing import Any
@@ -8,13 +8,13 @@ import pytest
 from flushq import FlushQueue, FlushReport, IntervalPolicy, NaturalPolicy
 from flushq.cli import monitoring
 from flushq.cli.monitoring import Metrics, Monitor
-from flushq.cli.table import CannotOpen
+from flushq.cli.table import CannotStart
 
 pytestmark = pytest.mark.asyncio(loop_factories=["standard"])
 
 
 async def ask(port: int, request: bytes) -> str:
-    """Send bytes, and return all that is answered until the connection is closed."""
+    """Send a request, and return all bytes of the answer, decoded."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request)
     answer = await reader.read()
@@ -23,7 +23,7 @@ async def ask(port: int, request: bytes) -> str:
 
 
 async def get(port: int, path: str, method: str = "GET") -> tuple[str, str]:
-    """The status and the body of an answer, whose head tells how long the body is."""
+    """Return the status and the body of an answer; check the length that its head states."""
     answer = await ask(port, f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     head, _, body = answer.partition("\r\n\r\n")
     assert method == "HEAD" or f"Content-Length: {len(body)}\r\n" in head
@@ -35,7 +35,7 @@ async def nothing(_: list[Any]) -> None:
 
 
 async def test_the_state_of_the_queue_is_the_health() -> None:
-    """It is well while the queue runs, neither before nor afterwards."""
+    """The health is good only while the queue runs, neither before nor afterwards."""
     queue = FlushQueue(nothing, NaturalPolicy())
     async with Monitor(Metrics("q", queue)).serving("127.0.0.1", 0) as port:
         assert ("503 Service Unavailable", "new\n") == await get(port, "/health")
@@ -46,7 +46,7 @@ async def test_the_state_of_the_queue_is_the_health() -> None:
 
 
 async def test_metrics() -> None:
-    """The account of the queue, its flushes by reason, and histograms."""
+    """The metrics include the counts of the queue, its flushes by reason, and histograms."""
     reports: list[FlushReport] = []
     queue = FlushQueue(nothing, IntervalPolicy(3600.0), on_report=reports.append)
     metrics = Metrics("q", queue)
@@ -77,7 +77,7 @@ async def test_metrics() -> None:
     [("GET", "/", "404 Not Found"), ("POST", "/health", "405 Method Not Allowed")],
 )
 async def test_other_requests(method: str, path: str, status: str) -> None:
-    """They are refused."""
+    """Another path or method is refused with its status."""
     monitor = Monitor(Metrics("q", FlushQueue(nothing, NaturalPolicy())))
     async with monitor.serving("127.0.0.1", 0) as port:
         assert status == (await get(port, path, method))[0]
@@ -85,7 +85,7 @@ async def test_other_requests(method: str, path: str, status: str) -> None:
 
 @pytest.mark.parametrize("request_", [b"GET /health", b"x" * 100_000], ids=["short", "long"])
 async def test_what_is_not_a_request(monkeypatch: pytest.MonkeyPatch, request_: bytes) -> None:
-    """It gets no answer, and its connection is closed after a while."""
+    """An incomplete or overlong request gets no answer, and its connection is closed."""
     monkeypatch.setattr(monitoring, "REQUEST_SECONDS", 0.01)
     monitor = Monitor(Metrics("q", FlushQueue(nothing, NaturalPolicy())))
     async with monitor.serving("127.0.0.1", 0) as port:
@@ -93,8 +93,8 @@ async def test_what_is_not_a_request(monkeypatch: pytest.MonkeyPatch, request_: 
 
 
 async def test_an_address_of_another_machine() -> None:
-    """It cannot be served at, and the reason is told."""
+    """A server cannot listen at an address of another machine, and the error says why."""
     monitor = Monitor(Metrics("q", FlushQueue(nothing, NaturalPolicy())))
-    with pytest.raises(CannotOpen, match=r"^cannot serve at port 0 of 192\.0\.2\.1: .* bind on "):
+    with pytest.raises(CannotStart, match=r"^cannot serve at port 0 of 192\.0\.2\.1: .* bind on "):
         async with monitor.serving("192.0.2.1", 0):
             pass

@@ -1,4 +1,4 @@
-"""What options take, as text; some mistakes of numbers and files are in the tests of commands."""
+"""The texts of options; some bad numbers and files are in the tests of the commands."""
 
 import math
 import re
@@ -16,7 +16,7 @@ from flushq import (
     PausePolicy,
 )
 from flushq.cli.lab import Sink
-from flushq.cli.params import POLICY_USAGE, check_apart, parse_policy, parse_sink
+from flushq.cli.params import POLICY_USAGE, check_not_same_file, parse_policy, parse_sink
 from flushq.cli.terminal import Mistake
 from flushq.cli.throttling import THROTTLE_USAGE, parse_throttle
 from flushq.throttles import CircuitBreaker, RateLimit, Throttle
@@ -26,7 +26,7 @@ LONG = "+".join("1" * 1000)
 
 
 def made(waits: list[float], records: dict[str, int]) -> IntervalPolicy:
-    """A policy of the first wait, and of the most records."""
+    """Return a policy with the first wait and the cap ``most``."""
     return IntervalPolicy(waits[0], records["most"])
 
 
@@ -52,7 +52,7 @@ def made(waits: list[float], records: dict[str, int]) -> IntervalPolicy:
     ],
 )
 def test_a_text_names_a_policy_and_its_arguments(text: str, policy: FlushPolicy) -> None:
-    """Or a module, and an object in it."""
+    """A text names a policy, or a module and an object in it, with arguments."""
     assert policy == parse_policy(text)
 
 
@@ -109,8 +109,8 @@ def test_a_text_names_a_policy_and_its_arguments(text: str, policy: FlushPolicy)
         ("pause:1,2,3", "it has 3 arguments; it must be pause[:FLUSH_SECONDS[,RECORDS]]"),
     ],
 )
-def test_a_bad_policy_is_shown_and_told_why(text: str, why: str) -> None:
-    """The message says what it must be."""
+def test_a_bad_policy_is_shown_with_the_reason(text: str, why: str) -> None:
+    """The message shows the bad text, says why it is bad, and shows what is accepted."""
     with pytest.raises(ValueError) as refused:  # noqa: PT011 - the message is looked at below
         parse_policy(text)
     assert str(refused.value).startswith(f"bad policy {text!r}: {why}")
@@ -130,10 +130,10 @@ SHOWN = "import sys; POLICY = type('Other', (), {{'__repr__': lambda self: {}}})
         (SHOWN.format("sys.exit(0)"), r"the policy raised SystemExit\(0\); it must be interval:"),
     ],
 )
-def test_whatever_a_module_does_is_told_in_one_line(
+def test_whatever_a_module_does_is_reported_in_one_line(
     source: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It raises or leaves the program, when it is imported or its object is shown."""
+    """A module that raises or exits, also in a repr, is reported in one line."""
     (tmp_path / "own_policies.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "own_policies", raising=False)
@@ -155,7 +155,7 @@ def test_whatever_a_module_does_is_told_in_one_line(
     ],
 )
 def test_a_sink_is_seconds_for_each_flush_and_for_each_item(text: str, sink: Sink) -> None:
-    """One of them or both."""
+    """A sink is seconds for each call, seconds for each item, or both."""
     assert sink == parse_sink(text)
 
 
@@ -164,7 +164,7 @@ BAD_SINKS = "|+|1+|+2n|n|1 2n|1+2|2n+1|-1|1+-2n|fast"
 
 @pytest.mark.parametrize("text", BAD_SINKS.split("|"))
 def test_a_bad_sink_is_shown(text: str) -> None:
-    """The message says what it must be."""
+    """The message shows the bad text and examples of good ones."""
     with pytest.raises(ValueError) as refused:  # noqa: PT011 - the message is looked at below
         parse_sink(text)
     assert f"bad sink {text!r}: it must be like 0.1, 0.01n or 0.1+0.01n" == str(refused.value)
@@ -172,18 +172,18 @@ def test_a_bad_sink_is_shown(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["1e999", "1e999n", "1e13"])
 def test_a_sink_that_takes_too_long_is_shown(text: str) -> None:
-    """The message says what is too long."""
+    """The message says that one item takes too long."""
     with pytest.raises(ValueError, match=f"bad sink '{text}': one item must not take more"):
         parse_sink(text)
 
 
 def test_a_file_has_one_purpose(here: Path) -> None:
-    """Even if it has two names; other files do not matter, whether they are there or not."""
+    """A file must not serve two options, even under two names; other files do not matter."""
     Path("x").touch()
     Path("link").symlink_to("x")
-    check_apart("--plot", "y", "x", "z")
+    check_not_same_file("--plot", "y", "x", "z")
     with pytest.raises(Mistake, match=r"^--plot must not be the same file as 'link'$"):
-        check_apart("--plot", "./x", "y", "link")
+        check_not_same_file("--plot", "./x", "y", "link")
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_a_file_has_one_purpose(here: Path) -> None:
     ],
 )
 def test_a_text_makes_its_throttle(text: str | None, throttle: Throttle | None) -> None:
-    """A name, a number of calls, and how many seconds; nothing is no throttle."""
+    """A text gives a name, a number of calls and seconds; None means no throttle."""
     assert throttle == parse_throttle(text)
 
 
@@ -213,7 +213,7 @@ def test_a_text_makes_its_throttle(text: str | None, throttle: Throttle | None) 
     ],
 )
 def test_a_bad_throttle_is_refused(text: str, why: str) -> None:
-    """The message shows the text, says why, and what it must be."""
+    """The message shows the bad text, says why it is bad, and shows what is accepted."""
     with pytest.raises(ValueError, match=f"^bad throttle '{re.escape(text)}'") as caught:
         parse_throttle(text)
     assert why in str(caught.value)

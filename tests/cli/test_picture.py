@@ -1,4 +1,4 @@
-"""The picture of the lab: what stands in it, and the scales that all rows share."""
+"""The picture of the lab: its texts, and the scales that all rows share."""
 
 import math
 import re
@@ -30,27 +30,27 @@ ONE = attrs.evolve(SETTING, arrivals=(0.0,))
 
 
 def drawn(runs: list[Run], folder: Path) -> list[str]:
-    """The texts of the SVG picture of some runs."""
+    """Return the texts in the SVG picture of some runs."""
     path = folder / "lab.svg"
     save_picture(runs, str(path))
     return re.findall(r"<text[^>]*>([^<]*)</text>", path.read_text())
 
 
 def test_how_many_wait() -> None:
-    """The number of items that wait grows by arrivals, first, and shrinks by flushes."""
+    """The number of waiting items grows at arrivals, and then shrinks at flushes."""
     assert Steps([0, 1, 1, 2, 7, 8, 13], [1, 2, 0, 1, 0, 1, 0]) == steps_of(FULL)
 
 
 @pytest.mark.parametrize("when_full", ["drop_oldest", "drop_newest"])
 def test_no_more_wait_than_may(when_full: WhenFull) -> None:
-    """An item that is displaced leaves at that moment."""
+    """A displaced item leaves at the moment at which it is displaced."""
     full = attrs.evolve(SETTING, sink=Sink(9, 0), max_queue_size=1, when_full=when_full)
     steps = steps_of(run_of(NaturalPolicy(), full))
     assert Steps([0, 0, 1, 2, 8, 9], [1, 0, 1, 1, 1, 0]) == steps
 
 
 def test_a_part_of_the_steps() -> None:
-    """A part begins with the level of its first moment, and lasts until its last."""
+    """A part begins with the level at its first moment, and ends at its last moment."""
     steps = Steps([0, 1, 3], [1, 5, 2])
     whole = Steps([0, 1, 3, 4], [1, 5, 2])
     assert whole == steps.between(0, 4)
@@ -61,29 +61,29 @@ def test_a_part_of_the_steps() -> None:
 
 
 def scales(*runs: Run) -> Scales:
-    """The scales of some runs."""
+    """Return the scales of some runs."""
     return scales_of(runs, [steps_of(each) for each in runs])
 
 
 def test_scales_fit_all_runs() -> None:
-    """The whole run ends with the last change, and latencies have some room at both ends."""
+    """The whole range ends with the last change; the latencies have a margin at both ends."""
     found = scales(FULL, NOTHING)
     assert ((0, 13), 4) == (found.whole, found.most)
     assert (1.5 / 1.5, 6 * 1.5) == found.latency
 
 
 def test_the_closer_look_is_about_the_middle() -> None:
-    """It is at a dozen flushes of the quickest, more if the slowest had none, a hundred at most."""
+    """The range has 12 flushes of the quickest run, or up to 100 to include one of the slowest."""
     quick = run_of(NaturalPolicy(), attrs.evolve(SECONDLY, sink=Sink(0, 0)))
     for others, seconds in (((), 12), ((20,), 1.5 * 20), ((500,), 100)):
         slow = [run_of(IntervalPolicy(math.inf, size), SECONDLY) for size in others]
-        start, end = scales(quick, *slow).close
+        start, end = scales(quick, *slow).part
         assert pytest.approx((500, seconds), rel=0.01) == ((start + end) / 2, end - start)
-    assert (0, 8) == scales(NOTHING).close
+    assert (0, 8) == scales(NOTHING).part
 
 
 def test_the_traffic_in_words() -> None:
-    """The title tells how many items came, and how fast."""
+    """The title says how many items came, how fast, and of how many partitions."""
     traffics = (SETTING.arrivals, (1.0, 1.0), (1.0,))
     texts = [traffic_text(attrs.evolve(SETTING, arrivals=times)) for times in traffics]
     assert ["4 items in 8 s, 0.5 a second on average", "2 items", "1 item"] == texts
@@ -111,14 +111,14 @@ def test_the_traffic_in_words() -> None:
     ],
 )
 def test_the_sink_in_words(changes: dict[str, Any], text: str) -> None:
-    """The title tells how long a flush takes, what is paid, and what limits there are."""
+    """The title says how long a flush takes, what it costs, and which limits there are."""
     costs = "It costs 3; a second that an item waits costs 2."
     oldest = "A full queue displaces the oldest."
     assert text.format(costs=costs, oldest=oldest) == sink_text(attrs.evolve(SETTING, **changes))
 
 
 def test_a_row_has_the_figures_of_its_policy(tmp_path: Path) -> None:
-    """What a row says is what the table says."""
+    """A row shows the same figures as the table."""
     texts = drawn([FULL, NOTHING], tmp_path)
     assert {
         *("IntervalPolicy", "3.10 x least cost", "flushes: age 2, full 1", "50% 2.5 s,  99% 6 s"),
@@ -127,7 +127,7 @@ def test_a_row_has_the_figures_of_its_policy(tmp_path: Path) -> None:
 
 
 def test_partitions_have_a_line_for_the_slowest_and_one_for_all_others(tmp_path: Path) -> None:
-    """Where there is one partition alone, there is one line."""
+    """A run with only one partition has no line for other partitions."""
     alone = run_of(IntervalPolicy(5.0), attrs.evolve(KEYED, partitions="aaaa"))
     texts = drawn([PARTITIONED, alone], tmp_path)
     assert {
@@ -139,7 +139,7 @@ def test_partitions_have_a_line_for_the_slowest_and_one_for_all_others(tmp_path:
 
 
 def test_axes(tmp_path: Path) -> None:
-    """Counts have whole ticks; moments are told by the clock where the traffic has dates."""
+    """Counts have whole ticks; the time axis shows the clock if the traffic has dates."""
     texts = drawn([run_of(NaturalPolicy(), ONE)], tmp_path)
     assert ["0", "1"] == texts[texts.index("seconds") + 1 : texts.index("items")]
     texts = drawn([run_of(IntervalPolicy(5.0), DATED)], tmp_path)
@@ -148,7 +148,7 @@ def test_axes(tmp_path: Path) -> None:
 
 
 def test_any_text_is_written_as_it_is(tmp_path: Path) -> None:
-    """A formula is not typeset, and what is too long is cut off."""
+    """A formula is not typeset, and a text that is too long is cut off."""
 
     class Odd(FlushPolicy):
         def decide(self, now: float) -> Decision:
@@ -161,7 +161,7 @@ def test_any_text_is_written_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("runs", [[FULL], [FULL, NOTHING, FULL]])
 def test_a_png(runs: list[Run], tmp_path: Path) -> None:
-    """The picture is a PNG if its name does not end with .svg; higher for more runs."""
+    """A name that does not end with .svg makes a PNG, which is higher for more runs."""
     path = tmp_path / "lab.png"
     save_picture(runs, str(path))
     content = path.read_bytes()
@@ -170,7 +170,7 @@ def test_a_png(runs: list[Run], tmp_path: Path) -> None:
 
 
 def test_the_same_runs_are_the_same_picture(tmp_path: Path) -> None:
-    """Nothing in an SVG picture tells when it was drawn."""
+    """An SVG picture does not contain the time at which it was drawn."""
     one, two = tmp_path / "one.svg", tmp_path / "two.SVG"
     for path in (one, two):
         save_picture([FULL], str(path))
@@ -179,7 +179,7 @@ def test_the_same_runs_are_the_same_picture(tmp_path: Path) -> None:
 
 
 def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Only a picture needs matplotlib."""
+    """A picture needs matplotlib, but importing the module does not."""
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ModuleNotFoundError):
         save_picture([FULL], str(tmp_path / "lab.png"))

@@ -1,4 +1,4 @@
-"""``python -m flushq ingest`` as a process of its own: what only a process can show."""
+"""``python -m flushq ingest`` as a process: what cannot be tested within this process."""
 
 import os
 import subprocess
@@ -42,7 +42,7 @@ FULL = "cannot write to standard output: No space left on device\n"
 def test_streams_that_are_full_or_closed(
     redirection: str, file: str, code: int, stored_lines: list[str], complaint: str
 ) -> None:
-    """Figures that cannot be written are a failure, though the lines are stored."""
+    """Figures that cannot be written are a failure, although the lines are stored."""
     Path("x").write_text("a\n")
     process = run(file, f'exec "$@" {redirection}')
     assert (code, complaint, stored_lines) == (process.returncode, process.stderr, bodies())
@@ -57,10 +57,10 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 @pytest.mark.long
 def test_a_million_lines_are_stored_in_bounded_memory() -> None:
-    """They are stored in order."""
+    """A million lines are stored in order, in less than 120 MiB."""
     Path("x").write_text("".join(f"{number}\n" for number in range(1, 1_000_001)))
 
-    # Measured from a small process: a child begins with the peak of the one that it is forked from.
+    # Measured from a small process: the peak of a child is at first the peak of its parent.
     process = run("x", f'"$1" -c "{MEASURE}" "$@"', seconds=None)
 
     assert 0 == process.returncode

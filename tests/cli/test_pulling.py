@@ -1,4 +1,4 @@
-"""What a worker asks a consumer for, in virtual time, of a server that is not there."""
+"""The requests of a worker to a consumer, in virtual time, on a fake server."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ from tests.cli.consumers import Server
 
 
 class Pulled(Server):
-    """A server that somebody pulls from."""
+    """A fake server with a worker that pulls from it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Pulled(Server):
 
     @asynccontextmanager
     async def pulled(self, **limits: Any) -> AsyncIterator[tuple[Pull, "asyncio.Task[None]"]]:
-        """Have somebody pull from it."""
+        """Run a ``Pull`` from this server; yield the pull and the task of its requests."""
         pull = Pull(cast(Client, self), Consumer("S", "c", **limits), self._take)
         async with pull.running() as asking:
             await asyncio.sleep(0)
@@ -38,7 +38,7 @@ class Pulled(Server):
 
     @property
     def times(self) -> list[float]:
-        """When it was asked."""
+        """The times of the requests."""
         return [time for time, _ in self.requests]
 
 
@@ -53,7 +53,7 @@ class Pulled(Server):
 async def test_it_asks_for_what_it_may_have(
     limits: dict[str, Any], batch: int, seconds: int
 ) -> None:
-    """A request is as large as the consumer allows, and waits as long."""
+    """A request asks for as many messages, and waits as long, as the consumer allows."""
     server = Pulled()
     async with server.pulled(**limits):
         pass
@@ -62,41 +62,41 @@ async def test_it_asks_for_what_it_may_have(
 
 
 async def test_it_asks_again_when_half_is_here() -> None:
-    """So the server has a request at any time, and never more than one and a half."""
+    """The next request follows when half of the messages of the last one have arrived."""
     server = Pulled()
     async with server.pulled(max_batch=10):
-        await server.say(4)
+        await server.deliver(4)
         assert 1 == len(server.requests)
-        await server.say(1)
+        await server.deliver(1)
         await server.end("408", Nats_Pending_Messages="0")
         assert 2 == len(server.requests)
-        await server.say(9)
+        await server.deliver(9)
         assert 2 == len(server.requests)
-        await server.say(1)
+        await server.deliver(1)
     assert (3, 15) == (len(server.requests), len(server.taken))
 
 
 async def test_what_was_asked_for_is_waited_for() -> None:
-    """The inbox is closed when it is here: the server counts what it sends as delivered."""
+    """At the end the worker waits for requested messages: the server counts them as delivered."""
     server = Pulled()
 
-    async def say() -> None:
+    async def deliver() -> None:
         for count in (4, 3, 3):
             await asyncio.sleep(0.06)
             assert not server.is_drained
-            await server.say(count)
+            await server.deliver(count)
 
     async with server.pulled(max_batch=10):
-        saying = asyncio.create_task(say())
-    await saying
+        delivering = asyncio.create_task(deliver())
+    await delivering
     assert (1, 10, True) == (len(server.requests), len(server.taken), server.is_drained)
 
 
 async def test_a_request_that_has_expired_is_made_again() -> None:
-    """What it did not bring is not counted on any more."""
+    """Messages that an expired request did not bring are no longer expected."""
     server = Pulled()
     async with server.pulled(max_batch=10):
-        await server.say(2)
+        await server.deliver(2)
         await server.end("408", Nats_Pending_Messages="8")
         assert 2 == len(server.requests)
         await server.end("408")
@@ -104,7 +104,7 @@ async def test_a_request_that_has_expired_is_made_again() -> None:
 
 
 async def test_an_end_that_is_lost() -> None:
-    """It is asked again, some seconds after the request must have ended."""
+    """If the end of a request is lost, another request follows some seconds after that end."""
     server = Pulled()
     async with server.pulled(max_expires=10.0):
         await asyncio.sleep(40)
@@ -112,35 +112,35 @@ async def test_an_end_that_is_lost() -> None:
 
 
 async def test_a_message_that_waits_to_be_accepted() -> None:
-    """No timeout sends a request meanwhile: its messages would fill the memory."""
+    """While a message waits to be accepted no timeout makes a request: memory would fill up."""
     server = Pulled()
     server.seconds_to_take = 100.0
     async with server.pulled(max_expires=10.0):
-        await server.say(1)
+        await server.deliver(1)
         assert [0.0] == server.times
         await asyncio.sleep(20)
     assert [0.0, 105.0] == server.times
 
 
 async def test_a_server_that_comes_back() -> None:
-    """What was asked for before is forgotten, and asked for again."""
+    """After a reconnection the earlier request is forgotten, and the next one is made."""
     server = Pulled()
     server.is_connected = False
     async with server.pulled() as (pull, _):
-        pull.ask_again()
+        pull.request_again()
         await asyncio.sleep(0)
         assert 2 == len(server.requests)
     assert not server.is_drained
 
 
 async def test_a_trouble_that_passes(capsys: pytest.CaptureFixture[str]) -> None:
-    """It is told, and after a pause looked at and asked again, until the consumer is there."""
+    """A problem is reported; after each pause the consumer is checked, until it answers."""
     server = Pulled()
     async with server.pulled():
-        server.trouble = nats.errors.NoRespondersError()
+        server.info_error = nats.errors.NoRespondersError()
         await server.end("503")
         await asyncio.sleep(1.5)
-        server.trouble = None
+        server.info_error = None
         await asyncio.sleep(1)
         await server.end("409", Description="Leadership Change")
         await asyncio.sleep(1)
@@ -150,9 +150,9 @@ async def test_a_trouble_that_passes(capsys: pytest.CaptureFixture[str]) -> None
 
 
 async def test_a_consumer_that_is_deleted() -> None:
-    """Nothing more will come."""
+    """If the consumer was deleted the requests end with ConsumerGone."""
     server = Pulled()
-    server.trouble = NotFoundError()
+    server.info_error = NotFoundError()
     async with server.pulled() as (_, asking):
         await server.end("409", Description="Consumer Deleted")
         with pytest.raises(ConsumerGone, match="consumer 'c' was deleted"):

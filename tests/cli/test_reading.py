@@ -35,7 +35,7 @@ FD_SETSIZE = 1024
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A file of two lines."""
+    """Make a file of two lines, and return its path."""
     path = tmp_path / "x"
     path.write_text("a\nb\n")
     return path
@@ -43,7 +43,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pipe(tmp_path: Path) -> Path:
-    """A named pipe."""
+    """Make a named pipe, and return its path."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
     return path
@@ -55,7 +55,7 @@ def pipe(tmp_path: Path) -> Path:
 def test_a_source_that_cannot_be_read_is_found_beforehand(
     tmp_path: Path, path: Path, pipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is missing, or a directory, or must not be read; a named pipe is not opened."""
+    """A missing source, a directory, or an unreadable pipe is refused, and no pipe is opened."""
     for good in (path, pipe):
         check_source(str(good))
     monkeypatch.setattr(os, "access", lambda path, mode: False)
@@ -73,7 +73,7 @@ def test_a_source_that_cannot_be_read_is_found_beforehand(
 
 
 def test_standard_input_is_read_where_it_stands_and_stays_open(path: Path) -> None:
-    """The process got it half read, perhaps, and does not close it."""
+    """Standard input is read from its current position, and is not closed."""
     fd = os.open(path, os.O_RDONLY)
     os.lseek(fd, 1, os.SEEK_SET)
     with standard_input(fd):
@@ -86,7 +86,7 @@ def test_standard_input_is_read_where_it_stands_and_stays_open(path: Path) -> No
 
 
 def test_a_name_that_is_not_utf_8_is_shown_with_escapes() -> None:
-    """Any other name is shown as it is."""
+    """A name that is UTF-8 is shown unchanged; other bytes are shown as escapes."""
     assert "é.log" == shown("é.log")
     assert "\\xff.log" == shown(os.fsdecode(b"\xff.log"))
 
@@ -95,24 +95,24 @@ def test_a_name_that_is_not_utf_8_is_shown_with_escapes() -> None:
 
 
 def split(*blocks: bytes) -> list[Chunk]:
-    """The chunks that blocks, and the end after them, bring."""
+    """Return the chunks that result from each block, and from the end of the source."""
     splitter = Splitter("x")
     return [splitter.feed(block) for block in (*blocks, b"")]
 
 
 def bodies(chunk: Chunk) -> list[str]:
-    """The texts of its lines."""
+    """Return the texts of the lines in a chunk."""
     return [body for _, _, body in chunk.rows]
 
 
 def test_a_line_comes_as_soon_as_it_ends() -> None:
-    """LF, CRLF or the end of the source end a line; a CR elsewhere is part of it."""
+    """LF, CRLF or the end of the source ends a line; a CR elsewhere is part of the line."""
     chunks = split(b"a\nb\r\nc", b"d\r", b"\n\n\re")
     assert [["a", "b"], [], ["cd", ""], ["\re"]] == list(map(bodies, chunks))
 
 
 def test_a_line_that_is_not_utf_8_is_skipped() -> None:
-    """The message says where it is bad; the lines around it are good."""
+    """The message shows the position of the bad byte; the lines around the bad line are kept."""
     chunk = split(b"good\ncaf\xe9 x\nfine\n")[0]
     assert ([("x", 1, "good"), ("x", 3, "fine")], 3) == (chunk.rows, len(chunk))
     [skipped] = chunk.skipped
@@ -124,7 +124,7 @@ def test_a_line_that_is_not_utf_8_is_skipped() -> None:
 
 @given(st.lists(PIECES).map(b"".join), st.sets(st.integers(0, 40)))
 def test_lines_do_not_depend_on_the_blocks(text: bytes, cuts: set[int]) -> None:
-    """However the bytes come, the lines and their numbers are those of a naive splitting."""
+    """For any division into blocks, the lines and their numbers are those of a naive split."""
     edges = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
     naive = [line.removesuffix(b"\r") for line in text.split(b"\n")]
     naive[-1] = text.rpartition(b"\n")[2]
@@ -144,7 +144,7 @@ def test_lines_do_not_depend_on_the_blocks(text: bytes, cuts: set[int]) -> None:
 
 
 async def all_of(reader: Reader) -> list[str]:
-    """The bodies of all lines that are still to be taken, and what could not be read."""
+    """Return the bodies of all lines that are left, and the errors of unreadable sources."""
     found: list[str] = []
     async for piece in reader:
         found += [str(piece)] if isinstance(piece, Unreadable) else bodies(piece)
@@ -152,7 +152,7 @@ async def all_of(reader: Reader) -> list[str]:
 
 
 async def read(*sources: str | Path) -> list[str]:
-    """Read sources to their end."""
+    """Read sources to their end, and return their lines and errors."""
     with Reader([str(source) for source in sources]) as reader:
         return await all_of(reader)
 
@@ -164,7 +164,7 @@ def test_sources_are_read_one_after_the_other(path: Path) -> None:
 
 
 def test_a_named_pipe_is_read_until_its_last_writer_leaves(pipe: Path) -> None:
-    """Before that it is waited for until a writer comes."""
+    """The reader waits until a writer opens the pipe, and reads until no writer is left."""
     writer = threading.Thread(target=pipe.write_text, args=("a\nb\n",))
 
     async def scenario() -> list[str]:
@@ -179,7 +179,7 @@ def test_a_named_pipe_is_read_until_its_last_writer_leaves(pipe: Path) -> None:
 
 
 def test_another_process_may_take_the_input(pipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next input is waited for."""
+    """If another process takes the input, the reader waits for the next input."""
     other = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     writer = os.open(pipe, os.O_WRONLY)
     os.write(writer, b"a\n")
@@ -204,7 +204,7 @@ def test_another_process_may_take_the_input(pipe: Path, monkeypatch: pytest.Monk
 
 
 def test_a_source_is_read_however_many_descriptors_are_open(path: Path) -> None:
-    """select() does not know of those beyond FD_SETSIZE."""
+    """A descriptor above FD_SETSIZE can be read, which ``select()`` does not support."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with ExitStack() as stack:
@@ -217,7 +217,7 @@ def test_a_source_is_read_however_many_descriptors_are_open(path: Path) -> None:
 
 
 def test_a_line_of_an_open_pipe_is_handed_over_at_once() -> None:
-    """The next are written when it has come; a stop ends the wait for the end of the last one."""
+    """A line arrives although the pipe stays open; a stop does not wait for the next line end."""
 
     async def scenario(pipe: int) -> list[str]:
         found: list[str] = []
@@ -239,7 +239,7 @@ def test_a_line_of_an_open_pipe_is_handed_over_at_once() -> None:
 
 @pytest.mark.parametrize("asked", [True, False])
 def test_nothing_is_read_after_a_stop_before_the_start(path: Path, *, asked: bool) -> None:
-    """A reader from which nothing is ever taken reads nothing either."""
+    """A reader that is stopped before its start reads nothing, whether it is iterated or not."""
 
     async def scenario() -> tuple[list[str], int]:
         reader = Reader([str(path)])
@@ -252,7 +252,7 @@ def test_nothing_is_read_after_a_stop_before_the_start(path: Path, *, asked: boo
 
 
 def test_the_thread_reads_few_chunks_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has CHUNKS of them ready and one in hand, and waits; at the end they count as untaken."""
+    """The thread reads at most CHUNKS + 1 chunks ahead; ``untaken`` counts their lines."""
     path = tmp_path / "long"
     path.write_text("abc\n" * 100)
     monkeypatch.setattr(reading, "BLOCK", 4)
@@ -284,7 +284,7 @@ def test_the_thread_reads_few_chunks_ahead(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_lines_that_were_not_taken_are_counted(path: Path) -> None:
-    """Bad lines count too; a source that could not be read does not."""
+    """Bad lines count as untaken lines, too; a source that could not be read does not."""
     path.write_bytes(b"a\nb\n\xff\n")
 
     async def scenario() -> int:
@@ -297,7 +297,7 @@ def test_lines_that_were_not_taken_are_counted(path: Path) -> None:
 
 
 def test_a_read_that_hangs_does_not_hang_the_exit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Input was there, and another process took it: the thread is left alone."""
+    """If a read does not return, the exit waits only GRACE_SECONDS for the thread."""
     returns, reads = threading.Event(), threading.Event()
 
     def hanging_read(fd: int, size: int) -> bytes:
@@ -323,17 +323,17 @@ def test_a_read_that_hangs_does_not_hang_the_exit(monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_unforeseen_error_comes_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is raised where lines are taken."""
+    """An unforeseen error in the thread is raised where the lines are taken."""
     monkeypatch.setattr(reading, "Splitter", lambda source, line: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         asyncio.run(read(path))
 
 
-# How much is read.
+# The share that is read.
 
 
 async def share(*sources: str | Path, start: Start = BEGINNING) -> list[float | None]:
-    """Which share one line is, before a line is read, and at the end."""
+    """Return the share of the input that one line is, before the first read and at the end."""
     reader = Reader([str(source) for source in sources])
     reader.starts = {str(sources[0]): start}
     with reader:
@@ -343,13 +343,13 @@ async def share(*sources: str | Path, start: Start = BEGINNING) -> list[float | 
 
 
 def test_it_is_known_which_share_of_files_some_lines_are(path: Path) -> None:
-    """What comes before a start does not count, and a missing file has nothing."""
+    """The text before a start does not count; a missing file counts as empty."""
     assert [None, 1 / 4] == asyncio.run(share(path, path))
     assert [None, 1] == asyncio.run(share(path, "gone", start=Start(2, 2, b"a\n")))
 
 
 def test_it_is_not_known_which_share_of_a_pipe_some_lines_are(path: Path, tmp_path: Path) -> None:
-    """Nor is it if a pipe comes after a file, or if there is nothing to read."""
+    """The share is unknown if any source is a pipe, or if there is nothing to read."""
     empty = tmp_path / "empty"
     empty.touch()
     reading, writing = os.pipe()
@@ -361,7 +361,7 @@ def test_it_is_not_known_which_share_of_a_pipe_some_lines_are(path: Path, tmp_pa
 
 
 def test_standard_input_may_be_a_file_that_is_half_read_and_grows(path: Path) -> None:
-    """What has come since does not count, and all of it is never exceeded."""
+    """Lines that come later do not count, and the share never exceeds 1."""
     path.write_text("before\n1\n2\n3\n4\n")
     fd = os.open(path, os.O_RDWR | os.O_APPEND)
     start = os.lseek(fd, len("before\n"), os.SEEK_SET)

@@ -1,4 +1,4 @@
-"""What the lab found, as a table and as JSON."""
+"""The results of the lab, as a table and as JSON."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from tests.cli.test_lab import FULL, KEYED, NOTHING, PARTITIONED, STRANDED, run_
 
 
 def test_the_table_has_a_row_for_each_run() -> None:
-    """Figures are rounded, and reasons come last."""
+    """The table has rounded figures, and its last column shows the reasons."""
     lines = as_table([FULL, STRANDED, NOTHING]).splitlines()
     assert [
         ["policy", "flushes", "mean", "largest", "p50", "p95", "p99", "max", "busy", "cost"],
@@ -27,7 +27,7 @@ def test_the_table_has_a_row_for_each_run() -> None:
 
 
 def test_a_reason_is_shown_as_it_is() -> None:
-    """It is not read as styles or emojis."""
+    """A reason is not interpreted as styles or emojis."""
 
     class Styled(FlushPolicy):
         def decide(self, now: float) -> Decision:
@@ -49,12 +49,12 @@ def test_a_reason_is_shown_as_it_is() -> None:
     ],
 )
 def test_a_time_has_three_digits_and_a_unit(seconds: float, text: str) -> None:
-    """Below a second it is in milliseconds, and never in powers of ten."""
+    """A time below a second is in milliseconds; no time is in powers of ten."""
     assert text == duration(seconds)
 
 
 def test_the_json_has_all_figures() -> None:
-    """They are not rounded."""
+    """The figures in JSON are not rounded."""
     text = as_json([FULL, NOTHING])
     full, nothing = json.loads(text)
     assert text.startswith('[\n  {\n    "policy": ')
@@ -78,7 +78,7 @@ def test_the_json_has_all_figures() -> None:
 
 
 def test_partitions_have_columns_and_figures() -> None:
-    """They tell the p99 of the slowest partition, which it is, and the p99 of all others."""
+    """There are the p99 and the name of the slowest partition, and the p99 of all others."""
     nothing = run_of(IntervalPolicy(math.inf, 9), KEYED)
     one = run_of(NaturalPolicy(), attrs.evolve(KEYED, partitions=["a partition of all items"] * 4))
     page = as_table([PARTITIONED, nothing, one])

@@ -1,4 +1,4 @@
-"""``ingest --resume``: an ingestion that has ended early goes on, and stores every line once."""
+"""``ingest --resume`` continues an ingestion that ended early, and stores every line once."""
 
 import json
 import os
@@ -32,7 +32,7 @@ IGNORING = "BEFORE INSERT ON events WHEN NEW.body = 'ignored' BEGIN SELECT RAISE
 
 
 def execute(*statements: str) -> None:
-    """Execute statements in the database, from outside."""
+    """Execute statements in the database over another connection."""
     with closing(sqlite3.connect(DATABASE)) as connection:
         for statement in statements:
             connection.execute(statement)
@@ -47,7 +47,7 @@ def refusing() -> None:
     )
 
 
-# Killed.
+# Killed ingestions.
 
 CALL = "one two --dead-letter dead.jsonl --policy interval:inf,4 --max-queue-size 4"
 KEPT = [("one", line, str(line)) for line in (1, 2, 4, 7, 8)]
@@ -58,7 +58,7 @@ REFUSED += [("two", 7, "bad")]
 
 @pytest.mark.parametrize("step", [37, pytest.param(1, marks=pytest.mark.long)])
 def test_every_line_is_stored_once_whenever_the_process_is_killed(here: Path, step: int) -> None:
-    """It is killed twice, while it reads, writes, or appends a letter; a letter is not doubled."""
+    """After two kills at any moments each line is stored once, and each letter is written once."""
     refusing()
     Path("one").write_bytes(b"1\n2\nbad\n4\nignored\n\xff\n7\n8\nbad\nbad")
     Path("two").write_bytes(b"1\nbad\n3\n4\n5\nignored\nbad\n")
@@ -79,11 +79,11 @@ def test_every_line_is_stored_once_whenever_the_process_is_killed(here: Path, st
         assert REFUSED == [tuple(letter[:3]) for letter in each["letters"]]
 
 
-# Resumed.
+# Resumed ingestions.
 
 
 def test_each_file_goes_on_behind_its_last_stored_line() -> None:
-    """A file of which nothing is stored begins at its beginning; other tables count for nothing."""
+    """A file without stored lines is read from its start; lines in other tables do not count."""
     Path("lf").write_bytes(b"a\nb\n")
     Path("crlf").write_bytes(b"a\r\n\r\r\n")
     Path("open").write_bytes(b"a\r")
@@ -115,7 +115,7 @@ def test_each_file_goes_on_behind_its_last_stored_line() -> None:
 def test_a_file_that_changes_before_its_turn(
     stored_text: str, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is not read from within a line; the other files are read."""
+    """A changed file is not read from the middle of a line; the other files are read."""
     Path("x").write_text(stored_text)
     ingest("x")
     start_at = Ingestion.start_at
@@ -147,7 +147,7 @@ def test_a_file_that_changes_before_its_turn(
     ],
 )
 def test_where_to_resume_a_source_may_not_be_known(call: str, complaint: str) -> None:
-    """Then nothing is stored, and the exit code is 2."""
+    """A source that cannot be resumed is a mistake: nothing is stored, and the exit code is 2."""
     os.mkfifo("pipe")
     for name in ("empty", "-"):
         Path(name).touch()
@@ -168,7 +168,7 @@ def test_where_to_resume_a_source_may_not_be_known(call: str, complaint: str) ->
 
 
 def test_a_table_that_cannot_be_read_is_a_mistake() -> None:
-    """It holds text that is not UTF-8."""
+    """A stored text that is not UTF-8 makes the exit code 2, with one line that names the table."""
     execute(
         f"CREATE TABLE events ({COLUMNS})",
         "INSERT INTO events VALUES (1, 'x', 1, CAST(x'ff' AS TEXT))",
@@ -179,7 +179,7 @@ def test_a_table_that_cannot_be_read_is_a_mistake() -> None:
 
 
 def test_lines_that_are_not_stored_are_tried_again() -> None:
-    """They are refused or ignored again, or stored if the table takes them now."""
+    """Lines that were refused or ignored are tried again, and stored if the table accepts them."""
     refusing()
     Path("x").write_text("a\nbad\nignored\n")
     call = ("x", "--resume", "--dead-letter", DEAD)

@@ -1,4 +1,4 @@
-"""What signals do."""
+"""The effects of signals on a command."""
 
 import asyncio
 import signal
@@ -11,20 +11,20 @@ from flushq.cli.signals import Shutdown
 
 
 class WindowsLoop(asyncio.SelectorEventLoop):
-    """A loop that cannot listen to signals, as those of Windows."""
+    """An event loop that has no signal handlers, like the loops on Windows."""
 
     def add_signal_handler(self, *_: Any) -> None:  # type: ignore[override]  # it takes any
-        """Refuse."""
+        """Raise NotImplementedError."""
         raise NotImplementedError
 
 
 @pytest.mark.usefixtures("handlers")
 @pytest.mark.parametrize("loop", [asyncio.SelectorEventLoop, WindowsLoop])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_asks_and_the_second_insists(
+def test_the_first_signal_stops_and_the_second_cancels(
     number: signal.Signals, loop: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
-    """Whether or not a loop can listen to signals, the first calls stop, the second cancels."""
+    """In either loop the first signal calls the function, and the second one cancels the task."""
     asked: asyncio.Queue[signal.Signals] = asyncio.Queue()
 
     async def work() -> None:

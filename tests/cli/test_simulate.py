@@ -17,19 +17,19 @@ from tests.cli.support import Terminal
 
 
 class Acting(FlushPolicy):
-    """A policy that does something in decide, and never flushes."""
+    """A policy that calls a function in decide, and never flushes."""
 
     def __init__(self, act: Callable[[], object] = lambda: None) -> None:
         self.act = act
 
     def decide(self, now: float) -> Decision:
-        """Do it, and wait."""
+        """Call the function, and wait."""
         self.act()
         return Wait()
 
 
 class Capped(Acting):
-    """A policy with a bad cap."""
+    """A policy with an invalid cap."""
 
     max_records: Any = "five"
 
@@ -43,13 +43,13 @@ LEAVING = Acting(lambda: sys.exit(0))
 
 
 def simulate(call: str, text: str | bytes | None = None) -> Result:
-    """Call ``simulate`` in this process, with the words of a text."""
+    """Call ``simulate`` in this process, with the words of a text as arguments."""
     words = ["simulate", *call.replace("OWN", __name__).split()]
     return CliRunner().invoke(main, words, input=text, catch_exceptions=False)
 
 
 def figures(call: str, text: str | bytes | None = None) -> list[dict[str, Any]]:
-    """The figures that a call prints as JSON."""
+    """Return the figures that a call prints as JSON."""
     result = simulate(f"{call} --json", text)
     assert (0, "") == (result.exit_code, result.stderr)
     found: list[dict[str, Any]] = json.loads(result.stdout)
@@ -65,7 +65,7 @@ def figures(call: str, text: str | bytes | None = None) -> list[dict[str, Any]]:
     ids=["BOM", "CRLF", "empty lines"],
 )
 def test_arrivals_come_from_a_file_or_standard_input(content: bytes, here: Path) -> None:
-    """Policies and the sink come from texts."""
+    """Arrivals come from a file or from standard input, with either kind of line end."""
     Path("arrivals").write_bytes(content)
     options = "--sink 0.5+0.5n --policy interval:5,2 --policy natural"
     one, other = figures(f"arrivals {options}")
@@ -76,7 +76,7 @@ def test_arrivals_come_from_a_file_or_standard_input(content: bytes, here: Path)
 
 
 def test_a_rate_is_a_model() -> None:
-    """It has so many items a second, for a minute unless the call says how long."""
+    """A rate is items per second; the traffic lasts a minute unless the call has --seconds."""
     call = "--rate 20 --sink 0 --policy natural"
     (minute,) = figures(call)
     assert 1000 < minute["items"] < 1400
@@ -85,7 +85,7 @@ def test_a_rate_is_a_model() -> None:
 
 
 def test_partitions_are_in_a_file_or_of_a_model() -> None:
-    """A model has as many as the call says, drawn by the seed, and equally frequent ones at first.
+    """--partitions of a model are drawn by the seed, and are equally frequent without --skew.
 
     The arrivals are the same whatever the partitions are.
     """
@@ -106,7 +106,7 @@ def test_partitions_are_in_a_file_or_of_a_model() -> None:
 
 
 def test_prices() -> None:
-    """The optimum has the policy's cap."""
+    """The costs have the prices of the call; the optimum has the cap of the policy."""
     text, call = "0\n1\n1\n", "- --sink 0 --policy interval:1"
     one, other = figures(f"{call} --flush-cost 3 --delay-cost 2 --policy natural:1", text)
     assert (3 + 2, 3 + 2, 1) == (one["cost"], one["least_cost"], one["ratio"])
@@ -140,7 +140,7 @@ IMPATIENT = "- --sink 1 --policy interval:9"
         ("- --sink 0 --policy OWN:LATE --drain", "0\n", 0, {"stranded": 0, "ratio": 1}),
         (f"{IMPATIENT} --queue-size 1 --drain", "0\n" * 3, 2, {"ratio": None}),
         ("- --sink 1 --policy natural:1 --throttle rate:1/5", "0\n0\n", 5 + 1, {"flushes": 2}),
-        # Two flushes have three calls of 0.5 s each, and two pauses; the last ends at 12.5 s.
+        # Each of two flushes makes three calls of 0.5 s, with two pauses; the last ends at 12.5 s.
         (
             "- --sink 0.5 --policy natural --fail-rate 1",
             "0\n0\n9\n",
@@ -164,14 +164,14 @@ IMPATIENT = "- --sink 1 --policy interval:9"
 def test_slots_limits_drain_throttle_and_failures(
     call: str, text: str, latency: float | None, others: dict[str, Any]
 ) -> None:
-    """Each option has its effect on the longest latency and on other figures."""
+    """Each option changes the longest latency and other figures as expected."""
     (found,) = figures(call, text)
     assert latency == found["latency_seconds"]["max"]
     assert others == {name: found[name] for name in others}
 
 
 def test_items_have_weights() -> None:
-    """The seed tells which, those of a FILE as well; they count for the queue and for policies."""
+    """The seed draws the weights, also for a FILE; weights count for the queue and the policies."""
     call, text = "- --sink 0 --policy OWN:HEAVY --weight 2", "0\n" * 20
     (found,) = figures(call, text)
     assert 2 <= found["largest_batch"] < found["items"]
@@ -181,7 +181,7 @@ def test_items_have_weights() -> None:
 
 
 def test_which_calls_fail() -> None:
-    """It is the same with each policy; the seed tells which, of a FILE as well."""
+    """The same calls fail under each policy; the seed determines which calls, also for a FILE."""
     text = "".join(f"{second}\n" for second in range(1000))
     call = "- --sink 0.5 --policy natural --policy interval:0.1 --attempts 1 --fail-rate"
     one, other = figures(f"{call} 0.25", text)
@@ -193,7 +193,7 @@ def test_which_calls_fail() -> None:
 
 
 def test_figures_of_a_limit_or_of_failures_are_shown_only_if_there_are_any() -> None:
-    """Neither the table nor the JSON has them otherwise."""
+    """Without a limit or failures, neither the table nor the JSON has their figures."""
     options = "--queue-size 1 --fail-rate 0"
     for extra, special in (
         ("", []),
@@ -207,13 +207,13 @@ def test_figures_of_a_limit_or_of_failures_are_shown_only_if_there_are_any() -> 
     assert {**plain, "blocked": 0, "dropped": 0} == figures(f"{IMPATIENT} {options}", "0\n")[0]
 
 
-# What is printed and drawn.
+# The printed output and the picture.
 
 HIDDEN_CURSOR, SHOWN_CURSOR = "\x1b[?25l", "\x1b[?25h"
 
 
 def test_without_json_a_table_is_printed() -> None:
-    """It has some policies if none is named, and tells why each flushed."""
+    """The table shows why each policy flushed; without --policy there are default policies."""
     result = simulate("- --sink 0.1", "0\n0.01\n5\n")
     rows = [line.split()[0] for line in result.stdout.splitlines()]
     assert (0, ["policy", "interval:1.0,500", "natural", "budget:1.0", "pause"]) == (
@@ -233,7 +233,7 @@ def test_without_json_a_table_is_printed() -> None:
 def test_progress_is_shown_on_a_terminal(
     monkeypatch: pytest.MonkeyPatch, policy: str, interrupts: int, shown: tuple[str, ...]
 ) -> None:
-    """An interrupt gives the terminal back, and does what it did before the call."""
+    """An interrupt restores the terminal, and then calls the handler that was set before."""
     terminal, heard = Terminal(), list[int]()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setattr(sys, "stdin", io.StringIO("0\n1\n"))
@@ -257,7 +257,7 @@ ONE = "--rate 1 --seconds 9 --sink 0 --policy natural"
 
 
 def test_a_plot_is_a_picture_beside_the_figures(here: Path) -> None:
-    """If it cannot be written they are printed all the same; exit code 1."""
+    """If the picture cannot be written the figures are printed, and the exit code is 1."""
     Path("gone.png").symlink_to("nowhere/lab.png")
     cannot = "Error: cannot write 'gone.png': No such file or directory\n"
     for path, code, complaint in (("lab.png", 0, ""), ("gone.png", 1, cannot)):
@@ -270,7 +270,7 @@ def test_a_plot_is_a_picture_beside_the_figures(here: Path) -> None:
 def test_a_picture_is_drawn_though_the_figures_cannot_be_written(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], here: Path
 ) -> None:
-    """The exit code is 1."""
+    """The exit code is 1, and the picture is drawn."""
     with Path("/dev/full").open("w") as full:
         monkeypatch.setattr(sys, "stdout", full)
         with pytest.raises(SystemExit) as ended:
@@ -327,7 +327,7 @@ def test_a_picture_is_drawn_though_the_figures_cannot_be_written(
     ],
 )
 def test_a_mistake_is_one_line(call: str, why: str, here: Path) -> None:
-    """The exit code is 2, or 1 where a policy fails, and no file is touched."""
+    """The exit code is 2, or 1 if a policy fails, and no file is changed."""
     Path("bytes").write_bytes(b"\xff\xfe\n")
     result = simulate(call, "soon\n")
     code = 1 if "the policy" in why else 2
@@ -338,7 +338,7 @@ def test_a_mistake_is_one_line(call: str, why: str, here: Path) -> None:
 
 
 def test_without_matplotlib_a_plot_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message tells what to install."""
+    """The message names the command that installs matplotlib."""
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = simulate(f"{ONE} --plot lab.png")
     assert (2, 1, "") == (result.exit_code, result.stderr.count("\n"), result.stdout)
@@ -348,7 +348,7 @@ def test_without_matplotlib_a_plot_is_a_mistake(monkeypatch: pytest.MonkeyPatch)
 def test_a_closed_standard_input_is_a_mistake_if_it_is_to_be_read(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A model does without."""
+    """With the traffic of a model standard input is not needed."""
     monkeypatch.setattr(sys, "stdin", None)
     complaint = "Error: Invalid value for 'FILE': '-': standard input is closed\n"
     for call, code, told in (("- --sink 0", 2, complaint), (ONE, 0, "")):

@@ -17,7 +17,7 @@ from flushq.cli.reading import Row
 from flushq.cli.signals import current_task
 from flushq.cli.table import (
     BadLine,
-    CannotOpen,
+    CannotStart,
     JsonField,
     Table,
     Unusable,
@@ -35,7 +35,7 @@ TRIGGER = "CREATE TRIGGER guard BEFORE INSERT ON events"
 
 @pytest.fixture
 def connections(monkeypatch: pytest.MonkeyPatch) -> list[aiosqlite.Connection]:
-    """The connections that tables will make."""
+    """Return a list to which each connection of a table is appended."""
     made: list[aiosqlite.Connection] = []
     connect = aiosqlite.connect
 
@@ -49,7 +49,7 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> list[aiosqlite.Connection]:
 
 @pytest.fixture
 def other(here: Path) -> Iterator[sqlite3.Connection]:
-    """Another connection to the same database."""
+    """Open another connection to the same database."""
     with closing(sqlite3.connect(DATABASE, isolation_level=None)) as connection:
         yield connection
 
@@ -57,7 +57,7 @@ def other(here: Path) -> Iterator[sqlite3.Connection]:
 def with_table(
     act: Callable[[Table], Awaitable[None]], name: str = "events", path: Path = DATABASE
 ) -> Table:
-    """Open a table, do something with it, close it."""
+    """Open a table, call ``act`` with it, close it, and return it."""
 
     async def scenario() -> Table:
         async with Table(str(path), name) as table:
@@ -77,7 +77,7 @@ async def write(table: Table) -> None:
 
 
 def counts(table: Table) -> tuple[int, int, int]:
-    """How many lines were stored and ignored, and in how many batches."""
+    """Return how many lines were stored and ignored, and the number of batches."""
     return table.stored, table.ignored, table.batches
 
 
@@ -86,7 +86,7 @@ def counts(table: Table) -> tuple[int, int, int]:
 
 @pytest.mark.parametrize("name", ["events", 'weird "name"; drop', "select", " ", "[x]", "é", "a.b"])
 def test_the_table_is_made_once_under_any_name(name: str) -> None:
-    """What is in it stays, and a batch is stored in order."""
+    """Opening an existing table keeps its lines, and a batch is stored in order."""
     with_table(nothing, check_name(name))
     for _ in range(2):
         assert (2, 0, 1) == counts(with_table(write, name))
@@ -95,7 +95,7 @@ def test_the_table_is_made_once_under_any_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "a\0b", "sqlite_master", "SQLite_x", "\udcff"])
 def test_a_table_cannot_have_every_name(name: str) -> None:
-    """Some are refused by SQLite, and some are its own."""
+    """A name is refused if it is empty, has a NUL or bad bytes, or is reserved by SQLite."""
     with pytest.raises(ValueError, match=r"cannot be the name of a table|surrogates not allowed"):
         check_name(name)
 
@@ -103,7 +103,7 @@ def test_a_table_cannot_have_every_name(name: str) -> None:
 def test_the_table_has_four_columns_in_wal_mode_and_every_commit_is_synced(
     connections: list[aiosqlite.Connection],
 ) -> None:
-    """So others can read, and what is stored survives a power cut."""
+    """WAL mode lets others read meanwhile, and synced lines survive a power failure."""
     found: list[Any] = []
 
     async def look(table: Table) -> None:
@@ -119,12 +119,12 @@ def test_the_table_has_four_columns_in_wal_mode_and_every_commit_is_synced(
     ("old", "new"), [(", body TEXT", ""), (" PRIMARY KEY", ""), ("body TEXT", "body BLOB")]
 )
 def test_a_table_of_other_columns_is_kept(other: sqlite3.Connection, old: str, new: str) -> None:
-    """Its database stays as it was; a table with the same columns in other letters is used."""
+    """A table with other columns is refused and not changed; the case of names does not matter."""
     other.execute(f"CREATE TABLE events ({COLUMNS.replace(old, new)})")
     other.execute(f"create table Good ({COLUMNS.lower()})")
     before = DATABASE.read_bytes()
     with pytest.raises(
-        CannotOpen, match=r"^cannot use table .* its columns must be id INTEGER.*, not id"
+        CannotStart, match=r"^cannot use table .* its columns must be id INTEGER.*, not id"
     ):
         with_table(write)
     assert before == DATABASE.read_bytes()
@@ -133,13 +133,13 @@ def test_a_table_of_other_columns_is_kept(other: sqlite3.Connection, old: str, n
 
 
 def test_what_is_not_a_database_is_left_alone(tmp_path: Path) -> None:
-    """It is another file, or a directory, or in a place that does not exist."""
+    """A file that is not a database, a directory or a missing directory is refused and kept."""
     DATABASE.write_text("precious words\n" * 100)
-    with pytest.raises(CannotOpen, match=r"events.db': file is not a database$"):
+    with pytest.raises(CannotStart, match=r"events.db': file is not a database$"):
         with_table(write)
     assert "precious words\n" * 100 == DATABASE.read_text()
     for place in (tmp_path, tmp_path / "nowhere" / "x.db"):
-        with pytest.raises(CannotOpen, match=r"unable to open database file$"):
+        with pytest.raises(CannotStart, match=r"unable to open database file$"):
             with_table(nothing, path=place)
 
 
@@ -147,18 +147,18 @@ def test_what_is_not_a_database_is_left_alone(tmp_path: Path) -> None:
 def test_a_database_that_stays_locked_cannot_be_opened(
     other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, lock: str
 ) -> None:
-    """That is reported within five seconds, the start of the process included."""
+    """A locked database is reported within five seconds, with the start of the process."""
     assert tables.LOCK_SECONDS <= 4.0
     monkeypatch.setattr(tables, "LOCK_SECONDS", 0.05)
     other.execute(lock)
-    with pytest.raises(CannotOpen, match=r"database is locked$"):
+    with pytest.raises(CannotStart, match=r"database is locked$"):
         with_table(nothing)
 
 
 def test_a_database_is_opened_again_after_each_pause(
     other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last attempt finds that it is locked no more; each attempt has been counted."""
+    """Opening is retried until the lock is gone; the attempts are counted from 1."""
     monkeypatch.setattr(tables, "LOCK_SECONDS", 0.0)
     other.execute("BEGIN EXCLUSIVE")
     told: list[tuple[int, str]] = []
@@ -181,7 +181,7 @@ def test_a_database_is_opened_again_after_each_pause(
 
 
 def test_a_read_only_database_cannot_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The table is in it, or not."""
+    """Opening a read-only database fails, whether the table exists or not."""
     with_table(nothing)
     connect = aiosqlite.connect
 
@@ -190,7 +190,7 @@ def test_a_read_only_database_cannot_be_opened(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(aiosqlite, "connect", read_only)
     for name in ("events", "others"):
-        with pytest.raises(CannotOpen, match=r"attempt to write a readonly database$"):
+        with pytest.raises(CannotStart, match=r"attempt to write a readonly database$"):
             with_table(nothing, name)
 
 
@@ -198,7 +198,7 @@ def test_a_read_only_database_cannot_be_opened(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_last_line_of_a_source_is_found(other: sqlite3.Connection) -> None:
-    """It has the highest number, wherever it is; a source may have none."""
+    """The last line of a source is the line with the highest number, or None without any line."""
     other.execute(f"CREATE TABLE events ({COLUMNS})")
     rows = [("x", 3, "c"), ("x", 10, "j"), ("x", 9, "i"), ("y", 11, "k")]
     other.executemany("INSERT INTO events (source, line, body) VALUES (?, ?, ?)", rows)
@@ -215,7 +215,7 @@ def test_the_last_line_of_a_source_is_found(other: sqlite3.Connection) -> None:
 
 
 def test_lines_that_the_table_ignores_are_counted_apart(other: sqlite3.Connection) -> None:
-    """Whatever else a trigger stores; and of a transaction that fails nothing is counted."""
+    """Rows that a trigger adds do not count; a failed transaction counts nothing."""
     other.execute("CREATE TABLE heard (number)")
     other.execute(f"CREATE TABLE events ({COLUMNS} UNIQUE ON CONFLICT IGNORE)")
     other.execute(f"{TRIGGER} WHEN NEW.body = 'b' BEGIN {HEAR}; SELECT RAISE(IGNORE); END")
@@ -233,7 +233,7 @@ def test_lines_that_the_table_ignores_are_counted_apart(other: sqlite3.Connectio
 def test_a_write_waits_for_a_lock_to_go(
     other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the time is up it fails, which refuses no line."""
+    """A write fails if the lock stays for too long; this is no refusal of a line."""
     pauses: list[float] = []
 
     async def unlock(seconds: float) -> None:
@@ -267,7 +267,7 @@ def test_a_write_waits_for_a_lock_to_go(
 def test_a_batch_that_fails_is_not_stored_at_all(
     connections: list[aiosqlite.Connection], hindrance: str, *, refused: bool
 ) -> None:
-    """A line that the table refuses is told from a database that takes no line."""
+    """A line that the table refuses is distinguished from a database that accepts no line."""
 
     async def act(table: Table) -> None:
         await table.write([("x", 1, "{}")])
@@ -291,7 +291,7 @@ def test_a_batch_that_fails_is_not_stored_at_all(
 def test_a_table_that_was_changed_and_takes_no_line_is_unusable(
     other: sqlite3.Connection, change: str, error: str
 ) -> None:
-    """It does not refuse a line for what the line is."""
+    """A write to a changed table raises Unusable, which does not count as a refusal."""
 
     async def act(table: Table) -> None:
         other.execute(change)
@@ -304,21 +304,21 @@ def test_a_table_that_was_changed_and_takes_no_line_is_unusable(
 
 
 class Narrow(sqlite3.Connection):
-    """A connection that takes short lines alone: one above 2000 bytes is above 2 GiB to Python."""
+    """A connection with low limits: 1000 bytes in SQLite, and 2000 instead of 2 GiB in Python."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1000)
 
     def executemany(self, statement: str, rows: Any) -> sqlite3.Cursor:
-        """Raise what Python does."""
+        """Raise the error that Python raises for a string that is too long."""
         if any(len(body) > 2000 for _, _, body in rows):
             raise OverflowError("string longer than INT_MAX bytes")
         return super().executemany(statement, rows)
 
 
 def test_a_line_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SQLite has a limit, and so has Python's way to it."""
+    """A line above the limit of SQLite, or of the Python interface, is refused."""
     monkeypatch.setattr(aiosqlite, "connect", partial(aiosqlite.connect, factory=Narrow))
 
     async def act(table: Table) -> None:
@@ -337,7 +337,7 @@ def test_a_line_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_write_that_is_cancelled_stores_all_or_nothing(
     connections: list[aiosqlite.Connection], method: str, lines: int
 ) -> None:
-    """Once the commit is under way it is waited for, and the write returns."""
+    """A write that is cancelled during its commit waits for the commit and returns."""
 
     async def act(table: Table) -> None:
         original = getattr(connections[0], method)
@@ -359,13 +359,13 @@ def test_a_write_that_is_cancelled_stores_all_or_nothing(
 
 async def opened_and_closed(name: str = "events") -> None:
     """Open a table, if it can be opened, and close it."""
-    with suppress(CannotOpen):
+    with suppress(CannotStart):
         async with Table(str(DATABASE), name):
             pass
 
 
 def test_opening_a_locked_database_can_be_cancelled(other: sqlite3.Connection) -> None:
-    """Nothing is left open."""
+    """The cancelled opening leaves no connection open."""
     other.execute("BEGIN EXCLUSIVE")
 
     async def scenario() -> None:
@@ -380,7 +380,7 @@ def test_opening_a_locked_database_can_be_cancelled(other: sqlite3.Connection) -
 def test_the_thread_of_a_database_ends_before_the_loop_can(
     other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """To close it is not cancelled, whether the table was opened or not."""
+    """Cancelling the task does not stop the closing, whether the table could be opened or not."""
     other.execute("CREATE TABLE another (body TEXT)")
     closes, may_close = threading.Event(), threading.Event()
 
@@ -409,18 +409,18 @@ def test_the_thread_of_a_database_ends_before_the_loop_can(
 
 
 def key_of(text: str) -> str:
-    """The key of a line."""
+    """Return the key of a line."""
     return JsonField("id")(("x", 1, text))
 
 
 def test_lines_with_the_same_value_have_the_same_key() -> None:
-    """It does not matter how the value is written."""
+    """The key does not depend on how the value is written."""
     one, other = '{"id": {"a": 1, "b": [2, "\\u0061"]}}', '{"c": 2, "id":{"b": [2,"a"], "a": 1}}'
     assert key_of(one) == key_of(other)
 
 
 def test_values_of_different_kinds_have_different_keys() -> None:
-    """Also where Python holds them for equal."""
+    """The keys differ even if the values are equal in Python, such as 1 and true."""
     values = ["1", '"1"', "true", "null", "[1]", '{"a": 1}', '""', "0", "false"]
     assert len(values) == len({key_of(f'{{"id": {value}}}') for value in values})
 
@@ -438,7 +438,7 @@ def test_values_of_different_kinds_have_different_keys() -> None:
     ],
 )
 def test_a_line_without_the_field_has_no_key(text: str, why: str) -> None:
-    """The message says why, and shows the beginning of the line."""
+    """The message says why the line is bad, and shows its beginning."""
     with pytest.raises(BadLine) as refused:
         key_of(text)
     assert str(refused.value).startswith(why)

@@ -1,4 +1,4 @@
-"""What the command line writes to standard output and to the terminal."""
+"""The output of the command line on standard output and on the terminal."""
 
 import io
 import os
@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from flushq.cli.terminal import Complaints, complain, counted, how_far, say, shown_live
+from flushq.cli.terminal import Complaints, complain, counted, progress_figures, say, shown_live
 from tests.cli.support import Terminal
 
 
 def test_results_and_trouble_go_to_different_streams(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each is a line."""
+    """A result is a line of standard output, and a problem is a line of standard error."""
     assert say("done")
     complain("not good")
     assert ("done\n", "not good\n") == tuple(capsys.readouterr())
@@ -26,7 +26,7 @@ def test_a_closed_pipe_is_not_a_failure(
     name: str,
     speak: Callable[[str], object],
 ) -> None:
-    """Nothing happens, now or when the stream is closed."""
+    """Writing to a closed pipe raises no error and reports nothing, also when the stream closes."""
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "w", encoding="utf-8") as stream:  # noqa: PTH123 - a file descriptor
@@ -39,7 +39,7 @@ def test_a_closed_pipe_is_not_a_failure(
 def test_a_result_that_cannot_be_written_is_a_failure(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The disk is full, or standard output is closed: that is reported once, if it can be."""
+    """A full disk or a closed standard output is reported once, unless standard error is closed."""
     cannot = "cannot write to standard output"
     with Path("/dev/full").open("w") as stream:
         monkeypatch.setattr(sys, "stdout", stream)
@@ -55,7 +55,7 @@ def test_a_result_that_cannot_be_written_is_a_failure(
 
 
 def test_figures_are_shown_live_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is written meanwhile stands above them."""
+    """Lines that are written meanwhile appear with the figures."""
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
@@ -68,7 +68,7 @@ def test_figures_are_shown_live_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("stream", [io.StringIO(), None])
 def test_figures_are_not_shown(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO | None) -> None:
-    """Standard error is a file or a pipe, or it is closed."""
+    """No figures are shown if standard error is a file or a pipe, or is closed."""
     monkeypatch.setattr(sys, "stderr", stream)
     with shown_live(dict):
         pass
@@ -76,7 +76,7 @@ def test_figures_are_not_shown(monkeypatch: pytest.MonkeyPatch, stream: io.Strin
 
 
 def test_a_number_stands_before_its_noun() -> None:
-    """One has no s, and thousands have commas."""
+    """The noun has no s after 1, and thousands have commas."""
     told = [counted(number, "line") for number in (0, 1, 2, 12_345)]
     assert ["0 lines", "1 line", "2 lines", "12,345 lines"] == told
 
@@ -91,12 +91,12 @@ def test_a_number_stands_before_its_noun() -> None:
     ],
 )
 def test_how_far_a_work_is(share: float | None, told: dict[str, str]) -> None:
-    """The rest takes as long as what is done, in proportion; it is not told of a pipe."""
-    assert told == how_far(share, 20.0)
+    """The time left is in proportion to the time so far; an unknown share shows nothing."""
+    assert told == progress_figures(share, 20.0)
 
 
 def test_troubles_of_a_kind_are_reported_ten_times(capsys: pytest.CaptureFixture[str]) -> None:
-    """Then it is told once that they are not; after their end they are reported again."""
+    """After ten reports one line says that no more follow; ``start_anew`` begins anew."""
     troubles = Complaints("troubles")
     for _ in range(2):
         for number in range(12):

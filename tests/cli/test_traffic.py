@@ -28,7 +28,7 @@ from flushq.cli.traffic import (
 def test_a_line_of_traffic_is_seconds_or_iso_8601(
     lines: list[str], times: list[float], began: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first one is 0; a time without a zone is UTC, wherever the machine is."""
+    """Times count from the first one; a time without a zone is UTC, whatever the local zone is."""
     monkeypatch.setenv("TZ", "America/New_York")
     time.tzset()
     try:
@@ -55,14 +55,14 @@ def test_a_line_of_traffic_is_seconds_or_iso_8601(
     ],
 )
 def test_bad_traffic_is_refused_with_its_place(lines: list[str], why: str) -> None:
-    """It is not a time, of another kind, or out of order."""
+    """A line that is no time, of another kind, or out of order is refused with its number."""
     with pytest.raises(ValueError) as refused:  # noqa: PT011 - the message is looked at below
         read_traffic(lines)
     assert why == str(refused.value)
 
 
 def test_what_follows_after_a_tab_is_the_key_of_a_partition() -> None:
-    """Spaces around it do not count; with times of both kinds."""
+    """Spaces around the key do not count; both kinds of times can have keys."""
     keyed = read_traffic(["2026-01-01 12:00:00\ta", "2026-01-01 12:00:01 \t b c\td\n"])
     assert ([0, 1], ["a", "b c\td"]) == (keyed.arrivals, keyed.partitions)
     assert keyed.began is not None
@@ -70,7 +70,7 @@ def test_what_follows_after_a_tab_is_the_key_of_a_partition() -> None:
 
 
 def test_a_model_has_as_many_items_as_it_should() -> None:
-    """They are in order, spread evenly, and always the same for a seed."""
+    """The times are in order, evenly spread, and the same for the same seed."""
     times = model_arrivals(100, 50, 7)
     assert 4700 < len(times) < 5300
     assert sorted(times) == times
@@ -82,7 +82,7 @@ def test_a_model_has_as_many_items_as_it_should() -> None:
 
 
 def test_a_model_of_too_many_items_or_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The most items are not too many."""
+    """The largest number of items is still accepted."""
     monkeypatch.setattr(traffic, "MOST_ITEMS", 50)
     assert model_arrivals(5, 10, 1)
     with pytest.raises(ValueError, match=r"^there must be at most 50 items, not about 51$"):
@@ -93,7 +93,7 @@ def test_a_model_of_too_many_items_or_none_is_refused(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize(("skew", "shares"), [(0, [250] * 4), (1, [480, 240, 160, 120])])
 def test_partitions_of_a_model_follow_the_law_of_zipf(skew: float, shares: list[int]) -> None:
-    """They are always the same for a seed."""
+    """The frequencies follow Zipf's law; the partitions are the same for the same seed."""
     keys = model_partitions(100_000, 4, skew, 7)
     counts = Counter(keys)
     assert [1, 2, 3, 4] == sorted(counts)
@@ -103,7 +103,7 @@ def test_partitions_of_a_model_follow_the_law_of_zipf(skew: float, shares: list[
 
 
 def test_weights_of_a_model_are_even() -> None:
-    """They are from 0 to twice the mean, and always the same for a seed."""
+    """Weights are uniform from 0 to twice the mean, and the same for the same seed."""
     weights = model_weights(100_000, 3, 7)
     quarters = Counter(int(weight / 1.5) for weight in weights)
     assert [25_000] * 4 == pytest.approx([quarters[number] for number in range(4)], abs=500)

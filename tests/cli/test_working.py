@@ -1,4 +1,4 @@
-"""A worker in this process, between a server and a table that are not there."""
+"""A worker in this process, with a fake server and a fake table."""
 
 import asyncio
 import signal
@@ -21,10 +21,10 @@ pytestmark = pytest.mark.usefixtures("handlers")
 
 
 class Table:
-    """A table that does with rows what a test says.
+    """A fake table that calls a function with the rows of each batch.
 
     Args:
-        store: What it does.
+        store: The function that is called with the rows.
     """
 
     stored = 0
@@ -46,7 +46,7 @@ class Table:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Server:
-    """A server that the worker is connected to."""
+    """Make a fake server, to which the worker connects, and return it."""
     server = Server()
 
     async def ensure_consumer(*_: object) -> Consumer:
@@ -60,7 +60,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
 def start(
     store: Callable[[list[Any]], Awaitable[None]], *, by_subject: bool = False
 ) -> "asyncio.Task[int]":
-    """Start a worker."""
+    """Start a worker, and return its task."""
     work = Work(
         Source("", "S", "c"),
         cast(PostgresTable, Table(store)),
@@ -75,27 +75,27 @@ def start(
 
 
 async def nothing(_: list[Any]) -> None:
-    """Store nothing, and go on."""
+    """Return without storing the rows."""
 
 
 async def test_a_second_signal_while_messages_are_on_their_way(server: Server) -> None:
-    """They are not waited for; one that comes later is for another worker."""
+    """A second signal ends the wait for messages; a later message is returned with a NAK."""
     server.drained.clear()
     worker = start(nothing)
     await server.subscribed.wait()
-    await server.say(1)
+    await server.deliver(1)
     for _ in range(2):
         signal.raise_signal(signal.SIGTERM)
         await asyncio.sleep(0.01)
 
     assert 143 == await worker
 
-    await server.say(1)
-    assert [b"", b"-NAK"] == server.told
+    await server.deliver(1)
+    assert [b"", b"-NAK"] == server.answers
 
 
 async def test_messages_on_their_way_are_waited_for_a_while(server: Server) -> None:
-    """What is not taken within two seconds comes again."""
+    """At the end the worker waits at most two seconds for messages; others are resent."""
     server.drained.clear()
     worker = start(nothing)
     await server.subscribed.wait()
@@ -106,7 +106,7 @@ async def test_messages_on_their_way_are_waited_for_a_while(server: Server) -> N
 
 
 async def test_what_waits_is_bounded_by_its_size(server: Server) -> None:
-    """A message that would be too much is not taken before there is room."""
+    """A message that exceeds the limit on the size waits until there is room."""
     stored = asyncio.Event()
     batches: list[int] = []
 
@@ -117,11 +117,11 @@ async def test_what_waits_is_bounded_by_its_size(server: Server) -> None:
     worker = start(store)
     await server.subscribed.wait()
     half = b"x" * (working.MAX_WEIGHT // 2)
-    saying = asyncio.create_task(server.say(5, half))
+    delivering = asyncio.create_task(server.deliver(5, half))
     await asyncio.sleep(1)
-    assert ([2], False) == (batches, saying.done())
+    assert ([2], False) == (batches, delivering.done())
     stored.set()
-    await saying
+    await delivering
     signal.raise_signal(signal.SIGTERM)
     await asyncio.sleep(0)
     assert 0 == await worker
@@ -129,14 +129,14 @@ async def test_what_waits_is_bounded_by_its_size(server: Server) -> None:
 
 
 async def test_an_unforeseen_error(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is not hidden; the summary comes all the same."""
+    """An unforeseen error is raised, and the summary is printed all the same."""
 
     async def fail(_: list[Any]) -> None:
         raise ZeroDivisionError
 
     worker = start(fail)
     await server.subscribed.wait()
-    await server.say(1)
+    await server.deliver(1)
     with pytest.raises(FlushFailed) as failed:
         await worker
     assert isinstance(failed.value.__cause__, ZeroDivisionError)
@@ -146,7 +146,7 @@ async def test_an_unforeseen_error(server: Server, capsys: pytest.CaptureFixture
 async def test_figures_that_cannot_be_written(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That is a failure, though all is stored."""
+    """The exit code is 1 if the summary cannot be written, although all is stored."""
     monkeypatch.setattr(sys, "stdout", None)
     worker = start(nothing)
     await server.subscribed.wait()
@@ -157,7 +157,7 @@ async def test_figures_that_cannot_be_written(
 async def test_an_outage_of_the_database(
     server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is told, at most ten times, and so is its end; the next one is told again."""
+    """The first ten retries and the end of an outage are reported; so is the next outage."""
     left = [11, 1]
 
     async def store(_: list[Any]) -> None:
@@ -168,7 +168,7 @@ async def test_an_outage_of_the_database(
     worker = start(store)
     await server.subscribed.wait()
     for _ in range(2):
-        await server.say(1)
+        await server.deliver(1)
         await asyncio.sleep(3600.0)
         left.pop(0)
         left.append(0)
@@ -185,7 +185,7 @@ async def test_an_outage_of_the_database(
 async def test_an_outage_that_ends_for_one_subject_first(
     server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its end is told when it has ended for the other one, too."""
+    """The end of an outage is reported when it has ended for every subject."""
     away = {"a", "b"}
 
     async def store(rows: list[Any]) -> None:
@@ -195,7 +195,7 @@ async def test_an_outage_that_ends_for_one_subject_first(
     worker = start(store, by_subject=True)
     await server.subscribed.wait()
     for subject in sorted(away):
-        await server.say(1, subject.encode(), subject)
+        await server.deliver(1, subject.encode(), subject)
     told = []
     for subject in sorted(away):
         away.remove(subject)

@@ -1,1 +1,1 @@
-"""The contract of shared/design.md section 5, point by point, as scenarios of the driver."""
+"""The contract of tests/README.rst, point by point, as scenarios of the asyncio driver."""

@@ -1,4 +1,4 @@
-"""What the hostile scenarios share: ways to call, bad policies, bad clocks, what is left behind.
+"""Helpers of the hostile scenarios: ways to call, bad policies and clocks, leftover tasks.
 
 Ordinary sinks and sweeps are in :mod:`tests.contract.support`.
 """
@@ -27,22 +27,22 @@ Way = Callable[[Operation], Awaitable[None]]
 
 
 async def directly(operation: Operation) -> None:
-    """Await it in this task."""
+    """Await an operation in this task."""
     await operation
 
 
 async def gathered(operation: Operation) -> None:
-    """Await it through gather: in a task of its own."""
+    """Await an operation through gather, which makes a task."""
     await asyncio.gather(operation)
 
 
 async def timed(operation: Operation) -> None:
-    """Await it through wait_for: in a task of its own up to Python 3.11, in this one later."""
+    """Await an operation through wait_for: in a new task up to Python 3.11, else in this one."""
     await asyncio.wait_for(operation, 1e9)
 
 
 async def as_task(operation: Operation) -> None:
-    """Await it as a task."""
+    """Await an operation as a task."""
     await asyncio.create_task(operation)
 
 
@@ -50,7 +50,7 @@ WAYS: list[Way] = [directly, gathered, timed, as_task]
 
 
 async def error_of(operation: Awaitable[object]) -> BaseException | None:
-    """Await something and return what it raised."""
+    """Await an operation, and return the exception that it raised, or None."""
     try:
         await operation
     except BaseException as error:
@@ -58,14 +58,14 @@ async def error_of(operation: Awaitable[object]) -> BaseException | None:
     return None
 
 
-# What cannot be shown or logged.
+# Objects that have no repr, and a logger that raises.
 
 
 class Unprintable(Exception):
-    """An exception, or an answer, that cannot be shown."""
+    """An exception, or an answer, without a repr."""
 
     def __repr__(self) -> str:
-        """Fail."""
+        """Raise AttributeError."""
         raise AttributeError("there is no repr")
 
     __str__ = __repr__
@@ -73,7 +73,7 @@ class Unprintable(Exception):
 
 @contextmanager
 def failing_logger() -> Iterator[None]:
-    """Have every record of the logger flushq raise where it is logged."""
+    """Make every call of the logger "flushq" raise."""
 
     def fail(record: logging.LogRecord) -> bool:
         raise AttributeError(f"{record!r} has no request_id")
@@ -94,24 +94,24 @@ class StepSink(Sink[T]):
     """A sink whose calls take three iterations of the loop, and no time."""
 
     async def work(self, batch: list[T]) -> None:
-        """Let the loop run."""
+        """Let the loop run three iterations."""
         await steps(3)
 
 
 @attrs.define(eq=False)
 class StubbornSink(Sink[T]):
-    """A sink whose calls take ``seconds``, and again so long for each cancellation they ignore.
+    """A sink whose calls take ``seconds``, and start again after each cancellation they ignore.
 
     Attributes:
         ignores: How many cancellations a call ignores.
-        cancelled: When it was cancelled.
+        cancelled: The times of all cancellations.
     """
 
     ignores: int = 1
     cancelled: list[float] = attrs.field(factory=list, init=False)
 
     async def work(self, batch: list[T]) -> None:
-        """Sleep, whatever comes, up to a point."""
+        """Sleep, and ignore that many cancellations."""
         for left in reversed(range(self.ignores + 1)):
             try:
                 await asyncio.sleep(self.seconds)
@@ -128,7 +128,7 @@ EVENTS = ["item_added", "flush_started", "flush_done", "tick"]
 
 
 class Second(FlushPolicy):
-    """Flush what is a second old. In one flush all four events come to pass.
+    """A policy that flushes what is a second old; one flush causes all four events.
 
     Attributes:
         told: The name and the time of each event.
@@ -142,35 +142,35 @@ class Second(FlushPolicy):
         due = self.queue.oldest + 1.0
         return Flush("age") if due <= now else Wait(due)
 
-    def hear(self, event: str, now: float) -> None:
-        """Hear of an event, before the base class does."""
+    def on_event(self, event: str, now: float) -> None:
+        """Note an event, before the base class is told."""
         self.told.append((event, now))
 
     def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
-        """Hear of it, and go on."""
-        self.hear("item_added", now)
+        """Note the event, and answer."""
+        self.on_event("item_added", now)
         return super().item_added(now, count, weight)
 
     def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
-        """Hear of it, and go on."""
-        self.hear("flush_started", now)
+        """Note the event, and answer."""
+        self.on_event("flush_started", now)
         return super().flush_started(now, count, weight)
 
     def flush_done(
         self, now: float, count: int, seconds: float, error: BaseException | None = None
     ) -> Decision:
-        """Hear of it, and go on."""
-        self.hear("flush_done", now)
+        """Note the event, and answer."""
+        self.on_event("flush_done", now)
         return super().flush_done(now, count, seconds, error)
 
     def tick(self, now: float) -> Decision:
-        """Hear of it, and go on."""
-        self.hear("tick", now)
+        """Note the event, and answer."""
+        self.on_event("tick", now)
         return super().tick(now)
 
 
 class Broken(Second):
-    """Raises in one of the events, from its nth time on."""
+    """A policy that raises in one kind of event, from its nth time on."""
 
     def __init__(self, event: str, kind: type[BaseException], nth: int = 1) -> None:
         super().__init__()
@@ -178,23 +178,23 @@ class Broken(Second):
         self.kind = kind
         self.left = nth
 
-    def hear(self, event: str, now: float) -> None:
-        """Raise, if it is that event."""
-        super().hear(event, now)
+    def on_event(self, event: str, now: float) -> None:
+        """Note the event, and raise if it is the broken one."""
+        super().on_event(event, now)
         self.left -= event == self.event
         if event == self.event and self.left <= 0:
             raise self.kind(f"broken in {event}")
 
 
 class Answering(NaturalPolicy):
-    """Answers whatever it was given."""
+    """A policy that answers with the result of ``make``."""
 
     def __init__(self, make: Callable[[float], Any]) -> None:
         super().__init__()
         self.make = make
 
     def decide(self, now: float) -> Decision:
-        """Answer."""
+        """Return the result of ``make``."""
         answer: Decision = self.make(now)
         return answer
 
@@ -203,7 +203,7 @@ class Answering(NaturalPolicy):
 
 
 def lazy(loop: Any, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
-    """Make tasks that begin in the next iteration of the loop: those of the queue, too."""
+    """Make a task that begins in the next iteration of the loop; for the queue's tasks, too."""
     return asyncio.Task(coroutine, loop=loop, **options)
 
 
@@ -222,24 +222,24 @@ class EarlyLoop(VirtualLoop):
         *args: *Args,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
-        """Set a timer, for a little too early."""
+        """Set a timer a quarter of a second too early."""
         return super().call_at(when - 0.25, callback, *args, context=context)
 
 
 class UnsteadyLoop(VirtualLoop):
-    """A loop whose clock lags behind by a millisecond at every third look."""
+    """A loop whose clock is a millisecond late at every third reading."""
 
     _looks = 0
 
     def time(self) -> float:
-        """Return the time, more or less."""
+        """Return the time, or a millisecond less."""
         self._looks += 1
         return super().time() - (0.001 if self._looks % 3 == 0 else 0.0)
 
 
 @contextmanager
 def own_loop() -> Iterator[VirtualLoop]:
-    """Give a virtual loop that may be stopped by an exception and run again."""
+    """Yield a virtual loop that an exception may stop and that can run again."""
     loop = VirtualLoop()
     try:
         yield loop
@@ -248,7 +248,7 @@ def own_loop() -> Iterator[VirtualLoop]:
 
 
 def left_behind() -> list[object]:
-    """Return the tasks, beside the current one, and the timers that are on the loop."""
+    """Return the tasks of the loop, without the current one, and its timers."""
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     loop: Any = asyncio.get_running_loop()
     timers = loop._scheduled  # noqa: SLF001 - asyncio has no public list of timers

@@ -1,4 +1,4 @@
-"""What the tests of partitions share: items are strings, and the first letter is the partition."""
+"""Helpers of the tests of partitions: the first letter of an item is its partition."""
 
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any
@@ -28,16 +28,16 @@ class Unequal:
     """A key that can be hashed but not compared."""
 
     def __hash__(self) -> int:
-        """Be the same as all others."""
+        """Return the same hash for all keys."""
         return 1
 
     def __eq__(self, other: object) -> bool:
-        """Fail."""
+        """Raise ZeroDivisionError."""
         raise ZeroDivisionError("cannot compare")
 
 
 def told(item: Any) -> Hashable:
-    """Return what an item says, or do what it says."""
+    """Return the item, or the result of calling it if it is callable."""
     key: Hashable = item() if callable(item) else item
     return key
 
@@ -46,16 +46,16 @@ class Shared(list[Any]):
     """A list that all copies of a policy write into."""
 
     def __deepcopy__(self, memo: object) -> "Shared":
-        """Stay the same."""
+        """Return the same list."""
         return self
 
 
 class Watched(Second):
-    """A policy whose copies tell what they hear.
+    """A policy whose copies note their events.
 
     Attributes:
         told: The name and the time of each event, of all copies.
-        asked: Of each time that one was asked: how many wait, since when, how many flushes run.
+        asked: The facts pending, oldest and in_flight at each call of ``decide``.
     """
 
     def __init__(self) -> None:
@@ -63,14 +63,14 @@ class Watched(Second):
         self.asked = Shared()
 
     def decide(self, now: float) -> Decision:
-        """Write the facts down, and decide."""
+        """Note the facts, and decide."""
         facts = self.queue
         self.asked.append((facts.pending, facts.oldest, facts.in_flight))
         return super().decide(now)
 
 
 class Costly(NaturalPolicy):
-    """A policy that can be copied so many times."""
+    """A policy that can be copied a limited number of times."""
 
     error: BaseException = OSError("no memory")
 
@@ -79,7 +79,7 @@ class Costly(NaturalPolicy):
         self.left = Shared([None] * copies)
 
     def __deepcopy__(self, memo: object) -> "Costly":
-        """Use up one."""
+        """Use up one copy, or raise if none is left."""
         if not self.left:
             raise self.error
         self.left.pop()

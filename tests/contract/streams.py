@@ -1,4 +1,4 @@
-"""What the tests of streams share: a source that tells, and scenarios that both drivers play."""
+"""Helpers of the tests of streams: a source, and scenarios for both drivers."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
@@ -12,12 +12,12 @@ SEEDS = range(6)
 
 
 def in_asyncio(scenario: Scenario) -> None:
-    """Play a scenario in asyncio."""
+    """Run a scenario in asyncio."""
     run_aio(scenario)
 
 
 def in_threads(scenario: Scenario) -> None:
-    """Play a scenario in threads, in some orders."""
+    """Run a scenario in threads, in several orders."""
     for seed in SEEDS:
         run_threads(scenario, seed)
 
@@ -29,14 +29,14 @@ in_both = pytest.mark.parametrize("play", [in_asyncio, in_threads])
 
 @attrs.define(eq=False)
 class Source:
-    """Yields numbers from 0 on, each after so many seconds, and tells what becomes of it.
+    """A source of numbers from 0 on, each after a delay.
 
     Attributes:
         world: The driver.
         delays: The seconds before each item.
-        error: What it raises at its end.
-        read: How many items it has yielded.
-        closed: Whether it has ended, or was closed.
+        error: The exception that the source raises at its end.
+        read: How many items the source has yielded.
+        closed: Whether the source has ended, or was closed.
     """
 
     world: World
@@ -46,7 +46,7 @@ class Source:
     closed: bool = attrs.field(default=False, init=False)
 
     async def items(self) -> AsyncIterator[int]:
-        """Yield."""
+        """Yield the numbers."""
         try:
             for delay in self.delays:
                 if delay:
@@ -60,12 +60,12 @@ class Source:
 
 
 async def rest_of(stream: Any) -> list[list[int]]:
-    """Consume a stream to its end."""
+    """Return the remaining batches of a stream."""
     return [batch async for batch in stream]
 
 
 async def raised(call: Any) -> BaseException:
-    """What an awaitable raises."""
+    """Return the exception that an awaitable raises."""
     try:
         await call
     except Exception as error:

@@ -1,8 +1,8 @@
-"""What the scenarios share: sinks that record, one that waits to be let go, sweeps, loop steps.
+"""Helpers of the scenarios: sinks that record or wait, sweeps and steps of the loop.
 
-A scenario is a coroutine function that builds a queue of its own. :func:`sweep` runs it again and
-again; the *interruption* that it is handed stops one operation at loop step 0, 1, 2, ... until the
-operation is over before its step comes::
+A scenario is a coroutine function that makes its own queue. :func:`sweep` runs it again and again,
+each time with an *interruption*, which stops one operation at loop step 0, 1, 2, ... The sweep ends
+when the operation is over before that step::
 
     async def scenario(interrupted: Interruption) -> None:
         sink = HeldSink[int]()
@@ -14,7 +14,7 @@ operation is over before its step comes::
 
     assert 3 <= await sweep(scenario)
 
-Nothing here depends on the virtual loop, but for :func:`settle`, which is exact only there.
+All helpers also work on a real loop; only :func:`settle` is exact on the virtual loop alone.
 """
 
 import asyncio
@@ -59,18 +59,18 @@ def now() -> float:
 
 
 async def steps(count: int) -> None:
-    """Let the loop make so many iterations."""
+    """Let the loop make ``count`` iterations."""
     for _ in range(count):
         await asyncio.sleep(0)
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Let the loop run, without time moving on, until something is so."""
+    """Let the loop run until the condition is true; virtual time does not move."""
     for _ in range(MOST_STEPS):
         if condition():
             return
         await steps(1)
-    raise AssertionError(f"it is not so after {MOST_STEPS} steps")
+    raise AssertionError(f"the condition is still false after {MOST_STEPS} steps")
 
 
 async def settle() -> None:
@@ -90,13 +90,13 @@ class Sink(Generic[T]):
     """A flush function that records its calls.
 
     Attributes:
-        seconds: How long a call takes; 0: it never suspends.
-        errors: What a call raises at its end, by the number of the call, from 0.
-        batches: What each call was handed, in order of the calls.
-        started: When each call began.
-        delivered: What was handed to the calls that returned, in the order in which they did.
+        seconds: The seconds that a call takes; with 0 it never suspends.
+        errors: The exceptions that calls raise at their end, by the number of the call, from 0.
+        batches: The batch of each call, in order of the calls.
+        started: The time at which each call began.
+        delivered: The batches of the calls that returned, in the order in which they returned.
         running: How many calls run.
-        most_running: How many have run at a time, at most.
+        most_running: The largest number of calls that ran at the same time.
     """
 
     seconds: float = 0.0
@@ -123,13 +123,13 @@ class Sink(Generic[T]):
         self.delivered.append(self.batches[number])
 
     async def work(self, batch: list[T]) -> None:
-        """Do what takes time; for subclasses."""
+        """Take the time of a call; subclasses may override this."""
         if self.seconds:
             await asyncio.sleep(self.seconds)
 
     @property
     def items(self) -> list[T]:
-        """All items handed over, in order."""
+        """All items that were handed over, in order."""
         return [item for batch in self.batches for item in batch]
 
     @property
@@ -140,13 +140,13 @@ class Sink(Generic[T]):
 
 @attrs.define(eq=False)
 class HeldSink(Sink[T]):
-    """A sink whose calls wait until they are let go, or until the sink is opened for good."""
+    """A sink whose calls wait until they are released, or until the sink is opened for good."""
 
     _held: deque[asyncio.Future[None]] = attrs.field(factory=deque, init=False)
     _is_open: bool = attrs.field(default=False, init=False)
 
     async def work(self, batch: list[T]) -> None:
-        """Wait to be let go."""
+        """Wait until the call is released."""
         if self._is_open:
             return
         held = asyncio.get_running_loop().create_future()
@@ -159,7 +159,7 @@ class HeldSink(Sink[T]):
 
     @property
     def held(self) -> int:
-        """How many calls wait to be let go."""
+        """The number of calls that wait to be released."""
         return len(self._held)
 
     def let_go(self) -> None:
@@ -179,7 +179,7 @@ class HeldSink(Sink[T]):
         self._held.pop().set_exception(error)
 
     def open(self) -> None:
-        """Let all calls return, those to come too."""
+        """Let all calls return, later ones too."""
         self._is_open = True
         while self._held:
             self.let_go()
@@ -187,12 +187,12 @@ class HeldSink(Sink[T]):
 
 @attrs.define(eq=False)
 class Handler(Generic[T]):
-    """A failure handler that records what it is asked.
+    """A failure handler that records its calls.
 
     Attributes:
-        verdicts: What it answers, one after the other; from then on Drop.
-        failures: What it was asked about.
-        asked: When.
+        verdicts: The answers, one after the other; after the last one it answers Drop.
+        failures: The failures that the handler was asked about.
+        asked: The time of each call.
     """
 
     verdicts: Sequence[Verdict] = ()
@@ -200,7 +200,7 @@ class Handler(Generic[T]):
     asked: list[float] = attrs.field(factory=list, init=False)
 
     def __call__(self, failure: Failure[T]) -> Verdict:
-        """Answer."""
+        """Record the failure, and answer."""
         number = len(self.failures)
         self.failures.append(failure)
         self.asked.append(now())
@@ -223,7 +223,7 @@ class Handler(Generic[T]):
 
 
 def run_interrupted(session: Callable[[], Coroutine[Any, Any, T]], kind: type[BaseException]) -> T:
-    """Run a session out of which such an exception leaves the loop once, then run it to its end."""
+    """Run a session until the loop raises an exception of this kind, and then to its end."""
     loop = VirtualLoop()
     try:
         main = loop.create_task(session())
@@ -238,7 +238,7 @@ def run_interrupted(session: Callable[[], Coroutine[Any, Any, T]], kind: type[Ba
 async def failing(
     queue: FlushQueue[T], kind: type[QueueEnded] = FlushFailed
 ) -> AsyncIterator[FlushQueue[T]]:
-    """Run a queue whose end raises an error of this kind; one that the body raises is passed on."""
+    """Run a queue whose end raises an error of this kind; an error of the body is passed on."""
     await queue.__aenter__()
     yield queue
     with pytest.raises(kind):
@@ -246,7 +246,7 @@ async def failing(
 
 
 def patient(max_records: int | None = None) -> IntervalPolicy:
-    """Return a policy that flushes full batches and is otherwise never due by itself."""
+    """Return a policy that flushes full batches only."""
     return IntervalPolicy(math.inf, max_records)
 
 
@@ -265,7 +265,7 @@ def produce(queue: FlushQueue[T], *items: T) -> asyncio.Task[None]:
 
 
 def assert_all_accounted_for(accepted: Iterable[T], queue: FlushQueue[T], sink: Sink[T]) -> None:
-    """Each accepted item (hashable, no duplicates in the sense of the queue) is in one place."""
+    """Assert that each accepted item (hashable, without dedupe) is in exactly one place."""
     delivered = [item for batch in sink.delivered for item in batch]
     assert Counter(accepted) == Counter([*delivered, *queue.undelivered, *queue.in_doubt])
 
@@ -275,15 +275,15 @@ def assert_all_accounted_for(accepted: Iterable[T], queue: FlushQueue[T], sink: 
 
 @attrs.define(eq=False)
 class Interruption:
-    """Runs one operation and interrupts it after ``step`` loop iterations.
+    """Runs one operation and interrupts it after ``step`` iterations of the loop.
 
     Attributes:
-        step: After how many iterations, counted from the moment at which its task is made.
-        how: By which means. "cancel": its task is cancelled. "close": the coroutine is closed
-            where it stands (GeneratorExit). "timeout", "wait_for": it runs within asyncio.timeout
-            or asyncio.wait_for; the timeout strikes, or the task is cancelled, respectively.
-            "scope": it runs within a scope of anyio, which cancels it at every await from then on.
-        too_late: Whether the operation was over before its step came.
+        step: The number of iterations, counted from the moment at which the task is made.
+        how: The way to interrupt. "cancel": the task is cancelled. "close": the coroutine is
+            closed where it waits (GeneratorExit). "timeout": it runs in an asyncio.timeout, which
+            expires. "wait_for": it runs in asyncio.wait_for, and the task is cancelled. "scope":
+            it runs in a scope of anyio, which cancels it at every await from then on.
+        too_late: Whether the operation was over before this step.
     """
 
     step: int
@@ -294,9 +294,9 @@ class Interruption:
     _scope: anyio.CancelScope = attrs.field(factory=anyio.CancelScope, init=False)
 
     async def __call__(self, operation: Coroutine[Any, Any, object]) -> bool:
-        """Return whether the operation returned; what it raised by itself is raised.
+        """Run and interrupt the operation; return whether it returned. Call this only once.
 
-        May be called once.
+        An exception that the operation itself raises is raised.
         """
         task = asyncio.create_task(self._watch(operation))
         await steps(self.step)
@@ -319,7 +319,7 @@ class Interruption:
                 raise
             assert not self._returned
         finally:
-            operation.close()  # for a task that was cancelled before it awaited it
+            operation.close()  # for a task that was cancelled before it awaited the operation
         return self._returned
 
     async def _watch(self, operation: Coroutine[Any, Any, object]) -> None:
@@ -346,8 +346,7 @@ Scenario = Callable[[Interruption], Awaitable[None]]
 async def sweep(scenario: Scenario, how: How = "cancel") -> int:
     """Run a scenario once for each loop step at which its operation can be interrupted.
 
-    The last run is the one in which the interruption comes too late. Returns how many others
-    there were.
+    In the last run the interruption comes too late. Return the number of runs before that.
     """
     for step in range(MOST_STEPS):
         interruption = Interruption(step, how)
@@ -359,7 +358,7 @@ async def sweep(scenario: Scenario, how: How = "cancel") -> int:
 
 @types.coroutine
 def _by_hand(operation: Coroutine[Any, Any, object]) -> Generator[Any, None, None]:
-    """Await an operation in such a way that it can be closed while it waits."""
+    """Await an operation so that it can be closed while it waits."""
     while True:
         try:
             waited_for = operation.send(None)

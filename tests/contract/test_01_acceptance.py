@@ -24,7 +24,7 @@ from tests.contract.support import (
 
 
 def queue_of_one(sink: Sink[int]) -> FlushQueue[int]:
-    """Return a queue in which one item runs, one waits, and all others wait for room."""
+    """Return a queue that holds one item in flight and one that waits; others wait for room."""
     return FlushQueue(sink, patient(1), max_queue_size=1)
 
 
@@ -36,7 +36,7 @@ async def enqueue_and_note(queue: FlushQueue[int], items: Iterable[int], noted: 
 
 
 async def fill(queue: FlushQueue[int]) -> None:
-    """Put item 0 in flight and let item 1 wait."""
+    """Put item 0 in flight, and let item 1 wait."""
     await queue.enqueue(0)
     await settle()
     await queue.enqueue(1)
@@ -44,7 +44,7 @@ async def fill(queue: FlushQueue[int]) -> None:
 
 @pytest.mark.parametrize("how", HOWS)
 async def test_interrupted_in_the_middle_of_the_line(how: How) -> None:
-    """Producers before and behind an interrupted one get room, in the order in which they came."""
+    """Producers before and after an interrupted one get room in the order in which they came."""
 
     async def scenario(interrupted: Interruption) -> None:
         sink = HeldSink[int]()
@@ -65,13 +65,13 @@ async def test_interrupted_in_the_middle_of_the_line(how: How) -> None:
 
 @pytest.mark.parametrize("how", HOWS)
 async def test_an_interrupted_producer_gives_its_reservation_to_the_next(how: How) -> None:
-    """Room for one, given to a producer that is interrupted, goes to the next in line."""
+    """If a producer that was given room is interrupted, the next one in line gets the room."""
 
     async def scenario(interrupted: Interruption) -> None:
         sink = HeldSink[int]()
         async with queue_of_one(sink) as queue:
             await fill(queue)
-            sink.let_go()  # Item 1 leaves, and there is room for one; nothing more is let go.
+            sink.let_go()  # Item 1 leaves, and there is room for one; no other call is released.
             accepted = await interrupted(queue.enqueue(2))
             following = produce(queue, 3)
             await settle()
@@ -87,7 +87,7 @@ async def test_an_interrupted_producer_gives_its_reservation_to_the_next(how: Ho
 @pytest.mark.parametrize("size", [BURST, 2 * BURST])
 @pytest.mark.parametrize("how", HOWS)
 async def test_interrupted_in_the_pause_for_fairness_or_in_the_line(how: How, size: int) -> None:
-    """An item after a burst is accepted just if its enqueue returned, also if it waits in line."""
+    """An item after a burst is accepted only if its enqueue returns, also after a wait in line."""
 
     async def scenario(interrupted: Interruption) -> None:
         sink = HeldSink[int]()
@@ -108,7 +108,7 @@ async def test_interrupted_in_the_pause_for_fairness_or_in_the_line(how: How, si
 
 @pytest.mark.parametrize("how", HOWS)
 async def test_interrupted_before_the_start(how: How) -> None:
-    """An enqueue that waits for the start of a full queue can be interrupted there."""
+    """An enqueue that waits for the start of a full queue can be interrupted."""
 
     async def scenario(interrupted: Interruption) -> None:
         sink = Sink[int]()
@@ -129,7 +129,7 @@ async def test_interrupted_before_the_start(how: How) -> None:
 
 @pytest.mark.parametrize("how", HOWS)
 async def test_interrupted_while_the_queue_fails(how: How) -> None:
-    """An enqueue that meets a failure raises, interrupted or not, and its item is in no list."""
+    """An enqueue during a failure raises, interrupted or not, and its item is in no list."""
 
     async def scenario(interrupted: Interruption) -> None:
         sink = HeldSink[int]()
@@ -145,7 +145,7 @@ async def test_interrupted_while_the_queue_fails(how: How) -> None:
 
 @pytest.mark.parametrize("how", HOWS)
 async def test_interrupted_while_the_queue_closes(how: How) -> None:
-    """An enqueue that meets the close is accepted or raises, and only the former is delivered."""
+    """An enqueue during the close returns or raises, and the item is delivered if it returns."""
 
     async def scenario(interrupted: Interruption) -> None:
         sink = HeldSink[int]()
@@ -163,7 +163,7 @@ async def test_interrupted_while_the_queue_closes(how: How) -> None:
 
 
 async def within_timeout(operation: Awaitable[None], seconds: float) -> None:
-    """Await it within asyncio.timeout."""
+    """Await an operation within asyncio.timeout."""
     async with asyncio.timeout(seconds):
         await operation
 
@@ -173,7 +173,7 @@ async def within_timeout(operation: Awaitable[None], seconds: float) -> None:
 async def test_a_timeout_around_the_time_at_which_room_appears(
     late: float, limited: Callable[[Awaitable[None], float], Awaitable[None]]
 ) -> None:
-    """A timeout raises or the item is accepted, also if both fall on the same instant."""
+    """Either the timeout raises or the item is accepted, also if both come at the same instant."""
     sink = Sink[int](seconds=1.0)
     async with queue_of_one(sink) as queue:
         await fill(queue)
@@ -188,7 +188,7 @@ async def test_a_timeout_around_the_time_at_which_room_appears(
 
 
 async def test_any_exception_thrown_into_enqueue_refuses_the_item() -> None:
-    """An exception thrown into a waiting enqueue comes out of it, and the item is not accepted."""
+    """If an exception is thrown into a waiting enqueue, it is raised and the item not accepted."""
     sink = HeldSink[int]()
     async with queue_of_one(sink) as queue:
         await fill(queue)
@@ -204,7 +204,7 @@ async def test_any_exception_thrown_into_enqueue_refuses_the_item() -> None:
 
 
 async def test_an_enqueue_that_is_never_awaited_accepts_nothing() -> None:
-    """Calling enqueue does nothing before the result is awaited: closing it leaves no trace."""
+    """Calling enqueue without awaiting it does nothing; the coroutine can be closed."""
     sink = Sink[int]()
     async with FlushQueue(sink, patient()) as queue:
         queue.enqueue(0).close()
@@ -214,7 +214,7 @@ async def test_an_enqueue_that_is_never_awaited_accepts_nothing() -> None:
 
 
 async def test_a_close_in_the_pause_for_fairness() -> None:
-    """A close that begins while a producer pauses after a burst refuses its next one."""
+    """A close that begins while a producer pauses after a burst refuses its next item."""
     noted: list[int] = []
     queue = FlushQueue(Sink[int](), patient(), max_shutdown_wait=0)
     async with failing(queue, ShutdownTimeout):
@@ -228,7 +228,7 @@ async def test_a_close_in_the_pause_for_fairness() -> None:
 
 @pytest.mark.parametrize("step", range(5))
 async def test_a_failure_in_the_pause_for_fairness(step: int) -> None:
-    """A failure at any step around the pause leaves a true account of what was accepted."""
+    """After a failure at any step around the pause, the lists have exactly the accepted items."""
     sink = HeldSink[int]()
     noted: list[int] = []
     async with failing(FlushQueue(sink, patient())) as queue:

@@ -1,7 +1,7 @@
-"""Point 2, at any moment: a finalizer or a signal handler enqueues an item; the stack is full.
+"""Point 2, at any moment: a finalizer or a signal handler enqueues, or the stack is full.
 
-CPython runs finalizers and signal handlers where a function begins or a call returns: exactly
-there, at the 1st, 2nd, 3rd, ... such moment inside the library, an item is enqueued.
+CPython runs finalizers and signal handlers where a function begins or a call returns. The tests
+enqueue an item at the 1st, 2nd, 3rd, ... of these moments inside the library.
 """
 
 import logging
@@ -27,7 +27,7 @@ LATE = 1000
 
 
 class Moment:
-    """Calls something once, at a moment of the library's own running, if that comes."""
+    """A profiler that calls a function once, at the moment of this number inside the library."""
 
     def __init__(self, number: int, call: Callable[[], object]) -> None:
         self.came = False
@@ -35,18 +35,18 @@ class Moment:
         self._call = call
 
     def __call__(self, frame: FrameType, event: str, _: object) -> None:
-        """Hear of a moment, as a profiler does."""
+        """Count a moment, and call the function at the right one; Python calls this."""
         if event == "c_call" or not frame.f_code.co_filename.startswith(LIBRARY):
             return
         self._left -= 1
         if self._left == -1:
             self.came = True
-            sys.setprofile(None)  # from the next call on, on Python 3.11
+            sys.setprofile(None)  # takes effect at the next call on Python 3.11
             self._call()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Hear of the moments of a block."""
+        """Count the moments of a block."""
         before = sys.getprofile()
         sys.setprofile(self)
         try:
@@ -56,7 +56,7 @@ class Moment:
 
 
 async def use(queue: FlushQueue[int], accepted: list[int]) -> None:
-    """Enqueue, flush and close, and note what was accepted."""
+    """Enqueue, flush and close, and note the accepted items."""
     with suppress(FlushqError):
         async with queue:
             for item in range(3):
@@ -68,7 +68,7 @@ async def use(queue: FlushQueue[int], accepted: list[int]) -> None:
 
 
 def enqueued_at(number: int, make: Callable[[Sink[int]], FlushQueue[int]], sink: Sink[int]) -> bool:
-    """Use a queue, enqueue an item at a moment, check the account; return if the moment came."""
+    """Use a queue, enqueue an item at a moment, and check; return whether the moment came."""
     accepted: list[int] = []
     queue = make(sink)
 
@@ -91,18 +91,18 @@ def enqueued_at(number: int, make: Callable[[Sink[int]], FlushQueue[int]], sink:
 
 
 def capped(sink: Sink[int]) -> FlushQueue[int]:
-    """A queue whose batches are full before they are old."""
+    """Return a queue whose batches are full before they are old."""
     return FlushQueue(sink, IntervalPolicy(1.0, 2), max_queue_size=2)
 
 
 def measured(sink: Sink[int]) -> FlushQueue[int]:
-    """A queue that knows keys and weights."""
+    """Return a queue with keys and weights."""
     policy = NaturalPolicy(3, max_weight=2)
     return FlushQueue(sink, policy, dedupe_key=lambda item: item, weigh=lambda _: 1)
 
 
 def limited(sink: Sink[int]) -> FlushQueue[int]:
-    """A queue that flushes nothing once it closes."""
+    """Return a queue that starts no flush once it closes."""
     return FlushQueue(sink, IntervalPolicy(9.0, 2), max_in_flight=2, max_shutdown_wait=0)
 
 
@@ -115,8 +115,8 @@ def test_an_item_enqueued_at_any_moment_is_not_lost(
     *,
     fails: bool,
 ) -> None:
-    """Whenever a finalizer enqueues an item, it is refused, delivered or listed; nothing hangs."""
-    caplog.set_level(logging.CRITICAL, "flushq")  # to format a failure at each moment takes minutes
+    """An item that a finalizer enqueues is refused, delivered or listed, and nothing hangs."""
+    caplog.set_level(logging.CRITICAL, "flushq")  # formatting every failure takes minutes
     came = 0
     for number in count():
         errors = {0: OSError("down")} if fails else {}
@@ -133,7 +133,7 @@ async def deliver(queue: FlushQueue[int]) -> None:
 
 
 async def submit(queue: FlushQueue[int]) -> None:
-    """Deliver an item, in two steps."""
+    """Submit an item, and await its receipt."""
     await (await queue.submit(0))
 
 
@@ -141,7 +141,7 @@ async def submit(queue: FlushQueue[int]) -> None:
 def test_a_caller_is_told_of_its_own_item_alone(
     way: Callable[[FlushQueue[int]], Awaitable[None]],
 ) -> None:
-    """A caller learns that its item was dropped, whenever a finalizer enqueues another one."""
+    """A caller is told that its item was dropped, even if a finalizer enqueues another one."""
 
     async def sink(batch: list[int]) -> None:
         if 0 in batch:
@@ -167,8 +167,8 @@ def test_a_caller_is_told_of_its_own_item_alone(
 
 
 def depth() -> int:
-    """How many frames the stack holds."""
-    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - the way to ask
+    """Return the number of frames on the stack."""
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - there is no public function
     frames = 0
     while frame is not None:
         frame = frame.f_back
@@ -178,7 +178,7 @@ def depth() -> int:
 
 @contextmanager
 def frames_left(room: int) -> Iterator[None]:
-    """Leave so many frames for what is called in a block."""
+    """Leave room for this many frames in a block."""
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(depth() + room)
     try:
@@ -191,7 +191,7 @@ def frames_left(room: int) -> Iterator[None]:
 async def test_an_item_that_finds_the_stack_full_is_not_accepted(
     make: Callable[[Sink[int]], FlushQueue[int]],
 ) -> None:
-    """An enqueue that raises RecursionError accepts nothing, and the queue goes on."""
+    """An enqueue that raises RecursionError accepts nothing, and the queue works afterwards."""
     sink = Sink[int]()
     accepted: list[int] = []
     async with make(sink) as queue:

@@ -25,7 +25,7 @@ from tests.contract.support import (
 async def test_after_a_failure_the_batch_is_in_doubt_and_the_rest_undelivered(
     seconds: float,
 ) -> None:
-    """A flush that raises, before or after its first await, loses nothing silently."""
+    """If a flush raises, before or after its first await, the two lists have all other items."""
     sink = Sink[int](seconds, errors={1: OSError("down")})
     with pytest.raises(FlushFailed) as caught:
         async with FlushQueue(sink, NaturalPolicy(max_records=3)) as queue:
@@ -38,7 +38,7 @@ async def test_after_a_failure_the_batch_is_in_doubt_and_the_rest_undelivered(
 
 
 async def test_at_the_limit_running_flushes_are_in_doubt_and_the_rest_undelivered() -> None:
-    """A close that reaches its limit lists what was cancelled and what never began."""
+    """A close that reaches its limit lists the items in cancelled flushes and those that waited."""
     sink = Sink[int](seconds=10.0)
     async with failing(
         FlushQueue(sink, patient(2), max_in_flight=2, max_shutdown_wait=15.0), ShutdownTimeout
@@ -50,7 +50,7 @@ async def test_at_the_limit_running_flushes_are_in_doubt_and_the_rest_undelivere
 
 
 async def test_in_doubt_is_in_order_of_acceptance_not_of_failure() -> None:
-    """Batches that fail in reverse order stand in the list in the order of their items."""
+    """Batches that fail in reverse order are listed in the order of their items."""
     sink = HeldSink[int]()
     async with failing(FlushQueue(sink, patient(2), max_in_flight=4)) as queue:
         await enqueue_all(queue, range(9))
@@ -82,7 +82,7 @@ async def test_a_batch_that_was_cut_but_not_handed_over_is_undelivered(
 @pytest.mark.parametrize("step", range(8))
 @pytest.mark.parametrize("first", ["failure", "item"])
 async def test_a_batch_that_is_cut_at_any_step_around_a_failure(first: str, step: int) -> None:
-    """In doubt are exactly the items that flush_fn was called with; the others are undelivered."""
+    """The items that flush_fn was called with are in doubt; the others are undelivered."""
     sink = HeldSink[int]()
     async with failing(FlushQueue(sink, patient(1), max_in_flight=2)) as queue:
         await queue.enqueue(0)
@@ -107,7 +107,7 @@ async def test_a_batch_that_is_cut_at_any_step_around_a_failure(first: str, step
 
 
 async def test_all_show_the_same_two_lists_which_are_complete_in_the_end() -> None:
-    """The queue and every exception, also one of long before the end, have the same two lists."""
+    """The queue and every exception, even one long before the end, share the same two lists."""
     sink = HeldSink[int]()
     with pytest.raises(FlushFailed) as at_exit:
         async with FlushQueue(sink, patient(1), max_queue_size=1, max_in_flight=2) as queue:

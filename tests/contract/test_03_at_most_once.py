@@ -9,7 +9,7 @@ from tests.contract.support import Sink, enqueue_all, failing, patient, settle, 
 
 
 async def test_a_failed_batch_is_not_tried_again() -> None:
-    """After a failure nothing is handed over any more, neither the batch nor what waited."""
+    """After a failure no item is handed over any more, neither the batch nor the waiting ones."""
     sink = Sink[int](errors={0: OSError("down")})
     async with failing(FlushQueue(sink, patient(2))) as queue:
         await enqueue_all(queue, range(6))
@@ -29,7 +29,7 @@ async def test_a_cancelled_batch_is_not_tried_again() -> None:
 
 
 async def test_several_reasons_at_one_instant_make_one_flush() -> None:
-    """Age, flush() and a close that fall on the same instant hand each item over once."""
+    """If age, flush() and a close come at the same instant, each item is handed over once."""
     sink = Sink[int](seconds=1.0)
     async with FlushQueue(sink, IntervalPolicy(2.0, max_records=4), max_in_flight=3) as queue:
 
@@ -48,7 +48,7 @@ async def test_several_reasons_at_one_instant_make_one_flush() -> None:
 
 
 async def test_items_added_during_a_flush_are_neither_lost_nor_sent_with_it() -> None:
-    """What comes while a flush runs is in a later batch."""
+    """Items that come while a flush runs are in a later batch."""
     sink = Sink[int](seconds=1.0)
     async with FlushQueue(sink, NaturalPolicy()) as queue:
         await enqueue_all(queue, range(3))

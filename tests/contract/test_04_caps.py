@@ -1,6 +1,6 @@
-"""Point 4: no batch is empty or exceeds a cap, whatever the reason for it.
+"""Point 4: no batch is empty or exceeds a cap, for any reason to flush.
 
-Wrong caps and wrong weights are refused as any bad argument: point 15.
+The tests of point 15 show that wrong caps and weights are refused.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from tests.contract.support import HeldSink, Sink, enqueue_all, now, produce, se
 
 
 def weight_of(item: Any) -> Any:
-    """Weigh an item that is its own weight."""
+    """Return the item, which is its own weight."""
     return item
 
 
@@ -59,7 +59,7 @@ async def test_both_caps_hold_under_every_reason_at_once() -> None:
 
 @attrs.define
 class Greedy(FlushPolicy):
-    """Ask at once for a batch of up to so many items, whatever the cap."""
+    """A policy that always asks for a batch of up to ``up_to`` items, without regard to the cap."""
 
     up_to: int | None
     max_records: int | None = None
@@ -75,7 +75,7 @@ class Greedy(FlushPolicy):
 async def test_what_the_policy_asks_for_is_cut_to_the_cap(
     up_to: int | None, sizes: list[int]
 ) -> None:
-    """A batch holds at most what the policy asked for, and at most what the cap allows."""
+    """A batch has at most as many items as the policy asked for and as the cap allows."""
     sink = Sink[int](seconds=1.0)
     async with FlushQueue(sink, Greedy(up_to, max_records=3)) as queue:
         await enqueue_all(queue, range(5))
@@ -98,7 +98,7 @@ async def test_no_reason_makes_an_empty_batch() -> None:
 
 
 async def test_weights_fill_a_batch_up_to_the_cap_exactly() -> None:
-    """A batch is the longest run of the oldest items that weigh at most max_weight together."""
+    """A batch has as many of the oldest items as weigh at most max_weight together."""
     sink = Sink[int]()
     policy = NaturalPolicy(max_weight=10)
     async with FlushQueue(sink, policy, weigh=weight_of) as queue:
@@ -107,7 +107,7 @@ async def test_weights_fill_a_batch_up_to_the_cap_exactly() -> None:
 
 
 async def test_a_queue_that_fills_by_weight_flushes_at_once() -> None:
-    """Reaching max_weight is reaching a cap: the policy hears of it with the item."""
+    """If the waiting items exceed max_weight, the queue flushes as soon as the item comes."""
     sink = Sink[int]()
     policy = IntervalPolicy(60.0, max_weight=10)
     async with FlushQueue(sink, policy, weigh=weight_of) as queue:
@@ -121,7 +121,7 @@ async def test_a_queue_that_fills_by_weight_flushes_at_once() -> None:
 
 
 async def test_an_item_above_the_cap_is_refused_to_its_producer() -> None:
-    """ItemTooLarge shows both weights; the item is not accepted, and the queue goes on."""
+    """ItemTooLarge shows both weights; the item is not accepted, and the queue works on."""
     sink = Sink[float]()
     async with FlushQueue(sink, NaturalPolicy(max_weight=10), weigh=weight_of) as queue:
         await queue.enqueue(10)
@@ -134,7 +134,7 @@ async def test_an_item_above_the_cap_is_refused_to_its_producer() -> None:
 
 
 async def test_an_item_above_the_cap_does_not_wait_for_room() -> None:
-    """A full queue refuses what is too large at once: it could wait for ever."""
+    """A full queue refuses an item that is too large at once: the item would wait for ever."""
     sink = HeldSink[int]()
     policy = NaturalPolicy(max_records=1, max_weight=10)
     async with FlushQueue(sink, policy, weigh=weight_of, max_queue_size=1) as queue:
@@ -160,12 +160,12 @@ def test_a_weight_cap_without_weigh(policy: FlushPolicy) -> None:
 
 
 class CappedAnewAtEachReading(FlushPolicy):
-    """Flush at once, with a cap that is sound only when it is read first."""
+    """A policy that flushes at once, and whose cap is smaller each time that it is read."""
 
     caps: Iterator[int] = iter(())
 
     @property
-    def max_records(self) -> int | None:  # type: ignore[override]  # that is the point
+    def max_records(self) -> int | None:  # type: ignore[override]  # this is what is tested
         """Return the next of the caps."""
         return next(self.caps)
 
@@ -175,7 +175,7 @@ class CappedAnewAtEachReading(FlushPolicy):
 
 
 async def test_a_cap_is_read_just_once() -> None:
-    """The cap that was checked is the cap that holds, also if each reading gives another."""
+    """The cap is read only once: the cap that was checked is the one that limits batches."""
     CappedAnewAtEachReading.caps = iter([3, 2, 1])
     sink = Sink[int]()
     async with FlushQueue(sink, CappedAnewAtEachReading()) as queue:

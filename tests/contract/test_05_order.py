@@ -38,7 +38,7 @@ async def test_items_leave_in_order_of_acceptance(slots: int) -> None:
 
 @pytest.mark.parametrize("slots", [1, 2, 5])
 async def test_at_most_max_in_flight_run_at_a_time(slots: int) -> None:
-    """All slots are used when there is enough to do, and never one more."""
+    """All slots are used when enough items wait, and never more than that."""
     sink = Sink[int](seconds=1.0)
     async with FlushQueue(sink, NaturalPolicy(max_records=2), max_in_flight=slots) as queue:
         await enqueue_all(queue, range(40))
@@ -84,7 +84,7 @@ async def test_batches_start_in_order_whatever_the_order_in_which_they_end() -> 
 
 
 async def test_what_comes_before_the_cut_joins_the_batch() -> None:
-    """A batch is cut when it starts: items that came while it was due and slots were busy join."""
+    """A batch is cut when it starts: items that come while slots are busy still join it."""
     sink = Sink[int](seconds=2.0)
     async with FlushQueue(sink, IntervalPolicy(1.0, max_records=5)) as queue:
         await queue.enqueue(0)

@@ -20,7 +20,7 @@ from tests.virtual import virtual_loop
 
 
 async def at(time: float) -> None:
-    """Wait until a time."""
+    """Wait until this time."""
     await asyncio.sleep(time - now())
 
 
@@ -35,7 +35,7 @@ async def test_a_batch_starts_exactly_when_its_oldest_item_is_due() -> None:
 
 
 async def test_later_items_do_not_put_the_flush_off() -> None:
-    """The maximum age is not a debounce: a steady stream does not delay the oldest item."""
+    """Later items do not delay the oldest one: its maximum age counts."""
     sink = Sink[int]()
     async with FlushQueue(sink, IntervalPolicy(1.0)) as queue:
         for item in range(9):
@@ -60,7 +60,7 @@ async def test_age_counts_from_acceptance_not_from_the_end_of_a_flush(
 
 
 async def test_a_full_batch_that_comes_while_the_sink_is_busy_starts_when_it_is_free() -> None:
-    """A batch that fills during a flush is not left to the timer."""
+    """A batch that fills during a flush starts when the slot is free, not when its age is due."""
     sink = Sink[int](seconds=1.0)
     async with FlushQueue(sink, IntervalPolicy(60.0, max_records=2)) as queue:
         await enqueue_all(queue, range(2))
@@ -83,7 +83,7 @@ async def test_the_first_free_slot_takes_what_is_due() -> None:
 
 
 async def test_the_age_of_what_a_late_flush_leaves_behind_is_exact() -> None:
-    """Of items accepted at 0.5, 1 and 1.5 s two leave at 3 s, and the third is due by its age."""
+    """Of items accepted at 0.5, 1 and 1.5 s two leave at 3 s, the third by its own age at 5.5 s."""
     sink = HeldSink[int]()
     async with FlushQueue(sink, IntervalPolicy(4.0, max_records=2)) as queue:
         await enqueue_all(queue, range(2))
@@ -98,7 +98,7 @@ async def test_the_age_of_what_a_late_flush_leaves_behind_is_exact() -> None:
 
 
 async def test_an_old_timer_does_not_close_the_next_batch() -> None:
-    """The timer of a batch that left early, being full, does not flush its successor."""
+    """If a batch leaves early because it is full, its timer does not flush the next batch."""
     sink = Sink[int]()
     async with FlushQueue(sink, IntervalPolicy(1.0, max_records=2)) as queue:
         await queue.enqueue(0)
@@ -111,7 +111,7 @@ async def test_an_old_timer_does_not_close_the_next_batch() -> None:
 
 
 async def test_an_item_that_got_room_is_due_by_the_moment_of_the_room() -> None:
-    """Pressure empties the queue at 1 s; the item that was let in then is due at 1 s + 4 s."""
+    """Pressure empties the queue at 1 s; an item that gets room then is due at 1 s + 4 s."""
     sink = HeldSink[str]()
     async with FlushQueue(sink, IntervalPolicy(4.0), max_queue_size=1) as queue:
         await queue.enqueue("first")
@@ -132,7 +132,7 @@ async def test_an_item_that_got_room_is_due_by_the_moment_of_the_room() -> None:
 @pytest.mark.parametrize("step", range(6))
 @pytest.mark.parametrize("gap", range(-3, 4))
 async def test_a_loop_that_is_busy_makes_no_item_younger_than_its_room(gap: int, step: int) -> None:
-    """If the loop computes after room was given, the item is due by the moment of the gift.
+    """If the loop is busy after room was given, the age still counts from the moment of the room.
 
     Two flushes end, ``gap`` iterations apart; ``step`` iterations later a callback computes for
     5 s. Item 3 gets its room when item 2 is cut: at 0 s if that was before, else at 5 s.
@@ -161,7 +161,7 @@ async def test_a_loop_that_is_busy_makes_no_item_younger_than_its_room(gap: int,
 
 
 def after(iterations: int, call: Callable[[], object]) -> None:
-    """Call something after so many iterations of the loop; ahead of what is asked for later."""
+    """Call a function after some iterations of the loop, before calls that are set up later."""
     if iterations:
         virtual_loop().call_soon(after, iterations - 1, call)
     else:
@@ -170,7 +170,7 @@ def after(iterations: int, call: Callable[[], object]) -> None:
 
 @pytest.mark.not_in("solipsism", "looptime", "uvloop", reason="moves the virtual clock itself")
 async def test_a_burst_is_as_old_as_its_first_item() -> None:
-    """Items of one loop iteration share the time of the first: ages are never underestimated."""
+    """Items of one loop iteration share the time of the first one: no age is too small."""
     sink = Sink[int]()
     async with FlushQueue(sink, IntervalPolicy(1.0)) as queue:
         await queue.enqueue(0)
@@ -183,7 +183,7 @@ async def test_a_burst_is_as_old_as_its_first_item() -> None:
 
 @pytest.mark.not_in("solipsism", "looptime", "uvloop", reason="moves the virtual clock itself")
 async def test_a_burst_after_the_turn_has_a_clock_of_its_own() -> None:
-    """Items of the next iteration are dated by it, not by the iteration before."""
+    """Items of the next iteration get the time of that iteration."""
     sink = Sink[int]()
     async with FlushQueue(sink, IntervalPolicy(1.0, max_records=1)) as queue:
         await queue.enqueue(0)

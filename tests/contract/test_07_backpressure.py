@@ -1,4 +1,4 @@
-"""Point 7: a full queue makes producers wait, first come first served, and never for nothing."""
+"""Point 7: a full queue makes producers wait for room, first come, first served."""
 
 import asyncio
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from tests.contract.support import (
 
 
 def done(tasks: Iterable[asyncio.Task[None]]) -> list[bool]:
-    """Which tasks are done."""
+    """Return for each task whether it is done."""
     return [task.done() for task in tasks]
 
 
@@ -27,7 +27,7 @@ def done(tasks: Iterable[asyncio.Task[None]]) -> list[bool]:
 
 
 async def test_items_in_flight_are_not_counted() -> None:
-    """With 3 items in flight a queue for 3 still takes 3."""
+    """With 3 items in flight a queue with max_queue_size=3 still accepts 3 items."""
     sink = HeldSink[int]()
     async with FlushQueue(sink, patient(3), max_queue_size=3) as queue:
         await enqueue_all(queue, range(3))
@@ -60,7 +60,7 @@ async def test_enqueue_nowait_says_why_it_has_no_room() -> None:
 
 
 async def test_a_full_queue_without_waiting_producers_is_patient() -> None:
-    """A full queue does not flush for that reason; it does once a producer waits."""
+    """A full queue flushes by its policy alone as long as no producer waits."""
     sink = Sink[int]()
     async with FlushQueue(sink, IntervalPolicy(5.0), max_queue_size=3) as queue:
         await enqueue_all(queue, range(3))
@@ -74,7 +74,7 @@ async def test_a_full_queue_without_waiting_producers_is_patient() -> None:
 
 
 async def test_producers_are_served_in_the_order_in_which_they_came() -> None:
-    """Whatever room a batch frees goes to as many producers from the front of the line."""
+    """The room that a batch frees goes to the first producers in line."""
     sink = HeldSink[int]()
     async with FlushQueue(sink, patient(3), max_queue_size=3) as queue:
         await enqueue_all(queue, range(3))
@@ -97,7 +97,7 @@ async def test_producers_are_served_in_the_order_in_which_they_came() -> None:
 @pytest.mark.parametrize("slots", [1, 2])
 @pytest.mark.parametrize("step", range(8))
 async def test_a_newcomer_does_not_overtake(step: int, slots: int) -> None:
-    """A producer that comes at any step around the gift of room is served after those in line."""
+    """A producer that comes at any step around the freeing of room is served after the line."""
     sink = HeldSink[int]()
     async with FlushQueue(sink, patient(1), max_queue_size=1, max_in_flight=slots) as queue:
         for item in range(slots):
@@ -117,7 +117,7 @@ async def test_a_newcomer_does_not_overtake(step: int, slots: int) -> None:
 
 @pytest.mark.parametrize("step", range(8))
 async def test_enqueue_nowait_does_not_overtake(step: int) -> None:
-    """Room that has just been freed is not to be had without waiting while somebody waits."""
+    """While a producer waits, enqueue_nowait does not get room that has just been freed."""
     sink = HeldSink[int]()
     async with FlushQueue(sink, patient(1), max_queue_size=1) as queue:
         await queue.enqueue(0)
@@ -139,7 +139,7 @@ async def test_enqueue_nowait_does_not_overtake(step: int) -> None:
 
 @pytest.mark.not_in("debug", reason="keeps the stacks of 10,000 tasks, which takes long")
 async def test_ten_thousand_blocked_producers_half_of_them_cancelled() -> None:
-    """Those that stay are served in order, and those that gave up leave no trace."""
+    """The remaining producers are served in order, and the cancelled ones have no effect."""
     sink = HeldSink[int]()
     async with FlushQueue(sink, patient(7), max_queue_size=7) as queue:
         await enqueue_all(queue, range(-14, 0))
@@ -153,14 +153,14 @@ async def test_ten_thousand_blocked_producers_half_of_them_cancelled() -> None:
     assert [asyncio.CancelledError, type(None)] * 5000 == list(map(type, outcomes))
 
 
-# Pressure overrides patience.
+# Pressure: a full queue flushes although its policy would wait.
 
 
 @pytest.mark.parametrize("slots", [1, 2, 3])
 @pytest.mark.parametrize("cap", [1, 2, 100])
 @pytest.mark.parametrize("size", [1, 2, 3])
 async def test_never_a_waiting_producer_beside_a_free_slot(size: int, cap: int, slots: int) -> None:
-    """Whenever the loop is idle and a producer waits, the queue is full and all slots are busy."""
+    """If a producer waits when the loop is idle, the queue is full and all slots are taken."""
     sink = HeldSink[int]()
     async with FlushQueue(sink, patient(cap), max_queue_size=size, max_in_flight=slots) as queue:
         waiting = [produce(queue, item) for item in range(20)]
@@ -186,7 +186,7 @@ async def test_a_queue_smaller_than_a_batch() -> None:
 
 
 async def test_a_producer_that_comes_to_a_full_and_idle_queue() -> None:
-    """A producer that comes when nothing else happens is let in at once, by a flush."""
+    """A producer that comes to a full, idle queue makes it flush, and gets room at once."""
     sink = Sink[int]()
     async with FlushQueue(sink, IntervalPolicy(60.0), max_queue_size=3) as queue:
         await enqueue_all(queue, range(3))
@@ -210,7 +210,7 @@ async def test_pressure_uses_all_slots() -> None:
 
 
 async def test_pressure_ends_with_the_last_that_waits() -> None:
-    """Once everybody has room, patience is back: what waits leaves when the policy says so."""
+    """When no producer waits any more, waiting items leave when the policy decides."""
     sink = Sink[int]()
     async with FlushQueue(sink, IntervalPolicy(5.0), max_queue_size=2) as queue:
         await enqueue_all(queue, range(3))
@@ -222,7 +222,7 @@ async def test_pressure_ends_with_the_last_that_waits() -> None:
 @pytest.mark.parametrize("slots", [1, 2])
 @pytest.mark.parametrize("producers", [2, 6])
 async def test_pressure_is_a_flush_of_a_full_queue(producers: int, slots: int) -> None:
-    """A producer that waits behind one with room makes no pressure: each batch is a full queue."""
+    """A producer that waits behind one with room causes no flush: each batch is a full queue."""
     sink = Sink[int]()
     queue = FlushQueue(sink, patient(), max_queue_size=100, max_in_flight=slots)
     async with queue:
@@ -232,7 +232,7 @@ async def test_pressure_is_a_flush_of_a_full_queue(producers: int, slots: int) -
 
 
 class NeverDue(FlushPolicy):
-    """Never flush, not even a full batch."""
+    """A policy that never flushes, not even a full batch."""
 
     max_records = 2
 
@@ -242,7 +242,7 @@ class NeverDue(FlushPolicy):
 
 
 async def test_pressure_flushes_no_more_than_makes_room() -> None:
-    """Once a batch has made room for all that wait, the next one is the policy's business."""
+    """When a batch has made room for all waiting producers, the next one is up to the policy."""
     sink = HeldSink[int]()
     async with FlushQueue(sink, NeverDue(), max_queue_size=4, max_in_flight=2) as queue:
         await enqueue_all(queue, range(5))

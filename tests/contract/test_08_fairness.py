@@ -19,7 +19,7 @@ LIMIT = 512
 
 @attrs.define(eq=False)
 class Watched:
-    """Tight producers, and the most items that each had accepted in one iteration of the loop."""
+    """Producers that never suspend, and the most items of each in one iteration of the loop."""
 
     queue: FlushQueue[int]
     most: dict[int, int] = attrs.field(factory=dict)
@@ -27,7 +27,7 @@ class Watched:
     _since: dict[int, int] = attrs.field(factory=dict)
 
     async def run(self, *sources: Iterable[int]) -> None:
-        """Run one tight producer for each source, until all have ended."""
+        """Run one producer for each source, until all have ended."""
         beat = asyncio.create_task(self._beat())
         await steps(1)
         try:
@@ -50,7 +50,7 @@ class Watched:
 
 @pytest.mark.parametrize("debug", [False, True])
 async def test_a_tight_producer_lets_the_loop_run(*, debug: bool) -> None:
-    """Between two iterations of the loop a burst is accepted, with the fast path or without."""
+    """In one iteration of the loop exactly one burst is accepted, with the fast path or without."""
     asyncio.get_running_loop().set_debug(debug)
     sink = Sink[int]()
     async with FlushQueue(sink, patient()) as queue:
@@ -73,7 +73,7 @@ async def test_a_tight_producer_lets_the_loop_run(*, debug: bool) -> None:
     ],
 )
 async def test_whatever_is_enqueued_the_loop_runs(options: dict[str, Any], producers: int) -> None:
-    """Duplicates and weighed items count as others do, and tight producers do not add up."""
+    """Duplicates and weighed items count like others, also with several producers."""
     async with FlushQueue(Sink[int](), patient(), **options) as queue:
         watched = Watched(queue)
         await watched.run(*[range(3 * LIMIT)] * producers)
@@ -82,7 +82,7 @@ async def test_whatever_is_enqueued_the_loop_runs(options: dict[str, Any], produ
 
 
 async def test_several_tight_producers_of_a_small_queue() -> None:
-    """Tight producers that wait for room are served in turn."""
+    """Producers that never suspend and wait for room are served in turn."""
     sink = Sink[int]()
     async with FlushQueue(sink, patient(), max_queue_size=3) as queue:
         watched = Watched(queue)
@@ -116,7 +116,7 @@ async def test_a_tight_producer_after_a_burst_without_waiting() -> None:
 
 
 async def test_a_sink_that_never_suspends_lets_the_loop_run() -> None:
-    """A synchronous sink behind a cap of one does not hold the loop until all is drained."""
+    """The loop runs between the batches of a sink that never suspends, also in the drain."""
     sink = Sink[int]()
     seen: list[int] = []
 
@@ -139,14 +139,14 @@ def accept(queue: FlushQueue[int], items: Iterable[int]) -> None:
 
 
 def pause(queue: FlushQueue[int], item: int) -> Coroutine[Any, Any, None]:
-    """Begin to enqueue an item after a burst; the producer now lets the loop run."""
+    """Begin to enqueue an item after a burst; the producer then pauses."""
     pausing = queue.enqueue(item)
     pausing.send(None)
     return pausing
 
 
 def go_on(pausing: Coroutine[Any, Any, None]) -> None:
-    """Let a producer that pauses go on, whose item is accepted now."""
+    """Resume a producer that pauses; its item is accepted now."""
     with pytest.raises(StopIteration):
         pausing.send(None)
 
@@ -164,7 +164,7 @@ async def test_producers_that_pause_have_a_claim_each() -> None:
 
 
 async def test_room_that_a_pause_gives_up_is_the_next_producers() -> None:
-    """A producer in line is let in when one that paused, and had the last place, goes away."""
+    """If a paused producer that claims the last place is closed, the first in line gets it."""
     sink = HeldSink[int]()
     async with FlushQueue(sink, patient(), max_queue_size=LIMIT + 1) as queue:
         await queue.enqueue(-1)
@@ -185,7 +185,7 @@ async def test_room_that_a_pause_gives_up_is_the_next_producers() -> None:
 
 @pytest.mark.not_in("eager", reason="an eager producer comes before the burst, and need not pause")
 async def test_an_item_that_is_no_duplicate_after_its_pause_needs_room_like_others() -> None:
-    """Its key has left with a batch meanwhile: it waits in line if the queue is full again."""
+    """If the twin of an item leaves during the pause, the item waits for room like others."""
     sink = HeldSink[int]()
     async with FlushQueue(
         sink, NaturalPolicy(), dedupe_key=lambda item: item, max_queue_size=LIMIT
@@ -204,7 +204,7 @@ async def test_an_item_that_is_no_duplicate_after_its_pause_needs_room_like_othe
 @pytest.mark.not_in("debug", reason="asyncio's debug mode has no fast path")
 @pytest.mark.parametrize("count", [2, 100, LIMIT])
 async def test_the_fast_path_calls_nothing(count: int) -> None:
-    """After the first item of a burst, an item costs the call of enqueue itself and no other."""
+    """After the first item of a burst, enqueue calls no other function of flushq."""
     async with FlushQueue(Sink[int](), patient()) as queue:
         await steps(2)
         await queue.enqueue(0)
@@ -221,7 +221,7 @@ async def _enqueue_nowait(queue: FlushQueue[int], items: Iterable[int]) -> None:
 
 
 def _calls_of_flushq(work: Coroutine[Any, Any, None]) -> int:
-    """Do what does not suspend, and count the calls of functions of flushq."""
+    """Run a coroutine that does not suspend, and count the calls of functions of flushq."""
     calls = 0
 
     def count(frame: FrameType, event: str, _: object) -> None:

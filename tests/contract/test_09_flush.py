@@ -1,4 +1,4 @@
-"""Point 9: flush() starts at once, and returns when all that was accepted before it has ended."""
+"""Point 9: flush() starts at once, and returns when all items accepted before it have ended."""
 
 import asyncio
 import gc
@@ -23,11 +23,11 @@ from tests.contract.support import (
     sweep,
 )
 
-# What it does and what it waits for.
+# What flush() does, and which items it waits for.
 
 
 async def test_it_flushes_at_once_whatever_the_policy_thinks() -> None:
-    """A queue whose policy is never due flushes at the call; a second call has nothing to do."""
+    """flush() makes a queue flush whose policy is never due; a second call does nothing."""
     sink = Sink[int](seconds=2.0)
     async with FlushQueue(sink, patient()) as queue:
         await enqueue_all(queue, range(3))
@@ -40,7 +40,7 @@ async def test_it_flushes_at_once_whatever_the_policy_thinks() -> None:
 
 
 async def test_it_goes_through_the_caps_without_a_pause() -> None:
-    """What does not fit into one batch follows as soon as a slot is free, the rest included."""
+    """Items that do not fit into one batch follow as soon as a slot is free, up to the last."""
     sink = Sink[int](seconds=2.0)
     async with FlushQueue(sink, IntervalPolicy(60.0, max_records=3), max_in_flight=2) as queue:
         for item in range(14):
@@ -61,7 +61,7 @@ async def test_with_nothing_accepted_it_returns_at_once() -> None:
 
 
 async def test_it_waits_for_what_is_in_flight() -> None:
-    """Items that had left the queue before the call are waited for, without a flush of its own."""
+    """flush() waits for items that are in flight at the call, without another flush."""
     sink = Sink[int](seconds=4.0)
     async with FlushQueue(sink, IntervalPolicy(1.0)) as queue:
         await queue.enqueue(0)
@@ -72,7 +72,7 @@ async def test_it_waits_for_what_is_in_flight() -> None:
 
 
 async def test_it_waits_for_all_slots_in_whatever_order_they_end() -> None:
-    """An early batch that takes longer than the later ones holds the barrier."""
+    """flush() waits for an early batch that takes longer than the later ones."""
     sink = HeldSink[int]()
     async with FlushQueue(sink, patient(1), max_in_flight=3) as queue:
         await enqueue_all(queue, range(3))
@@ -87,11 +87,11 @@ async def test_it_waits_for_all_slots_in_whatever_order_they_end() -> None:
         await flushing
 
 
-# What it does not wait for.
+# Which items flush() does not wait for.
 
 
 async def test_items_accepted_later_are_not_waited_for() -> None:
-    """An item that came during the flush is pending when flush() returns."""
+    """An item that comes during the flush is still pending when flush() returns."""
     sink = Sink[int](seconds=2.0)
     async with FlushQueue(sink, IntervalPolicy(60.0)) as queue:
         await queue.enqueue(0)
@@ -105,7 +105,7 @@ async def test_items_accepted_later_are_not_waited_for() -> None:
 
 
 async def test_a_later_batch_that_still_runs_is_not_waited_for() -> None:
-    """With two slots a later and slower flush does not hold the barrier."""
+    """flush() does not wait for a later, slower flush in another slot."""
     sink = HeldSink[int]()
     async with FlushQueue(sink, patient(1), max_in_flight=2) as queue:
         await queue.enqueue(0)
@@ -138,7 +138,7 @@ async def test_waiting_producers_are_not_waited_for() -> None:
 
 
 async def test_each_of_several_flushes_has_a_barrier_of_its_own() -> None:
-    """An earlier flush() returns when its own items have ended, whatever was asked for later."""
+    """An earlier flush() returns when its own items have ended, despite later calls."""
     sink = Sink[int](seconds=2.0)
     ended: list[tuple[str, float]] = []
 
@@ -180,7 +180,7 @@ async def test_it_leaves_nothing_behind() -> None:
 
 @pytest.mark.parametrize("how", HOWS)
 async def test_interrupted_at_any_step(how: How) -> None:
-    """An interrupted flush() ends the waiting alone: the flush goes on, for the others too."""
+    """An interrupted flush() only stops waiting: the flush continues, also for other callers."""
 
     async def scenario(interrupted: Interruption) -> None:
         sink = HeldSink[int]()
@@ -202,7 +202,7 @@ async def test_interrupted_at_any_step(how: How) -> None:
 
 @pytest.mark.parametrize("how", HOWS)
 async def test_interrupted_at_any_step_with_nobody_else_waiting(how: How) -> None:
-    """A flush() that began to wait has begun to flush, also if nobody waits any more."""
+    """A flush() that has begun to wait makes the queue flush, even if it is interrupted."""
 
     async def scenario(interrupted: Interruption) -> None:
         sink = Sink[int]()
@@ -219,7 +219,7 @@ async def test_interrupted_at_any_step_with_nobody_else_waiting(how: How) -> Non
 
 
 async def test_a_timeout_around_it_does_not_stop_the_flush() -> None:
-    """asyncio.timeout raises on time; the flush is delivered on its own time."""
+    """asyncio.timeout raises on time, and the flush still ends at its usual time."""
     sink = Sink[int](seconds=2.0)
     async with FlushQueue(sink, patient()) as queue:
         await queue.enqueue(0)
@@ -267,7 +267,7 @@ async def test_a_close_does_not_interrupt_it(step: int) -> None:
 async def test_flush_waits_for_the_items_before_it_one_by_one(
     failing_item: int, seconds: float
 ) -> None:
-    """It waits for a retry of any item before it, and of no other, wherever in the batch."""
+    """flush() waits for the retry of an item accepted before it, and not of a later one."""
     sink = Sink[int](errors={1: PartialFailure({failing_item: OSError("locked")})})
     handler = Handler[int]([Retry(3.0)])
     async with FlushQueue(sink, patient(), on_failure=handler) as queue:

@@ -1,4 +1,4 @@
-"""Point 9, the rest: flush() raises only if something that it waited for was not delivered."""
+"""Point 9, failures: flush() raises only if an item that it waited for was lost."""
 
 import asyncio
 
@@ -20,7 +20,7 @@ from tests.contract.support import (
 
 
 async def test_a_failure_of_its_own_batch() -> None:
-    """Each flush() raises a FlushFailed of its own, whose cause is what flush_fn raised."""
+    """Each flush() raises its own FlushFailed, whose cause is the exception of flush_fn."""
     down = OSError("down")
     sink = Sink[int](seconds=1.0, errors={0: down})
     async with failing(FlushQueue(sink, patient())) as queue:
@@ -37,7 +37,7 @@ async def test_a_failure_of_its_own_batch() -> None:
 async def test_a_failure_of_a_later_batch_at_any_step_around_its_end(
     gap: int, later_first: int
 ) -> None:
-    """However close a later failure comes to the end of the barrier, flush() returns."""
+    """flush() returns even if a later batch fails right around the end of its own batch."""
     sink = HeldSink[int]()
     async with failing(FlushQueue(sink, patient(1), max_in_flight=2)) as queue:
         await queue.enqueue(0)
@@ -58,7 +58,7 @@ async def test_a_failure_of_a_later_batch_at_any_step_around_its_end(
 
 
 async def test_on_a_failed_queue_it_raises_the_failure() -> None:
-    """After a failure flush() raises FlushFailed at once, with nothing of its own to wait for."""
+    """After a failure flush() raises FlushFailed at once, although no item waits."""
     sink = Sink[int](errors={0: OSError("down")})
     async with failing(FlushQueue(sink, patient())) as queue:
         await queue.enqueue(0)
@@ -78,7 +78,7 @@ async def test_on_a_failed_queue_it_raises_the_failure() -> None:
 async def test_a_loss_in_the_drain(
     errors: dict[int, BaseException], limit: float | None, kind: type[QueueEnded]
 ) -> None:
-    """A flush() that waits during a close raises if its own items are lost there, else returns."""
+    """A flush() that waits during a close raises if its own items are lost, and else returns."""
     sink = Sink[int](seconds=3.0, errors=errors)
     async with failing(FlushQueue(sink, patient(1), max_shutdown_wait=limit), kind) as queue:
         await queue.enqueue(0)
@@ -94,7 +94,7 @@ async def test_a_loss_in_the_drain(
 
 
 async def test_a_policy_that_breaks() -> None:
-    """flush() raises PolicyError, with the policy's exception as its cause, if its items stay."""
+    """If the policy raises, flush() raises PolicyError with that exception as its cause."""
     sink = Sink[int]()
     policy = Broken("flush_started", ZeroDivisionError)
     async with failing(FlushQueue(sink, policy), PolicyError) as queue:
@@ -106,7 +106,7 @@ async def test_a_policy_that_breaks() -> None:
 
 
 async def test_interrupted_at_any_step_around_a_failure() -> None:
-    """A flush() that is cancelled around the failure of its batch raises one or the other."""
+    """A flush() that is cancelled around a failure raises either CancelledError or FlushFailed."""
     endings = set()
 
     async def scenario(interrupted: Interruption) -> None:

@@ -1,4 +1,4 @@
-"""Point 10: leaving `async with` drains the queue, within its limit, and leaves nothing behind."""
+"""Point 10: the end of `async with` drains the queue within its limit, and leaves no task."""
 
 import asyncio
 import math
@@ -33,7 +33,7 @@ from tests.contract.support import (
 async def test_leaving_lets_the_running_flush_finish_and_drains_the_rest(
     limit: float | None,
 ) -> None:
-    """Leaving waits for the flush that runs, then flushes all that waits, within the caps."""
+    """The end of the block waits for running flushes, then flushes the rest within the caps."""
     sink = Sink[int](2.0)
     async with FlushQueue(sink, patient(3), max_shutdown_wait=limit) as queue:
         await enqueue_all(queue, range(3))
@@ -63,7 +63,7 @@ async def test_a_closing_queue_refuses_items() -> None:
 
 
 async def test_waiting_producers_are_refused() -> None:
-    """A close gives each waiting producer a QueueClosed of its own, at once."""
+    """A close raises a separate QueueClosed in each waiting producer, at once."""
     sink = HeldSink[int]()
     queue = FlushQueue(sink, NaturalPolicy(), max_queue_size=1)
     async with queue:
@@ -83,7 +83,7 @@ async def test_waiting_producers_are_refused() -> None:
 
 
 async def test_a_limit_of_zero_starts_no_flush() -> None:
-    """With max_shutdown_wait=0 the running flush is cancelled and no other is started."""
+    """With max_shutdown_wait=0 the running flush is cancelled, and no other one starts."""
     sink = Sink[int](1.0)
     queue = FlushQueue(sink, NaturalPolicy(1), max_shutdown_wait=0)
     with pytest.raises(ShutdownTimeout, match="max_shutdown_wait=0") as caught:
@@ -97,7 +97,7 @@ async def test_a_limit_of_zero_starts_no_flush() -> None:
 
 
 async def test_at_the_limit_running_flushes_are_cancelled_once() -> None:
-    """At the limit each running flush is cancelled once and awaited, and the rest is listed."""
+    """At the limit each running flush is cancelled once and awaited; waiting items are listed."""
     sink = StubbornSink[int](10.0, ignores=0)
     queue = FlushQueue(sink, NaturalPolicy(2), max_in_flight=2, max_shutdown_wait=2.5)
     with pytest.raises(ShutdownTimeout) as caught:
@@ -109,7 +109,7 @@ async def test_at_the_limit_running_flushes_are_cancelled_once() -> None:
     assert [0, 1, 2, 3] == caught.value.in_doubt
     assert [4, 5, 6] == caught.value.undelivered
     assert isinstance(caught.value.__cause__, asyncio.CancelledError)
-    assert not isinstance(caught.value, TimeoutError)  # that would be a slow delivery
+    assert not isinstance(caught.value, TimeoutError)  # a TimeoutError would mean a slow delivery
 
 
 async def test_a_flush_that_returns_in_spite_of_its_cancellation_is_delivered() -> None:
@@ -125,7 +125,7 @@ async def test_a_flush_that_returns_in_spite_of_its_cancellation_is_delivered() 
 
 
 async def test_a_flush_that_returns_with_its_cancellation_pending_is_delivered() -> None:
-    """A flush_fn that returned has delivered, even if its task is cancelled in that very step."""
+    """If flush_fn returns, its items are delivered, even if its task is cancelled in this step."""
     delivered: list[list[int]] = []
 
     async def sink(batch: list[int]) -> None:
@@ -141,7 +141,7 @@ async def test_a_flush_that_returns_with_its_cancellation_pending_is_delivered()
 
 
 async def test_what_a_cancelled_flush_raises_belongs_to_the_shutdown_timeout() -> None:
-    """What a flush raises that the queue has cancelled is the cause, and not a failure."""
+    """The exception of a flush that the queue has cancelled is a cause, not a failure."""
     failure = OSError("connection reset")
 
     async def sink(batch: list[int]) -> None:
@@ -160,7 +160,7 @@ async def test_what_a_cancelled_flush_raises_belongs_to_the_shutdown_timeout() -
 
 
 async def test_the_sinks_own_timeout_is_a_failure() -> None:
-    """A TimeoutError of the sink in the drain is FlushFailed, and never taken for the limit."""
+    """A TimeoutError of the sink in the drain is a FlushFailed; it does not count as the limit."""
     failure = TimeoutError("the database is slow")
     sink = Sink[int](0.5, errors={0: failure})
     queue = FlushQueue(sink, patient(1), max_shutdown_wait=5.0)
@@ -175,7 +175,7 @@ async def test_the_sinks_own_timeout_is_a_failure() -> None:
     assert 0.5 == now()
 
 
-# What is left behind.
+# Tasks and timers after the end.
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ async def test_the_sinks_own_timeout_is_a_failure() -> None:
     ids=["drained", "failed", "cut short", "stubborn"],
 )
 async def test_no_task_and_no_timer_is_left(sink: Sink[int]) -> None:
-    """However a queue ends, no task and no timer of it is left."""
+    """After every kind of end, no task and no timer of the queue is left."""
     queue = FlushQueue(sink, IntervalPolicy(3.0, 2), max_shutdown_wait=5.0)
     with suppress(FlushFailed, ShutdownTimeout):
         async with queue:
@@ -203,7 +203,7 @@ async def test_no_task_and_no_timer_is_left(sink: Sink[int]) -> None:
 
 
 async def test_closers_share_one_drain_and_one_outcome() -> None:
-    """Each gets a new exception with the same lists, at the limit of the first close."""
+    """All closers get separate exceptions with the same lists, at the limit of the first close."""
     sink = Sink[int](10.0)
     queue = FlushQueue(sink, NaturalPolicy(1), max_shutdown_wait=2.0)
 
@@ -232,7 +232,7 @@ async def test_closers_share_one_drain_and_one_outcome() -> None:
 
 
 async def test_a_cancelled_closer_cuts_the_drain_short_for_the_others() -> None:
-    """Where no owner waits, cancelling one aclose() aborts the drain that all of them share."""
+    """If no owner waits, cancelling one aclose() aborts the drain for all closers."""
     sink = Sink[int](2.0)
     queue = FlushQueue(sink, NaturalPolicy(1))
     await queue.__aenter__()
@@ -250,7 +250,7 @@ async def test_a_cancelled_closer_cuts_the_drain_short_for_the_others() -> None:
 
 
 async def test_an_item_that_comes_in_the_step_of_the_close_is_refused() -> None:
-    """No item is accepted once closing has begun, not even in the same iteration of the loop."""
+    """After closing has begun no item is accepted, not even in the same iteration of the loop."""
     sink = Sink[int]()
     async with FlushQueue(sink, patient()) as queue:
         await steps(2)

@@ -35,7 +35,7 @@ def cancel_myself() -> None:
 
 @pytest.mark.parametrize("how", CANCELLED)
 async def test_async_with_at_any_step(how: How) -> None:
-    """A session cancelled at any step, from entry to exit, accounts for every accepted item."""
+    """If a block is cancelled at any step, each accepted item ends in exactly one place."""
 
     async def scenario(interrupted: Interruption) -> None:
         sink = StepSink[int]()
@@ -58,7 +58,7 @@ async def test_async_with_at_any_step(how: How) -> None:
 
 
 async def test_the_drain_of_a_cancelled_body_at_any_step() -> None:
-    """A second cancellation at any step of the drain goes on, and the items are accounted for."""
+    """A second cancellation at any step of the drain is raised, and each item has one place."""
 
     async def scenario(interrupted: Interruption) -> None:
         sink = StepSink[int]()
@@ -81,7 +81,7 @@ async def test_the_drain_of_a_cancelled_body_at_any_step() -> None:
 
 @pytest.mark.parametrize("how", CANCELLED)
 async def test_run_at_any_step(how: How) -> None:
-    """A run() cancelled at any step accounts for every accepted item, and a producer ends."""
+    """If run() is cancelled at any step, each accepted item has one place, and producers end."""
 
     async def scenario(interrupted: Interruption) -> None:
         sink = StepSink[int]()
@@ -109,7 +109,7 @@ async def test_run_at_any_step(how: How) -> None:
 
 @pytest.mark.parametrize("how", CANCELLED)
 async def test_aclose_without_an_owner_at_any_step(how: How) -> None:
-    """An aclose() cancelled at any step aborts the drain; a later one tells what was left."""
+    """An aclose() that is cancelled at any step aborts the drain; a later one raises the loss."""
 
     async def scenario(interrupted: Interruption) -> None:
         sink = StepSink[int]()
@@ -147,7 +147,7 @@ async def test_aclose_beside_an_owner_at_any_step(how: How) -> None:
 
 
 async def test_an_aclose_that_is_closed_at_any_step_leaves_the_drain_alone() -> None:
-    """An aclose() whose coroutine is closed while it waits has begun a drain that goes on."""
+    """If the coroutine of aclose() is closed while it waits, the drain continues."""
 
     async def scenario(interrupted: Interruption) -> None:
         sink = StepSink[int]()
@@ -162,13 +162,13 @@ async def test_an_aclose_that_is_closed_at_any_step_leaves_the_drain_alone() -> 
     assert 8 <= await sweep(scenario, "close")
 
 
-# What a cancellation does.
+# The effect of a cancellation.
 
 
 async def test_a_cancellation_during_the_drain_aborts_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Cancelled in the drain, the owner ends it: the loss is listed, logged and in a note."""
+    """If the owner is cancelled in the drain, the loss is listed, logged and told in a note."""
     sink = Sink[int](2.0)
     queue = FlushQueue(sink, NaturalPolicy(1))
 
@@ -195,7 +195,7 @@ async def test_a_cancellation_during_the_drain_aborts_it(
 
 
 async def test_each_further_cancellation_reaches_the_running_flush() -> None:
-    """From the first on it is the owner that cancels a flush, and no longer the limit."""
+    """Each cancellation of the owner in the drain cancels the flush; the limit no longer does."""
     sink = StubbornSink[int](100.0, ignores=2)
     queue = FlushQueue(sink, NaturalPolicy(), max_shutdown_wait=2.5)
 
@@ -215,7 +215,7 @@ async def test_each_further_cancellation_reaches_the_running_flush() -> None:
 
 
 async def test_a_cancellation_in_the_drain_goes_before_the_bodys_exception() -> None:
-    """Cancelled while it drains after an exception, the block raises CancelledError."""
+    """If a block is cancelled while it drains after an exception, it raises CancelledError."""
     queue = FlushQueue(Sink[int](2.0), NaturalPolicy())
     mistake = ValueError("of the body")
 
@@ -237,7 +237,7 @@ async def test_a_cancellation_in_the_drain_goes_before_the_bodys_exception() -> 
 
 @pytest.mark.parametrize("limit", [1.0, 3.0, 5.0], ids=["body", "drain", "last flush"])
 async def test_timeout_around_async_with(limit: float) -> None:
-    """A timeout around a queue raises TimeoutError wherever it strikes; no code after it runs."""
+    """A timeout around a queue raises TimeoutError at every stage; no code after it runs."""
     sink = Sink[int](2.0)
     followed = False
     queue = FlushQueue(sink, patient(1))
@@ -269,7 +269,7 @@ async def test_timeout_around_run() -> None:
 
 
 async def test_timeout_around_aclose_and_the_note_on_it() -> None:
-    """A timeout around aclose() raises TimeoutError, whose cause carries the note of the loss."""
+    """A timeout around aclose() raises TimeoutError, whose cause has a note about the loss."""
     queue = FlushQueue(Sink[int](5.0), NaturalPolicy())
     await queue.enqueue(1)
     with pytest.raises(TimeoutError) as caught:
@@ -282,7 +282,7 @@ async def test_timeout_around_aclose_and_the_note_on_it() -> None:
 
 
 async def test_a_failing_sibling_of_run() -> None:
-    """A sibling that fails has run() drain; the group raises the sibling's error alone."""
+    """If a sibling fails, run() drains, and the group raises only the sibling's error."""
     sink = Sink[int](2.0)
     queue = FlushQueue(sink, patient(1))
     mistake = ValueError("of the sibling")
@@ -301,7 +301,7 @@ async def test_a_failing_sibling_of_run() -> None:
     assert [] == left_behind()
 
 
-# How a body may end.
+# The exceptions of a block.
 
 ENDS = [ValueError, asyncio.CancelledError, KeyboardInterrupt, GeneratorExit, QueueClosed]
 
@@ -315,7 +315,7 @@ async def test_the_bodys_exception_goes_on(
     in_doubt: list[int],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The queue is drained and the very object goes on; a note and a record tell of a loss."""
+    """The queue drains and the same exception is raised; a note and a record tell of a loss."""
     mistake = kind("of the body")
     queue = FlushQueue(Sink[int](2.0), NaturalPolicy(1), max_shutdown_wait=limit)
     with pytest.raises(kind) as caught:

@@ -1,4 +1,4 @@
-"""Point 12: a flush function that raises ends the queue, and everyone is told the cause."""
+"""Point 12: a flush function that raises ends the queue, and all callers get the cause."""
 
 import asyncio
 import logging
@@ -40,14 +40,14 @@ async def fails_before_its_first_await(batch: list[int]) -> None:
 
 
 async def is_cancelled_from_within(batch: list[int]) -> None:
-    """Raise a CancelledError that the queue has nothing to do with."""
+    """Raise a CancelledError that does not come from the queue."""
     never = asyncio.get_running_loop().create_future()
     never.cancel()
     await never
 
 
 async def cancels_itself(batch: list[int]) -> None:
-    """Cancel the very task it runs in."""
+    """Cancel the task of this flush."""
     task = asyncio.current_task()
     assert task is not None
     task.cancel()
@@ -55,7 +55,7 @@ async def cancels_itself(batch: list[int]) -> None:
 
 
 async def raises_with_its_cancellation_pending(batch: list[int]) -> None:
-    """Cancel the very task it runs in, and raise something else before that is noticed."""
+    """Cancel the task of this flush, and raise another exception at once."""
     task = asyncio.current_task()
     assert task is not None
     task.cancel()
@@ -63,17 +63,17 @@ async def raises_with_its_cancellation_pending(batch: list[int]) -> None:
 
 
 async def raises_what_cannot_be_shown(batch: list[int]) -> None:
-    """Raise what has no repr."""
+    """Raise an exception without a repr."""
     raise Unprintable
 
 
 def raises_while_called(batch: list[int]) -> Awaitable[None]:
-    """Raise before there is anything to await."""
+    """Raise instead of returning an awaitable."""
     raise OSError("sink")
 
 
 def returns_none(batch: list[int]) -> Any:
-    """Return what cannot be awaited."""
+    """Return None, which cannot be awaited."""
 
 
 FAILING: list[tuple[Callable[[list[int]], Any], type[BaseException]]] = [
@@ -93,7 +93,7 @@ FAILING: list[tuple[Callable[[list[int]], Any], type[BaseException]]] = [
 async def test_every_way_to_fail_ends_the_queue(
     flush_fn: Callable[[list[int]], Any], cause: type[BaseException]
 ) -> None:
-    """However flush_fn fails, the queue ends with FlushFailed, whose cause is its exception."""
+    """For every kind of failure the queue raises FlushFailed, caused by flush_fn's exception."""
     queue = FlushQueue(flush_fn, NaturalPolicy(2))
     with pytest.raises(FlushFailed) as caught:
         async with queue:
@@ -107,7 +107,7 @@ async def test_every_way_to_fail_ends_the_queue(
 
 @pytest.mark.parametrize("begun", [True, False])
 async def test_a_flush_cancelled_from_outside_is_a_failure(*, begun: bool) -> None:
-    """A flush may be cancelled by others than the queue, also before it has begun."""
+    """If other code cancels a flush, even before it begins, that is a failure."""
     if not begun:
         asyncio.get_running_loop().set_task_factory(lazy)
     sink = HeldSink[int]()
@@ -125,11 +125,11 @@ async def test_a_flush_cancelled_from_outside_is_a_failure(*, begun: bool) -> No
     assert ([] if begun else [1]) == queue.undelivered
 
 
-# Which callers hear of it, and when.
+# Which callers are told of a failure, and when.
 
 
 async def test_no_new_flush_starts_and_running_ones_finish() -> None:
-    """After a failure the other running flush is delivered, and what waits is undelivered."""
+    """After a failure the other running flush delivers, and waiting items are undelivered."""
     sink = HeldSink[int]()
     queue = FlushQueue(sink, NaturalPolicy(2), max_in_flight=2)
     with pytest.raises(FlushFailed):
@@ -145,7 +145,7 @@ async def test_no_new_flush_starts_and_running_ones_finish() -> None:
     assert [4, 5, 6] == queue.undelivered
 
 
-async def test_producers_hear_of_it_at_once() -> None:
+async def test_producers_are_told_of_a_failure_at_once() -> None:
     """Waiting and later producers and flush() get FlushFailed while another flush still runs."""
     sink = HeldSink[int]()
     queue = FlushQueue(sink, NaturalPolicy(1), max_queue_size=1, max_in_flight=2)
@@ -168,7 +168,7 @@ async def test_producers_hear_of_it_at_once() -> None:
 
 
 async def test_everyone_gets_a_new_exception_with_the_same_cause_and_lists() -> None:
-    """Each FlushFailed is a new object; cause and lists are the same ones, the queue's."""
+    """Each FlushFailed is a new object, with the same cause and the lists of the queue."""
     failure = OSError()
     queue = FlushQueue(Sink[int](1.0, errors={0: failure}), NaturalPolicy())
     running = asyncio.create_task(error_of(queue.run()))
@@ -190,12 +190,12 @@ async def test_everyone_gets_a_new_exception_with_the_same_cause_and_lists() -> 
         assert queue.in_doubt is error.in_doubt
 
 
-# The body's own exception.
+# An exception of the block.
 
 
 @dataclass(frozen=True)
 class FrozenError(Exception):
-    """An exception that takes no notes, as a frozen dataclass does not."""
+    """An exception that cannot have notes, because it is a frozen dataclass."""
 
 
 @pytest.mark.parametrize("kind", [ValueError, FrozenError])
@@ -205,7 +205,7 @@ async def test_the_bodys_exception_is_not_replaced(
     logger: Callable[[], AbstractContextManager[None]],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The failure is noted on it and logged, where it takes notes and where the logger works."""
+    """The exception of the block is raised; the failure is noted on it and logged, if possible."""
     mistake = kind()
     queue = FlushQueue(Sink[int](errors={0: OSError("disk full")}), NaturalPolicy())
     await queue.__aenter__()
@@ -220,7 +220,7 @@ async def test_the_bodys_exception_is_not_replaced(
 
 
 async def test_the_queues_own_failure_needs_no_note(caplog: pytest.LogCaptureFixture) -> None:
-    """FlushFailed from a call in the body goes on as it is: no note, no second record."""
+    """A FlushFailed from a call in the block is raised without a note or a second record."""
     with pytest.raises(FlushFailed) as caught:
         async with FlushQueue(Sink[int](errors={0: OSError()}), NaturalPolicy()) as queue:
             await queue.enqueue(1)
@@ -230,7 +230,7 @@ async def test_the_queues_own_failure_needs_no_note(caplog: pytest.LogCaptureFix
 
 
 async def test_a_failure_is_logged_at_once_and_once(caplog: pytest.LogCaptureFixture) -> None:
-    """A producer that is quiet for an hour hears of it at the next item; the log, at once."""
+    """A failure is logged at once and only once, even if no producer calls the queue."""
     error = OSError("disk full")
     queue = FlushQueue(Sink[int](1.0, errors={0: error}), NaturalPolicy(1), max_in_flight=2)
     async with failing(queue):
@@ -250,7 +250,7 @@ async def test_a_failure_is_logged_at_once_and_once(caplog: pytest.LogCaptureFix
 
 
 async def test_nothing_is_accepted_once_the_failure_is_logged() -> None:
-    """Not by a handler of logging either that brings the record to the queue."""
+    """A handler of logging that enqueues the record of the failure is refused."""
 
     class Shipping(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -269,12 +269,12 @@ async def test_nothing_is_accepted_once_the_failure_is_logged() -> None:
     assert [1, 2] == queue.undelivered
 
 
-# How long it may take.
+# The time limit after a failure.
 
 
 @pytest.mark.parametrize("limit", [0, 0.5, 2.5])
 async def test_the_limit_counts_from_the_failure(limit: float) -> None:
-    """Running flushes have max_shutdown_wait from then on; the outcome is still FlushFailed."""
+    """Running flushes have max_shutdown_wait after the failure; the error is still FlushFailed."""
     sink = StubbornSink[int](100.0, ignores=0)
 
     async def flush_fn(batch: list[int]) -> None:
@@ -293,7 +293,7 @@ async def test_the_limit_counts_from_the_failure(limit: float) -> None:
     assert ([0, 1], [2]) == (queue.in_doubt, queue.undelivered)
 
 
-# What is raised on.
+# Interrupts, and other special cases.
 
 
 @pytest.mark.parametrize("factory", FACTORIES.values(), ids=FACTORIES)
@@ -332,7 +332,7 @@ def test_an_interrupt_of_the_sink_is_raised_on(
 
 
 async def test_many_producers_share_one_cause_that_does_not_grow() -> None:
-    """A hundred producers that are told of a failure leave its traceback as it was."""
+    """A failure that a hundred producers are told of keeps a short traceback."""
     failure = OSError()
     sink = HeldSink[int]()
     queue = FlushQueue(sink, NaturalPolicy(1), max_queue_size=1)
@@ -353,7 +353,7 @@ async def test_many_producers_share_one_cause_that_does_not_grow() -> None:
 
 
 async def test_a_task_that_cannot_be_made_is_a_failure() -> None:
-    """If the loop refuses to make a task for a flush, its batch is undelivered; nothing hangs."""
+    """If the loop cannot make a task for a flush, its items are undelivered and nothing hangs."""
     failure = OSError("no more tasks")
 
     def factory(loop: Any, coroutine: Any, **options: Any) -> Any:

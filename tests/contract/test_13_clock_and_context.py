@@ -28,11 +28,11 @@ place = contextvars.ContextVar("place", default="nowhere")
 
 
 async def test_no_other_clock_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing but the loop is asked for the time, from the first item to the limit."""
+    """Only the clock of the loop is read, from the first item to the limit."""
     sink = Sink[int](2.0)
     queue = FlushQueue(sink, IntervalPolicy(1.0), max_shutdown_wait=10.0)
     for clock in ("time", "monotonic", "perf_counter", "time_ns", "monotonic_ns"):
-        monkeypatch.setattr(time, clock, lambda: pytest.fail("a clock of time's was read"))
+        monkeypatch.setattr(time, clock, lambda: pytest.fail("a clock of the time module was read"))
     async with queue:
         await queue.enqueue(1)
         await asyncio.sleep(5.0)
@@ -43,7 +43,7 @@ async def test_no_other_clock_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.not_in("solipsism", "looptime", "uvloop", reason="moves the virtual clock itself")
 async def test_a_timer_that_is_late_tells_the_loops_time() -> None:
-    """A loop that was blocked past the due time flushes, and ticks, when it is free again."""
+    """If the loop is blocked past the due time, the tick and the flush have the later time."""
     sink = Sink[int]()
     async with FlushQueue(sink, Second()) as queue:
         await queue.enqueue(1)
@@ -58,7 +58,7 @@ async def test_a_timer_that_is_late_tells_the_loops_time() -> None:
 
 
 async def session(sink: Sink[int], slept: float) -> Second:
-    """Flush one item three times, and return the policy with what it was told."""
+    """Flush one item three times, and return the policy with its events."""
     async with FlushQueue(sink, Second(), max_shutdown_wait=10.0) as queue:
         for item in range(3):
             await queue.enqueue(item)
@@ -69,7 +69,7 @@ async def session(sink: Sink[int], slept: float) -> Second:
 
 @pytest.mark.parametrize("loop", [VirtualLoop, EarlyLoop, UnsteadyLoop])
 def test_the_times_that_a_policy_is_told_never_decrease(loop: Callable[[], VirtualLoop]) -> None:
-    """On a loop whose timers are early, or whose clock steps back, time still runs forward."""
+    """The policy's times never decrease, even if timers are early or the clock steps back."""
     sink = Sink[int](0.5)
     with asyncio.Runner(loop_factory=loop) as runner:
         policy = runner.run(session(sink, 4.0))
@@ -79,7 +79,7 @@ def test_the_times_that_a_policy_is_told_never_decrease(loop: Callable[[], Virtu
 
 
 def test_on_an_early_loop_a_timer_tells_its_own_time() -> None:
-    """A timer that fires early ticks with the time that was asked for, once, and that is kept."""
+    """A timer that fires early causes one tick, with the time that the policy asked for."""
     sink = Sink[int]()
     with asyncio.Runner(loop_factory=EarlyLoop) as runner:
         policy = runner.run(session(sink, 4.0))
@@ -91,7 +91,7 @@ def test_on_an_early_loop_a_timer_tells_its_own_time() -> None:
 
 
 async def test_on_a_punctual_loop_each_event_tells_the_loops_time() -> None:
-    """Where the loop keeps time, each event is told at the very time at which it happens."""
+    """On a loop with exact timers each event has the time at which it happens."""
     policy = await session(Sink[int](0.5), 4.0)
     assert [
         ("item_added", 0.0), ("tick", 1.0), ("flush_started", 1.0), ("flush_done", 1.5),
@@ -118,13 +118,13 @@ def test_the_limit_on_an_early_loop() -> None:
 
 THIRD = pytest.param(
     Fraction(1, 3),
-    marks=pytest.mark.not_in("looptime", reason="that clock knows no less than a microsecond"),
+    marks=pytest.mark.not_in("looptime", reason="that clock has microseconds only"),
 )
 
 
 @pytest.mark.parametrize("step", [1.0, 1, THIRD], ids=["float", "int", "fraction"])
 async def test_a_broken_promise_is_armed_again(step: float) -> None:
-    """A tick that is answered with another Wait is accepted, and its time is kept."""
+    """If a tick is answered with another Wait, a timer is set for its time."""
     asked: list[float] = []
 
     def postpone(now: float) -> Decision:
@@ -147,7 +147,7 @@ async def test_an_idle_queue_has_nothing_on_the_loop() -> None:
         for _ in range(2):
             await asyncio.sleep(5.0)
             await settle()
-            assert [] == [*left_behind(), *loop._ready]  # noqa: SLF001 - asyncio lists them nowhere
+            assert [] == [*left_behind(), *loop._ready]  # noqa: SLF001 - asyncio has no public list
             await queue.enqueue(1)
 
 
@@ -157,7 +157,7 @@ Recorded = list[str]
 
 
 def recorder(seen: Recorded) -> Callable[[list[Any]], Awaitable[None]]:
-    """Return a flush function that notes in which place it runs, and then goes elsewhere."""
+    """Return a flush function that notes the value of ``place``, and then sets another one."""
 
     async def sink(batch: list[Any]) -> None:
         seen.append(place.get())
@@ -168,7 +168,7 @@ def recorder(seen: Recorded) -> Callable[[list[Any]], Awaitable[None]]:
 
 
 def at(name: str, operation: Any) -> asyncio.Task[Any]:
-    """Start a coroutine as a task in the context of a place."""
+    """Start a coroutine as a task in a context with this ``place``."""
     context = contextvars.copy_context()
     context.run(place.set, name)
     return asyncio.create_task(operation, context=context)
@@ -199,7 +199,7 @@ async def test_flush_fn_runs_in_the_context_of_the_start(owner: str) -> None:
 
 
 async def test_no_flush_runs_in_the_context_of_what_caused_it() -> None:
-    """A flush caused by an item, pressure, flush(), a timer or the drain sees the starter's."""
+    """A flush for any reason has the context of the start: an item, a timer, a drain and others."""
     seen: Recorded = []
     queue = FlushQueue(recorder(seen), IntervalPolicy(1.0, 2), max_queue_size=4)
     await at("owner", queue.__aenter__())
@@ -216,7 +216,7 @@ async def test_no_flush_runs_in_the_context_of_what_caused_it() -> None:
 
 
 async def test_what_is_set_later_no_flush_sees() -> None:
-    """What flush_fn, on_report or the owner sets after the start is set for no flush."""
+    """A value that flush_fn, on_report or the owner sets after the start is seen by no flush."""
     seen: Recorded = []
     place.set("start")
     async with FlushQueue(
@@ -228,13 +228,13 @@ async def test_what_is_set_later_no_flush_sees() -> None:
     assert "later" == place.get()
 
 
-async def test_the_policy_hears_everything_in_the_context_of_the_queue() -> None:
+async def test_the_policy_is_told_everything_in_the_context_of_the_queue() -> None:
     """No event is told in the context of the producer that caused it."""
     seen: dict[str, str] = {}
 
     class Curious(Second):
-        def hear(self, event: str, now: float) -> None:
-            super().hear(event, now)
+        def on_event(self, event: str, now: float) -> None:
+            super().on_event(event, now)
             seen[event] = place.get()
 
     place.set("owner")

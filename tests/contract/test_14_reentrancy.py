@@ -1,4 +1,4 @@
-"""Point 14: what a flush function may do with the queue that calls it."""
+"""Point 14: the calls that a flush function may make to its own queue."""
 
 import asyncio
 import contextvars
@@ -27,13 +27,13 @@ SLOTS = pytest.mark.parametrize("slots", [1, 2])
 
 
 async def pause(first_await: str) -> None:
-    """Suspend, if what follows is to come after the first await."""
+    """Suspend for a second if ``first_await`` is "after"."""
     if first_await == "after":
         await asyncio.sleep(1.0)
 
 
 class Feeding:
-    """A flush function that puts back each item below 100, a hundred higher."""
+    """A flush function that enqueues each item below 100 again, with 100 added."""
 
     def __init__(self, way: Way, first_await: str, slots: int) -> None:
         self.way = way
@@ -42,7 +42,7 @@ class Feeding:
         self.queue = FlushQueue(self.flush, patient(2), max_in_flight=slots)
 
     async def flush(self, batch: list[int]) -> None:
-        """Take a batch, and feed the queue."""
+        """Take a batch, and enqueue its new items."""
         self.items += batch
         await pause(self.first_await)
         for item in batch:
@@ -60,7 +60,7 @@ class Feeding:
 async def test_a_flush_may_enqueue(
     way: Way, first_await: str, slots: int, *, draining: bool
 ) -> None:
-    """Items that flush_fn enqueues to its own queue are delivered as any others."""
+    """Items that flush_fn enqueues to its own queue are delivered like others."""
     feeding = Feeding(way, first_await, slots)
     async with feeding.queue as queue:
         await enqueue_all(queue, range(4))
@@ -76,7 +76,7 @@ async def test_a_flush_may_enqueue(
 @pytest.mark.parametrize("factory", FACTORIES.values(), ids=FACTORIES)
 @pytest.mark.parametrize("slots", [1, 2, 3])
 async def test_a_flush_may_enqueue_on_a_loop_with_eager_tasks(factory: Any, slots: int) -> None:
-    """A flush that enqueues before its first await may do so whether tasks start eagerly or not."""
+    """A flush may enqueue before its first await, with eager tasks or without."""
     asyncio.get_running_loop().set_task_factory(factory)
     feeding = Feeding(directly, "before", slots)
     async with feeding.queue as queue:
@@ -87,7 +87,7 @@ async def test_a_flush_may_enqueue_on_a_loop_with_eager_tasks(factory: Any, slot
 
 
 async def test_a_queue_that_feeds_itself_for_ever_ends_at_its_limit() -> None:
-    """The limit ends a drain that would never end; what was enqueued last is listed."""
+    """The limit ends a drain that would never end; the last item is listed."""
     refused: list[BaseException | None] = []
 
     async def sink(batch: list[int]) -> None:
@@ -116,7 +116,7 @@ async def now_or_never(queue: FlushQueue[str], item: str) -> None:
 async def test_everyone_else_is_refused_during_the_drain(
     enqueue: Callable[[FlushQueue[str], str], Awaitable[None]],
 ) -> None:
-    """During the drain others get QueueClosed, just before and just after an item of flush_fn."""
+    """In the drain other callers get QueueClosed, just before and after an item of flush_fn."""
     sink = Sink[str]()
     go_on = asyncio.Event()
 
@@ -143,7 +143,7 @@ async def test_everyone_else_is_refused_during_the_drain(
 
 
 async def test_a_task_that_outlives_its_flush_is_outside() -> None:
-    """From the step in which flush_fn returns, what it has left behind is as anyone else."""
+    """From the step in which flush_fn returns, its tasks are refused like all other callers."""
     left: list[asyncio.Task[BaseException | None]] = []
 
     async def stay(count: int) -> BaseException | None:
@@ -186,7 +186,7 @@ async def test_a_task_that_outlives_its_flush_may_do_everything() -> None:
 
 
 async def fill(queue: FlushQueue[int], size: int) -> None:
-    """Take the slots with items below 10, then fill the queue with items from 10 on."""
+    """Fill the slots with items below 10, and then the queue with item 10."""
     for item in range(size):
         await queue.enqueue(item)
         await settle()
@@ -199,7 +199,7 @@ async def fill(queue: FlushQueue[int], size: int) -> None:
 async def test_the_only_flush_gets_queue_full_where_it_would_wait_for_itself(
     way: Way, first_await: str
 ) -> None:
-    """With one slot and no room, enqueue in flush_fn raises QueueFull; the queue goes on."""
+    """With one slot and no room, enqueue in flush_fn raises QueueFull, and the queue works on."""
     outcomes: list[BaseException | None] = []
     batches: list[list[int]] = []
     go_on = asyncio.Event()
@@ -216,7 +216,7 @@ async def test_the_only_flush_gets_queue_full_where_it_would_wait_for_itself(
         queue.enqueue_nowait(0)
         if first_await == "after":
             await settle()
-        await queue.enqueue(10)  # it comes as soon as there is room: before flush_fn runs
+        await queue.enqueue(10)  # accepted as soon as there is room, before flush_fn runs
         await settle()
         go_on.set()
         await queue.enqueue(11)
@@ -226,7 +226,7 @@ async def test_the_only_flush_gets_queue_full_where_it_would_wait_for_itself(
 
 @ALL_WAYS
 async def test_a_flush_has_made_room_for_itself_and_for_those_in_line(way: Way) -> None:
-    """Its enqueue waits behind them, and is not taken for one that would wait for itself."""
+    """An enqueue in flush_fn waits behind the line; it is not refused as a deadlock."""
     batches: list[list[int]] = []
 
     async def sink(batch: list[int]) -> None:
@@ -244,7 +244,7 @@ async def test_a_flush_has_made_room_for_itself_and_for_those_in_line(way: Way) 
 
 @ALL_WAYS
 async def test_a_flush_beside_one_that_is_busy_waits_for_it(way: Way) -> None:
-    """With the other slot taken by a flush that works, enqueue waits for it to end."""
+    """If another flush is busy in the other slot, an enqueue in flush_fn waits for its end."""
     accepted: list[float] = []
 
     async def sink(batch: list[int]) -> None:
@@ -265,7 +265,7 @@ async def test_a_flush_beside_one_that_is_busy_waits_for_it(way: Way) -> None:
 @ALL_WAYS
 @pytest.mark.parametrize("draining", [False, True])
 async def test_of_two_flushes_that_wait_one_gets_queue_full(way: Way, *, draining: bool) -> None:
-    """If both flushes wait for room, the last of them gets QueueFull, and the other goes on."""
+    """If both flushes wait for room, the last one gets QueueFull, and the other one gets room."""
     outcomes: dict[int, BaseException | None] = {}
     batches: list[list[int]] = []
     go_on = asyncio.Event()
@@ -289,7 +289,7 @@ async def test_of_two_flushes_that_wait_one_gets_queue_full(way: Way, *, drainin
 
 
 async def test_enqueue_nowait_in_a_flush() -> None:
-    """In flush_fn enqueue_nowait accepts while there is room, else raises QueueFull as anywhere."""
+    """In flush_fn, as elsewhere, enqueue_nowait accepts if there is room, or raises QueueFull."""
     batches: list[list[int]] = []
 
     async def sink(batch: list[int]) -> None:
@@ -305,7 +305,7 @@ async def test_enqueue_nowait_in_a_flush() -> None:
     assert [[0], [1]] == batches
 
 
-# What would wait for itself.
+# Calls that would wait for their own flush.
 
 FORBIDDEN: dict[str, Callable[[FlushQueue[int]], Awaitable[object]]] = {
     "flush": lambda queue: queue.flush(),
@@ -323,7 +323,7 @@ FORBIDDEN: dict[str, Callable[[FlushQueue[int]], Awaitable[object]]] = {
 async def test_what_would_wait_for_itself_is_an_error(
     way: Way, first_await: str, slots: int, *, draining: bool
 ) -> None:
-    """In flush_fn flush(), aclose(), run(), `async with` raise RuntimeError; the queue goes on."""
+    """In flush_fn, flush(), aclose(), run() and `async with` raise RuntimeError."""
     outcomes: list[BaseException | None] = []
     batches: list[list[int]] = []
 
@@ -348,7 +348,7 @@ async def test_what_would_wait_for_itself_is_an_error(
 
 @pytest.mark.parametrize("way", [directly, as_task])
 async def test_another_queue_is_another_matter(way: Way) -> None:
-    """A flush may flush and close another queue, and that one's flushes may use the first."""
+    """A flush may flush and close another queue, whose flushes may use the first queue."""
     trail: list[str] = []
 
     async def outer_sink(batch: list[str]) -> None:
@@ -372,7 +372,7 @@ async def test_another_queue_is_another_matter(way: Way) -> None:
 
 
 async def test_a_queue_started_inside_a_flush_knows_where_it_is() -> None:
-    """A queue that lives within a flush: its own flushes count as inside the outer flush."""
+    """The flushes of a queue that runs inside a flush count as inside the outer flush, too."""
     outcomes: list[BaseException | None] = []
 
     async def outer_sink(batch: list[int]) -> None:
@@ -389,7 +389,7 @@ async def test_a_queue_started_inside_a_flush_knows_where_it_is() -> None:
 
 
 async def test_inside_is_a_matter_of_context() -> None:
-    """A task of flush_fn in a context of its own is not inside: during the drain it is refused."""
+    """A task of flush_fn with a context of its own is not inside: the drain refuses its item."""
     outcomes: list[BaseException | None] = []
 
     async def sink(batch: list[int]) -> None:
@@ -402,11 +402,11 @@ async def test_inside_is_a_matter_of_context() -> None:
     assert [QueueClosed] == [type(error) for error in outcomes]
 
 
-# The list that it is handed.
+# The list that flush_fn gets.
 
 
 async def test_flush_fn_owns_its_list() -> None:
-    """What flush_fn does to its list changes neither what is listed nor what is delivered."""
+    """Changes that flush_fn makes to its list do not change which items are delivered or listed."""
 
     async def sink(batch: list[int]) -> None:
         failing = 3 in batch

@@ -1,7 +1,7 @@
-"""Point 15, first half: a bad argument fails at the call that passes it and shows its value.
+"""Point 15, first half: a bad argument raises in the call that passes it, and is shown.
 
-Which values are bad is tested in `tests.test_arguments`, caps in point 4, policies' own arguments
-in `tests.policies`: here is one value of each kind for each argument of a queue.
+These tests try one bad value of each kind for each argument of a queue. The checks themselves are
+tested in `tests.test_arguments`, caps in point 4, the arguments of policies in `tests.policies`.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ from tests.contract.support import HeldSink, Sink, enqueue_all, settle
 
 
 async def coroutine(*_: Any) -> int:
-    """Be async."""
+    """Return a number, but only when awaited."""
     return 1
 
 
 async def generator(item: Any) -> Any:
-    """Be an async generator."""
+    """Yield the item: this is an async generator."""
     yield item
 
 
@@ -36,12 +36,12 @@ class AsyncCallable:
     """An object whose call is async."""
 
     async def __call__(self, item: Any) -> int:
-        """Be async."""
+        """Return a number, but only when awaited."""
         return 1
 
 
 class Locked(NaturalPolicy):
-    """A policy that can be neither copied nor shown, as it forgets ``super().__init__()``."""
+    """A policy that cannot be copied and has no repr, since it forgets ``super().__init__()``."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -88,7 +88,7 @@ BAD: list[tuple[str, Any, type[Exception], str]] = [
 def test_a_bad_argument_is_refused_with_its_value(
     name: str, value: Any, kind: type[Exception], shown: str
 ) -> None:
-    """A queue is not made of a bad argument; the message names the argument and its value."""
+    """A bad argument of a queue is refused, with a message that names it and its value."""
     arguments = {"flush_fn": coroutine, "policy": NaturalPolicy(), name: value}
     with pytest.raises(kind, match=re.escape(shown)) as caught:
         FlushQueue(**arguments)
@@ -114,21 +114,21 @@ class Unequal:
     """A key that can be hashed but not compared."""
 
     def __hash__(self) -> int:
-        """Be the same as all others."""
+        """Return the same hash for all keys."""
         return 1
 
     def __eq__(self, other: object) -> bool:
-        """Fail."""
+        """Raise ZeroDivisionError."""
         raise ZeroDivisionError("cannot compare")
 
 
 def fail() -> Any:
-    """Raise."""
+    """Raise ZeroDivisionError."""
     raise ZeroDivisionError("not this item")
 
 
 def value_of(item: Any) -> Any:
-    """Return what an item says, or do what it says."""
+    """Return the item, or the result of calling it if it is callable."""
     return item() if callable(item) else item
 
 
@@ -153,7 +153,7 @@ BAD_ITEMS: list[tuple[str, Any, type[Exception], str]] = [
 async def test_a_bad_key_or_weight_is_the_producers_error(
     name: str, item: Any, kind: type[Exception], message: str, *, nowait: bool
 ) -> None:
-    """Enqueue raises the error of a key or weight; the item is refused, and the queue goes on."""
+    """Enqueue raises the error of a key or weight; the item is refused, and the queue works on."""
     sink = Sink[Any]()
     first = Unequal() if name == "dedupe_key" else 1
     functions: dict[str, Any] = {"weigh": lambda _: 1, name: value_of}
@@ -170,7 +170,7 @@ async def test_a_bad_key_or_weight_is_the_producers_error(
 
 
 async def test_a_key_that_fails_when_its_turn_comes_gives_its_room_back() -> None:
-    """A producer that waited and whose key then cannot be compared frees its room for the next."""
+    """If the key of a producer that gets room cannot be compared, the next one gets the room."""
     sink = HeldSink[Any]()
     queue = FlushQueue(sink, NaturalPolicy(1), dedupe_key=value_of, max_queue_size=2)
     async with queue:

@@ -1,4 +1,4 @@
-"""Point 15, second half: a policy that raises or answers nonsense ends the queue, nothing lost."""
+"""Point 15, second half: a policy that raises or answers nonsense ends the queue."""
 
 import asyncio
 import math
@@ -29,13 +29,13 @@ from tests.contract.support import HeldSink, Sink, enqueue_all, now, produce, se
 
 ALL_EVENTS = pytest.mark.parametrize("event", EVENTS)
 
-# It raises.
+# A policy raises.
 
 
 @ALL_EVENTS
 @pytest.mark.parametrize("kind", [ZeroDivisionError, asyncio.CancelledError, GeneratorExit])
 async def test_a_policy_that_raises_ends_the_queue(event: str, kind: type[BaseException]) -> None:
-    """A policy may raise in any event: PolicyError, with the cause, and nothing lost."""
+    """If a policy raises in any event, PolicyError has the cause, and the lists are complete."""
     sink = Sink[int](1.0)
     queue = FlushQueue(sink, Broken(event, kind))
     with pytest.raises(PolicyError, match=rf"Broken.*{event}") as caught:
@@ -52,17 +52,17 @@ async def test_a_policy_that_raises_ends_the_queue(event: str, kind: type[BaseEx
     assert [] == left_behind()
 
 
-# It answers nonsense.
+# A policy answers nonsense.
 
 NONSENSE: dict[str, Callable[[float], Any]] = {
     "None": lambda now: None,
     "a class": lambda now: Flush,
     "until now": Wait,
     "until NaN": lambda now: Wait(math.nan),
-    "until a str": lambda now: Wait("later"),  # type: ignore[arg-type]  # what is tested
+    "until a str": lambda now: Wait("later"),  # type: ignore[arg-type]  # this is what is tested
     "up to 0": lambda now: Flush(up_to=0),
-    "up to 1.5": lambda now: Flush(up_to=1.5),  # type: ignore[arg-type]  # what is tested
-    "no reason": lambda now: Flush(None),  # type: ignore[arg-type]  # what is tested
+    "up to 1.5": lambda now: Flush(up_to=1.5),  # type: ignore[arg-type]  # this is what is tested
+    "no reason": lambda now: Flush(None),  # type: ignore[arg-type]  # this is what is tested
 }
 
 
@@ -97,7 +97,7 @@ def forget(event: str) -> FlushPolicy:
 
 @pytest.mark.parametrize("event", ["item_added", "flush_started", "flush_done"])
 async def test_an_override_that_forgets_super_is_found_out(event: str) -> None:
-    """An event that does not reach the base class is a PolicyError at that very event."""
+    """An event that does not reach the base class is a PolicyError at this event."""
     queue = FlushQueue(Sink[int](1.0), forget(event))
     with pytest.raises(PolicyError, match=rf"Forgetful.*{event}.*super"):
         async with queue:
@@ -108,7 +108,7 @@ async def test_an_override_that_forgets_super_is_found_out(event: str) -> None:
 
 
 async def test_a_policy_that_loses_its_facts_is_found_out() -> None:
-    """A policy that replaces its QueueState by nothing ends the queue with PolicyError."""
+    """A policy that deletes its QueueState ends the queue with PolicyError."""
 
     class Losing(NaturalPolicy):
         def decide(self, now: float) -> Decision:
@@ -123,11 +123,11 @@ async def test_a_policy_that_loses_its_facts_is_found_out() -> None:
     assert [1] == queue.undelivered
 
 
-# Whom it reaches.
+# Which callers get the error.
 
 
 async def test_a_policy_error_reaches_everyone() -> None:
-    """Waiting and later producers, flush(), run() and aclose() get a new PolicyError each."""
+    """Waiting and later producers, flush(), run() and aclose() each get a new PolicyError."""
     sink = HeldSink[int]()
     queue = FlushQueue(
         sink, Broken("item_added", ZeroDivisionError, nth=3), max_queue_size=1, max_in_flight=2
@@ -159,13 +159,13 @@ async def test_a_policy_error_reaches_everyone() -> None:
     assert [2] == queue.undelivered
 
 
-# It is interrupted.
+# Interrupts in a policy.
 
 
 @ALL_EVENTS
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
 def test_an_interrupt_of_the_policy_is_raised_on(event: str, kind: type[BaseException]) -> None:
-    """KeyboardInterrupt and SystemExit of a policy leave the loop, and the queue has ended.
+    """KeyboardInterrupt and SystemExit of a policy are raised by the loop, and the queue ends.
 
     A producer whose next step was due in the interrupted iteration is refused.
     """
@@ -192,7 +192,7 @@ def test_an_interrupt_of_the_policy_is_raised_on(event: str, kind: type[BaseExce
 
 
 async def test_a_time_that_no_float_can_hold_is_never() -> None:
-    """A policy may ask to wait until a time beyond all floats: that is until the drain."""
+    """A policy may wait until a time that no float can hold: it waits until the drain."""
     sink = Sink[int]()
     async with FlushQueue(sink, Answering(lambda now: Wait(10**400))) as queue:
         await queue.enqueue(1)

@@ -1,4 +1,4 @@
-"""Point 16: an item whose key waits already is accepted, counted and dropped."""
+"""Point 16: an item whose key already waits is accepted, counted and discarded."""
 
 import asyncio
 from collections.abc import Hashable
@@ -13,13 +13,13 @@ Pair = tuple[Any, str]
 
 
 def key_of(item: Pair) -> Hashable:
-    """Return the first of the two."""
+    """Return the first element, which is the key."""
     key: Hashable = item[0]
     return key
 
 
 async def test_the_first_stays() -> None:
-    """Of items with equal keys the first is delivered, and the others are counted and dropped."""
+    """Of items with equal keys the first one is delivered, and the others count as duplicates."""
     sink = Sink[Pair]()
     async with FlushQueue(sink, patient(), dedupe_key=key_of) as queue:
         await enqueue_all(queue, [(1, "a"), (2, "b"), (1.0, "c"), (2, "d"), (True, "e")])
@@ -30,13 +30,13 @@ async def test_the_first_stays() -> None:
 
 
 class Row:
-    """An object whose key changes: once it is deleted it cannot be hashed, as of a model."""
+    """A row of a table, which cannot be hashed after it is deleted (number None)."""
 
     def __init__(self, number: int | None) -> None:
         self.number = number
 
     def __hash__(self) -> int:
-        """Be as equal as the number; fail without one."""
+        """Return the number, or raise TypeError without one."""
         if self.number is None:
             raise TypeError("a deleted row cannot be hashed")
         return self.number
@@ -48,7 +48,7 @@ class Row:
 
 @pytest.mark.parametrize("deleted", [[0], [0, 1], [0, 5]])
 async def test_a_key_that_cannot_be_hashed_any_more_costs_no_other_item(deleted: list[int]) -> None:
-    """Its batch frees the keys of all others, and those that wait stay taken."""
+    """If a key can no longer be hashed, its batch still frees the other keys, and no more."""
     sink = Sink[Row]()
     rows = [Row(number) for number in range(6)]
     async with FlushQueue(sink, patient(4), dedupe_key=lambda row: row) as queue:
@@ -64,7 +64,7 @@ async def test_a_key_that_cannot_be_hashed_any_more_costs_no_other_item(deleted:
 
 
 async def test_a_key_that_could_not_be_hashed_when_its_item_left_is_free() -> None:
-    """Once it can be hashed again, an item with this key is not a duplicate of one that is gone."""
+    """If such a key can be hashed again later, an item with this key is not a duplicate."""
     sink, row = HeldSink[Row](), Row(0)
     async with FlushQueue(sink, NaturalPolicy(1), dedupe_key=lambda row: row) as queue:
         await enqueue_all(queue, [row, Row(1)])
@@ -86,7 +86,7 @@ class Incomparable(int):
 
 
 async def test_a_key_that_cannot_be_compared_any_more_costs_no_other_item() -> None:
-    """Its batch frees it, and the key with the same hash, of an item that waits, stays taken."""
+    """If a key can no longer be compared, a waiting key with the same hash stays taken."""
     sink, row = HeldSink[Row](), Row(0)
     async with FlushQueue(sink, NaturalPolicy(1), dedupe_key=lambda row: row) as queue:
         await enqueue_all(queue, [row, Row(1)])
@@ -98,7 +98,7 @@ async def test_a_key_that_cannot_be_compared_any_more_costs_no_other_item() -> N
 
 
 async def test_duplicates_do_not_use_up_the_batch() -> None:
-    """A batch is full when it has max_records different items, however many came."""
+    """A batch is full when it has max_records different items; duplicates do not count."""
     sink = Sink[int]()
     async with FlushQueue(sink, patient(5), dedupe_key=lambda item: item) as queue:
         await enqueue_all(queue, [0, 0, 0, 0, 0, 1, 1, 2, 3])
@@ -110,7 +110,7 @@ async def test_duplicates_do_not_use_up_the_batch() -> None:
 
 
 async def test_a_duplicate_needs_no_room() -> None:
-    """A duplicate of an item that waits is accepted by a full queue, past producers in line."""
+    """A full queue accepts a duplicate of a waiting item, before producers in line."""
     sink = HeldSink[int]()
     queue = FlushQueue(sink, NaturalPolicy(), dedupe_key=lambda item: item, max_queue_size=2)
     async with queue:
@@ -129,7 +129,7 @@ async def test_a_duplicate_needs_no_room() -> None:
 
 
 async def test_a_duplicate_moves_no_clock() -> None:
-    """The age is that of the first item, and the policy does not hear of the others."""
+    """A duplicate changes no age, and the policy is not told of it."""
     sink = Sink[Pair]()
     async with FlushQueue(sink, IntervalPolicy(3.0), dedupe_key=key_of) as queue:
         await queue.enqueue((1, "first"))
@@ -156,7 +156,7 @@ async def test_a_duplicate_opens_no_burst() -> None:
 
 
 async def test_a_batch_frees_its_own_keys_when_it_is_cut() -> None:
-    """The keys of items in flight are free, and those of the items left behind are taken."""
+    """The keys of items in flight are free, and those of items that still wait are taken."""
     sink = HeldSink[Pair]()
     async with FlushQueue(sink, NaturalPolicy(2), dedupe_key=key_of) as queue:
         await enqueue_all(queue, [(key, "old") for key in range(4)])
@@ -169,7 +169,7 @@ async def test_a_batch_frees_its_own_keys_when_it_is_cut() -> None:
 
 
 async def test_key_and_weight_are_computed_once_and_at_the_call() -> None:
-    """They are computed as enqueue is called, once, also for a producer that waits."""
+    """Key and weight are computed once, when enqueue is called, even if the producer waits."""
     calls: list[tuple[str, int]] = []
 
     def dedupe_key(item: int) -> int:
@@ -197,7 +197,7 @@ async def test_key_and_weight_are_computed_once_and_at_the_call() -> None:
 
 
 async def test_a_duplicate_in_line_passes_its_room_on() -> None:
-    """Whether a producer that waits has a duplicate is decided when its turn comes."""
+    """Whether the item of a waiting producer is a duplicate is decided when it gets room."""
     sink = HeldSink[Pair]()
     queue = FlushQueue(sink, patient(), dedupe_key=key_of, max_queue_size=3)
     async with queue:
@@ -235,7 +235,7 @@ async def test_a_closing_queue_takes_no_duplicates_either() -> None:
 
 
 async def test_duplicates_are_in_no_list() -> None:
-    """What is listed at a loss are the first items; no duplicate is in any list."""
+    """After a loss the lists have the first items, and no duplicates."""
     sink = Sink[Pair](1.0, errors={0: OSError()})
     queue = FlushQueue(sink, NaturalPolicy(1), dedupe_key=key_of)
     with pytest.raises(FlushFailed):

@@ -1,4 +1,4 @@
-"""Point 17: the life of a queue, from its first call to its being dropped."""
+"""Point 17: the life of a queue, from its first call until it is garbage-collected."""
 
 import asyncio
 import gc
@@ -21,7 +21,7 @@ Use = Callable[[FlushQueue[int]], Coroutine[Any, Any, object]]
 
 
 async def test_items_wait_for_the_start() -> None:
-    """Before the start items are kept, and an enqueue that finds no room waits."""
+    """Before the start items are kept, and an enqueue without room waits."""
     sink = Sink[int]()
     queue = FlushQueue(sink, NaturalPolicy(2), max_queue_size=3)
     await enqueue_all(queue, range(2))
@@ -36,7 +36,7 @@ async def test_items_wait_for_the_start() -> None:
 
 
 async def test_a_task_of_run_that_was_just_made_drains_when_it_is_cancelled() -> None:
-    """The first enqueue lets it begin: asyncio never runs a task that is cancelled before."""
+    """The first enqueue lets run() begin, so that a cancellation afterwards makes it drain."""
     sink = Sink[int]()
     queue = FlushQueue(sink, patient())
     async with asyncio.TaskGroup() as group:
@@ -61,7 +61,7 @@ async def test_flush_waits_for_the_start() -> None:
 
 
 async def test_aclose_drains_a_queue_that_never_started() -> None:
-    """It delivers the items and refuses a producer that waits for room; a second one is idle."""
+    """aclose() delivers the items and refuses waiting producers; a second one does nothing."""
     sink = Sink[int](1.0)
     queue = FlushQueue(sink, patient(), max_queue_size=2)
     await enqueue_all(queue, range(2))
@@ -88,12 +88,12 @@ async def test_leaving_a_queue_that_never_started_is_an_error() -> None:
 
 
 async def enter(queue: FlushQueue[int]) -> None:
-    """Start it as `async with` does."""
+    """Start the queue like `async with`."""
     await queue.__aenter__()
 
 
 async def run_it(queue: FlushQueue[int]) -> None:
-    """Start it by run()."""
+    """Start the queue by run()."""
     await queue.run()
 
 
@@ -103,7 +103,7 @@ STARTS = [enter, run_it]
 @pytest.mark.parametrize("second", STARTS)
 @pytest.mark.parametrize("first", STARTS)
 async def test_starting_twice_is_an_error(first: Use, second: Use) -> None:
-    """A second start is a RuntimeError, and the queue goes on undisturbed."""
+    """A second start is a RuntimeError, and does not disturb the queue."""
     sink = Sink[int]()
     queue = FlushQueue(sink, patient())
     running = asyncio.create_task(first(queue))
@@ -118,7 +118,7 @@ async def test_starting_twice_is_an_error(first: Use, second: Use) -> None:
 
 
 async def test_run_of_a_closed_queue_returns() -> None:
-    """A run() of a queue that closes, or is closed, waits for the end: it is not a second start."""
+    """run() on a queue that closes or is closed waits for the end, and does not start it again."""
     queue = FlushQueue(Sink[int](2.0), patient())
     await queue.enqueue(1)
     closing = asyncio.create_task(queue.aclose())
@@ -131,7 +131,7 @@ async def test_run_of_a_closed_queue_returns() -> None:
 
 
 async def test_after_the_end_everything_is_refused() -> None:
-    """A closed queue takes no item, no barrier and no owner, and aclose() returns at once."""
+    """A closed queue refuses items, flush() and owners, and aclose() returns at once."""
     sink = Sink[int]()
     async with FlushQueue(sink, patient()) as queue:
         await queue.enqueue(1)
@@ -149,7 +149,7 @@ async def test_after_the_end_everything_is_refused() -> None:
 
 
 async def test_the_state_of_a_queue() -> None:
-    """It is new, running, closing and closed, one after the other."""
+    """The state of a queue is first new, then running, closing and closed."""
     sink = HeldSink[int]()
     queue = FlushQueue(sink, patient())
     states = [queue.state]
@@ -186,7 +186,7 @@ CALLS: dict[str, Use] = {
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize("started", [False, True])
 def test_use_from_another_loop_is_an_error(call: Use, *, started: bool) -> None:
-    """A queue belongs to the loop that used it first: others get RuntimeError, it goes on."""
+    """A queue belongs to the loop that used it first; calls from other loops raise RuntimeError."""
     sink = Sink[int]()
     queue = FlushQueue(sink, patient())
 
@@ -209,7 +209,7 @@ def test_use_from_another_loop_is_an_error(call: Use, *, started: bool) -> None:
 
 
 def test_it_belongs_to_one_loop_for_good() -> None:
-    """It is made outside of any loop, where it takes nothing, and lives on one loop alone."""
+    """A queue that is made outside a loop accepts nothing there, and then belongs to one loop."""
     sink = Sink[int]()
     queue = FlushQueue(sink, patient())
     with pytest.raises(RuntimeError, match="no running event loop"):
@@ -226,7 +226,7 @@ def test_it_belongs_to_one_loop_for_good() -> None:
 
 
 def in_a_thread(call: Callable[[], object]) -> BaseException | None:
-    """Call something in a thread while this one waits, and return what it raised."""
+    """Call a function in another thread, and return the exception that it raised."""
     errors: list[BaseException] = []
 
     def target() -> None:
@@ -242,7 +242,7 @@ def in_a_thread(call: Callable[[], object]) -> BaseException | None:
 
 
 async def test_use_from_a_thread_is_an_error() -> None:
-    """A thread without a loop, or with one of its own, gets RuntimeError and nothing is changed."""
+    """In a thread without a loop, or with another one, calls raise RuntimeError and do nothing."""
     sink = Sink[int]()
     async with FlushQueue(sink, patient()) as queue:
         await settle()
@@ -254,7 +254,7 @@ async def test_use_from_a_thread_is_an_error() -> None:
 
 
 async def test_in_debug_mode_every_call_is_checked() -> None:
-    """In debug mode there is no fast path: a thread is found out right after an enqueue, too."""
+    """In debug mode a call from another thread raises, even right after an enqueue."""
     asyncio.get_running_loop().set_debug(enabled=True)
     sink = Sink[int]()
     async with FlushQueue(sink, patient()) as queue:
@@ -265,11 +265,11 @@ async def test_in_debug_mode_every_call_is_checked() -> None:
     assert [[1, 2, 4]] == sink.delivered
 
 
-# Dropped.
+# Garbage-collected.
 
 
 def drop(items: int, *, started: bool) -> None:
-    """Drop a queue with items in it, on a loop that is closed."""
+    """Drop the last reference to a queue with items in it, and collect garbage."""
     _leave(items, started=started)
     gc.collect()
 
@@ -287,7 +287,7 @@ def _leave(items: int, *, started: bool) -> None:
 def test_a_queue_dropped_with_items_says_so(
     caplog: pytest.LogCaptureFixture, *, started: bool
 ) -> None:
-    """It is an error in the log, and a warning: which queue, and how many wait or are in flight."""
+    """A queue that is dropped with items logs an error and warns, with its name and the number."""
     said = "a FlushQueue 'users' was garbage-collected with 3 items in it; a queue must be closed"
     with pytest.warns(ResourceWarning, match=f"^{said} to deliver its items$"):
         drop(3, started=started)
@@ -296,7 +296,7 @@ def test_a_queue_dropped_with_items_says_so(
 
 
 def test_a_queue_dropped_without_items_says_nothing() -> None:
-    """A queue that is empty, was closed with a loss or could not be made gives no warning."""
+    """No warning comes if a queue is empty, was closed with a loss, or could not be made."""
 
     async def lose() -> None:
         queue = FlushQueue(Sink[int](5.0), NaturalPolicy(1), max_shutdown_wait=1.0)
@@ -314,11 +314,11 @@ def test_a_queue_dropped_without_items_says_nothing() -> None:
         gc.collect()
 
 
-# What is told of a queue that nobody starts.
+# The warning about a queue that is never started.
 
 
 async def test_a_queue_that_nobody_starts_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
-    """A second after its first item there is a warning, and no other; flush() still waits."""
+    """One warning comes a second after the first item, and flush() still waits."""
     sink = Sink[int]()
     queue = FlushQueue(sink, patient())
     await asyncio.sleep(5.0)
@@ -340,7 +340,7 @@ async def test_a_queue_that_nobody_starts_says_so_once(caplog: pytest.LogCapture
 async def test_a_queue_that_has_failed_is_not_said_to_be_waiting(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Its items are listed; there is an ERROR record, and no warning."""
+    """A queue that fails before its start logs an error, lists its items, and does not warn."""
     queue = FlushQueue(Sink[int](), Answering(lambda _: None))
     await queue.enqueue(1)
     await asyncio.sleep(9.0)
@@ -351,7 +351,7 @@ async def test_a_queue_that_has_failed_is_not_said_to_be_waiting(
 async def test_a_queue_that_is_started_in_time_says_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A start within the second, before the first item or after it, leaves no timer behind."""
+    """A queue that is started within a second does not warn, and leaves no timer."""
     for wait in (0.0, 0.75):
         queue = FlushQueue(Sink[int](), patient())
         await queue.enqueue(1)
@@ -365,7 +365,7 @@ async def test_a_queue_that_is_started_in_time_says_nothing(
 async def test_a_queue_that_was_dropped_is_not_said_to_be_waiting(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The timer does not keep a queue alive: it says at once that it was dropped, and no more."""
+    """The timer of the warning does not keep a queue alive; only the loss of items is logged."""
     queues = [FlushQueue(Sink[int](), patient())]
     await queues[0].enqueue(1)
     await settle()

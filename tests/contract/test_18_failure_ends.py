@@ -1,4 +1,4 @@
-"""Point 18, at the end: retries that a close, a limit, a cancellation or another failure meets."""
+"""Point 18, at the end: retries during a close, a limit, a cancellation or another failure."""
 
 import asyncio
 from collections.abc import Callable
@@ -34,13 +34,13 @@ ALWAYS = {number: OSError() for number in range(100)}
 
 
 async def slow_handler(failure: Failure[int]) -> Verdict:
-    """Think for long."""
+    """Answer after a hundred seconds."""
     await asyncio.sleep(100.0)
     return Drop()
 
 
 async def test_a_drain_waits_for_retries() -> None:
-    """Without a limit the close takes as long as the pauses do, and all is delivered."""
+    """Without a limit a close waits for all pauses, and everything is delivered."""
     sink, handler = Sink[int](errors={0: OSError(), 2: OSError()}), Handler[int]([Retry(60)] * 2)
     async with FlushQueue(sink, NaturalPolicy(1), on_failure=handler) as queue:
         await enqueue_all(queue, range(2))
@@ -51,7 +51,7 @@ async def test_a_drain_waits_for_retries() -> None:
 
 
 async def test_a_limit_cuts_a_pause_short() -> None:
-    """A retry that would come after the limit does not come: its items are in doubt."""
+    """If the limit comes during the pause before a retry, the items are in doubt."""
     sink, handler = Sink[int](errors=ALWAYS), Handler[int]([Retry(2.0)] * 99)
     queue = FlushQueue(sink, NaturalPolicy(1), max_shutdown_wait=5.0, on_failure=handler)
     with pytest.raises(ShutdownTimeout) as caught:
@@ -64,7 +64,7 @@ async def test_a_limit_cuts_a_pause_short() -> None:
 
 
 async def test_a_limit_cuts_a_half_short() -> None:
-    """The half that was delivered before stays so, and the one that runs is in doubt."""
+    """At the limit a half that was delivered stays delivered, and the running half is in doubt."""
     sink, handler = Sink[int](2.0, errors={0: OSError()}), Handler[int]([Split()])
     queue = FlushQueue(sink, NaturalPolicy(), max_shutdown_wait=5.0, on_failure=handler)
     with pytest.raises(ShutdownTimeout):
@@ -74,7 +74,7 @@ async def test_a_limit_cuts_a_half_short() -> None:
 
 
 async def test_a_limit_cuts_a_handler_short() -> None:
-    """A handler that takes too long is cancelled; it has not answered: its items are in doubt."""
+    """A handler that takes too long is cancelled at the limit, and its items are in doubt."""
     sink = Sink[int](errors=ALWAYS)
     queue = FlushQueue(sink, NaturalPolicy(), max_shutdown_wait=5.0, on_failure=slow_handler)
     with pytest.raises(ShutdownTimeout) as caught:
@@ -99,7 +99,7 @@ async def test_a_limit_cuts_a_handler_short() -> None:
 async def test_a_handler_that_swallows_the_limit_hands_nothing_over_again(
     verdict: Verdict, dropped: int, in_doubt: list[int]
 ) -> None:
-    """Its verdict counts if it ends the matter; no retry and no half comes after the limit."""
+    """After the limit a verdict of Drop or Fail counts, but no retry and no half is called."""
 
     async def handler(failure: Failure[int]) -> Verdict:
         try:
@@ -124,7 +124,7 @@ async def test_a_handler_that_swallows_the_limit_hands_nothing_over_again(
 
 @pytest.mark.parametrize("how", HOWS)
 async def test_a_close_may_be_interrupted_anywhere(how: How) -> None:
-    """Wherever aclose() is interrupted while batches fail, each item is in exactly one place."""
+    """If aclose() is interrupted at any step while batches fail, each item has one place."""
 
     async def scenario(interrupted: Interruption) -> None:
         handler = Handler[int]([Split(), Retry(), Drop(), Retry()])
@@ -149,7 +149,7 @@ async def test_a_close_may_be_interrupted_anywhere(how: How) -> None:
 async def test_a_cancellation_from_outside_is_a_failure(
     handler: Callable[[Failure[int]], Verdict],
 ) -> None:
-    """Somebody else who cancels a flush, while it pauses or its handler thinks, ends the queue."""
+    """If other code cancels a flush during its pause or its handler, the queue fails."""
     queue = FlushQueue(Sink[int](errors=ALWAYS), NaturalPolicy(), on_failure=handler)
     with pytest.raises(FlushFailed) as caught:
         async with queue:
@@ -167,7 +167,7 @@ async def test_a_cancellation_from_outside_is_a_failure(
 
 
 async def test_a_flush_that_fails_for_good_leaves_the_others_retries() -> None:
-    """A flush in its pause while another ends the queue is one that runs: it is tried again."""
+    """If one flush ends the queue, another flush in its pause is still retried."""
     sink = Sink[int](errors={0: OSError("first"), 1: OSError("second")})
 
     async def handler(failure: Failure[int]) -> Verdict:
@@ -189,7 +189,7 @@ async def test_a_flush_that_fails_for_good_leaves_the_others_retries() -> None:
 
 
 async def test_flush_waits_until_all_was_judged() -> None:
-    """It waits for retries, and returns when the items were dropped: they have ended."""
+    """flush() waits for retries, and returns when the items are dropped, since they have ended."""
     sink, handler = Sink[int](errors=ALWAYS), Handler[int]([Retry(9)])
     async with FlushQueue(sink, NaturalPolicy(), on_failure=handler) as queue:
         await enqueue_all(queue, range(3))

@@ -1,7 +1,7 @@
-"""Point 18: what a failure handler is asked, and what becomes of the items that it judges.
+"""Point 18: the calls of a failure handler, and the effect of its verdicts on the items.
 
-What becomes of each item of a batch that failed is decided in flushq.core.attempts; the details are
-tested there, and here what shows through a queue.
+flushq.core.attempts decides the end of each item of a failed batch; tests/core/test_attempts.py has
+the details, and this file tests the effects that a queue shows.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ from tests.contract.support import (
 
 
 def poison(*items: int) -> Callable[[list[int]], Awaitable[None]]:
-    """Return a flush function that raises, without suspending, while one of these is in a batch."""
+    """Return a flush function that raises, without suspending, if one of these is in the batch."""
 
     async def flush_fn(batch: list[int]) -> None:
         if not set(items).isdisjoint(batch):
@@ -53,7 +53,7 @@ def poison(*items: int) -> Callable[[list[int]], Awaitable[None]]:
 
 
 async def test_a_dropped_batch_is_counted_and_the_queue_goes_on() -> None:
-    """After Drop the items are neither lost nor delivered, and the next batch is."""
+    """After Drop the items count as dropped, and the next batch is delivered."""
     sink, handler = Sink[int](errors={0: OSError()}), Handler[int]([Drop()])
     async with FlushQueue(sink, NaturalPolicy(2), on_failure=handler) as queue:
         await enqueue_all(queue, range(4))
@@ -64,7 +64,7 @@ async def test_a_dropped_batch_is_counted_and_the_queue_goes_on() -> None:
 
 
 async def test_a_failed_batch_ends_the_queue() -> None:
-    """Fail is what happens without a handler: its items are in doubt, the rest is undelivered."""
+    """Fail ends the queue like no handler: the batch is in doubt, the rest is undelivered."""
     failure, handler = OSError(), Handler[int]([Fail()])
     queue = FlushQueue(Sink[int](errors={0: failure}), NaturalPolicy(2), on_failure=handler)
     with pytest.raises(FlushFailed) as caught:
@@ -107,7 +107,7 @@ async def test_a_split_hands_over_one_half_after_the_other() -> None:
 async def test_the_class_of_a_verdict_means_its_instance(
     kind: Any, batches: list[list[int]], dropped: int, in_doubt: list[int]
 ) -> None:
-    """A handler that forgets the brackets is understood."""
+    """A handler may return the class of a verdict instead of an instance."""
     error = OSError()
     sink = Sink[int](errors={0: error})
     queue = FlushQueue(sink, patient(2), on_failure=lambda _: kind)
@@ -117,11 +117,11 @@ async def test_the_class_of_a_verdict_means_its_instance(
     assert end is None or error is end.__cause__
 
 
-# What the handler is told.
+# The failure that the handler gets.
 
 
 async def test_a_failure_tells_what_happened() -> None:
-    """The handler gets the items, the error, the attempt, the reason and the seconds since."""
+    """A Failure has the items, the error, the attempt, the reason and the seconds of the flush."""
     errors = [OSError("first"), OSError("second")]
     handler = Handler[int]([Retry(2.0)])
     sink = Sink[int](1.0, errors=dict(enumerate(errors)))
@@ -136,7 +136,7 @@ async def test_a_failure_tells_what_happened() -> None:
     assert [None, None] == [error.__context__ for error in errors]
 
 
-# How the handler is called.
+# Calls of the handler.
 
 
 async def test_a_handler_may_be_async() -> None:
@@ -154,7 +154,7 @@ context: contextvars.ContextVar[str] = contextvars.ContextVar("context", default
 
 
 async def test_a_handler_runs_in_the_flush() -> None:
-    """It runs in the task and the context of the flush: it sees what flush_fn has set there."""
+    """The handler runs in the task and context of the flush, and sees what flush_fn has set."""
     seen: list[tuple[str, asyncio.Task[Any] | None]] = []
 
     async def sink(batch: list[int]) -> None:
@@ -200,7 +200,7 @@ def raises(error: BaseException) -> Callable[[Failure[int]], Verdict]:
 
 
 async def test_a_task_group_that_fails_in_flush_fn() -> None:
-    """It fails as anything else does, though Python 3.11 and 3.12 leave its task cancelled."""
+    """A TaskGroup that fails in flush_fn can be retried; old Pythons leave the task cancelled."""
     attempts: list[list[int]] = []
 
     async def fail() -> None:
@@ -236,7 +236,7 @@ BROKEN: dict[str, tuple[Any, type[BaseException], str]] = {
 async def test_a_handler_without_a_verdict_ends_the_queue(
     handler: Any, kind: type[BaseException], message: str
 ) -> None:
-    """Its error is the cause, and flush_fn's is the cause of that; nothing is lost."""
+    """The error of a wrong handler is the cause; its own cause is the error of flush_fn."""
     failure = OSError()
     sink = Sink[int](errors={1: failure})
     queue = FlushQueue(sink, NaturalPolicy(2), on_failure=handler)
@@ -251,7 +251,7 @@ async def test_a_handler_without_a_verdict_ends_the_queue(
 
 
 async def test_a_handler_that_raises_at_a_half_loses_track_of_nothing() -> None:
-    """What was delivered and dropped before it raised stays so, and the rest is in doubt."""
+    """If the handler raises at a half, earlier items keep their ends, and the rest is in doubt."""
 
     def handler(failure: Failure[int]) -> Verdict:
         if failure.items == [4, 5]:
@@ -268,7 +268,7 @@ async def test_a_handler_that_raises_at_a_half_loses_track_of_nothing() -> None:
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("of_handler", [False, True])
 def test_an_interrupt_is_raised_on(kind: type[BaseException], *, of_handler: bool) -> None:
-    """It leaves the loop and ends the queue; the handler is not asked about that of a sink."""
+    """An interrupt is raised and ends the queue; the handler is not asked about one of the sink."""
     interrupt, asked = kind(), list[type[BaseException]]()
 
     def handler(failure: Failure[int]) -> Verdict:
@@ -294,7 +294,7 @@ def test_an_interrupt_is_raised_on(kind: type[BaseException], *, of_handler: boo
 
 @pytest.mark.parametrize("in_drain", [False, True])
 async def test_a_handler_may_enqueue_to_its_own_queue(*, in_drain: bool) -> None:
-    """It may send items round again, behind those that wait, in the drain too."""
+    """A handler may enqueue items again, behind the waiting ones, in the drain too."""
     sink = Sink[int](1.0, errors={0: OSError()})
 
     async def handler(failure: Failure[int]) -> Verdict:
@@ -320,7 +320,7 @@ async def test_a_handler_may_enqueue_to_its_own_queue(*, in_drain: bool) -> None
 async def test_a_handler_cannot_wait_for_itself(
     call: Callable[[FlushQueue[int]], Awaitable[None]],
 ) -> None:
-    """What would wait for the flush is a RuntimeError, in the handler and in a task of it."""
+    """A call in a handler, or in its task, that would wait for its own flush is a RuntimeError."""
     told: list[BaseException | None] = []
 
     async def handler(failure: Failure[int]) -> Verdict:
@@ -338,8 +338,8 @@ async def test_a_handler_cannot_wait_for_itself(
 # Slots, order, the policy.
 
 
-class Listening(NaturalPolicy):
-    """Notes what it is told of the end of each flush."""
+class NotingPolicy(NaturalPolicy):
+    """A policy that notes the end of each flush."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -348,22 +348,22 @@ class Listening(NaturalPolicy):
     def flush_done(
         self, now: float, count: int, seconds: float, error: BaseException | None = None
     ) -> Decision:
-        """Note it."""
+        """Note the end, and answer."""
         self.told.append((now, count, seconds, error))
         return super().flush_done(now, count, seconds, error)
 
 
-async def test_the_policy_hears_of_one_long_flush() -> None:
-    """However often a batch is handed over, it is told of one end, after the seconds of all."""
+async def test_the_policy_is_told_of_one_long_flush() -> None:
+    """The policy is told of one end of the flush, with the seconds of all its calls together."""
     sink = Sink[int](1.0, errors={0: OSError(), 1: OSError()})
     handler = Handler[int]([Retry(2.0), Split()])
-    async with FlushQueue(sink, Listening(), on_failure=handler) as queue:
+    async with FlushQueue(sink, NotingPolicy(), on_failure=handler) as queue:
         await enqueue_all(queue, range(2))
-    assert [(6.0, 2, 6.0, None)] == cast("Listening", queue.policy).told
+    assert [(6.0, 2, 6.0, None)] == cast("NotingPolicy", queue.policy).told
 
 
 async def test_a_retry_at_once_lets_the_loop_run() -> None:
-    """A sink that never suspends and is retried at once, again and again, lets others run."""
+    """The loop runs between retries without a pause, even if the sink never suspends."""
     handler = Handler[int]([Retry(0)] * 50)
     async with FlushQueue(poison(1), NaturalPolicy(), on_failure=handler) as queue:
         await queue.enqueue(1)
@@ -374,21 +374,21 @@ async def test_a_retry_at_once_lets_the_loop_run() -> None:
     assert 50 <= turns
 
 
-# What is kept.
+# References to items.
 
 
 class Item:
-    """An item that can be watched."""
+    """An item that can have a weak reference."""
 
 
 def retry_once(failure: Failure[Item]) -> Verdict:
-    """Have it tried again, and drop it if it fails then."""
+    """Retry once, and then drop."""
     return Retry(1.0) if failure.attempt < 2 else Drop()
 
 
 @pytest.mark.parametrize("handler", [retry_once, lambda _: Split()], ids=["dropped", "delivered"])
 async def test_a_batch_that_failed_is_let_go(handler: Callable[[Failure[Item]], Verdict]) -> None:
-    """Neither the queue nor a circle of references keeps its items, whatever became of them."""
+    """After a failure neither the queue nor a reference cycle keeps the items of a batch."""
 
     async def sink(batch: list[Item]) -> None:
         if len(batch) > 1:

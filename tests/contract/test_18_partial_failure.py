@@ -1,6 +1,6 @@
 """Point 18: a flush function that raises PartialFailure has delivered the items it does not name.
 
-Which items are judged and which are lost is tested in detail in tests/core/test_attempts.py.
+tests/core/test_attempts.py tests the ends of all items in detail.
 """
 
 import asyncio
@@ -22,16 +22,16 @@ from tests.contract.support import Handler, Sink, enqueue_all, failing, now, pat
 
 
 class Bad(Exception):
-    """What is wrong with an item."""
+    """The error of an item."""
 
 
 def refusal(*indices: int) -> PartialFailure:
-    """Say that the items at these indices have failed."""
+    """Return a PartialFailure of the items at these indices."""
     return PartialFailure({index: Bad(index) for index in indices})
 
 
 async def test_without_a_handler_the_others_are_delivered_and_the_queue_ends() -> None:
-    """Only the items that it names are in doubt; the PartialFailure is the cause."""
+    """Without a handler the named items are in doubt, and the PartialFailure is the cause."""
     error = refusal(1, 3)
     queue = FlushQueue(Sink[int](errors={0: error}), NaturalPolicy(5))
     with pytest.raises(FlushFailed) as caught:
@@ -43,7 +43,7 @@ async def test_without_a_handler_the_others_are_delivered_and_the_queue_ends() -
 
 
 async def test_the_handler_is_asked_about_those_that_failed() -> None:
-    """It gets the failed items, in order, the PartialFailure, and the exception of each."""
+    """The handler gets the failed items in order, the PartialFailure, and their exceptions."""
     error, handler = refusal(3, 1), Handler[int]()
     sink = Sink[int](errors={0: error})
     async with FlushQueue(sink, patient(5), on_failure=handler) as queue:
@@ -55,7 +55,7 @@ async def test_the_handler_is_asked_about_those_that_failed() -> None:
 
 
 async def test_a_retry_hands_over_the_failed_ones_alone() -> None:
-    """What was delivered is not handed over again, and the attempts go on counting."""
+    """A retry has only the failed items, and the number of attempts keeps growing."""
     handler = Handler[int]([Retry(1.0)] * 3)
     sink = Sink[int](errors={0: refusal(1, 3, 4), 1: refusal(0, 2), 2: refusal(1)})
     async with FlushQueue(sink, NaturalPolicy(6), on_failure=handler) as queue:
@@ -66,7 +66,7 @@ async def test_a_retry_hands_over_the_failed_ones_alone() -> None:
 
 
 async def test_one_that_comes_with_a_cancellation_still_counts() -> None:
-    """A sink that is cut short by the limit and says what it has delivered is believed."""
+    """After a cancellation at the limit a PartialFailure counts: the other items are delivered."""
 
     async def sink(batch: list[int]) -> None:
         try:
@@ -104,7 +104,7 @@ class Unreadable(Mapping[int, BaseException]):
 async def test_what_makes_no_sense_puts_the_whole_batch_in_doubt(
     errors: Any, kind: type[Exception], flaw: str
 ) -> None:
-    """It ends the queue, and the handler is not asked: nobody knows what was delivered."""
+    """A wrong PartialFailure ends the queue without the handler; its whole batch is in doubt."""
     sink, handler = Sink[int](errors={0: PartialFailure(errors)}), Handler[int]()
     queue = FlushQueue(sink, NaturalPolicy(3), on_failure=handler)
     with pytest.raises(FlushFailed, match=flaw) as caught:

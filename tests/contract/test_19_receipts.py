@@ -1,6 +1,6 @@
-"""Point 19: a receipt tells what became of its item, to all who ask and as often as they do.
+"""Point 19: a receipt tells the end of its item, to any number of waiters, any number of times.
 
-What a receipt costs, and callers that give up, are in tests/aio/test_receipts.py.
+tests/aio/test_receipts.py tests the cost of a receipt, and callers that stop waiting.
 """
 
 import asyncio
@@ -60,17 +60,17 @@ async def submit_all(queue: FlushQueue[int], *items: int) -> list[Receipt[int]]:
 
 
 async def fates(receipts: list[Receipt[int]]) -> list[BaseException | None]:
-    """Return what each receipt raises, in order."""
+    """Return the exception of each receipt, or None, in order."""
     return [await error_of(receipt) for receipt in receipts]
 
 
 async def value_of(awaitable: Awaitable[object]) -> object:
-    """Await something, in a coroutine, and return what it returns."""
+    """Await an awaitable in a coroutine, and return its result."""
     return await awaitable
 
 
 def kinds(errors: list[BaseException | None]) -> list[type[BaseException] | None]:
-    """Return the type of each."""
+    """Return the type of each error."""
     return [None if error is None else type(error) for error in errors]
 
 
@@ -78,7 +78,7 @@ def kinds(errors: list[BaseException | None]) -> list[type[BaseException] | None
 
 
 async def test_it_returns_none_when_the_item_was_delivered() -> None:
-    """Submit returns at once, the receipt when flush_fn has returned; what it returned is lost."""
+    """``submit`` returns at once; the receipt returns None when flush_fn has returned anything."""
 
     async def sink(batch: list[int]) -> str:
         await asyncio.sleep(3.0)
@@ -92,7 +92,7 @@ async def test_it_returns_none_when_the_item_was_delivered() -> None:
 
 
 async def test_deliver_is_submit_and_receipt_in_one() -> None:
-    """Deliver returns None when the item was delivered, and not before."""
+    """``deliver`` returns None when the item was delivered, and not before."""
     sink = HeldSink[int]()
     async with FlushQueue(sink, NaturalPolicy()) as queue:
         delivery = asyncio.create_task(value_of(queue.deliver(1)))
@@ -108,7 +108,7 @@ async def test_deliver_is_submit_and_receipt_in_one() -> None:
 
 
 async def test_submit_nowait_is_enqueue_nowait_with_a_receipt() -> None:
-    """It accepts the item now or raises QueueFull; its receipt is as any other."""
+    """submit_nowait accepts the item now or raises QueueFull; its receipt is an ordinary one."""
     sink = Sink[int]()
     async with FlushQueue(sink, patient(2), dedupe_key=abs, max_queue_size=1) as queue:
         receipt = queue.submit_nowait(1)
@@ -125,7 +125,7 @@ async def test_submit_nowait_is_enqueue_nowait_with_a_receipt() -> None:
 
 
 async def test_submit_lets_the_loop_run() -> None:
-    """A producer that only submits lets others run after each burst."""
+    """A producer that only submits lets the loop run after each burst."""
     async with FlushQueue(Sink[int](), patient()) as queue:
         await settle()
         submitting = asyncio.create_task(submit_all(queue, *range(2 * BURST + 9)))
@@ -138,7 +138,7 @@ async def test_submit_lets_the_loop_run() -> None:
 
 @EVERY_HOW
 async def test_deliver_at_any_step(how: How) -> None:
-    """A delivery cut off at any step is not accepted, or delivered all the same: no third way."""
+    """If deliver is interrupted at any step, its item is either not accepted, or delivered."""
 
     async def scenario(interrupted: Interruption) -> None:
         sink = StepSink[int]()
@@ -156,7 +156,7 @@ async def test_deliver_at_any_step(how: How) -> None:
 
 
 async def test_what_is_refused_has_no_receipt() -> None:
-    """Submit and deliver raise what enqueue does, and nothing was accepted."""
+    """``submit`` and ``deliver`` raise the same errors as enqueue, and accept nothing then."""
     queue = FlushQueue(Sink[int](), IntervalPolicy(1.0, max_weight=5), weigh=lambda item: item)
     async with queue:
         for refused in (queue.submit(6), queue.deliver(6)):
@@ -168,12 +168,12 @@ async def test_what_is_refused_has_no_receipt() -> None:
     assert 0 == queue.stats().accepted
 
 
-# Waiting for it.
+# Waiting for a receipt.
 
 
 @EVERY_HOW
 async def test_a_waiter_at_any_step(how: How) -> None:
-    """A waiter cut off at any step takes nothing from the item, nor from those who wait too."""
+    """A waiter that is interrupted at any step changes nothing for the item or other waiters."""
 
     async def scenario(interrupted: Interruption) -> None:
         sink = HeldSink[int]()
@@ -214,7 +214,7 @@ WAITING: dict[str, Callable[[Receipt[int]], Awaitable[object]]] = {
 async def test_it_may_be_awaited_in_every_way(
     wait: Callable[[Receipt[int]], Awaitable[object]],
 ) -> None:
-    """A receipt goes wherever asyncio takes an awaitable, before its end and after it."""
+    """A receipt works like any awaitable in asyncio, before its end and after it."""
     sink = HeldSink[int]()
     queue = FlushQueue(sink, NaturalPolicy(1), on_failure=lambda failure: Drop())
     async with queue:
@@ -229,7 +229,7 @@ async def test_it_may_be_awaited_in_every_way(
 
 
 def test_another_loop_may_not_wait() -> None:
-    """Before the end a wait on another loop is a RuntimeError; after it the fate is known."""
+    """Before the end, waiting on another loop is a RuntimeError; afterwards it works."""
     sink = HeldSink[int]()
     queue = FlushQueue(sink, NaturalPolicy())
     receipts: list[Receipt[int]] = []
@@ -258,7 +258,7 @@ def test_another_loop_may_not_wait() -> None:
 
 
 async def test_flush_fn_may_not_wait_for_what_has_not_ended() -> None:
-    """To wait inside flush_fn, for any item, is a RuntimeError; deliver accepts nothing."""
+    """Waiting for any item inside flush_fn is a RuntimeError; deliver accepts nothing there."""
     errors: list[BaseException | None] = []
 
     async def sink(batch: list[int]) -> None:
@@ -279,7 +279,7 @@ async def test_flush_fn_may_not_wait_for_what_has_not_ended() -> None:
 
 
 async def test_flush_fn_may_look_at_what_has_ended() -> None:
-    """Inside flush_fn a receipt whose item has ended tells what became of it."""
+    """Inside flush_fn a receipt whose item has ended can be awaited."""
     errors: list[BaseException | None] = []
 
     async def sink(batch: list[int]) -> None:
@@ -297,7 +297,7 @@ async def test_flush_fn_may_look_at_what_has_ended() -> None:
 
 
 async def test_a_failed_item_raises_item_failed() -> None:
-    """Without a handler each item of the batch raises ItemFailed, from what flush_fn raised."""
+    """Without a handler each receipt of the batch raises ItemFailed, caused by flush_fn's error."""
     error = OSError("sink")
     async with failing(FlushQueue(Sink[int](errors={0: error}), NaturalPolicy())) as queue:
         receipts = await submit_all(queue, 1, 2)
@@ -310,7 +310,7 @@ async def test_a_failed_item_raises_item_failed() -> None:
 
 
 def broken(failure: Failure[int]) -> Verdict:
-    """Raise, as a handler must not."""
+    """Raise ZeroDivisionError, which a handler must not do."""
     raise ZeroDivisionError("handler")
 
 
@@ -325,7 +325,7 @@ def broken(failure: Failure[int]) -> Verdict:
     ids=["none", "broken", "drop", "retry"],
 )
 async def test_each_item_has_its_own_fate(handler: Any, expected: list[Any]) -> None:
-    """One beside those of a PartialFailure, those that it names, and one of the next batch."""
+    """A delivered item, the failed items of a PartialFailure and a later item end differently."""
     errors = {1: OSError("one"), 2: ValueError("two")}
     sink = Sink[int](errors={0: PartialFailure(errors)})
     queue = FlushQueue(sink, patient(3), on_failure=handler)
@@ -342,7 +342,7 @@ async def test_each_item_has_its_own_fate(handler: Any, expected: list[Any]) -> 
 
 
 async def test_what_waits_at_a_failure() -> None:
-    """A receipt of an item that waits raises FlushFailed, a new object each, with the lists."""
+    """The receipt of a waiting item raises FlushFailed, a new object each time, with the lists."""
     error = OSError("sink")
     sink = HeldSink[int]()
     async with failing(FlushQueue(sink, NaturalPolicy(1))) as queue:
@@ -361,7 +361,7 @@ async def test_what_waits_at_a_failure() -> None:
 
 
 async def test_what_runs_at_a_failure() -> None:
-    """A flush that still runs at a failure may deliver; its receipts wait for that."""
+    """A flush that still runs after a failure may deliver, and its receipts wait for its end."""
     sink = HeldSink[int]()
     async with failing(FlushQueue(sink, NaturalPolicy(1), max_in_flight=2)) as queue:
         first, second, third = await submit_all(queue, 1, 2, 3)
@@ -377,7 +377,7 @@ async def test_what_runs_at_a_failure() -> None:
 
 @pytest.mark.parametrize("delay", range(5))
 async def test_a_close_at_its_limit(delay: int) -> None:
-    """What waits, what was cut and what runs at the limit raises ShutdownTimeout."""
+    """At the limit the receipts of waiting and of running items raise ShutdownTimeout."""
     queue = FlushQueue(Sink[int](10.0), NaturalPolicy(1), max_shutdown_wait=0)
     await queue.__aenter__()
     receipts = await submit_all(queue, 1, 2)
@@ -391,7 +391,7 @@ async def test_a_close_at_its_limit(delay: int) -> None:
 
 @pytest.mark.parametrize("event", EVENTS)
 async def test_a_policy_that_raises(event: str) -> None:
-    """Whatever was not delivered when the policy fails raises PolicyError."""
+    """If the policy raises, the receipts of all items that were not delivered raise PolicyError."""
     queue = FlushQueue(Sink[int](1.0), Broken(event, ZeroDivisionError))
     async with failing(queue, PolicyError):
         told = await fates(await submit_all(queue, 1, 2))
@@ -401,7 +401,7 @@ async def test_a_policy_that_raises(event: str) -> None:
 
 
 async def test_a_receipt_that_nobody_awaits_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever became of its item, an unawaited receipt says nothing, then or when collected."""
+    """A receipt that is never awaited logs nothing, even when it is garbage-collected."""
     sink = HeldSink[int]()
     async with failing(FlushQueue(sink, NaturalPolicy(1))) as queue:
         receipts = await submit_all(queue, 1, 2, 3)
@@ -422,7 +422,7 @@ async def test_a_receipt_that_nobody_awaits_logs_nothing(caplog: pytest.LogCaptu
 
 
 async def test_what_a_partial_failure_leaves_out_is_delivered_at_once() -> None:
-    """Its receipt does not wait for the handler, nor for the retries of the others."""
+    """Items that a PartialFailure does not name end at once, before the handler and the retries."""
     sink = Sink[int](errors={0: PartialFailure({1: OSError("locked")})})
     handler = Handler[int]([Retry(3.0)])
     async with FlushQueue(sink, patient(3), on_failure=handler.later) as queue:
@@ -433,7 +433,7 @@ async def test_what_a_partial_failure_leaves_out_is_delivered_at_once() -> None:
 
 
 async def test_what_was_dropped_is_told_at_once() -> None:
-    """The half of a split that is tried again for an hour holds up nobody of the other."""
+    """The receipt of a dropped item raises at once, although the other half is retried later."""
     sink = Sink[int](errors={0: OSError(), 1: OSError("of the first half"), 2: OSError()})
     handler = Handler[int]([Split(), Drop(), Retry(3600.0)])
     async with FlushQueue(sink, patient(2), on_failure=handler) as queue:
@@ -449,7 +449,7 @@ async def test_what_was_dropped_is_told_at_once() -> None:
 
 
 async def test_the_receipt_of_a_duplicate_is_that_of_the_item_that_stayed() -> None:
-    """All who submit an item of one key hold one receipt, also if the first was enqueued."""
+    """All submitters of one key get the same receipt, even if the first item was enqueued."""
     sink = Sink[str](errors={0: OSError("sink")})
     queue = FlushQueue(sink, patient(2), dedupe_key=str.lower, on_failure=lambda failure: Drop())
     async with queue:
@@ -463,7 +463,7 @@ async def test_the_receipt_of_a_duplicate_is_that_of_the_item_that_stayed() -> N
 
 
 async def test_a_duplicate_in_line() -> None:
-    """Of two with one key that wait for room, the second gets the receipt of the first."""
+    """If two producers with one key wait for room, the second gets the receipt of the first."""
     sink = HeldSink[int]()
     queue = FlushQueue(sink, patient(2), dedupe_key=lambda item: item, max_queue_size=2)
     async with queue:

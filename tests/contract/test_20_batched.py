@@ -1,6 +1,6 @@
-"""Point 20: Batched answers each caller with the result of its own key, or says why not.
+"""Point 20: Batched gives each caller the result of its own key, or an exception.
 
-That every caller hears of the end of the queue comes from receipts: test_19_receipts.py.
+test_19_receipts.py tests that every caller is told of the end of the queue.
 """
 
 import asyncio
@@ -42,10 +42,10 @@ from tests.strategies import Refusal
 
 @attrs.define(eq=False)
 class Doubling:
-    """A loader that returns twice the key, after so many steps of the loop and seconds.
+    """A loader that returns twice each key, after some steps of the loop and some seconds.
 
     Attributes:
-        answers: What the calls return (or raise) instead, one after the other.
+        answers: What the first calls return (or raise) instead, one after the other.
         calls: The keys of each call.
     """
 
@@ -67,27 +67,27 @@ class Doubling:
 
 
 def batched_of(load: Any, policy: Any, **options: Any) -> Batched[Any, Any]:
-    """Make a Batched of any keys and results."""
+    """Make a Batched with any types of keys and results."""
     return Batched(load, policy, **options)
 
 
 def called(batched: Batched[Any, Any], *keys: Any) -> list[asyncio.Task[Any]]:
-    """Start a caller of each key."""
+    """Start one caller for each key."""
     return [asyncio.create_task(value_of(batched(key))) for key in keys]
 
 
 async def value_of(awaitable: Awaitable[Any]) -> Any:
-    """Await something, in a coroutine, and return what it returns."""
+    """Await an awaitable in a coroutine, and return its result."""
     return await awaitable
 
 
 async def ends(callers: list[asyncio.Task[Any]]) -> list[Any]:
-    """Return what each caller has got, result or exception, in order."""
+    """Return the result or the exception of each caller, in order."""
     return await asyncio.gather(*callers, return_exceptions=True)
 
 
 async def answers(load: Any, *keys: Any) -> list[Any]:
-    """Ask for keys together, and return what each caller gets."""
+    """Ask for keys together, and return the result or the exception of each caller."""
     async with batched_of(load, patient()) as batched:
         callers = called(batched, *keys)
         await settle()
@@ -96,7 +96,7 @@ async def answers(load: Any, *keys: Any) -> list[Any]:
 
 
 def kinds(results: list[Any]) -> list[type[Any]]:
-    """Return the type of each."""
+    """Return the type of each result."""
     return [type(result) for result in results]
 
 
@@ -104,7 +104,7 @@ def kinds(results: list[Any]) -> list[type[Any]]:
 
 
 async def test_each_caller_gets_the_result_of_its_key() -> None:
-    """Callers that ask together are answered by one call, within the caps, each with its own."""
+    """Callers that ask together share one call, within the caps, and get their own results."""
     load = Doubling()
     async with batched_of(load, NaturalPolicy(3)) as double:
         assert [0, 2, 4, 6] == await asyncio.gather(*map(double, range(4)))
@@ -124,19 +124,19 @@ RESULTS: dict[str, Any] = {
 
 @pytest.mark.parametrize("results", RESULTS.values(), ids=RESULTS)
 async def test_sequences_and_mappings_are_results(results: Any) -> None:
-    """Whatever has one result after the other is taken in order, a mapping by key."""
+    """Results of a sequence-like object are used in order, those of a mapping by key."""
     assert ["a", "b"] == await answers(Doubling(answers=[results]), 1, 2)
 
 
 @pytest.mark.parametrize("result", [None, 0, "", (), KeyError, [OSError("in a list")]])
 async def test_any_object_is_a_result(result: object) -> None:
-    """It may be None or false, an exception class, or a list of exceptions: it is returned."""
+    """A result may be None, false, an exception class or a list of exceptions."""
     assert [result] == await answers(Doubling(answers=[[result]]), 1)
     assert [result] == await answers(Doubling(answers=[{1: result}]), 1)
 
 
 async def test_a_missing_key_is_a_key_error_for_its_callers_alone() -> None:
-    """A key that the mapping does not have raises KeyError with the key, a new object each."""
+    """For a key that is not in the mapping each caller gets a new KeyError with the key."""
     first, *missing = await answers(Doubling(answers=[{1: "a"}]), 1, 2, 2)
     assert "a" == first
     assert [KeyError, KeyError] == kinds(missing)
@@ -146,7 +146,7 @@ async def test_a_missing_key_is_a_key_error_for_its_callers_alone() -> None:
 
 @pytest.mark.parametrize("error", [ValueError("bad key"), KeyError(3), asyncio.CancelledError()])
 async def test_an_exception_among_the_results_is_raised_as_it_is(error: BaseException) -> None:
-    """An exception instance is raised to those who asked for this key, and to nobody else."""
+    """An exception instance as a result is raised in the callers of this key alone."""
     for results in ["a", error], {1: "a", 2: error}:
         async with batched_of(Doubling(answers=[results]), patient(2)) as batched:
             callers = [asyncio.create_task(error_of(batched(key))) for key in (1, 2, 2)]
@@ -156,7 +156,7 @@ async def test_an_exception_among_the_results_is_raised_as_it_is(error: BaseExce
 
 
 async def test_the_traceback_of_an_answer_does_not_grow() -> None:
-    """Each caller gets the exception with the traceback of the loader, and a frame or two."""
+    """All callers get the exception with tracebacks of the same length."""
     error = LookupError("not found")
 
     async def depth(key: int) -> int:
@@ -169,11 +169,11 @@ async def test_the_traceback_of_an_answer_does_not_grow() -> None:
     assert 1 == len(set(depths))
 
 
-# What is not a result.
+# Wrong results.
 
 
 def not_a_result(shown: str) -> tuple[type[Exception], str]:
-    """The error of a loader that returns what is shown."""
+    """Return the class and the message for a loader that returns this."""
     return TypeError, f"the loader must return a sequence or a mapping, not {shown}"
 
 
@@ -197,7 +197,7 @@ BAD: dict[str, tuple[Any, tuple[type[Exception], str]]] = {
 async def test_what_is_not_a_result_fails_its_callers(
     results: Any, expected: tuple[type[Exception], str]
 ) -> None:
-    """Anything else is ItemFailed for all of that call, from an error that says what came."""
+    """After a wrong result all callers of that call get ItemFailed, whose cause shows it."""
     load = Doubling(answers=[results])
     async with batched_of(load, patient(2)) as double:
         got = await ends(called(double, 1, 2))
@@ -211,7 +211,7 @@ async def test_what_is_not_a_result_fails_its_callers(
 
 
 async def test_a_loader_must_be_async() -> None:
-    """A loader that returns at once fails its callers with a TypeError that shows what it gave."""
+    """A loader that is not async fails its callers with a TypeError that shows the result."""
     (error,) = await answers(lambda keys: keys, 1)
     assert ItemFailed is type(error)
     assert TypeError is type(error.__cause__)
@@ -232,7 +232,7 @@ async def test_a_loader_must_be_async() -> None:
 async def test_a_loader_that_raises_fails_its_callers(
     error: BaseException, reported: type[BaseException]
 ) -> None:
-    """Every caller gets an ItemFailed of its own, whatever is raised, and the next call goes on."""
+    """If the loader raises, each caller gets its own ItemFailed, and the next call is made."""
     reports: list[FlushReport] = []
     load = Doubling(answers=[error])
     async with batched_of(load, patient(2), on_report=reports.append) as double:
@@ -247,7 +247,7 @@ async def test_a_loader_that_raises_fails_its_callers(
 
 
 async def test_nothing_keeps_the_error_of_a_loader_once_it_was_told() -> None:
-    """It goes with those who caught it, and does not wait for the garbage collector."""
+    """When the callers drop the error of a loader, it is freed without the garbage collector."""
 
     async def load(keys: list[int]) -> Any:
         raise Refusal
@@ -275,7 +275,7 @@ async def test_keys_that_wait_together_are_loaded_once() -> None:
 
 
 async def test_a_key_in_flight_is_loaded_again() -> None:
-    """A caller that asks for a key that is being loaded gets the result of a later call."""
+    """A caller that asks for a key in flight gets the result of a later call."""
     load = Doubling(seconds=1.0)
     async with batched_of(load, NaturalPolicy()) as double:
         first = called(double, 1)
@@ -285,7 +285,7 @@ async def test_a_key_in_flight_is_loaded_again() -> None:
 
 
 async def test_a_key_that_cannot_be_hashed_is_refused() -> None:
-    """An unhashable key is a TypeError for its caller, and the others go on."""
+    """A key that cannot be hashed is a TypeError for its caller alone."""
     load = Doubling()
     async with batched_of(load, NaturalPolicy()) as double:
         with pytest.raises(TypeError, match=r"must be hashable, not \[1\]"):
@@ -295,7 +295,7 @@ async def test_a_key_that_cannot_be_hashed_is_refused() -> None:
 
 
 async def test_callers_who_do_not_share_get_a_result_each() -> None:
-    """With share=False the loader gets a key once for each caller, hashable or not."""
+    """With share=False the loader gets a key once for each caller; it need not be hashable."""
 
     async def load(keys: list[list[int]]) -> list[tuple[int, ...]]:
         return [(index, *key) for index, key in enumerate(keys)]
@@ -310,7 +310,7 @@ async def test_callers_who_do_not_share_get_a_result_each() -> None:
 
 @pytest.mark.parametrize("seconds", [None, 1e9])
 async def test_who_is_cancelled_before_the_call_is_left_out(seconds: float | None) -> None:
-    """At whatever step a caller is cancelled: if that is before the call, its key is not in it."""
+    """If the only caller of a key is cancelled before the call, the key is left out of the call."""
     was_called: list[bool] = []
 
     async def call() -> None:
@@ -331,7 +331,7 @@ async def test_who_is_cancelled_before_the_call_is_left_out(seconds: float | Non
 
 
 async def test_a_request_that_was_given_up_is_left_out() -> None:
-    """A key is loaded if one of those who share it has stayed, or has come later, and only then."""
+    """A key is loaded only if one of its callers is not cancelled."""
     load = Doubling()
     async with batched_of(load, patient()) as double:
         gone = called(double, 1, 2, 3)
@@ -350,7 +350,7 @@ async def test_a_request_that_was_given_up_is_left_out() -> None:
 
 
 async def test_if_nobody_is_left_the_loader_is_not_called() -> None:
-    """A batch without callers is not a call; a later one is made as ever."""
+    """A batch without callers makes no call, and a later batch does."""
     load = Doubling()
     async with batched_of(load, patient()) as double:
         callers = called(double, 1, 2)
@@ -371,7 +371,7 @@ async def test_if_nobody_is_left_the_loader_is_not_called() -> None:
 
 
 async def test_a_limit_leaves_nobody_waiting() -> None:
-    """The callers of the running call and those in the buffer are told, and one in line too."""
+    """At the limit the callers of the running call, of waiting keys and in line all get errors."""
     load = Doubling(seconds=5.0)
     batched = batched_of(load, NaturalPolicy(1), max_shutdown_wait=1.0, max_queue_size=1)
     with pytest.raises(ShutdownTimeout):
@@ -387,7 +387,7 @@ async def test_a_limit_leaves_nobody_waiting() -> None:
 
 
 async def test_an_exception_of_the_body_goes_on() -> None:
-    """What the body raises leaves the `async with`, whatever was lost."""
+    """An exception of the block is raised by `async with`, with a note about the loss."""
     with pytest.raises(ZeroDivisionError) as caught:
         async with batched_of(Doubling(), patient(), max_shutdown_wait=0) as double:
             callers = called(double, 1)
@@ -398,7 +398,7 @@ async def test_an_exception_of_the_body_goes_on() -> None:
 
 
 async def test_the_lists_of_what_was_lost_hold_keys() -> None:
-    """So do those of the exception."""
+    """The lists of the queue and of its exception have keys."""
     batched = batched_of(Doubling(), patient(), max_shutdown_wait=0)
     with pytest.raises(ShutdownTimeout) as caught:
         async with batched:
@@ -408,12 +408,12 @@ async def test_the_lists_of_what_was_lost_hold_keys() -> None:
     assert ["a", 2] == caught.value.undelivered == batched.queue.undelivered
 
 
-# A loader that asks itself.
+# A loader that calls its own Batched.
 
 
 @pytest.mark.parametrize("key", [1, 2, 3])
 async def test_a_loader_may_not_ask_itself(key: int) -> None:
-    """It is a RuntimeError, whether the key is in this call, waits or is new; nobody hangs."""
+    """A loader that calls its own Batched gets RuntimeError for any key, and nothing hangs."""
     errors: list[BaseException | None] = []
     calls: list[list[int]] = []
 
@@ -433,7 +433,7 @@ async def test_a_loader_may_not_ask_itself(key: int) -> None:
 
 
 class Poisoned(Doubling):
-    """A loader that raises as long as a key below 0 is asked for."""
+    """A loader that raises if a key is below 0."""
 
     async def __call__(self, keys: list[int]) -> Any:
         """Return the results, in order."""
@@ -444,7 +444,7 @@ class Poisoned(Doubling):
 
 
 async def test_a_split_answers_all_but_the_poisoned_caller() -> None:
-    """Of 64 callers, 63 have their answers, and one the exception that its key has caused."""
+    """Of 64 callers 63 get their results, and one gets the exception that its key caused."""
     load = Poisoned()
 
     def judge(failure: Failure[int]) -> Verdict:
@@ -460,7 +460,7 @@ async def test_a_split_answers_all_but_the_poisoned_caller() -> None:
 
 
 async def test_the_handler_is_asked_about_keys() -> None:
-    """It sees the keys that were asked for, may be async, and a retry may succeed."""
+    """The handler gets the keys, may be async, and may retry with success."""
     asked: list[Failure[int]] = []
 
     async def judge(failure: Failure[int]) -> Verdict:
@@ -475,7 +475,7 @@ async def test_the_handler_is_asked_about_keys() -> None:
 
 
 async def test_the_handler_is_not_asked_about_keys_that_nobody_waits_for() -> None:
-    """They were not loaded, so they did not fail."""
+    """The handler is not told of keys without callers, since they were not loaded."""
     asked: list[list[int]] = []
     load = Doubling(answers=[OSError("reset")])
 
@@ -492,14 +492,14 @@ async def test_the_handler_is_not_asked_about_keys_that_nobody_waits_for() -> No
 
 
 async def test_a_second_call_answers_anew() -> None:
-    """What a call that failed has answered of some keys does not outlive it."""
+    """A retry does not use results of the call that failed."""
     load = Doubling(answers=[defaultdict(lambda: 1 // 0, {1: "stale"}), {}])
     async with batched_of(load, patient(2), on_failure=lambda _: Retry()) as double:
         assert [KeyError, KeyError] == kinds(await ends(called(double, 1, 2)))
 
 
 async def test_a_failure_may_end_the_queue_of_the_callers() -> None:
-    """After Fail the callers of this call have its exception, and all others FlushFailed."""
+    """After Fail the callers of this call get its exception, and all others FlushFailed."""
     load = Doubling(answers=[OSError("down")])
     double = batched_of(load, patient(2), on_failure=lambda _: Fail())
     with pytest.raises(FlushFailed):
@@ -513,7 +513,7 @@ async def test_a_failure_may_end_the_queue_of_the_callers() -> None:
 
 
 async def test_weights_are_those_of_the_keys() -> None:
-    """Weigh is called with the key; batches keep max_weight; what is too heavy is refused."""
+    """``weigh`` is called with the key; batches keep max_weight, and a heavier key is refused."""
     load = Doubling()
     policy = IntervalPolicy(1.0, max_weight=5)
     async with batched_of(load, policy, weigh=lambda key: key) as double:
@@ -552,7 +552,7 @@ def test_bad_arguments_fail_at_once(
 
 
 async def test_the_options_are_those_of_the_queue() -> None:
-    """max_in_flight and name do what they do for a FlushQueue."""
+    """max_in_flight and name have the same effect as for a FlushQueue."""
     load = Doubling(seconds=1.0)
     batched = batched_of(load, NaturalPolicy(1), max_in_flight=2, name="users")
     async with batched:
@@ -565,7 +565,7 @@ async def test_the_options_are_those_of_the_queue() -> None:
 
 
 def test_the_defaults_are_those_of_the_queue() -> None:
-    """What is not passed is as it is for a FlushQueue."""
+    """The defaults of arguments are the same as for a FlushQueue."""
     of_queue = inspect.signature(FlushQueue).parameters
     of_batched = inspect.signature(Batched).parameters
     assert of_batched.keys() - of_queue.keys() == {"loader", "share"}

@@ -1,4 +1,4 @@
-"""Point 21: a queue that was given a name shows it wherever it speaks."""
+"""Point 21: the name of a queue is in its repr, its messages and its log records."""
 
 import asyncio
 import logging
@@ -27,12 +27,12 @@ NAMED = pytest.mark.parametrize(
 )
 
 
-# What it is called.
+# The repr and the names of tasks.
 
 
 @NAMED
 async def test_the_repr_shows_the_name(name: str | None, shown: str, label: str) -> None:
-    """In every state of the queue, with the items that wait and those in flight."""
+    """The repr shows the name and the state, and how many items are pending and in flight."""
     queue = FlushQueue(HeldSink[int](), NaturalPolicy(2), name=name, max_shutdown_wait=1.0)
     assert f"<FlushQueue{shown} new, 0 pending, 0 in flight>" == repr(queue)
     await queue.__aenter__()
@@ -48,14 +48,14 @@ async def test_the_repr_shows_the_name(name: str | None, shown: str, label: str)
 
 @pytest.mark.parametrize("bad", [7, b"users", True])
 def test_a_name_must_be_a_str(bad: Any) -> None:
-    """Anything else is a TypeError that shows it."""
+    """A name that is not a str is a TypeError that shows it."""
     with pytest.raises(TypeError, match=r"^name must be a str, not "):
         FlushQueue(Sink[int](), NaturalPolicy(), name=bad)
 
 
 @NAMED
 async def test_flushes_run_in_tasks_of_that_name(name: str | None, shown: str, label: str) -> None:
-    """The task of a flush is called after the queue."""
+    """The name of the task of a flush has the name of the queue."""
     names: list[str] = []
 
     async def sink(batch: list[int]) -> None:
@@ -69,33 +69,33 @@ async def test_flushes_run_in_tasks_of_that_name(name: str | None, shown: str, l
     assert [f"flushq{shown} flush"] == names
 
 
-# What it raises.
+# Exceptions.
 
 Use = Callable[[FlushQueue[int]], Awaitable[object]]
 Raise = Callable[[], Awaitable[BaseException | None]]
 
 
 async def too_large() -> BaseException | None:
-    """An item that no batch can hold."""
+    """Return the error of an item that is too heavy for any batch."""
     policy = IntervalPolicy(1.0, max_weight=1)
     queue = FlushQueue(Sink[int](), policy, weigh=lambda item: item, name="users")
     return await error_of(queue.enqueue(2))
 
 
 async def started_twice() -> BaseException | None:
-    """A second start."""
+    """Return the error of a second start."""
     async with FlushQueue(Sink[int](), NaturalPolicy(), name="users") as queue:
         return await error_of(queue.__aenter__())
 
 
 async def never_started() -> BaseException | None:
-    """An exit without an entry."""
+    """Return the error of an exit without an entry."""
     queue = FlushQueue(Sink[int](), NaturalPolicy(), name="users")
     return await error_of(queue.__aexit__(None, None, None))
 
 
 def closed(call: Use) -> Raise:
-    """A call of a closed queue."""
+    """Return a function that makes this call of a closed queue."""
 
     async def make() -> BaseException | None:
         async with FlushQueue(Sink[int](), NaturalPolicy(), name="users") as queue:
@@ -106,7 +106,7 @@ def closed(call: Use) -> Raise:
 
 
 def inside(call: Use) -> Raise:
-    """A call within flush_fn."""
+    """Return a function that makes this call inside flush_fn."""
 
     async def make() -> BaseException | None:
         async def sink(batch: list[int]) -> None:
@@ -134,7 +134,7 @@ RAISED: dict[str, tuple[Raise, type[BaseException]]] = {
 
 @pytest.mark.parametrize(("make", "kind"), RAISED.values(), ids=RAISED)
 async def test_what_a_queue_raises_shows_the_name(make: Raise, kind: type[BaseException]) -> None:
-    """Every refusal and every end names the queue."""
+    """Every error of a queue shows its name."""
     error = await make()
     assert kind is type(error)
     assert "users: " in str(error) or "<FlushQueue 'users' " in str(error)
@@ -156,14 +156,14 @@ async def test_messages_begin_with_the_name(name: str | None, shown: str, label:
     assert str(timeout.value).startswith(f"{label}closing took longer than max_shutdown_wait=0 s")
 
 
-# What it logs, and warns of.
+# Log records and notes.
 
 
 @NAMED
 async def test_a_loss_is_logged_with_the_name(
     name: str | None, shown: str, label: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When an exception of the body goes first, the record and the note name the queue."""
+    """If the block raises an exception, the record and the note about the loss show the name."""
     queue = FlushQueue(Sink[int](1.0), NaturalPolicy(), max_shutdown_wait=0, name=name)
     with pytest.raises(ZeroDivisionError) as caught:
         async with queue:
@@ -177,7 +177,7 @@ async def test_a_loss_is_logged_with_the_name(
 
 
 async def test_a_batched_has_the_name_of_its_queue() -> None:
-    """Batched passes the name on, and says it when the loader has failed."""
+    """A Batched passes its name to the queue, and shows it if the loader fails."""
 
     async def load(keys: list[int]) -> list[int]:
         raise ZeroDivisionError

@@ -1,4 +1,4 @@
-"""Point 21: after every flush a report says what became of it, and adds up to the stats."""
+"""Point 21: after every flush there is a report of its items, and reports add up to the stats."""
 
 import asyncio
 import logging
@@ -39,16 +39,16 @@ from tests.contract.support import (
 
 
 class Reports(list[FlushReport]):
-    """What was reported, in order."""
+    """The reports of a queue, in order."""
 
     @property
     def only(self) -> FlushReport:
-        """The report of the one flush that there was."""
+        """The only report."""
         (report,) = self
         return report
 
     def fits(self, queue: FlushQueue[Any]) -> bool:
-        """Whether the reports add up to what the stats of an ended queue say."""
+        """Return whether the reports add up to the stats of a queue that has ended."""
         stats = queue.stats()
         reasons = [one.reason for one in self]
         return (
@@ -60,7 +60,7 @@ class Reports(list[FlushReport]):
 
 
 def figures(report: FlushReport) -> tuple[int, int, int, int, float]:
-    """The numbers of items and attempts, and the seconds."""
+    """Return count, delivered, dropped, attempts and seconds of a report."""
     counts = report.count, report.delivered, report.dropped, report.attempts
     return *counts, report.seconds
 
@@ -69,7 +69,7 @@ def figures(report: FlushReport) -> tuple[int, int, int, int, float]:
 
 
 async def test_the_report_of_a_flush() -> None:
-    """It tells the reason, the size, the age at the start, the times, and what was left behind."""
+    """A report has the reason, the size, the age at the start, the times and the pending items."""
     reports = Reports()
     start = now()
     queue = FlushQueue(
@@ -123,7 +123,7 @@ async def test_every_reason_is_told() -> None:
 
 
 async def test_reports_come_in_the_order_in_which_flushes_end() -> None:
-    """A flush is reported when it has ended, also if one that started earlier still runs."""
+    """A flush is reported when it has ended, even if an earlier one still runs."""
     reports = Reports()
     sink = HeldSink[int]()
     queue = FlushQueue(sink, NaturalPolicy(), max_in_flight=2, on_report=reports.append)
@@ -145,7 +145,7 @@ async def test_reports_come_in_the_order_in_which_flushes_end() -> None:
 
 @pytest.mark.parametrize("error", [OSError("sink"), asyncio.CancelledError("inner")])
 async def test_a_flush_that_fails(error: BaseException) -> None:
-    """Without a handler nothing was delivered, and the error is what flush_fn raised."""
+    """In the report of a failed flush nothing is delivered, and the error is flush_fn's."""
     reports = Reports()
     queue = FlushQueue(Sink[int](1.0, errors={0: error}), NaturalPolicy(), on_report=reports.append)
     async with failing(queue):
@@ -156,7 +156,7 @@ async def test_a_flush_that_fails(error: BaseException) -> None:
 
 
 async def test_a_flush_that_is_retried() -> None:
-    """There is one report, of all attempts together; pauses count, and errors made good do not."""
+    """A retried flush has one report for all attempts, with pauses, and no error if it succeeds."""
     reports = Reports()
     sink = Sink[int](1.0, errors={0: OSError(), 1: OSError()})
     handler = Handler[int]([Retry(10.0), Retry(20.0)])
@@ -170,7 +170,7 @@ async def test_a_flush_that_is_retried() -> None:
 
 
 async def test_a_flush_of_which_some_is_lost() -> None:
-    """Dropped, delivered and lost items of one flush are told apart; the error ends the queue."""
+    """A report counts delivered, dropped and lost items; its error is that of the queue."""
     reports = Reports()
     final = OSError("final")
     partial_failure = PartialFailure({1: OSError(), 2: OSError(), 3: OSError()})
@@ -193,7 +193,7 @@ async def test_a_flush_of_which_some_is_lost() -> None:
 
 
 async def test_a_flush_that_is_cut_short() -> None:
-    """What was dropped before stays dropped; the rest is lost, and the error is a cancellation."""
+    """If the limit cuts a flush, dropped items stay dropped, and the error is a CancelledError."""
     reports = Reports()
 
     def handler(failure: Failure[int]) -> Verdict:
@@ -219,7 +219,7 @@ async def test_a_flush_that_is_cut_short() -> None:
 
 @pytest.mark.parametrize("event", EVENTS)
 async def test_a_policy_that_raises(event: str) -> None:
-    """Every flush that was told to the policy is reported, whatever the policy does then."""
+    """Every flush that ended is reported, even if the policy raises at its end."""
     reports = Reports()
     queue = FlushQueue(Sink[int](1.0), Broken(event, ZeroDivisionError), on_report=reports.append)
     async with failing(queue, PolicyError):
@@ -229,14 +229,14 @@ async def test_a_policy_that_raises(event: str) -> None:
     assert reports.fits(queue)
 
 
-# What the callback does.
+# The callback on_report.
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("report"), asyncio.CancelledError("report")])
 async def test_an_error_of_the_callback_is_logged(
     error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever it raises goes into the log with the report; the queue goes on, and ends."""
+    """An exception of on_report is logged with the report, and the queue works on."""
 
     def on_report(report: FlushReport) -> None:
         reports.append(report)
@@ -257,7 +257,7 @@ async def test_an_error_of_the_callback_is_logged(
 async def test_a_report_that_cannot_even_be_logged_holds_nothing_up(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Where on_report raises and so does the logger, the queue goes on, reports and drains."""
+    """Even if on_report and the logger both raise, the queue reports all flushes and drains."""
 
     def on_report(report: FlushReport) -> None:
         reports.append(report)
@@ -277,7 +277,7 @@ async def test_a_report_that_cannot_even_be_logged_holds_nothing_up(
 def test_an_interrupt_of_the_callback(
     kind: type[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """KeyboardInterrupt leaves the loop; run on, the queue goes on, and no report is told twice."""
+    """After an interrupt of on_report the loop can run on, and each report comes only once."""
 
     def on_report(report: FlushReport) -> None:
         reports.append(report)
@@ -298,7 +298,7 @@ def test_an_interrupt_of_the_callback(
 
 
 async def test_the_callback_may_enqueue() -> None:
-    """Items that it enqueues are accepted as any others, until the close; then it is refused."""
+    """on_report may enqueue items until the close, and is refused afterwards."""
     refusals: list[Exception] = []
 
     def on_report(report: FlushReport) -> None:
@@ -317,7 +317,7 @@ async def test_the_callback_may_enqueue() -> None:
 
 
 async def test_the_callback_comes_after_all_else() -> None:
-    """The account has the flush, its receipts can be read, and those in line have been let in."""
+    """When on_report is called, stats and receipts are current and waiting producers have room."""
     seen: list[tuple[int, int, int, bool]] = []
 
     def on_report(report: FlushReport) -> None:
@@ -340,13 +340,13 @@ async def test_the_callback_comes_after_all_else() -> None:
 
 
 async def _on_report(report: FlushReport) -> None:
-    """Never called."""
+    """Do nothing: this is never called."""
 
 
 @pytest.mark.parametrize(
     ("bad", "message"), [(_on_report, "must not be async"), (7, "must be callable, not 7")]
 )
 def test_a_callback_is_a_plain_function(bad: Any, message: str) -> None:
-    """Anything else is a TypeError at construction that shows it."""
+    """An on_report that is async or not callable is a TypeError of the constructor."""
     with pytest.raises(TypeError, match=f"^on_report {message}"):
         FlushQueue(Sink[int](), NaturalPolicy(), on_report=bad)

@@ -1,6 +1,6 @@
-"""Point 21: the stats are an account that adds up at every moment.
+"""Point 21: the figures of ``stats()`` add up at every moment.
 
-That they add up at every step of random sessions is checked by tests/core_sessions/judge.py.
+tests/core_sessions/judge.py checks this at every step of random sessions.
 """
 
 import asyncio
@@ -16,13 +16,13 @@ from tests.virtual import VirtualLoop
 
 
 def test_a_new_queue() -> None:
-    """Before anything has happened, on a loop or off it, all figures are 0."""
+    """All figures of a new queue are 0, with a loop or without one."""
     expected = QueueStats(0, 0, 0, 0, 0, 0, 0, 0, 0, {}, 0.0)
     assert expected == FlushQueue(Sink[int](), NaturalPolicy()).stats()
 
 
 def test_stats_need_no_loop() -> None:
-    """They can be read while the loop does not run, with items in the queue, and after its end."""
+    """stats() works while the loop does not run, with items in the queue and after its end."""
     queue = FlushQueue(Sink[int](), NaturalPolicy(), max_shutdown_wait=0)
 
     async def leave() -> None:
@@ -38,7 +38,7 @@ def test_stats_need_no_loop() -> None:
 
 
 async def test_an_item_on_its_way() -> None:
-    """An item is pending, then in flight, then delivered: at any moment in one of these."""
+    """An item is first pending, then in flight, then delivered, and always exactly one of these."""
     sink = HeldSink[int]()
     async with FlushQueue(sink, NaturalPolicy(2), max_in_flight=2) as queue:
         await enqueue_all(queue, range(5))
@@ -56,7 +56,7 @@ async def test_an_item_on_its_way() -> None:
 
 
 async def test_the_account_adds_up_while_losses_are_listed() -> None:
-    """Also where lost_as looks at it: for items in doubt, delivered in part, and for the rest."""
+    """The figures add up also inside lost_as, which is called for each lost item."""
     seen: list[tuple[int, int, int, int]] = []
 
     def lost_as(item: int) -> int:
@@ -72,7 +72,7 @@ async def test_the_account_adds_up_while_losses_are_listed() -> None:
 
 
 async def test_what_is_refused_is_not_accepted() -> None:
-    """Neither a refused item nor a producer in line counts; those in line are told apart."""
+    """Refused items and waiting producers do not count as accepted; ``waiting`` counts these."""
     sink = HeldSink[int]()
     queue = FlushQueue(sink, patient(1), max_queue_size=1)
     async with queue:
@@ -90,7 +90,7 @@ async def test_what_is_refused_is_not_accepted() -> None:
 
 
 async def test_flushes_are_counted_when_they_have_ended() -> None:
-    """By reason, and a flush that fails counts as one that does not."""
+    """An ended flush is counted by its reason, whether it fails or not."""
     sink = HeldSink[int]()
     async with failing(FlushQueue(sink, NaturalPolicy(1))) as queue:
         await enqueue_all(queue, [1, 2])
@@ -105,7 +105,7 @@ async def test_flushes_are_counted_when_they_have_ended() -> None:
 
 
 async def test_stats_are_a_snapshot() -> None:
-    """It does not change with the queue, nor the queue with it, and is ready for JSON."""
+    """Stats do not change with the queue, nor the queue with them, and can be dumped as JSON."""
     async with FlushQueue(Sink[int](), NaturalPolicy()) as queue:
         await queue.enqueue(1)
         await queue.flush()
@@ -113,15 +113,15 @@ async def test_stats_are_a_snapshot() -> None:
         await queue.enqueue(2)
         await queue.flush()
     assert (1, 1, {"flush": 1}) == (stats.accepted, stats.delivered, stats.flushes)
-    stats.flushes["flush"] = 7  # type: ignore[index]  # a snapshot is its owner's
+    stats.flushes["flush"] = 7  # type: ignore[index]  # the caller may change its own snapshot
     assert {"flush": 2} == queue.stats().flushes
     assert 7 == json.loads(json.dumps(attrs.asdict(stats)))["flushes"]["flush"]
 
 
 async def test_the_age_counts_from_the_arrival() -> None:
-    """It is that of the oldest item that waits, told to the policy or not yet, and 0 if none does.
+    """oldest_age is the age of the oldest waiting item, or 0 if none waits.
 
-    What is in flight does not count.
+    Items count even if the policy was not told of them yet; items in flight do not count.
     """
     sink = HeldSink[int]()
     async with FlushQueue(sink, patient(2)) as queue:
@@ -145,9 +145,9 @@ async def test_the_age_counts_from_the_arrival() -> None:
 
 @pytest.mark.parametrize(("seconds", "age"), [(2.0, 2.0), (-0.5, 0.0)])
 def test_the_age_of_a_burst(seconds: float, age: float) -> None:
-    """An item that the policy has not heard of yet is as old as its producer has computed since.
+    """The age of an item in the current burst counts the time that its producer computes.
 
-    Its age is never negative, also if the clock has run back.
+    The age is never negative, even if the clock goes back.
     """
     queue = FlushQueue(Sink[int](), NaturalPolicy())
 

@@ -1,8 +1,8 @@
-"""Point 11 where it is a scope of anyio that cancels.
+"""Point 11 with a cancelled scope of anyio.
 
-A cancelled scope of anyio cancels what waits in it again and again, in every iteration of the loop,
-until it has left the scope. To the owner of a queue that is one cancellation: the queue shields its
-wait for the drain from then on. The sweeps over every loop step are in the files of the points, as
+A cancelled scope of anyio cancels a task in every iteration of the loop, until the task has left
+the scope. For the owner of a queue this counts as one cancellation: the queue shields its wait for
+the drain from the others. The sweeps over every loop step are in the files of the points, with
 how="scope".
 """
 
@@ -31,7 +31,7 @@ from tests.contract.support import (
 
 @pytest.mark.parametrize(("limit", "ended"), [(None, 6.0), (2.0, 3.0)])
 async def test_a_cancelled_scope_around_the_block_drains(limit: float | None, ended: float) -> None:
-    """However often the scope cancels its task, that is one cancellation: the limit decides."""
+    """A scope counts as one cancellation, so the queue drains within its own limit."""
     sink = Sink[int](2.0)
     with anyio.move_on_after(1.0) as scope:
         async with FlushQueue(sink, NaturalPolicy(1), max_shutdown_wait=limit) as queue:
@@ -45,7 +45,7 @@ async def test_a_cancelled_scope_around_the_block_drains(limit: float | None, en
 
 
 async def test_a_cancellation_of_asyncio_passes_the_shield() -> None:
-    """The second cancellation of an owner aborts its drain, whatever scope the first came from."""
+    """After a cancelled scope, a cancellation of the task aborts the drain."""
     sink = Sink[int](2.0)
     queue = FlushQueue(sink, NaturalPolicy(1))
 
@@ -65,7 +65,7 @@ async def test_a_cancellation_of_asyncio_passes_the_shield() -> None:
 
 
 async def test_a_block_that_begins_in_a_cancelled_scope() -> None:
-    """Entering it does not wait, so items are accepted; leaving it does: they are undelivered."""
+    """A block that begins in a cancelled scope accepts items; each of them has one place."""
     sink = Sink[int]()
     with anyio.CancelScope() as scope:
         scope.cancel()
@@ -77,7 +77,7 @@ async def test_a_block_that_begins_in_a_cancelled_scope() -> None:
 
 
 async def test_a_sink_is_cancelled_once_by_a_scope_that_aborts_the_drain() -> None:
-    """A scope whose first cancellation comes in the drain aborts it, and does so once."""
+    """A scope that is cancelled in the drain aborts it, and cancels the running flush once."""
     sink = StubbornSink[int](5.0)
     with anyio.move_on_after(1.0) as scope:
         async with FlushQueue(sink, NaturalPolicy(1)) as queue:
@@ -91,7 +91,7 @@ async def test_a_sink_is_cancelled_once_by_a_scope_that_aborts_the_drain() -> No
 
 @pytest.mark.parametrize("shield", [False, True])
 async def test_a_limit_around_a_later_close_holds(*, shield: bool) -> None:
-    """A task that was cancelled before may close a queue within a limit of its own."""
+    """A task that was cancelled may close a queue within a time limit."""
     sink = Sink[int](9.0)
     queue = FlushQueue(sink, patient())
     await queue.__aenter__()
@@ -117,7 +117,7 @@ async def test_a_limit_around_a_later_close_holds(*, shield: bool) -> None:
 async def test_anyio_need_not_be_loaded(
     loaded: types.ModuleType | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cancelled owner drains where anyio is not loaded, or is being imported."""
+    """A cancelled owner drains even if anyio is not loaded, or is being imported."""
     monkeypatch.setitem(sys.modules, "anyio", loaded)
     sink = Sink[int](2.0)
     queue = FlushQueue(sink, patient())
@@ -129,7 +129,7 @@ async def test_anyio_need_not_be_loaded(
 
 
 async def test_a_run_that_another_task_closes() -> None:
-    """A coroutine that waits within the shield may be closed from anywhere."""
+    """A coroutine that waits within the shield may be closed by another task."""
     sink = HeldSink[int]()
     queue = FlushQueue(sink, patient(1))
     running = queue.run()

@@ -1,7 +1,6 @@
-"""B1 to B5: what may wait, and what a full queue does.
+"""B1 to B5: how many items may wait, and what a full queue does.
 
-What both drivers do the same way is played in `tests/threads/test_bounds.py`, what is decided by
-random sessions.
+`tests/threads/test_bounds.py` tests both drivers, and random sessions test the decisions.
 """
 
 import asyncio
@@ -37,12 +36,12 @@ DROPS = "drop_oldest", "drop_newest"
 
 
 def itself(item: int) -> int:
-    """What a number weighs."""
+    """Return the number, which is its own weight."""
     return item
 
 
 def weighed(sink: Any, most: float, **options: Any) -> FlushQueue[int]:
-    """Make a queue of numbers that weigh what they are, ``most`` in all, that is not due."""
+    """Make a queue of numbers, which weigh at most ``most`` in all and are never due."""
     return FlushQueue(sink, patient(), weigh=itself, max_queue_weight=most, **options)
 
 
@@ -50,7 +49,7 @@ def weighed(sink: Any, most: float, **options: Any) -> FlushQueue[int]:
 
 
 async def test_what_is_in_flight_weighs_nothing() -> None:
-    """Room by weight is for what waits, as room by number is."""
+    """Only waiting items count for max_queue_weight, not items in flight."""
     sink = HeldSink[int]()
     async with weighed(sink, 10) as queue:
         await queue.enqueue(10)
@@ -62,16 +61,16 @@ async def test_what_is_in_flight_weighs_nothing() -> None:
 
 
 class Forgetful(NaturalPolicy):
-    """A policy that does not pass weights on, so that all that waits weighs nothing to it."""
+    """A policy that does not pass weights on, so that its items weigh nothing."""
 
     def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
-        """Hear of items, not of their weight."""
+        """Pass the number of items on, but not their weight."""
         return super().item_added(now, count)
 
 
 @pytest.mark.parametrize("more", [{}, {"partition_key": itself}], ids=["one queue", "partitions"])
 async def test_the_bound_holds_whatever_the_policy_knows(more: dict[str, Any]) -> None:
-    """Not even a policy that has forgotten a weight lets more in."""
+    """The bound holds even if the policy does not know the weights."""
     sink = HeldSink[int]()
     async with FlushQueue(sink, Forgetful(1), weigh=itself, max_queue_weight=10, **more) as queue:
         await queue.enqueue(0)
@@ -88,7 +87,7 @@ async def test_the_bound_holds_whatever_the_policy_knows(more: dict[str, Any]) -
 
 
 async def test_sums_of_floats_leave_nothing_behind() -> None:
-    """After items whose weights do not add up exactly, an item of the most weight finds room."""
+    """After items whose weights do not add up exactly, an item of the full weight has room."""
     sink = Sink[float]()
     queue = FlushQueue(sink, patient(), weigh=lambda item: item, max_queue_weight=0.3)
     async with queue:
@@ -109,11 +108,11 @@ async def test_sums_of_floats_leave_nothing_behind() -> None:
     ids=["merged", "displaced"],
 )
 async def test_no_fact_is_below_zero(partition_key: Any, changes: dict[str, Any]) -> None:
-    """What items weigh that are merged or displaced before the policy hears of them, rounded."""
+    """The policy is told no negative weight if rounding makes the sum of changes negative."""
     told: list[float] = []
 
     class Policy(NaturalPolicy):
-        """A policy that notes what items weigh."""
+        """A policy that notes the weight of items."""
 
         def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
             told.append(weight)
@@ -131,7 +130,7 @@ async def test_no_fact_is_below_zero(partition_key: Any, changes: dict[str, Any]
 
 @pytest.mark.parametrize("weight", [1, 5])
 async def test_who_is_cancelled_gives_its_weight_back(weight: int) -> None:
-    """Whether a heavy producer waits or was given room, those behind it come in."""
+    """If a heavy producer is cancelled, waiting or with room, the next one in line gets room."""
     sink = HeldSink[int]()
     async with weighed(sink, 10, max_in_flight=2) as queue:
         await queue.enqueue(6)
@@ -146,12 +145,12 @@ async def test_who_is_cancelled_gives_its_weight_back(weight: int) -> None:
         sink.open()
 
 
-@pytest.mark.not_in("eager", reason="the pause of an eager producer is over by then")
+@pytest.mark.not_in("eager", reason="the pause of an eager producer has already ended")
 async def test_a_pause_claims_the_weight() -> None:
-    """A producer that lets others run finds its room when it goes on."""
+    """A producer that pauses keeps a claim to its weight, and has room when it resumes."""
     sink = HeldSink[int]()
     queue = weighed(sink, 10)
-    first = produce(queue, 6)  # before the start, a producer lets others run at its first item
+    first = produce(queue, 6)  # before the start, a producer pauses at its first item
     await asyncio.sleep(0)
     with pytest.raises(QueueFull, match=r"weight=10\), and 1 producers come before this item$"):
         queue.enqueue_nowait(5)
@@ -163,7 +162,7 @@ async def test_a_pause_claims_the_weight() -> None:
 
 
 async def test_a_line_by_weight_presses_in_every_pass() -> None:
-    """Also if a batch of light items has just been delivered at once, and has made too little."""
+    """A queue with a line by weight flushes again if a batch makes too little room."""
     sink = Sink[int]()
     queue = FlushQueue(sink, patient(2), weigh=itself, max_queue_weight=10)
     await enqueue_all(queue, [0, 0, 0, 0, 9])
@@ -177,7 +176,7 @@ async def test_a_line_by_weight_presses_in_every_pass() -> None:
 
 @pytest.mark.parametrize("when_full", DROPS)
 async def test_a_heavy_burst_presses_in_every_pass(when_full: Any) -> None:
-    """A queue that has reached its weight flushes until it has not, also to a sink that is fast."""
+    """A queue at its weight flushes until it is below it, also to a sink that never suspends."""
     sink = Sink[int]()
     queue = FlushQueue(sink, patient(2), weigh=itself, max_queue_weight=9, when_full=when_full)
     await enqueue_all(queue, [0, 0, 0, 0, 9])
@@ -192,7 +191,7 @@ async def test_a_heavy_burst_presses_in_every_pass(when_full: Any) -> None:
 @pytest.mark.parametrize("when_full", DROPS)
 @pytest.mark.parametrize("options", [{"max_queue_size": 3}, {"max_queue_weight": 3}])
 async def test_a_tight_producer_lets_the_loop_run(when_full: Any, options: dict[str, Any]) -> None:
-    """At least every 512 items, those that are displaced included."""
+    """The loop runs at least every 512 items, displaced ones included."""
     queue = FlushQueue(
         HeldSink[int](), patient(), weigh=lambda _: 1, when_full=when_full, max_shutdown_wait=0,
         **options,
@@ -217,7 +216,7 @@ async def test_a_tight_producer_lets_the_loop_run(when_full: Any, options: dict[
 
 
 async def test_a_duplicate_displaces_nothing() -> None:
-    """It needs no room; and the key of an item that is displaced is free."""
+    """A duplicate needs no room; the key of a displaced item is free again."""
     sink = Sink[int]()
     queue = FlushQueue(
         sink, patient(), dedupe_key=itself, max_queue_size=2, when_full="drop_oldest"
@@ -232,7 +231,7 @@ async def test_a_duplicate_displaces_nothing() -> None:
 
 
 async def test_nothing_is_displaced_while_a_slot_is_free() -> None:
-    """Whatever the policy thinks, a queue that is asked in time never overflows."""
+    """While a slot is free, a full queue flushes, so nothing is displaced."""
     sink = Sink[int]()
     async with FlushQueue(sink, patient(), max_queue_size=2, when_full="drop_oldest") as queue:
         for item in range(10):
@@ -243,7 +242,7 @@ async def test_nothing_is_displaced_while_a_slot_is_free() -> None:
 
 @pytest.mark.parametrize("told", [True, False])
 async def test_the_facts_stay_true(*, told: bool) -> None:
-    """How many wait, since when, and of what weight, whether or not the policy knew the item."""
+    """After displacing, the facts are right, whether or not the policy knew the item."""
     sink = HeldSink[int]()
     queue = FlushQueue(
         sink, NaturalPolicy(), weigh=itself, max_queue_size=3, when_full="drop_oldest"
@@ -269,7 +268,7 @@ async def test_the_facts_stay_true(*, told: bool) -> None:
 
 
 async def test_a_partition_whose_last_item_is_displaced_is_gone() -> None:
-    """With its policy; one whose flush runs stays. Those that are left are asked anew."""
+    """A partition without items and flushes is removed; the other policies are asked again."""
     sink = HeldSink[str]()
     queue = by_letter(sink, patient(2), max_queue_size=3, when_full="drop_oldest", max_in_flight=2)
     async with queue:
@@ -290,7 +289,7 @@ async def test_a_partition_whose_last_item_is_displaced_is_gone() -> None:
 
 
 async def test_a_partition_that_is_not_full_any_more_is_asked_again() -> None:
-    """It is due no longer if what made it so was displaced by an item of another one."""
+    """A partition is no longer due if an item of another partition displaces what made it due."""
     sink = HeldSink[str]()
     queue = by_letter(sink, patient(2), max_queue_size=4, when_full="drop_oldest")
     async with queue:
@@ -307,7 +306,7 @@ async def test_a_partition_that_is_not_full_any_more_is_asked_again() -> None:
 
 
 async def test_a_policy_with_sums_of_its_own_is_never_late() -> None:
-    """BudgetPolicy counts the waiting of what was displaced until its next flush: it is early."""
+    """BudgetPolicy counts displaced items until its next flush, so it flushes early, never late."""
     sink = HeldSink[int]()
     queue = FlushQueue(
         sink, BudgetPolicy(6.0), max_queue_size=3, when_full="drop_oldest", max_in_flight=2
@@ -323,7 +322,7 @@ async def test_a_policy_with_sums_of_its_own_is_never_late() -> None:
 
 
 def test_corrected_facts() -> None:
-    """Facts that are corrected are those of a state that never knew of the item."""
+    """Corrected facts equal those of a state that never knew the item."""
     state, other = QueueState(), QueueState()
     for facts in (state, other):
         facts.item_added(1, 2, 5)
@@ -353,7 +352,7 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
 def test_bad_bounds_are_refused(
     options: dict[str, Any], kind: type[Exception], message: str
 ) -> None:
-    """At construction, with the value in the message."""
+    """Bad bounds are refused by the constructor, and the message shows the value."""
     make: Callable[..., FlushQueue[int]] = FlushQueue
     with pytest.raises(kind, match=message):
         make(Sink[int](), IntervalPolicy(1.0), **options)

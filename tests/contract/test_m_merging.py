@@ -1,6 +1,6 @@
-"""M1 to M4: one item for all that wait under a key.
+"""M1 to M4: items with the same key are merged into the one that waits.
 
-What both drivers do the same way is played in `tests/threads/test_bounds.py`.
+`tests/threads/test_bounds.py` tests both drivers.
 """
 
 import asyncio
@@ -25,33 +25,33 @@ Texts = tuple[str, str]
 
 
 def key_of(item: Texts) -> str:
-    """The key of a text."""
+    """Return the key of an item."""
     return item[0]
 
 
 def join(waiting: Texts, new: Texts) -> Texts:
-    """Append to the text that waits."""
+    """Append the new text to the waiting one."""
     return waiting[0], waiting[1] + new[1]
 
 
 def replace(waiting: Texts, new: Texts) -> Texts:
-    """Let the last win."""
+    """Return the new item."""
     return new
 
 
 def length(item: Texts) -> int:
-    """What a text weighs."""
+    """Return the length of the text, which is its weight."""
     return len(item[1])
 
 
 def joining(sink: Any, policy: Any = None, **options: Any) -> FlushQueue[Texts]:
-    """Make a queue that joins texts."""
+    """Make a queue that joins the texts of a key."""
     rules = {"dedupe_key": key_of, "merge": join, "weigh": length, **options}
     return FlushQueue(sink, policy or patient(), **rules)
 
 
 async def test_merge_is_called_once_and_asked_for_what_waits() -> None:
-    """Also where it is asked beforehand how much room the item needs."""
+    """``merge`` is called once for each item, even if its need of room is computed before."""
     calls: list[tuple[Texts, Texts]] = []
 
     def merge(waiting: Texts, new: Texts) -> Texts:
@@ -68,7 +68,7 @@ async def test_merge_is_called_once_and_asked_for_what_waits() -> None:
 
 @pytest.mark.parametrize("waits", [True, False])
 async def test_an_item_that_was_refused_may_be_changed(*, waits: bool) -> None:
-    """It may be brought again, and is merged as it is by then."""
+    """An item that was refused can change and come again; its new state is merged."""
     sink = Sink[Any]()
     queue: FlushQueue[Any] = joining(
         sink, merge=lambda waiting, new: (waiting[0], waiting[1] + new[1]), max_queue_weight=4
@@ -91,15 +91,15 @@ async def test_an_item_that_was_refused_may_be_changed(*, waits: bool) -> None:
 
 
 async def test_a_producer_that_needs_more_at_its_turn_waits_again_at_the_front() -> None:
-    """What waits may weigh less by then, so that the same merge takes more room."""
+    """If the waiting item becomes lighter, a merge needs more room; its producer waits first."""
     sink = HeldSink[Texts]()
     queue = joining(sink, NaturalPolicy(1), merge=replace, max_queue_weight=10)
     await enqueue_all(queue, [("b", "3" * 3), ("a", "6" * 6), ("a", "6" * 6)])
-    heavier = produce(queue, ("a", "8" * 8))  # it needs 2
+    heavier = produce(queue, ("a", "8" * 8))  # the merge needs 2
     await settle()
     behind = produce(queue, ("c", "2" * 2))
     await settle()
-    lighter = produce(queue, ("a", "1"))  # it needs nothing
+    lighter = produce(queue, ("a", "1"))  # the merge needs nothing
     await settle()
     assert [False, True, True] == [each.done() for each in (heavier, behind, lighter)]
     last = produce(queue, ("d", "4"))
@@ -114,7 +114,7 @@ async def test_a_producer_that_needs_more_at_its_turn_waits_again_at_the_front()
 
 
 async def test_an_item_whose_key_has_left_while_it_paused() -> None:
-    """A producer lets others run; what it was to be merged into is cut, so it comes in alone."""
+    """If the waiting item is cut while a producer pauses, the new item comes in alone."""
     sink = HeldSink[Texts]()
     queue = joining(sink, NaturalPolicy(), max_queue_size=2, max_queue_weight=4)
     async with queue:
@@ -130,14 +130,14 @@ async def test_an_item_whose_key_has_left_while_it_paused() -> None:
 
 
 async def open_soon(sink: HeldSink[Texts]) -> None:
-    """Open a sink when nothing else happens."""
+    """Open a sink when the loop is idle."""
     await settle()
     sink.open()
 
 
 @pytest.mark.not_in("eager", reason="the other producer would come first")
 async def test_a_producer_that_needs_more_after_its_pause_keeps_its_turn() -> None:
-    """Whenever what it was to be merged into is cut: it stands before those that came meanwhile."""
+    """If the waiting item is cut during a pause, its producer waits before later ones."""
     for moment in range(8):
         sink = HeldSink[Texts]()
         async with joining(sink, NaturalPolicy(1), merge=replace, max_queue_weight=10) as queue:
@@ -146,7 +146,7 @@ async def test_a_producer_that_needs_more_after_its_pause_keeps_its_turn() -> No
             await enqueue_all(queue, [("a", "123"), ("x", "12345")])
             sink.let_go()
             await steps(moment)
-            behind = produce(queue, ("q", "1234"))  # it begins while the other one pauses
+            behind = produce(queue, ("q", "1234"))  # begins while the other producer pauses
             for _ in range(600):
                 queue.enqueue_nowait(("x", "12345"))
             opening = asyncio.create_task(open_soon(sink))
@@ -156,9 +156,9 @@ async def test_a_producer_that_needs_more_after_its_pause_keeps_its_turn() -> No
         assert len(keys) - 1 - keys[::-1].index("a") < keys.index("q")
 
 
-@pytest.mark.not_in("eager", reason="the pause of an eager producer is over by then")
+@pytest.mark.not_in("eager", reason="the pause of an eager producer has already ended")
 async def test_a_pause_with_a_claim_to_weight_is_not_a_deadlock() -> None:
-    """A producer may give back what its merge was to add: a flush that waits for that gets it."""
+    """A pausing producer may give its weight back, so a flush that waits for it is no deadlock."""
     inside = asyncio.Event()
     batches = []
 
@@ -187,7 +187,7 @@ async def test_a_pause_with_a_claim_to_weight_is_not_a_deadlock() -> None:
 
 
 async def test_a_line_of_merges_waits_for_what_they_add() -> None:
-    """A merge that makes the item lighter passes the line; one that makes it heavier does not."""
+    """A merge that adds no weight need not wait in line; one that adds weight must wait."""
     sink = Sink[Texts]()
     queue = joining(sink, max_queue_weight=4)
     await enqueue_all(queue, [("a", "12"), ("b", "3")])
@@ -202,13 +202,13 @@ async def test_a_line_of_merges_waits_for_what_they_add() -> None:
 
 
 async def test_a_policy_that_is_asked_again_may_fail() -> None:
-    """What it raises or answers then ends the queue, as at an event."""
+    """A policy that fails when it is asked about corrected facts ends the queue."""
 
     class Picky(Second):
-        """A policy that cannot stand a weight of 3."""
+        """A policy that answers None if the weight is 3."""
 
         def decide(self, now: float) -> Any:
-            """Decide as a Second, unless something weighs 3."""
+            """Decide like Second, or answer None if the weight is 3."""
             return None if self.queue.weight == 3 else super().decide(now)
 
     queue = joining(Sink[Texts](), Picky())
@@ -222,10 +222,10 @@ async def test_a_policy_that_is_asked_again_may_fail() -> None:
 
 
 async def test_nothing_is_kept_of_what_was_merged() -> None:
-    """Neither the item that was merged in nor the one that waited."""
+    """After a merge the queue keeps neither of the two old items."""
 
     class Item:
-        """An item that a weak reference can be made of."""
+        """An item that can have a weak reference."""
 
     items = [Item() for _ in range(3)]
     alive = [weakref.ref(item) for item in items]
@@ -251,9 +251,9 @@ BRINGING: dict[str, dict[str, Any]] = {
 async def test_merge_must_not_bring_what_changes_the_item_that_waits(
     how: str, more: dict[str, Any]
 ) -> None:
-    """What it brings is accepted; the item that it was called with is not, as nobody has merged it.
+    """If merge enqueues an item of the same key, that item is accepted, and the new one refused.
 
-    The item that waits would else be overwritten, with all that was merged into it meanwhile.
+    Otherwise the merge would overwrite the waiting item, with all that came meanwhile.
     """
     brought = [("a" if how.startswith("the same") else "b", "3")]
 
@@ -276,7 +276,7 @@ async def test_merge_must_not_bring_what_changes_the_item_that_waits(
 
 @pytest.mark.parametrize("more", [{}, {"partition_key": len}], ids=["one queue", "partitions"])
 async def test_a_key_is_the_same_if_a_dict_finds_it(more: dict[str, Any]) -> None:
-    """Such as the one nan, which is not equal to itself."""
+    """Keys are the same if a dict finds them: nan is, although it is not equal to itself."""
     sink, nan = Sink[Any](), float("nan")
     rules: dict[str, Any] = {"dedupe_key": key_of, "merge": join, **more}
     async with FlushQueue(sink, patient(), **rules) as queue:
@@ -285,7 +285,7 @@ async def test_a_key_is_the_same_if_a_dict_finds_it(more: dict[str, Any]) -> Non
 
 
 async def test_an_item_may_be_awaitable() -> None:
-    """Only a coroutine shows that merge is async, where that could not be seen before."""
+    """``merge`` may return an awaitable item; only a coroutine is refused as async."""
 
     async def merge(waiting: object, new: object) -> object:
         return new
@@ -303,11 +303,11 @@ async def test_an_item_may_be_awaitable() -> None:
 
 
 Action = tuple[str, str] | int
-"""A key and a letter to bring, or how many items to take at most."""
+"""A key and a letter to bring, or the most items to take."""
 
 
 def take_some(buffer: Any, most: int) -> tuple[list[Texts], float]:
-    """Take a batch of a buffer, or of the only partition."""
+    """Take a batch from a buffer, or from its first partition."""
     if isinstance(buffer, Buffer):
         items, weight, _ = buffer.take(most)
         return items, weight
@@ -332,7 +332,7 @@ BUFFERS: dict[str, Callable[..., Any]] = {
 def test_what_is_delivered_is_the_left_fold(
     make: Callable[..., Any], actions: list[Action]
 ) -> None:
-    """For each key, batch by batch: of the items that have come between two cuts."""
+    """Each delivered item is the left fold of the items of its key that came since the last cut."""
     buffer = make(key_of, length, merge=join)
     folded: dict[str, str] = {}
     for action in [*actions, 3]:
@@ -346,7 +346,7 @@ def test_what_is_delivered_is_the_left_fold(
 
 @pytest.mark.parametrize("make", BUFFERS.values(), ids=BUFFERS)
 def test_what_was_foreseen_is_made_of_the_item_that_waits(make: Callable[..., Any]) -> None:
-    """A thread may bring an item that it has measured before, while another thread waits."""
+    """A merge that was computed in advance is computed again if the waiting item has changed."""
     buffer = make(key_of, length, merge=join)
     buffer.append(("a", "1"))
     other, new = ("a", "23"), ("a", "4")
@@ -359,15 +359,15 @@ def test_what_was_foreseen_is_made_of_the_item_that_waits(make: Callable[..., An
 
 
 class Unread:
-    """A list of a thousand that cannot be read."""
+    """A list of a thousand items that cannot be read."""
 
     def __len__(self) -> int:
-        """Tell its length, which costs nothing."""
+        """Return the length."""
         return 1000
 
 
 def test_a_merge_costs_the_same_however_many_wait() -> None:
-    """It reads no item but its own, and needs no look into a deque or a list."""
+    """A merge reads only its own item, and does not search any list."""
     for make in BUFFERS.values():
         buffer = make(abs, abs, merge=max)
         for item in range(1000):

@@ -1,4 +1,4 @@
-"""P1: a batch holds items of one partition; `partition_key` is called once, by the producer."""
+"""P1: a batch has items of one partition; `partition_key` is called once, by the producer."""
 
 import asyncio
 from collections.abc import Callable
@@ -25,7 +25,7 @@ ITEMS = ["a1", "b1", "a2", "c1", "b2", "a3"]
 async def test_a_batch_holds_items_of_one_partition_in_order_of_acceptance(
     max_records: int | None, expected: list[list[str]]
 ) -> None:
-    """The items of each partition are those of a queue of its own, within the caps."""
+    """Each partition is batched within the caps like a queue of its own."""
     sink = Sink[str]()
     async with by_letter(sink, patient(max_records)) as queue:
         await enqueue_all(queue, ITEMS)
@@ -33,7 +33,7 @@ async def test_a_batch_holds_items_of_one_partition_in_order_of_acceptance(
 
 
 async def test_equal_keys_are_one_partition_and_none_is_a_key() -> None:
-    """Keys are compared as those of a dict are; None is a key as any other."""
+    """Keys are compared like those of a dict; None is an ordinary key."""
     sink = Sink[Any]()
     async with FlushQueue(sink, patient(), partition_key=told) as queue:
         await enqueue_all(queue, [1, None, 1.0, None, True, (), ()])
@@ -47,14 +47,14 @@ MEASURES: list[Any] = [
     {"weigh": len},
     {"dedupe_key": lambda item: item[1:], "weigh": len},
 ]
-"""What else a queue asks of an item: how items come in differs with it."""
+"""Other functions of the item: they change the path by which items come in."""
 
 MEASURED = pytest.mark.parametrize("measures", MEASURES, ids="/".join)
 
 
 @MEASURED
 async def test_it_is_called_once_for_an_item_as_enqueue_is_called(measures: Any) -> None:
-    """Whichever call brings the item, at once or after it has waited, or as a duplicate."""
+    """partition_key is called once for each call, with or without a wait, and for duplicates."""
     calls: list[str] = []
 
     def partition_key(item: str) -> str:
@@ -79,7 +79,7 @@ async def test_it_is_called_once_for_an_item_as_enqueue_is_called(measures: Any)
 
 
 async def test_it_is_called_once_for_an_item_whose_producer_lets_others_run() -> None:
-    """A producer that never suspends gives way now and then; its items are asked about once."""
+    """partition_key is called once, even for items whose producer pauses."""
     calls: list[int] = []
 
     def partition_key(item: int) -> int:
@@ -91,16 +91,16 @@ async def test_it_is_called_once_for_an_item_whose_producer_lets_others_run() ->
     assert list(range(1200)) == calls
 
 
-# What is not a key.
+# Wrong keys.
 
 
 def fail() -> Any:
-    """Raise."""
+    """Raise ZeroDivisionError."""
     raise ZeroDivisionError("not this item")
 
 
 async def coroutine() -> int:
-    """Be async."""
+    """Return a number, but only when awaited."""
     return 1
 
 
@@ -113,7 +113,7 @@ BAD = [
 
 
 async def nowait(queue: FlushQueue[Any], item: Any) -> None:
-    """Bring an item without waiting."""
+    """Call enqueue_nowait where a coroutine is expected."""
     queue.enqueue_nowait(item)
 
 
@@ -130,7 +130,7 @@ CALLS: list[Callable[[FlushQueue[Any], Any], Any]] = [
 async def test_what_is_not_a_key_is_the_producers_error(
     item: Any, kind: type[Exception], message: str, measures: Any
 ) -> None:
-    """Each call raises it; the item is not accepted, and nothing else changes."""
+    """Each call raises the error of the key; the item is not accepted, and nothing changes."""
     sink = Sink[Any]()
     first = Unequal()
     async with FlushQueue(sink, patient(), partition_key=told, **measures) as queue:
@@ -146,7 +146,7 @@ async def test_what_is_not_a_key_is_the_producers_error(
 
 
 async def test_a_key_that_fails_when_its_turn_comes_gives_its_room_back() -> None:
-    """A producer that waited and whose key then cannot be compared frees its room for the next."""
+    """If the key of a producer that gets room cannot be compared, the next one gets the room."""
     sink = HeldSink[Any]()
     async with FlushQueue(sink, NaturalPolicy(), partition_key=told, max_queue_size=2) as queue:
         await queue.enqueue(0)

@@ -1,4 +1,4 @@
-"""P2: a partition exists while items of it wait or run, with a copy of the policy of its own."""
+"""P2: a partition exists while its items wait or run, and has its own copy of the policy."""
 
 import asyncio
 import gc
@@ -17,11 +17,11 @@ from tests.contract.support import HeldSink, Sink, enqueue_all, failing, settle
 async def test_the_policy_of_each_partition_has_facts_of_its_own(
     most: int | None, limit: int
 ) -> None:
-    """It knows its own items, their age and weight, and how many flushes its partition may run."""
+    """A policy knows the items of its partition, their age and weight, and its limit of flushes."""
     facts = Shared()
 
     class Facts(Watched):
-        def hear(self, event: str, now: float) -> None:
+        def on_event(self, event: str, now: float) -> None:
             facts.append(self.queue)
 
     options: dict[str, Any] = {"max_in_flight": 3, "max_in_flight_per_partition": most}
@@ -42,7 +42,7 @@ async def test_the_policy_of_each_partition_has_facts_of_its_own(
 
 
 async def test_a_policy_ticks_while_others_hold_every_slot() -> None:
-    """What becomes due then stands in line from that moment on, before what is due later."""
+    """A partition that becomes due while no slot is free has its place in line from then on."""
     sink = HeldSink[str]()
     async with by_letter(sink, IntervalPolicy(1.0, 2)) as queue:
         await enqueue_all(queue, ["x1", "x2"])
@@ -59,7 +59,7 @@ async def test_a_policy_ticks_while_others_hold_every_slot() -> None:
 async def test_a_policy_is_asked_while_its_own_partition_may_start_another_flush(
     most: int, asked: list[Any]
 ) -> None:
-    """At its own limit it is neither asked nor told of the time, though other slots are free."""
+    """The policy of a partition at its limit is not asked and has no ticks."""
     sink, policy = HeldSink[str](), Watched()
     options = {"max_in_flight": 3, "max_in_flight_per_partition": most}
     async with by_letter(sink, policy, **options) as queue:
@@ -77,7 +77,7 @@ async def test_a_policy_is_asked_while_its_own_partition_may_start_another_flush
 
 
 async def test_one_timer_serves_all() -> None:
-    """Each partition's flush starts at its own time."""
+    """All partitions share one timer, and each flush starts at its own time."""
     sink = Sink[str]()
     async with by_letter(sink, IntervalPolicy(1.0)) as queue:
         for item in "abcdefgh":
@@ -89,7 +89,7 @@ async def test_one_timer_serves_all() -> None:
 
 
 async def test_a_partition_is_gone_when_nothing_of_it_waits_or_runs() -> None:
-    """stats().partitions tells how many there are: those that have run dry still, until the end."""
+    """stats().partitions counts a partition until the flush of its last items has ended."""
     sink = HeldSink[str]()
     async with by_letter(sink, IntervalPolicy(1.0), max_in_flight=2) as queue:
         assert 0 == queue.stats().partitions
@@ -104,11 +104,11 @@ async def test_a_partition_is_gone_when_nothing_of_it_waits_or_runs() -> None:
 
 
 async def test_a_partition_that_is_gone_leaves_neither_a_copy_nor_a_key() -> None:
-    """Of a few partitions, too, nothing is kept."""
+    """When a partition is removed, its key and its copy of the policy are freed."""
     left: weakref.WeakSet[Any] = weakref.WeakSet()
 
     class Copy(Second):
-        def hear(self, event: str, now: float) -> None:
+        def on_event(self, event: str, now: float) -> None:
             left.add(self)
 
     class Key:
@@ -126,16 +126,16 @@ async def test_a_partition_that_is_gone_leaves_neither_a_copy_nor_a_key() -> Non
 
 
 async def test_what_a_policy_has_learnt_goes_with_its_partition() -> None:
-    """A copy hears of all that happens while the partition exists; the next one starts afresh."""
-    heard = Shared()
+    """A copy is told all events while its partition exists; a later partition has a new copy."""
+    counts = Shared()
     copies: weakref.WeakSet[Any] = weakref.WeakSet()
 
     class Learning(Watched):
-        def hear(self, event: str, now: float) -> None:
+        def on_event(self, event: str, now: float) -> None:
             copies.add(self)
             self.known = [*getattr(self, "known", []), event]
             if event == "item_added":
-                heard.append(len(self.known))
+                counts.append(len(self.known))
 
     sink = HeldSink[str]()
     async with by_letter(sink, Learning()) as queue:
@@ -148,13 +148,13 @@ async def test_what_a_policy_has_learnt_goes_with_its_partition() -> None:
         await queue.flush()
         await queue.enqueue("a3")
         await settle()
-        assert [1, 4, 1] == heard
+        assert [1, 4, 1] == counts
         gc.collect()
         assert 1 == len(copies)
 
 
 async def test_a_policy_that_cannot_be_copied_when_its_item_arrives() -> None:
-    """It ends the queue with a PolicyError; what waits is undelivered, and what runs may end."""
+    """A failed copy ends the queue with PolicyError; waiting items are undelivered."""
     sink = HeldSink[str]()
     queue = by_letter(sink, Costly(3))  # one for the queue, one for a, one for b
     async with failing(queue, PolicyError):

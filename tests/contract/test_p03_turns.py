@@ -1,4 +1,4 @@
-"""P3 to P5: how many flushes run, in all and of one partition, and whose turn it is."""
+"""P3 to P5: how many flushes run, in all and of one partition, and in which order."""
 
 import asyncio
 import re
@@ -28,7 +28,7 @@ from tests.contract.support import HeldSink, Sink, enqueue_all, settle
     ],
 )
 async def test_how_many_flushes_run(slots: int, most: int | None, running: str) -> None:
-    """At most max_in_flight in all and max_in_flight_per_partition of each, and as many as that."""
+    """Flushes run up to max_in_flight in all, and max_in_flight_per_partition of each."""
     sink = HeldSink[str]()
     options = {"max_in_flight": slots, "max_in_flight_per_partition": most}
     async with by_letter(sink, NaturalPolicy(1), **options) as queue:
@@ -42,7 +42,7 @@ async def test_how_many_flushes_run(slots: int, most: int | None, running: str) 
 
 
 async def test_the_batches_of_a_partition_end_in_order_unless_there_may_be_several() -> None:
-    """By default one flush of a partition runs at a time, however many slots there are."""
+    """By default one flush of a partition runs at a time, even with several slots."""
     for most, expected in ((1, ["a1", "a2"]), (2, ["a2", "a1"])):
         sink = HeldSink[str]()
         options = {"max_in_flight": 2} | ({} if most == 1 else {"max_in_flight_per_partition": 2})
@@ -63,7 +63,7 @@ async def test_the_batches_of_a_partition_end_in_order_unless_there_may_be_sever
 def test_a_limit_that_is_not_one_is_refused(
     value: Any, kind: type[Exception], options: Any
 ) -> None:
-    """It must be an int of at least 1, or None, also without partitions."""
+    """The limit must be an int of at least 1, or None, also without partitions."""
     message = f"max_in_flight_per_partition must .*{re.escape(repr(value))}"
     with pytest.raises(kind, match=message):
         FlushQueue(Sink[str](), NaturalPolicy(), max_in_flight_per_partition=value, **options)
@@ -73,7 +73,7 @@ def test_a_limit_that_is_not_one_is_refused(
 
 
 async def test_the_first_in_line_goes_first_and_stands_at_the_end_after_its_flush() -> None:
-    """Partitions that are due take turns, a batch each, in the order in which they became due."""
+    """Due partitions take turns of one batch each, in the order in which they became due."""
     sink = HeldSink[str]()
     async with by_letter(sink, NaturalPolicy(1)) as queue:
         await queue.enqueue("x")
@@ -97,7 +97,7 @@ async def test_the_first_in_line_goes_first_and_stands_at_the_end_after_its_flus
 async def test_a_flood_in_one_partition_delays_a_batch_of_another_by_one_of_its_batches(
     slots: int, most: int | None, expected: list[tuple[str, float]]
 ) -> None:
-    """However many of its batches are due: one that is due stands behind one of each other."""
+    """A due batch waits for at most one batch of each other partition."""
     sink = Sink[str](seconds=1.0)
     options = {"max_in_flight": slots, "max_in_flight_per_partition": most}
     async with by_letter(sink, NaturalPolicy(1), **options) as queue:
@@ -111,15 +111,15 @@ async def test_a_flood_in_one_partition_delays_a_batch_of_another_by_one_of_its_
 
 
 class Odd(FlushPolicy):
-    """Flush an odd number of items."""
+    """A policy that flushes only odd numbers of items."""
 
     def decide(self, now: float) -> Decision:
-        """Look at how many there are."""
+        """Flush if the number of waiting items is odd."""
         return Flush("odd") if self.queue.pending % 2 else Wait()
 
 
 async def test_a_partition_loses_its_place_when_its_policy_changes_its_mind() -> None:
-    """When it is due again, it stands behind those that have become due meanwhile."""
+    """A partition that is due again stands behind those that became due meanwhile."""
     sink = HeldSink[str]()
     async with by_letter(sink, Odd()) as queue:
         for item in ("x", "a1", "b1", "a2", "c1", "a3", "d1", "d2"):
@@ -131,7 +131,7 @@ async def test_a_partition_loses_its_place_when_its_policy_changes_its_mind() ->
 
 
 async def test_a_partition_that_is_at_its_limit_stands_not_in_line() -> None:
-    """Its place counts from the end of its own flush, though it was due before."""
+    """A partition at its limit gets its place in line when its own flush ends."""
     sink = HeldSink[str]()
     async with by_letter(sink, NaturalPolicy(1), max_in_flight=2) as queue:
         for item in ("a1", "x1", "a2", "b1", "c1"):
@@ -149,7 +149,7 @@ async def test_a_partition_that_is_at_its_limit_stands_not_in_line() -> None:
 
 
 async def test_a_flush_that_is_due_starts_when_a_slot_is_free_and_its_turn_has_come() -> None:
-    """Its age counts in its own partition: not sooner, and not later."""
+    """A due flush starts exactly when a slot is free and it is first in line."""
     sink = Sink[str](seconds=0.5)
     async with by_letter(sink, IntervalPolicy(1.0)) as queue:
         for item in ("a1", "b1", "c1", "a2", "d1"):

@@ -1,4 +1,4 @@
-"""P6 and P7: room, pressure, barriers, the drain and duplicates, over all partitions or in one."""
+"""P6 and P7: room, pressure, barriers, the drain and duplicates with partitions."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ from tests.contract.support import HeldSink, enqueue_all, patient, produce, sett
 
 
 async def test_the_room_is_for_all_partitions_together() -> None:
-    """A full queue has no room for a new partition either, and what is in flight is not counted."""
+    """A full queue has no room for a new partition either; items in flight do not count."""
     sink = HeldSink[str]()
     async with by_letter(sink, IntervalPolicy(1.0), max_queue_size=3) as queue:
         await enqueue_all(queue, ["a1", "b1", "a2"])
@@ -28,7 +28,7 @@ async def test_the_room_is_for_all_partitions_together() -> None:
 
 
 async def test_pressure_flushes_the_partition_of_the_oldest_item_that_may_start_a_flush() -> None:
-    """Each time that a producer waits for room: not one whose flush runs, however old its items."""
+    """If a producer waits, the oldest partition that is below its limit flushes."""
     sink = HeldSink[str]()
     options = {"max_in_flight": 9, "max_queue_size": 4}
     async with by_letter(sink, patient(), **options) as queue:
@@ -47,7 +47,7 @@ async def test_pressure_flushes_the_partition_of_the_oldest_item_that_may_start_
 
 
 async def test_pressure_comes_last() -> None:
-    """While a partition is due there is none: a full batch goes before that of the oldest item."""
+    """A due partition goes before pressure, even if the oldest item is in another partition."""
     sink, reports = HeldSink[str](), list[FlushReport]()
     options = {"max_queue_size": 3, "on_report": reports.append}
     async with by_letter(sink, patient(2), **options) as queue:
@@ -68,7 +68,7 @@ async def test_pressure_comes_last() -> None:
 async def test_inside_flush_fn_where_no_partition_with_items_may_start_a_flush(
     item: str, slots: int, *, fits: bool
 ) -> None:
-    """A free slot is one that a partition with waiting items may take; else QueueFull is raised."""
+    """Inside flush_fn QueueFull is raised if no partition with waiting items may start a flush."""
     errors: list[BaseException | None] = []
     batches: list[list[str]] = []
 
@@ -86,7 +86,7 @@ async def test_inside_flush_fn_where_no_partition_with_items_may_start_a_flush(
 
 
 async def test_inside_flush_fn_while_another_flush_may_make_room() -> None:
-    """The items that wait are those of running partitions, but one of these will end: it waits."""
+    """Inside flush_fn enqueue waits for room if another running flush can make room by its end."""
     held = HeldSink[str]()
 
     async def sink(batch: list[str]) -> None:
@@ -103,14 +103,14 @@ async def test_inside_flush_fn_while_another_flush_may_make_room() -> None:
         await settle()
         assert ([["b1"]], 1) == (held.batches, queue.stats().waiting)
         held.open()
-    assert [["b1"], ["b2"], ["a1"], ["a2"]] == held.batches  # a1 was handed on when a2 was in
+    assert [["b1"], ["b2"], ["a1"], ["a2"]] == held.batches  # a1 was passed on when a2 was accepted
 
 
 # P7: barriers, drain, duplicates.
 
 
 async def test_flush_makes_due_every_partition_that_has_items() -> None:
-    """It returns when all that was accepted before has ended; what comes later waits."""
+    """flush() returns when all items accepted before have ended; later items still wait."""
     sink, reports = HeldSink[str](), list[FlushReport]()
     options = {"max_in_flight": 2, "on_report": reports.append}
     async with by_letter(sink, patient(2), **options) as queue:
@@ -135,7 +135,7 @@ async def test_flush_makes_due_every_partition_that_has_items() -> None:
 
 
 async def test_a_partition_that_flush_has_made_due_waits_for_its_turn() -> None:
-    """It stands behind those that were due before, and keeps its place if it is due again."""
+    """flush() puts a partition behind those that were due before; it then keeps its place."""
     sink = HeldSink[str]()
     async with by_letter(sink, patient(2)) as queue:
         await enqueue_all(queue, ["x1", "x2", "a1"])
@@ -153,7 +153,7 @@ async def test_a_partition_that_flush_has_made_due_waits_for_its_turn() -> None:
 
 
 async def test_the_drain_makes_every_partition_due() -> None:
-    """Those too whose items come during the drain, from inside flush_fn."""
+    """The drain flushes all partitions, also those with items that flush_fn enqueues then."""
     batches: list[list[str]] = []
     reports: list[FlushReport] = []
 
@@ -170,7 +170,7 @@ async def test_the_drain_makes_every_partition_due() -> None:
 
 
 async def test_duplicates_are_compared_within_a_partition() -> None:
-    """The first stays; equal keys of two partitions are two items; a batch frees its own keys."""
+    """Duplicates are found within a partition only; a batch frees its own keys."""
     sink = HeldSink[str]()
     queue = FlushQueue(sink, patient(2), partition_key=lambda i: i[0], dedupe_key=lambda i: i[1])
     async with queue:
@@ -183,8 +183,8 @@ async def test_duplicates_are_compared_within_a_partition() -> None:
     assert [["a1 first", "a2"], ["b1"], ["a1 third"]] == sink.batches
 
 
-async def test_a_duplicate_needs_no_room_and_no_policy_hears_of_it() -> None:
-    """It comes past the producers that wait for room in other partitions."""
+async def test_a_duplicate_needs_no_room_and_no_policy_is_told() -> None:
+    """A duplicate is accepted before producers that wait for room in other partitions."""
     sink = HeldSink[str]()
     options = {"max_queue_size": 1, "dedupe_key": str}
     async with by_letter(sink, NaturalPolicy(), **options) as queue:

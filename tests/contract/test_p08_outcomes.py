@@ -26,11 +26,11 @@ from tests.contract.support import Handler, HeldSink, Sink, enqueue_all, failing
 
 MIXED = ["a1", "b1", "a2", "c1", "b2", "a3", "c2"]
 
-# P8: what is lost.
+# P8: lost items.
 
 
 async def test_what_is_lost_is_listed_in_order_of_acceptance() -> None:
-    """Items of flushes that fail or are interrupted, and those that wait: each list is in order."""
+    """The lists of failed, interrupted and waiting items are in order of acceptance."""
     sink = HeldSink[str]()
     options = {"max_in_flight": 2, "max_shutdown_wait": 0}
     async with failing(by_letter(sink, NaturalPolicy(2), **options)) as queue:
@@ -46,7 +46,7 @@ async def test_what_is_lost_is_listed_in_order_of_acceptance() -> None:
 
 
 async def test_what_failed_of_a_batch_is_in_doubt_among_the_items_of_others() -> None:
-    """Its other items are delivered, wherever they stand in the order of acceptance."""
+    """After a PartialFailure the failed items are listed in order with those of others."""
     sink = HeldSink[str]()
     options = {"max_in_flight": 2, "max_shutdown_wait": 0}
     async with failing(by_letter(sink, NaturalPolicy(), **options)) as queue:
@@ -59,7 +59,7 @@ async def test_what_failed_of_a_batch_is_in_doubt_among_the_items_of_others() ->
 
 
 async def test_a_batch_that_is_retried_may_be_lost_after_those_behind_it() -> None:
-    """At the limit of a close a pause ends: its items stand where they were accepted."""
+    """Items that are lost in a pause at the limit are listed in order of acceptance."""
     sink = Sink[str](seconds=9.0, errors={0: OSError("no disk")})
     options = {"max_in_flight": 2, "max_shutdown_wait": 14.0, "on_failure": Handler([Retry(9.0)])}
     async with failing(by_letter(sink, NaturalPolicy(2), **options), ShutdownTimeout) as queue:
@@ -72,7 +72,7 @@ async def test_a_batch_that_is_retried_may_be_lost_after_those_behind_it() -> No
 
 
 async def test_each_receipt_tells_of_its_own_item() -> None:
-    """Items of one batch do not follow each other; each is told what became of it."""
+    """Each receipt tells the end of its own item, even if a batch is not a run of numbers."""
     error = OSError("no such row")
     sink = HeldSink[str]()
     options = {"max_in_flight": 2, "on_failure": Handler([Drop()])}
@@ -92,7 +92,7 @@ async def test_each_receipt_tells_of_its_own_item() -> None:
 
 
 async def test_a_receipt_tells_as_soon_as_its_item_has_ended() -> None:
-    """Even while other items of its batch, and other partitions, are tried again."""
+    """A receipt ends with its item, while other items of its batch are retried."""
     sink = Sink[str](errors={0: PartialFailure({1: OSError()}), 1: OSError()})
     options = {"max_in_flight": 2, "on_failure": Handler([Retry(5.0), Retry(9.0)])}
     async with by_letter(sink, patient(), **options) as queue:
@@ -108,7 +108,7 @@ async def test_a_receipt_tells_as_soon_as_its_item_has_ended() -> None:
 
 
 async def test_deliver_waits_for_its_own_partition_alone() -> None:
-    """It returns when its item is delivered, and raises when it is lost."""
+    """``deliver`` returns when its item is delivered, without waiting for other partitions."""
     sink = HeldSink[str]()
     async with failing(by_letter(sink, NaturalPolicy(), max_in_flight=3)) as queue:
         callers = [asyncio.create_task(error_of(queue.deliver(item))) for item in MIXED[:4]]
@@ -124,7 +124,7 @@ async def test_deliver_waits_for_its_own_partition_alone() -> None:
 
 
 async def test_a_duplicate_has_the_receipt_of_the_item_that_stays_in_its_partition() -> None:
-    """That of the equal key in another partition is another one."""
+    """A duplicate has the receipt of its own partition, not that of an equal key in another one."""
     sink = Sink[str]()
     async with by_letter(sink, patient(), dedupe_key=lambda item: item[1]) as queue:
         first, second, again = [await queue.submit(item) for item in ("a1", "b1", "b1 again")]
@@ -132,11 +132,11 @@ async def test_a_duplicate_has_the_receipt_of_the_item_that_stays_in_its_partiti
         assert again is second
 
 
-# P9: what is told.
+# P9: reports, failures and stats.
 
 
 async def test_reports_and_failures_tell_the_partition() -> None:
-    """FlushReport.pending counts what waits in the whole queue."""
+    """Reports and failures have the partition; FlushReport.pending counts the whole queue."""
     reports: list[FlushReport] = []
     failures: list[Failure[str]] = []
 
@@ -155,7 +155,7 @@ async def test_reports_and_failures_tell_the_partition() -> None:
 
 
 async def test_without_partitions_there_is_nothing_to_be_told() -> None:
-    """The partition is None, and stats().partitions is 0."""
+    """Without partition_key the partition is None, and stats().partitions is 0."""
     reports: list[FlushReport] = []
     handler = Handler[int]()
     sink = Sink[int](errors={0: OSError()})
@@ -170,7 +170,7 @@ async def test_without_partitions_there_is_nothing_to_be_told() -> None:
 
 
 async def test_the_policy_of_a_partitioned_queue_is_told_nothing() -> None:
-    """`queue.policy` is the copy of which each partition runs another one."""
+    """`queue.policy` is only copied for partitions, and is told no events."""
     sink, policy = HeldSink[str](), NaturalPolicy(1)
     async with by_letter(sink, policy, max_in_flight=2) as queue:
         await enqueue_all(queue, MIXED)
@@ -181,7 +181,7 @@ async def test_the_policy_of_a_partitioned_queue_is_told_nothing() -> None:
 
 
 async def test_the_account_adds_up() -> None:
-    """The oldest age is that of the oldest item of all; the rest counts all partitions."""
+    """oldest_age is that of the oldest item of all partitions; the other figures are sums."""
     sink = HeldSink[str]()
     async with by_letter(sink, NaturalPolicy(2), dedupe_key=str) as queue:
         await enqueue_all(queue, MIXED)

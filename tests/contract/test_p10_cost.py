@@ -1,6 +1,6 @@
-"""P10, and P2 of many: what a partition costs, and that nothing of it stays.
+"""P10, and P2 with many partitions: the cost of a partition, which leaves nothing behind.
 
-What an item takes in microseconds is measured by `benchmarks`.
+`benchmarks` measures the microseconds of an item.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from tests.contract.support import Sink, enqueue_all, settle
 
 
 async def test_a_burst_is_one_event_for_each_partition_in_it() -> None:
-    """Partitions whose items do not come hear nothing."""
+    """The policies of partitions without new items are told nothing."""
     policy = Watched()
     async with by_letter(Sink[str](), policy) as queue:
         await enqueue_all(queue, ["z1"])
@@ -28,7 +28,7 @@ async def test_a_burst_is_one_event_for_each_partition_in_it() -> None:
 
 @pytest.mark.parametrize("keys", [5_000, pytest.param(100_000, marks=pytest.mark.long)])
 async def test_keys_that_are_seen_once_leave_nothing_behind(keys: int) -> None:
-    """The memory is that of the partitions that exist at a time, however many there have been."""
+    """Memory depends on the partitions that exist now, not on those that existed before."""
     count = 0
 
     async def sink(batch: list[int]) -> None:
@@ -48,7 +48,7 @@ async def test_keys_that_are_seen_once_leave_nothing_behind(keys: int) -> None:
 
 @pytest.mark.parametrize("keys", [1_000, pytest.param(100_000, marks=pytest.mark.long)])
 async def test_many_open_partitions_share_one_timer(keys: int) -> None:
-    """Each is flushed at its own time; and no partition is left."""
+    """Each partition is flushed at its own time, and no partition is left."""
     sink = Sink[int]()
     policy = IntervalPolicy(2048.0)
     queue = FlushQueue(sink, policy, partition_key=lambda item: item, max_queue_size=keys)

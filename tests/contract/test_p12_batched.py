@@ -12,7 +12,7 @@ from tests.contract.test_20_batched import Doubling, batched_of, called, ends, k
 
 
 async def test_keys_of_one_partition_are_loaded_together() -> None:
-    """Each caller gets the result of its own key, and those who share a key one result."""
+    """Each caller gets the result of its key, and callers of the same key share it."""
     load: Any = Doubling()
     async with batched_of(load, patient(), partition_key=letter_of) as batched:
         callers = called(batched, "a1", "b1", "a2", "b1", "a1")
@@ -23,7 +23,7 @@ async def test_keys_of_one_partition_are_loaded_together() -> None:
 
 
 async def test_equal_keys_of_two_partitions_are_two_keys() -> None:
-    """Each is loaded in its own partition, and its callers get that result."""
+    """Equal keys of two partitions are loaded separately, and callers get their own result."""
     load = Doubling()
     async with batched_of(load, patient(), partition_key=type) as batched:
         callers = called(batched, 1, 1.0, True, 1)
@@ -34,7 +34,7 @@ async def test_equal_keys_of_two_partitions_are_two_keys() -> None:
 
 
 async def test_equal_keys_that_are_not_shared() -> None:
-    """With share=False each call is a key of its own, within the partition; it is not hashed."""
+    """With share=False each call is a separate key in its partition, and is not hashed."""
     load: Any = Doubling()
     async with batched_of(load, patient(), partition_key=len, share=False) as batched:
         callers = called(batched, [1], [2, 3], [1])
@@ -57,7 +57,7 @@ async def test_how_many_calls_of_one_partition_run(most: int, calls: list[str]) 
 
 
 async def test_a_partition_that_fails_is_that_of_its_callers_alone() -> None:
-    """The handler is told the partition, and the others get their results."""
+    """The handler gets the partition that failed, and callers of other partitions get results."""
     failures: list[Failure[Any]] = []
 
     def handler(failure: Failure[Any]) -> Drop:
@@ -73,7 +73,7 @@ async def test_a_partition_that_fails_is_that_of_its_callers_alone() -> None:
 
 
 async def test_what_is_not_a_partition_is_the_callers_error() -> None:
-    """Nobody else hears of it."""
+    """An error of partition_key is raised in its caller, and other callers get their results."""
     load = Doubling()
     async with batched_of(load, NaturalPolicy(), partition_key=told, share=False) as batched:
         first = called(batched, "a")
@@ -85,7 +85,7 @@ async def test_what_is_not_a_partition_is_the_callers_error() -> None:
 
 
 async def coroutine(_: object) -> int:
-    """Be async."""
+    """Return a number, but only when awaited."""
     return 1
 
 
@@ -98,6 +98,6 @@ async def coroutine(_: object) -> int:
     ],
 )
 def test_bad_arguments(name: str, value: Any, kind: type[Exception]) -> None:
-    """They are those of a queue."""
+    """The arguments for partitions are checked like those of a queue."""
     with pytest.raises(kind, match=f"{name} must "):
         batched_of(Doubling(), NaturalPolicy(), **{name: value})

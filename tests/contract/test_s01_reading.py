@@ -1,4 +1,4 @@
-"""S1 and S3: a stream reads on, yields what the policy decides, and ends as its source does."""
+"""S1 and S3: a stream reads ahead, yields batches by its policy, and ends like its source."""
 
 import math
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ NEVER = IntervalPolicy(math.inf)
 
 @in_both
 def test_the_source_is_read_on_while_a_batch_is_worked_on(play: Play) -> None:
-    """Each batch has all that was read meanwhile, within the caps; the last ask ends the loop."""
+    """Each batch has the items that were read meanwhile, within the caps, up to the last item."""
 
     async def scenario(world: World) -> None:
         source, began = Source(world, repeat(1.0, 9)), world.now()
@@ -46,7 +46,7 @@ def test_the_source_is_read_on_while_a_batch_is_worked_on(play: Play) -> None:
 
 @in_both
 def test_a_batch_waits_for_the_policy_and_for_the_consumer(play: Play) -> None:
-    """It is cut when it is due and asked for, and what was read by then joins it."""
+    """A batch is cut when it is due and asked for; items that were read until then join it."""
 
     async def scenario(world: World) -> None:
         source, began = Source(world, repeat(1.0, 9)), world.now()
@@ -67,7 +67,7 @@ def test_a_batch_waits_for_the_policy_and_for_the_consumer(play: Play) -> None:
     ids=["size", "weight"],
 )
 def test_no_more_is_read_than_there_is_room_for(play: Play, bound: dict[str, Any]) -> None:
-    """Beyond the batch in hand there are those that have room, and one, asked for or not."""
+    """Besides the batch in hand, the items with room and one more are read."""
 
     async def scenario(world: World) -> None:
         source = Source(world, repeat(0.0))
@@ -84,7 +84,7 @@ def test_no_more_is_read_than_there_is_room_for(play: Play, bound: dict[str, Any
 
 @in_both
 def test_asking_says_that_the_last_batch_was_delivered(play: Play) -> None:
-    """The report of a batch comes when the next one is asked for, and tells how long it took."""
+    """The report of a batch comes when the next one is asked for, and has its seconds."""
 
     async def scenario(world: World) -> None:
         reports: list[FlushReport] = []
@@ -104,7 +104,7 @@ def test_asking_says_that_the_last_batch_was_delivered(play: Play) -> None:
 
 
 def half(number: int) -> int:
-    """The key of two numbers."""
+    """Return the key, which two numbers share."""
     return number // 2
 
 
@@ -121,7 +121,7 @@ def half(number: int) -> int:
 def test_duplicates_and_weights(
     play: Play, options: dict[str, Any], expected: list[list[int]]
 ) -> None:
-    """What waits already is dropped, or merged; max_weight caps a batch by what weigh says."""
+    """Duplicates are discarded or merged, and max_weight limits the weight of a batch."""
 
     async def scenario(world: World) -> None:
         source = Source(world, repeat(0.0, 8))
@@ -135,7 +135,7 @@ def test_duplicates_and_weights(
 
 @in_both
 def test_a_throttle_says_when_a_batch_may_be_yielded(play: Play) -> None:
-    """No more batches are yielded than it allows, the rest at the end of the source included."""
+    """A throttle limits the batches, also those after the end of the source."""
 
     async def scenario(world: World) -> None:
         source, began = Source(world, repeat(1.0, 5)), world.now()
@@ -153,7 +153,7 @@ def test_a_throttle_says_when_a_batch_may_be_yielded(play: Play) -> None:
 @in_both
 @pytest.mark.parametrize("error", [None, OSError("no line")])
 def test_a_source_that_ends_at_once(play: Play, error: BaseException | None) -> None:
-    """The loop ends without a batch, or with what the source has raised; so does each later ask."""
+    """If the source ends at once, the loop ends without a batch or raises the source's error."""
 
     async def scenario(world: World) -> None:
         stream = world.batches(Source(world, [], error).items(), NEVER)
@@ -169,7 +169,7 @@ def test_a_source_that_ends_at_once(play: Play, error: BaseException | None) -> 
 
 @in_both
 def test_what_the_source_raises_comes_after_what_was_read(play: Play) -> None:
-    """All that was read before is yielded first, and then the loop raises that very exception."""
+    """The items read before an error are yielded first, and then the loop raises that error."""
 
     async def scenario(world: World) -> None:
         error = OSError("no line")
@@ -191,7 +191,7 @@ def test_what_the_source_raises_comes_after_what_was_read(play: Play) -> None:
 
 @in_both
 def test_an_item_that_is_refused(play: Play) -> None:
-    """It ends the reading as an error of the source does; it is undelivered, the source closed."""
+    """An item that is refused ends the stream with its error, and is undelivered."""
 
     async def scenario(world: World) -> None:
         source = Source(world, repeat(0.0))
@@ -210,7 +210,7 @@ def test_an_item_that_is_refused(play: Play) -> None:
 
 @in_both
 def test_an_item_that_cannot_be_merged(play: Play) -> None:
-    """The one that waits is yielded as it was, the new one is undelivered, as one refused is."""
+    """If two items cannot be merged, the waiting one is yielded, and the new one is undelivered."""
 
     async def scenario(world: World) -> None:
         source = Source(world, repeat(0.0))
@@ -224,10 +224,10 @@ def test_an_item_that_cannot_be_merged(play: Play) -> None:
 
 
 class Broken(FlushPolicy):
-    """A policy that raises once it knows of so many items."""
+    """A policy that raises if more than one item waits."""
 
     def decide(self, now: float) -> Any:
-        """Flush each, then fail."""
+        """Flush a single item, or raise if more wait."""
         if self.queue.pending > 1:
             raise ZeroDivisionError
         return flushq.Flush() if self.queue.pending else flushq.Wait()
@@ -237,7 +237,7 @@ class BrokenThrottle(Throttle):
     """A throttle that raises."""
 
     def ready_at(self, now: float) -> float:
-        """Fail."""
+        """Raise ZeroDivisionError."""
         raise ZeroDivisionError
 
 
@@ -246,7 +246,7 @@ class BrokenThrottle(Throttle):
 def test_a_policy_or_throttle_that_raises_ends_the_stream(
     play: Play, throttle: Throttle | None
 ) -> None:
-    """The loop raises PolicyError, with the lists of the stream, which are complete at the end."""
+    """The loop raises PolicyError with the lists of the stream, which are complete at the end."""
 
     async def scenario(world: World) -> None:
         source = Source(world, repeat(1.0))
@@ -270,12 +270,12 @@ def test_a_policy_or_throttle_that_raises_ends_the_stream(
     play(scenario)
 
 
-# How it is used.
+# Wrong uses of a stream.
 
 
 @in_both
 def test_one_consumer_at_a_time(play: Play) -> None:
-    """A second one is refused, and the first goes on."""
+    """A second consumer at the same time gets RuntimeError; the first one gets its batches."""
 
     async def scenario(world: World) -> None:
         async with world.batches(Source(world, [2.0]).items(), NEVER, name="one") as stream:
@@ -292,7 +292,7 @@ def test_one_consumer_at_a_time(play: Play) -> None:
 
 @in_both
 def test_outside_of_its_block(play: Play) -> None:
-    """It is asked inside of its block alone, which is entered once."""
+    """A stream yields only inside its block, which can be entered only once."""
 
     async def scenario(world: World) -> None:
         source = Source(world, repeat(1.0))
@@ -311,19 +311,19 @@ def test_outside_of_its_block(play: Play) -> None:
 
 
 async def anext_of(stream: Any) -> Any:
-    """Ask, in a coroutine."""
+    """Ask for a batch, in a coroutine."""
     return await anext(stream)
 
 
 def test_bad_arguments() -> None:
-    """A source of the other driver, or of none, is refused, and so is what a queue refuses."""
+    """A wrong kind of source is refused, and so are bad arguments of a queue."""
     aio: Any = flushq.batches
     threads: Any = flushq.threads.batches
     with pytest.raises(TypeError, match="source must be an async iterable, not range"):
         aio(range(3), NEVER)
     with pytest.raises(TypeError, match="source must be an iterable, not 3"):
         threads(3, NEVER)
-    for batches, source in (aio, Source(None, []).items()), (threads, []):  # type: ignore[arg-type]  # it is not run
+    for batches, source in (aio, Source(None, []).items()), (threads, []):  # type: ignore[arg-type]  # never run
         with pytest.raises(ValueError, match="max_queue_size must be at least 1, not 0"):
             batches(source, NEVER, max_queue_size=0)
         with pytest.raises(TypeError, match="on_report must be callable"):
@@ -333,12 +333,12 @@ def test_bad_arguments() -> None:
 # Against a model.
 
 EPSILON = 2.0**-10
-"""Is part of each work, so that a batch is never asked for at the time at which an item comes."""
+"""Added to each work time, so that no batch is asked for at the time at which an item comes."""
 
 
 @attrs.frozen
 class Told:
-    """What became of a stream: each batch with its time, and the lists."""
+    """The result of a stream: each batch with its time, and the two lists."""
 
     batches: list[tuple[float, list[int]]]
     undelivered: list[int]
@@ -347,7 +347,7 @@ class Told:
 
 @attrs.frozen
 class Story:
-    """A source, a consumer that works for so long on each batch and then leaves, and limits."""
+    """The delays of a source, the work times of a consumer that then leaves, and two limits."""
 
     delays: Sequence[int]
     works: Sequence[int]
@@ -355,7 +355,7 @@ class Story:
     room: int
 
     def expected(self, *, is_patient: bool) -> Told:
-        """What a reader with a list would do; a patient one waits for the item that it reads."""
+        """Return the result of a plain reader; a patient one waits for the item that it reads."""
         told: list[tuple[float, list[int]]] = []
         delays, works = iter(self.delays), list(self.works)
         waiting: list[int] = []
@@ -381,7 +381,7 @@ class Story:
         return Told(told, [], [])
 
     async def play(self, world: World) -> None:
-        """Consume, and compare."""
+        """Consume a stream, and compare its result with the expected one."""
         source, began = Source(world, self.delays), world.now()
         told = []
         works = list(self.works)
@@ -405,6 +405,6 @@ stories = st.builds(
 @given(stories)
 @example(Story([1] * 9, [5, 5], most=2, room=2))
 def test_a_stream_does_what_a_reader_with_a_list_would_do(story: Story) -> None:
-    """Whatever the source and the consumer do, and wherever that leaves, in both drivers."""
+    """For random sources and consumers, both drivers give the result of a plain reader."""
     in_asyncio(story.play)
     run_threads(story.play)

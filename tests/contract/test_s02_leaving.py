@@ -1,4 +1,4 @@
-"""S2: leaving a stream early raises nothing of its own, lists what is left, closes the source."""
+"""S2: leaving a stream early raises no error, lists the rest and closes the source."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ CANCELLED: list[How] = ["cancel", "timeout", "wait_for", "scope"]
 
 
 class Left(Exception):
-    """Leaves the block."""
+    """The exception that leaves the block."""
 
 
 def by_break() -> bool:
@@ -41,7 +41,7 @@ def by_exception() -> bool:
 def test_leaving_early(
     play: Play, leaves: Callable[[], bool], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The batch in hand is in doubt, the rest undelivered, the item that waits for room last."""
+    """After an early exit the source is closed, and nothing is logged; the lists stay the same."""
 
     async def scenario(world: World) -> None:
         source = Source(world, repeat(0.0))
@@ -67,7 +67,7 @@ def test_leaving_early(
 def test_leaving_before_the_loop_comes_to_an_error_of_the_source(
     play: Play, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is neither raised nor logged; what was read before is in the two lists."""
+    """An error of the source that the loop did not reach is neither raised nor logged."""
 
     async def scenario(world: World) -> None:
         source = Source(world, repeat(0.0, 5), OSError("no line"))
@@ -82,7 +82,7 @@ def test_leaving_before_the_loop_comes_to_an_error_of_the_source(
 
 @in_both
 def test_what_is_left(play: Play) -> None:
-    """Of what was read each item is delivered, in doubt or undelivered, in that order."""
+    """The batch in hand is in doubt, and the items read after it are undelivered."""
 
     async def scenario(world: World) -> None:
         source = Source(world, repeat(0.0))
@@ -100,7 +100,7 @@ def test_what_is_left(play: Play) -> None:
 
 @in_both
 def test_a_consumer_that_never_asks(play: Play) -> None:
-    """Nothing is in doubt."""
+    """If the consumer never asks, all items are undelivered and none is in doubt."""
 
     async def scenario(world: World) -> None:
         source = Source(world, repeat(0.0))
@@ -113,7 +113,7 @@ def test_a_consumer_that_never_asks(play: Play) -> None:
 
 @in_both
 def test_a_batch_that_the_consumer_may_change(play: Play) -> None:
-    """The lists do not depend on what becomes of the list that was yielded."""
+    """Changes to a yielded list do not change the lists of the stream."""
 
     async def scenario(world: World) -> None:
         source = Source(world, repeat(0.0, 2))
@@ -124,7 +124,7 @@ def test_a_batch_that_the_consumer_may_change(play: Play) -> None:
     play(scenario)
 
 
-# What the source does when it is stopped.
+# How the source is stopped.
 
 
 @attrs.define(eq=False)
@@ -132,8 +132,8 @@ class Iterator:
     """An asynchronous iterator that is not a generator, and has an ``aclose``.
 
     Attributes:
-        closed: In which tasks it was closed.
-        error: What that raises.
+        closed: The tasks in which it was closed.
+        error: The exception that ``aclose`` raises.
     """
 
     error: BaseException | None = None
@@ -141,7 +141,7 @@ class Iterator:
     tasks: list[Any] = attrs.field(factory=list, init=False)
 
     def __aiter__(self) -> AsyncIterator[int]:
-        """Itself."""
+        """Return this object."""
         return self
 
     async def __anext__(self) -> int:
@@ -150,7 +150,7 @@ class Iterator:
         return 1
 
     async def aclose(self) -> None:
-        """Close it."""
+        """Note the task, and raise the error if there is one."""
         await asyncio.sleep(1.0)
         self.closed.append(asyncio.current_task())
         if self.error is not None:
@@ -161,17 +161,17 @@ class Bare:
     """An asynchronous iterator that cannot be closed."""
 
     def __aiter__(self) -> AsyncIterator[int]:
-        """Itself."""
+        """Return this object."""
         return self
 
     async def __anext__(self) -> int:
-        """Wait."""
+        """Return a number after a second."""
         await asyncio.sleep(1.0)
         return 1
 
 
 async def test_the_source_is_closed_in_the_task_that_has_read_it() -> None:
-    """Once, and its end is waited for; one that cannot be closed is left as it is."""
+    """The source is closed once, in the task that has read it; it need not have aclose."""
     source = Iterator()
     async with batches(source, NaturalPolicy(), name="orders") as stream:
         assert await anext(stream)
@@ -187,7 +187,7 @@ async def test_the_source_is_closed_in_the_task_that_has_read_it() -> None:
 )
 @pytest.mark.parametrize("factory", FACTORIES.values(), ids=FACTORIES)
 async def test_a_block_that_is_left_at_once_closes_the_source(factory: Any) -> None:
-    """Also if the reader has not begun; then nothing is read."""
+    """A block that is left at once closes the source, even if the reader has not begun."""
     asyncio.get_running_loop().set_task_factory(factory)
     source = Iterator()
     async with batches(source, NaturalPolicy()) as stream:
@@ -198,7 +198,7 @@ async def test_a_block_that_is_left_at_once_closes_the_source(factory: Any) -> N
 
 
 async def test_what_closing_raises(caplog: pytest.LogCaptureFixture) -> None:
-    """The block raises it, or logs it if it raises something else already."""
+    """The block raises the error of closing, or logs it if another exception is raised."""
     error = OSError("cannot be closed")
     with pytest.raises(OSError, match="cannot be closed") as caught:
         async with batches(Iterator(error), NaturalPolicy()):
@@ -217,7 +217,7 @@ async def test_what_closing_raises(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_what_a_source_raises_where_it_waits() -> None:
-    """An exception of its own, in place of the cancellation, is raised as one of closing."""
+    """An exception that the source raises when it is cancelled is raised by the block."""
 
     async def source() -> AsyncIterator[int]:
         try:
@@ -232,7 +232,7 @@ async def test_what_a_source_raises_where_it_waits() -> None:
 
 
 async def test_a_source_that_yields_when_it_is_cancelled() -> None:
-    """What it yields then is undelivered, and it is closed."""
+    """An item that the source yields when it is cancelled is undelivered; the source is closed."""
 
     async def source() -> AsyncIterator[int]:
         try:
@@ -247,7 +247,7 @@ async def test_a_source_that_yields_when_it_is_cancelled() -> None:
 
 
 async def test_a_stubborn_source_gets_each_cancellation() -> None:
-    """A source that ignores its cancellation is waited for; a further one reaches it, goes on."""
+    """A source that ignores its cancellation is waited for, and gets each further one."""
     cancelled: list[float] = []
     loop = asyncio.get_running_loop()
 
@@ -274,7 +274,7 @@ async def test_a_stubborn_source_gets_each_cancellation() -> None:
 
 
 async def test_a_cancelled_scope_reaches_the_source_once() -> None:
-    """A scope of anyio cancels the block at every await; the source may end in peace."""
+    """A scope of anyio cancels the block at every await, but the source only once."""
     ended = False
 
     async def source() -> AsyncIterator[int]:
@@ -295,7 +295,7 @@ async def test_a_cancelled_scope_reaches_the_source_once() -> None:
 
 
 async def test_what_a_source_raises_by_itself_is_not_taken_for_a_cancellation() -> None:
-    """A CancelledError of the source comes out of the loop, as any exception does."""
+    """A CancelledError of the source is raised by the loop like any other exception."""
 
     async def source() -> AsyncIterator[int]:
         yield 1
@@ -314,14 +314,14 @@ async def test_what_a_source_raises_by_itself_is_not_taken_for_a_cancellation() 
 
 @attrs.define(eq=False)
 class Consumer:
-    """Reads eight numbers by a stream, and tells how far it has come.
+    """A consumer of a stream of eight numbers, which records its progress.
 
     Attributes:
-        leaves_at: The number after which it leaves; its batch is in hand then.
-        read: What the source has yielded.
-        closed: Whether it has ended.
-        yielded: What the stream has.
-        in_hand: The batch that is worked on.
+        leaves_at: The number after which it leaves; the batch of this number is then in hand.
+        read: The numbers that the source has yielded.
+        closed: Whether the source has ended.
+        yielded: The numbers that the stream has yielded.
+        in_hand: The batch that the consumer works on.
     """
 
     leaves_at: float
@@ -332,7 +332,7 @@ class Consumer:
     stream: Any = attrs.field(init=False)
 
     async def source(self) -> AsyncIterator[int]:
-        """Yield the numbers; it takes some steps to close it."""
+        """Yield the numbers; closing this generator takes some steps."""
         try:
             for number in range(8):
                 await steps(number % 3)
@@ -360,7 +360,7 @@ class Consumer:
 @pytest.mark.parametrize("leaves_at", [3, math.inf])
 @pytest.mark.parametrize("how", CANCELLED)
 async def test_a_block_that_is_cancelled_at_any_step(how: How, leaves_at: float) -> None:
-    """What was yielded and not in doubt was delivered; what was read is there, in order."""
+    """If the block is cancelled, the batch in hand is in doubt, and later items undelivered."""
 
     async def scenario(interrupted: Interruption) -> None:
         consumer = Consumer(leaves_at)
@@ -381,7 +381,7 @@ async def test_a_block_that_is_cancelled_at_any_step(how: How, leaves_at: float)
 )
 @pytest.mark.parametrize("factory", FACTORIES.values(), ids=FACTORIES)
 async def test_an_ask_that_is_cancelled_at_any_step(factory: Any) -> None:
-    """It takes nothing: the next ask gets what it would have got, and then has that in hand."""
+    """An ask that is cancelled takes no items: the next ask gets them."""
     asyncio.get_running_loop().set_task_factory(factory)
 
     async def scenario(interrupted: Interruption) -> None:
@@ -407,7 +407,7 @@ async def test_an_ask_that_is_cancelled_at_any_step(factory: Any) -> None:
 
 
 async def test_no_batch_is_cut_while_nobody_asks() -> None:
-    """After an ask that timed out, what is read until the next one joins its batch."""
+    """After an ask that timed out, the items read until the next ask join its batch."""
     async with batches(numbers(1.0), NaturalPolicy(), throttle=RateLimit(1, 0.5)) as stream:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(anext(stream), 0.5)
@@ -423,7 +423,7 @@ async def numbers(seconds: float) -> AsyncIterator[int]:
 
 
 async def test_a_generator_that_holds_a_stream_may_be_closed() -> None:
-    """As it is left, so is the stream."""
+    """If a generator that uses a stream is closed, the stream is left, too."""
 
     async def pairs() -> AsyncIterator[list[int]]:
         async with batches(numbers(0.0), NaturalPolicy(2), max_queue_size=2) as stream:

@@ -1,1 +1,1 @@
-"""The core, without a loop: what a queue decides, and the account that it keeps."""
+"""The core of a queue, without a loop: its decisions and its figures."""

@@ -1,4 +1,4 @@
-"""What the tests of the core share: callers that wait, without a loop, and batches."""
+"""Helpers of the tests of the core: waiters without a loop, and batches."""
 
 from typing import Any
 
@@ -11,40 +11,40 @@ from flushq.policies import NaturalPolicy
 
 @attrs.define(eq=False)
 class Caller:
-    """A waiter, as a driver may hand it in: it is answered once, or cancelled.
+    """A waiter like that of a driver: it is answered once, or cancelled.
 
     Attributes:
-        answer: With what it was completed.
+        answer: The result with which it was completed.
     """
 
     answer: Any = None
     _state: str = "waits"
 
     def done(self) -> bool:
-        """Whether it was completed or cancelled."""
+        """Return whether it was completed or cancelled."""
         return self._state != "waits"
 
     def cancelled(self) -> bool:
-        """Whether it was cancelled."""
+        """Return whether it was cancelled."""
         return self._state == "cancelled"
 
     def result(self) -> Any:
-        """With what it was completed."""
+        """Return the result with which it was completed."""
         assert self._state == "answered"
         return self.answer
 
     def set_result(self, result: Any, /) -> None:
-        """Complete it."""
+        """Complete it with this result."""
         assert self._state == "waits"
         self.answer, self._state = result, "answered"
 
     def cancel(self) -> None:
-        """Its caller is cancelled; one that was answered is told of that when it goes on."""
+        """Cancel it, unless it was answered before."""
         if self._state == "waits":
             self._state = "cancelled"
 
 
 def batch_of(*items: int, first: int = 0, started: float = 0.0) -> Batch[int]:
-    """A batch of these items, numbered from ``first``; its oldest came at 0."""
+    """Return a batch of these items, numbered from ``first``; the oldest one came at 0."""
     policy = RunningPolicy(NaturalPolicy(), (), 1, lambda *_: None)
     return Batch(list(items), len(items), 5, (), "full", first, 0.0, started, 4, policy)

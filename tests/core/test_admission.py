@@ -1,4 +1,4 @@
-"""Room, claims, bursts, credit and deadlock: who may come in, and when."""
+"""Admission: room, claims, bursts, credit and deadlock."""
 
 import math
 from collections.abc import Callable
@@ -22,8 +22,8 @@ class Entrance:
     """The entrance of a queue that has started.
 
     Attributes:
-        batcher: What is behind it; an item is its own key.
-        admission: What is tested.
+        batcher: The batcher behind the entrance; an item is its own key.
+        admission: The object under test.
         closed: How many times a burst was closed.
     """
 
@@ -40,12 +40,12 @@ class Entrance:
         self.closed += 1
 
     def accept(self, *items: int) -> None:
-        """Let items in, whether or not there is room."""
+        """Add items, whether or not there is room."""
         for item in items:
             self.batcher.buffer.append(item)
 
     def join(self, inside: Batch[int] | None = None) -> Caller:
-        """Put a producer in line, which may be part of a flush."""
+        """Put a producer in line, perhaps from inside a flush."""
         producer = Caller()
         self.admission.waitlist.join(producer, inside)
         return producer
@@ -57,12 +57,12 @@ class Entrance:
         return batch
 
     def need(self, item: int) -> Need:
-        """What room an item needs."""
+        """Return the room that an item needs."""
         return self.admission.need_of(item, item, 0)
 
     @property
     def newcomers(self) -> tuple[int, bool]:
-        """How many places there are for those who come now, and whether one of them may come."""
+        """The number of places for new producers, and whether a new producer may add an item."""
         return self.admission.room_for_newcomers, self.admission.may_come(ONE_PLACE)
 
     @property
@@ -71,7 +71,7 @@ class Entrance:
         return next(iter(self.batcher.running))
 
     def credit(self) -> int:
-        """How many items may come without a second look, beside the next one."""
+        """Return how many items may come without a check after the next one."""
         return len(list(self.admission.grant_credit()[0]))
 
 
@@ -79,7 +79,7 @@ class Entrance:
 
 
 def test_room_is_for_items_that_wait_and_producers_that_pause() -> None:
-    """What is in flight needs no room; a pause with a claim takes some until it ends."""
+    """Items in flight need no room; a pausing producer keeps room until its pause ends."""
     entrance = Entrance(5)
     entrance.accept(1, 2)
     entrance.batcher.announce(0)
@@ -92,7 +92,7 @@ def test_room_is_for_items_that_wait_and_producers_that_pause() -> None:
 
 
 def test_a_duplicate_claims_no_room() -> None:
-    """It neither waits in line nor takes room when it pauses, nor is it refused."""
+    """A duplicate neither waits in line, nor keeps room in a pause, nor is refused."""
     entrance = Entrance(1)
     entrance.accept(1)
     admission, need = entrance.admission, entrance.need(1)
@@ -106,7 +106,7 @@ def test_a_duplicate_claims_no_room() -> None:
 
 @pytest.mark.parametrize("admitted", [False, True])
 def test_a_producer_waits_behind_those_who_came_before(*, admitted: bool) -> None:
-    """One that can wait does so whatever the room; one that cannot needs room beside them."""
+    """A producer that can wait waits behind others; one that cannot needs room besides theirs."""
     entrance = Entrance(3)
     admission = entrance.admission
     entrance.join()
@@ -122,7 +122,7 @@ def test_a_producer_waits_behind_those_who_came_before(*, admitted: bool) -> Non
 
 
 def test_newcomers_have_room_beside_those_who_were_given_some() -> None:
-    """None past a line; but those who have room need not have taken it."""
+    """New producers have no room while a line waits, and the rest once the line was given room."""
     entrance = Entrance(3)
     entrance.join()
     before = entrance.newcomers
@@ -131,7 +131,7 @@ def test_newcomers_have_room_beside_those_who_were_given_some() -> None:
 
 
 def test_nothing_is_displaced_where_nothing_waits() -> None:
-    """A finalizer may bring items while the queue stops: they come in, and the account adds up."""
+    """Items that a finalizer brings while the queue stops displace nothing and are counted."""
     batcher: Batcher[int] = Batcher(NaturalPolicy(), None, abs, max_queue_weight=9)
     admission = DropOldest(batcher, 9)
     admission.add(8, None, 8)
@@ -144,7 +144,7 @@ def test_nothing_is_displaced_where_nothing_waits() -> None:
 
 
 def test_only_items_make_pressure_and_only_for_a_line() -> None:
-    """Claims do not: neither those who give way, nor those who were given room."""
+    """Only a full queue with a line is under pressure; claims and given room do not count."""
     entrance, seen = Entrance(1), list[bool]()
     entrance.admission.give_way(ONE_PLACE)
     entrance.join()
@@ -160,7 +160,7 @@ def test_only_items_make_pressure_and_only_for_a_line() -> None:
 
 
 def test_a_producer_pauses_after_a_burst() -> None:
-    """Items count since the last announcement, but for those whose producers let others run."""
+    """A producer must pause after a burst; delivered items and a new burst allow more items."""
     entrance = Entrance(9, burst=2)
     paused = []
     for item in range(2):
@@ -181,7 +181,7 @@ def test_a_producer_pauses_after_a_burst() -> None:
 
 
 def test_the_first_producer_of_a_queue_that_has_not_started_pauses() -> None:
-    """So a task that was made to run the queue begins; later ones need not pause for that."""
+    """Before the start the first producer pauses, so that a task of run() can begin."""
     batcher: Batcher[int] = Batcher(NaturalPolicy())
     admission = Admission(batcher, 9)
     assert admission.must_give_way
@@ -190,7 +190,7 @@ def test_the_first_producer_of_a_queue_that_has_not_started_pauses() -> None:
 
 
 def test_arrivals_are_told_with_the_time_of_the_first() -> None:
-    """To close a burst announces it, once; where none is open nothing happens."""
+    """Closing a burst tells its items once; without an open burst nothing happens."""
     entrance = Entrance(9)
     entrance.admission.tell_burst()
     entrance.admission.open_burst(5)
@@ -203,7 +203,7 @@ def test_arrivals_are_told_with_the_time_of_the_first() -> None:
 
 
 def test_a_burst_stays_open_for_producers_that_have_room() -> None:
-    """What they bring has been here since they had room, or since the burst was opened before."""
+    """The burst stays open for producers that were given room, so their items have its time."""
     entrance = Entrance(2)
     admission = entrance.admission
     admission.admit(lambda: 1)
@@ -236,7 +236,7 @@ def test_a_burst_stays_open_for_producers_that_have_room() -> None:
 def test_credit_is_what_room_and_burst_allow(
     size: int, burst: int, told: int, fresh: int, pauses: int
 ) -> None:
-    """Beside the item that comes in there may come as many as there is room and burst for."""
+    """The credit after an item is the rest of the room or of the burst, whichever is smaller."""
     entrance = Entrance(size, burst)
     entrance.accept(*range(told))
     entrance.batcher.announce(0)
@@ -251,7 +251,7 @@ def test_credit_is_what_room_and_burst_allow(
 def test_an_overdraft_is_what_room_allows_beyond_the_burst(
     size: int, burst: int, fresh: int
 ) -> None:
-    """Once the burst is used up, those who cannot let others run get as much again."""
+    """When the burst is used up, callers that cannot pause may add another burst."""
     entrance = Entrance(size, burst)
     entrance.accept(*range(min(fresh, size)))
     credit, overdraft = entrance.admission.grant_credit()
@@ -261,7 +261,7 @@ def test_an_overdraft_is_what_room_allows_beyond_the_burst(
 
 
 def test_there_is_no_credit_while_anybody_is_in_line() -> None:
-    """Neither while a producer waits, nor while one has room and has not gone on."""
+    """There is no credit while a producer waits, or has room and has not resumed."""
     entrance = Entrance(9, burst=5)
     producer = entrance.join()
     assert 0 == entrance.credit()
@@ -272,7 +272,7 @@ def test_there_is_no_credit_while_anybody_is_in_line() -> None:
 
 
 def test_credit_that_is_revoked_is_gone_in_the_middle() -> None:
-    """A pause takes room, so it revokes what is left of the credit that was granted."""
+    """A pause keeps room, so it revokes the rest of the credit."""
     entrance = Entrance(9, burst=5)
     credit, _ = entrance.admission.grant_credit()
     next(credit)
@@ -281,7 +281,7 @@ def test_credit_that_is_revoked_is_gone_in_the_middle() -> None:
 
 
 def test_credit_that_is_granted_anew_revokes_what_was() -> None:
-    """Else the two together were more than there is room for."""
+    """A new credit revokes the old one, since both together would exceed the room."""
     entrance = Entrance(9, burst=5)
     credit, _ = entrance.admission.grant_credit()
     entrance.credit()
@@ -295,7 +295,7 @@ CHANGES: dict[str, Callable[[Entrance], object]] = {
     "nothing": lambda entrance: None,
     "a flush is over": lambda entrance: entrance.oldest_flush.returned(),
     "a slot is free": lambda entrance: entrance.batcher.end_flush(entrance.oldest_flush, 0),
-    "a flush waits no more": lambda entrance: entrance.admission.waitlist.leave(
+    "a flush no longer waits": lambda entrance: entrance.admission.waitlist.leave(
         next(iter(entrance.admission.waitlist.line))
     ),
     "a producer has room": lambda entrance: setattr(entrance.admission.waitlist, "reserved", 1),
@@ -305,7 +305,7 @@ CHANGES: dict[str, Callable[[Entrance], object]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_the_last_producer_that_can_never_have_room_is_rejected(change: str) -> None:
-    """It is if every slot is taken by a flush that waits for room, and nobody makes any."""
+    """If all slots have flushes that wait for room, the last waiting flush is rejected."""
     entrance = Entrance(2, slots=2)
     entrance.accept(1, 2, 3, 4)
     entrance.batcher.announce(0)

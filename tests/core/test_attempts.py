@@ -1,4 +1,4 @@
-"""What comes after a failure: of each item, of each part, and step by step."""
+"""The steps after a failure, and the ends of parts and items."""
 
 import gc
 import math
@@ -23,32 +23,32 @@ RAISED = Refusal("raised")
 
 
 def parts_of(count: int) -> Parts[int]:
-    """The parts of a batch of so many items: 10, 11 and so on."""
+    """Return the parts of a batch of ``count`` items: 10, 11 and so on."""
     return Parts(range(10, 10 + count), "full")
 
 
 def partial(*indices: int) -> PartialFailure:
-    """Items at these indices failed, each for a reason of its own."""
+    """Return a PartialFailure of the items at these indices, each with its own exception."""
     return PartialFailure({index: Refusal(index) for index in indices})
 
 
 def raised(parts: Parts[int], verdict: Verdict, error: BaseException = RAISED) -> Failure[int]:
-    """Let the part on top fail and be judged."""
+    """Let the current part fail, judge it, and return the failure."""
     failure = parts.raised(error, 0.5)
     parts.judge(verdict)
     return failure
 
 
 def nowhere(parts: Parts[int]) -> tuple[bool, Mapping[int, Any], Mapping[int, Any], list[int]]:
-    """Whether a part is left, what was dropped, what failed and what is lost."""
+    """Return whether a part is left, and the items that were dropped, have failed and are lost."""
     return parts.open, parts.dropped, parts.failed, list(parts.lost)
 
 
-# What the handler is told.
+# The failure that the handler gets.
 
 
 def test_a_partial_failure_tells_of_each_item() -> None:
-    """After a PartialFailure there are the items that failed, in order, and an error for each."""
+    """The failure of a PartialFailure has the failed items in order, and an error for each."""
     error = partial(2, 0)
     failure = parts_of(4).raised(error, 0.0)
     assert ([10, 12], error) == (failure.items, failure.error)
@@ -56,7 +56,7 @@ def test_a_partial_failure_tells_of_each_item() -> None:
 
 
 def test_the_lists_of_a_failure_are_the_handlers_own() -> None:
-    """Whatever a handler does to the lists changes neither the next call nor what ends."""
+    """Changes of the handler to the lists change neither the next call nor the ends of items."""
     parts, error = parts_of(3), partial(1, 2)
     failure = parts.raised(error, 0.0)
     failure.items.clear()
@@ -70,14 +70,14 @@ def test_the_lists_of_a_failure_are_the_handlers_own() -> None:
 
 
 def test_the_items_of_a_part_are_a_list_to_give_away() -> None:
-    """What flush_fn does to its list changes nothing for the next attempt."""
+    """Changes of flush_fn to its list do not change the next attempt."""
     parts = parts_of(2)
     raised(parts, Retry())
     parts.items().clear()
     assert [10, 11] == parts.items()
 
 
-# Verdicts at work.
+# The effect of verdicts.
 
 
 @pytest.mark.parametrize(
@@ -89,14 +89,14 @@ def test_the_items_of_a_part_are_a_list_to_give_away() -> None:
     ],
 )
 def test_a_verdict_may_end_a_part(count: int, verdict: Verdict, expected: object) -> None:
-    """What fails is lost, also one item that cannot be split; what is dropped is not."""
+    """Failed items are lost, also a single item after Split; dropped items are not."""
     parts = parts_of(count)
     raised(parts, verdict)
     assert expected == nowhere(parts)
 
 
 def test_a_partial_failure_delivers_the_rest() -> None:
-    """Every index of the batch may be named, with any exception; only those items are judged."""
+    """A PartialFailure may name any index with any exception; only these items are judged."""
     parts, errors = parts_of(3), {0: OSError(), 2: KeyboardInterrupt()}
     raised(parts, Fail(), PartialFailure(errors))
     assert (False, {}, errors, [0, 2]) == nowhere(parts)
@@ -104,14 +104,14 @@ def test_a_partial_failure_delivers_the_rest() -> None:
 
 @pytest.mark.parametrize("after", [0, 2, 0.5, Fraction(1, 3), 1e308])
 def test_a_pause_is_what_was_asked_for(after: float) -> None:
-    """Whatever number a Retry comes after, the part pauses for just that; nothing is rounded."""
+    """The pause of a Retry is exactly its number, without rounding."""
     parts = parts_of(1)
     raised(parts, Retry(after))
     assert (after, type(after)) == (parts.pause.seconds, type(parts.pause.seconds))
 
 
 def test_a_retry_is_of_the_same() -> None:
-    """Retry keeps the items of the part, one attempt and the pause later."""
+    """Retry keeps the items of the part, sets its pause and counts the attempt."""
     parts = parts_of(2)
     raised(parts, Retry(3))
     assert (True, {}, {}, [0, 1]) == nowhere(parts)
@@ -127,7 +127,7 @@ def test_a_retry_is_of_the_same() -> None:
     [(2, [[10], [11]]), (3, [[10, 11], [12]]), (5, [[10, 11, 12], [13, 14]])],
 )
 def test_split_halves(count: int, halves: list[list[int]]) -> None:
-    """Split makes two halves, the first one first, the larger of two unequal ones."""
+    """Split makes two halves, called in order; the first one is the larger if they differ."""
     parts = parts_of(count)
     raised(parts, Split())
     called = []
@@ -138,7 +138,7 @@ def test_split_halves(count: int, halves: list[list[int]]) -> None:
 
 
 def test_each_half_has_attempts_of_its_own() -> None:
-    """A half starts with attempt 1, whatever its whole had, and comes at once."""
+    """A half starts with attempt 1 and without a pause."""
     parts = parts_of(4)
     pauses, attempts = [parts.pause.seconds], []
     for verdict in (Retry(9), Split(), Retry(8), Drop(), Retry(7), Drop()):
@@ -149,7 +149,7 @@ def test_each_half_has_attempts_of_its_own() -> None:
 
 
 def test_the_other_half_is_lost_but_has_not_failed() -> None:
-    """A half that fails leaves the other one lost, without an exception of its own."""
+    """If one half fails, the other one is lost, but has no exception of its own."""
     parts = parts_of(4)
     raised(parts, Split())
     raised(parts, Fail())
@@ -158,7 +158,7 @@ def test_the_other_half_is_lost_but_has_not_failed() -> None:
 
 
 def test_indices_are_those_of_the_attempt() -> None:
-    """A PartialFailure of a later attempt counts from 0 in the items of that attempt."""
+    """The indices of a PartialFailure count from 0 in the items of its own attempt."""
     parts, last = parts_of(6), partial(1)
     raised(parts, Retry(), partial(1, 3, 5))
     assert 2 == raised(parts, Split(), partial(0, 2)).attempt
@@ -173,7 +173,7 @@ def test_indices_are_those_of_the_attempt() -> None:
 
 
 def test_a_part_of_several_may_fail_in_part() -> None:
-    """The one that was called is narrowed; those that wait behind it stay as they are."""
+    """A PartialFailure of one part does not change the parts that wait behind it."""
     parts = parts_of(4)
     raised(parts, Split())
     raised(parts, Drop(), partial(1))
@@ -181,7 +181,7 @@ def test_a_part_of_several_may_fail_in_part() -> None:
 
 
 class Speechless:
-    """What cannot be shown."""
+    """A class whose objects have no repr."""
 
     def __repr__(self) -> str:
         raise AttributeError("no repr")
@@ -211,7 +211,7 @@ MUTE = Speechless()
     ],
 )
 def test_a_partial_failure_that_makes_no_sense(errors: Any, flaw: str) -> None:
-    """It is refused with its flaw, and all of the part has failed for that."""
+    """A wrong PartialFailure is a ValueError, and all items of the part have failed with it."""
     parts = parts_of(2)
     with pytest.raises(ValueError, match=re.escape(f"a wrong PartialFailure: {flaw}")) as caught:
         parts.raised(PartialFailure(errors), 0.0)
@@ -220,14 +220,14 @@ def test_a_partial_failure_that_makes_no_sense(errors: Any, flaw: str) -> None:
 
 
 class Mute(PartialFailure):
-    """A PartialFailure that was never told anything."""
+    """A PartialFailure without ``errors``."""
 
     def __init__(self) -> None:
         pass
 
 
 class Unreadable(Mapping[int, BaseException]):
-    """A mapping that says that it holds something, and does not say what."""
+    """A mapping that has a length, but cannot be read."""
 
     def __len__(self) -> int:
         return 1
@@ -247,7 +247,7 @@ class Unreadable(Mapping[int, BaseException]):
 def test_a_partial_failure_that_cannot_be_read_loses_track_of_nothing(
     error: PartialFailure, raises: type[Exception]
 ) -> None:
-    """Whatever it raises when it is asked, none of the items counts as delivered."""
+    """If a PartialFailure cannot be read, no item counts as delivered."""
     parts = parts_of(2)
     with pytest.raises(raises):
         parts.raised(error, 0.0)
@@ -258,13 +258,13 @@ def test_a_partial_failure_that_cannot_be_read_loses_track_of_nothing(
 
 
 class Way:
-    """The way of a batch that has failed.
+    """A failed batch and its attempts, step by step.
 
     Attributes:
-        batch: A batch of so many items, 10, 11 and so on, that was taken at 1.0.
-        attempts: What is tested.
-        noted: The positions of which it was noted that they have ended, each time.
-        calls_ended: When each call has ended, and with what.
+        batch: A batch of ``count`` items, 10, 11 and so on, that was taken at 1.0.
+        attempts: The object under test.
+        noted: The positions that have ended, with their exceptions, in each note.
+        calls_ended: The time at which each call has ended, and the class of its exception.
     """
 
     def __init__(self, count: int, *, has_handler: bool = True) -> None:
@@ -288,34 +288,34 @@ class Way:
     def raised(
         self, error: BaseException = RAISED, now: float = 3.0, *, may_ask: bool = True
     ) -> object:
-        """flush_fn has raised; return what comes next."""
+        """Note that flush_fn has raised, and return the next step."""
         self.attempts.raised(error, now, may_ask=may_ask)
         return self.attempts.next
 
     def judged(self, verdict: object) -> object:
-        """The handler has answered; return what comes next."""
+        """Note that the handler has answered, and return the next step."""
         self.attempts.judged(verdict)
         return self.attempts.next
 
     def paused(self) -> object:
-        """The time has passed; return what comes next."""
+        """Note that the pause is over, and return the next step."""
         self.attempts.paused()
         return self.attempts.next
 
     def returned(self) -> object:
-        """flush_fn has returned; return what comes next."""
+        """Note that flush_fn has returned, and return the next step."""
         self.attempts.returned(5.0)
         return self.attempts.next
 
     def end(self) -> tuple[BaseException | None, Mapping[int, Any], Mapping[int, Any], list[int]]:
-        """The error, what was dropped, what failed and what is lost, of a batch that is over."""
+        """Return the error and the dropped, failed and lost items of a batch that is over."""
         batch = self.batch
         assert (True, None) == (batch.over, self.attempts.next)
         return batch.error, batch.dropped, batch.failed, list(batch.lost or ())
 
 
 def test_each_step_is_followed_by_the_next() -> None:
-    """The handler is asked, the time passes, flush_fn is called, part by part, until the end."""
+    """The handler, the pauses and the calls of flush_fn follow each other, part by part."""
     way = Way(2)
     assert Ask(Failure([10, 11], RAISED, None, 1, "full", 2.0)) == way.raised()
     assert Pause(4.0) == way.judged(Retry(4))
@@ -332,7 +332,7 @@ def test_each_step_is_followed_by_the_next() -> None:
 
 
 def test_what_has_ended_is_noted_at_once() -> None:
-    """It is noted before the handler is asked about the rest, or the others are called."""
+    """Ended items are noted before the handler is asked about the rest, or parts are called."""
     way, error = Way(4), partial(0, 2, 3)
     way.raised(error)
     assert [{1: None}] == way.noted
@@ -357,7 +357,7 @@ def test_where_nobody_is_asked_a_failure_is_the_end(*, has_handler: bool, may_as
 
 
 def test_a_flush_that_the_queue_has_interrupted_has_failed_for_nothing() -> None:
-    """Its items are lost and have not failed, and nobody is asked, whatever it raises."""
+    """The items of an interrupted flush are lost without failing, and the handler is not asked."""
     way = Way(2)
     way.batch.interrupt()
     assert way.raised(partial(1)) is None
@@ -366,7 +366,7 @@ def test_a_flush_that_the_queue_has_interrupted_has_failed_for_nothing() -> None
 
 
 def test_an_interrupt_while_a_partial_failure_is_read_is_not_raised() -> None:
-    """It is the error of the batch, and all of the batch is lost."""
+    """An interrupt while a PartialFailure is read is the error of the batch; all items are lost."""
 
     class Interrupting(Unreadable):
         def __iter__(self) -> Iterator[int]:
@@ -380,13 +380,13 @@ def test_an_interrupt_while_a_partial_failure_is_read_is_not_raised() -> None:
 
 @pytest.mark.parametrize("now", [0.0, 1.0])
 def test_the_seconds_of_a_failure_are_never_negative(now: float) -> None:
-    """A flush that started by a clock that has run back since has taken no time."""
+    """If the clock has gone back since the start of a flush, its seconds are 0."""
     assert Ask(Failure([10], RAISED, None, 1, "full", 0.0)) == Way(1).raised(now=now)
 
 
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_a_handler_that_raises_has_failed_the_items(*, interrupted: bool) -> None:
-    """They have failed for what flush_fn raised, unless the queue has interrupted the handler."""
+    """If the handler raises, the items have failed with flush_fn's error, unless interrupted."""
     way, mistake = Way(2), Refusal("handler")
     way.raised()
     if interrupted:
@@ -398,7 +398,7 @@ def test_a_handler_that_raises_has_failed_the_items(*, interrupted: bool) -> Non
 
 
 def test_an_error_of_the_handler_keeps_the_cause_that_it_has() -> None:
-    """What flush_fn raised, or its cause, does not become a cause of itself, nor of another's."""
+    """If the handler raises flush_fn's error, its cause, or one with a cause, no cause changes."""
     error, cause, other = Refusal("error"), Refusal("cause"), Refusal("other")
     error.__cause__, other.__cause__ = cause, Refusal("its own")
     expected = [each.__cause__ for each in (error, cause, other)]
@@ -411,7 +411,7 @@ def test_an_error_of_the_handler_keeps_the_cause_that_it_has() -> None:
 
 
 def test_an_answer_that_is_not_a_verdict_is_an_error_of_the_handler() -> None:
-    """The items have failed; the answer is shown."""
+    """An answer that is not a verdict is a TypeError that shows it, and the items have failed."""
     way = Way(1)
     way.raised()
     assert way.judged("drop") is None
@@ -421,7 +421,7 @@ def test_an_answer_that_is_not_a_verdict_is_an_error_of_the_handler() -> None:
 
 
 def test_a_pause_that_is_cut_short_has_failed_nothing() -> None:
-    """The items are lost, and what flush_fn raised is the cause of what cut it short."""
+    """If a pause is cut, the items are lost without failing, and flush_fn's error is the cause."""
     way, cut = Way(2), Refusal("cut")
     way.raised()
     way.judged(Retry())
@@ -432,7 +432,7 @@ def test_a_pause_that_is_cut_short_has_failed_nothing() -> None:
 
 @pytest.fixture
 def _nothing_collected() -> Iterator[None]:
-    """No cycle is collected."""
+    """Disable garbage collection."""
     gc.disable()
     yield
     gc.enable()
@@ -455,7 +455,7 @@ def _cut(way: Way) -> None:
 )
 @pytest.mark.usefixtures("_nothing_collected")
 def test_nothing_is_kept_after_the_end(end: Callable[[Way], object]) -> None:
-    """Once the batch lets go of its errors, nothing leads to them any more."""
+    """When a batch forgets its errors, nothing else refers to them."""
     way = Way(2)
     way.attempts.raised(partial(0), 3.0, may_ask=True)
     error = cast("Ask[int]", way.attempts.next).failure.error
@@ -470,7 +470,7 @@ def test_nothing_is_kept_after_the_end(end: Callable[[Way], object]) -> None:
 
 
 def isolate(count: int, poisoned: set[int]) -> tuple[int, set[int], list[int]]:
-    """Split what fails and drop it alone: how many calls more, what was dropped and delivered."""
+    """Split failed parts, drop single items; return further calls, dropped and delivered."""
     parts, calls, delivered = parts_of(count), 0, list[int]()
     while parts.open:
         items = parts.items()
@@ -485,13 +485,13 @@ def isolate(count: int, poisoned: set[int]) -> tuple[int, set[int], list[int]]:
 
 @pytest.mark.parametrize(("count", "calls"), [(1, 0), (2, 2), (8, 6), (1024, 20)])
 def test_the_price_of_one_poisoned_item_is_exact(count: int, calls: int) -> None:
-    """Of a power of two every item costs the same, twice the logarithm."""
+    """In a batch of 2 ** n items each poisoned item costs 2 * n further calls."""
     assert {calls} == {isolate(count, {item})[0] for item in range(10, 10 + count)}
 
 
 @given(count=st.integers(1, 200), data=st.data())
 def test_split_isolates_each_of_several(count: int, data: st.DataObject) -> None:
-    """Every poisoned item is found, no other is dropped, and the order stays."""
+    """Every poisoned item is found, no other one is dropped, and the order does not change."""
     poisoned = data.draw(st.sets(st.integers(10, 9 + count), min_size=1))
     calls, dropped, delivered = isolate(count, poisoned)
     assert poisoned == dropped

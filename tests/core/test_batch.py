@@ -1,4 +1,4 @@
-"""A batch notes what happens to it, and lets go at the end."""
+"""A batch records its calls and its end, and then drops its items."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from tests.strategies import Refusal
 
 
 def test_each_call_gets_a_list_of_its_own() -> None:
-    """Calls are counted, and what flush_fn does to its list changes nothing of the batch."""
+    """Calls are counted, and changes of flush_fn to its list do not change the batch."""
     batch = batch_of(1, 2)
     assert not batch.called
     batch.call(batch.items).clear()
@@ -16,7 +16,7 @@ def test_each_call_gets_a_list_of_its_own() -> None:
 
 
 def test_a_report_tells_the_error_or_the_last_drop() -> None:
-    """Items that were dropped or lost are not delivered; an error goes before those of drops."""
+    """Dropped and lost items do not count as delivered; an error comes before those of drops."""
     batch, first, second, last = (
         batch_of(1, 2, 3, 4, started=2.0),
         Refusal("1"),
@@ -32,7 +32,7 @@ def test_a_report_tells_the_error_or_the_last_drop() -> None:
 
 
 def test_a_batch_lets_go() -> None:
-    """Nothing leads to the items and the exceptions any more, for all who share them."""
+    """A batch that forgets clears its items and exceptions, also for others that share them."""
     batch = batch_of(1, 2, 3)
     held: list[Any] = [batch.items, {0: Refusal()}, {1: Refusal()}]
     batch.conclude(Refusal("lost"), held[1], held[2], [1])

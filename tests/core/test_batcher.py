@@ -1,4 +1,4 @@
-"""The batcher takes what is due, tells the policy, and says what became of every item."""
+"""The batcher takes due batches, tells the policy, and records the end of every item."""
 
 import asyncio
 import math
@@ -18,51 +18,51 @@ from tests.strategies import FAULTS, FaultyPolicy, HookedPolicy, Refusal
 
 
 class ScriptedPolicy(HookedPolicy):
-    """Decides what it was made with, and notes what it hears."""
+    """A policy with a fixed decision, which notes its events."""
 
     def __init__(self, decision: object = Wait()) -> None:
         self.decision = decision
-        self.heard: list[tuple[Any, ...]] = []
+        self.told: list[tuple[Any, ...]] = []
 
     def decide(self, now: float) -> Decision:
-        """Decide as set."""
+        """Return the fixed decision."""
         return cast("Decision", self.decision)
 
-    def hear(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
-        """Note the event."""
-        self.heard.append((event, *facts))
+    def on_event(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
+        """Note the event, and answer it."""
+        self.told.append((event, *facts))
         return tell(*facts)
 
 
 class EagerPolicy(HookedPolicy):
-    """Answers every event with a Flush, even when nothing is pending or no slot is free."""
+    """A policy that answers every event with a Flush, even if nothing can be flushed."""
 
     def decide(self, now: float) -> Decision:
         """Flush."""
         return Flush()
 
-    def hear(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
-        """Flush anyway."""
+    def on_event(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
+        """Answer with a Flush."""
         tell(*facts)
         return Flush("anyway")
 
 
 def batcher_of(policy: FlushPolicy, max_in_flight: int = 1, **options: Any) -> Batcher[int]:
-    """A batcher that has started."""
+    """Return a batcher that has started."""
     batcher: Batcher[int] = Batcher(policy, max_in_flight=max_in_flight, **options)
     batcher.start()
     return batcher
 
 
 def accept(batcher: Batcher[int], *items: int, now: float = 0) -> None:
-    """Let items in and tell the policy."""
+    """Add items, and tell the policy."""
     for item in items:
         batcher.buffer.append(item)
     batcher.announce(now)
 
 
 def take(batcher: Batcher[int], now: float = 0, *, called: bool = True) -> Batch[int]:
-    """Take a batch, which must be due, and say that flush_fn is called with it."""
+    """Take a batch, which must be due, and note a call of flush_fn if ``called``."""
     due = batcher.due()
     assert due is not None
     batch = batcher.start_flush(due, now)
@@ -75,7 +75,7 @@ def take(batcher: Batcher[int], now: float = 0, *, called: bool = True) -> Batch
 def end(
     batcher: Batcher[int], batch: Batch[int], now: float, error: BaseException | None = None
 ) -> None:
-    """A batch ends, delivered as a whole or, with an error, lost as a whole."""
+    """End a batch: all its items are delivered or, with an error, lost."""
     if error is None:
         batch.returned()
     elif batch.called:
@@ -86,7 +86,7 @@ def end(
 
 
 def failure_of(batcher: Batcher[int]) -> End:
-    """The failure that has ended the queue."""
+    """Return the failure that has ended the queue."""
     assert batcher.failure is not None
     return batcher.failure
 
@@ -108,7 +108,7 @@ def failure_of(batcher: Batcher[int]) -> End:
     ],
 )
 def test_the_first_reason_counts(reasons: str, expected: str | None) -> None:
-    """If several reasons apply: drain, flush, the policy's own, pressure, in this order."""
+    """The order of the reasons is drain, flush, the policy's own, pressure."""
     batcher = batcher_of(ScriptedPolicy(Flush("mine") if "policy" in reasons else Wait()))
     accept(batcher, 1)
     if "drain" in reasons:
@@ -120,7 +120,7 @@ def test_the_first_reason_counts(reasons: str, expected: str | None) -> None:
 
 
 def test_a_batch_is_taken_late() -> None:
-    """What has arrived since the policy decided joins the batch."""
+    """Items that arrive after the policy has decided join the batch."""
     batcher = batcher_of(NaturalPolicy(3))
     accept(batcher, 1, 2)
     accept(batcher, 3, 4, now=1)
@@ -131,7 +131,7 @@ def test_a_batch_is_taken_late() -> None:
 
 
 def test_a_policy_may_ask_for_a_part() -> None:
-    """Flush(up_to=n) takes n items; a drain and a barrier take all they may."""
+    """Flush(up_to=n) takes n items; a drain and a barrier take as many as the caps allow."""
     batcher = batcher_of(ScriptedPolicy(Flush(up_to=2)), 3)
     accept(batcher, *range(9))
     assert [0, 1] == take(batcher).items
@@ -140,7 +140,7 @@ def test_a_policy_may_ask_for_a_part() -> None:
 
 
 def test_a_flush_of_nothing_is_not_started() -> None:
-    """A Flush answered while nothing is pending or no slot is free starts nothing."""
+    """A Flush starts nothing if nothing is pending or no slot is free."""
     batcher = batcher_of(EagerPolicy())
     batcher.tick(0)
     assert Flush("anyway") == batcher.policy.decision
@@ -153,13 +153,13 @@ def test_a_flush_of_nothing_is_not_started() -> None:
 
 
 def test_there_is_nothing_to_wake_for_while_nothing_can_be_taken() -> None:
-    """Whatever a policy asks for, no timer is set while nothing waits or every slot is taken."""
+    """No timer is set while nothing waits or no slot is free, even if the policy asks for one."""
 
     class Restless(HookedPolicy):
         def decide(self, now: float) -> Decision:
             return Flush()
 
-        def hear(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
+        def on_event(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
             decision = tell(*facts)
             return Wait(facts[0] + 1) if decision == Wait() else decision
 
@@ -173,18 +173,18 @@ def test_there_is_nothing_to_wake_for_while_nothing_can_be_taken() -> None:
 
 
 def test_a_wait_from_a_tick_is_accepted() -> None:
-    """A policy that breaks its promise is asked again at the next time it names."""
+    """A tick may be answered with another Wait, whose time is then the next one."""
     batcher = batcher_of(ScriptedPolicy(Wait(20)))
     accept(batcher, 1, now=5)
     batcher.tick(10)
     assert 20 == batcher.wake_at
 
 
-# What the policy hears.
+# The events of the policy.
 
 
-def test_the_policy_hears_everything_once_and_in_order() -> None:
-    """Arrivals in bursts, each start and each end with its duration and its error."""
+def test_the_policy_is_told_everything_once_and_in_order() -> None:
+    """The policy is told of bursts, and of each start and end with seconds and error."""
     batcher = batcher_of(ScriptedPolicy(Flush()), 2, weigh=lambda item: item)
     error = Refusal("lost")
     accept(batcher, 3, 4, now=1)
@@ -203,26 +203,26 @@ def test_the_policy_hears_everything_once_and_in_order() -> None:
         ("flush_started", 6, 1, 5),
         ("flush_done", 8, 2, 5, None),
         ("flush_done", 9, 1, 3, error),
-    ] == vars(batcher.policy.copy)["heard"]
+    ] == vars(batcher.policy.copy)["told"]
 
 
 def test_time_never_runs_backwards_for_the_policy() -> None:
-    """An event that is told with an earlier time than the last is told with the last."""
+    """An event with an earlier time than the last one is told with the last time."""
     batcher = batcher_of(ScriptedPolicy(Flush()))
     accept(batcher, 1, now=10)
     batch = take(batcher, 9)
     accept(batcher, 2, now=8)
     batcher.tick(7)
     end(batcher, batch, 6)
-    times = [facts[1] for facts in vars(batcher.policy.copy)["heard"]]
+    times = [facts[1] for facts in vars(batcher.policy.copy)["told"]]
     assert [10, 10, 10, 10, 10] == times
     assert (10, 10) == (batch.started, batcher.policy.now)
-    assert ("flush_done", 10, 1, 0, None) == vars(batcher.policy.copy)["heard"][-1]
+    assert ("flush_done", 10, 1, 0, None) == vars(batcher.policy.copy)["told"][-1]
     assert batcher.failure is None
 
 
 def test_duplicates_count_for_the_burst_alone() -> None:
-    """A duplicate lengthens the burst, but the policy does not hear of it."""
+    """A duplicate counts in the burst, but the policy is not told of it."""
     batcher = batcher_of(ScriptedPolicy(), dedupe_key=lambda item: item % 2)
     batcher.buffer.append(1)
     batcher.buffer.append(3)
@@ -232,41 +232,41 @@ def test_duplicates_count_for_the_burst_alone() -> None:
     assert 1 == batcher.burst_size
     batcher.announce(1)
     assert 0 == batcher.burst_size
-    assert [("item_added", 0, 1, 0)] == vars(batcher.policy.copy)["heard"]
+    assert [("item_added", 0, 1, 0)] == vars(batcher.policy.copy)["told"]
 
 
 def test_the_policy_that_runs_is_a_copy() -> None:
-    """The policy that was given is a template and hears nothing."""
+    """The given policy is a template, and is told nothing."""
     policy = ScriptedPolicy()
     batcher = batcher_of(policy, 2)
     accept(batcher, 1)
     assert policy is not batcher.policy.copy
-    assert ([], QueueState()) == (policy.heard, policy.queue)
+    assert ([], QueueState()) == (policy.told, policy.queue)
     assert 2 == batcher.policy.copy.queue.max_in_flight
 
 
-# What became of every item.
+# The end of every item.
 
 
 def lists_of(batcher: Batcher[int]) -> tuple[list[int], list[int]]:
-    """The items that are undelivered, and those that are in doubt."""
+    """Return the undelivered items, and those in doubt."""
     return batcher.losses.undelivered.items, batcher.losses.in_doubt.items
 
 
 def test_a_flush_that_raised_ends_the_queue() -> None:
-    """Its items are in doubt, what waits is undelivered, and nothing is taken any more."""
+    """After a failed flush its items are in doubt, waiting ones undelivered, and none is taken."""
     batcher = batcher_of(NaturalPolicy(2))
     accept(batcher, 1, 2, 3)
     error = Refusal("lost")
     end(batcher, take(batcher), 1, error)
-    message = "a flush of 2 items failed: Refusal('lost')"
+    message = "a batch of size 2 failed: Refusal('lost')"
     assert End(FlushFailed, message, error) == batcher.failure
     assert ([3], [1, 2]) == lists_of(batcher)
     assert batcher.due(pressed=True) is None
 
 
 def test_a_batch_may_be_lost_in_part() -> None:
-    """Only the positions that are lost are in doubt; the others were delivered or dropped."""
+    """Only the lost positions of a batch are in doubt; the others were delivered or dropped."""
     batcher = batcher_of(NaturalPolicy(5))
     accept(batcher, *range(10, 22))
     end(batcher, take(batcher), 1)
@@ -276,11 +276,11 @@ def test_a_batch_may_be_lost_in_part() -> None:
     assert ([20, 21], [16, 19]) == lists_of(batcher)
     assert (7, 1) == (batcher.delivered, batcher.dropped)
     assert 6 == batcher.losses.first
-    assert "a flush of 5 items failed: Refusal('lost')" == failure_of(batcher).message
+    assert "a batch of size 5 failed: Refusal('lost')" == failure_of(batcher).message
 
 
 def test_a_batch_may_fail_and_lose_nothing() -> None:
-    """All of it was dropped before the handler broke."""
+    """If the handler raises after all items were dropped, the queue fails and loses nothing."""
     batcher = batcher_of(NaturalPolicy())
     accept(batcher, 1)
     batch = take(batcher)
@@ -291,7 +291,7 @@ def test_a_batch_may_fail_and_lose_nothing() -> None:
 
 
 def test_items_that_have_ended_early_are_counted_once() -> None:
-    """Delivered or dropped, part by part, while the others of the batch go on."""
+    """Items that end before the rest of their batch are counted at once, and only once."""
     batcher, bad = batcher_of(NaturalPolicy()), Refusal("bad")
     accept(batcher, 1, 2, 3, 4)
     batch = take(batcher)
@@ -304,7 +304,7 @@ def test_items_that_have_ended_early_are_counted_once() -> None:
 
 
 def test_what_an_interrupted_flush_raises_is_not_a_failure() -> None:
-    """Of those that flush_fn was called with, the first is kept as the interruption."""
+    """The first error of an interrupted flush that has called flush_fn is the interruption."""
     batcher = batcher_of(NaturalPolicy(1), 3)
     accept(batcher, 1, 2, 3)
     batches = [take(batcher, called=False), take(batcher), take(batcher)]
@@ -322,13 +322,13 @@ def test_what_an_interrupted_flush_raises_is_not_a_failure() -> None:
 MESSAGES = {
     "raises": r"raised Refusal\('not today'\) in {}$",
     "answers nonsense": "answered {} with 'flush': a decision must be a Flush or a Wait",
-    "is silent": "answered {} with None: ",
-    "is deaf": r"answered {} with Wait\(until=inf\): self.queue counts . pending and . in flight, "
-    r"not . and .; an overridden event must call super\(\)",
+    "answers nothing": "answered {} with None: ",
+    "forgets super()": r"answered {} with Wait\(until=inf\): self.queue counts . pending and . "
+    r"in flight, not . and .; an overridden event must call super\(\)",
 }
 
 CASES = {
-    # event: how many of its kind go well before, then what is delivered and what is not
+    # event: how many such events succeed before, then the delivered and the undelivered items
     "item_added": (1, 3, [3]),
     "flush_started": (0, 0, [0, 1, 2]),
     "flush_done": (0, 3, [3]),
@@ -339,9 +339,9 @@ CASES = {
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("event", CASES)
 def test_a_policy_that_misbehaves_ends_the_queue(event: str, fault: str) -> None:
-    """A policy that raises, answers nonsense or forgets super() is a PolicyError; nothing is lost.
+    """A policy that raises, answers nonsense or forgets super() is a PolicyError.
 
-    A tick has no facts that could be missed: it is found out by its answer alone.
+    A tick changes no facts, so a tick without super() is not noticed if its answer is right.
     """
     after, delivered, undelivered = CASES[event]
     batcher = batcher_of(FaultyPolicy(fault, event, after), 2)
@@ -353,7 +353,7 @@ def test_a_policy_that_misbehaves_ends_the_queue(event: str, fault: str) -> None
         accept(batcher, 3, now=1)
         batcher.tick(11)
         end(batcher, batch, 12)
-    if (event, fault) == ("tick", "is deaf"):
+    if (event, fault) == ("tick", "forgets super()"):
         assert batcher.failure is None
         return
     kind, message, cause = failure_of(batcher)
@@ -375,7 +375,7 @@ def test_a_policy_that_misbehaves_ends_the_queue(event: str, fault: str) -> None
     ],
 )
 def test_nonsense_is_shown(decision: object, flaw: str) -> None:
-    """An answer that is not a decision is shown, and what is wrong with it."""
+    """The message about a wrong answer shows the answer and its flaw."""
     batcher = batcher_of(ScriptedPolicy(decision))
     accept(batcher, 1, now=5)
     message = f"the policy ScriptedPolicy answered item_added with {decision!r}: {flaw}"
@@ -383,7 +383,7 @@ def test_nonsense_is_shown(decision: object, flaw: str) -> None:
 
 
 def test_a_wait_is_not_accepted_again_once_its_time_has_come() -> None:
-    """The same object was a sound answer before."""
+    """A Wait that was right before is refused once its time has come."""
     batcher = batcher_of(ScriptedPolicy(Wait(5)))
     accept(batcher, 1)
     accept(batcher, 2, now=4)
@@ -393,7 +393,7 @@ def test_a_wait_is_not_accepted_again_once_its_time_has_come() -> None:
 
 
 def test_a_policy_that_has_failed_is_asked_nothing_more() -> None:
-    """Its decision is not asked for, whatever ends or comes (a finalizer may bring items)."""
+    """A policy that has failed is not asked again, even if flushes end or items come."""
 
     class Failing(NaturalPolicy):
         asked = 0
@@ -420,7 +420,7 @@ def test_a_policy_that_has_failed_is_asked_nothing_more() -> None:
 
 
 def test_a_policy_that_cannot_bear_corrected_facts_ends_the_queue() -> None:
-    """What it raises when it is asked again is told as a failure in decide."""
+    """A policy that raises when it is asked about corrected facts has failed in decide."""
 
     class Light(NaturalPolicy):
         def decide(self, now: float) -> Decision:
@@ -437,14 +437,14 @@ def test_a_policy_that_cannot_bear_corrected_facts_ends_the_queue() -> None:
 
 
 class Unspeakable(Exception):
-    """What cannot be shown."""
+    """An exception whose repr raises."""
 
     def __repr__(self) -> str:
         raise Refusal("no repr")
 
 
 def test_what_cannot_be_shown_is_no_harm() -> None:
-    """An answer or an exception whose repr raises ends the queue as any other does."""
+    """An answer or an exception whose repr raises ends the queue like any other one."""
     batcher = batcher_of(ScriptedPolicy(Unspeakable()))
     accept(batcher, 1)
     assert "answered item_added with <tests." in str(failure_of(batcher).message)
@@ -454,12 +454,12 @@ def test_what_cannot_be_shown_is_no_harm() -> None:
     batcher = batcher_of(NaturalPolicy())
     accept(batcher, 1)
     end(batcher, take(batcher), 1, Unspeakable())
-    assert "a flush of 1 items failed: <tests." in str(failure_of(batcher).message)
+    assert "a batch of size 1 failed: <tests." in str(failure_of(batcher).message)
     assert ([], [1]) == lists_of(batcher)
 
 
 def test_a_policy_that_counts_twice_is_found_out() -> None:
-    """An override that tells super() twice is a PolicyError at that very event."""
+    """An override that calls super() twice is a PolicyError at this event."""
 
     class Twice(NaturalPolicy):
         def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
@@ -474,7 +474,7 @@ def test_a_policy_that_counts_twice_is_found_out() -> None:
 @pytest.mark.parametrize("event", CASES)
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)], ids=type)
 def test_an_exit_in_a_policy_goes_on(error: BaseException, event: str) -> None:
-    """KeyboardInterrupt and SystemExit are raised on, and nothing is lost for it."""
+    """KeyboardInterrupt and SystemExit of a policy are raised, and each item has its place."""
     batcher = batcher_of(FaultyPolicy("raises", event, error=error))
     with pytest.raises(type(error)) as caught:
         accept(batcher, 0, 1, 2)
@@ -488,13 +488,13 @@ def test_an_exit_in_a_policy_goes_on(error: BaseException, event: str) -> None:
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError(), GeneratorExit()], ids=type)
 def test_any_other_error_of_a_policy_does_not_go_on(error: BaseException) -> None:
-    """A policy cannot cancel the caller that tells it of an event."""
+    """A CancelledError or GeneratorExit of a policy is a failure, and is not raised."""
     batcher = batcher_of(FaultyPolicy("raises", "item_added", error=error))
     accept(batcher, 0)
     assert type(error) is type(failure_of(batcher).cause)
 
 
-# What it is made of.
+# Arguments.
 
 
 def test_caps_are_read_once() -> None:
@@ -519,13 +519,13 @@ def test_caps_are_read_once() -> None:
 def test_wrong_parts_are_refused(
     policy: Any, slots: Any, error: type[Exception], message: str
 ) -> None:
-    """What cannot run is refused and shown."""
+    """A wrong policy or a wrong number of slots is refused, and the message shows it."""
     with pytest.raises(error, match=f"^{message}$"):
         Batcher(policy, max_in_flight=slots)
 
 
 def test_the_caps_of_a_policy_are_checked_at_the_start() -> None:
-    """A policy may have set a wrong cap after it was made."""
+    """A cap that was set wrongly after the policy was made is refused."""
     policy = NaturalPolicy()
     policy.max_records = 0
     with pytest.raises(ValueError, match="max_records must be at least 1, not 0"):

@@ -1,4 +1,4 @@
-"""The buffer keeps order, knows its duplicates, and gives the longest batch within the caps."""
+"""The buffer keeps the order, finds duplicates, and takes the longest batch within the caps."""
 
 import functools
 import gc
@@ -24,19 +24,19 @@ from tests.strategies import UNITS, WEIGHTS
 
 @attrs.frozen(eq=False)
 class Item:
-    """An item with a key and a weight; equal to no other."""
+    """An item with a key and a weight; it equals no other item."""
 
     key: int
     weight: Any
 
 
 def key_of(item: Item) -> int:
-    """The key of an item."""
+    """Return the key of an item."""
     return item.key
 
 
 def weight_of(item: Item) -> Any:
-    """The weight of an item."""
+    """Return the weight of an item."""
     return item.weight
 
 
@@ -44,7 +44,7 @@ ROUNDS = st.tuples(
     st.lists(st.tuples(st.integers(0, 9), WEIGHTS), max_size=9),
     st.none() | st.integers(1, 5),
 )
-"""Some items come, by key and weight, and then a batch is taken."""
+"""The keys and weights of new items, and the ``up_to`` of the batch that is taken then."""
 
 
 @given(
@@ -64,7 +64,7 @@ def test_a_buffer_is_a_list_that_is_taken_from_the_front(
     max_records: int | None,
     heaviest: int | None,
 ) -> None:
-    """Whatever comes and goes, a buffer is a plain list of the items that wait."""
+    """A buffer always behaves like a plain list of the waiting items."""
     max_weight = None if heaviest is None else heaviest * unit
     buffer = Buffer(key_of if keyed else None, weight_of, max_records, max_weight)
     waiting: list[Item] = []
@@ -90,7 +90,7 @@ def test_a_buffer_is_a_list_that_is_taken_from_the_front(
 
 
 def test_items_are_numbered_in_the_order_in_which_they_came() -> None:
-    """An item keeps its number while it waits; a duplicate is told that of the one that stays."""
+    """An item keeps its number while it waits; ``append`` of a duplicate returns that number."""
     buffer: Buffer[str] = Buffer(dedupe_key=str.lower, max_records=2)
     for item in ("A", "B", "C", "D"):
         buffer.add(item, *buffer.measure(item))
@@ -106,7 +106,7 @@ def test_items_are_numbered_in_the_order_in_which_they_came() -> None:
 @pytest.mark.parametrize("keyed", [True, False])
 @pytest.mark.parametrize("weighed", [True, False])
 def test_append_counts_what_comes(*, keyed: bool, weighed: bool) -> None:
-    """A duplicate is counted and weighs nothing; the others are weighed together."""
+    """Duplicates are counted and have no weight; the weights of the others are added up."""
     buffer = Buffer(key_of if keyed else None, weight_of if weighed else None)
     for key, weight in ((1, 2), (2, 3), (1, 4)):
         buffer.append(Item(key, weight))
@@ -117,7 +117,7 @@ def test_append_counts_what_comes(*, keyed: bool, weighed: bool) -> None:
 
 @pytest.mark.parametrize("keyed", [True, False])
 def test_append_measures_an_item_once(*, keyed: bool) -> None:
-    """Whether an item is let in or not, its key and its weight are asked for once."""
+    """Key and weight of an item are computed once, whether it is accepted or not."""
     asked: list[float] = []
 
     def weigh(weight: float) -> float:
@@ -149,7 +149,7 @@ LENGTHS = [1, 63, 64, 65, 191, 192, 193, 448, 449, 1000]
 @pytest.mark.parametrize("most", LENGTHS)
 @pytest.mark.parametrize("room", [0, 1, 1000])
 def test_a_long_batch_is_the_longest_within_the_cap(*, most: int, room: int) -> None:
-    """However many items a batch holds, neither cap is exceeded and one of them is reached."""
+    """A batch of any length reaches one cap, and exceeds none."""
     by_weight: Buffer[int] = Buffer(weigh=lambda item: item, max_weight=most)
     by_number: Buffer[int] = Buffer(weigh=lambda item: item, max_weight=most + room)
     for buffer in (by_weight, by_number):
@@ -161,7 +161,7 @@ def test_a_long_batch_is_the_longest_within_the_cap(*, most: int, room: int) -> 
 
 
 class CountingDeque(deque[Any]):
-    """A deque that counts what is read of it, one by one or in a row."""
+    """A deque that counts the items that are read from it."""
 
     reads = 0
 
@@ -171,13 +171,13 @@ class CountingDeque(deque[Any]):
             yield item
 
     def popleft(self) -> Any:
-        """Take the first."""
+        """Count a read, and take the first item."""
         CountingDeque.reads += 1
         return super().popleft()
 
 
 def reads_of_a_batch(buffer: Buffer[int]) -> int:
-    """How many items, keys and weights are read to take a batch."""
+    """Take a batch, and return how many items, keys and weights were read for it."""
     before = CountingDeque.reads
     buffer.take()
     return CountingDeque.reads - before
@@ -187,7 +187,7 @@ def reads_of_a_batch(buffer: Buffer[int]) -> int:
 def test_to_take_by_weight_costs_what_the_batch_does(
     size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A batch costs reads in proportion to itself, and none of what waits far behind."""
+    """The number of reads is proportional to the batch, not to the number of waiting items."""
     monkeypatch.setattr("flushq.core.buffer.deque", CountingDeque)
     reads = []
     for waiting in (2_000, 20_000):
@@ -200,7 +200,7 @@ def test_to_take_by_weight_costs_what_the_batch_does(
 
 
 class Latecomer:
-    """Garbage in a circle: when it is collected, an item comes."""
+    """A reference cycle that adds an item when it is collected."""
 
     def __init__(self, append: Callable[[int], object]) -> None:
         self._append = append
@@ -212,7 +212,7 @@ class Latecomer:
 
 @contextmanager
 def collection_after(allocations: int) -> Iterator[None]:
-    """Have the garbage of a block collected after so many allocations, if there are as many."""
+    """Let the garbage collector run in a block after this many allocations."""
     before = gc.get_threshold()
     gc.set_threshold(gc.get_count()[0] + allocations, *before[1:])
     gc.enable()
@@ -225,7 +225,7 @@ def collection_after(allocations: int) -> Iterator[None]:
 
 @pytest.fixture
 def _collected_by_hand() -> Iterator[None]:
-    """Garbage is collected only where a test has it so."""
+    """Disable garbage collection, except where a test enables it."""
     gc.disable()
     yield
     gc.enable()
@@ -233,7 +233,7 @@ def _collected_by_hand() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_collected_by_hand")
 def test_an_item_may_come_at_any_moment_while_a_batch_is_taken() -> None:
-    """Whenever the collector brings an item, the batch is the same, and the item waits behind."""
+    """If an item comes during a garbage collection, the batch is the same, and the item waits."""
     for allocations in range(1, 40):
         buffer: Buffer[int] = Buffer(weigh=lambda _: 1, max_weight=300)
         for item in range(1, 1000):
@@ -260,7 +260,7 @@ def test_an_item_may_come_at_any_moment_while_a_batch_is_taken() -> None:
     ],
 )
 def test_a_wrong_weight_is_refused(item: Any, error: type[Exception], message: str) -> None:
-    """A weight of a wrong value or type is shown, and changes nothing."""
+    """A wrong weight is refused, the message shows it, and nothing changes."""
     buffer: Buffer[Any] = Buffer(weigh=lambda item: item, max_weight=5)
     for let_in in (buffer.measure, buffer.append):
         with pytest.raises(error, match=f"^{re.escape(message)}$"):
@@ -278,7 +278,7 @@ def test_a_refused_item_is_shown_in_short() -> None:
 
 
 def test_a_key_that_cannot_be_hashed_is_refused() -> None:
-    """The TypeError shows the key, and nothing has changed."""
+    """A key that cannot be hashed is a TypeError that shows it, and nothing changes."""
     buffer: Buffer[Any] = Buffer(dedupe_key=lambda item: item)
     for let_in in (buffer.measure, buffer.append):
         with pytest.raises(TypeError, match=r"^the key .* must be hashable, not \[1\]$"):
@@ -288,7 +288,7 @@ def test_a_key_that_cannot_be_hashed_is_refused() -> None:
 
 @pytest.mark.parametrize("weight", [0, 0.5, Fraction(1, 3), 1e300, Fraction(1e300)])
 def test_a_weight_is_any_number_up_to_1e300(weight: float) -> None:
-    """Weights are ints, floats or Fractions, and stay what they are."""
+    """Weights are ints, floats or Fractions, and keep their type."""
     buffer: Buffer[float] = Buffer(weigh=lambda item: item)
     assert weight is buffer.measure(weight)[1]
 
@@ -296,7 +296,7 @@ def test_a_weight_is_any_number_up_to_1e300(weight: float) -> None:
 NARROW = pytest.mark.parametrize(
     ("narrow", "plain"), [(NarrowInteger, int), (NarrowReal, float), (NarrowRational, Fraction)]
 )
-"""Types whose sums wrap round at 16 bits, and what their numbers become."""
+"""Types whose sums wrap around at 16 bits, and the plain types of their numbers."""
 
 
 @NARROW
@@ -305,7 +305,7 @@ NARROW = pytest.mark.parametrize(
 def test_weights_of_few_bits_do_not_wrap_round(
     narrow: type[Narrow], plain: type[Any], *, keyed: bool, measured: bool
 ) -> None:
-    """The sums of weights are right whatever their type, in all that is told and in every batch."""
+    """Sums of weights are right in facts and batches, even if those of their type wrap around."""
     buffer = Buffer(key_of if keyed else None, weight_of, max_weight=100_000)
     for item in (Item(key, narrow(1000)) for key in range(250)):
         if measured:
@@ -320,7 +320,7 @@ def test_weights_of_few_bits_do_not_wrap_round(
 
 @NARROW
 def test_a_cap_of_few_bits_does_not_wrap_round(narrow: type[Narrow], plain: type[Any]) -> None:
-    """A max_weight is compared as the number that it is, whatever its type, and shown so."""
+    """A max_weight is compared and shown as a plain number."""
     max_weight: Any = narrow(5)
     buffer: Buffer[int] = Buffer(weigh=lambda item: item, max_weight=max_weight)
     message = f"more than max_weight={plain(5)!r}: {2**16}"
@@ -333,7 +333,7 @@ def test_a_cap_of_few_bits_does_not_wrap_round(narrow: type[Narrow], plain: type
 
 @pytest.mark.parametrize("name", ["dedupe_key", "weigh"])
 def test_what_a_function_of_the_users_raises_is_raised(name: str) -> None:
-    """An exception of dedupe_key or weigh is the caller's, as it is."""
+    """An exception of dedupe_key or weigh is raised unchanged."""
 
     def fail(item: str) -> Any:
         raise LookupError(item)
@@ -344,17 +344,17 @@ def test_what_a_function_of_the_users_raises_is_raised(name: str) -> None:
 
 
 async def coroutine_function(item: str) -> int:
-    """An async function, which neither a key nor a weight may come from."""
+    """Return a number, but only when awaited: a key or a weight must not be async."""
     return len(item)
 
 
 def plain_function(item: str) -> Any:
-    """A function that does not show that it is async."""
+    """Return a coroutine, without being async itself."""
     return coroutine_function(item)
 
 
 async def async_generator(item: str) -> AsyncIterator[int]:
-    """A function whose result must be iterated, not even awaited."""
+    """Yield a number: this is an async generator."""
     yield len(item)
 
 
@@ -378,14 +378,14 @@ class Awaitable:
     ids=["text", "coroutine", "generator", "partial"],
 )
 def test_a_function_that_will_not_do_is_refused(name: str, function: Any, flaw: str) -> None:
-    """A dedupe_key or weigh that is async or not a function is a TypeError at construction."""
+    """A dedupe_key or weigh that is async or not callable is a TypeError of the constructor."""
     options: dict[str, Any] = {name: function}
     with pytest.raises(TypeError, match=f"^{name} {flaw}"):
         Buffer(**options)
 
 
 def test_max_weight_needs_weigh() -> None:
-    """A cap on the weight without a way to weigh is a TypeError that shows the cap."""
+    """A max_weight without weigh is a TypeError that shows the cap."""
     with pytest.raises(TypeError, match=r"^max_weight=2\.5 needs weigh, a function that returns"):
         Buffer(max_weight=2.5)
 
@@ -399,7 +399,7 @@ def test_max_weight_needs_weigh() -> None:
 def test_an_async_function_is_refused_when_it_shows(
     name: str, function: Callable[[str], Any]
 ) -> None:
-    """What must be awaited is neither key nor weight, and no coroutine is left behind."""
+    """An awaitable key or weight is refused, and no coroutine is left."""
     options: dict[str, Any] = {name: function}
     with pytest.raises(TypeError, match=f"^{name} must not be async: it returned <"):
         Buffer(**options).measure("a")

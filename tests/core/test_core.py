@@ -1,4 +1,4 @@
-"""Passes, barriers, refusals and the end, decided without a loop."""
+"""The core: passes, barriers, refusals and the end, without a loop."""
 
 import asyncio
 import math
@@ -15,7 +15,7 @@ from tests.strategies import Refusal
 
 
 class Driver:
-    """Does at once what a core says; only flush_fn takes until a test ends it.
+    """A driver that follows the core at once; a test ends the calls of flush_fn.
 
     Attributes:
         core: A core that has started.
@@ -30,13 +30,13 @@ class Driver:
         self.running: list[Batch[int]] = []
 
     def accept(self, *items: int) -> None:
-        """Let items in."""
+        """Add items."""
         self.core.admission.open_burst(self.now)
         for item in items:
             self.core.buffer.append(item)
 
     def turn(self) -> bool:
-        """Make a pass; return whether it was the last."""
+        """Make a pass; return whether it was the last one."""
         self.core.observe()
         while (batch := self.core.next_flush(lambda: self.now)) is not None:
             batch.call(batch.items)
@@ -45,7 +45,7 @@ class Driver:
         return self.core.ending.finish()
 
     def end(self, error: BaseException | None = None) -> bool:
-        """The oldest flush returns or raises; return whether the next pass was the last."""
+        """End the oldest flush, and make a pass; return whether it was the last one."""
         batch = self.running.pop(0)
         if error is None:
             batch.returned()
@@ -55,14 +55,14 @@ class Driver:
         return self.turn()
 
     def cut_short(self) -> None:
-        """Take no batch any more, and interrupt those that run."""
+        """Stop taking batches, and interrupt those that run."""
         self.core.ending.cut_short("too late")
         for batch in self.running:
             batch.interrupt()
 
 
 def running(count: int, **options: Any) -> Driver:
-    """A driver with so many flushes of one item each that run, 1, 2, …, and one that waits."""
+    """Return a driver with ``count`` running flushes of one item, 1, 2, …, and one more item."""
     driver = Driver(NaturalPolicy(1), max_in_flight=count, **options)
     driver.accept(*range(1, count + 2))
     driver.turn()
@@ -74,7 +74,7 @@ def running(count: int, **options: Any) -> Driver:
 
 @pytest.mark.parametrize("start", [0.0, -100.0])
 def test_the_policy_is_asked_at_the_time_it_named(start: float) -> None:
-    """A timer that fires before that, as of a time that was named earlier, is not a tick."""
+    """A timer that fires too early causes no tick; the policy is asked at its own time."""
     driver = Driver(IntervalPolicy(5.0))
     driver.now = start
     driver.accept(1)
@@ -89,7 +89,7 @@ def test_the_policy_is_asked_at_the_time_it_named(start: float) -> None:
 
 @pytest.mark.parametrize("keeps_reports", [False, True])
 def test_reports_are_kept_if_anybody_asks(*, keeps_reports: bool) -> None:
-    """The end of a flush leaves a report behind, and the batch lets go of its items."""
+    """The core keeps the report of an ended flush if keeps_reports; the batch drops its items."""
     driver = running(1, keeps_reports=keeps_reports)
     batch = driver.running[0]
     driver.end()
@@ -98,7 +98,7 @@ def test_reports_are_kept_if_anybody_asks(*, keeps_reports: bool) -> None:
 
 
 def test_credit_is_gone_once_the_queue_ends() -> None:
-    """A pass that learns of a failure revokes it, and so does a close at once."""
+    """A pass that is told of a failure revokes the credit, and so does a close."""
     driver = running(1)
     credit, _ = driver.core.admission.grant_credit()
     driver.end(Refusal("lost"))
@@ -113,7 +113,7 @@ def test_credit_is_gone_once_the_queue_ends() -> None:
 
 
 def test_a_start_comes_once_and_before_the_end() -> None:
-    """A second start is refused, and any once the queue closes."""
+    """A second start is refused, and so is a start after a close."""
     driver = Driver()
     with pytest.raises(RuntimeError, match="was started before"):
         driver.core.ending.start()
@@ -123,7 +123,7 @@ def test_a_start_comes_once_and_before_the_end() -> None:
 
 
 def test_a_queue_that_closes_takes_items_of_running_flushes_alone() -> None:
-    """And those no more once the queue has stopped."""
+    """A closing queue takes only items of running flushes, and no items once it has stopped."""
     driver = running(1)
     batch = driver.running[0]
     driver.core.ending.check_open(None)
@@ -138,7 +138,7 @@ def test_a_queue_that_closes_takes_items_of_running_flushes_alone() -> None:
 
 
 def test_what_would_wait_for_its_own_flush_is_refused() -> None:
-    """Inside a running flush it is a RuntimeError; elsewhere nothing happens."""
+    """A call that would wait for its own flush is a RuntimeError, but only inside a flush."""
     driver = running(1, name="users")
     driver.core.refuse_inside(None, "flush()")
     with pytest.raises(RuntimeError, match=r"^users: flush\(\) inside flush_fn of the same queue"):
@@ -149,7 +149,7 @@ def test_what_would_wait_for_its_own_flush_is_refused() -> None:
 
 
 def test_a_barrier_is_answered_when_all_below_it_has_ended() -> None:
-    """Where all has ended already there is nothing to wait for."""
+    """A barrier is answered when all items before it have ended; without items there is none."""
     driver = Driver(IntervalPolicy(5.0))
     assert driver.core.barriers.raise_barrier() is None
     driver.accept(1, 2)
@@ -170,7 +170,7 @@ def test_a_barrier_is_answered_when_all_below_it_has_ended() -> None:
 
 
 def test_how_far_a_queue_has_come() -> None:
-    """It is not started, running, closing, closed, or failed."""
+    """The state of a queue is new, running, closing, closed or failed."""
     core = Core[int](NaturalPolicy())
     states = [core.ending.state]
     driver = running(1)
@@ -186,7 +186,7 @@ def test_how_far_a_queue_has_come() -> None:
 
 
 def test_an_owner_that_waits_decides_when_the_end_comes_sooner() -> None:
-    """Another caller may have it sooner if no owner has waited."""
+    """Only an owner may hasten the end if an owner waits; otherwise every caller may."""
     driver = Driver()
     assert driver.core.ending.may_be_hastened(is_owner=False)
     driver.core.ending.join(Caller(), True)
@@ -197,7 +197,7 @@ def test_an_owner_that_waits_decides_when_the_end_comes_sooner() -> None:
 
 
 def test_all_who_wait_for_the_end_are_told_when_it_comes() -> None:
-    """A queue that is empty has not ended as long as nobody has closed it."""
+    """Callers that wait for the end are answered when the queue is closed and empty."""
     driver, waiting, left = Driver(), Caller(), Caller()
     for caller in (waiting, left):
         driver.core.ending.join(caller, False)
@@ -221,7 +221,7 @@ def test_all_who_wait_for_the_end_are_told_when_it_comes() -> None:
 def test_the_end_has_a_deadline(
     limit: int | None, options: dict[str, float], deadline: float, shown: str
 ) -> None:
-    """It is so long after the end has begun; when it passes, no batch is taken any more."""
+    """The deadline is max_shutdown_wait after the close; after it no batch is taken."""
     driver = running(1, max_shutdown_wait=limit)
     deadlines = [
         driver.core.ending.deadline,
@@ -236,7 +236,7 @@ def test_the_end_has_a_deadline(
 
 
 def test_a_stop_that_loses_nothing_is_not_a_timeout() -> None:
-    """Without a failure and without a loss there is no outcome, also if items were taken out."""
+    """A stop without losses has no outcome; a loss stays one, even if the list is emptied."""
     driver = Driver()
     driver.accept(1)
     driver.turn()
@@ -250,7 +250,7 @@ def test_a_stop_that_loses_nothing_is_not_a_timeout() -> None:
 
 
 def test_what_a_flush_that_was_cut_short_raised_is_the_cause() -> None:
-    """The outcome of a stop is a ShutdownTimeout that begins with the label."""
+    """The outcome of a stop is a ShutdownTimeout with the label and the flush's error as cause."""
     driver, error = running(1, name="users"), asyncio.CancelledError()
     driver.cut_short()
     driver.end(error)
@@ -272,7 +272,7 @@ def test_each_gets_an_exception_of_its_own() -> None:
 
 
 def test_a_failure_is_taken_once() -> None:
-    """The first call after it gets it, so that a driver tells it once; later calls get None."""
+    """``take_failure`` returns a failure once, so that a driver logs it once, and then None."""
     driver = running(2)
     taken = [driver.core.ending.take_failure()]
     driver.end(Refusal("lost"))
@@ -281,7 +281,7 @@ def test_a_failure_is_taken_once() -> None:
 
 
 def test_a_loss_always_tells_what_was_known_when_it_was_lost() -> None:
-    """A failure that becomes known later is the outcome, but not why the item was lost."""
+    """A later failure is the outcome of the queue, but not the cause of earlier losses."""
     driver = running(2)
     driver.core.ending.cut_short("too late")
     loss = driver.core.ending.loss()
@@ -290,7 +290,7 @@ def test_a_loss_always_tells_what_was_known_when_it_was_lost() -> None:
 
 
 def test_an_exception_that_carries_the_lists_is_known() -> None:
-    """It may stand in a group, within others; the outcome of another queue is not it."""
+    """An exception with the lists is found in groups, too; that of another queue is not."""
     driver, other = running(1), running(1)
     for each in (driver, other):
         each.end(Refusal("lost"))
@@ -304,7 +304,7 @@ def test_an_exception_that_carries_the_lists_is_known() -> None:
 
 
 def test_an_exit_of_the_policy_leaves_no_flush_unsettled() -> None:
-    """What the policy raises on at the end of a flush goes on after its receipts are settled."""
+    """If the policy raises an interrupt at the end of a flush, its receipts are settled first."""
 
     class Exits(NaturalPolicy):
         def flush_done(self, *_: Any) -> Any:

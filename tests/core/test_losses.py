@@ -1,4 +1,4 @@
-"""What was lost is listed in order of acceptance, however it becomes known."""
+"""Losses are listed in order of acceptance, in whatever order they become known."""
 
 import math
 from typing import Any
@@ -11,7 +11,7 @@ from flushq.core.losses import Losses, LossList
 
 @given(runs=st.permutations(range(6)), sizes=st.lists(st.integers(1, 3), min_size=6, max_size=6))
 def test_losses_are_in_order_of_acceptance(runs: list[int], sizes: list[int]) -> None:
-    """Whatever run becomes known first, the items are in order, in the same list all along."""
+    """Runs of losses that become known in any order are listed in order, in the same list."""
     losses: LossList[int] = LossList()
     listed = losses.items
     known: set[int] = set()
@@ -25,7 +25,7 @@ def test_losses_are_in_order_of_acceptance(runs: list[int], sizes: list[int]) ->
 
 
 def test_what_was_taken_out_of_the_lists_was_lost_all_the_same() -> None:
-    """A user who empties the list changes neither count nor position; a later loss is added."""
+    """If a user empties the list, count and position do not change, and later losses are added."""
     losses: Losses[int] = Losses()
     losses.in_doubt.add([3, 4], [3, 4])
     losses.in_doubt.items.clear()
@@ -35,14 +35,14 @@ def test_what_was_taken_out_of_the_lists_was_lost_all_the_same() -> None:
 
 
 def inverse_of(number: int) -> float:
-    """Fail for 0, as nothing but an interrupt does."""
+    """Return 1 / number, or raise KeyboardInterrupt for 0."""
     if not number:
         raise KeyboardInterrupt
     return 1 / number
 
 
 def test_what_a_lost_item_is_listed_as() -> None:
-    """It is what the function makes of it; the item itself if that raises, and without one."""
+    """A lost item is listed as the result of lost_as, or as itself without one or if it raises."""
     plain, shown, inverse = Losses[Any](), Losses[Any](str), Losses[Any](inverse_of)
     for losses in plain, shown, inverse:
         losses.undelivered.add([1, 2], [0, 2])
@@ -53,7 +53,7 @@ def test_what_a_lost_item_is_listed_as() -> None:
 
 
 def test_both_kinds_are_losses() -> None:
-    """Anything lost is a loss, and the first of either kind is the first of all."""
+    """Items of both lists are losses, and ``first`` is the smallest number of both."""
     losses: Losses[int] = Losses()
     assert (False, math.inf) == (bool(losses), losses.first)
     losses.undelivered.add([3], [3])

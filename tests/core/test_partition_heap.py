@@ -1,4 +1,4 @@
-"""The heap knows the partition with the least number, and keeps few that it does not need."""
+"""The heap finds the partition with the least number, and keeps few outdated entries."""
 
 import math
 
@@ -10,7 +10,7 @@ from flushq.core.partition_heap import PartitionHeap
 
 
 def partitions_of(count: int) -> list[Partition[int]]:
-    """So many partitions, by number."""
+    """Return ``count`` partitions, whose keys are their numbers."""
     return [Partition(number, has_keys=False, has_weights=False) for number in range(count)]
 
 
@@ -21,7 +21,7 @@ def partitions_of(count: int) -> list[Partition[int]]:
 def test_the_first_is_that_with_the_least_number(
     changes: list[tuple[int, float]], popped: set[int]
 ) -> None:
-    """However often their numbers change; one that was taken out is, until it is pushed again."""
+    """``first`` is the partition with the least number, after any changes, pops and pushes."""
     partitions = partitions_of(4)
     heap = PartitionHeap[int](lambda partition: partition.alarm, partitions)
     for at, (number, alarm) in enumerate(changes):
@@ -35,16 +35,16 @@ def test_the_first_is_that_with_the_least_number(
 
 
 def test_what_is_not_true_any_more_is_left_out_when_it_is_more_than_half() -> None:
-    """What is true is kept, once and in order; up to then nothing is looked through."""
+    """If more than half of the entries are outdated, a push keeps only the current ones."""
     partitions = partitions_of(100)
     heap = PartitionHeap[int](lambda partition: partition.alarm, partitions)
     for change in range(2 * 100 + 64):
         partition = partitions[change % 100]
         partition.alarm = float(37 * (change % 100) % 100)
         heap.push(partition)
-    assert 264 == len(heap._entries)  # noqa: SLF001 - what it keeps is not seen
+    assert 264 == len(heap._entries)  # noqa: SLF001 - the entries are private
     heap.push(partitions[64])
-    assert 100 == len(heap._entries)  # noqa: SLF001 - the same
+    assert 100 == len(heap._entries)  # noqa: SLF001 - the entries are private
     found = []
     while (first := heap.first) is not None:
         found.append(first.alarm)
@@ -53,7 +53,7 @@ def test_what_is_not_true_any_more_is_left_out_when_it_is_more_than_half() -> No
 
 
 def test_it_is_trimmed_when_partitions_are_gone() -> None:
-    """Else the entries of many would stay until others are pushed."""
+    """``trim`` removes outdated entries when partitions are removed."""
     partitions = partitions_of(1000)
     heap = PartitionHeap[int](lambda partition: partition.alarm, partitions)
     for partition in partitions:
@@ -62,11 +62,11 @@ def test_it_is_trimmed_when_partitions_are_gone() -> None:
     while partitions:
         partitions.pop(0).alarm = math.inf
         heap.trim()
-        assert len(heap._entries) <= 2 * len(partitions) + 64  # noqa: SLF001 - the same
+        assert len(heap._entries) <= 2 * len(partitions) + 64  # noqa: SLF001 - the entries are private
 
 
 def test_a_heap_that_is_cleared_knows_none() -> None:
-    """Whatever numbers its partitions have."""
+    """A heap that is cleared has no first partition."""
     (partition,) = partitions_of(1)
     heap = PartitionHeap[int](lambda _: 1.0, [partition])
     heap.push(partition)

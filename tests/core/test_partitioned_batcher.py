@@ -1,4 +1,4 @@
-"""What a queue with partitions does when a policy fails, and what it keeps."""
+"""The partitioned batcher: failures of policies, and the entries that it keeps."""
 
 from contextlib import nullcontext
 from typing import Any
@@ -14,12 +14,12 @@ from tests.core.test_core import Driver
 
 
 def partitioned(policy: Any, **options: Any) -> Driver:
-    """A driver of a core with a partition for the last two digits of each item."""
+    """Return a driver of a core whose partitions are the last two digits of the items."""
     return Driver(policy, partition_key=lambda item: item % 100, **options)
 
 
 class Failing(Second):
-    """A policy that raises in one event: the nth such event that any of its copies hears."""
+    """A policy that raises in the nth event of one kind, counted over all its copies."""
 
     def __init__(self, event: str, nth: int, kind: type[BaseException]) -> None:
         self.told = Shared()
@@ -31,15 +31,15 @@ class Failing(Second):
         """Flush at once."""
         return Flush("natural")
 
-    def hear(self, event: str, now: float) -> None:
-        """Raise, if it is that one."""
-        super().hear(event, now)
-        if event == self.event and self.nth == sum(event == heard for heard, _ in self.told):
+    def on_event(self, event: str, now: float) -> None:
+        """Note the event, and raise in the nth one."""
+        super().on_event(event, now)
+        if event == self.event and self.nth == sum(event == told for told, _ in self.told):
             raise self.kind
 
 
 class Interrupted(Costly):
-    """A policy whose copying may be interrupted."""
+    """A policy that raises KeyboardInterrupt when it cannot be copied again."""
 
     error = KeyboardInterrupt()
 
@@ -48,12 +48,12 @@ KINDS = pytest.mark.parametrize("kind", [OSError, KeyboardInterrupt])
 
 
 def raising(kind: type[BaseException]) -> Any:
-    """Expect it, if it is more than a failure of the policy."""
+    """Expect an interrupt; any other exception of a policy is not raised."""
     return nullcontext() if issubclass(kind, Exception) else pytest.raises(kind)
 
 
 def ended(driver: Driver) -> Any:
-    """The account of a queue that has failed, and has nothing to do any more."""
+    """Return the two lists of losses of a queue that has failed and ended."""
     batcher = driver.core.batcher
     assert driver.turn()
     assert batcher.failure is not None
@@ -63,7 +63,7 @@ def ended(driver: Driver) -> Any:
 
 @KINDS
 def test_a_policy_that_fails_while_many_are_told_their_arrivals(kind: type[BaseException]) -> None:
-    """Nothing is lost, and those behind it are told nothing."""
+    """If a policy fails at arrivals, all items are undelivered, and no later policy is told."""
     policy = Failing("item_added", 3, kind)
     driver = partitioned(policy)
     driver.accept(*range(150))
@@ -74,7 +74,7 @@ def test_a_policy_that_fails_while_many_are_told_their_arrivals(kind: type[BaseE
 
 
 def test_an_interrupt_while_a_policy_is_copied() -> None:
-    """It goes on, and what waits is undelivered."""
+    """An interrupt while a policy is copied is raised, and waiting items are undelivered."""
     driver = partitioned(Interrupted(2))
     driver.accept(1, 2, 1)
     with pytest.raises(KeyboardInterrupt):
@@ -84,7 +84,7 @@ def test_an_interrupt_while_a_policy_is_copied() -> None:
 
 @KINDS
 def test_a_policy_that_fails_as_its_flush_starts(kind: type[BaseException]) -> None:
-    """Its batch is undelivered, in order; the flush that runs may end, and no policy hears more."""
+    """If a policy fails at a start, its batch is undelivered, and no policy is told more."""
     policy = Failing("flush_started", 2, kind)
     driver = partitioned(policy, max_in_flight=3)
     driver.accept(2, 1, 3, 2, 1)
@@ -103,11 +103,11 @@ def test_a_policy_that_fails_as_its_flush_starts(kind: type[BaseException]) -> N
 
 
 def test_an_item_that_comes_while_policies_are_told_is_told_once() -> None:
-    """A policy logs, say, and the handler enqueues: that partition hears of it in its turn."""
+    """An item that a policy enqueues while policies are told is told in its turn, and once."""
 
     class Logging(Watched):
-        def hear(self, event: str, now: float) -> None:
-            super().hear(event, now)
+        def on_event(self, event: str, now: float) -> None:
+            super().on_event(event, now)
             if records:
                 driver.accept(records.pop())
 
@@ -122,7 +122,7 @@ def test_an_item_that_comes_while_policies_are_told_is_told_once() -> None:
 
 
 def test_what_the_heaps_keep_goes_with_the_partitions() -> None:
-    """Of a thousand partitions that are gone, a few entries are left."""
+    """After a thousand partitions were removed, the heaps keep few entries."""
     driver = Driver(IntervalPolicy(1.0), partition_key=lambda item: item)
     driver.accept(*range(1000))
     driver.turn()
@@ -131,4 +131,4 @@ def test_what_the_heaps_keep_goes_with_the_partitions() -> None:
     while driver.turn() or driver.running:
         driver.end()
     assert 0 == batcher.partitions
-    assert 64 >= max(len(batcher.timers._entries), len(batcher._oldest._entries))  # noqa: SLF001 - what it keeps is not seen
+    assert 64 >= max(len(batcher.timers._entries), len(batcher._oldest._entries))  # noqa: SLF001 - the entries are private

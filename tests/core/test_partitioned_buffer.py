@@ -1,4 +1,4 @@
-"""The items that wait, by partition: what cannot be seen from outside."""
+"""The partitioned buffer: details that a queue does not show."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,11 +11,11 @@ from tests.threads.support import at_every_step, interrupt
 
 
 class Key:
-    """A key that may be changed so that it cannot be hashed, and does something when it is hashed.
+    """A key that can become unhashable, and that calls functions when it is hashed.
 
     Attributes:
-        number: What it is equal by; None: it cannot be hashed.
-        acts: What is done each time that it is hashed, one after the other.
+        number: The number by which keys are equal; None if the key cannot be hashed.
+        acts: The functions that are called when the key is hashed, the last one first.
     """
 
     def __init__(self, number: int | None) -> None:
@@ -23,7 +23,7 @@ class Key:
         self.acts: list[Any] = []
 
     def __hash__(self) -> int:
-        """Fail without a number."""
+        """Call the next function, and return 1, or raise TypeError without a number."""
         if self.acts:
             self.acts.pop()()
         if self.number is None:
@@ -37,23 +37,23 @@ class Key:
 
 @attrs.define(unsafe_hash=True)
 class Hashed:
-    """A key whose hash may be changed.
+    """A key whose hash can change.
 
     Attributes:
-        number: What it is equal by.
+        number: The number by which keys are equal, and which is hashed.
     """
 
     number: int
 
 
 def key_of(item: Any) -> Any:
-    """The key of an item."""
+    """Return the key of an item."""
     return item[0]
 
 
 @pytest.mark.parametrize("number", [None, 2, 9])
 def test_a_partition_whose_key_was_changed_is_forgotten_and_no_other(number: int | None) -> None:
-    """Its items can be taken; so can those of another that was changed, or that it equals now."""
+    """A partition whose key has changed can be emptied and removed, without harm to others."""
     buffer: PartitionedBuffer[Any] = PartitionedBuffer(key_of, lambda item: item)
     keys = [Key(number) for number in range(4)]
     for key in keys:
@@ -72,7 +72,7 @@ def test_a_partition_whose_key_was_changed_is_forgotten_and_no_other(number: int
 
 
 def test_an_item_that_comes_while_its_partition_is_opened() -> None:
-    """Both items wait in the same partition, whichever step it comes between."""
+    """If another item comes while a partition is made, both items wait in the same partition."""
     for step in range(1, 9):
         buffer: PartitionedBuffer[Any] = PartitionedBuffer(key_of)
         key = Key(1)
@@ -84,7 +84,7 @@ def test_an_item_that_comes_while_its_partition_is_opened() -> None:
 
 
 def test_the_number_of_an_item_that_has_just_come() -> None:
-    """What has come behind it meanwhile has a number of its own."""
+    """``number_of`` returns the number of an item, even if other items came after it."""
     for dedupe_key in (None, id):
         buffer: PartitionedBuffer[Any] = PartitionedBuffer(len, dedupe_key)
         items = ["a", "bb", "c", "dd"]
@@ -97,7 +97,7 @@ def test_the_number_of_an_item_that_has_just_come() -> None:
 
 @pytest.mark.parametrize(("waiting", "hashings"), [(0, 10), (1, 7)])
 def test_a_key_that_fails_at_any_step_is_not_let_in(waiting: int, hashings: int) -> None:
-    """It opens no partition, and the next item has the number that it would have had."""
+    """If hashing a key raises, no partition is made, and the next item gets the same number."""
 
     def fail() -> None:
         raise ZeroDivisionError
@@ -116,7 +116,7 @@ def test_a_key_that_fails_at_any_step_is_not_let_in(waiting: int, hashings: int)
 
 
 def test_a_key_whose_hash_was_changed_is_free_when_nothing_waits() -> None:
-    """It is not found where it was, and stays taken no longer than other items wait."""
+    """A key whose hash has changed is free again when no item waits."""
     buffer: PartitionedBuffer[Any] = PartitionedBuffer(key_of, lambda item: item[1])
     key = Hashed(1)
     buffer.append(("a", key))
@@ -130,7 +130,7 @@ def test_a_key_whose_hash_was_changed_is_free_when_nothing_waits() -> None:
 
 @pytest.mark.parametrize("measures", [(None, None), (str, len)])
 def test_an_interrupt_between_two_steps_harms_no_other_item(measures: tuple[Any, Any]) -> None:
-    """The item waits, or does not, and what is counted can be taken."""
+    """After an interrupt an item either waits or not, and all counted items can be taken."""
 
     def play_once(make: Callable[[Callable[[], object]], None]) -> None:
         buffer: PartitionedBuffer[str] = PartitionedBuffer(key_of, *measures)
@@ -147,7 +147,7 @@ def test_an_interrupt_between_two_steps_harms_no_other_item(measures: tuple[Any,
 
 
 def test_how_much_more_the_item_that_waits_would_weigh() -> None:
-    """Nothing without merging; else what the merged item weighs more."""
+    """The growth of a duplicate is 0 without merging, or else the additional weight."""
     rules: dict[str, Any] = {"dedupe_key": lambda item: item % 10, "weigh": lambda item: item}
     plain = PartitionedBuffer[int](lambda _: 1, **rules)
     merging = PartitionedBuffer[int](lambda _: 1, **rules, merge=lambda old, new: old + new + 5)

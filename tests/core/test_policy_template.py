@@ -1,4 +1,4 @@
-"""Copies of a policy are those that a deep copy would be, with facts of their own."""
+"""Copies from a template equal deep copies, and have their own facts."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from tests.models import exact
 
 @attrs.define
 class Learning(FlushPolicy):
-    """A policy that holds a list."""
+    """A policy with a list."""
 
     known: list[Any] = attrs.field(factory=list)
 
@@ -23,20 +23,20 @@ class Learning(FlushPolicy):
         return Flush("natural")
 
     def tick(self, now: float) -> Decision:
-        """Learn."""
+        """Add the time to the list."""
         self.known.append(now)
         return super().tick(now)
 
 
 @attrs.frozen
 class Frozen(NaturalPolicy):
-    """A policy that cannot be changed, with a slot of its own."""
+    """A frozen policy with a slot of its own."""
 
     limit: int = 3
 
 
 class Own(NaturalPolicy):
-    """A policy that says itself how it is copied."""
+    """A policy that defines how it is copied."""
 
     copies = 0
 
@@ -48,7 +48,7 @@ class Own(NaturalPolicy):
 
 
 def never(what: str, cause: BaseException | None) -> None:
-    """No policy fails here."""
+    """Raise AssertionError: no policy must fail in these tests."""
     raise AssertionError(what)
 
 
@@ -56,7 +56,7 @@ def never(what: str, cause: BaseException | None) -> None:
     "policy", [IntervalPolicy(exact(1, 3), 5), NaturalPolicy(), Frozen(limit=4), Learning([[1]])]
 )
 def test_a_copy_is_equal_and_another_one(policy: FlushPolicy) -> None:
-    """Its facts are new ones, whatever the template, or another copy, has been told."""
+    """The facts of a copy are new, even if the template or another copy was told events."""
     template = PolicyTemplate(policy, 7, never)
     copies = template.run().copy, template.run().copy
     copies[0].item_added(1.0, 2)
@@ -66,7 +66,7 @@ def test_a_copy_is_equal_and_another_one(policy: FlushPolicy) -> None:
 
 
 def test_a_copy_holds_nothing_that_another_may_change() -> None:
-    """What can be changed is copied, as deep as it is."""
+    """Mutable attributes are copied deeply."""
     template = PolicyTemplate(Learning([[1]]), 1, never)
     first, second = template.run(), template.run()
     first.tick(1.0)
@@ -76,6 +76,6 @@ def test_a_copy_holds_nothing_that_another_may_change() -> None:
 
 
 def test_a_policy_that_copies_itself() -> None:
-    """It is asked for each copy."""
+    """The __deepcopy__ of a policy is called for each copy."""
     copy: Any = PolicyTemplate(Own(4), 1, never).run().copy
     assert (1, 4) == (copy.copies, copy.max_records)

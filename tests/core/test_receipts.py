@@ -1,4 +1,4 @@
-"""Those who watch an item are told of its end: each of them, once, and nobody in vain."""
+"""Callers that watch an item are told of its end: all of them, and each only once."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,12 +15,12 @@ LOSS = Refusal("lost")
 
 
 def loss() -> Callable[[], BaseException]:
-    """Why what is lost by now was lost."""
+    """Return a maker of the exception for items that are lost now."""
     return lambda: LOSS
 
 
 def receipts_of(*items: int) -> Receipts[int]:
-    """The receipts of items that wait, numbered from 5."""
+    """Return the receipts of waiting items, numbered from 5."""
     buffer: Buffer[int] = Buffer()
     buffer.first = 5
     for item in items:
@@ -29,13 +29,13 @@ def receipts_of(*items: int) -> Receipts[int]:
 
 
 def failure_of(caller: Caller) -> BaseException | None:
-    """What a caller would raise; None if the item was delivered."""
+    """Return the exception that a caller raises; None if the item was delivered."""
     failure: Callable[[], BaseException] | None = caller.result()
     return None if failure is None else failure()
 
 
 def test_a_single_caller_needs_nothing_but_its_waiter() -> None:
-    """A completion is made for the second one, and then it is the same for all."""
+    """One caller is watched by its waiter alone; a completion is made once for all later ones."""
     receipts, one = receipts_of(10, 11), Caller()
     receipts.watch(6, one)
     assert {6: one} == receipts.watchers
@@ -45,7 +45,7 @@ def test_a_single_caller_needs_nothing_but_its_waiter() -> None:
 
 
 def test_nothing_is_kept_for_a_caller_that_has_gone() -> None:
-    """One that waits no more is forgotten, and so are all once they are told."""
+    """A caller that stops waiting is removed, and so are all callers once they are told."""
     receipts, one = receipts_of(10, 11), Caller()
     receipts.watch(5, one)
     receipts.leave(5, one)
@@ -57,7 +57,7 @@ def test_nothing_is_kept_for_a_caller_that_has_gone() -> None:
 
 
 def test_all_who_wait_are_told() -> None:
-    """The waiter that came first, one behind a completion, and one that came last."""
+    """All waiters are told: the first one, one of a completion, and a later one."""
     receipts, callers = receipts_of(10), [Caller(), Caller(), Caller()]
     receipts.watch(5, callers[0])
     completion = receipts.completion(5)
@@ -76,7 +76,7 @@ def test_all_who_wait_are_told() -> None:
 
 @pytest.mark.parametrize("gone", range(3))
 def test_a_caller_that_is_cancelled_takes_nothing_from_the_others(gone: int) -> None:
-    """Whichever of those who wait for one item is cancelled, the others are told."""
+    """If one of the callers of an item is cancelled, the others are told."""
     receipts, callers = receipts_of(10), [Caller(), Caller(), Caller()]
     for caller in callers:
         receipts.watch(5, caller)
@@ -87,7 +87,7 @@ def test_a_caller_that_is_cancelled_takes_nothing_from_the_others(gone: int) -> 
 
 
 def test_a_completion_remembers_the_end() -> None:
-    """Those who ask later are told the same, and the driver's receipt is let go."""
+    """A completion keeps the end for later callers, and drops the driver's receipt."""
     receipts = receipts_of(10, 11)
     one, other = receipts.completion(5), receipts.completion(6)
     one.receipt = other.receipt = object()
@@ -100,7 +100,7 @@ def test_a_completion_remembers_the_end() -> None:
 
 
 def test_one_that_waits_no_more_is_forgotten() -> None:
-    """To leave a completion leaves nothing behind, also twice."""
+    """A caller can leave a completion, even twice, and is not told then."""
     receipts, caller = receipts_of(10), Caller()
     completion = receipts.completion(5)
     completion.join(caller)
@@ -111,7 +111,7 @@ def test_one_that_waits_no_more_is_forgotten() -> None:
 
 
 def test_each_item_is_told_what_became_of_it() -> None:
-    """Dropped, failed for an exception of its own, lost beside one that failed, or delivered."""
+    """Each item is told its own end: dropped, failed, lost or delivered."""
     receipts, callers = receipts_of(10, 11, 12, 13), [Caller() for _ in range(4)]
     for number, caller in enumerate(callers, 5):
         receipts.watch(number, caller)
@@ -125,7 +125,7 @@ def test_each_item_is_told_what_became_of_it() -> None:
 
 
 def test_what_is_in_no_batch_is_lost() -> None:
-    """Once no batch is taken any more, all are told but for those whose flush still runs."""
+    """When no batch is taken any more, all callers are told, except those of running flushes."""
     receipts, callers = receipts_of(10, 11, 12), [Caller() for _ in range(3)]
     for number, caller in enumerate(callers, 5):
         receipts.watch(number, caller)

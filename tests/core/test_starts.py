@@ -1,4 +1,4 @@
-"""When a call of flush_fn may start: the throttle, holds and the line, decided without a loop."""
+"""The start of calls of flush_fn, without a loop: the throttle, holds and the line."""
 
 import math
 from collections.abc import Iterable
@@ -20,12 +20,12 @@ from tests.strategies import Refusal
 
 
 class Noted(Throttle):
-    """Notes what it is told and asked, and does what it is made to do.
+    """A throttle that notes its events and questions.
 
     Attributes:
-        does: What a method raises, and what ready_at answers: at once, if it is not said.
-        told: What it was told.
-        asked: When it was asked.
+        does: The exception that a method raises, or the answer of ready_at (default: now).
+        told: The events that it was told of.
+        asked: The times at which it was asked.
     """
 
     def __init__(self, **does: Any) -> None:
@@ -39,7 +39,7 @@ class Noted(Throttle):
         return copy
 
     def call_started(self, now: float, count: int, weight: float = 0.0) -> None:
-        """Note it."""
+        """Note the start of a call."""
         self._note("call_started", now, count, weight)
 
     def call_done(
@@ -50,16 +50,16 @@ class Noted(Throttle):
         weight: float = 0.0,
         error: BaseException | None = None,
     ) -> None:
-        """Note it."""
+        """Note the end of a call."""
         self._note("call_done", now, count, seconds, weight, type(error))
 
     def ready_at(self, now: float) -> float:
-        """Note when it was asked."""
+        """Note the time of the question, and answer."""
         self.asked.append(now)
         answer: Any = self.does.get("ready_at", now)
         if isinstance(answer, BaseException):
             raise answer
-        return answer  # type: ignore[no-any-return]  # whatever it is
+        return answer  # type: ignore[no-any-return]  # may be a wrong answer
 
     def _note(self, event: str, *facts: Any) -> None:
         self.told.append((event, *facts))
@@ -68,7 +68,7 @@ class Noted(Throttle):
 
 
 class Place(Caller):
-    """A place in line."""
+    """A place in the line of calls."""
 
     def __init__(self, attempts: Attempts[int], told: list["Place"]) -> None:
         super().__init__()
@@ -76,18 +76,18 @@ class Place(Caller):
         self._told = told
 
     def set_result(self, result: Any, /) -> None:
-        """Whether the call may start."""
+        """Note whether the call may start."""
         super().set_result(result)
         self._told.append(self)
 
 
 class Driver:
-    """Does at once what a core says; only flush_fn takes until a test ends it.
+    """A driver that follows the core at once; a test ends the calls of flush_fn.
 
     Attributes:
         core: A core that has started.
         now: The time.
-        calls: The items of each call, and when it was made.
+        calls: The time and the items of each call.
         running: The calls that run, by their items.
     """
 
@@ -101,14 +101,14 @@ class Driver:
         self._told: list[Place] = []
 
     def accept(self, *items: int) -> None:
-        """Let items in, and make a pass."""
+        """Add items, and make a pass."""
         self.core.admission.open_burst(self.now)
         for item in items:
             self.core.buffer.append(item)
         self.turn()
 
     def turn(self) -> None:
-        """Make a pass; who is let go from the line calls flush_fn again."""
+        """Make a pass; flushes that are released from the line call flush_fn again."""
         self.core.observe()
         while (batch := self.core.next_flush(lambda: self.now)) is not None:
             self._go_on()
@@ -138,7 +138,7 @@ class Driver:
         self.running[tuple(items)] = of
 
     def fail(self, *items: int, verdict: Verdict) -> Place:
-        """The call with these items has failed; make a pass, and return its place in line."""
+        """Fail the call with these items, make a pass, and return its place in line."""
         of = self.running.pop(items)
         attempts = of if isinstance(of, Attempts) else self.core.attempts(of, has_handler=True)
         attempts.raised(Refusal(), self.now, may_ask=True)
@@ -149,22 +149,22 @@ class Driver:
         return place
 
     def succeed(self, *items: int) -> None:
-        """The first call with these items has returned."""
+        """End the first call with these items with success."""
         batch = self.running.pop(items)
         batch.returned()
         self.core.flush_ended(batch, self.now)
 
     def play(self, until: float) -> None:
-        """Let time go on from one wake_at to the next."""
+        """Let time pass from one wake_at to the next."""
         while (wake_at := self.core.wake_at) <= until:
-            assert wake_at > self.now, "it would wake up for nothing"
+            assert wake_at > self.now, "wake_at is not after now"
             self.now = self.core.timer_fired = wake_at
             self.turn()
         self.now = until
 
 
 def driver(throttle: Throttle | None = None, *items: int, **options: Any) -> Driver:
-    """A driver whose queue has taken these items, one batch each as far as it may."""
+    """Return a driver whose queue has these items; each is a batch if it may start."""
     made = Driver(throttle, **options)
     made.accept(*items)
     return made
@@ -175,7 +175,7 @@ def driver(throttle: Throttle | None = None, *items: int, **options: Any) -> Dri
 
 @pytest.mark.parametrize("reason", ["policy", "drain", "barrier", "pressure"])
 def test_no_reason_overrules_the_throttle(reason: str) -> None:
-    """Calls start when it is ready, whatever made the flush due, and nothing wakes up before."""
+    """For every reason to flush, calls start when the throttle is ready, without early timers."""
     policy = IntervalPolicy(math.inf, max_records=1) if reason == "policy" else NaturalPolicy(1)
     made = Driver(RateLimit(2, 10.0), policy, max_queue_size=4 if reason == "pressure" else 99)
     if reason == "drain":
@@ -189,7 +189,7 @@ def test_no_reason_overrules_the_throttle(reason: str) -> None:
 
 
 def test_what_waits_for_the_throttle_may_join_the_batch() -> None:
-    """A batch is taken when its call may start, and not when it is due."""
+    """A batch is taken when its call may start, so later items join it."""
     made = driver(RateLimit(1, 10.0), 1, policy=NaturalPolicy())
     made.accept(2)
     made.play(5.0)
@@ -199,7 +199,7 @@ def test_what_waits_for_the_throttle_may_join_the_batch() -> None:
 
 
 def test_the_time_of_the_throttle_does_not_tick_the_policy() -> None:
-    """Only the policy's own time is told to it, and both are kept by one timer."""
+    """The policy ticks at its own times only, although one timer serves the throttle, too."""
 
     class Ticks(IntervalPolicy):
         def tick(self, now: float) -> Any:
@@ -214,11 +214,11 @@ def test_the_time_of_the_throttle_does_not_tick_the_policy() -> None:
     assert ([2.0, 4.5], [(2, [1]), (5, [2])]) == (ticks, made.calls)
 
 
-# What it is told.
+# The events of the throttle.
 
 
-def test_the_throttle_hears_of_every_call() -> None:
-    """Of its start and its end, its items and their weight, once each and in order."""
+def test_the_throttle_is_told_of_every_call() -> None:
+    """The throttle is told once of each start and end, with items and weight, in order."""
     throttle = Noted()
     made = Driver(throttle, NaturalPolicy(3), weigh=lambda item: item)
     made.accept(1, 2, 4)
@@ -237,7 +237,7 @@ def test_the_throttle_hears_of_every_call() -> None:
 
 
 def test_a_call_that_has_ended_is_told_of_before_the_throttle_is_asked() -> None:
-    """Also within the pass that has started it, and if flush_fn could not be called."""
+    """An ended call is told before the next question, even within the pass that started it."""
     throttle = Noted()
     core = driver(throttle).core
     for item in (1, 2):
@@ -254,7 +254,7 @@ def test_a_call_that_has_ended_is_told_of_before_the_throttle_is_asked() -> None
 
 
 def test_the_last_end_is_told_although_nothing_is_due() -> None:
-    """observe() tells of all ends, in their order, whoever is asked afterwards."""
+    """observe() tells the throttle of all ends in order, even if nothing is due."""
     throttle = Noted()
     made = driver(throttle, 1, 2)
     for made.now, item in ((1.0, 2), (2.0, 1)):
@@ -264,7 +264,7 @@ def test_the_last_end_is_told_although_nothing_is_due() -> None:
 
 
 def test_time_does_not_run_backwards_for_a_throttle() -> None:
-    """It is told and asked with the latest time that is known, whatever the clock says then."""
+    """The throttle gets the latest known time, even if the clock goes back."""
     throttle = Noted()
     made = driver(throttle)
     made.now = 5.0
@@ -282,7 +282,7 @@ def test_time_does_not_run_backwards_for_a_throttle() -> None:
 
 
 def test_retries_go_in_the_order_in_which_their_pauses_end() -> None:
-    """Those that may go first do so, before new batches; the throttle lets one go at a time."""
+    """Retries start in the order of their pauses' ends, before new batches."""
     made = driver(RateLimit(2, 10.0), 1, 2, 3)
     made.now = 1.0
     made.fail(1, verdict=Retry(4.0))
@@ -293,7 +293,7 @@ def test_retries_go_in_the_order_in_which_their_pauses_end() -> None:
 
 
 def test_a_new_batch_need_not_wait_for_a_pause() -> None:
-    """While a retry pauses, others start; without a throttle it starts when the pause is over."""
+    """While a retry pauses, new batches start; the retry starts when its pause is over."""
     made = driver(None, 1)
     made.fail(1, verdict=Retry(4.0))
     assert made.core.is_due
@@ -304,7 +304,7 @@ def test_a_new_batch_need_not_wait_for_a_pause() -> None:
 
 
 def test_each_pause_ends_by_itself() -> None:
-    """The time to wake up at is that of the first that ends, whichever began first."""
+    """wake_at is the end of the pause that ends first."""
     made = driver(None, 1, 2)
     made.fail(1, verdict=Retry(4.0))
     made.fail(2, verdict=Retry(3.0))
@@ -314,7 +314,7 @@ def test_each_pause_ends_by_itself() -> None:
 
 
 def test_the_longest_hold_counts() -> None:
-    """Until then nothing starts; then retries go first, and the hold is over for good."""
+    """Nothing starts before the longest hold is over; then retries go first."""
     made = driver(None, 1, 2)
     made.fail(1, verdict=Retry(7.0, hold=True))
     made.fail(2, verdict=Retry(4.0, hold=True))
@@ -339,7 +339,7 @@ def test_a_hold_outlasts_the_flush_that_asked_for_it() -> None:
 
 
 def test_a_hold_and_the_throttle_are_both_kept() -> None:
-    """A call starts when the later of them is over."""
+    """A call starts when both the hold is over and the throttle is ready."""
     made = driver(RateLimit(1, 5.0), 1)
     made.fail(1, verdict=Retry(3.0, hold=True))
     made.play(6.0)
@@ -350,7 +350,7 @@ def test_a_hold_and_the_throttle_are_both_kept() -> None:
 
 
 def test_nothing_starts_while_the_queue_is_held() -> None:
-    """Neither a retry nor a batch that is due; once it is released both do, in the next pass."""
+    """While the queue is held no retry and no batch starts; after the release both start."""
     made = driver(None, 1)
     made.fail(1, verdict=Retry(1.0))
     made.core.starts.hold()
@@ -366,7 +366,7 @@ def test_nothing_starts_while_the_queue_is_held() -> None:
 
 
 def test_a_queue_that_is_held_is_looked_after() -> None:
-    """Although nothing waits for anything: what comes next must not start."""
+    """A batch that comes later does not start either while the queue is held."""
     made = driver(None)
     made.core.starts.hold()
     made.turn()
@@ -375,7 +375,7 @@ def test_a_queue_that_is_held_is_looked_after() -> None:
 
 
 def test_who_leaves_the_line_is_forgotten() -> None:
-    """It is not called, and is not told of to the throttle; nobody wakes up for it."""
+    """A retry that leaves the line is not called, not told to the throttle, and sets no timer."""
     throttle = Noted()
     made = driver(throttle, 1, 2)
     gone, stays = made.fail(1, verdict=Retry(1.0)), made.fail(2, verdict=Retry(2.0))
@@ -389,7 +389,7 @@ def test_who_leaves_the_line_is_forgotten() -> None:
 
 
 def test_nothing_is_asked_while_nothing_can_change() -> None:
-    """After inf nobody looks again before a call that runs has ended."""
+    """If the throttle answers inf, no timer is set before a running call has ended."""
     throttle = CircuitBreaker(1, 5.0)
     made = driver(throttle, 1)
     made.fail(1, verdict=Retry())
@@ -403,7 +403,7 @@ def test_nothing_is_asked_while_nothing_can_change() -> None:
 
 
 def test_a_flush_that_waits_for_room_ends_the_wait_of_none() -> None:
-    """If no call may start before one has ended, and those that run wait for room: QueueFull."""
+    """If no call may start and the running flushes wait for room, a producer gets QueueFull."""
     made = driver(CircuitBreaker(1, 5.0), 1, max_queue_size=1)
     made.fail(1, verdict=Retry())
     made.play(5.0)
@@ -419,7 +419,7 @@ def test_a_flush_that_waits_for_room_ends_the_wait_of_none() -> None:
     "never", [math.inf, 10**400, Fraction(10**400, 3)], ids=["inf", "int", "Fraction"]
 )
 def test_a_time_that_no_float_can_hold_is_never(never: float) -> None:
-    """No timer can be set to it: it means that nothing starts before a call has ended."""
+    """A time that no float can hold counts as inf: nothing starts before a call has ended."""
     throttle = Noted()
     made = driver(throttle, 1, max_queue_size=1)
     throttle.does["ready_at"] = never
@@ -431,7 +431,7 @@ def test_a_time_that_no_float_can_hold_is_never(never: float) -> None:
 
 
 def test_a_flush_that_is_to_be_tried_again_ends_the_wait_of_none() -> None:
-    """It waits for the end of the call that runs, once its pause is over; no room is made."""
+    """A retry whose pause is over makes no room while it waits for the throttle: QueueFull."""
     made = driver(CircuitBreaker(1, 5.0), 1, 2, max_queue_size=1, max_in_flight=2)
     trying, retried = made.fail(1, verdict=Retry()), made.fail(2, verdict=Retry(7.0))
     made.play(5.0)
@@ -447,7 +447,7 @@ def test_a_flush_that_is_to_be_tried_again_ends_the_wait_of_none() -> None:
 
 
 def test_a_timer_that_is_early_is_taken_at_its_word() -> None:
-    """A clock that lags behind the timer does not have it set again."""
+    """If the clock is a little behind the timer, the call starts without another timer."""
     made = driver(RateLimit(1, 3.0), 1, 2)
     made.now, made.core.timer_fired = 2.999, 3.0
     made.turn()
@@ -455,7 +455,7 @@ def test_a_timer_that_is_early_is_taken_at_its_word() -> None:
 
 
 def test_a_throttle_may_wait_for_a_retry_that_pauses() -> None:
-    """Then inf is not for ever: it is asked again at the end of each, and must know at the last."""
+    """An answer of inf is allowed while retries pause: the throttle is asked at the end of each."""
     throttle = Noted()
     made = driver(throttle, 1, 2)
     throttle.does["ready_at"] = math.inf
@@ -475,7 +475,7 @@ ANSWERS: Iterable[Any] = (None, "soon", math.nan, True, math.inf)
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=repr)
 def test_an_answer_that_is_not_a_time_ends_the_queue(answer: Any) -> None:
-    """So is inf while no call runs and no retry pauses: it would be for ever."""
+    """A wrong answer of the throttle ends the queue, and so does inf if no call runs or pauses."""
     made = driver(Noted(ready_at=answer), 1, 2)
     outcome = made.core.ending.outcome()
     assert isinstance(outcome, PolicyError)
@@ -486,9 +486,9 @@ def test_an_answer_that_is_not_a_time_ends_the_queue(answer: Any) -> None:
 @pytest.mark.parametrize("event", ["ready_at", "call_started", "call_done"])
 @pytest.mark.parametrize("error", [Refusal("no"), KeyboardInterrupt(), SystemExit()], ids=type)
 def test_a_throttle_that_raises_ends_the_queue(event: str, error: BaseException) -> None:
-    """No call starts any more; those in line are told so, and what waits is undelivered.
+    """If the throttle raises, no call starts any more, and waiting items are undelivered.
 
-    It is told nothing more. An interrupt goes on, out of the pass.
+    The throttle is told nothing more. An interrupt is raised by the pass.
     """
     throttle = Noted()
     made = driver(throttle, 1, 2, 3)
@@ -513,7 +513,7 @@ def test_a_throttle_that_raises_ends_the_queue(event: str, error: BaseException)
 
 
 def test_a_retry_whose_start_the_throttle_refuses_is_in_doubt() -> None:
-    """It raises in call_started, and the call is not made."""
+    """If the throttle raises at the start of a retry, the call is not made: items are in doubt."""
     throttle = Noted()
     made = driver(throttle, 1)
     made.fail(1, verdict=Retry(1.0))
@@ -528,7 +528,7 @@ def test_a_retry_whose_start_the_throttle_refuses_is_in_doubt() -> None:
 
 @pytest.mark.parametrize("why", ["the throttle has failed", "the flush was interrupted"])
 def test_who_joins_the_line_in_vain_is_told_so_at_once(why: str) -> None:
-    """No call is made, and what was to be handed over again is in doubt."""
+    """A retry that joins the line after a failure or an interrupt is refused at once."""
     throttle = Noted()
     made = driver(throttle, 1)
     if why == "the throttle has failed":
@@ -545,7 +545,7 @@ def test_who_joins_the_line_in_vain_is_told_so_at_once(why: str) -> None:
 
 
 def test_a_throttle_that_fails_when_it_is_told_is_not_asked() -> None:
-    """What has ended since is told before it is asked; then no time is soon enough."""
+    """If the throttle raises when it is told an end, it is not asked, and no call may start."""
     told: list[str] = []
     throttle: RunningThrottle[int] = RunningThrottle(
         Noted(call_done=Refusal("no")), lambda what, _: told.append(what)

@@ -1,4 +1,4 @@
-"""The line of producers: first come, first served; no room that was given out is lost."""
+"""The line of producers: first come, first served, and no given room is lost."""
 
 from itertools import permutations
 
@@ -10,7 +10,7 @@ from tests.core.support import Caller
 
 
 def line_of(owners: str) -> tuple[WaitList[str], list[Caller]]:
-    """A line of producers, each with a letter as its owner."""
+    """Return a line of producers, each with a letter as its owner."""
     waitlist: WaitList[str] = WaitList()
     producers = [Caller() for _ in owners]
     for producer, owner in zip(producers, owners, strict=True):
@@ -19,24 +19,24 @@ def line_of(owners: str) -> tuple[WaitList[str], list[Caller]]:
 
 
 def admit(waitlist: WaitList[str], room: float) -> bool:
-    """Let producers in, as long as what they bring, places and weight, is within the room."""
+    """Give room to producers as long as their places and weights are within the room."""
     return waitlist.admit(
         room, lambda weight: waitlist.reserved + waitlist.reserved_weight + weight < room
     )
 
 
 def told(producers: list[Caller]) -> list[str]:
-    """What each producer knows: that it has room, why it was rejected, or nothing yet."""
+    """Return for each producer "room", "waits", or the text of its rejection."""
     return [str(each.answer or "room") if each.done() else "waits" for each in producers]
 
 
 def facts(waitlist: WaitList[str]) -> tuple[int, int, int]:
-    """How many have room, how many wait, and how many come before one that comes now."""
+    """Return how many have room, how many wait, and how many come before a new producer."""
     return waitlist.reserved, len(waitlist), waitlist.claims
 
 
 def test_room_is_given_from_the_front_and_reserved_until_its_producer_goes_on() -> None:
-    """Until then nobody else gets that room, and the producer comes before newcomers."""
+    """Room is given from the front and reserved until the producer resumes."""
     waitlist, producers = line_of("abc")
     assert admit(waitlist, 2)
     assert (["room", "room", "waits"], (2, 1, 3)) == (told(producers), facts(waitlist))
@@ -49,14 +49,14 @@ def test_room_is_given_from_the_front_and_reserved_until_its_producer_goes_on() 
 
 @pytest.mark.parametrize(("owners", "room"), [("", 5), ("a", 0), ("a", -1)])
 def test_nobody_is_admitted_without_a_line_or_room(owners: str, room: int) -> None:
-    """The answer says that nobody came."""
+    """``admit`` returns False without a line or without room."""
     waitlist, _ = line_of(owners)
     assert not admit(waitlist, room)
     assert (0, len(owners), len(owners)) == facts(waitlist)
 
 
 def test_a_cancelled_producer_is_passed_over() -> None:
-    """It is given no room, whether or not it has gone on since."""
+    """A cancelled producer gets no room, whether or not it has resumed since."""
     waitlist, producers = line_of("abc")
     for producer in producers[:2]:
         producer.cancel()
@@ -69,7 +69,7 @@ def test_a_cancelled_producer_is_passed_over() -> None:
 
 
 def test_nobody_came_if_all_were_cancelled() -> None:
-    """The answer does not count producers that were cancelled."""
+    """``admit`` returns False if all producers were cancelled."""
     waitlist, producers = line_of("ab")
     for producer in producers:
         producer.cancel()
@@ -79,7 +79,7 @@ def test_nobody_came_if_all_were_cancelled() -> None:
 
 @pytest.mark.parametrize("admitted", [False, True])
 def test_a_producer_leaves_nothing_behind(*, admitted: bool) -> None:
-    """When it goes on, also cancelled, it gives back its place or its reservation."""
+    """A producer that leaves the line, also a cancelled one, gives its place or room back."""
     waitlist, producers = line_of("a")
     if admitted:
         admit(waitlist, 1)
@@ -89,7 +89,7 @@ def test_a_producer_leaves_nothing_behind(*, admitted: bool) -> None:
 
 
 def test_each_producer_is_rejected_with_an_exception_of_its_own() -> None:
-    """A producer whose owner has no refusal goes on waiting; one that is rejected had no room."""
+    """Each rejected producer gets its own exception; others keep waiting."""
     waitlist, producers = line_of("aba")
     waitlist.reject(lambda owner: QueueClosed("closed") if owner == "a" else None)
     assert ["closed", "waits", "closed"] == told(producers)
@@ -99,7 +99,7 @@ def test_each_producer_is_rejected_with_an_exception_of_its_own() -> None:
 
 
 def test_the_last_of_some_owners_is_rejected() -> None:
-    """One producer is rejected, the last that waits for one of the owners, if there is any."""
+    """``reject_last`` rejects the last waiting producer of these owners, if there is one."""
     waitlist, producers = line_of("abac")
     for owners in ({"a", "b"}, {"d"}):
         waitlist.reject_last(owners, QueueFull("no room"))
@@ -107,7 +107,7 @@ def test_the_last_of_some_owners_is_rejected() -> None:
 
 
 def test_owners_are_counted_while_their_producers_wait() -> None:
-    """An owner has a count as long as one of its producers waits in the line."""
+    """``by_owner`` counts the waiting producers of each owner."""
     waitlist, _ = line_of("aba")
     counts = [dict(waitlist.by_owner)]
     for room in (2, 3):
@@ -117,7 +117,7 @@ def test_owners_are_counted_while_their_producers_wait() -> None:
 
 
 def test_a_light_item_does_not_overtake_a_heavy_one() -> None:
-    """The first in line has to fit, by its weight and beside what was given, whoever else would."""
+    """If the first in line does not fit by weight, no later producer gets room."""
     waitlist: WaitList[str] = WaitList()
     producers = [Caller() for _ in range(3)]
     for producer, weight in zip(producers, (0.5, 4, 0), strict=True):
@@ -134,7 +134,7 @@ def test_a_light_item_does_not_overtake_a_heavy_one() -> None:
 def test_producers_that_were_given_too_little_stand_in_line_by_their_turns(
     order: tuple[int, ...],
 ) -> None:
-    """Whoever goes on first, they stand as they came, and before all that came later."""
+    """Producers that wait again keep their order, before all that came later."""
     waitlist, producers = WaitList[str](), [Caller() for _ in range(5)]
     turns = [next(waitlist.turns) for _ in range(3)]
     for producer in producers[:4]:

@@ -1,20 +1,20 @@
-"""The core of a queue, driven by hand and judged by a model: no loop, no clock, no threads.
+"""The core of a queue, driven step by step and judged by a model: no loop, no clock, no threads.
 
-A script says what happens next: a caller comes, is cancelled, goes on; a flush takes a step; time
-passes; a pass is made. So every interleaving of passes with everything else can be played, also
-those that no event loop ever brings about.
+A script says what happens next: a caller begins a call, is cancelled or resumes; a flush takes a
+step; time passes; a pass is made. So passes and all other steps can be played in every order, also
+in orders that no event loop produces.
 
 ======================  ===================================================================
-driver.py               a driver that does what it is told, step by step
-model.py                what must come of it: a queue as plain as can be
-room.py                 what that knows of room, and of what an item needs; merging
-turns.py                the same of partitions: which are due, and whose policy hears next
-partitions.py           the same of one partition, and of its copy of the policy
-starts.py               the same of retries and of the throttle
-calls.py                the same of one call of a producer or an owner
-flights.py              the same of one batch, call by call
-judge.py                the core and the model agree, after each action
-play.py                 the actions that are possible, done to both
+driver.py               a driver that follows a script, step by step
+model.py                the model: a plain queue, which says what must happen
+room.py                 the model of room: what an item needs, and merging
+turns.py                the model of partitions: which are due, and which policy is told next
+partitions.py           the model of one partition and its copy of the policy
+starts.py               the model of retries and of the throttle
+calls.py                the model of one call of a producer or an owner
+flights.py              the model of one batch, call by call
+judge.py                compares the core and the model after each action
+play.py                 the possible actions, done to both
 session.py              seeded sessions
 sabotages.py            rules of the core, each broken in one way
 bound_sabotages.py      rules of bounds, each broken in one way

@@ -1,4 +1,4 @@
-"""The rules of bounds, broken one by one."""
+"""Rules of bounds, each broken in one way: the sessions must find each of them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from flushq.core.need import Need
 from flushq.core.receipts import Receipts
 from flushq.core.running_policy import RunningPolicy
 
-# ruff: noqa: SLF001 - what is private is what is being broken
+# ruff: noqa: SLF001 - the broken members are private
 
 Sabotage = tuple[type, str, object]
 
@@ -41,7 +41,7 @@ CHECKED = Caps.checked
 def _fits_beside(
     places: Callable[[Admission[Any]], int], weight: Callable[[Admission[Any]], float]
 ) -> Callable[[Admission[Any], Need], bool]:
-    """Whether there is room, if others claim so many places and such a weight."""
+    """Return a rule that counts only these places and this weight as claimed by others."""
     return lambda self, need: (
         need.places <= self.room - places(self) and self._bears(need.weight, weight(self))
     )
@@ -62,35 +62,39 @@ def _pressed_by_number(admission: Admission[Any]) -> bool:
 BOUND_SABOTAGES: dict[str, Sabotage] = {
     "weight is not bounded": (Admission, "_bears", lambda *_: True),
     "an item may be too heavy for the queue": (Caps, "checked", _checked),
-    "reservations are given twice": (
+    "reserved room is given twice": (
         Admission,
         "fits",
         _fits_beside(lambda self: 0, lambda self: self._weight_giving_way),
     ),
-    "what was given weighs nothing": (
+    "reserved weight is ignored": (
         Admission,
         "fits",
         _fits_beside(lambda self: self.waitlist.reserved, lambda self: self._weight_giving_way),
     ),
-    "a pause weighs nothing": (
+    "the weight of pausing producers is ignored": (
         Admission,
         "fits",
         _fits_beside(
             lambda self: self.waitlist.reserved, lambda self: self.waitlist.reserved_weight
         ),
     ),
-    "a light item passes the line": (
+    "a light item overtakes the line": (
         Admission,
         "_fits_beside_line",
         lambda self, need: self.fits(Need(need.places + len(self.waitlist.line), need.weight)),
     ),
     "weight is no pressure": (Admission, "is_pressed", property(_pressed_by_number)),
-    "a queue that displaces never presses": (Displacing, "is_pressed", property(lambda _: False)),
+    "a full queue that displaces is no pressure": (
+        Displacing,
+        "is_pressed",
+        property(lambda _: False),
+    ),
     "displacing is no pressure": (Batcher, "_count_displaced", _count_without_pressure),
     "the newest are displaced instead": (DropOldest, "make_room", DropNewest.make_room),
     "displaced items keep their weight": (RunningPolicy, "displaced", _displace_without_facts),
-    "what has left takes up weight": (Batcher, "_lighten", _nothing),
-    "nobody asks by corrected facts": (RunningPolicy, "ask_again", _nothing),
-    "nobody is told that an item is displaced": (Receipts, "settle_displaced", _nothing),
-    "what is turned away is no part of a burst": (Batcher, "_count_displaced", _count_known),
+    "items that have left still weigh": (Batcher, "_lighten", _nothing),
+    "the policy is not asked after a correction": (RunningPolicy, "ask_again", _nothing),
+    "callers are not told that an item is displaced": (Receipts, "settle_displaced", _nothing),
+    "items turned away do not count in a burst": (Batcher, "_count_displaced", _count_known),
 }

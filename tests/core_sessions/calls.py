@@ -1,4 +1,4 @@
-"""The calls of a queue, as the model has them, and how they end."""
+"""The calls of a queue in the model, and their outcomes."""
 
 from asyncio import CancelledError
 
@@ -8,7 +8,7 @@ from tests.core_sessions.flights import Cause, Entry, Flight
 from tests.sessions.facts import Item
 
 Outcome = tuple[Cause, ...]
-"""How a call has ended: with the item that stays, or the kind of an exception and its facts."""
+"""The outcome of a call: the item that stays, or the class of an exception and its facts."""
 
 CANCELLED: Outcome = (CancelledError, None)
 ACCEPTED: Outcome = ("returned", None)
@@ -16,13 +16,13 @@ ACCEPTED: Outcome = ("returned", None)
 
 @attrs.frozen
 class Need:
-    """What room an item needs: places among those that wait, and a weight."""
+    """The room that an item needs: places among the waiting items, and a weight."""
 
     places: int = 0
     weight: float = 0.0
 
     def is_within(self, given: "Need") -> bool:
-        """Whether so much is enough."""
+        """Return whether the room that was given is enough."""
         return self.places <= given.places and self.weight <= given.weight
 
 
@@ -31,20 +31,21 @@ NOTHING = Need()
 
 @attrs.define(eq=False)
 class Call:
-    """Somebody who is in a call of the queue.
+    """A call of the queue by a producer, an owner or another caller.
 
     Attributes:
-        kind: Which call.
-        item: The item that is brought.
-        inside: The flight that it is a part of.
-        state: What it waits for: "line", "room", "pause", "receipt", "barrier", "end"; or "done".
-        ready: Whether it can go on.
-        cancelled: Whether it was cancelled, and does not know it yet.
-        answer: With what it was woken, or how it has ended.
+        kind: The name of the method that is called.
+        item: The item that the caller brings.
+        inside: The flight that the caller is a part of.
+        state: What the caller waits for: "line", "room", "pause", "receipt", "barrier", "end"; or
+            "done".
+        ready: Whether the caller can resume.
+        cancelled: Whether the caller was cancelled and has not resumed since.
+        answer: The outcome with which the caller was woken, or with which the call has ended.
         entry: The item that stays.
-        mark: How many items a barrier waits for.
-        claim: The room that it stands in line for, was given, or keeps while it pauses.
-        aborts: Whether it was cancelled while it waited for the end.
+        mark: How many items the caller waits for at a barrier.
+        claim: The room that the caller waits for in line, was given, or keeps while it pauses.
+        aborts: Whether the caller was cancelled while it waited for the end.
     """
 
     kind: str
@@ -61,9 +62,9 @@ class Call:
 
     @property
     def is_owner(self) -> bool:
-        """Whether it runs the queue."""
+        """Whether the caller is an owner of the queue."""
         return self.kind in {"run", "leave"}
 
     def end(self, answer: Outcome) -> None:
-        """The call ends so."""
+        """End the call with this outcome."""
         self.state, self.answer, self.ready = "done", answer, False

@@ -1,8 +1,8 @@
-"""A core that is driven by hand: nothing happens but what a script says, in the order it says.
+"""A driver that takes only the steps of a script, in their order.
 
-It does what every driver does: it waits (callers are generators, which yield the waiter they wait
-on), wakes (a flag), calls (flushes are generators too, which yield what they want) and keeps time
-(a number that the script moves). So a pass may come between any two steps of callers and flushes.
+It has the parts of every driver. Callers are generators that yield the waiter that they wait on; a
+flag asks for a pass; flushes are generators that yield what they want; the time is a number that
+the script changes. So a pass may come between any two steps of callers and flushes.
 """
 
 import math
@@ -29,20 +29,20 @@ from tests.sessions.facts import Item, Limits
 from tests.sessions.merges import MISTAKES
 
 Waiter = Future[Any]
-"""What a caller waits on; nobody can be told twice."""
+"""The object that a caller waits on; it can be answered only once."""
 
 Steps = Generator[Waiter | None, Any, Any]
 
 
 class Caller:
-    """Somebody who is in a call of the queue, or was.
+    """The caller of a call that runs or has ended.
 
     Attributes:
-        waiter: What it waits on; None: it lets others run.
-        cancelled: Whether a cancellation is to be raised when it goes on.
-        done: Whether the call has ended: with a value, or with an error.
-        accepted: Whether the item that it brings was accepted.
-        completion: The completion of that item, if it was submitted.
+        waiter: What the caller waits on; None if it only lets other tasks run.
+        cancelled: Whether the caller gets a CancelledError when it resumes.
+        done: Whether the call has ended, with a value or with an error.
+        accepted: Whether the item of the call was accepted.
+        completion: The completion of this item, if it was submitted.
     """
 
     completion: Completion[Item]
@@ -56,7 +56,7 @@ class Caller:
 
     @property
     def ready(self) -> bool:
-        """Whether it can go on."""
+        """Whether the caller can resume."""
         if self.done:
             return False
         return self.waiter is None or self.waiter.done()
@@ -77,10 +77,10 @@ class Flush:
     """A flush that was started.
 
     Attributes:
-        begun: Whether it has taken its first step.
-        wants: What it waits for.
-        over: Whether it has taken its last step.
-        told: Whether the core was told of that.
+        begun: Whether the flush has taken its first step.
+        wants: What the flush waits for.
+        over: Whether the flush has taken its last step.
+        told: Whether the core was told that the flush is over.
     """
 
     def __init__(self, batch: Batch[Item], steps: Generator[Wish, Any, None]) -> None:
@@ -92,7 +92,7 @@ class Flush:
 
     @property
     def wish(self) -> tuple[object, ...] | None:
-        """What it waits for, as the model tells it."""
+        """What the flush waits for, in the terms of the model."""
         match self.wants:
             case Call(items):
                 return "call", items
@@ -107,14 +107,15 @@ class Flush:
 
 
 class Driver(QueueView[Item]):
-    """A queue that is driven by hand.
+    """A queue whose steps are taken by a script.
 
     Attributes:
-        woken: Whether somebody has asked for a pass.
-        timer: When the policy is to be asked again.
-        limit: When the end is to be over.
-        credit, overdraft: How many items need no second look, of those who can wait or of others.
-        flushes, reports: All that were started, and handed out.
+        woken: Whether a pass was asked for.
+        timer: The time at which the policy must be asked again.
+        limit: The time at which the close is cut short.
+        credit, overdraft: How many items come in without a check, of callers that can wait, and of
+            others.
+        flushes, reports: All flushes that were started, and all reports.
     """
 
     def __init__(
@@ -148,7 +149,7 @@ class Driver(QueueView[Item]):
 
     @property
     def core(self) -> Core[Item]:
-        """What decides."""
+        """The core of the queue."""
         return self._core
 
     # Callers.
@@ -159,13 +160,13 @@ class Driver(QueueView[Item]):
         self._step(caller, steps.send, None)
 
     def cancel(self, caller: Caller) -> None:
-        """Cancel a caller: it knows when it goes on."""
+        """Cancel a caller; it gets a CancelledError when it resumes."""
         caller.cancelled = True
         if caller.waiter is not None:
             caller.waiter.cancel()
 
     def resume(self, caller: Caller) -> None:
-        """Let a caller go on that is ready."""
+        """Resume a caller that is ready."""
         cancelled, caller.cancelled = caller.cancelled, False
         if cancelled:
             self._step(caller, caller.steps.throw, CancelledError())
@@ -192,7 +193,7 @@ class Driver(QueueView[Item]):
     # Producers.
 
     def enqueue(self, caller: Caller, item: Item, inside: Batch[Item] | None = None) -> Steps:
-        """Bring an item, as part of a flush perhaps; return the number of the one that stays."""
+        """Bring an item, perhaps from inside a flush; return the number of the item that stays."""
         for _ in self.credit:
             stays = self._append(item)
             break
@@ -212,11 +213,11 @@ class Driver(QueueView[Item]):
             admission.check_room(admission.need_of(item, key, weight))
             stays = self._accept(item, key, weight)
         caller.accepted = True
-        yield from ()  # it is a generator as the others are
+        yield from ()  # it must be a generator like the others
         return stays
 
     def submit(self, caller: Caller, item: Item) -> Steps:
-        """Bring an item, and keep its completion."""
+        """Bring an item, and keep its completion in the caller."""
         stays = yield from self.enqueue(caller, item)
         caller.completion = self._core.receipts.completion_of(item, stays)
         return stays
@@ -303,7 +304,7 @@ class Driver(QueueView[Item]):
     # Barriers and ends.
 
     def flush(self) -> Steps:
-        """Wait until all that was accepted by now has ended."""
+        """Wait until every item that was accepted before has ended."""
         core = self._core
         core.ending.check_open(None)
         mark = core.barriers.raise_barrier()
@@ -359,12 +360,12 @@ class Driver(QueueView[Item]):
         self._keep_deadline()
 
     def cut_short(self, why: str) -> None:
-        """Start no flush any more, and interrupt those that run."""
+        """Start no more flushes, and interrupt those that run."""
         self._core.ending.cut_short(why)
         self._interrupt()
 
     def reach_limit(self) -> None:
-        """The deadline has come."""
+        """Cut the close short at its deadline."""
         self._core.ending.pass_deadline()
         self._interrupt()
 
@@ -389,7 +390,7 @@ class Driver(QueueView[Item]):
     # The pass and the timer.
 
     def run_pass(self, call_at_once: Callable[[Flush], None] | None = None) -> None:
-        """Make the pass that somebody has asked for; flushes may be begun by it, and end in it."""
+        """Make a pass; with ``call_at_once``, flushes begin, and may end, within it."""
         core = self._core
         self.woken = False
         core.observe()
@@ -410,7 +411,7 @@ class Driver(QueueView[Item]):
             self.limit = math.inf
 
     def fire_timer(self) -> None:
-        """The timer fires."""
+        """Fire the timer."""
         self._core.timer_fired = max(self.now, self.timer)
         self.timer = math.inf
         self.woken = True
@@ -418,7 +419,7 @@ class Driver(QueueView[Item]):
     # Flushes.
 
     def begin(self, flush: Flush) -> None:
-        """Let a flush take its first step; one that was interrupted before takes none."""
+        """Let a flush take its first step; end it if it was interrupted before."""
         flush.begun = True
         if flush.batch.interrupted:
             flush.over = True
@@ -426,20 +427,20 @@ class Driver(QueueView[Item]):
             self._step_flush(flush, flush.steps.send, None)
 
     def go_on(self, flush: Flush, answer: object = None) -> None:
-        """What a flush wants has come: the answer."""
+        """Give a flush the answer that it waits for."""
         self._step_flush(flush, flush.steps.send, answer)
 
     def fail(self, flush: Flush, error: BaseException) -> None:
-        """What a flush wants has failed."""
+        """Raise an error in a flush, in place of the answer that it waits for."""
         self._step_flush(flush, flush.steps.throw, error)
 
     def end(self, flush: Flush) -> None:
-        """A flush that is over is gone."""
+        """Tell the core that a flush has ended, and ask for a pass."""
         self.end_in_pass(flush)
         self.woken = True
 
     def end_in_pass(self, flush: Flush) -> None:
-        """It is gone within the pass that has started it."""
+        """Tell the core that a flush has ended within the pass that started it."""
         flush.told = True
         if not flush.batch.attempts:
             flush.batch.fail(CancelledError("flush_fn was never called"))
@@ -457,7 +458,7 @@ class Driver(QueueView[Item]):
         attempts = None
         try:
             yield Call(batch.call(batch.items))
-        except BaseException as error:  # it goes to the batch
+        except BaseException as error:  # the batch keeps it
             attempts = self._core.attempts(batch, has_handler=self._handles)
             attempts.raised(error, self.now, may_ask=_may_ask(batch, error))
         else:
@@ -467,14 +468,14 @@ class Driver(QueueView[Item]):
             yield from self._follow(attempts, batch)
 
     def _follow(self, attempts: Any, batch: Batch[Item]) -> Generator[Wish, Any, None]:
-        """Do what comes next after a failure."""
-        wish, heard = attempts.next, None
+        """Do the next step after a failure."""
+        wish, answer = attempts.next, None
         if isinstance(wish, Pause):
             yield from self._wait_in_line(attempts, wish.seconds)
             return
         try:
-            heard = yield wish
-        except BaseException as error:  # it goes to the batch
+            answer = yield wish
+        except BaseException as error:  # the batch keeps it
             match wish:
                 case Call():
                     attempts.raised(error, self.now, may_ask=_may_ask(batch, error))
@@ -485,14 +486,14 @@ class Driver(QueueView[Item]):
             case Call():
                 attempts.returned(self.now)
             case Ask():
-                attempts.judged(heard)
+                attempts.judged(answer)
 
     def _wait_in_line(self, attempts: Any, seconds: float) -> Generator[Wish, Any, None]:
         turn: Waiter = Future()
         self._core.starts.join(turn, attempts, self.now)
         try:
             yield from _until_told(seconds, turn)
-        except BaseException as error:  # it goes to the batch
+        except BaseException as error:  # the batch keeps it
             attempts.cut(error)
         else:
             attempts.paused()
@@ -500,7 +501,7 @@ class Driver(QueueView[Item]):
 
 
 def _until_told(seconds: float, turn: Waiter) -> Generator[Wish, Any, None]:
-    """Wait to be told that the call may start."""
+    """Wait until the call may start."""
     if not turn.done():
         yield Turn(seconds, turn)
     if not turn.result():
@@ -508,5 +509,5 @@ def _until_told(seconds: float, turn: Waiter) -> Generator[Wish, Any, None]:
 
 
 def _may_ask(batch: Batch[Item], error: BaseException) -> bool:
-    """Whether the handler may be asked: not about a flush that was interrupted."""
+    """Return whether the handler may be asked; it is not, if the flush was interrupted."""
     return isinstance(error, Exception) and not batch.interrupted

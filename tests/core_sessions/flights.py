@@ -1,4 +1,4 @@
-"""What must become of a batch: call, pause and question, as the verdicts say."""
+"""A flush in the model: its calls, pauses and questions, according to the verdicts."""
 
 from asyncio import CancelledError
 from collections.abc import Callable, Mapping
@@ -12,17 +12,17 @@ from tests.core_sessions.starts import Starts
 from tests.sessions.facts import Item
 
 Cause = object
-"""An exception, or a Made one, which equals it."""
+"""An exception, or a `Made` that is equal to it."""
 
 
 @attrs.frozen(eq=False)
 class Made:
-    """An exception that the queue makes itself: of this kind, with this cause."""
+    """Equal to an exception that the queue itself makes, of this kind and with this cause."""
 
     kind: type[BaseException]
     cause: Cause
 
-    __hash__ = None  # type: ignore[assignment]  # it equals whatever is made so
+    __hash__ = None  # type: ignore[assignment]  # equal objects would have different hashes
 
     def __eq__(self, other: object) -> bool:
         made = isinstance(other, BaseException) and type(other) is self.kind
@@ -34,13 +34,13 @@ class Entry:
     """An item that was accepted and is not a duplicate.
 
     Attributes:
-        item: The item, as merged by now.
-        number: How many came before.
-        partition: Its partition.
-        place: Where it is, as far as the queue knows: one of the places of `model`.
-        since: When it has come, as the policy was told; None: it was not.
-        answer: What those are told who ask about it, once it has ended.
-        merged: The items that were merged into it, beside the first.
+        item: The item, after all merges until now.
+        number: How many items came before.
+        partition: The partition of the item.
+        place: Where the queue counts the item: one of ``PLACES`` of `model`.
+        since: The time of its arrival that the policy was told; None if it was not told.
+        answer: The outcome for callers that ask about the item, once it has ended.
+        merged: The items that were merged into the first one.
     """
 
     item: Item
@@ -56,18 +56,18 @@ class Entry:
         self._first = self.item
 
     def folded(self, merge: Callable[[Item, Item], Item]) -> Item:
-        """The left fold of all items that have come under its key while it waited."""
+        """Return the left fold of all items with its key that came while it waited."""
         return reduce(merge, self.merged, self._first)
 
     @property
     def is_lost(self) -> bool:
-        """Whether it was neither delivered nor dropped, as far as the queue knows."""
+        """Whether the queue counts the item as undelivered or in doubt."""
         return self.place in {"undelivered", "in_doubt"}
 
 
 @attrs.frozen
 class Fate:
-    """What has become of an item: "delivered", "dropped" or "failed", and why."""
+    """The end of an item, "delivered", "dropped", "displaced" or "failed", and its cause."""
 
     kind: str
     cause: Cause = None
@@ -88,24 +88,24 @@ class _Part:
 
 @attrs.define(eq=False)
 class Flight:
-    """A batch, from the moment at which it was taken.
+    """A flush, from the moment at which its batch was taken.
 
     Attributes:
-        entries: What is in it.
+        entries: The items of the batch.
         partition: The key of its partition.
-        reason: Why it was taken.
-        started, oldest: When it was taken, and when its oldest item had come.
-        left: How many items it left behind.
+        reason: The reason for the flush.
+        started, oldest: The time at which the batch was taken, and that of its oldest item.
+        left: How many items still waited after the batch was taken.
         handles: Whether there is a failure handler.
-        note: Is called with what has ended while the rest goes on.
-        starts: When its calls may start.
-        wants: What it waits for: a kind and its facts; None: nothing any more.
-        calls: How many times flush_fn was called.
-        interrupted: How many times the queue has cancelled it.
-        refused: Whether it will never call flush_fn again, as the throttle has failed.
-        error: What has ended it, other than success.
-        fates: What has become of its items.
-        told: Which of them the queue knows of by now.
+        note: A function to call with the items that have ended before the flush ends.
+        starts: The rules for the start of its calls.
+        wants: What the flush waits for, a kind and its facts; None if it has ended.
+        calls: How many times ``flush_fn`` was called.
+        interrupted: How many times the queue has cancelled the flush.
+        refused: Whether it will never call ``flush_fn`` again, because the throttle has failed.
+        error: The exception that has ended the flush; None if there is none.
+        fates: The ends of its items.
+        told: The items whose end the queue was told of.
     """
 
     entries: list[Entry]
@@ -130,16 +130,16 @@ class Flight:
 
     @property
     def weight(self) -> float:
-        """What its items weigh together."""
+        """The weight of its items."""
         return sum(entry.item.weight for entry in self.entries)
 
     @property
     def first_untold(self) -> int:
-        """The number of its first item of whose end the queue does not know."""
+        """The number of its first item whose end the queue was not told of."""
         return next(entry.number for entry in self.entries if entry not in self.told)
 
     def begin(self, *, stopped: bool) -> None:
-        """It takes its first step."""
+        """Take the first step."""
         if stopped or self.interrupted:
             self._stop(Made(CancelledError, None))
         else:
@@ -148,19 +148,19 @@ class Flight:
 
     @property
     def size(self) -> tuple[int, float]:
-        """How many items the next call has, and what they weigh."""
+        """The number of items of the next call, and their weight."""
         entries = self._parts[-1].entries
         return len(entries), sum(entry.item.weight for entry in entries)
 
     def returned(self) -> None:
-        """flush_fn has returned."""
-        if self._raised is not None:  # else the end of the flush tells of it
+        """Note that ``flush_fn`` has returned."""
+        if self._raised is not None:  # else the end of the flush ends this call
             self.starts.call_ended(self, None)
         self._end_part(DELIVERED)
         self._go_on()
 
     def raised(self, error: BaseException, now: float, *, may_ask: bool) -> None:
-        """flush_fn has raised; ``may_ask``: it is a failure of which a handler is told."""
+        """Note that ``flush_fn`` has raised; ``may_ask`` says whether the handler may be asked."""
         self.starts.call_ended(self, error)
         part, self._raised = self._parts[-1], error
         self._causes = dict.fromkeys(part.entries, error)
@@ -185,7 +185,7 @@ class Flight:
             self._fail()
 
     def judged(self, verdict: object) -> None:
-        """The handler has answered."""
+        """Note that the handler has answered."""
         part = self._parts[-1]
         match verdict:
             case Retry(after, hold):
@@ -204,21 +204,21 @@ class Flight:
         self._go_on()
 
     def broke(self, error: Cause) -> None:
-        """The handler has raised."""
+        """Note that the handler has raised."""
         if not self.interrupted:
             self._end_part("failed")
         self._stop(error)
 
     def let_go(self) -> None:
-        """Its next call may start."""
+        """Note that the next call may start."""
         self.wants = ("turn",)
 
     def refuse(self) -> None:
-        """It may never start."""
+        """Note that no further call may start."""
         self.wants, self.refused = ("turn",), True
 
     def paused(self) -> None:
-        """The pause is over, or it was cut short."""
+        """End the pause: it is over, or was cut short."""
         self.starts.leave(self)
         if self.interrupted or self.refused:
             self._stop(Made(CancelledError, self._raised))
@@ -250,7 +250,7 @@ class Flight:
         self.error, self.wants = error, None
 
     def _end_part(self, fate: Fate | str) -> None:
-        """The part on top has ended: so, or each of its items for the reason it failed for."""
+        """End the current part: with this fate, or with this kind and the cause of each item."""
         for entry in self._parts.pop().entries:
             cause = self._causes.get(entry)
             self.fates[entry] = Fate(fate, cause) if isinstance(fate, str) else fate
@@ -262,7 +262,7 @@ class Flight:
             self.note(ended)
 
     def _is_sound(self, error: PartialFailure) -> bool:
-        """Whether it names some of the items, and an exception of each."""
+        """Return whether the error has an exception for one or more items, and no other index."""
         errors: object = error.errors
         count = len(self._parts[-1].entries)
         if not isinstance(errors, dict) or not errors:
@@ -273,7 +273,7 @@ class Flight:
         )
 
     def _narrow(self, error: PartialFailure) -> None:
-        """Those that did not fail are delivered."""
+        """Note the items without an exception as delivered."""
         part = self._parts[-1]
         self._causes = {part.entries[at]: error.errors[at] for at in sorted(error.errors)}
         for entry in part.entries:

@@ -1,4 +1,4 @@
-"""The core and the model agree in all that can be seen; each difference names a point."""
+"""Compares everything visible of the core with the model; a difference names a point."""
 
 import math
 import operator
@@ -19,7 +19,7 @@ from tests.sessions.facts import Item
 from tests.sessions.history import History
 
 Difference = tuple[int | str, str, object, object]
-"""A point of the contract, what is seen, how the core has it, and how it should be."""
+"""A point of the contract, the name of a fact, its value in the core, and the right value."""
 
 
 FACTS: list[tuple[int | str, str]] = [
@@ -36,7 +36,7 @@ FACTS: list[tuple[int | str, str]] = [
     (21, "reports"),
     (5, "flushes"),
 ]
-"""What is compared at every moment, and which point of the contract tells of it."""
+"""The facts that are compared after every action, each with its point of the contract."""
 
 
 class Started(Protocol):
@@ -47,22 +47,23 @@ class Started(Protocol):
 
     @property
     def wish(self) -> tuple[object, ...] | None:
-        """What it waits for."""
+        """What the flush waits for."""
 
 
 class Judge:
-    """Compares a queue with a model, after each action: what has ended and agreed is left out.
+    """Compares a queue with a model after each action, without calls that have ended and agreed.
 
     Args:
-        view: What can be seen of the queue.
-        core: What decides.
-        flushes, reports: All that were started, and handed out: the lists grow.
-        credit: Tells how many items need no second look: of those who can wait, and of others.
-        model: What must come of it.
-        history: Where each difference is noted, until there are some.
+        view: The public view of the queue.
+        core: The core of the queue.
+        flushes, reports: All flushes that were started, and all reports; the lists grow.
+        credit: A function that returns the credit and the overdraft: how many items come in
+            without a check, of callers that can wait, and of others.
+        model: The model.
+        history: The history in which the differences are noted, until there are some.
 
     Attributes:
-        callers: Those who have not ended, by number.
+        callers: The callers whose calls have not ended, by number.
     """
 
     def __init__(
@@ -90,24 +91,24 @@ class Judge:
         self._running: list[tuple[int, Started, Flight]] = []
 
     def compare(self) -> None:
-        """Compare the two."""
+        """Compare the queue with the model."""
         if self._history.complaints:
             return
-        for heard in self._model.heard:
-            self._history.complain(13, f"the policy heard of {heard.event}")
+        for recorded in self._model.policy_events:
+            self._history.complain(13, f"the policy was told {recorded.event}, which is too much")
         for point, text in self._model.complaints:
             self._history.complain(point, text)
         self._note(self._differences())
 
     def compare_idle(self) -> None:
-        """Nothing is left to be done: compare what stats() tells, and look what stands still."""
+        """Compare stats(), and look for steps that are missing, when nothing can be done now."""
         self.compare_stats()
         if not self._history.complaints:
             for point, flaw in self._model.idle_flaws():
                 self._history.complain(point, flaw)
 
     def compare_stats(self) -> None:
-        """Compare what stats() tells."""
+        """Compare ``stats()``."""
         if not self._history.complaints:
             self._note(self._stats())
 
@@ -116,7 +117,7 @@ class Judge:
             self._history.complain(point, f"{what}: {told}, not {right}")
 
     def _differences(self) -> Iterator[Difference]:
-        """All that differs between the two, and what must hold of each alone."""
+        """Yield the differences between the two, and the broken invariants."""
         told, right = self._told(), self._right()
         if told != right:
             for (point, what), each, other in zip(FACTS, told, right, strict=True):
@@ -135,7 +136,7 @@ class Judge:
         yield from self._limits()
 
     def _told(self) -> tuple[object, ...]:
-        """The facts, as the core has them."""
+        """Return the facts of the core."""
         core = self._core
         batcher, buffer, losses = core.batcher, core.buffer, core.batcher.losses
         return (
@@ -160,7 +161,7 @@ class Judge:
         )
 
     def _right(self) -> tuple[object, ...]:
-        """The facts, as they should be."""
+        """Return the facts of the model."""
         model = self._model
         new_reports = model.reports[self._reports :]
         self._reports += len(new_reports)
@@ -184,10 +185,10 @@ class Judge:
         return len(self._model.partitions) if self._model.limits.partitioned else 0
 
     def _limits(self) -> Iterator[Difference]:
-        """Every item has one place, the queue is not too full, and there is not too much credit."""
+        """Yield an item without one place, a queue that is too full, and too much credit."""
         model = self._model
         if len(model.entries) + model.turned_away != sum(model.places.values()):
-            yield 2, "the account", model.places, f"that of {len(model.entries)} items"
+            yield 2, "the sum of the places", model.places, f"{len(model.entries)} items"
         if len(model.waiting) > model.limits.max_queue_size:
             yield 7, "pending", len(model.waiting), model.limits.max_queue_size
         if model.weight > (model.limits.max_queue_weight or math.inf):
@@ -205,7 +206,7 @@ class Judge:
             yield 7, "overdraft", overdraft, room
 
     def _stats(self) -> Iterator[Difference]:
-        """The public figures are the same, and the age of the oldest item is right."""
+        """Yield a difference in ``stats()``, with the age of the oldest item."""
         stats, model = self._view.stats(), self._model
         ages = [model.opened, *(entry.since for entry in model.waiting[:1])]
         since = [age for age in ages if age is not None]
@@ -224,14 +225,14 @@ class Judge:
             yield 21, "stats()", told, right
 
     def _losses(self, place: str) -> Iterator[Difference]:
-        """The lists are complete, and in order of acceptance."""
+        """Yield a list of losses that is not complete or not in order of acceptance."""
         told = getattr(self._view, place)
         right = [entry.item for entry in self._model.entries if entry.place == place]
         if told != right:
             yield 2, place, list(told), right
 
     def _flights(self) -> Iterator[Difference]:
-        """Each batch has the right items, for the right reason, and waits for the right thing."""
+        """Yield a batch with wrong items or a wrong reason, or a flush with a wrong wait."""
         flushes, flights = self._started, self._model.flights
         while self._flushes < min(len(flushes), len(flights)):
             flush, flight = flushes[self._flushes], flights[self._flushes]
@@ -249,7 +250,7 @@ class Judge:
         self._running = [each for each in self._running if each[2].wants is not None]
 
     def _folds(self, flush: Started, flight: Flight) -> Iterator[Difference]:
-        """What is taken for a key is the left fold of its items between two cuts."""
+        """Yield a batch whose items are not the left folds of the items of their keys."""
         merge = self._model.limits.merge
         if merge is not None:
             told, right = flush.items, tuple(entry.folded(merge) for entry in flight.entries)
@@ -257,7 +258,7 @@ class Judge:
                 yield "M4", f"flush {self._flushes - 1}", told, right
 
     def _calls(self) -> Iterator[Difference]:
-        """Each caller waits, may go on, or has been told what it must be."""
+        """Yield a caller that waits or resumes wrongly, or whose call has a wrong outcome."""
         for number, (caller, call) in list(self.callers.items()):
             told, right = _seen(caller, self._view), _right(call)
             if told != right:
@@ -269,14 +270,14 @@ class Judge:
                     self._submitted.append((caller, call))
 
     def _shared(self, error: BaseException | None) -> Iterator[Difference]:
-        """Everyone gets an exception of their own."""
+        """Yield an exception that two callers got."""
         if isinstance(error, QueueEnded | ItemFailed):
             if any(error is other for other in self._told_errors):
-                yield 12, "an exception", error, "one that nobody else got"
+                yield 12, "an exception", error, "one that no other caller got"
             self._told_errors.append(error)
 
     def _completions(self) -> Iterator[Difference]:
-        """A caller that has submitted an item can ask about the one that stays, and its end."""
+        """Yield a completion with a wrong item, or one that has ended too early or too late."""
         for caller, call in self._submitted:
             completion, entry = caller.completion, call.entry
             assert entry is not None
@@ -290,20 +291,20 @@ class Judge:
 
 
 def _seen(caller: Caller, view: QueueView[Item]) -> tuple[object, ...]:
-    """How far a caller has come."""
+    """Return the state of a caller."""
     if not caller.done:
         return caller.ready, caller.accepted, None
     return False, caller.accepted, _outcome(caller, view)
 
 
 def _right(call: ModelCall) -> tuple[object, ...]:
-    """How far it should have come."""
+    """Return the state that the caller should have."""
     accepted = call.entry is not None and call.kind != "read"
     return call.ready, accepted, call.answer if call.state == "done" else None
 
 
 def _outcome(caller: Caller, view: QueueView[Item]) -> tuple[Cause, ...]:
-    """How a call has ended, as the model tells it."""
+    """Return the outcome of a call in the terms of the model."""
     error = caller.error
     if error is None:
         return "returned", caller.value
@@ -316,12 +317,12 @@ def _outcome(caller: Caller, view: QueueView[Item]) -> tuple[Cause, ...]:
 
 
 def _facts(reports: Sequence[FlushReport]) -> list[tuple[object, ...]]:
-    """What reports say: two exceptions are the same if they are one, whatever their class says."""
+    """Return the fields of reports as tuples, in which an exception always equals itself."""
     return [attrs.astuple(report, recurse=False) for report in reports]
 
 
 def _point(call: ModelCall) -> int:
-    """Which point of the contract tells of such a call."""
+    """Return the point of the contract for this kind of call."""
     if call.kind in {"read", "deliver", "submit"}:
         return 19
     if call.kind == "flush":
@@ -330,14 +331,14 @@ def _point(call: ModelCall) -> int:
 
 
 def _batch(flush: Started) -> tuple[object, ...]:
-    """What can be seen of a flush that starts."""
+    """Return the facts of a flush that starts."""
     batch = flush.batch
     facts = batch.reason, batch.started, batch.oldest, batch.weight
     return flush.items, batch.partition, *facts
 
 
 def _flight(flight: Flight) -> tuple[object, ...]:
-    """The same, as it should be."""
+    """Return the same facts of the model."""
     items = tuple(entry.item for entry in flight.entries)
     facts = flight.reason, flight.started, flight.oldest, flight.weight
     return items, flight.partition, *facts

@@ -1,4 +1,4 @@
-"""The rules of merging, broken one by one."""
+"""Rules of merging, each broken in one way: the sessions must find each of them."""
 
 from collections.abc import Hashable
 from typing import Any
@@ -12,7 +12,7 @@ from flushq.core.receipts import Receipts
 from flushq.core.waiting import Waiting
 from flushq.errors import ItemTooLarge
 
-# ruff: noqa: SLF001 - what is private is what is being broken
+# ruff: noqa: SLF001 - the broken members are private
 
 Sabotage = tuple[type, str, object]
 AnyMerging = Merging[Any]
@@ -133,26 +133,30 @@ REWEIGH_IN_PARTITION = PartitionedBatcher._reweigh
 
 
 MERGE_SABOTAGES: dict[str, Sabotage] = {
-    "the first stays as it is": (Merging, "merge", _nothing),
+    "items are not merged": (Merging, "merge", _nothing),
     "items are folded from the right": (Merging, "_merged", _fold_from_the_right),
-    "what is merged weighs what it did": (Merging, "_merged", _keep_weight),
+    "a merged item keeps its old weight": (Merging, "_merged", _keep_weight),
     "a merge may change the key": (Merging, "_merged", _change_key),
     "a merged item may be too heavy": (Merging, "_merged", _grow_too_heavy),
-    "what was foreseen is made whatever has come between": (
+    "a merge uses an outdated result": (
         Merging,
         "_foresee",
         _foresee_for_good,
     ),
-    "a merge that fails changes what waits": (Merging, "merge", _merge_and_raise),
-    "a merge that fails is a duplicate": (Waiting, "_stay", _count_first),
+    "a failed merge changes the waiting item": (Merging, "merge", _merge_and_raise),
+    "a failed merge counts as a duplicate": (Waiting, "_stay", _count_first),
     "a merge needs no room": (Merging, "growth", lambda *_: 0),
     "a merge needs room for the whole weight": (Merging, "growth", _whole_weight),
-    "what was given is always enough": (Need, "is_met_by", lambda *_: True),
+    "reserved room is always enough": (Need, "is_met_by", lambda *_: True),
     "the newest are merged without room": (DropNewest, "make_room", _merge_without_room),
     "a merge displaces as much as a new item": (DropOldest, "make_room", _displace_for_a_new_item),
-    "what the policy knows is never reweighed": (Batcher, "_reweigh", _reweigh_what_is_fresh),
+    "the weight that the policy knows is not corrected": (
+        Batcher,
+        "_reweigh",
+        _reweigh_what_is_fresh,
+    ),
     "no policy is asked about new weights": (Batcher, "_reweigh", _reweigh_without_asking),
-    "merges leave the weight of all partitions": (
+    "merges do not change the total weight": (
         PartitionedBatcher,
         "_reweigh",
         _reweigh_the_partition_alone,
@@ -162,6 +166,6 @@ MERGE_SABOTAGES: dict[str, Sabotage] = {
         "_reweigh",
         _reweigh_partition_without_asking,
     ),
-    "receipts show what waited first": (Receipts, "_renew", _nothing),
+    "receipts show the first item": (Receipts, "_renew", _nothing),
 }
-"""What is broken, where, and with what."""
+"""The class and the name of each broken member, and its replacement."""

@@ -1,8 +1,9 @@
-"""A model of a queue, as plain as can be: what must come of whatever happens.
+"""A plain model of a queue: what must happen after each action.
 
-It keeps lists of items where the core keeps numbers and credit, and knows the contract alone. The
-policy is not played again: the model says what it must hear, one event after the other, and takes
-its answer from what it was heard to say. `tests.core_sessions.judge` compares the two.
+The model keeps lists of items where the core keeps numbers and credit, and follows the contract
+alone. It does not run the policy: it compares each recorded event of the policy with the event that
+is right, and takes over the recorded answer. `tests.core_sessions.judge` compares the core and the
+model.
 """
 
 import math
@@ -24,7 +25,7 @@ from flushq import (
 )
 from tests.core_sessions.calls import ACCEPTED, CANCELLED, NOTHING, Call, Need, Outcome
 from tests.core_sessions.flights import Cause, Ended, Entry, Fate, Flight
-from tests.core_sessions.partitions import UNHEARD, Partition
+from tests.core_sessions.partitions import NO_EVENT, Partition
 from tests.core_sessions.turns import Turns
 from tests.sessions.facts import Item
 
@@ -35,28 +36,28 @@ PLACES = "delivered", "dropped", "undelivered", "in_doubt", "pending", "in_fligh
 
 @attrs.define(eq=False, kw_only=True)
 class Model(Turns):
-    """What must come of whatever happens to a queue.
+    """A plain model of a queue.
 
     Attributes:
         handles: Whether there is a failure handler.
-        usual_burst: How many items may come before others run.
+        usual_burst: How many items may come before other tasks run.
         entries: The items that were accepted.
         places: How many items are at each place, as far as the queue knows.
         duplicates: How many duplicates were accepted.
-        turned_away: How many items were displaced as they came.
-        calls: Those who are in a call of the queue.
-        news: How many items were displaced, each time that it is told.
-        corrected: The partitions whose policies are to be asked again.
-        opened: Since when the burst is open.
-        burst, most: How many items it has, and may have.
-        policy_failed: Whether a copy of the policy has failed: then none is told anything more.
-        timer_fired: When the timer has fired.
+        turned_away: How many items were displaced when they came.
+        calls: The calls of the queue that have not ended.
+        news: The number of displaced items in each log record about them.
+        corrected: The partitions whose policies must be asked again.
+        opened: The time at which the burst was opened; None if no burst is open.
+        burst, most: How many items the burst has, and may have.
+        policy_failed: Whether a copy of the policy has failed: then no copy is told any event.
+        timer_fired: The time at which the timer has fired.
         flights: The flushes that were started.
-        reports, reasons: What is told of those that have, and how many there were of each reason.
-        is_cut, ended, owned: How far the queue has come, beside what `turns` knows.
-        deadline: When the end is to be over.
+        reports, reasons: The reports of ended flushes, and the number of flushes for each reason.
+        is_cut, ended, owned: The state of the queue, beside that of `turns`.
+        deadline: The time at which the close is cut short.
         failure: The first failure.
-        interruption: What the first flush has raised that was interrupted.
+        interruption: The exception of the first flush that was interrupted.
     """
 
     handles: bool
@@ -95,7 +96,7 @@ class Model(Turns):
         return self.closing or self.failure is not None
 
     def enter(self, call: Call) -> Call:
-        """Somebody brings an item."""
+        """Begin a call that brings an item."""
         assert call.item is not None
         self.calls.append(call)
         refusal = self._refusal(call.inside) or self.weight_refusal(call.item)
@@ -122,12 +123,12 @@ class Model(Turns):
         return self.burst >= self.most or not (self.started or self.entries)
 
     def _join(self, call: Call, need: Need) -> None:
-        """It stands in line behind those that came before it, wherever these stood meanwhile."""
+        """Put a call in line, in the order in which the calls began."""
         call.state, call.ready, call.claim = "line", False, need
         self.line = [each for each in self.calls if each is call or each in self.line]
 
     def _refusal(self, inside: Flight | None) -> Outcome | None:
-        """Why a caller is refused that is a part of this flight."""
+        """Return the outcome of a refused call; ``inside`` is the flight that makes it, if any."""
         if self.failure is not None:
             return self.failure
         runs = inside in self.running and getattr(inside, "wants", None) is not None
@@ -162,7 +163,7 @@ class Model(Turns):
         return entry
 
     def _stay(self, entry: Entry, item: Item) -> Entry:
-        """The item that waits keeps its place, and becomes what it is merged to."""
+        """Count a duplicate, and merge it into the waiting item, which keeps its place."""
         self.duplicates += 1
         if self.limits.merge is not None:
             merged = self.merged(entry.item, item)
@@ -173,12 +174,12 @@ class Model(Turns):
         return entry
 
     def note_burst(self, opened: float | None) -> None:
-        """An item that is refused when it is added may have opened the burst by then."""
+        """Open the burst if an item that was refused has opened it in the queue."""
         if self.opened is None and opened is not None:
             self.opened = self.now
 
     def _make_room(self, item: Item) -> bool:
-        """Displace the oldest if need be; return whether there is room."""
+        """Displace the oldest items if necessary; return whether there is room."""
         while self.limits.when_full == "drop_oldest" and not self.fits(self.need_of(item)):
             entry = self.waiting.pop(0)
             self._move(entry, "displaced")
@@ -189,7 +190,7 @@ class Model(Turns):
         return self.waits_when_full or self.fits(self.need_of(item))
 
     def _correct(self, entry: Entry) -> None:
-        """What the policy knows of an item has changed: it is to be asked again."""
+        """Ask the policy again: the facts that it knows of an item have changed."""
         if entry.since is not None and entry.partition not in self.corrected:
             self.corrected.append(entry.partition)
 
@@ -210,7 +211,7 @@ class Model(Turns):
         return self.partitions[-1]
 
     def read(self, call: Call) -> Call:
-        """Somebody asks about an item that was submitted."""
+        """Begin a call that waits for the end of an item that was submitted."""
         assert call.entry is not None
         self.calls.append(call)
         call.state = "receipt"
@@ -218,14 +219,14 @@ class Model(Turns):
             call.end(call.entry.answer)
         return call
 
-    # Callers go on.
+    # Callers resume.
 
     def cancel(self, call: Call) -> None:
-        """A caller is cancelled."""
+        """Cancel a caller."""
         call.cancelled = call.ready = True
 
     def resume(self, call: Call) -> None:
-        """A caller that is ready goes on."""
+        """Resume a caller that is ready."""
         cancelled, call.cancelled, call.ready = call.cancelled, False, False
         if call.state == "end":
             self._resume_closer(call, cancelled=cancelled)
@@ -248,7 +249,7 @@ class Model(Turns):
             self._come_in(call, state)
 
     def _come_in(self, call: Call, state: str) -> None:
-        """It was given room, or has let others run: what it needs may be more by now."""
+        """Add the item of a call that has room or has paused, unless it needs more room now."""
         assert call.item is not None
         refusal = self._refusal(call.inside) or self.mistake_ahead(call.item)
         if refusal is not None:
@@ -269,7 +270,7 @@ class Model(Turns):
     # The pass.
 
     def run_pass(self, call_at_once: Callable[[Flight], None] | None = None) -> None:
-        """A pass; flushes may be begun by it, and end in it."""
+        """Make a pass; with ``call_at_once``, it also begins the flushes that it starts."""
         self.calls = [call for call in self.calls if call.state != "done"]
         self._observe()
         while self._start_flush():
@@ -286,7 +287,7 @@ class Model(Turns):
             self._wake((call for call in self.calls if call.state == "end"), None)
 
     def _tell_news(self) -> None:
-        """That items are displaced is told, but seldom."""
+        """Note a log record about displaced items, at most one every ``NEWS_SECONDS``."""
         displaced, before = self.places["displaced"], self._displaced_by_then
         self._displaced_by_then = displaced
         if displaced > before and self.now >= self._news_at + NEWS_SECONDS:
@@ -301,16 +302,16 @@ class Model(Turns):
         while self._done:
             self._end(*self._done.popleft())
         self.starts.tell_ends()
-        self._hear_of_throttle()
+        self._check_throttle()
         if self.timer_fired is not None:
             now, self.timer_fired = self.timer_fired, None
             self.starts.now = max(now, self.starts.now)
             while late := [each for each in self.partitions if self._wake_at(each) <= now]:
-                self._tell_policy(self._next_to_hear(late), "tick", now)
+                self._tell_policy(self._next_to_tell(late), "tick", now)
             self._line_up()
 
     def _announce(self) -> None:
-        """The policies are told of the items that have come, as old as the burst is."""
+        """Tell the policies of the items that have come, with the time of the burst."""
         if self.opened is None:
             return
         opened, self.most, self.burst = self.opened, self.usual_burst, 0
@@ -318,7 +319,7 @@ class Model(Turns):
             self.opened = None
         fresh = [entry for entry in self.waiting if entry.since is None]
         while fresh:
-            partition = self._next_to_hear(entry.partition for entry in fresh)
+            partition = self._next_to_tell(entry.partition for entry in fresh)
             come = [entry for entry in fresh if entry.partition is partition]
             fresh = [entry for entry in fresh if entry.partition is not partition]
             for entry in come:
@@ -329,7 +330,7 @@ class Model(Turns):
         corrected = [each for each in self.corrected if each in self.partitions]
         self.corrected = []
         while corrected and not self.stopped:
-            partition = self._next_to_hear(corrected)
+            partition = self._next_to_tell(corrected)
             corrected.remove(partition)
             self._tell_policy(partition, "asked", opened)
         self._line_up()
@@ -340,7 +341,7 @@ class Model(Turns):
             self._admit(self.line.pop(0))
         partition = self._next_to_flush() if self._has_free_slot else None
         may_start = self.starts.let_go(is_due=partition is not None)
-        self._hear_of_throttle()
+        self._check_throttle()
         if not may_start or partition is None:
             return False
         flight = self._take(partition)
@@ -356,16 +357,16 @@ class Model(Turns):
                 self._move(entry, "undelivered")
         self.due = [[each for each in group if each is not partition] for group in self.due]
         self._line_up()
-        self._hear_of_throttle()
+        self._check_throttle()
         return flight in self.running
 
-    def _hear_of_throttle(self) -> None:
-        """If the throttle has failed, so has the queue."""
+    def _check_throttle(self) -> None:
+        """Fail the queue if the throttle has failed."""
         if self.starts.failed:
             self._fail(PolicyError, self.starts.failure)
 
     def _take(self, partition: Partition) -> Flight:
-        """Take a batch of a partition."""
+        """Take a batch of a partition, and return its flight."""
         reason, up_to = self._reason_of(partition)
         self.overflowed = False
         taken = self._largest(self._told(partition), up_to)
@@ -382,11 +383,11 @@ class Model(Turns):
 
     @property
     def _fits_line(self) -> bool:
-        """Whether the first in line may come in; it claims a place in any case."""
+        """Whether the first call in line may add its item; it always claims one place."""
         return self.fits(Need(1, self.line[0].claim.weight))
 
     def _admit(self, call: Call) -> None:
-        """Give room to the first in line, unless it was cancelled."""
+        """Give room to a call from the line, unless it was cancelled."""
         if call.cancelled:
             return
         call.state, call.ready = "room", True
@@ -395,7 +396,7 @@ class Model(Turns):
             self.opened = self.now
 
     def _largest(self, told: list[Entry], up_to: int | None) -> list[Entry]:
-        """As many of the oldest of these items as the caps allow."""
+        """Return as many of the oldest of these items as the caps allow."""
         count = min(len(told), up_to or len(told), self.limits.max_records or len(told))
         most = math.inf if self.limits.max_weight is None else self.limits.max_weight
         while sum(entry.item.weight for entry in told[:count]) > most:
@@ -433,7 +434,7 @@ class Model(Turns):
 
     @property
     def settled(self) -> int:
-        """How many items have ended, the oldest first, as far as the queue knows."""
+        """The number of the first item that has not ended, as far as the queue knows."""
         places = (entry.number for entry in self.waiting[:1])
         oldest = (flight.first_untold for flight in self.running)
         return min([*places, *oldest], default=len(self.entries))
@@ -441,31 +442,31 @@ class Model(Turns):
     # The policy.
 
     def _tell_policy(self, partition: Partition, event: str, now: float, *facts: Cause) -> None:
-        """The copy of this partition hears of this, and nothing else is heard, now."""
+        """Check that the next recorded event is this one, and take over its answer."""
         if self.policy_failed:
             return
         partition.told_at = now = max(partition.told_at, now)
-        heard = self.heard.popleft() if self.heard else UNHEARD
-        if partition.copy is None and heard.copy not in self.copies:
-            partition.copy = heard.copy
-            self.copies.add(heard.copy)
-        self._check_heard(heard, partition, (event, now, *facts))
-        if heard.decision is None:
+        recorded = self.policy_events.popleft() if self.policy_events else NO_EVENT
+        if partition.copy is None and recorded.copy not in self.copies:
+            partition.copy = recorded.copy
+            self.copies.add(recorded.copy)
+        self._check_event(recorded, partition, (event, now, *facts))
+        if recorded.decision is None:
             self.policy_failed = True
-            self._fail(PolicyError, heard.cause)
+            self._fail(PolicyError, recorded.cause)
         else:
-            partition.decision = heard.decision
+            partition.decision = recorded.decision
 
     # Flights.
 
     def flight_is_over(self, flight: Flight) -> None:
-        """A flight is gone."""
+        """Note that the task of a flight has ended."""
         error = flight.error
         self.starts.call_ended(flight, error if isinstance(error, BaseException | None) else None)
         self._done.append((flight, self.now))
 
     def _end(self, flight: Flight, now: float) -> None:
-        """The queue hears of the end of a flight."""
+        """End a flight for the queue, and tell its policy."""
         self.running.remove(flight)
         lost = self._losses(flight)
         place = "in_doubt" if flight.calls else "undelivered"
@@ -482,7 +483,7 @@ class Model(Turns):
         facts = len(flight.entries), seconds, flight.error
         self._tell_policy(partition, "flush_done", now, *facts)
         self.starts.tell_ends()
-        self._hear_of_throttle()
+        self._check_throttle()
         self._line_up()
         for entry in flight.entries:
             if entry.answer is None:
@@ -490,7 +491,7 @@ class Model(Turns):
         self.reports.append(self._report(flight, seconds, lost))
 
     def _losses(self, flight: Flight) -> list[Entry]:
-        """What is neither delivered nor dropped."""
+        """Return the items that are neither delivered nor dropped."""
         if flight.error is None:
             return []
         kept = {entry for entry, fate in flight.fates.items() if fate.kind != "failed"}
@@ -513,7 +514,7 @@ class Model(Turns):
             started=flight.started,
             seconds=seconds,
             attempts=flight.calls,
-            error=error,  # type: ignore[arg-type]  # or one that equals it
+            error=error,  # type: ignore[arg-type]  # or a Made that equals it
             delivered=len(flight.entries) - len(dropped) - len(lost),
             dropped=len(dropped),
             pending=flight.left,
@@ -528,12 +529,12 @@ class Model(Turns):
         entry.place = place
 
     def _tell(self, entry: Entry, fate: Fate) -> None:
-        """The queue hears of the end of an item."""
+        """Note the end of an item before that of its flight."""
         self._move(entry, fate.kind)
         self._answer(entry, fate)
 
     def _answer(self, entry: Entry, fate: Fate | None) -> None:
-        """Those who ask are told what became of an item; None: the queue ended first."""
+        """Wake the callers that wait for an item; a fate of None means the queue ended first."""
         if fate is None:
             answer = self.outcome
         elif fate.kind == "delivered":
@@ -545,7 +546,7 @@ class Model(Turns):
         self._wake((c for c in self.calls if c.state == "receipt" and c.entry is entry), answer)
 
     def _tell_losses(self) -> None:
-        """Nothing is taken any more: what is in no flight that runs was lost."""
+        """Answer for the undelivered items: none of them will be taken any more."""
         for entry in self.entries:
             if entry.place == "undelivered" and entry.answer is None:
                 self._answer(entry, None)
@@ -553,7 +554,7 @@ class Model(Turns):
     # Barriers and the end.
 
     def flush(self, call: Call) -> Call:
-        """Somebody comes to wait until all has ended that was accepted by now."""
+        """Begin a call that waits until every item that was accepted before has ended."""
         self.calls.append(call)
         refusal = self._refusal(None)
         if refusal is not None:
@@ -568,11 +569,11 @@ class Model(Turns):
         return call
 
     def start(self) -> None:
-        """The queue starts."""
+        """Start the queue."""
         self.started = True
 
     def wait_for_end(self, call: Call) -> Call:
-        """Somebody waits for the end: run, leave or aclose."""
+        """Begin a call that waits for the end: run, leave or aclose."""
         self.calls.append(call)
         self.started = True
         if call.kind != "run":
@@ -588,7 +589,7 @@ class Model(Turns):
         self.owned = self.owned or call.is_owner
 
     def last_word(self) -> Outcome:
-        """What those are told who wait for the end."""
+        """Return the outcome of calls that wait for the end."""
         lost = any(entry.is_lost for entry in self.entries)
         return self.outcome if lost or self.failure is not None else ACCEPTED
 
@@ -616,7 +617,7 @@ class Model(Turns):
                 self.cut_short()
 
     def cut_short(self) -> None:
-        """Nothing is taken any more, and what runs is interrupted."""
+        """Stop taking batches, and interrupt the flushes that run."""
         self.is_cut = True
         self._stop()
         for flight in self.flights:
@@ -636,37 +637,37 @@ class Model(Turns):
 
     @property
     def outcome(self) -> Outcome:
-        """How the queue ends, as far as is known."""
+        """The outcome of the queue, as far as it is known."""
         return self.failure or (ShutdownTimeout, self.interruption)
 
-    # Once nothing is left to be done.
+    # When nothing can be done now.
 
     def _room_flaws(self) -> Iterator[tuple[int | str, str]]:
         runs = self.started and not self.stopped
         if self.is_pressed and self._has_free_slot and self._may_press:
-            yield "B4", "a queue is full beside a free slot"
+            yield "B4", "a queue is full although a slot is free"
         if self.line and not self.is_pressed:
-            yield 7, "producers wait beside room"
+            yield 7, "producers wait although there is room"
         if self.line and runs and self._may_press:
-            yield 7, "producers wait beside a free slot"
+            yield 7, "producers wait although a slot is free"
 
     def idle_flaws(self) -> Iterator[tuple[int | str, str]]:
-        """What the contract forbids to stand still, by its own words, whatever a pass does."""
+        """Yield the steps that the contract requires and that did not happen."""
         runs = self.started and not self.stopped
         yield from self._room_flaws()
         if self.line and (self.stopped or self.failure is not None):
-            yield 10, "producers wait though the queue has stopped"
+            yield 10, "producers wait although the queue has stopped"
         if any(call.state == "barrier" and call.mark <= self.settled for call in self.calls):
-            yield 9, "a barrier waits for nothing"
+            yield 9, "a barrier waits although all its items have ended"
         may_flush = self._has_free_slot and any(map(self._is_due, self.partitions))
         if self.starts.may_start and (may_flush or self.starts.retries_now):
-            yield 6, "a call waits that may start"
+            yield 6, "a call that may start waits"
         if self.timer_fired is not None or self._parts or self._done:
-            yield 6, "nobody has told the policy of the time, or of the end of a flush"
+            yield 6, "the policy was not told the time, or the end of a flush"
         if runs and any(entry.since is None for entry in self.waiting):
-            yield 6, "the policy never heard of an arrival"
+            yield 6, "the policy was not told of an arrival"
         if self.ending and not self.running and not self.waiting and not self.ended:
-            yield 10, "the end does not come"
+            yield 10, "the queue does not end"
         ended = (entry for entry in self.entries if entry.place not in {"pending", "in_flight"})
         if any(entry.answer is None for entry in ended) and not self.running:
-            yield 19, "nobody is told of an item that has ended"
+            yield 19, "callers are not told of an item that has ended"

@@ -1,4 +1,4 @@
-"""Rules of partitions, each broken in one way: the sessions must find every one."""
+"""Rules of partitions, each broken in one way: the sessions must find each of them."""
 
 import math
 from collections.abc import Hashable
@@ -13,7 +13,7 @@ from flushq.core.partitioned_buffer import PartitionedBuffer
 from flushq.core.running_policy import RunningPolicy
 from flushq.policy import Flush
 
-# ruff: noqa: SLF001 - what is private is what is being broken
+# ruff: noqa: SLF001 - the broken members are private
 
 AnyBatcher = PartitionedBatcher[Any]
 AnyPartition = Partition[Any]
@@ -52,14 +52,14 @@ def _last_in_line(batcher: AnyBatcher, *, pressed: bool = False) -> Flush | None
 
 
 def _line_up_again(batcher: AnyBatcher, partition: AnyPartition) -> None:
-    """Whatever happens to a partition in line sends it to the end."""
+    """Move a partition to the end of the line at every event."""
     PLACE(batcher, partition)
     if partition in batcher.line:
         batcher.line.move_to_end(partition)
 
 
 def _never_leave(batcher: AnyBatcher, partition: AnyPartition) -> None:
-    """A policy that changes its mind changes nothing."""
+    """Keep a partition in line when its policy no longer answers a Flush."""
     was_due, policy = partition.is_due, partition.policy
     PLACE(batcher, partition)
     if was_due and not partition.is_due and policy is not None and policy.may_flush:
@@ -92,11 +92,11 @@ def _newest_below_limit(batcher: AnyBatcher) -> AnyPartition | None:
     return max(below, key=lambda partition: partition.first, default=None)
 
 
-# What is kept of partitions.
+# The state of partitions.
 
 
 class _Anywhere(tuple[Hashable, Hashable]):
-    """The partition and the key of an item: equal if the keys are."""
+    """The partition and the key of an item; two of them are equal if their keys are equal."""
 
     __slots__ = ()
 
@@ -123,7 +123,7 @@ def _take_all_unsorted(buffer: PartitionedBuffer[Any]) -> tuple[list[int], list[
 
 
 def _tick_one(core: Core[Any]) -> None:
-    """Tell of the time to one partition alone."""
+    """Tell only one partition the time."""
     now, core.timer_fired = core.timer_fired, -math.inf
     OBSERVE(core)
     if core.batcher.wake_at <= now:
@@ -150,30 +150,30 @@ def _settled_by_the_first(batcher: AnyBatcher) -> int:
     return next((batch.first_unended for batch in batcher.running), batcher._first_waiting)
 
 
-def _hear_on(batcher: AnyBatcher, what: str, cause: BaseException | None) -> None:
+def _keep_telling(batcher: AnyBatcher, what: str, cause: BaseException | None) -> None:
     Batcher._fail_policy(batcher, what, cause)
 
 
 PARTITION_SABOTAGES: dict[str, tuple[type, str, object]] = {
     # The line.
     "the line of partitions is last in, first out": (PartitionedBatcher, "due", _last_in_line),
-    "a partition comes to the head of the line": (PartitionedBatcher, "_move", _come_first),
+    "a new partition goes to the head of the line": (PartitionedBatcher, "_move", _come_first),
     "a partition that has flushed stays at the head": (
         PartitionedBatcher,
         "start_flush",
         _stay_first,
     ),
-    "a partition in line loses its place by and by": (
+    "a partition in line moves to its end at each event": (
         PartitionedBatcher,
         "_place",
         _line_up_again,
     ),
-    "a partition that is due no more stays in line": (
+    "a partition that is no longer due stays in line": (
         PartitionedBatcher,
         "_place",
         _never_leave,
     ),
-    "a partition has no place when its limit frees": (
+    "a partition below its limit again gets no place": (
         PartitionedBatcher,
         "end_flush",
         _end_without_a_place,
@@ -183,10 +183,10 @@ PARTITION_SABOTAGES: dict[str, tuple[type, str, object]] = {
         "may_flush",
         property(lambda self: self.pending > 0),
     ),
-    "barriers leave partitions at rest": (PartitionedBatcher, "barrier", Batcher.barrier),
-    "the drain leaves partitions at rest": (PartitionedBatcher, "drain", Batcher.drain),
+    "barriers put no partition in line": (PartitionedBatcher, "barrier", Batcher.barrier),
+    "the drain puts no partition in line": (PartitionedBatcher, "drain", Batcher.drain),
     # Pressure.
-    "pressure comes before what is due": (PartitionedBatcher, "due", _pressure_first),
+    "pressure comes before due partitions": (PartitionedBatcher, "due", _pressure_first),
     "pressure flushes the newest": (
         PartitionedBatcher,
         "_oldest_below_limit",
@@ -197,9 +197,9 @@ PARTITION_SABOTAGES: dict[str, tuple[type, str, object]] = {
         "has_free_slot",
         Batcher.has_free_slot,
     ),
-    # What is kept of partitions.
-    "partitions are never forgotten": (PartitionedBuffer, "close", lambda *_: None),
-    "partitions are forgotten while a flush runs": (
+    # The state of partitions.
+    "partitions are never removed": (PartitionedBuffer, "close", lambda *_: None),
+    "partitions are removed while a flush runs": (
         Partition,
         "running",
         property(lambda _: 0, lambda *_: None),
@@ -209,29 +209,29 @@ PARTITION_SABOTAGES: dict[str, tuple[type, str, object]] = {
         "wake_at",
         property(lambda _: math.inf),
     ),
-    "one partition alone hears of the time": (Core, "observe", _tick_one),
-    "nobody is asked while others hold the slots": (
+    "one partition alone is told the time": (Core, "observe", _tick_one),
+    "no policy is asked while no slot is free": (
         PartitionedBatcher,
         "wake_at",
         property(_wake_beside_a_slot),
     ),
-    "all partitions have one policy": (PartitionedBatcher, "_open", _open_with_the_template),
-    "copies of a policy that has failed hear on": (
+    "all partitions share one policy": (PartitionedBatcher, "_open", _open_with_the_template),
+    "copies of a failed policy are still told events": (
         PartitionedBatcher,
         "_fail_policy",
-        _hear_on,
+        _keep_telling,
     ),
-    "duplicates are compared over all partitions": (
+    "duplicates are found across partitions": (
         PartitionedBuffer,
         "measure",
         _measure_anywhere,
     ),
-    "losses of partitions are listed as they come": (
+    "losses of partitions are not sorted": (
         PartitionedBuffer,
         "take_all",
         _take_all_unsorted,
     ),
-    "the age is not that of the oldest": (
+    "the age of the oldest item is lost": (
         PartitionedBatcher,
         "oldest",
         property(lambda _: math.inf),
@@ -247,4 +247,4 @@ PARTITION_SABOTAGES: dict[str, tuple[type, str, object]] = {
         property(_settled_by_the_first),
     ),
 }
-"""What is broken, where, and with what."""
+"""The class and the name of each broken member, and its replacement."""

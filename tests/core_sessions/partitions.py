@@ -1,4 +1,4 @@
-"""What a model knows of the partitions of a queue, and of the copies of its policy."""
+"""The partitions of a queue in the model, and the copies of its policy."""
 
 import math
 
@@ -13,8 +13,8 @@ class Partition:
 
     Attributes:
         key: Its key.
-        copy: The number of its copy of the policy; None: it was not told of anything.
-        decision, told_at: What that has answered, and at which time.
+        copy: The number of its copy of the policy; None if no copy was told of an event.
+        decision, told_at: The last answer of this copy, and the time of the last event.
     """
 
     key: int | None
@@ -24,11 +24,13 @@ class Partition:
 
 
 @attrs.frozen
-class Heard:
-    """An event that a policy was told of, with its answer; without one, why it has failed.
+class PolicyEvent:
+    """An event that a policy was told of, with its answer or the cause of its failure.
 
     Attributes:
         copy: The number of the copy of the policy.
+        decision: The answer; None if the policy has failed.
+        cause: The exception that the policy has raised, if any.
     """
 
     copy: int
@@ -38,7 +40,7 @@ class Heard:
 
 
 COPIED = "copied"
-"""The event of a policy that is to be copied and fails to be."""
+"""The name of the event that the policy could not be copied."""
 
-UNHEARD = Heard(-1, ("nothing",))
-"""What is heard if nothing is."""
+NO_EVENT = PolicyEvent(-1, ("nothing",))
+"""The event that stands for no event."""

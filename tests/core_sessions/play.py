@@ -1,4 +1,4 @@
-"""A queue that is played action by action, on the core and on the model, which must agree."""
+"""Plays a queue action by action, on the core and on the model, which must agree."""
 
 import math
 from asyncio import CancelledError
@@ -12,7 +12,7 @@ from tests.core_sessions.driver import Caller, Driver, Flush, Steps, Turn
 from tests.core_sessions.flights import Flight, Made
 from tests.core_sessions.judge import Judge
 from tests.core_sessions.model import Model
-from tests.core_sessions.partitions import COPIED, Heard
+from tests.core_sessions.partitions import COPIED, PolicyEvent
 from tests.sessions.facts import Item, Limits
 from tests.sessions.history import History
 from tests.sessions.merges import MISTAKES
@@ -20,20 +20,20 @@ from tests.sessions.policies import PolicyPlan, make_policy
 
 
 class SinkError(Exception):
-    """What a flush raises when it is told to."""
+    """The exception that a flush raises when the script says so."""
 
 
-class Ear:
-    """Hears what the copies of a policy are told and answer; each has a number, from 0 on."""
+class EventRecorder:
+    """Records the events and answers of the copies of a policy, with the number of each copy."""
 
-    def __init__(self, heard: deque[Heard]) -> None:
-        self._heard = heard
+    def __init__(self, events: deque[PolicyEvent]) -> None:
+        self._events = events
         self._copies: list[object] = []
         self._numbers: dict[int, int] = {}
         self._event: tuple[object, ...] = ()
 
     def told(self, policy: object, event: str, *facts: Any) -> None:
-        """A copy is told of an event."""
+        """Keep the event, and the number of the copy that is told of it."""
         if id(policy) not in self._numbers:
             self._numbers[id(policy)] = len(self._copies)
             self._copies.append(policy)
@@ -41,28 +41,29 @@ class Ear:
         self._event = event, *facts
 
     def answered(self, decision: Decision) -> Decision:
-        """It answers."""
-        self._heard.append(Heard(self._number, self._event, decision))
+        """Record the event with this answer."""
+        self._events.append(PolicyEvent(self._number, self._event, decision))
         return decision
 
     def policy_failed(self, cause: BaseException | None) -> None:
-        """It raises, or answers nonsense."""
-        self._heard.append(Heard(self._number, self._event, None, cause))
+        """Record the event with the exception of the policy, or None if it answers nonsense."""
+        self._events.append(PolicyEvent(self._number, self._event, None, cause))
 
     def copy_failed(self, error: Exception) -> None:
-        """Another copy cannot be made."""
-        self._heard.append(Heard(len(self._copies), (COPIED,), None, Made(TypeError, error)))
+        """Record that the policy cannot be copied again."""
+        cause = Made(TypeError, error)
+        self._events.append(PolicyEvent(len(self._copies), (COPIED,), None, cause))
 
 
 class Clock:
-    """The time of the script, and how many actions there were."""
+    """The time of the script, and the number of its actions."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self.iteration = 0
 
     def time(self) -> float:
-        """The time of the script."""
+        """Return the time of the script."""
         return self._driver.now
 
 
@@ -70,10 +71,10 @@ class Play:
     """A core and a model of it.
 
     Attributes:
-        driver, model: The two.
-        history: What happened, and what differed.
-        callers: All who have come, as the driver and as the model knows them.
-        open: Those of them whose call has not ended, by number.
+        driver, model: The driver of the core, and the model.
+        history: The actions, and the differences.
+        callers: All callers, each with its call in the model.
+        open: The callers whose calls have not ended, by number.
         verdicts: What the failure handler may answer, by the names of the actions.
         compares: Whether both are compared after each action.
     """
@@ -86,11 +87,14 @@ class Play:
         burst: float = math.inf,
     ) -> None:
         self.verdicts = {} if verdicts is None else verdicts
-        self._heard: deque[Heard] = deque()
-        heard_policy = make_policy(policy, limits, Ear(self._heard))
-        self.driver = Driver(heard_policy, limits, handles=bool(verdicts), burst=burst)
+        self._policy_events: deque[PolicyEvent] = deque()
+        recorded_policy = make_policy(policy, limits, EventRecorder(self._policy_events))
+        self.driver = Driver(recorded_policy, limits, handles=bool(verdicts), burst=burst)
         self.model = Model(
-            limits=limits, heard=self._heard, handles=bool(verdicts), usual_burst=burst
+            limits=limits,
+            policy_events=self._policy_events,
+            handles=bool(verdicts),
+            usual_burst=burst,
         )
         self.callers: list[tuple[Caller, Call]] = []
         self.open: dict[int, Caller] = {}
@@ -111,7 +115,7 @@ class Play:
     # Actions.
 
     def act(self, action: str) -> None:
-        """Do it to both, and compare them."""
+        """Do an action to the core and the model, and compare them."""
         self._do(action)
         if self.compares:
             self._judge.compare()
@@ -132,9 +136,9 @@ class Play:
             self._answer(verb, int(number))
 
     def settle(self) -> None:
-        """Let everything go on that can without the sink, until nothing is left to be done.
+        """Take all steps that need neither the sink nor the handler, and compare at the end.
 
-        The steps between are compared where they are actions of their own.
+        The states between these steps are compared where the steps are actions of the script.
         """
         while (action := next(self.steps(), None)) is not None:
             self._do(action)
@@ -145,7 +149,7 @@ class Play:
     # What is possible.
 
     def steps(self) -> Iterator[str]:
-        """The steps that callers, flushes, timers and passes may take by themselves."""
+        """Yield the steps of callers, flushes, timers and passes that are possible now."""
         for number, caller in self.open.items():
             if caller.ready:
                 yield f"resume {number}"
@@ -165,24 +169,24 @@ class Play:
 
     @property
     def next_time(self) -> float:
-        """When something is due next; inf: never."""
+        """The time of the next timer; inf if none is set."""
         times = self.driver.timer, self.driver.limit
         return min((time for time in times if time > self.driver.now), default=math.inf)
 
     def wishes(self) -> Iterator[tuple[str, int]]:
-        """What flushes want of the sink or of the handler: "call" or "ask", and which flush."""
+        """Yield "call" or "ask", and the number, for each flush that waits for sink or handler."""
         for number, flight in enumerate(self.model.flights):
             if flight.wants is not None and flight.wants[0] in {"call", "ask"}:
                 yield str(flight.wants[0]), number
 
     def cancellations(self) -> Iterator[str]:
-        """Who may be cancelled."""
+        """Yield an action for each caller that may be cancelled."""
         for number, caller in self.open.items():
             if not caller.cancelled:
                 yield f"cancel {number}"
 
     def readings(self) -> Iterator[str]:
-        """Which items that were submitted may be asked about."""
+        """Yield an action for each submitted item whose end may be waited for."""
         for number, (caller, call) in enumerate(self.callers):
             if call.kind == "submit" and caller.accepted:
                 yield f"read {number}"
@@ -190,7 +194,7 @@ class Play:
     # The end.
 
     def bring_to_end(self) -> None:
-        """Have all that has begun come to an end, and the queue with it."""
+        """Let all flushes and calls end, and then the queue."""
         self.settle()
         while (action := self._next_to_end()) is not None and not self.history.complaints:
             self.act(action)
@@ -230,7 +234,7 @@ class Play:
         self._close_if_done(number, caller)
 
     def _enter(self, flush: Flush, flight: Flight) -> None:
-        """A flush brings an item to its own queue."""
+        """Bring an item to the queue from inside a flush."""
         caller, call = Caller(), Call("enqueue", self.make_item(), flight)
         assert call.item is not None
         steps = self.driver.enqueue(caller, call.item, flush.batch)
@@ -272,16 +276,16 @@ class Play:
 
     def _pass(self, verb: str) -> None:
         self.driver.run_pass()
-        self._note_heard()
+        self._note_policy_events()
         self.model.run_pass()
 
-    def _note_heard(self) -> None:
-        for heard in self._heard:
-            facts = *heard.event[1:], heard.decision
-            self.history.note(f"policy {heard.copy}", str(heard.event[0]), *facts)
+    def _note_policy_events(self) -> None:
+        for recorded in self._policy_events:
+            facts = *recorded.event[1:], recorded.decision
+            self.history.note(f"policy {recorded.copy}", str(recorded.event[0]), *facts)
 
     def _pass_at_once(self, verb: str) -> None:
-        """A pass calls flush_fn at once, which returns or raises without suspending."""
+        """Make a pass that calls ``flush_fn``, which returns or raises without suspending."""
         error = None if verb == "pass_returning" else SinkError("at once")
 
         def call(flush: Flush) -> None:
@@ -308,14 +312,14 @@ class Play:
                 self.model.flight_is_over(flight)
 
         self.driver.run_pass(call)
-        self._note_heard()
+        self._note_policy_events()
         self.model.run_pass(call_of_model)
 
     def _advance(self, verb: str) -> None:
         self.pass_time(self.next_time)
 
     def pass_time(self, now: float) -> None:
-        """Let it be so late."""
+        """Set the time of the core and the model."""
         self.driver.now = self.model.now = now
 
     def _fire_timer(self, verb: str) -> None:
@@ -344,7 +348,7 @@ class Play:
         self._watch(flush)
 
     def _answer(self, verb: str, number: int) -> None:
-        """The handler answers."""
+        """Give the answer of the handler to a flush."""
         flush, flight = self.driver.flushes[number], self.model.flights[number]
         self.driver.go_on(flush, self.verdicts[verb])
         flight.judged(self.verdicts[verb])
@@ -365,7 +369,7 @@ class Play:
         self._watch(flush)
 
     def _watch(self, flush: Flush) -> None:
-        """Write down what it waits for."""
+        """Note what a flush waits for."""
         self.history.note("flush", "wants", flush.wants)
 
     def _end(self, flush: Flush, flight: Flight) -> None:
@@ -389,7 +393,7 @@ ACTS: dict[str, Callable[[Play, str], None]] = {
     "timer": Play._fire_timer,
     "limit": Play._reach_limit,
 }
-"""Actions of nobody in particular."""
+"""Actions that name neither a caller nor a flush."""
 
 OF_CALLERS: dict[str, Callable[[Play, Caller, Call], None]] = {
     "read": Play._read,
@@ -410,4 +414,4 @@ OF_FLUSHES: dict[str, Callable[[Play, Flush, Flight], None]] = {
     "unpause": Play._unpause,
     "end": Play._end,
 }
-"""Actions that name a flush; the others are answers of the handler, which name one too."""
+"""Actions that name a flush; all others are answers of the handler and name a flush, too."""

@@ -1,7 +1,7 @@
-"""The room of a queue, as the model has it, and how much of it an item needs.
+"""The room of a queue in the model, and how much room an item needs.
 
-An item needs a place and its weight. A duplicate needs nothing; where items are merged, it needs
-the weight by which the item that waits becomes heavier.
+An item needs one place, and its weight. A duplicate needs nothing; if items are merged, it needs
+the weight that the merge adds to the waiting item.
 """
 
 import math
@@ -17,14 +17,14 @@ from tests.sessions.merges import MISTAKES
 
 @attrs.define(eq=False, kw_only=True)
 class Room:
-    """What waits, and who comes in.
+    """The waiting items, and the producers that need room.
 
     Attributes:
-        limits: What the queue keeps to.
+        limits: The limits of the queue.
         waiting: The items that wait, the oldest first.
-        line, reserved: Those who wait for room, and those who were given room.
-        pauses: Those who claim room while they let others run.
-        overflowed: Whether an item was displaced since a batch was taken.
+        line, reserved: The calls that wait for room, and those that were given room.
+        pauses: The calls that claim room while they let other tasks run.
+        overflowed: Whether an item was displaced since the last batch was taken.
     """
 
     limits: Limits
@@ -36,13 +36,13 @@ class Room:
 
     @property
     def room(self) -> int:
-        """How many items there is room for, beside those whose producers pause."""
+        """The number of free places, less those that pausing producers claim."""
         claimed = sum(call.claim.places for call in self.pauses)
         return self.limits.max_queue_size - len(self.waiting) - claimed
 
     @property
     def weight(self) -> float:
-        """What the items weigh that wait."""
+        """The weight of the waiting items."""
         return sum(entry.item.weight for entry in self.waiting)
 
     @property
@@ -52,7 +52,7 @@ class Room:
 
     @property
     def is_pressed(self) -> bool:
-        """Whether the queue is to flush whatever its policy thinks."""
+        """Whether the queue must flush even if its policy would wait."""
         is_full = len(self.waiting) >= self.limits.max_queue_size
         if self.waits_when_full:
             return bool(self.line) and (is_full or not self._bears(self.line[0].claim.weight))
@@ -60,23 +60,23 @@ class Room:
         return is_full or self.overflowed or (most is not None and self.weight >= most)
 
     def fits(self, need: Need, line: int = 0) -> bool:
-        """Whether there is room beside what others were given or claim, and the line."""
+        """Return whether there is room, less what others were given or claim, and less the line."""
         has_place = not need.places or need.places <= self.room - len(self.reserved) - line
         return has_place and self._bears(need.weight, *self.reserved, *self.pauses)
 
     def may_pass(self, need: Need) -> bool:
-        """Whether a producer that cannot wait may come in."""
+        """Return whether a producer that cannot wait may add its item."""
         is_blocked = self.line and self.limits.max_queue_weight is not None
         return need == NOTHING or (not is_blocked and self.fits(need, len(self.line)))
 
     def must_wait(self, need: Need) -> bool:
-        """Whether a producer that can wait has to: it does not pass those who came before."""
+        """Return whether a producer must wait: it must not pass producers that came before."""
         if need == NOTHING or not self.waits_when_full:
             return False
         return bool(self.line or self.reserved) or not self.fits(need)
 
     def _bears(self, weight: float, *others: Call) -> bool:
-        """Whether what waits may weigh so much more, beside what others claim."""
+        """Return whether this weight may be added to the waiting items and the claims of others."""
         most = self.limits.max_queue_weight
         claimed = sum(call.claim.weight for call in others)
         return most is None or not weight or self.weight + claimed + weight <= most
@@ -84,14 +84,14 @@ class Room:
     # What an item needs.
 
     def twin(self, item: Item) -> Entry | None:
-        """The item that waits with the same key."""
+        """Return the waiting item with the same key."""
         if not self.limits.dedupe:
             return None
         same = (each for each in self.waiting if each.item.name == item.name)
         return next(same, None)
 
     def need_of(self, item: Item) -> Need:
-        """How much room an item needs; a merge needs none where the weight is not bounded."""
+        """Return the room that an item needs; a merge needs none if weight is not bounded."""
         twin = self.twin(item)
         if twin is None:
             return Need(1, item.weight)
@@ -100,10 +100,10 @@ class Room:
         return Need(0, max(0.0, self.merged(twin.item, item).weight - twin.item.weight))
 
     def merged(self, waiting: Item, new: Item) -> Item:
-        """What the item that waits becomes.
+        """Return the item that replaces the waiting one.
 
         Raises:
-            MergeError, ValueError, ItemTooLarge: It cannot be merged, and stays as it is.
+            MergeError, ValueError, ItemTooLarge: The items cannot be merged; nothing changes.
         """
         assert self.limits.merge is not None
         merged = self.limits.merge(waiting, new)
@@ -114,7 +114,7 @@ class Room:
         return merged
 
     def mistake(self, item: Item) -> Outcome | None:
-        """Why the item cannot be merged."""
+        """Return the outcome of a call whose item cannot be merged; None if it can be."""
         twin = self.twin(item)
         if twin is None or self.limits.merge is None:
             return None
@@ -125,11 +125,11 @@ class Room:
         return None
 
     def mistake_ahead(self, item: Item) -> Outcome | None:
-        """The same, where it is known before the item has room: its need is asked of its merge."""
+        """Return this outcome if it is known before the item has room: weight must be bounded."""
         return None if self.limits.max_queue_weight is None else self.mistake(item)
 
     def weight_refusal(self, item: Item) -> Outcome | None:
-        """Why an item cannot come in, whatever room there is."""
+        """Return the outcome of a call whose item is heavier than any batch or the queue may be."""
         return (ItemTooLarge, None) if item.weight > self._heaviest else None
 
     @property

@@ -1,4 +1,4 @@
-"""Rules of the core, each broken in one way: the sessions must find every one."""
+"""Rules of the core, each broken in one way: the sessions must find each of them."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +28,7 @@ from tests.core_sessions.partition_sabotages import PARTITION_SABOTAGES
 
 Sabotage = tuple[type, str, object]
 
-# ruff: noqa: SLF001 - what is private is what is being broken
+# ruff: noqa: SLF001 - the broken members are private
 
 
 def _always(value: object) -> property:
@@ -56,7 +56,7 @@ GRANT = Admission.grant_credit
 
 def _refuse_beside_room(admission: Admission[Any], need: Need) -> None:
     if admission.waitlist.claims and admission.must_wait(need):
-        raise QueueFull("somebody comes first")
+        raise QueueFull("another producer comes first")
     CHECK_ROOM(admission, need)
 
 
@@ -93,7 +93,7 @@ def _reject_the_first(waitlist: WaitList[Any], owners: Any, refusal: BaseExcepti
 
 
 def _close_for_good(admission: Admission[Any]) -> None:
-    """Close the burst also for those who have room and have not come in yet."""
+    """Close the burst, although a producer that was given room has not added its item yet."""
     CLOSE_BURST(admission)
     if admission.opened is not None:
         admission.opened = None
@@ -104,7 +104,7 @@ CLOSE_BURST = Admission.tell_burst
 
 
 def _ends_first(core: Core[Any]) -> None:
-    """Tell the ends of flushes before the arrivals."""
+    """Tell the policy of the ends of flushes before the arrivals."""
     while core._done:
         core._observe_end(*core._done.pop(0))
     OBSERVE(core)
@@ -114,7 +114,7 @@ OBSERVE = Core.observe
 
 
 def _rejected_first(core: Core[Any], clock: Callable[[], float]) -> Any:
-    """Look for what is due before producers are let in."""
+    """Look for a due flush before waiting producers are given room."""
     batch = NEXT_FLUSH(core, clock) if not core.admission.waitlist.line else None
     core.admission.admit(clock)
     return batch
@@ -194,7 +194,7 @@ def _answer_all(barriers: Barriers[Any]) -> None:
             wake(waiter)
 
 
-def _never_owned(ending: Ending[Any], waiter: Any, is_owner: bool) -> None:  # noqa: FBT001 - as there
+def _never_owned(ending: Ending[Any], waiter: Any, is_owner: bool) -> None:  # noqa: FBT001 - like the original
     ending._waiters[waiter] = None
 
 
@@ -229,105 +229,101 @@ def _tick_early(core: Core[Any]) -> None:
 LET_GO, JOIN, MAY_START = Starts.let_go, Starts.join, Starts._may_start
 
 SABOTAGES: dict[str, Sabotage] = {
-    # Who may come in.
-    "a latecomer overtakes": (Admission, "must_wait", lambda *_: False),
-    "who cannot wait overtakes": (Admission, "check_room", _nothing),
-    "who cannot wait is refused beside room": (Admission, "check_room", _refuse_beside_room),
-    "who cannot wait takes the room of others": (Admission, "check_room", _ignore_claims),
+    # Which producers may add items.
+    "a producer overtakes the line": (Admission, "must_wait", lambda *_: False),
+    "enqueue_nowait overtakes the line": (Admission, "check_room", _nothing),
+    "enqueue_nowait is refused free room": (Admission, "check_room", _refuse_beside_room),
+    "enqueue_nowait takes reserved room": (Admission, "check_room", _ignore_claims),
     "there is one item too much credit": (Admission, "grant_credit", _too_much_credit),
     "there is one item too much overdraft": (Admission, "grant_credit", _too_much_overdraft),
-    "credit knows no burst": (
+    "credit is not limited to a burst": (
         Admission,
         "grant_credit",
         lambda self: (repeat(None, max(0, self.room_for_newcomers - 1)), NO_CREDIT),
     ),
     "credit is never revoked": (Admission, "revoke_credit", _nothing),
-    "a close leaves credit": (Core, "close", _close_with_credit),
-    "pauses claim no room": (Admission, "give_way", lambda *_: False),
-    "pauses keep their room": (Admission, "come_back", _nothing),
-    "nobody pauses": (Admission, "must_give_way", _always(False)),
-    "who waits for an item shortens the burst": (Admission, "prolong_burst", _nothing),
-    "the last in line is the first": (WaitList, "admit", _admit_the_last),
+    "a close does not revoke credit": (Core, "close", _close_with_credit),
+    "pausing producers claim no room": (Admission, "give_way", lambda *_: False),
+    "pausing producers never give room back": (Admission, "come_back", _nothing),
+    "no producer pauses": (Admission, "must_give_way", _always(False)),
+    "deliver does not prolong the burst": (Admission, "prolong_burst", _nothing),
+    "the last producer in line is served first": (WaitList, "admit", _admit_the_last),
     "a reservation is never given back": (WaitList, "leave", _stay),
-    "who has room comes late": (Admission, "tell_burst", _close_for_good),
+    "the burst is closed before reserved items come": (Admission, "tell_burst", _close_for_good),
     "every line is pressure": (Admission, "is_pressed", property(lambda self: self.waitlist.line)),
-    "nobody presses": (Admission, "is_pressed", _always(False)),
-    "a deadlock stays": (Admission, "break_deadlock", _nothing),
+    "waiting producers are no pressure": (Admission, "is_pressed", _always(False)),
+    "a deadlock is not broken": (Admission, "break_deadlock", _nothing),
     "a deadlock is never found": (Batcher, "has_free_slot", _always(True)),
-    "a deadlock rejects the first": (WaitList, "reject_last", _reject_the_first),
-    "the line is left to wait at the end": (WaitList, "reject", _nothing),
+    "a deadlock rejects the first producer": (WaitList, "reject_last", _reject_the_first),
+    "the line is not rejected at the end": (WaitList, "reject", _nothing),
     # Order of a pass.
-    "ends come before arrivals": (Core, "observe", _ends_first),
-    "the time comes first": (Core, "observe", _tick_early),
-    "what is due waits for the line": (Core, "next_flush", _rejected_first),
+    "ends are told before arrivals": (Core, "observe", _ends_first),
+    "the time is told first": (Core, "observe", _tick_early),
+    "a due flush waits for the line": (Core, "next_flush", _rejected_first),
     "arrivals are told late": (Batcher, "burst_size", _always(0)),
     # Batches.
-    "a flush too many": (Batcher, "_may_flush", property(_one_too_many)),
-    "caps are forgotten": (Buffer, "take", _no_caps),
-    "the drain is forgotten": (Core, "close", _no_batch_when_drained),
-    "keys stay taken": (Duplicates, "free", _nothing),
+    "one flush too many runs": (Batcher, "_may_flush", property(_one_too_many)),
+    "caps are ignored": (Buffer, "take", _no_caps),
+    "a close does not drain": (Core, "close", _no_batch_when_drained),
+    "keys are never freed": (Duplicates, "free", _nothing),
     "a failed flush does not end the queue": (Batcher, "_attribute_failure", _nothing),
-    "losses are listed as they come": (LossList, "add", _unsorted),
+    "losses are not sorted": (LossList, "add", _unsorted),
     "losses are not listed": (LossList, "add", _nothing),
-    "what waits is not lost": (
+    "waiting items are not counted as lost": (
         Batcher,
         "stop",
         lambda self, why: setattr(self, "stopped", why),
     ),
     "the policy is never asked again": (Batcher, "wake_at", _always(math.inf)),
-    "ends in a pass are told in the next": (Core, "flushes_ended", _always(False)),
-    "what is due after a pass is not asked for": (Core, "is_due", _always(False)),
-    "what a part has come to is told late": (Batcher, "end_part", _nothing),
+    "ends within a pass are told in the next pass": (Core, "flushes_ended", _always(False)),
+    "a pass does not ask for the next one": (Core, "is_due", _always(False)),
+    "the end of a part is told late": (Batcher, "end_part", _nothing),
     # Attempts.
-    "what has ended is told with the rest": (Core, "_note_ended", _nothing),
-    "halves come in reverse": (Parts, "judge", _judge_backwards),
+    "items that ended early are told with the rest": (Core, "_note_ended", _nothing),
+    "halves are called in reverse order": (Parts, "judge", _judge_backwards),
     "attempts are not counted": (Parts, "judge", _judge_afresh),
-    "what was delivered is handed over again": (
+    "delivered items are handed over again": (
         Parts,
         "_narrow",
         lambda self, error: dict.fromkeys(self._parts[-1].positions, error),
     ),
     "the other half is not lost": (Parts, "lost", property(lambda self: sorted(self.failed))),
     # When calls may start.
-    "the throttle is overruled": (Starts, "_may_start", _always_may),
-    "the throttle hears of no start": (RunningThrottle, "call_started", _nothing),
-    "the throttle hears of no end": (RunningThrottle, "note_end", _nothing),
-    "the throttle hears of ends too late": (Starts, "let_go", _let_go_untold),
-    "retries go when they like": (Starts, "join", _join_and_go),
-    "the last to come retries first": (Starts, "join", _join_in_front),
-    "a queue survives its throttle": (Batcher, "fail_throttle", _nothing),
-    "a hold is for one alone": (Starts, "_may_start", _may_start_in_hold),
-    "nobody wakes up for a call": (Core, "wake_at", property(lambda self: self.batcher.wake_at)),
+    "the throttle is ignored": (Starts, "_may_start", _always_may),
+    "the throttle is not told of starts": (RunningThrottle, "call_started", _nothing),
+    "the throttle is not told of ends": (RunningThrottle, "note_end", _nothing),
+    "the throttle is told of ends too late": (Starts, "let_go", _let_go_untold),
+    "retries do not wait": (Starts, "join", _join_and_go),
+    "the newest retry goes first": (Starts, "join", _join_in_front),
+    "a failed throttle does not end the queue": (Batcher, "fail_throttle", _nothing),
+    "a hold holds one flush alone": (Starts, "_may_start", _may_start_in_hold),
+    "calls set no timer": (Core, "wake_at", property(lambda self: self.batcher.wake_at)),
     # Receipts.
-    "receipts of what is lost hang": (Receipts, "settle_lost", _nothing),
+    "receipts of lost items hang": (Receipts, "settle_lost", _nothing),
     "receipts of parts hang": (Receipts, "settle_part", _nothing),
     "receipts of batches hang": (Receipts, "settle", _nothing),
-    "every receipt tells of delivery": (Receipts, "_failures", lambda *_: {}),
+    "every receipt reports delivery": (Receipts, "_failures", lambda *_: {}),
     "receipts change their answer": (
         Ending,
         "loss",
         lambda self: lambda: self._exception(self._end_by_now),
     ),
-    "losses are told before it is known why": (
-        Batcher,
-        "outcome_is_known",
-        _always(True),
-    ),
-    "who asks later takes the answer of others": (Receipts, "completion", _new_completion),
+    "losses are told before their cause is known": (Batcher, "outcome_is_known", _always(True)),
+    "a later submit replaces the receipt": (Receipts, "completion", _new_completion),
     # Barriers and the end.
     "barriers are answered too early": (Barriers, "answer", _answer_all),
     "barriers return at once": (Batcher, "settled", _always(1_000_000)),
-    "barriers stop at what is running": (
+    "barriers do not wait for running flushes": (
         Batcher,
         "settled",
         property(lambda self: self.buffer.first),
     ),
-    "barriers tell of no loss": (Ending, "check_delivered", _nothing),
+    "barriers do not raise for losses": (Ending, "check_delivered", _nothing),
     "the end comes too early": (Ending, "finish", _answer_early),
     "owners are forgotten": (Ending, "join", _never_owned),
-    "anybody cuts the close short": (Ending, "may_be_hastened", lambda *_, **__: True),
-    "flushes are refused in the drain": (Ending, "refusal", lambda self, _: REFUSAL(self, None)),
-    "flushes are taken from after the end": (
+    "any caller can cut the close short": (Ending, "may_be_hastened", lambda *_, **__: True),
+    "the drain refuses items of flushes": (Ending, "refusal", lambda self, _: REFUSAL(self, None)),
+    "items of flushes are accepted after the end": (
         Ending,
         "refusal",
         lambda self, inside: None if inside is not None else REFUSAL(self, None),
@@ -336,4 +332,4 @@ SABOTAGES: dict[str, Sabotage] = {
     **MERGE_SABOTAGES,
     **PARTITION_SABOTAGES,
 }
-"""What is broken, where, and with what."""
+"""The class and the name of each broken member, and its replacement."""

@@ -1,4 +1,4 @@
-"""Seeded sessions of the core: what is possible is drawn, until all has ended."""
+"""Seeded sessions of the core: draw possible actions until the queue has ended."""
 
 import math
 
@@ -24,7 +24,7 @@ VERDICTS: dict[str, object] = {
 
 
 def play(seed: int) -> History:
-    """Play the session of this seed."""
+    """Play the session of this seed, and return its history."""
     dice = Dice(seed)
     handles = dice.chance(0.5)
     limits = bounded(dice, merging(dice, limits_of(dice, 0.5)))
@@ -34,12 +34,11 @@ def play(seed: int) -> History:
 
 
 class Session(Play):
-    """One session.
+    """One session, with these probabilities.
 
-    A step that is possible is taken before anything else, or not, as *eager* as the session is; or
-    somebody brings an item, or disturbs the others if there is no *patience*; what a flush wants
-    fails as often as there is *trouble*; and flush_fn ends in the pass that starts the flush, as
-    often as there is *haste*.
+    With *eagerness* a possible step comes before any new call. With *patience* a new item comes,
+    rather than a cancellation, a flush() or a close. With *trouble* a call of ``flush_fn`` fails,
+    and with *haste* it ends in the pass that starts the flush.
     """
 
     def __init__(self, dice: Dice, limits: Limits, policy: PolicyPlan, *, handles: bool) -> None:
@@ -59,7 +58,7 @@ class Session(Play):
         return self._new_item()
 
     def play(self) -> None:
-        """Play it until all has ended."""
+        """Play the session until all calls have ended."""
         for _ in range(self._dice.choice([30, 60, 90])):
             self.act(self._draw())
             if self.model.ended or self.history.complaints:
@@ -87,14 +86,14 @@ class Session(Play):
         return dice.choice(self._disturbances())
 
     def _answer_to(self, wish: str, number: int) -> str:
-        """What comes of what a flush wants."""
+        """Return an answer to a call of ``flush_fn`` or of the handler."""
         good, bad = ANSWERS[wish]
         chance = self._trouble / (1 if wish == "call" else 3)
         trouble = self._dice.chance(0.6 if self.model.flights[number].interrupted else chance)
         return f"{self._dice.choice(bad if trouble else good)} {number}"
 
     def _comer(self, wishes: list[tuple[str, int]]) -> str:
-        """Who brings an item, or starts the queue; or it is time."""
+        """Return an action that brings an item, starts the queue or lets time pass."""
         found = ["enqueue", "enqueue", "enqueue", "enqueue_nowait", "submit", "deliver"]
         found += [f"enter {number}" for verb, number in wishes if verb == "call"] * 2
         if self.next_time < math.inf:
@@ -104,7 +103,7 @@ class Session(Play):
         return self._dice.choice(found)
 
     def _disturbances(self) -> list[str]:
-        """Who may ask, be cancelled, or begin to close the queue."""
+        """Return the possible readings, cancellations, flush() calls and closes."""
         found = ["flush", *self.readings(), *self.cancellations()]
         if self.model.closing or self._dice.chance(0.1):
             found.append("aclose")
@@ -115,7 +114,7 @@ class Session(Play):
 
 
 LATECOMERS = "enqueue", "enqueue_nowait", "submit", "deliver", "flush", "aclose"
-"""Who uses a queue that has ended."""
+"""The calls that are made after the queue has ended."""
 
 ANSWERS: dict[str, tuple[list[str], list[str]]] = {
     "call": (["return"], ["raise", "raise", "part", "part", "mistake", "die"]),
@@ -124,4 +123,4 @@ ANSWERS: dict[str, tuple[list[str], list[str]]] = {
         ["drop", "fail", "nonsense", "break"],
     ),
 }
-"""What comes of what a flush wants: if all is well, and if there is trouble."""
+"""The answers to a call of ``flush_fn`` or of the handler: without trouble, and with it."""

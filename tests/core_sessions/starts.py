@@ -1,4 +1,4 @@
-"""When a call may start, as the model has it: the line of retries, and what the throttle hears."""
+"""The start of calls in the model: the line of retries, and the events of the throttle."""
 
 import math
 from collections.abc import Callable
@@ -10,40 +10,40 @@ from flushq.throttles import Throttle
 
 
 class Retrying(Protocol):
-    """A flight that calls flush_fn again."""
+    """A flight that calls ``flush_fn`` again."""
 
     interrupted: int
 
     @property
     def size(self) -> tuple[int, float]:
-        """How many items the next call has, and what they weigh."""
+        """The number of items of the next call, and their weight."""
         ...  # pragma: no cover - a protocol has no code
 
     def let_go(self) -> None:
-        """It may."""
+        """Note that the next call may start."""
 
     def refuse(self) -> None:
-        """It never may."""
+        """Note that no further call may start."""
 
 
 class ThrottleFailed(Exception):
-    """The throttle has raised, or answered nonsense."""
+    """Raised if the throttle has raised an exception or answered nonsense."""
 
 
 @attrs.define(eq=False)
 class Starts:
-    """The start of every call.
+    """The rules for the start of every call.
 
     Attributes:
         throttle: A copy of the throttle of the queue.
-        clock: Tells the time.
+        clock: A function that returns the time.
         now: The latest time that is known.
-        line: Who retries, and when its pause is over.
-        running: The calls that run: when each has started, its items and their weight.
-        ended: Those that have ended, and are not told of.
-        held_until: When the longest hold is over.
-        wake_at: When the next call may start that is kept waiting.
-        failed, failure: Whether the throttle has failed, and what it has raised, if anything.
+        line: The flights that retry, each with the time at which its pause is over.
+        running: The calls that run: the start of each, the number of its items and their weight.
+        ended: The calls that have ended, if the throttle was not told yet.
+        held_until: The time at which the longest hold is over.
+        wake_at: The time at which the next waiting call may start.
+        failed, failure: Whether the throttle has failed, and the exception that it has raised.
     """
 
     throttle: Throttle | None
@@ -60,7 +60,7 @@ class Starts:
     failure: BaseException | None = None
 
     def join(self, flight: Retrying, seconds: float, *, holds: bool) -> None:
-        """A call is to be made again."""
+        """Add a flight that retries to the line."""
         until = self.clock() + seconds
         self.line.append((until, flight))
         self.line.sort(key=lambda place: place[0])
@@ -68,11 +68,11 @@ class Starts:
             self.held_until = max(self.held_until, until)
 
     def leave(self, flight: Retrying) -> None:
-        """It waits no more."""
+        """Remove a flight from the line."""
         self.line = [place for place in self.line if place[1] is not flight]
 
     def let_go(self, *, is_due: bool) -> bool:
-        """Let those retry that may; return whether another batch may be taken."""
+        """Start the retries that may start; return whether another batch may be taken."""
         self.now = max(self.now, self.clock())
         self.wake_at = math.inf
         while self.line and self.line[0][0] <= self.now:
@@ -88,29 +88,29 @@ class Starts:
         return may_start
 
     def _wake_for_pauses(self) -> None:
-        """If no other time is known, the next pause to end is one to ask again at."""
+        """Wake up at the end of the next pause if no other time is known."""
         pauses = [pause for pause, _ in self.line if pause > self.now]
         if pauses and self.wake_at == math.inf:
             self.wake_at = max(pauses[0], self.held_until)
 
     @property
     def may_start(self) -> bool:
-        """Whether a call may start by now, if nobody is in line; or the throttle fails if asked."""
+        """Whether a call may start if no retry is in line, or asking the throttle would fail."""
         return self._ready_at <= self.now
 
     @property
     def retries_now(self) -> bool:
-        """Whether somebody in line waits for no pause."""
+        """Whether the pause of a retry in line is over."""
         return bool(self.line) and self.line[0][0] <= self.now
 
     @property
     def is_blocked(self) -> bool:
-        """Whether none may before another has ended."""
+        """Whether no call may start before another one has ended."""
         return self._ready_at == math.inf
 
     @property
     def blocked(self) -> list[Retrying]:
-        """Those in line that wait for no pause, if none may start before another has ended."""
+        """The retries whose pauses are over, if no call may start before another one has ended."""
         ready = (flight for pause, flight in self.line if pause <= self.now)
         return [*ready] if self.is_blocked else []
 
@@ -123,9 +123,9 @@ class Starts:
         return max(ready, self.held_until)
 
     def _ask(self) -> bool:
-        """Ask when a call may start; return whether one may, and note when, or that it has failed.
+        """Return whether the throttle lets a call start; note the time, or that it has failed.
 
-        It hears of what has ended before.
+        The throttle is first told of the calls that have ended.
         """
         self.tell_ends()
         try:
@@ -139,7 +139,7 @@ class Starts:
         return True
 
     def _answer(self) -> float:
-        """What the throttle answers, which will change if it is inf: a call runs, or one pauses."""
+        """Return the throttle's answer; inf is a failure if no call runs or pauses to change it."""
         if self.throttle is None or self.failed:
             return math.inf if self.failed else self.now
         try:
@@ -160,21 +160,21 @@ class Starts:
             if not flight.interrupted:
                 flight.refuse()
 
-    # What the throttle hears.
+    # The events of the throttle.
 
     def call_started(self, flight: Retrying, count: int, weight: float) -> None:
-        """A call starts."""
+        """Note that a call starts."""
         self.running[flight] = self.now, count, weight
         self._tell("call_started", self.now, count, weight)
 
     def call_ended(self, flight: Retrying, error: BaseException | None) -> None:
-        """The call of a flight has ended, if one runs."""
+        """Note that the call of a flight has ended, if one runs."""
         self.now = max(self.now, self.clock())
         if flight in self.running:
             self.ended.append((self.running.pop(flight), self.now, error))
 
     def tell_ends(self) -> None:
-        """The throttle hears of the calls that have ended."""
+        """Tell the throttle of the calls that have ended."""
         while self.ended:
             (started, count, weight), now, error = self.ended.pop(0)
             self._tell("call_done", now, count, now - started, weight, error=error)

@@ -1,4 +1,4 @@
-"""Play all scripts of the tiny queues, or one again: ``python -m tests.enumeration --help``."""
+"""Play all scripts of the tiny queues, or one script: ``python -m tests.enumeration --help``."""
 
 import argparse
 import sys
@@ -10,7 +10,7 @@ MOST_REPORTS = 5
 
 
 def main() -> int:
-    """Play what the command line asks for, and return 1 if something broke the contract."""
+    """Play what the command line names; return 1 if a script broke the contract, else 0."""
     arguments = _arguments()
     if arguments.script is not None:
         path = tuple(map(int, arguments.script.split(".")))
@@ -35,11 +35,11 @@ def _play_all(depths: Depths, jobs: int) -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.enumeration", description=__doc__)
-    parser.add_argument("--fresh", type=int, default=5, help="the depth from an empty queue")
-    parser.add_argument("--full", type=int, default=4, help="the depth from a full queue")
+    parser.add_argument("--fresh", type=int, default=5, help="how many actions from an empty queue")
+    parser.add_argument("--full", type=int, default=4, help="how many actions from a full queue")
     parser.add_argument("--jobs", type=int, default=2, help="how many processes to use")
-    parser.add_argument("--setup", type=int, default=0, help="the number of a setup")
-    parser.add_argument("--script", help="play this script of the setup alone: 0.2.1, say")
+    parser.add_argument("--setup", type=int, default=0, help="the setup of --script")
+    parser.add_argument("--script", help="play only this script of the setup, such as 0.2.1")
     return parser.parse_args()
 
 

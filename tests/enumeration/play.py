@@ -1,4 +1,4 @@
-"""One script, played: the actions that are possible, and how often each may come."""
+"""One script, played: the actions that are possible, and how often each may be taken."""
 
 import math
 from collections.abc import Iterator
@@ -17,13 +17,13 @@ MOST = {
     "leave": 1,
     "cancel owner": 2,
 }
-"""How often each of these actions comes in a script, at most."""
+"""How often each of these actions may be taken in a script."""
 
 STEPS = {"resume", "begin", "end", "unpause", "timer", "limit", "pass"}
 
 
 class TinyPlay(Play):
-    """A tiny queue, played action by action."""
+    """A tiny queue that is played action by action."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
@@ -38,7 +38,7 @@ class TinyPlay(Play):
         self._has_advanced = False
 
     def make_item(self) -> Item:
-        """Make an item with its weight, and one of two keys or in one of two partitions."""
+        """Return a new item with its weight, and one of two keys or partitions if there are any."""
         number, limits = super().make_item().number, self._setup.limits
         weights = self._setup.weights
         return Item(
@@ -48,10 +48,10 @@ class TinyPlay(Play):
             partition=number % 2 if limits.partitioned else None,
         )
 
-    # What is possible.
+    # The possible actions.
 
     def actions(self, last: str, left: int) -> list[str]:
-        """The actions that are possible now and change something, when so many are left."""
+        """Return the actions that are possible now and worth taking, when so many are left."""
         found = list(self.steps())
         if found:
             found.append("settle")
@@ -93,10 +93,10 @@ class TinyPlay(Play):
     def _may(self, kind: str) -> bool:
         return self._counts[kind] < MOST[kind]
 
-    # What is done.
+    # Taking actions.
 
     def take(self, action: str, *, again: bool = False) -> None:
-        """Take an action; ``again``: another script did the same up to here, and was judged."""
+        """Take an action; with ``again`` another script has already judged the same actions."""
         action = {"enqueue": self._producing, "start": self._start_by}.get(action, action)
         counted = "cancel owner" if self._cancels_owner(action) else action.partition(" ")[0]
         if counted in self._counts:
@@ -110,6 +110,6 @@ class TinyPlay(Play):
 
 
 def _is_vain(action: str, last: str, left: int) -> bool:
-    """Whether others do the same: before the end all settles, and so it does in steps."""
+    """Return whether another script does the same: all settles at the end, or by single steps."""
     is_step, settles = action.partition(" ")[0] in STEPS, action == "settle"
     return (left == 1 and (is_step or settles)) or (settles and last.partition(" ")[0] in STEPS)

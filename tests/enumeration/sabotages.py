@@ -1,4 +1,4 @@
-"""What comes of a throttle that fails, broken in ways that seeds bring about too seldom."""
+"""Sabotages of the handling of a throttle that fails, which random sessions rarely reveal."""
 
 from typing import Any
 

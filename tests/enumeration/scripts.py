@@ -1,7 +1,7 @@
-"""All scripts of a setup, one after the other, and those of all setups.
+"""All scripts of one setup, and of all setups.
 
-Each script is a path in a tree: at every level one of the actions that are possible there. The tree
-is walked in order, and every path is played from the start, since a queue cannot be put back.
+Each script is a path in a tree: at every level it takes one of the actions possible there. The
+tree is walked in order, and every path is played from the start, since a queue cannot go back.
 """
 
 from collections.abc import Iterator
@@ -14,23 +14,23 @@ from tests.processes import spread
 from tests.sessions.history import History
 
 Path = tuple[int, ...]
-"""Which of the possible actions is taken, level by level."""
+"""The index of the action that is taken at each level, among the possible ones."""
 
 Depths = tuple[int, int]
-"""How many actions a script has: from an empty queue, and from a full one."""
+"""The numbers of actions of a script: from an empty queue, and from a full one."""
 
 Played = tuple[int, int, list[Path]]
-"""The number of a setup, how many scripts it has, and the paths of those that failed."""
+"""The number of a setup, the number of its scripts, and the paths of those that failed."""
 
 
 def play_all(depths: Depths, processes: int) -> Iterator[Played]:
-    """Play all scripts of all setups."""
+    """Play all scripts of all setups; yield the result of each setup."""
     numbers = range(len(list(setups(*depths))))
     yield from spread(play_setup, [(depths, number) for number in numbers], processes)
 
 
 def play_setup(task: tuple[Depths, int]) -> Played:
-    """Play all scripts of the setup with this number."""
+    """Play all scripts of the setup with this number, and return the result."""
     depths, number = task
     setup = list(setups(*depths))[number]
     played = [(path, history.complaints) for path, history in scripts(setup)]
@@ -38,7 +38,7 @@ def play_setup(task: tuple[Depths, int]) -> Played:
 
 
 def report(number: int, path: Path) -> str:
-    """Play one script again, and tell all about it."""
+    """Play one script again, and return its history and complaints."""
     setup = list(setups(len(path), len(path)))[number]
     history = _follow(setup, _Walk(), path, len(path))
     name = f"--setup {number} --script {'.'.join(map(str, path))}"
@@ -46,7 +46,7 @@ def report(number: int, path: Path) -> str:
 
 
 def scripts(setup: Setup) -> Iterator[tuple[Path, History]]:
-    """Play all scripts of a setup."""
+    """Play all scripts of a setup; yield the path and the history of each."""
     path: Path | None = ()
     while path is not None:
         walk = _Walk()
@@ -57,13 +57,13 @@ def scripts(setup: Setup) -> Iterator[tuple[Path, History]]:
 
 @attrs.define
 class _Walk:
-    """Where a path went: the choices, and how many there were, by level."""
+    """A path that was taken: the choices, and the number of possible actions at each level."""
 
     path: Path = ()
     widths: list[int] = attrs.field(factory=list)
 
     def next_path(self) -> Path | None:
-        """The next path in order."""
+        """Return the next path in order, or None after the last one."""
         level = len(self.path)
         while level and self.path[level - 1] + 1 >= self.widths[level - 1]:
             level -= 1
@@ -71,7 +71,7 @@ class _Walk:
 
 
 def _follow(setup: Setup, walk: _Walk, path: Path, depth: int) -> History:
-    """Take the path, and the first action at each level beyond it."""
+    """Play the path, then the first action at each further level, and return the history."""
     play, last = TinyPlay(setup), ""
     while len(walk.path) < depth:
         level = len(walk.path)

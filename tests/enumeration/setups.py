@@ -18,24 +18,24 @@ NATURAL = PolicyPlan("natural")
 INTERVAL = PolicyPlan("interval", 1.0)
 DROPS: tuple[WhenFull, ...] = "drop_oldest", "drop_newest"
 FAULTS = (3, "ready_at"), (3, "NaN"), (4, "call_done"), (4, "never"), (5, "call_started")
-"""How a throttle fails, and by which event, where a call has failed and another one runs."""
+"""The event at which a throttle fails, and how: a call has failed and another one runs."""
 
 Actions = tuple[str, ...]
 
 
 @attrs.frozen
 class Setup:
-    """A tiny queue and the state it is in.
+    """A tiny queue and its state.
 
     Attributes:
-        prologue: The actions that bring it into its state.
-        depth: How many actions a script has after them, at most.
-        producers: How many producers there may be.
-        owner: How it is owned: "with" or "run".
-        verdict: What the failure handler answers, if there is one.
+        prologue: The actions that lead to its state.
+        depth: The largest number of actions in a script after the prologue.
+        producers: The largest number of producers.
+        owner: How the owner runs the queue: "with" or "run".
+        verdict: The answer of the failure handler, or None without a handler.
         receipts: Whether producers wait until their items are delivered.
-        burst: How many items may come before others run.
-        weights: What the items weigh, one after the other; the last of them for all that follow.
+        burst: The number of items that are accepted before other tasks run.
+        weights: The weights of the items, in order; the last one is for all further items.
     """
 
     limits: Limits
@@ -54,7 +54,7 @@ START = ("start", "settle")
 
 
 def setups(fresh: int, full: int) -> Iterator[Setup]:
-    """Every setup, with the depths of the scripts that begin with an empty and a full queue."""
+    """Yield every setup, with these depths of scripts from an empty and from a full queue."""
     yield Setup(_limits(1, 1, 1), NATURAL, (), fresh)
     for policy in (NATURAL, INTERVAL):
         yield Setup(_limits(2, 2, 2), policy, ("enqueue", "settle"), fresh)
@@ -74,7 +74,7 @@ def setups(fresh: int, full: int) -> Iterator[Setup]:
 
 
 def _variants(depth: int) -> Iterator[Setup]:
-    """Other owners and limits of time."""
+    """Yield setups with another owner or another limit of time."""
     limits = _limits(1, 1, 1)
     yield attrs.evolve(_full(limits, NATURAL, depth), owner="run")
     yield _full(attrs.evolve(limits, max_shutdown_wait=0), NATURAL, depth)
@@ -82,23 +82,23 @@ def _variants(depth: int) -> Iterator[Setup]:
 
 
 def _keyed(policy: PolicyPlan, depth: int) -> Iterator[Setup]:
-    """Items every other of which has the same key."""
+    """Yield setups in which every second item has the same key."""
     keyed = _full(attrs.evolve(_limits(2, 2, 1), dedupe=True), policy, depth)
     yield keyed
     yield attrs.evolve(keyed, receipts=True)
 
 
 def _bursts(depth: int) -> Iterator[Setup]:
-    """Producers that let others run before nearly every item."""
+    """Yield setups with producers that let other tasks run before nearly every item."""
     for dedupe, burst in product((False, True), (1, 2)):
         limits = attrs.evolve(_limits(2, 2, 2), dedupe=dedupe)
         yield Setup(limits, INTERVAL, START, depth, producers=4, burst=burst)
 
 
 def _partitions(fresh: int, full: int) -> Iterator[Setup]:
-    """Items every other of which is of the same partition.
+    """Yield setups in which every second item is of the same partition.
 
-    With three slots both partitions are at their limit, beside a slot that is free.
+    With three slots both partitions reach their limit while a slot is free.
     """
     for policy in (NATURAL, INTERVAL):
         yield Setup(_partitioned(2, 3, 1, 1), policy, START, fresh, producers=4)
@@ -113,7 +113,7 @@ def _partitioned(cap: int, size: int, slots: int, own: int | None) -> Limits:
 
 
 def bounded(fresh: int, full: int) -> Iterator[Setup]:
-    """What waits is weighed, or items are displaced where producers would wait."""
+    """Yield setups with weighed items, and setups in which a full queue displaces items."""
     yield from _weighed(min(fresh, full))
     for when_full in DROPS:
         limits = _bounded(1, when_full)
@@ -127,7 +127,7 @@ def bounded(fresh: int, full: int) -> Iterator[Setup]:
 
 
 def _weighed(depth: int) -> Iterator[Setup]:
-    """A heavy item stands in line beside a place, was given room, or claims it while others run."""
+    """Yield setups with a heavy item that waits for room, was given room, or takes it later."""
     limits, in_line = _bounded(3, "wait", 3.0), (*START, *("enqueue", "settle") * 3)
     queue = Setup(limits, INTERVAL, in_line, depth, producers=5, weights=(2.0, 2.0, 2.0, 1.0))
     yield queue
@@ -143,9 +143,9 @@ def _bounded(size: int, when_full: WhenFull, weight: float | None = None) -> Lim
 
 
 def merging(fresh: int, full: int) -> Iterator[Setup]:
-    """Every other item is merged with one that waits: the last wins, or their weights are added.
+    """Yield setups in which every second item is merged with one that waits.
 
-    The sum may be too much for the queue, or more than what else waits leaves room for.
+    The last item wins, or the weights are added: the sum may exceed the limit or the room left.
     """
     keyed = attrs.evolve(_limits(2, 2, 1), dedupe=True)
     wins = attrs.evolve(keyed, merge=Merge("last"))
@@ -159,10 +159,10 @@ def merging(fresh: int, full: int) -> Iterator[Setup]:
 
 
 def throttled(fresh: int, full: int) -> Iterator[Setup]:
-    """A throttle or a hold keeps calls waiting beside a slot that is free.
+    """Yield setups in which a throttle or a hold makes a call wait while a slot is free.
 
-    One call runs, a batch is due and may not start; or a call has failed, and the next is a retry.
-    Or the throttle fails while another call runs, or at its end, and nobody will let the retry go.
+    Either one call runs and a due batch may not start, or a call has failed and will be retried. Or
+    the throttle fails, while another call runs or at its end, and the retry can never start.
     """
     failed = "raise 0", "settle", "judge 0", "settle"
     one, slots = _limits(1, 1, 1), _limits(1, 1, 2)
@@ -182,7 +182,7 @@ def throttled(fresh: int, full: int) -> Iterator[Setup]:
 
 
 def _handled(depth: int) -> Iterator[Setup]:
-    """Failure handlers, and producers who wait for the end of their items."""
+    """Yield setups with failure handlers, and with producers that wait for delivery."""
     one, two = _limits(1, 1, 1), _limits(2, 2, 1)
     for limits in (one, attrs.evolve(one, max_shutdown_wait=0)):
         yield attrs.evolve(_full(limits, INTERVAL, depth), receipts=True)
@@ -195,9 +195,9 @@ def _handled(depth: int) -> Iterator[Setup]:
 
 
 def _tiny(policy: PolicyPlan) -> Iterator[Limits]:
-    """All tiny limits that make a difference to this policy.
+    """Yield all tiny limits that make a difference to this policy.
 
-    A batch of one item is full at once, so that every policy is as the natural one.
+    A batch of one item is full at once, so with it every policy is like the natural one.
     """
     for cap, size, slots in product((1, 2), (1, 2), (1, 2)):
         if cap == 2 if policy is INTERVAL else cap <= size:
@@ -211,9 +211,9 @@ def _limits(cap: int, size: int, slots: int) -> Limits:
 def _full(
     limits: Limits, policy: PolicyPlan, depth: int, *then: str, slots: int | None = None
 ) -> Setup:
-    """What may run does, the queue is full, and a producer waits; another one may come.
+    """Return a setup: all slots are taken, the queue is full, a producer waits, and one may come.
 
-    ``slots`` is how many flushes may run, if the limits do not say it.
+    ``slots`` is the number of flushes that may run, if the limits do not determine it.
     """
     usual, size = min(limits.max_in_flight, 2 * limits.partition_slots), limits.max_queue_size
     batch = 1 if policy is NATURAL else min(limits.max_records or 1, size)

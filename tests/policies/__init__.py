@@ -1,1 +1,1 @@
-"""The tests of the policies that ship."""
+"""The tests of the policies in flushq."""

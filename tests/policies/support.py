@@ -1,4 +1,4 @@
-"""What the tests of several policies share: random arrivals and flushes, beside a plain list."""
+"""Shared by the tests of several policies: random arrivals and flushes, and a list as a model."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -15,11 +15,11 @@ Steps = list[tuple[int, str, int]]
 STEPS: st.SearchStrategy[Steps] = st.lists(
     st.tuples(GAPS, st.sampled_from(["arrive", "arrive", "flush"]), st.integers(1, 4))
 )
-"""How many units later, what happens, to how many items."""
+"""The steps: after how many units, what happens, to how many items."""
 
 
 def play(policy: FlushPolicy, steps: Steps, unit: Any) -> Iterator[tuple[Any, list[Any], Decision]]:
-    """Yield, after each step: when it is, when the items that wait arrived, and the decision."""
+    """Yield the time, the arrivals of the waiting items, and the decision, after each step."""
     policy = running_copy(policy, 1000)
     now, waiting = 0 * unit, []
     for gap, event, count in steps:
@@ -36,7 +36,7 @@ def play(policy: FlushPolicy, steps: Steps, unit: Any) -> Iterator[tuple[Any, li
 def check_due(
     policy: FlushPolicy, steps: Steps, unit: Any, due: Callable[[Any, list[Any]], Any]
 ) -> None:
-    """While a batch is not full, the policy wants it when ``due``, by the arrivals, says so."""
+    """Assert that the policy flushes a batch that is not full at the time that ``due`` returns."""
     for now, waiting, decision in play(policy, steps, unit):
         if waiting and len(waiting) < cap(policy.max_records):
             asked = decision.until if isinstance(decision, Wait) else now

@@ -1,4 +1,4 @@
-"""AlarmPolicy: the earliest alarm of what waits counts."""
+"""AlarmPolicy: a flush is due at the earliest alarm of the waiting items."""
 
 import math
 from typing import Any
@@ -15,7 +15,7 @@ from tests.strategies import UNITS
 
 
 def test_an_arrival_does_not_put_off_the_alarm() -> None:
-    """A later alarm does not make the items wait longer, as a debounce would."""
+    """A later alarm does not make earlier items wait longer, unlike in a debounce."""
     policy = AlarmPolicy(6)
     policy.item_added(0)
     assert Wait(6) == policy.item_added(5)
@@ -24,7 +24,7 @@ def test_an_arrival_does_not_put_off_the_alarm() -> None:
 
 
 def test_patience_is_a_quantile() -> None:
-    """The threshold grows with u, from nothing to item_seconds, as ln(1 + u(e - 1))."""
+    """The threshold is item_seconds * ln(1 + u(e - 1)): it grows with u from 0 to item_seconds."""
     assert 0 == AlarmPolicy(6, u=0).threshold
     assert 6 * math.log((1 + math.e) / 2) == pytest.approx(AlarmPolicy(6, u=0.5).threshold)
     assert 6 == AlarmPolicy(6, u=1).threshold
@@ -38,7 +38,7 @@ def test_no_patience_at_all(seconds: float) -> None:
 
 
 def test_without_rounding_if_u_is_one() -> None:
-    """Of Fractions the deterministic policy makes Fractions."""
+    """With u=1 the policy computes Fractions from Fractions."""
     assert Wait(exact(2, 3)) == AlarmPolicy(exact(1, 3)).item_added(exact(1, 3))
 
 
@@ -47,7 +47,7 @@ def test_without_rounding_if_u_is_one() -> None:
 def test_it_is_due_at_the_earliest_alarm_of_what_waits(
     seconds: int, steps: Steps, unit: Any, records: int | None
 ) -> None:
-    """Whatever has come and gone, it is the alarms of the pending items that count."""
+    """After any arrivals and flushes, only the alarms of the waiting items count."""
 
     def earliest(now: Any, waiting: list[Any]) -> Any:
         return min(time + seconds * unit / number for number, time in enumerate(waiting, 1))

@@ -1,4 +1,4 @@
-"""A policy refuses arguments that make no sense, at construction, and shows them."""
+"""The constructor of a policy refuses bad arguments, and the message shows them."""
 
 import math
 from typing import Any
@@ -14,7 +14,7 @@ FIRST = {
     NaturalPolicy: "max_records",
     PausePolicy: "flush_seconds",
 }
-"""The argument that a policy is made with in these tests."""
+"""The argument that each policy gets in these tests."""
 
 
 CAPS = [
@@ -53,7 +53,7 @@ PRICES = [
 def test_an_argument_that_makes_no_sense(
     kind: Any, argument: str, value: object, error: type[Exception], flaw: str
 ) -> None:
-    """The policy refuses this value of an argument, all others being right."""
+    """The policy refuses this value of one argument, although all other arguments are good."""
     arguments = {FIRST[kind]: 2, argument: value}
     with pytest.raises(error, match=f"^{argument} must be {flaw}$"):
         kind(**arguments)

@@ -1,4 +1,4 @@
-"""BudgetPolicy: a flush is due when waiting has cost as much as it does."""
+"""BudgetPolicy: a flush is due when waiting has cost as much as a flush costs."""
 
 import math
 from typing import Any
@@ -16,7 +16,7 @@ from tests.strategies import UNITS
 
 
 def test_items_spend_the_budget_together() -> None:
-    """The more items wait, the faster it is spent."""
+    """The more items wait, the faster they spend the budget."""
     policy = BudgetPolicy(6)
     policy.item_added(0)
     assert Wait(2 + 4 / 2) == policy.item_added(2)
@@ -28,7 +28,7 @@ def test_items_spend_the_budget_together() -> None:
 def test_it_is_due_when_what_waits_has_waited_for_the_budget(
     seconds: int, steps: Steps, unit: Any, records: int | None
 ) -> None:
-    """Whatever has come and gone, it is the waiting of the pending items that counts."""
+    """After any arrivals and flushes, only the time that the waiting items have waited counts."""
 
     def spent(now: Any, waiting: list[Any]) -> Any:
         left = seconds * unit - sum(now - time for time in waiting)
@@ -39,7 +39,7 @@ def test_it_is_due_when_what_waits_has_waited_for_the_budget(
 
 @pytest.mark.parametrize("rate", [10, 100, 1000])
 def test_it_finds_the_economic_order_quantity(rate: int) -> None:
-    """For steady arrivals it finds sqrt(2 * item_seconds * rate), which nobody told it."""
+    """With steady arrivals the batches have sqrt(2 * item_seconds * rate) items."""
     arrivals = [exact(number, rate) for number in range(2000)]
     trace = simulate(BudgetPolicy(2), arrivals, 0)
     sizes = {flush.size for flush in trace.flushes[:-1]}

@@ -16,7 +16,7 @@ HEAVIEST = st.none() | st.integers(4, 12)
 
 
 def test_the_oldest_item_comes_of_age() -> None:
-    """Exactly max_wait_seconds after its arrival the oldest item is due, and not before."""
+    """The oldest item is due exactly max_wait_seconds after its arrival, and not before."""
     due, nearly_due = exact(1, 3), exact(333, 1000)
     policy = IntervalPolicy(due)
     policy.item_added(0)
@@ -25,7 +25,7 @@ def test_the_oldest_item_comes_of_age() -> None:
 
 
 def test_a_batch_full_by_weight_does_not_wait_for_what_weighs_nothing() -> None:
-    """An item of weight 0 could still join a full batch later; it is not waited for."""
+    """A full batch is flushed, although an item of weight 0 could still join it later."""
     trace = simulate(IntervalPolicy(10, max_weight=5), [0, 1], 0, weights=[5, 0])
     assert 1 == least_flushes([0, 1], [5, 0], 10, None, 5)
     assert [(0, "full"), (11, "age")] == [(flush.started, flush.reason) for flush in trace.flushes]
@@ -48,7 +48,7 @@ def test_no_item_is_too_old_while_a_slot_is_free(
     seconds: int,
     slots: int,
 ) -> None:
-    """An item is older than max_wait_seconds only as long as every slot is taken."""
+    """An item becomes older than max_wait_seconds only while every slot is taken."""
     unit, times, weights = workload
     heaviest = None if weight is None else weight * unit
     policy = IntervalPolicy(wait * unit, records, heaviest)

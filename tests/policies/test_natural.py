@@ -1,4 +1,4 @@
-"""NaturalPolicy: a slot is never free while something waits, which is 2-competitive."""
+"""NaturalPolicy: no slot is free while an item waits, which is 2-competitive."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.strategies import SLOTS, workloads
 
 
 def test_a_finished_flush_wakes_a_natural_queue() -> None:
-    """What gathered while a flush ran is flushed when it ends."""
+    """The items that arrived during a flush are flushed when it ends."""
     policy = NaturalPolicy()
     policy.item_added(0)
     assert Wait() == policy.flush_started(0, 1)
@@ -35,7 +35,7 @@ def test_a_slot_is_never_free_while_something_waits(
     seconds: int,
     slots: int,
 ) -> None:
-    """From the arrival of its oldest item to the start of a flush, every slot is taken."""
+    """From the arrival of the oldest item of a batch to its flush, every slot is taken."""
     unit, times, weights = workload
     policy = NaturalPolicy(records, None if weight is None else weight * unit)
     trace = simulate(policy, times, seconds * unit, max_in_flight=slots, weights=weights)

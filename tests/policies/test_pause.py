@@ -1,4 +1,4 @@
-"""PausePolicy: natural batching that lets the next items join."""
+"""PausePolicy: natural batching that waits for the next items to join."""
 
 import copy
 import math
@@ -29,7 +29,7 @@ def test_the_oldest_item_sets_the_end_of_the_pause() -> None:
     [(1, ROOT), (2, (math.sqrt(13) - 3) / 2), (3, math.sqrt(5) - 2)],
 )
 def test_alpha_depends_on_the_slots(slots: int, alpha: float) -> None:
-    """The more flushes may run at a time, the shorter is the pause: 0.414, 0.303, 0.236."""
+    """The pause is shorter if more flushes may run at a time: 0.414, 0.303, 0.236 flush times."""
     policy = running_copy(PausePolicy(10), slots)
     assert isinstance(policy, PausePolicy)
     assert alpha == pytest.approx(policy.alpha)
@@ -39,21 +39,21 @@ def test_alpha_depends_on_the_slots(slots: int, alpha: float) -> None:
 @pytest.mark.parametrize("cap", [{"max_records": 5}, {"max_weight": 5}])
 @pytest.mark.parametrize("slots", [1, 3])
 def test_with_a_cap_alpha_is_golden(cap: dict[str, int], slots: int) -> None:
-    """With a cap of either kind the pause is 0.618 flush times."""
+    """With either cap the pause is 0.618 flush times, for any number of slots."""
     running = running_copy(PausePolicy(1, **cap), slots)
     assert isinstance(running, PausePolicy)
     assert pytest.approx(GOLDEN) == running.alpha
 
 
 def flush(policy: PausePolicy, now: float, seconds: float, error: Exception | None = None) -> None:
-    """An item is flushed, which takes so many seconds."""
+    """Flush one item, in so many seconds."""
     policy.item_added(now)
     policy.flush_started(now, 1)
     policy.flush_done(now + seconds, 1, seconds, error)
 
 
 def test_it_learns_from_each_flush() -> None:
-    """At first there is no pause; the first flush is believed, of each further one a fifth."""
+    """The first flush sets the pause; each later one moves it by a fifth of the difference."""
     policy = PausePolicy()
     assert Flush("pause") == policy.item_added(0)
     for number, (seconds, mean) in enumerate([(10, 10), (20, 12), (2, 10)]):
@@ -65,14 +65,14 @@ def test_it_learns_from_each_flush() -> None:
     ("given_seconds", "error"), [(None, OSError("no route")), (0, None)], ids=["failed", "given"]
 )
 def test_some_flushes_teach_nothing(given_seconds: float | None, error: Exception | None) -> None:
-    """One that failed took no time that counts, and a duration that was given is believed."""
+    """A failed flush does not change the pause; if a duration was given, no flush does."""
     policy = PausePolicy(given_seconds)
     flush(policy, 0, 10, error)
     assert 0 == policy.pause_seconds
 
 
 def test_a_copy_of_a_running_policy_knows_what_that_has_learnt() -> None:
-    """The duration of a flush is that of the sink, whichever queue it serves."""
+    """A copy keeps the learned duration, since the sink is the same for every queue."""
     policy = PausePolicy()
     flush(policy, 0, 4)
     assert policy.pause_seconds == copy.deepcopy(policy).pause_seconds != 0
@@ -82,7 +82,7 @@ def test_a_copy_of_a_running_policy_knows_what_that_has_learnt() -> None:
 def test_no_item_waits_longer_than_the_pause_for_a_free_slot(
     times: list[int], seconds: int, slots: int
 ) -> None:
-    """A flush starts when the pause is over or when a flush ends, and at no other time."""
+    """A flush starts at the end of the pause, or later at the end of another flush."""
     policy = running_copy(PausePolicy(seconds), slots)
     assert isinstance(policy, PausePolicy)
     trace = simulate(policy, times, seconds, max_in_flight=slots)

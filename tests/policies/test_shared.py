@@ -1,4 +1,4 @@
-"""What several of the policies have in common."""
+"""Properties that several policies have in common."""
 
 import copy
 import math
@@ -14,7 +14,7 @@ from flushq.policy import Flush, FlushPolicy, Wait, running_copy
 from tests.models import state_of
 
 WAITING = {AlarmPolicy: "alarm", BudgetPolicy: "budget", IntervalPolicy: "age"}
-"""Policies that wait for as long as their first argument says, and their reasons."""
+"""The policies that wait as long as their first argument says, with their reasons."""
 
 waiting_kinds = pytest.mark.parametrize("kind", WAITING)
 learning_kinds = pytest.mark.parametrize("kind", [AlarmPolicy, BudgetPolicy, PausePolicy])
@@ -33,7 +33,7 @@ def test_a_full_batch_does_not_wait(kind: Any, cap: dict[str, Any]) -> None:
 
 @waiting_kinds
 def test_full_comes_before_the_time(kind: Any) -> None:
-    """A batch that is full and has waited long enough is flushed because it is full."""
+    """If a full batch has also waited long enough, the reason of its flush is ``full``."""
     policy = kind(1, max_records=2)
     policy.item_added(0)
     assert Flush("full") == policy.item_added(1)
@@ -51,7 +51,7 @@ def test_an_infinite_wait_is_for_a_full_batch_alone(kind: Any, options: dict[str
 
 @waiting_kinds
 def test_what_became_due_during_a_flush_is_due_when_that_ends(kind: Any) -> None:
-    """The time that items wait for a slot counts."""
+    """The time during which items wait for a slot counts, too."""
     policy = kind(6)
     policy.item_added(0)
     policy.flush_started(1, 1)
@@ -63,7 +63,7 @@ def test_what_became_due_during_a_flush_is_due_when_that_ends(kind: Any) -> None
 @waiting_kinds
 @pytest.mark.parametrize("now", [-20, 10])
 def test_a_copy_of_a_running_policy_starts_afresh(kind: Any, now: int) -> None:
-    """What the items of one queue have waited is not held against those of another."""
+    """A copy does not count the time that items of the original policy have waited."""
     policy = kind(6)
     policy.item_added(0, 2)
     policy.item_added(2)
@@ -72,7 +72,7 @@ def test_a_copy_of_a_running_policy_starts_afresh(kind: Any, now: int) -> None:
 
 @all_kinds
 def test_by_default_there_are_no_caps(kind: Any) -> None:
-    """Without caps a batch is whatever waits."""
+    """Without arguments neither cap is set."""
     policy = kind(1) if kind in WAITING else kind()
     assert (None, None) == (policy.max_records, policy.max_weight)
 
@@ -81,7 +81,7 @@ def test_by_default_there_are_no_caps(kind: Any) -> None:
 def test_a_long_queue_is_not_gone_through_for_each_batch(
     kind: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While a batch is full nothing need be summed up, and no alarm set."""
+    """While a batch is full the policy does not read the arrival times of the waiting items."""
     arrivals = PropertyMock(return_value=())
     monkeypatch.setattr(QueueState, "arrivals", arrivals)
     policy = running_copy(kind(9, max_records=10), 100)
@@ -93,7 +93,7 @@ def test_a_long_queue_is_not_gone_through_for_each_batch(
 
 @learning_kinds
 def test_items_weigh_nothing_unless_it_is_said(kind: Any) -> None:
-    """Without a weight an event moves none."""
+    """An event without a weight adds or removes no weight."""
     policy = running_copy(kind(9), 2)
     policy.item_added(0, 3)
     assert 0 == policy.queue.weight
@@ -111,13 +111,13 @@ def test_items_weigh_nothing_unless_it_is_said(kind: Any) -> None:
     ],
 )
 def test_only_what_is_set_once_is_an_argument(kind: Any, arguments: list[str]) -> None:
-    """What a policy keeps for itself cannot be passed."""
+    """The private state of a policy is no argument of its constructor."""
     assert arguments == [field.name for field in attrs.fields(kind) if field.init]
 
 
 @learning_kinds
 def test_an_event_that_cannot_be_changes_nothing(kind: Any) -> None:
-    """A refused event leaves the policy as it was."""
+    """A refused event leaves the policy unchanged."""
     policy: FlushPolicy = kind(6)
     policy.item_added(3)
     before = state_of(policy)
@@ -129,6 +129,6 @@ def test_an_event_that_cannot_be_changes_nothing(kind: Any) -> None:
 
 @all_kinds
 def test_a_policy_may_name_the_type_of_its_items(kind: Any) -> None:
-    """Code for flushq 0.2.2 subscribes its policies; here that is the policy itself."""
+    """Code for flushq 0.2.2 subscripts policy classes; a subscript returns the class itself."""
     assert kind is kind[str]
     assert kind is kind[list[int]]

@@ -1,35 +1,34 @@
-"""Seeded sessions: deterministic simulation of the real driver, beside a model of the core.
+"""Seeded sessions: deterministic simulation of the real driver, compared with a model of the core.
 
 One seed makes a queue, producers, a sink with faults, perhaps a failure handler, receipts,
-cancellations, barriers and an end, and runs them on a virtual loop of their own. Whatever happens
-to the queue is done to the model of `tests.core_sessions` as well, at the same step: after each the
-two must agree. What only a loop can show is checked beside: timers and tasks, contexts,
-cancellations, log records, and that nobody waits for ever. ``python -m tests.sessions --seeds
-100000`` runs many seeds, ``--seed 4711`` replays one and prints its history; ``--kind batched``
-plays a `Batched`, and ``--kind core`` the core alone, driven by hand.
+cancellations, barriers and an end. They run on a virtual loop of their own. Each step of the queue
+is also done to the model of `tests.core_sessions`, and after each step the queue and the model must
+agree. What only a loop can show is checked too: timers and tasks, contexts, cancellations, log
+records, and that no caller waits for ever. ``python -m tests.sessions --seeds 100000`` runs many
+seeds, ``--seed 4711`` replays one seed and prints its history; ``--kind batched`` plays a
+`Batched`, and ``--kind core`` plays the core alone, driven step by step.
 
 =================  ========================================================================
-facts.py           items, and what a queue keeps to
-history.py         what happened, in order, and what of it broke the contract
+facts.py           items, and the limits of a queue
+history.py         the events of a session, in order, and the complaints
 loop.py            the virtual loop, with hooks for idle moments and cancellations
-mirror.py          the model, to which each step of the queue is done as well
-mirrored.py        the queue, whose every step the mirror sees
-actors.py          tasks with names, who come and are interrupted
+mirror.py          does each step of the queue to the model, too
+mirrored.py        a queue that tells the mirror of its every step
+actors.py          tasks with names, which can be cancelled
 users.py           each call of the queue, mirrored
 producers.py       producers
-policies.py        policies that tell what they hear, and fail when asked to
-merges.py          how items with the same key become one
-errors.py          what is raised: also exceptions that cannot be compared
-throttles.py       throttles that do not ship, among them such that fail
+policies.py        policies that record their events and answers, and fail on request
+merges.py          how items with the same key become one item
+errors.py          the exceptions that are raised, some of them not comparable
+throttles.py       throttles of the tests, some of them faulty
 sink.py            the flush function and its faults
 handler.py         the failure handler and its faults
-harness.py         one queue with all of that around it
-dice.py            what seeds decide
+harness.py         one queue with all of its users and functions
+dice.py            the random choices of a seed
 session.py         one seed, played and judged
 batched.py         one seed, played on a Batched and judged
-asking.py          which requests wait there, and who has asked for them
+asking.py          the requests that wait in a Batched, and the callers of each
 many.py            many seeds
 =================  =================================================================
-A complaint names the point of the contract that was broken: 1 to 17 as in the README; beyond those
-18 is failure handlers, 19 receipts, 20 Batched, 21 reports and stats().
+A complaint names the point of the contract (tests/README.rst) that was broken.
 """

@@ -1,4 +1,4 @@
-"""Actors: tasks with names, who come and are interrupted."""
+"""Actors: tasks with names, which can be cancelled."""
 
 import asyncio
 import contextvars
@@ -15,7 +15,7 @@ WHO: contextvars.ContextVar[str] = contextvars.ContextVar("WHO", default="nobody
 
 
 class BodyError(Exception):
-    """What the body of an owner raises."""
+    """The exception that the body of an owner raises."""
 
 
 @attrs.define(eq=False)
@@ -23,9 +23,9 @@ class Actor:
     """A task with a name.
 
     Attributes:
-        closes: Whether it waits for the end of the queue.
-        scope: The asyncio.timeout by which it is cancelled, if it is not cancelled as a task.
-        receipts: Those that it has got, each with the call that has brought the item.
+        closes: Whether the actor waits for the end of the queue.
+        scope: The asyncio.timeout that cancels the actor; None if its task is cancelled instead.
+        receipts: The receipts of this actor, each with the call that submitted the item.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Actor:
 
     @property
     def done(self) -> bool:
-        """Whether it has played its part."""
+        """Whether the task of this actor has ended."""
         return self.task is not None and self.task.done()
 
 
@@ -44,10 +44,10 @@ Script = Callable[[Actor], Coroutine[object, object, None]]
 
 
 class Actors:
-    """All actors around one queue.
+    """All actors that use one queue.
 
     Attributes:
-        actors: All that have entered, by name.
+        actors: All actors that were started, by name.
     """
 
     def __init__(self, loop: SessionLoop) -> None:
@@ -62,7 +62,7 @@ class Actors:
         timed: bool = False,
         group: asyncio.TaskGroup | None = None,
     ) -> Actor:
-        """Let an actor play; ``timed``: to interrupt it is to let an asyncio.timeout expire."""
+        """Start an actor; with ``timed``, an expired asyncio.timeout interrupts it."""
         actor = self.actors[name] = Actor(name)
         played = _timed(actor, script) if timed else script(actor)
         context = contextvars.copy_context()
@@ -72,7 +72,7 @@ class Actors:
         return actor
 
     def interrupt(self, actor: Actor) -> None:
-        """Cancel an actor, or let its timeout expire."""
+        """Cancel the task of an actor, or let its asyncio.timeout expire."""
         if actor.task is None or actor.done or (actor.scope and actor.scope.expired()):
             return
         if actor.scope is None:
@@ -90,4 +90,4 @@ async def _timed(actor: Actor, script: Script) -> None:
         if not scope.expired():
             raise
     else:
-        assert not scope.expired(), "the timeout got lost"
+        assert not scope.expired(), "an expired timeout did not raise TimeoutError"

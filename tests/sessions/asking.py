@@ -1,7 +1,8 @@
-"""Who asks a `Batched` for what, and which requests wait for it: a model as plain as can be.
+"""A plain model of a `Batched`: the requests that wait, and the callers of each.
 
-Callers with the same key share a *request* from the first of them until its batch is cut, or until
-it is displaced. Who comes when there is no room stands in line, if nothing is to be displaced.
+Callers with the same key share a *request*. It begins with the first caller and ends when its batch
+is cut or when it is displaced. If there is no room and nothing may be displaced, a caller waits in
+line.
 """
 
 import asyncio
@@ -15,24 +16,24 @@ from flushq import Displaced
 from tests.sessions.facts import Limits
 
 Answer = Callable[[object, BaseException | None], bool]
-"""Whether a caller is told what it must be: a value, or an exception."""
+"""A function that returns whether a caller got the right value or the right exception."""
 
 
 @attrs.frozen
 class Value:
-    """What was loaded; no two are the same object."""
+    """A loaded value; no two values are the same object."""
 
     key: int
 
 
 @attrs.define(eq=False)
 class Request:
-    """What some callers have asked for together.
+    """One key that some callers have asked for together.
 
     Attributes:
-        key: What.
-        callers: Those who still wait.
-        answer: What they must be told, once it is known.
+        key: The key.
+        callers: The callers that still wait.
+        answer: A check of what the callers get; None until the right answer is known.
     """
 
     key: int
@@ -45,10 +46,10 @@ class Ask:
     """One call of a `Batched`.
 
     Attributes:
-        key: What is asked for.
-        task: Who asks.
+        key: The key that is asked for.
+        task: The task of the caller.
         is_cancelled: Whether the caller is being cancelled.
-        request: The request that it shares; None if it was not accepted.
+        request: The request that the caller shares; None if the call was not accepted.
     """
 
     key: int
@@ -58,12 +59,12 @@ class Ask:
 
 
 def weight_of(key: int) -> float:
-    """What a key weighs."""
+    """Return the weight of a key."""
     return 1.0 + key // 2
 
 
 def parity_of(key: int) -> int:
-    """The partition of a key."""
+    """Return the partition of a key."""
     return key % 2
 
 
@@ -72,12 +73,13 @@ class Waiting:
     """The requests that wait, and the callers in line for room.
 
     Attributes:
-        limits: What the queue keeps to.
-        complain: Notes what broke a point of the contract.
-        requests: Those that wait, the oldest first.
-        line: Who has come and was not accepted.
-        accepted, duplicates, displaced: How many were.
-        overflowed: Whether any was displaced since a batch was cut.
+        limits: The limits of the queue.
+        complain: A function that notes a breach of a point of the contract.
+        requests: The requests that wait, the oldest first.
+        line: The callers that were not accepted yet.
+        accepted, duplicates, displaced: How many calls were accepted, were duplicates, and how
+            many requests were displaced.
+        overflowed: Whether a request was displaced since the last batch was cut.
     """
 
     limits: Limits
@@ -91,17 +93,17 @@ class Waiting:
 
     @property
     def weight(self) -> float:
-        """What those that wait weigh together."""
+        """The weight of all requests that wait."""
         return sum(weight_of(request.key) for request in self.requests)
 
     def has_room_for(self, key: int) -> bool:
-        """Whether one more may wait."""
+        """Return whether one more request may wait."""
         most = self.limits.max_queue_weight
         is_light = most is None or self.weight + weight_of(key) <= most
         return len(self.requests) < self.limits.max_queue_size and is_light
 
     def accept(self, ask: Ask) -> None:
-        """A caller's request is accepted."""
+        """Let a caller leave the line, and join or make its request."""
         before = self.line[: self.line.index(ask)]
         self.line.remove(ask)
         self.accepted += 1
@@ -132,7 +134,7 @@ class Waiting:
         request.answer = _is_displaced(request.key)
 
     def cut(self, count: int, partition: object) -> list[Request]:
-        """So many of the oldest of a partition leave."""
+        """Remove the oldest ``count`` requests of a partition, and return them."""
         self.overflowed = False
         batch = [each for each in self.requests if self._partition_of(each) == partition][:count]
         self.requests = [each for each in self.requests if each not in batch]
@@ -150,9 +152,9 @@ class Waiting:
         return self.overflowed or is_heavy or len(self.requests) >= self.limits.max_queue_size
 
     def check_line(self) -> None:
-        """Nothing can happen now: nobody stands in line who could come in."""
+        """Complain if the first caller in line has room; call it when the loop is idle."""
         if any(self.has_room_for(ask.key) for ask in self.line[:1]):
-            self.complain(7, f"{self.line[0].task.get_name()} stands in line beside room")
+            self.complain(7, f"{self.line[0].task.get_name()} waits in line although there is room")
 
 
 def _is_displaced(key: int) -> Answer:

@@ -1,11 +1,11 @@
 """One seed, played on a `Batched`: callers, shared keys, a loader and its faults, all checked.
 
-Keys that are even, and those that are odd, are partitions now and then: no load has both. What may
-wait is bounded now and then, and a throttle says when a load may start, or fails.
+In some sessions the even and the odd keys are two partitions, so no load has both. In some the
+waiting requests are bounded, and in some a throttle decides when a load may start, or fails.
 
-`tests.sessions.asking` says which requests wait. The loader is called with the keys of those
-requests of a batch that still have callers: that is a *load*. What it has returned or raised says
-what each of their callers must be told.
+`tests.sessions.asking` models the waiting requests. A *load* is a call of the loader, with the keys
+of those requests of a batch that still have callers. Its result or exception decides what each of
+these callers must get.
 """
 
 import asyncio
@@ -35,13 +35,13 @@ from tests.sessions.facts import Limits
 from tests.sessions.history import History
 from tests.sessions.loop import SessionLoop
 from tests.sessions.policies import make_policy
-from tests.sessions.throttles import HeardThrottle
+from tests.sessions.throttles import RecordedThrottle
 
 _logger = logging.getLogger("flushq")
 
 
 def limits_of(dice: Dice) -> Limits:
-    """What the queue of the requests keeps to: half of them are bounded."""
+    """Return the limits of the queue of requests: in half of the sessions it is bounded."""
     limits = Limits(
         max_in_flight=dice.choice([1, 1, 2]),
         max_shutdown_wait=dice.choice([math.inf, math.inf, 0, 1.0]),
@@ -72,10 +72,10 @@ class Session:
         self._limits = limits = limits_of(dice)
         self._end = dice.moment(6.0)
         self._is_closed, self._ends_at = False, math.inf
-        self._throttle: HeardThrottle | None = None
+        self._throttle: RecordedThrottle | None = None
         self._failure: tuple[BaseException | None] | None = None
         self._wickedness = dice.choice([0.0, 0.3, 0.6])
-        heard = None if limits.throttle is None else HeardThrottle(limits.throttle, self)
+        recorded = None if limits.throttle is None else RecordedThrottle(limits.throttle, self)
         self._batched: Batched[int, object] = Batched(
             self._load,
             make_policy(policy_of(dice, faulty=False), limits, self),
@@ -87,7 +87,7 @@ class Session:
             max_in_flight=limits.max_in_flight,
             max_in_flight_per_partition=limits.max_in_flight_per_partition,
             max_shutdown_wait=limits.max_shutdown_wait,
-            throttle=heard,
+            throttle=recorded,
         )
         self._asks: dict[asyncio.Task[Any] | None, Ask] = {}
         self._waiting = Waiting(limits, self.history.complain)
@@ -99,7 +99,7 @@ class Session:
         self.history.note("PLAN", f"{limits}")
 
     def play(self) -> None:
-        """Play it to the end."""
+        """Play the session to the end."""
         self.loop.create_task(self._own(), name="owner")
         for number in range(self._dice.randrange(1, 9)):
             task = self.loop.create_task(self._call(), name=f"caller {number}")
@@ -126,7 +126,7 @@ class Session:
         self._complain(f"{context['message']}: {context.get('exception')!r}")
 
     def on_record(self, record: logging.LogRecord) -> bool:
-        """A record is logged: hand it out to nobody."""
+        """Count a log record, and return False, so that no handler gets it."""
         self.history.note("log", record.getMessage())
         self._failures += record.getMessage().startswith("the queue has failed")
         self._news += record.levelno == logging.WARNING
@@ -136,12 +136,12 @@ class Session:
         told = self._failures, self._news > 0
         right = self._failure is not None, self._waiting.displaced > 0
         if told != right:
-            self._complain(f"log records of a failure, and of displacing: {told}, not {right}")
+            self._complain(f"failures logged, displacing logged: {told}, not {right}")
 
     def _complain(self, text: str) -> None:
         self.history.complain(20, text)
 
-    # Who asks, and what they are told.
+    # The callers, and what they get.
 
     async def _own(self) -> None:
         try:
@@ -181,11 +181,11 @@ class Session:
             raise error
 
     def accepted(self) -> None:
-        """What the task asks for that runs is accepted."""
+        """Note that the call of the current task is accepted."""
         ask = self._asks[asyncio.current_task()]
         self.history.note(ask.task.get_name(), "  is accepted", ask.key)
         if self._ends_at < math.inf:
-            self._complain(f"{ask.task.get_name()} comes in when the queue ends")
+            self._complain(f"{ask.task.get_name()} is accepted while the queue ends")
         self._waiting.accept(ask)
 
     def _check(self, ask: Ask, value: object, error: BaseException | None) -> None:
@@ -195,7 +195,7 @@ class Session:
             self._complain(f"{who} asked for {ask.key} and got {value} {error!r}")
         if isinstance(error, FlushqError | KeyError):
             if any(error is other for other in self._told):
-                self._complain(f"{error!r} is an object that somebody else got")
+                self._complain(f"{error!r} is an object that another caller got, too")
             self._told.append(error)
 
     def _is_right(self, ask: Ask, value: object, error: BaseException | None) -> bool:
@@ -217,15 +217,15 @@ class Session:
 
     @property
     def _stops(self) -> bool:
-        """Whether the close may be cut short."""
+        """Whether the time limit of the close has passed."""
         return self.loop.time() >= self._ends_at + self._limits.shutdown_seconds
 
     # The policy.
 
     def told(self, policy: object, event: str, *facts: Any) -> None:
-        """The policy hears of an event: of a batch, perhaps, that was cut."""
+        """Note an event of the policy; if it is the start of a flush, its batch is cut."""
         if event == "flush_started":
-            core = self._batched.queue._core  # noqa: SLF001 - it tells which partition it is of
+            core = self._batched.queue._core  # noqa: SLF001 - it tells the partition of the batch
             batch = next(reversed(core.batcher.running))
             self._batches.append(self._waiting.cut(facts[1], batch.partition))
             self._running += 1
@@ -233,36 +233,37 @@ class Session:
             self._running -= 1
 
     def answered(self, decision: Decision) -> Decision:
-        """The policy answers."""
+        """Return the answer of the policy."""
         return decision
 
     def policy_failed(self, cause: BaseException | None) -> None:
-        """The policy fails: none does."""
+        """Do nothing: no policy fails in these sessions."""
 
     def copy_failed(self, error: Exception) -> None:
-        """Another copy cannot be made: all can."""
+        """Do nothing: every policy can be copied in these sessions."""
 
     # The throttle.
 
-    def throttle_copied(self, copied: HeardThrottle) -> None:
-        """This is the copy that is told."""
+    def throttle_copied(self, copied: RecordedThrottle) -> None:
+        """Keep the copy of the throttle that the queue uses."""
         self._throttle = copied
 
     def call_started(self, *, was_ready: bool) -> None:
-        """A call starts: of a batch that was just cut."""
+        """Complain if a call starts that the throttle does not allow yet."""
         if not was_ready:
-            self.history.complain("H2", "a call starts that may not")
+            self.history.complain("H2", "a call starts before the throttle allows it")
 
     def call_done(self, error: BaseException | None) -> None:
-        """A call has ended: as the loader has, or the limit has come before that was called."""
+        """Complain if the loader did not raise this error, unless the close has cut the call."""
         left = [each for each in self._raised if each is not error]
         is_known = error is None or len(left) < len(self._raised)
         if not is_known and not (self._stops and isinstance(error, CancelledError)):
-            self.history.complain("H1", f"the throttle is told of {error!r}")
+            text = f"the throttle is told of {error!r}, which the loader did not raise"
+            self.history.complain("H1", text)
         self._raised = left
 
     def throttle_failed(self, cause: BaseException | None) -> None:
-        """The queue has failed: what was not handed over will never be."""
+        """Note that the queue has failed: no request that waits is loaded any more."""
         self.history.note("throttle", "fails", cause)
         if self._failure is None:
             self._failure = (cause,)
@@ -299,7 +300,7 @@ class Session:
         return self._result(keys, requests)
 
     def _requests_of(self, keys: list[int]) -> list[Request]:
-        """The requests that are loaded: a batch's, but for those whose callers have all gone."""
+        """Return the requests of this load: a batch without those that have lost all callers."""
         for batch in self._batches:
             wanted = [request for request in batch if request.key in keys]
             left_out = [request for request in batch if request.key not in keys]
@@ -309,7 +310,7 @@ class Session:
                 self._batches.remove(batch)
                 self._loaded += wanted
                 return wanted
-        self._complain(f"the loader was called with {keys}, for nobody")
+        self._complain(f"the loader was called with {keys}, although no batch has these keys")
         return []
 
     async def _take_time(self) -> None:
@@ -318,7 +319,7 @@ class Session:
         await asyncio.sleep(self._dice.choice([0.0, 0.25, 1.0, 2.0]))
 
     def _result(self, keys: list[int], requests: list[Request]) -> object:
-        """A list or a mapping of results, which are exceptions perhaps, or one of which misses."""
+        """Return a list or a mapping of results; some may be exceptions, and one may be missing."""
         wicked = self._dice.chance(self._wickedness)
         results: dict[int, object] = {
             key: error_of(key, f"no {key}") if wicked and self._dice.chance(0.3) else Value(key)
@@ -331,50 +332,51 @@ class Session:
         return list(results.values()) if shape == "list" else results
 
     def _answer(self, requests: list[Request], answer: Callable[[Request], Answer]) -> None:
-        """It is known what the callers must be told."""
+        """Set what the callers of these requests must get."""
         for request in requests:
             request.answer = answer(request)
 
     # An idle moment.
 
     def _check_idle(self) -> None:
-        """No caller waits for a load that has not begun, or has ended."""
+        """Complain if callers wait although no load runs for them."""
         for batch in self._batches:
             if any(request.callers for request in batch):
-                self._complain(f"callers of {batch} wait, and nothing is loaded")
+                self._complain(f"callers of {batch} wait, and no load runs")
         for request in self._loaded:
             if request.answer is not None and request.callers:
-                self._complain(f"callers of {request} wait, though it was loaded")
+                self._complain(f"callers of {request} wait, but its load has ended")
         if self._failure is None and not self._stops:
             self._waiting.check_line()
             self._check_start()
             self._check_facts()
 
     def _check_start(self) -> None:
-        """A load that must begin does so as soon as it may."""
+        """Complain if a load must start, may start, and does not."""
         now, waiting = self.loop.time(), self._waiting
         must = waiting.is_pressing or self._is_closed
         may = self._running == 0 and (self._throttle is None or self._throttle.may_start(now))
         if waiting.requests and must and may:
-            self.history.complain("B4", f"{waiting.requests} wait, and nothing is loaded")
+            self.history.complain("B4", f"{waiting.requests} wait, and no load runs")
 
     def _check_facts(self) -> None:
-        """The account is right, and so are the facts of the policy and of the throttle."""
+        """Complain if the figures of the queue, of its policy or of its throttle are wrong."""
         queue, waiting = self._batched.queue, self._waiting
         stats, throttle = queue.stats(), self._throttle
         told = stats.accepted, stats.duplicates, stats.displaced, stats.pending
         right = waiting.accepted, waiting.duplicates, waiting.displaced, len(waiting.requests)
         if told != right:
-            self.history.complain("B3", f"stats() are {told}, not {right}")
+            self.history.complain("B3", f"stats() is {told}, not {right}")
         facts = queue.policy.queue.pending, queue.policy.queue.weight
         if not self._limits.partitioned and facts != (right[-1], waiting.weight):
-            self.history.complain("B5", f"the policy knows of {facts}")
+            self.history.complain("B5", f"the policy counts {facts}")
         if throttle is not None and (throttle.running != self._running or self._raised):
-            self.history.complain("H1", f"{throttle.running} calls run, {self._raised} is not told")
+            text = f"the throttle counts {throttle.running} calls, and was not told {self._raised}"
+            self.history.complain("H1", text)
 
 
 def _tells(key: int, results: dict[int, object]) -> Answer:
-    """The result for this key, raised if it is an exception; a KeyError if there is none."""
+    """Expect the result for this key: returned, raised if an exception, or a KeyError."""
 
     def is_told(value: object, error: BaseException | None) -> bool:
         if key not in results:
@@ -386,7 +388,7 @@ def _tells(key: int, results: dict[int, object]) -> Answer:
 
 
 def _fails(cause: BaseException) -> Answer:
-    """An ItemFailed with this cause."""
+    """Expect an ItemFailed with this cause."""
     return lambda value, error: type(error) is ItemFailed and error.__cause__ is cause
 
 
@@ -395,12 +397,12 @@ def play(seed: int) -> History:
     session = Session(seed)
 
     class SeenRequest(flushq.requests.Request[int]):
-        """A request that tells when it is accepted."""
+        """A request that tells the session when it is accepted."""
 
         __slots__ = ()
 
         def join(self, stays: flushq.requests.Request[int]) -> None:
-            """Tell of it."""
+            """Tell the session, and join."""
             session.accepted()
             super().join(stays)
 

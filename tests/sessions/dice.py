@@ -1,7 +1,7 @@
-"""What seeds decide, for every kind of session.
+"""The random choices of a seed, for every kind of session.
 
-Times are multiples of 1/8 s, so that much falls on the same instant, and "some turns of the loop
-later" is part of every moment, so that it falls on the steps between as well.
+Times are multiples of 1/8 s, so that many events happen at the same instant. Each moment also
+counts some iterations of the loop, so that events happen between the steps of an instant, too.
 """
 
 import itertools
@@ -17,31 +17,31 @@ from tests.sessions.merges import WEIGHTS, Merge
 from tests.sessions.policies import FAULTS, PolicyFault, PolicyPlan
 
 Moment = tuple[float, int]
-"""A time, and how many turns of the loop later."""
+"""A time in seconds, and a number of iterations of the loop after it."""
 
 
 class Dice(random.Random):
-    """What a seed decides."""
+    """The random choices of one seed."""
 
     def chance(self, probability: float) -> bool:
-        """True with this probability."""
+        """Return True with this probability."""
         return self.random() < probability
 
     def time(self, until: float) -> float:
-        """A time on the grid."""
+        """Return a time before ``until``, a multiple of 1/8 s."""
         return int(self.random() * until * 8) / 8
 
     def moment(self, until: float) -> Moment:
-        """A moment."""
+        """Return a moment before ``until``."""
         return self.time(until), self.choice([0, 0, 1, 2, 3, 4, 6])
 
     def a_few(self) -> range:
-        """Seldom more than one."""
+        """Return a range of length 0 to 3, mostly 0 or 1."""
         return range(self.choice([0, 0, 0, 1, 1, 2, 3]))
 
 
 class Items:
-    """A maker of items, each with its number, key, weight and partition."""
+    """A maker of items with number, key, weight and partition."""
 
     def __init__(self, dice: Dice, limits: Limits, first: int = 1) -> None:
         self._dice = dice
@@ -70,7 +70,7 @@ THROTTLES: list[Throttle] = [
 
 
 def merging(dice: Dice, limits: Limits) -> Limits:
-    """The same limits, with a merge perhaps."""
+    """Return the same limits, in some sessions with a merge."""
     if not dice.chance(0.3):
         return limits
     return attrs.evolve(
@@ -82,7 +82,7 @@ def merging(dice: Dice, limits: Limits) -> Limits:
 
 
 def bounded(dice: Dice, limits: Limits) -> Limits:
-    """The same limits, with bounds of the queue perhaps: by weight mostly, if items are merged."""
+    """Return the same limits, in some sessions with bounds; with a merge often by weight."""
     if not dice.chance(0.4 if limits.merge is None else 0.8):
         return limits
     weights = [None, 4.0, 5.0, 6.0] if limits.merge is None else [4.0, 6.0, 9.0]
@@ -94,7 +94,7 @@ def bounded(dice: Dice, limits: Limits) -> Limits:
 
 
 def limits_of(dice: Dice, partitioned: float) -> Limits:
-    """What a queue keeps to, which is partitioned with this probability."""
+    """Return the limits of a queue, which is partitioned with this probability."""
     weighs = dice.chance(0.25)
     return Limits(
         max_queue_size=dice.choice([1, 1, 2, 2, 3, 5, 8, 10_000]),
@@ -111,7 +111,7 @@ def limits_of(dice: Dice, partitioned: float) -> Limits:
 
 
 def policy_of(dice: Dice, *, faulty: bool = True) -> PolicyPlan:
-    """A policy, which fails now and then if it is ``faulty``."""
+    """Return a plan of a policy, which fails in some sessions if ``faulty``."""
     kind = dice.choice(["interval", "interval", "interval", "natural", "natural", "echo", "whim"])
     number = {
         "interval": dice.choice([0.25, 0.5, 1.0, 2.0, 5.0, math.inf]),
@@ -131,7 +131,7 @@ def policy_of(dice: Dice, *, faulty: bool = True) -> PolicyPlan:
 
 
 def throttle_of(dice: Dice) -> Throttle:
-    """A throttle, which fails now and then."""
+    """Return a throttle, which fails in some sessions."""
     if dice.chance(0.2):
         return throttles.FaultyThrottle(dice.randrange(1, 12), dice.choice(throttles.FAULTS))
     return dice.choice(THROTTLES)

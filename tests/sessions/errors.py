@@ -1,10 +1,10 @@
-"""What a sink, a handler or a loader raises: also exceptions that refuse to be compared."""
+"""The exceptions that a sink, a handler or a loader raises, some of them not comparable."""
 
 from asyncio import CancelledError
 
 
 class Incomparable(Exception):
-    """An exception that refuses to be compared."""
+    """An exception that raises TypeError when it is compared."""
 
     __hash__ = None  # type: ignore[assignment]  # that is how Python marks it
 
@@ -13,12 +13,12 @@ class Incomparable(Exception):
 
 
 ERRORS: list[type[Exception]] = [ValueError, Incomparable]
-"""What may be raised for an item."""
+"""The classes of exceptions that may be raised for an item."""
 
 FAULTS: list[type[BaseException]] = [*ERRORS, TimeoutError, CancelledError]
-"""What may be raised for a batch."""
+"""The classes of exceptions that may be raised for a batch."""
 
 
 def error_of(number: int, text: str) -> Exception:
-    """Make the exception of this number."""
+    """Make an exception; its class depends on the number."""
     return ERRORS[number % len(ERRORS)](text)

@@ -1,4 +1,4 @@
-"""Items, and what a queue keeps to."""
+"""Items, and the limits of a queue."""
 
 import math
 from collections.abc import Callable
@@ -11,10 +11,10 @@ from flushq.throttles import Throttle
 
 @attrs.frozen
 class Item:
-    """One item; no two that are brought are equal.
+    """One item; no two items that producers enqueue are equal.
 
     Attributes:
-        parts: The numbers of the items that were merged into this one, if any were.
+        parts: The numbers of the items that were merged into this one; empty if it was not merged.
     """
 
     number: int
@@ -25,7 +25,7 @@ class Item:
 
     @property
     def name(self) -> tuple[int | None, int | None]:
-        """The same of those that are duplicates."""
+        """The partition and the key, which are the same for two items that are duplicates."""
         return self.partition, self.key
 
     def __repr__(self) -> str:
@@ -38,7 +38,7 @@ class Item:
 
 @attrs.frozen
 class Limits:
-    """What the queue and its policy were told to keep to; None means unlimited."""
+    """The arguments of the queue and of its policy; None means unlimited."""
 
     max_queue_size: int = 10_000
     max_in_flight: int = 1
@@ -56,11 +56,11 @@ class Limits:
 
     @property
     def shutdown_seconds(self) -> float:
-        """How long closing may take."""
+        """How many seconds closing may take."""
         return math.inf if self.max_shutdown_wait is None else self.max_shutdown_wait
 
     @property
     def partition_slots(self) -> int:
-        """How many flushes of one partition may run; without partitions all items are in one."""
+        """How many flushes of one partition may run; a queue without keys is one partition."""
         own = self.max_in_flight_per_partition if self.partitioned else None
         return self.max_in_flight if own is None else own

@@ -20,15 +20,15 @@ FAULTS = ["fail", "fail", "raise", "raise", "reraise", "nonsense"]
 
 
 class Handler:
-    """A failure handler; one that waits is async.
+    """A failure handler; when it waits, it returns an awaitable.
 
     Args:
-        dice: Decides what it answers, failure by failure.
-        make_item: Makes the items that it enqueues itself.
-        severity: How often it ends the queue.
+        dice: The source of the answer to each failure.
+        make_item: A maker of the items that the handler itself enqueues.
+        severity: The share of failures at which the handler ends the queue.
 
     Attributes:
-        users: Who uses the queue; the handler does so too.
+        users: The users of the queue, through which the handler enqueues.
     """
 
     users: Users
@@ -39,7 +39,7 @@ class Handler:
         self._severity = severity
 
     def __call__(self, failure: Failure[Item]) -> Verdict | Awaitable[Verdict]:
-        """Answer, at once or later."""
+        """Answer a failure, at once or later."""
         flush = CURRENT.get()
         assert flush is not None
         self.users.history.note("handler", "asked", tuple(failure.items), failure.attempt)
@@ -55,7 +55,7 @@ class Handler:
         return self._answer(flush, verdict)
 
     def _verdict(self, failure: Failure[Item]) -> object:
-        """A verdict, nonsense, or an exception to be raised; what fails for long is dropped."""
+        """Return a verdict, a wrong answer or an exception; drop items after many attempts."""
         worn_out = failure.attempt >= MOST_ATTEMPTS
         pause = self._dice.choice([0.0, 0.0, 0.125, 0.5, 1.0, 3.0])
         text = f"the handler, asked about {failure.items}"
@@ -72,13 +72,13 @@ class Handler:
         return verdicts[self._dice.choice(FAULTS if is_fault else VERDICTS)]
 
     def _answer(self, flush: Flush, verdict: Any) -> Verdict:
-        """Answer, or raise what is an exception."""
+        """Return the verdict, or raise it if it is an exception."""
         self.users.history.note("handler", "  answers", verdict)
         if isinstance(verdict, BaseException):
             self.users.mirror.break_handler(flush, verdict)
             raise verdict
         self.users.mirror.judge(flush, verdict)
-        return verdict  # type: ignore[no-any-return]  # or it is meant to be nonsense
+        return verdict  # type: ignore[no-any-return]  # a wrong answer is intended
 
     async def _answer_later(self, flush: Flush, verdict: object) -> Verdict:
         try:

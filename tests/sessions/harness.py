@@ -1,4 +1,4 @@
-"""Everything around one queue: its loop, policy and sink, who uses it, and the mirror."""
+"""One queue with its loop, policy, sink, users and mirror."""
 
 import asyncio
 import logging
@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from flushq import FlushReport
-from tests.core_sessions.play import Ear
+from tests.core_sessions.play import EventRecorder
 from tests.sessions.facts import Limits
 from tests.sessions.handler import Handler
 from tests.sessions.history import History
@@ -23,15 +23,15 @@ _logger = logging.getLogger("flushq")
 
 
 class ReportError(Exception):
-    """What on_report raises."""
+    """The exception that ``on_report`` raises."""
 
 
 class Harness:
-    """One queue on a loop of its own. A context manager: it hears the log records meanwhile.
+    """One queue on a loop of its own; as a context manager it collects the log records.
 
     Attributes:
-        loop, history: Its loop, and what happened on it.
-        users: Who uses the queue.
+        loop, history: The loop, and the events on it.
+        users: The users of the queue.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Harness:
         self._queue = MirroredQueue(
             self._mirror,
             sink,
-            make_policy(plan, limits, Ear(self._mirror.heard)),
+            make_policy(plan, limits, EventRecorder(self._mirror.policy_events)),
             dedupe_key=attrgetter("key") if limits.dedupe else None,
             weigh=attrgetter("weight") if limits.weighs else None,
             partition_key=attrgetter("partition") if limits.partitioned else None,
@@ -96,7 +96,7 @@ class Harness:
         return False
 
     def finish(self) -> None:
-        """Judge what is left when the loop is quiet for good."""
+        """Complain of everything that is wrong once nothing can happen on the loop any more."""
         for actor in self.users.actors.values():
             if actor.task is None or not actor.done:
                 self.history.complain(2, f"{actor.name} waits for ever")
@@ -110,7 +110,7 @@ class Harness:
         if self._records != records:
             self.history.complain(12, f"log records: {self._records}, not {records}")
         if self._news != self._mirror.model.news:
-            text = f"log records of so many displaced: {self._news}, not {self._mirror.model.news}"
+            text = f"displaced items, as logged: {self._news}, not {self._mirror.model.news}"
             self.history.complain("B3", text)
         if self._queue.state != ("failed" if failed else "closed"):
             self.history.complain(17, f"the queue is {self._queue.state}")

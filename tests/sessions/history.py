@@ -1,23 +1,23 @@
-"""What happened, in order, and what of it broke the contract."""
+"""The events of a session, in order, and the complaints about them."""
 
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """What a history notes the time by: a loop, or the time of a script."""
+    """The clock of a history: a loop, or the time of a script."""
 
     iteration: int
 
     def time(self) -> float:
-        """The time in seconds."""
+        """Return the time in seconds."""
 
 
 class History:
-    """A list of events, to be read when something went wrong.
+    """A list of events, to read when something went wrong.
 
     Attributes:
-        clock: Whose time and iterations are noted.
-        complaints: What broke the contract; empty if all is well.
+        clock: The clock that gives the time and the iteration of each event.
+        complaints: The breaches of the contract; empty if there are none.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -26,7 +26,7 @@ class History:
         self._events: list[tuple[float, int, str, str, tuple[object, ...]]] = []
 
     def note(self, who: str, what: str, *facts: object) -> None:
-        """Note an event; the facts must not change any more."""
+        """Note an event; the facts must not change later."""
         self._events.append((self.clock.time(), self.clock.iteration, who, what, facts))
 
     def complain(self, point: int | str, text: str) -> None:
@@ -35,7 +35,7 @@ class History:
         self.note("CHECKER", f"contract {point}: {text}")
 
     def lines(self) -> list[str]:
-        """Each event as a line: time, iteration of the loop, who, what."""
+        """Return each event as a line: time, iteration of the loop, who, what."""
         return [_line(*event) for event in self._events]
 
 

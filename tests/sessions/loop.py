@@ -1,4 +1,4 @@
-"""The virtual loop, with a hook for the moments at which nothing can happen."""
+"""The virtual loop, with hooks for idle moments and for cancellations."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -9,22 +9,22 @@ from tests.virtual import VirtualLoop
 T = TypeVar("T")
 
 EARLY = 2.0**-20
-"""By how much a loop with early timers fires them before their time."""
+"""How many seconds too early a loop with early timers fires them."""
 
 MOST_ITERATIONS = 20_000
 
 
 class Livelock(AssertionError):
-    """The loop turns and turns, and nothing comes of it."""
+    """The loop iterates without end, although no time passes."""
 
 
 class SessionTask(asyncio.Task[T]):
-    """A task that tells when it is being cancelled."""
+    """A task that calls ``on_cancel`` when it is being cancelled."""
 
     on_cancel: Callable[[asyncio.Task[Any]], None] = staticmethod(lambda task: None)
 
     def cancel(self, msg: Any = None) -> bool:
-        """Tell of it, and cancel the task."""
+        """Call ``on_cancel``, and cancel the task."""
         if not self.done():
             self.on_cancel(self)
         return super().cancel(msg)
@@ -34,9 +34,9 @@ class SessionLoop(VirtualLoop):
     """A virtual loop that counts its iterations and stops when nothing can happen any more.
 
     Attributes:
-        on_idle: Is called whenever no callback is ready, before time moves on.
-        on_cancel: Is called with each task that is being cancelled.
-        iteration: How many iterations there were.
+        on_idle: A function to call whenever no callback is ready, before the time moves on.
+        on_cancel: A function to call with each task that is being cancelled.
+        iteration: The number of iterations until now.
     """
 
     def __init__(self, *, fires_early: bool = False) -> None:
@@ -51,7 +51,7 @@ class SessionLoop(VirtualLoop):
     def _make_task(
         self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T], **options: Any
     ) -> asyncio.Task[T]:
-        """Make a task, and know it."""
+        """Make a task, and add it to the list of tasks."""
         task = SessionTask(coro, loop=loop, **options)
         task.on_cancel = self.on_cancel
         self._tasks.append(task)
@@ -59,12 +59,12 @@ class SessionLoop(VirtualLoop):
 
     @property
     def timers(self) -> list[asyncio.TimerHandle]:
-        """The timers that are set, the next first."""
+        """The timers that are set, the earliest first."""
         timers = [timer for timer in self._scheduled if not timer.cancelled()]
         return sorted(timers, key=asyncio.TimerHandle.when)
 
     def timers_of(self, owner: object) -> list[float]:
-        """For when timers are set that call a method of this object."""
+        """Return the times of the timers that call a method of this object."""
         return [each.when() for each in self.timers if _owner(each) is owner]
 
     @property
@@ -91,9 +91,9 @@ class SessionLoop(VirtualLoop):
         self.iteration += 1
         if self.iteration > MOST_ITERATIONS:
             raise Livelock(f"{self.iteration} iterations, at {self.time()} s")
-        super()._run_once()  # type: ignore[misc]  # the base class has it, its stub has not
+        super()._run_once()  # type: ignore[misc]  # the stub of the base class lacks it
 
 
 def _owner(timer: asyncio.TimerHandle) -> object:
-    callback = timer._callback  # type: ignore[attr-defined]  # noqa: SLF001 - its stub has it not
+    callback = timer._callback  # type: ignore[attr-defined]  # noqa: SLF001 - the stub lacks it
     return getattr(callback, "__self__", None)

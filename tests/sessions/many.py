@@ -1,4 +1,4 @@
-"""Many seeds."""
+"""Play many seeds, in several processes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
@@ -18,19 +18,19 @@ KINDS: dict[str, Callable[[int], History]] = {
 
 
 def failing(task: tuple[str, Sequence[int]]) -> list[int]:
-    """Return those of the seeds whose session, of a kind, breaks the contract."""
+    """Return the seeds whose sessions of this kind break the contract."""
     kind, seeds = task
     return [seed for seed in seeds if KINDS[kind](seed).complaints]
 
 
 def all_failing(seeds: range, processes: int, kind: str = "queue") -> Iterator[int]:
-    """Yield the same, found by several processes."""
+    """Yield the seeds whose sessions break the contract, found by several processes."""
     chunks = [(kind, seeds[start : start + CHUNK]) for start in range(0, len(seeds), CHUNK)]
     yield from chain.from_iterable(spread(failing, chunks, processes))
 
 
 def report(seed: int, kind: str = "queue") -> tuple[list[str], str]:
-    """Play one seed, and return the complaints and a text that tells all about it."""
+    """Play one seed; return its complaints, and a text with its history and complaints."""
     history = KINDS[kind](seed)
     text = [f"seed {seed}", "", *history.lines(), "", *history.complaints]
     return history.complaints, "\n".join(text)

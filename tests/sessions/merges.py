@@ -1,4 +1,4 @@
-"""How items with the same key become one, now and then with a mistake."""
+"""How items with the same key become one item; sometimes the merge is faulty."""
 
 import operator
 from collections.abc import Callable
@@ -12,31 +12,31 @@ WEIGHTS: dict[str, Callable[[float, float], float]] = {
     "difference": lambda waiting, new: abs(waiting - new),
     "most": max,
 }
-"""What a fold weighs, of the weights of both."""
+"""The weight of a merged item, computed from the weights of both items."""
 
 
 class MergeError(Exception):
-    """What a merge raises when it is told to."""
+    """The exception that a faulty merge raises."""
 
 
 MISTAKES = MergeError, ValueError
-"""What a producer gets whose item cannot be merged: ItemTooLarge is a ValueError."""
+"""The exceptions of a producer whose item cannot be merged: ItemTooLarge is a ValueError."""
 
 
 @attrs.frozen
 class Merge:
-    """A merge: the last item wins, or a fold names all items, in their order.
+    """A merge that returns the last item, or an item whose ``parts`` name all items in order.
 
     Attributes:
-        kind: "last", or what a fold weighs.
-        is_faulty: Whether it raises, or changes the key, for some numbers.
+        kind: "last", or the key of ``WEIGHTS`` for the weight of the merged item.
+        is_faulty: Whether the merge raises, or changes the key, for some numbers of items.
     """
 
     kind: str
     is_faulty: bool = False
 
     def __call__(self, waiting: Item, new: Item) -> Item:
-        """What waits from now on: the same for the same two items."""
+        """Return the merged item, an equal one each time for the same two items."""
         mistake = new.number % 6 if self.is_faulty else None
         if mistake == 0:
             raise MergeError(f"{waiting} and {new}")

@@ -1,4 +1,4 @@
-"""A queue whose every step a mirror sees: its passes, timers, flushes and calls."""
+"""A queue that tells a mirror of its every step: passes, timers, flushes and calls."""
 
 import asyncio
 import types
@@ -20,14 +20,14 @@ from tests.sessions.mirror import CURRENT, Mirror
 
 
 class MirroredCalls(Calls[Item]):
-    """The calls of a flush, which tell of their beginning and end."""
+    """The calls of a flush, which tell the mirror when they begin and end."""
 
     def __init__(self, mirror: Mirror, core: Core[Item], *functions: Any) -> None:
         super().__init__(core, *functions)
         self._mirror = mirror
 
     async def run_flush(self, batch: Batch[Item]) -> None:
-        """Deliver a batch."""
+        """Run the flush of a batch, and tell the mirror."""
         flush = self._mirror.begin(batch)
         CURRENT.set(flush)
         await super().run_flush(batch)
@@ -35,7 +35,7 @@ class MirroredCalls(Calls[Item]):
 
 
 class MirroredRunner(Runner[Item]):
-    """A runner that tells of its passes, timers and flushes."""
+    """A runner that tells the mirror of its passes, timers and flushes."""
 
     def __init__(self, mirror: Mirror, core: Core[Item], *functions: Any) -> None:
         super().__init__(core, *functions)
@@ -73,7 +73,7 @@ class MirroredRunner(Runner[Item]):
 
 
 class MirroredQueue(FlushQueue[Item]):
-    """A queue whose steps a mirror sees."""
+    """A queue that tells a mirror of its steps."""
 
     def __init__(self, mirror: Mirror, flush_fn: Any, policy: Any, **options: Any) -> None:
         core = partial(Core, burst=mirror.model.usual_burst)
@@ -88,12 +88,12 @@ class MirroredQueue(FlushQueue[Item]):
 
 
 class Visit:
-    """A call of the queue, each of whose steps is taken by the model as well.
+    """A call of the queue whose steps are also taken by the model.
 
     Attributes:
-        who: Who makes it.
-        call: The call, as the model knows it.
-        caller: What can be seen of it.
+        who: The name of the actor that makes the call.
+        call: The call in the model.
+        caller: The visible state of the call.
     """
 
     def __init__(self, mirror: Mirror, who: str, call: Call) -> None:
@@ -103,7 +103,7 @@ class Visit:
         self._mirror = mirror
 
     async def take(self, steps: Awaitable[None], *, given_up: bool = False) -> None:
-        """Take the steps; ``given_up``: to cancel the task is not to cancel the call."""
+        """Take the steps; with ``given_up``, cancelling the task does not cancel the call."""
         task = None if given_up else asyncio.current_task()
         self._mirror.calls[task] = self.call
         try:
@@ -118,7 +118,7 @@ class Visit:
 
     @types.coroutine
     def _watched(self, steps: Generator[Any, Any, None]) -> Generator[Any, Any, None]:
-        """Pass on what the steps wait for, and what is thrown into them; tell of each."""
+        """Pass on the waiters and exceptions of the steps, and tell the mirror of each step."""
         step = partial(next, steps)
         while True:
             try:

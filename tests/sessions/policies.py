@@ -1,4 +1,4 @@
-"""Policies that tell an ear what they hear and answer, and that fail when asked to."""
+"""Policies that record their events and answers, and fail on request."""
 
 import math
 from collections.abc import Callable
@@ -21,7 +21,7 @@ FAULTS = [*NONSENSE, "raise early", "raise late", "forget"]
 
 @attrs.frozen
 class PolicyFault:
-    """In its ``number``-th event the policy answers nonsense, raises, or forgets super()."""
+    """A fault of a policy in its ``number``-th event: nonsense, an exception or no super()."""
 
     number: int
     what: str
@@ -29,10 +29,11 @@ class PolicyFault:
 
 @attrs.frozen
 class PolicyPlan:
-    """Which policy, with which number (its wait, gain or salt), and what goes wrong with it.
+    """The kind of a policy, its number (wait, gain or salt), and its fault.
 
     Attributes:
-        copies: How many copies can be made of it, with those of the queue. None: all.
+        copies: How many times the policy can be copied, the copies of the queue included. None:
+            without a limit.
     """
 
     kind: str
@@ -41,72 +42,75 @@ class PolicyPlan:
     copies: int | None = None
 
 
-class Ear(Protocol):
-    """Hears what a policy is told and answers."""
+class PolicyRecorder(Protocol):
+    """A recorder of the events and answers of a policy."""
 
     def told(self, policy: object, event: str, *facts: Any) -> None:
-        """A copy of the policy is told of an event."""
+        """Record that a copy of the policy is told of an event."""
 
     def answered(self, decision: Decision) -> Decision:
-        """It answers."""
+        """Record the answer, and return it."""
 
     def policy_failed(self, cause: BaseException | None) -> None:
-        """It raises, or answers nonsense."""
+        """Record that the policy raises ``cause``, or answers nonsense (None)."""
 
     def copy_failed(self, error: Exception) -> None:
-        """Another copy cannot be made."""
+        """Record that the policy cannot be copied again."""
 
 
 class Copied:
-    """What a policy holds that cannot be copied more than a number of times."""
+    """An attribute of a policy that can be copied a limited number of times."""
 
-    def __init__(self, ear: Ear, times: int) -> None:
-        self._ear = ear
+    def __init__(self, recorder: PolicyRecorder, times: int) -> None:
+        self._recorder = recorder
         self._times = times
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         if self._times == 0:
             error = RuntimeError("the policy was told to refuse to be copied")
-            self._ear.copy_failed(error)
+            self._recorder.copy_failed(error)
             raise error
         self._times -= 1
         return self
 
 
-class Heard(HookedPolicy):
-    """A policy that tells an ear; to be the first base of a class.
+class RecordedPolicy(HookedPolicy):
+    """A policy that records its events; it must be the first base of a class.
 
-    The ear and the fault belong to the class, so that the policy holds plain values alone.
+    The recorder and the fault are attributes of the class, so the policy itself holds only plain
+    values.
     """
 
-    ear: ClassVar[Ear]
+    recorder: ClassVar[PolicyRecorder]
     fault: ClassVar[PolicyFault | None]
-    heard: int = 0
-    hears: bool = False
+    events: int = 0
+    is_answering: bool = False
     copied: Copied
 
-    def hear(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
-        """Tell the ear, and answer; in one event perhaps, misbehave."""
-        self.ear.told(self, event, *facts)
-        self.heard += 1
-        self.hears = True
+    def on_event(self, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
+        """Record the event, and answer it; misbehave if this is the event of the fault."""
+        self.recorder.told(self, event, *facts)
+        self.events += 1
+        self.is_answering = True
         try:
-            if self.fault is None or self.fault.number != self.heard:
-                return self.ear.answered(tell(*facts))
+            if self.fault is None or self.fault.number != self.events:
+                return self.recorder.answered(tell(*facts))
             return self._fail(self.fault.what, event, tell, *facts)
         finally:
-            self.hears = False
+            self.is_answering = False
 
     def answer(self, now: float) -> Decision:
-        """Answer an event, or be asked without one."""
-        return super().answer(now) if self.hears else self.hear("asked", super().answer, now)
+        """Answer an event, or record that the policy is asked without an event."""
+        if self.is_answering:
+            return super().answer(now)
+        return self.on_event("asked", super().answer, now)
 
     def _fail(self, what: str, event: str, tell: Callable[..., Decision], *facts: Any) -> Decision:
         error = None if what in NONSENSE else RuntimeError(f"the policy was told to {what}")
         if what == "forget" and event not in {"tick", "asked"}:
-            self.ear.policy_failed(None)
+            self.recorder.policy_failed(None)
             return Wait()
-        self.ear.policy_failed(error)
+        self.recorder.policy_failed(error)
         if what != "raise early":
             tell(*facts)
         if error is not None:
@@ -115,22 +119,23 @@ class Heard(HookedPolicy):
         return answer
 
 
-class Interval(Heard, IntervalPolicy):
-    """IntervalPolicy, heard."""
+class Interval(RecordedPolicy, IntervalPolicy):
+    """An IntervalPolicy that records its events."""
 
 
-class Natural(Heard, NaturalPolicy):
-    """NaturalPolicy, heard."""
+class Natural(RecordedPolicy, NaturalPolicy):
+    """A NaturalPolicy that records its events."""
 
 
-class Echo(Heard, PlainEchoPolicy):
-    """A policy that learns, heard."""
+class Echo(RecordedPolicy, PlainEchoPolicy):
+    """A policy that learns and records its events."""
 
 
-class Whim(Heard):
-    """A policy without sense: what it decides follows from the facts, but nobody knows how.
+class Whim(RecordedPolicy):
+    """A policy whose decisions are a hash of the facts.
 
-    It takes bites of all sizes, waits for all times, for ever too, and breaks its promises.
+    It flushes parts of all sizes, waits until various times or for ever, and does not keep to the
+    time that it has announced.
     """
 
     def __init__(
@@ -141,7 +146,7 @@ class Whim(Heard):
         self.max_weight = max_weight
 
     def decide(self, now: float) -> Decision:
-        """Flush a bite, or wait."""
+        """Flush a part of the items, or wait."""
         queue = self.queue
         whim = (queue.pending * 7919 + queue.in_flight * 104_729 + self.salt) % 8191
         if whim % 8 == 0:
@@ -152,7 +157,7 @@ class Whim(Heard):
         return Wait(min(due, now + 0.5))
 
 
-POLICIES: dict[str, type[Heard]] = {
+POLICIES: dict[str, type[RecordedPolicy]] = {
     "interval": Interval,
     "natural": Natural,
     "echo": Echo,
@@ -160,12 +165,12 @@ POLICIES: dict[str, type[Heard]] = {
 }
 
 
-def make_policy(plan: PolicyPlan, limits: Limits, ear: Ear) -> FlushPolicy:
-    """Make the policy of a plan, which tells this ear."""
+def make_policy(plan: PolicyPlan, limits: Limits, recorder: PolicyRecorder) -> FlushPolicy:
+    """Make the policy of a plan, with this recorder."""
     kind = POLICIES[plan.kind]
     numbers = () if kind is Natural else (plan.number,)
-    heard: Any = type(kind.__name__, (kind,), {"ear": ear, "fault": plan.fault})
-    policy: Heard = heard(*numbers, limits.max_records, limits.max_weight)
+    recorded: Any = type(kind.__name__, (kind,), {"recorder": recorder, "fault": plan.fault})
+    policy: RecordedPolicy = recorded(*numbers, limits.max_records, limits.max_weight)
     if plan.copies is not None:
-        policy.copied = Copied(ear, plan.copies)
+        policy.copied = Copied(recorder, plan.copies)
     return policy

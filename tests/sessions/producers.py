@@ -1,4 +1,4 @@
-"""Producers: one step after the other, until the queue refuses them for good."""
+"""Producers: they do one step after the other, until the queue has ended."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from tests.sessions.users import Refusal, Users
 
 @attrs.frozen
 class Step:
-    """One step of a producer: what to do with which items, and how long to take."""
+    """One step of a producer: an action, its items, and its duration in seconds."""
 
     what: str
     items: tuple[Item, ...] = attrs.field(default=(), repr=reprlib.repr)
@@ -30,7 +30,7 @@ Bring = Callable[..., Coroutine[Any, Any, Refusal]]
 
 
 async def produce(users: Users, actor: Actor, steps: Sequence[Step]) -> None:
-    """Do the steps; an item that is refused is dropped, a queue that has ended is left."""
+    """Do the steps; continue after a QueueFull or a failed merge, stop after any other refusal."""
     for step in steps:
         refusal = await ACTS[step.what](users, actor, step)
         if refusal is not None and not isinstance(refusal, (QueueFull, *MISTAKES)):
@@ -43,7 +43,7 @@ async def _pause(users: Users, actor: Actor, step: Step) -> Refusal:
 
 
 async def _work(users: Users, actor: Actor, step: Step) -> Refusal:
-    """Keep the loop busy for so long."""
+    """Keep the loop busy for the seconds of the step."""
     users.loop.elapse(step.seconds)
     return None
 
@@ -54,7 +54,7 @@ async def _nowait(users: Users, actor: Actor, step: Step) -> Refusal:
 
 
 def _each(bring: Bring) -> Act:
-    """Bring the items, one after the other."""
+    """Return an action that brings the items one after the other."""
 
     async def act(users: Users, actor: Actor, step: Step) -> Refusal:
         refusal = None
@@ -73,7 +73,7 @@ async def _await(users: Users, actor: Actor, step: Step) -> Refusal:
 
 
 def _for_a_while(act: Act) -> Act:
-    """Do the same, and lose patience."""
+    """Return the same action with a timeout."""
 
     async def impatient(users: Users, actor: Actor, step: Step) -> Refusal:
         with contextlib.suppress(TimeoutError):
@@ -93,7 +93,7 @@ async def _wait_for(users: Users, actor: Actor, step: Step) -> Refusal:
 
 
 def _give_up(bring: Bring) -> Act:
-    """Begin to wait, and close the coroutine some turns of the loop later."""
+    """Return an action that starts a call and closes its coroutine some iterations later."""
 
     async def act(users: Users, actor: Actor, step: Step) -> Refusal:
         waiting = bring(users, actor, step.items[0], given_up=True)

@@ -51,7 +51,7 @@ class Session:
         self._raises = dice.chance(0.2)
 
     def play(self) -> None:
-        """Play it to the end, and judge what is left."""
+        """Play the session to the end, and judge the state at its end."""
         dice, users = self._dice, self._users
         is_owned = self._send_owner()
         what = WITH_RECEIPTS if dice.chance(0.5) else WHAT
@@ -85,7 +85,7 @@ class Session:
     # Who.
 
     def _send(self, name: str, moment: Moment, script: Script) -> None:
-        """Let somebody come, and be cancelled perhaps, once or twice."""
+        """Start an actor at this moment, and perhaps cancel it once or twice."""
         dice = self._dice
         self._at(moment, partial(self._users.enter, timed=dice.chance(0.2)), name, script)
         for until in (10.0, 12.0):
@@ -108,7 +108,7 @@ class Session:
         await produce(self._users, actor, steps)
 
     async def _read(self, actor: Actor) -> None:
-        """Await all receipts that there are."""
+        """Await all receipts that exist."""
         for receipt, call in list(self._users.receipts):
             await self._users.wait(actor, receipt, call)
 
@@ -126,7 +126,7 @@ class Session:
     # The owner.
 
     def _send_owner(self) -> bool:
-        """Let an owner come, if there is to be one: else the queue is closed, and never started."""
+        """Start an owner of the queue; return False if this session has none."""
         kind = self._dice.choice(["with", "with", "with", "run", "run", "group", "nobody"])
         scripts: dict[str, Script] = {
             "with": self._own,
@@ -154,7 +154,7 @@ class Session:
             raise BodyError("the body was told to fail")
 
     async def _lead(self, actor: Actor) -> None:
-        """Run the queue as a child of a TaskGroup, and leave the group for good."""
+        """Run the queue as a task of a TaskGroup, and leave the group without an error."""
         try:
             async with asyncio.TaskGroup() as group:
                 runner = self._users.enter("runner", self._users.run, group=group)
@@ -171,4 +171,4 @@ WITH_RECEIPTS = [
     *["await", "deliver"] * 2,
     *["await for", "deliver for", "give up delivery"],
 ]
-"""The kinds of steps of producers, without and with some that ask what becomes of an item."""
+"""The kinds of producers' steps, without and with those that wait for the end of an item."""

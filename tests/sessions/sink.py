@@ -15,7 +15,7 @@ from tests.sessions.users import Users
 Maker = Callable[[], Item]
 
 WAYS = ["fail"] * 3 + ["mutate"] * 2 + ["work"] * 2 + ["enter"] * 8 + ["resist"] * 10
-"""What a sink does beside its work; to resist is not to end when it is cancelled."""
+"""What a sink does besides its work; with "resist" it does not end when it is cancelled."""
 
 WAYS_IN = ["plain", "plain", "nowait", "gather", "timeout", "orphan", "submit", "deliver"]
 PARTS = [None, None, None, "all", "last", "last", "even", "even", "beyond"]
@@ -25,13 +25,13 @@ class Sink:
     """A flush function.
 
     Args:
-        dice: Decides what it does, call by call.
-        make_item: Makes the items that it enqueues itself.
-        wickedness: The share of calls with which it does something unusual.
-        trouble: The share of those that fail, beside that.
+        dice: The source of what each call does.
+        make_item: A maker of the items that the sink itself enqueues.
+        wickedness: The share of calls that do something unusual.
+        trouble: The share of calls that fail apart from that.
 
     Attributes:
-        users: Who uses the queue; the sink does so too.
+        users: The users of the queue, through which the sink enqueues.
     """
 
     users: Users
@@ -86,7 +86,7 @@ class Sink:
             raise error
 
     def _error(self, flush: Flush, count: int) -> BaseException:
-        """An error of the batch, or of some of its items; "beyond" names one that there is not."""
+        """Return an error of the batch or of some items; "beyond" names a missing item."""
         which = self._dice.choice(PARTS)
         if which is None:
             return self._dice.choice(FAULTS)(f"{flush} was told to fail")
@@ -111,7 +111,7 @@ class Sink:
             await asyncio.sleep(4.0 if way == "resist" else seconds)
 
     async def _strike(self, times: int) -> None:
-        """Have who waits for the end interrupted; the last time it steps right after this flush."""
+        """Interrupt a closer ``times`` times, at last so that it runs right after this flush."""
         if times and self._entries > 0:
             self._entries -= 1
             for pause in range(times - 1, -1, -1):
@@ -127,7 +127,7 @@ class Sink:
             self.users.interrupt(actor)
 
     async def _enter(self, way: str, flush: Flush) -> None:
-        """Bring an item to the queue whose flush this is."""
+        """Bring an item to the queue, from inside a flush."""
         actor, users = Actor("sink"), self.users
         if way == "nowait":
             users.enqueue_nowait(actor, self._make_item())
@@ -144,11 +144,11 @@ class Sink:
             await users.deliver(actor, self._make_item())
         elif way == "submit":
             await self._submit(actor, 0.0)
-        else:  # an orphan: a task of its own, for which nobody waits
+        else:  # an orphan: a task that nothing waits for
             users.enter(f"orphan {flush.number}", lambda orphan: self._submit(orphan, flush.number))
 
     async def _submit(self, actor: Actor, seconds: float) -> None:
-        """Submit an item, and await its receipt after so many seconds."""
+        """Submit an item, and await its receipt after this many seconds."""
         await self.users.submit(actor, self._make_item())
         if seconds:
             await asyncio.sleep(seconds)
@@ -156,7 +156,7 @@ class Sink:
             await self.users.wait(actor, receipt, call)
 
     async def _resist(self, flush: Flush) -> None:
-        """Answer a cancellation with an error, or go on for a while, and return perhaps."""
+        """Answer a cancellation with an error, or continue for a second, then return or raise."""
         way = self._dice.choice(["part", "raise", "return", "linger"])
         if way == "part":
             raise PartialFailure({0: ValueError(f"{flush}, dying")})

@@ -1,4 +1,4 @@
-"""Throttles that do not ship, among them such that fail."""
+"""Throttles of the tests, some of them faulty."""
 
 import copy
 import math
@@ -11,20 +11,20 @@ from flushq.throttles import Throttle
 
 
 class OneAtATime(Throttle):
-    """No call starts before the one that runs has ended."""
+    """A throttle that starts no call while another one runs."""
 
     _running = 0
 
     def call_started(self, now: float, count: int, weight: float = 0.0) -> None:
-        """It runs."""
+        """Count a call that runs."""
         self._running += 1
 
     def call_done(self, now: float, *facts: Any, **more: Any) -> None:
-        """It has ended."""
+        """Count one call less."""
         self._running -= 1
 
     def ready_at(self, now: float) -> float:
-        """At once, or not before a call has ended."""
+        """Return ``now``, or infinity while a call runs."""
         return math.inf if self._running else now
 
     def __repr__(self) -> str:
@@ -32,7 +32,7 @@ class OneAtATime(Throttle):
 
 
 class Lasting(Exception):
-    """An exception of which a copy is the same: so whoever runs a copy raises the same one."""
+    """An exception that copies as itself, so that all copies of a throttle raise the same one."""
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         return self
@@ -40,12 +40,12 @@ class Lasting(Exception):
 
 ANSWERS: dict[str, Any] = {"None": None, "NaN": math.nan, "never": math.inf}
 FAULTS = [*ANSWERS, "ready_at", "call_started", "call_done"]
-"""What a throttle may do: answer nonsense, or raise in one of its methods."""
+"""The faults of a throttle: it answers nonsense, or raises in one of its methods."""
 
 
 @attrs.define
 class FaultyThrottle(Throttle):
-    """Lets every call start, until it has heard of a ``number`` of events; then it misbehaves."""
+    """A throttle that lets every call start, and misbehaves after ``number`` events."""
 
     number: int
     what: str
@@ -53,15 +53,15 @@ class FaultyThrottle(Throttle):
     _events: int = 0
 
     def call_started(self, now: float, count: int, weight: float = 0.0) -> None:
-        """Count it."""
-        self._hear("call_started")
+        """Count the event."""
+        self._count("call_started")
 
     def call_done(self, now: float, *facts: Any, **more: Any) -> None:
-        """Count it."""
-        self._hear("call_done")
+        """Count the event."""
+        self._count("call_done")
 
     def ready_at(self, now: float) -> float:
-        """At once; or nonsense."""
+        """Return ``now``, or nonsense after ``number`` events."""
         if self._events < self.number:
             return now
         if self.what == "ready_at":
@@ -69,68 +69,68 @@ class FaultyThrottle(Throttle):
         answer: float = ANSWERS.get(self.what, now)
         return answer
 
-    def _hear(self, event: str) -> None:
+    def _count(self, event: str) -> None:
         self._events += 1
         if self._events >= self.number and self.what == event:
             raise self.error
 
 
-class ThrottleEar(Protocol):
-    """Hears what a throttle is told, and that it fails."""
+class ThrottleRecorder(Protocol):
+    """A recorder of the events and failures of a throttle."""
 
-    def throttle_copied(self, copied: "HeardThrottle") -> None:
-        """This is the copy that is told."""
+    def throttle_copied(self, copied: "RecordedThrottle") -> None:
+        """Record the copy of the throttle that the queue uses."""
 
     def call_started(self, *, was_ready: bool) -> None:
-        """A call starts, which it may, or not."""
+        """Record that a call starts, and whether the throttle was ready for it."""
 
     def call_done(self, error: BaseException | None) -> None:
-        """A call has ended."""
+        """Record that a call has ended."""
 
     def throttle_failed(self, cause: BaseException | None) -> None:
-        """The throttle has raised this, or answered nonsense."""
+        """Record that the throttle has raised ``cause``, or answered nonsense (None)."""
 
 
 @attrs.define
-class HeardThrottle(Throttle):
-    """A throttle that tells an ear.
+class RecordedThrottle(Throttle):
+    """A throttle that records its events.
 
     Attributes:
-        running: How many calls it was told of that have not ended.
+        running: How many calls have started and not ended.
     """
 
     inner: Throttle
-    ear: ThrottleEar
+    recorder: ThrottleRecorder
     running: int = 0
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
-        copied = type(self)(copy.deepcopy(self.inner, memo), self.ear)
-        self.ear.throttle_copied(copied)
+        copied = type(self)(copy.deepcopy(self.inner, memo), self.recorder)
+        self.recorder.throttle_copied(copied)
         return copied
 
     def call_started(self, now: float, count: int, weight: float = 0.0) -> None:
-        """Tell of it."""
-        self.ear.call_started(was_ready=self.may_start(now))
+        """Record the start of a call."""
+        self.recorder.call_started(was_ready=self.may_start(now))
         self.running += 1
         self._try(self.inner.call_started, now, count, weight)
 
     def call_done(self, now: float, *facts: Any, error: BaseException | None = None) -> None:
-        """Tell of it."""
-        self.ear.call_done(error)
+        """Record the end of a call."""
+        self.recorder.call_done(error)
         self.running -= 1
         self._try(self.inner.call_done, now, *facts, error=error)
 
     def ready_at(self, now: float) -> float:
-        """Tell if the answer is a failure."""
+        """Return the answer of the inner throttle; record a failure if it is nonsense."""
         ready = self._try(self.inner.ready_at, now)
         is_time = isinstance(ready, float) and not math.isnan(ready)
         if not is_time or (ready == math.inf and not self.running):
-            self.ear.throttle_failed(None)
+            self.recorder.throttle_failed(None)
         answer: float = ready
         return answer
 
     def may_start(self, now: float) -> bool:
-        """Whether a call may start; or it fails if it is asked."""
+        """Return whether a call may start, or whether asking the inner throttle would fail."""
         try:
             return self.inner.ready_at(now) <= now
         except (Lasting, TypeError):
@@ -140,5 +140,5 @@ class HeardThrottle(Throttle):
         try:
             return tell(*facts, **more)
         except Exception as error:
-            self.ear.throttle_failed(error)
+            self.recorder.throttle_failed(error)
             raise

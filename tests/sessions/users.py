@@ -14,19 +14,19 @@ from tests.sessions.mirror import CURRENT, Mirror
 from tests.sessions.mirrored import MirroredQueue, Visit
 
 Refusal = Exception | None
-"""Why an item was refused; None: it was not."""
+"""The exception with which an item was refused; None if the item was accepted."""
 
 BRINGING = {"enqueue", "enqueue_nowait", "submit"}
-"""Calls that return once an item was accepted."""
+"""The calls that return when an item was accepted."""
 
 
 class Users(Actors):
-    """Who enqueues, flushes, closes and owns.
+    """The users of a queue, who enqueue, flush, close and own it.
 
     Attributes:
-        receipts: All receipts, each with the call that has brought the item.
-        started_by: Who has started the queue.
-        notes: How many exceptions carry a note of what was lost.
+        receipts: All receipts, each with the call that submitted the item.
+        started_by: The name of the actor that started the queue.
+        notes: How many exceptions have a note about lost items.
     """
 
     def __init__(self, mirror: Mirror, queue: MirroredQueue, history: History) -> None:
@@ -43,13 +43,13 @@ class Users(Actors):
     # Items.
 
     async def enqueue(self, actor: Actor, item: Item, *, given_up: bool = False) -> Refusal:
-        """Enqueue an item; ``given_up``: to cancel the task is not to cancel this call."""
+        """Enqueue an item; with ``given_up``, cancelling the task does not cancel this call."""
         visit = self._come(actor, "enqueue", item)
         self._model.enter(visit.call)
         return await self._take(visit, self.queue.enqueue(item), given_up=given_up)
 
     def enqueue_nowait(self, actor: Actor, item: Item) -> Refusal:
-        """Enqueue an item at once."""
+        """Enqueue an item without waiting."""
         visit, refusal = self._come(actor, "enqueue_nowait", item), None
         self._model.enter(visit.call)
         try:
@@ -73,7 +73,7 @@ class Users(Actors):
         return await self._take(visit, submit())
 
     def _keep(self, actor: Actor, receipt: Receipt[Item], call: Call) -> None:
-        """Those who have submitted the same item have the same receipt."""
+        """Keep a receipt; complain unless all submitters of the item get this same receipt."""
         if call.entry is None or receipt.item != call.entry.item:
             self.mirror.complain(19, f"the receipt of {call.item} is that of {receipt.item}")
         if self._receipt_of.setdefault(call.entry, receipt) is not receipt:
@@ -92,7 +92,7 @@ class Users(Actors):
         def accept(stays: Item) -> None:
             visit.caller.accepted = True
             if visit.call.entry is None or stays != visit.call.entry.item:
-                self.mirror.complain(16, f"{item} is told that {stays} stays")
+                self.mirror.complain(16, f"{item} is told that {stays} waits, which is wrong")
 
         steps = self.queue.deliver(item, on_accepted=accept)
         return await self._take(visit, steps, given_up=given_up)
@@ -102,7 +102,7 @@ class Users(Actors):
         assert brought.entry is not None
         has_ended = brought.entry.answer is not None
         if receipt.done() != has_ended:
-            self.mirror.complain(19, f"the receipt of {receipt.item} tells: {receipt.done()}")
+            self.mirror.complain(19, f"the receipt of {receipt.item}: done() is {receipt.done()}")
         if self._is_inside and not has_ended:
             await self._be_refused(receipt)
             return
@@ -114,7 +114,7 @@ class Users(Actors):
     # The end.
 
     async def flush(self, actor: Actor) -> None:
-        """Wait at a barrier."""
+        """Call ``flush()``, which waits at a barrier."""
         visit = self._come(actor, "flush")
         self._model.flush(visit.call)
         await self._take(visit, self.queue.flush())
@@ -174,7 +174,7 @@ class Users(Actors):
             self._check_note(visit.caller.error or body_error, is_bad=is_bad)
 
     def _check_note(self, error: BaseException | None, *, is_bad: bool) -> None:
-        """A loss beside another exception is told in a note, once."""
+        """Complain unless a loss is noted once on an exception that does not itself tell it."""
         notes = len(getattr(error, "__notes__", ()))
         other = error is not None and not isinstance(error, QueueEnded)
         if notes != (is_bad and other):
@@ -185,12 +185,12 @@ class Users(Actors):
 
     @property
     def _is_inside(self) -> bool:
-        """Whether the caller is part of a flush that runs."""
+        """Whether the caller is a part of a flush that runs."""
         flush = CURRENT.get()
         return flush is not None and flush.runs and flush.flight in self._model.running
 
     async def _be_refused(self, steps: Awaitable[None]) -> None:
-        """What would wait for the flush that it is a part of is refused."""
+        """Complain unless a call that would wait for its own flush raises RuntimeError."""
         try:
             await steps
         except RuntimeError as error:
@@ -199,7 +199,7 @@ class Users(Actors):
         self.mirror.complain(14, "a flush waits for itself")
 
     def _come(self, actor: Actor, kind: str, item: Item | None = None) -> Visit:
-        """Somebody begins a call."""
+        """Begin a call of an actor."""
         self.history.note(actor.name, kind, item)
         self.mirror.keep_time()
         flush = CURRENT.get()
@@ -211,7 +211,7 @@ class Users(Actors):
     async def _take(
         self, visit: Visit, steps: Awaitable[None], *, given_up: bool = False
     ) -> Refusal:
-        """Take the steps of a call; return why it was refused if it was."""
+        """Take the steps of a call; return the exception if it was refused."""
         try:
             await visit.take(steps, given_up=given_up)
         except (FlushqError, *MISTAKES) as error:
@@ -221,7 +221,7 @@ class Users(Actors):
         return None
 
     def _leave(self, visit: Visit) -> None:
-        """The call has ended; an asyncio queue does not show the number that the core returns."""
+        """Note that a call has ended; copy the number of its item, which asyncio does not show."""
         call, caller = visit.call, visit.caller
         self.history.note(visit.who, f"  ended {call.kind}", call.item, caller.error)
         caller.value = call.answer[1] if call.answer is not None else None

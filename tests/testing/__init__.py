@@ -1,1 +1,1 @@
-"""The tests of what a policy is tested with."""
+"""The tests of ``flushq.testing``, which checks policies and throttles."""

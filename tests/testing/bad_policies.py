@@ -11,7 +11,7 @@ from flushq.policy import Decision, Flush, FlushPolicy, Wait
 
 
 class Flushing(FlushPolicy):
-    """Flushes at once. This is a good policy, from which bad ones are made."""
+    """A policy that flushes at once. It breaks no law; bad policies are made from it."""
 
     def decide(self, now: float) -> Decision:
         """Flush."""
@@ -19,66 +19,66 @@ class Flushing(FlushPolicy):
 
 
 class Unasked(Flushing):
-    """Says Flush after a start, although nothing may be pending and no slot free."""
+    """A policy that may answer Flush to flush_started, even if nothing waits or no slot is free."""
 
     def flush_started(self, now: float, *facts: Any) -> Decision:
-        """Answer what decide says, whether it may be asked or not."""
+        """Return the answer of decide, even if decide must not be called."""
         super().flush_started(now, *facts)
         return self.decide(now)
 
 
 @attrs.define
 class Settling(FlushPolicy):
-    """Settles in decide when a batch is due, once for each batch."""
+    """A policy that sets the time of the next flush in decide, once for each batch."""
 
     due: float | None = None
 
     def flush_started(self, now: float, *facts: Any) -> Decision:
-        """Forget when it was due."""
+        """Forget the time of this flush."""
         self.due = None
         return super().flush_started(now, *facts)
 
     def decide(self, now: float) -> Decision:
-        """Flush two seconds after it was asked first."""
+        """Flush two seconds after decide was first called."""
         if self.due is None:
             self.due = now + 2
         return Flush() if self.due <= now else Wait(self.due)
 
 
 class Diary:
-    """A plain object, which equals nothing but itself."""
+    """A plain object, which is equal only to itself."""
 
     entries = 0
 
 
 class Writing(FlushPolicy):
-    """Writes in decide into an object that it holds."""
+    """A policy that changes, in decide, an object that it holds."""
 
     def __init__(self) -> None:
         self.diary = Diary()
 
     def decide(self, now: float) -> Decision:
-        """Write, and flush."""
+        """Change the object, and flush."""
         self.diary.entries += 1
         return Flush()
 
 
 class Contrary(Flushing):
-    """Answers an arrival with something else than decide."""
+    """A policy that answers an arrival differently than decide."""
 
     def item_added(self, now: float, *facts: Any) -> Decision:
-        """Put it off."""
+        """Answer with a wait where decide answers Flush."""
         decision = super().item_added(now, *facts)
         return Wait(now + 1) if isinstance(decision, Flush) else decision
 
 
 def deciding(name: str, decide: object, **members: object) -> type[FlushPolicy]:
-    """Make a policy that decides by a function, and has other members."""
+    """Return a policy class with this decide function and other members."""
     return type(name, (FlushPolicy,), {"decide": decide, "__module__": __name__, **members})
 
 
 def telling(event: str, do: Callable[[Any], object]) -> Callable[..., Decision]:
-    """Make an event that does something to the policy, and tells the base class."""
+    """Return an event method that calls a function with the policy, and then the base class."""
 
     def tell(self: FlushPolicy, now: float, *facts: Any) -> Decision:
         do(self)
@@ -89,19 +89,19 @@ def telling(event: str, do: Callable[[Any], object]) -> Callable[..., Decision]:
 
 
 def rounding(event: str) -> Callable[..., Decision]:
-    """Make an event that tells the base class full seconds."""
+    """Return an event method that passes whole seconds to the base class."""
     return lambda self, now, *facts: getattr(FlushPolicy, event)(self, now // 1, *facts)
 
 
 def remember(policy: Any, now: float) -> Decision:
-    """Remember, in a new attribute, when it was asked first."""
+    """Store the time of the first call in a new attribute, and flush."""
     if not hasattr(policy, "first"):
         policy.first = now
     return Flush()
 
 
 def flush_when_first_asked(policy: Any, now: float) -> Decision:
-    """Raise when it is asked twice at one time."""
+    """Raise if decide is called twice at one time, else flush."""
     if getattr(policy, "asked", -1.0) == now:
         raise RuntimeError("asked already")
     policy.asked = now
@@ -109,46 +109,48 @@ def flush_when_first_asked(policy: Any, now: float) -> Decision:
 
 
 def keep_half_a_promise(policy: FlushPolicy, now: float) -> Decision:
-    """Say two seconds and wait three."""
+    """Announce a flush after two seconds, and flush after three."""
     oldest = policy.queue.oldest
     return Flush() if oldest + 3 <= now else Wait(oldest + (2 if now < oldest + 2 else 3))
 
 
 def flush_at_the_hour(policy: FlushPolicy, now: float) -> Decision:
-    """Flush when the hour has struck since the oldest item came."""
+    """Flush at the first multiple of three seconds after the arrival of the oldest item."""
     hour = (policy.queue.oldest // 3 + 1) * 3
     return Flush() if hour <= now else Wait(hour)
 
 
 def flush_after_every_other(policy: Any, now: float) -> Decision:
-    """Take each event for one item, and flush after every other, or after five seconds."""
+    """Flush after every second event, as if each had one item, or after five seconds."""
     due = policy.queue.oldest + 5
     return Flush() if policy.arrivals % 2 == 0 or due <= now else Wait(due)
 
 
 def flush_when_full(policy: FlushPolicy, now: float) -> Decision:
-    """Flush when full, or after two seconds."""
+    """Flush when the batch is full, or after two seconds."""
     due = policy.queue.oldest + 2
     return Flush() if policy.full or due <= now else Wait(due)
 
 
 def flush_unless(condition: bool, error: str) -> Decision:  # noqa: FBT001 - it is the fact
-    """Flush, or raise."""
+    """Flush, or raise if the condition is true."""
     if condition:
         raise ArithmeticError(error)
     return Flush()
 
 
 Remembering = deciding("Remembering", remember)
-Moody = deciding("Moody", flush_when_first_asked)
+RaisingOnRepeat = deciding("RaisingOnRepeat", flush_when_first_asked)
 LookingAtTheClock = deciding("LookingAtTheClock", lambda _, now: time.monotonic() and Flush())
 Late = deciding("Late", lambda _, now: Wait(now))
 Unreliable = deciding("Unreliable", keep_half_a_promise)
 Stranding = deciding("Stranding", lambda self, _: Flush() if self.queue.pending >= 2 else Wait())
 Punctual = deciding("Punctual", flush_at_the_hour)
 Raising = deciding("Raising", lambda self, _: flush_unless(self.queue.pending >= 3, "three"))
-Confused = deciding("Confused", lambda self, _: flush_unless(self.queue.in_flight == 2, "two"))
-Wordy = deciding("Wordy", lambda _, now: "flush")
+RaisingInFlight = deciding(
+    "RaisingInFlight", lambda self, _: flush_unless(self.queue.in_flight == 2, "two")
+)
+AnsweringText = deciding("AnsweringText", lambda _, now: "flush")
 
 NUMBERS = itertools.count()
 Numbering = deciding(
@@ -170,7 +172,7 @@ Growing = deciding(
     flush_started=telling("flush_started", lambda self: setattr(self, "max_records", 10)),
 )
 Capless = deciding("Capless", Flushing.decide, max_records=0)
-Deaf = deciding("Deaf", Flushing.decide, flush_done=lambda self, *event: Wait())
+NotCounting = deciding("NotCounting", Flushing.decide, flush_done=lambda self, *event: Wait())
 Weightless = deciding(
     "Weightless",
     flush_when_full,
@@ -195,16 +197,16 @@ BAD: list[tuple[str, type[FlushPolicy]]] = [
     ("shift", Punctual),
     ("caps", Growing),
 ]
-"""The law that each of them breaks."""
+"""Pairs of a law and a policy that breaks it."""
 
 UNSOUND: list[tuple[str, type[FlushPolicy]]] = [
     ("caps", Capless),
-    ("pure", Moody),
+    ("pure", RaisingOnRepeat),
     ("sound", Raising),
-    ("sound", Confused),
-    ("sound", Wordy),
-    ("sound", Deaf),
+    ("sound", RaisingInFlight),
+    ("sound", AnsweringText),
+    ("sound", NotCounting),
     ("sound", Weightless),
     ("sound", Rounding),
 ]
-"""Those with which no queue could go on."""
+"""Pairs of a law and a policy that breaks it so that no queue could work with the policy."""

@@ -1,4 +1,4 @@
-"""check_policy finds a policy that breaks a law, says which, and shows the smallest history."""
+"""check_policy finds a policy that breaks a law, and reports the law and the smallest history."""
 
 import importlib
 import itertools
@@ -30,33 +30,33 @@ from tests.strategies import EchoPolicy, FrozenEchoPolicy, PlainEchoPolicy
 from tests.testing.bad_policies import (
     BAD,
     UNSOUND,
-    Confused,
-    Deaf,
     Flushing,
     Growing,
+    NotCounting,
     Numbering,
     Raising,
+    RaisingInFlight,
     Stranding,
     deciding,
 )
 
 IMPLIED = {"repeatable": {"bursts", "shift"}}
-"""Laws that a policy breaks with another."""
+"""Laws that a policy always breaks, too, if it breaks the law that is the key."""
 
 
 SMALLEST: dict[type[FlushPolicy], tuple[set[int], str]] = {
     Stranding: ({1}, "item_added(0.0, 1, 0) -> Wait(until=inf)"),
     Raising: ({1}, "item_added(0.0, 3, 0) -> ArithmeticError('three')"),
     Growing: ({2}, "flush_started(0.0, 1, 0) -> Wait(until=inf)"),
-    Deaf: ({3}, "flush_done(0.0, 1, 0.0, None) -> Wait(until=inf)"),
-    Confused: ({4, 5}, " -> ArithmeticError('two')"),
+    NotCounting: ({3}, "flush_done(0.0, 1, 0.0, None) -> Wait(until=inf)"),
+    RaisingInFlight: ({4, 5}, " -> ArithmeticError('two')"),
 }
-"""How many events the smallest history may have in which a policy breaks its law, and the last."""
+"""For some policies: how many events the smallest bad history may have, and how its text ends."""
 
 
 @pytest.mark.parametrize(("law", "policy"), [*BAD, *UNSOUND])
 def test_a_policy_that_breaks_a_law_is_refused(law: str, policy: type[FlushPolicy]) -> None:
-    """The message names the law, says it, tells why, and shows the smallest history."""
+    """The message has the law and its text, the reason, and the smallest history."""
     with pytest.raises(LawBroken) as broken:
         check_policy(policy)
 
@@ -74,18 +74,18 @@ def test_a_policy_that_breaks_a_law_is_refused(law: str, policy: type[FlushPolic
 
 @pytest.mark.parametrize(("law", "policy"), BAD)
 def test_a_law_that_need_not_be_kept_is_not_checked(law: str, policy: type[FlushPolicy]) -> None:
-    """All others are, and a policy that breaks one law keeps them."""
+    """A policy that breaks one law keeps all others, which are still checked."""
     check_policy(policy, except_for={law, *IMPLIED.get(law, ())}, examples=10)
 
 
 def test_there_is_a_bad_policy_for_every_law() -> None:
-    """The three bounds have their own tests."""
+    """Each law has a bad policy, except the three bounds, which have their own tests."""
     bounds = {"max_latency", "max_batch", "ratio"}
     assert set(LAWS) - bounds == {law for law, _ in [*BAD, *UNSOUND]}
 
 
 class Called(Flushing):
-    """A policy that can be called, for a reason of its own."""
+    """A policy that is callable for another reason."""
 
     def __call__(self) -> int:
         """Return a number."""
@@ -109,20 +109,20 @@ GOOD = {
 
 @pytest.mark.parametrize("policy", GOOD.values(), ids=GOOD)
 def test_a_good_policy_passes(policy: Any) -> None:
-    """It is not changed; what floats lose does not matter."""
+    """A good policy is not changed by the check, and rounding errors of floats are accepted."""
     before = state_of(ECHO)
     check_policy(policy, examples=10)
     assert before == state_of(ECHO)
 
 
 def drift(policy: FlushPolicy, now: float) -> Decision:
-    """Flush after a second, and a millionth of all the time before."""
+    """Flush after one second plus a millionth of the time at which the oldest item came."""
     due = policy.queue.oldest * 1.000001 + 1
     return Flush() if due <= now else Wait(due)
 
 
 def test_what_floats_lose_of_a_long_time_is_not_an_offence() -> None:
-    """In millennia a thousandth of a second is nothing; in a second it is much."""
+    """An error of a millisecond is accepted after millennia, but not after a second."""
     history = History(1, 0.1, (Arrive(1, (0,)),))
     check_history(IntervalPolicy(1e12), history)
     check_history(IntervalPolicy(1e-300), history)
@@ -133,22 +133,22 @@ def test_what_floats_lose_of_a_long_time_is_not_an_offence() -> None:
 @given(history=histories())
 @settings(max_examples=5, suppress_health_check=[HealthCheck.nested_given])
 def test_it_may_be_called_within_a_property(history: History) -> None:
-    """A single history, drawn by the caller's own test, is checked as well."""
+    """The checks can be called inside a test that draws its own history."""
     check_history(NaturalPolicy(), history)
     check_policy(NaturalPolicy(), examples=2)
 
 
-# What is reported.
+# Reports.
 
 
 Duration = deciding("Duration", lambda _, now: Wait(2.0) if now < 2.0 else Flush())
 
 
 class RaisingAtTwo(Flushing):
-    """A policy that raises when a second item comes alone."""
+    """A policy that raises when a second item comes in an event of its own."""
 
     def item_added(self, now: float, *facts: Any) -> Decision:
-        """Raise, or say what decide says."""
+        """Raise in that case, else return the answer of decide."""
         decision = super().item_added(now, *facts)
         if self.queue.pending == 2 and facts[0] == 1:
             raise LookupError("two")
@@ -167,17 +167,17 @@ class RaisingAtTwo(Flushing):
     ],
     ids=["answering", "raising"],
 )
-def test_what_a_policy_does_otherwise_is_told(
+def test_what_a_policy_does_otherwise_is_reported(
     policy: FlushPolicy, told: str, cause: type[Exception] | None
 ) -> None:
-    """Where it should do the same as before, it answers something else, or raises."""
+    """The report says what the policy did in a second run that should have gone like the first."""
     with pytest.raises(LawBroken, match=f"^{told}") as broken:
         check_history(policy, History(1, 1.0, (Arrive(0, (0, 0)),)))
     assert (cause is None) == (broken.value.__cause__ is None)
 
 
 def test_a_policy_that_never_does_the_same_twice_is_refused() -> None:
-    """It confuses the search; what that found is reported."""
+    """The search for the smallest history fails, but a broken law is reported."""
     asked = itertools.count()
     fickle = deciding("Fickle", lambda _, now: Flush(str(max(20, next(asked)))))
     with pytest.raises(LawBroken):
@@ -185,7 +185,7 @@ def test_a_policy_that_never_does_the_same_twice_is_refused() -> None:
 
 
 class Tired(Flushing):
-    """A policy that does not flush any more after six flushes."""
+    """A policy that never flushes again after six flushes."""
 
     flushes = 0
 
@@ -195,13 +195,13 @@ class Tired(Flushing):
         return super().flush_done(now, *facts)
 
     def decide(self, now: float) -> Decision:
-        """Flush, or wait for ever."""
+        """Flush, or wait forever after six flushes."""
         return Wait() if self.flushes >= 6 else Flush()
 
 
 @pytest.mark.long
 def test_a_mistake_that_takes_many_flushes_is_found() -> None:
-    """A history has a dozen of them at most; no step of it is too many."""
+    """Histories have enough steps for six flushes, and the report has no superfluous step."""
     with pytest.raises(LawBroken) as broken:
         check_policy(Tired)
     assert len(broken.value.history) in {18, 19}
@@ -211,7 +211,7 @@ def test_a_mistake_that_takes_many_flushes_is_found() -> None:
 
 
 def test_a_law_may_be_left_out_of_one_history() -> None:
-    """except_for is as for check_policy."""
+    """check_history has the argument ``except_for`` of check_policy."""
     history = History(1, 1.0, (Arrive(0, (0,)), Start(0, None)))
     check_history(Growing(), history, except_for=["caps"])
     with pytest.raises(LawBroken, match=r"^caps: .*\n    but the caps were \(2, None\) and are \("):
@@ -221,7 +221,7 @@ def test_a_law_may_be_left_out_of_one_history() -> None:
 
 @pytest.mark.parametrize("name", ["sound", "speed", "max_latency", "max_batch", "ratio"])
 def test_some_names_cannot_be_left_out(name: str) -> None:
-    """They are not laws, or are bounds, or the law without which nothing works."""
+    """An unknown name, the bounds, and ``sound``, which all laws need, are refused."""
     refused = f"^except_for must not name '{name}'; it may name caps, silent, .*, bursts, shift$"
     with pytest.raises(ValueError, match=refused):
         check_policy(NaturalPolicy(), except_for=[name])
@@ -249,13 +249,13 @@ HEAVY = NaturalPolicy(max_weight=3)
 def test_bad_arguments_are_refused(
     policy: Any, arguments: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    """The message shows them."""
+    """The message shows the name and the value of the bad argument."""
     with pytest.raises(error, match=f"^{message}"):
         check_policy(policy, **arguments)
 
 
 def test_without_hypothesis_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message tells what to install."""
+    """The message names the extra to install."""
     for name in [name for name in sys.modules if name.startswith("flushq.testing")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "hypothesis", None)
@@ -268,7 +268,7 @@ def test_without_hypothesis_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def only_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the other laws alone, which are checked before the bounds."""
+    """Skip the laws that are checked before the bounds."""
     monkeypatch.setattr(checks, "_check_histories", lambda *_: None)
 
 
@@ -285,12 +285,12 @@ def only_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_bound_that_holds_passes(policy: FlushPolicy, bounds: dict[str, Any]) -> None:
-    """Nothing is found."""
+    """A policy within its bounds passes."""
     check_policy(policy, examples=30, **bounds)
 
 
 def wait_for_long_in_a_crowd(policy: FlushPolicy, now: float) -> Decision:
-    """Flush after a second, or after nine if fifty items wait."""
+    """Flush after one second, or after nine if fifty items or more wait."""
     due = policy.queue.oldest + (9.0 if policy.queue.pending >= 50 else 1.0)
     return Flush() if due <= now else Wait(due)
 
@@ -321,7 +321,7 @@ Crowded = deciding("Crowded", wait_for_long_in_a_crowd)
 def test_a_bound_that_does_not_hold_is_found(
     policy: FlushPolicy, bounds: dict[str, Any], why: str
 ) -> None:
-    """The run is shown; more items than usual may come at one time."""
+    """The report shows the run; the traffic has more items at one time than other histories."""
     with pytest.raises(LawBroken) as broken:
         check_policy(policy, examples=50, **bounds)
     assert [broken.value.law] == list(bounds)

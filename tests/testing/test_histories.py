@@ -34,7 +34,7 @@ FIRST_FOUND = settings(max_examples=1000, database=None, phases=[Phase.generate]
 @given(data=st.data())
 @settings(max_examples=50)
 def test_times_are_multiples_of_the_unit(data: st.DataObject, unit: Any) -> None:
-    """Those of arrivals do not decrease; those of bursts, of one to five items, increase."""
+    """Arrival times do not decrease; times of bursts, which have one to five items, increase."""
     times = data.draw(arrivals(unit, max_size=5))
     drawn = data.draw(bursts(unit, max_size=5))
     duration = data.draw(flush_durations(unit))
@@ -67,19 +67,19 @@ def test_times_are_multiples_of_the_unit(data: st.DataObject, unit: Any) -> None
     ids=range(10),
 )
 def test_the_extremes_are_drawn(strategy: st.SearchStrategy[Any], condition: Any) -> None:
-    """Some items arrive at one time, a flush may take no time, a history has steps of each kind."""
+    """Equal arrival times, flushes that take no time, and steps of each kind are drawn."""
     find(strategy, condition, settings=FIRST_FOUND)
 
 
 @given(history=histories(max_steps=3))
 @settings(max_examples=50)
 def test_a_history_has_no_more_steps_than_allowed(history: History) -> None:
-    """So it is for whole flushes as well, which are three steps."""
+    """The limit also holds for whole flushes, which consist of three steps."""
     assert len(history.steps) <= 3
 
 
 def test_a_history_is_a_value() -> None:
-    """Histories with the same steps are the same, and can be in a set."""
+    """Histories with the same steps are equal and hashable."""
     steps = (Arrive(0, (1,)), Start(1, 2), Finish(0, 0, failed=False), Pass(3), Due())
     history = History(1, 1.0, steps)
     assert {history} == {deepcopy(history)}
@@ -87,7 +87,7 @@ def test_a_history_is_a_value() -> None:
 
 @pytest.mark.parametrize("heaviest", [0.3, 5, 1.1, 1e6 / 3, 10**30, 1e-300, exact(1, 3)])
 def test_quarters_of_any_cap_make_exact_sums(heaviest: Any) -> None:
-    """Four of them are no heavier than the cap."""
+    """Four quarters weigh no more than the cap, and sums of quarters are exact."""
     quarter = quarter_of(heaviest)
     assert 0.249999 * heaviest < quarter
     assert 4 * quarter <= heaviest
@@ -95,6 +95,6 @@ def test_quarters_of_any_cap_make_exact_sums(heaviest: Any) -> None:
 
 
 def test_without_a_cap_a_weight_is_a_plain_number() -> None:
-    """An infinite cap is the same."""
+    """Without a cap, or with an infinite one, the weight is 1."""
     assert 1 == quarter_of(None) == quarter_of(math.inf)
     assert (0.25, 1.25) == (quarter_of(1), quarter_of(5))

@@ -1,4 +1,4 @@
-"""How many times the optimum a policy spends."""
+"""The ratios: what a policy spends, divided by the optimum."""
 
 import math
 from collections.abc import Callable
@@ -29,13 +29,13 @@ from flushq.testing import CostRatio, FlushesRatio, LatencyRatio, Ratio
 def test_a_ratio_is_what_is_spent_in_multiples_of_the_optimum(
     ratio: Ratio, policy: FlushPolicy, arrivals: list[float], expected: float
 ) -> None:
-    """The optimum has the same cap; if an item is left, or too late, the ratio is infinite."""
+    """The optimum has the same cap; the ratio is infinite if an item is left over or too late."""
     assert expected == ratio.measure(policy, arrivals)
 
 
 @pytest.mark.parametrize("make", [CostRatio, FlushesRatio, LatencyRatio])
 def test_bad_ratios_are_refused(make: Callable[..., Ratio]) -> None:
-    """Nothing could exceed the bound, or there is no ratio for the time."""
+    """A bound that is NaN or negative, or a time without a ratio, is refused."""
     for bound, seconds in [(math.nan, 1), (-1, 1), (2, 0), (2, math.inf), (2, math.nan)]:
         with pytest.raises(ValueError, match=r"must be (above|at least|finite)"):
             make(bound, seconds)
@@ -44,6 +44,6 @@ def test_bad_ratios_are_refused(make: Callable[..., Ratio]) -> None:
 
 
 def test_a_ratio_of_latency_needs_a_slot() -> None:
-    """Without one nothing is flushed."""
+    """A ratio with no slot is refused, since nothing could be flushed."""
     with pytest.raises(ValueError, match=r"^max_in_flight must be at least 1, not 0$"):
         LatencyRatio(2, 1, 0)

@@ -1,4 +1,4 @@
-"""check_throttle finds a throttle that breaks a law, says which, and shows the smallest history."""
+"""check_throttle finds a throttle that breaks a law, and shows the law and the smallest history."""
 
 import copy
 from collections.abc import Collection
@@ -43,19 +43,19 @@ IMPLIED: dict[type[Throttle], Collection[str]] = {
     Forgetting: ["later"],
     Tired: ["later"],
 }
-"""Laws that a throttle breaks with the one that it is for."""
+"""The other laws that a throttle may break besides the law that it is made for."""
 
 SMALLEST: dict[type[Throttle], list[str]] = {
     Raising: ["call_started(0.0, 1, 1)"] * 2 + ["call_started(0.0, 1, 1) -> ArithmeticError('3')"],
     Stuck: ["call_started(0.0, 1, 1)"] * 2 + ["call_done(0.0, 1, 0.0, 1, None)"] * 2,
     CountingBursts: ["call_started(0.0, 1, 1)", "call_done(0.0, 1, 0.0, 1, None)"] * 2,
 }
-"""The events of the smallest history in which a throttle breaks its law."""
+"""For some throttles: the events of the smallest history in which they break their law."""
 
 
 @pytest.mark.parametrize(("law", "throttle"), [*BAD, *UNSOUND])
 def test_a_throttle_that_breaks_a_law_is_refused(law: str, throttle: Throttle) -> None:
-    """The message names the law, says it, tells why, and shows the smallest history."""
+    """The message has the law and its text, the reason, and the smallest history."""
     with pytest.raises(ThrottleLawBroken) as broken:
         check_throttle(throttle)
 
@@ -71,18 +71,18 @@ def test_a_throttle_that_breaks_a_law_is_refused(law: str, throttle: Throttle) -
 
 @pytest.mark.parametrize(("law", "throttle"), BAD)
 def test_a_law_that_need_not_be_kept_is_not_checked(law: str, throttle: Throttle) -> None:
-    """All others are, and a throttle that breaks one law keeps them."""
+    """A throttle that breaks one law keeps all others, which are still checked."""
     check_throttle(throttle, except_for={law, *IMPLIED.get(type(throttle), ())}, examples=20)
 
 
 def test_there_is_a_bad_throttle_for_every_law() -> None:
-    """None is left out."""
+    """Each law has a bad throttle."""
     assert set(THROTTLE_LAWS) == {law for law, _ in [*BAD, *UNSOUND]}
 
 
 @pytest.mark.parametrize("throttle", [RateLimit(2, 0.3), CircuitBreaker(2, 0.7), *GOOD])
 def test_a_good_throttle_passes(throttle: Throttle) -> None:
-    """It is not changed; what floats lose does not matter."""
+    """A good throttle is not changed by the check, and rounding errors of floats are accepted."""
     before = copy.deepcopy(throttle.__getstate__())
     check_throttle(throttle, examples=30)
     check_throttle(lambda: throttle, examples=2)
@@ -92,7 +92,7 @@ def test_a_good_throttle_passes(throttle: Throttle) -> None:
 @given(history=throttle_histories())
 @settings(max_examples=5, suppress_health_check=[HealthCheck.nested_given])
 def test_it_may_be_called_within_a_property(history: ThrottleHistory) -> None:
-    """A single history, drawn by the caller's own test, is checked as well."""
+    """The checks can be called inside a test that draws its own history."""
     check_throttle_history(RateLimit(2, 1), history)
     check_throttle(RateLimit(2, 1), examples=2)
 
@@ -114,27 +114,27 @@ FAILED = Finish(0, 0, failed=True)
         ),
     ],
 )
-def test_what_a_throttle_does_otherwise_is_told(
+def test_what_a_throttle_does_otherwise_is_reported(
     throttle: Throttle, steps: tuple[ThrottleStep, ...], why: str, last: str
 ) -> None:
-    """Where it is asked more or less often, it answers something else, or raises."""
+    """The report says what the throttle did when it was asked more often or less often."""
     with pytest.raises(ThrottleLawBroken) as broken:
         check_throttle_history(throttle, ThrottleHistory(1, steps))
     assert ("pure", why) == (broken.value.law, broken.value.why)
     assert str(broken.value.history[-1]).startswith(last)
 
 
-# A play.
+# Plays.
 
 
-def told(throttle: Throttle, *steps: ThrottleStep) -> list[Any]:
-    """The name, the time and the other facts of each event; times in halves of a second."""
+def played(throttle: Throttle, *steps: ThrottleStep) -> list[Any]:
+    """Return the name, the time and the other facts of each event; a unit is half a second."""
     calls = flat(ThrottlePlay(throttle, ThrottleHistory(0.5, steps)).run())
     return [(call.name, call.now, *call.facts) for call in calls if call.name != "ready_at"]
 
 
 def test_a_call_starts_and_ends_so_many_units_later() -> None:
-    """It has its items and a weight, and a duration."""
+    """The events of a call have its items, its weight and its duration."""
     steps = (
         Call(3, 2),
         Pass(1),
@@ -147,19 +147,19 @@ def test_a_call_starts_and_ends_so_many_units_later() -> None:
         ("call_started", 2.5, 4, 4),
         ("call_done", 3.5, 4, 1.0, 4, None),
         ("call_done", 4.0, 2, 2.5, 2, None),
-    ] == told(AtMostTwo(), *steps)
+    ] == played(AtMostTwo(), *steps)
 
 
 def test_a_call_may_fail() -> None:
-    """Its error is told."""
-    *_, (name, *_, error) = told(AtMostTwo(), Call(0, 1), Finish(1, 0, failed=True))
+    """A call that fails ends with its error."""
+    *_, (name, *_, error) = played(AtMostTwo(), Call(0, 1), Finish(1, 0, failed=True))
     assert ("call_done", "OSError('flush_fn raised')") == (name, repr(error))
 
 
 def test_a_burst_starts_and_ends_at_one_time() -> None:
-    """Its calls end in order; as many start as the throttle lets, and others go on."""
+    """The calls of a burst end in order; only as many start as the throttle allows."""
     burst = Burst(1, (True, False, False))
-    events = told(RateLimit(3, 9.0), Call(0, 5), burst, Finish(4, 0, failed=False))
+    events = played(RateLimit(3, 9.0), Call(0, 5), burst, Finish(4, 0, failed=False))
     assert [
         ("call_started", 0.0, 5, 5),
         ("call_started", 0.5, 1, 1),
@@ -172,15 +172,15 @@ def test_a_burst_starts_and_ends_at_one_time() -> None:
 
 
 def test_what_cannot_happen_does_not() -> None:
-    """Nothing ends where no call runs, nothing starts before the throttle is ready."""
+    """No call ends if none runs, and none starts before the throttle is ready."""
     steps = (Due(), Finish(0, 0, failed=False), Call(0, 1), Call(1, 1), Due(), Due(), Call(0, 1))
-    assert [("call_started", 0.0, 1, 1), ("call_started", 7.5, 1, 1)] == told(
+    assert [("call_started", 0.0, 1, 1), ("call_started", 7.5, 1, 1)] == played(
         RateLimit(1, 7.5), *steps
     )
 
 
-def test_it_asks_before_a_call_and_after_whatever_has_happened() -> None:
-    """But not twice about one thing; at the end it waits for the time that was answered last."""
+def test_ready_at_is_asked_before_a_call_and_after_each_event() -> None:
+    """``ready_at`` is asked before each call, after each event, and at the last answered time."""
     turns = ThrottlePlay(RateLimit(1, 7.0), ThrottleHistory(1.0, (Call(2, 1), Call(0, 1)))).run()
     assert [
         "ready_at(0.0) -> 0.0",
@@ -205,7 +205,7 @@ FIRST_FOUND = settings(max_examples=1000, database=None, phases=[Phase.generate]
     ids=range(4),
 )
 def test_the_extremes_are_drawn(condition: Any) -> None:
-    """A history has steps of each kind, or none, or as many as it may have."""
+    """Histories have steps of each kind, no step, or as many steps as possible."""
     find(throttle_histories(), condition, settings=FIRST_FOUND)
 
 
@@ -214,7 +214,7 @@ def test_the_extremes_are_drawn(condition: Any) -> None:
 
 @pytest.mark.parametrize("name", ["sound", "speed"])
 def test_some_names_cannot_be_left_out(name: str) -> None:
-    """They are not laws, or the law without which nothing works."""
+    """An unknown name, and ``sound``, which all laws need, are refused."""
     with pytest.raises(ValueError, match=f"^except_for must not name '{name}'; it may name repeat"):
         check_throttle(RateLimit(1, 1), except_for=[name])
 
@@ -230,6 +230,6 @@ def test_some_names_cannot_be_left_out(name: str) -> None:
 def test_bad_arguments_are_refused(
     throttle: Any, examples: int, error: type[Exception], message: str
 ) -> None:
-    """The message shows them."""
+    """The message shows the name and the value of the bad argument."""
     with pytest.raises(error, match=f"^{message}"):
         check_throttle(throttle, examples=examples)

@@ -1,4 +1,4 @@
-"""decide under watch: what it changes, and the clocks that it reads."""
+"""The watch over decide: it finds changes of the policy, and clocks that decide reads."""
 
 import asyncio
 import gc
@@ -23,15 +23,15 @@ ONE_ITEM = History(1, 1.0, (Arrive(0, (0,)),))
 
 
 class Caching(FlushPolicy):
-    """Works something out when it is first asked, and holds it."""
+    """A policy that computes a value when it is first needed, and caches it."""
 
     @cached_property
     def seconds(self) -> float:
-        """How long an item waits."""
+        """The seconds that an item waits."""
         return 2.0
 
     def decide(self, now: float) -> Decision:
-        """Flush then."""
+        """Flush when the oldest item has waited that long."""
         due = self.queue.oldest + self.seconds
         return Flush() if due <= now else Wait(due)
 
@@ -40,19 +40,19 @@ CachingInASlot = attrs.frozen(type("CachingInASlot", (FlushPolicy,), dict(vars(C
 
 
 class Locked(Flushing):
-    """Holds what cannot be copied, and what cannot be compared; and copies itself."""
+    """A policy with attributes that cannot be copied or compared; it defines its own copy."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.thing = object()
 
     def __deepcopy__(self, memo: object) -> "Locked":
-        """Make another."""
+        """Return a new policy."""
         return Locked()
 
 
 def collect(policy: object, now: float) -> Decision:
-    """Have the garbage collector run, as any allocation may, and write to a log."""
+    """Run the garbage collector, as any allocation may do, and write to a log."""
     gc.collect(0)
     logging.getLogger(__name__).debug("asked at %s", now)
     logging.LogRecord("log", logging.DEBUG, "file", 1, "asked", (), None)
@@ -60,7 +60,7 @@ def collect(policy: object, now: float) -> Decision:
 
 
 class Function:
-    """An object that can be called, and is not a function."""
+    """A callable object that is not a function."""
 
     def __call__(self, now: float) -> Decision:
         """Flush."""
@@ -74,15 +74,15 @@ Made = deciding("Made", Function())
 
 @pytest.mark.parametrize("policy", [Caching, CachingInASlot, Locked, Collecting, Static, Made])
 def test_what_is_unusual_is_not_an_offence(policy: type[FlushPolicy]) -> None:
-    """A cached value is not a change, and a clock that others read is not read by decide."""
+    """Caching a value is no change, and a clock that a logger reads is not read by decide."""
     check_policy(policy, examples=5)
 
 
 def test_the_class_is_afterwards_as_it_was() -> None:
-    """Whether decide is its own or inherited."""
+    """After a check the class has its own or inherited decide again."""
 
     class Heir(NaturalPolicy):
-        """Inherits decide."""
+        """A policy that inherits decide."""
 
     decide = NaturalPolicy.decide
     check_policy(NaturalPolicy(), examples=2)
@@ -103,7 +103,7 @@ def test_the_class_is_afterwards_as_it_was() -> None:
     ],
 )
 def test_a_clock_that_decide_reads_is_named(clock: Callable[[], float], name: str) -> None:
-    """So it is whatever other law is broken for it."""
+    """The clock is named even if reading it breaks another law, too."""
     clocked = deciding("Clocked", lambda _, now: Wait(now + abs(clock()) + 1), __module__=__name__)
     with pytest.raises(LawBroken) as broken:
         check_policy(clocked, examples=5)
@@ -113,7 +113,7 @@ def test_a_clock_that_decide_reads_is_named(clock: Callable[[], float], name: st
 
 
 def ask_and_look(policy: Any, now: float) -> Decision:
-    """Ask another policy of this class, if there is one, and then read a clock."""
+    """Ask an inner policy of this class, if there is one, and then read a clock."""
     if policy.inner is not None:
         policy.inner.decide(now)
         time.monotonic()
@@ -121,7 +121,7 @@ def ask_and_look(policy: Any, now: float) -> Decision:
 
 
 def test_a_clock_that_is_read_after_another_policy_was_asked_is_seen() -> None:
-    """The inner decide does not end the watch of the outer."""
+    """The end of the inner decide does not end the watch over the outer one."""
     asking = deciding("Asking", ask_and_look, inner=None, __module__=__name__)
     outer: Any = asking()
     outer.inner = asking()
@@ -130,10 +130,10 @@ def test_a_clock_that_is_read_after_another_policy_was_asked_is_seen() -> None:
 
 
 def test_a_profiler_that_is_at_work_already_stays() -> None:
-    """Clocks are not looked for then."""
+    """A profiler that is already set stays set; then reading a clock is not found."""
 
     def profile(frame: object, event: str, called: object) -> None:
-        """Ignore the call."""
+        """Ignore the event."""
 
     sys.setprofile(profile)
     try:

@@ -10,13 +10,13 @@ from flushq.throttles import RateLimit, Throttle
 
 
 class Counting(Throttle):
-    """Counts the calls that run and those that have started. Of this one others are made."""
+    """A throttle that counts the running and the started calls. Others are made from it."""
 
     running = 0
     started = 0
 
     def call_started(self, now: float, count: int, weight: float = 0.0) -> None:
-        """Count it."""
+        """Count the call."""
         self.running += 1
         self.started += 1
 
@@ -28,42 +28,42 @@ class Counting(Throttle):
         weight: float = 0.0,
         error: BaseException | None = None,
     ) -> None:
-        """Count it."""
+        """Count the end of the call."""
         self.running -= 1
 
     def ready_at(self, now: float) -> float:
-        """At once."""
+        """Return now."""
         return now
 
 
 class AtMostTwo(Counting):
-    """Lets two calls run at a time."""
+    """A throttle that lets two calls run at a time."""
 
     def ready_at(self, now: float) -> float:
-        """While two run: not before one has ended."""
+        """Return now, or inf while two calls run."""
         return now if self.running < 2 else math.inf
 
 
 @attrs.define
 class Bucket(Throttle):
-    """A bucket of items, into which another falls every second: a good one, in whole items."""
+    """A bucket of whole items, which gets an item every second. It breaks no law."""
 
     _empty_at: float = -math.inf
 
     def call_started(self, now: float, count: int, weight: float = 0.0) -> None:
-        """Take them out, more than there are if need be."""
+        """Take the items out; if there are too few, the bucket owes the rest."""
         self._empty_at = max(self._empty_at, now - 5) + count
 
     def ready_at(self, now: float) -> float:
-        """When an item is in it."""
+        """Return when the bucket has an item."""
         return self._empty_at + 1
 
 
 class ByTheHour(RateLimit):
-    """Lets a number of calls start in each of the intervals of a calendar."""
+    """A throttle that lets some calls start in each interval of a calendar."""
 
     def ready_at(self, now: float) -> float:
-        """When the interval is over in which so many have started."""
+        """Return now, or the end of the interval if it has no call left."""
         ready = super().ready_at(now) - self.seconds
         return now if ready < now // self.seconds * self.seconds else self._next(now)
 
@@ -72,28 +72,28 @@ class ByTheHour(RateLimit):
 
 
 class Raising(Counting):
-    """Raises when three calls run."""
+    """A throttle that raises when three calls run."""
 
     def call_started(self, now: float, count: int, weight: float = 0.0) -> None:
-        """Raise, or count it."""
+        """Count the call, and raise if three calls run."""
         super().call_started(now, count, weight)
         if self.running == 3:
             raise ArithmeticError(str(self.running))
 
 
-class Wordy(Counting):
-    """Answers with a word."""
+class AnsweringText(Counting):
+    """A throttle that answers with a string."""
 
     def ready_at(self, now: float) -> Any:
-        """In other words: at once."""
+        """Return a string instead of a time."""
         return "now"
 
 
 class Stuck(Counting):
-    """Does not let a call start again after two."""
+    """A throttle that lets two calls start, and then no call ever."""
 
     def ready_at(self, now: float) -> float:
-        """At once, or never."""
+        """Return now, or inf after two calls."""
         return now if self.started < 2 else math.inf
 
 
@@ -101,30 +101,30 @@ NUMBERS = itertools.count()
 
 
 class Fickle(Counting):
-    """Never answers the same twice."""
+    """A throttle that never answers the same twice."""
 
     def call_started(self, now: float, count: int, weight: float = 0.0) -> None:
-        """Draw a number."""
+        """Draw another number for the next pause."""
         self.due = now + next(NUMBERS)
 
     def ready_at(self, now: float) -> float:
-        """When as many seconds have gone."""
+        """Return the end of the pause."""
         return getattr(self, "due", now)
 
 
 class Settling(Counting):
-    """Settles when it is asked how long a pause lasts."""
+    """A throttle that sets the end of a pause only when ``ready_at`` is called."""
 
     due = -math.inf
     is_settled = True
 
     def call_done(self, now: float, *facts: Any, **others: Any) -> None:
-        """Ask for a pause."""
+        """Begin a pause, without an end."""
         super().call_done(now, *facts, **others)
         self.is_settled = False
 
     def ready_at(self, now: float) -> float:
-        """Two seconds after the first question."""
+        """Return the end of the pause: two seconds after the first question."""
         if not self.is_settled:
             self.due = now + 2
             self.is_settled = True
@@ -132,40 +132,40 @@ class Settling(Counting):
 
 
 class Forgetting(RateLimit):
-    """Forgets, when it is asked, the starts that have lost their meaning by then."""
+    """A throttle whose ``ready_at`` forgets the starts that do not count at that time."""
 
     def ready_at(self, now: float) -> float:
-        """Of those that are left, as it should be."""
+        """Forget starts, and return the right time for the others."""
         while self._starts and self._starts[0] + self.seconds <= now:
             self._starts.popleft()
         return super().ready_at(now)
 
 
 class Tired(Counting):
-    """Must be asked three times."""
+    """A throttle that lets a call start only at every third question."""
 
     asked = 0
 
     def ready_at(self, now: float) -> float:
-        """In a second, or, at every third question, at once."""
+        """Return now at every third question, else one second later."""
         self.asked += 1
         return now if self.asked % 3 == 0 else now + 1
 
 
 class Lazy(Counting):
-    """Takes note of a failure when it is next asked: two between two questions count as one."""
+    """A throttle that counts a failure only in ``ready_at``, so two failures may count as one."""
 
     failed_at: float | None = None
     row = 0
     due = -math.inf
 
     def call_done(self, now: float, *facts: Any, **others: Any) -> None:
-        """Remember it."""
+        """Remember the time of a failure."""
         if any(isinstance(fact, OSError) for fact in facts):
             self.failed_at = now
 
     def ready_at(self, now: float) -> float:
-        """Two seconds after the second failure."""
+        """Return two seconds after the second failure."""
         if self.failed_at is not None:
             self.row += 1
             self.due = self.failed_at + 2 if self.row >= 2 else self.due
@@ -174,14 +174,14 @@ class Lazy(Counting):
 
 
 class Irritable(Counting):
-    """Answers two questions, and no more."""
+    """A throttle that gives one good answer."""
 
     def __init__(self, error: int) -> None:
         self.error = error
         self.asked = 0
 
     def ready_at(self, now: float) -> Any:
-        """At once; then nothing, or an error."""
+        """Return now; at later questions return None, or raise."""
         self.asked += 1
         if self.asked > 1 and self.error:
             raise ArithmeticError(str(self.error))
@@ -189,50 +189,50 @@ class Irritable(Counting):
 
 
 class Polling(RateLimit):
-    """Does not know when it is ready, and has itself asked again and again."""
+    """A throttle that does not know when it is ready, and must be asked again and again."""
 
     def ready_at(self, now: float) -> float:
-        """A little later."""
+        """Return now if a call may start, else a moment later."""
         return now if super().ready_at(now) <= now else now + 1e-9
 
 
 class Closing(Counting):
-    """Lets calls start in the ten seconds after a call, and then only half a minute later."""
+    """A throttle that is ready until ten seconds after the last start, and then after thirty."""
 
     last = -math.inf
 
     def call_started(self, now: float, count: int, weight: float = 0.0) -> None:
-        """Note the time."""
+        """Store the time."""
         super().call_started(now, count, weight)
         self.last = now
 
     def ready_at(self, now: float) -> float:
-        """At once, or after the break."""
+        """Return now, or the end of the break."""
         is_closed = 10 < now - self.last < 30
         return self.last + 30 if is_closed else now
 
 
 class CountingBursts(RateLimit):
-    """Takes calls that run together for one."""
+    """A throttle that counts several calls as one if they run at the same time."""
 
     running = 0
 
     def call_started(self, now: float, count: int, weight: float = 0.0) -> None:
-        """Note the time if no other call runs."""
+        """Store the time if no other call runs."""
         if self.running == 0:
             super().call_started(now, count, weight)
         self.running += 1
 
     def call_done(self, now: float, *facts: Any, **others: Any) -> None:
-        """Count it."""
+        """Count the end of the call."""
         self.running -= 1
 
 
 class Duration(RateLimit):
-    """Answers how long to wait, and not until when."""
+    """A throttle that answers with a duration instead of a time."""
 
     def ready_at(self, now: float) -> float:
-        """So many seconds."""
+        """Return the seconds until a call may start."""
         return super().ready_at(now) - now
 
 
@@ -249,11 +249,11 @@ BAD: list[tuple[str, Throttle]] = [
     ("shift", ByTheHour(2, 3.0)),
     ("shift", Duration(2, 1.0)),
 ]
-"""The law that each of them breaks."""
+"""Pairs of a law and a throttle that breaks it."""
 
 UNSOUND: list[tuple[str, Throttle]] = [
     ("sound", Raising()),
-    ("sound", Wordy()),
+    ("sound", AnsweringText()),
     ("sound", Stuck()),
 ]
-"""Those with which no queue could go on."""
+"""Pairs of a law and a throttle that breaks it so that no queue could work with the throttle."""

@@ -1,5 +1,6 @@
-"""What the docstrings of the policies promise, against the exact optimum.
+"""The bounds that the docstrings of the policies promise, checked against the exact optimum.
 
-For each promise: many random small cases, none of which breaks it; a family of cases that comes
-within one per cent of it, so that the check could fail; and what is not true, beside it.
+For each bound there are many random small cases, and none exceeds it. A family of cases comes
+within one per cent of the bound, which shows that the check could fail. Another test shows a
+similar statement that is not true.
 """

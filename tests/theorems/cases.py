@@ -1,6 +1,6 @@
-"""Random small cases, drawn quickly.
+"""Random small cases that are drawn quickly.
 
-Times are ints, and so are their sums; what a policy divides is a Fraction. So ratios are exact.
+Times and their sums are ints. Numbers that a policy divides are Fractions, so ratios are exact.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,11 +12,11 @@ import pytest
 
 SEED = 20_111
 SIZES = [1_000, pytest.param(6_000, marks=pytest.mark.long)]
-"""How many cases are tried: some in the quick suite, all of them in the long one."""
+"""The numbers of cases: a small one in the quick suite, and the large one in the long suite."""
 
 
 def many(count: int) -> Iterator[Random]:
-    """Yield a source of random numbers for each of so many cases."""
+    """Yield a source of random numbers once for each of so many cases."""
     random = Random(SEED)
     for _ in range(count):
         yield random

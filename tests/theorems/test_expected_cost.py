@@ -1,9 +1,9 @@
 """Alarm with a random u: e/(e - 1) times the least cost, in expectation.
 
-The expectation is exact but for rounding. While z = ln(1 + u(e - 1)) grows from 0 to 1, the
+The expectation is exact except for rounding. While z = ln(1 + u(e - 1)) grows from 0 to 1, the
 batches change at finitely many values of z, where an alarm meets an arrival or another alarm.
-Between two of them the cost is linear in z, so its mean is its value at the mean of z, whose
-density is e^z / (e - 1).
+Between two of these values the cost is linear in z, so the mean cost is the cost at the mean of z.
+The density of z is e^z / (e - 1).
 """
 
 import math
@@ -25,12 +25,12 @@ GAPS = [0, 0, 1, 1, 2, 3, 4, 6]
 
 
 def alarm(z: float) -> FlushPolicy:
-    """The policy whose threshold is z times the price."""
+    """Return the policy whose threshold is z times the price."""
     return AlarmPolicy(PRICE, u=math.expm1(z) / (math.e - 1))
 
 
 def turns(times: Sequence[int]) -> list[float]:
-    """The values of z at which the batches may change, and 0 and 1."""
+    """Return 0, 1, and the values of z between them at which the batches may change."""
     numbers = range(1, len(times) + 1)
     gaps = {later - earlier for earlier, later in combinations(times, 2)} - {0}
     meets_arrival = {gap * number / PRICE for gap in gaps for number in numbers}
@@ -43,7 +43,7 @@ def turns(times: Sequence[int]) -> list[float]:
 
 
 def pieces(turning: Sequence[float]) -> Iterator[tuple[float, float]]:
-    """The probability of each piece between two turns, and the mean of z in it."""
+    """Yield the probability of each piece between two turns, and the mean of z in the piece."""
     for low, high in pairwise(turning):
         weight = math.exp(high) - math.exp(low)
         if weight > 1e-12:
@@ -52,7 +52,7 @@ def pieces(turning: Sequence[float]) -> Iterator[tuple[float, float]]:
 
 
 def expected_ratio(times: Sequence[int], make: Callable[[float], FlushPolicy] = alarm) -> float:
-    """The mean of the cost over all u, as a multiple of the least cost."""
+    """Return the mean of the cost over all u, divided by the least cost."""
     ratio = CostRatio(BOUND, PRICE)
     return sum(share * ratio.measure(make(z), times) for share, z in pieces(turns(times)))
 
@@ -70,13 +70,13 @@ def test_never_more_than_the_bound(count: int) -> None:
 
 
 def test_the_bound_is_reached() -> None:
-    """A single item costs 1 + z where an optimal schedule pays 1: e/(e - 1) in expectation."""
+    """A single item costs 1 + z, and an optimal schedule pays 1: e/(e - 1) in expectation."""
     assert BOUND == pytest.approx(expected_ratio([0]))
     assert BOUND == pytest.approx(expected_ratio([0, 1000, 2000]))
 
 
 def test_the_pieces_are_exact() -> None:
-    """The expectation is that of many equally likely values of u."""
+    """The expectation is close to the mean over many equally likely values of u."""
     random = Random(7)
     for _ in range(5):
         times = arrivals(random, GAPS, 5)
@@ -88,7 +88,7 @@ def test_the_pieces_are_exact() -> None:
 
 @attrs.define
 class Fresh(FlushPolicy):
-    """An alarm with another z for each batch."""
+    """An alarm policy with another z for each batch."""
 
     alarms: list[FlushPolicy]
 
@@ -98,22 +98,22 @@ class Fresh(FlushPolicy):
         return super().item_added(now, count, weight)
 
     def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
-        """Go on to the next z."""
+        """Continue with the next z."""
         del self.alarms[0]
         return super().flush_started(now, count, weight)
 
     def decide(self, now: float) -> Decision:
-        """Do what the alarm of this batch does."""
+        """Return the decision of the alarm of this batch."""
         return self.alarms[0].decide(now)
 
 
 def quantiles(count: int) -> list[float]:
-    """As many equally likely values of z."""
+    """Return so many equally likely values of z."""
     return [math.log1p((number + 0.5) / count * (math.e - 1)) for number in range(count)]
 
 
 def test_what_is_not_true_of_a_fresh_u_for_every_batch() -> None:
-    """Who draws anew for each batch pays more: the draws no longer make up for each other."""
+    """Independent draws for each batch cost more, since they do not compensate for each other."""
     times, ratio = [0, 4], CostRatio(BOUND, 16)
     zs = [AlarmPolicy(16, math.expm1(z) / (math.e - 1)) for z in quantiles(50)]
     ratios = [ratio.measure(Fresh([one, other]), times) for one, other in product(zs, zs)]

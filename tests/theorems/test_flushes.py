@@ -1,4 +1,4 @@
-"""Interval: as few flushes as any schedule needs for its age and caps."""
+"""Interval: as few flushes as any schedule with the same caps and the same longest wait."""
 
 from fractions import Fraction
 from typing import Any
@@ -16,7 +16,7 @@ GAPS: list[Any] = [0, 0, 1, 1, 2, Fraction(5, 2), 3, 8]
 
 @pytest.mark.parametrize("count", SIZES)
 def test_never_more_than_the_fewest(count: int) -> None:
-    """In random small cases, with caps of both kinds and without, it needs the fewest flushes."""
+    """In random small cases, with and without either cap, the policy makes the fewest flushes."""
     for random in many(count):
         wait = random.randint(1, 9)
         records = random.choice([None, 1, 2, 3, 5])
@@ -37,7 +37,7 @@ def test_never_more_than_the_fewest(count: int) -> None:
 
 @pytest.mark.parametrize("count", SIZES)
 def test_floats_tie_as_they_do_in_a_queue(count: int) -> None:
-    """Where sums of floats are rounded the ratio is 1, too: nobody is late, and none is fewer."""
+    """With rounded sums of floats the ratio is 1, too: no item is late, and no flush is saved."""
     for random in many(count):
         wait = random.choice([0.1, 0.2, 0.3, 0.7])
         times = arrivals(random, [0.0, 0.1, 0.2, 0.3, 0.7])
@@ -45,6 +45,6 @@ def test_floats_tie_as_they_do_in_a_queue(count: int) -> None:
 
 
 def test_what_is_not_true_of_natural_batching() -> None:
-    """Who does not wait needs many flushes where one would do."""
+    """A policy that waits less than allowed needs several flushes instead of one."""
     assert 50 == FlushesRatio(1, 50).measure(NaturalPolicy(), list(range(50)))
     assert 2 == FlushesRatio(1, 5).measure(IntervalPolicy(2), [0, 3, 8, 11])

@@ -1,4 +1,4 @@
-"""Partitions: what may start before a partition that is due, and how long it stands in line."""
+"""Partitions: which batches may start before a partition that is due, and its longest wait."""
 
 import math
 from collections.abc import Hashable
@@ -17,7 +17,7 @@ from tests.strategies import SLOTS, policies, workloads
 
 
 def seconds_in_line(ahead: int, slots: int, flush_seconds: Any) -> Any:
-    """The longest time in line of a partition that has so many others ahead."""
+    """Return the longest wait of a partition with so many partitions ahead of it in the line."""
     return math.ceil((ahead + 1) / slots) * flush_seconds
 
 
@@ -30,10 +30,10 @@ class Place:
 
 
 class Judge:
-    """Follows the line by what the policies answer, and makes sure that it is fair.
+    """A checker that follows the decisions of the policies, and asserts that the line is fair.
 
     Attributes:
-        most_ahead: The most partitions that were ahead of one that joined.
+        most_ahead: The largest number of partitions that were ahead of one that joined the line.
     """
 
     def __init__(self, slots: int, flush_seconds: Any) -> None:
@@ -41,8 +41,8 @@ class Judge:
         self._line: dict[Hashable, Place] = {}
         self.most_ahead = 0
 
-    def hear(self, event: Event) -> None:
-        """Hear of the next event of a trace."""
+    def follow(self, event: Event) -> None:
+        """Take the next event of a trace."""
         if event.name == "flush_started":
             self._start(event)
         if not isinstance(event.decision, Flush):
@@ -77,7 +77,7 @@ def test_one_batch_at_most_of_each_that_stood_in_line_before(
     limit: int | None,
     steps: int,
 ) -> None:
-    """And none of any other; so the time in line has a bound."""
+    """Only partitions that joined earlier start first, one batch each; so the wait has a bound."""
     unit, times, weights = workload
     keys = data.draw(st.lists(st.integers(0, 5), min_size=len(times), max_size=len(times)))
     trace = simulate(
@@ -91,13 +91,13 @@ def test_one_batch_at_most_of_each_that_stood_in_line_before(
     )
     judge = Judge(slots, steps * unit)
     for event in trace.events:
-        judge.hear(event)
+        judge.follow(event)
 
 
 @pytest.mark.parametrize("slots", [1, 2, 3])
 @pytest.mark.parametrize("ahead", [0, 1, 2, 3, 4])
 def test_the_bounds_are_reached(slots: int, ahead: int) -> None:
-    """Each partition that is ahead starts one batch first, and every slot was just taken."""
+    """The bound is reached if every slot was just taken and each partition ahead starts a batch."""
     keys = [f"flood {number}" for number in range(slots + ahead) for _ in range(9)] + ["one item"]
     trace = simulate(NaturalPolicy(1), [0] * len(keys), 10, partitions=keys, max_in_flight=slots)
     (at,) = (at for at, flush in enumerate(trace.flushes) if flush.partition == "one item")
@@ -106,7 +106,7 @@ def test_the_bounds_are_reached(slots: int, ahead: int) -> None:
 
 
 def test_what_is_not_true_without_partitions() -> None:
-    """An item waits for the whole flood."""
+    """Without partitions an item waits for all items that came before it."""
     trace = simulate(NaturalPolicy(1), [0] * 19, 10)
     assert 18 * 10 == trace.flushes[-1].started
 
@@ -127,7 +127,7 @@ def test_a_flood_in_one_of_a_thousand_partitions() -> None:
     )
     judge = Judge(1, sink(20))
     for event in simulate(policy, times, sink, partitions=keys).events:
-        judge.hear(event)
+        judge.follow(event)
     bound = seconds_in_line(judge.most_ahead, 1, sink(20)) + sink(1)
     assert found.slowest is not None
     assert 0 == found.slowest.key

@@ -1,1 +1,1 @@
-"""The tests of the throttles: the base class, and those that ship."""
+"""The tests of the throttles: the base class, and the throttles in flushq."""

@@ -1,4 +1,4 @@
-"""CircuitBreaker: its table of states, row by row, and as a whole beside a model."""
+"""CircuitBreaker: each row of its table of states, and the whole table against a model."""
 
 import asyncio
 import math
@@ -22,13 +22,13 @@ ERRORS = {
 
 
 def end(breaker: CircuitBreaker, now: float, *hows: str, seconds: float = 0) -> None:
-    """End calls, of this duration."""
+    """End calls in these ways, each after so many seconds."""
     for how in hows:
         breaker.call_done(now, 1, seconds, error=ERRORS[how])
 
 
 def opened(now: float = 10, seconds: float = 5) -> CircuitBreaker:
-    """A breaker that has just opened."""
+    """Return a breaker that has just opened."""
     breaker = CircuitBreaker(2, seconds)
     end(breaker, now, "failed", "failed")
     return breaker
@@ -47,21 +47,21 @@ def opened(now: float = 10, seconds: float = 5) -> CircuitBreaker:
     ],
 )
 def test_it_opens_after_so_many_failures_in_a_row(hows: list[str], *, opens: bool) -> None:
-    """A success ends the row; what has neither failed nor succeeded does not."""
+    """A success resets the count of failures; a cancellation or an interrupt does not."""
     breaker = CircuitBreaker(2, 5)
     end(breaker, 10, *hows)
     assert (15 if opens else 12) == breaker.ready_at(12)
 
 
 def test_while_open_the_end_of_a_call_changes_nothing() -> None:
-    """Neither a success closes it, nor does a failure put it off."""
+    """While open, a breaker is not closed by a success, and a failure does not extend the pause."""
     breaker = opened()
     end(breaker, 12, *ERRORS, seconds=9)
     assert [15, 15] == [breaker.ready_at(now) for now in (12, 20)]
 
 
 def test_after_the_pause_one_call_alone_tries() -> None:
-    """No other starts before it has ended."""
+    """After the pause a second call must wait until the first one has ended."""
     breaker = opened()
     breaker.call_started(20, 1)
     assert math.inf == breaker.ready_at(20)
@@ -74,7 +74,7 @@ def test_after_the_pause_one_call_alone_tries() -> None:
     [("succeeded", 22, 2), ("failed", 27, 0), ("failed in part", 27, 0), ("neither", 15, 0)],
 )
 def test_the_one_call_decides(how: str, ready: float, failures: int) -> None:
-    """After a success it takes as many failures as before; what is neither changes nothing."""
+    """A success closes the breaker and resets its count; a failure opens it for another pause."""
     breaker = opened()
     breaker.call_started(20, 1)
     end(breaker, 22, how, seconds=2)
@@ -84,7 +84,7 @@ def test_the_one_call_decides(how: str, ready: float, failures: int) -> None:
 
 
 class Model:
-    """The table, for calls that are known by name."""
+    """A model of the table of states, in which calls have names."""
 
     def __init__(self, failures: int, seconds: Any) -> None:
         self.failures, self.seconds = failures, seconds
@@ -92,16 +92,16 @@ class Model:
         self.only: int | None = None
 
     def ready_at(self, now: Any) -> Any:
-        """By the state."""
+        """Return the time that the state determines."""
         return {"closed": now, "open": self.until, "half-open": math.inf}[self.state]
 
     def started(self, call: int) -> None:
-        """A call starts."""
+        """Start a call."""
         if self.state == "open":
             self.state, self.only = "half-open", call
 
     def done(self, now: Any, call: int, error: BaseException | None) -> None:
-        """A call ends."""
+        """End a call."""
         if self.state == "open" or (self.state == "half-open" and call != self.only):
             return
         if error is None:
@@ -121,11 +121,11 @@ STEPS = st.lists(
     ),
     max_size=60,
 )
-"""How many units later, and which of the running calls ends, and how; None: one starts."""
+"""The steps: after how many units, which running call ends, and how; None: a call starts."""
 
 
 def compare(failures: int, seconds: Any, steps: Any, unit: Any, now: Any) -> None:
-    """Tell a breaker and the model the same."""
+    """Assert that a breaker and the model give the same answers."""
     breaker, model = CircuitBreaker(failures, seconds), Model(failures, seconds)
     running: list[tuple[int, Any]] = []
     for number, (gap, ends) in enumerate(steps):
@@ -144,7 +144,7 @@ def compare(failures: int, seconds: Any, steps: Any, unit: Any, now: Any) -> Non
 
 @given(failures=st.integers(1, 3), seconds=st.integers(1, 12), unit=UNITS, steps=STEPS)
 def test_it_is_as_its_table_says(failures: int, seconds: int, unit: Any, steps: Any) -> None:
-    """In any history, with any number of calls at a time, and exactly."""
+    """In any history, with any number of calls at a time, the breaker equals the model exactly."""
     compare(failures, seconds * unit, steps, unit, 0 * unit)
 
 
@@ -158,13 +158,13 @@ def test_it_is_as_its_table_says(failures: int, seconds: int, unit: Any, steps: 
 def test_it_is_so_in_floats(
     failures: int, seconds: float, unit: float, begun: float, steps: Any
 ) -> None:
-    """What floats lose of a duration does not make it mistake one call for another."""
+    """Rounded durations do not make the breaker mistake one call for another."""
     compare(failures, seconds, steps, unit, begun)
 
 
 @pytest.mark.parametrize("seconds", [5e-324, 1e-9, 1e-7])
 def test_a_pause_that_floats_cannot_measure_does_not_end_it(seconds: float) -> None:
-    """It is never left half-open."""
+    """The breaker does not stay half-open if its pause is too short for floats."""
     breaker = opened(1e9 + 0.1, seconds)
     breaker.call_started(1e9 + 0.1, 1)
     end(breaker, 1e9 + 0.3, "failed", seconds=(1e9 + 0.3) - (1e9 + 0.1))
@@ -173,7 +173,7 @@ def test_a_pause_that_floats_cannot_measure_does_not_end_it(seconds: float) -> N
 
 @given(gap=GAPS, error=st.floats(-2.4, 2.4))
 def test_a_duration_need_not_be_exact(gap: int, error: float) -> None:
-    """It may err by a little less than half the pause."""
+    """A duration may be wrong by a little less than half the pause."""
     breaker = opened()
     breaker.call_started(20, 1)
     end(breaker, 20 + gap, "succeeded", seconds=gap + 5 + error)

@@ -1,4 +1,4 @@
-"""RateLimit: no interval holds too many starts, and no call waits longer than that demands."""
+"""RateLimit: no interval has too many starts, and no call waits longer than necessary."""
 
 import itertools
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from tests.strategies import UNITS, arrivals
 
 
 def starts_of(limit: RateLimit, wanted: Sequence[Any]) -> list[Any]:
-    """When calls start that are wanted from these times on, each as soon as it may."""
+    """Return when calls start that arrive at these times, if each starts as soon as it may."""
     now, starts = wanted[0], []
     for time in wanted:
         now = max(now, time)
@@ -26,7 +26,7 @@ def starts_of(limit: RateLimit, wanted: Sequence[Any]) -> list[Any]:
 
 
 def fullest(starts: Sequence[Any], seconds: Any) -> int:
-    """The most starts in an interval of this length that begins with one, its end excluded."""
+    """Return the most starts in an interval ``[start, start + seconds)`` of any start."""
     return max(
         len([time for time in starts if first <= time < first + seconds]) for first in starts
     )
@@ -36,7 +36,7 @@ def fullest(starts: Sequence[Any], seconds: Any) -> int:
 def test_the_limit_holds_and_is_used_to_the_full(
     calls: int, seconds: int, unit: Any, data: st.DataObject
 ) -> None:
-    """No interval holds more, open at its end or at its beginning; a unit sooner, one would."""
+    """No half-open interval has too many starts; if a call started earlier, an interval would."""
     length = seconds * unit
     wanted = data.draw(arrivals(unit).filter(bool))
     starts = starts_of(RateLimit(calls, length), wanted)
@@ -49,21 +49,21 @@ def test_the_limit_holds_and_is_used_to_the_full(
 
 
 def test_a_crowd_starts_in_packs() -> None:
-    """The interval with its end holds a call more: the limit is tight."""
+    """The limit is tight: an interval that includes both its ends has more starts."""
     third = exact(1, 3)
     packs = [0, 0, 0, third, third, third, 2 * third]
     assert packs == starts_of(RateLimit(3, third), [0] * 7)
 
 
 def test_the_oldest_of_the_last_calls_counts() -> None:
-    """What was not used in one interval cannot be saved for another."""
+    """Starts that were not used in one interval cannot be used in another."""
     limit = RateLimit(2, 10)
     assert [0, 7, 10, 17, 30, 30, 40] == starts_of(limit, [0, 7, 7, 7, 30, 30, 30])
     assert 40 == limit.ready_at(99)
 
 
 def test_a_call_is_one_whatever_its_items_and_its_end() -> None:
-    """Neither the items of a call, nor their weight, nor how it ends, count."""
+    """The number of items, the weight and the end of a call do not matter."""
     limit = RateLimit(2, 10)
     limit.call_started(0, 1000, 1e9)
     limit.call_done(1, 1000, 1, 1e9, OSError())
@@ -82,7 +82,7 @@ TIMES = st.floats(0, 1e6) | st.sampled_from([0.0, 0.1, 0.3, 1e-300, 2.0**53])
 def test_in_floats_the_limit_holds_as_floats_are_added(
     calls: int, seconds: float, gaps: list[float], begin: float
 ) -> None:
-    """The interval that begins at a ends before ``a + seconds``, however that is rounded."""
+    """An interval that begins at a ends before ``a + seconds``, as floats round this sum."""
     starts = starts_of(RateLimit(calls, seconds), list(itertools.accumulate(gaps)))
     assert fullest(starts, seconds) <= calls
     assert sum(begin <= time < begin + seconds for time in starts) <= calls
@@ -99,7 +99,7 @@ def test_in_floats_the_limit_holds_as_floats_are_added(
 def test_at_the_time_that_was_answered_a_call_may_start(
     start: float, seconds: float, before: float, due: float
 ) -> None:
-    """It is the float sum, although the difference is rounded to less than ``seconds``."""
+    """The answer is the float sum, although the rounded difference is less than ``seconds``."""
     limit = RateLimit(1, seconds)
     limit.call_started(start, 1)
     assert [due, due, due] == [limit.ready_at(now) for now in (before, due, due + 1)]
@@ -110,7 +110,7 @@ def test_at_the_time_that_was_answered_a_call_may_start(
 @given(count=st.integers(1, 5), calls=st.integers(1, 5))
 @example(count=5, calls=5)
 def test_only_the_last_starts_are_kept(count: int, calls: int) -> None:
-    """A limit that has started many calls is as one that has started the last of them alone."""
+    """A limit that was told only the last starts is equal to one that was told all starts."""
     old, new = RateLimit(calls, 1), RateLimit(calls, 1)
     for now in range(count):
         old.call_started(now, 1)

@@ -1,4 +1,4 @@
-"""The base class: what a throttle must answer, and what the throttles that ship have in common."""
+"""The base class: what a throttle must answer, and properties that all throttles have."""
 
 import copy
 import math
@@ -14,15 +14,15 @@ from tests.narrow import NarrowReal
 
 
 class Open(Throttle):
-    """Lets every call start."""
+    """A throttle that lets every call start."""
 
     def ready_at(self, now: float) -> float:
-        """At once."""
+        """Return now."""
         return now
 
 
 KINDS: list[tuple[type[Throttle], str]] = [(RateLimit, "calls"), (CircuitBreaker, "failures")]
-"""Each throttle that ships, and its first argument; the second is seconds."""
+"""Each throttle in flushq and its first argument; the second argument is ``seconds``."""
 
 SECONDS = [
     (0, ValueError, "above 0, not 0"),
@@ -49,7 +49,7 @@ NUMBERS = [
 def test_an_argument_that_makes_no_sense(
     kind: Any, argument: str, value: object, error: type[Exception], flaw: str
 ) -> None:
-    """The throttle refuses this value of an argument, the other being right."""
+    """The throttle refuses this value of one argument, although the other argument is good."""
     arguments = {dict(KINDS)[kind]: 2, "seconds": 2, argument: value}
     with pytest.raises(error, match=f"^{argument} must be {flaw}$"):
         kind(**arguments)
@@ -57,7 +57,7 @@ def test_an_argument_that_makes_no_sense(
 
 @pytest.mark.parametrize("kind", dict(KINDS))
 def test_a_throttle_is_shown_by_its_arguments(kind: Any) -> None:
-    """What it has been told is not part of its repr, and cannot be passed."""
+    """The state of a throttle is not in its repr, and is no argument of its constructor."""
     throttle = kind(1, 2.5)
     shown = repr(throttle)
     throttle.call_started(0, 1)
@@ -68,7 +68,7 @@ def test_a_throttle_is_shown_by_its_arguments(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", dict(KINDS))
 def test_a_duration_of_few_bits_makes_sums_that_do_not_wrap_round(kind: Any) -> None:
-    """It becomes a plain number."""
+    """The duration is converted to a plain number."""
     throttle = kind(1, NarrowReal(10))
     throttle.call_started(2**16, 1)
     throttle.call_done(2**16, 1, 0, error=OSError())
@@ -77,14 +77,14 @@ def test_a_duration_of_few_bits_makes_sums_that_do_not_wrap_round(kind: Any) -> 
 
 @pytest.mark.parametrize("throttle", [Open(), RateLimit(2, 9), CircuitBreaker(1, 9)])
 def test_a_weight_and_an_error_need_not_be_told(throttle: Throttle) -> None:
-    """A subclass need not hear of the events at all."""
+    """The weight and the error are optional, and the base class has methods for both events."""
     throttle.call_started(1, 2)
     throttle.call_done(2, 2, 1)
     assert 5 == throttle.ready_at(5)
 
 
 def test_a_throttle_must_answer() -> None:
-    """A subclass without ready_at cannot be made."""
+    """A subclass without ``ready_at`` cannot be instantiated."""
 
     class Silent(Throttle):
         pass
@@ -114,13 +114,13 @@ FOR_EVER = "the time must not be inf while no call runs: no call could ever star
     ],
 )
 def test_the_flaw_in_an_answer(ready: object, *, waiting: bool, flaw: str | None) -> None:
-    """A time is any real number; inf, or what floats take for it, only while something waits."""
+    """A time is a real number; inf, or an int too large for a float, needs a call that runs."""
     assert flaw == flaw_in(ready, waiting=waiting)
 
 
 @pytest.mark.parametrize("kind", dict(KINDS))
 def test_a_copy_has_a_memory_of_its_own(kind: Any) -> None:
-    """What is told to a copy does not change the template, nor another copy."""
+    """Events that a copy is told change neither the template nor another copy."""
     template = kind(1, 10)
     told, other = throttle_copy(template), throttle_copy(template)
     told.call_started(0, 1)
@@ -131,7 +131,7 @@ def test_a_copy_has_a_memory_of_its_own(kind: Any) -> None:
 
 
 class Locked(Open):
-    """A throttle that holds what cannot be copied."""
+    """A throttle with an attribute that cannot be copied."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -141,7 +141,7 @@ class Locked(Open):
 
 
 class Selfish(Open):
-    """A throttle that is its own copy."""
+    """A throttle whose copy is the throttle itself."""
 
     def __deepcopy__(self, memo: object) -> "Selfish":
         return self
@@ -158,6 +158,6 @@ class Selfish(Open):
     ids=["a class", "a number", "locked", "selfish"],
 )
 def test_what_cannot_be_copied_is_refused(throttle: Any, flaw: str) -> None:
-    """The message names the throttle, and tells what to do."""
+    """The message shows the throttle, and says what to do."""
     with pytest.raises(TypeError, match=f"^{flaw}$"):
         throttle_copy(throttle)
