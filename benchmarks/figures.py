@@ -28,7 +28,7 @@ class Verdict(enum.Enum):
 
 
 @attrs.frozen
-class Limit:
+class Limits:
     """The limits for the value of a figure.
 
     Attributes:
@@ -51,14 +51,14 @@ class Limit:
         return Verdict.GOAL if met else Verdict.BAR
 
 
-def at_most(bar: float, goal: float | None = None) -> Limit:
+def at_most(bar: float, goal: float | None = None) -> Limits:
     """Return the limits for a figure of which less is better."""
-    return Limit("<=", operator.le, bar, goal)
+    return Limits("<=", operator.le, bar, goal)
 
 
-def at_least(bar: float, goal: float | None = None) -> Limit:
+def at_least(bar: float, goal: float | None = None) -> Limits:
     """Return the limits for a figure of which more is better."""
-    return Limit(">=", operator.ge, bar, goal)
+    return Limits(">=", operator.ge, bar, goal)
 
 
 Read = Callable[[float, Sequence[float]], float]
@@ -75,7 +75,7 @@ class Figure:
         unit: The unit of the values.
         read: A function that returns the value of a round from the sample of ``of`` and the samples
             of ``to``.
-        limit: The limits for the median; None: the median is only shown.
+        limits: The limits for the median; None: the median is only shown.
     """
 
     text: str
@@ -83,7 +83,7 @@ class Figure:
     to: tuple[str, ...]
     unit: str
     read: Read
-    limit: Limit | None = None
+    limits: Limits | None = None
 
     def values(self, samples: Samples) -> list[float]:
         """Return one value per round, or no value if samples for the figure are missing."""
@@ -94,29 +94,29 @@ class Figure:
         return [self.read(own, theirs) for own, *theirs in rounds]
 
 
-def time(of: str, *to: str, limit: Limit | None = None) -> Figure:
+def time(of: str, *to: str, limits: Limits | None = None) -> Figure:
     """Return the figure for the time of ``of``, divided by the time of the fastest of ``to``."""
     text = f"{of} / {' or '.join(to)}"
-    return Figure(text, of, to, "x", lambda own, others: own / min(others), limit)
+    return Figure(text, of, to, "x", lambda own, others: own / min(others), limits)
 
 
-def speed(of: str, to: str, limit: Limit | None = None) -> Figure:
+def speed(of: str, to: str, limits: Limits | None = None) -> Figure:
     """Return the figure for the speed of ``of``, divided by the speed of ``to``."""
     text = f"speed of {of} / {to}"
-    return Figure(text, of, (to,), "x", lambda own, others: others[0] / own, limit)
+    return Figure(text, of, (to,), "x", lambda own, others: others[0] / own, limits)
 
 
-def spread(of: str, *to: str, limit: Limit | None = None) -> Figure:
+def spread(of: str, *to: str, limits: Limits | None = None) -> Figure:
     """Return the figure for the largest sample, divided by the smallest: 1 if all are equal."""
     text = f"largest / smallest: {', '.join((of, *to))}"
     return Figure(
-        text, of, to, "x", lambda own, others: max(own, *others) / min(own, *others), limit
+        text, of, to, "x", lambda own, others: max(own, *others) / min(own, *others), limits
     )
 
 
-def amount(of: str, unit: str, limit: Limit | None = None) -> Figure:
+def amount(of: str, unit: str, limits: Limits | None = None) -> Figure:
     """Return the figure for the sample of ``of`` itself."""
-    return Figure(of, of, (), unit, lambda own, _: own, limit)
+    return Figure(of, of, (), unit, lambda own, _: own, limits)
 
 
 @attrs.frozen
@@ -169,7 +169,7 @@ def find(figure: Figure, measured: Measured) -> Finding:
         reasons = [f"{name}: {why}" for name, why in measured.missing.items() if name in names]
         return Finding(figure, None, 0, Verdict.MISSING, "; ".join(reasons))
     value = statistics.median(values)
-    verdict = Verdict.SHOWN if figure.limit is None else figure.limit.verdict(value)
+    verdict = Verdict.SHOWN if figure.limits is None else figure.limits.verdict(value)
     return Finding(figure, value, _noise(values), verdict)
 
 

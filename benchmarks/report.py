@@ -52,9 +52,9 @@ def with_prefix(value: float, unit: str) -> str:
 
 
 def _line(finding: Finding, before: float | None) -> str:
-    figure, limit = finding.figure, finding.figure.limit
-    bar = "" if limit is None else f"{limit.sign} {limit.bar:g}{figure.unit}"
-    goal = "" if limit is None or limit.goal is None else f"{limit.goal:g}{figure.unit}"
+    figure, limits = finding.figure, finding.figure.limits
+    bar = "" if limits is None else f"{limits.sign} {limits.bar:g}{figure.unit}"
+    goal = "" if limits is None or limits.goal is None else f"{limits.goal:g}{figure.unit}"
     verdict = finding.verdict.value
     if finding.value is None:
         return _LINE.format(figure.text, "", "", bar, goal, verdict, finding.why)

@@ -84,7 +84,7 @@ def _answers(name: str, text: str, path: str, bar: float, goal: float) -> Row:
             Candidate("async-batcher", "batcher:process", peers.BATCHER),
         ),
         (
-            time(OWN, FLOOR, limit=at_most(bar, goal)),
+            time(OWN, FLOOR, limits=at_most(bar, goal)),
             time(OWN, "aiodataloader", "async-batcher"),
             time(FLOOR, "aiodataloader", "async-batcher"),
         ),
@@ -100,7 +100,7 @@ def _one_after_another(name: str, text: str, path: str, bar: float) -> Row:
             _own(f"receipts:{path}_serially"),
             Candidate("aiodataloader", "data_loader:load_serially", peers.DATA_LOADER),
         ),
-        (time(OWN, "aiodataloader", limit=at_most(bar, 0.8)),),
+        (time(OWN, "aiodataloader", limits=at_most(bar, 0.8)),),
     )
 
 
@@ -120,8 +120,8 @@ ROWS = (
             Candidate(BY_HAND, "by_hand:tight_interval"),
         ),
         (
-            time(OWN, FLOOR, limit=at_most(1.75, 1.6)),
-            time(OWN, OLD, limit=at_most(0.08)),
+            time(OWN, FLOOR, limits=at_most(1.75, 1.6)),
+            time(OWN, OLD, limits=at_most(0.08)),
             time(OWN, "beque"),
             time(OWN, "batchit"),
             time(OWN, "OpenTelemetry"),
@@ -138,8 +138,8 @@ ROWS = (
             Candidate(BY_HAND, "by_hand:tight_natural"),
         ),
         (
-            time(OWN, FLOOR, limit=at_most(1.6, 1.45)),
-            time(OWN, OLD, limit=at_most(0.35)),
+            time(OWN, FLOOR, limits=at_most(1.6, 1.45)),
+            time(OWN, OLD, limits=at_most(0.35)),
             time(OWN, BY_HAND),
         ),
     ),
@@ -147,31 +147,31 @@ ROWS = (
         "dedupe-distinct",
         "Natural with dedupe_key, all keys distinct",
         (_own("queues:all_distinct"), _old("queues:all_distinct")),
-        (time(OWN, OLD, limit=at_most(0.55, 0.4)),),
+        (time(OWN, OLD, limits=at_most(0.55, 0.4)),),
     ),
     Row(
         "dedupe-equal",
         "Natural with dedupe_key, all keys equal",
         (_own("queues:all_equal"), _old("queues:all_equal")),
-        (time(OWN, OLD, limit=at_most(0.55, 0.4)),),
+        (time(OWN, OLD, limits=at_most(0.55, 0.4)),),
     ),
     Row(
         "weigh",
         "Natural with weigh and max_weight",
         (_FLOOR, _own("own:weighed")),
-        (time(OWN, FLOOR, limit=at_most(5.0, 3.0)),),
+        (time(OWN, FLOOR, limits=at_most(5.0, 3.0)),),
     ),
     Row(
         "dropping",
         "drop_oldest with a full queue, one producer in a tight loop",
         (Candidate(FLOOR, "limits:dropping_by_hand"), _own("limits:dropping")),
-        (time(OWN, FLOOR, limit=at_most(40.0)),),
+        (time(OWN, FLOOR, limits=at_most(40.0)),),
     ),
     Row(
         "merging",
         "Natural with merge, 100 keys, the last item stays, one producer in a tight loop",
         (Candidate(FLOOR, "limits:merging_by_hand"), _own("limits:merging")),
-        (time(OWN, FLOOR, limit=at_most(22.0)),),
+        (time(OWN, FLOOR, limits=at_most(22.0)),),
     ),
     Row(
         "throttled",
@@ -182,8 +182,8 @@ ROWS = (
             _own("queues:trickle_natural", "no throttle"),
         ),
         (
-            time(OWN, FLOOR, limit=at_most(14.0)),
-            time(OWN, "no throttle", limit=at_most(1.8)),
+            time(OWN, FLOOR, limits=at_most(14.0)),
+            time(OWN, "no throttle", limits=at_most(1.8)),
         ),
     ),
     Row(
@@ -194,7 +194,7 @@ ROWS = (
             _own("queues:trickle_natural"),
             _old("queues:trickle_natural"),
         ),
-        (time(OWN, OLD, limit=at_most(1.7)), time(OWN, FLOOR, limit=at_most(4.0, 3.0))),
+        (time(OWN, OLD, limits=at_most(1.7)), time(OWN, FLOOR, limits=at_most(4.0, 3.0))),
     ),
     Row(
         "trickle-interval",
@@ -204,7 +204,7 @@ ROWS = (
             _own("queues:trickle_interval"),
             _old("queues:trickle_interval"),
         ),
-        (time(OWN, OLD, limit=at_most(0.65, 0.55)), time(OWN, FLOOR)),
+        (time(OWN, OLD, limits=at_most(0.65, 0.55)), time(OWN, FLOOR)),
     ),
     Row(
         "blocked",
@@ -216,8 +216,8 @@ ROWS = (
             _old("queues:blocked_8_000", "8,000 of flushq 0.2.2"),
         ),
         (
-            spread("1,000", "8,000", "32,000", limit=at_most(1.5)),
-            time("8,000", "8,000 of flushq 0.2.2", limit=at_most(0.28, 0.1)),
+            spread("1,000", "8,000", "32,000", limits=at_most(1.5)),
+            time("8,000", "8,000 of flushq 0.2.2", limits=at_most(0.28, 0.1)),
         ),
     ),
     Row(
@@ -229,19 +229,19 @@ ROWS = (
             _own("own:backlog_100_000", "10^5"),
             _own("own:backlog_1_000_000", "10^6"),
         ),
-        (spread("10^3", "10^4", "10^5", "10^6", limit=at_most(1.5, 1.2)),),
+        (spread("10^3", "10^4", "10^5", "10^6", limits=at_most(1.5, 1.2)),),
     ),
     Row(
         "custom-policy",
         "a policy in plain Python, one producer in a tight loop",
         (_own("own:tight_echo", "EchoPolicy"), _own("queues:tight_natural", "Natural")),
-        (time("EchoPolicy", "Natural", limit=at_most(1.05, 1.0)),),
+        (time("EchoPolicy", "Natural", limits=at_most(1.05, 1.0)),),
     ),
     Row(
         "memory",
         "memory of a waiting item, without the item itself",
         (_own("own:memory"),),
-        (amount(OWN, "B", limit=at_most(16, 8)),),
+        (amount(OWN, "B", limits=at_most(16, 8)),),
         unit="B",
         rounds=1,
     ),
@@ -255,9 +255,9 @@ ROWS = (
             _own("partitions:partitions_1_000", "1,000"),
         ),
         (
-            time("1", "none", limit=at_most(2.0)),
-            time("10", "none", limit=at_most(3.0)),
-            time("1,000", "none", limit=at_most(12.0)),
+            time("1", "none", limits=at_most(2.0)),
+            time("10", "none", limits=at_most(3.0)),
+            time("1,000", "none", limits=at_most(12.0)),
         ),
     ),
     Row(
@@ -267,7 +267,7 @@ ROWS = (
             _own("partitions:known_1_000", "1,000"),
             _own("partitions:known_100_000", "100,000"),
         ),
-        (time("100,000", "1,000", limit=at_most(2.0)),),
+        (time("100,000", "1,000", limits=at_most(2.0)),),
         rounds=3,
     ),
     Row(
@@ -277,7 +277,7 @@ ROWS = (
             _own("partitions:seen_once", "partitions"),
             _own("partitions:one_a_flush", "max_records=1"),
         ),
-        (time("partitions", "max_records=1", limit=at_most(3.0)),),
+        (time("partitions", "max_records=1", limits=at_most(3.0)),),
         rounds=3,
     ),
     Row(
@@ -285,8 +285,8 @@ ROWS = (
         "memory of a partition for each tenant, and of a queue for each tenant",
         (_own("partitions:memory", "partition"), _own("partitions:memory_of_queues", "queue")),
         (
-            amount("partition", "B", limit=at_most(2_000)),
-            time("partition", "queue", limit=at_most(0.25)),
+            amount("partition", "B", limits=at_most(2_000)),
+            time("partition", "queue", limits=at_most(0.25)),
         ),
         unit="B",
         rounds=1,
@@ -299,25 +299,25 @@ ROWS = (
         "submit",
         "submit, one producer in a tight loop",
         (_FLOOR, _own("receipts:submit")),
-        (time(OWN, FLOOR, limit=at_most(13.0)),),
+        (time(OWN, FLOOR, limits=at_most(13.0)),),
     ),
     Row(
         "nowait",
         "enqueue_nowait, all items in one turn of the loop",
         (_FLOOR, _own("own:nowait")),
-        (time(OWN, FLOOR, limit=at_most(1.1)),),
+        (time(OWN, FLOOR, limits=at_most(1.1)),),
     ),
     Row(
         "new-queue",
         "making a new queue",
         (_own("own:new_queue"), _own("own:new_asyncio_queue", "asyncio.Queue")),
-        (time(OWN, "asyncio.Queue", limit=at_most(20.0)),),
+        (time(OWN, "asyncio.Queue", limits=at_most(20.0)),),
     ),
     Row(
         "new-queue-memory",
         "memory of a new queue",
         (_own("own:memory_of_a_queue"),),
-        (amount(OWN, "B", limit=at_most(4_800, 2_000)),),
+        (amount(OWN, "B", limits=at_most(4_800, 2_000)),),
         unit="B",
         rounds=1,
     ),
@@ -325,7 +325,7 @@ ROWS = (
         "losses",
         "flushes of 100 items that are lost at a close, time per flush",
         (_own("own:lose_200", "200"), _own("own:lose_1_600", "1,600")),
-        (spread("200", "1,600", limit=at_most(1.5)),),
+        (spread("200", "1,600", limits=at_most(1.5)),),
     ),
     Row(
         "threads-1",
@@ -336,21 +336,21 @@ ROWS = (
             Candidate("OpenTelemetry", "telemetry:tight_interval", peers.TELEMETRY),
         ),
         (
-            time(OWN, QUEUE_BY_HAND, limit=at_most(0.14, 0.08)),
-            time(OWN, "OpenTelemetry", limit=at_most(0.7, 0.5)),
+            time(OWN, QUEUE_BY_HAND, limits=at_most(0.14, 0.08)),
+            time(OWN, "OpenTelemetry", limits=at_most(0.7, 0.5)),
         ),
     ),
     Row(
         "threads-8",
         "threads: Interval 2.0 s / 500, eight producers",
         (_own("threads:own_8"), Candidate(QUEUE_BY_HAND, "threads:by_hand_8")),
-        (time(OWN, QUEUE_BY_HAND, limit=at_most(0.14, 0.1)),),
+        (time(OWN, QUEUE_BY_HAND, limits=at_most(0.14, 0.1)),),
     ),
     Row(
         "threads-deliver",
         "threads: deliver, 64 callers",
         (_own("threads:own_deliver"), Candidate(QUEUE_BY_HAND, "threads:by_hand_deliver")),
-        (time(OWN, QUEUE_BY_HAND, limit=at_most(2.0, 1.0)),),
+        (time(OWN, QUEUE_BY_HAND, limits=at_most(2.0, 1.0)),),
     ),
     Row(
         "threads-partitions",
@@ -361,8 +361,8 @@ ROWS = (
             _own("threads:partitions_1_000", "1,000"),
         ),
         (
-            time("1", "none", limit=at_most(20.0, 2.0)),
-            time("1,000", "none", limit=at_most(28.0, 12.0)),
+            time("1", "none", limits=at_most(20.0, 2.0)),
+            time("1,000", "none", limits=at_most(28.0, 12.0)),
         ),
     ),
     Row(
@@ -373,13 +373,13 @@ ROWS = (
             _own("sqlite:in_tasks", "a queue by hand"),
             _own("sqlite:by_hand", "no queue"),
         ),
-        (speed(OWN, "a queue by hand", limit=at_least(0.9, 1.0)), speed(OWN, "no queue")),
+        (speed(OWN, "a queue by hand", limits=at_least(0.9, 1.0)), speed(OWN, "no queue")),
     ),
     Row(
         "postgres",
         "rows into PostgreSQL (COPY), 500 per batch",
         (_own("postgres:queued"), _own("postgres:by_hand", "no queue")),
-        (speed(OWN, "no queue", limit=at_least(0.9, 1.0)),),
+        (speed(OWN, "no queue", limits=at_least(0.9, 1.0)),),
         service=postgres,
     ),
     Row(
@@ -392,7 +392,7 @@ ROWS = (
             _own("messages:by_hand", "fetch and COPY by hand"),
         ),
         (
-            speed("1 worker", "fetch and COPY by hand", limit=at_least(1.2, 2.0)),
+            speed("1 worker", "fetch and COPY by hand", limits=at_least(1.2, 2.0)),
             speed("2 workers", "fetch and COPY by hand"),
             speed("4 workers", "fetch and COPY by hand"),
         ),
@@ -403,13 +403,13 @@ ROWS = (
         "import",
         "import flushq",
         (_own("imports:flushq"), _own("imports:asyncio_and_attrs", "asyncio, attrs")),
-        (time(OWN, "asyncio, attrs", limit=at_most(1.5, 1.2)),),
+        (time(OWN, "asyncio, attrs", limits=at_most(1.5, 1.2)),),
     ),
     Row(
         "simulate",
         "simulate() with a million arrivals, time per arrival",
         (_FLOOR, _own("own:simulated")),
-        (time(OWN, FLOOR, limit=at_most(17.0, 10.0)),),
+        (time(OWN, FLOOR, limits=at_most(17.0, 10.0)),),
         rounds=3,
     ),
 )

@@ -175,7 +175,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "flushq/threads/keeper.py": ("tests/threads/test_driver.py", THREADS),
     "flushq/threads/primitives.py": ("tests/threads/test_contract.py", THREADS),
     "flushq/threads/process.py": ("tests/threads/test_driver.py", THREADS),
-    "flushq/threads/producers.py": ("tests/threads/test_contract.py", THREADS),
+    "flushq/threads/entrance.py": ("tests/threads/test_contract.py", THREADS),
     "flushq/threads/queue.py": ("tests/threads/test_contract.py", THREADS),
     "flushq/threads/receipt.py": ("tests/threads/test_contract.py", THREADS),
     "flushq/threads/runner.py": ("tests/threads/test_contract.py", THREADS),

@@ -9,7 +9,7 @@ import pytest
 import benchmarks.__main__
 from benchmarks import figures
 from benchmarks.__main__ import main, tabulate
-from benchmarks.figures import Figure, Limit, Measured, Verdict, at_least, at_most, find
+from benchmarks.figures import Figure, Limits, Measured, Verdict, at_least, at_most, find
 from benchmarks.launch import ROOT, Failed, Unavailable, launch
 from benchmarks.rounds import Rounds
 from benchmarks.rows import ROWS, Candidate, Row
@@ -19,7 +19,7 @@ PAIR = Row(
     "pair",
     "two of them",
     (Candidate("own", "floor:tight"), Candidate("old", "queues:tight_natural", "old==1")),
-    (figures.time("own", "old", limit=at_most(0.5, 0.25)),),
+    (figures.time("own", "old", limits=at_most(0.5, 0.25)),),
 )
 
 
@@ -37,7 +37,7 @@ def test_a_row_is_whole(row: Row) -> None:
     names = [candidate.name for candidate in row.candidates]
     assert len(names) == len(set(names))
     assert {name for figure in row.figures for name in (figure.of, *figure.to)} == set(names)
-    assert any(figure.limit for figure in row.figures)
+    assert any(figure.limits for figure in row.figures)
     for candidate in row.candidates:
         module, _, name = candidate.path.partition(":")
         assert name in defined_in(ROOT / "benchmarks" / "candidates" / f"{module}.py")
@@ -112,7 +112,7 @@ def test_only_a_failure_fails_a_figure_without_a_value(
 
 
 @pytest.mark.parametrize(
-    ("limit", "value", "expected"),
+    ("limits", "value", "expected"),
     [
         (at_most(2.0, 1.5), 1.5, Verdict.GOAL),
         (at_most(2.0, 1.5), 2.0, Verdict.BAR),
@@ -123,9 +123,9 @@ def test_only_a_failure_fails_a_figure_without_a_value(
         (at_least(0.8, 0.9), 0.79, Verdict.MISSED),
     ],
 )
-def test_a_limit_judges_a_value(limit: Limit, value: float, expected: Verdict) -> None:
+def test_a_limit_judges_a_value(limits: Limits, value: float, expected: Verdict) -> None:
     """A value that is exactly at the bar or the goal meets it."""
-    assert limit.verdict(value) is expected
+    assert limits.verdict(value) is expected
 
 
 def test_candidates_take_turns() -> None:

@@ -116,9 +116,9 @@ SABOTAGES: dict[str, tuple[object, str, object]] = {
     "a failure is not logged": (runner, "log_failure", _nothing),
     "a loss is not noted": (telling, "_note_loss", _nothing),
     "the timer is never set": (Runner, "_set_timer", _nothing),
-    "the limit is not kept": (Runner, "_keep_deadline", _nothing),
+    "the limit is not kept": (Runner, "_set_deadline", _nothing),
     "flushes are not cancelled at the limit": (Runner, "_interrupt", Runner.wake),
-    "the timer of the limit is left behind": (Runner, "_forget_deadline", _nothing),
+    "the timer of the limit is left behind": (Runner, "_cancel_deadline_timer", _nothing),
     "flush_fn runs in the context of the first caller": (
         Runner,
         "start",

@@ -61,14 +61,14 @@ class Calls(Generic[T]):
         self._wait = wait
         self._clock = clock
 
-    async def deliver(self, batch: Batch[T]) -> None:
+    async def run_flush(self, batch: Batch[T]) -> None:
         """Call flush_fn with a batch, until all items of the batch have ended. Raise nothing."""
         if self._core.batcher.stopped is not None:
             return
         go_inside(batch)
         attempts = None
         try:
-            await self._called(batch.call(batch.items))
+            await self._call(batch.call(batch.items))
         except BaseException as error:  # also KeyboardInterrupt, which is raised again at the end
             attempts = self._core.new_attempts(batch, has_handler=self._on_failure is not None)
             self._raised(attempts, error)
@@ -76,9 +76,9 @@ class Calls(Generic[T]):
             batch.returned()
         while attempts is not None and attempts.next is not None:
             self._wake()  # the pass tells which items have ended by now
-            await self._follow(attempts.next, attempts)
+            await self._do_step(attempts.next, attempts)
 
-    def _called(self, items: list[T]) -> Awaitable[object]:
+    def _call(self, items: list[T]) -> Awaitable[object]:
         result: Any = self._flush_fn(items)
         if type(result) is not CoroutineType and not inspect.isawaitable(result):
             raise TypeError(
@@ -87,7 +87,7 @@ class Calls(Generic[T]):
             )
         return result
 
-    async def _follow(self, step: Call[T] | Pause | Ask[T], attempts: Attempts[T]) -> None:
+    async def _do_step(self, step: Call[T] | Pause | Ask[T], attempts: Attempts[T]) -> None:
         """Do the next step after a failure."""
         if isinstance(step, Ask):
             await self._ask(attempts, step.failure)
@@ -117,7 +117,7 @@ class Calls(Generic[T]):
 
     async def _call_again(self, attempts: Attempts[T], items: list[T]) -> None:
         try:
-            await self._called(items)
+            await self._call(items)
         except BaseException as error:
             self._raised(attempts, error)
         else:

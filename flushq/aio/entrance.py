@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterator
 from functools import partial
 from typing import NoReturn, TypeVar
 
-from flushq.aio.producers import check_open, give_way, leave_line, wait_in_line
+from flushq.aio.producers import check_open, give_way, raise_if_refused, wait_in_line
 from flushq.aio.receipt import Receipt, receipt_of
 from flushq.aio.runner import Runner
 from flushq.core.admission import NO_CREDIT
@@ -111,7 +111,7 @@ class Entrance(QueueView[T]):
             RuntimeError: Called inside flush_fn, or on another event loop; the item was not
                 accepted.
         """
-        self._runner.check_waiter()
+        self._runner.check_may_wait()
         for _ in self._credit:
             kept_number = self._append(item)
             break
@@ -161,7 +161,7 @@ class Entrance(QueueView[T]):
             must_join_line = not need.is_met_by(claim) and admission.must_join_line(need)
         while must_join_line:
             refusal = await wait_in_line(core, runner, need, turn)
-            leave_line(core, runner, refusal)
+            raise_if_refused(core, runner, refusal)
             given, need = need, admission.recheck_need(item, key, weight, need)
             must_join_line = need is not given
         return self._accept(item, key, weight)  # no await before: the room is only for this step
@@ -175,7 +175,7 @@ class Entrance(QueueView[T]):
         """Accept an item; for a duplicate, return the number of the item that is kept."""
         self._open_burst()
         if not self._core.batcher.started:
-            self._runner.expect_start()
+            self._runner.warn_if_not_started()
         if self._core.ending.has_begun or self._runner.loop.get_debug():
             self._core.admission.revoke_credit()  # every item must be checked
         else:

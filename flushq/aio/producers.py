@@ -29,7 +29,7 @@ def check_open(core: Core[T], runner: Runner[T]) -> None:
 def wait_in_line(
     core: Core[T], runner: Runner[T], need: Need, turn: int
 ) -> Coroutine[Any, Any, BaseException | None]:
-    """Wait for room, and return the refusal of the caller, if there is one, for :func:`leave_line`.
+    """Wait for room, and return the refusal of the caller or None, for :func:`raise_if_refused`.
 
     ``turn`` is the number of the producer in the order in which producers came.
     """
@@ -37,7 +37,7 @@ def wait_in_line(
     return runner.wait(core.admission.waitlist, runner.inside(), need.weight, turn)
 
 
-def leave_line(core: Core[T], runner: Runner[T], refusal: BaseException | None) -> None:
+def raise_if_refused(core: Core[T], runner: Runner[T], refusal: BaseException | None) -> None:
     """Raise the refusal of the caller, if any; otherwise the caller must take its room at once."""
     runner.wake()
     if refusal is not None:

@@ -35,7 +35,7 @@ class Receipt(Generic[T]):
     def __await__(self) -> Generator[Any, None, None]:
         completion, runner = self._completion, self._runner
         while not completion.ended:
-            runner.check_waiter()
+            runner.check_may_wait()
             yield from runner.wait(completion).__await__()
         if completion.failure is not None:
             raise completion.failure()

@@ -26,7 +26,7 @@ from flushq.telling import OnReport, hand_out_reports, log_displaced, log_failur
 
 T = TypeVar("T")
 
-_CAN_BEGIN = sys.version_info >= (3, 12)
+_HAS_EAGER_TASKS = sys.version_info >= (3, 12)
 
 START_SECONDS = 1.0
 """A queue should be started within so many seconds after its first item."""
@@ -49,15 +49,15 @@ class Runner(Generic[T]):
     """
 
     __slots__ = (
-        "_beginning",
         "_bound",
         "_calls",
-        "_context",
         "_core",
-        "_limit",
+        "_deadline_timer",
+        "_flush_context",
         "_on_report",
-        "_own_context",
-        "_start_limit",
+        "_pass_context",
+        "_start_timer",
+        "_starting_batch",
         "_task_name",
         "_tasks",
         "_timer",
@@ -67,8 +67,8 @@ class Runner(Generic[T]):
     )
 
     loop: asyncio.AbstractEventLoop
-    _context: contextvars.Context
-    _own_context: contextvars.Context
+    _flush_context: contextvars.Context
+    _pass_context: contextvars.Context
 
     def __init__(
         self,
@@ -84,11 +84,11 @@ class Runner(Generic[T]):
         self._task_name = f"flushq{core.name} flush"
         self._bound = self._woken = False
         self._tasks: dict[asyncio.Task[None], Batch[T]] = {}
-        self._beginning: Batch[T] | None = None
+        self._starting_batch: Batch[T] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
-        self._limit: asyncio.TimerHandle | None = None
-        self._start_limit: asyncio.TimerHandle | None = None
+        self._deadline_timer: asyncio.TimerHandle | None = None
+        self._start_timer: asyncio.TimerHandle | None = None
 
     # The loop and the context.
 
@@ -101,17 +101,17 @@ class Runner(Generic[T]):
         loop = asyncio.get_running_loop()
         if not self._bound:
             self.loop = loop
-            self._keep_context()
+            self._copy_context()
             self._bound = True
         elif loop is not self.loop:
             raise RuntimeError(
                 f"{self._core!r} belongs to another event loop, and must not be used on {loop!r}"
             )
 
-    def _keep_context(self) -> None:
+    def _copy_context(self) -> None:
         """Copy the caller's context, once for the passes, and once as a template for flushes."""
-        self._context = contextvars.copy_context()
-        self._own_context = contextvars.copy_context()
+        self._flush_context = contextvars.copy_context()
+        self._pass_context = contextvars.copy_context()
 
     def now(self) -> float:
         """Return the time of the loop, in seconds."""
@@ -125,7 +125,7 @@ class Runner(Generic[T]):
         """Raise RuntimeError if the caller, which would wait for a flush, is inside that flush."""
         self._core.check_not_inside(self.inside(), what)
 
-    def check_waiter(self) -> None:
+    def check_may_wait(self) -> None:
         """Raise RuntimeError if the caller is inside a flush of this queue, or on another loop."""
         if not self._bound or asyncio.get_running_loop() is not self.loop:
             self.bind()
@@ -137,29 +137,29 @@ class Runner(Generic[T]):
     def start(self) -> None:
         """Start the queue, in the context of the caller."""
         self._core.ending.start()
-        if self._start_limit is not None:
-            self._start_limit.cancel()
-        self._keep_context()
+        if self._start_timer is not None:
+            self._start_timer.cancel()
+        self._copy_context()
         self.wake()
 
-    def expect_start(self) -> None:
+    def warn_if_not_started(self) -> None:
         """Log a warning once, if the queue, which holds items, is not started soon."""
-        if self._start_limit is None:
+        if self._start_timer is None:
             core = weakref.ref(self._core)  # a weak reference keeps no queue alive
-            self._start_limit = self.loop.call_later(START_SECONDS, _log_not_started, core)
+            self._start_timer = self.loop.call_later(START_SECONDS, _log_not_started, core)
 
     def close(self) -> None:
         """Close the queue: begin to drain, within the limit."""
         self._core.close()
         self.wake()
-        self._keep_deadline()
+        self._set_deadline()
 
     def stop(self, why: str) -> None:
         """Start no more flushes, and cancel those that run."""
         self._core.ending.stop(why)
         self._interrupt()
 
-    def _keep_deadline(self) -> None:
+    def _set_deadline(self) -> None:
         """Set the deadline, and a timer for it, at the first close or failure."""
         if self._core.ending.deadline is not None:
             return
@@ -168,24 +168,26 @@ class Runner(Generic[T]):
         if deadline <= now:
             self._on_deadline()
         elif deadline < math.inf:
-            self._limit = self.loop.call_at(deadline, self._on_deadline, context=self._own_context)
+            self._deadline_timer = self.loop.call_at(
+                deadline, self._on_deadline, context=self._pass_context
+            )
 
     def _on_deadline(self) -> None:
         self._core.ending.pass_deadline()
         self._interrupt()
 
     def _interrupt(self) -> None:
-        self._forget_deadline()
+        self._cancel_deadline_timer()
         self.wake()
-        if self._beginning is not None:
-            self._beginning.interrupt()
+        if self._starting_batch is not None:
+            self._starting_batch.interrupt()
         for task, batch in self._tasks.items():
             if task.cancel():
                 batch.interrupt()
 
-    def _forget_deadline(self) -> None:
-        if self._limit is not None:
-            self._limit.cancel()
+    def _cancel_deadline_timer(self) -> None:
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
 
     # Callers that wait.
 
@@ -209,7 +211,7 @@ class Runner(Generic[T]):
         if self._woken:
             return
         try:
-            self.loop.call_soon(self._pass, context=self._own_context)
+            self.loop.call_soon(self._pass, context=self._pass_context)
         except RuntimeError:
             if not self.loop.is_closed():
                 raise
@@ -226,7 +228,7 @@ class Runner(Generic[T]):
                 self._start_flushes(batch)
             ending = core.ending.has_begun
             if ending:
-                self._keep_deadline()
+                self._set_deadline()
             core.respond()
             if ending:  # now no item is accepted, whatever a logging handler does
                 log_failure(core.ending.take_failure())
@@ -237,7 +239,7 @@ class Runner(Generic[T]):
             if core.reports and self._on_report is not None:
                 hand_out_reports(core, self._on_report)
             if ending and core.ending.finish():
-                self._forget_deadline()
+                self._cancel_deadline_timer()
         except BaseException:  # raised by the policy, on_report or logging
             core.admission.revoke_credit()  # respond() may not have been reached
             self.wake()  # else the rest of this pass would never be done
@@ -245,9 +247,9 @@ class Runner(Generic[T]):
 
     def _start_flushes(self, first: Batch[T]) -> None:
         core, clock = self._core, self.loop.time
-        self._launch(first)
+        self._start_flush(first)
         while (batch := core.start_next_flush(clock)) is not None:
-            self._launch(batch)
+            self._start_flush(batch)
         if core.flushes_ended:  # flushes that did not suspend
             core.observe()
             if core.is_due:  # in the next pass, so that others run first
@@ -260,7 +262,7 @@ class Runner(Generic[T]):
         self._timer = None
         if as_float(when) < math.inf:
             at = as_float(when)
-            self._timer = self.loop.call_at(at, self._on_timer, context=self._own_context)
+            self._timer = self.loop.call_at(at, self._on_timer, context=self._pass_context)
 
     def _on_timer(self) -> None:
         self._core.timer_fired = max(self.now(), self._timer_at)
@@ -269,10 +271,10 @@ class Runner(Generic[T]):
 
     # Flushes.
 
-    def _launch(self, batch: Batch[T]) -> None:
-        flush, self._beginning = self._calls.deliver(batch), batch
+    def _start_flush(self, batch: Batch[T]) -> None:
+        flush, self._starting_batch = self._calls.run_flush(batch), batch
         try:
-            task = new_task(flush, self.loop, self._task_name, self._context.copy())
+            task = new_task(flush, self.loop, self._task_name, self._flush_context.copy())
         except BaseException as error:  # a task factory of the user may raise anything
             flush.close()
             batch.fail(error)
@@ -282,20 +284,20 @@ class Runner(Generic[T]):
                 raise
             return
         finally:
-            self._beginning = None
+            self._starting_batch = None
         if task.done():
-            self._end(batch)
+            self._finish_flush(batch)
             return
         self._tasks[task] = batch
-        task.add_done_callback(self._on_done, context=self._own_context)
+        task.add_done_callback(self._on_done, context=self._pass_context)
         if batch.interrupted:  # because of what flush_fn did before it suspended
             task.cancel()
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         self.wake()
-        self._end(self._tasks.pop(task))
+        self._finish_flush(self._tasks.pop(task))
 
-    def _end(self, batch: Batch[T]) -> None:
+    def _finish_flush(self, batch: Batch[T]) -> None:
         if not batch.attempts:
             batch.fail(asyncio.CancelledError("cut short before flush_fn was called"))
         self._core.flush_ended(batch, self.loop.time())
@@ -314,7 +316,7 @@ def new_task(
     An eager task calls flush_fn an iteration of the loop earlier, and a flush that does not suspend
     has ended when this returns.
     """
-    if _CAN_BEGIN and loop.get_task_factory() is None:
+    if _HAS_EAGER_TASKS and loop.get_task_factory() is None:
         return asyncio.Task(flush, loop=loop, name=name, context=context, eager_start=True)
     return loop.create_task(flush, name=name, context=context)
 

@@ -38,7 +38,7 @@ class BatchStream(StreamView[T]):
     def __init__(self, source: AsyncIterable[T], core: Core[T], on_report: OnReport | None) -> None:
         self._source = source
         self._core = core
-        self._runner = Runner(core, self._hand, None, on_report)
+        self._runner = Runner(core, self._hand_over, None, on_report)
         self._queue = Entrance(core, self._runner)
         self._handover = Handover(core, repr(self))
         self._is_reading = False
@@ -108,7 +108,7 @@ class BatchStream(StreamView[T]):
 
     # The flush and the reader.
 
-    async def _hand(self, batch: list[T]) -> None:
+    async def _hand_over(self, batch: list[T]) -> None:
         waiter: asyncio.Future[None] = self._runner.loop.create_future()
         self._handover.offer(batch, waiter)
         await waiter

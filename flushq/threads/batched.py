@@ -18,7 +18,7 @@ from flushq.outcomes import Drop, Failure, Verdict
 from flushq.policy import FlushPolicy
 from flushq.requests import Request, about_keys, fail, match, of_key, wanted
 from flushq.telling import OnReport
-from flushq.threads.calls import OnFailure, check_plain
+from flushq.threads.calls import OnFailure, check_not_async
 from flushq.threads.queue import FlushQueue
 from flushq.throttles import Throttle
 
@@ -82,9 +82,9 @@ class Batched(Generic[K, V]):
         on_report: OnReport | None = None,
         name: str | None = None,
     ) -> None:
-        check_plain("loader", loader)
+        check_not_async("loader", loader)
         if on_failure is not None:
-            check_plain("on_failure", on_failure)
+            check_not_async("on_failure", on_failure)
         check_sync_callable("weigh", weigh)
         check_sync_callable("partition_key", partition_key)
         self._loader = loader
@@ -177,13 +177,13 @@ def _load(loader: Loader[K, Any], requests: list[Request[K]]) -> None:
     if not asked:
         return
     try:
-        match(asked, _plain(loader([request.key for request in asked])))
+        match(asked, _not_awaitable(loader([request.key for request in asked])))
     except BaseException as error:
         fail(asked, error, requests)
         raise
 
 
-def _plain(result: Any) -> Any:
+def _not_awaitable(result: Any) -> Any:
     if inspect.isawaitable(result):
         discard(result)
         raise TypeError(

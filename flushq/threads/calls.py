@@ -36,20 +36,20 @@ Result = Callable[[Attempts[T]], object]
 
 
 @attrs.define(eq=False)
-class Flight(Generic[T]):
+class RunningFlush(Generic[T]):
     """A flush that runs.
 
     Attributes:
         batch: The batch of the flush.
         context: The contextvars context in which flush_fn and the handler are called.
         attempts: The further steps of the flush. None until flush_fn has raised.
-        turn: The waiter of the flush in the line of calls. None until the flush joins the line.
+        waiter: The waiter of the flush in the line of calls. None until the flush joins the line.
     """
 
     batch: Batch[T]
     context: Context
     attempts: Attempts[T] | None = None
-    turn: Waiter | None = None
+    waiter: Waiter | None = None
 
     def abandon(self) -> None:
         """Abandon the flush: all its items that have not ended are lost.
@@ -62,11 +62,11 @@ class Flight(Generic[T]):
             self.batch.fail(error)
         else:
             self.attempts.pause_cut_short(error)
-        if self.turn is not None:
-            wake(self.turn, answer=False)
+        if self.waiter is not None:
+            wake(self.waiter, answer=False)
 
 
-def check_plain(name: str, function: object) -> None:
+def check_not_async(name: str, function: object) -> None:
     """Raise TypeError if ``function`` cannot be called, or is known to be async."""
     check_callable(name, function)
     try:
@@ -100,9 +100,9 @@ class Calls(Generic[T]):
         wake: Callable[[], None],
         wait: Callable[[Waiter], None],
     ) -> None:
-        check_plain("flush_fn", flush_fn)
+        check_not_async("flush_fn", flush_fn)
         if on_failure is not None:
-            check_plain("on_failure", on_failure)
+            check_not_async("on_failure", on_failure)
         self._core = core
         self._flush_fn = flush_fn
         self._on_failure = on_failure
@@ -111,20 +111,20 @@ class Calls(Generic[T]):
 
     # The lock is held.
 
-    def first(self, flight: Flight[T]) -> Step[T] | None:
+    def first_step(self, flush: RunningFlush[T]) -> Step[T] | None:
         """Return the first step of a flush, or None if flush_fn must not be called any more."""
-        batch = flight.batch
+        batch = flush.batch
         if batch.over:
             return None
         if self._core.batcher.stopped is not None:
             batch.fail(CancelledError("cut short before flush_fn was called"))
             return None
-        flight.context.run(go_inside, batch)
+        flush.context.run(go_inside, batch)
         return Call(batch.call(batch.items))
 
-    def then(self, flight: Flight[T], result: Result[T]) -> Step[T] | None:
+    def next_step(self, flush: RunningFlush[T], result: Result[T]) -> Step[T] | None:
         """Report the result of a step; return the next step, or None if the flush has ended."""
-        batch, attempts = flight.batch, flight.attempts
+        batch, attempts = flush.batch, flush.attempts
         if batch.over:
             return None
         if attempts is None:
@@ -132,25 +132,25 @@ class Calls(Generic[T]):
                 batch.returned()
                 return None
             attempts = self._core.new_attempts(batch, has_handler=self._on_failure is not None)
-            flight.attempts = attempts
+            flush.attempts = attempts
         result(attempts)
         if isinstance(attempts.next, Pause):
-            flight.turn = Waiter()
-            self._core.starts.join(flight.turn, attempts, primitives.clock())
+            flush.waiter = Waiter()
+            self._core.starts.join(flush.waiter, attempts, primitives.clock())
         self._wake()  # a pass reports the items that have ended by now
         return attempts.next
 
     # The lock is not held.
 
-    def do(self, step: Step[T], flight: Flight[T]) -> Result[T]:
+    def do_step(self, step: Step[T], flush: RunningFlush[T]) -> Result[T]:
         """Do a step, and return the function that reports its result. Nothing is raised."""
         if isinstance(step, Call):
-            return self._call(step.items, flight.context)
+            return self._call(step.items, flush.context)
         if isinstance(step, Ask):
-            return self._ask(step.failure, flight.context)
-        assert flight.turn is not None
-        self._wait(flight.turn)
-        return _paused if flight.turn.result() else _cut
+            return self._ask(step.failure, flush.context)
+        assert flush.waiter is not None
+        self._wait(flush.waiter)
+        return _paused if flush.waiter.result() else _cut
 
     def _call(self, items: list[T], context: Context) -> Result[T]:
         try:

@@ -23,15 +23,15 @@ class Entry(Generic[T]):
         inside: The running flush of the queue that the caller is part of, or None.
         waits: Whether the caller waits for room. If not, it gets QueueFull if there is no room.
         until: The time at which the caller stops waiting.
-        watch: A function that makes the return value for the caller from the completion of the
-            item. None: the caller gets None.
+        make_result: A function that makes the return value for the caller from the completion of
+            the item. None: the caller gets None.
         on_accepted: A function that is called in the step that accepts the item. It gets the item
             or, for a duplicate, the item that stays. None: nothing is called.
-        place: The waiter of the caller in the line of producers. None until the caller joins it.
+        waiter: The waiter of the caller in the line of producers. None until the caller joins it.
         need: The room that the caller waits for in the line.
         turn: The number of the caller in the order of joining the line. 0 until the caller joins.
         is_displaced: Whether the item was accepted and displaced at once.
-        has_keeper: Whether the caller has tried to start the keeper.
+        tried_keeper: Whether the caller has tried to start the keeper.
     """
 
     item: T
@@ -40,10 +40,10 @@ class Entry(Generic[T]):
     inside: Batch[T] | None
     waits: bool
     until: float
-    watch: Callable[[Completion[T]], Any] | None
+    make_result: Callable[[Completion[T]], Any] | None
     on_accepted: Callable[[T], object] | None
-    place: Waiter | None = None
+    waiter: Waiter | None = None
     need: Need = NOTHING
     turn: int = 0
     is_displaced: bool = False
-    has_keeper: bool = False
+    tried_keeper: bool = False

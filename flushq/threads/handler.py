@@ -7,7 +7,7 @@ from flushq.core.duplicates import discard
 from flushq.judging import Judge, T, letters_of
 from flushq.outcomes import Drop, Failure, Verdict
 from flushq.telling import log_no_dead_letter
-from flushq.threads.calls import check_plain
+from flushq.threads.calls import check_not_async
 
 
 class FailureHandler(Judge[T]):
@@ -47,7 +47,7 @@ class FailureHandler(Judge[T]):
         ValueError: ``attempts`` is below 1.
     """
 
-    _check_bury = staticmethod(check_plain)
+    _check_bury = staticmethod(check_not_async)
 
     def __call__(self, failure: Failure[T]) -> Verdict:
         """Return the verdict on a failure; write a dead letter for each item before a Drop."""

@@ -17,7 +17,7 @@ def until_ended(core: Core[Any], runner: Runner[Any], *, owner: bool) -> BaseExc
 
     An interrupt is raised at once if another caller owns the queue and waits for its end.
     """
-    runner.entrance.check_free()
+    runner.entrance.check_not_in_step()
     interrupt = None
     while True:
         try:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from flushq.threads import primitives
-from flushq.threads.primitives import Bell, Waiter
+from flushq.threads.primitives import Waiter, WakeUp
 
 R = TypeVar("R")
 
@@ -41,15 +41,15 @@ class Keeper:
         self._name = name
         self._locked = locked
         self._make_round = make_round
-        self._bell = Bell()
-        self._post: object = None
+        self._wake_up = WakeUp()
+        self._reservation: object = None
         self._thread_id: int | None = None
         self._thread: Any = None
 
     @property
     def is_there(self) -> bool:
         """Whether a thread is the keeper now."""
-        return self._post is not None
+        return self._reservation is not None
 
     @property
     def is_caller(self) -> bool:
@@ -58,34 +58,34 @@ class Keeper:
 
     def wake(self) -> None:
         """Ask for a round soon, if there is a keeper. This takes no lock."""
-        self._bell.ring()
+        self._wake_up.send()
 
     def start(self) -> None:
         """Start the thread if there is no keeper and a thread can start. The lock is not held."""
-        post = object()
+        reservation = object()
         try:
-            if self._locked(self._take, post):
-                work = partial(self._keep_in_thread, post)
+            if self._locked(self._reserve, reservation):
+                work = partial(self._make_rounds_in_thread, reservation)
                 self._thread = primitives.start_thread(work, self._name)
         except RuntimeError:
-            self._leave(post)
+            self._release(reservation)
         except BaseException:  # an interrupt: the thread may have begun or not
-            self._locked(self._withdraw, post)
+            self._locked(self._release_unless_begun, reservation)
             raise
 
-    def keep(self, waiter: Waiter, until: float) -> None:
+    def make_rounds_if_needed(self, waiter: Waiter, until: float) -> None:
         """Start the thread or, if that is impossible, make the rounds in the calling thread.
 
         These rounds end when the waiter is completed, the time ``until`` has come, or the queue has
         ended.
         """
         self.start()
-        post = object()
+        reservation = object()
         try:
-            if self._locked(self._take, post):
-                self._keep(post, None, waiter, until)
+            if self._locked(self._reserve, reservation):
+                self._make_rounds(reservation, None, waiter, until)
         finally:  # an interrupt may have come before the rounds
-            self._leave(post)
+            self._release(reservation)
 
     def wait(self, waiter: Waiter) -> None:
         """Wait until a round completes the waiter. If the caller is the keeper, make the rounds."""
@@ -93,50 +93,50 @@ class Keeper:
             waiter.wait()
             return
         while not (self._make_round() or waiter.done()):
-            self._bell.wait(self.alarm)
+            self._wake_up.wait(self.alarm)
 
     def join(self) -> None:
         """Wait until the thread has ended."""
         if self._thread is not None:
             self._thread.join()
 
-    def _take(self, post: object) -> bool:
-        if self._post is None:
-            self._post = post
-        return self._post is post
+    def _reserve(self, reservation: object) -> bool:
+        if self._reservation is None:
+            self._reservation = reservation
+        return self._reservation is reservation
 
-    def _keep_in_thread(self, post: object) -> None:
-        self._keep(post, primitives.current_thread())
+    def _make_rounds_in_thread(self, reservation: object) -> None:
+        self._make_rounds(reservation, primitives.current_thread())
 
-    def _keep(
+    def _make_rounds(
         self,
-        post: object,
+        reservation: object,
         thread: Any,
         waiter: Waiter | None = None,
         until: float = math.inf,
     ) -> None:
         try:
-            if not self._locked(self._begin, post, thread):
+            if not self._locked(self._begin, reservation, thread):
                 return
             while not (self._make_round() or (waiter is not None and waiter.done())):
                 if until <= primitives.clock():
                     return
-                self._bell.wait(min(self.alarm, until))
+                self._wake_up.wait(min(self.alarm, until))
         finally:
-            self._locked(self._leave, post)
+            self._locked(self._release, reservation)
 
-    def _begin(self, post: object, thread: Any) -> bool:
-        """Make the calling thread the keeper, and return True, unless the post was withdrawn."""
-        if self._post is not post:
+    def _begin(self, reservation: object, thread: Any) -> bool:
+        """Make the calling thread the keeper, and return True, if the reservation still holds."""
+        if self._reservation is not reservation:
             return False
         self._thread, self._thread_id = thread, primitives.this_thread()
         return True
 
-    def _withdraw(self, post: object) -> None:
-        """Withdraw the post of a thread that has not begun; a thread that has begun keeps it."""
+    def _release_unless_begun(self, reservation: object) -> None:
+        """Release the reservation of a thread that has not begun; else the thread keeps it."""
         if self._thread_id is None:
-            self._leave(post)
+            self._release(reservation)
 
-    def _leave(self, post: object) -> None:
-        if self._post is post:
-            self._post = self._thread_id = None
+    def _release(self, reservation: object) -> None:
+        if self._reservation is reservation:
+            self._reservation = self._thread_id = None

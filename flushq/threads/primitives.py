@@ -50,34 +50,34 @@ def _acquire(lock: Any, until: float) -> bool:
     return acquired
 
 
-class Bell:
-    """A bell that wakes the one thread that waits for it.
+class WakeUp:
+    """A wake-up that any thread sends to the one thread that waits for it.
 
-    If it rings before the wait, the wait ends at once. Ringing it twice before the thread wakes has
-    the same effect as ringing it once. CPython switches threads and checks for signals only after a
-    call, at the start of a function and at a jump back. So nothing comes between the test and the
-    assignment in :meth:`ring`. Therefore it needs no lock, and a finalizer may call it.
+    If it is sent before the wait, the wait ends at once. Sending it twice before the thread wakes
+    has the same effect as sending it once. CPython switches threads and checks for signals only
+    after a call, at the start of a function and at a jump back. So nothing comes between the test
+    and the assignment in :meth:`send`. Therefore it needs no lock, and a finalizer may call it.
     """
 
-    __slots__ = ("_lock", "_rung")
+    __slots__ = ("_is_sent", "_lock")
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._lock.acquire()
-        self._rung = False
+        self._is_sent = False
 
-    def ring(self) -> None:
+    def send(self) -> None:
         """Wake the thread that waits, now or later."""
-        if not self._rung:
-            self._rung = True
+        if not self._is_sent:
+            self._is_sent = True
             self._lock.release()
 
     def wait(self, until: float = math.inf) -> bool:
-        """Wait for the bell, until the time ``until`` at the latest; return whether it rang."""
-        heard = _acquire(self._lock, until)
-        if heard:
-            self._rung = False  # no ring is lost: after this the thread looks at everything
-        return heard
+        """Wait until it is sent, or until the time ``until``; return whether it was sent."""
+        is_received = _acquire(self._lock, until)
+        if is_received:
+            self._is_sent = False  # nothing is missed: after this the thread looks at everything
+        return is_received
 
 
 class Waiter:

@@ -32,37 +32,37 @@ class _Runner(Protocol):
     def end_with_interpreter(self, default_wait: float) -> None:
         """Drain and end the queue, and log what was lost."""
 
-    def orphan(self) -> None:
+    def stop_in_child(self) -> None:
         """Stop all work, as this process is the child of a fork."""
 
 
 _runners: WeakValueDictionary[int, _Runner] = WeakValueDictionary()
 _renewals: dict[int, WeakMethod[Callable[[], None]]] = {}
-_is_expected = "--multiprocessing-fork" in sys.orig_argv
+_will_drain = "--multiprocessing-fork" in sys.orig_argv
 """Whether drain() will be called at the end. In a spawned worker, atexit calls it."""
 
 
-def watch_runner(runner: _Runner) -> None:
+def drain_at_end(runner: _Runner) -> None:
     """Drain the queue of ``runner`` at the end of the process."""
     _runners[id(runner)] = runner
 
 
-def watch_queue(renew: Callable[[], None]) -> None:
+def renew_in_child(renew: Callable[[], None]) -> None:
     """Call ``renew``, a method of a queue, in the child of a fork."""
     key = id(renew.__self__)  # type: ignore[attr-defined]  # it is a method
     _renewals[key] = WeakMethod(renew, lambda _: _renewals.pop(key, None))
 
 
-def expect_end() -> None:
+def ensure_drain_at_end() -> None:
     """Ensure that drain() is called at the end, also in a worker of multiprocessing.
 
     This is called when a queue is used. A worker forgets the functions that its parent registered
     for the end, and some versions of Python do not call those of atexit in a worker.
     """
-    global _is_expected  # noqa: PLW0603 - a fact about the process
-    if _is_expected:
+    global _will_drain  # noqa: PLW0603 - a fact about the process
+    if _will_drain:
         return
-    _is_expected = True
+    _will_drain = True
     process: Any = sys.modules.get("multiprocessing.process")
     util: Any = sys.modules.get("multiprocessing.util")
     if process is not None and util is not None and process.parent_process() is not None:
@@ -79,14 +79,14 @@ def drain() -> None:
             steps.callback(runner.close, EXIT_SECONDS)
 
 
-def _start_anew() -> None:
+def _renew_all() -> None:
     """Make every queue new, in the child of a fork."""
-    global _is_expected  # noqa: PLW0603 - a fact about the process
-    _is_expected = False
+    global _will_drain  # noqa: PLW0603 - a fact about the process
+    _will_drain = False
     runners = _alive(_runners.valuerefs())
     _runners.clear()
     for runner in runners:
-        runner.orphan()
+        runner.stop_in_child()
     for renew in _alive(list(_renewals.values())):
         renew()
 
@@ -101,4 +101,4 @@ def _alive(references: Sequence[Callable[[], T | None]]) -> list[T]:
 
 atexit.register(drain)
 if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
-    os.register_at_fork(after_in_child=_start_anew)
+    os.register_at_fork(after_in_child=_renew_all)

@@ -1,7 +1,7 @@
 """The queue for threads: the methods that its users call. Each one checks, waits and returns.
 
 The Core decides, and the Runner does the work in threads. Items come in through the Entrance:
-flushq.threads.producers explains the hot path of ``enqueue``.
+flushq.threads.entrance explains the hot path of ``enqueue``.
 """
 
 from collections.abc import Callable
@@ -23,9 +23,9 @@ from flushq.policy import FlushPolicy
 from flushq.telling import OnReport, log_collected, raise_outcome
 from flushq.threads import primitives, process
 from flushq.threads.calls import FlushFn, OnFailure
+from flushq.threads.entrance import ONE_STEP
 from flushq.threads.interrupts import until_ended
 from flushq.threads.primitives import Waiter, check_timeout, end_of
-from flushq.threads.producers import ONE_STEP
 from flushq.threads.receipt import Awaited, Receipt
 from flushq.threads.runner import Runner
 from flushq.throttles import Throttle
@@ -156,7 +156,7 @@ class FlushQueue(QueueView[T]):
         )
         self._make = make_core, make_runner
         self._set_up(None)
-        process.watch_queue(self._renew)
+        process.renew_in_child(self._renew)
 
     def _set_up(self, context: Context | None) -> None:
         make_core, make_runner = self._make
@@ -176,7 +176,7 @@ class FlushQueue(QueueView[T]):
 
     def __del__(self) -> None:
         runner: Runner[T] | None = getattr(self, "_runner", None)
-        if runner is not None and not runner.drop():
+        if runner is not None and not runner.drain_unreferenced():
             items = len(self._core.buffer) + self._core.batcher.in_flight
             if items:
                 log_collected(self._core, items, self)
@@ -230,8 +230,8 @@ class FlushQueue(QueueView[T]):
         """
         check_timeout(timeout)
         make: Any = partial(Receipt[T], self._runner)
-        receipt: Any = self._entrance.enter(item, end_of(timeout), watch=make)
-        return receipt  # type: ignore[no-any-return]  # what watch() has made
+        receipt: Any = self._entrance.enter(item, end_of(timeout), make_result=make)
+        return receipt  # type: ignore[no-any-return]  # what make_result() has made
 
     def deliver(
         self,
@@ -256,9 +256,9 @@ class FlushQueue(QueueView[T]):
             RuntimeError: Called inside flush_fn or on_report. The item was not accepted.
         """
         check_timeout(timeout)
-        until, runner = end_of(timeout), self._runner
+        until, runner, enter = end_of(timeout), self._runner, self._entrance.enter
         runner.check_not_inside("waiting for an item")
-        awaited: Any = self._entrance.enter(item, until, watch=Awaited[T], on_accepted=on_accepted)
+        awaited: Any = enter(item, until, make_result=Awaited[T], on_accepted=on_accepted)
         awaited.wait(runner, until)
 
     def flush(self, timeout: float | None = None) -> None:

@@ -49,7 +49,7 @@ class Receipt(Generic[T]):
         """
         check_timeout(timeout)
         completion, runner, until = self._completion, self._runner, end_of(timeout)
-        if runner.is_orphan():
+        if runner.belongs_to_parent():
             raise RuntimeError(
                 f"the receipt of {self.item!r} belongs to the parent of this process; it cannot be "
                 "used in the child of a fork"

@@ -21,10 +21,10 @@ from flushq.core.core import Core
 from flushq.inside import flush_inside
 from flushq.telling import OnReport, hand_out_reports, log_displaced, log_failure, log_loss, logger
 from flushq.threads import primitives, process
-from flushq.threads.calls import Calls, Flight, FlushFn, OnFailure
+from flushq.threads.calls import Calls, FlushFn, OnFailure, RunningFlush
+from flushq.threads.entrance import Entrance
 from flushq.threads.keeper import Keeper
 from flushq.threads.primitives import Waiter
-from flushq.threads.producers import Entrance
 from flushq.threads.workers import Worker, Workers
 
 T = TypeVar("T")
@@ -71,14 +71,14 @@ class Runner(Generic[T]):
             start_keeper=self.start_keeper,
         )
         self.context = Context() if context is None else context
-        self._is_orphan = self._is_dropped = False
+        self._belongs_to_parent = self._is_unreferenced = False
         self._why_cut: str | None = None
         self._keeper = Keeper(f"flushq{core.name}", self.entrance.locked, self._round)
         self._calls = Calls(core, flush_fn, on_failure, self.wake, self._keeper.wait)
-        self._workers: Workers[T] = Workers(f"flushq{core.name}", self._fly)
-        self._flights: dict[Batch[T], Flight[T]] = {}
-        self._inline: deque[Flight[T]] = deque()
-        process.watch_runner(self)
+        self._workers: Workers[T] = Workers(f"flushq{core.name}", self._run_flush)
+        self._running_flushes: dict[Batch[T], RunningFlush[T]] = {}
+        self._inline: deque[RunningFlush[T]] = deque()
+        process.drain_at_end(self)
 
     # The caller.
 
@@ -98,9 +98,9 @@ class Runner(Generic[T]):
             why = "in a thread of the same queue, as in on_report, would wait for itself"
             raise RuntimeError(f"{self._core.label}{what} {why}")
 
-    def is_orphan(self) -> bool:
+    def belongs_to_parent(self) -> bool:
         """Return whether the runner belongs to the parent of this process, which was forked."""
-        return self._is_orphan
+        return self._belongs_to_parent
 
     def wait(
         self,
@@ -120,7 +120,7 @@ class Runner(Generic[T]):
     def wait_for(self, waiter: Waiter, until: float) -> None:
         """Wait until the waiter is completed, or until the time ``until``."""
         if self.lacks_keeper():
-            self._keeper.keep(waiter, until)
+            self._keeper.make_rounds_if_needed(waiter, until)
         waiter.wait(until)
 
     # Start and close.
@@ -156,7 +156,7 @@ class Runner(Generic[T]):
         self._why_cut = why
         self.entrance.locked(self.wake)
 
-    def _keep_deadline(self) -> None:
+    def _enforce_deadline(self) -> None:
         """Abandon the running flushes if the end is cut short, or is not over at its deadline."""
         ending, now = self._core.ending, primitives.clock()
         if not ending.has_begun or ending.ended:
@@ -170,25 +170,25 @@ class Runner(Generic[T]):
             self._abandon()
 
     def _abandon(self) -> None:
-        for flight in self._flights.values():
-            flight.abandon()
-            self._core.flush_ended(flight.batch, primitives.clock())
-        self._flights.clear()
+        for flush in self._running_flushes.values():
+            flush.abandon()
+            self._core.flush_ended(flush.batch, primitives.clock())
+        self._running_flushes.clear()
         self.wake()
 
-    def drop(self) -> bool:
+    def drain_unreferenced(self) -> bool:
         """Drain the queue, which nobody refers to any more; return whether a thread can do it.
 
         This takes no lock: it is called by a finalizer, which may interrupt any step.
         """
-        self._is_dropped = True
+        self._is_unreferenced = True
         self._keeper.wake()
         return self._keeper.is_there
 
-    def orphan(self) -> None:
+    def stop_in_child(self) -> None:
         """Stop all work of this runner, in the child of a fork."""
-        self._is_orphan = True
-        self.entrance.forget_lock()
+        self._belongs_to_parent = True
+        self.entrance.replace_lock()
 
     # The end, for the callers that wait for it.
 
@@ -201,7 +201,7 @@ class Runner(Generic[T]):
     @property
     def is_open(self) -> bool:
         """Whether the queue must be drained at the end of the interpreter."""
-        if self._core.ending.ended or (self._is_dropped and not self._keeper.is_there):
+        if self._core.ending.ended or (self._is_unreferenced and not self._keeper.is_there):
             return False
         return self._core.batcher.started or bool(self._core.buffer)
 
@@ -217,8 +217,8 @@ class Runner(Generic[T]):
         finally:
             while not core.ending.ended:
                 locked(self._pass)  # the keeper may be busy: it calls flush_fn if no worker can
-                self._tell()
-                locked(self._rest)
+                self._log_and_report()
+                locked(self._end_or_set_alarm)
             log_loss(core, "the interpreter ends with an open queue")
 
     def _wait_for_end(self, until: float, *, owner: bool) -> None:
@@ -235,7 +235,7 @@ class Runner(Generic[T]):
 
     def wake(self) -> None:
         """Ask for a pass soon. The lock is held."""
-        process.expect_end()
+        process.ensure_drain_at_end()
         self.entrance.needs_keeper = self.lacks_keeper()
         self._keeper.wake()
 
@@ -253,26 +253,26 @@ class Runner(Generic[T]):
     def _round(self) -> bool:
         """Make a pass, hand out reports and log records; return whether this was the last round."""
         locked = self.entrance.locked
-        if self.is_orphan():
+        if self.belongs_to_parent():
             return True
         locked(self._pass)
         self._inline.extend(self._workers.start_new())
         while self._inline:
-            self._fly(self._inline.popleft())
-        self._tell()
-        has_ended = self.is_orphan() or locked(self._rest)
-        if has_ended and self._is_dropped:
+            self._run_flush(self._inline.popleft())
+        self._log_and_report()
+        has_ended = self.belongs_to_parent() or locked(self._end_or_set_alarm)
+        if has_ended and self._is_unreferenced:
             log_loss(self._core, "an open queue was garbage-collected")
         return has_ended
 
-    def _rest(self) -> bool:
+    def _end_or_set_alarm(self) -> bool:
         """End the queue if nothing is left, else set the alarm; return whether it has ended."""
         ending = self._core.ending
         self._core.respond()  # to all that came after the pass
         if self._core.reports:
             self._keeper.wake()
         elif ending.has_begun and ending.finish():
-            self._workers.dismiss()
+            self._workers.end_resting()
             return True
         self._keeper.alarm = self._next_alarm()
         return False
@@ -281,7 +281,7 @@ class Runner(Generic[T]):
         deadline = self._core.ending.deadline
         return min(as_float(self._core.wake_at), math.inf if deadline is None else deadline)
 
-    def _tell(self) -> None:
+    def _log_and_report(self) -> None:
         """Hand out log records and reports, without the lock, since this runs code of the user."""
         log_failure(self._core.ending.take_failure())
         log_displaced(self._core, primitives.clock())
@@ -308,42 +308,42 @@ class Runner(Generic[T]):
         """Make one pass; flushq.core.core explains the order of its steps."""
         core = self._core
         self.entrance.revoke_credit()
-        if (self._is_dropped or self._why_cut) and not core.ending.has_begun:
+        if (self._is_unreferenced or self._why_cut) and not core.ending.has_begun:
             core.close()
         if core.wake_at <= (now := primitives.clock()):
             core.timer_fired = now
         core.observe()
-        self._keep_deadline()
+        self._enforce_deadline()
         while (batch := core.start_next_flush(primitives.clock)) is not None:
-            flight = self._flights[batch] = Flight(batch, self.context.copy())
-            self._workers.give(flight)
-        self._keep_deadline()  # the policy may have failed only now
+            flush = self._running_flushes[batch] = RunningFlush(batch, self.context.copy())
+            self._workers.give(flush)
+        self._enforce_deadline()  # the policy may have failed only now
         core.respond()
 
     # Flushes.
 
-    def _fly(self, flight: Flight[T], worker: Worker[T] | None = None) -> None:
+    def _run_flush(self, flush: RunningFlush[T], worker: Worker[T] | None = None) -> None:
         """Call flush_fn with a batch until all its items have ended; then make the next pass."""
-        locked = self.entrance.locked
-        step = locked(self._calls.first, flight)
-        while step is not None and not self.is_orphan():
-            result = self._calls.do(step, flight)
-            step = None if self.is_orphan() else locked(self._calls.then, flight, result)
-        if not self.is_orphan():
-            locked(self._land, flight, worker)
-            if stranded := self._workers.start_new():
-                self._inline.extend(stranded)
+        locked, calls = self.entrance.locked, self._calls
+        step = locked(calls.first_step, flush)
+        while step is not None and not self.belongs_to_parent():
+            result = calls.do_step(step, flush)
+            step = None if self.belongs_to_parent() else locked(calls.next_step, flush, result)
+        if not self.belongs_to_parent():
+            locked(self._finish_flush, flush, worker)
+            if without_thread := self._workers.start_new():
+                self._inline.extend(without_thread)
                 self._keeper.wake()
         elif worker is not None:
-            self._workers.send_home(worker)
+            self._workers.end(worker)
 
-    def _land(self, flight: Flight[T], worker: Worker[T] | None) -> None:
+    def _finish_flush(self, flush: RunningFlush[T], worker: Worker[T] | None) -> None:
         core = self._core
-        if self._flights.pop(flight.batch, None) is not None:  # else it was abandoned
-            core.flush_ended(flight.batch, primitives.clock())
+        if self._running_flushes.pop(flush.batch, None) is not None:  # else it was abandoned
+            core.flush_ended(flush.batch, primitives.clock())
         if worker is not None:
             self._workers.rest(worker)
             self._pass()
-        is_news = core.reports or core.ending.has_begun or worker is None
-        if is_news or self._next_alarm() < self._keeper.alarm:
+        must_wake = core.reports or core.ending.has_begun or worker is None
+        if must_wake or self._next_alarm() < self._keeper.alarm:
             self.wake()

@@ -50,7 +50,7 @@ class BatchStream(StreamView[T]):
     ) -> None:
         self._source = source
         self._core = core
-        self._runner = Runner(self._hand, None, on_report, is_plain, core, None)
+        self._runner = Runner(self._hand_over, None, on_report, is_plain, core, None)
         self._locked = self._runner.entrance.locked
         self._handover = Handover(core, repr(self))
         self._threads: dict[str, Any] = {}
@@ -86,7 +86,7 @@ class BatchStream(StreamView[T]):
         Raises:
             BaseException: The source raised it while it was stopped, and the block raised nothing.
         """
-        if self._runner.is_orphan():
+        if self._runner.belongs_to_parent():
             return
         self._handover.left = True
         interrupt = self._stop()
@@ -113,7 +113,7 @@ class BatchStream(StreamView[T]):
                 that were read before have been yielded.
         """
         runner = self._runner
-        if runner.is_orphan():
+        if runner.belongs_to_parent():
             raise RuntimeError(
                 f"{self!r} belongs to the parent of this process; it cannot be used in the child "
                 "of a fork"
@@ -131,7 +131,7 @@ class BatchStream(StreamView[T]):
 
     # The threads beside the consumer.
 
-    def _hand(self, batch: list[T]) -> None:
+    def _hand_over(self, batch: list[T]) -> None:
         self._threads["worker"] = primitives.current_thread()
         waiter = Waiter()
         self._locked(self._handover.offer, batch, waiter)

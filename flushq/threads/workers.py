@@ -16,8 +16,8 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from flushq.threads import primitives
-from flushq.threads.calls import Flight
-from flushq.threads.primitives import Bell
+from flushq.threads.calls import RunningFlush
+from flushq.threads.primitives import WakeUp
 
 T = TypeVar("T")
 
@@ -27,14 +27,14 @@ class Worker(Generic[T]):
     """A thread that calls flush_fn.
 
     Attributes:
-        flight: The flush that the worker must do next. If it is None when the bell rings, the
+        flush: The flush that the worker must run next. If it is None when the worker wakes up, the
             worker ends.
-        bell: The bell that wakes the worker.
+        wake_up: The wake-up that the worker waits for.
         thread: The thread. None until the thread runs.
     """
 
-    flight: Flight[T] | None = None
-    bell: Bell = attrs.field(factory=Bell)
+    flush: RunningFlush[T] | None = None
+    wake_up: WakeUp = attrs.field(factory=WakeUp)
     thread: Any = None
 
 
@@ -46,70 +46,70 @@ class Workers(Generic[T]):
         work: A function that does a flush, and then calls :meth:`rest` with the worker.
     """
 
-    def __init__(self, name: str, work: Callable[[Flight[T], Worker[T]], object]) -> None:
+    def __init__(self, name: str, work: Callable[[RunningFlush[T], Worker[T]], object]) -> None:
         self._name = name
         self._work = work
         self._numbers = count()
         self._thread_ids: set[int] = set()
         self._new: deque[Worker[T]] = deque()
         self._resting: list[Worker[T]] = []
-        self._leaving: list[Worker[T]] | None = None
+        self._ended: list[Worker[T]] | None = None
 
     @property
     def is_caller(self) -> bool:
         """Whether the calling thread is a worker of the queue."""
         return primitives.this_thread() in self._thread_ids
 
-    def give(self, flight: Flight[T]) -> None:
+    def give(self, flush: RunningFlush[T]) -> None:
         """Give a flush to a worker. The caller must call start_new() once the lock is free."""
         if self._resting:
-            self._wake(self._resting.pop(), flight)
+            self._wake(self._resting.pop(), flush)
         else:
-            self._new.append(Worker(flight))
+            self._new.append(Worker(flush))
 
-    def start_new(self) -> list[Flight[T]]:
+    def start_new(self) -> list[RunningFlush[T]]:
         """Start the workers that are needed; return the flushes for which no thread can start.
 
         The lock must not be held, since a start waits for the new thread.
         """
-        stranded = []
+        without_thread = []
         while self._new:
             worker = self._new.popleft()
-            flight: Any = worker.flight
+            flush: Any = worker.flush
             try:
                 name = f"{self._name} worker {next(self._numbers)}"
-                worker.bell.ring()
+                worker.wake_up.send()
                 primitives.start_thread(partial(self._run, worker), name)
             except RuntimeError:
-                stranded.append(flight)
-        return stranded
+                without_thread.append(flush)
+        return without_thread
 
     def rest(self, worker: Worker[T]) -> None:
-        """Let a worker rest until the next flush, or end it after dismiss()."""
-        if self._leaving is None:
+        """Let a worker rest until the next flush, or end it if end_resting() was called."""
+        if self._ended is None:
             self._resting.append(worker)
         else:
-            self.send_home(worker)
+            self.end(worker)
 
-    def dismiss(self) -> None:
+    def end_resting(self) -> None:
         """End all workers that rest, and each other worker when it would rest."""
-        if self._leaving is None:
-            self._leaving, self._resting = self._resting, []
-            for worker in self._leaving:
-                self.send_home(worker)
+        if self._ended is None:
+            self._ended, self._resting = self._resting, []
+            for worker in self._ended:
+                self.end(worker)
 
-    def send_home(self, worker: Worker[T]) -> None:
+    def end(self, worker: Worker[T]) -> None:
         """Wake a worker without a flush, so that it ends."""
         self._wake(worker, None)
 
     def join(self) -> None:
-        """Wait for the end of the workers that rested at dismiss(). The lock is not held."""
-        for worker in self._leaving or ():
+        """Wait for the end of the workers that rested at end_resting(). The lock is not held."""
+        for worker in self._ended or ():
             worker.thread.join()
 
-    def _wake(self, worker: Worker[T], flight: Flight[T] | None) -> None:
-        worker.flight = flight
-        worker.bell.ring()
+    def _wake(self, worker: Worker[T], flush: RunningFlush[T] | None) -> None:
+        worker.flush = flush
+        worker.wake_up.send()
 
     def _run(self, worker: Worker[T]) -> None:
         worker.thread = primitives.current_thread()
@@ -121,8 +121,8 @@ class Workers(Generic[T]):
             self._thread_ids.discard(primitives.this_thread())
 
     def _do_next(self, worker: Worker[T]) -> bool:
-        worker.bell.wait()
-        flight, worker.flight = worker.flight, None
-        if flight is not None:
-            self._work(flight, worker)
-        return flight is not None
+        worker.wake_up.wait()
+        flush, worker.flush = worker.flush, None
+        if flush is not None:
+            self._work(flush, worker)
+        return flush is not None

@@ -39,7 +39,7 @@ def test_what_cannot_be_called_is_refused(value: Any) -> None:
 async def test_a_flush_function_that_is_not_async() -> None:
     """The batch has failed, and the error says what to do about a function that blocks."""
     batch = batch_of(1)
-    await delivery_of(lambda items: None, None).deliver(batch)
+    await delivery_of(lambda items: None, None).run_flush(batch)
     assert [0] == batch.lost
     assert str(batch.error) == (
         "flush_fn must be async: it returned None; "
@@ -52,7 +52,7 @@ async def test_a_flush_function_may_return_any_awaitable() -> None:
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     done.set_result(None)
     batch = batch_of(1)
-    await delivery_of(lambda items: done, None).deliver(batch)
+    await delivery_of(lambda items: done, None).run_flush(batch)
     assert (True, None) == (batch.over, batch.error)
 
 
@@ -60,7 +60,7 @@ async def test_no_call_is_made_once_the_queue_has_stopped() -> None:
     """A batch that was taken just before the queue stopped is left as it is."""
     core, sink, batch = Core[int](NaturalPolicy()), Sink[int](), batch_of(1)
     core.ending.stop("enough")
-    await delivery_of(sink, None, core).deliver(batch)
+    await delivery_of(sink, None, core).run_flush(batch)
     assert ([], False, 0) == (sink.batches, batch.over, batch.attempts)
 
 
@@ -68,7 +68,7 @@ async def test_it_runs_until_all_is_over() -> None:
     """A batch is on its way from the first call to the end of the last one, pauses included."""
     sink, batch = Sink[int](1.0, errors={0: Refusal(), 1: Refusal()}), batch_of(1, 2)
     delivery = delivery_of(sink, Handler[int]([Retry(2.0), Split()]))
-    task = asyncio.create_task(delivery.deliver(batch))
+    task = asyncio.create_task(delivery.run_flush(batch))
     for attempts in (1, 1, 1, 2, 3):
         await asyncio.sleep(0.9375)
         assert (False, attempts) == (batch.over, batch.attempts)
@@ -111,7 +111,7 @@ async def test_a_handler_that_the_queue_has_cancelled_has_failed_nothing() -> No
 
 async def interrupted(delivery: Calls[int], batch: Batch[int]) -> None:
     """Deliver a batch, and cancel that after a second as the queue does."""
-    task = asyncio.create_task(delivery.deliver(batch))
+    task = asyncio.create_task(delivery.run_flush(batch))
     await asyncio.sleep(1.0)
     assert task.cancel()
     batch.interrupt()
@@ -122,7 +122,7 @@ async def test_a_delivery_that_is_closed_where_it_stands_keeps_what_it_knows() -
     """GeneratorExit in a pause, as of a task that is destroyed, puts the batch in doubt."""
     batch = batch_of(1, 2)
     delivery = delivery_of(Sink[int](errors={0: Refusal()}), Handler[int]([Retry(9.0)]))
-    running = delivery.deliver(batch)
+    running = delivery.run_flush(batch)
     running.send(None)
     running.close()
     assert ([0, 1], True) == (batch.lost, batch.over)

@@ -26,11 +26,11 @@ class MirroredCalls(Calls[Item]):
         super().__init__(core, *functions)
         self._mirror = mirror
 
-    async def deliver(self, batch: Batch[Item]) -> None:
-        """Deliver a batch, and tell the mirror."""
+    async def run_flush(self, batch: Batch[Item]) -> None:
+        """Run the flush of a batch, and tell the mirror."""
         flush = self._mirror.begin(batch)
         CURRENT.set(flush)
-        await super().deliver(batch)
+        await super().run_flush(batch)
         self._mirror.end(flush)
 
 
@@ -40,7 +40,7 @@ class MirroredRunner(Runner[Item]):
     def __init__(self, mirror: Mirror, core: Core[Item], *functions: Any) -> None:
         super().__init__(core, *functions)
         self._mirror = mirror
-        self._is_keeping = False
+        self._is_setting_deadline = False
 
     def _pass(self) -> None:
         self._mirror.begin_pass()
@@ -51,19 +51,19 @@ class MirroredRunner(Runner[Item]):
         self._mirror.fire_timer(self._timer_at)
         super()._on_timer()
 
-    def _keep_deadline(self) -> None:
-        self._is_keeping = True
-        super()._keep_deadline()
-        self._is_keeping = False
+    def _set_deadline(self) -> None:
+        self._is_setting_deadline = True
+        super()._set_deadline()
+        self._is_setting_deadline = False
 
     def _on_deadline(self) -> None:
-        if not self._is_keeping:
+        if not self._is_setting_deadline:
             self._mirror.reach_limit()
         super()._on_deadline()
 
-    def _launch(self, batch: Batch[Item]) -> None:
+    def _start_flush(self, batch: Batch[Item]) -> None:
         items = tuple(batch.items)
-        super()._launch(batch)
+        super()._start_flush(batch)
         self._mirror.launch(batch, items, next(reversed(self._tasks)))
 
     def _on_done(self, task: asyncio.Task[None]) -> None:

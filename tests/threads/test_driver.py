@@ -449,9 +449,9 @@ def test_a_child_of_multiprocessing_has_its_end_noticed(monkeypatch: pytest.Monk
     )
     for name in ("multiprocessing.process", "multiprocessing.util"):
         monkeypatch.setitem(sys.modules, name, fake)
-    monkeypatch.setattr(process, "_is_expected", False)
+    monkeypatch.setattr(process, "_will_drain", False)
     for _ in range(2):
-        process.expect_end()
+        process.ensure_drain_at_end()
     assert [(None, process.drain)] == finalizers
 
 
@@ -460,7 +460,7 @@ def test_what_a_fork_has_left_does_nothing() -> None:
 
     def body(stage: Stage, *, has_worker: bool) -> None:
         def sink(_: list[int]) -> None:
-            runner.orphan()
+            runner.stop_in_child()
             raise OSError
 
         def judge(_: Any) -> Any:
@@ -474,7 +474,7 @@ def test_what_a_fork_has_left_does_nothing() -> None:
         stage.can_start = has_worker
         queue.enqueue(2)
         stage.sleep(1)
-        assert (0, 1, True) == (queue.stats().in_doubt, queue.pending, runner.is_orphan())
+        assert (0, 1, True) == (queue.stats().in_doubt, queue.pending, runner.belongs_to_parent())
         with pytest.raises(RuntimeError, match="belongs to the parent of this process"):
             queue.submit(3).result()
         stage.sleep(1)
@@ -540,7 +540,7 @@ def test_an_interrupt_while_a_producer_waits_for_the_lock() -> None:
 
         stage.spawn(lambda: queue._entrance.locked(hold))  # noqa: SLF001 - a step that takes long
         stage.pause()
-        while queue._entrance._within is False:  # noqa: SLF001 - the step has begun
+        while queue._entrance._is_in_step is False:  # noqa: SLF001 - the step has begun
             stage.pause()
         with pytest.raises(Interrupt):
             queue._entrance._let_in(entry_of_one())  # noqa: SLF001 - the lock is held
@@ -553,7 +553,7 @@ def test_an_interrupt_while_a_producer_waits_for_the_lock() -> None:
 
 def entry_of_one() -> Entry[int]:
     """An item that asks to be let in."""
-    return Entry(1, None, 0, None, waits=True, until=1e9, watch=None, on_accepted=None)
+    return Entry(1, None, 0, None, waits=True, until=1e9, make_result=None, on_accepted=None)
 
 
 def test_on_accepted_at_any_step_of_a_finalizer() -> None:

@@ -8,7 +8,7 @@ from flushq.core.merging import Merging
 from flushq.core.receipts import Receipts
 from flushq.threads import process
 from flushq.threads.calls import Calls
-from flushq.threads.producers import Entrance
+from flushq.threads.entrance import Entrance
 from flushq.threads.runner import Runner
 from tests.core_sessions.sabotages import SABOTAGES as CORE_SABOTAGES
 from tests.threads.sessions import play_for_real, play_on_stage
@@ -46,12 +46,12 @@ SABOTAGES: dict[str, tuple[Any, str, Any]] = {
     "credit is not revoked": (Entrance, "revoke_credit", lambda _: None),
     "room that was given is not given back": (Entrance, "_leave_line", lambda *_: None),
     "a flush is not abandoned": (Runner, "_abandon", lambda _: None),
-    "the deadline is not kept": (Runner, "_keep_deadline", lambda *_: None),
+    "the deadline is not kept": (Runner, "_enforce_deadline", lambda *_: None),
     "receipts are not settled": (Receipts, "settle", lambda *_: None),
     "a batch is handed over although the queue has ended": (
         Calls,
-        "first",
-        lambda calls, flight: calls.then(flight, lambda _: None),
+        "first_step",
+        lambda calls, flush: calls.next_step(flush, lambda _: None),
     ),
     "the first item stays although it is to be merged": (Merging, "merge", lambda *_: None),
     **{what: CORE_SABOTAGES[what] for what in OF_THE_CORE},

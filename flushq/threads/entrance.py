@@ -16,8 +16,8 @@ held, whatever exception came. With keys, weights or partitions, adding an item 
 and nothing guards against an interrupt between two of them.
 
 *A finalizer or a signal handler* may interrupt a call that holds the lock, and enqueue an item. The
-lock lets its own thread in again, and ``_within`` tells that a step is interrupted. Such an item is
-put aside with a claim to room, and comes in before the lock is released.
+lock lets its own thread in again, and ``_is_in_step`` tells that a step is interrupted. Such an
+item is put aside with a claim to room, and comes in before the lock is released.
 """
 
 import sys
@@ -65,9 +65,10 @@ class Entrance(Generic[T]):
     """
 
     __slots__ = (
-        "_coming",
+        "_coming_weight",
         "_core",
         "_inbox",
+        "_is_in_step",
         "_is_plain",
         "_lacks_keeper",
         "_lock",
@@ -75,7 +76,6 @@ class Entrance(Generic[T]):
         "_start_keeper",
         "_wait_for",
         "_wake",
-        "_within",
         "credit",
         "items",
         "needs_keeper",
@@ -103,8 +103,8 @@ class Entrance(Generic[T]):
         self._wait_for = wait_for
         self._may_wait = may_wait
         self._lock = primitives.RLock()
-        self._within = False
-        self._coming: float = 0
+        self._is_in_step = False
+        self._coming_weight: float = 0
         self._inbox: deque[tuple[T, Hashable, float]] = deque()
 
     # The lock.
@@ -116,9 +116,9 @@ class Entrance(Generic[T]):
             RuntimeError: Called by a finalizer or a signal handler that interrupted another step.
         """
         with self._lock:
-            if self._within:
+            if self._is_in_step:
                 raise self._refusal()
-            self._within = True
+            self._is_in_step = True
             try:
                 result = step(*args)
             finally:
@@ -126,22 +126,22 @@ class Entrance(Generic[T]):
                     while self._inbox:
                         self._take_inbox()
                 finally:  # no call from here to the release, so no item is put aside any more
-                    self._within = False
+                    self._is_in_step = False
         if self.needs_keeper:
             self._start_keeper()
         return result
 
-    def forget_lock(self) -> None:
+    def replace_lock(self) -> None:
         """Replace the lock in the child of a fork, where the thread that held it is gone."""
         self._lock = primitives.RLock()
-        self._within = False
+        self._is_in_step = False
         self.revoke_credit()
 
-    def check_free(self) -> None:
+    def check_not_in_step(self) -> None:
         """Raise RuntimeError if the caller interrupted a step with the lock in its own thread."""
         with self._lock:
-            within = self._within
-        if within:
+            is_in_step = self._is_in_step
+        if is_in_step:
             raise self._refusal()
 
     def _refusal(self) -> RuntimeError:
@@ -162,10 +162,10 @@ class Entrance(Generic[T]):
         until: float,
         *,
         waits: bool = True,
-        watch: Callable[[Completion[T]], R] | None = None,
+        make_result: Callable[[Completion[T]], R] | None = None,
         on_accepted: Callable[[T], object] | None = None,
     ) -> R | None:
-        """Wait for room and let an item in; return the result of ``watch`` for its completion.
+        """Wait for room and let an item in; return what ``make_result`` makes of its completion.
 
         Raises:
             TimeoutError: There was no room before the time ``until``.
@@ -176,55 +176,55 @@ class Entrance(Generic[T]):
             core.ending.check_open(inside)
         key, weight = core.buffer.measure(item)
         waits = waits and self._may_wait()
-        entry = Entry(item, key, weight, inside, waits, until, watch, on_accepted)
+        entry = Entry(item, key, weight, inside, waits, until, make_result, on_accepted)
         with self._lock:
-            within = self._within
-        if within:
+            is_in_step = self._is_in_step
+        if is_in_step:
             self._put_aside(entry)
             return None
         try:
             while True:
-                is_in, watched = self._let_in(entry)
+                is_in, result = self._let_in(entry)
                 if is_in:
-                    return watched  # type: ignore[no-any-return]  # it is what watch() returns
-                if entry.place is not None:
-                    self._wait_for(entry.place, until)
+                    return result  # type: ignore[no-any-return]  # make_result() has made it
+                if entry.waiter is not None:
+                    self._wait_for(entry.waiter, until)
                 else:
-                    entry.has_keeper = True
+                    entry.tried_keeper = True
                     self._start_keeper()
         except BaseException:
-            if entry.place is not None:
-                self.locked(self._leave_line, entry.place)
+            if entry.waiter is not None:
+                self.locked(self._leave_line, entry.waiter)
             raise
 
     def _let_in(self, entry: Entry[T]) -> tuple[bool, Any]:
         """Let an item in as the last step, or put its caller in the line of producers.
 
-        Return whether the item is in, and the result of ``watch``. If a keeper must be started
-        first, do neither, and return False.
+        Return whether the item is in, and the result of ``make_result``. If a keeper must be
+        started first, do neither, and return False.
         """
         if not self._is_plain:
             return self.locked(self._let_in_measured, entry)
         held: list[Any] = []
         try:
             held += map(self._lock.acquire, _ONCE)
-            self._within = True
+            self._is_in_step = True
             self.revoke_credit()  # else other items could come first, and take this one's number
-            is_next = self._has_keeper(entry) and self._is_next(entry)
+            passes = self._needs_no_keeper(entry) and self._let_pass_or_join_line(entry)
             while True:
                 while self._inbox:
                     self._take_inbox()
-                comes = is_next and self._has_room(entry)
-                watched = self._foresee(entry) if is_next else None
+                comes = passes and self._make_room(entry)
+                result = self._make_result(entry) if passes else None
                 credit = self._new_credit() if comes else NO_CREDIT
                 items, coming = self.items, iter((entry.item,) if comes else ())
                 last_step = chain(coming, iter(self._lock.release, None))
                 if not self._inbox:
                     break
             self.credit = credit  # no call from here to the end, except in the last step
-            self._within = False
+            self._is_in_step = False
             items += last_step
-            return is_next, watched
+            return passes, result
         except BaseException:
             if held:
                 self._release()
@@ -235,38 +235,40 @@ class Entrance(Generic[T]):
             while self._inbox:
                 self._take_inbox()
         finally:
-            self._within = False
+            self._is_in_step = False
             self._lock.release()
 
     def _let_in_measured(self, entry: Entry[T]) -> tuple[bool, Any]:
         """Let an item with a key, weight or partition in, or put its caller in the line."""
         core, item = self._core, entry.item
         try:
-            if not self._is_next(entry):
+            if not self._let_pass_or_join_line(entry):
                 return False, None
             kept_number = core.admission.add(item, entry.key, entry.weight)
         finally:
-            self._coming = 0
+            self._coming_weight = 0
         if entry.on_accepted is not None:
             entry.on_accepted(
                 item if kept_number in (None, DISPLACED) else core.buffer[kept_number]
             )
-        return True, entry.watch and entry.watch(core.receipts.completion_of(item, kept_number))
+        return True, entry.make_result and entry.make_result(
+            core.receipts.completion_of(item, kept_number)
+        )
 
-    def _has_keeper(self, entry: Entry[T]) -> bool:
+    def _needs_no_keeper(self, entry: Entry[T]) -> bool:
         """Return whether the item may come in now, without starting a keeper first."""
-        return entry.has_keeper or entry.place is not None or not self._lacks_keeper()
+        return entry.tried_keeper or entry.waiter is not None or not self._lacks_keeper()
 
-    def _is_next(self, entry: Entry[T]) -> bool:
+    def _let_pass_or_join_line(self, entry: Entry[T]) -> bool:
         """Return whether there is room for the item; if not, put its caller in the line."""
         core, admission = self._core, self._core.admission
         core.ending.check_open(entry.inside)
-        if entry.place is not None:
-            self._leave_line(entry.place)
-            self._check_place(entry.place)
+        if entry.waiter is not None:
+            self._leave_line(entry.waiter)
+            self._check_not_refused(entry.waiter)
         need = admission.need_of(entry.item, entry.key, entry.weight)
-        self._coming = need.weight
-        if entry.place is not None:
+        self._coming_weight = need.weight
+        if entry.waiter is not None:
             may_enter = need.is_met_by(entry.need) or admission.fits(need)
         else:
             may_enter = admission.may_enter(need)
@@ -287,39 +289,39 @@ class Entrance(Generic[T]):
         self.revoke_credit()
         entry.turn = entry.turn or next(admission.waitlist.turns)
         entry.need = need
-        entry.place = place = Waiter()
-        admission.waitlist.join(place, entry.inside, need.weight, entry.turn)
+        entry.waiter = waiter = Waiter()
+        admission.waitlist.join(waiter, entry.inside, need.weight, entry.turn)
         if self._core.batcher.has_free_slot or entry.inside is not None:
             # To flush under pressure, or to find a deadlock. Else the end of a flush makes a pass.
             self._wake()
 
-    def _leave_line(self, place: Waiter) -> None:
+    def _leave_line(self, waiter: Waiter) -> None:
         """Leave the line; another producer may get the room that the caller does not take."""
         self._wake()
-        self._core.admission.waitlist.leave(place)
+        self._core.admission.waitlist.leave(waiter)
 
-    def _check_place(self, place: Waiter) -> None:
-        if not place.done():
+    def _check_not_refused(self, waiter: Waiter) -> None:
+        if not waiter.done():
             raise TimeoutError(str(self._core.admission.no_room()))
-        if place.result() is not None:
-            raise place.result()
+        if waiter.result() is not None:
+            raise waiter.result()
 
     def _open_burst(self) -> None:
         self._wake()
         if self._core.admission.opened is None:
             self._core.admission.open_burst(primitives.clock())
 
-    def _has_room(self, entry: Entry[T]) -> bool:
-        """Return whether there is room now for the item that is next; if not, displace it."""
+    def _make_room(self, entry: Entry[T]) -> bool:
+        """Make room for the coming item and return True, or displace it and return False."""
         make_room = self._core.admission.make_room
         has_room = not entry.is_displaced and make_room(entry.item, entry.key, entry.weight)
         entry.is_displaced = not has_room
         return has_room
 
-    def _foresee(self, entry: Entry[T]) -> Any:
+    def _make_result(self, entry: Entry[T]) -> Any:
         receipts = self._core.receipts
         completion_of = receipts.displaced if entry.is_displaced else receipts.completion_of_next
-        return entry.watch and entry.watch(completion_of(entry.item))
+        return entry.make_result and entry.make_result(completion_of(entry.item))
 
     def _new_credit(self) -> Iterator[None]:
         """Return the credit for the items that come after the item that is about to come in."""
@@ -331,9 +333,9 @@ class Entrance(Generic[T]):
     def _put_aside(self, entry: Entry[T]) -> None:
         """Accept an item during a step, if there is room for it beside the item of that step."""
         admission = self._core.admission
-        if entry.watch is not None:
-            self.check_free()
-        if not admission.may_enter(Need(2, self._coming + entry.weight)):
+        if entry.make_result is not None:
+            self.check_not_in_step()
+        if not admission.may_enter(Need(2, self._coming_weight + entry.weight)):
             raise admission.no_room()
         self.revoke_credit()
         admission.claim_room(Need(1, entry.weight))
