@@ -47,7 +47,7 @@ TYPES = {
     *("T", "K", "V", "Owner", "FlushFn", "OnFailure", "OnReport", "Loader", "DedupeKey", "Weigh"),
     *("Ended", "NoteEnded", "FailureFactory", "Decision", "Given", "Step", "__all__"),
 }
-CHECKS = ("check", "_check", "refuse")
+CHECKS = ("check", "_check")
 
 Node = ast.expr | ast.stmt | ast.ExceptHandler
 Change = tuple[Node, str]
