@@ -185,7 +185,7 @@ class Session:
             item, timeout = Item.of(name, number), draw.choice([None, None, 0, 0.4 * self.second])
             self.sleep(self.second * draw.choice([0, 0, 0, 0.2]))
             try:
-                self._bring(queue, item, timeout, draw)
+                self._use(queue, item, timeout, draw)
             except (TimeoutError, QueueFull, Interrupt):
                 continue
             except ItemTooLarge:
@@ -194,7 +194,7 @@ class Session:
             except (QueueClosed, QueueEnded):
                 return
 
-    def _bring(
+    def _use(
         self, queue: FlushQueue[Item], item: Item, timeout: float | None, draw: random.Random
     ) -> None:
         way = draw.randrange(6)
