@@ -40,9 +40,9 @@ async def read_event(request: web.Request) -> sqlite.Row:
     try:
         event = await request.json()
     except (ValueError, LookupError, RecursionError, web.RequestPayloadError) as error:
-        # The body is no JSON, in an unknown encoding, nested too deep, or compressed wrongly.
+        # The body is not JSON, has an unknown encoding, or is nested or compressed wrongly.
         refusal = web.HTTPBadRequest(text=str(error))
-        refusal.force_close()  # aiohttp closes if it cannot read on: the client must know
+        refusal.force_close()  # aiohttp may close the connection, so tell the client
         raise refusal from error
     match event:
         case {"id": str(name), "body": str(body)}:

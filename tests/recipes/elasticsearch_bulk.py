@@ -62,7 +62,7 @@ def handler(letters: Path) -> FailureHandler[Document]:
 
 
 async def main(url: str, name: str, file: Path) -> int:
-    """Index the documents of a file, print how many, and return how many were refused."""
+    """Index the documents of a file, print their number, and return how many were refused."""
     urls.check(url)
     judge = handler(file.with_name(f"{file.name}.refused"))
     async with elasticsearch.AsyncElasticsearch(url, max_retries=0, request_timeout=10) as client:

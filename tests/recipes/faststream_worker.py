@@ -2,14 +2,14 @@
 
     python tests/recipes/faststream_worker.py NATS_URL STREAM CONSUMER POSTGRES_URL
 
-FastStream calls the subscriber once for each message. The call returns when the message is stored,
-and only then FastStream acknowledges the message. Up to 1,000 calls run at a time; messages that
-wait are stored together. Start as many workers as you need: a message that comes twice is stored
-once.
+FastStream calls the subscriber once for each message. The call returns when the message is stored;
+only then does FastStream acknowledge the message. Up to 1,000 calls run at a time, and the messages
+that wait are stored together. Start as many workers as you need: the table recognises a message
+that comes twice.
 
-At SIGTERM FastStream starts no more calls, and waits up to 15 seconds for those that run. Then the
-queue is closed, as ``lifespan`` outlives the broker. Messages that were not stored come again after
-``ack_wait``. The exit code is 1 if the queue failed (then the worker ends) or was cut short.
+At SIGTERM FastStream starts no more calls, and waits up to 15 seconds for those that run. Then
+``lifespan`` closes the queue. Messages that were not stored come again after ``ack_wait``. The exit
+code is 1 if the queue failed, which ends the worker, or could not store all messages in time.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ def make_app(nats_url: str, stream: str, consumer: str, postgres_url: str) -> Fa
     @broker.subscriber(
         stream=JStream(stream, declare=False), durable=consumer, config=ConsumerConfig(),
         pull_sub=PullSub(batch_size=500, timeout=1.0), max_workers=1_000,
-        ack_policy=AckPolicy.NACK_ON_ERROR,  # the default sends no message again
+        ack_policy=AckPolicy.NACK_ON_ERROR,  # by default no message comes again
     )  # fmt: skip
     async def take(message: NatsMessage) -> None:
         place = message.raw_message.metadata

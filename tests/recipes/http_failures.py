@@ -36,9 +36,9 @@ def retry_after(text: str) -> float:
 
 
 def judge(failure: Failure[T]) -> Verdict:
-    """Retry temporary errors, drop refused items, and split a batch if nobody knows which.
+    """Retry temporary errors; drop refused items, and split a batch until they are found.
 
-    A pause is at most an hour. If the API says how long to wait, no other call starts before.
+    A pause is at most an hour. If the API says how long to wait, no other call starts until then.
     """
     refusals = [error for error in failure.errors or [failure.error] if isinstance(error, Refused)]
     statuses = {refusal.status for refusal in refusals}

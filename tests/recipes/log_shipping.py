@@ -35,8 +35,8 @@ class Shipper(logging.Handler):
         self.queue = FlushQueue(
             send, policy, when_full="drop_oldest", max_shutdown_wait=5.0, on_failure=_give_up
         )
-        self._refused: dict[int, int] = defaultdict(int)  # by process id: a fork copies it
-        context = copy_context()  # the queue calls ``send`` in it
+        self._refused: dict[int, int] = defaultdict(int)  # by process id, as a fork copies it
+        context = copy_context()  # the queue calls ``send`` in this context
         context.run(_shipping.set, True)
         context.run(self.queue.start)
 
@@ -61,7 +61,7 @@ class Shipper(logging.Handler):
             self.queue.enqueue_nowait(self.format(record))
         except Exception as error:
             self._refused[os.getpid()] += 1
-            if not isinstance(error, flushq.FlushqError):  # for which the queue is closed
+            if not isinstance(error, flushq.FlushqError):  # that is: the queue is closed
                 self.handleError(record)  # the record cannot be formatted
 
     def flush(self) -> None:

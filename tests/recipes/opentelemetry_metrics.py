@@ -29,7 +29,7 @@ class QueueMetrics:
 
     def __init__(self, meter: Meter, every: float = 1.0) -> None:
         self._every = every
-        self._accounts: dict[str, QueueStats] = {}  # replaced, never changed, as a thread reads it
+        self._accounts: dict[str, QueueStats] = {}  # replaced, not changed: a thread reads it
         count, gauge = meter.create_observable_counter, meter.create_observable_gauge
         count("flushq.items", [self._items], "{item}", "Items, by their outcome")
         count("flushq.flushes", [self._flushes], "{flush}", "Flushes, by their reason")

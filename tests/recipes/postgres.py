@@ -2,8 +2,8 @@
 
     python tests/recipes/postgres.py postgresql://user@host/database FILE
 
-The id of a line is the path of the file and the number of the line: run it again after a crash.
-PostgreSQL may restart while it runs. The exit code is 1 if a line was refused.
+The id of a line is the path of the file and the number of the line, so run the program again after
+a crash. PostgreSQL may restart while it runs. The exit code is 1 if a line was refused.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ INSERT = "INSERT INTO events SELECT * FROM incoming ORDER BY id ON CONFLICT (id)
 
 
 def connect(url: str, timeout: float = 10.0) -> asyncpg.Pool:
-    """Return a pool of connections: the table exists, and each has its own table for COPY."""
+    """Return a pool of connections, which create the table, and a temporary table each for COPY."""
     urls.check(url)
     return asyncpg.create_pool(url, min_size=1, command_timeout=timeout, init=_prepare)
 

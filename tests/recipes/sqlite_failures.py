@@ -29,7 +29,7 @@ def handler(bury: Callable[[Any, BaseException], object]) -> FailureHandler[Any]
 def will_pass(error: BaseException) -> bool:
     """Return whether the same statement may succeed later: the database is locked, full or gone."""
     code: int = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF in PASSING  # the low bits of an extended code, as SQLITE_IOERR_WRITE
+    return code & 0xFF in PASSING  # the primary code of an extended one, as SQLITE_IOERR_WRITE
 
 
 def is_refused(error: BaseException) -> bool:

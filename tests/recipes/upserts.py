@@ -28,7 +28,7 @@ UPSERT = """
 
 
 def connect(url: str, timeout: float = 10.0) -> asyncpg.Pool:
-    """Return a pool of connections to a database that has the table."""
+    """Return a pool of connections, which create the table."""
     urls.check(url)
     return asyncpg.create_pool(url, min_size=1, command_timeout=timeout, init=_prepare)
 

@@ -2,7 +2,7 @@
 
     python tests/recipes/worker.py NATS_URL STREAM CONSUMER POSTGRES_URL
 
-It acknowledges a message after the transaction. After SIGTERM it drains, and exits with 143.
+A worker acknowledges a message after the transaction. At SIGTERM it drains, and exits with 143.
 """
 
 import asyncio
