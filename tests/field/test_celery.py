@@ -33,7 +33,7 @@ flushq.IntervalPolicy = lambda **_: never
 sys.path.insert(0, os.environ["RECIPES"])
 from celery_tasks import app, queue, record, record_all
 
-platforms.set_pdeathsig = lambda _: None  # it kills processes when the thread that forked them ends
+platforms.set_pdeathsig = lambda _: None  # it kills a process when the thread that forked it ends
 drain, connect = Transport.drain_events, sqlite3.connect
 Transport.polling_interval = 0.01  # of the main process, which handles signals between polls
 Transport.drain_events = lambda transport, connection, timeout: drain(transport, connection, 0.1)

@@ -135,7 +135,7 @@ async def test_rows_are_stored_in_the_order_of_their_ids(database: str) -> None:
 
 
 async def test_what_was_not_stored_is_not_acknowledged(field: Field) -> None:
-    """A worker that is killed before the commit loses nothing."""
+    """The messages of a worker that is killed before the commit come again, and are stored."""
     await field.add_consumer(ack_wait=1 * SECONDS, max_ack_pending=3_000)
     worker = field.start()
     await field.until_idle(workers=1)

@@ -61,7 +61,7 @@ def make_app(nats_url: str, stream: str, consumer: str, postgres_url: str) -> Fa
     @broker.subscriber(
         stream=JStream(stream, declare=False), durable=consumer, config=ConsumerConfig(),
         pull_sub=PullSub(batch_size=500, timeout=1.0), max_workers=1_000,
-        ack_policy=AckPolicy.NACK_ON_ERROR,  # by default no message comes again
+        ack_policy=AckPolicy.NACK_ON_ERROR,  # by default a failed message never comes again
     )  # fmt: skip
     async def take(message: NatsMessage) -> None:
         place = message.raw_message.metadata

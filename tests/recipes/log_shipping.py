@@ -61,7 +61,7 @@ class Shipper(logging.Handler):
             self.queue.enqueue_nowait(self.format(record))
         except Exception as error:
             self._refused[os.getpid()] += 1
-            if not isinstance(error, flushq.FlushqError):  # that is: the queue is closed
+            if not isinstance(error, flushq.FlushqError):  # FlushqError: the queue is closed
                 self.handleError(record)  # the record cannot be formatted
 
     def flush(self) -> None:

@@ -156,7 +156,7 @@ class Session:
         """Check the limits of flushes that run at a time, the partition of a batch, and stats()."""
         plan, partitions = self.plan, {item.partition for item in batch}
         if len(self.running) > self.most:
-            self.flaws.append(f"{len(self.running)} flushes run")
+            self.flaws.append(f"{len(self.running)} flushes run at a time")
         if plan.is_partitioned:
             of_mine = self.running.count(batch[0].partition)
             if len(partitions) > 1 or of_mine > (plan.partitions or self.most):
@@ -171,7 +171,7 @@ class Session:
         ends = stats.delivered + stats.dropped + stats.undelivered + stats.in_doubt
         left = stats.duplicates + stats.displaced + stats.pending + stats.in_flight
         if stats.accepted != ends + left or stats.pending > self._size:
-            self.flaws.append(f"{stats}")
+            self.flaws.append(f"the account is wrong: {stats}")
         if weight > (self.plan.most_weight or weight):
             self.flaws.append(f"the items that wait weigh {weight}")
 

@@ -44,7 +44,7 @@ class Order(Protocol):
     """A rule that chooses the thread that runs next."""
 
     def choose(self, count: int, current: int | None) -> int:
-        """Return the index of one of ``count`` threads; ``current`` is that of the running one."""
+        """Return the index of one of ``count`` threads; ``current`` is the running one's."""
 
     def preempts(self) -> bool:
         """Return whether the running thread is preempted between two steps."""
@@ -281,7 +281,7 @@ class FakeLock:
         self._stage = stage
         self._is_held = False
 
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:  # noqa: FBT001, FBT002 - as of threading
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:  # noqa: FBT001, FBT002 - like threading.Lock
         """Acquire the lock."""
         self._stage.pause()
         if self._is_held:
@@ -308,7 +308,7 @@ class FakeRLock:
         self._owner: int | None = None
         self._count = 0
 
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:  # noqa: FBT001, FBT002 - as of threading
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:  # noqa: FBT001, FBT002 - like threading.Lock
         """Acquire the lock."""
         me = threading.get_ident()
         if self._owner != me:

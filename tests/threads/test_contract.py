@@ -160,7 +160,7 @@ async def duplicates_and_weights(world: World) -> None:
 
 @on_both
 async def receipts_show_the_end_of_each_item(world: World) -> None:
-    """A receipt shows whether its item was delivered; that of a duplicate is the first item's."""
+    """A receipt shows whether its item was delivered; a duplicate shares the first receipt."""
     store = Store(world, 1, None, OSError("no disk"))
     queue = world.queue(store, NaturalPolicy(2), dedupe_key=str, on_failure=lambda _: Drop)
     receipts = [await queue.submit(item) for item in (1, 2, 3, "3")]
@@ -233,7 +233,7 @@ async def a_pause_is_cut_short(world: World) -> None:
 
 @on_both
 async def reports_and_stats_add_up(world: World) -> None:
-    """Each flush is reported once, before the close returns; what on_report raises is ignored."""
+    """Each flush is reported once, before the close returns; errors of on_report are ignored."""
     reports: list[FlushReport] = []
 
     def note(report: FlushReport) -> None:
@@ -256,7 +256,7 @@ class Broken(FlushPolicy):
     """A policy that raises."""
 
     def decide(self, now: float) -> Any:
-        """Raise."""
+        """Raise an error."""
         raise ZeroDivisionError
 
 

@@ -241,7 +241,7 @@ def end(queue: Any) -> None:
 
 
 def test_the_end_of_the_interpreter_may_be_interrupted(caplog: pytest.LogCaptureFixture) -> None:
-    """After an interrupt of the exit function, the items left are logged, and it is raised."""
+    """If the exit function is interrupted, it logs the items left, and raises the interrupt."""
 
     def body(stage: Stage) -> None:
         queue = queue_of(Sink(stage, 100))

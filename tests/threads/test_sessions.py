@@ -53,7 +53,7 @@ SABOTAGES: dict[str, tuple[Any, str, Any]] = {
         "first",
         lambda calls, flight: calls.then(flight, lambda _: None),
     ),
-    "the first item stays although it is to be merged": (Merging, "merge", lambda *_: None),
+    "items are not merged": (Merging, "merge", lambda *_: None),
     **{what: CORE_SABOTAGES[what] for what in OF_THE_CORE},
 }
 

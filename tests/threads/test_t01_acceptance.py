@@ -83,7 +83,7 @@ def test_there_is_no_third_outcome_in_any_order(body: Callable[[Stage], None], m
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("has_credit", [False, True])
-def test_an_interrupt_between_two_steps(call: Callable[..., Any], has_credit: bool) -> None:  # noqa: FBT001 - a case
+def test_an_interrupt_between_two_steps(call: Callable[..., Any], has_credit: bool) -> None:  # noqa: FBT001 - a parameter
     """A KeyboardInterrupt at any step of a call is raised, and the item is not accepted."""
 
     def play_once(make: Callable[[Callable[[], object]], None]) -> None:

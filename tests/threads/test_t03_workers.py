@@ -68,12 +68,12 @@ def test_flush_fn_runs_in_the_context_of_the_start() -> None:
 
 
 async def _async(_: Any) -> None:
-    """Nothing."""
+    """Do nothing."""
 
 
 class _AsyncCall:
     async def __call__(self, _: Any) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 @pytest.mark.parametrize("function", [_async, partial(_async), _AsyncCall()])
@@ -83,7 +83,7 @@ def test_what_is_async_is_refused_at_once(function: Any) -> None:
         lambda: FlushQueue(function, NEVER),
         lambda: FlushQueue(print, NEVER, on_failure=function),
         lambda: Batched(function, NEVER),
-        lambda: Batched(print, NEVER, on_failure=function),  # type: ignore[arg-type]  # it is not called
+        lambda: Batched(print, NEVER, on_failure=function),  # type: ignore[arg-type]  # on_failure is not called
     )
     for make in makes:
         with pytest.raises(TypeError, match=r"must not be async: .*flushq\.FlushQueue"):

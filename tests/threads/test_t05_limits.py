@@ -22,7 +22,7 @@ from tests.threads.support import (
 
 
 def test_a_flush_is_abandoned_at_the_limit() -> None:
-    """Callers get the error at once, the flush changes nothing later, and it is reported."""
+    """Callers get the error at once; the abandoned flush is reported, and changes nothing later."""
 
     def body(stage: Stage) -> None:
         reports: list[FlushReport] = []
@@ -191,7 +191,7 @@ def test_an_interrupt_during_the_drain_aborts_it(caplog: pytest.LogCaptureFixtur
 
 @pytest.mark.parametrize("limit", [None, 0])
 @pytest.mark.parametrize("is_started", [False, True])
-def test_an_interrupt_at_any_step_of_a_close(is_started: bool, limit: float | None) -> None:  # noqa: FBT001 - a case
+def test_an_interrupt_at_any_step_of_a_close(is_started: bool, limit: float | None) -> None:  # noqa: FBT001 - a parameter
     """A close that has begun ends the queue, although interrupted; the next close always does."""
 
     def body(stage: Stage, make: Callable[[Callable[[], object]], None]) -> None:

@@ -133,8 +133,8 @@ def test_a_receipt_that_a_finalizer_interrupts() -> None:
 
 WRONG: dict[str, tuple[list[str], str, str]] = {
     "merge raises": (["1"], "1!", "ZeroDivisionError('told to')"),
-    "it is too heavy": (["1"], "1234", "ItemTooLarge("),
-    "there is no room for what it adds": (["1", "222"], "12", "QueueFull("),
+    "the merged item is too heavy": (["1"], "1234", "ItemTooLarge("),
+    "there is no room for the added weight": (["1", "222"], "12", "QueueFull("),
 }
 
 
