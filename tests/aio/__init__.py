@@ -1,1 +1,1 @@
-"""What the asyncio driver adds to the core, on a loop."""
+"""Tests of the parts that the asyncio driver adds to the core."""

@@ -1,4 +1,4 @@
-"""A delivery does on the loop what comes next, and keeps on the batch what came of it."""
+"""``Calls.deliver`` makes the calls and pauses of a flush, and keeps the results on the batch."""
 
 import asyncio
 from typing import Any
@@ -16,7 +16,7 @@ from tests.strategies import Refusal
 
 
 def delivery_of(sink: Any, handler: Any, core: Core[int] | None = None) -> Calls[int]:
-    """A delivery of batches of a core, for which no pass is made, and nothing delays a retry."""
+    """Return a Calls that makes no passes, and whose retries wait for their pause alone."""
 
     async def wait(_: object, attempts: Attempts[int], __: float) -> bool:
         assert isinstance(attempts.next, Pause)
@@ -28,7 +28,7 @@ def delivery_of(sink: Any, handler: Any, core: Core[int] | None = None) -> Calls
 
 @pytest.mark.parametrize("value", [None, 7, "sink", [print]])
 def test_what_cannot_be_called_is_refused(value: Any) -> None:
-    """Neither a flush function nor a handler that cannot be called is taken."""
+    """A flush function or a handler that is not callable raises TypeError."""
     with pytest.raises(TypeError, match=r"^flush_fn must be callable, not "):
         delivery_of(value, None)
     if value is not None:
@@ -37,7 +37,7 @@ def test_what_cannot_be_called_is_refused(value: Any) -> None:
 
 
 async def test_a_flush_function_that_is_not_async() -> None:
-    """The batch has failed, and the error says what to do about a function that blocks."""
+    """A flush function that is not async is a failure; the error says how to run it."""
     batch = batch_of(1)
     await delivery_of(lambda items: None, None).run_flush(batch)
     assert [0] == batch.lost
@@ -48,7 +48,7 @@ async def test_a_flush_function_that_is_not_async() -> None:
 
 
 async def test_a_flush_function_may_return_any_awaitable() -> None:
-    """A plain function that returns a future is one."""
+    """A plain function that returns a future is accepted."""
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     done.set_result(None)
     batch = batch_of(1)
@@ -57,7 +57,7 @@ async def test_a_flush_function_may_return_any_awaitable() -> None:
 
 
 async def test_no_call_is_made_once_the_queue_has_stopped() -> None:
-    """A batch that was taken just before the queue stopped is left as it is."""
+    """A batch that was taken just before the queue stopped is not flushed."""
     core, sink, batch = Core[int](NaturalPolicy()), Sink[int](), batch_of(1)
     core.ending.stop("enough")
     await delivery_of(sink, None, core).run_flush(batch)
@@ -65,7 +65,7 @@ async def test_no_call_is_made_once_the_queue_has_stopped() -> None:
 
 
 async def test_it_runs_until_all_is_over() -> None:
-    """A batch is on its way from the first call to the end of the last one, pauses included."""
+    """A flush lasts from the first call to the end of the last one, including the pauses."""
     sink, batch = Sink[int](1.0, errors={0: Refusal(), 1: Refusal()}), batch_of(1, 2)
     delivery = delivery_of(sink, Handler[int]([Retry(2.0), Split()]))
     task = asyncio.create_task(delivery.run_flush(batch))
@@ -77,8 +77,8 @@ async def test_it_runs_until_all_is_over() -> None:
     assert [[1, 2], [1, 2], [1], [2]] == sink.batches
 
 
-async def test_a_flush_that_the_queue_has_cancelled_may_raise_what_it_likes() -> None:
-    """Nobody is asked about it, although the task is not being cancelled any more."""
+async def test_an_error_of_a_flush_that_the_queue_has_cancelled() -> None:
+    """The handler does not get the error of a cancelled flush, even after ``uncancel``."""
     handler = Handler[int]()
 
     async def sink(_: list[int]) -> None:
@@ -97,7 +97,7 @@ async def test_a_flush_that_the_queue_has_cancelled_may_raise_what_it_likes() ->
 
 
 async def test_a_handler_that_the_queue_has_cancelled_has_failed_nothing() -> None:
-    """The items it was asked about are lost, and have not failed."""
+    """The items of a handler that was cancelled are lost, and have not failed."""
 
     async def handler(failure: Failure[int]) -> Verdict:
         await asyncio.sleep(100.0)
@@ -110,7 +110,7 @@ async def test_a_handler_that_the_queue_has_cancelled_has_failed_nothing() -> No
 
 
 async def interrupted(delivery: Calls[int], batch: Batch[int]) -> None:
-    """Deliver a batch, and cancel that after a second as the queue does."""
+    """Deliver a batch, and cancel the delivery after a second, as the queue does."""
     task = asyncio.create_task(delivery.run_flush(batch))
     await asyncio.sleep(1.0)
     assert task.cancel()
@@ -118,8 +118,8 @@ async def interrupted(delivery: Calls[int], batch: Batch[int]) -> None:
     await task
 
 
-async def test_a_delivery_that_is_closed_where_it_stands_keeps_what_it_knows() -> None:
-    """GeneratorExit in a pause, as of a task that is destroyed, puts the batch in doubt."""
+async def test_a_delivery_that_is_closed_in_a_pause() -> None:
+    """GeneratorExit in a pause, as when a task is destroyed, puts the batch in doubt."""
     batch = batch_of(1, 2)
     delivery = delivery_of(Sink[int](errors={0: Refusal()}), Handler[int]([Retry(9.0)]))
     running = delivery.run_flush(batch)
@@ -142,7 +142,7 @@ async def test_a_delivery_that_is_closed_where_it_stands_keeps_what_it_knows() -
     ids=type,
 )
 async def test_what_is_a_failure(error: BaseException, *, expected: bool) -> None:
-    """An exception is one, and a cancellation unless the task itself is being cancelled."""
+    """An Exception is a failure; a CancelledError is one unless the task is being cancelled."""
     assert expected == is_failure(error)
     task = asyncio.current_task()
     assert task is not None

@@ -1,4 +1,4 @@
-"""What the driver adds to receipts: deliveries that fill a batch, and callers that give up."""
+"""Receipts in asyncio: deliveries that fill a batch, and callers that stop waiting."""
 
 import asyncio
 import gc
@@ -14,7 +14,7 @@ from tests.contract.support import HeldSink, Sink, failing, patient, settle, ste
 
 
 def keyed(sink: Sink[int]) -> FlushQueue[int]:
-    """Make a queue whose items are their own keys, which drops what fails and drains at its end."""
+    """Return a queue whose items are their own keys, and which drops items that fail."""
     return FlushQueue(
         sink, patient(), dedupe_key=lambda item: item, on_failure=lambda failure: Drop()
     )
@@ -27,7 +27,7 @@ def begin(*coroutines: Coroutine[Any, Any, object]) -> None:
 
 
 def alive(kind: type[object]) -> int:
-    """How many objects of a kind there are."""
+    """Return how many objects of a kind exist."""
     gc.collect()
     return sum(type(thing) is kind for thing in gc.get_objects())
 
@@ -36,7 +36,7 @@ def alive(kind: type[object]) -> int:
 
 
 async def test_many_that_deliver_at_once_fill_one_batch() -> None:
-    """A producer that waits for the end of its item need not pause first, however many come."""
+    """A thousand deliveries at once are one batch: no producer pauses before it waits."""
     sink = Sink[int]()
     async with FlushQueue(sink, NaturalPolicy()) as queue:
         await asyncio.gather(*map(queue.deliver, range(1000)))
@@ -44,7 +44,7 @@ async def test_many_that_deliver_at_once_fill_one_batch() -> None:
 
 
 async def test_deliveries_do_not_use_up_the_burst_of_others() -> None:
-    """A tight producer pauses after a burst of its own, though others deliver before and then."""
+    """A producer pauses after BURST items of its own; deliveries of others do not count."""
     queue = FlushQueue(Sink[int](), patient())
     deliveries = [queue.deliver(item) for item in range(2 * (BURST + 44))]
     paused: list[int] = []
@@ -67,11 +67,11 @@ async def test_deliveries_do_not_use_up_the_burst_of_others() -> None:
     assert 3 * BURST + 44 == queue.stats().delivered
 
 
-# What is kept.
+# The objects that a queue keeps.
 
 
 async def test_a_receipt_lives_no_longer_than_its_item() -> None:
-    """Items that nobody asks about have none, and the queue lets go of it however the item ends."""
+    """Only submitted items have a receipt, and the queue forgets it at the end of the item."""
     before = alive(Receipt)
     sink = HeldSink[int]()
     async with failing(FlushQueue(sink, NaturalPolicy(1))) as queue:
@@ -90,8 +90,8 @@ async def test_a_receipt_lives_no_longer_than_its_item() -> None:
         assert before == alive(Receipt)
 
 
-async def test_a_wait_that_was_given_up_leaves_nothing() -> None:
-    """However often somebody gives up waiting for an item, nothing of it is kept."""
+async def test_a_wait_that_was_cancelled_leaves_nothing() -> None:
+    """A caller that stops waiting for an item leaves no object in the queue."""
     async with keyed(Sink()) as queue:
         receipt = await queue.submit(1)
         await settle()
@@ -115,7 +115,7 @@ async def test_a_wait_that_was_given_up_leaves_nothing() -> None:
 
 @pytest.mark.parametrize("callers", [1, 2])
 async def test_callers_that_are_closed_are_left_out(callers: int) -> None:
-    """A key is not loaded if the coroutines of all who asked for it have been closed."""
+    """A key is not loaded if the coroutines of all its callers were closed."""
     calls: list[list[int]] = []
 
     async def load(keys: list[int]) -> list[int]:
@@ -135,7 +135,7 @@ async def test_callers_that_are_closed_are_left_out(callers: int) -> None:
 
 
 async def test_a_key_is_loaded_for_a_caller_outside_of_any_task() -> None:
-    """A coroutine that a callback runs cannot be cancelled, and gets its answer."""
+    """A coroutine that a callback runs, outside of a task, gets its answer."""
 
     async def load(keys: list[int]) -> list[int]:
         return [10 * key for key in keys]
@@ -151,8 +151,8 @@ async def test_a_key_is_loaded_for_a_caller_outside_of_any_task() -> None:
 
 
 @pytest.mark.parametrize("callers", [1, 2])
-def test_those_who_wait_may_outlive_the_loop(callers: int) -> None:
-    """A producer, a delivery, a receipt and a caller of Batched end without a word."""
+def test_coroutines_that_wait_may_outlive_the_loop(callers: int) -> None:
+    """A producer, a delivery, a receipt and a caller of Batched can be closed after the loop."""
     queue = FlushQueue(Sink[int](), patient(), dedupe_key=abs, max_queue_size=2)
     load_one = Batched[int, int](no_load, patient())
     waiting: list[Coroutine[Any, Any, object]] = []
@@ -171,9 +171,9 @@ def test_those_who_wait_may_outlive_the_loop(callers: int) -> None:
     for each in waiting:
         each.close()
     for dropped in queue, load_one.queue:
-        dropped._core.batcher.stop("or it warns")  # noqa: SLF001 - of the items that are in it
+        dropped._core.batcher.stop("test")  # noqa: SLF001 - or a dropped queue with items warns
 
 
 async def no_load(keys: list[int]) -> list[int]:
-    """Load what nobody waits for."""
+    """Raise AssertionError: no key may be loaded."""
     raise AssertionError(keys)

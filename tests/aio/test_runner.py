@@ -1,4 +1,4 @@
-"""When the runner calls flush_fn, and what it makes of a loop that refuses what it is asked for."""
+"""The runner: the moment at which it calls flush_fn, and a loop that creates no tasks."""
 
 import asyncio
 import contextvars
@@ -14,8 +14,8 @@ from tests.contract.hostile import FACTORIES, error_of, lazy
 from tests.contract.support import Sink, failing, now, run_interrupted, settle, steps
 
 
-def test_an_interrupt_of_the_task_factory_is_raised_on() -> None:
-    """KeyboardInterrupt leaves the loop; the queue ends, and the batch is undelivered."""
+def test_an_interrupt_of_the_task_factory_leaves_the_loop() -> None:
+    """A KeyboardInterrupt of the task factory ends the queue, and the batch is undelivered."""
     sink = Sink[int]()
     queue = FlushQueue(sink, NaturalPolicy())
 
@@ -36,14 +36,14 @@ def test_an_interrupt_of_the_task_factory_is_raised_on() -> None:
     assert ([], [1], []) == (sink.batches, queue.undelivered, queue.in_doubt)
 
 
-# When flush_fn is called: in the pass itself, if tasks can begin at once and there is no factory.
+# The call of flush_fn: in the pass itself, if tasks can start at once and there is no factory.
 
 CAN_BEGIN_AT_ONCE: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 
 @pytest.mark.parametrize("factory", FACTORIES.values(), ids=FACTORIES)
 async def test_how_soon_an_answer_comes(factory: Any) -> None:
-    """Tasks that begin at once save three iterations: the start, the end, and its pass."""
+    """Tasks that start at once save three iterations of the loop: 3 instead of 6."""
     async with FlushQueue(Sink[int](), NaturalPolicy()) as queue:
         await settle()
         waiting = asyncio.ensure_future(queue.deliver(1))
@@ -57,7 +57,7 @@ async def test_how_soon_an_answer_comes(factory: Any) -> None:
 
 @pytest.mark.parametrize("slots", [1, 3])
 async def test_a_sink_that_never_suspends_lets_others_run(slots: int) -> None:
-    """A pass starts at most max_in_flight flushes, whatever waits."""
+    """A pass starts at most max_in_flight flushes, however many items wait."""
     seen: list[int] = []
     sink = Sink[int]()
     async with FlushQueue(sink, NaturalPolicy(1), max_in_flight=slots) as queue:
@@ -71,7 +71,7 @@ async def test_a_sink_that_never_suspends_lets_others_run(slots: int) -> None:
 
 
 async def test_a_sink_that_feeds_its_own_queue_lets_others_run() -> None:
-    """What flush_fn has brought is flushed in a later pass, however many slots are free."""
+    """Items that flush_fn enqueues are flushed in a later pass, even if slots are free."""
     seen: list[int] = []
 
     async def sink(batch: list[int]) -> None:
@@ -88,7 +88,7 @@ async def test_a_sink_that_feeds_its_own_queue_lets_others_run() -> None:
 
 
 async def test_a_limit_that_passes_before_flush_fn_suspends() -> None:
-    """The flush that has just begun is cancelled as well: the end does not wait for it."""
+    """A flush that has just begun is cancelled at the limit, too: the end does not wait for it."""
     loop, outside = asyncio.get_running_loop(), contextvars.copy_context()
     closing: list[asyncio.Task[Any]] = []
 
@@ -106,8 +106,8 @@ async def test_a_limit_that_passes_before_flush_fn_suspends() -> None:
     await asyncio.gather(*closing)
 
 
-async def test_what_a_flush_raises_in_the_step_in_which_the_limit_passes() -> None:
-    """It is cancelled by the queue from then on, so what it raises is not a failure of its own."""
+async def test_an_error_of_a_flush_in_the_step_in_which_the_limit_passes() -> None:
+    """From the limit on the flush counts as cancelled, so its exception is not a failure."""
     outside = contextvars.copy_context()
     closing: list[Coroutine[Any, Any, None]] = []
 

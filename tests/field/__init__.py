@@ -1,1 +1,1 @@
-"""The recipes against real servers, which the tests start themselves."""
+"""Tests of the recipes with real servers, which the tests start themselves."""

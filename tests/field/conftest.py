@@ -1,4 +1,4 @@
-"""The servers, one of each for all tests; a database for each test; the recipes as programs."""
+"""Fixtures: one server of each kind for all tests, a database for each test, and programs."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ _numbers = count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run all tests that need a server in one process, which starts it."""
+    """Run all tests that need a server in one process, which starts the servers."""
     for item in items:
         if {"postgres_server", "nats_server"} & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.xdist_group("servers"))
@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
-    """A PostgreSQL server; who stops it starts it again."""
+    """A PostgreSQL server; a test that stops it must start it again."""
     server = Postgres()
     yield server
     server.close()
@@ -39,7 +39,7 @@ def postgres_server() -> Iterator[Postgres]:
 
 @pytest.fixture
 def database(postgres_server: Postgres) -> str:
-    """The URL of a new schema, as good as a new database."""
+    """The URL of a new schema, which serves as a new database."""
     return postgres_server.create(f"field_{next(_numbers)}")
 
 
@@ -53,7 +53,7 @@ def nats_server() -> Iterator[Nats]:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts a Python program, with pipes from it."""
+    """A function that starts a Python program, with pipes for its output."""
     processes: list[subprocess.Popen[str]] = []
 
     def start(
@@ -80,18 +80,18 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture
 def run(start: Start) -> Run:
-    """Starts a recipe as a program."""
+    """A function that starts a recipe as a program."""
     return lambda recipe, *arguments: start(RECIPES / recipe, *arguments)
 
 
 async def ended(program: subprocess.Popen[str]) -> tuple[str, str, int]:
-    """Wait for the end of a program: what it wrote to its outputs, and its exit code."""
+    """Wait for the end of a program; return its standard output and error, and its exit code."""
     out, err = await asyncio.to_thread(program.communicate, timeout=PATIENCE)
     return out, err, program.returncode
 
 
 def _environment() -> dict[str, str]:
-    """That of the tests, with their checkout; the coverage is measured elsewhere."""
+    """Return the environment of the tests, with their checkout, and without coverage."""
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     environment.pop("COVERAGE_PROCESS_CONFIG", None)

@@ -1,4 +1,4 @@
-"""A proxy of a server that cuts a connection at the worst moment."""
+"""A proxy of a server that cuts a connection at a chosen moment."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,13 +10,13 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Proxy:
-    """Passes on what the two sides say.
+    """A proxy that passes on the bytes of both sides.
 
     Args:
-        connect: Connects to the server.
+        connect: A function that connects to the server.
 
     Attributes:
-        cuts: How many connections were cut.
+        cuts: The number of connections that were cut.
     """
 
     def __init__(self, connect: Callable[[], Awaitable[Streams]]) -> None:
@@ -26,11 +26,11 @@ class Proxy:
         self._at_answer: bytes | None = None
 
     def cut(self, *, at_request: bytes | None = None, at_answer: bytes | None = None) -> None:
-        """Cut the next connection on which the client or the server says this, unheard."""
+        """Cut the next connection on which a side sends these bytes, instead of passing them on."""
         self._at_request, self._at_answer = at_request, at_answer
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection."""
+        """Serve a connection."""
         server_reader, server_writer = await self._connect()
         passing = [
             asyncio.create_task(self._pass_on(reader, server_writer, lambda: self._at_request)),
@@ -47,11 +47,11 @@ class Proxy:
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        last_words: Callable[[], bytes | None],
+        trigger_of: Callable[[], bytes | None],
     ) -> None:
         while chunk := await reader.read(65_536):
-            last = last_words()
-            if last is not None and last in chunk:
+            trigger = trigger_of()
+            if trigger is not None and trigger in chunk:
                 self.cut()
                 self.cuts += 1
                 return
@@ -61,7 +61,7 @@ class Proxy:
 
 @asynccontextmanager
 async def proxied(server: Path, proxy: Path) -> AsyncIterator[Proxy]:
-    """Have a proxy of one unix socket at another."""
+    """Run a proxy of the unix socket ``server`` at the unix socket ``proxy``."""
     made = Proxy(partial(asyncio.open_unix_connection, server))
     async with await asyncio.start_unix_server(made.serve, proxy):
         yield made
@@ -69,7 +69,7 @@ async def proxied(server: Path, proxy: Path) -> AsyncIterator[Proxy]:
 
 @asynccontextmanager
 async def proxied_port(port: int) -> AsyncIterator[tuple[Proxy, int]]:
-    """Have a proxy of one port of the loopback interface at another."""
+    """Run a proxy of a loopback port, and yield the proxy and its own port."""
     made = Proxy(partial(asyncio.open_connection, "127.0.0.1", port))
     async with await asyncio.start_server(made.serve, "127.0.0.1", 0) as server:
         yield made, server.sockets[0].getsockname()[1]

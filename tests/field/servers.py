@@ -1,4 +1,4 @@
-"""Real servers, from wheels, in temporary folders: on a unix socket, or a free loopback port."""
+"""Real servers, from wheels, in temporary folders, at a unix socket or a free loopback port."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ Options = dict[str, Any]
 
 
 def eventually(happened: Callable[[], bool]) -> None:
-    """Wait for what must happen, and fail if it does not."""
+    """Wait until ``happened`` returns True, and fail if it does not in time."""
     deadline = time.monotonic() + PATIENCE
     while not happened():
         assert time.monotonic() < deadline
@@ -34,7 +34,7 @@ def eventually(happened: Callable[[], bool]) -> None:
 
 
 async def until(happened: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for what must happen, and let the loop run."""
+    """Wait until ``happened`` returns True, and fail if it does not in time; the loop runs."""
     async with asyncio.timeout(2 * PATIENCE):
         while True:
             if await happened():
@@ -46,7 +46,7 @@ class Server:
     """A process with its children, and a folder for its files; its output is in ``log`` there.
 
     Args:
-        prefix: What the name of the folder begins with.
+        prefix: The beginning of the folder's name.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -54,11 +54,11 @@ class Server:
         self._process: subprocess.Popen[Any] | None = None
 
     def start(self) -> None:
-        """Start it, and return when it can be connected to."""
+        """Start the server, and return when it accepts connections."""
         raise NotImplementedError
 
     def send(self, number: signal.Signals) -> list[psutil.Process]:
-        """Send a signal to all of its processes, the parent first, and return these."""
+        """Send a signal to all processes of the server, the parent first, and return them."""
         assert self._process is not None
         parent = psutil.Process(self._process.pid)
         processes = [parent, *parent.children(recursive=True)]
@@ -68,16 +68,16 @@ class Server:
         return processes
 
     def kill(self) -> None:
-        """End it at once, with no time to tidy up."""
+        """Kill the server at once, without a clean shutdown."""
         assert self._process is not None
-        self.send(signal.SIGSTOP)  # so that it starts no child meanwhile
+        self.send(signal.SIGSTOP)  # so that the server starts no child meanwhile
         processes = self.send(signal.SIGKILL)
         self._process.wait(PATIENCE)
         self._process = None
         eventually(lambda: all(map(_has_ended, processes)))
 
     def close(self) -> None:
-        """End it, and remove its files."""
+        """Kill the server, and remove its files."""
         if self._process is not None:
             self.kill()
         shutil.rmtree(self.folder)
@@ -95,25 +95,25 @@ class Server:
 class Postgres(Server):
     """A PostgreSQL server that listens on a socket in its folder.
 
-    It does not wait for the disk: what it has written outlives it, though no power cut.
+    It does not wait for the disk: its data survive a kill, but not a power cut.
     """
 
     def __init__(self) -> None:
         super().__init__("flushq-postgres-")
         self._data = self.folder / "data"
-        self._options = self._as_somebody()
+        self._options = self._as_other_user()
         options: Command = ["-U", "postgres", "--auth=trust", "--no-sync"]
         initdb: Command = [_POSTGRES / "initdb", "-D", self._data, *options]
         subprocess.run(initdb, check=True, capture_output=True, cwd=self.folder, **self._options)
         self.start()
 
     def create(self, schema: str) -> str:
-        """Make a new schema, and return the URL of it."""
+        """Create a schema, and return its URL."""
         self._psql(f"CREATE SCHEMA {schema}")
         return f"postgresql://postgres@/postgres?host={self.folder}&search_path={schema}"
 
     def start(self) -> None:
-        """Start it, and return when it can be connected to."""
+        """Start the server, and return when it accepts connections."""
         network: Command = ["-k", self.folder, "-h", ""]
         self._run([_POSTGRES / "postgres", "-D", self._data, *network, "-F"], self._options)
         eventually(self._is_ready)
@@ -127,8 +127,8 @@ class Postgres(Server):
         probe: Command = [_POSTGRES / "pg_isready", "-q", "-h", self.folder]
         return subprocess.run(probe, check=False).returncode == 0
 
-    def _as_somebody(self) -> Options:
-        """PostgreSQL refuses to run as root: let somebody else run it, and use its files."""
+    def _as_other_user(self) -> Options:
+        """Return options that run PostgreSQL as nobody if we are root, whom it refuses."""
         if os.geteuid() != 0:
             return {}
         shutil.chown(self.folder, "nobody")
@@ -144,8 +144,8 @@ class Nats(Server):
     """A NATS server with JetStream that listens on a free port of the loopback interface.
 
     Attributes:
-        url: Where to connect to.
-        port: The port of it.
+        url: The URL of the server.
+        port: The port of the server.
     """
 
     def __init__(self) -> None:
@@ -156,7 +156,7 @@ class Nats(Server):
         self.port = self.url.rpartition(":")[2]
 
     def start(self) -> None:
-        """Start it, at the port that it had, and return when it can be connected to."""
+        """Start the server, at its old port, and return when it accepts connections."""
         network: Command = ["--addr", "127.0.0.1", "--port", self.port]
         storage: Command = ["--jetstream", "--store_dir", self.folder]
         network += ["--ports_file_dir", self.folder]
@@ -173,7 +173,7 @@ class Nats(Server):
 
 
 def _installed(package: str) -> Path:
-    """Where a package is, which need not be imported for that."""
+    """Return the folder of a package, without importing it."""
     spec = find_spec(package)
     assert spec is not None, f"{package} is not installed: it comes with the extra test"
     assert spec.submodule_search_locations is not None
@@ -181,7 +181,7 @@ def _installed(package: str) -> Path:
 
 
 def _has_ended(process: psutil.Process) -> bool:
-    """Whether a process has ended, also if nobody has asked how."""
+    """Return whether a process has ended, even if its parent has not read its status."""
     try:
         return bool(process.status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

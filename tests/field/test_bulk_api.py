@@ -1,4 +1,4 @@
-"""The recipe for an HTTP bulk API, and what such an API answers."""
+"""The recipe for an HTTP bulk API, with many answers of such an API."""
 
 import asyncio
 import json
@@ -44,11 +44,11 @@ class Api:
     """An API that stores items by id.
 
     Args:
-        answers: How it answers its first requests; all others are stored.
+        answers: The answers to the first requests; the items of all others are stored.
 
     Attributes:
-        items: What is stored.
-        sizes: How many items each request had.
+        items: The stored items.
+        sizes: The number of items of each request.
     """
 
     def __init__(self, *answers: Answer) -> None:
@@ -70,13 +70,13 @@ class Api:
 
 
 async def store(api: Api, items: list[Item]) -> web.StreamResponse:
-    """Store all."""
+    """Store all items."""
     api.put(items)
     return web.Response()
 
 
 def refuse(status: int, after: str | None = None) -> Answer:
-    """Store nothing, and answer with a status."""
+    """Return an answer that stores nothing, and has this status."""
 
     async def answer(api: Api, items: list[Item]) -> web.StreamResponse:
         return web.Response(status=status, headers={} if after is None else {"Retry-After": after})
@@ -85,7 +85,7 @@ def refuse(status: int, after: str | None = None) -> Answer:
 
 
 def refuse_some(status: int, *ids: str) -> Answer:
-    """Store all but these, and answer with a status for each."""
+    """Return an answer that stores all items except these, and has a status for each."""
 
     async def answer(api: Api, items: list[Item]) -> web.StreamResponse:
         api.put([item for item in items if item["id"] not in ids])
@@ -96,7 +96,7 @@ def refuse_some(status: int, *ids: str) -> Answer:
 
 
 async def store_and_hang(api: Api, items: list[Item]) -> web.StreamResponse:
-    """Store all, and answer when nobody waits any more."""
+    """Store all items, and answer after the client has timed out."""
     api.put(items)
     await api.over.wait()
     return web.Response()
@@ -104,7 +104,7 @@ async def store_and_hang(api: Api, items: list[Item]) -> web.StreamResponse:
 
 @asynccontextmanager
 async def serving(api: Api) -> AsyncIterator[str]:
-    """The URL of an API."""
+    """Run an API, and yield its URL."""
     app = web.Application()
     app.add_routes([web.post("/", api.serve)])
     async with TestServer(app) as server:
@@ -124,7 +124,7 @@ async def send(api: Api, patience: float = 5.0) -> FlushQueue[Item]:
 
 
 async def test_the_program(run: Run, tmp_path: Path) -> None:
-    """The lines of a file are sent in batches."""
+    """The program sends the lines of a file in batches."""
     (tmp_path / "lines").write_text("".join(f"line {number}\n" for number in range(1, 1201)))
     api = Api()
     async with serving(api) as url:
@@ -138,7 +138,7 @@ async def test_the_program(run: Run, tmp_path: Path) -> None:
 
 
 async def test_a_line_that_is_refused(run: Run, tmp_path: Path) -> None:
-    """It is named, all others are stored, and the exit code is 1."""
+    """A refused line is printed, all others are stored, and the exit code is 1."""
     file = tmp_path / "lines"
     file.write_text("one\ntwo\nthree\n")
     api = Api(refuse_some(422, f"{file}:2"))
@@ -148,11 +148,11 @@ async def test_a_line_that_is_refused(run: Run, tmp_path: Path) -> None:
     assert ("2 lines are stored\n", 1) == (out, code)
     assert f"{file}:2" in err
     assert {f"{file}:1", f"{file}:3"} == set(api.items)
-    assert 3 == sum(api.sizes)  # nothing has come again
+    assert 3 == sum(api.sizes)  # no item was sent again
 
 
 async def test_a_url_that_cannot_be_read_is_not_used(tmp_path: Path) -> None:
-    """It is refused before anybody complains of a part of its password."""
+    """A URL that could be misread is refused, before an error shows a part of its password."""
     with pytest.raises(ValueError, match=r"^the URL is not valid: it must begin with"):
         await bulk_api.main("http://user:sec/ret@host/", tmp_path / "lines")
 
@@ -167,8 +167,8 @@ async def test_a_url_that_cannot_be_read_is_not_used(tmp_path: Path) -> None:
     ],
     ids=["429", "503", "500", "207"],
 )
-async def test_what_passes(answer: Answer) -> None:
-    """What the API cannot take now comes again, and nothing else does."""
+async def test_a_temporary_refusal(answer: Answer) -> None:
+    """Items that the API refuses for now are sent again, and no others."""
     api = Api(answer)
     queue = await send(api)
 
@@ -178,7 +178,7 @@ async def test_what_passes(answer: Answer) -> None:
 
 
 async def test_an_answer_that_does_not_come() -> None:
-    """What was stored though nobody knew comes again under the same id."""
+    """Items that were stored without an answer are sent again with the same ids."""
     api = Api(store_and_hang)
     queue = await send(api, patience=1.0)
 
@@ -203,7 +203,7 @@ async def test_an_answer_that_does_not_come() -> None:
     ],
 )
 async def test_statuses_that_make_no_sense(statuses: object, in_doubt: list[Item]) -> None:
-    """An item without a status of success may not be stored, and trying again cannot mend that."""
+    """An item without a valid status is in doubt, and the queue fails: a retry would not help."""
     answer = httpx.MockTransport(lambda request: httpx.Response(207, json=statuses))
     async with httpx.AsyncClient(transport=answer) as client:
         post, policy = partial(bulk_api.send, client, "http://api"), NaturalPolicy(max_records=3)
@@ -215,10 +215,10 @@ async def test_statuses_that_make_no_sense(statuses: object, in_doubt: list[Item
 
 
 @pytest.mark.asyncio(loop_factories=["virtual"])
-async def test_an_api_that_wants_to_be_left_alone() -> None:
-    """It answers 429 for ten minutes: nothing comes before Retry-After is over, or is lost.
+async def test_an_api_that_answers_429_for_ten_minutes() -> None:
+    """No call comes before Retry-After is over, and no item is lost.
 
-    No second has more than ten calls, before or after.
+    No second has more than ten calls, during the ten minutes or after them.
     """
     now, latencies = asyncio.get_running_loop().time, cycle([0.1, 0.2, 0.3, 0.4])
     calls: list[float] = []
@@ -244,12 +244,12 @@ async def test_an_api_that_wants_to_be_left_alone() -> None:
             await queue.enqueue({"id": f"{number}", "body": ""})
         await queue.flush()
     assert {f"{number}" for number in range(20_000)} == stored
-    assert 4 * 20 == sum(began < 600.0 for began in calls)  # each 30.4 seconds, as 0.4 is the last
+    assert 4 * 20 == sum(began < 600.0 for began in calls)  # every 30.4 seconds (the last: 0.4)
 
 
 @pytest.mark.asyncio(loop_factories=["virtual"])
 async def test_a_close_while_the_api_is_away() -> None:
-    """It takes ten seconds at most, and what is left is listed."""
+    """A close takes at most ten seconds, and the items left are listed."""
     now = asyncio.get_running_loop().time
     away = httpx.MockTransport(lambda _: httpx.Response(503, headers={"Retry-After": "3600"}))
     async with asyncio.timeout(60.0), httpx.AsyncClient(transport=away) as client:
@@ -263,7 +263,7 @@ async def test_a_close_while_the_api_is_away() -> None:
 
 
 async def test_how_long_to_wait() -> None:
-    """Retry-After is read in both of its forms, and nonsense is 0."""
+    """Both forms of Retry-After are read; an invalid value counts as 0."""
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
     assert 7.0 == http_failures.retry_after("7")
     assert 55 < http_failures.retry_after(later) <= 60
@@ -288,7 +288,7 @@ async def test_how_long_to_wait() -> None:
     ],
     ids=repr,
 )
-async def test_what_is_done_about_an_error(error: Exception, verdict: Verdict) -> None:
-    """It waits for what passes, an hour at most, and ends if every request would fail."""
+async def test_the_verdict_on_an_error(error: Exception, verdict: Verdict) -> None:
+    """Temporary errors are retried within an hour; errors of every request end the queue."""
     failure = Failure(ITEMS[:2], error, None, attempt=2, reason="natural", seconds=0.0)
     assert verdict == http_failures.judge(failure)

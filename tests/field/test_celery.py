@@ -1,4 +1,4 @@
-"""The recipe of Celery tasks, in a worker with processes that are forked."""
+"""The recipe of Celery tasks, in a worker with forked processes."""
 
 import re
 import signal
@@ -33,9 +33,9 @@ flushq.IntervalPolicy = lambda **_: never
 sys.path.insert(0, os.environ["RECIPES"])
 from celery_tasks import app, queue, record, record_all
 
-platforms.set_pdeathsig = lambda _: None  # it kills processes when the thread that forked them ends
+platforms.set_pdeathsig = lambda _: None  # it kills a process when the thread that forked it ends
 drain, connect = Transport.drain_events, sqlite3.connect
-Transport.polling_interval = 0.01  # of the main process, which looks for signals in between
+Transport.polling_interval = 0.01  # of the main process, which handles signals between polls
 Transport.drain_events = lambda transport, connection, timeout: drain(transport, connection, 0.1)
 
 def connect_amid_signals(*args, **options):
@@ -73,7 +73,7 @@ Worker = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def worker(start: Start, tmp_path: Path) -> Iterator[Worker]:
-    """Starts a worker of two processes, which sends itself 26 tasks when it is ready."""
+    """A function that starts a worker of two processes, which sends itself 26 tasks."""
     late = Timer(2 * PATIENCE, lambda: kill(processes.pop()))
     processes: list[subprocess.Popen[str]] = []
 
@@ -92,7 +92,7 @@ def worker(start: Start, tmp_path: Path) -> Iterator[Worker]:
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """End a worker with all its processes, if it has not ended."""
+    """Kill a worker with all its processes, if it has not ended."""
     if process.poll() is None:
         main = psutil.Process(process.pid)
         for each in [*main.children(), main]:
@@ -100,7 +100,7 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 def successes(process: subprocess.Popen[str], count: int) -> list[str]:
-    """Wait until so many tasks have succeeded, and return which process did each."""
+    """Wait until so many tasks have succeeded, and return the name of the process of each."""
     assert process.stderr is not None
     found = (re.search(r"/(\S+)\] Task \S+ succeeded", line) for line in process.stderr)
     names = [match[1] for match in islice(filter(None, found), count)]
@@ -109,24 +109,24 @@ def successes(process: subprocess.Popen[str], count: int) -> list[str]:
 
 
 def rows(folder: Path) -> list[tuple[str, str]]:
-    """All that is stored, in order."""
+    """Return all stored rows, sorted."""
     with closing(sqlite3.connect(folder / "events.db")) as database:
         stored: list[tuple[str, str]] = database.execute("SELECT * FROM events").fetchall()
         return sorted(stored)
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    """Have a worker end as it should."""
+    """Send SIGTERM to a worker, and check that it ends without an error."""
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=PATIENCE)
-    assert (0, False) == (process.returncode, "Traceback" in said), said
+    _, log = process.communicate(timeout=PATIENCE)
+    assert (0, False) == (process.returncode, "Traceback" in log), log
 
 
 @pytest.mark.long
 def test_every_row_is_stored_once(worker: Worker, tmp_path: Path) -> None:
-    """By processes that are replaced, and by the last, although SIGTERM comes amid their end."""
+    """Processes that are replaced, and the last ones, store each row once, even amid SIGTERM."""
     with closing(sqlite3.connect(tmp_path / "events.db")) as database:
-        database.execute("CREATE TABLE events (id TEXT, body TEXT)")  # which takes a row twice
+        database.execute("CREATE TABLE events (id TEXT, body TEXT)")  # it accepts a row twice
     process = worker(SENDS, "--max-tasks-per-child", "10")
     assert len(set(successes(process, 26))) > 2
     end(process)
@@ -135,7 +135,7 @@ def test_every_row_is_stored_once(worker: Worker, tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_a_task_whose_process_is_killed_comes_again(worker: Worker, tmp_path: Path) -> None:
-    """If it is acknowledged after its rows are stored, as record_all is."""
+    """A task such as record_all, which is acknowledged after its rows are stored, runs again."""
     process = worker(SENDS + DIES)
     successes(process, 26)
     assert (tmp_path / "died").exists()

@@ -1,4 +1,4 @@
-"""The recipe for Elasticsearch: the real client, and a server that answers as its API is described.
+"""The recipe for Elasticsearch, with the real client and a server that gives documented answers.
 
 The answers are those of https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-bulk.
 """
@@ -26,15 +26,15 @@ MISFIT = {"type": "document_parsing_exception", "reason": "failed to parse field
 
 
 class Index:
-    """An index whose mapping has a number named price; it is too busy for a document at first.
+    """An index whose mapping has a number named price; it is too busy for document 3 at first.
 
     Args:
-        failures: The statuses of its first answers, which are for whole requests.
-        longest: How many documents a request may have.
+        failures: The statuses of its first answers, each for a whole request.
+        longest: The number of documents that a request may have.
 
     Attributes:
-        documents: What is indexed, by id.
-        tries: How many times each document was sent in a request that was not refused as a whole.
+        documents: The indexed documents, by their ids.
+        tries: The number of times that each document came in a request that was not refused.
     """
 
     def __init__(self, *failures: int, longest: int = 1_000) -> None:
@@ -75,7 +75,7 @@ class Index:
 
 
 async def index(index: Index, file: Path) -> int:
-    """Index a file as the program does, and return how many documents were refused."""
+    """Index a file as the program does, and return the number of refused documents."""
     app = web.Application()
     app.add_routes([web.put("/prices/_bulk", index.serve)])
     async with TestServer(app) as server:
@@ -85,7 +85,7 @@ async def index(index: Index, file: Path) -> int:
 
 @pytest.fixture
 def prices(tmp_path: Path) -> Path:
-    """A file of ten documents, of which the seventh does not fit."""
+    """A file of ten documents, the seventh of which does not fit the mapping."""
     file = tmp_path / "prices"
     documents = [{"price": "cheap" if number == 7 else number} for number in range(1, 11)]
     file.write_text("".join(json.dumps(document) + "\n" for document in documents))
@@ -93,12 +93,12 @@ def prices(tmp_path: Path) -> Path:
 
 
 def names(file: Path, *numbers: int) -> set[str]:
-    """The ids of the documents of some lines."""
+    """Return the ids of the documents in these lines."""
     return {f"{file}:{number}" for number in numbers}
 
 
 async def test_a_part_of_a_request_is_refused(prices: Path) -> None:
-    """One document is sent again, one is buried with the reason, all others are sent once."""
+    """One document is sent again, one is buried with the reason, and the others are sent once."""
     server = Index(503)
 
     assert 1 == await index(server, prices)
@@ -115,20 +115,20 @@ async def test_a_part_of_a_request_is_refused(prices: Path) -> None:
 
 
 async def test_a_request_that_is_too_long(prices: Path) -> None:
-    """It is sent in parts."""
+    """A request that is too long is split."""
     server = Index(longest=2)
     assert 1 == await index(server, prices)
     assert 9 == len(server.documents)
 
 
 def answered(status: int) -> ApiError:
-    """What the client raises at a status."""
+    """Return the error that the client raises for a status."""
     node = NodeConfig("http", "localhost", 9200)
     return ApiError("", ApiResponseMeta(status, "1.1", HttpHeaders(), 0.1, node), {})
 
 
 def refused(*statuses: int) -> PartialFailure:
-    """What the recipe raises if documents are refused."""
+    """Return the error that the recipe raises if documents are refused."""
     refusals = [
         elasticsearch_bulk.Refused({"status": status, "error": BUSY}) for status in statuses
     ]
@@ -152,10 +152,8 @@ def refused(*statuses: int) -> PartialFailure:
     ],
     ids=repr,
 )
-async def test_what_is_done_about_an_error(
-    error: Exception, verdict: Verdict, tmp_path: Path
-) -> None:
-    """It waits for what passes, and ends if every request would fail."""
+async def test_the_verdict_on_an_error(error: Exception, verdict: Verdict, tmp_path: Path) -> None:
+    """Temporary errors are retried; an error that affects every request ends the queue."""
     errors = [*error.errors.values()] if isinstance(error, PartialFailure) else None
     items = [("1", {"price": 1}), ("2", {"price": 2})]
     failure = Failure(items, error, errors, attempt=2, reason="natural", seconds=0.0)

@@ -1,4 +1,4 @@
-"""The recipe for FastStream: a message is acknowledged after it is stored, and not before."""
+"""The recipe for FastStream: a message is acknowledged after it was stored, and not before."""
 
 import asyncio
 import random
@@ -20,13 +20,13 @@ FASTSTREAM = Program((str(RECIPES / "faststream_worker.py"),), 0)
 
 @pytest.fixture
 async def field(nats_server: Nats, database: str, start: Start) -> AsyncIterator[Field]:
-    """A new stream and a new database."""
+    """A new stream, and a new database."""
     async with new_field(nats_server, database, FASTSTREAM, start) as field:
         yield field
 
 
 async def test_a_stop_while_the_table_is_locked(field: Field) -> None:
-    """Nothing is acknowledged meanwhile, and nothing is lost: calls under way end by storing."""
+    """No message is acknowledged while the table is locked; running calls end, and store theirs."""
     await field.add_consumer(ack_wait=3600 * SECONDS, max_ack_pending=10_000)
     await field.publish([b"%d" % number for number in range(500)])
     connection = await asyncpg.connect(field.database)
@@ -37,16 +37,16 @@ async def test_a_stop_while_the_table_is_locked(field: Field) -> None:
         await until(lambda: is_waited_for(connection))
         assert 500 == await kept(field)
         process.send_signal(signal.SIGTERM)
-        await asyncio.to_thread(until_said, process, "shutting down")
+        await asyncio.to_thread(until_logged, process, "shutting down")
         await field.publish([b"too late for a call"])
-        await until(lambda: is_kept(field, 501))  # the server counts it a moment later
+        await until(lambda: is_kept(field, 501))  # the server counts the message a moment later
     await connection.close()
 
     _, _, code = await ended(process)
 
     assert 0 == code
     stored = len(await field.stored(least=1))
-    await until(lambda: is_kept(field, 501 - stored))  # the last acknowledgements may be under way
+    await until(lambda: is_kept(field, 501 - stored))  # acknowledgements may still arrive
     delivered = (await field.info()).delivered
     assert delivered is not None
     assert delivered.stream_seq == delivered.consumer_seq  # no call found the queue closed
@@ -54,7 +54,7 @@ async def test_a_stop_while_the_table_is_locked(field: Field) -> None:
 
 @pytest.mark.long
 async def test_one_is_killed_and_one_is_stopped(field: Field) -> None:
-    """Each message is stored once, but for one that is not text: it is told and given up."""
+    """Each message is stored once, except one that is not text: its id is printed."""
     bodies = [b"%d" % number for number in range(10_000)]
     await field.add_consumer(ack_wait=2 * SECONDS, max_ack_pending=3_000)
     await field.publish([b"not \xff UTF-8", *bodies])
@@ -79,37 +79,37 @@ async def test_one_is_killed_and_one_is_stopped(field: Field) -> None:
 
 @pytest.mark.long
 async def test_a_queue_that_fails_ends_the_worker(field: Field) -> None:
-    """If the table is not as it must be, its exit code is 1, and the messages are kept."""
+    """If the table lacks a column, the exit code is 1, and the stream keeps the messages."""
     await field.add_consumer(ack_wait=3600 * SECONDS, max_ack_pending=10_000)
     await field.publish([b"%d" % number for number in range(10)])
     connection = await asyncpg.connect(field.database)
     await connection.execute("CREATE TABLE events (id text PRIMARY KEY)")
     await connection.close()
 
-    _, said, code = await ended(field.start())
+    _, log, code = await ended(field.start())
 
-    assert (1, True) == (code, "FlushFailed" in said)
+    assert (1, True) == (code, "FlushFailed" in log)
     assert 10 == await kept(field)
 
 
 async def is_waited_for(connection: asyncpg.Connection) -> bool:
-    """Whether a worker waits for the lock of the table."""
+    """Return whether a worker waits for the lock of the table."""
     waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'events'::regclass"
     return bool(await connection.fetchval(waiting))
 
 
 async def is_kept(field: Field, count: int) -> bool:
-    """Whether the server keeps so many."""
+    """Return whether the server keeps so many messages."""
     return count == await kept(field)
 
 
 async def kept(field: Field) -> int:
-    """How many messages the server keeps, as they are not acknowledged."""
+    """Return how many messages the server keeps because they are not acknowledged."""
     info = await field.info()
     return (info.num_pending or 0) + (info.num_ack_pending or 0)
 
 
-def until_said(process: subprocess.Popen[str], words: str) -> None:
-    """Read what a worker says, up to the line with these words."""
+def until_logged(process: subprocess.Popen[str], words: str) -> None:
+    """Read the log of a worker, up to the line with these words."""
     assert process.stderr is not None
     assert any(words in line for line in process.stderr)

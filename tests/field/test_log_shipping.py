@@ -1,4 +1,4 @@
-"""The recipe that ships log records."""
+"""The recipe that ships log records: threads, failures, the end, and forks."""
 
 import logging
 import sys
@@ -47,7 +47,7 @@ Send = Callable[[list[str]], object]
 
 @contextmanager
 def shipping(send: Send, logger: logging.Logger | None = None) -> Iterator[Shipper]:
-    """Ship what a logger gets; with none, what the test hands to the handler itself."""
+    """Yield a Shipper, added to the logger if one is given, and close it at the end."""
     shipper = Shipper(send)
     if logger is not None:
         logger.addHandler(shipper)
@@ -60,23 +60,23 @@ def shipping(send: Send, logger: logging.Logger | None = None) -> Iterator[Shipp
 
 
 def log(shipper: Shipper, *messages: object) -> None:
-    """Log to this handler alone."""
+    """Pass messages to this handler alone."""
     for message in messages:
         shipper.handle(logging.makeLogRecord({"msg": message}))
 
 
 def test_records_of_all_threads() -> None:
-    """What threads log is shipped, each thread's in order, and nothing is refused."""
+    """Records of all threads are shipped, those of each thread in order, and none is refused."""
     shipped: list[str] = []
-    said = [[f"{name} {number}" for number in range(500)] for name in "abcd"]
+    logged = [[f"{name} {number}" for number in range(500)] for name in "abcd"]
     with shipping(shipped.extend) as shipper, ThreadPoolExecutor() as pool:
-        [*pool.map(lambda lines: log(shipper, *lines), said)]
+        [*pool.map(lambda lines: log(shipper, *lines), logged)]
     assert 0 == shipper.lost
-    assert said == [[line for line in shipped if line[0] == name] for name in "abcd"]
+    assert logged == [[line for line in shipped if line[0] == name] for name in "abcd"]
 
 
-def test_what_is_given_up_is_counted(caplog: pytest.LogCaptureFixture) -> None:
-    """It was sent three times, as what follows is; what send and the queue log is not shipped."""
+def test_records_that_cannot_be_sent_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """Records are sent up to three times, then counted; logs of send and flushq are not shipped."""
 
     def body(stage: Stage) -> None:
         calls: list[tuple[float, list[str]]] = []
@@ -102,10 +102,10 @@ def test_what_is_given_up_is_counted(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_collector_that_hangs(caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody waits for room; flush and close take 5 seconds each, and raise nothing.
+    """No call waits for room; flush and close take 5 seconds each, and raise nothing.
 
-    The oldest is displaced, and a warning tells it. What is displaced, what is left at the end and
-    what comes later is counted.
+    The oldest record is displaced, with a warning. Records that are displaced, left at the end, or
+    logged after it are counted.
     """
 
     def body(stage: Stage) -> None:
@@ -129,7 +129,7 @@ def test_a_collector_that_hangs(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_flush_waits_until_all_is_sent() -> None:
-    """What was logged before it, whatever the policy thinks."""
+    """flush() sends all earlier records at once, without waiting for the policy."""
 
     def body(stage: Stage) -> None:
         shipped: list[str] = []
@@ -148,7 +148,7 @@ def test_flush_waits_until_all_is_sent() -> None:
 
 
 def test_a_thread_that_logs_does_not_wait_for_the_end() -> None:
-    """The shutdown of logging holds the lock of a handler until all is sent."""
+    """A logging call does not wait for the lock that logging.shutdown holds until all is sent."""
     shipped: list[str] = []
     with shipping(shipped.extend) as shipper, ThreadPoolExecutor() as pool:
         shipper.acquire()
@@ -160,7 +160,7 @@ def test_a_thread_that_logs_does_not_wait_for_the_end() -> None:
 
 
 def test_filters_are_asked() -> None:
-    """Those of the handler, as of any other; since Python 3.12 they may change a record."""
+    """The filters of the handler are applied; since Python 3.12 they may change a record."""
 
     def judge(record: logging.LogRecord) -> bool | logging.LogRecord:
         return record.msg != "secret" and logging.makeLogRecord({"msg": "changed"})
@@ -174,9 +174,9 @@ def test_filters_are_asked() -> None:
 
 
 def test_each_process_ships_its_own(start: Start, tmp_path: Path) -> None:
-    """Once, by the shutdown of logging or the end of the interpreter; losses are its own, too."""
+    """Each process ships its records once, by logging.shutdown, and counts its own losses."""
     program = start("-c", FORKS, RECIPES)
-    _, said = program.communicate(timeout=PATIENCE)
-    assert (0, True) == (program.returncode, "Message: '%d'" in said), said
+    _, err = program.communicate(timeout=PATIENCE)
+    assert (0, True) == (program.returncode, "Message: '%d'" in err), err
     shipped = (tmp_path / "shipped").read_text().splitlines()
     assert ["child", "parent after", "parent before"] == sorted(shipped)

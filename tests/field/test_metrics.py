@@ -1,4 +1,4 @@
-"""The recipes for metrics: what a scrape or an export says, in virtual time."""
+"""The recipes for metrics: the values of a scrape or an export, in virtual time."""
 
 import asyncio
 import re
@@ -33,25 +33,25 @@ README = Path(__file__).parents[1] / "recipes" / "README.rst"
 
 
 async def insert(batch: list[int]) -> None:
-    """Take 0.25 seconds, and refuse the number 13."""
+    """Sleep for 0.25 seconds, and raise if the batch has the number 13."""
     await asyncio.sleep(0.25)
     if 13 in batch:
         raise ValueError(13)
 
 
 def isolate(failure: Failure[int]) -> Verdict:
-    """Drop what is refused alone."""
+    """Split a batch that failed, and drop an item that failed alone."""
     return Split() if len(failure.items) > 1 else Drop()
 
 
 def reporting(on_report: Callable[[FlushReport], None]) -> FlushQueue[int]:
-    """A queue that reports, with one partition."""
+    """Return a queue with ``on_report`` and one partition."""
     policy = IntervalPolicy(max_wait_seconds=1.0, max_records=4)
     return FlushQueue(insert, policy, partition_key=type, on_failure=isolate, on_report=on_report)
 
 
 async def use(queue: FlushQueue[int]) -> None:
-    """Flush 4 items, then 2 of which one is refused, and leave one that waits half a second."""
+    """Flush 4 items, then 2 items, one of them refused, and let an item wait half a second."""
     for number in (1, 2, 3, 4):
         await queue.enqueue(number)
     await asyncio.sleep(1.0)
@@ -63,7 +63,7 @@ async def use(queue: FlushQueue[int]) -> None:
 
 
 async def scrape() -> str:
-    """What Prometheus is told of a queue that was used."""
+    """Return what Prometheus gets of a queue after ``use``."""
     registry = CollectorRegistry()
     metrics = prometheus_metrics.QueueMetrics(registry)
     async with reporting(partial(metrics.observe, "events")) as queue:
@@ -73,14 +73,14 @@ async def scrape() -> str:
 
 
 async def test_prometheus() -> None:
-    """Items, flushes by reason, waiting, durations and batches are told, with their units."""
+    """Prometheus gets items, flushes by reason, waits, durations and batch sizes, with units."""
     families = list(text_string_to_metric_families(await scrape()))
-    told = {
+    scraped = {
         (sample.name, *(value for name, value in sample.labels.items() if name != "queue")): sample
         for family in families
         for sample in family.samples
     }
-    assert {"events"} == {sample.labels["queue"] for sample in told.values()}
+    assert {"events"} == {sample.labels["queue"] for sample in scraped.values()}
     expected = {
         ("flushq_items_total", "delivered"): 5,
         ("flushq_items_total", "dropped"): 1,
@@ -97,32 +97,32 @@ async def test_prometheus() -> None:
         ("flushq_wait_seconds_count",): 2,
         ("flushq_batch_items_sum",): 6,
     }
-    assert expected == {key: told[key].value for key in expected}
+    assert expected == {key: scraped[key].value for key in expected}
 
 
 async def test_the_graphs_of_the_readme() -> None:
-    """What the README would have drawn is told."""
+    """Every metric that the graphs of the README use exists."""
     drawn = re.findall(r"flushq_[a-z_]+", README.read_text())
-    told = re.findall(r"^flushq_[a-z_]+", await scrape(), re.MULTILINE)
+    scraped = re.findall(r"^flushq_[a-z_]+", await scrape(), re.MULTILINE)
     assert len(set(drawn)) >= 6
-    assert set() == set(drawn) - set(told)
+    assert set() == set(drawn) - set(scraped)
 
 
 def opentelemetry(every: float) -> tuple[InMemoryMetricReader, opentelemetry_metrics.QueueMetrics]:
-    """The metrics of the recipe, and what reads them."""
+    """Return a reader, and the metrics of the recipe that it reads."""
     reader = InMemoryMetricReader()
     meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("flushq")
     return reader, opentelemetry_metrics.QueueMetrics(meter, every)
 
 
 async def test_opentelemetry() -> None:
-    """Items, flushes by reason, waiting, durations and batches are told, with their units."""
+    """OpenTelemetry gets items, flushes by reason, waits, durations and sizes, with units."""
     reader, metrics = opentelemetry(every=0.5)
     queue = reporting(partial(metrics.observe, "events"))
     async with metrics.watch("events", queue), queue:
         await use(queue)
         await asyncio.sleep(0)
-        told = exported(reader)
+        values = exported(reader)
 
     expected = {
         ("flushq.items", "{item}", "delivered"): 5,
@@ -140,16 +140,16 @@ async def test_opentelemetry() -> None:
         ("flushq.oldest.age", "s"): 0.5,
         ("flushq.partitions", "{partition}"): 1,
     }
-    assert expected == told
+    assert expected == values
 
 
 async def refuse(batch: list[int]) -> None:
-    """Take nothing."""
+    """Raise an error."""
     raise OSError("no room")
 
 
 async def test_opentelemetry_at_the_end() -> None:
-    """The last that is told is the account of the end, which adds up, whatever has ended it."""
+    """The last exported values are the final counts of the queue, even after a failure."""
     reader, metrics = opentelemetry(every=60.0)
     policy = IntervalPolicy(max_wait_seconds=1.0, max_records=10)
     queue = FlushQueue(refuse, policy, dedupe_key=lambda number: number % 200)
@@ -158,17 +158,17 @@ async def test_opentelemetry_at_the_end() -> None:
             for number in range(250):
                 queue.enqueue_nowait(number)
             await asyncio.sleep(1.0)
-    told = exported(reader)
+    values = exported(reader)
 
     fates = {"delivered": 0, "duplicates": 50, "dropped": 0, "undelivered": 190, "in_doubt": 10}
-    assert fates == {fate: told["flushq.items", "{item}", fate] for fate in fates}
+    assert fates == {fate: values["flushq.items", "{item}", fate] for fate in fates}
     assert sum(fates.values()) == queue.stats().accepted
-    assert 1 == told["flushq.flushes", "{flush}", "full"]
-    assert 0 == told["flushq.pending", "{item}"] == told["flushq.oldest.age", "s"]
+    assert 1 == values["flushq.flushes", "{flush}", "full"]
+    assert 0 == values["flushq.pending", "{item}"] == values["flushq.oldest.age", "s"]
 
 
 async def test_opentelemetry_in_a_thread() -> None:
-    """A reader in a thread of its own neither asks the queue nor waits for its loop."""
+    """A reader in another thread neither calls the queue nor waits for its loop."""
     asked_by: set[threading.Thread] = set()
 
     class Watched(FlushQueue[int]):
@@ -177,9 +177,9 @@ async def test_opentelemetry_in_a_thread() -> None:
             return super().stats()
 
     reader, metrics = opentelemetry(every=1.0)
-    told: list[float] = []
+    values: list[float] = []
     reading = threading.Thread(
-        target=lambda: told.append(exported(reader)["flushq.pending", "{item}"])
+        target=lambda: values.append(exported(reader)["flushq.pending", "{item}"])
     )
     queue = Watched(insert, IntervalPolicy(max_wait_seconds=60.0))
     async with metrics.watch("events", queue), queue:
@@ -188,12 +188,12 @@ async def test_opentelemetry_in_a_thread() -> None:
         reading.start()
         reading.join(PATIENCE)
 
-    assert [1] == told
+    assert [1] == values
     assert {threading.current_thread()} == asked_by
 
 
 def exported(reader: InMemoryMetricReader) -> dict[tuple[str, ...], float]:
-    """The value, or the sum, of each metric, by its name, unit and label beside the queue."""
+    """Return the value, or the sum, of each metric, by its name, unit and labels but the queue."""
     data: Any = reader.get_metrics_data()
     values = {}
     for metric in data.resource_metrics[0].scope_metrics[0].metrics:

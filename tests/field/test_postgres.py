@@ -1,4 +1,4 @@
-"""The PostgreSQL recipe, and what a real server does to it."""
+"""The PostgreSQL recipe, with a real server that is killed and cut off."""
 
 import asyncio
 import gc
@@ -53,18 +53,18 @@ POISONED = [
 ]
 
 
-def excuse(caplog: pytest.LogCaptureFixture) -> None:
-    """Forget what asyncpg has logged of connections that were lost, and logs of its garbage."""
+def clear_logs(caplog: pytest.LogCaptureFixture) -> None:
+    """Remove the records of asyncpg about lost connections, also those from its finalizers."""
     gc.collect()
     caplog.clear()
 
 
 class Judge:
-    """The failure handler of the recipe, and what it has seen.
+    """The failure handler of the recipe, with a record of its calls.
 
     Attributes:
-        seen: Set when a flush has failed.
-        errors: Why.
+        seen: An event that is set when a flush has failed.
+        errors: The errors of these flushes.
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class Judge:
         self._handle: FailureHandler[Any] = postgres_failures.handler(postgres_failures.tell)
 
     async def __call__(self, failure: Failure[postgres.Row]) -> Verdict:
-        """As the recipe does."""
+        """Note the error, and return the verdict of the recipe."""
         self.errors.append(failure.error)
         self.seen.set()
         return await self._handle(failure)
@@ -81,7 +81,7 @@ class Judge:
 
 @asynccontextmanager
 async def loading(url: str, judge: Judge) -> AsyncIterator[FlushQueue[postgres.Row]]:
-    """A queue of rows, after the half of them has been stored."""
+    """Yield a queue of rows after half of the rows were stored."""
     async with postgres.connect(url, PATIENCE) as pool:
         store = partial(postgres.store, pool)
         async with FlushQueue(store, NaturalPolicy(max_records=100), on_failure=judge) as queue:
@@ -92,7 +92,7 @@ async def loading(url: str, judge: Judge) -> AsyncIterator[FlushQueue[postgres.R
 
 
 async def stored(url: str) -> list[postgres.Row]:
-    """All that is in the table, in order."""
+    """Return all rows of the table, in order of their ids."""
     connection = await asyncpg.connect(url)
     try:
         return [tuple(row) for row in await connection.fetch("SELECT * FROM events ORDER BY id")]
@@ -101,7 +101,7 @@ async def stored(url: str) -> list[postgres.Row]:
 
 
 async def test_the_program(run: Run, database: str, tmp_path: Path) -> None:
-    """The lines of a file are rows of a table, and loading them again changes nothing."""
+    """The lines of a file are stored, and a second run changes nothing."""
     file = tmp_path / "lines"
     file.write_text("".join(f"line {number}\n" for number in range(1, 12_001)))
 
@@ -115,9 +115,9 @@ async def test_the_program(run: Run, database: str, tmp_path: Path) -> None:
 
 
 async def test_a_line_that_is_refused(run: Run, database: str, tmp_path: Path) -> None:
-    """It is named, whichever constraint refuses it, all others are stored, and the exit code is 1.
+    """A line that a constraint refuses is printed, the others are stored, and the exit code is 1.
 
-    The table may be there already, and who may write to it need not have the right to make one.
+    The table exists already, and the user may write to it, but may not create tables.
     """
     administrator = await asyncpg.connect(database)
     schema = await administrator.fetchval("SELECT current_schema()")
@@ -144,11 +144,11 @@ async def test_a_line_that_is_refused(run: Run, database: str, tmp_path: Path) -
 async def test_killed_and_started_again(
     postgres_server: Postgres, database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What was under way when the server was killed is stored once when it is back."""
+    """A batch that was being stored when the server was killed is stored once after its restart."""
     judge = Judge()
     async with loading(database, judge) as queue:
         other = await asyncpg.connect(database)
-        await other.execute("BEGIN; LOCK TABLE events IN EXCLUSIVE MODE")  # what comes waits for it
+        await other.execute("BEGIN; LOCK TABLE events IN EXCLUSIVE MODE")  # later rows wait for it
         for row in ROWS[1000:]:
             await queue.enqueue(row)
         await asyncio.to_thread(postgres_server.kill)
@@ -159,13 +159,13 @@ async def test_killed_and_started_again(
             await asyncio.to_thread(postgres_server.start)
 
     assert ROWS == await stored(database)
-    excuse(caplog)
+    clear_logs(caplog)
 
 
 async def test_killed_before_a_burial(
     postgres_server: Postgres, database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What cannot be buried while the server is away is buried when it is back."""
+    """A row that cannot be buried while the server is away is buried after its restart."""
     burials = count()
     async with postgres.connect(database) as pool:
         await pool.execute("CREATE TABLE dead_letters (id text)")
@@ -189,7 +189,7 @@ async def test_killed_before_a_burial(
 
     assert ROWS == await stored(database)
     assert [("poison",)] == [tuple(letter) for letter in letters]
-    excuse(caplog)
+    clear_logs(caplog)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ async def test_a_connection_that_is_cut(
     caplog: pytest.LogCaptureFixture,
     moment: dict[str, bytes],
 ) -> None:
-    """Wherever a connection is cut, what it stored or did not store is stored once."""
+    """Each row is stored once, at whichever moment a connection is cut."""
     judge, server, socket = Judge(), postgres_server.folder, ".s.PGSQL.5432"
     with tempfile.TemporaryDirectory(prefix="flushq-") as folder:
         async with (
@@ -217,7 +217,7 @@ async def test_a_connection_that_is_cut(
     assert 1 == proxy.cuts
     assert ROWS == await stored(database)
     assert 1 == len(judge.errors)
-    excuse(caplog)
+    clear_logs(caplog)
 
 
 @pytest.mark.parametrize(
@@ -228,12 +228,12 @@ async def test_a_connection_that_is_cut(
         (asyncpg.UndefinedTableError, Fail(), Fail()),
     ],
 )
-async def test_what_is_done_about_an_error(
+async def test_the_verdict_on_an_error(
     kind: type[Exception], together: Verdict, alone: Verdict
 ) -> None:
-    """It waits for what passes, finds the row that is refused, and ends if all would be."""
+    """Temporary errors are retried, refused rows are found, and other errors end the queue."""
     two, one = (
-        Failure(rows, kind("so it is"), None, attempt=2, reason="natural", seconds=0.0)
+        Failure(rows, kind("a failure"), None, attempt=2, reason="natural", seconds=0.0)
         for rows in (ROWS[:2], ROWS[:1])
     )
     handle: FailureHandler[Any] = postgres_failures.handler(postgres_failures.tell)

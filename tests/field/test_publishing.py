@@ -1,4 +1,4 @@
-"""``ingest --to-stream``: whatever becomes of the call or of the server, a line is stored once."""
+"""``ingest --to-stream``: each line is stored once, even if the program or the server is killed."""
 
 import asyncio
 import os
@@ -30,11 +30,11 @@ _numbers = count(1)
 
 @attrs.frozen
 class Stream:
-    """A stream that is not there yet.
+    """A stream that may not exist yet.
 
     Attributes:
-        name: What it is called.
-        url: Where it is.
+        name: The name of the stream.
+        url: The URL of the server.
     """
 
     name: str
@@ -42,16 +42,16 @@ class Stream:
 
     @property
     def option(self) -> tuple[str, str, str]:
-        """The option that names it."""
+        """The option of ``ingest`` that names the stream."""
         return "--to-stream", self.url, self.name
 
     async def make(self, **config: Any) -> None:
-        """Make it."""
+        """Create the stream."""
         async with await nats.connect(self.url) as connection:
             await connection.jetstream().add_stream(StreamConfig(name=self.name, **config))
 
     async def messages(self) -> list[RawStreamMsg]:
-        """All that it holds, in order."""
+        """Return all messages of the stream, in order."""
         async with await nats.connect(self.url) as connection:
             manager = connection.jetstream()
             last = (await manager.stream_info(self.name)).state.last_seq
@@ -59,25 +59,25 @@ class Stream:
             return [await get(number) for number in range(1, last + 1)]
 
     async def has_begun(self) -> bool:
-        """Whether it holds any."""
+        """Return whether the stream has a message."""
         async with await nats.connect(self.url) as connection:
             info = await connection.jetstream().stream_info(self.name)
             return bool(info.state.messages)
 
     async def bodies(self) -> list[str]:
-        """The texts of these."""
+        """Return the texts of all messages."""
         return [(message.data or b"").decode() for message in await self.messages()]
 
 
 @pytest.fixture
 def stream(nats_server: Nats, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stream:
-    """The name of a new stream; the current directory is empty."""
+    """A stream with a new name; the current directory is empty."""
     monkeypatch.chdir(tmp_path)
     return Stream(f"LINES{next(_numbers)}", nats_server.url)
 
 
 def test_a_second_run_stores_nothing_twice(stream: Stream) -> None:
-    """The stream is made and told of; what it has already is counted as ignored."""
+    """The first run creates the stream, and says so; the second counts its lines as ignored."""
     numbered("x", 700)
 
     first, second = [ingest("x", *stream.option) for _ in range(2)]
@@ -90,7 +90,7 @@ def test_a_second_run_stores_nothing_twice(stream: Stream) -> None:
 
 
 def test_a_line_is_known_by_its_source_its_number_and_its_text(stream: Stream) -> None:
-    """So a file that has taken the place of another has lines of its own."""
+    """The changed lines of a file that was replaced are stored; the equal ones are ignored."""
     Path("x").write_text("a\nb\n")
     ingest("x", *stream.option)
     Path("x").write_text("a\nc\nd\n")
@@ -104,15 +104,15 @@ def test_a_line_is_known_by_its_source_its_number_and_its_text(stream: Stream) -
 
 
 def test_a_file_that_is_named_twice_is_stored_once(stream: Stream) -> None:
-    """Each line is counted: the first as stored, the second as ignored."""
+    """A file that is named twice counts each line once as stored, and once as ignored."""
     numbered("x", 3)
     result = ingest("x", "x", *stream.option)
     assert (3, 3) == tuple(map(figures(result).get, ("lines", "ignored")))
     assert ["1", "2", "3"] == asyncio.run(stream.bodies())
 
 
-def test_of_a_pipe_nothing_is_known_that_lasts(stream: Stream) -> None:
-    """Its lines are those of another source each time that it is read."""
+def test_a_pipe_is_a_new_source_in_each_run(stream: Stream) -> None:
+    """The lines of a pipe are stored again in each run."""
     for _ in range(2):
         reading, writing = os.pipe()
         os.write(writing, b"a\n")
@@ -123,7 +123,7 @@ def test_of_a_pipe_nothing_is_known_that_lasts(stream: Stream) -> None:
 
 
 def test_the_first_subject_is_that_of_the_lines(stream: Stream) -> None:
-    """A stream that is there is used as it is."""
+    """Lines are published to the first subject of a stream that exists."""
     asyncio.run(stream.make(subjects=[f"{stream.name}.a", f"{stream.name}.b"]))
     numbered("x", 1)
     assert [] == complaints(ingest("x", *stream.option))
@@ -134,7 +134,7 @@ def test_the_first_subject_is_that_of_the_lines(stream: Stream) -> None:
     "limit", [{"max_msg_size": 200}, {"max_msg_size": -1}], ids=["stream", "server"]
 )
 def test_a_line_that_is_too_long_is_a_dead_letter(stream: Stream, limit: dict[str, int]) -> None:
-    """All others are stored, once; without a dead-letter file it ends the command."""
+    """A line that is too long ends the command, or goes to the dead-letter file if there is one."""
     asyncio.run(stream.make(subjects=[stream.name], **limit))
     bodies = [str(number) for number in range(40)]
     bodies[17] = "x" * 1_050_000
@@ -155,13 +155,13 @@ FIRST = "its first subject must be without wildcards, but is"
 
 
 def test_mistakes(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What cannot be published to is told in one line, and nothing is read."""
+    """A stream that cannot be used gives an error of one line, and no file is read."""
     monkeypatch.setattr(jetstream, "CONNECT_SECONDS", 0.1)
     asyncio.run(stream.make(subjects=[f"{stream.name}.*"]))
     mirror = Stream(f"{stream.name}MIRROR", stream.url)
     asyncio.run(mirror.make(mirror=StreamSource(name=stream.name)))
     numbered("x", 1)
-    for option, told in [
+    for option, message in [
         (stream.option, f"{CANNOT} {stream.name!r}: {FIRST} '{stream.name}.*'"),
         (mirror.option, f"{CANNOT} {mirror.name!r}: {FIRST} missing"),
         (("--to-stream", stream.url, "a.b"), "cannot use stream 'a.b': "),
@@ -172,14 +172,14 @@ def test_mistakes(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
     ]:
         result = ingest("x", *option)
         assert (2, "") == (result.exit_code, result.stdout)
-        assert [f"Error: {told}"] == [line[: 7 + len(told)] for line in complaints(result)]
+        assert [f"Error: {message}"] == [line[: 7 + len(message)] for line in complaints(result)]
 
 
 @in_loop
-async def test_what_is_not_acknowledged_is_published_again(
+async def test_lines_that_are_not_acknowledged_are_published_again(
     stream: Stream, nats_server: Nats, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that has got it all the same has it once, and each line is counted once."""
+    """A server that got the lines without an answer stores them once; each is counted once."""
     async with Publisher(stream.url, stream.name) as publisher:
         nats_server.send(signal.SIGSTOP)
         with monkeypatch.context() as impatient, pytest.raises(NotPublished, match="not answered"):
@@ -194,7 +194,7 @@ async def test_what_is_not_acknowledged_is_published_again(
 
 @in_loop
 async def test_a_stream_that_is_deleted(stream: Stream) -> None:
-    """Nobody takes its lines."""
+    """A write to a deleted stream raises NotPublished."""
     async with Publisher(stream.url, stream.name) as publisher:
         async with await nats.connect(stream.url) as connection:
             await connection.jetstream().delete_stream(stream.name)
@@ -203,8 +203,8 @@ async def test_a_stream_that_is_deleted(stream: Stream) -> None:
 
 
 @in_loop
-async def test_what_is_acknowledged_is_not_published_again(stream: Stream) -> None:
-    """A batch that failed in part is stored by the parts that are written again."""
+async def test_lines_that_are_acknowledged_are_not_published_again(stream: Stream) -> None:
+    """After a partial failure, the lines that were acknowledged are not published again."""
     await stream.make(subjects=[stream.name], max_msg_size=200)
     rows = [*ROWS[:9], ("x", 10, "too long" * 100)]
     async with Publisher(stream.url, stream.name) as publisher:
@@ -221,17 +221,17 @@ async def test_what_is_acknowledged_is_not_published_again(stream: Stream) -> No
 async def test_a_server_goes_and_comes_back(
     stream: Stream, nats_server: Nats, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """While it is away a write fails, and after its return the next one does not."""
+    """A write fails while the server is away, and succeeds after its restart."""
     async with Publisher(stream.url, stream.name) as publisher:
         await publisher.write(ROWS[:100])
         await asyncio.to_thread(nats_server.kill)
 
-        told = ""
+        log = ""
 
-        async def is_told() -> bool:
-            nonlocal told
-            told += capfd.readouterr().err
-            return "NATS is unreachable: " in told
+        async def is_logged() -> bool:
+            nonlocal log
+            log += capfd.readouterr().err
+            return "NATS is unreachable: " in log
 
         async def is_written() -> bool:
             try:
@@ -240,7 +240,7 @@ async def test_a_server_goes_and_comes_back(
                 return "NATS is unreachable" != str(failure)
             return True
 
-        await until(is_told)
+        await until(is_logged)
         assert not await is_written()
         await asyncio.to_thread(nats_server.start)
         await until(is_written)
@@ -253,7 +253,7 @@ async def test_a_server_goes_and_comes_back(
 async def test_a_run_waits_for_a_server_that_is_away(
     stream: Stream, nats_server: Nats, start: Start
 ) -> None:
-    """With --retries, what is read meanwhile is stored when it is back, in order."""
+    """With --retries, lines that are read while the server is away are stored later, in order."""
     await stream.make(subjects=[stream.name])
     os.mkfifo("x")
     running = start(
@@ -267,19 +267,19 @@ async def test_a_run_waits_for_a_server_that_is_away(
         pipe.write("b\nc\n")
         pipe.flush()
         assert running.stderr is not None
-        told = await asyncio.to_thread(running.stderr.readline)
+        first = await asyncio.to_thread(running.stderr.readline)
         await asyncio.to_thread(nats_server.start)
         pipe.write("d\n")
     _, complained, code = await ended(running)
 
     assert 0 == code
-    assert "cannot write: NATS " in told + complained
+    assert "cannot write: NATS " in first + complained
     assert ["a", "b", "c", "d"] == await stream.bodies()
 
 
 @in_loop
 async def test_a_run_that_is_killed_is_repeated(stream: Stream, start: Start) -> None:
-    """Each line is stored once, whatever was under way."""
+    """After a kill and a second run, each line is stored once."""
     numbered("x", 1_000)
     command = ("-m", "flushq", "ingest", "x", *stream.option, "--policy=natural:100")
     await stream.make(subjects=[stream.name])

@@ -1,4 +1,4 @@
-"""What the service of FastAPI answers to an order, in virtual time."""
+"""The answers of the service with FastAPI to an order, in virtual time."""
 
 import asyncio
 
@@ -14,12 +14,12 @@ ORDER = {"id": "1", "body": "a book"}
 
 
 async def never(orders: list[sqlite.Row]) -> None:
-    """Never end."""
+    """Wait forever."""
     await asyncio.Event().wait()
 
 
 def client_of(queue: FlushQueue[sqlite.Row]) -> httpx.AsyncClient:
-    """A client of a service that has this queue."""
+    """Return a client of a service that has this queue."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await service.app({**scope, "state": {"queue": queue}}, receive, send)
@@ -28,7 +28,7 @@ def client_of(queue: FlushQueue[sqlite.Row]) -> httpx.AsyncClient:
 
 
 async def test_an_order_that_waits() -> None:
-    """An order that is not stored in time is answered with 202: it waits."""
+    """An order that is accepted, but not stored in time, is answered with 202."""
     stored: list[sqlite.Row] = []
 
     async def store(orders: list[sqlite.Row]) -> None:
@@ -41,7 +41,7 @@ async def test_an_order_that_waits() -> None:
 
 
 async def test_an_order_that_finds_no_room() -> None:
-    """An order that finds no room in time is answered with 503: it was not accepted."""
+    """An order for which there is no room in time is not accepted, and is answered with 503."""
     queue = FlushQueue(never, IntervalPolicy(60.0), max_queue_size=1, max_shutdown_wait=0)
     with pytest.raises(ShutdownTimeout):
         async with queue, client_of(queue) as client:
@@ -53,7 +53,7 @@ async def test_an_order_that_finds_no_room() -> None:
 
 
 async def test_an_order_that_is_lost_at_the_end() -> None:
-    """An order that the end of the queue takes with it is answered with 503, not with 202."""
+    """An order that is in doubt when the queue ends is answered with 503, not with 202."""
     queue = FlushQueue(never, IntervalPolicy(1.0), max_shutdown_wait=0)
     async with client_of(queue) as client:
         asked = asyncio.create_task(client.post("/orders", json=ORDER))

@@ -1,4 +1,4 @@
-"""The recipes for services, in the servers that run them."""
+"""The recipes for services, run by real web servers."""
 
 import asyncio
 import json
@@ -55,9 +55,9 @@ class Service:
     """A service that runs.
 
     Attributes:
-        process: Its process.
-        database: The file of its database.
-        socket: The path of the socket that it listens at.
+        process: The process.
+        database: The file of the database.
+        socket: The path of the socket at which the service listens.
     """
 
     process: subprocess.Popen[str]
@@ -65,27 +65,27 @@ class Service:
     socket: str
 
     def client(self) -> httpx.AsyncClient:
-        """A client of the service."""
+        """Return a client of the service."""
         transport = httpx.AsyncHTTPTransport(uds=self.socket)
         return httpx.AsyncClient(transport=transport, base_url="http://service", timeout=PATIENCE)
 
     async def stop(self) -> tuple[int, str]:
-        """Ask it to end, and return how it did and what it said."""
+        """Send SIGTERM to the service, and return its exit code and standard error."""
         self.process.send_signal(signal.SIGTERM)
         return await self.end()
 
     async def end(self) -> tuple[int, str]:
-        """Wait for its end, and return how it ended and what it said."""
-        _, said, code = await ended(self.process)
-        return code, said
+        """Wait for the end of the service, and return its exit code and standard error."""
+        _, err, code = await ended(self.process)
+        return code, err
 
     def left(self) -> list[list[str]]:
-        """What it has kept for the next start, in order."""
+        """Return the events that the service has kept for its next start, in order."""
         events: list[list[str]] = json.loads(Path(f"{self.database}.left").read_text())
         return events
 
     def stored(self) -> list[tuple[str, str]]:
-        """All that is stored, in order."""
+        """Return all stored events, in order of their ids."""
         with closing(sqlite3.connect(self.database)) as connection:
             rows: list[tuple[str, str]] = connection.execute(
                 "SELECT * FROM events ORDER BY id"
@@ -98,7 +98,7 @@ Restart = Callable[[], Service]
 
 @pytest.fixture
 def listening() -> Iterator[socket.socket]:
-    """A socket at which a client may knock before the service is there."""
+    """A socket to which a client can connect before the service runs."""
     with (
         tempfile.TemporaryDirectory(prefix="flushq-") as folder,
         socket.socket(socket.AF_UNIX) as listening,
@@ -112,7 +112,7 @@ def listening() -> Iterator[socket.socket]:
 def restart(
     request: pytest.FixtureRequest, start: Start, listening: socket.socket, tmp_path: Path
 ) -> Restart:
-    """Starts each of the services, as often as it is called, with the same database."""
+    """A function that starts a service, always with the same database."""
 
     def serve() -> Service:
         database, fd = tmp_path / "events.db", listening.fileno()
@@ -124,15 +124,15 @@ def restart(
 
 @pytest.fixture
 def service(restart: Restart) -> Service:
-    """Each of the services."""
+    """A running service."""
     return restart()
 
 
 fastapi_alone = pytest.mark.parametrize("restart", [FASTAPI], indirect=True, ids=["fastapi"])
 
 
-async def test_what_was_taken_is_stored_at_the_end(service: Service) -> None:
-    """SIGTERM drains: what was answered with 202 a moment before is stored."""
+async def test_accepted_events_are_stored_at_the_end(service: Service) -> None:
+    """SIGTERM drains: events that were answered with 202 just before are stored."""
     async with service.client() as client:
         answers = [await client.post("/events", json=event) for event in EVENTS]
     assert {202} == {answer.status_code for answer in answers}
@@ -144,7 +144,7 @@ async def test_what_was_taken_is_stored_at_the_end(service: Service) -> None:
 
 
 async def ordered(client: httpx.AsyncClient, order: dict[str, str]) -> httpx.Response:
-    """The answer to an order that waits no longer, as it may while the disk is slow."""
+    """Send an order until the answer is not 202, which may come while the disk is slow."""
     while (answer := await client.post("/orders", json=order)).status_code == 202:
         pass
     return answer
@@ -152,7 +152,7 @@ async def ordered(client: httpx.AsyncClient, order: dict[str, str]) -> httpx.Res
 
 @fastapi_alone
 async def test_an_order_is_stored_before_the_answer(service: Service) -> None:
-    """What was answered with 201 survives whatever comes."""
+    """An order that was answered with 201 is stored, even if the service is killed then."""
     async with service.client() as client:
         answer = await ordered(client, EVENTS[0])
         service.process.kill()
@@ -162,7 +162,7 @@ async def test_an_order_is_stored_before_the_answer(service: Service) -> None:
 
 
 async def test_a_service_that_fails_later_ends(restart: Restart) -> None:
-    """If what was answered with 202 cannot be stored it ends with 1; the next one stores it."""
+    """A service that cannot store an accepted event ends with 1; its next start stores it."""
     service = restart()
     async with service.client() as client:
         await client.get("/")
@@ -171,9 +171,9 @@ async def test_a_service_that_fails_later_ends(restart: Restart) -> None:
         answer = await client.post("/events", json=EVENTS[0])
 
     assert 202 == answer.status_code
-    code, said = await service.end()
+    code, err = await service.end()
     assert 1 == code
-    assert "no such table" in said
+    assert "no such table" in err
     assert [["00", "body 0"]] == service.left()
 
     service = restart()
@@ -188,8 +188,8 @@ NO_JSON = [b"", b"{", b"\xff", b"[" * 200_000]
 NO_EVENTS = [*NO_JSON, b"[]", b'"id"', b"null", b'{"id": "1"}', b'{"id": 1, "body": "a"}']
 
 
-async def test_what_is_not_an_event(service: Service) -> None:
-    """A request that makes no sense is the client's mistake, and does no harm to others."""
+async def test_requests_that_are_not_events(service: Service) -> None:
+    """An invalid request is answered with 400 or 422, and valid events are stored."""
     async with service.client() as client:
         answers = [
             await client.post("/events", content=content, headers={"Content-Type": kind})
@@ -205,7 +205,7 @@ async def test_what_is_not_an_event(service: Service) -> None:
 
 @fastapi_alone
 async def test_an_order_that_is_refused(service: Service) -> None:
-    """To send it again would not help: it is answered with 422, and the service goes on."""
+    """An order that SQLite refuses is answered with 422, and the next order is stored."""
     async with service.client() as client:
         await ordered(client, EVENTS[0])
         with closing(sqlite3.connect(service.database)) as connection:
@@ -222,7 +222,7 @@ async def test_an_order_that_is_refused(service: Service) -> None:
 
 @pytest.mark.long
 async def test_a_service_ends_within_its_grace_period(service: Service) -> None:
-    """SIGTERM ends it though its database stays locked, and it says what it could not store."""
+    """SIGTERM ends a service although its database stays locked; the events left are kept."""
     async with service.client() as client:
         await client.post("/events", json=EVENTS[0])
         await asyncio.to_thread(eventually, lambda: [("00", "body 0")] == service.stored())
@@ -230,16 +230,16 @@ async def test_a_service_ends_within_its_grace_period(service: Service) -> None:
             other.execute("BEGIN IMMEDIATE")
             await client.post("/events", json=EVENTS[1])
             started = time.monotonic()
-            code, said = await service.stop()
+            code, err = await service.stop()
 
     assert 10 <= time.monotonic() - started < 30
     assert 1 == code
-    assert re.search(r"ShutdownTimeout: .* \(0 undelivered, 1 in doubt\)", said)
+    assert re.search(r"ShutdownTimeout: .* \(0 undelivered, 1 in doubt\)", err)
     assert [["01", "body 1"]] == service.left()
 
 
 async def fetched(database: str, statement: str) -> list[str]:
-    """The first column of what a statement gives, from PostgreSQL."""
+    """Return the first column of the result of a PostgreSQL statement."""
     connection = await asyncpg.connect(database)
     try:
         return [row[0] for row in await connection.fetch(statement)]
@@ -250,7 +250,7 @@ async def fetched(database: str, statement: str) -> list[str]:
 async def test_the_service_on_the_page(
     start: Start, listening: socket.socket, postgres_server: Postgres, database: str, tmp_path: Path
 ) -> None:
-    """It outlives its database, buries what that refuses, and keeps what it could not store."""
+    """The service survives a restart of PostgreSQL, buries refused events, and keeps the rest."""
     (tmp_path / "events.py").write_text(examples_of(RECIPES / "services.rst")[0].parsed)
     fd = listening.fileno()
     process = start("-c", PAGE, RECIPES, str(fd), pass_fds=[fd], DATABASE=database)
@@ -268,10 +268,10 @@ async def test_the_service_on_the_page(
         await until(all_are_stored)
         await fetched(database, "DROP TABLE events")
         answers.append(await client.post("/events", json={"id": "late", "body": ""}))
-        code, said = await service.end()
+        code, err = await service.end()
 
     assert {202} == {answer.status_code for answer in answers}
     assert ["('poison', '\\x00')"] == await fetched(database, "SELECT item FROM dead_letters")
     assert 1 == code
-    assert "Application shutdown failed" in said
+    assert "Application shutdown failed" in err
     assert [["late", ""]] == json.loads((tmp_path / "left.json").read_text())

@@ -1,4 +1,4 @@
-"""The recipe for spans: what an exporter is told, in virtual time."""
+"""The recipe for spans: the spans that an exporter gets, in virtual time."""
 
 import asyncio
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ from flushq import FailureHandler, FlushQueue, IntervalPolicy
 
 @pytest.fixture
 def exporter() -> InMemorySpanExporter:
-    """What is told of the spans that have ended."""
+    """An exporter that keeps the spans that have ended."""
     return InMemorySpanExporter()
 
 
 @pytest.fixture
 def tracer(exporter: InMemorySpanExporter) -> Iterator[Tracer]:
-    """What makes spans."""
+    """A tracer that creates spans for the exporter."""
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     yield provider.get_tracer("flushq")
@@ -29,14 +29,14 @@ def tracer(exporter: InMemorySpanExporter) -> Iterator[Tracer]:
 
 
 def spans_of(exporter: InMemorySpanExporter, name: str) -> list[ReadableSpan]:
-    """The spans of a name, in the order of their ends."""
+    """Return the spans with a name, in the order of their ends."""
     return [span for span in exporter.get_finished_spans() if span.name == name]
 
 
 async def test_a_span_for_each_batch(exporter: InMemorySpanExporter, tracer: Tracer) -> None:
-    """It links once to each request, begins a trace of its own, and is the parent of what it does.
+    """The span of a batch starts a trace, links once to each request, and has child spans.
 
-    The queue is made in a span, too: that of a flush is not a child of it.
+    The queue is created in a span, too: the span of a batch is not a child of that span.
     """
 
     async def store(batch: list[str]) -> None:
@@ -61,7 +61,7 @@ async def test_a_span_for_each_batch(exporter: InMemorySpanExporter, tracer: Tra
 
 
 async def test_a_span_for_each_attempt(exporter: InMemorySpanExporter, tracer: Tracer) -> None:
-    """A call that fails has the error on its span; an item without a span has no link."""
+    """The span of a call that fails has the error; an item without a span gives no link."""
     errors = [OSError("reset by peer")]
 
     async def store(batch: list[str]) -> None:

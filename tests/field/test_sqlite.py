@@ -1,4 +1,4 @@
-"""The SQLite recipe, and what a database in use does to it."""
+"""The SQLite recipe, with a database that is full, locked, or refuses rows."""
 
 import asyncio
 import sqlite3
@@ -24,7 +24,7 @@ ROWS = [(f"{number:04}", f"body {number}") for number in range(2000)]
 async def loading(
     db: aiosqlite.Connection, failed: asyncio.Event
 ) -> AsyncIterator[FlushQueue[sqlite.Row]]:
-    """A queue of rows that tells when a flush has failed."""
+    """Yield a queue of rows; the event is set when a flush has failed."""
     handle = sqlite.handler(db)
 
     async def judge(failure: Failure[sqlite.Row]) -> Verdict:
@@ -37,14 +37,14 @@ async def loading(
 
 
 def rows_of(database: Path, table: str = "events") -> list[sqlite.Row]:
-    """All that is in a table, in order."""
+    """Return all rows of a table, sorted by their first column."""
     with closing(sqlite3.connect(database)) as connection:
         rows: list[sqlite.Row] = connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall()
         return rows
 
 
 async def test_the_program(run: Run, tmp_path: Path) -> None:
-    """The lines of a file are rows of a table, and loading them again changes nothing."""
+    """The lines of a file are stored, and a second run changes nothing."""
     file = tmp_path / "lines"
     file.write_text("".join(f"line {number}\n" for number in range(1, 3001)))
 
@@ -57,7 +57,7 @@ async def test_the_program(run: Run, tmp_path: Path) -> None:
 
 
 async def test_a_line_that_is_refused(run: Run, tmp_path: Path) -> None:
-    """It is put aside with the reason, all others are stored, and the exit code is 1."""
+    """A refused line is buried with the reason, the others are stored, and the exit code is 1."""
     file = tmp_path / "lines"
     file.write_text("one\ntwo\none\n")
     with closing(sqlite3.connect(tmp_path / "events.db")) as connection:
@@ -71,7 +71,7 @@ async def test_a_line_that_is_refused(run: Run, tmp_path: Path) -> None:
 
 
 async def test_a_full_disk(tmp_path: Path) -> None:
-    """What finds no room waits for it, and is stored once."""
+    """Rows wait while the disk is full, and are then stored once."""
     failed = asyncio.Event()
     async with aiosqlite.connect(tmp_path / "events.db") as db:
         await db.executescript(sqlite.TABLES)
@@ -86,8 +86,8 @@ async def test_a_full_disk(tmp_path: Path) -> None:
     assert ROWS == rows_of(tmp_path / "events.db")
 
 
-async def test_text_that_is_none(tmp_path: Path) -> None:
-    """Rows that cannot be written in UTF-8, a name among them, are buried, and no other."""
+async def test_text_that_is_not_unicode(tmp_path: Path) -> None:
+    """Rows whose body or id cannot be encoded in UTF-8 are buried, and no others."""
     async with aiosqlite.connect(tmp_path / "events.db") as db:
         await db.executescript(sqlite.TABLES)
         async with loading(db, asyncio.Event()) as queue:
@@ -101,7 +101,7 @@ async def test_text_that_is_none(tmp_path: Path) -> None:
 
 
 async def test_a_letter_that_waits(tmp_path: Path) -> None:
-    """What cannot be buried since the database is locked is tried again, and buried then."""
+    """A row that cannot be buried while the database is locked is retried, and buried then."""
     async with aiosqlite.connect(tmp_path / "events.db", timeout=0.0) as db:
         await db.executescript(sqlite.TABLES)
         refused = sqlite3.IntegrityError("refused")

@@ -32,20 +32,20 @@ async def connection(database: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 def written(file: Path, rows: Sequence[Sequence[object]]) -> Path:
-    """A file of such rows."""
+    """Write rows to a file, and return the file."""
     file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     return file
 
 
 async def stored(connection: asyncpg.Connection, table: str) -> list[tuple[object, ...]]:
-    """All that is in a table, in order."""
+    """Return all rows of a table, in order of their ids."""
     return [tuple(row) for row in await connection.fetch(f"SELECT * FROM {table} ORDER BY id")]
 
 
 async def test_the_program(
     run: Run, database: str, connection: asyncpg.Connection, tmp_path: Path
 ) -> None:
-    """Rows of tables that differ in their columns are stored, and again changes nothing."""
+    """Rows of tables with different columns are stored, and a second run changes nothing."""
     users = [(number, f"user {number}") for number in range(6_000)]
     orders = [(f"{number:04}", number / 4, number % 2 == 0) for number in range(6_000)]
     rows = [["users", *user] for user in users] + [[ORDERS, *order] for order in orders]
@@ -63,7 +63,7 @@ async def test_the_program(
 async def test_rows_that_are_refused(
     run: Run, database: str, connection: asyncpg.Connection, tmp_path: Path
 ) -> None:
-    """Each is named, those of a table that takes none too; all others are stored."""
+    """Each refused row is printed, also of a table that accepts none; the others are stored."""
     schema = await connection.fetchval("SELECT current_schema()")
     await connection.execute(f"""
         CREATE TABLE squares (id integer, square integer GENERATED ALWAYS AS (id * id) STORED);
@@ -92,7 +92,7 @@ async def test_rows_that_are_refused(
 async def test_lines_that_are_not_rows(
     run: Run, database: str, connection: asyncpg.Connection, tmp_path: Path
 ) -> None:
-    """They are named by their number, and all others are stored."""
+    """Lines that are not rows are printed by their number, and all others are stored."""
     texts = ["", "users", "[1, 2]", "[]", '{"users": 1}', r'["us\u0000ers", 1]', "[" * 100_000]
     bad = [*map(str.encode, texts), b"\xff"]
     good = b'["users", 1, "Ada"]'
@@ -108,7 +108,7 @@ async def test_lines_that_are_not_rows(
 async def test_a_connection_for_tables_in_turn(
     database: str, connection: asyncpg.Connection
 ) -> None:
-    """It forgets the columns of the table before."""
+    """A connection stores rows of different tables in turn."""
     async with tables.connect(database, PATIENCE) as pool:
         for number in range(3):
             await tables.store(pool, [("users", (number, "Ada"))])
@@ -118,7 +118,7 @@ async def test_a_connection_for_tables_in_turn(
 
 
 async def test_a_table_that_is_locked(database: str, connection: asyncpg.Connection) -> None:
-    """It holds up no other table, and its rows are stored when it is free."""
+    """A locked table does not delay another one, and its rows are stored when it is free."""
     async with (
         tables.connect(database, PATIENCE) as pool,
         tables.writing(pool) as queue,

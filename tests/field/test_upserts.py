@@ -27,14 +27,14 @@ async def connection(database: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def stored(connection: asyncpg.Connection) -> dict[str, str]:
-    """All that is in the table."""
+    """Return all values of the table, by their keys."""
     return dict(await connection.fetch("SELECT * FROM latest"))
 
 
 async def test_the_program(
     run: Run, database: str, connection: asyncpg.Connection, tmp_path: Path
 ) -> None:
-    """Each key has the last of its values; far fewer rows are written than there are changes."""
+    """Each key gets its last value, and far fewer rows are written than there are changes."""
     keys = [f"key {number}" for number in range(100)]
     changes = [(random.choice(keys), f"value {number}") for number in range(20_000)]
     file = tmp_path / "changes"
@@ -51,7 +51,7 @@ async def test_the_program(
 async def test_rows_that_are_refused(
     run: Run, database: str, connection: asyncpg.Connection, tmp_path: Path
 ) -> None:
-    """Each is named, and all others are stored."""
+    """Each refused row is printed, and all others are stored."""
     await connection.execute("""
         CREATE TABLE latest (key text PRIMARY KEY, value text CHECK (value <> 'bad'))""")
     file = tmp_path / "changes"
@@ -65,7 +65,7 @@ async def test_rows_that_are_refused(
 
 
 async def test_a_batch_that_is_tried_again(database: str, connection: asyncpg.Connection) -> None:
-    """It does not bring an old value after a new one that came meanwhile."""
+    """A retried batch does not overwrite a newer value that was enqueued meanwhile."""
     async with upserts.connect(database, PATIENCE) as pool, upserts.writing(pool) as queue:
         async with connection.transaction():
             await connection.execute("LOCK TABLE latest IN EXCLUSIVE MODE")

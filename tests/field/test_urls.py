@@ -1,4 +1,4 @@
-"""A URL that others would misread is refused before anybody complains of a part of its password."""
+"""A URL that a driver could misread is refused, so that no error shows a part of its password."""
 
 from collections.abc import Callable
 
@@ -30,8 +30,8 @@ both = pytest.mark.parametrize("check", [urls.check, check_url], ids=["recipe", 
         "user:secret@host/database",
     ],
 )
-def test_a_url_that_others_would_misread(url: str, check: Callable[[str], object]) -> None:
-    """A password, whole or in part, is not taken for something that is told."""
+def test_a_url_that_a_driver_could_misread(url: str, check: Callable[[str], object]) -> None:
+    """The error for a URL that could be misread shows no part of the password."""
     with pytest.raises(ValueError, match=r"^the URL is not valid: it must begin with") as refused:
         check(url)
     assert "sec" not in str(refused.value)
@@ -51,12 +51,12 @@ def test_a_url_that_others_would_misread(url: str, check: Callable[[str], object
     ],
 )
 def test_a_url_that_can_be_read(url: str, check: Callable[[str], object]) -> None:
-    """What others read as it is meant is not a mistake."""
+    """A URL that every driver reads correctly is accepted."""
     check(url)
 
 
 def test_a_url_of_another_server() -> None:
-    """It is not one of NATS; its scheme alone is told."""
+    """A URL that is not one of NATS is refused; the error shows only its scheme."""
     assert "tls://a:b@host" == check_nats_url("tls://a:b@host")
     with pytest.raises(ValueError, match=r"^a URL of NATS must begin with .*, not with http://$"):
         check_nats_url("http://user:secret@host:4222")

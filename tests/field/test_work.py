@@ -1,4 +1,4 @@
-"""``python -m flushq work``: what it does beyond the recipe that test_worker.py tests with it."""
+"""``python -m flushq work``: its features beyond those that test_worker.py tests, too."""
 
 import asyncio
 import re
@@ -37,7 +37,7 @@ LEFT = "unacknowledged messages, to be delivered again"
 
 @pytest.fixture
 async def field(nats_server: Nats, database: str, start: Start) -> AsyncIterator[Field]:
-    """A new stream and a new database."""
+    """A new stream, and a new database."""
     async with new_field(nats_server, database, COMMAND, start) as field:
         yield field
 
@@ -53,26 +53,26 @@ async def execute(field: Field, statement: str) -> list[asyncpg.Record]:
 
 
 def figures(out: str) -> dict[str, str]:
-    """The figures of the summary, which is the only line."""
+    """Return the figures of the summary, which must be the only line."""
     assert 1 == out.count("\n")
     return dict(re.findall(r"([a-z/ ]+?) ([\d.]+)(?:, | \(|\n)", out))
 
 
 async def stop(worker: Worker) -> tuple[dict[str, str], str]:
-    """Stop a worker, which ends well; return its figures, and what it complained of."""
+    """Stop a worker, which must exit with 0; return its figures and its standard error."""
     worker.send_signal(signal.SIGTERM)
     out, complained, code = await ended(worker)
     assert 0 == code
     return figures(out), complained
 
 
-# The main job, from one machine to many.
+# The main job, from a file to a table.
 
 
 async def test_the_lines_of_a_file_come_to_the_table_once(
     field: Field, start: Start, tmp_path: Path
 ) -> None:
-    """A worker is killed, and the file is published again when the stream has forgotten it."""
+    """Each line is stored once, although a worker is killed, and the file is published twice."""
     field = attrs.evolve(field, stream=f"{field.stream}LINES")
     made = StreamConfig(name=field.stream, subjects=[field.stream], duplicate_window=0.1)
     await field.jetstream.add_stream(made)
@@ -97,7 +97,7 @@ async def test_the_lines_of_a_file_come_to_the_table_once(
 
 
 async def test_what_is_missing_is_made(field: Field) -> None:
-    """The stream, the consumer and the table, with the settings that are documented."""
+    """A worker creates a missing stream, consumer and table, with the documented settings."""
     field = attrs.evolve(field, stream=f"{field.stream}NEW")
     await execute(field, "CREATE SCHEMA odd")
     worker = field.start("--table", 'odd.the "table"')
@@ -120,7 +120,7 @@ async def test_what_is_missing_is_made(field: Field) -> None:
 
 
 async def test_rows_are_stored_in_the_order_of_their_ids(database: str) -> None:
-    """So two workers that store the same rows do not wait for each other; an id is there once."""
+    """Rows are stored once and in the order of their ids, so that two workers do not deadlock."""
     async with PostgresTable(database, "events") as table:
         await table.store([("c", "1"), ("a", "2"), ("b", "3"), ("a", "4")])
         await table.store([("d", "5"), ("c", "6")])
@@ -131,11 +131,11 @@ async def test_rows_are_stored_in_the_order_of_their_ids(database: str) -> None:
     assert ["a", "b", "c", "d"] == [row["id"] for row in rows]
 
 
-# Before the transaction has ended, and between that and the acknowledgement.
+# Before the end of the transaction, and between it and the acknowledgement.
 
 
 async def test_what_was_not_stored_is_not_acknowledged(field: Field) -> None:
-    """A worker that is killed before the commit loses nothing."""
+    """The messages of a worker that is killed before the commit come again, and are stored."""
     await field.add_consumer(ack_wait=1 * SECONDS, max_ack_pending=3_000)
     worker = field.start()
     await field.until_idle(workers=1)
@@ -151,7 +151,7 @@ async def test_what_was_not_stored_is_not_acknowledged(field: Field) -> None:
         await field.publish([body.encode() for body in bodies])
         await until(waits)
         await end(worker, signal.SIGKILL)
-        # Its statement goes on without it, unless its session ends.
+        # The statement of the killed worker runs on, unless its session ends.
         session = "pg_terminate_backend(pid, 30000)"
         query = f"SELECT {session} FROM pg_stat_activity WHERE application_name = $1"
         assert await holder.fetchval(query, field.stream)
@@ -166,7 +166,7 @@ async def test_what_was_not_stored_is_not_acknowledged(field: Field) -> None:
 
 @pytest.mark.parametrize("killed", [False, pytest.param(True, marks=pytest.mark.long)])
 async def test_what_was_stored_and_not_acknowledged(field: Field, *, killed: bool) -> None:
-    """A message comes again, from a worker that was killed or cut off, and changes nothing."""
+    """A message of a worker that was killed or cut off comes again, and changes nothing."""
     bodies = [str(number) for number in range(1_500)]
     await field.add_consumer(ack_wait=1 * SECONDS, max_ack_pending=3_000)
     port = int(field.nats_url.rpartition(":")[2])
@@ -195,8 +195,8 @@ async def test_what_was_stored_and_not_acknowledged(field: Field, *, killed: boo
 # The options.
 
 
-async def test_what_a_worker_tells_by_http(field: Field) -> None:
-    """It is well while it works, and has metrics for Prometheus."""
+async def test_health_and_metrics_of_a_worker(field: Field) -> None:
+    """The health page of a running worker answers "running", and it has Prometheus metrics."""
     await field.publish([b"a"])
     worker = field.start("--port", "0")
     await field.stored(least=1)
@@ -237,7 +237,7 @@ async def test_a_batch_for_each_subject(field: Field) -> None:
 
 
 async def test_a_rate(field: Field) -> None:
-    """No more transactions start; what is left at the end of the patience comes again."""
+    """--rate limits the transactions; after a stop, messages that are left come again."""
     await field.publish([b"%d" % number for number in range(1_500)])
     worker = field.start("--rate", "1/3600", "--max-shutdown-wait", "0.05")
     stored = len(await field.stored(least=1))
@@ -247,8 +247,8 @@ async def test_a_rate(field: Field) -> None:
 
     assert (1, "1") == (code, figures(out)["batches"])
     assert stored == len(await field.stored())
-    told = rf"not finished within 0\.05 s after the signal; {LEFT}: (\d+)\n"
-    assert (match := re.search(told, complained))
+    message = rf"not finished within 0\.05 s after the signal; {LEFT}: (\d+)\n"
+    assert (match := re.search(message, complained))
     assert figures(out)["left"] == match[1]
 
 
@@ -256,7 +256,7 @@ async def test_a_rate(field: Field) -> None:
 
 
 async def test_a_table_that_is_dropped(field: Field) -> None:
-    """It ends the worker at once, though no message comes any more."""
+    """A dropped table ends the worker at once, although no further message comes."""
     worker = field.start()
     await field.publish([b"a"])
     await field.stored(least=1)
@@ -266,12 +266,12 @@ async def test_a_table_that_is_dropped(field: Field) -> None:
     out, complained, code = await ended(worker)
 
     assert (1, "1", "1") == (code, figures(out)["messages"], figures(out)["left"])
-    told = "cannot write to table 'events': relation \"events\" does not exist"
-    assert f"{told}; {LEFT}: 1" == complained.splitlines()[-1]
+    message = "cannot write to table 'events': relation \"events\" does not exist"
+    assert f"{message}; {LEFT}: 1" == complained.splitlines()[-1]
 
 
 async def test_a_consumer_that_is_deleted(field: Field) -> None:
-    """It ends the worker."""
+    """The deletion of its consumer ends a worker."""
     worker = field.start()
     await field.until_idle(workers=1)
     await field.jetstream.delete_consumer(field.stream, CONSUMER)
@@ -281,7 +281,7 @@ async def test_a_consumer_that_is_deleted(field: Field) -> None:
 
 
 async def test_a_second_signal(field: Field, postgres_server: Postgres) -> None:
-    """It does not wait for the database."""
+    """A second SIGTERM ends a worker without waiting for the database."""
     worker = field.start("--max-shutdown-wait", "3600")
     await field.until_idle(workers=1)
     postgres_server.send(signal.SIGSTOP)
@@ -294,10 +294,10 @@ async def test_a_second_signal(field: Field, postgres_server: Postgres) -> None:
         await until(is_taken)
         worker.send_signal(signal.SIGTERM)
 
-        async def has_heard() -> bool:
+        async def has_stopped_asking() -> bool:
             return not (await field.info()).num_waiting
 
-        await until(has_heard)
+        await until(has_stopped_asking)
         asked = time.monotonic()
         worker.send_signal(signal.SIGTERM)
         out, complained, code = await ended(worker)

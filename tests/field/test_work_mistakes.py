@@ -1,4 +1,4 @@
-"""``python -m flushq work``: what it refuses at the start, in one line and with exit code 2."""
+"""``python -m flushq work``: mistakes that end it at the start, with one line and exit code 2."""
 
 import asyncio
 import socket
@@ -21,14 +21,14 @@ _numbers = count(1)
 
 @attrs.frozen
 class Place:
-    """The servers, and a stream that is not there yet."""
+    """The servers, and the name of a stream that does not exist yet."""
 
     nats_url: str
     database: str
     stream: str
 
     def work(self, *options: str, **others: str) -> Result:
-        """Start a worker, which is a mistake, with these servers or others."""
+        """Run a worker that must fail at its start, with these servers or others."""
         place = attrs.evolve(self, **others)
         call = ["work", place.nats_url, place.stream, "workers", place.database, *options]
         return CliRunner().invoke(main, call, catch_exceptions=False)
@@ -44,7 +44,7 @@ class Place:
         asyncio.run(execute())
 
     def add_consumer(self, config: ConsumerConfig) -> None:
-        """Make the stream and the consumer."""
+        """Create the stream and the consumer."""
 
         async def add() -> None:
             async with await nats.connect(self.nats_url) as connection:
@@ -57,20 +57,20 @@ class Place:
 
 @pytest.fixture
 def place(nats_server: Nats, database: str, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """A new database, and the name of a new stream; nobody waits long for a server."""
+    """A new database, and the name of a new stream; the timeouts for servers are short."""
     monkeypatch.setattr(jetstream, "CONNECT_SECONDS", 0.5)
     monkeypatch.setattr(postgres, "SECONDS", 0.5)
     return Place(nats_server.url, database, f"WORK{next(_numbers)}")
 
 
-def assert_told(result: Result, told: str) -> None:
-    """It is one line, and the exit code is 2."""
+def assert_error(result: Result, text: str) -> None:
+    """Check that the last error line begins with the text, and that the exit code is 2."""
     assert (2, "") == (result.exit_code, result.stdout)
-    assert [f"Error: {told}"] == [line[: 7 + len(told)] for line in complaints(result)][-1:]
+    assert [f"Error: {text}"] == [line[: 7 + len(text)] for line in complaints(result)][-1:]
 
 
 @pytest.mark.parametrize(
-    ("columns", "told"),
+    ("columns", "text"),
     [
         (
             "id text, body text",
@@ -83,17 +83,17 @@ def assert_told(result: Result, told: str) -> None:
         ),
     ],
 )
-def test_a_table_of_another_shape(place: Place, columns: str, told: str) -> None:
-    """It cannot be written to, or not so that an id is there once."""
+def test_a_table_of_another_shape(place: Place, columns: str, text: str) -> None:
+    """A table is refused if the worker cannot write to it, or if an id could be stored twice."""
     place.execute(f"CREATE TABLE events ({columns})")
-    assert_told(place.work(), f"cannot open table 'events': {told}")
+    assert_error(place.work(), f"cannot open table 'events': {text}")
 
 
 def test_a_table_with_more_columns(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It will do if they need not be given: only the consumer is refused here."""
+    """A table may have more columns if they have values by default: the next check fails here."""
     columns = "number bigint GENERATED ALWAYS AS IDENTITY, id text UNIQUE, body text, at date"
     place.execute(f"CREATE TABLE events ({columns}, day date NOT NULL DEFAULT current_date)")
-    assert_told(place.work(stream="a.b"), "cannot use stream 'a.b': ")
+    assert_error(place.work(stream="a.b"), "cannot use stream 'a.b': ")
 
 
 @pytest.mark.parametrize(
@@ -108,19 +108,19 @@ def test_a_table_with_more_columns(place: Place, monkeypatch: pytest.MonkeyPatch
     ids=["none", "all", "push"],
 )
 def test_a_consumer_of_another_kind(place: Place, config: ConsumerConfig) -> None:
-    """A message must be asked for, and acknowledged by itself."""
+    """A consumer must be a pull consumer with an acknowledgement for each message."""
     place.add_consumer(config)
-    assert_told(place.work(), "cannot use consumer 'workers': it must be a pull consumer with ack")
+    assert_error(place.work(), "cannot use consumer 'workers': it must be a pull consumer with ack")
 
 
 def test_a_consumer_that_cannot_be_made(place: Place) -> None:
-    """The stream allows none, or the name is not one."""
+    """A consumer whose name is not valid is refused."""
     result = CliRunner().invoke(main, ["work", place.nats_url, place.stream, "a b", place.database])
-    assert_told(result, "cannot use consumer 'a b': ")
+    assert_error(result, "cannot use consumer 'a b': ")
 
 
 @pytest.mark.parametrize(
-    ("server", "told"),
+    ("server", "text"),
     [
         ({"nats_url": "nats://me:hush@127.0.0.1:1"}, "cannot connect to NATS: "),
         (
@@ -142,32 +142,32 @@ def test_a_consumer_that_cannot_be_made(place: Place) -> None:
         ({"database": "http://me:hush@h/db"}, "cannot open table 'events': invalid DSN: "),
     ],
 )
-def test_a_server_that_cannot_be_reached(place: Place, server: dict[str, str], told: str) -> None:
-    """No part of a password is told."""
+def test_a_server_that_cannot_be_reached(place: Place, server: dict[str, str], text: str) -> None:
+    """The error for an unreachable server shows no part of a password."""
     result = place.work(**server)
-    assert_told(result, told)
+    assert_error(result, text)
     assert "hu" not in result.stderr
 
 
 def test_a_server_that_says_nothing(place: Place) -> None:
-    """It is not waited for."""
+    """A server that accepts a connection, but sends nothing, is not waited for."""
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         port = silent.getsockname()[1]
-        told = "cannot open table 'events': PostgreSQL cannot be reached: it does not answer"
-        assert_told(place.work(database=f"postgresql://me@127.0.0.1:{port}/db"), told)
-        told = "cannot connect to NATS: "
-        assert_told(place.work(nats_url=f"nats://127.0.0.1:{port}"), told)
+        text = "cannot open table 'events': PostgreSQL cannot be reached: it does not answer"
+        assert_error(place.work(database=f"postgresql://me@127.0.0.1:{port}/db"), text)
+        text = "cannot connect to NATS: "
+        assert_error(place.work(nats_url=f"nats://127.0.0.1:{port}"), text)
 
 
 def test_a_port_that_is_taken(place: Place) -> None:
-    """Nobody could watch this worker."""
+    """A worker does not start if its port is taken."""
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = str(taken.getsockname()[1])
-        assert_told(place.work("--port", port), f"cannot serve at port {port} of 127.0.0.1: ")
+        assert_error(place.work("--port", port), f"cannot serve at port {port} of 127.0.0.1: ")
 
 
 @pytest.mark.parametrize(
-    ("option", "told"),
+    ("option", "text"),
     [
         (("--rate", "10"), "Invalid value for '--rate': bad rate '10': it must be N/SECONDS"),
         (("--rate", "0/1"), "Invalid value for '--rate': bad rate '0/1': calls must be at least 1"),
@@ -176,6 +176,6 @@ def test_a_port_that_is_taken(place: Place) -> None:
         (("--partition-by", "id"), "Invalid value for '--partition-by': 'id' is not 'subject'."),
     ],
 )
-def test_options(place: Place, option: tuple[str, str], told: str) -> None:
-    """A mistake in one is told."""
-    assert_told(place.work(*option), told)
+def test_options(place: Place, option: tuple[str, str], text: str) -> None:
+    """The error for an invalid option names the option."""
+    assert_error(place.work(*option), text)

@@ -1,4 +1,4 @@
-"""Workers that share a JetStream consumer: whatever becomes of them, a message is stored once."""
+"""Workers that share a JetStream consumer: each message is stored once, even if workers die."""
 
 import asyncio
 import random
@@ -25,14 +25,14 @@ LONG = pytest.mark.long
 async def field(
     request: pytest.FixtureRequest, nats_server: Nats, database: str, start: Start
 ) -> AsyncIterator[Field]:
-    """A new stream and a new database, and each of the programs in turn."""
+    """A new stream and a new database, with the recipe or the command."""
     async with new_field(nats_server, database, request.param, start) as field:
         yield field
 
 
 @pytest.mark.parametrize("messages", [5_000, pytest.param(30_000, marks=LONG)])
 async def test_workers_come_and_go(field: Field, messages: int) -> None:
-    """With one worker killed, one stopped and one added, each message is stored exactly once."""
+    """Each message is stored once while one worker is killed, one stopped and one added."""
     bodies = [str(number) for number in range(messages)]
     await field.add_consumer(ack_wait=2 * SECONDS, max_ack_pending=3_000)
     moments = sorted(random.choices(range(messages // 2), k=3))
@@ -57,7 +57,7 @@ async def test_workers_come_and_go(field: Field, messages: int) -> None:
 
 
 async def test_a_worker_that_is_stopped_leaves_nothing_behind(field: Field) -> None:
-    """What it has taken it stores and acknowledges: nobody waits for a redelivery."""
+    """A worker that is stopped stores and acknowledges all messages that it has fetched."""
     await field.add_consumer(ack_wait=3600 * SECONDS, max_ack_pending=10_000)
     await field.publish([b"%d" % number for number in range(10_000)])
     process = field.start()
@@ -74,7 +74,7 @@ async def test_a_worker_that_is_stopped_leaves_nothing_behind(field: Field) -> N
 async def test_a_server_goes_and_comes_back(
     field: Field, server: str, request: pytest.FixtureRequest
 ) -> None:
-    """While a server is away a worker waits; nothing is lost, and nothing is stored twice."""
+    """A worker waits while a server is away; no message is lost, and none is stored twice."""
     bodies = [str(number) for number in range(20_000)]
     await field.add_consumer(ack_wait=2 * SECONDS, max_ack_pending=3_000)
     await field.publish([body.encode() for body in bodies])
@@ -94,10 +94,10 @@ async def test_a_server_goes_and_comes_back(
 
 @pytest.mark.parametrize("special", [":", "/", "%"])
 @pytest.mark.parametrize("side", ["nats", "postgres"])
-async def test_no_password_is_told(
+async def test_no_password_is_shown(
     nats_server: Nats, caplog: pytest.LogCaptureFixture, special: str, side: str
 ) -> None:
-    """Whatever is wrong with a URL, no part of its password is in what a worker says."""
+    """No error or log record of a worker shows a part of the password in a URL."""
     secret = f"me:hush{special}hush@"
     nats_url = nats_server.url.replace("://", f"://{secret if side == 'nats' else ''}")
     postgres_url = f"postgresql://{secret if side == 'postgres' else ''}127.0.0.1:1/db"
@@ -111,7 +111,7 @@ async def test_no_password_is_told(
 
 @pytest.mark.parametrize("side", ["nats", "postgres"])
 async def test_a_worker_that_has_not_begun_ends_at_once(field: Field, side: str) -> None:
-    """SIGTERM does not wait for a server that says nothing."""
+    """SIGTERM ends a worker at once while it connects to a server that sends nothing."""
     reached = asyncio.Event()
 
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -134,7 +134,7 @@ async def test_a_worker_that_has_not_begun_ends_at_once(field: Field, side: str)
 
 
 async def test_a_consumer_with_a_limit_of_its_own(field: Field) -> None:
-    """A worker asks for no more than the consumer allows, and for all that it has."""
+    """A worker keeps the max_batch of the consumer, and stores all its messages."""
     bodies = [str(number) for number in range(2_000)]
     await field.add_consumer(max_batch=100)
     await field.publish([body.encode() for body in bodies])
@@ -148,7 +148,7 @@ async def test_a_consumer_with_a_limit_of_its_own(field: Field) -> None:
 
 
 async def test_messages_that_the_table_refuses(field: Field) -> None:
-    """What is not text, or a trigger or an index refuses, is told; the worker goes on."""
+    """Messages that the table refuses are printed, and the worker stores the others."""
     await field.add_consumer(ack_wait=3600 * SECONDS, max_ack_pending=10_000)
     process = field.start()
     await field.until_idle(workers=1)

@@ -1,4 +1,4 @@
-"""Workers, a stream and a database between which they are, and how they end."""
+"""Workers between a stream and a database: how tests start and end them."""
 
 import asyncio
 import json
@@ -31,12 +31,12 @@ _numbers = count(1)
 
 @attrs.frozen
 class Program:
-    """One of the programs that are workers.
+    """A program that is a worker.
 
     Attributes:
-        arguments: What Python is called with.
+        arguments: The arguments of Python.
         stopped: The exit code after SIGTERM.
-        variables: What its environment has more than that of the tests.
+        variables: The additional environment variables.
     """
 
     arguments: tuple[str, ...]
@@ -57,8 +57,8 @@ class Field:
     Attributes:
         stream: The name of the stream, and its subject.
         database: The URL of the database.
-        jetstream: Where the stream is.
-        nats_url: The URL of that.
+        jetstream: The JetStream context of the stream.
+        nats_url: The URL of the NATS server.
     """
 
     stream: str
@@ -74,14 +74,14 @@ class Field:
         return self._program.stopped
 
     def start(self, *options: str, nats_url: str = "", postgres_url: str = "") -> Worker:
-        """Start a worker, with the servers or with what stands in their place."""
+        """Start a worker with these servers, or with the given URLs."""
         source = nats_url or self.nats_url
         sink = postgres_url or f"{self.database}&application_name={self.stream}"
         arguments = (*self._program.arguments, source, self.stream, CONSUMER, sink, *options)
         return self._start(*arguments, **self._program.variables)
 
     async def add_consumer(self, **limits: int) -> None:
-        """Make the consumer, before a worker does; nats-py does not know all limits."""
+        """Create the consumer before a worker does, by a request: nats-py lacks some limits."""
         config = {"durable_name": CONSUMER, "ack_policy": "explicit", **limits}
         request = json.dumps({"stream_name": self.stream, "config": config}).encode()
         subject = f"$JS.API.CONSUMER.DURABLE.CREATE.{self.stream}.{CONSUMER}"
@@ -97,14 +97,15 @@ class Field:
             await asyncio.gather(*sent)
 
     async def info(self) -> ConsumerInfo:
-        """What the server knows of the consumer."""
+        """Return the state of the consumer."""
         info: ConsumerInfo = await self.jetstream.consumer_info(self.stream, CONSUMER)
         return info
 
     async def until_idle(self, workers: int) -> None:
         """Wait until so many workers are connected to both servers, and wait for messages.
 
-        Requests that wait are not enough, as one worker may have two; but it has one session.
+        The number of waiting requests is not enough, as one worker may have two; so the database
+        sessions are counted, too, of which a worker has one.
         """
         connection = await asyncpg.connect(self.database)
         sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
@@ -112,7 +113,7 @@ class Field:
         async def all_wait() -> bool:
             try:
                 waiting = (await self.info()).num_waiting or 0
-            except NotFoundError:  # no worker has made it yet
+            except NotFoundError:  # no worker has created it yet
                 return False
             return bool(min(await connection.fetchval(sessions, self.stream), waiting) >= workers)
 
@@ -122,16 +123,16 @@ class Field:
             await connection.close()
 
     async def acknowledged(self) -> bool:
-        """Whether there is no message that a worker has and has not acknowledged."""
+        """Return whether all messages that workers have fetched are acknowledged."""
         return not (await self.info()).num_ack_pending
 
     async def settled(self) -> bool:
-        """Whether there is no such message, and none that waits for a worker."""
+        """Return whether all messages of the stream are acknowledged."""
         info = await self.info()
         return not info.num_pending and not info.num_ack_pending
 
     async def stored(self, least: int = 0) -> list[str]:
-        """Wait for so many rows, and return the bodies of all."""
+        """Wait until the table has so many rows, and return the bodies of all rows."""
         connection = await asyncpg.connect(self.database)
 
         async def are_enough() -> bool:
@@ -149,14 +150,14 @@ class Field:
 
 
 async def end(process: Worker, number: signal.Signals) -> tuple[int, str]:
-    """Send a signal to a worker, and return how it ended and what it complained of."""
+    """Send a signal to a worker; return its exit code and its standard error."""
     process.send_signal(number)
-    _, told, code = await ended(process)
-    return code, told.replace("created table 'events'\n", "")
+    _, err, code = await ended(process)
+    return code, err.replace("created table 'events'\n", "")
 
 
 async def end_all(processes: list[Worker]) -> list[tuple[int, str]]:
-    """Stop workers, all at once."""
+    """Stop workers at the same time; return their exit codes and standard errors."""
     return await asyncio.gather(*(end(process, signal.SIGTERM) for process in processes))
 
 
@@ -164,7 +165,7 @@ async def end_all(processes: list[Worker]) -> list[tuple[int, str]]:
 async def new_field(
     nats_server: Nats, database: str, program: Program, start: Start
 ) -> AsyncIterator[Field]:
-    """Have a new stream and a new database."""
+    """Create a stream, yield it with a database, and delete the stream at the end."""
     async with await nats.connect(nats_server.url) as connection:
         jetstream = connection.jetstream()
         stream = f"FIELD{next(_numbers)}"

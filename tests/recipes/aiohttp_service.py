@@ -1,11 +1,11 @@
-"""The service with aiohttp: stores events in SQLite, in batches.
+"""An HTTP service with aiohttp that stores events in SQLite, in batches.
 
     EVENTS=events.db python tests/recipes/aiohttp_service.py PORT
 
-POST /events answers 202 when the event waits, 400 if the body is not an event, and 503 if the
-client should try again later.
-SIGTERM ends the service when all that it has taken is stored; if it cannot store, it ends itself,
-and keeps what is left in events.db.left.
+POST /events answers 202 when the event is accepted, 400 if the body is not an event, and 503 if
+the client should try again later. After SIGTERM the service stores the events that wait, and ends.
+If the queue fails, the service ends by itself. Events that could not be stored are kept in the file
+events.db.left, and the service stores them at its next start.
 """
 
 import os
@@ -24,7 +24,7 @@ QUEUE = web.AppKey("queue", FlushQueue[sqlite.Row])
 
 
 async def queue_of_events(app: web.Application) -> AsyncIterator[None]:
-    """Have a queue as long as the service lives; at the end it drains."""
+    """Run a queue as long as the service lives; at the end the queue drains."""
     policy = IntervalPolicy(max_wait_seconds=0.1, max_records=500)
     database = os.environ["EVENTS"]
     async with aiosqlite.connect(database) as db:
@@ -36,13 +36,13 @@ async def queue_of_events(app: web.Application) -> AsyncIterator[None]:
 
 
 async def read_event(request: web.Request) -> sqlite.Row:
-    """What a client sends, with an id of its own: it may come twice."""
+    """Return the event of a request. A client may send an event twice, with the same id."""
     try:
         event = await request.json()
     except (ValueError, LookupError, RecursionError, web.RequestPayloadError) as error:
-        # No JSON, in an unknown encoding, nested too deep, or not compressed as it says.
+        # The body is not JSON, has an unknown encoding, or is nested or compressed wrongly.
         refusal = web.HTTPBadRequest(text=str(error))
-        refusal.force_close()  # aiohttp closes if it cannot read on, and a client is to know
+        refusal.force_close()  # aiohttp may close the connection, so tell the client
         raise refusal from error
     match event:
         case {"id": str(name), "body": str(body)}:
@@ -51,7 +51,7 @@ async def read_event(request: web.Request) -> sqlite.Row:
 
 
 async def take(request: web.Request) -> web.Response:
-    """Take an event, unless too many wait."""
+    """Enqueue an event, or answer 503 if the queue does not accept it."""
     row = await read_event(request)
     try:
         request.app[QUEUE].enqueue_nowait(row)
@@ -61,7 +61,7 @@ async def take(request: web.Request) -> web.Response:
 
 
 def make_app() -> web.Application:
-    """The service."""
+    """Return the service."""
     app = web.Application()
     app.cleanup_ctx.append(queue_of_events)
     app.add_routes([web.post("/events", take)])

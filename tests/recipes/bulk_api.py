@@ -2,9 +2,9 @@
 
     python tests/recipes/bulk_api.py URL FILE
 
-The API takes a JSON list of {"id": ..., "body": ...}, stores an id once however often it comes (as
-after a timeout), and answers 200, or 207 with a list of statuses. It gets ten requests a second at
-most, tried again or not, and none before Retry-After is over. Ends with 1 if any item is refused.
+The API must take a JSON list of {"id": ..., "body": ...}, store an id only once (it may come again
+after a timeout), and answer 200, or 207 with a list of statuses. The API gets at most ten requests
+a second (with retries), none before Retry-After is over. The exit code is 1 if it refuses an item.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ Item = dict[str, str]
 
 
 async def send(client: httpx.AsyncClient, url: str, items: list[Item]) -> None:
-    """Send items, and raise what says which were not stored."""
+    """Send items in one request; raise an exception that says which items were not stored."""
     response = await client.post(url, json=items)
     if not response.is_success:
         raise refusal(response)
@@ -34,7 +34,7 @@ async def send(client: httpx.AsyncClient, url: str, items: list[Item]) -> None:
 
 
 def sending(client: httpx.AsyncClient, url: str) -> FlushQueue[Item]:
-    """A queue of items, with up to four requests at a time."""
+    """Return a queue that sends items, with up to four requests at a time."""
     return FlushQueue(
         partial(send, client, url), NaturalPolicy(max_records=500), throttle=RateLimit(10, 1.0),
         max_in_flight=4, max_shutdown_wait=10.0, on_failure=judge,
@@ -42,13 +42,13 @@ def sending(client: httpx.AsyncClient, url: str) -> FlushQueue[Item]:
 
 
 async def main(url: str, file: Path) -> int:
-    """Send the lines of a file, tell how many were stored, and return how many were refused."""
+    """Send the lines of a file, print how many were stored, and return how many were refused."""
     urls.check(url)
     async with httpx.AsyncClient(timeout=10.0) as client, sending(client, url) as queue:
         with file.open(errors="replace") as lines:
             for number, line in enumerate(lines, 1):
                 await queue.enqueue({"id": f"{file}:{number}", "body": line.rstrip("\n")})
-        await queue.flush()  # however long the API is away; after Ctrl-C ten seconds at most
+        await queue.flush()  # waits as long as the API is away; after Ctrl-C at most ten seconds
     print(queue.stats().delivered, "lines are stored")
     return queue.stats().dropped
 

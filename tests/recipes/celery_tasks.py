@@ -1,18 +1,18 @@
-"""Celery tasks that store rows, many at a time.
+"""Celery tasks that store rows, many rows at a time.
 
     celery -A celery_tasks worker --concurrency 4
 
-The queue is made once, when the module is imported. Each worker process that is forked afterwards
-has it empty, with threads of its own from the first row on. Celery ends a worker process, also one
-that ``--max-tasks-per-child`` replaces, by ``os._exit``, which is not the end of the interpreter:
-what waits is stored because ``worker_process_shutdown`` closes the queue. That is so with
-Redis and RabbitMQ; with a broker in memory or in files, Celery may kill a process that has replaced
-another when the worker ends, before it has stored what waits.
+The queue is created once, when the module is imported. In each worker process that is forked later
+the queue is empty, and starts its own threads at the first row. Celery ends a worker process, also
+one that ``--max-tasks-per-child`` replaces, by ``os._exit``, which skips the exit functions. So
+``worker_process_shutdown`` closes the queue, and this stores the rows that wait. It works with
+Redis and RabbitMQ. With a broker in memory or in files, Celery may kill a process that has replaced
+another one: at the end of the worker, before the process has stored the rows that wait.
 
-What is acknowledged is not sent again. ``record`` is acknowledged before its row is stored, so if
-its process is killed, the rows that wait are lost. ``record_all`` is acknowledged after its rows
-are stored, so if its process is killed, it runs again, perhaps in vain: the table must recognise an
-id that it has. As a process runs one task at a time, give such a task many rows.
+Celery does not send an acknowledged task again. ``record`` is acknowledged before its row is
+stored: if its process is killed, the rows that wait are lost. ``record_all`` is acknowledged after
+its rows are stored: if its process is killed, the task runs again, maybe with stored rows. So the
+table must recognise an id that it has. A process runs one task at a time: give a task many rows.
 """
 
 import logging
@@ -41,12 +41,12 @@ def store(rows: list[Row]) -> None:
 
 
 def bury(row: Row, error: BaseException) -> None:
-    """Tell of a row that SQLite refuses."""
+    """Log a row that SQLite refuses."""
     logger.error("the row %a is refused: %s", row, error)
 
 
 logger = logging.getLogger(__name__)
-app = Celery("celery_tasks")  # the broker is that of CELERY_BROKER_URL
+app = Celery("celery_tasks")  # CELERY_BROKER_URL names the broker
 policy = IntervalPolicy(max_wait_seconds=2.0, max_records=500)
 judge = sqlite_failures.handler(bury)
 queue = FlushQueue(store, policy, max_shutdown_wait=10, on_failure=judge, name="events")
@@ -58,13 +58,13 @@ queue.start()
 
 @app.task
 def record(key: str, body: str) -> None:
-    """Accept a row; if there is no room for 5 seconds, the task fails."""
+    """Enqueue a row; the task fails if the queue has no room for 5 seconds."""
     queue.enqueue((key, body), timeout=5)
 
 
 @app.task(acks_late=True, reject_on_worker_lost=True)
 def record_all(rows: list[Row]) -> None:
-    """Store rows, together with those that wait; if one is not stored, the task fails."""
+    """Store rows, together with the rows that wait; the task fails if a row is not stored."""
     receipts = [queue.submit((key, body), timeout=5) for key, body in rows]
     queue.flush()
     for receipt in receipts:
@@ -73,6 +73,6 @@ def record_all(rows: list[Row]) -> None:
 
 @worker_process_shutdown.connect
 def drain(**_: object) -> None:
-    """Store what waits; what is left after ``max_shutdown_wait`` is told in the log."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it would cut the drain short
+    """Store the rows that wait; the log says how many are left after ``max_shutdown_wait``."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # SIGTERM would cut the drain short
     queue.close()

@@ -1,12 +1,12 @@
-"""Index the documents of a file in Elasticsearch, by its bulk API.
+"""Index the documents of a file in Elasticsearch, with its bulk API.
 
     python tests/recipes/elasticsearch_bulk.py URL INDEX FILE
 
 Each line of the file is a JSON object. Its id is the path of the file and the number of the line.
 
-Elasticsearch answers 200 to a bulk request of which it has refused a part. What it was too busy for
-(429) is sent again, alone. What does not fit the mapping (400) goes to the file FILE.refused, with
-the reason, and the exit code is 1. While Elasticsearch is away, it waits.
+Elasticsearch answers 200 even if it refused some documents. Those with 429 (it was too busy) are
+sent again, without the others. Those with 400 (they do not fit the mapping) go to FILE.refused,
+with the reason, and the exit code is 1. While Elasticsearch is away, the program waits.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ AWAY = (elasticsearch.ConnectionError, elasticsearch.ConnectionTimeout)
 
 
 class Refused(Exception):
-    """What Elasticsearch has answered for one document: a status, and the reason."""
+    """The answer of Elasticsearch for a document that it refused: a status, and the reason."""
 
     def __init__(self, result: dict[str, Any]) -> None:
         super().__init__(f"{result['status']}: {json.dumps(result.get('error'))}")
@@ -36,23 +36,23 @@ class Refused(Exception):
 
 
 async def index(client: elasticsearch.AsyncElasticsearch, name: str, batch: list[Document]) -> None:
-    """Index documents, and raise what says which were not indexed."""
+    """Index documents; raise an exception that says which documents were not indexed."""
     operations = [line for key, source in batch for line in ({"index": {"_id": key}}, source)]
     answer = await client.bulk(index=name, operations=operations)
-    if answer["errors"]:  # there is a result for each document, in their order
+    if answer["errors"]:  # the results are in the order of the documents
         results = enumerate(item["index"] for item in answer["items"])
         raise PartialFailure({n: Refused(result) for n, result in results if "error" in result})
 
 
 async def bury(letters: Path, document: Document, error: BaseException) -> None:
-    """Keep a document that Elasticsearch refuses."""
+    """Append a document that Elasticsearch refuses to a file, with the reason."""
     letter = {"id": document[0], "reason": str(error), "document": document[1]}
     with letters.open("a") as file:
         file.write(json.dumps(letter) + "\n")
 
 
 def handler(letters: Path) -> FailureHandler[Document]:
-    """Wait for Elasticsearch as long as it takes; bury what it refuses."""
+    """Return a handler that always retries temporary errors and buries refused documents."""
     return FailureHandler(
         retry=lambda error: isinstance(error, AWAY) or getattr(error, "status_code", 0) in PASSING,
         split=lambda error: getattr(error, "status_code", 0) in POISONED,
@@ -62,7 +62,7 @@ def handler(letters: Path) -> FailureHandler[Document]:
 
 
 async def main(url: str, name: str, file: Path) -> int:
-    """Index the documents of a file, and return how many were refused."""
+    """Index the documents of a file, print their number, and return how many were refused."""
     urls.check(url)
     judge = handler(file.with_name(f"{file.name}.refused"))
     async with elasticsearch.AsyncElasticsearch(url, max_retries=0, request_timeout=10) as client:
@@ -71,7 +71,7 @@ async def main(url: str, name: str, file: Path) -> int:
             with file.open() as lines:
                 for number, line in enumerate(lines, 1):
                     await queue.enqueue((f"{file}:{number}", json.loads(line)))
-            await queue.flush()  # however long Elasticsearch is away; after Ctrl-C ten seconds
+            await queue.flush()  # waits while Elasticsearch is away; after Ctrl-C ten seconds
     print(queue.stats().delivered, "documents are indexed")
     return queue.stats().dropped
 

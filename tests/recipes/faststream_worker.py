@@ -2,14 +2,14 @@
 
     python tests/recipes/faststream_worker.py NATS_URL STREAM CONSUMER POSTGRES_URL
 
-Each message has a call of the subscriber, which returns once the message is stored; only then does
-FastStream acknowledge it. Up to 1,000 calls wait at a time, and what they wait for is stored
-together. Start as many workers as you need: the table recognises a message that comes twice.
+FastStream calls the subscriber once for each message. The call returns when the message is stored;
+only then does FastStream acknowledge the message. Up to 1,000 calls run at a time, and the messages
+that wait are stored together. Start as many workers as you need: the table recognises a message
+that comes twice.
 
-At SIGTERM FastStream begins no more calls, and waits up to 15 seconds for those under way. Then the
-queue is closed, as its block is around the life of the broker. What was not stored comes again
-after ``ack_wait``. The exit code is 1 if the queue has failed, which ends the worker, or could not
-store all in time.
+At SIGTERM FastStream starts no more calls, and waits up to 15 seconds for those that run. Then
+``lifespan`` closes the queue. Messages that were not stored come again after ``ack_wait``. The exit
+code is 1 if the queue failed, which ends the worker, or could not store all messages in time.
 """
 
 import asyncio
@@ -40,12 +40,12 @@ async def store(pool: asyncpg.Pool, batch: list[Item]) -> None:
 
 
 async def bury(item: Item, error: BaseException) -> None:
-    """Name a message that cannot be stored."""
+    """Print the id of a message that cannot be stored."""
     await tell(item[0], error)
 
 
 def make_app(nats_url: str, stream: str, consumer: str, postgres_url: str) -> FastStream:
-    """The worker."""
+    """Return the worker."""
     broker = NatsBroker(nats_url, graceful_timeout=15.0, log_level=logging.DEBUG)
     queues: list[FlushQueue[Item]] = []
 
@@ -61,14 +61,14 @@ def make_app(nats_url: str, stream: str, consumer: str, postgres_url: str) -> Fa
     @broker.subscriber(
         stream=JStream(stream, declare=False), durable=consumer, config=ConsumerConfig(),
         pull_sub=PullSub(batch_size=500, timeout=1.0), max_workers=1_000,
-        ack_policy=AckPolicy.NACK_ON_ERROR,  # by default an error gives a message up
+        ack_policy=AckPolicy.NACK_ON_ERROR,  # by default a failed message never comes again
     )  # fmt: skip
     async def take(message: NatsMessage) -> None:
         place = message.raw_message.metadata
-        name = f"{place.stream}:{place.sequence.stream}"  # the same each time that it comes
+        name = f"{place.stream}:{place.sequence.stream}"  # the same at each delivery
         try:
             await queues[0].deliver((name, message.body))
-        except Dropped as error:  # bury has told of it
+        except Dropped as error:  # bury has printed its id
             raise RejectMessage from error
 
     return FastStream(broker, lifespan=lifespan)

@@ -1,11 +1,11 @@
-"""A Flask view that stores what it gets, many rows at a time.
+"""A Flask view that stores events, many events at a time.
 
-    gunicorn --preload --workers 2 --threads 8 flask_service:app  # beside sqlite_failures.py
+    gunicorn --preload --workers 2 --threads 8 flask_service:app  # needs sqlite_failures.py
 
-The queue is made once, when the module is imported. Each worker that is forked afterwards has it
-empty, with threads of its own from the first event on. When it ends, on SIGTERM too, what waits is
-stored, and what cannot be stored is kept in the file events.db.left.PID (the first events of it may
-be stored, too). An event that SQLite refuses is kept in events.db.refused.PID, with the reason.
+The queue is created once, when the module is imported. In each worker that is forked later the
+queue is empty, and starts its own threads at the first event. At its end, also by SIGTERM, a worker
+stores the events that wait, and keeps those that it cannot store in events.db.left.PID (the first
+of them may be stored, too). Events that SQLite refuses are in events.db.refused.PID, with reasons.
 """
 
 import atexit
@@ -32,7 +32,7 @@ def store(events: list[tuple[str, int]]) -> None:
 
 
 def keep(kind: str, *events: object) -> None:
-    """Append events to a file of this process, and say so in the log."""
+    """Append events to a file of this process, and log how many."""
     file = Path(f"{DATABASE}.{kind}.{os.getpid()}")
     with file.open("a") as lines:
         lines.write("".join(f"{json.dumps(event)}\n" for event in events))
@@ -51,7 +51,7 @@ queue.start()
 
 @atexit.register
 def end() -> None:
-    """Store what waits, and keep what cannot be stored."""
+    """Store the events that wait, and keep those that cannot be stored in a file."""
     with suppress(FlushqError):
         queue.close()
     if left := queue.in_doubt + queue.undelivered:
@@ -60,7 +60,7 @@ def end() -> None:
 
 @app.post("/events")
 def event() -> Response:
-    """Accept an event."""
+    """Enqueue an event."""
     body = request.get_json()
     queue.enqueue((str(body["kind"]), int(body["user"])), timeout=1)
     return Response(status=202)
@@ -68,12 +68,12 @@ def event() -> Response:
 
 @app.get("/health")
 def health() -> Response:
-    """Whether this worker accepts events, and its account."""
+    """Return the state of the queue and its counts, with 503 if it accepts no events."""
     return Response(f"{queue.state}: {queue.stats()}", 200 if queue.state == "running" else 503)
 
 
 @app.errorhandler(TimeoutError)
 @app.errorhandler(FlushqError)
 def no_room(error: Exception) -> Response:
-    """Nothing was accepted: the client may try again."""
+    """Answer 503: the event was not accepted, and the client may send it again."""
     return Response(str(error), status=503)

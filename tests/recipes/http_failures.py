@@ -1,4 +1,4 @@
-"""What to do when an HTTP API fails: wait for what passes, and drop what it refuses."""
+"""The failure handler for an HTTP API: it retries temporary errors, and drops refused items."""
 
 import sys
 from datetime import UTC, datetime
@@ -16,29 +16,29 @@ PASSING, POISONED = {408, 429, 500, 502, 503, 504}, {400, 409, 413, 422}
 
 
 class Refused(Exception):
-    """The API answered with this status: for all items, or for one; try again after so long."""
+    """The status with which an API refused all items, or one, and the seconds until a retry."""
 
     def __init__(self, status: int, after: float = 0.0) -> None:
         self.status, self.after = status, after
 
 
 def refusal(response: httpx.Response) -> Refused:
-    """What an answer without success says."""
+    """Return the exception for an answer that is not a success."""
     return Refused(response.status_code, retry_after(response.headers.get("Retry-After", "0")))
 
 
 def retry_after(text: str) -> float:
-    """Seconds from now, of the two forms that Retry-After has; 0 of any other."""
-    try:  # all dates of HTTP are of UTC
+    """Return the seconds from now that a Retry-After header means, or 0 if it is not valid."""
+    try:  # a date of HTTP is always in UTC
         return (parsedate_to_datetime(text).replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds()
     except (ValueError, OverflowError):
         return float(text) if text.isdecimal() else 0.0
 
 
 def judge(failure: Failure[T]) -> Verdict:
-    """Wait an hour at most for what passes; drop what is refused, alone if nobody knows which.
+    """Retry temporary errors; drop refused items, and split a batch until they are found.
 
-    If the API says how long to wait, no other call starts until then.
+    A pause is at most an hour. If the API says how long to wait, no other call starts until then.
     """
     refusals = [error for error in failure.errors or [failure.error] if isinstance(error, Refused)]
     statuses = {refusal.status for refusal in refusals}

@@ -1,16 +1,16 @@
-"""Ship log records, from any thread, in batches.
+"""Ship log records of all threads, in batches.
 
     logging.getLogger().addHandler(Shipper(send))
 
-``send`` is called with lists of lines, in a thread of its own; if it raises, it is called again,
-twice, with pauses of a second. For ``dictConfig`` the handler is ``{"()": "log_shipping.Shipper",
-"send": "ext://shop.send"}``.
+``send`` is called with a list of lines, in a thread of the queue. If it raises, it is called again,
+up to twice, after pauses of a second. For ``dictConfig`` the handler is ``{"()":
+"log_shipping.Shipper", "send": "ext://shop.send"}``.
 
-A call that logs never waits: if too many records wait, the oldest are dropped. What is not shipped
-is counted. ``flush()`` returns once all that was logged before is sent or lost, ``close()`` sends
-what is left, each within 5 seconds; ``logging.shutdown``, and so the end of the interpreter, calls
-both. After a fork each process ships its own; one that ends by ``os._exit`` calls it before. What
-``send``, also in threads with its context, and the queue log is left out: it would feed itself.
+A logging call never waits: if too many records wait, the oldest are dropped. ``lost`` counts all
+records that were not shipped. ``flush()`` waits until earlier records are sent or lost, ``close()``
+sends the rest, each within 5 seconds. ``logging.shutdown`` calls both at the end of the program;
+call it yourself before ``os._exit``. After a fork each process ships its own. Records of the logger
+``flushq`` and of ``send`` (also in threads with its context) are ignored, to prevent a loop.
 """
 
 import logging
@@ -27,7 +27,7 @@ _shipping = ContextVar("shipping", default=False)
 
 
 class Shipper(logging.Handler):
-    """Hands records to a queue, which calls ``send`` with lists of lines."""
+    """A logging handler with a queue, which calls ``send`` with lists of lines."""
 
     def __init__(self, send: Callable[[list[str]], object], level: int = logging.NOTSET) -> None:
         super().__init__(level)
@@ -35,19 +35,19 @@ class Shipper(logging.Handler):
         self.queue = FlushQueue(
             send, policy, when_full="drop_oldest", max_shutdown_wait=5.0, on_failure=_give_up
         )
-        self._refused: dict[int, int] = defaultdict(int)  # of each process, for a fork copies it
-        context = copy_context()  # in which the queue calls ``send``
+        self._refused: dict[int, int] = defaultdict(int)  # by process id, as a fork copies it
+        context = copy_context()  # the queue calls ``send`` in this context
         context.run(_shipping.set, True)
         context.run(self.queue.start)
 
     @property
     def lost(self) -> int:
-        """How many records of this process were dropped, given up, refused, or left at the end."""
+        """The number of records of this process that were dropped, refused, or left at the end."""
         stats, refused = self.queue.stats(), self._refused[os.getpid()]
         return refused + stats.dropped + stats.displaced + stats.undelivered + stats.in_doubt
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Take a record, without the lock: ``logging.shutdown`` holds that until all is sent."""
+        """Emit a record without the lock, which ``logging.shutdown`` holds until all is sent."""
         if record.name == "flushq" or _shipping.get():
             return False
         passed = self.filter(record)
@@ -56,21 +56,21 @@ class Shipper(logging.Handler):
         return bool(passed)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hand a record over, or count it if it is refused."""
+        """Enqueue a record, or count it if it is refused."""
         try:
             self.queue.enqueue_nowait(self.format(record))
         except Exception as error:
             self._refused[os.getpid()] += 1
-            if not isinstance(error, flushq.FlushqError):  # then the queue is closed
-                self.handleError(record)  # it does not format
+            if not isinstance(error, flushq.FlushqError):  # FlushqError: the queue is closed
+                self.handleError(record)  # the record cannot be formatted
 
     def flush(self) -> None:
-        """Return when what was logged before the call has been sent, or at the limit."""
+        """Return when all records that wait have been sent or lost, at the latest in 5 seconds."""
         with suppress(flushq.FlushqError, TimeoutError):
             self.queue.flush(5.0)
 
     def close(self) -> None:
-        """Send what is left, within the limit; what is logged from now on is lost."""
+        """Send the records that wait, within 5 seconds; records logged later are lost."""
         super().close()
         with suppress(flushq.FlushqError):
             self.queue.close()

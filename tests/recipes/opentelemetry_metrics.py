@@ -1,11 +1,11 @@
-"""Metrics of queues for OpenTelemetry: what becomes of items, why flushes start, what they take.
+"""Metrics of queues for OpenTelemetry: outcomes of items, reasons and durations of flushes.
 
     metrics = QueueMetrics(get_meter("flushq"))
     queue = FlushQueue(insert, policy, on_report=partial(metrics.observe, "events"))
     async with metrics.watch("events", queue), queue:
 
-A queue belongs to its event loop, and the reader of the metrics has its own thread: so the loop
-notes the account of the queue every second, and when the block ends; the reader is told the latest.
+A queue belongs to its event loop, but the reader of the metrics has its own thread. So the loop
+copies the counts of the queue every second, and when the block ends; the reader gets the last copy.
 """
 
 import asyncio
@@ -23,33 +23,33 @@ class QueueMetrics:
     """The metrics of all queues of a process.
 
     Args:
-        meter: What makes the instruments.
-        every: Seconds from one account of a queue to the next.
+        meter: The meter that creates the instruments.
+        every: The seconds between two copies of the counts of a queue.
     """
 
     def __init__(self, meter: Meter, every: float = 1.0) -> None:
         self._every = every
-        self._accounts: dict[str, QueueStats] = {}  # replaced, never changed: a thread reads it
+        self._accounts: dict[str, QueueStats] = {}  # replaced, not changed: a thread reads it
         count, gauge = meter.create_observable_counter, meter.create_observable_gauge
-        count("flushq.items", [self._items], "{item}", "Items, by what became of them")
+        count("flushq.items", [self._items], "{item}", "Items, by their outcome")
         count("flushq.flushes", [self._flushes], "{flush}", "Flushes, by their reason")
         gauge("flushq.pending", [partial(self._now, "pending")], "{item}", "Items that wait")
-        gauge("flushq.oldest.age", [partial(self._now, "oldest_age")], "s", "Of these the oldest")
+        gauge("flushq.oldest.age", [partial(self._now, "oldest_age")], "s", "Age of the oldest")
         gauge("flushq.partitions", [partial(self._now, "partitions")], "{partition}", "Partitions")
         record = meter.create_histogram
         self._seconds = record("flushq.flush.duration", "s", "How long a flush took, with retries")
-        self._waited = record("flushq.wait.duration", "s", "How long the oldest of a batch waited")
+        self._waited = record("flushq.wait.duration", "s", "Wait of the oldest item of a batch")
         self._batch = record("flushq.batch.size", "{item}", "Items of a batch")
 
     def observe(self, queue: str, report: FlushReport) -> None:
-        """Note a flush of the queue of this name: for ``on_report``."""
+        """Record a flush of the queue with this name: use it as ``on_report``."""
         self._seconds.record(report.seconds, {"queue": queue})
         self._waited.record(report.waited, {"queue": queue})
         self._batch.record(report.count, {"queue": queue})
 
     @asynccontextmanager
     async def watch(self, name: str, queue: FlushQueue[Any]) -> AsyncIterator[None]:
-        """Note the account of a queue again and again, and at the end of the block."""
+        """Copy the counts of a queue at regular intervals, and at the end of the block."""
         sampling = asyncio.create_task(self._sample(name, queue))
         try:
             yield

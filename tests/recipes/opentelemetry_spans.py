@@ -1,15 +1,15 @@
-"""A span of OpenTelemetry for each call of ``flush_fn``, linked to those of its items.
+"""A span of OpenTelemetry for each call of ``flush_fn``, linked to the spans of its items.
 
     queue = FlushQueue(traced(get_tracer("flushq"), "store events", store), policy)
     await queue.enqueue(Carried(event))
 
-A ``Carried`` is an item with the span in which it is made, as that of a request. The items of a
-batch come from many requests, so its span is a child of none of them: it begins a trace of its own,
-and links to each of them once. The spans that ``store`` makes are children of it. A call that fails
-has the error on its span; a retry is a call, and has another span.
+A ``Carried`` is an item with the span that was current when it was created, often that of a
+request. The items of a batch come from many requests, so the span of a call is a child of none: it
+begins its own trace, and links to each request's span once. Spans that ``store`` makes are its
+children. The span of a call that fails has the error; a retry is another call, with its own span.
 
-A span keeps 128 links, unless you set OTEL_SPAN_LINK_COUNT_LIMIT to the ``max_records`` of the
-policy. The functions of the queue (``dedupe_key``, ``weigh``, ``on_failure``) get what is carried.
+A span keeps 128 links; set OTEL_SPAN_LINK_COUNT_LIMIT to the ``max_records`` of the policy if that
+is more. ``dedupe_key``, ``weigh`` and ``on_failure`` of the queue get the ``Carried``.
 """
 
 from collections.abc import Awaitable, Callable
@@ -25,14 +25,14 @@ FlushFn = Callable[[list[T]], Awaitable[object]]
 
 @attrs.frozen
 class Carried(Generic[T]):
-    """An item, and the span in which it is enqueued."""
+    """An item, and the span that was current when this object was created."""
 
     item: T
     span: SpanContext = attrs.field(factory=lambda: get_current_span().get_span_context())
 
 
 def traced(tracer: Tracer, name: str, store: FlushFn[T]) -> FlushFn[Carried[T]]:
-    """A flush function that calls another one in a span of this name."""
+    """Return a flush function that calls another one in a span with this name."""
 
     async def flush(batch: list[Carried[T]]) -> None:
         links = [Link(span) for span in {each.span.span_id: each.span for each in batch}.values()]

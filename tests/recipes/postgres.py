@@ -2,8 +2,8 @@
 
     python tests/recipes/postgres.py postgresql://user@host/database FILE
 
-A line's id is its file, by its whole path, and its number: run it again after a crash. PostgreSQL
-may restart meanwhile. Ends with 1 if a line was refused.
+The id of a line is the path of the file and the number of the line, so run the program again after
+a crash. PostgreSQL may restart while it runs. The exit code is 1 if a line was refused.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ INSERT = "INSERT INTO events SELECT * FROM incoming ORDER BY id ON CONFLICT (id)
 
 
 def connect(url: str, timeout: float = 10.0) -> asyncpg.Pool:
-    """Connections to a database that has the table, and each a table for COPY of its own."""
+    """Return a pool of connections, which create the table, and a temporary table each for COPY."""
     urls.check(url)
     return asyncpg.create_pool(url, min_size=1, command_timeout=timeout, init=_prepare)
 
@@ -37,14 +37,14 @@ async def _prepare(connection: asyncpg.Connection) -> None:
 
 
 async def store(pool: asyncpg.Pool, rows: list[Row]) -> None:
-    """Store rows in one transaction: all of them, or none. Ids that are there are left alone."""
+    """Store rows in one transaction, all or none; rows whose id is in the table are skipped."""
     async with pool.acquire() as connection, connection.transaction():
         await connection.copy_records_to_table("incoming", records=rows)
         await connection.execute(INSERT)
 
 
 async def main(url: str, file: Path) -> int:
-    """Store the lines of a file, tell how many there were, and return how many were refused."""
+    """Store the lines of a file, print how many were stored, and return how many were refused."""
     pool = connect(url)
     flush, judge, policy = partial(store, pool), handler(tell), NaturalPolicy(5_000)
     queue = FlushQueue(flush, policy, max_shutdown_wait=10.0, on_failure=judge)
@@ -52,7 +52,7 @@ async def main(url: str, file: Path) -> int:
         with file.open(errors="replace") as lines:
             for number, line in enumerate(lines, 1):
                 await queue.enqueue((f"{file}:{number}", line.removesuffix("\n")))
-        await queue.flush()  # however long PostgreSQL is away; after Ctrl-C ten seconds at most
+        await queue.flush()  # waits while PostgreSQL is away; after Ctrl-C at most ten seconds
     print(queue.stats().delivered, "lines are stored")
     return queue.stats().dropped
 

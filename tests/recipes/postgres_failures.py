@@ -1,4 +1,4 @@
-"""What to do when PostgreSQL fails: wait for what passes, and bury what it refuses."""
+"""The failure handlers for PostgreSQL: they retry temporary errors, and bury refused items."""
 
 import sys
 from collections.abc import Awaitable, Callable
@@ -13,29 +13,29 @@ T = TypeVar("T")
 Bury = Callable[[T, BaseException], Awaitable[object]]
 Kinds = tuple[type[Exception], ...]
 
-PASSING = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)  # of a connection
+PASSING = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)  # the connection failed
 PASSING_STATES = {"08", "40", "53", "57"}  # connection, deadlock, disk or memory, shutdown
-POISONED_STATES = {"22", "23", "54", "P0"}  # data, constraint, size, what a trigger raises
-MISFITS = (TypeError, ValueError, OverflowError)  # of a row whose values are not those of a column
-CLOSED = (asyncpg.SyntaxOrAccessError, asyncpg.InvalidSchemaNameError)  # of a table as a whole
+POISONED_STATES = {"22", "23", "54", "P0"}  # data, constraint, size, an error of a trigger
+MISFITS = (TypeError, ValueError, OverflowError)  # values that do not fit the columns
+CLOSED = (asyncpg.SyntaxOrAccessError, asyncpg.InvalidSchemaNameError)  # no row fits the table
 
 
 def handler(bury: Bury[T], refused: Kinds = (UnicodeError,)) -> FailureHandler[T]:
-    """Wait for PostgreSQL as long as it takes; bury what it refuses, one item at a time."""
+    """Return a handler that always retries temporary errors and buries refused items one by one."""
     return FailureHandler(
         retry=lambda error: isinstance(error, PASSING) or _state(error) in PASSING_STATES,
         split=lambda error: isinstance(error, refused) or _state(error) in POISONED_STATES,
         bury=bury,
-        backoff=lambda failure: Retry.backoff(failure.attempt, most=5.0),  # less than a close has
+        backoff=lambda failure: Retry.backoff(failure.attempt, most=5.0),  # below max_shutdown_wait
     )
 
 
 async def judge_tables(bury: Bury[T], failure: Failure[T]) -> Verdict:
-    """The same, where each batch is of one of many tables; bury all rows of one that takes none.
+    """Decide like ``handler`` for a batch of one table; bury all rows if the table takes none.
 
-    Such a table is missing, may not be written, or has a column that is always generated.
+    Such a table is missing, is not writable, or has a column that is always generated.
     """
-    if isinstance(failure.error, CLOSED):  # each row has failed by itself: none needs to be alone
+    if isinstance(failure.error, CLOSED):  # an error for each row: the batch is not split
         failure = attrs.evolve(failure, errors=[failure.error] * len(failure.items))
     return await handler(bury, MISFITS + CLOSED)(failure)
 
@@ -45,5 +45,5 @@ def _state(error: BaseException) -> str:
 
 
 async def tell(item: object, error: BaseException) -> None:
-    """Bury an item in the output for errors."""
+    """Print an item that was refused, and the reason, to standard error."""
     print(f"refused: {item}: {error}", file=sys.stderr)

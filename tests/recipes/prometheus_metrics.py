@@ -1,11 +1,11 @@
-"""Metrics of queues for Prometheus: what becomes of items, why flushes start, how long they take.
+"""Metrics of queues for Prometheus: outcomes of items, reasons and durations of flushes.
 
     metrics = QueueMetrics(registry)
     async with FlushQueue(insert, policy, on_report=partial(metrics.observe, "events")) as queue:
         metrics.queues["events"] = queue
 
-A queue belongs to its event loop: answer the scrape with ``generate_latest(registry)`` in a handler
-of the service, not with a server in a thread.
+A queue belongs to its event loop. So answer the scrape with ``generate_latest(registry)`` in a
+request handler of the service, not with a server that runs in a thread.
 """
 
 from collections.abc import Iterator
@@ -23,10 +23,10 @@ ITEMS = (1, 4, 16, 64, 256, 1024, 4096, 16384)
 
 
 class QueueMetrics(Collector):
-    """The metrics of all queues of a process; register one.
+    """The metrics of all queues of a process; create only one.
 
     Attributes:
-        queues: The queues to be watched, by the name that the label ``queue`` gives them.
+        queues: The queues to watch; the key is the value of the label ``queue``.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -35,7 +35,7 @@ class QueueMetrics(Collector):
         def histogram(name: str, what: str, buckets: tuple[float, ...]) -> Histogram:
             return Histogram(name, what, ["queue"], buckets=buckets, registry=registry)
 
-        what = "How long a flush took, retries included"
+        what = "How long a flush took, including its retries"
         self._seconds = histogram("flushq_flush_duration_seconds", what, SECONDS)
         what = "How long the oldest item of a batch had waited"
         self._waited = histogram("flushq_wait_seconds", what, SECONDS)
@@ -43,20 +43,20 @@ class QueueMetrics(Collector):
         registry.register(self)
 
     def observe(self, queue: str, report: FlushReport) -> None:
-        """Note a flush of the queue of this name: for ``on_report``."""
+        """Record a flush of the queue with this name: use it as ``on_report``."""
         self._seconds.labels(queue).observe(report.seconds)
         self._waited.labels(queue).observe(report.waited)
         self._items.labels(queue).observe(report.count)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the accounts of the queues."""
+        """Yield the counts of all queues, as metrics."""
         labels = ["queue", "outcome"]
-        items = CounterMetricFamily("flushq_items", "Items, by what became of them", labels=labels)
+        items = CounterMetricFamily("flushq_items", "Items, by their outcome", labels=labels)
         labels = ["queue", "reason"]
         flushes = CounterMetricFamily("flushq_flushes", "Flushes, by their reason", labels=labels)
         pending = GaugeMetricFamily("flushq_pending_items", "Items that wait", labels=["queue"])
         age = GaugeMetricFamily(
-            "flushq_oldest_age_seconds", "Of these the oldest", labels=["queue"]
+            "flushq_oldest_age_seconds", "Age of the oldest item", labels=["queue"]
         )
         partitions = GaugeMetricFamily(
             "flushq_partitions", "Partitions that exist", labels=["queue"]

@@ -2,9 +2,9 @@
 
     EVENTS=events.db uvicorn --app-dir tests/recipes service:app
 
-POST /events answers 202 when the event waits; POST /orders 201 when the order is stored, 422 if it
-was refused, 202 if it still waits after a while; 503 tells to come again. SIGTERM ends the service
-when all is stored; if it cannot store, it ends itself, and keeps what is left in events.db.left.
+POST /events answers 202 when the event is accepted. POST /orders answers 201 when the order is
+stored, 422 if it is refused, 202 if it still waits after two seconds. 503 means: try again later.
+SIGTERM ends the service after a drain, a failure at once. The rest is kept in events.db.left.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from flushq import Dropped, FlushqError, FlushQueue, IntervalPolicy, services
 
 
 class Event(BaseModel):
-    """What a client sends, with an id of its own: it may come twice."""
+    """An event, or an order. A client may send it twice, with the same id."""
 
     id: str
     body: str
@@ -32,7 +32,7 @@ class Event(BaseModel):
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, FlushQueue[sqlite.Row]]]:
-    """Have a queue as long as the service lives; at the end it drains."""
+    """Run a queue as long as the service lives; at the end the queue drains."""
     database = os.environ["EVENTS"]
     async with aiosqlite.connect(database) as db:
         await db.executescript(sqlite.TABLES)
@@ -47,13 +47,13 @@ app = FastAPI(lifespan=lifespan)
 
 @app.post("/events", status_code=202)
 async def take(event: Event, request: Request) -> None:
-    """Take an event, unless too many wait."""
+    """Enqueue an event, unless too many events wait."""
     request.state.queue.enqueue_nowait((event.id, event.body))
 
 
 @app.post("/orders", status_code=201)
 async def store(order: Event, request: Request, response: Response) -> None:
-    """Store an order, or tell after a while that it waits."""
+    """Store an order, or answer 202 if it still waits after two seconds."""
     async with asyncio.timeout(0.5):
         receipt = await request.state.queue.submit((order.id, order.body))
     try:
@@ -67,5 +67,5 @@ async def store(order: Event, request: Request, response: Response) -> None:
 @app.exception_handler(TimeoutError)
 @app.exception_handler(FlushqError)
 async def refuse(request: Request, error: Exception) -> JSONResponse:
-    """What was not accepted, or not stored, may come again."""
+    """Answer 503: the item was not accepted, or not stored, and may be sent again."""
     return JSONResponse({"detail": type(error).__name__}, 503, {"Retry-After": "1"})

@@ -2,10 +2,10 @@
 
     python tests/recipes/sqlite.py DATABASE FILE
 
-A line's id is the path of its file and its number; what is stored already is left as it is, so run
-it again after a crash. It waits while the disk is full or the database is locked. A row that a
-constraint of the table refuses goes into another table, alone, with the reason, and the exit code
-is 1; if it cannot go there yet, it waits until it can.
+The id of a line is the path of the file and the number of the line. Lines that are stored already
+are skipped, so run the program again after a crash. It waits while the disk is full or the database
+is locked. If the table refuses a row, the program writes the id and the reason to the table
+``dead_letters``, as soon as it can, and the exit code is 1.
 """
 
 import asyncio
@@ -36,24 +36,24 @@ async def write(db: aiosqlite.Connection, statement: str, rows: list[Row]) -> No
 
 
 async def store(db: aiosqlite.Connection, rows: list[Row]) -> None:
-    """Store events; those that are there already stay as they are."""
+    """Store events; an event whose id is in the table already is skipped."""
     await write(db, "INSERT INTO events VALUES (?, ?) ON CONFLICT (id) DO NOTHING", rows)
 
 
 async def bury(db: aiosqlite.Connection, row: Row, error: BaseException) -> None:
-    """Put a row aside that SQLite refuses, with the reason."""
+    """Save the id of a row that SQLite refuses, with the reason."""
     letter = (row[0].encode(errors="backslashreplace").decode(), str(error))
     await write(db, "INSERT OR REPLACE INTO dead_letters VALUES (?, ?)", [letter])
 
 
 def handler(db: aiosqlite.Connection) -> FailureHandler[Row]:
-    """Wait for what passes, and bury what SQLite refuses."""
-    grave = partial(bury, db)
-    return FailureHandler(retry=will_pass, split=is_refused, bury=grave, backoff=soon)
+    """Return a handler that always retries temporary errors and buries refused rows one by one."""
+    save = partial(bury, db)
+    return FailureHandler(retry=will_pass, split=is_refused, bury=save, backoff=soon)
 
 
 async def main(database: Path, file: Path) -> int:
-    """Store the lines of a file, tell how many there were, and return how many were refused."""
+    """Store the lines of a file, print how many were stored, and return how many were refused."""
     async with aiosqlite.connect(database) as db:
         await db.executescript(TABLES)
         flush, judge, policy = partial(store, db), handler(db), NaturalPolicy(1_000)
@@ -61,7 +61,7 @@ async def main(database: Path, file: Path) -> int:
             with file.open(errors="replace") as lines:
                 for number, line in enumerate(lines, 1):
                     await queue.enqueue((f"{file}:{number}", line.removesuffix("\n")))
-            await queue.flush()  # however long it takes; after Ctrl-C ten seconds at most
+            await queue.flush()  # waits as long as it takes; after Ctrl-C at most ten seconds
     print(queue.stats().delivered, "lines are stored")
     return queue.stats().dropped
 

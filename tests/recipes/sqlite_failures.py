@@ -1,6 +1,6 @@
-"""What to do when SQLite fails: wait for what passes, and bury what it refuses.
+"""The failure handler for SQLite: it retries temporary errors, and buries refused items.
 
-``handler`` is for queues of threads; that of sqlite.py, for asyncio, is made of the same functions.
+``handler`` is for queues of threads. The one in sqlite.py, for asyncio, uses the same functions.
 """
 
 import sqlite3
@@ -22,21 +22,21 @@ MISUSED = (sqlite3.ProgrammingError, sqlite3.InterfaceError)
 
 
 def handler(bury: Callable[[Any, BaseException], object]) -> FailureHandler[Any]:
-    """Wait for SQLite as long as it takes; bury what it refuses, one item at a time."""
+    """Return a handler that always retries temporary errors and buries refused items one by one."""
     return FailureHandler(retry=will_pass, split=is_refused, bury=bury, backoff=soon)
 
 
 def will_pass(error: BaseException) -> bool:
-    """Whether the database is locked, full or gone: the same statement may succeed later."""
+    """Return whether the same statement may succeed later: the database is locked, full or gone."""
     code: int = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF in PASSING  # without the bits of an extended code, as SQLITE_IOERR_WRITE
+    return code & 0xFF in PASSING  # the primary code of an extended one, as SQLITE_IOERR_WRITE
 
 
 def is_refused(error: BaseException) -> bool:
-    """Whether the table or the driver refuses a value for good: one item is at fault."""
+    """Return whether the table or the driver refuses a value for good: one item is at fault."""
     return isinstance(error, REFUSED) or (isinstance(error, MISUSED) and "bind" in str(error))
 
 
 def soon(failure: Failure[Any]) -> Retry:
-    """Pause for at most a second, so that a close has time for some more attempts."""
+    """Return a retry after at most a second, so that a close has time for several attempts."""
     return Retry.backoff(failure.attempt, most=1.0)

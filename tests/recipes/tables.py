@@ -2,8 +2,8 @@
 
     python tests/recipes/tables.py postgresql://user@host/database FILE
 
-A line is a JSON array: ``users`` or ``schema.users``, and a value for each column. What is refused
-is named, and it ends with 1. After a crash run it again: a row whose key is there is left alone.
+A line is a JSON array: ``users`` or ``schema.users``, and a value for each column. Refused rows are
+printed, and the exit code is 1. After a crash run it again: rows whose key exists are skipped.
 """
 
 import asyncio
@@ -25,13 +25,13 @@ INCOMING = "flushq_incoming"
 
 
 def connect(url: str, timeout: float = 10.0) -> asyncpg.Pool:
-    """Connections to a database; no statement is kept, as INCOMING changes each time."""
+    """Return a pool of connections that cache no statement, as INCOMING changes each time."""
     urls.check(url)
     return asyncpg.create_pool(url, min_size=1, command_timeout=timeout, statement_cache_size=0)
 
 
 def writing(pool: asyncpg.Pool) -> FlushQueue[Row]:
-    """A queue of rows: a table that is locked holds up no other, until the queue is full."""
+    """Return a queue of rows. Until it is full, a locked table does not delay the others."""
     return FlushQueue(
         partial(store, pool), NaturalPolicy(5_000), partition_key=itemgetter(0),
         max_in_flight=4, max_shutdown_wait=10.0, on_failure=partial(judge_tables, tell),
@@ -46,21 +46,21 @@ async def store(pool: asyncpg.Pool, rows: list[Row]) -> None:
         await connection.execute(f"CREATE TEMPORARY TABLE {INCOMING} (LIKE {table}) ON COMMIT DROP")
         columns = (await connection.prepare(f"TABLE {INCOMING}")).get_attributes()
         if {len(values) for values in records} != {len(columns)}:
-            raise ValueError(f"the columns of the table are {[each.name for each in columns]}")
+            raise ValueError(f"a row must have values for {[each.name for each in columns]}")
         await connection.copy_records_to_table(INCOMING, records=records)
         await connection.execute(f"INSERT INTO {table} TABLE {INCOMING} ON CONFLICT DO NOTHING")
 
 
 def read(line: bytes) -> Row:
-    """The row in a line of the file."""
+    """Return the row in a line of the file."""
     match json.loads(line):
         case [str(table), *values] if "\0" not in table:
             return table, tuple(values)
-    raise ValueError("it is not an array that begins with the name of a table")
+    raise ValueError("a line must be an array that begins with the name of a table")
 
 
 async def main(url: str, file: Path) -> int:
-    """Store the rows of a file, tell how many there were, and return how many were refused."""
+    """Store the rows of a file, print how many were stored, and return how many were refused."""
     number = 0
     async with connect(url) as pool, writing(pool) as queue:
         with file.open("rb") as lines:

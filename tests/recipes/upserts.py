@@ -2,9 +2,9 @@
 
     python tests/recipes/upserts.py postgresql://user@host/database FILE
 
-A line is a key, a tab and a value. Changes that wait are merged, so a batch has each key once, with
-its latest value: PostgreSQL refuses to change a row twice in one statement. After a crash run it
-again. PostgreSQL may restart meanwhile. Ends with 1 if a row was refused.
+A line is a key, a tab and a value. Changes of a key that wait are merged, so a batch has each key
+once, with its latest value: PostgreSQL refuses to change a row twice in one statement. After a
+crash run it again. PostgreSQL may restart while it runs. The exit code is 1 if a row was refused.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ Row = tuple[str, str]
 
 UPSERT = """
     INSERT INTO latest SELECT * FROM unnest($1::text[], $2::text[]) AS rows (key, value)
-    ORDER BY key  -- so that two programs cannot wait for each other
+    ORDER BY key  -- so that two programs cannot deadlock
     ON CONFLICT (key) DO UPDATE SET value = excluded.value"""
 
 
 def connect(url: str, timeout: float = 10.0) -> asyncpg.Pool:
-    """Connections to a database that has the table."""
+    """Return a pool of connections, which create the table."""
     urls.check(url)
     return asyncpg.create_pool(url, min_size=1, command_timeout=timeout, init=_prepare)
 
@@ -41,9 +41,9 @@ async def _prepare(connection: asyncpg.Connection) -> None:
 
 
 def writing(pool: asyncpg.Pool) -> FlushQueue[Row]:
-    """A queue of changes, which writes a key once a second at most, however often it changes.
+    """Return a queue that writes a key at most once a second, however often the key changes.
 
-    It writes one batch at a time, so that no older value comes after a newer one.
+    The queue writes one batch at a time, so an older value never overwrites a newer one.
     """
     judge: FailureHandler[Row] = handler(tell)
     return FlushQueue(
@@ -53,19 +53,19 @@ def writing(pool: asyncpg.Pool) -> FlushQueue[Row]:
 
 
 async def store(pool: asyncpg.Pool, rows: list[Row]) -> None:
-    """Store rows with different keys by one statement: all of them, or none."""
+    """Store rows with different keys in one statement: all of them, or none."""
     keys, values = zip(*rows, strict=True)
     await pool.execute(UPSERT, keys, values)
 
 
 async def main(url: str, file: Path) -> int:
-    """Store the changes of a file, tell how many there were, and return how many were refused."""
+    """Store the changes of a file, print their number, and return how many rows were refused."""
     async with connect(url) as pool, writing(pool) as queue:
         with file.open(errors="replace") as lines:
             for line in lines:
                 key, _, value = line.removesuffix("\n").partition("\t")
                 await queue.enqueue((key, value))
-        await queue.flush()  # however long PostgreSQL is away; after Ctrl-C ten seconds at most
+        await queue.flush()  # waits while PostgreSQL is away; after Ctrl-C at most ten seconds
     print(queue.stats().accepted, "changes,", queue.stats().delivered, "rows written")
     return queue.stats().dropped
 

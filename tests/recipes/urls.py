@@ -1,4 +1,4 @@
-"""URLs with a password in them, which is not to appear in anybody's complaint."""
+"""A check of URLs, so that no error message of a driver shows the password in a URL."""
 
 import re
 
@@ -9,7 +9,7 @@ URL = re.compile(
 
 
 def check(url: str) -> None:
-    """Refuse a URL that others would misread, and quote its password when they refuse it."""
+    """Raise ValueError if a driver could misread a URL, and then show its password in an error."""
     if not (url.isascii() and url.isprintable() and "\\" not in url and URL.fullmatch(url)):
         raise ValueError(
             "the URL is not valid: it must begin with SCHEME://, "

@@ -1,1 +1,1 @@
-"""The queue for threads: flushq.threads."""
+"""Tests of the queue for threads, flushq.threads."""

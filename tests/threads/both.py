@@ -1,4 +1,4 @@
-"""The scenarios of a file, and the tests that play each of them on both drivers."""
+"""The scenarios of a file, and the tests that run each of them with both drivers."""
 
 from collections.abc import Callable
 
@@ -10,18 +10,18 @@ Test = Callable[[Scenario], None]
 
 
 class Scenarios:
-    """Collects what it decorates: scenarios, which hold on both drivers."""
+    """A decorator that collects scenarios, which hold with both drivers."""
 
     def __init__(self) -> None:
         self._scenarios: list[Scenario] = []
 
     def __call__(self, scenario: Scenario) -> Scenario:
-        """Have a scenario played on both drivers."""
+        """Register a scenario, so that it is run with both drivers."""
         self._scenarios.append(scenario)
         return scenario
 
     def tests(self, *, preempted: int) -> tuple[Test, Test, Test]:
-        """The tests of all: in asyncio, in threads, and in threads that are preempted, so often."""
+        """Return the tests: asyncio, threads, and ``preempted`` runs of preempted threads."""
         of_each = pytest.mark.parametrize(
             "scenario", self._scenarios, ids=lambda scenario: scenario.__name__
         )
@@ -33,7 +33,7 @@ class Scenarios:
 
         @of_each
         def test_in_threads(scenario: Scenario) -> None:
-            """The scenario holds in threads, in whatever order they run."""
+            """The scenario holds in threads, in every order in which they are run."""
             for seed in range(6):
                 run_threads(scenario, seed)
 

@@ -1,4 +1,4 @@
-"""What a session of the queue for threads is drawn to do beside the usual: bounds and the like."""
+"""The random options of a session of the queue for threads: bounds, merging, a throttle."""
 
 import random
 from collections.abc import Callable
@@ -11,59 +11,60 @@ from flushq.throttles import CircuitBreaker, RateLimit, Throttle
 from tests.sessions.throttles import FAULTS, FaultyThrottle, OneAtATime
 
 Part = tuple[int, int]
-"""An item as it was brought: by which producer, and how many that had brought before."""
+"""An item as it was enqueued: its producer, and the number of earlier items of that producer."""
 
 
 @attrs.frozen
 class Item:
-    """What a producer brings.
+    """An item of a producer.
 
     Attributes:
-        who: The producer.
-        number: How many it has brought before.
-        weight: What it weighs; not compared, as merging changes it.
-        parts: What was merged into it, in that order, and itself.
+        producer: The number of the producer.
+        number: The number of items that the producer enqueued before.
+        weight: The weight; not compared, as merging changes it.
+        parts: This item, and the items that were merged into it, in order of acceptance.
     """
 
-    who: int
+    producer: int
     number: int
     weight: float = attrs.field(default=1.0, eq=False)
     parts: tuple[Part, ...] = attrs.field(default=(), eq=False)
 
     @classmethod
-    def of(cls, who: int, number: int) -> "Item":
-        """One that was merged with nothing."""
-        return cls(who, number, 1.0 + (who + number) % 2, ((who, number),))
+    def of(cls, producer: int, number: int) -> "Item":
+        """Return an item into which no other was merged."""
+        return cls(producer, number, 1.0 + (producer + number) % 2, ((producer, number),))
 
     @property
     def key(self) -> int:
-        """The key by which it may be a duplicate."""
+        """The key that ``dedupe_key`` returns."""
         return self.number % 3
 
     @property
     def partition(self) -> int:
-        """The partition it may be of."""
+        """The key that ``partition_key`` returns."""
         return self.number % 2
 
 
 def last(waiting: Item, new: Item) -> Item:
-    """The last item wins."""
+    """Return the new item: the last item wins."""
     return new
 
 
 def fold(waiting: Item, new: Item) -> Item:
-    """The item that waits, and what is in the new one."""
+    """Return the waiting item with the parts and the weight of the new one added."""
     weight, parts = waiting.weight + new.weight, waiting.parts + new.parts
     return attrs.evolve(waiting, weight=weight, parts=parts)
 
 
 @attrs.frozen
 class Plan:
-    """What the queue keeps to.
+    """The random options of a queue.
 
     Attributes:
-        partitions: How many flushes of one partition may run; 0: there are no partitions.
-        most_weight, when_full, merge, throttle: As the queue is told.
+        partitions: The ``max_in_flight_per_partition``; 0: the queue has no partitions.
+        most_weight: The ``max_queue_weight``.
+        when_full, merge, throttle: The arguments of the queue with these names.
     """
 
     partitions: int | None = 0
@@ -74,7 +75,7 @@ class Plan:
 
     @property
     def is_partitioned(self) -> bool:
-        """Whether there are partitions."""
+        """Whether the queue has partitions."""
         return self.partitions != 0
 
     @property
@@ -83,7 +84,7 @@ class Plan:
         return self.when_full != "wait"
 
     def options(self) -> dict[str, Any]:
-        """The same, as arguments of a queue."""
+        """Return the options as arguments of a queue."""
         options: dict[str, Any] = {"when_full": self.when_full, "throttle": self.throttle}
         if self.is_partitioned:
             options["partition_key"] = lambda item: item.partition
@@ -101,7 +102,7 @@ PLAIN = Plan()
 
 
 def draw_plan(seed: int, second: float) -> Plan:
-    """What a seed decides; half of the sessions are plain."""
+    """Return the plan that belongs to a seed; half of the sessions have no special options."""
     draw = random.Random(repr((seed, "plan")))
     if draw.random() < 0.5:
         return PLAIN

@@ -1,6 +1,6 @@
 """Programs that tests run as processes: ``python -m tests.threads.programs NAME FILE``.
 
-What is delivered is written into the file, a line for each item. A program forks as it likes.
+Each delivered item is written into the file as a line. A program may fork.
 """
 
 import atexit
@@ -19,7 +19,7 @@ from typing import Any
 from flushq import IntervalPolicy, NaturalPolicy
 from flushq.threads import FlushQueue, batches
 
-warnings.filterwarnings("ignore", message=".*fork.*")  # of several threads: that is the test
+warnings.filterwarnings("ignore", message=".*fork.*")  # we fork with several threads on purpose
 logging.basicConfig(format="%(levelname)s %(message)s")
 
 PATH = sys.argv[2]
@@ -28,13 +28,13 @@ PROGRAMS: dict[str, Callable[[], object]] = {}
 
 
 def program(function: Callable[[], object]) -> Callable[[], object]:
-    """Have a program run by its name."""
+    """Register a program by the name of its function."""
     PROGRAMS[function.__name__] = function
     return function
 
 
 def store(batch: list[Any]) -> None:
-    """Append to the file, in one step."""
+    """Append a batch to the file, in one step."""
     lines = "".join(f"{item}\n" for item in batch)
     file = os.open(PATH, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(file, lines.encode())
@@ -42,7 +42,7 @@ def store(batch: list[Any]) -> None:
 
 
 def child_of(work: Callable[[], object]) -> None:
-    """Fork, work in the child to the end of its interpreter, and wait for it."""
+    """Fork, call ``work`` in the child, end its interpreter, and wait for the child."""
     pid = os.fork()
     if pid == 0:
         work()
@@ -51,7 +51,7 @@ def child_of(work: Callable[[], object]) -> None:
 
 
 def open_queue(*items: Any, **options: Any) -> FlushQueue[Any]:
-    """A queue that somebody leaves open, with items in it."""
+    """Return a started queue that has these items; the program does not close it."""
     queue = FlushQueue(store, options.pop("policy", NEVER), **options)
     queue.start()
     for item in items:
@@ -64,7 +64,7 @@ def open_queue(*items: Any, **options: Any) -> FlushQueue[Any]:
 
 @program
 def returns() -> None:
-    """Every way to end drains all open queues, after all threads that are no daemons."""
+    """A return drains all open queues, after all threads that are no daemons have ended."""
     kept.append(open_queue("started", max_in_flight=2))
     new: FlushQueue[str] = FlushQueue(store, NEVER)
     new.enqueue("never started")
@@ -75,21 +75,21 @@ def returns() -> None:
 
 @program
 def exits() -> None:
-    """sys.exit."""
+    """The program ends with sys.exit."""
     kept.append(open_queue("item"))
     sys.exit(3)
 
 
 @program
 def raises() -> None:
-    """An exception that nobody handles."""
+    """The program ends with an exception."""
     kept.append(open_queue("item"))
-    raise OSError("nobody handles it")
+    raise OSError("no disk")
 
 
 @program
 def is_terminated() -> None:
-    """SIGTERM, with a handler that has the interpreter exit."""
+    """The program gets SIGTERM, and its handler calls sys.exit."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     kept.append(open_queue("item"))
     os.kill(os.getpid(), signal.SIGTERM)
@@ -97,10 +97,10 @@ def is_terminated() -> None:
 
 @program
 def ends_with_a_flush_that_hangs() -> None:
-    """What does not end within the limit is told, with numbers; the others are drained.
+    """A flush that exceeds the limit is logged with numbers; the other queues are drained.
 
-    It has a worker already: some versions of Python start no thread at the end, and then flush_fn
-    runs in the thread that ends.
+    The queue has a worker already: some versions of Python start no thread at the end, and then
+    flush_fn would run in the thread that ends.
     """
     hangs = threading.Event()
 
@@ -118,7 +118,7 @@ def ends_with_a_flush_that_hangs() -> None:
 
 @program
 def ends_within_the_flush_of_a_kept_worker() -> None:
-    """The workers that are there go on at the end, as the executor of Python would not."""
+    """Workers that exist run until the end, unlike those of Python's ThreadPoolExecutor."""
     queue = open_queue("first", policy=NaturalPolicy(1), max_in_flight=3)
     queue.flush()
     for item in range(5):
@@ -128,7 +128,7 @@ def ends_within_the_flush_of_a_kept_worker() -> None:
 
 
 def enqueue_late(queue: FlushQueue[str]) -> None:
-    """Enqueue when the main thread has ended."""
+    """Enqueue an item after the main thread has ended."""
     threading.main_thread().join()
     queue.enqueue("of a late thread")
 
@@ -141,7 +141,7 @@ kept: list[FlushQueue[Any]] = []
 
 @program
 def forks() -> None:
-    """Each process delivers what was enqueued in it, once."""
+    """Each process delivers once the items that were enqueued in it."""
     queue = open_queue("parent before")
     receipt = queue.submit("parent submitted")
 
@@ -164,7 +164,7 @@ def forks() -> None:
 
 @program
 def forks_within_a_stream() -> None:
-    """The child cannot use the stream, and leaves its block; the parent goes on."""
+    """The child cannot use the stream, and leaves its block; the parent continues the stream."""
     with batches(iter(range(4)), NaturalPolicy(2), name="numbers", max_queue_size=2) as stream:
         for batch in stream:
             store(batch)
@@ -181,7 +181,7 @@ def forks_within_a_stream() -> None:
 
 @program
 def forks_within_flush_fn() -> None:
-    """The child does nothing of what the parent does, whatever becomes of it."""
+    """The child flushes its own item only, and the parent flushes its items as without a fork."""
 
     def sink(batch: list[str]) -> None:
         if batch == ["forks"] and os.fork() == 0:
@@ -200,7 +200,7 @@ def forks_within_flush_fn() -> None:
 
 @program
 def forks_from_a_flush_that_returns() -> None:
-    """A child that goes on where the flush was does not take the next batch of the parent."""
+    """A child that returns from the parent's flush does not take the parent's next batch."""
 
     def sink(batch: list[str]) -> None:
         if batch == ["forks"]:
@@ -216,7 +216,7 @@ def forks_from_a_flush_that_returns() -> None:
 
 @program
 def forks_under_load() -> None:
-    """Other threads are inside calls of the queue at every fork: no lock is held in a child."""
+    """No lock is held in a child, although other threads are inside calls of the queue."""
     queue = open_queue(policy=IntervalPolicy(0.001, 50), max_queue_size=100, max_in_flight=2)
     over = threading.Event()
     threads = [threading.Thread(target=produce, args=(queue, name, over)) for name in range(4)]
@@ -237,13 +237,13 @@ def forks_under_load() -> None:
 
 
 def enqueue_and_ask(queue: FlushQueue[str], item: str) -> None:
-    """Enqueue, and look at the account."""
+    """Enqueue an item, and call ``stats``."""
     queue.enqueue(item)
     queue.stats()
 
 
 def produce(queue: FlushQueue[str], name: int, over: threading.Event) -> None:
-    """Use a queue in every way, and not all of the processor."""
+    """Enqueue items in every way until ``over``, with pauses that leave time to others."""
     ways: list[Callable[[str], object]] = [
         queue.enqueue,
         queue.submit,
@@ -263,7 +263,7 @@ def produce(queue: FlushQueue[str], name: int, over: threading.Event) -> None:
 
 
 def work_in_a_pool(queue: FlushQueue[Any] | None) -> None:
-    """What a process of multiprocessing does, and leaves."""
+    """Enqueue an item in a process of multiprocessing, and leave the queue open."""
     queue = queue or open_queue()
     queue.enqueue("worker")
     globals()["kept"].append(queue)
@@ -271,7 +271,7 @@ def work_in_a_pool(queue: FlushQueue[Any] | None) -> None:
 
 @program
 def is_forked_by_multiprocessing() -> None:
-    """Its end counts as the end of its interpreter; a pool, too."""
+    """The end of a worker of multiprocessing counts as the end of its interpreter."""
     queue = open_queue("parent")
     context: Any = multiprocessing.get_context("fork")
     process = context.Process(target=work_in_a_pool, args=(queue,))
@@ -282,7 +282,7 @@ def is_forked_by_multiprocessing() -> None:
 
 @program
 def is_spawned_by_multiprocessing() -> None:
-    """The same with spawn, where a queue is made anew."""
+    """The same holds with spawn, where the worker creates its own queue."""
     process = multiprocessing.get_context("spawn").Process(target=work_in_a_pool, args=(None,))
     process.start()
     process.join()
@@ -290,7 +290,7 @@ def is_spawned_by_multiprocessing() -> None:
 
 @program
 def is_forked_by_a_server_of_multiprocessing() -> None:
-    """The same with a process that is forked before it has imported anything."""
+    """The same holds with a process that is forked before it has imported flushq."""
     process = multiprocessing.get_context("forkserver").Process(target=work_in_a_pool, args=(None,))
     process.start()
     process.join()
@@ -301,7 +301,7 @@ def is_forked_by_a_server_of_multiprocessing() -> None:
 
 @program
 def drops_a_queue() -> None:
-    """A queue that nobody holds delivers what it has, and its threads end."""
+    """A queue without references delivers its items, and its threads end."""
     queue = open_queue("dropped")
     del queue
     while threading.active_count() > 1:

@@ -1,14 +1,14 @@
-"""Random sessions of the queue for threads, and a checker that knows what may come of them.
+"""Random sessions of the queue for threads, and a check of their results.
 
     python -m tests.threads.sessions                    1,000 sessions on the stage
-    python -m tests.threads.sessions 100000 --seed 7    so many, from this seed on
+    python -m tests.threads.sessions 100000 --seed 7    100,000 sessions, with seeds from 7 on
     python -m tests.threads.sessions 2000 --real        with real threads, in real time
-    python -m tests.threads.sessions 1 --seed 4711      one again
+    python -m tests.threads.sessions 1 --seed 4711      one session again
 
-A session is a queue with random arguments, producers that use it in every way, with timeouts and
-interrupts, a sink that takes its time and fails, and somebody who closes the queue at any time. On
-the stage a seed makes the same session again. `plans` draws what a queue has beside the usual, and
-`verdicts` tells what is wrong.
+A session is a queue with random arguments, producers that use the queue in every way, with timeouts
+and interrupts, a sink that is slow and fails, and a main thread that closes the queue at a random
+time. On the stage a seed repeats the same session. `plans` draws the special options of a queue,
+and `verdicts` checks the results.
 """
 
 import argparse
@@ -50,24 +50,24 @@ VERDICTS: list[Any] = [Drop, Drop, Retry, Split, Split, Fail]
 
 @attrs.define(eq=False)
 class Session:
-    """What has happened.
+    """A session, and a record of its events.
 
     Attributes:
-        seed: What decides all of it.
-        spawn: Starts a thread, and returns what has ``join``.
-        sleep: Lets time pass.
-        now: The time, on the stage.
-        second: The unit of time.
+        seed: The seed that decides everything.
+        spawn: A function that starts a thread, and returns an object with ``join``.
+        sleep: A function that sleeps.
+        now: A function that returns the time; without a stage, it always returns 0.
+        second: The unit of time, in seconds.
         accepted: The items that a call has accepted.
-        unknown: Items of a deliver() that has timed out.
+        unknown: The items of calls of deliver(), which may have timed out.
         handed: The batches that flush_fn was called with.
-        times: When it was called.
+        times: The times of these calls.
         running: The partitions of the flushes that run.
-        flaws: What was seen to be wrong.
-        told: What a caller was told of an item.
-        errors: What the close has raised.
-        most: How many flushes may run at a time.
-        plan: What it is drawn to do beside the usual.
+        flaws: The errors that were found during the session.
+        results: The exception that a receipt or deliver() raised for an item; None: it returned.
+        errors: The exceptions that the close has raised.
+        most: The ``max_in_flight`` of the queue.
+        plan: The special options of the queue.
         queue: The queue.
     """
 
@@ -82,7 +82,7 @@ class Session:
     times: list[float] = attrs.field(factory=list)
     running: list[int] = attrs.field(factory=list)
     flaws: list[str] = attrs.field(factory=list)
-    told: dict[Item, BaseException | None] = attrs.field(factory=dict)
+    results: dict[Item, BaseException | None] = attrs.field(factory=dict)
     errors: list[BaseException] = attrs.field(factory=list)
     most: int = 1
     _size: int = 0
@@ -94,11 +94,11 @@ class Session:
 
     @property
     def is_on_stage(self) -> bool:
-        """Whether the time is known."""
+        """Whether the session runs in virtual time, so that times can be checked."""
         return self.now is not float
 
     def run(self) -> None:
-        """Play it, and check what has come of it."""
+        """Run the session, and check its results."""
         draw = random.Random(self.seed)
         options = self._options(draw)
         self.most, self._size = options["max_in_flight"], options["max_queue_size"]
@@ -147,33 +147,33 @@ class Session:
         partition = batch[0].partition
         self.running.append(partition)
         try:
-            self._look_around(batch)
+            self._check_flush(batch)
             self._work(draw, badness)
         finally:
             self.running.remove(partition)
 
-    def _look_around(self, batch: list[Item]) -> None:
-        """What holds at every moment, where more than the usual is played."""
+    def _check_flush(self, batch: list[Item]) -> None:
+        """Check the limits of flushes that run at a time, the partition of a batch, and stats()."""
         plan, partitions = self.plan, {item.partition for item in batch}
         if len(self.running) > self.most:
-            self.flaws.append(f"{len(self.running)} flushes run")
+            self.flaws.append(f"{len(self.running)} flushes run at a time")
         if plan.is_partitioned:
             of_mine = self.running.count(batch[0].partition)
             if len(partitions) > 1 or of_mine > (plan.partitions or self.most):
-                self.flaws.append(f"a flush of {batch}, beside {of_mine - 1} of its partition")
-        self._look_at_stats()
+                self.flaws.append(f"a flush of {batch}, and {of_mine - 1} others of its partition")
+        self._check_stats()
 
-    def _look_at_stats(self) -> None:
-        """The account adds up, and what waits is within its bounds."""
+    def _check_stats(self) -> None:
+        """Check that the account adds up, and that the items that wait are within the bounds."""
         if self.plan == PLAIN:
             return
-        stats, weight = self.queue.stats(), self.queue._core.batcher.weight  # noqa: SLF001 - nobody tells of it
+        stats, weight = self.queue.stats(), self.queue._core.batcher.weight  # noqa: SLF001 - it is not public
         ends = stats.delivered + stats.dropped + stats.undelivered + stats.in_doubt
         left = stats.duplicates + stats.displaced + stats.pending + stats.in_flight
         if stats.accepted != ends + left or stats.pending > self._size:
-            self.flaws.append(f"{stats}")
+            self.flaws.append(f"the account is wrong: {stats}")
         if weight > (self.plan.most_weight or weight):
-            self.flaws.append(f"what waits weighs {weight}")
+            self.flaws.append(f"the items that wait weigh {weight}")
 
     def _work(self, draw: random.Random, badness: float) -> None:
         self.sleep(self.second * draw.choice([0, 0, 0.3, 1]))
@@ -185,7 +185,7 @@ class Session:
             item, timeout = Item.of(name, number), draw.choice([None, None, 0, 0.4 * self.second])
             self.sleep(self.second * draw.choice([0, 0, 0, 0.2]))
             try:
-                self._bring(queue, item, timeout, draw)
+                self._use(queue, item, timeout, draw)
             except (TimeoutError, QueueFull, Interrupt):
                 continue
             except ItemTooLarge:
@@ -194,12 +194,12 @@ class Session:
             except (QueueClosed, QueueEnded):
                 return
 
-    def _bring(
+    def _use(
         self, queue: FlushQueue[Item], item: Item, timeout: float | None, draw: random.Random
     ) -> None:
         way = draw.randrange(6)
         if way == 0:
-            self._at_once(partial(queue.enqueue_nowait, item))
+            self._make(partial(queue.enqueue_nowait, item))
             self.accepted.append(item)
         elif way == 1:
             receipt = queue.submit(item, timeout)
@@ -211,14 +211,14 @@ class Session:
         elif way == 3:
             queue.flush(timeout)
         else:
-            self._at_once(partial(queue.enqueue, item, timeout))
+            self._make(partial(queue.enqueue, item, timeout))
             self.accepted.append(item)
 
-    def _at_once(self, call: Callable[[], object]) -> None:
-        """Nobody waits for room, or is refused, where items are displaced instead."""
+    def _make(self, call: Callable[[], object]) -> None:
+        """Make a call; a TimeoutError or QueueFull is a flaw if the queue displaces items."""
         try:
             call()
-            self._look_at_stats()
+            self._check_stats()
         except (TimeoutError, QueueFull) as error:
             if self.plan.displaces:
                 self.flaws.append(f"a call raised {error!r}")
@@ -228,13 +228,13 @@ class Session:
         try:
             ask(timeout)
         except (ItemFailed, ShutdownTimeout) as error:
-            self.told[item] = error
+            self.results[item] = error
         else:
-            self.told[item] = None
+            self.results[item] = None
 
 
 def play_on_stage(seed: int, preempt: float = 0.0) -> None:
-    """Play a session on the stage."""
+    """Run a session on the stage."""
 
     def body(stage: Stage) -> None:
         Session(seed, stage.spawn, stage.sleep, lambda: stage.now).run()
@@ -243,7 +243,7 @@ def play_on_stage(seed: int, preempt: float = 0.0) -> None:
 
 
 def play_for_real(seed: int) -> None:
-    """Play a session with real threads; what is a second on the stage is a millisecond."""
+    """Run a session with real threads; a second on the stage is a millisecond here."""
 
     def spawn(work: Callable[[], object]) -> threading.Thread:
         thread = threading.Thread(target=work)
@@ -254,7 +254,7 @@ def play_for_real(seed: int) -> None:
 
 
 def main() -> None:
-    """Play many, and tell of the first that is wrong by its seed."""
+    """Run many sessions, and print the seed of the first one that fails."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("count", type=int, nargs="?", default=1000)
     parser.add_argument("--seed", type=int, default=0)
@@ -269,7 +269,7 @@ def main() -> None:
         except BaseException:
             print(f"seed {seed}")  # noqa: T201 - a program
             raise
-    print(f"{options.count} sessions, nothing wrong")  # noqa: T201 - a program
+    print(f"{options.count} sessions, no failure")  # noqa: T201 - a program
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Threads that run one at a time, in an order that is chosen, and in virtual time.
+"""A *stage*: threads that run one at a time, in a chosen order, and in virtual time.
 
-`play(body, order)` runs a body with `flushq.threads.primitives` replaced. Wherever a thread asks
-for a lock, lets one go, waits or starts another, an *order* chooses who runs next. If nobody can,
-the time goes on to when somebody can; if that is never, the play ends with a `Hang`. With
-`preempt`, a thread may also lose its turn wherever CPython may take it (`tests.threads.steps`).
+`play(body, order)` runs a function with `flushq.threads.primitives` replaced. Whenever a thread
+acquires or releases a lock, waits, or starts another thread, an *order* chooses the thread that
+runs next. If no thread can run, the time advances until one can; if none ever can, `play` raises
+`Hang`. With `preempt`, threads may also be switched wherever CPython may (`tests.threads.steps`).
 """
 
 import gc
@@ -21,12 +21,12 @@ from tests.threads.steps import CAN_TRACE_THREADS, Tracer
 
 MOST_TURNS = 20_000
 STACK = 2**19
-"""Bytes of a thread's stack: there are many threads."""
+"""The size of a thread's stack, in bytes; small, as there are many threads."""
 
 
 @contextmanager
 def no_collector() -> Iterator[None]:
-    """Have no garbage collected: a thread that loses its turn amid that would keep it from all."""
+    """Disable the garbage collector: a thread preempted in it would block it for all threads."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -37,39 +37,39 @@ def no_collector() -> Iterator[None]:
 
 
 class Hang(Exception):
-    """Nobody can run any more, or somebody runs for ever."""
+    """No thread can run any more, or the threads run forever."""
 
 
 class Order(Protocol):
-    """Chooses who runs next."""
+    """A rule that chooses the thread that runs next."""
 
     def choose(self, count: int, current: int | None) -> int:
-        """One of so many; the current one is that, if it can go on."""
+        """Return the index of one of ``count`` threads; ``current`` is the running one's."""
 
     def preempts(self) -> bool:
-        """Whether a thread loses its turn between two steps."""
+        """Return whether the running thread is preempted between two steps."""
 
 
 class RandomOrder:
-    """An order that a seed decides."""
+    """A random order, which depends on a seed alone."""
 
     def __init__(self, seed: int, preempt: float = 0.0) -> None:
         self._random = random.Random(seed)
         self._preempt = preempt
 
     def choose(self, count: int, current: int | None) -> int:
-        """Anybody; the current one as likely as all others together."""
+        """Return a random thread; the running one is at least as likely as all others together."""
         if current is not None and self._random.random() < 0.5:
             return current
         return self._random.randrange(count)
 
     def preempts(self) -> bool:
-        """Rarely."""
+        """Return True at random, with the given probability."""
         return self._random.random() < self._preempt
 
 
 class _Choices:
-    """One of all orders: the choices that it begins with; then the running thread goes on."""
+    """An order with given first choices; after them the running thread continues if it can."""
 
     def __init__(self, begin: list[int], budget: int) -> None:
         self.made: list[tuple[int, int, bool]] = []
@@ -77,7 +77,7 @@ class _Choices:
         self._budget = budget
 
     def choose(self, count: int, current: int | None) -> int:
-        """As it begins; then the current one, or else the first."""
+        """Return the given choice; after these the running thread, or else the first one."""
         at = len(self.made)
         usual = 0 if current is None else current
         choice = self._begin[at] if at < len(self._begin) else usual
@@ -88,11 +88,11 @@ class _Choices:
         return choice
 
     def preempts(self) -> bool:
-        """Never: all the orders would be too many."""
+        """Return False: with preemption there would be too many orders."""
         return False
 
     def others(self, begun: int) -> Iterator[list[int]]:
-        """The beginnings of the orders that differ first after so many choices."""
+        """Yield the first choices of the orders that share this one's first ``begun`` choices."""
         for at in range(begun, len(self.made)):
             choice, count, may_differ = self.made[at]
             if may_differ:
@@ -101,7 +101,7 @@ class _Choices:
 
 
 def all_orders(most_preemptions: int) -> Iterator[Order]:
-    """Every order in which a thread that could go on loses its turn at most so many times."""
+    """Yield every order with at most so many switches away from a thread that could continue."""
     begins: list[list[int]] = [[]]
     while begins:
         begin = begins.pop()
@@ -131,7 +131,7 @@ class Task:
             sys.settrace(self._stage.tracer.trace)
         try:
             self._work()
-        except BaseException as error:  # told by the play
+        except BaseException as error:  # raised by Stage.run
             self.error = error
         finally:
             sys.settrace(None)
@@ -139,25 +139,25 @@ class Task:
             self._stage.go_on(None)
 
     def can_run(self, now: float) -> bool:
-        """Whether it could go on."""
+        """Return whether the thread could run at this time."""
         if self.is_over:
             return False
         is_woken = self.ready is None or self.ready() or self.interrupt is not None
         return is_woken or self.until <= now
 
     def join(self) -> None:
-        """Wait for its end, as of a threading.Thread."""
+        """Wait for the end of the thread, like Thread.join."""
         self._stage.wait(lambda: self.is_over, inf)
 
 
 class Stage:
-    """What stands for Python's threads.
+    """A replacement for Python's threads.
 
     Attributes:
         now: The time.
         tasks: All threads that were started.
-        can_start: Whether more can be started.
-        wakeups: How often a thread went on that had waited, by name.
+        can_start: Whether more threads can be started.
+        wakeups: The number of times that a thread continued after a wait, by its name.
     """
 
     def __init__(self, order: Order, *, preempt: bool = False) -> None:
@@ -171,7 +171,7 @@ class Stage:
         self._over = threading.Event()
         self._hang: Hang | None = None
 
-    # What a body uses.
+    # For the functions that a stage runs.
 
     def spawn(self, work: Callable[[], object], name: str = "thread") -> Task:
         """Start a thread."""
@@ -183,19 +183,19 @@ class Stage:
         return task
 
     def sleep(self, seconds: float) -> None:
-        """Let so much time pass."""
+        """Sleep in virtual time."""
         self.wait(lambda: False, self.now + seconds)
 
-    # What primitives are replaced by.
+    # The replacements of primitives.
 
     def start_thread(self, work: Callable[[], object], name: str) -> Task:
-        """Start a thread, if that can be done."""
+        """Start a thread, or raise RuntimeError if none can be started."""
         if not self.can_start:
             raise RuntimeError("can't create new thread at interpreter shutdown")
         return self.spawn(work, name)
 
     def wait(self, ready: Callable[[], bool], until: float) -> None:
-        """Give the turn away until this is so, or until then."""
+        """Let other threads run until ``ready`` is true, or until this time."""
         task = self._current()
         if task is None:
             return
@@ -208,7 +208,7 @@ class Stage:
             raise interrupt
 
     def pause(self) -> None:
-        """Give others the chance to run."""
+        """Let the order choose the next thread."""
         task = self._current()
         if task is not None:
             self.go_on(task)
@@ -224,7 +224,7 @@ class Stage:
     # Turns.
 
     def go_on(self, task: Task | None) -> None:
-        """Choose who runs next; the task has its turn again when this returns."""
+        """Run the thread that the order chooses; return when the given one is chosen again."""
         following = self._choose(task)
         if following is None:
             self._over.set()
@@ -255,7 +255,7 @@ class Stage:
         return able
 
     def run(self, body: Callable[["Stage"], object]) -> None:
-        """Run the body and all that it starts, to the end."""
+        """Run a function, and all threads that it starts, to the end."""
         replaced: dict[str, Any] = {
             "Lock": lambda: FakeLock(self),
             "RLock": lambda: FakeRLock(self),
@@ -275,14 +275,14 @@ class Stage:
 
 
 class FakeLock:
-    """A lock on the stage."""
+    """A lock of the stage."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._is_held = False
 
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:  # noqa: FBT001, FBT002 - as of threading
-        """Take it."""
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:  # noqa: FBT001, FBT002 - like threading.Lock
+        """Acquire the lock."""
         self._stage.pause()
         if self._is_held:
             until = inf if timeout < 0 else self._stage.now + timeout
@@ -293,7 +293,7 @@ class FakeLock:
         return True
 
     def release(self) -> None:
-        """Let it go."""
+        """Release the lock."""
         if not self._is_held:
             raise RuntimeError("release unlocked lock")
         self._is_held = False
@@ -301,15 +301,15 @@ class FakeLock:
 
 
 class FakeRLock:
-    """A lock that lets its own thread in again."""
+    """A reentrant lock of the stage."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._owner: int | None = None
         self._count = 0
 
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:  # noqa: FBT001, FBT002 - as of threading
-        """Take it."""
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:  # noqa: FBT001, FBT002 - like threading.Lock
+        """Acquire the lock."""
         me = threading.get_ident()
         if self._owner != me:
             self._stage.pause()
@@ -320,7 +320,7 @@ class FakeRLock:
         return True
 
     def release(self) -> None:
-        """Let it go."""
+        """Release the lock."""
         assert self._owner == threading.get_ident()
         self._count -= 1
         if not self._count:
@@ -335,7 +335,7 @@ class FakeRLock:
 
 
 def play(body: Callable[[Stage], object], order: Order | int = 0, *, preempt: float = 0.0) -> Stage:
-    """Run a body on a stage of its own; a number is the seed of an order."""
+    """Run a function on a new stage; a number is the seed of a random order."""
     chosen = RandomOrder(order, preempt) if isinstance(order, int) else order
     stage = Stage(chosen, preempt=preempt > 0 and CAN_TRACE_THREADS)
     stage.run(body)

@@ -1,10 +1,10 @@
-"""Where CPython may switch threads, and looks for signals: there something is done by a test.
+"""A tracer that calls a test's function wherever CPython may switch threads or handle a signal.
 
-That is after a call, at the start of a function and at a jump back, and nowhere else. A finalizer
-may run in the same places. The check after a call of Python code is left out, as CPython does not
-make it for such a call that it inlines. `Tracer` has something done at each of these places in
-flushq. (Since Python 3.12 a function is traced step by step only from the second time that it is
-called, and an untraced call ends that.)
+These places are after a call, at the start of a function, and at a jump back. A finalizer may run
+at the same places. The place after a call of Python code is left out, because CPython does not
+check there if it inlines the call. `Tracer` calls the function at each of these places in flushq.
+(Since Python 3.12 a function is traced step by step only from its second call on, and an untraced
+call ends that.)
 """
 
 import dis
@@ -14,13 +14,13 @@ from types import CodeType, FrameType
 from typing import Any
 
 CAN_TRACE_THREADS = sys.version_info[:2] != (3, 12)
-"""Whether threads may be traced step by step; Python 3.12 crashes if they are several."""
+"""Whether threads may be traced step by step; Python 3.12 crashes if several threads are traced."""
 
 BREAKS = {dis.opmap.get(name) for name in ("CALL", "CALL_KW", "CALL_FUNCTION_EX", "JUMP_BACKWARD")}
 
 
 class Tracer:
-    """Does something between any two steps, from outside of the code that makes them."""
+    """A trace function that calls ``between`` between any two steps of the code of flushq."""
 
     def __init__(self, between: Callable[[], object]) -> None:
         self._between = between
@@ -28,7 +28,7 @@ class Tracer:
         self._codes: dict[CodeType, bytes] = {}
 
     def trace(self, frame: FrameType, event: str, _: Any) -> Any:
-        """Trace a thread: for sys.settrace."""
+        """Trace a thread; meant for sys.settrace."""
         if "/flushq/" not in frame.f_code.co_filename:
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False

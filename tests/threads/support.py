@@ -1,4 +1,4 @@
-"""What the tests of the queue for threads share."""
+"""Helpers of the tests of the queue for threads."""
 
 import sys
 from collections.abc import Callable
@@ -15,16 +15,16 @@ NEVER = IntervalPolicy(float("inf"))
 
 
 class Interrupt(KeyboardInterrupt):
-    """A Ctrl-C of a test."""
+    """The interrupt that a test raises, like Ctrl-C."""
 
 
 def interrupt() -> None:
-    """Press Ctrl-C."""
+    """Raise an Interrupt."""
     raise Interrupt
 
 
 class Sink:
-    """Keeps what it gets; on a stage it may take its time."""
+    """A flush_fn that keeps its batches; on a stage each call takes the given seconds."""
 
     def __init__(self, stage: Stage | None = None, seconds: float = 0.0) -> None:
         self.batches: list[list[Any]] = []
@@ -39,23 +39,23 @@ class Sink:
 
     @property
     def items(self) -> list[Any]:
-        """All items, in the order in which they came."""
+        """All items, in the order of the calls."""
         return [item for batch in self.batches for item in batch]
 
 
 def queue_of(
     sink: Callable[[list[Any]], object], policy: FlushPolicy = NEVER, **options: Any
 ) -> Any:
-    """A queue."""
+    """Return a queue; by default it never flushes by itself."""
     return FlushQueue(sink, policy, **options)
 
 
 def at_every_step(act: Callable[[], object], play_once: Callable[[Any], object]) -> int:
-    """Play again and again, and act at each step of a call in turn; return how many there were.
+    """Repeat a test, and call ``act`` at another step of a call each time; return the step count.
 
-    ``play_once`` is given a function that makes the call which is acted upon. What the act raises
-    hits the call, as a signal handler's exception does. Each time it is played before without
-    acting: see `tests.threads.steps`.
+    ``play_once`` runs the test. It gets a function, through which it must make the call. The call
+    raises the exception of ``act``, as it raises that of a signal handler. Before each run there is
+    one without ``act``, so that all functions are traced step by step: see `tests.threads.steps`.
     """
     for number in count(1):
         AtStep(sys.maxsize, act).play(play_once)
@@ -70,7 +70,7 @@ def at_every_step(act: Callable[[], object], play_once: Callable[[Any], object])
 def at_every_step_on_stage(
     act: Callable[[], object], body: Callable[[Stage, Any], object], *, seed: int = 0
 ) -> None:
-    """The same with a body that is played on a stage, and starts threads."""
+    """Do the same as ``at_every_step`` with a function that runs on a stage, and starts threads."""
 
     def play_once(make: Callable[[Callable[[], object]], None]) -> None:
         play(lambda stage: body(stage, make), seed)
@@ -78,15 +78,15 @@ def at_every_step_on_stage(
     if CAN_TRACE_THREADS:
         assert at_every_step(act, play_once) > 10
     else:
-        play_once(_calmly)
+        play_once(_call)
 
 
-def _calmly(call: Callable[[], object]) -> None:
+def _call(call: Callable[[], object]) -> None:
     call()
 
 
 class AtStep:
-    """Acts once, at a step of a call."""
+    """A run of a test in which ``act`` is called at the given step of a call."""
 
     def __init__(self, number: int, act: Callable[[], object]) -> None:
         self.count = 0
@@ -96,9 +96,9 @@ class AtStep:
         self._tracer = Tracer(self._between)
 
     def play(self, play_once: Callable[[Any], object]) -> None:
-        """Play once; all of it is traced until the act, the call is counted."""
+        """Run the test once: trace everything until ``act``, and count the steps of the call."""
         before = sys.gettrace()
-        with no_collector():  # what it would call is traced as well
+        with no_collector():  # it would call functions that are traced as well
             sys.settrace(self._tracer.trace)
             try:
                 play_once(self._make)

@@ -1,7 +1,6 @@
-"""What a full queue does, B1 to B5, and merging, M1 to M4: each scenario is played on both drivers.
+"""What a full queue does, B1 to B5, and merging, M1 to M4: each scenario runs with both drivers.
 
-The details, as far as no thread is in them, are in `tests/contract/test_b_bounds.py` and
-`test_m_merging.py`.
+The details that need no thread are in `tests/contract/test_b_bounds.py` and `test_m_merging.py`.
 """
 
 import logging
@@ -24,7 +23,7 @@ from tests.threads.worlds import World
 on_both = Scenarios()
 
 Sum = tuple[str, int]
-"""A key, and a number that is added up."""
+"""A key, and a number; merging adds the numbers."""
 
 
 async def nowait(queue: Any, item: Any) -> None:
@@ -33,7 +32,7 @@ async def nowait(queue: Any, item: Any) -> None:
 
 
 def itself(item: int) -> int:
-    """What an item weighs that is a number."""
+    """Return an item, a number, as its own weight."""
     return item
 
 
@@ -42,7 +41,7 @@ def itself(item: int) -> int:
 
 @on_both
 async def what_waits_has_a_weight(world: World) -> None:
-    """Room is given by weight too, in the order of the line: a light item does not overtake."""
+    """The weight limits what waits, and a light item does not overtake a heavy one in the line."""
     store = Store(world, 1)
     queue = world.queue(store, NEVER, weigh=itself, max_queue_weight=10)
     await queue.enqueue(6)
@@ -66,7 +65,7 @@ async def what_waits_has_a_weight(world: World) -> None:
 
 @on_both
 async def the_oldest_are_displaced(world: World) -> None:
-    """Nobody waits, nothing is refused; what is displaced is counted, and its receipt tells it."""
+    """No call waits, no item is refused; displaced items are counted, and their receipts raise."""
     store = Store(world)
     queue = world.queue(store, NEVER, max_queue_size=3, when_full="drop_oldest", name="logs")
     first, second = await queue.submit(0), await queue.submit(1)
@@ -88,7 +87,7 @@ async def the_oldest_are_displaced(world: World) -> None:
 
 @on_both
 async def the_newest_is_displaced(world: World) -> None:
-    """What waits stays; an item that finds no room is accepted, and never waits."""
+    """The waiting items stay; an item without room is accepted, and is displaced at once."""
     store = Store(world)
     queue = world.queue(store, NEVER, max_queue_size=2, when_full="drop_newest")
     await queue.enqueue(0)
@@ -106,8 +105,8 @@ async def the_newest_is_displaced(world: World) -> None:
 
 
 @on_both
-async def those_who_wait_for_an_item_that_is_displaced(world: World) -> None:
-    """deliver() raises Displaced, whether the item waited or came too late."""
+async def deliver_raises_for_an_item_that_is_displaced(world: World) -> None:
+    """deliver() raises Displaced, whether its item waited or found no room."""
     for when_full in ("drop_oldest", "drop_newest"):
         store = Store(world, 5)
         queue = world.queue(store, NaturalPolicy(1), max_queue_size=1, when_full=when_full)
@@ -127,7 +126,7 @@ async def those_who_wait_for_an_item_that_is_displaced(world: World) -> None:
 
 @on_both
 async def a_barrier_does_not_wait_for_what_is_displaced(world: World) -> None:
-    """It has ended for flush(), which does not wait for what came in its place."""
+    """flush() returns once its item is displaced; it does not wait for the item that came later."""
     store = Store(world, 2)
     queue = world.queue(store, NaturalPolicy(1), max_queue_size=1, when_full="drop_oldest")
     await started(queue, "runs")
@@ -145,7 +144,7 @@ async def a_barrier_does_not_wait_for_what_is_displaced(world: World) -> None:
 
 @on_both
 async def a_full_queue_flushes_whatever_the_policy_thinks(world: World) -> None:
-    """It presses while it is full, and once it has displaced anything until a batch is taken."""
+    """A queue flushes while it is full, and from a displacement until the next batch is taken."""
     for options, items in (
         ({"max_queue_size": 3}, (2, 3, 1)),
         ({"max_queue_weight": 6}, (2, 3, 1)),
@@ -169,8 +168,8 @@ async def a_full_queue_flushes_whatever_the_policy_thinks(world: World) -> None:
 
 
 @on_both
-async def what_is_displaced_is_told(world: World) -> None:
-    """A WARNING when it begins, and again with the first displaced 30 s after the last record."""
+async def displaced_items_are_logged(world: World) -> None:
+    """The first displaced item logs a WARNING, and the first one 30 s after the last WARNING."""
     said = (
         "logs: the queue is full (max_queue_size=2) and displaces items: "
         "%d since the last record, %d in all"
@@ -192,7 +191,7 @@ async def what_is_displaced_is_told(world: World) -> None:
 
 @contextmanager
 def records() -> Iterator[list[str]]:
-    """The messages of the WARNING records of flushq."""
+    """Yield the list of the messages that flushq logs, all of which must be WARNINGs."""
     messages: list[str] = []
 
     class Handler(logging.Handler):
@@ -210,7 +209,7 @@ def records() -> Iterator[list[str]]:
 
 @on_both
 async def the_oldest_of_all_partitions_is_displaced(world: World) -> None:
-    """Whichever partition it is in, and whichever the new item comes to."""
+    """The oldest waiting item of all partitions is displaced, also for an item of another one."""
     store = Store(world)
     queue = world.queue(
         store, NEVER, partition_key=letter_of, max_queue_size=2, when_full="drop_oldest"
@@ -250,29 +249,29 @@ async def requests_are_displaced(world: World) -> None:
 
 
 def key_of(item: Sum) -> str:
-    """The key of a sum."""
+    """Return the key of a sum."""
     return item[0]
 
 
 def number_in(item: Sum) -> int:
-    """The number of a sum, which is its weight."""
+    """Return the number of a sum, which is its weight."""
     return item[1]
 
 
 def add(waiting: Sum, new: Sum) -> Sum:
-    """Add a number to the one that waits."""
+    """Return the waiting item with the number of the new one added."""
     return waiting[0], waiting[1] + new[1]
 
 
 def summing(world: World, sink: Any, policy: Any, **options: Any) -> Any:
-    """A queue that adds up, and weighs the sums."""
+    """Return a queue that adds the numbers of a key, and weighs the sums."""
     rules = {"dedupe_key": key_of, "merge": add, "weigh": number_in}
     return world.queue(sink, policy, **{**rules, **options})
 
 
 @on_both
 async def one_item_for_all_that_wait_under_a_key(world: World) -> None:
-    """It keeps its place; it counts as duplicates, which have its receipt; what is cut is cut."""
+    """A merged item keeps its place, counts as a duplicate, and shares a receipt with the first."""
     store = Store(world)
     queue = world.queue(store, NaturalPolicy(), dedupe_key=letter_of, merge=lambda old, new: new)
     first = await queue.submit("a1")
@@ -292,7 +291,7 @@ async def one_item_for_all_that_wait_under_a_key(world: World) -> None:
 
 @on_both
 async def a_merged_item_keeps_its_age(world: World) -> None:
-    """It is due when the first of its items is."""
+    """A merged item is due when the first item that was merged into it is due."""
     store = Store(world)
     queue = await started(summing(world, store, IntervalPolicy(4.0), weigh=None), ("a", 1))
     began = world.now()
@@ -305,8 +304,8 @@ async def a_merged_item_keeps_its_age(world: World) -> None:
 
 
 @on_both
-async def what_merge_does_wrong_is_the_error_of_the_producer(world: World) -> None:
-    """The new item is not accepted, and the one that waits is as it was."""
+async def an_error_of_merge_is_raised_to_the_producer(world: World) -> None:
+    """After an error of merge, the new item is not accepted, and the waiting item is unchanged."""
     store = Store(world)
     answers: dict[int, Any] = {1: ("b", 1), 2: ("a", "x"), 3: ("a", 9), 4: None}
 
@@ -331,7 +330,7 @@ async def what_merge_does_wrong_is_the_error_of_the_producer(world: World) -> No
 
 @on_both
 async def the_new_weight_counts(world: World) -> None:
-    """In the caps, and for the policy, which is asked again although no item has come."""
+    """The caps and the policy use the new weight; the policy decides again after a merge."""
     store = Store(world)
     queue = summing(world, store, IntervalPolicy(float("inf"), max_weight=10))
     await started(queue, ("a", 4), ("b", 2))
@@ -349,7 +348,7 @@ async def the_new_weight_counts(world: World) -> None:
 
 @on_both
 async def a_merged_item_waits_for_the_room_it_needs(world: World) -> None:
-    """Its key is looked at again at its turn: it is merged if that waits, or comes in alone."""
+    """At its turn an item is merged if an item with its key still waits, or else it waits alone."""
     store = Store(world, 1)
     queue = summing(world, store, NaturalPolicy(1), max_queue_weight=10)
     await queue.enqueue(("b", 3))
@@ -369,8 +368,8 @@ async def a_merged_item_waits_for_the_room_it_needs(world: World) -> None:
 
 
 @on_both
-async def those_who_were_given_too_little_keep_their_order(world: World) -> None:
-    """What their items were to join is cut, so both need more than they were given in one turn."""
+async def producers_that_got_too_little_room_keep_their_order(world: World) -> None:
+    """A batch takes the items to merge with, so both producers need more room than they got."""
     store = Store(world, 1)
     rules: dict[str, Any] = {"merge": lambda _, new: new, "max_queue_weight": 8}
     queue = summing(world, store, NaturalPolicy(2), **rules)
@@ -390,7 +389,7 @@ async def those_who_were_given_too_little_keep_their_order(world: World) -> None
 
 @on_both
 async def a_merged_item_that_weighs_too_much_for_the_queue(world: World) -> None:
-    """It is displaced itself, or displaces the oldest, be it the one that it was to join."""
+    """The new item is displaced, or displaces the oldest, even the one that it should join."""
     for when_full, items, expected in (
         ("drop_newest", ("a6", "b3", "a2"), ["a6", "b3"]),
         ("drop_oldest", ("b3", "a6", "a2"), ["a8"]),
@@ -412,7 +411,7 @@ async def a_merged_item_that_weighs_too_much_for_the_queue(world: World) -> None
 
 @on_both
 async def partitions_merge_each_for_itself(world: World) -> None:
-    """Items of one key in two partitions are not merged; receipts and weights follow."""
+    """Items with one key in two partitions are not merged; receipts and weights show the merge."""
     store = Store(world)
     queue = summing(
         world, store, IntervalPolicy(float("inf"), max_weight=9), dedupe_key=len,

@@ -1,6 +1,6 @@
-"""The contract where it means the same for both drivers: each scenario is played on both.
+"""The part of the contract that both drivers share: each scenario runs with both.
 
-The details are tested in `tests/core` (what is decided) and `tests/contract` (asyncio).
+The details are tested in `tests/core` (the decisions) and `tests/contract` (asyncio).
 """
 
 from collections.abc import Awaitable, Callable
@@ -34,7 +34,7 @@ on_both = Scenarios()
 
 
 class Store:
-    """A sink that keeps what it gets, and takes its time."""
+    """A sink that keeps its batches and the times of its calls; each call takes ``seconds``."""
 
     def __init__(self, world: World, seconds: float = 0.0, *errors: BaseException | None) -> None:
         self.batches: list[list[Any]] = []
@@ -59,12 +59,12 @@ class Store:
 
     @property
     def items(self) -> list[Any]:
-        """All items, in the order in which they came."""
+        """All items, in the order of the calls."""
         return [item for batch in self.batches for item in batch]
 
 
 async def raised(call: Awaitable[Any]) -> BaseException:
-    """What a call raises."""
+    """Return the exception that a call raises."""
     try:
         await call
     except Exception as error:
@@ -73,7 +73,7 @@ async def raised(call: Awaitable[Any]) -> BaseException:
 
 
 async def started(queue: Any, *items: Any) -> Any:
-    """The queue, started with these items in it."""
+    """Enqueue these items, start the queue, and return it."""
     for item in items:
         await queue.enqueue(item)
     await queue.start()
@@ -82,7 +82,7 @@ async def started(queue: Any, *items: Any) -> Any:
 
 @on_both
 async def a_batch_goes_out_when_it_is_due(world: World) -> None:
-    """The policy decides, and the caps hold; items keep their order."""
+    """A batch is flushed when the policy says so; the caps hold, and items keep their order."""
     store = Store(world)
     queue = await started(world.queue(store, IntervalPolicy(2.0, 3)), 1, 2)
     began = world.now()
@@ -106,7 +106,7 @@ async def flushes_overlap_within_their_limit(world: World) -> None:
 
 @on_both
 async def producers_wait_for_room(world: World) -> None:
-    """A full queue makes producers wait, and presses; enqueue_nowait is refused."""
+    """A full queue makes producers wait, and flushes; enqueue_nowait raises QueueFull."""
     store = Store(world, 1)
     queue = await started(world.queue(store, NEVER, max_queue_size=2), 1, 2)
     assert isinstance(await raised(_nowait(queue, 3)), QueueFull)
@@ -124,7 +124,7 @@ async def _nowait(queue: Any, item: Any) -> None:
 
 @on_both
 async def flush_is_a_barrier(world: World) -> None:
-    """flush() starts at once, and returns when all before it has ended, not what came later."""
+    """flush() starts at once, and returns when all earlier items have ended, not the later ones."""
     store = Store(world, 3)
     queue = await started(world.queue(store, NEVER), 1, 2)
     began, flushing = world.now(), world.go(queue.flush())
@@ -137,7 +137,7 @@ async def flush_is_a_barrier(world: World) -> None:
 
 
 async def queue_is_closed(queue: Any) -> None:
-    """Nothing can be done with it any more."""
+    """Check that each call of the queue raises QueueClosed."""
     for call in (queue.enqueue(0), queue.submit(0), queue.flush(), queue.deliver(0)):
         assert isinstance(await raised(call), QueueClosed)
     assert isinstance(await raised(_nowait(queue, 0)), QueueClosed)
@@ -146,7 +146,7 @@ async def queue_is_closed(queue: Any) -> None:
 
 @on_both
 async def duplicates_and_weights(world: World) -> None:
-    """Of equal keys that wait the first stays; no batch is too heavy, and no item may be."""
+    """The first of duplicates stays; no batch is too heavy; an item too heavy is refused."""
     store = Store(world)
     policy = IntervalPolicy(9.0, max_weight=5)
     queue = world.queue(store, policy, dedupe_key=str.lower, weigh=len)
@@ -159,8 +159,8 @@ async def duplicates_and_weights(world: World) -> None:
 
 
 @on_both
-async def receipts_tell_of_each_item(world: World) -> None:
-    """A receipt tells whether its item was delivered; of a duplicate, the one that stays."""
+async def receipts_show_the_end_of_each_item(world: World) -> None:
+    """A receipt shows whether its item was delivered; a duplicate shares the first receipt."""
     store = Store(world, 1, None, OSError("no disk"))
     queue = world.queue(store, NaturalPolicy(2), dedupe_key=str, on_failure=lambda _: Drop)
     receipts = [await queue.submit(item) for item in (1, 2, 3, "3")]
@@ -177,7 +177,7 @@ async def receipts_tell_of_each_item(world: World) -> None:
 
 @on_both
 async def a_failure_ends_the_queue(world: World) -> None:
-    """What flush_fn raises ends the queue: the batch is in doubt, the rest undelivered."""
+    """An exception of flush_fn ends the queue: its batch is in doubt, the rest is undelivered."""
     cause = OSError("no disk")
     queue = world.queue(Store(world, 1, cause), NaturalPolicy(2))
     receipt = [await queue.submit(item) for item in (1, 2, 3, 4)][-1]
@@ -192,7 +192,7 @@ async def a_failure_ends_the_queue(world: World) -> None:
 
 @on_both
 async def a_handler_decides(world: World) -> None:
-    """Retry after a pause, Split in halves, Drop what is left; a batch keeps its slot meanwhile."""
+    """Retry pauses, Split halves a batch, Drop drops items; the slot is kept meanwhile."""
     verdicts = iter([Retry(5), Split, Drop])
     errors = OSError(1), OSError(2), None, PartialFailure({1: OSError(3)})
     store = Store(world, 0, *errors)
@@ -209,7 +209,7 @@ async def a_handler_decides(world: World) -> None:
 
 @on_both
 async def a_handler_may_fail_or_break(world: World) -> None:
-    """Fail, nonsense and an exception of the handler end the queue."""
+    """Fail, an invalid verdict, and an exception of the handler each end the queue."""
     answers: list[Callable[[Any], Any]] = [lambda _: Fail, lambda _: "nonsense", lambda _: 1 / 0]
     for answer in answers:
         store = Store(world, 0, OSError("no disk"))
@@ -233,12 +233,12 @@ async def a_pause_is_cut_short(world: World) -> None:
 
 @on_both
 async def reports_and_stats_add_up(world: World) -> None:
-    """Each flush is reported once, before the close returns; what on_report raises is ignored."""
+    """Each flush is reported once, before the close returns; errors of on_report are ignored."""
     reports: list[FlushReport] = []
 
     def note(report: FlushReport) -> None:
         reports.append(report)
-        raise OSError("nobody listens")
+        raise OSError("ignored")
 
     store = Store(world, 2)
     queue = await started(world.queue(store, NaturalPolicy(2), on_report=note), 1, 2, 3)
@@ -256,13 +256,13 @@ class Broken(FlushPolicy):
     """A policy that raises."""
 
     def decide(self, now: float) -> Any:
-        """Raise."""
+        """Raise an error."""
         raise ZeroDivisionError
 
 
 @on_both
 async def a_policy_that_raises_ends_the_queue(world: World) -> None:
-    """Nothing of it is lost."""
+    """An exception of the policy ends the queue, and the waiting item is undelivered."""
     queue = world.queue(Store(world), Broken())
     await queue.start()
     await queue.enqueue(1)
@@ -272,7 +272,7 @@ async def a_policy_that_raises_ends_the_queue(world: World) -> None:
 
 @on_both
 async def flush_fn_may_enqueue(world: World) -> None:
-    """Also during the drain; where waiting could never end it gets QueueFull, and no barrier."""
+    """flush_fn may enqueue, also during the drain; a call that would wait forever raises."""
     refused: list[BaseException] = []
 
     async def sink(batch: list[int]) -> None:
@@ -293,7 +293,7 @@ async def flush_fn_may_enqueue(world: World) -> None:
 
 @on_both
 async def a_queue_that_was_never_started(world: World) -> None:
-    """It keeps what fits, and a close drains it; it is not started twice."""
+    """A queue that was never started keeps its items; a close drains it, and ends it for good."""
     store = Store(world)
     queue = world.queue(store, NEVER)
     for item in range(3):
@@ -306,7 +306,7 @@ async def a_queue_that_was_never_started(world: World) -> None:
 
 @on_both
 async def batched_answers_each_caller(world: World) -> None:
-    """One call of the loader answers all who ask; a key that two ask for is loaded once."""
+    """One call of the loader answers all callers; a key of two callers is loaded once."""
     calls: list[list[str]] = []
 
     async def load(keys: list[str]) -> dict[str, Any]:
@@ -322,7 +322,7 @@ async def batched_answers_each_caller(world: World) -> None:
 
 @on_both
 async def a_loader_that_raises_fails_its_callers(world: World) -> None:
-    """Alone: the next call goes on. What does not match the keys is a failure as well."""
+    """A loader that raises, or returns a wrong result, fails only the callers of this call."""
     answers = iter([OSError("no disk"), [1, 2], "ab", PartialFailure({0: OSError()}), ["well"]])
 
     async def load(keys: list[str]) -> Any:

@@ -1,4 +1,4 @@
-"""The parts of the driver where a thread cannot be started, is interrupted, or is not needed."""
+"""The driver for threads if a thread cannot be started, is interrupted, or is not needed."""
 
 import copy
 import gc
@@ -30,7 +30,7 @@ from tests.threads.support import Interrupt, Sink, at_every_step, interrupt, que
 
 
 def test_where_no_thread_can_be_started_the_closer_does_all() -> None:
-    """flush_fn runs in the thread that waits for the end, flush by flush."""
+    """flush_fn runs in the thread that calls close(), one flush after the other."""
 
     def body(stage: Stage) -> None:
         stage.can_start = False
@@ -47,7 +47,7 @@ def test_where_no_thread_can_be_started_the_closer_does_all() -> None:
 
 
 def test_where_no_thread_can_be_started_the_closer_waits_for_retries() -> None:
-    """It makes the passes that a retry waits for, and other flushes meanwhile."""
+    """The closing thread makes the passes for a retry, and other flushes during its pause."""
 
     def body(stage: Stage) -> None:
         stage.can_start = False
@@ -70,7 +70,7 @@ def test_where_no_thread_can_be_started_the_closer_waits_for_retries() -> None:
 
 
 def test_where_no_thread_can_be_started_callers_that_wait_do_all() -> None:
-    """Each makes the rounds until it has been told, or its time is over."""
+    """A caller that waits runs the queue until its own call has ended or timed out."""
 
     def body(stage: Stage) -> None:
         stage.can_start = False
@@ -96,7 +96,7 @@ def test_where_no_thread_can_be_started_callers_that_wait_do_all() -> None:
 
 
 def test_a_caller_that_waits_while_the_queue_is_being_started() -> None:
-    """It is not the keeper in place of a thread: it would leave others to nobody."""
+    """A caller does not act as the keeper then: at its return the other callers would wait."""
 
     def body(stage: Stage) -> None:
         queue = queue_of(Sink(stage, 1), NaturalPolicy(1))
@@ -115,7 +115,7 @@ def test_a_caller_that_waits_while_the_queue_is_being_started() -> None:
 
 
 def test_where_no_worker_can_be_started_the_keeper_flushes() -> None:
-    """And as soon as one can be, it is started; a failed start is tried again."""
+    """The keeper flushes, and retries to start a worker, until that is possible."""
 
     def body(stage: Stage) -> None:
         with queue_of(Sink(), NaturalPolicy(1)) as queue:
@@ -132,7 +132,7 @@ def test_where_no_worker_can_be_started_the_keeper_flushes() -> None:
 
 
 def test_where_one_worker_has_been_started_the_keeper_helps() -> None:
-    """Whichever of the two starts the next flushes, as many run as may."""
+    """The worker and the keeper run max_in_flight flushes, whichever of the two starts them."""
 
     def body(stage: Stage) -> None:
         sink = Sink(stage, 1)
@@ -149,7 +149,7 @@ def test_where_one_worker_has_been_started_the_keeper_helps() -> None:
 
 
 def test_a_close_while_the_start_of_a_worker_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The new thread may be done before the one that starts it goes on."""
+    """A close times out correctly if a new worker ends before its start returns."""
 
     def body(stage: Stage) -> None:
         def sink(batch: list[int]) -> None:
@@ -176,18 +176,18 @@ def test_a_close_while_the_start_of_a_worker_takes_long(monkeypatch: pytest.Monk
 
 
 def test_a_close_between_a_pass_and_the_end_of_its_round() -> None:
-    """A producer that has gone into the line since the pass is refused all the same."""
+    """A producer that got in the line after the pass is refused, too."""
 
     def body(stage: Stage) -> None:
         refused: list[str] = []
 
-        def bring() -> None:
+        def enqueue_late() -> None:
             with pytest.raises(QueueClosed):
                 queue.enqueue("late")
             refused.append("late")
 
         def report(_: Any) -> None:
-            stage.spawn(bring)
+            stage.spawn(enqueue_late)
             stage.sleep(1)
             stage.spawn(queue.close)
             stage.sleep(1)
@@ -195,7 +195,7 @@ def test_a_close_between_a_pass_and_the_end_of_its_round() -> None:
         queue = queue_of(Sink(), max_queue_size=1, on_report=report)
         queue.start()
         queue.enqueue("item")
-        given_room = queue._core.admission.waitlist  # noqa: SLF001 - to somebody who does not run
+        given_room = queue._core.admission.waitlist  # noqa: SLF001 - no public call can do this
         queue._entrance.locked(given_room.join, Waiter(), None)  # noqa: SLF001 - the same
         queue.flush()
         stage.sleep(5)
@@ -205,7 +205,7 @@ def test_a_close_between_a_pass_and_the_end_of_its_round() -> None:
 
 
 def test_the_end_of_the_interpreter_does_not_wait_for_a_keeper_that_hangs() -> None:
-    """At the limit the thread that ends closes the queue, and tells what is left."""
+    """At the limit the exit function closes the queue, although its keeper hangs."""
 
     def body(stage: Stage) -> None:
         with queue_of(Sink(stage, 100), NaturalPolicy(1)) as queue:
@@ -227,13 +227,13 @@ def test_the_end_of_the_interpreter_does_not_wait_for_a_keeper_that_hangs() -> N
 
 
 def fails_to_close(queue: Any) -> None:
-    """Its limit is too short."""
+    """Close a queue, which must raise ShutdownTimeout."""
     with pytest.raises(ShutdownTimeout):
         queue.close()
 
 
 def end(queue: Any) -> None:
-    """What happens at the end of the interpreter."""
+    """Do the same as the exit function at the end of the interpreter."""
     runner = queue._runner  # noqa: SLF001 - as the exit function does
     assert runner.is_open
     runner.end_with_interpreter(process.EXIT_SECONDS)
@@ -241,7 +241,7 @@ def end(queue: Any) -> None:
 
 
 def test_the_end_of_the_interpreter_may_be_interrupted(caplog: pytest.LogCaptureFixture) -> None:
-    """What is left is told, and the interrupt goes on."""
+    """If the exit function is interrupted, it logs the items left, and raises the interrupt."""
 
     def body(stage: Stage) -> None:
         queue = queue_of(Sink(stage, 100))
@@ -264,7 +264,7 @@ def test_the_end_of_the_interpreter_may_be_interrupted(caplog: pytest.LogCapture
 def test_an_interrupt_at_the_end_of_the_interpreter_concerns_one_queue(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The others are drained all the same, side by side."""
+    """An interrupt ends the drain of one queue; the others are drained at the same time."""
 
     def body(stage: Stage) -> None:
         monkeypatch.setattr(process, "_runners", WeakValueDictionary())
@@ -288,7 +288,7 @@ def test_an_interrupt_at_the_end_of_the_interpreter_concerns_one_queue(
 
 
 def test_a_close_without_limit_gets_one_at_the_end_of_the_interpreter() -> None:
-    """Also if it had begun before; a limit of its own is kept."""
+    """A close that runs at the end of the interpreter gets a limit, unless it has one."""
 
     def body(stage: Stage) -> None:
         for limit, expected in ((None, process.EXIT_SECONDS), (50, 49)):
@@ -308,7 +308,7 @@ def test_a_close_without_limit_gets_one_at_the_end_of_the_interpreter() -> None:
 def test_an_interrupt_while_the_keeper_is_started(
     monkeypatch: pytest.MonkeyPatch, *, has_begun: bool
 ) -> None:
-    """If it has begun, it is the keeper; if not, it does nothing, and another is started."""
+    """After an interrupt, a thread that has begun is the keeper; else a new one is started."""
 
     def body(stage: Stage) -> None:
         sink = Sink()
@@ -336,12 +336,12 @@ def test_an_interrupt_while_the_keeper_is_started(
 
 
 def test_a_pass_that_raises_ends_the_keeper_not_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fault of flushq itself is raised in its thread; the next call starts another keeper."""
+    """A bug in flushq is raised in the keeper's thread; the next call starts a new keeper."""
 
     def body(stage: Stage) -> None:
         queue = queue_of(Sink())
         queue.start()
-        core = queue._core  # noqa: SLF001 - it is being broken
+        core = queue._core  # noqa: SLF001 - the test breaks it
         with monkeypatch.context() as patch:
             patch.setattr(core, "observe", interrupt)
             queue.enqueue(1)
@@ -356,9 +356,9 @@ def test_a_pass_that_raises_ends_the_keeper_not_the_queue(monkeypatch: pytest.Mo
 
 
 def test_a_queue_that_was_never_started_and_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
-    """It tells how many items it had; there is nothing to be done at the end of the interpreter."""
+    """A warning says how many items the queue had; the exit function has nothing to do."""
     queue = queue_of(Sink(), name="rows")
-    runner = queue._runner  # noqa: SLF001 - what is left of it
+    runner = queue._runner  # noqa: SLF001 - it outlives the queue
     assert not runner.is_open
     queue.enqueue(1)
     assert runner.is_open
@@ -368,8 +368,8 @@ def test_a_queue_that_was_never_started_and_is_dropped(caplog: pytest.LogCapture
     assert ["ERROR"] == [record.levelname for record in caplog.records]
 
 
-def test_a_queue_that_is_dropped_may_lose_what_it_has(caplog: pytest.LogCaptureFixture) -> None:
-    """Then that is logged, for nobody else hears of it."""
+def test_a_queue_that_is_dropped_may_lose_items(caplog: pytest.LogCaptureFixture) -> None:
+    """The items that a dropped queue loses are logged, as no caller gets an error."""
 
     def body(stage: Stage) -> None:
         queue = queue_of(Sink(stage, 100), max_shutdown_wait=1)
@@ -386,7 +386,7 @@ def test_a_queue_that_is_dropped_may_lose_what_it_has(caplog: pytest.LogCaptureF
 
 
 def test_a_batched_that_is_dropped_ends() -> None:
-    """Its threads hold the loader, but not the Batched."""
+    """The threads of a dropped Batched end: they refer to the loader, but not to the Batched."""
 
     def body(stage: Stage) -> None:
         batched: Batched[int, int] = Batched(lambda keys: keys, NaturalPolicy())
@@ -400,7 +400,7 @@ def test_a_batched_that_is_dropped_ends() -> None:
 
 @pytest.mark.parametrize("copying", [copy.copy, copy.deepcopy, pickle.dumps])
 def test_a_queue_is_not_copied(copying: Any) -> None:
-    """The copy would be dropped sooner or later, and the queue with it."""
+    """A copy of a queue raises TypeError, and the queue is unchanged."""
     queue = queue_of(Sink())
     with pytest.raises(TypeError, match="cannot be copied or pickled"):
         copying(queue)
@@ -408,16 +408,16 @@ def test_a_queue_is_not_copied(copying: Any) -> None:
 
 
 def test_what_cannot_be_made_is_not_dropped() -> None:
-    """A constructor that raises leaves nothing behind."""
+    """If the constructor raises, the half-made object raises nothing when it is deleted."""
     with pytest.raises(TypeError):
-        queue_of(Sink(), "no policy")  # type: ignore[arg-type]  # that is the test
+        queue_of(Sink(), "no policy")  # type: ignore[arg-type]  # wrong on purpose
     gc.collect()
 
 
 def test_nothing_is_registered_for_a_queue_that_is_gone() -> None:
-    """Neither for a fork nor for the end of the interpreter."""
+    """A queue that is gone is registered neither for a fork nor for the end of the interpreter."""
     gc.collect()
-    before = len(process._renewals), len(process._runners)  # noqa: SLF001 - what is registered
+    before = len(process._renewals), len(process._runners)  # noqa: SLF001 - the registered queues
     queue = queue_of(Sink())
     queue.close()
     del queue
@@ -426,7 +426,7 @@ def test_nothing_is_registered_for_a_queue_that_is_gone() -> None:
 
 
 def test_what_is_called_after_the_queue_has_ended() -> None:
-    """A close of a closed queue returns at once, and an empty flush, too."""
+    """A close of a closed queue returns at once, and so does the flush of an empty queue."""
 
     def body(stage: Stage) -> None:
         queue = queue_of(Sink())
@@ -442,7 +442,7 @@ def test_what_is_called_after_the_queue_has_ended() -> None:
 
 
 def test_a_child_of_multiprocessing_has_its_end_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It forgets what was registered before, and some versions of Python end it without atexit."""
+    """A child of multiprocessing drains its queues, although it may end without atexit."""
     finalizers: list[Any] = []
     fake = SimpleNamespace(
         parent_process=lambda: "a parent", Finalize=lambda *args, **_: finalizers.append(args)
@@ -455,8 +455,8 @@ def test_a_child_of_multiprocessing_has_its_end_noticed(monkeypatch: pytest.Monk
     assert [(None, process.drain)] == finalizers
 
 
-def test_what_a_fork_has_left_does_nothing() -> None:
-    """Neither its keeper nor a worker takes a step, whatever it was about to do."""
+def test_the_threads_of_an_orphaned_queue_do_nothing() -> None:
+    """After a fork, the keeper and the workers of the parent's queue do nothing in the child."""
 
     def body(stage: Stage, *, has_worker: bool) -> None:
         def sink(_: list[int]) -> None:
@@ -487,7 +487,7 @@ def test_what_a_fork_has_left_does_nothing() -> None:
 
 
 def test_a_flush_that_has_not_begun_when_the_queue_ends() -> None:
-    """Its items are undelivered, whether a failure or a limit has ended the queue."""
+    """If a queue ends before a flush begins, by a failure or a limit, its items are undelivered."""
     ends: set[tuple[int, int]] = set()
 
     def body(stage: Stage, limit: float | None) -> None:
@@ -514,7 +514,7 @@ def test_a_flush_that_has_not_begun_when_the_queue_ends() -> None:
 
 
 def test_an_item_that_ends_while_its_receipt_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The caller does not wait for what has been told already."""
+    """The caller does not wait if the receipt has been settled already."""
 
     def body(stage: Stage) -> None:
         with queue_of(Sink(), IntervalPolicy(1.0)) as queue:
@@ -527,7 +527,7 @@ def test_an_item_that_ends_while_its_receipt_is_asked(monkeypatch: pytest.Monkey
 
 
 def test_an_interrupt_while_a_producer_waits_for_the_lock() -> None:
-    """It is raised, the item was not accepted, and the lock is free afterwards."""
+    """The interrupt is raised, the item is not accepted, and the lock is free afterwards."""
 
     def body(stage: Stage) -> None:
         queue = queue_of(Sink())
@@ -552,40 +552,40 @@ def test_an_interrupt_while_a_producer_waits_for_the_lock() -> None:
 
 
 def entry_of_one() -> Entry[int]:
-    """An item that asks to be let in."""
+    """Return the request of a producer to let its item in."""
     return Entry(1, None, 0, None, waits=True, until=1e9, make_result=None, on_accepted=None)
 
 
 def test_on_accepted_at_any_step_of_a_finalizer() -> None:
-    """It is called once, before the item can be delivered; what it raises refuses the item."""
+    """on_accepted is called once, before the delivery; its exception refuses the item."""
 
     def play_once(make: Any) -> None:
-        queue, brought, told = queue_of(Sink(), max_queue_size=9), list[str](), list[str]()
+        queue, enqueued, accepted = queue_of(Sink(), max_queue_size=9), list[str](), list[str]()
 
-        def bring() -> None:
+        def finalize() -> None:
             queue.enqueue_nowait("finalized")
-            brought.append("finalized")
+            enqueued.append("finalized")
 
         def on_accepted(item: str) -> None:
-            told.append(item)
+            accepted.append(item)
             raise OSError
 
-        bringing[0] = bring
+        finalizers[0] = finalize
 
         def deliver() -> None:
             with pytest.raises(OSError, match=r"^$"):
                 queue.deliver("item", on_accepted=on_accepted)
 
         make(deliver)
-        assert (["item"], len(brought)) == (told, queue.pending)
+        assert (["item"], len(enqueued)) == (accepted, queue.pending)
         queue.close()
 
-    bringing: list[Any] = [None]
-    assert at_every_step(lambda: bringing[0](), play_once) > 5  # noqa: PLW0108 - it changes
+    finalizers: list[Any] = [None]
+    assert at_every_step(lambda: finalizers[0](), play_once) > 5  # noqa: PLW0108 - it changes
 
 
 def test_on_accepted_may_use_the_queue() -> None:
-    """It is called with the lock held, and may do what a finalizer may."""
+    """on_accepted is called with the lock held, and may call enqueue_nowait."""
 
     def body(stage: Stage) -> None:
         def on_accepted(item: str) -> None:
@@ -604,7 +604,7 @@ def test_on_accepted_may_use_the_queue() -> None:
 
 
 def test_a_request_whose_callers_have_all_given_up() -> None:
-    """It is left out: the loader is not called for nobody."""
+    """The loader is not called with a key whose callers have all timed out."""
 
     def body(stage: Stage) -> None:
         calls: list[list[str]] = []
@@ -626,7 +626,7 @@ def test_a_request_whose_callers_have_all_given_up() -> None:
 def test_the_end_of_the_interpreter_is_silent_if_nothing_is_left(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Nothing is logged of a queue that was drained."""
+    """No record is logged at the end of the interpreter if the queue was drained."""
 
     def body(_: Stage) -> None:
         queue = queue_of(sink := Sink())

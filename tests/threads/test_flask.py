@@ -1,4 +1,4 @@
-"""The recipe of a service with Flask, by itself and under gunicorn with workers that are forked."""
+"""The recipe of a service with Flask, alone and under gunicorn with forked workers."""
 
 import atexit
 import http.client
@@ -29,7 +29,7 @@ REFUSED = [("a", 2**70), ("\ud800", 1), (["a"], 1), ("a", None), ("a",), ("a" * 
 
 @contextmanager
 def service(database: Path, workers: int = 2, tracebacks: int = 0) -> Iterator[int]:
-    """Run the service on a port of its own; at the end it is told to end, and must do so well."""
+    """Run the service on a free port, and yield the port; at the end SIGTERM must end it with 0."""
     with subprocess.Popen(
         [sys.executable, *GUNICORN, str(workers), "flask_service:app"],
         cwd=RECIPES,
@@ -49,13 +49,13 @@ def service(database: Path, workers: int = 2, tracebacks: int = 0) -> Iterator[i
 
 
 def port_in(line: str) -> int | None:
-    """The port that gunicorn says it listens at."""
+    """Return the port in a log line of gunicorn, or None if the line has none."""
     found = re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", line)
     return int(found[1]) if found else None
 
 
 def ask(port: int, method: str, path: str, *bodies: object) -> list[tuple[int, str]]:
-    """Ask the service, and return the codes and texts of its answers."""
+    """Send requests to the service, and return the codes and texts of its answers."""
     answers = []
     for body in bodies:
         with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
@@ -67,19 +67,19 @@ def ask(port: int, method: str, path: str, *bodies: object) -> list[tuple[int, s
 
 
 def rows_of(database: Path) -> list[tuple[str, int]]:
-    """The events that are stored, in order."""
+    """Return the stored events, sorted."""
     with closing(sqlite3.connect(database)) as connection:
         return sorted(connection.execute("SELECT kind, user FROM events"))
 
 
 def kept(database: Path, kind: str) -> list[list[Any]]:
-    """What the processes have kept in files, in order."""
+    """Return the events that the processes have kept in files, sorted."""
     files = database.parent.glob(f"{database.name}.{kind}.*")
     return sorted(json.loads(line) for file in files for line in file.read_text().splitlines())
 
 
 def test_every_event_is_stored_once(tmp_path: Path) -> None:
-    """Whichever worker got it, and although the service ends right after."""
+    """Every event is stored once, in whichever worker, although the service ends right after."""
     database = tmp_path / "events.db"
     clients = [[{"kind": kind, "user": user} for user in range(25)] for kind in "abcd"]
     with service(database) as port, ThreadPoolExecutor() as pool:
@@ -91,7 +91,7 @@ def test_every_event_is_stored_once(tmp_path: Path) -> None:
 
 
 def test_an_event_that_is_refused_costs_no_other(tmp_path: Path) -> None:
-    """It is kept in a file, with the reason."""
+    """An event that SQLite refuses is kept in a file, with the reason; the others are stored."""
     database = tmp_path / "events.db"
     events: list[dict[str, Any]] = [{"kind": "good", "user": user} for user in range(60)]
     events[20:20] = [{"kind": "large", "user": 2**70}, {"kind": "\ud800", "user": 1}]
@@ -104,7 +104,7 @@ def test_an_event_that_is_refused_costs_no_other(tmp_path: Path) -> None:
 
 
 def test_what_a_worker_cannot_store_is_kept(tmp_path: Path) -> None:
-    """A missing table ends its queue, which the log tells, and nothing is lost."""
+    """A missing table ends the queue of a worker, which is logged; the events are in a file."""
     database = tmp_path / "events.db"
     events = [{"kind": "kept", "user": user} for user in range(30)]
     with service(database, workers=1, tracebacks=1) as port:
@@ -118,7 +118,7 @@ def test_what_a_worker_cannot_store_is_kept(tmp_path: Path) -> None:
 
 @pytest.fixture
 def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The module, in this process, with a database of its own."""
+    """Import the recipe in this process, with its own database."""
     monkeypatch.setenv("EVENTS_DATABASE", str(tmp_path / "events.db"))
     monkeypatch.delitem(sys.modules, "flask_service", raising=False)
     module = importlib.import_module("flask_service")
@@ -128,12 +128,12 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def failure_of(error: Exception, *items: tuple[Any, ...]) -> Failure[Any]:
-    """A flush that has failed a hundred times."""
+    """Return the failure of a flush that has failed a hundred times."""
     return Failure([*items], error, None, attempt=100, reason="", seconds=0.0)
 
 
 def error_of(act: Callable[..., object], *arguments: object) -> Exception:
-    """What SQLite, or its driver, raises."""
+    """Return the exception that SQLite, or its driver, raises."""
     try:
         act(*arguments)
     except Exception as error:
@@ -142,61 +142,61 @@ def error_of(act: Callable[..., object], *arguments: object) -> Exception:
 
 
 def locked(path: str) -> Exception:
-    """The database is locked by another connection."""
+    """Return the error of a database that another connection has locked."""
     with closing(sqlite3.connect(path)) as one, closing(sqlite3.connect(path, timeout=0)) as other:
         one.execute("BEGIN IMMEDIATE")
         return error_of(other.execute, "INSERT INTO events VALUES ('a', 1)")
 
 
 def full(path: str) -> Exception:
-    """There is no room."""
+    """Return the error of a database that is full."""
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA max_page_count = 1")
         return error_of(database.execute, "INSERT INTO events VALUES (zeroblob(100000), 1)")
 
 
 def gone(path: str) -> Exception:
-    """The folder is not there."""
+    """Return the error of a database whose folder is missing."""
     return error_of(sqlite3.connect, f"{path}/events.db")
 
 
 def unreadable(path: str) -> Exception:
-    """The disk cannot be read; the code is an extended one."""
+    """Return the error of a disk that cannot be read, which has an extended code."""
     error = sqlite3.OperationalError(path)
     error.sqlite_errorcode = sqlite3.SQLITE_IOERR_READ
     return error
 
 
 def without_table(path: str) -> Exception:
-    """There is no such table."""
+    """Return the error of a missing table."""
     with closing(sqlite3.connect(path)) as database:
         return error_of(database.execute, "INSERT INTO nowhere VALUES (1)")
 
 
 def closed(path: str) -> Exception:
-    """The connection is used wrongly, whatever the items are."""
+    """Return the error of a closed connection, which no item has caused."""
     with closing(sqlite3.connect(path)) as database:
         pass
     return error_of(database.execute, "SELECT 1")
 
 
 @pytest.mark.parametrize("make", [locked, full, gone, unreadable])
-def test_what_passes_is_tried_for_ever(make: Callable[[str], Exception], recipe: Any) -> None:
-    """A database that is locked, full or gone is asked again every second."""
+def test_a_temporary_error_is_always_retried(make: Callable[[str], Exception], recipe: Any) -> None:
+    """A flush to a database that is locked, full or gone is retried every second."""
     assert Retry(after=1.0) == recipe.judge(failure_of(make(recipe.DATABASE), ("a", 1)))
 
 
 @pytest.mark.parametrize("make", [without_table, closed])
-def test_what_concerns_every_event_ends_the_queue(
+def test_an_error_that_affects_every_event_ends_the_queue(
     make: Callable[[str], Exception], recipe: Any
 ) -> None:
-    """No event is dropped for it."""
+    """An error that no event has caused ends the queue, and drops no event."""
     assert Fail() == recipe.judge(failure_of(make(recipe.DATABASE), ("a", 1)))
 
 
 @pytest.mark.parametrize("values", REFUSED, ids=lambda values: ascii(values)[:20])
 def test_what_is_refused_is_found_and_kept(values: tuple[Any, ...], recipe: Any) -> None:
-    """A batch is split; an event alone is kept in a file, and tried again while it cannot be."""
+    """A batch is split; a single event is kept in a file, or retried while the file fails."""
     with closing(sqlite3.connect(recipe.DATABASE)) as database:
         database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1000)
         error = error_of(database.execute, "INSERT INTO events VALUES (?, ?)", values)
@@ -212,7 +212,7 @@ def test_what_is_refused_is_found_and_kept(values: tuple[Any, ...], recipe: Any)
 def test_a_flush_waits_for_a_lock_less_than_a_close(
     recipe: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The queue waits between the flushes, which the end of a worker cuts short."""
+    """A flush waits a second for a lock; longer waits are pauses, which a close cuts short."""
     limits: list[float] = []
     connect = sqlite3.connect
 
@@ -226,7 +226,7 @@ def test_a_flush_waits_for_a_lock_less_than_a_close(
 
 
 def test_a_queue_that_has_ended_is_not_healthy(recipe: Any) -> None:
-    """It tells so, and accepts nothing."""
+    """After a failure the service answers 503 to a health check, and to events."""
     with closing(sqlite3.connect(recipe.DATABASE)) as database:
         database.execute("DROP TABLE events")
     client = recipe.app.test_client()

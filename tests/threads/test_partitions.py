@@ -1,6 +1,6 @@
-"""Partitions, P1 to P12, where both drivers have a part in them: each scenario is played on both.
+"""The part of partitions, P1 to P12, that both drivers share: each scenario runs with both.
 
-The details, as far as no thread is in them, are in `tests/contract/test_p*.py`.
+The details that need no thread are in `tests/contract/test_p*.py`.
 """
 
 from typing import Any
@@ -26,13 +26,13 @@ on_both = Scenarios()
 
 
 def by_letter(world: World, sink: Any, policy: Any, **options: Any) -> Any:
-    """A queue with a partition for each letter."""
+    """Return a queue with a partition for each letter."""
     return world.queue(sink, policy, partition_key=letter_of, **options)
 
 
 @on_both
 async def each_call_asks_for_the_key_once(world: World) -> None:
-    """Also if the caller waits for room; what is not a key is the caller's error."""
+    """partition_key is called once for each item, even if the caller waits; a bad key raises."""
     asked: list[Any] = []
 
     def partition_key(item: Any) -> Any:
@@ -57,7 +57,7 @@ async def each_call_asks_for_the_key_once(world: World) -> None:
 
 @on_both
 async def each_partition_has_its_own_time_and_its_turn(world: World) -> None:
-    """Flushes start when they are due, within both limits; a flood does not keep others waiting."""
+    """Flushes start when due, within both limits; a busy partition does not delay the others."""
     store = Store(world, 1)
     queue = await started(by_letter(world, store, IntervalPolicy(4.0, 2), max_in_flight=2))
     began = world.now()
@@ -80,7 +80,7 @@ async def each_partition_has_its_own_time_and_its_turn(world: World) -> None:
 
 @on_both
 async def one_of_each_partition_runs(world: World) -> None:
-    """By default; a flush of another partition starts in a slot that is free."""
+    """By default a partition has one flush at a time; other partitions use the free slots."""
     store = Store(world, 1)
     queue = by_letter(world, store, NaturalPolicy(1), max_in_flight=3)
     await started(queue, "a1", "a2", "b1", "b2", "a3")
@@ -93,7 +93,7 @@ async def one_of_each_partition_runs(world: World) -> None:
 
 @on_both
 async def a_barrier_over_all_partitions(world: World) -> None:
-    """flush() returns when the last of them has ended."""
+    """flush() returns when the items of all partitions have ended."""
     store = Store(world, 2)
     queue = await started(by_letter(world, store, NEVER), "a1", "b1", "a2", "c1")
     began = world.now()
@@ -104,7 +104,7 @@ async def a_barrier_over_all_partitions(world: World) -> None:
 
 @on_both
 async def pressure_and_deadlock(world: World) -> None:
-    """A producer that waits presses a partition that may start; inside, QueueFull if none may."""
+    """A full queue flushes a partition that may start; flush_fn gets QueueFull if none may."""
     refused: list[BaseException] = []
     batches: list[list[str]] = []
 
@@ -122,8 +122,8 @@ async def pressure_and_deadlock(world: World) -> None:
 
 
 @on_both
-async def who_is_told_of_which_partition(world: World) -> None:
-    """Receipts, reports and failures."""
+async def reports_and_failures_name_their_partition(world: World) -> None:
+    """A failure affects the receipts of its partition; it and each report name the partition."""
     reports: list[FlushReport] = []
     failures: list[Failure[Any]] = []
 
@@ -148,7 +148,7 @@ async def who_is_told_of_which_partition(world: World) -> None:
 
 @on_both
 async def a_failure_lists_all_partitions_in_order(world: World) -> None:
-    """What is lost is in order of acceptance, whichever partition it was of."""
+    """Lost items of all partitions are listed in order of acceptance."""
     store = Store(world, 1, OSError("no disk"))
     queue = await started(by_letter(world, store, NaturalPolicy(2)), "a1", "b1", "a2", "c1", "b2")
     error: Any = await raised(queue.close())
@@ -158,7 +158,7 @@ async def a_failure_lists_all_partitions_in_order(world: World) -> None:
 
 @on_both
 async def a_policy_that_cannot_be_copied(world: World) -> None:
-    """It ends the queue when an item of a new partition has come."""
+    """A policy that cannot be copied ends the queue at the first item of a new partition."""
     store = Store(world)
     queue = await started(by_letter(world, store, Costly(2)), "a1")
     await world.sleep(1)

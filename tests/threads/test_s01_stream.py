@@ -1,6 +1,6 @@
-"""S1 and S2 in threads: what the source may do to whoever leaves, interrupts, threads, contexts.
+"""S1 and S2 in threads: leaving a block while the source is read, interrupts, threads, contexts.
 
-What both drivers do the same way is in ``tests/contract/test_s01_reading.py`` and test_s02.
+The behaviour of both drivers is tested in ``tests/contract/test_s01_reading.py`` and test_s02.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,10 +22,10 @@ class Numbers:
     """A source of numbers from 0 on.
 
     Attributes:
-        stage: Where it is played.
-        count: How many it yields.
-        seconds: How long each takes.
-        read: Those that it has yielded.
+        stage: The stage on which it runs.
+        count: The number of numbers that it yields.
+        seconds: The time that it takes for each number, in seconds.
+        read: The numbers that it has yielded.
         closed: Whether it was closed, or has ended.
     """
 
@@ -36,7 +36,7 @@ class Numbers:
     closed: bool = attrs.field(default=False, init=False)
 
     def __iter__(self) -> Iterator[int]:
-        """Yield."""
+        """Yield the numbers."""
         try:
             for number in range(self.count):
                 if self.seconds:
@@ -48,7 +48,7 @@ class Numbers:
 
 
 def error_of(call: Callable[[], object]) -> BaseException | None:
-    """What a call raises."""
+    """Return the exception that a call raises, or None if it returns."""
     try:
         call()
     except BaseException as error:
@@ -57,7 +57,7 @@ def error_of(call: Callable[[], object]) -> BaseException | None:
 
 
 def test_leaving_waits_for_the_source() -> None:
-    """A thread cannot be interrupted: the item that is being read is undelivered."""
+    """Leaving waits until the source yields, as no thread can be cancelled; its item is listed."""
 
     def body(stage: Stage) -> None:
         source, began = Numbers(stage, 5, 10.0), stage.now
@@ -74,7 +74,7 @@ def test_leaving_waits_for_the_source() -> None:
 
 
 def test_an_interrupt_ends_the_waiting_for_the_source() -> None:
-    """It goes on at once; the reader ends by itself, and the lists are complete by then."""
+    """An interrupt leaves the block at once; the lists are complete when the reader has ended."""
 
     def body(stage: Stage) -> None:
         def press() -> None:
@@ -95,8 +95,8 @@ def test_an_interrupt_ends_the_waiting_for_the_source() -> None:
         play(body, seed)
 
 
-def test_an_interrupt_while_the_queue_ends_goes_on() -> None:
-    """Here on_report takes long; the rest of leaving is done all the same."""
+def test_an_interrupt_while_the_queue_ends_is_raised_after_the_end() -> None:
+    """An interrupt while on_report runs is raised after the stream has been left completely."""
 
     def body(stage: Stage) -> None:
         def press() -> None:
@@ -119,31 +119,31 @@ def test_an_interrupt_while_the_queue_ends_goes_on() -> None:
 
 
 class Ones:
-    """An iterator of so many ones, whose ``close`` raises."""
+    """An iterator over ``count`` ones, whose ``close`` raises."""
 
     def __init__(self, count: float) -> None:
         self.count = count
         self.closed = 0
 
     def __iter__(self) -> Iterator[int]:
-        """Itself."""
+        """Return the iterator itself."""
         return self
 
     def __next__(self) -> int:
-        """Return the next one."""
+        """Return 1, or raise StopIteration after the last time."""
         if not self.count:
             raise StopIteration
         self.count -= 1
         return 1
 
     def close(self) -> None:
-        """Fail."""
+        """Count the call, and raise an error."""
         self.closed += 1
         raise OSError("cannot be closed")
 
 
 def test_what_closing_raises(caplog: pytest.LogCaptureFixture) -> None:
-    """The block raises it, or logs it if it raises something else already."""
+    """The block raises the error of closing, or logs it if it raises another error already."""
 
     def body(_: Stage) -> None:
         with pytest.raises(OSError, match="cannot be closed"), batches(Ones(inf), NaturalPolicy()):
@@ -160,7 +160,7 @@ def test_what_closing_raises(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_source_that_is_not_closed() -> None:
-    """One that has come to its end, and one that has no ``close``."""
+    """A source is not closed if it has ended, or has no ``close``."""
 
     def body(_: Stage) -> None:
         source = Ones(3)
@@ -175,7 +175,7 @@ def test_a_source_that_is_not_closed() -> None:
 
 
 def test_on_report_may_not_ask() -> None:
-    """It would wait for the thread that calls it."""
+    """on_report may not ask for a batch: it would wait for the thread that calls it."""
 
     def body(stage: Stage) -> None:
         errors: list[BaseException | None] = []
@@ -195,7 +195,7 @@ CONTEXT: ContextVar[str] = ContextVar("CONTEXT")
 
 
 def test_the_source_runs_in_the_context_of_the_block() -> None:
-    """In a thread that is named after the stream."""
+    """The source runs in the context of the block, in a thread that is named after the stream."""
 
     def body(stage: Stage) -> None:
         def source() -> Iterator[str]:
@@ -210,7 +210,7 @@ def test_the_source_runs_in_the_context_of_the_block() -> None:
 
 
 def test_an_interrupt_at_any_step_of_an_ask() -> None:
-    """What was yielded before was delivered or is in doubt, and nothing else is lost or twice."""
+    """After an interrupt, each item was delivered or is in one list, once."""
 
     def body(stage: Stage, make: Callable[[Callable[[], object]], None]) -> None:
         yielded: list[int] = []
@@ -228,7 +228,7 @@ def test_an_interrupt_at_any_step_of_an_ask() -> None:
 
 
 def test_an_interrupt_at_any_step_of_leaving() -> None:
-    """The rest is done by leaving again; the lists are complete then, and no thread is left."""
+    """After an interrupt, leaving again completes the lists, and no thread is left."""
 
     def body(stage: Stage, make: Callable[[Callable[[], object]], None]) -> None:
         source = Numbers(stage, 6)
@@ -249,7 +249,7 @@ def test_an_interrupt_at_any_step_of_leaving() -> None:
     "seeds", [range(20), pytest.param(range(20, 200), marks=pytest.mark.long)], ids=["few", "many"]
 )
 def test_threads_that_lose_their_turn_anywhere(seeds: range) -> None:
-    """Each item is yielded once, in order, and what was not is listed."""
+    """Each item is yielded once, in order, or is listed."""
 
     def body(stage: Stage) -> None:
         source = Numbers(stage, 12)

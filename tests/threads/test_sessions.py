@@ -15,10 +15,10 @@ from tests.threads.sessions import play_for_real, play_on_stage
 
 
 def test_sessions_keep_the_contract() -> None:
-    """On the stage, where a seed makes the same session again."""
+    """Sessions on the stage keep the contract."""
     for seed in range(120):
         play_on_stage(seed)
-    play_on_stage(24_971)  # once an item came in under the number of another
+    play_on_stage(24_971)  # this seed found an item that got the number of another
     for seed in range(8):
         play_on_stage(seed, preempt=0.02)
 
@@ -26,7 +26,7 @@ def test_sessions_keep_the_contract() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("part", range(4))
 def test_many_sessions_keep_the_contract(part: int) -> None:
-    """The same, many times, and with real threads."""
+    """Many sessions on the stage, and some with real threads, keep the contract."""
     for seed in range(1000 * part, 1000 * part + 1000):
         play_on_stage(10_000 + seed)
         if seed % 10 == 0:
@@ -53,14 +53,14 @@ SABOTAGES: dict[str, tuple[Any, str, Any]] = {
         "first_step",
         lambda calls, flush: calls.next_step(flush, lambda _: None),
     ),
-    "the first item stays although it is to be merged": (Merging, "merge", lambda *_: None),
+    "items are not merged": (Merging, "merge", lambda *_: None),
     **{what: CORE_SABOTAGES[what] for what in OF_THE_CORE},
 }
 
 
 @pytest.mark.parametrize("sabotage", SABOTAGES)
 def test_a_broken_queue_is_found(sabotage: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within some hundred sessions: the checker sees it, or a thread waits for ever."""
+    """A broken queue fails in one of 300 sessions: the check fails, or a thread waits forever."""
     owner, name, replacement = SABOTAGES[sabotage]
     monkeypatch.setattr(owner, name, replacement)
     with pytest.raises(Exception, match=r".") as found:

@@ -1,4 +1,4 @@
-"""T1 and T2: enqueue returns, and the item is accepted, once; it raises, and it is not."""
+"""T1 and T2: if enqueue returns, the item is accepted, once; if it raises, the item is not."""
 
 import sys
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from tests.threads.support import (
 CALLS = [FlushQueue.enqueue, FlushQueue.enqueue_nowait, FlushQueue.submit]
 
 
-def bring(queue: Any, item: Any, accepted: list[Any], timeout: float | None = None) -> None:
+def put(queue: Any, item: Any, accepted: list[Any], timeout: float | None = None) -> None:
     """Enqueue an item, and note it if it was accepted."""
     try:
         queue.enqueue(item, timeout)
@@ -36,11 +36,11 @@ def bring(queue: Any, item: Any, accepted: list[Any], timeout: float | None = No
 
 
 def impatient_producers(stage: Stage) -> None:
-    """Three items for a queue of one, two of which wait no longer than a flush takes."""
+    """Enqueue three items into a queue of size one, two of them with a timeout of one flush."""
     sink, accepted = Sink(stage, 1), list[Any]()
     with queue_of(sink, max_queue_size=1) as queue:
-        tasks = [stage.spawn(partial(bring, queue, item, accepted, 1)) for item in range(2)]
-        bring(queue, 2, accepted, None)
+        tasks = [stage.spawn(partial(put, queue, item, accepted, 1)) for item in range(2)]
+        put(queue, 2, accepted, None)
         for task in tasks:
             task.join()
     assert sorted(accepted) == sorted(sink.items)
@@ -48,11 +48,11 @@ def impatient_producers(stage: Stage) -> None:
 
 
 def a_close_among_producers(stage: Stage) -> None:
-    """Producers that wait for room, and a close that comes at any time."""
+    """Close a queue at any time while producers wait for room."""
     sink, accepted = Sink(), list[Any]()
     queue = queue_of(sink, max_queue_size=1)
     queue.start()
-    tasks = [stage.spawn(partial(bring, queue, item, accepted)) for item in range(2)]
+    tasks = [stage.spawn(partial(put, queue, item, accepted)) for item in range(2)]
     queue.close()
     for task in tasks:
         task.join()
@@ -62,7 +62,7 @@ def a_close_among_producers(stage: Stage) -> None:
 
 @pytest.mark.parametrize("body", [impatient_producers, a_close_among_producers])
 def test_there_is_no_third_outcome(body: Callable[[Stage], None]) -> None:
-    """What was accepted is delivered, once, and nothing else, in whatever order threads run."""
+    """The accepted items, and no others, are delivered once, in every order of the threads."""
     for seed in range(40):
         play(body, seed)
     for seed in range(20):
@@ -73,7 +73,7 @@ def test_there_is_no_third_outcome(body: Callable[[Stage], None]) -> None:
 @pytest.mark.parametrize("most", [0, 1])
 @pytest.mark.parametrize("body", [impatient_producers, a_close_among_producers])
 def test_there_is_no_third_outcome_in_any_order(body: Callable[[Stage], None], most: int) -> None:
-    """The same in every order in which a thread that could go on loses its turn once at most."""
+    """The same holds in every order with at most one switch from a thread that could continue."""
     order: Order
     for number, order in enumerate(all_orders(most)):
         play(body, order)
@@ -83,8 +83,8 @@ def test_there_is_no_third_outcome_in_any_order(body: Callable[[Stage], None], m
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("has_credit", [False, True])
-def test_an_interrupt_between_two_steps(call: Callable[..., Any], has_credit: bool) -> None:  # noqa: FBT001 - a case
-    """A KeyboardInterrupt at any step of a call: it is raised, and the item was not accepted."""
+def test_an_interrupt_between_two_steps(call: Callable[..., Any], has_credit: bool) -> None:  # noqa: FBT001 - a parameter
+    """A KeyboardInterrupt at any step of a call is raised, and the item is not accepted."""
 
     def play_once(make: Callable[[Callable[[], object]], None]) -> None:
         sink = Sink()
@@ -108,7 +108,7 @@ def test_an_interrupt_between_two_steps(call: Callable[..., Any], has_credit: bo
 
 
 def close_at_line(number: int, call: Callable[..., Any], queue: Any) -> None:
-    """Make a call, and close the queue before this one of its lines."""
+    """Make a call, and close the queue before the line of the call with this number."""
     lines = count(1)
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
@@ -128,7 +128,7 @@ def close_at_line(number: int, call: Callable[..., Any], queue: Any) -> None:
 
 @pytest.mark.parametrize("call", [FlushQueue.enqueue, FlushQueue.enqueue_nowait])
 def test_a_tracer_between_two_lines(call: Any) -> None:
-    """A debugger, say, may let others run there: an item that was accepted is delivered."""
+    """If other threads run between two lines, as in a debugger, an accepted item is delivered."""
     for number in range(1, 8):
         queue = queue_of(Sink())
         queue.enqueue("gives credit")
@@ -139,12 +139,12 @@ def test_a_tracer_between_two_lines(call: Any) -> None:
 
 
 def test_an_interrupt_while_a_producer_waits() -> None:
-    """It is raised, the item was not accepted, and the room goes to the next in line."""
+    """The interrupt is raised, the item is not accepted, and the next producer gets its room."""
 
     def body(stage: Stage) -> None:
         sink, raised = Sink(stage, 1), list[str]()
 
-        def impatient() -> None:
+        def enqueue_and_be_interrupted() -> None:
             try:
                 queue.enqueue("interrupted")
             except Interrupt:
@@ -155,13 +155,13 @@ def test_an_interrupt_while_a_producer_waits() -> None:
             stage.spawn(queue.flush)
             stage.sleep(0.5)
             queue.enqueue("second")
-            waiting = stage.spawn(impatient)
+            waiting = stage.spawn(enqueue_and_be_interrupted)
             stage.sleep(0.1)
-            patient = stage.spawn(lambda: queue.enqueue("next"))
+            following = stage.spawn(lambda: queue.enqueue("next"))
             stage.sleep(0.1)
             waiting.interrupt = Interrupt()
             waiting.join()
-            patient.join()
+            following.join()
         assert ["interrupted"] == raised
         assert ["first", "second", "next"] == sink.items
 
@@ -170,7 +170,7 @@ def test_an_interrupt_while_a_producer_waits() -> None:
 
 
 def test_an_interrupt_at_any_step_of_a_producer_that_is_given_room() -> None:
-    """The room that was given is taken, or goes to the next in line."""
+    """The interrupted producer takes the room that it was given, or the next one gets it."""
 
     def body(stage: Stage, make: Callable[[Callable[[], object]], None]) -> None:
         sink, outcome = Sink(stage, 1), list[str]()
@@ -178,15 +178,15 @@ def test_an_interrupt_at_any_step_of_a_producer_that_is_given_room() -> None:
         queue.enqueue("first")
         queue.start()
 
-        def be_patient() -> None:
+        def enqueue_next() -> None:
             stage.sleep(0.5)
             queue.enqueue("next")
 
-        patient = stage.spawn(be_patient)
+        following = stage.spawn(enqueue_next)
         with suppress(Interrupt):
             make(lambda: queue.enqueue("item"))
             outcome.append("item")
-        patient.join()
+        following.join()
         queue.close()
         assert ["first", *outcome, "next"] == sink.items
 
@@ -194,14 +194,14 @@ def test_an_interrupt_at_any_step_of_a_producer_that_is_given_room() -> None:
 
 
 def start_and_enqueue(queue: Any) -> None:
-    """One of the two starts the keeper."""
+    """Start the queue and enqueue an item; one of the two calls starts the keeper."""
     queue.start()
     queue.enqueue("item")
 
 
 @pytest.mark.parametrize("before", [[], ["before"]])
 def test_an_interrupt_at_any_step_of_what_starts_the_keeper(before: list[str]) -> None:
-    """The next call starts it, if that one has not, and each item is delivered, once."""
+    """If an interrupted call has not started the keeper, the next call does; no item is lost."""
 
     def body(stage: Stage, make: Callable[[Callable[[], object]], None]) -> None:
         sink, outcome = Sink(), before.copy()
@@ -222,7 +222,7 @@ def test_an_interrupt_at_any_step_of_what_starts_the_keeper(before: list[str]) -
 
 
 def test_timeouts() -> None:
-    """T2: a limit for each call, in seconds; 0 means at once, and None or inf no limit."""
+    """T2: a timeout limits each call, in seconds; 0 means at once, None and inf mean no limit."""
 
     def body(stage: Stage) -> None:
         with queue_of(Sink(stage, 10), NaturalPolicy(), max_queue_size=1) as queue:
@@ -253,7 +253,7 @@ def test_timeouts() -> None:
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), "1", True])
 def test_bad_timeouts(timeout: Any) -> None:
-    """T2: a negative number and NaN are a ValueError, and no number is a TypeError."""
+    """T2: a negative timeout or NaN raises ValueError, a value that is no number TypeError."""
     queue = queue_of(Sink())
     receipt = queue.submit(0)
     kind = TypeError if isinstance(timeout, str | bool) else ValueError
@@ -268,14 +268,14 @@ def test_bad_timeouts(timeout: Any) -> None:
 
 
 def test_many_seeds_of_producers_of_all_kinds() -> None:
-    """Items with keys and weights come in as well, past a line in which some give up."""
+    """The accepted items are delivered, also with keys, weights and producers that time out."""
 
     def body(stage: Stage) -> None:
         sink, accepted = Sink(stage, 0.5), list[Any]()
         options: dict[str, Any] = {"dedupe_key": str, "weigh": lambda _: 1, "max_in_flight": 2}
         with queue_of(sink, NaturalPolicy(2), max_queue_size=2, **options) as queue:
             items = [(n, i) for n in range(3) for i in range(3)]
-            tasks = [stage.spawn(partial(bring, queue, item, accepted, item[0])) for item in items]
+            tasks = [stage.spawn(partial(put, queue, item, accepted, item[0])) for item in items]
             for task in tasks:
                 task.join()
         assert sorted(accepted) == sorted(sink.items)
@@ -287,7 +287,7 @@ def test_many_seeds_of_producers_of_all_kinds() -> None:
 
 
 def test_the_default_policy_of_the_tests_never_flushes() -> None:
-    """An item waits until somebody asks."""
+    """With NEVER, an item waits until flush() is called."""
 
     def body(stage: Stage) -> None:
         sink = Sink()

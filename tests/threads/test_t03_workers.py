@@ -1,4 +1,4 @@
-"""T3 and T4: who runs flush_fn, who gets room, and what runs without the lock."""
+"""T3 and T4: the threads that run flush_fn, the order of producers, and calls without the lock."""
 
 import contextvars
 import threading
@@ -15,7 +15,7 @@ from tests.threads.support import NEVER, Sink, queue_of
 
 
 def test_workers_are_made_at_first_need_and_kept() -> None:
-    """There are at most max_in_flight, named after the queue; a second flush needs no other."""
+    """At most max_in_flight workers are made, named after the queue; a later flush makes none."""
 
     def body(stage: Stage) -> None:
         sink = Sink(stage, 1)
@@ -37,7 +37,7 @@ def test_workers_are_made_at_first_need_and_kept() -> None:
 
 
 def test_the_threads_are_daemons() -> None:
-    """A program may end although a flush hangs; after a close no thread of the queue is left."""
+    """The threads of a queue are daemons, named after the queue, and end with its close."""
     seen: list[threading.Thread] = []
     before = threading.enumerate()
     with queue_of(lambda _: seen.append(threading.current_thread()), name="a") as queue:
@@ -51,7 +51,7 @@ def test_the_threads_are_daemons() -> None:
 
 
 def test_flush_fn_runs_in_the_context_of_the_start() -> None:
-    """In a copy of it: not in that of a producer, and what it sets does not outlive the flush."""
+    """Each flush runs in a new copy of the context of the start, not in that of a producer."""
     variable = contextvars.ContextVar("variable", default="of nobody")
     seen: list[str] = []
 
@@ -68,22 +68,22 @@ def test_flush_fn_runs_in_the_context_of_the_start() -> None:
 
 
 async def _async(_: Any) -> None:
-    """Nothing."""
+    """Do nothing."""
 
 
 class _AsyncCall:
     async def __call__(self, _: Any) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 @pytest.mark.parametrize("function", [_async, partial(_async), _AsyncCall()])
 def test_what_is_async_is_refused_at_once(function: Any) -> None:
-    """With a hint at flushq.FlushQueue."""
+    """An async flush_fn, handler or loader raises TypeError, which mentions flushq.FlushQueue."""
     makes: tuple[Any, ...] = (
         lambda: FlushQueue(function, NEVER),
         lambda: FlushQueue(print, NEVER, on_failure=function),
         lambda: Batched(function, NEVER),
-        lambda: Batched(print, NEVER, on_failure=function),  # type: ignore[arg-type]  # it is not called
+        lambda: Batched(print, NEVER, on_failure=function),  # type: ignore[arg-type]  # on_failure is not called
     )
     for make in makes:
         with pytest.raises(TypeError, match=r"must not be async: .*flushq\.FlushQueue"):
@@ -92,7 +92,7 @@ def test_what_is_async_is_refused_at_once(function: Any) -> None:
 
 @pytest.mark.parametrize("name", ["flush_fn", "on_failure", "on_report"])
 def test_what_cannot_be_called_is_refused_at_once(name: str) -> None:
-    """flush_fn and the handlers must be functions."""
+    """A flush_fn, on_failure or on_report that is not callable raises TypeError."""
     functions: dict[str, Any] = {"flush_fn": print, "on_failure": None, "on_report": None}
     functions[name] = 7
     with pytest.raises(TypeError, match=f"{name} must be callable, not 7"):
@@ -100,7 +100,7 @@ def test_what_cannot_be_called_is_refused_at_once(name: str) -> None:
 
 
 def test_what_must_be_awaited_is_refused_when_it_comes() -> None:
-    """A result of flush_fn, of a handler or of a loader; coroutines are closed."""
+    """A coroutine that flush_fn, a handler or a loader returns is a failure, and is closed."""
     queue = queue_of(lambda items: _async(items))  # noqa: PLW0108 - it does not look async
     queue.enqueue(1)
     with pytest.raises(FlushFailed) as failed:
@@ -118,8 +118,8 @@ def test_what_must_be_awaited_is_refused_when_it_comes() -> None:
         load_one(1)
 
 
-async def test_a_plain_flush_fn_for_asyncio_is_told_of_this_queue() -> None:
-    """The hint of its TypeError names flushq.threads."""
+async def test_the_error_of_a_plain_flush_fn_for_asyncio_names_this_queue() -> None:
+    """The error of a plain flush_fn in an asyncio queue mentions flushq.threads."""
     plain: Any = len
     with pytest.raises(FlushFailed, match=r"for a function that blocks, use flushq\.threads"):
         async with flushq.FlushQueue(plain, NaturalPolicy()) as queue:
@@ -127,7 +127,7 @@ async def test_a_plain_flush_fn_for_asyncio_is_told_of_this_queue() -> None:
 
 
 def test_room_is_given_in_the_order_of_the_line() -> None:
-    """Those who wait are served first come, first served; who gives up makes room for the next."""
+    """Producers get room in the order of the line; one that times out is skipped."""
 
     def body(stage: Stage) -> None:
         sink = Sink(stage, 1)
@@ -147,7 +147,7 @@ def test_room_is_given_in_the_order_of_the_line() -> None:
 
 
 def enqueue_or_give_up(queue: Any, item: Any, timeout: float) -> None:
-    """Wait no longer than that."""
+    """Enqueue an item, or return after ``timeout`` seconds without room."""
     try:
         queue.enqueue(item, timeout)
     except TimeoutError:
@@ -155,7 +155,7 @@ def enqueue_or_give_up(queue: Any, item: Any, timeout: float) -> None:
 
 
 def test_newcomers_take_room_that_nobody_was_given() -> None:
-    """Whoever is given room may take long to run: others need not wait for that."""
+    """A newcomer takes free room, although a producer that got room has not run yet."""
 
     def body(stage: Stage) -> None:
         sink = Sink()
@@ -176,7 +176,7 @@ def test_newcomers_take_room_that_nobody_was_given() -> None:
 
 
 def test_no_lock_is_held_while_code_of_the_user_runs() -> None:
-    """Another thread can use the queue while flush_fn, on_failure, on_report or logging run."""
+    """Another thread can use the queue while flush_fn, on_failure or on_report runs."""
 
     def body(stage: Stage) -> None:
         def ask() -> None:
@@ -209,7 +209,7 @@ def test_no_lock_is_held_while_code_of_the_user_runs() -> None:
 
 
 def test_the_worker_that_ends_a_flush_starts_the_next_itself() -> None:
-    """A thousand flushes in a row wake the keeper as good as never."""
+    """A thousand flushes in a row wake the keeper fewer than five times."""
 
     def body(stage: Stage) -> None:
         with queue_of(Sink(), NaturalPolicy(1), max_queue_size=2000) as queue:

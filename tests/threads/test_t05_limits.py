@@ -1,4 +1,4 @@
-"""T5, T6 and T13: a thread cannot be cancelled, so a flush is abandoned; interrupts."""
+"""T5, T6 and T13: flushes are abandoned, as a thread cannot be cancelled; interrupts."""
 
 import logging
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from tests.threads.support import (
 
 
 def test_a_flush_is_abandoned_at_the_limit() -> None:
-    """Whoever waits is told at once; what it does later changes nothing; the report tells."""
+    """Callers get the error at once; the abandoned flush is reported, and changes nothing later."""
 
     def body(stage: Stage) -> None:
         reports: list[FlushReport] = []
@@ -30,8 +30,8 @@ def test_a_flush_is_abandoned_at_the_limit() -> None:
         queue = queue_of(sink, max_shutdown_wait=5, on_report=reports.append, max_in_flight=2)
         receipt, began = queue.submit(1), stage.now
         queue.start()
-        flushing = stage.spawn(lambda: told.append(error_of(queue.flush)))
-        told: list[Any] = []
+        flushing = stage.spawn(lambda: errors.append(error_of(queue.flush)))
+        errors: list[Any] = []
         stage.sleep(1)
         queue.enqueue(2)
         with pytest.raises(ShutdownTimeout, match="max_shutdown_wait=5 s") as closed:
@@ -39,7 +39,7 @@ def test_a_flush_is_abandoned_at_the_limit() -> None:
         assert began + 6 == stage.now
         flushing.join()
         assert (closed.value.in_doubt, closed.value.undelivered) == ([1, 2], [])
-        assert [ShutdownTimeout] == list(map(type, told))
+        assert [ShutdownTimeout] == list(map(type, errors))
         assert isinstance(error_of(receipt.result), ShutdownTimeout)
         assert "may still deliver" in str(closed.value.__cause__)
         assert [0, 0] == [report.delivered for report in reports]
@@ -53,7 +53,7 @@ def test_a_flush_is_abandoned_at_the_limit() -> None:
 
 
 def error_of(call: Any) -> BaseException | None:
-    """What a call raises."""
+    """Return the exception that a call raises, or None if it returns."""
     try:
         call()
     except BaseException as error:
@@ -62,7 +62,7 @@ def error_of(call: Any) -> BaseException | None:
 
 
 def test_a_flush_that_has_partly_ended_is_abandoned() -> None:
-    """What was dropped or delivered before stays so; the rest is in doubt, at any step of it."""
+    """Items delivered before the limit stay delivered; the rest of the batch is in doubt."""
 
     def body(stage: Stage) -> None:
         calls = iter([0, 0, 100])
@@ -89,7 +89,7 @@ def test_a_flush_that_has_partly_ended_is_abandoned() -> None:
 
 @pytest.mark.parametrize("limit", [0, 3])
 def test_a_handler_is_abandoned_as_well(limit: float) -> None:
-    """What it answers later is not followed; with a limit of 0 no flush is started any more."""
+    """The verdict of an abandoned handler is ignored; with a limit of 0 no flush starts."""
 
     def body(stage: Stage) -> None:
         calls: list[Any] = []
@@ -116,7 +116,7 @@ def test_a_handler_is_abandoned_as_well(limit: float) -> None:
 
 
 def test_after_a_failure_the_running_flushes_have_the_limit() -> None:
-    """They finish, or are abandoned; nothing else is started."""
+    """After a failure running flushes end, or are abandoned at the limit; none is started."""
 
     def body(stage: Stage) -> None:
         def sink(batch: list[str]) -> None:
@@ -141,7 +141,7 @@ def test_after_a_failure_the_running_flushes_have_the_limit() -> None:
 
 
 def test_an_exception_of_the_body_goes_on() -> None:
-    """T6: leaving the block with it drains; what was lost is noted on it."""
+    """T6: leaving the block with an exception drains; a loss is noted on the exception."""
 
     def body(stage: Stage) -> None:
         sink = Sink(stage, 1)
@@ -160,7 +160,7 @@ def test_an_exception_of_the_body_goes_on() -> None:
 
 
 def test_an_interrupt_during_the_drain_aborts_it(caplog: pytest.LogCaptureFixture) -> None:
-    """T6: what is left is listed, logged, noted, and the interrupt goes on; also a second one."""
+    """T6: the items left are listed, logged and noted, and the interrupt is raised."""
 
     def body(stage: Stage) -> None:
         queue = queue_of(Sink(stage, 100), NaturalPolicy(1), max_queue_size=5)
@@ -191,8 +191,8 @@ def test_an_interrupt_during_the_drain_aborts_it(caplog: pytest.LogCaptureFixtur
 
 @pytest.mark.parametrize("limit", [None, 0])
 @pytest.mark.parametrize("is_started", [False, True])
-def test_an_interrupt_at_any_step_of_a_close(is_started: bool, limit: float | None) -> None:  # noqa: FBT001 - a case
-    """The queue ends, if its close has begun, and the next close ends it in any case."""
+def test_an_interrupt_at_any_step_of_a_close(is_started: bool, limit: float | None) -> None:  # noqa: FBT001 - a parameter
+    """A close that has begun ends the queue, although interrupted; the next close always does."""
 
     def body(stage: Stage, make: Callable[[Callable[[], object]], None]) -> None:
         queue = queue_of(Sink(stage, 1), NaturalPolicy(1), max_shutdown_wait=limit)
@@ -215,7 +215,7 @@ def test_an_interrupt_at_any_step_of_a_close(is_started: bool, limit: float | No
 
 
 def test_a_close_at_the_limit_of_recursion(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It raises the RecursionError, which would come again and again, and may be called again."""
+    """A close raises a RecursionError without a retry, changes nothing, and can be called again."""
     close, errors = Runner.close, [RecursionError()] * 3
 
     def close_in_the_depth(runner: Any) -> None:
@@ -233,18 +233,18 @@ def test_a_close_at_the_limit_of_recursion(monkeypatch: pytest.MonkeyPatch) -> N
     assert "closed" == queue.state
 
 
-def test_an_interrupt_of_one_who_does_not_own_the_queue() -> None:
-    """The drain goes on for the block that is being left."""
+def test_an_interrupt_of_a_thread_that_does_not_own_the_queue() -> None:
+    """An interrupt of another thread's close does not cut short the drain of the block."""
 
     def body(stage: Stage) -> None:
         sink = Sink(stage, 5)
 
-        def close_it() -> None:
+        def close_later() -> None:
             stage.sleep(1)
             errors.append(error_of(queue.close))
 
         errors: list[Any] = []
-        closer = stage.spawn(close_it)
+        closer = stage.spawn(close_later)
 
         def press() -> None:
             stage.sleep(3)
@@ -261,7 +261,7 @@ def test_an_interrupt_of_one_who_does_not_own_the_queue() -> None:
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
 def test_an_interrupt_that_flush_fn_raises(kind: type[BaseException]) -> None:
-    """T13: it ends the queue as a failure does, and is the cause; no handler is asked."""
+    """T13: an interrupt in flush_fn ends the queue like a failure, without asking the handler."""
 
     def body(stage: Stage) -> None:
         def sink(_: list[int]) -> None:
@@ -285,23 +285,23 @@ def test_an_interrupt_that_flush_fn_raises(kind: type[BaseException]) -> None:
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
 def test_an_interrupt_that_others_raise(kind: type[BaseException]) -> None:
-    """Of on_failure, the policy and the throttle it is a failure; of on_report it is logged."""
+    """An interrupt in on_failure, policy or throttle is a failure; in on_report it is logged."""
 
     def raise_it(*_: Any) -> Any:
         raise kind
 
     class Policy(NaturalPolicy):
-        """One that raises."""
+        """A policy that raises."""
 
         def decide(self, now: float) -> Any:
-            """Raise."""
+            """Raise the interrupt."""
             raise kind
 
     class Broken(RateLimit):
-        """One that raises."""
+        """A throttle that raises."""
 
         def ready_at(self, now: float) -> float:
-            """Raise."""
+            """Raise the interrupt."""
             raise kind
 
     def body(_: Stage) -> None:
@@ -321,7 +321,7 @@ def test_an_interrupt_that_others_raise(kind: type[BaseException]) -> None:
 
 
 def test_states_of_a_close() -> None:
-    """It is closing while it drains, and closed afterwards; it cannot be started again."""
+    """A queue is closing while it drains, and closed afterwards; it cannot be started again."""
 
     def body(stage: Stage) -> None:
         queue = queue_of(Sink(stage, 5), NEVER, on_failure=lambda _: Drop)

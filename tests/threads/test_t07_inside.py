@@ -1,4 +1,4 @@
-"""T7 and T12: inside the calls of the queue; the account at every moment, from any thread."""
+"""T7 and T12: calls inside flush_fn and the handlers; the account from any thread at any time."""
 
 import contextvars
 from functools import partial
@@ -13,7 +13,7 @@ from tests.threads.support import Sink, queue_of
 
 
 def error_of(call: Any) -> str:
-    """What kind of exception a call raises."""
+    """Return the name of the exception that a call raises, or "none"."""
     try:
         call()
     except Exception as error:
@@ -21,23 +21,23 @@ def error_of(call: Any) -> str:
     return "none"
 
 
-def what_is_refused(queue: Any, receipt: Any) -> list[str]:
-    """What the calls raise that may be refused, in a queue that has room for one item."""
+def errors_of_calls(queue: Any, receipt: Any) -> list[str]:
+    """Return the errors of all calls that may raise inside, in a queue with room for one item."""
     calls = [queue.flush, queue.close, partial(queue.deliver, 9), receipt.result]
-    told = [error_of(call) for call in (*calls, lambda: queue.__exit__(None, None, None))]
+    errors = [error_of(call) for call in (*calls, lambda: queue.__exit__(None, None, None))]
     queue.enqueue("inside")
-    return [*told, *(error_of(partial(call, 1)) for call in (queue.enqueue, queue.submit))]
+    return [*errors, *(error_of(partial(call, 1)) for call in (queue.enqueue, queue.submit))]
 
 
 @pytest.mark.parametrize("where", ["flush_fn", "on_failure", "on_report"])
 def test_what_waits_for_the_queue_is_refused_inside(where: str) -> None:
-    """flush(), close(), deliver() and result() are a RuntimeError; enqueue is allowed."""
-    told: list[str] = []
+    """Inside, flush(), close(), deliver() and result() raise RuntimeError; enqueue is allowed."""
+    errors: list[str] = []
 
     def body(stage: Stage) -> None:
         def ask(here: str) -> None:
-            if here == where and not told:
-                told.extend(what_is_refused(queue, receipt))
+            if here == where and not errors:
+                errors.extend(errors_of_calls(queue, receipt))
 
         def sink(batch: list[Any]) -> None:
             ask("flush_fn")
@@ -47,7 +47,7 @@ def test_what_waits_for_the_queue_is_refused_inside(where: str) -> None:
             ask("on_failure")
             return Drop
 
-        told.clear()
+        errors.clear()
         queue = queue_of(
             sink, on_failure=judge, on_report=lambda _: ask("on_report"), max_queue_size=1
         )
@@ -61,11 +61,11 @@ def test_what_waits_for_the_queue_is_refused_inside(where: str) -> None:
         play(body, seed)
         result = "none" if where == "on_report" else "RuntimeError"
         refused = ["RuntimeError"] * 3
-        assert [*refused, result, "RuntimeError", "QueueFull", "QueueFull"] == told
+        assert [*refused, result, "RuntimeError", "QueueFull", "QueueFull"] == errors
 
 
 def test_a_loader_that_asks_itself() -> None:
-    """It is refused, before anything is accepted."""
+    """A loader that calls its own Batched gets RuntimeError, and its key is not accepted."""
 
     def body(_: Stage) -> None:
         def load(keys: list[int]) -> list[str]:
@@ -80,17 +80,17 @@ def test_a_loader_that_asks_itself() -> None:
 
 
 def test_a_thread_that_inherits_the_context_is_inside() -> None:
-    """So where every flush waits for room in its own queue, by such a thread, it gets QueueFull."""
+    """A thread with the context of flush_fn gets QueueFull where waiting could never end."""
 
     def body(stage: Stage) -> None:
         def sink(batch: list[str]) -> None:
             if batch == ["item"]:
                 context = contextvars.copy_context()
                 queue.enqueue_nowait("fills")
-                task = stage.spawn(lambda: context.run(bring))
+                task = stage.spawn(lambda: context.run(enqueue_more))
                 task.join()
 
-        def bring() -> None:
+        def enqueue_more() -> None:
             with pytest.raises(QueueFull, match="waits for room"):
                 queue.enqueue("more")
 
@@ -102,8 +102,8 @@ def test_a_thread_that_inherits_the_context_is_inside() -> None:
 
 
 def test_a_finalizer_in_a_worker_does_not_wait() -> None:
-    """It would wait for the worker that runs it: what waits is refused, and needs room."""
-    told: list[str] = []
+    """In a finalizer that a worker runs, calls that would wait for this worker raise."""
+    errors: list[str] = []
 
     def body(_: Stage) -> None:
         kept: contextvars.ContextVar[Any] = contextvars.ContextVar("kept")
@@ -111,7 +111,7 @@ def test_a_finalizer_in_a_worker_does_not_wait() -> None:
         class Item:
             def __del__(self) -> None:
                 calls = queue.close, queue.flush, *[partial(queue.enqueue, "more")] * 2
-                told.extend(map(error_of, calls))
+                errors.extend(map(error_of, calls))
 
         def sink(batch: list[Any]) -> None:
             kept.set(batch[0])  # until its worker lets the context go
@@ -122,11 +122,11 @@ def test_a_finalizer_in_a_worker_does_not_wait() -> None:
         assert 2 == queue.stats().delivered
 
     play(body)
-    assert ["RuntimeError", "RuntimeError", "none", "QueueFull"] == told
+    assert ["RuntimeError", "RuntimeError", "none", "QueueFull"] == errors
 
 
-def test_the_queue_of_another_is_not_inside() -> None:
-    """flush_fn may wait for another queue, as a pipeline does."""
+def test_a_flush_is_not_inside_another_queue() -> None:
+    """flush_fn may wait for another queue, as in a pipeline."""
 
     def body(_: Stage) -> None:
         sink = Sink()
@@ -145,29 +145,29 @@ def test_the_queue_of_another_is_not_inside() -> None:
 
 
 def adds_up(stats: QueueStats) -> bool:
-    """Whether the account does."""
+    """Return whether the account adds up."""
     ends = stats.delivered, stats.dropped, stats.undelivered, stats.in_doubt
     return stats.accepted == stats.duplicates + sum(ends) + stats.pending + stats.in_flight
 
 
 def test_a_flush_that_ends_while_the_queue_is_shown() -> None:
-    """The repr, which stands in messages too, needs no lock."""
+    """The repr works without the lock while a flush ends."""
 
     class Ending:
         @property
         def unended(self) -> int:
-            """While it is counted, the flush ends."""
+            """End the flush while it is counted, and return 1."""
             running.clear()
             return 1
 
     queue = queue_of(Sink())
-    running = queue._core.batcher.running  # noqa: SLF001 - what another thread changes
+    running = queue._core.batcher.running  # noqa: SLF001 - another thread changes it
     running.update({Ending(): None, Ending(): None})
     assert "2 in flight" in repr(queue)
 
 
 def test_the_account_adds_up_at_every_moment() -> None:
-    """Whoever asks, while others enqueue, flush and drop."""
+    """The account adds up in every thread while others enqueue, flush and drop items."""
 
     def body(stage: Stage) -> None:
         def sink(batch: list[int]) -> None:

@@ -1,4 +1,4 @@
-"""T8 and T9: the end of the interpreter, forks, and queues that nobody holds, as processes."""
+"""T8 and T9: the end of the interpreter, forks, and dropped queues, in processes."""
 
 import os
 import subprocess
@@ -43,7 +43,7 @@ CODES = {"exits": 3, "raises": 1}
 
 
 def run(name: str, path: Path, **environment: str) -> tuple[list[str], str]:
-    """Run a program; return what it has delivered, in order of the alphabet, and what it said."""
+    """Run a program; return the items that it delivered, sorted, and its standard error."""
     command = [sys.executable, "-X", "dev", "-m", "tests.threads.programs", name, str(path)]
     done = subprocess.run(
         command,
@@ -60,31 +60,31 @@ def run(name: str, path: Path, **environment: str) -> tuple[list[str], str]:
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_every_item_is_delivered_once(name: str, tmp_path: Path) -> None:
-    """However the program ends, and whatever it forks."""
-    items, said = run(name, tmp_path / "items")
+    """Every item is delivered once, however the program ends, and whatever it forks."""
+    items, output = run(name, tmp_path / "items")
     assert PROGRAMS[name] == items
-    assert "ERROR" not in said
+    assert "ERROR" not in output
 
 
-def test_what_is_left_at_the_end_is_told(tmp_path: Path) -> None:
-    """In an ERROR record with numbers, within the limit; the other queues are drained."""
-    items, said = run("ends_with_a_flush_that_hangs", tmp_path / "items")
+def test_items_that_are_left_at_the_end_are_logged(tmp_path: Path) -> None:
+    """An ERROR record counts the items left at the limit; the other queues are drained."""
+    items, output = run("ends_with_a_flush_that_hangs", tmp_path / "items")
     assert ["fine"] == items
-    assert "ERROR stuck: the interpreter ends with an open queue" in said
-    assert "max_shutdown_wait=0.05 s (0 undelivered, 1 in doubt)" in said
+    assert "ERROR stuck: the interpreter ends with an open queue" in output
+    assert "max_shutdown_wait=0.05 s (0 undelivered, 1 in doubt)" in output
 
 
 @pytest.mark.parametrize("forks", [20, pytest.param(1_000, marks=pytest.mark.long)])
 def test_forks_under_load(forks: int, tmp_path: Path) -> None:
-    """While threads are inside any call of the queue: nothing is lost, nothing twice, no hang."""
+    """Forks while threads are inside any call of the queue lose no item, repeat none, and end."""
     items, _ = run("forks_under_load", tmp_path / "items", FORKS=str(forks))
-    told = Counter(item.split()[0] for item in items)
+    counts = Counter(item.split()[0] for item in items)
     produced = [int(item.split()[1]) for item in items if item.startswith("produced")]
-    assert (3 * forks, sum(produced)) == (told["child"], told["parent"])
+    assert (3 * forks, sum(produced)) == (counts["child"], counts["parent"])
     assert len(items) - len(produced) == len({item for item in items if "produced" not in item})
 
 
 def test_flushq_alone_does_not_import_threads() -> None:
-    """Who uses asyncio does not pay for it, and the other way round nothing is registered."""
+    """A program that uses asyncio alone does not import flushq.threads."""
     code = "import sys, flushq; assert not any('flushq.threads' in name for name in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

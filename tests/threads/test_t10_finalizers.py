@@ -1,4 +1,4 @@
-"""T10 and T11: finalizers and signal handlers that interrupt a call; nobody wakes for nothing."""
+"""T10 and T11: finalizers and signal handlers that interrupt a call; no needless wakeups."""
 
 import gc
 import signal
@@ -27,7 +27,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "partitions": {"partition_key": lambda item: item[0] == "i"},
 }
 LONG = pytest.mark.long
-SAME_STEPS = ("submit", "keys"), ("submit", "partitions")  # as of enqueue, and of submit alone
+SAME_STEPS = ("submit", "keys"), ("submit", "partitions")  # as enqueue, or as submit alone
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ SAME_STEPS = ("submit", "keys"), ("submit", "partitions")  # as of enqueue, and 
     ],
 )
 def test_a_finalizer_at_any_step(name: str, options: str) -> None:
-    """enqueue_nowait that interrupts a call does not hang, and its item is delivered, once."""
+    """An enqueue_nowait that interrupts a call does not hang, and its item is delivered once."""
 
     def play_once(make: Callable[..., None]) -> None:
         sink, calls = Sink(), list[Any]()
@@ -53,8 +53,8 @@ def test_a_finalizer_at_any_step(name: str, options: str) -> None:
         queue.enqueue("before")
         make(lambda: CALLS[name](queue))
         queue.close()
-        brought = ["item"] if name in {"enqueue", "submit"} else []
-        assert sorted(["before", *brought, *calls]) == sorted(sink.items)
+        enqueued = ["item"] if name in {"enqueue", "submit"} else []
+        assert sorted(["before", *enqueued, *calls]) == sorted(sink.items)
         assert queue.stats().accepted == len(sink.items)
 
     finalize: list[Callable[[], object]] = [int]
@@ -62,7 +62,7 @@ def test_a_finalizer_at_any_step(name: str, options: str) -> None:
 
 
 def test_a_finalizer_at_any_step_of_an_item_that_is_displaced() -> None:
-    """Both items are displaced, each once, whatever comes between."""
+    """Both items are displaced, each once, at whichever step the finalizer runs."""
 
     def play_once(make: Callable[..., None]) -> None:
         sink, calls = Sink(), list[Any]()
@@ -86,7 +86,7 @@ def test_a_finalizer_at_any_step_of_an_item_that_is_displaced() -> None:
 
 @pytest.mark.parametrize("more", [{}, {"dedupe_key": abs, "merge": max}], ids=["items", "merges"])
 def test_a_finalizer_at_any_step_keeps_to_the_weight(more: dict[str, Any]) -> None:
-    """There is room for one of the two items, whichever comes first."""
+    """Only the first of two items is accepted if the weight allows one."""
 
     def play_once(make: Callable[..., None]) -> None:
         sink, calls = Sink(), list[Any]()
@@ -112,15 +112,15 @@ def test_a_finalizer_at_any_step_keeps_to_the_weight(more: dict[str, Any]) -> No
 
 
 def test_a_receipt_that_a_finalizer_interrupts() -> None:
-    """The receipt is that of the item of the call, whatever comes between."""
+    """The receipt belongs to the item of the call, at whichever step the finalizer runs."""
 
     def play_once(make: Callable[..., None]) -> None:
         queue, receipts = queue_of(Sink()), list[Any]()
-        queue.enqueue("gets credit")  # which the finalizer uses up
+        queue.enqueue("gets credit")  # the finalizer uses it up
         queues.append(queue)
         make(lambda: receipts.append(queue.submit("item")))
         queue.enqueue("after")
-        watchers = queue._core.receipts.watchers  # noqa: SLF001 - of which item it is
+        watchers = queue._core.receipts.watchers  # noqa: SLF001 - its item is not public
         at = [n for n, watcher in watchers.items() if watcher is receipts[0]._completion]  # noqa: SLF001 - the same
         assert ["item"] == [queue._core.buffer[number] for number in at]  # noqa: SLF001 - the same
         queue.close()
@@ -133,16 +133,16 @@ def test_a_receipt_that_a_finalizer_interrupts() -> None:
 
 WRONG: dict[str, tuple[list[str], str, str]] = {
     "merge raises": (["1"], "1!", "ZeroDivisionError('told to')"),
-    "it is too heavy": (["1"], "1234", "ItemTooLarge("),
-    "there is no room for what it adds": (["1", "222"], "12", "QueueFull("),
+    "the merged item is too heavy": (["1"], "1234", "ItemTooLarge("),
+    "there is no room for the added weight": (["1", "222"], "12", "QueueFull("),
 }
 
 
-@pytest.mark.parametrize("what", WRONG)
+@pytest.mark.parametrize("reason", WRONG)
 def test_an_item_of_a_finalizer_that_cannot_be_merged(
-    what: str, caplog: pytest.LogCaptureFixture
+    reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is displaced, as its producer has gone on; a record tells why, and no call raises."""
+    """A finalizer's item that cannot be merged later is displaced; a record says why."""
 
     def merge(waiting: str, new: str) -> str:
         if "!" in new:
@@ -153,7 +153,7 @@ def test_an_item_of_a_finalizer_that_cannot_be_merged(
         for item in ("1", text, "1"):
             queue.enqueue_nowait(item)
 
-    before, text, why = WRONG[what]
+    before, text, why = WRONG[reason]
     queue = queue_of(
         sink := Sink(), dedupe_key=itemgetter(0), weigh=len, merge=merge, max_queue_weight=9
     )
@@ -169,8 +169,8 @@ def test_an_item_of_a_finalizer_that_cannot_be_merged(
     assert 1 == len(caplog.records)
 
 
-def test_what_else_may_interrupt_a_call() -> None:
-    """What waits or returns a receipt is refused, and an item for which there is no room."""
+def test_other_calls_that_interrupt_a_call() -> None:
+    """flush, close, stats and submit raise RuntimeError, enqueue_nowait without room QueueFull."""
     seen: list[str] = []
 
     def key(item: Any) -> Any:
@@ -189,13 +189,13 @@ def test_what_else_may_interrupt_a_call() -> None:
 
 
 def test_an_item_of_a_finalizer_when_the_queue_fails() -> None:
-    """It is undelivered, if it was accepted."""
+    """An item that a finalizer enqueued is undelivered after a failure."""
 
     class Policy(IntervalPolicy):
-        """One that interrupts a pass, and raises."""
+        """A policy that interrupts a pass, and raises."""
 
         def decide(self, now: float) -> Any:
-            """Bring an item, and raise."""
+            """Enqueue an item, and raise."""
             queues[0].enqueue_nowait("finalized")
             raise ZeroDivisionError
 
@@ -218,7 +218,7 @@ def test_an_item_of_a_finalizer_when_the_queue_fails() -> None:
 
 
 class Circle:
-    """Garbage whose finalizer enqueues."""
+    """Cyclic garbage whose finalizer enqueues an item."""
 
     def __init__(self, queue: FlushQueue[str], done: list[str]) -> None:
         self.me, self.queue, self.done = self, queue, done
@@ -230,7 +230,7 @@ class Circle:
 
 @contextmanager
 def much_garbage(handler: Any) -> Iterator[None]:
-    """Have the collector run all the time, and a signal handled."""
+    """Let the garbage collector run very often, and handle SIGUSR1."""
     thresholds, before = gc.get_threshold(), signal.signal(signal.SIGUSR1, handler)
     gc.set_threshold(20)
     try:
@@ -241,7 +241,7 @@ def much_garbage(handler: Any) -> Iterator[None]:
 
 
 def test_real_finalizers_and_signals() -> None:
-    """The collector runs amid the calls of several threads, and a handler in the main one."""
+    """Finalizers interrupt calls of several threads, a signal handler those of the main thread."""
     sink, done = Sink(), list[str]()
     queue: FlushQueue[str] = FlushQueue(sink, IntervalPolicy(0.01, 50))
 
@@ -269,7 +269,7 @@ def test_real_finalizers_and_signals() -> None:
 
 
 def test_an_idle_queue_wakes_up_for_nothing() -> None:
-    """T11: neither before the first item, nor after all was flushed; a burst wakes one thread."""
+    """T11: no thread wakes before the first item or after the last flush; a burst wakes one."""
 
     def body(stage: Stage) -> None:
         with queue_of(Sink(), IntervalPolicy(10.0, 100)) as queue:
@@ -294,7 +294,7 @@ def test_an_idle_queue_wakes_up_for_nothing() -> None:
 
 
 def test_a_timer_that_moves() -> None:
-    """The keeper is woken when something is due before it would wake by itself, not else."""
+    """A flush starts at its time although the timer moved; the keeper does not wake early."""
 
     def body(stage: Stage) -> None:
         sink = Sink()

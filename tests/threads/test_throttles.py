@@ -1,6 +1,6 @@
-"""Throttles, H1 to H5, where both drivers have a part in them: each scenario is played on both.
+"""The part of throttles, H1 to H5, that both drivers share: each scenario runs with both.
 
-What is decided is tested in `tests/core/test_starts.py`, the throttles in `tests/throttles`.
+The decisions are tested in `tests/core/test_starts.py`, the throttles in `tests/throttles`.
 """
 
 from typing import Any
@@ -23,55 +23,55 @@ on_both = Scenarios()
 
 
 class TooManyRequests(Exception):
-    """An API refuses a call for so many seconds."""
+    """The error of an API that must not be called again for ``retry_after`` seconds."""
 
     def __init__(self, retry_after: float) -> None:
         super().__init__(retry_after)
         self.retry_after = retry_after
 
 
-class Spiteful(Throttle):
-    """It fails when a call has ended."""
+class FailsAtEnd(Throttle):
+    """A throttle that fails when a call has ended."""
 
     def call_done(self, now: float, *facts: Any, **more: Any) -> None:
-        """Not like that."""
+        """Raise an error."""
         raise OSError("out of order")
 
     def ready_at(self, now: float) -> float:
-        """At once."""
+        """Return the time of the call: a call may always start."""
         return now
 
 
-class Wrong(Throttle):
-    """It fails when the second call would start."""
+class FailsAtSecondCall(Throttle):
+    """A throttle that fails when the second call would start."""
 
     def __init__(self) -> None:
         self.has_started = False
 
     def call_started(self, now: float, count: int, weight: float = 0.0) -> None:
-        """From now on."""
+        """Note that a call has started."""
         self.has_started = True
 
     def ready_at(self, now: float) -> float:
-        """Not any more."""
+        """Return the time of the call; after the first call has started, raise an error."""
         if self.has_started:
             raise OSError("out of order")
         return now
 
 
 async def retry(failure: Failure[Any]) -> Verdict:
-    """Ask for another call, as soon as may be."""
+    """Return a retry as soon as possible."""
     return Retry()
 
 
 def since(began: float, store: Store) -> list[float]:
-    """When the calls have started."""
+    """Return the times at which the calls started, in seconds since ``began``."""
     return [time - began for time in store.times]
 
 
 @on_both
 async def the_drain_keeps_the_limit(world: World) -> None:
-    """Calls start as the throttle says, however many slots are free; nothing is lost."""
+    """During a drain calls start only when the throttle allows it, even if slots are free."""
     store = Store(world)
     queue = world.queue(store, NaturalPolicy(1), throttle=RateLimit(2, 1.0), max_in_flight=4)
     await started(queue, *range(5))
@@ -82,7 +82,7 @@ async def the_drain_keeps_the_limit(world: World) -> None:
 
 @on_both
 async def retries_and_halves_are_calls(world: World) -> None:
-    """They wait for the throttle as new batches do, and go before them."""
+    """Retries and halves of a split wait for the throttle like new batches, and start first."""
 
     async def handler(failure: Failure[Any]) -> Verdict:
         return Split() if failure.attempt == 2 else Retry()
@@ -98,7 +98,7 @@ async def retries_and_halves_are_calls(world: World) -> None:
 
 @on_both
 async def a_breaker_leaves_a_sink_alone(world: World) -> None:
-    """It hears of each call the moment it has ended: none starts for a while, then one alone."""
+    """A CircuitBreaker gets the end of each call at once: a pause, then a single call follow."""
     store = Store(world, 1, *(OSError() for _ in range(4)))
     options: dict[str, Any] = {"throttle": CircuitBreaker(2, 5.0), "max_in_flight": 2}
     queue = world.queue(store, NaturalPolicy(1), on_failure=retry, **options)
@@ -114,7 +114,7 @@ async def a_breaker_leaves_a_sink_alone(world: World) -> None:
 
 @on_both
 async def a_hold_is_for_all(world: World) -> None:
-    """While an API wants to be left alone no other call starts; retries go first afterwards."""
+    """A Retry with hold delays all other calls; after the pause retries start first."""
 
     async def handler(failure: Failure[Any]) -> Verdict:
         return Retry(5.0, hold=True)
@@ -133,7 +133,7 @@ async def a_hold_is_for_all(world: World) -> None:
 
 @on_both
 async def the_limit_of_a_close_cuts_the_waiting_short(world: World) -> None:
-    """What waits for a retry then is in doubt, and what was never called undelivered."""
+    """At the limit a batch that waits for a retry is in doubt, and the rest is undelivered."""
     store = Store(world, 0, OSError())
     options: dict[str, Any] = {"throttle": RateLimit(1, 9.0), "on_failure": retry}
     queue = world.queue(store, NaturalPolicy(2), max_shutdown_wait=4.0, **options)
@@ -147,14 +147,14 @@ async def the_limit_of_a_close_cuts_the_waiting_short(world: World) -> None:
 
 @on_both
 async def a_throttle_that_fails_by_a_call_that_was_cut_short(world: World) -> None:
-    """That ends the queue, and so those who wait for the items of that call hear of it."""
+    """A throttle that fails at the end of an abandoned call ends the queue; deliver() raises."""
     store = Store(world, 9)
-    queue = world.queue(store, NaturalPolicy(1), throttle=Spiteful(), max_shutdown_wait=4.0)
+    queue = world.queue(store, NaturalPolicy(1), throttle=FailsAtEnd(), max_shutdown_wait=4.0)
     await started(queue)
-    told = world.go(raised(queue.deliver(1)))
+    delivering = world.go(raised(queue.deliver(1)))
     await world.sleep(1)
     outcome = await raised(queue.close())
-    assert [PolicyError, PolicyError] == [type(outcome), type(await told)]
+    assert [PolicyError, PolicyError] == [type(outcome), type(await delivering)]
     assert [1] == queue.in_doubt
 
 
@@ -174,9 +174,10 @@ async def the_limit_comes_although_nothing_runs(world: World) -> None:
 
 @on_both
 async def a_throttle_that_fails_ends_the_queue(world: World) -> None:
-    """No call starts any more, and what waits for a retry is in doubt."""
+    """No call starts after a throttle has failed; a batch that waits for a retry is in doubt."""
     store = Store(world, 1, OSError())
-    options: dict[str, Any] = {"throttle": Wrong(), "max_in_flight": 2, "on_failure": retry}
+    throttle = FailsAtSecondCall()
+    options: dict[str, Any] = {"throttle": throttle, "max_in_flight": 2, "on_failure": retry}
     queue = await started(world.queue(store, NaturalPolicy(1), **options), 1)
     await world.sleep(3)
     error: Any = await raised(queue.close())
@@ -186,7 +187,7 @@ async def a_throttle_that_fails_ends_the_queue(world: World) -> None:
 
 @on_both
 async def each_queue_has_the_whole_limit(world: World) -> None:
-    """It runs a copy of the throttle, and a Batched hands it on."""
+    """Each queue, also that of a Batched, has its own copy of the throttle."""
     limit, calls = RateLimit(1, 5.0), list[float]()
 
     async def load(keys: list[int]) -> list[int]:
@@ -202,10 +203,10 @@ async def each_queue_has_the_whole_limit(world: World) -> None:
 
 
 class Api:
-    """It answers with Retry-After to everything, for so many seconds.
+    """An API that answers every call with Retry-After for ``seconds`` seconds.
 
     Attributes:
-        calls: How many calls it got.
+        calls: The number of calls that it got.
     """
 
     def __init__(self, world: World, seconds: float) -> None:
@@ -215,7 +216,7 @@ class Api:
         self._allowed = world.now()
 
     async def __call__(self, batch: list[int]) -> None:
-        """A call must not come before the API allows it."""
+        """Check that the API allows a call now, and count it."""
         now = self._world.now()
         assert self._allowed <= now
         self.calls += 1
@@ -225,14 +226,14 @@ class Api:
 
 
 async def obey(failure: Failure[Any]) -> Verdict:
-    """Do as the API says."""
+    """Return the retry that the API asks for."""
     error: Any = failure.error
     return Retry(error.retry_after, hold=True)
 
 
 @on_both
 async def an_api_that_refuses_everything(world: World) -> None:
-    """For ten minutes it gets the calls that it allows, nothing is lost, and a close is exact."""
+    """For ten minutes an API gets only the calls that it allows, and no item is lost."""
     api = Api(world, 600.0)
     options: dict[str, Any] = {"max_in_flight": 4, "max_shutdown_wait": 3.0, "on_failure": obey}
     queue = world.queue(api, NaturalPolicy(10), throttle=RateLimit(1, 1.0), **options)

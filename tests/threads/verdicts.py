@@ -1,4 +1,4 @@
-"""What may have come of a session of the queue for threads, and what of it is wrong."""
+"""The check of the results of a session of the queue for threads."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -21,21 +21,21 @@ class Played(Protocol):
     handed: list[list[Item]]
     times: list[float]
     flaws: list[str]
-    told: dict[Item, BaseException | None]
+    results: dict[Item, BaseException | None]
     errors: list[BaseException]
 
     @property
     def is_on_stage(self) -> bool:
-        """Whether the time is known."""
+        """Whether the session ran in virtual time."""
         ...  # pragma: no cover - a protocol has no code
 
 
 def check(session: Played, queue: FlushQueue[Any]) -> None:
-    """Raise an AssertionError if something is wrong."""
+    """Raise an AssertionError if a result of the session is wrong."""
     assert not session.flaws, session.flaws
     _check_account(session, queue)
     _check_places(session, queue)
-    _check_told(session, queue)
+    _check_results(session, queue)
     _check_orders(session, queue)
     _check_throttle(session, queue)
 
@@ -52,7 +52,7 @@ def _check_account(session: Played, queue: FlushQueue[Any]) -> None:
 
 
 def _check_places(session: Played, queue: FlushQueue[Any]) -> None:
-    """Every item is handed over or listed once, or it is a duplicate or displaced."""
+    """Check that every item was flushed or is listed once, or is a duplicate or displaced."""
     stats, plan = queue.stats(), session.plan
     lost = [*queue.undelivered, *queue.in_doubt]
     assert not Counter(lost) - Counter(set(lost)), "an item is listed twice"
@@ -69,11 +69,11 @@ def _check_places(session: Played, queue: FlushQueue[Any]) -> None:
     assert len(missing) <= (0 if is_kept else stats.duplicates + stats.displaced), missing
     assert bool(session.errors) == bool(lost or queue.state == "failed")
     if missing and not session.unknown:
-        _check_who_stays(session, stats, set(found))
+        _check_kept(session, stats, set(found))
 
 
-def _check_who_stays(session: Played, stats: QueueStats, found: set[Part]) -> None:
-    """Of some items all but the first are displaced or dropped, or all but the last."""
+def _check_kept(session: Played, stats: QueueStats, found: set[Part]) -> None:
+    """Check that the queue kept the first of some items, or the last, as its options demand."""
     plan, groups = session.plan, defaultdict[Any, list[Item]](list)
     if stats.displaced and stats.duplicates:
         return
@@ -83,7 +83,7 @@ def _check_who_stays(session: Played, stats: QueueStats, found: set[Part]) -> No
     keeps_last = plan.merge is last if stats.duplicates else plan.when_full == "drop_oldest"
     for group in groups.values():
         in_order = group if keeps_last else reversed(group)
-        ends = {item.who: item.number for item in in_order}
+        ends = {item.producer: item.number for item in in_order}
         assert found & set(ends.items()), ends
 
 
@@ -92,14 +92,14 @@ def _parts(items: Iterable[Item]) -> Iterator[Part]:
         yield from item.parts
 
 
-def _check_told(session: Played, queue: FlushQueue[Any]) -> None:
-    """What a caller was told has become of the item; another may have stayed in its place."""
+def _check_results(session: Played, queue: FlushQueue[Any]) -> None:
+    """Check the result that a caller got for an item, or for the duplicate that replaced it."""
     merged = session.plan.merge is fold
     handed = set(_parts(item for batch in session.handed for item in batch))
     lost = set(_parts([*queue.undelivered, *queue.in_doubt]))
     may_stay = queue.stats().duplicates > 0 and not merged
-    for item, error in session.told.items():
-        part = item.who, item.number
+    for item, error in session.results.items():
+        part = item.producer, item.number
         if error is None:
             assert part in handed - lost or may_stay, item
         elif isinstance(error, Displaced):
@@ -112,7 +112,7 @@ def _check_told(session: Played, queue: FlushQueue[Any]) -> None:
 
 
 def _check_orders(session: Played, queue: FlushQueue[Any]) -> None:
-    """What a producer has brought is in its order; but an item that wins has another's place."""
+    """Check that a producer's items are in order, except if the last of merged items wins."""
     plan = session.plan
     if plan.merge is last:
         return
@@ -126,13 +126,13 @@ def _check_orders(session: Played, queue: FlushQueue[Any]) -> None:
     elif session.most == 1 and not plan.is_partitioned:
         orders.append(firsts)
     for order in orders:
-        for who in {item.who for item in order}:
-            numbers = [item.number for item in order if item.who == who]
+        for producer in {item.producer for item in order}:
+            numbers = [item.number for item in order if item.producer == producer]
             assert numbers == sorted(numbers), order
 
 
 def _check_throttle(session: Played, queue: FlushQueue[Any]) -> None:
-    """Calls have started as it allows, and none once it has failed."""
+    """Check that calls started only when the throttle allowed it, and none after it had failed."""
     throttle = session.plan.throttle
     errors = [error for error in session.errors if isinstance(error, PolicyError)]
     if isinstance(throttle, FaultyThrottle):

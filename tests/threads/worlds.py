@@ -1,8 +1,8 @@
-"""One scenario for both drivers: what means the same is written once.
+"""Scenarios that run with both drivers: a test of their common behaviour is written once.
 
-A scenario is a coroutine function of a *world*. In the world of asyncio it is a task on a virtual
-loop. In that of threads it is a thread on a stage: there a call blocks where it would suspend, so
-its coroutines never do, and one `send` runs each to its end.
+A scenario is a coroutine function whose argument is a *world*. With asyncio, it runs as a task of a
+virtual loop. With threads, it runs in a thread of a stage. There a call blocks instead of
+suspending, so one `send` runs a coroutine to its end.
 """
 
 import asyncio
@@ -21,57 +21,57 @@ Sink = Callable[[list[Any]], Awaitable[object]]
 
 
 class World(Protocol):
-    """What a scenario knows of its driver."""
+    """The interface of a driver for a scenario."""
 
     def queue(self, sink: Sink, policy: FlushPolicy, **options: Any) -> Any:
-        """A queue; its calls are awaited, and it is left by ``close``."""
+        """Return a queue; its calls must be awaited, and ``close`` ends it."""
 
     def batched(self, load: Sink, policy: FlushPolicy, **options: Any) -> Any:
-        """A Batched."""
+        """Return a Batched."""
 
     def batches(self, source: AsyncIterator[Any], policy: FlushPolicy, **options: Any) -> Any:
-        """A stream of batches."""
+        """Return a stream of batches."""
 
     def go(self, call: Coroutine[Any, Any, Any]) -> Any:
-        """Run something beside; what is returned can be awaited, as a task."""
+        """Start a coroutine concurrently; return an object that can be awaited, like a task."""
 
     async def sleep(self, seconds: float) -> None:
-        """Let time pass."""
+        """Sleep in virtual time."""
 
     def now(self) -> float:
-        """The time."""
+        """Return the virtual time."""
 
 
 class AioWorld:
-    """asyncio."""
+    """The world of asyncio."""
 
     def queue(self, sink: Sink, policy: FlushPolicy, **options: Any) -> Any:
-        """The queue itself, started by ``start``."""
+        """Return a queue that has ``start`` and ``close``."""
         return _Started(flushq.FlushQueue(sink, policy, **options))
 
     def batched(self, load: Any, policy: FlushPolicy, **options: Any) -> Any:
-        """The Batched itself."""
+        """Return a Batched."""
         return flushq.Batched(load, policy, **options)
 
     def batches(self, source: AsyncIterator[Any], policy: FlushPolicy, **options: Any) -> Any:
-        """The stream itself."""
+        """Return a stream of batches."""
         return flushq.batches(source, policy, **options)
 
     def go(self, call: Coroutine[Any, Any, Any]) -> Any:
-        """A task."""
+        """Start a task."""
         return asyncio.ensure_future(call)
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep."""
+        """Sleep in virtual time."""
         await asyncio.sleep(seconds)
 
     def now(self) -> float:
-        """The loop's."""
+        """Return the time of the loop."""
         return asyncio.get_running_loop().time()
 
 
 class _Started:
-    """An asyncio queue under the names of the other."""
+    """An asyncio queue with the method names of the queue for threads."""
 
     def __init__(self, queue: flushq.FlushQueue[Any]) -> None:
         self._queue = queue
@@ -80,17 +80,17 @@ class _Started:
         return getattr(self._queue, name)
 
     async def start(self) -> None:
-        """Run it, until somebody closes it."""
+        """Run the queue until it is closed."""
         self._running = asyncio.ensure_future(self._queue.run())
         self._running.add_done_callback(lambda task: task.exception())
         await asyncio.sleep(0)
 
     async def close(self) -> None:
-        """Close it."""
+        """Close the queue."""
         await self._queue.aclose()
 
     async def submit(self, item: Any) -> Any:
-        """Return a receipt that is asked by ``result``."""
+        """Return a receipt that has ``result``."""
         return _Receipt(await self._queue.submit(item))
 
 
@@ -100,22 +100,22 @@ class _Receipt:
 
     @property
     def item(self) -> Any:
-        """What waits by now, or was cut."""
+        """The item that waits now, or that a batch took."""
         return self._receipt.item
 
     async def result(self) -> None:
-        """Await it."""
+        """Await the receipt."""
         await self._receipt
 
 
 class ThreadsWorld:
-    """Threads."""
+    """The world of threads."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
 
     def queue(self, sink: Sink, policy: FlushPolicy, **options: Any) -> Any:
-        """A queue whose methods are awaited."""
+        """Return a queue whose methods can be awaited."""
         handler = options.pop("on_failure", None)
         if handler is not None:
             options["on_failure"] = lambda failure: drive(_awaited(handler(failure)))
@@ -123,23 +123,23 @@ class ThreadsWorld:
         return _Awaited(queue)
 
     def batched(self, load: Any, policy: FlushPolicy, **options: Any) -> Any:
-        """A Batched that is awaited."""
+        """Return a Batched that can be awaited."""
         return _AwaitedBatched(flushq.threads.Batched(lambda k: drive(load(k)), policy, **options))
 
     def batches(self, source: AsyncIterator[Any], policy: FlushPolicy, **options: Any) -> Any:
-        """A stream that is awaited, of a source that is not."""
+        """Return a stream that can be awaited; its source is turned into a plain iterator."""
         return _AwaitedStream(flushq.threads.batches(_Driven(source), policy, **options))
 
     def go(self, call: Coroutine[Any, Any, Any]) -> Any:
-        """A thread."""
+        """Start a thread."""
         return _Thread(self._stage, call)
 
     async def sleep(self, seconds: float) -> None:
-        """Let virtual time pass."""
+        """Sleep in virtual time."""
         self._stage.sleep(seconds)
 
     def now(self) -> float:
-        """The stage's."""
+        """Return the time of the stage."""
         return primitives.clock()
 
 
@@ -147,7 +147,7 @@ BLOCKING = {"enqueue", "flush", "start", "close", "deliver"}
 
 
 class _Awaited:
-    """A queue for threads, whose calls can be awaited."""
+    """A queue for threads whose calls can be awaited."""
 
     def __init__(self, queue: Any) -> None:
         self._queue = queue
@@ -167,11 +167,11 @@ class _Awaited2:
 
     @property
     def item(self) -> Any:
-        """What waits by now, or was cut."""
+        """The item that waits now, or that a batch took."""
         return self._receipt.item
 
     async def result(self) -> None:
-        """Ask it."""
+        """Call ``result`` of the receipt."""
         self._receipt.result()
 
 
@@ -210,7 +210,7 @@ class _AwaitedStream:
 
 
 class _Driven:
-    """The plain iterator of an async one that never suspends."""
+    """A plain iterator over an async iterator that never suspends."""
 
     def __init__(self, source: AsyncIterator[Any]) -> None:
         self._source = source
@@ -240,7 +240,7 @@ class _Thread:
             self._error = error
 
     def done(self) -> bool:
-        """Whether it has ended."""
+        """Return whether the thread has ended."""
         return self._task.is_over
 
     def __await__(self) -> Any:
@@ -268,7 +268,7 @@ def drive(call: Any) -> Any:
         call.send(None)
     except StopIteration as stop:
         return stop.value
-    raise AssertionError("it has suspended")
+    raise AssertionError("the coroutine has suspended")
 
 
 def run_aio(scenario: Scenario) -> None:

@@ -1,1 +1,1 @@
-"""What type checkers see."""
+"""Tests with type checkers."""

@@ -1,4 +1,4 @@
-"""Type checkers find no fault with flushq, and see in a user's code what the user sees."""
+"""Type checkers find no errors in flushq, and infer the expected types in a user's code."""
 
 import re
 import subprocess
@@ -18,16 +18,16 @@ BROKEN = {
     "await queue.enqueue(1)": "await queue.enqueue('1')",
     "assert_type(failure.items, list[str])": "assert_type(failure.items, list[int])",
 }
-"""Expectations of the user's code, and what breaks them."""
+"""Lines of the user's code, and wrong lines that replace them."""
 
 pytestmark = pytest.mark.long
 
 
 @pytest.mark.parametrize("checker", [MYPY, PYRIGHT], ids=["mypy", "pyright"])
 def test_flushq_and_its_user(checker: list[str], tmp_path: Path) -> None:
-    """There is no error in flushq, nor in code that uses it, but where an expectation is broken.
+    """Each checker finds the errors of BROKEN in the changed copy, and no others.
 
-    One that is not met is an error, and so is an error that is not there.
+    A ``type: ignore`` without an error is an error, too.
     """
     source = USER_CODE.read_text()
     lines = set()

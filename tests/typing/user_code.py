@@ -1,4 +1,4 @@
-"""Code of a user, and what type checkers must make of it: it is checked, and never run."""
+"""A user's code, with the types that type checkers must infer: it is checked, and never run."""
 # pyright: reportUnnecessaryTypeIgnoreComment=true
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -34,29 +34,29 @@ async def insert(batch: list[str]) -> None:
 
 
 async def copy(batch: Sequence[str]) -> int:
-    """Return something that is ignored."""
+    """Return a number, which the queue ignores."""
     return len(batch)
 
 
 async def judge(failure: Failure[str]) -> Verdict:
-    """Judge, and may wait for something first."""
+    """Return a verdict; an async handler may await something first."""
     assert_type(failure.items, list[str])
     assert_type(failure.errors, list[BaseException] | None)
     return Drop() if failure.attempt > 3 else Retry(after=1.0)
 
 
 def isolate(failure: Failure[str]) -> Split | Fail:
-    """Answer with some of the verdicts alone."""
+    """Return only two kinds of verdicts."""
     return Split() if len(failure.items) > 1 else Fail()
 
 
 def show(report: FlushReport) -> int:
-    """Return something that is ignored."""
+    """Return a number, which the queue ignores."""
     return report.count
 
 
 async def a_queue_knows_its_items() -> None:
-    """The type of the items is that of flush_fn."""
+    """The type of a queue's items is the type that flush_fn takes."""
     queue = FlushQueue(
         insert, POLICY, dedupe_key=str.lower, weigh=len, on_failure=judge, on_report=show
     )
@@ -79,26 +79,26 @@ async def bury(item: str, error: BaseException) -> None:
 
 
 def bury_number(item: int, error: BaseException) -> int:
-    """Save a number, and return something that is ignored."""
+    """Save a number, and return it, which the queue ignores."""
     return item
 
 
 def passes(error: BaseException) -> bool:
-    """Tell whether it may pass."""
+    """Return whether the error may be temporary."""
     return isinstance(error, OSError)
 
 
 def pause(failure: Failure[str]) -> Retry:
-    """Tell how long to wait."""
+    """Return a retry with a pause."""
     return Retry.backoff(failure.attempt, most=len(failure.items))
 
 
 def refuse(batch: list[int]) -> None:
-    """Return nothing, at once."""
+    """Return nothing; a plain function."""
 
 
 async def a_ready_handler_knows_its_items() -> None:
-    """They are those of the queue, and those that ``bury`` takes."""
+    """The type of a handler's items is that of the queue, and the type that ``bury`` takes."""
     assert_type(FailureHandler(split=ValueError, bury=bury), FailureHandler[str])
     handler = FailureHandler(retry=(OSError, KeyError), split=passes, bury=bury, attempts=3)
     assert_type(FlushQueue(insert, POLICY, on_failure=handler), FlushQueue[str])
@@ -115,19 +115,19 @@ async def a_ready_handler_knows_its_items() -> None:
 
 
 async def a_service_has_its_queue(queue: FlushQueue[str]) -> None:
-    """The block of a service has the queue that it was given."""
+    """The block of a service gets the queue with its type."""
     async with services.running(queue, Path("left.json")) as same:
         assert_type(same, FlushQueue[str])
 
 
-async def a_queue_may_be_told_its_items() -> None:
-    """A lambda has no types of its own."""
+async def a_queue_may_get_an_explicit_type() -> None:
+    """A lambda has no types, so the type of the items can be given."""
     queue = FlushQueue[int](lambda batch: insert([str(number) for number in batch]), POLICY)
     assert_type(queue, FlushQueue[int])
 
 
-async def what_does_not_fit_is_found(queue: FlushQueue[str], strings: Batched[int, str]) -> None:
-    """Each of these lines is refused."""
+async def wrong_types_are_found(queue: FlushQueue[str], strings: Batched[int, str]) -> None:
+    """Each of these lines is a type error."""
     await queue.enqueue(1)  # type: ignore[arg-type]  # not a str
     queue.enqueue_nowait(None)  # type: ignore[arg-type]  # not a str
     await strings("a")  # type: ignore[arg-type]  # not an int
@@ -142,22 +142,22 @@ async def by_mapping(ids: list[int]) -> dict[int, str]:
 
 
 async def by_order(ids: Sequence[int]) -> tuple[str, ...]:
-    """Return the results in order."""
+    """Return the results in the order of the keys."""
     return tuple(map(str, ids))
 
 
 async def or_nothing(ids: list[int]) -> Mapping[int, str | None]:
-    """Return None for what is not there."""
+    """Return None for each key that does not exist."""
     return dict.fromkeys(ids)
 
 
 async def or_errors(ids: list[int]) -> list[str | BaseException]:
-    """Return an exception to be raised."""
+    """Return an exception for each key, which its callers must get."""
     return list(map(KeyError, ids))
 
 
 async def batched_knows_its_results() -> None:
-    """What is awaited is what the loader returns for one key."""
+    """The result of a call has the type that the loader returns for a key."""
     assert_type(Batched(by_mapping, POLICY), Batched[int, str])
     assert_type(Batched(by_order, POLICY), Batched[int, str])
     assert_type(Batched(or_nothing, POLICY), Batched[int, str | None])
@@ -168,7 +168,7 @@ async def batched_knows_its_results() -> None:
 
 
 async def a_stream_knows_its_items(numbers: AsyncIterator[int], lines: list[str]) -> None:
-    """What a source yields is what the lists hold."""
+    """The batches and the lists have items of the type that the source yields."""
     async with batches(numbers, POLICY, dedupe_key=str, weigh=float, on_report=show) as stream:
         assert_type(stream, BatchStream[int])
         async for batch in stream:
@@ -182,6 +182,6 @@ async def a_stream_knows_its_items(numbers: AsyncIterator[int], lines: list[str]
     batches(lines, POLICY)  # type: ignore[arg-type]  # not asynchronous
 
 
-def an_error_tells_what_was_lost(error: FlushFailed) -> list[str]:
-    """The items on an exception are of any type."""
+def an_error_lists_what_was_lost(error: FlushFailed) -> list[str]:
+    """The items of an exception have the type Any."""
     return error.undelivered + error.in_doubt
