@@ -165,7 +165,7 @@ async def test_killed_and_started_again(
 async def test_killed_before_a_burial(
     postgres_server: Postgres, database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A row that cannot be buried while the server is away is buried after its restart."""
+    """A row that cannot be buried while the server is down is buried after its restart."""
     burials = count()
     async with postgres.connect(database) as pool:
         await pool.execute("CREATE TABLE dead_letters (id text)")

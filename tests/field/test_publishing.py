@@ -221,7 +221,7 @@ async def test_lines_that_are_acknowledged_are_not_published_again(stream: Strea
 async def test_a_server_goes_and_comes_back(
     stream: Stream, nats_server: Nats, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A write fails while the server is away, and succeeds after its restart."""
+    """A write fails while the server is down, and succeeds after its restart."""
     async with Publisher(stream.url, stream.name) as publisher:
         await publisher.write(ROWS[:100])
         await asyncio.to_thread(nats_server.kill)
@@ -253,7 +253,7 @@ async def test_a_server_goes_and_comes_back(
 async def test_a_run_waits_for_a_server_that_is_away(
     stream: Stream, nats_server: Nats, start: Start
 ) -> None:
-    """With --retries, lines that are read while the server is away are stored later, in order."""
+    """With --retries, lines that are read while the server is down are stored later, in order."""
     await stream.make(subjects=[stream.name])
     os.mkfifo("x")
     running = start(

@@ -74,7 +74,7 @@ async def test_a_worker_that_is_stopped_leaves_nothing_behind(field: Field) -> N
 async def test_a_server_goes_and_comes_back(
     field: Field, server: str, request: pytest.FixtureRequest
 ) -> None:
-    """A worker waits while a server is away; no message is lost, and none is stored twice."""
+    """A worker waits while a server is down; no message is lost, and none is stored twice."""
     bodies = [str(number) for number in range(20_000)]
     await field.add_consumer(ack_wait=2 * SECONDS, max_ack_pending=3_000)
     await field.publish([body.encode() for body in bodies])

@@ -48,7 +48,7 @@ async def main(url: str, file: Path) -> int:
         with file.open(errors="replace") as lines:
             for number, line in enumerate(lines, 1):
                 await queue.enqueue({"id": f"{file}:{number}", "body": line.rstrip("\n")})
-        await queue.flush()  # waits as long as the API is away; after Ctrl-C at most ten seconds
+        await queue.flush()  # waits as long as the API is down; after Ctrl-C at most ten seconds
     print(queue.stats().delivered, "lines are stored")
     return queue.stats().dropped
 

@@ -6,7 +6,7 @@ Each line of the file is a JSON object. Its id is the path of the file and the n
 
 Elasticsearch answers 200 even if it refused some documents. Those with 429 (it was too busy) are
 sent again, without the others. Those with 400 (they do not fit the mapping) go to FILE.refused,
-with the reason, and the exit code is 1. While Elasticsearch is away, the program waits.
+with the reason, and the exit code is 1. While Elasticsearch is down, the program waits.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from flushq import FailureHandler, FlushQueue, NaturalPolicy, PartialFailure, Re
 Document = tuple[str, dict[str, Any]]
 
 PASSING, POISONED = {429, 502, 503, 504}, {400, 413}
-AWAY = (elasticsearch.ConnectionError, elasticsearch.ConnectionTimeout)
+DOWN = (elasticsearch.ConnectionError, elasticsearch.ConnectionTimeout)
 
 
 class Refused(Exception):
@@ -54,7 +54,7 @@ async def bury(letters: Path, document: Document, error: BaseException) -> None:
 def handler(letters: Path) -> FailureHandler[Document]:
     """Return a handler that always retries temporary errors and buries refused documents."""
     return FailureHandler(
-        retry=lambda error: isinstance(error, AWAY) or getattr(error, "status_code", 0) in PASSING,
+        retry=lambda error: isinstance(error, DOWN) or getattr(error, "status_code", 0) in PASSING,
         split=lambda error: getattr(error, "status_code", 0) in POISONED,
         bury=partial(bury, letters),
         backoff=lambda failure: Retry.backoff(failure.attempt, most=5.0),
@@ -71,7 +71,7 @@ async def main(url: str, name: str, file: Path) -> int:
             with file.open() as lines:
                 for number, line in enumerate(lines, 1):
                     await queue.enqueue((f"{file}:{number}", json.loads(line)))
-            await queue.flush()  # waits while Elasticsearch is away; after Ctrl-C ten seconds
+            await queue.flush()  # waits while Elasticsearch is down; after Ctrl-C ten seconds
     print(queue.stats().delivered, "documents are indexed")
     return queue.stats().dropped
 

@@ -11,7 +11,7 @@ from flushq import Drop, Fail, Failure, Retry, Split, Verdict
 
 T = TypeVar("T")
 
-AWAY = (httpx.TimeoutException, httpx.NetworkError, httpx.ProxyError, httpx.RemoteProtocolError)
+DOWN = (httpx.TimeoutException, httpx.NetworkError, httpx.ProxyError, httpx.RemoteProtocolError)
 PASSING, POISONED = {408, 429, 500, 502, 503, 504}, {400, 409, 413, 422}
 
 
@@ -42,7 +42,7 @@ def judge(failure: Failure[T]) -> Verdict:
     """
     refusals = [error for error in failure.errors or [failure.error] if isinstance(error, Refused)]
     statuses = {refusal.status for refusal in refusals}
-    if isinstance(failure.error, AWAY) or statuses & PASSING:
+    if isinstance(failure.error, DOWN) or statuses & PASSING:
         told = max((refusal.after for refusal in refusals), default=0.0)
         pause = max(told, min(5.0, 0.1 * failure.attempt))
         return Retry(after=min(3600.0, pause), hold=told > 0)

@@ -52,7 +52,7 @@ async def main(url: str, file: Path) -> int:
         with file.open(errors="replace") as lines:
             for number, line in enumerate(lines, 1):
                 await queue.enqueue((f"{file}:{number}", line.removesuffix("\n")))
-        await queue.flush()  # waits while PostgreSQL is away; after Ctrl-C at most ten seconds
+        await queue.flush()  # waits while PostgreSQL is down; after Ctrl-C at most ten seconds
     print(queue.stats().delivered, "lines are stored")
     return queue.stats().dropped
 

@@ -65,7 +65,7 @@ async def main(url: str, file: Path) -> int:
             for line in lines:
                 key, _, value = line.removesuffix("\n").partition("\t")
                 await queue.enqueue((key, value))
-        await queue.flush()  # waits while PostgreSQL is away; after Ctrl-C at most ten seconds
+        await queue.flush()  # waits while PostgreSQL is down; after Ctrl-C at most ten seconds
     print(queue.stats().accepted, "changes,", queue.stats().delivered, "rows written")
     return queue.stats().dropped
 

@@ -33,7 +33,7 @@ async def store(pool: asyncpg.Pool, batch: list[Msg]) -> None:
     """Store messages in one transaction, and then acknowledge them."""
     await postgres.store(pool, [(name(message), message.data.decode()) for message in batch])
     for message in batch:
-        await message.ack()  # while NATS is away, nats-py keeps the ack
+        await message.ack()  # while NATS is down, nats-py keeps the ack
 
 
 async def give_up(message: Msg, error: BaseException) -> None:
@@ -70,7 +70,7 @@ async def main(nats_url: str, stream: str, consumer: str, postgres_url: str) -> 
         queue = FlushQueue(flush, policy, dedupe_key=name, max_shutdown_wait=15, on_failure=judge)
         async with queue:
             await pull(connection, stream, consumer, queue)
-        with suppress(Exception):  # if NATS is away, nats-py fails in several ways
+        with suppress(Exception):  # if NATS is down, nats-py fails in several ways
             await asyncio.wait_for(connection.close(), 5.0)
     sys.exit(128 + signal.SIGTERM)
 
