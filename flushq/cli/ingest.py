@@ -178,12 +178,13 @@ def ingest(
     are needed. A line is not read before its end has arrived. A second signal ends the writing,
     too. Every line that is counted as stored is on the disk.
 
-    Of the skipped lines, the dead letters and the retries, the first ten each are reported. At the
-    end, the command prints a line with the figures; "flushes" counts the batches before any split,
-    by reason. The exit code is 0 if every line was stored, was a duplicate or was ignored; 1 if a
-    line was not stored (a dead letter is not stored), a file could not be read to its end or the
-    figures cannot be written; 2 for a mistake in the call, or a database, stream or dead-letter
-    file that cannot be opened (nothing was read); and 130 or 143 after a signal.
+    The first ten skipped lines are reported, and so are the first ten dead letters and the first
+    ten retries. At the end, the command prints a line with the figures; "flushes" counts the
+    batches before any split, by reason. The exit code is 0 if every line was stored, was a
+    duplicate or was ignored; 1 if a line was not stored (a dead letter is not stored), a file could
+    not be read to its end or the figures cannot be written; 2 for a mistake in the call, or a
+    database, stream or dead-letter file that cannot be opened (nothing was read); and 130 or 143
+    after a signal.
     """
     if dead_letter is not None:
         check_not_same_file("--dead-letter", dead_letter, db, *files)

@@ -27,7 +27,10 @@ from flushq.cli.signals import current_task
 T = TypeVar("T")
 
 RetryAfter = Callable[[int, str], float | None]
-"""The pause after a failed attempt, by its number and its reason, in seconds; None: no retry."""
+"""A function of the number and the reason of a failed attempt.
+
+It returns the pause before the next attempt, in seconds, or None if no attempt is left.
+"""
 
 LOCK_SECONDS = 4.0
 RETRY_SECONDS = 0.02

@@ -15,7 +15,8 @@ _FULL = Flush("full")
 class AlarmPolicy(FlushPolicy):
     """A policy that flushes at the earliest of the alarms that arrivals set.
 
-    Each arrival sets an alarm ``threshold / n`` seconds ahead; n items wait after this arrival.
+    Each arrival sets an alarm for ``threshold / n`` seconds later, where n is the number of items
+    that wait after the arrival.
 
     The policy bounds the same cost as BudgetPolicy. Let a flush cost ``item_seconds`` times as much
     as an item that waits one second. With ``u=1``, flushes and waiting together cost at most twice

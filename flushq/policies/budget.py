@@ -36,7 +36,7 @@ class BudgetPolicy(FlushPolicy):
     max_records: int | None = None
     max_weight: float | None = None
     _waited: float = attrs.field(default=0, init=False)
-    """The time that all pending items had waited in total at the time ``_since``.
+    """The time that all pending items had waited, in total, by the time ``_since``.
 
     Not valid while a batch is full.
     """

@@ -132,7 +132,7 @@ class Simulation:
         )
 
     def _play(self, until: float) -> None:
-        """Simulate all events until this time, and those at this time."""
+        """Simulate all events up to this time, and those at this time."""
         core, times, calls, never = self._core, self._times, self._calls, math.inf
         batcher, starts, policy = self._batcher, core.starts, self._policy
         while True:
@@ -251,7 +251,7 @@ class Simulation:
         return self._policy, None
 
     def _count_throttle_time(self) -> None:
-        """Count a time at which a call should start; raise if too many in a row started none."""
+        """Count a time at which a call was to start; raise after too many such times in a row."""
         self._waits += 1
         if self._waits > MOST_BROKEN_PROMISES:
             raise PolicyError(
@@ -262,7 +262,7 @@ class Simulation:
     # Calls start, and producers in line come in.
 
     def _pass(self, now: float) -> bool:
-        """Start retries and the flush that is due, or let producers in; return whether this did."""
+        """Start retries and a due flush, or let producers in; return whether anything happened."""
         self._now = now
         batch = self._core.next_flush(self._clock)
         if self._batcher.stopped is not None:

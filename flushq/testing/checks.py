@@ -114,7 +114,7 @@ def check_history(
 def _play(
     policy: FlushPolicy, history: History, except_for: Collection[str]
 ) -> Sequence[MethodCall]:
-    """Play a history, and return the events. A read clock is reported before other broken laws."""
+    """Play a history; return the events. Report a clock that decide reads before other flaws."""
     play = Play(policy, history, except_for)
     if "pure" in except_for:
         return play.run()

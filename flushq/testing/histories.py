@@ -55,7 +55,8 @@ class Finish:
 
     Args:
         after: The number of units after the last step.
-        which: The index in the list of all that run, oldest first; taken modulo its length.
+        which: The index of the flush or call in the list of those that run, oldest first; modulo
+            the length of this list.
         failed: Whether flush_fn raised.
     """
 

@@ -54,5 +54,5 @@ class RateLimit(Throttle):
             self._starts.popleft()
 
     def ready_at(self, now: float) -> float:
-        """Return ``now``, or ``seconds`` after the oldest start if ``calls`` starts are kept."""
+        """Return the oldest start plus ``seconds`` if ``calls`` starts are kept, else ``now``."""
         return now if len(self._starts) < self.calls else self._starts[0] + self.seconds
