@@ -1,8 +1,9 @@
 """``python -m flushq …``: the command line, with one file for each command.
 
 Results go to standard output, everything else (errors, the live display) to standard error. The
-exit code is 0 for success, 2 for a mistake in the call (nothing was done), 1 for a failure during
-the work, and 128 plus the number of the signal after a signal.
+exit code is 0 for success, 2 if the command could not start (nothing was done), 1 for a failure
+during the work, and 128 plus the number of the signal after a signal. The exception is ``work``: a
+signal is the normal way to end it, so its exit code is 0 after one signal.
 """
 
 import logging
@@ -21,7 +22,7 @@ class Commands(Command, click.Group):
     """A group of commands that report a mistake in one line and exit with its exit code."""
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
-        """Parse the arguments before the name of the command."""
+        """Parse the arguments that come before the name of a command of the group."""
         with exiting_on_failure():
             return super().make_context(*args, **extra)
 

@@ -11,8 +11,8 @@ def check_combination(ctx: click.Context) -> None:
     """Raise Mistake unless every option that the call names has an effect.
 
     Raises:
-        Mistake: An option has no effect; or the traffic is neither a FILE nor a model, or it is
-            both; or one item may weigh more than all waiting items may weigh together.
+        Mistake: An option has no effect; or the call has neither a FILE nor a --rate, or has both;
+            or one item may weigh more than all waiting items may weigh together.
     """
     _check_traffic(ctx)
     _check_needed(ctx, ("retry", "attempts"), ("fail_rate",), "calls that fail")
@@ -35,7 +35,7 @@ def _check_traffic(ctx: click.Context) -> None:
     if traffic == ["file"] and of_model:
         why = "it is about the random arrivals of --rate"
         raise Mistake(f"--{of_model[0]} must not be given with a FILE: {why}")
-    _check_needed(ctx, ("skew",), ("partitions",), "the partitions of a model")
+    _check_needed(ctx, ("skew",), ("partitions",), "random partitions")
 
 
 def _check_weights(mean: float, bound: float) -> None:
@@ -43,7 +43,7 @@ def _check_weights(mean: float, bound: float) -> None:
     if bound < heaviest:
         raise Mistake(
             f"--queue-weight must be at least {heaviest:g}, not {bound:g}:"
-            f" with --weight {mean:g} one item may weigh that much"
+            f" with --weight {mean:g}, one item may weigh up to {heaviest:g}"
         )
 
 
@@ -58,7 +58,7 @@ def _check_needed(
 
 
 def _given(ctx: click.Context, *names: str) -> list[str]:
-    """Return the parameters that the call gives, in this order."""
+    """Return those of the parameters that the call gives, in this order."""
     return [name for name in names if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
 
 

@@ -36,12 +36,12 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
 _MODE = 0o666
 _HEAD = b'{"source": '
 
-# The queue calls the handler in the context of the flush: the same for a batch and its parts.
+# The queue calls the handler in the context of the flush, so a batch and its parts share the value.
 _isolating = ContextVar("flushq_isolating", default=False)
 
 
 class CannotAppend(Exception):
-    """The error if the file cannot be opened, read, written to or synced to the disk."""
+    """The error if a dead-letter file cannot be opened, read, written to or synced to the disk."""
 
 
 class DeadLetterFile:
@@ -152,7 +152,7 @@ class Retries:
         self._complaints = Complaints("retries")
 
     def __call__(self, attempt: int, trouble: str) -> float | None:
-        """Report the trouble and return the pause in seconds, or None if there is no retry left.
+        """Return the pause in seconds, and report the trouble; return None if no retry is left.
 
         Args:
             attempt: The number of the attempt that has failed, counted from 1.
@@ -173,7 +173,7 @@ class FailureHandler:
         dead_letter: The file for lines that the table refuses. None: such a line ends the queue.
 
     Attributes:
-        retry_after: The pauses before these retries.
+        retry_after: The function that returns the pause before each of these retries.
     """
 
     def __init__(self, retries: int = 0, dead_letter: DeadLetterFile | None = None) -> None:

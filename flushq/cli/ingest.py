@@ -145,10 +145,11 @@ def ingest(
 ) -> None:
     """Read lines and store them in an SQLite database.
 
-    The command reads each FILE in turn (a named pipe, too), or standard input (for -, or for a pipe
-    if there is no FILE). The lines go through a queue into the table events(id, source, line,
-    body), in one transaction for each batch. A line is UTF-8 and ends with LF or CRLF, which is not
-    stored; an empty line counts, too. In each source, the lines are numbered from 1.
+    The command reads each FILE in turn; it may be a named pipe. A FILE - is standard input, which
+    is also read if there is no FILE and it is not a terminal. The lines go through a queue into the
+    table events(id, source, line, body), in one transaction for each batch. A line is UTF-8 and
+    ends with LF or CRLF, which is not stored; an empty line counts, too. In each source, the lines
+    are numbered from 1.
 
     A line that is not UTF-8 is skipped. With --dedupe, a line that is not a JSON object or lacks
     the field is skipped, too. --dedupe compares a line with the lines that wait in the queue, not
@@ -167,21 +168,23 @@ def ingest(
     that the table ignores (ON CONFLICT IGNORE, RAISE(IGNORE)) is not stored, and is counted as
     ignored.
 
-    With --to-stream, each line is published with an id to the first subject of the stream. The
-    stream is created if it does not exist. So running the command twice within the duplicate window
-    of the stream stores each line of a file once; lines that the stream has already are counted as
-    ignored. Lines of standard input and pipes are stored twice. "python -m flushq work" brings the
-    lines into PostgreSQL, on as many machines as you need.
+    With --to-stream, each line is published to the first subject of the stream. The stream is
+    created if it does not exist. The lines of files have lasting ids: if the command runs twice
+    within the duplicate window of the stream, each line is stored once, and the second run counts
+    it as ignored. Lines of standard input and pipes are stored twice. "python -m flushq work"
+    brings the lines into PostgreSQL, on as many machines as you need.
 
     SIGINT or SIGTERM ends the reading; the lines that were read are stored, with retries if they
     are needed. A line is not read before its end has arrived. A second signal ends the writing,
     too. Every line that is counted as stored is on the disk.
 
-    The first ten skipped lines, dead letters and retries are reported. At the end, the command
-    prints a line with the figures; "flushes" counts the batches before any split, by reason. The
-    exit code is 0 if every line was stored, was a duplicate or was ignored; 1 if a line was not
-    stored (a dead letter is not stored), a file could not be read to its end or the figures cannot
-    be written; 2 for a mistake in the call (nothing was read); and 130 or 143 after a signal.
+    The first ten skipped lines are reported, and so are the first ten dead letters and the first
+    ten retries. At the end, the command prints a line with the figures; "flushes" counts the
+    batches before any split, by reason. The exit code is 0 if every line was stored, was a
+    duplicate or was ignored; 1 if a line was not stored (a dead letter is not stored), a file could
+    not be read to its end or the figures cannot be written; 2 for a mistake in the call, or a
+    database, stream or dead-letter file that cannot be opened (nothing was read); and 130 or 143
+    after a signal.
     """
     if dead_letter is not None:
         check_not_same_file("--dead-letter", dead_letter, db, *files)
@@ -210,7 +213,7 @@ def ingest(
 def _resume(
     ingestion: Ingestion, files: tuple[str, ...], table: Table, letters: DeadLetterFile | None
 ) -> None:
-    """Let an ingestion start after the stored lines, and let ``letters`` remember later letters."""
+    """Let an ingestion start after the stored lines; load the letters of later lines."""
     starts = asyncio.run(find_starts(files, table))
     ingestion.start_at(starts)
     if letters is not None:

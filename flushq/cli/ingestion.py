@@ -40,7 +40,7 @@ class Figures:
     Attributes:
         lines: The number of stored lines.
         seconds: The time since the start of the ingestion, in seconds.
-        batches: The number of transactions that stored lines.
+        batches: The number of batches that the sink has stored, after any split.
         waiting: The number of lines that wait in the queue.
         duplicates: The number of lines that were dropped as duplicates.
         ignored: The number of lines that the table ignored, by its ``ON CONFLICT`` or a trigger.

@@ -96,7 +96,7 @@ async def first_subject(connection: Client, stream: str) -> str:
         first = repr(subjects[0]) if subjects else "missing"
         raise CannotStart(
             f"cannot publish to stream {stream!r}: "
-            f"its first subject must be without wildcards, but is {first}"
+            f"it must have a first subject without wildcards, but this subject is {first}"
         )
     return subjects[0]
 
@@ -167,7 +167,7 @@ async def ensure_consumer(connection: Client, stream: str, name: str) -> Consume
 
 
 async def _config(connection: Client, stream: str, name: str) -> dict[str, Any]:
-    """Return the configuration that the server has for a consumer; nats-py omits its limits."""
+    """Return the configuration of a consumer, with the limits, which nats-py leaves out."""
     answer = await connection.request(f"$JS.API.CONSUMER.INFO.{stream}.{name}", timeout=5.0)
     config: dict[str, Any] = json.loads(answer.data)["config"]
     return config

@@ -197,7 +197,10 @@ class Run:
 
     @property
     def busy(self) -> float:
-        """The share of the time of all slots in which calls ran, from first arrival to last end."""
+        """The share of the slots' time in which calls ran.
+
+        This time is from the first arrival to the end of the last flush.
+        """
         flushes = self.trace.flushes
         ended = max((flush.ended for flush in flushes), default=0)
         span = ended - self.setting.arrivals[0]

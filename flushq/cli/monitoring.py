@@ -112,7 +112,8 @@ class Monitor:
         """Serve inside a ``with`` block, and yield the port: a free one if ``port`` is 0.
 
         Raises:
-            CannotStart: The port is in use, or this user has no permission to use it.
+            CannotStart: The port is in use, this user has no permission to use it, or the host is
+                not an address of this machine.
         """
         try:
             server = await asyncio.start_server(self._serve, host, port)

@@ -1,4 +1,4 @@
-"""The values of options: functions that make policies, sinks and numbers of their texts.
+"""The values of options: functions that make policies, sinks and numbers from their texts.
 
 ``interval:2.0,500`` is IntervalPolicy(2.0, 500). The text of a policy is a name, then a colon and
 arguments with commas between them. Each policy has a row in FORMS. Any other name is the name of a
@@ -93,7 +93,7 @@ class Input(click.File):
     """The type of an option or argument that is a file to read, or ``-`` for standard input."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the open file; fail if it is standard input, and that is closed."""
+        """Return the open file; fail if it must be standard input but standard input is closed."""
         if value == STANDARD_INPUT and sys.stdin is None:
             self.fail(f"{value!r}: standard input is closed", param, ctx)
         return super().convert(value, param, ctx)
@@ -115,7 +115,7 @@ class Form:
     """The form of the texts that describe one kind of policy.
 
     Attributes:
-        usage: The form, like help shows it.
+        usage: The form as the help text shows it.
         build: The function that makes the policy from its arguments.
         readers: The functions that convert the arguments, in order.
         required: The number of arguments that must be given.
@@ -176,7 +176,7 @@ def near_miss(name: str, names: Collection[str]) -> str:
 
 @contextmanager
 def catching_system_exit(complaint: Callable[[str], Exception]) -> Iterator[None]:
-    """Turn a SystemExit that a policy raises into another error, so that the program goes on."""
+    """Replace a SystemExit of a policy with the exception that ``complaint`` makes of a message."""
     try:
         yield
     except SystemExit as error:

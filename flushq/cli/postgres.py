@@ -91,7 +91,7 @@ class PostgresTable:
 
         Raises:
             CannotStart: The database does not answer, or the table cannot be written to: it has
-                other columns, or no unique key, or this user has no permission.
+                other columns, or ``id`` is not a unique key, or this user has no permission.
         """
         self._pool = asyncpg.create_pool(
             self._url,
@@ -135,20 +135,21 @@ class PostgresTable:
             )
 
     async def store(self, rows: list[tuple[str, str]]) -> None:
-        """Store all rows with new ids in one transaction, or none if this raises an error.
+        """Store all rows with new ids in one transaction: all of them or none.
 
         Raises:
             OSError, asyncpg.PostgresError, asyncpg.InterfaceError: The database cannot be reached,
-                or has refused the rows. If the connection was lost, they may have been stored.
-            CancelledError: The call was cancelled, and its connection was terminated. The rows may
-                have been stored.
+                or has refused the rows. No row was stored, unless the connection was lost or the
+                call timed out: then it is unknown whether the rows were stored.
+            CancelledError: The call was cancelled, and its connection was terminated. It is unknown
+                whether the rows were stored.
         """
         ids, bodies = [row[0] for row in rows], [row[1] for row in rows]
         async with self._pool.acquire() as connection:
             try:
                 answer = await connection.execute(self._insert, ids, bodies)
             except asyncio.CancelledError:
-                connection.terminate()  # no request to cancel: the server may hang
+                connection.terminate()  # a cancel request could wait for a server that hangs
                 raise
         stored = int(answer.rpartition(" ")[2])
         self.stored += stored

@@ -34,7 +34,7 @@ TOO_LONG = 10054
 """The error code of JetStream for a message that is longer than the stream allows."""
 
 Ack = asyncio.Future[bool]
-"""Whether the stream had the line already, or a NotPublished if the stream refused the line."""
+"""A future: whether the stream had the line already, or NotPublished if it refused the line."""
 
 NO_RESPONDERS = "503"
 

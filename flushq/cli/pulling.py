@@ -2,12 +2,12 @@
 
 Theory of operation. A request asks for up to BATCH messages and waits at the server for up to
 EXPIRES seconds until they have been sent. When half of the requested messages have arrived, the
-next request is sent, so the server always has one. All messages arrive at one inbox. A message with
-a reply subject is acknowledged there. A message without a reply subject is a status: it tells that
-a request has ended, and how many of its messages are missing. If such a status is lost, or the
-server was unreachable, the missing messages never arrive. So after EXPIRES + GRACE seconds without
-a new request, and after each reconnection, the count of requested messages is reset and a new
-request is sent.
+next request is sent, so the server always has one. Messages and statuses arrive at one inbox. A
+message has a reply subject, to which its acknowledgement is sent. A status has no reply subject: it
+tells that a request has ended, and how many of its messages are missing. If a status is lost, or
+the server was unreachable, the missing messages never arrive. So after EXPIRES + GRACE seconds
+without a new request, and after each reconnection, the count of requested messages is reset and a
+new request is sent.
 
 The messages are handed over one at a time. While a message waits to be accepted, at most one more
 request is sent, apart from those after a reconnection: otherwise the messages of a long outage of
@@ -84,7 +84,7 @@ class Pull:
         finally:
             requesting.cancel()
             if self._connection.is_connected:
-                with suppress(nats.errors.Error, TimeoutError):  # the rest comes again
+                with suppress(nats.errors.Error, TimeoutError):  # the rest is delivered again
                     async with asyncio.timeout(DRAIN):
                         await self._until_quiet()
                         await subscription.drain()  # type: ignore[no-untyped-call]  # nats-py
@@ -110,7 +110,7 @@ class Pull:
                 await self._check_consumer()
             if self._is_due():
                 self._requested += self._size
-                with suppress(nats.errors.Error):  # sent after the reconnection
+                with suppress(nats.errors.Error):  # a new one is sent after the reconnection
                     await self._connection.publish(subject, payload, self._inbox)
             self._due.clear()
             try:

@@ -45,7 +45,7 @@ class Start:
     Attributes:
         line: The number of the first line that is read.
         offset: The number of bytes before that line.
-        before: The line before it, which must still be there: so a changed file is recognised.
+        before: The line that ends at ``offset``. If another line is there, the file has changed.
     """
 
     line: int = 1
@@ -53,7 +53,7 @@ class Start:
     before: bytes = b""
 
     def seek(self, fd: int) -> None:
-        """Move to this position, or raise an OSError if the line before it has changed."""
+        """Move to this position, or raise an OSError if the line ``before`` has changed."""
         length = len(self.before) + (not self.before.endswith(b"\n"))
         if os.pread(fd, length, self.offset - len(self.before)) != self.before:
             raise OSError(errno.ESTALE, "its last stored line has changed")
@@ -253,10 +253,10 @@ class Reader:
         self._wake_write_fd = -1
 
     def share(self, lines: int) -> float | None:
-        """Return the share of all input, from 0 to 1, that this number of lines is.
+        """Return the share of all input, from 0 to 1, that this number of lines makes up.
 
-        The estimate uses the mean length of the lines so far. None if no line was read yet, or if
-        a source is not a file.
+        The estimate uses the mean length of the lines so far. The result is None if no line was
+        read yet, or if a source is not a file.
         """
         if not self._lines_read or not 0 < self._bytes_to_read < math.inf:
             return None
@@ -271,7 +271,7 @@ class Reader:
         if self._wake_write_fd != -1:
             os.write(self._wake_write_fd, b"!")
 
-    # In the loop.
+    # These methods run in the event loop.
 
     def __aiter__(self) -> Self:
         self._reading = True
@@ -300,7 +300,7 @@ class Reader:
             except queue.Empty:
                 await self._arrived.wait()
 
-    # In the thread.
+    # These methods run in the thread.
 
     def _read_all(self) -> None:
         try:

@@ -38,7 +38,7 @@ def as_json(runs: Sequence[Run]) -> str:
 
 
 def reasons_text(run: Run) -> str:
-    """Return text: the number of flushes for each reason, and of items that were not flushed."""
+    """Return a text with the number of flushes for each reason, and of items not flushed."""
     counts = [f"{reason} {count}" for reason, count in run.reasons.items()]
     if run.trace.stranded:
         counts.append(f"{counted(run.trace.stranded, 'item')} not flushed")

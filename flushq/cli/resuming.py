@@ -4,8 +4,10 @@ Theory of operation. Batches, and the parts of a split batch, are written one at
 transaction each, and in the order in which their lines were read. So when a line is stored, every
 earlier line of its file has ended: it was stored, a duplicate, ignored, skipped or a dead letter.
 The lines after the last stored line are read again. Some of them may have ended, too, but none was
-stored. Such a line is ignored or skipped again. Or the table refuses it again, but the dead-letter
-file does not get its letter twice. So an ingestion can be killed at any moment.
+stored. A line that was ignored or skipped is ignored or skipped again. A line that the table
+refused is refused again, but the dead-letter file does not get its letter twice. A line that was a
+duplicate may be stored now: the line with the same key may not wait any more. So an ingestion can
+be killed at any moment.
 
 A file that was replaced (by log rotation, for example) is recognised by its last stored line. This
 line is compared before anything is read, and again when the file is opened.

@@ -56,7 +56,7 @@ class Shutdown:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let an interrupt first unwind the block, and then act as it did before the block."""
+    """Let SIGINT first end the block, with its cleanup, and then act as it did before the block."""
     otherwise = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield

@@ -106,7 +106,7 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     required=True,
     callback=option_reader(parse_sink),
     metavar="TEXT",
-    help=f"How long a flush of n items takes: {SINK_USAGE}, as in 0.02+0.0001n.",
+    help=f"How long a call of the sink with n items takes: {SINK_USAGE}, as in 0.02+0.0001n.",
 )
 @click.option(
     "--slots",
@@ -142,7 +142,7 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     help="What a full queue does: let producers wait in line, or drop the oldest or newest item.",
 )
 @click.option(
-    "--drain", is_flag=True, help="Close the queue after the last arrival: flush what waits."
+    "--drain", is_flag=True, help="Close the queue after the last arrival, and flush all its items."
 )
 @click.option(
     "--fail-rate",
@@ -156,7 +156,7 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     default=1.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long after a failed call the sink is called again with its batch.",
+    help="The time between a failed call and its retry.",
 )
 @click.option(
     "--attempts",
@@ -178,7 +178,7 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     default=1.0,
     show_default=True,
     metavar="A",
-    help="The cost of a flush, and of each retry of its call.",
+    help="The cost of each call of the sink, retries included.",
 )
 @click.option(
     "--delay-cost",

@@ -28,7 +28,7 @@ class Sink(Protocol):
 
 
 class NotPublished(Exception):
-    """The error for lines that are not in the stream.
+    """The error for lines that the stream has not acknowledged.
 
     Args:
         why: The message for the user.

@@ -27,7 +27,10 @@ from flushq.cli.signals import current_task
 T = TypeVar("T")
 
 RetryAfter = Callable[[int, str], float | None]
-"""Takes the number and the reason of a failed attempt; returns the pause in seconds, or None."""
+"""A function of the number and the reason of a failed attempt.
+
+It returns the pause before the next attempt, in seconds, or None if no attempt is left.
+"""
 
 LOCK_SECONDS = 4.0
 RETRY_SECONDS = 0.02
@@ -151,9 +154,9 @@ class Table:
             await self._execute(deadline, statement)
 
     async def last_line(self, source: str) -> tuple[int, str] | None:
-        """Return the number and the text of the last stored line of a source, or None.
+        """Return the number and the text of the last stored line of a source, or None without one.
 
-        This reads the whole table, unless it has an index on source and line.
+        This reads the whole table, unless the table has an index on source and line.
 
         Raises:
             CannotStart: The table cannot be read.
@@ -236,7 +239,7 @@ async def _retry_while_locked(execute: Callable[[], Awaitable[T]], deadline: flo
 
 
 def is_refusal(error: sqlite3.Error) -> bool:
-    """Return whether the table refuses this line, and not all lines for some time.
+    """Return whether the table refuses the data of a line, but may store other lines.
 
     SQLITE_ERROR can be such a refusal: an index on an expression raises it if the expression cannot
     be computed for this line. If every line gets this error, a table raises Unusable instead.
@@ -254,7 +257,7 @@ def _code(error: sqlite3.Error) -> int:
 
 
 def _too_big() -> sqlite3.DataError:
-    """Return SQLite's error for a line above its limit; Python refuses one above 2 GiB itself."""
+    """Return SQLite's error for a too long line, to replace the OverflowError above 2 GiB."""
     error = sqlite3.DataError("string or blob too big")
     error.sqlite_errorcode = sqlite3.SQLITE_TOOBIG
     return error

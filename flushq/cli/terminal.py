@@ -109,7 +109,7 @@ def progress_figures(share: float | None, seconds: float) -> dict[str, str]:
     """Return, by name, the share that is done and the time left at the same speed.
 
     Args:
-        share: The share of the work that is done, from 0 to 1. None, if it is unknown: the result
+        share: The share of the work that is done, from 0 to 1. None: it is unknown, and the result
             is empty.
         seconds: The time since the start, in seconds.
     """

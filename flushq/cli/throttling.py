@@ -21,10 +21,11 @@ Made = TypeVar("Made", bound=Throttle)
 
 
 def parse_throttle(text: str | None) -> Throttle | None:
-    """Make the throttle that a text describes, or return None if the text is None.
+    """Make the throttle that a text describes, or return None if there is no text.
 
     Raises:
-        ValueError: The text does not describe a throttle; the message shows it and the reason.
+        ValueError: The text does not describe a throttle; the message shows the text and the
+            reason.
     """
     if text is None:
         return None
@@ -36,10 +37,11 @@ def parse_throttle(text: str | None) -> Throttle | None:
 
 
 def parse_rate(text: str | None) -> RateLimit | None:
-    """Make the RateLimit that a text like ``10/1.0`` describes, or return None if it is None.
+    """Make the RateLimit that a text like ``10/1.0`` describes, or return None if there is no text.
 
     Raises:
-        ValueError: The text does not describe a RateLimit; the message shows it and the reason.
+        ValueError: The text does not describe a RateLimit; the message shows the text and the
+            reason.
     """
     if text is None:
         return None

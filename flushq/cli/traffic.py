@@ -74,7 +74,7 @@ def model_arrivals(rate: float, seconds: float, seed: int) -> list[float]:
         )
     times = list(takewhile(lambda time: time < seconds, _poisson(rate, Random(seed))))
     if not times:
-        raise ValueError("there are no arrivals")
+        raise ValueError("there are no arrivals: the rate or the number of seconds is too small")
     return times
 
 

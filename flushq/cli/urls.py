@@ -17,10 +17,10 @@ NATS_SCHEMES = ("nats", "tls", "ws", "wss")
 
 
 def check_url(url: str) -> str:
-    """Return the URL if all libraries parse it alike, so that none uses its password as a host.
+    """Return the URL if all libraries parse it alike: none may take the password for a host.
 
     Raises:
-        ValueError: The URL is not of this kind; the message does not show the URL.
+        ValueError: Libraries could parse the URL differently; the message does not show the URL.
     """
     if not (url.isascii() and url.isprintable() and "\\" not in url and _URL.fullmatch(url)):
         raise ValueError(UNREADABLE)

@@ -66,7 +66,10 @@ def _check_table(name: str) -> str:
     help="Serve /health and /metrics by HTTP at this port; 0: at a free port.  [default: no HTTP]",
 )
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="The address for --port; 0.0.0.0: all."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="The address for --port; 0.0.0.0: all addresses of this machine.",
 )
 @click.option(
     "--max-shutdown-wait",

@@ -184,7 +184,7 @@ class Work:
     async def _take(self, message: Msg) -> None:
         try:
             await self._queue.enqueue(message)
-        except FlushqError:  # the queue has ended: another worker can take it
+        except FlushqError:  # the queue takes no more: another worker can take the message
             with suppress(nats.errors.Error):
                 await message.nak()
 
@@ -205,12 +205,16 @@ class Work:
         """Store messages in one transaction, and then acknowledge them."""
         id_of = self._id_of
         await self._table.store([(id_of(each), each.data.decode()) for each in messages])
-        with suppress(nats.errors.Error):  # the others are delivered again
+        with suppress(nats.errors.Error):  # those without an ack are delivered again
             for message in messages:
                 await message.ack()
 
     async def _judge(self, failure: Failure[Msg]) -> Verdict:
-        """Split and give up refused messages; retry temporary errors for ever; otherwise fail."""
+        """Return the verdict for a failure.
+
+        A refused batch is split, and a refused message is given up. A temporary error is retried
+        for ever, and any other error ends the queue.
+        """
         error = failure.error
         if is_refusal(error) and len(failure.items) > 1:
             return Split()

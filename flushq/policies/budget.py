@@ -36,7 +36,10 @@ class BudgetPolicy(FlushPolicy):
     max_records: int | None = None
     max_weight: float | None = None
     _waited: float = attrs.field(default=0, init=False)
-    """The waiting time of all pending items at ``_since``; not valid while a batch is full."""
+    """The time that all pending items had waited, in total, by the time ``_since``.
+
+    Not valid while a batch is full.
+    """
     _since: float = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:

@@ -11,9 +11,9 @@ _FULL = Flush("full")
 
 @attrs.define
 class IntervalPolicy(FlushPolicy):
-    """A policy that flushes a full batch, or when the oldest item is ``max_wait_seconds`` old.
+    """A policy that flushes when a batch is full or the oldest item is ``max_wait_seconds`` old.
 
-    While a slot is free, no item waits longer than that. No other schedule in order of arrival with
+    While a slot is free, no item waits longer. No other schedule in order of arrival with
     this maximum age and these caps needs fewer flushes, if all weights are above 0 and flushes can
     start when they are due: each batch is as late and as full as it may be. The proof is an
     exchange argument. In any schedule, the first flush can be delayed until the first flush of the

@@ -65,12 +65,12 @@ def simulate(
             None: no limit.
         when_full: What happens when an item finds no room, like in a FlushQueue: "wait",
             "drop_oldest" or "drop_newest".
-        drain: Whether to close the queue after the last arrival, when all events of that time have
-            happened.
-        flush_fails: A function that is called at the end of each call of flush_fn. Its arguments
-            are the attempt (how many times these items have been handed over together) and the
-            number of items. It returns None if the call succeeds, else the verdict of the failure
-            handler. None: all calls succeed.
+        drain: Whether to close the queue at the time of the last arrival, after all other events of
+            that time.
+        flush_fails: A function that decides at the end of each call of flush_fn whether this call
+            fails. Its arguments are the number of the attempt (1 for the first call with these
+            items) and the number of items. It returns None if the call succeeds, else the verdict
+            of the failure handler. None: all calls succeed.
         throttle: The throttle that decides when a call of flush_fn may start; a deep copy is used.
             None: at any time.
 

@@ -4,9 +4,9 @@ Theory of operation. There are four kinds of next events: a call of flush_fn end
 time comes that the policy asked for, or the time comes at which a call that had to wait may start.
 The simulation goes to the earliest of these times. At each instant, calls end first. Then items
 arrive, all of them in one event. Then calls start if they may, and producers in line come in. So an
-item that arrives exactly at a deadline joins the batch. The policy gets a tick only if nothing else
-happens at that instant, because every other event has asked it already. Times are only added and
-compared: with ints and Fractions a trace is exact.
+item that arrives exactly at a deadline joins the batch. The policy gets a tick only if no other
+event at that instant has asked the policy already. Times are only added and compared: with ints and
+Fractions a trace is exact.
 
 The trace has the policy's answer to each event, so the driver tells the policy of each event
 separately. It asks the core for a flush only if there may be one: if the policy wants a flush, if
@@ -35,16 +35,16 @@ from flushq.simulation.sink import Sink
 from flushq.simulation.trace import Displacement, Events, Facts, SimulatedFlush, Trace
 
 MOST_BROKEN_PROMISES = 10_000
-"""The limit for two kinds of broken promises, each counted in a row.
+"""The most broken promises in a row.
 
-The policy answered a tick with Wait (the limit is for each partition). Or no call could start at
-the time that the throttle had answered.
+A promise is broken if the policy answers a tick with Wait (then the limit is for each partition),
+or if no call can start at the time that the throttle has answered.
 """
 
 
 @attrs.define(eq=False)
 class _Producer:
-    """A producer that waits in line for room. It is its own waiter."""
+    """A producer that waits in line for room, and also the waiter that the core completes."""
 
     item: int
     _called: list["_Producer"]
@@ -54,13 +54,13 @@ class _Producer:
         return False
 
     def set_result(self, answer: object, /) -> None:
-        """Note that the producer must come in, or go away if the queue has closed or failed."""
+        """Note that the producer may add its item, or must leave because the queue is ending."""
         self._called.append(self)
 
 
 @attrs.define(eq=False)
 class _Retry:
-    """A flush whose next call waits in the line of calls. It is its own waiter."""
+    """A flush whose next call waits in the line of calls, and also the waiter of this call."""
 
     attempts: Attempts[int]
     _let_go: list["_Retry"]
@@ -106,7 +106,7 @@ class Simulation:
             core.admission.on_displaced = self._note_displaced
 
     def run(self, *, drain: bool) -> Trace:
-        """Simulate all events and return the trace; ``drain``: close after the last arrival."""
+        """Simulate all events and return the trace; if ``drain``, close after the last arrival."""
         if drain and len(self._times) > 1:
             last = self._times[-2]
             self._play(last)
@@ -132,7 +132,7 @@ class Simulation:
         )
 
     def _play(self, until: float) -> None:
-        """Simulate all events up to this time."""
+        """Simulate all events up to this time, and those at this time."""
         core, times, calls, never = self._core, self._times, self._calls, math.inf
         batcher, starts, policy = self._batcher, core.starts, self._policy
         while True:
@@ -218,7 +218,7 @@ class Simulation:
             self._core.starts.join(_Retry(attempts, self._let_go), attempts, now)
 
     def _correct(self, batch: Batch[int], now: float) -> None:
-        """Correct the record of a flush: it was made for a flush that ends with its first call."""
+        """Correct the record of a flush, which was made as if the first call ended the flush."""
         self._flushes[batch.first] = attrs.evolve(
             self._flushes[batch.first],
             ended=now,
@@ -251,7 +251,7 @@ class Simulation:
         return self._policy, None
 
     def _count_throttle_time(self) -> None:
-        """Note that the time of the throttle has come; raise if that was too often in a row."""
+        """Count a time at which a call was to start; raise after too many such times in a row."""
         self._waits += 1
         if self._waits > MOST_BROKEN_PROMISES:
             raise PolicyError(
@@ -259,10 +259,10 @@ class Simulation:
                 " could start"
             )
 
-    # A pass.
+    # Calls start, and producers in line come in.
 
     def _pass(self, now: float) -> bool:
-        """Start retries and the due flush, or let producers in; return whether any did."""
+        """Start retries and a due flush, or let producers in; return whether anything happened."""
         self._now = now
         batch = self._core.start_next_flush(self._clock)
         if self._batcher.stopped is not None:
@@ -274,7 +274,7 @@ class Simulation:
         return has_retried or (self._always_asks and self._let_in(now))
 
     def _call_again(self, now: float) -> bool:
-        """Start the calls that the core let go from the line; return whether there were any."""
+        """Start the calls that the core has released from the line; return whether any started."""
         retries, self._let_go[:] = [*self._let_go], []
         for retry in retries:
             attempts = retry.attempts
@@ -305,7 +305,7 @@ class Simulation:
         return ended
 
     def _let_in(self, now: float) -> bool:
-        """Let called producers in unless the queue ends; return whether items were added."""
+        """Let the called producers add items unless the queue is ending; return whether any did."""
         self._core.respond()
         came = 0
         for producer in self._called:
@@ -318,7 +318,7 @@ class Simulation:
         return came > 0
 
     def _check(self) -> None:
-        """Raise a failure of the policy or the throttle; stop the arrivals at another failure."""
+        """Raise PolicyError if a policy or throttle failed; end the arrivals at another failure."""
         outcome = self._core.ending.outcome()
         if isinstance(outcome, PolicyError):
             raise outcome

@@ -2,9 +2,9 @@
 
 Theory of operation. The items that arrive at one instant make one event for each of their
 partitions, in the order of the first item of each partition. An event of one partition does not ask
-the policies of the others. So at each instant, after all other events, every policy gets a tick
-that has asked for this time and was told nothing else. Only then flushes start, because the line of
-the due flushes must be complete.
+the policies of the others. So at each instant, after all other events, the policies that have asked
+for this time, and were not told another event, get a tick. Only then flushes start, because the
+line of the due flushes must be complete.
 """
 
 from collections.abc import Hashable, Sequence

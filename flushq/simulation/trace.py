@@ -58,7 +58,8 @@ class Displacement:
 class Event:
     """One event that the policy was told, and the policy's answer.
 
-    With partitions, each one runs its own copy of the policy, which is told only its events.
+    With partitions, each partition has a copy of the policy. A copy is told only the events of its
+    partition.
 
     Attributes:
         now: The time of the event, in seconds.

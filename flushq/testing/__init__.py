@@ -6,8 +6,8 @@ This package needs Hypothesis (``pip install '.[testing]'``).
 >>> from flushq.testing import check_policy
 >>> check_policy(NaturalPolicy(max_records=100), max_batch=100)
 
-:func:`check_policy` runs a policy with random histories. If the policy breaks a law, it raises
-:class:`LawBroken` with the smallest history in which that happens, event by event.
+:func:`check_policy` runs a policy with random histories. If the policy breaks a law, the function
+raises :class:`LawBroken`, which shows the smallest history that was found, event by event.
 :func:`check_throttle` does the same with a throttle. The Hypothesis strategies of both functions
 are public too, for tests of your own.
 """

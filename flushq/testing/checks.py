@@ -50,19 +50,20 @@ def check_policy(
 ) -> None:
     """Check that a policy keeps every law in random histories.
 
-    A history has at most 40 steps, which is enough for a dozen flushes. Up to three run at a time,
-    and up to 150 items arrive at once. A mistake that needs more than that is not found: use
-    smaller thresholds in the policy of the test.
+    A history has at most 40 steps, which is enough for a dozen flushes. Up to three flushes run at
+    a time, and up to 150 items arrive at once. A mistake that needs more than that is not found:
+    use smaller thresholds in the policy of the test.
 
     Args:
         policy: The policy, which is not changed; or a function or class that makes it.
         except_for: The names of laws that the policy need not keep: all of :data:`LAWS` are allowed
             except ``sound`` and the three bounds. If ``caps`` is named, caps may change, but must
             still be valid at the start.
-        max_latency: The longest time that an item may wait while a slot is free, in seconds.
-        max_batch: The most items in a batch that the policy asks for.
+        max_latency: The longest time that an item may wait while a slot is free, in seconds. None:
+            not checked.
+        max_batch: The most items in a batch. None: not checked.
         ratio: The bound on what the policy spends, as a multiple of the optimum. The policy must
-            not have a ``max_weight``.
+            not have a ``max_weight``. None: not checked.
         examples: The number of histories to try.
 
     Raises:
@@ -113,7 +114,7 @@ def check_history(
 def _play(
     policy: FlushPolicy, history: History, except_for: Collection[str]
 ) -> Sequence[MethodCall]:
-    """Play a history. If decide reads a clock, report that before any other broken law."""
+    """Play a history; return the events. Report a clock that decide reads before other flaws."""
     play = Play(policy, history, except_for)
     if "pure" in except_for:
         return play.run()
@@ -214,7 +215,7 @@ def _check_latency(longest: float, trace: Trace, slots: int) -> None:
 
 
 def _moments(trace: Trace, since: float, until: float) -> Iterator[float]:
-    """Yield the times in [since, until) after which a slot may be free."""
+    """Yield the times in [since, until) at which a slot may become free, and ``since`` itself."""
     if until - since > _ROUNDING:
         yield since
         yield from (flush.ended for flush in trace.flushes if since < flush.ended < until)

@@ -51,12 +51,12 @@ class Start:
 
 @attrs.frozen
 class Finish:
-    """The end of a flush.
+    """The end of a flush or, in the history of a throttle, of a call.
 
     Args:
         after: The number of units after the last step.
-        which: The index of the flush in the list of running flushes, oldest first; modulo its
-            length.
+        which: The index of the flush or call in the list of those that run, oldest first; modulo
+            the length of this list.
         failed: Whether flush_fn raised.
     """
 
@@ -100,7 +100,10 @@ class History:
 
 
 def quarter_of(max_weight: float | None) -> float:
-    """Return a quarter of a cap, rounded down to few binary digits, so that sums are exact."""
+    """Return a quarter of a cap, rounded down to few binary digits so that sums are exact.
+
+    Without a cap, return 1.
+    """
     if max_weight is None or max_weight == math.inf:
         return 1
     digits, exponent = math.frexp(max_weight / 4)
@@ -117,7 +120,7 @@ def arrivals(unit: float = 0.125, *, max_size: int = 20) -> st.SearchStrategy[li
 def bursts(
     unit: float = 0.125, *, max_size: int = 10
 ) -> st.SearchStrategy[list[tuple[float, int]]]:
-    """Draw the times at which items arrive, in seconds, increasing, and how many at each."""
+    """Draw increasing times, in seconds, each with the number of items that arrive then."""
     gaps = st.lists(st.tuples(st.integers(1, 8), st.integers(1, 5)), max_size=max_size)
     return gaps.map(
         lambda gaps: [
@@ -140,7 +143,8 @@ def slots() -> st.SearchStrategy[int]:
 def histories(*, max_steps: int = 15) -> st.SearchStrategy[History]:
     """Draw whole histories for ``check_history``, from single steps and whole flushes.
 
-    A history of n steps has at most n / 3 flushes: each needs an arrival, a start and an end.
+    A flush usually takes three steps: an arrival, a start and an end. So a history of n steps
+    usually has at most n / 3 flushes.
     """
     weights = st.lists(st.integers(0, 4), min_size=1, max_size=4).map(tuple)
     arrive = st.builds(Arrive, GAPS, weights)

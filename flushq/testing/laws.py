@@ -1,9 +1,9 @@
 """The laws that every policy must keep, and plays: a play runs a policy through a history.
 
 Theory of operation. A play tells a running copy of the policy each step that can happen, and
-records it. The play also keeps the weights of the waiting items, and its own copy of the facts.
-With these it checks the laws about single answers, for any policy. Meanwhile it watches decide,
-which must not change anything.
+records the answers. The play also keeps the weights of the waiting items, and its own copy of the
+facts. With these the play checks the laws about single answers, for any policy. Meanwhile it
+watches decide, which must not change anything.
 """
 
 import math
@@ -35,7 +35,7 @@ LAWS = {
     "idle": "while items are pending and no flush runs, the answer is Flush or a time to wait for",
     "repeatable": "the same history leads to the same decisions",
     "bursts": "one event with n items leads to the same decisions as n events with one item",
-    "shift": "if all times are shifted, each until is shifted too: until is not a duration",
+    "shift": "if all times are shifted, Wait.until is shifted too: it is a time, not a duration",
     "max_latency": "while a slot is free, no item waits longer than max_latency",
     "max_batch": "no batch has more than max_batch items",
     "ratio": "the policy spends at most ratio.bound times the optimum",
@@ -162,7 +162,7 @@ class Play:
         self._tell("flush_started", count, sum(weights))
 
     def _go_to_due_time(self) -> None:
-        """Go to the time that the policy asked for, and check that it answers Flush then."""
+        """Go to the time that the policy asked for, and check that its answer then is Flush."""
         if not isinstance(self._decision, Wait):
             return
         until = self._decision.until

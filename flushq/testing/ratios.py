@@ -40,7 +40,7 @@ class CostRatio:
 
     Args:
         bound: The greatest ratio that is allowed.
-        item_seconds: The cost of a flush. The unit is the cost of one second that an item waits.
+        item_seconds: The cost of a flush, if an item that waits one second costs 1.
 
     Raises:
         TypeError, ValueError: The bound is not a number of at least 0, or the cost is not finite
@@ -59,7 +59,7 @@ class CostRatio:
         return self.item_seconds
 
     def measure(self, policy: FlushPolicy, arrivals: Sequence[float]) -> float:
-        """Return the cost of the policy as a multiple of the least cost; inf if items are left."""
+        """Return the cost of the policy divided by the least cost; inf if items are left."""
         trace = simulate(policy, arrivals, 0)
         delays = sum(flush.size * flush.started for flush in trace.flushes) - sum(arrivals)
         cost = self.item_seconds * len(trace.flushes) + delays
@@ -69,12 +69,12 @@ class CostRatio:
 
 @attrs.frozen
 class FlushesRatio:
-    """The ratio of the numbers of flushes, for a longest wait, if a slot is always free.
+    """The ratio of the numbers of flushes, if no item may wait too long and a slot is always free.
 
     Args:
         bound: The greatest ratio that is allowed.
-        max_wait_seconds: The longest time that an item may wait. If an item waits longer, the ratio
-            is inf.
+        max_wait_seconds: The longest time that an item may wait, in seconds. If an item waits
+            longer, the ratio is inf.
 
     Raises:
         TypeError, ValueError: The bound is not a number of at least 0, or the time is not finite
@@ -93,7 +93,7 @@ class FlushesRatio:
         return self.max_wait_seconds
 
     def measure(self, policy: FlushPolicy, arrivals: Sequence[float]) -> float:
-        """Return the number of flushes as a multiple of the least number that is possible."""
+        """Return the number of flushes divided by the least; inf if items are late or left."""
         trace = simulate(policy, arrivals, 0)
         late = any(flush.started > flush.oldest + self.max_wait_seconds for flush in trace.flushes)
         fewest = fewest_flushes(
@@ -110,7 +110,7 @@ class LatencyRatio:
 
     Args:
         bound: The greatest ratio that is allowed.
-        flush_seconds: How long every flush takes.
+        flush_seconds: How long every flush takes, in seconds.
         max_in_flight: The number of flushes that may run at a time.
 
     Raises:
@@ -132,7 +132,7 @@ class LatencyRatio:
         return self.flush_seconds
 
     def measure(self, policy: FlushPolicy, arrivals: Sequence[float]) -> float:
-        """Return the longest latency of the policy as a multiple of the least possible one."""
+        """Return the longest latency divided by the least possible; inf if items are left."""
         slots = self.max_in_flight
         trace = simulate(policy, arrivals, self.flush_seconds, max_in_flight=slots)
         latency = max((flush.ended - flush.oldest for flush in trace.flushes), default=0)

@@ -73,7 +73,7 @@ def search_histories(
 def _smallest(
     check: Callable[[H], None], fewer: Callable[[H], Iterable[H]], history: H, broken: LawBroken
 ) -> LawBroken:
-    """Return the LawBroken of a history of which no smaller version fails."""
+    """Make a history smaller as long as it fails; return the LawBroken of the last one."""
     for smaller in fewer(history):
         try:
             check(smaller)

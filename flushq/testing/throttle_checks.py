@@ -74,7 +74,7 @@ def check_throttle_history(
 
 
 def _fewer(history: ThrottleHistory) -> Iterator[ThrottleHistory]:
-    """Yield the history without each run of consecutive steps, the longest runs first."""
+    """Yield smaller histories, each without one run of consecutive steps, the longest run first."""
     steps = history.steps
     for first, end in sorted(
         combinations(range(len(steps) + 1), 2), key=lambda run: run[0] - run[1]

@@ -1,10 +1,10 @@
 """The laws that every throttle must keep, and plays: a play runs a throttle through a history.
 
 Theory of operation. A play tells a running copy of the throttle the events of a history, like a
-queue does. It asks ``ready_at`` before each call that starts and after each event, and records all
-of this. Then other copies are told the same in ways that should make no difference: they must give
-the same answers. A *retelling* is a generator of events and questions for such a copy. It may ask
-the copy itself before it yields the next one.
+queue does. The play calls ``ready_at`` (this is a *question*) before each call that may start and
+after each step, and records all events and answers. Then other copies are told the same in ways
+that should make no difference: they must give the same answers. A *retelling* is a generator of
+events and questions for such a copy. To choose the next event, a retelling may ask the copy, too.
 """
 
 import math
@@ -22,8 +22,8 @@ from flushq.throttles.throttle import Throttle, flaw_in, throttle_copy
 THROTTLE_LAWS = {
     "sound": "no event raises; ready_at answers a time, and inf only while a call runs",
     "repeatable": "the same history leads to the same answers",
-    "pure": "ready_at changes nothing, however often it is asked, and about whatever time",
-    "later": "if nothing happens, a call may start at each time from the answer of ready_at on",
+    "pure": "ready_at changes nothing, however often it is called, and for any time",
+    "later": "if nothing happens, a call may start at any time from the answer of ready_at on",
     "bursts": "n calls that start and then end at one time have the effect of n calls one by one",
     "shift": "if all times are shifted, each answer is shifted too: it is not a duration",
 }
@@ -134,8 +134,8 @@ def flat(turns: Turns) -> list[MethodCall]:
 Retelling = Callable[[Turns, Throttle, float], Iterator[MethodCall]]
 """A function of the recorded turns, a running copy of the throttle, and the unit of time.
 
-It yields events and questions for the copy, with the answers that the copy must give. If any answer
-is right, the decision is None.
+It yields events and questions for the copy, with the answers that the copy must give. The answer
+(``decision``) is None if the copy may give any answer.
 """
 
 
@@ -201,14 +201,14 @@ RETELLINGS: dict[str, tuple[Retelling, ...]] = {
     "bursts": (one_by_one,),
     "shift": (shifted,),
 }
-"""The retellings that check each law about several answers. A law follows those it needs."""
+"""The retellings that check each law about several answers; a law comes after those it needs."""
 
 
 def retell(law: str, throttle: Throttle, retelling: Iterator[MethodCall]) -> None:
     """Tell a running copy these events and questions, and check its answers.
 
     Raises:
-        ThrottleLawBroken: The copy makes a call wait for another time, or raises.
+        ThrottleLawBroken: An answer of the copy is not the right one, or the copy raises.
     """
     history: list[MethodCall] = []
     for each in retelling:

@@ -47,7 +47,7 @@ def watched(policy: FlushPolicy, changed: set[str]) -> Iterator[None]:
 
 @contextmanager
 def clocks_read(kind: type[FlushPolicy]) -> Iterator[set[str]]:
-    """Yield a set to which the names of clocks are added that decide reads within the block.
+    """Yield a set, and add the names of the clocks that decide reads within the block.
 
     If another profiler is active, it stays active, and no clocks are found.
     """

@@ -12,7 +12,7 @@ from flushq.throttles.throttle import Throttle
 class CircuitBreaker(Throttle):
     """A throttle that stops calls for ``seconds`` after ``failures`` failed calls in a row.
 
-    Then one call alone may try.
+    Then it lets a single call start, to try the sink.
 
     =========  ====================  ===============================================================
     state      a call may start      what happens then
@@ -31,13 +31,13 @@ class CircuitBreaker(Throttle):
     has neither failed nor succeeded: in the state closed nothing changes; in the state half-open,
     if it was the one call, the breaker is open again, and the next call may try at once.
 
-    The duration of a call shows whether the call is the one that tries: a call that started before
-    the breaker opened has started at least ``seconds`` earlier. If the difference is too small for
-    floats, a call that ends counts as the one that tries.
+    The duration of a call shows whether it is the one that tries: all others started before the
+    breaker opened, so at least ``seconds`` before that call. If ``seconds`` is too small to make a
+    difference in the times (floats), the first call that ends counts as the one that tries.
 
     Args:
         failures: How many calls must fail in a row.
-        seconds: How long no call may start after the last of these failures.
+        seconds: For how many seconds no call may start after the last of these failures.
 
     Raises:
         ValueError: A value is zero or negative, or ``seconds`` is NaN or inf.
@@ -71,7 +71,7 @@ class CircuitBreaker(Throttle):
         weight: float = 0.0,
         error: BaseException | None = None,
     ) -> None:
-        """Count the failure or success; while open, only that of the call that tries."""
+        """Update the state after a call; unless closed, ignore all but the call that tries."""
         if self._open_until is not None and not self._has_tried(now, seconds):
             return
         self._tried_at = None

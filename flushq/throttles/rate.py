@@ -48,11 +48,11 @@ class RateLimit(Throttle):
         self.seconds = as_plain(self.seconds)
 
     def call_started(self, now: float, count: int, weight: float = 0.0) -> None:
-        """Note the time of this start, and forget the oldest time that is not needed any more."""
+        """Note the time of this start, and forget the oldest one if it is not needed any more."""
         self._starts.append(now)
         if len(self._starts) > self.calls:
             self._starts.popleft()
 
     def ready_at(self, now: float) -> float:
-        """Return ``seconds`` after the first of the last ``calls`` starts; ``now`` if fewer."""
+        """Return the oldest start plus ``seconds`` if ``calls`` starts are kept, else ``now``."""
         return now if len(self._starts) < self.calls else self._starts[0] + self.seconds

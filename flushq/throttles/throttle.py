@@ -30,12 +30,12 @@ class Throttle(abc.ABC):
     object may be given to many queues. Each queue then has the whole limit for itself.
     """
 
-    def call_started(  # noqa: B027 - a throttle need not hear of it
+    def call_started(  # noqa: B027 - a throttle may ignore this event
         self, now: float, count: int, weight: float = 0.0
     ) -> None:
         """Note that a call has started, with ``count`` items of ``weight`` in total."""
 
-    def call_done(  # noqa: B027 - a throttle need not hear of it
+    def call_done(  # noqa: B027 - a throttle may ignore this event
         self,
         now: float,
         count: int,
@@ -50,8 +50,9 @@ class Throttle(abc.ABC):
         """Return the time from which a call may start, if no event comes before.
 
         ``now`` or an earlier time means at once; inf means not before a call that runs has ended.
-        This method must change nothing, for any ``now``, and must return the same answer after the
-        same events. When the returned time has come, and later, the answer must mean at once.
+        This method must change nothing, for any ``now``. After the same events it must return the
+        same answer for the same ``now``. When the returned time has come, and later, the answer
+        must mean at once.
         """
 
 

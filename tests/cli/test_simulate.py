@@ -298,7 +298,7 @@ def test_a_picture_is_drawn_though_the_figures_cannot_be_written(
         ("--rate nan --sink 0", "it must be a number, not nan"),
         ("--rate 1e9 --sink 0", "there must be at most 10000000 items"),
         ("--rate 1 --sink fast", "bad sink 'fast'"),
-        (f"{ONE} --skew 1", "--skew needs --partitions: it is about the partitions of a model"),
+        (f"{ONE} --skew 1", "--skew needs --partitions: it is about random partitions"),
         (f"{ONE} --partitions 0", "0 is not in the range 1<=x<=10000000"),
         (f"{ONE} --partitions 2 --skew -1", "-1.0 is not in the range 0<=x<="),
         ("bytes --sink 0 --partitions 2", "--partitions must not be given with a FILE"),

@@ -151,7 +151,7 @@ def test_a_line_that_is_too_long_is_a_dead_letter(stream: Stream, limit: dict[st
 
 
 CANNOT = "cannot publish to stream"
-FIRST = "its first subject must be without wildcards, but is"
+FIRST = "it must have a first subject without wildcards, but this subject is"
 
 
 def test_mistakes(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:

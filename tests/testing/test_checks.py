@@ -158,7 +158,7 @@ class RaisingAtTwo(Flushing):
 @pytest.mark.parametrize(
     ("policy", "told", "cause"),
     [
-        (Duration(), "shift: .* until is not a duration\n    but .* item_added.1000.3", None),
+        (Duration(), "shift: .* a time, not a duration\n    but .* item_added.1000.3", None),
         (
             RaisingAtTwo(),
             r"bursts: .*\n    but the policy raised LookupError\('two'\)",
