@@ -28,8 +28,8 @@ class IdOf:
     """A function that returns the id of a message: the same for each delivery of the message.
 
     Args:
-        header: The header that contains the id. If a message lacks the header, this is reported,
-            and the id is the place of the message. None: each id is the place.
+        header: The header that contains the id. If a message lacks the header, or it is empty, this
+            is reported, and the id is the place of the message. None: each id is the place.
     """
 
     header: str | None = None
@@ -44,5 +44,7 @@ class IdOf:
 
     def _place(self, message: Msg) -> str:
         found = place(message)
-        self._lacks.complain(f"message {found} has no header {self.header!r}: its id is {found}")
+        self._lacks.complain(
+            f"message {found} has no id in header {self.header!r}: its id is {found}"
+        )
         return found

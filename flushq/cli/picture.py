@@ -109,8 +109,13 @@ def save_picture(runs: Sequence[Run], path: str) -> None:
 
 
 def steps_of(run: Run) -> Steps:
-    """Return how many items waited at each time: arrivals minus displacements and flushes."""
+    """Return how many items waited at each time: those that arrived and have not left.
+
+    An item leaves when it is displaced or its flush starts. An item that is refused leaves when the
+    queue closes, at the last arrival.
+    """
     came = Counter(run.setting.arrivals)
+    came[run.setting.arrivals[-1]] -= run.trace.refused
     came.subtract(each.now for each in run.trace.displacements)
     changes = [*came.items()]
     changes += [(flush.started, -flush.size) for flush in run.trace.flushes]

@@ -49,6 +49,14 @@ def test_no_more_wait_than_may(when_full: WhenFull) -> None:
     assert Steps([0, 0, 1, 2, 8, 9], [1, 0, 1, 1, 1, 0]) == steps
 
 
+def test_who_is_refused_waits_no_longer() -> None:
+    """An item that has no room when the queue closes leaves at that moment, the last arrival."""
+    closing = attrs.evolve(SETTING, sink=Sink(9, 0), slots=1, max_queue_size=1, drain=True)
+    run = run_of(NaturalPolicy(), closing)
+    assert 2 == run.trace.refused
+    assert Steps([0, 0, 1, 2, 8, 9], [1, 0, 1, 2, 1, 0]) == steps_of(run)
+
+
 def test_a_part_of_the_steps() -> None:
     """A part begins with the level at its first moment, and ends at its last moment."""
     steps = Steps([0, 1, 3], [1, 5, 2])
