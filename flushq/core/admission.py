@@ -133,9 +133,10 @@ class Admission(Fairness[T]):
         return weight <= 0 or heavier <= self._buffer.max_queue_weight
 
     def must_join_line(self, need: Need) -> bool:
-        """Return whether a new producer must stand in line; False if it needs no room.
+        """Return whether a new producer must stand in line (asyncio and simulations use this).
 
-        Any claim of another producer is enough (asyncio and simulations use this method).
+        A producer that needs room must do so while others stand in line, while others have not yet
+        taken the room that they were given, or if there is not enough room.
         """
         return need is not NOTHING and (self.waitlist.claims > 0 or not self.fits(need))
 

@@ -223,8 +223,7 @@ class Batcher(Account[T]):
     def start_flush(self, due: Flush, now: float) -> Batch[T] | None:
         """Take the batch of a flush that is due, tell the policy, and return the batch.
 
-        If the policy fails when it is told, the items of the batch are undelivered. Then return
-        None.
+        If the policy fails when it is told, the items of the batch are undelivered: return None.
         """
         batch = self._take(due, now)
         self.overflowed = False
@@ -339,7 +338,7 @@ class Batcher(Account[T]):
         self._fail(PolicyError, f"the policy {type(self.policy.copy).__name__} {what}", cause)
 
     def _attribute_failure(self, batch: Batch[T], error: BaseException) -> None:
-        """Keep the error as the failure, or if the queue cancelled the flush, as interruption."""
+        """Keep an error as the failure, or as the interruption if the queue cancelled the flush."""
         if not batch.interrupted:
             self._fail(FlushFailed, f"a batch of size {batch.count} failed: {shown(error)}", error)
         elif batch.called and self.interruption is None:

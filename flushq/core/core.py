@@ -16,8 +16,8 @@ begun. After respond() the driver sets its timer to ``wake_at``, hands out ``rep
 ``ending.finish()``, which returns whether this was the last pass. The reasons for this order:
 
 * The policy is told of arrivals first, with the time of the first arrival. If the policy were told
-  of a later event before the arrivals, they would get the time of that event, because time never
-  runs backwards. Then their flush would be late (point 6).
+  of a later event first, the arrivals would get the time of that event, because the times that a
+  policy is told never decrease. Then the flush of these arrivals would be late (point 6).
 * Items that ended before their flush did are counted before whole batches: else they would count
   twice. The policy is told of the ends of flushes before the next flush starts: else that flush
   would wait although a slot is free.
@@ -31,7 +31,7 @@ begun. After respond() the driver sets its timer to ``wake_at``, hands out ``rep
 * Retries start before the next batch is taken (flushq.core.starts). The throttle is told of all
   calls that have ended before it is asked whether a call may start: else a call could start that
   the throttle forbids.
-* A flush_fn that never suspends has returned when its flush was launched. Then the policy is told
+* If flush_fn does not suspend, its flush may end before the launch returns. Then the policy is told
   of the end of this flush in the same pass, before respond(). If this makes another flush due, that
   flush waits for the next pass: else nobody else could run. Items that flush_fn has enqueued also
   wait for the next pass, because only observe() announces arrivals: else a pass could be endless.

@@ -56,10 +56,10 @@ class Fairness(Generic[T]):
         self._limit += 1
 
     def tell_burst(self) -> None:
-        """Announce the arrivals of the burst to the policy; call this before any other event.
+        """Announce the arrivals of the burst to the policy; it must come before other events.
 
         The burst stays open while producers that were given room have not run yet. So their items
-        do not count as arrived only when these producers run, but when the burst was opened.
+        count as arrived when the burst was opened, not when these producers run.
         """
         if self.opened is None:
             return

@@ -91,7 +91,7 @@ class Merging(Generic[T]):
         return [self._waiting[number].weight for number in numbers]
 
     def forget_foreseen(self) -> None:
-        """Forget the foreseen result: an item is measured, which may be the same item, changed."""
+        """Forget the foreseen result, which may not be true for the item that is measured next."""
         self._foreseen = None
 
     def growth(self, number: int, item: T, key: Hashable) -> float:

@@ -14,8 +14,8 @@ T = TypeVar("T")
 class PartitionHeap(Generic[T]):
     """A heap of partitions, with the least number first.
 
-    An entry is *outdated* if the number of its partition has changed since. It stays in the heap
-    until it comes to the top, or until :meth:`trim` removes it.
+    An entry becomes *outdated* when the number of its partition changes. An outdated entry stays in
+    the heap until it comes to the top, or until :meth:`trim` removes it.
 
     Args:
         number_of: The function that returns the current number of a partition, or inf if the
@@ -41,10 +41,10 @@ class PartitionHeap(Generic[T]):
         heappop(self._entries)
 
     def trim(self) -> None:
-        """Remove the entries that are outdated or repeated, if these are more than half.
+        """Remove outdated and repeated entries if the heap has become too long.
 
-        They are, if there are more than twice as many entries as partitions. To trim rarely, 64
-        more entries are allowed.
+        The heap needs one entry for each partition. It is too long if it has more than two for each
+        partition and 64 more.
         """
         entries = self._entries
         if len(entries) > 2 * len(self._partitions) + 64:

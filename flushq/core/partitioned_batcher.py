@@ -288,7 +288,10 @@ class PartitionedBatcher(PartitionLine[T]):
 
     @property
     def has_free_slot(self) -> bool:
-        """Whether a slot is free that a partition may use; one with new items always counts."""
+        """Whether a slot is free, and a partition may use it.
+
+        If items have come since the last announce(), a partition is taken to be able to use it.
+        """
         if not super().has_free_slot:
             return False
         return bool(self._items.fresh) or self._oldest_below_limit() is not None

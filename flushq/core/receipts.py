@@ -29,7 +29,7 @@ FailureFactory = Callable[[], BaseException]
 
 
 DISPLACED = -1
-"""The answer, instead of a number, for an item that was displaced on arrival and got no number."""
+"""The value in place of a number, for an item that was displaced on arrival and got no number."""
 
 
 class Completion(Generic[T]):
@@ -138,7 +138,7 @@ class Receipts(Generic[T]):
             del self.watchers[number]
 
     def settle_displaced(self, number: int, item: T) -> None:
-        """Tell the watchers of an item that the item was displaced while it waited."""
+        """Tell the watcher of an item that the item was displaced while it waited."""
         if self.watchers:
             self._tell((number,), {number: self._displacement(item)})
 
@@ -163,7 +163,7 @@ class Receipts(Generic[T]):
         self._tell(batch.numbers, self._failures(batch))
 
     def settle_all_but(self, running: Iterable[Batch[T]]) -> None:
-        """Tell the watchers of all items that are in no ``running`` batch that they are lost."""
+        """Tell the watchers of all items outside the ``running`` batches that these are lost."""
         lost = self.watchers.keys() - chain(*(batch.numbers for batch in running))
         if lost:
             self._tell(sorted(lost), dict.fromkeys(lost, self._loss()))

@@ -11,8 +11,8 @@ The rules:
 
 If a policy does not override an event, the method of the event is not called. Instead the facts are
 updated directly, and :meth:`~flushq.policy.FlushPolicy.answer` is called. The method would do the
-same, with checks that the queue does not need. An answer that is the same object as the answer
-checked last is not checked again, except for a Wait whose time has come.
+same, with checks that the queue does not need. An answer is not checked if it is the same object as
+the last answer that was checked, except for a Wait whose time has come.
 """
 
 import math
