@@ -1,10 +1,11 @@
 """The decisions of a queue, without an event loop, a thread or a clock of its own.
 
-These modules decide the points of the contract; the most important one comes first:
+This table names the modules that decide each point of the contract (tests/README.rst). The most
+important module of a point comes first:
 
 =================================  =============================================================
 1, 7   acceptance, backpressure    admission; waitlist (the line of producers)
-2      nothing vanishes            batcher (the account); losses (the two lists)
+2      nothing vanishes            batcher; account; losses (the two lists)
 3      at most once                attempts
 4      caps                        caps
 5      order                       buffer; batcher (slots)
@@ -18,12 +19,18 @@ These modules decide the points of the contract; the most important one comes fi
 14     re-entrancy                 ending (who is refused); admission (deadlock)
 15     bad arguments, policies     flushq.arguments; duplicates, caps; running_policy
 16     duplicates                  duplicates; buffer
-17     life                        ending; the driver (its queue)
+17     life                        ending; the driver (its event loop)
+18     the failure handler         attempts
+19     receipts                    receipts
+21     reports, stats, names       batch; view; core
 P1     the key of a partition      partitioned_buffer
 P2     the life of a partition     partitioned_batcher; policy_template (the policy's copies)
-P3-P7  limits, turns, pressure     partitioned_batcher
+P3-P7  limits, turns, pressure     partition_line; partitioned_batcher
 P8     order of the lists          losses
+B1-B5  bounds, displacing          admission; displacing
+M1-M4  merging                     merging; waiting
+H1-H5  throttles, holds            starts; running_throttle
 =================================  =============================================================
 
-The module receipts tells callers how an item ended. The module core has the steps of a pass.
+The module core has the steps of a pass.
 """

@@ -14,13 +14,13 @@ class Account(Generic[T]):
     """The counts of items by the way in which they ended, and the lists of lost items.
 
     Args:
-        lost_as: The function that returns the list entry for a lost item. None: the item is listed.
+        lost_as: The function that returns the list entry for a lost item. None: the item itself.
 
     Attributes:
         delivered: The number of items that were delivered.
         dropped: The number of items that the failure handler dropped.
         displaced: The number of items that were displaced.
-        turned_away: The number of displaced items that never waited: displaced as they came.
+        turned_away: The number of items that were displaced on arrival, and never waited.
         flushes: The number of flushes that have ended, for each reason.
         losses: The items that were lost.
     """

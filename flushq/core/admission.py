@@ -5,25 +5,27 @@
 room for the weight that its merge adds. Three kinds of producers have *claims* to room: producers
 that were given room and have not run yet (reservations), producers that give way so that others run
 first, and producers that stand in line. A producer that comes later waits behind all of them.
-"Others come before you" and "there is no room" are different facts: only the second is *pressure*,
-which overrides the policy.
+A producer may have to wait because others come first, or because there is no room. Only the lack of
+room is *pressure*, which overrides the policy.
 
-A producer in line claims a place even for a duplicate, because the item that waits may have left
-when the turn of the producer comes. Then its need is computed again. If the producer needs more
-than it was given, it joins the line again, at the front.
+A producer in line claims a place even if its item is a duplicate, because the item that waits may
+have left when the turn of the producer comes. At its turn the producer computes its need again. If
+it needs more than it was given, it joins the line again, at the front.
 
-*Credit* is the number of items that may come in without another check. The invariant: credit is
-never more than room and burst allow, and there is none while a producer is in line or once the
-queue ends. So credit may outlive a pass, because a pass makes room and begins a new burst. All
-other steps that take room (giving way), and the end, must revoke the credit. Otherwise the queue
-would accept an item for which it has no room, or which it must refuse. If the weight is bounded,
-there is no credit, and each item is checked. A producer that cannot wait cannot let others run. So
-when the burst is used up, only such producers get an *overdraft*, for as many items as another
-burst has. A new grant revokes the last one.
+*Credit* is the number of items that may come in without another check. The invariant: credit never
+exceeds what room and burst allow; and there is no credit while a producer is in line, nor after the
+end of the queue has begun. Credit may stay valid after a pass, because a pass only makes room and
+begins a new burst. Every other step that takes room (a producer gives way), and the end, must
+revoke the credit. Otherwise the queue would accept an item for which it has no room, or which it
+must refuse. If the weight is bounded, there is no credit, and each item is checked. A call that
+cannot wait (``enqueue_nowait``) cannot let others run either. So when the burst is used up, only
+such calls get credit: an *overdraft*, for as many items as another burst has. A new grant revokes
+the last one.
 
 *Deadlock.* If every slot is taken by a flush that waits for room in its own queue, no room is ever
-made. The same is true if no call of flush_fn may start before one of those flushes has ended, not
-even a retry. Then the last producer that waits inside one of those flushes is rejected.
+made. The same is true if slots are free, but no call of flush_fn, not even a retry, may start
+before one of those flushes has ended. In both cases the last producer that waits inside one of
+those flushes is rejected.
 """
 
 import math
@@ -44,6 +46,15 @@ NO_CREDIT: Iterator[None] = iter(())
 
 class Admission(Fairness[T]):
     """The admission of items to a queue, by fairness and by room.
+
+    Args:
+        batcher: The batcher of the queue.
+        max_queue_size: The most items that may wait.
+        label: The prefix of the messages of exceptions.
+        burst: The number of items that may come before a producer must let others run.
+
+    Raises:
+        TypeError, ValueError: ``max_queue_size`` is not an int, or is less than 1.
 
     Attributes:
         places_giving_way: The number of places claimed by producers that let others run first.
@@ -105,7 +116,10 @@ class Admission(Fairness[T]):
         return given if need.is_met_by(given) or self.fits(need) else need
 
     def fits(self, need: Need) -> bool:
-        """Return whether there is room beside all claims, except those of producers in line."""
+        """Return whether there is enough room, without the room that others claim.
+
+        Claims of producers in line do not count.
+        """
         if need.places and need.places > self.room - self.waitlist.reserved:
             return False
         return not self._is_bounded or self._bears_beside_claims(need.weight)
@@ -119,14 +133,18 @@ class Admission(Fairness[T]):
         return weight <= 0 or heavier <= self._buffer.max_queue_weight
 
     def must_join_line(self, need: Need) -> bool:
-        """Return whether a producer must stand in line; False if it needs no room."""
+        """Return whether a new producer must stand in line (asyncio and simulations use this).
+
+        A producer that needs room must do so while others stand in line, while others have not yet
+        taken the room that they were given, or if there is not enough room.
+        """
         return need is not NOTHING and (self.waitlist.claims > 0 or not self.fits(need))
 
     def may_enter(self, need: Need) -> bool:
-        """Return whether a producer may come in without standing in line.
+        """Return whether a new producer may come in without standing in line (threads use this).
 
-        A producer must not overtake others in the line, nor use room that others were given. With
-        threads, a producer that was given room may run much later, and others need not wait for it.
+        A producer must not overtake others in the line, nor use room that others were given. But a
+        thread that was given room may run much later, and a new producer need not wait until then.
         """
         return need is NOTHING or (not self.waitlist.line and self.fits(need))
 
@@ -142,7 +160,7 @@ class Admission(Fairness[T]):
         return self.fits(Need(need.places + line, need.weight))
 
     def no_room(self) -> QueueFull:
-        """Return the error which says that there is no room beside the claims."""
+        """Return the error for a producer that finds no room beside the room that others claim."""
         return QueueFull(
             f"{self._label}no room: {len(self._buffer)} items wait ({self.bounds}), and "
             f"{self.waitlist.claims + self.places_giving_way} producers come before this item"
@@ -170,11 +188,17 @@ class Admission(Fairness[T]):
         self._weight_giving_way = self._weight_giving_way - need.weight if self._pauses else 0
 
     def make_room(self, item: T, key: Hashable, weight: float) -> bool:
-        """Make room for a new item and return True, or displace the new item and return False."""
+        """Make room for a new item and return True, or displace the new item and return False.
+
+        Here nothing is displaced, and the caller has checked that there is room: return True.
+        """
         return True
 
     def count_to_report(self, now: float) -> int:
-        """Return the number of items displaced since the last report; 0 if no report is due."""
+        """Return the number of items displaced since the last report; 0 if no report is due.
+
+        Here nothing is displaced: return 0.
+        """
         return 0
 
     def add(self, item: T, key: Hashable, weight: float) -> int | None:
@@ -182,9 +206,10 @@ class Admission(Fairness[T]):
         return self._buffer.add(item, key, weight)
 
     def add_late(self, item: T, key: Hashable, weight: float) -> None:
-        """Add an item whose producer has already continued; room for its own weight was claimed.
+        """Add an item that was put aside while a step ran; its producer has already continued.
 
-        The item is displaced if it cannot be merged, or if there is no room for the merge.
+        Room for the item was claimed, but not for the weight that a merge may add. The item is
+        displaced if it cannot be merged, or if there is no room for the merge.
         """
         try:
             need = self.need_of(item, key, weight)
@@ -229,7 +254,7 @@ class Admission(Fairness[T]):
         return self._is_bounded and not self._bears(self.waitlist.first_weight)
 
     def admit(self, clock: Callable[[], float]) -> None:
-        """Give room to the first producers in line; their items count as arrived now."""
+        """Give room to the first producers in line; unless a burst is open, open one for them."""
         bears = self._bears_beside_claims if self._is_bounded else None
         if self.waitlist.admit(self.room, bears) and self.opened is None:
             self.open_burst(clock())
@@ -243,8 +268,9 @@ class Admission(Fairness[T]):
     ) -> None:
         """Reject the last producer that waits inside a flush, if all flushes wait for room.
 
-        ``is_blocked`` says that no call may start before another one has ended, even if a slot is
-        free. ``blocked`` holds the running flushes whose retries wait for this.
+        ``is_blocked`` says that no call may start before another call has ended, even if a slot is
+        free. ``blocked`` holds the running flushes whose retries wait for the end of another call.
+        ``describe`` returns the text for the queue in the message.
         """
         waitlist = self.waitlist
         has_way_out = self._batcher.has_free_slot and not is_blocked

@@ -1,8 +1,8 @@
 """A batch after a failure: what its flush does next, and how each item ends.
 
 Theory of operation. flush_fn is called with a whole batch. If flush_fn returns, nothing here is
-needed. If flush_fn raises, the driver makes :class:`Attempts` of the batch. Then it does the step
-that ``next`` names, and reports the result, until ``next`` is None::
+needed. If flush_fn raises, the driver makes :class:`Attempts` for the batch. Then the driver does
+the step that ``next`` names, and reports the result by a method, until ``next`` is None::
 
     Ask(failure)     ask the failure handler    handler_answered(verdict), or handler_raised(error)
     Pause(seconds)   wait in the line of calls  paused(), or pause_cut_short(error)
@@ -16,8 +16,8 @@ is called with the *current* part, which is on top. If flush_fn raises, its exce
 :class:`Failure`, and the handler returns a verdict. The verdict is applied to the current part:
 the part leaves the stack (dropped or failed), stays there (for a retry), or is replaced by its two
 halves. If flush_fn returns, the part leaves the stack, too. So the parts are called in order, one
-after the other. The batch keeps its slot: from outside all this is one long flush. Items that are
-delivered or dropped before its end are noted at once.
+after the other. The batch keeps its slot: for the policy all this is one long flush. Items that are
+delivered or dropped before the end of the flush are noted before the next step.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -63,7 +63,7 @@ class Ask(NamedTuple, Generic[T]):
 
 
 class Attempts(Generic[T]):
-    """The further attempts for a batch after flush_fn raised. Errors are noted, never raised.
+    """The further attempts for a batch after flush_fn raised. No method raises: errors are noted.
 
     Args:
         batch: The batch.
@@ -108,13 +108,13 @@ class Attempts(Generic[T]):
     def raised(self, error: BaseException, now: float, *, may_ask: bool) -> None:
         """Choose the next step after flush_fn raised ``error`` at ``now``.
 
-        ``may_ask`` says whether ``error`` is one for the handler: the handler is not asked about
-        an interrupt (KeyboardInterrupt), nor after the queue has cancelled the flush.
+        ``may_ask`` says whether the handler may be asked about ``error``: it is not asked about an
+        interrupt (KeyboardInterrupt), nor after the queue has cancelled the flush.
         """
         self._note_call_ended(self.batch, now, error)
         try:
             failure = self._parts.raised(error, max(0.0, now - self.batch.started))
-        except BaseException as flaw:  # of a PartialFailure that a user has made
+        except BaseException as flaw:  # the user's PartialFailure is wrong
             self._end(flaw)
             return
         if self.batch.interrupted:
@@ -260,16 +260,16 @@ class Parts(Generic[T]):
         self.ended.clear()
 
     def returned(self) -> None:
-        """Note that flush_fn returned: the current part is delivered."""
+        """Note that flush_fn returned: the current part is delivered, and leaves the stack."""
         self.ended.update(dict.fromkeys(self._parts.pop().positions))
 
     def raised(self, error: BaseException, seconds: float) -> Failure[T]:
-        """Return the failure after flush_fn raised ``error``.
+        """Return the failure of the current part, for which flush_fn raised ``error``.
 
-        A PartialFailure means that all other items of the current part are delivered.
+        If ``error`` is a PartialFailure, the items that it does not name are delivered.
 
         Raises:
-            ValueError: The PartialFailure is wrong for this part. The whole part has failed then.
+            ValueError: The PartialFailure is wrong for this part. Then the whole part has failed.
         """
         self.error, errors = error, None
         if isinstance(error, PartialFailure):

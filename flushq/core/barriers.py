@@ -1,8 +1,9 @@
-"""The barriers of flush(): a barrier is a number, and every item below it must have ended.
+"""The barriers of flush(): a call of flush() waits until every item below a number has ended.
 
-A barrier makes all items due that were accepted before it. All items have ended whose number is
-below the first unended number of the oldest running batch. So the barrier is complete as soon as
-this number has reached it. Items that come later are not waited for, even in the same batch.
+This number, the *mark* of the barrier, is the number of the next item to come when flush() is
+called. flush() makes all items below the mark due. ``Batcher.settled`` is the number below which
+every item has ended; the barrier is complete when this number is not less than the mark. So items
+that come after the call are not waited for, even if they are in the same batch.
 """
 
 from typing import Generic, TypeVar
@@ -27,7 +28,7 @@ class Barriers(Generic[T]):
         self._batcher = batcher
 
     def set_barrier(self) -> int | None:
-        """Make all items accepted so far due; return the mark, or None if all have ended."""
+        """Make all waiting items due; return the mark, or None if every item has already ended."""
         mark = self._batcher.barrier()
         return None if self._batcher.settled >= mark else mark
 
@@ -40,7 +41,10 @@ class Barriers(Generic[T]):
         self.marks.pop(waiter, None)
 
     def answer(self) -> None:
-        """Complete the waiters whose mark is reached; later callers never have lower marks."""
+        """Complete the waiters whose mark is reached.
+
+        The first waiter whose mark is not reached ends the search: later marks are never lower.
+        """
         settled = self._batcher.settled
         for waiter, mark in self.marks.items():
             if mark > settled:

@@ -1,13 +1,13 @@
-"""A batch that left the queue: the progress of its flush, and the end of its items.
+"""A batch that was taken from the queue: the progress of its flush, and how its items ended.
 
 The Batcher makes a batch and counts its items. The driver reports what happens to the batch, with
 one method for each step::
 
     call(items)               flush_fn is about to be called with these items of the batch
-    returned()                flush_fn has returned
+    returned()                flush_fn has returned from its first call
     interrupt()               the queue has cancelled the flush
     fail(error)               flush_fn could not be called with the batch
-    end_after_failure(...)    flush_fn had raised, and now the flush is over (flushq.core.attempts)
+    end_after_failure(...)    flush_fn raised at least once, and the flush is over now (attempts)
 
 Each item has a *position* in its batch (0, 1, …), and a number, in order of acceptance.
 """
@@ -123,7 +123,7 @@ class Batch(Generic[T]):
         return list(items)
 
     def returned(self) -> None:
-        """Note that flush_fn has returned: all items of the batch are delivered."""
+        """Note that flush_fn has returned from its first call: all items are delivered."""
         self.over = True
 
     def interrupt(self) -> None:
@@ -141,7 +141,7 @@ class Batch(Generic[T]):
         failed: dict[int, BaseException],
         lost: Sequence[int],
     ) -> None:
-        """Note the result of a flush in which flush_fn had raised; an ``error`` ends the queue."""
+        """Note the result of a flush in which flush_fn has raised; an ``error`` ends the queue."""
         self.error, self.dropped, self.failed, self.lost = error, dropped, failed, lost
         self.over = True
 
@@ -154,7 +154,7 @@ class Batch(Generic[T]):
 
     @property
     def numbers(self) -> Sequence[int]:
-        """The numbers of the items: as they were given, or else consecutive from ``first``."""
+        """The numbers of the items; without partitions they are consecutive from ``first``."""
         return self._numbers or range(self.first, self.first + self.count)
 
     @property
@@ -187,7 +187,7 @@ class Batch(Generic[T]):
         )
 
     def release(self) -> None:
-        """Release the items, and the exceptions, whose tracebacks refer back to the batch."""
+        """Release the items and the exceptions (their tracebacks refer back to the batch)."""
         self.items.clear()
         self.error = None
         if self.dropped:

@@ -9,9 +9,9 @@ The rules:
 * *Order.* A batch takes the oldest items, within the caps (flushq.core.buffer, .caps).
 * *Slots.* At most ``max_in_flight`` batches run at a time.
 * *The policy is told everything* (flushq.core.running_policy): arrivals before any other event, and
-  never an earlier time than before. If it fails, the queue ends with a PolicyError, and waiting
-  items are undelivered. Displacing or merging an item is no event: the facts of the policy are
-  corrected at once, and the policy is asked again at the next announce().
+  never an earlier time than before. If the policy fails, the queue ends with a PolicyError, and the
+  waiting items are undelivered. Displacing or merging an item is no event: the facts of the policy
+  are corrected at once, and the policy is asked again at the next announce().
 * *The first failure is the outcome.* No batch is taken after a failure.
 
 Theory of operation. The buffer numbers the items in order of acceptance, and a batch knows the
@@ -19,10 +19,10 @@ number of its first item. So a barrier is a number: every item below it must hav
 below the first unended number of the oldest running batch have ended. The numbers also put losses
 into order of acceptance, whatever the order in which the losses became known.
 
-The age of an item begins at the time of its burst, which Admission tells (flushq.core.fairness).
+The age of an item counts from the time at which its burst was opened (flushq.core.fairness).
 A Flush of the policy only says that a flush is due. The batch is taken when the driver is ready,
 from all items that wait at that time. If there are several reasons, the first of these counts:
-drain, flush (a barrier), the reason of the policy, pressure (a producer waits for room).
+drain, flush (a barrier), the reason of the policy, pressure (the queue lacks room).
 """
 
 import math
@@ -64,8 +64,8 @@ class Batcher(Account[T]):
         dedupe_key: The function that returns the key of an item. None: there are no duplicates.
         weigh: The function that returns the weight of an item. None: every item weighs 0.
         max_in_flight: The most batches that may run at a time.
-        label: The first words of the messages of exceptions.
-        lost_as: The function that returns the list entry for a lost item. None: the item is listed.
+        label: The prefix of the messages of exceptions.
+        lost_as: The function that returns the list entry for a lost item. None: the item itself.
         merge: The function that merges a duplicate into the waiting item. None: nothing is merged.
         max_queue_weight: The most weight that may wait. Admission enforces this limit.
 
@@ -121,7 +121,7 @@ class Batcher(Account[T]):
 
     @property
     def accepted(self) -> int:
-        """The number of accepted items, including duplicates and items displaced as they came."""
+        """The number of accepted items, with duplicates and items displaced on arrival."""
         return self.buffer.next_number + self.buffer.duplicates + self.turned_away
 
     @property
@@ -136,11 +136,11 @@ class Batcher(Account[T]):
 
     @property
     def weight(self) -> float:
-        """The total weight of the items that wait, counted without the policy."""
+        """The total weight of the items that wait, whether or not the policy was told of them."""
         return self._announced_weight + self.buffer.fresh_weight
 
     def announce(self, now: float) -> None:
-        """Tell the policy of the items that came since the last call, the first at ``now``."""
+        """Tell the policy of the items that came since the last call; the first came at ``now``."""
         buffer = self.buffer
         count, weight = len(buffer.items) - self.policy.pending, buffer.fresh_weight
         self._announced_duplicates = buffer.duplicates
@@ -223,8 +223,7 @@ class Batcher(Account[T]):
     def start_flush(self, due: Flush, now: float) -> Batch[T] | None:
         """Take the batch of a flush that is due, tell the policy, and return the batch.
 
-        If the policy fails at this, the items of the batch are undelivered, and None is
-        returned.
+        If the policy fails when it is told, the items of the batch are undelivered: return None.
         """
         batch = self._take(due, now)
         self.overflowed = False
@@ -268,7 +267,7 @@ class Batcher(Account[T]):
         self.draining = True
 
     def barrier(self) -> int:
-        """Make all items accepted so far due, and return the number of the next item to come."""
+        """Make all waiting items due, and return the number of the next item to come."""
         self._barrier = self.buffer.next_number
         return self._barrier
 
@@ -339,7 +338,7 @@ class Batcher(Account[T]):
         self._fail(PolicyError, f"the policy {type(self.policy.copy).__name__} {what}", cause)
 
     def _attribute_failure(self, batch: Batch[T], error: BaseException) -> None:
-        """Note the error of a flush: as a failure, unless the queue had cancelled the flush."""
+        """Keep an error as the failure, or as the interruption if the queue cancelled the flush."""
         if not batch.interrupted:
             self._fail(FlushFailed, f"a batch of size {batch.count} failed: {shown(error)}", error)
         elif batch.called and self.interruption is None:

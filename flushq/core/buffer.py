@@ -16,8 +16,8 @@ If items are merged, they and their weights are kept beside the deques (flushq.c
 A batch is the longest run of the oldest items that stays within the caps. A finalizer or a signal
 handler may enqueue an item between any two steps of taking a batch. The batch takes only the items
 that were counted before, from the front; new items stand behind them. If such an item comes while
-another item is being added, it may get the key and the weight of that other item: see point 17 of
-the contract.
+another item is being added, the two may get each other's key and weight. So point 17 of the
+contract forbids this in asyncio, and flushq.threads puts such an item aside.
 """
 
 from collections import deque
@@ -43,12 +43,12 @@ class Buffer(Waiting[T]):
     The arguments and the errors are those of :class:`~flushq.core.waiting.Waiting`.
 
     Attributes:
-        append: The function that adds an item behind all others and returns None. It counts a
-            duplicate instead, and returns the number of the item that waits. It raises the errors
-            of :meth:`measure` or of a merge, and then nothing has changed.
+        append: The function that adds an item behind all others and returns None. A duplicate is
+            counted instead, and merged if the queue merges; then ``append`` returns the number of
+            the item that waits. If :meth:`measure` or a merge raises, nothing has changed.
         first: The number of the oldest item, which is also the number of items that have left.
         items: The items that wait, only to be read; ``len(buffer.items)`` is the quickest count.
-        fresh_weight: The total weight of the items that came since the Batcher set this to 0.
+        fresh_weight: The total weight of the items that came after the Batcher set this to 0.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Buffer(Waiting[T]):
         return self.items[number - self.first] if self.merging is None else self.merging[number]
 
     def number_of(self, item: T, kept_number: int | None) -> int:
-        """Return the number of an item that has just come: look at the last item first."""
+        """Return the number of an item that has just come; usually it is the last item."""
         if kept_number is None and self.items[-1] is item:
             return self.first + len(self.items) - 1
         return super().number_of(item, kept_number)
@@ -120,8 +120,8 @@ class Buffer(Waiting[T]):
         """Take the oldest items, as many as the caps and ``up_to`` allow.
 
         Returns:
-            The items, their total weight, and the weight of each item (without ``weigh``: no
-            weights, or zeros).
+            The items, their total weight, and the weight of each item. (Without ``weigh`` the last
+            is empty or holds zeros.)
         """
         waiting = len(self.items)
         count = min(waiting if up_to is None else up_to, waiting, self._caps.max_records)
@@ -154,8 +154,9 @@ class Buffer(Waiting[T]):
     def _weights_between(self, start: int, stop: int) -> list[float]:
         """Return the weights from one position up to another, in time proportional to ``stop``.
 
-        An iterator of a deque fails after an item was added. This one begins and ends within the
-        copy. The copy is not a call, so CPython runs no finalizer or signal handler during it.
+        An iterator of a deque fails if an item is added while the iterator is in use. Here the
+        iterator is used only while the weights are copied. The copy is not a call, so CPython runs
+        no finalizer or signal handler during the copy, and no item is added.
         """
         if self.merging is not None:
             return self.merging.weights(range(self.first + start, self.first + stop))
@@ -212,9 +213,10 @@ class Buffer(Waiting[T]):
 def _pop(waiting: deque[T], count: int) -> list[T]:
     """Remove and return the ``count`` oldest elements of a deque.
 
-    If few elements stay, remove all and put those back. The copy is not a call, so CPython runs no
-    finalizer or signal handler between the copy and the call of ``clear``. If a finalizer or a
-    signal handler adds an item after that, the item stands at the end of the deque.
+    If at most as many elements stay as are removed, it is faster to remove all elements and to put
+    back those that stay. The copy is not a call, so CPython runs no finalizer or signal handler
+    between the copy and the call of ``clear``. If a finalizer or a signal handler adds an item
+    later, the item stands at the end of the deque.
     """
     if len(waiting) > 2 * count:
         return list(starmap(waiting.popleft, repeat((), count)))

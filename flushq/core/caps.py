@@ -1,7 +1,7 @@
 """The caps of a batch, by number and by weight. No batch exceeds them, whatever its reason.
 
 Weights are summed in the order of the items, as ints, floats and Fractions. A number of another
-type is converted when it is checked, because sums of numbers with few bits can overflow. An item is
+type is converted when it is checked, because sums of small types (float16) can overflow. An item is
 refused if it alone weighs more than a batch may, or more than all waiting items together may. So a
 batch is never empty, and room can be made for every item.
 """
@@ -21,7 +21,7 @@ T = TypeVar("T")
 Weigh = Callable[[T], float]
 
 Weights = Callable[[int, int], list[float]]
-"""Returns the weights of the items that wait, from one position up to another."""
+"""A function that returns the weights of the waiting items from one position up to another."""
 
 MOST_WEIGHT = 1e300
 

@@ -15,31 +15,33 @@ Between start_next_flush() and respond() the driver sets the deadline, if the en
 begun. After respond() the driver sets its timer to ``wake_at``, hands out ``reports``, and calls
 ``ending.finish()``, which returns whether this was the last pass. The reasons for this order:
 
-* The policy is told of arrivals first, with the time of the first arrival. If it were told of a
-  later event before, the arrivals would get the time of that event, and their flush would be late
-  (point 6).
-* Items that have ended early are counted before whole batches: else they would count twice. The
-  ends of flushes are told before the next flush starts: else that flush would wait although a slot
-  is free.
-* The throttle is told of the last call of a flush before the callers get their answers about its
-  items. The throttle may fail at this moment, and then the answers must name that failure.
+* The policy is told of arrivals first, with the time of the first arrival. If the policy were told
+  of a later event first, the arrivals would get the time of that event, because the times that a
+  policy is told never decrease. Then the flush of these arrivals would be late (point 6).
+* Items that ended before their flush did are counted before whole batches: else they would count
+  twice. The policy is told of the ends of flushes before the next flush starts: else that flush
+  would wait although a slot is free.
+* The throttle is told of the end of the last call of a flush before callers are told how the items
+  of this flush ended. The throttle may fail when it is told, and then callers must be told of that
+  failure.
 * The tick of the timer comes last: every other event has asked the policy again, so the tick may
   not be needed any more.
 * Producers get their room before the core looks for the next flush: else pressure would cause a
   flush although there is room.
-* Retries start before the next batch is taken (flushq.core.starts), and the throttle is told of all
-  calls that have ended before it is asked: else a call could start that the throttle forbids.
-* If a flush has ended by the time when it is launched, the policy is told of this in the same
-  pass, before respond(). A flush that is due by then waits for the next pass: else a flush_fn that
-  never suspends would let nobody else run. Items that flush_fn has enqueued also wait for the next
-  pass, because only observe() announces arrivals: else such a flush_fn could make a pass endless.
-* The deadline comes before respond(): with max_shutdown_wait=0 the deadline stops the queue, and
-  respond() must tell the callers.
-* Reports come last: the receipts of the reported flush are settled by then, and the line of
-  producers has moved on. The next flush may have been launched, too.
+* Retries start before the next batch is taken (flushq.core.starts). The throttle is told of all
+  calls that have ended before it is asked whether a call may start: else a call could start that
+  the throttle forbids.
+* If flush_fn does not suspend, its flush may end before the launch returns. Then the policy is told
+  of the end of this flush in the same pass, before respond(). If this makes another flush due, that
+  flush waits for the next pass: else nobody else could run. Items that flush_fn has enqueued also
+  wait for the next pass, because only observe() announces arrivals: else a pass could be endless.
+* The deadline comes before respond(): with max_shutdown_wait=0 the deadline stops the queue at
+  once, and respond() must tell the callers of this.
+* Reports come last. When a report is handed out, the receipts of its flush know how their items
+  ended, producers in line were given the free room, and the next flush may have been launched.
 
-So a burst of arrivals is one event, whatever its length, and items that arrive before the pass join
-the batch.
+So a burst of arrivals is one event for the policy, whatever the number of items. An item that
+arrives after a flush became due, but before the pass, joins the batch of this flush.
 """
 
 import math
@@ -260,12 +262,12 @@ class Core(Generic[T]):
         if self.barriers.marks:
             self.barriers.answer()
         if batcher.stopped is not None:
-            batcher.stop(batcher.stopped)  # for items that a finalizer has enqueued since
+            batcher.stop(batcher.stopped)  # again, for items that a finalizer enqueued later
             if batcher.outcome_is_known:
                 self.receipts.settle_all_but(batcher.running)
 
     def _serve_line(self) -> None:
-        """Reject producers that can never get room; start_next_flush() has served the others."""
+        """Reject producers that can never get room; start_next_flush() has given room to others."""
         if self.ending.has_begun:
             self.admission.waitlist.reject(self.ending.refusal)
         if self.admission.waitlist.line:
@@ -300,7 +302,10 @@ class Core(Generic[T]):
         return f"<FlushQueue{self.name} {self.ending.state}, {counts}>"
 
     def check_not_inside(self, inside: Batch[T] | None, what: str) -> None:
-        """Raise RuntimeError if the caller is inside a flush, which would wait for its own end."""
+        """Raise RuntimeError if the caller is ``inside`` a flush: this flush would wait for itself.
+
+        ``what`` names the forbidden wait in the message.
+        """
         if inside is not None:
             raise RuntimeError(
                 f"{self.label}{what} inside flush_fn of the same queue is not allowed: "

@@ -1,12 +1,12 @@
-"""A full queue where no producer waits for room: it displaces an item for each new item.
+"""Displacing: a full queue gives up items, so that no producer must wait for room.
 
 An item is *displaced* if the queue gives it up because there is no room: the queue has accepted the
 item, but never calls flush_fn with it. A queue displaces either its oldest items or the new ones. A
 duplicate displaces nothing, unless it is merged and there is no room for the weight that it adds.
 
 No producer stands in line, so *pressure* has another meaning here: the queue is full, or it has
-displaced an item since it took the last batch. So items are displaced only while every slot is
-busy, or within a burst that is longer than the free room.
+displaced an item since it took the last batch. So items are displaced only while no flush may start
+(every slot is busy, for example), or within a burst that is longer than the free room.
 
 The driver reports that items are displaced: when this begins, and again with the first item that is
 displaced at least 30 seconds after the last report. No timer is needed for this.
@@ -77,7 +77,7 @@ class Displacing(Admission[T]):
         return True
 
     def add(self, item: T, key: Hashable, weight: float) -> int | None:
-        """Add an item like Admission does, or return DISPLACED if the new item is displaced."""
+        """Add an item like Admission; if the new item is displaced instead, return DISPLACED."""
         return super().add(item, key, weight) if self.make_room(item, key, weight) else DISPLACED
 
     @property

@@ -20,7 +20,7 @@ V = TypeVar("V")
 DedupeKey = Callable[[T], Hashable]
 
 EMPTY: deque[Any] = deque(maxlen=0)
-"""An empty deque for all buffers that need no deque of their own, which takes 760 bytes."""
+"""An empty deque for all buffers that need none of their own: a deque takes 760 bytes."""
 
 PLAIN_KEYS = frozenset({int, str, bytes})
 """The types of keys that are always hashable."""
@@ -47,7 +47,7 @@ class Duplicates(Generic[T]):
         self._dedupe_key = dedupe_key
 
     def key_of(self, item: T) -> Hashable:
-        """Return the key of an item; None, which is never taken, if nothing is a duplicate.
+        """Return the key of an item. Without ``dedupe_key`` return None, which is never taken.
 
         Raises:
             TypeError: The key is not hashable, or is awaitable.
@@ -63,8 +63,9 @@ class Duplicates(Generic[T]):
 def take_out(keys: Iterable[Hashable], known: dict[Hashable, V]) -> None:
     """Remove keys from a dict, if they are in it.
 
-    If a key was changed and cannot be hashed or compared any more, it is removed by its identity.
-    Then all other keys of this kind are removed, too, because no key can be equal to them.
+    A key may have been changed, so that it cannot be hashed or compared any more. Such a key is
+    removed by its identity. Then all other such keys in the dict are removed, too, because no
+    lookup can find them any more.
     """
     for key in keys:
         try:

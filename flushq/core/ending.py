@@ -9,7 +9,7 @@ ShutdownTimeout if any item was lost.
 
 An *owner* is a caller that runs the queue (``async with``, ``run()``). The cancellation of an owner
 closes the queue, or cuts the close short if the close has begun. The cancellation of another caller
-that waits for the end does the same, but only if no owner has waited.
+that waits for the end does the same, but only if no owner waits or has waited.
 """
 
 import math
@@ -33,14 +33,14 @@ class Ending(Generic[T]):
         batcher: The batcher that is started, drained and stopped.
         max_shutdown_wait: The longest time that the end may take, in seconds. None: there is no
             limit.
-        label: The first words of the messages of exceptions.
+        label: The prefix of the messages of exceptions.
         describe: The function that returns the text for the queue in messages.
 
     Attributes:
         closing: Whether a close has begun.
         ended: Whether the queue has ended.
         deadline: The time at which the end must be over; None before the end has begun.
-        owned: Whether an owner has waited for the end.
+        owned: Whether an owner waits for the end, or has waited for it.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Ending(Generic[T]):
             RuntimeError: The queue was started before.
         """
         if self.closing:
-            raise QueueClosed(f"{self._describe()} cannot be started again")
+            raise QueueClosed(f"{self._describe()} cannot be started any more")
         if self._batcher.started:
             raise RuntimeError(f"{self._describe()} was started before, and can start only once")
         self._batcher.start()
@@ -134,7 +134,10 @@ class Ending(Generic[T]):
         self._waiters.pop(waiter, None)
 
     def cancellation_ends_queue(self, *, is_owner: bool) -> bool:
-        """Return whether cancelling a caller that waits may close the queue or cut it short."""
+        """Return whether cancelling a caller that waits for the end closes the queue.
+
+        If a close has begun, the cancellation cuts this close short instead.
+        """
         return is_owner or not self.owned
 
     # Refusals.
@@ -177,7 +180,7 @@ class Ending(Generic[T]):
         return self.outcome()
 
     def loss_factory(self) -> Callable[[], QueueEnded]:
-        """Return a factory of exceptions for lost items; each tells the outcome known now."""
+        """Return a function that makes exceptions for lost items, with the outcome known now."""
         return partial(self._exception, self._end_by_now)
 
     def carries_loss(self, error: BaseException) -> bool:

@@ -3,7 +3,7 @@
 Arrivals are announced to the policy in *bursts*. The first item after a pass opens a burst, and the
 time of this item is kept. After 512 items a producer gives way, so that others run, and a pass
 begins the next burst. If a producer waits for the end of its item, others run during this wait. So
-such an item makes the limit of the burst higher by one.
+such an item does not use up the burst: it raises the limit of the burst by one.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from flushq.core.waitlist import WaitList
 T = TypeVar("T")
 
 BURST = 512
-"""How many items may come before others must run: about 0.1 ms of the event loop's time."""
+"""The number of items that may come before others must run: about 0.1 ms of the event loop."""
 
 
 class Fairness(Generic[T]):
@@ -25,7 +25,7 @@ class Fairness(Generic[T]):
     Attributes:
         waitlist: The line of producers that wait for room. The owner of a producer is the flush in
             which it runs, or None.
-        opened: The time when the burst was opened; None while no burst is open.
+        opened: The time of the first item of the open burst; None while no burst is open.
         on_burst_closed: The function to call when the next item must open a new burst.
     """
 
@@ -52,14 +52,14 @@ class Fairness(Generic[T]):
         self.opened = now
 
     def prolong_burst(self) -> None:
-        """Allow one more item in this burst, because a producer lets others run by itself."""
+        """Allow one more item in this burst, because a producer waits and so lets others run."""
         self._limit += 1
 
     def tell_burst(self) -> None:
-        """Announce the arrivals of the burst to the policy, before any other event.
+        """Announce the arrivals of the burst to the policy; it must come before other events.
 
-        The burst stays open while producers that were given room have not run yet: their items
-        count as arrived at the time when the room was given.
+        The burst stays open while producers that were given room have not run yet. So their items
+        count as arrived when the burst was opened, not when these producers run.
         """
         if self.opened is None:
             return

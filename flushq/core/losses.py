@@ -1,11 +1,12 @@
 """The lost items: ``undelivered`` and ``in_doubt``, each in order of acceptance.
 
-Other modules decide which items are lost. Batcher.stop lists those that wait, Account.record_loss
-those of a batch: it chooses the list, and Parts.lost (flushq.core.attempts) chooses the items.
+Other modules decide which items are lost, and add them to a list. Batcher.stop adds the items that
+wait to ``undelivered``. Account.record_loss adds the lost items of a batch to one of the two lists;
+after a failure, Parts.lost (flushq.core.attempts) has chosen these items.
 
 Losses can become known in any order: a batch that is retried may be lost after a later batch. So
-each item comes with its number. Usually new losses have higher numbers than all that are listed:
-then they are appended. Otherwise the whole list is sorted again.
+each item comes with its number. Usually the new items have higher numbers than all items in the
+list: then they are appended. Otherwise the whole list is sorted again.
 """
 
 import math

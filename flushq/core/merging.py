@@ -1,4 +1,4 @@
-"""Merging: a new item is merged into the item that waits with the same key.
+"""Merging: a new item is merged into the waiting item that has the same key.
 
 Theory of operation. The item that waits keeps its number, its place and its age; only the item
 itself and its weight change. Items wait in a deque, and access to the middle of a deque takes time
@@ -6,10 +6,10 @@ in proportion to its length. So a queue that merges keeps the items in a dict be
 number. A merge changes the dict only, and items are taken from the dict when they leave: a merge
 costs O(1).
 
-A merge is *foreseen* first, when its need of room is computed, and it is made in the same step or
-later. The foreseen result is used if the item that waits is still the same, and if no new item was
-measured meanwhile. Then the user's function is called only once. Nothing changes until the merge is
-made.
+The result of a merge is *foreseen* first, to compute how much room the merge needs. The merge is
+made in the same step or later. It uses the foreseen result if the item that waits is still the
+same, and if no other item was measured meanwhile: then the user's function is called only once.
+Nothing changes until the merge is made.
 """
 
 import inspect
@@ -22,10 +22,10 @@ from flushq.core.duplicates import discard
 T = TypeVar("T")
 
 Merge = Callable[[T, T], T]
-"""Returns the merged item. The arguments are the item that waits and the new item."""
+"""A function that returns the merged item, given the item that waits and the new item."""
 
 Measure = Callable[[T], tuple[Hashable, float]]
-"""Returns the key and the weight of an item."""
+"""A function that returns the key and the weight of an item."""
 
 
 class _Waiting(NamedTuple, Generic[T]):
@@ -44,7 +44,8 @@ class Merging(Generic[T]):
 
     Args:
         merge: The user's function that merges two items.
-        measure: Returns the key and the weight of an item, or raises if one of them is not valid.
+        measure: The function that returns the key and the weight of an item, or raises if one of
+            them is not valid.
         label: The prefix of the messages of exceptions.
 
     Raises:
@@ -90,11 +91,11 @@ class Merging(Generic[T]):
         return [self._waiting[number].weight for number in numbers]
 
     def forget_foreseen(self) -> None:
-        """Forget the foreseen merge: another item comes, or the same item, perhaps changed."""
+        """Forget the foreseen result, which may not be true for the item that is measured next."""
         self._foreseen = None
 
     def growth(self, number: int, item: T, key: Hashable) -> float:
-        """Return the weight that a merge would add to the item that waits. Merge nothing yet.
+        """Return the weight that a merge would add to the item that waits, but do not merge yet.
 
         Raises:
             ItemTooLarge: The merged item would weigh more than an item may.
@@ -130,8 +131,8 @@ class Merging(Generic[T]):
             merged = self._merged(waiting, item, key)
             if self._waiting.get(number) is not waiting:
                 raise RuntimeError(
-                    f"{self._label}merge must not enqueue an item that merges with or displaces "
-                    f"the item that merge was called with: {shown(waiting.item)}"
+                    f"{self._label}merge must not enqueue an item that changes or displaces the "
+                    f"item that waits, its first argument: {shown(waiting.item)}"
                 )
             foreseen = self._foreseen = _Foreseen(waiting, item, merged)
         return foreseen.merged

@@ -1,7 +1,7 @@
 """One partition: the items with one partition key, and the policy that decides for them.
 
-The items are in lists, because there may be many partitions, and a deque takes ten times the
-memory. So taking a batch moves the items that stay, eight bytes for each item.
+The items are in lists, because there may be many partitions, and an empty deque takes ten times the
+memory of an empty list. The price: taking a batch moves eight bytes for each item that stays.
 """
 
 import math
@@ -22,12 +22,12 @@ class Partition(Generic[T]):
     Attributes:
         key: The partition key.
         items, numbers: The items that wait, oldest first, and the numbers of these items.
-        keys, weights: The keys and the weights of these items; empty if the queue has none.
+        keys, weights: The keys and the weights of these items; empty if the queue uses none.
         fresh_weight: The weight of the items that were not announced to the policy yet.
         policy: The partition's copy of the policy; None until the first items are announced.
         running: The number of flushes of this partition that run.
         is_due: Whether the partition stands in the line of partitions.
-        alarm: The time that the policy asked for; inf if it asked for none.
+        alarm: The time until which the policy wants to wait; inf if there is no such time.
     """
 
     __slots__ = (
@@ -67,6 +67,6 @@ class Partition(Generic[T]):
         return self.numbers[0] if is_told else math.inf
 
     def release(self) -> None:
-        """Release the user's objects: a heap may keep this partition after it was removed."""
+        """Release the user's objects: a heap may keep this partition longer than the queue does."""
         self.key = self.policy = None
         self.alarm = math.inf

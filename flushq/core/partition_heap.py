@@ -14,11 +14,12 @@ T = TypeVar("T")
 class PartitionHeap(Generic[T]):
     """A heap of partitions, with the least number first.
 
-    An outdated entry stays in the heap until it comes to the top. If more than half of all entries
-    must be outdated, all outdated entries are removed.
+    An entry becomes *outdated* when the number of its partition changes. An outdated entry stays in
+    the heap until it comes to the top, or until :meth:`trim` removes it.
 
     Args:
-        number_of: Returns the current number of a partition, or inf if the partition has none.
+        number_of: The function that returns the current number of a partition, or inf if the
+            partition has none.
         partitions: All partitions that exist. Only the length of this collection is used.
     """
 
@@ -36,11 +37,15 @@ class PartitionHeap(Generic[T]):
             self.trim()
 
     def pop(self) -> None:
-        """Remove the first entry. The caller must :meth:`update` its partition later."""
+        """Remove the first entry. The caller must call :meth:`update` for its partition later."""
         heappop(self._entries)
 
     def trim(self) -> None:
-        """Remove the outdated entries, if they must be more than half of all entries."""
+        """Remove outdated and repeated entries if the heap has become too long.
+
+        The heap needs one entry for each partition. It is too long if it has more than two for each
+        partition and 64 more.
+        """
         entries = self._entries
         if len(entries) > 2 * len(self._partitions) + 64:
             true = {entry[2]: entry for entry in entries if self._number_of(entry[2]) == entry[0]}

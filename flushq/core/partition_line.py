@@ -17,8 +17,9 @@ Proof: while P stands in the line, no slot stays free. So in any d seconds, each
 a flush and starts one of the n + 1 at least once. Tests reach both bounds
 (tests/theorems/test_line.py).
 
-No step looks at all partitions for one item. One heap holds the times that the policies asked for.
-Another heap holds the oldest items, for pressure and for the age of the items that wait.
+No step looks at all partitions for one item. One heap has the times until which the policies want
+to wait. Another heap has the number of the oldest item of each partition, for pressure and for the
+age of the items that wait.
 """
 
 import math
@@ -40,12 +41,12 @@ class PartitionLine(Batcher[T]):
 
     Args:
         partition_key: The function that returns the partition of an item.
-        limit: How many batches of one partition may run at a time.
+        limit: The most batches of one partition that may run at a time.
         policy, rules: The arguments of :class:`~flushq.core.batcher.Batcher`.
 
     Attributes:
-        line: The partitions that are due and below their limit, in their order.
-        timers: The partitions whose policies have asked for a time.
+        line: The partitions that are due and below their limit, in the order in which they joined.
+        timers: The partitions whose policies want to wait until a time.
     """
 
     def __init__(
@@ -90,7 +91,10 @@ class PartitionLine(Batcher[T]):
         left.pop(partition, None)
 
     def _oldest_below_limit(self) -> Partition[T] | None:
-        """Return the partition of the oldest item that a flush may take; skip the few full ones."""
+        """Return the partition of the oldest item that a flush may take now, or None.
+
+        Partitions at their limit are skipped. There are at most ``max_in_flight`` of them.
+        """
         oldest, full = self._oldest, []
         while (first := oldest.first) is not None and first.running >= self._limit:
             full.append(first)

@@ -1,4 +1,4 @@
-"""A Batcher with a policy for each partition: it decides when a batch is taken, and from where.
+"""A Batcher with a policy for each partition: when a batch is taken, and from which partition.
 
 Theory of operation. A partition exists while its items wait or its flushes run. It has its own copy
 of the policy. Slots belong to the whole queue, and the partitions get slots in turn
@@ -32,12 +32,12 @@ class PartitionedBatcher(PartitionLine[T]):
     The attribute ``policy`` is only the template of the copies, and gets no events.
 
     Args:
-        policy: The policy of which each partition runs a deep copy.
+        policy: The policy. Each partition runs a deep copy of it.
         dedupe_key, weigh, max_in_flight, label, lost_as, merge, max_queue_weight: See
             :class:`~flushq.core.batcher.Batcher`.
         partition_key: The function that returns the partition of an item.
-        max_in_flight_per_partition: How many batches of one partition may run at a time. None: as
-            many as ``max_in_flight`` allows.
+        max_in_flight_per_partition: The most batches of one partition that may run at a time. None:
+            as many as ``max_in_flight`` allows.
 
     Raises:
         TypeError, ValueError: An argument, or a cap of the policy, is not valid.
@@ -77,7 +77,7 @@ class PartitionedBatcher(PartitionLine[T]):
         return self._items.weight
 
     def announce(self, now: float) -> None:
-        """Announce the new items to the policies of their partitions; the first came at ``now``."""
+        """Tell the policy of each partition of its new items; the first of all came at ``now``."""
         items = self._items
         self._announced_duplicates = items.duplicates
         self._unannounced = 0
@@ -165,14 +165,14 @@ class PartitionedBatcher(PartitionLine[T]):
 
     @property
     def wake_at(self) -> float:
-        """The earliest time that a policy has asked for; inf if :meth:`tick` need not be called."""
+        """The time to call :meth:`tick` if nothing happens before; inf if no call is needed."""
         if not self.started or self.stopped is not None:
             return math.inf
         first = self.timers.first
         return math.inf if first is None else first.alarm
 
     def tick(self, now: float) -> None:
-        """Tell the policy that has asked for the earliest time that this time has come."""
+        """Tell the policy whose Wait ends first that the time of this Wait has come."""
         partition = self.timers.first
         assert partition is not None
         assert partition.policy is not None
@@ -251,18 +251,18 @@ class PartitionedBatcher(PartitionLine[T]):
     # Barriers, drain, end.
 
     def drain(self) -> None:
-        """Make all items due, those that wait and those that will come."""
+        """Make all items due: those that wait and those that still come."""
         super().drain()
         self._place_resting()
 
     def barrier(self) -> int:
-        """Make all items due that were accepted by now; return the number that marks their end."""
+        """Make all waiting items due, and return the number of the next item to come."""
         mark = super().barrier()
         self._place_resting()
         return mark
 
     def stop(self, why: str) -> None:
-        """Take no more batches; only partitions with running flushes remain."""
+        """Stop like a Batcher; only partitions with running flushes remain."""
         super().stop(why)
         self._told = 0
         self._items.fresh.clear()
@@ -279,7 +279,7 @@ class PartitionedBatcher(PartitionLine[T]):
 
     @property
     def _first_waiting(self) -> int:
-        """The number of the oldest item that waits, or of the next new item if none waits."""
+        """The number of the oldest item that waits; if none waits, that of the next new item."""
         told = self._oldest.first
         if told is not None:
             return told.numbers[0]
@@ -288,14 +288,17 @@ class PartitionedBatcher(PartitionLine[T]):
 
     @property
     def has_free_slot(self) -> bool:
-        """Whether a flush may start with items that wait in a partition, or have just come."""
+        """Whether a slot is free, and a partition may use it.
+
+        If items have come since the last announce(), a partition is taken to be able to use it.
+        """
         if not super().has_free_slot:
             return False
         return bool(self._items.fresh) or self._oldest_below_limit() is not None
 
     @property
     def oldest(self) -> float:
-        """The arrival time of the oldest announced item that waits; inf if there is none."""
+        """The arrival time of the oldest waiting item that a policy knows of, or inf."""
         first = self._oldest.first
         return math.inf if first is None or first.policy is None else first.policy.copy.queue.oldest
 

@@ -1,11 +1,11 @@
-"""The items that wait, by partition: like a Buffer, except for the way to take a batch.
+"""The items that wait, by partition: like a Buffer, but a batch is taken from one partition.
 
 Theory of operation. Each partition keeps its items in one list and their numbers in another list.
-Numbers are counted for the whole queue, and so are room and the order of acceptance.
+Numbers, room and the order of acceptance belong to the whole queue, not to a partition.
 
-The measured key of an item has two parts, the partition key and the dedupe key. Duplicates are
-items with the same two parts. An item gets its number, and the next number is set, without a call
-in between. So an item that a finalizer adds gets a number of its own.
+The measured key of an item has two parts, the partition key and the dedupe key. Two items are
+duplicates if both parts are equal. No call comes between the two statements that give an item its
+number and set the next number. So an item that a finalizer adds gets a number of its own.
 """
 
 from bisect import bisect_left
@@ -47,7 +47,7 @@ class PartitionedBuffer(Waiting[T]):
         append: The function that adds an item, like the ``append`` of a Buffer.
         weight: The total weight of the items that wait.
         partitions: The partitions that exist, by their keys.
-        fresh: The partition of each item that was not announced yet, in order.
+        fresh: The partition of each item that was not announced yet, in the order of the items.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class PartitionedBuffer(Waiting[T]):
     def __getitem__(self, number: int) -> T:
         """Return the item that waits with this number.
 
-        Without ``dedupe_key``, it must be an item that was not announced yet.
+        Without ``dedupe_key``, this must be an item that was not announced yet.
         """
         if self.merging is not None:
             return self.merging[number]
@@ -161,7 +161,7 @@ class PartitionedBuffer(Waiting[T]):
         return append
 
     def _open(self, key: Hashable) -> Partition[T]:
-        """Check a partition key, and return its partition, which may be new."""
+        """Check a partition key, and return its partition; make the partition if it is new."""
         partition = self.partitions.get(_checked(key))
         if partition is None:
             partition = Partition(key, has_keys=self._has_keys, has_weights=self._has_weights)

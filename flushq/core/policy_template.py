@@ -1,4 +1,4 @@
-"""The template of a policy, of which each partition runs a copy."""
+"""The template of a policy: each partition runs a copy of it."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ class PolicyTemplate:
 
     Args:
         policy: The policy.
-        max_in_flight: How many flushes of each copy may run at a time.
+        max_in_flight: The most flushes of one copy that may run at a time.
         on_failure: The function to call when a copy fails.
     """
 
@@ -36,7 +36,7 @@ class PolicyTemplate:
         return RunningPolicy(copy, self._overridden, self._max_in_flight, self._on_failure)
 
     def _copy(self) -> FlushPolicy:
-        """Return what running_copy() returns, but faster if no attribute must be copied deeply."""
+        """Return a copy like running_copy(), but faster if no attribute needs a deep copy."""
         if self._attributes is None:
             return running_copy(self._policy, self._max_in_flight)
         clone = type(self._policy).__new__(type(self._policy))

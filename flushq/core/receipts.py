@@ -4,10 +4,11 @@ Each caller that waits for the end of an item has a waiter of its own, so the ca
 caller does not affect the others. A waiter is completed with None if the item was delivered, else
 with a *failure factory*, which makes a new exception for each caller. If only one caller waits, the
 waiter is enough. Otherwise a :class:`Completion` is made: for receipts, which may be asked later or
-several times, and for several callers. Waiters and completions are kept here by the number of the
-item, as its *watchers*, until the item has ended. An item without watchers costs nothing.
+several times, and for several callers. The waiter or the completion of an item is its *watcher*. It
+is kept here by the number of the item until the item has ended. An item without a watcher costs
+nothing.
 
-A failure factory knows the outcome at the end of the item, so all its exceptions say the same.
+A failure factory is made when the item ends. So all its exceptions tell the outcome at that time.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -28,7 +29,7 @@ FailureFactory = Callable[[], BaseException]
 
 
 DISPLACED = -1
-"""What stands for the number of an item that was displaced as it came, and got no number."""
+"""The value in place of a number, for an item that was displaced on arrival and got no number."""
 
 
 class Completion(Generic[T]):
@@ -77,7 +78,7 @@ class Receipts(Generic[T]):
     Args:
         buffer: The items that wait.
         loss: A function that returns the failure factory for items that are lost now.
-        label: The first words of the messages of exceptions.
+        label: The prefix of the messages of exceptions.
 
     Attributes:
         watchers: A completion or a single waiter for each watched item, by the item's number.
@@ -102,7 +103,7 @@ class Receipts(Generic[T]):
         return self.completion(self._buffer.number_of(item, kept_number))
 
     def displaced(self, item: T) -> Completion[T]:
-        """Return the completion of an item that was displaced as it came."""
+        """Return the completion of an item that was displaced on arrival."""
         completion = Completion(item, ())
         completion.set_result(self._displacement(item))
         return completion
@@ -117,7 +118,7 @@ class Receipts(Generic[T]):
         return completion
 
     def completion_of_next(self, item: T) -> Completion[T]:
-        """Return a new completion for the next item to come, before the item comes."""
+        """Return a new completion for ``item``, which will be the next new item in the buffer."""
         completion = self.watchers[self._buffer.next_number] = Completion(item, ())
         return completion
 
@@ -137,7 +138,7 @@ class Receipts(Generic[T]):
             del self.watchers[number]
 
     def settle_displaced(self, number: int, item: T) -> None:
-        """Tell the watchers of an item that the item was displaced while it waited."""
+        """Tell the watcher of an item that the item was displaced while it waited."""
         if self.watchers:
             self._tell((number,), {number: self._displacement(item)})
 
@@ -162,7 +163,7 @@ class Receipts(Generic[T]):
         self._tell(batch.numbers, self._failures(batch))
 
     def settle_all_but(self, running: Iterable[Batch[T]]) -> None:
-        """Tell the watchers of all lost items: the items that are in no ``running`` batch."""
+        """Tell the watchers of all items outside the ``running`` batches that these are lost."""
         lost = self.watchers.keys() - chain(*(batch.numbers for batch in running))
         if lost:
             self._tell(sorted(lost), dict.fromkeys(lost, self._loss()))

@@ -6,13 +6,13 @@ The rules:
   flush that ends. No event may have a time before :attr:`~RunningPolicy.now`.
 * An exception of the policy, or an answer that is not a decision, is reported as its failure. After
   that the policy is told nothing.
-* The facts of the policy must agree with the events. They do not if an override forgets
-  ``super()``.
+* The facts of the policy must agree with the events. They do not agree if an override forgets
+  ``super()``; this is a failure, too.
 
-An event that a policy does not override is not called. Instead its facts are updated directly, and
-:meth:`~flushq.policy.FlushPolicy.answer` is called. The event would do the same, with checks that
-the queue does not need. An answer that was checked once is not checked again if the policy returns
-the same object again, a Wait only until its time.
+If a policy does not override an event, the method of the event is not called. Instead the facts are
+updated directly, and :meth:`~flushq.policy.FlushPolicy.answer` is called. The method would do the
+same, with checks that the queue does not need. An answer is not checked if it is the same object as
+the last answer that was checked, except for a Wait whose time has come.
 """
 
 import math
@@ -32,7 +32,7 @@ class RunningPolicy:
     Args:
         copy: The copy.
         overridden: The names of the events that the policy overrides.
-        max_in_flight: The most flushes that may run at a time.
+        max_in_flight: The most flushes of this copy that may run at a time.
         on_failure: The function that is called when the policy fails.
 
     Attributes:
@@ -159,7 +159,7 @@ class RunningPolicy:
             self.copy.queue.reweighed(change)
 
     def ask_again(self, now: float) -> None:
-        """Ask the policy again after its facts were corrected."""
+        """Ask the policy for a decision again, after its facts were corrected."""
         self.now = now
         if self.failed:
             return
@@ -207,5 +207,5 @@ class RunningPolicy:
         self._on_failure(what, cause)
 
     def mark_failed(self) -> None:
-        """Mark the policy as failed, so that this copy gets no more events."""
+        """Mark this copy as failed, so that it gets no more events."""
         self.failed = True

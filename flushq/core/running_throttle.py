@@ -5,7 +5,8 @@ The rules:
 * *The throttle is told of every call*, once when the call starts and once when the call has ended,
   in the order in which this happens.
 * The code of the throttle runs only in a pass. The end of a call is noted when the call ends. The
-  throttle is told of the end and its time before the next question and before another call starts.
+  throttle is told of this end before it is asked again and before another call starts, but with
+  the time at which the call ended.
 * An exception of the throttle, or an answer that is not a time, is reported as its failure. After
   that the throttle is told nothing, and no call may start.
 """

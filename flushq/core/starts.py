@@ -3,8 +3,10 @@
 The first *call* for a batch starts when the batch is taken. After a failure there may be further
 calls, with the same items or a part of them: these start from the line of calls. The rules:
 
-* No call starts before the throttle is ready and every *hold* is over, whatever the reason.
-* While the queue is *held*, no call starts. A stream holds its queue while no consumer asks.
+* No call starts before the throttle is ready and the hold of every Retry is over, whatever the
+  reason of the flush. (A verdict ``Retry(after=s, hold=True)`` holds all calls for s seconds.)
+* While the queue itself is held, no call starts. A stream holds its queue while no consumer asks
+  for a batch.
 * Calls after a failure wait in line: first until their pause is over, then until they may start,
   in the order in which their pauses end. They start before new batches. Meanwhile their batches
   keep their slots.
@@ -12,9 +14,9 @@ calls, with the same items or a part of them: these start from the line of calls
   queue fails, and the calls in line never start: their waiters are told so.
 
 Theory of operation. A batch that is due and may not be taken yet stays due, so only the time of the
-next check must be kept. One time, ``wake_at``, is enough for all calls: before it only an event can
-change the answer, and each event causes a pass anyway. So nothing polls. If a queue has no throttle
-and no hold, and no flush has failed, nothing is to be checked here: ``is_busy`` is false.
+next check must be kept. One time, ``wake_at``, is enough for all calls: before that time only an
+event can change the answer, and each event causes a pass anyway. So nothing polls. If there is no
+throttle, no hold and no call in line, there is nothing to check here: ``is_busy`` is false.
 """
 
 import math
@@ -38,7 +40,7 @@ NEVER_YET: float = -math.inf
 
 
 class _InLine(NamedTuple, Generic[T]):
-    """A call in line: the end of its pause, the waiter of its flush, and the attempts."""
+    """A call in line: the end of its pause, the waiter of its flush, and the flush's attempts."""
 
     paused_until: float
     waiter: Waiter
@@ -126,7 +128,7 @@ class Starts(Generic[T]):
 
     @property
     def blocked(self) -> set[Batch[T]]:
-        """The batches in line whose pause is over, if they need the end of another call."""
+        """The batches in line that wait for nothing but the end of another call."""
         if not self.is_blocked:
             return set()
         return {call.attempts.batch for call in self.line if call.paused_until <= self.now}
@@ -134,7 +136,10 @@ class Starts(Generic[T]):
     # Calls start and end.
 
     def let_go(self, now: float, *, is_due: bool) -> bool:
-        """Start calls in line that may start; return whether a batch that is due may be taken."""
+        """Start the calls in line that may start; return whether a due batch may be taken.
+
+        ``is_due`` says whether a batch is due.
+        """
         self.now = now = max(now, self.now)
         self.wake_at, self.is_blocked = math.inf, False
         may_retry = True

@@ -50,7 +50,7 @@ class QueueView(Generic[T]):
         return self._core.ending.state
 
     def stats(self) -> QueueStats:
-        """Return the account at this moment; ``accepted`` is the sum of its counts of items."""
+        """Return the account at this moment; ``accepted`` is the sum of the other item counts."""
         batcher, buffer = self._core.batcher, self._core.buffer
         return QueueStats(
             accepted=batcher.accepted,
@@ -73,7 +73,7 @@ class QueueView(Generic[T]):
         return max(0.0, self._clock() - (oldest if opened is None else min(oldest, opened)))
 
     def __reduce__(self) -> NoReturn:
-        """Raise TypeError: the end of a copy would be the end of the queue itself."""
+        """Raise TypeError: a copy would share the core, so closing it would close this queue."""
         raise TypeError(f"{self!r} cannot be copied or pickled")
 
     def __repr__(self) -> str:

@@ -21,7 +21,8 @@ class Waiting(abc.ABC, Generic[T]):
         label: The prefix of the messages of exceptions.
         merge: The function that merges a duplicate into the item that waits. None: that item stays
             as it is.
-        max_queue_weight: The most weight that may wait. This class does not look for room.
+        max_queue_weight: The most weight that may wait. Here only an item that alone weighs more is
+            refused; Admission makes sure of the rest.
 
     Raises:
         TypeError: ``dedupe_key``, ``weigh`` or ``merge`` cannot be called or is async; or
@@ -70,9 +71,10 @@ class Waiting(abc.ABC, Generic[T]):
 
     @abc.abstractmethod
     def add(self, item: T, key: Any, weight: float, /) -> int | None:
-        """Add an item with the key and the weight that were measured.
+        """Add an item with the key and the weight that were measured, and return None.
 
-        Return None. For a duplicate, count it, and return the number of the item that waits.
+        A duplicate is counted instead, and merged if the queue merges. Then return the number of
+        the item that waits.
         """
 
     def is_duplicate(self, key: Hashable) -> bool:

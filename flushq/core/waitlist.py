@@ -11,6 +11,9 @@ does not depend on the length of the line. Rejecting takes one step for each pro
 Each producer has a *turn*, a number that increases in the order in which producers come. A producer
 that was given room but needs more joins the line again by its turn: near the front, where only
 producers that came earlier stand before it.
+
+The *owner* of a producer is the flush inside which it runs, or None. (The owner of a queue is
+something else: see flushq.core.ending.)
 """
 
 from collections import OrderedDict
@@ -29,8 +32,8 @@ class WaitList(Generic[Owner]):
     Attributes:
         reserved: The number of producers that were given room and have not run yet.
         reserved_weight: The total weight of the items of these producers.
-        line: The waiters of the producers that were not given room yet. For each waiter, the owner
-            of the producer, the weight of its item, and its turn.
+        line: The producers that were not given room yet: for each waiter, the owner of the
+            producer, the weight of its item, and the turn of the producer.
         by_owner: The number of producers in the line, for each owner.
         turns: An iterator over the turns; the next producer gets the next turn.
     """
@@ -52,7 +55,7 @@ class WaitList(Generic[Owner]):
 
     @property
     def claims(self) -> int:
-        """The number of producers that come before a new one."""
+        """The number of producers that have claims to room: those given room, and those in line."""
         return self.reserved + len(self.line)
 
     def join(
@@ -60,7 +63,8 @@ class WaitList(Generic[Owner]):
     ) -> None:
         """Add a producer to the line by its turn; ``turn=None`` means at the end.
 
-        The waiter is completed with None if there is room, or with an exception to raise.
+        The waiter is completed with None when the producer is given room, or with an exception that
+        the producer must raise.
         """
         turn = next(self.turns) if turn is None else turn
         waiting = self.by_owner.get(owner, 0) + 1
@@ -79,7 +83,7 @@ class WaitList(Generic[Owner]):
     def leave(self, waiter: Waiter) -> None:
         """Remove a producer that continues: it takes its room at once, or gives the room back.
 
-        A second call changes nothing, nor does a call for a producer that never joined.
+        If the producer never joined, or has left already, nothing changes.
         """
         if waiter in self.line:
             self._remove(waiter)
@@ -96,8 +100,8 @@ class WaitList(Generic[Owner]):
     def admit(self, room: float, bears: Callable[[float], bool] | None = None) -> bool:
         """Give ``room`` to the first producers in the line; return whether any got room.
 
-        ``room`` is the number of free places, reserved ones included. ``bears`` returns whether
-        there is room for a weight. None: there is room for every weight.
+        ``room`` is the number of free places, including the reserved ones. ``bears`` returns
+        whether there is room for a weight. None: there is room for every weight.
         """
         admitted = False
         while self.line and self.reserved < room:

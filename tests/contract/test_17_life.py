@@ -142,7 +142,7 @@ async def test_after_the_end_everything_is_refused() -> None:
             queue.enqueue_nowait(2)
         with pytest.raises(QueueClosed):
             await queue.flush()
-        with pytest.raises(QueueClosed, match="cannot be started again"):
+        with pytest.raises(QueueClosed, match="cannot be started any more"):
             await queue.__aenter__()
     await queue.aclose()
     assert (0, [[1]]) == (queue.pending, sink.delivered)

@@ -118,7 +118,7 @@ def test_a_start_comes_once_and_before_the_end() -> None:
     with pytest.raises(RuntimeError, match="was started before"):
         driver.core.ending.start()
     driver.core.close()
-    with pytest.raises(QueueClosed, match="cannot be started again"):
+    with pytest.raises(QueueClosed, match="cannot be started any more"):
         driver.core.ending.start()
 
 
