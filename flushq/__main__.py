@@ -22,6 +22,6 @@ def run() -> None:
 
 
 if __name__ == "__main__":
-    # Until a command handles signals itself, an interrupt ends this process like any other.
+    # Until a command installs its own handler, Ctrl-C ends this process without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     run()

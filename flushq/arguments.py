@@ -30,8 +30,8 @@ def is_real(value: object) -> bool:
 def as_plain(number: Any) -> Any:
     """Return a real number as an int, a float or a Fraction, whose sums do not overflow.
 
-    Numbers of a few bits, such as numpy's, do overflow. An integer becomes an int, another rational
-    number a Fraction, and any other number the nearest float.
+    Sums of numbers with a fixed size, such as numpy's integers, do overflow. An integer becomes an
+    int, another rational number a Fraction, and any other number the nearest float.
     """
     if type(number) in _PLAIN:
         return number
@@ -61,10 +61,10 @@ def _as_fraction(number: Any) -> Any:
 
 
 def copy_of(name: str, template: Any, kind: type) -> Any:
-    """Return a deep copy of a template that was passed as the argument ``name``.
+    """Return a deep copy of a template, such as a policy, that was passed as argument ``name``.
 
     Raises:
-        TypeError: The template is not a ``kind``, or cannot be deep-copied.
+        TypeError: The template is not a ``kind``, or its deep copy fails or is no new ``kind``.
     """
     if not isinstance(template, kind):
         raise TypeError(f"{name} must be a {kind.__name__}, not {shown(template)}")
@@ -75,7 +75,7 @@ def copy_of(name: str, template: Any, kind: type) -> Any:
             f"cannot make a deep copy of the {name} {shown(template)}: {shown(error)}; "
             f"a {name} that holds values that cannot be copied must define __deepcopy__"
         ) from error
-    # A clone is mostly of the type of its template, and this check is quicker than that of an ABC.
+    # A clone usually has the type of its template. A check for an ABC is slower, so it comes last.
     if clone is template or not isinstance(clone, (type(template), kind)):
         raise TypeError(
             f"the deep copy of the {name} {shown(template)} must be a new {kind.__name__}, "

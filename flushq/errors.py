@@ -4,13 +4,13 @@
 
     FlushqError
     ├── QueueFull           there is no room, and the call cannot wait or would wait for ever
-    ├── QueueClosed         the queue is closing or closed               (also a RuntimeError)
-    ├── ItemTooLarge        the item weighs more than a batch or a queue may  (also a ValueError)
-    ├── QueueEnded          the queue failed, or ended with items left; the exception lists them
+    ├── QueueClosed         the queue is closing or closed (also a RuntimeError)
+    ├── ItemTooLarge        the item is too heavy for a batch or for the queue (also a ValueError)
+    ├── QueueEnded          the queue failed, or was closed and lost items; the exception lists them
     │   ├── FlushFailed     flush_fn raised an exception
     │   ├── ShutdownTimeout the close was cut short
     │   └── PolicyError     the policy or the throttle raised, or gave an invalid answer
-    ├── ItemFailed          the item of this receipt was not delivered
+    ├── ItemFailed          the item of a receipt or of deliver() was not delivered
     │   ├── Dropped         the failure handler dropped the item
     │   └── Displaced       the queue was full and displaced the item
     └── PartialFailure      raised by flush_fn: some items failed, the others were delivered
@@ -45,7 +45,7 @@ class QueueClosed(FlushqError, RuntimeError):
 
 
 class ItemTooLarge(FlushqError, ValueError):
-    """The item alone weighs more than a batch or a queue may; the item was not accepted."""
+    """The item alone weighs more than a batch or a queue may hold; the item was not accepted."""
 
 
 class QueueEnded(FlushqError):
@@ -83,12 +83,12 @@ class ShutdownTimeout(QueueEnded):
     This is not a TimeoutError: a timeout around a receipt means that the item may still be
     delivered, but a ShutdownTimeout means that the item was lost.
 
-    If the queue cancelled a flush and that flush raised, its exception is the ``__cause__``.
+    If running flushes were cut short, the exception of the first of them is the ``__cause__``.
     """
 
 
 class PolicyError(QueueEnded):
-    """The policy or the throttle raised (that is the ``__cause__``), or gave an invalid answer."""
+    """The policy or the throttle raised (see ``__cause__``), or gave an invalid answer."""
 
 
 class ItemFailed(FlushqError):
@@ -132,11 +132,12 @@ class Displaced(ItemFailed):
 class PartialFailure(FlushqError):
     """An exception that ``flush_fn`` raises if some items failed and the others were delivered.
 
-    The failure handler is asked about the failed items alone; without a handler the queue ends. If
-    ``errors`` is empty, or has a key that is not an index of the list that ``flush_fn`` was called
-    with, or a value that is not an exception, nobody knows which items were delivered. Then the
-    handler is not asked, all items of that list are in doubt, and the queue ends with a FlushFailed
-    whose ``__cause__`` is a ValueError that says what is wrong.
+    The failure handler is asked about the failed items alone; without a handler the queue ends.
+
+    ``errors`` must not be empty, its keys must be indices of the list that ``flush_fn`` was called
+    with, and its values must be exceptions. Otherwise nobody knows which items were delivered. Then
+    the handler is not asked, all items of that list are in doubt, and the queue ends with a
+    FlushFailed. Its ``__cause__`` is a ValueError that says what is wrong with ``errors``.
 
     Attributes:
         errors: The exception of each failed item, by the index of the item in the list of the call.

@@ -3,10 +3,10 @@
 Theory of operation. A queue tells a policy of its arrivals in bursts. A policy needs to know how
 many items wait and when the oldest of them arrived. So :class:`QueueState` holds the bursts that
 are still pending, as (time, count) pairs in order of arrival; two bursts at the same time are one
-pair. A flush takes items from the front, possibly a part of a burst, so ``oldest`` stays exact. The
-pairs are in a list, which takes a tenth of the memory of a deque: a queue with partitions has many
-states. It follows that n arrivals at one time lead to the same state, whether they are told one by
-one or at once. A policy whose decisions depend on the state alone cannot tell the difference.
+pair. So n arrivals at one time lead to the same state, whether the policy is told of them one by
+one or at once, and a policy whose decisions depend on the state alone decides the same. A flush
+takes items from the front, possibly a part of a burst, so ``oldest`` stays exact. The pairs are in
+a list, which takes a tenth of the memory of a deque: a queue with partitions has many states.
 """
 
 import math
@@ -18,7 +18,7 @@ from flushq.arguments import check_count
 
 @attrs.define
 class QueueState:
-    """The facts that a policy decides by; the base class keeps them, a subclass only reads them.
+    """The facts that a policy decides by: FlushPolicy keeps them, its subclasses only read them.
 
     Like a FlushPolicy, a state raises an exception for an event that cannot have happened, and
     stays as it was. ``note_item_added`` and the other ``note_`` methods check nothing: they are for
@@ -60,7 +60,7 @@ class QueueState:
         self.weight += weight
 
     def flush_started(self, now: float, count: int, weight: float = 0.0) -> None:
-        """Note that a flush has taken ``count`` of the oldest items, of ``weight`` in total."""
+        """Note that a flush has taken the ``count`` oldest items, of ``weight`` in total."""
         self._check(now, count, weight)
         if count > self.pending:
             raise ValueError(f"cannot start a flush of {count} items: only {self.pending} wait")
@@ -108,7 +108,7 @@ class QueueState:
     # Displacing and merging items are no events: these methods correct the facts.
 
     def displaced(self, count: int, weight: float) -> None:
-        """Remove ``count`` of the oldest items, of ``weight`` in total, which were displaced."""
+        """Remove the ``count`` oldest items, of ``weight`` in total, which were displaced."""
         self.note_flush_started(self._now, count, weight)
         self.in_flight -= 1  # no flush has taken them
 
@@ -118,7 +118,7 @@ class QueueState:
 
     @property
     def arrivals(self) -> tuple[tuple[float, int], ...]:
-        """The arrivals of the pending items: (time, items) pairs, oldest first, each time once.
+        """The arrivals of the pending items: (time, count) pairs, oldest first, each time once.
 
         Each access makes a new tuple, which takes time in proportion to its length. A policy that
         is asked often should keep sums of its own, and read this only after a flush that left items
@@ -127,7 +127,7 @@ class QueueState:
         return tuple(self._bursts)
 
     def _take(self, count: int) -> None:
-        """Take ``count`` items from the front, but not all."""
+        """Take ``count`` items from the front, but leave at least one item."""
         bursts, gone = self._bursts, 0
         while count >= bursts[gone][1]:
             count -= bursts[gone][1]

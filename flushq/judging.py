@@ -1,17 +1,18 @@
-"""The decisions of the ready-made failure handlers; the handler of a driver writes dead letters.
+"""The decisions of the ready-made failure handlers; each driver's handler writes the dead letters.
 
 Theory of operation. A batch fails with one exception, or after a PartialFailure with one exception
 for each failed item. The first rule that applies decides::
 
     an exception is temporary, attempts are left    retry, after a pause that grows
-    an exception is not that of a bad item          end the queue: it concerns every item
+    an exception is not that of a bad item          end the queue: this concerns every item
     nobody knows which items are bad                split the batch, until each item is alone
-    the bad items are known                         bury each: write a dead letter, then drop it
+    there is no ``bury``                            end the queue
+    the bad items are known                         bury each: write its letter, then drop the item
 
 If a dead letter cannot be written, the item is kept and the queue continues: flush_fn is called
 with the item again, after the pause of a retry. The item fails again, and the handler tries to
-write its letter again, until the queue is closed. So an item is dropped only after its letter was
-written, and is in doubt if the letter was never written.
+write its letter again, until that succeeds or the flush is cut short. So an item is dropped only
+after its letter was written, and is in doubt if the letter was never written.
 """
 
 import inspect
@@ -23,17 +24,17 @@ from typing import TYPE_CHECKING, Any, Generic
 from flushq.arguments import check_callable, check_count, check_sync_callable, shown
 from flushq.outcomes import Drop, Fail, Failure, Retry, Split, Verdict
 
-if TYPE_CHECKING:  # Python 3.13 has it in typing
+if TYPE_CHECKING:  # in typing from Python 3.13 on
     from typing_extensions import TypeVar
 
-    T = TypeVar("T", default=Any)  # the type of the items if there is no bury
+    T = TypeVar("T", default=Any)  # without a bury nothing tells the type of the items
 else:
     from typing import TypeVar
 
     T = TypeVar("T")
 
 Errors = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
-"""A set of exceptions: those of a class, of several classes, or for which a function is true."""
+"""The exceptions of one class or of several, or those that a function of an exception accepts."""
 
 
 class Judge(Generic[T]):
@@ -64,7 +65,7 @@ class Judge(Generic[T]):
         self._backoff = _doubling if backoff is None else backoff
 
     def _verdict(self, failure: Failure[T]) -> Verdict:
-        """Return the verdict on a failure; before a Drop, the driver writes the dead letters."""
+        """Return the verdict on a failure; before a Drop, the caller must write dead letters."""
         errors = failure.errors or [failure.error]
         if self._may_try_again(failure) and any(map(self._may_pass, errors)):
             return self._backoff(failure)

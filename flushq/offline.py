@@ -10,8 +10,9 @@ some ``start``, and then the rest in one batch.
 
 * *Cost.* A batch is best flushed at its last arrival. The cost of a batch is a Monge array: if the
   larger of two values of ``start`` is better for one ``end``, it is better for every later ``end``.
-  So a queue holds, in order, each ``start`` that is best for some later ``end``, with the ``end``
-  from which it beats the one before it. Bisection finds that ``end``. n items take n log n steps.
+  So a deque holds, in order, each ``start`` that is best for some later ``end``, and with it the
+  first ``end`` for which it beats the ``start`` before it. Bisection finds that first ``end``. n
+  items take n log n steps.
 * *Count.* A batch should take as many items as it can: from its oldest item on, all that the age
   and the caps allow. Ages and weights are summed in the order in which a queue sums them, so floats
   are rounded in the same way. n items take n steps.
@@ -90,9 +91,9 @@ def fewest_flushes(
 ) -> int:
     """Return the least number of flushes that an age limit and caps allow.
 
-    A flush can start at any time. Only schedules in order of arrival count: another order of the
-    weights may need fewer batches. A batch closes at the sum of its oldest arrival and the age
-    limit, also where floats round that sum.
+    A flush can start at any time. Batches take items in order of arrival, although with weights
+    another order may need fewer batches. A batch can take the items that arrive until the time of
+    its oldest arrival plus ``max_wait_seconds``; with floats this sum is rounded.
 
     Args:
         arrivals: The times at which the items arrive, in seconds, not decreasing.

@@ -26,8 +26,9 @@ class Failure(Generic[T]):
         items: The items that failed, in order; the handler may change this list.
         error: The exception that ``flush_fn`` raised.
         errors: The exception of each of the items, if ``error`` is a PartialFailure; else None.
-        attempt: How many times ``flush_fn`` was called with these items together: 1, 2, …
-        reason: The reason of the flush.
+        attempt: How many times ``flush_fn`` was called with these items: 1, 2, … After a Split, the
+            calls with each half are counted from 1.
+        reason: The reason of the flush: see :class:`FlushReport`.
         seconds: The time since the flush started, in seconds.
         partition: The key of the partition; None without ``partition_key``.
     """
@@ -62,9 +63,9 @@ class Retry:
 
     Args:
         after: The length of the pause, in seconds.
-        hold: Whether all other calls of ``flush_fn`` must wait for the end of the pause, too, as
-            when an API answers with Retry-After. Calls that already run are left alone. If there
-            are several holds, the longest counts.
+        hold: Whether all other calls of ``flush_fn`` in this queue must wait for the end of the
+            pause, too, for example because an API has answered with Retry-After. Calls that already
+            run are left alone. If there are several holds, the one that ends last counts.
 
     Raises:
         TypeError, ValueError: ``after`` is not a finite number of at least 0, or ``hold`` is not a
@@ -126,14 +127,14 @@ def _part(part: float) -> float:
 
 @attrs.frozen
 class Split:
-    """The verdict to call ``flush_fn`` again with each half of the failed items, one after another.
+    """The verdict to call ``flush_fn`` with the first half of the failed items, then with the rest.
 
     Each half has its own count of attempts. For one item alone, this is the same as :class:`Fail`.
     """
 
 
 Verdict = Fail | Drop | Retry | Split
-"""The answer of a failure handler; the class of a verdict stands for an instance of it."""
+"""The answer of a failure handler. The handler may also return a class: Retry means Retry()."""
 
 FAIL = Fail()
 
@@ -148,19 +149,20 @@ class FlushReport:
     """The report of one flush that has ended.
 
     Attributes:
-        reason: The reason of the flush.
+        reason: The reason of the flush: that of the policy, or "flush" (a call of ``flush()``),
+            "drain" (a close) or "pressure" (the queue lacked room).
         count: The number of items in the batch.
         weight: The total weight of these items.
         waited: How long the oldest of these items had waited when the flush started, in seconds.
         started: The time at which the flush started, by the clock of the driver, in seconds.
         seconds: The duration of the flush, in seconds, including the pauses between attempts.
         attempts: The number of calls of ``flush_fn``; 0 if the queue ended before the first call.
-        error: The reason why some items were not delivered: the exception of ``flush_fn`` or of the
-            handler, the exception for which the last item was dropped, or a CancelledError if the
-            flush was cut short. None if all items were delivered.
+        error: The exception that tells why some items were not delivered: the exception of
+            ``flush_fn`` or of the handler, the exception of the last dropped item, or a
+            CancelledError if the flush was cut short. None if all items were delivered.
         delivered: The number of items that were delivered.
         dropped: The number of items that the failure handler dropped.
-        pending: The number of items that were still in the queue when the flush started.
+        pending: The number of items that still waited after the flush had taken its batch.
         partition: The key of the partition; None without ``partition_key``.
     """
 
@@ -187,11 +189,11 @@ class QueueStats:
 
     Attributes:
         accepted: The number of items that were accepted, including duplicates.
-        duplicates: The number of duplicates.
+        duplicates: The number of items that had the same key as a waiting item.
         delivered: The number of items that were delivered.
         dropped: The number of items that the failure handler dropped.
-        undelivered: The number of lost items with which ``flush_fn`` was never called.
-        in_doubt: The number of items that were lost after ``flush_fn`` was called with them.
+        undelivered: The number of lost items that ``flush_fn`` was never called with.
+        in_doubt: The number of lost items that ``flush_fn`` was called with.
         pending: The number of items that wait.
         in_flight: The number of items in running flushes (in QueueState: the number of flushes).
         waiting: The number of producers that wait for room.

@@ -4,14 +4,14 @@ Its rules:
 
 * A policy never reads a clock, never touches an event loop and never sees an item. Every time is an
   argument, in seconds on any clock that does not run backwards.
-* A policy is told four events: :meth:`~FlushPolicy.item_added`, :meth:`~FlushPolicy.flush_started`,
-  :meth:`~FlushPolicy.flush_done` and :meth:`~FlushPolicy.tick`. It answers each with one
-  :data:`Decision`: :class:`Flush` or :class:`Wait`.
+* A policy is told of four kinds of events: :meth:`~FlushPolicy.item_added`,
+  :meth:`~FlushPolicy.flush_started`, :meth:`~FlushPolicy.flush_done` and :meth:`~FlushPolicy.tick`.
+  It answers each event with one :data:`Decision`: :class:`Flush` or :class:`Wait`.
 * Only :class:`~flushq.facts.QueueState` keeps the facts (how many items wait, since when, how many
   flushes run). A subclass writes one method, :meth:`~FlushPolicy.decide`, which decides by these
   facts and changes nothing.
 * ``decide`` is called only when the answer matters: while an item is pending and a slot is free. In
-  every other state the event answers ``Wait()``.
+  every other state the answer to the event is ``Wait()``.
 """
 
 import abc
@@ -41,11 +41,11 @@ class Flush:
 
 @attrs.frozen
 class Wait:
-    """The decision to do nothing until something happens, or until this time at the latest.
+    """The decision to do nothing until the next event, or until a given time at the latest.
 
     Args:
         until: A time in seconds, on the clock of ``now``, and later than ``now``. It is a promise:
-            if nothing happens before that time, ``tick(until)`` answers :class:`Flush`.
+            if no event comes before that time, ``tick(until)`` answers :class:`Flush`.
     """
 
     until: float = math.inf
@@ -60,25 +60,28 @@ Decision = Flush | Wait
 """The answer of a policy."""
 
 IDLE = Wait()
-"""The answer of an event when ``decide`` is not called."""
+"""The answer to an event when ``decide`` is not called."""
 
 wait_until = functools.lru_cache(typed=True)(Wait)
-"""Return a Wait until a time; the same time gets the same object, which costs less."""
+"""Return a Wait until a time; reuse the object for the same time, which is faster."""
 
 
 class FlushPolicy(abc.ABC):
-    """The base class of policies: a policy is told four events, and answers each with a Decision.
+    """The base class of policies: a policy is told of events, and answers each with a Decision.
 
     A subclass writes :meth:`decide`. It may be a plain class, ``@attrs.define`` or
-    ``@attrs.frozen``, and need not call ``super().__init__()``. A policy that learns overrides an
-    event, updates its own fields and returns ``super().<event>(...)``, because the base class keeps
-    the facts. A policy that learns from the facts after the event calls ``super().<event>(...)``
-    first, and returns :meth:`answer`.
+    ``@attrs.frozen``, and need not call ``super().__init__()``.
 
-    Each event returns the decision after that event: the decision of ``decide`` while an item is
-    pending and a slot is free, else ``Wait()``. Times are in seconds. An event that cannot have
-    happened (a time before the last one, more items than wait, a flush too many) raises a
-    ValueError. A count that is not an int raises a TypeError. Neither changes anything.
+    A policy that learns from events has fields of its own, and overrides the methods of these
+    events: such a method updates the fields and returns ``super().<event>(...)``, because the base
+    class keeps the facts. If the update needs the facts after the event, the method calls
+    ``super().<event>(...)`` first, and returns ``self.answer(now)``.
+
+    The method of each event returns the decision after that event: the decision of ``decide`` while
+    an item is pending and a slot is free, else ``Wait()``. Times are in seconds. An event that
+    cannot have happened (an earlier time than the last one, a flush of more items than wait, more
+    flushes than slots) raises a ValueError. A count that is not an int raises a TypeError. After
+    such an error the facts are unchanged.
 
     A policy object is a template: each queue and each simulation runs a deep copy of it with a
     :class:`QueueState` of its own, so one object may be given to many queues.
@@ -103,7 +106,7 @@ class FlushPolicy(abc.ABC):
         return self
 
     def __class_getitem__(cls, item: object) -> type[Self]:
-        """Return the class itself, so that ``FlushPolicy[Item]`` works, as in flushq 0.2.2."""
+        """Return the class itself: ``FlushPolicy[Item]`` works, as in the other flushq, 0.2.2."""
         return cls
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -118,7 +121,8 @@ class FlushPolicy(abc.ABC):
     def decide(self, now: float) -> Decision:
         """Return a Flush or a Wait; called after each event if an item waits and a slot is free.
 
-        It must change nothing, and must make the same decision for the same facts at the same time.
+        This method must change nothing, and must return the same decision for the same facts and
+        time.
         """
 
     def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
@@ -154,9 +158,9 @@ class FlushPolicy(abc.ABC):
         )
 
     def answer(self, now: float) -> Decision:
-        """Return the decision by the present facts, for events of a subclass.
+        """Return the decision for the present facts; a subclass that overrides events needs this.
 
-        This is ``decide(now)`` while an item is pending and a slot is free, else ``Wait()``.
+        It is ``decide(now)`` while an item is pending and a slot is free, else ``Wait()``.
         """
         queue = self.queue
         if queue.pending == 0 or queue.in_flight >= queue.max_in_flight:
@@ -206,7 +210,7 @@ def running_copy(policy: FlushPolicy, max_in_flight: int) -> FlushPolicy:
 
 
 def is_plain(policy: FlushPolicy) -> bool:
-    """Return whether a deep copy of a policy holds the same value objects as the policy."""
+    """Return whether a deep copy of a policy shares all attribute values with the policy."""
     is_usual = type(policy).__deepcopy__ is FlushPolicy.__deepcopy__
     return is_usual and all(type(each) in _UNCHANGEABLE for each in attributes_of(policy).values())
 

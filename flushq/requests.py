@@ -1,6 +1,6 @@
-"""The requests of many callers, and how the results of a loader are given to them.
+"""The requests of many callers, and the steps that give each request its result.
 
-Both drivers have a Batched, and the code that they share is here. A request is an item of a queue.
+Both drivers have a Batched, and the code that both share is here. A request is an item of a queue.
 The loader is called with the keys of a batch, and each answer is written on its request.
 """
 
@@ -50,7 +50,7 @@ class Request(Generic[K]):
         key: The key.
         answer: The result that the loader returned for the key.
         error: The exception that the loader raised last, or None.
-        caller: The caller that made the request, while that caller waits.
+        caller: The caller that made the request, while that caller waits; then None.
         kept: The request that already waited when this one came; None: there was none.
         joined: The requests for the same key that came while this one waited; None: there are none.
     """
@@ -78,7 +78,7 @@ class Request(Generic[K]):
 
     def release(self) -> "Request[K]":
         """Forget the caller, which no longer waits; return the request that has the result."""
-        self.caller = None  # it would keep the caller's exception alive
+        self.caller = None  # a reference to a task keeps the exception of the task alive
         kept, self.kept = self.kept or self, None
         return kept
 
@@ -99,14 +99,14 @@ class Request(Generic[K]):
 
 
 class _Raised(NamedTuple):
-    """An answer that is an exception, with its first traceback, which each raise lengthens."""
+    """An answer that is an exception, with the traceback that it had before it was raised."""
 
     error: BaseException
     traceback: TracebackType | None
 
 
 def of_key(function: Callable[[K], R] | None) -> Callable[[Request[K]], R] | None:
-    """Return a function of a request that calls ``function`` with its key; None stays None."""
+    """Return a function that calls ``function`` with the key of a request; None stays None."""
     return None if function is None else lambda request: function(request.key)
 
 
@@ -124,9 +124,9 @@ def about_keys(failure: Failure[Request[K]]) -> Failure[K]:
 
 
 def fail(requests: list[Request[K]], error: BaseException, *more: list[Request[K]]) -> None:
-    """Write the exception of the loader on each request, and clear all the lists.
+    """Write the exception of the loader on each request, and clear all the given lists.
 
-    The traceback of the error leads to the lists ``more``, too.
+    The traceback of the exception refers to these lists, and would keep the requests alive.
 
     Raises:
         TypeError: The error is a PartialFailure, which would say that some keys were delivered.
@@ -140,10 +140,10 @@ def fail(requests: list[Request[K]], error: BaseException, *more: list[Request[K
 
 
 def match(requests: Sequence[Request[Any]], results: object) -> None:
-    """Give each request its result; give none if the results do not match the requests.
+    """Give each request its result, unless the results do not match the requests.
 
     Raises:
-        TypeError, ValueError: The results do not match.
+        TypeError, ValueError: The results do not match. Then no request gets a result.
     """
     answers = _answers(requests, results)
     for request, answer in zip(requests, answers, strict=True):
@@ -171,7 +171,7 @@ def _answers(requests: Sequence[Request[Any]], results: object) -> list[object]:
 
 
 def _is_sequence(results: object) -> TypeGuard[Iterable[object]]:
-    """Return whether the results have an order: an array is not a Sequence, but is accepted."""
+    """Return whether the results have an order: an array has one, although it is no Sequence."""
     is_one = isinstance(results, Sized) and isinstance(results, Iterable)
     return is_one and not isinstance(results, str | bytes | AbstractSet)
 

@@ -4,16 +4,16 @@ Theory of operation. A server such as uvicorn, gunicorn or aiohttp stops in an o
 SIGTERM: it answers the requests under way, and then leaves the block in which the queue runs. So a
 queue that has failed raises this signal to end its service.
 
-At the end uvicorn raises the same signal again, with the handler that was there before. This kills
-the process, with the status of an ordinary stop. So if a queue has lost anything, the signal is
-blocked from the end of its block on. If the signal is pending once the task of the block is over,
-it is the one that would have killed the process: the process then ends with status 1. Other servers
-let the exception of the queue leave the program, which gives the same status.
+At its end uvicorn restores the earlier handler of SIGTERM and raises SIGTERM again. This kills the
+process, with the status of an ordinary stop. So if a queue has failed or lost items, SIGTERM is
+blocked at the end of the block. If a SIGTERM is pending when the task of the block has ended, it is
+the one that would have killed the process: then the process ends with status 1. Other servers let
+the exception of the queue leave the program, which gives the same status.
 
 A program that does not handle the signal would be killed by it. In such a program the task is
-cancelled instead, and the exception of the queue ends the program. The same is done if the handler
-raises, as ``sys.exit`` does: its exception would leave the loop at once, without the status of a
-failure.
+cancelled instead, and the exception of the queue ends the program. The task is also cancelled if
+the handler raises an exception, for example by ``sys.exit``: that exception would leave the event
+loop at once, and the program would not end with the status of a failure.
 """
 
 import asyncio
@@ -42,12 +42,13 @@ async def running(queue: FlushQueue[T], left: Path | None = None) -> AsyncIterat
 
     Use it in a lifespan of FastAPI or Starlette, in a cleanup context of aiohttp, or in a
     ``main()``. At the end of the block the queue drains, within its ``max_shutdown_wait``. If the
-    queue ends by itself, the service ends at once: SIGTERM is raised, or the task of the block is
-    cancelled if the program does not handle SIGTERM or its handler raises. The exit status is 1 if
-    the queue has failed, or if items are left after the drain; otherwise it is the status of the
-    server, as if there were no queue. In two cases it is the status of the server although items
-    are left: after Ctrl-C, for which uvicorn returns 0, and if a handler of the program calls
-    ``sys.exit``.
+    queue fails or loses items before that, the service ends at once: SIGTERM is raised, or the task
+    of the block is cancelled if the program does not handle SIGTERM or its handler raises.
+
+    The exit status is 1 if the queue has failed, or if items are left after the drain; otherwise it
+    is the status of the server, as if there were no queue. In two cases it is the status of the
+    server although items are left: after Ctrl-C (uvicorn then exits with 0), and if a signal
+    handler of the program calls ``sys.exit``.
 
     A cancellation of the block drains the queue, and is raised after the drain. Another
     cancellation, during the drain, aborts the drain. A WARNING of the logger ``flushq`` tells how
@@ -55,15 +56,16 @@ async def running(queue: FlushQueue[T], left: Path | None = None) -> AsyncIterat
 
     Args:
         queue: The queue, which has not been started.
-        left: The file in which one process keeps, as JSON, the items that are left: ``in_doubt``,
-            and then ``undelivered``. With ``lost_as`` these lists do not hold the items. The next
-            start delivers the content of the file before the block begins; an item that was a tuple
-            or a list comes back as a tuple. A queue that displaces items keeps those for which it
-            has room. None: items that are left are lost.
+        left: The file that keeps the items that are left, as JSON: ``in_doubt``, and then
+            ``undelivered``. Each process needs a file of its own. With ``lost_as`` the file does
+            not hold the items, but the values that ``lost_as`` returned. The next start delivers
+            the content of the file before the block begins; an item that was a tuple or a list
+            comes back as a tuple. If ``when_full`` is not "wait", the queue may displace some of
+            these items. None: items that are left are lost.
 
     Raises:
-        FlushFailed, PolicyError: The queue has failed; after a failure at the start, the file is
-            unchanged.
+        FlushFailed, PolicyError: The queue has failed. If it failed before the block began, the
+            file is unchanged.
         ShutdownTimeout: The drain was cut short.
         OSError, ValueError: The file cannot be read or written, or does not hold a JSON array.
         TypeError: An item that is left is not a JSON value.
@@ -117,7 +119,7 @@ def _write(left: Path | None, items: list[Any]) -> None:
     if left is not None:
         new = left.with_name(f"{left.name}.new")
         new.write_text(json.dumps(items))
-        new.replace(left)  # so that the file holds all of the new items, or the old ones
+        new.replace(left)  # in one step: the file holds all new items, or still all old ones
         if items:
             logger.warning("left for the next start, in %s: %d items", left, len(items))
 
@@ -132,7 +134,7 @@ class _Service:
         self._is_cancelled = self._is_over = False
 
     def end(self, queue_task: asyncio.Task[None]) -> None:
-        """End the service, for others to restart it, unless the queue was closed without a loss."""
+        """End the service, so that it is restarted, unless the queue was closed without a loss."""
         if not self._is_over and (queue_task.cancelled() or queue_task.exception() is not None):
             self._is_cancelled = not _raise_sigterm() and self._task.cancel()
 
@@ -142,14 +144,14 @@ class _Service:
             self._task.uncancel()
 
     def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
-        can_block = hasattr(signal, "pthread_sigmask")  # Windows has none
+        can_block = hasattr(signal, "pthread_sigmask")  # not on Windows
         if kind is not None and can_block and _handles_sigterm():
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
             self._task.add_done_callback(_end_as_failed)
 
 
 def _end_as_failed(_: object) -> None:
-    """End the process with status 1 if a pending signal would kill it; else unblock the signal."""
+    """End the process with status 1 if a pending SIGTERM would kill it; else unblock SIGTERM."""
     if signal.SIGTERM in signal.sigpending() and not _handles_sigterm():
         os._exit(1)
     else:
@@ -157,16 +159,16 @@ def _end_as_failed(_: object) -> None:
 
 
 def _raise_sigterm() -> bool:
-    """Raise SIGTERM if the program handles it; return whether a handler has taken it.
+    """Raise SIGTERM if the program has a handler for it; return whether this has worked.
 
-    The signal is sent to the main thread: this thread calls the handler, and the signal wakes it if
-    it sleeps.
+    The signal is sent to the main thread, because only the main thread runs signal handlers: the
+    signal wakes that thread if it sleeps.
     """
     if not _handles_sigterm():
         return False
     main = threading.main_thread().ident
     try:
-        if main is not None and hasattr(signal, "pthread_kill"):  # Windows has none
+        if main is not None and hasattr(signal, "pthread_kill"):  # not on Windows
             signal.pthread_kill(main, signal.SIGTERM)
         else:
             signal.raise_signal(signal.SIGTERM)

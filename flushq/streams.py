@@ -1,11 +1,11 @@
 """A stream of batches without its driver: the handover of batches, and the items that are lost.
 
 A stream is a queue that reads a source. Its flush function hands the batch to the consumer, and
-returns when the consumer asks for the next one. The queue is held (flushq.core.starts) unless the
-consumer asks. So a batch is cut at the last moment, and takes all items that were read by then.
+returns when the consumer asks for the next batch. The queue is held (flushq.core.starts) while the
+consumer does not ask. So a batch is cut at the last moment, and takes all items read by then.
 
 Both drivers have a stream, with a reader (a task or a thread) that enqueues the items of the
-source. The code that they share is here: the steps of the consumer, of the flush and of the reader.
+source. The code that both share is here: the steps of the consumer, of the flush and of the reader.
 If the queue has a lock, the driver holds it during each step.
 """
 
@@ -27,7 +27,7 @@ class Handover(Generic[T]):
 
     Attributes:
         undelivered: The items that were read and not yielded, in the order of the source.
-        in_doubt: The items of the batch that the consumer had in hand.
+        in_doubt: The items of the batch that the consumer had in hand when it left the block.
         unaccepted: The item that was read and that the queue has not accepted (yet), in a list.
         left: Whether the consumer has left the block of the stream.
         late: The exception that the source raised when it was stopped, or None.
@@ -69,19 +69,20 @@ class Handover(Generic[T]):
             wake(waiter)
 
     def leave(self, waiter: Waiter) -> None:
-        """Stop asking: the consumer runs again, with a batch or without one."""
+        """Note that the consumer does not ask now: its wait is over, with or without a batch."""
         if self._ask is waiter:
             self._ask = None
             self._core.starts.hold()
             self._core.ending.leave(waiter)
 
     def take(self) -> list[T] | None:
-        """Return the batch that is offered, which is now in hand, or None if no more will come.
+        """Return the batch that is offered, which is now in hand; None if no batch will come.
 
         Raises:
             PolicyError: The queue has failed.
             RuntimeError: The block was left.
-            BaseException: The exception that the source raised; it is raised once.
+            BaseException: The exception of the source, or of the queue for an item that it refused;
+                only the first call raises it.
         """
         self.check_inside()
         batch, self._offered = self._offered, None
@@ -128,7 +129,7 @@ class Handover(Generic[T]):
     # The reader.
 
     def fail(self, error: BaseException) -> None:
-        """Note that the source has raised, or that the queue has refused the item that was read."""
+        """Note the exception of the source, or of the queue for an item that it has refused."""
         if not self.left:
             self._error = error
         elif not self.unaccepted:
@@ -140,7 +141,7 @@ class Handover(Generic[T]):
         """List the items that were lost by now."""
         losses, delivered = self._core.batcher.losses, self._core.batcher.delivered
         cut_short = losses.in_doubt.items
-        if self._acknowledged > delivered:  # delivered, but its flush has not returned yet
+        if self._acknowledged > delivered:  # the consumer has confirmed it; its flush still runs
             cut_short = []
         in_doubt, not_yielded = (cut_short, []) if self._in_hand else ([], cut_short)
         self.in_doubt[:] = in_doubt
@@ -164,7 +165,7 @@ class StreamView(Generic[T]):
 
     @property
     def in_doubt(self) -> list[T]:
-        """The items of the batch that was in hand when the block was left.
+        """The items of the batch that the consumer had in hand when it left the block.
 
         This is always the same list; it is empty if the consumer had asked for another batch.
         """

@@ -1,8 +1,8 @@
 """The reports, log records, notes and warnings of a driver.
 
-None of these may stop a queue: if logging fails, or an exception takes no notes, that is ignored.
-All of these may run code of the user (a logging handler, on_report), so a driver holds no lock
-meanwhile.
+None of these may stop a queue: if a record cannot be logged, or a note cannot be added to an
+exception, that is ignored. All of these may run code of the user (a logging handler, on_report), so
+the driver must not hold a lock when it calls these functions.
 """
 
 import logging
@@ -25,7 +25,10 @@ logger = logging.getLogger("flushq")
 
 
 def hand_out_reports(core: Core[Any], on_report: OnReport) -> None:
-    """Call on_report for each flush that has ended; log any exception that on_report raises."""
+    """Call on_report for each flush that has ended, and log the exceptions that on_report raises.
+
+    Only KeyboardInterrupt and SystemExit are raised.
+    """
     reports = core.reports
     while reports:
         report = reports.pop(0)
@@ -48,7 +51,8 @@ def log_failure(failure: QueueEnded | None) -> None:
 def log_displaced(core: Core[Any], now: float) -> None:
     """Log how many items were displaced, if a record is due.
 
-    A displaced item of a finalizer or a signal handler gets a record of its own.
+    An item that a finalizer or a signal handler has enqueued gets a record of its own if it was
+    displaced because it could not be merged, or because there was no room for the merged item.
     """
     count = core.admission.count_to_report(now)
     if count:
@@ -78,7 +82,7 @@ def log_collected(core: Core[Any], items: int, source: object) -> None:
 
 
 def log_loss(core: Core[Any], what: str) -> None:
-    """Log the outcome of a queue that has no caller left to raise the outcome to."""
+    """Log the outcome of a queue whose end no caller waits for, unless nothing was lost."""
     outcome = core.ending.outcome()
     if outcome is not None:
         logger.error("%s%s: %s", core.label, what, outcome)
@@ -87,7 +91,7 @@ def log_loss(core: Core[Any], what: str) -> None:
 def raise_or_log_late(
     core: Core[Any], late: BaseException | None, error: BaseException | None
 ) -> None:
-    """Raise the exception of a source that was stopped; log it if the block raises ``error``."""
+    """Raise the exception of a source that was stopped, or log it if the block raised ``error``."""
     if late is None:
         return
     if error is None:
@@ -111,8 +115,9 @@ def raise_outcome(
 ) -> None:
     """Raise the exception that interrupted the wait for the end, or else the outcome of the queue.
 
-    If the body of the queue has raised ``error``, the outcome is not raised. If another exception
-    is raised, the outcome is told in a note on that exception and in a log record.
+    If the block of the queue has raised ``error``, the outcome is not raised, because ``error``
+    is raised anyway. If another exception than the outcome is raised, a note on that exception and
+    a log record tell the outcome.
     """
     outcome = core.ending.outcome()
     if outcome is not None:
@@ -124,7 +129,7 @@ def raise_outcome(
 
 
 def _note_loss(core: Core[T], outcome: BaseException, error: BaseException | None) -> None:
-    """Tell the outcome in a note on ``error`` and in the log, unless ``error`` carries the loss."""
+    """Tell the outcome in a note on ``error`` and in a log record, unless ``error`` lists it."""
     if error is None or core.ending.carries_loss(error):
         return
     end = f"{type(outcome).__name__}: {outcome}"

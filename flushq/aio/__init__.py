@@ -1,1 +1,1 @@
-"""The asyncio driver of the core: it waits, wakes, calls and keeps time."""
+"""The queue for asyncio: its producers await, and its flush function is an async function."""

@@ -2,10 +2,10 @@
 
 A Batched uses the public interface of a FlushQueue. The requests of the callers are the items, and
 the flush function calls the loader and writes each answer on its request. If the loader raises, its
-batch is dropped, and the next batch follows. A caller uses ``deliver``, so it learns of every way
-in which an item can end. Callers with the same key share one request while that request waits: for
-the queue the later requests are duplicates, and their callers get the result of the request that
-stayed.
+batch is dropped, unless ``on_failure`` decides otherwise. A caller uses ``deliver``, so it learns
+of every way in which an item can end. Callers with the same key share one request while that
+request waits: for the queue the later requests are duplicates, and their callers get the result of
+the request that stayed.
 """
 
 import inspect
@@ -38,33 +38,32 @@ class Batched(Generic[K, V]):
     """A function of one key, made from a function of many keys: ``value = await batched(key)``.
 
     Use it as ``async with Batched(load, policy) as load_one``. The property ``queue`` is the
-    :class:`FlushQueue` of its requests: use that to flush, close, run or measure. The lists of lost
-    items hold keys.
+    :class:`FlushQueue` of the requests, with its methods ``flush``, ``aclose``, ``run`` and
+    ``stats``. The lists of lost items hold keys.
 
     Args:
         loader: An async callable that takes a list of keys, all different if ``share`` is set. It
             returns a sequence with one result for each key, in order, or a mapping. A result that
             is an exception is raised, unchanged, to the callers who asked for this key. The loader
-            runs in a copy of the context in which the queue was started.
-        policy: The policy, which decides when to call the loader.
-        share: Whether callers who ask for the same key while it waits share one result. If not, the
-            loader gets the key once for each caller, as for a model that samples; then a key
-            need not be hashable.
+            runs in a copy of the contextvars context in which the queue was started.
+        policy: The policy, which decides when to call the loader. The queue runs a deep copy of it.
+        share: Whether callers who ask for the same key while a request for it waits share one
+            result. If not, the loader gets the key once for each caller, as for a model that
+            samples; then a key need not be hashable.
         weigh: A function that returns the weight of a key. Needed for ``max_weight`` and
             ``max_queue_weight``.
-        partition_key: A function that returns the partition of a key: keys of one partition are
-            loaded together.
+        partition_key: A function that returns the partition of a key: each call of the loader gets
+            keys of one partition only. None: there are no partitions.
         on_failure: The failure handler, called when the loader has raised, as in a FlushQueue;
-            ``items`` of the Failure are keys. Drop fails the callers of this call with an
-            ItemFailed, Fail ends the queue, and Retry calls the loader again. Split calls the
-            loader again with each half of the keys, so that only callers with a bad key get no
-            answer. None: Drop.
+            ``items`` of the Failure are keys. Drop raises ItemFailed to the callers of these keys,
+            Fail ends the queue, and Retry calls the loader again. Split calls the loader again with
+            each half of the keys, so that only callers with a bad key get no answer. None: Drop.
         max_queue_size, max_queue_weight, when_full, max_in_flight, max_in_flight_per_partition,
-            max_shutdown_wait, throttle, on_report, name: The same as for a FlushQueue. Callers
-            whose request is displaced get Displaced.
+            max_shutdown_wait, throttle, on_report, name: The same as for a :class:`FlushQueue`.
+            Callers whose request is displaced get Displaced.
 
     Raises:
-        TypeError, ValueError: The same as for a FlushQueue.
+        TypeError, ValueError: The same as for a :class:`FlushQueue`.
     """
 
     def __init__(
@@ -138,9 +137,9 @@ class Batched(Generic[K, V]):
     async def __call__(self, key: K) -> V:
         """Ask for one key, together with other callers, and return its result.
 
-        Callers who ask for the same key while it waits share one result (unless ``share=False``).
-        If all callers of a request are cancelled before the loader is called, the loader does not
-        get this key.
+        Callers who ask for the same key while a request for it waits share one result (unless
+        ``share=False``). If all callers of a request are cancelled before the loader is called, the
+        loader does not get this key.
 
         Raises:
             KeyError: The loader returned a mapping without this key.

@@ -1,9 +1,9 @@
-"""The calls of one flush: of flush_fn, and after a failure of the handler and of flush_fn again.
+"""The calls of one flush: of flush_fn and, after a failure, of the handler and flush_fn again.
 
-Whether a caller is inside a running flush is decided in flushq.inside.
+The module flushq.inside tells whether a caller is inside a running flush.
 
-The outcome of a batch is kept on the batch, and nothing here raises: a flush runs in a task of its
-own, and its outcome must be known whatever happens to that task.
+The outcome of a batch is kept on the batch, and ``run_flush`` raises nothing: a flush runs in a
+task of its own, and the outcome must be known whatever happens to that task.
 """
 
 import asyncio
@@ -26,14 +26,14 @@ OnFailure = Callable[[Failure[T]], Verdict | Awaitable[Verdict]]
 
 
 class Calls(Generic[T]):
-    """The calls of a queue's flush_fn and failure handler.
+    """The calls of flush_fn and of the failure handler of a queue.
 
     Args:
         core: The core of the queue, which decides.
         flush_fn: The flush function.
         on_failure: The failure handler. None: every failure ends the queue.
         wake: A function that asks for a pass.
-        wait: A function that waits in a registry of the core, and returns the answer.
+        wait: A function that waits until the core answers, and returns the answer.
         clock: The clock of the loop.
 
     Raises:
@@ -75,7 +75,7 @@ class Calls(Generic[T]):
         else:
             batch.returned()
         while attempts is not None and attempts.next is not None:
-            self._wake()  # the pass tells which items have ended by now
+            self._wake()  # a pass reports the items that have ended by now
             await self._do_step(attempts.next, attempts)
 
     def _call(self, items: list[T]) -> Awaitable[object]:
@@ -109,7 +109,7 @@ class Calls(Generic[T]):
     async def _wait_in_line(self, attempts: Attempts[T]) -> None:
         try:
             if not await self._wait(self._core.starts, attempts, self._clock()):
-                raise asyncio.CancelledError("cut short between two attempts")  # noqa: TRY301 - it is taken below
+                raise asyncio.CancelledError("cut short between two attempts")  # noqa: TRY301 - caught below
         except BaseException as error:
             attempts.pause_cut_short(error)
         else:

@@ -1,7 +1,7 @@
 """The effect of a cancellation on a caller that waits for the end of a queue.
 
 A cancellation starts the drain, or cuts the drain short. It is never swallowed: it is raised
-afterwards. The items that were lost are told in a note and in a log record (flushq.telling).
+afterwards. If items were lost, a note on the cancellation and a log record say so (flushq.telling).
 """
 
 import asyncio
@@ -21,8 +21,9 @@ async def until_ended(
 ) -> asyncio.CancelledError | None:
     """Wait for the end of the queue; return the last cancellation during the wait, or None.
 
-    A cancellation that cannot hasten the end is raised at once. ``error`` is the exception of an
-    owner's body: a CancelledError there counts as the first cancellation of the caller.
+    If an owner waits for the end, too, the cancellation of another caller is raised at once, and
+    the wait of the owner continues. ``error`` is the exception that left the block of an owner: a
+    CancelledError counts as the first cancellation of the caller.
     """
     cancelled, shielded = None, isinstance(error, asyncio.CancelledError)
     while not core.ending.ended:

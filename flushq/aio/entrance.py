@@ -1,4 +1,4 @@
-"""The entrance of the asyncio queue: the calls of producers, which check items and wait for room.
+"""The entrance of the asyncio queue: the methods that producers call to enqueue items.
 
 This is the hot path. ``enqueue`` uses up a credit (flushq.core.admission). An item with credit
 needs no further check, and costs one step of an iterator and one append. An item without credit
@@ -41,8 +41,9 @@ class Entrance(QueueView[T]):
         """Wait for room, then accept the item.
 
         When this returns, the item is accepted, once. When this raises, also by a cancellation, the
-        item is not accepted. Producers that wait are served first come, first served. This lets the
-        loop run at least every 512 items, and at the first item if the queue has not started.
+        item is not accepted. Producers that wait are served first come, first served. This call
+        lets other tasks run after every 512 items, and before the first item of a queue that has
+        not started.
 
         Raises:
             QueueClosed: The queue is closing or closed.
@@ -51,10 +52,10 @@ class Entrance(QueueView[T]):
                 ``max_queue_weight``.
             QueueFull: Called inside flush_fn, where waiting could never end: every slot is taken,
                 and every running flush waits for room in this queue.
-            RuntimeError: No event loop runs, or it is not the loop of the queue. (Between two
-                passes only asyncio's debug mode notices this.)
-            TypeError: A key cannot be hashed, the weight is not a real number, or a key or the
-                weight must be awaited.
+            RuntimeError: No event loop runs, or it is not the loop of the queue. (Outside of
+                asyncio's debug mode, not every call checks the loop.)
+            TypeError: A key cannot be hashed, the weight is not a real number, or a function that
+                returns one of them is async.
             ValueError: The weight is not from 0 to 1e300, or ``merge`` has changed the key.
             Exception: An exception of ``dedupe_key``, ``weigh``, ``partition_key`` or ``merge``.
         """
@@ -91,7 +92,7 @@ class Entrance(QueueView[T]):
         return receipt_of(item, kept_number, self._core, self._runner)
 
     def submit_nowait(self, item: T) -> Receipt[T]:
-        """Enqueue the item like :meth:`enqueue_nowait`; return the receipt, like :meth:`submit`."""
+        """Enqueue the item like :meth:`enqueue_nowait`, and return its receipt."""
         return receipt_of(item, self._enqueue_now(item), self._core, self._runner)
 
     async def deliver(self, item: T, *, on_accepted: Callable[[T], object] | None = None) -> None:
@@ -127,7 +128,7 @@ class Entrance(QueueView[T]):
             if on_accepted is not None:
                 on_accepted(item if kept_number is None else self._core.buffer[kept_number])
             failure = await waiter
-        except BaseException:  # the waiter was not told the end, and must not be told later
+        except BaseException:  # the waiter was not completed, and must not be completed later
             self._core.receipts.leave(number, waiter)
             raise
         if failure is not None:
@@ -164,7 +165,7 @@ class Entrance(QueueView[T]):
             raise_if_refused(core, runner, refusal)
             given, need = need, admission.recheck_need(item, key, weight, need)
             must_join_line = need is not given
-        return self._accept(item, key, weight)  # no await before: the room is only for this step
+        return self._accept(item, key, weight)  # no await since the check: others could take room
 
     def _measure(self, item: T) -> tuple[Hashable, float]:
         self._runner.bind()

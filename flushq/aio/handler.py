@@ -12,10 +12,13 @@ class FailureHandler(Judge[T]):
     """A ready-made failure handler: it retries after temporary failures, and buries bad items.
 
     Pass it as ``on_failure``. It judges the exception that ``flush_fn`` raised, or after a
-    PartialFailure the exception of each item. If one of them is temporary (``retry``), the failed
-    items are tried again. If all of them belong to bad items (``split``), a batch is split
-    until each bad item is alone; items that a PartialFailure names need no split. Each bad item is
-    buried and then dropped. Any other exception ends the queue: the failed items are in doubt.
+    PartialFailure the exception of each item:
+
+    * If one of them is temporary (``retry``), the failed items are tried again.
+    * Otherwise, if all of them belong to bad items (``split``), a batch is split until each bad
+      item is alone; items that a PartialFailure names need no split. Each bad item is buried and
+      then dropped.
+    * Otherwise the queue ends, and the failed items are in doubt.
 
     If a dead letter cannot be written, the logger ``flushq`` gets an ERROR record, and the item is
     kept: after the pause of ``backoff``, ``flush_fn`` is called with the item again, and the

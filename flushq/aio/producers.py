@@ -5,8 +5,8 @@ the step in which the producer runs again: see Entrance._enqueue_slow and _accep
 for a pass when its wait begins and when its wait ends, however it ends: room that the producer has
 not taken may belong to another producer.
 
-A wait is a coroutine of the Runner, without another coroutine around it: each producer in line
-keeps all its coroutines, and all of them are resumed when the producer runs again.
+A wait is a coroutine of the Runner, without another coroutine around it. Each further coroutine
+would cost memory for every producer in line, and time when a producer runs again.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def check_open(core: Core[T], runner: Runner[T]) -> None:
-    """Raise the refusal of the caller, if the queue accepts no item of the caller."""
+    """Raise the exception for a refused caller, if the queue accepts no item of this caller."""
     if core.ending.has_begun:
         core.ending.check_open(runner.inside())
 
@@ -29,7 +29,7 @@ def check_open(core: Core[T], runner: Runner[T]) -> None:
 def wait_in_line(
     core: Core[T], runner: Runner[T], need: Need, turn: int
 ) -> Coroutine[Any, Any, BaseException | None]:
-    """Wait for room, and return the refusal of the caller or None, for :func:`raise_if_refused`.
+    """Wait for room; return the exception for a refused caller, or None if there is room.
 
     ``turn`` is the number of the producer in the order in which producers came.
     """
@@ -38,7 +38,7 @@ def wait_in_line(
 
 
 def raise_if_refused(core: Core[T], runner: Runner[T], refusal: BaseException | None) -> None:
-    """Raise the refusal of the caller, if any; otherwise the caller must take its room at once."""
+    """Raise the exception for a refused caller; without one, the caller must take room at once."""
     runner.wake()
     if refusal is not None:
         raise refusal

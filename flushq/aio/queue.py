@@ -1,6 +1,7 @@
-"""The asyncio queue: the calls of its users. Each call checks, waits and leaves.
+"""The queue for asyncio: the methods that its users call. Each one checks, waits and returns.
 
-The Core decides, the Runner acts on the event loop, and the Entrance lets the items in.
+The Core decides, and the Runner acts on the event loop. Items come in through the Entrance:
+flushq.aio.entrance explains the hot path of ``enqueue``.
 """
 
 from types import TracebackType
@@ -41,17 +42,17 @@ class FlushQueue(Entrance[T]):
         flush_fn: An async callable that takes a list of items, oldest first. It may change the
             list, and its result is ignored. If it raises, the failure handler is asked; after a
             PartialFailure the handler is asked about the failed items alone, and the others are
-            delivered. It runs in a copy of the context in which the queue was started.
+            delivered. ``flush_fn`` runs in a copy of the contextvars context in which the queue was
+            started.
         policy: The policy, which decides when to flush. The queue runs a deep copy of it.
-        dedupe_key: A function that returns the key of an item, a hashable value. An item whose key
-            is that of a waiting item is accepted, counted and discarded; the first stays.
-            None: nothing is a duplicate.
+        dedupe_key: A function that returns the key of an item, a hashable value. An item with the
+            key of a waiting item is accepted, counted and discarded. None: nothing is a duplicate.
         weigh: A function that returns the weight of an item, a real number from 0 to 1e300. Needed
-            for ``max_weight``.
+            for ``max_weight`` of the policy and for ``max_queue_weight``.
         partition_key: A function that returns the partition of an item, a hashable value: a batch
             holds items of one partition only. A partition exists while its items wait or are
-            in flight, with its own copy of the policy; what that copy has learnt is lost with the
-            partition. None: there are no partitions.
+            in flight. It has its own copy of the policy, which forgets all that it has learnt when
+            the partition ends. None: there are no partitions.
         max_queue_size: The most items that may wait; those in flight are not counted.
         max_queue_weight: The most weight that the waiting items may have together; a second limit
             beside ``max_queue_size``. Needs ``weigh``. None: any weight.
@@ -69,16 +70,16 @@ class FlushQueue(Entrance[T]):
         max_in_flight_per_partition: The most flushes of one partition that may run at a time; with
             1 the batches of a partition also end in order. None: no limit but ``max_in_flight``.
         max_shutdown_wait: The most seconds that a close may take, or that running flushes may take
-            after a failure. None: no limit. 0: no flush starts any more, and running ones are
-            cancelled.
+            after a failure. None: no limit. At the limit no flush starts any more, and running ones
+            are cancelled; with 0 this happens at once.
         throttle: The throttle, which decides when a call of flush_fn may start, including retries;
             no reason to flush overrules it. The queue runs a deep copy of it. None: a call may
             start at any time.
         on_failure: The failure handler, called when flush_fn has raised: a function, plain or
-            async, of a Failure that returns a verdict. The class of a verdict stands for its
+            async, that takes a Failure and returns a verdict. The class of a verdict stands for its
             instance, so Retry means Retry(0). The handler is part of the flush: it runs in the
-            context of the flush, and a limit or a second cancellation cuts it short. If it raises
-            or returns anything else, the queue ends with FlushFailed. It is not asked about the
+            context of the flush, and is cancelled with the flush. If the handler raises or returns
+            anything else, the queue ends with FlushFailed. The handler is not asked about the
             cancellation of a flush, nor about KeyboardInterrupt, SystemExit, or an invalid
             PartialFailure. None: every failure ends the queue.
         on_report: A plain function that is called with a FlushReport after every flush. An
@@ -149,8 +150,8 @@ class FlushQueue(Entrance[T]):
         cancellation ends only the wait: the flush continues.
 
         Raises:
-            FlushFailed, PolicyError, ShutdownTimeout: An item that this call waited for was not
-                delivered, or the queue had failed before the call.
+            FlushFailed, PolicyError, ShutdownTimeout: An item that this call waited for was lost,
+                or the queue had failed before the call.
             QueueClosed: The close had begun before the call.
             RuntimeError: Called inside flush_fn, or on another event loop.
         """
@@ -185,15 +186,15 @@ class FlushQueue(Entrance[T]):
     ) -> None:
         """Close the queue and drain it.
 
-        An exception of the body is raised afterwards, and what was lost is told in a log record and
-        in a note on that exception. A cancellation during the drain aborts the drain, and is raised
-        in place of the exception of the body.
+        An exception of the block is raised afterwards; a log record and a note on that exception
+        tell what was lost. A cancellation during the drain aborts the drain, and is raised in place
+        of the exception of the block.
 
         Raises:
             FlushFailed, PolicyError: The queue has failed.
             ShutdownTimeout: The drain was cut short, and items are left.
-            RuntimeError: The queue was never started, or belongs to another event loop; or this
-                call is inside its flush_fn.
+            RuntimeError: The queue was never started; or called inside flush_fn, or on another
+                event loop.
         """
         self._runner.bind()
         if not self._core.batcher.started:
@@ -206,16 +207,16 @@ class FlushQueue(Entrance[T]):
     async def run(self) -> None:
         """Start the queue, and return when the queue has ended: run this in a task of a TaskGroup.
 
-        The queue ends when it is closed (:meth:`aclose`), when a flush fails, or when this call is
+        The queue ends when it is closed (:meth:`aclose`), when it fails, or when this call is
         cancelled: then the queue drains, and the CancelledError is raised afterwards. A second
-        cancellation aborts the drain. If the queue is closing or closed, this only waits for the
-        end.
+        cancellation aborts the drain. If the queue is closing, closed or failed, this call only
+        waits for the end.
 
         Raises:
             FlushFailed, PolicyError: The queue has failed.
             ShutdownTimeout: The drain was cut short, and items are left.
-            RuntimeError: The queue was started before, or belongs to another event loop; or this
-                call is inside its flush_fn.
+            RuntimeError: The queue was started before; or called inside flush_fn, or on another
+                event loop.
         """
         self._runner.bind()
         self._runner.check_not_inside("run()")
@@ -226,9 +227,9 @@ class FlushQueue(Entrance[T]):
     async def aclose(self) -> None:
         """Refuse new items, drain, and return when the queue has ended.
 
-        Several calls share one drain, one limit and one outcome. A cancellation aborts the drain,
-        unless an owner (``async with``, :meth:`run`) waits for the drain. In both cases the
-        CancelledError is raised.
+        A queue that was never started is drained, too. Several calls share one drain, one limit and
+        one outcome. A cancellation aborts the drain, unless an owner (``async with``, :meth:`run`)
+        waits for the drain. In both cases the CancelledError is raised.
 
         Raises:
             FlushFailed, PolicyError: The queue has failed.

@@ -11,19 +11,20 @@ T = TypeVar("T")
 
 
 class Receipt(Generic[T]):
-    """The receipt of an item: await the receipt, any number of times, until the item is delivered.
+    """The receipt of an item: ``await receipt`` returns when the item was delivered, or raises.
 
-    It comes from :meth:`FlushQueue.submit`. The result is None. A cancellation ends only the wait.
+    It comes from :meth:`FlushQueue.submit`, and may be awaited any number of times. The result is
+    None. A cancellation ends only the wait.
 
     Attributes:
-        item: The item; for a duplicate, the item that stayed, as merged by now.
+        item: The item, with all merges so far; for a duplicate, the item that stayed.
 
     Raises:
         ItemFailed: ``flush_fn`` raised for the item; that exception is the ``__cause__``.
         Dropped: The same, and the failure handler dropped the item.
         Displaced: The queue was full and displaced the item.
         FlushFailed, PolicyError, ShutdownTimeout: The queue ended, and the item was lost.
-        RuntimeError: Awaited inside flush_fn before the item has ended, or on another event loop.
+        RuntimeError: Awaited before the item has ended, inside flush_fn or on another event loop.
     """
 
     __slots__ = ("_completion", "_runner")
@@ -42,7 +43,7 @@ class Receipt(Generic[T]):
 
     @property
     def item(self) -> T:
-        """The item; for a duplicate, the item that stayed, as merged by now."""
+        """The item, with all merges so far; for a duplicate, the item that stayed."""
         return self._completion.item
 
     def done(self) -> bool:
@@ -56,7 +57,7 @@ class Receipt(Generic[T]):
 def receipt_of(item: T, kept_number: int | None, core: Core[T], runner: Runner[T]) -> Receipt[T]:
     """Return the receipt of an item that was just accepted, or of the item that is kept instead.
 
-    All callers get the same receipt for one item.
+    Until the item has ended, all callers get the same receipt for it.
     """
     completion = core.receipts.completion_of(item, kept_number)
     if completion.receipt is None:

@@ -4,8 +4,8 @@ Every event schedules one pass, a callback in the next iteration of the loop, an
 starts flushes. If one item comes in each iteration of the loop, the pass is most of the cost of an
 item. So each step of the pass begins with a cheap check.
 
-A flush is a task, in a copy of the context in which the queue was started. The outcome of its items
-is kept on the batch, whatever happens to the task, until a pass tells the core.
+A flush is a task, in a copy of the contextvars context in which the queue was started. The outcome
+of the items is kept on the batch, whatever happens to the task, until a pass tells it to the core.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ T = TypeVar("T")
 _HAS_EAGER_TASKS = sys.version_info >= (3, 12)
 
 START_SECONDS = 1.0
-"""A queue should be started within so many seconds after its first item."""
+"""The seconds from the first item to the warning that the queue was not started."""
 
 
 class Runner(Generic[T]):
@@ -109,7 +109,7 @@ class Runner(Generic[T]):
             )
 
     def _copy_context(self) -> None:
-        """Copy the caller's context, once for the passes, and once as a template for flushes."""
+        """Copy the context of the caller: once for all passes, and once to copy for each flush."""
         self._flush_context = contextvars.copy_context()
         self._pass_context = contextvars.copy_context()
 
@@ -122,7 +122,7 @@ class Runner(Generic[T]):
         return flush_inside(self._core.batcher)
 
     def check_not_inside(self, what: str) -> None:
-        """Raise RuntimeError if the caller, which would wait for a flush, is inside that flush."""
+        """Raise RuntimeError if the caller is inside a flush, which would wait for its own end."""
         self._core.check_not_inside(self.inside(), what)
 
     def check_may_wait(self) -> None:
@@ -143,13 +143,13 @@ class Runner(Generic[T]):
         self.wake()
 
     def warn_if_not_started(self) -> None:
-        """Log a warning once, if the queue, which holds items, is not started soon."""
+        """Log one warning if the queue, which gets an item now, is not started soon."""
         if self._start_timer is None:
             core = weakref.ref(self._core)  # a weak reference keeps no queue alive
             self._start_timer = self.loop.call_later(START_SECONDS, _log_not_started, core)
 
     def close(self) -> None:
-        """Close the queue: begin to drain, within the limit."""
+        """Begin to drain, within ``max_shutdown_wait`` seconds."""
         self._core.close()
         self.wake()
         self._set_deadline()
@@ -199,7 +199,7 @@ class Runner(Generic[T]):
             answer = await waiter
         except BaseException:
             registry.leave(waiter)
-            self.wake()  # room that the caller has not taken may belong to another
+            self.wake()  # another producer may get the room that the caller does not take
             raise
         registry.leave(waiter)
         return answer
@@ -230,7 +230,7 @@ class Runner(Generic[T]):
             if ending:
                 self._set_deadline()
             core.respond()
-            if ending:  # now no item is accepted, whatever a logging handler does
+            if ending:  # after respond(): now no item is accepted, even if a logging handler tries
                 log_failure(core.ending.take_failure())
             if core.admission.displaced_lately:
                 log_displaced(core, self.loop.time())
@@ -290,7 +290,7 @@ class Runner(Generic[T]):
             return
         self._tasks[task] = batch
         task.add_done_callback(self._on_done, context=self._pass_context)
-        if batch.interrupted:  # because of what flush_fn did before it suspended
+        if batch.interrupted:  # the queue was stopped before flush_fn suspended
             task.cancel()
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
@@ -311,7 +311,7 @@ def new_task(
     name: str,
     context: contextvars.Context,
 ) -> asyncio.Task[None]:
-    """Return a task for a flush, which is eager if asyncio can and the user has no task factory.
+    """Return a task for a flush; it is eager if Python can do that and there is no task factory.
 
     An eager task calls flush_fn an iteration of the loop earlier, and a flush that does not suspend
     has ended when this returns.

@@ -178,16 +178,16 @@ def batches(
 
     Args:
         source: Any async iterable, such as an async generator.
-        policy: The policy, which decides when a batch is worth it; the stream runs a deep copy of
-            it. For the policy a batch is a flush that runs until the consumer asks for the next
-            batch.
-        dedupe_key, merge, weigh: The same as for a FlushQueue.
-        max_queue_size: The most items that may wait; then one more is read, which waits for room.
+        policy: The policy, which decides when a batch is due; the stream runs a deep copy of it.
+            For the policy a batch is a flush that runs until the consumer asks for the next batch.
+        dedupe_key, merge, weigh: The same as for a :class:`FlushQueue`.
+        max_queue_size: The most items that may wait. One more item is read, and waits for room.
         max_queue_weight: The most weight that the waiting items may have together; needs ``weigh``.
-            An item that does not fit is the one more that waits for room. None: any weight.
+            An item that does not fit is read, and waits for room. None: any weight.
         throttle: The throttle, which decides when a batch may be yielded; the stream runs a deep
             copy of it. None: at any time.
-        on_report: A plain function that is called with a FlushReport after every batch.
+        on_report: A plain function that is called with a FlushReport after every batch. An
+            exception that it raises is logged.
         name: The name of the stream in its repr, in exceptions, log records and tasks.
 
     Raises:
