@@ -81,17 +81,17 @@ class FlushQueue(QueueView[T]):
         max_in_flight_per_partition: The most flushes of one partition that may run at a time; with
             1 the batches of a partition also end in order. None: no limit but ``max_in_flight``.
         max_shutdown_wait: The most seconds that a close may take, or that running flushes may take
-            after a failure. None: no limit. 0: no flush starts any more. A thread cannot be
-            cancelled, so a flush that still runs at the limit is abandoned: its items are in doubt,
-            and the queue ignores how it ends.
+            after a failure. None: no limit. At the limit no flush starts any more, and running ones
+            are abandoned, as a thread cannot be cancelled: their items are in doubt, and the queue
+            ignores how they end. With 0 this happens at once.
         throttle: The throttle, which decides when a call of flush_fn may start, including retries;
             no reason to flush overrules it. The queue runs a deep copy of it. None: at any time.
         on_failure: The failure handler, called in the thread of the flush when flush_fn has raised:
-            a plain function of a Failure that returns a verdict. The class of a verdict stands for
-            its instance, so Retry means Retry(0). If the handler raises or returns anything else,
-            the queue ends with FlushFailed. The same happens after KeyboardInterrupt, SystemExit,
-            or an invalid PartialFailure: the handler is not asked then. None: every failure ends
-            the queue.
+            a plain function that takes a Failure and returns a verdict. The class of a verdict
+            stands for its instance, so Retry means Retry(0). If the handler raises or returns
+            anything else, the queue ends with FlushFailed. The same happens after
+            KeyboardInterrupt, SystemExit, or an invalid PartialFailure: the handler is not asked
+            then. None: every failure ends the queue.
         on_report: A plain function that is called with a FlushReport after every flush. It runs in
             the thread that starts flushes on time, so it must be quick: flushes and other reports
             may have to wait for it. An exception that it raises is logged.
@@ -198,7 +198,7 @@ class FlushQueue(QueueView[T]):
             QueueFull: There is no room, and waiting could never end: called in on_report, or inside
                 flush_fn while every slot is taken by a flush that waits for room in this queue.
             TypeError: A key cannot be hashed, the weight or the timeout is not a real number, or a
-                key or the weight must be awaited.
+                function that returns a key or the weight is async.
             ValueError: The weight is not from 0 to 1e300, the timeout is negative or NaN, or
                 ``merge`` has changed the key.
             Exception: An exception of ``dedupe_key``, ``weigh``, ``partition_key`` or ``merge``.
@@ -269,8 +269,8 @@ class FlushQueue(QueueView[T]):
 
         Raises:
             TimeoutError: The items have not ended within ``timeout`` seconds (None: no limit).
-            FlushFailed, PolicyError, ShutdownTimeout: An item that this call waited for was not
-                delivered, or the queue had failed before the call.
+            FlushFailed, PolicyError, ShutdownTimeout: An item that this call waited for was lost,
+                or the queue had failed before the call.
             QueueClosed: The close had begun before the call.
             RuntimeError: Called inside flush_fn or on_report.
             TypeError, ValueError: ``timeout`` is not a number of seconds that is at least 0.
@@ -333,7 +333,7 @@ class FlushQueue(QueueView[T]):
     ) -> None:
         """Close the queue and drain it, like :meth:`close`.
 
-        An exception of the body is raised afterwards; a log record and a note on that exception
+        An exception of the block is raised afterwards; a log record and a note on that exception
         tell what was lost. An interrupt (KeyboardInterrupt) aborts the drain and is raised instead.
         """
         self._runner.check_not_inside("leaving the queue")
