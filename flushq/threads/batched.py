@@ -34,8 +34,8 @@ class Batched(Generic[K, V]):
     """A function of one key, made from a function of many keys: ``value = batched(key)``.
 
     Use it as ``with Batched(load, policy) as load_one``, and call ``load_one`` in any thread. The
-    property ``queue`` is the :class:`FlushQueue` of its requests: use that to start, flush, close
-    or measure. The lists of lost items hold keys.
+    property ``queue`` is the :class:`FlushQueue` of the requests, with its methods ``start``,
+    ``flush``, ``close`` and ``stats``. The lists of lost items hold keys.
 
     Args:
         loader: A plain callable that takes a list of keys, all different if ``share`` is set. It

@@ -2,7 +2,8 @@
 
 The functions of the user are called without the lock. Their results are reported to the core with
 the lock held. In between, the flush may have been *abandoned*: a thread cannot be cancelled, so at
-the limit of a close the items of a running flush are in doubt, and its result is then ignored.
+the limit of a close the items of a running flush are in doubt, and the result of the flush is
+ignored.
 """
 
 import inspect

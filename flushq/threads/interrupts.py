@@ -1,9 +1,9 @@
 """The effect of an interrupt on a caller that waits for the end of a queue.
 
 An *interrupt* is any exception that a signal handler raises, such as KeyboardInterrupt. It cuts the
-drain short, and is raised again after the end. If items were lost, a note on it and a log record
-tell so (flushq.telling). An interrupt may come between any two steps of the caller. So the caller
-takes only steps that may be taken twice, and a thread of the queue does the rest.
+drain short, and is raised again after the end. If items were lost, a note on the interrupt and
+a log record tell so (flushq.telling). An interrupt may come between any two steps of the caller. So
+the caller takes only steps that may be taken twice, and a thread of the queue does the rest.
 """
 
 from typing import Any

@@ -76,7 +76,7 @@ class WakeUp:
         """Wait until the wake-up is sent, or until ``until``; return whether it was sent."""
         is_received = _acquire(self._lock, until)
         if is_received:
-            self._is_sent = False  # nothing is missed: only then the thread looks what has happened
+            self._is_sent = False  # the thread looks at the events after this, so it misses none
         return is_received
 
 

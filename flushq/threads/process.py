@@ -1,6 +1,6 @@
 """The hooks for the end of a process and for a fork.
 
-All queues share one hook of each kind, which holds only weak references: a queue that was deleted
+All queues share one hook of each kind, which holds only weak references: a queue that is deleted
 leaves nothing behind. At the end of the interpreter (or of a worker of multiprocessing), every open
 queue is drained. In the child of a fork, every queue gets a new core and a new runner, and its old
 runner stops all work. This costs the parent nothing, and a fork waits for no lock.
