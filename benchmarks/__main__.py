@@ -1,11 +1,13 @@
-"""``python -m benchmarks [ROW ...]``: the cost of an item, compared with the floor and the peers.
+"""``python -m benchmarks [ROW ...]``: the cost of an item, compared with the floor and with peers.
+
+The floor is the cost that no queue can avoid. A peer is another package that does similar work.
 
 Every ratio is measured side by side: in each round the candidates of a row take turns, each time in
 a new process. So if the machine becomes slower, this slows down all of them alike. A ratio is
 computed within each round, and the table shows the median over the rounds. A bar is a limit that
 must hold: if a figure misses its bar, or one of its candidates fails, the exit code is 1. Peers are
-installed into a folder under the user's cache. A peer that cannot be installed is missing, which
-does not change the exit code.
+installed into a folder under the user's cache. If a peer cannot be installed, its figures are
+missing, which does not change the exit code.
 """
 
 import argparse
@@ -24,8 +26,9 @@ from benchmarks.saved import Conditions, Run, load
 LOOPS = ("asyncio", "uvloop")
 TERMS = (
     "The floor is the cost that no queue can avoid: an append to a list, or a future per answer. "
-    "A bar is a limit that must hold: the verdict is ok or MISSED, and MISSED sets exit code 1. "
+    "A bar is a limit that must hold: the verdict is ok or MISSED. "
     "A goal is a stricter limit that should hold; not every figure has a goal. "
+    "If a figure is MISSED, or FAILED because a candidate gave no number, the exit code is 1. "
 )
 
 
@@ -70,8 +73,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("rows", nargs="*", metavar="ROW", type=_row, help="measure only these rows")
-    add("--rounds", type=_count, default=ROUNDS, metavar="N", help="at most N rounds (%(default)s)")
-    add("--loop", choices=LOOPS, default=LOOPS[0], help="the event loop (%(default)s)")
+    default = "default: %(default)s"
+    add("--rounds", type=_count, default=ROUNDS, metavar="N", help=f"at most N rounds ({default})")
+    add("--loop", choices=LOOPS, default=LOOPS[0], help=f"the event loop ({default})")
     add("--save", type=_target, metavar="FILE.json", help="save the measurements")
     add("--compare", type=_run, metavar="FILE.json", help="compare with saved measurements")
     options = parser.parse_args(arguments)

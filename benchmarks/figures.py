@@ -52,12 +52,12 @@ class Limits:
 
 
 def at_most(bar: float, goal: float | None = None) -> Limits:
-    """Return the limits for a figure of which less is better."""
+    """Return the limits for a figure that is better the smaller it is."""
     return Limits("<=", operator.le, bar, goal)
 
 
 def at_least(bar: float, goal: float | None = None) -> Limits:
-    """Return the limits for a figure of which more is better."""
+    """Return the limits for a figure that is better the larger it is."""
     return Limits(">=", operator.ge, bar, goal)
 
 
@@ -71,7 +71,7 @@ class Figure:
     Attributes:
         text: The text of the figure in the table.
         of: The candidate that the figure is about.
-        to: The candidates that it is compared with; a missing one does not count.
+        to: The candidates that ``of`` is compared with, except those that are missing.
         unit: The unit of the values.
         read: A function that returns the value of a round from the sample of ``of`` and the samples
             of ``to``.
@@ -86,7 +86,7 @@ class Figure:
     limits: Limits | None = None
 
     def values(self, samples: Samples) -> list[float]:
-        """Return one value per round, or no value if samples for the figure are missing."""
+        """Return one value per round, or an empty list if the figure lacks samples."""
         others = [samples[name] for name in self.to if name in samples]
         if self.of not in samples or (self.to and not others):
             return []
@@ -140,7 +140,7 @@ class Finding:
 
     Attributes:
         figure: The figure.
-        value: The median over the rounds; None if nothing was measured.
+        value: The median over the rounds; None if there are no samples, or a candidate failed.
         noise: Half the distance between the quartiles, divided by the value.
         verdict: The verdict on the value.
         why: The reason why there is no value.
@@ -154,7 +154,7 @@ class Finding:
 
     @property
     def holds(self) -> bool:
-        """Whether the run may succeed with this result; it may if a peer is missing."""
+        """Whether the run succeeds with this result; a missing peer does not make it fail."""
         return self.verdict not in {Verdict.MISSED, Verdict.FAILED}
 
 

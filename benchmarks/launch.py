@@ -23,7 +23,7 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def launch(path: str, home: Path, loop: str, extra: Mapping[str, str]) -> float:
-    """Measure the candidate ``module:name``, whose product is in the folder ``home``.
+    """Measure the candidate ``module:name`` of the package that is in the folder ``home``.
 
     Raises:
         Failed: The process ended with an error; the message is the last line that it printed.

@@ -1,7 +1,7 @@
 """The peers: other packages, each of them installed into its own folder under the user's cache.
 
-One peer is named flushq, too. So a peer is never installed beside this flushq, and only a process
-with the folder of the peer first on its import path imports the peer.
+One peer is named flushq, too. So a peer is never installed beside this flushq. A process that
+measures a peer has the folder of this peer first on its import path.
 """
 
 import os

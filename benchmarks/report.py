@@ -29,7 +29,7 @@ def lines(
 
 
 def summary(findings: Sequence[Finding]) -> str:
-    """Return how many figures there are of each verdict."""
+    """Return a line with the number of figures that got each verdict."""
     counts = Counter(finding.verdict for finding in findings)
     return ", ".join(
         f"{counts[verdict]} {text}"

@@ -20,7 +20,7 @@ class Rounds:
 
     Args:
         launch: A function that measures a candidate once. It gets the path of the candidate, the
-            folder of the product and additional environment variables.
+            folder of the package that is measured, and additional environment variables.
         most: The largest number of rounds.
         home_of: A function that returns the folder of a peer.
     """
@@ -40,7 +40,7 @@ class Rounds:
         return Measured(samples, missing, failed)
 
     def _homes(self, candidates: Sequence[Candidate]) -> tuple[dict[str, Path], dict[str, str]]:
-        """Return the folder of each available candidate, and why each other one is missing."""
+        """Return the folder of each available candidate, and the reason for each missing one."""
         homes: dict[str, Path] = {}
         missing: dict[str, str] = {}
         for candidate in candidates:

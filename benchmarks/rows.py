@@ -1,7 +1,7 @@
 """The rows of the table: the candidates that are measured, the figures, and their limits.
 
-The path of a candidate names the function of `benchmarks.candidates` that measures it. If the
-candidate has a peer, the folder of the peer comes first on the import path.
+A candidate is a function of `benchmarks.candidates`, which returns a sample. If the candidate
+measures a peer, the folder of the peer comes first on the import path.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,12 +18,13 @@ ROUNDS = 11
 
 @attrs.frozen
 class Candidate:
-    """A function that is measured.
+    """A function that does the work of a row in one way, and measures it.
 
     Attributes:
         name: The name of the candidate in the table.
         path: The function, as ``module:name``.
-        peer: The package that must be installed; None: only this checkout with its extra ``bench``.
+        peer: The other package that the function measures. None: it needs only this checkout with
+            its extra ``bench``.
     """
 
     name: str
@@ -41,9 +42,9 @@ class Row:
         candidates: The candidates, which take turns.
         figures: The figures that are computed from the samples of the candidates.
         unit: The unit of a sample: seconds (``s``) or bytes (``B``).
-        rounds: The largest number of rounds that is useful.
-        service: A function that runs the servers which the candidates need. It yields the
-            environment variables for the candidates.
+        rounds: The number of rounds, unless the user asks for fewer.
+        service: A function that returns a context manager, which runs the servers that the
+            candidates need, and gives the environment variables for the candidates.
     """
 
     name: str

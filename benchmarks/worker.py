@@ -1,7 +1,7 @@
 """``python -P -m benchmarks.worker MODULE:NAME LOOP FOLDER``: measure one candidate, once.
 
-It calls the candidate as often as fits into 0.3 seconds, at least once, and prints the median of
-the results. The product must be in FOLDER, since two projects are named flushq.
+It calls the candidate again and again for 0.3 seconds, at least once, and prints the median of the
+results. If flushq is imported, it must come from FOLDER, since two projects have this name.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ def resolve(path: str) -> Callable[[], Awaitable[float]]:
 
 
 async def measure(candidate: Callable[[], Awaitable[float]]) -> float:
-    """Call a candidate again and again, and return the median of its results."""
+    """Call a candidate again and again for 0.3 seconds; return the median of its results."""
     numbers: list[float] = []
     until = perf_counter() + SECONDS
     while not numbers or perf_counter() < until:
@@ -34,7 +34,7 @@ async def measure(candidate: Callable[[], Awaitable[float]]) -> float:
 
 
 def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return a function that makes an event loop of this package, or None for ``asyncio``."""
+    """Return a function that makes an event loop of the package ``name``; None for ``asyncio``."""
     if name == "asyncio":
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module(name).new_event_loop

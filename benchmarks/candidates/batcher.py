@@ -1,4 +1,4 @@
-"""async-batcher: a queue of futures, set not to wait for more callers."""
+"""async-batcher: a queue of futures; here it does not wait for more callers."""
 
 from async_batcher.batcher import AsyncBatcher
 
@@ -11,7 +11,7 @@ class _Double(AsyncBatcher[int, int]):  # type: ignore[misc]  # the peer may be 
 
 
 async def process() -> float:
-    """Measure callers that get a value for a key each; return seconds per caller."""
+    """Measure callers that each ask for the value of one key; return seconds per caller."""
     batcher = _Double(max_batch_size=1000, max_queue_time=0)
     try:
         return await callers(batcher.process, lambda key: 2 * key)

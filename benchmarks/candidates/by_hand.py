@@ -12,12 +12,12 @@ STOP = object()
 
 
 async def tight_interval() -> float:
-    """Measure batches of 500 items or of those of two seconds; return seconds per item."""
+    """Measure batches of 500 items, or of two seconds; return seconds per item."""
     return await _tight(_consume_for_two_seconds)
 
 
 async def tight_natural() -> float:
-    """Measure batches of all items that wait at the time; return seconds per item."""
+    """Measure batches that take all waiting items; return seconds per item."""
     return await _tight(_consume_what_is_there)
 
 

@@ -10,7 +10,7 @@ async def _double(keys: list[int]) -> list[int]:
 
 
 async def load() -> float:
-    """Measure callers that get a value for a key each; return seconds per caller."""
+    """Measure callers that each ask for the value of one key; return seconds per caller."""
     loader = DataLoader(_double, max_batch_size=1000, cache=False)
     return await callers(loader.load, lambda key: 2 * key)
 

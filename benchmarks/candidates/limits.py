@@ -1,4 +1,4 @@
-"""A full queue, merging, and a rate limit: each with flushq, and by hand as its floor."""
+"""A full queue, merging, and a rate limit: each with flushq, and by hand as the floor."""
 
 import asyncio
 from collections import deque
@@ -24,7 +24,7 @@ KEY = itemgetter(0)
 UPDATES = [(number % KEYS, number) for number in TIGHT]
 
 
-# A flush runs, and the queue behind it is full: each new item displaces the oldest one.
+# While a flush runs, the queue is full: each new item displaces the oldest waiting item.
 
 
 async def dropping() -> float:
@@ -39,7 +39,7 @@ async def dropping() -> float:
         deliver, NaturalPolicy(), max_queue_size=ROOM, when_full="drop_oldest"
     )
     async with queue:
-        await queue.enqueue("the item of the flush that goes on")
+        await queue.enqueue("the item of the running flush")
         await asyncio.sleep(0)
         await produce(queue.enqueue, range(ROOM))
         began = process_time()

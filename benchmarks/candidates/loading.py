@@ -1,6 +1,6 @@
 """Rows that go into a real database, 500 per batch: through a queue, and without one.
 
-The databases are set not to wait for the disk, so that the cost of the queue is visible.
+The databases do not wait for the disk, so that the cost of the queue is visible.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ async def by_hand(insert: Insert, rows: Iterable[Row]) -> None:
 
 
 async def in_tasks(insert: Insert, rows: Iterable[Row]) -> None:
-    """Load the rows as a queue does: with a task for each batch, a callback for each burst."""
+    """Load the rows as a queue does: with a task per batch, and a callback per burst of rows."""
     driver = _Driver(insert)
     for number, row in enumerate(rows, 1):
         await driver.enqueue(row)
@@ -73,7 +73,7 @@ async def in_tasks(insert: Insert, rows: Iterable[Row]) -> None:
 
 
 class _Driver:
-    """A queue by hand, without order of producers, receipts, failures and a close."""
+    """A queue by hand, which lacks a line of producers, receipts, failures and a close."""
 
     def __init__(self, insert: Insert) -> None:
         self._insert = insert

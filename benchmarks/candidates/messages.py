@@ -32,7 +32,7 @@ _numbers = count(1)
 
 
 async def _timed(command: Sequence[str], workers: int) -> float:
-    """Bring all messages of a new stream into a table once each; return seconds per message."""
+    """Let processes bring all messages of a new stream into a table; return seconds per message."""
     name = f"MESSAGES_{os.getpid()}_{next(_numbers)}"
     nats_url, postgres_url = os.environ[server.NATS_URL], os.environ[server.URL]
     async with await nats.connect(nats_url) as connection:

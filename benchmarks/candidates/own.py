@@ -1,4 +1,4 @@
-"""Features that only this flushq has."""
+"""Features and costs that are measured for this flushq alone."""
 
 import asyncio
 import math
@@ -31,7 +31,7 @@ NEW = 2_000
 
 @attrs.define
 class EchoPolicy(FlushPolicy):
-    """The policy of the README that learns, written like the policy of a user."""
+    """The policy of the README that learns, written as a user would write it."""
 
     gain: float = 0.2
     seconds: float = attrs.field(default=0.0, init=False)
@@ -44,7 +44,7 @@ class EchoPolicy(FlushPolicy):
         return super().flush_done(now, count, seconds, error)
 
     def decide(self, now: float) -> Decision:
-        """Let items gather for about as long as one flush takes."""
+        """Flush when the oldest item has waited about as long as one flush takes."""
         due = self.queue.oldest + self.seconds
         return Flush("echo") if due <= now else Wait(due)
 
@@ -83,7 +83,7 @@ backlog_1_000_000 = partial(_backlog, 1_000_000)
 
 
 async def memory() -> float:
-    """Return the bytes per waiting item, without the item itself, for a million of them."""
+    """Return the bytes that each of a million waiting items takes, without the item itself."""
     policy = IntervalPolicy(math.inf)
     queue: FlushQueue[str] = FlushQueue(Count().deliver, policy, max_queue_size=2 * WAITING)
     async with queue:

@@ -56,7 +56,7 @@ partitions_1_000 = partial(_tight, partial(partitioned, INTERVAL), 1_000)
 
 
 async def _known(tenants: int) -> float:
-    """Measure items whose tenants have an item that waits; return seconds per item, no flushes."""
+    """Measure items of tenants that already have a waiting item; return seconds per item."""
     sink = Count()
     items = items_of(tenants, KNOWN)
     async with partitioned(SLOW_INTERVAL, sink.deliver) as queue:

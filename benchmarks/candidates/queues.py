@@ -1,4 +1,4 @@
-"""Features that flushq and flushq 0.2.2 both have: the code measures the one that is imported."""
+"""Features of both this flushq and flushq 0.2.2: the one on the import path is measured."""
 
 from functools import partial
 

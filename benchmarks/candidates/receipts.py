@@ -29,7 +29,7 @@ async def _double(keys: list[int]) -> list[int]:
 
 
 async def batched() -> float:
-    """Measure callers that get a value for a key each; return seconds per caller."""
+    """Measure callers that each ask for the value of one key; return seconds per caller."""
     async with Batched(_double, NaturalPolicy(max_records=1000)) as load:
         return await callers(load, lambda key: 2 * key)
 

@@ -21,7 +21,7 @@ SERIAL = 5_000
 
 
 class Queue(Protocol):
-    """A queue, as far as producers use it."""
+    """The part of a queue that producers use."""
 
     async def enqueue(self, item: Any, /) -> object:
         """Accept an item."""
@@ -41,7 +41,7 @@ class Count:
         self.items += len(batch)
 
     def check(self, expected: int) -> None:
-        """Raise AssertionError if items were lost: losing items would make a candidate fast."""
+        """Raise AssertionError if items were lost: a candidate that loses items would look fast."""
         if self.items != expected:
             raise AssertionError(f"{self.items} items were delivered, not {expected}")
 

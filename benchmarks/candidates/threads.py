@@ -52,7 +52,7 @@ def produce(enqueue: Enqueue, items: Iterable[object]) -> None:
 
 
 async def _own(producers: int) -> float:
-    """Measure the interval of 2 s / 500, and the drain; return seconds per item."""
+    """Measure an IntervalPolicy of 2 s and 500 items, and the drain; return seconds per item."""
     sink = Count()
     with FlushQueue(sink.deliver, IntervalPolicy(2.0, 500)) as own:
         began = process_time()
@@ -63,7 +63,7 @@ async def _own(producers: int) -> float:
 
 
 async def _by_hand(producers: int) -> float:
-    """Measure batches of 500 items or of those of two seconds; return seconds per item."""
+    """Measure batches of 500 items, or of two seconds; return seconds per item."""
     sink = Count()
     items: queue.Queue[object] = queue.Queue(10_000)
     consumer = threading.Thread(target=consume_for_two_seconds, args=(items, sink.deliver))
@@ -80,7 +80,7 @@ async def _by_hand(producers: int) -> float:
 def consume_for_two_seconds(
     items: "queue.Queue[object]", sink: Callable[[list[object]], object]
 ) -> None:
-    """Hand batches of 500 items, or of those of two seconds, to ``sink`` until STOP comes."""
+    """Hand batches of 500 items, or of two seconds, to ``sink`` until STOP comes."""
     item = None
     while item is not STOP:
         item = items.get()
@@ -149,7 +149,7 @@ async def by_hand_deliver() -> float:
 def consume_what_is_there(
     items: "queue.Queue[Future[object] | None]", sink: Callable[[list[object]], object]
 ) -> None:
-    """Set the futures of one batch after the other, until None comes."""
+    """Take batches of the waiting futures and complete them, until None comes."""
     while (first := items.get()) is not None:
         batch: list[Future[object]] = [first]
         while len(batch) < min(500, 1 + items.qsize()) and (more := items.get()) is not None:

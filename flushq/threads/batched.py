@@ -33,31 +33,31 @@ Loader = Callable[[list[K]], Sequence[V | BaseException] | Mapping[K, V | BaseEx
 class Batched(Generic[K, V]):
     """A function of one key, made from a function of many keys: ``value = batched(key)``.
 
-    Use it as ``with Batched(load, policy) as load_one``, and call it in any thread. Its ``queue``
-    is a :class:`FlushQueue` of requests: use this queue to start, flush, close and measure. The
-    lists of lost items hold keys.
+    Use it as ``with Batched(load, policy) as load_one``, and call ``load_one`` in any thread. The
+    property ``queue`` is the :class:`FlushQueue` of the requests, with its methods ``start``,
+    ``flush``, ``close`` and ``stats``. The lists of lost items hold keys.
 
     Args:
-        loader: A plain callable that takes a list of keys, and returns one result for each: a
-            sequence in the order of the keys, or a mapping. The keys are all different, unless
-            ``share`` is False. If a result is an exception, this very object is raised for the
-            callers that asked for its key. The loader runs in a thread of the queue, in a copy of
-            the contextvars context in which the queue was started.
-        policy: The policy that decides when the loader is called. The queue runs a deep copy of it.
-        share: Whether callers share one result if they ask for the same key while it waits. If
-            False, the loader gets the key once for each caller, which suits a model that samples;
-            then a key need not be hashable.
-        weigh: A function that returns the weight of a key, a real number from 0 to 1e300. It is
-            needed for ``max_weight`` and ``max_queue_weight``.
-        partition_key: A function that returns the partition of a key. The loader gets keys of one
-            partition only. None: there are no partitions.
-        on_failure: A plain function that is called when the loader has raised. It gets a Failure
-            whose ``items`` are keys, and returns a verdict. Drop raises ItemFailed for the callers
-            of this call, Fail ends the queue, and Retry calls the loader again. Split calls it
-            again with each half, so the keys that are not at fault get an answer. None: Drop.
+        loader: A plain callable that takes a list of keys, all different if ``share`` is set. It
+            returns a sequence with one result for each key, in order, or a mapping. A result that
+            is an exception is raised, unchanged, to the callers who asked for this key. The loader
+            runs in a thread of the queue, in a copy of the contextvars context in which the queue
+            was started.
+        policy: The policy, which decides when to call the loader. The queue runs a deep copy of it.
+        share: Whether callers who ask for the same key while a request for it waits share one
+            result. If not, the loader gets the key once for each caller, as for a model that
+            samples; then a key need not be hashable.
+        weigh: A function that returns the weight of a key. Needed for ``max_weight`` and
+            ``max_queue_weight``.
+        partition_key: A function that returns the partition of a key: each call of the loader gets
+            keys of one partition only. None: there are no partitions.
+        on_failure: The failure handler, called when the loader has raised, as in a FlushQueue;
+            ``items`` of the Failure are keys. Drop raises ItemFailed to the callers of these keys,
+            Fail ends the queue, and Retry calls the loader again. Split calls the loader again with
+            each half of the keys, so that only callers with a bad key get no answer. None: Drop.
         max_queue_size, max_queue_weight, when_full, max_in_flight, max_in_flight_per_partition,
-            max_shutdown_wait, throttle, on_report, name: The same as for a :class:`FlushQueue`,
-            with requests as its items. If a request is displaced, its callers get Displaced.
+            max_shutdown_wait, throttle, on_report, name: The same as for a :class:`FlushQueue`.
+            Callers whose request is displaced get Displaced.
 
     Raises:
         TypeError, ValueError: The same as for a :class:`FlushQueue`.
@@ -110,7 +110,7 @@ class Batched(Generic[K, V]):
 
     @property
     def queue(self) -> FlushQueue[Any]:
-        """The queue whose items are the requests."""
+        """The queue that holds the requests."""
         return self._queue
 
     def __repr__(self) -> str:
@@ -127,27 +127,27 @@ class Batched(Generic[K, V]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Answer all waiting callers, and close the queue, like :meth:`FlushQueue.__exit__`."""
+        """Answer all callers, and close the queue, like :meth:`FlushQueue.__exit__`."""
         self._queue.__exit__(kind, error, traceback)
 
     def __call__(self, key: K, timeout: float | None = None) -> V:
-        """Load one key, together with the keys of other callers, and return its result.
+        """Ask for one key, together with other callers, and return its result.
 
-        Callers that ask for the same key while it waits share one result (unless ``share=False``).
-        If all callers of a request give up before the loader is called, the loader does not get
-        their key.
+        Callers who ask for the same key while a request for it waits share one result (unless
+        ``share=False``). If all callers of a request have stopped waiting before the loader is
+        called, by a timeout or an interrupt, the loader does not get this key.
 
         Raises:
-            TimeoutError: There was no answer within ``timeout`` seconds. None: no limit.
+            TimeoutError: There was no answer within ``timeout`` seconds (None: no limit).
             KeyError: The loader returned a mapping without this key.
             ItemFailed: The loader raised, or its results do not match its keys, and ``on_failure``
-                answered Drop or Fail. Each caller gets a new object, with the exception as its
+                returned Drop or Fail. Each caller gets a new object, with the exception as its
                 ``__cause__``.
             Displaced: The queue was full and displaced the request.
-            FlushFailed, PolicyError, ShutdownTimeout: The queue ended before there was an answer.
+            FlushFailed, PolicyError, ShutdownTimeout: The queue ended before the answer came.
             FlushqError: The request was not accepted: see :meth:`FlushQueue.enqueue`.
             TypeError, ValueError: ``timeout`` is not a number of seconds that is at least 0, or the
-                key cannot be hashed although ``share`` is True.
+                key cannot be hashed, although ``share`` needs that.
             RuntimeError: Called inside the loader or on_report.
             BaseException: The exception that the loader returned for this key.
         """
@@ -156,7 +156,7 @@ class Batched(Generic[K, V]):
             self._queue.deliver(own, timeout, on_accepted=own.join)
         except Displaced:
             displaced = True
-        except ItemFailed:  # the loader raised: the request that stayed holds the exception
+        except ItemFailed:  # the request that stayed has the exception of the loader
             failed = True
         finally:
             request = own.release()

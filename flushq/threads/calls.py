@@ -2,8 +2,8 @@
 
 The functions of the user are called without the lock. Their results are reported to the core with
 the lock held. In between, the flush may have been *abandoned*: a thread cannot be cancelled, so at
-the limit of a close the items of a running flush are in doubt, and what flush_fn does later changes
-nothing.
+the limit of a close the items of a running flush are in doubt, and the result of the flush is
+ignored.
 """
 
 import inspect
@@ -143,7 +143,7 @@ class Calls(Generic[T]):
     # The lock is not held.
 
     def do_step(self, step: Step[T], flush: RunningFlush[T]) -> Result[T]:
-        """Do a step, and return the function that reports its result. Nothing is raised."""
+        """Do a step, and return the function that reports its result, even an exception."""
         if isinstance(step, Call):
             return self._call(step.items, flush.context)
         if isinstance(step, Ask):
@@ -167,10 +167,10 @@ class Calls(Generic[T]):
 
     def _ask(self, failure: Failure[T], context: Context) -> Result[T]:
         try:
-            verdict: Any = context.run(self._on_failure, failure)  # type: ignore[arg-type]  # an Ask needs a handler
+            verdict: Any = context.run(self._on_failure, failure)  # type: ignore[arg-type]  # it is not None
         except BaseException as error:
             return _broke(error)
-        discard(verdict)  # closes a coroutine, which is not a verdict
+        discard(verdict)  # closes it if it is a coroutine, which is no verdict
         return lambda attempts: attempts.handler_answered(verdict)
 
 

@@ -10,14 +10,14 @@ the start of a function and at a jump back. So nothing comes between the step of
 ``+=`` and the return. So a KeyboardInterrupt comes either before the credit for an item is used up,
 or after the item is in. (On Python 3.11, making an iterator may run the garbage collector, so there
 ``+=`` takes an iterator that was made before.) If an item comes in with the lock held, ``+=`` takes
-the item and then an iterator that releases the lock: again one step, the last one. The lock is
-taken in the same way, by an iterator that is added to a list. If the list is not empty, the lock is
-held, whatever exception came. With keys, weights or partitions, adding an item takes several steps,
-and nothing guards against an interrupt between two of them.
+an iterator that yields the item and then releases the lock: again one step, the last one. The lock
+is taken in the same way: ``+=`` adds to a list an iterator that takes the lock. So if the list is
+not empty, the lock is held, whatever exception came. With keys, weights or partitions, adding an
+item takes several steps, and nothing guards against an interrupt between two of them.
 
 *A finalizer or a signal handler* may interrupt a call that holds the lock, and enqueue an item. The
-lock lets its own thread in again, and ``_is_in_step`` tells that a step is interrupted. Such an
-item is put aside with a claim to room, and comes in before the lock is released.
+lock lets in the thread that holds it, and ``_is_in_step`` tells that this thread was interrupted in
+a step. Such an item is put aside with a claim to room, and comes in before the lock is released.
 """
 
 import sys
@@ -60,8 +60,8 @@ class Entrance(Generic[T]):
     Attributes:
         credit: An iterator with one element for each item that may come in without the lock.
         items: The waiting items of the buffer; new items are added here.
-        needs_keeper: Whether the keeper must be started. It is started without the lock: before the
-            start is over, a finalizer may run in the new thread and ask for the lock.
+        needs_keeper: Whether the keeper must be started. It is started without the lock: the start
+            waits for the new thread, in which a finalizer may run that asks for the lock.
     """
 
     __slots__ = (
@@ -132,13 +132,13 @@ class Entrance(Generic[T]):
         return result
 
     def replace_lock(self) -> None:
-        """Replace the lock in the child of a fork, where the thread that held it is gone."""
+        """Replace the lock in the child of a fork, where the thread that holds it may not exist."""
         self._lock = primitives.RLock()
         self._is_in_step = False
         self.revoke_credit()
 
     def check_not_in_step(self) -> None:
-        """Raise RuntimeError if the caller interrupted a step with the lock in its own thread."""
+        """Raise RuntimeError if the caller has interrupted a step of its own thread."""
         with self._lock:
             is_in_step = self._is_in_step
         if is_in_step:
@@ -151,7 +151,7 @@ class Entrance(Generic[T]):
         )
 
     def revoke_credit(self) -> None:
-        """Revoke the credit, so that each item that comes needs the lock."""
+        """Revoke the credit, so that items need the lock until new credit is granted."""
         self.credit = NO_CREDIT
 
     # The way in.
@@ -165,7 +165,7 @@ class Entrance(Generic[T]):
         make_result: Callable[[Completion[T]], R] | None = None,
         on_accepted: Callable[[T], object] | None = None,
     ) -> R | None:
-        """Wait for room and let an item in; return what ``make_result`` makes of its completion.
+        """Wait for room and let an item in; return the result of ``make_result``, or None.
 
         Raises:
             TimeoutError: There was no room before the time ``until``.
@@ -209,7 +209,7 @@ class Entrance(Generic[T]):
         try:
             held += map(self._lock.acquire, _ONCE)
             self._is_in_step = True
-            self.revoke_credit()  # else other items could come first, and take this one's number
+            self.revoke_credit()  # else another item could come first, and take this number
             passes = self._needs_no_keeper(entry) and self._let_pass_or_join_line(entry)
             while True:
                 while self._inbox:
@@ -292,11 +292,12 @@ class Entrance(Generic[T]):
         entry.waiter = waiter = Waiter()
         admission.waitlist.join(waiter, entry.inside, need.weight, entry.turn)
         if self._core.batcher.has_free_slot or entry.inside is not None:
-            # To flush under pressure, or to find a deadlock. Else the end of a flush makes a pass.
+            # This pass may flush under pressure, or find a deadlock. If no slot is free, the end of
+            # a flush makes the next pass.
             self._wake()
 
     def _leave_line(self, waiter: Waiter) -> None:
-        """Leave the line; another producer may get the room that the caller does not take."""
+        """Leave the line; a pass gives the room that the caller does not take to the next one."""
         self._wake()
         self._core.admission.waitlist.leave(waiter)
 
@@ -331,7 +332,7 @@ class Entrance(Generic[T]):
     # Finalizers and signal handlers.
 
     def _put_aside(self, entry: Entry[T]) -> None:
-        """Accept an item during a step, if there is room for it beside the item of that step."""
+        """Accept an item that interrupts a step, if there is room beside the item of that step."""
         admission = self._core.admission
         if entry.make_result is not None:
             self.check_not_in_step()

@@ -1,4 +1,4 @@
-"""An item that a producer brings, with the facts about this producer."""
+"""An item that a producer wants to enqueue, with the facts about this producer."""
 
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @attrs.define(eq=False)
 class Entry(Generic[T]):
-    """An item that a producer wants to enqueue: the producer is the caller.
+    """An item that a producer wants to enqueue. The *caller* is this producer.
 
     Attributes:
         item: The item.
@@ -29,7 +29,7 @@ class Entry(Generic[T]):
             or, for a duplicate, the item that stays. None: nothing is called.
         waiter: The waiter of the caller in the line of producers. None until the caller joins it.
         need: The room that the caller waits for in the line.
-        turn: The number of the caller in the order of joining the line. 0 until the caller joins.
+        turn: The number of the caller in the order of joining the line. 0 before it joins.
         is_displaced: Whether the item was accepted and displaced at once.
         tried_keeper: Whether the caller has tried to start the keeper.
     """

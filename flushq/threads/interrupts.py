@@ -1,9 +1,9 @@
 """The effect of an interrupt on a caller that waits for the end of a queue.
 
 An *interrupt* is any exception that a signal handler raises, such as KeyboardInterrupt. It cuts the
-drain short, and is raised again after the end. The lost items are told in a log record and in a
-note on the interrupt (flushq.telling). An interrupt may come between any two steps of the caller.
-So the caller only sets values that may be set twice, and a thread of the queue does the rest.
+drain short, and is raised again after the end. If items were lost, a note on the interrupt and
+a log record tell so (flushq.telling). An interrupt may come between any two steps of the caller. So
+the caller takes only steps that may be taken twice, and a thread of the queue does the rest.
 """
 
 from typing import Any
@@ -15,7 +15,8 @@ from flushq.threads.runner import Runner
 def until_ended(core: Core[Any], runner: Runner[Any], *, owner: bool) -> BaseException | None:
     """Close the queue, wait for its end, and return the last interrupt of this wait, or None.
 
-    An interrupt is raised at once if another caller owns the queue and waits for its end.
+    If an owner waits for the end, the interrupt of any other caller is raised at once, and changes
+    nothing.
     """
     runner.entrance.check_not_in_step()
     interrupt = None

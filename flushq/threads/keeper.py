@@ -1,7 +1,9 @@
-"""The thread that keeps the time of a queue: it makes a round when it is woken, or when one is due.
+"""The keeper: the thread that makes the rounds of a queue, when it is woken or when one is due.
 
-The queue starts this thread at first need. If no thread can be started, as at the end of the
-interpreter, a caller that waits for the queue makes the rounds itself until its wait is over.
+A *round* is a pass, and then the work that needs no lock: it starts threads, and hands out reports
+and log records. The queue starts the keeper at first need. If no thread can be started, as at the
+end of the interpreter, a caller that waits for the queue makes the rounds itself, until its wait is
+over.
 """
 
 import math
@@ -33,7 +35,7 @@ class Keeper:
             called without the lock.
 
     Attributes:
-        alarm: The time of the next round, if nobody wakes the keeper before. Each round sets it.
+        alarm: The time of the next round, unless the keeper is woken before. Each round sets it.
     """
 
     def __init__(self, name: str, locked: Locked, make_round: Callable[[], bool]) -> None:

@@ -38,7 +38,7 @@ def check_timeout(timeout: float | None) -> None:
 
 
 def end_of(timeout: float | None) -> float:
-    """Return the time at which ``timeout`` seconds from now are over, or inf if it is None."""
+    """Return the time that is ``timeout`` seconds from now, or inf if ``timeout`` is None."""
     return math.inf if timeout is None else clock() + as_float(timeout)
 
 
@@ -56,7 +56,7 @@ class WakeUp:
     If it is sent before the wait, the wait ends at once. Sending it twice before the thread wakes
     has the same effect as sending it once. CPython switches threads and checks for signals only
     after a call, at the start of a function and at a jump back. So nothing comes between the test
-    and the assignment in :meth:`send`. Therefore it needs no lock, and a finalizer may call it.
+    and the assignment in :meth:`send`: it needs no lock, and a finalizer may call it.
     """
 
     __slots__ = ("_is_sent", "_lock")
@@ -73,10 +73,10 @@ class WakeUp:
             self._lock.release()
 
     def wait(self, until: float = math.inf) -> bool:
-        """Wait until it is sent, or until the time ``until``; return whether it was sent."""
+        """Wait until the wake-up is sent, or until ``until``; return whether it was sent."""
         is_received = _acquire(self._lock, until)
         if is_received:
-            self._is_sent = False  # nothing is missed: after this the thread looks at everything
+            self._is_sent = False  # the thread looks at the events after this, so it misses none
         return is_received
 
 

@@ -1,6 +1,6 @@
 """The hooks for the end of a process and for a fork.
 
-All queues share one hook of each kind, which holds only weak references: a queue that is gone
+All queues share one hook of each kind, which holds only weak references: a queue that is deleted
 leaves nothing behind. At the end of the interpreter (or of a worker of multiprocessing), every open
 queue is drained. In the child of a fork, every queue gets a new core and a new runner, and its old
 runner stops all work. This costs the parent nothing, and a fork waits for no lock.
@@ -39,16 +39,16 @@ class _Runner(Protocol):
 _runners: WeakValueDictionary[int, _Runner] = WeakValueDictionary()
 _renewals: dict[int, WeakMethod[Callable[[], None]]] = {}
 _will_drain = "--multiprocessing-fork" in sys.orig_argv
-"""Whether drain() will be called at the end. In a spawned worker, atexit calls it."""
+"""Whether it is certain that drain() is called at the end. In a spawned worker, atexit calls it."""
 
 
 def drain_at_end(runner: _Runner) -> None:
-    """Drain the queue of ``runner`` at the end of the process."""
+    """Register a runner, so that its queue is drained at the end of the process."""
     _runners[id(runner)] = runner
 
 
 def renew_in_child(renew: Callable[[], None]) -> None:
-    """Call ``renew``, a method of a queue, in the child of a fork."""
+    """Register ``renew``, a method of a queue, so that it is called in the child of a fork."""
     key = id(renew.__self__)  # type: ignore[attr-defined]  # it is a method
     _renewals[key] = WeakMethod(renew, lambda _: _renewals.pop(key, None))
 
@@ -70,7 +70,7 @@ def ensure_drain_at_end() -> None:
 
 
 def drain() -> None:
-    """Drain all open queues at the same time, each one even if the drain of another raises."""
+    """Drain all open queues at the same time, even if the drain of one of them raises."""
     runners = [runner for runner in _alive(_runners.valuerefs()) if runner.is_open]
     with ExitStack() as steps:
         for runner in runners:
@@ -80,7 +80,7 @@ def drain() -> None:
 
 
 def _renew_all() -> None:
-    """Make every queue new, in the child of a fork."""
+    """Give every queue a new core and a new runner, in the child of a fork."""
     global _will_drain  # noqa: PLW0603 - a fact about the process
     _will_drain = False
     runners = _alive(_runners.valuerefs())

@@ -37,75 +37,74 @@ class FlushQueue(QueueView[T]):
     """A queue that hands its items to ``flush_fn`` in batches, when its policy says so.
 
     Use it as ``with FlushQueue(...) as queue``, or call :meth:`start` and :meth:`close`. Any thread
-    may use it. A finalizer or a signal handler may interrupt another call of the queue, so it must
-    use :meth:`enqueue_nowait` alone.
+    may use it; finalizers and signal handlers must call nothing but :meth:`enqueue_nowait`.
 
     Every accepted item ends in exactly one place: delivered (``flush_fn`` returned), counted as a
     duplicate, dropped by the failure handler, displaced (``when_full``), in ``undelivered``
-    (``flush_fn`` was never called with it) or in ``in_doubt`` (``flush_fn`` was called with it, and
-    raised or was abandoned).
+    (``flush_fn`` was never called with the item) or in ``in_doubt`` (``flush_fn`` was called with
+    the item, and raised or was abandoned).
 
     *The end of the interpreter*: after all threads that are not daemons have ended, an open queue
-    is drained, within ``max_shutdown_wait`` (10 s if that is None). Lost items are logged.
+    is drained, within ``max_shutdown_wait`` (10 s if that is None). A log record tells of losses.
 
-    *A fork* does not change the queue in the parent. In the child the queue is empty, with a new
-    copy of the policy and new counts. It is closed there if it was closing, closed or failed.
+    *A fork* does not change the queue in the parent. In the child, the queue is empty, with a new
+    copy of the policy and new counts. If it was closing, closed or failed, it is closed there.
 
     Args:
-        flush_fn: A plain callable that takes a list of items, oldest first, which it may change.
-            Its result is ignored. If it raises, the failure handler is asked: after a
-            PartialFailure only about the items in it, and the others are delivered. It runs in a
-            thread of the queue, in a copy of the contextvars context of the start.
-        policy: The policy that decides when to flush. The queue runs a deep copy of it.
-        dedupe_key: A function that returns the key of an item, hashable. An item with the key of a
-            waiting item is accepted, counted and dropped; the first one stays. None: nothing is a
-            duplicate.
-        weigh: A function that returns the weight of an item, a real number from 0 to 1e300. It is
-            needed for ``max_weight`` and ``max_queue_weight``.
-        partition_key: A function that returns the partition of an item, hashable. A batch holds
-            items of one partition only. A partition exists while items of it wait or are in flight,
-            with its own copy of the policy, which ends with it. None: there are no partitions.
-        max_queue_size: The number of items that may wait; items in flight are not counted.
-        max_queue_weight: The weight that the waiting items may have together. It limits the room
-            like ``max_queue_size``, and needs ``weigh``. None: any weight.
+        flush_fn: A plain callable that takes a list of items, oldest first. It may change the list,
+            and its result is ignored. If it raises, the failure handler is asked; after a
+            PartialFailure only about the failed items, and the others are delivered. It runs in a
+            thread of the queue (if none can start: in one that waits for the queue), in a copy of
+            the contextvars context of the start.
+        policy: The policy, which decides when to flush. The queue runs a deep copy of it.
+        dedupe_key: A function that returns the key of an item, a hashable value. An item with the
+            key of a waiting item is accepted, counted and discarded. None: nothing is a duplicate.
+        weigh: A function that returns the weight of an item, a real number from 0 to 1e300. Needed
+            for ``max_weight`` of the policy and for ``max_queue_weight``.
+        partition_key: A function that returns the partition of an item, a hashable value: a batch
+            holds items of one partition only. A partition exists while its items wait or are in
+            flight, with its own copy of the policy, lost with the partition. None: no partitions.
+        max_queue_size: The most items that may wait; those in flight are not counted.
+        max_queue_weight: The most weight that the waiting items may have together; a second limit
+            beside ``max_queue_size``. Needs ``weigh``. None: any weight.
         when_full: What happens to an item for which there is no room. "wait": its producer waits.
-            "drop_oldest": it is accepted, and as many of the oldest waiting items as needed are
-            displaced. "drop_newest": it is accepted and displaced at once. Displaced items are
-            counted and logged, and flush_fn never gets them. With either "drop" word, ``enqueue``
-            never waits for room, and a queue that is full or has displaced an item flushes as soon
-            as it may, whatever the policy says.
-        merge: A plain function of a waiting item and a new one with the same key. It returns the
-            item that waits from then on, in the same place: ``lambda old, new: new`` keeps the last
-            one. The key must stay the same, and neither argument may be changed. It needs
+            "drop_oldest": the item is accepted, and as many of the oldest waiting items as needed
+            are displaced. "drop_newest": the item is accepted and displaced at once. Displaced
+            items are counted, logged, and never handed to ``flush_fn``. In the last two modes
+            enqueue never waits for room, and a queue that is full or has displaced an item flushes
+            as soon as it can, whatever the policy says.
+        merge: A plain function of the waiting item and a new item with the same key. It returns the
+            item that waits from now on, in the same place: ``lambda old, new: new`` keeps the last
+            one. It must return an item with the same key, and must not change the two items. Needs
             ``dedupe_key``. None: the first item stays as it is.
-        max_in_flight: The number of flushes that may run at a time. Each runs in a thread of its
-            own, which is made when it is first needed, and kept.
-        max_in_flight_per_partition: The number of flushes of one partition that may run at a time.
-            With 1, its batches also end in order. None: no limit but ``max_in_flight``.
-        max_shutdown_wait: The seconds that a close may take, and that running flushes have after a
-            failure. None: no limit. A thread cannot be cancelled, so a flush that still runs then
-            is abandoned: its items are in doubt, and what it does later changes nothing.
-        throttle: The throttle that decides when a call of flush_fn may start, retries included. No
-            reason to flush overrules it. The queue runs a deep copy of it. None: at any time.
-        on_failure: The failure handler: a plain function that is called when flush_fn has raised,
-            in the thread of the flush. It gets a Failure and returns a verdict; a class means its
-            instance, so Retry is Retry(0). If it raises or returns anything else, the queue ends
-            with FlushFailed. It is not asked about a PartialFailure that makes no sense, nor about
-            KeyboardInterrupt, SystemExit and the like: these end the queue with a FlushFailed,
-            whose ``__cause__`` tells why. None: every failure ends the queue.
-        on_report: A plain function that gets a FlushReport after every flush. It runs in the thread
-            that keeps the time of the queue, so it must be quick: meanwhile flushes and other
-            reports may have to wait. An exception that it raises is logged.
+        max_in_flight: The most flushes that may run at a time, each in one thread of the queue.
+        max_in_flight_per_partition: The most flushes of one partition that may run at a time; with
+            1 the batches of a partition also end in order. None: no limit but ``max_in_flight``.
+        max_shutdown_wait: The most seconds that a close may take, or that running flushes may take
+            after a failure. None: no limit. At the limit no flush starts any more, and running ones
+            are abandoned, as a thread cannot be cancelled: their items are in doubt, and the queue
+            ignores how they end. With 0 this happens at once.
+        throttle: The throttle, which decides when a call of flush_fn may start, including retries;
+            no reason to flush overrules it. The queue runs a deep copy of it. None: at any time.
+        on_failure: The failure handler, called in the thread of the flush when flush_fn has raised:
+            a plain function that takes a Failure and returns a verdict. The class of a verdict
+            stands for its instance, so Retry means Retry(0). If the handler raises or returns
+            anything else, the queue ends with FlushFailed. The same happens after
+            KeyboardInterrupt, SystemExit, or an invalid PartialFailure: the handler is not asked
+            then. None: every failure ends the queue.
+        on_report: A plain function that is called with a FlushReport after every flush. It runs in
+            the thread that starts flushes on time, so it must be quick: flushes and other reports
+            may have to wait for it. An exception that it raises is logged.
         name: The name of the queue in its repr, in exceptions, log records and thread names.
-        lost_as: A function that returns what the lists of lost items hold for an item, such as a
-            field of it. None, or if it raises: the item itself.
+        lost_as: A function that returns what to list in place of a lost item, such as a field of
+            the item. None, or if the function raises: the item itself.
 
     Raises:
-        TypeError: An argument has the wrong type, a function is async, the policy or the throttle
-            cannot be deep-copied, ``weigh`` is missing for ``max_weight`` or ``max_queue_weight``,
-            or ``dedupe_key`` is missing for ``merge``.
-        ValueError: A number is zero, negative or NaN where that is not allowed, or ``when_full`` is
-            none of the three words.
+        TypeError: An argument is of the wrong type, a function is async, the policy or the throttle
+            cannot be deep-copied, ``weigh`` is missing (for a ``max_weight`` or
+            ``max_queue_weight``), or ``dedupe_key`` is missing (for ``merge``).
+        ValueError: A number is zero, negative or NaN where it must not be, or ``when_full`` is not
+            one of the three modes.
     """
 
     __slots__ = ("__weakref__", "_entrance", "_make", "_runner")
@@ -166,7 +165,7 @@ class FlushQueue(QueueView[T]):
         self._clock = primitives.clock
 
     def _renew(self) -> None:
-        """Make the queue a new one in the same state, in the child of a fork."""
+        """Give the queue a new core and a new runner, in the child of a fork."""
         was, context = self._core, self._runner.context
         self._set_up(context)
         self._core.batcher.started = was.batcher.started
@@ -186,47 +185,47 @@ class FlushQueue(QueueView[T]):
     def enqueue(self, item: T, timeout: float | None = None) -> None:
         """Wait for room, then accept the item.
 
-        If this returns, the item was accepted, once. If this raises, even a KeyboardInterrupt, the
-        item was not accepted. Producers get room in the order in which they came.
+        When this returns, the item is accepted, once. When this raises, even a KeyboardInterrupt,
+        the item is not accepted; but with keys, weights or partitions a KeyboardInterrupt may come
+        after the acceptance. Producers that wait are served first come, first served.
 
         Raises:
-            TimeoutError: There was no room within ``timeout`` seconds. None: no limit.
+            TimeoutError: There was no room within ``timeout`` seconds (None: no limit).
             QueueClosed: The queue is closing or closed.
             FlushFailed, PolicyError: The queue has failed.
             ItemTooLarge: The item, alone or merged, weighs more than ``max_weight`` or
                 ``max_queue_weight``.
-            QueueFull: There is no room, and the call must not wait: it is in on_report, or inside
-                flush_fn while every slot is taken by a flush that waits for room.
-            TypeError: The key or the partition cannot be hashed, the weight or the timeout is not a
-                real number, or a function that returns one of them is async.
+            QueueFull: There is no room, and waiting could never end: called in on_report, or inside
+                flush_fn while every slot is taken by a flush that waits for room in this queue.
+            TypeError: A key cannot be hashed, the weight or the timeout is not a real number, or a
+                function that returns a key or the weight is async.
             ValueError: The weight is not from 0 to 1e300, the timeout is negative or NaN, or
-                ``merge`` changed the key.
-            Exception: ``dedupe_key``, ``weigh``, ``partition_key`` or ``merge`` raised it. The
-                queue stays usable.
+                ``merge`` has changed the key.
+            Exception: An exception of ``dedupe_key``, ``weigh``, ``partition_key`` or ``merge``.
         """
         if timeout is not None:
             check_timeout(timeout)
         entrance = self._entrance
         items, one = entrance.items, (item,) if ONE_STEP else iter((item,))
-        for _ in entrance.credit: items += one; return  # noqa: E701, E702 - tracers come between lines  # fmt: skip
+        for _ in entrance.credit: items += one; return  # noqa: E701, E702 - one line, as a tracer may run between two  # fmt: skip
         entrance.enter(item, end_of(timeout))
 
     def enqueue_nowait(self, item: T) -> None:
-        """Accept the item now, without waiting.
+        """Accept the item now, or raise QueueFull.
 
         Raises:
-            QueueFull: There is no room, or producers that came before claim all of it.
+            QueueFull: There is no room beside the room that earlier producers claim.
             Exception: The same as for :meth:`enqueue`.
         """
         entrance = self._entrance
         items, one = entrance.items, (item,) if ONE_STEP else iter((item,))
-        for _ in entrance.credit: items += one; return  # noqa: E701, E702 - tracers come between lines  # fmt: skip
+        for _ in entrance.credit: items += one; return  # noqa: E701, E702 - one line, as a tracer may run between two  # fmt: skip
         entrance.enter(item, 0.0, waits=False)
 
     def submit(self, item: T, timeout: float | None = None) -> Receipt[T]:
-        """Wait for room and accept the item, like :meth:`enqueue`; return its receipt.
+        """Enqueue the item like :meth:`enqueue`, and return its receipt.
 
-        A duplicate gets a receipt of the item that stayed.
+        A duplicate gets a receipt of the waiting item.
         """
         check_timeout(timeout)
         make: Any = partial(Receipt[T], self._runner)
@@ -240,20 +239,21 @@ class FlushQueue(QueueView[T]):
         *,
         on_accepted: Callable[[T], object] | None = None,
     ) -> None:
-        """Wait for room, accept the item, and return after it was delivered.
+        """Wait for room, accept the item, and return when the item was delivered.
 
-        ``timeout`` limits the whole call. After a TimeoutError the caller does not know whether the
-        item was accepted: use :meth:`submit` to know it. ``on_accepted`` is called in the step that
-        accepts the item, with the item (for a duplicate: the item that stayed). It must not raise.
+        ``timeout`` limits the whole call. A TimeoutError or an interrupt (KeyboardInterrupt) after
+        the acceptance does not take the item back; use :meth:`submit` to know whether the item was
+        accepted. ``on_accepted`` is called in the step that accepts the item, with the item (for a
+        duplicate: with the item that stayed), and must not raise.
 
         Raises:
             TimeoutError: The item was not accepted and delivered within ``timeout`` seconds.
             ItemFailed, Dropped, Displaced, ShutdownTimeout: The item was accepted, and not
                 delivered: see :class:`Receipt`.
-            FlushFailed, PolicyError: The queue has failed, before it accepted the item or after.
+            FlushFailed, PolicyError: The queue has failed, before or after it accepted the item.
             QueueClosed, ItemTooLarge, TypeError, ValueError, Exception: The item was not accepted:
                 see :meth:`enqueue`.
-            RuntimeError: Called inside flush_fn or on_report. The item was not accepted.
+            RuntimeError: Called inside flush_fn or on_report; the item was not accepted.
         """
         check_timeout(timeout)
         until, runner, enter = end_of(timeout), self._runner, self._entrance.enter
@@ -262,16 +262,16 @@ class FlushQueue(QueueView[T]):
         awaited.wait(runner, until)
 
     def flush(self, timeout: float | None = None) -> None:
-        """Flush at once, and return when all items accepted before the call have ended.
+        """Flush at once, and return when every item that was accepted before the call has ended.
 
-        It does not wait for items that are accepted later. A close does not interrupt it.
+        This call does not wait for items that are accepted later. A close does not interrupt it.
+        A timeout or an interrupt (KeyboardInterrupt) ends only the wait: the flush continues.
 
         Raises:
-            TimeoutError: The items have not ended within ``timeout`` seconds (None: no limit). They
-                are still flushed at once.
-            FlushFailed, PolicyError, ShutdownTimeout: An item accepted before the call was lost,
+            TimeoutError: The items have not ended within ``timeout`` seconds (None: no limit).
+            FlushFailed, PolicyError, ShutdownTimeout: An item that this call waited for was lost,
                 or the queue had failed before the call.
-            QueueClosed: A close began before the call.
+            QueueClosed: The close had begun before the call.
             RuntimeError: Called inside flush_fn or on_report.
             TypeError, ValueError: ``timeout`` is not a number of seconds that is at least 0.
         """
@@ -306,15 +306,15 @@ class FlushQueue(QueueView[T]):
         self._runner.start()
 
     def close(self) -> None:
-        """Refuse new items, drain the queue, and return when it has ended.
+        """Refuse new items, drain, and return when the queue has ended.
 
         A queue that was never started is drained, too. Several calls share one drain, one limit and
-        one outcome. An interrupt (KeyboardInterrupt) aborts the drain, unless the thread of a
-        ``with`` block waits for the end, too. In both cases the interrupt is raised on.
+        one outcome. An interrupt (KeyboardInterrupt) aborts the drain, unless an owner (``with``)
+        waits for the drain. In both cases the interrupt is raised.
 
         Raises:
             FlushFailed, PolicyError: The queue has failed.
-            ShutdownTimeout: The drain was cut short, and items were lost.
+            ShutdownTimeout: The drain was cut short, and items are left.
             RuntimeError: Called inside flush_fn or on_report.
         """
         self._runner.check_not_inside("close()")
@@ -333,8 +333,8 @@ class FlushQueue(QueueView[T]):
     ) -> None:
         """Close the queue and drain it, like :meth:`close`.
 
-        An exception of the block is raised on; a log record and a note on it tell what was lost. An
-        interrupt always aborts the drain.
+        An exception of the block is raised afterwards; a log record and a note on that exception
+        tell what was lost. An interrupt (KeyboardInterrupt) aborts the drain and is raised instead.
         """
         self._runner.check_not_inside("leaving the queue")
         raise_outcome(self._core, until_ended(self._core, self._runner, owner=True), error)
@@ -342,7 +342,7 @@ class FlushQueue(QueueView[T]):
     # The counts.
 
     def stats(self) -> QueueStats:
-        """Return the counts of this moment. They add up: see :class:`flushq.QueueStats`."""
+        """Return the account at this moment: see :class:`flushq.QueueStats`."""
         return self._entrance.locked(self._account)
 
     def _account(self) -> QueueStats:

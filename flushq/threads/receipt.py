@@ -10,12 +10,12 @@ T = TypeVar("T")
 
 
 class Receipt(Generic[T]):
-    """A receipt that tells how an item ended, to any thread and any number of times.
+    """The receipt of an item: any thread may ask it, any number of times, how the item ended.
 
-    :meth:`FlushQueue.submit` returns it.
+    It comes from :meth:`FlushQueue.submit`.
 
     Attributes:
-        item: The item. For a duplicate, the item that stayed, with all that was merged into it.
+        item: The item, with all merges so far; for a duplicate, the item that stayed.
     """
 
     __slots__ = ("_completion", "_runner")
@@ -26,7 +26,7 @@ class Receipt(Generic[T]):
 
     @property
     def item(self) -> T:
-        """The item or, for a duplicate, the item that stayed."""
+        """The item, with all merges so far; for a duplicate, the item that stayed."""
         return self._completion.item
 
     def done(self) -> bool:
@@ -37,12 +37,12 @@ class Receipt(Generic[T]):
         """Wait until the item has ended; return None if it was delivered, else raise.
 
         Raises:
-            TimeoutError: The item has not ended within ``timeout`` seconds (None: no limit). This
-                method may be called again.
+            TimeoutError: The item has not ended within ``timeout`` seconds (None: no limit). A
+                later call may wait for it again.
             ItemFailed: ``flush_fn`` raised for the item; that exception is the ``__cause__``.
             Dropped: The same, and the failure handler dropped the item.
             Displaced: The queue was full and displaced the item.
-            FlushFailed, PolicyError, ShutdownTimeout: The queue ended before it delivered the item.
+            FlushFailed, PolicyError, ShutdownTimeout: The queue ended, and the item was lost.
             RuntimeError: Called inside flush_fn or on_report before the item has ended; or in the
                 child of a fork, which knows nothing of the item.
             TypeError, ValueError: ``timeout`` is not a number of seconds that is at least 0.
@@ -63,7 +63,7 @@ class Receipt(Generic[T]):
 
 
 class Awaited(Generic[T]):
-    """The wait of a caller for the end of an item. It is made with the lock held."""
+    """The wait of a caller for the end of an item; the lock must be held when it is made."""
 
     def __init__(self, completion: Completion[T]) -> None:
         self._completion = completion

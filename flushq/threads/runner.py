@@ -5,7 +5,7 @@ Every event asks for a pass, and any thread that holds the lock may make one. Th
 reports and log records, and ends the queue. A worker whose flush has ended makes the next pass
 itself, so a queue under load need not wait for another thread. An idle queue wakes no thread.
 
-At the end of the interpreter no thread can be started any more. Then the keeper calls flush_fn.
+If no thread can be started, as at the end of the interpreter, the keeper itself calls flush_fn.
 """
 
 import math
@@ -92,11 +92,11 @@ class Runner(Generic[T]):
         return not (is_finalizer or self._keeper.is_caller)
 
     def check_not_inside(self, what: str) -> None:
-        """Raise RuntimeError inside flush_fn, on_report and the like: ``what`` would never end."""
+        """Raise RuntimeError inside flush_fn or on_report, where ``what`` would never end."""
         self._core.check_not_inside(self.inside(), what)
         if not self.may_wait():
-            why = "in a thread of the same queue, as in on_report, would wait for itself"
-            raise RuntimeError(f"{self._core.label}{what} {why}")
+            where = "in a thread of the same queue, as in on_report, is not allowed: the thread"
+            raise RuntimeError(f"{self._core.label}{what} {where} would wait for itself")
 
     def belongs_to_parent(self) -> bool:
         """Return whether the runner belongs to the parent of this process, which was forked."""
@@ -108,7 +108,7 @@ class Runner(Generic[T]):
         join: Callable[[Waiter], object],
         leave: Callable[[Waiter], object],
     ) -> bool:
-        """Wait until the time ``until`` at the latest; return whether the waiter was completed."""
+        """Wait with a new waiter, until ``until`` at most; return whether it was completed."""
         waiter = Waiter()
         try:
             self.entrance.locked(join, waiter)
@@ -177,7 +177,7 @@ class Runner(Generic[T]):
         self.wake()
 
     def drain_unreferenced(self) -> bool:
-        """Drain the queue, which nobody refers to any more; return whether a thread can do it.
+        """Drain the queue, which nobody refers to any more; return whether a keeper can do it.
 
         This takes no lock: it is called by a finalizer, which may interrupt any step.
         """
@@ -268,7 +268,7 @@ class Runner(Generic[T]):
     def _end_or_set_alarm(self) -> bool:
         """End the queue if nothing is left, else set the alarm; return whether it has ended."""
         ending = self._core.ending
-        self._core.respond()  # to all that came after the pass
+        self._core.respond()  # answers callers that came after the pass
         if self._core.reports:
             self._keeper.wake()
         elif ending.has_begun and ending.finish():
@@ -295,7 +295,7 @@ class Runner(Generic[T]):
     # The pass; the lock is held.
 
     def _pass(self) -> None:
-        """Make a pass, and another one if an interrupt of the policy or the throttle broke it."""
+        """Make a pass, and a second one if the policy or the throttle raised an interrupt in it."""
         failures = self._core.failures
         try:
             self._pass_once()

@@ -1,8 +1,8 @@
 """A stream of batches for threads: ``for batch in stream``.
 
-flushq.streams explains how it works, and flushq.aio.stream is its twin. The reader is a thread,
-which iterates the source and closes it. A thread cannot be interrupted, so leaving the block waits
-until the source has returned the item for which the reader has asked.
+flushq.streams explains how a stream works, and flushq.aio.stream is the twin of this module. The
+reader is a thread, which iterates the source and closes it. A thread cannot be interrupted, so
+leaving the block waits until the source has returned the item for which the reader has asked.
 """
 
 import math
@@ -32,12 +32,14 @@ _END: Any = object()
 
 
 class BatchStream(StreamView[T]):
-    """The batches of the items of a source, for a loop inside ``with``: see :func:`batches`.
+    """The batches of a source, which are iterated inside ``with``: see :func:`batches`.
 
-    Asking for the next batch says that the last one was delivered. Any thread may ask, but only one
-    at a time. Leaving the block early, by ``break`` or an exception, ends the reading. No item is
-    lost silently: afterwards ``undelivered`` and ``in_doubt`` are complete (after an interrupt:
-    see :meth:`__exit__`). In the child of a fork the stream cannot be used.
+    A consumer that asks for the next batch confirms that the last one was delivered. Any thread may
+    ask, but only one at a time.
+
+    Leaving the block early, by ``break`` or an exception, stops the reading. No item is lost
+    silently: ``undelivered`` and ``in_doubt`` are complete then (after an interrupt: see
+    :meth:`__exit__`). In the child of a fork the stream cannot be used.
     """
 
     def __init__(
@@ -62,7 +64,7 @@ class BatchStream(StreamView[T]):
             RuntimeError: The block was entered before, or no thread can be started.
         """
         if self._core.batcher.started:
-            raise RuntimeError(f"{self!r} was entered before")
+            raise RuntimeError(f"cannot enter {self!r}: it was entered before")
         self._iterator = iter(self._source)
         self._runner.start()
         read = partial(copy_context().run, self._read)
@@ -79,12 +81,13 @@ class BatchStream(StreamView[T]):
         """Stop reading, and close the source if it has a ``close``.
 
         If the reader has asked the source for an item, this waits until the source returns, without
-        a limit. When this returns, no thread of the stream runs. An exception of the block is
-        raised on. An interrupt (KeyboardInterrupt) ends the wait, and is raised on. In this case
-        the reader ends when the source returns, and ``undelivered`` is complete only then.
+        a limit. Nothing of the stream runs when this returns. An exception of the block is raised
+        afterwards. An interrupt (KeyboardInterrupt) ends the wait, and is raised: then the reader
+        ends only when the source returns, and ``undelivered`` is complete only then.
 
         Raises:
-            BaseException: The source raised it while it was stopped, and the block raised nothing.
+            BaseException: The exception that the source raised while it was being stopped, if the
+                block raised nothing.
         """
         if self._runner.belongs_to_parent():
             return
@@ -100,17 +103,17 @@ class BatchStream(StreamView[T]):
         return self
 
     def __next__(self) -> list[T]:
-        """Say that the last batch was delivered; wait for the next batch, and return it.
+        """Confirm that the last batch was delivered, and wait for the next one.
 
         Raises:
             StopIteration: The source has ended, and all its items were delivered.
             PolicyError: The policy or the throttle has failed.
-            ItemTooLarge, TypeError, ValueError: An item of the source was refused: see
-                :meth:`FlushQueue.enqueue`. All items before it have been yielded.
+            ItemTooLarge, TypeError, ValueError: An item of the source was refused, as by
+                :meth:`FlushQueue.enqueue`; the items before it have been yielded.
             RuntimeError: Called outside of the block, by two threads at a time, in on_report, or in
                 the child of a fork.
-            BaseException: The source, ``dedupe_key``, ``merge`` or ``weigh`` raised it. All items
-                that were read before have been yielded.
+            BaseException: The exception of the source, ``dedupe_key``, ``merge`` or ``weigh``; the
+                items that were read before have been yielded.
         """
         runner = self._runner
         if runner.belongs_to_parent():
@@ -129,7 +132,7 @@ class BatchStream(StreamView[T]):
         self._handover.join(waiter)
         self._runner.wake()
 
-    # The threads beside the consumer.
+    # The flush and the reader.
 
     def _hand_over(self, batch: list[T]) -> None:
         self._threads["worker"] = primitives.current_thread()
@@ -151,7 +154,7 @@ class BatchStream(StreamView[T]):
             self._runner.close()
 
     def _enqueue_all(self) -> bool:
-        """Enqueue the items of the source until the block is left; return whether it has ended."""
+        """Enqueue items until the block is left or the source ends; return whether it has ended."""
         handover, enter = self._handover, self._runner.entrance.enter
         while not handover.left:
             item = next(self._iterator, _END)
@@ -172,7 +175,7 @@ class BatchStream(StreamView[T]):
             self._handover.late = error
 
     def _stop(self) -> BaseException | None:
-        """End the queue, list the lost items; return an interrupt that came meanwhile, or None."""
+        """End the queue, and list the lost items; return the last interrupt meanwhile, or None."""
         self._runner.stop("the block of the stream was left")
         interrupt = until_ended(self._core, self._runner, owner=True)
         self._locked(self._handover.let_flush_end)
@@ -193,32 +196,32 @@ def batches(
     on_report: OnReport | None = None,
     name: str | None = None,
 ) -> BatchStream[T]:
-    """Return a stream of the items of a source, in batches that the policy decides on.
+    """Return a stream of the items of a source, in batches, as the policy decides.
 
-    Use it as ``with batches(source, policy) as stream``, and inside of the block ``for batch in
-    stream``. A thread continues to read the source while the block works on a batch. A batch is cut
-    when the policy says so and the consumer asks. So it holds all items that have been read by
-    then, within the caps. When the source has ended, the remaining items are yielded, and the loop
-    ends.
+    Use it as ``with batches(source, policy) as stream``, and inside the block ``for batch in
+    stream``. Each batch is a list. A thread reads the source further while the consumer works on a
+    batch. A batch is cut when the policy says so and the consumer asks, so it holds all items that
+    have been read by then, within the caps. When the source has ended, the remaining items are
+    yielded, and the loop ends.
 
     Args:
-        source: Any iterable, such as a generator. A thread iterates and closes it, in a copy of the
-            contextvars context of the block.
-        policy: The policy that decides when a batch is due; a deep copy is run. For the policy, a
-            batch is a flush that runs until the consumer asks for the next batch.
+        source: Any iterable, such as a generator. A thread reads and closes it, in a copy of the
+            contextvars context in which the block was entered.
+        policy: The policy, which decides when a batch is due; the stream runs a deep copy of it.
+            For the policy a batch is a flush that runs until the consumer asks for the next batch.
         dedupe_key, merge, weigh: The same as for a :class:`FlushQueue`.
-        max_queue_size: The number of items that may wait. One more item is read, and waits for
-            room.
-        max_queue_weight: The weight that the waiting items may have together; it needs ``weigh``.
+        max_queue_size: The most items that may wait. One more item is read, and waits for room.
+        max_queue_weight: The most weight that the waiting items may have together; needs ``weigh``.
             An item that does not fit is read, and waits for room. None: any weight.
-        throttle: The throttle that decides when a batch may be yielded; a deep copy is run. None:
-            at any time.
-        on_report: A plain function that gets a FlushReport after every batch. It runs in a thread
-            of the stream, so it must be quick. An exception that it raises is logged.
+        throttle: The throttle, which decides when a batch may be yielded; the stream runs a deep
+            copy of it. None: at any time.
+        on_report: A plain function that is called with a FlushReport after every batch. It runs in
+            a thread of the stream, and the next batch may have to wait for it, so it must be quick.
+            An exception that it raises is logged.
         name: The name of the stream in its repr, in exceptions, log records and thread names.
 
     Raises:
-        TypeError, ValueError: The same as for a :class:`FlushQueue`, or ``source`` is not an
+        TypeError, ValueError: The same as for a :class:`FlushQueue`; or the source is not an
             iterable.
     """
     if not isinstance(source, Iterable):

@@ -103,7 +103,7 @@ class Workers(Generic[T]):
         self._wake(worker, None)
 
     def join(self) -> None:
-        """Wait for the end of the workers that rested at end_resting(). The lock is not held."""
+        """Wait for the end of the workers that end_resting() has ended. The lock is not held."""
         for worker in self._ended or ():
             worker.thread.join()
 
