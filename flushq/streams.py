@@ -1,8 +1,8 @@
 """A stream of batches without its driver: the handover of batches, and the items that are lost.
 
 A stream is a queue that reads a source. Its flush function hands the batch to the consumer, and
-returns when the consumer asks for the next batch. The queue is held (flushq.core.starts) while the
-consumer does not ask. So a batch is cut at the last moment, and takes all items read by then.
+returns when the consumer asks for the next batch. While the consumer does not ask, the queue is
+suspended (flushq.core.starts). So a batch is taken at the last moment, with all items read by then.
 
 Both drivers have a stream, with a reader (a task or a thread) that enqueues the items of the
 source. The code that both share is here: the steps of the consumer, of the flush and of the reader.
@@ -22,7 +22,7 @@ class Handover(Generic[T]):
     """The handover of batches: a flush offers its batch, and the consumer takes the batch.
 
     Args:
-        core: The core of the queue, which is held from now on.
+        core: The core of the queue, which is suspended from now on.
         label: The name of the stream in messages.
 
     Attributes:
@@ -34,7 +34,7 @@ class Handover(Generic[T]):
     """
 
     def __init__(self, core: Core[T], label: str) -> None:
-        core.starts.hold()
+        core.starts.suspend()
         self.undelivered: list[T] = []
         self.in_doubt: list[T] = []
         self.unaccepted: list[T] = []
@@ -63,7 +63,7 @@ class Handover(Generic[T]):
             raise RuntimeError(f"{self._label} must not be asked by two consumers at a time")
         self._ask = waiter
         self._acknowledge()
-        self._core.starts.release()
+        self._core.starts.resume()
         self._core.ending.join(waiter, is_owner=False)
         if self._offered is not None or self._core.ending.ended:
             wake(waiter)
@@ -72,7 +72,7 @@ class Handover(Generic[T]):
         """Note that the consumer does not ask now: its wait is over, with or without a batch."""
         if self._ask is waiter:
             self._ask = None
-            self._core.starts.hold()
+            self._core.starts.suspend()
             self._core.ending.leave(waiter)
 
     def take(self) -> list[T] | None:

@@ -40,7 +40,7 @@ def test_a_batch_whose_next_was_asked_for_is_in_no_list() -> None:
     core.ending.stop("the block was left")
     batch.interrupt()
     batch.fail(OSError())
-    core.flush_ended(batch, 1.0)
+    core.note_flush_end(batch, 1.0)
     core.observe()
     handover.list_losses()
     assert [1] == core.batcher.losses.in_doubt.items

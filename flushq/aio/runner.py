@@ -173,7 +173,7 @@ class Runner(Generic[T]):
             )
 
     def _on_deadline(self) -> None:
-        self._core.ending.pass_deadline()
+        self._core.ending.stop_at_deadline()
         self._interrupt()
 
     def _interrupt(self) -> None:
@@ -278,7 +278,7 @@ class Runner(Generic[T]):
         except BaseException as error:  # a task factory of the user may raise anything
             flush.close()
             batch.fail(error)
-            self._core.flush_ended(batch, self.loop.time())
+            self._core.note_flush_end(batch, self.loop.time())
             self.wake()
             if not isinstance(error, Exception):
                 raise
@@ -300,7 +300,7 @@ class Runner(Generic[T]):
     def _finish_flush(self, batch: Batch[T]) -> None:
         if not batch.attempts:
             batch.fail(asyncio.CancelledError("cut short before flush_fn was called"))
-        self._core.flush_ended(batch, self.loop.time())
+        self._core.note_flush_end(batch, self.loop.time())
         if batch.error is not None and isinstance(batch.error, KeyboardInterrupt | SystemExit):
             raise batch.error
 

@@ -214,7 +214,7 @@ class Core(Generic[T]):
 
     def _start_if_ready(self, due: Flush | None, now: float) -> Batch[T] | None:
         """Start the retries that may start; then start the flush that is due, if it may start."""
-        if not self.starts.let_go(now, is_due=due is not None) or due is None:
+        if not self.starts.start_calls_in_line(now, is_due=due is not None) or due is None:
             return None
         batch = self.batcher.start_flush(due, now)
         if batch is not None:
@@ -222,7 +222,7 @@ class Core(Generic[T]):
                 self.starts.call_started(batch, batch.count, batch.weight)
             except BaseException as interrupt:  # the throttle raised it, and has failed
                 batch.fail(interrupt)
-                self.flush_ended(batch, now)
+                self.note_flush_end(batch, now)
                 raise
         return batch
 
@@ -258,7 +258,7 @@ class Core(Generic[T]):
         if self.ending.closing or batcher.failure is not None:
             self.admission.revoke_credit()  # observe() may have found a failure
         if self.admission.waitlist.line:
-            self._serve_line()
+            self._reject_hopeless()
         if self.barriers.marks:
             self.barriers.answer()
         if batcher.stopped is not None:
@@ -266,7 +266,7 @@ class Core(Generic[T]):
             if batcher.outcome_is_known:
                 self.receipts.settle_all_but(batcher.running)
 
-    def _serve_line(self) -> None:
+    def _reject_hopeless(self) -> None:
         """Reject producers that can never get room; start_next_flush() has given room to others."""
         if self.ending.has_begun:
             self.admission.waitlist.reject(self.ending.refusal)
@@ -286,7 +286,7 @@ class Core(Generic[T]):
     def _note_ended(self, batch: Batch[T], ended: Ended) -> None:
         self._ended_early.append((batch, ended))
 
-    def flush_ended(self, batch: Batch[T], now: float) -> None:
+    def note_flush_end(self, batch: Batch[T], now: float) -> None:
         """Note that the flush of a batch has ended, for the next observe()."""
         self._done.append((batch, now))
         if self.starts.is_busy:

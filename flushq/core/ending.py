@@ -106,7 +106,7 @@ class Ending(Generic[T]):
         self.deadline = now + limit
         return self.deadline
 
-    def pass_deadline(self) -> None:
+    def stop_at_deadline(self) -> None:
         """Stop the queue, because the deadline has come."""
         self.stop(f"closing took longer than max_shutdown_wait={self._max_shutdown_wait!r} s")
 

@@ -26,14 +26,14 @@ class Partition(Generic[T]):
         fresh_weight: The weight of the items that were not announced to the policy yet.
         policy: The partition's copy of the policy; None until the first items are announced.
         running: The number of flushes of this partition that run.
-        is_due: Whether the partition stands in the line of partitions.
+        is_in_line: Whether the partition stands in the line of partitions.
         alarm: The time until which the policy wants to wait; inf if there is no such time.
     """
 
     __slots__ = (
         "alarm",
         "fresh_weight",
-        "is_due",
+        "is_in_line",
         "items",
         "key",
         "keys",
@@ -52,7 +52,7 @@ class Partition(Generic[T]):
         self.fresh_weight: float = 0
         self.policy: RunningPolicy | None = None
         self.running = 0
-        self.is_due = False
+        self.is_in_line = False
         self.alarm = math.inf
 
     @property

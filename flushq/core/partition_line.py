@@ -72,9 +72,9 @@ class PartitionLine(Batcher[T]):
             return
         may_flush = policy.may_flush
         wants_to = may_flush and isinstance(policy.decision, Flush)
-        is_due = wants_to or (may_flush and self._must_flush(partition))
-        if is_due is not partition.is_due:
-            self._move(partition, is_due=is_due)
+        is_in_line = wants_to or (may_flush and self._must_flush(partition))
+        if is_in_line is not partition.is_in_line:
+            self._move(partition, is_in_line=is_in_line)
         decision = policy.decision
         alarm = decision.until if may_flush and isinstance(decision, Wait) else math.inf
         if alarm != partition.alarm:
@@ -84,9 +84,9 @@ class PartitionLine(Batcher[T]):
     def _must_flush(self, partition: Partition[T]) -> bool:
         return self.draining or partition.numbers[0] < self._barrier
 
-    def _move(self, partition: Partition[T], *, is_due: bool) -> None:
-        partition.is_due = is_due
-        entered, left = (self.line, self._resting) if is_due else (self._resting, self.line)
+    def _move(self, partition: Partition[T], *, is_in_line: bool) -> None:
+        partition.is_in_line = is_in_line
+        entered, left = (self.line, self._resting) if is_in_line else (self._resting, self.line)
         entered[partition] = None
         left.pop(partition, None)
 

@@ -113,7 +113,7 @@ class PartitionedBatcher(PartitionLine[T]):
         If the policy cannot be copied, it has failed: return None.
         """
         try:
-            policy = self._template.run()
+            policy = self._template.new_copy()
         except BaseException as error:
             self._fail_policy(f"raised {shown(error)} when it was copied", error)
             if isinstance(error, KeyboardInterrupt | SystemExit):
@@ -212,8 +212,8 @@ class PartitionedBatcher(PartitionLine[T]):
         """
         partition, batch = self._chosen, None
         assert partition is not None
-        if partition.is_due:
-            self._move(partition, is_due=False)
+        if partition.is_in_line:
+            self._move(partition, is_in_line=False)
         try:
             batch = super().start_flush(due, now)
         finally:

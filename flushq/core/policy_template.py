@@ -26,7 +26,7 @@ class PolicyTemplate:
         if is_plain(policy):
             self._attributes = attributes_of(policy)
 
-    def run(self) -> RunningPolicy:
+    def new_copy(self) -> RunningPolicy:
         """Return a new running copy of the policy.
 
         Raises:

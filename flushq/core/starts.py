@@ -5,7 +5,7 @@ calls, with the same items or a part of them: these start from the line of calls
 
 * No call starts before the throttle is ready and the hold of every Retry is over, whatever the
   reason of the flush. (A verdict ``Retry(after=s, hold=True)`` holds all calls for s seconds.)
-* While the queue itself is held, no call starts. A stream holds its queue while no consumer asks
+* While the queue is suspended, no call starts. A stream suspends its queue while no consumer asks
   for a batch.
 * Calls after a failure wait in line: first until their pause is over, then until they may start,
   in the order in which their pauses end. They start before new batches. Meanwhile their batches
@@ -60,7 +60,7 @@ class Starts(Generic[T]):
 
     Attributes:
         is_busy: Whether calls must be checked here before they start.
-        is_held: Whether no call starts until :meth:`release`.
+        is_suspended: Whether no call starts until :meth:`resume`.
         is_blocked: Whether a call waits and only the end of another call can let it start.
         line: The calls in line, in the order in which their pauses end.
         now: The latest known time. No event is told with an earlier time.
@@ -72,7 +72,7 @@ class Starts(Generic[T]):
         "_throttle",
         "is_blocked",
         "is_busy",
-        "is_held",
+        "is_suspended",
         "line",
         "now",
         "wake_at",
@@ -84,7 +84,7 @@ class Starts(Generic[T]):
             on_failure = partial(self._fail, on_failure)
             self._throttle = RunningThrottle(throttle_copy(throttle), on_failure)
         self.is_busy = throttle is not None
-        self.is_held = self.is_blocked = False
+        self.is_suspended = self.is_blocked = False
         self.line: list[_InLine[T]] = []
         self.now = self._held_until = NEVER_YET
         self.wake_at: float = math.inf
@@ -94,13 +94,13 @@ class Starts(Generic[T]):
         """Whether the throttle has failed."""
         return self._throttle is not None and self._throttle.failed
 
-    def hold(self) -> None:
-        """Let no call start until :meth:`release`, whatever its reason."""
-        self.is_held = self.is_busy = True
+    def suspend(self) -> None:
+        """Let no call start until :meth:`resume`, whatever its reason."""
+        self.is_suspended = self.is_busy = True
 
-    def release(self) -> None:
+    def resume(self) -> None:
         """Let calls start again, from the next pass on."""
-        self.is_held = False
+        self.is_suspended = False
 
     # The line.
 
@@ -135,7 +135,7 @@ class Starts(Generic[T]):
 
     # Calls start and end.
 
-    def let_go(self, now: float, *, is_due: bool) -> bool:
+    def start_calls_in_line(self, now: float, *, is_due: bool) -> bool:
         """Start the calls in line that may start; return whether a due batch may be taken.
 
         ``is_due`` says whether a batch is due.
@@ -151,12 +151,12 @@ class Starts(Generic[T]):
         if self.line and self.wake_at == math.inf:
             pauses = (call.paused_until for call in self.line if call.paused_until > now)
             self.wake_at = max(next(pauses, math.inf), self._held_until)
-        is_held = self.is_held or now < self._held_until
-        self.is_busy = self._throttle is not None or is_held or bool(self.line)
+        is_held_back = self.is_suspended or now < self._held_until
+        self.is_busy = self._throttle is not None or is_held_back or bool(self.line)
         return may_start
 
     def call_started(self, batch: Batch[T], count: int, weight: float) -> None:
-        """Tell the throttle of the start of a call that :meth:`let_go` has allowed."""
+        """Tell the throttle of the start of a call that :meth:`start_calls_in_line` has allowed."""
         if self._throttle is not None:
             self._throttle.call_started(batch, self.now, count, weight)
 
@@ -180,8 +180,8 @@ class Starts(Generic[T]):
             wake(call.waiter, not self.failed)
 
     def _may_start(self, now: float) -> bool:
-        """Return whether a call may start now; if not, set ``wake_at`` unless the queue is held."""
-        if self.is_held:
+        """Return whether a call may start now; if not, and not suspended, set ``wake_at``."""
+        if self.is_suspended:
             return False
         ready = self._held_until
         if self._throttle is not None:

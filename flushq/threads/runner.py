@@ -166,13 +166,13 @@ class Runner(Generic[T]):
             ending.stop(self._why_cut)
             self._abandon()
         elif deadline <= now:
-            ending.pass_deadline()
+            ending.stop_at_deadline()
             self._abandon()
 
     def _abandon(self) -> None:
         for flush in self._running_flushes.values():
             flush.abandon()
-            self._core.flush_ended(flush.batch, primitives.clock())
+            self._core.note_flush_end(flush.batch, primitives.clock())
         self._running_flushes.clear()
         self.wake()
 
@@ -340,7 +340,7 @@ class Runner(Generic[T]):
     def _finish_flush(self, flush: RunningFlush[T], worker: Worker[T] | None) -> None:
         core = self._core
         if self._running_flushes.pop(flush.batch, None) is not None:  # else it was abandoned
-            core.flush_ended(flush.batch, primitives.clock())
+            core.note_flush_end(flush.batch, primitives.clock())
         if worker is not None:
             self._workers.rest(worker)
             self._pass()

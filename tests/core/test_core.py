@@ -51,7 +51,7 @@ class Driver:
             batch.returned()
         else:
             batch.end_after_failure(error, {}, {}, range(batch.count))
-        self.core.flush_ended(batch, self.now)
+        self.core.note_flush_end(batch, self.now)
         return self.turn()
 
     def cut_short(self) -> None:
@@ -229,7 +229,7 @@ def test_the_end_has_a_deadline(
         driver.core.ending.deadline,
     ]
     assert [None, deadline, deadline] == deadlines
-    driver.core.ending.pass_deadline()
+    driver.core.ending.stop_at_deadline()
     driver.end()
     message = f"closing took longer than max_shutdown_wait={shown} s (1 undelivered, 0 in doubt)"
     assert message == str(driver.core.ending.outcome())

@@ -58,9 +58,9 @@ def never(what: str, cause: BaseException | None) -> None:
 def test_a_copy_is_equal_and_another_one(policy: FlushPolicy) -> None:
     """The facts of a copy are new, even if the template or another copy was told events."""
     template = PolicyTemplate(policy, 7, never)
-    copies = template.run().copy, template.run().copy
+    copies = template.new_copy().copy, template.new_copy().copy
     copies[0].item_added(1.0, 2)
-    for copy in (template.run().copy, copies[1]):
+    for copy in (template.new_copy().copy, copies[1]):
         assert (type(policy), policy, QueueState(7)) == (type(copy), copy, copy.queue)
     assert 3 == len({id(each.queue) for each in (policy, *copies)})
 
@@ -68,14 +68,14 @@ def test_a_copy_is_equal_and_another_one(policy: FlushPolicy) -> None:
 def test_a_copy_holds_nothing_that_another_may_change() -> None:
     """Mutable attributes are copied deeply."""
     template = PolicyTemplate(Learning([[1]]), 1, never)
-    first, second = template.run(), template.run()
+    first, second = template.new_copy(), template.new_copy()
     first.tick(1.0)
-    learning: list[Any] = [each.copy for each in (first, second, template.run())]
+    learning: list[Any] = [each.copy for each in (first, second, template.new_copy())]
     learning[0].known[0].append(2)
     assert [[[1, 2], 1.0], [[1]], [[1]]] == [each.known for each in learning]
 
 
 def test_a_policy_that_copies_itself() -> None:
     """The __deepcopy__ of a policy is called for each copy."""
-    copy: Any = PolicyTemplate(Own(4), 1, never).run().copy
+    copy: Any = PolicyTemplate(Own(4), 1, never).new_copy().copy
     assert (1, 4) == (copy.copies, copy.max_records)

@@ -116,7 +116,7 @@ class Driver:
                 self._call(batch.call(batch.items), batch)
             else:
                 batch.fail(Refusal("too late"))
-                self.core.flush_ended(batch, self.now)
+                self.core.note_flush_end(batch, self.now)
         self._go_on()
         self.core.respond()
 
@@ -130,7 +130,7 @@ class Driver:
                 self._call(attempts.next.items, attempts)
             else:
                 attempts.pause_cut_short(Refusal("never"))
-                self.core.flush_ended(attempts.batch, self.now)
+                self.core.note_flush_end(attempts.batch, self.now)
         self._told.clear()
 
     def _call(self, items: list[int], of: Any) -> None:
@@ -152,7 +152,7 @@ class Driver:
         """End the first call with these items with success."""
         batch = self.running.pop(items)
         batch.returned()
-        self.core.flush_ended(batch, self.now)
+        self.core.note_flush_end(batch, self.now)
 
     def play(self, until: float) -> None:
         """Let time pass from one wake_at to the next."""
@@ -248,7 +248,7 @@ def test_a_call_that_has_ended_is_told_of_before_the_throttle_is_asked() -> None
         batch = core.start_next_flush(partial(float, now))
         assert batch is not None
         batch.fail(Refusal())
-        core.flush_ended(batch, now)
+        core.note_flush_end(batch, now)
     ended = "call_done", 1, 1, 0, 0, Refusal
     assert [("call_started", 1, 1, 0), ended, ("call_started", 2, 1, 0)] == throttle.told
 
@@ -349,26 +349,26 @@ def test_a_hold_and_the_throttle_are_both_kept() -> None:
     assert [(0, [1]), (5, [1]), (12, [1]), (17, [2])] == made.calls
 
 
-def test_nothing_starts_while_the_queue_is_held() -> None:
-    """While the queue is held no retry and no batch starts; after the release both start."""
+def test_nothing_starts_while_the_queue_is_suspended() -> None:
+    """While the queue is suspended, no retry and no batch starts; then both start."""
     made = driver(None, 1)
     made.fail(1, verdict=Retry(1.0))
-    made.core.starts.hold()
+    made.core.starts.suspend()
     made.accept(2)
     made.play(9.0)
     made.core.close()
     made.turn()
     assert [(0, [1])] == made.calls
-    made.core.starts.release()
+    made.core.starts.resume()
     made.turn()
     assert [(9, [1]), (9, [2])] == made.calls[1:]
     assert not made.core.starts.is_busy
 
 
-def test_a_queue_that_is_held_is_looked_after() -> None:
-    """A batch that comes later does not start either while the queue is held."""
+def test_a_queue_that_is_suspended_is_checked() -> None:
+    """A batch that comes later does not start either while the queue is suspended."""
     made = driver(None)
-    made.core.starts.hold()
+    made.core.starts.suspend()
     made.turn()
     made.accept(1)
     assert ([], math.inf) == (made.calls, made.core.wake_at)

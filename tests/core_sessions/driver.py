@@ -366,7 +366,7 @@ class Driver(QueueView[Item]):
 
     def reach_limit(self) -> None:
         """Cut the close short at its deadline."""
-        self._core.ending.pass_deadline()
+        self._core.ending.stop_at_deadline()
         self._interrupt()
 
     def _keep_deadline(self) -> None:
@@ -444,7 +444,7 @@ class Driver(QueueView[Item]):
         flush.told = True
         if not flush.batch.attempts:
             flush.batch.fail(CancelledError("flush_fn was never called"))
-        self._core.flush_ended(flush.batch, self.now)
+        self._core.note_flush_end(flush.batch, self.now)
 
     def _step_flush(self, flush: Flush, step: Any, value: Any) -> None:
         try:

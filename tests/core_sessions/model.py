@@ -340,7 +340,7 @@ class Model(Turns):
         while self.line and self._fits_line:
             self._admit(self.line.pop(0))
         partition = self._next_to_flush() if self._has_free_slot else None
-        may_start = self.starts.let_go(is_due=partition is not None)
+        may_start = self.starts.start_calls_in_line(is_due=partition is not None)
         self._check_throttle()
         if not may_start or partition is None:
             return False

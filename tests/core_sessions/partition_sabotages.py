@@ -60,9 +60,9 @@ def _line_up_again(batcher: AnyBatcher, partition: AnyPartition) -> None:
 
 def _never_leave(batcher: AnyBatcher, partition: AnyPartition) -> None:
     """Keep a partition in line when its policy no longer answers a Flush."""
-    was_due, policy = partition.is_due, partition.policy
+    was_in_line, policy = partition.is_in_line, partition.policy
     PLACE(batcher, partition)
-    if was_due and not partition.is_due and policy is not None and policy.may_flush:
+    if was_in_line and not partition.is_in_line and policy is not None and policy.may_flush:
         MOVE(batcher, partition, is_due=True)
 
 

@@ -143,13 +143,13 @@ def _always_may(_: Starts[Any], __: float) -> bool:
     return True
 
 
-def _let_go_untold(starts: Starts[Any], now: float, *, is_due: bool) -> bool:
+def _start_calls_untold(starts: Starts[Any], now: float, *, is_due: bool) -> bool:
     throttle = starts._throttle
     if throttle is None:
-        return LET_GO(starts, now, is_due=is_due)
+        return START_CALLS(starts, now, is_due=is_due)
     ended, throttle._ended = throttle._ended, []
     try:
-        return LET_GO(starts, now, is_due=is_due)
+        return START_CALLS(starts, now, is_due=is_due)
     finally:
         throttle._ended += ended
 
@@ -226,7 +226,7 @@ def _tick_early(core: Core[Any]) -> None:
     OBSERVE(core)
 
 
-LET_GO, JOIN, MAY_START = Starts.let_go, Starts.join, Starts._may_start
+START_CALLS, JOIN, MAY_START = Starts.start_calls_in_line, Starts.join, Starts._may_start
 
 SABOTAGES: dict[str, Sabotage] = {
     # Which producers may add items.
@@ -292,7 +292,7 @@ SABOTAGES: dict[str, Sabotage] = {
     "the throttle is ignored": (Starts, "_may_start", _always_may),
     "the throttle is not told of starts": (RunningThrottle, "call_started", _nothing),
     "the throttle is not told of ends": (RunningThrottle, "note_end", _nothing),
-    "the throttle is told of ends too late": (Starts, "let_go", _let_go_untold),
+    "the throttle is told of ends too late": (Starts, "start_calls_in_line", _start_calls_untold),
     "retries do not wait": (Starts, "join", _join_and_go),
     "the newest retry goes first": (Starts, "join", _join_in_front),
     "a failed throttle does not end the queue": (Batcher, "fail_throttle", _nothing),

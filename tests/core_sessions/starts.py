@@ -71,7 +71,7 @@ class Starts:
         """Remove a flight from the line."""
         self.line = [place for place in self.line if place[1] is not flight]
 
-    def let_go(self, *, is_due: bool) -> bool:
+    def start_calls_in_line(self, *, is_due: bool) -> bool:
         """Start the retries that may start; return whether another batch may be taken."""
         self.now = max(self.now, self.clock())
         self.wake_at = math.inf
