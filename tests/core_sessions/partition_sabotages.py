@@ -63,7 +63,7 @@ def _never_leave(batcher: AnyBatcher, partition: AnyPartition) -> None:
     was_in_line, policy = partition.is_in_line, partition.policy
     PLACE(batcher, partition)
     if was_in_line and not partition.is_in_line and policy is not None and policy.may_flush:
-        MOVE(batcher, partition, is_due=True)
+        MOVE(batcher, partition, is_in_line=True)
 
 
 def _end_without_a_place(batcher: AnyBatcher, batch: Batch[Any], now: float) -> None:
