@@ -37,9 +37,9 @@ def _stay_first(batcher: AnyBatcher, due: Flush, now: float) -> Batch[Any] | Non
     return batch
 
 
-def _come_first(batcher: AnyBatcher, partition: AnyPartition, *, is_due: bool) -> None:
-    MOVE(batcher, partition, is_due=is_due)
-    if is_due:
+def _come_first(batcher: AnyBatcher, partition: AnyPartition, *, is_in_line: bool) -> None:
+    MOVE(batcher, partition, is_in_line=is_in_line)
+    if is_in_line:
         batcher.line.move_to_end(partition, last=False)
 
 
