@@ -1,4 +1,4 @@
-"""When a batch is taken and why, and what the policy and the account are told of it.
+"""When and why a batch is taken, and what the policy and the account are told of the batch.
 
 The rules:
 
@@ -6,23 +6,24 @@ The rules:
   failure handler, displaced because the queue was full, or lost: ``undelivered`` (flush_fn was
   never called with it) or ``in_doubt`` (flush_fn was called with it, and raised or was
   interrupted). A duplicate is counted, and discarded or merged.
-* *Order.* A batch takes the oldest items, within the caps (flushq.core.buffer, .caps).
+* *Order.* A batch takes the oldest items, within the caps (flushq.core.buffer, flushq.core.caps).
 * *Slots.* At most ``max_in_flight`` batches run at a time.
-* *The policy is told everything* (flushq.core.running_policy): arrivals before any other event, and
-  never an earlier time than before. If the policy fails, the queue ends with a PolicyError, and the
-  waiting items are undelivered. Displacing or merging an item is no event: the facts of the policy
-  are corrected at once, and the policy is asked again at the next announce().
-* *The first failure is the outcome.* No batch is taken after a failure.
+* *The policy is told everything* (flushq.core.running_policy). It is told of arrivals before any
+  other event, and the times that it is told never decrease. If the policy fails, the queue ends
+  with a PolicyError, and the waiting items are undelivered. Displacing or merging an item is no
+  event: the policy's facts are corrected at once, and the next announce() asks for a new decision.
+* *The first failure decides the outcome.* No batch is taken after a failure.
 
-Theory of operation. The buffer numbers the items in order of acceptance, and a batch knows the
-number of its first item. So a barrier is a number: every item below it must have ended. All items
-below the first unended number of the oldest running batch have ended. The numbers also put losses
-into order of acceptance, whatever the order in which the losses became known.
+Theory of operation. The buffer gives the items sequence numbers in order of acceptance, and a batch
+knows the number of its first item. A barrier is such a number, too: flush() waits until every
+item with a lower number has ended. All items with lower numbers than the first unended item of the
+oldest running batch have ended. Lost items are listed in the order of their numbers, because losses
+can become known in any order.
 
 The age of an item counts from the time at which its burst was opened (flushq.core.fairness).
-A Flush of the policy only says that a flush is due. The batch is taken when the driver is ready,
-from all items that wait at that time. If there are several reasons, the first of these counts:
-drain, flush (a barrier), the reason of the policy, pressure (the queue lacks room).
+The decision Flush of the policy only says that a flush is due. The batch is taken when a slot is
+free and a call may start, from all items that wait then. If there are several reasons, the flush
+has the first of these: drain, flush (a barrier), the policy's reason, pressure (lack of room).
 """
 
 import math
@@ -49,7 +50,7 @@ PRESSURE = Flush("pressure")
 
 
 class End(NamedTuple):
-    """The end of a queue: the parts of the exception that reports it."""
+    """The class, the message and the cause of the exception that reports the end of a queue."""
 
     kind: type[QueueEnded]
     message: str | None
@@ -57,7 +58,7 @@ class End(NamedTuple):
 
 
 class Batcher(Account[T]):
-    """The part of a queue that decides which items leave it, and that keeps the account.
+    """The part of a queue that decides when items leave the queue, and counts how they ended.
 
     Args:
         policy: The policy. The batcher runs a deep copy of it.
@@ -66,8 +67,8 @@ class Batcher(Account[T]):
         max_in_flight: The most batches that may run at a time.
         label: The prefix of the messages of exceptions.
         lost_as: The function that returns the list entry for a lost item. None: the item itself.
-        merge: The function that merges a duplicate into the waiting item. None: nothing is merged.
-        max_queue_weight: The most weight that may wait. Admission enforces this limit.
+        merge: The function that merges a duplicate into the waiting item. None: discard duplicates.
+        max_queue_weight: The most weight of all waiting items. Admission enforces this limit.
 
     Raises:
         TypeError, ValueError: An argument, or a cap of the policy, has a wrong type or value.
@@ -77,10 +78,10 @@ class Batcher(Account[T]):
         buffer: The items that wait.
         running: The batches that were taken and have not ended, oldest first.
         started: Whether the queue has started. Before the start no batch is taken.
-        draining: Whether all items that wait are due.
-        stopped: The reason why no batch is taken any more, or None.
-        failure: The first failure of a flush, the policy or the throttle, or None.
-        interruption: The first exception that a flush raised after the queue cancelled it, or None.
+        draining: Whether all items are due: those that wait and those that still come.
+        stopped: The reason why no more batches are taken; None while batches may be taken.
+        failure: The first failure of a flush, the policy or the throttle; None before a failure.
+        interruption: The first exception that an interrupted flush raised, or None.
         overflowed: Whether an item was displaced since the last batch was taken.
     """
 
@@ -121,7 +122,7 @@ class Batcher(Account[T]):
 
     @property
     def accepted(self) -> int:
-        """The number of accepted items, with duplicates and items displaced on arrival."""
+        """The number of accepted items, including duplicates and items displaced on arrival."""
         return self.buffer.next_number + self.buffer.duplicates + self.turned_away
 
     @property
@@ -140,7 +141,7 @@ class Batcher(Account[T]):
         return self._announced_weight + self.buffer.fresh_weight
 
     def announce(self, now: float) -> None:
-        """Tell the policy of the items that came since the last call; the first came at ``now``."""
+        """Tell the policy of the items not yet announced; the first of these came at ``now``."""
         buffer = self.buffer
         count, weight = len(buffer.items) - self.policy.pending, buffer.fresh_weight
         self._announced_duplicates = buffer.duplicates
@@ -155,7 +156,7 @@ class Batcher(Account[T]):
     # Items leave without a flush, or change.
 
     def displace(self) -> tuple[int, T]:
-        """Displace the oldest item, and return its number and the item."""
+        """Displace the oldest waiting item; return its sequence number, and the item."""
         buffer, number, is_known = self.buffer, self.buffer.first, self.policy.pending > 0
         item, weight = buffer.take_oldest()
         if is_known:
@@ -193,7 +194,7 @@ class Batcher(Account[T]):
 
     @property
     def wake_at(self) -> float:
-        """The time to call :meth:`tick` if nothing happens before; inf if no call is needed."""
+        """The time to call :meth:`tick` if no event comes before; inf if it need not be called."""
         decision = self.policy.decision
         if decision is IDLE or isinstance(decision, Flush) or not self._may_flush:
             return math.inf
@@ -206,7 +207,7 @@ class Batcher(Account[T]):
     def due(self, *, pressed: bool = False) -> Flush | None:
         """Return the flush that is due, or None if no flush is due or no slot is free.
 
-        The arrivals must have been announced. ``pressed`` says whether the queue lacks room.
+        All arrivals must have been announced before. ``pressed`` says whether the queue lacks room.
         """
         if self.draining:
             due = DRAIN
@@ -223,7 +224,7 @@ class Batcher(Account[T]):
     def start_flush(self, due: Flush, now: float) -> Batch[T] | None:
         """Take the batch of a flush that is due, tell the policy, and return the batch.
 
-        If the policy fails when it is told, the items of the batch are undelivered: return None.
+        If the policy fails when it is told, list the batch's items as undelivered; return None.
         """
         batch = self._take(due, now)
         self.overflowed = False
@@ -250,7 +251,7 @@ class Batcher(Account[T]):
         self._announced_weight = self._announced_weight - weight if left else 0
 
     def end_flush(self, batch: Batch[T], now: float) -> None:
-        """Count a batch that has ended, and tell the policy; without an error no item is lost."""
+        """Count the items of a batch, whose flush has ended, and tell the policy of this end."""
         error, policy = batch.error, batch.policy
         del self.running[batch]
         self.count_end(batch)
@@ -267,24 +268,24 @@ class Batcher(Account[T]):
         self.draining = True
 
     def barrier(self) -> int:
-        """Make all waiting items due, and return the number of the next item to come."""
+        """Make all waiting items due; return the sequence number of the next new item."""
         self._barrier = self.buffer.next_number
         return self._barrier
 
     def stop(self, why: str) -> None:
-        """Take no more batches: waiting items become undelivered. The first ``why`` is kept."""
+        """Take no more batches; waiting items become undelivered. The first ``why`` is kept."""
         self.stopped = self.stopped or why
         if self.buffer:
             self.losses.undelivered.add(*self.buffer.take_all())
 
     @property
     def settled(self) -> int:
-        """The number below which every item has ended."""
+        """The sequence number below which every item has ended."""
         return next((batch.first_unended for batch in self.running), self.buffer.first)
 
     @property
     def oldest(self) -> float:
-        """The arrival time of the oldest waiting item that the policy knows of, or inf."""
+        """The arrival time of the oldest waiting item that the policy was told of, or inf."""
         return self.policy.copy.queue.oldest
 
     @property
@@ -295,7 +296,7 @@ class Batcher(Account[T]):
     @property
     def in_flight(self) -> int:
         """The number of items in running batches, without the items that have already ended."""
-        running = [*self.running]  # a copy: a thread that only reads holds no lock
+        running = [*self.running]  # a copy: a thread may read this without the lock
         return sum(batch.unended for batch in running)
 
     @property
@@ -314,15 +315,15 @@ class Batcher(Account[T]):
 
     @property
     def outcome_is_known(self) -> bool:
-        """Whether no running flush can change the outcome to FlushFailed any more.
+        """Whether no running flush can still change the outcome to FlushFailed.
 
-        That is so after a failure, or if the queue has cancelled every running flush.
+        This is so after a failure, or if the queue has interrupted every running flush.
         """
         return self.failure is not None or all(batch.interrupted for batch in self.running)
 
     @property
     def _may_flush(self) -> bool:
-        """Whether items wait and a batch may be taken from them."""
+        """Whether items wait that the policy was told of, and a batch may be taken from them."""
         return (
             self.policy.pending > 0
             and len(self.running) < self._max_in_flight
@@ -338,7 +339,7 @@ class Batcher(Account[T]):
         self._fail(PolicyError, f"the policy {type(self.policy.copy).__name__} {what}", cause)
 
     def _attribute_failure(self, batch: Batch[T], error: BaseException) -> None:
-        """Keep an error as the failure, or as the interruption if the queue cancelled the flush."""
+        """Keep an error as the failure; if the queue interrupted the flush, as the interruption."""
         if not batch.interrupted:
             self._fail(FlushFailed, f"a batch of size {batch.count} failed: {shown(error)}", error)
         elif batch.called and self.interruption is None:

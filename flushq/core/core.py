@@ -1,47 +1,48 @@
-"""One pass: what a queue decides after something has happened, without a loop or a thread.
+"""One pass: the decisions of a queue after an event, without an event loop or a thread.
 
 Theory of operation. A driver does four things. It *waits*: it makes a future for each caller that
 must wait, and gives the future to the part of the core that completes it (flushq.core.waiter). It
-*wakes*: after every event it runs a pass soon. It *calls* flush_fn, with the batches that a pass
-starts. It *keeps time*, with one timer and one deadline. All decisions are made in this package.
-A pass has these steps, in this order::
+*wakes*: soon after every event it runs a pass. It *calls* flush_fn with each batch that a pass has
+taken. It *keeps time*, with one timer and one deadline. The package flushq.core makes all
+decisions. A pass has these steps, in this order::
 
     core.observe()                                    tell policy and throttle what has happened
-    while (batch := core.start_next_flush(clock)):    start what is due; the driver launches it
-    core.observe()                                    again, if flushes have ended meanwhile
+    while (batch := core.start_next_flush(clock)):    start a due flush; the driver launches it
+    core.observe()                                    again, if a flush has ended meanwhile
     core.respond()                                    answer the callers whose wait is over
 
 Between start_next_flush() and respond() the driver sets the deadline, if the end of the queue has
-begun. After respond() the driver sets its timer to ``wake_at``, hands out ``reports``, and calls
-``ending.finish()``, which returns whether this was the last pass. The reasons for this order:
+begun. After respond() the driver sets its timer to ``wake_at``, passes ``reports`` to on_report,
+and calls ``ending.finish()``, which ends the queue if nothing is left to do. The reasons for this
+order:
 
 * The policy is told of arrivals first, with the time of the first arrival. If the policy were told
   of a later event first, the arrivals would get the time of that event, because the times that a
   policy is told never decrease. Then the flush of these arrivals would be late (point 6).
-* Items that ended before their flush did are counted before whole batches: else they would count
-  twice. The policy is told of the ends of flushes before the next flush starts: else that flush
-  would wait although a slot is free.
+* Items that end while their flush still runs are counted before the batches that have ended:
+  otherwise these items would be counted twice. The policy is told of the end of a flush before the
+  next flush starts: otherwise the next flush would wait although a slot is free.
 * The throttle is told of the end of the last call of a flush before callers are told how the items
-  of this flush ended. The throttle may fail when it is told, and then callers must be told of that
-  failure.
-* The tick of the timer comes last: every other event has asked the policy again, so the tick may
-  not be needed any more.
-* Producers get their room before the core looks for the next flush: else pressure would cause a
+  of this flush ended. If the throttle fails at this step, the callers must be told of its failure.
+* The tick of the timer comes last: after each of the other events the policy has made a new
+  decision, and then the tick may not be needed.
+* Producers get room before the core looks for the next flush: otherwise pressure would cause a
   flush although there is room.
-* Retries start before the next batch is taken (flushq.core.starts). The throttle is told of all
-  calls that have ended before it is asked whether a call may start: else a call could start that
-  the throttle forbids.
-* If flush_fn does not suspend, its flush may end before the launch returns. Then the policy is told
-  of the end of this flush in the same pass, before respond(). If this makes another flush due, that
-  flush waits for the next pass: else nobody else could run. Items that flush_fn has enqueued also
-  wait for the next pass, because only observe() announces arrivals: else a pass could be endless.
-* The deadline comes before respond(): with max_shutdown_wait=0 the deadline stops the queue at
-  once, and respond() must tell the callers of this.
+* Retries start before the next batch is taken (flushq.core.starts). Before the throttle is asked
+  whether a call may start, it is told of all calls that have ended: otherwise a call could start
+  that the throttle would forbid.
+* If flush_fn does not suspend, its flush may end while the driver launches it. Then the policy is
+  told of the end of this flush in the same pass, before respond(). If this makes another flush due,
+  that flush waits for the next pass: otherwise no other task could run. Items that flush_fn has
+  enqueued wait for the next pass, too: otherwise a pass could be endless.
+* The deadline is set before respond(): with max_shutdown_wait=0 the deadline stops the queue at
+  once, and respond() must tell the callers that the queue was stopped.
 * Reports come last. When a report is handed out, the receipts of its flush know how their items
   ended, producers in line were given the free room, and the next flush may have been launched.
 
-So a burst of arrivals is one event for the policy, whatever the number of items. An item that
-arrives after a flush became due, but before the pass, joins the batch of this flush.
+So a burst of arrivals is one event for the policy, however many items arrive. If an item arrives
+after a flush became due, but before the pass that starts this flush, the item joins its batch
+(within the caps).
 """
 
 import math
@@ -77,27 +78,30 @@ class Core(Generic[T]):
 
     Args:
         policy: The policy that decides when to flush. The core runs a deep copy of it.
-        dedupe_key, weigh: The functions that return the key and the weight of an item.
-        partition_key: The function that returns the partition of an item. None means that there
-            are no partitions.
+        dedupe_key: The function that returns the key of an item. An item with the same key as a
+            waiting item is a duplicate. None means that there are no duplicates.
+        weigh: The function that returns the weight of an item. None means that every item weighs 0.
+        partition_key: The function that returns the key of an item's partition. None means that
+            the queue has no partitions.
         max_queue_size: The most items that may wait.
         max_queue_weight: The most weight that the waiting items may have together. None means that
             there is no limit.
-        when_full: What a full queue does: "wait", "drop_oldest" or "drop_newest".
+        when_full: What a full queue does with a new item: "wait" (its producer waits for room),
+            "drop_oldest" (the oldest item is displaced) or "drop_newest" (the new item is).
         merge: The function that merges a duplicate into the waiting item. None means that the
             waiting item stays as it is.
         max_in_flight: The most flushes that may run at a time.
         max_in_flight_per_partition: The most flushes of one partition that may run at a time. None
             means that only ``max_in_flight`` counts.
-        max_shutdown_wait: The longest time that the end may take, in seconds. None means that there
-            is no limit.
+        max_shutdown_wait: The time from the first close or failure to the deadline, in seconds. At
+            the deadline the running flushes are interrupted. None means that there is no limit.
         throttle: The throttle that decides when a call of flush_fn may start. The core runs a deep
             copy of it. None means that a call may start at any time.
         name: The name of the queue in messages.
-        lost_as: The function that returns the list entry for a lost item. None means that the item
-            itself is listed.
-        burst: The number of items that may come before a producer must let others run.
-        keeps_reports: Whether the core keeps reports of flushes for the driver.
+        lost_as: The function that returns the entry for a lost item in ``undelivered`` or
+            ``in_doubt``. None means that the item itself is listed.
+        burst: How many items may come before a producer must let other tasks run.
+        keeps_reports: Whether the core keeps the report of each flush until the driver takes it.
 
     Raises:
         TypeError, ValueError: An argument has a wrong type or value.
@@ -156,7 +160,7 @@ class Core(Generic[T]):
         self.timer_fired = -math.inf
         self.reports: list[FlushReport] = []
         self._keeps_reports = keeps_reports
-        self._ended_early: list[tuple[Batch[T], Ended]] = []  # short: a deque takes 700 bytes more
+        self._ended_early: list[tuple[Batch[T], Ended]] = []  # short: a deque takes 700 more bytes
         self._done: list[tuple[Batch[T], float]] = []
 
     def _new_admission(self, when_full: WhenFull, *limits: Any) -> Admission[T]:
@@ -171,7 +175,7 @@ class Core(Generic[T]):
     # A pass.
 
     def observe(self) -> None:
-        """Tell the policy and the throttle what has happened."""
+        """Tell the policy, the throttle and the receipts what happened since the last observe()."""
         if self.admission.opened is not None:
             self.admission.tell_burst()
         while self._ended_early:
@@ -201,7 +205,10 @@ class Core(Generic[T]):
             batch.release()
 
     def start_next_flush(self, clock: Callable[[], float]) -> Batch[T] | None:
-        """Start the flush that is due and return its batch, or None if no flush may start."""
+        """Start the flush that is due and return its batch; return None if no flush may start.
+
+        Before that, give free room to the producers in line, and start the retries that may start.
+        """
         admission = self.admission
         if admission.waitlist.line or admission.displaces:
             admission.admit(clock)
@@ -220,7 +227,7 @@ class Core(Generic[T]):
         if batch is not None:
             try:
                 self.starts.call_started(batch, batch.count, batch.weight)
-            except BaseException as interrupt:  # the throttle raised it, and has failed
+            except BaseException as interrupt:  # the throttle raised this, and has failed
                 batch.fail(interrupt)
                 self.note_flush_end(batch, now)
                 raise
@@ -228,12 +235,12 @@ class Core(Generic[T]):
 
     @property
     def failures(self) -> int:
-        """The number of failures: one for the policy and one for the throttle, if they failed."""
+        """How many of the two have failed, the policy and the throttle: 0, 1 or 2."""
         return self.batcher.policy.failed + self.starts.failed
 
     @property
     def flushes_ended(self) -> bool:
-        """Whether flushes have ended since the last observe()."""
+        """Whether a flush has ended since the last observe()."""
         return bool(self._done)
 
     @property
@@ -248,12 +255,16 @@ class Core(Generic[T]):
 
     @property
     def wake_at(self) -> float:
-        """The time of the next pass if nothing happens before; inf if no pass is needed then."""
+        """The time of the next pass if no event comes before; inf if it can wait for an event."""
         wake_at = self.batcher.wake_at
         return min(wake_at, self.starts.wake_at) if self.starts.is_busy else wake_at
 
     def respond(self) -> None:
-        """Answer the callers whose wait is over: in enqueue, in flush(), or for a lost item."""
+        """Answer the callers whose wait is over.
+
+        These are producers that can never get room, callers of flush() for which all items have
+        ended, and callers that wait for the end of an item that is lost.
+        """
         batcher = self.batcher
         if self.ending.closing or batcher.failure is not None:
             self.admission.revoke_credit()  # observe() may have found a failure
@@ -262,12 +273,12 @@ class Core(Generic[T]):
         if self.barriers.marks:
             self.barriers.answer()
         if batcher.stopped is not None:
-            batcher.stop(batcher.stopped)  # again, for items that a finalizer enqueued later
+            batcher.stop(batcher.stopped)  # again: a finalizer may have enqueued more
             if batcher.outcome_is_known:
                 self.receipts.settle_all_but(batcher.running)
 
     def _reject_hopeless(self) -> None:
-        """Reject producers that can never get room; start_next_flush() has given room to others."""
+        """Reject producers that can never get room; start_next_flush() has given out free room."""
         if self.ending.has_begun:
             self.admission.waitlist.reject(self.ending.refusal)
         if self.admission.waitlist.line:
@@ -279,7 +290,7 @@ class Core(Generic[T]):
     # What happens to a flush.
 
     def new_attempts(self, batch: Batch[T], *, has_handler: bool) -> Attempts[T]:
-        """Return new :class:`Attempts` for a batch, whose first call of flush_fn has raised."""
+        """Return new :class:`Attempts` for a batch after its first call of flush_fn raised."""
         note_end = self.starts.note_end
         return Attempts(batch, self._note_ended, note_end, has_handler=has_handler)
 
@@ -287,13 +298,13 @@ class Core(Generic[T]):
         self._ended_early.append((batch, ended))
 
     def note_flush_end(self, batch: Batch[T], now: float) -> None:
-        """Note that the flush of a batch has ended, for the next observe()."""
+        """Record that the flush of a batch has ended; the next observe() tells the policy."""
         self._done.append((batch, now))
         if self.starts.is_busy:
             self.starts.note_end(batch, now, batch.error)
 
     def close(self) -> None:
-        """Refuse new items, and drain the queue."""
+        """Begin a close: refuse new items, and drain the queue."""
         self.ending.close()
         self.admission.revoke_credit()
 
@@ -302,9 +313,10 @@ class Core(Generic[T]):
         return f"<FlushQueue{self.name} {self.ending.state}, {counts}>"
 
     def check_not_inside(self, inside: Batch[T] | None, what: str) -> None:
-        """Raise RuntimeError if the caller is ``inside`` a flush: this flush would wait for itself.
+        """Raise RuntimeError if the caller is inside a flush of this queue.
 
-        ``what`` names the forbidden wait in the message.
+        That flush would wait for its own end. ``inside`` is the running flush that the caller is
+        inside of, or None. ``what`` names the forbidden wait in the message.
         """
         if inside is not None:
             raise RuntimeError(
