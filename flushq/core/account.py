@@ -11,18 +11,19 @@ T = TypeVar("T")
 
 
 class Account(Generic[T]):
-    """The counts of items by the way in which they ended, and the lists of lost items.
+    """The counts of ended items, for each way in which an item ends, and the lost items.
 
     Args:
-        lost_as: The function that returns the list entry for a lost item. None: the item itself.
+        lost_as: The function that returns the list entry for a lost item. None means that the item
+            itself is listed.
 
     Attributes:
         delivered: The number of items that were delivered.
         dropped: The number of items that the failure handler dropped.
-        displaced: The number of items that were displaced.
+        displaced: The number of items that were displaced, including ``turned_away``.
         turned_away: The number of items that were displaced on arrival, and never waited.
         flushes: The number of flushes that have ended, for each reason.
-        losses: The items that were lost.
+        losses: The two lists of lost items.
     """
 
     def __init__(self, lost_as: LostAs[T] | None) -> None:
@@ -31,7 +32,7 @@ class Account(Generic[T]):
         self.losses: Losses[T] = Losses(lost_as)
 
     def end_part(self, batch: Batch[T], ended: Ended) -> None:
-        """Count the items of a batch that have ended while its flush still runs."""
+        """Count items of a batch that have ended while the flush of this batch still runs."""
         dropped = sum(error is not None for error in ended.values())
         delivered = len(ended) - dropped
         batch.ended_early |= ended.keys()
@@ -40,17 +41,21 @@ class Account(Generic[T]):
         self.dropped += dropped
 
     def count_end(self, batch: Batch[T]) -> None:
-        """Count a batch that has ended; items that are neither dropped nor lost are delivered."""
+        """Count the items of a batch whose flush has ended, and list the lost items.
+
+        If the batch has no error, no item is lost. Items that are neither dropped nor lost are
+        delivered.
+        """
         lost = 0 if batch.error is None else len(_lost_in(batch))
         dropped = len(batch.dropped) - batch.dropped_early
         self.dropped += dropped
         self.delivered += batch.count - len(batch.ended_early) - dropped - lost
         self.flushes[batch.reason] = self.flushes.get(batch.reason, 0) + 1
         if lost:
-            self.record_loss(batch)  # last: lost_as may read the account
+            self.record_loss(batch)  # last, because lost_as may read the account
 
     def record_loss(self, batch: Batch[T]) -> None:
-        """List as lost the items of a batch that were neither delivered nor dropped."""
+        """List the lost items of a batch: in doubt if flush_fn was called, else undelivered."""
         lost = batch.lost = _lost_in(batch)
         kind = self.losses.in_doubt if batch.called else self.losses.undelivered
         numbers, items = batch.numbers, batch.items

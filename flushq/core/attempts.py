@@ -1,23 +1,25 @@
 """A batch after a failure: what its flush does next, and how each item ends.
 
-Theory of operation. flush_fn is called with a whole batch. If flush_fn returns, nothing here is
-needed. If flush_fn raises, the driver makes :class:`Attempts` for the batch. Then the driver does
-the step that ``next`` names, and reports the result by a method, until ``next`` is None::
+Theory of operation. First flush_fn is called with the whole batch. If this call returns, nothing
+in this module is used. If the call raises, the driver makes :class:`Attempts` for the batch. Then
+the driver does the step that ``Attempts.next`` names, and reports the result by a method of the
+last column. It repeats this until ``next`` is None::
 
     Ask(failure)     ask the failure handler    handler_answered(verdict), or handler_raised(error)
     Pause(seconds)   wait in the line of calls  paused(), or pause_cut_short(error)
     Call(items)      call flush_fn              returned(), or raised(error, ...)
 
 The line of calls (flushq.core.starts) tells the driver when the pause is over and flush_fn may be
-called, or that flush_fn will not be called any more.
+called, or that flush_fn will not be called again.
 
 The *parts* of the batch are kept on a stack; at first there is one part, the whole batch. flush_fn
-is called with the *current* part, which is on top. If flush_fn raises, its exception becomes a
+is called with the *current* part, the top of the stack. If flush_fn raises, its exception becomes a
 :class:`Failure`, and the handler returns a verdict. The verdict is applied to the current part:
-the part leaves the stack (dropped or failed), stays there (for a retry), or is replaced by its two
-halves. If flush_fn returns, the part leaves the stack, too. So the parts are called in order, one
-after the other. The batch keeps its slot: for the policy all this is one long flush. Items that are
-delivered or dropped before the end of the flush are noted before the next step.
+the part leaves the stack (its items are dropped or have failed), stays there (for a retry), or is
+replaced by its two halves. If flush_fn returns, the part leaves the stack, too. So flush_fn gets
+the parts in order, one after the other. Meanwhile the batch keeps its slot: for the policy all
+these calls are one long flush. If items are delivered or dropped while the flush still runs, the
+core is told of these items before the next step.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -32,24 +34,25 @@ from flushq.outcomes import FAIL, Drop, Failure, Retry, Split, Verdict, as_verdi
 T = TypeVar("T")
 
 Ended = Mapping[int, BaseException | None]
-"""Positions that have ended: the exception of a dropped item, or None for a delivered item."""
+"""The position of each item that has ended: with its exception if dropped, None if delivered."""
 
 NoteEnded = Callable[[Batch[T], Ended], None]
 
 NoteCallEnded = Callable[[Batch[T], float, BaseException | None], None]
-"""A function that is told of the end of a call: batch, time, and exception (None: it returned)."""
+"""A function that gets the batch, the time and the exception (or None) of a call that has ended."""
 
 
 class Call(NamedTuple, Generic[T]):
-    """The step "call flush_fn with these items", in a new list that flush_fn may change."""
+    """The step "call flush_fn with these items". The list is new, so flush_fn may change it."""
 
     items: list[T]
 
 
 class Pause(NamedTuple):
-    """The step "wait this many seconds"; 0 seconds only let others run.
+    """The step "wait this many seconds before the next call of flush_fn with this part".
 
-    If ``holds`` is true, no other call of flush_fn starts during the wait.
+    If ``seconds`` is 0, the call still waits for the next pass, so that others can run. If
+    ``holds`` is true, the queue starts no other call of flush_fn during the pause.
     """
 
     seconds: float
@@ -63,18 +66,20 @@ class Ask(NamedTuple, Generic[T]):
 
 
 class Attempts(Generic[T]):
-    """The further attempts for a batch after flush_fn raised. No method raises: errors are noted.
+    """The further steps of a flush after flush_fn raised.
+
+    No method raises an exception: an exception that ends the flush is kept in the batch.
 
     Args:
-        batch: The batch.
-        has_handler: Whether there is a failure handler. Without a handler every failure ends the
-            queue.
-        note_ended: The function that is told which positions have ended before the flush ends.
-        note_call_ended: The function that is told when a call of flush_fn has ended.
+        batch: The batch of the flush.
+        has_handler: Whether the queue has a failure handler. Without a handler every failure ends
+            the queue.
+        note_ended: The function that is told which items have ended while the flush still runs.
+        note_call_ended: The function that is told that a call of flush_fn has ended.
 
     Attributes:
-        batch: The batch.
-        next: The next step for the driver, or None if the flush is over.
+        batch: The batch of the flush.
+        next: The next step for the driver; None before :meth:`raised`, and if the flush is over.
     """
 
     def __init__(
@@ -94,12 +99,12 @@ class Attempts(Generic[T]):
 
     @property
     def attempt(self) -> int:
-        """The number of the next or running call with the current part, counted from 1."""
+        """How many calls the current part has had, with the one that runs or comes next."""
         return self._parts.attempt
 
     @property
     def size(self) -> tuple[int, float]:
-        """The number of items in the next call, and their total weight."""
+        """The number of items that the next call of flush_fn gets, and their total weight."""
         positions, weights = self._parts.positions, self.batch.weights
         if len(positions) == self.batch.count:
             return self.batch.count, self.batch.weight
@@ -108,8 +113,8 @@ class Attempts(Generic[T]):
     def raised(self, error: BaseException, now: float, *, may_ask: bool) -> None:
         """Choose the next step after flush_fn raised ``error`` at ``now``.
 
-        ``may_ask`` says whether the handler may be asked about ``error``: it is not asked about an
-        interrupt (KeyboardInterrupt), nor after the queue has cancelled the flush.
+        ``may_ask`` says whether the handler may be asked about ``error``. It must not be asked
+        about an interrupt (KeyboardInterrupt), nor about a cancellation of the flush.
         """
         self._note_call_ended(self.batch, now, error)
         try:
@@ -145,7 +150,8 @@ class Attempts(Generic[T]):
     def handler_raised(self, error: BaseException) -> None:
         """End the flush after the handler raised ``error``.
 
-        The items that the handler was asked about have failed, unless the flush was interrupted.
+        The items that the handler was asked about count as failed, unless the queue interrupted the
+        flush.
         """
         asked_about = self._parts.error
         if not self.batch.interrupted:
@@ -155,16 +161,16 @@ class Attempts(Generic[T]):
         self._end(error)
 
     def paused(self) -> None:
-        """Make a call of flush_fn the next step: the pause is over."""
+        """Choose a call of flush_fn as the next step, because the pause is over."""
         self.next = Call(self.batch.call(self._parts.items()))
 
     def pause_cut_short(self, error: BaseException) -> None:
-        """End the flush with ``error``: the pause was cut short."""
+        """End the flush with ``error``, because the pause was cut short."""
         error.__cause__ = self._parts.error
         self._end(error)
 
     def returned(self, now: float) -> None:
-        """Note that flush_fn returned at ``now``, and choose the next step."""
+        """Record that flush_fn returned at ``now``, and choose the next step."""
         self._note_call_ended(self.batch, now, None)
         self._parts.returned()
         self._go_on()
@@ -195,18 +201,18 @@ class _Part(NamedTuple, Generic[T]):
 
 
 class Parts(Generic[T]):
-    """The parts of a batch that failed, and how the item at each position ended.
+    """The parts of a batch after a failure, and how the item at each position ended.
 
     Args:
         items: The items of the batch.
         reason: The reason of the flush.
-        partition: The key of the partition.
+        partition: The key of the partition; None in a queue without partitions.
 
     Attributes:
-        ended: The positions that have ended since the last :meth:`take_ended`, each with the
-            exception of a dropped item, or None for a delivered item.
-        dropped: The positions of the dropped items, each with its exception.
-        failed: The positions of the items whose failure ends the queue, each with its exception.
+        ended: The positions of the items that have ended since the last :meth:`take_ended`. The
+            value of a position is the exception of a dropped item, or None for a delivered item.
+        dropped: The exception of each dropped item, by position.
+        failed: The exception of each item whose failure ends the queue, by position.
         error: The last exception that flush_fn raised, or None.
     """
 
@@ -222,12 +228,12 @@ class Parts(Generic[T]):
 
     @property
     def open(self) -> bool:
-        """Whether a part is left for a call of flush_fn."""
+        """Whether a part is left that flush_fn must still be called with."""
         return bool(self._parts)
 
     @property
     def pause(self) -> Pause:
-        """The pause before flush_fn is called again."""
+        """The pause before the next call of flush_fn with the current part."""
         return self._parts[-1].pause
 
     @property
@@ -237,7 +243,7 @@ class Parts(Generic[T]):
 
     @property
     def attempt(self) -> int:
-        """The number of the next or running call with the current part, counted from 1."""
+        """How many calls the current part has had, with the one that runs or comes next."""
         return self._parts[-1].attempt
 
     @property
@@ -250,7 +256,7 @@ class Parts(Generic[T]):
         return list(self._parts[-1].items)
 
     def take_ended(self) -> Ended:
-        """Return the positions that have ended since the last call."""
+        """Return ``ended``, and begin a new empty ``ended``."""
         ended, self.ended = self.ended, {}
         return ended
 
@@ -260,16 +266,16 @@ class Parts(Generic[T]):
         self.ended.clear()
 
     def returned(self) -> None:
-        """Note that flush_fn returned: the current part is delivered, and leaves the stack."""
+        """Remove the current part from the stack: flush_fn returned, so its items are delivered."""
         self.ended.update(dict.fromkeys(self._parts.pop().positions))
 
     def raised(self, error: BaseException, seconds: float) -> Failure[T]:
-        """Return the failure of the current part, for which flush_fn raised ``error``.
+        """Return the failure of the current part after flush_fn raised ``error``.
 
         If ``error`` is a PartialFailure, the items that it does not name are delivered.
 
         Raises:
-            ValueError: The PartialFailure is wrong for this part. Then the whole part has failed.
+            ValueError: The PartialFailure does not fit this part. Then the whole part has failed.
         """
         self.error, errors = error, None
         if isinstance(error, PartialFailure):
@@ -282,7 +288,7 @@ class Parts(Generic[T]):
         )
 
     def judge(self, verdict: Verdict) -> None:
-        """Apply a verdict to the part that failed."""
+        """Apply a verdict to the current part, which has failed."""
         part = self._parts.pop()
         errors, self._errors = self._errors, {}
         match verdict:
@@ -321,11 +327,14 @@ def _is_or_comes_from(error: BaseException | None, other: BaseException) -> bool
 
 
 def _flaw(errors: object, count: int) -> str | None:
-    """Return what is wrong with the errors of a PartialFailure of ``count`` items, or None."""
+    """Return what is wrong with the errors of a PartialFailure, or None if they are valid.
+
+    ``count`` is the number of items in the list that flush_fn got.
+    """
     if not isinstance(errors, Mapping):
         return f"errors must be a mapping of indices to exceptions, not {shown(errors)}"
     if not errors:
-        return "errors must name at least one item, but it is empty"
+        return "errors must name at least one item, but the mapping is empty"
     return next(filter(None, (_flaw_of(count, *pair) for pair in errors.items())), None)
 
 

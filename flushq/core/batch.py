@@ -7,9 +7,10 @@ one method for each step::
     returned()                flush_fn has returned from its first call
     interrupt()               the queue has cancelled the flush
     fail(error)               flush_fn could not be called with the batch
-    end_after_failure(...)    flush_fn raised at least once, and the flush is over now (attempts)
+    end_after_failure(...)    flush_fn has raised at least once, and now the flush is over
 
-Each item has a *position* in its batch (0, 1, …), and a number, in order of acceptance.
+Each item has a *position* in its batch (0, 1, …), and in the queue a *number*: the sequence number
+in order of acceptance.
 """
 
 from collections.abc import Hashable, Sequence
@@ -28,28 +29,28 @@ class Batch(Generic[T]):
     """The items of one flush, and the state of this flush.
 
     Attributes:
-        items: The items, oldest first. flush_fn gets a copy of the list, which it may change.
+        items: The items, oldest first. flush_fn gets a copy of this list, and may change the copy.
         count: The number of items.
         weight: The total weight of the items.
-        weights: The weight of each item; empty if the queue does not weigh its items.
+        weights: The weight of each item; empty or zeros if the queue does not weigh its items.
         reason: The reason of the flush.
-        first: The number of the first item.
+        first: The sequence number of the first item.
         oldest: The arrival time of the oldest item.
         started: The time at which the batch was taken.
-        left_pending: The number of items that still waited after the batch was taken.
+        left_pending: How many items still waited in the queue after the batch was taken.
         policy: The running policy, which is told of the flush.
         partition: The key of the partition, or None in a queue without partitions.
-        attempts: The number of calls of flush_fn for this batch.
+        attempts: How many calls of flush_fn for this batch have begun.
         over: Whether the flush is over, with or without success.
-        interrupted: Whether the queue itself has cancelled the flush.
-        error: The exception that made the flush fail, or None.
-        seconds: The duration of the flush in seconds, once it has ended.
-        dropped: The positions of the dropped items, each with its exception.
-        failed: The positions of the items whose failure ends the queue, each with its exception.
-        lost: The positions of the items that were neither delivered nor dropped, once they are
-            known. None means all items if there is an error, and no items otherwise.
-        ended_early: The positions of items that were delivered or dropped, and counted, while the
-            flush still runs.
+        interrupted: Whether the queue has cancelled the flush.
+        error: The exception with which the flush ended, or None.
+        seconds: The duration of the flush in seconds; 0 until the flush has ended.
+        dropped: The exception of each dropped item, by position.
+        failed: The exception of each item whose failure ends the queue, by position.
+        lost: The positions of the items that were neither delivered nor dropped. None means all
+            items if there is an ``error``, and no items otherwise.
+        ended_early: The positions of the items that were delivered or dropped, and were counted,
+            before the end of the flush.
         dropped_early: The number of dropped items in ``ended_early``.
     """
 
@@ -115,23 +116,23 @@ class Batch(Generic[T]):
         self.ended_early: frozenset[int] = frozenset()
         self.dropped_early = 0
 
-    # Reports of the driver.
+    # What the driver reports.
 
     def call(self, items: Sequence[T]) -> list[T]:
-        """Count a call of flush_fn, and return the list for it: a copy of ``items``."""
+        """Count a call of flush_fn; return a copy of ``items``, the list for this call."""
         self.attempts += 1
         return list(items)
 
     def returned(self) -> None:
-        """Note that flush_fn has returned from its first call: all items are delivered."""
+        """Record that flush_fn has returned from its first call: all items are delivered."""
         self.over = True
 
     def interrupt(self) -> None:
-        """Note that the queue has cancelled the flush: its exception is no failure of flush_fn."""
+        """Record that the queue has cancelled the flush, so its exception is not a failure."""
         self.interrupted = True
 
     def fail(self, error: BaseException) -> None:
-        """Note that flush_fn will not be called with the batch, because of ``error``."""
+        """Record that flush_fn will not be called with the batch, because of ``error``."""
         self.error, self.over = error, True
 
     def end_after_failure(
@@ -141,7 +142,10 @@ class Batch(Generic[T]):
         failed: dict[int, BaseException],
         lost: Sequence[int],
     ) -> None:
-        """Note the result of a flush in which flush_fn has raised; an ``error`` ends the queue."""
+        """Record the result of a flush in which flush_fn has raised.
+
+        An ``error`` is a failure, which ends the queue, unless the queue has cancelled the flush.
+        """
         self.error, self.dropped, self.failed, self.lost = error, dropped, failed, lost
         self.over = True
 
@@ -154,17 +158,17 @@ class Batch(Generic[T]):
 
     @property
     def numbers(self) -> Sequence[int]:
-        """The numbers of the items; without partitions they are consecutive from ``first``."""
+        """The sequence numbers of the items; without partitions: ``first``, ``first + 1``, …"""
         return self._numbers or range(self.first, self.first + self.count)
 
     @property
     def unended(self) -> int:
-        """The number of items that have not ended yet, for a batch that still runs."""
+        """How many items of a batch that still runs have not ended yet."""
         return self.count - len(self.ended_early)
 
     @property
     def first_unended(self) -> int:
-        """The number of the first item that has not ended yet, for a batch that still runs."""
+        """The lowest number of an item that has not ended yet; the batch must still run."""
         ended = self.ended_early
         return next(number for at, number in enumerate(self.numbers) if at not in ended)
 

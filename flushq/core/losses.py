@@ -1,12 +1,13 @@
-"""The lost items: ``undelivered`` and ``in_doubt``, each in order of acceptance.
+"""The two lists of lost items, ``undelivered`` and ``in_doubt``, each in order of acceptance.
 
-Other modules decide which items are lost, and add them to a list. Batcher.stop adds the items that
-wait to ``undelivered``. Account.record_loss adds the lost items of a batch to one of the two lists;
-after a failure, Parts.lost (flushq.core.attempts) has chosen these items.
+Other modules decide which items are lost, and add these items to a list. Batcher.stop adds the
+waiting items to ``undelivered``. Account.record_loss adds the lost items of a batch to one of the
+two lists. If flush_fn raised, the lost items of the batch are those in Parts.lost
+(flushq.core.attempts).
 
 Losses can become known in any order: a batch that is retried may be lost after a later batch. So
-each item comes with its number. Usually the new items have higher numbers than all items in the
-list: then they are appended. Otherwise the whole list is sorted again.
+each item is added with its sequence number. Usually the added items have higher numbers than all
+items in the list: then they are appended. Otherwise the whole list is sorted again.
 """
 
 import math
@@ -19,18 +20,19 @@ from flushq.arguments import check_sync_callable
 T = TypeVar("T")
 
 LostAs = Callable[[T], Any]
-"""A function that returns the list entry for a lost item."""
+"""A function that returns the entry for a lost item in a list of lost items."""
 
 
 class LossList(Generic[T]):
-    """The lost items of one kind.
+    """The list of the lost items of one kind: undelivered or in doubt.
 
     Args:
-        lost_as: The function that returns the list entry for an item. If it is None or raises, the
-            item itself is listed.
+        lost_as: The function that returns the list entry for an item. If there is no function, or
+            if the function raises, the item itself is listed.
 
     Attributes:
-        items: The entries, in order of acceptance. This is always the same list: users hold it.
+        items: The entries, in the order in which their items were accepted. This list is never
+            replaced by another list object, because users keep references to it.
         count: The number of lost items, even if a user has emptied the list.
     """
 
@@ -44,12 +46,12 @@ class LossList(Generic[T]):
 
     @property
     def first(self) -> float:
-        """The lowest number of a lost item; inf if no item was lost."""
+        """The lowest sequence number of a lost item; inf if no item was lost."""
         return self._numbered[0][0] if self._numbered else math.inf
 
     def add(self, numbers: Sequence[int], items: list[T]) -> None:
-        """Add lost items, with their numbers in increasing order."""
-        self.count += len(items)  # before lost_as, which may read the account
+        """Add lost items; ``numbers`` are their sequence numbers, in increasing order."""
+        self.count += len(items)  # first, because lost_as may read the account
         if self._lost_as is not None:
             items = [_listed(item, self._lost_as) for item in items]
         known = self._numbered
@@ -63,7 +65,7 @@ class LossList(Generic[T]):
 
 
 class Losses(Generic[T]):
-    """The lost items of both kinds.
+    """The two lists of lost items.
 
     Args:
         lost_as: The function that returns the list entry for an item; see :class:`LossList`.
@@ -72,8 +74,8 @@ class Losses(Generic[T]):
         TypeError: ``lost_as`` cannot be called, or is async.
 
     Attributes:
-        undelivered: The items that flush_fn was never called with.
-        in_doubt: The items that flush_fn was called with in a flush that raised or was interrupted.
+        undelivered: The lost items that flush_fn was never called with.
+        in_doubt: The lost items that flush_fn was called with: it raised or was interrupted.
     """
 
     __slots__ = ("in_doubt", "undelivered")
@@ -89,7 +91,7 @@ class Losses(Generic[T]):
 
     @property
     def first(self) -> float:
-        """The lowest number of a lost item; inf if no item was lost."""
+        """The lowest sequence number of a lost item; inf if no item was lost."""
         return min(self.undelivered.first, self.in_doubt.first)
 
 

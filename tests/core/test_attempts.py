@@ -193,7 +193,7 @@ MUTE = Speechless()
 @pytest.mark.parametrize(
     ("errors", "flaw"),
     [
-        ({}, "errors must name at least one item, but it is empty"),
+        ({}, "errors must name at least one item, but the mapping is empty"),
         ({2: RAISED}, "an index must be an int from 0 to 1, not 2"),
         ({-1: RAISED}, "an index must be an int from 0 to 1, not -1"),
         ({True: RAISED}, "an index must be an int from 0 to 1, not True"),
