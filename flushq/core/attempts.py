@@ -99,7 +99,7 @@ class Attempts(Generic[T]):
 
     @property
     def attempt(self) -> int:
-        """How many calls the current part has had, with the one that runs or comes next."""
+        """How many calls the current part has had, including the running or next one."""
         return self._parts.attempt
 
     @property
@@ -243,7 +243,7 @@ class Parts(Generic[T]):
 
     @property
     def attempt(self) -> int:
-        """How many calls the current part has had, with the one that runs or comes next."""
+        """How many calls the current part has had, including the running or next one."""
         return self._parts[-1].attempt
 
     @property
@@ -256,7 +256,7 @@ class Parts(Generic[T]):
         return list(self._parts[-1].items)
 
     def take_ended(self) -> Ended:
-        """Return ``ended``, and begin a new empty ``ended``."""
+        """Return ``ended``, and set it to a new empty dict."""
         ended, self.ended = self.ended, {}
         return ended
 

@@ -1,9 +1,10 @@
-"""The barriers of flush(): a call of flush() waits until every item below a number has ended.
+"""The barriers of flush(): each caller waits until all items accepted before its call have ended.
 
-This number, the *mark* of the barrier, is the number of the next item to come when flush() is
-called. flush() makes all items below the mark due. ``Batcher.settled`` is the number below which
-every item has ended; the barrier is complete when this number is not less than the mark. So items
-that come after the call are not waited for, even if they are in the same batch.
+The *mark* of a barrier is a sequence number: that of the first item that is accepted after flush()
+was called. flush() makes all items with lower numbers due. ``Batcher.settled`` is also a sequence
+number, below which every item has ended. The barrier is complete when ``settled`` has reached the
+mark. So flush() does not wait for items that come after its call, even if they are in a batch with
+earlier items.
 """
 
 from typing import Generic, TypeVar
@@ -18,7 +19,7 @@ class Barriers(Generic[T]):
     """The callers of flush() that wait.
 
     Attributes:
-        marks: The waiter of each caller, with the number below which every item must have ended.
+        marks: The mark of each caller's barrier, by the waiter of this caller.
     """
 
     __slots__ = ("_batcher", "marks")
@@ -28,12 +29,12 @@ class Barriers(Generic[T]):
         self._batcher = batcher
 
     def set_barrier(self) -> int | None:
-        """Make all waiting items due; return the mark, or None if every item has already ended."""
+        """Make all waiting items due; return the mark, or None if all items have already ended."""
         mark = self._batcher.barrier()
         return None if self._batcher.settled >= mark else mark
 
     def join(self, waiter: Waiter, mark: int) -> None:
-        """Register a waiter, which is completed when every item below ``mark`` has ended."""
+        """Register a waiter, which is completed when every item below the ``mark`` has ended."""
         self.marks[waiter] = mark
 
     def leave(self, waiter: Waiter) -> None:
@@ -41,9 +42,9 @@ class Barriers(Generic[T]):
         self.marks.pop(waiter, None)
 
     def answer(self) -> None:
-        """Complete the waiters whose mark is reached.
+        """Complete the waiters whose marks are reached.
 
-        The first waiter whose mark is not reached ends the search: later marks are never lower.
+        The search ends at the first mark that is not reached, because later marks are never lower.
         """
         settled = self._batcher.settled
         for waiter, mark in self.marks.items():

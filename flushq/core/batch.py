@@ -158,12 +158,12 @@ class Batch(Generic[T]):
 
     @property
     def numbers(self) -> Sequence[int]:
-        """The sequence numbers of the items; without partitions: ``first``, ``first + 1``, …"""
+        """The sequence numbers of the items; without partitions they are consecutive."""
         return self._numbers or range(self.first, self.first + self.count)
 
     @property
     def unended(self) -> int:
-        """How many items of a batch that still runs have not ended yet."""
+        """How many items have not ended yet; the batch must still run."""
         return self.count - len(self.ended_early)
 
     @property

@@ -175,7 +175,7 @@ class Core(Generic[T]):
     # A pass.
 
     def observe(self) -> None:
-        """Tell the policy, the throttle and the receipts what happened since the last observe()."""
+        """Tell the policy, the throttle and the receipts what has happened."""
         if self.admission.opened is not None:
             self.admission.tell_burst()
         while self._ended_early:
@@ -207,7 +207,7 @@ class Core(Generic[T]):
     def start_next_flush(self, clock: Callable[[], float]) -> Batch[T] | None:
         """Start the flush that is due and return its batch; return None if no flush may start.
 
-        Before that, give free room to the producers in line, and start the retries that may start.
+        Before that, give free room to producers in line, and start the retries that may start.
         """
         admission = self.admission
         if admission.waitlist.line or admission.displaces:

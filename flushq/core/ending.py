@@ -1,15 +1,15 @@
 """The life and the end of a queue: start, close, deadline, owners, refusals, failure, outcome.
 
-A *close* drains the queue: all items that wait are due, and new items are refused, except from
-inside a running flush. A *failure* of a flush, the policy or the throttle stops the queue: the
-items that wait are undelivered. The first close or failure sets the only *deadline*. At the
-deadline the running flushes are interrupted, and from then on no flush starts. The queue has ended
-when no flush runs and no item waits. The *outcome* is the first failure, or, without a failure, a
-ShutdownTimeout if any item was lost.
+A *close* drains the queue: all waiting items are due, and new items are refused, except those that
+a running flush enqueues. A *failure* of a flush, the policy or the throttle stops the queue: the
+waiting items are undelivered. The first close or failure sets the only *deadline*. At the deadline
+the running flushes are interrupted, and from then on no flush starts. After a close or a failure
+the queue ends as soon as no flush runs and no item waits. The *outcome* is the first failure, or,
+without a failure, a ShutdownTimeout if any item was lost.
 
-An *owner* is a caller that runs the queue (``async with``, ``run()``). The cancellation of an owner
-closes the queue, or cuts the close short if the close has begun. The cancellation of another caller
-that waits for the end does the same, but only if no owner waits or has waited.
+An *owner* is a caller that runs the queue (``async with``, ``run()``). If an owner is cancelled,
+the queue closes; if a close has begun, this close is cut short. If another caller that waits for
+the end is cancelled, the same happens, unless an owner waits for the end or has waited for it.
 """
 
 import math
@@ -27,19 +27,20 @@ T = TypeVar("T")
 
 
 class Ending(Generic[T]):
-    """The state of a queue between its start and its end, and its outcome.
+    """The state of a queue from its creation to its end, and the outcome of the queue.
 
     Args:
-        batcher: The batcher that is started, drained and stopped.
-        max_shutdown_wait: The longest time that the end may take, in seconds. None: there is no
-            limit.
+        batcher: The batcher of the queue.
+        max_shutdown_wait: The time from the first close or failure to the deadline, in seconds.
+            None: see :meth:`set_deadline`.
         label: The prefix of the messages of exceptions.
-        describe: The function that returns the text for the queue in messages.
+        describe: The function that returns the text that stands for the queue in messages.
 
     Attributes:
         closing: Whether a close has begun.
         ended: Whether the queue has ended.
-        deadline: The time at which the end must be over; None before the end has begun.
+        deadline: The time at which the running flushes are interrupted; inf if there is no limit,
+            None until the deadline is set.
         owned: Whether an owner waits for the end, or has waited for it.
     """
 
@@ -65,12 +66,12 @@ class Ending(Generic[T]):
 
     @property
     def has_begun(self) -> bool:
-        """Whether the end has begun, by a close or by a failure."""
+        """Whether a close has begun or a failure has happened."""
         return self.closing or self._batcher.failure is not None
 
     @property
     def state(self) -> str:
-        """The state of the queue in one word; see QueueView."""
+        """The state of the queue in one word; see :attr:`QueueView.state`."""
         if self._batcher.failure is not None:
             return "failed"
         if self.closing:
@@ -91,7 +92,7 @@ class Ending(Generic[T]):
         self._batcher.start()
 
     def close(self) -> None:
-        """Refuse new items, and drain the queue."""
+        """Begin a close: refuse new items, and drain the queue."""
         self.closing = True
         self._batcher.drain()
 
@@ -111,7 +112,7 @@ class Ending(Generic[T]):
         self.stop(f"closing took longer than max_shutdown_wait={self._max_shutdown_wait!r} s")
 
     def stop(self, why: str) -> None:
-        """Start no more flushes; the driver interrupts the running ones."""
+        """Let no more flushes start, because of ``why``; the driver interrupts running flushes."""
         self._batcher.stop(why)
 
     def finish(self) -> bool:
@@ -134,33 +135,34 @@ class Ending(Generic[T]):
         self._waiters.pop(waiter, None)
 
     def cancellation_ends_queue(self, *, is_owner: bool) -> bool:
-        """Return whether cancelling a caller that waits for the end closes the queue.
+        """Return whether the cancellation of this caller must close the queue.
 
-        If a close has begun, the cancellation cuts this close short instead.
+        The caller waits for the end of the queue. If a close has begun, the cancellation must cut
+        this close short instead.
         """
         return is_owner or not self.owned
 
     # Refusals.
 
     def check_open(self, inside: Batch[T] | None) -> None:
-        """Raise the exception that :meth:`refusal` returns, if it returns one."""
+        """Raise the exception that :meth:`refusal` returns, unless it returns None."""
         refusal = self.refusal(inside)
         if refusal is not None:
             raise refusal
 
     def refusal(self, inside: Batch[T] | None) -> FlushqError | None:
-        """Return the exception for a caller that must be refused, or None.
+        """Return the exception for a caller that must be refused, or None if it is not refused.
 
-        ``inside`` is the flush that the caller is part of; None if it is part of no flush.
+        ``inside`` is the running flush that the caller is inside of, or None.
         """
         if self._batcher.failure is not None:
             return self.outcome()
         if self.closing and (self._batcher.stopped or not self._batcher.runs(inside)):
-            return QueueClosed(f"{self._describe()} accepts no more items and no flush()")
+            return QueueClosed(f"{self._describe()} accepts no more items and no calls of flush()")
         return None
 
     def check_delivered(self, mark: int) -> None:
-        """Raise the outcome if an item with a number below ``mark`` was lost."""
+        """Raise the outcome if an item with a sequence number below ``mark`` was lost."""
         if self._batcher.losses.first < mark:
             raise self._exception(self._end_by_now)
 
@@ -173,18 +175,18 @@ class Ending(Generic[T]):
         return self._exception(self._end_by_now)
 
     def take_failure(self) -> QueueEnded | None:
-        """Return a new exception for the failure, but only once; otherwise return None."""
+        """Return a new exception for the failure the first time; otherwise return None."""
         if self._batcher.failure is None or self._failure_taken:
             return None
         self._failure_taken = True
         return self.outcome()
 
     def loss_factory(self) -> Callable[[], QueueEnded]:
-        """Return a function that makes exceptions for lost items, with the outcome known now."""
+        """Return a function that makes exceptions for lost items, with the outcome as it is now."""
         return partial(self._exception, self._end_by_now)
 
     def carries_loss(self, error: BaseException) -> bool:
-        """Return whether ``error``, or an exception in it, holds the lists of this queue."""
+        """Return whether ``error``, or a member of this group, has the lists of this queue."""
         if isinstance(error, BaseExceptionGroup):
             leaves: list[BaseException] = list(error.exceptions)
             return any(map(self.carries_loss, leaves))

@@ -75,7 +75,7 @@ class Losses(Generic[T]):
 
     Attributes:
         undelivered: The lost items that flush_fn was never called with.
-        in_doubt: The lost items that flush_fn was called with: it raised or was interrupted.
+        in_doubt: The lost items that flush_fn was called with; flush_fn raised or was interrupted.
     """
 
     __slots__ = ("in_doubt", "undelivered")

@@ -2,13 +2,14 @@
 
 Each caller that waits for the end of an item has a waiter of its own, so the cancellation of one
 caller does not affect the others. A waiter is completed with None if the item was delivered, else
-with a *failure factory*, which makes a new exception for each caller. If only one caller waits, the
-waiter is enough. Otherwise a :class:`Completion` is made: for receipts, which may be asked later or
-several times, and for several callers. The waiter or the completion of an item is its *watcher*. It
-is kept here by the number of the item until the item has ended. An item without a watcher costs
-nothing.
+with a *failure factory*, which makes a new exception for each caller. If only one caller waits and
+the item has no receipt, this caller's waiter is enough. Otherwise a :class:`Completion` is made:
+for a receipt, because it may be asked later or several times, or for several callers. The waiter or
+the completion of an item is the *watcher* of the item. It is kept in ``Receipts.watchers``, by the
+sequence number of the item, until the item has ended. An item without a watcher costs nothing.
 
-A failure factory is made when the item ends. So all its exceptions tell the outcome at that time.
+A failure factory is made when the item ends. So the exceptions that it makes report the outcome of
+the queue at that time.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -29,18 +30,18 @@ FailureFactory = Callable[[], BaseException]
 
 
 DISPLACED = -1
-"""The value in place of a number, for an item that was displaced on arrival and got no number."""
+"""The placeholder for the sequence number of an item that was displaced on arrival."""
 
 
 class Completion(Generic[T]):
-    """The end of one item, for callers that wait for it now and callers that ask later.
+    """How one item ends, for callers that wait for the end now and callers that ask later.
 
     Attributes:
-        item: The item, with all merges so far.
+        item: The item, merged with its duplicates so far.
         waiters: The waiters of the callers that wait now.
         ended: Whether the item has ended.
         failure: The failure factory if the item has ended and was not delivered, else None.
-        receipt: The receipt that the driver hands out, until the item has ended; else None.
+        receipt: The receipt that the driver made for the item, until the item has ended; else None.
     """
 
     __slots__ = ("ended", "failure", "item", "receipt", "waiters")
@@ -65,7 +66,7 @@ class Completion(Generic[T]):
         return self.ended
 
     def set_result(self, failure: FailureFactory | None) -> None:
-        """Note the end of the item, and complete all waiters."""
+        """Record the end of the item, and complete all waiters with ``failure``."""
         self.failure, self.ended, self.receipt = failure, True, None
         for waiter in self.waiters:
             wake(waiter, failure)
@@ -73,15 +74,15 @@ class Completion(Generic[T]):
 
 
 class Receipts(Generic[T]):
-    """The watchers of the items that have not ended.
+    """The watchers of the items that have not ended: completions and waiters.
 
     Args:
         buffer: The items that wait.
-        loss: A function that returns the failure factory for items that are lost now.
+        loss: The function that returns the failure factory for items that are lost now.
         label: The prefix of the messages of exceptions.
 
     Attributes:
-        watchers: A completion or a single waiter for each watched item, by the item's number.
+        watchers: The watcher of each watched item, by the sequence number of the item.
     """
 
     __slots__ = ("_buffer", "_label", "_loss", "watchers")
@@ -97,7 +98,10 @@ class Receipts(Generic[T]):
             buffer.merging.on_merged = self._renew
 
     def completion_of(self, item: T, kept_number: int | None) -> Completion[T]:
-        """Return the completion of an item that has just come; ``add`` returned ``kept_number``."""
+        """Return the completion of an item that was just added.
+
+        ``kept_number`` is the value that ``Admission.add`` returned for the item.
+        """
         if kept_number == DISPLACED:
             return self.displaced(item)
         return self.completion(self._buffer.number_of(item, kept_number))
@@ -109,7 +113,7 @@ class Receipts(Generic[T]):
         return completion
 
     def completion(self, number: int) -> Completion[T]:
-        """Return the completion of the waiting item with this number, the same at each call."""
+        """Return the completion of the waiting item with this number; make it if there is none."""
         watcher = self.watchers.get(number)
         if isinstance(watcher, Completion):
             return watcher
@@ -138,7 +142,7 @@ class Receipts(Generic[T]):
             del self.watchers[number]
 
     def settle_displaced(self, number: int, item: T) -> None:
-        """Tell the watcher of an item that the item was displaced while it waited."""
+        """Tell the watcher of the item with this number that the item was displaced."""
         if self.watchers:
             self._tell((number,), {number: self._displacement(item)})
 
@@ -151,7 +155,7 @@ class Receipts(Generic[T]):
             watcher.item = item
 
     def settle_part(self, batch: Batch[T], ended: Ended) -> None:
-        """Tell the watchers of items that have ended while their batch still runs."""
+        """Tell the watchers of the ``ended`` items how these ended; their flush still runs."""
         if self.watchers:
             dropped = {at: error for at, error in ended.items() if error is not None}
             failures = self._failures_of(batch, Dropped, dropped)
@@ -159,17 +163,17 @@ class Receipts(Generic[T]):
             self._tell((numbers[position] for position in ended), failures)
 
     def settle(self, batch: Batch[T]) -> None:
-        """Tell the watchers of all items of a batch that has ended."""
+        """Tell the watchers of all items of a batch how these ended; the flush is over."""
         self._tell(batch.numbers, self._failures(batch))
 
     def settle_all_but(self, running: Iterable[Batch[T]]) -> None:
-        """Tell the watchers of all items outside the ``running`` batches that these are lost."""
+        """Tell the watchers that their items are lost, except for items of ``running`` batches."""
         lost = self.watchers.keys() - chain(*(batch.numbers for batch in running))
         if lost:
             self._tell(sorted(lost), dict.fromkeys(lost, self._loss()))
 
     def _tell(self, numbers: Iterable[int], failures: Mapping[int, FailureFactory]) -> None:
-        """Tell the watchers how these items ended; an item without a failure was delivered."""
+        """Tell the watchers how these items ended: an item without a failure was delivered."""
         pop, failure_of = self.watchers.pop, failures.get
         for number in numbers:
             watcher = pop(number, None)
@@ -177,7 +181,7 @@ class Receipts(Generic[T]):
                 watcher.set_result(failure_of(number))
 
     def _failures(self, batch: Batch[T]) -> Mapping[int, FailureFactory]:
-        """Return the failure factories of the items that were not delivered, by number."""
+        """Return the failure factory of each item that was not delivered, by sequence number."""
         if not batch.lost:
             return self._failures_of(batch, Dropped, batch.dropped) if batch.dropped else {}
         loss, numbers = self._loss(), batch.numbers

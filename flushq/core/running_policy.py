@@ -1,13 +1,13 @@
-"""A policy at work in a queue: the events that the policy is told, and its answers.
+"""A policy at work in a queue: the events that the policy is told of, and its answers.
 
 The rules:
 
 * *The policy is told everything, in order, once*: every arrival, every flush that starts and every
   flush that ends. No event may have a time before :attr:`~RunningPolicy.now`.
-* An exception of the policy, or an answer that is not a decision, is reported as its failure. After
-  that the policy is told nothing.
-* The facts of the policy must agree with the events. They do not agree if an override forgets
-  ``super()``; this is a failure, too.
+* An exception of the policy, or an answer that is not a decision, is reported as a failure of the
+  policy. After a failure the policy is told of no more events.
+* The facts in ``policy.queue`` must agree with the events. They do not agree if the policy
+  overrides an event without calling ``super()``. This is a failure of the policy, too.
 
 If a policy does not override an event, the method of the event is not called. Instead the facts are
 updated directly, and :meth:`~flushq.policy.FlushPolicy.answer` is called. The method would do the
@@ -23,21 +23,21 @@ from flushq.arguments import shown
 from flushq.policy import IDLE, Decision, Flush, FlushPolicy, flaw_in
 
 OnFailure = Callable[[str, BaseException | None], object]
-"""A function that is told what the policy did wrong, and the exception that it raised, or None."""
+"""A function that gets a text about what the policy did wrong, and its exception or None."""
 
 
 class RunningPolicy:
     """A copy of a policy that a queue runs, and the last decision of this copy.
 
     Args:
-        copy: The copy.
+        copy: The copy of the policy.
         overridden: The names of the events that the policy overrides.
         max_in_flight: The most flushes of this copy that may run at a time.
         on_failure: The function that is called when the policy fails.
 
     Attributes:
-        copy: The copy.
-        now: The last time that the policy was told.
+        copy: The copy of the policy.
+        now: The latest time that the policy was told.
         decision: The last answer of the policy.
         pending: The number of waiting items that the policy was told of.
         in_flight: The number of running flushes that the policy was told of.
@@ -98,7 +98,7 @@ class RunningPolicy:
             self._raised("item_added", error)
 
     def flush_started(self, now: float, count: int, weight: float) -> None:
-        """Tell the policy that the oldest items have left for a flush."""
+        """Tell the policy that a flush has taken the oldest items."""
         self.pending -= count
         self.in_flight += 1
         self.now = now
@@ -145,10 +145,10 @@ class RunningPolicy:
         except BaseException as error:
             self._raised("tick", error)
 
-    # Corrections of the facts, which are no events: the policy is asked again later.
+    # Corrections of the facts. They are no events: ask_again() asks for a decision later.
 
     def displaced(self, weight: float) -> None:
-        """Correct the facts: the oldest item, of this weight, has left without a flush."""
+        """Correct the facts: the oldest item, which has this weight, was displaced."""
         self.pending -= 1
         if not self.failed:
             self.copy.queue.displaced(1, weight)
@@ -169,7 +169,7 @@ class RunningPolicy:
             self._raised("decide", error)
 
     def _take(self, event: str, answer: Any) -> None:
-        """Keep the answer to an event as the decision; report a failure if it is wrong."""
+        """Keep the answer to an event as the decision; report a failure if the answer is wrong."""
         facts = self.copy.queue
         if facts.pending != self.pending or facts.in_flight != self.in_flight:
             flaw: str | None = self._miscount()
@@ -182,7 +182,7 @@ class RunningPolicy:
             self._fail(f"answered {event} with {shown(answer)}: {flaw}", None)
 
     def _flaw_in(self, answer: Any) -> str | None:
-        """Return what is wrong with an answer, or None."""
+        """Return what is wrong with an answer, or None if it is valid."""
         flaw = flaw_in(answer, self.now)
         if flaw is None:
             self._sound = answer
@@ -190,11 +190,12 @@ class RunningPolicy:
         return flaw
 
     def _miscount(self) -> str:
-        """Return how the facts of the policy differ from the events that it was told."""
+        """Return how the facts of the policy differ from the events that it was told of."""
         facts = self.copy.queue
         return (
-            f"self.queue counts {facts.pending} pending and {facts.in_flight} in flight, not "
-            f"{self.pending} and {self.in_flight}; an overridden event must call super()"
+            f"self.queue has pending={facts.pending} and in_flight={facts.in_flight}, "
+            f"but must have pending={self.pending} and in_flight={self.in_flight}; "
+            "an overridden event must call super()"
         )
 
     def _raised(self, event: str, error: BaseException) -> None:

@@ -1,22 +1,24 @@
 """When a call of flush_fn may start: the throttle, holds, and the line of calls.
 
 The first *call* for a batch starts when the batch is taken. After a failure there may be further
-calls, with the same items or a part of them: these start from the line of calls. The rules:
+calls, with the same items or a part of them. These further calls wait in the *line of calls*, and
+start from there. The rules:
 
 * No call starts before the throttle is ready and the hold of every Retry is over, whatever the
-  reason of the flush. (A verdict ``Retry(after=s, hold=True)`` holds all calls for s seconds.)
+  reason of the flush. (The verdict ``Retry(after=s, hold=True)`` holds all calls of the queue for s
+  seconds.)
 * While the queue is suspended, no call starts. A stream suspends its queue while no consumer asks
   for a batch.
-* Calls after a failure wait in line: first until their pause is over, then until they may start,
-  in the order in which their pauses end. They start before new batches. Meanwhile their batches
-  keep their slots.
+* A call in line waits until its pause is over, and then until it may start. The calls start in the
+  order in which their pauses end. A call whose pause is over starts before a new batch is taken.
+  A batch whose call is in line keeps its slot.
 * The throttle is told of every call (flushq.core.running_throttle). If the throttle fails, the
-  queue fails, and the calls in line never start: their waiters are told so.
+  queue fails, and the calls in line never start: their waiters are completed with False.
 
-Theory of operation. A batch that is due and may not be taken yet stays due, so only the time of the
-next check must be kept. One time, ``wake_at``, is enough for all calls: before that time only an
-event can change the answer, and each event causes a pass anyway. So nothing polls. If there is no
-throttle, no hold and no call in line, there is nothing to check here: ``is_busy`` is false.
+Theory of operation. If a batch is due but may not be taken yet, it stays due, so only the time of
+the next check must be kept. One time, ``wake_at``, is enough for all calls: before that time only
+an event can let a call start, and each event causes a pass anyway. So nothing polls. ``is_busy`` is
+false if nothing must be checked: no throttle, no hold, no call in line, and no suspension.
 """
 
 import math
@@ -40,7 +42,7 @@ NEVER_YET: float = -math.inf
 
 
 class _InLine(NamedTuple, Generic[T]):
-    """A call in line: the end of its pause, the waiter of its flush, and the flush's attempts."""
+    """A call in line: the end of its pause, and the waiter and the attempts of its flush."""
 
     paused_until: float
     waiter: Waiter
@@ -59,12 +61,13 @@ class Starts(Generic[T]):
         TypeError: ``throttle`` is not a Throttle, or cannot be copied.
 
     Attributes:
-        is_busy: Whether calls must be checked here before they start.
+        is_busy: Whether this object must be asked before a call starts.
         is_suspended: Whether no call starts until :meth:`resume`.
-        is_blocked: Whether a call waits and only the end of another call can let it start.
+        is_blocked: Whether a call waits that can start only after another call has ended.
         line: The calls in line, in the order in which their pauses end.
-        now: The latest known time. No event is told with an earlier time.
-        wake_at: The time at which a call that waits may start; inf if it must wait for an event.
+        now: The latest time of any event so far. The throttle is never told an earlier time.
+        wake_at: The time at which the next waiting call may start; inf if no call waits, or if only
+            an event can let a call start.
     """
 
     __slots__ = (
@@ -95,21 +98,21 @@ class Starts(Generic[T]):
         return self._throttle is not None and self._throttle.failed
 
     def suspend(self) -> None:
-        """Let no call start until :meth:`resume`, whatever its reason."""
+        """Let no call start until :meth:`resume`, whatever the reason of the flush."""
         self.is_suspended = self.is_busy = True
 
     def resume(self) -> None:
         """Let calls start again, from the next pass on."""
         self.is_suspended = False
 
-    # The line.
+    # The line of calls.
 
     def join(self, waiter: Waiter, attempts: Attempts[T], now: float) -> None:
-        """Put the next call of a flush in line, after the pause that ``attempts.next`` names.
+        """Put the next call of a flush in line; ``attempts.next`` is the pause before this call.
 
-        The waiter is completed with True when the call starts. It is completed with False if the
-        throttle fails, or if the flush was interrupted and flush_fn swallowed the cancellation:
-        then the call never starts.
+        The waiter is completed with True when the call starts. It is completed with False, and the
+        call never starts, if the throttle fails, or if the queue interrupted the flush before the
+        call joined the line.
         """
         pause = attempts.next
         assert isinstance(pause, Pause)
@@ -128,7 +131,7 @@ class Starts(Generic[T]):
 
     @property
     def blocked(self) -> set[Batch[T]]:
-        """The batches in line that wait for nothing but the end of another call."""
+        """The batches whose next call is in line and waits only for the end of another call."""
         if not self.is_blocked:
             return set()
         return {call.attempts.batch for call in self.line if call.paused_until <= self.now}
@@ -136,9 +139,9 @@ class Starts(Generic[T]):
     # Calls start and end.
 
     def start_calls_in_line(self, now: float, *, is_due: bool) -> bool:
-        """Start the calls in line that may start; return whether a due batch may be taken.
+        """Start the calls in line that may start; return whether the due batch may be taken.
 
-        ``is_due`` says whether a batch is due.
+        ``is_due`` says whether a batch is due; if none is due, return False.
         """
         self.now = now = max(now, self.now)
         self.wake_at, self.is_blocked = math.inf, False
@@ -156,12 +159,12 @@ class Starts(Generic[T]):
         return may_start
 
     def call_started(self, batch: Batch[T], count: int, weight: float) -> None:
-        """Tell the throttle of the start of a call that :meth:`start_calls_in_line` has allowed."""
+        """Tell the throttle that an allowed call starts: see :meth:`start_calls_in_line`."""
         if self._throttle is not None:
             self._throttle.call_started(batch, self.now, count, weight)
 
     def note_end(self, batch: Batch[T], now: float, error: BaseException | None) -> None:
-        """Note that a call has ended at ``now``; :meth:`tell_ends` will tell the throttle."""
+        """Record that a call has ended at ``now``; :meth:`tell_ends` will tell the throttle."""
         self.now = max(now, self.now)
         if self._throttle is not None:
             self._throttle.note_end(batch, self.now, error)
@@ -180,7 +183,7 @@ class Starts(Generic[T]):
             wake(call.waiter, not self.failed)
 
     def _may_start(self, now: float) -> bool:
-        """Return whether a call may start now; if not, and not suspended, set ``wake_at``."""
+        """Return whether a call may start now; if not, set ``wake_at`` (unless suspended)."""
         if self.is_suspended:
             return False
         ready = self._held_until

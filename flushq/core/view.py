@@ -1,4 +1,4 @@
-"""The part of a queue that only reads, the same for every driver."""
+"""The part of a queue that only reads its state; all drivers share this part."""
 
 from collections.abc import Callable
 from typing import Generic, NoReturn, TypeVar
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class QueueView(Generic[T]):
-    """The part of a queue that only reads. The queue of a driver inherits it and sets its clock."""
+    """The part of a queue that only reads its state: the base class of every driver's queue."""
 
     __slots__ = ("_clock", "_core")
 
@@ -20,12 +20,12 @@ class QueueView(Generic[T]):
 
     @property
     def policy(self) -> FlushPolicy:
-        """The running copy of the policy; with partitions, a copy that is told of no events."""
+        """The running copy of the policy; in a queue with partitions it gets no events."""
         return self._core.batcher.policy.copy
 
     @property
     def pending(self) -> int:
-        """The number of items that wait, without the items in flight."""
+        """The number of items that wait. Items in flight are not counted."""
         return len(self._core.buffer)
 
     @property
@@ -38,9 +38,10 @@ class QueueView(Generic[T]):
 
     @property
     def in_doubt(self) -> list[T]:
-        """The lost items of flushes that raised or were interrupted, in order of acceptance.
+        """The lost items that flush_fn was called with, in order of acceptance.
 
-        This is always the same list. It is complete once the queue has ended.
+        ``flush_fn`` raised or was interrupted, so these items may have been stored. This is always
+        the same list. It is complete once the queue has ended.
         """
         return self._core.batcher.losses.in_doubt.items
 
@@ -73,7 +74,7 @@ class QueueView(Generic[T]):
         return max(0.0, self._clock() - (oldest if opened is None else min(oldest, opened)))
 
     def __reduce__(self) -> NoReturn:
-        """Raise TypeError: a copy would share the core, so closing it would close this queue."""
+        """Raise TypeError, because a copy would share the core: closing one would close both."""
         raise TypeError(f"{self!r} cannot be copied or pickled")
 
     def __repr__(self) -> str:
