@@ -22,7 +22,7 @@ class Account(Generic[T]):
         dropped: The number of items that the failure handler dropped.
         displaced: The number of items that were displaced, including ``turned_away``.
         turned_away: The number of items that were displaced on arrival, and never waited.
-        flushes: The number of flushes that have ended, for each reason.
+        flushes: The number of flushes that have ended, by the reason of the flush.
         losses: The two lists of lost items.
     """
 

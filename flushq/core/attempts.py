@@ -261,7 +261,7 @@ class Parts(Generic[T]):
         return ended
 
     def release(self) -> None:
-        """Release the exceptions, whose tracebacks refer back to this object."""
+        """Release the exceptions, because their tracebacks refer back to this object."""
         self.error, self._errors = None, {}
         self.ended.clear()
 

@@ -34,7 +34,7 @@ class Barriers(Generic[T]):
         return None if self._batcher.settled >= mark else mark
 
     def join(self, waiter: Waiter, mark: int) -> None:
-        """Register a waiter, which is completed when every item below the ``mark`` has ended."""
+        """Register a waiter; it is completed when every item below the ``mark`` has ended."""
         self.marks[waiter] = mark
 
     def leave(self, waiter: Waiter) -> None:

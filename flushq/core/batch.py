@@ -144,7 +144,7 @@ class Batch(Generic[T]):
     ) -> None:
         """Record the result of a flush in which flush_fn has raised.
 
-        An ``error`` is a failure, which ends the queue, unless the queue has cancelled the flush.
+        An ``error`` is a failure and ends the queue, unless the queue has cancelled the flush.
         """
         self.error, self.dropped, self.failed, self.lost = error, dropped, failed, lost
         self.over = True
@@ -173,7 +173,7 @@ class Batch(Generic[T]):
         return next(number for at, number in enumerate(self.numbers) if at not in ended)
 
     def report(self) -> FlushReport:
-        """Return the report of the flush, which must have ended."""
+        """Return the report of the flush. The flush must have ended."""
         dropped = list(self.dropped.values())
         return FlushReport(
             reason=self.reason,

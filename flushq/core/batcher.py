@@ -251,7 +251,7 @@ class Batcher(Account[T]):
         self._announced_weight = self._announced_weight - weight if left else 0
 
     def end_flush(self, batch: Batch[T], now: float) -> None:
-        """Count the items of a batch, whose flush has ended, and tell the policy of this end."""
+        """Count the items of a batch after the end of its flush; tell the policy of this end."""
         error, policy = batch.error, batch.policy
         del self.running[batch]
         self.count_end(batch)

@@ -126,7 +126,7 @@ class Ending(Generic[T]):
     # Callers that wait for the end.
 
     def join(self, waiter: Waiter, is_owner: bool) -> None:  # noqa: FBT001 - a fact, not a switch
-        """Register a waiter, which is completed when the queue has ended."""
+        """Register a waiter; it is completed when the queue has ended."""
         self.owned |= is_owner
         self._waiters[waiter] = None
 

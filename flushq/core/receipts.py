@@ -54,7 +54,7 @@ class Completion(Generic[T]):
         self.receipt: Any = None
 
     def join(self, waiter: Waiter) -> None:
-        """Register a waiter, which is completed when the item has ended."""
+        """Register a waiter; it is completed when the item has ended."""
         self.waiters[waiter] = None
 
     def leave(self, waiter: Waiter) -> None:
@@ -122,12 +122,12 @@ class Receipts(Generic[T]):
         return completion
 
     def completion_of_next(self, item: T) -> Completion[T]:
-        """Return a new completion for ``item``, which will be the next new item in the buffer."""
+        """Return a new completion for ``item``, the next item that comes into the buffer."""
         completion = self.watchers[self._buffer.next_number] = Completion(item, ())
         return completion
 
     def watch(self, number: int, waiter: Waiter) -> None:
-        """Register a waiter, which is completed when the item with this number has ended."""
+        """Register a waiter; it is completed when the item with this number has ended."""
         if number in self.watchers:
             self.completion(number).join(waiter)
         else:

@@ -131,7 +131,7 @@ class Starts(Generic[T]):
 
     @property
     def blocked(self) -> set[Batch[T]]:
-        """The batches whose next call is in line and waits only for the end of another call."""
+        """The batches of the calls in line that wait only for the end of another call."""
         if not self.is_blocked:
             return set()
         return {call.attempts.batch for call in self.line if call.paused_until <= self.now}
