@@ -12,20 +12,20 @@ A producer in line claims a place even if its item is a duplicate, because the w
 same key may have left when the turn of the producer comes. At its turn the producer computes its
 need again. If it needs more than it was given, it joins the line again, near the front.
 
-*Credit* says how many items may come in without a check. The rule: credit never exceeds what room
-and burst allow; and there is no credit while a producer is in line, nor after the end of the queue
-has begun. Credit may stay valid after a pass, because a pass only makes room and begins a new
-burst. Each other step that takes room (for example, a producer gives way) must revoke the credit,
-and so must the end of the queue. Otherwise an item could come in although there is no room for it,
-or although the queue must refuse it. If ``max_queue_weight`` is set, there is no credit, and each
-item is checked. ``enqueue_nowait`` cannot wait, so it cannot let other tasks run either. So when
-the burst is used up, only ``enqueue_nowait`` gets credit: an *overdraft*, for as many items as
-another burst has. A new grant of credit revokes the one before.
+*Credit* says how many items may come in without a check. Credit never exceeds the free places, nor
+the rest of the burst. There is no credit while a producer is in line, nor after the end of the
+queue has begun. Credit may stay valid after a pass, because a pass only makes room and begins a new
+burst. Each other step that takes or claims room (for example, a producer gives way) must revoke the
+credit, and so must the end of the queue. Otherwise an item could come in although there is no room
+for it, or although the queue must refuse it. If ``max_queue_weight`` is set, there is no credit,
+and each item is checked. ``enqueue_nowait`` cannot wait, so it cannot let other tasks run either.
+So when the burst is used up, only ``enqueue_nowait`` gets credit: an *overdraft*, for as many items
+as another burst has. A new grant of credit revokes the one before.
 
 *Deadlock.* If every slot is taken by a flush that waits for room in its own queue, no room is ever
 made. The same is true if slots are free, but no call of flush_fn, not even a retry, may start
-before one of those flushes has ended. In both cases the last producer in line that is part of one
-of those flushes is rejected.
+before one of those flushes has ended. In both cases a producer is rejected: of the producers in
+line that are part of those flushes, the last one.
 """
 
 import math
@@ -110,8 +110,8 @@ class Admission(Fairness[T]):
     def recheck_need(self, item: T, key: Hashable, weight: float, given: Need) -> Need:
         """Return ``given`` if the item can come in now, otherwise the room that the item needs.
 
-        ``given`` is the room that its producer was given. The item can come in if this room is
-        enough for it, or if there is enough unclaimed room.
+        ``given`` is the room that the producer of the item was given. The item can come in if this
+        room is enough, or if there is enough unclaimed room.
 
         Raises:
             Exception: The item cannot be merged: see :meth:`need_of`.
@@ -188,7 +188,7 @@ class Admission(Fairness[T]):
         self._pauses += 1
 
     def end_claim(self, need: Need) -> None:
-        """End the claim of a producer that gave way; it must take the room now, or loses it."""
+        """End the claim of a producer that gave way: it takes the room now, or the room is free."""
         self.places_giving_way -= need.places
         self._pauses -= 1
         self._weight_giving_way = self._weight_giving_way - need.weight if self._pauses else 0

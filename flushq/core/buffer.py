@@ -20,8 +20,8 @@ A batch takes the oldest items, as many as the caps allow. While a batch is take
 signal handler may enqueue an item at any time. The batch takes only the items that were counted
 before; the new item stands behind them. If a finalizer or a signal handler enqueues an item while
 another item is being added, the two items may get each other's key and weight. So point 17 of the
-contract forbids this in asyncio, and flushq.threads puts such an item aside until the other was
-added.
+contract (tests/README.rst) forbids this in asyncio, and flushq.threads puts such an item aside
+until the other item was added.
 """
 
 from collections import deque
@@ -51,7 +51,7 @@ class Buffer(Waiting[T]):
             duplicate, ``append`` counts it instead, and merges it if the queue merges duplicates;
             then it returns the sequence number of the waiting item that has the same key. If
             :meth:`measure` or the merge raises, nothing has changed.
-        first: The sequence number of the oldest item, which is also how many items have left.
+        first: The sequence number of the oldest item, and also how many items have left.
         items: The deque of waiting items (of placeholders, if the queue merges). It must only be
             read; ``len(buffer.items)`` is the quickest count.
         fresh_weight: The total weight of the items that the policy was not told of yet; the Batcher

@@ -23,7 +23,7 @@ T = TypeVar("T")
 Weigh = Callable[[T], float]
 
 Weights = Callable[[int, int], list[float]]
-"""A function of i and j: it returns the weights of the items at the positions from i to j - 1."""
+"""A function of i and j that returns the weights of the items at positions i up to j - 1."""
 
 MOST_WEIGHT = 1e300
 

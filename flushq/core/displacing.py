@@ -6,9 +6,9 @@ its new items. A duplicate displaces nothing, unless it is merged and there is n
 weight that the merge adds.
 
 *Pressure* makes the queue flush even if its policy would wait. No producer stands in line here, so
-the queue is under pressure if it is full, or has displaced an item since it took the last batch. So
-items are displaced only while no flush may start (every slot is busy, for example), or if more
-items arrive in one burst than there is room for.
+the queue is under pressure if it is full, or has displaced an item since it took the last batch.
+Therefore items are displaced only while no flush may start (every slot is busy, for example), or if
+more items arrive in one burst than there is room for.
 
 The driver logs a report when the first item is displaced, and again when an item is displaced at
 least 30 seconds after the last report. No timer is needed for this.

@@ -1,9 +1,9 @@
 """Fairness: other tasks of the event loop run even if a producer never suspends by itself.
 
-A *burst* is the items that arrive between two passes of the queue (flushq.core.core). The first of
-these items opens the burst, and the queue keeps the time of this item. In the next pass the policy
-is told of the whole burst at once. After 512 items in a burst a producer *gives way*: it lets other
-tasks run before its item comes in. Meanwhile a pass ends the burst.
+A *burst* is a group of items that arrive between two passes of the queue (flushq.core.core). The
+first of these items opens the burst, and the queue keeps the time of this item. In the next pass
+the policy is told of the whole burst at once. After 512 items in a burst a producer *gives way*: it
+lets other tasks run before its item comes in. Meanwhile a pass ends the burst.
 
 If a producer waits until its item has ended (``deliver``), other tasks run during this wait. So
 the item of this producer raises the limit of the burst by one.

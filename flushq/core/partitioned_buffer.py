@@ -120,7 +120,7 @@ class PartitionedBuffer(Waiting[T]):
         if self._has_keys and keys in self._duplicates.taken:
             return self._stay(item, keys)
         partition = self.partitions.get(keys[0]) or self._open(keys[0])
-        number = self._next_number  # no call from here on, so no interrupt comes between
+        number = self._next_number  # no call from here on (except for keys), so no interrupt
         self._next_number = number + 1
         if self._has_keys:
             try:

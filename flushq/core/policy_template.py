@@ -9,7 +9,7 @@ from flushq.policy import FlushPolicy, attributes_of, is_plain, overridden_event
 class PolicyTemplate:
     """The object that makes a copy of the policy for each partition.
 
-    The policy that is copied never changes, because no events are told to it.
+    The policy that is copied never changes, because it is told of no events.
 
     Args:
         policy: The policy to copy.

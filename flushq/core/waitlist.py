@@ -3,8 +3,8 @@
 Each producer has a waiter, and needs room for one item, which may have a weight. Room is given from
 the front of the line, so a light item does not overtake a heavy one. A producer that was given room
 may run some time later. Until then its room stays *reserved*, and no other producer can take it.
-When the producer runs again, :meth:`WaitList.leave` is called: the producer must take its room at
-once, before anybody else runs, or the room is free again. If a producer was cancelled, ``leave``
+When the producer runs again, :meth:`WaitList.leave` is called: the producer must take its room in
+the same step, or the room is free again. If a producer was cancelled, ``leave``
 removes it from the line, or frees its reserved room. The time to join at the end, to leave or to be
 given room does not depend on the length of the line. Rejecting takes one step for each producer in
 the line.
@@ -82,7 +82,7 @@ class WaitList(Generic[Owner]):
             self.line.move_to_end(each, last=False)
 
     def leave(self, waiter: Waiter) -> None:
-        """Remove a producer that continues; it must take its reserved room now, or loses it.
+        """Remove a producer that continues: it takes its room now, or the room is free again.
 
         If the producer never joined, or has left already, nothing changes.
         """
@@ -138,7 +138,7 @@ class WaitList(Generic[Owner]):
                 return
 
     def _answer(self, waiter: Waiter, answer: BaseException | None) -> bool:
-        """Remove a producer from the line and wake it, or return False if it was cancelled."""
+        """Remove a producer from the line and wake it; return False if it was cancelled."""
         self._remove(waiter)
         return wake(waiter, answer)
 

@@ -20,7 +20,7 @@ class CircuitBreaker(Throttle):
     closed     at once               If a call succeeds, the count of failures becomes 0. If a call
                                      fails and the count becomes ``failures``, the state is open.
     open       ``seconds`` after     If a call starts, it is the trial call, and the state is
-               the last failure      half-open. If another call ends, nothing changes.
+               the last failure      half-open. If an earlier call ends, nothing changes.
     half-open  when the trial call   If the trial call succeeds, the state is closed, and the count
                has ended             becomes 0. If the trial call fails, the state is open, for
                                      ``seconds`` from then. If another call ends, nothing changes.
@@ -32,8 +32,9 @@ class CircuitBreaker(Throttle):
     trial call, the state is open again, and the next trial call may start at once.
 
     The duration of a call shows whether it is the trial call: all other running calls started
-    before the breaker opened, so at least ``seconds`` before the trial call. If ``seconds`` is less
-    than the rounding of the times (floats), the first call that ends counts as the trial call.
+    before the breaker opened, so at least ``seconds`` before the trial call. If ``seconds`` is
+    smaller than rounding errors of the times (floats), the first call that ends counts as the trial
+    call.
 
     Args:
         failures: How many calls in a row must fail to stop further calls.

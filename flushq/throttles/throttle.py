@@ -27,7 +27,7 @@ class Throttle(abc.ABC):
     plain class or use ``@attrs.define``, and need not call ``super()``. Times are in seconds.
 
     A throttle object is a template: each queue and each simulation runs a deep copy of it. So one
-    object may be given to many queues. The limit then holds for each queue separately.
+    object may be given to many queues. Its limit then holds for each queue separately.
     """
 
     def call_started(  # noqa: B027 - a throttle may ignore this event
@@ -56,7 +56,7 @@ class Throttle(abc.ABC):
         ``now`` or an earlier time means that a call may start at once. inf means that no call may
         start before a running call has ended. This method must change nothing, for any ``now``.
         After the same events it must return the same answer for the same ``now``. If no event comes
-        before the returned time, then from that time on it must allow a call at once.
+        before the returned time, then from that time on the answer must allow a call at once.
         """
 
 
