@@ -1,23 +1,27 @@
 """The items that wait, in order of acceptance, and how a batch is taken from them.
 
-Theory of operation. Items wait in one deque, oldest first, and leave it from the front. So taking
-a batch costs time in proportion to the batch, not to the items that stay. Keys
-(flushq.core.duplicates) and weights (flushq.core.caps) are in deques of the same order, but only if
-the queue uses them. An item comes in through ``append``. If the queue uses neither keys nor
-weights, ``append`` is the method of the deque, and an item costs nothing more than this call.
-Otherwise ``append`` measures the item first. If an item was measured earlier, because its producer
-had to wait for room, it comes in through ``add``.
+Theory of operation. Items wait in one deque, oldest first, and leave it from the front. So the time
+to take a batch is in proportion to the size of the batch, not to the number of items that stay. The
+keys of the items (flushq.core.duplicates) and their weights (flushq.core.caps) are in two more
+deques, in the same order, but only if the queue uses them. An item comes in through ``append``. If
+the queue uses neither keys nor weights, ``append`` is the method of the deque, and an item costs
+nothing more than this call. Otherwise ``append`` measures the item first: it computes the key and
+the weight. If an item was measured earlier, because its producer had to wait for room, the item
+comes in through ``add``.
 
-Items are numbered 0, 1, 2, … in the order in which they came, by their position alone: ``first`` is
-the number of the next item to leave, ``next_number`` is the number of the next item to come.
+Items have the sequence numbers 0, 1, 2, … in the order in which they came. The numbers follow from
+the positions of the items: ``first`` is the sequence number of the next item to leave, and
+``next_number`` is the sequence number of the next item to come.
 
-If items are merged, they and their weights are kept beside the deques (flushq.core.merging).
+If the queue merges items, the items and their weights are in a dict beside the deques
+(flushq.core.merging).
 
-A batch is the longest run of the oldest items that stays within the caps. A finalizer or a signal
-handler may enqueue an item between any two steps of taking a batch. The batch takes only the items
-that were counted before, from the front; new items stand behind them. If such an item comes while
-another item is being added, the two may get each other's key and weight. So point 17 of the
-contract forbids this in asyncio, and flushq.threads puts such an item aside.
+A batch takes the oldest items, as many as the caps allow. While a batch is taken, a finalizer or a
+signal handler may enqueue an item at any time. The batch takes only the items that were counted
+before; the new item stands behind them. If a finalizer or a signal handler enqueues an item while
+another item is being added, the two items may get each other's key and weight. So point 17 of the
+contract (tests/README.rst) forbids this in asyncio, and flushq.threads puts such an item aside
+until the other item was added.
 """
 
 from collections import deque
@@ -34,7 +38,7 @@ T = TypeVar("T")
 
 
 _BESIDE: Any = object()
-"""The placeholder in the deque for an item that is kept beside the deque."""
+"""The placeholder in the deque for an item that is kept in the dict of Merging."""
 
 
 class Buffer(Waiting[T]):
@@ -43,12 +47,15 @@ class Buffer(Waiting[T]):
     The arguments and the errors are those of :class:`~flushq.core.waiting.Waiting`.
 
     Attributes:
-        append: The function that adds an item behind all others and returns None. A duplicate is
-            counted instead, and merged if the queue merges; then ``append`` returns the number of
-            the item that waits. If :meth:`measure` or a merge raises, nothing has changed.
-        first: The number of the oldest item, which is also the number of items that have left.
-        items: The items that wait, only to be read; ``len(buffer.items)`` is the quickest count.
-        fresh_weight: The total weight of the items that came after the Batcher set this to 0.
+        append: The function that adds an item behind all others and returns None. If the item is a
+            duplicate, ``append`` counts it instead, and merges it if the queue merges duplicates;
+            then it returns the sequence number of the waiting item that has the same key. If
+            :meth:`measure` or the merge raises, nothing has changed.
+        first: The sequence number of the oldest item, and also how many items have left.
+        items: The deque of waiting items (of placeholders, if the queue merges). It must only be
+            read; ``len(buffer.items)`` is the quickest count.
+        fresh_weight: The total weight of the items that the policy was not told of yet; the Batcher
+            sets it to 0.
     """
 
     def __init__(
@@ -74,14 +81,14 @@ class Buffer(Waiting[T]):
 
     @property
     def next_number(self) -> int:
-        """The number that the next new item will get."""
+        """The sequence number that the next new item will get."""
         return self.first + len(self.items)
 
     def measure(self, item: T) -> tuple[Hashable, float]:
         """Return the key and the weight of an item that is not in the buffer yet.
 
         Raises:
-            ItemTooLarge: The item weighs more than a batch may, or more than may wait.
+            ItemTooLarge: The item weighs more than ``max_weight`` or ``max_queue_weight``.
             TypeError: The key is not hashable or is awaitable; or the weight is not a real number.
             ValueError: The weight is negative, above 1e300 or NaN.
             Exception: Any exception that ``dedupe_key`` or ``weigh`` raises.
@@ -91,17 +98,17 @@ class Buffer(Waiting[T]):
         return self._duplicates.key_of(item), self._caps.weight_of(item)
 
     def __getitem__(self, number: int) -> T:
-        """Return the item that waits with this number."""
+        """Return the waiting item that has this sequence number."""
         return self.items[number - self.first] if self.merging is None else self.merging[number]
 
     def number_of(self, item: T, kept_number: int | None) -> int:
-        """Return the number of an item that has just come; usually it is the last item."""
+        """Do the same as :meth:`Waiting.number_of`, but faster if the item is the last one."""
         if kept_number is None and self.items[-1] is item:
             return self.first + len(self.items) - 1
         return super().number_of(item, kept_number)
 
     def add(self, item: T, key: Hashable, weight: float) -> int | None:
-        """Add an item like ``append`` does, with the key and the weight that were measured."""
+        """Add an item like ``append``, with the key and the weight that were measured before."""
         if self._has_keys:
             if key in self._duplicates.taken:
                 return self._stay(item, key)
@@ -120,8 +127,8 @@ class Buffer(Waiting[T]):
         """Take the oldest items, as many as the caps and ``up_to`` allow.
 
         Returns:
-            The items, their total weight, and the weight of each item. (Without ``weigh`` the last
-            is empty or holds zeros.)
+            The items, their total weight, and the weight of each item. Without ``weigh`` the
+            sequence of the weights is empty or holds zeros.
         """
         waiting = len(self.items)
         count = min(waiting if up_to is None else up_to, waiting, self._caps.max_records)
@@ -137,7 +144,7 @@ class Buffer(Waiting[T]):
         return self._take(1)[0][0], weight
 
     def take_all(self) -> tuple[Sequence[int], list[T]]:
-        """Remove all items, without regard to the caps; return their numbers, and the items."""
+        """Remove all items, whatever the caps; return the sequence numbers and the items."""
         first, (items, _) = self.first, self._take(len(self))
         return range(first, first + len(items)), items
 
@@ -152,7 +159,9 @@ class Buffer(Waiting[T]):
         return items, weights
 
     def _weights_between(self, start: int, stop: int) -> list[float]:
-        """Return the weights from one position up to another, in time proportional to ``stop``.
+        """Return the weights of the items at the positions from ``start`` up to ``stop`` - 1.
+
+        This takes time in proportion to ``stop``.
 
         An iterator of a deque fails if an item is added while the iterator is in use. Here the
         iterator is used only while the weights are copied. The copy is not a call, so CPython runs
@@ -168,7 +177,7 @@ class Buffer(Waiting[T]):
         else:
             self._duplicates.taken.clear()
 
-    # The shortest ``append`` for each way to measure items.
+    # The quickest ``append`` for each kind of queue: with or without keys, with or without weights.
 
     def _way_in(
         self, dedupe_key: DedupeKey[T] | None, weigh: Weigh[T] | None
@@ -216,7 +225,7 @@ def _pop(waiting: deque[T], count: int) -> list[T]:
     If at most as many elements stay as are removed, it is faster to remove all elements and to put
     back those that stay. The copy is not a call, so CPython runs no finalizer or signal handler
     between the copy and the call of ``clear``. If a finalizer or a signal handler adds an item
-    later, the item stands at the end of the deque.
+    after ``clear``, this item stands behind the elements that are put back.
     """
     if len(waiting) > 2 * count:
         return list(starmap(waiting.popleft, repeat((), count)))

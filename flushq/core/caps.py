@@ -1,9 +1,11 @@
-"""The caps of a batch, by number and by weight. No batch exceeds them, whatever its reason.
+"""The caps of a batch: the most items that it may have, and the most weight.
 
-Weights are summed in the order of the items, as ints, floats and Fractions. A number of another
-type is converted when it is checked, because sums of small types (float16) can overflow. An item is
-refused if it alone weighs more than a batch may, or more than all waiting items together may. So a
-batch is never empty, and room can be made for every item.
+No batch exceeds its caps, whatever the reason of its flush.
+
+Weights are summed in the order of the items, as ints, floats and Fractions. A weight of another
+type is converted when it is checked, because sums of small types (such as float16) can overflow. An
+item is refused if it alone weighs more than a batch may (``max_weight``), or more than all waiting
+items together may (``max_queue_weight``). So every item fits into a batch, and into an empty queue.
 """
 
 import math
@@ -21,12 +23,12 @@ T = TypeVar("T")
 Weigh = Callable[[T], float]
 
 Weights = Callable[[int, int], list[float]]
-"""A function that returns the weights of the waiting items from one position up to another."""
+"""A function of i and j that returns the weights of the items at positions i up to j - 1."""
 
 MOST_WEIGHT = 1e300
 
 _FIRST_LOOK = 64
-"""How many weights are copied at first; each further copy has twice as many as the last one."""
+"""How many weights the first copy has; each further copy has twice as many as the one before."""
 
 _PLAIN = frozenset({int, float})
 
@@ -35,11 +37,11 @@ class Caps(Generic[T]):
     """The caps of a batch, and the check of weights.
 
     Args:
-        weigh: The function that returns the weight of an item, a number from 0 to 1e300 (so that
-            the sum of all waiting items is finite, too). None: all items weigh 0.
-        max_records: The most items in a batch.
-        max_weight: The most weight in a batch.
-        max_queue_weight: The most weight that may wait.
+        weigh: The function that returns the weight of an item: a number from 0 to 1e300, so that
+            the total weight of all waiting items is finite, too. None: all items weigh 0.
+        max_records: The most items in a batch. None: no cap.
+        max_weight: The most weight in a batch. None: no cap.
+        max_queue_weight: The most weight that all waiting items may have together. None: no limit.
         label: The prefix of the messages of exceptions.
 
     Raises:
@@ -49,7 +51,8 @@ class Caps(Generic[T]):
         ValueError: ``max_queue_weight`` is zero, negative or NaN.
 
     Attributes:
-        max_queue_weight: The most weight that may wait, a plain number; inf if there is no bound.
+        max_queue_weight: The most weight that all waiting items may have together, as an int, a
+            float or a Fraction; inf if there is no limit.
         max_records: The most items in a batch; without a cap, a number that is never reached.
     """
 
@@ -86,17 +89,18 @@ class Caps(Generic[T]):
         self._label = label
 
     def weight_of(self, item: T) -> float:
-        """Return the weight of an item, as a plain number.
+        """Return the weight of an item, as an int, a float or a Fraction.
 
         Raises:
-            ItemTooLarge: The item weighs more than a batch may, or more than may wait.
-            TypeError, ValueError: The weight is not a real number, or not from 0 to 1e300.
+            ItemTooLarge: The item weighs more than ``max_weight`` or ``max_queue_weight``.
+            TypeError: The weight is not a real number, or is awaitable.
+            ValueError: The weight is not from 0 to 1e300.
             Exception: Any exception that ``weigh`` raises.
         """
         return 0 if self._weigh is None else self.checked(item, self._weigh(item))
 
     def checked(self, item: T, weight: float) -> float:
-        """Return ``weight`` as a plain number, checked like in :meth:`weight_of`."""
+        """Check the weight of an item, and return it, like :meth:`weight_of`."""
         if not (type(weight) in _PLAIN and 0 <= weight <= MOST_WEIGHT):
             weight = _checked_number(weight)
         if weight > self._heaviest:
@@ -112,7 +116,10 @@ class Caps(Generic[T]):
         )
 
     def within(self, weights: Weights, count: int) -> tuple[int, float]:
-        """Return how many of the ``count`` oldest items a batch may hold, and their weight."""
+        """Return how many of the ``count`` oldest items a batch may take, and their total weight.
+
+        Only ``max_weight`` limits the batch here. ``weights`` returns the weights of the items.
+        """
         taken = 0
         total: float = 0
         while taken < count:

@@ -1,15 +1,17 @@
 """Displacing: a full queue gives up items, so that no producer must wait for room.
 
-An item is *displaced* if the queue gives it up because there is no room: the queue has accepted the
-item, but never calls flush_fn with it. A queue displaces either its oldest items or the new ones. A
-duplicate displaces nothing, unless it is merged and there is no room for the weight that it adds.
+An item is *displaced* if the queue gives the item up because there is no room: the queue has
+accepted the item, but never calls flush_fn with it. A queue displaces either its oldest items or
+its new items. A duplicate displaces nothing, unless it is merged and there is no room for the
+weight that the merge adds.
 
-No producer stands in line, so *pressure* has another meaning here: the queue is full, or it has
-displaced an item since it took the last batch. So items are displaced only while no flush may start
-(every slot is busy, for example), or within a burst that is longer than the free room.
+*Pressure* makes the queue flush even if its policy would wait. No producer stands in line here, so
+the queue is under pressure if it is full, or has displaced an item since it took the last batch.
+Therefore items are displaced only while no flush may start (every slot is busy, for example), or if
+more items arrive in one burst than there is room for.
 
-The driver reports that items are displaced: when this begins, and again with the first item that is
-displaced at least 30 seconds after the last report. No timer is needed for this.
+The driver logs a report when the first item is displaced, and again when an item is displaced at
+least 30 seconds after the last report. No timer is needed for this.
 """
 
 import math
@@ -28,19 +30,20 @@ T = TypeVar("T")
 WhenFull = Literal["wait", "drop_oldest", "drop_newest"]
 
 REPORT_SECONDS = 30.0
-"""The least number of seconds between two reports that items are displaced."""
+"""The shortest time between two reports of displaced items, in seconds."""
 
 
 class Displacing(Admission[T]):
     """The admission of items to a queue where no producer waits for room.
 
     Args:
-        batcher, max_queue_size, label, burst: The arguments of :class:`Admission`.
+        batcher, max_queue_size, label, burst: See :class:`Admission`.
 
     Attributes:
-        displaced_lately: Whether an item was displaced since the last :meth:`count_to_report`.
+        displaced_lately: Whether an item was displaced after the last call of
+            :meth:`count_to_report`.
         on_displaced: The function to call when an item that waited is displaced. Its arguments are
-            the number of the item, and the item.
+            the sequence number of the item, and the item.
     """
 
     displaces = True
@@ -66,7 +69,7 @@ class Displacing(Admission[T]):
         """Do nothing: an item is displaced if there is no room."""
 
     def claim_room(self, need: Need) -> None:
-        """Revoke the credit. The producer needs no claim to room."""
+        """Revoke the credit, but claim no room: the producer needs no claim."""
         self.revoke_credit()
 
     def end_claim(self, need: Need) -> None:
@@ -77,7 +80,7 @@ class Displacing(Admission[T]):
         return True
 
     def add(self, item: T, key: Hashable, weight: float) -> int | None:
-        """Add an item like Admission; if the new item is displaced instead, return DISPLACED."""
+        """Add an item like :meth:`Admission.add`, or displace this item and return DISPLACED."""
         return super().add(item, key, weight) if self.make_room(item, key, weight) else DISPLACED
 
     @property
@@ -90,7 +93,7 @@ class Displacing(Admission[T]):
         return self._batcher.weight >= self._buffer.max_queue_weight
 
     def count_to_report(self, now: float) -> int:
-        """Return the number of items displaced since the last report; 0 if no report is due."""
+        """Return how many items were displaced since the last report; 0 if no report is due."""
         was_displaced, self.displaced_lately = self.displaced_lately, False
         if not was_displaced or now < self._told_at + REPORT_SECONDS:
             return 0
@@ -111,13 +114,13 @@ class DropNewest(Displacing[T]):
 
 
 class DropOldest(Displacing[T]):
-    """The admission that displaces the oldest items until there is room for a new one."""
+    """The admission that displaces the oldest items until there is room for a new item."""
 
     def make_room(self, item: T, key: Hashable, weight: float) -> bool:
-        """Displace the oldest items until there is room for the new one, and return True.
+        """Displace the oldest items until there is room for the new item, and return True.
 
-        If this displaces the item into which the new one would be merged, the new one is not
-        merged. If the queue has stopped meanwhile, no items wait, and nothing is displaced.
+        If the waiting item with the same key is displaced, the new item is not merged. If the queue
+        has stopped, no items wait, and nothing is displaced.
         """
         while self._buffer.items and not self.fits(self.need_of(item, key, weight)):
             self.on_displaced(*self._batcher.displace())
@@ -126,7 +129,7 @@ class DropOldest(Displacing[T]):
 
 
 def check_when_full(when_full: object) -> None:
-    """Raise unless ``when_full`` is one of the three strings.
+    """Raise unless ``when_full`` is "wait", "drop_oldest" or "drop_newest".
 
     Raises:
         TypeError: ``when_full`` is not a str.

@@ -1,9 +1,10 @@
 """Duplicates: items that have the same key as an item that waits.
 
 A key is *taken* from the moment when its item begins to wait until a batch takes this item. A dict
-holds the taken keys, each with the number of its item. The key of an item is computed once, when a
-producer enqueues the item. ``Buffer.append`` and ``Buffer.add`` look for a duplicate when the item
-comes in. The code that decides whether a producer must wait for room looks for a duplicate, too.
+holds the taken keys, each with the sequence number of the item that has this key. The key of an
+item is computed once, when a producer enqueues the item. ``Buffer.append`` and ``Buffer.add`` check
+whether the item that comes in is a duplicate. The code that decides whether a producer must wait
+for room (flushq.core.admission) checks this, too.
 """
 
 import inspect
@@ -20,7 +21,7 @@ V = TypeVar("V")
 DedupeKey = Callable[[T], Hashable]
 
 EMPTY: deque[Any] = deque(maxlen=0)
-"""An empty deque for all buffers that need none of their own: a deque takes 760 bytes."""
+"""The empty deque of all buffers that need no deque of their own; each would take 760 bytes."""
 
 PLAIN_KEYS = frozenset({int, str, bytes})
 """The types of keys that are always hashable."""
@@ -36,7 +37,7 @@ class Duplicates(Generic[T]):
         TypeError: ``dedupe_key`` cannot be called, or is async.
 
     Attributes:
-        taken: The number of the item that holds a key, for each key that is taken.
+        taken: For each taken key, the sequence number of the waiting item that has this key.
     """
 
     __slots__ = ("_dedupe_key", "taken")
@@ -64,8 +65,8 @@ def take_out(keys: Iterable[Hashable], known: dict[Hashable, V]) -> None:
     """Remove keys from a dict, if they are in it.
 
     A key may have been changed, so that it cannot be hashed or compared any more. Such a key is
-    removed by its identity. Then all other such keys in the dict are removed, too, because no
-    lookup can find them any more.
+    found by its identity and removed. In this case all other such keys in the dict are removed,
+    too, because no lookup can find them any more.
     """
     for key in keys:
         try:
@@ -79,18 +80,18 @@ def _take_out_changed(key: Hashable, known: dict[Hashable, V]) -> None:
     known.clear()
     for other, value in entries:
         if other is not key:
-            with suppress(Exception):  # this key was changed, too
+            with suppress(Exception):  # this key was changed, too: leave it out
                 known[other] = value
 
 
 def checked_key(key: Any, of: str = "key", function: str = "dedupe_key") -> Hashable:
-    """Return ``key``, which a function of the user has returned, if it can be used as a key.
+    """Check a key that a function of the user has returned, and return the key.
 
     Raises:
         TypeError: ``key`` is not hashable, or is awaitable.
     """
     if type(key) in PLAIN_KEYS:
-        return key  # type: ignore[no-any-return]  # it is one of those
+        return key  # type: ignore[no-any-return]  # its type is one of PLAIN_KEYS
     if hasattr(key, "__await__"):
         discard(key)
         raise TypeError(f"{function} must not be async: it returned {key!r}")
@@ -98,7 +99,7 @@ def checked_key(key: Any, of: str = "key", function: str = "dedupe_key") -> Hash
         hash(key)
     except TypeError as error:
         raise TypeError(f"the {of} of an item must be hashable, not {key!r}") from error
-    return key  # type: ignore[no-any-return]  # hash() has just made sure
+    return key  # type: ignore[no-any-return]  # hash() has just succeeded
 
 
 def discard(awaitable: Any) -> None:

@@ -1,9 +1,12 @@
-"""Fairness: others run, too, even if a producer never suspends by itself.
+"""Fairness: other tasks of the event loop run even if a producer never suspends by itself.
 
-Arrivals are announced to the policy in *bursts*. The first item after a pass opens a burst, and the
-time of this item is kept. After 512 items a producer gives way, so that others run, and a pass
-begins the next burst. If a producer waits for the end of its item, others run during this wait. So
-such an item does not use up the burst: it raises the limit of the burst by one.
+A *burst* is a group of items that arrive between two passes of the queue (flushq.core.core). The
+first of these items opens the burst, and the queue keeps the time of this item. In the next pass
+the policy is told of the whole burst at once. After 512 items in a burst a producer *gives way*: it
+lets other tasks run before its item comes in. Meanwhile a pass ends the burst.
+
+If a producer waits until its item has ended (``deliver``), other tasks run during this wait. So
+the item of this producer raises the limit of the burst by one.
 """
 
 from collections.abc import Callable
@@ -16,17 +19,18 @@ from flushq.core.waitlist import WaitList
 T = TypeVar("T")
 
 BURST = 512
-"""The number of items that may come before others must run: about 0.1 ms of the event loop."""
+"""How many items may come before other tasks must run. (512 items take about 0.1 ms.)"""
 
 
 class Fairness(Generic[T]):
     """The bursts in which items arrive at a queue.
 
     Attributes:
-        waitlist: The line of producers that wait for room. The owner of a producer is the flush in
-            which it runs, or None.
+        waitlist: The line of producers that wait for room. The owner of a producer is the batch
+            whose flush the producer is part of, or None.
         opened: The time of the first item of the open burst; None while no burst is open.
-        on_burst_closed: The function to call when the next item must open a new burst.
+        on_burst_closed: The function to call when a burst is closed, so that the next item must
+            open a new burst.
     """
 
     def __init__(self, batcher: Batcher[T], burst: float = BURST) -> None:
@@ -38,28 +42,28 @@ class Fairness(Generic[T]):
 
     @property
     def must_give_way(self) -> bool:
-        """Whether a producer must let others run before its item comes in.
+        """Whether a producer must let other tasks run before its item comes in.
 
-        This is so when the burst has reached its limit. It is also so for the first item of a queue
-        that has not started, so that a task of run() that was just made can begin.
+        This is true if the burst has reached its limit. It is also true for the first item of a
+        queue that has not started: if the user has just made a task for run(), this task can begin.
         """
         if self._batcher.burst_size >= self._limit:
             return True
         return not self._batcher.started and self._batcher.buffer.next_number == 0
 
     def open_burst(self, now: float) -> None:
-        """Open a burst: its first item comes at ``now``."""
+        """Open a burst, whose first item arrives at ``now``."""
         self.opened = now
 
     def prolong_burst(self) -> None:
-        """Allow one more item in this burst, because a producer waits and so lets others run."""
+        """Allow one more item in this burst, because a producer waits and lets other tasks run."""
         self._limit += 1
 
     def tell_burst(self) -> None:
-        """Announce the arrivals of the burst to the policy; it must come before other events.
+        """Tell the policy of the items of the open burst, before it is told of other events.
 
-        The burst stays open while producers that were given room have not run yet. So their items
-        count as arrived when the burst was opened, not when these producers run.
+        The burst stays open while producers that were given room have not run yet. So the items of
+        these producers get the time when the burst was opened, not the time when a producer runs.
         """
         if self.opened is None:
             return

@@ -1,15 +1,16 @@
 """Merging: a new item is merged into the waiting item that has the same key.
 
-Theory of operation. The item that waits keeps its number, its place and its age; only the item
-itself and its weight change. Items wait in a deque, and access to the middle of a deque takes time
-in proportion to its length. So a queue that merges keeps the items in a dict beside the deque, by
-number. A merge changes the dict only, and items are taken from the dict when they leave: a merge
-costs O(1).
+Theory of operation. The merged item takes the sequence number, the place and the age of the waiting
+item; its weight may be different. Items wait in a deque, and access to the middle of a deque takes
+time in proportion to its length. So a queue that merges keeps the items in a dict beside the deque,
+with their sequence numbers as keys. A merge changes only this dict, so it takes constant time. When
+items leave the queue, they are taken from the dict.
 
-The result of a merge is *foreseen* first, to compute how much room the merge needs. The merge is
-made in the same step or later. It uses the foreseen result if the item that waits is still the
-same, and if no other item was measured meanwhile: then the user's function is called only once.
-Nothing changes until the merge is made.
+The queue must know how much room a merge needs before it makes the merge. So it calls the user's
+function first, and keeps the merged item: this is the *foreseen* result. The merge is made in the
+same step or later. It uses the foreseen result if the waiting item is still the same, and if no
+other item was measured meanwhile; otherwise the user's function is called again. Until the merge is
+made, the waiting item does not change.
 """
 
 import inspect
@@ -22,7 +23,7 @@ from flushq.core.duplicates import discard
 T = TypeVar("T")
 
 Merge = Callable[[T, T], T]
-"""A function that returns the merged item, given the item that waits and the new item."""
+"""A function that takes the waiting item and the new item, and returns the merged item."""
 
 Measure = Callable[[T], tuple[Hashable, float]]
 """A function that returns the key and the weight of an item."""
@@ -52,10 +53,11 @@ class Merging(Generic[T]):
         TypeError: ``merge`` cannot be called, or is async.
 
     Attributes:
-        on_merged: The function to call after a merge. Its arguments are the number of the item that
-            waits, and the merged item.
-        on_reweighed: The function to call when a merge has changed the weight of an item. Its
-            arguments are the number of the item, its key, and the difference of the weights.
+        on_merged: The function to call after a merge. Its arguments are the sequence number of the
+            waiting item, and the merged item.
+        on_reweighed: The function to call when a merge has changed the weight of a waiting item.
+            Its arguments are the sequence number of the item, its key, and the weight that was
+            added (negative if the item became lighter).
     """
 
     __slots__ = (
@@ -83,23 +85,25 @@ class Merging(Generic[T]):
         self._waiting[number] = _Waiting(item, weight)
 
     def __getitem__(self, number: int) -> T:
-        """Return the item that waits with this number, in its merged form."""
+        """Return the waiting item that has this sequence number, in its merged form."""
         return self._waiting[number].item
 
     def weights(self, numbers: Iterable[int]) -> list[float]:
-        """Return the current weights of the items with these numbers."""
+        """Return the current weights of the items that have these sequence numbers."""
         return [self._waiting[number].weight for number in numbers]
 
     def forget_foreseen(self) -> None:
-        """Forget the foreseen result, which may not be true for the item that is measured next."""
+        """Forget the foreseen result: it may be wrong for the item that is measured next."""
         self._foreseen = None
 
     def growth(self, number: int, item: T, key: Hashable) -> float:
-        """Return the weight that a merge would add to the item that waits, but do not merge yet.
+        """Return the weight that merging ``item`` would add to the waiting item; do not merge yet.
 
         Raises:
-            ItemTooLarge: The merged item would weigh more than an item may.
-            RuntimeError: ``merge`` has enqueued an item that changed or displaced the waiting one.
+            ItemTooLarge: The merged item would weigh more than ``max_weight`` or
+                ``max_queue_weight``.
+            RuntimeError: ``merge`` has enqueued an item that changed or displaced the waiting item.
+            TypeError: ``merge`` is async.
             ValueError: The merged item has another key.
             Exception: Any exception that ``merge`` or a function that measures an item raises.
         """
@@ -107,7 +111,7 @@ class Merging(Generic[T]):
         return self._foresee(number, item, key).weight - waiting.weight
 
     def merge(self, number: int, item: T, key: Hashable) -> None:
-        """Merge an item into the item that waits with this number.
+        """Merge a new item into the waiting item that has this sequence number.
 
         Raises:
             Exception: The merge is impossible: see :meth:`growth`. Nothing has changed.
@@ -121,7 +125,7 @@ class Merging(Generic[T]):
         self.on_merged(number, merged.item)
 
     def take(self, numbers: Iterable[int]) -> tuple[list[T], list[float]]:
-        """Remove the items with these numbers; return the items and their weights."""
+        """Remove the items that have these sequence numbers; return the items and their weights."""
         taken = [self._waiting.pop(number) for number in numbers]
         return [each.item for each in taken], [each.weight for each in taken]
 
@@ -131,8 +135,8 @@ class Merging(Generic[T]):
             merged = self._merged(waiting, item, key)
             if self._waiting.get(number) is not waiting:
                 raise RuntimeError(
-                    f"{self._label}merge must not enqueue an item that changes or displaces the "
-                    f"item that waits, its first argument: {shown(waiting.item)}"
+                    f"{self._label}merge must not enqueue an item that changes or displaces its "
+                    f"first argument, the waiting item: {shown(waiting.item)}"
                 )
             foreseen = self._foreseen = _Foreseen(waiting, item, merged)
         return foreseen.merged
@@ -143,7 +147,7 @@ class Merging(Generic[T]):
             discard(merged)
             raise TypeError(f"{self._label}merge must not be async: it returned {merged!r}")
         new_key, weight = self._measure(merged)
-        if new_key is not key and new_key != key:  # as keys of a dict
+        if new_key is not key and new_key != key:  # compared like keys of a dict
             raise ValueError(
                 f"{self._label}merge must keep the key {key!r}, not change it to {new_key!r}"
             )

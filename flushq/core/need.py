@@ -1,21 +1,25 @@
-"""The room that an item needs in the queue: a place, and room for its weight."""
+"""The room that an item needs in a queue.
+
+A queue has ``max_queue_size`` places for waiting items. These items may weigh ``max_queue_weight``
+together.
+"""
 
 from typing import NamedTuple
 
 
 class Need(NamedTuple):
-    """The room that an item needs.
+    """The room that an item needs, or that was given to its producer.
 
     Attributes:
-        places: The number of places: 1 for an item that will wait, 0 for a duplicate.
-        weight: The weight that the item would add to the items that wait.
+        places: How many places: 1 for an item that will wait, 0 for a duplicate.
+        weight: The weight that the item would add to the total weight of the waiting items.
     """
 
     places: int
     weight: float
 
     def is_met_by(self, given: "Need") -> bool:
-        """Return whether the room ``given`` is enough for this need."""
+        """Return whether ``given`` has at least as many places and as much weight as this need."""
         return self.places <= given.places and self.weight <= given.weight
 
 

@@ -1,7 +1,8 @@
-"""One partition: the items with one partition key, and the policy that decides for them.
+"""One partition: the items that have one partition key, and the policy for these items.
 
-The items are in lists, because there may be many partitions, and an empty deque takes ten times the
-memory of an empty list. The price: taking a batch moves eight bytes for each item that stays.
+The items are kept in lists. There may be many partitions, and an empty deque takes ten times the
+memory of an empty list. But when a batch is taken from a list, the entries of the items that stay
+must be moved, eight bytes for each.
 """
 
 import math
@@ -13,20 +14,24 @@ from flushq.core.running_policy import RunningPolicy
 T = TypeVar("T")
 
 _UNUSED: list[Any] = []
-"""A list that stays empty."""
+"""The list in place of keys or weights that the queue does not use; it stays empty."""
 
 
 class Partition(Generic[T]):
-    """The items, the policy and the flushes of one partition key.
+    """The waiting items that have one partition key, and the policy for these items.
 
     Attributes:
         key: The partition key.
-        items, numbers: The items that wait, oldest first, and the numbers of these items.
-        keys, weights: The keys and the weights of these items; empty if the queue uses none.
-        fresh_weight: The weight of the items that were not announced to the policy yet.
-        policy: The partition's copy of the policy; None until the first items are announced.
-        running: The number of flushes of this partition that run.
-        is_in_line: Whether the partition stands in the line of partitions.
+        items: The waiting items, oldest first.
+        numbers: The sequence numbers of these items in the whole queue.
+        keys: The partition key and the dedupe key of each item, as a pair; empty if the queue has
+            no ``dedupe_key``.
+        weights: The weight of each item; empty if the queue does not weigh its items.
+        fresh_weight: The total weight of the items that the policy was not told of yet.
+        policy: The copy of the policy that this partition runs; None until the queue announces the
+            first items of the partition.
+        running: How many flushes of this partition run.
+        is_in_line: Whether the partition stands in the line of partitions that may start a flush.
         alarm: The time until which the policy wants to wait; inf if there is no such time.
     """
 
@@ -57,16 +62,16 @@ class Partition(Generic[T]):
 
     @property
     def pending(self) -> int:
-        """The number of items that wait and were announced to the policy."""
+        """How many waiting items the policy was told of."""
         return 0 if self.policy is None else self.policy.pending
 
     @property
     def first(self) -> float:
-        """The number of the oldest item that waits and was announced; inf if there is none."""
+        """The sequence number of the oldest item if the policy was told of it; otherwise inf."""
         is_told = self.policy is not None and self.policy.pending and self.numbers
         return self.numbers[0] if is_told else math.inf
 
     def release(self) -> None:
-        """Release the user's objects: a heap may keep this partition longer than the queue does."""
+        """Release the key and the policy: a heap may hold this partition after it was removed."""
         self.key = self.policy = None
         self.alarm = math.inf

@@ -1,4 +1,4 @@
-"""A heap of partitions, ordered by a number that changes: a time, or the number of an item."""
+"""A heap of partitions in the order of a changing number: a time, or a sequence number."""
 
 import math
 from collections.abc import Callable, Sized
@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 class PartitionHeap(Generic[T]):
-    """A heap of partitions, with the least number first.
+    """A heap of partitions: the partition with the least number comes first.
 
     An entry becomes *outdated* when the number of its partition changes. An outdated entry stays in
-    the heap until it comes to the top, or until :meth:`trim` removes it.
+    the heap until :attr:`first` finds it at the top, or until :meth:`trim` removes it.
 
     Args:
         number_of: The function that returns the current number of a partition, or inf if the
-            partition has none.
+            partition does not belong in the heap.
         partitions: All partitions that exist. Only the length of this collection is used.
     """
 
@@ -30,21 +30,24 @@ class PartitionHeap(Generic[T]):
         self._count = count()
 
     def update(self, partition: Partition[T]) -> None:
-        """Add an entry with the current number of a partition, after this number has changed."""
+        """Add an entry for a partition whose number has changed; add none if the number is inf."""
         number = self._number_of(partition)
         if number < math.inf:
             heappush(self._entries, (number, next(self._count), partition))
             self.trim()
 
     def pop(self) -> None:
-        """Remove the first entry. The caller must call :meth:`update` for its partition later."""
+        """Remove the first entry.
+
+        Later the caller must call :meth:`update` for the partition of this entry.
+        """
         heappop(self._entries)
 
     def trim(self) -> None:
         """Remove outdated and repeated entries if the heap has become too long.
 
-        The heap needs one entry for each partition. It is too long if it has more than two for each
-        partition and 64 more.
+        One entry for each partition would be enough. With n partitions, the heap is too long if it
+        has more than 2 * n + 64 entries.
         """
         entries = self._entries
         if len(entries) > 2 * len(self._partitions) + 64:

@@ -1,25 +1,27 @@
 """The line of partitions: it decides which partition may start the next flush.
 
-Partitions that are due and below their own limit stand in a *line*, and the first partition in the
-line starts the next flush. A partition leaves the line when it is not due any more, or when it
-reaches its limit. A partition that starts a flush joins the line again at the end, if it is due
-again. All other partitions *rest*. So flush() and the drain, which make all partitions due, look at
-the resting partitions only.
+A partition is *due* if its policy, a call of flush() or the drain wants it to be flushed. It is *at
+its limit* while ``max_in_flight_per_partition`` flushes of it run. The partitions that are due and
+not at their limit stand in a *line*, and the first partition in the line starts the next flush.
+Then this partition leaves the line. It joins the line again at the end, if it is still due and not
+at its limit. A partition also leaves the line when it is not due any more. The partitions outside
+the line *rest*. flush() and the drain make all partitions due, but need to look only at the resting
+partitions.
 
 *The line is fair.* Let a partition P join the line behind n others, and stay due. Until P starts a
-flush, each of these n starts at most one flush, and no other partition starts one. Proof:
-partitions join at the end, and only the first one starts a flush; then it leaves the line, and may
-join again at the end. So a partition that joins after P does not become the first before P does,
-and each of the n is the first at most once. Pressure starts a flush only if the line is empty.
+flush, each of these n partitions starts at most one flush, and no other partition starts a flush.
+Proof: only the first partition starts a flush. Then it leaves the line, and may join again at the
+end. So a partition that joins after P does not become the first before P does, and each of the n
+partitions is the first at most once. Pressure starts a flush only if the line is empty.
 
-So with m slots, and flushes of at most d seconds, P starts within ceil((n + 1) / m) * d seconds.
-Proof: while P stands in the line, no slot stays free. So in any d seconds, each of the m slots ends
-a flush and starts one of the n + 1 at least once. Tests reach both bounds
-(tests/theorems/test_line.py).
+So with m slots, and flushes of at most d seconds, P starts a flush within ceil((n + 1) / m) * d
+seconds. Proof: while P stands in the line, no slot stays free. So in any d seconds, each of the m
+slots ends at least one flush, and then starts a flush of one of the n + 1 partitions. The tests
+show that both bounds can be reached (tests/theorems/test_line.py).
 
-No step looks at all partitions for one item. One heap has the times until which the policies want
-to wait. Another heap has the number of the oldest item of each partition, for pressure and for the
-age of the items that wait.
+When an item comes or leaves, the queue need not look at all partitions, because it keeps two heaps.
+One heap has the times until which the policies want to wait. The other heap has the sequence number
+of the oldest item of each partition: it finds the oldest item of the queue.
 """
 
 import math
@@ -37,16 +39,16 @@ T = TypeVar("T")
 
 
 class PartitionLine(Batcher[T]):
-    """A Batcher with a line of partitions that may start a flush.
+    """A Batcher with a line of the partitions that may start a flush.
 
     Args:
-        partition_key: The function that returns the partition of an item.
-        limit: The most batches of one partition that may run at a time.
+        partition_key: The function that returns the partition key of an item.
+        limit: The most flushes of one partition that may run at a time.
         policy, rules: The arguments of :class:`~flushq.core.batcher.Batcher`.
 
     Attributes:
-        line: The partitions that are due and below their limit, in the order in which they joined.
-        timers: The partitions whose policies want to wait until a time.
+        line: The partitions that may start a flush, in the order in which they joined the line.
+        timers: The partitions whose policies want to wait until a given time, ordered by this time.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class PartitionLine(Batcher[T]):
         return cast("Buffer[T]", self._items)
 
     def _place(self, partition: Partition[T]) -> None:
-        """Update the place of a partition in the line, and its timer, after it has changed."""
+        """Put a changed partition into the line or let it rest, and update its timer."""
         policy = partition.policy
         if policy is None or self.stopped is not None:
             return

@@ -1,7 +1,7 @@
 """A Batcher with a policy for each partition: when a batch is taken, and from which partition.
 
-Theory of operation. A partition exists while its items wait or its flushes run. It has its own copy
-of the policy. Slots belong to the whole queue, and the partitions get slots in turn
+Theory of operation. A partition exists while its items wait or its flushes run. Each partition has
+its own copy of the policy. Slots belong to the whole queue, and the partitions get slots in turn
 (flushq.core.partition_line).
 """
 
@@ -27,17 +27,17 @@ T = TypeVar("T")
 
 
 class PartitionedBatcher(PartitionLine[T]):
-    """A Batcher in which all items of a batch are of one partition.
+    """A Batcher that takes each batch from one partition.
 
-    The attribute ``policy`` is only the template of the copies, and gets no events.
+    The attribute ``policy`` is only the template of the copies, and is told of no events.
 
     Args:
         policy: The policy. Each partition runs a deep copy of it.
         dedupe_key, weigh, max_in_flight, label, lost_as, merge, max_queue_weight: See
             :class:`~flushq.core.batcher.Batcher`.
-        partition_key: The function that returns the partition of an item.
-        max_in_flight_per_partition: The most batches of one partition that may run at a time. None:
-            as many as ``max_in_flight`` allows.
+        partition_key: The function that returns the partition key of an item.
+        max_in_flight_per_partition: The most flushes of one partition that may run at a time. None:
+            only ``max_in_flight`` limits them.
 
     Raises:
         TypeError, ValueError: An argument, or a cap of the policy, is not valid.
@@ -77,7 +77,10 @@ class PartitionedBatcher(PartitionLine[T]):
         return self._items.weight
 
     def announce(self, now: float) -> None:
-        """Tell the policy of each partition of its new items; the first of all came at ``now``."""
+        """Tell each policy of the new items in its partition; the first new item came at ``now``.
+
+        A policy whose facts were corrected is asked for a decision again.
+        """
         items = self._items
         self._announced_duplicates = items.duplicates
         self._unannounced = 0
@@ -110,7 +113,7 @@ class PartitionedBatcher(PartitionLine[T]):
     def _open(self, partition: Partition[T]) -> RunningPolicy | None:
         """Give a partition a copy of the policy, and return the copy.
 
-        If the policy cannot be copied, it has failed: return None.
+        If the policy cannot be copied, the queue fails: return None.
         """
         try:
             policy = self._template.new_copy()
@@ -126,7 +129,7 @@ class PartitionedBatcher(PartitionLine[T]):
     # Items leave without a flush, or change.
 
     def displace(self) -> tuple[int, T]:
-        """Displace the oldest item of all partitions; return its number, and the item."""
+        """Displace the oldest item of all partitions; return its sequence number, and the item."""
         partition = self._oldest.first or self._items.fresh[0]
         number, item, weight = self._items.take_oldest(partition)
         policy = partition.policy
@@ -146,7 +149,7 @@ class PartitionedBatcher(PartitionLine[T]):
 
     def _reweigh(self, number: int, key: Hashable, change: float) -> None:
         self._items.weight += change
-        partition = self._items.partitions[key[0]]  # type: ignore[index]  # a tuple here
+        partition = self._items.partitions[key[0]]  # type: ignore[index]  # the key is a pair here
         policy = partition.policy
         known = 0 if policy is None else policy.pending
         if policy is not None and known and number <= partition.numbers[known - 1]:
@@ -180,10 +183,10 @@ class PartitionedBatcher(PartitionLine[T]):
         self._place(partition)
 
     def due(self, *, pressed: bool = False) -> Flush | None:
-        """Choose the partition that may flush now, and return the flush; None if none is due.
+        """Choose the partition that may flush now, and return its flush; None if none may flush.
 
         The first partition in line is chosen. If no partition is in line, but the queue is under
-        pressure, the partition of the oldest item is chosen.
+        pressure (``pressed``), the partition of the oldest item that may be flushed is chosen.
         """
         self._chosen = None
         if not (self.started and self.stopped is None and len(self.running) < self._max_in_flight):
@@ -206,9 +209,10 @@ class PartitionedBatcher(PartitionLine[T]):
         return decision
 
     def start_flush(self, due: Flush, now: float) -> Batch[T] | None:
-        """Take a batch of the chosen partition, which leaves the line and may join it again.
+        """Take a batch of the chosen partition.
 
-        See :meth:`Batcher.start_flush` for errors and the return value.
+        The partition leaves the line of partitions, and may join it again. See
+        :meth:`Batcher.start_flush` for the return value, and for a failure of the policy.
         """
         partition, batch = self._chosen, None
         assert partition is not None
@@ -240,7 +244,7 @@ class PartitionedBatcher(PartitionLine[T]):
         )  # fmt: skip
 
     def end_flush(self, batch: Batch[T], now: float) -> None:
-        """End the flush of a batch; its partition may start another flush, or is removed."""
+        """End the flush of a batch; then its partition may flush again, or is removed if empty."""
         partition = self._partition_of.pop(batch)
         partition.running -= 1
         try:
@@ -256,13 +260,13 @@ class PartitionedBatcher(PartitionLine[T]):
         self._place_resting()
 
     def barrier(self) -> int:
-        """Make all waiting items due, and return the number of the next item to come."""
+        """Make all waiting items due, and return the sequence number of the next item to come."""
         mark = super().barrier()
         self._place_resting()
         return mark
 
     def stop(self, why: str) -> None:
-        """Stop like a Batcher; only partitions with running flushes remain."""
+        """Stop like a Batcher, and remove all partitions except those with running flushes."""
         super().stop(why)
         self._told = 0
         self._items.fresh.clear()
@@ -273,13 +277,13 @@ class PartitionedBatcher(PartitionLine[T]):
 
     @property
     def settled(self) -> int:
-        """The number below which every item has ended."""
+        """The sequence number below which every item has ended."""
         running = [batch.first_unended for batch in self.running]
         return min([*running, self._first_waiting])
 
     @property
     def _first_waiting(self) -> int:
-        """The number of the oldest item that waits; if none waits, that of the next new item."""
+        """The sequence number of the oldest waiting item, or of the next new item if none waits."""
         told = self._oldest.first
         if told is not None:
             return told.numbers[0]
@@ -288,9 +292,9 @@ class PartitionedBatcher(PartitionLine[T]):
 
     @property
     def has_free_slot(self) -> bool:
-        """Whether a slot is free, and a partition may use it.
+        """Whether a slot is free, and a partition with waiting items may use this slot.
 
-        If items have come since the last announce(), a partition is taken to be able to use it.
+        If items have come since the last announce(), only the slot is checked.
         """
         if not super().has_free_slot:
             return False
@@ -304,18 +308,18 @@ class PartitionedBatcher(PartitionLine[T]):
 
     @property
     def partitions(self) -> int:
-        """The number of partitions that exist."""
+        """How many partitions exist."""
         return len(self._items.partitions)
 
     def _fail_policy(self, what: str, cause: BaseException | None) -> None:
-        """End the queue because its policy has failed; no copy gets more events."""
+        """End the queue because its policy has failed; tell the copies of no more events."""
         super()._fail_policy(what, cause)
         self.policy.mark_failed()
         for batch in self._partition_of:
             batch.policy.mark_failed()
 
     def _update_or_remove(self, partition: Partition[T]) -> None:
-        """Update the place of a partition after a change; remove the partition if it is empty."""
+        """Update the place of a changed partition, or remove the partition if it is empty."""
         if partition.numbers or partition.running:
             self._place(partition)
             return

@@ -1,11 +1,13 @@
-"""The items that wait, by partition: like a Buffer, but a batch is taken from one partition.
+"""The items that wait, grouped by partition: like a Buffer, but each batch is of one partition.
 
-Theory of operation. Each partition keeps its items in one list and their numbers in another list.
-Numbers, room and the order of acceptance belong to the whole queue, not to a partition.
+Theory of operation. Each partition keeps its items in one list and their sequence numbers in
+another list. All partitions of a queue share the sequence numbers, the room and the order of
+acceptance.
 
 The measured key of an item has two parts, the partition key and the dedupe key. Two items are
-duplicates if both parts are equal. No call comes between the two statements that give an item its
-number and set the next number. So an item that a finalizer adds gets a number of its own.
+duplicates if both parts are equal. One statement gives an item its sequence number, and the next
+statement sets the number of the next item. There is no call between the two. So an item that a
+finalizer adds gets a number of its own.
 """
 
 from bisect import bisect_left
@@ -32,10 +34,10 @@ Keys = tuple[Hashable, Hashable]
 
 
 class PartitionedBuffer(Waiting[T]):
-    """The items that wait, by partition.
+    """The items that wait, grouped by partition.
 
     Args:
-        partition_key: The function that returns the partition of an item.
+        partition_key: The function that returns the partition key of an item.
         dedupe_key, weigh, max_records, max_weight, label, merge, max_queue_weight: See
             :class:`~flushq.core.waiting.Waiting`.
 
@@ -46,8 +48,9 @@ class PartitionedBuffer(Waiting[T]):
     Attributes:
         append: The function that adds an item, like the ``append`` of a Buffer.
         weight: The total weight of the items that wait.
-        partitions: The partitions that exist, by their keys.
-        fresh: The partition of each item that was not announced yet, in the order of the items.
+        partitions: The partitions that exist: a dict from partition key to partition.
+        fresh: The partition of each item that its policy was not told of yet, in the order of the
+            items.
     """
 
     def __init__(
@@ -77,7 +80,7 @@ class PartitionedBuffer(Waiting[T]):
 
     @property
     def next_number(self) -> int:
-        """The number that the next new item will get."""
+        """The sequence number that the next new item will get."""
         return self._next_number
 
     @property
@@ -86,7 +89,7 @@ class PartitionedBuffer(Waiting[T]):
         return self
 
     def measure(self, item: T) -> tuple[Keys, float]:
-        """Return both keys and the weight of an item that is not in the buffer yet.
+        """Return both keys, as a pair, and the weight of an item that is not in the buffer yet.
 
         Raises:
             TypeError: The same as for a Buffer; or the partition key is not hashable or is
@@ -99,9 +102,9 @@ class PartitionedBuffer(Waiting[T]):
         return (partition, self._duplicates.key_of(item)), self._caps.weight_of(item)
 
     def __getitem__(self, number: int) -> T:
-        """Return the item that waits with this number.
+        """Return the waiting item that has this sequence number.
 
-        Without ``dedupe_key``, this must be an item that was not announced yet.
+        Without ``dedupe_key``, this must be an item that its policy was not told of yet.
         """
         if self.merging is not None:
             return self.merging[number]
@@ -113,11 +116,11 @@ class PartitionedBuffer(Waiting[T]):
     # Items come in.
 
     def add(self, item: T, keys: Keys, weight: float) -> int | None:
-        """Add an item like ``append`` does, with the keys and the weight that were measured."""
+        """Add an item like ``append``, with the keys and the weight that were measured before."""
         if self._has_keys and keys in self._duplicates.taken:
             return self._stay(item, keys)
         partition = self.partitions.get(keys[0]) or self._open(keys[0])
-        number = self._next_number  # no call from here on, so no interrupt comes between
+        number = self._next_number  # no call from here on (except for keys), so no interrupt
         self._next_number = number + 1
         if self._has_keys:
             try:
@@ -140,13 +143,13 @@ class PartitionedBuffer(Waiting[T]):
         return None
 
     def _take_back(self, number: int, partition: Partition[T]) -> None:
-        """Free this number again, because its item could not be added."""
+        """Free a sequence number again, because its item could not be added."""
         self._next_number = number
         if not (partition.numbers or partition.running):
             self.close(partition)
 
     def _plain_way_in(self) -> Callable[[T], None]:
-        """Return the shortest ``append``, for items that have neither keys nor weights."""
+        """Return the quickest ``append``, for a queue without ``dedupe_key`` and ``weigh``."""
         find, fresh, partition_key = self.partitions.get, self.fresh, self._partition_key
 
         def append(item: T) -> None:
@@ -165,7 +168,7 @@ class PartitionedBuffer(Waiting[T]):
         partition = self.partitions.get(_checked(key))
         if partition is None:
             partition = Partition(key, has_keys=self._has_keys, has_weights=self._has_weights)
-            partition = self.partitions.setdefault(key, partition)  # it may exist by now
+            partition = self.partitions.setdefault(key, partition)  # a finalizer may have made it
         return partition
 
     # Items leave.
@@ -176,7 +179,8 @@ class PartitionedBuffer(Waiting[T]):
         """Take the oldest items of a partition, as many as the caps and ``most`` allow.
 
         Returns:
-            The numbers of the items, the items, their total weight, and the weight of each item.
+            The sequence numbers of the items, the items, their total weight, and the weight of each
+            item.
         """
         count = min(most, self._caps.max_records)
         weight: float = 0
@@ -188,14 +192,14 @@ class PartitionedBuffer(Waiting[T]):
         return numbers, items, weight, weights
 
     def take_oldest(self, partition: Partition[T]) -> tuple[int, T, float]:
-        """Remove the oldest item of a partition; return its number, the item and its weight."""
+        """Remove the oldest item of a partition; return (sequence number, item, weight)."""
         weight = self._weights_in(partition)(0, 1)[0] if self._has_weights else 0
         numbers, items, _ = self._take(partition, 1)
         self._lighten(weight)
         return numbers[0], items[0], weight
 
     def take_all(self) -> tuple[list[int], list[T]]:
-        """Remove all items, without regard to the caps; return their numbers, and the items.
+        """Remove all items, whatever the caps; return the sequence numbers and the items.
 
         Both lists are in order of acceptance.
         """
@@ -223,7 +227,7 @@ class PartitionedBuffer(Waiting[T]):
     def _free(self, keys: list[Hashable]) -> None:
         if len(self):
             self._duplicates.free(keys)
-        else:  # also keys that were changed and cannot be found any more
+        else:  # this also removes keys that were changed and cannot be found
             self._duplicates.taken.clear()
 
     def _lighten(self, weight: float) -> None:
@@ -236,7 +240,7 @@ class PartitionedBuffer(Waiting[T]):
         return lambda start, stop: weights[start:stop]
 
     def close(self, partition: Partition[T]) -> None:
-        """Remove a partition in which no items wait, even if its key was changed meanwhile."""
+        """Remove an empty partition, even if its key was changed after the partition was made."""
         with suppress(Exception):  # the key cannot be hashed or compared any more
             if self.partitions.get(partition.key) is partition:
                 del self.partitions[partition.key]
@@ -248,7 +252,7 @@ class PartitionedBuffer(Waiting[T]):
 
 
 def _free_key(key: Hashable, taken: Container[Hashable]) -> Hashable:
-    """Return ``key`` if it is still hashable and not in ``taken``, otherwise a new object."""
+    """Return ``key`` if it can be hashed and is not in ``taken``, otherwise a new object as key."""
     with suppress(Exception):
         if key not in taken:
             return key

@@ -1,4 +1,4 @@
-"""The template of a policy: each partition runs a copy of it."""
+"""The template of the policies in a queue with partitions: each partition runs a copy."""
 
 from typing import Any
 
@@ -7,12 +7,14 @@ from flushq.policy import FlushPolicy, attributes_of, is_plain, overridden_event
 
 
 class PolicyTemplate:
-    """A policy that gets no events and never changes, and that makes running copies of itself.
+    """The object that makes a copy of the policy for each partition.
+
+    The policy that is copied never changes, because it is told of no events.
 
     Args:
-        policy: The policy.
-        max_in_flight: The most flushes of one copy that may run at a time.
-        on_failure: The function to call when a copy fails.
+        policy: The policy to copy.
+        max_in_flight: The most flushes of one partition that may run at a time.
+        on_failure: The function to call when a copy raises an exception or gives a wrong answer.
     """
 
     __slots__ = ("_attributes", "_max_in_flight", "_on_failure", "_overridden", "_policy")
@@ -27,7 +29,7 @@ class PolicyTemplate:
             self._attributes = attributes_of(policy)
 
     def new_copy(self) -> RunningPolicy:
-        """Return a new running copy of the policy.
+        """Return a RunningPolicy that runs a new copy of the policy.
 
         Raises:
             Exception: The policy cannot be copied.
@@ -36,7 +38,10 @@ class PolicyTemplate:
         return RunningPolicy(copy, self._overridden, self._max_in_flight, self._on_failure)
 
     def _copy(self) -> FlushPolicy:
-        """Return a copy like running_copy(), but faster if no attribute needs a deep copy."""
+        """Return a copy of the policy, the same as running_copy() makes.
+
+        This method is faster than running_copy() if no attribute needs a deep copy.
+        """
         if self._attributes is None:
             return running_copy(self._policy, self._max_in_flight)
         clone = type(self._policy).__new__(type(self._policy))

@@ -1,8 +1,8 @@
-"""Waiters: the futures with which the core wakes the callers that wait.
+"""Waiters: the futures that the core completes to wake callers, such as producers in line.
 
 A driver makes a future for each caller that waits, and passes the future to the core. The core
-completes each future once; the core neither makes futures nor awaits them. The futures of asyncio
-and of concurrent.futures are both waiters.
+completes each future once; the core neither makes futures nor awaits them. An ``asyncio.Future``
+can be a waiter, and so can a ``concurrent.futures.Future``.
 """
 
 from typing import Any, Protocol, TypeVarTuple
@@ -14,14 +14,17 @@ class Registry(Protocol[*Facts]):
     """A part of the core that holds the waiters of callers while these callers wait."""
 
     def join(self, waiter: "Waiter", *facts: *Facts) -> None:
-        """Add the waiter of a caller that begins to wait; ``facts`` describe this caller."""
+        """Add the waiter of a caller that begins to wait.
+
+        ``facts`` tell more about the caller, such as the weight of the item of a producer.
+        """
 
     def leave(self, waiter: "Waiter") -> None:
         """Remove the waiter of a caller that no longer waits, for example after a cancellation."""
 
 
 class Waiter(Protocol):
-    """A future, with only those of its methods that the core uses."""
+    """The methods of a future that the core uses."""
 
     def done(self) -> bool:
         """Return whether the future was completed or cancelled."""
@@ -32,7 +35,7 @@ class Waiter(Protocol):
 
 
 def wake(waiter: Waiter, answer: object = None) -> bool:
-    """Complete a waiter with ``answer``; return False if the waiter was already done."""
+    """Complete a waiter with ``answer`` and return True, or return False if it is already done."""
     if waiter.done():
         return False
     waiter.set_result(answer)

@@ -1,4 +1,4 @@
-"""The common part of Buffer and PartitionedBuffer: duplicates, merging, and numbers."""
+"""The common part of Buffer and PartitionedBuffer: duplicates, merging, sequence numbers."""
 
 import abc
 from collections.abc import Hashable
@@ -12,28 +12,31 @@ T = TypeVar("T")
 
 
 class Waiting(abc.ABC, Generic[T]):
-    """The items that wait. An argument ``key`` is always the key that :meth:`measure` returned.
+    """The items that wait: the base class of Buffer and PartitionedBuffer.
+
+    The argument ``key`` of a method is the key that :meth:`measure` has returned for the item.
 
     Args:
         dedupe_key: The function that returns the key of an item. None: nothing is a duplicate.
         weigh: The function that returns the weight of an item. None: all items weigh 0.
-        max_records, max_weight: The caps of a batch. None: no cap.
+        max_records, max_weight: The most items and the most weight in a batch. None: no cap.
         label: The prefix of the messages of exceptions.
-        merge: The function that merges a duplicate into the item that waits. None: that item stays
-            as it is.
-        max_queue_weight: The most weight that may wait. Here only an item that alone weighs more is
-            refused; Admission makes sure of the rest.
+        merge: The function that merges a duplicate into the waiting item. None: the waiting item
+            stays as it is.
+        max_queue_weight: The most weight that all waiting items may have together. Here only an
+            item that alone weighs more is refused; Admission keeps the total within this limit.
 
     Raises:
         TypeError: ``dedupe_key``, ``weigh`` or ``merge`` cannot be called or is async; or
             ``max_weight`` or ``max_queue_weight`` is given without ``weigh``, or ``merge`` without
-            ``dedupe_key``.
+            ``dedupe_key``; or ``max_queue_weight`` is not a real number.
         ValueError: ``max_queue_weight`` is zero, negative or NaN.
 
     Attributes:
-        duplicates: The number of items that were duplicates.
-        merging: The object that merges duplicates; None if they are not merged.
-        max_queue_weight: The most weight that may wait; inf if there is no bound.
+        duplicates: How many duplicates have come so far.
+        merging: The object that merges duplicates; None if duplicates are not merged.
+        max_queue_weight: The most weight that all waiting items may have together; inf if there is
+            no limit.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class Waiting(abc.ABC, Generic[T]):
     @property
     @abc.abstractmethod
     def next_number(self) -> int:
-        """The number that the next new item will get."""
+        """The sequence number that the next new item will get."""
 
     @abc.abstractmethod
     def measure(self, item: T) -> tuple[Any, float]:
@@ -67,14 +70,14 @@ class Waiting(abc.ABC, Generic[T]):
 
     @abc.abstractmethod
     def __getitem__(self, number: int) -> T:
-        """Return the item that waits with this number."""
+        """Return the waiting item that has this sequence number."""
 
     @abc.abstractmethod
     def add(self, item: T, key: Any, weight: float, /) -> int | None:
-        """Add an item with the key and the weight that were measured, and return None.
+        """Add an item, with the key and the weight that were measured before; return None.
 
-        A duplicate is counted instead, and merged if the queue merges. Then return the number of
-        the item that waits.
+        If the item is a duplicate, count it instead, and merge it if the queue merges duplicates.
+        Then return the sequence number of the waiting item that has the same key.
         """
 
     def is_duplicate(self, key: Hashable) -> bool:
@@ -82,7 +85,9 @@ class Waiting(abc.ABC, Generic[T]):
         return key in self._duplicates.taken
 
     def growth(self, item: T, key: Hashable) -> float:
-        """Return the weight that a merge of ``item`` would add to the item with the same key.
+        """Return the weight that merging ``item`` would add to the waiting item with this key.
+
+        Return 0 if the queue does not merge duplicates.
 
         Raises:
             Exception: The merge is impossible: see :meth:`Merging.growth`.
@@ -92,9 +97,10 @@ class Waiting(abc.ABC, Generic[T]):
         return self.merging.growth(self._duplicates.taken[key], item, key)
 
     def number_of(self, item: T, kept_number: int | None) -> int:
-        """Return the number of an item that has just come; ``add`` has returned ``kept_number``.
+        """Return the sequence number of an item that has just come.
 
-        Items that a finalizer has added since then stand behind this item.
+        ``kept_number`` is the result of :meth:`add` for this item; unless it is None, return it.
+        If a finalizer has added items since then, these stand behind this item.
         """
         if kept_number is not None:
             return kept_number

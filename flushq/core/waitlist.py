@@ -1,19 +1,20 @@
 """The line of producers that wait for room: order, reservations, cancellation.
 
-Each producer brings a waiter, and needs room for one item, which may have a weight. Room is given
-from the front of the line, so a light item does not overtake a heavy one. A producer that was given
-room may run later. Until then its room stays *reserved*, and no other producer can take it.
-:meth:`WaitList.leave` is called in the same step in which the producer continues: the producer
-takes its room in this step, or the room is free again. A producer that was cancelled gives back its
-place or its reservation by the same call. The time to join at the end, to leave or to be admitted
-does not depend on the length of the line. Rejecting takes one step for each producer in the line.
+Each producer has a waiter, and needs room for one item, which may have a weight. Room is given from
+the front of the line, so a light item does not overtake a heavy one. A producer that was given room
+may run some time later. Until then its room stays *reserved*, and no other producer can take it.
+When the producer runs again, :meth:`WaitList.leave` is called: the producer must take its room in
+the same step, or the room is free again. If a producer was cancelled, ``leave``
+removes it from the line, or frees its reserved room. The time to join at the end, to leave or to be
+given room does not depend on the length of the line. Rejecting takes one step for each producer in
+the line.
 
 Each producer has a *turn*, a number that increases in the order in which producers come. A producer
 that was given room but needs more joins the line again by its turn: near the front, where only
 producers that came earlier stand before it.
 
-The *owner* of a producer is the flush inside which it runs, or None. (The owner of a queue is
-something else: see flushq.core.ending.)
+The *owner* of a producer is the batch whose flush the producer is part of, or None. (The owner of a
+queue is something else: see flushq.core.ending.)
 """
 
 from collections import OrderedDict
@@ -30,12 +31,12 @@ class WaitList(Generic[Owner]):
     """The line of producers that wait for room.
 
     Attributes:
-        reserved: The number of producers that were given room and have not run yet.
+        reserved: How many producers were given room and have not run yet.
         reserved_weight: The total weight of the items of these producers.
-        line: The producers that were not given room yet: for each waiter, the owner of the
-            producer, the weight of its item, and the turn of the producer.
-        by_owner: The number of producers in the line, for each owner.
-        turns: An iterator over the turns; the next producer gets the next turn.
+        line: The producers that were not given room yet: a dict from the waiter of each producer
+            to its owner, the weight of its item, and its turn.
+        by_owner: How many producers in the line each owner has.
+        turns: The iterator that gives each new producer its turn: 1, 2, 3, …
     """
 
     __slots__ = ("_given", "_newest", "by_owner", "line", "reserved", "reserved_weight", "turns")
@@ -55,20 +56,20 @@ class WaitList(Generic[Owner]):
 
     @property
     def claims(self) -> int:
-        """The number of producers that have claims to room: those given room, and those in line."""
+        """How many producers claim room: those with reserved room, and those in the line."""
         return self.reserved + len(self.line)
 
     def join(
         self, waiter: Waiter, owner: Owner, weight: float = 0, turn: int | None = None
     ) -> None:
-        """Add a producer to the line by its turn; ``turn=None`` means at the end.
+        """Add a producer to the line, at the place of its turn; if ``turn`` is None, at the end.
 
         The waiter is completed with None when the producer is given room, or with an exception that
         the producer must raise.
         """
         turn = next(self.turns) if turn is None else turn
         waiting = self.by_owner.get(owner, 0) + 1
-        self.line[waiter] = owner, weight, turn  # no call before the next line, so no interrupt
+        self.line[waiter] = owner, weight, turn  # no call, so no interrupt before the next line
         self.by_owner[owner] = waiting
         if turn > self._newest:
             self._newest = turn
@@ -81,7 +82,7 @@ class WaitList(Generic[Owner]):
             self.line.move_to_end(each, last=False)
 
     def leave(self, waiter: Waiter) -> None:
-        """Remove a producer that continues: it takes its room at once, or gives the room back.
+        """Remove a producer that continues: it takes its room now, or the room is free again.
 
         If the producer never joined, or has left already, nothing changes.
         """
@@ -98,10 +99,10 @@ class WaitList(Generic[Owner]):
         return next(iter(self.line.values()))[1]
 
     def admit(self, room: float, bears: Callable[[float], bool] | None = None) -> bool:
-        """Give ``room`` to the first producers in the line; return whether any got room.
+        """Give room to the first producers in the line; return whether a producer was given room.
 
-        ``room`` is the number of free places, including the reserved ones. ``bears`` returns
-        whether there is room for a weight. None: there is room for every weight.
+        ``room`` says how many places are free; reserved places count as free. ``bears`` is the
+        function that returns whether there is room for a weight. None: every weight has room.
         """
         admitted = False
         while self.line and self.reserved < room:
@@ -117,9 +118,9 @@ class WaitList(Generic[Owner]):
         return admitted
 
     def reject(self, refusal_of: Callable[[Owner], BaseException | None]) -> None:
-        """Reject each producer whose owner gets an exception from ``refusal_of``.
+        """Reject each producer in the line if ``refusal_of(owner)`` returns an exception for it.
 
-        ``refusal_of`` must return a new exception for each producer, or None.
+        The producer raises this exception, so each exception must be a new one.
         """
         for waiter, (owner, *_) in list(self.line.items()):
             refusal = refusal_of(owner)
@@ -127,7 +128,10 @@ class WaitList(Generic[Owner]):
                 self._answer(waiter, refusal)
 
     def reject_last(self, owners: Container[Owner], refusal: BaseException) -> None:
-        """Reject the last producer in the line whose owner is one of ``owners``."""
+        """Reject the last of the producers in the line that have one of these owners.
+
+        This producer raises ``refusal``.
+        """
         for waiter, (owner, *_) in reversed(self.line.items()):
             if owner in owners:
                 self._answer(waiter, refusal)

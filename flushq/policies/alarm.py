@@ -15,26 +15,26 @@ _FULL = Flush("full")
 class AlarmPolicy(FlushPolicy):
     """A policy that flushes at the earliest of the alarms that arrivals set.
 
-    Each arrival sets an alarm for ``threshold / n`` seconds later, where n is the number of items
-    that wait after the arrival.
+    An alarm is a time. Each arrival sets an alarm for ``threshold / n`` seconds later; n says how
+    many items wait after the arrival.
 
     The policy bounds the same cost as BudgetPolicy. Let a flush cost ``item_seconds`` times as much
     as an item that waits one second. With ``u=1``, flushes and waiting together cost at most twice
     what they cost in an optimal schedule that knows the future and has the same ``max_records``, if
-    flushes can start when they are due. No deterministic policy can promise less.
+    flushes can start when they are due. No deterministic policy can promise a smaller factor.
 
     With ``u=random.random()``, drawn once for the life of a queue, and without a cap, the expected
-    cost is at most e / (e - 1), or 1.582, times the optimal cost. No policy can promise less, if
-    arrivals do not depend on the random number. (A new random number for every batch does not keep
-    this bound.) Both bounds are from Karlin, Kenyon and Randall, Dynamic TCP Acknowledgement and
-    Other Stories about e/(e-1), STOC 2001.
+    cost is at most e / (e - 1) (about 1.582) times the optimal cost, if the arrivals do not depend
+    on the random number. No policy can promise a smaller factor for such arrivals. (If ``u`` is
+    drawn again for every batch, this bound does not hold.) Both bounds are from Karlin, Kenyon and
+    Randall, Dynamic TCP Acknowledgement and Other Stories about e/(e-1), STOC 2001.
 
     Args:
         item_seconds: The cost of a flush, in item-seconds: 1.5 if a flush costs as much as one item
-            that waits 1.5 s, or as three items that wait 0.5 s. inf: flush only full batches.
-        u: The patience of the policy, from 0 (it flushes at once) to 1. It sets ``threshold``.
+            that waits 1.5 s, or as three items that wait 0.5 s each. inf: flush only full batches.
+        u: The patience of the policy, from 0 (it flushes at once) to 1; see ``threshold``.
         max_records: The most items in a batch. None: no cap.
-        max_weight: The most weight in a batch; needs a queue that weighs its items. None: no cap.
+        max_weight: The most weight in a batch; the queue must have a ``weigh``. None: no cap.
 
     Raises:
         ValueError: ``u`` is not from 0 to 1, or another value is zero, negative or NaN.
@@ -57,7 +57,7 @@ class AlarmPolicy(FlushPolicy):
 
     @property
     def threshold(self) -> float:
-        """The seconds until the alarm of a single item: ``item_seconds`` times ln(1 + u(e - 1))."""
+        """The seconds until the alarm of a single item: ``item_seconds * ln(1 + u * (e - 1))``."""
         patience = 1 if self.u == 1 else math.log1p(self.u * (math.e - 1))
         return patience and patience * self.item_seconds
 

@@ -16,16 +16,17 @@ class BudgetPolicy(FlushPolicy):
     Let a flush cost ``item_seconds`` times as much as an item that waits one second. Then flushes
     and waiting together cost at most twice what they cost in an optimal schedule that knows the
     future and has the same ``max_records``, if flushes can start when they are due. No
-    deterministic policy can promise less (Dooly, Goldman and Scott, Journal of the ACM 48, 2001).
+    deterministic policy can promise a smaller factor (Dooly, Goldman and Scott, Journal of the ACM
+    48, 2001).
 
     If r items arrive each second, at a steady rate, a batch has about
     ``sqrt(2 * item_seconds * r)`` items, the economic order quantity. The policy need not know r.
 
     Args:
         item_seconds: The cost of a flush, in item-seconds: 1.5 if a flush costs as much as one item
-            that waits 1.5 s, or as three items that wait 0.5 s. inf: flush only full batches.
+            that waits 1.5 s, or as three items that wait 0.5 s each. inf: flush only full batches.
         max_records: The most items in a batch. None: no cap.
-        max_weight: The most weight in a batch; needs a queue that weighs its items. None: no cap.
+        max_weight: The most weight in a batch; the queue must have a ``weigh``. None: no cap.
 
     Raises:
         ValueError: A value is zero, negative or NaN.
@@ -36,9 +37,9 @@ class BudgetPolicy(FlushPolicy):
     max_records: int | None = None
     max_weight: float | None = None
     _waited: float = attrs.field(default=0, init=False)
-    """The time that all pending items had waited, in total, by the time ``_since``.
+    """How many seconds all pending items together had waited at the time ``_since``.
 
-    Not valid while a batch is full.
+    This is not valid while a batch is full.
     """
     _since: float = attrs.field(default=0, init=False)
 
@@ -47,7 +48,7 @@ class BudgetPolicy(FlushPolicy):
         check_caps(self.max_records, self.max_weight)
 
     def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
-        """Add up the time that the earlier items have waited by now."""
+        """Add the time that the earlier items have waited since the last update of the total."""
         super().item_added(now, count, weight)
         waiting = self.queue.pending - count
         self._waited = self._waited + waiting * (now - self._since) if waiting else 0
@@ -55,7 +56,7 @@ class BudgetPolicy(FlushPolicy):
         return self.answer(now)
 
     def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
-        """Compute the total time that the items that are left have waited by now."""
+        """Compute again how long the items that are left have waited in total."""
         super().flush_started(now, count, weight)
         if not self.full:
             self._waited = sum(items * (now - then) for then, items in self.queue.arrivals)

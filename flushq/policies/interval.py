@@ -13,17 +13,17 @@ _FULL = Flush("full")
 class IntervalPolicy(FlushPolicy):
     """A policy that flushes when a batch is full or the oldest item is ``max_wait_seconds`` old.
 
-    While a slot is free, no item waits longer. No other schedule in order of arrival with
-    this maximum age and these caps needs fewer flushes, if all weights are above 0 and flushes can
-    start when they are due: each batch is as late and as full as it may be. The proof is an
-    exchange argument. In any schedule, the first flush can be delayed until the first flush of the
-    policy, and can take all items that the policy takes then. This needs no additional flush.
+    While a slot is free, no item waits longer than ``max_wait_seconds``. No other schedule that
+    keeps the order of arrival, this maximum age and these caps needs fewer flushes, if all weights
+    are above 0 and flushes can start when they are due. The proof is an exchange argument. In any
+    such schedule, the first flush can be delayed until the first flush of the policy, and can take
+    all items that the policy takes at that time. This change needs no additional flush.
 
     Args:
         max_wait_seconds: How long an item may wait after its acceptance, in seconds. inf: flush
             only full batches.
         max_records: The most items in a batch. None: no cap.
-        max_weight: The most weight in a batch; needs a queue that weighs its items. None: no cap.
+        max_weight: The most weight in a batch; the queue must have a ``weigh``. None: no cap.
 
     Raises:
         ValueError: A value is zero, negative or NaN.

@@ -9,18 +9,18 @@ _NATURAL = Flush("natural")
 
 @attrs.define
 class NaturalPolicy(FlushPolicy):
-    """A policy that flushes all waiting items when a slot is free (natural or smart batching).
+    """A policy that flushes all waiting items when a slot is free ("natural batching").
 
     The batch size regulates itself: a slow ``flush_fn`` means larger batches. A slot is never free
     while an item is pending. Latency is the time from the arrival of an item to the end of its
-    flush. If all flushes take equally long, the longest latency is at most twice that of an optimal
-    schedule that knows the future, for any number of slots. (Without a cap this is proved by Li and
-    Yuan, Information Processing Letters 111, 2011. With ``max_records`` it held in every case that
-    was tried.) PausePolicy promises a smaller factor than two.
+    flush. If all flushes take equally long, the longest latency is at most twice the longest
+    latency of an optimal schedule that knows the future, for any number of slots. (Li and Yuan have
+    proved this bound without a cap, Information Processing Letters 111, 2011. With ``max_records``
+    the bound held in every case that was tried.) PausePolicy promises a smaller factor than two.
 
     Args:
         max_records: The most items in a batch. None: no cap.
-        max_weight: The most weight in a batch; needs a queue that weighs its items. None: no cap.
+        max_weight: The most weight in a batch; the queue must have a ``weigh``. None: no cap.
 
     Raises:
         ValueError: A cap is zero, negative or NaN.
@@ -34,5 +34,5 @@ class NaturalPolicy(FlushPolicy):
         check_caps(self.max_records, self.max_weight)
 
     def decide(self, now: float) -> Decision:
-        """Answer that a flush is due now."""
+        """Return a Flush."""
         return _NATURAL

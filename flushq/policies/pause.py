@@ -1,4 +1,4 @@
-"""PausePolicy: flush when the oldest item has waited for a fraction of the time of a flush."""
+"""PausePolicy: flush when the oldest item has waited for a fraction of a flush's duration."""
 
 import math
 
@@ -18,26 +18,26 @@ class PausePolicy(FlushPolicy):
     """A policy that flushes when the oldest item has waited alpha times as long as a flush takes.
 
     NaturalPolicy may start a flush just before the next items come; then these items wait for the
-    whole flush. A pause of alpha times the duration of a flush lets them join the batch. Latency is
-    the time from the arrival of an item to the end of its flush. If every flush takes
-    ``flush_seconds``, the longest latency is at most 1 + alpha times that of an optimal schedule
-    that knows the future:
+    whole flush. During a pause of alpha times the duration of a flush, these items can join the
+    batch. Latency is the time from the arrival of an item to the end of its flush. If every flush
+    takes ``flush_seconds``, the longest latency is at most 1 + alpha times the longest latency of
+    an optimal schedule that knows the future:
 
     * without caps, alpha is (sqrt((m + 1)^2 + 4) - (m + 1)) / 2 for m slots: 0.414 for one slot,
-      0.303 for two, 0.236 for three. No deterministic policy can promise less (Li and Yuan,
-      Information Processing Letters 111, 2011);
+      0.303 for two, 0.236 for three. No deterministic policy can promise a smaller factor (Li and
+      Yuan, Information Processing Letters 111, 2011);
     * with ``max_records``, alpha is 0.618 (from the golden ratio), the best value for one slot. The
-      bound of 1.618 held in every case that was tried. With ``max_weight``, alpha is the same, but
-      there is no theorem.
+      factor 1.618 held in every case that was tried. With ``max_weight``, alpha is the same, but no
+      factor is proved.
 
-    With ``flush_seconds=None``, the policy learns the duration from the flushes that succeed, as a
-    mean in which each new duration has the weight 0.2. There is no pause until the first flush has
-    ended. In this case the bound is only a goal, and there is no theorem.
+    With ``flush_seconds=None``, the policy learns the duration from the flushes that succeed: each
+    new duration enters an exponential moving average with the weight 0.2. There is no pause until a
+    flush has succeeded. No factor is proved in this case.
 
     Args:
-        flush_seconds: How long a flush takes, in seconds. None: learn it.
+        flush_seconds: How long a flush takes, in seconds. None: the policy learns it.
         max_records: The most items in a batch; a full batch does not wait. None: no cap.
-        max_weight: The most weight in a batch; needs a queue that weighs its items. None: no cap.
+        max_weight: The most weight in a batch; the queue must have a ``weigh``. None: no cap.
 
     Raises:
         ValueError: ``flush_seconds`` is negative or not finite; or a cap is zero, negative or NaN.
@@ -64,14 +64,14 @@ class PausePolicy(FlushPolicy):
 
     @property
     def pause_seconds(self) -> float:
-        """How many seconds the oldest item waits for others while a slot is free."""
+        """How many seconds the oldest item waits for more items while a slot is free."""
         seconds = self._learnt if self.flush_seconds is None else self.flush_seconds
         return 0 if seconds is None else self.alpha * seconds
 
     def flush_done(
         self, now: float, count: int, seconds: float, error: BaseException | None = None
     ) -> Decision:
-        """Update the estimated duration from a flush that succeeded.
+        """Update the estimate of the duration of a flush, if this flush has succeeded.
 
         The estimate is not used if ``flush_seconds`` was given.
         """

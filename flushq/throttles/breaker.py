@@ -12,31 +12,32 @@ from flushq.throttles.throttle import Throttle
 class CircuitBreaker(Throttle):
     """A throttle that stops calls for ``seconds`` after ``failures`` failed calls in a row.
 
-    Then it lets a single call start, to try the sink.
+    After this time it lets a single *trial call* start, to try the sink.
 
     =========  ====================  ===============================================================
-    state      a call may start      what happens then
+    state      a call may start      how the state changes
     =========  ====================  ===============================================================
-    closed     at once               A call succeeds: the count of failures becomes 0. A call fails
-                                     and the count becomes ``failures``: open.
-    open       ``seconds`` after     A call starts: half-open. Any call ends: nothing changes.
-               that failure
-    half-open  when the one call     The one call succeeds: closed, and the count becomes 0. The one
-               has ended             call fails: open, for ``seconds`` from now. Another call ends:
-                                     nothing changes.
+    closed     at once               If a call succeeds, the count of failures becomes 0. If a call
+                                     fails and the count becomes ``failures``, the state is open.
+    open       ``seconds`` after     If a call starts, it is the trial call, and the state is
+               the last failure      half-open. If an earlier call ends, nothing changes.
+    half-open  when the trial call   If the trial call succeeds, the state is closed, and the count
+               has ended             becomes 0. If the trial call fails, the state is open, for
+                                     ``seconds`` from then. If another call ends, nothing changes.
     =========  ====================  ===============================================================
 
     Calls are counted in the order in which they end. A call that raises a PartialFailure has
     failed. A call that ends with a BaseException that is not an Exception, such as a cancellation,
-    has neither failed nor succeeded: in the state closed nothing changes; in the state half-open,
-    if it was the one call, the breaker is open again, and the next call may try at once.
+    has neither failed nor succeeded. Such a call changes nothing in the state closed. If it was the
+    trial call, the state is open again, and the next trial call may start at once.
 
-    The duration of a call shows whether it is the one that tries: all others started before the
-    breaker opened, so at least ``seconds`` before that call. If ``seconds`` is too small to make a
-    difference in the times (floats), the first call that ends counts as the one that tries.
+    The duration of a call shows whether it is the trial call: all other running calls started
+    before the breaker opened, so at least ``seconds`` before the trial call. If ``seconds`` is
+    smaller than rounding errors of the times (floats), the first call that ends counts as the trial
+    call.
 
     Args:
-        failures: How many calls must fail in a row.
+        failures: How many calls in a row must fail to stop further calls.
         seconds: For how many seconds no call may start after the last of these failures.
 
     Raises:
@@ -47,11 +48,11 @@ class CircuitBreaker(Throttle):
     failures: int
     seconds: float
     _row: int = attrs.field(default=0, init=False, repr=False)
-    """How many calls have failed since the last success."""
+    """How many calls have failed since the last call that succeeded."""
     _open_until: float | None = attrs.field(default=None, init=False, repr=False)
-    """The time when the next call may try; None if closed."""
+    """The time from which the trial call may start; None if the state is closed."""
     _tried_at: float | None = attrs.field(default=None, init=False, repr=False)
-    """The time when the call that tries has started; None if not half-open."""
+    """The time at which the trial call has started; None unless the state is half-open."""
 
     def __attrs_post_init__(self) -> None:
         check_count("failures", self.failures)
@@ -59,7 +60,7 @@ class CircuitBreaker(Throttle):
         self.seconds = as_plain(self.seconds)
 
     def call_started(self, now: float, count: int, weight: float = 0.0) -> None:
-        """Note the time if the breaker is open, because this is the call that tries."""
+        """Record the time if the state is open, because this is the trial call."""
         if self._open_until is not None:
             self._tried_at = now
 
@@ -71,7 +72,7 @@ class CircuitBreaker(Throttle):
         weight: float = 0.0,
         error: BaseException | None = None,
     ) -> None:
-        """Update the state after a call; unless closed, ignore all but the call that tries."""
+        """Update the state after a call; unless the state is closed, only the trial call counts."""
         if self._open_until is not None and not self._has_tried(now, seconds):
             return
         self._tried_at = None
@@ -83,13 +84,13 @@ class CircuitBreaker(Throttle):
                 self._open_until = now + self.seconds
 
     def ready_at(self, now: float) -> float:
-        """Return ``now`` if closed, the end of the pause if open, or inf if half-open."""
+        """Return ``now`` if closed, the time of the trial call if open, or inf if half-open."""
         if self._open_until is None:
             return now
         return self._open_until if self._tried_at is None else math.inf
 
     def _has_tried(self, now: float, seconds: float) -> bool:
-        """Return whether the call that ends now, after ``seconds``, is the one that tries."""
+        """Return whether the call that ends now, and took ``seconds``, is the trial call."""
         if self._tried_at is None:
             return False
         sooner = seconds - (now - self._tried_at)

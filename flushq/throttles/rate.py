@@ -17,19 +17,19 @@ class RateLimit(Throttle):
     Thiran, Network Calculus, LNCS 2050, 2001, section 1.5).
 
     Proof. Each call starts at least ``seconds`` after the call that is ``calls`` places before it.
-    So the first and the last of ``calls`` + 1 starts are at least ``seconds`` apart. A half-open
-    interval of this length does not hold both. Conversely, any schedule within the limit keeps this
-    distance, because otherwise the interval that begins with the first of these starts would hold
-    too many. By induction, no call in that schedule starts earlier than here.
+    So the first and the last of ``calls`` + 1 starts in a row are at least ``seconds`` apart, and
+    no half-open interval of this length holds both. Conversely, any schedule within the limit keeps
+    this distance, because otherwise the interval that begins with the first of these starts would
+    hold too many starts. By induction, no call in such a schedule starts earlier than here.
 
-    Times in floats are added as floats: the interval that begins at a is [a, b), where b is the
-    float ``a + seconds``. Rounding keeps the order of two sums, and the proof needs no more. A call
-    at exactly b may start, even if ``b - a`` is rounded to less than ``seconds``.
+    Times in floats are added as floats: the interval that begins at ``a`` is [``a``, ``b``), where
+    ``b`` is the float ``a + seconds``. Rounding keeps the order of two sums, and the proof needs no
+    more. A call at exactly ``b`` may start, even if ``b - a`` is rounded to less than ``seconds``.
 
     Each method takes constant time. The times of the last ``calls`` starts are kept.
 
     Args:
-        calls: How many calls may start in an interval.
+        calls: The most calls that may start in an interval.
         seconds: The length of the interval, in seconds.
 
     Raises:
@@ -40,7 +40,7 @@ class RateLimit(Throttle):
     calls: int
     seconds: float
     _starts: deque[float] = attrs.field(factory=deque, init=False, repr=False)
-    """The times when the last ``calls`` calls have started; fewer at first."""
+    """The times of the last ``calls`` starts, or of all starts while there were fewer."""
 
     def __attrs_post_init__(self) -> None:
         check_count("calls", self.calls)
@@ -48,7 +48,7 @@ class RateLimit(Throttle):
         self.seconds = as_plain(self.seconds)
 
     def call_started(self, now: float, count: int, weight: float = 0.0) -> None:
-        """Note the time of this start, and forget the oldest one if it is not needed any more."""
+        """Record the time of this start; keep the times of the last ``calls`` starts only."""
         self._starts.append(now)
         if len(self._starts) > self.calls:
             self._starts.popleft()

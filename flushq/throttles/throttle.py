@@ -8,7 +8,7 @@ Its rules:
   returns nothing for them. It answers one question, :meth:`~Throttle.ready_at`, which changes
   nothing.
 * The events are about calls of ``flush_fn``: the first call for a batch, and each call for a retry
-  or for a half of a batch. A call is one event, however many items it has.
+  or for a half of a batch. A call is one start and one end, however many items it has.
 * No reason to flush overrides a throttle. A policy says when a flush should start, a throttle says
   when a call may start.
 """
@@ -27,13 +27,13 @@ class Throttle(abc.ABC):
     plain class or use ``@attrs.define``, and need not call ``super()``. Times are in seconds.
 
     A throttle object is a template: each queue and each simulation runs a deep copy of it. So one
-    object may be given to many queues. Each queue then has the whole limit for itself.
+    object may be given to many queues. Its limit then holds for each queue separately.
     """
 
     def call_started(  # noqa: B027 - a throttle may ignore this event
         self, now: float, count: int, weight: float = 0.0
     ) -> None:
-        """Note that a call has started, with ``count`` items of ``weight`` in total."""
+        """Record that a call has started, with ``count`` items that weigh ``weight`` in total."""
 
     def call_done(  # noqa: B027 - a throttle may ignore this event
         self,
@@ -43,25 +43,29 @@ class Throttle(abc.ABC):
         weight: float = 0.0,
         error: BaseException | None = None,
     ) -> None:
-        """Note that a call has ended, ``seconds`` after its start, with ``error`` if it failed."""
+        """Record that a call has ended, ``seconds`` after its start.
+
+        ``count`` and ``weight`` are those of the start. ``error`` is the exception of the call, or
+        None if the call succeeded.
+        """
 
     @abc.abstractmethod
     def ready_at(self, now: float) -> float:
-        """Return the time from which a call may start, if no event comes before.
+        """Return the time from which a call may start, if no event comes before that time.
 
-        ``now`` or an earlier time means at once; inf means not before a call that runs has ended.
-        This method must change nothing, for any ``now``. After the same events it must return the
-        same answer for the same ``now``. When the returned time has come, and later, the answer
-        must mean at once.
+        ``now`` or an earlier time means that a call may start at once. inf means that no call may
+        start before a running call has ended. This method must change nothing, for any ``now``.
+        After the same events it must return the same answer for the same ``now``. If no event comes
+        before the returned time, then from that time on the answer must allow a call at once.
         """
 
 
 def flaw_in(ready: Any, *, waiting: bool) -> str | None:
-    """Return what is wrong with an answer of ready_at, or None if it is valid.
+    """Return what is wrong with an answer of ready_at, or None if the answer is valid.
 
     Args:
         ready: The answer.
-        waiting: Whether an event will come without a new call, such as the end of a call that runs.
+        waiting: Whether the answer may be inf, because a call still runs or a retry still pauses.
             If not, no call could ever start after inf.
     """
     if not is_real(ready) or math.isnan(as_float(ready)):
