@@ -124,15 +124,15 @@ class PartitionedBuffer(Waiting[T]):
         self._next_number = number + 1
         if self._has_keys:
             try:
+                if self.merging is not None:
+                    self.merging.enter(number, item, weight)
                 self._duplicates.taken[keys] = number
-            except BaseException:  # the key cannot be hashed or compared now
+            except BaseException:  # an interrupt, or the key cannot be hashed or compared now
                 self._take_back(number, partition)
                 raise
             partition.keys += (keys,)
             if self.merging is None:
                 self._with_keys[number] = item
-            else:
-                self.merging.enter(number, item, weight)
         if self._has_weights:
             self.weight += weight
             partition.fresh_weight += weight

@@ -128,12 +128,13 @@ def test_a_key_whose_hash_was_changed_is_free_when_nothing_waits() -> None:
     assert buffer.append(("a", Hashed(1))) is None
 
 
-@pytest.mark.parametrize("measures", [(None, None), (str, len)])
-def test_an_interrupt_between_two_steps_harms_no_other_item(measures: tuple[Any, Any]) -> None:
+@pytest.mark.parametrize("measures", [(None, None), (str, len), (str, len, str.__add__)])
+def test_an_interrupt_between_two_steps_harms_no_other_item(measures: tuple[Any, ...]) -> None:
     """After an interrupt an item either waits or not, and all counted items can be taken."""
 
     def play_once(make: Callable[[Callable[[], object]], None]) -> None:
-        buffer: PartitionedBuffer[str] = PartitionedBuffer(key_of, *measures)
+        rules = dict(zip(("dedupe_key", "weigh", "merge"), measures, strict=False))
+        buffer: PartitionedBuffer[str] = PartitionedBuffer(key_of, **rules)
         buffer.append("a1")
         item = "a2", *buffer.measure("a2")
         try:
