@@ -66,7 +66,7 @@ class Judge(Generic[T]):
         self._backoff = _doubling if backoff is None else backoff
 
     def _verdict(self, failure: Failure[T]) -> Verdict:
-        """Return the verdict on a failure. Before a Drop, the caller must write the dead letters."""
+        """Return the verdict on a failure; before a Drop, the caller writes the dead letters."""
         errors = failure.errors or [failure.error]
         if self._may_try_again(failure) and any(map(self._may_pass, errors)):
             return self._backoff(failure)

@@ -191,7 +191,7 @@ class _Starts:
             queue.append((start, since))
 
     def best(self, end: int) -> int:
-        """Return the best ``start`` for this ``end``; from call to call ``end`` must not decrease."""
+        """Return the best ``start`` for ``end``, which must not decrease from call to call."""
         queue = self._queue
         while len(queue) > 1 and queue[1][1] <= end:
             queue.popleft()
@@ -201,7 +201,7 @@ class _Starts:
         return self._cost(start, end) <= self._cost(rival, end)
 
     def _overtakes(self, start: int, rival: int, end: int) -> int:
-        """Return the first larger end at which ``start`` beats ``rival``, or one past the last end."""
+        """Return the first larger end where ``start`` beats ``rival``, or one past the last end."""
         beats, step = partial(self._beats, start, rival), 1
         while end + step in self._ends and not beats(end + step):
             step *= 2

@@ -100,7 +100,7 @@ class Request(Generic[K]):
 
 
 class _Raised(NamedTuple):
-    """An answer that is an exception, with the traceback that the loader returned it with."""
+    """An exception that the loader returned as an answer, with the traceback it had then."""
 
     error: BaseException
     traceback: TracebackType | None
