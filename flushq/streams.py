@@ -140,7 +140,7 @@ class Handover(Generic[T]):
     # The end.
 
     def list_losses(self) -> None:
-        """Update the lists of lost items: add what was lost by now."""
+        """Bring the two lists of lost items up to date."""
         losses, delivered = self._core.batcher.losses, self._core.batcher.delivered
         cut_short = losses.in_doubt.items
         if self._acknowledged > delivered:  # the consumer has confirmed this batch

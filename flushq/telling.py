@@ -133,7 +133,7 @@ def raise_outcome(
 
 
 def _note_loss(core: Core[T], outcome: BaseException, error: BaseException | None) -> None:
-    """Tell the outcome in a note on ``error`` and in a log record; not if ``error`` carries it."""
+    """Tell the outcome in a note on ``error`` and in a log record, unless ``error`` tells it."""
     if error is None or core.ending.carries_loss(error):
         return
     end = f"{type(outcome).__name__}: {outcome}"

@@ -299,7 +299,7 @@ class Runner(Generic[T]):
 
     def _finish_flush(self, batch: Batch[T]) -> None:
         if not batch.attempts:
-            batch.fail(asyncio.CancelledError("cut short before flush_fn was called"))
+            batch.fail(asyncio.CancelledError("the flush was cut short before flush_fn was called"))
         self._core.note_flush_end(batch, self.loop.time())
         if batch.error is not None and isinstance(batch.error, KeyboardInterrupt | SystemExit):
             raise batch.error

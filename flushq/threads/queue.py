@@ -214,7 +214,7 @@ class FlushQueue(QueueView[T]):
         """Accept the item now, or raise QueueFull.
 
         Raises:
-            QueueFull: There is no room beside the room that earlier producers claim.
+            QueueFull: There is no free room, or earlier producers claim all of it.
             Exception: The same as for :meth:`enqueue`.
         """
         entrance = self._entrance
@@ -225,7 +225,7 @@ class FlushQueue(QueueView[T]):
     def submit(self, item: T, timeout: float | None = None) -> Receipt[T]:
         """Enqueue the item like :meth:`enqueue`, and return its receipt.
 
-        A duplicate gets a receipt of the waiting item.
+        A duplicate gets a receipt of the item that waits.
         """
         check_timeout(timeout)
         make: Any = partial(Receipt[T], self._runner)
