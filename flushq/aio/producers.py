@@ -38,7 +38,7 @@ def wait_in_line(
 
 
 def raise_if_refused(core: Core[T], runner: Runner[T], refusal: BaseException | None) -> None:
-    """Raise ``refusal``; if it is None, the caller must take the room that it got at once."""
+    """Raise ``refusal``; if it is None, the caller must at once take the room that it got."""
     runner.wake()
     if refusal is not None:
         raise refusal
