@@ -1,4 +1,4 @@
-"""The best schedules in hindsight: what a policy could achieve if it knew all arrivals before.
+"""The best schedules in hindsight: what a policy could achieve with all arrivals known.
 
 There are three optima: the least cost, the least count of flushes and the least latency. The
 policies of flushq promise to keep these three small. Items are flushed in order of arrival; no

@@ -84,7 +84,7 @@ class Handover(Generic[T]):
             PolicyError: The queue has failed.
             RuntimeError: The block was left.
             BaseException: The exception that the source raised, or that the queue raised when it
-                refused an item. Only the first call after it raises this exception.
+                refused an item. Only one call raises this exception.
         """
         self.check_inside()
         batch, self._offered = self._offered, None
@@ -169,7 +169,7 @@ class StreamView(Generic[T]):
     def in_doubt(self) -> list[T]:
         """The items of the batch that the consumer had in hand when it left the block.
 
-        This is always the same list; it is empty if the consumer asked for the next batch before.
+        This is always the same list. It is empty if the consumer had confirmed that batch.
         """
         return self._handover.in_doubt
 

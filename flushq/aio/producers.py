@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def check_open(core: Core[T], runner: Runner[T]) -> None:
-    """Raise QueueClosed or the failure of the queue if it accepts no item of the caller."""
+    """Raise QueueClosed or the failure if the queue accepts no item of the caller."""
     if core.ending.has_begun:
         core.ending.check_open(runner.inside())
 

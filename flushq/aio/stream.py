@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class BatchStream(StreamView[T]):
-    """The batches of a source, for ``async for`` inside ``async with``: see :func:`batches`.
+    """The batches of a source. Iterate a stream inside ``async with``: see :func:`batches`.
 
     A consumer that asks for the next batch confirms that the last batch was delivered. Only one
     consumer at a time may ask. If a consumer is cancelled while it waits for a batch, the next

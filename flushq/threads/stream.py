@@ -32,7 +32,7 @@ _END: Any = object()
 
 
 class BatchStream(StreamView[T]):
-    """The batches of a source, for ``for`` inside ``with``: see :func:`batches`.
+    """The batches of a source. Iterate a stream inside ``with``: see :func:`batches`.
 
     A consumer that asks for the next batch confirms that the last batch was delivered. Any thread
     may ask, but only one thread at a time.
