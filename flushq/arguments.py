@@ -77,7 +77,7 @@ def copy_of(name: str, template: Any, kind: type) -> Any:
     except Exception as error:
         raise TypeError(
             f"cannot make a deep copy of the {name} {shown(template)}: {shown(error)}; "
-            f"a {name} must define __deepcopy__ if one of its values cannot be copied"
+            f"if it has values that cannot be copied, the {name} must define __deepcopy__"
         ) from error
     # A clone usually has the type of its template. A check for an ABC is slower, so it comes last.
     if clone is template or not isinstance(clone, (type(template), kind)):
