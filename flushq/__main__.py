@@ -1,4 +1,4 @@
-"""``python -m flushq``: the command line, if the packages that it needs are installed."""
+"""``python -m flushq``: the command line, which needs more packages than the queues do."""
 
 import signal
 import sys
@@ -7,9 +7,9 @@ NEEDED = ("aiosqlite", "click", "rich")
 
 
 def run() -> None:
-    """Run the command line; if a package is missing, name the package and exit with status 2."""
+    """Run the command line; if one of ``NEEDED`` is missing, name it and exit with status 2."""
     try:
-        from flushq.cli import main  # noqa: PLC0415 - a package that it needs may be missing
+        from flushq.cli import main  # noqa: PLC0415 - a package that the cli needs may be missing
     except ModuleNotFoundError as error:
         if error.name not in NEEDED:
             raise

@@ -1,4 +1,7 @@
-"""Checks of arguments: each raises a ValueError or a TypeError that shows the bad value."""
+"""Checks and conversions of arguments.
+
+A failed check raises a ValueError or a TypeError, which shows the bad value.
+"""
 
 import copy
 import inspect
@@ -10,7 +13,7 @@ _PLAIN = frozenset({int, float})
 
 
 def shown(value: object) -> str:
-    """Return the repr of a user's object, or the default repr if the object's own raises."""
+    """Return ``repr(value)``; if that raises an exception, return the default repr of Python."""
     try:
         return repr(value)
     except Exception:
@@ -28,10 +31,10 @@ def is_real(value: object) -> bool:
 
 
 def as_plain(number: Any) -> Any:
-    """Return a real number as an int, a float or a Fraction, whose sums do not overflow.
+    """Convert a real number to an int, a float or a Fraction.
 
-    Sums of numbers with a fixed size, such as numpy's integers, do overflow. An integer becomes an
-    int, another rational number a Fraction, and any other number the nearest float.
+    Sums of integers of a fixed size, such as numpy's, would overflow. An integer becomes an int,
+    another rational number becomes a Fraction, and any other number becomes the nearest float.
     """
     if type(number) in _PLAIN:
         return number
@@ -43,7 +46,7 @@ def as_plain(number: Any) -> Any:
 
 
 def as_float(seconds: float) -> float:
-    """Return a time as the float that clocks and timers take; inf if no float can hold it."""
+    """Return a time as a float, for clocks and timers; inf if the time is too large for a float."""
     try:
         return float(seconds)
     except OverflowError:
@@ -61,10 +64,11 @@ def _as_fraction(number: Any) -> Any:
 
 
 def copy_of(name: str, template: Any, kind: type) -> Any:
-    """Return a deep copy of a template, such as a policy, that was passed as argument ``name``.
+    """Return a deep copy of ``template``, such as a policy; messages call it ``name``.
 
     Raises:
-        TypeError: The template is not a ``kind``, or its deep copy fails or is no new ``kind``.
+        TypeError: ``template`` is not an instance of the class ``kind``; or its deep copy fails, is
+            ``template`` itself, or is not an instance of that class.
     """
     if not isinstance(template, kind):
         raise TypeError(f"{name} must be a {kind.__name__}, not {shown(template)}")
@@ -73,7 +77,7 @@ def copy_of(name: str, template: Any, kind: type) -> Any:
     except Exception as error:
         raise TypeError(
             f"cannot make a deep copy of the {name} {shown(template)}: {shown(error)}; "
-            f"a {name} that holds values that cannot be copied must define __deepcopy__"
+            f"if it has values that cannot be copied, the {name} must define __deepcopy__"
         ) from error
     # A clone usually has the type of its template. A check for an ABC is slower, so it comes last.
     if clone is template or not isinstance(clone, (type(template), kind)):
@@ -85,13 +89,13 @@ def copy_of(name: str, template: Any, kind: type) -> Any:
 
 
 def check_callable(name: str, function: object) -> None:
-    """Raise TypeError unless the function can be called."""
+    """Raise TypeError unless ``function`` can be called."""
     if not callable(function):
         raise TypeError(f"{name} must be callable, not {shown(function)}")
 
 
 def check_sync_callable(name: str, function: object) -> None:
-    """Raise TypeError unless the function is None, or can be called and does not look async."""
+    """Raise TypeError unless ``function`` is None or a plain callable, which is not async."""
     if function is None:
         return
     check_callable(name, function)

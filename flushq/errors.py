@@ -1,4 +1,4 @@
-"""The exceptions of flushq: those that it raises, and one that ``flush_fn`` may raise.
+"""The exceptions that flushq raises, and one that ``flush_fn`` may raise.
 
 ::
 
@@ -15,14 +15,14 @@
     │   └── Displaced       the queue was full and displaced the item
     └── PartialFailure      raised by flush_fn: some items failed, the others were delivered
 
-The first three refuse one item or one call, and change nothing: the item was not accepted.
-QueueEnded and its subclasses mean that the queue has ended or is about to end. They carry two lists
-of the queue, each in order of acceptance: ``undelivered`` (``flush_fn`` was never called with these
-items) and ``in_doubt`` (``flush_fn`` was called with these items, and raised or was interrupted).
-Both lists are complete once the queue has ended.
+The first three exceptions mean that the queue has refused one call and is unchanged: an item that
+was passed to this call was not accepted. QueueEnded and its subclasses mean that the queue has
+ended or is about to end. They carry two lists of the queue, each in order of acceptance:
+``undelivered`` (``flush_fn`` was never called with these items) and ``in_doubt`` (``flush_fn`` was
+called with these items, and raised or was interrupted). Both lists are complete once the queue has
+ended.
 
-A bad argument raises a plain ValueError or TypeError that shows the value, in the call that passes
-the argument.
+A call with a bad argument raises a plain ValueError or TypeError, which shows the value.
 """
 
 import reprlib
@@ -37,15 +37,21 @@ class FlushqError(Exception):
 
 
 class QueueFull(FlushqError):
-    """There is no room for the item, and this call cannot wait; the item was not accepted."""
+    """There is no room for the item, and the call cannot wait, or would wait for ever.
+
+    The item was not accepted.
+    """
 
 
 class QueueClosed(FlushqError, RuntimeError):
-    """The queue is closing or closed: it takes no item and no flush(), and cannot start again."""
+    """The queue is closing or closed: it accepts no item and no flush(), and cannot be started."""
 
 
 class ItemTooLarge(FlushqError, ValueError):
-    """The item alone weighs more than a batch or a queue may hold; the item was not accepted."""
+    """The item, alone or merged, weighs more than a batch or the queue may hold.
+
+    The item was not accepted.
+    """
 
 
 class QueueEnded(FlushqError):
@@ -53,8 +59,8 @@ class QueueEnded(FlushqError):
 
     The queue has ended, or is about to end. ``undelivered`` and ``in_doubt`` are the lists of the
     queue itself, in order of acceptance. The lists may still grow while the last flushes run, and
-    are complete once the queue has ended. Both are empty if the policy failed after all items were
-    delivered.
+    are complete once the queue has ended. Both lists are empty if the policy or the throttle failed
+    after all items were delivered.
     """
 
     def __init__(
@@ -68,27 +74,32 @@ class QueueEnded(FlushqError):
         self.in_doubt: list[Any] = [] if in_doubt is None else in_doubt
 
     def __str__(self) -> str:
-        """Return the message, with the present number of items in each list."""
+        """Return the message, and the number of items that each list holds now."""
         lists = f"{len(self.undelivered)} undelivered, {len(self.in_doubt)} in doubt"
         return f"{super().__str__()} ({lists})"
 
 
 class FlushFailed(QueueEnded):
-    """``flush_fn`` raised an exception, which is the ``__cause__``; no further flush starts."""
+    """A flush failed: ``flush_fn`` or the failure handler raised an exception, the ``__cause__``.
+
+    No flush starts any more.
+    """
 
 
 class ShutdownTimeout(QueueEnded):
-    """The close was cut short, by its limit or by a cancellation, and items were not delivered.
+    """The close was cut short, and items were lost.
 
-    This is not a TimeoutError: a timeout around a receipt means that the item may still be
-    delivered, but a ShutdownTimeout means that the item was lost.
+    A close is cut short by ``max_shutdown_wait``, by a cancellation or by an interrupt
+    (KeyboardInterrupt). If running flushes were cut short, the first exception that one of them
+    raised is the ``__cause__``.
 
-    If running flushes were cut short, the exception of the first of them is the ``__cause__``.
+    A ShutdownTimeout is not a TimeoutError: after a timeout around a receipt, the item may still be
+    delivered; after a ShutdownTimeout, the item was lost.
     """
 
 
 class PolicyError(QueueEnded):
-    """The policy or the throttle raised (see ``__cause__``), or gave an invalid answer."""
+    """The policy or the throttle raised an exception (``__cause__``) or gave an invalid answer."""
 
 
 class ItemFailed(FlushqError):
@@ -130,17 +141,19 @@ class Displaced(ItemFailed):
 
 
 class PartialFailure(FlushqError):
-    """An exception that ``flush_fn`` raises if some items failed and the others were delivered.
+    """An exception for ``flush_fn`` to raise if some items failed and the others were delivered.
 
-    The failure handler is asked about the failed items alone; without a handler the queue ends.
+    The failure handler is asked only about the failed items; without a handler the queue ends.
 
     ``errors`` must not be empty, its keys must be indices of the list that ``flush_fn`` was called
     with, and its values must be exceptions. Otherwise nobody knows which items were delivered. Then
     the handler is not asked, all items of that list are in doubt, and the queue ends with a
-    FlushFailed. Its ``__cause__`` is a ValueError that says what is wrong with ``errors``.
+    FlushFailed. The ``__cause__`` of this FlushFailed is a ValueError that says what is wrong with
+    ``errors``.
 
     Attributes:
-        errors: The exception of each failed item, by the index of the item in the list of the call.
+        errors: The exceptions of the failed items. The key of an exception is the index of its item
+            in the list that ``flush_fn`` was called with.
     """
 
     def __init__(self, errors: Mapping[int, BaseException]) -> None:

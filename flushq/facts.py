@@ -1,12 +1,14 @@
 """The facts that a policy decides by: the items that wait, their age, and the flushes that run.
 
-Theory of operation. A queue tells a policy of its arrivals in bursts. A policy needs to know how
-many items wait and when the oldest of them arrived. So :class:`QueueState` holds the bursts that
-are still pending, as (time, count) pairs in order of arrival; two bursts at the same time are one
-pair. So n arrivals at one time lead to the same state, whether the policy is told of them one by
-one or at once, and a policy whose decisions depend on the state alone decides the same. A flush
-takes items from the front, possibly a part of a burst, so ``oldest`` stays exact. The pairs are in
-a list, which takes a tenth of the memory of a deque: a queue with partitions has many states.
+Theory of operation. A queue tells its policy of arrivals in bursts: a burst is a number of items
+that arrived at one time. A policy needs to know how many items wait and when the oldest of them
+arrived. So :class:`QueueState` keeps a (time, count) pair for each burst of which items still wait,
+in order of arrival. Bursts with the same time share one pair. So n arrivals at one time lead to the
+same state, whether the policy is told of them one by one or at once. A policy whose decisions
+depend on the state alone decides the same in both cases. A flush takes the oldest items, perhaps
+only a part of a burst, so the first pair always has the exact time of the oldest item
+(``oldest``). The pairs are in a list, because a list needs a tenth of the memory of a deque, and in
+a queue with partitions each partition has a state.
 """
 
 import math
@@ -18,11 +20,11 @@ from flushq.arguments import check_count
 
 @attrs.define
 class QueueState:
-    """The facts that a policy decides by: FlushPolicy keeps them, its subclasses only read them.
+    """The facts that a policy decides by: FlushPolicy updates them, and its subclasses only read.
 
-    Like a FlushPolicy, a state raises an exception for an event that cannot have happened, and
-    stays as it was. ``note_item_added`` and the other ``note_`` methods check nothing: they are for
-    a queue, which tells only what has happened.
+    A state that is told of an event that cannot have happened raises an exception and is unchanged,
+    like a FlushPolicy. The ``note_`` methods, such as ``note_item_added``, check nothing: only a
+    queue calls them, and a queue tells only of events that have happened.
 
     Attributes:
         pending: The number of items that wait.
@@ -41,7 +43,7 @@ class QueueState:
     _bursts: list[tuple[float, int]] = attrs.field(factory=list, init=False)
 
     def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> None:
-        """Note that ``count`` items, of ``weight`` in total, have arrived."""
+        """Record the arrival of ``count`` items with the total weight ``weight``."""
         self._check(now, count, weight)
         self.note_item_added(now, count, weight)
 
@@ -60,7 +62,7 @@ class QueueState:
         self.weight += weight
 
     def flush_started(self, now: float, count: int, weight: float = 0.0) -> None:
-        """Note that a flush has taken the ``count`` oldest items, of ``weight`` in total."""
+        """Record that a flush has taken the ``count`` oldest items, of total weight ``weight``."""
         self._check(now, count, weight)
         if count > self.pending:
             raise ValueError(f"cannot start a flush of {count} items: only {self.pending} wait")
@@ -85,7 +87,7 @@ class QueueState:
     def flush_done(
         self, now: float, count: int, seconds: float, error: BaseException | None = None
     ) -> None:
-        """Note that a flush of ``count`` items has ended after ``seconds``, however it ended."""
+        """Record that a flush of ``count`` items has ended after ``seconds``, failed or not."""
         self._check(now, count, seconds)
         if self.in_flight == 0:
             raise ValueError(f"cannot end a flush of {count} items: no flush is in flight")
@@ -97,7 +99,7 @@ class QueueState:
         self.in_flight -= 1
 
     def tick(self, now: float) -> None:
-        """Note that the time is ``now``."""
+        """Record that the time is ``now``."""
         self._check(now)
         self.note_tick(now)
 
@@ -105,29 +107,29 @@ class QueueState:
         """Do the same as :meth:`tick`, without checks."""
         self._now = now
 
-    # Displacing and merging items are no events: these methods correct the facts.
+    # Displaced or merged items are no event for a policy: these methods only correct the facts.
 
     def displaced(self, count: int, weight: float) -> None:
-        """Remove the ``count`` oldest items, of ``weight`` in total, which were displaced."""
+        """Remove the ``count`` oldest items, of total weight ``weight``: they were displaced."""
         self.note_flush_started(self._now, count, weight)
         self.in_flight -= 1  # no flush has taken them
 
     def reweighed(self, change: float) -> None:
-        """Add ``change``, which may be negative, to the weight: a waiting item has a new weight."""
+        """Add ``change``, which may be negative, to the weight: an item that waits was merged."""
         self.weight = max(self.weight + change, 0)
 
     @property
     def arrivals(self) -> tuple[tuple[float, int], ...]:
-        """The arrivals of the pending items: (time, count) pairs, oldest first, each time once.
+        """The arrivals of the pending items: (time, count) pairs, oldest first; all times differ.
 
         Each access makes a new tuple, which takes time in proportion to its length. A policy that
-        is asked often should keep sums of its own, and read this only after a flush that left items
-        behind.
+        is asked often should keep its own sums, and read ``arrivals`` only after a flush after
+        which some items still wait.
         """
         return tuple(self._bursts)
 
     def _take(self, count: int) -> None:
-        """Take ``count`` items from the front, but leave at least one item."""
+        """Remove the ``count`` oldest items, which must not be all items."""
         bursts, gone = self._bursts, 0
         while count >= bursts[gone][1]:
             count -= bursts[gone][1]

@@ -3,16 +3,17 @@
 Theory of operation. A batch fails with one exception, or after a PartialFailure with one exception
 for each failed item. The first rule that applies decides::
 
-    an exception is temporary, attempts are left    retry, after a pause that grows
-    an exception is not that of a bad item          end the queue: this concerns every item
-    nobody knows which items are bad                split the batch, until each item is alone
-    there is no ``bury``                            end the queue
-    the bad items are known                         bury each: write its letter, then drop the item
+    an exception is temporary, and attempts are left    retry, after a pause that grows
+    an exception does not come from a bad item          end the queue: any item may be affected
+    nobody knows which items are bad                    split the batch, until each item is alone
+    there is no ``bury``                                end the queue
+    the bad items are known                             write a dead letter for each, then drop them
 
-If a dead letter cannot be written, the item is kept and the queue continues: flush_fn is called
-with the item again, after the pause of a retry. The item fails again, and the handler tries to
-write its letter again, until that succeeds or the flush is cut short. So an item is dropped only
-after its letter was written, and is in doubt if the letter was never written.
+If a dead letter cannot be written, the item is kept and the queue continues: after a pause, as for
+a retry, flush_fn is called with the item again. If the item fails again, the handler tries again to
+write the letter. This is repeated until the letter is written or the flush is cut short. So an item
+is dropped only after its letter was written; if the flush is cut short before, the item is in
+doubt.
 """
 
 import inspect
@@ -24,17 +25,17 @@ from typing import TYPE_CHECKING, Any, Generic
 from flushq.arguments import check_callable, check_count, check_sync_callable, shown
 from flushq.outcomes import Drop, Fail, Failure, Retry, Split, Verdict
 
-if TYPE_CHECKING:  # in typing from Python 3.13 on
+if TYPE_CHECKING:  # ``default`` is in typing from Python 3.13 on
     from typing_extensions import TypeVar
 
-    T = TypeVar("T", default=Any)  # without a bury nothing tells the type of the items
+    T = TypeVar("T", default=Any)  # without ``bury`` no argument tells the type
 else:
     from typing import TypeVar
 
     T = TypeVar("T")
 
 Errors = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
-"""The exceptions of one class or of several, or those that a function of an exception accepts."""
+"""Exceptions: those of a class, those of several classes, or those that a function accepts."""
 
 
 class Judge(Generic[T]):
@@ -56,7 +57,7 @@ class Judge(Generic[T]):
         if bury is not None:
             self._check_bury("bury", bury)
             if split == ():
-                raise TypeError("bury needs split, which names the exceptions of bad items")
+                raise TypeError("if bury is given, split must name the exceptions of bad items")
         check_sync_callable("backoff", backoff)
         self._may_pass = _matching("retry", retry)
         self._is_bad = _matching("split", split)
@@ -65,7 +66,7 @@ class Judge(Generic[T]):
         self._backoff = _doubling if backoff is None else backoff
 
     def _verdict(self, failure: Failure[T]) -> Verdict:
-        """Return the verdict on a failure; before a Drop, the caller must write dead letters."""
+        """Return the verdict on a failure; before a Drop, the caller writes the dead letters."""
         errors = failure.errors or [failure.error]
         if self._may_try_again(failure) and any(map(self._may_pass, errors)):
             return self._backoff(failure)
@@ -108,7 +109,7 @@ def _answer_of(name: str, function: Callable[[BaseException], bool], error: Base
     """Return the answer of the function to an exception, as a bool.
 
     Raises:
-        TypeError: The function has returned an awaitable, which would count as true for any error.
+        TypeError: The function has returned an awaitable, which would always count as true.
     """
     answer: Any = function(error)
     if inspect.isawaitable(answer):

@@ -1,25 +1,26 @@
-"""The best schedules in hindsight: the least that any policy could cost if it knew the future.
+"""The best schedules in hindsight: what a policy could achieve with all arrivals known.
 
-There are three optima, for the three things that the policies of flushq promise to keep small.
-Items are flushed in order of arrival; no other order is better unless the items have weights. Times
-are only added, multiplied by counts and compared, so with ints and Fractions a result is exact.
+There are three optima: the least cost, the least count of flushes and the least latency. The
+policies of flushq promise to keep these three small. Items are flushed in order of arrival; no
+other order is better unless the items have weights. Times are only added, subtracted, multiplied by
+counts and compared, so with ints and Fractions a result is exact.
 
-Theory of operation. Cost and latency are dynamic programs over the prefixes of the arrivals: the
-best way to flush the first ``end`` items is the best way to flush the first ``start`` of them, for
-some ``start``, and then the rest in one batch.
+Theory of operation. Cost and latency are computed by dynamic programs over the prefixes of the
+arrivals: the best way to flush the first ``end`` items is to flush the first ``start`` of them in
+the best way, for one value of ``start``, and then the other items in one batch.
 
-* *Cost.* A batch is best flushed at its last arrival. The cost of a batch is a Monge array: if the
-  larger of two values of ``start`` is better for one ``end``, it is better for every later ``end``.
-  So a deque holds, in order, each ``start`` that is best for some later ``end``, and with it the
-  first ``end`` for which it beats the ``start`` before it. Bisection finds that first ``end``. n
-  items take n log n steps.
-* *Count.* A batch should take as many items as it can: from its oldest item on, all that the age
-  and the caps allow. Ages and weights are summed in the order in which a queue sums them, so floats
-  are rounded in the same way. n items take n steps.
-* *Latency.* All flushes take the same time. Each starts as early as it can, on the slot that is
-  free first. There may be several Pareto-optimal ways to flush a prefix: they differ in the latency
-  so far and in the times at which slots become free. All of these ways are kept. A few items have
-  few ways, but many items may have many.
+* *Cost.* The best time to flush a batch is the arrival of its last item. The costs of the batches
+  are a Monge array: if the larger of two values of ``start`` is better for one ``end``, this value
+  is better for every later ``end``, too. So a deque holds, in order, each ``start`` that is best
+  for some later ``end``. Each ``start`` in the deque has a first ``end`` for which it is better
+  than the ``start`` before it; bisection finds this ``end``. n items take n log n steps.
+* *Count.* A batch should take as many items as it can: its oldest item, and all items after it that
+  the age limit and the caps allow. Times and weights are added in the same order as in a queue, so
+  floats are rounded in the same way. n items take n steps.
+* *Latency.* All flushes take the same time. Each flush starts as early as it can, on the slot that
+  becomes free first. There may be several Pareto-optimal ways to flush a prefix: these ways differ
+  in the greatest latency so far and in the times at which slots become free. All of them are kept.
+  For a few items there are few ways, but for many items there may be many.
 """
 
 import bisect
@@ -31,7 +32,7 @@ from functools import partial
 from itertools import accumulate, pairwise
 
 _Way = tuple[float, ...]
-"""The latency so far, and the times at which the slots become free, in order."""
+"""The greatest latency so far, and the times at which the slots become free, in order."""
 
 
 def least_cost(
@@ -54,8 +55,8 @@ def least_cost(
         in an optimal schedule. 0 if there are no items.
 
     Raises:
-        ValueError: The arrivals decrease, a number is not finite, a cost is negative, or the cap
-            is below 1.
+        ValueError: The arrivals decrease, an arrival or a cost is not finite, a cost is negative,
+            or ``max_records`` is below 1.
     """
     times = _ordered(arrivals)
     _check_finite("flush_cost", flush_cost)
@@ -89,11 +90,11 @@ def fewest_flushes(
     weights: Iterable[float] | None = None,
     max_weight: float | None = None,
 ) -> int:
-    """Return the least number of flushes that an age limit and caps allow.
+    """Return the least number of flushes for all items, within an age limit and caps.
 
     A flush can start at any time. Batches take items in order of arrival, although with weights
-    another order may need fewer batches. A batch can take the items that arrive until the time of
-    its oldest arrival plus ``max_wait_seconds``; with floats this sum is rounded.
+    another order may need fewer batches. The last arrival in a batch can be at most the arrival of
+    its oldest item plus ``max_wait_seconds``; with floats this sum is rounded.
 
     Args:
         arrivals: The times at which the items arrive, in seconds, not decreasing.
@@ -103,9 +104,9 @@ def fewest_flushes(
         max_weight: The most weight in a batch. None: no cap.
 
     Raises:
-        ValueError: The arrivals decrease, an arrival or a weight is not finite, a cap is below 1,
-            an age limit or a weight is negative, there are more or fewer weights than arrivals, or
-            an item weighs more than ``max_weight``.
+        ValueError: The arrivals decrease, an arrival or a weight is not finite, ``max_records`` is
+            below 1, ``max_wait_seconds`` or a weight is negative, there are more or fewer weights
+            than arrivals, or an item weighs more than ``max_weight``.
     """
     times = _ordered(arrivals)
     masses: list[float] = [0] * len(times) if weights is None else list(weights)
@@ -134,9 +135,11 @@ def least_latency(
     max_in_flight: int = 1,
     max_records: int | None = None,
 ) -> float:
-    """Return the least possible maximum of the times from an arrival to the end of its flush.
+    """Return the greatest latency of an item in the best schedule.
 
-    Use it for a few dozen items: the running time may grow quickly with the number of items.
+    The latency of an item is the time from its arrival to the end of its flush. The best schedule
+    is the one in which the greatest latency is as small as possible. Use this function for a few
+    dozen items: its running time may grow quickly with the number of items.
 
     Args:
         arrivals: The times at which the items arrive, in seconds, not decreasing.
@@ -145,11 +148,11 @@ def least_latency(
         max_records: The most items in a batch. None: no cap.
 
     Returns:
-        The latency in seconds. 0 if there are no items.
+        The greatest latency, in seconds. 0 if there are no items.
 
     Raises:
-        ValueError: The arrivals decrease, a time is not finite, the duration is negative, or
-            ``max_in_flight`` or ``max_records`` is below 1.
+        ValueError: The arrivals decrease, an arrival or ``flush_seconds`` is not finite,
+            ``flush_seconds`` is negative, or ``max_in_flight`` or ``max_records`` is below 1.
     """
     times = _ordered(arrivals)
     _check_finite("flush_seconds", flush_seconds)
@@ -168,7 +171,7 @@ def least_latency(
 
 
 class _Starts:
-    """The best start of the last batch of each prefix, among the starts known so far."""
+    """The values of ``start`` that are known so far, and the best of them for each ``end``."""
 
     def __init__(self, items: int, cost: Callable[[int, int], float]) -> None:
         self._ends = range(items + 1)
@@ -176,7 +179,7 @@ class _Starts:
         self._queue: deque[tuple[int, int]] = deque()
 
     def add(self, start: int) -> None:
-        """Add a start, which must be after all known starts and before all ends to come."""
+        """Add a ``start``: it must be above all known ones, and below each ``end`` asked later."""
         queue, since = self._queue, start + 1
         while queue:
             rival, rivals_end = queue[-1]
@@ -188,7 +191,7 @@ class _Starts:
             queue.append((start, since))
 
     def best(self, end: int) -> int:
-        """Return the best start for this end; from call to call, ``end`` must not decrease."""
+        """Return the best ``start`` for ``end``, which must not decrease from call to call."""
         queue = self._queue
         while len(queue) > 1 and queue[1][1] <= end:
             queue.popleft()
@@ -198,7 +201,7 @@ class _Starts:
         return self._cost(start, end) <= self._cost(rival, end)
 
     def _overtakes(self, start: int, rival: int, end: int) -> int:
-        """Return the first later end where ``start`` beats ``rival``, or one past the last end."""
+        """Return the first larger end where ``start`` beats ``rival``, or one past the last end."""
         beats, step = partial(self._beats, start, rival), 1
         while end + step in self._ends and not beats(end + step):
             step *= 2
@@ -206,14 +209,14 @@ class _Starts:
 
 
 def _flushed(way: _Way, oldest: float, newest: float, seconds: float) -> _Way:
-    """Return a way extended by one more batch; batches end in the order in which they start."""
+    """Return the way plus one more batch; batches end in the order in which they start."""
     latency, first_free, *free = way
     ended = max(newest, first_free) + seconds
     return max(latency, ended - oldest), *free, ended
 
 
 def _undominated(ways: Iterable[_Way]) -> list[_Way]:
-    """Return the Pareto-optimal ways: no other way is at least as good in everything."""
+    """Return the Pareto-optimal ways: no other way is at least as good in all its numbers."""
     kept: list[_Way] = []
     for way in sorted(ways):
         if not any(all(map(operator.le, better, way)) for better in kept):

@@ -1,4 +1,4 @@
-"""The outcomes of a batch: a failure, the verdict on it, the report; and the account of a queue."""
+"""The outcomes of a batch (a failure, its verdict, the report), and the account of a queue."""
 
 from collections.abc import Callable, Hashable, Mapping
 from typing import Generic, Self, TypeVar
@@ -15,7 +15,7 @@ from flushq.arguments import (
 
 T = TypeVar("T")
 
-_MOST_DOUBLINGS = 1023  # more do not fit into a float
+_MOST_DOUBLINGS = 1023  # a float cannot hold 2.0 ** 1024
 
 
 @attrs.frozen
@@ -23,14 +23,15 @@ class Failure(Generic[T]):
     """A failure of ``flush_fn``, which the failure handler must judge.
 
     Attributes:
-        items: The items that failed, in order; the handler may change this list.
+        items: The items that failed, oldest first; the handler may change this list.
         error: The exception that ``flush_fn`` raised.
-        errors: The exception of each of the items, if ``error`` is a PartialFailure; else None.
+        errors: The exceptions of the items, in the same order, if ``error`` is a PartialFailure;
+            else None.
         attempt: How many times ``flush_fn`` was called with these items: 1, 2, … After a Split, the
             calls with each half are counted from 1.
         reason: The reason of the flush: see :class:`FlushReport`.
         seconds: The time since the flush started, in seconds.
-        partition: The key of the partition; None without ``partition_key``.
+        partition: The key of the partition of the items; None if there are no partitions.
     """
 
     items: list[T]
@@ -49,9 +50,10 @@ class Fail:
 
 @attrs.frozen
 class Drop:
-    """The verdict to drop the failed items; flushq does not save them: write a dead letter first.
+    """The verdict to drop the failed items, which flushq does not save.
 
-    The items are counted as dropped, and the queue continues.
+    A handler that must save them writes a dead letter before it returns this verdict. The items are
+    counted as dropped, and the queue continues.
     """
 
 
@@ -59,7 +61,7 @@ class Drop:
 class Retry:
     """The verdict to call ``flush_fn`` with the failed items again, after a pause.
 
-    After the pause, the call also waits until the throttle is ready.
+    After the pause, the call also waits until the throttle allows it.
 
     Args:
         after: The length of the pause, in seconds.
@@ -89,7 +91,7 @@ class Retry:
         *,
         jitter: Callable[[], float] | None = None,
     ) -> Self:
-        """Return a Retry whose pause doubles each time: first, 2 * first, 4 * first, … most.
+        """Return a Retry; its pause doubles with each attempt: first, 2 * first, 4 * first, … most.
 
         After attempt n the pause is min(most, first * 2 ** (n - 1)) seconds: a truncated
         exponential backoff. With ``jitter=random.random`` the pause is a random part of that, so
@@ -100,12 +102,13 @@ class Retry:
             attempt: How many times ``flush_fn`` was called with these items: ``failure.attempt``.
             first: The pause after the first attempt, in seconds.
             most: The longest pause, in seconds.
-            jitter: A function that is called once, and returns the part of the pause to wait, from
-                0 to 1. None: the whole pause, so the same attempt always has the same pause.
+            jitter: A function without arguments that returns the part of the pause to wait, a
+                number from 0 to 1. It is called once. None: the whole pause, so the same attempt
+                always has the same pause.
 
         Raises:
             TypeError: ``attempt`` is not an int, ``first`` or ``most`` is not a real number, or
-                ``jitter`` is not a plain function.
+                ``jitter`` is not a plain function or returned something else than a real number.
             ValueError: ``attempt`` is below 1, ``first`` is not above 0, ``most`` is below
                 ``first``, ``first`` or ``most`` is not finite, or ``jitter`` returned a number that
                 is not from 0 to 1.
@@ -129,18 +132,19 @@ def _part(part: float) -> float:
 class Split:
     """The verdict to call ``flush_fn`` with the first half of the failed items, then with the rest.
 
-    Each half has its own count of attempts. For one item alone, this is the same as :class:`Fail`.
+    Each half has its own count of attempts. If only one item has failed, a Split is the same as a
+    :class:`Fail`.
     """
 
 
 Verdict = Fail | Drop | Retry | Split
-"""The answer of a failure handler. The handler may also return a class: Retry means Retry()."""
+"""The answer of a failure handler, which may also return a class: Retry means Retry()."""
 
 FAIL = Fail()
 
 
 def as_verdict(answer: object) -> object:
-    """Return the answer of a failure handler; the class of a verdict becomes an instance."""
+    """Return a failure handler's answer, but an instance in place of the class of a verdict."""
     return next((kind() for kind in (Fail, Drop, Retry, Split) if answer is kind), answer)
 
 
@@ -149,8 +153,8 @@ class FlushReport:
     """The report of one flush that has ended.
 
     Attributes:
-        reason: The reason of the flush: that of the policy, or "flush" (a call of ``flush()``),
-            "drain" (a close) or "pressure" (the queue lacked room).
+        reason: The reason of the flush: the one that the policy gave, or "flush" (a call of
+            ``flush()``), "drain" (a close) or "pressure" (the queue lacked room).
         count: The number of items in the batch.
         weight: The total weight of these items.
         waited: How long the oldest of these items had waited when the flush started, in seconds.
@@ -163,7 +167,7 @@ class FlushReport:
         delivered: The number of items that were delivered.
         dropped: The number of items that the failure handler dropped.
         pending: The number of items that still waited after the flush had taken its batch.
-        partition: The key of the partition; None without ``partition_key``.
+        partition: The key of the partition of the items; None if there are no partitions.
     """
 
     reason: str
@@ -189,7 +193,7 @@ class QueueStats:
 
     Attributes:
         accepted: The number of items that were accepted, including duplicates.
-        duplicates: The number of items that had the same key as a waiting item.
+        duplicates: The number of items that came while an item with the same key waited.
         delivered: The number of items that were delivered.
         dropped: The number of items that the failure handler dropped.
         undelivered: The number of lost items that ``flush_fn`` was never called with.
@@ -197,9 +201,9 @@ class QueueStats:
         pending: The number of items that wait.
         in_flight: The number of items in running flushes (in QueueState: the number of flushes).
         waiting: The number of producers that wait for room.
-        flushes: The number of flushes that have ended, by reason.
+        flushes: The number of flushes that have ended, for each reason.
         oldest_age: The age of the oldest item that waits, in seconds; 0 if no item waits.
-        partitions: The number of partitions that exist; 0 without ``partition_key``.
+        partitions: The number of partitions that exist; 0 if the queue has no ``partition_key``.
         displaced: The number of items that were displaced because the queue was full.
     """
 

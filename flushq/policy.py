@@ -2,16 +2,16 @@
 
 Its rules:
 
-* A policy never reads a clock, never touches an event loop and never sees an item. Every time is an
-  argument, in seconds on any clock that does not run backwards.
+* A policy never reads a clock, never touches an event loop and never sees an item. It learns
+  the time from arguments, in seconds on any clock that does not run backwards.
 * A policy is told of four kinds of events: :meth:`~FlushPolicy.item_added`,
   :meth:`~FlushPolicy.flush_started`, :meth:`~FlushPolicy.flush_done` and :meth:`~FlushPolicy.tick`.
   It answers each event with one :data:`Decision`: :class:`Flush` or :class:`Wait`.
 * Only :class:`~flushq.facts.QueueState` keeps the facts (how many items wait, since when, how many
-  flushes run). A subclass writes one method, :meth:`~FlushPolicy.decide`, which decides by these
-  facts and changes nothing.
-* ``decide`` is called only when the answer matters: while an item is pending and a slot is free. In
-  every other state the answer to the event is ``Wait()``.
+  flushes run). A subclass of :class:`FlushPolicy` writes one method, :meth:`~FlushPolicy.decide`,
+  which decides by these facts and changes nothing.
+* ``decide`` is called only when the decision matters: while an item is pending and a slot is free.
+  In every other state a policy answers each event with ``Wait()``.
 """
 
 import abc
@@ -28,11 +28,11 @@ from flushq.facts import QueueState
 
 @attrs.frozen
 class Flush:
-    """The decision to start a flush now, of the oldest pending items.
+    """The decision to flush the oldest pending items now.
 
     Args:
         reason: The reason of the flush, as reports and ``stats()`` show it.
-        up_to: The most items to take. None: as many as the caps allow.
+        up_to: The most items to take. None: as many as ``max_records`` and ``max_weight`` allow.
     """
 
     reason: str = "policy"
@@ -44,8 +44,9 @@ class Wait:
     """The decision to do nothing until the next event, or until a given time at the latest.
 
     Args:
-        until: A time in seconds, on the clock of ``now``, and later than ``now``. It is a promise:
-            if no event comes before that time, ``tick(until)`` answers :class:`Flush`.
+        until: A time in seconds, on the same clock as the ``now`` of the event, and later. This is
+            a promise: if no event comes before that time, ``tick(until)`` answers :class:`Flush`.
+            inf: wait for the next event.
     """
 
     until: float = math.inf
@@ -63,7 +64,7 @@ IDLE = Wait()
 """The answer to an event when ``decide`` is not called."""
 
 wait_until = functools.lru_cache(typed=True)(Wait)
-"""Return a Wait until a time; reuse the object for the same time, which is faster."""
+"""Return a Wait until a time; for a recent time, return the same object, which is faster."""
 
 
 class FlushPolicy(abc.ABC):
@@ -74,12 +75,12 @@ class FlushPolicy(abc.ABC):
 
     A policy that learns from events has fields of its own, and overrides the methods of these
     events: such a method updates the fields and returns ``super().<event>(...)``, because the base
-    class keeps the facts. If the update needs the facts after the event, the method calls
+    class updates the facts. If the new fields depend on the facts after the event, the method calls
     ``super().<event>(...)`` first, and returns ``self.answer(now)``.
 
     The method of each event returns the decision after that event: the decision of ``decide`` while
     an item is pending and a slot is free, else ``Wait()``. Times are in seconds. An event that
-    cannot have happened (an earlier time than the last one, a flush of more items than wait, more
+    cannot have happened (at a time before the last event, a flush of more items than wait, more
     flushes than slots) raises a ValueError. A count that is not an int raises a TypeError. After
     such an error the facts are unchanged.
 
@@ -100,13 +101,13 @@ class FlushPolicy(abc.ABC):
     max_weight: float | None = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Make an instance with its facts, whatever its ``__init__`` does."""
+        """Make an instance that has its facts, even if ``__init__`` does not call ``super()``."""
         self = super().__new__(cls)
         object.__setattr__(self, "queue", QueueState())
         return self
 
     def __class_getitem__(cls, item: object) -> type[Self]:
-        """Return the class itself: ``FlushPolicy[Item]`` works, as in the other flushq, 0.2.2."""
+        """Return the class itself: ``FlushPolicy[Item]`` works, as in flushq 0.2.2 on PyPI."""
         return cls
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -126,19 +127,22 @@ class FlushPolicy(abc.ABC):
         """
 
     def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
-        """Note that ``count`` items have arrived, of ``weight`` in total; return the decision."""
+        """Record the arrival of ``count`` items of total weight ``weight``; return the decision."""
         self.queue.item_added(now, count, weight)
         return self.answer(now)
 
     def flush_started(self, now: float, count: int, weight: float = 0.0) -> Decision:
-        """Note that a flush took the ``count`` oldest items, of ``weight``; return the decision."""
+        """Record that a flush has taken the ``count`` oldest items; return the decision.
+
+        ``weight`` is the total weight of these items.
+        """
         self.queue.flush_started(now, count, weight)
         return self.answer(now)
 
     def flush_done(
         self, now: float, count: int, seconds: float, error: BaseException | None = None
     ) -> Decision:
-        """Note that a flush has ended; return the decision.
+        """Record that a flush has ended; return the decision.
 
         The flush had ``count`` items and took ``seconds``; ``error`` is its exception if it failed.
         """
@@ -146,7 +150,7 @@ class FlushPolicy(abc.ABC):
         return self.answer(now)
 
     def tick(self, now: float) -> Decision:
-        """Note that the time of the last :class:`Wait` has come; return the decision."""
+        """Record that the time of the last :class:`Wait` has come; return the decision."""
         self.queue.tick(now)
         return self.answer(now)
 
@@ -158,7 +162,7 @@ class FlushPolicy(abc.ABC):
         )
 
     def answer(self, now: float) -> Decision:
-        """Return the decision for the present facts; a subclass that overrides events needs this.
+        """Return the decision for the present facts; for subclasses that override events.
 
         It is ``decide(now)`` while an item is pending and a slot is free, else ``Wait()``.
         """
@@ -199,7 +203,7 @@ def check_caps(max_records: int | None, max_weight: float | None) -> None:
 
 
 def running_copy(policy: FlushPolicy, max_in_flight: int) -> FlushPolicy:
-    """Return a deep copy of the policy, with new facts.
+    """Return a deep copy of the policy, with the facts of an empty queue.
 
     Raises:
         TypeError: ``policy`` is not a FlushPolicy, or cannot be deep-copied.
@@ -210,7 +214,7 @@ def running_copy(policy: FlushPolicy, max_in_flight: int) -> FlushPolicy:
 
 
 def is_plain(policy: FlushPolicy) -> bool:
-    """Return whether a deep copy of a policy shares all attribute values with the policy."""
+    """Return whether the attributes of a deep copy are the same objects as those of the policy."""
     is_usual = type(policy).__deepcopy__ is FlushPolicy.__deepcopy__
     return is_usual and all(type(each) in _UNCHANGEABLE for each in attributes_of(policy).values())
 
@@ -230,7 +234,7 @@ _KEEPING_FACTS = {event: getattr(FlushPolicy, event) for event in EVENTS}
 
 
 def attributes_of(policy: FlushPolicy) -> dict[str, Any]:
-    """Return all attributes of an instance, in ``__dict__`` and in slots, except its facts."""
+    """Return all attributes of a policy, in ``__dict__`` and in slots, except its facts."""
     state: Any = object.__getstate__(policy)
     held, slots = state if isinstance(state, tuple) else (state, {})
     attributes = {**(held or {}), **slots}

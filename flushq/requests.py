@@ -1,7 +1,8 @@
 """The requests of many callers, and the steps that give each request its result.
 
-Both drivers have a Batched, and the code that both share is here. A request is an item of a queue.
-The loader is called with the keys of a batch, and each answer is written on its request.
+Both drivers have a Batched: many callers ask for one key each, and one call of a function, the
+*loader*, answers all of them. The code that both drivers share is here. A request is an item of a
+queue. The loader is called with the keys of a batch, and each answer is written on its request.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Sized
@@ -25,7 +26,7 @@ class Caller(Protocol):
     """The caller of a request: a task, or a substitute for a caller outside of any task."""
 
     def cancelling(self) -> int:
-        """Return how many times this caller was asked to cancel."""
+        """Return how many cancellations of this caller were requested, like ``Task.cancelling``."""
         ...  # pragma: no cover - a protocol has no code
 
 
@@ -33,7 +34,7 @@ class _Anybody:
     """A caller that cannot be cancelled."""
 
     def cancelling(self) -> int:
-        """Return 0: this caller was never asked to cancel."""
+        """Return 0: no cancellation of this caller was requested."""
         return 0
 
 
@@ -43,16 +44,16 @@ ANYBODY = _Anybody()
 class Request(Generic[K]):
     """The request of a caller for one key.
 
-    If a request for the same key already waits, that request is *kept* in the queue, and both
-    callers get its result.
+    If a request for the same key already waits, the waiting request is *kept* in the queue, and
+    both callers get its result.
 
     Attributes:
         key: The key.
         answer: The result that the loader returned for the key.
         error: The exception that the loader raised last, or None.
-        caller: The caller that made the request, while that caller waits; then None.
-        kept: The request that already waited when this one came; None: there was none.
-        joined: The requests for the same key that came while this one waited; None: there are none.
+        caller: The caller that made the request, while that caller waits; afterwards None.
+        kept: The request that is kept in place of this one, or None.
+        joined: The later requests for the same key, in place of which this one is kept, or None.
     """
 
     __slots__ = ("_cancels", "answer", "caller", "error", "joined", "kept", "key")
@@ -70,7 +71,7 @@ class Request(Generic[K]):
         return shown(self.key)
 
     def join(self, kept: "Request[K]") -> None:
-        """Note that this request was accepted, and which request is kept in the queue."""
+        """Record which request for the key is kept in the queue: this one or an earlier one."""
         if kept is not self:
             self.kept = kept
             kept.joined = kept.joined or []
@@ -99,7 +100,7 @@ class Request(Generic[K]):
 
 
 class _Raised(NamedTuple):
-    """An answer that is an exception, with the traceback that it had before it was raised."""
+    """An exception that the loader returned as an answer, with the traceback it had then."""
 
     error: BaseException
     traceback: TracebackType | None
@@ -116,7 +117,7 @@ def wanted(requests: Iterable[Request[K]]) -> list[Request[K]]:
 
 
 def about_keys(failure: Failure[Request[K]]) -> Failure[K]:
-    """Return the failure for a user's failure handler: its items are the keys that were loaded."""
+    """Return the failure for a user's handler: its items are the keys that the loader got."""
     of_keys: Any = failure
     loaded = [each.key for each in failure.items if each.error is not None]
     failure_of_keys: Failure[K] = evolve(of_keys, items=loaded)
@@ -151,7 +152,7 @@ def match(requests: Sequence[Request[Any]], results: object) -> None:
 
 
 def _answers(requests: Sequence[Request[Any]], results: object) -> list[object]:
-    """Return the answer for each request, in the form in which the request keeps it."""
+    """Return the answer for each request; an exception is wrapped in :class:`_Raised`."""
     if type(results) is list:  # the usual type first: the other checks are slower
         answers = results
     elif isinstance(results, Mapping):
@@ -171,7 +172,7 @@ def _answers(requests: Sequence[Request[Any]], results: object) -> list[object]:
 
 
 def _is_sequence(results: object) -> TypeGuard[Iterable[object]]:
-    """Return whether the results have an order: an array has one, although it is no Sequence."""
+    """Return whether the results have an order, like an array, which need not be a Sequence."""
     is_one = isinstance(results, Sized) and isinstance(results, Iterable)
     return is_one and not isinstance(results, str | bytes | AbstractSet)
 

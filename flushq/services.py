@@ -1,19 +1,19 @@
-"""A queue that runs as long as a service, and a service that ends when its queue ends.
+"""A queue that runs as long as a service, and a service that ends when its queue fails.
 
 Theory of operation. A server such as uvicorn, gunicorn or aiohttp stops in an orderly way at
-SIGTERM: it answers the requests under way, and then leaves the block in which the queue runs. So a
-queue that has failed raises this signal to end its service.
+SIGTERM: it answers the requests under way, and then leaves the block in which the queue runs. So if
+the queue fails, this module raises SIGTERM to end the service.
 
 At its end uvicorn restores the earlier handler of SIGTERM and raises SIGTERM again. This kills the
-process, with the status of an ordinary stop. So if a queue has failed or lost items, SIGTERM is
-blocked at the end of the block. If a SIGTERM is pending when the task of the block has ended, it is
-the one that would have killed the process: then the process ends with status 1. Other servers let
-the exception of the queue leave the program, which gives the same status.
+process, and the exit status is that of an ordinary stop. So if a queue has failed or lost items,
+SIGTERM is blocked at the end of the block. If a SIGTERM is pending when the task of the block has
+ended, and would kill the process, the process is ended with status 1 instead. Other servers let the
+exception of the queue end the program, which gives the same status.
 
-A program that does not handle the signal would be killed by it. In such a program the task is
+SIGTERM would kill a program that has no handler for it. In such a program the task of the block is
 cancelled instead, and the exception of the queue ends the program. The task is also cancelled if
-the handler raises an exception, for example by ``sys.exit``: that exception would leave the event
-loop at once, and the program would not end with the status of a failure.
+the handler of SIGTERM raises an exception, for example by ``sys.exit``: that exception would leave
+the event loop at once, and the program would not end with the status of a failure.
 """
 
 import asyncio
@@ -42,8 +42,9 @@ async def running(queue: FlushQueue[T], left: Path | None = None) -> AsyncIterat
 
     Use it in a lifespan of FastAPI or Starlette, in a cleanup context of aiohttp, or in a
     ``main()``. At the end of the block the queue drains, within its ``max_shutdown_wait``. If the
-    queue fails or loses items before that, the service ends at once: SIGTERM is raised, or the task
-    of the block is cancelled if the program does not handle SIGTERM or its handler raises.
+    queue fails or loses items before that, the service ends at once: SIGTERM is raised. If the
+    program has no handler for SIGTERM, or the handler raises an exception, the task of the block is
+    cancelled instead.
 
     The exit status is 1 if the queue has failed, or if items are left after the drain; otherwise it
     is the status of the server, as if there were no queue. In two cases it is the status of the
@@ -56,12 +57,12 @@ async def running(queue: FlushQueue[T], left: Path | None = None) -> AsyncIterat
 
     Args:
         queue: The queue, which has not been started.
-        left: The file that keeps the items that are left, as JSON: ``in_doubt``, and then
-            ``undelivered``. Each process needs a file of its own. With ``lost_as`` the file does
-            not hold the items, but the values that ``lost_as`` returned. The next start delivers
-            the content of the file before the block begins; an item that was a tuple or a list
-            comes back as a tuple. If ``when_full`` is not "wait", the queue may displace some of
-            these items. None: items that are left are lost.
+        left: The file for the items that are left, a JSON array of the items in ``in_doubt`` and
+            then those in ``undelivered``. Each process needs a file of its own. If the queue has a
+            ``lost_as``, the file holds the values that ``lost_as`` returned, not the items. The
+            next start delivers the items in the file before the block begins; an item that was a
+            tuple or a list comes back as a tuple. If ``when_full`` is not "wait", the queue may
+            displace some of these items. None: items that are left are lost.
 
     Raises:
         FlushFailed, PolicyError: The queue has failed. If it failed before the block began, the
@@ -89,7 +90,7 @@ async def running(queue: FlushQueue[T], left: Path | None = None) -> AsyncIterat
 
 
 async def _drain(queue: FlushQueue[Any], task: asyncio.Task[None]) -> None:
-    """Close the queue, wait for its end even if cancelled, and then raise any error."""
+    """Close the queue, and wait for its end, even if cancelled; then raise what went wrong."""
     ending = asyncio.gather(queue.aclose(), task, return_exceptions=True)
     cancelled = await until_done(ending, sys.exception())
     error = ending.exception() or cancelled or next(filter(None, ending.result()), None)
@@ -98,7 +99,7 @@ async def _drain(queue: FlushQueue[Any], task: asyncio.Task[None]) -> None:
 
 
 async def _bring_back(queue: FlushQueue[Any], left: Path | None) -> None:
-    """Deliver the items of the file, then empty the file; raise if the file cannot be written."""
+    """Deliver the items in the file, and empty it; raise if it cannot be read or written."""
     if left is None:
         return
     for item in _read(left):
@@ -121,11 +122,11 @@ def _write(left: Path | None, items: list[Any]) -> None:
         new.write_text(json.dumps(items))
         new.replace(left)  # in one step: the file holds all new items, or still all old ones
         if items:
-            logger.warning("left for the next start, in %s: %d items", left, len(items))
+            logger.warning("the file %s keeps %d items for the next start", left, len(items))
 
 
 class _Service:
-    """The service of the current task, which ends when its queue ends."""
+    """The service in which the current task runs; :meth:`end` ends this service."""
 
     def __init__(self) -> None:
         task = asyncio.current_task()
@@ -134,7 +135,7 @@ class _Service:
         self._is_cancelled = self._is_over = False
 
     def end(self, queue_task: asyncio.Task[None]) -> None:
-        """End the service, so that it is restarted, unless the queue was closed without a loss."""
+        """End the service, unless the queue was closed and no item was lost."""
         if not self._is_over and (queue_task.cancelled() or queue_task.exception() is not None):
             self._is_cancelled = not _raise_sigterm() and self._task.cancel()
 
@@ -159,10 +160,10 @@ def _end_as_failed(_: object) -> None:
 
 
 def _raise_sigterm() -> bool:
-    """Raise SIGTERM if the program has a handler for it; return whether this has worked.
+    """Raise SIGTERM; return False if the program has no handler for it, or the handler raised.
 
-    The signal is sent to the main thread, because only the main thread runs signal handlers: the
-    signal wakes that thread if it sleeps.
+    The signal is sent to the main thread, because only the main thread runs signal handlers. If
+    this thread sleeps, the signal wakes it.
     """
     if not _handles_sigterm():
         return False

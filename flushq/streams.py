@@ -1,12 +1,13 @@
-"""A stream of batches without its driver: the handover of batches, and the items that are lost.
+"""A stream of batches without its driver: the handover of batches, and the lists of lost items.
 
-A stream is a queue that reads a source. Its flush function hands the batch to the consumer, and
-returns when the consumer asks for the next batch. While the consumer does not ask, the queue is
-suspended (flushq.core.starts). So a batch is taken at the last moment, with all items read by then.
+A stream is a queue that gets its items from a source, an iterable. The flush function of this queue
+hands its batch to the *consumer*, the code that iterates the stream. The flush function returns
+when the consumer asks for the next batch. While the consumer does not ask, the queue is suspended
+(flushq.core.starts). So a batch is taken at the last moment, with all items that were read by then.
 
 Both drivers have a stream, with a reader (a task or a thread) that enqueues the items of the
-source. The code that both share is here: the steps of the consumer, of the flush and of the reader.
-If the queue has a lock, the driver holds it during each step.
+source. The code that both drivers share is here: the steps of the consumer, of the flush and of the
+reader. If the queue has a lock, the driver holds the lock during each step.
 """
 
 from typing import Any, Generic, TypeVar
@@ -22,15 +23,16 @@ class Handover(Generic[T]):
     """The handover of batches: a flush offers its batch, and the consumer takes the batch.
 
     Args:
-        core: The core of the queue, which is suspended from now on.
+        core: The core of the queue. The queue is suspended from now on.
         label: The name of the stream in messages.
 
     Attributes:
         undelivered: The items that were read and not yielded, in the order of the source.
         in_doubt: The items of the batch that the consumer had in hand when it left the block.
-        unaccepted: The item that was read and that the queue has not accepted (yet), in a list.
+        unaccepted: A list with the one item that was read, and that the queue has not accepted yet
+            or has refused; empty if there is no such item.
         left: Whether the consumer has left the block of the stream.
-        late: The exception that the source raised when it was stopped, or None.
+        late: The exception that the source raised while it was being stopped, or None.
     """
 
     def __init__(self, core: Core[T], label: str) -> None:
@@ -56,11 +58,11 @@ class Handover(Generic[T]):
         The waiter is completed when a batch is offered, or when the queue has ended.
 
         Raises:
-            RuntimeError: The block was not entered, or was left; or another consumer is asking.
+            RuntimeError: The consumer is outside of the block, or another consumer is asking.
         """
         self.check_inside()
         if self._ask is not None:
-            raise RuntimeError(f"{self._label} must not be asked by two consumers at a time")
+            raise RuntimeError(f"{self._label}: only one consumer at a time may ask for a batch")
         self._ask = waiter
         self._acknowledge()
         self._core.starts.resume()
@@ -69,20 +71,20 @@ class Handover(Generic[T]):
             wake(waiter)
 
     def leave(self, waiter: Waiter) -> None:
-        """Note that the consumer does not ask now: its wait is over, with or without a batch."""
+        """Record that the consumer no longer waits for a batch, whether or not it got one."""
         if self._ask is waiter:
             self._ask = None
             self._core.starts.suspend()
             self._core.ending.leave(waiter)
 
     def take(self) -> list[T] | None:
-        """Return the batch that is offered, which is now in hand; None if no batch will come.
+        """Return the offered batch, which the consumer now has in hand, or None after the last one.
 
         Raises:
             PolicyError: The queue has failed.
             RuntimeError: The block was left.
-            BaseException: The exception of the source, or of the queue for an item that it refused;
-                only the first call raises it.
+            BaseException: The exception that the source raised, or that the queue raised when it
+                refused an item. Only one call raises this exception.
         """
         self.check_inside()
         batch, self._offered = self._offered, None
@@ -122,14 +124,14 @@ class Handover(Generic[T]):
             wake(self._ask)
 
     def let_flush_end(self) -> None:
-        """Let the flush return, if one runs."""
+        """Let the running flush return, if there is one."""
         if self._flush is not None:
             wake(self._flush)
 
     # The reader.
 
     def fail(self, error: BaseException) -> None:
-        """Note the exception of the source, or of the queue for an item that it has refused."""
+        """Record the exception that the source raised, or the queue when it refused an item."""
         if not self.left:
             self._error = error
         elif not self.unaccepted:
@@ -138,10 +140,10 @@ class Handover(Generic[T]):
     # The end.
 
     def list_losses(self) -> None:
-        """List the items that were lost by now."""
+        """Bring the two lists of lost items up to date."""
         losses, delivered = self._core.batcher.losses, self._core.batcher.delivered
         cut_short = losses.in_doubt.items
-        if self._acknowledged > delivered:  # the consumer has confirmed it; its flush still runs
+        if self._acknowledged > delivered:  # the consumer has confirmed this batch
             cut_short = []
         in_doubt, not_yielded = (cut_short, []) if self._in_hand else ([], cut_short)
         self.in_doubt[:] = in_doubt
@@ -167,7 +169,7 @@ class StreamView(Generic[T]):
     def in_doubt(self) -> list[T]:
         """The items of the batch that the consumer had in hand when it left the block.
 
-        This is always the same list; it is empty if the consumer had asked for another batch.
+        This is always the same list. It is empty if the consumer had confirmed that batch.
         """
         return self._handover.in_doubt
 

@@ -1,8 +1,8 @@
 """The reports, log records, notes and warnings of a driver.
 
 None of these may stop a queue: if a record cannot be logged, or a note cannot be added to an
-exception, that is ignored. All of these may run code of the user (a logging handler, on_report), so
-the driver must not hold a lock when it calls these functions.
+exception, that is ignored. The functions here may run code of the user (a logging handler,
+on_report), so the driver must not hold a lock when it calls them.
 """
 
 import logging
@@ -27,7 +27,7 @@ logger = logging.getLogger("flushq")
 def hand_out_reports(core: Core[Any], on_report: OnReport) -> None:
     """Call on_report for each flush that has ended, and log the exceptions that on_report raises.
 
-    Only KeyboardInterrupt and SystemExit are raised.
+    KeyboardInterrupt and SystemExit are not logged, but raised.
     """
     reports = core.reports
     while reports:
@@ -36,7 +36,7 @@ def hand_out_reports(core: Core[Any], on_report: OnReport) -> None:
             on_report(report)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException:  # a CancelledError too: here it cancels nothing
+        except BaseException:  # a CancelledError, too: nothing is cancelled here
             logger.exception("%son_report raised for %r", core.label, report)
 
 
@@ -82,7 +82,10 @@ def log_collected(core: Core[Any], items: int, source: object) -> None:
 
 
 def log_loss(core: Core[Any], what: str) -> None:
-    """Log the outcome of a queue whose end no caller waits for, unless nothing was lost."""
+    """Log ``what`` and the outcome of the queue, if the queue failed or lost items.
+
+    This is for a queue for whose end no caller waits.
+    """
     outcome = core.ending.outcome()
     if outcome is not None:
         logger.error("%s%s: %s", core.label, what, outcome)
@@ -91,7 +94,7 @@ def log_loss(core: Core[Any], what: str) -> None:
 def raise_or_log_late(
     core: Core[Any], late: BaseException | None, error: BaseException | None
 ) -> None:
-    """Raise the exception of a source that was stopped, or log it if the block raised ``error``."""
+    """Raise ``late``, which a stopped source raised; only log it if the block raised ``error``."""
     if late is None:
         return
     if error is None:
@@ -113,11 +116,12 @@ def log_no_dead_letter(item: object, trouble: BaseException) -> None:
 def raise_outcome(
     core: Core[T], interruption: BaseException | None, error: BaseException | None = None
 ) -> None:
-    """Raise the exception that interrupted the wait for the end, or else the outcome of the queue.
+    """Raise ``interruption``, if there is one, or else the outcome of the queue, if there is one.
 
-    If the block of the queue has raised ``error``, the outcome is not raised, because ``error``
-    is raised anyway. If another exception than the outcome is raised, a note on that exception and
-    a log record tell the outcome.
+    ``interruption`` is the exception that came during the wait for the end of the queue. If the
+    block of the queue has raised ``error``, the outcome is not raised, because ``error`` is raised
+    anyway. If ``interruption`` or ``error`` is raised in place of the outcome, a note on that
+    exception and a log record tell the outcome.
     """
     outcome = core.ending.outcome()
     if outcome is not None:
@@ -129,7 +133,7 @@ def raise_outcome(
 
 
 def _note_loss(core: Core[T], outcome: BaseException, error: BaseException | None) -> None:
-    """Tell the outcome in a note on ``error`` and in a log record, unless ``error`` lists it."""
+    """Tell the outcome in a note on ``error`` and in a log record, unless ``error`` tells it."""
     if error is None or core.ending.carries_loss(error):
         return
     end = f"{type(outcome).__name__}: {outcome}"

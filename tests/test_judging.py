@@ -158,7 +158,7 @@ def test_a_letter_that_cannot_be_written_keeps_its_item(
         ({"attempts": 0}, ValueError, "attempts must be at least 1, not 0"),
         ({"attempts": 1.5}, TypeError, "attempts must be an int, not 1.5"),
         ({"split": OSError, "bury": 5}, TypeError, "bury must be callable, not 5"),
-        ({"bury": print}, TypeError, "bury needs split, which names the exceptions"),
+        ({"bury": print}, TypeError, "if bury is given, split must name"),
         ({"backoff": 0.1}, TypeError, "backoff must be callable, not 0.1"),
         ({"backoff": asyncio.sleep}, TypeError, "backoff must not be async: <function sleep"),
     ],

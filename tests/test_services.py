@@ -345,7 +345,7 @@ async def test_what_is_left_is_stored_at_the_next_start(
         assert (items, "[]") == (store.items, left.text)
         await queue.enqueue("d")
     assert ([*items, "d"], "[]") == (store.items, left.text)
-    assert [f"left for the next start, in {left.path}: 4 items"] == caplog.messages
+    assert [f"the file {left.path} keeps 4 items for the next start"] == caplog.messages
 
 
 async def test_a_start_that_fails_loses_nothing(left: Left) -> None:

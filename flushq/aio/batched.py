@@ -1,11 +1,12 @@
-"""Request and response: many callers ask for one key each, and one call answers all of them.
+"""Request and response: many callers ask for one key each, one call answers all of them.
 
-A Batched uses the public interface of a FlushQueue. The requests of the callers are the items, and
-the flush function calls the loader and writes each answer on its request. If the loader raises, its
-batch is dropped, unless ``on_failure`` decides otherwise. A caller uses ``deliver``, so it learns
-of every way in which an item can end. Callers with the same key share one request while that
-request waits: for the queue the later requests are duplicates, and their callers get the result of
-the request that stayed.
+A Batched has a FlushQueue and uses its public interface. The requests of the callers are the items
+of this queue. The flush function calls the *loader*, a function of the user, with the keys of a
+batch, and writes each answer on its request. If the loader raises, the requests of the batch are
+dropped, unless ``on_failure`` decides otherwise. A caller waits in ``deliver``, so it is told how
+its request ended. Callers with the same key share one request while that request waits: for the
+queue the later requests are duplicates, and their callers get the result of the request that
+stayed.
 """
 
 import inspect
@@ -39,25 +40,26 @@ class Batched(Generic[K, V]):
 
     Use it as ``async with Batched(load, policy) as load_one``. The property ``queue`` is the
     :class:`FlushQueue` of the requests, with its methods ``flush``, ``aclose``, ``run`` and
-    ``stats``. The lists of lost items hold keys.
+    ``stats``. Its lists of lost items hold keys.
 
     Args:
         loader: An async callable that takes a list of keys, all different if ``share`` is set. It
-            returns a sequence with one result for each key, in order, or a mapping. A result that
-            is an exception is raised, unchanged, to the callers who asked for this key. The loader
-            runs in a copy of the contextvars context in which the queue was started.
+            returns a sequence with one result for each key, in order, or a mapping. If the result
+            for a key is an exception, it is raised, unchanged, to all who asked for this key. The
+            loader runs in a copy of the contextvars context in which the queue was started.
         policy: The policy, which decides when to call the loader. The queue runs a deep copy of it.
-        share: Whether callers who ask for the same key while a request for it waits share one
-            result. If not, the loader gets the key once for each caller, as for a model that
-            samples; then a key need not be hashable.
+        share: Whether callers share one result if they ask for a key while a request for the same
+            key waits. False: the loader gets the key once for each caller, for example because the
+            answers of a model are random; then a key need not be hashable.
         weigh: A function that returns the weight of a key. Needed for ``max_weight`` and
             ``max_queue_weight``.
         partition_key: A function that returns the partition of a key: each call of the loader gets
             keys of one partition only. None: there are no partitions.
-        on_failure: The failure handler, called when the loader has raised, as in a FlushQueue;
-            ``items`` of the Failure are keys. Drop raises ItemFailed to the callers of these keys,
-            Fail ends the queue, and Retry calls the loader again. Split calls the loader again with
-            each half of the keys, so that only callers with a bad key get no answer. None: Drop.
+        on_failure: The failure handler, as for a FlushQueue. It is called when the loader has
+            raised; the ``items`` of its Failure are keys. Drop raises ItemFailed to all who asked
+            for these keys, Fail ends the queue, and Retry calls the loader again. Split calls the
+            loader again with each half of the keys, so that only callers with a bad key get no
+            answer. None: Drop.
         max_queue_size, max_queue_weight, when_full, max_in_flight, max_in_flight_per_partition,
             max_shutdown_wait, throttle, on_report, name: The same as for a :class:`FlushQueue`.
             Callers whose request is displaced get Displaced.
@@ -135,21 +137,21 @@ class Batched(Generic[K, V]):
         await self._queue.__aexit__(kind, error, traceback)
 
     async def __call__(self, key: K) -> V:
-        """Ask for one key, together with other callers, and return its result.
+        """Ask for one key, in a batch with other callers, and return the result for this key.
 
-        Callers who ask for the same key while a request for it waits share one result (unless
+        Callers who ask for a key while a request for the same key waits share one result (unless
         ``share=False``). If all callers of a request are cancelled before the loader is called, the
-        loader does not get this key.
+        loader does not get the key of this request.
 
         Raises:
             KeyError: The loader returned a mapping without this key.
             ItemFailed: The loader raised, or its results do not match its keys, and ``on_failure``
-                returned Drop or Fail. Each caller gets a new object, with the exception as its
-                ``__cause__``.
+                returned Drop or Fail. Each caller gets a new ItemFailed; its ``__cause__`` is the
+                exception of the loader, or tells why the results do not match.
             Displaced: The queue was full and displaced the request.
             FlushFailed, PolicyError, ShutdownTimeout: The queue ended before the answer came.
             FlushqError: The request was not accepted: see :meth:`FlushQueue.enqueue`.
-            TypeError: The key cannot be hashed, although ``share`` needs that.
+            TypeError: ``share`` is set, and the key cannot be hashed.
             RuntimeError: Called by the loader itself, or on another event loop.
             BaseException: The exception that the loader returned for this key.
         """

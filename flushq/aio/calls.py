@@ -1,8 +1,6 @@
-"""The calls of one flush: of flush_fn and, after a failure, of the handler and flush_fn again.
+"""The calls that one flush makes: of flush_fn; after a failure, of the handler and flush_fn again.
 
-The module flushq.inside tells whether a caller is inside a running flush.
-
-The outcome of a batch is kept on the batch, and ``run_flush`` raises nothing: a flush runs in a
+``run_flush`` raises nothing, and records the outcome of a batch on the Batch: a flush runs in a
 task of its own, and the outcome must be known whatever happens to that task.
 """
 
@@ -29,12 +27,12 @@ class Calls(Generic[T]):
     """The calls of flush_fn and of the failure handler of a queue.
 
     Args:
-        core: The core of the queue, which decides.
+        core: The core of the queue; it decides the next step after a failure.
         flush_fn: The flush function.
         on_failure: The failure handler. None: every failure ends the queue.
-        wake: A function that asks for a pass.
-        wait: A function that waits until the core answers, and returns the answer.
-        clock: The clock of the loop.
+        wake: A function that schedules a pass (flushq.core.core).
+        wait: An async function that waits for the answer of the core, and returns this answer.
+        clock: A function that returns the time of the event loop.
 
     Raises:
         TypeError: ``flush_fn`` or ``on_failure`` cannot be called.
@@ -62,7 +60,7 @@ class Calls(Generic[T]):
         self._clock = clock
 
     async def run_flush(self, batch: Batch[T]) -> None:
-        """Call flush_fn with a batch, until all items of the batch have ended. Raise nothing."""
+        """Call flush_fn with a batch; after a failure, do the next steps, too. Raise nothing."""
         if self._core.batcher.stopped is not None:
             return
         go_inside(batch)
@@ -75,7 +73,7 @@ class Calls(Generic[T]):
         else:
             batch.returned()
         while attempts is not None and attempts.next is not None:
-            self._wake()  # a pass reports the items that have ended by now
+            self._wake()  # a pass tells the callers whose items have ended by now
             await self._do_step(attempts.next, attempts)
 
     def _call(self, items: list[T]) -> Awaitable[object]:
@@ -109,7 +107,7 @@ class Calls(Generic[T]):
     async def _wait_in_line(self, attempts: Attempts[T]) -> None:
         try:
             if not await self._wait(self._core.starts, attempts, self._clock()):
-                raise asyncio.CancelledError("cut short between two attempts")  # noqa: TRY301 - caught below
+                raise asyncio.CancelledError("the flush was cut short between two calls")  # noqa: TRY301 - caught below
         except BaseException as error:
             attempts.pause_cut_short(error)
         else:
@@ -130,9 +128,9 @@ class Calls(Generic[T]):
 def is_failure(error: BaseException) -> bool:
     """Return whether an exception is a failure of the function that this task has called.
 
-    A CancelledError is a failure unless this task was cancelled. For other exceptions it does not
-    matter whether the task was cancelled: up to Python 3.12 a TaskGroup that has failed leaves its
-    task marked as cancelled.
+    A CancelledError is a failure unless this task was cancelled. Any other exception is a failure
+    if it is an Exception, even if the task is marked as cancelled: up to Python 3.12, a TaskGroup
+    that has failed leaves this mark on its task.
     """
     if not isinstance(error, asyncio.CancelledError):
         return isinstance(error, Exception)

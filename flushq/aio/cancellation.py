@@ -1,7 +1,8 @@
-"""The effect of a cancellation on a caller that waits for the end of a queue.
+"""What happens when a caller that waits for the end of a queue is cancelled.
 
-A cancellation starts the drain, or cuts the drain short. It is never swallowed: it is raised
-afterwards. If items were lost, a note on the cancellation and a log record say so (flushq.telling).
+The cancellation starts the drain of the queue, or cuts the drain short if it has begun. The
+cancellation is never swallowed: it is raised afterwards. If items were lost, a note on the
+CancelledError and a log record say so (flushq.telling).
 """
 
 import asyncio
@@ -21,9 +22,10 @@ async def until_ended(
 ) -> asyncio.CancelledError | None:
     """Wait for the end of the queue; return the last cancellation during the wait, or None.
 
-    If an owner waits for the end, too, the cancellation of another caller is raised at once, and
-    the wait of the owner continues. ``error`` is the exception that left the block of an owner: a
-    CancelledError counts as the first cancellation of the caller.
+    ``owner`` says whether the caller is an owner of the queue (flushq.core.ending). If an owner
+    waits for the end, or has waited, the cancellation of any other caller is raised at once, and
+    does not affect the queue. ``error`` is the exception with which the caller left the block of
+    the queue: a CancelledError counts as the first cancellation of the caller.
     """
     cancelled, shielded = None, isinstance(error, asyncio.CancelledError)
     while not core.ending.ended:
@@ -63,8 +65,8 @@ async def until_done(
 def _shield_from_anyio() -> Iterator[None]:
     """Keep anyio from cancelling a caller again after the first cancellation.
 
-    A cancelled scope of anyio cancels the tasks in it in every iteration of the loop; with a shield
-    it cancels them only once. The shield does not stop the cancellations of asyncio itself.
+    A cancelled scope of anyio cancels its tasks again in every iteration of the event loop. With a
+    shield it cancels them only once. A shield does not stop the cancellations of asyncio itself.
     """
     make_scope: Any = getattr(sys.modules.get("anyio"), "CancelScope", None)
     if make_scope is None:

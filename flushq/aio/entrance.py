@@ -1,10 +1,11 @@
 """The entrance of the asyncio queue: the methods that producers call to enqueue items.
 
-This is the hot path. ``enqueue`` uses up a credit (flushq.core.admission). An item with credit
-needs no further check, and costs one step of an iterator and one append. An item without credit
-takes the slow way, and gets new credit for the next items. ``_append`` is the method of the buffer,
-except for the first item of a burst: there it also notes the time and asks for a pass. The
-attributes are slots without a default in the class, because CPython reads these fastest.
+This is the hot path. *Credit* (flushq.core.admission) is the number of items that may come in
+without a check. While there is credit, ``enqueue`` makes one step of an iterator and one append.
+Without credit, an item takes the slow path: the item is checked, and new credit is granted for the
+next items. ``_append`` is the append method of the buffer; for the first item of a burst it is a
+method that also records the time and schedules a pass. The attributes are slots without a default
+in the class, because CPython reads these fastest.
 """
 
 import asyncio
@@ -40,22 +41,22 @@ class Entrance(QueueView[T]):
     async def enqueue(self, item: T) -> None:
         """Wait for room, then accept the item.
 
-        When this returns, the item is accepted, once. When this raises, also by a cancellation, the
-        item is not accepted. Producers that wait are served first come, first served. This call
-        lets other tasks run after every 512 items, and before the first item of a queue that has
-        not started.
+        When this returns, the item was accepted, exactly once. When this raises, for example after
+        a cancellation, the item was not accepted. Producers that wait get room in the order in
+        which they came. This call lets other tasks run after every 512 items, and before the first
+        item of a queue that has not started.
 
         Raises:
             QueueClosed: The queue is closing or closed.
             FlushFailed, PolicyError: The queue has failed.
             ItemTooLarge: The item, alone or merged, weighs more than ``max_weight`` or
                 ``max_queue_weight``.
-            QueueFull: Called inside flush_fn, where waiting could never end: every slot is taken,
-                and every running flush waits for room in this queue.
-            RuntimeError: No event loop runs, or it is not the loop of the queue. (Outside of
-                asyncio's debug mode, not every call checks the loop.)
+            QueueFull: Called inside flush_fn, and waiting could never end, because every flush that
+                could make room waits for room in this queue, too.
+            RuntimeError: No event loop runs, or another loop than that of the queue. (Outside of
+                asyncio's debug mode, not every call checks this.)
             TypeError: A key cannot be hashed, the weight is not a real number, or a function that
-                returns one of them is async.
+                returns a key or the weight is async.
             ValueError: The weight is not from 0 to 1e300, or ``merge`` has changed the key.
             Exception: An exception of ``dedupe_key``, ``weigh``, ``partition_key`` or ``merge``.
         """
@@ -68,7 +69,7 @@ class Entrance(QueueView[T]):
         """Accept the item now, or raise QueueFull.
 
         Raises:
-            QueueFull: There is no room beside the room that earlier producers claim.
+            QueueFull: There is no free room, or earlier producers claim all of it.
             Exception: The same as for :meth:`enqueue`.
         """
         for _ in self._credit:
@@ -82,7 +83,7 @@ class Entrance(QueueView[T]):
     async def submit(self, item: T) -> Receipt[T]:
         """Enqueue the item like :meth:`enqueue`, and return its receipt.
 
-        A duplicate gets the receipt of the waiting item.
+        A duplicate gets the receipt of the item that waits.
         """
         for _ in self._credit:
             kept_number = self._append(item)
@@ -98,15 +99,15 @@ class Entrance(QueueView[T]):
     async def deliver(self, item: T, *, on_accepted: Callable[[T], object] | None = None) -> None:
         """Wait for room, accept the item, and return when the item was delivered.
 
-        A cancellation after the acceptance does not take the item back. ``on_accepted`` is called
-        in the step that accepts the item, with the item (for a duplicate: with the item that
-        stayed), and must not raise.
+        If the call is cancelled after the item was accepted, the queue keeps the item.
+        ``on_accepted`` is called with the item (for a duplicate: with the item that stays) in the
+        same step in which the queue accepts the item. It must not raise.
 
         Raises:
             ItemFailed, Dropped, Displaced, ShutdownTimeout: The item was accepted, and not
                 delivered: see :class:`Receipt`.
             FlushFailed, PolicyError: The queue has failed, before or after it accepted the item;
-                use :meth:`submit` to tell the two apart.
+                use :meth:`submit` to tell these two cases apart.
             QueueClosed, ItemTooLarge, TypeError, ValueError, Exception: The item was not accepted:
                 see :meth:`enqueue`.
             RuntimeError: Called inside flush_fn, or on another event loop; the item was not
@@ -165,7 +166,7 @@ class Entrance(QueueView[T]):
             raise_if_refused(core, runner, refusal)
             given, need = need, admission.recheck_need(item, key, weight, need)
             must_join_line = need is not given
-        return self._accept(item, key, weight)  # no await since the check: others could take room
+        return self._accept(item, key, weight)  # no await after the check: others could take room
 
     def _measure(self, item: T) -> tuple[Hashable, float]:
         self._runner.bind()
@@ -173,7 +174,7 @@ class Entrance(QueueView[T]):
         return self._core.buffer.measure(item)
 
     def _accept(self, item: T, key: Hashable, weight: float) -> int | None:
-        """Accept an item; for a duplicate, return the number of the item that is kept."""
+        """Accept an item; for a duplicate, return the sequence number of the item that stays."""
         self._open_burst()
         if not self._core.batcher.started:
             self._runner.warn_if_not_started()

@@ -14,32 +14,33 @@ class FailureHandler(Judge[T]):
     Pass it as ``on_failure``. It judges the exception that ``flush_fn`` raised, or after a
     PartialFailure the exception of each item:
 
-    * If one of them is temporary (``retry``), the failed items are tried again.
-    * Otherwise, if all of them belong to bad items (``split``), a batch is split until each bad
-      item is alone; items that a PartialFailure names need no split. Each bad item is buried and
-      then dropped.
+    * If one of these exceptions is temporary (``retry``), and the limit ``attempts`` is not
+      reached, ``flush_fn`` is called with the failed items again.
+    * Otherwise, if all of these exceptions come from bad items (``split``), a batch is split until
+      each bad item is alone; items that a PartialFailure names need no split. Each bad item is
+      buried (``bury``) and then dropped.
     * Otherwise the queue ends, and the failed items are in doubt.
 
     If a dead letter cannot be written, the logger ``flushq`` gets an ERROR record, and the item is
-    kept: after the pause of ``backoff``, ``flush_fn`` is called with the item again, and the
-    handler tries to write the letter again, any number of times. If meanwhile the queue is closed
-    and reaches ``max_shutdown_wait``, or the flush is cancelled, the item is in doubt. A letter may
-    be written twice. If one letter of a PartialFailure cannot be written, the letters that were
-    written before it may be written twice, too.
+    kept: after the pause of ``backoff``, ``flush_fn`` is called with the item again. If the item
+    fails again, the handler tries again to write the letter, and so on, without a limit. If
+    meanwhile the queue is closed and reaches ``max_shutdown_wait``, or the flush is cancelled, the
+    item is in doubt. A letter is written twice if ``bury`` wrote it and then raised, or if a later
+    letter of the same PartialFailure could not be written.
 
     Args:
         retry: The temporary exceptions, such as that of a lost connection: an exception class, a
             tuple of classes, or a plain function that returns whether an exception is temporary. If
-            ``split`` names an exception, too, the batch is retried before it is split, and so is
-            each half.
-        split: The exceptions of a bad item, such as a value that the table refuses, in one of the
-            same three forms.
+            an exception is in both ``retry`` and ``split``, the batch is retried before it is
+            split, and so is each half.
+        split: The exceptions that a bad item causes, such as that of a database which refuses a
+            value. The same three forms as for ``retry``.
         bury: A function, plain or async, that is called with a bad item and its exception, and
-            saves both: a dead letter. None: a bad item ends the queue, and the items after it in
-            its batch are in doubt, too, unless a PartialFailure has told that they were stored.
-        attempts: The number of calls of ``flush_fn`` with the same items after which ``retry`` no
-            longer applies. None: no limit, so set ``max_shutdown_wait``.
-        backoff: A plain function of the Failure that returns the Retry. None:
+            saves both, as a dead letter. None: a bad item ends the queue, and the items after it in
+            its batch are in doubt, too, unless a PartialFailure says that they were delivered.
+        attempts: The most calls of ``flush_fn`` with the same items: after so many calls ``retry``
+            no longer applies. None: no limit; then set ``max_shutdown_wait``.
+        backoff: A plain function that gets the Failure and returns a Retry. None:
             ``Retry.backoff(failure.attempt)``, which pauses for at most 30 seconds.
 
     Raises:
@@ -49,7 +50,7 @@ class FailureHandler(Judge[T]):
     """
 
     async def __call__(self, failure: Failure[T]) -> Verdict:
-        """Return the verdict on a failure, after writing the dead letters if the items are dropped.
+        """Return the verdict on a failure, after writing the dead letters if it is Drop.
 
         If the flush is cancelled while a letter is written, the cancellation is raised, and the
         items are in doubt.

@@ -1,9 +1,9 @@
-"""The waits of a producer: for room, or to let others run.
+"""The two reasons why a producer waits: there is no room, or others must run first.
 
-The core decides how long a wait is (flushq.core.admission). The item is accepted after the wait, in
-the step in which the producer runs again: see Entrance._enqueue_slow and _accept. A producer asks
-for a pass when its wait begins and when its wait ends, however it ends: room that the producer has
-not taken may belong to another producer.
+The core decides how long a wait lasts (flushq.core.admission). The item is accepted after the wait,
+in the step in which the producer runs again: see Entrance._enqueue_slow and _accept. A producer
+schedules a pass when its wait begins. It does the same when its wait ends, for whatever reason:
+if the producer does not take the room, the pass may give this room to another producer.
 
 A wait is a coroutine of the Runner, without another coroutine around it. Each further coroutine
 would cost memory for every producer in line, and time when a producer runs again.
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def check_open(core: Core[T], runner: Runner[T]) -> None:
-    """Raise the exception for a refused caller, if the queue accepts no item of this caller."""
+    """Raise QueueClosed or the failure if the queue accepts no item of the caller."""
     if core.ending.has_begun:
         core.ending.check_open(runner.inside())
 
@@ -29,16 +29,16 @@ def check_open(core: Core[T], runner: Runner[T]) -> None:
 def wait_in_line(
     core: Core[T], runner: Runner[T], need: Need, turn: int
 ) -> Coroutine[Any, Any, BaseException | None]:
-    """Wait for room; return the exception for a refused caller, or None if there is room.
+    """Wait for room; return None if there is room, or the exception if the caller is refused.
 
-    ``turn`` is the number of the producer in the order in which producers came.
+    ``turn`` counts the producers in the order in which they came.
     """
     runner.wake()
     return runner.wait(core.admission.waitlist, runner.inside(), need.weight, turn)
 
 
 def raise_if_refused(core: Core[T], runner: Runner[T], refusal: BaseException | None) -> None:
-    """Raise the exception for a refused caller; without one, the caller must take room at once."""
+    """Raise ``refusal``; if it is None, the caller must at once take the room that it got."""
     runner.wake()
     if refusal is not None:
         raise refusal
@@ -46,7 +46,7 @@ def raise_if_refused(core: Core[T], runner: Runner[T], refusal: BaseException | 
 
 
 async def give_way(core: Core[T], runner: Runner[T], need: Need) -> None:
-    """Let others run while the caller keeps its room, which the caller must then take at once."""
+    """Let others run while room is reserved for the caller, who must take it right afterwards."""
     core.admission.claim_room(need)
     try:
         await asyncio.sleep(0)

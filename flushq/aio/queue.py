@@ -28,10 +28,10 @@ T = TypeVar("T")
 class FlushQueue(Entrance[T]):
     """A queue that hands its items to ``flush_fn`` in batches, when its policy says so.
 
-    Use it as ``async with FlushQueue(...) as queue``, or ``run()`` it in a TaskGroup. It belongs
-    to the event loop that first uses it, and is not thread-safe. Threads must enqueue items with
-    asyncio's ``run_coroutine_threadsafe``, finalizers and signal handlers with
-    ``loop.call_soon_threadsafe``.
+    Use it as ``async with FlushQueue(...) as queue``, or call ``run()`` in a task of a TaskGroup.
+    The queue belongs to the event loop that first uses it, and is not thread-safe. Other threads
+    must enqueue items with asyncio's ``run_coroutine_threadsafe``. Finalizers and signal handlers
+    must do so with ``loop.call_soon_threadsafe``.
 
     Every accepted item ends in exactly one place: delivered (``flush_fn`` returned), counted as a
     duplicate, dropped by the failure handler, displaced (``when_full``), in ``undelivered``
@@ -41,18 +41,18 @@ class FlushQueue(Entrance[T]):
     Args:
         flush_fn: An async callable that takes a list of items, oldest first. It may change the
             list, and its result is ignored. If it raises, the failure handler is asked; after a
-            PartialFailure the handler is asked about the failed items alone, and the others are
+            PartialFailure the handler is asked only about the failed items, and the others are
             delivered. ``flush_fn`` runs in a copy of the contextvars context in which the queue was
             started.
         policy: The policy, which decides when to flush. The queue runs a deep copy of it.
         dedupe_key: A function that returns the key of an item, a hashable value. An item with the
-            key of a waiting item is accepted, counted and discarded. None: nothing is a duplicate.
+            key of a waiting item is accepted, counted and discarded. None: no item is a duplicate.
         weigh: A function that returns the weight of an item, a real number from 0 to 1e300. Needed
             for ``max_weight`` of the policy and for ``max_queue_weight``.
         partition_key: A function that returns the partition of an item, a hashable value: a batch
             holds items of one partition only. A partition exists while its items wait or are
-            in flight. It has its own copy of the policy, which forgets all that it has learnt when
-            the partition ends. None: there are no partitions.
+            in flight. It has its own copy of the policy; when the partition ends, all that this
+            copy has learnt is forgotten. None: there are no partitions.
         max_queue_size: The most items that may wait; those in flight are not counted.
         max_queue_weight: The most weight that the waiting items may have together; a second limit
             beside ``max_queue_size``. Needs ``weigh``. None: any weight.
@@ -60,8 +60,8 @@ class FlushQueue(Entrance[T]):
             "drop_oldest": the item is accepted, and as many of the oldest waiting items as needed
             are displaced. "drop_newest": the item is accepted and displaced at once. Displaced
             items are counted, logged, and never handed to ``flush_fn``. In the last two modes
-            enqueue never waits for room, and a queue that is full or has displaced an item flushes
-            as soon as it can, whatever the policy says.
+            enqueue never waits for room, and a queue that is full, or has displaced an item since
+            its last batch, flushes as soon as it can, whatever the policy says.
         merge: A plain function of the waiting item and a new item with the same key. It returns the
             item that waits from now on, in the same place: with ``lambda old, new: new`` the last
             one wins. It must return an item with the same key, and must not change the two items.
@@ -70,14 +70,14 @@ class FlushQueue(Entrance[T]):
         max_in_flight_per_partition: The most flushes of one partition that may run at a time; with
             1 the batches of a partition also end in order. None: no limit but ``max_in_flight``.
         max_shutdown_wait: The most seconds that a close may take, or that running flushes may take
-            after a failure. None: no limit. At the limit no flush starts any more, and running ones
+            after a failure. None: no limit. After this time no flush starts, and running ones
             are cancelled; with 0 this happens at once.
-        throttle: The throttle, which decides when a call of flush_fn may start, including retries;
-            no reason to flush overrules it. The queue runs a deep copy of it. None: a call may
-            start at any time.
+        throttle: The throttle, which decides when each call of flush_fn may start, even a retry; no
+            reason to flush overrules the throttle. The queue runs a deep copy of it. None: a call
+            may start at any time.
         on_failure: The failure handler, called when flush_fn has raised: a function, plain or
-            async, that takes a Failure and returns a verdict. The class of a verdict stands for its
-            instance, so Retry means Retry(0). The handler is part of the flush: it runs in the
+            async, that takes a Failure and returns a verdict. The handler may return the class
+            of a verdict: Retry means Retry(0). The handler is part of the flush: it runs in the
             context of the flush, and is cancelled with the flush. If the handler raises or returns
             anything else, the queue ends with FlushFailed. The handler is not asked about the
             cancellation of a flush, nor about KeyboardInterrupt, SystemExit, or an invalid
@@ -85,8 +85,9 @@ class FlushQueue(Entrance[T]):
         on_report: A plain function that is called with a FlushReport after every flush. An
             exception that it raises is logged.
         name: The name of the queue in its repr, in exceptions, log records and tasks.
-        lost_as: A function that returns what to list in place of a lost item, such as a field of
-            the item. None, or if the function raises: the item itself.
+        lost_as: A function that returns the entry for a lost item in ``undelivered`` or
+            ``in_doubt``, such as a field of the item. If it is None, or raises, the entry is the
+            item itself.
 
     Raises:
         TypeError: An argument is of the wrong type, a function that must be plain is async, the
@@ -146,8 +147,8 @@ class FlushQueue(Entrance[T]):
     async def flush(self) -> None:
         """Flush at once, and return when every item that was accepted before the call has ended.
 
-        This call does not wait for items that are accepted later. A close does not interrupt it. A
-        cancellation ends only the wait: the flush continues.
+        This call does not wait for items that are accepted later. A close does not interrupt the
+        wait. A cancellation ends only the wait: the flush continues.
 
         Raises:
             FlushFailed, PolicyError, ShutdownTimeout: An item that this call waited for was lost,
@@ -193,8 +194,8 @@ class FlushQueue(Entrance[T]):
         Raises:
             FlushFailed, PolicyError: The queue has failed.
             ShutdownTimeout: The drain was cut short, and items are left.
-            RuntimeError: The queue was never started; or called inside flush_fn, or on another
-                event loop.
+            RuntimeError: The queue was never started; or the block was left inside flush_fn, or on
+                another event loop.
         """
         self._runner.bind()
         if not self._core.batcher.started:
@@ -215,8 +216,8 @@ class FlushQueue(Entrance[T]):
         Raises:
             FlushFailed, PolicyError: The queue has failed.
             ShutdownTimeout: The drain was cut short, and items are left.
-            RuntimeError: The queue was started before; or called inside flush_fn, or on another
-                event loop.
+            RuntimeError: The queue was started before; or run() was called inside flush_fn, or on
+                another event loop.
         """
         self._runner.bind()
         self._runner.check_not_inside("run()")
@@ -227,9 +228,10 @@ class FlushQueue(Entrance[T]):
     async def aclose(self) -> None:
         """Refuse new items, drain, and return when the queue has ended.
 
-        A queue that was never started is drained, too. Several calls share one drain, one limit and
-        one outcome. A cancellation aborts the drain, unless an owner (``async with``, :meth:`run`)
-        waits for the drain. In both cases the CancelledError is raised.
+        A queue that was never started is drained, too. Several calls share one drain, one outcome
+        and one time limit (``max_shutdown_wait``). A cancellation aborts the drain, unless an owner
+        (``async with``, :meth:`run`) waits for the drain. In both cases the CancelledError is
+        raised.
 
         Raises:
             FlushFailed, PolicyError: The queue has failed.

@@ -13,8 +13,8 @@ T = TypeVar("T")
 class Receipt(Generic[T]):
     """The receipt of an item: ``await receipt`` returns when the item was delivered, or raises.
 
-    It comes from :meth:`FlushQueue.submit`, and may be awaited any number of times. The result is
-    None. A cancellation ends only the wait.
+    A receipt comes from :meth:`FlushQueue.submit`, and may be awaited any number of times. The
+    result is None. A cancellation ends only the wait.
 
     Attributes:
         item: The item, with all merges so far; for a duplicate, the item that stayed.
@@ -55,7 +55,7 @@ class Receipt(Generic[T]):
 
 
 def receipt_of(item: T, kept_number: int | None, core: Core[T], runner: Runner[T]) -> Receipt[T]:
-    """Return the receipt of an item that was just accepted, or of the item that is kept instead.
+    """Return the receipt of an item that was just accepted, or of the item that stays instead.
 
     Until the item has ended, all callers get the same receipt for it.
     """

@@ -2,10 +2,11 @@
 
 Every event schedules one pass, a callback in the next iteration of the loop, and only the pass
 starts flushes. If one item comes in each iteration of the loop, the pass is most of the cost of an
-item. So each step of the pass begins with a cheap check.
+item. So each step of the pass begins with a cheap check whether the step is needed.
 
-A flush is a task, in a copy of the contextvars context in which the queue was started. The outcome
-of the items is kept on the batch, whatever happens to the task, until a pass tells it to the core.
+A flush is a task, in a copy of the contextvars context in which the queue was started. Whatever
+happens to the task, the outcome of the items is recorded on the Batch. A later pass reports this
+outcome to the core.
 """
 
 import asyncio
@@ -29,14 +30,14 @@ T = TypeVar("T")
 _HAS_EAGER_TASKS = sys.version_info >= (3, 12)
 
 START_SECONDS = 1.0
-"""The seconds from the first item to the warning that the queue was not started."""
+"""How many seconds after the first item a queue that was not started logs a warning."""
 
 
 class Runner(Generic[T]):
     """The part of a queue that works on the event loop.
 
     Args:
-        core: The core of the queue, which decides.
+        core: The core of the queue; it makes all decisions.
         flush_fn: The flush function.
         on_failure: The failure handler. None: every failure ends the queue.
         on_report: A function that is called with the report of each flush. None: no reports.
@@ -45,7 +46,7 @@ class Runner(Generic[T]):
         TypeError: One of the functions cannot be called, or ``on_report`` is async.
 
     Attributes:
-        loop: The loop of the first call that needed one.
+        loop: The event loop of the queue: the running loop of the first call that needed one.
     """
 
     __slots__ = (
@@ -109,7 +110,7 @@ class Runner(Generic[T]):
             )
 
     def _copy_context(self) -> None:
-        """Copy the context of the caller: once for all passes, and once to copy for each flush."""
+        """Copy the context of the caller twice: for the passes, and as a template for flushes."""
         self._flush_context = contextvars.copy_context()
         self._pass_context = contextvars.copy_context()
 
@@ -122,7 +123,7 @@ class Runner(Generic[T]):
         return flush_inside(self._core.batcher)
 
     def check_not_inside(self, what: str) -> None:
-        """Raise RuntimeError if the caller is inside a flush, which would wait for its own end."""
+        """Raise RuntimeError if the caller is inside a flush: it would wait for its own end."""
         self._core.check_not_inside(self.inside(), what)
 
     def check_may_wait(self) -> None:
@@ -143,7 +144,7 @@ class Runner(Generic[T]):
         self.wake()
 
     def warn_if_not_started(self) -> None:
-        """Log one warning if the queue, which gets an item now, is not started soon."""
+        """Log a warning if the queue is not started within START_SECONDS of its first item."""
         if self._start_timer is None:
             core = weakref.ref(self._core)  # a weak reference keeps no queue alive
             self._start_timer = self.loop.call_later(START_SECONDS, _log_not_started, core)
@@ -160,7 +161,7 @@ class Runner(Generic[T]):
         self._interrupt()
 
     def _set_deadline(self) -> None:
-        """Set the deadline, and a timer for it, at the first close or failure."""
+        """Set the deadline, and a timer for it, unless the deadline is set already."""
         if self._core.ending.deadline is not None:
             return
         now = self.now()
@@ -230,7 +231,7 @@ class Runner(Generic[T]):
             if ending:
                 self._set_deadline()
             core.respond()
-            if ending:  # after respond(): now no item is accepted, even if a logging handler tries
+            if ending:  # after respond(): a logging handler must not be able to add an item
                 log_failure(core.ending.take_failure())
             if core.admission.displaced_lately:
                 log_displaced(core, self.loop.time())
@@ -299,7 +300,7 @@ class Runner(Generic[T]):
 
     def _finish_flush(self, batch: Batch[T]) -> None:
         if not batch.attempts:
-            batch.fail(asyncio.CancelledError("cut short before flush_fn was called"))
+            batch.fail(asyncio.CancelledError("the flush was cut short before flush_fn was called"))
         self._core.note_flush_end(batch, self.loop.time())
         if batch.error is not None and isinstance(batch.error, KeyboardInterrupt | SystemExit):
             raise batch.error
@@ -311,7 +312,7 @@ def new_task(
     name: str,
     context: contextvars.Context,
 ) -> asyncio.Task[None]:
-    """Return a task for a flush; it is eager if Python can do that and there is no task factory.
+    """Return a task for a flush: an eager task, if Python has these and there is no task factory.
 
     An eager task calls flush_fn an iteration of the loop earlier, and a flush that does not suspend
     has ended when this returns.

@@ -1,7 +1,7 @@
 """A stream of batches for asyncio: ``async for batch in stream``.
 
-flushq.streams explains how a stream works. The reader is a task that both iterates the source and
-closes it: some sources must be closed in the task that iterated them.
+flushq.streams explains how a stream works. The reader is one task, which iterates the source
+and closes it: some sources must be closed in the task that iterated them.
 """
 
 import asyncio
@@ -26,10 +26,11 @@ T = TypeVar("T")
 
 
 class BatchStream(StreamView[T]):
-    """The batches of a source, which are iterated inside ``async with``: see :func:`batches`.
+    """The batches of a source. Iterate a stream inside ``async with``: see :func:`batches`.
 
-    A consumer that asks for the next batch confirms that the last one was delivered. One consumer
-    at a time may ask. If a call that asks is cancelled, the next call gets the batch instead.
+    A consumer that asks for the next batch confirms that the last batch was delivered. Only one
+    consumer at a time may ask. If a consumer is cancelled while it waits for a batch, the next
+    consumer that asks gets this batch.
 
     Leaving the block early, by ``break``, an exception or a cancellation, stops the reading. No
     item is lost silently: ``undelivered`` and ``in_doubt`` are complete then.
@@ -66,8 +67,8 @@ class BatchStream(StreamView[T]):
     ) -> None:
         """Stop reading, and close the source if it has an ``aclose``.
 
-        Nothing of the stream runs when this returns. An exception of the block is raised
-        afterwards. A cancellation during this call is passed on to the source, and raised
+        When this returns, nothing of the stream runs any more. An exception of the block is raised
+        afterwards. A cancellation during this call is passed on to the source, and is raised
         afterwards.
 
         Raises:
@@ -86,13 +87,13 @@ class BatchStream(StreamView[T]):
         return self
 
     async def __anext__(self) -> list[T]:
-        """Confirm that the last batch was delivered, and wait for the next one.
+        """Confirm that the last batch was delivered, and return the next one when it is due.
 
         Raises:
             StopAsyncIteration: The source has ended, and all its items were delivered.
             PolicyError: The policy or the throttle has failed.
-            ItemTooLarge, TypeError, ValueError: An item of the source was refused, as by
-                :meth:`FlushQueue.enqueue`; the items before it have been yielded.
+            ItemTooLarge, TypeError, ValueError: An item of the source was refused, for the reasons
+                at :meth:`FlushQueue.enqueue`; the items before it have been yielded.
             RuntimeError: Called outside of the block, on another event loop, or by two consumers at
                 a time.
             BaseException: The exception of the source, ``dedupe_key``, ``merge`` or ``weigh``; the
@@ -168,22 +169,23 @@ def batches(
     on_report: OnReport | None = None,
     name: str | None = None,
 ) -> BatchStream[T]:
-    """Return a stream of the items of a source, in batches, as the policy decides.
+    """Return a stream that yields the items of a source in batches, when the policy says so.
 
     Use it as ``async with batches(source, policy) as stream``, and inside the block
     ``async for batch in stream``. Each batch is a list. The source is read further while the
-    consumer works on a batch. A batch is cut when the policy says so and the consumer asks, so it
-    holds all items that have been read by then, within the caps. When the source has ended, the
-    remaining items are yielded, and the loop ends.
+    consumer works on a batch. A batch is taken when the policy says so and the consumer asks. So it
+    holds all items that have been read by then and that the caps of the policy allow. When the
+    source has ended, the remaining items are yielded, and the loop ends.
 
     Args:
         source: Any async iterable, such as an async generator.
         policy: The policy, which decides when a batch is due; the stream runs a deep copy of it.
             For the policy a batch is a flush that runs until the consumer asks for the next batch.
         dedupe_key, merge, weigh: The same as for a :class:`FlushQueue`.
-        max_queue_size: The most items that may wait. One more item is read, and waits for room.
+        max_queue_size: The most items that may wait. The reader holds one more item, for which
+            there is no room yet.
         max_queue_weight: The most weight that the waiting items may have together; needs ``weigh``.
-            An item that does not fit is read, and waits for room. None: any weight.
+            The reader holds an item for which there is no room yet. None: any weight.
         throttle: The throttle, which decides when a batch may be yielded; the stream runs a deep
             copy of it. None: at any time.
         on_report: A plain function that is called with a FlushReport after every batch. An

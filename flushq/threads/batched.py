@@ -35,26 +35,27 @@ class Batched(Generic[K, V]):
 
     Use it as ``with Batched(load, policy) as load_one``, and call ``load_one`` in any thread. The
     property ``queue`` is the :class:`FlushQueue` of the requests, with its methods ``start``,
-    ``flush``, ``close`` and ``stats``. The lists of lost items hold keys.
+    ``flush``, ``close`` and ``stats``. Its lists of lost items hold keys.
 
     Args:
         loader: A plain callable that takes a list of keys, all different if ``share`` is set. It
-            returns a sequence with one result for each key, in order, or a mapping. A result that
-            is an exception is raised, unchanged, to the callers who asked for this key. The loader
-            runs in a thread of the queue, in a copy of the contextvars context in which the queue
-            was started.
+            returns a sequence with one result for each key, in order, or a mapping. If the result
+            for a key is an exception, it is raised, unchanged, to all who asked for this key. The
+            loader runs in a thread of the queue, in a copy of the contextvars context in which the
+            queue was started.
         policy: The policy, which decides when to call the loader. The queue runs a deep copy of it.
-        share: Whether callers who ask for the same key while a request for it waits share one
-            result. If not, the loader gets the key once for each caller, as for a model that
-            samples; then a key need not be hashable.
+        share: Whether callers share one result if they ask for a key while a request for the same
+            key waits. False: the loader gets the key once for each caller, for example because the
+            answers of a model are random; then a key need not be hashable.
         weigh: A function that returns the weight of a key. Needed for ``max_weight`` and
             ``max_queue_weight``.
         partition_key: A function that returns the partition of a key: each call of the loader gets
             keys of one partition only. None: there are no partitions.
-        on_failure: The failure handler, called when the loader has raised, as in a FlushQueue;
-            ``items`` of the Failure are keys. Drop raises ItemFailed to the callers of these keys,
-            Fail ends the queue, and Retry calls the loader again. Split calls the loader again with
-            each half of the keys, so that only callers with a bad key get no answer. None: Drop.
+        on_failure: The failure handler, as for a FlushQueue. It is called when the loader has
+            raised; the ``items`` of its Failure are keys. Drop raises ItemFailed to all who asked
+            for these keys, Fail ends the queue, and Retry calls the loader again. Split calls the
+            loader again with each half of the keys, so that only callers with a bad key get no
+            answer. None: Drop.
         max_queue_size, max_queue_weight, when_full, max_in_flight, max_in_flight_per_partition,
             max_shutdown_wait, throttle, on_report, name: The same as for a :class:`FlushQueue`.
             Callers whose request is displaced get Displaced.
@@ -131,23 +132,23 @@ class Batched(Generic[K, V]):
         self._queue.__exit__(kind, error, traceback)
 
     def __call__(self, key: K, timeout: float | None = None) -> V:
-        """Ask for one key, together with other callers, and return its result.
+        """Ask for one key, in a batch with other callers, and return the result for this key.
 
-        Callers who ask for the same key while a request for it waits share one result (unless
-        ``share=False``). If all callers of a request have stopped waiting before the loader is
-        called, by a timeout or an interrupt, the loader does not get this key.
+        Callers who ask for a key while a request for the same key waits share one result (unless
+        ``share=False``). If, before the loader is called, a timeout or an interrupt has ended the
+        wait of all callers of a request, the loader does not get the key of this request.
 
         Raises:
             TimeoutError: There was no answer within ``timeout`` seconds (None: no limit).
             KeyError: The loader returned a mapping without this key.
             ItemFailed: The loader raised, or its results do not match its keys, and ``on_failure``
-                returned Drop or Fail. Each caller gets a new object, with the exception as its
-                ``__cause__``.
+                returned Drop or Fail. Each caller gets a new ItemFailed; its ``__cause__`` is the
+                exception of the loader, or tells why the results do not match.
             Displaced: The queue was full and displaced the request.
             FlushFailed, PolicyError, ShutdownTimeout: The queue ended before the answer came.
             FlushqError: The request was not accepted: see :meth:`FlushQueue.enqueue`.
-            TypeError, ValueError: ``timeout`` is not a number of seconds that is at least 0, or the
-                key cannot be hashed, although ``share`` needs that.
+            TypeError, ValueError: ``timeout`` is not a number of seconds that is at least 0; or
+                ``share`` is set, and the key cannot be hashed.
             RuntimeError: Called inside the loader or on_report.
             BaseException: The exception that the loader returned for this key.
         """

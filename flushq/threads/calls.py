@@ -117,7 +117,7 @@ class Calls(Generic[T]):
         if batch.over:
             return None
         if self._core.batcher.stopped is not None:
-            batch.fail(CancelledError("cut short before flush_fn was called"))
+            batch.fail(CancelledError("the flush was cut short before flush_fn was called"))
             return None
         flush.context.run(go_inside, batch)
         return Call(batch.call(batch.items))
@@ -183,7 +183,7 @@ def _paused(attempts: Attempts[Any]) -> None:
 
 
 def _cut(attempts: Attempts[Any]) -> None:
-    attempts.pause_cut_short(CancelledError("cut short between two attempts"))
+    attempts.pause_cut_short(CancelledError("the flush was cut short between two calls"))
 
 
 def _raised(error: BaseException) -> Result[Any]:

@@ -44,26 +44,26 @@ class FlushQueue(QueueView[T]):
     (``flush_fn`` was never called with the item) or in ``in_doubt`` (``flush_fn`` was called with
     the item, and raised or was abandoned).
 
-    *The end of the interpreter*: after all threads that are not daemons have ended, an open queue
-    is drained, within ``max_shutdown_wait`` (10 s if that is None). A log record tells of losses.
+    *Interpreter shutdown*: after all threads that are not daemons have ended, an open queue is
+    drained, within ``max_shutdown_wait`` (10 s if that is None). A log record tells of losses.
 
-    *A fork* does not change the queue in the parent. In the child, the queue is empty, with a new
-    copy of the policy and new counts. If it was closing, closed or failed, it is closed there.
+    *A fork* does not change the queue in the parent. In the child the queue is empty, with a new
+    copy of the policy and new counts. A queue that was closing, closed or failed is closed there.
 
     Args:
         flush_fn: A plain callable that takes a list of items, oldest first. It may change the list,
             and its result is ignored. If it raises, the failure handler is asked; after a
-            PartialFailure only about the failed items, and the others are delivered. It runs in a
-            thread of the queue (if none can start: in one that waits for the queue), in a copy of
-            the contextvars context of the start.
+            PartialFailure only about the failed items, and the others are delivered. flush_fn runs
+            in a thread of the queue (if no thread can be started: in a thread that waits for the
+            queue), in a copy of the contextvars context in which the queue was started.
         policy: The policy, which decides when to flush. The queue runs a deep copy of it.
         dedupe_key: A function that returns the key of an item, a hashable value. An item with the
-            key of a waiting item is accepted, counted and discarded. None: nothing is a duplicate.
+            key of a waiting item is accepted, counted and discarded. None: no item is a duplicate.
         weigh: A function that returns the weight of an item, a real number from 0 to 1e300. Needed
             for ``max_weight`` of the policy and for ``max_queue_weight``.
         partition_key: A function that returns the partition of an item, a hashable value: a batch
             holds items of one partition only. A partition exists while its items wait or are in
-            flight, with its own copy of the policy, lost with the partition. None: no partitions.
+            flight. Its own copy of the policy ends with the partition. None: no partitions.
         max_queue_size: The most items that may wait; those in flight are not counted.
         max_queue_weight: The most weight that the waiting items may have together; a second limit
             beside ``max_queue_size``. Needs ``weigh``. None: any weight.
@@ -71,8 +71,8 @@ class FlushQueue(QueueView[T]):
             "drop_oldest": the item is accepted, and as many of the oldest waiting items as needed
             are displaced. "drop_newest": the item is accepted and displaced at once. Displaced
             items are counted, logged, and never handed to ``flush_fn``. In the last two modes
-            enqueue never waits for room, and a queue that is full or has displaced an item flushes
-            as soon as it can, whatever the policy says.
+            enqueue never waits for room, and a queue that is full, or has displaced an item since
+            its last batch, flushes as soon as it can, whatever the policy says.
         merge: A plain function of the waiting item and a new item with the same key. It returns the
             item that waits from now on, in the same place: ``lambda old, new: new`` keeps the last
             one. It must return an item with the same key, and must not change the two items. Needs
@@ -81,23 +81,23 @@ class FlushQueue(QueueView[T]):
         max_in_flight_per_partition: The most flushes of one partition that may run at a time; with
             1 the batches of a partition also end in order. None: no limit but ``max_in_flight``.
         max_shutdown_wait: The most seconds that a close may take, or that running flushes may take
-            after a failure. None: no limit. At the limit no flush starts any more, and running ones
+            after a failure. None: no limit. After this time no flush starts, and running ones
             are abandoned, as a thread cannot be cancelled: their items are in doubt, and the queue
             ignores how they end. With 0 this happens at once.
-        throttle: The throttle, which decides when a call of flush_fn may start, including retries;
-            no reason to flush overrules it. The queue runs a deep copy of it. None: at any time.
+        throttle: The throttle, which decides when each call of flush_fn may start, even a retry; no
+            reason to flush overrules it. The queue runs a deep copy of it. None: at any time.
         on_failure: The failure handler, called in the thread of the flush when flush_fn has raised:
-            a plain function that takes a Failure and returns a verdict. The class of a verdict
-            stands for its instance, so Retry means Retry(0). If the handler raises or returns
-            anything else, the queue ends with FlushFailed. The same happens after
-            KeyboardInterrupt, SystemExit, or an invalid PartialFailure: the handler is not asked
-            then. None: every failure ends the queue.
+            a plain function that takes a Failure and returns a verdict. It may return the class of
+            a verdict: Retry means Retry(0). If the handler raises or returns anything else, the
+            queue ends with FlushFailed. The same happens, without a call of the handler, after
+            KeyboardInterrupt, SystemExit, or an invalid PartialFailure. None: every failure ends
+            the queue.
         on_report: A plain function that is called with a FlushReport after every flush. It runs in
             the thread that starts flushes on time, so it must be quick: flushes and other reports
             may have to wait for it. An exception that it raises is logged.
         name: The name of the queue in its repr, in exceptions, log records and thread names.
-        lost_as: A function that returns what to list in place of a lost item, such as a field of
-            the item. None, or if the function raises: the item itself.
+        lost_as: A function that returns the entry for a lost item in the two lists, such as a field
+            of the item. If it is None, or raises, the entry is the item itself.
 
     Raises:
         TypeError: An argument is of the wrong type, a function is async, the policy or the throttle
@@ -185,9 +185,9 @@ class FlushQueue(QueueView[T]):
     def enqueue(self, item: T, timeout: float | None = None) -> None:
         """Wait for room, then accept the item.
 
-        When this returns, the item is accepted, once. When this raises, even a KeyboardInterrupt,
-        the item is not accepted; but with keys, weights or partitions a KeyboardInterrupt may come
-        after the acceptance. Producers that wait are served first come, first served.
+        When this returns, the item was accepted, exactly once. When this raises, the item was not
+        accepted; only with keys, weights or partitions, a KeyboardInterrupt may come after the
+        acceptance. Producers that wait get room in the order in which they came.
 
         Raises:
             TimeoutError: There was no room within ``timeout`` seconds (None: no limit).
@@ -196,7 +196,7 @@ class FlushQueue(QueueView[T]):
             ItemTooLarge: The item, alone or merged, weighs more than ``max_weight`` or
                 ``max_queue_weight``.
             QueueFull: There is no room, and waiting could never end: called in on_report, or inside
-                flush_fn while every slot is taken by a flush that waits for room in this queue.
+                flush_fn while every flush that could make room waits for room, too.
             TypeError: A key cannot be hashed, the weight or the timeout is not a real number, or a
                 function that returns a key or the weight is async.
             ValueError: The weight is not from 0 to 1e300, the timeout is negative or NaN, or
@@ -214,7 +214,7 @@ class FlushQueue(QueueView[T]):
         """Accept the item now, or raise QueueFull.
 
         Raises:
-            QueueFull: There is no room beside the room that earlier producers claim.
+            QueueFull: There is no free room, or earlier producers claim all of it.
             Exception: The same as for :meth:`enqueue`.
         """
         entrance = self._entrance
@@ -225,7 +225,7 @@ class FlushQueue(QueueView[T]):
     def submit(self, item: T, timeout: float | None = None) -> Receipt[T]:
         """Enqueue the item like :meth:`enqueue`, and return its receipt.
 
-        A duplicate gets a receipt of the waiting item.
+        A duplicate gets a receipt of the item that waits.
         """
         check_timeout(timeout)
         make: Any = partial(Receipt[T], self._runner)
@@ -241,10 +241,10 @@ class FlushQueue(QueueView[T]):
     ) -> None:
         """Wait for room, accept the item, and return when the item was delivered.
 
-        ``timeout`` limits the whole call. A TimeoutError or an interrupt (KeyboardInterrupt) after
-        the acceptance does not take the item back; use :meth:`submit` to know whether the item was
-        accepted. ``on_accepted`` is called in the step that accepts the item, with the item (for a
-        duplicate: with the item that stayed), and must not raise.
+        ``timeout`` limits the whole call. After a TimeoutError or an interrupt (KeyboardInterrupt)
+        the queue keeps an item that was accepted; use :meth:`submit` to know whether it was.
+        ``on_accepted`` is called with the item (for a duplicate: with the item that stays) in the
+        same step in which the queue accepts the item. It must not raise.
 
         Raises:
             TimeoutError: The item was not accepted and delivered within ``timeout`` seconds.
@@ -264,8 +264,8 @@ class FlushQueue(QueueView[T]):
     def flush(self, timeout: float | None = None) -> None:
         """Flush at once, and return when every item that was accepted before the call has ended.
 
-        This call does not wait for items that are accepted later. A close does not interrupt it.
-        A timeout or an interrupt (KeyboardInterrupt) ends only the wait: the flush continues.
+        This call does not wait for items that are accepted later. A close does not interrupt the
+        wait. A timeout or an interrupt (KeyboardInterrupt) ends only the wait: the flush continues.
 
         Raises:
             TimeoutError: The items have not ended within ``timeout`` seconds (None: no limit).
@@ -308,9 +308,9 @@ class FlushQueue(QueueView[T]):
     def close(self) -> None:
         """Refuse new items, drain, and return when the queue has ended.
 
-        A queue that was never started is drained, too. Several calls share one drain, one limit and
-        one outcome. An interrupt (KeyboardInterrupt) aborts the drain, unless an owner (``with``)
-        waits for the drain. In both cases the interrupt is raised.
+        A queue that was never started is drained, too. Several calls share one drain, one outcome
+        and one time limit (``max_shutdown_wait``). An interrupt (KeyboardInterrupt) aborts the
+        drain, unless an owner (``with``) waits for it. In both cases the interrupt is raised.
 
         Raises:
             FlushFailed, PolicyError: The queue has failed.
@@ -333,8 +333,8 @@ class FlushQueue(QueueView[T]):
     ) -> None:
         """Close the queue and drain it, like :meth:`close`.
 
-        An exception of the block is raised afterwards; a log record and a note on that exception
-        tell what was lost. An interrupt (KeyboardInterrupt) aborts the drain and is raised instead.
+        An exception of the block is raised afterwards, or an interrupt (KeyboardInterrupt) that has
+        aborted the drain. A log record and a note on the raised exception tell what was lost.
         """
         self._runner.check_not_inside("leaving the queue")
         raise_outcome(self._core, until_ended(self._core, self._runner, owner=True), error)

@@ -12,7 +12,7 @@ T = TypeVar("T")
 class Receipt(Generic[T]):
     """The receipt of an item: any thread may ask it, any number of times, how the item ended.
 
-    It comes from :meth:`FlushQueue.submit`.
+    A receipt comes from :meth:`FlushQueue.submit`.
 
     Attributes:
         item: The item, with all merges so far; for a duplicate, the item that stayed.
@@ -44,7 +44,7 @@ class Receipt(Generic[T]):
             Displaced: The queue was full and displaced the item.
             FlushFailed, PolicyError, ShutdownTimeout: The queue ended, and the item was lost.
             RuntimeError: Called inside flush_fn or on_report before the item has ended; or in the
-                child of a fork, which knows nothing of the item.
+                child of a fork, which does not have the item.
             TypeError, ValueError: ``timeout`` is not a number of seconds that is at least 0.
         """
         check_timeout(timeout)

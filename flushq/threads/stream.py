@@ -32,10 +32,10 @@ _END: Any = object()
 
 
 class BatchStream(StreamView[T]):
-    """The batches of a source, which are iterated inside ``with``: see :func:`batches`.
+    """The batches of a source. Iterate a stream inside ``with``: see :func:`batches`.
 
-    A consumer that asks for the next batch confirms that the last one was delivered. Any thread may
-    ask, but only one at a time.
+    A consumer that asks for the next batch confirms that the last batch was delivered. Any thread
+    may ask, but only one thread at a time.
 
     Leaving the block early, by ``break`` or an exception, stops the reading. No item is lost
     silently: ``undelivered`` and ``in_doubt`` are complete then (after an interrupt: see
@@ -81,9 +81,9 @@ class BatchStream(StreamView[T]):
         """Stop reading, and close the source if it has a ``close``.
 
         If the reader has asked the source for an item, this waits until the source returns, without
-        a limit. Nothing of the stream runs when this returns. An exception of the block is raised
-        afterwards. An interrupt (KeyboardInterrupt) ends the wait, and is raised: then the reader
-        ends only when the source returns, and ``undelivered`` is complete only then.
+        a limit. When this returns, nothing of the stream runs any more. An exception of the block
+        is raised afterwards. An interrupt (KeyboardInterrupt) ends the wait, and is raised. Then
+        the reader ends when the source returns, and only then ``undelivered`` is complete.
 
         Raises:
             BaseException: The exception that the source raised while it was being stopped, if the
@@ -103,13 +103,13 @@ class BatchStream(StreamView[T]):
         return self
 
     def __next__(self) -> list[T]:
-        """Confirm that the last batch was delivered, and wait for the next one.
+        """Confirm that the last batch was delivered, and return the next one when it is due.
 
         Raises:
             StopIteration: The source has ended, and all its items were delivered.
             PolicyError: The policy or the throttle has failed.
-            ItemTooLarge, TypeError, ValueError: An item of the source was refused, as by
-                :meth:`FlushQueue.enqueue`; the items before it have been yielded.
+            ItemTooLarge, TypeError, ValueError: An item of the source was refused, for the reasons
+                at :meth:`FlushQueue.enqueue`; the items before it have been yielded.
             RuntimeError: Called outside of the block, by two threads at a time, in on_report, or in
                 the child of a fork.
             BaseException: The exception of the source, ``dedupe_key``, ``merge`` or ``weigh``; the
@@ -196,13 +196,13 @@ def batches(
     on_report: OnReport | None = None,
     name: str | None = None,
 ) -> BatchStream[T]:
-    """Return a stream of the items of a source, in batches, as the policy decides.
+    """Return a stream that yields the items of a source in batches, when the policy says so.
 
     Use it as ``with batches(source, policy) as stream``, and inside the block ``for batch in
     stream``. Each batch is a list. A thread reads the source further while the consumer works on a
-    batch. A batch is cut when the policy says so and the consumer asks, so it holds all items that
-    have been read by then, within the caps. When the source has ended, the remaining items are
-    yielded, and the loop ends.
+    batch. A batch is taken when the policy says so and the consumer asks. So it holds all items
+    that have been read by then and that the caps of the policy allow. When the source has ended,
+    the remaining items are yielded, and the loop ends.
 
     Args:
         source: Any iterable, such as a generator. A thread reads and closes it, in a copy of the
@@ -210,9 +210,10 @@ def batches(
         policy: The policy, which decides when a batch is due; the stream runs a deep copy of it.
             For the policy a batch is a flush that runs until the consumer asks for the next batch.
         dedupe_key, merge, weigh: The same as for a :class:`FlushQueue`.
-        max_queue_size: The most items that may wait. One more item is read, and waits for room.
+        max_queue_size: The most items that may wait. The reader holds one more item, for which
+            there is no room yet.
         max_queue_weight: The most weight that the waiting items may have together; needs ``weigh``.
-            An item that does not fit is read, and waits for room. None: any weight.
+            The reader holds an item for which there is no room yet. None: any weight.
         throttle: The throttle, which decides when a batch may be yielded; the stream runs a deep
             copy of it. None: at any time.
         on_report: A plain function that is called with a FlushReport after every batch. It runs in

@@ -284,7 +284,7 @@ def test_one_consumer_at_a_time(play: Play) -> None:
             error = await raised(anext(stream))
             assert RuntimeError is type(error)
             assert str(error).startswith("<BatchStream 'one' of <")
-            assert str(error).endswith("> must not be asked by two consumers at a time")
+            assert str(error).endswith(">: only one consumer at a time may ask for a batch")
             assert [[0]] == await asking
 
     play(scenario)

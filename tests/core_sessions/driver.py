@@ -505,7 +505,7 @@ def _until_told(seconds: float, turn: Waiter) -> Generator[Wish, Any, None]:
     if not turn.done():
         yield Turn(seconds, turn)
     if not turn.result():
-        raise CancelledError("cut short between two attempts")
+        raise CancelledError("the flush was cut short between two calls")
 
 
 def _may_ask(batch: Batch[Item], error: BaseException) -> bool:
