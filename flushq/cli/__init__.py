@@ -46,7 +46,7 @@ main.add_command(ingest)
 main.add_command(simulate)
 main.add_command(work)
 
-# The commands report losses themselves, so what their queues log must not be printed, too.
+# The commands report all losses; the log messages of their queues must not repeat this.
 logging.getLogger("flushq").addHandler(logging.NullHandler())
 
 __all__ = ["main"]

@@ -4,7 +4,7 @@ A transaction fails for one of two reasons. Either the database is in trouble (l
 broken): a retry may help, a split does not. Or the table refuses a line: the batch is halved until
 that line is alone. This line becomes a dead letter, and all other lines are stored. A trigger may
 accept a line later, so a refused batch is also retried before it is halved. If the table then
-refuses a half, too, that half is not retried: each halving would add all the pauses again.
+refuses a half, too, this half is not retried: otherwise, each halving would need all the pauses.
 
 In the dead-letter file, each line of text is one dead letter, a JSON object. The letters are
 complete and synced to the disk: if only the beginning of a letter can be written, this beginning is
@@ -94,7 +94,7 @@ class DeadLetterFile:
             raise self._refusal(error) from error
 
     def _learn(self, text: bytes, starts: Mapping[str, int]) -> None:
-        with suppress(ValueError, TypeError, KeyError, RecursionError):  # no letter of a source
+        with suppress(ValueError, TypeError, KeyError, RecursionError):  # not a letter to remember
             letter = json.loads(text)
             row = (letter["source"], letter["line"], letter["body"])
             if row[1] >= starts[row[0]]:

@@ -156,8 +156,8 @@ def ingest(
     The command reads one FILE after the other. A FILE may be a named pipe, and - is standard input.
     Without any FILE, the command reads standard input, unless this is a terminal. The lines go
     through a queue into the table events(id, source, line, body), in one transaction for each
-    batch. A line must be UTF-8. It ends with LF or CRLF, which is not stored. An empty line is a
-    line, too. In each FILE, the lines are numbered from 1.
+    batch. A line must be UTF-8. It ends with LF or CRLF, which is not stored. Empty lines are
+    stored, too. In each FILE, the lines are numbered from 1.
 
     A line that is not UTF-8 is skipped. With --dedupe, a line that is not a JSON object or lacks
     the field is skipped, too. --dedupe compares a line with the lines that wait in the queue, not
@@ -169,13 +169,14 @@ def ingest(
     resumed.
 
     If a batch cannot be written, and the retries do not help, the command ends. If the database is
-    locked, each attempt waits up to 4 seconds for the lock. With --dead-letter, a batch with lines that
-    the table refuses (by a constraint, a trigger or an index) is split until each refused line is
-    alone. The refused line is written to the dead-letter file, as a JSON object with source, line,
-    body and error; the file is synced to the disk. All other lines are stored. A database that is
-    locked, full or broken, or that has lost the table, does not refuse a line: it ends the command,
-    even with --dead-letter. A line that the table ignores (ON CONFLICT IGNORE, RAISE(IGNORE)) is
-    not stored, and is counted as ignored.
+    locked, each attempt waits up to 4 seconds for the lock.
+
+    With --dead-letter, a batch with lines that the table refuses (by a constraint, a trigger or an
+    index) is split until each refused line is alone. The refused line is written to the dead-letter
+    file, as a JSON object with source, line, body and error; the file is synced to the disk. All
+    other lines are stored. A database that is locked, full or broken, or that has lost the table,
+    does not refuse a line: it ends the command, even with --dead-letter. A line that the table
+    ignores (ON CONFLICT IGNORE, RAISE(IGNORE)) is not stored, and is counted as ignored.
 
     With --to-stream, each line is published to the first subject of the stream. The stream is
     created if it does not exist. A line of a file has the same id in every run: if you run the

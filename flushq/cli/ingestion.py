@@ -36,7 +36,7 @@ from flushq.cli.terminal import Complaints, complain, counted, progress_figures,
 
 @attrs.frozen
 class Figures:
-    """The figures of an ingestion: how many lines have ended in each way, and how fast.
+    """The figures of an ingestion so far, or of the whole ingestion at its end.
 
     Attributes:
         lines: The number of stored lines.
@@ -49,7 +49,7 @@ class Figures:
             or that the stream had already.
         skipped: The number of lines that are not UTF-8, or have no key.
         dead: The number of lines that the table refused and that are in the dead-letter file.
-        lost: The number of lines that were read, but did not end in one of these other ways; 0
+        lost: The number of lines that were read, but did not end in any of the other ways; 0
             until the end of the ingestion.
         flushes: The number of flushes for each reason ("full", for example).
     """
@@ -71,7 +71,7 @@ class Figures:
         return self.lines + self.ignored + self.duplicates + self.skipped + self.dead
 
     def named(self) -> dict[str, str]:
-        """Return the text of each figure, by name: five always, the others if they are not 0."""
+        """Return the text of each figure by its name: always five, others only if they are not 0."""
         rate = self.lines / self.seconds if self.seconds else 0.0
         mean = self.lines / self.batches if self.batches else 0.0
         others = {
@@ -100,7 +100,7 @@ class Figures:
         return {"flushes": f"{sum(self.flushes.values())} ({reasons})"}
 
     def __str__(self) -> str:
-        """Return the names and texts of :meth:`named` in one line."""
+        """Return the figures of :meth:`named` in one line of text."""
         return ", ".join(f"{name} {number}" for name, number in self.named().items())
 
 
@@ -148,7 +148,7 @@ class Ingestion:
         self._reader.starts = starts
 
     def run_alone(self) -> int:
-        """Return the exit code of ``run`` in a new event loop; 1 if the policy raised SystemExit.
+        """Run in a new event loop; return the exit code, or 1 if the policy raises SystemExit.
 
         Raises:
             CannotStart: The table cannot be opened; nothing was read.

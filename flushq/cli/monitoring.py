@@ -99,7 +99,7 @@ class Metrics(Collector):
 
 
 class Monitor:
-    """The HTTP server, which answers the paths ``/health`` and ``/metrics``.
+    """The HTTP server for the paths ``/health`` and ``/metrics``.
 
     Args:
         metrics: The object that returns the answer for each path.

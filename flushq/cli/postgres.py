@@ -44,12 +44,12 @@ def is_temporary(error: BaseException) -> bool:
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Return whether an error is the refusal of a row: the database may store other rows."""
+    """Return whether an error means that a row is refused, while other rows may be stored."""
     return isinstance(error, UnicodeError) or _state(error) in _REFUSALS
 
 
 def reason(error: BaseException) -> str:
-    """Return the message of an error; the message of a connection error names PostgreSQL, too."""
+    """Return the message of an error; for an OSError, it says that PostgreSQL is unreachable."""
     told = str(error) or "it does not answer"
     return f"PostgreSQL cannot be reached: {told}" if isinstance(error, OSError) else told
 
@@ -131,9 +131,7 @@ class PostgresTable:
             complain(f"created {self}")
         if others:
             needed = ", ".join(repr(other["attname"]) for other in others)
-            raise ValueError(
-                f"columns other than id and body must allow NULL or have a default, unlike {needed}"
-            )
+            raise ValueError(f"these columns must allow NULL or have a default: {needed}")
 
     async def store(self, rows: list[tuple[str, str]]) -> None:
         """Store the rows whose ids are new to the table, in one transaction: all of them or none.

@@ -27,13 +27,13 @@ from flushq.cli.sink import NotPublished
 ACK_SECONDS = 5.0
 
 HEAD = 64
-"""An upper bound for the size of the headers of a message without its id, in bytes."""
+"""An upper bound for the bytes of the headers of a message, apart from the message id."""
 
 TOO_LONG = 10054
 """The error code of JetStream for a message that is longer than the stream allows."""
 
 Ack = asyncio.Future[bool]
-"""A future. Result: whether the stream had the line already. Exception: NotPublished."""
+"""The future of an acknowledgement: True if the stream had the line already; or NotPublished."""
 
 NO_RESPONDERS = "503"
 
@@ -63,7 +63,7 @@ class Publisher:
     Attributes:
         stored: The number of lines that were added to the stream.
         ignored: The number of lines that the stream had already.
-        batches: The number of batches whose lines the stream has acknowledged.
+        batches: The number of batches whose lines were all acknowledged.
     """
 
     def __init__(self, url: str, stream: str) -> None:
@@ -148,7 +148,7 @@ class Publisher:
         return self._expected[reply]
 
     async def _on_ack(self, message: Msg) -> None:
-        """Handle an acknowledgement; ignore it if it comes too late."""
+        """Handle an acknowledgement; ignore an acknowledgement that comes too late."""
         expected = self._expected.pop(message.subject, None)
         if expected is None:
             return

@@ -72,10 +72,10 @@ class Pull:
     async def running(self) -> AsyncIterator["asyncio.Task[None]"]:
         """Request messages inside a ``with`` block, and yield the task that requests them.
 
-        Unless the task is cancelled, it ends only if the consumer was deleted, with ConsumerGone.
-        At the end of the block, the requests stop. The inbox is closed when all requested messages
-        have arrived, or no message has arrived for QUIET seconds. The messages that have arrived
-        are handed over. All this takes at most DRAIN seconds.
+        The task ends only if it is cancelled, or if the consumer was deleted: then the task raises
+        ConsumerGone. At the end of the block, the requests stop. The inbox is closed when all
+        requested messages have arrived, or no message has arrived for QUIET seconds. The messages
+        that have arrived are handed over. All this takes at most DRAIN seconds.
         """
         subscription = await self._connection.subscribe(self._inbox, cb=self._on_message)
         requesting = asyncio.create_task(self._request_messages())
@@ -84,7 +84,7 @@ class Pull:
         finally:
             requesting.cancel()
             if self._connection.is_connected:
-                with suppress(nats.errors.Error, TimeoutError):  # other messages come again
+                with suppress(nats.errors.Error, TimeoutError):  # the others are redelivered
                     async with asyncio.timeout(DRAIN):
                         await self._until_quiet()
                         await subscription.drain()  # type: ignore[no-untyped-call]  # nats-py
@@ -97,7 +97,7 @@ class Pull:
             await asyncio.sleep(QUIET)
 
     def request_again(self) -> None:
-        """Send a new request; no message that was requested before is expected any more."""
+        """Send a new request, and no longer expect the messages that were requested before."""
         self._requested = 0
         self._due.set()
 

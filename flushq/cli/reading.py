@@ -45,7 +45,7 @@ class Start:
     Attributes:
         line: The number of the first line that is read.
         offset: The number of bytes before that line.
-        before: The line that ends at ``offset``. If the file has another line there, it changed.
+        before: The line that ends at ``offset``; if the file has another line there, seek() fails.
     """
 
     line: int = 1
@@ -237,8 +237,8 @@ class Reader:
     def __exit__(self, *exc_info: object) -> None:
         """Stop the reading, and count the lines that were not taken.
 
-        If another process has taken the input of a read first, the thread can be blocked. It has no
-        lines to hand over then, so it is abandoned.
+        If another process has taken the input of a read first, the thread can be blocked. Then the
+        thread has no lines to hand over, and is abandoned.
         """
         self.stop()
         with suppress(queue.Empty):
@@ -253,7 +253,7 @@ class Reader:
         self._wake_write_fd = -1
 
     def share(self, lines: int) -> float | None:
-        """Estimate how much of the whole input so many lines are, as a share from 0 to 1.
+        """Return the estimated share of the input, 0 to 1, that the first ``lines`` lines make up.
 
         The estimate uses the mean length of the lines that were read. It is None if no line was
         read yet, or if a source is not a file.
@@ -266,7 +266,7 @@ class Reader:
         return self.starts.get(source, BEGINNING)
 
     def stop(self) -> None:
-        """Stop the reading. This may be called at any time, also before ``with``, and twice."""
+        """Stop the reading. This may be called at any time, even before ``with``."""
         self._stopped = True
         if self._wake_write_fd != -1:
             os.write(self._wake_write_fd, b"!")

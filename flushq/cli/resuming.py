@@ -1,4 +1,4 @@
-"""Resuming an ingestion that ended early: each file is read from after its last stored line.
+"""Resuming an ingestion that ended early: the reading starts after the last stored line.
 
 Theory of operation. Batches, and the parts of a split batch, are written one at a time, each in one
 transaction, and in the order in which their lines were read. So when a line is stored, every
@@ -9,9 +9,9 @@ again. A line that the table refused is refused again, but the dead-letter file 
 letter twice. A line that was a duplicate may be stored now, because the line with the same key does
 not wait any more. So an ingestion can be killed at any moment.
 
-A file that was replaced (by log rotation, for example) is recognised by its last stored line: the
-file must still have this line. This is checked before any file is read, and again when the file is
-opened to be read.
+A file that was replaced (by log rotation, for example) is recognised: its last stored line must
+still be at the same place in the file. This is checked before any line is read, and again when the
+file is opened.
 """
 
 from collections import deque

@@ -56,7 +56,7 @@ class Shutdown:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """On SIGINT, first leave the block, with its cleanup; then let SIGINT do what it did before."""
+    """On SIGINT, leave the block and clean up; then let SIGINT act as it did before the block."""
     otherwise = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield

@@ -10,7 +10,7 @@ class Sink(Protocol):
 
     Attributes:
         stored: The number of lines that were stored.
-        ignored: The number of lines that the sink did not store, without raising an error.
+        ignored: The number of lines that the sink did not store, although it raised no error.
         batches: The number of batches that were stored.
     """
 

@@ -4,8 +4,8 @@ The database is in WAL mode, so other processes can read while lines are written
 synced (``synchronous=FULL``), so stored lines survive a power cut. A transaction that fails or is
 cancelled is rolled back, so either all lines of a batch are stored or none. The exception is a line
 that the table ignores, by its ``ON CONFLICT IGNORE`` or a trigger's ``RAISE(IGNORE)``: this line is
-not stored, without an error. The count of stored lines is exact: SQLite reports how many lines it
-has stored, and a commit that has begun is always awaited.
+not stored, but this is not an error. The count of stored lines is exact: SQLite reports how many
+lines it has stored, and a commit that has begun is always awaited.
 
 Two lines are duplicates if their keys are equal. The key of a line is the value of one field of the
 JSON object that the line contains.
@@ -240,7 +240,7 @@ async def _retry_while_locked(execute: Callable[[], Awaitable[T]], deadline: flo
 
 
 def is_refusal(error: sqlite3.Error) -> bool:
-    """Return whether an error is the refusal of a line: the table may store other lines.
+    """Return whether an error means that a line is refused, while other lines may be stored.
 
     SQLITE_ERROR can be a refusal: an index on an expression raises it if the expression cannot be
     computed for a line. If the table refuses every line with this error, :meth:`Table.write` raises
