@@ -71,7 +71,7 @@ class Figures:
         return self.lines + self.ignored + self.duplicates + self.skipped + self.dead
 
     def named(self) -> dict[str, str]:
-        """Return the text of each figure by its name: always five, others only if they are not 0."""
+        """Return the text of each figure by its name: always five, others if they are not 0."""
         rate = self.lines / self.seconds if self.seconds else 0.0
         mean = self.lines / self.batches if self.batches else 0.0
         others = {

@@ -266,7 +266,7 @@ class Reader:
         return self.starts.get(source, BEGINNING)
 
     def stop(self) -> None:
-        """Stop the reading. This may be called at any time, even before ``with``."""
+        """Stop the reading. This may be called at any time, even before ``with``, or twice."""
         self._stopped = True
         if self._wake_write_fd != -1:
             os.write(self._wake_write_fd, b"!")
