@@ -1,18 +1,22 @@
-"""Packages that only some commands need, and that not every extra installs."""
+"""A check for the packages that only some commands need; the extra ``worker`` installs them."""
 
 from importlib.util import find_spec
 
 from flushq.cli.terminal import Mistake
 
 PACKAGES = {"asyncpg": "asyncpg", "nats": "nats-py", "prometheus_client": "prometheus-client"}
-"""The modules that the extra ``worker`` installs, and the package of each module."""
+"""For each module that the extra ``worker`` installs, the name of its package."""
 
 
 def check_installed(who: str, *modules: str) -> None:
     """Check that modules of the extra ``worker`` are installed.
 
+    Args:
+        who: The command or option that needs the modules.
+        modules: The names of the modules, from PACKAGES.
+
     Raises:
-        Mistake: A module is missing; the message says that ``who`` needs its package.
+        Mistake: A module is missing; the message names ``who`` and the missing package.
     """
     for module in modules:
         if not find_spec(module):

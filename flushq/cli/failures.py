@@ -1,15 +1,15 @@
-"""The failure handler of an ingestion: it retries, splits, writes dead letters, or gives up.
+"""The failure handler of an ingestion: it retries or splits a batch, or writes a dead letter.
 
 A transaction fails for one of two reasons. Either the database is in trouble (locked, full or
 broken): a retry may help, a split does not. Or the table refuses a line: the batch is halved until
 that line is alone. This line becomes a dead letter, and all other lines are stored. A trigger may
-depend on anything, so a refused batch is also retried before it is halved. Its halves are not
-retried, because each halving would add all the pauses again.
+accept a line later, so a refused batch is also retried before it is halved. If the table then
+refuses a half, too, this half is not retried: otherwise, each halving would need all the pauses.
 
-The dead-letter file has one JSON object per line. Its dead letters are complete and synced to the
-disk: if a letter cannot be written to its end, its beginning is cut off again. A kill may leave the
-beginning of a letter. The next ingestion with ``--resume`` cuts it off; without ``--resume``, the
-next letter starts on a new line.
+In the dead-letter file, each line of text is one dead letter, a JSON object. The letters are
+complete and synced to the disk: if only the beginning of a letter can be written, this beginning is
+cut off again. A kill may leave the beginning of a letter in the file. The next ingestion with
+``--resume`` cuts off this beginning; without ``--resume``, the next letter starts on a new line.
 """
 
 import json
@@ -28,7 +28,7 @@ from flushq.cli.table import is_refusal
 from flushq.cli.terminal import Complaints
 
 Unstored = sqlite3.Error | NotPublished
-"""The errors that a sink raises if it has not stored all lines."""
+"""The errors that a sink raises if it has not stored all lines of a batch."""
 
 FIRST_PAUSE = 0.1
 DOUBLINGS = 6
@@ -36,7 +36,8 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
 _MODE = 0o666
 _HEAD = b'{"source": '
 
-# The queue calls the handler in the context of the flush, so a batch and its parts share the value.
+# Whether the batch was split because the table refused a line. The queue calls the handler in the
+# context of the flush, so a batch and its parts share this value.
 _isolating = ContextVar("flushq_isolating", default=False)
 
 
@@ -57,7 +58,7 @@ class DeadLetterFile:
         """Open the file.
 
         Raises:
-            CannotAppend: The path is read-only, a directory, or not a file on a disk.
+            CannotAppend: The path cannot be opened for writing, or is not a file on a disk.
         """
         try:
             self._fd = os.open(self._path, _FLAGS, _MODE)
@@ -73,11 +74,11 @@ class DeadLetterFile:
             self._fd = -1
 
     def load(self, starts: Mapping[str, int]) -> None:
-        """Remember the letters in the file, and cut off an incomplete letter at its end.
+        """Remember the letters in the file; cut off an incomplete letter at the end of the file.
 
         Args:
-            starts: The sources whose letters are remembered, and for each source the number of the
-                first line whose letter is remembered.
+            starts: For each source, the number of a line. The letters of this line and of later
+                lines are remembered; those of earlier lines and of other sources are not.
 
         Raises:
             CannotAppend: The file cannot be read or truncated.
@@ -93,17 +94,18 @@ class DeadLetterFile:
             raise self._refusal(error) from error
 
     def _learn(self, text: bytes, starts: Mapping[str, int]) -> None:
-        with suppress(ValueError, TypeError, KeyError, RecursionError):  # not a letter
+        with suppress(ValueError, TypeError, KeyError, RecursionError):  # not a letter to remember
             letter = json.loads(text)
             row = (letter["source"], letter["line"], letter["body"])
             if row[1] >= starts[row[0]]:
                 self._known.add(row)
 
     def append(self, row: Row, error: Exception) -> None:
-        """Append a letter and sync it to the disk, unless the letter is remembered already.
+        """Append the letter of a line and sync the file, unless :meth:`load` found this letter.
 
         Raises:
-            CannotAppend: The letter cannot be written; the file is truncated to its old length.
+            CannotAppend: The letter cannot be written; the part that was written is cut off again,
+                if possible.
         """
         if row in self._known:
             return
@@ -118,7 +120,7 @@ class DeadLetterFile:
             raise self._refusal(trouble) from trouble
 
     def _ends_within_a_line(self) -> bool:
-        with suppress(OSError), Path(self._path).open("rb") as file:  # it is empty or unreadable
+        with suppress(OSError), Path(self._path).open("rb") as file:  # empty or unreadable
             file.seek(-1, os.SEEK_END)
             return file.read() != b"\n"
         return False
@@ -129,11 +131,11 @@ class DeadLetterFile:
         os.fsync(self._fd)
 
     def _refusal(self, error: OSError) -> CannotAppend:
-        return CannotAppend(f"cannot append to {self._path!r}: {error.strerror}")
+        return CannotAppend(f"cannot append to dead-letter file {self._path!r}: {error.strerror}")
 
 
 def _is_whole(letter: bytes) -> bool:
-    """Return whether a letter is complete, apart from the end of its line."""
+    """Return whether the JSON of a letter is complete; the line end after it may be missing."""
     with suppress(ValueError, RecursionError):
         json.loads(letter)
         return True
@@ -141,10 +143,10 @@ def _is_whole(letter: bytes) -> bool:
 
 
 class Retries:
-    """The pauses before retries: each is twice the last one, up to 6.4 s.
+    """A function that returns the pause before a retry: 0.1 s, then 0.2 s and so on up to 6.4 s.
 
     Args:
-        most: The largest number of retries.
+        most: The largest number of retries after the first attempt.
     """
 
     def __init__(self, most: int) -> None:
@@ -152,11 +154,13 @@ class Retries:
         self._complaints = Complaints("retries")
 
     def __call__(self, attempt: int, trouble: str) -> float | None:
-        """Return the pause in seconds, and report the trouble; return None if no retry is left.
+        """Return the pause before the next attempt, in seconds, or None if no retry is left.
+
+        If there is a next attempt, this also reports the trouble and the pause.
 
         Args:
             attempt: The number of the attempt that has failed, counted from 1.
-            trouble: The reason why the attempt failed.
+            trouble: The message that says why the attempt failed.
         """
         if attempt > self._most:
             return None
@@ -166,14 +170,15 @@ class Retries:
 
 
 class FailureHandler:
-    """The failure handler of a FlushQueue of rows.
+    """The failure handler of the queue of an ingestion.
 
     Args:
-        retries: The largest number of retries of a transaction.
+        retries: The largest number of retries of one transaction.
         dead_letter: The file for lines that the table refuses. None: such a line ends the queue.
 
     Attributes:
-        retry_after: The function that returns the pause before each of these retries.
+        retry_after: The function that returns the pause before a retry. The table uses it, too,
+            while it opens the database.
     """
 
     def __init__(self, retries: int = 0, dead_letter: DeadLetterFile | None = None) -> None:
@@ -185,14 +190,14 @@ class FailureHandler:
         """Return the verdict for a failure.
 
         Raises:
-            CannotAppend: The refused line could not be appended to the dead-letter file.
+            CannotAppend: A refused line could not be appended to the dead-letter file.
         """
         error = failure.error
         if not isinstance(error, Unstored):
             return Fail()
         refused = error.refused if isinstance(error, NotPublished) else is_refusal(error)
         if not (refused and _isolating.get()):
-            pause = self.retry_after(failure.attempt, f"cannot write: {error}")
+            pause = self.retry_after(failure.attempt, f"cannot write a batch: {error}")
             if pause is not None:
                 return Retry(pause)
         if self._dead_letter is None or not refused:

@@ -1,4 +1,4 @@
-"""``python -m flushq ingest``: stores lines of files and pipes in SQLite or in a NATS stream."""
+"""``python -m flushq ingest``: the command that stores lines in SQLite or in a NATS stream."""
 
 import asyncio
 import sys
@@ -33,7 +33,7 @@ def _json_field(name: str | None) -> JsonField | None:
 
 def _sources(ctx: click.Context, param: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
     if not names and is_terminal():
-        raise Mistake("name a FILE, or - to read from this terminal")
+        raise Mistake("give a FILE to read, or - to read from this terminal")
     names = names or (STANDARD_INPUT,)
     for name in names:
         try:
@@ -52,7 +52,7 @@ def _publisher(to_stream: tuple[str, str]) -> Sink:
     given = click.get_current_context().get_parameter_source
     for name in ("db", "table", "resume"):
         if given(name) is not ParameterSource.DEFAULT:
-            raise Mistake(f"--{name} must not be given with --to-stream: it is for a database")
+            raise Mistake(f"--{name} must not be given with --to-stream, which uses no database")
     check_installed("--to-stream", "nats")
     from flushq.cli.publishing import Publisher  # noqa: PLC0415 - it needs nats-py
 
@@ -64,21 +64,27 @@ def _publisher(to_stream: tuple[str, str]) -> Sink:
     example="tail -f app.log | python -m flushq ingest - --db events.db --policy interval:2.0,500",
 )
 @click.argument("files", nargs=-1, metavar="[FILE]...", callback=_sources)
-@click.option("--db", default="events.db", show_default=True, metavar="PATH", help="The database.")
+@click.option(
+    "--db",
+    default="events.db",
+    show_default=True,
+    metavar="PATH",
+    help="The file of the SQLite database; it is created if it does not exist.",
+)
 @click.option(
     "--table",
     default="events",
     show_default=True,
     metavar="NAME",
     callback=option_reader(check_name),
-    help="The table; it is created if it does not exist.",
+    help="The table for the lines; it is created if it does not exist.",
 )
 @click.option(
     "--to-stream",
     nargs=2,
     metavar="NATS_URL STREAM",
     callback=option_reader(_check_stream),
-    help="Publish the lines to a stream of NATS JetStream instead of a database.",
+    help="Publish the lines to a stream of NATS JetStream; do not use a database.",
 )
 @click.option(
     "--policy",
@@ -86,15 +92,15 @@ def _publisher(to_stream: tuple[str, str]) -> Sink:
     default="interval:2.0,500",
     show_default=True,
     metavar="TEXT",
-    help=f"When to write a batch: {POLICY_USAGE}.",
+    help=f"The flush policy, which decides when to write a batch: {POLICY_USAGE}.",
 )
 @click.option(
     "--dedupe",
     "dedupe_key",
     metavar="FIELD",
     callback=option_reader(_json_field),
-    help="Parse each line as a JSON object, and drop it if a waiting line has the same value in "
-    "this field.",
+    help="Parse each line as a JSON object. Drop the line if a line with the same value in this "
+    "field waits in the queue.",
 )
 @click.option(
     "--max-queue-size",
@@ -102,13 +108,15 @@ def _publisher(to_stream: tuple[str, str]) -> Sink:
     default=10_000,
     show_default=True,
     metavar="N",
-    help="The largest number of lines that may wait; reading pauses at this number.",
+    help="The largest number of lines that may wait in the queue. While N lines wait, the reading "
+    "pauses.",
 )
 @click.option(
     "--max-shutdown-wait",
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="The longest time for writing after the last line or a signal.  [default: no limit]",
+    help="The longest time for storing the waiting lines after the reading has ended.  "
+    "[default: no limit]",
 )
 @click.option(
     "--retries",
@@ -116,18 +124,18 @@ def _publisher(to_stream: tuple[str, str]) -> Sink:
     default=0,
     show_default=True,
     metavar="N",
-    help="Retry a failed batch, or opening the database, up to N times: "
-    "after 0.1 s, 0.2 s, ... 6.4 s.",
+    help="If a batch cannot be written, or the database cannot be opened, try again up to N times: "
+    "after pauses of 0.1 s, 0.2 s and so on, up to 6.4 s.",
 )
 @click.option(
     "--dead-letter",
     metavar="FILE",
-    help="Append lines that the table refuses to this file, instead of stopping.",
+    help="If the table refuses a line, append the line to this file, and continue.",
 )
 @click.option(
     "--resume",
     is_flag=True,
-    help="Continue an earlier call: start each FILE after its last stored line.",
+    help="Continue an earlier run: start each FILE after its last stored line.",
 )
 def ingest(
     *,
@@ -143,48 +151,52 @@ def ingest(
     dead_letter: str | None,
     resume: bool,
 ) -> None:
-    """Read lines and store them in an SQLite database.
+    """Read lines, and store them in SQLite or in a NATS stream.
 
-    The command reads each FILE in turn; it may be a named pipe. A FILE - is standard input, which
-    is also read if there is no FILE and it is not a terminal. The lines go through a queue into the
-    table events(id, source, line, body), in one transaction for each batch. A line is UTF-8 and
-    ends with LF or CRLF, which is not stored; an empty line counts, too. In each source, the lines
-    are numbered from 1.
+    The command reads one FILE after the other. A FILE may be a named pipe, and - is standard input.
+    Without any FILE, the command reads standard input, unless this is a terminal. The lines go
+    through a queue into the table events(id, source, line, body), in one transaction for each
+    batch. A line must be UTF-8. It ends with LF or CRLF, which is not stored. Empty lines are
+    stored, too. In each FILE, the lines are numbered from 1.
 
     A line that is not UTF-8 is skipped. With --dedupe, a line that is not a JSON object or lacks
     the field is skipped, too. --dedupe compares a line with the lines that wait in the queue, not
-    with the table: a value that is in the table already can be stored again. Running the command
-    twice stores all lines twice.
+    with the table: a value that is in the table already can be stored again. If you run the command
+    twice without --resume, all lines are stored twice.
 
-    With --resume, the reading of each FILE starts after its last stored line. So every line is
-    stored once, even if an earlier call was killed. A pipe cannot be resumed.
+    With --resume, the reading of each FILE starts after the last stored line of this FILE. So every
+    line is stored once, even if an earlier run was killed. Standard input and named pipes cannot be
+    resumed.
 
-    A batch that still cannot be written after --retries ends the command; if the database is
-    locked, each attempt waits 4 seconds for the lock. With --dead-letter, a batch with lines that
-    the table refuses (by a constraint, a trigger or an index) is split until each refused line is
-    alone. That line is appended to the file as a JSON object with source, line, body and error,
-    synced, and counted; all other lines are stored. A database that is locked, full, broken or
-    without the table does not refuse a line: it ends the command, even with --dead-letter. A line
-    that the table ignores (ON CONFLICT IGNORE, RAISE(IGNORE)) is not stored, and is counted as
-    ignored.
+    If a batch cannot be written, and the retries do not help, the command ends. If the database is
+    locked, each attempt waits up to 4 seconds for the lock.
+
+    With --dead-letter, a batch with lines that the table refuses (by a constraint, a trigger or an
+    index) is split until each refused line is alone. The refused line is written to the dead-letter
+    file, as a JSON object with source, line, body and error; the file is synced to the disk. All
+    other lines are stored. A database that is locked, full or broken, or that has lost the table,
+    does not refuse a line: it ends the command, even with --dead-letter. A line that the table
+    ignores (ON CONFLICT IGNORE, RAISE(IGNORE)) is not stored, and is counted as ignored.
 
     With --to-stream, each line is published to the first subject of the stream. The stream is
-    created if it does not exist. The lines of files have lasting ids: if the command runs twice
-    within the duplicate window of the stream, each line is stored once, and the second run counts
-    it as ignored. Lines of standard input and pipes are stored twice. "python -m flushq work"
-    brings the lines into PostgreSQL, on as many machines as you need.
+    created if it does not exist. A line of a file has the same id in every run: if you run the
+    command twice within the duplicate window of the stream, each line is stored once, and the
+    second run counts the line as ignored. The lines of standard input and of pipes have new ids in
+    every run, so they are stored twice. "python -m flushq work" moves the lines from the stream to
+    PostgreSQL; it can run on many machines.
 
     SIGINT or SIGTERM ends the reading; the lines that were read are stored, with retries if they
-    are needed. A line is not read before its end has arrived. A second signal ends the writing,
-    too. Every line that is counted as stored is on the disk.
+    are needed. A line whose end has not arrived is not read. A second signal ends the writing, too.
+    Every line that is counted as stored is on the disk.
 
-    The first ten skipped lines are reported, and so are the first ten dead letters and the first
-    ten retries. At the end, the command prints a line with the figures; "flushes" counts the
-    batches before any split, by reason. The exit code is 0 if every line was stored, was a
-    duplicate or was ignored; 1 if a line was not stored (a dead letter is not stored), a file could
-    not be read to its end or the figures cannot be written; 2 for a mistake in the call, or a
-    database, stream or dead-letter file that cannot be opened (nothing was read); and 130 or 143
-    after a signal.
+    The command reports the first ten skipped lines, the first ten dead letters and the first ten
+    retries. At the end, it prints one line with the figures. The figure "flushes" is the number of
+    flushes, in all and for each reason; a batch that was split is one flush.
+
+    The exit code is 0 if every line was stored, was a duplicate or was ignored. It is 1 if a line
+    was not stored (a dead letter is not stored), a file could not be read to its end or the figures
+    cannot be written. It is 2 if an argument is wrong, or a database, stream or dead-letter file
+    cannot be opened (no line was read). It is 130 or 143 after SIGINT or SIGTERM.
     """
     if dead_letter is not None:
         check_not_same_file("--dead-letter", dead_letter, db, *files)
@@ -213,7 +225,7 @@ def ingest(
 def _resume(
     ingestion: Ingestion, files: tuple[str, ...], table: Table, letters: DeadLetterFile | None
 ) -> None:
-    """Let an ingestion start after the stored lines; load the letters of later lines."""
+    """Let the reading start after the stored lines; load the dead letters of later lines."""
     starts = asyncio.run(find_starts(files, table))
     ingestion.start_at(starts)
     if letters is not None:

@@ -1,11 +1,12 @@
-"""An ingestion: it reads lines from the files and writes them to the table.
+"""An ingestion: it reads lines from files and pipes, and writes them to a table or a stream.
 
     files -> Reader -> FlushQueue -> Table
 
-Every line that is read ends in one of six ways: stored; duplicate; ignored (by the table, without
-an error); skipped (the line is not text, or has no key); dead letter (the table refuses the line);
-lost (for any other reason). The reading ends after the last line, at a signal or at a failure. Then
-the queue drains, and the figures show how many lines ended in each way.
+Every line that is read ends in one of six ways: stored; duplicate; ignored (the table does not
+store the line, but raises no error); skipped (the line is not UTF-8, or has no key); dead letter
+(the table refuses the line); lost (anything else: the database failed, for example). The reading
+ends after the last line, at a signal or at a failure. Then the queue drains, and the figures show
+how many lines ended in each way.
 """
 
 import asyncio
@@ -35,19 +36,22 @@ from flushq.cli.terminal import Complaints, complain, counted, progress_figures,
 
 @attrs.frozen
 class Figures:
-    """The progress of an ingestion; at its end, the number of lines that ended in each way.
+    """The figures of an ingestion so far, or of the whole ingestion at its end.
 
     Attributes:
         lines: The number of stored lines.
         seconds: The time since the start of the ingestion, in seconds.
-        batches: The number of batches that the sink has stored, after any split.
+        batches: The number of batches that the sink has stored; each stored part of a split batch
+            counts as a batch.
         waiting: The number of lines that wait in the queue.
-        duplicates: The number of lines that were dropped as duplicates.
-        ignored: The number of lines that the table ignored, by its ``ON CONFLICT`` or a trigger.
-        skipped: The number of lines that are not text, or have no key.
+        duplicates: The number of lines that were dropped because a line with the same key waited.
+        ignored: The number of lines that the table ignored (by its ``ON CONFLICT`` or a trigger),
+            or that the stream had already.
+        skipped: The number of lines that are not UTF-8, or have no key.
         dead: The number of lines that the table refused and that are in the dead-letter file.
-        lost: The number of lines that were read and could not be stored for another reason.
-        flushes: The number of flushes for each reason.
+        lost: The number of lines that were read, but did not end in any of the other ways; 0
+            until the end of the ingestion.
+        flushes: The number of flushes for each reason ("full", for example).
     """
 
     lines: int = 0
@@ -67,7 +71,7 @@ class Figures:
         return self.lines + self.ignored + self.duplicates + self.skipped + self.dead
 
     def named(self) -> dict[str, str]:
-        """Return the figures to show, by name: always five, and the others if they are not zero."""
+        """Return the text of each figure by its name: always five, others if they are not 0."""
         rate = self.lines / self.seconds if self.seconds else 0.0
         mean = self.lines / self.batches if self.batches else 0.0
         others = {
@@ -96,7 +100,7 @@ class Figures:
         return {"flushes": f"{sum(self.flushes.values())} ({reasons})"}
 
     def __str__(self) -> str:
-        """Return all figures in one line."""
+        """Return the figures of :meth:`named` in one line of text."""
         return ", ".join(f"{name} {number}" for name, number in self.named().items())
 
 
@@ -104,7 +108,7 @@ class Ingestion:
     """One run of ``ingest``. See FlushQueue for the arguments that are not listed here.
 
     Args:
-        sources: The files or pipes that the lines come from.
+        sources: The names of the files and pipes that the lines come from.
         table: The sink that stores the lines.
     """
 
@@ -140,11 +144,11 @@ class Ingestion:
         self._end_reason = "stopped early"
 
     def start_at(self, starts: Mapping[str, Start]) -> None:
-        """Set where the reading of these sources starts; call this before the run."""
+        """Set the position where the reading of each source starts; call this before ``run``."""
         self._reader.starts = starts
 
     def run_alone(self) -> int:
-        """Run in a new event loop and return the exit code, 1 if the policy raised SystemExit.
+        """Run in a new event loop; return the exit code, or 1 if the policy raises SystemExit.
 
         Raises:
             CannotStart: The table cannot be opened; nothing was read.
@@ -164,7 +168,7 @@ class Ingestion:
             CannotStart: The table cannot be opened; nothing was read.
         """
         shutdown = Shutdown(self._stop, self._limit)
-        with suppress(asyncio.CancelledError):  # by a second signal, or the limit after the first
+        with suppress(asyncio.CancelledError):  # a second signal, or the time limit after the first
             async with self._table:
                 await self._ingest()
         if self._failed:
@@ -188,12 +192,12 @@ class Ingestion:
             self._failed = True
             self._end_reason = failure.args[0]
         except ShutdownTimeout:
-            self._end_reason = f"not finished within {self._limit} s after the last line"
+            self._end_reason = f"the writing did not end within {self._limit} s after the reading"
         finally:
             self._report()
 
     async def _feed(self) -> None:
-        """Enqueue all lines, then drain the queue; a cancellation stops this without a drain."""
+        """Enqueue all lines, then drain the queue; if cancelled, do not drain it."""
         async with self._queue:
             try:
                 async for piece in self._reader:
@@ -221,7 +225,7 @@ class Ingestion:
         self._reader.stop()
 
     def _on_report(self, report: FlushReport) -> None:
-        """Update the statistics; if the flush lost lines, stop reading: no more can be stored."""
+        """Update the statistics; if lines were lost, stop reading: no more lines can be stored."""
         self._stats = self._queue.stats()
         if report.delivered + report.dropped < report.count:
             self._reader.stop()
@@ -261,7 +265,7 @@ class Ingestion:
         )
 
     def _account(self) -> Figures:
-        """Return the final figures, with the lost lines; call this at the end."""
+        """Return the final figures, with the number of lost lines; call this after the drain."""
         self._stats = self._queue.stats()
         figures = self._figures()
         return attrs.evolve(figures, lost=self._taken + self._reader.untaken - figures.ended)

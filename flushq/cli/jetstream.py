@@ -1,9 +1,9 @@
-"""NATS JetStream: a connection that reconnects, a stream, and a consumer.
+"""NATS JetStream: functions that connect to a server, and look up a stream or a consumer.
 
 A missing stream or consumer is created, and reported on standard error. An existing one is used
-with the settings that it has. A new stream has its own name as its subject, and keeps its messages
-on the disk without a limit. A new consumer delivers all messages of its stream; it delivers a
-message again if the message is not acknowledged within 30 seconds.
+with the settings that it has. The subject of a new stream is the name of the stream. A new stream
+keeps its messages on the disk, without a limit. A new consumer delivers all messages of its stream;
+it delivers a message again if the message is not acknowledged within 30 seconds.
 """
 
 import asyncio
@@ -34,17 +34,18 @@ NATS_ERRORS = (nats.errors.Error, ValueError)  # ValueError: a name is not valid
 async def connected(
     url: str, on_return: Callable[[], object] = lambda: None
 ) -> AsyncIterator[Client]:
-    """Connect to a server; at the end wait up to CLOSE_SECONDS until all sent data has arrived.
+    """Connect to a server, and yield the connection; close the connection at the end.
 
     While the server is unreachable, the client tries to reconnect every RECONNECT_SECONDS, and
-    buffers up to 2 MB of sent data. Errors of the connection are reported on standard error.
+    buffers up to 2 MB of data to send. Errors of the connection are reported on standard error.
+    At the end, this waits up to CLOSE_SECONDS until the server has received all data.
 
     Args:
         url: The URL of the server.
-        on_return: The function that is called after each reconnection.
+        on_return: The function to call after each reconnection.
 
     Raises:
-        CannotStart: The server cannot be connected to within CONNECT_SECONDS.
+        CannotStart: No connection to the server can be made within CONNECT_SECONDS.
     """
     connection = Client()
     try:
@@ -89,14 +90,14 @@ async def first_subject(connection: Client, stream: str) -> str:
 
     Raises:
         CannotStart: The stream cannot be created or looked up, or has no subject, or its first
-            subject is a pattern.
+            subject contains a wildcard.
     """
     subjects = await ensure_stream(connection, stream)
     if not subjects or {"*", ">"} & {*subjects[0].split(".")}:
         first = repr(subjects[0]) if subjects else "missing"
         raise CannotStart(
             f"cannot publish to stream {stream!r}: "
-            f"it must have a first subject without wildcards, but this subject is {first}"
+            f"its first subject must exist and contain no wildcards, but it is {first}"
         )
     return subjects[0]
 
@@ -121,7 +122,7 @@ async def ensure_stream(connection: Client, stream: str) -> list[str]:
 
 @attrs.frozen
 class Consumer:
-    """A durable pull consumer, and its limits for requests.
+    """A durable pull consumer, and the limits that it sets for a request.
 
     Attributes:
         stream: The name of the stream.
@@ -141,7 +142,7 @@ async def ensure_consumer(connection: Client, stream: str, name: str) -> Consume
 
     Raises:
         CannotStart: The consumer or its stream cannot be created or looked up. Or the consumer
-            does not fit a worker: it pushes messages, or its ``ack_policy`` is not explicit.
+            cannot serve a worker: it pushes messages, or its ``ack_policy`` is not explicit.
     """
     jetstream = connection.jetstream()
     wanted = ConsumerConfig(
@@ -167,7 +168,7 @@ async def ensure_consumer(connection: Client, stream: str, name: str) -> Consume
 
 
 async def _config(connection: Client, stream: str, name: str) -> dict[str, Any]:
-    """Return the configuration of a consumer, with the limits, which nats-py leaves out."""
+    """Return the configuration of a consumer, with the limits of a request (nats-py omits them)."""
     answer = await connection.request(f"$JS.API.CONSUMER.INFO.{stream}.{name}", timeout=5.0)
     config: dict[str, Any] = json.loads(answer.data)["config"]
     return config

@@ -8,15 +8,15 @@ from nats.aio.msg import Msg
 from flushq.cli.terminal import Complaints
 
 _OLD_FORM = 9
-"""The number of fields in the older form, $JS.ACK.STREAM.CONSUMER.DELIVERED.NUMBER.…"""
+"""The number of fields of a reply subject in its older form: $JS.ACK.STREAM.CONSUMER.…"""
 
 
 def place(message: Msg) -> str:
-    """Return the place of a message: the stream and the number of the message in it.
+    """Return the place of a message: the stream, and the sequence number of the message in it.
 
-    Both are fields of the reply subject, which the acknowledgement is sent to. In the newer form, a
-    domain and an account come before them. ``message.metadata`` has both values, too, but takes ten
-    times as long.
+    Both are fields of the reply subject, the subject for the acknowledgement of the message. In the
+    newer form of a reply subject, a domain and an account come before these fields.
+    ``message.metadata`` has both values, too, but takes ten times as long.
     """
     fields = message.reply.split(".")
     stream, number = (fields[2], fields[5]) if len(fields) == _OLD_FORM else (fields[4], fields[7])
@@ -25,15 +25,18 @@ def place(message: Msg) -> str:
 
 @attrs.frozen
 class IdOf:
-    """A function that returns the id of a message: the same for each delivery of the message.
+    """A function that returns the id of a message: the same id at each delivery of the message.
 
     Args:
-        header: The header that contains the id. If a message lacks the header, or it is empty, this
-            is reported, and the id is the place of the message. None: each id is the place.
+        header: The name of the header that contains the id. If a message has no such header, or the
+            header is empty, this is reported, and the id is the place of the message. None: the id
+            of each message is its place.
     """
 
     header: str | None = None
-    _lacks: Complaints = attrs.field(factory=partial(Complaints, "such messages"), init=False)
+    _lacks: Complaints = attrs.field(
+        factory=partial(Complaints, "messages without an id"), init=False
+    )
 
     def __call__(self, message: Msg) -> str:
         """Return the id of a message."""
@@ -45,6 +48,6 @@ class IdOf:
     def _place(self, message: Msg) -> str:
         found = place(message)
         self._lacks.complain(
-            f"message {found} has no id in header {self.header!r}: its id is {found}"
+            f"message {found} has no id in header {self.header!r}, so {found} is used as its id"
         )
         return found

@@ -1,11 +1,12 @@
 """The HTTP server of a worker: it serves the health and the metrics of the queue.
 
-``/health`` answers with the state of the queue. The status is 200 if the state is "running", and
-503 otherwise. ``/metrics`` answers with the statistics of the queue and histograms of its flushes,
-in the format of Prometheus, which the library of Prometheus writes. There is no web framework: two
-pages, requested every few seconds, do not need it. The server answers each connection once, and
-closes it. The server runs in the event loop, not in a thread, because the queue belongs to the
-loop. So a worker with a blocked loop does not answer.
+``/health`` answers with the state of the queue. The HTTP status is 200 if the state is "running",
+and 503 otherwise. ``/metrics`` answers with the statistics of the queue and histograms of its
+flushes, in the format of Prometheus; the package ``prometheus_client`` writes this format. There is
+no web framework: two pages that are requested every few seconds do not need one. The server answers
+one request on each connection, and then closes the connection. The server runs in the event loop of
+the worker, not in a thread, because the queue belongs to this loop. So the server does not answer
+while the loop is blocked.
 """
 
 import asyncio
@@ -62,7 +63,7 @@ class Metrics(Collector):
         return histogram.labels(self._name)
 
     def observe(self, report: FlushReport) -> None:
-        """Add a flush to the histograms; pass this method as ``on_report``."""
+        """Add a flush to the histograms; call this for each report of the queue."""
         self._seconds.observe(report.seconds)
         self._waited.observe(report.waited)
         self._items.observe(report.count)
@@ -98,10 +99,10 @@ class Metrics(Collector):
 
 
 class Monitor:
-    """The HTTP server.
+    """The HTTP server for the paths ``/health`` and ``/metrics``.
 
     Args:
-        metrics: The metrics that the server answers with.
+        metrics: The object that returns the answer for each path.
     """
 
     def __init__(self, metrics: Metrics) -> None:
@@ -109,7 +110,7 @@ class Monitor:
 
     @asynccontextmanager
     async def serving(self, host: str, port: int) -> AsyncIterator[int]:
-        """Serve inside a ``with`` block, and yield the port: a free one if ``port`` is 0.
+        """Serve inside a ``with`` block, and yield the port; if ``port`` is 0, take a free port.
 
         Raises:
             CannotStart: The port is in use, this user has no permission to use it, or the host is
@@ -146,7 +147,7 @@ class Monitor:
 
     def _answer(self, method: bytes, path: str) -> Answer:
         if method not in {b"GET", b"HEAD"}:
-            return HTTPStatus.METHOD_NOT_ALLOWED, PLAIN, b"only GET and HEAD\n"
+            return HTTPStatus.METHOD_NOT_ALLOWED, PLAIN, b"only GET and HEAD are allowed\n"
         if path not in self._pages:
-            return HTTPStatus.NOT_FOUND, PLAIN, b"only /health and /metrics\n"
+            return HTTPStatus.NOT_FOUND, PLAIN, b"only /health and /metrics exist\n"
         return self._pages[path]()

@@ -2,8 +2,8 @@
 
 The table has a unique key, ``id``: a new row is ignored if its id is in the table already. So a
 batch can be stored again if it is unknown whether the first attempt has stored it. Rows are
-inserted in the order of their ids, which prevents a deadlock of two workers that store the same
-rows.
+inserted in the order of their ids. Without this order, two workers that store the same rows could
+deadlock.
 """
 
 import asyncio
@@ -29,9 +29,9 @@ POSTGRES_ERRORS = (
     asyncpg.InternalClientError,
 )
 
-_BROKEN = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)  # errors of a connection
-_TEMPORARY = {"08", "40", "53", "57"}  # connection, deadlock, disk or memory, shutdown
-_REFUSALS = {"22", "23", "54", "P0"}  # data, constraint, size, errors of a trigger
+_BROKEN = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)  # errors of the connection
+_TEMPORARY = {"08", "40", "53", "57"}  # connection, deadlock, full disk or memory, shutdown
+_REFUSALS = {"22", "23", "54", "P0"}  # bad data, constraint, size, error in a trigger
 
 _OTHERS_NEEDED = """
     SELECT attname FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0
@@ -44,12 +44,12 @@ def is_temporary(error: BaseException) -> bool:
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Return whether the database refuses the data of a row, but may store other rows."""
+    """Return whether an error means that a row is refused, while other rows may be stored."""
     return isinstance(error, UnicodeError) or _state(error) in _REFUSALS
 
 
 def reason(error: BaseException) -> str:
-    """Return the message of an error; for a connection error, it also names PostgreSQL."""
+    """Return the message of an error; for an OSError, it says that PostgreSQL is unreachable."""
     told = str(error) or "it does not answer"
     return f"PostgreSQL cannot be reached: {told}" if isinstance(error, OSError) else told
 
@@ -90,8 +90,9 @@ class PostgresTable:
         """Connect, and create the table if it does not exist.
 
         Raises:
-            CannotStart: The database does not answer, or the table cannot be written to: it has
-                other columns, or ``id`` is not a unique key, or this user has no permission.
+            CannotStart: The database does not answer, or the table cannot be written to: it does
+                not have the columns that are needed, ``id`` is not a unique key, or this user has
+                no permission.
         """
         self._pool = asyncpg.create_pool(
             self._url,
@@ -124,24 +125,22 @@ class PostgresTable:
             is_new = await connection.fetchval("SELECT to_regclass($1)", self._quoted) is None
             if is_new:
                 await connection.execute(f"CREATE TABLE {self._quoted} ({COLUMNS})")
-            await connection.execute(self._insert, [], [])  # fails for other columns
+            await connection.execute(self._insert, [], [])  # fails without these columns
             others = await connection.fetch(_OTHERS_NEEDED, self._quoted)
         if is_new:
             complain(f"created {self}")
         if others:
             needed = ", ".join(repr(other["attname"]) for other in others)
-            raise ValueError(
-                f"columns other than id and body must allow NULL or have a default: {needed}"
-            )
+            raise ValueError(f"these columns must allow NULL or have a default: {needed}")
 
     async def store(self, rows: list[tuple[str, str]]) -> None:
-        """Store all rows with new ids in one transaction: all of them or none.
+        """Store the rows whose ids are new to the table, in one transaction: all of them or none.
 
         Raises:
             OSError, asyncpg.PostgresError, asyncpg.InterfaceError: The database cannot be reached,
                 or has refused the rows. No row was stored, unless the connection was lost or the
-                call timed out: then it is unknown whether the rows were stored.
-            CancelledError: The call was cancelled, and its connection was terminated. It is unknown
+                statement timed out: then it is unknown whether the rows were stored.
+            CancelledError: The task was cancelled, and the connection was terminated. It is unknown
                 whether the rows were stored.
         """
         ids, bodies = [row[0] for row in rows], [row[1] for row in rows]

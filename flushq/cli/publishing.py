@@ -1,11 +1,10 @@
 """A stream of NATS JetStream as the sink of an ingestion.
 
 Each line is published as a message to the first subject of the stream. The id of the message
-(``Nats-Msg-Id``) consists of the source, the number and a digest of the line. So the stream ignores
-a line that an earlier attempt or run has published, within the duplicate window of the stream. The
-digest is needed if a file was replaced by a file of the same name with other lines. Standard input
-and pipes have no lasting identity, so the ids of their lines have a random part that is new for
-each run.
+(``Nats-Msg-Id``) consists of the source, the number and a digest of the line. So, within its
+duplicate window, the stream ignores a line that an earlier attempt or run has published. The digest
+is needed if a file was replaced by another file with the same name. Standard input and pipes have
+other lines in every run, so the ids of their lines have a random part that is new in each run.
 """
 
 import asyncio
@@ -28,19 +27,19 @@ from flushq.cli.sink import NotPublished
 ACK_SECONDS = 5.0
 
 HEAD = 64
-"""An upper limit for the bytes of the headers of a message, without the id."""
+"""An upper bound for the bytes of the headers of a message, apart from the message id."""
 
 TOO_LONG = 10054
 """The error code of JetStream for a message that is longer than the stream allows."""
 
 Ack = asyncio.Future[bool]
-"""A future: whether the stream had the line already, or NotPublished if it refused the line."""
+"""The future of an acknowledgement: True if the stream had the line already; or NotPublished."""
 
 NO_RESPONDERS = "503"
 
 
 class LineIds:
-    """A function that returns the id of a line; make one for each run."""
+    """A function that returns the id of a line; each run must make a new object of this class."""
 
     def __init__(self) -> None:
         self._run = secrets.token_hex(8)
@@ -53,18 +52,18 @@ class LineIds:
         return f"{name}:{line}:{blake2b(body.encode(), digest_size=8).hexdigest()}"
 
     def _name(self, source: str) -> str:
-        """Return a name that is unique, except that files with the same path share it."""
+        """Return the path of a file, or a name that is new in each run for any other source."""
         is_file = source != STANDARD_INPUT and Path(source).is_file()
         return self._names.setdefault(source, source if is_file else f"{source}:{self._run}")
 
 
 class Publisher:
-    """A stream as a sink; ``async with`` connects to it, and creates it if it does not exist.
+    """A stream as a sink; ``async with`` opens the stream, and creates it if it does not exist.
 
     Attributes:
         stored: The number of lines that were added to the stream.
         ignored: The number of lines that the stream had already.
-        batches: The number of calls of :meth:`write` that succeeded.
+        batches: The number of batches whose lines were all acknowledged.
     """
 
     def __init__(self, url: str, stream: str) -> None:
@@ -103,8 +102,8 @@ class Publisher:
     async def write(self, rows: list[Row]) -> None:
         """Publish lines, and return when the stream has acknowledged all of them.
 
-        Acknowledged lines are counted, also if this raises an error. If the lines are then passed
-        again, only those without an acknowledgement are published again.
+        Acknowledged lines are counted, also if this raises an error. If the batch is then retried,
+        only the lines that the stream has not acknowledged are published again.
 
         Raises:
             NotPublished: The stream has not acknowledged all lines: the server is unreachable, has
@@ -140,7 +139,7 @@ class Publisher:
     async def _send(self, name: str, body: bytes) -> Ack:
         """Send a message, and return the future of its acknowledgement."""
         if len(name.encode()) + len(body) + HEAD > self._connection.max_payload:
-            raise NotPublished(f"a line of {len(body)} bytes is too long", refused=True)
+            raise NotPublished(f"a line of {len(body)} bytes is too long for NATS", refused=True)
         if not self._connection.is_connected:
             raise NotPublished("NATS is unreachable")
         reply = f"{self._inbox}.{next(self._numbers)}"
@@ -149,7 +148,7 @@ class Publisher:
         return self._expected[reply]
 
     async def _on_ack(self, message: Msg) -> None:
-        """Receive an acknowledgement; ignore it if no message waits for it any more."""
+        """Handle an acknowledgement; ignore an acknowledgement that comes too late."""
         expected = self._expected.pop(message.subject, None)
         if expected is None:
             return

@@ -1,19 +1,19 @@
 """The part of a worker that requests messages from a JetStream consumer and receives them.
 
-Theory of operation. A request asks for up to BATCH messages and waits at the server for up to
-EXPIRES seconds until they have been sent. When half of the requested messages have arrived, the
-next request is sent, so the server always has one. Messages and statuses arrive at one inbox. A
-message has a reply subject, to which its acknowledgement is sent. A status has no reply subject: it
-tells that a request has ended, and how many of its messages are missing. If a status is lost, or
-the server was unreachable, the missing messages never arrive. So after EXPIRES + GRACE seconds
-without a new request, and after each reconnection, the count of requested messages is reset and a
-new request is sent.
+Theory of operation. A request asks for up to BATCH messages. The request stays at the server until
+so many messages have been sent, but at most EXPIRES seconds. When half of the requested messages
+have arrived, the next request is sent, so the server always has a request. Messages and statuses
+arrive at one inbox. A message has a reply subject; the acknowledgement is sent to this subject. A
+status has no reply subject: it says that a request has ended, and how many requested messages were
+not sent. If a status is lost, or the server was unreachable, some requested messages never arrive.
+So after EXPIRES + GRACE seconds without a new request, and after each reconnection, the count of
+requested messages is set to 0, and a new request is sent.
 
 The messages are handed over one at a time. While a message waits to be accepted, at most one more
-request is sent, apart from those after a reconnection: otherwise the messages of a long outage of
-the database would fill the memory. At the end, the inbox stays open while requested messages
-arrive: the server counts a message to a closed inbox as delivered, and sends it again only after
-``ack_wait``.
+request is sent, apart from the requests after a reconnection. Otherwise, during a long outage of
+the database, the messages that arrive would fill the memory. At the end, the inbox stays open while
+requested messages arrive: the server counts a message to a closed inbox as delivered, and sends the
+message again only after ``ack_wait``.
 """
 
 import asyncio
@@ -44,13 +44,13 @@ class ConsumerGone(Exception):
 
 
 class Pull:
-    """A loop that requests messages and hands them over.
+    """A loop that requests messages and hands over each message to a function.
 
     Args:
         connection: The connection to the server.
         consumer: The consumer whose messages are requested.
-        take: The function that accepts a message. The next message is handed over after it
-            returns.
+        take: The function that accepts a message. The next message is handed over after this
+            function has returned.
     """
 
     def __init__(
@@ -72,10 +72,10 @@ class Pull:
     async def running(self) -> AsyncIterator["asyncio.Task[None]"]:
         """Request messages inside a ``with`` block, and yield the task that requests them.
 
-        The task ends by itself only with a ConsumerGone. At the end of the block, the requests
-        stop. The inbox is closed when all requested messages have arrived, or none has arrived for
-        QUIET seconds. The messages that have arrived are handed over, if they are accepted within
-        DRAIN seconds.
+        The task ends only if it is cancelled, or if the consumer was deleted: then the task raises
+        ConsumerGone. At the end of the block, the requests stop. The inbox is closed when all
+        requested messages have arrived, or no message has arrived for QUIET seconds. The messages
+        that have arrived are handed over. All this takes at most DRAIN seconds.
         """
         subscription = await self._connection.subscribe(self._inbox, cb=self._on_message)
         requesting = asyncio.create_task(self._request_messages())
@@ -84,20 +84,20 @@ class Pull:
         finally:
             requesting.cancel()
             if self._connection.is_connected:
-                with suppress(nats.errors.Error, TimeoutError):  # the rest is delivered again
+                with suppress(nats.errors.Error, TimeoutError):  # the others are redelivered
                     async with asyncio.timeout(DRAIN):
                         await self._until_quiet()
                         await subscription.drain()  # type: ignore[no-untyped-call]  # nats-py
 
     async def _until_quiet(self) -> None:
-        """Wait until all requested messages have arrived, or none arrives for QUIET seconds."""
+        """Wait until all requested messages are here, or no message arrives for QUIET seconds."""
         missing = math.inf
         while 0 < self._requested < missing:
             missing = self._requested
             await asyncio.sleep(QUIET)
 
     def request_again(self) -> None:
-        """Reset the count of requested messages: they will not arrive. Then send a request."""
+        """Send a new request, and no longer expect the messages that were requested before."""
         self._requested = 0
         self._due.set()
 
@@ -110,7 +110,7 @@ class Pull:
                 await self._check_consumer()
             if self._is_due():
                 self._requested += self._size
-                with suppress(nats.errors.Error):  # a new one is sent after the reconnection
+                with suppress(nats.errors.Error):  # a request follows after the reconnection
                     await self._connection.publish(subject, payload, self._inbox)
             self._due.clear()
             try:
@@ -152,7 +152,7 @@ class Pull:
         self._handing_over = False
 
     def _on_request_end(self, headers: dict[str, str]) -> None:
-        """Handle the end of a request, which expired or had a problem."""
+        """Handle the status at the end of a request: the request expired, or has failed."""
         if headers.get("Status") == EXPIRED:
             left = int(headers.get("Nats-Pending-Messages", self._requested))
             self._requested = max(0, self._requested - left)

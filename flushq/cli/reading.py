@@ -1,15 +1,15 @@
-"""Reading: turns files, pipes and terminals into numbered lines.
+"""The reading of files, pipes and terminals as numbered lines.
 
-A source is a file, a named pipe, a terminal, or ``-`` for standard input. All sources are checked
-first, and opened one after the other, so any number of files can be read. A line ends with LF, with
-CRLF, or at the end of its source. In each source, all lines are numbered from 1, also empty ones.
+A source is a file, a named pipe, a terminal, or ``-`` for standard input. First all sources are
+checked; then they are opened one after the other, so any number of files can be read. A line ends
+with LF, with CRLF, or at the end of its source. In each source, all lines are numbered from 1.
 
 Theory of operation. Reading can block for ever (a pipe whose writer sends nothing), so a daemon
-thread reads, and the program can exit without it. The thread hands over chunks: all lines of one
-read, immediately. So a line of a slow pipe waits for no other line, and thousands of lines of a
-fast file cost one hand-over. The thread waits while CHUNKS chunks have not been taken.
+thread reads, and the program can exit while the thread is blocked. The thread hands over chunks. A
+chunk has all lines that one read has completed, so a line of a slow pipe never waits for another
+line, and a fast file has thousands of lines in a chunk. At most CHUNKS chunks wait to be taken.
 
-``stop()`` ends the reading at any point; a line whose end has not arrived is not read.
+``stop()`` ends the reading at any time; a line whose end has not arrived is not read.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ GRACE_SECONDS = 1.0
 _FD = 0
 
 Row = tuple[str, int, str]
-"""The source, the number and the text of a line."""
+"""A line: the name of its source, its number and its text."""
 
 
 @attrs.frozen
@@ -45,7 +45,7 @@ class Start:
     Attributes:
         line: The number of the first line that is read.
         offset: The number of bytes before that line.
-        before: The line that ends at ``offset``. If another line is there, the file has changed.
+        before: The line that ends at ``offset``; if the file has another line there, seek() fails.
     """
 
     line: int = 1
@@ -53,7 +53,7 @@ class Start:
     before: bytes = b""
 
     def seek(self, fd: int) -> None:
-        """Move to this position, or raise an OSError if the line ``before`` has changed."""
+        """Move ``fd`` to this position; raise an OSError if the line ``before`` has changed."""
         length = len(self.before) + (not self.before.endswith(b"\n"))
         if os.pread(fd, length, self.offset - len(self.before)) != self.before:
             raise OSError(errno.ESTALE, "its last stored line has changed")
@@ -101,7 +101,7 @@ def opened(source: str) -> Iterator[int]:
 
 
 def bytes_to_read(source: str, start: Start) -> float:
-    """Return the number of bytes after a start; inf for a pipe or a terminal, 0 for an error."""
+    """Return the number of bytes after a start: inf for a pipe or terminal, 0 after an error."""
     standard = source == STANDARD_INPUT
     try:
         status = os.fstat(_FD) if standard else Path(source).stat()
@@ -118,7 +118,7 @@ def is_terminal() -> bool:
 
 
 def shown(source: str) -> str:
-    """Return the name of a source as text to store: bytes that are not UTF-8 are escaped."""
+    """Return the name of a source as it is stored: bytes that are not UTF-8 are escaped."""
     return os.fsencode(source).decode(errors="backslashreplace")
 
 
@@ -137,7 +137,7 @@ class Skipped:
 
 @attrs.frozen
 class Chunk:
-    """The lines of one read, as rows; and the lines that are skipped, because they are not text."""
+    """The lines that one read has completed: rows, and lines that are skipped (not UTF-8)."""
 
     rows: Sequence[Row] = ()
     skipped: Sequence[Skipped] = ()
@@ -149,14 +149,14 @@ class Chunk:
 
 @attrs.define
 class Splitter:
-    """A splitter that cuts the blocks of bytes of one source into numbered lines."""
+    """A splitter that joins the blocks of one source and cuts them into numbered lines."""
 
     source: str
     _number: int = 1
     _open: list[bytes] = attrs.field(factory=list, init=False)
 
     def feed(self, block: bytes) -> Chunk:
-        """Take the next block (empty at the end of the source); return the lines that end in it."""
+        """Return the lines that end in the next block; the block is empty at the source's end."""
         cut = block.rfind(b"\n") + 1
         if block and not cut:
             self._open.append(block)
@@ -204,12 +204,12 @@ Piece = Chunk | Unreadable
 class Reader:
     """A reader of several sources, one after the other.
 
-    Inside ``with``, ``async for`` takes the pieces that were read; before each piece, the event
-    loop runs at least once. If a source cannot be read any further, the next source follows.
+    Inside ``with``, ``async for`` yields chunks, and an Unreadable for each source that cannot be
+    read to its end; then the next source follows. Other tasks can run before each of these pieces.
 
     Attributes:
-        starts: The start of each source that does not start at line 1; set it before ``with``.
-        untaken: The number of lines that were read and not taken; valid after ``with``.
+        starts: The start of each source that is not read from line 1; set this before ``with``.
+        untaken: The number of lines that were read, but not taken; known after ``with``.
     """
 
     def __init__(self, sources: Sequence[str]) -> None:
@@ -235,10 +235,10 @@ class Reader:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """Stop, and count the lines that were not taken.
+        """Stop the reading, and count the lines that were not taken.
 
-        A read can block if another process has taken the input first. Such a read has no lines, so
-        it is abandoned.
+        If another process has taken the input of a read first, the thread can be blocked. Then the
+        thread has no lines to hand over, and is abandoned.
         """
         self.stop()
         with suppress(queue.Empty):
@@ -253,9 +253,9 @@ class Reader:
         self._wake_write_fd = -1
 
     def share(self, lines: int) -> float | None:
-        """Return the share of all input, from 0 to 1, that this number of lines makes up.
+        """Return the estimated share of the input, 0 to 1, that the first ``lines`` lines make up.
 
-        The estimate uses the mean length of the lines so far. The result is None if no line was
+        The estimate uses the mean length of the lines that were read. It is None if no line was
         read yet, or if a source is not a file.
         """
         if not self._lines_read or not 0 < self._bytes_to_read < math.inf:
@@ -266,7 +266,7 @@ class Reader:
         return self.starts.get(source, BEGINNING)
 
     def stop(self) -> None:
-        """Stop reading. This may be called at any time, also before the start, and repeatedly."""
+        """Stop the reading. This may be called at any time, even before ``with``, or twice."""
         self._stopped = True
         if self._wake_write_fd != -1:
             os.write(self._wake_write_fd, b"!")
@@ -283,7 +283,7 @@ class Reader:
 
         Raises:
             StopAsyncIteration: All sources are read, or the reader was stopped.
-            BaseException: An unexpected error of the thread.
+            BaseException: An unexpected error that the thread has raised.
         """
         await asyncio.sleep(0)
         piece = await self._next()
@@ -333,7 +333,7 @@ class Reader:
                 return
 
     def _blocks(self, fd: int) -> Iterator[bytes]:
-        """Yield blocks of input until the reader is stopped; an empty block is the end."""
+        """Yield blocks of bytes until the reader is stopped; an empty block is the end."""
         waiting = select.poll()
         for awaited in (fd, self._wake_read_fd):
             waiting.register(awaited, select.POLLIN)

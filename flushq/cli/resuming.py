@@ -1,16 +1,17 @@
-"""Resuming an ingestion that ended early: each file starts after its last stored line.
+"""Resuming an ingestion that ended early: the reading starts after the last stored line.
 
-Theory of operation. Batches, and the parts of a split batch, are written one at a time, in one
-transaction each, and in the order in which their lines were read. So when a line is stored, every
-earlier line of its file has ended: it was stored, a duplicate, ignored, skipped or a dead letter.
-The lines after the last stored line are read again. Some of them may have ended, too, but none was
-stored. A line that was ignored or skipped is ignored or skipped again. A line that the table
-refused is refused again, but the dead-letter file does not get its letter twice. A line that was a
-duplicate may be stored now: the line with the same key may not wait any more. So an ingestion can
-be killed at any moment.
+Theory of operation. Batches, and the parts of a split batch, are written one at a time, each in one
+transaction, and in the order in which their lines were read. So when a line is stored, every
+earlier line of its file was stored, a duplicate, ignored, skipped or a dead letter. The lines after
+the last stored line are read again. Some of these lines may have been a duplicate, ignored, skipped
+or a dead letter, too, but none was stored. A line that was ignored or skipped is ignored or skipped
+again. A line that the table refused is refused again, but the dead-letter file does not get its
+letter twice. A line that was a duplicate may be stored now, because the line with the same key does
+not wait any more. So an ingestion can be killed at any moment.
 
-A file that was replaced (by log rotation, for example) is recognised by its last stored line. This
-line is compared before anything is read, and again when the file is opened.
+A file that was replaced (by log rotation, for example) is recognised: its last stored line must
+still be at the same place in the file. This is checked before any line is read, and again when the
+file is opened.
 """
 
 from collections import deque
@@ -24,15 +25,15 @@ from flushq.cli.terminal import Complaints, counted
 
 
 class CannotResume(Exception):
-    """The error if a source cannot be resumed; nothing was read."""
+    """The error if a source cannot be resumed; no line was read."""
 
 
 async def find_starts(sources: Iterable[str], table: Table) -> dict[str, Start]:
-    """Open the table, and return the start of each source that has stored lines.
+    """Open the table, and return the start after the last stored line of each source.
 
     Raises:
-        CannotResume: A source is not a file, or is named twice; or it has fewer lines than are
-            stored, or its last stored line has changed.
+        CannotResume: A source is not a file, or is named twice; or the file has too few lines, or
+            another line in place of its last stored line.
         CannotStart: The table cannot be opened or read.
     """
     names = set[str]()
@@ -41,7 +42,7 @@ async def find_starts(sources: Iterable[str], table: Table) -> dict[str, Start]:
     async with table:
         last = {source: await table.last_line(shown(source)) for source in sources}
     starts = {source: _start_after(source, *stored) for source, stored in last.items() if stored}
-    complaints = Complaints("files that are resumed")
+    complaints = Complaints("resumed files")
     for source, start in starts.items():
         complaints.complain(f"{source!r} is resumed at line {start.line}")
     return starts
@@ -49,7 +50,7 @@ async def find_starts(sources: Iterable[str], table: Table) -> dict[str, Start]:
 
 def _check(source: str, names: set[str]) -> None:
     if source == STANDARD_INPUT or not Path(source).is_file():
-        raise CannotResume(f"cannot resume {source!r}: only a file can be read again")
+        raise CannotResume(f"cannot resume {source!r}: only files can be resumed")
     if shown(source) in names:
         raise CannotResume(f"cannot resume {source!r}: it is named twice")
     names.add(shown(source))

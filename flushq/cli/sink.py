@@ -6,11 +6,11 @@ from flushq.cli.reading import Row
 
 
 class Sink(Protocol):
-    """A sink. ``async with`` opens it, or raises CannotStart; ``str`` is its name for messages.
+    """A place for lines; ``async with`` opens it or raises CannotStart, ``str`` returns its name.
 
     Attributes:
         stored: The number of lines that were stored.
-        ignored: The number of lines that the sink did not store, but without an error.
+        ignored: The number of lines that the sink did not store, although it raised no error.
         batches: The number of batches that were stored.
     """
 
@@ -32,7 +32,7 @@ class NotPublished(Exception):
 
     Args:
         why: The message for the user.
-        refused: Whether the cause is the line itself: it is too long, for example.
+        refused: Whether the stream refuses the line itself, because it is too long, for example.
     """
 
     def __init__(self, why: str, *, refused: bool = False) -> None:

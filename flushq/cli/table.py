@@ -2,12 +2,13 @@
 
 The database is in WAL mode, so other processes can read while lines are written. Each commit is
 synced (``synchronous=FULL``), so stored lines survive a power cut. A transaction that fails or is
-cancelled is rolled back, so all lines of a batch are stored or none. The exception is a line that
-the table ignores, by its ``ON CONFLICT IGNORE`` or a trigger's ``RAISE(IGNORE)``: it is not stored,
-and this is not an error. The count of stored lines is exact: SQLite reports it, and a commit that
-has begun is always awaited.
+cancelled is rolled back, so either all lines of a batch are stored or none. The exception is a line
+that the table ignores, by its ``ON CONFLICT IGNORE`` or a trigger's ``RAISE(IGNORE)``: this line is
+not stored, but this is not an error. The count of stored lines is exact: SQLite reports how many
+lines it has stored, and a commit that has begun is always awaited.
 
-Two lines are duplicates if their keys are equal. The key is the value of a field of a JSON object.
+Two lines are duplicates if their keys are equal. The key of a line is the value of one field of the
+JSON object that the line contains.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ from flushq.cli.signals import current_task
 T = TypeVar("T")
 
 RetryAfter = Callable[[int, str], float | None]
-"""A function of the number and the reason of a failed attempt.
+"""A function that is called with the number of a failed attempt and the reason of the failure.
 
 It returns the pause before the next attempt, in seconds, or None if no attempt is left.
 """
@@ -55,7 +56,7 @@ class CannotStart(Exception):
 
 
 class Unusable(sqlite3.DatabaseError):
-    """The error if the table was removed or changed after it was opened, and refuses all lines."""
+    """The error if the open table was removed, or was changed so that it refuses all lines."""
 
 
 def check_name(name: str) -> str:
@@ -103,8 +104,8 @@ class Table:
         """Open the database, and create the table if it does not exist.
 
         Raises:
-            CannotStart: The database is read-only, locked (for LOCK_SECONDS), or not a database,
-                and no retry is left; or the table exists with other columns.
+            CannotStart: The file is read-only, locked (for LOCK_SECONDS) or not a database, and no
+                retry is left; or the table exists, but its columns are not those of COLUMNS.
         """
         attempt = 1
         while True:
@@ -154,7 +155,7 @@ class Table:
             await self._execute(deadline, statement)
 
     async def last_line(self, source: str) -> tuple[int, str] | None:
-        """Return the number and the text of the last stored line of a source, or None without one.
+        """Return number and text of the last stored line of a source, or None if no line is stored.
 
         This reads the whole table, unless the table has an index on source and line.
 
@@ -169,13 +170,13 @@ class Table:
         return None if line is None else (line, body)
 
     async def write(self, rows: list[Row]) -> None:
-        """Store the rows that the table does not ignore, or none if this raises an error.
+        """Store the rows, except those that the table ignores; if this raises, no row is stored.
 
         Raises:
             Unusable: The table was removed, or was changed so that it refuses all lines.
             sqlite3.Error: The database is full, locked (for LOCK_SECONDS), or broken; or the table
                 refuses a line.
-            CancelledError: The call was cancelled before the commit.
+            CancelledError: The task was cancelled before the commit began.
         """
         try:
             cursor = await _retry_while_locked(lambda: self._insert_all(rows), _deadline())
@@ -198,7 +199,7 @@ class Table:
             raise _too_big() from error
 
     async def _check_usable(self) -> None:
-        """Raise Unusable if inserting no rows fails, too: then the line is not the cause."""
+        """Raise Unusable if even an insertion of no rows fails: then no line is the cause."""
         try:
             await self._database.execute_fetchall(self._insert_nothing)
         except sqlite3.Error as error:
@@ -214,7 +215,7 @@ class Table:
 def _check_openable(file: Path) -> None:
     """Raise sqlite3.Error if the file cannot be opened.
 
-    This is checked without aiosqlite: if its connection fails, its thread outlives the event loop.
+    aiosqlite must not check this: if it cannot connect, its thread outlives the event loop.
     """
     sqlite3.connect(file).close()
 
@@ -224,10 +225,10 @@ def _deadline() -> float:
 
 
 async def _retry_while_locked(execute: Callable[[], Awaitable[T]], deadline: float) -> T:
-    """Execute statements, and retry them until the deadline while the database is locked.
+    """Call ``execute``; while the database is locked, call it again until the deadline.
 
-    SQLite could wait for the lock, but in its thread, where a cancellation cannot interrupt it. A
-    lock makes the first statement of a transaction fail, so a retry does nothing twice.
+    SQLite could wait for the lock by itself, but a cancellation cannot interrupt this wait. If the
+    database is locked, the first statement of a transaction fails, so a retry does nothing twice.
     """
     while True:
         try:
@@ -239,10 +240,11 @@ async def _retry_while_locked(execute: Callable[[], Awaitable[T]], deadline: flo
 
 
 def is_refusal(error: sqlite3.Error) -> bool:
-    """Return whether the table refuses the data of a line, but may store other lines.
+    """Return whether an error means that a line is refused, while other lines may be stored.
 
-    SQLITE_ERROR can be such a refusal: an index on an expression raises it if the expression cannot
-    be computed for this line. If every line gets this error, a table raises Unusable instead.
+    SQLITE_ERROR can be a refusal: an index on an expression raises it if the expression cannot be
+    computed for a line. If the table refuses every line with this error, :meth:`Table.write` raises
+    Unusable instead.
     """
     return _code(error) in _REFUSALS
 
@@ -257,7 +259,7 @@ def _code(error: sqlite3.Error) -> int:
 
 
 def _too_big() -> sqlite3.DataError:
-    """Return SQLite's error for a too long line, to replace the OverflowError above 2 GiB."""
+    """Return SQLite's error for a too long line; above 2 GiB, Python raises OverflowError."""
     error = sqlite3.DataError("string or blob too big")
     error.sqlite_errorcode = sqlite3.SQLITE_TOOBIG
     return error
@@ -283,15 +285,15 @@ async def _completed(work: Awaitable[T]) -> T:
 
 
 class BadLine(ValueError):
-    """The error for a line without a key; the message has the reason and the line."""
+    """The error for a line without a key; the message has the reason and the line's beginning."""
 
 
 @attrs.frozen
 class JsonField:
-    """A key function: the key of a line is the value of this field, as canonical JSON text.
+    """A function that returns the key of a line: the value of one field, as canonical JSON text.
 
     Args:
-        name: The name of the field.
+        name: The name of this field.
 
     Raises:
         ValueError: The name is empty.
@@ -337,5 +339,5 @@ def _parse(text: str) -> object:
 
 
 def excerpt(text: str) -> str:
-    """Return the beginning of a text, quoted for a message."""
+    """Return a text in quotes, for a message; of a long text, return the beginning."""
     return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}..."

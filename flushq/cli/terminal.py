@@ -1,7 +1,8 @@
 """The parts that all commands share: their help, their output and their error messages.
 
-A closed pipe on standard output is not a failure, because the work is done anyway. If a result
-cannot be written for another reason (full disk, no standard output), this is a failure.
+If standard output is a pipe that its reader has closed, this is not a failure, because the command
+has done its work. If a result cannot be written for another reason (full disk, no standard output),
+this is a failure.
 """
 
 import os
@@ -22,7 +23,7 @@ REPORTED = 10
 
 
 class Mistake(click.ClickException):
-    """The error for a mistake of the user in the call, shown in one line; nothing was done."""
+    """The error if a command cannot start: an argument is wrong, for example. Nothing was done."""
 
     exit_code = 2
 
@@ -35,14 +36,14 @@ class Command(click.Command):
         self._example = example
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the example, without line breaks, and then the text."""
+        """Write the example, without line breaks, and then the description of the command."""
         with formatter.section("Example"):
             formatter.write(f"{'':{formatter.current_indent}}{self._example}\n")
         super().format_help_text(ctx, formatter)
 
 
 def say(result: str) -> bool:
-    """Print a line to standard output; return False, and report the error, if this failed."""
+    """Print a line to standard output. If this fails, report the error and return False."""
     if sys.stdout is None:
         complain("cannot write to standard output: it is closed")
         return False
@@ -64,7 +65,7 @@ def complain(message: str) -> None:
 
 @contextmanager
 def exiting_on_failure() -> Iterator[None]:
-    """Report a ClickException of the block, if possible, and exit with its exit code.
+    """If the block raises a ClickException, report it, if possible, and exit with its exit code.
 
     Raises:
         SystemExit: The block raised a ClickException.
@@ -77,10 +78,10 @@ def exiting_on_failure() -> Iterator[None]:
 
 
 class Complaints:
-    """A reporter of problems of one kind: it prints the first REPORTED ones, then a last notice.
+    """A reporter of problems of one kind: it prints the first REPORTED problems, then one notice.
 
     Args:
-        kind: The plural noun for the problems, used in the last notice.
+        kind: The plural noun for the problems; the notice says that further ones are not reported.
     """
 
     def __init__(self, kind: str) -> None:
@@ -106,11 +107,11 @@ def counted(number: int, noun: str) -> str:
 
 
 def progress_figures(share: float | None, seconds: float) -> dict[str, str]:
-    """Return, by name, the share that is done and the time left at the same speed.
+    """Return two figures, by name: the share that is done, and the time left at the same speed.
 
     Args:
-        share: The share of the work that is done, from 0 to 1. None: it is unknown, and the result
-            is empty.
+        share: The share of the work that is done, from 0 to 1. If this share is None, because it is
+            unknown, the result has no figures.
         seconds: The time since the start, in seconds.
     """
     if share is None:
@@ -121,7 +122,11 @@ def progress_figures(share: float | None, seconds: float) -> dict[str, str]:
 
 @contextmanager
 def shown_live(look: Callable[[], Mapping[str, str]]) -> Iterator[None]:
-    """Show figures live, by name, inside the block, if standard error is a terminal."""
+    """Show the current figures inside the block, if standard error is a terminal.
+
+    Args:
+        look: The function that returns the current figures, by name; a thread calls it.
+    """
     if sys.stderr is None or not sys.stderr.isatty():
         yield
         return
@@ -139,7 +144,7 @@ def shown_progress() -> Iterator[Progress]:
 
 @contextmanager
 def shown_task(progress: Progress, text: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar; yield a function that advances it by a number of finished items."""
+    """Show a progress bar, and yield the function that advances the bar by a number of items."""
     task = progress.add_task(text, total=total)
     yield partial(progress.advance, task)
     progress.update(task, total=total or 1, completed=total or 1)
@@ -162,7 +167,7 @@ def _tell(speak: Callable[[], None]) -> None:
 
 
 def _discard_output(fd: int) -> None:
-    """Redirect ``fd`` to the null device, so that the rest of its buffer is discarded."""
+    """Redirect ``fd`` to the null device, so that data which is still buffered is discarded."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, fd)
     os.close(nowhere)

@@ -1,4 +1,4 @@
-"""Checks for URLs of servers. A URL may contain a password, which no message may show."""
+"""Checks of the URLs of servers. No message may show a URL, because of its password."""
 
 import re
 
@@ -17,10 +17,10 @@ NATS_SCHEMES = ("nats", "tls", "ws", "wss")
 
 
 def check_url(url: str) -> str:
-    """Return the URL if all libraries parse it alike: none may take the password for a host.
+    """Return the URL if it has only one meaning, so that no library takes its password for a host.
 
     Raises:
-        ValueError: Libraries could parse the URL differently; the message does not show the URL.
+        ValueError: The URL can have two meanings; the message does not show the URL.
     """
     if not (url.isascii() and url.isprintable() and "\\" not in url and _URL.fullmatch(url)):
         raise ValueError(UNREADABLE)

@@ -1,4 +1,4 @@
-"""``python -m flushq work``: stores messages of NATS JetStream in PostgreSQL."""
+"""``python -m flushq work``: the command that stores messages of NATS JetStream in PostgreSQL."""
 
 import asyncio
 import sys
@@ -41,17 +41,19 @@ def _check_table(name: str) -> str:
     show_default=True,
     metavar="NAME",
     callback=option_reader(_check_table),
-    help="The table, NAME or SCHEMA.NAME; it is created if it does not exist.",
+    help="The table for the messages, NAME or SCHEMA.NAME; it is created if it does not exist.",
 )
 @click.option(
     "--id-from",
     metavar="HEADER",
-    help="The header that contains the id of a message.  [default: the id is STREAM:NUMBER]",
+    help="The name of the header that contains the id of a message.  "
+    "[default: the id is STREAM:NUMBER]",
 )
 @click.option(
     "--partition-by",
     type=click.Choice([SUBJECT]),
-    help=f"Store up to {IN_FLIGHT} batches at a time, each with messages of one subject.",
+    help=f"Store up to {IN_FLIGHT} batches at the same time; all messages of a batch have the same "
+    "subject.",
 )
 @click.option(
     "--rate",
@@ -69,7 +71,7 @@ def _check_table(name: str) -> str:
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="The address for --port; 0.0.0.0: all addresses of this machine.",
+    help="The address for --port; 0.0.0.0 means all addresses of this machine.",
 )
 @click.option(
     "--max-shutdown-wait",
@@ -96,20 +98,21 @@ def work(
     """Store the messages of a JetStream consumer in PostgreSQL.
 
     Start as many workers as you need, on as many machines, with the same arguments. You can stop or
-    kill any worker: each message that can be stored is stored exactly once. A message is
-    acknowledged after the transaction that stored it. A message without an acknowledgement is
-    delivered again; if it is stored already, the table ignores it, because its id is a unique key.
-    The stream, the consumer and the table (with the columns id and body) are created if they do not
+    kill any worker: each message that can be stored is stored exactly once. A worker acknowledges a
+    message after the transaction that stored it. A message that is not acknowledged is delivered
+    again; if it is stored already, the table ignores it, because its id is a unique key. The
+    stream, the consumer and the table (with the columns id and body) are created if they do not
     exist.
 
-    SIGINT or SIGTERM ends the worker: the messages that it has received are stored and
-    acknowledged. While a server is unreachable, the worker waits. A message that the table refuses
-    is reported and given up, and the worker continues. If the table cannot be written to at all, or
-    the consumer was deleted, the worker ends.
+    After SIGINT or SIGTERM, the worker stores and acknowledges the messages that it has received,
+    and ends. While a server is unreachable, the worker waits. A message that the table refuses is
+    reported, and is not delivered again; the worker continues. If the table cannot be written to at
+    all, or the consumer was deleted, the worker ends.
 
-    At the end, the worker prints a line with the figures. The exit code is 0 after a signal; 1 if
-    the worker ended by itself, or did not store all messages in time; 2 for a mistake in the call
-    or a server that cannot be reached at the start; and 130 or 143 after a second signal.
+    At the end, the worker prints a line with the figures. The exit code is 0 after a signal. It is
+    1 if the worker ended without a signal, or did not store all received messages in time. It is 2
+    if an argument is wrong, or a server cannot be reached at the start. It is 130 or 143 after a
+    second signal.
     """
     check_installed("work", *PACKAGES)
     from flushq.cli.messages import IdOf  # noqa: PLC0415 - it needs nats-py

@@ -5,8 +5,8 @@
 A message is acknowledged after the transaction that stored it. Until then, the server keeps it: if
 this process is killed, the server delivers the message again, to any worker. If the message is
 stored already, the table recognises its id. So a worker has no state to save. After a signal, the
-worker requests no more messages, and stores and acknowledges those that it has. The figures show
-how many messages ended in each way.
+worker requests no more messages; it stores and acknowledges the messages that it has received. The
+figures show how many messages ended in each way.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ from flushq.throttles import Throttle
 MAX_RECORDS = 1_000
 MAX_QUEUE_SIZE = 2_000
 MAX_WEIGHT = 64 * 1024 * 1024
-"""The size of the largest message that NATS allows, in bytes."""
+"""The largest weight of a batch, and of the queue, in bytes: the largest message NATS allows."""
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
@@ -55,7 +55,7 @@ LONGEST_PAUSE = 5.0
 
 @attrs.frozen
 class Source:
-    """The JetStream consumer that the messages come from, and its server."""
+    """The JetStream consumer that the messages come from, with its stream and its server."""
 
     nats_url: str
     stream: str
@@ -74,8 +74,8 @@ class Work:
         table: The table that stores the messages.
         id_of: The function that returns the id of a message.
         by_subject: Whether all messages of a batch must have the same subject.
-        max_in_flight: The largest number of transactions that run at a time.
-        throttle: The throttle that decides when a transaction may start.
+        max_in_flight: The largest number of transactions that run at the same time.
+        throttle: The throttle that decides when a transaction may start; None for no throttle.
         address: The host and the port of the HTTP server; None for no HTTP server.
         max_shutdown_wait: The longest time for storing messages after a signal, in seconds.
     """
@@ -132,7 +132,7 @@ class Work:
         """
         shutdown = Shutdown(self._stop, None)
         self._end = current_task().cancel
-        with suppress(asyncio.CancelledError):  # by a signal before the work, or a second one
+        with suppress(asyncio.CancelledError):  # a signal before the work, or a second signal
             async with AsyncExitStack() as opened:
                 if self._address is not None:
                     serving = Monitor(self._metrics).serving(*self._address)
@@ -161,7 +161,7 @@ class Work:
         except ConsumerGone as gone:
             self._fail(str(gone))
         except ShutdownTimeout:
-            self._fail(f"not finished within {self._limit:g} s after the signal")
+            self._fail(f"not all messages were stored within {self._limit:g} s")
         except asyncio.CancelledError:
             self._aborted = True
             raise
@@ -169,7 +169,7 @@ class Work:
             self._report()
 
     async def _feed(self, pull: Pull) -> None:
-        """Enqueue messages, then drain the queue; a cancellation stops this without a drain."""
+        """Enqueue messages, then drain the queue; if cancelled, do not drain it."""
         async with self._queue:
             try:
                 async with pull.running() as requesting:
@@ -184,7 +184,7 @@ class Work:
     async def _take(self, message: Msg) -> None:
         try:
             await self._queue.enqueue(message)
-        except FlushqError:  # the queue takes no more: another worker can take the message
+        except FlushqError:  # the queue accepts no more: another worker can take the message
             with suppress(nats.errors.Error):
                 await message.nak()
 
@@ -205,15 +205,15 @@ class Work:
         """Store messages in one transaction, and then acknowledge them."""
         id_of = self._id_of
         await self._table.store([(id_of(each), each.data.decode()) for each in messages])
-        with suppress(nats.errors.Error):  # those without an ack are delivered again
+        with suppress(nats.errors.Error):  # messages without an ack are delivered again
             for message in messages:
                 await message.ack()
 
     async def _judge(self, failure: Failure[Msg]) -> Verdict:
         """Return the verdict for a failure.
 
-        A refused batch is split, and a refused message is given up. A temporary error is retried
-        for ever, and any other error ends the queue.
+        A refused batch is split, and a refused message is given up. After a temporary error, the
+        batch is retried, without a limit. Any other error ends the queue.
         """
         error = failure.error
         if is_refusal(error) and len(failure.items) > 1:
@@ -237,7 +237,7 @@ class Work:
         return Drop()
 
     def _on_report(self, report: FlushReport) -> None:
-        """Update the statistics; if the flush lost messages, end the run: no more can be stored."""
+        """Update the statistics; if messages were lost, end the run: no more can be stored."""
         self._stats = self._queue.stats()
         self._metrics.observe(report)
         if report.delivered + report.dropped < report.count:
@@ -246,7 +246,7 @@ class Work:
             self._recover(report.partition)
 
     def _recover(self, partition: Hashable) -> None:
-        """Note that a retried batch succeeded; report this if no other batch is retried."""
+        """Record that a retried batch has ended; report this if no other batch is retried."""
         self._failing.remove(partition)
         if not self._failing:
             complain(f"{self._table} can be written to again")
@@ -258,7 +258,7 @@ class Work:
         self._stats = self._queue.stats()
         left = self._stats.undelivered + self._stats.in_doubt
         if left or self._failed:
-            complain(f"{self._end_reason}; unacknowledged messages, to be delivered again: {left}")
+            complain(f"{self._end_reason}; messages that NATS will deliver again: {left}")
         if not say(", ".join(f"{name} {value}" for name, value in self._figures().items())):
             self._failed = True
 

@@ -133,7 +133,7 @@ def test_a_letter_that_was_appended_is_on_the_disk(monkeypatch: pytest.MonkeyPat
     assert [("x", 1, "a" * 100, "too bad")] == letters(DEAD)
 
 
-CANNOT_APPEND = r"^cannot append to 'dead\.jsonl': "
+CANNOT_APPEND = r"^cannot append to dead-letter file 'dead\.jsonl': "
 
 
 @pytest.mark.parametrize("broken", ["write", "fsync", "write ftruncate"])
@@ -318,7 +318,7 @@ def test_each_line_is_counted_once(read_lines: list[int], monkeypatch: pytest.Mo
     assert [4] == [line for _, line, _, _ in letters(DEAD)]
     names = ("lines", "ignored", "duplicates", "skipped", "dead letters", "not stored")
     assert (3, 1, 1, 1, 1, 12) == tuple(figures(result)[name] for name in names)
-    assert complaints(result)[-1].startswith("cannot append to 'dead.jsonl': No space left on dev")
+    assert complaints(result)[-1].startswith("cannot append to dead-letter file 'dead.jsonl': No")
     assert_accounted(result, read_lines)
 
 
@@ -372,7 +372,7 @@ def test_a_batch_is_stored_when_the_reason_of_its_failure_has_gone(note_tries: T
     assert (["1", "2", "3", "4", "5"], []) == (bodies(), letters(DEAD))
     found = figures(result)
     assert (5, 1, "1 (1 drain)") == (found["lines"], found["batches"], flushes(result))
-    assert ["cannot write: no threes; trying again in 0 s"] * 3 == complaints(result)
+    assert ["cannot write a batch: no threes; trying again in 0 s"] * 3 == complaints(result)
 
 
 @pytest.mark.parametrize("resume", [[], ["--resume"]])
@@ -453,6 +453,6 @@ def test_a_second_signal_ends_pause_and_writing(note_tries: Tries, read_lines: l
     assert (130, [1, 1, 1]) == (result.exit_code, tries)
     assert (["1", "2"], []) == (bodies(), letters(DEAD))
     told, end = complaints(result)
-    assert "cannot write: no threes; trying again in 3600 s" == told
+    assert "cannot write a batch: no threes; trying again in 3600 s" == told
     assert end.startswith("stopped by SIGINT: 2 lines stored, ")
     assert_accounted(result, read_lines)

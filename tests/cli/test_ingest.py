@@ -147,7 +147,7 @@ def test_a_terminal_is_read_only_if_asked_for() -> None:
     os.close(terminal)
 
     assert 2 == mistake.exit_code
-    assert ["Error: name a FILE, or - to read from this terminal"] == complaints(mistake)
+    assert ["Error: give a FILE to read, or - to read from this terminal"] == complaints(mistake)
     assert (0, [("-", 1, "hello")]) == (result.exit_code, stored())
 
 
@@ -178,9 +178,9 @@ INVALID = "Invalid value for "
         ("x --table sqlite_x", f"{INVALID}'--table': 'sqlite_x' cannot be the name of a table"),
         ("x --dedupe=", f"{INVALID}'--dedupe': the name of a field must not be empty"),
         ("x --retries -1", f"{INVALID}'--retries': -1 is not in the range x>=0"),
-        ("x --dead-letter=", "cannot append to '': No such file or directory"),
-        ("x --dead-letter .", "cannot append to '.': Is a directory"),
-        ("x --dead-letter /dev/null", "cannot append to '/dev/null': Invalid argument"),
+        ("x --dead-letter=", "cannot append to dead-letter file '': No such file or directory"),
+        ("x --dead-letter .", "cannot append to dead-letter file '.': Is a directory"),
+        ("x --dead-letter /dev/null", "cannot append to dead-letter file '/dev/null': Invalid arg"),
         ("x --dead-letter ./x", "--dead-letter must not be the same file as 'x'"),
         ("x --dead-letter events.db", "--dead-letter must not be the same file as 'events.db'"),
         ("x --max-queue-size 0", f"{INVALID}'--max-queue-size': 0 is not in"),
@@ -282,7 +282,7 @@ def test_after_a_signal_while_opening_nothing_is_read(monkeypatch: pytest.Monkey
 CANNOT_WRITE = "cannot write to table 'events' of database 'events.db': full"
 TWO = [signal.SIGTERM, signal.SIGINT]
 LIMITED = "--max-shutdown-wait=0.01"
-TOO_LATE = "not finished within 0.01 s after the last line"
+TOO_LATE = "the writing did not end within 0.01 s after the reading"
 ENDS = {
     "a second signal while reading": ("--max-queue-size=1", 20, TWO, 143, "stopped by SIGTERM"),
     "a second signal in the drain": ("--retries=0", 20, TWO, 143, "stopped by SIGTERM"),

@@ -36,5 +36,5 @@ def test_the_id_of_a_message(
 ) -> None:
     """The id is the value of the header or else the place; a missing id is reported."""
     assert expected == IdOf(header)(Msg(Client(), reply=OLD, headers=headers))
-    told = "message ORDERS:4711 has no id in header 'Id': its id is ORDERS:4711\n"
+    told = "message ORDERS:4711 has no id in header 'Id', so ORDERS:4711 is used as its id\n"
     assert (told if header and expected != "7" else "") == capsys.readouterr().err

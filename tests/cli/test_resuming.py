@@ -137,8 +137,8 @@ def test_a_file_that_changes_before_its_turn(
 @pytest.mark.parametrize(
     ("call", "complaint"),
     [
-        ("-", "'-': only a file can be read again"),
-        ("pipe", "'pipe': only a file can be read again"),
+        ("-", "'-': only files can be resumed"),
+        ("pipe", "'pipe': only files can be resumed"),
         ("x x", "'x': it is named twice"),
         ("empty", "'empty': it has 0 lines, but line 9 is stored already"),
         ("shorter", "'shorter': it has 1 line, but line 2 is stored already"),

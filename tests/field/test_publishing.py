@@ -151,7 +151,7 @@ def test_a_line_that_is_too_long_is_a_dead_letter(stream: Stream, limit: dict[st
 
 
 CANNOT = "cannot publish to stream"
-FIRST = "it must have a first subject without wildcards, but this subject is"
+FIRST = "its first subject must exist and contain no wildcards, but it is"
 
 
 def test_mistakes(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,7 +273,7 @@ async def test_a_run_waits_for_a_server_that_is_away(
     _, complained, code = await ended(running)
 
     assert 0 == code
-    assert "cannot write: NATS " in first + complained
+    assert "cannot write a batch: NATS " in first + complained
     assert ["a", "b", "c", "d"] == await stream.bodies()
 
 

@@ -32,7 +32,7 @@ from tests.field.workers import (
 
 pytestmark = pytest.mark.asyncio(loop_factories=["standard"])
 
-LEFT = "unacknowledged messages, to be delivered again"
+LEFT = "messages that NATS will deliver again"
 
 
 @pytest.fixture
@@ -247,7 +247,7 @@ async def test_a_rate(field: Field) -> None:
 
     assert (1, "1") == (code, figures(out)["batches"])
     assert stored == len(await field.stored())
-    message = rf"not finished within 0\.05 s after the signal; {LEFT}: (\d+)\n"
+    message = rf"not all messages were stored within 0\.05 s; {LEFT}: (\d+)\n"
     assert (match := re.search(message, complained))
     assert figures(out)["left"] == match[1]
 

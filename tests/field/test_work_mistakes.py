@@ -79,7 +79,7 @@ def assert_error(result: Result, text: str) -> None:
         ("id text PRIMARY KEY", 'column "body" of relation "events" does not exist'),
         (
             "id text PRIMARY KEY, body text, day date NOT NULL, hour int NOT NULL",
-            "columns other than id and body must allow NULL or have a default: 'day', 'hour'",
+            "these columns must allow NULL or have a default: 'day', 'hour'",
         ),
     ],
 )
