@@ -211,7 +211,7 @@ def _is_same(one: MethodCall, other: MethodCall) -> bool:
 
 
 def _seconds(event: MethodCall) -> float:
-    """Return how many seconds after the event the policy wants to flush; inf if it names no time."""
+    """Return how many seconds after the event the policy wants to flush; inf without a time."""
     return event.decision.until - event.now if isinstance(event.decision, Wait) else 0.0
 
 

@@ -1,7 +1,7 @@
 """Histories for the checks of policies, and the Hypothesis strategies that draw histories.
 
-A history is a list of steps. Each step has its distance in time from the previous step, in units of
-time. A step that cannot happen is skipped: the start of a flush while no item waits or no slot is
+A history is a list of steps. Each step says how many units of time after the previous step it
+happens. A step that cannot happen is skipped: the start of a flush while no item waits or no slot is
 free, or the end of a flush while no flush runs. So every list of steps is a valid history, also
 after some steps are removed.
 
@@ -30,7 +30,7 @@ class Arrive:
     Args:
         after: The time since the previous step, in units.
         weights: The weight of each item, in quarters of the ``max_weight`` of the policy. Without a
-            ``max_weight``, these are the weights themselves.
+            finite ``max_weight``, these are the weights themselves.
     """
 
     after: int
