@@ -1,8 +1,8 @@
 """Histories for the checks of policies, and the Hypothesis strategies that draw histories.
 
 A history is a list of steps. Each step says how many units of time after the previous step it
-happens. A step that cannot happen is skipped: the start of a flush while no item waits or no slot is
-free, or the end of a flush while no flush runs. So every list of steps is a valid history, also
+happens. A step that cannot happen is skipped: the start of a flush while no item waits or no slot
+is free, or the end of a flush while no flush runs. So every list of steps is a valid history, also
 after some steps are removed.
 
 The times that the strategies draw are small multiples of a unit. If the unit is the default, an
