@@ -1,4 +1,4 @@
-"""The checks of the options of ``simulate``: some need another one, some exclude each other."""
+"""The checks of combinations of options of ``simulate``: an option may need or exclude another."""
 
 import click
 from click.core import ParameterSource
@@ -8,18 +8,18 @@ from flushq.throttles import CircuitBreaker
 
 
 def check_combination(ctx: click.Context) -> None:
-    """Raise Mistake unless every option that the call names has an effect.
+    """Raise Mistake unless every option that is given has an effect and the options fit together.
 
     Raises:
-        Mistake: An option has no effect; or the call has neither a FILE nor a --rate, or has both;
-            or one item may weigh more than all waiting items may weigh together.
+        Mistake: An option that is given has no effect; or neither a FILE nor --rate is given, or
+            both are; or --weight allows items that are heavier than --queue-weight.
     """
     _check_traffic(ctx)
     _check_needed(ctx, ("retry", "attempts"), ("fail_rate",), "calls that fail")
     _check_needed(ctx, ("queue_weight",), ("weight",), "the weights of items")
-    _check_needed(ctx, ("when_full",), ("queue_size", "queue_weight"), "a queue that is full")
+    _check_needed(ctx, ("when_full",), ("queue_size", "queue_weight"), "full queues")
     if isinstance(ctx.params["throttle"], CircuitBreaker) and not _given(ctx, "fail_rate"):
-        raise Mistake("a breaker needs --fail-rate: it is about calls that fail")
+        raise Mistake("a breaker is about calls that fail: it needs --fail-rate")
     if ctx.params["queue_weight"] is not None:
         _check_weights(ctx.params["weight"], ctx.params["queue_weight"])
 
@@ -33,8 +33,8 @@ def _check_traffic(ctx: click.Context) -> None:
     draws = _given(ctx, "fail_rate", "weight")
     of_model = _given(ctx, "seconds", *([] if draws else ["seed"]), "partitions", "skew")
     if traffic == ["file"] and of_model:
-        why = "it is about the random arrivals of --rate"
-        raise Mistake(f"--{of_model[0]} must not be given with a FILE: {why}")
+        why = "is about random arrivals (--rate)"
+        raise Mistake(f"--{of_model[0]} {why}: it must not be given with a FILE")
     _check_needed(ctx, ("skew",), ("partitions",), "random partitions")
 
 
@@ -50,15 +50,15 @@ def _check_weights(mean: float, bound: float) -> None:
 def _check_needed(
     ctx: click.Context, options: tuple[str, ...], needed: tuple[str, ...], about: str
 ) -> None:
-    """Raise Mistake if the call names one of the options but none of the options that it needs."""
+    """Raise Mistake if one of the ``options`` is given but none of the ``needed`` options."""
     given = _given(ctx, *options)
     if given and not _given(ctx, *needed):
         missing = " or ".join(map(_shown, needed))
-        raise Mistake(f"{_shown(given[0])} needs {missing}: it is about {about}")
+        raise Mistake(f"{_shown(given[0])} is about {about}: it needs {missing}")
 
 
 def _given(ctx: click.Context, *names: str) -> list[str]:
-    """Return those of the parameters that the call gives, in this order."""
+    """Return those of the ``names`` that are given on the command line, in the same order."""
     return [name for name in names if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
 
 

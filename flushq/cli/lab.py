@@ -1,4 +1,7 @@
-"""The lab: it simulates a policy with some traffic and a sink, and computes figures."""
+"""The lab: it simulates a policy with some traffic and a sink, and computes latencies and costs.
+
+The *sink* stands for what ``flush_fn`` writes to, such as a database.
+"""
 
 import math
 from collections import Counter, defaultdict
@@ -16,24 +19,27 @@ from flushq.simulation import FlushFails, Trace, simulate
 from flushq.throttles import Throttle
 
 Progress = Callable[[int], None]
-"""A function that gets the number of items of a call; negative if they will be retried."""
+"""A function that gets the number of items of each call when the call starts.
+
+If the call fails and will be retried, the function gets the same number again, but negative.
+"""
 
 LeastCost = Callable[[int | None], float]
-"""A function that takes a cap on batches and returns the least cost of any schedule."""
+"""A function of ``max_records`` that returns the least cost of any schedule with this cap."""
 
 WhenFull = Literal["wait", "drop_oldest", "drop_newest"]
-"""What happens when an item finds no room: the same words as for a FlushQueue."""
+"""What a full queue does when an item arrives: see ``when_full`` of FlushQueue."""
 
 WHEN_FULL: Sequence[WhenFull] = get_args(WhenFull)
 
 
 @attrs.frozen
 class Sink:
-    """The time that a call of the sink takes.
+    """A model of how long a call of the sink takes.
 
     Attributes:
-        fixed: The seconds for each call, whatever its size.
-        each: The further seconds for each item of the call.
+        fixed: The seconds that a call takes in addition to the time for its items.
+        each: The seconds that a call takes for each of its items.
     """
 
     fixed: float
@@ -46,7 +52,7 @@ class Sink:
 
 @attrs.frozen
 class Failures:
-    """The failures of a sink, and the retries after them.
+    """A model of how often calls of the sink fail, and of how they are retried.
 
     Attributes:
         rate: The probability that a call fails.
@@ -61,8 +67,11 @@ class Failures:
     attempts: int
 
     def draw(self) -> FlushFails:
-        """Return a function that draws the verdicts of one run: the same ones for each run."""
-        random = Random(f"the failures of {self.seed}")  # not the random numbers of the traffic
+        """Return a function that draws the verdicts on the calls of one run, one after the other.
+
+        Each function that this method returns draws the same sequence of verdicts.
+        """
+        random = Random(f"the failures of {self.seed}")  # independent of the traffic
 
         def fails(attempt: int, size: int) -> Verdict | None:
             if random.random() >= self.rate:
@@ -77,20 +86,21 @@ class Setting:
     """The conditions that are the same for all policies.
 
     Attributes:
-        arrivals: The times at which the items arrive, in seconds; at least one.
-        sink: The time that a call of the sink takes.
+        arrivals: The times at which the items arrive, in seconds. There is at least one.
+        sink: The model of how long a call of the sink takes.
         slots: The number of flushes that may run at a time.
         flush_cost: The cost of each call of the sink.
         delay_cost: The cost of each second that an item waits for the start of its flush.
         max_queue_size: The number of items that may wait. None: any number.
         max_queue_weight: The weight that all waiting items may have together. None: any weight.
-        when_full: What happens when an item finds no room.
+        when_full: What a full queue does when an item arrives.
         drain: Whether the queue is closed after the last arrival.
-        failures: The failures of the sink. None: no call fails.
-        began: The date of second 0. None: the traffic has no dates.
+        failures: The model of failed calls. None: no call fails.
+        began: The date and time at second 0. None: the traffic has no dates.
         partitions: The partition key of each item. None: there are no partitions.
         weights: The weight of each item. None: the items have no weights.
-        throttle: The throttle that decides when a call of the sink may start. None: at any time.
+        throttle: The throttle that decides when a call of the sink may start. None: calls may
+            start at any time.
     """
 
     arrivals: Sequence[float]
@@ -110,13 +120,16 @@ class Setting:
 
     @property
     def is_bounded(self) -> bool:
-        """Whether the queue has a limit, so that it can be full."""
+        """Whether the number or the weight of waiting items is limited."""
         return self.max_queue_size is not None or self.max_queue_weight is not None
 
     def by_partition(self, displaced: Container[int] = ()) -> Mapping[Hashable, Sequence[float]]:
-        """Return the arrival times of the items that are not displaced, by partition key.
+        """Return, for each partition key, the arrival times of the items that are not displaced.
 
-        Without partitions the only key is None.
+        Without partitions, the only key is None.
+
+        Args:
+            displaced: The indexes, in the arrivals, of the displaced items.
         """
         times = defaultdict[Hashable, list[float]](list)
         keyed = zip(self.partitions or repeat(None), self.arrivals, strict=False)
@@ -126,7 +139,10 @@ class Setting:
         return times
 
     def least_cost(self, max_records: int | None) -> float:
-        """Return the least cost of any schedule with this cap, if a slot is always free."""
+        """Return the least cost of any schedule whose batches keep this cap.
+
+        A slot is always free. A batch has items of only one partition.
+        """
         costs = (
             least_cost(
                 times,
@@ -140,7 +156,12 @@ class Setting:
 
 
 def quantile(latencies: Sequence[float], share: float) -> float:
-    """Return the quantile of sorted latencies for this share; NaN if there are no latencies."""
+    """Return a quantile of the sorted latencies; NaN if there are no latencies.
+
+    Args:
+        latencies: The latencies, the shortest first.
+        share: The share of the latencies that are at most the result: 0.5 for the median.
+    """
     if not latencies:
         return math.nan
     return latencies[max(0, math.ceil(share * len(latencies)) - 1)]
@@ -148,12 +169,12 @@ def quantile(latencies: Sequence[float], share: float) -> float:
 
 @attrs.frozen
 class Slowest:
-    """The partition with the greatest p99 latency (the 0.99 quantile).
+    """The partition whose p99 latency (the 0.99 quantile) is the greatest.
 
     Attributes:
         key: The key of the partition. None: no item was delivered.
-        latencies: The latencies of its items, the shortest first.
-        others: The latencies of the items of all other partitions, the shortest first.
+        latencies: The latencies of the delivered items of this partition, the shortest first.
+        others: The latencies of the delivered items of all other partitions, the shortest first.
     """
 
     key: Hashable
@@ -163,18 +184,19 @@ class Slowest:
 
 @attrs.frozen
 class Run:
-    """The results of one policy.
+    """The results of the simulation of one policy.
 
     Attributes:
         policy: The text that describes the policy.
-        setting: The conditions of the run.
-        trace: The trace without its events, which would take too much memory.
-        latencies: The time of each delivered item from its arrival to the end of its flush, in
-            seconds, the shortest first.
+        setting: The conditions of the simulation.
+        trace: The trace of the simulation. Its events are left out, because they would take too
+            much memory.
+        latencies: The latencies of the delivered items, in seconds, the shortest first. A latency
+            is the time from the arrival of an item to the end of its flush.
         slowest: The slowest partition. None: there are no partitions.
-        delays: The sum of the times that the flushed items waited for the start of their flush,
-            in seconds.
-        least: The least cost of any schedule.
+        delays: The sum of the delays of all flushed items, in seconds. A delay is the time from the
+            arrival of an item to the start of its flush.
+        least: The least cost of any schedule that keeps the ``max_records`` of the policy.
     """
 
     policy: str
@@ -187,7 +209,7 @@ class Run:
 
     @property
     def sizes(self) -> list[int]:
-        """The sizes of the batches, in the order of their starts."""
+        """The number of items of each flush, in the order in which the flushes started."""
         return [flush.size for flush in self.trace.flushes]
 
     @property
@@ -197,9 +219,9 @@ class Run:
 
     @property
     def busy(self) -> float:
-        """The share of the slots' time in which calls ran.
+        """The share of the time in which a slot ran a call, on average over all slots.
 
-        This time is from the first arrival to the end of the last flush.
+        The time begins at the first arrival and ends with the last flush.
         """
         flushes = self.trace.flushes
         ended = max((flush.ended for flush in flushes), default=0)
@@ -209,7 +231,7 @@ class Run:
 
     @property
     def cost(self) -> float:
-        """The cost of all calls, plus the cost of the delays of all flushed items."""
+        """The cost of all calls plus the cost of all delays."""
         calls = sum(flush.attempts for flush in self.trace.flushes)
         return self.setting.flush_cost * calls + self.setting.delay_cost * self.delays
 
@@ -220,19 +242,26 @@ class Run:
         return None if left or not self.least else self.cost / self.least
 
     def latency(self, share: float) -> float:
-        """Return this quantile of the latencies; NaN if no item was delivered."""
+        """Return the :func:`quantile` of the latencies for this share; NaN if there are none."""
         return quantile(self.latencies, share)
 
 
 def run(
     text: str, policy: FlushPolicy, setting: Setting, least: LeastCost, progress: Progress
 ) -> Run:
-    """Simulate a policy to the end of the traffic, and get the least cost under its cap.
+    """Simulate a policy under these conditions, and return the results.
+
+    Args:
+        text: The text that describes the policy.
+        policy: The policy; it is not changed.
+        setting: The conditions of the simulation.
+        least: A function that returns the least cost for the ``max_records`` of the policy.
+        progress: A function that is told of the items that are handled; see :data:`Progress`.
 
     Raises:
         PolicyError: The policy or the throttle raised, or gave an invalid answer.
-        TypeError, ValueError: The policy cannot be run. It has, for example, a ``max_weight``, but
-            the items have no weights.
+        TypeError, ValueError: The policy cannot be simulated: for example, the policy has a
+            ``max_weight``, but the items have no weights.
     """
     trace = _trace(policy, setting, progress)
     latencies, delays = _latencies(trace, setting)
@@ -243,7 +272,7 @@ def run(
 
 
 def _latencies(trace: Trace, setting: Setting) -> tuple[dict[Hashable, list[float]], float]:
-    """Return the latencies of each partition, and the sum of all waits for a flush to start."""
+    """Return the latencies by partition key, and the sum of all delays; see :class:`Run`."""
     latencies = defaultdict[Hashable, list[float]](list)
     displaced = {each.item for each in trace.displacements}
     coming = {key: iter(times) for key, times in setting.by_partition(displaced).items()}

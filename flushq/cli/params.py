@@ -1,12 +1,12 @@
-"""The values of options: functions that make policies, sinks and numbers from their texts.
+"""The values of options: functions that make policies, sinks and numbers from texts.
 
 ``interval:2.0,500`` is IntervalPolicy(2.0, 500). The text of a policy is a name, then a colon and
-arguments with commas between them. Each policy has a row in FORMS. Any other name is the name of a
-module: ``service.queues:POLICY`` is the object POLICY of that module, and
-``service.queues:Calm(0.2, 1)`` is the policy that its class Calm makes with these arguments. The
-arguments must be literals: no expression is evaluated.
+arguments that are separated by commas. ``FORMS`` has all these names. Any other name is the name of
+a module: ``service.queues:POLICY`` is the object POLICY of the module ``service.queues``, and
+``service.queues:Calm(0.2, 1)`` is the policy that the class Calm of this module makes with these
+arguments. The arguments must be literals: no expression is evaluated.
 
-``0.02+0.0001n`` is a sink that takes 0.02 s for a flush, and 0.0001 s more for each item.
+``0.02+0.0001n`` is a sink whose calls take 0.02 s, plus 0.0001 s for each item.
 """
 
 import ast
@@ -51,7 +51,10 @@ _TEXT = re.compile(rf"(?:({_NUMBER})(?:\+|$))?(?:({_NUMBER})n)?")
 def option_reader(
     read: Callable[[Given], T],
 ) -> Callable[[click.Context, click.Parameter, Given], T]:
-    """Return a click callback that converts an option with ``read`` and reports its ValueError."""
+    """Return a click callback that returns ``read(value)`` for the value of an option.
+
+    If ``read`` raises a ValueError, the callback tells the user that the value is invalid.
+    """
 
     def callback(ctx: click.Context, param: click.Parameter, given: Given) -> T:
         try:
@@ -64,10 +67,10 @@ def option_reader(
 
 @contextmanager
 def errors_as_messages() -> Iterator[None]:
-    """Turn the errors of policies and of bad arguments into messages for the user.
+    """Turn the errors of the block about policies and arguments into messages for the user.
 
     Raises:
-        ClickException: A policy raised, or gave an invalid answer.
+        ClickException: A policy or a throttle raised, or gave an invalid answer.
         Mistake: An argument or a policy cannot be used.
     """
     try:
@@ -93,7 +96,7 @@ class Input(click.File):
     """The type of an option or argument that is a file to read, or ``-`` for standard input."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the open file; fail if it must be standard input but standard input is closed."""
+        """Return the open file; fail if the value is ``-`` but standard input is closed."""
         if value == STANDARD_INPUT and sys.stdin is None:
             self.fail(f"{value!r}: standard input is closed", param, ctx)
         return super().convert(value, param, ctx)
@@ -103,7 +106,7 @@ class Number(click.FloatRange):
     """The type of an option that is a float within bounds. NaN is not accepted."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number; fail if it is out of bounds or NaN."""
+        """Return the number; fail if the number is out of bounds or NaN."""
         number = super().convert(value, param, ctx)
         if math.isnan(number):
             self.fail(f"it must be a number, not {value}.", param, ctx)
@@ -116,8 +119,8 @@ class Form:
 
     Attributes:
         usage: The form as the help text shows it.
-        build: The function that makes the policy from its arguments.
-        readers: The functions that convert the arguments, in order.
+        build: The function that makes a policy from the converted arguments.
+        readers: For each argument, in order, the function that converts the argument from text.
         required: The number of arguments that must be given.
     """
 
@@ -127,7 +130,7 @@ class Form:
     required: int = 0
 
     def read(self, arguments: list[str]) -> FlushPolicy:
-        """Make the policy with these arguments.
+        """Make a policy from the texts of the arguments.
 
         Raises:
             ValueError: There are too few or too many arguments, or an argument is invalid.
@@ -154,10 +157,11 @@ POLICY_USAGE = f"{', '.join(form.usage for form in FORMS.values())} or MODULE:NA
 
 
 def parse_policy(text: str) -> FlushPolicy:
-    """Make the policy that a text describes, or import it from the module that the text names.
+    """Return the policy that a text describes: make a new one, or import one from a module.
 
     Raises:
-        ValueError: The text does not describe a policy; the message shows the text and the reason.
+        ValueError: The text does not describe a policy, or the policy could not be made or
+            imported. The message shows the text and the reason.
     """
     name, colon, arguments = text.partition(":")
     form = FORMS.get(name)
@@ -165,18 +169,23 @@ def parse_policy(text: str) -> FlushPolicy:
         return form.read(arguments.split(",") if colon else []) if form else _find(name, arguments)
     except ValueError as error:
         usage = form.usage if form else POLICY_USAGE
-        raise ValueError(f"bad policy {text!r}: {error}; it must be {usage}") from None
+        raise ValueError(f"bad policy {text!r}: {error}; the form is {usage}") from None
 
 
 def near_miss(name: str, names: Collection[str]) -> str:
-    """Return a "did you mean" question if a name is similar to one of these names, else ''."""
+    """Return a "did you mean" question if a name is unknown but similar to a known one; else ''.
+
+    Args:
+        name: The name.
+        names: The known names.
+    """
     matches = [] if name in names else get_close_matches(name, names, 1)
     return f" (did you mean {matches[0]!r}?)" if matches else ""
 
 
 @contextmanager
 def catching_system_exit(complaint: Callable[[str], Exception]) -> Iterator[None]:
-    """Replace a SystemExit of a policy with the exception that ``complaint`` makes of a message."""
+    """Raise ``complaint(message)`` instead of a SystemExit that a policy raises in the block."""
     try:
         yield
     except SystemExit as error:
@@ -189,7 +198,11 @@ def system_exit_message(error: SystemExit) -> str:
 
 
 def _find(module: str, text: str) -> FlushPolicy:
-    """Import a policy of the user, or make it with the class or function that the text calls."""
+    """Return the object ``text`` of a module; if ``text`` is a call, return the policy it makes.
+
+    Raises:
+        ValueError: The object cannot be imported or is not a policy, or the call fails.
+    """
     if not (module and text):
         raise ValueError(f"there is no policy of this name{near_miss(module, FORMS)}")
     name, call = (text, None) if "(" not in text else _read_call(text)
@@ -204,19 +217,23 @@ def _find(module: str, text: str) -> FlushPolicy:
 
 
 class Arguments(NamedTuple):
-    """The arguments of a call."""
+    """The arguments with which a class or function makes a policy."""
 
     args: list[Any]
     kwargs: dict[Any, Any]
 
 
 def _read_call(text: str) -> tuple[str, Arguments]:
-    """Read ``NAME(ARGUMENT, NAME=ARGUMENT, ...)``, whose arguments are literals."""
+    """Return the name and the arguments in a text like ``NAME(ARGUMENT, NAME=ARGUMENT, ...)``.
+
+    Raises:
+        ValueError: The text has another form, or an argument is not a literal.
+    """
     match _parsed(text):
         case ast.Call(ast.Name(name), args, keywords):
             kwargs = {keyword.arg: _literal(keyword.value, text) for keyword in keywords}
             if None in kwargs or len(kwargs) < len(keywords):
-                raise ValueError(f"{text!r} must not contain ** or name an argument twice")
+                raise ValueError(f"{text!r} must not contain ** or give an argument twice")
             return name, Arguments([_literal(arg, text) for arg in args], kwargs)
         case _:
             raise ValueError(f"{text!r} must be like NAME(ARGUMENT, ...)")
@@ -237,7 +254,7 @@ def _literal(argument: ast.expr, text: str) -> object:
 
 
 def _near_miss_of(error: BaseException) -> str:
-    """Return a "did you mean" question for a module or an object that was not found, else ''."""
+    """Return a "did you mean" question if a module, or an object in it, was not found; or ''."""
     if isinstance(error, ModuleNotFoundError):
         return near_miss(error.name or "", FORMS)
     if isinstance(error, AttributeError) and isinstance(error.obj, ModuleType):
@@ -252,7 +269,7 @@ def _checked(found: object, module: str, text: str) -> FlushPolicy:
         raise ValueError(why)
     if not isinstance(found, FlushPolicy):
         what = _in_a_line(reprlib.repr(found))
-        raise ValueError(f"{text} is {what}, not a policy")  # noqa: TRY004 - of the text
+        raise ValueError(f"{text} is {what}, not a policy")  # noqa: TRY004 - the text is wrong
     return found
 
 
@@ -271,5 +288,5 @@ def parse_sink(text: str) -> Sink:
     if not text or text.endswith("+") or sink is None:
         raise ValueError(f"bad sink {text!r}: it must be like 0.1, 0.01n or 0.1+0.01n")
     if sink(1) > LARGEST:
-        raise ValueError(f"bad sink {text!r}: one item must not take more than {LARGEST:g} s")
+        raise ValueError(f"bad sink {text!r}: a call with one item must take at most {LARGEST:g} s")
     return sink

@@ -1,10 +1,10 @@
 """The picture of the results of the lab: a row for each policy, with the same scales in all rows.
 
-The left column shows the whole run, divided into short intervals: the maximum and the mean number
-of waiting items. The middle column shows a part of the run, the same for all policies: the number
-of waiting items, and the size of each flush. The right column shows which share of the items was
-delivered within a time; with partitions it has a line for the slowest partition and a line for all
-others.
+The left column shows the whole run, divided into short intervals: for each interval, the maximum
+and the mean number of waiting items. The middle column shows a part of the run (the same seconds
+for all policies): the number of waiting items, and the size of each flush. The right column shows,
+for each latency, the share of items that were delivered within this time. With partitions, the
+slowest partition has a line of its own, and all other partitions have one line together.
 """
 
 import bisect
@@ -40,7 +40,7 @@ _STYLE = {
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "grid.color": "#e2e2e2",
-    "svg.hashsalt": "flushq",  # so that the same runs always give the same file
+    "svg.hashsalt": "flushq",  # so that the same runs always make the same file
     "svg.fonttype": "none",
     "text.parse_math": False,
     **dict.fromkeys(["text.color", "axes.edgecolor", "axes.labelcolor"], _INK),
@@ -52,13 +52,13 @@ _DAY = 86_400.0
 
 @attrs.frozen
 class Steps:
-    """The number of waiting items: from ``times[i]`` on, ``levels[i]`` items wait."""
+    """The number of waiting items over time: from ``times[i]`` on, ``levels[i]`` items wait."""
 
     times: Sequence[float]
     levels: Sequence[int]
 
     def between(self, start: float, end: float) -> "Steps":
-        """Return the part between two times; the end is appended to ``times``, without a level."""
+        """Return the steps between two times; the last time, ``end``, has no level."""
         first, last = bisect.bisect(self.times, start), bisect.bisect_left(self.times, end)
         levels = [self.levels[first - 1] if first else 0, *self.levels[first:last]]
         return Steps([start, *self.times[first:last], end], levels)
@@ -70,7 +70,7 @@ class Steps:
 
     @property
     def mean(self) -> float:
-        """The mean level over time."""
+        """The mean level over time, if :meth:`between` has made these steps."""
         seconds = [later - earlier for earlier, later in pairwise(self.times)]
         area = sum(level * time for level, time in zip(self.levels, seconds, strict=True))
         return area / sum(seconds)
@@ -82,9 +82,9 @@ class Scales:
 
     Attributes:
         whole: The first and the last second of the whole run.
-        part: The first and the last second of the middle column.
-        latency: The least and the greatest latency on the axis, in seconds.
-        most: The greatest number of waiting items.
+        part: The first and the last second of the part of the run in the middle column.
+        latency: The least and the greatest latency in the right column, in seconds.
+        most: The greatest number of waiting items in any run.
     """
 
     whole: tuple[float, float]
@@ -109,10 +109,10 @@ def save_picture(runs: Sequence[Run], path: str) -> None:
 
 
 def steps_of(run: Run) -> Steps:
-    """Return how many items waited at each time: those that arrived and have not left.
+    """Return how many items waited at each time, also items whose producers waited in line.
 
-    An item leaves when it is displaced or its flush starts. An item that is refused leaves when the
-    queue closes, at the last arrival.
+    An item waits from its arrival until its flush starts or it is displaced. An item that is
+    refused waits until the queue closes, at the time of the last arrival.
     """
     came = Counter(run.setting.arrivals)
     came[run.setting.arrivals[-1]] -= run.trace.refused
@@ -139,10 +139,10 @@ def scales_of(runs: Sequence[Run], steps: Sequence[Steps]) -> Scales:
 
 
 def _middle_part(runs: Sequence[Run], first: float, last: float) -> tuple[float, float]:
-    """Return the first and the last second of a part around the middle arrival.
+    """Return the first and the last second of a part of the runs, around the middle arrival.
 
-    The part has about 12 flushes of the run that flushes most often. It is longer, up to 100 of
-    these flushes, if it would otherwise contain no flush of the run that flushes least often.
+    The part has about 12 flushes of the run that flushes most often. It has more of them, up to
+    about 100, if the run that flushes least often might otherwise have no flush in the part.
     """
     gaps = [(last - first) / max(1, len(run.sizes)) for run in runs]
     seconds = max(12 * min(gaps), min(1.5 * max(gaps), 100 * min(gaps)))
@@ -152,7 +152,7 @@ def _middle_part(runs: Sequence[Run], first: float, last: float) -> tuple[float,
 
 
 def traffic_text(setting: Setting) -> str:
-    """Return a sentence about the arrivals."""
+    """Return the title: how many items arrived, in how many partitions and how fast."""
     arrivals = setting.arrivals
     came = counted(len(arrivals), "item")
     if setting.partitions is not None:
@@ -164,24 +164,26 @@ def traffic_text(setting: Setting) -> str:
 
 
 def sink_text(setting: Setting) -> str:
-    """Return sentences about the sink, the costs and the limits of the queue."""
+    """Return sentences about the sink, the costs, the limits of the queue, and failures."""
     sink = setting.sink
     times = [duration(sink.fixed)] if sink.fixed or not sink.each else []
     times += [f"{duration(sink.each)} for each item"] if sink.each else []
-    slots = f"; {setting.slots} may run at a time" if setting.slots > 1 else ""
+    slots = f"; {setting.slots} flushes may run at a time" if setting.slots > 1 else ""
     flush, delay = setting.flush_cost, setting.delay_cost
     sentences = [
-        f"A flush takes {' and '.join(times)}{slots}.",
-        f"It costs {flush:g}; a second that an item waits costs {delay:g}.",
+        f"A call of the sink takes {' plus '.join(times)}{slots}.",
+        f"A call costs {flush:g}; a second that an item waits costs {delay:g}.",
     ]
     if setting.max_queue_size is not None:
         sentences.append(f"At most {setting.max_queue_size:,} items wait.")
     if setting.max_queue_weight is not None:
-        sentences.append(f"Waiting items weigh up to {setting.max_queue_weight:g}.")
+        sentences.append(f"All waiting items weigh up to {setting.max_queue_weight:g}.")
     if setting.when_full != "wait":
-        sentences.append(f"A full queue displaces the {setting.when_full.removeprefix('drop_')}.")
+        sentences.append(
+            f"A full queue displaces the {setting.when_full.removeprefix('drop_')} item."
+        )
     if setting.failures is not None:
-        sentences.append(f"{100 * setting.failures.rate:.3g}% of the calls fail.")
+        sentences.append(f"{100 * setting.failures.rate:.3g}% of calls fail.")
     return " ".join(sentences)
 
 
@@ -265,7 +267,7 @@ def _draw_latencies(axis: Any, run: Run, scales: Scales) -> None:
         if others:
             _draw_curve(axis, others, least, "-")
         times = [duration(quantile(latencies, SHARES[-1])) for latencies in (others, slowest)]
-        texts = [f"others {SHARES[-1]:.0%} {times[0]}", f"slowest {times[1]}"]
+        texts = [f"{SHARES[-1]:.0%}: others {times[0]}", f"slowest {times[1]}"]
     axis.set_title(",  ".join(texts), loc="left")
 
 
@@ -286,9 +288,9 @@ def _write_head(figure: Any, setting: Setting) -> None:
     figure.text(left, 1 - 0.32 / height, traffic_text(setting), fontsize=13, weight="bold")
     figure.text(left, 1 - 0.56 / height, sink_text(setting))
     handles = [
-        patch(color=_MOST, label="items that wait, at most"),
-        patch(color=_MEAN, label="on average, or at that moment"),
-        line([], [], color=_FLUSH, label="items that leave in a flush"),
+        patch(color=_MOST, label="waiting items: maximum"),
+        patch(color=_MEAN, label="waiting items: mean (left) or exact (middle)"),
+        line([], [], color=_FLUSH, label="items of a flush"),
         line([], [], color=_FLUSH, marker="o", linestyle="", label="50% and 99% of the items"),
     ]
     if setting.partitions is not None:
@@ -304,8 +306,8 @@ def _write_head(figure: Any, setting: Setting) -> None:
     )
     titles = (
         "The whole run",
-        "A closer look: the same moments for all",
-        "Latency: items done within",
+        "A closer look: the same part of all runs",
+        "Items delivered within this time",
     )
     for (left, _), title in zip(_COLUMNS, titles, strict=True):
         figure.text(left / _WIDTH, 1 - (_TOP + 0.12) / height, title, style="italic")
@@ -325,7 +327,7 @@ class _Places:
         return [start + moment / _DAY for moment in moments]
 
     def label_axis(self, axis: Any, ends: tuple[float, float]) -> None:
-        """Label the time axis from one end to the other."""
+        """Limit a time axis to these two times, which are in seconds, and label the axis."""
         axis.set_xlim(*self.positions(ends))
         if self.began is None:
             axis.xaxis.set_major_locator(_matplotlib("ticker").MaxNLocator(6, steps=_STEPS))
@@ -343,5 +345,5 @@ def _shortened(text: str, most: int) -> str:
 
 
 def _matplotlib(name: str) -> Any:
-    """Import a module of matplotlib: only when it is needed, as it is large and may be missing."""
+    """Import a module of matplotlib only now, because matplotlib is large and may be missing."""
     return import_module(f"matplotlib.{name}")

@@ -1,4 +1,4 @@
-"""The results of the lab as a table and as JSON: one row for each policy."""
+"""The results of the lab as a table or as JSON: one row or one object for each policy."""
 
 import io
 import json
@@ -17,7 +17,7 @@ WIDTH = 200
 
 
 def as_table(runs: Sequence[Run]) -> str:
-    """Return a text table of all runs."""
+    """Return a table of all runs as text."""
     table = Table("policy", box=None, pad_edge=False, padding=(0, 3, 0, 0))
     optional = _optional_figures(runs[0])
     latencies = [*SHARES] if runs[0].slowest is None else [*SHARES, "others p99", "slowest p99"]
@@ -38,7 +38,7 @@ def as_json(runs: Sequence[Run]) -> str:
 
 
 def reasons_text(run: Run) -> str:
-    """Return a text with the number of flushes for each reason, and of items not flushed."""
+    """Return how many flushes each reason had, and how many items were never flushed, as text."""
     counts = [f"{reason} {count}" for reason, count in run.reasons.items()]
     if run.trace.stranded:
         counts.append(f"{counted(run.trace.stranded, 'item')} not flushed")
@@ -48,7 +48,10 @@ def reasons_text(run: Run) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time with three significant digits: in seconds, or below 1 s in milliseconds."""
+    """Return a duration as text with three significant digits, in s, or in ms if it is below 1 s.
+
+    NaN gives ``-``.
+    """
     if math.isnan(seconds):
         return "-"
     rounded = float(f"{seconds:.3g}")
@@ -107,7 +110,7 @@ def _short(text: str) -> str:
 
 
 def _slowest(run: Run) -> dict[str, Any]:
-    """Return the figures of the slowest partition; empty if there are no partitions."""
+    """Return the figures of the slowest partition and of all others; {} without partitions."""
     if run.slowest is None:
         return {}
     others, slowest = (
@@ -122,7 +125,7 @@ def _others_and_slowest(slowest: Slowest) -> tuple[Sequence[float], Sequence[flo
 
 
 def _optional_figures(run: Run) -> dict[str, int]:
-    """Return the figures that exist only with a limit of the queue or only with failures."""
+    """Return the figures that exist only if the queue is bounded or only if calls may fail."""
     figures: dict[str, int] = {}
     if run.setting.is_bounded and run.setting.when_full == "wait":
         figures |= {"blocked": run.trace.blocked}

@@ -99,7 +99,7 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     default=0.0,
     show_default=True,
     metavar="S",
-    help="Make partition k come k ** S times less often than partition 1 (Zipf's law).",
+    help="Make partition k less frequent than partition 1, by the factor k ** S (Zipf's law).",
 )
 @click.option(
     "--sink",
@@ -139,10 +139,12 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     type=click.Choice(WHEN_FULL),
     default="wait",
     show_default=True,
-    help="What a full queue does: let producers wait in line, or drop the oldest or newest item.",
+    help="What a full queue does: let producers wait, or displace the oldest or the newest item.",
 )
 @click.option(
-    "--drain", is_flag=True, help="Close the queue after the last arrival, and flush all its items."
+    "--drain",
+    is_flag=True,
+    help="Close the queue after the last arrival, and flush the items that still wait.",
 )
 @click.option(
     "--fail-rate",
@@ -196,7 +198,7 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     default=DEFAULT_POLICIES,
     show_default=True,
     metavar="TEXT",
-    help=f"A policy to try: {POLICY_USAGE}. Can be given many times.",
+    help=f"A policy to try: {POLICY_USAGE}. You can give this option many times.",
 )
 @click.option("--json", is_flag=True, help="Print JSON instead of a table.")
 @click.option(
@@ -232,26 +234,28 @@ def simulate(
     json: bool,
     plot: str | None,
 ) -> None:
-    """Run policies with the same traffic, in virtual time, and compare them.
+    """Run policies with the same traffic, in virtual time, and compare the policies.
 
-    The traffic is a FILE (- for standard input) or random (--rate). Each line of a FILE is the time
-    of one arrival, in seconds or ISO 8601 (UTC if the line has no time zone). A tab and the key of
-    a partition may follow.
+    The traffic is a FILE (- for standard input) or random (--rate). Each line of a FILE has the
+    time of one arrival, in seconds or ISO 8601 (UTC if the line has no time zone). A tab and the
+    partition key of the item may follow. The sink stands for your flush_fn: each flush calls the
+    sink once, and once more for each retry.
 
     The command prints one row for each policy: the number of flushes, the mean and the largest
     batch size, the latencies (from the arrival of an item to the end of its flush), how busy the
-    sink was, the cost of calls and delays, that cost as a multiple of the least possible cost, and
-    the reasons of the flushes. The least possible cost is the cost of the best schedule that knows
-    the future, with the same RECORDS, if a slot is always free.
+    slots were, the cost of calls and delays, this cost divided by the least possible cost, and the
+    reasons of the flushes. The least possible cost is the cost of the best schedule that knows all
+    arrivals in advance, always has a free slot and, like the policy, has at most RECORDS items in
+    a batch.
 
-    Some options add columns. With --queue-size or --queue-weight: the number of producers that were
-    blocked (they waited in line for room), or of items that were displaced if --when-full drops
-    items. With --fail-rate: the number of dropped items. With partitions: the p99 latency of
-    the slowest partition, and of all others.
+    Some options add columns. --queue-size and --queue-weight add the number of producers that
+    waited in line for room ("blocked") or, if --when-full is not wait, the number of displaced
+    items. --fail-rate adds the number of dropped items. Partitions add the p99 latency (the 99%
+    quantile) of the slowest partition, and the p99 latency of all other partitions together.
 
-    You can use a policy of your own. MODULE:NAME is an object of a module that can be imported.
-    MODULE:NAME(0.2, most=5) is the policy that a class or a function of the module makes with these
-    arguments, which must be literals.
+    You can use a policy of your own. MODULE:NAME is the policy NAME in a module that Python can
+    import. MODULE:NAME(0.2, most=5) is the policy that the class or function NAME makes with these
+    arguments. The arguments must be literals.
     """
     check_combination(ctx)
     if plot is not None and file is not None:

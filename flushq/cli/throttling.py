@@ -1,6 +1,6 @@
-"""The texts of throttles: ``rate:10/1.0`` is RateLimit(10, 1.0).
+"""The texts that describe throttles: ``rate:10/1.0`` is RateLimit(10, 1.0).
 
-``breaker:5/30`` is CircuitBreaker(5, 30). Each throttle has a row in THROTTLES.
+``breaker:5/30`` is CircuitBreaker(5, 30). ``THROTTLES`` has all these names.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ Made = TypeVar("Made", bound=Throttle)
 
 
 def parse_throttle(text: str | None) -> Throttle | None:
-    """Make the throttle that a text describes, or return None if there is no text.
+    """Return the throttle that a text describes, or None if the text is None.
 
     Raises:
         ValueError: The text does not describe a throttle; the message shows the text and the
@@ -37,7 +37,7 @@ def parse_throttle(text: str | None) -> Throttle | None:
 
 
 def parse_rate(text: str | None) -> RateLimit | None:
-    """Make the RateLimit that a text like ``10/1.0`` describes, or return None if there is no text.
+    """Return the RateLimit that a text like ``10/1.0`` describes, or None if the text is None.
 
     Raises:
         ValueError: The text does not describe a RateLimit; the message shows the text and the
@@ -55,4 +55,4 @@ def _made(kind: Callable[[int, float], Made], figures: str, what: str, usage: st
     try:
         return kind(int(count), float(seconds))
     except ValueError as error:
-        raise ValueError(f"{what}: {error}; it must be {usage}") from None
+        raise ValueError(f"{what}: {error}; the form is {usage}") from None

@@ -15,8 +15,8 @@ class Traffic(NamedTuple):
     """The items that arrive.
 
     Attributes:
-        arrivals: The times at which the items arrive, in seconds; at least one.
-        began: The date of second 0. None: the traffic has no dates.
+        arrivals: The times at which the items arrive, in seconds. There is at least one.
+        began: The date and time at second 0. None: the traffic has no dates.
         partitions: The partition key of each item. None: there are no partitions.
         weights: The weight of each item. None: the items have no weights.
     """
@@ -28,16 +28,17 @@ class Traffic(NamedTuple):
 
 
 def read_traffic(lines: Iterable[str]) -> Traffic:
-    """Read the time in each line: seconds, or ISO 8601 (UTC if it has no time zone).
+    """Read traffic from lines: each line has the time at which an item arrives.
 
-    The text after a tab is the key of the partition. Empty lines are skipped. The arrivals of the
-    result are in seconds since the first time. If the lines have dates, ``began`` is the first one,
+    The time is in seconds or in ISO 8601 (UTC if the line has no time zone). After a tab comes the
+    partition key of the item. Empty lines are skipped. In the result, ``arrivals`` are in
+    seconds since the first time in the lines. If the lines have dates, ``began`` is the first date,
     in UTC.
 
     Raises:
-        ValueError: There are no times. Or a line has no valid time, or a time that is of another
-            kind or earlier than the lines above it; or only some of the lines have a key. The
-            message has the number of the line.
+        ValueError: There are no times; a line has no valid time; only some lines have dates; only
+            some lines have a key; or a time is earlier than the time above it. Unless there are no
+            times, the message has the number of the line.
     """
     times: list[float] = []
     keys: list[str | None] = []
@@ -66,7 +67,8 @@ def model_arrivals(rate: float, seconds: float, seed: int) -> list[float]:
     """Return the arrival times of a Poisson process; the same seed gives the same times.
 
     Raises:
-        ValueError: There would be too many arrivals, or there are none.
+        ValueError: The expected number of arrivals is greater than ``MOST_ITEMS``, or there are no
+            arrivals.
     """
     if rate * seconds > MOST_ITEMS:
         raise ValueError(
@@ -81,9 +83,10 @@ def model_arrivals(rate: float, seconds: float, seed: int) -> list[float]:
 def model_partitions(items: int, partitions: int, skew: float, seed: int) -> list[int]:
     """Draw a partition for each item, by Zipf's law; the same seed gives the same partitions.
 
-    Partition k (from 1 on) comes ``k ** skew`` times less often than partition 1.
+    The partitions are 1, 2, 3 and so on. The probability of partition k is ``k ** skew`` times less
+    than that of partition 1.
     """
-    random = Random(f"the partitions of {seed}")  # not the random numbers of the arrivals
+    random = Random(f"the partitions of {seed}")  # independent of the arrivals
     shares = [*accumulate(rank**-skew for rank in range(1, partitions + 1))]
     return random.choices(range(1, partitions + 1), cum_weights=shares, k=items)
 
@@ -93,7 +96,7 @@ def model_weights(items: int, mean: float, seed: int) -> list[float]:
 
     All weights from 0 to twice the mean are equally likely.
     """
-    random = Random(f"the weights of {seed}")  # not the random numbers of the arrivals
+    random = Random(f"the weights of {seed}")  # independent of the arrivals
     return [random.uniform(0, 2 * mean) for _ in range(items)]
 
 
@@ -105,14 +108,17 @@ def _poisson(rate: float, random: Random) -> Iterable[float]:
 
 
 def _read_line(text: str, number: int) -> tuple[str, float, str | None]:
-    """Return the kind of the time in a line, the time, and the key or None."""
+    """Return whether a line has seconds or a date, its time in seconds, and its key or None."""
     moment, tab, key = text.partition("\t")
     kind, time = _read_time(moment.rstrip(), number)
     return kind, time, key.lstrip() if tab else None
 
 
 def _read_time(text: str, number: int) -> tuple[str, float]:
-    """Return the kind of the time (seconds or a date) and the time in seconds."""
+    """Return whether a text is seconds or a date (:data:`DATE`), and its time in seconds.
+
+    The time of a date is counted from the Unix epoch.
+    """
     for kind, read in (("a number of seconds", float), (DATE, _read_date)):
         try:
             time = read(text)

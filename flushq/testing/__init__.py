@@ -1,4 +1,4 @@
-"""Laws for every policy and throttle, and functions that check them in tests.
+"""The laws that every policy or throttle must keep, and functions for tests that check these laws.
 
 This package needs Hypothesis (``pip install '.[testing]'``).
 
@@ -6,10 +6,10 @@ This package needs Hypothesis (``pip install '.[testing]'``).
 >>> from flushq.testing import check_policy
 >>> check_policy(NaturalPolicy(max_records=100), max_batch=100)
 
-:func:`check_policy` runs a policy with random histories. If the policy breaks a law, the function
-raises :class:`LawBroken`, which shows the smallest history that was found, event by event.
-:func:`check_throttle` does the same with a throttle. The Hypothesis strategies of both functions
-are public too, for tests of your own.
+:func:`check_policy` runs a policy with random histories (sequences of events). If the policy breaks
+a law, the function raises :class:`LawBroken`. This error shows, event by event, the smallest
+history that was found to break the law. :func:`check_throttle` does the same with a throttle. You
+can use the Hypothesis strategies that draw the histories in tests of your own, too.
 """
 
 try:

@@ -1,9 +1,10 @@
-"""The functions with which a test checks a policy.
+"""The functions that a test uses to check a policy.
 
-Theory of operation. A play tells the policy the events of a history. Then other copies of the
-policy are told the same events in ways that should make no difference (again, item by item, at
-other times): they must give the same answers. Bounds are measured in simulations. Hypothesis
-searches for a history in which a law or a bound is broken, and then for smaller and smaller ones.
+Theory of operation. A :class:`Play` tells one copy of the policy the events of a history, and
+checks each answer. Then other copies are told the events in ways that must make no difference: once
+more, item by item, or with all times shifted. These copies must give the same answers. The bounds
+(``max_latency``, ``max_batch``, ``ratio``) are checked in simulations. Hypothesis searches for a
+history or a simulation that breaks a law, and then for smaller and smaller ones.
 """
 
 import math
@@ -50,26 +51,27 @@ def check_policy(
 ) -> None:
     """Check that a policy keeps every law in random histories.
 
-    A history has at most 40 steps, which is enough for a dozen flushes. Up to three flushes run at
-    a time, and up to 150 items arrive at once. A mistake that needs more than that is not found:
-    use smaller thresholds in the policy of the test.
+    A history has at most 40 steps, enough for a dozen flushes. Up to three flushes run at a time,
+    and up to 150 items arrive at once. A mistake that needs more steps, flushes or items is not
+    found: if a policy may have one, give the policy smaller thresholds in the test.
 
     Args:
-        policy: The policy, which is not changed; or a function or class that makes it.
-        except_for: The names of laws that the policy need not keep: all of :data:`LAWS` are allowed
-            except ``sound`` and the three bounds. If ``caps`` is named, caps may change, but must
-            still be valid at the start.
-        max_latency: The longest time that an item may wait while a slot is free, in seconds. None:
-            not checked.
-        max_batch: The most items in a batch. None: not checked.
-        ratio: The bound on what the policy spends, as a multiple of the optimum. The policy must
-            not have a ``max_weight``. None: not checked.
-        examples: The number of histories to try.
+        policy: The policy (it is not changed), or a function or class that makes the policy.
+        except_for: The names of laws that the policy need not keep. Every name in :data:`LAWS` is
+            allowed except ``sound``, ``max_latency``, ``max_batch`` and ``ratio``. With ``caps``,
+            the caps may change but must be valid at the start.
+        max_latency: The longest time, in seconds, that an item may wait. An item may wait longer
+            only while no slot is free. None: this is not checked.
+        max_batch: The most items in a batch. None: this is not checked.
+        ratio: A bound on what the policy spends, as a multiple of what the optimum spends. The
+            policy must not have a ``max_weight``. None: this is not checked.
+        examples: The number of random histories to try for the laws, and again for each bound.
 
     Raises:
-        LawBroken: A law is broken; the message shows the smallest history that was found.
-        TypeError, ValueError: ``policy`` is not a policy, ``except_for`` names something that
-            cannot be left out, or another argument is invalid.
+        LawBroken: A law is broken. The message shows the smallest history that was found to break
+            the law.
+        TypeError, ValueError: ``policy`` is not a policy, ``except_for`` contains a name that is
+            not allowed, or another argument is invalid.
     """
     _check_names(except_for)
     _check_bounds(max_latency, max_batch, ratio)
@@ -92,17 +94,17 @@ def check_policy(
 def check_history(
     policy: FlushPolicy, history: History, *, except_for: Collection[str] = ()
 ) -> None:
-    """Check that a policy keeps every law, except the bounds, in one history.
+    """Check that a policy keeps every law in one history, except the laws about bounds.
 
     Args:
         policy: The policy; it is not changed.
-        history: The history that the policy goes through.
+        history: The history whose events the policy is told.
         except_for: The names of laws that the policy need not keep; see :func:`check_policy`.
 
     Raises:
         LawBroken: A law is broken.
         TypeError: ``policy`` is not a policy.
-        ValueError: ``except_for`` names something that cannot be left out.
+        ValueError: ``except_for`` contains a name that is not allowed.
     """
     _check_names(except_for)
     told = _play(policy, history, except_for)
@@ -114,7 +116,12 @@ def check_history(
 def _play(
     policy: FlushPolicy, history: History, except_for: Collection[str]
 ) -> Sequence[MethodCall]:
-    """Play a history; return the events. Report a clock that decide reads before other flaws."""
+    """Play a history, and return the events with the policy's answers.
+
+    Raises:
+        LawBroken: A law about a single answer is broken. If ``decide`` reads a clock, the error
+            tells only this, even if another law is broken, too.
+    """
     play = Play(policy, history, except_for)
     if "pure" in except_for:
         return play.run()
@@ -126,19 +133,19 @@ def _play(
                 raise
             told = broken.history
     if clocks:
-        why = f"decide reads {', '.join(sorted(clocks))}: it must use its argument now instead"
+        why = f"decide reads {', '.join(sorted(clocks))}: it must use its argument 'now' instead"
         raise LawBroken("pure", why, told)
     return told
 
 
 def _check_histories(policy: FlushPolicy, except_for: Collection[str], examples: int) -> None:
-    """Search for a history, short or long, in which a law is broken."""
+    """Search short and long histories for one in which the policy breaks a law."""
     check = partial(check_history, policy, except_for=except_for)
     search_histories(examples, check, _fewer, histories() | histories(max_steps=LONG))
 
 
 def _fewer(history: History) -> Iterator[History]:
-    """Yield smaller histories: without one step, or with fewer or weightless items in one step."""
+    """Yield smaller histories: without one step, or with smaller weights in one arrival."""
     for number, step in enumerate(history.steps):
         before, after = history.steps[:number], history.steps[number + 1 :]
         yield attrs.evolve(history, steps=before + after)
@@ -149,7 +156,7 @@ def _fewer(history: History) -> Iterator[History]:
 
 
 def _lighter(weights: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """Yield smaller weights: for fewer items, or all 0."""
+    """Yield smaller weights: those of half of the items, of all but one, or 0 for each item."""
     if len(weights) > 1:
         yield weights[len(weights) // 2 :]
         yield weights[1:]
@@ -162,7 +169,7 @@ def _again(event: MethodCall) -> list[MethodCall]:
 
 
 def _singly(event: MethodCall) -> list[MethodCall]:
-    """Return one event for each item of an arrival; other events stay as they are."""
+    """Return one event for each item if the event is an arrival; else return the event alone."""
     return [attrs.evolve(event, facts=(1, weight)) for weight in event.weights] or [event]
 
 
@@ -179,7 +186,11 @@ def _retell(
     told: Sequence[MethodCall],
     otherwise: Callable[[MethodCall], list[MethodCall]],
 ) -> None:
-    """Tell a fresh policy the same events in another way: it must give the same answers."""
+    """Tell a fresh copy of the policy the same events in another way.
+
+    Raises:
+        LawBroken: The copy raises, or does not give the same answers.
+    """
     for number, event in enumerate(told, 1):
         answered = event
         for version in otherwise(event):
@@ -188,19 +199,19 @@ def _retell(
             except Exception as error:
                 raise LawBroken(law, f"the policy raised {error!r}", told[:number]) from error
         if not _is_same(event, answered):
-            why = f"in another run the last event was {answered}"
+            why = f"another copy answered the last event differently: {answered}"
             raise LawBroken(law, why, told[:number])
 
 
 def _is_same(one: MethodCall, other: MethodCall) -> bool:
-    """Return whether two answers are the same, apart from a shift in time and float rounding."""
+    """Return whether two answers are the same, except for shifted times and float rounding."""
     if isinstance(one.decision, Flush) and isinstance(other.decision, Flush):
         return one.decision == other.decision
     return math.isclose(_seconds(one), _seconds(other), rel_tol=_ROUNDING, abs_tol=_NEAR)
 
 
 def _seconds(event: MethodCall) -> float:
-    """Return for how many seconds the policy wants to wait."""
+    """Return how many seconds after the event the policy wants to flush; inf without a time."""
     return event.decision.until - event.now if isinstance(event.decision, Wait) else 0.0
 
 
@@ -211,11 +222,11 @@ def _check_latency(longest: float, trace: Trace, slots: int) -> None:
             why = f"an item waited {flush.started - flush.oldest} s, longer than {longest} s"
             raise LawBroken("max_latency", why, trace.events)
     if trace.stranded:
-        raise LawBroken("max_latency", f"items wait for ever: {trace.stranded}", trace.events)
+        raise LawBroken("max_latency", f"items were never flushed: {trace.stranded}", trace.events)
 
 
 def _moments(trace: Trace, since: float, until: float) -> Iterator[float]:
-    """Yield the times in [since, until) at which a slot may become free, and ``since`` itself."""
+    """Yield ``since`` and the later ends of flushes before ``until``; nothing in an empty range."""
     if until - since > _ROUNDING:
         yield since
         yield from (flush.ended for flush in trace.flushes if since < flush.ended < until)
@@ -249,7 +260,15 @@ def _search_runs(
     scale: float,
     crowds: Sequence[int],
 ) -> None:
-    """Search for a simulation that fails a check; many items may arrive at one of its times."""
+    """Search for a simulation that fails a check.
+
+    Args:
+        examples: The number of simulations to try.
+        check: A function of a trace and the number of slots that raises LawBroken.
+        policy: The policy.
+        scale: The time between arrivals, in seconds, at which it is hard to decide well.
+        crowds: How many more items may arrive at one of the times: one of these numbers is drawn.
+    """
 
     def run(times: list[float], seconds: float, slots: int, crowd: int, at: int) -> None:
         times = sorted(times + times[at % len(times) :][:1] * crowd) if times else times

@@ -1,11 +1,12 @@
-"""Histories of policies, and the Hypothesis strategies that draw them.
+"""Histories for the checks of policies, and the Hypothesis strategies that draw histories.
 
-A history is a list of steps. Each step says how many units of time after the last one it happens. A
-step that cannot happen (a start while nothing waits, an end while nothing runs) is skipped. So
-every list of steps is a valid history, also after steps are removed from it.
+A history is a list of steps. Each step says how many units of time after the previous step it
+happens. A step that cannot happen is skipped: the start of a flush while no item waits or no slot
+is free, or the end of a flush while no flush runs. So every list of steps is a valid history, also
+after some steps are removed.
 
-The times that the strategies draw are small multiples of a unit. If the unit is the default, or an
-int, a power of two or a Fraction, sums are exact and equal times are frequent.
+The times that the strategies draw are small multiples of a unit. If the unit is the default, an
+int, a power of two or a Fraction, sums of these times are exact, and two times are often equal.
 """
 
 import math
@@ -27,8 +28,9 @@ class Arrive:
     """The arrival of items, all at one time.
 
     Args:
-        after: The number of units after the last step.
-        weights: The weight of each item, in quarters of ``max_weight`` (of 4 without a cap).
+        after: The time since the previous step, in units.
+        weights: The weight of each item, in quarters of the ``max_weight`` of the policy. Without a
+            finite ``max_weight``, these are the weights themselves.
     """
 
     after: int
@@ -37,12 +39,12 @@ class Arrive:
 
 @attrs.frozen
 class Start:
-    """The start of a flush: because the policy answered Flush, or as if a caller asked for it.
+    """The start of a flush, even if the policy did not answer Flush: a caller may ask for a flush.
 
     Args:
-        after: The number of units after the last step.
-        up_to: A further limit on its items, beside the limits of the policy's answer and of the
-            caps. None: no further limit.
+        after: The time since the previous step, in units.
+        up_to: A limit on the number of items in the batch, in addition to the limits of the
+            policy's answer and of the caps. None: no additional limit.
     """
 
     after: int
@@ -54,9 +56,9 @@ class Finish:
     """The end of a flush or, in the history of a throttle, of a call.
 
     Args:
-        after: The number of units after the last step.
-        which: The index of the flush or call in the list of those that run, oldest first; modulo
-            the length of this list.
+        after: The time since the previous step, in units.
+        which: The index of the flush or call that ends, modulo the number of those that run. The
+            one that started first has index 0.
         failed: Whether flush_fn raised.
     """
 
@@ -67,10 +69,10 @@ class Finish:
 
 @attrs.frozen
 class Pass:
-    """Some time without other events; a policy gets a tick after it.
+    """A pause without other events. A policy gets a tick at its end.
 
     Args:
-        after: The number of units after the last step.
+        after: The time since the previous step, in units.
     """
 
     after: int
@@ -78,7 +80,10 @@ class Pass:
 
 @attrs.frozen
 class Due:
-    """The time that the policy asked for with Wait; the policy gets a tick then."""
+    """The coming of the time that the last answer named.
+
+    A policy names it with ``Wait(until)``, and gets a tick. A throttle names it with ``ready_at``.
+    """
 
 
 Step = Arrive | Start | Finish | Pass | Due
@@ -91,7 +96,7 @@ class History:
     Args:
         slots: The number of flushes that may run at a time.
         unit: The unit of time, in seconds.
-        steps: The steps, in order. After the last one comes the time that the policy has asked for.
+        steps: The steps, in order. After the last of these steps comes a :class:`Due`.
     """
 
     slots: int
@@ -100,9 +105,9 @@ class History:
 
 
 def quarter_of(max_weight: float | None) -> float:
-    """Return a quarter of a cap, rounded down to few binary digits so that sums are exact.
+    """Return a quarter of ``max_weight``, or 1 if there is no finite ``max_weight``.
 
-    Without a cap, return 1.
+    The quarter is rounded down to a few binary digits, so that sums of weights are exact.
     """
     if max_weight is None or max_weight == math.inf:
         return 1
@@ -111,7 +116,7 @@ def quarter_of(max_weight: float | None) -> float:
 
 
 def arrivals(unit: float = 0.125, *, max_size: int = 20) -> st.SearchStrategy[list[float]]:
-    """Draw the times at which items arrive, in seconds, not decreasing; times may be equal."""
+    """Draw the times at which items arrive, in seconds. They do not decrease, but may be equal."""
     return st.lists(GAPS, max_size=max_size).map(
         lambda gaps: [steps * unit for steps in accumulate(gaps)]
     )
@@ -141,7 +146,7 @@ def slots() -> st.SearchStrategy[int]:
 
 
 def histories(*, max_steps: int = 15) -> st.SearchStrategy[History]:
-    """Draw whole histories for ``check_history``, from single steps and whole flushes.
+    """Draw histories for ``check_history``, made of single steps and of whole flushes.
 
     A flush usually takes three steps: an arrival, a start and an end. So a history of n steps
     usually has at most n / 3 flushes.
@@ -153,7 +158,7 @@ def histories(*, max_steps: int = 15) -> st.SearchStrategy[History]:
     crowd = st.builds(Arrive, GAPS, _CROWDS.map(lambda count: (1,) * count))
     step = st.one_of(arrive, st.just(Due()), crowd, start, finish, st.builds(Pass, GAPS))
     begun = st.tuples(arrive, start)
-    before = st.just(()) | begun | begun | begun  # mostly begun; shrinking can remove it
+    before = st.just(()) | begun | begun | begun  # mostly ``begun``; it can shrink to ()
     ended = st.tuples(before, finish).map(lambda both: (*both[0], both[1]))
     part = st.tuples(step) | begun | ended
     few = st.lists(part, max_size=max_steps)

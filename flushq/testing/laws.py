@@ -1,9 +1,9 @@
 """The laws that every policy must keep, and plays: a play runs a policy through a history.
 
-Theory of operation. A play tells a running copy of the policy each step that can happen, and
-records the answers. The play also keeps the weights of the waiting items, and its own copy of the
-facts. With these the play checks the laws about single answers, for any policy. Meanwhile it
-watches decide, which must not change anything.
+Theory of operation. A play tells a copy of the policy the event of each step that can happen, and
+records the answers. The play also keeps the weights of the waiting items, and a QueueState of its
+own. So it can check the laws that concern a single answer. The play also watches ``decide``, which
+must change nothing.
 """
 
 import math
@@ -26,16 +26,16 @@ from flushq.testing.histories import Arrive, Due, Finish, History, Pass, Start, 
 from flushq.testing.watch import watched
 
 LAWS = {
-    "sound": "each event returns a valid decision, raises nothing, and calls the base class",
+    "sound": "each event method returns a valid decision, raises nothing, and calls super()",
     "caps": "max_records and max_weight are valid caps and never change",
-    "silent": "if nothing is pending or no slot is free, each event answers Wait()",
-    "pure": "each event gives the answer of decide, which changes nothing and reads no clock",
+    "silent": "if no item is pending or no slot is free, the answer to each event is Wait()",
+    "pure": "each event is answered like decide answers; decide changes nothing and reads no clock",
     "ahead": "Wait.until is later than now",
-    "kept": "if nothing happens before Wait.until, tick(until) answers Flush",
-    "idle": "while items are pending and no flush runs, the answer is Flush or a time to wait for",
+    "kept": "if no event comes before Wait.until, tick(until) answers Flush",
+    "idle": "while items are pending and no flush runs, the answer is Flush or a finite Wait.until",
     "repeatable": "the same history leads to the same decisions",
     "bursts": "one event with n items leads to the same decisions as n events with one item",
-    "shift": "if all times are shifted, Wait.until is shifted too: it is a time, not a duration",
+    "shift": "if all times are shifted, so is Wait.until, which is a time, not a duration",
     "max_latency": "while a slot is free, no item waits longer than max_latency",
     "max_batch": "no batch has more than max_batch items",
     "ratio": "the policy spends at most ratio.bound times the optimum",
@@ -43,8 +43,8 @@ LAWS = {
 """The name and the text of each law."""
 
 OPTIONAL = tuple(LAWS)[1:-3]
-"""The names of the laws that can be left out: all except ``sound``, which all others need, and the
-three bounds, which are only checked if they are given."""
+"""The names that ``except_for`` may contain: all laws except ``sound`` and the three bounds. All
+other laws need ``sound``. A bound is checked only if the caller gives one."""
 
 _ROUNDING = 1e-9
 
@@ -55,7 +55,8 @@ class LawBroken(AssertionError):
     Attributes:
         law: The name of the law; :data:`LAWS` has its text.
         why: How the law was broken.
-        history: The events that the policy was told until then.
+        history: The events that the policy was told, with its answers. For ``ratio``: the times of
+            the arrivals.
     """
 
     laws: ClassVar = LAWS
@@ -67,21 +68,21 @@ class LawBroken(AssertionError):
         self.history = history
 
     def __str__(self) -> str:
-        """Return the law, how it was broken, and all events until then."""
+        """Return the law, how the law was broken, and the history, one event in each line."""
         lines = [f"{self.law}: {self.laws[self.law]}", f"but {self.why}"]
         return "\n    ".join([*lines, *map(str, self.history)])
 
 
 @attrs.frozen
 class MethodCall:
-    """One call of a method of a policy or throttle (an event or a question), and the answer.
+    """One call of a method of a policy or throttle (an event or a question), with the answer.
 
     Attributes:
         now: The time of the call, in seconds.
         name: The name of the method, for example ``item_added`` or ``ready_at``.
-        facts: The further arguments of the call.
-        decision: The answer.
-        weights: The weight of each item, if items have arrived.
+        facts: The arguments of the call after ``now``.
+        decision: The answer, or the exception that the method raised.
+        weights: For ``item_added``, the weight of each item; else empty.
     """
 
     now: float
@@ -91,17 +92,17 @@ class MethodCall:
     weights: tuple[float, ...] = ()
 
     def __str__(self) -> str:
-        """Return the call as one line."""
+        """Return the call and its answer as one line of text."""
         facts = ", ".join(map(repr, (self.now, *self.facts)))
         return f"{self.name}({facts}) -> {self.decision!r}"
 
     def tell(self, policy: object) -> Any:
-        """Call the same method of this policy or throttle, and return the answer."""
+        """Call this method of a policy or throttle with these arguments, and return the answer."""
         return getattr(policy, self.name)(self.now, *self.facts)
 
 
 class Play:
-    """A run of a policy through a history, with the weights of waiting items and its own facts."""
+    """A run of a policy through a history."""
 
     def __init__(self, policy: FlushPolicy, history: History, except_for: Collection[str]) -> None:
         self._told: list[MethodCall] = []
@@ -117,10 +118,10 @@ class Play:
         self._caps = self._read_caps()
 
     def run(self) -> list[MethodCall]:
-        """Play the whole history, and return the events that the policy was told.
+        """Play the whole history, and return all events with the policy's answers.
 
         Raises:
-            LawBroken: A law about a single answer is broken.
+            LawBroken: A law that concerns a single answer is broken.
         """
         self._check_caps()
         for step in (*self._history.steps, Due()):
@@ -162,7 +163,7 @@ class Play:
         self._tell("flush_started", count, sum(weights))
 
     def _go_to_due_time(self) -> None:
-        """Go to the time that the policy asked for, and check that its answer then is Flush."""
+        """Go to the time that the policy asked for; check that a tick is answered with Flush."""
         if not isinstance(self._decision, Wait):
             return
         until = self._decision.until
@@ -209,7 +210,7 @@ class Play:
         self._decision = decision
 
     def _check(self, decision: Any) -> None:
-        """Check the laws about a single answer."""
+        """Check the laws that concern a single answer."""
         self._check_sound(decision)
         if self._read_caps() != self._caps:
             self._report_broken(
@@ -218,7 +219,7 @@ class Play:
         if self._waiting and self._is_free():
             self._check_pure(decision)
             if decision == Wait() and not self._running:
-                self._report_broken("idle", f"items wait for ever: {len(self._waiting)}")
+                self._report_broken("idle", f"the answer was Wait(); pending: {len(self._waiting)}")
         elif decision != Wait():
             self._report_broken("silent", f"the policy answered {decision!r}")
 
@@ -238,11 +239,11 @@ class Play:
             except Exception as error:
                 said = error
         if said != decision:
-            self._report_broken("pure", f"decide alone gives {said!r}")
+            self._report_broken("pure", f"decide, called directly, gives {said!r}")
         if self._changed:
             self._report_broken("pure", f"decide changed {', '.join(sorted(self._changed))}")
 
     def _report_broken(self, law: str, why: str) -> None:
-        """Raise LawBroken unless the law need not be kept."""
+        """Raise LawBroken unless ``except_for`` contains this law."""
         if law not in self._except_for:
             raise LawBroken(law, why, self._told)

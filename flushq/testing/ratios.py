@@ -21,12 +21,12 @@ class Ratio(Protocol):
 
     @property
     def bound(self) -> float:
-        """The most that the ratio may be."""
+        """The greatest ratio that is allowed."""
         ...  # pragma: no cover - a protocol has no code
 
     @property
     def scale(self) -> float:
-        """The time between arrivals, in seconds, for which decisions are hard."""
+        """The time between arrivals, in seconds, at which it is hard to decide well."""
         ...  # pragma: no cover - a protocol has no code
 
     def measure(self, policy: FlushPolicy, arrivals: Sequence[float]) -> float:
@@ -36,15 +36,17 @@ class Ratio(Protocol):
 
 @attrs.frozen
 class CostRatio:
-    """The ratio of costs, of flushes and waiting together, if a slot is always free.
+    """The cost of flushes and waiting, divided by the least possible cost.
+
+    A slot is always free.
 
     Args:
         bound: The greatest ratio that is allowed.
         item_seconds: The cost of a flush, if an item that waits one second costs 1.
 
     Raises:
-        TypeError, ValueError: The bound is not a number of at least 0, or the cost is not finite
-            and above 0.
+        TypeError, ValueError: ``bound`` is not a number of at least 0, or ``item_seconds`` is not
+            finite and above 0.
     """
 
     bound: float
@@ -55,11 +57,11 @@ class CostRatio:
 
     @property
     def scale(self) -> float:
-        """The time, in seconds, that one item can wait for the same cost as one flush."""
+        """The time, in seconds, for which the waiting of one item costs as much as one flush."""
         return self.item_seconds
 
     def measure(self, policy: FlushPolicy, arrivals: Sequence[float]) -> float:
-        """Return the cost of the policy divided by the least cost; inf if items are left."""
+        """Return the cost divided by the least possible; inf if items are never flushed."""
         trace = simulate(policy, arrivals, 0)
         delays = sum(flush.size * flush.started for flush in trace.flushes) - sum(arrivals)
         cost = self.item_seconds * len(trace.flushes) + delays
@@ -69,7 +71,9 @@ class CostRatio:
 
 @attrs.frozen
 class FlushesRatio:
-    """The ratio of the numbers of flushes, if no item may wait too long and a slot is always free.
+    """The number of flushes, divided by the least number that flushes all items in time.
+
+    A slot is always free.
 
     Args:
         bound: The greatest ratio that is allowed.
@@ -77,8 +81,8 @@ class FlushesRatio:
             longer, the ratio is inf.
 
     Raises:
-        TypeError, ValueError: The bound is not a number of at least 0, or the time is not finite
-            and above 0.
+        TypeError, ValueError: ``bound`` is not a number of at least 0, or ``max_wait_seconds`` is
+            not finite and above 0.
     """
 
     bound: float
@@ -93,7 +97,7 @@ class FlushesRatio:
         return self.max_wait_seconds
 
     def measure(self, policy: FlushPolicy, arrivals: Sequence[float]) -> float:
-        """Return the number of flushes divided by the least; inf if items are late or left."""
+        """Return the number of flushes divided by the least; inf if an item waits too long."""
         trace = simulate(policy, arrivals, 0)
         late = any(flush.started > flush.oldest + self.max_wait_seconds for flush in trace.flushes)
         fewest = fewest_flushes(
@@ -104,7 +108,7 @@ class FlushesRatio:
 
 @attrs.frozen
 class LatencyRatio:
-    """The ratio of the longest latencies, if all flushes take equally long.
+    """The longest latency, divided by the least possible, if all flushes take equally long.
 
     The latency of an item is the time from its arrival to the end of its flush.
 
@@ -114,8 +118,8 @@ class LatencyRatio:
         max_in_flight: The number of flushes that may run at a time.
 
     Raises:
-        TypeError, ValueError: The bound is not a number of at least 0, the number of flushes is not
-            an int of at least 1, or the duration is not finite and above 0.
+        TypeError, ValueError: ``bound`` is not a number of at least 0, ``max_in_flight`` is not an
+            int of at least 1, or ``flush_seconds`` is not finite and above 0.
     """
 
     bound: float
@@ -132,7 +136,7 @@ class LatencyRatio:
         return self.flush_seconds
 
     def measure(self, policy: FlushPolicy, arrivals: Sequence[float]) -> float:
-        """Return the longest latency divided by the least possible; inf if items are left."""
+        """Return the longest latency divided by the least; inf if items are never flushed."""
         slots = self.max_in_flight
         trace = simulate(policy, arrivals, self.flush_seconds, max_in_flight=slots)
         latency = max((flush.ended - flush.oldest for flush in trace.flushes), default=0)
@@ -143,6 +147,6 @@ class LatencyRatio:
 
 
 def _check(bound: float, name: str, seconds: float) -> None:
-    """Raise unless the bound is a number of at least 0 and the time is finite and above 0."""
+    """Raise an error unless ``bound`` is at least 0 and ``seconds`` is finite and above 0."""
     check_number("bound", bound, least=0)
     check_duration(name, seconds)

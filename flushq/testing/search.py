@@ -1,4 +1,4 @@
-"""The search for the smallest input that fails a check, with Hypothesis."""
+"""Functions that search, with Hypothesis, for the smallest input that fails a check."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -13,7 +13,16 @@ H = TypeVar("H")
 
 
 def search(examples: int, check: Callable[..., None], **drawn: st.SearchStrategy[Any]) -> None:
-    """Search for drawn values that fail a check, and raise the LawBroken of the smallest ones."""
+    """Search for values that fail a check.
+
+    Args:
+        examples: The number of times to draw values and check them.
+        check: A function that raises LawBroken if the values fail.
+        **drawn: For each argument of ``check``, the strategy that draws the value.
+
+    Raises:
+        LawBroken: The error of the smallest values that fail.
+    """
     found: list[LawBroken] = []
 
     @settings(
@@ -22,7 +31,7 @@ def search(examples: int, check: Callable[..., None], **drawn: st.SearchStrategy
         database=None,
         phases=(Phase.generate, Phase.target, Phase.shrink),
         report_multiple_bugs=False,
-        suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType] - its metaclass
+        suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType] - an iterable class
     )
     @given(**drawn)
     def run(**values: Any) -> None:
@@ -46,13 +55,16 @@ def search_histories(
     fewer: Callable[[H], Iterable[H]],
     histories: st.SearchStrategy[H],
 ) -> None:
-    """Search for a history that fails a check, and raise the LawBroken of the smallest one.
+    """Search for a history that fails a check.
 
     Args:
         examples: The number of histories to try.
         check: A function that raises LawBroken if a history fails.
         fewer: A function that returns smaller versions of a history.
         histories: The strategy that draws the histories.
+
+    Raises:
+        LawBroken: The error of the smallest history that was found to fail.
     """
     failing: list[H] = []
 
@@ -73,7 +85,7 @@ def search_histories(
 def _smallest(
     check: Callable[[H], None], fewer: Callable[[H], Iterable[H]], history: H, broken: LawBroken
 ) -> LawBroken:
-    """Make a history smaller as long as it fails; return the LawBroken of the last one."""
+    """Make a failing history smaller while it still fails; return the last LawBroken."""
     for smaller in fewer(history):
         try:
             check(smaller)

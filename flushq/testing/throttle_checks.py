@@ -1,4 +1,4 @@
-"""The functions with which a test checks a throttle."""
+"""The functions that a test uses to check a throttle."""
 
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
@@ -23,21 +23,23 @@ def check_throttle(
 ) -> None:
     """Check that a throttle keeps every law in random histories.
 
-    A history has at most 40 steps: calls that start or end, small bursts of calls, and waits for
-    the time that the throttle has answered. A mistake that needs more steps is not found: use
-    smaller thresholds in the throttle of the test.
+    A history has at most 40 steps. A step is the start or the end of a call, a small burst of
+    calls, a short pause, or a pause until the time that ``ready_at`` returned. A mistake that needs
+    more steps is not found: if a throttle may have one, give the throttle smaller thresholds in the
+    test.
 
     Args:
-        throttle: The throttle, which is not changed; or a function or class that makes it.
-        except_for: The names of laws that the throttle need not keep: all of :data:`THROTTLE_LAWS`
-            are allowed except ``sound``. For instance, a throttle that depends on the time of day
-            does not keep ``shift``.
-        examples: The number of histories to try.
+        throttle: The throttle (it is not changed), or a function or class that makes the throttle.
+        except_for: The names of laws that the throttle need not keep. Every name in
+            :data:`THROTTLE_LAWS` is allowed except ``sound``. For instance, a throttle that depends
+            on the time of day does not keep ``shift``.
+        examples: The number of random histories to try.
 
     Raises:
-        ThrottleLawBroken: A law is broken; the message shows the smallest history that was found.
-        TypeError, ValueError: ``throttle`` is not a throttle, ``except_for`` names something that
-            cannot be left out, or ``examples`` is not an int of at least 1.
+        ThrottleLawBroken: A law is broken. The message shows the smallest history that was found to
+            break the law.
+        TypeError, ValueError: ``throttle`` is not a throttle, ``except_for`` contains a name that
+            is not allowed, or ``examples`` is not an int of at least 1.
     """
     check_count("examples", examples)
     made = throttle() if callable(throttle) and not isinstance(throttle, Throttle) else throttle
@@ -54,13 +56,13 @@ def check_throttle_history(
 
     Args:
         throttle: The throttle; it is not changed.
-        history: The history that the throttle goes through.
+        history: The history whose events the throttle is told.
         except_for: The names of laws that the throttle need not keep; see :func:`check_throttle`.
 
     Raises:
         ThrottleLawBroken: A law is broken.
         TypeError: ``throttle`` is not a throttle.
-        ValueError: ``except_for`` names something that cannot be left out.
+        ValueError: ``except_for`` contains a name that is not allowed.
     """
     for name in except_for:
         if name not in RETELLINGS:
@@ -74,7 +76,10 @@ def check_throttle_history(
 
 
 def _fewer(history: ThrottleHistory) -> Iterator[ThrottleHistory]:
-    """Yield smaller histories, each without one run of consecutive steps, the longest run first."""
+    """Yield smaller histories, in each of which some consecutive steps are left out.
+
+    Those without the most steps come first.
+    """
     steps = history.steps
     for first, end in sorted(
         combinations(range(len(steps) + 1), 2), key=lambda run: run[0] - run[1]

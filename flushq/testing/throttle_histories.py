@@ -1,8 +1,8 @@
-"""Histories of throttles, and the Hypothesis strategy that draws them.
+"""Histories for the checks of throttles, and the Hypothesis strategy that draws histories.
 
-Like in a history of a policy, a step that cannot happen (a call while the throttle is not ready, an
-end while no call runs) is skipped. So every list of steps is a valid history. Times are small
-multiples of a unit.
+A history is a list of steps. A step that cannot happen is skipped: the start of a call while the
+throttle is not ready, or the end of a call while no call runs. So every list of steps is a valid
+history. Times are small multiples of a unit.
 """
 
 import attrs
@@ -16,7 +16,7 @@ class Call:
     """The start of a call, if the throttle is ready.
 
     Args:
-        after: The number of units after the last step.
+        after: The time since the previous step, in units.
         count: The number of items of the call; each weighs 1.
     """
 
@@ -26,13 +26,14 @@ class Call:
 
 @attrs.frozen
 class Burst:
-    """Calls with one item each that start at one time, as long as the throttle is ready.
+    """Calls of one item each that all start at the same time, as many as the throttle allows.
 
-    They end at the same time, after all have started.
+    After all these calls have started, they end, still at the same time.
 
     Args:
-        after: The number of units after the last step.
-        failed: Whether flush_fn raises: a bool for each call, in the order of their ends.
+        after: The time since the previous step, in units.
+        failed: For each call, in the order in which the calls end, whether flush_fn raises. At most
+            so many calls start.
     """
 
     after: int
@@ -48,8 +49,8 @@ class ThrottleHistory:
 
     Args:
         unit: The unit of time, in seconds.
-        steps: The steps, in order. :class:`Due` is the time that ready_at has answered last; it
-            also comes after the last step.
+        steps: The steps, in order. :class:`Due` is the coming of the time that ``ready_at``
+            returned last. After the last of these steps comes another Due.
     """
 
     unit: float
@@ -57,7 +58,7 @@ class ThrottleHistory:
 
 
 def throttle_histories(*, max_steps: int = 15) -> st.SearchStrategy[ThrottleHistory]:
-    """Draw whole histories for ``check_throttle_history``."""
+    """Draw histories for ``check_throttle_history``."""
     call = st.builds(Call, GAPS, st.integers(1, 4))
     finish = st.builds(Finish, GAPS, st.integers(0, 2), st.booleans())
     burst = st.builds(Burst, GAPS, st.lists(st.booleans(), min_size=1, max_size=4).map(tuple))

@@ -1,10 +1,11 @@
 """The laws that every throttle must keep, and plays: a play runs a throttle through a history.
 
-Theory of operation. A play tells a running copy of the throttle the events of a history, like a
-queue does. The play calls ``ready_at`` (this is a *question*) before each call that may start and
-after each step, and records all events and answers. Then other copies are told the same in ways
-that should make no difference: they must give the same answers. A *retelling* is a generator of
-events and questions for such a copy. To choose the next event, a retelling may ask the copy, too.
+Theory of operation. A play tells a copy of the throttle the events of a history, like a queue does.
+The play calls ``ready_at`` (this is a *question*) before each call that may start and after each
+step. The play records all events and questions, and the answers. Then other copies are told these
+events and questions in ways that must make no difference: the copies must give the same answers. A
+*retelling* is a generator of events and questions for such a copy. A retelling may itself ask the
+copy, to choose the next event.
 """
 
 import math
@@ -20,14 +21,14 @@ from flushq.testing.throttle_histories import Burst, Call, ThrottleHistory, Thro
 from flushq.throttles.throttle import Throttle, flaw_in, throttle_copy
 
 THROTTLE_LAWS = {
-    "sound": "no event raises; ready_at answers a time, and inf only while a call runs",
+    "sound": "no method raises; ready_at answers a time, which is inf only while a call runs",
     "repeatable": "the same history leads to the same answers",
-    "pure": "ready_at changes nothing, however often it is called, and for any time",
-    "later": "if nothing happens, a call may start at any time from the answer of ready_at on",
-    "bursts": "n calls that start and then end at one time have the effect of n calls one by one",
-    "shift": "if all times are shifted, each answer is shifted too: it is not a duration",
+    "pure": "ready_at changes nothing, however often and for whatever time it is called",
+    "later": "if no event comes, a call may start at the time that ready_at answers, and later",
+    "bursts": "n calls that start together and then end together act like n calls one by one",
+    "shift": "if all times are shifted, so is each answer, which is a time, not a duration",
 }
-"""The name and the text of each law of throttles."""
+"""The name and the text of each law for throttles."""
 
 SHIFT_SECONDS = 1000.328125
 _LATER = (0, 1, 8, 1000)
@@ -40,14 +41,17 @@ class ThrottleLawBroken(LawBroken):
     Attributes:
         law: The name of the law; :data:`THROTTLE_LAWS` has its text.
         why: How the law was broken.
-        history: The events and questions that the throttle was told until then.
+        history: The events and questions that the throttle was told, with its answers.
     """
 
     laws = THROTTLE_LAWS
 
 
 Turns = Sequence[Sequence[MethodCall]]
-"""The events and questions in each step of a history. The very last one is a question."""
+"""The events and questions, with the answers: those before the first step, then those of each step.
+
+The last one of all is a question.
+"""
 
 
 class ThrottlePlay:
@@ -62,7 +66,7 @@ class ThrottlePlay:
         self._last: MethodCall | None = None
 
     def run(self) -> Turns:
-        """Play the whole history, and return the events and questions of each step.
+        """Play the whole history, and return the events, the questions and the answers.
 
         Raises:
             ThrottleLawBroken: The throttle breaks the law ``sound``.
@@ -108,7 +112,7 @@ class ThrottlePlay:
         self._tell("call_done", count, self._now - started, count, error)
 
     def _ask(self) -> Any:
-        """Return the answer of ready_at; do not ask twice in a row at one time."""
+        """Return the answer of ready_at; do not ask again if the same question came last."""
         last = self._last
         if last is not None and (last.name, last.now) == ("ready_at", self._now):
             return last.decision
@@ -134,18 +138,18 @@ def flat(turns: Turns) -> list[MethodCall]:
 Retelling = Callable[[Turns, Throttle, float], Iterator[MethodCall]]
 """A function of the recorded turns, a running copy of the throttle, and the unit of time.
 
-It yields events and questions for the copy, with the answers that the copy must give. The answer
-(``decision``) is None if the copy may give any answer.
+The function yields events and questions for the copy, with the answers that the copy must give. The
+answer (``decision``) is None if the copy may give any answer.
 """
 
 
 def again(turns: Turns, throttle: Throttle, unit: float) -> Iterator[MethodCall]:
-    """Yield the same events and questions."""
+    """Yield the recorded events and questions as they are."""
     yield from flat(turns)
 
 
 def asked_more(turns: Turns, throttle: Throttle, unit: float) -> Iterator[MethodCall]:
-    """Yield the same, but each question twice, after a question about a later time."""
+    """Yield all events, and each question twice, after another question about a later time."""
     for each in flat(turns):
         if each.name == "ready_at":
             yield attrs.evolve(each, now=each.now + SHIFT_SECONDS, decision=None)
@@ -154,14 +158,17 @@ def asked_more(turns: Turns, throttle: Throttle, unit: float) -> Iterator[Method
 
 
 def asked_once(turns: Turns, throttle: Throttle, unit: float) -> Iterator[MethodCall]:
-    """Yield the events without the questions, and then the last question."""
+    """Yield all events without their questions, and then the question before the last Due."""
     *before, last = flat(turns[:-1])
     yield from (each for each in before if each.name != "ready_at")
     yield last
 
 
 def asked_later(turns: Turns, throttle: Throttle, unit: float) -> Iterator[MethodCall]:
-    """Yield the same, and questions about later times, at which a call may start at once."""
+    """Yield all events and questions, and after each question some about later times.
+
+    These are times at which a call may start, by the answer to the question.
+    """
     for each in flat(turns):
         yield each
         if each.name == "ready_at" and each.decision < math.inf:
@@ -171,7 +178,10 @@ def asked_later(turns: Turns, throttle: Throttle, unit: float) -> Iterator[Metho
 
 
 def one_by_one(turns: Turns, throttle: Throttle, unit: float) -> Iterator[MethodCall]:
-    """Yield the same, but the calls of a burst one after the other; stop if one may not start."""
+    """Yield all events and questions, but with the calls of a burst one after the other.
+
+    Stop if the throttle does not let such a call start.
+    """
     for turn in turns:
         starts, ends = ([each for each in turn if each.name == name] for name in _EVENTS)
         if not (starts and ends):
@@ -186,7 +196,7 @@ def one_by_one(turns: Turns, throttle: Throttle, unit: float) -> Iterator[Method
 
 
 def shifted(turns: Turns, throttle: Throttle, unit: float) -> Iterator[MethodCall]:
-    """Yield the same at shifted times."""
+    """Yield all events and questions, with all times shifted by ``SHIFT_SECONDS``."""
     for each in flat(turns):
         due = each.decision if each.decision is None else each.decision + SHIFT_SECONDS
         yield attrs.evolve(each, now=each.now + SHIFT_SECONDS, decision=due)
@@ -201,14 +211,17 @@ RETELLINGS: dict[str, tuple[Retelling, ...]] = {
     "bursts": (one_by_one,),
     "shift": (shifted,),
 }
-"""The retellings that check each law about several answers; a law comes after those it needs."""
+"""The retellings that check each law about several answers.
+
+Each law comes after the laws that it needs.
+"""
 
 
 def retell(law: str, throttle: Throttle, retelling: Iterator[MethodCall]) -> None:
-    """Tell a running copy these events and questions, and check its answers.
+    """Tell a copy of the throttle these events and questions, and check the answers of the copy.
 
     Raises:
-        ThrottleLawBroken: An answer of the copy is not the right one, or the copy raises.
+        ThrottleLawBroken: An answer of the copy is wrong, or the copy raises.
     """
     history: list[MethodCall] = []
     for each in retelling:
@@ -223,7 +236,11 @@ def retell(law: str, throttle: Throttle, retelling: Iterator[MethodCall]) -> Non
 def _answered(
     event: MethodCall, throttle: Throttle, law: str, history: Sequence[MethodCall]
 ) -> MethodCall:
-    """Return the same event with the answer of this throttle."""
+    """Return the event or question with the answer of this throttle.
+
+    Raises:
+        ThrottleLawBroken: The throttle raises.
+    """
     try:
         return attrs.evolve(event, decision=event.tell(throttle))
     except Exception as error:
@@ -233,7 +250,7 @@ def _answered(
 
 
 def _difference(law: str, due: MethodCall, answered: MethodCall) -> str | None:
-    """Return how an answer differs from the one that is due, or None if they are the same."""
+    """Return how an answer differs from the right answer, or None if both are the same."""
     if due.decision is None:
         return None
     wait, other = _wait(due), _wait(answered)
@@ -243,5 +260,5 @@ def _difference(law: str, due: MethodCall, answered: MethodCall) -> str | None:
 
 
 def _wait(asked: MethodCall) -> float:
-    """Return for how many seconds an answer makes a call wait."""
+    """Return how many seconds after the question a call may start."""
     return as_float(max(asked.decision - asked.now, 0))

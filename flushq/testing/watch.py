@@ -1,11 +1,12 @@
 """The watch on ``decide``: it finds attributes that decide changes, and clocks that decide reads.
 
-Theory of operation. The events of a policy call decide, and decide may change something in its
-first call only. So a watching function replaces decide in the class while an event is told. It
-copies the attributes of the policy before and after, and compares those that can be compared.
-Clocks are built-in functions, and a profiler sees each call of a built-in function. A call counts
-only if a module of the policy makes it, or an event loop that is asked for its time. Other calls do
-not count: the garbage collector may run meanwhile and call anything, and a log record has a time.
+Theory of operation. The event methods of a policy call decide, and decide may change something only
+in its first call. So, while the policy is told an event, a function that watches replaces decide in
+the class. This function copies the attributes of the policy before and after it calls the real
+decide, and compares the copies, as far as they can be compared. Clocks are built-in functions, and
+a profiler sees each call of a built-in function. A call of a clock counts only if it is made by the
+module of the policy or of a base class, or by an event loop (in ``loop.time()``). Other calls do
+not count: the garbage collector may run meanwhile and call any function, and logging reads a clock.
 """
 
 import copy
@@ -31,7 +32,7 @@ _CLOCKS = {
 
 @contextmanager
 def watched(policy: FlushPolicy, changed: set[str]) -> Iterator[None]:
-    """Add the names of attributes that decide changes within the block to ``changed``."""
+    """Add to ``changed`` the names of the attributes that decide changes within the block."""
     kind = type(policy)
     decide = inspect.getattr_static(kind, "decide")
 
@@ -73,14 +74,14 @@ def clocks_read(kind: type[FlushPolicy]) -> Iterator[set[str]]:
 
 
 def _ask(decide: Any, policy: FlushPolicy, now: float) -> Decision:
-    """Call the decide of a class: a function or any other callable."""
+    """Call ``decide`` as it is stored in a class: a function or another callable."""
     bound = decide.__get__(policy, type(policy)) if hasattr(decide, "__get__") else decide
     decision: Decision = bound(now)
     return decision
 
 
 def _clocks(calls: Sequence[tuple[FrameType, str, Any]], modules: Container[str]) -> Iterator[str]:
-    """Yield the names of the clocks that these modules called."""
+    """Yield the names of the clocks that code in these modules called."""
     for frame, event, called in calls:
         if event == "c_call" and str(frame.f_globals.get("__name__")) in modules:
             owner = called.__self__
@@ -103,7 +104,7 @@ def _is_cached(kind: type, name: str) -> bool:
 
 
 def _snapshot(policy: FlushPolicy) -> dict[str, Any]:
-    """Return copies of the attributes of a policy, by name, if they can be copied and compared."""
+    """Return, by name, copies of the attributes of a policy that can be copied and compared."""
     held = {}
     for name, value in {**attributes_of(policy), "queue": policy.queue}.items():
         with suppress(Exception):
@@ -112,7 +113,7 @@ def _snapshot(policy: FlushPolicy) -> dict[str, Any]:
 
 
 def _image(value: object) -> object:
-    """Return an object that is equal to a later image if the value has not changed."""
+    """Return an image of a value: two images are equal if the value is the same in both."""
     with suppress(Exception):
         one, other = copy.deepcopy(value), copy.deepcopy(value)
         if bool(one == other):

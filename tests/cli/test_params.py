@@ -59,24 +59,24 @@ def test_a_text_names_a_policy_and_its_arguments(text: str, policy: FlushPolicy)
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", f"there is no policy of this name; it must be {POLICY_USAGE}"),
-        ("sometimes", f"there is no policy of this name; it must be {POLICY_USAGE}"),
-        ("intervall", "there is no policy of this name (did you mean 'interval'?); it must be "),
-        ("natural_:", "there is no policy of this name (did you mean 'natural'?); it must be "),
-        (":5", f"there is no policy of this name; it must be {POLICY_USAGE}"),
+        ("", f"there is no policy of this name; the form is {POLICY_USAGE}"),
+        ("sometimes", f"there is no policy of this name; the form is {POLICY_USAGE}"),
+        ("intervall", "there is no policy of this name (did you mean 'interval'?); the form is "),
+        ("natural_:", "there is no policy of this name (did you mean 'natural'?); the form is "),
+        (":5", f"there is no policy of this name; the form is {POLICY_USAGE}"),
         (
             "intervall:1",
-            "ModuleNotFoundError: No module named 'intervall' (did you mean 'interval'?); it must",
+            "ModuleNotFoundError: No module named 'intervall' (did you mean 'interval'?); the form",
         ),
-        ("sometimes:5", "ModuleNotFoundError: No module named 'sometimes'; it must be interval:"),
+        ("sometimes:5", "ModuleNotFoundError: No module named 'sometimes'; the form is interval:"),
         (
             f"{__name__}:OWM",
             f"AttributeError: module {__name__!r} has no attribute 'OWM' (did you mean 'OWN'?)",
         ),
-        ("math:e.g", "AttributeError: module 'math' has no attribute 'e.g'; it must"),
-        (f"{__name__}:made({{}}, {{}})", "KeyError: 0; it must be interval:"),
-        (f"{__name__}:made('', {{}})", "IndexError: string index out of range; it must be"),
-        (f"{__name__}:OWN()", "TypeError: 'BudgetPolicy' object is not callable; it must be"),
+        ("math:e.g", "AttributeError: module 'math' has no attribute 'e.g'; the form"),
+        (f"{__name__}:made({{}}, {{}})", "KeyError: 0; the form is interval:"),
+        (f"{__name__}:made('', {{}})", "IndexError: string index out of range; the form is"),
+        (f"{__name__}:OWN()", "TypeError: 'BudgetPolicy' object is not callable; the form is"),
         (
             "flushq:NaturalPolicy",
             "NaturalPolicy is a class, not a policy: write flushq:NaturalPolicy(...), with its arg",
@@ -85,28 +85,28 @@ def test_a_text_names_a_policy_and_its_arguments(text: str, policy: FlushPolicy)
             f"{__name__}:made",
             "made is a function, not a policy: write tests.cli.test_params:made(...), wit",
         ),
-        ("flushq:NaturalPolicy(0)", "ValueError: max_records must be at least 1, not 0; it must"),
-        ("flushq:NaturalPolicy(most)", "the argument most must be a literal; it must be interval:"),
-        ("flushq:NaturalPolicy(2*3)", "the argument 2*3 must be a literal; it must be"),
-        (f"flushq:NaturalPolicy({LONG})", f"the argument {LONG} must be a literal; it must be"),
-        ("flushq:NaturalPolicy(*[1])", "the argument *[1] must be a literal; it must be"),
-        ("flushq:NaturalPolicy({[]})", "the argument {[]} must be a literal; it must be"),
-        ("operator:abs(-1)", "abs(-1) is 1, not a policy; it must be interval:"),
-        ("os:a.b('true')", "\"a.b('true')\" must be like NAME(ARGUMENT, ...); it must be int"),
-        ("os:abs(1", "'abs(1' must be like NAME(ARGUMENT, ...); it must be interval:"),
-        ("os:(1)", "'(1)' must be like NAME(ARGUMENT, ...); it must be interval:"),
-        ("os:f(**{})", "'f(**{})' must not contain ** or name an argument twice; it must be"),
-        ("os:f(a=1, a=2)", "'f(a=1, a=2)' must not contain ** or name an argument twice; it must"),
-        ("interval:1,2,3", "it has 3 arguments; it must be interval:SECONDS[,RECORDS]"),
-        ("alarm", "it has 0 arguments; it must be alarm:ITEM_SECONDS[,RECORDS]"),
-        ("budget", "it has 0 arguments; it must be budget:ITEM_SECONDS[,RECORDS]"),
-        ("interval", "it has 0 arguments; it must be interval:SECONDS[,RECORDS]"),
+        ("flushq:NaturalPolicy(0)", "ValueError: max_records must be at least 1, not 0; the form"),
+        ("flushq:NaturalPolicy(most)", "the argument most must be a literal; the form is int"),
+        ("flushq:NaturalPolicy(2*3)", "the argument 2*3 must be a literal; the form is"),
+        (f"flushq:NaturalPolicy({LONG})", f"the argument {LONG} must be a literal; the form is"),
+        ("flushq:NaturalPolicy(*[1])", "the argument *[1] must be a literal; the form is"),
+        ("flushq:NaturalPolicy({[]})", "the argument {[]} must be a literal; the form is"),
+        ("operator:abs(-1)", "abs(-1) is 1, not a policy; the form is interval:"),
+        ("os:a.b('true')", "\"a.b('true')\" must be like NAME(ARGUMENT, ...); the form is int"),
+        ("os:abs(1", "'abs(1' must be like NAME(ARGUMENT, ...); the form is interval:"),
+        ("os:(1)", "'(1)' must be like NAME(ARGUMENT, ...); the form is interval:"),
+        ("os:f(**{})", "'f(**{})' must not contain ** or give an argument twice; the form is"),
+        ("os:f(a=1, a=2)", "'f(a=1, a=2)' must not contain ** or give an argument twice; the form"),
+        ("interval:1,2,3", "it has 3 arguments; the form is interval:SECONDS[,RECORDS]"),
+        ("alarm", "it has 0 arguments; the form is alarm:ITEM_SECONDS[,RECORDS]"),
+        ("budget", "it has 0 arguments; the form is budget:ITEM_SECONDS[,RECORDS]"),
+        ("interval", "it has 0 arguments; the form is interval:SECONDS[,RECORDS]"),
         ("interval:soon", "could not convert string to float: 'soon'"),
         ("interval:1,many", "invalid literal for int() with base 10: 'many'"),
         ("interval:0,500", "max_wait_seconds must be above 0, not 0.0"),
         ("natural:", "invalid literal for int() with base 10: ''"),
-        ("natural:0", "max_records must be at least 1, not 0; it must be natural[:RECORDS]"),
-        ("pause:1,2,3", "it has 3 arguments; it must be pause[:FLUSH_SECONDS[,RECORDS]]"),
+        ("natural:0", "max_records must be at least 1, not 0; the form is natural[:RECORDS]"),
+        ("pause:1,2,3", "it has 3 arguments; the form is pause[:FLUSH_SECONDS[,RECORDS]]"),
     ],
 )
 def test_a_bad_policy_is_shown_with_the_reason(text: str, why: str) -> None:
@@ -125,9 +125,9 @@ SHOWN = "import sys; POLICY = type('Other', (), {{'__repr__': lambda self: {}}})
         ("raise ValueError('two\\nlines')", "ValueError: two lines"),
         ("import sys; sys.exit(0)", "SystemExit: 0"),
         ("def policy(:", "SyntaxError: invalid syntax"),
-        (SHOWN.format(r"'7\nor 8'"), "POLICY is 7 or 8, not a policy; it must be interval:"),
+        (SHOWN.format(r"'7\nor 8'"), "POLICY is 7 or 8, not a policy; the form is interval:"),
         (SHOWN.format("1 / 0"), "POLICY is <Other instance at .*>, not a policy;"),
-        (SHOWN.format("sys.exit(0)"), r"the policy raised SystemExit\(0\); it must be interval:"),
+        (SHOWN.format("sys.exit(0)"), r"the policy raised SystemExit\(0\); the form is interval:"),
     ],
 )
 def test_whatever_a_module_does_is_reported_in_one_line(
@@ -173,7 +173,7 @@ def test_a_bad_sink_is_shown(text: str) -> None:
 @pytest.mark.parametrize("text", ["1e999", "1e999n", "1e13"])
 def test_a_sink_that_takes_too_long_is_shown(text: str) -> None:
     """The message says that one item takes too long."""
-    with pytest.raises(ValueError, match=f"bad sink '{text}': one item must not take more"):
+    with pytest.raises(ValueError, match=f"bad sink '{text}': a call with one item must take"):
         parse_sink(text)
 
 

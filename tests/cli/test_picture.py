@@ -102,26 +102,26 @@ def test_the_traffic_in_words() -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({}, "A flush takes 500 ms and 500 ms for each item. {costs}"),
-        ({"sink": Sink(0, 0)}, "A flush takes 0 ms. {costs}"),
+        ({}, "A call of the sink takes 500 ms plus 500 ms for each item. {costs}"),
+        ({"sink": Sink(0, 0)}, "A call of the sink takes 0 ms. {costs}"),
         (
             {"sink": Sink(0, 0.01), "slots": 3},
-            "A flush takes 10 ms for each item; 3 may run at a time. {costs}",
+            "A call of the sink takes 10 ms for each item; 3 flushes may run at a time. {costs}",
         ),
         (
             {"sink": Sink(1, 0), "max_queue_size": 1000, "failures": Failures(0.005, 1, 1.0, 3)},
-            "A flush takes 1 s. {costs} At most 1,000 items wait. 0.5% of the calls fail.",
+            "A call of the sink takes 1 s. {costs} At most 1,000 items wait. 0.5% of calls fail.",
         ),
         (
             {"sink": Sink(0, 0), "max_queue_weight": 20.5, "when_full": "drop_oldest"},
-            "A flush takes 0 ms. {costs} Waiting items weigh up to 20.5. {oldest}",
+            "A call of the sink takes 0 ms. {costs} All waiting items weigh up to 20.5. {oldest}",
         ),
     ],
 )
 def test_the_sink_in_words(changes: dict[str, Any], text: str) -> None:
-    """The title says how long a flush takes, what it costs, and which limits there are."""
-    costs = "It costs 3; a second that an item waits costs 2."
-    oldest = "A full queue displaces the oldest."
+    """The title says how long a call takes, what it costs, and which limits there are."""
+    costs = "A call costs 3; a second that an item waits costs 2."
+    oldest = "A full queue displaces the oldest item."
     assert text.format(costs=costs, oldest=oldest) == sink_text(attrs.evolve(SETTING, **changes))
 
 
@@ -139,9 +139,9 @@ def test_partitions_have_a_line_for_the_slowest_and_one_for_all_others(tmp_path:
     alone = run_of(IntervalPolicy(5.0), attrs.evolve(KEYED, partitions="aaaa"))
     texts = drawn([PARTITIONED, alone], tmp_path)
     assert {
-        *("the slowest partition", "others 99% 6 s,  slowest 6.5 s"),
+        *("the slowest partition", "99%: others 6 s,  slowest 6.5 s"),
         *("4 items of 2 partitions in 8 s, 0.5 a second on average",),
-        *("others 99% -,  slowest 7 s",),
+        *("99%: others -,  slowest 7 s",),
     } <= {*texts}
     assert "the slowest partition" not in drawn([FULL], tmp_path)
 

@@ -315,7 +315,7 @@ Crowded = deciding("Crowded", wait_for_long_in_a_crowd)
             "it spends 5.0 times the optimum, more than 2",
         ),
         (IntervalPolicy(2.0), {"ratio": FlushesRatio(10, 1.0)}, "it spends inf times the optimum"),
-        (Stranding(), {"max_latency": 100.0}, "items wait for ever: 1"),
+        (Stranding(), {"max_latency": 100.0}, "items were never flushed: 1"),
     ],
 )
 def test_a_bound_that_does_not_hold_is_found(

@@ -107,7 +107,7 @@ def test_a_clock_that_decide_reads_is_named(clock: Callable[[], float], name: st
     clocked = deciding("Clocked", lambda _, now: Wait(now + abs(clock()) + 1), __module__=__name__)
     with pytest.raises(LawBroken) as broken:
         check_policy(clocked, examples=5)
-    assert f"decide reads {name}: it must use its argument now instead" == broken.value.why
+    assert f"decide reads {name}: it must use its argument 'now' instead" == broken.value.why
     assert str(broken.value.history[0]).startswith("item_added(0.0, 1, ")
     assert None is sys.getprofile()
 
