@@ -164,27 +164,26 @@ def traffic_text(setting: Setting) -> str:
 
 
 def sink_text(setting: Setting) -> str:
-    """Return sentences about the sink, the costs, the limits of the queue, and failures."""
+    """Return a line about the sink and the costs, and one about limits and failures, if any."""
     sink = setting.sink
     times = [duration(sink.fixed)] if sink.fixed or not sink.each else []
     times += [f"{duration(sink.each)} for each item"] if sink.each else []
     slots = f"; {setting.slots} flushes may run at a time" if setting.slots > 1 else ""
     flush, delay = setting.flush_cost, setting.delay_cost
-    sentences = [
-        f"A call of the sink takes {' plus '.join(times)}{slots}.",
-        f"A call costs {flush:g}; a second that an item waits costs {delay:g}.",
-    ]
+    calls = (
+        f"A call of the sink takes {' plus '.join(times)}{slots}. "
+        f"A call costs {flush:g}; a second that an item waits costs {delay:g}."
+    )
+    limits = []
     if setting.max_queue_size is not None:
-        sentences.append(f"At most {setting.max_queue_size:,} items wait.")
+        limits.append(f"The queue has room for {setting.max_queue_size:,} items.")
     if setting.max_queue_weight is not None:
-        sentences.append(f"All waiting items weigh up to {setting.max_queue_weight:g}.")
+        limits.append(f"The items in the queue weigh up to {setting.max_queue_weight:g}.")
     if setting.when_full != "wait":
-        sentences.append(
-            f"A full queue displaces the {setting.when_full.removeprefix('drop_')} item."
-        )
+        limits.append(f"A full queue displaces the {setting.when_full.removeprefix('drop_')} item.")
     if setting.failures is not None:
-        sentences.append(f"{100 * setting.failures.rate:.3g}% of calls fail.")
-    return " ".join(sentences)
+        limits.append(f"{100 * setting.failures.rate:.3g}% of calls fail.")
+    return "\n".join([calls, " ".join(limits)]).rstrip()
 
 
 def _draw(figure: Any, runs: Sequence[Run]) -> None:
@@ -285,8 +284,8 @@ def _write_head(figure: Any, setting: Setting) -> None:
     line, patch = _matplotlib("lines").Line2D, _matplotlib("patches").Patch
     height = figure.get_figheight()
     left = _COLUMNS[0][0] / _WIDTH
-    figure.text(left, 1 - 0.32 / height, traffic_text(setting), fontsize=13, weight="bold")
-    figure.text(left, 1 - 0.56 / height, sink_text(setting))
+    figure.text(left, 1 - 0.25 / height, traffic_text(setting), fontsize=13, weight="bold")
+    figure.text(left, 1 - 0.62 / height, sink_text(setting), verticalalignment="bottom")
     handles = [
         patch(color=_MOST, label="waiting items: maximum"),
         patch(color=_MEAN, label="waiting items: mean (left) or exact (middle)"),

@@ -110,11 +110,11 @@ def test_the_traffic_in_words() -> None:
         ),
         (
             {"sink": Sink(1, 0), "max_queue_size": 1000, "failures": Failures(0.005, 1, 1.0, 3)},
-            "A call of the sink takes 1 s. {costs} At most 1,000 items wait. 0.5% of calls fail.",
+            "A call of the sink takes 1 s. {costs}\nThe queue has room for 1,000 items. {fail}",
         ),
         (
             {"sink": Sink(0, 0), "max_queue_weight": 20.5, "when_full": "drop_oldest"},
-            "A call of the sink takes 0 ms. {costs} All waiting items weigh up to 20.5. {oldest}",
+            "A call of the sink takes 0 ms. {costs}\n{weigh} {oldest}",
         ),
     ],
 )
@@ -122,7 +122,9 @@ def test_the_sink_in_words(changes: dict[str, Any], text: str) -> None:
     """The title says how long a call takes, what it costs, and which limits there are."""
     costs = "A call costs 3; a second that an item waits costs 2."
     oldest = "A full queue displaces the oldest item."
-    assert text.format(costs=costs, oldest=oldest) == sink_text(attrs.evolve(SETTING, **changes))
+    fail, weigh = "0.5% of calls fail.", "The items in the queue weigh up to 20.5."
+    text = text.format(costs=costs, oldest=oldest, fail=fail, weigh=weigh)
+    assert text == sink_text(attrs.evolve(SETTING, **changes))
 
 
 def test_a_row_has_the_figures_of_its_policy(tmp_path: Path) -> None:
