@@ -98,11 +98,7 @@ class Broken(Throttle):
 @pytest.mark.parametrize(
     ("throttle", "message"),
     [
-        (
-            Late(),
-            "^the throttle returned a time at which no call could start, "
-            f"{MOST_BROKEN_PROMISES + 1} times in a row$",
-        ),
+        (Late(), f"no call could start, {MOST_BROKEN_PROMISES + 1} times in a row$"),
         (Broken(), r"the throttle Broken raised OSError\(\) in ready_at"),
     ],
     ids=type,

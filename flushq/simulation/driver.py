@@ -277,7 +277,7 @@ class Simulation:
         return has_retried or (self._always_asks and self._let_in(now))
 
     def _call_again(self, now: float) -> bool:
-        """Start the calls that the core has let out of the line; return whether there were any."""
+        """Start the calls that have left the line of calls; return whether there were any."""
         retries, self._let_go[:] = [*self._let_go], []
         for retry in retries:
             attempts = retry.attempts
