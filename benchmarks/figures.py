@@ -52,12 +52,12 @@ class Limits:
 
 
 def at_most(bar: float, goal: float | None = None) -> Limits:
-    """Return the limits for a value: it must be at most ``bar``, and should be at most ``goal``."""
+    """Return limits for a value: it must be at most ``bar``, and should be at most ``goal``."""
     return Limits("<=", operator.le, bar, goal)
 
 
 def at_least(bar: float, goal: float | None = None) -> Limits:
-    """Return the limits for a value: it must be at least ``bar``, and should be at least ``goal``."""
+    """Return limits for a value: it must be at least ``bar``, and should be at least ``goal``."""
     return Limits(">=", operator.ge, bar, goal)
 
 
