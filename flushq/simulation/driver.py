@@ -1,12 +1,12 @@
 """The driver of a Core in virtual time.
 
-Theory of operation. There are four kinds of events: a call of flush_fn ends; items arrive; the time
-comes until which the policy wanted to wait; the time comes at which a call that had to wait may
-start. The simulation sets its time to the time of the earliest event. At each instant, calls end
-first. Then all items that arrive come in, as one event. Then the policy gets a tick, unless another
-event at this instant has changed its decision. Then calls start if they may, and producers that
-wait in line come in. So an item that arrives at the time at which a flush is due joins the batch of
-this flush. Times are only added and compared: with ints and Fractions a trace is exact.
+Theory of operation. There are four kinds of events: a call of flush_fn ends; items arrive; a
+``Wait(until)`` of the policy is over; a call that had to wait may start. The simulation sets its
+time to the time of the earliest event. At each instant, calls end first. Then all items that arrive
+come in, as one event. Then the policy gets a tick, if its Wait is over and no other event at this
+instant has changed its decision. Then calls start if they may, and producers that wait in line come
+in. So an item that arrives at the time at which a flush is due joins the batch of this flush. Times
+are only added and compared: with ints and Fractions a trace is exact.
 
 The trace holds the decision of the policy after each event, so the driver tells the policy of each
 event separately. The driver asks the core for a flush only if a flush may start: if the policy
@@ -38,9 +38,9 @@ from flushq.simulation.trace import Displacement, Events, Facts, SimulatedFlush,
 MOST_BROKEN_PROMISES = 10_000
 """The most broken promises in a row.
 
-The policy breaks a promise if it returns Wait for a tick, which comes at a time that the policy has
-named itself. (With partitions, this limit is multiplied by the number of partitions.) The throttle
-breaks a promise if no call can start at the time that the throttle has named.
+The policy breaks a promise if it returns Wait for a tick: see :class:`~flushq.policy.Wait`. (With
+partitions, this limit is multiplied by the number of partitions.) The throttle breaks a promise if
+no call can start at the time that the throttle has named.
 """
 
 
@@ -109,7 +109,7 @@ class Simulation:
             core.admission.on_displaced = self._note_displaced
 
     def run(self, *, drain: bool) -> Trace:
-        """Simulate all events; with ``drain``, close the queue after the last arrival."""
+        """Return the trace of all events. If ``drain``, close the queue after the last arrival."""
         if drain and len(self._times) > 1:
             last = self._times[-2]
             self._play(last)
@@ -187,7 +187,7 @@ class Simulation:
             self._note_displaced(DISPLACED, item)
 
     def _note_displaced(self, number: int, item: int) -> None:
-        """Record that the item that arrives now has displaced ``item``, perhaps itself."""
+        """Record that an arriving item has displaced ``item``, which may be the arriving item."""
         self._displacements.append(Displacement(self._times[self._arrived], item))
 
     # Calls end.

@@ -3,7 +3,7 @@
 Theory of operation. The items that arrive at one instant make one event for each of their
 partitions, in the order of the first item of each partition. An event of one partition is not told
 to the policies of the other partitions. So at each instant, after all other events, each policy
-that wanted to wait until this time, and was told of no other event, gets a tick. Only then do
+whose Wait is over, and that was told of no other event, gets a tick. Only after these ticks do
 flushes start, because the line of the partitions that are due must be complete.
 """
 

@@ -3,8 +3,8 @@
 Theory of operation. Code that reads or changes the core holds the lock, with one exception: as
 long as there is *credit* (flushq.core.admission), producers add items without the lock. The credit
 is an iterator with one element for each such item, so most items cost one step of this iterator and
-one append. It is granted with the lock held, and all producers may use it. To revoke it, an empty
-iterator is put in its place.
+one append. The credit is granted with the lock held, and all producers may use it. To revoke the
+credit, an empty iterator is put in the place of this iterator.
 
 *Acceptance is the last step.* CPython switches threads and checks for signals only after a call, at
 the start of a function and at a backward jump. So no other code runs between the step of the
@@ -17,7 +17,7 @@ lock. So the lock is held if the list is not empty, even after an interrupt. Wit
 partitions, adding an item takes several steps, and an interrupt may come between two of them.
 
 *A finalizer or a signal handler* may interrupt a call that holds the lock, and enqueue an item. The
-lock is reentrant, so this is no deadlock, and ``_is_in_step`` tells that the thread was interrupted
+lock is reentrant, so there is no deadlock. ``_is_in_step`` tells that the thread was interrupted
 in a step. The item is put aside with a claim to room, and comes in before the lock is released.
 """
 
@@ -41,7 +41,7 @@ R = TypeVar("R")
 Args = TypeVarTuple("Args")
 
 ONE_STEP = sys.version_info >= (3, 12)
-"""Whether no other code (of a thread, signal handler or finalizer) can run during ``+= tuple``."""
+"""Whether no other code (thread, signal handler, finalizer) can run during ``+=`` with a tuple."""
 
 _ONCE = (True,)
 
@@ -56,7 +56,7 @@ class Entrance(Generic[T]):
         wait_for: A function that waits until a waiter is completed, or until a given time.
         may_wait: A function that returns whether the caller may wait for room.
         lacks_keeper: A function that returns whether the queue needs a keeper and has none.
-        start_keeper: A function that starts the keeper (flushq.threads.keeper), if it can.
+        start_keeper: A function that tries to start the keeper (flushq.threads.keeper).
 
     Attributes:
         credit: An iterator with one element for each item that may come in without the lock.
@@ -166,7 +166,7 @@ class Entrance(Generic[T]):
         make_result: Callable[[Completion[T]], R] | None = None,
         on_accepted: Callable[[T], object] | None = None,
     ) -> R | None:
-        """Wait for room and accept an item; return the result of ``make_result``, if given.
+        """Wait for room and accept an item; return what ``make_result`` returns, if given.
 
         Raises:
             TimeoutError: There was no room before the time ``until``.

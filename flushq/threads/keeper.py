@@ -129,14 +129,17 @@ class Keeper:
             self._locked(self._release, reservation)
 
     def _begin(self, reservation: object, thread: Any) -> bool:
-        """If the reservation still holds, make this thread the keeper; return whether it held."""
+        """Make the calling thread the keeper, and return True.
+
+        If the reservation does not hold any more, only return False.
+        """
         if self._reservation is not reservation:
             return False
         self._thread, self._thread_id = thread, primitives.this_thread()
         return True
 
     def _release_unless_begun(self, reservation: object) -> None:
-        """Release the reservation, unless a thread makes the rounds: it will release its own."""
+        """Release the reservation, unless its thread makes rounds already, and will release it."""
         if self._thread_id is None:
             self._release(reservation)
 

@@ -1,6 +1,6 @@
 """The primitives of the threads driver: locks, a clock, and the start of a thread.
 
-The driver locks, waits, reads the clock and starts threads only by these primitives. It looks up
+The driver locks, waits, reads the clock and starts threads only with these primitives. It looks up
 ``Lock``, ``RLock``, ``clock`` and the functions for threads in this module whenever it needs them.
 So a test can replace them, and run threads one step at a time, in virtual time.
 """

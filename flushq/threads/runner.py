@@ -1,4 +1,4 @@
-"""The Runner of a Core in threads: passes, workers that run flushes, and one keeper of the time.
+"""The Runner of a Core in threads: passes, workers that run the flushes, and the keeper.
 
 Every event asks for a pass, and any thread that holds the lock may make one. The keeper
 (flushq.threads.keeper) makes a pass whenever it is woken or a decision is due. It also hands out
@@ -39,14 +39,14 @@ class Runner(Generic[T]):
         on_failure: The failure handler. None: every failure ends the queue.
         on_report: A function that is called with the report of each flush. None: no reports.
         is_plain: Whether items have no keys, no weights and no partitions.
-        context: The context to copy for flush_fn until :meth:`start` sets one. None: an empty one.
+        context: The contextvars context of the flushes before :meth:`start`. None: an empty one.
 
     Raises:
         TypeError: One of the three functions cannot be called, or is async.
 
     Attributes:
         entrance: The lock of the queue, and the way in for items.
-        context: The contextvars context of the caller of :meth:`start`. Each flush gets a copy.
+        context: The context in which :meth:`start` was called. Each flush runs in a copy of it.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Runner(Generic[T]):
         return flush_inside(self._core.batcher)
 
     def may_wait(self) -> bool:
-        """Return whether the caller may wait: not the keeper, nor a worker outside of flush_fn."""
+        """Return whether the caller may wait. The keeper and a worker outside flush_fn may not."""
         is_finalizer = self._workers.is_caller and self.inside() is None
         return not (is_finalizer or self._keeper.is_caller)
 
@@ -108,7 +108,7 @@ class Runner(Generic[T]):
         join: Callable[[Waiter], object],
         leave: Callable[[Waiter], object],
     ) -> bool:
-        """Wait, until the time ``until`` at most, for a new waiter; return whether it is done."""
+        """Wait for a new waiter until the time ``until``; return whether it was completed."""
         waiter = Waiter()
         try:
             self.entrance.locked(join, waiter)
@@ -193,7 +193,7 @@ class Runner(Generic[T]):
     # The end, for the callers that wait for it.
 
     def wait_for_end(self, *, owner: bool) -> None:
-        """Wait until the queue has ended, and all its threads but those of abandoned flushes."""
+        """Wait until the queue and its threads have ended, except threads of abandoned flushes."""
         self._wait_for_end(math.inf, owner=owner)
         self._keeper.join()
         self._workers.join()
@@ -216,7 +216,7 @@ class Runner(Generic[T]):
             raise
         finally:
             while not core.ending.ended:
-                locked(self._pass)  # the keeper may be busy with flush_fn, if it has no worker
+                locked(self._pass)  # the keeper is busy if it calls flush_fn itself
                 self._log_and_report()
                 locked(self._end_or_set_alarm)
             log_loss(core, "the interpreter ends with an open queue")

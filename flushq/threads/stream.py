@@ -155,7 +155,10 @@ class BatchStream(StreamView[T]):
             self._runner.close()
 
     def _enqueue_all(self) -> bool:
-        """Enqueue items until the block is left; return whether the source has ended before."""
+        """Enqueue items until the block is left, or until the source has ended.
+
+        Return whether the source has ended.
+        """
         handover, enter = self._handover, self._runner.entrance.enter
         while not handover.left:
             item = next(self._iterator, _END)

@@ -103,7 +103,10 @@ class Workers(Generic[T]):
         self._wake(worker, None)
 
     def join(self) -> None:
-        """Wait until the workers that rested at end_resting() have ended. Hold no lock."""
+        """Wait until the workers that rested when end_resting() was called have ended.
+
+        The lock must not be held.
+        """
         for worker in self._ended or ():
             worker.thread.join()
 
