@@ -107,7 +107,7 @@ def speed(of: str, to: str, limits: Limits | None = None) -> Figure:
 
 
 def spread(of: str, *to: str, limits: Limits | None = None) -> Figure:
-    """Return a figure: the largest sample of these candidates, divided by the smallest one."""
+    """Return a figure: the largest sample among the candidates, divided by the smallest one."""
     text = f"largest / smallest: {', '.join((of, *to))}"
     return Figure(
         text, of, to, "x", lambda own, others: max(own, *others) / min(own, *others), limits

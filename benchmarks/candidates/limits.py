@@ -28,7 +28,7 @@ UPDATES = [(number % KEYS, number) for number in TIGHT]
 
 
 async def dropping() -> float:
-    """Measure a producer in a tight loop; return seconds per item."""
+    """Measure a producer whose items displace the oldest waiting ones; return seconds per item."""
     sink, go_on = Count(), asyncio.Event()
 
     async def deliver(batch: Sequence[object]) -> None:
@@ -95,7 +95,7 @@ async def merging() -> float:
 
 
 async def merging_by_hand() -> float:
-    """Measure the work of merging() with a dict; return seconds per item."""
+    """Measure the work of merging() with a dict; return seconds per update."""
     waiting: dict[int, Update] = {}
 
     async def put(update: Update) -> None:

@@ -51,7 +51,7 @@ async def through_a_queue(insert: Insert, rows: Iterable[Row]) -> None:
 
 
 async def by_hand(insert: Insert, rows: Iterable[Row]) -> None:
-    """Load the same batches without a queue."""
+    """Load the rows in batches of 500, without a queue."""
     batch: list[Row] = []
     for row in rows:
         batch.append(row)

@@ -31,7 +31,7 @@ NEW = 2_000
 
 @attrs.define
 class EchoPolicy(FlushPolicy):
-    """The policy of the README that learns the time of a flush, as a user would write it."""
+    """A policy of the README, written as by a user: it learns how long a flush takes."""
 
     gain: float = 0.2
     seconds: float = attrs.field(default=0.0, init=False)
@@ -96,7 +96,7 @@ async def memory() -> float:
 
 
 async def nowait() -> float:
-    """Enqueue all items by enqueue_nowait, without a turn of the loop; return seconds per item."""
+    """Measure calls of enqueue_nowait, with no flush between them; return seconds per item."""
     sink = Count()
     items = len(scenarios.TIGHT)
     queue: FlushQueue[object] = FlushQueue(sink.deliver, NaturalPolicy(), max_queue_size=items)

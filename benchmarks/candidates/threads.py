@@ -52,7 +52,7 @@ def produce(enqueue: Enqueue, items: Iterable[object]) -> None:
 
 
 async def _own(producers: int) -> float:
-    """Measure batches of 500 items or two seconds, with the drain; return seconds per item."""
+    """Measure batches that end at 500 items or after two seconds; return seconds per item."""
     sink = Count()
     with FlushQueue(sink.deliver, IntervalPolicy(2.0, 500)) as own:
         began = process_time()
@@ -80,7 +80,7 @@ async def _by_hand(producers: int) -> float:
 def consume_for_two_seconds(
     items: "queue.Queue[object]", sink: Callable[[list[object]], object]
 ) -> None:
-    """Hand batches of 500 items, or of two seconds, to ``sink`` until STOP comes."""
+    """Hand batches to ``sink`` until STOP comes; they end at 500 items or after two seconds."""
     item = None
     while item is not STOP:
         item = items.get()

@@ -60,7 +60,9 @@ class RunningFlush(Generic[T]):
         These items are in doubt; but if flush_fn was not called yet, they are undelivered.
         """
         self.batch.interrupt()
-        error = CancelledError("the flush still ran when the queue ended, and may still deliver")
+        error = CancelledError(
+            "the flush was abandoned when the queue ended; a running flush_fn may still deliver"
+        )
         if self.attempts is None:
             self.batch.fail(error)
         else:

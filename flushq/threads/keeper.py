@@ -18,10 +18,10 @@ R = TypeVar("R")
 
 
 class Locked(Protocol):
-    """A function that calls ``step`` with the lock of the queue held."""
+    """A function that calls another function with the lock of the queue held."""
 
     def __call__(self, step: Callable[..., R], *args: Any) -> R:
-        """Call ``step`` with these arguments, and return its result."""
+        """Call ``step(*args)`` with the lock held, and return the result."""
         ...  # pragma: no cover - a protocol has no code
 
 

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class Runner(Generic[T]):
-    """The threads of a queue, and their steps.
+    """The part of a queue that works in threads.
 
     Args:
         core: The core of the queue.
@@ -87,7 +87,7 @@ class Runner(Generic[T]):
         return flush_inside(self._core.batcher)
 
     def may_wait(self) -> bool:
-        """Return whether the caller may wait. The keeper and a worker outside flush_fn may not."""
+        """Return False if the caller must not wait: the keeper, or a worker outside of flush_fn."""
         is_finalizer = self._workers.is_caller and self.inside() is None
         return not (is_finalizer or self._keeper.is_caller)
 
@@ -108,7 +108,7 @@ class Runner(Generic[T]):
         join: Callable[[Waiter], object],
         leave: Callable[[Waiter], object],
     ) -> bool:
-        """Wait for a new waiter until the time ``until``; return whether it was completed."""
+        """Wait with a new waiter, at most until ``until``; return whether it was completed."""
         waiter = Waiter()
         try:
             self.entrance.locked(join, waiter)
