@@ -31,7 +31,7 @@ NEW = 2_000
 
 @attrs.define
 class EchoPolicy(FlushPolicy):
-    """A policy of the README, written as by a user: it learns how long a flush takes."""
+    """The EchoPolicy of flushq/policies/README.rst: it learns how long a flush takes."""
 
     gain: float = 0.2
     seconds: float = attrs.field(default=0.0, init=False)
