@@ -1,1 +1,1 @@
-"""The benchmarks: the cost of an item, in ratios between candidates measured side by side."""
+"""The benchmarks: the cost of an item, compared with other ways to do the same work."""

@@ -1,13 +1,16 @@
 """``python -m benchmarks [ROW ...]``: the cost of an item, compared with the floor and with peers.
 
-The floor is the cost that no queue can avoid. A peer is another package that does similar work.
+The floor is the cost that no queue can avoid. A peer is another package that does similar work. A
+candidate is a function that does and measures the work of a row: with this queue, with a peer, or
+without any queue.
 
-Every ratio is measured side by side: in each round the candidates of a row take turns, each time in
-a new process. So if the machine becomes slower, this slows down all of them alike. A ratio is
-computed within each round, and the table shows the median over the rounds. A bar is a limit that
-must hold: if a figure misses its bar, or one of its candidates fails, the exit code is 1. Peers are
-installed into a folder under the user's cache. If a peer cannot be installed, its figures are
-missing, which does not change the exit code.
+The candidates of a row are measured side by side: in each round, each candidate runs once, in a new
+process. So if the machine becomes slower, all candidates become slower alike. A figure is a number
+that is computed within each round, mostly a ratio between two candidates, and the table shows the
+median over the rounds. A bar is a limit that must hold: if a figure misses its bar, or one of its
+candidates fails, the exit code is 1. Peers are installed into a folder in the cache of the user. If
+a peer cannot be installed, the figures that need it are missing; this does not change the exit
+code.
 """
 
 import argparse
@@ -26,8 +29,8 @@ from benchmarks.saved import Conditions, Run, load
 LOOPS = ("asyncio", "uvloop")
 TERMS = (
     "The floor is the cost that no queue can avoid: an append to a list, or a future per answer. "
-    "A bar is a limit that must hold: the verdict is ok or MISSED. "
-    "A goal is a stricter limit that should hold; not every figure has a goal. "
+    "A bar is a limit that must hold: the verdict on a figure is ok or MISSED. "
+    "A goal is a stricter limit that should hold: if it does, the verdict is goal. "
     "If a figure is MISSED, or FAILED because a candidate gave no number, the exit code is 1. "
 )
 
@@ -51,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def tabulate(
     rows: Sequence[Row], rounds: Rounds, run: Run, before: Run | None, say: Callable[[str], None]
 ) -> list[Finding]:
-    """Measure the rows, add them to the run, and print the table with ``say``, row by row."""
+    """Measure each row, add its results to ``run``, and print its part of the table by ``say``."""
     everything: list[Finding] = []
     say(report.heading())
     for row in rows:
@@ -76,8 +79,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     default = "default: %(default)s"
     add("--rounds", type=_count, default=ROUNDS, metavar="N", help=f"at most N rounds ({default})")
     add("--loop", choices=LOOPS, default=LOOPS[0], help=f"the event loop ({default})")
-    add("--save", type=_target, metavar="FILE.json", help="save the measurements")
-    add("--compare", type=_run, metavar="FILE.json", help="compare with saved measurements")
+    add("--save", type=_target, metavar="FILE.json", help="save the measurements in this file")
+    add("--compare", type=_run, metavar="FILE.json", help="compare with a file that --save wrote")
     options = parser.parse_args(arguments)
     if importlib.util.find_spec(options.loop) is None:
         parser.error(f"{options.loop} is not installed: pip install '.[bench]'")

@@ -1,9 +1,9 @@
 """The figures that are computed from the samples of a row, and their verdicts: pure functions.
 
-A sample is the result of one process in one round, mostly in seconds per item. The candidates of a
-row take turns, so the samples of one round lie close together in time. A ratio is computed within
-each round; the value of a figure is the median over the rounds. So if the machine becomes slower,
-this slows down both sides of a ratio.
+A sample is the number that one candidate gives in one round, mostly in seconds per item. The
+candidates of a row take turns, so the samples of one round are taken shortly one after another. A
+ratio is computed from the samples of one round; the value of a figure is the median over the
+rounds. So if the machine becomes slower, this slows down both sides of a ratio.
 """
 
 import enum
@@ -33,7 +33,7 @@ class Limits:
 
     Attributes:
         sign: The sign between the value and the limits, ``<=`` or ``>=``.
-        keeps: The comparison for this sign.
+        keeps: The comparison that this sign stands for.
         bar: The limit that must hold.
         goal: The limit that should hold; None: there is only the bar.
     """
@@ -52,12 +52,12 @@ class Limits:
 
 
 def at_most(bar: float, goal: float | None = None) -> Limits:
-    """Return the limits for a figure that is better the smaller it is."""
+    """Return limits for a value: it must be at most ``bar``, and should be at most ``goal``."""
     return Limits("<=", operator.le, bar, goal)
 
 
 def at_least(bar: float, goal: float | None = None) -> Limits:
-    """Return the limits for a figure that is better the larger it is."""
+    """Return limits for a value: it must be at least ``bar``, and should be at least ``goal``."""
     return Limits(">=", operator.ge, bar, goal)
 
 
@@ -70,12 +70,12 @@ class Figure:
 
     Attributes:
         text: The text of the figure in the table.
-        of: The candidate that the figure is about.
-        to: The candidates that ``of`` is compared with, except those that are missing.
+        of: The name of the candidate that the figure is about.
+        to: The names of the candidates with which ``of`` is compared. Missing ones are left out.
         unit: The unit of the values.
-        read: A function that returns the value of a round from the sample of ``of`` and the samples
-            of ``to``.
-        limits: The limits for the median; None: the median is only shown.
+        read: A function that computes the value of one round. It gets the sample of ``of`` and the
+            samples of ``to``.
+        limits: The limits for the median. None: the median is shown without a verdict.
     """
 
     text: str
@@ -86,7 +86,7 @@ class Figure:
     limits: Limits | None = None
 
     def values(self, samples: Samples) -> list[float]:
-        """Return one value per round, or an empty list if the figure lacks samples."""
+        """Return one value for each round, or an empty list if necessary samples are missing."""
         others = [samples[name] for name in self.to if name in samples]
         if self.of not in samples or (self.to and not others):
             return []
@@ -95,19 +95,19 @@ class Figure:
 
 
 def time(of: str, *to: str, limits: Limits | None = None) -> Figure:
-    """Return the figure for the time of ``of``, divided by the time of the fastest of ``to``."""
+    """Return a figure: the time of the candidate ``of``, divided by the least time among ``to``."""
     text = f"{of} / {' or '.join(to)}"
     return Figure(text, of, to, "x", lambda own, others: own / min(others), limits)
 
 
 def speed(of: str, to: str, limits: Limits | None = None) -> Figure:
-    """Return the figure for the speed of ``of``, divided by the speed of ``to``."""
+    """Return a figure: the speed of the candidate ``of``, divided by the speed of ``to``."""
     text = f"speed of {of} / {to}"
     return Figure(text, of, (to,), "x", lambda own, others: others[0] / own, limits)
 
 
 def spread(of: str, *to: str, limits: Limits | None = None) -> Figure:
-    """Return the figure for the largest sample, divided by the smallest: 1 if all are equal."""
+    """Return a figure: the largest sample among the candidates, divided by the smallest one."""
     text = f"largest / smallest: {', '.join((of, *to))}"
     return Figure(
         text, of, to, "x", lambda own, others: max(own, *others) / min(own, *others), limits
@@ -115,7 +115,7 @@ def spread(of: str, *to: str, limits: Limits | None = None) -> Figure:
 
 
 def amount(of: str, unit: str, limits: Limits | None = None) -> Figure:
-    """Return the figure for the sample of ``of`` itself."""
+    """Return a figure: the sample of the candidate ``of``, compared with no other candidate."""
     return Figure(of, of, (), unit, lambda own, _: own, limits)
 
 
@@ -141,9 +141,10 @@ class Finding:
     Attributes:
         figure: The figure.
         value: The median over the rounds; None if there are no samples, or a candidate failed.
-        noise: Half the distance between the quartiles, divided by the value.
+        noise: Half the distance between the first and the third quartile of the values of the
+            rounds, divided by their median. 0 if there is no value.
         verdict: The verdict on the value.
-        why: The reason why there is no value.
+        why: The reason why there is no value; empty if there is one.
     """
 
     figure: Figure
@@ -154,7 +155,7 @@ class Finding:
 
     @property
     def holds(self) -> bool:
-        """Whether the run succeeds with this result; a missing peer does not make it fail."""
+        """Whether the run may succeed: False if a bar was missed, or if a candidate failed."""
         return self.verdict not in {Verdict.MISSED, Verdict.FAILED}
 
 

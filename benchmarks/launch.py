@@ -18,15 +18,15 @@ class Failed(Exception):
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Return the environment of a process that imports from ``home`` first, then from ROOT."""
+    """Return the environment for a process that imports from ``home`` first, then from ROOT."""
     return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (home, ROOT)))}
 
 
 def launch(path: str, home: Path, loop: str, extra: Mapping[str, str]) -> float:
-    """Measure the candidate ``module:name`` of the package that is in the folder ``home``.
+    """Measure the candidate ``path`` once; the package that it measures is in the folder ``home``.
 
     Raises:
-        Failed: The process ended with an error; the message is the last line that it printed.
+        Failed: The process ended with an error; the message is the last line of its error output.
     """
     program = [sys.executable, "-P", "-m", "benchmarks.worker", path, loop, str(home)]
     env = environment(home) | dict(extra)

@@ -1,7 +1,7 @@
 """The peers: other packages, each of them installed into its own folder under the user's cache.
 
-One peer is named flushq, too. So a peer is never installed beside this flushq. A process that
-measures a peer has the folder of this peer first on its import path.
+One peer has the name flushq, too. So no peer is installed in the environment of this flushq. In a
+process that measures a peer, the folder of this peer comes first on the import path.
 """
 
 import os
@@ -21,7 +21,7 @@ BATCHER = "async-batcher==0.2.2"
 
 
 def cache() -> Path:
-    """Return the folder of the peers for this version of Python."""
+    """Return the folder of all peers that are installed for this version of Python."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "flushq-benchmarks" / str(sys.implementation.cache_tag)
 

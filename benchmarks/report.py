@@ -19,7 +19,7 @@ def heading() -> str:
 def lines(
     row: Row, measured: Measured, findings: Sequence[Finding], before: Mapping[str, float]
 ) -> Iterator[str]:
-    """Yield the lines of a row; ``before`` maps the text of a figure to the value before."""
+    """Yield the lines of a row; ``before`` maps texts of figures to values in the saved run."""
     yield f"{row.name}: {row.text}"
     for finding in findings:
         yield _line(finding, before.get(finding.figure.text)).rstrip()
@@ -29,7 +29,7 @@ def lines(
 
 
 def summary(findings: Sequence[Finding]) -> str:
-    """Return a line with the number of figures that got each verdict."""
+    """Return a line that says, for each verdict, how many figures got it."""
     counts = Counter(finding.verdict for finding in findings)
     return ", ".join(
         f"{counts[verdict]} {text}"

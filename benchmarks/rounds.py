@@ -16,12 +16,12 @@ HomeOf = Callable[[str], Path]
 
 @attrs.define
 class Rounds:
-    """The rounds in which rows are measured.
+    """The rounds in which the candidates of a row are measured.
 
     Args:
         launch: A function that measures a candidate once. It gets the path of the candidate, the
             folder of the package that is measured, and additional environment variables.
-        most: The largest number of rounds.
+        most: The most rounds for a row.
         home_of: A function that returns the folder of a peer.
     """
 
@@ -68,5 +68,5 @@ class Rounds:
                     failed[name] = str(reason)
                     turns.remove(candidate)
                     del samples[name]
-            turns.reverse()  # so that no candidate always follows the same one
+            turns.reverse()  # else each candidate would always follow the same one
         return samples, failed

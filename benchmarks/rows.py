@@ -1,6 +1,6 @@
 """The rows of the table: the candidates that are measured, the figures, and their limits.
 
-A candidate is a function of `benchmarks.candidates`, which returns a sample. If the candidate
+A candidate is a function in `benchmarks.candidates` that returns a sample. If the candidate
 measures a peer, the folder of the peer comes first on the import path.
 """
 
@@ -18,13 +18,13 @@ ROUNDS = 11
 
 @attrs.frozen
 class Candidate:
-    """A function that does the work of a row in one way, and measures it.
+    """A function that does the work of a row in one way, and measures this work.
 
     Attributes:
         name: The name of the candidate in the table.
         path: The function, as ``module:name``.
-        peer: The other package that the function measures. None: it needs only this checkout with
-            its extra ``bench``.
+        peer: The package that the function measures, as a requirement for pip. None: the function
+            needs only this checkout with its extra ``bench``.
     """
 
     name: str
@@ -43,8 +43,8 @@ class Row:
         figures: The figures that are computed from the samples of the candidates.
         unit: The unit of a sample: seconds (``s``) or bytes (``B``).
         rounds: The number of rounds, unless the user asks for fewer.
-        service: A function that returns a context manager, which runs the servers that the
-            candidates need, and gives the environment variables for the candidates.
+        service: A function that returns a context manager. The manager runs the servers that
+            the candidates need, and yields the environment variables for the candidates.
     """
 
     name: str
@@ -74,7 +74,7 @@ def _old(path: str, name: str = OLD) -> Candidate:
 
 
 def _answers(name: str, text: str, path: str, bar: float, goal: float) -> Row:
-    """Return a row of concurrent callers, each of which waits for its own answer."""
+    """Return a row in which many callers at a time each wait for their own answer."""
     return Row(
         name,
         text,
@@ -93,7 +93,7 @@ def _answers(name: str, text: str, path: str, bar: float, goal: float) -> Row:
 
 
 def _one_after_another(name: str, text: str, path: str, bar: float) -> Row:
-    """Return a row of one caller that waits for each answer before it asks again."""
+    """Return a row in which one caller waits for each answer before it asks again."""
     return Row(
         name,
         text,
@@ -176,7 +176,7 @@ ROWS = (
     ),
     Row(
         "throttled",
-        "Natural with a RateLimit that is not reached, one item per loop turn",
+        "Natural with a RateLimit that is not reached, one item per turn of the loop",
         (
             Candidate(FLOOR, "limits:throttled_by_hand"),
             _own("limits:throttled"),
@@ -189,7 +189,7 @@ ROWS = (
     ),
     Row(
         "trickle-natural",
-        "Natural, one item per loop turn",
+        "Natural, one item per turn of the loop",
         (
             Candidate(FLOOR, "floor:trickle"),
             _own("queues:trickle_natural"),
@@ -199,7 +199,7 @@ ROWS = (
     ),
     Row(
         "trickle-interval",
-        "Interval 2.0 s / 500, one item per loop turn",
+        "Interval 2.0 s / 500, one item per turn of the loop",
         (
             Candidate(FLOOR, "floor:trickle"),
             _own("queues:trickle_interval"),
@@ -263,7 +263,7 @@ ROWS = (
     ),
     Row(
         "partitions-open",
-        "an item for one of many open partitions, without its flush",
+        "items for partitions that are open already, without any flush, time per item",
         (
             _own("partitions:known_1_000", "1,000"),
             _own("partitions:known_100_000", "100,000"),
@@ -283,7 +283,7 @@ ROWS = (
     ),
     Row(
         "partition-memory",
-        "memory of a partition for each tenant, and of a queue for each tenant",
+        "memory per tenant: a partition of one queue, or a queue for each tenant",
         (_own("partitions:memory", "partition"), _own("partitions:memory_of_queues", "queue")),
         (
             amount("partition", "B", limits=at_most(2_000)),
@@ -310,7 +310,7 @@ ROWS = (
     ),
     Row(
         "new-queue",
-        "making a new queue",
+        "making a new queue, time per queue",
         (_own("own:new_queue"), _own("own:new_asyncio_queue", "asyncio.Queue")),
         (time(OWN, "asyncio.Queue", limits=at_most(20.0)),),
     ),

@@ -13,7 +13,7 @@ from benchmarks.figures import Finding, Measured
 
 @attrs.frozen
 class Conditions:
-    """The conditions on which a ratio may depend.
+    """The conditions of a run; a ratio may depend on them.
 
     Attributes:
         python: The implementation and the version of Python.
@@ -42,8 +42,9 @@ class Run:
 
     Attributes:
         conditions: The conditions of the run.
-        rows: The measurements of each row, by the name of the row.
-        values: The value of each figure, by the name of the row and the text of the figure.
+        rows: For the name of each row, the measurements of the row.
+        values: For the name of each row, a dict with the value of each figure; its keys are the
+            texts of the figures.
     """
 
     conditions: Conditions
@@ -67,7 +68,7 @@ def load(path: Path) -> Run:
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: The file holds no run.
+        ValueError: The file does not hold a run.
     """
     saved: Mapping[str, Any] = json.loads(path.read_text())
     try:

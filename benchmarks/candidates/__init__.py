@@ -1,6 +1,6 @@
 """The candidates: async functions without arguments that return a number, mostly seconds per item.
 
-Each one runs in a process of its own (`benchmarks.worker`), with the folder of the package that it
-measures first on the import path. Most of these files import packages that may be missing, so no
-other process imports them.
+Each candidate runs in a process of its own (`benchmarks.worker`). The folder of the package that
+the candidate measures comes first on the import path. Most of these modules import packages that
+may not be installed, so no other process imports these modules.
 """

@@ -1,4 +1,4 @@
-"""async-batcher: a queue of futures; here it does not wait for more callers."""
+"""async-batcher: a queue of futures. Here a batch does not wait for more callers."""
 
 from async_batcher.batcher import AsyncBatcher
 

@@ -1,4 +1,4 @@
-"""beque: its ``add`` never lets the loop run, so a tight loop leads to one large batch."""
+"""beque: its ``add`` never lets the event loop run, so all items end up in one large batch."""
 
 from time import process_time
 

@@ -12,7 +12,7 @@ STOP = object()
 
 
 async def tight_interval() -> float:
-    """Measure batches of 500 items, or of two seconds; return seconds per item."""
+    """Measure batches that end at 500 items or after two seconds; return seconds per item."""
     return await _tight(_consume_for_two_seconds)
 
 

@@ -1,4 +1,4 @@
-"""aiodataloader: it puts all keys of one turn of the loop into a batch."""
+"""aiodataloader: it puts all keys of one turn of the event loop into a batch."""
 
 from aiodataloader import DataLoader
 
@@ -16,6 +16,6 @@ async def load() -> float:
 
 
 async def load_serially() -> float:
-    """Measure one caller that waits for each of its answers; return seconds per answer."""
+    """Measure one caller that asks for one key after another; return seconds per answer."""
     loader = DataLoader(_double, cache=False)
     return await one_after_another(loader.load)

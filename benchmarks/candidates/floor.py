@@ -1,7 +1,8 @@
 """The floor: the cost that no queue can avoid.
 
-For `await queue.enqueue(item)` it is a coroutine that appends to a list. For callers that each wait
-for their own answer it is a future per caller, and a callback that sets all futures.
+For `await queue.enqueue(item)` the floor is a coroutine that appends to a list. For callers that
+each wait for their own answer, the floor is a future per caller, and a callback that sets all these
+futures.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ async def tight() -> float:
 
 
 async def trickle() -> float:
-    """Measure one item per turn of the loop; return seconds per item."""
+    """Measure a producer that lets the event loop run after each item; return seconds per item."""
     items: list[object] = []
 
     async def append(item: object) -> None:

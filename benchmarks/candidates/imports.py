@@ -1,7 +1,7 @@
 """The time of an import, in a process that has imported nothing else.
 
-The modules are compiled before, as in an installed package. Their bytecode is kept in a folder
-under the user's cache, not in the checkout. Processor time is measured, as in most candidates.
+The modules are compiled before, as in an installed package. Their bytecode is kept in a folder in
+the cache of the user, not in the checkout. Processor time is measured, as in most candidates.
 """
 
 import os
@@ -19,7 +19,7 @@ async def flushq() -> float:
 
 
 async def asyncio_and_attrs() -> float:
-    """Return the seconds that importing asyncio and attrs takes, which flushq needs."""
+    """Return the seconds that importing asyncio and attrs takes; flushq needs both."""
     return _seconds("import asyncio, attrs")
 
 

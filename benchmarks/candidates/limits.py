@@ -28,7 +28,7 @@ UPDATES = [(number % KEYS, number) for number in TIGHT]
 
 
 async def dropping() -> float:
-    """Measure a producer in a tight loop; return seconds per item."""
+    """Measure a producer whose items displace the oldest waiting ones; return seconds per item."""
     sink, go_on = Count(), asyncio.Event()
 
     async def deliver(batch: Sequence[object]) -> None:
@@ -52,7 +52,7 @@ async def dropping() -> float:
 
 
 async def dropping_by_hand() -> float:
-    """Measure the same with a full deque and a counter; return seconds per item."""
+    """Measure the work of dropping() with a deque and a counter; return seconds per item."""
     waiting: deque[object] = deque(range(ROOM), maxlen=ROOM)
     displaced = 0
 
@@ -77,7 +77,7 @@ def _check_displaced(count: int) -> None:
 
 
 async def merging() -> float:
-    """Measure a producer of updates of a few keys, in a tight loop; return seconds per item."""
+    """Measure a producer that updates 100 keys in a tight loop; return seconds per update."""
     stored: dict[int, int] = {}
 
     async def store(batch: Sequence[Update]) -> None:
@@ -95,7 +95,7 @@ async def merging() -> float:
 
 
 async def merging_by_hand() -> float:
-    """Measure the same with a dict; return seconds per item."""
+    """Measure the work of merging() with a dict; return seconds per update."""
     waiting: dict[int, Update] = {}
 
     async def put(update: Update) -> None:
@@ -113,7 +113,7 @@ def _check_last(stored: dict[int, int]) -> None:
         raise AssertionError("the stored values must be the last updates of the keys")
 
 
-# Calls are counted, but no call must wait.
+# The rate limit counts the calls, but never makes a call wait.
 
 
 def _throttled(sink: Sink) -> FlushQueue[object]:
@@ -124,7 +124,7 @@ throttled = partial(scenarios.trickle, _throttled)
 
 
 async def throttled_by_hand() -> float:
-    """Measure one call per turn of the loop, with a deque of starts; return seconds per item."""
+    """Measure the work of throttled() with a deque of start times; return seconds per item."""
     clock = asyncio.get_running_loop().time
     sink, starts = Count(), deque[float]()
 

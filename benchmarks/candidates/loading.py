@@ -51,7 +51,7 @@ async def through_a_queue(insert: Insert, rows: Iterable[Row]) -> None:
 
 
 async def by_hand(insert: Insert, rows: Iterable[Row]) -> None:
-    """Load the same batches without a queue."""
+    """Load the rows in batches of 500, without a queue."""
     batch: list[Row] = []
     for row in rows:
         batch.append(row)
@@ -73,7 +73,7 @@ async def in_tasks(insert: Insert, rows: Iterable[Row]) -> None:
 
 
 class _Driver:
-    """A queue by hand, which lacks a line of producers, receipts, failures and a close."""
+    """A queue by hand, without a line of producers, receipts, failure handling and a close."""
 
     def __init__(self, insert: Insert) -> None:
         self._insert = insert

@@ -1,7 +1,7 @@
-"""Messages from NATS JetStream into PostgreSQL: by workers, and by a loop that fetches and copies.
+"""Messages from NATS JetStream into PostgreSQL: by ``flushq work``, and by a loop without a queue.
 
-All messages are in the stream before a worker starts. The time from the first acknowledgement to
-the last one is measured.
+All messages are in the stream before a process starts to work. The time from the first
+acknowledgement to the last one is measured.
 """
 
 import asyncio
@@ -32,7 +32,10 @@ _numbers = count(1)
 
 
 async def _timed(command: Sequence[str], workers: int) -> float:
-    """Let processes bring all messages of a new stream into a table; return seconds per message."""
+    """Run ``command`` in ``workers`` processes, which copy all messages of a new stream to a table.
+
+    Return seconds per message.
+    """
     name = f"MESSAGES_{os.getpid()}_{next(_numbers)}"
     nats_url, postgres_url = os.environ[server.NATS_URL], os.environ[server.URL]
     async with await nats.connect(nats_url) as connection:
@@ -103,7 +106,7 @@ four_workers = partial(_timed, COMMAND, 4)
 
 
 async def _by_hand(nats_url: str, stream: str, consumer: str, postgres_url: str) -> None:
-    """Bring the messages into the table without a queue."""
+    """Copy the messages into the table without a queue."""
     database = await asyncpg.connect(postgres_url)
     await database.execute("CREATE TABLE events (id text PRIMARY KEY, body text)")
     await database.execute(

@@ -1,7 +1,8 @@
-"""Items of many tenants in batches by tenant: an item is a tuple whose first field is its tenant.
+"""Items of many tenants; each batch has items of one tenant only.
 
-All tenants bring the same number of items, in turn. This is the hardest order, since each item of a
-burst is then an event of its own. No queue is ever full, so only the policy makes it flush.
+An item is a tuple, and its first field is its tenant. All tenants bring the same number of items,
+one item of each tenant in turn. This is the hardest order, since each item of a burst is then an
+event of its own for a policy. No queue is ever full, so only the policy makes a queue flush.
 """
 
 import asyncio
@@ -26,11 +27,11 @@ OPEN = 2_000
 
 INTERVAL = IntervalPolicy(2.0, 500)
 SLOW_INTERVAL = IntervalPolicy(3600.0, 500)
-"""A policy that does the same work per item, but makes no flush due during a measurement."""
+"""A policy that does the work of INTERVAL per item, but does not flush during a measurement."""
 
 
 def items_of(tenants: int, count: int) -> list[Item]:
-    """Return ``count`` items of ``tenants`` tenants, in turn."""
+    """Return ``count`` items of ``tenants`` tenants, one item of each tenant in turn."""
     return [(number % tenants, number) for number in range(count)]
 
 
@@ -45,7 +46,7 @@ def partitioned(policy: FlushPolicy, sink: Sink) -> FlushQueue[Item]:
 
 
 async def _tight(queue_of: QueueOf, tenants: int, count: int = len(TIGHT)) -> float:
-    """Measure a producer in a tight loop, and the drain; return seconds per item."""
+    """Measure a producer in a tight loop, including the drain; return seconds per item."""
     return await scenarios.tight(queue_of, items_of(tenants, count))
 
 

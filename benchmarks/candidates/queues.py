@@ -1,4 +1,4 @@
-"""Features of both this flushq and flushq 0.2.2: the one on the import path is measured."""
+"""Features that this flushq and flushq 0.2.2 both have; the import path decides which one runs."""
 
 from functools import partial
 

@@ -35,7 +35,7 @@ async def batched() -> float:
 
 
 async def batched_serially() -> float:
-    """Measure one caller that waits for each of its answers; return seconds per answer."""
+    """Measure one caller that asks for one key after another; return seconds per answer."""
     async with Batched(_double, NaturalPolicy()) as load:
         return await one_after_another(load)
 

@@ -1,7 +1,7 @@
 """The work of producers, from the first item until all items are delivered.
 
-Nothing here waits for anything but the processor. So processor time is measured, which other
-programs on the machine do not change.
+Nothing here waits for a disk or a network. So processor time is measured: it does not count the
+time that other programs on the machine take.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ async def tight(queue_of: QueueOf, items: Sequence[object] = TIGHT) -> float:
 
 
 async def equal(queue_of: QueueOf) -> float:
-    """Measure one producer of equal items, in a tight loop; return seconds per item enqueued."""
+    """Measure one producer that enqueues equal items in a tight loop; return seconds per item."""
     sink = Count()
     async with queue_of(sink.deliver) as queue:
         began = process_time()
@@ -67,7 +67,7 @@ async def equal(queue_of: QueueOf) -> float:
 
 
 async def trickle(queue_of: QueueOf) -> float:
-    """Measure one producer that lets the loop run after each item; return seconds per item."""
+    """Measure a producer that lets the event loop run after each item; return seconds per item."""
     sink = Count()
     async with queue_of(sink.deliver) as queue:
         began = process_time()
@@ -119,7 +119,7 @@ async def produce(enqueue: Enqueue, items: Iterable[object] = TIGHT) -> None:
 
 
 async def produce_slowly(enqueue: Enqueue) -> None:
-    """Enqueue one item per turn of the loop."""
+    """Enqueue one item per turn of the event loop."""
     for item in TRICKLE:
         await enqueue(item)
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Producers in threads: flushq.threads, and a loop over a queue.Queue that is written by hand."""
+"""Producers in threads: with flushq.threads, and with a hand-written loop over a queue.Queue."""
 
 import queue
 import threading
@@ -52,7 +52,7 @@ def produce(enqueue: Enqueue, items: Iterable[object]) -> None:
 
 
 async def _own(producers: int) -> float:
-    """Measure an IntervalPolicy of 2 s and 500 items, and the drain; return seconds per item."""
+    """Measure batches that end at 500 items or after two seconds; return seconds per item."""
     sink = Count()
     with FlushQueue(sink.deliver, IntervalPolicy(2.0, 500)) as own:
         began = process_time()
@@ -63,7 +63,7 @@ async def _own(producers: int) -> float:
 
 
 async def _by_hand(producers: int) -> float:
-    """Measure batches of 500 items, or of two seconds; return seconds per item."""
+    """Measure the work of _own() with a queue.Queue; return seconds per item."""
     sink = Count()
     items: queue.Queue[object] = queue.Queue(10_000)
     consumer = threading.Thread(target=consume_for_two_seconds, args=(items, sink.deliver))
@@ -80,7 +80,7 @@ async def _by_hand(producers: int) -> float:
 def consume_for_two_seconds(
     items: "queue.Queue[object]", sink: Callable[[list[object]], object]
 ) -> None:
-    """Hand batches of 500 items, or of two seconds, to ``sink`` until STOP comes."""
+    """Hand batches to ``sink`` until STOP comes; they end at 500 items or after two seconds."""
     item = None
     while item is not STOP:
         item = items.get()
@@ -99,7 +99,7 @@ def consume_for_two_seconds(
 
 
 async def _of_tenants(tenants: int, options: Mapping[str, Any]) -> float:
-    """Measure one producer with items of many tenants, and the drain; return seconds per item."""
+    """Measure a producer of items of many tenants, with the drain; return seconds per item."""
     sink, items = Count(), items_of(tenants, len(TIGHT))
     with FlushQueue(sink.deliver, INTERVAL, max_queue_size=ROOM, **options) as own:
         began = process_time()
@@ -128,7 +128,7 @@ async def own_deliver() -> float:
 
 
 async def by_hand_deliver() -> float:
-    """Measure the same with a future for each item, and one consumer; return seconds per item."""
+    """Measure the work of own_deliver() with a future for each item; return seconds per item."""
     sink = Count()
     items: queue.Queue[Future[object] | None] = queue.Queue(10_000)
 
@@ -149,7 +149,7 @@ async def by_hand_deliver() -> float:
 def consume_what_is_there(
     items: "queue.Queue[Future[object] | None]", sink: Callable[[list[object]], object]
 ) -> None:
-    """Take batches of the waiting futures and complete them, until None comes."""
+    """Take the waiting futures in batches, and complete them, until None comes."""
     while (first := items.get()) is not None:
         batch: list[Future[object]] = [first]
         while len(batch) < min(500, 1 + items.qsize()) and (more := items.get()) is not None:

@@ -51,19 +51,19 @@ def simulate(
     Args:
         policy: The policy; it is not changed.
         arrivals: The times at which items arrive, in seconds, not decreasing.
-        flush_seconds: How long a call of flush_fn takes, in seconds: a number, or a function of the
-            number of items.
-        max_in_flight: The number of flushes that may run at a time.
-        weights: The weight of each item; needed for a policy with ``max_weight``.
-        partitions: The partition key of each item. None: there are no partitions. The calls of all
-            partitions take the same time and fail in the same way.
-        max_in_flight_per_partition: The number of flushes of one partition that may run at a time.
-            None: only ``max_in_flight`` limits them.
-        max_queue_size: The number of items that may wait. If an item finds no room, its producer
-            waits in line, and the age of the item counts from its acceptance. None: no limit.
-        max_queue_weight: The weight that all waiting items may have together; it needs weights.
-            None: no limit.
-        when_full: What happens when an item finds no room, like in a FlushQueue: "wait",
+        flush_seconds: How many seconds a call of flush_fn takes: a number, or a function that gets
+            the number of items and returns the seconds.
+        max_in_flight: The most flushes that may run at a time.
+        weights: The weight of each item. Needed for a policy with ``max_weight`` and for
+            ``max_queue_weight``.
+        partitions: The partition key of each item. None: there are no partitions.
+            ``flush_seconds`` and ``flush_fails`` are the same for all partitions.
+        max_in_flight_per_partition: The most flushes of one partition that may run at a time. None:
+            no limit but ``max_in_flight``.
+        max_queue_size: The most items that may wait. None: no limit. If a producer must wait for
+            room, the age of its item counts from the acceptance of the item.
+        max_queue_weight: The most weight that the waiting items may have together. None: no limit.
+        when_full: What happens to an item for which there is no room, as in a FlushQueue: "wait",
             "drop_oldest" or "drop_newest".
         drain: Whether to close the queue at the time of the last arrival, after all other events of
             that time.
@@ -71,22 +71,23 @@ def simulate(
             fails. Its arguments are the number of the attempt (1 for the first call with these
             items) and the number of items. It returns None if the call succeeds, else the verdict
             of the failure handler. None: all calls succeed.
-        throttle: The throttle that decides when a call of flush_fn may start; a deep copy is used.
-            None: at any time.
+        throttle: The throttle, which decides when a call of flush_fn may start. The simulation uses
+            a deep copy of it. None: a call may start at any time.
 
     Returns:
-        The trace. Without ``drain``, items may be left that the policy never flushes. A ``Fail()``
-        ends the queue and is not raised: the trace counts the lost items.
+        The trace. Without ``drain``, items may be left that the policy never flushes. The verdict
+        ``Fail()`` ends the queue without an exception: the trace counts the lost items.
 
     Raises:
-        ItemTooLarge: An item weighs more than the policy's ``max_weight``, or ``max_queue_weight``.
-        PolicyError: The policy raised, returned no valid decision, or answered more than 10,000
-            ticks in a row (for each partition) with Wait, so that it may never flush. Or the
-            throttle raised, returned no valid time, or answered more than 10,000 times in a row
-            with a time at which no call could start.
+        ItemTooLarge: An item weighs more than ``max_weight`` of the policy or ``max_queue_weight``.
+        PolicyError: The policy raised, or returned an invalid decision. Or it returned Wait for
+            more than 10,000 ticks in a row (with partitions: 10,000 times the number of
+            partitions), so that it may never flush. Or the throttle raised, or returned an invalid
+            time. Or it returned a time at which no call could start, more than 10,000 times in a
+            row.
         TypeError, ValueError: An argument, or the value that a function returned, is invalid. Or
-            ``flush_fails`` answered 10,000 calls with the same items with Retry, so that the
-            retries may never end.
+            ``flush_fails`` returned Retry for 10,000 calls with the same items, so that the retries
+            may never end.
     """
     times = _times(arrivals)
     masses = _one_for_each(times, weights, "weights")

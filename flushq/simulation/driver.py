@@ -1,19 +1,20 @@
 """The driver of a Core in virtual time.
 
-Theory of operation. There are four kinds of next events: a call of flush_fn ends, items arrive, the
-time comes that the policy asked for, or the time comes at which a call that had to wait may start.
-The simulation goes to the earliest of these times. At each instant, calls end first. Then items
-arrive, all of them in one event. Then calls start if they may, and producers in line come in. So an
-item that arrives exactly at a deadline joins the batch. The policy gets a tick only if no other
-event at that instant has asked the policy already. Times are only added and compared: with ints and
-Fractions a trace is exact.
+Theory of operation. There are four kinds of events: a call of flush_fn ends; items arrive; a
+``Wait(until)`` of the policy is over; a call that had to wait may start. The simulation sets its
+time to the time of the earliest event. At each instant, calls end first. Then all items that arrive
+come in, as one event. Then the policy gets a tick, if its Wait is over and no other event at this
+instant has changed its decision. Then calls start if they may, and producers that wait in line come
+in. So an item that arrives at the time at which a flush is due joins the batch of this flush. Times
+are only added and compared: with ints and Fractions a trace is exact.
 
-The trace has the policy's answer to each event, so the driver tells the policy of each event
-separately. It asks the core for a flush only if there may be one: if the policy wants a flush, if
-there may be a line of producers or a drain, or if the core has a throttle or retries.
+The trace holds the decision of the policy after each event, so the driver tells the policy of each
+event separately. The driver asks the core for a flush only if a flush may start: if the policy
+wants a flush, if there may be a line of producers or a drain, or if the core has a throttle or
+retries.
 
 flushq.simulation.partitioned adds partitions: it finds the partition of each event, and the policy
-whose time comes first.
+that must get the next tick.
 """
 
 import heapq
@@ -37,8 +38,9 @@ from flushq.simulation.trace import Displacement, Events, Facts, SimulatedFlush,
 MOST_BROKEN_PROMISES = 10_000
 """The most broken promises in a row.
 
-A promise is broken if the policy answers a tick with Wait (then the limit is for each partition),
-or if no call can start at the time that the throttle has answered.
+The policy breaks a promise if it returns Wait for a tick: see :class:`~flushq.policy.Wait`. (With
+partitions, this limit is multiplied by the number of partitions.) The throttle breaks a promise if
+no call can start at the time that the throttle has named.
 """
 
 
@@ -54,7 +56,7 @@ class _Producer:
         return False
 
     def set_result(self, answer: object, /) -> None:
-        """Note that the producer may add its item, or must leave because the queue is ending."""
+        """Record that the producer may add its item, or must leave because the queue is ending."""
         self._called.append(self)
 
 
@@ -70,17 +72,18 @@ class _Retry:
         return False
 
     def set_result(self, answer: object, /) -> None:
-        """Note that the next call must start."""
+        """Record that the next call must start."""
         self._let_go.append(self)
 
 
 _Call = tuple[float, int, Batch[int], Attempts[int] | None, int]
-"""The end of a call, the number of its batch's first item (it breaks ties between equal ends), the
-batch, its attempts (None for the first call), and the number of items of the call."""
+"""A call that runs: the time of its end, the sequence number of the first item of its batch (which
+orders calls that end at the same time), the batch, the :class:`Attempts` of the batch (None for its
+first call), and how many items the call has."""
 
 
 class Simulation:
-    """The driver. It does not wait: it sets its time to the time of the next event."""
+    """The driver. It never waits: it sets its own time to the time of the next event."""
 
     def __init__(
         self, core: Core[int], times: Sequence[float], sink: Sink, *, is_bounded: bool
@@ -106,7 +109,7 @@ class Simulation:
             core.admission.on_displaced = self._note_displaced
 
     def run(self, *, drain: bool) -> Trace:
-        """Simulate all events and return the trace; if ``drain``, close after the last arrival."""
+        """Return the trace of all events. If ``drain``, close the queue after the last arrival."""
         if drain and len(self._times) > 1:
             last = self._times[-2]
             self._play(last)
@@ -132,7 +135,7 @@ class Simulation:
         )
 
     def _play(self, until: float) -> None:
-        """Simulate all events up to this time, and those at this time."""
+        """Simulate all events up to the time ``until``, including those at this time."""
         core, times, calls, never = self._core, self._times, self._calls, math.inf
         batcher, starts, policy = self._batcher, core.starts, self._policy
         while True:
@@ -159,7 +162,7 @@ class Simulation:
     # Items arrive.
 
     def _arrive(self, now: float) -> None:
-        """Add the items that arrive, and tell the policy of them and of items from the line."""
+        """Add the items that arrive now; tell the policy of all items that have come in."""
         times, item = self._times, self._arrived
         while times[item] == now:
             self._enter(item)
@@ -184,7 +187,7 @@ class Simulation:
             self._note_displaced(DISPLACED, item)
 
     def _note_displaced(self, number: int, item: int) -> None:
-        """Note that an arrival has displaced this item, which may be the arriving item itself."""
+        """Record that an arriving item has displaced ``item``, which may be the arriving item."""
         self._displacements.append(Displacement(self._times[self._arrived], item))
 
     # Calls end.
@@ -218,7 +221,7 @@ class Simulation:
             self._core.starts.join(_Retry(attempts, self._let_go), attempts, now)
 
     def _correct(self, batch: Batch[int], now: float) -> None:
-        """Correct the record of a flush, which was made as if the first call ended the flush."""
+        """Correct the record of a flush: it was made as if the first call ended the flush."""
         self._flushes[batch.first] = attrs.evolve(
             self._flushes[batch.first],
             ended=now,
@@ -235,7 +238,7 @@ class Simulation:
         if self._batcher.stopped is not None:
             self._check()
 
-    # The time of the policy or the throttle comes.
+    # The time comes that the policy or the throttle has named.
 
     def _tick(self, now: float) -> None:
         policy, partition = self._first_to_tick()
@@ -244,25 +247,25 @@ class Simulation:
         self._waits = self._waits + 1 if isinstance(policy.decision, Wait) else 0
         if self._waits > MOST_BROKEN_PROMISES * max(1, self._batcher.partitions):
             name = type(policy.copy).__name__
-            raise PolicyError(f"the policy {name} answered {self._waits} ticks in a row with Wait")
+            raise PolicyError(f"the policy {name} returned Wait for {self._waits} ticks in a row")
 
     def _first_to_tick(self) -> tuple[RunningPolicy, Hashable]:
-        """Return the policy whose time comes first, and the key of its partition."""
+        """Return the policy that must get the next tick, and the key of its partition."""
         return self._policy, None
 
     def _count_throttle_time(self) -> None:
-        """Count a time at which a call was to start; raise after too many such times in a row."""
+        """Count a time that the throttle named; raise PolicyError if too many brought no call."""
         self._waits += 1
         if self._waits > MOST_BROKEN_PROMISES:
             raise PolicyError(
-                f"the throttle answered {self._waits} times in a row with a time at which no call"
-                " could start"
+                f"the throttle returned a time at which no call could start, {self._waits} times in"
+                " a row"
             )
 
     # Calls start, and producers in line come in.
 
     def _pass(self, now: float) -> bool:
-        """Start retries and a due flush, or let producers in; return whether anything happened."""
+        """Start retries and a flush, or let producers in; return whether anything has happened."""
         self._now = now
         batch = self._core.start_next_flush(self._clock)
         if self._batcher.stopped is not None:
@@ -274,7 +277,7 @@ class Simulation:
         return has_retried or (self._always_asks and self._let_in(now))
 
     def _call_again(self, now: float) -> bool:
-        """Start the calls that the core has released from the line; return whether any started."""
+        """Start the calls that have left the line of calls; return whether there were any."""
         retries, self._let_go[:] = [*self._let_go], []
         for retry in retries:
             attempts = retry.attempts
@@ -305,7 +308,10 @@ class Simulation:
         return ended
 
     def _let_in(self, now: float) -> bool:
-        """Let the called producers add items unless the queue is ending; return whether any did."""
+        """Add the items of the producers that were given room; return whether any was added.
+
+        If the end of the queue has begun, these producers leave the line, and no item is added.
+        """
         self._core.respond()
         came = 0
         for producer in self._called:
@@ -318,7 +324,10 @@ class Simulation:
         return came > 0
 
     def _check(self) -> None:
-        """Raise PolicyError if a policy or throttle failed; end the arrivals at another failure."""
+        """Raise PolicyError if a policy or the throttle has failed.
+
+        If the queue failed otherwise, let no more items arrive.
+        """
         outcome = self._core.ending.outcome()
         if isinstance(outcome, PolicyError):
             raise outcome

@@ -1,10 +1,10 @@
 """The driver of a Core with partitions, in virtual time.
 
 Theory of operation. The items that arrive at one instant make one event for each of their
-partitions, in the order of the first item of each partition. An event of one partition does not ask
-the policies of the others. So at each instant, after all other events, the policies that have asked
-for this time, and were not told another event, get a tick. Only then flushes start, because the
-line of the due flushes must be complete.
+partitions, in the order of the first item of each partition. An event of one partition is not told
+to the policies of the other partitions. So at each instant, after all other events, each policy
+whose Wait is over, and that was told of no other event, gets a tick. Only after these ticks do
+flushes start, because the line of the partitions that are due must be complete.
 """
 
 from collections.abc import Hashable, Sequence

@@ -6,21 +6,25 @@ from flushq.arguments import check_finite, check_sync_callable, shown
 from flushq.outcomes import Retry, Verdict
 
 FlushSeconds = float | Callable[[int], float]
-"""How long a call takes, in seconds: a number, or a function of the number of items."""
+"""How many seconds a call takes: a number, or a function that gets the number of items."""
 
 FlushFails = Callable[[int, int], Verdict | None]
-"""A function of the attempt and the number of items that returns a verdict, or None for success."""
+"""A function that returns the verdict on a call, or None if the call succeeds.
+
+Its arguments are the number of the attempt, from 1, and the number of items.
+"""
 
 MOST_ATTEMPTS = 10_000
-"""The number of times that the same items may be handed over."""
+"""The most calls of flush_fn with the same items."""
 
 
 class Sink:
     """The simulated flush_fn and failure handler.
 
     Args:
-        seconds: How long a call takes, in seconds.
-        fails: The function that returns the verdict on a call. None: all calls succeed.
+        seconds: How many seconds a call takes: see :data:`FlushSeconds`.
+        fails: The function that returns the verdict on a call: see :data:`FlushFails`. None: all
+            calls succeed.
 
     Raises:
         TypeError, ValueError: An argument is invalid.
@@ -47,10 +51,10 @@ class Sink:
             return None
         verdict = self._fails(attempt, size)
         if not isinstance(verdict, Verdict | None):
-            raise TypeError(f"flush_fails must answer with None or a verdict, not {shown(verdict)}")
+            raise TypeError(f"flush_fails must return None or a verdict, not {shown(verdict)}")
         if isinstance(verdict, Retry) and attempt >= MOST_ATTEMPTS:
             raise ValueError(
-                f"flush_fails must not answer {attempt} calls in a row with {verdict!r}"
+                f"flush_fails must not return {verdict!r} for {attempt} calls with the same items"
             )
         return verdict
 

@@ -14,15 +14,15 @@ class SimulatedFlush:
     """One flush of a trace.
 
     Attributes:
-        started: The time of its start, in seconds.
-        ended: The time of its end, in seconds.
-        size: The number of its items.
-        reason: The reason for which it was started.
-        oldest: The time at which its oldest item was accepted, in seconds.
+        started: The time at which the flush started, in seconds.
+        ended: The time at which the flush ended, in seconds.
+        size: The number of items in the flush.
+        reason: The reason why the flush was started.
+        oldest: The time at which the oldest of these items was accepted, in seconds.
         attempts: The number of calls of flush_fn.
-        dropped: The number of its items that were dropped.
-        in_doubt: The number of its items that were lost because the queue failed.
-        partition: The key of its partition; None without partitions.
+        dropped: The number of items in the flush that were dropped.
+        in_doubt: The number of items in the flush that were lost because the queue failed.
+        partition: The key of the partition; None without partitions.
     """
 
     started: float
@@ -37,7 +37,7 @@ class SimulatedFlush:
 
     @property
     def delivered(self) -> int:
-        """The number of its items that were delivered."""
+        """The number of items in the flush that were delivered."""
         return self.size - self.dropped - self.in_doubt
 
 
@@ -56,17 +56,17 @@ class Displacement:
 
 @attrs.frozen
 class Event:
-    """One event that the policy was told, and the policy's answer.
+    """One event that the policy was told of, and the decision that the policy returned.
 
-    With partitions, each partition has a copy of the policy. A copy is told only the events of its
-    partition.
+    With partitions, each partition has a copy of the policy. A copy is told only of the events of
+    its partition.
 
     Attributes:
         now: The time of the event, in seconds.
         name: ``item_added``, ``flush_started``, ``flush_done`` or ``tick``.
-        count: The number of items in the event; 0 for a tick.
+        count: The number of items that came, or that are in the flush; 0 for a tick.
         weight: The weight of these items together; 0 for flush_done and tick.
-        decision: The answer of the policy.
+        decision: The decision that the policy returned.
         partition: The key of the partition; None without partitions.
     """
 
@@ -84,7 +84,7 @@ Facts = tuple[float, str, int, float, Decision, Hashable]
 
 @attrs.frozen(eq=False, repr=False)
 class Events(Sequence[Event]):
-    """A sequence of events; each object is created only when it is read."""
+    """A sequence of events; each :class:`Event` is created only when it is read."""
 
     _told: list[Facts]
 
@@ -124,7 +124,7 @@ class Trace:
 
     Attributes:
         flushes: All flushes, in the order of their starts.
-        events: All events that the policy was told, with its decisions.
+        events: All events that the policy was told of, with the decisions of the policy.
         stranded: The number of items that still wait at the end, with no flush scheduled.
         undelivered: The number of items that waited when a failure ended the queue.
         refused: The number of items that were not accepted because the queue closed or failed
@@ -158,5 +158,5 @@ class Trace:
 
     @property
     def lost(self) -> int:
-        """The number of items that a failure lost: in doubt or undelivered."""
+        """The number of items that were lost by a failure: in doubt or undelivered."""
         return self.undelivered + sum(flush.in_doubt for flush in self.flushes)

@@ -1,4 +1,4 @@
-"""The queue for threads: its producers block, and its flush function is a plain function."""
+"""The queue for threads: a producer that waits blocks its thread, and flush_fn is not async."""
 
 from flushq.threads.batched import Batched, Loader
 from flushq.threads.calls import FlushFn, OnFailure

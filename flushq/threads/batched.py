@@ -1,4 +1,4 @@
-"""Request and response for threads: many callers ask for one key each, one call answers all.
+"""Request and response for threads: many callers ask for one key each, and one call answers them.
 
 This is the twin of flushq.aio.batched. The steps that both share are in flushq.requests.
 """
@@ -157,7 +157,7 @@ class Batched(Generic[K, V]):
             self._queue.deliver(own, timeout, on_accepted=own.join)
         except Displaced:
             displaced = True
-        except ItemFailed:  # the request that stayed has the exception of the loader
+        except ItemFailed:  # the kept request has the exception of the loader
             failed = True
         finally:
             request = own.release()

@@ -1,9 +1,10 @@
-"""The calls of one flush: of flush_fn and, after a failure, of the handler and flush_fn again.
+"""The calls that a flush makes: flush_fn and, after a failure, the handler and flush_fn again.
 
-The functions of the user are called without the lock. Their results are reported to the core with
-the lock held. In between, the flush may have been *abandoned*: a thread cannot be cancelled, so at
-the limit of a close the items of a running flush are in doubt, and the result of the flush is
-ignored.
+The functions of the user (flush_fn and the failure handler) are called without the lock of the
+queue. When such a function has ended, its result is reported to the core, with the lock held.
+Meanwhile the flush may have been *abandoned*: a thread cannot be cancelled, so if a flush still
+runs when ``max_shutdown_wait`` is over or the close is interrupted, its items are in doubt, and its
+result is ignored.
 """
 
 import inspect
@@ -42,8 +43,10 @@ class RunningFlush(Generic[T]):
     Attributes:
         batch: The batch of the flush.
         context: The contextvars context in which flush_fn and the handler are called.
-        attempts: The further steps of the flush. None until flush_fn has raised.
-        waiter: The waiter of the flush in the line of calls. None until the flush joins the line.
+        attempts: The object that decides the next step after a failure. None until flush_fn has
+            raised.
+        waiter: The waiter of the flush in the line of calls (flushq.core.starts). None until the
+            flush joins this line.
     """
 
     batch: Batch[T]
@@ -54,10 +57,12 @@ class RunningFlush(Generic[T]):
     def abandon(self) -> None:
         """Abandon the flush: all its items that have not ended are lost.
 
-        They are in doubt, or undelivered if flush_fn was not called yet.
+        These items are in doubt; but if flush_fn was not called yet, they are undelivered.
         """
         self.batch.interrupt()
-        error = CancelledError("the flush still ran when the queue ended; it may still deliver")
+        error = CancelledError(
+            "the flush was abandoned when the queue ended; a running flush_fn may still deliver"
+        )
         if self.attempts is None:
             self.batch.fail(error)
         else:
@@ -79,17 +84,18 @@ def check_not_async(name: str, function: object) -> None:
 
 
 class Calls(Generic[T]):
-    """The calls of flush_fn and of the failure handler of a queue.
+    """The part of a queue that calls flush_fn and the failure handler.
 
     Args:
         core: The core of the queue.
         flush_fn: The flush function.
         on_failure: The failure handler. None: every failure ends the queue.
-        wake: A function that asks for a pass; it is called with the lock held.
-        wait: A function that waits until a pass completes a waiter; it is called without the lock.
+        wake: A function that asks for a pass (flushq.core.core). It is called with the lock held.
+        wait: A function that waits until a pass completes the given waiter. It is called without
+            the lock.
 
     Raises:
-        TypeError: One of the functions cannot be called, or is async.
+        TypeError: ``flush_fn`` or ``on_failure`` cannot be called, or is async.
     """
 
     def __init__(
@@ -112,7 +118,7 @@ class Calls(Generic[T]):
     # The lock is held.
 
     def first_step(self, flush: RunningFlush[T]) -> Step[T] | None:
-        """Return the first step of a flush, or None if flush_fn must not be called any more."""
+        """Return the first step of a flush, or None if flush_fn must not be called."""
         batch = flush.batch
         if batch.over:
             return None
@@ -137,13 +143,13 @@ class Calls(Generic[T]):
         if isinstance(attempts.next, Pause):
             flush.waiter = Waiter()
             self._core.starts.join(flush.waiter, attempts, primitives.clock())
-        self._wake()  # a pass reports the items that have ended by now
+        self._wake()  # a pass answers the callers of items that have ended by now
         return attempts.next
 
     # The lock is not held.
 
     def do_step(self, step: Step[T], flush: RunningFlush[T]) -> Result[T]:
-        """Do a step, and return the function that reports its result, even an exception."""
+        """Do a step; return a function that reports the result of the step, even an exception."""
         if isinstance(step, Call):
             return self._call(step.items, flush.context)
         if isinstance(step, Ask):
@@ -170,7 +176,7 @@ class Calls(Generic[T]):
             verdict: Any = context.run(self._on_failure, failure)  # type: ignore[arg-type]  # it is not None
         except BaseException as error:
             return _broke(error)
-        discard(verdict)  # closes it if it is a coroutine, which is no verdict
+        discard(verdict)  # if the verdict is a coroutine, this closes it
         return lambda attempts: attempts.handler_answered(verdict)
 
 

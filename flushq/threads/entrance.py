@@ -1,23 +1,24 @@
 """The lock of a queue, and the only way in for items.
 
-Theory of operation. All code that reads or changes the core holds the lock. *Credit*
-(flushq.core.admission) is the number of items that may come in without the lock. So most items cost
-one step of an iterator and one append. Credit is granted with the lock held, to all producers. It
-is revoked by putting an empty iterator in its place.
+Theory of operation. Code that reads or changes the core holds the lock, with one exception: as
+long as there is *credit* (flushq.core.admission), producers add items without the lock. The credit
+is an iterator with one element for each such item, so most items cost one step of this iterator and
+one append. The credit is granted with the lock held, and all producers may use it. To revoke the
+credit, an empty iterator is put in the place of this iterator.
 
 *Acceptance is the last step.* CPython switches threads and checks for signals only after a call, at
-the start of a function and at a jump back. So nothing comes between the step of the iterator, the
-``+=`` and the return. So a KeyboardInterrupt comes either before the credit for an item is used up,
-or after the item is in. (On Python 3.11, making an iterator may run the garbage collector, so there
-``+=`` takes an iterator that was made before.) If an item comes in with the lock held, ``+=`` takes
-an iterator that yields the item and then releases the lock: again one step, the last one. The lock
-is taken in the same way: ``+=`` adds to a list an iterator that takes the lock. So if the list is
-not empty, the lock is held, whatever exception came. With keys, weights or partitions, adding an
-item takes several steps, and nothing guards against an interrupt between two of them.
+the start of a function and at a backward jump. So no other code runs between the step of the
+iterator, the ``+=`` and the return: a KeyboardInterrupt comes either before the credit for an item
+is used, or after the item was accepted. (On Python 3.11, making an iterator may run the garbage
+collector. So there an iterator is made first, and then given to ``+=``.) If an item comes in with
+the lock held, ``+=`` gets an iterator that yields the item and then releases the lock: again one
+step, the last one. Another ``+=`` takes the lock: it extends a list by an iterator that takes the
+lock. So the lock is held if the list is not empty, even after an interrupt. With keys, weights or
+partitions, adding an item takes several steps, and an interrupt may come between two of them.
 
 *A finalizer or a signal handler* may interrupt a call that holds the lock, and enqueue an item. The
-lock lets in the thread that holds it, and ``_is_in_step`` tells that this thread was interrupted in
-a step. Such an item is put aside with a claim to room, and comes in before the lock is released.
+lock is reentrant, so there is no deadlock. ``_is_in_step`` tells that the thread was interrupted
+in a step. The item is put aside with a claim to room, and comes in before the lock is released.
 """
 
 import sys
@@ -40,7 +41,7 @@ R = TypeVar("R")
 Args = TypeVarTuple("Args")
 
 ONE_STEP = sys.version_info >= (3, 12)
-"""Whether ``+=`` with a tuple is one step, so that no other code can run during it."""
+"""Whether no other code (thread, signal handler, finalizer) can run during ``+=`` with a tuple."""
 
 _ONCE = (True,)
 
@@ -55,13 +56,13 @@ class Entrance(Generic[T]):
         wait_for: A function that waits until a waiter is completed, or until a given time.
         may_wait: A function that returns whether the caller may wait for room.
         lacks_keeper: A function that returns whether the queue needs a keeper and has none.
-        start_keeper: A function that starts the keeper if a thread can be started.
+        start_keeper: A function that tries to start the keeper (flushq.threads.keeper).
 
     Attributes:
         credit: An iterator with one element for each item that may come in without the lock.
         items: The waiting items of the buffer; new items are added here.
-        needs_keeper: Whether the keeper must be started. It is started without the lock: the start
-            waits for the new thread, in which a finalizer may run that asks for the lock.
+        needs_keeper: Whether the keeper must be started. The start happens without the lock: it
+            waits for the new thread, and a finalizer in that thread may ask for the lock.
     """
 
     __slots__ = (
@@ -110,10 +111,10 @@ class Entrance(Generic[T]):
     # The lock.
 
     def locked(self, step: Callable[[*Args], R], *args: *Args) -> R:
-        """Do a step with the lock held, and return its result.
+        """Call ``step`` with the lock held, and return its result.
 
         Raises:
-            RuntimeError: Called by a finalizer or a signal handler that interrupted another step.
+            RuntimeError: The caller is a finalizer or a signal handler that interrupted a step.
         """
         with self._lock:
             if self._is_in_step:
@@ -165,7 +166,7 @@ class Entrance(Generic[T]):
         make_result: Callable[[Completion[T]], R] | None = None,
         on_accepted: Callable[[T], object] | None = None,
     ) -> R | None:
-        """Wait for room and let an item in; return the result of ``make_result``, or None.
+        """Wait for room and accept an item; return what ``make_result`` returns, if given.
 
         Raises:
             TimeoutError: There was no room before the time ``until``.
@@ -186,7 +187,7 @@ class Entrance(Generic[T]):
             while True:
                 is_in, result = self._let_in(entry)
                 if is_in:
-                    return result  # type: ignore[no-any-return]  # make_result() has made it
+                    return result  # type: ignore[no-any-return]  # what make_result() returned
                 if entry.waiter is not None:
                     self._wait_for(entry.waiter, until)
                 else:
@@ -198,10 +199,10 @@ class Entrance(Generic[T]):
             raise
 
     def _let_in(self, entry: Entry[T]) -> tuple[bool, Any]:
-        """Let an item in as the last step, or put its caller in the line of producers.
+        """Accept an item, as the last step, or put its producer in the line of producers.
 
-        Return whether the item is in, and the result of ``make_result``. If a keeper must be
-        started first, do neither, and return False.
+        Return whether the item was accepted, and the result of ``make_result``. If the keeper must
+        be started first, only return False and None.
         """
         if not self._is_plain:
             return self.locked(self._let_in_measured, entry)
@@ -209,7 +210,7 @@ class Entrance(Generic[T]):
         try:
             held += map(self._lock.acquire, _ONCE)
             self._is_in_step = True
-            self.revoke_credit()  # else another item could come first, and take this number
+            self.revoke_credit()  # else another item could come first, and get its number
             passes = self._needs_no_keeper(entry) and self._let_pass_or_join_line(entry)
             while True:
                 while self._inbox:
@@ -239,7 +240,7 @@ class Entrance(Generic[T]):
             self._lock.release()
 
     def _let_in_measured(self, entry: Entry[T]) -> tuple[bool, Any]:
-        """Let an item with a key, weight or partition in, or put its caller in the line."""
+        """Like :meth:`_let_in`, for items with keys, weights or partitions; the lock is held."""
         core, item = self._core, entry.item
         try:
             if not self._let_pass_or_join_line(entry):
@@ -256,11 +257,11 @@ class Entrance(Generic[T]):
         )
 
     def _needs_no_keeper(self, entry: Entry[T]) -> bool:
-        """Return whether the item may come in now, without starting a keeper first."""
+        """Return whether the caller need not start the keeper before its item comes in."""
         return entry.tried_keeper or entry.waiter is not None or not self._lacks_keeper()
 
     def _let_pass_or_join_line(self, entry: Entry[T]) -> bool:
-        """Return whether there is room for the item; if not, put its caller in the line."""
+        """Return whether there is room; if not, put the caller in the line of producers."""
         core, admission = self._core, self._core.admission
         core.ending.check_open(entry.inside)
         if entry.waiter is not None:
@@ -292,12 +293,12 @@ class Entrance(Generic[T]):
         entry.waiter = waiter = Waiter()
         admission.waitlist.join(waiter, entry.inside, need.weight, entry.turn)
         if self._core.batcher.has_free_slot or entry.inside is not None:
-            # This pass may flush under pressure, or find a deadlock. If no slot is free, the end of
-            # a flush makes the next pass.
+            # The pass may start a flush to make room, or find a deadlock. While no slot is free, no
+            # pass is needed: the end of a flush causes one.
             self._wake()
 
     def _leave_line(self, waiter: Waiter) -> None:
-        """Leave the line; a pass gives the room that the caller does not take to the next one."""
+        """Take the caller out of the line; a pass gives unused room to the next producer."""
         self._wake()
         self._core.admission.waitlist.leave(waiter)
 
@@ -313,7 +314,7 @@ class Entrance(Generic[T]):
             self._core.admission.open_burst(primitives.clock())
 
     def _make_room(self, entry: Entry[T]) -> bool:
-        """Make room for the coming item and return True, or displace it and return False."""
+        """Make room for the new item and return True, or displace it and return False."""
         make_room = self._core.admission.make_room
         has_room = not entry.is_displaced and make_room(entry.item, entry.key, entry.weight)
         entry.is_displaced = not has_room
@@ -332,7 +333,7 @@ class Entrance(Generic[T]):
     # Finalizers and signal handlers.
 
     def _put_aside(self, entry: Entry[T]) -> None:
-        """Accept an item that interrupts a step, if there is room beside the item of that step."""
+        """Accept an item that comes during the step of another item, if both find room."""
         admission = self._core.admission
         if entry.make_result is not None:
             self.check_not_in_step()

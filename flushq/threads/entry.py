@@ -20,18 +20,20 @@ class Entry(Generic[T]):
     Attributes:
         item: The item.
         key, weight: The key and the weight of the item, computed once.
-        inside: The running flush of the queue that the caller is part of, or None.
-        waits: Whether the caller waits for room. If not, it gets QueueFull if there is no room.
+        inside: The running flush that the caller is inside of (flushq.inside), or None.
+        waits: Whether the caller waits if there is no room. If not, the caller gets QueueFull then.
         until: The time at which the caller stops waiting.
         make_result: A function that makes the return value for the caller from the completion of
             the item. None: the caller gets None.
         on_accepted: A function that is called in the step that accepts the item. It gets the item
-            or, for a duplicate, the item that stays. None: nothing is called.
-        waiter: The waiter of the caller in the line of producers. None until the caller joins it.
-        need: The room that the caller waits for in the line.
-        turn: The number of the caller in the order of joining the line. 0 before it joins.
+            or, for a duplicate, the item with the same key that stays in the queue. None: no
+            function is called.
+        waiter: The waiter of the caller in the line of producers. None until the caller joins this
+            line.
+        need: The room for which the caller waits in the line of producers.
+        turn: The turn of the caller (flushq.core.waitlist). 0 until the caller joins the line.
         is_displaced: Whether the item was accepted and displaced at once.
-        tried_keeper: Whether the caller has tried to start the keeper.
+        tried_keeper: Whether the caller has tried to start the keeper (flushq.threads.keeper).
     """
 
     item: T

@@ -1,9 +1,10 @@
 """The effect of an interrupt on a caller that waits for the end of a queue.
 
 An *interrupt* is any exception that a signal handler raises, such as KeyboardInterrupt. It cuts the
-drain short, and is raised again after the end. If items were lost, a note on the interrupt and
-a log record tell so (flushq.telling). An interrupt may come between any two steps of the caller. So
-the caller takes only steps that may be taken twice, and a thread of the queue does the rest.
+drain short, and is raised again when the queue has ended. If items were lost, a note on the
+interrupt and a log record say so (flushq.telling). An interrupt may come between any two steps of
+the caller. So the caller takes only steps that it can safely repeat, and a thread of the queue does
+the rest.
 """
 
 from typing import Any
@@ -15,8 +16,9 @@ from flushq.threads.runner import Runner
 def until_ended(core: Core[Any], runner: Runner[Any], *, owner: bool) -> BaseException | None:
     """Close the queue, wait for its end, and return the last interrupt of this wait, or None.
 
-    If an owner waits for the end, the interrupt of any other caller is raised at once, and changes
-    nothing.
+    ``owner`` says whether the caller is an owner (flushq.core.ending). If the caller is no owner,
+    but an owner waits or has waited for the end, an interrupt of the caller is raised at once, and
+    the drain continues.
     """
     runner.entrance.check_not_in_step()
     interrupt = None
@@ -28,7 +30,7 @@ def until_ended(core: Core[Any], runner: Runner[Any], *, owner: bool) -> BaseExc
                 runner.stop("the close was interrupted")
             runner.wait_for_end(owner=owner)
             return interrupt
-        except RecursionError:  # the next attempt would raise it again
+        except RecursionError:  # another attempt would raise it again
             raise
         except BaseException as error:
             if not core.ending.cancellation_ends_queue(is_owner=owner):

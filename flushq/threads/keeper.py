@@ -1,9 +1,9 @@
-"""The keeper: the thread that makes the rounds of a queue, when it is woken or when one is due.
+"""The keeper: the thread that makes the rounds of a queue, when it is woken or a round is due.
 
-A *round* is a pass, and then the work that needs no lock: it starts threads, and hands out reports
-and log records. The queue starts the keeper at first need. If no thread can be started, as at the
-end of the interpreter, a caller that waits for the queue makes the rounds itself, until its wait is
-over.
+A *round* is a pass (flushq.core.core), and then the work that needs no lock: threads are started,
+and reports and log records are handed out. The queue starts the keeper when it first needs one. If
+no thread can be started, as at interpreter shutdown, a caller that waits for the queue makes the
+rounds itself, until its wait is over.
 """
 
 import math
@@ -18,24 +18,25 @@ R = TypeVar("R")
 
 
 class Locked(Protocol):
-    """A function that does a step with the lock of the queue held."""
+    """A function that calls another function with the lock of the queue held."""
 
     def __call__(self, step: Callable[..., R], *args: Any) -> R:
-        """Do the step, and return its result."""
+        """Call ``step(*args)`` with the lock held, and return the result."""
         ...  # pragma: no cover - a protocol has no code
 
 
 class Keeper:
-    """The keeper of a queue: the one thread that makes its rounds.
+    """The keeper of a queue: the one thread that makes the rounds of this queue.
 
     Args:
         name: The name of the thread.
-        locked: A function that does a step with the lock held.
-        make_round: A function that makes a round, and returns whether it was the last one. It is
-            called without the lock.
+        locked: A function that calls another function with the lock held.
+        make_round: A function that makes a round, and returns whether this was the last round. It
+            is called without the lock.
 
     Attributes:
-        alarm: The time of the next round, unless the keeper is woken before. Each round sets it.
+        alarm: The time of the next round, unless the keeper is woken before. Each round sets this
+            time anew.
     """
 
     def __init__(self, name: str, locked: Locked, make_round: Callable[[], bool]) -> None:
@@ -50,7 +51,7 @@ class Keeper:
 
     @property
     def is_there(self) -> bool:
-        """Whether a thread is the keeper now."""
+        """Whether a thread is the keeper, or is about to become the keeper."""
         return self._reservation is not None
 
     @property
@@ -59,11 +60,11 @@ class Keeper:
         return self._thread_id == primitives.this_thread()
 
     def wake(self) -> None:
-        """Ask for a round soon, if there is a keeper. This takes no lock."""
+        """Let the keeper, if there is one, make a round soon. This takes no lock."""
         self._wake_up.send()
 
     def start(self) -> None:
-        """Start the thread if there is no keeper and a thread can start. The lock is not held."""
+        """Start the keeper if there is none and a thread can start. The lock must not be held."""
         reservation = object()
         try:
             if self._locked(self._reserve, reservation):
@@ -76,7 +77,7 @@ class Keeper:
             raise
 
     def make_rounds_if_needed(self, waiter: Waiter, until: float) -> None:
-        """Start the thread or, if that is impossible, make the rounds in the calling thread.
+        """Start the keeper or, if that is impossible, make the rounds in the calling thread.
 
         These rounds end when the waiter is completed, the time ``until`` has come, or the queue has
         ended.
@@ -86,11 +87,11 @@ class Keeper:
         try:
             if self._locked(self._reserve, reservation):
                 self._make_rounds(reservation, None, waiter, until)
-        finally:  # an interrupt may have come before the rounds
+        finally:  # else an interrupt before the rounds would leave the reservation
             self._release(reservation)
 
     def wait(self, waiter: Waiter) -> None:
-        """Wait until a round completes the waiter. If the caller is the keeper, make the rounds."""
+        """Wait until a round completes the waiter; if the caller is the keeper, make the rounds."""
         if not self.is_caller:
             waiter.wait()
             return
@@ -98,7 +99,7 @@ class Keeper:
             self._wake_up.wait(self.alarm)
 
     def join(self) -> None:
-        """Wait until the thread has ended."""
+        """Wait until the thread of the keeper has ended, if there is one."""
         if self._thread is not None:
             self._thread.join()
 
@@ -128,14 +129,17 @@ class Keeper:
             self._locked(self._release, reservation)
 
     def _begin(self, reservation: object, thread: Any) -> bool:
-        """Make the calling thread the keeper, and return True, if the reservation still holds."""
+        """Make the calling thread the keeper, and return True.
+
+        If the reservation does not hold any more, only return False.
+        """
         if self._reservation is not reservation:
             return False
         self._thread, self._thread_id = thread, primitives.this_thread()
         return True
 
     def _release_unless_begun(self, reservation: object) -> None:
-        """Release the reservation of a thread that has not begun; else the thread keeps it."""
+        """Release the reservation, unless its thread makes rounds already, and will release it."""
         if self._thread_id is None:
             self._release(reservation)
 

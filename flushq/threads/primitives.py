@@ -1,8 +1,8 @@
 """The primitives of the threads driver: locks, a clock, and the start of a thread.
 
-No other module of the driver locks, waits, reads the clock or starts a thread without them. The
-driver looks up each name here at every use. So a test can replace these names, and run threads one
-step at a time, in virtual time.
+The driver locks, waits, reads the clock and starts threads only with these primitives. It looks up
+``Lock``, ``RLock``, ``clock`` and the functions for threads in this module whenever it needs them.
+So a test can replace them, and run threads one step at a time, in virtual time.
 """
 
 import math
@@ -24,7 +24,7 @@ def start_thread(work: Callable[[], object], name: str) -> threading.Thread:
     """Start a daemon thread.
 
     Raises:
-        RuntimeError: No thread can be started, as at the end of the interpreter.
+        RuntimeError: No thread can be started, as at interpreter shutdown.
     """
     thread = threading.Thread(target=work, name=name, daemon=True)
     thread.start()
@@ -53,10 +53,11 @@ def _acquire(lock: Any, until: float) -> bool:
 class WakeUp:
     """A wake-up that any thread sends to the one thread that waits for it.
 
-    If it is sent before the wait, the wait ends at once. Sending it twice before the thread wakes
-    has the same effect as sending it once. CPython switches threads and checks for signals only
-    after a call, at the start of a function and at a jump back. So nothing comes between the test
-    and the assignment in :meth:`send`: it needs no lock, and a finalizer may call it.
+    If the wake-up is sent before the wait, the wait ends at once. Sending it twice before the
+    thread wakes has the same effect as sending it once. CPython switches threads and checks for
+    signals only after a call, at the start of a function and at a backward jump. So no other code
+    runs between the test and the assignment in :meth:`send`: no other lock must guard them, and a
+    finalizer may call ``send``.
     """
 
     __slots__ = ("_is_sent", "_lock")
@@ -67,13 +68,13 @@ class WakeUp:
         self._is_sent = False
 
     def send(self) -> None:
-        """Wake the thread that waits, now or later."""
+        """Wake the thread that waits now or, if no thread waits, the next thread that waits."""
         if not self._is_sent:
             self._is_sent = True
             self._lock.release()
 
     def wait(self, until: float = math.inf) -> bool:
-        """Wait until the wake-up is sent, or until ``until``; return whether it was sent."""
+        """Wait for the wake-up, until the time ``until`` at most; return whether it was sent."""
         is_received = _acquire(self._lock, until)
         if is_received:
             self._is_sent = False  # the thread looks at the events after this, so it misses none
@@ -81,7 +82,7 @@ class WakeUp:
 
 
 class Waiter:
-    """The waiter of a caller in a thread: flushq.core.waiter describes what it must do."""
+    """The waiter of a caller in a thread; flushq.core.waiter explains what a waiter is."""
 
     __slots__ = ("_answer", "_done", "_lock")
 

@@ -1,9 +1,10 @@
 """The hooks for the end of a process and for a fork.
 
-All queues share one hook of each kind, which holds only weak references: a queue that is deleted
-leaves nothing behind. At the end of the interpreter (or of a worker of multiprocessing), every open
-queue is drained. In the child of a fork, every queue gets a new core and a new runner, and its old
-runner stops all work. This costs the parent nothing, and a fork waits for no lock.
+All queues share one hook of each kind. The hooks hold only weak references, so a queue that is
+deleted leaves nothing behind. At interpreter shutdown, and when a worker process of multiprocessing
+ends, every open queue is drained. In the child of a fork, every queue gets a new core and a new
+runner, and its old runner stops all work. The hooks do nothing in the parent of a fork, and a fork
+waits for no lock.
 """
 
 import atexit
@@ -17,29 +18,32 @@ from weakref import WeakMethod, WeakValueDictionary
 T = TypeVar("T")
 
 EXIT_SECONDS = 10.0
-"""The seconds in which a queue without max_shutdown_wait must drain when the interpreter ends."""
+"""The most seconds that a drain may take at interpreter shutdown, if max_shutdown_wait is None."""
 
 
 class _Runner(Protocol):
     @property
     def is_open(self) -> bool:
-        """Whether the queue must be drained at the end of the interpreter."""
+        """Whether the queue must be drained at interpreter shutdown."""
         ...  # pragma: no cover - a protocol has no code
 
     def close(self, default_wait: float) -> None:
-        """Begin to drain, in ``default_wait`` seconds if the queue has no limit."""
+        """Begin to drain, within max_shutdown_wait or, if it is None, ``default_wait`` seconds."""
 
     def end_with_interpreter(self, default_wait: float) -> None:
         """Drain and end the queue, and log what was lost."""
 
     def stop_in_child(self) -> None:
-        """Stop all work, as this process is the child of a fork."""
+        """Stop all work, because this process is the child of a fork."""
 
 
 _runners: WeakValueDictionary[int, _Runner] = WeakValueDictionary()
 _renewals: dict[int, WeakMethod[Callable[[], None]]] = {}
 _will_drain = "--multiprocessing-fork" in sys.orig_argv
-"""Whether it is certain that drain() is called at the end. In a spawned worker, atexit calls it."""
+"""Whether it is certain that drain() will be called at the end of this process.
+
+This is certain in a worker that multiprocessing has spawned: there atexit calls drain().
+"""
 
 
 def drain_at_end(runner: _Runner) -> None:
@@ -54,10 +58,10 @@ def renew_in_child(renew: Callable[[], None]) -> None:
 
 
 def ensure_drain_at_end() -> None:
-    """Ensure that drain() is called at the end, also in a worker of multiprocessing.
+    """Ensure that drain() is called at the end, also in a worker process of multiprocessing.
 
-    This is called when a queue is used. A worker forgets the functions that its parent registered
-    for the end, and some versions of Python do not call those of atexit in a worker.
+    This is called when a queue is used. A worker does not call the exit functions that its parent
+    has registered, and some versions of Python do not call the functions of atexit in a worker.
     """
     global _will_drain  # noqa: PLW0603 - a fact about the process
     if _will_drain:
@@ -70,7 +74,7 @@ def ensure_drain_at_end() -> None:
 
 
 def drain() -> None:
-    """Drain all open queues at the same time, even if the drain of one of them raises."""
+    """Drain all open queues at the same time; if a drain raises, drain the others anyway."""
     runners = [runner for runner in _alive(_runners.valuerefs()) if runner.is_open]
     with ExitStack() as steps:
         for runner in runners:
@@ -92,9 +96,9 @@ def _renew_all() -> None:
 
 
 def _alive(references: Sequence[Callable[[], T | None]]) -> list[T]:
-    """Return the objects that still exist.
+    """Return the objects of weak references, without those that were deleted.
 
-    ``references`` must be a copy, made in one step: other threads may add to the original.
+    ``references`` must be a copy that was made in one step: other threads may change the original.
     """
     return [thing for reference in references if (thing := reference()) is not None]
 

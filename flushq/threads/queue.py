@@ -1,4 +1,4 @@
-"""The queue for threads: the methods that its users call. Each one checks, waits and returns.
+"""The queue for threads: the methods that its users call. Each checks its arguments, and waits.
 
 The Core decides, and the Runner does the work in threads. Items come in through the Entrance:
 flushq.threads.entrance explains the hot path of ``enqueue``.
@@ -230,7 +230,7 @@ class FlushQueue(QueueView[T]):
         check_timeout(timeout)
         make: Any = partial(Receipt[T], self._runner)
         receipt: Any = self._entrance.enter(item, end_of(timeout), make_result=make)
-        return receipt  # type: ignore[no-any-return]  # what make_result() has made
+        return receipt  # type: ignore[no-any-return]  # what make_result() returned
 
     def deliver(
         self,
@@ -291,7 +291,7 @@ class FlushQueue(QueueView[T]):
         runner.check_not_inside("flush()")
         if not runner.wait(end_of(timeout), join, core.barriers.leave):
             raise TimeoutError(
-                f"flush() of {self!r} took longer than {timeout!r} s; its items are still flushed"
+                f"flush() of {self!r} took longer than {timeout!r} s; the flush continues"
             )
         self._entrance.locked(core.ending.check_delivered, mark)
 
@@ -346,5 +346,5 @@ class FlushQueue(QueueView[T]):
         return self._entrance.locked(self._account)
 
     def _account(self) -> QueueStats:
-        self._entrance.revoke_credit()  # else items could come in while they are counted
+        self._entrance.revoke_credit()  # else items could come in during the count
         return super().stats()

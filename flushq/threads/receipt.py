@@ -63,7 +63,7 @@ class Receipt(Generic[T]):
 
 
 class Awaited(Generic[T]):
-    """The wait of a caller for the end of an item; the lock must be held when it is made."""
+    """The wait of a caller until an item has ended. Make this object with the lock held."""
 
     def __init__(self, completion: Completion[T]) -> None:
         self._completion = completion

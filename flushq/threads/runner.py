@@ -1,11 +1,11 @@
-"""A Core in threads: passes, workers for the flushes, and one thread that keeps the time.
+"""The Runner of a Core in threads: passes, workers that run the flushes, and the keeper.
 
 Every event asks for a pass, and any thread that holds the lock may make one. The keeper
 (flushq.threads.keeper) makes a pass whenever it is woken or a decision is due. It also hands out
 reports and log records, and ends the queue. A worker whose flush has ended makes the next pass
 itself, so a queue under load need not wait for another thread. An idle queue wakes no thread.
 
-If no thread can be started, as at the end of the interpreter, the keeper itself calls flush_fn.
+If no thread can be started, as at interpreter shutdown, the keeper itself calls flush_fn.
 """
 
 import math
@@ -31,22 +31,22 @@ T = TypeVar("T")
 
 
 class Runner(Generic[T]):
-    """The threads of a queue, and their steps.
+    """The part of a queue that works in threads.
 
     Args:
         core: The core of the queue.
         flush_fn: The flush function.
         on_failure: The failure handler. None: every failure ends the queue.
-        on_report: A function that gets the report of each flush. None: there are no reports.
+        on_report: A function that is called with the report of each flush. None: no reports.
         is_plain: Whether items have no keys, no weights and no partitions.
-        context: The contextvars context for flush_fn before the start. None: an empty one.
+        context: The contextvars context of the flushes before :meth:`start`. None: an empty one.
 
     Raises:
-        TypeError: One of the functions cannot be called, or is async.
+        TypeError: One of the three functions cannot be called, or is async.
 
     Attributes:
         entrance: The lock of the queue, and the way in for items.
-        context: The contextvars context of the start. flush_fn runs in copies of it.
+        context: The context in which :meth:`start` was called. Each flush runs in a copy of it.
     """
 
     def __init__(
@@ -83,23 +83,23 @@ class Runner(Generic[T]):
     # The caller.
 
     def inside(self) -> Batch[T] | None:
-        """Return the running flush of this queue that the caller is part of, or None."""
+        """Return the running flush of this queue that the caller is inside of, or None."""
         return flush_inside(self._core.batcher)
 
     def may_wait(self) -> bool:
-        """Return whether the caller may wait. The keeper and a worker outside flush_fn must not."""
+        """Return False if the caller must not wait: the keeper, or a worker outside of flush_fn."""
         is_finalizer = self._workers.is_caller and self.inside() is None
         return not (is_finalizer or self._keeper.is_caller)
 
     def check_not_inside(self, what: str) -> None:
-        """Raise RuntimeError inside flush_fn or on_report, where ``what`` would never end."""
+        """Raise RuntimeError inside flush_fn or on_report, where the wait ``what`` never ends."""
         self._core.check_not_inside(self.inside(), what)
         if not self.may_wait():
             where = "in a thread of the same queue, as in on_report, is not allowed: the thread"
             raise RuntimeError(f"{self._core.label}{what} {where} would wait for itself")
 
     def belongs_to_parent(self) -> bool:
-        """Return whether the runner belongs to the parent of this process, which was forked."""
+        """Return whether this process was forked, and the runner belongs to its parent."""
         return self._belongs_to_parent
 
     def wait(
@@ -108,7 +108,7 @@ class Runner(Generic[T]):
         join: Callable[[Waiter], object],
         leave: Callable[[Waiter], object],
     ) -> bool:
-        """Wait with a new waiter, until ``until`` at most; return whether it was completed."""
+        """Wait with a new waiter, at most until ``until``; return whether it was completed."""
         waiter = Waiter()
         try:
             self.entrance.locked(join, waiter)
@@ -126,7 +126,7 @@ class Runner(Generic[T]):
     # Start and close.
 
     def start(self) -> None:
-        """Start the queue, in the context of the caller."""
+        """Start the queue; flush_fn will run in copies of the context of the caller."""
         self.entrance.locked(self._start)
 
     def _start(self) -> None:
@@ -157,7 +157,7 @@ class Runner(Generic[T]):
         self.entrance.locked(self.wake)
 
     def _enforce_deadline(self) -> None:
-        """Abandon the running flushes if the end is cut short, or is not over at its deadline."""
+        """Abandon the running flushes if stop() was called, or if the deadline has come."""
         ending, now = self._core.ending, primitives.clock()
         if not ending.has_begun or ending.ended:
             return
@@ -177,9 +177,9 @@ class Runner(Generic[T]):
         self.wake()
 
     def drain_unreferenced(self) -> bool:
-        """Drain the queue, which nobody refers to any more; return whether a keeper can do it.
+        """Ask the keeper to drain the unreferenced queue; return whether there is a keeper.
 
-        This takes no lock: it is called by a finalizer, which may interrupt any step.
+        This takes no lock, because the finalizer that calls it may interrupt any step.
         """
         self._is_unreferenced = True
         self._keeper.wake()
@@ -193,14 +193,14 @@ class Runner(Generic[T]):
     # The end, for the callers that wait for it.
 
     def wait_for_end(self, *, owner: bool) -> None:
-        """Wait until the queue has ended, and its threads, except those of abandoned flushes."""
+        """Wait until the queue and its threads have ended, except threads of abandoned flushes."""
         self._wait_for_end(math.inf, owner=owner)
         self._keeper.join()
         self._workers.join()
 
     @property
     def is_open(self) -> bool:
-        """Whether the queue must be drained at the end of the interpreter."""
+        """Whether the queue must be drained at interpreter shutdown."""
         if self._core.ending.ended or (self._is_unreferenced and not self._keeper.is_there):
             return False
         return self._core.batcher.started or bool(self._core.buffer)
@@ -212,11 +212,11 @@ class Runner(Generic[T]):
             self.close(default_wait)
             self._wait_for_end(core.ending.deadline or 0.0, owner=False)
         except BaseException:
-            self.stop("the end of the interpreter was interrupted")
+            self.stop("interpreter shutdown was interrupted")
             raise
         finally:
             while not core.ending.ended:
-                locked(self._pass)  # the keeper may be busy: it calls flush_fn if no worker can
+                locked(self._pass)  # the keeper is busy if it calls flush_fn itself
                 self._log_and_report()
                 locked(self._end_or_set_alarm)
             log_loss(core, "the interpreter ends with an open queue")
@@ -234,7 +234,7 @@ class Runner(Generic[T]):
     # The keeper.
 
     def wake(self) -> None:
-        """Ask for a pass soon. The lock is held."""
+        """Ask for a pass soon. The lock must be held."""
         process.ensure_drain_at_end()
         self.entrance.needs_keeper = self.lacks_keeper()
         self._keeper.wake()
@@ -246,7 +246,7 @@ class Runner(Generic[T]):
         )
 
     def start_keeper(self) -> None:
-        """Start the keeper if a thread can be started. The lock is not held."""
+        """Start the keeper if a thread can be started. The lock must not be held."""
         self.entrance.needs_keeper = False
         self._keeper.start()
 
@@ -266,9 +266,9 @@ class Runner(Generic[T]):
         return has_ended
 
     def _end_or_set_alarm(self) -> bool:
-        """End the queue if nothing is left, else set the alarm; return whether it has ended."""
+        """End the queue if nothing is left, else set the alarm; return whether the queue ended."""
         ending = self._core.ending
-        self._core.respond()  # answers callers that came after the pass
+        self._core.respond()  # answers the callers that came after the pass
         if self._core.reports:
             self._keeper.wake()
         elif ending.has_begun and ending.finish():
@@ -288,14 +288,14 @@ class Runner(Generic[T]):
         if self._core.reports and self._on_report is not None:
             try:
                 hand_out_reports(self._core, self._on_report)
-            except (KeyboardInterrupt, SystemExit):  # no caller could handle it
+            except (KeyboardInterrupt, SystemExit):  # in this thread, no caller could handle it
                 what = "%son_report raised KeyboardInterrupt or SystemExit; the queue ignores it"
                 logger.exception(what, self._core.label)
 
     # The pass; the lock is held.
 
     def _pass(self) -> None:
-        """Make a pass, and a second one if the policy or the throttle raised an interrupt in it."""
+        """Make a pass; if the policy or the throttle raises an interrupt, make a second pass."""
         failures = self._core.failures
         try:
             self._pass_once()
@@ -323,7 +323,7 @@ class Runner(Generic[T]):
     # Flushes.
 
     def _run_flush(self, flush: RunningFlush[T], worker: Worker[T] | None = None) -> None:
-        """Call flush_fn with a batch until all its items have ended; then make the next pass."""
+        """Do the steps of a flush until all its items have ended; then make the next pass."""
         locked, calls = self.entrance.locked, self._calls
         step = locked(calls.first_step, flush)
         while step is not None and not self.belongs_to_parent():

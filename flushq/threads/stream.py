@@ -1,8 +1,9 @@
 """A stream of batches for threads: ``for batch in stream``.
 
 flushq.streams explains how a stream works, and flushq.aio.stream is the twin of this module. The
-reader is a thread, which iterates the source and closes it. A thread cannot be interrupted, so
-leaving the block waits until the source has returned the item for which the reader has asked.
+reader is a thread, which iterates over the source and closes the source. A thread cannot be
+interrupted. So if the reader has asked the source for an item, leaving the block waits until the
+source returns.
 """
 
 import math
@@ -154,7 +155,10 @@ class BatchStream(StreamView[T]):
             self._runner.close()
 
     def _enqueue_all(self) -> bool:
-        """Enqueue items until the block is left or the source ends; return whether it has ended."""
+        """Enqueue items until the block is left, or until the source has ended.
+
+        Return whether the source has ended.
+        """
         handover, enter = self._handover, self._runner.entrance.enter
         while not handover.left:
             item = next(self._iterator, _END)
@@ -175,7 +179,10 @@ class BatchStream(StreamView[T]):
             self._handover.late = error
 
     def _stop(self) -> BaseException | None:
-        """End the queue, and list the lost items; return the last interrupt meanwhile, or None."""
+        """End the queue, and list the lost items.
+
+        Return the last interrupt that came during this, or None.
+        """
         self._runner.stop("the block of the stream was left")
         interrupt = until_ended(self._core, self._runner, owner=True)
         self._locked(self._handover.let_flush_end)

@@ -1,10 +1,10 @@
-"""The threads that call flush_fn. A queue makes them at first need, and keeps them.
+"""The workers: the threads that call flush_fn. A queue makes them when needed, and keeps them.
 
-A queue never has more workers than flushes that may run. A worker rests until it gets a flush, and
-rests again when the flush has ended. A flush goes to the worker that began to rest last; a worker
-is made if none rests. All this is done with the lock of the queue held, except the work and the
-start of a thread. A start waits for the new thread, in which a finalizer may run that asks for the
-lock.
+A queue never has more than ``max_in_flight`` workers. A worker rests until it gets a flush, and
+rests again when the flush has ended. A flush goes to the worker that began to rest last; if no
+worker rests, a new one is made. All this is done with the lock of the queue held, except two steps:
+running a flush, and starting a thread. Starting a thread waits for this thread, and a finalizer in
+this thread may ask for the lock.
 """
 
 from collections import deque
@@ -30,7 +30,7 @@ class Worker(Generic[T]):
         flush: The flush that the worker must run next. If it is None when the worker wakes up, the
             worker ends.
         wake_up: The wake-up that the worker waits for.
-        thread: The thread. None until the thread runs.
+        thread: The thread; None until it runs.
     """
 
     flush: RunningFlush[T] | None = None
@@ -43,7 +43,7 @@ class Workers(Generic[T]):
 
     Args:
         name: The beginning of the name of each thread.
-        work: A function that does a flush, and then calls :meth:`rest` with the worker.
+        work: A function that runs a flush, and then calls :meth:`rest` with the worker.
     """
 
     def __init__(self, name: str, work: Callable[[RunningFlush[T], Worker[T]], object]) -> None:
@@ -61,14 +61,14 @@ class Workers(Generic[T]):
         return primitives.this_thread() in self._thread_ids
 
     def give(self, flush: RunningFlush[T]) -> None:
-        """Give a flush to a worker. The caller must call start_new() once the lock is free."""
+        """Give a flush to a worker. The caller must call start_new() after releasing the lock."""
         if self._resting:
             self._wake(self._resting.pop(), flush)
         else:
             self._new.append(Worker(flush))
 
     def start_new(self) -> list[RunningFlush[T]]:
-        """Start the workers that are needed; return the flushes for which no thread can start.
+        """Start the new workers; return the flushes of the workers for which no thread can start.
 
         The lock must not be held, since a start waits for the new thread.
         """
@@ -92,7 +92,7 @@ class Workers(Generic[T]):
             self.end(worker)
 
     def end_resting(self) -> None:
-        """End all workers that rest, and each other worker when it would rest."""
+        """End all workers that rest; each other worker will end when its flush has ended."""
         if self._ended is None:
             self._ended, self._resting = self._resting, []
             for worker in self._ended:
@@ -103,7 +103,10 @@ class Workers(Generic[T]):
         self._wake(worker, None)
 
     def join(self) -> None:
-        """Wait for the end of the workers that end_resting() has ended. The lock is not held."""
+        """Wait until the workers that rested when end_resting() was called have ended.
+
+        The lock must not be held.
+        """
         for worker in self._ended or ():
             worker.thread.join()
 
