@@ -70,9 +70,10 @@ def load(path: Path) -> Run:
         OSError: The file cannot be read.
         ValueError: The file does not hold a run.
     """
-    saved: Mapping[str, Any] = json.loads(path.read_text())
+    text = path.read_text()
     try:
+        saved: Mapping[str, Any] = json.loads(text)
         rows = {name: Measured(**measured) for name, measured in saved["rows"].items()}
         return Run(Conditions(**saved["conditions"]), rows, saved["values"])
-    except (KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} must be a file that --save has written: {error!r}") from error

@@ -189,6 +189,15 @@ def test_a_run_can_be_kept_and_compared_with(tmp_path: Path) -> None:
     assert "was 0.250 (+50%)" in "\n".join(said)
 
 
+@pytest.mark.parametrize("text", ["{bad", "[]", "{}"])
+def test_a_file_that_save_did_not_write(tmp_path: Path, text: str) -> None:
+    """The ValueError names the file, whether it has no JSON or other JSON."""
+    path = tmp_path / "run.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=f"^{path} must be a file that --save has written: "):
+        load(path)
+
+
 @pytest.mark.parametrize(("own", "code"), [(1.0, 0), (10.0, 1)])
 def test_a_missed_bar_is_the_exit_code(
     own: float, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
