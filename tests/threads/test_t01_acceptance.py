@@ -235,7 +235,7 @@ def test_timeouts() -> None:
                     with pytest.raises(TimeoutError, match="no room: 1 items wait"):
                         call(3, timeout=timeout)
                     assert began + timeout == stage.now
-            with pytest.raises(TimeoutError, match="items are still flushed"):
+            with pytest.raises(TimeoutError, match="the flush continues"):
                 queue.flush(0.25)
             with pytest.raises(TimeoutError, match="timed out waiting for 2"):
                 receipt.result(0.25)
