@@ -180,7 +180,8 @@ def batches(
     Args:
         source: Any async iterable, such as an async generator.
         policy: The policy, which decides when a batch is due; the stream runs a deep copy of it.
-            For the policy a batch is a flush that runs until the consumer asks for the next batch.
+            A batch that is handed to the consumer counts as a flush, which ends when the consumer
+            asks for the next batch.
         dedupe_key, merge, weigh: The same as for a :class:`FlushQueue`.
         max_queue_size: The most items that may wait. The reader holds one more item, for which
             there is no room yet.

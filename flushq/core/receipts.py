@@ -41,7 +41,7 @@ class Completion(Generic[T]):
         waiters: The waiters of the callers that wait now.
         ended: Whether the item has ended.
         failure: The failure factory if the item has ended and was not delivered, else None.
-        receipt: The receipt that the driver made for the item, until the item has ended; else None.
+        receipt: The receipt of the item if the driver made one and the item has not ended, or None.
     """
 
     __slots__ = ("ended", "failure", "item", "receipt", "waiters")

@@ -1,8 +1,8 @@
 """The functions that a test uses to check a policy.
 
 Theory of operation. A :class:`Play` tells one copy of the policy the events of a history, and
-checks each answer. Then other copies are told the events in ways that must make no difference: once
-more, item by item, or with all times shifted. These copies must give the same answers. The bounds
+checks each answer. Then other copies are told the same events: one in the same way, one item by
+item, and one with all times shifted. All copies must give the same answers. The bounds
 (``max_latency``, ``max_batch``, ``ratio``) are checked in simulations. Hypothesis searches for a
 history or a simulation that breaks a law, and then for smaller and smaller ones.
 """

@@ -185,9 +185,9 @@ class FlushQueue(QueueView[T]):
     def enqueue(self, item: T, timeout: float | None = None) -> None:
         """Wait for room, then accept the item.
 
-        When this returns, the item was accepted, exactly once. When this raises, the item was not
-        accepted; only with keys, weights or partitions, a KeyboardInterrupt may come after the
-        acceptance. Producers that wait get room in the order in which they came.
+        When this returns, the item was accepted, exactly once. When this raises, it was not. There
+        is one exception: in a queue with keys, weights or partitions, a KeyboardInterrupt may come
+        after the item was accepted. Producers that wait get room in the order in which they came.
 
         Raises:
             TimeoutError: There was no room within ``timeout`` seconds (None: no limit).
@@ -195,8 +195,8 @@ class FlushQueue(QueueView[T]):
             FlushFailed, PolicyError: The queue has failed.
             ItemTooLarge: The item, alone or merged, weighs more than ``max_weight`` or
                 ``max_queue_weight``.
-            QueueFull: There is no room, and waiting could never end: called in on_report, or inside
-                flush_fn while every flush that could make room waits for room, too.
+            QueueFull: There is no room, and waiting would never end. This can happen in on_report,
+                and inside flush_fn if each flush that could make room waits for room itself.
             TypeError: A key cannot be hashed, the weight or the timeout is not a real number, or a
                 function that returns a key or the weight is async.
             ValueError: The weight is not from 0 to 1e300, the timeout is negative or NaN, or

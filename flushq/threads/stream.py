@@ -215,7 +215,8 @@ def batches(
         source: Any iterable, such as a generator. A thread reads and closes it, in a copy of the
             contextvars context in which the block was entered.
         policy: The policy, which decides when a batch is due; the stream runs a deep copy of it.
-            For the policy a batch is a flush that runs until the consumer asks for the next batch.
+            A batch that is handed to the consumer counts as a flush, which ends when the consumer
+            asks for the next batch.
         dedupe_key, merge, weigh: The same as for a :class:`FlushQueue`.
         max_queue_size: The most items that may wait. The reader holds one more item, for which
             there is no room yet.
