@@ -8,11 +8,11 @@ from flushq.throttles import CircuitBreaker
 
 
 def check_combination(ctx: click.Context) -> None:
-    """Raise Mistake unless every option that is given has an effect and the options fit together.
+    """Check that every option that is given has an effect, and that the options fit together.
 
     Raises:
-        Mistake: An option that is given has no effect; or neither a FILE nor --rate is given, or
-            both are; or --weight allows items that are heavier than --queue-weight.
+        Mistake: An option that is given has no effect. Or the command line has neither a FILE nor
+            --rate, or it has both. Or --weight allows items that are heavier than --queue-weight.
     """
     _check_traffic(ctx)
     _check_needed(ctx, ("retry", "attempts"), ("fail_rate",), "calls that fail")

@@ -4,7 +4,7 @@ A transaction fails for one of two reasons. Either the database is in trouble (l
 broken): a retry may help, a split does not. Or the table refuses a line: the batch is halved until
 that line is alone. This line becomes a dead letter, and all other lines are stored. A trigger may
 accept a line later, so a refused batch is also retried before it is halved. If the table then
-refuses a half, too, this half is not retried: otherwise, each halving would need all the pauses.
+refuses a half, too, this half is not retried: otherwise all pauses would come at each halving.
 
 In the dead-letter file, each line of text is one dead letter, a JSON object. The letters are
 complete and synced to the disk: if only the beginning of a letter can be written, this beginning is
@@ -177,8 +177,8 @@ class FailureHandler:
         dead_letter: The file for lines that the table refuses. None: such a line ends the queue.
 
     Attributes:
-        retry_after: The function that returns the pause before a retry. The table uses it, too,
-            while it opens the database.
+        retry_after: The function that returns the pause before a retry. The table calls this
+            function, too, while it opens the database.
     """
 
     def __init__(self, retries: int = 0, dead_letter: DeadLetterFile | None = None) -> None:

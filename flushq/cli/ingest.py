@@ -174,12 +174,12 @@ def ingest(
     With --dead-letter, a batch with lines that the table refuses (by a constraint, a trigger or an
     index) is split until each refused line is alone. The refused line is written to the dead-letter
     file, as a JSON object with source, line, body and error; the file is synced to the disk. All
-    other lines are stored. A database that is locked, full or broken, or that has lost the table,
-    does not refuse a line: it ends the command, even with --dead-letter. A line that the table
-    ignores (ON CONFLICT IGNORE, RAISE(IGNORE)) is not stored, and is counted as ignored.
+    other lines are stored. If the database is locked, full or broken, or has lost the table, no
+    line counts as refused: the command ends after the retries, even with --dead-letter. A line that
+    the table ignores (ON CONFLICT IGNORE, RAISE(IGNORE)) is not stored, and is counted as ignored.
 
     With --to-stream, each line is published to the first subject of the stream. The stream is
-    created if it does not exist. A line of a file has the same id in every run: if you run the
+    created if it does not exist. A line of a file has the same id in every run. So if you run the
     command twice within the duplicate window of the stream, each line is stored once, and the
     second run counts the line as ignored. The lines of standard input and of pipes have new ids in
     every run, so they are stored twice. "python -m flushq work" moves the lines from the stream to
@@ -194,9 +194,10 @@ def ingest(
     flushes, in all and for each reason; a batch that was split is one flush.
 
     The exit code is 0 if every line was stored, was a duplicate or was ignored. It is 1 if a line
-    was not stored (a dead letter is not stored), a file could not be read to its end or the figures
-    cannot be written. It is 2 if an argument is wrong, or a database, stream or dead-letter file
-    cannot be opened (no line was read). It is 130 or 143 after SIGINT or SIGTERM.
+    was not stored for another reason (as a dead letter), if a file could not be read to its end, or
+    if the figures cannot be written. It is 2 if an argument is wrong, or if a database, stream or
+    dead-letter file cannot be opened; then no line was read. It is 130 or 143 after SIGINT or
+    SIGTERM.
     """
     if dead_letter is not None:
         check_not_same_file("--dead-letter", dead_letter, db, *files)

@@ -2,11 +2,17 @@
 
     files -> Reader -> FlushQueue -> Table
 
-Every line that is read ends in one of six ways: stored; duplicate; ignored (the table does not
-store the line, but raises no error); skipped (the line is not UTF-8, or has no key); dead letter
-(the table refuses the line); lost (anything else: the database failed, for example). The reading
-ends after the last line, at a signal or at a failure. Then the queue drains, and the figures show
-how many lines ended in each way.
+Every line that is read ends in one of six ways:
+
+* It is stored.
+* It is a duplicate of a line that waits in the queue.
+* It is ignored: the table does not store the line, but raises no error.
+* It is skipped: the line is not UTF-8, or has no key.
+* It becomes a dead letter: the table refuses the line.
+* It is lost in any other way: the database failed, for example.
+
+The reading ends after the last line, at a signal or at a failure. Then the queue drains, and the
+figures show how many lines ended in each way.
 """
 
 import asyncio
@@ -71,7 +77,10 @@ class Figures:
         return self.lines + self.ignored + self.duplicates + self.skipped + self.dead
 
     def named(self) -> dict[str, str]:
-        """Return the text of each figure by its name: always five, others if they are not 0."""
+        """Return a mapping from the name of each figure to its text.
+
+        The mapping always has five figures; it has the others if they are not 0.
+        """
         rate = self.lines / self.seconds if self.seconds else 0.0
         mean = self.lines / self.batches if self.batches else 0.0
         others = {
@@ -225,7 +234,7 @@ class Ingestion:
         self._reader.stop()
 
     def _on_report(self, report: FlushReport) -> None:
-        """Update the statistics; if lines were lost, stop reading: no more lines can be stored."""
+        """Update the statistics; stop reading if lines were lost, as no more can be stored."""
         self._stats = self._queue.stats()
         if report.delivered + report.dropped < report.count:
             self._reader.stop()

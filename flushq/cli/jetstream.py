@@ -38,7 +38,7 @@ async def connected(
 
     While the server is unreachable, the client tries to reconnect every RECONNECT_SECONDS, and
     buffers up to 2 MB of data to send. Errors of the connection are reported on standard error.
-    At the end, this waits up to CLOSE_SECONDS until the server has received all data.
+    At the end, the client waits up to CLOSE_SECONDS until the server has received all data.
 
     Args:
         url: The URL of the server.

@@ -141,7 +141,7 @@ class Setting:
     def least_cost(self, max_records: int | None) -> float:
         """Return the least cost of any schedule whose batches keep this cap.
 
-        A slot is always free. A batch has items of only one partition.
+        These schedules may use any number of slots. Each batch has items of one partition only.
         """
         costs = (
             least_cost(
@@ -160,7 +160,7 @@ def quantile(latencies: Sequence[float], share: float) -> float:
 
     Args:
         latencies: The latencies, the shortest first.
-        share: The share of the latencies that are at most the result: 0.5 for the median.
+        share: The part of the latencies that must not exceed the result: 0.5 for the median.
     """
     if not latencies:
         return math.nan
@@ -260,7 +260,7 @@ def run(
 
     Raises:
         PolicyError: The policy or the throttle raised, or gave an invalid answer.
-        TypeError, ValueError: The policy cannot be simulated: for example, the policy has a
+        TypeError, ValueError: The policy cannot be simulated. For example, the policy has a
             ``max_weight``, but the items have no weights.
     """
     trace = _trace(policy, setting, progress)
@@ -272,7 +272,7 @@ def run(
 
 
 def _latencies(trace: Trace, setting: Setting) -> tuple[dict[Hashable, list[float]], float]:
-    """Return the latencies by partition key, and the sum of all delays; see :class:`Run`."""
+    """Return the latencies for each partition key, and the sum of all delays; see :class:`Run`."""
     latencies = defaultdict[Hashable, list[float]](list)
     displaced = {each.item for each in trace.displacements}
     coming = {key: iter(times) for key, times in setting.by_partition(displaced).items()}

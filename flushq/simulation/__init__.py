@@ -75,16 +75,16 @@ def simulate(
             a deep copy of it. None: a call may start at any time.
 
     Returns:
-        The trace. Without ``drain``, items may be left that the policy never flushes. The verdict
-        ``Fail()`` ends the queue without an exception: the trace counts the lost items.
+        The trace. Without ``drain``, some items may be left, because the policy never flushes them.
+        The verdict ``Fail()`` ends the queue without an exception: the trace counts the lost items.
 
     Raises:
         ItemTooLarge: An item weighs more than ``max_weight`` of the policy or ``max_queue_weight``.
-        PolicyError: The policy raised, or returned an invalid decision. Or it returned Wait for
-            more than 10,000 ticks in a row (with partitions: 10,000 times the number of
-            partitions), so that it may never flush. Or the throttle raised, or returned an invalid
-            time. Or it returned a time at which no call could start, more than 10,000 times in a
-            row.
+        PolicyError: The policy or the throttle failed. The policy fails if it raises, if it returns
+            an invalid decision, or if it returns Wait for more than 10,000 ticks in a row and so
+            may never flush (with partitions: 10,000 times the number of partitions). The throttle
+            fails if it raises, if it returns an invalid time, or if more than 10,000 times in a row
+            no call can start at the time that it returned.
         TypeError, ValueError: An argument, or the value that a function returned, is invalid. Or
             ``flush_fails`` returned Retry for 10,000 calls with the same items, so that the retries
             may never end.

@@ -1,17 +1,17 @@
 """The driver of a Core in virtual time.
 
-Theory of operation. There are four kinds of events: a call of flush_fn ends; items arrive; a
-``Wait(until)`` of the policy is over; a call that had to wait may start. The simulation sets its
+Theory of operation. There are four kinds of events: a call of flush_fn ends, items arrive, a
+``Wait(until)`` of the policy is over, or a call that had to wait may start. The simulation sets its
 time to the time of the earliest event. At each instant, calls end first. Then all items that arrive
 come in, as one event. Then the policy gets a tick, if its Wait is over and no other event at this
 instant has changed its decision. Then calls start if they may, and producers that wait in line come
-in. So an item that arrives at the time at which a flush is due joins the batch of this flush. Times
-are only added and compared: with ints and Fractions a trace is exact.
+in. So if an item arrives at the time at which a flush is due, the item joins the batch of this
+flush. Times are only added and compared: with ints and Fractions a trace is exact.
 
 The trace holds the decision of the policy after each event, so the driver tells the policy of each
-event separately. The driver asks the core for a flush only if a flush may start: if the policy
-wants a flush, if there may be a line of producers or a drain, or if the core has a throttle or
-retries.
+event separately. The driver asks the core for a flush only if a flush may start. A flush may start
+in three cases: the policy wants a flush, there may be a line of producers or a drain, or the core
+has a throttle or retries.
 
 flushq.simulation.partitioned adds partitions: it finds the partition of each event, and the policy
 that must get the next tick.
@@ -39,8 +39,8 @@ MOST_BROKEN_PROMISES = 10_000
 """The most broken promises in a row.
 
 The policy breaks a promise if it returns Wait for a tick: see :class:`~flushq.policy.Wait`. (With
-partitions, this limit is multiplied by the number of partitions.) The throttle breaks a promise if
-no call can start at the time that the throttle has named.
+partitions, the limit for the policy is multiplied by the number of partitions.) The throttle breaks
+a promise if no call can start at the time that the throttle has named.
 """
 
 
@@ -77,9 +77,13 @@ class _Retry:
 
 
 _Call = tuple[float, int, Batch[int], Attempts[int] | None, int]
-"""A call that runs: the time of its end, the sequence number of the first item of its batch (which
-orders calls that end at the same time), the batch, the :class:`Attempts` of the batch (None for its
-first call), and how many items the call has."""
+"""A call that runs, as a tuple of five members.
+
+The members are the time at which the call ends, the sequence number of the first item of its batch,
+the batch, the :class:`Attempts` of the batch, and the number of items of the call. Calls that end
+at the same time end in the order of the sequence numbers. The ``Attempts`` are None for the first
+call of a batch.
+"""
 
 
 class Simulation:
@@ -254,7 +258,7 @@ class Simulation:
         return self._policy, None
 
     def _count_throttle_time(self) -> None:
-        """Count a time that the throttle named; raise PolicyError if too many brought no call."""
+        """Count a time that the throttle named; raise PolicyError after too many without a call."""
         self._waits += 1
         if self._waits > MOST_BROKEN_PROMISES:
             raise PolicyError(

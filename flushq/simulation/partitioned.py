@@ -2,9 +2,10 @@
 
 Theory of operation. The items that arrive at one instant make one event for each of their
 partitions, in the order of the first item of each partition. An event of one partition is not told
-to the policies of the other partitions. So at each instant, after all other events, each policy
-whose Wait is over, and that was told of no other event, gets a tick. Only after these ticks do
-flushes start, because the line of the partitions that are due must be complete.
+to the policies of the other partitions. So after all other events of an instant, several policies
+may get a tick: each policy whose Wait is over, if no other event of the instant has changed its
+decision. Flushes start after these ticks, because the line of the partitions that are due must be
+complete then.
 """
 
 from collections.abc import Hashable, Sequence

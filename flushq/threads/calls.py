@@ -2,9 +2,9 @@
 
 The functions of the user (flush_fn and the failure handler) are called without the lock of the
 queue. When such a function has ended, its result is reported to the core, with the lock held.
-Meanwhile the flush may have been *abandoned*: a thread cannot be cancelled, so if a flush still
-runs when ``max_shutdown_wait`` is over or the close is interrupted, its items are in doubt, and its
-result is ignored.
+Meanwhile the flush may have been *abandoned*. A queue abandons its running flushes when
+``max_shutdown_wait`` is over or ``Runner.stop`` was called, because a thread cannot be cancelled.
+The items of an abandoned flush that have not ended are lost, and the result is ignored.
 """
 
 import inspect
@@ -149,7 +149,7 @@ class Calls(Generic[T]):
     # The lock is not held.
 
     def do_step(self, step: Step[T], flush: RunningFlush[T]) -> Result[T]:
-        """Do a step; return a function that reports the result of the step, even an exception."""
+        """Do a step; return a function that reports the result or the exception of the step."""
         if isinstance(step, Call):
             return self._call(step.items, flush.context)
         if isinstance(step, Ask):

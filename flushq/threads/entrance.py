@@ -6,19 +6,19 @@ is an iterator with one element for each such item, so most items cost one step 
 one append. The credit is granted with the lock held, and all producers may use it. To revoke the
 credit, an empty iterator is put in the place of this iterator.
 
-*Acceptance is the last step.* CPython switches threads and checks for signals only after a call, at
-the start of a function and at a backward jump. So no other code runs between the step of the
-iterator, the ``+=`` and the return: a KeyboardInterrupt comes either before the credit for an item
-is used, or after the item was accepted. (On Python 3.11, making an iterator may run the garbage
-collector. So there an iterator is made first, and then given to ``+=``.) If an item comes in with
-the lock held, ``+=`` gets an iterator that yields the item and then releases the lock: again one
-step, the last one. Another ``+=`` takes the lock: it extends a list by an iterator that takes the
-lock. So the lock is held if the list is not empty, even after an interrupt. With keys, weights or
-partitions, adding an item takes several steps, and an interrupt may come between two of them.
+*Acceptance is the last step.* CPython switches threads and checks for signals at three places only:
+after a call, at the start of a function, and at a backward jump. So no other code runs between the
+step of the iterator, the ``+=`` and the return. A KeyboardInterrupt comes either before the credit
+for an item is used, or after the item was accepted. (On Python 3.11, making an iterator may run the
+garbage collector. So there an iterator is made first, and then given to ``+=``.) If an item comes
+in with the lock held, ``+=`` gets an iterator that yields the item and then releases the lock. This
+is one step again, and the last one. Another ``+=`` takes the lock: it extends a list by an iterator
+that takes the lock. So if the list is not empty, the lock is held, even after an interrupt. With
+keys, weights or partitions, adding an item takes several steps; an interrupt may come between them.
 
 *A finalizer or a signal handler* may interrupt a call that holds the lock, and enqueue an item. The
-lock is reentrant, so there is no deadlock. ``_is_in_step`` tells that the thread was interrupted
-in a step. The item is put aside with a claim to room, and comes in before the lock is released.
+lock is reentrant, so there is no deadlock. If ``_is_in_step`` is true, a step was interrupted. Then
+the item is put aside with a claim to room, and comes in before the lock is released.
 """
 
 import sys
@@ -166,7 +166,7 @@ class Entrance(Generic[T]):
         make_result: Callable[[Completion[T]], R] | None = None,
         on_accepted: Callable[[T], object] | None = None,
     ) -> R | None:
-        """Wait for room and accept an item; return what ``make_result`` returns, if given.
+        """Wait for room, then accept an item; return the result of ``make_result``, or None.
 
         Raises:
             TimeoutError: There was no room before the time ``until``.
@@ -202,7 +202,7 @@ class Entrance(Generic[T]):
         """Accept an item, as the last step, or put its producer in the line of producers.
 
         Return whether the item was accepted, and the result of ``make_result``. If the keeper must
-        be started first, only return False and None.
+        be started first, do neither, and return False and None.
         """
         if not self._is_plain:
             return self.locked(self._let_in_measured, entry)
@@ -210,7 +210,7 @@ class Entrance(Generic[T]):
         try:
             held += map(self._lock.acquire, _ONCE)
             self._is_in_step = True
-            self.revoke_credit()  # else another item could come first, and get its number
+            self.revoke_credit()  # else another item could come first, with the number of this one
             passes = self._needs_no_keeper(entry) and self._let_pass_or_join_line(entry)
             while True:
                 while self._inbox:

@@ -21,7 +21,7 @@ class Entry(Generic[T]):
         item: The item.
         key, weight: The key and the weight of the item, computed once.
         inside: The running flush that the caller is inside of (flushq.inside), or None.
-        waits: Whether the caller waits if there is no room. If not, the caller gets QueueFull then.
+        waits: Whether the caller waits if there is no room. False: the caller gets QueueFull.
         until: The time at which the caller stops waiting.
         make_result: A function that makes the return value for the caller from the completion of
             the item. None: the caller gets None.

@@ -16,9 +16,9 @@ from flushq.threads.runner import Runner
 def until_ended(core: Core[Any], runner: Runner[Any], *, owner: bool) -> BaseException | None:
     """Close the queue, wait for its end, and return the last interrupt of this wait, or None.
 
-    ``owner`` says whether the caller is an owner (flushq.core.ending). If the caller is no owner,
-    but an owner waits or has waited for the end, an interrupt of the caller is raised at once, and
-    the drain continues.
+    ``owner`` says whether the caller is an owner (flushq.core.ending). If the caller is not an
+    owner, and an owner waits for the end or has waited for it, an interrupt of the caller is raised
+    at once. The drain continues then.
     """
     runner.entrance.check_not_in_step()
     interrupt = None

@@ -35,7 +35,7 @@ class Keeper:
             is called without the lock.
 
     Attributes:
-        alarm: The time of the next round, unless the keeper is woken before. Each round sets this
+        alarm: The time of the next round, if nothing wakes the keeper earlier. Each round sets this
             time anew.
     """
 
@@ -79,8 +79,8 @@ class Keeper:
     def make_rounds_if_needed(self, waiter: Waiter, until: float) -> None:
         """Start the keeper or, if that is impossible, make the rounds in the calling thread.
 
-        These rounds end when the waiter is completed, the time ``until`` has come, or the queue has
-        ended.
+        These rounds end when the waiter is completed, when the time ``until`` has come, or when the
+        queue has ended.
         """
         self.start()
         reservation = object()
@@ -131,7 +131,7 @@ class Keeper:
     def _begin(self, reservation: object, thread: Any) -> bool:
         """Make the calling thread the keeper, and return True.
 
-        If the reservation does not hold any more, only return False.
+        If the reservation does not hold any more, change nothing, and return False.
         """
         if self._reservation is not reservation:
             return False
@@ -139,7 +139,7 @@ class Keeper:
         return True
 
     def _release_unless_begun(self, reservation: object) -> None:
-        """Release the reservation, unless its thread makes rounds already, and will release it."""
+        """Release the reservation, unless its thread makes rounds: then that thread releases it."""
         if self._thread_id is None:
             self._release(reservation)
 

@@ -1,6 +1,6 @@
 """The primitives of the threads driver: locks, a clock, and the start of a thread.
 
-The driver locks, waits, reads the clock and starts threads only with these primitives. It looks up
+The driver uses only these primitives to lock, wait, read the clock and start threads. It looks up
 ``Lock``, ``RLock``, ``clock`` and the functions for threads in this module whenever it needs them.
 So a test can replace them, and run threads one step at a time, in virtual time.
 """
@@ -54,10 +54,11 @@ class WakeUp:
     """A wake-up that any thread sends to the one thread that waits for it.
 
     If the wake-up is sent before the wait, the wait ends at once. Sending it twice before the
-    thread wakes has the same effect as sending it once. CPython switches threads and checks for
-    signals only after a call, at the start of a function and at a backward jump. So no other code
-    runs between the test and the assignment in :meth:`send`: no other lock must guard them, and a
-    finalizer may call ``send``.
+    thread wakes has the same effect as sending it once.
+
+    CPython switches threads and checks for signals at three places only: after a call, at the start
+    of a function, and at a backward jump. So no other code runs between the test and the assignment
+    in :meth:`send`. They need no other lock, and a finalizer may call ``send``.
     """
 
     __slots__ = ("_is_sent", "_lock")

@@ -28,7 +28,7 @@ class _Runner(Protocol):
         ...  # pragma: no cover - a protocol has no code
 
     def close(self, default_wait: float) -> None:
-        """Begin to drain, within max_shutdown_wait or, if it is None, ``default_wait`` seconds."""
+        """Begin a drain of at most ``max_shutdown_wait`` seconds (if None: ``default_wait``)."""
 
     def end_with_interpreter(self, default_wait: float) -> None:
         """Drain and end the queue, and log what was lost."""
@@ -58,10 +58,11 @@ def renew_in_child(renew: Callable[[], None]) -> None:
 
 
 def ensure_drain_at_end() -> None:
-    """Ensure that drain() is called at the end, also in a worker process of multiprocessing.
+    """Ensure that drain() is called when the process ends, also in a worker of multiprocessing.
 
-    This is called when a queue is used. A worker does not call the exit functions that its parent
-    has registered, and some versions of Python do not call the functions of atexit in a worker.
+    A queue calls this function when the queue is used. A worker does not call the exit functions
+    that its parent has registered. And some versions of Python do not call the functions of atexit
+    in a worker.
     """
     global _will_drain  # noqa: PLW0603 - a fact about the process
     if _will_drain:

@@ -1,4 +1,4 @@
-"""The queue for threads: the methods that its users call. Each checks its arguments, and waits.
+"""The queue for threads: the methods that its users call. They check arguments, and wait.
 
 The Core decides, and the Runner does the work in threads. Items come in through the Entrance:
 flushq.threads.entrance explains the hot path of ``enqueue``.

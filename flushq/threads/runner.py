@@ -5,7 +5,7 @@ Every event asks for a pass, and any thread that holds the lock may make one. Th
 reports and log records, and ends the queue. A worker whose flush has ended makes the next pass
 itself, so a queue under load need not wait for another thread. An idle queue wakes no thread.
 
-If no thread can be started, as at interpreter shutdown, the keeper itself calls flush_fn.
+If no thread can be started for a flush, as at interpreter shutdown, the keeper calls flush_fn.
 """
 
 import math
@@ -39,10 +39,11 @@ class Runner(Generic[T]):
         on_failure: The failure handler. None: every failure ends the queue.
         on_report: A function that is called with the report of each flush. None: no reports.
         is_plain: Whether items have no keys, no weights and no partitions.
-        context: The contextvars context of the flushes before :meth:`start`. None: an empty one.
+        context: The contextvars context of the flushes, if the queue runs without :meth:`start`, as
+            in the child of a fork. None: an empty context.
 
     Raises:
-        TypeError: One of the three functions cannot be called, or is async.
+        TypeError: ``flush_fn``, ``on_failure`` or ``on_report`` cannot be called, or is async.
 
     Attributes:
         entrance: The lock of the queue, and the way in for items.
@@ -92,7 +93,7 @@ class Runner(Generic[T]):
         return not (is_finalizer or self._keeper.is_caller)
 
     def check_not_inside(self, what: str) -> None:
-        """Raise RuntimeError inside flush_fn or on_report, where the wait ``what`` never ends."""
+        """Raise RuntimeError in flush_fn or on_report, where the wait ``what`` would never end."""
         self._core.check_not_inside(self.inside(), what)
         if not self.may_wait():
             where = "in a thread of the same queue, as in on_report, is not allowed: the thread"
@@ -138,7 +139,7 @@ class Runner(Generic[T]):
             self.wake()
 
     def close(self, default_wait: float = math.inf) -> None:
-        """Begin to drain, within max_shutdown_wait or, if it is None, ``default_wait`` seconds."""
+        """Begin a drain of at most ``max_shutdown_wait`` seconds (if None: ``default_wait``)."""
         self.entrance.locked(self._close, default_wait)
 
     def _close(self, default_wait: float) -> None:
@@ -152,7 +153,7 @@ class Runner(Generic[T]):
         self.wake()
 
     def stop(self, why: str) -> None:
-        """Make the next pass close the queue, start no flush and abandon the running flushes."""
+        """Let the next pass close the queue and abandon running flushes; no flush starts then."""
         self._why_cut = why
         self.entrance.locked(self.wake)
 

@@ -1,10 +1,12 @@
 """The workers: the threads that call flush_fn. A queue makes them when needed, and keeps them.
 
 A queue never has more than ``max_in_flight`` workers. A worker rests until it gets a flush, and
-rests again when the flush has ended. A flush goes to the worker that began to rest last; if no
-worker rests, a new one is made. All this is done with the lock of the queue held, except two steps:
-running a flush, and starting a thread. Starting a thread waits for this thread, and a finalizer in
-this thread may ask for the lock.
+rests again when the flush has ended. A flush goes to the worker that began to rest last. If no
+worker rests, a new one is made.
+
+Two steps are done without the lock of the queue: running a flush, and starting a thread. All other
+steps are done with the lock held. (The start of a thread waits for the new thread, and a finalizer
+in the new thread may ask for the lock.)
 """
 
 from collections import deque
@@ -103,7 +105,7 @@ class Workers(Generic[T]):
         self._wake(worker, None)
 
     def join(self) -> None:
-        """Wait until the workers that rested when end_resting() was called have ended.
+        """Wait for the end of the workers that were resting when end_resting() was called.
 
         The lock must not be held.
         """
