@@ -1,31 +1,38 @@
 """The admission of items: room, claims, credit, pressure, deadlock.
 
 *Room* is limited: ``max_queue_size`` items may wait, and their total weight may be at most
-``max_queue_weight``. An item *needs* a place and room for its weight. A duplicate needs nothing, or
-room for the weight that its merge adds. Three kinds of producers have *claims* to room: producers
-that were given room and have not run yet (their room is *reserved*), producers that *give way* (let
-other tasks run first), and producers that stand in line. A producer that comes later waits behind
-all of them. A producer may have to wait because other producers come first, or because there is no
-room. Only the lack of room is *pressure*: then the queue flushes even if its policy would wait.
+``max_queue_weight``. An item *needs* a place and room for its weight. A duplicate needs no place,
+but it needs room for the weight that its merge adds. Three kinds of producers *claim* room:
+
+* producers that were given room and have not run yet (their room is *reserved*);
+* producers that *give way* (let other tasks run first);
+* producers that stand in line.
+
+A producer that comes later must leave this room to them. A producer waits in line either because
+other producers come first, or because waiting items fill the queue. The second case is called
+*pressure*: the queue flushes even if its policy would wait.
 
 A producer in line claims a place even if its item is a duplicate, because the waiting item with the
-same key may have left when the turn of the producer comes. At its turn the producer computes its
-need again. If it needs more than it was given, it joins the line again, near the front.
+same key may leave before the turn of the producer comes. At its turn the producer computes its need
+again. If it was given less room than it needs, and the unclaimed room is not enough either, it
+joins the line again, near the front.
 
 *Credit* says how many items may come in without a check. Credit never exceeds the free places, nor
 the rest of the burst. There is no credit while a producer is in line, nor after the end of the
-queue has begun. Credit may stay valid after a pass, because a pass only makes room and begins a new
-burst. Each other step that takes or claims room (for example, a producer gives way) must revoke the
-credit, and so must the end of the queue. Otherwise an item could come in although there is no room
-for it, or although the queue must refuse it. If ``max_queue_weight`` is set, there is no credit,
-and each item is checked. ``enqueue_nowait`` cannot wait, so it cannot let other tasks run either.
-So when the burst is used up, only ``enqueue_nowait`` gets credit: an *overdraft*, for as many items
-as another burst has. A new grant of credit revokes the one before.
+queue has begun. Credit may stay valid after a pass, because a pass makes room, takes none, and
+begins a new burst. If another step takes or claims room without credit (for example, when a
+producer gives way), this step must revoke the credit. The end of the queue must revoke it, too.
+Otherwise an item could come in although there is no room for it, or although the queue must refuse
+it. If ``max_queue_weight`` is set, there is no credit, and each item is checked.
+
+``enqueue_nowait`` cannot wait, so it cannot let other tasks run either. Therefore it gets an
+*overdraft* when the burst is used up: credit for as many items as another burst has. Other calls
+get no credit then. Each grant of credit revokes the earlier grant.
 
 *Deadlock.* If every slot is taken by a flush that waits for room in its own queue, no room is ever
 made. The same is true if slots are free, but no call of flush_fn, not even a retry, may start
-before one of those flushes has ended. In both cases a producer is rejected: of the producers in
-line that are part of those flushes, the last one.
+before a flush that waits for room has ended. In both cases the core looks at the producers in line
+that are part of such flushes, and rejects the last of them.
 """
 
 import math
@@ -59,7 +66,7 @@ class Admission(Fairness[T]):
     Attributes:
         places_giving_way: How many places are claimed by producers that give way.
         displaces: Whether a full queue displaces items.
-        displaced_lately: Whether an item was displaced after the last call of
+        displaced_lately: Whether an item was displaced since the last call of
             :meth:`count_to_report`.
         unmerged: The exceptions that say why :meth:`add_late` displaced items. The driver reports
             them.
@@ -122,9 +129,9 @@ class Admission(Fairness[T]):
         return given if need.is_met_by(given) or self.fits(need) else need
 
     def fits(self, need: Need) -> bool:
-        """Return whether there is enough room beside the reserved and the claimed room.
+        """Return whether there is enough room that is neither reserved nor claimed.
 
-        Only the claims of producers that give way count here, not those of producers in line.
+        Claims of producers that give way count here, claims of producers in line do not.
         """
         if need.places and need.places > self.room - self.waitlist.reserved:
             return False
@@ -141,8 +148,8 @@ class Admission(Fairness[T]):
     def must_join_line(self, need: Need) -> bool:
         """Return whether a new producer must stand in line (asyncio and simulations use this).
 
-        A producer that needs room must stand in line while other producers stand in line, while
-        other producers have not yet taken their reserved room, or if there is not enough room.
+        A producer that needs room must stand in line in three cases: other producers stand in line,
+        other producers have not taken their reserved room yet, or there is not enough room.
         """
         return need is not NOTHING and (self.waitlist.claims > 0 or not self.fits(need))
 
@@ -150,7 +157,7 @@ class Admission(Fairness[T]):
         """Return whether a new producer may come in without standing in line (threads use this).
 
         A producer must not overtake the producers in line, and must not use reserved room. But a
-        thread whose room is reserved may run much later, and a new producer need not wait for it.
+        thread whose room is reserved may run much later, and new producers need not wait for it.
         """
         return need is NOTHING or (not self.waitlist.line and self.fits(need))
 
@@ -214,9 +221,9 @@ class Admission(Fairness[T]):
     def add_late(self, item: T, key: Hashable, weight: float) -> None:
         """Add an item that was put aside because it came in the middle of a step of the queue.
 
-        The producer of the item has already continued. Room for the item was claimed, but not for
-        the weight that a merge may add. The item is displaced if it cannot be merged, or if there
-        is no room for this weight.
+        The producer of the item has already continued. It claimed a place, and room for the weight
+        of the item, but a merge may add more weight than this. The item is displaced if it is a
+        duplicate that cannot be merged, or if there is no room for the weight that the merge adds.
         """
         try:
             need = self.need_of(item, key, weight)
@@ -234,8 +241,9 @@ class Admission(Fairness[T]):
     def grant_credit(self) -> tuple[Iterator[None], Iterator[None]]:
         """Return credit and overdraft for the items after the one that is about to be added.
 
-        Each is an iterator with one element for each item, because this is the quickest counter.
-        At least one of the two is empty. The other reads a list; clearing this list revokes it.
+        Each of the two is an iterator with one element for each item, because an iterator is the
+        quickest counter. At least one of the two is empty. The other one iterates over a list.
+        When the list is cleared, the credit or the overdraft is revoked.
         """
         self._credit.clear()
         if self.waitlist.claims or self._is_bounded:
@@ -275,10 +283,10 @@ class Admission(Fairness[T]):
     ) -> None:
         """Reject the last producer that is part of a flush, if every running flush waits for room.
 
-        ``is_blocked`` says whether no call of flush_fn may start before another call has ended,
-        even if a slot is free. ``blocked`` holds the batches whose retries wait for the end of
-        another call: their flushes do not count. ``describe`` returns the text for the queue in the
-        message.
+        ``is_blocked`` says whether, even with a free slot, no call of flush_fn may start before
+        another call has ended. ``blocked`` holds the batches whose retries wait for the end of
+        another call: it does not matter whether the flushes of these batches wait for room.
+        ``describe`` returns the text that stands for the queue in the message.
         """
         waitlist = self.waitlist
         has_way_out = self._batcher.has_free_slot and not is_blocked

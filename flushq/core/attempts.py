@@ -1,9 +1,9 @@
 """A batch after a failure: what its flush does next, and how each item ends.
 
 Theory of operation. First flush_fn is called with the whole batch. If this call returns, nothing
-in this module is used. If the call raises, the driver makes :class:`Attempts` for the batch. Then
-the driver does the step that ``Attempts.next`` names, and reports the result by a method of the
-last column. It repeats this until ``next`` is None::
+in this module is used. If the call raises, the driver makes :class:`Attempts` for the batch, and
+calls ``raised(error, ...)``. Then it repeats two things until ``Attempts.next`` is None: it does
+the step that ``next`` names, and reports the result with a method from the last column below::
 
     Ask(failure)     ask the failure handler    handler_answered(verdict), or handler_raised(error)
     Pause(seconds)   wait in the line of calls  paused(), or pause_cut_short(error)
@@ -14,12 +14,12 @@ called, or that flush_fn will not be called again.
 
 The *parts* of the batch are kept on a stack; at first there is one part, the whole batch. flush_fn
 is called with the *current* part, the top of the stack. If flush_fn raises, its exception becomes a
-:class:`Failure`, and the handler returns a verdict. The verdict is applied to the current part:
-the part leaves the stack (its items are dropped or have failed), stays there (for a retry), or is
-replaced by its two halves. If flush_fn returns, the part leaves the stack, too. So flush_fn gets
-the parts in order, one after the other. Meanwhile the batch keeps its slot: for the policy all
-these calls are one long flush. If items are delivered or dropped while the flush still runs, the
-core is told of these items before the next step.
+:class:`Failure`, and the handler returns a verdict about the current part. After Drop or Fail the
+part leaves the stack. After Retry it stays there. After Split its two halves take its place. (A
+part with one item cannot be split: it fails.) If flush_fn returns, the part leaves the stack, too.
+So flush_fn gets the parts in order, one after the other. Meanwhile the batch keeps its slot: for
+the policy all these calls are one long flush. If items are delivered or dropped while the flush
+still runs, the core is told of these items before the next step.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -34,7 +34,7 @@ from flushq.outcomes import FAIL, Drop, Failure, Retry, Split, Verdict, as_verdi
 T = TypeVar("T")
 
 Ended = Mapping[int, BaseException | None]
-"""The position of each item that has ended: with its exception if dropped, None if delivered."""
+"""For the position of each item that has ended: its exception if dropped, None if delivered."""
 
 NoteEnded = Callable[[Batch[T], Ended], None]
 
@@ -51,7 +51,7 @@ class Call(NamedTuple, Generic[T]):
 class Pause(NamedTuple):
     """The step "wait this many seconds before the next call of flush_fn with this part".
 
-    If ``seconds`` is 0, the call still waits for the next pass, so that others can run. If
+    If ``seconds`` is 0, the call still waits for the next pass, so that other tasks can run. If
     ``holds`` is true, the queue starts no other call of flush_fn during the pause.
     """
 
@@ -79,7 +79,8 @@ class Attempts(Generic[T]):
 
     Attributes:
         batch: The batch of the flush.
-        next: The next step for the driver; None before :meth:`raised`, and if the flush is over.
+        next: The next step for the driver. None before the first call of :meth:`raised`, and after
+            the end of the flush.
     """
 
     def __init__(
@@ -113,8 +114,8 @@ class Attempts(Generic[T]):
     def raised(self, error: BaseException, now: float, *, may_ask: bool) -> None:
         """Choose the next step after flush_fn raised ``error`` at ``now``.
 
-        ``may_ask`` says whether the handler may be asked about ``error``. It must not be asked
-        about an interrupt (KeyboardInterrupt), nor about a cancellation of the flush.
+        ``may_ask`` says whether the handler may be asked about ``error``. The handler must not
+        be asked about an interrupt (KeyboardInterrupt), nor about a cancellation of the flush.
         """
         self._note_call_ended(self.batch, now, error)
         try:
@@ -209,8 +210,8 @@ class Parts(Generic[T]):
         partition: The key of the partition; None in a queue without partitions.
 
     Attributes:
-        ended: The positions of the items that have ended since the last :meth:`take_ended`. The
-            value of a position is the exception of a dropped item, or None for a delivered item.
+        ended: The items that have ended since the last :meth:`take_ended`, as a dict. The key is
+            the position. The value is the exception if the item was dropped, else None.
         dropped: The exception of each dropped item, by position.
         failed: The exception of each item whose failure ends the queue, by position.
         error: The last exception that flush_fn raised, or None.

@@ -1,10 +1,10 @@
 """The barriers of flush(): each caller waits until all items accepted before its call have ended.
 
-The *mark* of a barrier is a sequence number: that of the first item that is accepted after flush()
-was called. flush() makes all items with lower numbers due. ``Batcher.settled`` is also a sequence
-number, below which every item has ended. The barrier is complete when ``settled`` has reached the
-mark. So flush() does not wait for items that come after its call, even if they are in a batch with
-earlier items.
+The *mark* of a barrier is the sequence number of the first item that is accepted after the call of
+flush(). flush() makes all items with lower numbers due. ``Batcher.settled`` is also a sequence
+number: every item with a lower number has ended. The barrier is complete when ``settled`` has
+reached the mark. So flush() does not wait for items that come after its call, even if they are in a
+batch with earlier items.
 """
 
 from typing import Generic, TypeVar

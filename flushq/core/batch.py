@@ -9,8 +9,8 @@ one method for each step::
     fail(error)               flush_fn could not be called with the batch
     end_after_failure(...)    flush_fn has raised at least once, and now the flush is over
 
-Each item has a *position* in its batch (0, 1, …), and in the queue a *number*: the sequence number
-in order of acceptance.
+Each item has a *position* in its batch (0, 1, …). It also has a *number* in the queue: its
+sequence number in order of acceptance.
 """
 
 from collections.abc import Hashable, Sequence
@@ -49,8 +49,8 @@ class Batch(Generic[T]):
         failed: The exception of each item whose failure ends the queue, by position.
         lost: The positions of the items that were neither delivered nor dropped. None means all
             items if there is an ``error``, and no items otherwise.
-        ended_early: The positions of the items that were delivered or dropped, and were counted,
-            before the end of the flush.
+        ended_early: The positions of the items that have ended (delivered or dropped) and were
+            counted before the end of the flush.
         dropped_early: The number of dropped items in ``ended_early``.
     """
 
@@ -144,7 +144,7 @@ class Batch(Generic[T]):
     ) -> None:
         """Record the result of a flush in which flush_fn has raised.
 
-        An ``error`` is a failure and ends the queue, unless the queue has cancelled the flush.
+        If the queue has not cancelled the flush, an ``error`` is a failure and ends the queue.
         """
         self.error, self.dropped, self.failed, self.lost = error, dropped, failed, lost
         self.over = True
@@ -163,12 +163,12 @@ class Batch(Generic[T]):
 
     @property
     def unended(self) -> int:
-        """How many items have not ended yet; the batch must still run."""
+        """How many items have not ended. Valid only while the flush runs."""
         return self.count - len(self.ended_early)
 
     @property
     def first_unended(self) -> int:
-        """The lowest number of an item that has not ended yet; the batch must still run."""
+        """The lowest number of an item that has not ended. Valid only while the flush runs."""
         ended = self.ended_early
         return next(number for at, number in enumerate(self.numbers) if at not in ended)
 

@@ -2,10 +2,10 @@
 
 The rules:
 
-* *Nothing vanishes.* An accepted item is pending, in a running batch, delivered, dropped by the
-  failure handler, displaced because the queue was full, or lost: ``undelivered`` (flush_fn was
-  never called with it) or ``in_doubt`` (flush_fn was called with it, and raised or was
-  interrupted). A duplicate is counted, and discarded or merged.
+* *Nothing vanishes.* An accepted item has one of six states: pending, in a running batch,
+  delivered, dropped (by the failure handler), displaced (the queue was full) or lost. A lost item
+  is ``undelivered`` (flush_fn was never called with it) or ``in_doubt`` (flush_fn was called with
+  it, and raised or was interrupted). A duplicate is counted, and discarded or merged.
 * *Order.* A batch takes the oldest items, within the caps (flushq.core.buffer, flushq.core.caps).
 * *Slots.* At most ``max_in_flight`` batches run at a time.
 * *The policy is told everything* (flushq.core.running_policy). It is told of arrivals before any
@@ -16,14 +16,14 @@ The rules:
 
 Theory of operation. The buffer gives the items sequence numbers in order of acceptance, and a batch
 knows the number of its first item. A barrier is such a number, too: flush() waits until every
-item with a lower number has ended. All items with lower numbers than the first unended item of the
-oldest running batch have ended. Lost items are listed in the order of their numbers, because losses
-can become known in any order.
+item with a lower number has ended. Items can end in any order, but one rule holds: if an item came
+before the first unended item of the oldest running batch, it has ended. Losses can become known in
+any order, too, so the lists of lost items are sorted by number.
 
 The age of an item counts from the time at which its burst was opened (flushq.core.fairness).
-The decision Flush of the policy only says that a flush is due. The batch is taken when a slot is
-free and a call may start, from all items that wait then. If there are several reasons, the flush
-has the first of these: drain, flush (a barrier), the policy's reason, pressure (lack of room).
+If the policy decides Flush, a flush is due. Its batch is taken later, when a slot is free and a
+call may start, from all items that wait then. If there are several reasons, the flush has the first
+of these: drain, flush (a barrier), the policy's reason, pressure (lack of room).
 """
 
 import math
@@ -207,7 +207,7 @@ class Batcher(Account[T]):
     def due(self, *, pressed: bool = False) -> Flush | None:
         """Return the flush that is due, or None if no flush is due or no slot is free.
 
-        All arrivals must have been announced before. ``pressed`` says whether the queue lacks room.
+        All arrivals must be announced before this call. ``pressed``: whether the queue lacks room.
         """
         if self.draining:
             due = DRAIN
@@ -224,7 +224,7 @@ class Batcher(Account[T]):
     def start_flush(self, due: Flush, now: float) -> Batch[T] | None:
         """Take the batch of a flush that is due, tell the policy, and return the batch.
 
-        If the policy fails when it is told, list the batch's items as undelivered; return None.
+        If the policy fails at this step, list the items as undelivered and return None.
         """
         batch = self._take(due, now)
         self.overflowed = False
@@ -339,7 +339,7 @@ class Batcher(Account[T]):
         self._fail(PolicyError, f"the policy {type(self.policy.copy).__name__} {what}", cause)
 
     def _attribute_failure(self, batch: Batch[T], error: BaseException) -> None:
-        """Keep an error as the failure; if the queue interrupted the flush, as the interruption."""
+        """Keep an error as the failure, or as the interruption if the flush was interrupted."""
         if not batch.interrupted:
             self._fail(FlushFailed, f"a batch of size {batch.count} failed: {shown(error)}", error)
         elif batch.called and self.interruption is None:

@@ -1,13 +1,13 @@
 """The items that wait, in order of acceptance, and how a batch is taken from them.
 
 Theory of operation. Items wait in one deque, oldest first, and leave it from the front. So the time
-to take a batch is in proportion to the size of the batch, not to the number of items that stay. The
-keys of the items (flushq.core.duplicates) and their weights (flushq.core.caps) are in two more
-deques, in the same order, but only if the queue uses them. An item comes in through ``append``. If
-the queue uses neither keys nor weights, ``append`` is the method of the deque, and an item costs
-nothing more than this call. Otherwise ``append`` measures the item first: it computes the key and
-the weight. If an item was measured earlier, because its producer had to wait for room, the item
-comes in through ``add``.
+to take a batch is in proportion to the size of the batch, not to the number of items that stay. If
+the queue uses keys (flushq.core.duplicates) or weights (flushq.core.caps), these are in two more
+deques, in the same order as the items. An item comes in through ``append``. If the queue uses
+neither keys nor weights, ``append`` is the method of the deque, and an item costs nothing more than
+this call. Otherwise ``append`` measures the item first: it computes the key and the weight. If an
+item was measured earlier, because its producer had to wait for room, the item comes in through
+``add``.
 
 Items have the sequence numbers 0, 1, 2, … in the order in which they came. The numbers follow from
 the positions of the items: ``first`` is the sequence number of the next item to leave, and
@@ -17,11 +17,11 @@ If the queue merges items, the items and their weights are in a dict beside the 
 (flushq.core.merging).
 
 A batch takes the oldest items, as many as the caps allow. While a batch is taken, a finalizer or a
-signal handler may enqueue an item at any time. The batch takes only the items that were counted
-before; the new item stands behind them. If a finalizer or a signal handler enqueues an item while
-another item is being added, the two items may get each other's key and weight. So point 17 of the
-contract (tests/README.rst) forbids this in asyncio, and flushq.threads puts such an item aside
-until the other item was added.
+signal handler may enqueue an item at any time. A batch first counts the items that it takes; an
+item that comes after the count stays in the deque. If a finalizer or a signal handler enqueues an
+item while another item is being added, the two items may get each other's key and weight. So point
+17 of the contract (tests/README.rst) forbids this in asyncio, and flushq.threads puts such an item
+aside until the other item has been added.
 """
 
 from collections import deque
@@ -48,14 +48,14 @@ class Buffer(Waiting[T]):
 
     Attributes:
         append: The function that adds an item behind all others and returns None. If the item is a
-            duplicate, ``append`` counts it instead, and merges it if the queue merges duplicates;
-            then it returns the sequence number of the waiting item that has the same key. If
-            :meth:`measure` or the merge raises, nothing has changed.
+            duplicate, ``append`` counts it instead, and merges it if the queue merges duplicates.
+            Then ``append`` returns the sequence number of the waiting item that has the same key.
+            If ``append`` raises, because measuring or merging the item failed, nothing has changed.
         first: The sequence number of the oldest item, and also how many items have left.
-        items: The deque of waiting items (of placeholders, if the queue merges). It must only be
-            read; ``len(buffer.items)`` is the quickest count.
-        fresh_weight: The total weight of the items that the policy was not told of yet; the Batcher
-            sets it to 0.
+        items: The deque of waiting items (of placeholders, if the queue merges). Only the buffer
+            may change it; others may read it. ``len(buffer.items)`` is the quickest count.
+        fresh_weight: The total weight of the items that the policy was not told of yet. The Batcher
+            sets this weight to 0 when it tells the policy of these items.
     """
 
     def __init__(
@@ -222,7 +222,7 @@ class Buffer(Waiting[T]):
 def _pop(waiting: deque[T], count: int) -> list[T]:
     """Remove and return the ``count`` oldest elements of a deque.
 
-    If at most as many elements stay as are removed, it is faster to remove all elements and to put
+    If at least half of the elements are removed, it is faster to remove all elements and to put
     back those that stay. The copy is not a call, so CPython runs no finalizer or signal handler
     between the copy and the call of ``clear``. If a finalizer or a signal handler adds an item
     after ``clear``, this item stands behind the elements that are put back.

@@ -4,8 +4,9 @@ No batch exceeds its caps, whatever the reason of its flush.
 
 Weights are summed in the order of the items, as ints, floats and Fractions. A weight of another
 type is converted when it is checked, because sums of small types (such as float16) can overflow. An
-item is refused if it alone weighs more than a batch may (``max_weight``), or more than all waiting
-items together may (``max_queue_weight``). So every item fits into a batch, and into an empty queue.
+item is refused if it weighs more than ``max_weight`` (the limit of a batch) or ``max_queue_weight``
+(the limit of all waiting items together). So each accepted item fits into a batch, and into an
+empty queue.
 """
 
 import math
@@ -23,12 +24,12 @@ T = TypeVar("T")
 Weigh = Callable[[T], float]
 
 Weights = Callable[[int, int], list[float]]
-"""A function of i and j that returns the weights of the items at positions i up to j - 1."""
+"""A function of i and j that returns the weights of the items at the positions from i to j - 1."""
 
 MOST_WEIGHT = 1e300
 
 _FIRST_LOOK = 64
-"""How many weights the first copy has; each further copy has twice as many as the one before."""
+"""How many weights Caps.within asks for at first. It asks for twice as many each further time."""
 
 _PLAIN = frozenset({int, float})
 
@@ -37,17 +38,17 @@ class Caps(Generic[T]):
     """The caps of a batch, and the check of weights.
 
     Args:
-        weigh: The function that returns the weight of an item: a number from 0 to 1e300, so that
-            the total weight of all waiting items is finite, too. None: all items weigh 0.
+        weigh: The function that returns the weight of an item, a number from 0 to 1e300. (With this
+            maximum the total weight of all waiting items is finite, too.) None: all items weigh 0.
         max_records: The most items in a batch. None: no cap.
         max_weight: The most weight in a batch. None: no cap.
         max_queue_weight: The most weight that all waiting items may have together. None: no limit.
         label: The prefix of the messages of exceptions.
 
     Raises:
-        TypeError: ``weigh`` cannot be called or is async; or ``max_weight`` or
-            ``max_queue_weight`` is given without ``weigh``; or ``max_queue_weight`` is not a real
-            number.
+        TypeError: There are three cases: ``weigh`` is async or cannot be called; ``weigh`` is None
+            although ``max_weight`` or ``max_queue_weight`` is given; ``max_queue_weight`` is not a
+            real number.
         ValueError: ``max_queue_weight`` is zero, negative or NaN.
 
     Attributes:

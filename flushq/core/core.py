@@ -11,21 +11,22 @@ decisions. A pass has these steps, in this order::
     core.observe()                                    again, if a flush has ended meanwhile
     core.respond()                                    answer the callers whose wait is over
 
-Between start_next_flush() and respond() the driver sets the deadline, if the end of the queue has
-begun. After respond() the driver sets its timer to ``wake_at``, passes ``reports`` to on_report,
-and calls ``ending.finish()``, which ends the queue if nothing is left to do. The reasons for this
-order:
+If the end of the queue has begun, the driver sets the deadline between start_next_flush() and
+respond(). After respond() the driver sets its timer to ``wake_at``, passes ``reports`` to
+on_report, and calls ``ending.finish()``, which ends the queue if nothing is left to do. The reasons
+for this order:
 
 * The policy is told of arrivals first, with the time of the first arrival. If the policy were told
   of a later event first, the arrivals would get the time of that event, because the times that a
-  policy is told never decrease. Then the flush of these arrivals would be late (point 6).
-* Items that end while their flush still runs are counted before the batches that have ended:
-  otherwise these items would be counted twice. The policy is told of the end of a flush before the
-  next flush starts: otherwise the next flush would wait although a slot is free.
+  policy is told never decrease. Then the flush of these arrivals would be late (point 6 of
+  the contract).
+* Items that end while their flush still runs are counted before the items of flushes that have
+  ended: otherwise the former would be counted twice. The policy is told of the end of a flush
+  before the next flush starts: otherwise the next flush would wait although a slot is free.
 * The throttle is told of the end of the last call of a flush before callers are told how the items
   of this flush ended. If the throttle fails at this step, the callers must be told of its failure.
-* The tick of the timer comes last: after each of the other events the policy has made a new
-  decision, and then the tick may not be needed.
+* In observe() the tick of the timer comes last: after each of the other events the policy has made
+  a new decision, and then the tick may not be needed.
 * Producers get room before the core looks for the next flush: otherwise pressure would cause a
   flush although there is room.
 * Retries start before the next batch is taken (flushq.core.starts). Before the throttle is asked
@@ -37,12 +38,13 @@ order:
   enqueued wait for the next pass, too: otherwise a pass could be endless.
 * The deadline is set before respond(): with max_shutdown_wait=0 the deadline stops the queue at
   once, and respond() must tell the callers that the queue was stopped.
-* Reports come last. When a report is handed out, the receipts of its flush know how their items
-  ended, producers in line were given the free room, and the next flush may have been launched.
+* Reports are handed out after respond(). At that time the receipts of the flush know how their
+  items ended. Producers in line were given the free room, and the next flush may have been
+  launched.
 
 So a burst of arrivals is one event for the policy, however many items arrive. If an item arrives
-after a flush became due, but before the pass that starts this flush, the item joins its batch
-(within the caps).
+after a flush became due, but before the pass that starts this flush, the item joins the batch of
+this flush (within the caps).
 """
 
 import math
@@ -87,7 +89,8 @@ class Core(Generic[T]):
         max_queue_weight: The most weight that the waiting items may have together. None means that
             there is no limit.
         when_full: What a full queue does with a new item: "wait" (its producer waits for room),
-            "drop_oldest" (the oldest item is displaced) or "drop_newest" (the new item is).
+            "drop_oldest" (the oldest item is displaced) or "drop_newest" (the new item is
+            displaced).
         merge: The function that merges a duplicate into the waiting item. None means that the
             waiting item stays as it is.
         max_in_flight: The most flushes that may run at a time.
@@ -207,7 +210,7 @@ class Core(Generic[T]):
     def start_next_flush(self, clock: Callable[[], float]) -> Batch[T] | None:
         """Start the flush that is due and return its batch; return None if no flush may start.
 
-        Before that, give free room to producers in line, and start the retries that may start.
+        First give free room to producers in line, and start the retries that may start.
         """
         admission = self.admission
         if admission.waitlist.line or admission.displaces:
@@ -262,8 +265,8 @@ class Core(Generic[T]):
     def respond(self) -> None:
         """Answer the callers whose wait is over.
 
-        These are producers that can never get room, callers of flush() for which all items have
-        ended, and callers that wait for the end of an item that is lost.
+        There are three kinds of such callers: producers that can never get room, callers of flush()
+        whose barrier is complete, and callers that wait for the end of an item that is lost.
         """
         batcher = self.batcher
         if self.ending.closing or batcher.failure is not None:
@@ -315,8 +318,8 @@ class Core(Generic[T]):
     def check_not_inside(self, inside: Batch[T] | None, what: str) -> None:
         """Raise RuntimeError if the caller is inside a flush of this queue.
 
-        That flush would wait for its own end. ``inside`` is the running flush that the caller is
-        inside of, or None. ``what`` names the forbidden wait in the message.
+        Otherwise that flush would wait for its own end. ``inside`` is the running flush that the
+        caller is inside of, or None. ``what`` names the forbidden wait in the message.
         """
         if inside is not None:
             raise RuntimeError(

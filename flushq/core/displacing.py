@@ -2,13 +2,13 @@
 
 An item is *displaced* if the queue gives the item up because there is no room: the queue has
 accepted the item, but never calls flush_fn with it. A queue displaces either its oldest items or
-its new items. A duplicate displaces nothing, unless it is merged and there is no room for the
-weight that the merge adds.
+its new items. A duplicate needs no room, so nothing is displaced when it comes. There is one
+exception: the duplicate is merged, and there is no room for the weight that the merge adds.
 
 *Pressure* makes the queue flush even if its policy would wait. No producer stands in line here, so
 the queue is under pressure if it is full, or has displaced an item since it took the last batch.
-Therefore items are displaced only while no flush may start (every slot is busy, for example), or if
-more items arrive in one burst than there is room for.
+Therefore items are displaced in two cases: no flush may start (for example, because every slot is
+busy), or more items arrive in one burst than there is room for.
 
 The driver logs a report when the first item is displaced, and again when an item is displaced at
 least 30 seconds after the last report. No timer is needed for this.
@@ -40,7 +40,7 @@ class Displacing(Admission[T]):
         batcher, max_queue_size, label, burst: See :class:`Admission`.
 
     Attributes:
-        displaced_lately: Whether an item was displaced after the last call of
+        displaced_lately: Whether an item was displaced since the last call of
             :meth:`count_to_report`.
         on_displaced: The function to call when an item that waited is displaced. Its arguments are
             the sequence number of the item, and the item.

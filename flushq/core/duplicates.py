@@ -1,10 +1,10 @@
 """Duplicates: items that have the same key as an item that waits.
 
-A key is *taken* from the moment when its item begins to wait until a batch takes this item. A dict
-holds the taken keys, each with the sequence number of the item that has this key. The key of an
-item is computed once, when a producer enqueues the item. ``Buffer.append`` and ``Buffer.add`` check
-whether the item that comes in is a duplicate. The code that decides whether a producer must wait
-for room (flushq.core.admission) checks this, too.
+A key is *taken* as long as an item with this key waits. A dict holds the taken keys, each with the
+sequence number of the item that has this key. The key of an item is computed once, when a producer
+enqueues the item. ``Buffer.append`` and ``Buffer.add`` check whether the item that comes in is a
+duplicate. The code that decides whether a producer must wait for room (flushq.core.admission)
+checks this, too.
 """
 
 import inspect
@@ -21,7 +21,7 @@ V = TypeVar("V")
 DedupeKey = Callable[[T], Hashable]
 
 EMPTY: deque[Any] = deque(maxlen=0)
-"""The empty deque of all buffers that need no deque of their own; each would take 760 bytes."""
+"""An empty deque for all buffers that need no deque of their own. Each deque takes 760 bytes."""
 
 PLAIN_KEYS = frozenset({int, str, bytes})
 """The types of keys that are always hashable."""

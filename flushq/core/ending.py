@@ -1,15 +1,18 @@
 """The life and the end of a queue: start, close, deadline, owners, refusals, failure, outcome.
 
-A *close* drains the queue: all waiting items are due, and new items are refused, except those that
-a running flush enqueues. A *failure* of a flush, the policy or the throttle stops the queue: the
-waiting items are undelivered. The first close or failure sets the only *deadline*. At the deadline
-the running flushes are interrupted, and from then on no flush starts. After a close or a failure
-the queue ends as soon as no flush runs and no item waits. The *outcome* is the first failure, or,
-without a failure, a ShutdownTimeout if any item was lost.
+A *close* drains the queue: all waiting items are due. New items are refused, except those that a
+running flush enqueues. A *failure* of a flush, the policy or the throttle stops the queue: the
+waiting items are undelivered. The first close or failure sets the *deadline*, and later ones do not
+move it. (But if ``max_shutdown_wait`` is None, flushq.threads sets a deadline at interpreter
+shutdown.) At the deadline the running flushes are interrupted, and from then on no flush starts.
+After a close or a failure the queue ends as soon as no flush runs and no item waits. The *outcome*
+is the first failure. If there was no failure, but items were lost, the outcome is a
+ShutdownTimeout.
 
 An *owner* is a caller that runs the queue (``async with``, ``run()``). If an owner is cancelled,
-the queue closes; if a close has begun, this close is cut short. If another caller that waits for
-the end is cancelled, the same happens, unless an owner waits for the end or has waited for it.
+the queue closes. If a close has begun already, the cancellation cuts this close short. Other
+callers can wait for the end, too. If such a caller is cancelled, the same happens, but only if no
+owner waits for the end or has waited for it.
 """
 
 import math
@@ -137,8 +140,8 @@ class Ending(Generic[T]):
     def cancellation_ends_queue(self, *, is_owner: bool) -> bool:
         """Return whether the cancellation of this caller must close the queue.
 
-        The caller waits for the end of the queue. If a close has begun, the cancellation must cut
-        this close short instead.
+        The caller waits for the end of the queue. If the result is true, but a close has begun
+        already, the cancellation must cut this close short instead.
         """
         return is_owner or not self.owned
 
@@ -186,7 +189,7 @@ class Ending(Generic[T]):
         return partial(self._exception, self._end_by_now)
 
     def carries_loss(self, error: BaseException) -> bool:
-        """Return whether ``error``, or a member of this group, has the lists of this queue."""
+        """Return whether ``error``, or a member if it is a group, has the lists of this queue."""
         if isinstance(error, BaseExceptionGroup):
             leaves: list[BaseException] = list(error.exceptions)
             return any(map(self.carries_loss, leaves))

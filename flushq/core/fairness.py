@@ -45,7 +45,7 @@ class Fairness(Generic[T]):
         """Whether a producer must let other tasks run before its item comes in.
 
         This is true if the burst has reached its limit. It is also true for the first item of a
-        queue that has not started: if the user has just made a task for run(), this task can begin.
+        queue that has not started. So a task for run() that the user has just made can begin.
         """
         if self._batcher.burst_size >= self._limit:
             return True

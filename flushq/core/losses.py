@@ -5,7 +5,7 @@ waiting items to ``undelivered``. Account.record_loss adds the lost items of a b
 two lists. If flush_fn raised, the lost items of the batch are those in Parts.lost
 (flushq.core.attempts).
 
-Losses can become known in any order: a batch that is retried may be lost after a later batch. So
+Losses can become known in any order: a batch that is retried may be lost later than a newer one. So
 each item is added with its sequence number. Usually the added items have higher numbers than all
 items in the list: then they are appended. Otherwise the whole list is sorted again.
 """
