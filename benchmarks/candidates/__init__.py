@@ -1,4 +1,6 @@
-"""The candidates: async functions without arguments that return a number, mostly seconds per item.
+"""The candidates: async functions that take no arguments and return a number.
+
+Mostly the number is in seconds per item.
 
 Each candidate runs in a process of its own (`benchmarks.worker`). The folder of the package that
 the candidate measures comes first on the import path. Most of these modules import packages that

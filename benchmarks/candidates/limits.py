@@ -18,7 +18,7 @@ Update = tuple[int, int]
 ROOM = 1_000
 KEYS = 100
 CALLS, SECONDS = len(TRICKLE), 1.0
-"""A rate limit that is never exceeded: there are no more calls than items."""
+"""A rate limit that delays no call: it allows as many calls as there are items."""
 
 KEY = itemgetter(0)
 UPDATES = [(number % KEYS, number) for number in TIGHT]

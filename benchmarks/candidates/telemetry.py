@@ -23,7 +23,7 @@ class _Exporter:
 async def tight_interval() -> float:
     """Measure a producer in a tight loop; return seconds per item.
 
-    The processor has room for all items, since it drops items if it is full.
+    The processor is given room for all items, because a full processor drops items.
     """
     exporter = _Exporter()
     processor = BatchProcessor(

@@ -14,8 +14,8 @@ _OLD_FORM = 9
 def place(message: Msg) -> str:
     """Return the place of a message: the stream, and the sequence number of the message in it.
 
-    Both are fields of the reply subject, the subject for the acknowledgement of the message. In the
-    newer form of a reply subject, a domain and an account come before these fields.
+    Both are fields of the reply subject: the acknowledgement of the message is sent to this
+    subject. In the newer form of a reply subject, a domain and an account come before these fields.
     ``message.metadata`` has both values, too, but takes ten times as long.
     """
     fields = message.reply.split(".")
@@ -28,9 +28,9 @@ class IdOf:
     """A function that returns the id of a message: the same id at each delivery of the message.
 
     Args:
-        header: The name of the header that contains the id. If a message has no such header, or the
-            header is empty, this is reported, and the id is the place of the message. None: the id
-            of each message is its place.
+        header: The name of the header that contains the id. If a message has no such header or an
+            empty one, the id is the place of the message, and this is reported. None: the id of
+            each message is its place.
     """
 
     header: str | None = None

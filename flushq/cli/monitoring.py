@@ -113,8 +113,8 @@ class Monitor:
         """Serve inside a ``with`` block, and yield the port; if ``port`` is 0, take a free port.
 
         Raises:
-            CannotStart: The port is in use, this user has no permission to use it, or the host is
-                not an address of this machine.
+            CannotStart: The port is in use or not permitted to this user, or the host is not an
+                address of this machine.
         """
         try:
             server = await asyncio.start_server(self._serve, host, port)

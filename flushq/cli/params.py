@@ -1,10 +1,10 @@
 """The values of options: functions that make policies, sinks and numbers from texts.
 
-``interval:2.0,500`` is IntervalPolicy(2.0, 500). The text of a policy is a name, then a colon and
-arguments that are separated by commas. ``FORMS`` has all these names. Any other name is the name of
-a module: ``service.queues:POLICY`` is the object POLICY of the module ``service.queues``, and
-``service.queues:Calm(0.2, 1)`` is the policy that the class Calm of this module makes with these
-arguments. The arguments must be literals: no expression is evaluated.
+``interval:2.0,500`` is IntervalPolicy(2.0, 500). The text of a policy is a name. A colon may
+follow, and arguments that are separated by commas. ``FORMS`` has all these names. Any other name is
+the name of a module. ``service.queues:POLICY`` is the object POLICY of the module
+``service.queues``. ``service.queues:Calm(0.2, 1)`` is the policy that the class Calm of this module
+makes with these arguments. The arguments must be literals: no expression is evaluated.
 
 ``0.02+0.0001n`` is a sink whose calls take 0.02 s, plus 0.0001 s for each item.
 """
@@ -67,10 +67,10 @@ def option_reader(
 
 @contextmanager
 def errors_as_messages() -> Iterator[None]:
-    """Turn the errors of the block about policies and arguments into messages for the user.
+    """Turn each PolicyError, TypeError or ValueError of the block into a message for the user.
 
     Raises:
-        ClickException: A policy or a throttle raised, or gave an invalid answer.
+        ClickException: A policy or a throttle raised an error, or gave an invalid answer.
         Mistake: An argument or a policy cannot be used.
     """
     try:
@@ -173,7 +173,7 @@ def parse_policy(text: str) -> FlushPolicy:
 
 
 def near_miss(name: str, names: Collection[str]) -> str:
-    """Return a "did you mean" question if a name is unknown but similar to a known one; else ''.
+    """Return a "did you mean" question for an unknown name that is like a known one; or return ''.
 
     Args:
         name: The name.
@@ -254,7 +254,7 @@ def _literal(argument: ast.expr, text: str) -> object:
 
 
 def _near_miss_of(error: BaseException) -> str:
-    """Return a "did you mean" question if a module, or an object in it, was not found; or ''."""
+    """Return a "did you mean" question for a missing module or object; or return ''."""
     if isinstance(error, ModuleNotFoundError):
         return near_miss(error.name or "", FORMS)
     if isinstance(error, AttributeError) and isinstance(error.obj, ModuleType):

@@ -3,8 +3,8 @@
 The left column shows the whole run, divided into short intervals: for each interval, the maximum
 and the mean number of waiting items. The middle column shows a part of the run (the same seconds
 for all policies): the number of waiting items, and the size of each flush. The right column shows,
-for each latency, the share of items that were delivered within this time. With partitions, the
-slowest partition has a line of its own, and all other partitions have one line together.
+for each latency, the share of items that were delivered within this time. If there are partitions,
+the right column has one line for the slowest partition, and one for all other partitions together.
 """
 
 import bisect
@@ -26,8 +26,8 @@ INTERVALS = 120
 POINTS = 100
 SHARES = (0.5, 0.99)
 
-# The page, in inches: its width and the space above and below all rows; the height of a row and of
-# the text on top of a row; the left edge and the width of each column.
+# All in inches. The page: its width, and the space above and below all rows. A row: its height, and
+# the height of the text on top of it. The columns: the left edge and the width of each one.
 _WIDTH, _TOP, _BOTTOM = 12.0, 1.05, 0.55
 _ROW, _TEXT = 1.6, 0.5
 _COLUMNS = ((0.6, 4.1), (5.3, 3.5), (9.5, 2.3))
@@ -109,10 +109,10 @@ def save_picture(runs: Sequence[Run], path: str) -> None:
 
 
 def steps_of(run: Run) -> Steps:
-    """Return how many items waited at each time, also items whose producers waited in line.
+    """Return how many items waited at each time, including items whose producers waited in line.
 
     An item waits from its arrival until its flush starts or it is displaced. An item that is
-    refused waits until the queue closes, at the time of the last arrival.
+    refused waits until the queue closes: this is the time of the last arrival.
     """
     came = Counter(run.setting.arrivals)
     came[run.setting.arrivals[-1]] -= run.trace.refused
@@ -141,8 +141,9 @@ def scales_of(runs: Sequence[Run], steps: Sequence[Steps]) -> Scales:
 def _middle_part(runs: Sequence[Run], first: float, last: float) -> tuple[float, float]:
     """Return the first and the last second of a part of the runs, around the middle arrival.
 
-    The part has about 12 flushes of the run that flushes most often. It has more of them, up to
-    about 100, if the run that flushes least often might otherwise have no flush in the part.
+    The part has about 12 flushes of the run that flushes most often. If the run that flushes least
+    often might have no flush in such a part, the part is longer. It has at most about 100 flushes
+    of the run that flushes most often.
     """
     gaps = [(last - first) / max(1, len(run.sizes)) for run in runs]
     seconds = max(12 * min(gaps), min(1.5 * max(gaps), 100 * min(gaps)))

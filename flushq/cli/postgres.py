@@ -90,9 +90,9 @@ class PostgresTable:
         """Connect, and create the table if it does not exist.
 
         Raises:
-            CannotStart: The database does not answer, or the table cannot be written to: it does
-                not have the columns that are needed, ``id`` is not a unique key, or this user has
-                no permission.
+            CannotStart: The database does not answer, or the table cannot be written to. This is so
+                if a column is missing, if ``id`` is not a unique key, if another column needs a
+                value, or if this user has no permission.
         """
         self._pool = asyncpg.create_pool(
             self._url,
@@ -138,8 +138,9 @@ class PostgresTable:
 
         Raises:
             OSError, asyncpg.PostgresError, asyncpg.InterfaceError: The database cannot be reached,
-                or has refused the rows. No row was stored, unless the connection was lost or the
-                statement timed out: then it is unknown whether the rows were stored.
+                or has refused the rows. No row was stored. There is one exception: if the
+                connection was lost or the statement timed out, it is unknown whether the rows were
+                stored.
             CancelledError: The task was cancelled, and the connection was terminated. It is unknown
                 whether the rows were stored.
         """

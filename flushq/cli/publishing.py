@@ -1,10 +1,10 @@
 """A stream of NATS JetStream as the sink of an ingestion.
 
 Each line is published as a message to the first subject of the stream. The id of the message
-(``Nats-Msg-Id``) consists of the source, the number and a digest of the line. So, within its
-duplicate window, the stream ignores a line that an earlier attempt or run has published. The digest
-is needed if a file was replaced by another file with the same name. Standard input and pipes have
-other lines in every run, so the ids of their lines have a random part that is new in each run.
+(``Nats-Msg-Id``) consists of the source, the number and a digest of the line. So the stream ignores
+a line that an earlier attempt or run has published within the duplicate window of the stream. The
+digest is needed if a file was replaced by another file with the same name. Standard input and pipes
+have other lines in every run, so the ids of their lines have a random part that is new in each run.
 """
 
 import asyncio
@@ -33,7 +33,10 @@ TOO_LONG = 10054
 """The error code of JetStream for a message that is longer than the stream allows."""
 
 Ack = asyncio.Future[bool]
-"""The future of an acknowledgement: True if the stream had the line already; or NotPublished."""
+"""The future of an acknowledgement. The result is whether the stream had the line already.
+
+If the line is not accepted, the exception of the future is a NotPublished.
+"""
 
 NO_RESPONDERS = "503"
 
@@ -102,7 +105,7 @@ class Publisher:
     async def write(self, rows: list[Row]) -> None:
         """Publish lines, and return when the stream has acknowledged all of them.
 
-        Acknowledged lines are counted, also if this raises an error. If the batch is then retried,
+        Acknowledged lines are counted even if this raises an error. If the batch is then retried,
         only the lines that the stream has not acknowledged are published again.
 
         Raises:

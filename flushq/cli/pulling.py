@@ -1,16 +1,16 @@
 """The part of a worker that requests messages from a JetStream consumer and receives them.
 
 Theory of operation. A request asks for up to BATCH messages. The request stays at the server until
-so many messages have been sent, but at most EXPIRES seconds. When half of the requested messages
-have arrived, the next request is sent, so the server always has a request. Messages and statuses
-arrive at one inbox. A message has a reply subject; the acknowledgement is sent to this subject. A
-status has no reply subject: it says that a request has ended, and how many requested messages were
-not sent. If a status is lost, or the server was unreachable, some requested messages never arrive.
-So after EXPIRES + GRACE seconds without a new request, and after each reconnection, the count of
-requested messages is set to 0, and a new request is sent.
+the server has sent all these messages, but for at most EXPIRES seconds. When half of the requested
+messages have arrived, the next request is sent, so the server always has a request. Messages and
+statuses arrive at one inbox. A message has a reply subject; the acknowledgement is sent to this
+subject. A status has no reply subject: it says that a request has ended, and how many requested
+messages were not sent. If a status is lost, or the server was unreachable, some requested messages
+never arrive. So after EXPIRES + GRACE seconds without a new request, and after each reconnection,
+the count of requested messages is set to 0, and a new request is sent.
 
 The messages are handed over one at a time. While a message waits to be accepted, at most one more
-request is sent, apart from the requests after a reconnection. Otherwise, during a long outage of
+request is sent (not counting those that follow a reconnection). Otherwise, during a long outage of
 the database, the messages that arrive would fill the memory. At the end, the inbox stays open while
 requested messages arrive: the server counts a message to a closed inbox as delivered, and sends the
 message again only after ``ack_wait``.
@@ -72,10 +72,11 @@ class Pull:
     async def running(self) -> AsyncIterator["asyncio.Task[None]"]:
         """Request messages inside a ``with`` block, and yield the task that requests them.
 
-        The task ends only if it is cancelled, or if the consumer was deleted: then the task raises
-        ConsumerGone. At the end of the block, the requests stop. The inbox is closed when all
-        requested messages have arrived, or no message has arrived for QUIET seconds. The messages
-        that have arrived are handed over. All this takes at most DRAIN seconds.
+        The task ends only if it is cancelled or the consumer was deleted. If the consumer was
+        deleted, the task raises ConsumerGone. At the end of the block, the requests stop. The inbox
+        is closed when all requested messages have arrived, or no message has arrived for QUIET
+        seconds. The messages that have arrived are handed over. All this takes at most DRAIN
+        seconds.
         """
         subscription = await self._connection.subscribe(self._inbox, cb=self._on_message)
         requesting = asyncio.create_task(self._request_messages())

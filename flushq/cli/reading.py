@@ -205,7 +205,7 @@ class Reader:
     """A reader of several sources, one after the other.
 
     Inside ``with``, ``async for`` yields chunks, and an Unreadable for each source that cannot be
-    read to its end; then the next source follows. Other tasks can run before each of these pieces.
+    read to its end. Then the next source follows. Other tasks can run before each of these pieces.
 
     Attributes:
         starts: The start of each source that is not read from line 1; set this before ``with``.
@@ -237,8 +237,8 @@ class Reader:
     def __exit__(self, *exc_info: object) -> None:
         """Stop the reading, and count the lines that were not taken.
 
-        If another process has taken the input of a read first, the thread can be blocked. Then the
-        thread has no lines to hand over, and is abandoned.
+        If another process reads the same source and has taken its input first, the thread can be
+        blocked. Then the thread has no lines to hand over, and is abandoned.
         """
         self.stop()
         with suppress(queue.Empty):
@@ -255,8 +255,8 @@ class Reader:
     def share(self, lines: int) -> float | None:
         """Return the estimated share of the input, 0 to 1, that the first ``lines`` lines make up.
 
-        The estimate uses the mean length of the lines that were read. It is None if no line was
-        read yet, or if a source is not a file.
+        The estimate uses the mean length of the lines that were read. The result is None if no line
+        was read yet, if the input was empty at the start, or if a source is not a file.
         """
         if not self._lines_read or not 0 < self._bytes_to_read < math.inf:
             return None
@@ -333,7 +333,7 @@ class Reader:
                 return
 
     def _blocks(self, fd: int) -> Iterator[bytes]:
-        """Yield blocks of bytes until the reader is stopped; an empty block is the end."""
+        """Yield blocks of bytes, then an empty block at the end; return early after ``stop()``."""
         waiting = select.poll()
         for awaited in (fd, self._wake_read_fd):
             waiting.register(awaited, select.POLLIN)

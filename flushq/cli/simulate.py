@@ -244,9 +244,9 @@ def simulate(
     The command prints one row for each policy: the number of flushes, the mean and the largest
     batch size, the latencies (from the arrival of an item to the end of its flush), how busy the
     slots were, the cost of calls and delays, this cost divided by the least possible cost, and the
-    reasons of the flushes. The least possible cost is the cost of the best schedule that knows all
-    arrivals in advance, always has a free slot and, like the policy, has at most RECORDS items in
-    a batch.
+    reasons of the flushes. The least possible cost is the cost of the best schedule. This schedule
+    knows all arrivals in advance, and always has a free slot. Like the policy, it has at most
+    RECORDS items in a batch.
 
     Some options add columns. --queue-size and --queue-weight add the number of producers that
     waited in line for room ("blocked") or, if --when-full is not wait, the number of displaced

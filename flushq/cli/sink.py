@@ -32,7 +32,7 @@ class NotPublished(Exception):
 
     Args:
         why: The message for the user.
-        refused: Whether the stream refuses the line itself, because it is too long, for example.
+        refused: Whether the stream will refuse this line again: for example, it is too long.
     """
 
     def __init__(self, why: str, *, refused: bool = False) -> None:

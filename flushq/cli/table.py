@@ -63,7 +63,7 @@ def check_name(name: str) -> str:
     """Return the name if it is a valid name of a table.
 
     Raises:
-        ValueError: The name is empty, reserved by SQLite, contains a NUL, or is not UTF-8.
+        ValueError: The name is empty, is reserved by SQLite, contains a NUL, or is not UTF-8.
     """
     if not name or "\0" in name or name.lower().startswith("sqlite_"):
         raise ValueError(
@@ -105,7 +105,7 @@ class Table:
 
         Raises:
             CannotStart: The file is read-only, locked (for LOCK_SECONDS) or not a database, and no
-                retry is left; or the table exists, but its columns are not those of COLUMNS.
+                retry is left. Or the table exists, but its columns are not those of COLUMNS.
         """
         attempt = 1
         while True:
@@ -155,7 +155,7 @@ class Table:
             await self._execute(deadline, statement)
 
     async def last_line(self, source: str) -> tuple[int, str] | None:
-        """Return number and text of the last stored line of a source, or None if no line is stored.
+        """Return the last stored line of a source (number, text), or None if no line is stored.
 
         This reads the whole table, unless the table has an index on source and line.
 
@@ -170,7 +170,7 @@ class Table:
         return None if line is None else (line, body)
 
     async def write(self, rows: list[Row]) -> None:
-        """Store the rows, except those that the table ignores; if this raises, no row is stored.
+        """Store the rows that the table does not ignore. If this raises an error, no row is stored.
 
         Raises:
             Unusable: The table was removed, or was changed so that it refuses all lines.
@@ -240,7 +240,7 @@ async def _retry_while_locked(execute: Callable[[], Awaitable[T]], deadline: flo
 
 
 def is_refusal(error: sqlite3.Error) -> bool:
-    """Return whether an error means that a line is refused, while other lines may be stored.
+    """Return whether an error means that a line is refused, but other lines may be stored.
 
     SQLITE_ERROR can be a refusal: an index on an expression raises it if the expression cannot be
     computed for a line. If the table refuses every line with this error, :meth:`Table.write` raises
@@ -259,7 +259,10 @@ def _code(error: sqlite3.Error) -> int:
 
 
 def _too_big() -> sqlite3.DataError:
-    """Return SQLite's error for a too long line; above 2 GiB, Python raises OverflowError."""
+    """Return the error that SQLite raises for a line that is too long.
+
+    For a line above 2 GiB, Python raises OverflowError; this error takes its place.
+    """
     error = sqlite3.DataError("string or blob too big")
     error.sqlite_errorcode = sqlite3.SQLITE_TOOBIG
     return error

@@ -110,8 +110,8 @@ def progress_figures(share: float | None, seconds: float) -> dict[str, str]:
     """Return two figures, by name: the share that is done, and the time left at the same speed.
 
     Args:
-        share: The share of the work that is done, from 0 to 1. If this share is None, because it is
-            unknown, the result has no figures.
+        share: The share of the work that is done, from 0 to 1. None: this share is unknown, and the
+            result has no figures.
         seconds: The time since the start, in seconds.
     """
     if share is None:

@@ -30,15 +30,16 @@ class Traffic(NamedTuple):
 def read_traffic(lines: Iterable[str]) -> Traffic:
     """Read traffic from lines: each line has the time at which an item arrives.
 
-    The time is in seconds or in ISO 8601 (UTC if the line has no time zone). After a tab comes the
-    partition key of the item. Empty lines are skipped. In the result, ``arrivals`` are in
-    seconds since the first time in the lines. If the lines have dates, ``began`` is the first date,
-    in UTC.
+    The time is in seconds or in ISO 8601 (UTC if the line has no time zone). A tab and the
+    partition key of the item may follow. Empty lines are skipped. In the result, ``arrivals`` are
+    in seconds since the first time in the lines. If the lines have dates, ``began`` is the first
+    date, in UTC.
 
     Raises:
-        ValueError: There are no times; a line has no valid time; only some lines have dates; only
-            some lines have a key; or a time is earlier than the time above it. Unless there are no
-            times, the message has the number of the line.
+        ValueError: There are no times, or a line is wrong. A line is wrong if it has no valid time,
+            if its time is earlier than the time above it, if it has a date but the lines above have
+            seconds (or the reverse), or if it has a key but the lines above have none (or the
+            reverse). The message has the number of a wrong line.
     """
     times: list[float] = []
     keys: list[str | None] = []

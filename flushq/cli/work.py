@@ -97,11 +97,11 @@ def work(
 ) -> None:
     """Store the messages of a JetStream consumer in PostgreSQL.
 
-    Start as many workers as you need, on as many machines, with the same arguments. You can stop or
+    Start as many workers as you need, on any machines, with the same arguments. You can stop or
     kill any worker: each message that can be stored is stored exactly once. A worker acknowledges a
     message after the transaction that stored it. A message that is not acknowledged is delivered
-    again; if it is stored already, the table ignores it, because its id is a unique key. The
-    stream, the consumer and the table (with the columns id and body) are created if they do not
+    again. If the message is stored already, the table ignores it, because its id is a unique key.
+    The stream, the consumer and the table (with the columns id and body) are created if they do not
     exist.
 
     After SIGINT or SIGTERM, the worker stores and acknowledges the messages that it has received,

@@ -212,8 +212,8 @@ class Work:
     async def _judge(self, failure: Failure[Msg]) -> Verdict:
         """Return the verdict for a failure.
 
-        A refused batch is split, and a refused message is given up. After a temporary error, the
-        batch is retried, without a limit. Any other error ends the queue.
+        A refused batch is split, and a refused message is reported and dropped. After a temporary
+        error, the batch is retried, without a limit. Any other error ends the queue.
         """
         error = failure.error
         if is_refusal(error) and len(failure.items) > 1:
@@ -246,7 +246,7 @@ class Work:
             self._recover(report.partition)
 
     def _recover(self, partition: Hashable) -> None:
-        """Record that a retried batch has ended; report this if no other batch is retried."""
+        """Record that a retried batch has ended; report this if no retried batch is left."""
         self._failing.remove(partition)
         if not self._failing:
             complain(f"{self._table} can be written to again")

@@ -3,8 +3,8 @@
     python tests/recipes/bulk_api.py URL FILE
 
 The API must take a JSON list of {"id": ..., "body": ...}, store an id only once (it may come again
-after a timeout), and answer 200, or 207 with a list of statuses. The API gets at most ten requests
-a second (with retries), none before Retry-After is over. The exit code is 1 if it refuses an item.
+after a timeout), and answer 200, or 207 with a list of statuses. It gets at most ten requests a
+second (with retries), none before Retry-After is over. The exit code is 1 if it refuses an item.
 """
 
 import asyncio

@@ -3,15 +3,15 @@
     celery -A celery_tasks worker --concurrency 4
 
 The queue is created once, when the module is imported. In each worker process that is forked later
-the queue is empty, and starts its own threads at the first row. Celery ends a worker process, also
-one that ``--max-tasks-per-child`` replaces, by ``os._exit``, which skips the exit functions. So
-``worker_process_shutdown`` closes the queue, and this stores the rows that wait. It works with
-Redis and RabbitMQ. With a broker in memory or in files, Celery may kill a process that has replaced
-another one: at the end of the worker, before the process has stored the rows that wait.
+the queue is empty, and starts its own threads at the first row. Celery ends each worker process
+(also if ``--max-tasks-per-child`` replaces it) by ``os._exit``, and this skips the exit functions.
+So ``worker_process_shutdown`` closes the queue, and this stores the rows that wait. This works with
+Redis and RabbitMQ. With a broker in memory or in files, Celery may kill a replacement process at
+the end of the worker, before the rows that wait in this process are stored.
 
 Celery does not send an acknowledged task again. ``record`` is acknowledged before its row is
 stored: if its process is killed, the rows that wait are lost. ``record_all`` is acknowledged after
-its rows are stored: if its process is killed, the task runs again, maybe with stored rows. So the
+its rows are stored: if its process is killed, the task runs again, and may repeat rows. So the
 table must recognise an id that it has. A process runs one task at a time: give a task many rows.
 """
 

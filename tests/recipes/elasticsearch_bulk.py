@@ -4,9 +4,9 @@
 
 Each line of the file is a JSON object. Its id is the path of the file and the number of the line.
 
-Elasticsearch answers 200 even if it refused some documents. Those with 429 (it was too busy) are
-sent again, without the others. Those with 400 (they do not fit the mapping) go to FILE.refused,
-with the reason, and the exit code is 1. While Elasticsearch is down, the program waits.
+Elasticsearch answers 200 even if it refused some documents. Documents with status 429 (too busy)
+are sent again, without the others. Documents with status 400 (they do not fit the mapping) go to
+FILE.refused, with reasons; then the exit code is 1. While Elasticsearch is down, the program waits.
 """
 
 import asyncio

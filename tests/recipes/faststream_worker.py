@@ -2,14 +2,14 @@
 
     python tests/recipes/faststream_worker.py NATS_URL STREAM CONSUMER POSTGRES_URL
 
-FastStream calls the subscriber once for each message. The call returns when the message is stored;
-only then does FastStream acknowledge the message. Up to 1,000 calls run at a time, and the messages
+FastStream calls the subscriber once for each message. The call returns when the message is stored.
+Then FastStream acknowledges the message. Up to 1,000 calls run at a time, and the messages
 that wait are stored together. Start as many workers as you need: the table recognises a message
 that comes twice.
 
 At SIGTERM FastStream starts no more calls, and waits up to 15 seconds for those that run. Then
-``lifespan`` closes the queue. Messages that were not stored come again after ``ack_wait``. The exit
-code is 1 if the queue failed, which ends the worker, or could not store all messages in time.
+``lifespan`` closes the queue. Messages that were not stored come again after ``ack_wait``. If the
+queue fails, the worker ends. The exit code is 1 then, or if not all messages were stored in time.
 """
 
 import asyncio

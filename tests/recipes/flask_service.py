@@ -3,9 +3,9 @@
     gunicorn --preload --workers 2 --threads 8 flask_service:app  # needs sqlite_failures.py
 
 The queue is created once, when the module is imported. In each worker that is forked later the
-queue is empty, and starts its own threads at the first event. At its end, also by SIGTERM, a worker
-stores the events that wait, and keeps those that it cannot store in events.db.left.PID (the first
-of them may be stored, too). Events that SQLite refuses are in events.db.refused.PID, with reasons.
+queue is empty, and starts its own threads at the first event. A worker that ends (by SIGTERM, too)
+stores the events that wait. Events that are left then are in events.db.left.PID (the first of them
+may be stored, too). Events that SQLite refuses are in events.db.refused.PID, with reasons.
 """
 
 import atexit

@@ -7,9 +7,9 @@ up to twice, after pauses of a second. For ``dictConfig`` the handler is ``{"()"
 "log_shipping.Shipper", "send": "ext://shop.send"}``.
 
 A logging call never waits: if too many records wait, the oldest are dropped. ``lost`` counts all
-records that were not shipped. ``flush()`` waits until earlier records are sent or lost, ``close()``
-sends the rest, each within 5 seconds. ``logging.shutdown`` calls both at the end of the program;
-call it yourself before ``os._exit``. After a fork each process ships its own. Records of the logger
+records that were not shipped. ``flush()`` waits until earlier records are sent or lost. ``close()``
+sends the rest. Both take at most 5 seconds. ``logging.shutdown`` calls both at exit; call it
+yourself before ``os._exit``. After a fork each process ships its own records. Records of the logger
 ``flushq`` and of ``send`` (also in threads with its context) are ignored, to prevent a loop.
 """
 

@@ -3,9 +3,9 @@
     queue = FlushQueue(traced(get_tracer("flushq"), "store events", store), policy)
     await queue.enqueue(Carried(event))
 
-A ``Carried`` is an item with the span that was current when it was created, often that of a
-request. The items of a batch come from many requests, so the span of a call is a child of none: it
-begins its own trace, and links to each request's span once. Spans that ``store`` makes are its
+A ``Carried`` is an item with the span that was current when it was created: often a request's
+span. The items of a batch come from many requests. So the span of a call is no child of their
+spans: it begins its own trace, and links to each of them once. Spans that ``store`` makes are its
 children. The span of a call that fails has the error; a retry is another call, with its own span.
 
 A span keeps 128 links; set OTEL_SPAN_LINK_COUNT_LIMIT to the ``max_records`` of the policy if that

@@ -3,7 +3,7 @@
     python tests/recipes/postgres.py postgresql://user@host/database FILE
 
 The id of a line is the path of the file and the number of the line, so run the program again after
-a crash. PostgreSQL may restart while it runs. The exit code is 1 if a line was refused.
+a crash. PostgreSQL may restart while the program runs. The exit code is 1 if a line was refused.
 """
 
 import asyncio

@@ -4,7 +4,7 @@
 
 POST /events answers 202 when the event is accepted. POST /orders answers 201 when the order is
 stored, 422 if it is refused, 202 if it still waits after two seconds. 503 means: try again later.
-SIGTERM ends the service after a drain, a failure at once. The rest is kept in events.db.left.
+SIGTERM ends the service after a drain, a failure ends it at once. Items left go to events.db.left.
 """
 
 import asyncio

@@ -3,9 +3,9 @@
     python tests/recipes/sqlite.py DATABASE FILE
 
 The id of a line is the path of the file and the number of the line. Lines that are stored already
-are skipped, so run the program again after a crash. It waits while the disk is full or the database
-is locked. If the table refuses a row, the program writes the id and the reason to the table
-``dead_letters``, as soon as it can, and the exit code is 1.
+are skipped, so run the program again after a crash. The program waits while the disk is full or the
+database is locked. If the table refuses a row, the program writes the id and the reason to the
+table ``dead_letters`` as soon as it can, and the exit code is 1.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """The failure handler for SQLite: it retries temporary errors, and buries refused items.
 
-``handler`` is for queues of threads. The one in sqlite.py, for asyncio, uses the same functions.
+``handler`` is for queues of threads. The asyncio handler in sqlite.py uses the same functions.
 """
 
 import sqlite3

@@ -3,7 +3,7 @@
     python tests/recipes/tables.py postgresql://user@host/database FILE
 
 A line is a JSON array: ``users`` or ``schema.users``, and a value for each column. Refused rows are
-printed, and the exit code is 1. After a crash run it again: rows whose key exists are skipped.
+printed; then the exit code is 1. Run this again after a crash: rows whose key exists are skipped.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ def connect(url: str, timeout: float = 10.0) -> asyncpg.Pool:
 
 
 def writing(pool: asyncpg.Pool) -> FlushQueue[Row]:
-    """Return a queue of rows. Until it is full, a locked table does not delay the others."""
+    """Return a queue of rows. A locked table delays no other table until the queue is full."""
     return FlushQueue(
         partial(store, pool), NaturalPolicy(5_000), partition_key=itemgetter(0),
         max_in_flight=4, max_shutdown_wait=10.0, on_failure=partial(judge_tables, tell),

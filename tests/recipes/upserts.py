@@ -3,8 +3,8 @@
     python tests/recipes/upserts.py postgresql://user@host/database FILE
 
 A line is a key, a tab and a value. Changes of a key that wait are merged, so a batch has each key
-once, with its latest value: PostgreSQL refuses to change a row twice in one statement. After a
-crash run it again. PostgreSQL may restart while it runs. The exit code is 1 if a row was refused.
+once, with its latest value: PostgreSQL cannot change a row twice in a statement. Run the program
+again after a crash. PostgreSQL may restart at any time. The exit code is 1 if a row was refused.
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 
     python tests/recipes/worker.py NATS_URL STREAM CONSUMER POSTGRES_URL
 
-A worker acknowledges a message after the transaction. At SIGTERM it drains, and exits with 143.
+A worker acknowledges a message after the commit. At SIGTERM the worker drains, and exits with 143.
 """
 
 import asyncio
