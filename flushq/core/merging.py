@@ -6,11 +6,11 @@ time in proportion to its length. So a queue that merges keeps the items in a di
 with their sequence numbers as keys. A merge changes only this dict, so it takes constant time. When
 items leave the queue, they are taken from the dict.
 
-The queue must know how much room a merge needs before it makes the merge. So it calls the user's
-function first, and keeps the merged item: this is the *foreseen* result. The merge is made in the
-same step or later. It uses the foreseen result if the waiting item is still the same, and if no
-other item was measured meanwhile; otherwise the user's function is called again. Until the merge is
-made, the waiting item does not change.
+Before the queue makes a merge, it must know how much room the merge needs. So it calls the user's
+function first, and keeps the merged item: this is the *foreseen* result. This step does not change
+the waiting item. The merge is made at once or later. It uses the foreseen result if the waiting
+item is still the same, and if no other item was measured meanwhile. Otherwise the user's function
+is called again.
 """
 
 import inspect
@@ -105,7 +105,7 @@ class Merging(Generic[T]):
             RuntimeError: ``merge`` has enqueued an item that changed or displaced the waiting item.
             TypeError: ``merge`` is async.
             ValueError: The merged item has another key.
-            Exception: Any exception that ``merge`` or a function that measures an item raises.
+            Exception: The exception that a function of the user (for example ``merge``) raised.
         """
         waiting = self._waiting[number]
         return self._foresee(number, item, key).weight - waiting.weight

@@ -1,8 +1,8 @@
 """One partition: the items that have one partition key, and the policy for these items.
 
-The items are kept in lists. There may be many partitions, and an empty deque takes ten times the
-memory of an empty list. But when a batch is taken from a list, the entries of the items that stay
-must be moved, eight bytes for each.
+The items are kept in lists, not in deques. There may be many partitions, and an empty deque takes
+ten times the memory of an empty list. But when a batch is taken from a list, the entries of the
+items that stay must be moved, eight bytes for each.
 """
 
 import math

@@ -15,7 +15,7 @@ class PartitionHeap(Generic[T]):
     """A heap of partitions: the partition with the least number comes first.
 
     An entry becomes *outdated* when the number of its partition changes. An outdated entry stays in
-    the heap until :attr:`first` finds it at the top, or until :meth:`trim` removes it.
+    the heap until :attr:`first` removes it from the top, or until :meth:`trim` removes it.
 
     Args:
         number_of: The function that returns the current number of a partition, or inf if the

@@ -1,27 +1,27 @@
 """The line of partitions: it decides which partition may start the next flush.
 
-A partition is *due* if its policy, a call of flush() or the drain wants it to be flushed. It is *at
-its limit* while ``max_in_flight_per_partition`` flushes of it run. The partitions that are due and
-not at their limit stand in a *line*, and the first partition in the line starts the next flush.
-Then this partition leaves the line. It joins the line again at the end, if it is still due and not
-at its limit. A partition also leaves the line when it is not due any more. The partitions outside
-the line *rest*. flush() and the drain make all partitions due, but need to look only at the resting
-partitions.
+A partition is *due* if one of these three wants it to be flushed: its policy, a call of flush(), or
+the drain. A partition is *at its limit* while ``max_in_flight_per_partition`` of its flushes run.
+The partitions that are due and not at their limit stand in a *line*, and the first partition in the
+line starts the next flush. Then this partition leaves the line. If it is still due and not at its
+limit, it joins the line again, behind all others. A partition also leaves the line when it is not
+due any more. The partitions outside the line *rest*. flush() and the drain make all partitions due.
+To do this, they look only at the resting partitions.
 
 *The line is fair.* Let a partition P join the line behind n others, and stay due. Until P starts a
 flush, each of these n partitions starts at most one flush, and no other partition starts a flush.
-Proof: only the first partition starts a flush. Then it leaves the line, and may join again at the
+Proof: only the first partition starts a flush. Then it leaves the line, and may join again at its
 end. So a partition that joins after P does not become the first before P does, and each of the n
 partitions is the first at most once. Pressure starts a flush only if the line is empty.
 
 So with m slots, and flushes of at most d seconds, P starts a flush within ceil((n + 1) / m) * d
-seconds. Proof: while P stands in the line, no slot stays free. So in any d seconds, each of the m
-slots ends at least one flush, and then starts a flush of one of the n + 1 partitions. The tests
-show that both bounds can be reached (tests/theorems/test_line.py).
+seconds. Proof: while P stands in the line, no slot stays free. So in any d seconds, at least
+one flush ends in each of the m slots, and then a flush of one of the n + 1 partitions starts there.
+The tests show that both bounds can be reached (tests/theorems/test_line.py).
 
 When an item comes or leaves, the queue need not look at all partitions, because it keeps two heaps.
 One heap has the times until which the policies want to wait. The other heap has the sequence number
-of the oldest item of each partition: it finds the oldest item of the queue.
+of the oldest item of each partition: there the queue finds its oldest item.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""A Batcher with a policy for each partition: when a batch is taken, and from which partition.
+"""A Batcher with partitions: it decides when a batch is taken, and from which partition.
 
 Theory of operation. A partition exists while its items wait or its flushes run. Each partition has
 its own copy of the policy. Slots belong to the whole queue, and the partitions get slots in turn
@@ -29,7 +29,7 @@ T = TypeVar("T")
 class PartitionedBatcher(PartitionLine[T]):
     """A Batcher that takes each batch from one partition.
 
-    The attribute ``policy`` is only the template of the copies, and is told of no events.
+    The attribute ``policy`` is the template of the copies. It is told of no events.
 
     Args:
         policy: The policy. Each partition runs a deep copy of it.
@@ -113,7 +113,7 @@ class PartitionedBatcher(PartitionLine[T]):
     def _open(self, partition: Partition[T]) -> RunningPolicy | None:
         """Give a partition a copy of the policy, and return the copy.
 
-        If the policy cannot be copied, the queue fails: return None.
+        If the policy cannot be copied, let the queue fail, and return None.
         """
         try:
             policy = self._template.new_copy()
@@ -183,7 +183,7 @@ class PartitionedBatcher(PartitionLine[T]):
         self._place(partition)
 
     def due(self, *, pressed: bool = False) -> Flush | None:
-        """Choose the partition that may flush now, and return its flush; None if none may flush.
+        """Choose the partition that may flush now; return its flush, or None if no partition may.
 
         The first partition in line is chosen. If no partition is in line, but the queue is under
         pressure (``pressed``), the partition of the oldest item that may be flushed is chosen.

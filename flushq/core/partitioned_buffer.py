@@ -6,8 +6,8 @@ acceptance.
 
 The measured key of an item has two parts, the partition key and the dedupe key. Two items are
 duplicates if both parts are equal. One statement gives an item its sequence number, and the next
-statement sets the number of the next item. There is no call between the two. So an item that a
-finalizer adds gets a number of its own.
+statement sets the number of the next item. No call comes between these two statements, so no
+finalizer runs there. So an item that a finalizer adds gets a number of its own.
 """
 
 from bisect import bisect_left
@@ -42,8 +42,8 @@ class PartitionedBuffer(Waiting[T]):
             :class:`~flushq.core.waiting.Waiting`.
 
     Raises:
-        TypeError, ValueError: See :class:`~flushq.core.waiting.Waiting`; or ``partition_key``
-            cannot be called, or is async.
+        TypeError: ``partition_key`` cannot be called, or is async.
+        TypeError, ValueError: See :class:`~flushq.core.waiting.Waiting`.
 
     Attributes:
         append: The function that adds an item, like the ``append`` of a Buffer.
@@ -199,7 +199,7 @@ class PartitionedBuffer(Waiting[T]):
         return numbers[0], items[0], weight
 
     def take_all(self) -> tuple[list[int], list[T]]:
-        """Remove all items, whatever the caps; return the sequence numbers and the items.
+        """Remove all items, even more than the caps allow; return (sequence numbers, items).
 
         Both lists are in order of acceptance.
         """

@@ -38,7 +38,7 @@ class PolicyTemplate:
         return RunningPolicy(copy, self._overridden, self._max_in_flight, self._on_failure)
 
     def _copy(self) -> FlushPolicy:
-        """Return a copy of the policy, the same as running_copy() makes.
+        """Return a copy of the policy, like the copy that running_copy() makes.
 
         This method is faster than running_copy() if no attribute needs a deep copy.
         """

@@ -3,10 +3,11 @@
 Each caller that waits for the end of an item has a waiter of its own, so the cancellation of one
 caller does not affect the others. A waiter is completed with None if the item was delivered, else
 with a *failure factory*, which makes a new exception for each caller. If only one caller waits and
-the item has no receipt, this caller's waiter is enough. Otherwise a :class:`Completion` is made:
-for a receipt, because it may be asked later or several times, or for several callers. The waiter or
-the completion of an item is the *watcher* of the item. It is kept in ``Receipts.watchers``, by the
-sequence number of the item, until the item has ended. An item without a watcher costs nothing.
+the item has no receipt, this caller's waiter is enough. Otherwise the item gets a
+:class:`Completion`, which can have several waiters. A receipt needs a completion even without
+waiters, because a receipt may be asked later or several times. The waiter or the completion of an
+item is the *watcher* of the item. The dict ``Receipts.watchers`` keeps it under the sequence number
+of the item, until the item has ended. An item without a watcher costs nothing.
 
 A failure factory is made when the item ends. So the exceptions that it makes report the outcome of
 the queue at that time.

@@ -11,8 +11,8 @@ The rules:
 
 If a policy does not override an event, the method of the event is not called. Instead the facts are
 updated directly, and :meth:`~flushq.policy.FlushPolicy.answer` is called. The method would do the
-same, with checks that the queue does not need. An answer is not checked if it is the same object as
-the last answer that was checked, except for a Wait whose time has come.
+same, with checks that the queue does not need. An answer is not checked if it is IDLE, or if it is
+the same object as the last answer that was found valid. But a Wait is checked if its time has come.
 """
 
 import math

@@ -4,9 +4,9 @@ The first *call* for a batch starts when the batch is taken. After a failure the
 calls, with the same items or a part of them. These further calls wait in the *line of calls*, and
 start from there. The rules:
 
-* No call starts before the throttle is ready and the hold of every Retry is over, whatever the
-  reason of the flush. (The verdict ``Retry(after=s, hold=True)`` holds all calls of the queue for s
-  seconds.)
+* No call starts before the throttle is ready and all holds are over. No reason to flush overrides
+  this. (A *hold* comes from the verdict ``Retry(after=s, hold=True)``: no call of the queue starts
+  for s seconds.)
 * While the queue is suspended, no call starts. A stream suspends its queue while no consumer asks
   for a batch.
 * A call in line waits until its pause is over, and then until it may start. The calls start in the
@@ -15,10 +15,11 @@ start from there. The rules:
 * The throttle is told of every call (flushq.core.running_throttle). If the throttle fails, the
   queue fails, and the calls in line never start: their waiters are completed with False.
 
-Theory of operation. If a batch is due but may not be taken yet, it stays due, so only the time of
+Theory of operation. If a batch is due but may not be taken yet, it stays due. So only the time of
 the next check must be kept. One time, ``wake_at``, is enough for all calls: before that time only
-an event can let a call start, and each event causes a pass anyway. So nothing polls. ``is_busy`` is
-false if nothing must be checked: no throttle, no hold, no call in line, and no suspension.
+an event can let a call start, and each event causes a pass anyway. So nothing polls. If there is
+no throttle, no hold, no call in line and no suspension, nothing must be checked: then ``is_busy``
+is false.
 """
 
 import math
@@ -63,7 +64,7 @@ class Starts(Generic[T]):
     Attributes:
         is_busy: Whether this object must be asked before a call starts.
         is_suspended: Whether no call starts until :meth:`resume`.
-        is_blocked: Whether a call waits that can start only after another call has ended.
+        is_blocked: Whether a waiting call can start only after another call has ended.
         line: The calls in line, in the order in which their pauses end.
         now: The latest time of any event so far. The throttle is never told an earlier time.
         wake_at: The time at which the next waiting call may start; inf if no call waits, or if only
@@ -110,9 +111,9 @@ class Starts(Generic[T]):
     def join(self, waiter: Waiter, attempts: Attempts[T], now: float) -> None:
         """Put the next call of a flush in line; ``attempts.next`` is the pause before this call.
 
-        The waiter is completed with True when the call starts. It is completed with False, and the
-        call never starts, if the throttle fails, or if the queue interrupted the flush before the
-        call joined the line.
+        The waiter is completed with True when the call starts. In two cases the waiter is completed
+        with False, and the call never starts: the throttle fails, or the queue interrupted the
+        flush before this method was called.
         """
         pause = attempts.next
         assert isinstance(pause, Pause)

@@ -16,7 +16,7 @@ class Registry(Protocol[*Facts]):
     def join(self, waiter: "Waiter", *facts: *Facts) -> None:
         """Add the waiter of a caller that begins to wait.
 
-        ``facts`` tell more about the caller, such as the weight of the item of a producer.
+        ``facts`` tell more about the caller. For a producer, one fact is the weight of its item.
         """
 
     def leave(self, waiter: "Waiter") -> None:

@@ -23,13 +23,13 @@ class Waiting(abc.ABC, Generic[T]):
         label: The prefix of the messages of exceptions.
         merge: The function that merges a duplicate into the waiting item. None: the waiting item
             stays as it is.
-        max_queue_weight: The most weight that all waiting items may have together. Here only an
-            item that alone weighs more is refused; Admission keeps the total within this limit.
+        max_queue_weight: The most weight that all waiting items may have together. This class
+            refuses a single item that weighs more. Admission keeps the total within the limit.
 
     Raises:
-        TypeError: ``dedupe_key``, ``weigh`` or ``merge`` cannot be called or is async; or
-            ``max_weight`` or ``max_queue_weight`` is given without ``weigh``, or ``merge`` without
-            ``dedupe_key``; or ``max_queue_weight`` is not a real number.
+        TypeError: One of the functions cannot be called or is async, or ``max_queue_weight`` is not
+            a real number. Or one of these arguments is given without the other that it needs:
+            ``max_weight`` and ``max_queue_weight`` need ``weigh``, ``merge`` needs ``dedupe_key``.
         ValueError: ``max_queue_weight`` is zero, negative or NaN.
 
     Attributes:
@@ -76,8 +76,8 @@ class Waiting(abc.ABC, Generic[T]):
     def add(self, item: T, key: Any, weight: float, /) -> int | None:
         """Add an item, with the key and the weight that were measured before; return None.
 
-        If the item is a duplicate, count it instead, and merge it if the queue merges duplicates.
-        Then return the sequence number of the waiting item that has the same key.
+        If the item is a duplicate, do not add it, but count it, and merge it if the queue merges
+        duplicates. In this case return the sequence number of the waiting item with the same key.
         """
 
     def is_duplicate(self, key: Hashable) -> bool:
@@ -99,8 +99,8 @@ class Waiting(abc.ABC, Generic[T]):
     def number_of(self, item: T, kept_number: int | None) -> int:
         """Return the sequence number of an item that has just come.
 
-        ``kept_number`` is the result of :meth:`add` for this item; unless it is None, return it.
-        If a finalizer has added items since then, these stand behind this item.
+        ``kept_number`` is the result of :meth:`add` for this item. If it is not None, return it.
+        Items that a finalizer has added since then have higher numbers, and are skipped.
         """
         if kept_number is not None:
             return kept_number

@@ -4,14 +4,14 @@ Each producer has a waiter, and needs room for one item, which may have a weight
 the front of the line, so a light item does not overtake a heavy one. A producer that was given room
 may run some time later. Until then its room stays *reserved*, and no other producer can take it.
 When the producer runs again, :meth:`WaitList.leave` is called: the producer must take its room in
-the same step, or the room is free again. If a producer was cancelled, ``leave``
-removes it from the line, or frees its reserved room. The time to join at the end, to leave or to be
-given room does not depend on the length of the line. Rejecting takes one step for each producer in
+the same step, or the room is free again. If a producer was cancelled, ``leave`` removes it from the
+line, or frees its reserved room. These three take constant time, however long the line is: joining
+at the end, leaving, and giving room to one producer. Rejecting takes one step for each producer in
 the line.
 
-Each producer has a *turn*, a number that increases in the order in which producers come. A producer
-that was given room but needs more joins the line again by its turn: near the front, where only
-producers that came earlier stand before it.
+Each producer has a *turn*, a number that increases in the order in which producers come. If a
+producer needs more room than it was given, it joins the line again at the place of its turn. This
+place is near the front: only producers that came earlier stand before it.
 
 The *owner* of a producer is the batch whose flush the producer is part of, or None. (The owner of a
 queue is something else: see flushq.core.ending.)
@@ -62,7 +62,7 @@ class WaitList(Generic[Owner]):
     def join(
         self, waiter: Waiter, owner: Owner, weight: float = 0, turn: int | None = None
     ) -> None:
-        """Add a producer to the line, at the place of its turn; if ``turn`` is None, at the end.
+        """Add a producer to the line, at the place of its turn, or at the end if ``turn`` is None.
 
         The waiter is completed with None when the producer is given room, or with an exception that
         the producer must raise.
@@ -102,7 +102,8 @@ class WaitList(Generic[Owner]):
         """Give room to the first producers in the line; return whether a producer was given room.
 
         ``room`` says how many places are free; reserved places count as free. ``bears`` is the
-        function that returns whether there is room for a weight. None: every weight has room.
+        function that returns whether there is room for a weight. If it is None, weights are not
+        limited.
         """
         admitted = False
         while self.line and self.reserved < room:

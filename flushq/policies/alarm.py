@@ -15,17 +15,18 @@ _FULL = Flush("full")
 class AlarmPolicy(FlushPolicy):
     """A policy that flushes at the earliest of the alarms that arrivals set.
 
-    An alarm is a time. Each arrival sets an alarm for ``threshold / n`` seconds later; n says how
-    many items wait after the arrival.
+    An alarm is a time. Each arrival sets an alarm for ``threshold / n`` seconds later, where n is
+    the number of items that wait after the arrival.
 
     The policy bounds the same cost as BudgetPolicy. Let a flush cost ``item_seconds`` times as much
-    as an item that waits one second. With ``u=1``, flushes and waiting together cost at most twice
-    what they cost in an optimal schedule that knows the future and has the same ``max_records``, if
-    flushes can start when they are due. No deterministic policy can promise a smaller factor.
+    as an item that waits one second, and let each flush start when it is due. With ``u=1``, flushes
+    and waiting together then cost at most twice as much as in an optimal schedule. (This schedule
+    knows the future, and has the same ``max_records``.) No deterministic policy can promise a
+    smaller factor.
 
-    With ``u=random.random()``, drawn once for the life of a queue, and without a cap, the expected
-    cost is at most e / (e - 1) (about 1.582) times the optimal cost, if the arrivals do not depend
-    on the random number. No policy can promise a smaller factor for such arrivals. (If ``u`` is
+    Now draw ``u=random.random()`` once for the life of a queue, and let the policy have no cap. If
+    the arrivals do not depend on ``u``, the expected cost is at most e / (e - 1) (about 1.582)
+    times the optimal cost. No policy can promise a smaller factor for such arrivals. (If ``u`` is
     drawn again for every batch, this bound does not hold.) Both bounds are from Karlin, Kenyon and
     Randall, Dynamic TCP Acknowledgement and Other Stories about e/(e-1), STOC 2001.
 

@@ -13,9 +13,9 @@ _FULL = Flush("full")
 class BudgetPolicy(FlushPolicy):
     """A policy that flushes when the pending items have waited ``item_seconds`` in total.
 
-    Let a flush cost ``item_seconds`` times as much as an item that waits one second. Then flushes
-    and waiting together cost at most twice what they cost in an optimal schedule that knows the
-    future and has the same ``max_records``, if flushes can start when they are due. No
+    Let a flush cost ``item_seconds`` times as much as an item that waits one second, and let each
+    flush start when it is due. Then flushes and waiting together cost at most twice as much as in
+    an optimal schedule. (This schedule knows the future, and has the same ``max_records``.) No
     deterministic policy can promise a smaller factor (Dooly, Goldman and Scott, Journal of the ACM
     48, 2001).
 

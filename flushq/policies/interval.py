@@ -13,11 +13,11 @@ _FULL = Flush("full")
 class IntervalPolicy(FlushPolicy):
     """A policy that flushes when a batch is full or the oldest item is ``max_wait_seconds`` old.
 
-    While a slot is free, no item waits longer than ``max_wait_seconds``. No other schedule that
-    keeps the order of arrival, this maximum age and these caps needs fewer flushes, if all weights
-    are above 0 and flushes can start when they are due. The proof is an exchange argument. In any
-    such schedule, the first flush can be delayed until the first flush of the policy, and can take
-    all items that the policy takes at that time. This change needs no additional flush.
+    While a slot is free, no item waits longer than ``max_wait_seconds``. Let all weights be above
+    0, and let each flush start when it is due. Then no other schedule needs fewer flushes, if it
+    keeps the order of arrival, the maximum age and the caps. The proof is an exchange argument. In
+    any such schedule, the first flush can be delayed until the first flush of the policy, and can
+    take all items that the policy takes at that time. This change needs no additional flush.
 
     Args:
         max_wait_seconds: How long an item may wait after its acceptance, in seconds. inf: flush

@@ -14,9 +14,10 @@ class NaturalPolicy(FlushPolicy):
     The batch size regulates itself: a slow ``flush_fn`` means larger batches. A slot is never free
     while an item is pending. Latency is the time from the arrival of an item to the end of its
     flush. If all flushes take equally long, the longest latency is at most twice the longest
-    latency of an optimal schedule that knows the future, for any number of slots. (Li and Yuan have
-    proved this bound without a cap, Information Processing Letters 111, 2011. With ``max_records``
-    the bound held in every case that was tried.) PausePolicy promises a smaller factor than two.
+    latency of an optimal schedule that knows the future. This is so for any number of slots. Li and
+    Yuan have proved this bound for policies without a cap (Information Processing Letters 111,
+    2011). With ``max_records`` the bound held in every case that was tried. PausePolicy promises a
+    smaller factor than two.
 
     Args:
         max_records: The most items in a batch. None: no cap.

@@ -21,12 +21,12 @@ class PausePolicy(FlushPolicy):
     whole flush. During a pause of alpha times the duration of a flush, these items can join the
     batch. Latency is the time from the arrival of an item to the end of its flush. If every flush
     takes ``flush_seconds``, the longest latency is at most 1 + alpha times the longest latency of
-    an optimal schedule that knows the future:
+    an optimal schedule that knows the future. The value of alpha depends on the caps:
 
-    * without caps, alpha is (sqrt((m + 1)^2 + 4) - (m + 1)) / 2 for m slots: 0.414 for one slot,
+    * Without caps, alpha is (sqrt((m + 1)^2 + 4) - (m + 1)) / 2 for m slots: 0.414 for one slot,
       0.303 for two, 0.236 for three. No deterministic policy can promise a smaller factor (Li and
-      Yuan, Information Processing Letters 111, 2011);
-    * with ``max_records``, alpha is 0.618 (from the golden ratio), the best value for one slot. The
+      Yuan, Information Processing Letters 111, 2011).
+    * With ``max_records``, alpha is 0.618 (from the golden ratio), the best value for one slot. The
       factor 1.618 held in every case that was tried. With ``max_weight``, alpha is the same, but no
       factor is proved.
 

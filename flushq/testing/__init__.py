@@ -1,4 +1,4 @@
-"""The laws that every policy or throttle must keep, and functions for tests that check these laws.
+"""The laws that every policy or throttle must keep, and functions that check these laws in tests.
 
 This package needs Hypothesis (``pip install '.[testing]'``).
 
@@ -8,8 +8,8 @@ This package needs Hypothesis (``pip install '.[testing]'``).
 
 :func:`check_policy` runs a policy with random histories (sequences of events). If the policy breaks
 a law, the function raises :class:`LawBroken`. This error shows, event by event, the smallest
-history that was found to break the law. :func:`check_throttle` does the same with a throttle. You
-can use the Hypothesis strategies that draw the histories in tests of your own, too.
+history that was found to break the law. :func:`check_throttle` does the same with a throttle. In
+your own tests, you can also use the Hypothesis strategies that draw the histories.
 """
 
 try:

@@ -53,25 +53,26 @@ def check_policy(
 
     A history has at most 40 steps, enough for a dozen flushes. Up to three flushes run at a time,
     and up to 150 items arrive at once. A mistake that needs more steps, flushes or items is not
-    found: if a policy may have one, give the policy smaller thresholds in the test.
+    found. If a policy may have such a mistake, give the policy smaller thresholds in the test.
 
     Args:
         policy: The policy (it is not changed), or a function or class that makes the policy.
         except_for: The names of laws that the policy need not keep. Every name in :data:`LAWS` is
-            allowed except ``sound``, ``max_latency``, ``max_batch`` and ``ratio``. With ``caps``,
-            the caps may change but must be valid at the start.
+            allowed except ``sound``, ``max_latency``, ``max_batch`` and ``ratio``. If ``caps`` is
+            given, the caps may change, but must be valid at the start.
         max_latency: The longest time, in seconds, that an item may wait. An item may wait longer
             only while no slot is free. None: this is not checked.
         max_batch: The most items in a batch. None: this is not checked.
-        ratio: A bound on what the policy spends, as a multiple of what the optimum spends. The
-            policy must not have a ``max_weight``. None: this is not checked.
-        examples: The number of random histories to try for the laws, and again for each bound.
+        ratio: A bound on what the policy spends, as a multiple of what the optimum spends. With a
+            ratio, the policy must not have a ``max_weight``. None: no ratio is checked.
+        examples: The number of random histories to try for the laws. For each bound, the same
+            number of random simulations is tried.
 
     Raises:
         LawBroken: A law is broken. The message shows the smallest history that was found to break
             the law.
-        TypeError, ValueError: ``policy`` is not a policy, ``except_for`` contains a name that is
-            not allowed, or another argument is invalid.
+        TypeError, ValueError: An argument is not valid. For example, ``policy`` is not a policy, or
+            ``except_for`` contains a name that is not allowed.
     """
     _check_names(except_for)
     _check_bounds(max_latency, max_batch, ratio)
@@ -94,7 +95,7 @@ def check_policy(
 def check_history(
     policy: FlushPolicy, history: History, *, except_for: Collection[str] = ()
 ) -> None:
-    """Check that a policy keeps every law in one history, except the laws about bounds.
+    """Check, with one history, that a policy keeps every law except those about bounds.
 
     Args:
         policy: The policy; it is not changed.
@@ -145,7 +146,7 @@ def _check_histories(policy: FlushPolicy, except_for: Collection[str], examples:
 
 
 def _fewer(history: History) -> Iterator[History]:
-    """Yield smaller histories: without one step, or with smaller weights in one arrival."""
+    """Yield smaller histories: without one step, or with fewer or lighter items in one arrival."""
     for number, step in enumerate(history.steps):
         before, after = history.steps[:number], history.steps[number + 1 :]
         yield attrs.evolve(history, steps=before + after)
@@ -264,10 +265,11 @@ def _search_runs(
 
     Args:
         examples: The number of simulations to try.
-        check: A function of a trace and the number of slots that raises LawBroken.
+        check: A function that raises LawBroken if a simulation fails. Its arguments are the trace
+            of the simulation, and the number of slots.
         policy: The policy.
         scale: The time between arrivals, in seconds, at which it is hard to decide well.
-        crowds: How many more items may arrive at one of the times: one of these numbers is drawn.
+        crowds: One of these numbers is drawn: how many more items arrive at one of the times.
     """
 
     def run(times: list[float], seconds: float, slots: int, crowd: int, at: int) -> None:

@@ -1,12 +1,13 @@
 """Histories for the checks of policies, and the Hypothesis strategies that draw histories.
 
-A history is a list of steps. Each step says how many units of time after the previous step it
-happens. A step that cannot happen is skipped: the start of a flush while no item waits or no slot
-is free, or the end of a flush while no flush runs. So every list of steps is a valid history, also
-after some steps are removed.
+A history is a list of steps. Each step except Due has ``after``, the time since the previous step
+in units. A step that cannot happen is skipped. A flush cannot start while no item waits, or while
+no slot is free. It cannot end while no flush runs. So every list of steps is a valid history, even
+if steps were removed from it.
 
-The times that the strategies draw are small multiples of a unit. If the unit is the default, an
-int, a power of two or a Fraction, sums of these times are exact, and two times are often equal.
+The times that the strategies draw are small multiples of a unit. Sums of these times are exact, and
+two times are often equal, if the unit is one of these: the default, an int, a power of two, or a
+Fraction.
 """
 
 import math
@@ -82,7 +83,8 @@ class Pass:
 class Due:
     """The coming of the time that the last answer named.
 
-    A policy names it with ``Wait(until)``, and gets a tick. A throttle names it with ``ready_at``.
+    A policy names this time with ``Wait(until)``, and gets a tick when it has come. A throttle
+    names this time with ``ready_at``.
     """
 
 
@@ -116,7 +118,7 @@ def quarter_of(max_weight: float | None) -> float:
 
 
 def arrivals(unit: float = 0.125, *, max_size: int = 20) -> st.SearchStrategy[list[float]]:
-    """Draw the times at which items arrive, in seconds. They do not decrease, but may be equal."""
+    """Draw times, in seconds, at which items arrive. The times never decrease, but may be equal."""
     return st.lists(GAPS, max_size=max_size).map(
         lambda gaps: [steps * unit for steps in accumulate(gaps)]
     )

@@ -38,15 +38,15 @@ class Ratio(Protocol):
 class CostRatio:
     """The cost of flushes and waiting, divided by the least possible cost.
 
-    A slot is always free.
+    A flush takes no time here, so a slot is always free.
 
     Args:
         bound: The greatest ratio that is allowed.
         item_seconds: The cost of a flush, if an item that waits one second costs 1.
 
     Raises:
-        TypeError, ValueError: ``bound`` is not a number of at least 0, or ``item_seconds`` is not
-            finite and above 0.
+        TypeError, ValueError: ``bound`` is not a number of at least 0, or ``item_seconds`` is not a
+            finite number above 0.
     """
 
     bound: float
@@ -73,7 +73,7 @@ class CostRatio:
 class FlushesRatio:
     """The number of flushes, divided by the least number that flushes all items in time.
 
-    A slot is always free.
+    A flush takes no time here, so a slot is always free.
 
     Args:
         bound: The greatest ratio that is allowed.
@@ -82,7 +82,7 @@ class FlushesRatio:
 
     Raises:
         TypeError, ValueError: ``bound`` is not a number of at least 0, or ``max_wait_seconds`` is
-            not finite and above 0.
+            not a finite number above 0.
     """
 
     bound: float
@@ -118,8 +118,8 @@ class LatencyRatio:
         max_in_flight: The number of flushes that may run at a time.
 
     Raises:
-        TypeError, ValueError: ``bound`` is not a number of at least 0, ``max_in_flight`` is not an
-            int of at least 1, or ``flush_seconds`` is not finite and above 0.
+        TypeError, ValueError: An argument is not valid: ``bound`` must be a number of at least 0,
+            ``flush_seconds`` a finite number above 0, and ``max_in_flight`` an int of at least 1.
     """
 
     bound: float

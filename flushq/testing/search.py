@@ -16,7 +16,7 @@ def search(examples: int, check: Callable[..., None], **drawn: st.SearchStrategy
     """Search for values that fail a check.
 
     Args:
-        examples: The number of times to draw values and check them.
+        examples: How many times values are drawn and checked.
         check: A function that raises LawBroken if the values fail.
         **drawn: For each argument of ``check``, the strategy that draws the value.
 

@@ -23,10 +23,10 @@ def check_throttle(
 ) -> None:
     """Check that a throttle keeps every law in random histories.
 
-    A history has at most 40 steps. A step is the start or the end of a call, a small burst of
-    calls, a short pause, or a pause until the time that ``ready_at`` returned. A mistake that needs
-    more steps is not found: if a throttle may have one, give the throttle smaller thresholds in the
-    test.
+    A history has at most 40 steps. Each step is one of these: the start of a call, the end of a
+    call, a small burst of calls, a short pause, or a pause until the time that ``ready_at``
+    returned. A mistake that needs more steps is not found. If a throttle may have such a mistake,
+    give the throttle smaller thresholds in the test.
 
     Args:
         throttle: The throttle (it is not changed), or a function or class that makes the throttle.
@@ -38,8 +38,9 @@ def check_throttle(
     Raises:
         ThrottleLawBroken: A law is broken. The message shows the smallest history that was found to
             break the law.
-        TypeError, ValueError: ``throttle`` is not a throttle, ``except_for`` contains a name that
-            is not allowed, or ``examples`` is not an int of at least 1.
+        TypeError: ``throttle`` is not a throttle, or ``examples`` is not an int.
+        ValueError: ``except_for`` contains a name that is not allowed, or ``examples`` is less than
+            1.
     """
     check_count("examples", examples)
     made = throttle() if callable(throttle) and not isinstance(throttle, Throttle) else throttle
@@ -76,9 +77,9 @@ def check_throttle_history(
 
 
 def _fewer(history: ThrottleHistory) -> Iterator[ThrottleHistory]:
-    """Yield smaller histories, in each of which some consecutive steps are left out.
+    """Yield smaller histories: each leaves out some consecutive steps.
 
-    Those without the most steps come first.
+    The shortest histories come first.
     """
     steps = history.steps
     for first, end in sorted(

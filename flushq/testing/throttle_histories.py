@@ -1,8 +1,8 @@
 """Histories for the checks of throttles, and the Hypothesis strategy that draws histories.
 
-A history is a list of steps. A step that cannot happen is skipped: the start of a call while the
-throttle is not ready, or the end of a call while no call runs. So every list of steps is a valid
-history. Times are small multiples of a unit.
+A history is a list of steps. A step that cannot happen is skipped. A call cannot start while the
+throttle is not ready, and cannot end while no call runs. So every list of steps is a valid history.
+Times are small multiples of a unit.
 """
 
 import attrs
@@ -26,14 +26,14 @@ class Call:
 
 @attrs.frozen
 class Burst:
-    """Calls of one item each that all start at the same time, as many as the throttle allows.
+    """Calls with one item each that start at the same time, as many as the throttle allows.
 
     After all these calls have started, they end, still at the same time.
 
     Args:
         after: The time since the previous step, in units.
-        failed: For each call, in the order in which the calls end, whether flush_fn raises. At most
-            so many calls start.
+        failed: Whether flush_fn raises, for each call, in the order in which the calls end. The
+            length of the tuple is the most calls that start.
     """
 
     after: int

@@ -2,10 +2,10 @@
 
 Theory of operation. A play tells a copy of the throttle the events of a history, like a queue does.
 The play calls ``ready_at`` (this is a *question*) before each call that may start and after each
-step. The play records all events and questions, and the answers. Then other copies are told these
-events and questions in ways that must make no difference: the copies must give the same answers. A
-*retelling* is a generator of events and questions for such a copy. A retelling may itself ask the
-copy, to choose the next event.
+step. The play records all events and questions, and the answers. Then other copies are told the
+same events and questions in other ways, for example with all times shifted. The copies must give
+the same answers. A *retelling* is a generator of events and questions for such a copy. To choose
+the next event, a retelling may itself ask the copy a question.
 """
 
 import math
@@ -48,9 +48,10 @@ class ThrottleLawBroken(LawBroken):
 
 
 Turns = Sequence[Sequence[MethodCall]]
-"""The events and questions, with the answers: those before the first step, then those of each step.
+"""The events and questions, with the answers.
 
-The last one of all is a question.
+The first list has those before the first step. Each further list has those of one step. The last
+event or question of all is a question.
 """
 
 
@@ -149,7 +150,7 @@ def again(turns: Turns, throttle: Throttle, unit: float) -> Iterator[MethodCall]
 
 
 def asked_more(turns: Turns, throttle: Throttle, unit: float) -> Iterator[MethodCall]:
-    """Yield all events, and each question twice, after another question about a later time."""
+    """Yield all events; yield each question three times, the first time for a later ``now``."""
     for each in flat(turns):
         if each.name == "ready_at":
             yield attrs.evolve(each, now=each.now + SHIFT_SECONDS, decision=None)
@@ -158,16 +159,17 @@ def asked_more(turns: Turns, throttle: Throttle, unit: float) -> Iterator[Method
 
 
 def asked_once(turns: Turns, throttle: Throttle, unit: float) -> Iterator[MethodCall]:
-    """Yield all events without their questions, and then the question before the last Due."""
+    """Yield all events before the last Due, but only one question: the one at their end."""
     *before, last = flat(turns[:-1])
     yield from (each for each in before if each.name != "ready_at")
     yield last
 
 
 def asked_later(turns: Turns, throttle: Throttle, unit: float) -> Iterator[MethodCall]:
-    """Yield all events and questions, and after each question some about later times.
+    """Yield all events and questions, and after each question some further questions.
 
-    These are times at which a call may start, by the answer to the question.
+    The further questions are about times at which a call may start, by the answer to the question
+    before them.
     """
     for each in flat(turns):
         yield each
@@ -180,7 +182,7 @@ def asked_later(turns: Turns, throttle: Throttle, unit: float) -> Iterator[Metho
 def one_by_one(turns: Turns, throttle: Throttle, unit: float) -> Iterator[MethodCall]:
     """Yield all events and questions, but with the calls of a burst one after the other.
 
-    Stop if the throttle does not let such a call start.
+    Stop if the throttle does not let one of these calls start.
     """
     for turn in turns:
         starts, ends = ([each for each in turn if each.name == name] for name in _EVENTS)
@@ -211,7 +213,7 @@ RETELLINGS: dict[str, tuple[Retelling, ...]] = {
     "bursts": (one_by_one,),
     "shift": (shifted,),
 }
-"""The retellings that check each law about several answers.
+"""For each law about several answers, the retellings that check the law.
 
 Each law comes after the laws that it needs.
 """

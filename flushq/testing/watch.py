@@ -1,12 +1,15 @@
 """The watch on ``decide``: it finds attributes that decide changes, and clocks that decide reads.
 
-Theory of operation. The event methods of a policy call decide, and decide may change something only
-in its first call. So, while the policy is told an event, a function that watches replaces decide in
-the class. This function copies the attributes of the policy before and after it calls the real
-decide, and compares the copies, as far as they can be compared. Clocks are built-in functions, and
-a profiler sees each call of a built-in function. A call of a clock counts only if it is made by the
-module of the policy or of a base class, or by an event loop (in ``loop.time()``). Other calls do
-not count: the garbage collector may run meanwhile and call any function, and logging reads a clock.
+Theory of operation. The event methods of a policy call decide. A wrong decide may change something
+in its first call, but not in later calls. So the watch must be there while the policy is told an
+event: then another function replaces decide in the class. This function calls the real decide. It
+copies the attributes of the policy before and after this call, and compares the copies, as far as
+they can be compared.
+
+Clocks are built-in functions, and a profiler sees each call of a built-in function. A call of a
+clock counts if it comes from one of these: the module of the policy, the module of a base class, or
+an event loop (in ``loop.time()``). Other calls do not count: the garbage collector may run
+meanwhile and call any function, and logging reads a clock.
 """
 
 import copy

@@ -27,17 +27,18 @@ class CircuitBreaker(Throttle):
     =========  ====================  ===============================================================
 
     Calls are counted in the order in which they end. A call that raises a PartialFailure has
-    failed. A call that ends with a BaseException that is not an Exception, such as a cancellation,
-    has neither failed nor succeeded. Such a call changes nothing in the state closed. If it was the
-    trial call, the state is open again, and the next trial call may start at once.
+    failed. A call that ends with a cancellation, or with another BaseException that is not an
+    Exception, has neither failed nor succeeded. While the state is closed, such a call changes
+    nothing. If it was the trial call, the state is open again, and the next trial call may start at
+    once.
 
-    The duration of a call shows whether it is the trial call: all other running calls started
-    before the breaker opened, so at least ``seconds`` before the trial call. If ``seconds`` is
-    smaller than rounding errors of the times (floats), the first call that ends counts as the trial
-    call.
+    The duration of a call shows when the call started, and so whether it is the trial call. All
+    other running calls started before the breaker opened, so at least ``seconds`` before the trial
+    call. If ``seconds`` is smaller than the rounding errors of the times (floats), the first call
+    that ends counts as the trial call.
 
     Args:
-        failures: How many calls in a row must fail to stop further calls.
+        failures: How many calls in a row must fail before the throttle stops further calls.
         seconds: For how many seconds no call may start after the last of these failures.
 
     Raises:

@@ -13,8 +13,8 @@ class RateLimit(Throttle):
     """A throttle that lets at most ``calls`` calls start in any half-open interval of ``seconds``.
 
     No call waits longer than this limit requires. If another schedule starts the same calls in the
-    same order within the limit, it starts none of them earlier (a greedy shaper: see Le Boudec and
-    Thiran, Network Calculus, LNCS 2050, 2001, section 1.5).
+    same order within the limit, it starts none of them earlier. So this throttle is a *greedy
+    shaper* (Le Boudec and Thiran, Network Calculus, LNCS 2050, 2001, section 1.5).
 
     Proof. Each call starts at least ``seconds`` after the call that is ``calls`` places before it.
     So the first and the last of ``calls`` + 1 starts in a row are at least ``seconds`` apart, and
@@ -22,9 +22,10 @@ class RateLimit(Throttle):
     this distance, because otherwise the interval that begins with the first of these starts would
     hold too many starts. By induction, no call in such a schedule starts earlier than here.
 
-    Times in floats are added as floats: the interval that begins at ``a`` is [``a``, ``b``), where
-    ``b`` is the float ``a + seconds``. Rounding keeps the order of two sums, and the proof needs no
-    more. A call at exactly ``b`` may start, even if ``b - a`` is rounded to less than ``seconds``.
+    If times are floats, their sums are rounded: the interval that begins at ``a`` is [``a``,
+    ``b``), where ``b`` is the float ``a + seconds``. Rounding keeps the order of two sums, and the
+    proof needs no more. A call at exactly ``b`` may start, even if ``b - a`` is rounded to less
+    than ``seconds``.
 
     Each method takes constant time. The times of the last ``calls`` starts are kept.
 

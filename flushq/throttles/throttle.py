@@ -8,9 +8,9 @@ Its rules:
   returns nothing for them. It answers one question, :meth:`~Throttle.ready_at`, which changes
   nothing.
 * The events are about calls of ``flush_fn``: the first call for a batch, and each call for a retry
-  or for a half of a batch. A call is one start and one end, however many items it has.
-* No reason to flush overrides a throttle. A policy says when a flush should start, a throttle says
-  when a call may start.
+  or for a half of a batch. Each call has one start and one end, however many items it has.
+* No reason to flush overrides a throttle. A policy says when a flush should start, and a throttle
+  says when a call may start.
 """
 
 import abc
@@ -45,8 +45,8 @@ class Throttle(abc.ABC):
     ) -> None:
         """Record that a call has ended, ``seconds`` after its start.
 
-        ``count`` and ``weight`` are those of the start. ``error`` is the exception of the call, or
-        None if the call succeeded.
+        ``count`` and ``weight`` are the same as at the start of the call. ``error`` is the
+        exception of the call, or None if the call succeeded.
         """
 
     @abc.abstractmethod
@@ -55,8 +55,8 @@ class Throttle(abc.ABC):
 
         ``now`` or an earlier time means that a call may start at once. inf means that no call may
         start before a running call has ended. This method must change nothing, for any ``now``.
-        After the same events it must return the same answer for the same ``now``. If no event comes
-        before the returned time, then from that time on the answer must allow a call at once.
+        After the same events it must return the same answer for the same ``now``. As long as no
+        event comes, all answers from the returned time on must allow a call at once.
         """
 
 
@@ -65,8 +65,8 @@ def flaw_in(ready: Any, *, waiting: bool) -> str | None:
 
     Args:
         ready: The answer.
-        waiting: Whether the answer may be inf, because a call still runs or a retry still pauses.
-            If not, no call could ever start after inf.
+        waiting: Whether a call still runs or a retry still pauses. If not, the answer must not be
+            inf, because no call could ever start.
     """
     if not is_real(ready) or math.isnan(as_float(ready)):
         return f"a time must be a real number, not {ready!r}"
