@@ -33,8 +33,9 @@ def is_real(value: object) -> bool:
 def as_plain(number: Any) -> Any:
     """Convert a real number to an int, a float or a Fraction.
 
-    Sums of integers of a fixed size, such as numpy's, would overflow. An integer becomes an int,
-    another rational number becomes a Fraction, and any other number becomes the nearest float.
+    An integer becomes an int, another rational number becomes a Fraction, and any other number
+    becomes the nearest float. Without this, integers of a fixed size, such as those of numpy, would
+    overflow when they are added.
     """
     if type(number) in _PLAIN:
         return number
@@ -67,8 +68,8 @@ def copy_of(name: str, template: Any, kind: type) -> Any:
     """Return a deep copy of ``template``, such as a policy; messages call it ``name``.
 
     Raises:
-        TypeError: ``template`` is not an instance of the class ``kind``; or its deep copy fails, is
-            ``template`` itself, or is not an instance of that class.
+        TypeError: ``template`` is not an instance of the class ``kind``, or it cannot be copied, or
+            its deep copy is ``template`` itself or is not an instance of ``kind``.
     """
     if not isinstance(template, kind):
         raise TypeError(f"{name} must be a {kind.__name__}, not {shown(template)}")

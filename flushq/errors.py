@@ -15,12 +15,12 @@
     │   └── Displaced       the queue was full and displaced the item
     └── PartialFailure      raised by flush_fn: some items failed, the others were delivered
 
-The first three exceptions mean that the queue has refused one call and is unchanged: an item that
-was passed to this call was not accepted. QueueEnded and its subclasses mean that the queue has
-ended or is about to end. They carry two lists of the queue, each in order of acceptance:
-``undelivered`` (``flush_fn`` was never called with these items) and ``in_doubt`` (``flush_fn`` was
-called with these items, and raised or was interrupted). Both lists are complete once the queue has
-ended.
+The first three exceptions mean that the queue has refused one call. The queue is unchanged: an item
+that was passed to this call was not accepted. QueueEnded and its subclasses mean that the queue has
+ended or is about to end. These exceptions carry two lists of the queue: ``undelivered``
+(``flush_fn`` was never called with these items) and ``in_doubt`` (``flush_fn`` was called with
+these items, and raised or was interrupted). Each list is in order of acceptance, and is complete
+once the queue has ended.
 
 A call with a bad argument raises a plain ValueError or TypeError, which shows the value.
 """
@@ -58,7 +58,7 @@ class QueueEnded(FlushqError):
     """The queue failed, or was closed with items that were not delivered.
 
     The queue has ended, or is about to end. ``undelivered`` and ``in_doubt`` are the lists of the
-    queue itself, in order of acceptance. The lists may still grow while the last flushes run, and
+    queue itself, in order of acceptance. The lists may still grow while the last flushes run. They
     are complete once the queue has ended. Both lists are empty if the policy or the throttle failed
     after all items were delivered.
     """
@@ -93,8 +93,8 @@ class ShutdownTimeout(QueueEnded):
     (KeyboardInterrupt). If running flushes were cut short, the first exception that one of them
     raised is the ``__cause__``.
 
-    A ShutdownTimeout is not a TimeoutError: after a timeout around a receipt, the item may still be
-    delivered; after a ShutdownTimeout, the item was lost.
+    A ShutdownTimeout is not a TimeoutError. After a timeout around a receipt, the item may still be
+    delivered. After a ShutdownTimeout, the item was lost.
     """
 
 
@@ -143,9 +143,9 @@ class Displaced(ItemFailed):
 class PartialFailure(FlushqError):
     """An exception for ``flush_fn`` to raise if some items failed and the others were delivered.
 
-    The failure handler is asked only about the failed items; without a handler the queue ends.
+    The failure handler is asked only about the failed items. Without a handler the queue ends.
 
-    ``errors`` must not be empty, its keys must be indices of the list that ``flush_fn`` was called
+    ``errors`` must not be empty. Its keys must be indices of the list that ``flush_fn`` was called
     with, and its values must be exceptions. Otherwise nobody knows which items were delivered. Then
     the handler is not asked, all items of that list are in doubt, and the queue ends with a
     FlushFailed. The ``__cause__`` of this FlushFailed is a ValueError that says what is wrong with

@@ -2,13 +2,13 @@
 
 Theory of operation. A queue tells its policy of arrivals in bursts: a burst is a number of items
 that arrived at one time. A policy needs to know how many items wait and when the oldest of them
-arrived. So :class:`QueueState` keeps a (time, count) pair for each burst of which items still wait,
-in order of arrival. Bursts with the same time share one pair. So n arrivals at one time lead to the
-same state, whether the policy is told of them one by one or at once. A policy whose decisions
-depend on the state alone decides the same in both cases. A flush takes the oldest items, perhaps
-only a part of a burst, so the first pair always has the exact time of the oldest item
-(``oldest``). The pairs are in a list, because a list needs a tenth of the memory of a deque, and in
-a queue with partitions each partition has a state.
+arrived. So :class:`QueueState` keeps a (time, count) pair for each burst that has items that still
+wait. The pairs are in order of arrival. Bursts with the same time share one pair. So n arrivals at
+one time lead to the same state, whether the policy is told of them one by one or at once. A policy
+whose decisions depend on the state alone decides the same in both cases. A flush takes the oldest
+items first, and may take a part of a burst. So the time of the first pair is always the exact time
+of the oldest item (``oldest``). The pairs are in a list, which needs a tenth of the memory of a
+deque: in a queue with partitions each partition has a state.
 """
 
 import math
@@ -22,9 +22,9 @@ from flushq.arguments import check_count
 class QueueState:
     """The facts that a policy decides by: FlushPolicy updates them, and its subclasses only read.
 
-    A state that is told of an event that cannot have happened raises an exception and is unchanged,
-    like a FlushPolicy. The ``note_`` methods, such as ``note_item_added``, check nothing: only a
-    queue calls them, and a queue tells only of events that have happened.
+    If a state is told of an event that cannot have happened, it raises an exception and does not
+    change, like a FlushPolicy. The ``note_`` methods, such as ``note_item_added``, check nothing:
+    only a queue calls these methods, and a queue tells only of events that have happened.
 
     Attributes:
         pending: The number of items that wait.
@@ -107,7 +107,7 @@ class QueueState:
         """Do the same as :meth:`tick`, without checks."""
         self._now = now
 
-    # Displaced or merged items are no event for a policy: these methods only correct the facts.
+    # A policy is not told of items that are displaced or merged: these methods correct the facts.
 
     def displaced(self, count: int, weight: float) -> None:
         """Remove the ``count`` oldest items, of total weight ``weight``: they were displaced."""
@@ -123,8 +123,8 @@ class QueueState:
         """The arrivals of the pending items: (time, count) pairs, oldest first; all times differ.
 
         Each access makes a new tuple, which takes time in proportion to its length. A policy that
-        is asked often should keep its own sums, and read ``arrivals`` only after a flush after
-        which some items still wait.
+        is asked often should keep its own sums. It should read ``arrivals`` only when a flush has
+        started and has left some items waiting.
         """
         return tuple(self._bursts)
 

@@ -1,7 +1,7 @@
 """The decisions of the ready-made failure handlers; each driver's handler writes the dead letters.
 
-Theory of operation. A batch fails with one exception, or after a PartialFailure with one exception
-for each failed item. The first rule that applies decides::
+Theory of operation. A batch fails with one exception. After a PartialFailure there is one exception
+for each failed item instead. The first rule that applies decides::
 
     an exception is temporary, and attempts are left    retry, after a pause that grows
     an exception does not come from a bad item          end the queue: any item may be affected
@@ -9,11 +9,11 @@ for each failed item. The first rule that applies decides::
     there is no ``bury``                                end the queue
     the bad items are known                             write a dead letter for each, then drop them
 
-If a dead letter cannot be written, the item is kept and the queue continues: after a pause, as for
+If a dead letter cannot be written, the item is kept and the queue continues. After a pause, as for
 a retry, flush_fn is called with the item again. If the item fails again, the handler tries again to
 write the letter. This is repeated until the letter is written or the flush is cut short. So an item
-is dropped only after its letter was written; if the flush is cut short before, the item is in
-doubt.
+is never dropped before its letter was written. If the flush is cut short before that, the item is
+in doubt.
 """
 
 import inspect

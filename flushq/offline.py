@@ -1,24 +1,24 @@
 """The best schedules in hindsight: what a policy could achieve with all arrivals known.
 
 There are three optima: the least cost, the least count of flushes and the least latency. The
-policies of flushq promise to keep these three small. Items are flushed in order of arrival; no
-other order is better unless the items have weights. Times are only added, subtracted, multiplied by
-counts and compared, so with ints and Fractions a result is exact.
+policies of flushq promise to keep these three small. Items are flushed in order of arrival. Without
+weights, no other order is better. With ints and Fractions a result is exact: times are added,
+subtracted, multiplied and compared, but never divided.
 
 Theory of operation. Cost and latency are computed by dynamic programs over the prefixes of the
-arrivals: the best way to flush the first ``end`` items is to flush the first ``start`` of them in
-the best way, for one value of ``start``, and then the other items in one batch.
+arrivals. The best way to flush the first ``end`` items has two steps: flush the first ``start`` of
+them in the best way, and then flush the others in one batch. The best ``start`` must be found.
 
 * *Cost.* The best time to flush a batch is the arrival of its last item. The costs of the batches
   are a Monge array: if the larger of two values of ``start`` is better for one ``end``, this value
   is better for every later ``end``, too. So a deque holds, in order, each ``start`` that is best
   for some later ``end``. Each ``start`` in the deque has a first ``end`` for which it is better
-  than the ``start`` before it; bisection finds this ``end``. n items take n log n steps.
-* *Count.* A batch should take as many items as it can: its oldest item, and all items after it that
-  the age limit and the caps allow. Times and weights are added in the same order as in a queue, so
-  floats are rounded in the same way. n items take n steps.
+  than the ``start`` before it. Bisection finds this ``end``. n items take n log n steps.
+* *Count.* A batch should take as many items as the age limit and the caps allow. Times and weights
+  are added in the same order as in a queue, so floats are rounded in the same way. n items take n
+  steps.
 * *Latency.* All flushes take the same time. Each flush starts as early as it can, on the slot that
-  becomes free first. There may be several Pareto-optimal ways to flush a prefix: these ways differ
+  becomes free first. There may be several Pareto-optimal ways to flush a prefix. These ways differ
   in the greatest latency so far and in the times at which slots become free. All of them are kept.
   For a few items there are few ways, but for many items there may be many.
 """
@@ -93,8 +93,8 @@ def fewest_flushes(
     """Return the least number of flushes for all items, within an age limit and caps.
 
     A flush can start at any time. Batches take items in order of arrival, although with weights
-    another order may need fewer batches. The last arrival in a batch can be at most the arrival of
-    its oldest item plus ``max_wait_seconds``; with floats this sum is rounded.
+    another order may need fewer batches. The newest item in a batch must not arrive later than the
+    arrival of the oldest item plus ``max_wait_seconds``. With floats this sum is rounded.
 
     Args:
         arrivals: The times at which the items arrive, in seconds, not decreasing.

@@ -25,8 +25,8 @@ class Failure(Generic[T]):
     Attributes:
         items: The items that failed, oldest first; the handler may change this list.
         error: The exception that ``flush_fn`` raised.
-        errors: The exceptions of the items, in the same order, if ``error`` is a PartialFailure;
-            else None.
+        errors: The exceptions of the items, in the same order as ``items``. None if ``error`` is
+            not a PartialFailure.
         attempt: How many times ``flush_fn`` was called with these items: 1, 2, … After a Split, the
             calls with each half are counted from 1.
         reason: The reason of the flush: see :class:`FlushReport`.
@@ -66,8 +66,9 @@ class Retry:
     Args:
         after: The length of the pause, in seconds.
         hold: Whether all other calls of ``flush_fn`` in this queue must wait for the end of the
-            pause, too, for example because an API has answered with Retry-After. Calls that already
-            run are left alone. If there are several holds, the one that ends last counts.
+            pause, too. This is right, for example, if an API has answered with Retry-After. Calls
+            that already run are not affected. If there are several holds, the one that ends last
+            counts.
 
     Raises:
         TypeError, ValueError: ``after`` is not a finite number of at least 0, or ``hold`` is not a
@@ -91,11 +92,11 @@ class Retry:
         *,
         jitter: Callable[[], float] | None = None,
     ) -> Self:
-        """Return a Retry; its pause doubles with each attempt: first, 2 * first, 4 * first, … most.
+        """Return a Retry with a pause that doubles with each attempt, from ``first`` to ``most``.
 
         After attempt n the pause is min(most, first * 2 ** (n - 1)) seconds: a truncated
-        exponential backoff. With ``jitter=random.random`` the pause is a random part of that, so
-        that many processes do not all retry at the same moment. This is the "full jitter" of
+        exponential backoff. With ``jitter=random.random`` the pause is a random part of this time,
+        so that many processes do not all retry at the same moment. This is the "full jitter" of
         M. Brooker, "Exponential Backoff and Jitter" (AWS Architecture Blog, 2015).
 
         Args:
@@ -107,8 +108,8 @@ class Retry:
                 always has the same pause.
 
         Raises:
-            TypeError: ``attempt`` is not an int, ``first`` or ``most`` is not a real number, or
-                ``jitter`` is not a plain function or returned something else than a real number.
+            TypeError: ``attempt`` is not an int, ``first``, ``most`` or the result of ``jitter`` is
+                not a real number, or ``jitter`` is not a plain function.
             ValueError: ``attempt`` is below 1, ``first`` is not above 0, ``most`` is below
                 ``first``, ``first`` or ``most`` is not finite, or ``jitter`` returned a number that
                 is not from 0 to 1.
@@ -144,7 +145,7 @@ FAIL = Fail()
 
 
 def as_verdict(answer: object) -> object:
-    """Return a failure handler's answer, but an instance in place of the class of a verdict."""
+    """Return a failure handler's answer; if it is the class of a verdict, return an instance."""
     return next((kind() for kind in (Fail, Drop, Retry, Split) if answer is kind), answer)
 
 
@@ -153,8 +154,8 @@ class FlushReport:
     """The report of one flush that has ended.
 
     Attributes:
-        reason: The reason of the flush: the one that the policy gave, or "flush" (a call of
-            ``flush()``), "drain" (a close) or "pressure" (the queue lacked room).
+        reason: The reason that the policy gave for the flush; or "flush" (a call of ``flush()``),
+            "drain" (a close) or "pressure" (the queue lacked room).
         count: The number of items in the batch.
         weight: The total weight of these items.
         waited: How long the oldest of these items had waited when the flush started, in seconds.
@@ -199,7 +200,8 @@ class QueueStats:
         undelivered: The number of lost items that ``flush_fn`` was never called with.
         in_doubt: The number of lost items that ``flush_fn`` was called with.
         pending: The number of items that wait.
-        in_flight: The number of items in running flushes (in QueueState: the number of flushes).
+        in_flight: The number of items in running flushes. (The ``in_flight`` of a QueueState is
+            the number of flushes.)
         waiting: The number of producers that wait for room.
         flushes: The number of flushes that have ended, for each reason.
         oldest_age: The age of the oldest item that waits, in seconds; 0 if no item waits.

@@ -44,9 +44,9 @@ class Wait:
     """The decision to do nothing until the next event, or until a given time at the latest.
 
     Args:
-        until: A time in seconds, on the same clock as the ``now`` of the event, and later. This is
-            a promise: if no event comes before that time, ``tick(until)`` answers :class:`Flush`.
-            inf: wait for the next event.
+        until: A time in seconds. It must be later than the ``now`` of the event, on the same clock.
+            This is a promise: if no event comes before that time, ``tick(until)`` answers
+            :class:`Flush`. inf: wait for the next event.
     """
 
     until: float = math.inf
@@ -74,18 +74,18 @@ class FlushPolicy(abc.ABC):
     ``@attrs.frozen``, and need not call ``super().__init__()``.
 
     A policy that learns from events has fields of its own, and overrides the methods of these
-    events: such a method updates the fields and returns ``super().<event>(...)``, because the base
-    class updates the facts. If the new fields depend on the facts after the event, the method calls
-    ``super().<event>(...)`` first, and returns ``self.answer(now)``.
+    events. Such a method updates the fields and returns ``super().<event>(...)``, because the base
+    class updates the facts. If the fields depend on the facts after the event, the method calls
+    ``super().<event>(...)`` first, then updates the fields, and returns ``self.answer(now)``.
 
-    The method of each event returns the decision after that event: the decision of ``decide`` while
-    an item is pending and a slot is free, else ``Wait()``. Times are in seconds. An event that
-    cannot have happened (at a time before the last event, a flush of more items than wait, more
-    flushes than slots) raises a ValueError. A count that is not an int raises a TypeError. After
-    such an error the facts are unchanged.
+    The method of each event returns the decision after that event. If an item is pending and a slot
+    is free, this is the decision of ``decide``; otherwise it is ``Wait()``. Times are in seconds.
+    For an event that cannot have happened, the method raises a ValueError. Examples are a time
+    before that of the last event, a flush of more items than wait, and more flushes than slots. For
+    a count that is not an int, it raises a TypeError. After such an error the facts are unchanged.
 
     A policy object is a template: each queue and each simulation runs a deep copy of it with a
-    :class:`QueueState` of its own, so one object may be given to many queues.
+    :class:`QueueState` of its own. So one object may be given to many queues.
 
     Attributes:
         queue: The facts, which a subclass only reads.
@@ -120,10 +120,10 @@ class FlushPolicy(abc.ABC):
 
     @abc.abstractmethod
     def decide(self, now: float) -> Decision:
-        """Return a Flush or a Wait; called after each event if an item waits and a slot is free.
+        """Return the decision after an event: a Flush or a Wait.
 
-        This method must change nothing, and must return the same decision for the same facts and
-        time.
+        This method is called only if an item waits and a slot is free. It must change nothing, and
+        must return the same decision for the same facts and time.
         """
 
     def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
@@ -144,7 +144,7 @@ class FlushPolicy(abc.ABC):
     ) -> Decision:
         """Record that a flush has ended; return the decision.
 
-        The flush had ``count`` items and took ``seconds``; ``error`` is its exception if it failed.
+        The flush had ``count`` items and took ``seconds``. ``error`` is its exception, or None.
         """
         self.queue.flush_done(now, count, seconds)
         return self.answer(now)
@@ -162,9 +162,10 @@ class FlushPolicy(abc.ABC):
         )
 
     def answer(self, now: float) -> Decision:
-        """Return the decision for the present facts; for subclasses that override events.
+        """Return the decision for the present facts.
 
-        It is ``decide(now)`` while an item is pending and a slot is free, else ``Wait()``.
+        If an item is pending and a slot is free, the decision is ``decide(now)``; otherwise it is
+        ``Wait()``. Subclasses that override events may call this method.
         """
         queue = self.queue
         if queue.pending == 0 or queue.in_flight >= queue.max_in_flight:

@@ -51,9 +51,10 @@ class Request(Generic[K]):
         key: The key.
         answer: The result that the loader returned for the key.
         error: The exception that the loader raised last, or None.
-        caller: The caller that made the request, while that caller waits; afterwards None.
+        caller: The caller that made the request. None if this caller no longer waits.
         kept: The request that is kept in place of this one, or None.
-        joined: The later requests for the same key, in place of which this one is kept, or None.
+        joined: The later requests for the same key, which get the result of this request. None if
+            there are no such requests.
     """
 
     __slots__ = ("_cancels", "answer", "caller", "error", "joined", "kept", "key")
@@ -172,7 +173,7 @@ def _answers(requests: Sequence[Request[Any]], results: object) -> list[object]:
 
 
 def _is_sequence(results: object) -> TypeGuard[Iterable[object]]:
-    """Return whether the results have an order, like an array, which need not be a Sequence."""
+    """Return whether the results are in an order, as in a Sequence or an array."""
     is_one = isinstance(results, Sized) and isinstance(results, Iterable)
     return is_one and not isinstance(results, str | bytes | AbstractSet)
 

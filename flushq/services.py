@@ -6,14 +6,14 @@ the queue fails, this module raises SIGTERM to end the service.
 
 At its end uvicorn restores the earlier handler of SIGTERM and raises SIGTERM again. This kills the
 process, and the exit status is that of an ordinary stop. So if a queue has failed or lost items,
-SIGTERM is blocked at the end of the block. If a SIGTERM is pending when the task of the block has
-ended, and would kill the process, the process is ended with status 1 instead. Other servers let the
-exception of the queue end the program, which gives the same status.
+SIGTERM is blocked at the end of the block. When the task of the block has ended, a SIGTERM may be
+pending that would kill the process. In that case the process is ended with status 1 instead. Other
+servers let the exception of the queue end the program, which gives the same status.
 
 SIGTERM would kill a program that has no handler for it. In such a program the task of the block is
 cancelled instead, and the exception of the queue ends the program. The task is also cancelled if
-the handler of SIGTERM raises an exception, for example by ``sys.exit``: that exception would leave
-the event loop at once, and the program would not end with the status of a failure.
+the handler of SIGTERM raises an exception, for example by ``sys.exit``. Otherwise that exception
+would leave the event loop at once, and the program would not end with the status of a failure.
 """
 
 import asyncio
@@ -42,27 +42,27 @@ async def running(queue: FlushQueue[T], left: Path | None = None) -> AsyncIterat
 
     Use it in a lifespan of FastAPI or Starlette, in a cleanup context of aiohttp, or in a
     ``main()``. At the end of the block the queue drains, within its ``max_shutdown_wait``. If the
-    queue fails or loses items before that, the service ends at once: SIGTERM is raised. If the
-    program has no handler for SIGTERM, or the handler raises an exception, the task of the block is
-    cancelled instead.
+    queue fails or loses items before the end of the block, the service ends at once: SIGTERM is
+    raised. If the program has no handler for SIGTERM, or the handler raises an exception, the task
+    of the block is cancelled instead.
 
-    The exit status is 1 if the queue has failed, or if items are left after the drain; otherwise it
-    is the status of the server, as if there were no queue. In two cases it is the status of the
-    server although items are left: after Ctrl-C (uvicorn then exits with 0), and if a signal
-    handler of the program calls ``sys.exit``.
+    The exit status is 1 if the queue has failed, or if items are left after the drain. Otherwise
+    the exit status is that of the server, as if there were no queue. There are two exceptions:
+    after Ctrl-C, and if a signal handler of the program calls ``sys.exit``, the exit status is that
+    of the server although items are left. (After Ctrl-C, uvicorn exits with 0.)
 
-    A cancellation of the block drains the queue, and is raised after the drain. Another
+    A cancellation of the block drains the queue, and is raised after the drain. A second
     cancellation, during the drain, aborts the drain. A WARNING of the logger ``flushq`` tells how
     many items are left for the next start, and in which file.
 
     Args:
         queue: The queue, which has not been started.
-        left: The file for the items that are left, a JSON array of the items in ``in_doubt`` and
-            then those in ``undelivered``. Each process needs a file of its own. If the queue has a
-            ``lost_as``, the file holds the values that ``lost_as`` returned, not the items. The
-            next start delivers the items in the file before the block begins; an item that was a
-            tuple or a list comes back as a tuple. If ``when_full`` is not "wait", the queue may
-            displace some of these items. None: items that are left are lost.
+        left: The file for the items that are left. It holds a JSON array: first the items in
+            ``in_doubt``, then those in ``undelivered``. Each process needs a file of its own. If
+            the queue has a ``lost_as``, the file holds the values that ``lost_as`` returned, not
+            the items. The next start delivers the items in the file before the block begins. An
+            item that was a tuple or a list comes back as a tuple. If ``when_full`` is not "wait",
+            the queue may displace some of these items. None: items that are left are lost.
 
     Raises:
         FlushFailed, PolicyError: The queue has failed. If it failed before the block began, the

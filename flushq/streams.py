@@ -29,8 +29,8 @@ class Handover(Generic[T]):
     Attributes:
         undelivered: The items that were read and not yielded, in the order of the source.
         in_doubt: The items of the batch that the consumer had in hand when it left the block.
-        unaccepted: A list with the one item that was read, and that the queue has not accepted yet
-            or has refused; empty if there is no such item.
+        unaccepted: The item that was read last, if the queue has refused it or has not accepted it
+            yet. This is a list with one item, or an empty list.
         left: Whether the consumer has left the block of the stream.
         late: The exception that the source raised while it was being stopped, or None.
     """
@@ -78,7 +78,9 @@ class Handover(Generic[T]):
             self._core.ending.leave(waiter)
 
     def take(self) -> list[T] | None:
-        """Return the offered batch, which the consumer now has in hand, or None after the last one.
+        """Return the offered batch, or None after the last batch.
+
+        From now on the consumer has the batch in hand.
 
         Raises:
             PolicyError: The queue has failed.

@@ -1,8 +1,8 @@
 """The reports, log records, notes and warnings of a driver.
 
-None of these may stop a queue: if a record cannot be logged, or a note cannot be added to an
-exception, that is ignored. The functions here may run code of the user (a logging handler,
-on_report), so the driver must not hold a lock when it calls them.
+None of these may stop a queue. So it is ignored if a record cannot be logged, or if a note cannot
+be added to an exception. The functions here may run code of the user (a logging handler,
+on_report), so the driver must not hold a lock when it calls these functions.
 """
 
 import logging
@@ -51,8 +51,8 @@ def log_failure(failure: QueueEnded | None) -> None:
 def log_displaced(core: Core[Any], now: float) -> None:
     """Log how many items were displaced, if a record is due.
 
-    An item that a finalizer or a signal handler has enqueued gets a record of its own if it was
-    displaced because it could not be merged, or because there was no room for the merged item.
+    Items of finalizers and signal handlers may be displaced for other reasons: an item cannot be
+    merged, or there is no room for the merged item. Each of these items gets a record of its own.
     """
     count = core.admission.count_to_report(now)
     if count:
@@ -84,7 +84,7 @@ def log_collected(core: Core[Any], items: int, source: object) -> None:
 def log_loss(core: Core[Any], what: str) -> None:
     """Log ``what`` and the outcome of the queue, if the queue failed or lost items.
 
-    This is for a queue for whose end no caller waits.
+    The driver calls this if no caller waits for the end of the queue.
     """
     outcome = core.ending.outcome()
     if outcome is not None:
@@ -94,7 +94,7 @@ def log_loss(core: Core[Any], what: str) -> None:
 def raise_or_log_late(
     core: Core[Any], late: BaseException | None, error: BaseException | None
 ) -> None:
-    """Raise ``late``, which a stopped source raised; only log it if the block raised ``error``."""
+    """Raise the exception ``late`` of a source, or log ``late`` if the block raised ``error``."""
     if late is None:
         return
     if error is None:
@@ -116,7 +116,7 @@ def log_no_dead_letter(item: object, trouble: BaseException) -> None:
 def raise_outcome(
     core: Core[T], interruption: BaseException | None, error: BaseException | None = None
 ) -> None:
-    """Raise ``interruption``, if there is one, or else the outcome of the queue, if there is one.
+    """Raise ``interruption``; if it is None, raise the outcome of the queue, if there is one.
 
     ``interruption`` is the exception that came during the wait for the end of the queue. If the
     block of the queue has raised ``error``, the outcome is not raised, because ``error`` is raised

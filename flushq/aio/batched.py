@@ -1,12 +1,12 @@
-"""Request and response: many callers ask for one key each, one call answers all of them.
+"""Request and response: many callers ask for one key each, and one call answers all of them.
 
 A Batched has a FlushQueue and uses its public interface. The requests of the callers are the items
 of this queue. The flush function calls the *loader*, a function of the user, with the keys of a
 batch, and writes each answer on its request. If the loader raises, the requests of the batch are
-dropped, unless ``on_failure`` decides otherwise. A caller waits in ``deliver``, so it is told how
-its request ended. Callers with the same key share one request while that request waits: for the
-queue the later requests are duplicates, and their callers get the result of the request that
-stayed.
+dropped, unless ``on_failure`` decides otherwise. A caller waits in ``deliver``, which returns or
+raises when the request has ended. Callers with the same key share one request while that request
+waits. For the queue the later requests are duplicates. Their callers get the result of the request
+that is kept.
 """
 
 import inspect
@@ -44,13 +44,14 @@ class Batched(Generic[K, V]):
 
     Args:
         loader: An async callable that takes a list of keys, all different if ``share`` is set. It
-            returns a sequence with one result for each key, in order, or a mapping. If the result
-            for a key is an exception, it is raised, unchanged, to all who asked for this key. The
-            loader runs in a copy of the contextvars context in which the queue was started.
+            returns a mapping of keys to results, or a sequence with one result for each key, in the
+            order of the keys. If a result is an exception, this exception is raised, unchanged, to
+            all who asked for its key. The loader runs in a copy of the contextvars context in which
+            the queue was started.
         policy: The policy, which decides when to call the loader. The queue runs a deep copy of it.
         share: Whether callers share one result if they ask for a key while a request for the same
-            key waits. False: the loader gets the key once for each caller, for example because the
-            answers of a model are random; then a key need not be hashable.
+            key waits. False: the loader gets the key once for each caller, and a key need not be
+            hashable. This is right, for example, if the answers of a model are random.
         weigh: A function that returns the weight of a key. Needed for ``max_weight`` and
             ``max_queue_weight``.
         partition_key: A function that returns the partition of a key: each call of the loader gets
@@ -145,14 +146,15 @@ class Batched(Generic[K, V]):
 
         Raises:
             KeyError: The loader returned a mapping without this key.
-            ItemFailed: The loader raised, or its results do not match its keys, and ``on_failure``
-                returned Drop or Fail. Each caller gets a new ItemFailed; its ``__cause__`` is the
-                exception of the loader, or tells why the results do not match.
+            ItemFailed: The call of the loader failed, and ``on_failure`` returned Drop or Fail. A
+                call fails if the loader raises, or if its results do not match its keys. Each
+                caller gets a new ItemFailed. Its ``__cause__`` is the exception of the loader, or
+                tells why the results do not match.
             Displaced: The queue was full and displaced the request.
             FlushFailed, PolicyError, ShutdownTimeout: The queue ended before the answer came.
             FlushqError: The request was not accepted: see :meth:`FlushQueue.enqueue`.
             TypeError: ``share`` is set, and the key cannot be hashed.
-            RuntimeError: Called by the loader itself, or on another event loop.
+            RuntimeError: Called inside the loader, or on another event loop.
             BaseException: The exception that the loader returned for this key.
         """
         own, failed, displaced = Request(key, current_task() or ANYBODY), False, False
@@ -160,7 +162,7 @@ class Batched(Generic[K, V]):
             await self._queue.deliver(own, on_accepted=own.join)
         except Displaced:
             displaced = True
-        except ItemFailed:  # the request that stayed has the exception of the loader
+        except ItemFailed:  # the kept request has the exception of the loader
             failed = True
         finally:
             request = own.release()

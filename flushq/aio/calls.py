@@ -1,6 +1,6 @@
-"""The calls that one flush makes: of flush_fn; after a failure, of the handler and flush_fn again.
+"""The calls that one flush makes: of flush_fn and, after a failure, of the failure handler.
 
-``run_flush`` raises nothing, and records the outcome of a batch on the Batch: a flush runs in a
+``run_flush`` raises nothing, and records the outcome of a batch on the Batch. A flush runs in a
 task of its own, and the outcome must be known whatever happens to that task.
 """
 
@@ -129,8 +129,8 @@ def is_failure(error: BaseException) -> bool:
     """Return whether an exception is a failure of the function that this task has called.
 
     A CancelledError is a failure unless this task was cancelled. Any other exception is a failure
-    if it is an Exception, even if the task is marked as cancelled: up to Python 3.12, a TaskGroup
-    that has failed leaves this mark on its task.
+    if it is an Exception. This is so even if the task is marked as cancelled: up to Python 3.12, a
+    TaskGroup that has failed leaves this mark on its task.
     """
     if not isinstance(error, asyncio.CancelledError):
         return isinstance(error, Exception)

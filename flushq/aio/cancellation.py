@@ -25,7 +25,7 @@ async def until_ended(
     ``owner`` says whether the caller is an owner of the queue (flushq.core.ending). If an owner
     waits for the end, or has waited, the cancellation of any other caller is raised at once, and
     does not affect the queue. ``error`` is the exception with which the caller left the block of
-    the queue: a CancelledError counts as the first cancellation of the caller.
+    the queue, or None. A CancelledError counts as the first cancellation of the caller.
     """
     cancelled, shielded = None, isinstance(error, asyncio.CancelledError)
     while not core.ending.ended:

@@ -3,9 +3,9 @@
 This is the hot path. *Credit* (flushq.core.admission) is the number of items that may come in
 without a check. While there is credit, ``enqueue`` makes one step of an iterator and one append.
 Without credit, an item takes the slow path: the item is checked, and new credit is granted for the
-next items. ``_append`` is the append method of the buffer; for the first item of a burst it is a
-method that also records the time and schedules a pass. The attributes are slots without a default
-in the class, because CPython reads these fastest.
+next items. ``_append`` is usually the append method of the buffer. For the first item of a burst,
+``_append`` is a method that also records the time and schedules a pass. The attributes are slots
+without a default in the class, because CPython reads such slots fastest.
 """
 
 import asyncio
@@ -51,10 +51,10 @@ class Entrance(QueueView[T]):
             FlushFailed, PolicyError: The queue has failed.
             ItemTooLarge: The item, alone or merged, weighs more than ``max_weight`` or
                 ``max_queue_weight``.
-            QueueFull: Called inside flush_fn, and waiting could never end, because every flush that
-                could make room waits for room in this queue, too.
-            RuntimeError: No event loop runs, or another loop than that of the queue. (Outside of
-                asyncio's debug mode, not every call checks this.)
+            QueueFull: There is no room, and waiting would never end. This can happen inside
+                flush_fn if each flush that could make room waits for room itself.
+            RuntimeError: No event loop runs, or the running loop is not that of the queue. (In
+                asyncio's debug mode, every call checks this; otherwise some calls do not.)
             TypeError: A key cannot be hashed, the weight is not a real number, or a function that
                 returns a key or the weight is async.
             ValueError: The weight is not from 0 to 1e300, or ``merge`` has changed the key.
@@ -100,14 +100,14 @@ class Entrance(QueueView[T]):
         """Wait for room, accept the item, and return when the item was delivered.
 
         If the call is cancelled after the item was accepted, the queue keeps the item.
-        ``on_accepted`` is called with the item (for a duplicate: with the item that stays) in the
-        same step in which the queue accepts the item. It must not raise.
+        In the same step in which the queue accepts the item, it calls ``on_accepted`` with the item
+        (for a duplicate: with the item that stays). ``on_accepted`` must not raise.
 
         Raises:
             ItemFailed, Dropped, Displaced, ShutdownTimeout: The item was accepted, and not
                 delivered: see :class:`Receipt`.
-            FlushFailed, PolicyError: The queue has failed, before or after it accepted the item;
-                use :meth:`submit` to tell these two cases apart.
+            FlushFailed, PolicyError: The queue has failed, before or after it accepted the item.
+                Use :meth:`submit` to tell these two cases apart.
             QueueClosed, ItemTooLarge, TypeError, ValueError, Exception: The item was not accepted:
                 see :meth:`enqueue`.
             RuntimeError: Called inside flush_fn, or on another event loop; the item was not

@@ -40,8 +40,8 @@ class FlushQueue(Entrance[T]):
 
     Args:
         flush_fn: An async callable that takes a list of items, oldest first. It may change the
-            list, and its result is ignored. If it raises, the failure handler is asked; after a
-            PartialFailure the handler is asked only about the failed items, and the others are
+            list, and its result is ignored. If it raises, the failure handler is asked. After a
+            PartialFailure the handler is asked only about the failed items; the others are
             delivered. ``flush_fn`` runs in a copy of the contextvars context in which the queue was
             started.
         policy: The policy, which decides when to flush. The queue runs a deep copy of it.
@@ -60,8 +60,8 @@ class FlushQueue(Entrance[T]):
             "drop_oldest": the item is accepted, and as many of the oldest waiting items as needed
             are displaced. "drop_newest": the item is accepted and displaced at once. Displaced
             items are counted, logged, and never handed to ``flush_fn``. In the last two modes
-            enqueue never waits for room, and a queue that is full, or has displaced an item since
-            its last batch, flushes as soon as it can, whatever the policy says.
+            enqueue never waits for room. In these modes a queue flushes as soon as it can, whatever
+            the policy says, if it is full or has displaced an item since its last batch.
         merge: A plain function of the waiting item and a new item with the same key. It returns the
             item that waits from now on, in the same place: with ``lambda old, new: new`` the last
             one wins. It must return an item with the same key, and must not change the two items.
@@ -70,18 +70,18 @@ class FlushQueue(Entrance[T]):
         max_in_flight_per_partition: The most flushes of one partition that may run at a time; with
             1 the batches of a partition also end in order. None: no limit but ``max_in_flight``.
         max_shutdown_wait: The most seconds that a close may take, or that running flushes may take
-            after a failure. None: no limit. After this time no flush starts, and running ones
-            are cancelled; with 0 this happens at once.
+            after a failure. After this time no flush starts, and running flushes are cancelled.
+            With 0 this happens at once. None: no limit.
         throttle: The throttle, which decides when each call of flush_fn may start, even a retry; no
             reason to flush overrules the throttle. The queue runs a deep copy of it. None: a call
             may start at any time.
-        on_failure: The failure handler, called when flush_fn has raised: a function, plain or
-            async, that takes a Failure and returns a verdict. The handler may return the class
-            of a verdict: Retry means Retry(0). The handler is part of the flush: it runs in the
-            context of the flush, and is cancelled with the flush. If the handler raises or returns
-            anything else, the queue ends with FlushFailed. The handler is not asked about the
-            cancellation of a flush, nor about KeyboardInterrupt, SystemExit, or an invalid
-            PartialFailure. None: every failure ends the queue.
+        on_failure: The failure handler: a function, plain or async, that takes a Failure and
+            returns a verdict. It is called when flush_fn has raised, and may return the class of a
+            verdict: Retry means Retry(0). The handler is part of the flush: it runs in the context
+            of the flush, and is cancelled with the flush. If the handler raises or returns anything
+            else, the queue ends with FlushFailed. The handler is not asked about the cancellation
+            of a flush, nor about KeyboardInterrupt, SystemExit, or an invalid PartialFailure. None:
+            every failure ends the queue.
         on_report: A plain function that is called with a FlushReport after every flush. An
             exception that it raises is logged.
         name: The name of the queue in its repr, in exceptions, log records and tasks.
@@ -187,7 +187,7 @@ class FlushQueue(Entrance[T]):
     ) -> None:
         """Close the queue and drain it.
 
-        An exception of the block is raised afterwards; a log record and a note on that exception
+        An exception of the block is raised afterwards. A log record and a note on that exception
         tell what was lost. A cancellation during the drain aborts the drain, and is raised in place
         of the exception of the block.
 
@@ -209,9 +209,9 @@ class FlushQueue(Entrance[T]):
         """Start the queue, and return when the queue has ended: run this in a task of a TaskGroup.
 
         The queue ends when it is closed (:meth:`aclose`), when it fails, or when this call is
-        cancelled: then the queue drains, and the CancelledError is raised afterwards. A second
-        cancellation aborts the drain. If the queue is closing, closed or failed, this call only
-        waits for the end.
+        cancelled. After a cancellation the queue drains, and then the CancelledError is raised. A
+        second cancellation aborts the drain. If the queue is already closing, closed or failed,
+        this call only waits for the end.
 
         Raises:
             FlushFailed, PolicyError: The queue has failed.

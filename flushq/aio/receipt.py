@@ -24,7 +24,7 @@ class Receipt(Generic[T]):
         Dropped: The same, and the failure handler dropped the item.
         Displaced: The queue was full and displaced the item.
         FlushFailed, PolicyError, ShutdownTimeout: The queue ended, and the item was lost.
-        RuntimeError: Awaited before the item has ended, inside flush_fn or on another event loop.
+        RuntimeError: Awaited inside flush_fn, or on another event loop, before the item has ended.
     """
 
     __slots__ = ("_completion", "_runner")

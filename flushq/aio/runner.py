@@ -1,8 +1,8 @@
 """The Runner of a Core on an event loop: passes, a task for each flush, a timer, a deadline.
 
-Every event schedules one pass, a callback in the next iteration of the loop, and only the pass
-starts flushes. If one item comes in each iteration of the loop, the pass is most of the cost of an
-item. So each step of the pass begins with a cheap check whether the step is needed.
+Every event schedules one pass: a callback in the next iteration of the loop. Only a pass starts
+flushes. If one item comes in each iteration of the loop, the pass is most of the cost of an item.
+So each step of the pass begins with a cheap check whether the step is needed.
 
 A flush is a task, in a copy of the contextvars context in which the queue was started. Whatever
 happens to the task, the outcome of the items is recorded on the Batch. A later pass reports this
@@ -30,7 +30,7 @@ T = TypeVar("T")
 _HAS_EAGER_TASKS = sys.version_info >= (3, 12)
 
 START_SECONDS = 1.0
-"""How many seconds after the first item a queue that was not started logs a warning."""
+"""A queue that was not started logs a warning this many seconds after its first item."""
 
 
 class Runner(Generic[T]):
@@ -314,8 +314,8 @@ def new_task(
 ) -> asyncio.Task[None]:
     """Return a task for a flush: an eager task, if Python has these and there is no task factory.
 
-    An eager task calls flush_fn an iteration of the loop earlier, and a flush that does not suspend
-    has ended when this returns.
+    An eager task calls flush_fn one iteration of the loop earlier. If the flush does not suspend,
+    an eager task has ended when this function returns.
     """
     if _HAS_EAGER_TASKS and loop.get_task_factory() is None:
         return asyncio.Task(flush, loop=loop, name=name, context=context, eager_start=True)

@@ -39,14 +39,14 @@ class Batched(Generic[K, V]):
 
     Args:
         loader: A plain callable that takes a list of keys, all different if ``share`` is set. It
-            returns a sequence with one result for each key, in order, or a mapping. If the result
-            for a key is an exception, it is raised, unchanged, to all who asked for this key. The
-            loader runs in a thread of the queue, in a copy of the contextvars context in which the
-            queue was started.
+            returns a mapping of keys to results, or a sequence with one result for each key, in the
+            order of the keys. If a result is an exception, this exception is raised, unchanged, to
+            all who asked for its key. The loader runs in a thread of the queue, in a copy of the
+            contextvars context in which the queue was started.
         policy: The policy, which decides when to call the loader. The queue runs a deep copy of it.
         share: Whether callers share one result if they ask for a key while a request for the same
-            key waits. False: the loader gets the key once for each caller, for example because the
-            answers of a model are random; then a key need not be hashable.
+            key waits. False: the loader gets the key once for each caller, and a key need not be
+            hashable. This is right, for example, if the answers of a model are random.
         weigh: A function that returns the weight of a key. Needed for ``max_weight`` and
             ``max_queue_weight``.
         partition_key: A function that returns the partition of a key: each call of the loader gets
@@ -135,15 +135,17 @@ class Batched(Generic[K, V]):
         """Ask for one key, in a batch with other callers, and return the result for this key.
 
         Callers who ask for a key while a request for the same key waits share one result (unless
-        ``share=False``). If, before the loader is called, a timeout or an interrupt has ended the
-        wait of all callers of a request, the loader does not get the key of this request.
+        ``share=False``). If a timeout or an interrupt (KeyboardInterrupt) ends the wait of all
+        callers of a request before the loader is called, the loader does not get the key of this
+        request.
 
         Raises:
             TimeoutError: There was no answer within ``timeout`` seconds (None: no limit).
             KeyError: The loader returned a mapping without this key.
-            ItemFailed: The loader raised, or its results do not match its keys, and ``on_failure``
-                returned Drop or Fail. Each caller gets a new ItemFailed; its ``__cause__`` is the
-                exception of the loader, or tells why the results do not match.
+            ItemFailed: The call of the loader failed, and ``on_failure`` returned Drop or Fail. A
+                call fails if the loader raises, or if its results do not match its keys. Each
+                caller gets a new ItemFailed. Its ``__cause__`` is the exception of the loader, or
+                tells why the results do not match.
             Displaced: The queue was full and displaced the request.
             FlushFailed, PolicyError, ShutdownTimeout: The queue ended before the answer came.
             FlushqError: The request was not accepted: see :meth:`FlushQueue.enqueue`.

@@ -52,10 +52,11 @@ class FlushQueue(QueueView[T]):
 
     Args:
         flush_fn: A plain callable that takes a list of items, oldest first. It may change the list,
-            and its result is ignored. If it raises, the failure handler is asked; after a
-            PartialFailure only about the failed items, and the others are delivered. flush_fn runs
-            in a thread of the queue (if no thread can be started: in a thread that waits for the
-            queue), in a copy of the contextvars context in which the queue was started.
+            and its result is ignored. If it raises, the failure handler is asked. After a
+            PartialFailure the handler is asked only about the failed items; the others are
+            delivered. flush_fn runs in a copy of the contextvars context in which the queue was
+            started, and in a thread of the queue. If no thread can be started, it runs in a thread
+            that waits for the queue.
         policy: The policy, which decides when to flush. The queue runs a deep copy of it.
         dedupe_key: A function that returns the key of an item, a hashable value. An item with the
             key of a waiting item is accepted, counted and discarded. None: no item is a duplicate.
@@ -63,7 +64,7 @@ class FlushQueue(QueueView[T]):
             for ``max_weight`` of the policy and for ``max_queue_weight``.
         partition_key: A function that returns the partition of an item, a hashable value: a batch
             holds items of one partition only. A partition exists while its items wait or are in
-            flight. Its own copy of the policy ends with the partition. None: no partitions.
+            flight. It has its own copy of the policy while it exists. None: no partitions.
         max_queue_size: The most items that may wait; those in flight are not counted.
         max_queue_weight: The most weight that the waiting items may have together; a second limit
             beside ``max_queue_size``. Needs ``weigh``. None: any weight.
@@ -71,8 +72,8 @@ class FlushQueue(QueueView[T]):
             "drop_oldest": the item is accepted, and as many of the oldest waiting items as needed
             are displaced. "drop_newest": the item is accepted and displaced at once. Displaced
             items are counted, logged, and never handed to ``flush_fn``. In the last two modes
-            enqueue never waits for room, and a queue that is full, or has displaced an item since
-            its last batch, flushes as soon as it can, whatever the policy says.
+            enqueue never waits for room. In these modes a queue flushes as soon as it can, whatever
+            the policy says, if it is full or has displaced an item since its last batch.
         merge: A plain function of the waiting item and a new item with the same key. It returns the
             item that waits from now on, in the same place: ``lambda old, new: new`` keeps the last
             one. It must return an item with the same key, and must not change the two items. Needs
@@ -81,17 +82,16 @@ class FlushQueue(QueueView[T]):
         max_in_flight_per_partition: The most flushes of one partition that may run at a time; with
             1 the batches of a partition also end in order. None: no limit but ``max_in_flight``.
         max_shutdown_wait: The most seconds that a close may take, or that running flushes may take
-            after a failure. None: no limit. After this time no flush starts, and running ones
-            are abandoned, as a thread cannot be cancelled: their items are in doubt, and the queue
-            ignores how they end. With 0 this happens at once.
+            after a failure. After this time no flush starts, and running flushes are abandoned, as
+            a thread cannot be cancelled: their items are in doubt, and the queue ignores how these
+            flushes end. With 0 this happens at once. None: no limit.
         throttle: The throttle, which decides when each call of flush_fn may start, even a retry; no
             reason to flush overrules it. The queue runs a deep copy of it. None: at any time.
-        on_failure: The failure handler, called in the thread of the flush when flush_fn has raised:
-            a plain function that takes a Failure and returns a verdict. It may return the class of
-            a verdict: Retry means Retry(0). If the handler raises or returns anything else, the
-            queue ends with FlushFailed. The same happens, without a call of the handler, after
-            KeyboardInterrupt, SystemExit, or an invalid PartialFailure. None: every failure ends
-            the queue.
+        on_failure: The failure handler: a plain function that takes a Failure and returns a verdict
+            or its class (Retry means Retry(0)). It is called when flush_fn has raised, in the same
+            thread. If the handler raises or returns anything else, the queue ends with FlushFailed.
+            The same happens after KeyboardInterrupt, SystemExit or an invalid PartialFailure,
+            without a call of the handler. None: every failure ends the queue.
         on_report: A plain function that is called with a FlushReport after every flush. It runs in
             the thread that starts flushes on time, so it must be quick: flushes and other reports
             may have to wait for it. An exception that it raises is logged.
@@ -243,8 +243,8 @@ class FlushQueue(QueueView[T]):
 
         ``timeout`` limits the whole call. After a TimeoutError or an interrupt (KeyboardInterrupt)
         the queue keeps an item that was accepted; use :meth:`submit` to know whether it was.
-        ``on_accepted`` is called with the item (for a duplicate: with the item that stays) in the
-        same step in which the queue accepts the item. It must not raise.
+        In the same step in which the queue accepts the item, it calls ``on_accepted`` with the item
+        (for a duplicate: with the item that stays). ``on_accepted`` must not raise.
 
         Raises:
             TimeoutError: The item was not accepted and delivered within ``timeout`` seconds.
@@ -333,8 +333,8 @@ class FlushQueue(QueueView[T]):
     ) -> None:
         """Close the queue and drain it, like :meth:`close`.
 
-        An exception of the block is raised afterwards, or an interrupt (KeyboardInterrupt) that has
-        aborted the drain. A log record and a note on the raised exception tell what was lost.
+        Afterwards the exception of the block is raised, or an interrupt (KeyboardInterrupt) that
+        has aborted the drain. A log record and a note on the raised exception tell what was lost.
         """
         self._runner.check_not_inside("leaving the queue")
         raise_outcome(self._core, until_ended(self._core, self._runner, owner=True), error)

@@ -83,8 +83,8 @@ class BatchStream(StreamView[T]):
 
         If the reader has asked the source for an item, this waits until the source returns, without
         a limit. When this returns, nothing of the stream runs any more. An exception of the block
-        is raised afterwards. An interrupt (KeyboardInterrupt) ends the wait, and is raised. Then
-        the reader ends when the source returns, and only then ``undelivered`` is complete.
+        is raised afterwards. An interrupt (KeyboardInterrupt) ends the wait, and is raised. In that
+        case the reader ends later, when the source returns. After that ``undelivered`` is complete.
 
         Raises:
             BaseException: The exception that the source raised while it was being stopped, if the
@@ -218,10 +218,10 @@ def batches(
             A batch that is handed to the consumer counts as a flush, which ends when the consumer
             asks for the next batch.
         dedupe_key, merge, weigh: The same as for a :class:`FlushQueue`.
-        max_queue_size: The most items that may wait. The reader holds one more item, for which
+        max_queue_size: The most items that may wait. The reader may hold one more item, for which
             there is no room yet.
         max_queue_weight: The most weight that the waiting items may have together; needs ``weigh``.
-            The reader holds an item for which there is no room yet. None: any weight.
+            The reader may hold one more item, for which there is no room yet. None: any weight.
         throttle: The throttle, which decides when a batch may be yielded; the stream runs a deep
             copy of it. None: at any time.
         on_report: A plain function that is called with a FlushReport after every batch. It runs in
