@@ -80,9 +80,10 @@ class FlushPolicy(abc.ABC):
 
     The method of each event returns the decision after that event. If an item is pending and a slot
     is free, this is the decision of ``decide``; otherwise it is ``Wait()``. Times are in seconds.
-    For an event that cannot have happened, the method raises a ValueError. Examples are a time
-    before that of the last event, a flush of more items than wait, and more flushes than slots. For
-    a count that is not an int, it raises a TypeError. After such an error the facts are unchanged.
+    For an event that cannot have happened, the method raises a ValueError. Examples: the time is
+    before that of the last event, the flush has more items than are pending, or every slot was
+    already taken. For a count that is not an int, it raises a TypeError. After such an error the
+    facts are unchanged.
 
     A policy object is a template: each queue and each simulation runs a deep copy of it with a
     :class:`QueueState` of its own. So one object may be given to many queues.

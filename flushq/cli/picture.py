@@ -70,7 +70,7 @@ class Steps:
 
     @property
     def mean(self) -> float:
-        """The mean level over time, if :meth:`between` has made these steps."""
+        """The mean level over time. Only steps that :meth:`between` has made have one."""
         seconds = [later - earlier for earlier, later in pairwise(self.times)]
         area = sum(level * time for level, time in zip(self.levels, seconds, strict=True))
         return area / sum(seconds)

@@ -108,7 +108,7 @@ class Buffer(Waiting[T]):
         return super().number_of(item, kept_number)
 
     def add(self, item: T, key: Hashable, weight: float) -> int | None:
-        """Add an item like ``append``, with the key and the weight that were measured before."""
+        """Do the same as ``append``, with the key and the weight that ``measure`` has returned."""
         if self._has_keys:
             if key in self._duplicates.taken:
                 return self._stay(item, key)

@@ -189,7 +189,7 @@ class Ending(Generic[T]):
         return partial(self._exception, self._end_by_now)
 
     def carries_loss(self, error: BaseException) -> bool:
-        """Return whether ``error``, or a member if it is a group, has the lists of this queue."""
+        """Return whether ``error``, or any exception in this group, has the lists of this queue."""
         if isinstance(error, BaseExceptionGroup):
             leaves: list[BaseException] = list(error.exceptions)
             return any(map(self.carries_loss, leaves))

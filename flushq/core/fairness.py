@@ -27,10 +27,10 @@ class Fairness(Generic[T]):
 
     Attributes:
         waitlist: The line of producers that wait for room. The owner of a producer is the batch
-            whose flush the producer is part of, or None.
+            in whose flush the producer was called, or None.
         opened: The time of the first item of the open burst; None while no burst is open.
-        on_burst_closed: The function to call when a burst is closed, so that the next item must
-            open a new burst.
+        on_burst_closed: The function to call when a burst was closed. It makes the next item open
+            a new burst.
     """
 
     def __init__(self, batcher: Batcher[T], burst: float = BURST) -> None:

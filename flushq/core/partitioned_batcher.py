@@ -29,7 +29,8 @@ T = TypeVar("T")
 class PartitionedBatcher(PartitionLine[T]):
     """A Batcher that takes each batch from one partition.
 
-    The attribute ``policy`` is the template of the copies. It is told of no events.
+    Each partition runs a copy of the policy. The attribute ``policy`` is the template of these
+    copies: it is told of no events.
 
     Args:
         policy: The policy. Each partition runs a deep copy of it.

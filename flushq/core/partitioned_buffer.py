@@ -116,7 +116,7 @@ class PartitionedBuffer(Waiting[T]):
     # Items come in.
 
     def add(self, item: T, keys: Keys, weight: float) -> int | None:
-        """Add an item like ``append``, with the keys and the weight that were measured before."""
+        """Do the same as ``append``, with the keys and the weight that ``measure`` has returned."""
         if self._has_keys and keys in self._duplicates.taken:
             return self._stay(item, keys)
         partition = self.partitions.get(keys[0]) or self._open(keys[0])

@@ -74,7 +74,7 @@ class Waiting(abc.ABC, Generic[T]):
 
     @abc.abstractmethod
     def add(self, item: T, key: Any, weight: float, /) -> int | None:
-        """Add an item, with the key and the weight that were measured before; return None.
+        """Add an item, with the key and the weight that ``measure`` has returned; return None.
 
         If the item is a duplicate, do not add it, but count it, and merge it if the queue merges
         duplicates. In this case return the sequence number of the waiting item with the same key.

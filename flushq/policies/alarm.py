@@ -63,7 +63,7 @@ class AlarmPolicy(FlushPolicy):
         return patience and patience * self.item_seconds
 
     def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
-        """Set an alarm for the new items, unless an earlier alarm is set."""
+        """Set an alarm for the new items, unless an alarm for an earlier time is set."""
         super().item_added(now, count, weight)
         due = now + self.threshold / self.queue.pending
         self._due = due if self.queue.pending == count else min(self._due, due)

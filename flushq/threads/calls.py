@@ -2,9 +2,9 @@
 
 The functions of the user (flush_fn and the failure handler) are called without the lock of the
 queue. When such a function has ended, its result is reported to the core, with the lock held.
-Meanwhile the flush may have been *abandoned*. A queue abandons its running flushes when
-``max_shutdown_wait`` is over or ``Runner.stop`` was called, because a thread cannot be cancelled.
-The items of an abandoned flush that have not ended are lost, and the result is ignored.
+Meanwhile the flush may have been *abandoned*: a thread cannot be cancelled, so a queue abandons its
+running flushes when ``max_shutdown_wait`` is over or ``Runner.stop`` is called. Then those items
+of the flush that have no outcome yet are lost, and the result of the function is ignored.
 """
 
 import inspect
