@@ -1,17 +1,18 @@
-"""Displacing: a full queue gives up items, so that no producer must wait for room.
+"""Displacing: a full queue gives up items instead of letting producers wait for room.
 
 An item is *displaced* if the queue gives the item up because there is no room: the queue has
 accepted the item, but never calls flush_fn with it. A queue displaces either its oldest items or
-its new items. A duplicate needs no room, so nothing is displaced when it comes. There is one
-exception: the duplicate is merged, and there is no room for the weight that the merge adds.
+its new items (``when_full`` says which). A duplicate needs no room, so nothing is displaced when it
+comes. There is one exception: the queue merges the duplicate, and there is no room for the weight
+that the merge adds.
 
-*Pressure* makes the queue flush even if its policy would wait. No producer stands in line here, so
-the queue is under pressure if it is full, or has displaced an item since it took the last batch.
-Therefore items are displaced in two cases: no flush may start (for example, because every slot is
-busy), or more items arrive in one burst than there is room for.
+*Pressure* makes the queue flush even if its policy would wait. Here, no producer stands in line for
+room. Instead, the queue is under pressure if it is full, or has displaced an item since it last
+took a batch. Therefore items are displaced only in two cases: no flush may start (for example,
+because every slot is busy), or more items arrive in one burst than there is room for.
 
-The driver logs a report when the first item is displaced, and again when an item is displaced at
-least 30 seconds after the last report. No timer is needed for this.
+The driver writes a log record when the first item is displaced. It writes another when an item is
+displaced at least 30 seconds after the last of these records. No timer is needed for this.
 """
 
 import math
@@ -30,11 +31,11 @@ T = TypeVar("T")
 WhenFull = Literal["wait", "drop_oldest", "drop_newest"]
 
 REPORT_SECONDS = 30.0
-"""The shortest time between two reports of displaced items, in seconds."""
+"""The shortest time between two log records about displaced items, in seconds."""
 
 
 class Displacing(Admission[T]):
-    """The admission of items to a queue where no producer waits for room.
+    """The part of a queue that admits items, and displaces items if there is no room for all.
 
     Args:
         batcher, max_queue_size, label, burst: See :class:`Admission`.
@@ -80,12 +81,12 @@ class Displacing(Admission[T]):
         return True
 
     def add(self, item: T, key: Hashable, weight: float) -> int | None:
-        """Add an item like :meth:`Admission.add`, or displace this item and return DISPLACED."""
+        """Make room and call :meth:`Admission.add`, or displace the item and return DISPLACED."""
         return super().add(item, key, weight) if self.make_room(item, key, weight) else DISPLACED
 
     @property
     def is_pressed(self) -> bool:
-        """Whether the queue is full, or has displaced an item since it took the last batch."""
+        """Whether the queue is full, or has displaced an item since it last took a batch."""
         if self._batcher.overflowed:
             return True
         if len(self._buffer.items) >= self._max_queue_size:
@@ -93,7 +94,7 @@ class Displacing(Admission[T]):
         return self._batcher.weight >= self._buffer.max_queue_weight
 
     def count_to_report(self, now: float) -> int:
-        """Return how many items were displaced since the last report; 0 if no report is due."""
+        """Return how many items were displaced since the last log record; 0 if no record is due."""
         was_displaced, self.displaced_lately = self.displaced_lately, False
         if not was_displaced or now < self._told_at + REPORT_SECONDS:
             return 0
@@ -119,8 +120,8 @@ class DropOldest(Displacing[T]):
     def make_room(self, item: T, key: Hashable, weight: float) -> bool:
         """Displace the oldest items until there is room for the new item, and return True.
 
-        If the waiting item with the same key is displaced, the new item is not merged. If the queue
-        has stopped, no items wait, and nothing is displaced.
+        If this displaces the waiting item that has the same key as the new item, the new item is
+        not merged. In a queue that has stopped no item waits, so nothing is displaced.
         """
         while self._buffer.items and not self.fits(self.need_of(item, key, weight)):
             self.on_displaced(*self._batcher.displace())

@@ -57,14 +57,14 @@ class Duplicates(Generic[T]):
         return None if self._dedupe_key is None else checked_key(self._dedupe_key(item))
 
     def free(self, keys: Iterable[Hashable]) -> None:
-        """Free these keys, because their items do not wait any more."""
+        """Remove these keys from the taken keys, because their items do not wait any more."""
         take_out(keys, self.taken)
 
 
 def take_out(keys: Iterable[Hashable], known: dict[Hashable, V]) -> None:
-    """Remove keys from a dict, if they are in it.
+    """Remove these keys from a dict; ignore keys that are not in it.
 
-    A key may have been changed, so that it cannot be hashed or compared any more. Such a key is
+    If a user has changed a key, it may be impossible to hash or compare the key now. Such a key is
     found by its identity and removed. In this case all other such keys in the dict are removed,
     too, because no lookup can find them any more.
     """

@@ -5,8 +5,8 @@ waiting items to ``undelivered``. Account.record_loss adds the lost items of a b
 two lists. If flush_fn raised, the lost items of the batch are those in Parts.lost
 (flushq.core.attempts).
 
-Losses can become known in any order: a batch that is retried may be lost later than a newer one. So
-each item is added with its sequence number. Usually the added items have higher numbers than all
+Losses can become known in any order: a batch that is retried may be lost later than a newer batch.
+So each item is added with its sequence number. Usually the added items have higher numbers than all
 items in the list: then they are appended. Otherwise the whole list is sorted again.
 """
 
@@ -20,7 +20,7 @@ from flushq.arguments import check_sync_callable
 T = TypeVar("T")
 
 LostAs = Callable[[T], Any]
-"""A function that returns the entry for a lost item in a list of lost items."""
+"""A function that gets a lost item, and returns the entry that is listed for it."""
 
 
 class LossList(Generic[T]):
@@ -33,7 +33,7 @@ class LossList(Generic[T]):
     Attributes:
         items: The entries, in the order in which their items were accepted. This list is never
             replaced by another list object, because users keep references to it.
-        count: The number of lost items, even if a user has emptied the list.
+        count: The number of items that were lost. It stays the same if a user empties the list.
     """
 
     __slots__ = ("_lost_as", "_numbered", "count", "items")
@@ -51,7 +51,7 @@ class LossList(Generic[T]):
 
     def add(self, numbers: Sequence[int], items: list[T]) -> None:
         """Add lost items; ``numbers`` are their sequence numbers, in increasing order."""
-        self.count += len(items)  # first, because lost_as may read the account
+        self.count += len(items)  # before lost_as runs: it may read the account
         if self._lost_as is not None:
             items = [_listed(item, self._lost_as) for item in items]
         known = self._numbered
@@ -74,8 +74,9 @@ class Losses(Generic[T]):
         TypeError: ``lost_as`` cannot be called, or is async.
 
     Attributes:
-        undelivered: The lost items that flush_fn was never called with.
-        in_doubt: The lost items that flush_fn was called with; flush_fn raised or was interrupted.
+        undelivered: The list of the lost items that flush_fn was never called with.
+        in_doubt: The list of the lost items that flush_fn was called with. In these calls
+            flush_fn raised or was interrupted.
     """
 
     __slots__ = ("in_doubt", "undelivered")

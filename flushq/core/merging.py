@@ -1,16 +1,18 @@
 """Merging: a new item is merged into the waiting item that has the same key.
 
 Theory of operation. The merged item takes the sequence number, the place and the age of the waiting
-item; its weight may be different. Items wait in a deque, and access to the middle of a deque takes
-time in proportion to its length. So a queue that merges keeps the items in a dict beside the deque,
-with their sequence numbers as keys. A merge changes only this dict, so it takes constant time. When
-items leave the queue, they are taken from the dict.
+item. The weight of the merged item may be different.
 
-Before the queue makes a merge, it must know how much room the merge needs. So it calls the user's
-function first, and keeps the merged item: this is the *foreseen* result. This step does not change
-the waiting item. The merge is made at once or later. It uses the foreseen result if the waiting
-item is still the same, and if no other item was measured meanwhile. Otherwise the user's function
-is called again.
+Items wait in a deque, and access to the middle of a deque takes time in proportion to its length.
+So a queue that merges keeps the items in a dict beside the deque, with their sequence numbers as
+keys. A merge changes only this dict, so it takes constant time. When items leave the queue, they
+are taken from the dict.
+
+Before the queue makes a merge, it must know how much room the merge needs. So the queue first calls
+the user's function ``merge``, and keeps the merged item: this is the *foreseen* result. This step
+does not change the waiting item. The queue makes the merge at once or later. The merge uses the
+foreseen result if the waiting item is still the same, and if no other item was measured meanwhile.
+Otherwise the queue calls the user's function again.
 """
 
 import inspect
@@ -93,7 +95,7 @@ class Merging(Generic[T]):
         return [self._waiting[number].weight for number in numbers]
 
     def forget_foreseen(self) -> None:
-        """Forget the foreseen result: it may be wrong for the item that is measured next."""
+        """Forget the foreseen result of a merge, because the next item may need another result."""
         self._foreseen = None
 
     def growth(self, number: int, item: T, key: Hashable) -> float:
@@ -155,7 +157,7 @@ class Merging(Generic[T]):
 
 
 def new_merging(merge: Merge[T], dedupe_key: object, measure: Measure[T], label: str) -> Merging[T]:
-    """Return the object that merges items with the same key.
+    """Return a new Merging, after a check that the queue has a ``dedupe_key``.
 
     Raises:
         TypeError: ``merge`` cannot be called or is async; or ``dedupe_key`` is None.

@@ -1,14 +1,14 @@
 """The room that an item needs in a queue.
 
-A queue has ``max_queue_size`` places for waiting items. These items may weigh ``max_queue_weight``
-together.
+A queue has ``max_queue_size`` places for waiting items. The total weight of these items may be at
+most ``max_queue_weight``.
 """
 
 from typing import NamedTuple
 
 
 class Need(NamedTuple):
-    """The room that an item needs, or that was given to its producer.
+    """The room that an item needs, or the room that was given to the producer of an item.
 
     Attributes:
         places: How many places: 1 for an item that will wait, 0 for a duplicate.
