@@ -1,18 +1,18 @@
 """The life and the end of a queue: start, close, deadline, owners, refusals, failure, outcome.
 
-A *close* drains the queue: all waiting items are due. New items are refused, except those that a
-running flush enqueues. A *failure* of a flush, the policy or the throttle stops the queue: the
-waiting items are undelivered. The first close or failure sets the *deadline*, and later ones do not
-move it. (But if ``max_shutdown_wait`` is None, flushq.threads sets a deadline at interpreter
-shutdown.) At the deadline the running flushes are interrupted, and from then on no flush starts.
-After a close or a failure the queue ends as soon as no flush runs and no item waits. The *outcome*
-is the first failure. If there was no failure, but items were lost, the outcome is a
-ShutdownTimeout.
+A *close* drains the queue: all waiting items become due for a flush. New items are refused, except
+those that a running flush enqueues. A *failure* of a flush, the policy or the throttle stops the
+queue: the waiting items become undelivered. The first close or failure sets the *deadline*. A later
+close or failure does not move it. (But if ``max_shutdown_wait`` is None, flushq.threads sets a
+deadline at interpreter shutdown.) At the deadline the running flushes are interrupted, and from
+then on no flush starts. After a close or a failure the queue ends as soon as no flush runs and no
+item waits. The *outcome* is the first failure. If there was no failure, but items were lost, the
+outcome is a ShutdownTimeout. Otherwise it is None.
 
 An *owner* is a caller that runs the queue (``async with``, ``run()``). If an owner is cancelled,
 the queue closes. If a close has begun already, the cancellation cuts this close short. Other
-callers can wait for the end, too. If such a caller is cancelled, the same happens, but only if no
-owner waits for the end or has waited for it.
+callers can wait for the end of the queue, too. The cancellation of such a caller has the same
+effect, unless an owner waits for the end of the queue, or has waited for it.
 """
 
 import math
@@ -37,7 +37,7 @@ class Ending(Generic[T]):
         max_shutdown_wait: The time from the first close or failure to the deadline, in seconds.
             None: see :meth:`set_deadline`.
         label: The prefix of the messages of exceptions.
-        describe: The function that returns the text that stands for the queue in messages.
+        describe: The function that returns a short description of the queue, for messages.
 
     Attributes:
         closing: Whether a close has begun.
@@ -86,7 +86,7 @@ class Ending(Generic[T]):
 
         Raises:
             QueueClosed: The queue is closing or closed.
-            RuntimeError: The queue was started before.
+            RuntimeError: The queue was already started.
         """
         if self.closing:
             raise QueueClosed(f"{self._describe()} cannot be started any more")
@@ -102,7 +102,8 @@ class Ending(Generic[T]):
     def set_deadline(self, now: float, *, default_wait: float = math.inf) -> float:
         """Set and return the deadline: ``max_shutdown_wait`` seconds after ``now``.
 
-        If ``max_shutdown_wait`` is None, the deadline is ``default_wait`` seconds after ``now``.
+        If ``max_shutdown_wait`` is None, the deadline is ``default_wait`` seconds after ``now``;
+        inf seconds mean that there is no limit.
         """
         if self._max_shutdown_wait is None and default_wait < math.inf:
             self._max_shutdown_wait = default_wait
@@ -115,11 +116,11 @@ class Ending(Generic[T]):
         self.stop(f"closing took longer than max_shutdown_wait={self._max_shutdown_wait!r} s")
 
     def stop(self, why: str) -> None:
-        """Let no more flushes start, because of ``why``; the driver interrupts running flushes."""
+        """Let no more flushes start, for the reason ``why``; the driver interrupts running ones."""
         self._batcher.stop(why)
 
     def finish(self) -> bool:
-        """End the queue if nothing is left to do, and return whether the queue has ended."""
+        """End the queue if its end has begun and nothing is left to do; return whether it ended."""
         if self.has_begun and self._batcher.is_empty:
             self.ended = True
             for waiter in self._waiters:
@@ -138,10 +139,10 @@ class Ending(Generic[T]):
         self._waiters.pop(waiter, None)
 
     def cancellation_ends_queue(self, *, is_owner: bool) -> bool:
-        """Return whether the cancellation of this caller must close the queue.
+        """Return whether the cancellation of a caller must end the queue.
 
-        The caller waits for the end of the queue. If the result is true, but a close has begun
-        already, the cancellation must cut this close short instead.
+        The caller waits for the end of the queue. If the result is true, the driver must close the
+        queue. If a close has begun already, the driver must cut this close short instead.
         """
         return is_owner or not self.owned
 
@@ -154,7 +155,7 @@ class Ending(Generic[T]):
             raise refusal
 
     def refusal(self, inside: Batch[T] | None) -> FlushqError | None:
-        """Return the exception for a caller that must be refused, or None if it is not refused.
+        """Return the exception that refuses a caller, or None if the caller is not refused.
 
         ``inside`` is the running flush that the caller is inside of, or None.
         """
@@ -178,14 +179,20 @@ class Ending(Generic[T]):
         return self._exception(self._end_by_now)
 
     def take_failure(self) -> QueueEnded | None:
-        """Return a new exception for the failure the first time; otherwise return None."""
+        """Return a new exception for the failure of the queue, or None.
+
+        The result is None if the queue has not failed, or if the failure was taken before.
+        """
         if self._batcher.failure is None or self._failure_taken:
             return None
         self._failure_taken = True
         return self.outcome()
 
     def loss_factory(self) -> Callable[[], QueueEnded]:
-        """Return a function that makes exceptions for lost items, with the outcome as it is now."""
+        """Return a function that makes exceptions for lost items.
+
+        The exceptions report the outcome that was known when ``loss_factory`` was called.
+        """
         return partial(self._exception, self._end_by_now)
 
     def carries_loss(self, error: BaseException) -> bool:

@@ -27,7 +27,7 @@ class Fairness(Generic[T]):
 
     Attributes:
         waitlist: The line of producers that wait for room. The owner of a producer is the batch
-            in whose flush the producer was called, or None.
+            whose flush the producer is part of, or None.
         opened: The time of the first item of the open burst; None while no burst is open.
         on_burst_closed: The function to call when a burst was closed. It makes the next item open
             a new burst.
@@ -45,14 +45,14 @@ class Fairness(Generic[T]):
         """Whether a producer must let other tasks run before its item comes in.
 
         This is true if the burst has reached its limit. It is also true for the first item of a
-        queue that has not started. So a task for run() that the user has just made can begin.
+        queue that has not started: a task for run() that the user has just made can begin first.
         """
         if self._batcher.burst_size >= self._limit:
             return True
         return not self._batcher.started and self._batcher.buffer.next_number == 0
 
     def open_burst(self, now: float) -> None:
-        """Open a burst, whose first item arrives at ``now``."""
+        """Open a burst: its first item arrives at ``now``."""
         self.opened = now
 
     def prolong_burst(self) -> None:
@@ -63,7 +63,7 @@ class Fairness(Generic[T]):
         """Tell the policy of the items of the open burst, before it is told of other events.
 
         The burst stays open while producers that were given room have not run yet. So the items of
-        these producers get the time when the burst was opened, not the time when a producer runs.
+        these producers get the time when the burst was opened, not a later time.
         """
         if self.opened is None:
             return
