@@ -14,7 +14,7 @@ from flushq.core.running_policy import RunningPolicy
 T = TypeVar("T")
 
 _UNUSED: list[Any] = []
-"""The list in place of keys or weights that the queue does not use; it stays empty."""
+"""The value of ``keys`` or ``weights`` if the queue does not use them. It stays empty."""
 
 
 class Partition(Generic[T]):
@@ -22,14 +22,16 @@ class Partition(Generic[T]):
 
     Attributes:
         key: The partition key.
-        items: The waiting items, oldest first.
+        items: The waiting items, oldest first. If an item was merged, its merged form is elsewhere
+            (flushq.core.merging).
         numbers: The sequence numbers of these items in the whole queue.
-        keys: The partition key and the dedupe key of each item, as a pair; empty if the queue has
-            no ``dedupe_key``.
-        weights: The weight of each item; empty if the queue does not weigh its items.
+        keys: For each item, the pair of its partition key and its dedupe key; empty if the queue
+            has no ``dedupe_key``.
+        weights: The weight that each item had when it came; empty if the queue does not weigh its
+            items.
         fresh_weight: The total weight of the items that the policy was not told of yet.
-        policy: The copy of the policy that this partition runs; None until the queue announces the
-            first items of the partition.
+        policy: The copy of the policy that this partition runs. The queue makes the copy when it
+            first announces items of this partition; None before that.
         running: How many flushes of this partition run.
         is_in_line: Whether the partition stands in the line of partitions that may start a flush.
         alarm: The time until which the policy wants to wait; inf if there is no such time.
@@ -72,6 +74,6 @@ class Partition(Generic[T]):
         return self.numbers[0] if is_told else math.inf
 
     def release(self) -> None:
-        """Release the key and the policy: a heap may hold this partition after it was removed."""
+        """Set the key and the policy to None: a heap may still hold this removed partition."""
         self.key = self.policy = None
         self.alarm = math.inf

@@ -1,4 +1,4 @@
-"""A heap of partitions in the order of a changing number: a time, or a sequence number."""
+"""A heap of partitions, ordered by a number that can change: a time, or a sequence number."""
 
 import math
 from collections.abc import Callable, Sized
@@ -30,7 +30,7 @@ class PartitionHeap(Generic[T]):
         self._count = count()
 
     def update(self, partition: Partition[T]) -> None:
-        """Add an entry for a partition whose number has changed; add none if the number is inf."""
+        """Add an entry for a partition whose number has changed, unless the number is inf."""
         number = self._number_of(partition)
         if number < math.inf:
             heappush(self._entries, (number, next(self._count), partition))

@@ -10,14 +10,15 @@ To do this, they look only at the resting partitions.
 
 *The line is fair.* Let a partition P join the line behind n others, and stay due. Until P starts a
 flush, each of these n partitions starts at most one flush, and no other partition starts a flush.
-Proof: only the first partition starts a flush. Then it leaves the line, and may join again at its
-end. So a partition that joins after P does not become the first before P does, and each of the n
-partitions is the first at most once. Pressure starts a flush only if the line is empty.
+Proof: only the first partition starts a flush. Then it leaves the line, and may join the line again
+at the end. So a partition that joins after P does not become the first before P does, and each of
+the n partitions is the first at most once. Pressure starts a flush only if the line is empty.
 
-So with m slots, and flushes of at most d seconds, P starts a flush within ceil((n + 1) / m) * d
-seconds. Proof: while P stands in the line, no slot stays free. So in any d seconds, at least
-one flush ends in each of the m slots, and then a flush of one of the n + 1 partitions starts there.
-The tests show that both bounds can be reached (tests/theorems/test_line.py).
+So if there are m slots, and each flush takes at most d seconds, P starts a flush within
+ceil((n + 1) / m) * d seconds. Proof: while P stands in the line, no slot stays free. So in any d
+seconds, at least one flush ends in each of the m slots, and then a flush of one of the n + 1
+partitions starts there. The tests show that both bounds can be reached
+(tests/theorems/test_line.py).
 
 When an item comes or leaves, the queue need not look at all partitions, because it keeps two heaps.
 One heap has the times until which the policies want to wait. The other heap has the sequence number
@@ -44,7 +45,8 @@ class PartitionLine(Batcher[T]):
     Args:
         partition_key: The function that returns the partition key of an item.
         limit: The most flushes of one partition that may run at a time.
-        policy, rules: The arguments of :class:`~flushq.core.batcher.Batcher`.
+        policy, rules: The policy and the other arguments of
+            :class:`~flushq.core.batcher.Batcher`.
 
     Attributes:
         line: The partitions that may start a flush, in the order in which they joined the line.
@@ -68,7 +70,7 @@ class PartitionLine(Batcher[T]):
         return cast("Buffer[T]", self._items)
 
     def _place(self, partition: Partition[T]) -> None:
-        """Put a changed partition into the line or let it rest, and update its timer."""
+        """Move a changed partition into or out of the line; update the partition's timer."""
         policy = partition.policy
         if policy is None or self.stopped is not None:
             return

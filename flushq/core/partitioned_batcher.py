@@ -101,7 +101,7 @@ class PartitionedBatcher(PartitionLine[T]):
             return
         is_first, decision = policy.pending == 0, policy.decision
         count = len(partition.numbers) - policy.pending
-        if count == 0:  # its items were announced together with earlier ones
+        if count == 0:  # its new items were announced before, with older items
             return
         weight, partition.fresh_weight = partition.fresh_weight, 0
         self._told += count
@@ -130,7 +130,7 @@ class PartitionedBatcher(PartitionLine[T]):
     # Items leave without a flush, or change.
 
     def displace(self) -> tuple[int, T]:
-        """Displace the oldest item of all partitions; return its sequence number, and the item."""
+        """Displace the oldest waiting item of all; return its sequence number, and the item."""
         partition = self._oldest.first or self._items.fresh[0]
         number, item, weight = self._items.take_oldest(partition)
         policy = partition.policy
@@ -169,7 +169,7 @@ class PartitionedBatcher(PartitionLine[T]):
 
     @property
     def wake_at(self) -> float:
-        """The time to call :meth:`tick` if nothing happens before; inf if no call is needed."""
+        """The time to call :meth:`tick` if no event comes until then; inf if no call is needed."""
         if not self.started or self.stopped is not None:
             return math.inf
         first = self.timers.first
@@ -184,9 +184,9 @@ class PartitionedBatcher(PartitionLine[T]):
         self._place(partition)
 
     def due(self, *, pressed: bool = False) -> Flush | None:
-        """Choose the partition that may flush now; return its flush, or None if no partition may.
+        """Choose the partition of the next flush; return this flush, or None if no flush may start.
 
-        The first partition in line is chosen. If no partition is in line, but the queue is under
+        The first partition in the line is chosen. If the line is empty, but the queue is under
         pressure (``pressed``), the partition of the oldest item that may be flushed is chosen.
         """
         self._chosen = None
@@ -210,7 +210,7 @@ class PartitionedBatcher(PartitionLine[T]):
         return decision
 
     def start_flush(self, due: Flush, now: float) -> Batch[T] | None:
-        """Take a batch of the chosen partition.
+        """Take a batch of the partition that :meth:`due` has chosen.
 
         The partition leaves the line of partitions, and may join it again. See
         :meth:`Batcher.start_flush` for the return value, and for a failure of the policy.
@@ -245,7 +245,7 @@ class PartitionedBatcher(PartitionLine[T]):
         )  # fmt: skip
 
     def end_flush(self, batch: Batch[T], now: float) -> None:
-        """End the flush of a batch; then its partition may flush again, or is removed if empty."""
+        """End the flush of a batch; update the batch's partition, or remove it if it is empty."""
         partition = self._partition_of.pop(batch)
         partition.running -= 1
         try:
@@ -267,7 +267,7 @@ class PartitionedBatcher(PartitionLine[T]):
         return mark
 
     def stop(self, why: str) -> None:
-        """Stop like a Batcher, and remove all partitions except those with running flushes."""
+        """Do the same as :meth:`Batcher.stop`; remove the partitions without running flushes."""
         super().stop(why)
         self._told = 0
         self._items.fresh.clear()
@@ -313,14 +313,14 @@ class PartitionedBatcher(PartitionLine[T]):
         return len(self._items.partitions)
 
     def _fail_policy(self, what: str, cause: BaseException | None) -> None:
-        """End the queue because its policy has failed; tell the copies of no more events."""
+        """End the queue because its policy has failed; the copies get no more events."""
         super()._fail_policy(what, cause)
         self.policy.mark_failed()
         for batch in self._partition_of:
             batch.policy.mark_failed()
 
     def _update_or_remove(self, partition: Partition[T]) -> None:
-        """Update the place of a changed partition, or remove the partition if it is empty."""
+        """Update the line for a changed partition, or remove the partition if it is empty."""
         if partition.numbers or partition.running:
             self._place(partition)
             return

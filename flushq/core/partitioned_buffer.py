@@ -1,10 +1,10 @@
-"""The items that wait, grouped by partition: like a Buffer, but each batch is of one partition.
+"""The items that wait, grouped by partition. Each batch is taken from one partition.
 
 Theory of operation. Each partition keeps its items in one list and their sequence numbers in
 another list. All partitions of a queue share the sequence numbers, the room and the order of
 acceptance.
 
-The measured key of an item has two parts, the partition key and the dedupe key. Two items are
+The key that ``measure`` returns has two parts, the partition key and the dedupe key. Two items are
 duplicates if both parts are equal. One statement gives an item its sequence number, and the next
 statement sets the number of the next item. No call comes between these two statements, so no
 finalizer runs there. So an item that a finalizer adds gets a number of its own.
@@ -46,11 +46,11 @@ class PartitionedBuffer(Waiting[T]):
         TypeError, ValueError: See :class:`~flushq.core.waiting.Waiting`.
 
     Attributes:
-        append: The function that adds an item, like the ``append`` of a Buffer.
+        append: The function that adds an item. It does the same as ``append`` of a Buffer.
         weight: The total weight of the items that wait.
         partitions: The partitions that exist: a dict from partition key to partition.
-        fresh: The partition of each item that its policy was not told of yet, in the order of the
-            items.
+        fresh: One entry for each item that its policy was not told of yet, oldest item first. The
+            entry is the partition of the item.
     """
 
     def __init__(
@@ -85,16 +85,16 @@ class PartitionedBuffer(Waiting[T]):
 
     @property
     def items(self) -> Self:
-        """This buffer itself, so that ``len(buffer.items)`` is the same as for a Buffer."""
+        """This buffer itself: ``len(buffer.items)`` has the same meaning as for a Buffer."""
         return self
 
     def measure(self, item: T) -> tuple[Keys, float]:
-        """Return both keys, as a pair, and the weight of an item that is not in the buffer yet.
+        """Return ((partition key, dedupe key), weight) for an item that is not in the buffer yet.
 
         Raises:
-            TypeError: The same as for a Buffer; or the partition key is not hashable or is
-                awaitable.
-            Exception: The same as for a Buffer, or any exception that ``partition_key`` raises.
+            TypeError: The partition key is not hashable or is awaitable; or see
+                :meth:`Buffer.measure`.
+            Exception: Any exception that ``partition_key`` or :meth:`Buffer.measure` raises.
         """
         if self.merging is not None:
             self.merging.forget_foreseen()
@@ -104,7 +104,7 @@ class PartitionedBuffer(Waiting[T]):
     def __getitem__(self, number: int) -> T:
         """Return the waiting item that has this sequence number.
 
-        Without ``dedupe_key``, this must be an item that its policy was not told of yet.
+        In a queue without ``dedupe_key``, the policy must not have been told of this item yet.
         """
         if self.merging is not None:
             return self.merging[number]
@@ -143,13 +143,16 @@ class PartitionedBuffer(Waiting[T]):
         return None
 
     def _take_back(self, number: int, partition: Partition[T]) -> None:
-        """Free a sequence number again, because its item could not be added."""
+        """Free the sequence number of an item that could not be added.
+
+        Remove the partition of this item if the partition is empty.
+        """
         self._next_number = number
         if not (partition.numbers or partition.running):
             self.close(partition)
 
     def _plain_way_in(self) -> Callable[[T], None]:
-        """Return the quickest ``append``, for a queue without ``dedupe_key`` and ``weigh``."""
+        """Return the quickest ``append``: for a queue with neither ``dedupe_key`` nor ``weigh``."""
         find, fresh, partition_key = self.partitions.get, self.fresh, self._partition_key
 
         def append(item: T) -> None:
@@ -265,5 +268,5 @@ def _checked(key: Hashable) -> Hashable:
 
 def _pop_oldest(waiting: list[V], count: int) -> list[V]:
     taken = waiting[:count]
-    del waiting[:count]  # no call before this line, so no new item comes between
+    del waiting[:count]  # no call between these two lines, so no new item comes there
     return taken

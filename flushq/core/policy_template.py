@@ -1,4 +1,4 @@
-"""The template of the policies in a queue with partitions: each partition runs a copy."""
+"""The template of the policies in a queue with partitions: each partition runs a copy of it."""
 
 from typing import Any
 
@@ -38,9 +38,9 @@ class PolicyTemplate:
         return RunningPolicy(copy, self._overridden, self._max_in_flight, self._on_failure)
 
     def _copy(self) -> FlushPolicy:
-        """Return a copy of the policy, like the copy that running_copy() makes.
+        """Return a copy of the policy: the same copy that running_copy() would make.
 
-        This method is faster than running_copy() if no attribute needs a deep copy.
+        If no attribute needs a deep copy, this method is faster than running_copy().
         """
         if self._attributes is None:
             return running_copy(self._policy, self._max_in_flight)
