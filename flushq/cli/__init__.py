@@ -19,7 +19,7 @@ from flushq.cli.work import work
 
 
 class Commands(Command, click.Group):
-    """A group of commands. It reports a ClickException and exits with the exception's exit code."""
+    """A group of commands. It reports a ClickException, and exits with the exception's code."""
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """Parse the arguments that come before the name of the command."""
@@ -46,7 +46,7 @@ main.add_command(ingest)
 main.add_command(simulate)
 main.add_command(work)
 
-# The commands report all losses; the log messages of their queues must not repeat this.
+# The commands report all losses, so the log messages of their queues are not shown.
 logging.getLogger("flushq").addHandler(logging.NullHandler())
 
 __all__ = ["main"]

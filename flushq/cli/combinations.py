@@ -1,4 +1,4 @@
-"""The checks of combinations of options of ``simulate``: an option may need or exclude another."""
+"""Checks of how the options of ``simulate`` are combined: an option may need or exclude another."""
 
 import click
 from click.core import ParameterSource
@@ -8,11 +8,11 @@ from flushq.throttles import CircuitBreaker
 
 
 def check_combination(ctx: click.Context) -> None:
-    """Check that every option that is given has an effect, and that the options fit together.
+    """Check that each given option has an effect, and that the given options fit together.
 
     Raises:
-        Mistake: An option that is given has no effect. Or the command line has neither a FILE nor
-            --rate, or it has both. Or --weight allows items that are heavier than --queue-weight.
+        Mistake: A given option has no effect. Or the command line has neither a FILE nor --rate, or
+            it has both. Or --weight allows items that are heavier than --queue-weight.
     """
     _check_traffic(ctx)
     _check_needed(ctx, ("retry", "attempts"), ("fail_rate",), "calls that fail")
@@ -50,7 +50,7 @@ def _check_weights(mean: float, bound: float) -> None:
 def _check_needed(
     ctx: click.Context, options: tuple[str, ...], needed: tuple[str, ...], about: str
 ) -> None:
-    """Raise Mistake if one of the ``options`` is given but none of the ``needed`` options."""
+    """Raise Mistake if any of the ``options`` is given, but none of the ``needed`` options is."""
     given = _given(ctx, *options)
     if given and not _given(ctx, *needed):
         missing = " or ".join(map(_shown, needed))
@@ -58,7 +58,7 @@ def _check_needed(
 
 
 def _given(ctx: click.Context, *names: str) -> list[str]:
-    """Return those of the ``names`` that are given on the command line, in the same order."""
+    """Return those ``names`` that are given on the command line, in the order of ``names``."""
     return [name for name in names if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
 
 

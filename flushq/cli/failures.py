@@ -3,13 +3,15 @@
 A transaction fails for one of two reasons. Either the database is in trouble (locked, full or
 broken): a retry may help, a split does not. Or the table refuses a line: the batch is halved until
 that line is alone. This line becomes a dead letter, and all other lines are stored. A trigger may
-accept a line later, so a refused batch is also retried before it is halved. If the table then
-refuses a half, too, this half is not retried: otherwise all pauses would come at each halving.
+accept a refused line at a later attempt, so a refused batch is retried before it is halved. If the
+table then refuses a half, too, this half is not retried: otherwise each halving would be delayed by
+the pauses of all retries.
 
 In the dead-letter file, each line of text is one dead letter, a JSON object. The letters are
 complete and synced to the disk: if only the beginning of a letter can be written, this beginning is
-cut off again. A kill may leave the beginning of a letter in the file. The next ingestion with
-``--resume`` cuts off this beginning; without ``--resume``, the next letter starts on a new line.
+cut off again. If the process is killed, the beginning of a letter may stay in the file. The next
+ingestion with ``--resume`` cuts off this beginning; without ``--resume``, the next letter starts on
+a new line.
 """
 
 import json
@@ -37,7 +39,7 @@ _MODE = 0o666
 _HEAD = b'{"source": '
 
 # Whether the batch was split because the table refused a line. The queue calls the handler in the
-# context of the flush, so a batch and its parts share this value.
+# ``contextvars`` context of the flush, so a batch and its parts share this value.
 _isolating = ContextVar("flushq_isolating", default=False)
 
 
@@ -77,8 +79,8 @@ class DeadLetterFile:
         """Remember the letters in the file; cut off an incomplete letter at the end of the file.
 
         Args:
-            starts: For each source, the number of a line. The letters of this line and of later
-                lines are remembered; those of earlier lines and of other sources are not.
+            starts: For each source, the number of one of its lines. The letters of this line and of
+                the lines after it are remembered. No other letters are remembered.
 
         Raises:
             CannotAppend: The file cannot be read or truncated.
@@ -101,7 +103,7 @@ class DeadLetterFile:
                 self._known.add(row)
 
     def append(self, row: Row, error: Exception) -> None:
-        """Append the letter of a line and sync the file, unless :meth:`load` found this letter.
+        """Append the letter of a line and sync the file, unless :meth:`load` has found this letter.
 
         Raises:
             CannotAppend: The letter cannot be written; the part that was written is cut off again,
@@ -143,7 +145,7 @@ def _is_whole(letter: bytes) -> bool:
 
 
 class Retries:
-    """A function that returns the pause before a retry: 0.1 s, then 0.2 s and so on up to 6.4 s.
+    """A function that returns the pause before a retry: 0.1 s, 0.2 s, 0.4 s and so on, up to 6.4 s.
 
     Args:
         most: The largest number of retries after the first attempt.
@@ -156,7 +158,7 @@ class Retries:
     def __call__(self, attempt: int, trouble: str) -> float | None:
         """Return the pause before the next attempt, in seconds, or None if no retry is left.
 
-        If there is a next attempt, this also reports the trouble and the pause.
+        If a retry is left, this function also reports the trouble and the pause.
 
         Args:
             attempt: The number of the attempt that has failed, counted from 1.
@@ -170,7 +172,7 @@ class Retries:
 
 
 class FailureHandler:
-    """The failure handler of the queue of an ingestion.
+    """The ``on_failure`` handler that an ingestion gives to its queue.
 
     Args:
         retries: The largest number of retries of one transaction.
@@ -178,7 +180,7 @@ class FailureHandler:
 
     Attributes:
         retry_after: The function that returns the pause before a retry. The table calls this
-            function, too, while it opens the database.
+            function, too, if it cannot open the database.
     """
 
     def __init__(self, retries: int = 0, dead_letter: DeadLetterFile | None = None) -> None:

@@ -48,7 +48,7 @@ def _check_stream(named: tuple[str, str] | None) -> tuple[str, str] | None:
 
 
 def _publisher(to_stream: tuple[str, str]) -> Sink:
-    """Return the stream as a sink; raise Mistake if an option for a database is given, too."""
+    """Return a sink that publishes to the stream; raise Mistake if a database option is given."""
     given = click.get_current_context().get_parameter_source
     for name in ("db", "table", "resume"):
         if given(name) is not ParameterSource.DEFAULT:
@@ -125,7 +125,7 @@ def _publisher(to_stream: tuple[str, str]) -> Sink:
     show_default=True,
     metavar="N",
     help="If a batch cannot be written, or the database cannot be opened, try again up to N times: "
-    "after pauses of 0.1 s, 0.2 s and so on, up to 6.4 s.",
+    "after pauses of 0.1 s, 0.2 s, 0.4 s and so on, up to 6.4 s.",
 )
 @click.option(
     "--dead-letter",
@@ -135,7 +135,7 @@ def _publisher(to_stream: tuple[str, str]) -> Sink:
 @click.option(
     "--resume",
     is_flag=True,
-    help="Continue an earlier run: start each FILE after its last stored line.",
+    help="Continue an earlier run: read each FILE from the line after its last stored line.",
 )
 def ingest(
     *,
@@ -154,10 +154,10 @@ def ingest(
     """Read lines, and store them in SQLite or in a NATS stream.
 
     The command reads one FILE after the other. A FILE may be a named pipe, and - is standard input.
-    Without any FILE, the command reads standard input, unless this is a terminal. The lines go
-    through a queue into the table events(id, source, line, body), in one transaction for each
-    batch. A line must be UTF-8. It ends with LF or CRLF, which is not stored. Empty lines are
-    stored, too. In each FILE, the lines are numbered from 1.
+    Without any FILE, the command reads standard input. If this is a terminal, give - to read it.
+    The lines go through a queue into the table events(id, source, line, body), in one transaction
+    for each batch. A line must be UTF-8. It ends with LF or CRLF, which is not stored, or at the
+    end of its FILE. Empty lines are stored, too. In each FILE, the lines are numbered from 1.
 
     A line that is not UTF-8 is skipped. With --dedupe, a line that is not a JSON object or lacks
     the field is skipped, too. --dedupe compares a line with the lines that wait in the queue, not
@@ -172,11 +172,11 @@ def ingest(
     locked, each attempt waits up to 4 seconds for the lock.
 
     With --dead-letter, a batch with lines that the table refuses (by a constraint, a trigger or an
-    index) is split until each refused line is alone. The refused line is written to the dead-letter
-    file, as a JSON object with source, line, body and error; the file is synced to the disk. All
-    other lines are stored. If the database is locked, full or broken, or has lost the table, no
-    line counts as refused: the command ends after the retries, even with --dead-letter. A line that
-    the table ignores (ON CONFLICT IGNORE, RAISE(IGNORE)) is not stored, and is counted as ignored.
+    index) is split until each refused line is alone. This line is written to the dead-letter file,
+    as a JSON object with source, line, body and error; the file is synced to the disk. All other
+    lines are stored. If the database is locked, full or broken, or has lost the table, no line
+    counts as refused: the command ends after the retries, even with --dead-letter. A line that the
+    table ignores (ON CONFLICT IGNORE, RAISE(IGNORE)) is not stored, and is counted as ignored.
 
     With --to-stream, each line is published to the first subject of the stream. The stream is
     created if it does not exist. A line of a file has the same id in every run. So if you run the
@@ -194,10 +194,10 @@ def ingest(
     flushes, in all and for each reason; a batch that was split is one flush.
 
     The exit code is 0 if every line was stored, was a duplicate or was ignored. It is 1 if a line
-    was not stored for another reason (as a dead letter), if a file could not be read to its end, or
-    if the figures cannot be written. It is 2 if an argument is wrong, or if a database, stream or
-    dead-letter file cannot be opened; then no line was read. It is 130 or 143 after SIGINT or
-    SIGTERM.
+    was not stored for another reason (it became a dead letter, for example), if a file could not be
+    read to its end, or if the figures cannot be written. It is 2 if an argument is wrong, or if a
+    database, stream or dead-letter file cannot be opened; then no line was read. It is 130 or 143
+    after SIGINT or SIGTERM.
     """
     if dead_letter is not None:
         check_not_same_file("--dead-letter", dead_letter, db, *files)
@@ -226,7 +226,7 @@ def ingest(
 def _resume(
     ingestion: Ingestion, files: tuple[str, ...], table: Table, letters: DeadLetterFile | None
 ) -> None:
-    """Let the reading start after the stored lines; load the dead letters of later lines."""
+    """Set the start of each file after its last stored line; load the dead letters from there."""
     starts = asyncio.run(find_starts(files, table))
     ingestion.start_at(starts)
     if letters is not None:

@@ -9,7 +9,7 @@ Every line that is read ends in one of six ways:
 * It is ignored: the table does not store the line, but raises no error.
 * It is skipped: the line is not UTF-8, or has no key.
 * It becomes a dead letter: the table refuses the line.
-* It is lost in any other way: the database failed, for example.
+* It is lost: the database failed, for example.
 
 The reading ends after the last line, at a signal or at a failure. Then the queue drains, and the
 figures show how many lines ended in each way.
@@ -55,8 +55,8 @@ class Figures:
             or that the stream had already.
         skipped: The number of lines that are not UTF-8, or have no key.
         dead: The number of lines that the table refused and that are in the dead-letter file.
-        lost: The number of lines that were read, but did not end in any of the other ways; 0
-            until the end of the ingestion.
+        lost: The number of lines that were read, but are not stored, duplicates, ignored, skipped
+            or dead; 0 until the end of the ingestion.
         flushes: The number of flushes for each reason ("full", for example).
     """
 
@@ -79,7 +79,8 @@ class Figures:
     def named(self) -> dict[str, str]:
         """Return a mapping from the name of each figure to its text.
 
-        The mapping always has five figures; it has the others if they are not 0.
+        The mapping always has five figures, from "lines" to "waiting". It has each other figure
+        only if this figure is not 0.
         """
         rate = self.lines / self.seconds if self.seconds else 0.0
         mean = self.lines / self.batches if self.batches else 0.0
@@ -157,7 +158,9 @@ class Ingestion:
         self._reader.starts = starts
 
     def run_alone(self) -> int:
-        """Run in a new event loop; return the exit code, or 1 if the policy raises SystemExit.
+        """Call ``run`` in a new event loop; return the exit code.
+
+        The exit code is 1 if the policy raises SystemExit.
 
         Raises:
             CannotStart: The table cannot be opened; nothing was read.
@@ -206,7 +209,7 @@ class Ingestion:
             self._report()
 
     async def _feed(self) -> None:
-        """Enqueue all lines, then drain the queue; if cancelled, do not drain it."""
+        """Enqueue all lines, then drain the queue; after a cancellation, do not drain the queue."""
         async with self._queue:
             try:
                 async for piece in self._reader:
@@ -234,7 +237,7 @@ class Ingestion:
         self._reader.stop()
 
     def _on_report(self, report: FlushReport) -> None:
-        """Update the statistics; stop reading if lines were lost, as no more can be stored."""
+        """Update the statistics; if lines were lost, stop reading: no more lines can be stored."""
         self._stats = self._queue.stats()
         if report.delivered + report.dropped < report.count:
             self._reader.stop()
@@ -274,7 +277,7 @@ class Ingestion:
         )
 
     def _account(self) -> Figures:
-        """Return the final figures, with the number of lost lines; call this after the drain."""
+        """Return the final figures, with the lost lines; call this when the queue has ended."""
         self._stats = self._queue.stats()
         figures = self._figures()
         return attrs.evolve(figures, lost=self._taken + self._reader.untaken - figures.ended)

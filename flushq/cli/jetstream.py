@@ -1,7 +1,7 @@
 """NATS JetStream: functions that connect to a server, and look up a stream or a consumer.
 
-A missing stream or consumer is created, and reported on standard error. An existing one is used
-with the settings that it has. The subject of a new stream is the name of the stream. A new stream
+A missing stream or consumer is created, and this is reported on standard error. An existing stream
+or consumer keeps its settings. The subject of a new stream is the name of the stream. A new stream
 keeps its messages on the disk, without a limit. A new consumer delivers all messages of its stream;
 it delivers a message again if the message is not acknowledged within 30 seconds.
 """
@@ -122,7 +122,7 @@ async def ensure_stream(connection: Client, stream: str) -> list[str]:
 
 @attrs.frozen
 class Consumer:
-    """A durable pull consumer, and the limits that it sets for a request.
+    """A durable pull consumer, and the limits that it sets for each request for messages.
 
     Attributes:
         stream: The name of the stream.

@@ -1,6 +1,6 @@
 """The lab: it simulates a policy with some traffic and a sink, and computes latencies and costs.
 
-The *sink* stands for what ``flush_fn`` writes to, such as a database.
+The *sink* is a model of the place that ``flush_fn`` writes to, such as a database.
 """
 
 import math
@@ -19,7 +19,7 @@ from flushq.simulation import FlushFails, Trace, simulate
 from flushq.throttles import Throttle
 
 Progress = Callable[[int], None]
-"""A function that gets the number of items of each call when the call starts.
+"""A function that gets the number of items of each call of the sink when the call starts.
 
 If the call fails and will be retried, the function gets the same number again, but negative.
 """
@@ -67,9 +67,10 @@ class Failures:
     attempts: int
 
     def draw(self) -> FlushFails:
-        """Return a function that draws the verdicts on the calls of one run, one after the other.
+        """Return a function that draws the verdict on each call of one simulation, in order.
 
-        Each function that this method returns draws the same sequence of verdicts.
+        The verdict is None if the call succeeds. Each function that this method returns draws the
+        same sequence of verdicts.
         """
         random = Random(f"the failures of {self.seed}")  # independent of the traffic
 
@@ -83,7 +84,7 @@ class Failures:
 
 @attrs.frozen
 class Setting:
-    """The conditions that are the same for all policies.
+    """The conditions of a simulation, which are the same for all policies.
 
     Attributes:
         arrivals: The times at which the items arrive, in seconds. There is at least one.
@@ -129,7 +130,7 @@ class Setting:
         Without partitions, the only key is None.
 
         Args:
-            displaced: The indexes, in the arrivals, of the displaced items.
+            displaced: The indexes of the displaced items in ``arrivals``.
         """
         times = defaultdict[Hashable, list[float]](list)
         keyed = zip(self.partitions or repeat(None), self.arrivals, strict=False)
@@ -139,7 +140,7 @@ class Setting:
         return times
 
     def least_cost(self, max_records: int | None) -> float:
-        """Return the least cost of any schedule whose batches keep this cap.
+        """Return the least cost of any schedule with at most ``max_records`` items in each batch.
 
         These schedules may use any number of slots. Each batch has items of one partition only.
         """
@@ -249,14 +250,14 @@ class Run:
 def run(
     text: str, policy: FlushPolicy, setting: Setting, least: LeastCost, progress: Progress
 ) -> Run:
-    """Simulate a policy under these conditions, and return the results.
+    """Simulate a policy under the conditions of ``setting``, and return the results.
 
     Args:
         text: The text that describes the policy.
         policy: The policy; it is not changed.
         setting: The conditions of the simulation.
         least: A function that returns the least cost for the ``max_records`` of the policy.
-        progress: A function that is told of the items that are handled; see :data:`Progress`.
+        progress: A function that gets the number of items of each call; see :data:`Progress`.
 
     Raises:
         PolicyError: The policy or the throttle raised, or gave an invalid answer.

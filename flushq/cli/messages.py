@@ -14,9 +14,9 @@ _OLD_FORM = 9
 def place(message: Msg) -> str:
     """Return the place of a message: the stream, and the sequence number of the message in it.
 
-    Both are fields of the reply subject: the acknowledgement of the message is sent to this
-    subject. In the newer form of a reply subject, a domain and an account come before these fields.
-    ``message.metadata`` has both values, too, but takes ten times as long.
+    Both are fields of the reply subject (the subject for the acknowledgement of the message). In
+    the newer form of a reply subject, a domain and an account come before these fields.
+    ``message.metadata`` has both values, too, but reading it takes ten times as long.
     """
     fields = message.reply.split(".")
     stream, number = (fields[2], fields[5]) if len(fields) == _OLD_FORM else (fields[4], fields[7])

@@ -59,10 +59,10 @@ def check_policy(
         policy: The policy (it is not changed), or a function or class that makes the policy.
         except_for: The names of laws that the policy need not keep. Every name in :data:`LAWS` is
             allowed except ``sound``, ``max_latency``, ``max_batch`` and ``ratio``. If ``caps`` is
-            given, the caps may change, but must be valid at the start.
+            one of the names, the caps may change, but must be valid at the start.
         max_latency: The longest time, in seconds, that an item may wait. An item may wait longer
             only while no slot is free. None: this is not checked.
-        max_batch: The most items in a batch. None: this is not checked.
+        max_batch: The largest number of items that a batch may have. None: this is not checked.
         ratio: A bound on what the policy spends, as a multiple of what the optimum spends. With a
             ratio, the policy must not have a ``max_weight``. None: no ratio is checked.
         examples: The number of random histories to try for the laws. For each bound, the same
@@ -157,7 +157,7 @@ def _fewer(history: History) -> Iterator[History]:
 
 
 def _lighter(weights: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """Yield smaller weights: those of half of the items, of all but one, or 0 for each item."""
+    """Yield shorter or lighter tuples: half of the weights, all but the first, or only zeros."""
     if len(weights) > 1:
         yield weights[len(weights) // 2 :]
         yield weights[1:]
@@ -212,7 +212,7 @@ def _is_same(one: MethodCall, other: MethodCall) -> bool:
 
 
 def _seconds(event: MethodCall) -> float:
-    """Return how many seconds after the event the policy wants to flush; inf without a time."""
+    """Return how long after the event the policy wants to flush, in seconds; inf for ``Wait()``."""
     return event.decision.until - event.now if isinstance(event.decision, Wait) else 0.0
 
 
@@ -227,7 +227,10 @@ def _check_latency(longest: float, trace: Trace, slots: int) -> None:
 
 
 def _moments(trace: Trace, since: float, until: float) -> Iterator[float]:
-    """Yield ``since`` and the later ends of flushes before ``until``; nothing in an empty range."""
+    """Yield ``since``, and each time between ``since`` and ``until`` at which a flush ended.
+
+    Yield nothing if ``until`` is not later than ``since``.
+    """
     if until - since > _ROUNDING:
         yield since
         yield from (flush.ended for flush in trace.flushes if since < flush.ended < until)
@@ -269,7 +272,7 @@ def _search_runs(
             of the simulation, and the number of slots.
         policy: The policy.
         scale: The time between arrivals, in seconds, at which it is hard to decide well.
-        crowds: One of these numbers is drawn: how many more items arrive at one of the times.
+        crowds: Numbers of items. One of them is drawn: so many items are added at one of the times.
     """
 
     def run(times: list[float], seconds: float, slots: int, crowd: int, at: int) -> None:

@@ -1,9 +1,9 @@
 """Histories for the checks of policies, and the Hypothesis strategies that draw histories.
 
-A history is a list of steps. Each step except Due has ``after``, the time since the previous step
-in units. A step that cannot happen is skipped. A flush cannot start while no item waits, or while
-no slot is free. It cannot end while no flush runs. So every list of steps is a valid history, even
-if steps were removed from it.
+A history is a list of steps. Each step except Due has ``after``, the time since the previous step,
+in units. A step that cannot happen is skipped. No flush can start while no item waits, or while no
+slot is free. No flush can end while none runs. So every list of steps is a valid history, even if
+steps were removed from the list.
 
 The times that the strategies draw are small multiples of a unit. Sums of these times are exact, and
 two times are often equal, if the unit is one of these: the default, an int, a power of two, or a
@@ -59,7 +59,7 @@ class Finish:
     Args:
         after: The time since the previous step, in units.
         which: The index of the flush or call that ends, modulo the number of those that run. The
-            one that started first has index 0.
+            flush or call that started first has index 0.
         failed: Whether flush_fn raised.
     """
 
@@ -70,7 +70,7 @@ class Finish:
 
 @attrs.frozen
 class Pass:
-    """A pause without other events. A policy gets a tick at its end.
+    """A pause without other events. At the end of the pause, a policy gets a tick.
 
     Args:
         after: The time since the previous step, in units.
@@ -81,10 +81,10 @@ class Pass:
 
 @attrs.frozen
 class Due:
-    """The coming of the time that the last answer named.
+    """A pause until the time that the last answer named.
 
-    A policy names this time with ``Wait(until)``, and gets a tick when it has come. A throttle
-    names this time with ``ready_at``.
+    A policy names this time with ``Wait(until)``, and gets a tick at this time. A throttle names
+    this time with ``ready_at``.
     """
 
 

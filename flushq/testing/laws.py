@@ -1,9 +1,9 @@
-"""The laws that every policy must keep, and plays: a play runs a policy through a history.
+"""The laws that every policy must keep, and a class that runs a policy through a history.
 
-Theory of operation. A play tells a copy of the policy the event of each step that can happen, and
-records the answers. The play also keeps the weights of the waiting items, and a QueueState of its
-own. So it can check the laws that concern a single answer. The play also watches ``decide``, which
-must change nothing.
+Theory of operation. A :class:`Play` tells a copy of the policy the event of each step that can
+happen, and records the answers. The play also keeps the weights of the waiting items, and a
+QueueState of its own. So it can check the laws that concern a single answer. The play also watches
+``decide``, which must change nothing.
 """
 
 import math
@@ -29,12 +29,12 @@ LAWS = {
     "sound": "each event method returns a valid decision, raises nothing, and calls super()",
     "caps": "max_records and max_weight are valid caps and never change",
     "silent": "if no item is pending or no slot is free, the answer to each event is Wait()",
-    "pure": "each event is answered like decide answers; decide changes nothing and reads no clock",
+    "pure": "the answer to each event is that of decide; decide changes nothing and reads no clock",
     "ahead": "Wait.until is later than now",
     "kept": "if no event comes before Wait.until, tick(until) answers Flush",
     "idle": "while items are pending and no flush runs, the answer is Flush or a finite Wait.until",
     "repeatable": "the same history leads to the same decisions",
-    "bursts": "one event with n items leads to the same decisions as n events with one item",
+    "bursts": "one event with n items leads to the same decisions as n events with one item each",
     "shift": "if all times are shifted, so is Wait.until, which is a time, not a duration",
     "max_latency": "while a slot is free, no item waits longer than max_latency",
     "max_batch": "no batch has more than max_batch items",
@@ -44,7 +44,7 @@ LAWS = {
 
 OPTIONAL = tuple(LAWS)[1:-3]
 """The names that ``except_for`` may contain: all laws except ``sound`` and the three bounds. All
-other laws need ``sound``. A bound is checked only if the caller gives one."""
+other laws need ``sound``. A bound is checked only if the caller gives this bound."""
 
 _ROUNDING = 1e-9
 
@@ -80,7 +80,7 @@ class MethodCall:
     Attributes:
         now: The time of the call, in seconds.
         name: The name of the method, for example ``item_added`` or ``ready_at``.
-        facts: The arguments of the call after ``now``.
+        facts: The arguments of the call, except ``now``.
         decision: The answer, or the exception that the method raised.
         weights: For ``item_added``, the weight of each item; else empty.
     """
@@ -163,7 +163,7 @@ class Play:
         self._tell("flush_started", count, sum(weights))
 
     def _go_to_due_time(self) -> None:
-        """Go to the time that the policy asked for; check that a tick is answered with Flush."""
+        """Go to the time that the policy asked for; check that its answer to a tick is Flush."""
         if not isinstance(self._decision, Wait):
             return
         until = self._decision.until
@@ -186,7 +186,7 @@ class Play:
             raise LawBroken("caps", str(error)) from None
 
     def _batch_size(self, most: int) -> int:
-        """Return the size of a batch of the oldest items: at most ``most``, within the caps."""
+        """Return how many of the oldest items a batch takes: at most ``most``, within the caps."""
         records, heaviest = self._caps
         most = min(most, most if records is None else records)
         count, weight = 0, 0.0

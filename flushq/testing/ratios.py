@@ -57,11 +57,11 @@ class CostRatio:
 
     @property
     def scale(self) -> float:
-        """The time, in seconds, for which the waiting of one item costs as much as one flush."""
+        """The time, in seconds, after which one waiting item has cost as much as one flush."""
         return self.item_seconds
 
     def measure(self, policy: FlushPolicy, arrivals: Sequence[float]) -> float:
-        """Return the cost divided by the least possible; inf if items are never flushed."""
+        """Return the cost divided by the least possible cost; inf if items are never flushed."""
         trace = simulate(policy, arrivals, 0)
         delays = sum(flush.size * flush.started for flush in trace.flushes) - sum(arrivals)
         cost = self.item_seconds * len(trace.flushes) + delays
@@ -71,7 +71,7 @@ class CostRatio:
 
 @attrs.frozen
 class FlushesRatio:
-    """The number of flushes, divided by the least number that flushes all items in time.
+    """The number of flushes, divided by the least number with which no item waits too long.
 
     A flush takes no time here, so a slot is always free.
 
@@ -97,7 +97,10 @@ class FlushesRatio:
         return self.max_wait_seconds
 
     def measure(self, policy: FlushPolicy, arrivals: Sequence[float]) -> float:
-        """Return the number of flushes divided by the least; inf if an item waits too long."""
+        """Return the number of flushes divided by the least number.
+
+        The result is inf if an item waits too long.
+        """
         trace = simulate(policy, arrivals, 0)
         late = any(flush.started > flush.oldest + self.max_wait_seconds for flush in trace.flushes)
         fewest = fewest_flushes(
@@ -108,7 +111,7 @@ class FlushesRatio:
 
 @attrs.frozen
 class LatencyRatio:
-    """The longest latency, divided by the least possible, if all flushes take equally long.
+    """The longest latency, divided by its least possible value. All flushes take equally long.
 
     The latency of an item is the time from its arrival to the end of its flush.
 
@@ -136,7 +139,7 @@ class LatencyRatio:
         return self.flush_seconds
 
     def measure(self, policy: FlushPolicy, arrivals: Sequence[float]) -> float:
-        """Return the longest latency divided by the least; inf if items are never flushed."""
+        """Return the longest latency divided by its least value; inf if items are never flushed."""
         slots = self.max_in_flight
         trace = simulate(policy, arrivals, self.flush_seconds, max_in_flight=slots)
         latency = max((flush.ended - flush.oldest for flush in trace.flushes), default=0)

@@ -21,7 +21,7 @@ def search(examples: int, check: Callable[..., None], **drawn: st.SearchStrategy
         **drawn: For each argument of ``check``, the strategy that draws the value.
 
     Raises:
-        LawBroken: The error of the smallest values that fail.
+        LawBroken: The error of the smallest values that were found to fail.
     """
     found: list[LawBroken] = []
 

@@ -13,11 +13,11 @@ from flushq.testing.histories import GAPS, UNITS, Due, Finish, Pass
 
 @attrs.frozen
 class Call:
-    """The start of a call, if the throttle is ready.
+    """The start of a call. If the throttle is not ready, this step is skipped.
 
     Args:
         after: The time since the previous step, in units.
-        count: The number of items of the call; each weighs 1.
+        count: The number of items of the call; each item weighs 1.
     """
 
     after: int
@@ -26,14 +26,14 @@ class Call:
 
 @attrs.frozen
 class Burst:
-    """Calls with one item each that start at the same time, as many as the throttle allows.
+    """Calls that start at the same time, as many as the throttle allows; each call has one item.
 
     After all these calls have started, they end, still at the same time.
 
     Args:
         after: The time since the previous step, in units.
-        failed: Whether flush_fn raises, for each call, in the order in which the calls end. The
-            length of the tuple is the most calls that start.
+        failed: For each call, whether flush_fn raises. The calls end in this order. No more calls
+            start than this tuple has members.
     """
 
     after: int
@@ -49,7 +49,7 @@ class ThrottleHistory:
 
     Args:
         unit: The unit of time, in seconds.
-        steps: The steps, in order. :class:`Due` is the coming of the time that ``ready_at``
+        steps: The steps, in order. :class:`Due` is a pause until the time that ``ready_at``
             returned last. After the last of these steps comes another Due.
     """
 

@@ -1,11 +1,11 @@
-"""The laws that every throttle must keep, and plays: a play runs a throttle through a history.
+"""The laws that every throttle must keep, and a class that runs a throttle through a history.
 
-Theory of operation. A play tells a copy of the throttle the events of a history, like a queue does.
-The play calls ``ready_at`` (this is a *question*) before each call that may start and after each
-step. The play records all events and questions, and the answers. Then other copies are told the
-same events and questions in other ways, for example with all times shifted. The copies must give
-the same answers. A *retelling* is a generator of events and questions for such a copy. To choose
-the next event, a retelling may itself ask the copy a question.
+Theory of operation. A :class:`ThrottlePlay` tells a copy of the throttle the events of a history.
+The play calls ``ready_at`` before each call that may start, and after each step. A call of
+``ready_at`` is a *question*. The play records all events and questions, and the answers. Then other
+copies are told the same events and questions in other ways, for example with all times shifted. The
+copies must give the same answers. A *retelling* is a generator of events and questions for such a
+copy. To choose the next event, a retelling may itself ask the copy a question.
 """
 
 import math
@@ -48,10 +48,10 @@ class ThrottleLawBroken(LawBroken):
 
 
 Turns = Sequence[Sequence[MethodCall]]
-"""The events and questions, with the answers.
+"""The events and questions that a play has recorded, with the answers.
 
-The first list has those before the first step. Each further list has those of one step. The last
-event or question of all is a question.
+The first list has the question before the first step. Each further list has the events and
+questions of one step. After the last event comes a question.
 """
 
 
@@ -113,7 +113,7 @@ class ThrottlePlay:
         self._tell("call_done", count, self._now - started, count, error)
 
     def _ask(self) -> Any:
-        """Return the answer of ready_at; do not ask again if the same question came last."""
+        """Return the answer of ready_at; reuse the last answer if the question was the same."""
         last = self._last
         if last is not None and (last.name, last.now) == ("ready_at", self._now):
             return last.decision
@@ -159,17 +159,16 @@ def asked_more(turns: Turns, throttle: Throttle, unit: float) -> Iterator[Method
 
 
 def asked_once(turns: Turns, throttle: Throttle, unit: float) -> Iterator[MethodCall]:
-    """Yield all events before the last Due, but only one question: the one at their end."""
+    """Yield all events before the last Due; of the questions before it, yield only the last."""
     *before, last = flat(turns[:-1])
     yield from (each for each in before if each.name != "ready_at")
     yield last
 
 
 def asked_later(turns: Turns, throttle: Throttle, unit: float) -> Iterator[MethodCall]:
-    """Yield all events and questions, and after each question some further questions.
+    """Yield all events and questions; after each finite answer, yield further questions, too.
 
-    The further questions are about times at which a call may start, by the answer to the question
-    before them.
+    The further questions are asked at times at which a call may start according to this answer.
     """
     for each in flat(turns):
         yield each

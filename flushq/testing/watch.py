@@ -1,10 +1,10 @@
 """The watch on ``decide``: it finds attributes that decide changes, and clocks that decide reads.
 
 Theory of operation. The event methods of a policy call decide. A wrong decide may change something
-in its first call, but not in later calls. So the watch must be there while the policy is told an
-event: then another function replaces decide in the class. This function calls the real decide. It
-copies the attributes of the policy before and after this call, and compares the copies, as far as
-they can be compared.
+in its first call, but not in later calls. So the watch must be active while the policy is told an
+event: meanwhile, another function replaces decide in the class. This function calls the real
+decide. It copies the attributes of the policy before and after this call, and compares the copies,
+as far as they can be compared.
 
 Clocks are built-in functions, and a profiler sees each call of a built-in function. A call of a
 clock counts if it comes from one of these: the module of the policy, the module of a base class, or
@@ -35,7 +35,7 @@ _CLOCKS = {
 
 @contextmanager
 def watched(policy: FlushPolicy, changed: set[str]) -> Iterator[None]:
-    """Add to ``changed`` the names of the attributes that decide changes within the block."""
+    """Add to ``changed`` the names of the attributes that ``decide`` changes within the block."""
     kind = type(policy)
     decide = inspect.getattr_static(kind, "decide")
 
@@ -51,7 +51,7 @@ def watched(policy: FlushPolicy, changed: set[str]) -> Iterator[None]:
 
 @contextmanager
 def clocks_read(kind: type[FlushPolicy]) -> Iterator[set[str]]:
-    """Yield a set, and add the names of the clocks that decide reads within the block.
+    """Yield a set; add to it the names of the clocks that ``decide`` reads within the block.
 
     If another profiler is active, it stays active, and no clocks are found.
     """
@@ -77,7 +77,7 @@ def clocks_read(kind: type[FlushPolicy]) -> Iterator[set[str]]:
 
 
 def _ask(decide: Any, policy: FlushPolicy, now: float) -> Decision:
-    """Call ``decide`` as it is stored in a class: a function or another callable."""
+    """Call ``decide`` for a policy; ``decide`` is an attribute of the class, not a bound method."""
     bound = decide.__get__(policy, type(policy)) if hasattr(decide, "__get__") else decide
     decision: Decision = bound(now)
     return decision
@@ -107,7 +107,7 @@ def _is_cached(kind: type, name: str) -> bool:
 
 
 def _snapshot(policy: FlushPolicy) -> dict[str, Any]:
-    """Return, by name, copies of the attributes of a policy that can be copied and compared."""
+    """Return copies, by name, of those attributes of a policy that can be copied and compared."""
     held = {}
     for name, value in {**attributes_of(policy), "queue": policy.queue}.items():
         with suppress(Exception):
@@ -116,7 +116,7 @@ def _snapshot(policy: FlushPolicy) -> dict[str, Any]:
 
 
 def _image(value: object) -> object:
-    """Return an image of a value: two images are equal if the value is the same in both."""
+    """Return an image of a value: two images are equal if the value did not change between them."""
     with suppress(Exception):
         one, other = copy.deepcopy(value), copy.deepcopy(value)
         if bool(one == other):
