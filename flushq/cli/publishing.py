@@ -121,7 +121,7 @@ class Publisher:
         self.batches += 1
 
     async def _publish(self, messages: Iterable[tuple[str, bytes]]) -> list[NotPublished]:
-        """Publish messages, wait up to ACK_SECONDS for acknowledgements, and return the failures."""
+        """Publish messages, wait up to ACK_SECONDS for acknowledgements; return the failures."""
         sent: list[tuple[str, Ack]] = []
         failures = []
         for name, body in messages:

@@ -204,8 +204,8 @@ Piece = Chunk | Unreadable
 class Reader:
     """A reader of several sources, one after the other.
 
-    Inside ``with``, ``async for`` yields chunks. If a source cannot be read to its end, it yields an
-    Unreadable, and then the next source follows. Other tasks can run before anything is yielded.
+    Inside ``with``, ``async for`` yields chunks. If a source cannot be read to its end, an
+    Unreadable follows, and then the next source. Other tasks can run before each step of the loop.
 
     Attributes:
         starts: The start of each source that is not read from line 1; set this before ``with``.
