@@ -1,8 +1,8 @@
 """The values of options: functions that make policies, sinks and numbers from texts.
 
-``interval:2.0,500`` is IntervalPolicy(2.0, 500). The text of a policy is a name. A colon may
-follow, and arguments that are separated by commas. ``FORMS`` has all these names. Any other name is
-the name of a module. ``service.queues:POLICY`` is the object POLICY of the module
+``interval:2.0,500`` is IntervalPolicy(2.0, 500). The text of a policy begins with a name. A colon
+and arguments may follow; commas separate the arguments. ``FORMS`` lists these names. Any other name
+is the name of a module. ``service.queues:POLICY`` is the object POLICY of the module
 ``service.queues``. ``service.queues:Calm(0.2, 1)`` is the policy that the class Calm of this module
 makes with these arguments. The arguments must be literals: no expression is evaluated.
 
@@ -121,7 +121,7 @@ class Form:
         usage: The form as the help text shows it.
         build: The function that makes a policy from the converted arguments.
         readers: For each argument, in order, the function that converts the argument from text.
-        required: The number of arguments that must be given.
+        required: The number of arguments that must be given; any further arguments are optional.
     """
 
     usage: str
@@ -173,10 +173,10 @@ def parse_policy(text: str) -> FlushPolicy:
 
 
 def near_miss(name: str, names: Collection[str]) -> str:
-    """Return a "did you mean" question for an unknown name that is like a known one; or return ''.
+    """Return a "did you mean" question if an unknown name is similar to a known name, else ''.
 
     Args:
-        name: The name.
+        name: The name that the user has given.
         names: The known names.
     """
     matches = [] if name in names else get_close_matches(name, names, 1)
@@ -198,7 +198,7 @@ def system_exit_message(error: SystemExit) -> str:
 
 
 def _find(module: str, text: str) -> FlushPolicy:
-    """Return the object ``text`` of a module; if ``text`` is a call, return the policy it makes.
+    """Return the object ``text`` of a module; if ``text`` is a call, return the policy of the call.
 
     Raises:
         ValueError: The object cannot be imported or is not a policy, or the call fails.
@@ -217,7 +217,7 @@ def _find(module: str, text: str) -> FlushPolicy:
 
 
 class Arguments(NamedTuple):
-    """The arguments with which a class or function makes a policy."""
+    """The arguments for the class or the function that makes a policy."""
 
     args: list[Any]
     kwargs: dict[Any, Any]
@@ -254,7 +254,7 @@ def _literal(argument: ast.expr, text: str) -> object:
 
 
 def _near_miss_of(error: BaseException) -> str:
-    """Return a "did you mean" question for a missing module or object; or return ''."""
+    """Return a "did you mean" question if a module or object was not found, else ''."""
     if isinstance(error, ModuleNotFoundError):
         return near_miss(error.name or "", FORMS)
     if isinstance(error, AttributeError) and isinstance(error.obj, ModuleType):

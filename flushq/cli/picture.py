@@ -4,7 +4,7 @@ The left column shows the whole run, divided into short intervals: for each inte
 and the mean number of waiting items. The middle column shows a part of the run (the same seconds
 for all policies): the number of waiting items, and the size of each flush. The right column shows,
 for each latency, the share of items that were delivered within this time. If there are partitions,
-the right column has one line for the slowest partition, and one for all other partitions together.
+the right column has a curve for the slowest partition, and a curve for all other partitions.
 """
 
 import bisect
@@ -26,8 +26,8 @@ INTERVALS = 120
 POINTS = 100
 SHARES = (0.5, 0.99)
 
-# All in inches. The page: its width, and the space above and below all rows. A row: its height, and
-# the height of the text on top of it. The columns: the left edge and the width of each one.
+# All sizes are in inches. The page: its width, and the space above and below all rows. A row: its
+# height, and the height of the text at its top. The columns: the left edge and the width of each.
 _WIDTH, _TOP, _BOTTOM = 12.0, 1.05, 0.55
 _ROW, _TEXT = 1.6, 0.5
 _COLUMNS = ((0.6, 4.1), (5.3, 3.5), (9.5, 2.3))
@@ -40,7 +40,7 @@ _STYLE = {
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "grid.color": "#e2e2e2",
-    "svg.hashsalt": "flushq",  # so that the same runs always make the same file
+    "svg.hashsalt": "flushq",  # the same runs always make the same file
     "svg.fonttype": "none",
     "text.parse_math": False,
     **dict.fromkeys(["text.color", "axes.edgecolor", "axes.labelcolor"], _INK),
@@ -58,7 +58,7 @@ class Steps:
     levels: Sequence[int]
 
     def between(self, start: float, end: float) -> "Steps":
-        """Return the steps between two times; the last time, ``end``, has no level."""
+        """Return the steps from ``start`` to ``end``; the last time is ``end``, without a level."""
         first, last = bisect.bisect(self.times, start), bisect.bisect_left(self.times, end)
         levels = [self.levels[first - 1] if first else 0, *self.levels[first:last]]
         return Steps([start, *self.times[first:last], end], levels)
@@ -81,8 +81,8 @@ class Scales:
     """The scales that all rows share.
 
     Attributes:
-        whole: The first and the last second of the whole run.
-        part: The first and the last second of the part of the run in the middle column.
+        whole: The start and the end of the left column (the whole run), in seconds.
+        part: The start and the end of the middle column (a part of the run), in seconds.
         latency: The least and the greatest latency in the right column, in seconds.
         most: The greatest number of waiting items in any run.
     """
@@ -111,8 +111,8 @@ def save_picture(runs: Sequence[Run], path: str) -> None:
 def steps_of(run: Run) -> Steps:
     """Return how many items waited at each time, including items whose producers waited in line.
 
-    An item waits from its arrival until its flush starts or it is displaced. An item that is
-    refused waits until the queue closes: this is the time of the last arrival.
+    An item waits from its arrival until its flush starts or it is displaced. The queue closes at
+    the last arrival: an item that is refused waits until then.
     """
     came = Counter(run.setting.arrivals)
     came[run.setting.arrivals[-1]] -= run.trace.refused
@@ -139,11 +139,11 @@ def scales_of(runs: Sequence[Run], steps: Sequence[Steps]) -> Scales:
 
 
 def _middle_part(runs: Sequence[Run], first: float, last: float) -> tuple[float, float]:
-    """Return the first and the last second of a part of the runs, around the middle arrival.
+    """Return the start and the end, in seconds, of a part of the runs around the middle arrival.
 
     The part has about 12 flushes of the run that flushes most often. If the run that flushes least
-    often might have no flush in such a part, the part is longer. It has at most about 100 flushes
-    of the run that flushes most often.
+    often might have no flush in such a part, the part is longer. A longer part has at most about
+    100 flushes of the run that flushes most often.
     """
     gaps = [(last - first) / max(1, len(run.sizes)) for run in runs]
     seconds = max(12 * min(gaps), min(1.5 * max(gaps), 100 * min(gaps)))
@@ -165,7 +165,7 @@ def traffic_text(setting: Setting) -> str:
 
 
 def sink_text(setting: Setting) -> str:
-    """Return a line about the sink and the costs, and one about limits and failures, if any."""
+    """Return a line about the sink and the costs; add a line if there are limits or failures."""
     sink = setting.sink
     times = [duration(sink.fixed)] if sink.fixed or not sink.each else []
     times += [f"{duration(sink.each)} for each item"] if sink.each else []
@@ -315,7 +315,7 @@ def _write_head(figure: Any, setting: Setting) -> None:
 
 @attrs.frozen
 class _Places:
-    """The positions of times on an axis: seconds or, if the traffic has dates, clock times."""
+    """The positions of times on an axis; the axis has clock times if the traffic has dates."""
 
     began: datetime | None
 
@@ -327,7 +327,7 @@ class _Places:
         return [start + moment / _DAY for moment in moments]
 
     def label_axis(self, axis: Any, ends: tuple[float, float]) -> None:
-        """Limit a time axis to these two times, which are in seconds, and label the axis."""
+        """Set the two ends of a time axis, which are given in seconds, and label the axis."""
         axis.set_xlim(*self.positions(ends))
         if self.began is None:
             axis.xaxis.set_major_locator(_matplotlib("ticker").MaxNLocator(6, steps=_STEPS))
@@ -345,5 +345,5 @@ def _shortened(text: str, most: int) -> str:
 
 
 def _matplotlib(name: str) -> Any:
-    """Import a module of matplotlib only now, because matplotlib is large and may be missing."""
+    """Import a module of matplotlib when it is needed: matplotlib is large, and may be missing."""
     return import_module(f"matplotlib.{name}")

@@ -30,6 +30,7 @@ POSTGRES_ERRORS = (
 )
 
 _BROKEN = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)  # errors of the connection
+# Classes of SQLSTATE codes.
 _TEMPORARY = {"08", "40", "53", "57"}  # connection, deadlock, full disk or memory, shutdown
 _REFUSALS = {"22", "23", "54", "P0"}  # bad data, constraint, size, error in a trigger
 
@@ -39,12 +40,12 @@ _OTHERS_NEEDED = """
 
 
 def is_temporary(error: BaseException) -> bool:
-    """Return whether an error is temporary, so that a retry can help."""
+    """Return whether an error is temporary: then a retry can help."""
     return isinstance(error, _BROKEN) or _state(error) in _TEMPORARY
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Return whether an error means that a row is refused, while other rows may be stored."""
+    """Return whether an error means that a row is refused, but other rows may be stored."""
     return isinstance(error, UnicodeError) or _state(error) in _REFUSALS
 
 
@@ -90,9 +91,9 @@ class PostgresTable:
         """Connect, and create the table if it does not exist.
 
         Raises:
-            CannotStart: The database does not answer, or the table cannot be written to. This is so
-                if a column is missing, if ``id`` is not a unique key, if another column needs a
-                value, or if this user has no permission.
+            CannotStart: The database does not answer. Or the table cannot be written to: a column
+                is missing, ``id`` is not a unique key, another column needs a value, or this user
+                has no permission.
         """
         self._pool = asyncpg.create_pool(
             self._url,
@@ -125,7 +126,7 @@ class PostgresTable:
             is_new = await connection.fetchval("SELECT to_regclass($1)", self._quoted) is None
             if is_new:
                 await connection.execute(f"CREATE TABLE {self._quoted} ({COLUMNS})")
-            await connection.execute(self._insert, [], [])  # fails without these columns
+            await connection.execute(self._insert, [], [])  # fails if a column is missing
             others = await connection.fetch(_OTHERS_NEEDED, self._quoted)
         if is_new:
             complain(f"created {self}")

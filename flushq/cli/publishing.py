@@ -4,7 +4,7 @@ Each line is published as a message to the first subject of the stream. The id o
 (``Nats-Msg-Id``) consists of the source, the number and a digest of the line. So the stream ignores
 a line that an earlier attempt or run has published within the duplicate window of the stream. The
 digest is needed if a file was replaced by another file with the same name. Standard input and pipes
-have other lines in every run, so the ids of their lines have a random part that is new in each run.
+have different lines in each run. So the ids of their lines have a random part, new in each run.
 """
 
 import asyncio
@@ -27,13 +27,13 @@ from flushq.cli.sink import NotPublished
 ACK_SECONDS = 5.0
 
 HEAD = 64
-"""An upper bound for the bytes of the headers of a message, apart from the message id."""
+"""The largest size of the headers of a message, in bytes, without the message id."""
 
 TOO_LONG = 10054
 """The error code of JetStream for a message that is longer than the stream allows."""
 
 Ack = asyncio.Future[bool]
-"""The future of an acknowledgement. The result is whether the stream had the line already.
+"""The future of an acknowledgement: its result is True if the stream had the line already.
 
 If the line is not accepted, the exception of the future is a NotPublished.
 """
@@ -55,7 +55,7 @@ class LineIds:
         return f"{name}:{line}:{blake2b(body.encode(), digest_size=8).hexdigest()}"
 
     def _name(self, source: str) -> str:
-        """Return the path of a file, or a name that is new in each run for any other source."""
+        """Return a name for a source: the path of a file, else a name that is new in each run."""
         is_file = source != STANDARD_INPUT and Path(source).is_file()
         return self._names.setdefault(source, source if is_file else f"{source}:{self._run}")
 
@@ -121,7 +121,7 @@ class Publisher:
         self.batches += 1
 
     async def _publish(self, messages: Iterable[tuple[str, bytes]]) -> list[NotPublished]:
-        """Publish messages, then wait for all acknowledgements; return the failures."""
+        """Publish messages, wait up to ACK_SECONDS for acknowledgements; return the failures."""
         sent: list[tuple[str, Ack]] = []
         failures = []
         for name, body in messages:

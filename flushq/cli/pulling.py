@@ -3,15 +3,15 @@
 Theory of operation. A request asks for up to BATCH messages. The request stays at the server until
 the server has sent all these messages, but for at most EXPIRES seconds. When half of the requested
 messages have arrived, the next request is sent, so the server always has a request. Messages and
-statuses arrive at one inbox. A message has a reply subject; the acknowledgement is sent to this
-subject. A status has no reply subject: it says that a request has ended, and how many requested
-messages were not sent. If a status is lost, or the server was unreachable, some requested messages
-never arrive. So after EXPIRES + GRACE seconds without a new request, and after each reconnection,
-the count of requested messages is set to 0, and a new request is sent.
+statuses arrive at the same inbox. A message has a reply subject: the acknowledgement is sent to
+this subject. A status has no reply subject. It says that a request has ended, and how many
+requested messages were not sent. If a status is lost, or the server was unreachable, some requested
+messages never arrive. So after EXPIRES + GRACE seconds without a new request, and after each
+reconnection, the count of requested messages is set to 0, and a new request is sent.
 
-The messages are handed over one at a time. While a message waits to be accepted, at most one more
-request is sent (not counting those that follow a reconnection). Otherwise, during a long outage of
-the database, the messages that arrive would fill the memory. At the end, the inbox stays open while
+The messages are handed over one at a time. While a message waits to be accepted, at most one
+request is sent, plus one request after each reconnection. With more requests, the messages would
+fill the memory during a long outage of the database. At the end, the inbox stays open while
 requested messages arrive: the server counts a message to a closed inbox as delivered, and sends the
 message again only after ``ack_wait``.
 """
@@ -73,10 +73,10 @@ class Pull:
         """Request messages inside a ``with`` block, and yield the task that requests them.
 
         The task ends only if it is cancelled or the consumer was deleted. If the consumer was
-        deleted, the task raises ConsumerGone. At the end of the block, the requests stop. The inbox
-        is closed when all requested messages have arrived, or no message has arrived for QUIET
-        seconds. The messages that have arrived are handed over. All this takes at most DRAIN
-        seconds.
+        deleted, the task raises ConsumerGone. At the end of the block, no request is sent any more.
+        The inbox is closed when all requested messages have arrived, or when no message has arrived
+        for QUIET seconds. The messages that have arrived are handed over. All this takes at most
+        DRAIN seconds after the end of the block.
         """
         subscription = await self._connection.subscribe(self._inbox, cb=self._on_message)
         requesting = asyncio.create_task(self._request_messages())
@@ -85,20 +85,20 @@ class Pull:
         finally:
             requesting.cancel()
             if self._connection.is_connected:
-                with suppress(nats.errors.Error, TimeoutError):  # the others are redelivered
+                with suppress(nats.errors.Error, TimeoutError):  # missed messages are redelivered
                     async with asyncio.timeout(DRAIN):
                         await self._until_quiet()
                         await subscription.drain()  # type: ignore[no-untyped-call]  # nats-py
 
     async def _until_quiet(self) -> None:
-        """Wait until all requested messages are here, or no message arrives for QUIET seconds."""
+        """Wait until all requested messages arrived, or no message arrives for QUIET seconds."""
         missing = math.inf
         while 0 < self._requested < missing:
             missing = self._requested
             await asyncio.sleep(QUIET)
 
     def request_again(self) -> None:
-        """Send a new request, and no longer expect the messages that were requested before."""
+        """Send a new request, and expect no more messages for the earlier requests."""
         self._requested = 0
         self._due.set()
 
@@ -111,7 +111,7 @@ class Pull:
                 await self._check_consumer()
             if self._is_due():
                 self._requested += self._size
-                with suppress(nats.errors.Error):  # a request follows after the reconnection
+                with suppress(nats.errors.Error):  # a new request is sent after the reconnection
                     await self._connection.publish(subject, payload, self._inbox)
             self._due.clear()
             try:

@@ -4,10 +4,10 @@ A source is a file, a named pipe, a terminal, or ``-`` for standard input. First
 checked; then they are opened one after the other, so any number of files can be read. A line ends
 with LF, with CRLF, or at the end of its source. In each source, all lines are numbered from 1.
 
-Theory of operation. Reading can block for ever (a pipe whose writer sends nothing), so a daemon
-thread reads, and the program can exit while the thread is blocked. The thread hands over chunks. A
-chunk has all lines that one read has completed, so a line of a slow pipe never waits for another
-line, and a fast file has thousands of lines in a chunk. At most CHUNKS chunks wait to be taken.
+Theory of operation. Reading can block for ever (at a pipe whose writer sends nothing). So a daemon
+thread reads: the program can exit while this thread is blocked. The thread hands over chunks. A
+chunk has all lines that one call of ``read`` has completed: in a slow pipe, no line waits for the
+next line; in a file, a chunk has thousands of lines. At most CHUNKS chunks wait to be taken.
 
 ``stop()`` ends the reading at any time; a line whose end has not arrived is not read.
 """
@@ -53,7 +53,7 @@ class Start:
     before: bytes = b""
 
     def seek(self, fd: int) -> None:
-        """Move ``fd`` to this position; raise an OSError if the line ``before`` has changed."""
+        """Move ``fd`` to this position; raise an OSError unless the line ``before`` ends here."""
         length = len(self.before) + (not self.before.endswith(b"\n"))
         if os.pread(fd, length, self.offset - len(self.before)) != self.before:
             raise OSError(errno.ESTALE, "its last stored line has changed")
@@ -69,7 +69,7 @@ def check_source(source: str) -> None:
     A named pipe is not opened: its writer would see a reader that connects and disconnects.
 
     Raises:
-        OSError: The source is missing, a directory, or not readable for this user.
+        OSError: The source does not exist, is a directory, or cannot be read by this user.
     """
     mode = (os.fstat(_FD) if source == STANDARD_INPUT else Path(source).stat()).st_mode
     if stat.S_ISDIR(mode):
@@ -101,7 +101,7 @@ def opened(source: str) -> Iterator[int]:
 
 
 def bytes_to_read(source: str, start: Start) -> float:
-    """Return the number of bytes after a start: inf for a pipe or terminal, 0 after an error."""
+    """Return how many bytes follow ``start``: inf for a pipe or a terminal, 0 on an OSError."""
     standard = source == STANDARD_INPUT
     try:
         status = os.fstat(_FD) if standard else Path(source).stat()
@@ -137,13 +137,13 @@ class Skipped:
 
 @attrs.frozen
 class Chunk:
-    """The lines that one read has completed: rows, and lines that are skipped (not UTF-8)."""
+    """The lines that one call of ``read`` has completed; lines that are not UTF-8 are skipped."""
 
     rows: Sequence[Row] = ()
     skipped: Sequence[Skipped] = ()
 
     def __len__(self) -> int:
-        """Return the number of lines, skipped ones included."""
+        """Return the number of lines, including skipped lines."""
         return len(self.rows) + len(self.skipped)
 
 
@@ -156,7 +156,7 @@ class Splitter:
     _open: list[bytes] = attrs.field(factory=list, init=False)
 
     def feed(self, block: bytes) -> Chunk:
-        """Return the lines that end in the next block; the block is empty at the source's end."""
+        """Return the lines that end in the next block; an empty block is the end of the source."""
         cut = block.rfind(b"\n") + 1
         if block and not cut:
             self._open.append(block)
@@ -204,12 +204,12 @@ Piece = Chunk | Unreadable
 class Reader:
     """A reader of several sources, one after the other.
 
-    Inside ``with``, ``async for`` yields chunks, and an Unreadable for each source that cannot be
-    read to its end. Then the next source follows. Other tasks can run before each of these pieces.
+    Inside ``with``, ``async for`` yields chunks. If a source cannot be read to its end, an
+    Unreadable follows, and then the next source. Other tasks can run before each step of the loop.
 
     Attributes:
         starts: The start of each source that is not read from line 1; set this before ``with``.
-        untaken: The number of lines that were read, but not taken; known after ``with``.
+        untaken: The number of lines that were read but not yielded; known after ``with``.
     """
 
     def __init__(self, sources: Sequence[str]) -> None:
@@ -235,10 +235,10 @@ class Reader:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """Stop the reading, and count the lines that were not taken.
+        """Stop the reading, and count the lines that were read but not yielded.
 
-        If another process reads the same source and has taken its input first, the thread can be
-        blocked. Then the thread has no lines to hand over, and is abandoned.
+        The thread can be blocked because another process has taken the input of the same source.
+        Then the thread has no lines to hand over, and is abandoned.
         """
         self.stop()
         with suppress(queue.Empty):
@@ -253,7 +253,7 @@ class Reader:
         self._wake_write_fd = -1
 
     def share(self, lines: int) -> float | None:
-        """Return the estimated share of the input, 0 to 1, that the first ``lines`` lines make up.
+        """Return the estimated share of the input, 0 to 1, that the first ``lines`` lines contain.
 
         The estimate uses the mean length of the lines that were read. The result is None if no line
         was read yet, if the input was empty at the start, or if a source is not a file.

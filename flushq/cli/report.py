@@ -38,7 +38,7 @@ def as_json(runs: Sequence[Run]) -> str:
 
 
 def reasons_text(run: Run) -> str:
-    """Return how many flushes each reason had, and how many items were never flushed, as text."""
+    """Return a text that counts the flushes for each reason, and the items without a flush."""
     counts = [f"{reason} {count}" for reason, count in run.reasons.items()]
     if run.trace.stranded:
         counts.append(f"{counted(run.trace.stranded, 'item')} not flushed")
@@ -110,7 +110,7 @@ def _short(text: str) -> str:
 
 
 def _slowest(run: Run) -> dict[str, Any]:
-    """Return the figures of the slowest partition and of all others; {} without partitions."""
+    """Return the figures of the slowest partition, or {} if there are no partitions."""
     if run.slowest is None:
         return {}
     others, slowest = (
@@ -120,12 +120,12 @@ def _slowest(run: Run) -> dict[str, Any]:
 
 
 def _others_and_slowest(slowest: Slowest) -> tuple[Sequence[float], Sequence[float]]:
-    """Return the latencies of all other partitions and the latencies of the slowest one."""
+    """Return the latencies of all other partitions, and those of the slowest partition."""
     return slowest.others, slowest.latencies
 
 
 def _optional_figures(run: Run) -> dict[str, int]:
-    """Return the figures that exist only if the queue is bounded or only if calls may fail."""
+    """Return the figures that are shown only if the queue is bounded, or if calls may fail."""
     figures: dict[str, int] = {}
     if run.setting.is_bounded and run.setting.when_full == "wait":
         figures |= {"blocked": run.trace.blocked}

@@ -1,13 +1,13 @@
 """Resuming an ingestion that ended early: the reading starts after the last stored line.
 
 Theory of operation. Batches, and the parts of a split batch, are written one at a time, each in one
-transaction, and in the order in which their lines were read. So when a line is stored, the run is
-done with every earlier line of its file: each one was stored, ignored or skipped, or was a
-duplicate or a dead letter. The lines after the last stored line are read again. None of them was
-stored, but some may have ended in one of the other ways. A line that was ignored or skipped is
-ignored or skipped again. A line that the table refused is refused again, but the dead-letter file
-does not get its letter twice. A line that was a duplicate may be stored now, because the line with
-the same key does not wait any more. So an ingestion can be killed at any moment.
+transaction, and in the order in which their lines were read. So when a line is stored, all lines
+above it in the file have ended: each of them was stored, ignored or skipped, or was a duplicate or
+a dead letter. The lines after the last stored line are read again. None of them was stored, but
+some may have ended in another way. A line that was ignored or skipped is ignored or skipped again.
+A line that the table refused is refused again, but the dead-letter file does not get its letter
+twice. A line that was a duplicate may be stored now, because the line with the same key does not
+wait any more. So an ingestion can be killed at any moment, and resumed.
 
 A file that was replaced (by log rotation, for example) is recognised: its last stored line must
 still be at the same place in the file. This is checked before any line is read, and again when the
@@ -29,7 +29,7 @@ class CannotResume(Exception):
 
 
 async def find_starts(sources: Iterable[str], table: Table) -> dict[str, Start]:
-    """Open the table, and return the start after the last stored line of each source.
+    """Return, for each source with a stored line, the start after its last stored line.
 
     Raises:
         CannotResume: A source is not a file, or is named twice. Or the file is too short, or has a

@@ -1,6 +1,6 @@
-"""The handling of signals: the first signal ends a run normally, a second one cancels the run.
+"""The handling of signals: the first signal ends a run normally, a second signal cancels the run.
 
-If a simulation is interrupted, its progress bar is first removed from the terminal.
+If a simulation is interrupted, its progress bar is removed before the process ends.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ def current_task() -> asyncio.Task[Any]:
 
 
 class Shutdown:
-    """The handler of SIGINT and SIGTERM for the task in which the handler is created.
+    """The handler of SIGINT and SIGTERM for the task that creates the handler.
 
     The first signal calls ``stop`` with the number of the signal. A second signal cancels the task.
-    The task is also cancelled if it is not done ``limit`` seconds after the first signal. With the
-    limit None, only a second signal cancels the task.
+    The task is also cancelled if it is not done ``limit`` seconds after the first signal. If
+    ``limit`` is None, only a second signal cancels the task.
 
     Attributes:
         signal: The first signal that was received, or None.
@@ -56,7 +56,7 @@ class Shutdown:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """On SIGINT, leave the block and clean up; then let SIGINT act as it did before the block."""
+    """Let SIGINT end the block, with its cleanup; then send SIGINT again to the former handler."""
     otherwise = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield

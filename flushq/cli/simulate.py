@@ -249,9 +249,10 @@ def simulate(
     RECORDS items in a batch.
 
     Some options add columns. --queue-size and --queue-weight add the number of producers that
-    waited in line for room ("blocked") or, if --when-full is not wait, the number of displaced
-    items. --fail-rate adds the number of dropped items. Partitions add the p99 latency (the 99%
-    quantile) of the slowest partition, and the p99 latency of all other partitions together.
+    waited in line for room ("blocked"). With --when-full drop_oldest or drop_newest, they add the
+    number of displaced items instead. --fail-rate adds the number of dropped items. Partitions add
+    the p99 latency (the 99% quantile) of the slowest partition, and the p99 latency of all other
+    partitions together.
 
     You can use a policy of your own. MODULE:NAME is the policy NAME in a module that Python can
     import. MODULE:NAME(0.2, most=5) is the policy that the class or function NAME makes with these

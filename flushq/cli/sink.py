@@ -1,4 +1,4 @@
-"""The interface of a sink: an ingestion writes its lines to a table or to a stream."""
+"""The interface of sinks. A sink is the table or the stream that an ingestion writes to."""
 
 from typing import Protocol, Self
 
@@ -6,7 +6,7 @@ from flushq.cli.reading import Row
 
 
 class Sink(Protocol):
-    """A place for lines; ``async with`` opens it or raises CannotStart, ``str`` returns its name.
+    """A place for lines. ``async with`` opens it or raises CannotStart; ``str`` returns its name.
 
     Attributes:
         stored: The number of lines that were stored.
@@ -32,7 +32,7 @@ class NotPublished(Exception):
 
     Args:
         why: The message for the user.
-        refused: Whether the stream will refuse this line again: for example, it is too long.
+        refused: Whether the stream would refuse a line again, because it is too long, for example.
     """
 
     def __init__(self, why: str, *, refused: bool = False) -> None:

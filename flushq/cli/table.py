@@ -2,10 +2,10 @@
 
 The database is in WAL mode, so other processes can read while lines are written. Each commit is
 synced (``synchronous=FULL``), so stored lines survive a power cut. A transaction that fails or is
-cancelled is rolled back, so either all lines of a batch are stored or none. The exception is a line
-that the table ignores, by its ``ON CONFLICT IGNORE`` or a trigger's ``RAISE(IGNORE)``: this line is
-not stored, but this is not an error. The count of stored lines is exact: SQLite reports how many
-lines it has stored, and a commit that has begun is always awaited.
+cancelled is rolled back, so either all lines of a batch are stored or none. There is one exception:
+the table may ignore a line, by its ``ON CONFLICT IGNORE`` or a trigger's ``RAISE(IGNORE)``. This
+line is not stored, but this is not an error. The count of stored lines is exact: SQLite reports how
+many lines it has stored, and a commit that has begun is always awaited.
 
 Two lines are duplicates if their keys are equal. The key of a line is the value of one field of the
 JSON object that the line contains.
@@ -149,7 +149,7 @@ class Table:
             "PRAGMA synchronous=FULL",
             "BEGIN IMMEDIATE",
             f"CREATE TABLE IF NOT EXISTS {_quoted(self._name)} ({COLUMNS})",
-            self._insert_nothing,  # a read-only database refuses it
+            self._insert_nothing,  # a read-only database refuses this statement
             "COMMIT",
         ):
             await self._execute(deadline, statement)
@@ -199,7 +199,7 @@ class Table:
             raise _too_big() from error
 
     async def _check_usable(self) -> None:
-        """Raise Unusable if even an insertion of no rows fails: then no line is the cause."""
+        """Raise Unusable if an insertion without any rows fails, too: no line is the cause then."""
         try:
             await self._database.execute_fetchall(self._insert_nothing)
         except sqlite3.Error as error:
@@ -261,7 +261,7 @@ def _code(error: sqlite3.Error) -> int:
 def _too_big() -> sqlite3.DataError:
     """Return the error that SQLite raises for a line that is too long.
 
-    For a line above 2 GiB, Python raises OverflowError; this error takes its place.
+    For a line above 2 GiB, Python raises OverflowError; the returned error must replace it.
     """
     error = sqlite3.DataError("string or blob too big")
     error.sqlite_errorcode = sqlite3.SQLITE_TOOBIG
@@ -273,7 +273,7 @@ def _quoted(name: str) -> str:
 
 
 def _check_cancelled() -> None:
-    """Raise the CancelledError that ``_completed`` suppressed, if there was one."""
+    """Raise CancelledError if ``_completed`` has suppressed a cancellation of this task."""
     if current_task().cancelling():
         raise asyncio.CancelledError
 
@@ -296,7 +296,7 @@ class JsonField:
     """A function that returns the key of a line: the value of one field, as canonical JSON text.
 
     Args:
-        name: The name of this field.
+        name: The name of the field.
 
     Raises:
         ValueError: The name is empty.
@@ -342,5 +342,5 @@ def _parse(text: str) -> object:
 
 
 def excerpt(text: str) -> str:
-    """Return a text in quotes, for a message; of a long text, return the beginning."""
+    """Return a text in quotes, or the beginning of a long text, for a message."""
     return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}..."

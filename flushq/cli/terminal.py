@@ -43,7 +43,10 @@ class Command(click.Command):
 
 
 def say(result: str) -> bool:
-    """Print a line to standard output. If this fails, report the error and return False."""
+    """Print a line to standard output. If this fails, report the error and return False.
+
+    If the reader of a pipe has closed the pipe, this is not a failure.
+    """
     if sys.stdout is None:
         complain("cannot write to standard output: it is closed")
         return False
@@ -65,7 +68,7 @@ def complain(message: str) -> None:
 
 @contextmanager
 def exiting_on_failure() -> Iterator[None]:
-    """If the block raises a ClickException, report it, if possible, and exit with its exit code.
+    """Report a ClickException of the block on standard error, and exit with its exit code.
 
     Raises:
         SystemExit: The block raised a ClickException.
@@ -81,7 +84,7 @@ class Complaints:
     """A reporter of problems of one kind: it prints the first REPORTED problems, then one notice.
 
     Args:
-        kind: The plural noun for the problems; the notice says that further ones are not reported.
+        kind: The plural noun for the problems, for the notice "further KIND are not reported".
     """
 
     def __init__(self, kind: str) -> None:
@@ -107,7 +110,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def progress_figures(share: float | None, seconds: float) -> dict[str, str]:
-    """Return two figures, by name: the share that is done, and the time left at the same speed.
+    """Return two figures, by name: the share that is done, and the time left at the speed so far.
 
     Args:
         share: The share of the work that is done, from 0 to 1. None: this share is unknown, and the
@@ -157,7 +160,7 @@ def _table(figures: Mapping[str, str]) -> Table:
 
 
 def _tell(speak: Callable[[], None]) -> None:
-    """Call ``speak`` only if standard error is open; otherwise click would use standard output."""
+    """Call ``speak`` unless standard error is closed: click would then use standard output."""
     if sys.stderr is None:
         return
     try:
@@ -167,7 +170,7 @@ def _tell(speak: Callable[[], None]) -> None:
 
 
 def _discard_output(fd: int) -> None:
-    """Redirect ``fd`` to the null device, so that data which is still buffered is discarded."""
+    """Redirect ``fd`` to the null device, to discard the data that is still buffered."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, fd)
     os.close(nowhere)

@@ -1,6 +1,6 @@
 """The texts that describe throttles: ``rate:10/1.0`` is RateLimit(10, 1.0).
 
-``breaker:5/30`` is CircuitBreaker(5, 30). ``THROTTLES`` has all these names.
+``breaker:5/30`` is CircuitBreaker(5, 30). ``THROTTLES`` lists the names before the colon.
 """
 
 from collections.abc import Callable

@@ -39,7 +39,7 @@ def read_traffic(lines: Iterable[str]) -> Traffic:
         ValueError: There are no times, or a line is wrong. A line is wrong if it has no valid time,
             if its time is earlier than the time above it, if it has a date but the lines above have
             seconds (or the reverse), or if it has a key but the lines above have none (or the
-            reverse). The message has the number of a wrong line.
+            reverse). If a line is wrong, the message has its number.
     """
     times: list[float] = []
     keys: list[str | None] = []
@@ -84,8 +84,8 @@ def model_arrivals(rate: float, seconds: float, seed: int) -> list[float]:
 def model_partitions(items: int, partitions: int, skew: float, seed: int) -> list[int]:
     """Draw a partition for each item, by Zipf's law; the same seed gives the same partitions.
 
-    The partitions are 1, 2, 3 and so on. The probability of partition k is ``k ** skew`` times less
-    than that of partition 1.
+    The partitions are 1, 2, 3 and so on. The probability of partition k is the probability of
+    partition 1, divided by ``k ** skew``.
     """
     random = Random(f"the partitions of {seed}")  # independent of the arrivals
     shares = [*accumulate(rank**-skew for rank in range(1, partitions + 1))]
@@ -109,14 +109,14 @@ def _poisson(rate: float, random: Random) -> Iterable[float]:
 
 
 def _read_line(text: str, number: int) -> tuple[str, float, str | None]:
-    """Return whether a line has seconds or a date, its time in seconds, and its key or None."""
+    """Return the form of the time in a line, as text, the time in seconds, and the key or None."""
     moment, tab, key = text.partition("\t")
     kind, time = _read_time(moment.rstrip(), number)
     return kind, time, key.lstrip() if tab else None
 
 
 def _read_time(text: str, number: int) -> tuple[str, float]:
-    """Return whether a text is seconds or a date (:data:`DATE`), and its time in seconds.
+    """Return the form of a time, as text (seconds or :data:`DATE`), and the time in seconds.
 
     The time of a date is counted from the Unix epoch.
     """

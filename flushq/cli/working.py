@@ -47,7 +47,7 @@ from flushq.throttles import Throttle
 MAX_RECORDS = 1_000
 MAX_QUEUE_SIZE = 2_000
 MAX_WEIGHT = 64 * 1024 * 1024
-"""The largest weight of a batch, and of the queue, in bytes: the largest message NATS allows."""
+"""The largest weight of a batch, and of the queue, in bytes: NATS allows no larger message."""
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
@@ -67,7 +67,7 @@ class Source:
 
 
 class Work:
-    """One run of ``work``.
+    """One run of the command ``work``.
 
     Args:
         source: The consumer that the messages come from.
@@ -169,7 +169,7 @@ class Work:
             self._report()
 
     async def _feed(self, pull: Pull) -> None:
-        """Enqueue messages, then drain the queue; if cancelled, do not drain it."""
+        """Enqueue messages, then drain the queue. If this task is cancelled, do not drain it."""
         async with self._queue:
             try:
                 async with pull.running() as requesting:
@@ -184,7 +184,7 @@ class Work:
     async def _take(self, message: Msg) -> None:
         try:
             await self._queue.enqueue(message)
-        except FlushqError:  # the queue accepts no more: another worker can take the message
+        except FlushqError:  # the queue accepts no more items: another worker can take the message
             with suppress(nats.errors.Error):
                 await message.nak()
 
@@ -232,12 +232,12 @@ class Work:
     async def _give_up(self, message: Msg, error: BaseException) -> Drop:
         """Report a message that the table refuses, and ask the server not to deliver it again."""
         self._refusals.complain(f"refused message {place(message)}: {error}")
-        with suppress(nats.errors.Error):  # then it is delivered and refused again
+        with suppress(nats.errors.Error):  # if this fails, the message is refused again
             await message.term()
         return Drop()
 
     def _on_report(self, report: FlushReport) -> None:
-        """Update the statistics; if messages were lost, end the run: no more can be stored."""
+        """Update the statistics. If messages were lost, end the run: no more can be stored."""
         self._stats = self._queue.stats()
         self._metrics.observe(report)
         if report.delivered + report.dropped < report.count:
@@ -246,7 +246,7 @@ class Work:
             self._recover(report.partition)
 
     def _recover(self, partition: Hashable) -> None:
-        """Record that a retried batch has ended; report this if no retried batch is left."""
+        """Record that a retried batch has ended; report a recovery if no retried batch is left."""
         self._failing.remove(partition)
         if not self._failing:
             complain(f"{self._table} can be written to again")
