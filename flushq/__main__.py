@@ -15,7 +15,7 @@ def run() -> None:
             raise
         sys.stderr.write(
             f"Error: the command line needs {error.name}, which is not installed; "
-            "in the checkout of flushq: pip install '.[cli]'\n"
+            "run this in the checkout of flushq: pip install '.[cli]'\n"
         )
         sys.exit(2)
     main(prog_name="python -m flushq")

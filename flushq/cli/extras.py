@@ -22,5 +22,5 @@ def check_installed(who: str, *modules: str) -> None:
         if not find_spec(module):
             raise Mistake(
                 f"{who} needs {PACKAGES[module]}, which is not installed; "
-                "in the checkout of flushq: pip install '.[worker]'"
+                "run this in the checkout of flushq: pip install '.[worker]'"
             )

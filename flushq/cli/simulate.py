@@ -51,7 +51,7 @@ def _picture(ctx: click.Context, param: click.Parameter, path: str | None) -> st
     if path is not None and find_spec("matplotlib") is None:
         raise Mistake(
             "--plot needs matplotlib, which is not installed; "
-            "in the checkout of flushq: pip install '.[plot]'"
+            "run this in the checkout of flushq: pip install '.[plot]'"
         )
     if path is not None and not Path(path).absolute().parent.is_dir():
         raise Mistake(f"cannot write {path!r}: its directory does not exist")

@@ -10,7 +10,7 @@ _URL = re.compile(
 
 UNREADABLE = (
     "the URL is not valid: it must begin with SCHEME://, "
-    "and its password must be percent-encoded, / as %2F for example"
+    "and its password must be percent-encoded (for example, / as %2F)"
 )
 
 NATS_SCHEMES = ("nats", "tls", "ws", "wss")

@@ -17,7 +17,7 @@ try:
 except ModuleNotFoundError as error:
     raise ImportError(
         f"flushq.testing needs {error.name}, which is not installed; "
-        "in the checkout of flushq: pip install '.[testing]'"
+        "run this in the checkout of flushq: pip install '.[testing]'"
     ) from error
 from flushq.testing.histories import (
     Arrive,

@@ -29,5 +29,5 @@ def test_without_the_extra_one_line_tells_what_to_do(
     assert (2, "") == (result.exit_code, result.stdout)
     assert (
         f"Error: {who} needs {PACKAGES[module]}, which is not installed; "
-        "in the checkout of flushq: pip install '.[worker]'\n"
+        "run this in the checkout of flushq: pip install '.[worker]'\n"
     ) == result.stderr

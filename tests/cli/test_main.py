@@ -62,7 +62,7 @@ def test_without_the_extra_one_line_tells_what_to_do(
     assert 2 == ended.value.code
     assert (
         f"Error: the command line needs {missing}, which is not installed; "
-        "in the checkout of flushq: pip install '.[cli]'\n"
+        "run this in the checkout of flushq: pip install '.[cli]'\n"
     ) == capsys.readouterr().err
 
 

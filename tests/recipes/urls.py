@@ -13,5 +13,5 @@ def check(url: str) -> None:
     if not (url.isascii() and url.isprintable() and "\\" not in url and URL.fullmatch(url)):
         raise ValueError(
             "the URL is not valid: it must begin with SCHEME://, "
-            "and its password must be percent-encoded, / as %2F for example"
+            "and its password must be percent-encoded (for example, / as %2F)"
         )
