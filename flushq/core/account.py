@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Account(Generic[T]):
-    """The counts of ended items, for each way in which an item ends, and the lost items.
+    """The counts of delivered, dropped and displaced items, and the two lists of lost items.
 
     Args:
         lost_as: The function that returns the list entry for a lost item. None means that the item
@@ -22,7 +22,7 @@ class Account(Generic[T]):
         dropped: The number of items that the failure handler dropped.
         displaced: The number of items that were displaced, including ``turned_away``.
         turned_away: The number of items that were displaced on arrival, and never waited.
-        flushes: The number of flushes that have ended, by the reason of the flush.
+        flushes: For each reason, how many flushes with this reason have ended.
         losses: The two lists of lost items.
     """
 
@@ -32,7 +32,7 @@ class Account(Generic[T]):
         self.losses: Losses[T] = Losses(lost_as)
 
     def end_part(self, batch: Batch[T], ended: Ended) -> None:
-        """Count items of a batch that have ended while the flush of this batch still runs."""
+        """Count the ``ended`` items of a batch. The flush of this batch still runs."""
         dropped = sum(error is not None for error in ended.values())
         delivered = len(ended) - dropped
         batch.ended_early |= ended.keys()
@@ -41,7 +41,7 @@ class Account(Generic[T]):
         self.dropped += dropped
 
     def count_end(self, batch: Batch[T]) -> None:
-        """Count the items of a batch whose flush has ended, and list the lost items.
+        """Count the items of a batch after the end of its flush, and record the lost items.
 
         If the batch has no error, no item is lost. Items that are neither dropped nor lost are
         delivered.
@@ -55,7 +55,10 @@ class Account(Generic[T]):
             self.record_loss(batch)  # last, because lost_as may read the account
 
     def record_loss(self, batch: Batch[T]) -> None:
-        """List the lost items of a batch: in doubt if flush_fn was called, else undelivered."""
+        """Add the lost items of a batch to one of the two lists of lost items.
+
+        The list is ``in_doubt`` if flush_fn was called with the batch, else ``undelivered``.
+        """
         lost = batch.lost = _lost_in(batch)
         kind = self.losses.in_doubt if batch.called else self.losses.undelivered
         numbers, items = batch.numbers, batch.items

@@ -1,14 +1,14 @@
 """The admission of items: room, claims, credit, pressure, deadlock.
 
-*Room* is limited: ``max_queue_size`` items may wait, and their total weight may be at most
+*Room* is limited: at most ``max_queue_size`` items may wait, and their total weight may be at most
 ``max_queue_weight``. An item *needs* a place and room for its weight. A duplicate needs no place,
 but it needs room for the weight that its merge adds. Three kinds of producers *claim* room:
 
-* producers that were given room and have not run yet (their room is *reserved*);
+* producers that were given room, but have not run since then (their room is *reserved*);
 * producers that *give way* (let other tasks run first);
 * producers that stand in line.
 
-A producer that comes later must leave this room to them. A producer waits in line either because
+A producer that comes later must not take the claimed room. A producer stands in line either because
 other producers come first, or because waiting items fill the queue. The second case is called
 *pressure*: the queue flushes even if its policy would wait.
 
@@ -19,19 +19,19 @@ joins the line again, near the front.
 
 *Credit* says how many items may come in without a check. Credit never exceeds the free places, nor
 the rest of the burst. There is no credit while a producer is in line, nor after the end of the
-queue has begun. Credit may stay valid after a pass, because a pass makes room, takes none, and
-begins a new burst. If another step takes or claims room without credit (for example, when a
-producer gives way), this step must revoke the credit. The end of the queue must revoke it, too.
-Otherwise an item could come in although there is no room for it, or although the queue must refuse
-it. If ``max_queue_weight`` is set, there is no credit, and each item is checked.
+queue has begun. Credit may stay valid after a pass: a pass makes room but takes no room, and the
+next item begins a new burst. But a step that takes or claims room without credit must revoke the
+credit (for example, the step in which a producer gives way). The end of the queue must revoke the
+credit, too. Otherwise an item could come in although there is no room for it, or although the queue
+must refuse it. If ``max_queue_weight`` is set, there is no credit, and each item is checked.
 
 ``enqueue_nowait`` cannot wait, so it cannot let other tasks run either. Therefore it gets an
-*overdraft* when the burst is used up: credit for as many items as another burst has. Other calls
-get no credit then. Each grant of credit revokes the earlier grant.
+*overdraft* when the burst is used up: credit for at most as many items as a new burst may have.
+Other methods get no credit then. When new credit is granted, the old credit is revoked.
 
-*Deadlock.* If every slot is taken by a flush that waits for room in its own queue, no room is ever
-made. The same is true if slots are free, but no call of flush_fn, not even a retry, may start
-before a flush that waits for room has ended. In both cases the core looks at the producers in line
+*Deadlock.* If every slot is taken by a flush that waits for room in this queue, no room is ever
+made. The same is true if a slot is free, but the throttle allows no call of flush_fn (not even a
+retry) before one of these flushes has ended. In both cases the core looks at the producers in line
 that are part of such flushes, and rejects the last of them.
 """
 
@@ -129,9 +129,9 @@ class Admission(Fairness[T]):
         return given if need.is_met_by(given) or self.fits(need) else need
 
     def fits(self, need: Need) -> bool:
-        """Return whether there is enough room that is neither reserved nor claimed.
+        """Return whether there is enough room for ``need`` beside the reserved and claimed room.
 
-        Claims of producers that give way count here, claims of producers in line do not.
+        The claims of producers that give way count here. The claims of producers in line do not.
         """
         if need.places and need.places > self.room - self.waitlist.reserved:
             return False
@@ -141,7 +141,7 @@ class Admission(Fairness[T]):
         return self._bears(weight, self._weight_giving_way + self.waitlist.reserved_weight)
 
     def _bears(self, weight: float, claimed: float = 0) -> bool:
-        """Return whether there is room for ``weight`` if others claim the weight ``claimed``."""
+        """Return whether there is room for ``weight`` if producers claim the weight ``claimed``."""
         heavier = self._batcher.weight + claimed + weight
         return weight <= 0 or heavier <= self._buffer.max_queue_weight
 
@@ -156,8 +156,8 @@ class Admission(Fairness[T]):
     def may_enter(self, need: Need) -> bool:
         """Return whether a new producer may come in without standing in line (threads use this).
 
-        A producer must not overtake the producers in line, and must not use reserved room. But a
-        thread whose room is reserved may run much later, and new producers need not wait for it.
+        A producer must not overtake the producers in line, and must not take reserved room. But it
+        need not wait for a thread whose room is reserved, because that thread may run much later.
         """
         return need is NOTHING or (not self.waitlist.line and self.fits(need))
 
@@ -173,7 +173,7 @@ class Admission(Fairness[T]):
         return self.fits(Need(need.places + line, need.weight))
 
     def no_room(self) -> QueueFull:
-        """Return the error for a producer that finds no unclaimed room and cannot wait longer."""
+        """Return the error to raise for an item if there is no unclaimed room for it."""
         return QueueFull(
             f"{self._label}no room: {len(self._buffer)} items wait ({self.bounds}), and "
             f"{self.waitlist.claims + self.places_giving_way} producers come before this item"
@@ -181,21 +181,21 @@ class Admission(Fairness[T]):
 
     @property
     def bounds(self) -> str:
-        """The limits of the room, in number and in weight of items, as text for messages."""
+        """The limits of the room as text: ``max_queue_size``, and ``max_queue_weight`` if set."""
         bounds = f"max_queue_size={self._max_queue_size}"
         if self._is_bounded:
             bounds += f", max_queue_weight={self._buffer.max_queue_weight!r}"
         return bounds
 
     def claim_room(self, need: Need) -> None:
-        """Claim room for a producer that gives way, so that nobody takes the room meanwhile."""
+        """Claim room for a producer that gives way: no other producer may take this room."""
         self.revoke_credit()
         self.places_giving_way += need.places
         self._weight_giving_way += need.weight
         self._pauses += 1
 
     def end_claim(self, need: Need) -> None:
-        """End the claim of a producer that gave way: it takes the room now, or the room is free."""
+        """End the claim of a producer: the producer takes the claimed room now, or loses it."""
         self.places_giving_way -= need.places
         self._pauses -= 1
         self._weight_giving_way = self._weight_giving_way - need.weight if self._pauses else 0
@@ -215,14 +215,14 @@ class Admission(Fairness[T]):
         return 0
 
     def add(self, item: T, key: Hashable, weight: float) -> int | None:
-        """Add an item, after a check that there is room; return the result of ``Buffer.add``."""
+        """Add an item, and return the result of ``Buffer.add``. The caller has checked the room."""
         return self._buffer.add(item, key, weight)
 
     def add_late(self, item: T, key: Hashable, weight: float) -> None:
-        """Add an item that was put aside because it came in the middle of a step of the queue.
+        """Add an item that was put aside because it came while a step of the queue was running.
 
-        The producer of the item has already continued. It claimed a place, and room for the weight
-        of the item, but a merge may add more weight than this. The item is displaced if it is a
+        The producer of the item has already continued. A place and the weight of the item were
+        claimed for it, but a merge may add more weight than this. The item is displaced if it is a
         duplicate that cannot be merged, or if there is no room for the weight that the merge adds.
         """
         try:
@@ -239,7 +239,7 @@ class Admission(Fairness[T]):
     # Credit.
 
     def grant_credit(self) -> tuple[Iterator[None], Iterator[None]]:
-        """Return credit and overdraft for the items after the one that is about to be added.
+        """Return credit and overdraft for the items that come after the item that is being added.
 
         Each of the two is an iterator with one element for each item, because an iterator is the
         quickest counter. At least one of the two is empty. The other one iterates over a list.
@@ -254,7 +254,7 @@ class Admission(Fairness[T]):
         return (granted, NO_CREDIT) if left > 0 else (NO_CREDIT, granted)
 
     def revoke_credit(self) -> None:
-        """Revoke credit and overdraft, so that every new item is checked."""
+        """Revoke credit and overdraft: from now on, each item is checked."""
         self._credit.clear()
 
     # The line of producers.
@@ -269,7 +269,7 @@ class Admission(Fairness[T]):
         return self._is_bounded and not self._bears(self.waitlist.first_weight)
 
     def admit(self, clock: Callable[[], float]) -> None:
-        """Give room to the first producers in line, and open a burst for them if none is open."""
+        """Give room to the first producers in line; open a burst for them if no burst is open."""
         bears = self._bears_beside_claims if self._is_bounded else None
         if self.waitlist.admit(self.room, bears) and self.opened is None:
             self.open_burst(clock())
@@ -281,10 +281,10 @@ class Admission(Fairness[T]):
         is_blocked: bool = False,
         blocked: Container[Batch[T]] = (),
     ) -> None:
-        """Reject the last producer that is part of a flush, if every running flush waits for room.
+        """If every running flush waits for room, reject the last producer that is part of a flush.
 
-        ``is_blocked`` says whether, even with a free slot, no call of flush_fn may start before
-        another call has ended. ``blocked`` holds the batches whose retries wait for the end of
+        ``is_blocked`` says whether a call of flush_fn must wait for the end of another call even
+        if a slot is free. ``blocked`` holds the batches whose retries wait for the end of
         another call: it does not matter whether the flushes of these batches wait for room.
         ``describe`` returns the text that stands for the queue in the message.
         """

@@ -1,7 +1,7 @@
 """A batch after a failure: what its flush does next, and how each item ends.
 
 Theory of operation. First flush_fn is called with the whole batch. If this call returns, nothing
-in this module is used. If the call raises, the driver makes :class:`Attempts` for the batch, and
+in this module is used. If the call raises, the driver makes an :class:`Attempts` for the batch, and
 calls ``raised(error, ...)``. Then it repeats two things until ``Attempts.next`` is None: it does
 the step that ``next`` names, and reports the result with a method from the last column below::
 
@@ -34,24 +34,24 @@ from flushq.outcomes import FAIL, Drop, Failure, Retry, Split, Verdict, as_verdi
 T = TypeVar("T")
 
 Ended = Mapping[int, BaseException | None]
-"""For the position of each item that has ended: its exception if dropped, None if delivered."""
+"""The items that have ended, by position: the exception if dropped, None if delivered."""
 
 NoteEnded = Callable[[Batch[T], Ended], None]
 
 NoteCallEnded = Callable[[Batch[T], float, BaseException | None], None]
-"""A function that gets the batch, the time and the exception (or None) of a call that has ended."""
+"""A function that is told the end of a call: its batch, the time, and its exception or None."""
 
 
 class Call(NamedTuple, Generic[T]):
-    """The step "call flush_fn with these items". The list is new, so flush_fn may change it."""
+    """The step "call flush_fn with these items". The list is a copy that flush_fn may change."""
 
     items: list[T]
 
 
 class Pause(NamedTuple):
-    """The step "wait this many seconds before the next call of flush_fn with this part".
+    """The step "wait this many seconds before flush_fn is called with the current part".
 
-    If ``seconds`` is 0, the call still waits for the next pass, so that other tasks can run. If
+    If ``seconds`` is 0, the call still waits for the next pass, and other tasks can run first. If
     ``holds`` is true, the queue starts no other call of flush_fn during the pause.
     """
 
@@ -66,7 +66,7 @@ class Ask(NamedTuple, Generic[T]):
 
 
 class Attempts(Generic[T]):
-    """The further steps of a flush after flush_fn raised.
+    """The steps that a flush takes after its first call of flush_fn has raised.
 
     No method raises an exception: an exception that ends the flush is kept in the batch.
 
@@ -100,7 +100,7 @@ class Attempts(Generic[T]):
 
     @property
     def attempt(self) -> int:
-        """How many calls the current part has had, including the running or next one."""
+        """How many calls the current part has had, including the call that runs or comes next."""
         return self._parts.attempt
 
     @property
@@ -210,8 +210,8 @@ class Parts(Generic[T]):
         partition: The key of the partition; None in a queue without partitions.
 
     Attributes:
-        ended: The items that have ended since the last :meth:`take_ended`, as a dict. The key is
-            the position. The value is the exception if the item was dropped, else None.
+        ended: The items that have ended since the last :meth:`take_ended`, as a dict. A key is the
+            position of an item. The value is the exception if the item was dropped, else None.
         dropped: The exception of each dropped item, by position.
         failed: The exception of each item whose failure ends the queue, by position.
         error: The last exception that flush_fn raised, or None.
@@ -229,7 +229,7 @@ class Parts(Generic[T]):
 
     @property
     def open(self) -> bool:
-        """Whether a part is left that flush_fn must still be called with."""
+        """Whether any part of the batch is left on the stack."""
         return bool(self._parts)
 
     @property
@@ -239,17 +239,17 @@ class Parts(Generic[T]):
 
     @property
     def positions(self) -> Sequence[int]:
-        """The positions of the items in the current part."""
+        """The positions that the items of the current part have in the batch."""
         return self._parts[-1].positions
 
     @property
     def attempt(self) -> int:
-        """How many calls the current part has had, including the running or next one."""
+        """How many calls the current part has had, including the call that runs or comes next."""
         return self._parts[-1].attempt
 
     @property
     def lost(self) -> Sequence[int]:
-        """The positions of the items that were neither delivered nor dropped, in order."""
+        """The positions of the items that were neither delivered nor dropped, lowest first."""
         return sorted(chain(self.failed, *(part.positions for part in self._parts)))
 
     def items(self) -> list[T]:
@@ -307,7 +307,7 @@ class Parts(Generic[T]):
                 self.failed.update(errors)
 
     def _narrow(self, error: PartialFailure) -> Mapping[int, BaseException]:
-        """Keep only the failed items in the current part; return the exception of each position."""
+        """Keep only the failed items in the current part; return their exceptions, by position."""
         part = self._parts[-1]
         flaw = _flaw(error.errors, len(part.positions))
         if flaw is not None:

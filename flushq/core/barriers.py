@@ -1,10 +1,10 @@
-"""The barriers of flush(): each caller waits until all items accepted before its call have ended.
+"""The barriers of flush(): each caller waits for the end of all items accepted before its call.
 
 The *mark* of a barrier is the sequence number of the first item that is accepted after the call of
 flush(). flush() makes all items with lower numbers due. ``Batcher.settled`` is also a sequence
 number: every item with a lower number has ended. The barrier is complete when ``settled`` has
-reached the mark. So flush() does not wait for items that come after its call, even if they are in a
-batch with earlier items.
+reached the mark. So flush() does not wait for items that come after its call, even if they are in
+the same batch as items that came before it.
 """
 
 from typing import Generic, TypeVar
@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 
 class Barriers(Generic[T]):
-    """The callers of flush() that wait.
+    """The callers that wait in flush().
 
     Attributes:
-        marks: The mark of each caller's barrier, by the waiter of this caller.
+        marks: For the waiter of each caller, the mark of its barrier.
     """
 
     __slots__ = ("_batcher", "marks")
@@ -34,7 +34,7 @@ class Barriers(Generic[T]):
         return None if self._batcher.settled >= mark else mark
 
     def join(self, waiter: Waiter, mark: int) -> None:
-        """Register a waiter; it is completed when every item below the ``mark`` has ended."""
+        """Register a waiter; it is completed when ``settled`` has reached the ``mark``."""
         self.marks[waiter] = mark
 
     def leave(self, waiter: Waiter) -> None:

@@ -38,19 +38,19 @@ class Batch(Generic[T]):
         oldest: The arrival time of the oldest item.
         started: The time at which the batch was taken.
         left_pending: How many items still waited in the queue after the batch was taken.
-        policy: The running policy, which is told of the flush.
+        policy: The RunningPolicy that is told of the flush.
         partition: The key of the partition, or None in a queue without partitions.
         attempts: How many calls of flush_fn for this batch have begun.
         over: Whether the flush is over, with or without success.
         interrupted: Whether the queue has cancelled the flush.
-        error: The exception with which the flush ended, or None.
+        error: The exception that ended the flush, or None.
         seconds: The duration of the flush in seconds; 0 until the flush has ended.
         dropped: The exception of each dropped item, by position.
         failed: The exception of each item whose failure ends the queue, by position.
         lost: The positions of the items that were neither delivered nor dropped. None means all
             items if there is an ``error``, and no items otherwise.
-        ended_early: The positions of the items that have ended (delivered or dropped) and were
-            counted before the end of the flush.
+        ended_early: The positions of the items that were delivered or dropped, and then counted,
+            before the end of the flush.
         dropped_early: The number of dropped items in ``ended_early``.
     """
 
@@ -119,7 +119,7 @@ class Batch(Generic[T]):
     # What the driver reports.
 
     def call(self, items: Sequence[T]) -> list[T]:
-        """Count a call of flush_fn; return a copy of ``items``, the list for this call."""
+        """Count one more call of flush_fn, and return a copy of ``items`` for this call."""
         self.attempts += 1
         return list(items)
 
@@ -128,7 +128,7 @@ class Batch(Generic[T]):
         self.over = True
 
     def interrupt(self) -> None:
-        """Record that the queue has cancelled the flush, so its exception is not a failure."""
+        """Record that the queue has cancelled the flush. Then its exception is not a failure."""
         self.interrupted = True
 
     def fail(self, error: BaseException) -> None:
@@ -144,7 +144,7 @@ class Batch(Generic[T]):
     ) -> None:
         """Record the result of a flush in which flush_fn has raised.
 
-        If the queue has not cancelled the flush, an ``error`` is a failure and ends the queue.
+        An ``error`` is a failure that ends the queue, unless the queue has cancelled the flush.
         """
         self.error, self.dropped, self.failed, self.lost = error, dropped, failed, lost
         self.over = True
@@ -158,7 +158,7 @@ class Batch(Generic[T]):
 
     @property
     def numbers(self) -> Sequence[int]:
-        """The sequence numbers of the items; without partitions they are consecutive."""
+        """The sequence numbers of the items; consecutive numbers in a queue without partitions."""
         return self._numbers or range(self.first, self.first + self.count)
 
     @property
@@ -168,7 +168,10 @@ class Batch(Generic[T]):
 
     @property
     def first_unended(self) -> int:
-        """The lowest number of an item that has not ended. Valid only while the flush runs."""
+        """The lowest sequence number of an item that has not ended.
+
+        This number is valid only while the flush runs.
+        """
         ended = self.ended_early
         return next(number for at, number in enumerate(self.numbers) if at not in ended)
 

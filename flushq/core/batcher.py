@@ -16,14 +16,14 @@ The rules:
 
 Theory of operation. The buffer gives the items sequence numbers in order of acceptance, and a batch
 knows the number of its first item. A barrier is such a number, too: flush() waits until every
-item with a lower number has ended. Items can end in any order, but one rule holds: if an item came
-before the first unended item of the oldest running batch, it has ended. Losses can become known in
-any order, too, so the lists of lost items are sorted by number.
+item with a lower number has ended. Items can end in any order, but one rule is always true: the
+items before the first unended item of the oldest running batch have ended. Losses can become known
+in any order, too, so the lists of lost items are sorted by number.
 
 The age of an item counts from the time at which its burst was opened (flushq.core.fairness).
-If the policy decides Flush, a flush is due. Its batch is taken later, when a slot is free and a
-call may start, from all items that wait then. If there are several reasons, the flush has the first
-of these: drain, flush (a barrier), the policy's reason, pressure (lack of room).
+If the policy decides Flush, a flush is due. Its batch is taken when a slot is free and a call may
+start; so items that came after the decision can be in it. If there are several reasons, the flush
+has the first of these: drain, flush (a barrier), the policy's reason, pressure (lack of room).
 """
 
 import math
@@ -58,7 +58,7 @@ class End(NamedTuple):
 
 
 class Batcher(Account[T]):
-    """The part of a queue that decides when items leave the queue, and counts how they ended.
+    """The part of a queue that decides when items leave the queue, and counts the items that ended.
 
     Args:
         policy: The policy. The batcher runs a deep copy of it.
@@ -66,9 +66,9 @@ class Batcher(Account[T]):
         weigh: The function that returns the weight of an item. None: every item weighs 0.
         max_in_flight: The most batches that may run at a time.
         label: The prefix of the messages of exceptions.
-        lost_as: The function that returns the list entry for a lost item. None: the item itself.
+        lost_as: The function that returns the entry for a lost item. None: list the item itself.
         merge: The function that merges a duplicate into the waiting item. None: discard duplicates.
-        max_queue_weight: The most weight of all waiting items. Admission enforces this limit.
+        max_queue_weight: The most weight that all waiting items may have. Admission enforces it.
 
     Raises:
         TypeError, ValueError: An argument, or a cap of the policy, has a wrong type or value.
@@ -141,7 +141,7 @@ class Batcher(Account[T]):
         return self._announced_weight + self.buffer.fresh_weight
 
     def announce(self, now: float) -> None:
-        """Tell the policy of the items not yet announced; the first of these came at ``now``."""
+        """Tell the policy of the items not yet announced; the first of them came at ``now``."""
         buffer = self.buffer
         count, weight = len(buffer.items) - self.policy.pending, buffer.fresh_weight
         self._announced_duplicates = buffer.duplicates
@@ -194,7 +194,7 @@ class Batcher(Account[T]):
 
     @property
     def wake_at(self) -> float:
-        """The time to call :meth:`tick` if no event comes before; inf if it need not be called."""
+        """The time at which :meth:`tick` must be called; inf if no call is needed."""
         decision = self.policy.decision
         if decision is IDLE or isinstance(decision, Flush) or not self._may_flush:
             return math.inf
@@ -205,7 +205,7 @@ class Batcher(Account[T]):
         self.policy.tick(max(self.policy.now, now))
 
     def due(self, *, pressed: bool = False) -> Flush | None:
-        """Return the flush that is due, or None if no flush is due or no slot is free.
+        """Return the flush that is due, or None if no flush is due or no batch may be taken.
 
         All arrivals must be announced before this call. ``pressed``: whether the queue lacks room.
         """
@@ -273,7 +273,7 @@ class Batcher(Account[T]):
         return self._barrier
 
     def stop(self, why: str) -> None:
-        """Take no more batches; waiting items become undelivered. The first ``why`` is kept."""
+        """Take no more batches; list the waiting items as undelivered; keep the first ``why``."""
         self.stopped = self.stopped or why
         if self.buffer:
             self.losses.undelivered.add(*self.buffer.take_all())
@@ -317,13 +317,13 @@ class Batcher(Account[T]):
     def outcome_is_known(self) -> bool:
         """Whether no running flush can still change the outcome to FlushFailed.
 
-        This is so after a failure, or if the queue has interrupted every running flush.
+        This is true after a failure, or if the queue has interrupted every running flush.
         """
         return self.failure is not None or all(batch.interrupted for batch in self.running)
 
     @property
     def _may_flush(self) -> bool:
-        """Whether items wait that the policy was told of, and a batch may be taken from them."""
+        """Whether the policy was told of waiting items, and a batch may be taken from them now."""
         return (
             self.policy.pending > 0
             and len(self.running) < self._max_in_flight
@@ -339,7 +339,7 @@ class Batcher(Account[T]):
         self._fail(PolicyError, f"the policy {type(self.policy.copy).__name__} {what}", cause)
 
     def _attribute_failure(self, batch: Batch[T], error: BaseException) -> None:
-        """Keep an error as the failure, or as the interruption if the flush was interrupted."""
+        """Keep ``error`` as the failure; or, if the flush was interrupted, as the interruption."""
         if not batch.interrupted:
             self._fail(FlushFailed, f"a batch of size {batch.count} failed: {shown(error)}", error)
         elif batch.called and self.interruption is None:

@@ -1,12 +1,12 @@
 """The items that wait, in order of acceptance, and how a batch is taken from them.
 
-Theory of operation. Items wait in one deque, oldest first, and leave it from the front. So the time
-to take a batch is in proportion to the size of the batch, not to the number of items that stay. If
-the queue uses keys (flushq.core.duplicates) or weights (flushq.core.caps), these are in two more
-deques, in the same order as the items. An item comes in through ``append``. If the queue uses
-neither keys nor weights, ``append`` is the method of the deque, and an item costs nothing more than
-this call. Otherwise ``append`` measures the item first: it computes the key and the weight. If an
-item was measured earlier, because its producer had to wait for room, the item comes in through
+Theory of operation. Items wait in one deque, oldest first, and leave it from the front. So taking
+a batch needs time in proportion to the size of the batch, not to the number of items that stay. If
+the queue uses keys (flushq.core.duplicates) or weights (flushq.core.caps), these are in deques of
+their own, in the same order as the items. An item comes in through ``append``. If the queue uses
+neither keys nor weights, ``append`` is the method of the deque, and an item costs only this call.
+Otherwise ``append`` measures the item first: it computes the key and the weight. If the item has
+already been measured (for example, because its producer had to wait for room), it comes in through
 ``add``.
 
 Items have the sequence numbers 0, 1, 2, … in the order in which they came. The numbers follow from
@@ -17,11 +17,11 @@ If the queue merges items, the items and their weights are in a dict beside the 
 (flushq.core.merging).
 
 A batch takes the oldest items, as many as the caps allow. While a batch is taken, a finalizer or a
-signal handler may enqueue an item at any time. A batch first counts the items that it takes; an
-item that comes after the count stays in the deque. If a finalizer or a signal handler enqueues an
-item while another item is being added, the two items may get each other's key and weight. So point
-17 of the contract (tests/README.rst) forbids this in asyncio, and flushq.threads puts such an item
-aside until the other item has been added.
+signal handler may enqueue an item at any time. So the items of the batch are counted first, and an
+item that comes after this stays in the deque. If a finalizer or a signal handler enqueues an item
+while another item is being added, the two items may get each other's key and weight. So point 17 of
+the contract (tests/README.rst) forbids this in asyncio, and flushq.threads puts such an item aside
+until the other item has been added.
 """
 
 from collections import deque
@@ -47,7 +47,7 @@ class Buffer(Waiting[T]):
     The arguments and the errors are those of :class:`~flushq.core.waiting.Waiting`.
 
     Attributes:
-        append: The function that adds an item behind all others and returns None. If the item is a
+        append: The function that adds an item as the newest one and returns None. If the item is a
             duplicate, ``append`` counts it instead, and merges it if the queue merges duplicates.
             Then ``append`` returns the sequence number of the waiting item that has the same key.
             If ``append`` raises, because measuring or merging the item failed, nothing has changed.
@@ -102,7 +102,7 @@ class Buffer(Waiting[T]):
         return self.items[number - self.first] if self.merging is None else self.merging[number]
 
     def number_of(self, item: T, kept_number: int | None) -> int:
-        """Do the same as :meth:`Waiting.number_of`, but faster if the item is the last one."""
+        """Do the same as :meth:`Waiting.number_of`, but faster if the item is the newest one."""
         if kept_number is None and self.items[-1] is item:
             return self.first + len(self.items) - 1
         return super().number_of(item, kept_number)
@@ -144,7 +144,7 @@ class Buffer(Waiting[T]):
         return self._take(1)[0][0], weight
 
     def take_all(self) -> tuple[Sequence[int], list[T]]:
-        """Remove all items, whatever the caps; return the sequence numbers and the items."""
+        """Remove all items (the caps do not count); return the sequence numbers and the items."""
         first, (items, _) = self.first, self._take(len(self))
         return range(first, first + len(items)), items
 
@@ -164,8 +164,8 @@ class Buffer(Waiting[T]):
         This takes time in proportion to ``stop``.
 
         An iterator of a deque fails if an item is added while the iterator is in use. Here the
-        iterator is used only while the weights are copied. The copy is not a call, so CPython runs
-        no finalizer or signal handler during the copy, and no item is added.
+        iterator is used only while the weights are copied. Copying is not a call, so CPython runs
+        no finalizer or signal handler meanwhile, and no item is added.
         """
         if self.merging is not None:
             return self.merging.weights(range(self.first + start, self.first + stop))
@@ -223,8 +223,8 @@ def _pop(waiting: deque[T], count: int) -> list[T]:
     """Remove and return the ``count`` oldest elements of a deque.
 
     If at least half of the elements are removed, it is faster to remove all elements and to put
-    back those that stay. The copy is not a call, so CPython runs no finalizer or signal handler
-    between the copy and the call of ``clear``. If a finalizer or a signal handler adds an item
+    back those that stay. Copying is not a call, so CPython runs no finalizer or signal handler
+    between the copying and the call of ``clear``. If a finalizer or a signal handler adds an item
     after ``clear``, this item stands behind the elements that are put back.
     """
     if len(waiting) > 2 * count:

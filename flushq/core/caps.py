@@ -29,7 +29,7 @@ Weights = Callable[[int, int], list[float]]
 MOST_WEIGHT = 1e300
 
 _FIRST_LOOK = 64
-"""How many weights Caps.within asks for at first. It asks for twice as many each further time."""
+"""How many weights Caps.within asks for at first. Then it doubles this number each time."""
 
 _PLAIN = frozenset({int, float})
 
@@ -101,7 +101,7 @@ class Caps(Generic[T]):
         return 0 if self._weigh is None else self.checked(item, self._weigh(item))
 
     def checked(self, item: T, weight: float) -> float:
-        """Check the weight of an item, and return it, like :meth:`weight_of`."""
+        """Check a weight, convert it if necessary, and return it: see :meth:`weight_of`."""
         if not (type(weight) in _PLAIN and 0 <= weight <= MOST_WEIGHT):
             weight = _checked_number(weight)
         if weight > self._heaviest:

@@ -23,10 +23,10 @@ for this order:
 * Items that end while their flush still runs are counted before the items of flushes that have
   ended: otherwise the former would be counted twice. The policy is told of the end of a flush
   before the next flush starts: otherwise the next flush would wait although a slot is free.
-* The throttle is told of the end of the last call of a flush before callers are told how the items
-  of this flush ended. If the throttle fails at this step, the callers must be told of its failure.
+* When the last call of a flush has ended, the throttle is told first. Then callers are told how the
+  items ended: if the throttle fails when it is told, the callers must be told of this failure.
 * In observe() the tick of the timer comes last: after each of the other events the policy has made
-  a new decision, and then the tick may not be needed.
+  a new decision, and then the tick may be unnecessary.
 * Producers get room before the core looks for the next flush: otherwise pressure would cause a
   flush although there is room.
 * Retries start before the next batch is taken (flushq.core.starts). Before the throttle is asked
@@ -38,8 +38,8 @@ for this order:
   enqueued wait for the next pass, too: otherwise a pass could be endless.
 * The deadline is set before respond(): with max_shutdown_wait=0 the deadline stops the queue at
   once, and respond() must tell the callers that the queue was stopped.
-* Reports are handed out after respond(). At that time the receipts of the flush know how their
-  items ended. Producers in line were given the free room, and the next flush may have been
+* The reports of flushes are passed to on_report after respond(). At that time the receipts know how
+  their items ended. Producers in line were given the free room, and the next flush may have been
   launched.
 
 So a burst of arrivals is one event for the policy, however many items arrive. If an item arrives
@@ -110,7 +110,7 @@ class Core(Generic[T]):
         TypeError, ValueError: An argument has a wrong type or value.
 
     Attributes:
-        batcher: The part that decides which items leave the queue. It also keeps the account.
+        batcher: The part that decides when items leave the queue, and counts the items that ended.
         starts: The part that decides when a call of flush_fn may start.
         buffer: The items that wait.
         admission: The part that decides which items may come in.
@@ -163,7 +163,7 @@ class Core(Generic[T]):
         self.timer_fired = -math.inf
         self.reports: list[FlushReport] = []
         self._keeps_reports = keeps_reports
-        self._ended_early: list[tuple[Batch[T], Ended]] = []  # short: a deque takes 700 more bytes
+        self._ended_early: list[tuple[Batch[T], Ended]] = []  # a deque would take 700 more bytes
         self._done: list[tuple[Batch[T], float]] = []
 
     def _new_admission(self, when_full: WhenFull, *limits: Any) -> Admission[T]:
@@ -238,7 +238,7 @@ class Core(Generic[T]):
 
     @property
     def failures(self) -> int:
-        """How many of the two have failed, the policy and the throttle: 0, 1 or 2."""
+        """How many of these two have failed: the policy and the throttle."""
         return self.batcher.policy.failed + self.starts.failed
 
     @property
@@ -258,7 +258,7 @@ class Core(Generic[T]):
 
     @property
     def wake_at(self) -> float:
-        """The time of the next pass if no event comes before; inf if it can wait for an event."""
+        """The time at which a pass must run even without an event; inf if there is no such time."""
         wake_at = self.batcher.wake_at
         return min(wake_at, self.starts.wake_at) if self.starts.is_busy else wake_at
 
@@ -276,12 +276,12 @@ class Core(Generic[T]):
         if self.barriers.marks:
             self.barriers.answer()
         if batcher.stopped is not None:
-            batcher.stop(batcher.stopped)  # again: a finalizer may have enqueued more
+            batcher.stop(batcher.stopped)  # again: a finalizer may have enqueued items
             if batcher.outcome_is_known:
                 self.receipts.settle_all_but(batcher.running)
 
     def _reject_hopeless(self) -> None:
-        """Reject producers that can never get room; start_next_flush() has given out free room."""
+        """Reject producers that can never get room. The free room has already been given out."""
         if self.ending.has_begun:
             self.admission.waitlist.reject(self.ending.refusal)
         if self.admission.waitlist.line:
@@ -319,7 +319,7 @@ class Core(Generic[T]):
         """Raise RuntimeError if the caller is inside a flush of this queue.
 
         Otherwise that flush would wait for its own end. ``inside`` is the running flush that the
-        caller is inside of, or None. ``what`` names the forbidden wait in the message.
+        caller is inside of, or None. ``what`` says in the message what is not allowed there.
         """
         if inside is not None:
             raise RuntimeError(
