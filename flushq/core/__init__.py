@@ -15,7 +15,7 @@ important module of a point comes first:
 10     the close                   ending
 11     cancellation                ending (whose cancellation ends the queue); the driver
 12     failure                     batcher (the first failure); attempts (retries); ending
-13     the clock                   running_policy; the driver (the context)
+13     the clock                   running_policy; the driver (the contextvars context)
 14     re-entrancy                 ending (which callers are refused); admission (deadlock)
 15     bad arguments, policies     flushq.arguments; duplicates, caps; running_policy
 16     duplicates                  duplicates; buffer

@@ -1,16 +1,17 @@
 """The callers that ask how an item ended, and the answers that they get.
 
 Each caller that waits for the end of an item has a waiter of its own, so the cancellation of one
-caller does not affect the others. A waiter is completed with None if the item was delivered, else
-with a *failure factory*, which makes a new exception for each caller. If only one caller waits and
-the item has no receipt, this caller's waiter is enough. Otherwise the item gets a
+caller does not affect the other callers. A waiter is completed with None if the item was delivered,
+else with a *failure factory*, which makes a new exception for each caller. If only one caller waits
+and the item has no receipt, this caller's waiter is enough. Otherwise the item gets a
 :class:`Completion`, which can have several waiters. A receipt needs a completion even without
 waiters, because a receipt may be asked later or several times. The waiter or the completion of an
-item is the *watcher* of the item. The dict ``Receipts.watchers`` keeps it under the sequence number
-of the item, until the item has ended. An item without a watcher costs nothing.
+item is the *watcher* of the item. Until the item has ended, the watcher is in the dict
+``Receipts.watchers``, under the sequence number of the item. An item without a watcher costs
+nothing.
 
-A failure factory is made when the item ends. So the exceptions that it makes report the outcome of
-the queue at that time.
+A failure factory is made when the item ends. If the item was lost, the exceptions of the factory
+report the outcome that the queue had at that time.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -35,14 +36,14 @@ DISPLACED = -1
 
 
 class Completion(Generic[T]):
-    """How one item ends, for callers that wait for the end now and callers that ask later.
+    """The record of how one item ends: some callers wait for the end now, some may ask later.
 
     Attributes:
         item: The item, merged with its duplicates so far.
         waiters: The waiters of the callers that wait now.
         ended: Whether the item has ended.
         failure: The failure factory if the item has ended and was not delivered, else None.
-        receipt: The receipt of the item if the driver made one and the item has not ended, or None.
+        receipt: The receipt of the item. None if the driver made none, or if the item has ended.
     """
 
     __slots__ = ("ended", "failure", "item", "receipt", "waiters")
@@ -55,7 +56,7 @@ class Completion(Generic[T]):
         self.receipt: Any = None
 
     def join(self, waiter: Waiter) -> None:
-        """Register a waiter; it is completed when the item has ended."""
+        """Register a waiter; :meth:`set_result` will complete this waiter."""
         self.waiters[waiter] = None
 
     def leave(self, waiter: Waiter) -> None:
@@ -83,7 +84,7 @@ class Receipts(Generic[T]):
         label: The prefix of the messages of exceptions.
 
     Attributes:
-        watchers: The watcher of each watched item, by the sequence number of the item.
+        watchers: The watcher of each watched item, keyed by the sequence number of the item.
     """
 
     __slots__ = ("_buffer", "_label", "_loss", "watchers")
@@ -99,7 +100,7 @@ class Receipts(Generic[T]):
             buffer.merging.on_merged = self._renew
 
     def completion_of(self, item: T, kept_number: int | None) -> Completion[T]:
-        """Return the completion of an item that was just added.
+        """Return the completion of an item that has just come.
 
         ``kept_number`` is the value that ``Admission.add`` returned for the item.
         """
@@ -108,13 +109,13 @@ class Receipts(Generic[T]):
         return self.completion(self._buffer.number_of(item, kept_number))
 
     def displaced(self, item: T) -> Completion[T]:
-        """Return the completion of an item that was displaced on arrival."""
+        """Return a new completion of an item that was displaced on arrival, and so has ended."""
         completion = Completion(item, ())
         completion.set_result(self._displacement(item))
         return completion
 
     def completion(self, number: int) -> Completion[T]:
-        """Return the completion of the waiting item with this number; make it if there is none."""
+        """Return the completion of a waiting item; make a completion if the item has none."""
         watcher = self.watchers.get(number)
         if isinstance(watcher, Completion):
             return watcher
@@ -123,7 +124,7 @@ class Receipts(Generic[T]):
         return completion
 
     def completion_of_next(self, item: T) -> Completion[T]:
-        """Return a new completion for ``item``, the next item that comes into the buffer."""
+        """Return a new completion for ``item``, which must be the next item to come in."""
         completion = self.watchers[self._buffer.next_number] = Completion(item, ())
         return completion
 
@@ -156,7 +157,7 @@ class Receipts(Generic[T]):
             watcher.item = item
 
     def settle_part(self, batch: Batch[T], ended: Ended) -> None:
-        """Tell the watchers of the ``ended`` items how these ended; their flush still runs."""
+        """Tell the watchers of the ``ended`` items how the items ended; the flush still runs."""
         if self.watchers:
             dropped = {at: error for at, error in ended.items() if error is not None}
             failures = self._failures_of(batch, Dropped, dropped)
@@ -164,17 +165,17 @@ class Receipts(Generic[T]):
             self._tell((numbers[position] for position in ended), failures)
 
     def settle(self, batch: Batch[T]) -> None:
-        """Tell the watchers of all items of a batch how these ended; the flush is over."""
+        """Tell the watchers of all items of a batch how the items ended; the flush is over."""
         self._tell(batch.numbers, self._failures(batch))
 
     def settle_all_but(self, running: Iterable[Batch[T]]) -> None:
-        """Tell the watchers that their items are lost, except for items of ``running`` batches."""
+        """For each item outside the ``running`` batches, tell its watcher that the item is lost."""
         lost = self.watchers.keys() - chain(*(batch.numbers for batch in running))
         if lost:
             self._tell(sorted(lost), dict.fromkeys(lost, self._loss()))
 
     def _tell(self, numbers: Iterable[int], failures: Mapping[int, FailureFactory]) -> None:
-        """Tell the watchers how these items ended: an item without a failure was delivered."""
+        """Tell the watchers how these items ended: an item not in ``failures`` was delivered."""
         pop, failure_of = self.watchers.pop, failures.get
         for number in numbers:
             watcher = pop(number, None)
@@ -182,7 +183,7 @@ class Receipts(Generic[T]):
                 watcher.set_result(failure_of(number))
 
     def _failures(self, batch: Batch[T]) -> Mapping[int, FailureFactory]:
-        """Return the failure factory of each item that was not delivered, by sequence number."""
+        """Return a failure factory for each item that was not delivered, keyed by its number."""
         if not batch.lost:
             return self._failures_of(batch, Dropped, batch.dropped) if batch.dropped else {}
         loss, numbers = self._loss(), batch.numbers

@@ -4,15 +4,16 @@ The rules:
 
 * *The policy is told everything, in order, once*: every arrival, every flush that starts and every
   flush that ends. No event may have a time before :attr:`~RunningPolicy.now`.
-* An exception of the policy, or an answer that is not a decision, is reported as a failure of the
-  policy. After a failure the policy is told of no more events.
+* An exception of the policy, or an answer that is not a valid decision, is reported as a failure of
+  the policy. After a failure the policy is told of no more events.
 * The facts in ``policy.queue`` must agree with the events. They do not agree if the policy
   overrides an event without calling ``super()``. This is a failure of the policy, too.
 
 If a policy does not override an event, the method of the event is not called. Instead the facts are
 updated directly, and :meth:`~flushq.policy.FlushPolicy.answer` is called. The method would do the
 same, with checks that the queue does not need. An answer is not checked if it is IDLE, or if it is
-the same object as the last answer that was found valid. But a Wait is checked if its time has come.
+the same object as the last answer that was found valid. But such a Wait is checked again if its
+time has come.
 """
 
 import math
@@ -23,11 +24,11 @@ from flushq.arguments import shown
 from flushq.policy import IDLE, Decision, Flush, FlushPolicy, flaw_in
 
 OnFailure = Callable[[str, BaseException | None], object]
-"""A function that gets a text about what the policy did wrong, and its exception or None."""
+"""A function that gets a text (what the policy did wrong) and an exception or None."""
 
 
 class RunningPolicy:
-    """A copy of a policy that a queue runs, and the last decision of this copy.
+    """A running copy of a policy, and the last decision of this copy.
 
     Args:
         copy: The copy of the policy.
@@ -38,7 +39,7 @@ class RunningPolicy:
     Attributes:
         copy: The copy of the policy.
         now: The latest time that the policy was told.
-        decision: The last answer of the policy.
+        decision: The last valid answer of the policy; IDLE before the first answer.
         pending: The number of waiting items that the policy was told of.
         in_flight: The number of running flushes that the policy was told of.
         failed: Whether this copy, or another copy of the same policy, has failed.
@@ -145,7 +146,7 @@ class RunningPolicy:
         except BaseException as error:
             self._raised("tick", error)
 
-    # Corrections of the facts. They are no events: ask_again() asks for a decision later.
+    # Corrections of the facts. A correction is not an event: only ask_again() asks for a decision.
 
     def displaced(self, weight: float) -> None:
         """Correct the facts: the oldest item, which has this weight, was displaced."""
@@ -169,7 +170,7 @@ class RunningPolicy:
             self._raised("decide", error)
 
     def _take(self, event: str, answer: Any) -> None:
-        """Keep the answer to an event as the decision; report a failure if the answer is wrong."""
+        """Keep the answer as the decision; report a failure if the answer or facts are wrong."""
         facts = self.copy.queue
         if facts.pending != self.pending or facts.in_flight != self.in_flight:
             flaw: str | None = self._miscount()
@@ -190,7 +191,7 @@ class RunningPolicy:
         return flaw
 
     def _miscount(self) -> str:
-        """Return how the facts of the policy differ from the events that it was told of."""
+        """Return a text that says how the facts of the policy differ from its events."""
         facts = self.copy.queue
         return (
             f"self.queue has pending={facts.pending} and in_flight={facts.in_flight}, "
@@ -208,5 +209,5 @@ class RunningPolicy:
         self._on_failure(what, cause)
 
     def mark_failed(self) -> None:
-        """Mark this copy as failed, so that it gets no more events."""
+        """Mark this copy as failed: from now on it is told of no events."""
         self.failed = True

@@ -5,10 +5,10 @@ The rules:
 * *The throttle is told of every call*, once of its start and once of its end, in the order of these
   events.
 * The code of the throttle runs only in a pass. The end of a call is recorded when the call ends.
-  The throttle is told of this end later, but with the time at which the call ended. It is told
-  before it is asked again and before another call starts.
-* An exception of the throttle, or an answer that is not a time, is reported as a failure of the
-  throttle. After a failure the throttle is told nothing, and no call may start.
+  The throttle is told of this end later, but with the time at which the call ended. This happens
+  before the throttle is asked again, and before another call starts.
+* An exception of the throttle, or an answer that is not a valid time, is reported as a failure of
+  the throttle. After a failure the throttle is told nothing, and no call may start.
 """
 
 import math
@@ -23,14 +23,14 @@ from flushq.throttles.throttle import flaw_in
 T = TypeVar("T")
 
 OnFailure = Callable[[str, BaseException | None], object]
-"""A function that gets a text about what the throttle did wrong, and its exception or None."""
+"""A function that gets a text (what the throttle did wrong) and an exception or None."""
 
 _Call = tuple[float, int, float]
 """The time at which a call started, the number of its items, and their total weight."""
 
 
 class RunningThrottle(Generic[T]):
-    """A copy of a throttle that a queue runs, and the calls that this copy was told of.
+    """A running copy of a throttle, and the calls that this copy was told of.
 
     Args:
         copy: The copy of the throttle.
@@ -55,7 +55,7 @@ class RunningThrottle(Generic[T]):
         self._tell("call_started", now, count, weight)
 
     def note_end(self, batch: Batch[T], now: float, error: BaseException | None) -> None:
-        """Record that the running call for a batch has ended; do nothing if none runs."""
+        """Record the end of the running call for a batch; do nothing if there is no such call."""
         call = self._running.pop(batch, None)
         if call is not None:
             self._ended.append((call, now, error))
@@ -67,7 +67,7 @@ class RunningThrottle(Generic[T]):
             self._tell("call_done", now, count, now - started, weight, error=error)
 
     def ready_at(self, now: float, *, is_pausing: bool) -> float:
-        """Return the time from which a call may start; inf if no call may start before an event.
+        """Return the time from which a call may start; inf if an event must come first.
 
         ``is_pausing`` says whether a retry still pauses: the end of this pause is an event, too.
         """

@@ -1,4 +1,4 @@
-"""When a call of flush_fn may start: the throttle, holds, and the line of calls.
+"""When a call of flush_fn may start: the throttle, the holds and the line of calls.
 
 The first *call* for a batch starts when the batch is taken. After a failure there may be further
 calls, with the same items or a part of them. These further calls wait in the *line of calls*, and
@@ -18,8 +18,8 @@ start from there. The rules:
 Theory of operation. If a batch is due but may not be taken yet, it stays due. So only the time of
 the next check must be kept. One time, ``wake_at``, is enough for all calls: before that time only
 an event can let a call start, and each event causes a pass anyway. So nothing polls. If there is
-no throttle, no hold, no call in line and no suspension, nothing must be checked: then ``is_busy``
-is false.
+no throttle, no hold, no call in line and no suspension, no check is needed: then ``is_busy`` is
+false.
 """
 
 import math
@@ -127,12 +127,12 @@ class Starts(Generic[T]):
         self.is_busy = True
 
     def leave(self, waiter: Waiter) -> None:
-        """Remove the call of this waiter from the line, if it is still there."""
+        """Remove the call of this waiter from the line, if the call is still there."""
         self.line = [call for call in self.line if call.waiter is not waiter]
 
     @property
     def blocked(self) -> set[Batch[T]]:
-        """The batches of the calls in line that wait only for the end of another call."""
+        """The batches whose call in line waits only for the end of another call."""
         if not self.is_blocked:
             return set()
         return {call.attempts.batch for call in self.line if call.paused_until <= self.now}
@@ -142,7 +142,7 @@ class Starts(Generic[T]):
     def start_calls_in_line(self, now: float, *, is_due: bool) -> bool:
         """Start the calls in line that may start; return whether the due batch may be taken.
 
-        ``is_due`` says whether a batch is due; if none is due, return False.
+        ``is_due`` says whether a batch is due. If no batch is due, return False.
         """
         self.now = now = max(now, self.now)
         self.wake_at, self.is_blocked = math.inf, False
@@ -160,7 +160,7 @@ class Starts(Generic[T]):
         return may_start
 
     def call_started(self, batch: Batch[T], count: int, weight: float) -> None:
-        """Tell the throttle that an allowed call starts: see :meth:`start_calls_in_line`."""
+        """Tell the throttle that a call starts; :meth:`start_calls_in_line` has allowed it."""
         if self._throttle is not None:
             self._throttle.call_started(batch, self.now, count, weight)
 
@@ -184,7 +184,10 @@ class Starts(Generic[T]):
             wake(call.waiter, not self.failed)
 
     def _may_start(self, now: float) -> bool:
-        """Return whether a call may start now; if not, set ``wake_at`` (unless suspended)."""
+        """Return whether a call may start now.
+
+        If not, set ``wake_at``. But while the queue is suspended, return False and set nothing.
+        """
         if self.is_suspended:
             return False
         ready = self._held_until

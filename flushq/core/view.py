@@ -1,4 +1,4 @@
-"""The part of a queue that only reads its state; all drivers share this part."""
+"""The part of a queue that only reads the queue's state: the same for all drivers."""
 
 from collections.abc import Callable
 from typing import Generic, NoReturn, TypeVar
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class QueueView(Generic[T]):
-    """The part of a queue that only reads its state: the base class of every driver's queue."""
+    """The base class of all queues: the part that only reads the state of the queue."""
 
     __slots__ = ("_clock", "_core")
 
@@ -20,7 +20,11 @@ class QueueView(Generic[T]):
 
     @property
     def policy(self) -> FlushPolicy:
-        """The running copy of the policy; in a queue with partitions it gets no events."""
+        """The queue's copy of the policy; in a queue with partitions, it is told of no events.
+
+        Without partitions, the queue runs this copy. With partitions, the copy is only a template:
+        each partition runs a copy of its own.
+        """
         return self._core.batcher.policy.copy
 
     @property
@@ -74,7 +78,7 @@ class QueueView(Generic[T]):
         return max(0.0, self._clock() - (oldest if opened is None else min(oldest, opened)))
 
     def __reduce__(self) -> NoReturn:
-        """Raise TypeError, because a copy would share the core: closing one would close both."""
+        """Raise TypeError: a copy would share the core, so closing the copy would close both."""
         raise TypeError(f"{self!r} cannot be copied or pickled")
 
     def __repr__(self) -> str:

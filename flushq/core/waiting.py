@@ -28,7 +28,7 @@ class Waiting(abc.ABC, Generic[T]):
 
     Raises:
         TypeError: One of the functions cannot be called or is async, or ``max_queue_weight`` is not
-            a real number. Or one of these arguments is given without the other that it needs:
+            a real number. Or an argument is given without another argument that it needs:
             ``max_weight`` and ``max_queue_weight`` need ``weigh``, ``merge`` needs ``dedupe_key``.
         ValueError: ``max_queue_weight`` is zero, negative or NaN.
 
@@ -76,8 +76,8 @@ class Waiting(abc.ABC, Generic[T]):
     def add(self, item: T, key: Any, weight: float, /) -> int | None:
         """Add an item, with the key and the weight that ``measure`` has returned; return None.
 
-        If the item is a duplicate, do not add it, but count it, and merge it if the queue merges
-        duplicates. In this case return the sequence number of the waiting item with the same key.
+        A duplicate is not added. It is counted, and merged if the queue merges duplicates. For a
+        duplicate, return the sequence number of the waiting item with the same key.
         """
 
     def is_duplicate(self, key: Hashable) -> bool:
@@ -100,7 +100,7 @@ class Waiting(abc.ABC, Generic[T]):
         """Return the sequence number of an item that has just come.
 
         ``kept_number`` is the result of :meth:`add` for this item. If it is not None, return it.
-        Items that a finalizer has added since then have higher numbers, and are skipped.
+        Otherwise search from the newest item back: a finalizer may have added items since then.
         """
         if kept_number is not None:
             return kept_number

@@ -2,16 +2,16 @@
 
 Each producer has a waiter, and needs room for one item, which may have a weight. Room is given from
 the front of the line, so a light item does not overtake a heavy one. A producer that was given room
-may run some time later. Until then its room stays *reserved*, and no other producer can take it.
+runs some time later. Until then its room stays *reserved*: no other producer can take this room.
 When the producer runs again, :meth:`WaitList.leave` is called: the producer must take its room in
 the same step, or the room is free again. If a producer was cancelled, ``leave`` removes it from the
-line, or frees its reserved room. These three take constant time, however long the line is: joining
+line, or frees its reserved room. Three steps take constant time, however long the line is: joining
 at the end, leaving, and giving room to one producer. Rejecting takes one step for each producer in
 the line.
 
 Each producer has a *turn*, a number that increases in the order in which producers come. If a
 producer needs more room than it was given, it joins the line again at the place of its turn. This
-place is near the front: only producers that came earlier stand before it.
+place is near the front: only producers with lower turns stand before it.
 
 The *owner* of a producer is the batch whose flush the producer is part of, or None. (The owner of a
 queue is something else: see flushq.core.ending.)
@@ -32,10 +32,10 @@ class WaitList(Generic[Owner]):
 
     Attributes:
         reserved: How many producers were given room and have not run yet.
-        reserved_weight: The total weight of the items of these producers.
-        line: The producers that were not given room yet: a dict from the waiter of each producer
-            to its owner, the weight of its item, and its turn.
-        by_owner: How many producers in the line each owner has.
+        reserved_weight: The total weight of the items of producers that have reserved room.
+        line: The producers that were not given room yet. For each producer, this dict maps the
+            waiter to a tuple: the owner, the weight of the item, and the turn.
+        by_owner: For each owner, how many of its producers are in the line.
         turns: The iterator that gives each new producer its turn: 1, 2, 3, …
     """
 
@@ -69,7 +69,7 @@ class WaitList(Generic[Owner]):
         """
         turn = next(self.turns) if turn is None else turn
         waiting = self.by_owner.get(owner, 0) + 1
-        self.line[waiter] = owner, weight, turn  # no call, so no interrupt before the next line
+        self.line[waiter] = owner, weight, turn  # calls no function, so no interrupt comes here
         self.by_owner[owner] = waiting
         if turn > self._newest:
             self._newest = turn
@@ -82,7 +82,7 @@ class WaitList(Generic[Owner]):
             self.line.move_to_end(each, last=False)
 
     def leave(self, waiter: Waiter) -> None:
-        """Remove a producer that continues: it takes its room now, or the room is free again.
+        """Remove a producer that waits no longer; the room that was reserved for it is free again.
 
         If the producer never joined, or has left already, nothing changes.
         """
@@ -119,9 +119,9 @@ class WaitList(Generic[Owner]):
         return admitted
 
     def reject(self, refusal_of: Callable[[Owner], BaseException | None]) -> None:
-        """Reject each producer in the line if ``refusal_of(owner)`` returns an exception for it.
+        """Reject each producer in the line if ``refusal_of`` returns an exception for its owner.
 
-        The producer raises this exception, so each exception must be a new one.
+        The producer raises this exception, so ``refusal_of`` must return a new one each time.
         """
         for waiter, (owner, *_) in list(self.line.items()):
             refusal = refusal_of(owner)
@@ -129,9 +129,9 @@ class WaitList(Generic[Owner]):
                 self._answer(waiter, refusal)
 
     def reject_last(self, owners: Container[Owner], refusal: BaseException) -> None:
-        """Reject the last of the producers in the line that have one of these owners.
+        """Reject the last producer in the line; only producers of these ``owners`` count.
 
-        This producer raises ``refusal``.
+        This producer raises ``refusal``. If there is no such producer, nothing changes.
         """
         for waiter, (owner, *_) in reversed(self.line.items()):
             if owner in owners:
@@ -145,7 +145,7 @@ class WaitList(Generic[Owner]):
 
     def _remove(self, waiter: Waiter) -> None:
         owner, *_ = self.line[waiter]
-        del self.line[waiter]  # no call from here on, so no interrupt comes between the steps
+        del self.line[waiter]  # from here on nothing is called, so no interrupt can come
         self.by_owner[owner] -= 1
         if not self.by_owner[owner]:
             del self.by_owner[owner]

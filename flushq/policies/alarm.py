@@ -1,4 +1,4 @@
-"""AlarmPolicy: flush at the earliest of the alarms that arrivals set."""
+"""AlarmPolicy: each arrival sets an alarm; flush when the earliest alarm is due."""
 
 import math
 
@@ -13,10 +13,10 @@ _FULL = Flush("full")
 
 @attrs.define
 class AlarmPolicy(FlushPolicy):
-    """A policy that flushes at the earliest of the alarms that arrivals set.
+    """A policy that flushes when the earliest alarm is due; each arrival sets an alarm.
 
-    An alarm is a time. Each arrival sets an alarm for ``threshold / n`` seconds later, where n is
-    the number of items that wait after the arrival.
+    An alarm is a time. The alarm of an arrival is ``threshold / n`` seconds after the arrival,
+    where n is the number of items that wait then, with the new items.
 
     The policy bounds the same cost as BudgetPolicy. Let a flush cost ``item_seconds`` times as much
     as an item that waits one second, and let each flush start when it is due. With ``u=1``, flushes
@@ -58,12 +58,12 @@ class AlarmPolicy(FlushPolicy):
 
     @property
     def threshold(self) -> float:
-        """The seconds until the alarm of a single item: ``item_seconds * ln(1 + u * (e - 1))``."""
+        """How many seconds an item waits if it is alone: ``item_seconds * ln(1 + u * (e - 1))``."""
         patience = 1 if self.u == 1 else math.log1p(self.u * (math.e - 1))
         return patience and patience * self.item_seconds
 
     def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
-        """Set an alarm for the new items, unless an alarm for an earlier time is set."""
+        """Set an alarm for the new items, unless there is an alarm for an earlier time."""
         super().item_added(now, count, weight)
         due = now + self.threshold / self.queue.pending
         self._due = due if self.queue.pending == count else min(self._due, due)

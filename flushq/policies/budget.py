@@ -39,7 +39,7 @@ class BudgetPolicy(FlushPolicy):
     _waited: float = attrs.field(default=0, init=False)
     """How many seconds all pending items together had waited at the time ``_since``.
 
-    This is not valid while a batch is full.
+    This number is not valid while a batch is full.
     """
     _since: float = attrs.field(default=0, init=False)
 
@@ -48,7 +48,7 @@ class BudgetPolicy(FlushPolicy):
         check_caps(self.max_records, self.max_weight)
 
     def item_added(self, now: float, count: int = 1, weight: float = 0.0) -> Decision:
-        """Add the time that the earlier items have waited since the last update of the total."""
+        """Add the time since the last update for each item that was pending before this arrival."""
         super().item_added(now, count, weight)
         waiting = self.queue.pending - count
         self._waited = self._waited + waiting * (now - self._since) if waiting else 0

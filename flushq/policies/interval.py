@@ -14,10 +14,11 @@ class IntervalPolicy(FlushPolicy):
     """A policy that flushes when a batch is full or the oldest item is ``max_wait_seconds`` old.
 
     While a slot is free, no item waits longer than ``max_wait_seconds``. Let all weights be above
-    0, and let each flush start when it is due. Then no other schedule needs fewer flushes, if it
-    keeps the order of arrival, the maximum age and the caps. The proof is an exchange argument. In
-    any such schedule, the first flush can be delayed until the first flush of the policy, and can
-    take all items that the policy takes at that time. This change needs no additional flush.
+    0, and let each flush start when it is due. Then this policy needs the fewest flushes of all
+    schedules that keep the order of arrival, the maximum age and the caps. The proof is an exchange
+    argument. In any such schedule, the first flush can be delayed until the first flush of the
+    policy, and can take all items that the policy takes at that time. This change needs no
+    additional flush.
 
     Args:
         max_wait_seconds: How long an item may wait after its acceptance, in seconds. inf: flush

@@ -1,4 +1,4 @@
-"""NaturalPolicy: flush whenever a slot is free, with all items that wait."""
+"""NaturalPolicy: flush all waiting items whenever a slot is free."""
 
 import attrs
 
@@ -15,7 +15,7 @@ class NaturalPolicy(FlushPolicy):
     while an item is pending. Latency is the time from the arrival of an item to the end of its
     flush. If all flushes take equally long, the longest latency is at most twice the longest
     latency of an optimal schedule that knows the future. This is so for any number of slots. Li and
-    Yuan have proved this bound for policies without a cap (Information Processing Letters 111,
+    Yuan have proved this bound for the case without caps (Information Processing Letters 111,
     2011). With ``max_records`` the bound held in every case that was tried. PausePolicy promises a
     smaller factor than two.
 

@@ -18,10 +18,10 @@ class PausePolicy(FlushPolicy):
     """A policy that flushes when the oldest item has waited alpha times as long as a flush takes.
 
     NaturalPolicy may start a flush just before the next items come; then these items wait for the
-    whole flush. During a pause of alpha times the duration of a flush, these items can join the
-    batch. Latency is the time from the arrival of an item to the end of its flush. If every flush
-    takes ``flush_seconds``, the longest latency is at most 1 + alpha times the longest latency of
-    an optimal schedule that knows the future. The value of alpha depends on the caps:
+    whole flush. This policy first pauses for alpha times the duration of a flush. So these items
+    can join the batch. Latency is the time from the arrival of an item to the end of its flush. If
+    every flush takes ``flush_seconds``, the longest latency is at most 1 + alpha times the longest
+    latency of an optimal schedule that knows the future. The value of alpha depends on the caps:
 
     * Without caps, alpha is (sqrt((m + 1)^2 + 4) - (m + 1)) / 2 for m slots: 0.414 for one slot,
       0.303 for two, 0.236 for three. No deterministic policy can promise a smaller factor (Li and
@@ -71,7 +71,7 @@ class PausePolicy(FlushPolicy):
     def flush_done(
         self, now: float, count: int, seconds: float, error: BaseException | None = None
     ) -> Decision:
-        """Update the estimate of the duration of a flush, if this flush has succeeded.
+        """If the flush has succeeded, update the estimate of how long a flush takes.
 
         The estimate is not used if ``flush_seconds`` was given.
         """

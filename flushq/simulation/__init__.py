@@ -59,23 +59,23 @@ def simulate(
         partitions: The partition key of each item. None: there are no partitions.
             ``flush_seconds`` and ``flush_fails`` are the same for all partitions.
         max_in_flight_per_partition: The most flushes of one partition that may run at a time. None:
-            no limit but ``max_in_flight``.
+            only ``max_in_flight`` counts.
         max_queue_size: The most items that may wait. None: no limit. If a producer must wait for
             room, the age of its item counts from the acceptance of the item.
         max_queue_weight: The most weight that the waiting items may have together. None: no limit.
-        when_full: What happens to an item for which there is no room, as in a FlushQueue: "wait",
-            "drop_oldest" or "drop_newest".
+        when_full: What a full queue does with a new item: "wait", "drop_oldest" or "drop_newest",
+            as in a FlushQueue.
         drain: Whether to close the queue at the time of the last arrival, after all other events of
             that time.
         flush_fails: A function that decides at the end of each call of flush_fn whether this call
             fails. Its arguments are the number of the attempt (1 for the first call with these
             items) and the number of items. It returns None if the call succeeds, else the verdict
-            of the failure handler. None: all calls succeed.
+            of the failure handler. Without this function all calls succeed.
         throttle: The throttle, which decides when a call of flush_fn may start. The simulation uses
             a deep copy of it. None: a call may start at any time.
 
     Returns:
-        The trace. Without ``drain``, some items may be left, because the policy never flushes them.
+        The trace. Without ``drain``, items may be left that the policy never flushes.
         The verdict ``Fail()`` ends the queue without an exception: the trace counts the lost items.
 
     Raises:
@@ -86,8 +86,8 @@ def simulate(
             fails if it raises, if it returns an invalid time, or if more than 10,000 times in a row
             no call can start at the time that it returned.
         TypeError, ValueError: An argument, or the value that a function returned, is invalid. Or
-            ``flush_fails`` returned Retry for 10,000 calls with the same items, so that the retries
-            may never end.
+            ``flush_fails`` returned Retry for 10,000 calls with the same items, so the retries may
+            never end.
     """
     times = _times(arrivals)
     masses = _one_for_each(times, weights, "weights")

@@ -2,7 +2,7 @@
 
 Theory of operation. There are four kinds of events: a call of flush_fn ends, items arrive, a
 ``Wait(until)`` of the policy is over, or a call that had to wait may start. The simulation sets its
-time to the time of the earliest event. At each instant, calls end first. Then all items that arrive
+time to the time of the earliest event. At each instant, calls end first. Then all arriving items
 come in, as one event. Then the policy gets a tick, if its Wait is over and no other event at this
 instant has changed its decision. Then calls start if they may, and producers that wait in line come
 in. So if an item arrives at the time at which a flush is due, the item joins the batch of this
@@ -10,8 +10,8 @@ flush. Times are only added and compared: with ints and Fractions a trace is exa
 
 The trace holds the decision of the policy after each event, so the driver tells the policy of each
 event separately. The driver asks the core for a flush only if a flush may start. A flush may start
-in three cases: the policy wants a flush, there may be a line of producers or a drain, or the core
-has a throttle or retries.
+in four cases: the policy wants a flush, producers may stand in line, the queue is being drained, or
+calls may have to wait (``starts.is_busy``).
 
 flushq.simulation.partitioned adds partitions: it finds the partition of each event, and the policy
 that must get the next tick.
@@ -80,14 +80,14 @@ _Call = tuple[float, int, Batch[int], Attempts[int] | None, int]
 """A call that runs, as a tuple of five members.
 
 The members are the time at which the call ends, the sequence number of the first item of its batch,
-the batch, the :class:`Attempts` of the batch, and the number of items of the call. Calls that end
-at the same time end in the order of the sequence numbers. The ``Attempts`` are None for the first
+the batch, the :class:`Attempts` of the batch, and the number of items of the call. Calls with the
+same end time end in the order of these sequence numbers. The ``Attempts`` are None for the first
 call of a batch.
 """
 
 
 class Simulation:
-    """The driver. It never waits: it sets its own time to the time of the next event."""
+    """The driver for virtual time. It never waits: it sets its time to that of the next event."""
 
     def __init__(
         self, core: Core[int], times: Sequence[float], sink: Sink, *, is_bounded: bool
@@ -191,7 +191,7 @@ class Simulation:
             self._note_displaced(DISPLACED, item)
 
     def _note_displaced(self, number: int, item: int) -> None:
-        """Record that an arriving item has displaced ``item``, which may be the arriving item."""
+        """Record that ``item`` was displaced, by an arriving item or on its own arrival."""
         self._displacements.append(Displacement(self._times[self._arrived], item))
 
     # Calls end.
@@ -242,7 +242,7 @@ class Simulation:
         if self._batcher.stopped is not None:
             self._check()
 
-    # The time comes that the policy or the throttle has named.
+    # A time that the policy or the throttle has named is reached.
 
     def _tick(self, now: float) -> None:
         policy, partition = self._first_to_tick()
@@ -258,7 +258,7 @@ class Simulation:
         return self._policy, None
 
     def _count_throttle_time(self) -> None:
-        """Count a time that the throttle named; raise PolicyError after too many without a call."""
+        """Count a time at which a call may start; raise PolicyError if too many led to no call."""
         self._waits += 1
         if self._waits > MOST_BROKEN_PROMISES:
             raise PolicyError(
@@ -269,7 +269,7 @@ class Simulation:
     # Calls start, and producers in line come in.
 
     def _pass(self, now: float) -> bool:
-        """Start retries and a flush, or let producers in; return whether anything has happened."""
+        """Start retries and a flush, or let producers in; return whether anything was done."""
         self._now = now
         batch = self._core.start_next_flush(self._clock)
         if self._batcher.stopped is not None:
@@ -330,7 +330,7 @@ class Simulation:
     def _check(self) -> None:
         """Raise PolicyError if a policy or the throttle has failed.
 
-        If the queue failed otherwise, let no more items arrive.
+        If the queue has failed for another reason, let no more items arrive.
         """
         outcome = self._core.ending.outcome()
         if isinstance(outcome, PolicyError):

@@ -18,10 +18,10 @@ class SimulatedFlush:
         ended: The time at which the flush ended, in seconds.
         size: The number of items in the flush.
         reason: The reason why the flush was started.
-        oldest: The time at which the oldest of these items was accepted, in seconds.
+        oldest: The time at which the oldest item of the flush was accepted, in seconds.
         attempts: The number of calls of flush_fn.
-        dropped: The number of items in the flush that were dropped.
-        in_doubt: The number of items in the flush that were lost because the queue failed.
+        dropped: How many items of the flush were dropped.
+        in_doubt: How many items of the flush were lost because the queue failed.
         partition: The key of the partition; None without partitions.
     """
 
@@ -37,7 +37,7 @@ class SimulatedFlush:
 
     @property
     def delivered(self) -> int:
-        """The number of items in the flush that were delivered."""
+        """How many items of the flush were delivered."""
         return self.size - self.dropped - self.in_doubt
 
 
@@ -65,7 +65,7 @@ class Event:
         now: The time of the event, in seconds.
         name: ``item_added``, ``flush_started``, ``flush_done`` or ``tick``.
         count: The number of items that came, or that are in the flush; 0 for a tick.
-        weight: The weight of these items together; 0 for flush_done and tick.
+        weight: The total weight of the items; 0 for flush_done and tick.
         decision: The decision that the policy returned.
         partition: The key of the partition; None without partitions.
     """

@@ -1,4 +1,4 @@
-"""CircuitBreaker: stop calls to a sink that fails repeatedly, and try one call after a pause."""
+"""CircuitBreaker: after repeated failures, let no call start for a while; then try one call."""
 
 import math
 
@@ -10,7 +10,7 @@ from flushq.throttles.throttle import Throttle
 
 @attrs.define
 class CircuitBreaker(Throttle):
-    """A throttle that stops calls for ``seconds`` after ``failures`` failed calls in a row.
+    """A throttle that forbids calls for ``seconds`` after ``failures`` failed calls in a row.
 
     After this time it lets a single *trial call* start, to try the sink.
 
@@ -20,7 +20,7 @@ class CircuitBreaker(Throttle):
     closed     at once               If a call succeeds, the count of failures becomes 0. If a call
                                      fails and the count becomes ``failures``, the state is open.
     open       ``seconds`` after     If a call starts, it is the trial call, and the state is
-               the last failure      half-open. If an earlier call ends, nothing changes.
+               the last failure      half-open. If a running call ends, nothing changes.
     half-open  when the trial call   If the trial call succeeds, the state is closed, and the count
                has ended             becomes 0. If the trial call fails, the state is open, for
                                      ``seconds`` from then. If another call ends, nothing changes.
@@ -38,7 +38,7 @@ class CircuitBreaker(Throttle):
     that ends counts as the trial call.
 
     Args:
-        failures: How many calls in a row must fail before the throttle stops further calls.
+        failures: How many calls in a row must fail; then no call may start for ``seconds``.
         seconds: For how many seconds no call may start after the last of these failures.
 
     Raises:
@@ -61,7 +61,7 @@ class CircuitBreaker(Throttle):
         self.seconds = as_plain(self.seconds)
 
     def call_started(self, now: float, count: int, weight: float = 0.0) -> None:
-        """Record the time if the state is open, because this is the trial call."""
+        """If the state is open, record the time: this call is the trial call."""
         if self._open_until is not None:
             self._tried_at = now
 

@@ -20,14 +20,14 @@ class RateLimit(Throttle):
     So the first and the last of ``calls`` + 1 starts in a row are at least ``seconds`` apart, and
     no half-open interval of this length holds both. Conversely, any schedule within the limit keeps
     this distance, because otherwise the interval that begins with the first of these starts would
-    hold too many starts. By induction, no call in such a schedule starts earlier than here.
+    hold too many starts. By induction, no such schedule starts a call earlier than this throttle.
 
     If times are floats, their sums are rounded: the interval that begins at ``a`` is [``a``,
     ``b``), where ``b`` is the float ``a + seconds``. Rounding keeps the order of two sums, and the
     proof needs no more. A call at exactly ``b`` may start, even if ``b - a`` is rounded to less
     than ``seconds``.
 
-    Each method takes constant time. The times of the last ``calls`` starts are kept.
+    Each method takes constant time. The start times of the last ``calls`` calls are kept.
 
     Args:
         calls: The most calls that may start in an interval.
@@ -41,7 +41,7 @@ class RateLimit(Throttle):
     calls: int
     seconds: float
     _starts: deque[float] = attrs.field(factory=deque, init=False, repr=False)
-    """The times of the last ``calls`` starts, or of all starts while there were fewer."""
+    """The start times of the last ``calls`` calls, or of all calls while there were fewer."""
 
     def __attrs_post_init__(self) -> None:
         check_count("calls", self.calls)
@@ -49,11 +49,11 @@ class RateLimit(Throttle):
         self.seconds = as_plain(self.seconds)
 
     def call_started(self, now: float, count: int, weight: float = 0.0) -> None:
-        """Record the time of this start; keep the times of the last ``calls`` starts only."""
+        """Record this start time; keep only the start times of the last ``calls`` calls."""
         self._starts.append(now)
         if len(self._starts) > self.calls:
             self._starts.popleft()
 
     def ready_at(self, now: float) -> float:
-        """Return the oldest start plus ``seconds`` if ``calls`` starts are kept, else ``now``."""
+        """If ``calls`` start times are kept, return the oldest plus ``seconds``, else ``now``."""
         return now if len(self._starts) < self.calls else self._starts[0] + self.seconds

@@ -2,8 +2,8 @@
 
 Its rules:
 
-* A throttle never reads a clock, never touches an event loop, never sees an item. Every time is an
-  argument, in seconds on any clock that does not run backwards.
+* A throttle never reads a clock, never touches an event loop and never sees an item. It learns the
+  time from arguments, in seconds on any clock that does not run backwards.
 * A throttle gets two events, :meth:`~Throttle.call_started` and :meth:`~Throttle.call_done`, and
   returns nothing for them. It answers one question, :meth:`~Throttle.ready_at`, which changes
   nothing.
@@ -56,7 +56,7 @@ class Throttle(abc.ABC):
         ``now`` or an earlier time means that a call may start at once. inf means that no call may
         start before a running call has ended. This method must change nothing, for any ``now``.
         After the same events it must return the same answer for the same ``now``. As long as no
-        event comes, all answers from the returned time on must allow a call at once.
+        event comes, it must allow a call at once if it is asked at or after the returned time.
         """
 
 
