@@ -71,6 +71,8 @@ def copy_of(name: str, template: Any, kind: type) -> Any:
         TypeError: ``template`` is not an instance of the class ``kind``, or it cannot be copied, or
             its deep copy is ``template`` itself or is not an instance of ``kind``.
     """
+    if isinstance(template, type) and issubclass(template, kind):
+        raise TypeError(f"{name} must be an object, such as {template.__name__}(), not its class")
     if not isinstance(template, kind):
         raise TypeError(f"{name} must be a {kind.__name__}, not {shown(template)}")
     try:
@@ -93,6 +95,15 @@ def check_callable(name: str, function: object) -> None:
     """Raise TypeError unless ``function`` can be called."""
     if not callable(function):
         raise TypeError(f"{name} must be callable, not {shown(function)}")
+
+
+def check_handler(on_failure: object) -> None:
+    """Raise TypeError if ``on_failure`` is a class, such as Retry, or cannot be called."""
+    if isinstance(on_failure, type):
+        what = f"not the class {on_failure.__name__}"
+        raise TypeError(f"on_failure must be a function that returns a verdict, {what}")
+    if on_failure is not None:
+        check_callable("on_failure", on_failure)
 
 
 def check_sync_callable(name: str, function: object) -> None:

@@ -72,13 +72,21 @@ def _log_unmerged(core: Core[Any], why: Exception) -> None:
 
 def log_collected(core: Core[Any], items: int, source: object) -> None:
     """Log and warn that a queue was garbage-collected with ``items`` items in it."""
+    items_in_it = "1 item in it" if items == 1 else f"{items} items in it"
+    must = "started" if core.ending.state == "new" else "closed"
     what = (
-        f"a FlushQueue{core.name} was garbage-collected with {items} items in it; "
-        "a queue must be closed to deliver its items"
+        f"a FlushQueue{core.name} was garbage-collected with {items_in_it}; "
+        f"a queue must be {must} to deliver its items"
     )
     with suppress(Exception):
         logger.error(what)
     warnings.warn(what, ResourceWarning, stacklevel=3, source=source)
+
+
+def log_not_started(core: Core[Any], how: str) -> None:
+    """Log that a queue holds items but was not started; ``how`` says how to start it."""
+    with suppress(Exception):
+        logger.warning("%r holds items but was not started: use %s", core, how)
 
 
 def log_loss(core: Core[Any], what: str) -> None:

@@ -388,7 +388,7 @@ class Generous(Eager):
     ("policy", "flaw"),
     [
         (None, "policy must be a FlushPolicy, not None"),
-        (NaturalPolicy, "policy must be a FlushPolicy, not <class .*NaturalPolicy'>"),
+        (NaturalPolicy, r"policy must be an object, such as NaturalPolicy\(\), not its class"),
         (Flush(), "policy must be a FlushPolicy, not Flush.*"),
         (Selfish(), "the deep copy of the policy <(.*)> must be a new FlushPolicy, not <\\1>"),
         (Generous(), "the deep copy of .* must be a new FlushPolicy, not <class .*Generous'>"),

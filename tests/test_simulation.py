@@ -518,6 +518,7 @@ async def late(attempt: int, size: int) -> None:
             "flush_fails must return None or a verdict, not <class .*Drop'>",
         ),
         ({"flush_fails": lambda attempt, size: 1 / 0}, ZeroDivisionError, "division by zero"),
+        ({"policy": NaturalPolicy}, TypeError, r"policy must be .*, not its class"),
         (
             {"policy": NaturalPolicy(max_weight=2)},
             TypeError,

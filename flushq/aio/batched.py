@@ -18,7 +18,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from flushq.aio.calls import OnFailure
 from flushq.aio.queue import FlushQueue
-from flushq.arguments import check_callable, check_sync_callable, shown
+from flushq.arguments import check_callable, check_handler, check_sync_callable, shown
 from flushq.core.displacing import WhenFull
 from flushq.errors import Displaced, ItemFailed
 from flushq.outcomes import Drop, Failure, Verdict
@@ -89,8 +89,7 @@ class Batched(Generic[K, V]):
         name: str | None = None,
     ) -> None:
         check_callable("loader", loader)
-        if on_failure is not None:
-            check_callable("on_failure", on_failure)
+        check_handler(on_failure)
         check_sync_callable("weigh", weigh)
         check_sync_callable("partition_key", partition_key)
         self._loader = loader

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from types import CoroutineType
 from typing import Any, Generic, TypeVar
 
-from flushq.arguments import check_callable, shown
+from flushq.arguments import check_callable, check_handler, shown
 from flushq.core.attempts import Ask, Attempts, Call, Pause
 from flushq.core.batch import Batch
 from flushq.core.core import Core
@@ -50,8 +50,7 @@ class Calls(Generic[T]):
         clock: Callable[[], float],
     ) -> None:
         check_callable("flush_fn", flush_fn)
-        if on_failure is not None:
-            check_callable("on_failure", on_failure)
+        check_handler(on_failure)
         self._core = core
         self._flush_fn = flush_fn
         self._on_failure = on_failure

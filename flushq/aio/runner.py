@@ -23,7 +23,7 @@ from flushq.core.batch import Batch
 from flushq.core.core import Core
 from flushq.core.waiter import Facts, Registry
 from flushq.inside import current_flushes, flush_inside
-from flushq.telling import OnReport, hand_out_reports, log_displaced, log_failure, logger
+from flushq.telling import OnReport, hand_out_reports, log_displaced, log_failure, log_not_started
 
 T = TypeVar("T")
 
@@ -325,4 +325,4 @@ def new_task(
 def _log_not_started(core_ref: weakref.ref[Core[Any]]) -> None:
     core = core_ref()
     if core is not None and core.buffer.items:
-        logger.warning("%r holds items but was not started: use async with, or run()", core)
+        log_not_started(core, "async with, or run()")

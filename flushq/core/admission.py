@@ -174,10 +174,10 @@ class Admission(Fairness[T]):
 
     def no_room(self) -> QueueFull:
         """Return the error to raise for an item if there is no unclaimed room for it."""
-        return QueueFull(
-            f"{self._label}no room: {len(self._buffer)} items wait ({self.bounds}), and "
-            f"{self.waitlist.claims + self.places_giving_way} producers come before this item"
-        )
+        what = f"{self._label}no room: {len(self._buffer)} items wait ({self.bounds})"
+        if earlier := self.waitlist.claims + self.places_giving_way:
+            what += f"; producers that come before this item: {earlier}"
+        return QueueFull(what)
 
     @property
     def bounds(self) -> str:

@@ -287,6 +287,8 @@ def _search_runs(
 
 
 def _check_names(names: Collection[str]) -> None:
+    if isinstance(names, str):
+        raise TypeError(f"except_for must be a collection of names, such as [{names!r}]")
     for name in names:
         if name not in OPTIONAL:
             laws = ", ".join(OPTIONAL)

@@ -10,7 +10,7 @@ from operator import attrgetter
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from flushq.arguments import check_sync_callable, shown
+from flushq.arguments import check_handler, check_sync_callable, shown
 from flushq.core.displacing import WhenFull
 from flushq.core.duplicates import discard
 from flushq.errors import Displaced, ItemFailed
@@ -84,6 +84,7 @@ class Batched(Generic[K, V]):
         name: str | None = None,
     ) -> None:
         check_not_async("loader", loader)
+        check_handler(on_failure)
         if on_failure is not None:
             check_not_async("on_failure", on_failure)
         check_sync_callable("weigh", weigh)

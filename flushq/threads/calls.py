@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from flushq.arguments import check_callable, check_sync_callable, shown
+from flushq.arguments import check_callable, check_handler, check_sync_callable, shown
 from flushq.core.attempts import Ask, Attempts, Call, Pause
 from flushq.core.batch import Batch
 from flushq.core.core import Core
@@ -107,6 +107,7 @@ class Calls(Generic[T]):
         wait: Callable[[Waiter], None],
     ) -> None:
         check_not_async("flush_fn", flush_fn)
+        check_handler(on_failure)
         if on_failure is not None:
             check_not_async("on_failure", on_failure)
         self._core = core

@@ -36,6 +36,13 @@ def test_what_cannot_be_called_is_refused(value: Any) -> None:
             delivery_of(Sink[int](), value)
 
 
+def test_the_class_of_a_verdict_is_not_a_handler() -> None:
+    """A class as on_failure raises TypeError, as its first failure would end the queue."""
+    handler: Any = Drop
+    with pytest.raises(TypeError, match=r"^on_failure must be .* a verdict, not the class Drop$"):
+        delivery_of(Sink[int](), handler)
+
+
 async def test_a_flush_function_that_is_not_async() -> None:
     """A flush function that is not async is a failure; the error says how to run it."""
     batch = batch_of(1)

@@ -288,7 +288,8 @@ def test_a_queue_dropped_with_items_says_so(
     caplog: pytest.LogCaptureFixture, *, started: bool
 ) -> None:
     """A queue that is dropped with items logs an error and warns, with its name and the number."""
-    said = "a FlushQueue 'users' was garbage-collected with 3 items in it; a queue must be closed"
+    must = "closed" if started else "started"
+    said = f"a FlushQueue 'users' was garbage-collected with 3 items in it; a queue must be {must}"
     with pytest.warns(ResourceWarning, match=f"^{said} to deliver its items$"):
         drop(3, started=started)
     assert f"{said} to deliver its items" in caplog.messages
@@ -373,5 +374,5 @@ async def test_a_queue_that_was_dropped_is_not_said_to_be_waiting(
     with pytest.warns(ResourceWarning):
         gc.collect()
     await asyncio.sleep(9.0)
-    said = "a FlushQueue was garbage-collected with 1 items in it"
+    said = "a FlushQueue was garbage-collected with 1 item in it"
     assert [said] == [message.partition(";")[0] for message in caplog.messages]

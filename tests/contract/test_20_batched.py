@@ -535,6 +535,7 @@ BAD_ARGUMENTS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "async weigh": ({"weigh": _weigh}, TypeError, r"^weigh must not be async: <function _weigh"),
     "no weigh": ({"policy": IntervalPolicy(1.0, max_weight=5)}, TypeError, "needs weigh"),
     "on_failure": ({"on_failure": 7}, TypeError, r"^on_failure must be callable, not 7$"),
+    "a class": ({"on_failure": Drop}, TypeError, r"returns a verdict, not the class Drop$"),
     "on_report": ({"on_report": 7}, TypeError, r"^on_report must be callable, not 7$"),
     "max_queue_size": ({"max_queue_size": 0}, ValueError, r"^max_queue_size must be at least 1"),
 }

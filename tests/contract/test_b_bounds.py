@@ -152,7 +152,7 @@ async def test_a_pause_claims_the_weight() -> None:
     queue = weighed(sink, 10)
     first = produce(queue, 6)  # before the start, a producer pauses at its first item
     await asyncio.sleep(0)
-    with pytest.raises(QueueFull, match=r"weight=10\), and 1 producers come before this item$"):
+    with pytest.raises(QueueFull, match=r"weight=10\); producers that come before this item: 1$"):
         queue.enqueue_nowait(5)
     queue.enqueue_nowait(4)
     await first

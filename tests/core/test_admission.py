@@ -116,7 +116,7 @@ def test_a_producer_waits_behind_those_who_came_before(*, admitted: bool) -> Non
     entrance.accept(1)
     admission.check_room(ONE_PLACE)
     entrance.accept(2)
-    message = r"^users: no room: 2 items wait \(max_queue_size=3\), and 1 producers come before"
+    message = r"^users: no room: 2 items wait \(max_queue_size=3\); .* come before this item: 1$"
     with pytest.raises(QueueFull, match=message):
         admission.check_room(ONE_PLACE)
 

@@ -242,6 +242,7 @@ HEAVY = NaturalPolicy(max_weight=3)
         (NaturalPolicy, {"examples": 0}, ValueError, "examples must be at least 1, not 0"),
         (NaturalPolicy, {"ratio": 2}, TypeError, "ratio must be a CostRatio"),
         (5, {}, TypeError, "policy must be a FlushPolicy, not 5"),
+        (NaturalPolicy, {"except_for": "idle"}, TypeError, "except_for must be .* as \\['idle'\\]"),
         (lambda: 5, {}, TypeError, "policy must be a FlushPolicy, not 5"),
         (HEAVY, {"ratio": LatencyRatio(2, 1)}, TypeError, "ratio must not be given for a policy"),
     ],

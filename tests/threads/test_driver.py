@@ -362,7 +362,7 @@ def test_a_queue_that_was_never_started_and_is_dropped(caplog: pytest.LogCapture
     assert not runner.is_open
     queue.enqueue(1)
     assert runner.is_open
-    with pytest.warns(ResourceWarning, match="'rows' was garbage-collected with 1 items in it"):
+    with pytest.warns(ResourceWarning, match="'rows' was garbage-collected with 1 item in it"):
         del queue
     assert not runner.is_open
     assert ["ERROR"] == [record.levelname for record in caplog.records]

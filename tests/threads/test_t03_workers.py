@@ -99,6 +99,13 @@ def test_what_cannot_be_called_is_refused_at_once(name: str) -> None:
         FlushQueue(functions.pop("flush_fn"), NEVER, **functions)
 
 
+@pytest.mark.parametrize("make", [FlushQueue, Batched])
+def test_the_class_of_a_verdict_is_not_a_handler(make: Any) -> None:
+    """A class as on_failure raises TypeError, as its first failure would end the queue."""
+    with pytest.raises(TypeError, match=r"^on_failure must be .* a verdict, not the class Drop$"):
+        make(print, NEVER, on_failure=Drop)
+
+
 def test_what_must_be_awaited_is_refused_when_it_comes() -> None:
     """A coroutine that flush_fn, a handler or a loader returns is a failure, and is closed."""
     queue = queue_of(lambda items: _async(items))  # noqa: PLW0108 - it does not look async

@@ -150,7 +150,7 @@ class Selfish(Open):
 @pytest.mark.parametrize(
     ("throttle", "flaw"),
     [
-        (RateLimit, "throttle must be a Throttle, not <class .*RateLimit'>"),
+        (RateLimit, r"throttle must be an object, such as RateLimit\(\), not its class"),
         (10, "throttle must be a Throttle, not 10"),
         (Locked(), r"cannot make a deep copy of the throttle Locked\(\): .* define __deepcopy__"),
         (Selfish(), "the deep copy of the throttle <(.*)> must be a new Throttle, not <\\1>"),
