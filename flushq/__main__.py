@@ -7,7 +7,7 @@ NEEDED = ("aiosqlite", "click", "rich")
 
 
 def run() -> None:
-    """Run the command line; if one of ``NEEDED`` is missing, name it and exit with status 2."""
+    """Run the command line; if a package is missing, print its name and exit with status 2."""
     try:
         from flushq.cli import main  # noqa: PLC0415 - a package that the cli needs may be missing
     except ModuleNotFoundError as error:

@@ -13,7 +13,7 @@ _PLAIN = frozenset({int, float})
 
 
 def shown(value: object) -> str:
-    """Return ``repr(value)``; if that raises an exception, return the default repr of Python."""
+    """Return ``repr(value)``, or Python's default repr if ``repr(value)`` raises an exception."""
     try:
         return repr(value)
     except Exception:
@@ -34,8 +34,8 @@ def as_plain(number: Any) -> Any:
     """Convert a real number to an int, a float or a Fraction.
 
     An integer becomes an int, another rational number becomes a Fraction, and any other number
-    becomes the nearest float. Without this, integers of a fixed size, such as those of numpy, would
-    overflow when they are added.
+    becomes the nearest float. Without this conversion, integers of a fixed size, such as those of
+    numpy, could overflow when they are added.
     """
     if type(number) in _PLAIN:
         return number
@@ -65,7 +65,7 @@ def _as_fraction(number: Any) -> Any:
 
 
 def copy_of(name: str, template: Any, kind: type) -> Any:
-    """Return a deep copy of ``template``, such as a policy; messages call it ``name``.
+    """Return a deep copy of ``template``; ``name`` stands for the template in error messages.
 
     Raises:
         TypeError: ``template`` is not an instance of the class ``kind``, or it cannot be copied, or
@@ -82,7 +82,7 @@ def copy_of(name: str, template: Any, kind: type) -> Any:
             f"cannot make a deep copy of the {name} {shown(template)}: {shown(error)}; "
             f"if it has values that cannot be copied, the {name} must define __deepcopy__"
         ) from error
-    # A clone usually has the type of its template. A check for an ABC is slower, so it comes last.
+    # A clone usually has the type of its template. The check for ``kind``, an ABC, is slower.
     if clone is template or not isinstance(clone, (type(template), kind)):
         raise TypeError(
             f"the deep copy of the {name} {shown(template)} must be a new {kind.__name__}, "
@@ -107,7 +107,7 @@ def check_handler(on_failure: object) -> None:
 
 
 def check_sync_callable(name: str, function: object) -> None:
-    """Raise TypeError unless ``function`` is None or a plain callable, which is not async."""
+    """Raise TypeError unless ``function`` is None or a callable that is not async."""
     if function is None:
         return
     check_callable(name, function)

@@ -8,19 +8,19 @@
     ├── ItemTooLarge        the item is too heavy for a batch or for the queue (also a ValueError)
     ├── QueueEnded          the queue failed, or was closed and lost items; the exception lists them
     │   ├── FlushFailed     flush_fn raised an exception
-    │   ├── ShutdownTimeout the close was cut short
-    │   └── PolicyError     the policy or the throttle raised, or gave an invalid answer
+    │   ├── ShutdownTimeout the close of the queue was cut short, and items were lost
+    │   └── PolicyError     the policy or the throttle raised an exception or gave an invalid answer
     ├── ItemFailed          the item of a receipt or of deliver() was not delivered
     │   ├── Dropped         the failure handler dropped the item
     │   └── Displaced       the queue was full and displaced the item
     └── PartialFailure      raised by flush_fn: some items failed, the others were delivered
 
-The first three exceptions mean that the queue has refused one call. The queue is unchanged: an item
-that was passed to this call was not accepted. QueueEnded and its subclasses mean that the queue has
-ended or is about to end. These exceptions carry two lists of the queue: ``undelivered``
-(``flush_fn`` was never called with these items) and ``in_doubt`` (``flush_fn`` was called with
-these items, and raised or was interrupted). Each list is in order of acceptance, and is complete
-once the queue has ended.
+QueueFull, QueueClosed and ItemTooLarge mean that the queue has refused one call. The queue is
+unchanged: an item that was passed to this call was not accepted. QueueEnded and its subclasses mean
+that the queue has ended or is about to end. These exceptions have two lists of lost items:
+``undelivered`` (``flush_fn`` was never called with these items) and ``in_doubt`` (``flush_fn`` was
+called with these items, and raised an exception or was interrupted). Each list is in order of
+acceptance, and is complete once the queue has ended.
 
 A call with a bad argument raises a plain ValueError or TypeError, which shows the value.
 """
@@ -44,23 +44,23 @@ class QueueFull(FlushqError):
 
 
 class QueueClosed(FlushqError, RuntimeError):
-    """The queue is closing or closed: it accepts no item and no flush(), and cannot be started."""
+    """The queue is closing or closed: it refuses items and calls of flush(), and cannot start."""
 
 
 class ItemTooLarge(FlushqError, ValueError):
-    """The item, alone or merged, weighs more than a batch or the queue may hold.
+    """The item, alone or merged with a waiting item, is too heavy for a batch or the queue.
 
     The item was not accepted.
     """
 
 
 class QueueEnded(FlushqError):
-    """The queue failed, or was closed with items that were not delivered.
+    """The queue failed, or was closed and lost items.
 
-    The queue has ended, or is about to end. ``undelivered`` and ``in_doubt`` are the lists of the
-    queue itself, in order of acceptance. The lists may still grow while the last flushes run. They
-    are complete once the queue has ended. Both lists are empty if the policy or the throttle failed
-    after all items were delivered.
+    The queue has ended, or is about to end. ``undelivered`` and ``in_doubt`` are the queue's own
+    lists of lost items, not copies. They are in order of acceptance. They may still grow while the
+    last flushes run, and are complete once the queue has ended. Both lists are empty if the policy
+    or the throttle failed after all items were delivered.
     """
 
     def __init__(
@@ -80,21 +80,21 @@ class QueueEnded(FlushqError):
 
 
 class FlushFailed(QueueEnded):
-    """A flush failed: ``flush_fn`` or the failure handler raised an exception, the ``__cause__``.
+    """A flush failed: ``flush_fn`` or the failure handler raised an exception (``__cause__``).
 
     No flush starts any more.
     """
 
 
 class ShutdownTimeout(QueueEnded):
-    """The close was cut short, and items were lost.
+    """The close of the queue was cut short, and items were lost.
 
     A close is cut short by ``max_shutdown_wait``, by a cancellation or by an interrupt
-    (KeyboardInterrupt). If running flushes were cut short, the first exception that one of them
-    raised is the ``__cause__``.
+    (KeyboardInterrupt). If running flushes were cut short, the first exception that any of these
+    flushes raised is the ``__cause__``.
 
-    A ShutdownTimeout is not a TimeoutError. After a timeout around a receipt, the item may still be
-    delivered. After a ShutdownTimeout, the item was lost.
+    A ShutdownTimeout is not a TimeoutError. If the wait for a receipt ends with a TimeoutError, the
+    item may still be delivered. If the wait ends with a ShutdownTimeout, the item was lost.
     """
 
 
@@ -118,7 +118,7 @@ class ItemFailed(FlushqError):
         self._label = label
 
     def __str__(self) -> str:
-        """Return a message with the item, shortened, and the cause."""
+        """Return a message with the item (shortened if it is long) and the cause."""
         return f"{self._label}{reprlib.repr(self.item)} {self._end}: {shown(self.__cause__)}"
 
 
@@ -136,7 +136,7 @@ class Displaced(ItemFailed):
         self.args = item, label
 
     def __str__(self) -> str:
-        """Return a message with the item, shortened."""
+        """Return a message with the item (shortened if it is long)."""
         return f"{self._label}{reprlib.repr(self.item)} was displaced: the queue was full"
 
 

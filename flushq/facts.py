@@ -1,14 +1,15 @@
-"""The facts that a policy decides by: the items that wait, their age, and the flushes that run.
+"""The facts that a policy uses to decide: the waiting items, their age, the running flushes.
 
-Theory of operation. A queue tells its policy of arrivals in bursts: a burst is a number of items
-that arrived at one time. A policy needs to know how many items wait and when the oldest of them
-arrived. So :class:`QueueState` keeps a (time, count) pair for each burst that has items that still
-wait. The pairs are in order of arrival. Bursts with the same time share one pair. So n arrivals at
-one time lead to the same state, whether the policy is told of them one by one or at once. A policy
-whose decisions depend on the state alone decides the same in both cases. A flush takes the oldest
-items first, and may take a part of a burst. So the time of the first pair is always the exact time
-of the oldest item (``oldest``). The pairs are in a list, which needs a tenth of the memory of a
-deque: in a queue with partitions each partition has a state.
+Theory of operation. A queue tells its policy of one burst after the other. A burst is a group of
+items that arrived at the same time. A policy needs to know how many items wait and when the oldest
+of them arrived. So :class:`QueueState` keeps a (time, count) pair for each burst with items that
+still wait. The pairs are in order of arrival. Bursts with the same time share one pair. So n
+arrivals at one time lead to the same state, whether the policy is told of them one by one or all
+together. A policy whose decisions depend only on the state decides the same in both cases. A flush
+takes the oldest items first, and may take a part of a burst. So the time of the first pair is
+always the arrival time of the oldest waiting item (``oldest``). The pairs are in a list, because a
+list needs a tenth of the memory of a deque, and a queue with partitions has many states: one for
+each partition.
 """
 
 import math
@@ -20,15 +21,15 @@ from flushq.arguments import check_count
 
 @attrs.define
 class QueueState:
-    """The facts that a policy decides by: FlushPolicy updates them, and its subclasses only read.
+    """The facts that a policy uses to decide: FlushPolicy updates them, its subclasses read them.
 
     If a state is told of an event that cannot have happened, it raises an exception and does not
-    change, like a FlushPolicy. The ``note_`` methods, such as ``note_item_added``, check nothing:
-    only a queue calls these methods, and a queue tells only of events that have happened.
+    change. (A FlushPolicy does the same.) The ``note_`` methods, such as ``note_item_added``, check
+    nothing: only a queue calls these methods, and only for events that have happened.
 
     Attributes:
         pending: The number of items that wait.
-        weight: The total weight of these items; 0 if the queue does not weigh its items.
+        weight: The total weight of the items that wait; 0 if the queue does not weigh its items.
         oldest: The time at which the oldest pending item arrived; inf if nothing is pending.
         in_flight: The number of flushes that run.
         max_in_flight: The most flushes that may run at a time.
@@ -65,7 +66,9 @@ class QueueState:
         """Record that a flush has taken the ``count`` oldest items, of total weight ``weight``."""
         self._check(now, count, weight)
         if count > self.pending:
-            raise ValueError(f"cannot start a flush of {count} items: only {self.pending} wait")
+            raise ValueError(
+                f"cannot start a flush of {count} items: only {self.pending} are pending"
+            )
         if self.in_flight >= self.max_in_flight:
             raise ValueError(
                 f"cannot start a flush: {self.in_flight} of {self.max_in_flight} slots are taken"
@@ -87,7 +90,7 @@ class QueueState:
     def flush_done(
         self, now: float, count: int, seconds: float, error: BaseException | None = None
     ) -> None:
-        """Record that a flush of ``count`` items has ended after ``seconds``, failed or not."""
+        """Record that a flush of ``count`` items has ended, with or without an ``error``."""
         self._check(now, count, seconds)
         if self.in_flight == 0:
             raise ValueError(f"cannot end a flush of {count} items: no flush is in flight")
@@ -107,29 +110,29 @@ class QueueState:
         """Do the same as :meth:`tick`, without checks."""
         self._now = now
 
-    # A policy is not told of items that are displaced or merged: these methods correct the facts.
+    # A policy is not told of displaced or merged items: the next two methods correct the facts.
 
     def displaced(self, count: int, weight: float) -> None:
         """Remove the ``count`` oldest items, of total weight ``weight``: they were displaced."""
         self.note_flush_started(self._now, count, weight)
-        self.in_flight -= 1  # no flush has taken them
+        self.in_flight -= 1  # because no flush has started
 
     def reweighed(self, change: float) -> None:
-        """Add ``change``, which may be negative, to the weight: an item that waits was merged."""
+        """Add ``change``, which may be negative, to the weight: a merge changed a waiting item."""
         self.weight = max(self.weight + change, 0)
 
     @property
     def arrivals(self) -> tuple[tuple[float, int], ...]:
         """The arrivals of the pending items: (time, count) pairs, oldest first; all times differ.
 
-        Each access makes a new tuple, which takes time in proportion to its length. A policy that
-        is asked often should keep its own sums. It should read ``arrivals`` only when a flush has
-        started and has left some items waiting.
+        Each access makes a new tuple, which takes time in proportion to its length. So a policy
+        should not read ``arrivals`` at each event. It should keep sums of its own, and read
+        ``arrivals`` only after a flush has started and has not taken all items.
         """
         return tuple(self._bursts)
 
     def _take(self, count: int) -> None:
-        """Remove the ``count`` oldest items, which must not be all items."""
+        """Remove the ``count`` oldest items; at least one item must remain."""
         bursts, gone = self._bursts, 0
         while count >= bursts[gone][1]:
             count -= bursts[gone][1]

@@ -1,9 +1,9 @@
-"""The flushes that a caller is inside of: a context variable holds them, for all drivers.
+"""The flushes that a caller is inside of, in a context variable that all drivers share.
 
 A caller is inside a flush if it runs in a call of flush_fn or of the failure handler, or in a task
-or thread with a copy of the context of such a call. The caller is inside only while the flush runs.
-Ending.refusal and Core.check_not_inside decide which calls are refused inside a flush, and
-Admission.break_deadlock decides when there is a deadlock.
+or thread that has copied the context of such a call. The caller is inside only while the flush
+runs. Ending.refusal and Core.check_not_inside decide which methods of a queue can be called inside
+a flush, and Admission.break_deadlock detects a deadlock.
 """
 
 from contextvars import ContextVar
@@ -17,15 +17,15 @@ T = TypeVar("T")
 _flushes: ContextVar[tuple[Batch[Any], ...]] = ContextVar("flushq_flushes", default=())
 
 current_flushes = _flushes.get
-"""Return the flushes, of all queues, in the context of the caller; some may have ended."""
+"""Return all flushes in the context of the caller, of any queue; some of them may have ended."""
 
 
 def go_inside(batch: Batch[Any]) -> None:
-    """Add this flush to the context of the caller: from now on the caller is inside of it."""
+    """Add the flush of this batch to the caller's context: the caller is inside the flush now."""
     _flushes.set((*_flushes.get(), batch))
 
 
 def flush_inside(batcher: Batcher[T]) -> Batch[T] | None:
-    """Return the running flush of this queue that the caller is inside of, or None."""
+    """If the caller is inside a running flush of this queue, return the flush; else return None."""
     flushes = _flushes.get()
     return next(filter(batcher.runs, flushes), None) if flushes else None

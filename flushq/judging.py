@@ -9,11 +9,11 @@ for each failed item instead. The first rule that applies decides::
     there is no ``bury``                                end the queue
     the bad items are known                             write a dead letter for each, then drop them
 
-If a dead letter cannot be written, the item is kept and the queue continues. After a pause, as for
-a retry, flush_fn is called with the item again. If the item fails again, the handler tries again to
-write the letter. This is repeated until the letter is written or the flush is cut short. So an item
-is never dropped before its letter was written. If the flush is cut short before that, the item is
-in doubt.
+If a dead letter cannot be written, the item is kept and the queue continues. After the same pause
+as before a retry, flush_fn is called with the item again. If the item fails again, the handler
+tries again to write the letter. This is repeated until the letter is written or the flush is cut
+short. So an item is never dropped before its letter was written. If the flush is cut short and the
+letter was not written, the item is in doubt.
 """
 
 import inspect
@@ -25,17 +25,17 @@ from typing import TYPE_CHECKING, Any, Generic
 from flushq.arguments import check_callable, check_count, check_sync_callable, shown
 from flushq.outcomes import Drop, Fail, Failure, Retry, Split, Verdict
 
-if TYPE_CHECKING:  # ``default`` is in typing from Python 3.13 on
+if TYPE_CHECKING:  # before Python 3.13, TypeVar of typing has no ``default``
     from typing_extensions import TypeVar
 
-    T = TypeVar("T", default=Any)  # without ``bury`` no argument tells the type
+    T = TypeVar("T", default=Any)  # without ``bury`` no argument tells the type of the items
 else:
     from typing import TypeVar
 
     T = TypeVar("T")
 
 Errors = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
-"""Exceptions: those of a class, those of several classes, or those that a function accepts."""
+"""A choice of exceptions: those of one class, of several classes, or those a function accepts."""
 
 
 class Judge(Generic[T]):
@@ -66,7 +66,7 @@ class Judge(Generic[T]):
         self._backoff = _doubling if backoff is None else backoff
 
     def _verdict(self, failure: Failure[T]) -> Verdict:
-        """Return the verdict on a failure; before a Drop, the caller writes the dead letters."""
+        """Return the verdict on a failure; if it is a Drop, the caller must write dead letters."""
         errors = failure.errors or [failure.error]
         if self._may_try_again(failure) and any(map(self._may_pass, errors)):
             return self._backoff(failure)
@@ -93,14 +93,15 @@ def _matching(name: str, errors: Errors) -> Callable[[BaseException], bool]:
     """Return a function that tells whether an exception is one of ``errors``.
 
     Raises:
-        TypeError: ``errors`` is not a class of exceptions, a tuple of these, or a plain function.
+        TypeError: ``errors`` is not an exception class, a tuple of exception classes, or a plain
+            function.
     """
     if not isinstance(errors, type) and callable(errors):
         check_sync_callable(name, errors)
         return partial(_answer_of, name, errors)
     classes = errors if isinstance(errors, tuple) else (errors,)
     if not all(map(_is_of_exceptions, classes)):
-        what = "an exception class, a tuple of exception classes, or a function of an exception"
+        what = "an exception class, a tuple of such classes, or a function that takes an exception"
         raise TypeError(f"{name} must be {what}, not {errors!r}")
     return lambda error: isinstance(error, classes)
 

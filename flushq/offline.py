@@ -1,9 +1,9 @@
-"""The best schedules in hindsight: what a policy could achieve with all arrivals known.
+"""The best schedules in hindsight: what a policy could achieve if it knew all arrivals.
 
-There are three optima: the least cost, the least count of flushes and the least latency. The
-policies of flushq promise to keep these three small. Items are flushed in order of arrival. Without
-weights, no other order is better. With ints and Fractions a result is exact: times are added,
-subtracted, multiplied and compared, but never divided.
+There are three optima: the least cost, the least count of flushes and the least latency. The bounds
+that the policies of flushq promise are multiples of these optima. Items are flushed in order of
+arrival. Without weights, no other order is better. If the arguments are ints and Fractions, a
+result is exact: times are added, subtracted, multiplied and compared, but never divided.
 
 Theory of operation. Cost and latency are computed by dynamic programs over the prefixes of the
 arrivals. The best way to flush the first ``end`` items has two steps: flush the first ``start`` of
@@ -11,16 +11,17 @@ them in the best way, and then flush the others in one batch. The best ``start``
 
 * *Cost.* The best time to flush a batch is the arrival of its last item. The costs of the batches
   are a Monge array: if the larger of two values of ``start`` is better for one ``end``, this value
-  is better for every later ``end``, too. So a deque holds, in order, each ``start`` that is best
-  for some later ``end``. Each ``start`` in the deque has a first ``end`` for which it is better
-  than the ``start`` before it. Bisection finds this ``end``. n items take n log n steps.
+  is better for every larger ``end``, too. So a deque holds, in order, each ``start`` that is best
+  for some ``end`` that is still to come. Each ``start`` in the deque has a first ``end`` for which
+  it is better than the ``start`` before it. Bisection finds this ``end``. n items take n log n
+  steps.
 * *Count.* A batch should take as many items as the age limit and the caps allow. Times and weights
   are added in the same order as in a queue, so floats are rounded in the same way. n items take n
   steps.
 * *Latency.* All flushes take the same time. Each flush starts as early as it can, on the slot that
   becomes free first. There may be several Pareto-optimal ways to flush a prefix. These ways differ
   in the greatest latency so far and in the times at which slots become free. All of them are kept.
-  For a few items there are few ways, but for many items there may be many.
+  For a few items there are few ways, but for many items there may be many ways.
 """
 
 import bisect
@@ -32,7 +33,7 @@ from functools import partial
 from itertools import accumulate, pairwise
 
 _Way = tuple[float, ...]
-"""The greatest latency so far, and the times at which the slots become free, in order."""
+"""One way to flush a prefix: the greatest latency, then the times at which slots become free."""
 
 
 def least_cost(
@@ -63,7 +64,7 @@ def least_cost(
     _check_finite("delay_cost", delay_cost)
     most = _most("max_records", max_records)
     if not flush_cost:
-        return 0  # flush each item at once
+        return 0  # flush each item as soon as it arrives
     times = [time - times[0] for time in times]  # sums of large floats would lose more digits
     nothing: float = 0
     sums = list(accumulate(times, initial=nothing))
@@ -100,7 +101,7 @@ def fewest_flushes(
         arrivals: The times at which the items arrive, in seconds, not decreasing.
         max_wait_seconds: The longest time that an item may wait for the start of its flush.
         max_records: The most items in a batch. None: no cap.
-        weights: The weight of each item; as many as arrivals. None: the items have no weight.
+        weights: The weights of the items, one for each arrival. None: the items have no weight.
         max_weight: The most weight in a batch. None: no cap.
 
     Raises:
@@ -171,7 +172,7 @@ def least_latency(
 
 
 class _Starts:
-    """The values of ``start`` that are known so far, and the best of them for each ``end``."""
+    """The values of ``start``, where the last batch may begin, and the best for each ``end``."""
 
     def __init__(self, items: int, cost: Callable[[int, int], float]) -> None:
         self._ends = range(items + 1)
@@ -179,7 +180,10 @@ class _Starts:
         self._queue: deque[tuple[int, int]] = deque()
 
     def add(self, start: int) -> None:
-        """Add a ``start``: it must be above all known ones, and below each ``end`` asked later."""
+        """Add a value of ``start``, which must be larger than all values that were added before.
+
+        Each ``end`` that ``best`` is called with later must be larger than this value.
+        """
         queue, since = self._queue, start + 1
         while queue:
             rival, rivals_end = queue[-1]
@@ -191,7 +195,7 @@ class _Starts:
             queue.append((start, since))
 
     def best(self, end: int) -> int:
-        """Return the best ``start`` for ``end``, which must not decrease from call to call."""
+        """Return the best ``start`` for ``end``; ``end`` must not decrease from call to call."""
         queue = self._queue
         while len(queue) > 1 and queue[1][1] <= end:
             queue.popleft()
@@ -201,7 +205,7 @@ class _Starts:
         return self._cost(start, end) <= self._cost(rival, end)
 
     def _overtakes(self, start: int, rival: int, end: int) -> int:
-        """Return the first larger end where ``start`` beats ``rival``, or one past the last end."""
+        """Return the first larger ``end`` for which ``start`` beats ``rival``, or the last + 1."""
         beats, step = partial(self._beats, start, rival), 1
         while end + step in self._ends and not beats(end + step):
             step *= 2
@@ -209,14 +213,14 @@ class _Starts:
 
 
 def _flushed(way: _Way, oldest: float, newest: float, seconds: float) -> _Way:
-    """Return the way plus one more batch; batches end in the order in which they start."""
+    """Return ``way`` with one more batch added; batches end in the order in which they start."""
     latency, first_free, *free = way
     ended = max(newest, first_free) + seconds
     return max(latency, ended - oldest), *free, ended
 
 
 def _undominated(ways: Iterable[_Way]) -> list[_Way]:
-    """Return the Pareto-optimal ways: no other way is at least as good in all its numbers."""
+    """Return the Pareto-optimal ways: no other way is as good or better in every number."""
     kept: list[_Way] = []
     for way in sorted(ways):
         if not any(all(map(operator.le, better, way)) for better in kept):

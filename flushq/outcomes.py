@@ -1,4 +1,4 @@
-"""The outcomes of a batch (a failure, its verdict, the report), and the account of a queue."""
+"""The outcomes of a flush (failure, verdict on the failure, report), and the counts of a queue."""
 
 from collections.abc import Callable, Hashable, Mapping
 from typing import Generic, Self, TypeVar
@@ -20,7 +20,7 @@ _MOST_DOUBLINGS = 1023  # a float cannot hold 2.0 ** 1024
 
 @attrs.frozen
 class Failure(Generic[T]):
-    """A failure of ``flush_fn``, which the failure handler must judge.
+    """The argument of the failure handler: it tells how a call of ``flush_fn`` has failed.
 
     Attributes:
         items: The items that failed, oldest first; the handler may change this list.
@@ -31,7 +31,7 @@ class Failure(Generic[T]):
             calls with each half are counted from 1.
         reason: The reason of the flush: see :class:`FlushReport`.
         seconds: The time since the flush started, in seconds.
-        partition: The key of the partition of the items; None if there are no partitions.
+        partition: The key of the items' partition; None if the queue has no partitions.
     """
 
     items: list[T]
@@ -50,16 +50,16 @@ class Fail:
 
 @attrs.frozen
 class Drop:
-    """The verdict to drop the failed items, which flushq does not save.
+    """The verdict to drop the failed items; flushq does not save them.
 
-    A handler that must save them writes a dead letter before it returns this verdict. The items are
-    counted as dropped, and the queue continues.
+    A handler that must save the items writes dead letters before it returns this verdict. The items
+    are counted as dropped, and the queue continues.
     """
 
 
 @attrs.frozen
 class Retry:
-    """The verdict to call ``flush_fn`` with the failed items again, after a pause.
+    """The verdict to call ``flush_fn`` again with the failed items, after a pause.
 
     After the pause, the call also waits until the throttle allows it.
 
@@ -67,8 +67,8 @@ class Retry:
         after: The length of the pause, in seconds.
         hold: Whether all other calls of ``flush_fn`` in this queue must wait for the end of the
             pause, too. This is right, for example, if an API has answered with Retry-After. Calls
-            that already run are not affected. If there are several holds, the one that ends last
-            counts.
+            that already run are not affected. If there are several such pauses, the other calls
+            wait for the end of all of them.
 
     Raises:
         TypeError, ValueError: ``after`` is not a finite number of at least 0, or ``hold`` is not a
@@ -95,17 +95,17 @@ class Retry:
         """Return a Retry with a pause that doubles with each attempt, from ``first`` to ``most``.
 
         After attempt n the pause is min(most, first * 2 ** (n - 1)) seconds: a truncated
-        exponential backoff. With ``jitter=random.random`` the pause is a random part of this time,
-        so that many processes do not all retry at the same moment. This is the "full jitter" of
+        exponential backoff. With ``jitter=random.random`` the pause is a random part of this time.
+        Then many processes do not all retry at the same moment. This is the "full jitter" of
         M. Brooker, "Exponential Backoff and Jitter" (AWS Architecture Blog, 2015).
 
         Args:
             attempt: How many times ``flush_fn`` was called with these items: ``failure.attempt``.
             first: The pause after the first attempt, in seconds.
             most: The longest pause, in seconds.
-            jitter: A function without arguments that returns the part of the pause to wait, a
-                number from 0 to 1. It is called once. None: the whole pause, so the same attempt
-                always has the same pause.
+            jitter: A function without arguments. It is called once, and returns the factor by
+                which the pause is multiplied, a number from 0 to 1. None: the factor is 1, so the
+                same attempt always has the same pause.
 
         Raises:
             TypeError: ``attempt`` is not an int, ``first``, ``most`` or the result of ``jitter`` is
@@ -139,13 +139,13 @@ class Split:
 
 
 Verdict = Fail | Drop | Retry | Split
-"""The answer of a failure handler, which may also return a class: Retry means Retry()."""
+"""The answer of a failure handler. The handler may also return a class: Retry means Retry()."""
 
 FAIL = Fail()
 
 
 def as_verdict(answer: object) -> object:
-    """Return a failure handler's answer; if it is the class of a verdict, return an instance."""
+    """Return the answer of a failure handler; if it is a verdict class, return an instance."""
     return next((kind() for kind in (Fail, Drop, Retry, Split) if answer is kind), answer)
 
 
@@ -154,11 +154,12 @@ class FlushReport:
     """The report of one flush that has ended.
 
     Attributes:
-        reason: The reason that the policy gave for the flush; or "flush" (a call of ``flush()``),
-            "drain" (a close) or "pressure" (the queue lacked room).
+        reason: The reason that the policy gave for the flush, or, if the policy did not cause the
+            flush, "flush" (a call of ``flush()``), "drain" (the queue was being closed) or
+            "pressure" (the queue lacked room).
         count: The number of items in the batch.
-        weight: The total weight of these items.
-        waited: How long the oldest of these items had waited when the flush started, in seconds.
+        weight: The total weight of the items in the batch.
+        waited: How long the oldest item of the batch had waited when the flush started, in seconds.
         started: The time at which the flush started, by the clock of the driver, in seconds.
         seconds: The duration of the flush, in seconds, including the pauses between attempts.
         attempts: The number of calls of ``flush_fn``; 0 if the queue ended before the first call.
@@ -168,7 +169,7 @@ class FlushReport:
         delivered: The number of items that were delivered.
         dropped: The number of items that the failure handler dropped.
         pending: The number of items that still waited after the flush had taken its batch.
-        partition: The key of the partition of the items; None if there are no partitions.
+        partition: The key of the items' partition; None if the queue has no partitions.
     """
 
     reason: str
@@ -187,7 +188,7 @@ class FlushReport:
 
 @attrs.frozen
 class QueueStats:
-    """The account of a queue at one moment.
+    """The account of a queue: its counts at one moment.
 
     At every moment ``accepted`` is the sum of duplicates, delivered, dropped, displaced,
     undelivered, in_doubt, pending and in_flight.

@@ -45,8 +45,8 @@ class Wait:
 
     Args:
         until: A time in seconds. It must be later than the ``now`` of the event, on the same clock.
-            This is a promise: if no event comes before that time, ``tick(until)`` answers
-            :class:`Flush`. inf: wait for the next event.
+            The policy promises: if no event comes before that time, it answers ``tick(until)``
+            with a :class:`Flush`. inf: wait for the next event.
     """
 
     until: float = math.inf
@@ -64,14 +64,14 @@ IDLE = Wait()
 """The answer to an event when ``decide`` is not called."""
 
 wait_until = functools.lru_cache(typed=True)(Wait)
-"""Return a Wait until a time; for a recent time, return the same object, which is faster."""
+"""Return a Wait until a time; the results of the last calls are cached, which is faster."""
 
 
 class FlushPolicy(abc.ABC):
     """The base class of policies: a policy is told of events, and answers each with a Decision.
 
-    A subclass writes :meth:`decide`. It may be a plain class, ``@attrs.define`` or
-    ``@attrs.frozen``, and need not call ``super().__init__()``.
+    A subclass writes :meth:`decide`. It may be a plain class or a class with ``@attrs.define``
+    or ``@attrs.frozen``, and need not call ``super().__init__()``.
 
     A policy that learns from events has fields of its own, and overrides the methods of these
     events. Such a method updates the fields and returns ``super().<event>(...)``, because the base
@@ -81,7 +81,7 @@ class FlushPolicy(abc.ABC):
     The method of each event returns the decision after that event. If an item is pending and a slot
     is free, this is the decision of ``decide``; otherwise it is ``Wait()``. Times are in seconds.
     For an event that cannot have happened, the method raises a ValueError. Examples: the time is
-    before that of the last event, the flush has more items than are pending, or every slot was
+    before the time of the last event, the flush has more items than are pending, or every slot was
     already taken. For a count that is not an int, it raises a TypeError. After such an error the
     facts are unchanged.
 
@@ -89,7 +89,7 @@ class FlushPolicy(abc.ABC):
     :class:`QueueState` of its own. So one object may be given to many queues.
 
     Attributes:
-        queue: The facts, which a subclass only reads.
+        queue: The facts. A subclass may read them, but must not change them.
         max_records: The most items in a batch: a hard cap, whatever the reason of the flush. None:
             no cap.
         max_weight: The most weight in a batch, also a hard cap. None: no cap.
@@ -108,7 +108,7 @@ class FlushPolicy(abc.ABC):
         return self
 
     def __class_getitem__(cls, item: object) -> type[Self]:
-        """Return the class itself: ``FlushPolicy[Item]`` works, as in flushq 0.2.2 on PyPI."""
+        """Return the class itself: flushq 0.2.2 on PyPI also allows ``FlushPolicy[Item]``."""
         return cls
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -222,7 +222,7 @@ def is_plain(policy: FlushPolicy) -> bool:
 
 
 def overridden_events(policy: FlushPolicy) -> tuple[str, ...]:
-    """Return the names of the events that a policy overrides."""
+    """Return the names of the event methods that a policy overrides."""
     return tuple(
         [
             event

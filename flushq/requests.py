@@ -2,7 +2,8 @@
 
 Both drivers have a Batched: many callers ask for one key each, and one call of a function, the
 *loader*, answers all of them. The code that both drivers share is here. A request is an item of a
-queue. The loader is called with the keys of a batch, and each answer is written on its request.
+queue. The loader is called with the keys of a batch, and each answer is stored in the request for
+its key.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Sized
@@ -26,7 +27,7 @@ class Caller(Protocol):
     """The caller of a request: a task, or a substitute for a caller outside of any task."""
 
     def cancelling(self) -> int:
-        """Return how many cancellations of this caller were requested, like ``Task.cancelling``."""
+        """Return how many cancellations of this caller were requested: see ``Task.cancelling``."""
         ...  # pragma: no cover - a protocol has no code
 
 
@@ -48,7 +49,7 @@ class Request(Generic[K]):
     both callers get its result.
 
     Attributes:
-        key: The key.
+        key: The key that the caller asks for.
         answer: The result that the loader returned for the key.
         error: The exception that the loader raised last, or None.
         caller: The caller that made the request. None if this caller no longer waits.
@@ -72,7 +73,7 @@ class Request(Generic[K]):
         return shown(self.key)
 
     def join(self, kept: "Request[K]") -> None:
-        """Record which request for the key is kept in the queue: this one or an earlier one."""
+        """Record which request for the key the queue keeps: this request or an earlier request."""
         if kept is not self:
             self.kept = kept
             kept.joined = kept.joined or []
@@ -86,7 +87,7 @@ class Request(Generic[K]):
 
     @property
     def is_wanted(self) -> bool:
-        """Whether a caller that is not being cancelled waits for this request."""
+        """Whether a caller that is not being cancelled waits for the result of this request."""
         if self.caller is not None and self._cancels == self.caller.cancelling():
             return True
         return self.joined is not None and any(other.is_wanted for other in self.joined)
@@ -101,24 +102,24 @@ class Request(Generic[K]):
 
 
 class _Raised(NamedTuple):
-    """An exception that the loader returned as an answer, with the traceback it had then."""
+    """An exception that the loader returned as an answer, with its traceback at that moment."""
 
     error: BaseException
     traceback: TracebackType | None
 
 
 def of_key(function: Callable[[K], R] | None) -> Callable[[Request[K]], R] | None:
-    """Return a function that calls ``function`` with the key of a request; None stays None."""
+    """Return a function that calls ``function`` with the key of a request, or None for None."""
     return None if function is None else lambda request: function(request.key)
 
 
 def wanted(requests: Iterable[Request[K]]) -> list[Request[K]]:
-    """Return the requests that a caller still waits for."""
+    """Return each request that ``is_wanted``: a caller still waits for its result."""
     return [request for request in requests if request.is_wanted]
 
 
 def about_keys(failure: Failure[Request[K]]) -> Failure[K]:
-    """Return the failure for a user's handler: its items are the keys that the loader got."""
+    """Return a failure for the user's handler, with the keys that the loader got as its items."""
     of_keys: Any = failure
     loaded = [each.key for each in failure.items if each.error is not None]
     failure_of_keys: Failure[K] = evolve(of_keys, items=loaded)
@@ -126,7 +127,7 @@ def about_keys(failure: Failure[Request[K]]) -> Failure[K]:
 
 
 def fail(requests: list[Request[K]], error: BaseException, *more: list[Request[K]]) -> None:
-    """Write the exception of the loader on each request, and clear all the given lists.
+    """Store the exception of the loader in each request, and clear all lists that are given.
 
     The traceback of the exception refers to these lists, and would keep the requests alive.
 
@@ -142,10 +143,10 @@ def fail(requests: list[Request[K]], error: BaseException, *more: list[Request[K
 
 
 def match(requests: Sequence[Request[Any]], results: object) -> None:
-    """Give each request its result, unless the results do not match the requests.
+    """Give each request its result.
 
     Raises:
-        TypeError, ValueError: The results do not match. Then no request gets a result.
+        TypeError, ValueError: The results do not match the requests. Then no request gets a result.
     """
     answers = _answers(requests, results)
     for request, answer in zip(requests, answers, strict=True):
@@ -173,7 +174,7 @@ def _answers(requests: Sequence[Request[Any]], results: object) -> list[object]:
 
 
 def _is_sequence(results: object) -> TypeGuard[Iterable[object]]:
-    """Return whether the results are in an order, as in a Sequence or an array."""
+    """Return whether the results have an order, as in a list or an array; a str does not count."""
     is_one = isinstance(results, Sized) and isinstance(results, Iterable)
     return is_one and not isinstance(results, str | bytes | AbstractSet)
 

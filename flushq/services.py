@@ -4,11 +4,12 @@ Theory of operation. A server such as uvicorn, gunicorn or aiohttp stops in an o
 SIGTERM: it answers the requests under way, and then leaves the block in which the queue runs. So if
 the queue fails, this module raises SIGTERM to end the service.
 
-At its end uvicorn restores the earlier handler of SIGTERM and raises SIGTERM again. This kills the
-process, and the exit status is that of an ordinary stop. So if a queue has failed or lost items,
-SIGTERM is blocked at the end of the block. When the task of the block has ended, a SIGTERM may be
-pending that would kill the process. In that case the process is ended with status 1 instead. Other
-servers let the exception of the queue end the program, which gives the same status.
+At its end uvicorn restores the handler of SIGTERM that it had replaced, and raises SIGTERM again.
+This kills the process, and the exit status is that of an ordinary stop. So if a queue has failed or
+lost items, this module holds SIGTERM back (``SIG_BLOCK``) from the end of the block on. When the
+task of the block has ended, a SIGTERM may be pending that would kill the process. In that case the
+process is ended with status 1 instead. Other servers let the exception of the queue end the
+program. Then the status is 1, too.
 
 SIGTERM would kill a program that has no handler for it. In such a program the task of the block is
 cancelled instead, and the exception of the queue ends the program. The task is also cancelled if
@@ -47,22 +48,22 @@ async def running(queue: FlushQueue[T], left: Path | None = None) -> AsyncIterat
     of the block is cancelled instead.
 
     The exit status is 1 if the queue has failed, or if items are left after the drain. Otherwise
-    the exit status is that of the server, as if there were no queue. There are two exceptions:
-    after Ctrl-C, and if a signal handler of the program calls ``sys.exit``, the exit status is that
-    of the server although items are left. (After Ctrl-C, uvicorn exits with 0.)
+    the exit status is that of the server, as if there were no queue. In two cases it is that of the
+    server although items are left: after Ctrl-C, and if a signal handler of the program calls
+    ``sys.exit``. (After Ctrl-C, uvicorn exits with 0.)
 
-    A cancellation of the block drains the queue, and is raised after the drain. A second
+    If the block is cancelled, the queue drains, and then the cancellation is raised. A second
     cancellation, during the drain, aborts the drain. A WARNING of the logger ``flushq`` tells how
     many items are left for the next start, and in which file.
 
     Args:
-        queue: The queue, which has not been started.
+        queue: The queue. It must not have been started.
         left: The file for the items that are left. It holds a JSON array: first the items in
             ``in_doubt``, then those in ``undelivered``. Each process needs a file of its own. If
             the queue has a ``lost_as``, the file holds the values that ``lost_as`` returned, not
             the items. The next start delivers the items in the file before the block begins. An
             item that was a tuple or a list comes back as a tuple. If ``when_full`` is not "wait",
-            the queue may displace some of these items. None: items that are left are lost.
+            the queue may displace some items of the file. None: items that are left are lost.
 
     Raises:
         FlushFailed, PolicyError: The queue has failed. If it failed before the block began, the
@@ -90,7 +91,7 @@ async def running(queue: FlushQueue[T], left: Path | None = None) -> AsyncIterat
 
 
 async def _drain(queue: FlushQueue[Any], task: asyncio.Task[None]) -> None:
-    """Close the queue, and wait for its end, even if cancelled; then raise what went wrong."""
+    """Close the queue and wait for its end, even after a cancellation; then raise any error."""
     ending = asyncio.gather(queue.aclose(), task, return_exceptions=True)
     cancelled = await until_done(ending, sys.exception())
     error = ending.exception() or cancelled or next(filter(None, ending.result()), None)
@@ -99,7 +100,11 @@ async def _drain(queue: FlushQueue[Any], task: asyncio.Task[None]) -> None:
 
 
 async def _bring_back(queue: FlushQueue[Any], left: Path | None) -> None:
-    """Deliver the items in the file, and empty it; raise if it cannot be read or written."""
+    """Deliver the items in the file, then empty the file.
+
+    Raises:
+        OSError, ValueError: The file cannot be read or written, or does not hold a JSON array.
+    """
     if left is None:
         return
     for item in _read(left):
@@ -160,10 +165,11 @@ def _end_as_failed(_: object) -> None:
 
 
 def _raise_sigterm() -> bool:
-    """Raise SIGTERM; return False if the program has no handler for it, or the handler raised.
+    """Raise SIGTERM if the program has a handler for it, and return whether this succeeded.
 
-    The signal is sent to the main thread, because only the main thread runs signal handlers. If
-    this thread sleeps, the signal wakes it.
+    The result is False if there is no handler, or if the handler raised an exception. The signal is
+    sent to the main thread, because only the main thread runs signal handlers. If the main thread
+    sleeps, the signal wakes it.
     """
     if not _handles_sigterm():
         return False

@@ -1,9 +1,10 @@
-"""A stream of batches without its driver: the handover of batches, and the lists of lost items.
+"""The part of a stream that needs no driver: the handover of batches, the lists of lost items.
 
 A stream is a queue that gets its items from a source, an iterable. The flush function of this queue
-hands its batch to the *consumer*, the code that iterates the stream. The flush function returns
-when the consumer asks for the next batch. While the consumer does not ask, the queue is suspended
-(flushq.core.starts). So a batch is taken at the last moment, with all items that were read by then.
+hands each batch to the *consumer*, the code that iterates over the stream. The flush function
+returns when the consumer asks for the next batch. While the consumer does not ask, the queue is
+suspended: it takes no batch (see flushq.core.starts). So a batch is taken at the last moment, with
+all items that were read by then.
 
 Both drivers have a stream, with a reader (a task or a thread) that enqueues the items of the
 source. The code that both drivers share is here: the steps of the consumer, of the flush and of the
@@ -29,8 +30,8 @@ class Handover(Generic[T]):
     Attributes:
         undelivered: The items that were read and not yielded, in the order of the source.
         in_doubt: The items of the batch that the consumer had in hand when it left the block.
-        unaccepted: The item that was read last, if the queue has refused it or has not accepted it
-            yet. This is a list with one item, or an empty list.
+        unaccepted: A list. If the queue has refused the item that was read last, or has not
+            accepted it yet, the list holds this item. Otherwise the list is empty.
         left: Whether the consumer has left the block of the stream.
         late: The exception that the source raised while it was being stopped, or None.
     """
@@ -84,7 +85,7 @@ class Handover(Generic[T]):
 
         Raises:
             PolicyError: The queue has failed.
-            RuntimeError: The block was left.
+            RuntimeError: The consumer is outside of the block.
             BaseException: The exception that the source raised, or that the queue raised when it
                 refused an item. Only one call raises this exception.
         """
@@ -120,20 +121,20 @@ class Handover(Generic[T]):
     # The flush.
 
     def offer(self, batch: list[T], waiter: Waiter) -> None:
-        """Offer the batch of a flush; the waiter is completed when the flush may return."""
+        """Offer a batch to the consumer; ``waiter`` is completed when the flush may end."""
         self._offered, self._flush = batch, waiter
         if self._ask is not None:
             wake(self._ask)
 
     def let_flush_end(self) -> None:
-        """Let the running flush return, if there is one."""
+        """Let the running flush end, if a flush is running."""
         if self._flush is not None:
             wake(self._flush)
 
     # The reader.
 
     def fail(self, error: BaseException) -> None:
-        """Record the exception that the source raised, or the queue when it refused an item."""
+        """Record the exception of the source, or the exception of the queue for a refused item."""
         if not self.left:
             self._error = error
         elif not self.unaccepted:
@@ -142,7 +143,7 @@ class Handover(Generic[T]):
     # The end.
 
     def list_losses(self) -> None:
-        """Bring the two lists of lost items up to date."""
+        """Update the lists ``undelivered`` and ``in_doubt``."""
         losses, delivered = self._core.batcher.losses, self._core.batcher.delivered
         cut_short = losses.in_doubt.items
         if self._acknowledged > delivered:  # the consumer has confirmed this batch
@@ -153,7 +154,7 @@ class Handover(Generic[T]):
 
 
 class StreamView(Generic[T]):
-    """The read-only part of a stream, which the stream of each driver inherits."""
+    """The read-only properties of a stream; the stream class of each driver inherits them."""
 
     _source: Any
     _core: Core[T]

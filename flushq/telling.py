@@ -1,7 +1,7 @@
 """The reports, log records, notes and warnings of a driver.
 
-None of these may stop a queue. So it is ignored if a record cannot be logged, or if a note cannot
-be added to an exception. The functions here may run code of the user (a logging handler,
+None of these may stop a queue. So if a record cannot be logged, or a note cannot be added to an
+exception, this error is ignored. The functions here may run code of the user (a logging handler,
 on_report), so the driver must not hold a lock when it calls these functions.
 """
 
@@ -37,7 +37,7 @@ def hand_out_reports(core: Core[Any], on_report: OnReport) -> None:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # a CancelledError, too: nothing is cancelled here
-            logger.exception("%son_report raised for %r", core.label, report)
+            logger.exception("%son_report raised an exception for %r", core.label, report)
 
 
 def log_failure(failure: QueueEnded | None) -> None:
@@ -51,8 +51,9 @@ def log_failure(failure: QueueEnded | None) -> None:
 def log_displaced(core: Core[Any], now: float) -> None:
     """Log how many items were displaced, if a record is due.
 
-    Items of finalizers and signal handlers may be displaced for other reasons: an item cannot be
-    merged, or there is no room for the merged item. Each of these items gets a record of its own.
+    An item that a finalizer or a signal handler enqueued may also be displaced for another reason:
+    it cannot be merged, or there is no room for the merged item. Each such item gets a record of
+    its own.
     """
     count = core.admission.count_to_report(now)
     if count:
@@ -92,7 +93,7 @@ def log_not_started(core: Core[Any], how: str) -> None:
 def log_loss(core: Core[Any], what: str) -> None:
     """Log ``what`` and the outcome of the queue, if the queue failed or lost items.
 
-    The driver calls this if no caller waits for the end of the queue.
+    The driver calls this function if no caller waits for the end of the queue.
     """
     outcome = core.ending.outcome()
     if outcome is not None:
@@ -102,13 +103,17 @@ def log_loss(core: Core[Any], what: str) -> None:
 def raise_or_log_late(
     core: Core[Any], late: BaseException | None, error: BaseException | None
 ) -> None:
-    """Raise the exception ``late`` of a source, or log ``late`` if the block raised ``error``."""
+    """Raise ``late``, the exception of a source, or only log it if the block raised ``error``."""
     if late is None:
         return
     if error is None:
         raise late
     with suppress(Exception):
-        logger.error("%sthe source raised while it was being stopped", core.label, exc_info=late)
+        logger.error(
+            "%sthe source raised an exception while it was being stopped",
+            core.label,
+            exc_info=late,
+        )
 
 
 def log_no_dead_letter(item: object, trouble: BaseException) -> None:
@@ -124,7 +129,7 @@ def log_no_dead_letter(item: object, trouble: BaseException) -> None:
 def raise_outcome(
     core: Core[T], interruption: BaseException | None, error: BaseException | None = None
 ) -> None:
-    """Raise ``interruption``; if it is None, raise the outcome of the queue, if there is one.
+    """Raise ``interruption``, or else the outcome of the queue, unless both are None.
 
     ``interruption`` is the exception that came during the wait for the end of the queue. If the
     block of the queue has raised ``error``, the outcome is not raised, because ``error`` is raised
@@ -141,7 +146,7 @@ def raise_outcome(
 
 
 def _note_loss(core: Core[T], outcome: BaseException, error: BaseException | None) -> None:
-    """Tell the outcome in a note on ``error`` and in a log record, unless ``error`` tells it."""
+    """Tell the outcome in a note on ``error`` and in a log record, unless ``error`` has it."""
     if error is None or core.ending.carries_loss(error):
         return
     end = f"{type(outcome).__name__}: {outcome}"

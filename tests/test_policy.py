@@ -145,7 +145,7 @@ def test_weight_does_not_drift() -> None:
         ("item_added", (5, 1, -2), "weight and seconds must be finite and at least 0, not -2"),
         ("item_added", (5, 1, math.inf), "must be finite and at least 0, not inf"),
         ("flush_started", (4,), "now must not go back from 5 to 4"),
-        ("flush_started", (5, 4), "cannot start a flush of 4 items: only 3 wait"),
+        ("flush_started", (5, 4), "cannot start a flush of 4 items: only 3 are pending"),
         ("flush_started", (5, 1), "cannot start a flush: 2 of 2 slots are taken"),
         ("flush_started", (5, -1), "count must be at least 1, not -1"),
         ("flush_started", (5, 1, -0.5), "must be finite and at least 0, not -0.5"),

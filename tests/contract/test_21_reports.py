@@ -249,7 +249,7 @@ async def test_an_error_of_the_callback_is_logged(
     assert [1, 1] == [report.delivered for report in reports]
     for record, report in zip(caplog.records, reports, strict=True):
         assert ("flushq", logging.ERROR) == (record.name, record.levelno)
-        assert f"users: on_report raised for {report!r}" == record.getMessage()
+        assert f"users: on_report raised an exception for {report!r}" == record.getMessage()
         assert record.exc_info is not None
         assert error is record.exc_info[1]
 

@@ -208,7 +208,7 @@ async def test_what_closing_raises(caplog: pytest.LogCaptureFixture) -> None:
         async with batches(Iterator(error), NaturalPolicy(), name="orders"):
             raise Left
     (record,) = caplog.records
-    assert (logging.ERROR, "orders: the source raised while it was being stopped") == (
+    assert (logging.ERROR, "orders: the source raised an exception while it was being stopped") == (
         record.levelno,
         record.getMessage(),
     )

@@ -156,7 +156,7 @@ def test_what_closing_raises(caplog: pytest.LogCaptureFixture) -> None:
             raise ZeroDivisionError
 
     play(body)
-    assert ["orders: the source raised while it was being stopped"] == caplog.messages
+    assert ["orders: the source raised an exception while it was being stopped"] == caplog.messages
 
 
 def test_a_source_that_is_not_closed() -> None:
