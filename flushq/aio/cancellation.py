@@ -25,7 +25,7 @@ async def until_ended(
     ``owner`` says whether the caller is an owner of the queue (flushq.core.ending). If an owner
     waits for the end, or has waited for it, the cancellation of a caller that is no owner is raised
     at once, and does not affect the queue. ``error`` is the exception with which the caller left
-    the block of the queue, or None. If it is a CancelledError, the caller was cancelled in the block.
+    the block of the queue, or None. If it is a CancelledError, the caller was cancelled already.
     """
     cancelled, shielded = None, isinstance(error, asyncio.CancelledError)
     while not core.ending.ended:
