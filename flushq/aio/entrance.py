@@ -58,7 +58,7 @@ class Entrance(QueueView[T]):
             TypeError: A key cannot be hashed, the weight is not a real number, or a function that
                 returns a key or the weight is async.
             ValueError: The weight is not from 0 to 1e300, or ``merge`` has changed the key.
-            Exception: ``dedupe_key``, ``weigh``, ``partition_key`` or ``merge`` raised it.
+            Exception: Raised by ``dedupe_key``, ``weigh``, ``partition_key`` or ``merge``.
         """
         for _ in self._credit:  # one step uses up the credit for one item
             self._append(item)

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Receipt(Generic[T]):
-    """The receipt of an item: ``await receipt`` returns if the item was delivered, otherwise raises.
+    """The receipt of an item: ``await receipt`` returns if the item was delivered, else raises.
 
     A receipt comes from :meth:`FlushQueue.submit`, and may be awaited any number of times. The
     result is None. A cancellation ends only the wait.
