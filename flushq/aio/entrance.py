@@ -100,7 +100,7 @@ class Entrance(QueueView[T]):
         """Wait for room, accept the item, and return when the item was delivered.
 
         If the call is cancelled after the item was accepted, the queue keeps the item.
-        ``on_accepted`` is called in the same step that accepts the item. It gets the item or, for a
+        ``on_accepted`` is called in the step that accepts the item. It gets the item or, for a
         duplicate, the item that stays in the queue. ``on_accepted`` must not raise.
 
         Raises:

@@ -243,7 +243,7 @@ class FlushQueue(QueueView[T]):
 
         ``timeout`` limits the whole call. After a TimeoutError or an interrupt (KeyboardInterrupt)
         the queue keeps an item that was accepted; use :meth:`submit` to know whether it was.
-        ``on_accepted`` is called in the same step that accepts the item. It gets the item or, for a
+        ``on_accepted`` is called in the step that accepts the item. It gets the item or, for a
         duplicate, the item that stays in the queue. ``on_accepted`` must not raise.
 
         Raises:
