@@ -36,7 +36,7 @@ class FailureHandler(Judge[T]):
             If an exception matches both ``retry`` and ``split``, the batch is retried before it is
             split, and so is each half.
         split: The exceptions that a bad item causes, for example those of a database that refuses a
-            value. It is given in one of the same three forms as ``retry``.
+            value, in one of the three forms that ``retry`` can have.
         bury: A plain function that is called with a bad item and its exception, and saves both as a
             dead letter. None: a bad item ends the queue. Then the items that follow it in the batch
             are in doubt, too, unless a PartialFailure says that they were delivered.

@@ -88,7 +88,7 @@ class Runner(Generic[T]):
         return flush_inside(self._core.batcher)
 
     def may_wait(self) -> bool:
-        """Return whether the caller may wait: the keeper and workers outside of flush_fn may not."""
+        """Return whether the caller may wait: the keeper and a worker outside flush_fn may not."""
         is_finalizer = self._workers.is_caller and self.inside() is None
         return not (is_finalizer or self._keeper.is_caller)
 
