@@ -4,9 +4,9 @@ A Batched has a FlushQueue and uses its public interface. The requests of the ca
 of this queue. The flush function calls the *loader*, a function of the user, with the keys of a
 batch, and writes each answer on its request. If the loader raises, the requests of the batch are
 dropped, unless ``on_failure`` decides otherwise. A caller waits in ``deliver``, which returns or
-raises when the request has ended. Callers with the same key share one request while that request
-waits. For the queue the later requests are duplicates. Their callers get the result of the request
-that is kept.
+raises when the request has ended. If a caller asks for a key while a request for the same key
+waits, the queue treats the new request as a duplicate. Both callers then get the result of the
+request that waits.
 """
 
 import inspect
@@ -40,27 +40,27 @@ class Batched(Generic[K, V]):
 
     Use it as ``async with Batched(load, policy) as load_one``. The property ``queue`` is the
     :class:`FlushQueue` of the requests, with its methods ``flush``, ``aclose``, ``run`` and
-    ``stats``. Its lists of lost items hold keys.
+    ``stats``. The lists of lost items of this queue hold keys.
 
     Args:
         loader: An async callable that takes a list of keys, all different if ``share`` is set. It
             returns a mapping of keys to results, or a sequence with one result for each key, in the
-            order of the keys. If a result is an exception, this exception is raised, unchanged, to
-            all who asked for its key. The loader runs in a copy of the contextvars context in which
+            order of the keys. If a result is an exception, this exception is raised unchanged to
+            all who asked for the key. The loader runs in a copy of the contextvars context in which
             the queue was started.
         policy: The policy, which decides when to call the loader. The queue runs a deep copy of it.
         share: Whether callers share one result if they ask for a key while a request for the same
             key waits. False: the loader gets the key once for each caller, and a key need not be
-            hashable. This is right, for example, if the answers of a model are random.
-        weigh: A function that returns the weight of a key. Needed for ``max_weight`` and
-            ``max_queue_weight``.
+            hashable. Use False, for example, if the loader asks a model whose answers are random.
+        weigh: A function that returns the weight of a key. Needed for ``max_weight`` of the policy
+            and for ``max_queue_weight``.
         partition_key: A function that returns the partition of a key: each call of the loader gets
             keys of one partition only. None: there are no partitions.
         on_failure: The failure handler, as for a FlushQueue. It is called when the loader has
-            raised; the ``items`` of its Failure are keys. Drop raises ItemFailed to all who asked
-            for these keys, Fail ends the queue, and Retry calls the loader again. Split calls the
-            loader again with each half of the keys, so that only callers with a bad key get no
-            answer. None: Drop.
+            raised, and gets a Failure whose ``items`` are keys. After Drop, all who asked for these
+            keys get ItemFailed. Fail ends the queue. Retry calls the loader again. Split calls the
+            loader again with each half of the keys. (If there is only one key, Split means Fail: to
+            refuse a bad key, return Drop then.) None: every failure means Drop.
         max_queue_size, max_queue_weight, when_full, max_in_flight, max_in_flight_per_partition,
             max_shutdown_wait, throttle, on_report, name: The same as for a :class:`FlushQueue`.
             Callers whose request is displaced get Displaced.
@@ -123,7 +123,7 @@ class Batched(Generic[K, V]):
         return f"<Batched {self._loader!r} on {self._queue!r}>"
 
     async def __aenter__(self) -> Self:
-        """Start the queue, like :meth:`FlushQueue.__aenter__`."""
+        """Start the queue: see :meth:`FlushQueue.__aenter__`."""
         await self._queue.__aenter__()
         return self
 
@@ -133,15 +133,15 @@ class Batched(Generic[K, V]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Answer all callers, and close the queue, like :meth:`FlushQueue.__aexit__`."""
+        """Answer all callers, and close the queue: see :meth:`FlushQueue.__aexit__`."""
         await self._queue.__aexit__(kind, error, traceback)
 
     async def __call__(self, key: K) -> V:
-        """Ask for one key, in a batch with other callers, and return the result for this key.
+        """Ask the loader for one key, together with other callers, and return the result.
 
-        Callers who ask for a key while a request for the same key waits share one result (unless
-        ``share=False``). If all callers of a request are cancelled before the loader is called, the
-        loader does not get the key of this request.
+        If callers ask for a key while a request for the same key waits, they share one result
+        (unless ``share=False``). If all callers of a request are cancelled before the loader is
+        called, the loader does not get the key of this request.
 
         Raises:
             KeyError: The loader returned a mapping without this key.
@@ -161,7 +161,7 @@ class Batched(Generic[K, V]):
             await self._queue.deliver(own, on_accepted=own.join)
         except Displaced:
             displaced = True
-        except ItemFailed:  # the kept request has the exception of the loader
+        except ItemFailed:  # request.error, below, is the exception of the loader
             failed = True
         finally:
             request = own.release()

@@ -1,4 +1,4 @@
-"""The calls that one flush makes: of flush_fn and, after a failure, of the failure handler.
+"""The calls that a flush makes: flush_fn and, after a failure, the handler and flush_fn again.
 
 ``run_flush`` raises nothing, and records the outcome of a batch on the Batch. A flush runs in a
 task of its own, and the outcome must be known whatever happens to that task.
@@ -24,14 +24,15 @@ OnFailure = Callable[[Failure[T]], Verdict | Awaitable[Verdict]]
 
 
 class Calls(Generic[T]):
-    """The calls of flush_fn and of the failure handler of a queue.
+    """The part of a queue that calls flush_fn and the failure handler.
 
     Args:
         core: The core of the queue; it decides the next step after a failure.
         flush_fn: The flush function.
         on_failure: The failure handler. None: every failure ends the queue.
         wake: A function that schedules a pass (flushq.core.core).
-        wait: An async function that waits for the answer of the core, and returns this answer.
+        wait: An async function that waits for an answer of the core, and returns it: the method
+            ``Runner.wait``.
         clock: A function that returns the time of the event loop.
 
     Raises:
@@ -66,13 +67,13 @@ class Calls(Generic[T]):
         attempts = None
         try:
             await self._call(batch.call(batch.items))
-        except BaseException as error:  # also KeyboardInterrupt, which is raised again at the end
+        except BaseException as error:  # also KeyboardInterrupt: the Runner raises it again
             attempts = self._core.new_attempts(batch, has_handler=self._on_failure is not None)
             self._raised(attempts, error)
         else:
             batch.returned()
         while attempts is not None and attempts.next is not None:
-            self._wake()  # a pass tells the callers whose items have ended by now
+            self._wake()  # a pass answers the callers of items that have ended by now
             await self._do_step(attempts.next, attempts)
 
     def _call(self, items: list[T]) -> Awaitable[object]:
@@ -127,9 +128,9 @@ class Calls(Generic[T]):
 def is_failure(error: BaseException) -> bool:
     """Return whether an exception is a failure of the function that this task has called.
 
-    A CancelledError is a failure unless this task was cancelled. Any other exception is a failure
-    if it is an Exception. This is so even if the task is marked as cancelled: up to Python 3.12, a
-    TaskGroup that has failed leaves this mark on its task.
+    A CancelledError is a failure unless this task was cancelled. Each other exception is a failure
+    if its class is a subclass of ``Exception``, even if the task is marked as cancelled: up to
+    Python 3.12, a TaskGroup that has failed leaves this mark on its task.
     """
     if not isinstance(error, asyncio.CancelledError):
         return isinstance(error, Exception)

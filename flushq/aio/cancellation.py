@@ -1,8 +1,8 @@
-"""What happens when a caller that waits for the end of a queue is cancelled.
+"""The cancellation of a caller that waits for the end of a queue, and its effect on the queue.
 
-The cancellation starts the drain of the queue, or cuts the drain short if it has begun. The
-cancellation is never swallowed: it is raised afterwards. If items were lost, a note on the
-CancelledError and a log record say so (flushq.telling).
+The cancellation starts the drain of the queue. If the drain has begun already, the cancellation
+cuts the drain short. The CancelledError is raised again when the queue has ended. If items were
+lost, a note on the CancelledError and a log record say so (flushq.telling).
 """
 
 import asyncio
@@ -23,9 +23,9 @@ async def until_ended(
     """Wait for the end of the queue; return the last cancellation during the wait, or None.
 
     ``owner`` says whether the caller is an owner of the queue (flushq.core.ending). If an owner
-    waits for the end, or has waited, the cancellation of any other caller is raised at once, and
-    does not affect the queue. ``error`` is the exception with which the caller left the block of
-    the queue, or None. A CancelledError counts as the first cancellation of the caller.
+    waits for the end, or has waited for it, the cancellation of a caller that is no owner is raised
+    at once, and does not affect the queue. ``error`` is the exception with which the caller left
+    the block of the queue, or None. If it is a CancelledError, the caller was cancelled already.
     """
     cancelled, shielded = None, isinstance(error, asyncio.CancelledError)
     while not core.ending.ended:
@@ -65,8 +65,8 @@ async def until_done(
 def _shield_from_anyio() -> Iterator[None]:
     """Keep anyio from cancelling a caller again after the first cancellation.
 
-    A cancelled scope of anyio cancels its tasks again in every iteration of the event loop. With a
-    shield it cancels them only once. A shield does not stop the cancellations of asyncio itself.
+    When a scope of anyio was cancelled, it cancels its tasks again in every iteration of the event
+    loop. The shield stops these repetitions. It does not stop the cancellations of asyncio itself.
     """
     make_scope: Any = getattr(sys.modules.get("anyio"), "CancelScope", None)
     if make_scope is None:

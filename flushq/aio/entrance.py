@@ -1,11 +1,11 @@
 """The entrance of the asyncio queue: the methods that producers call to enqueue items.
 
 This is the hot path. *Credit* (flushq.core.admission) is the number of items that may come in
-without a check. While there is credit, ``enqueue`` makes one step of an iterator and one append.
+without a check. While there is credit, ``enqueue`` takes one step of an iterator and one append.
 Without credit, an item takes the slow path: the item is checked, and new credit is granted for the
-next items. ``_append`` is usually the append method of the buffer. For the first item of a burst,
-``_append`` is a method that also records the time and schedules a pass. The attributes are slots
-without a default in the class, because CPython reads such slots fastest.
+next items. ``_append`` is usually the append method of the buffer. For the first item of a burst
+(flushq.core.fairness), ``_append`` is a method that also records the time and schedules a pass. The
+attributes are slots without a default in the class, because CPython reads such slots fastest.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Entrance(QueueView[T]):
-    """The part of a queue that producers use; the queue inherits it."""
+    """The part of a queue that producers use: the base class of the queue."""
 
     __slots__ = ("_append", "_credit", "_overdraft", "_runner")
 
@@ -42,7 +42,7 @@ class Entrance(QueueView[T]):
         """Wait for room, then accept the item.
 
         When this returns, the item was accepted, exactly once. When this raises, for example after
-        a cancellation, the item was not accepted. Producers that wait get room in the order in
+        a cancellation, the item was not accepted. Waiting producers get room in the order in
         which they came. This call lets other tasks run after every 512 items, and before the first
         item of a queue that has not started.
 
@@ -58,9 +58,9 @@ class Entrance(QueueView[T]):
             TypeError: A key cannot be hashed, the weight is not a real number, or a function that
                 returns a key or the weight is async.
             ValueError: The weight is not from 0 to 1e300, or ``merge`` has changed the key.
-            Exception: An exception of ``dedupe_key``, ``weigh``, ``partition_key`` or ``merge``.
+            Exception: Raised by ``dedupe_key``, ``weigh``, ``partition_key`` or ``merge``.
         """
-        for _ in self._credit:  # one step uses up the credit of one item
+        for _ in self._credit:  # one step uses up the credit for one item
             self._append(item)
             return
         await self._enqueue_slow(item)
@@ -69,7 +69,7 @@ class Entrance(QueueView[T]):
         """Accept the item now, or raise QueueFull.
 
         Raises:
-            QueueFull: There is no free room, or earlier producers claim all of it.
+            QueueFull: There is no free room, or other producers claim all free room.
             Exception: The same as for :meth:`enqueue`.
         """
         for _ in self._credit:
@@ -81,9 +81,9 @@ class Entrance(QueueView[T]):
         self._enqueue_now(item)
 
     async def submit(self, item: T) -> Receipt[T]:
-        """Enqueue the item like :meth:`enqueue`, and return its receipt.
+        """Do the same as :meth:`enqueue`, and return the receipt of the item.
 
-        A duplicate gets the receipt of the item that waits.
+        For a duplicate, this is the receipt of the item that waits.
         """
         for _ in self._credit:
             kept_number = self._append(item)
@@ -93,18 +93,18 @@ class Entrance(QueueView[T]):
         return receipt_of(item, kept_number, self._core, self._runner)
 
     def submit_nowait(self, item: T) -> Receipt[T]:
-        """Enqueue the item like :meth:`enqueue_nowait`, and return its receipt."""
+        """Do the same as :meth:`enqueue_nowait`, and return the receipt of the item."""
         return receipt_of(item, self._enqueue_now(item), self._core, self._runner)
 
     async def deliver(self, item: T, *, on_accepted: Callable[[T], object] | None = None) -> None:
         """Wait for room, accept the item, and return when the item was delivered.
 
         If the call is cancelled after the item was accepted, the queue keeps the item.
-        In the same step in which the queue accepts the item, it calls ``on_accepted`` with the item
-        (for a duplicate: with the item that stays). ``on_accepted`` must not raise.
+        ``on_accepted`` is called in the step that accepts the item. It gets the item or, for a
+        duplicate, the item that stays in the queue. ``on_accepted`` must not raise.
 
         Raises:
-            ItemFailed, Dropped, Displaced, ShutdownTimeout: The item was accepted, and not
+            ItemFailed, Dropped, Displaced, ShutdownTimeout: The item was accepted, but not
                 delivered: see :class:`Receipt`.
             FlushFailed, PolicyError: The queue has failed, before or after it accepted the item.
                 Use :meth:`submit` to tell these two cases apart.
@@ -145,14 +145,14 @@ class Entrance(QueueView[T]):
     # Items come in.
 
     def _enqueue_now(self, item: T) -> int | None:
-        """Accept the item, like :meth:`_accept`, if there is room; else raise QueueFull."""
+        """Do the same as :meth:`_accept` if there is room; otherwise raise QueueFull."""
         key, weight = self._measure(item)
         admission = self._core.admission
         admission.check_room(admission.need_of(item, key, weight))
         return self._accept(item, key, weight)
 
     async def _enqueue_slow(self, item: T) -> int | None:
-        """Wait for room, or let others run first; then accept the item, like :meth:`_accept`."""
+        """Wait for room, or let other tasks run first; then do the same as :meth:`_accept`."""
         key, weight = self._measure(item)
         core, runner, admission = self._core, self._runner, self._core.admission
         need = admission.need_of(item, key, weight)
@@ -166,7 +166,7 @@ class Entrance(QueueView[T]):
             raise_if_refused(core, runner, refusal)
             given, need = need, admission.recheck_need(item, key, weight, need)
             must_join_line = need is not given
-        return self._accept(item, key, weight)  # no await after the check: others could take room
+        return self._accept(item, key, weight)  # no await before this: others could take the room
 
     def _measure(self, item: T) -> tuple[Hashable, float]:
         self._runner.bind()
@@ -174,7 +174,7 @@ class Entrance(QueueView[T]):
         return self._core.buffer.measure(item)
 
     def _accept(self, item: T, key: Hashable, weight: float) -> int | None:
-        """Accept an item; for a duplicate, return the sequence number of the item that stays."""
+        """Accept an item, after the check for room; return the result of ``Admission.add``."""
         self._open_burst()
         if not self._core.batcher.started:
             self._runner.warn_if_not_started()

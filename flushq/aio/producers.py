@@ -1,12 +1,13 @@
-"""The two reasons why a producer waits: there is no room, or others must run first.
+"""The two reasons why a producer waits: there is no room, or other tasks must run first.
 
 The core decides how long a wait lasts (flushq.core.admission). The item is accepted after the wait,
 in the step in which the producer runs again: see Entrance._enqueue_slow and _accept. A producer
-schedules a pass when its wait begins. It does the same when its wait ends, for whatever reason:
-if the producer does not take the room, the pass may give this room to another producer.
+that begins to wait for room schedules a pass. Every producer schedules a pass when its wait ends,
+for whatever reason: if the producer does not take its room, the pass may give this room to another
+producer.
 
-A wait is a coroutine of the Runner, without another coroutine around it. Each further coroutine
-would cost memory for every producer in line, and time when a producer runs again.
+A wait for room is a coroutine of the Runner, without another coroutine around it. Each further
+coroutine would cost memory for every producer in line, and time when a producer runs again.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ T = TypeVar("T")
 
 
 def check_open(core: Core[T], runner: Runner[T]) -> None:
-    """Raise QueueClosed or the failure if the queue accepts no item of the caller."""
+    """Raise QueueClosed, or the failure of the queue, if the queue must refuse the caller."""
     if core.ending.has_begun:
         core.ending.check_open(runner.inside())
 
@@ -31,14 +32,17 @@ def wait_in_line(
 ) -> Coroutine[Any, Any, BaseException | None]:
     """Wait for room; return None if there is room, or the exception if the caller is refused.
 
-    ``turn`` counts the producers in the order in which they came.
+    ``turn`` is the turn of the caller (flushq.core.waitlist).
     """
     runner.wake()
     return runner.wait(core.admission.waitlist, runner.inside(), need.weight, turn)
 
 
 def raise_if_refused(core: Core[T], runner: Runner[T], refusal: BaseException | None) -> None:
-    """Raise ``refusal``; if it is None, the caller must at once take the room that it got."""
+    """Raise ``refusal`` if it is not None, or the exception of :func:`check_open`.
+
+    If nothing is raised, the caller must take its room at once.
+    """
     runner.wake()
     if refusal is not None:
         raise refusal
@@ -46,7 +50,7 @@ def raise_if_refused(core: Core[T], runner: Runner[T], refusal: BaseException | 
 
 
 async def give_way(core: Core[T], runner: Runner[T], need: Need) -> None:
-    """Let others run while room is reserved for the caller, who must take it right afterwards."""
+    """Claim room, and let other tasks run; afterwards the caller must take the room at once."""
     core.admission.claim_room(need)
     try:
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""The queue for asyncio: the methods that its users call. Each one checks, waits and returns.
+"""The queue for asyncio: the methods that its users call.
 
 The Core decides, and the Runner acts on the event loop. Items come in through the Entrance:
 flushq.aio.entrance explains the hot path of ``enqueue``.
@@ -29,19 +29,19 @@ class FlushQueue(Entrance[T]):
     """A queue that hands its items to ``flush_fn`` in batches, when its policy says so.
 
     Use it as ``async with FlushQueue(...) as queue``, or call ``run()`` in a task of a TaskGroup.
-    The queue belongs to the event loop that first uses it, and is not thread-safe. Other threads
-    must enqueue items with asyncio's ``run_coroutine_threadsafe``. Finalizers and signal handlers
-    must do so with ``loop.call_soon_threadsafe``.
+    The queue belongs to the event loop on which it is first used, and is not thread-safe. Other
+    threads must enqueue items with asyncio's ``run_coroutine_threadsafe``. Finalizers and signal
+    handlers must enqueue items with ``loop.call_soon_threadsafe``.
 
-    Every accepted item ends in exactly one place: delivered (``flush_fn`` returned), counted as a
-    duplicate, dropped by the failure handler, displaced (``when_full``), in ``undelivered``
-    (``flush_fn`` was never called with the item) or in ``in_doubt`` (``flush_fn`` was called with
-    the item, and raised or was interrupted).
+    Every accepted item ends in exactly one way: it is delivered (``flush_fn`` returned), counted as
+    a duplicate, dropped by the failure handler, displaced (``when_full``), or lost. A lost item is
+    in ``undelivered`` if ``flush_fn`` was never called with it, and in ``in_doubt`` if ``flush_fn``
+    was called with it, and raised or was interrupted.
 
     Args:
         flush_fn: An async callable that takes a list of items, oldest first. It may change the
             list, and its result is ignored. If it raises, the failure handler is asked. After a
-            PartialFailure the handler is asked only about the failed items; the others are
+            PartialFailure the handler is asked only about the failed items; the other items are
             delivered. ``flush_fn`` runs in a copy of the contextvars context in which the queue was
             started.
         policy: The policy, which decides when to flush. The queue runs a deep copy of it.
@@ -57,15 +57,15 @@ class FlushQueue(Entrance[T]):
         max_queue_weight: The most weight that the waiting items may have together; a second limit
             beside ``max_queue_size``. Needs ``weigh``. None: any weight.
         when_full: What happens to an item for which there is no room. "wait": its producer waits.
-            "drop_oldest": the item is accepted, and as many of the oldest waiting items as needed
-            are displaced. "drop_newest": the item is accepted and displaced at once. Displaced
+            "drop_oldest": the item is accepted, and the oldest waiting items are displaced until
+            there is room. "drop_newest": the item is accepted and displaced at once. Displaced
             items are counted, logged, and never handed to ``flush_fn``. In the last two modes
             enqueue never waits for room. In these modes a queue flushes as soon as it can, whatever
             the policy says, if it is full or has displaced an item since its last batch.
         merge: A plain function of the waiting item and a new item with the same key. It returns the
-            item that waits from now on, in the same place: with ``lambda old, new: new`` the last
-            one wins. It must return an item with the same key, and must not change the two items.
-            Needs ``dedupe_key``. None: the first item stays as it is.
+            item that waits from now on, in the same place: ``lambda old, new: new`` keeps the new
+            item. It must return an item with the same key, and must not change the two items. Needs
+            ``dedupe_key``. None: the waiting item stays as it is.
         max_in_flight: The most flushes that may run at a time.
         max_in_flight_per_partition: The most flushes of one partition that may run at a time; with
             1 the batches of a partition also end in order. None: no limit but ``max_in_flight``.
@@ -86,8 +86,8 @@ class FlushQueue(Entrance[T]):
             exception that it raises is logged.
         name: The name of the queue in its repr, in exceptions, log records and tasks.
         lost_as: A function that returns the entry for a lost item in ``undelivered`` or
-            ``in_doubt``, such as a field of the item. If it is None, or raises, the entry is the
-            item itself.
+            ``in_doubt``, such as a field of the item. If ``lost_as`` is None or raises, the entry
+            is the item itself.
 
     Raises:
         TypeError: An argument is of the wrong type, a function that must be plain is async, the
@@ -145,15 +145,15 @@ class FlushQueue(Entrance[T]):
             log_collected(core, items, self)
 
     async def flush(self) -> None:
-        """Flush at once, and return when every item that was accepted before the call has ended.
+        """Flush at once, and wait until all items that were accepted before this call have ended.
 
-        This call does not wait for items that are accepted later. A close does not interrupt the
-        wait. A cancellation ends only the wait: the flush continues.
+        Items that are accepted after the call began do not prolong the wait. A close does not
+        interrupt the wait. A cancellation ends only the wait: the flush continues.
 
         Raises:
             FlushFailed, PolicyError, ShutdownTimeout: An item that this call waited for was lost,
                 or the queue had failed before the call.
-            QueueClosed: The close had begun before the call.
+            QueueClosed: A close had begun before the call.
             RuntimeError: Called inside flush_fn, or on another event loop.
         """
         core, runner = self._core, self._runner

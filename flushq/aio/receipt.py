@@ -11,13 +11,13 @@ T = TypeVar("T")
 
 
 class Receipt(Generic[T]):
-    """The receipt of an item: ``await receipt`` returns when the item was delivered, or raises.
+    """The receipt of an item: ``await receipt`` returns if the item was delivered, else raises.
 
     A receipt comes from :meth:`FlushQueue.submit`, and may be awaited any number of times. The
     result is None. A cancellation ends only the wait.
 
     Attributes:
-        item: The item, with all merges so far; for a duplicate, the item that stayed.
+        item: The item, with all merges so far; for a duplicate, the item that the queue kept.
 
     Raises:
         ItemFailed: ``flush_fn`` raised for the item; that exception is the ``__cause__``.
@@ -43,7 +43,7 @@ class Receipt(Generic[T]):
 
     @property
     def item(self) -> T:
-        """The item, with all merges so far; for a duplicate, the item that stayed."""
+        """The item, with all merges so far; for a duplicate, the item that the queue kept."""
         return self._completion.item
 
     def done(self) -> bool:
@@ -55,7 +55,7 @@ class Receipt(Generic[T]):
 
 
 def receipt_of(item: T, kept_number: int | None, core: Core[T], runner: Runner[T]) -> Receipt[T]:
-    """Return the receipt of an item that was just accepted, or of the item that stays instead.
+    """Return the receipt of an item that was just accepted; for a duplicate, of the kept item.
 
     Until the item has ended, all callers get the same receipt for it.
     """

@@ -1,12 +1,12 @@
 """The Runner of a Core on an event loop: passes, a task for each flush, a timer, a deadline.
 
 Every event schedules one pass: a callback in the next iteration of the loop. Only a pass starts
-flushes. If one item comes in each iteration of the loop, the pass is most of the cost of an item.
-So each step of the pass begins with a cheap check whether the step is needed.
+flushes. If only one item arrives in each iteration of the loop, each item costs a whole pass. So
+each step of the pass begins with a cheap check whether the step is needed.
 
-A flush is a task, in a copy of the contextvars context in which the queue was started. Whatever
-happens to the task, the outcome of the items is recorded on the Batch. A later pass reports this
-outcome to the core.
+A flush is a task that runs in a copy of the contextvars context in which the queue was started.
+Whatever happens to the task, the outcome of the items is recorded on the Batch. The next pass
+reports this outcome to the core.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ class Runner(Generic[T]):
         TypeError: One of the functions cannot be called, or ``on_report`` is async.
 
     Attributes:
-        loop: The event loop of the queue: the running loop of the first call that needed one.
+        loop: The event loop of the queue: the loop on which the queue was first used.
     """
 
     __slots__ = (
@@ -123,7 +123,10 @@ class Runner(Generic[T]):
         return flush_inside(self._core.batcher)
 
     def check_not_inside(self, what: str) -> None:
-        """Raise RuntimeError if the caller is inside a flush: it would wait for its own end."""
+        """Raise RuntimeError if the caller is inside a flush, which would wait for its own end.
+
+        ``what`` names the forbidden wait in the message.
+        """
         self._core.check_not_inside(self.inside(), what)
 
     def check_may_wait(self) -> None:
@@ -136,7 +139,7 @@ class Runner(Generic[T]):
     # Life.
 
     def start(self) -> None:
-        """Start the queue, in the context of the caller."""
+        """Start the queue; flush_fn will run in copies of the context of the caller."""
         self._core.ending.start()
         if self._start_timer is not None:
             self._start_timer.cancel()
@@ -150,13 +153,13 @@ class Runner(Generic[T]):
             self._start_timer = self.loop.call_later(START_SECONDS, _log_not_started, core)
 
     def close(self) -> None:
-        """Begin to drain, within ``max_shutdown_wait`` seconds."""
+        """Begin a drain of at most ``max_shutdown_wait`` seconds."""
         self._core.close()
         self.wake()
         self._set_deadline()
 
     def stop(self, why: str) -> None:
-        """Start no more flushes, and cancel those that run."""
+        """Start no more flushes, and cancel the running flushes; ``why`` is for the messages."""
         self._core.ending.stop(why)
         self._interrupt()
 
@@ -217,7 +220,7 @@ class Runner(Generic[T]):
             if not self.loop.is_closed():
                 raise
         else:
-            self._woken = True  # last: if call_soon fails, another wake() may succeed
+            self._woken = True  # only now: if call_soon raises, the next wake() must try again
 
     def _pass(self) -> None:
         """Make one pass; flushq.core.core explains the order of the steps."""
@@ -231,7 +234,7 @@ class Runner(Generic[T]):
             if ending:
                 self._set_deadline()
             core.respond()
-            if ending:  # after respond(): a logging handler must not be able to add an item
+            if ending:  # after respond(), which revokes the credit: a logging handler may enqueue
                 log_failure(core.ending.take_failure())
             if core.admission.displaced_lately:
                 log_displaced(core, self.loop.time())
@@ -251,9 +254,9 @@ class Runner(Generic[T]):
         self._start_flush(first)
         while (batch := core.start_next_flush(clock)) is not None:
             self._start_flush(batch)
-        if core.flushes_ended:  # flushes that did not suspend
+        if core.flushes_ended:  # some flushes did not suspend
             core.observe()
-            if core.is_due:  # in the next pass, so that others run first
+            if core.is_due:  # the next pass starts it: other tasks must run before that
                 self.wake()
 
     def _set_timer(self, when: float) -> None:
@@ -312,10 +315,10 @@ def new_task(
     name: str,
     context: contextvars.Context,
 ) -> asyncio.Task[None]:
-    """Return a task for a flush: an eager task, if Python has these and there is no task factory.
+    """Return a task for a flush: an eager task if Python can make one and no task factory is set.
 
-    An eager task calls flush_fn one iteration of the loop earlier. If the flush does not suspend,
-    an eager task has ended when this function returns.
+    An eager task calls flush_fn one iteration of the loop earlier than a usual task. If the flush
+    does not suspend, an eager task has ended when this function returns.
     """
     if _HAS_EAGER_TASKS and loop.get_task_factory() is None:
         return asyncio.Task(flush, loop=loop, name=name, context=context, eager_start=True)

@@ -1,7 +1,7 @@
 """A stream of batches for asyncio: ``async for batch in stream``.
 
-flushq.streams explains how a stream works. The reader is one task, which iterates the source
-and closes it: some sources must be closed in the task that iterated them.
+flushq.streams explains how a stream works. The reader is one task, which iterates over the
+source and closes the source: some sources must be closed in the task that iterated over them.
 """
 
 import asyncio
@@ -26,14 +26,14 @@ T = TypeVar("T")
 
 
 class BatchStream(StreamView[T]):
-    """The batches of a source. Iterate a stream inside ``async with``: see :func:`batches`.
+    """A stream of batches. Iterate it inside ``async with``: see :func:`batches`.
 
-    A consumer that asks for the next batch confirms that the last batch was delivered. Only one
+    A consumer that asks for the next batch confirms that the previous batch was delivered. Only one
     consumer at a time may ask. If a consumer is cancelled while it waits for a batch, the next
     consumer that asks gets this batch.
 
-    Leaving the block early, by ``break``, an exception or a cancellation, stops the reading. No
-    item is lost silently: ``undelivered`` and ``in_doubt`` are complete then.
+    If the block is left early (by ``break``, an exception or a cancellation), the reading stops. No
+    item is lost silently: after the block, ``undelivered`` and ``in_doubt`` are complete.
     """
 
     def __init__(self, source: AsyncIterable[T], core: Core[T], on_report: OnReport | None) -> None:
@@ -65,7 +65,7 @@ class BatchStream(StreamView[T]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop reading, and close the source if it has an ``aclose``.
+        """Stop reading, and close the source if it has a method ``aclose``.
 
         When this returns, nothing of the stream runs any more. An exception of the block is raised
         afterwards. A cancellation during this call is passed on to the source, and is raised
@@ -87,17 +87,17 @@ class BatchStream(StreamView[T]):
         return self
 
     async def __anext__(self) -> list[T]:
-        """Confirm that the last batch was delivered, and return the next one when it is due.
+        """Confirm that the previous batch was delivered, and return the next batch when it is due.
 
         Raises:
             StopAsyncIteration: The source has ended, and all its items were delivered.
             PolicyError: The policy or the throttle has failed.
             ItemTooLarge, TypeError, ValueError: An item of the source was refused, for the reasons
-                at :meth:`FlushQueue.enqueue`; the items before it have been yielded.
+                at :meth:`FlushQueue.enqueue`. All items before this item were yielded.
             RuntimeError: Called outside of the block, on another event loop, or by two consumers at
                 a time.
-            BaseException: The exception of the source, ``dedupe_key``, ``merge`` or ``weigh``; the
-                items that were read before have been yielded.
+            BaseException: Raised by the source, ``dedupe_key``, ``merge`` or ``weigh``. All items
+                that the stream accepted before that were yielded.
         """
         self._runner.bind()
         self._runner.wake()
@@ -173,9 +173,9 @@ def batches(
 
     Use it as ``async with batches(source, policy) as stream``, and inside the block
     ``async for batch in stream``. Each batch is a list. The source is read further while the
-    consumer works on a batch. A batch is taken when the policy says so and the consumer asks. So it
-    holds all items that have been read by then and that the caps of the policy allow. When the
-    source has ended, the remaining items are yielded, and the loop ends.
+    consumer works on a batch. A batch is taken when the policy says so and the consumer asks for a
+    batch. So the batch holds all items that were read by then, as far as the caps of the policy
+    allow. When the source has ended, the remaining items are yielded, and the loop ends.
 
     Args:
         source: Any async iterable, such as an async generator.
@@ -188,7 +188,7 @@ def batches(
         max_queue_weight: The most weight that the waiting items may have together; needs ``weigh``.
             The reader may hold one more item, for which there is no room yet. None: any weight.
         throttle: The throttle, which decides when a batch may be yielded; the stream runs a deep
-            copy of it. None: at any time.
+            copy of it. None: a batch may be yielded at any time.
         on_report: A plain function that is called with a FlushReport after every batch. An
             exception that it raises is logged.
         name: The name of the stream in its repr, in exceptions, log records and tasks.

@@ -1,4 +1,4 @@
-"""The queue for threads: a producer that waits blocks its thread, and flush_fn is not async."""
+"""The queue for threads: a waiting producer blocks its thread, and flush_fn is not async."""
 
 from flushq.threads.batched import Batched, Loader
 from flushq.threads.calls import FlushFn, OnFailure

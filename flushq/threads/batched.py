@@ -1,6 +1,6 @@
 """Request and response for threads: many callers ask for one key each, and one call answers them.
 
-This is the twin of flushq.aio.batched. The steps that both share are in flushq.requests.
+flushq.aio.batched explains how this works. The code that both modules share is in flushq.requests.
 """
 
 import inspect
@@ -35,27 +35,27 @@ class Batched(Generic[K, V]):
 
     Use it as ``with Batched(load, policy) as load_one``, and call ``load_one`` in any thread. The
     property ``queue`` is the :class:`FlushQueue` of the requests, with its methods ``start``,
-    ``flush``, ``close`` and ``stats``. Its lists of lost items hold keys.
+    ``flush``, ``close`` and ``stats``. The lists of lost items of this queue hold keys.
 
     Args:
         loader: A plain callable that takes a list of keys, all different if ``share`` is set. It
             returns a mapping of keys to results, or a sequence with one result for each key, in the
-            order of the keys. If a result is an exception, this exception is raised, unchanged, to
-            all who asked for its key. The loader runs in a thread of the queue, in a copy of the
+            order of the keys. If a result is an exception, this exception is raised unchanged to
+            all who asked for the key. The loader runs in a thread of the queue, in a copy of the
             contextvars context in which the queue was started.
         policy: The policy, which decides when to call the loader. The queue runs a deep copy of it.
         share: Whether callers share one result if they ask for a key while a request for the same
             key waits. False: the loader gets the key once for each caller, and a key need not be
-            hashable. This is right, for example, if the answers of a model are random.
-        weigh: A function that returns the weight of a key. Needed for ``max_weight`` and
-            ``max_queue_weight``.
+            hashable. Use False, for example, if the loader asks a model whose answers are random.
+        weigh: A function that returns the weight of a key. Needed for ``max_weight`` of the policy
+            and for ``max_queue_weight``.
         partition_key: A function that returns the partition of a key: each call of the loader gets
             keys of one partition only. None: there are no partitions.
         on_failure: The failure handler, as for a FlushQueue. It is called when the loader has
-            raised; the ``items`` of its Failure are keys. Drop raises ItemFailed to all who asked
-            for these keys, Fail ends the queue, and Retry calls the loader again. Split calls the
-            loader again with each half of the keys, so that only callers with a bad key get no
-            answer. None: Drop.
+            raised, and gets a Failure whose ``items`` are keys. After Drop, all who asked for these
+            keys get ItemFailed. Fail ends the queue. Retry calls the loader again. Split calls the
+            loader again with each half of the keys. (If there is only one key, Split means Fail: to
+            refuse a bad key, return Drop then.) None: every failure means Drop.
         max_queue_size, max_queue_weight, when_full, max_in_flight, max_in_flight_per_partition,
             max_shutdown_wait, throttle, on_report, name: The same as for a :class:`FlushQueue`.
             Callers whose request is displaced get Displaced.
@@ -119,7 +119,7 @@ class Batched(Generic[K, V]):
         return f"<Batched {self._loader!r} on {self._queue!r}>"
 
     def __enter__(self) -> Self:
-        """Start the queue, like :meth:`FlushQueue.__enter__`."""
+        """Start the queue: see :meth:`FlushQueue.__enter__`."""
         self._queue.start()
         return self
 
@@ -129,15 +129,15 @@ class Batched(Generic[K, V]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Answer all callers, and close the queue, like :meth:`FlushQueue.__exit__`."""
+        """Answer all callers, and close the queue: see :meth:`FlushQueue.__exit__`."""
         self._queue.__exit__(kind, error, traceback)
 
     def __call__(self, key: K, timeout: float | None = None) -> V:
-        """Ask for one key, in a batch with other callers, and return the result for this key.
+        """Ask the loader for one key, together with other callers, and return the result.
 
-        Callers who ask for a key while a request for the same key waits share one result (unless
-        ``share=False``). If a timeout or an interrupt (KeyboardInterrupt) ends the wait of all
-        callers of a request before the loader is called, the loader does not get the key of this
+        If callers ask for a key while a request for the same key waits, they share one result
+        (unless ``share=False``). If all callers of a request have stopped waiting (after a timeout
+        or a KeyboardInterrupt) before the loader is called, the loader does not get the key of this
         request.
 
         Raises:
@@ -160,7 +160,7 @@ class Batched(Generic[K, V]):
             self._queue.deliver(own, timeout, on_accepted=own.join)
         except Displaced:
             displaced = True
-        except ItemFailed:  # the kept request has the exception of the loader
+        except ItemFailed:  # request.error, below, is the exception of the loader
             failed = True
         finally:
             request = own.release()

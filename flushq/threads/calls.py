@@ -2,9 +2,9 @@
 
 The functions of the user (flush_fn and the failure handler) are called without the lock of the
 queue. When such a function has ended, its result is reported to the core, with the lock held.
-Meanwhile the flush may have been *abandoned*: a thread cannot be cancelled, so a queue abandons its
-running flushes when ``max_shutdown_wait`` is over or ``Runner.stop`` is called. Then those items
-of the flush that have no outcome yet are lost, and the result of the function is ignored.
+Before that, the flush may have been *abandoned*: a thread cannot be cancelled, so a queue abandons
+its running flushes when ``max_shutdown_wait`` is over or ``Runner.stop`` is called. Then those
+items of the flush that have no outcome yet are lost, and the result of the function is ignored.
 """
 
 import inspect
@@ -55,7 +55,7 @@ class RunningFlush(Generic[T]):
     waiter: Waiter | None = None
 
     def abandon(self) -> None:
-        """Abandon the flush: all its items that have not ended are lost.
+        """Abandon the flush: those of its items that have no outcome yet are lost.
 
         These items are in doubt; but if flush_fn was not called yet, they are undelivered.
         """

@@ -10,9 +10,9 @@ credit, an empty iterator is put in the place of this iterator.
 after a call, at the start of a function, and at a backward jump. So no other code runs between the
 step of the iterator, the ``+=`` and the return. A KeyboardInterrupt comes either before the credit
 for an item is used, or after the item was accepted. (On Python 3.11, making an iterator may run the
-garbage collector. So there an iterator is made first, and then given to ``+=``.) If an item comes
+garbage collector. So the iterator for ``+=`` is made before the credit is used.) If an item comes
 in with the lock held, ``+=`` gets an iterator that yields the item and then releases the lock. This
-is one step again, and the last one. Another ``+=`` takes the lock: it extends a list by an iterator
+is one step, too, and the last one. Another ``+=`` takes the lock: it extends a list by an iterator
 that takes the lock. So if the list is not empty, the lock is held, even after an interrupt. With
 keys, weights or partitions, adding an item takes several steps; an interrupt may come between them.
 
@@ -52,8 +52,8 @@ class Entrance(Generic[T]):
     Args:
         core: The core of the queue.
         is_plain: Whether items have no keys, no weights and no partitions.
-        wake: A function that asks for a pass.
-        wait_for: A function that waits until a waiter is completed, or until a given time.
+        wake: A function that asks for a pass (flushq.core.core).
+        wait_for: A function that waits until a waiter is completed or a given time has come.
         may_wait: A function that returns whether the caller may wait for room.
         lacks_keeper: A function that returns whether the queue needs a keeper and has none.
         start_keeper: A function that tries to start the keeper (flushq.threads.keeper).
@@ -166,7 +166,7 @@ class Entrance(Generic[T]):
         make_result: Callable[[Completion[T]], R] | None = None,
         on_accepted: Callable[[T], object] | None = None,
     ) -> R | None:
-        """Wait for room, then accept an item; return the result of ``make_result``, or None.
+        """Wait for room, and accept an item; return the result of ``make_result``, if given.
 
         Raises:
             TimeoutError: There was no room before the time ``until``.
@@ -240,7 +240,7 @@ class Entrance(Generic[T]):
             self._lock.release()
 
     def _let_in_measured(self, entry: Entry[T]) -> tuple[bool, Any]:
-        """Like :meth:`_let_in`, for items with keys, weights or partitions; the lock is held."""
+        """Do the same as ``_let_in`` for items with keys, weights or partitions. Hold the lock."""
         core, item = self._core, entry.item
         try:
             if not self._let_pass_or_join_line(entry):
@@ -298,7 +298,7 @@ class Entrance(Generic[T]):
             self._wake()
 
     def _leave_line(self, waiter: Waiter) -> None:
-        """Take the caller out of the line; a pass gives unused room to the next producer."""
+        """Take the caller out of the line of producers; a pass gives unused room to the next."""
         self._wake()
         self._core.admission.waitlist.leave(waiter)
 
@@ -333,7 +333,7 @@ class Entrance(Generic[T]):
     # Finalizers and signal handlers.
 
     def _put_aside(self, entry: Entry[T]) -> None:
-        """Accept an item that comes during the step of another item, if both find room."""
+        """Accept an item that comes during a step for another item, or raise QueueFull."""
         admission = self._core.admission
         if entry.make_result is not None:
             self.check_not_in_step()

@@ -30,7 +30,8 @@ class Entry(Generic[T]):
             function is called.
         waiter: The waiter of the caller in the line of producers. None until the caller joins this
             line.
-        need: The room for which the caller waits in the line of producers.
+        need: The room for which the caller waits in the line of producers. NOTHING until the caller
+            joins the line.
         turn: The turn of the caller (flushq.core.waitlist). 0 until the caller joins the line.
         is_displaced: Whether the item was accepted and displaced at once.
         tried_keeper: Whether the caller has tried to start the keeper (flushq.threads.keeper).

@@ -1,4 +1,4 @@
-"""The effect of an interrupt on a caller that waits for the end of a queue.
+"""The interrupt of a caller that waits for the end of a queue, and its effect on the queue.
 
 An *interrupt* is any exception that a signal handler raises, such as KeyboardInterrupt. It cuts the
 drain short, and is raised again when the queue has ended. If items were lost, a note on the
@@ -14,11 +14,11 @@ from flushq.threads.runner import Runner
 
 
 def until_ended(core: Core[Any], runner: Runner[Any], *, owner: bool) -> BaseException | None:
-    """Close the queue, wait for its end, and return the last interrupt of this wait, or None.
+    """Close the queue, and wait for its end; return the last interrupt during the wait, or None.
 
-    ``owner`` says whether the caller is an owner (flushq.core.ending). If the caller is not an
-    owner, and an owner waits for the end or has waited for it, an interrupt of the caller is raised
-    at once. The drain continues then.
+    ``owner`` says whether the caller is an owner of the queue (flushq.core.ending). If an owner
+    waits for the end, or has waited for it, the interrupt of a caller that is no owner is raised at
+    once, and does not affect the queue.
     """
     runner.entrance.check_not_in_step()
     interrupt = None

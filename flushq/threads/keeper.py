@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 
 class Locked(Protocol):
-    """A function that calls another function with the lock of the queue held."""
+    """A function that holds the lock of the queue while it calls another function."""
 
     def __call__(self, step: Callable[..., R], *args: Any) -> R:
         """Call ``step(*args)`` with the lock held, and return the result."""
@@ -30,13 +30,13 @@ class Keeper:
 
     Args:
         name: The name of the thread.
-        locked: A function that calls another function with the lock held.
+        locked: A function that holds the lock while it calls another function.
         make_round: A function that makes a round, and returns whether this was the last round. It
             is called without the lock.
 
     Attributes:
-        alarm: The time of the next round, if nothing wakes the keeper earlier. Each round sets this
-            time anew.
+        alarm: The time of the next round, if nothing wakes the keeper before that time. Each round
+            sets this time anew.
     """
 
     def __init__(self, name: str, locked: Locked, make_round: Callable[[], bool]) -> None:
@@ -60,7 +60,7 @@ class Keeper:
         return self._thread_id == primitives.this_thread()
 
     def wake(self) -> None:
-        """Let the keeper, if there is one, make a round soon. This takes no lock."""
+        """Let the keeper make a round soon, if there is a keeper. This takes no lock."""
         self._wake_up.send()
 
     def start(self) -> None:

@@ -58,7 +58,7 @@ class WakeUp:
 
     CPython switches threads and checks for signals at three places only: after a call, at the start
     of a function, and at a backward jump. So no other code runs between the test and the assignment
-    in :meth:`send`. They need no other lock, and a finalizer may call ``send``.
+    in :meth:`send`. No lock must protect these two steps, and a finalizer may call ``send``.
     """
 
     __slots__ = ("_is_sent", "_lock")
@@ -75,7 +75,7 @@ class WakeUp:
             self._lock.release()
 
     def wait(self, until: float = math.inf) -> bool:
-        """Wait for the wake-up, until the time ``until`` at most; return whether it was sent."""
+        """Wait for the wake-up or the time ``until``; return whether the wake-up came."""
         is_received = _acquire(self._lock, until)
         if is_received:
             self._is_sent = False  # the thread looks at the events after this, so it misses none

@@ -42,27 +42,28 @@ _renewals: dict[int, WeakMethod[Callable[[], None]]] = {}
 _will_drain = "--multiprocessing-fork" in sys.orig_argv
 """Whether it is certain that drain() will be called at the end of this process.
 
-This is certain in a worker that multiprocessing has spawned: there atexit calls drain().
+At first this is true only in a process that multiprocessing has spawned, because atexit calls
+drain() there.
 """
 
 
 def drain_at_end(runner: _Runner) -> None:
-    """Register a runner, so that its queue is drained at the end of the process."""
+    """Register a runner: its queue will be drained at the end of the process."""
     _runners[id(runner)] = runner
 
 
 def renew_in_child(renew: Callable[[], None]) -> None:
-    """Register ``renew``, a method of a queue, so that it is called in the child of a fork."""
+    """Register ``renew``, a method of a queue: it will be called in the child of each fork."""
     key = id(renew.__self__)  # type: ignore[attr-defined]  # it is a method
     _renewals[key] = WeakMethod(renew, lambda _: _renewals.pop(key, None))
 
 
 def ensure_drain_at_end() -> None:
-    """Ensure that drain() is called when the process ends, also in a worker of multiprocessing.
+    """Ensure that drain() is called when the process ends, also in a process of multiprocessing.
 
-    A queue calls this function when the queue is used. A worker does not call the exit functions
-    that its parent has registered. And some versions of Python do not call the functions of atexit
-    in a worker.
+    Each queue calls this function when the queue is used. A process of multiprocessing does not
+    call the exit functions that its parent has registered. And in some versions of Python it does
+    not call the functions of atexit.
     """
     global _will_drain  # noqa: PLW0603 - a fact about the process
     if _will_drain:
@@ -75,7 +76,7 @@ def ensure_drain_at_end() -> None:
 
 
 def drain() -> None:
-    """Drain all open queues at the same time; if a drain raises, drain the others anyway."""
+    """Drain all open queues at the same time; if a drain raises, drain the other queues anyway."""
     runners = [runner for runner in _alive(_runners.valuerefs()) if runner.is_open]
     with ExitStack() as steps:
         for runner in runners:

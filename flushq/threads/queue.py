@@ -1,4 +1,4 @@
-"""The queue for threads: the methods that its users call. They check arguments, and wait.
+"""The queue for threads: the methods that its users call.
 
 The Core decides, and the Runner does the work in threads. Items come in through the Entrance:
 flushq.threads.entrance explains the hot path of ``enqueue``.
@@ -39,10 +39,10 @@ class FlushQueue(QueueView[T]):
     Use it as ``with FlushQueue(...) as queue``, or call :meth:`start` and :meth:`close`. Any thread
     may use it; finalizers and signal handlers must call nothing but :meth:`enqueue_nowait`.
 
-    Every accepted item ends in exactly one place: delivered (``flush_fn`` returned), counted as a
-    duplicate, dropped by the failure handler, displaced (``when_full``), in ``undelivered``
-    (``flush_fn`` was never called with the item) or in ``in_doubt`` (``flush_fn`` was called with
-    the item, and raised or was abandoned).
+    Every accepted item ends in exactly one way: it is delivered (``flush_fn`` returned), counted as
+    a duplicate, dropped by the failure handler, displaced (``when_full``), or lost. A lost item is
+    in ``undelivered`` if ``flush_fn`` was never called with it, and in ``in_doubt`` if ``flush_fn``
+    was called with it, and raised or was abandoned.
 
     *Interpreter shutdown*: after all threads that are not daemons have ended, an open queue is
     drained, within ``max_shutdown_wait`` (10 s if that is None). A log record tells of losses.
@@ -53,8 +53,8 @@ class FlushQueue(QueueView[T]):
     Args:
         flush_fn: A plain callable that takes a list of items, oldest first. It may change the list,
             and its result is ignored. If it raises, the failure handler is asked. After a
-            PartialFailure the handler is asked only about the failed items; the others are
-            delivered. flush_fn runs in a copy of the contextvars context in which the queue was
+            PartialFailure the handler is asked only about the failed items; the other items are
+            delivered. ``flush_fn`` runs in a copy of the contextvars context in which the queue was
             started, and in a thread of the queue. If no thread can be started, it runs in a thread
             that waits for the queue.
         policy: The policy, which decides when to flush. The queue runs a deep copy of it.
@@ -69,15 +69,15 @@ class FlushQueue(QueueView[T]):
         max_queue_weight: The most weight that the waiting items may have together; a second limit
             beside ``max_queue_size``. Needs ``weigh``. None: any weight.
         when_full: What happens to an item for which there is no room. "wait": its producer waits.
-            "drop_oldest": the item is accepted, and as many of the oldest waiting items as needed
-            are displaced. "drop_newest": the item is accepted and displaced at once. Displaced
+            "drop_oldest": the item is accepted, and the oldest waiting items are displaced until
+            there is room. "drop_newest": the item is accepted and displaced at once. Displaced
             items are counted, logged, and never handed to ``flush_fn``. In the last two modes
             enqueue never waits for room. In these modes a queue flushes as soon as it can, whatever
             the policy says, if it is full or has displaced an item since its last batch.
         merge: A plain function of the waiting item and a new item with the same key. It returns the
-            item that waits from now on, in the same place: ``lambda old, new: new`` keeps the last
-            one. It must return an item with the same key, and must not change the two items. Needs
-            ``dedupe_key``. None: the first item stays as it is.
+            item that waits from now on, in the same place: ``lambda old, new: new`` keeps the new
+            item. It must return an item with the same key, and must not change the two items. Needs
+            ``dedupe_key``. None: the waiting item stays as it is.
         max_in_flight: The most flushes that may run at a time, each in one thread of the queue.
         max_in_flight_per_partition: The most flushes of one partition that may run at a time; with
             1 the batches of a partition also end in order. None: no limit but ``max_in_flight``.
@@ -96,8 +96,8 @@ class FlushQueue(QueueView[T]):
             the thread that starts flushes on time, so it must be quick: flushes and other reports
             may have to wait for it. An exception that it raises is logged.
         name: The name of the queue in its repr, in exceptions, log records and thread names.
-        lost_as: A function that returns the entry for a lost item in the two lists, such as a field
-            of the item. If it is None, or raises, the entry is the item itself.
+        lost_as: A function that returns the entry for a lost item in ``undelivered`` or
+            ``in_doubt``, such as a field of the item. If it is None or raises: the item itself.
 
     Raises:
         TypeError: An argument is of the wrong type, a function is async, the policy or the throttle
@@ -185,9 +185,9 @@ class FlushQueue(QueueView[T]):
     def enqueue(self, item: T, timeout: float | None = None) -> None:
         """Wait for room, then accept the item.
 
-        When this returns, the item was accepted, exactly once. When this raises, it was not. There
-        is one exception: in a queue with keys, weights or partitions, a KeyboardInterrupt may come
-        after the item was accepted. Producers that wait get room in the order in which they came.
+        When this returns, the item was accepted, exactly once. When this raises, it was not. But in
+        a queue with keys, weights or partitions, a KeyboardInterrupt may be raised after the item
+        was accepted. Waiting producers get room in the order in which they came.
 
         Raises:
             TimeoutError: There was no room within ``timeout`` seconds (None: no limit).
@@ -201,7 +201,7 @@ class FlushQueue(QueueView[T]):
                 function that returns a key or the weight is async.
             ValueError: The weight is not from 0 to 1e300, the timeout is negative or NaN, or
                 ``merge`` has changed the key.
-            Exception: An exception of ``dedupe_key``, ``weigh``, ``partition_key`` or ``merge``.
+            Exception: Raised by ``dedupe_key``, ``weigh``, ``partition_key`` or ``merge``.
         """
         if timeout is not None:
             check_timeout(timeout)
@@ -214,7 +214,7 @@ class FlushQueue(QueueView[T]):
         """Accept the item now, or raise QueueFull.
 
         Raises:
-            QueueFull: There is no free room, or earlier producers claim all of it.
+            QueueFull: There is no free room, or other producers claim all free room.
             Exception: The same as for :meth:`enqueue`.
         """
         entrance = self._entrance
@@ -223,9 +223,9 @@ class FlushQueue(QueueView[T]):
         entrance.enter(item, 0.0, waits=False)
 
     def submit(self, item: T, timeout: float | None = None) -> Receipt[T]:
-        """Enqueue the item like :meth:`enqueue`, and return its receipt.
+        """Do the same as :meth:`enqueue`, and return a receipt of the item.
 
-        A duplicate gets a receipt of the item that waits.
+        For a duplicate, this is a receipt of the item that waits.
         """
         check_timeout(timeout)
         make: Any = partial(Receipt[T], self._runner)
@@ -243,12 +243,12 @@ class FlushQueue(QueueView[T]):
 
         ``timeout`` limits the whole call. After a TimeoutError or an interrupt (KeyboardInterrupt)
         the queue keeps an item that was accepted; use :meth:`submit` to know whether it was.
-        In the same step in which the queue accepts the item, it calls ``on_accepted`` with the item
-        (for a duplicate: with the item that stays). ``on_accepted`` must not raise.
+        ``on_accepted`` is called in the step that accepts the item. It gets the item or, for a
+        duplicate, the item that stays in the queue. ``on_accepted`` must not raise.
 
         Raises:
             TimeoutError: The item was not accepted and delivered within ``timeout`` seconds.
-            ItemFailed, Dropped, Displaced, ShutdownTimeout: The item was accepted, and not
+            ItemFailed, Dropped, Displaced, ShutdownTimeout: The item was accepted, but not
                 delivered: see :class:`Receipt`.
             FlushFailed, PolicyError: The queue has failed, before or after it accepted the item.
             QueueClosed, ItemTooLarge, TypeError, ValueError, Exception: The item was not accepted:
@@ -262,16 +262,16 @@ class FlushQueue(QueueView[T]):
         awaited.wait(runner, until)
 
     def flush(self, timeout: float | None = None) -> None:
-        """Flush at once, and return when every item that was accepted before the call has ended.
+        """Flush at once, and wait until all items that were accepted before this call have ended.
 
-        This call does not wait for items that are accepted later. A close does not interrupt the
-        wait. A timeout or an interrupt (KeyboardInterrupt) ends only the wait: the flush continues.
+        Items that are accepted after the call began do not prolong the wait, and a close does not
+        interrupt it. A timeout or a KeyboardInterrupt ends only the wait: the flush continues.
 
         Raises:
             TimeoutError: The items have not ended within ``timeout`` seconds (None: no limit).
             FlushFailed, PolicyError, ShutdownTimeout: An item that this call waited for was lost,
                 or the queue had failed before the call.
-            QueueClosed: The close had begun before the call.
+            QueueClosed: A close had begun before the call.
             RuntimeError: Called inside flush_fn or on_report.
             TypeError, ValueError: ``timeout`` is not a number of seconds that is at least 0.
         """
@@ -321,7 +321,7 @@ class FlushQueue(QueueView[T]):
         raise_outcome(self._core, until_ended(self._core, self._runner, owner=False))
 
     def __enter__(self) -> Self:
-        """Start the queue, like :meth:`start`."""
+        """Start the queue: see :meth:`start`."""
         self._runner.start()
         return self
 
@@ -331,7 +331,7 @@ class FlushQueue(QueueView[T]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the queue and drain it, like :meth:`close`.
+        """Close the queue and drain it: see :meth:`close`.
 
         Afterwards the exception of the block is raised, or an interrupt (KeyboardInterrupt) that
         has aborted the drain. A log record and a note on the raised exception tell what was lost.

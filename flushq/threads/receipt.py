@@ -10,12 +10,12 @@ T = TypeVar("T")
 
 
 class Receipt(Generic[T]):
-    """The receipt of an item: any thread may ask it, any number of times, how the item ended.
+    """The receipt of an item: the method ``result`` tells how the item ended.
 
-    A receipt comes from :meth:`FlushQueue.submit`.
+    A receipt comes from :meth:`FlushQueue.submit`. Any thread may use it, any number of times.
 
     Attributes:
-        item: The item, with all merges so far; for a duplicate, the item that stayed.
+        item: The item, with all merges so far; for a duplicate, the item that the queue kept.
     """
 
     __slots__ = ("_completion", "_runner")
@@ -26,7 +26,7 @@ class Receipt(Generic[T]):
 
     @property
     def item(self) -> T:
-        """The item, with all merges so far; for a duplicate, the item that stayed."""
+        """The item, with all merges so far; for a duplicate, the item that the queue kept."""
         return self._completion.item
 
     def done(self) -> bool:
@@ -34,11 +34,11 @@ class Receipt(Generic[T]):
         return self._completion.ended
 
     def result(self, timeout: float | None = None) -> None:
-        """Wait until the item has ended; return None if it was delivered, else raise.
+        """Wait until the item has ended; return None if it was delivered, otherwise raise.
 
         Raises:
-            TimeoutError: The item has not ended within ``timeout`` seconds (None: no limit). A
-                later call may wait for it again.
+            TimeoutError: The item has not ended within ``timeout`` seconds (None: no limit).
+                Another call may wait for the item again.
             ItemFailed: ``flush_fn`` raised for the item; that exception is the ``__cause__``.
             Dropped: The same, and the failure handler dropped the item.
             Displaced: The queue was full and displaced the item.
@@ -63,7 +63,7 @@ class Receipt(Generic[T]):
 
 
 class Awaited(Generic[T]):
-    """The wait of a caller until an item has ended. Make this object with the lock held."""
+    """A caller that waits for the end of an item. Make this object with the lock held."""
 
     def __init__(self, completion: Completion[T]) -> None:
         self._completion = completion

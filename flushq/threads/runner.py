@@ -88,7 +88,7 @@ class Runner(Generic[T]):
         return flush_inside(self._core.batcher)
 
     def may_wait(self) -> bool:
-        """Return False if the caller must not wait: the keeper, or a worker outside of flush_fn."""
+        """Return whether the caller may wait: the keeper and a worker outside flush_fn may not."""
         is_finalizer = self._workers.is_caller and self.inside() is None
         return not (is_finalizer or self._keeper.is_caller)
 
@@ -100,7 +100,7 @@ class Runner(Generic[T]):
             raise RuntimeError(f"{self._core.label}{what} {where} would wait for itself")
 
     def belongs_to_parent(self) -> bool:
-        """Return whether this process was forked, and the runner belongs to its parent."""
+        """Return whether this process is the child of a fork, and its parent made the runner."""
         return self._belongs_to_parent
 
     def wait(
@@ -153,7 +153,7 @@ class Runner(Generic[T]):
         self.wake()
 
     def stop(self, why: str) -> None:
-        """Let the next pass close the queue and abandon running flushes; no flush starts then."""
+        """Let the next pass close the queue and abandon its flushes. No flush starts after that."""
         self._why_cut = why
         self.entrance.locked(self.wake)
 
@@ -283,7 +283,7 @@ class Runner(Generic[T]):
         return min(as_float(self._core.wake_at), math.inf if deadline is None else deadline)
 
     def _log_and_report(self) -> None:
-        """Hand out log records and reports, without the lock, since this runs code of the user."""
+        """Hand out log records and reports. This runs code of the user: do not hold the lock."""
         log_failure(self._core.ending.take_failure())
         log_displaced(self._core, primitives.clock())
         if self._core.reports and self._on_report is not None:

@@ -1,9 +1,8 @@
 """A stream of batches for threads: ``for batch in stream``.
 
-flushq.streams explains how a stream works, and flushq.aio.stream is the twin of this module. The
-reader is a thread, which iterates over the source and closes the source. A thread cannot be
-interrupted. So if the reader has asked the source for an item, leaving the block waits until the
-source returns.
+flushq.streams explains how a stream works. The reader is one thread, which iterates over the source
+and closes the source. A thread cannot be interrupted. So if the reader has asked the source for an
+item when the block is left, the end of the block waits until the source returns.
 """
 
 import math
@@ -33,14 +32,14 @@ _END: Any = object()
 
 
 class BatchStream(StreamView[T]):
-    """The batches of a source. Iterate a stream inside ``with``: see :func:`batches`.
+    """A stream of batches. Iterate it inside ``with``: see :func:`batches`.
 
-    A consumer that asks for the next batch confirms that the last batch was delivered. Any thread
-    may ask, but only one thread at a time.
+    A consumer that asks for the next batch confirms that the previous batch was delivered. Any
+    thread may ask, but only one thread at a time.
 
-    Leaving the block early, by ``break`` or an exception, stops the reading. No item is lost
-    silently: ``undelivered`` and ``in_doubt`` are complete then (after an interrupt: see
-    :meth:`__exit__`). In the child of a fork the stream cannot be used.
+    If the block is left early (by ``break`` or an exception), the reading stops. No item is lost
+    silently: after the block, ``undelivered`` and ``in_doubt`` are complete (after an interrupt:
+    see :meth:`__exit__`). In the child of a fork the stream cannot be used.
     """
 
     def __init__(
@@ -79,12 +78,13 @@ class BatchStream(StreamView[T]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop reading, and close the source if it has a ``close``.
+        """Stop reading, and close the source if it has a method ``close``.
 
         If the reader has asked the source for an item, this waits until the source returns, without
-        a limit. When this returns, nothing of the stream runs any more. An exception of the block
-        is raised afterwards. An interrupt (KeyboardInterrupt) ends the wait, and is raised. In that
-        case the reader ends later, when the source returns. After that ``undelivered`` is complete.
+        a time limit. When this returns, nothing of the stream runs any more. An exception of the
+        block is raised afterwards. An interrupt (KeyboardInterrupt) ends the wait, and is raised.
+        In that case the reader ends later, when the source returns. After that ``undelivered`` is
+        complete.
 
         Raises:
             BaseException: The exception that the source raised while it was being stopped, if the
@@ -104,17 +104,17 @@ class BatchStream(StreamView[T]):
         return self
 
     def __next__(self) -> list[T]:
-        """Confirm that the last batch was delivered, and return the next one when it is due.
+        """Confirm that the previous batch was delivered, and return the next batch when it is due.
 
         Raises:
             StopIteration: The source has ended, and all its items were delivered.
             PolicyError: The policy or the throttle has failed.
             ItemTooLarge, TypeError, ValueError: An item of the source was refused, for the reasons
-                at :meth:`FlushQueue.enqueue`; the items before it have been yielded.
+                at :meth:`FlushQueue.enqueue`. All items before this item were yielded.
             RuntimeError: Called outside of the block, by two threads at a time, in on_report, or in
                 the child of a fork.
-            BaseException: The exception of the source, ``dedupe_key``, ``merge`` or ``weigh``; the
-                items that were read before have been yielded.
+            BaseException: Raised by the source, ``dedupe_key``, ``merge`` or ``weigh``. All items
+                that the stream accepted before that were yielded.
         """
         runner = self._runner
         if runner.belongs_to_parent():
@@ -181,7 +181,7 @@ class BatchStream(StreamView[T]):
     def _stop(self) -> BaseException | None:
         """End the queue, and list the lost items.
 
-        Return the last interrupt that came during this, or None.
+        Return the last interrupt that came meanwhile, or None.
         """
         self._runner.stop("the block of the stream was left")
         interrupt = until_ended(self._core, self._runner, owner=True)
@@ -207,9 +207,9 @@ def batches(
 
     Use it as ``with batches(source, policy) as stream``, and inside the block ``for batch in
     stream``. Each batch is a list. A thread reads the source further while the consumer works on a
-    batch. A batch is taken when the policy says so and the consumer asks. So it holds all items
-    that have been read by then and that the caps of the policy allow. When the source has ended,
-    the remaining items are yielded, and the loop ends.
+    batch. A batch is taken when the policy says so and the consumer asks for a batch. So the
+    batch holds all items that were read by then, as far as the caps of the policy allow. When the
+    source has ended, the remaining items are yielded, and the loop ends.
 
     Args:
         source: Any iterable, such as a generator. A thread reads and closes it, in a copy of the
@@ -223,7 +223,7 @@ def batches(
         max_queue_weight: The most weight that the waiting items may have together; needs ``weigh``.
             The reader may hold one more item, for which there is no room yet. None: any weight.
         throttle: The throttle, which decides when a batch may be yielded; the stream runs a deep
-            copy of it. None: at any time.
+            copy of it. None: a batch may be yielded at any time.
         on_report: A plain function that is called with a FlushReport after every batch. It runs in
             a thread of the stream, and the next batch may have to wait for it, so it must be quick.
             An exception that it raises is logged.

@@ -1,8 +1,8 @@
 """The workers: the threads that call flush_fn. A queue makes them when needed, and keeps them.
 
 A queue never has more than ``max_in_flight`` workers. A worker rests until it gets a flush, and
-rests again when the flush has ended. A flush goes to the worker that began to rest last. If no
-worker rests, a new one is made.
+rests again when the flush has ended. If several workers rest, a flush goes to the worker that began
+to rest last. If no worker rests, a new worker is made.
 
 Two steps are done without the lock of the queue: running a flush, and starting a thread. All other
 steps are done with the lock held. (The start of a thread waits for the new thread, and a finalizer
@@ -44,7 +44,7 @@ class Workers(Generic[T]):
     """The workers of a queue.
 
     Args:
-        name: The beginning of the name of each thread.
+        name: The prefix of the thread names.
         work: A function that runs a flush, and then calls :meth:`rest` with the worker.
     """
 
@@ -70,7 +70,7 @@ class Workers(Generic[T]):
             self._new.append(Worker(flush))
 
     def start_new(self) -> list[RunningFlush[T]]:
-        """Start the new workers; return the flushes of the workers for which no thread can start.
+        """Start the new workers; return the flushes of workers whose thread could not be started.
 
         The lock must not be held, since a start waits for the new thread.
         """
@@ -101,7 +101,7 @@ class Workers(Generic[T]):
                 self.end(worker)
 
     def end(self, worker: Worker[T]) -> None:
-        """Wake a worker without a flush, so that it ends."""
+        """Wake a worker without a flush: then the worker ends."""
         self._wake(worker, None)
 
     def join(self) -> None:
