@@ -21,6 +21,9 @@ T = TypeVar("T")
 
 OnReport = Callable[[FlushReport], object]
 
+START_SECONDS = 1.0
+"""How long a queue may hold items before a warning says that it was not started."""
+
 logger = logging.getLogger("flushq")
 
 
@@ -87,7 +90,7 @@ def log_collected(core: Core[Any], items: int, source: object) -> None:
 def log_not_started(core: Core[Any], how: str) -> None:
     """Log that a queue holds items but was not started; ``how`` says how to start it."""
     with suppress(Exception):
-        logger.warning("%r holds items but was not started: use %s", core, how)
+        logger.warning("%s holds items but was not started: use %s", repr(core), how)
 
 
 def log_loss(core: Core[Any], what: str) -> None:

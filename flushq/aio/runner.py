@@ -23,14 +23,18 @@ from flushq.core.batch import Batch
 from flushq.core.core import Core
 from flushq.core.waiter import Facts, Registry
 from flushq.inside import current_flushes, flush_inside
-from flushq.telling import OnReport, hand_out_reports, log_displaced, log_failure, log_not_started
+from flushq.telling import (
+    START_SECONDS,
+    OnReport,
+    hand_out_reports,
+    log_displaced,
+    log_failure,
+    log_not_started,
+)
 
 T = TypeVar("T")
 
 _HAS_EAGER_TASKS = sys.version_info >= (3, 12)
-
-START_SECONDS = 1.0
-"""A queue that was not started logs a warning this many seconds after its first item."""
 
 
 class Runner(Generic[T]):

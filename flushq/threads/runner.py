@@ -4,7 +4,6 @@ Every event asks for a pass, and any thread that holds the lock may make one. Th
 (flushq.threads.keeper) makes a pass whenever it is woken or a decision is due. It also hands out
 reports and log records, and ends the queue. A worker whose flush has ended makes the next pass
 itself, so a queue under load need not wait for another thread. An idle queue wakes no thread.
-
 If no thread can be started for a flush, as at interpreter shutdown, the keeper calls flush_fn.
 """
 
@@ -25,9 +24,11 @@ from flushq.threads.calls import Calls, FlushFn, OnFailure, RunningFlush
 from flushq.threads.entrance import Entrance
 from flushq.threads.keeper import Keeper
 from flushq.threads.primitives import Waiter
+from flushq.threads.unstarted import Unstarted
 from flushq.threads.workers import Worker, Workers
 
 T = TypeVar("T")
+Step = Callable[[Waiter], object]
 
 
 class Runner(Generic[T]):
@@ -74,6 +75,7 @@ class Runner(Generic[T]):
         self.context = Context() if context is None else context
         self._belongs_to_parent = self._is_unreferenced = False
         self._why_cut: str | None = None
+        self._unstarted = Unstarted(core)
         self._keeper = Keeper(f"flushq{core.name}", self.entrance.locked, self._round)
         self._calls = Calls(core, flush_fn, on_failure, self.wake, self._keeper.wait)
         self._workers: Workers[T] = Workers(f"flushq{core.name}", self._run_flush)
@@ -103,12 +105,7 @@ class Runner(Generic[T]):
         """Return whether this process is the child of a fork, and its parent made the runner."""
         return self._belongs_to_parent
 
-    def wait(
-        self,
-        until: float,
-        join: Callable[[Waiter], object],
-        leave: Callable[[Waiter], object],
-    ) -> bool:
+    def wait(self, until: float, join: Step, leave: Step) -> bool:
         """Wait with a new waiter, at most until ``until``; return whether it was completed."""
         waiter = Waiter()
         try:
@@ -120,6 +117,8 @@ class Runner(Generic[T]):
 
     def wait_for(self, waiter: Waiter, until: float) -> None:
         """Wait until the waiter is completed, or until the time ``until``."""
+        if self._unstarted.wait(waiter, until):
+            return
         if self.lacks_keeper():
             self._keeper.make_rounds_if_needed(waiter, until)
         waiter.wait(until)
@@ -209,6 +208,7 @@ class Runner(Generic[T]):
     def end_with_interpreter(self, default_wait: float) -> None:
         """Drain until the deadline; then end the queue in this thread and log what was lost."""
         core, locked = self._core, self.entrance.locked
+        self._unstarted.warn()
         try:
             self.close(default_wait)
             self._wait_for_end(core.ending.deadline or 0.0, owner=False)

@@ -245,6 +245,7 @@ def test_the_end_of_the_interpreter_may_be_interrupted(caplog: pytest.LogCapture
 
     def body(stage: Stage) -> None:
         queue = queue_of(Sink(stage, 100))
+        queue.start()
         queue.enqueue(1)
         main = stage.tasks[0]
 
@@ -630,6 +631,7 @@ def test_the_end_of_the_interpreter_is_silent_if_nothing_is_left(
 
     def body(_: Stage) -> None:
         queue = queue_of(sink := Sink())
+        queue.start()
         queue.enqueue(1)
         end(queue)
         assert [1] == sink.items
