@@ -45,9 +45,9 @@ class Batched(Generic[K, V]):
     Args:
         loader: An async callable that takes a list of keys, all different if ``share`` is set. It
             returns a mapping of keys to results, or a sequence with one result for each key, in the
-            order of the keys. If a result is an exception, this exception is raised unchanged to
-            all who asked for the key. The loader runs in a copy of the contextvars context in which
-            the queue was started.
+            order of the keys. Those who asked for a key that the mapping lacks get a KeyError. If a
+            result is an exception, this exception is raised unchanged to all who asked for its key.
+            The loader runs in a copy of the contextvars context in which the queue was started.
         policy: The policy, which decides when to call the loader. The queue runs a deep copy of it.
         share: Whether callers share one result if they ask for a key while a request for the same
             key waits. False: the loader gets the key once for each caller, and a key need not be
