@@ -134,7 +134,7 @@ class Handover(Generic[T]):
     # The reader.
 
     def fail(self, error: BaseException) -> None:
-        """Record the exception of the source, or the exception of the queue for a refused item."""
+        """Record the exception of the source, or that of the queue when it refused an item."""
         if not self.left:
             self._error = error
         elif not self.unaccepted:

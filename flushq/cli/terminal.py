@@ -160,7 +160,7 @@ def _table(figures: Mapping[str, str]) -> Table:
 
 
 def _tell(speak: Callable[[], None]) -> None:
-    """Call ``speak`` unless standard error is closed: click would then use standard output."""
+    """Call ``speak``, but not if standard error is closed: click would use standard output."""
     if sys.stderr is None:
         return
     try:

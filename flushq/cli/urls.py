@@ -17,7 +17,7 @@ NATS_SCHEMES = ("nats", "tls", "ws", "wss")
 
 
 def check_url(url: str) -> str:
-    """Return the URL if it has only one meaning: then no library takes its password for a host.
+    """Return the URL if it has only one meaning, so no library can mistake a password for a host.
 
     Raises:
         ValueError: The URL can have two meanings; the message does not show the URL.

@@ -142,7 +142,7 @@ class Ending(Generic[T]):
         """Return whether the cancellation of a caller must end the queue.
 
         The caller waits for the end of the queue. If the result is true, the driver must close the
-        queue. If a close has begun already, the driver must cut this close short instead.
+        queue. If the queue is closing already, the driver must stop it.
         """
         return is_owner or not self.owned
 

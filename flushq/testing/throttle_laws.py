@@ -150,7 +150,7 @@ def again(turns: Turns, throttle: Throttle, unit: float) -> Iterator[MethodCall]
 
 
 def asked_more(turns: Turns, throttle: Throttle, unit: float) -> Iterator[MethodCall]:
-    """Yield all events; yield each question three times, the first time for a later ``now``."""
+    """Yield all events; yield each question three times: first with a later ``now``, then twice."""
     for each in flat(turns):
         if each.name == "ready_at":
             yield attrs.evolve(each, now=each.now + SHIFT_SECONDS, decision=None)
