@@ -173,7 +173,7 @@ def sink_text(setting: Setting) -> str:
     flush, delay = setting.flush_cost, setting.delay_cost
     calls = (
         f"A call of the sink takes {' plus '.join(times)}{slots}. "
-        f"A call costs {flush:g}; a second that an item waits costs {delay:g}."
+        f"Each call costs {flush:g}; each second that an item waits costs {delay:g}."
     )
     limits = []
     if setting.max_queue_size is not None:

@@ -120,7 +120,7 @@ def test_the_traffic_in_words() -> None:
 )
 def test_the_sink_in_words(changes: dict[str, Any], text: str) -> None:
     """The title says how long a call takes, what it costs, and which limits there are."""
-    costs = "A call costs 3; a second that an item waits costs 2."
+    costs = "Each call costs 3; each second that an item waits costs 2."
     oldest = "A full queue displaces the oldest item."
     fail, weigh = "0.5% of calls fail.", "The items in the queue weigh up to 20.5."
     text = text.format(costs=costs, oldest=oldest, fail=fail, weigh=weigh)
